@@ -1,0 +1,23 @@
+"""The errors of s4signal: each says what came, what is needed and what to do."""
+
+__all__ = ["MissingDependencyError", "ModelFileError", "RecordingError", "S4SignalError", "ShapeError"]
+
+
+class S4SignalError(Exception):
+    """Base of every error that s4signal defines."""
+
+
+class ShapeError(S4SignalError, ValueError):
+    """An array has another shape, rank or length than is needed."""
+
+
+class RecordingError(S4SignalError, ValueError):
+    """A recording cannot be read, or its content cannot be used."""
+
+
+class ModelFileError(S4SignalError, ValueError):
+    """A file is not a model that s4signal saved, or it is damaged."""
+
+
+class MissingDependencyError(S4SignalError, ImportError):
+    """An optional package is missing; the message names the extra that brings it."""
