@@ -1,0 +1,43 @@
+"""What every test shares: fixed seeds, one thread, and the recorded data when it is there."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+__all__: list[str] = []
+
+# Figures are drawn to memory: a machine without a screen runs the same tests.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Sum in one order, so that a result is the same whatever the number of cores or OMP_NUM_THREADS."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Start every test from the same global random state, whichever tests ran before."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the libraries under test draw from the global state
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return a generator that starts anew in every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Return the folder of recorded data, or skip the test that asks for it."""
+    folder = Path(os.environ.get("S4SIGNAL_DATA", ""))
+    if not os.environ.get("S4SIGNAL_DATA") or not folder.is_dir():
+        pytest.skip("needs recorded data: set S4SIGNAL_DATA to the folder that holds it")
+    return folder
