@@ -1,0 +1,108 @@
+"""A case that lies in an audio file until it is asked for."""
+
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.signals.case import Annotation, Signal
+
+__all__ = ["AudioFile", "open_audio"]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFile:
+    """Samples `start` to `stop` of an audio file; `mono` means the channels are averaged."""
+
+    source: str
+    sfreq: float
+    file_channels: int
+    mono: bool
+    start: int
+    stop: int
+
+    has_times = False
+
+    @property
+    def n_channels(self) -> int:
+        return 1 if self.mono else self.file_channels
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def ch_names(self) -> tuple[str, ...] | None:
+        return None
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        return ()
+
+    def load(self) -> Signal:
+        soundfile = _soundfile()
+        try:
+            frames, _ = soundfile.read(self.source, start=self.start, stop=self.stop, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise _unreadable(self.source, str(error)) from None
+        if len(frames) != self.length:
+            raise _unreadable(self.source, f"it ends after {self.start + len(frames)} of {self.stop} samples")
+        data = frames.mean(axis=1, keepdims=True) if self.mono else frames
+        return Signal(np.ascontiguousarray(data.T), sfreq=self.sfreq, source=self.source)
+
+    def crop(self, start: int, stop: int) -> "AudioFile":
+        return replace(self, start=self.start + start, stop=self.start + stop)
+
+
+def open_audio(path: str | PathLike[str], *, mono: bool = True) -> AudioFile:
+    """Read the header of an audio file; the samples wait until `load`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A wav, flac, ogg or mp3 file, or another that libsndfile reads.
+    mono : bool
+        Whether to average the channels.
+
+    Returns
+    -------
+    AudioFile
+        The case, on disk.
+
+    Raises
+    ------
+    RecordingError
+        If the file is missing, empty or not audio.
+    MissingDependencyError
+        If soundfile is not installed.
+    """
+    soundfile = _soundfile()
+    if not Path(path).is_file():
+        raise RecordingError(f"{path} does not exist. Check the path.")
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise _unreadable(str(path), str(error)) from None
+    if info.frames < 1:
+        raise RecordingError(f"{path} holds no samples. Leave it out.")
+    return AudioFile(str(path), float(info.samplerate), info.channels, mono, 0, info.frames)
+
+
+def _unreadable(path: str, reason: str) -> RecordingError:
+    reason = reason.strip().rstrip(".").removeprefix(f"Error opening {path!r}: ")
+    return RecordingError(
+        f"{path} cannot be read as audio ({reason}). "
+        "wav, flac, ogg and mp3 are read; copy the file again or convert it."
+    )
+
+
+def _soundfile() -> ModuleType:
+    try:
+        import soundfile
+    except ImportError:
+        raise MissingDependencyError('Reading audio needs soundfile: pip install "s4signal[audio]".') from None
+    module: ModuleType = soundfile
+    return module

@@ -1,0 +1,87 @@
+"""Convert what a user gives for one case; refuse what is not one."""
+
+from numbers import Real
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import issparse
+
+from s4signal.errors import ShapeError
+
+__all__ = ["FloatArray", "as_case_array", "as_ch_names", "as_float_array", "as_sfreq", "as_times"]
+
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+
+
+def as_float_array(data: Any) -> FloatArray:
+    """Convert to float32 (if it is) or float64; refuse what is not real numbers."""
+    if issparse(data):
+        raise TypeError("Sparse data was passed, but dense data is required. Use .toarray() to convert it.")
+    if np.ma.isMaskedArray(data):
+        data = np.ma.filled(data.astype(np.float64), np.nan)
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ShapeError("X has rows of unequal length inside one case; a case is (n_channels, n_times).") from None
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: got {array.dtype}. Pass .real, .imag or abs() of it.")
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"X must hold real numbers, got dtype {array.dtype}. Convert it with .astype(float).")
+    if array.dtype == np.float32 and array.dtype.isnative:
+        return array
+    try:
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"X must hold real numbers: {error}.") from None
+
+
+def as_case_array(data: Any) -> FloatArray:
+    """Convert to (n_channels, n_times)."""
+    array = as_float_array(data)
+    if array.ndim == 1:
+        array = array[np.newaxis]
+    if array.ndim != 2:
+        raise ShapeError(f"it must have shape (n_channels, n_times) or (n_times,), got {array.shape}.")
+    if 0 in array.shape:
+        raise ShapeError(f"it is empty, with shape {array.shape}. Leave it out.")
+    return array
+
+
+def as_sfreq(sfreq: Any) -> float | None:
+    """Convert to a positive finite float, NaN to None."""
+    if sfreq is None:
+        return None
+    if not isinstance(sfreq, Real):
+        raise TypeError(f"sfreq={sfreq!r} must be a number of samples per second.")
+    rate = float(sfreq)
+    if np.isnan(rate):
+        return None
+    if not 0 < rate < np.inf:
+        raise ValueError(f"sfreq={rate:g} must be a positive number of samples per second.")
+    return rate
+
+
+def as_times(times: Any, n_times: int) -> FloatArray:
+    """Convert to float64 seconds; refuse what does not increase."""
+    array = as_float_array(times).astype(np.float64, copy=False)
+    if array.shape != (n_times,):
+        raise ShapeError(f"times must have shape ({n_times},), one time a sample, got {array.shape}.")
+    if not np.isfinite(array).all():
+        raise ValueError("times must be finite. Leave out the samples whose time is unknown.")
+    back = np.flatnonzero(np.diff(array) <= 0)
+    if back.size:
+        i = int(back[0])
+        raise ValueError(
+            f"times must increase, but {array[i]:g} s is followed by {array[i + 1]:g} s (samples {i} and {i + 1}). "
+            "Sort the samples and leave out repeated times."
+        )
+    return array
+
+
+def as_ch_names(ch_names: Any, n_channels: int) -> tuple[str, ...]:
+    """Convert to one string a channel."""
+    names = tuple(str(name) for name in ch_names)
+    if isinstance(ch_names, str) or len(names) != n_channels:
+        raise ShapeError(f"ch_names must hold one name for each of {n_channels} channels, got {ch_names!r}.")
+    return names

@@ -1,0 +1,302 @@
+"""The collection of cases that every estimator takes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from os import PathLike
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.audio_file import open_audio
+from s4signal.signals.case import Case, Signal, resample_case
+from s4signal.signals.checks import FloatArray
+from s4signal.signals.forms import cases_from, describe_cases
+from s4signal.signals.summary import common_value, name_errors, summarize
+
+__all__ = ["Signals"]
+
+
+class Signals:
+    """Cases of any length, each with its rate, times and names, in memory or on disk.
+
+    scikit-learn slices it like an array of shape ``(n,)``: it goes through ``train_test_split``,
+    ``cross_val_score``, ``GridSearchCV`` and ``Pipeline`` unchanged, and slicing copies no data.
+
+    Parameters
+    ----------
+    data : array-like, mne.Epochs, Signals, or list
+        A 2-D array (n_samples, n_times) of one channel; a 3-D array (n_samples, n_channels, n_times); a list or
+        object array of (n_times_i,) or (n_channels, n_times_i); ``mne.Epochs`` or a list of them, which bring volts,
+        rate and channel names; a list of `Signal`; another `Signals`. NaN is a missing sample.
+    sfreq : float or sequence of float, optional
+        Samples per second [Hz], one for all or one a case.
+    times : sequence of array-like of shape (n_times_i,), optional
+        Seconds of every sample, strictly increasing, one array a case.
+    ch_names : sequence of str, optional
+        The names of the channels.
+
+    Raises
+    ------
+    ShapeError
+        If an array has another rank, or a case is empty.
+    TypeError
+        If `data` holds something other than real numbers.
+    ValueError
+        If `data` is complex, or `times` do not increase.
+    RecordingError
+        If `data` carries a rate, times or names that differ from those passed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.signals import Signals
+    >>> signals = Signals(np.zeros((268, 6, 896)), sfreq=256)
+    >>> signals
+    Signals: 268 cases × 6 channels, 896 samples, 256 Hz (3.5 s)
+    >>> signals[[0, 2]].shape, signals[0].data.shape
+    ((2,), (6, 896))
+    """
+
+    _cases: npt.NDArray[np.object_]
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        sfreq: float | Sequence[float] | npt.NDArray[Any] | None = None,
+        times: Sequence[Any] | npt.NDArray[Any] | None = None,
+        ch_names: Sequence[str] | None = None,
+    ) -> None:
+        cases = list(data._cases) if isinstance(data, Signals) else cases_from(data)
+        if sfreq is not None or times is not None or ch_names is not None:
+            cases = describe_cases(cases, sfreq=sfreq, times=times, ch_names=ch_names)
+        self._cases = _object_array(cases)
+
+    @classmethod
+    def from_cases(cls, cases: Iterable[Case]) -> "Signals":
+        """Collect cases that may still lie on disk.
+
+        Parameters
+        ----------
+        cases : iterable of Case
+            `Signal` objects or lazy cases; may be empty.
+
+        Returns
+        -------
+        Signals
+            Nothing is read.
+        """
+        signals = cls.__new__(cls)
+        signals._cases = _object_array(list(cases))
+        return signals
+
+    @classmethod
+    def from_files(
+        cls,
+        paths: Iterable[str | PathLike[str]] | str | PathLike[str],
+        *,
+        sfreq: float | None = None,
+        mono: bool = True,
+    ) -> "Signals":
+        """Open audio files; each is decoded when its case is asked for.
+
+        Parameters
+        ----------
+        paths : path or iterable of paths
+            wav, flac, ogg or mp3 files, one a case.
+        sfreq : float, optional
+            Resample to this rate [Hz] when read.
+        mono : bool
+            Whether to average the channels.
+
+        Returns
+        -------
+        Signals
+            float32 in -1…1; only the headers are read, so the whole may be larger than memory.
+
+        Raises
+        ------
+        RecordingError
+            If a file is missing, empty or not audio.
+        """
+        if isinstance(paths, str | PathLike):
+            paths = [paths]
+        signals = cls.from_cases(open_audio(path, mono=mono) for path in paths)
+        if not len(signals):
+            raise RecordingError("paths names no file; at least one is needed.")
+        return signals if sfreq is None else signals.resample(sfreq)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Signals"]) -> "Signals":
+        """Put collections one after the other.
+
+        Parameters
+        ----------
+        parts : iterable of Signals
+            May differ in rate, length and channels.
+
+        Returns
+        -------
+        Signals
+            Nothing is copied or read.
+        """
+        return cls.from_cases(case for part in parts for case in part._cases)
+
+    def resample(self, sfreq: float) -> "Signals":
+        """Bring every case to one rate, with an anti-aliasing filter; missing samples stay missing.
+
+        Parameters
+        ----------
+        sfreq : float, positive
+            Samples per second [Hz].
+
+        Returns
+        -------
+        Signals
+            Cases on disk are resampled when they are read.
+
+        Raises
+        ------
+        RecordingError
+            If a rate is unknown, times are irregular, or a value is infinite.
+        ValueError
+            If `sfreq` is not positive.
+
+        Examples
+        --------
+        >>> Signals(np.ones((2, 400)), sfreq=100).resample(50)
+        Signals: 2 cases × 1 channel, 200 samples, 50 Hz (4 s)
+        """
+        if not 0 < sfreq < np.inf:
+            raise ValueError(f"sfreq={sfreq} must be a positive number of samples per second.")
+        return self.from_cases(
+            name_errors(i, case.source, partial(resample_case, case, float(sfreq)))
+            for i, case in enumerate(self._cases)
+        )
+
+    def to_numpy(self) -> FloatArray:
+        """Stack the cases.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_channels, n_times)
+            A copy.
+
+        Raises
+        ------
+        ShapeError
+            If the cases differ in length or channels, or there are none.
+        """
+        if not len(self):
+            raise ShapeError("there is no case to stack.")
+        self.n_channels  # noqa: B018  says which case differs
+        lengths = self.lengths
+        if lengths.min() != lengths.max():
+            raise ShapeError(
+                f"the cases have {lengths.min()} to {lengths.max()} samples, so they make no single array. "
+                "Take them one by one: [case.data for case in signals]."
+            )
+        return np.stack([case.data for case in self])
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(n,): as scikit-learn counts."""
+        return (len(self),)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of every case; ShapeError if they differ."""
+        if not len(self):
+            raise ShapeError("there is no case, so no number of channels.")
+        n_channels: int = common_value(self._cases.tolist(), "n_channels")
+        return n_channels
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Samples in time of each case, shape (n,)."""
+        return np.array([case.length for case in self._cases], dtype=np.int64)
+
+    @property
+    def sfreqs(self) -> npt.NDArray[np.float64]:
+        """Rate of each case [Hz], shape (n,); NaN where unknown."""
+        return np.array([np.nan if case.sfreq is None else case.sfreq for case in self._cases], dtype=np.float64)
+
+    @property
+    def sfreq(self) -> float | None:
+        """The one rate of all cases [Hz], None if unknown; RecordingError if they differ."""
+        sfreq: float | None = common_value(self._cases.tolist(), "sfreq")
+        return sfreq
+
+    @property
+    def ch_names(self) -> tuple[str, ...] | None:
+        """The channel names of all cases, None if unknown; RecordingError if they differ."""
+        names: tuple[str, ...] | None = common_value(self._cases.tolist(), "ch_names")
+        return names
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the cases carry their times; RecordingError if only some do."""
+        return bool(common_value(self._cases.tolist(), "has_times"))
+
+    @property
+    def durations_s(self) -> npt.NDArray[np.float64]:
+        """Seconds each case lasts, shape (n,); from first to last time, or n_times / sfreq; NaN where unknown."""
+        durations = self.lengths / self.sfreqs
+        for i, case in enumerate(self._cases):
+            if case.has_times:
+                durations[i] = case.load().duration_s
+        return durations
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The file each case came from, "" for none."""
+        return tuple(case.source for case in self._cases)
+
+    def __len__(self) -> int:
+        """Count the cases."""
+        return len(self._cases)
+
+    def __iter__(self) -> Iterator[Signal]:
+        """Go through the cases, reading those on disk one at a time."""
+        return (case.load() for case in self._cases)
+
+    @overload
+    def __getitem__(self, key: int) -> Signal: ...
+    @overload
+    def __getitem__(self, key: Any) -> "Signals": ...
+    def __getitem__(self, key: Any) -> "Signal | Signals":
+        """Take one case as a `Signal`, or several as `Signals`; ``[key, ...]`` is ``[key]``."""
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
+            key = key[0]
+        if isinstance(key, tuple):
+            raise IndexError("Signals has one axis, the case. Index channels and times in signal.data.")
+        chosen = self._cases[key]
+        if isinstance(chosen, np.ndarray):
+            return self.from_cases(chosen)
+        signal: Signal = chosen.load()
+        return signal
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Stack the cases, as `to_numpy`."""
+        return np.asarray(self.to_numpy(), dtype=dtype)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the cases are the same, in order; reads those on disk."""
+        if not isinstance(other, Signals):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Say in one line what is held."""
+        return summarize(self._cases.tolist(), self.durations_s.tolist())
+
+
+def _object_array(cases: Sequence[Case]) -> npt.NDArray[np.object_]:
+    array = np.empty(len(cases), dtype=object)
+    for i, case in enumerate(cases):
+        array[i] = case
+    return array

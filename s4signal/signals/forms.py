@@ -1,0 +1,182 @@
+"""Every form in which a user may hold cases, turned into a list of cases."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.case import Case, Signal
+from s4signal.signals.checks import FloatArray, as_float_array
+from s4signal.signals.summary import name_errors
+
+__all__ = ["cases_from", "describe_cases", "is_epochs"]
+
+_FORMS = "(n_samples, n_channels, n_times), or (n_samples, n_times) for one channel"
+
+
+def cases_from(data: Any) -> list[Case]:
+    """Turn arrays, lists, object arrays and mne.Epochs into cases.
+
+    Parameters
+    ----------
+    data : array-like, mne.Epochs, or list
+        Any form in the table of `Signals`.
+
+    Returns
+    -------
+    list of Case
+        Views of `data` where its type allows.
+
+    Raises
+    ------
+    ShapeError
+        If `data` or a case in it has another rank, or is empty.
+    TypeError
+        If it holds something other than real numbers.
+    """
+    if is_epochs(data):
+        return _cases_from_epochs([data])
+    if isinstance(data, Signal):
+        raise TypeError("X is one Signal, but a list of them is needed. Pass [signal].")
+    if isinstance(data, list | tuple):
+        return _cases_from_list(data)
+    if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1 and not _all_numbers(data):
+        return _cases_from_list(list(data))
+    if type(data).__module__.startswith("mne."):
+        raise TypeError(
+            f"X is a {type(data).__name__}; cases are needed. Cut it first: mne.make_fixed_length_epochs, or "
+            "s4signal.signals.read_eeg on its file followed by windows."
+        )
+    return _cases_from_array(as_float_array(data))
+
+
+def describe_cases(cases: Sequence[Case], *, sfreq: Any, times: Any, ch_names: Any) -> list[Case]:
+    """Add what the user knows of the cases; what they carry themselves must agree.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        What to describe.
+    sfreq : float, sequence of float or None
+        One rate [Hz], or one a case.
+    times : sequence of array-like of shape (n_times_i,), or None
+        Seconds of every sample, one array a case.
+    ch_names : sequence of str or None
+        The names of the channels, the same for every case.
+
+    Returns
+    -------
+    list of Case
+        With rate, times and names set.
+
+    Raises
+    ------
+    RecordingError
+        If a case carries another rate, other times or other names.
+    ShapeError
+        If the numbers do not match.
+    """
+    n = len(cases)
+    rates = [sfreq] * n if sfreq is None or np.ndim(sfreq) == 0 else _one_each(sfreq, n, "sfreq")
+    moments = [None] * n if times is None else _one_each(times, n, "times")
+    return [
+        name_errors(i, case.source, partial(_describe, case, rate, t, ch_names))
+        for i, (case, rate, t) in enumerate(zip(cases, rates, moments, strict=True))
+    ]
+
+
+def is_epochs(data: Any) -> bool:
+    """Whether `data` is an mne.Epochs of any kind; does not import mne."""
+    ours = any(kind.__module__.split(".")[0] == "mne" for kind in type(data).__mro__)
+    return ours and hasattr(data, "get_data") and hasattr(data, "events")
+
+
+def _cases_from_array(array: FloatArray) -> list[Case]:
+    if array.ndim not in (2, 3):
+        hint = "Reshape your data: " + (
+            "one case of one channel is X.reshape(1, -1), many cases of one sample are X.reshape(-1, 1)."
+            if array.ndim == 1
+            else "the first axis is the case, the second the channel, the third the time."
+        )
+        raise ShapeError(f"X must have shape {_FORMS}; got {array.shape}. {hint}")
+    if array.shape[0] == 0:
+        raise ShapeError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
+    if 0 in array.shape:
+        raise ShapeError(f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
+    return [Signal(case) for case in array]
+
+
+def _cases_from_list(items: Sequence[Any]) -> list[Case]:
+    if not items:
+        raise ShapeError("X holds no case; at least one is needed.")
+    epochs = [is_epochs(item) for item in items]
+    if all(epochs):
+        return _cases_from_epochs(items)
+    if any(epochs):
+        raise TypeError("X mixes mne.Epochs with other things. Pass Epochs alone, or arrays alone.")
+    if all(np.isscalar(item) for item in items):
+        return _cases_from_array(as_float_array(items))  # a list of numbers: says what shape is needed
+    return [
+        item if isinstance(item, Signal) else name_errors(i, "", partial(Signal, item)) for i, item in enumerate(items)
+    ]
+
+
+def _cases_from_epochs(items: Iterable[Any]) -> list[Case]:
+    cases: list[Case] = []
+    known: dict[Any, tuple[str, ...]] = {}
+    for epochs in items:
+        layout = (*epochs.ch_names, *epochs.info["bads"], *epochs.get_channel_types())
+        if layout not in known:
+            known[layout] = _data_channels(epochs.info)
+        names = known[layout]
+        rate = float(epochs.info["sfreq"])
+        cases += [Signal(trial, sfreq=rate, ch_names=names) for trial in epochs.get_data(picks=list(names))]
+    if not cases:
+        raise ShapeError("the Epochs hold no trial (0 sample(s)); at least one is needed. Look at epochs.drop_log.")
+    return cases
+
+
+def _data_channels(info: Any) -> tuple[str, ...]:
+    from mne import EvokedArray
+
+    template = EvokedArray(np.zeros((len(info["ch_names"]), 1)), info, verbose="error")
+    try:
+        return tuple(template.pick("data", exclude="bads", verbose="error").ch_names)
+    except ValueError:  # none of the channels is data: take them all
+        return tuple(info["ch_names"])
+
+
+def _describe(case: Case, sfreq: Any, times: Any, ch_names: Any) -> Case:
+    new: dict[str, Any] = {}
+    if sfreq is not None and case.sfreq is None:
+        new["sfreq"] = sfreq
+    elif sfreq is not None and sfreq != case.sfreq:
+        raise RecordingError(
+            f"it is sampled at {case.sfreq:g} Hz, but sfreq={sfreq:g} was passed. Leave sfreq out, or call resample."
+        )
+    if ch_names is not None and case.ch_names is None:
+        new["ch_names"] = ch_names
+    elif ch_names is not None and tuple(ch_names) != case.ch_names:
+        raise RecordingError(f"it carries the channel names {case.ch_names}. Leave ch_names out.")
+    if times is not None:
+        new["times"] = times
+        if case.has_times and not np.array_equal(times, case.load().times or ()):
+            raise RecordingError("it carries other times already. Leave times out.")
+    return replace(case.load(), **new) if new else case
+
+
+def _one_each(values: Any, n: int, name: str) -> list[Any]:
+    if not hasattr(values, "__len__") or len(values) != n or any(np.ndim(v) == (name == "sfreq") for v in values):
+        what = (
+            "one number, or one for each case" if name == "sfreq" else "one array of shape (n_times_i,) for each case"
+        )
+        came = f"{len(values)} of them" if hasattr(values, "__len__") and len(values) != n else repr(values)[:60]
+        raise ShapeError(f"{name} must be {what} ({n} cases), got {came}.")
+    return list(values)
+
+
+def _all_numbers(array: Any) -> bool:
+    return all(np.isscalar(item) for item in array)

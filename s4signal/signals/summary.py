@@ -1,0 +1,124 @@
+"""What cases have in common, and one line that says what they are."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.case import Case
+
+__all__ = ["common_value", "name_errors", "summarize"]
+
+_CURES = {
+    "n_channels": "Give every case the same channels; a case is (n_channels, n_times), pass x.T if time came first.",
+    "sfreq": "Call resample(sfreq) to bring them to one rate.",
+    "ch_names": "Pick the same channels in the same order from every recording.",
+    "has_times": "Give times to all cases or to none.",
+}
+_NOUNS = {"n_channels": "channels", "sfreq": "Hz", "ch_names": "as channel names", "has_times": "for having times"}
+
+
+def common_value(cases: Sequence[Case], name: str) -> Any:
+    """Return the value of an attribute that all cases share; None if there is no case.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        What to compare.
+    name : {"n_channels", "sfreq", "ch_names", "has_times"}
+        The attribute.
+
+    Returns
+    -------
+    object
+        The value.
+
+    Raises
+    ------
+    ShapeError
+        If cases differ in ``n_channels``; names two of them.
+    RecordingError
+        If they differ in something else; names two of them.
+    """
+    values = [getattr(case, name) for case in cases]
+    for i, value in enumerate(values):
+        if value != values[0]:
+            error = ShapeError if name == "n_channels" else RecordingError
+            raise error(
+                f"the cases differ: {_label(0, cases[0])} has {_say(values[0])} and {_label(i, cases[i])} has "
+                f"{_say(value)} {_NOUNS[name]}. {_CURES[name]}"
+            )
+    return values[0] if values else None
+
+
+def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
+    """Call `build`; an error says which case it is about.
+
+    Parameters
+    ----------
+    i : int
+        Number of the case.
+    source : str
+        The file it came from, or "".
+    build : callable
+        Makes the case.
+
+    Returns
+    -------
+    Case
+        What `build` returned.
+
+    Raises
+    ------
+    RecordingError, ShapeError, TypeError, ValueError
+        What `build` raised, with the name of the case in front.
+    """
+    try:
+        return build()
+    except (RecordingError, ShapeError, TypeError, ValueError) as error:
+        raise type(error)(f"case {i}{source and f' ({source})'}: {error}") from None
+
+
+def summarize(cases: Sequence[Case], durations_s: Sequence[float]) -> str:
+    """Say in one line what the cases are.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        The cases.
+    durations_s : sequence of float
+        How long each lasts [s]; NaN where unknown.
+
+    Returns
+    -------
+    str
+        Number of cases, channels, samples, rate and duration; ranges where they differ.
+    """
+    if not len(cases):
+        return "Signals: 0 cases"
+    channels = _span([case.n_channels for case in cases])
+    rates = [case.sfreq for case in cases if case.sfreq is not None]
+    when = f"{_span(rates)} Hz" if len(rates) == len(cases) else "rate unknown"
+    if any(case.has_times for case in cases):
+        when = "irregular times"
+    lasting = "" if np.isnan(durations_s).any() else f" ({_span(durations_s)} s)"
+    return (
+        f"Signals: {len(cases)} case{'s' * (len(cases) != 1)} × {channels} channel{'s' * (channels != '1')}, "
+        f"{_span([case.length for case in cases])} samples, {when}{lasting}"
+    )
+
+
+def _label(i: int, case: Case) -> str:
+    return f"case {i} ({case.source})" if case.source else f"case {i}"
+
+
+def _say(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (f"{value:.0f}" if value >= 1000 else f"{value:.4g}" for value in (min(values), max(values)))
+    return low if low == high else f"{low}–{high}"
