@@ -1,0 +1,26 @@
+"""The mathematics: state matrices, discretisations, and three equal views of a linear state space.
+
+Pure functions on tensors. A system runs block by block (`blocks`), by one FFT (`convolution`) or sample by sample
+(`recurrence`), with the same result.
+"""
+
+from s4signal.ssm.blocks import block_length, block_scan
+from s4signal.ssm.convolution import fft_convolve, vandermonde_kernel
+from s4signal.ssm.discretization import DISCRETIZATIONS
+from s4signal.ssm.hippo import DIAGONAL_INITS
+from s4signal.ssm.pairs import Pair
+from s4signal.ssm.recurrence import recurrent_scan, step
+from s4signal.ssm.systems import DiagonalSystem
+
+__all__ = [
+    "DIAGONAL_INITS",
+    "DISCRETIZATIONS",
+    "DiagonalSystem",
+    "Pair",
+    "block_length",
+    "block_scan",
+    "fft_convolve",
+    "recurrent_scan",
+    "step",
+    "vandermonde_kernel",
+]

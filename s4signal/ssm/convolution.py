@@ -1,0 +1,63 @@
+"""The convolution view: the closed-form kernel and an FFT. The second formulation, and the way to look at a kernel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from s4signal.ssm.pairs import Pair
+from s4signal.ssm.systems import DiagonalSystem
+
+__all__ = ["fft_convolve", "vandermonde_kernel"]
+
+
+def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> Tensor:
+    r"""Return the impulse response :math:`K_l = 2\,\mathrm{Re} \sum_n C_n \bar B_n \bar\Lambda_n^l`.
+
+    Parameters
+    ----------
+    Lambda_bar, B_bar, C : Pair of (d_model, n_pairs)
+        A discrete diagonal system.
+    n_times : int, >= 1
+        Length of the response.
+
+    Returns
+    -------
+    Tensor (d_model, n_times)
+        The response, in the precision of the system; memory is d_model × n_pairs × n_times.
+
+    References
+    ----------
+    Gu, Goel, Gupta, Ré, 2022, equation 6, doi:10.48550/arXiv.2206.11893.
+    """
+    radius = torch.log(torch.hypot(Lambda_bar.re, Lambda_bar.im))
+    angle = torch.atan2(Lambda_bar.im, Lambda_bar.re)
+    time = torch.arange(n_times, dtype=radius.dtype, device=radius.device)
+    V = Pair(radius.unsqueeze(-1) * time, angle.unsqueeze(-1) * time).exp()
+    return 2.0 * V.times(C.times(B_bar).unsqueeze(-1)).re.sum(1)
+
+
+def fft_convolve(system: DiagonalSystem, u: Tensor) -> Tensor:
+    """Run a system from rest by one FFT over the whole signal.
+
+    Parameters
+    ----------
+    system : DiagonalSystem
+        One system for each of d_model channels.
+    u : Tensor (d_model, batch, n_times)
+        Input.
+
+    Returns
+    -------
+    Tensor (d_model, batch, n_times)
+        Output.
+    """
+    n_times = u.shape[-1]
+    kernel = vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
+    kernel = torch.nn.functional.pad(kernel, (0, n_times))
+    if system.C_reverse is not None:
+        future = vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C_reverse, n_times)
+        kernel = kernel + torch.nn.functional.pad(future.flip(-1), (n_times, 0))
+    spectrum = torch.fft.rfft(kernel.to(u.dtype)).unsqueeze(1) * torch.fft.rfft(u, n=2 * n_times)
+    y = torch.fft.irfft(spectrum, n=2 * n_times)[..., :n_times]
+    return y + system.D.to(u.dtype)[:, None, None] * u

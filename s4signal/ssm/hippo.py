@@ -1,0 +1,157 @@
+"""Initial poles of the diagonal kernels: HiPPO-LegS and its closed-form relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DIAGONAL_INITS", "inv_poles", "legs_poles", "legs_transition", "lin_poles", "real_poles"]
+
+Poles = NDArray[np.complex128]
+
+
+def legs_transition(d_state: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the state matrices of HiPPO-LegS, x' = A x + B u, after its 1/t is dropped.
+
+    Parameters
+    ----------
+    d_state : int, >= 1
+        Number of Legendre coefficients N.
+
+    Returns
+    -------
+    A : ndarray (d_state, d_state)
+        Lower triangular, eigenvalues -1 ... -d_state.
+    B : ndarray (d_state,)
+        Input vector.
+
+    References
+    ----------
+    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, theorem 2,
+    doi:10.48550/arXiv.2008.07669.
+
+    Examples
+    --------
+    >>> A, B = legs_transition(2)
+    >>> A.round(3).tolist()
+    [[-1.0, 0.0], [-1.732, -2.0]]
+    """
+    n = np.arange(d_state, dtype=np.float64)
+    B = np.sqrt(2.0 * n + 1.0)
+    A = -np.tril(np.outer(B, B), -1) - np.diag(n + 1.0)
+    return A, B
+
+
+def legs_poles(d_state: int) -> Poles:
+    """Return the poles of S4D-LegS: eigenvalues of the normal part of HiPPO-LegS, upper half plane.
+
+    Parameters
+    ----------
+    d_state : int, even, >= 2
+        Real state size N; conjugate pairs count as one pole.
+
+    Returns
+    -------
+    ndarray (d_state // 2,) of complex
+        All have real part -1/2.
+
+    References
+    ----------
+    Gu, Goel, Gupta, Ré, 2022, section 4.2, doi:10.48550/arXiv.2206.11893.
+
+    Examples
+    --------
+    >>> legs_poles(4).real.tolist()
+    [-0.5, -0.5]
+    """
+    A, B = legs_transition(d_state)
+    # A + B B^T / 2 = -1/2 + a skew-symmetric matrix, whose spectrum is exact through a Hermitian solver.
+    skew = A + 0.5 * np.outer(B, B) + 0.5 * np.eye(d_state)
+    frequencies = np.linalg.eigvalsh(1j * skew)
+    return np.asarray(-0.5 + 1j * np.sort(frequencies[frequencies > 0]), dtype=np.complex128)
+
+
+def lin_poles(d_state: int) -> Poles:
+    """Return the poles of S4D-Lin, -1/2 + i pi n: the frequencies of a truncated Fourier basis.
+
+    Parameters
+    ----------
+    d_state : int, even, >= 2
+        Real state size N.
+
+    Returns
+    -------
+    ndarray (d_state // 2,) of complex
+        The poles.
+
+    References
+    ----------
+    Gu, Goel, Gupta, Ré, 2022, equation 9, doi:10.48550/arXiv.2206.11893.
+
+    Examples
+    --------
+    >>> lin_poles(4).imag.round(2).tolist()
+    [0.0, 3.14]
+    """
+    return -0.5 + 1j * np.pi * np.arange(d_state // 2)
+
+
+def inv_poles(d_state: int) -> Poles:
+    """Return the poles of S4D-Inv, -1/2 + i N/pi (N/(2n+1) - 1): the asymptotic spectrum of LegS.
+
+    Parameters
+    ----------
+    d_state : int, even, >= 2
+        Real state size N.
+
+    Returns
+    -------
+    ndarray (d_state // 2,) of complex
+        The poles.
+
+    References
+    ----------
+    Gu, Goel, Gupta, Ré, 2022, equation 8, doi:10.48550/arXiv.2206.11893.
+
+    Examples
+    --------
+    >>> inv_poles(4).imag.round(2).tolist()
+    [3.82, 0.42]
+    """
+    n = np.arange(d_state // 2)
+    return -0.5 + 1j * d_state / np.pi * (d_state / (2 * n + 1) - 1)
+
+
+def real_poles(d_state: int) -> Poles:
+    """Return the poles of S4D-Real, -(n + 1): the true spectrum of HiPPO-LegS.
+
+    Parameters
+    ----------
+    d_state : int, even, >= 2
+        Real state size N.
+
+    Returns
+    -------
+    ndarray (d_state // 2,) of complex
+        The poles, imaginary part zero.
+
+    References
+    ----------
+    Gu, Goel, Gupta, Ré, 2022, section 4.4, doi:10.48550/arXiv.2206.11893.
+
+    Examples
+    --------
+    >>> real_poles(4).real.tolist()
+    [-1.0, -2.0]
+    """
+    return -(np.arange(d_state // 2) + 1.0) + 0j
+
+
+DIAGONAL_INITS: dict[str, Callable[[int], Poles]] = {
+    "legs": legs_poles,
+    "inv": inv_poles,
+    "lin": lin_poles,
+    "real": real_poles,
+}
