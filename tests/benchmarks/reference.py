@@ -5,8 +5,8 @@ It is written from the formulas, in plain torch, and shares no code with s4signa
 
 References
 ----------
-A. Gu, K. Goel, A. Gupta, C. Ré, *On the Parameterization and Initialization of Diagonal State Space Models*, 2022,
-equations 3 and 6, arXiv:2206.11893.
+A. Gu, A. Gupta, K. Goel, C. Ré, *On the Parameterization and Initialization of Diagonal State Space Models*,
+NeurIPS 2022, arXiv:2206.11893.
 """
 
 import math
