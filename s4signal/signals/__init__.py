@@ -1,6 +1,25 @@
 """The recordings: collections of cases, readers, windows and data sets; numpy, never torch."""
 
+from s4signal.signals import datasets
+from s4signal.signals.biosignal import read_wfdb
 from s4signal.signals.case import Annotation, Signal
 from s4signal.signals.collection import Signals
+from s4signal.signals.eeg import read_eeg
+from s4signal.signals.speech import read_audio, read_audio_folder
+from s4signal.signals.tabular import read_csv, read_ts
+from s4signal.signals.windows import epochs_from_events, windows
 
-__all__ = ["Annotation", "Signal", "Signals"]
+__all__ = [
+    "Annotation",
+    "Signal",
+    "Signals",
+    "datasets",
+    "epochs_from_events",
+    "read_audio",
+    "read_audio_folder",
+    "read_csv",
+    "read_eeg",
+    "read_ts",
+    "read_wfdb",
+    "windows",
+]

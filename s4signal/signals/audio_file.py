@@ -42,6 +42,10 @@ class AudioFile:
     def annotations(self) -> tuple[Annotation, ...]:
         return ()
 
+    @property
+    def first_sample(self) -> int:
+        return self.start
+
     def load(self) -> Signal:
         soundfile = _soundfile()
         try:
@@ -51,7 +55,7 @@ class AudioFile:
         if len(frames) != self.length:
             raise _unreadable(self.source, f"it ends after {self.start + len(frames)} of {self.stop} samples")
         data = frames.mean(axis=1, keepdims=True) if self.mono else frames
-        return Signal(np.ascontiguousarray(data.T), sfreq=self.sfreq, source=self.source)
+        return Signal(np.ascontiguousarray(data.T), sfreq=self.sfreq, source=self.source, first_sample=self.start)
 
     def crop(self, start: int, stop: int) -> "AudioFile":
         return replace(self, start=self.start + start, stop=self.start + stop)

@@ -9,7 +9,7 @@ from s4signal.errors import RecordingError
 from s4signal.signals.checks import FloatArray, as_case_array, as_ch_names, as_sfreq, as_times
 from s4signal.signals.resampling import resample_array, resampled_length
 
-__all__ = ["Annotation", "Case", "Signal", "crop_annotations", "resample_case"]
+__all__ = ["Annotation", "Case", "ResampledCase", "Signal", "crop_annotations", "resample_case"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ class Case(Protocol):
     def annotations(self) -> tuple[Annotation, ...]: ...
     @property
     def source(self) -> str: ...
+    @property
+    def first_sample(self) -> int: ...
 
     def load(self) -> "Signal":
         """The case in memory."""
@@ -79,6 +81,8 @@ class Signal:
         Marked stretches, in seconds after the first sample.
     source : str
         The file the case came from, "" otherwise.
+    first_sample : int
+        What the recording itself counts its first sample as; MNE's ``first_samp``.
 
     Raises
     ------
@@ -105,6 +109,7 @@ class Signal:
     ch_names: tuple[str, ...] | None = None
     annotations: tuple[Annotation, ...] = ()
     source: str = ""
+    first_sample: int = 0
 
     def __post_init__(self) -> None:
         """Check and convert what was given."""
@@ -163,7 +168,8 @@ class Signal:
         """
         times = None if self.times is None else self.times[start:stop]
         annotations = crop_annotations(self.annotations, start, stop, self.sfreq)
-        return replace(self, data=self.data[:, start:stop], times=times, annotations=annotations)
+        first = self.first_sample + start
+        return replace(self, data=self.data[:, start:stop], times=times, annotations=annotations, first_sample=first)
 
     def __repr__(self) -> str:
         """Say in one line what is held."""
@@ -187,6 +193,7 @@ class Signal:
             same_times
             and (self.sfreq, self.ch_names) == (other.sfreq, other.ch_names)
             and (self.annotations, self.source) == (other.annotations, other.source)
+            and self.first_sample == other.first_sample
             and np.array_equal(self.data, other.data, equal_nan=True)
         )
 
@@ -195,12 +202,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class ResampledCase:
-    """A case on disk that is resampled after it is read: resampled samples `start` to `stop` of `case`."""
+    """A case on disk that is resampled after it is read."""
 
     case: Case
     sfreq: float
-    start: int
-    stop: int
 
     has_times = False
 
@@ -210,7 +215,7 @@ class ResampledCase:
 
     @property
     def length(self) -> int:
-        return self.stop - self.start
+        return resampled_length(self.case.length, self.case.sfreq or self.sfreq, self.sfreq)
 
     @property
     def ch_names(self) -> tuple[str, ...] | None:
@@ -218,17 +223,22 @@ class ResampledCase:
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:
-        return crop_annotations(self.case.annotations, self.start, self.stop, self.sfreq)
+        return self.case.annotations
 
     @property
     def source(self) -> str:
         return self.case.source
 
-    def load(self) -> Signal:
-        return resample_signal(self.case.load(), self.sfreq).crop(self.start, self.stop)
+    @property
+    def first_sample(self) -> int:
+        return round(self.case.first_sample * self.sfreq / (self.case.sfreq or self.sfreq))
 
-    def crop(self, start: int, stop: int) -> "ResampledCase":
-        return replace(self, start=self.start + start, stop=self.start + stop)
+    def load(self) -> Signal:
+        return resample_signal(self.case.load(), self.sfreq)
+
+    def crop(self, start: int, stop: int) -> Signal:
+        """Read the case: a filter reaches past the ends of any stretch."""
+        return self.load().crop(start, stop)
 
 
 def resample_case(case: Case, sfreq: float) -> Case:
@@ -257,7 +267,7 @@ def resample_case(case: Case, sfreq: float) -> Case:
         return resample_signal(case, sfreq)
     if case.sfreq is None:
         raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
-    return ResampledCase(case, sfreq, 0, resampled_length(case.length, case.sfreq, sfreq))
+    return ResampledCase(case, sfreq)
 
 
 def resample_signal(signal: Signal, sfreq: float) -> Signal:
@@ -269,7 +279,8 @@ def resample_signal(signal: Signal, sfreq: float) -> Signal:
         raise RecordingError("an infinite value cannot be resampled. Replace it by NaN, which means missing.")
     data = signal.data if rate == sfreq else resample_array(signal.data, rate, sfreq)
     times = None if signal.times is None else signal.times[0] + np.arange(data.shape[1]) / sfreq
-    return replace(signal, data=data, times=times, sfreq=sfreq)
+    first = round(signal.first_sample * sfreq / rate)
+    return replace(signal, data=data, times=times, sfreq=sfreq, first_sample=first)
 
 
 def _regular_rate(times: FloatArray) -> float:

@@ -250,6 +250,11 @@ class Signals:
         return durations
 
     @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases as they are kept: those on disk are not read."""
+        return tuple(self._cases)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The file each case came from, "" for none."""
         return tuple(case.source for case in self._cases)

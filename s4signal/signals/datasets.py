@@ -1,0 +1,432 @@
+"""Real recordings by name: load_* finds them on this computer, nothing is downloaded."""
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.signals.collection import Signals
+from s4signal.signals.dataset_files import data_folder, data_home, index_column, index_rows, load_ts, read_splits
+from s4signal.signals.eeg import read_eeg
+from s4signal.signals.windows import epochs_from_events, windows
+
+__all__ = [
+    "data_home",
+    "load_blink",
+    "load_eegmat",
+    "load_eyes_open_shut",
+    "load_finger_movements",
+    "load_hand_movement_direction",
+    "load_japanese_vowels",
+    "load_ppg_bp",
+    "load_self_regulation_scp1",
+    "load_self_regulation_scp2",
+    "load_speech_commands",
+    "load_spoken_digits",
+    "load_ssvep_exo",
+]
+
+_Texts = npt.NDArray[np.str_]
+_SSVEP_EVENTS = {"rest": 1, "13 Hz": 2, "21 Hz": 3, "17 Hz": 4}
+_FINGER_CHANNELS = (
+    "F3",
+    "F1",
+    "Fz",
+    "F2",
+    "F4",
+    "FC5",
+    "FC3",
+    "FC1",
+    "FCz",
+    "FC2",
+    "FC4",
+    "FC6",
+    "C5",
+    "C3",
+    "C1",
+    "Cz",
+    "C2",
+    "C4",
+    "C6",
+    "CP5",
+    "CP3",
+    "CP1",
+    "CPz",
+    "CP2",
+    "CP4",
+    "CP6",
+    "O1",
+    "O2",
+)
+
+
+def load_self_regulation_scp1(split: str | None = None) -> tuple[Signals, _Texts]:
+    """Load slow cortical potentials of a healthy subject: 268 + 293 trials of 6 channels, 3.5 s at 256 Hz.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        The trials, in microvolts.
+    y : ndarray of shape (n,)
+        "negativity" or "positivity".
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package that holds the files is not installed.
+    ValueError
+        If `split` is unknown.
+
+    References
+    ----------
+    .. [1] N. Birbaumer et al., "A spelling device for the paralysed", Nature 398:297-298, 1999.
+    """
+    return load_ts("SelfRegulationSCP1", split, sfreq=256)
+
+
+def load_self_regulation_scp2(split: str | None = None) -> tuple[Signals, _Texts]:
+    """Load slow cortical potentials of a paralysed patient: 200 + 180 trials of 7 channels, 4.5 s at 256 Hz.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        The trials, in microvolts.
+    y : ndarray of shape (n,)
+        "negativity" or "positivity".
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package that holds the files is not installed.
+    ValueError
+        If `split` is unknown.
+
+    References
+    ----------
+    .. [1] N. Birbaumer et al., "A spelling device for the paralysed", Nature 398:297-298, 1999.
+    """
+    return load_ts("SelfRegulationSCP2", split, sfreq=256)
+
+
+def load_finger_movements(split: str | None = None) -> tuple[Signals, _Texts]:
+    """Load EEG before a key press: 316 + 100 trials of 28 channels, 0.5 s at 100 Hz.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        The trials.
+    y : ndarray of shape (n,)
+        "left" or "right".
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package that holds the files is not installed.
+    ValueError
+        If `split` is unknown.
+
+    References
+    ----------
+    .. [1] B. Blankertz, G. Curio, K.-R. Müller, "Classifying Single Trial EEG: Towards Brain Computer Interfacing",
+       NIPS 14, 2002.
+    """
+    signals, y = load_ts("FingerMovements", split, sfreq=100)
+    return Signals(signals, ch_names=_FINGER_CHANNELS), y
+
+
+def load_hand_movement_direction(split: str | None = None) -> tuple[Signals, _Texts]:
+    """Load MEG of wrist movements: 160 + 74 trials of 10 channels, 1 s at 400 Hz.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        The trials.
+    y : ndarray of shape (n,)
+        "right", "forward", "left" or "backward".
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package that holds the files is not installed.
+    ValueError
+        If `split` is unknown.
+
+    References
+    ----------
+    .. [1] S. Waldert et al., "Hand Movement Direction Decoded from MEG and EEG", J. Neurosci. 28:1000-1008, 2008.
+    """
+    return load_ts("HandMovementDirection", split, sfreq=400)
+
+
+def load_eyes_open_shut(split: str | None = None) -> tuple[Signals, _Texts]:
+    """Load EEG with eyes open or shut: 56 + 42 trials of 14 channels, 1 s at 128 Hz.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        The trials.
+    y : ndarray of shape (n,)
+        "0" or "1".
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package that holds the files is not installed.
+    ValueError
+        If `split` is unknown.
+    """
+    return load_ts("EyesOpenShut", split, sfreq=128)
+
+
+def load_blink(split: str | None = None) -> tuple[Signals, _Texts]:
+    """Load EEG of short and long blinks: 500 + 450 trials of 4 channels, 2 s at 255 Hz.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        The trials.
+    y : ndarray of shape (n,)
+        "LongBlink" or "ShortBlink".
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package that holds the files is not installed.
+    ValueError
+        If `split` is unknown.
+    """
+    return load_ts("Blink", split, sfreq=255)
+
+
+def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
+    """Load the Free Spoken Digit Dataset: 2,000 words of 4 speakers at 8 kHz, 0.14 to 1 s.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        The official split; None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        Decoded when asked for.
+    y : ndarray of shape (n,)
+        "0" to "9".
+    groups : ndarray of shape (n,)
+        The speakers.
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``fsdd`` is not in `data_home`.
+
+    References
+    ----------
+    .. [1] Z. Jackson et al., "Free Spoken Digit Dataset" v1.0.8, 2018, doi:10.5281/zenodo.1342401.
+    """
+    root = data_folder("fsdd")
+    rows = index_rows(root / "index.csv", split, "official_split")
+    signals = Signals.from_files(root / row["path"] for row in rows)
+    return signals, index_column(rows, "label"), index_column(rows, "speaker")
+
+
+def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
+    """Load 1,000 clips of ten spoken commands by 162 speakers: 1 s at 16 kHz.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        No speaker is in both; None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        Decoded when asked for.
+    y : ndarray of shape (n,)
+        The words.
+    groups : ndarray of shape (n,)
+        The speakers.
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``speech_commands`` is not in `data_home`.
+
+    References
+    ----------
+    .. [1] P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209, 2018.
+    """
+    root = data_folder("speech_commands")
+    rows = index_rows(root / "index.csv", split, "split")
+    signals = Signals.from_files(root / row["path"] for row in rows)
+    return signals, index_column(rows, "label"), index_column(rows, "speaker")
+
+
+def load_ppg_bp(split: str | None = None) -> tuple[Signals, npt.NDArray[np.float64], _Texts]:
+    """Load finger PPG with the heart rate: 480 segments of 160 subjects, 2.1 s at 1 kHz, raw counts.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        No subject is in both; None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        Three segments a subject.
+    y : ndarray of shape (n,)
+        Heart rate [beats per minute].
+    groups : ndarray of shape (n,)
+        The subjects.
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``ppg_bp`` is not in `data_home`.
+
+    References
+    ----------
+    .. [1] Y. Liang et al., "A new, short-recorded photoplethysmogram dataset for blood pressure monitoring in China",
+       Scientific Data 5:180020, 2018, doi:10.1038/sdata.2018.20.
+    """
+    root = data_folder("ppg_bp")
+    rows = [(row, take) for row in index_rows(root / "labels.csv", split, "split") for take in (1, 2, 3)]
+    paths = [root / "segments" / f"{row['subject']}_{take}.txt" for row, take in rows]
+    signals = Signals([np.array(path.read_text().split(), dtype=np.float64) for path in paths], sfreq=1000)
+    y = np.array([float(row["heart_rate_bpm"]) for row, _ in rows])
+    return signals, y, np.array([row["subject"] for row, _ in rows])
+
+
+def load_japanese_vowels(split: str | None = None) -> tuple[Signals, _Texts]:
+    """Load vowels of nine men: 270 + 370 series of 12 cepstrum coefficients, 7 to 29 frames.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        None gives both, train first.
+
+    Returns
+    -------
+    signals : Signals
+        At 156.25 frames a second.
+    y : ndarray of shape (n,)
+        The speaker, "1" to "9".
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``japanese_vowels`` is not in `data_home`.
+
+    References
+    ----------
+    .. [1] M. Kudo, J. Toyama, M. Shimbo, "Multidimensional curve classification using passing-through regions",
+       Pattern Recognition Letters 20:1103-1111, 1999.
+    """
+    return read_splits(data_folder("japanese_vowels"), "JapaneseVowels", split, sfreq=156.25)  # a frame every 6.4 ms
+
+
+def load_eegmat() -> tuple[Signals, _Texts, _Texts]:
+    """Load EEG at rest and during mental arithmetic: 300 windows of 19 channels, 4 s at 500 Hz, volts, 10 subjects.
+
+    Only the last 62 s of rest are taken, so that the classes are balanced. Each class is one block within a subject:
+    split by subject.
+
+    Returns
+    -------
+    signals : Signals
+        Windows without overlap.
+    y : ndarray of shape (n,)
+        "rest" or "arithmetic".
+    groups : ndarray of shape (n,)
+        The subjects.
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``eegmat`` is not in `data_home`.
+
+    References
+    ----------
+    .. [1] I. Zyma et al., "Electroencephalograms during Mental Arithmetic Task Performance", Data 4:14, 2019,
+       doi:10.3390/data4010014.
+    """
+    root = data_folder("eegmat")
+    rows = index_rows(root / "index.csv")
+    recordings = Signals(list(read_eeg([root / row["path"] for row in rows])))
+    signals, y, groups = windows(
+        recordings, duration_s=4, start_s=-62, y=index_column(rows, "label"), groups=index_column(rows, "subject")
+    )
+    return signals, np.asarray(y), groups
+
+
+def load_ssvep_exo(session: int | None = None) -> tuple[Signals, _Texts, _Texts]:
+    """Load steady-state visual evoked potentials: 448 trials of 8 channels, 5 s at 256 Hz, volts, 7 subjects.
+
+    Parameters
+    ----------
+    session : int or None
+        1 or 2: the first or second of each subject; None gives both, session 1 of every subject first.
+
+    Returns
+    -------
+    signals : Signals
+        From the start of the flicker; skip the first 0.5 s of a trial.
+    y : ndarray of shape (n,)
+        "rest", "13 Hz", "17 Hz" or "21 Hz".
+    groups : ndarray of shape (n,)
+        The subjects.
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``ssvep_exo`` is not in `data_home`.
+    ValueError
+        If `session` is unknown.
+
+    References
+    ----------
+    .. [1] E. Kalunga et al., "Online SSVEP-based BCI using Riemannian geometry", Neurocomputing 191:55-68, 2016.
+    """
+    if session not in (None, 1, 2):
+        raise ValueError(f"session={session!r} is unknown; choose 1, 2 or None for both.")
+    root = data_folder("ssvep_exo")
+    rows = sorted(index_rows(root / "index.csv"), key=lambda row: row["session"])
+    rows = [row for row in rows if session is None or row["session"] == str(session)]
+    signals, y, groups = epochs_from_events(
+        read_eeg([root / row["raw_path"] for row in rows]),
+        events=[root / row["events_path"] for row in rows],
+        event_id=_SSVEP_EVENTS,
+        tmax=5.0,
+        groups=index_column(rows, "subject"),
+    )
+    names = signals.ch_names
+    # The files call millivolts volts.
+    return Signals(signals.to_numpy() * 1e-3, sfreq=signals.sfreq, ch_names=names), y, groups

@@ -1,0 +1,223 @@
+"""Speech and other sound: one file, many, or a labelled folder."""
+
+import csv
+import re
+import warnings
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import RecordingError
+from s4signal.signals.collection import Signals
+
+__all__ = ["read_audio", "read_audio_folder"]
+
+_ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff"}
+
+_Row = tuple[Path, str, str]  # file, label, group
+
+
+def read_audio(
+    path: str | PathLike[str] | Iterable[str | PathLike[str]],
+    *,
+    sfreq: float | None = None,
+    mono: bool = True,
+) -> Signals:
+    """Read audio files, one case a file.
+
+    Parameters
+    ----------
+    path : path or iterable of paths
+        wav, flac, ogg or mp3.
+    sfreq : float, optional
+        Resample to this rate [Hz].
+    mono : bool
+        Whether to average the channels.
+
+    Returns
+    -------
+    Signals
+        float32 in -1…1; decoded when asked for.
+
+    Raises
+    ------
+    RecordingError
+        If a file is missing, empty or not audio.
+    MissingDependencyError
+        If soundfile is not installed.
+    """
+    return Signals.from_files(path, sfreq=sfreq, mono=mono)
+
+
+def read_audio_folder(
+    root: str | PathLike[str],
+    *,
+    pattern: str | None = None,
+    manifest: str | PathLike[str] | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    group_column: str | None = None,
+    sfreq: float | None = None,
+    mono: bool = True,
+) -> tuple[Signals, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+    """Read a folder of labelled audio: a folder a class, or names that follow a pattern, or a CSV manifest.
+
+    Parameters
+    ----------
+    root : path
+        The folder; searched with everything below it.
+    pattern : str, optional
+        How the names are built, such as ``"{label}_{group}_{take}.wav"``, or a regular expression with the groups
+        ``label`` and, if there is one, ``group``. Held against the file name, or against the path below `root` if it
+        contains "/".
+    manifest : path, optional
+        A CSV file, absolute or below `root`, with one row a recording; its paths are below `root`.
+    path_column, label_column : str
+        Columns of the manifest.
+    group_column : str, optional
+        Column of the manifest that tells the speaker; "group" if there is one.
+    sfreq : float, optional
+        Resample to this rate [Hz].
+    mono : bool
+        Whether to average the channels.
+
+    Returns
+    -------
+    signals : Signals
+        float32 in -1…1, in the order of the manifest or sorted by path; decoded when asked for.
+    y : ndarray of shape (n,)
+        The labels.
+    groups : ndarray of shape (n,)
+        The groups, such as the speaker; the file itself where none is known.
+
+    Raises
+    ------
+    RecordingError
+        If no file is found, one is unreadable, a label is missing, or files differ in rate or channels.
+    ValueError
+        If `pattern` has no label, or both `pattern` and `manifest` are given.
+
+    Warns
+    -----
+    UserWarning
+        If names do not follow `pattern`: those files are left out.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise RecordingError(f"{root} is not a folder. Check the path.")
+    if pattern is not None and manifest is not None:
+        raise ValueError("pattern and manifest were both passed; choose one.")
+    if manifest is not None:
+        rows = _rows_of_manifest(root, root / manifest, path_column, label_column, group_column)
+    elif pattern is not None:
+        rows = _rows_of_pattern(root, pattern)
+    else:
+        rows = _rows_of_folders(root)
+    signals = Signals.from_files([path for path, _, _ in rows], mono=mono)
+    _check_alike(signals, resampled=sfreq is not None)
+    labels = np.array([label for _, label, _ in rows])
+    groups = np.array([group for _, _, group in rows])
+    return signals if sfreq is None else signals.resample(sfreq), labels, groups
+
+
+def _audio_below(root: Path) -> list[Path]:
+    paths = sorted(
+        path for path in root.rglob("*") if path.suffix.lower() in _ENDINGS and not path.name.startswith(".")
+    )
+    if not paths:
+        raise RecordingError(f"{root} holds no audio file ({', '.join(sorted(_ENDINGS))}). Check the path.")
+    return paths
+
+
+def _rows_of_folders(root: Path) -> list[_Row]:
+    rows = []
+    for path in _audio_below(root):
+        below = path.relative_to(root)
+        if len(below.parts) < 2:
+            raise RecordingError(
+                f"{path} lies in no class folder. Sort the files as {root.name}/<class>/<file>, "
+                "or pass pattern= or manifest=."
+            )
+        rows.append((path, below.parts[0], str(path)))
+    return rows
+
+
+def _rows_of_pattern(root: Path, pattern: str) -> list[_Row]:
+    expression = _compile(pattern)
+    rows, left_out = [], []
+    for path in _audio_below(root):
+        match = expression.fullmatch(path.relative_to(root).as_posix() if "/" in pattern else path.name)
+        if match is None:
+            left_out.append(path)
+        else:
+            rows.append((path, match["label"], match.groupdict().get("group") or str(path)))
+    if not rows:
+        raise RecordingError(f"no file below {root} follows pattern={pattern!r}; one of them is {left_out[0].name}.")
+    if left_out:
+        warnings.warn(
+            f"{len(left_out)} files below {root} do not follow pattern={pattern!r} and are left out, "
+            f"the first is {left_out[0].name}.",
+            stacklevel=3,
+        )
+    return rows
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    expression = pattern
+    if "(?P<" not in pattern:
+        parts = re.split(r"\{(\w+)\}", pattern)
+        names = parts[1::2]
+        fields = [f"(?P<{name}>[^/]+?)" if name not in names[:i] else f"(?P={name})" for i, name in enumerate(names)]
+        expression = "".join(re.escape(part) if i % 2 == 0 else fields[i // 2] for i, part in enumerate(parts))
+    try:
+        compiled = re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}.") from None
+    if "label" not in compiled.groupindex:
+        raise ValueError(f"pattern={pattern!r} has no label. Write it like '{{label}}_{{group}}_{{take}}.wav'.")
+    return compiled
+
+
+def _rows_of_manifest(
+    root: Path, manifest: Path, path_column: str, label_column: str, group_column: str | None
+) -> list[_Row]:
+    if not manifest.is_file():
+        raise RecordingError(f"{manifest} does not exist. Check manifest=.")
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        missing = [c for c in (path_column, label_column, group_column) if c is not None and c not in columns]
+        if missing:
+            raise RecordingError(
+                f"{manifest} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}. "
+                "Name them by path_column=, label_column=, group_column=."
+            )
+        group_column = group_column or ("group" if "group" in columns else None)
+        rows = []
+        for row in reader:
+            if not row[path_column] or not row[label_column]:
+                raise RecordingError(f"{manifest}, line {reader.line_num}: the path or the label is missing.")
+            path = root / row[path_column]
+            rows.append((path, row[label_column], (row[group_column] if group_column else None) or str(path)))
+    if not rows:
+        raise RecordingError(f"{manifest} lists no file.")
+    return rows
+
+
+def _check_alike(signals: Signals, *, resampled: bool) -> None:
+    """Refuse files that differ: a model would take another rate for another voice."""
+    first = signals.cases[0]
+    for case in signals.cases:
+        if case.sfreq != first.sfreq and not resampled:
+            raise RecordingError(
+                f"{first.source} is sampled at {first.sfreq:g} Hz and {case.source} at {case.sfreq:g} Hz. "
+                "Pass sfreq= to resample them to one rate."
+            )
+        if case.n_channels != first.n_channels:
+            raise RecordingError(
+                f"{first.source} has {first.n_channels} channels and {case.source} has {case.n_channels}. "
+                "Pass mono=True to average them."
+            )

@@ -1,0 +1,162 @@
+"""Signals in text: the .ts files of the UEA and TSER archives, and CSV."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import RecordingError
+from s4signal.signals.case import Case, Signal
+from s4signal.signals.collection import Signals
+from s4signal.signals.ts_file import parse_ts
+
+__all__ = ["read_csv", "read_ts"]
+
+
+def read_ts(
+    path: str | PathLike[str], *, sfreq: float | None = None
+) -> tuple[Signals, npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
+    """Read a .ts file of the UEA, UCR or TSER archive.
+
+    Parameters
+    ----------
+    path : path
+        The file; series may be unequal in length, have several dimensions, missing values and timestamps.
+    sfreq : float, optional
+        Samples per second [Hz]; such files do not tell.
+
+    Returns
+    -------
+    signals : Signals
+        Channels are the dimensions; "?" is NaN. Timestamps become times: numbers as seconds, dates as seconds after the
+        first of the case; dimensions with other timestamps meet on the union of them.
+    y : ndarray of shape (n,) or None
+        Class labels as strings, targets as floats, None if the file has neither.
+
+    Raises
+    ------
+    RecordingError
+        If the file is missing, empty or malformed; the message names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RecordingError(f"{path} does not exist. Check the path.")
+    cases, y = parse_ts(path)
+    return Signals(cases, sfreq=sfreq), y
+
+
+def read_csv(
+    path: str | PathLike[str] | Iterable[str | PathLike[str]],
+    *,
+    time: str | None = None,
+    time_unit_s: float = 1.0,
+    sfreq: float | None = None,
+    channels: Sequence[str] | None = None,
+    case: str | None = None,
+    label: str | None = None,
+    delimiter: str = ",",
+) -> tuple[Signals, npt.NDArray[np.str_] | None]:
+    """Read CSV files with a header and one row a sample.
+
+    Parameters
+    ----------
+    path : path or iterable of paths
+        One case a file, unless `case` says otherwise.
+    time : str, optional
+        The column of times, strictly increasing within a case; they are kept with the case.
+    time_unit_s : float
+        Seconds in one unit of that column: 0.001 for milliseconds.
+    sfreq : float, optional
+        Samples per second [Hz].
+    channels : sequence of str, optional
+        The columns of the channels; all others than `time`, `case` and `label` if missing.
+    case : str, optional
+        The column that tells the case of a row.
+    label : str, optional
+        The column of the label, the same in all rows of a case.
+    delimiter : str
+        What separates the columns.
+
+    Returns
+    -------
+    signals : Signals
+        An empty cell is NaN.
+    y : ndarray of shape (n,) or None
+        The labels as strings.
+
+    Raises
+    ------
+    RecordingError
+        If a file is missing or empty, a column is not there, a cell is no number, or a case has two labels.
+    """
+    paths = [path] if isinstance(path, str | PathLike) else list(path)
+    cases: list[Case] = []
+    labels: list[str] = []
+    for file in map(Path, paths):
+        header, rows = _read_rows(file, delimiter)
+        special = [name for name in (time, case, label) if name is not None]
+        names = list(channels) if channels is not None else [name for name in header if name not in special]
+        missing = [name for name in [*special, *names] if name not in header]
+        if missing or not names:
+            raise RecordingError(
+                f"{file} has no column {', '.join(missing) or 'of a channel'}; it has {', '.join(header)}."
+            )
+        numbers = _columns(file, header, rows, names if time is None else [*names, time])
+        keys = _texts(header, rows, case) if case is not None else [""] * len(rows)
+        for key in dict.fromkeys(keys):
+            chosen = np.array([k == key for k in keys])
+            moments = None if time is None else numbers[-1, chosen] * time_unit_s
+            try:
+                cases.append(Signal(numbers[: len(names), chosen], moments, sfreq, tuple(names), source=str(file)))
+            except ValueError as error:
+                raise RecordingError(f"{file}{key and f', case {key}'}: {error}") from None
+            if label is not None:
+                labels.append(_one_label(file, key, np.array(_texts(header, rows, label))[chosen]))
+    if not cases:
+        raise RecordingError("path names no file; at least one is needed.")
+    return Signals.from_cases(cases), None if label is None else np.array(labels)
+
+
+def _read_rows(path: Path, delimiter: str) -> tuple[list[str], list[list[str]]]:
+    if not path.is_file():
+        raise RecordingError(f"{path} does not exist. Check the path.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file, delimiter=delimiter) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordingError(f"{path} cannot be read as CSV ({error}).") from None
+    if len(lines) < 2:
+        raise RecordingError(f"{path} holds no row of samples. A header and one row a sample are needed.")
+    header = [name.strip() for name in lines[0]]
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(header):
+            raise RecordingError(f"{path}, row {number}: {len(line)} cells, but the header has {len(header)}.")
+    return header, lines[1:]
+
+
+def _texts(header: list[str], rows: list[list[str]], name: str) -> list[str]:
+    column = header.index(name)
+    return [row[column].strip() for row in rows]
+
+
+def _columns(path: Path, header: list[str], rows: list[list[str]], names: list[str]) -> npt.NDArray[np.float64]:
+    numbers = np.empty((len(names), len(rows)))
+    for i, name in enumerate(names):
+        for j, text in enumerate(_texts(header, rows, name)):
+            try:
+                numbers[i, j] = float(text) if text else np.nan
+            except ValueError:
+                raise RecordingError(
+                    f"{path}, row {j + 2}, column {name}: {text!r} is no number. Name the columns to read by channels=."
+                ) from None
+    return numbers
+
+
+def _one_label(path: Path, key: str, labels: npt.NDArray[np.str_]) -> str:
+    different = np.unique(labels)
+    if len(different) != 1:
+        raise RecordingError(f"{path}{key and f', case {key}'} has several labels: {', '.join(different[:5])}.")
+    return str(different[0])

@@ -1,0 +1,167 @@
+"""The grammar of .ts files: a header of @ lines, then one case a line."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import RecordingError
+from s4signal.signals.case import Case, Signal
+
+__all__ = ["parse_ts"]
+
+_PAIR = re.compile(r"\(([^()]*),([^(),]*)\)")
+
+
+@dataclass
+class _Header:
+    timestamps: bool = False
+    dimensions: int | None = None
+    classes: frozenset[str] | None = None
+    labelled: bool = False
+    regression: bool = False
+
+
+class _BadLine(Exception):
+    """What is wrong with a line."""
+
+
+def parse_ts(path: Path) -> tuple[list[Case], npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
+    """Read every case of a .ts file and its labels.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file.
+
+    Returns
+    -------
+    cases : list of Case
+        In the order of the file.
+    y : ndarray of shape (n,) or None
+        Strings for classes, floats for targets.
+
+    Raises
+    ------
+    RecordingError
+        If the file is malformed; names the line.
+    """
+    header = _Header()
+    cases: list[Case] = []
+    labels: list[str] = []
+    in_data = False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            text = line.strip()
+            if not text or text.startswith(("#", "%")):
+                continue
+            try:
+                if in_data:
+                    case, label = _parse_case(text, header)
+                    cases.append(case)
+                    labels.append(label)
+                elif text.lower() == "@data":
+                    in_data = True
+                else:
+                    _parse_header_line(text, header)
+            except (_BadLine, ValueError) as error:
+                raise RecordingError(f"{path}, line {number}: {error}") from None
+    if not cases:
+        raise RecordingError(f"{path} holds no {'case' if in_data else '@data line'}. Is it a complete .ts file?")
+    if not header.labelled:
+        return cases, None
+    return cases, _targets(path, labels) if header.regression else np.array(labels)
+
+
+def _parse_header_line(text: str, header: _Header) -> None:
+    if not text.startswith("@"):
+        raise _BadLine(f"{text[:40]!r} stands before @data, where a line starts with @. Is it a .ts file?")
+    key, *values = text.split()
+    key, flag = key.lower(), bool(values) and values[0].lower() == "true"
+    if key == "@timestamps":
+        header.timestamps = flag
+    elif key in ("@dimensions", "@dimension"):
+        if not (values and values[0].isdigit()):
+            raise _BadLine(f"{text[:40]!r} needs a whole number.")
+        header.dimensions = int(values[0])
+    elif key == "@classlabel" and flag:
+        header.labelled = True
+        header.classes = frozenset(values[1:]) or None
+    elif key == "@targetlabel" and flag:
+        header.labelled = header.regression = True
+
+
+def _parse_case(text: str, header: _Header) -> tuple[Signal, str]:
+    body, label = text, ""
+    if header.labelled:
+        body, _, label = text.rpartition(":")
+        label = label.strip()
+        if not body or (header.classes is not None and label not in header.classes):
+            known = "a number" if header.classes is None else ", ".join(sorted(header.classes))
+            raise _BadLine(f"it ends with {label[:40]!r}, which is not its label ({known}). The line may be cut off.")
+    if header.timestamps:
+        times, data = _timed(body)
+    else:
+        times, data = None, _stacked([_numbers(part) for part in body.split(":")])
+    if header.dimensions is not None and len(data) != header.dimensions:
+        raise _BadLine(f"it has {len(data)} dimensions, but @dimensions says {header.dimensions}.")
+    return Signal(data, times), label
+
+
+def _numbers(part: str) -> npt.NDArray[np.float64]:
+    try:
+        return np.array(list(map(float, part.replace("?", "nan").split(","))))
+    except ValueError as error:
+        raise _BadLine(f"{error}. Values are numbers or '?', separated by commas.") from None
+
+
+def _stacked(channels: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    lengths = {len(channel) for channel in channels}
+    if len(lengths) != 1:
+        raise _BadLine(f"its dimensions have {min(lengths)} to {max(lengths)} values; one length is needed.")
+    return np.stack(channels)
+
+
+def _timed(body: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Put dimensions that were sampled at their own times on the union of all times."""
+    # Dates hold colons too: a colon between dimensions stands after a parenthesis.
+    dimensions = [_PAIR.findall(part) for part in re.split(r"(?<=\))\s*:", body)]
+    if not all(dimensions) or body.count("(") != sum(map(len, dimensions)):
+        raise _BadLine("with timestamps, a dimension is written (time,value),(time,value),…")
+    moments = [np.array([_seconds(time) for time, _ in pairs]) for pairs in dimensions]
+    times = np.unique(np.concatenate(moments))
+    data = np.full((len(dimensions), len(times)), np.nan)
+    for channel, at, pairs in zip(data, moments, dimensions, strict=True):
+        if len(np.unique(at)) != len(at):
+            raise _BadLine("a time stands twice in one dimension.")
+        channel[np.searchsorted(times, at)] = _numbers(",".join(value for _, value in pairs))
+    if not _is_number(dimensions[0][0][0]):
+        times = times - times[0]
+    return times, data
+
+
+def _seconds(text: str) -> float:
+    if _is_number(text):
+        return float(text)
+    try:
+        return (datetime.fromisoformat(text.strip()) - datetime(1970, 1, 1)).total_seconds()
+    except (TypeError, ValueError):
+        raise _BadLine(f"{text!r} is neither a number of seconds nor a date.") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _targets(path: Path, labels: list[str]) -> npt.NDArray[np.float64]:
+    try:
+        return np.array([float(label) for label in labels])
+    except ValueError as error:
+        raise RecordingError(f"{path}: {error}; @targetlabel promises numbers.") from None
