@@ -1,9 +1,11 @@
 """A case that lies in an audio file until it is asked for."""
 
+import re
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -86,17 +88,41 @@ def open_audio(path: str | PathLike[str], *, mono: bool = True) -> AudioFile:
     soundfile = _soundfile()
     if not Path(path).is_file():
         raise RecordingError(f"{path} does not exist. Check the path.")
+    if Path(path).stat().st_size == 0:
+        raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")
     try:
-        info = soundfile.info(str(path))
+        with soundfile.SoundFile(str(path)) as file:
+            audio = AudioFile(str(path), float(file.samplerate), file.channels, mono, 0, file.frames)
+            if not _is_complete(file):
+                raise _unreadable(str(path), "it is incomplete: samples that its header promises are missing")
     except (soundfile.LibsndfileError, OSError) as error:
         raise _unreadable(str(path), str(error)) from None
-    if info.frames < 1:
+    if audio.length < 1:
         raise RecordingError(f"{path} holds no samples. Leave it out.")
-    return AudioFile(str(path), float(info.samplerate), info.channels, mono, 0, info.frames)
+    return audio
+
+
+def _is_complete(file: Any) -> bool:
+    """Look for the last sample: each format hides a cut in its own way."""
+    wav = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    # A wav that was written into a pipe declares 0 or about 2**32 bytes, and is complete.
+    if wav and int(wav[2]) < int(wav[1]) < 0x7FFFFFFF:
+        return False
+    if "File ended unexpectedly" in file.extra_info:
+        return False
+    if file.frames < 1 or not file.seekable():
+        return True
+    try:
+        file.seek(file.frames - 1)
+        return len(file.read(1)) == 1
+    except RuntimeError:  # LibsndfileError: the seek fails
+        return False
 
 
 def _unreadable(path: str, reason: str) -> RecordingError:
     reason = reason.strip().rstrip(".").removeprefix(f"Error opening {path!r}: ")
+    if "does not exist" in reason:  # libsndfile says so of any file that it does not recognise
+        reason = "its format is not recognised"
     return RecordingError(
         f"{path} cannot be read as audio ({reason}). "
         "wav, flac, ogg and mp3 are read; copy the file again or convert it."

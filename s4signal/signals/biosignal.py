@@ -79,7 +79,7 @@ def _read_record(wfdb: Any, path: Path, channels: Sequence[str] | None, annotato
         ()
         if marks is None
         else tuple(
-            Annotation(sample / read.fs, 0.0, str(symbol))
+            Annotation(float(sample / read.fs), 0.0, str(symbol))
             for sample, symbol in zip(marks.sample, marks.symbol, strict=True)
         )
     )

@@ -163,7 +163,7 @@ def _describe(case: Case, sfreq: Any, times: Any, ch_names: Any) -> Case:
         raise RecordingError(f"it carries the channel names {case.ch_names}. Leave ch_names out.")
     if times is not None:
         new["times"] = times
-        if case.has_times and not np.array_equal(times, case.load().times or ()):
+        if case.has_times and not np.array_equal(times, np.asarray(case.load().times)):
             raise RecordingError("it carries other times already. Leave times out.")
     return replace(case.load(), **new) if new else case
 

@@ -1,0 +1,88 @@
+"""One case: what it accepts, how it is cut."""
+
+import numpy as np
+import pytest
+
+from s4signal.errors import ShapeError
+from s4signal.signals import Annotation, Signal
+
+
+def test_one_dimension_is_one_channel():
+    assert Signal(np.zeros(5)).data.shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("f4", "f4"), (">f4", "f8"), ("f2", "f8"), ("i2", "f8"), ("?", "f8"), ("O", "f8")]
+)
+def test_float32_stays_and_other_real_types_become_float64(given, kept):
+    assert Signal(np.ones((2, 3), dtype=given)).data.dtype == np.dtype(kept)
+
+
+def test_data_is_not_copied():
+    data = np.zeros((2, 5))
+    assert np.shares_memory(Signal(data).data, data)
+
+
+def test_nan_and_inf_are_kept():
+    np.testing.assert_array_equal(Signal([np.nan, np.inf, 1.0]).data, [[np.nan, np.inf, 1.0]])
+
+
+def test_masked_samples_become_nan():
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False])
+    np.testing.assert_array_equal(Signal(masked).data, [[1.0, np.nan, 3.0]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"data": np.zeros((1, 2, 3))}, ShapeError, r"got \(1, 2, 3\)"),
+        ({"data": np.zeros((0, 3))}, ShapeError, "empty"),
+        ({"data": [[1, 2], [3]]}, ShapeError, "unequal length"),
+        ({"data": np.zeros(3) + 1j}, ValueError, "Complex data not supported"),
+        ({"data": ["a", "b", "c"]}, TypeError, "real numbers"),
+        ({"data": np.array([1, 2, {}], dtype=object)}, TypeError, "argument must be a string or a real number"),
+        ({"data": np.array(["2020-01-01"] * 3, dtype="M8[D]")}, TypeError, "datetime64"),
+        ({"sfreq": 0}, ValueError, "sfreq=0 must be a positive number"),
+        ({"sfreq": np.inf}, ValueError, "sfreq=inf must be a positive number"),
+        ({"sfreq": "fast"}, TypeError, "'fast' must be a number"),
+        ({"times": [0, 1]}, ShapeError, r"shape \(3,\)"),
+        ({"times": [0, 2, 1]}, ValueError, r"2 s is followed by 1 s \(samples 1 and 2\)"),
+        ({"times": [0, 1, 1]}, ValueError, "must increase"),
+        ({"times": [0, np.nan, 1]}, ValueError, "finite"),
+        ({"ch_names": ("a", "b")}, ShapeError, "each of 1 channels"),
+        ({"ch_names": "a"}, ShapeError, "each of 1 channels"),
+    ],
+)
+def test_what_is_not_a_case_is_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        Signal(**({"data": np.zeros(3)} | changes))
+
+
+def test_a_crop_is_a_view_that_keeps_its_times():
+    signal = Signal(np.arange(6.0), times=np.arange(6) ** 2)
+    cut = signal.crop(2, 4)
+    assert np.shares_memory(cut.data, signal.data)
+    np.testing.assert_array_equal(cut.times, [4.0, 9.0])
+    assert cut.first_sample == 2
+
+
+def test_annotations_of_a_crop_count_from_its_first_sample():
+    marks = (Annotation(0.0, 0.0, "before"), Annotation(0.1, 0.3, "reaches in"), Annotation(0.3, 0.0, "inside"))
+    cut = Signal(np.zeros(10), sfreq=10, annotations=marks).crop(2, 4)
+    assert [(round(mark.onset_s, 9), mark.description) for mark in cut.annotations] == [
+        (-0.1, "reaches in"),
+        (0.1, "inside"),
+    ]
+
+
+def test_equality_looks_at_everything_but_calls_nan_equal():
+    signal = Signal([np.nan, 1.0], sfreq=2, ch_names=("a",))
+    assert signal == Signal([np.nan, 1.0], sfreq=2, ch_names=("a",))
+    assert signal != Signal([np.nan, 1.0], sfreq=2, ch_names=("b",))
+    assert signal != Signal([np.nan, 2.0], sfreq=2, ch_names=("a",))
+    assert signal != Signal([np.nan, 1.0], times=[0, 1], sfreq=2, ch_names=("a",))
+    assert signal != "signal"
+
+
+def test_a_case_can_be_read():
+    assert repr(Signal(np.zeros((2, 3)), times=[0, 1, 3])) == "Signal: 2 channels × 3 samples, irregular times"

@@ -1,0 +1,280 @@
+"""Signals: every form goes in, scikit-learn slices it."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals import Signal, Signals
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(12, 3, 20))
+UNEQUAL = [RNG.normal(size=(2, n)) for n in (5, 3, 8)]
+
+
+def object_array(cases):
+    array = np.empty(len(cases), dtype=object)
+    array[:] = cases
+    return array
+
+
+@pytest.mark.parametrize(
+    ("data", "n_channels", "lengths"),
+    [
+        (X, 3, [20] * 12),
+        (X[:, 0], 1, [20] * 12),
+        (X[:, 0].astype(object), 1, [20] * 12),
+        (X[:2, 0].tolist(), 1, [20, 20]),
+        (UNEQUAL, 2, [5, 3, 8]),
+        (object_array(UNEQUAL), 2, [5, 3, 8]),
+        ([case[0] for case in UNEQUAL], 1, [5, 3, 8]),
+        (tuple(UNEQUAL), 2, [5, 3, 8]),
+        ([Signal(case) for case in UNEQUAL], 2, [5, 3, 8]),
+        (Signals(UNEQUAL), 2, [5, 3, 8]),
+    ],
+)
+def test_every_form_gives_its_cases(data, n_channels, lengths):
+    signals = Signals(data)
+    assert (len(signals), signals.shape, signals.n_channels) == (len(lengths), (len(lengths),), n_channels)
+    assert signals.lengths.tolist() == lengths
+    np.testing.assert_array_equal(signals[1].data, np.atleast_2d(np.asarray(Signals(data)[1].data, dtype=float)))
+
+
+def test_a_three_dimensional_array_is_not_copied():
+    assert np.shares_memory(Signals(X)[3].data, X)
+    assert np.shares_memory(Signals(X)[[5, 2]][1].data, X)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (np.zeros(5), ShapeError, r"\(n_samples, n_channels, n_times\).*got \(5,\). Reshape your data"),
+        ([1.0, 2.0], ShapeError, "Reshape your data"),
+        (np.zeros((1, 2, 3, 4)), ShapeError, r"got \(1, 2, 3, 4\)"),
+        (np.zeros((3, 0)), ShapeError, r"0 feature\(s\) \(shape=\(3, 0\)\) while a minimum of 1 is required."),
+        (np.zeros((0, 3)), ShapeError, r"0 sample\(s\) \(shape=\(0, 3\)\) while a minimum of 1 is required."),
+        ([], ShapeError, "holds no case"),
+        ([np.zeros(3), np.zeros(0)], ShapeError, "case 1: it is empty"),
+        ([np.zeros(3), np.zeros((1, 2, 3))], ShapeError, r"case 1: .*got \(1, 2, 3\)"),
+        (X + 1j, ValueError, "Complex data not supported"),
+        (csr_array(np.eye(3)), TypeError, "[Ss]parse"),
+        ([["a", "b"]], TypeError, "case 0: X must hold real numbers"),
+        (Signal([1.0]), TypeError, r"Pass \[signal\]"),
+        (None, ShapeError, r"got \(\)"),
+    ],
+)
+def test_what_is_no_collection_is_refused(data, error, message):
+    with pytest.raises(error, match=message):
+        Signals(data)
+
+
+def test_a_rate_a_case_is_kept():
+    signals = Signals(UNEQUAL, sfreq=[10, np.nan, 20])
+    np.testing.assert_array_equal(signals.sfreqs, [10, np.nan, 20])
+    assert [signal.sfreq for signal in signals] == [10, None, 20]
+    np.testing.assert_array_equal(signals.durations_s, [0.5, np.nan, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"sfreq": [1, 2]}, ShapeError, r"sfreq must be one number, or one for each case \(3 cases\), got 2"),
+        ({"times": [0, 1, 2]}, ShapeError, "times must be one array"),
+        ({"times": [np.arange(5), np.arange(3), np.arange(7)]}, ShapeError, r"case 2: times must have shape \(8,\)"),
+        ({"times": [np.arange(5), [0, 2, 1], np.arange(8)]}, ValueError, "case 1: times must increase"),
+        ({"ch_names": ["a"]}, ShapeError, "each of 2 channels"),
+        ({"sfreq": -1}, ValueError, "sfreq=-1 must be a positive number"),
+    ],
+)
+def test_wrong_descriptions_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        Signals(UNEQUAL, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sfreq": 20}, "case 0: it is sampled at 10 Hz, but sfreq=20 was passed"),
+        ({"ch_names": ["c", "d"]}, "channel names"),
+        ({"times": [np.arange(n) + 1.0 for n in (5, 3, 8)]}, "other times"),
+    ],
+)
+def test_a_description_that_contradicts_the_cases_is_refused(options, message):
+    known = Signals(UNEQUAL, sfreq=10, ch_names=["a", "b"], times=[np.arange(n) for n in (5, 3, 8)])
+    assert Signals(known, sfreq=10, ch_names=["a", "b"]) == known
+    with pytest.raises(RecordingError, match=message):
+        Signals(known, **options)
+
+
+@pytest.mark.parametrize(
+    "key", [[2, 0], np.array([2, 0]), slice(None, None, -2), np.array([True, False, True]), (np.array([0, 2]), ...)]
+)
+def test_slices_are_signals(key):
+    signals = Signals(UNEQUAL, sfreq=[1, 2, 3])
+    rows = np.arange(3)[key[0] if isinstance(key, tuple) else key]
+    assert signals[key].sfreqs.tolist() == [[1, 2, 3][row] for row in rows]
+    assert signals[key] == Signals([signals[int(row)] for row in rows])
+
+
+def test_a_number_takes_one_case():
+    signals = Signals(UNEQUAL)
+    assert isinstance(signals[np.int64(-1)], Signal)
+    np.testing.assert_array_equal(signals[-1].data, UNEQUAL[-1])
+    with pytest.raises(IndexError, match="out of bounds"):
+        signals[3]
+    with pytest.raises(IndexError, match="one axis"):
+        signals[0, 1]
+
+
+def test_no_case_may_remain_after_slicing():
+    assert len(Signals(UNEQUAL)[[]]) == 0
+    assert repr(Signals(UNEQUAL)[:0]) == "Signals: 0 cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "signals", "error", "message"),
+    [
+        ("n_channels", Signals([np.zeros(3), np.zeros((2, 3))]), ShapeError, "case 0 has 1 and case 1 has 2 channels"),
+        ("sfreq", Signals(UNEQUAL, sfreq=[256, 256, 128]), RecordingError, "case 0 has 256 and case 2 has 128 Hz"),
+        ("sfreq", Signals(UNEQUAL, sfreq=[256, np.nan, 256]), RecordingError, "case 1 has unknown Hz"),
+        ("ch_names", Signals([Signal([1.0], ch_names=("a",)), Signal([1.0])]), RecordingError, "case 1 has unknown"),
+        ("has_times", Signals([Signal([1.0], times=[0]), Signal([1.0])]), RecordingError, "to all cases or to none"),
+    ],
+)
+def test_cases_that_differ_are_named(name, signals, error, message):
+    with pytest.raises(error, match=message):
+        getattr(signals, name)
+
+
+def test_to_numpy_gives_back_the_array():
+    np.testing.assert_array_equal(Signals(X).to_numpy(), X)
+    np.testing.assert_array_equal(np.asarray(Signals(X)), X)
+    with pytest.raises(ShapeError, match="3 to 8 samples"):
+        Signals(UNEQUAL).to_numpy()
+
+
+def test_copies_and_pickles_are_equal():
+    signals = Signals(UNEQUAL, sfreq=10, times=[np.arange(n) ** 2 for n in (5, 3, 8)], ch_names=["a", "b"])
+    assert pickle.loads(pickle.dumps(signals)) == signals
+    assert copy.deepcopy(signals) == signals
+    assert signals != signals[::-1]
+    assert signals != signals[:2]
+    assert signals != 3
+
+
+def test_concatenate_keeps_the_order():
+    signals = Signals(UNEQUAL, sfreq=[1, 2, 3])
+    assert Signals.concatenate([signals[:1], signals[1:]]) == signals
+
+
+@pytest.mark.parametrize(
+    ("signals", "text"),
+    [
+        (Signals(np.zeros((268, 6, 896)), sfreq=256), "268 cases × 6 channels, 896 samples, 256 Hz (3.5 s)"),
+        (
+            Signals([np.zeros(4000), np.zeros(8000)], sfreq=8000),
+            "2 cases × 1 channel, 4000–8000 samples, 8000 Hz (0.5–1 s)",
+        ),
+        (Signals([np.zeros(3)]), "1 case × 1 channel, 3 samples, rate unknown"),
+        (Signals([np.zeros(3)], times=[[0, 1, 4]]), "1 case × 1 channel, 3 samples, irregular times (4 s)"),
+    ],
+)
+def test_the_repr_can_be_read(signals, text):
+    assert repr(signals) == f"Signals: {text}"
+
+
+class Sign(ClassifierMixin, BaseEstimator):
+    """Reads X as an estimator of this library does: case by case, with its rate."""
+
+    def __init__(self, flip=False):
+        self.flip = flip
+
+    def fit(self, X, y):
+        assert isinstance(X, Signals)
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        assert X.sfreq == 50
+        return np.array([(signal.data.mean() > 0) != self.flip for signal in X]).astype(int)
+
+
+@pytest.fixture
+def labelled():
+    cases = [RNG.normal(size=(1, 5 + i % 4)) for i in range(30)]
+    return Signals(cases, sfreq=50), np.array([int(case.mean() > 0) for case in cases])
+
+
+def test_train_test_split_keeps_cases_and_labels_together(labelled):
+    signals, y = labelled
+    train, test, y_train, y_test = train_test_split(signals, y, random_state=0)
+    assert (len(train), len(test)) == (22, 8)
+    assert [int(signal.data.mean() > 0) for signal in test] == y_test.tolist()
+    assert len(y_train) == 22
+
+
+def test_cross_validation_takes_signals(labelled):
+    signals, y = labelled
+    assert cross_val_score(Sign(), signals, y, cv=3).tolist() == [1, 1, 1]
+
+
+def test_signals_travel_to_other_processes(labelled):
+    signals, y = labelled
+    assert len(cross_val_score(DummyClassifier(), signals, y, cv=2, n_jobs=2)) == 2
+
+
+def test_pipeline_grid_search_and_prediction_take_signals(labelled):
+    signals, y = labelled
+    np.testing.assert_array_equal(cross_val_predict(make_pipeline(FunctionTransformer(), Sign()), signals, y), y)
+    search = GridSearchCV(Sign(), {"flip": [True, False]}, cv=2).fit(signals, y)
+    assert search.best_params_ == {"flip": False}
+
+
+@pytest.fixture
+def epochs():
+    mne = pytest.importorskip("mne")
+    info = mne.create_info(["Oz", "O1", "VEOG", "STI"], 128.0, ["eeg", "eeg", "eog", "stim"])
+    return mne.EpochsArray(RNG.normal(size=(6, 4, 64)) * 1e-6, info, verbose="error")
+
+
+def test_epochs_bring_volts_rate_and_names_of_their_data_channels(epochs):
+    signals = Signals(epochs)
+    np.testing.assert_array_equal(signals.to_numpy(), epochs.get_data(picks="data"))
+    assert (signals.sfreq, signals.ch_names, len(signals)) == (128, ("Oz", "O1"), 6)
+
+
+def test_a_list_of_epochs_is_their_trials(epochs):
+    assert Signals([epochs[i] for i in range(6)]) == Signals(epochs)
+    assert Signals([epochs[:4], epochs[4:]]) == Signals(epochs)
+
+
+def test_channels_marked_bad_are_left_out(epochs):
+    epochs.info["bads"] = ["Oz"]
+    assert Signals(epochs).ch_names == ("O1",)
+
+
+def test_epochs_without_data_channels_give_all(epochs):
+    assert Signals(epochs.pick(["VEOG", "STI"])).ch_names == ("VEOG", "STI")
+
+
+def test_epochs_are_not_mixed_with_arrays_or_recordings(epochs):
+    mne = pytest.importorskip("mne")
+    with pytest.raises(TypeError, match="mixes"):
+        Signals([epochs, np.zeros(3)])
+    with pytest.raises(TypeError, match="make_fixed_length_epochs"):
+        Signals(mne.io.RawArray(np.zeros((4, 10)), epochs.info, verbose="error"))
+
+
+def test_cross_validation_takes_epochs(epochs):
+    model = make_pipeline(
+        FunctionTransformer(Signals), FunctionTransformer(Signals.resample, kw_args={"sfreq": 50}), Sign()
+    )
+    assert len(cross_val_score(model, epochs, np.arange(6) % 2, cv=3)) == 3

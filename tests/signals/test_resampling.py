@@ -1,0 +1,79 @@
+"""Resampling keeps what the new rate can hold and nothing else."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from s4signal.errors import RecordingError
+from s4signal.signals import Signals
+from s4signal.signals.resampling import resample_array
+
+
+@pytest.fixture(params=["soxr", "scipy"])
+def backend(request, monkeypatch):
+    if request.param == "scipy":
+        monkeypatch.setitem(sys.modules, "soxr", None)
+    else:
+        pytest.importorskip("soxr")
+    return request.param
+
+
+def tone(sfreq, frequency, duration_s=4.0):
+    return np.sin(2 * np.pi * frequency * np.arange(round(duration_s * sfreq)) / sfreq)[np.newaxis]
+
+
+@pytest.mark.parametrize(("old", "new"), [(1000, 250), (250, 1000), (44100, 16000), (256, 250.3)])
+def test_a_tone_below_half_the_rate_stays(backend, old, new):
+    resampled = resample_array(tone(old, 7.0), old, new)
+    expected = tone(new, 7.0)[:, : resampled.shape[1]]
+    middle = slice(resampled.shape[1] // 4, -resampled.shape[1] // 4)
+    np.testing.assert_allclose(resampled[:, middle], expected[:, middle], atol=2e-3)
+
+
+def test_a_tone_above_half_the_rate_does_not_fold_back(backend):
+    resampled = resample_array(tone(1000, 180.0), 1000, 100)
+    assert np.abs(resampled[:, 50:-50]).max() < 2e-3
+
+
+def test_an_offset_does_not_ring_at_the_ends(backend):
+    np.testing.assert_allclose(resample_array(np.full((1, 999), 2400.0), 1000, 300), 2400.0)
+
+
+def test_missing_samples_stay_missing_and_do_not_spread(backend):
+    data = tone(1000, 3.0)
+    expected = resample_array(data, 1000, 500)
+    data[:, 1000:1200] = np.nan
+    resampled = resample_array(data, 1000, 500)
+    missing = np.isnan(resampled[0])
+    assert missing[500:600].all()
+    assert missing.sum() == 100
+    np.testing.assert_allclose(resampled[0, 700:], expected[0, 700:], atol=1e-2)
+
+
+def test_float32_stays_float32(backend):
+    assert resample_array(tone(100, 3.0).astype(np.float32), 100, 50).dtype == np.float32
+
+
+def test_signals_resample_keeps_names_and_regular_times():
+    signals = Signals([tone(100, 3.0)], times=[5 + np.arange(400) / 100], ch_names=["Oz"]).resample(50)
+    assert (signals.sfreq, signals.ch_names) == (50, ("Oz",))
+    np.testing.assert_allclose(signals[0].times, 5 + np.arange(200) / 50)
+
+
+@pytest.mark.parametrize(
+    ("signals", "message"),
+    [
+        (Signals([np.zeros(4)]), "case 0: the sampling rate is unknown"),
+        (Signals([np.zeros(4)], times=[[0, 1, 2, 4]], sfreq=1), "case 0: its times are irregular"),
+        (Signals([np.zeros(4), [0, 0, np.inf]], sfreq=2), "case 1: an infinite value"),
+    ],
+)
+def test_what_cannot_be_resampled_is_refused(signals, message):
+    with pytest.raises(RecordingError, match=message):
+        signals.resample(1)
+
+
+def test_a_rate_must_be_positive():
+    with pytest.raises(ValueError, match="sfreq=0 must be a positive number"):
+        Signals(np.zeros((1, 4)), sfreq=2).resample(0)
