@@ -1,5 +1,6 @@
 """ECG, PPG and other biosignals in the WFDB format of PhysioNet."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -61,8 +62,10 @@ def _read_record(wfdb: Any, path: Path, channels: Sequence[str] | None, annotato
     if not header.is_file():
         raise RecordingError(f"{header} does not exist. Check the path; a record is a .hea file and its .dat.")
     try:
-        read = wfdb.rdrecord(str(stem), physical=True)
-        marks = wfdb.rdann(str(stem), annotator) if annotator else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # wfdb uses parts of pandas that will go
+            read = wfdb.rdrecord(str(stem), physical=True)
+            marks = wfdb.rdann(str(stem), annotator) if annotator else None
     except Exception as error:
         raise RecordingError(
             f"{header} cannot be read as a WFDB record ({error}). Copy it and its .dat again."

@@ -128,8 +128,9 @@ def _stacked(channels: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]
 def _timed(body: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Put dimensions that were sampled at their own times on the union of all times."""
     # Dates hold colons too: a colon between dimensions stands after a parenthesis.
-    dimensions = [_PAIR.findall(part) for part in re.split(r"(?<=\))\s*:", body)]
-    if not all(dimensions) or body.count("(") != sum(map(len, dimensions)):
+    parts = re.split(r"(?<=\))\s*:", body)
+    dimensions = [_PAIR.findall(part) for part in parts]
+    if not all(dimensions) or any(_PAIR.sub("", part).strip(", \t") for part in parts):
         raise _BadLine("with timestamps, a dimension is written (time,value),(time,value),…")
     moments = [np.array([_seconds(time) for time, _ in pairs]) for pairs in dimensions]
     times = np.unique(np.concatenate(moments))

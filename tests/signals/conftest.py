@@ -1,9 +1,13 @@
 """What the tests of the recordings share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# pytest's importlib mode puts no test folder on the path; recording_files.py lies here.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -1,0 +1,183 @@
+"""Audio files and labelled folders of them."""
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.signals import Signals, read_audio, read_audio_folder
+from s4signal.signals.audio_file import AudioFile
+
+soundfile = pytest.importorskip("soundfile")
+
+SOUND = np.random.default_rng(0).uniform(-0.5, 0.5, (800, 2))
+
+
+def write(path, n=800, sfreq=8000, channels=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, SOUND[:n, :channels], sfreq, subtype="FLOAT")
+    return path
+
+
+def test_samples_are_those_in_the_file(tmp_path):
+    signal = read_audio(write(tmp_path / "a.wav"))[0]
+    np.testing.assert_allclose(signal.data[0], SOUND[:, 0], atol=1e-7)
+    assert (signal.sfreq, signal.source, signal.data.dtype) == (8000, str(tmp_path / "a.wav"), np.float32)
+
+
+def test_mono_averages_the_channels(tmp_path):
+    path = write(tmp_path / "a.wav", channels=2)
+    np.testing.assert_allclose(read_audio(path)[0].data[0], SOUND.mean(axis=1), atol=1e-7)
+    np.testing.assert_allclose(read_audio(path, mono=False)[0].data, SOUND.T, atol=1e-7)
+
+
+def test_files_wait_on_disk_until_asked_for(tmp_path):
+    paths = [write(tmp_path / f"{n}.wav", n) for n in (100, 200, 300)]
+    signals = Signals.from_files(paths)
+    assert repr(signals) == "Signals: 3 cases × 1 channel, 100–300 samples, 8000 Hz (0.0125–0.0375 s)"
+    assert all(isinstance(case, AudioFile) for case in signals[[2, 0]].cases)
+    paths[1].unlink()
+    assert signals[2].length == 300
+    with pytest.raises(RecordingError, match=r"200\.wav cannot be read"):
+        signals[1]
+
+
+def test_a_file_that_shrinks_after_opening_is_refused(tmp_path):
+    signals = read_audio(write(tmp_path / "a.wav"))
+    write(tmp_path / "a.wav", 100)
+    with pytest.raises(RecordingError, match="ends after 100 of 800 samples"):
+        signals[0]
+
+
+def test_a_stretch_is_decoded_alone(tmp_path):
+    part = read_audio(write(tmp_path / "a.wav")).cases[0].crop(100, 300).crop(10, 20).load()
+    np.testing.assert_allclose(part.data[0], SOUND[110:120, 0], atol=1e-7)
+    assert part.first_sample == 110
+
+
+def test_lazy_files_are_resampled_when_read_and_their_length_is_known_before(tmp_path):
+    signals = read_audio([write(tmp_path / "a.wav", sfreq=8000), write(tmp_path / "b.wav", 333, 11025)], sfreq=4000)
+    assert signals.sfreq == 4000
+    assert signals.lengths.tolist() == [400, 121] == [signal.length for signal in signals]
+    assert len(pickle.dumps(signals)) < 1000 + 4 * len(str(tmp_path))
+    assert pickle.loads(pickle.dumps(signals)) == signals
+
+
+def test_a_wav_written_into_a_pipe_is_complete(tmp_path):
+    path = write(tmp_path / "a.wav")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    assert read_audio(path)[0].length == 800
+
+
+def test_without_soundfile_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(MissingDependencyError, match=r"s4signal\[audio\]"):
+        read_audio("a.wav")
+
+
+def test_a_folder_a_class(tmp_path):
+    for name in ("no/b.wav", "no/deep/a.wav", "yes/a.wav"):
+        write(tmp_path / name)
+    (tmp_path / "no" / "notes.txt").write_text("not audio")
+    signals, y, groups = read_audio_folder(tmp_path)
+    assert y.tolist() == ["no", "no", "yes"]
+    assert groups.tolist() == list(signals.sources)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["{label}_{group}_{take}.wav", r"(?P<label>\d+)_(?P<group>[a-z]+)_\d+\.wav", "set/{label}_{group}_{take}.wav"],
+)
+def test_a_pattern_names_label_and_group(tmp_path, pattern):
+    for name in ("3_ann_0", "3_bob_1", "11_ann_12"):
+        write(tmp_path / "set" / f"{name}.wav")
+    _, y, groups = read_audio_folder(tmp_path, pattern=pattern)
+    assert y.tolist() == ["11", "3", "3"]
+    assert groups.tolist() == ["ann", "ann", "bob"]
+
+
+def test_files_that_do_not_follow_the_pattern_are_left_out_with_a_warning(tmp_path):
+    write(tmp_path / "a-x.wav")
+    write(tmp_path / "noise.wav")
+    with pytest.warns(UserWarning, match=r"1 files .* do not follow .* the first is noise\.wav"):
+        _, y, groups = read_audio_folder(tmp_path, pattern="{label}-{take}.wav")
+    assert y.tolist() == ["a"]
+    assert groups.tolist() == [str(tmp_path / "a-x.wav")]
+
+
+def test_a_manifest_keeps_its_order(tmp_path):
+    for name in "abc":
+        write(tmp_path / f"{name}.wav")
+    (tmp_path / "index.csv").write_text("word,file,who\nup,c.wav,ann\ndown,a.wav,bob\n")
+    signals, y, groups = read_audio_folder(
+        tmp_path, manifest="index.csv", path_column="file", label_column="word", group_column="who"
+    )
+    assert [source[-5:] for source in signals.sources] == ["c.wav", "a.wav"]
+    assert (y.tolist(), groups.tolist()) == (["up", "down"], ["ann", "bob"])
+
+
+def test_a_group_column_called_group_is_found(tmp_path):
+    write(tmp_path / "a.wav")
+    (tmp_path / "index.csv").write_text("path,label,group\na.wav,up,ann\n")
+    assert read_audio_folder(tmp_path, manifest=tmp_path / "index.csv")[2].tolist() == ["ann"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("file,label\na.wav,up\n", "has no column path; it has file, label"),
+        ("path,label\na.wav,\n", "line 2: the path or the label is missing"),
+        ("path,label\n", "lists no file"),
+        ("path,label\ngone.wav,up\n", "gone.wav does not exist"),
+        (None, "index.csv does not exist"),
+    ],
+)
+def test_a_bad_manifest_is_refused(tmp_path, manifest, message):
+    write(tmp_path / "a.wav")
+    if manifest is not None:
+        (tmp_path / "index.csv").write_text(manifest)
+    with pytest.raises(RecordingError, match=message):
+        read_audio_folder(tmp_path, manifest="index.csv")
+
+
+def test_two_rates_are_refused_unless_a_rate_is_chosen(tmp_path):
+    a, b = write(tmp_path / "x" / "a.wav"), write(tmp_path / "x" / "b.wav", sfreq=16000)
+    with pytest.raises(RecordingError, match=f"{a} is sampled at 8000 Hz and {b} at 16000 Hz. Pass sfreq="):
+        read_audio_folder(tmp_path)
+    assert read_audio_folder(tmp_path, sfreq=8000)[0].sfreq == 8000
+
+
+def test_differing_channels_are_refused_unless_averaged(tmp_path):
+    write(tmp_path / "x" / "a.wav")
+    write(tmp_path / "x" / "b.wav", channels=2)
+    with pytest.raises(RecordingError, match=r"has 1 channels and .*b\.wav has 2. Pass mono=True"):
+        read_audio_folder(tmp_path, mono=False)
+    assert read_audio_folder(tmp_path)[0].n_channels == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, RecordingError, r"a\.wav lies in no class folder"),
+        ({"pattern": "{label}-{take}.wav"}, RecordingError, r"no file .* follows pattern=.*one of them is a\.wav"),
+        ({"pattern": "{take}.wav"}, ValueError, "has no label. Write it like"),
+        ({"pattern": "(?P<label>"}, ValueError, "is no regular expression"),
+        ({"pattern": "{label}.wav", "manifest": "index.csv"}, ValueError, "both passed; choose one"),
+    ],
+)
+def test_folders_without_labels_are_refused(tmp_path, options, error, message):
+    write(tmp_path / "a.wav")
+    with pytest.raises(error, match=message):
+        read_audio_folder(tmp_path, **options)
+
+
+def test_folders_without_audio_are_refused(tmp_path):
+    with pytest.raises(RecordingError, match="holds no audio file"):
+        read_audio_folder(tmp_path)
+    with pytest.raises(RecordingError, match="is not a folder"):
+        read_audio_folder(tmp_path / "gone")
