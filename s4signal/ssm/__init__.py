@@ -5,6 +5,7 @@ Pure functions on tensors. A system runs block by block (`blocks`), by one FFT (
 """
 
 from s4signal.ssm.blocks import block_length, block_scan
+from s4signal.ssm.cascades import cascade_tables
 from s4signal.ssm.convolution import fft_convolve, vandermonde_kernel
 from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
@@ -19,6 +20,7 @@ __all__ = [
     "Pair",
     "block_length",
     "block_scan",
+    "cascade_tables",
     "fft_convolve",
     "recurrent_scan",
     "step",

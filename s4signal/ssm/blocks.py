@@ -10,6 +10,7 @@ The cost is linear in the length, and nothing of size (d_model, d_state, length)
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -23,13 +24,18 @@ __all__ = ["block_length", "block_scan"]
 LONGEST_BLOCK = 128  # measured: the product U W costs 2 T flops a sample, and larger T leave the cache
 
 
-def block_length(n_times: int) -> int:
-    """Return the block length T for a signal of ``n_times`` samples: a power of two in 16 ... 128.
+def block_length(n_times: int, batch: int = 1) -> int:
+    """Return the block length T for a batch of signals: a power of two in 16 ... 128.
+
+    The products cost 2 T flops a sample, the tables some hundred flops for each of d_state T entries: the best T grows
+    with the square root of the samples at hand.
 
     Parameters
     ----------
     n_times : int, >= 1
         Samples a case.
+    batch : int, >= 1, default=1
+        Cases.
 
     Returns
     -------
@@ -38,13 +44,16 @@ def block_length(n_times: int) -> int:
 
     Examples
     --------
-    >>> block_length(20), block_length(100_000)
-    (32, 128)
+    >>> block_length(20), block_length(500, batch=16), block_length(100_000, batch=16)
+    (16, 64, 128)
     """
-    return min(LONGEST_BLOCK, max(16, 1 << (n_times - 1).bit_length()))
+    wanted = min(0.75 * math.sqrt(n_times * batch), n_times)
+    return min(LONGEST_BLOCK, max(16, 1 << max(0, round(math.log2(wanted)))))
 
 
-def block_scan(system: DiagonalSystem, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def block_scan(
+    system: DiagonalSystem, u: Tensor, state: Tensor | None = None, *, return_state: bool = True
+) -> tuple[Tensor, Tensor | None]:
     """Run a system over signals, block by block.
 
     Parameters
@@ -54,55 +63,54 @@ def block_scan(system: DiagonalSystem, u: Tensor, state: Tensor | None = None) -
     u : Tensor (d_model, batch, n_times)
         Input, float32 or float64; n_times >= 1.
     state : Tensor (d_model, batch, 2 n_pairs), optional
-        State before the first sample, real parts first; at rest by default.
+        State before the first sample, (re, im) of each pair; at rest by default.
+    return_state : bool, default=True
+        Whether to compute the state after the last sample.
 
     Returns
     -------
     y : Tensor (d_model, batch, n_times)
         Output.
-    state : Tensor (d_model, batch, 2 n_pairs)
+    state : Tensor (d_model, batch, 2 n_pairs) or None
         State of the causal direction after the last sample.
     """
     d_model, batch, n_times = u.shape
-    T = block_length(n_times)
+    T = block_length(n_times, batch)
     tables = block_tables(system, T, u.dtype)
     n_blocks = -(-n_times // T)
     if n_blocks * T != n_times:
         u = torch.nn.functional.pad(u, (0, n_blocks * T - n_times))
-    if state is None:
-        state = u.new_zeros(d_model, batch, 2 * system.n_pairs)
-    y, entering = _BlockScan.apply(u.contiguous(), *tables[:3], *tables.transition, state)
-    last = u[:, :, (n_blocks - 1) * T : n_times]
-    return y[:, :, :n_times], _leave(system, tables, last, entering)
+    if state is not None:
+        state = _scaled(state, system.B_bar.reciprocal())
+    y, entering = _BlockScan.apply(u.contiguous(), *tables, state)
+    if n_blocks * T != n_times:
+        y = y[:, :, :n_times]
+    if not return_state:
+        return y, None
+    return y, _leave(system, tables, u[:, :, (n_blocks - 1) * T : n_times], entering)
 
 
 def _leave(system: DiagonalSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:
     """Carry the state through the last block, which may hold fewer than T samples."""
-    n_last, n_state = last.shape[-1], entering.shape[-1]
-    T = tables.P.shape[1]
-    through = _power(system.Lambda_bar, n_last).to(entering.dtype)
-    carried = _rotate(through, entering)
-    return torch.baddbmm(carried, last, tables.P[:, T - n_last :, :n_state])
+    n_last, T = last.shape[-1], tables.P.shape[1]
+    carried = _scaled(entering, _power(system.Lambda_bar, n_last))
+    added = torch.bmm(last, tables.P[:, T - n_last :, : entering.shape[-1]])
+    return _scaled(carried + added, system.B_bar)
 
 
 def _power(z: Pair, exponent: int) -> Pair:
-    """z to a whole power, by squaring."""
-    result: Pair | None = None
-    while exponent:
-        if exponent & 1:
-            result = z if result is None else result.times(z)
-        z = z.times(z)
-        exponent >>= 1
-    if result is None:
-        raise ValueError("exponent=0; it must be at least 1.")
-    return result
+    """z to a power >= 1, by squaring."""
+    if exponent == 1:
+        return z
+    half = _power(z.times(z), exponent // 2)
+    return half.times(z) if exponent % 2 else half
 
 
-def _rotate(factor: Pair, state: Tensor) -> Tensor:
-    """Multiply a state (d_model, batch, 2 n) held as real pairs by a factor (d_model, n)."""
-    re, im = state.chunk(2, -1)
-    product = factor.unsqueeze(1).times(Pair(re, im))
-    return torch.cat([product.re, product.im], -1)
+def _scaled(state: Tensor, factor: Pair) -> Tensor:
+    """Multiply a state (d_model, batch, 2 n) by a factor (d_model, n)."""
+    re, im = state.unflatten(-1, (-1, 2)).unbind(-1)
+    product = factor.to(state.dtype).unsqueeze(1).times(Pair(re, im))
+    return torch.stack([product.re, product.im], -1).flatten(-2)
 
 
 def _toeplitz(kernel: Tensor, T: int) -> Tensor:
@@ -117,28 +125,30 @@ def _untoeplitz(W: Tensor) -> Tensor:
     return skewed.reshape(d_model, T, 2 * T - 1).sum(1)
 
 
-def _carry(S: Tensor, a_re: Tensor, a_im: Tensor, first: Tensor | None, *, reverse: bool) -> Tensor:
-    """Return the state entering each block: X_{m+1} = a X_m + S_m, or from the right if ``reverse``.
+def _carry(S: Tensor, transition: Tensor, first: Tensor | None, out: Tensor, *, reverse: bool) -> None:
+    """Write the state entering each block to ``out``: X_{m+1} = a X_m + S_m, or from the right if ``reverse``.
 
-    ``S`` is (d_model, batch, n_blocks, 2 n), a view; ``a`` (d_model, n); ``first`` (d_model, batch, 2 n).
+    ``S`` and ``out`` are (d_model, batch, n_blocks, n) complex views, ``transition`` (d_model, 1, n).
     """
-    d_model, batch, n_blocks, width = S.shape
-    X = S.new_empty(d_model, n_blocks, batch, 2, width // 2).transpose(1, 2)
-    S = S.unflatten(-1, (2, width // 2))
+    n_blocks = S.shape[2]
+    transition = transition.expand_as(S[:, :, 0]).contiguous()  # measured: a broadcast factor is a third slower
+    moved = torch.empty_like(transition)
     order = range(n_blocks - 1, -1, -1) if reverse else range(n_blocks)
-    a_re, a_im = a_re[:, None, None], a_im[:, None]
     previous: int | None = None
     for m in order:
-        new = X[:, :, m]
-        if previous is None:
-            new.zero_() if first is None else new.copy_(first.unflatten(-1, (2, width // 2)))
+        if previous is not None:
+            torch.mul(out[:, :, previous], transition, out=moved)
+            torch.add(S[:, :, previous], moved, out=out[:, :, m])
+        elif first is None:
+            out[:, :, m].zero_()
         else:
-            old = X[:, :, previous]
-            torch.addcmul(S[:, :, previous], old, a_re, out=new)
-            new[:, :, 0].addcmul_(old[:, :, 1], a_im, value=-1.0)
-            new[:, :, 1].addcmul_(old[:, :, 0], a_im)
+            out[:, :, m].copy_(first)
         previous = m
-    return X.flatten(-2)
+
+
+def _blocks(x: Tensor, batch: int) -> Tensor:
+    """(d_model, batch * n_blocks, S) -> complex view (d_model, batch, n_blocks, S / 2)."""
+    return torch.view_as_complex(x.view(x.shape[0], batch, -1, x.shape[-1] // 2, 2))
 
 
 class _BlockScan(torch.autograd.Function):
@@ -146,54 +156,47 @@ class _BlockScan(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, a_re: Tensor, a_im: Tensor, first: Tensor
+        ctx: Any, u: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor, first: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         d_model, batch, n_times = u.shape
-        T, width, n_state = P.shape[1], P.shape[2], 2 * a_re.shape[-1]
+        T, n = P.shape[1], transition.shape[1]
         U = u.view(d_model, -1, T)
-        S = torch.bmm(U, P).view(d_model, batch, n_times // T, width)
-        parts = [_carry(S[..., :n_state], a_re, a_im, first, reverse=False)]
-        if width > n_state:
-            parts.append(_carry(S[..., n_state:], a_re, a_im, None, reverse=True))
-        X = torch.cat(parts, -1).view(d_model, -1, width)
+        S = torch.bmm(U, P)
+        X = torch.empty_like(S)
+        a = torch.view_as_complex(transition).unsqueeze(1)
+        blocks, entering = _blocks(S, batch), _blocks(X, batch)
+        first = None if first is None else torch.view_as_complex(first.contiguous().unflatten(-1, (-1, 2)))
+        _carry(blocks[..., :n], a, first, entering[..., :n], reverse=False)
+        if P.shape[2] > 2 * n:
+            _carry(blocks[..., n:], a, None, entering[..., n:], reverse=True)
         W = _toeplitz(kernel, T)
         Y = torch.bmm(U, W)
-        Y.baddbmm_(X, Q)
-        ctx.save_for_backward(U, X, W, P, Q, a_re, a_im)
+        Y.baddbmm_(X, Q.transpose(1, 2))
+        ctx.save_for_backward(U, X, W, P, Q, transition)
         ctx.batch = batch
-        return Y.view(d_model, batch, n_times), parts[0][:, :, -1].contiguous()
+        return Y.view(d_model, batch, n_times), torch.view_as_real(entering[:, :, -1, :n]).flatten(-2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        U, X, W, P, Q, a_re, a_im = ctx.saved_tensors
-        d_model, _, T = U.shape
-        width, n_state, batch = P.shape[2], 2 * a_re.shape[-1], ctx.batch
-        dY = grads[0].contiguous().view(d_model, -1, T)
-        dX = torch.bmm(dY, Q.transpose(1, 2)).view(d_model, batch, -1, width)
-        dX[:, :, -1, :n_state] += grads[1]
-        X = X.view(d_model, batch, -1, width)
-        dS, da, dfirst = _carry_backward(dX[..., :n_state], X[..., :n_state], a_re, a_im, reverse=False)
-        parts = [dS]
-        if width > n_state:
-            dS, da_reverse, _ = _carry_backward(dX[..., n_state:], X[..., n_state:], a_re, a_im, reverse=True)
-            parts.append(dS)
-            da = Pair(da.re + da_reverse.re, da.im + da_reverse.im)
-        dS = torch.cat(parts, -1).view(d_model, -1, width)
-        du = torch.bmm(dY, W.transpose(1, 2)).baddbmm_(dS, P.transpose(1, 2)) if ctx.needs_input_grad[0] else None
+        U, X, W, P, Q, transition = ctx.saved_tensors
+        d_model, batch, n = U.shape[0], ctx.batch, transition.shape[1]
+        dY = grads[0].contiguous().view(d_model, -1, U.shape[2])
+        dX = torch.bmm(dY, Q)
+        dS = torch.empty_like(dX)
+        a = torch.view_as_complex(transition).conj().resolve_conj().unsqueeze(1)
+        gX, gS, states = _blocks(dX, batch), _blocks(dS, batch), _blocks(X, batch)
+        gX[:, :, -1, :n] += torch.view_as_complex(grads[1].contiguous().unflatten(-1, (-1, 2)))
+        # The adjoint of the recurrence is the same recurrence with conj(a), run the other way.
+        _carry(gX[..., :n], a, None, gS[..., :n], reverse=True)
+        da = (gS[..., :n] * states[..., :n].conj()).sum((1, 2))
+        if P.shape[2] > 2 * n:
+            _carry(gX[..., n:], a, None, gS[..., n:], reverse=False)
+            da += (gS[..., n:] * states[..., n:].conj()).sum((1, 2))
+        du = dfirst = None
+        if ctx.needs_input_grad[0]:
+            du = torch.bmm(dY, W.transpose(1, 2)).baddbmm_(dS, P.transpose(1, 2)).view(d_model, batch, -1)
+        if ctx.needs_input_grad[5]:
+            dfirst = torch.view_as_real(gX[:, :, 0, :n] + a * gS[:, :, 0, :n]).flatten(-2)
         dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
-        dP, dQ = torch.bmm(U.transpose(1, 2), dS), torch.bmm(X.view(d_model, -1, width).transpose(1, 2), dY)
-        return None if du is None else du.view(d_model, batch, -1), dkernel, dP, dQ, da.re, da.im, dfirst
-
-
-def _carry_backward(
-    dX: Tensor, X: Tensor, a_re: Tensor, a_im: Tensor, *, reverse: bool
-) -> tuple[Tensor, Pair, Tensor]:
-    """Return the gradients of ``_carry`` with respect to S, a and first."""
-    # The adjoint of the recurrence is the same recurrence with conj(a), run the other way.
-    dS = _carry(dX, a_re, -a_im, None, reverse=not reverse)
-    g_re, g_im = dS.unflatten(-1, (2, -1)).unbind(-2)
-    x_re, x_im = X.unflatten(-1, (2, -1)).unbind(-2)
-    da = Pair((g_re * x_re + g_im * x_im).sum((1, 2)), (g_im * x_re - g_re * x_im).sum((1, 2)))
-    edge = -1 if reverse else 0
-    a = Pair(a_re, -a_im)
-    return dS, da, dX[:, :, edge] + _rotate(a, dS[:, :, edge])
+        dP, dQ = torch.bmm(U.transpose(1, 2), dS), torch.bmm(dY.transpose(1, 2), X)
+        return du, dkernel, dP, dQ, torch.view_as_real(da), dfirst

@@ -21,7 +21,7 @@ def step(system: DiagonalSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tens
     u : Tensor (d_model, batch)
         The sample.
     state : Tensor (d_model, batch, 2 n_pairs)
-        State before the sample, real parts first.
+        State before the sample, (re, im) of each pair.
 
     Returns
     -------
@@ -30,12 +30,12 @@ def step(system: DiagonalSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tens
     state : Tensor (d_model, batch, 2 n_pairs)
         State after the sample.
     """
-    re, im = state.chunk(2, -1)
+    re, im = state.unflatten(-1, (-1, 2)).unbind(-1)
     decayed = system.Lambda_bar.to(u.dtype).unsqueeze(1).times(Pair(re, im))
     B_bar, C = system.B_bar.to(u.dtype).unsqueeze(1), system.C.to(u.dtype).unsqueeze(1)
     re, im = decayed.re + B_bar.re * u.unsqueeze(-1), decayed.im + B_bar.im * u.unsqueeze(-1)
     y = 2.0 * (C.re * re - C.im * im).sum(-1) + system.D.to(u.dtype).unsqueeze(-1) * u
-    return y, torch.cat([re, im], -1)
+    return y, torch.stack([re, im], -1).flatten(-2)
 
 
 def recurrent_scan(system: DiagonalSystem, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:

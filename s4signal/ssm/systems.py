@@ -9,7 +9,7 @@ from torch import Tensor
 
 from s4signal.ssm.pairs import Pair
 
-__all__ = ["BlockTables", "DiagonalSystem", "block_tables", "powers"]
+__all__ = ["BlockTables", "DiagonalSystem", "block_tables"]
 
 
 class DiagonalSystem(NamedTuple):
@@ -42,7 +42,9 @@ class DiagonalSystem(NamedTuple):
 
 
 class BlockTables(NamedTuple):
-    """What the block engine multiplies with; S is 2 n_pairs a direction, real parts before imaginary ones.
+    """What the block engine multiplies with; the state S is (re, im) of each pair, direction after direction.
+
+    The state is held in units of B_bar, so that P needs the powers of the poles alone.
 
     Parameters
     ----------
@@ -50,68 +52,16 @@ class BlockTables(NamedTuple):
         Response at the lags 1 - T ... T - 1, D included at lag 0.
     P : Tensor (d_model, T, S)
         Block of samples to the state it leaves behind.
-    Q : Tensor (d_model, S, T)
-        State that enters a block to its outputs.
-    transition : Pair of (d_model, n_pairs)
+    Q : Tensor (d_model, T, S)
+        State that enters a block to its outputs, transposed.
+    transition : Tensor (d_model, n_pairs, 2)
         Lambda_bar to the power T.
     """
 
     kernel: Tensor
     P: Tensor
     Q: Tensor
-    transition: Pair
-
-
-class _Powers(torch.autograd.Function):
-    """0th to last power of each pole, by doubling."""
-
-    @staticmethod
-    def forward(ctx: Any, re: Tensor, im: Tensor, last: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        V = Pair(torch.ones_like(re).unsqueeze(-1), torch.zeros_like(im).unsqueeze(-1))
-        step = Pair(re, im).unsqueeze(-1)
-        while V.re.shape[-1] <= last:
-            W = V.times(step)
-            V = Pair(torch.cat([V.re, W.re], -1), torch.cat([V.im, W.im], -1))
-            step = step.times(step)
-        V = Pair(V.re[..., : last + 1], V.im[..., : last + 1]).to(dtype)
-        ctx.save_for_backward(V.re, V.im)
-        ctx.dtype = re.dtype
-        return V.re, V.im
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        g_re, g_im = (g[..., 1:] for g in grads)
-        v_re, v_im = (v[..., :-1] for v in ctx.saved_tensors)
-        order = torch.arange(1, g_re.shape[-1] + 1, dtype=g_re.dtype, device=g_re.device)
-        d_re = (v_re * g_re + v_im * g_im) @ order
-        d_im = (v_re * g_im - v_im * g_re) @ order
-        return d_re.to(ctx.dtype), d_im.to(ctx.dtype), None, None
-
-
-def powers(Lambda_bar: Pair, last: int, *, dtype: torch.dtype | None = None) -> Pair:
-    """Return Lambda_bar to the powers 0 ... last, computed in its own precision and then cast.
-
-    Parameters
-    ----------
-    Lambda_bar : Pair of (d_model, n_pairs)
-        Discrete poles; pass float64, since repeated products in float32 lose four digits in 16,000 steps.
-    last : int, >= 0
-        Highest power.
-    dtype : torch.dtype, optional
-        Real dtype of the result, that of Lambda_bar by default.
-
-    Returns
-    -------
-    Pair of (d_model, n_pairs, last + 1)
-        The powers; gradients flow to Lambda_bar.
-
-    Examples
-    --------
-    >>> pole = Pair(torch.tensor([[0.5]]), torch.tensor([[0.0]]))
-    >>> powers(pole, 3).re.tolist()
-    [[[1.0, 0.5, 0.25, 0.125]]]
-    """
-    return Pair(*_Powers.apply(Lambda_bar.re, Lambda_bar.im, last, dtype or Lambda_bar.re.dtype))
+    transition: Tensor
 
 
 def block_tables(system: DiagonalSystem, length: int, dtype: torch.dtype) -> BlockTables:
@@ -131,26 +81,89 @@ def block_tables(system: DiagonalSystem, length: int, dtype: torch.dtype) -> Blo
     BlockTables
         See there.
     """
-    V = powers(system.Lambda_bar, length, dtype=dtype)
-    B_bar, C = system.B_bar.to(dtype), system.C.to(dtype)
-    within, after = Pair(V.re[..., :-1], V.im[..., :-1]), Pair(V.re[..., 1:], V.im[..., 1:])
-    into = within.times(B_bar.unsqueeze(-1))  # column i: Lambda_bar^i B_bar
-    out = after.times(C.unsqueeze(-1))  # column i: C Lambda_bar^{i + 1}
-    causal = _response(C, into)
-    causal = torch.cat([(causal[:, 0] + system.D.to(dtype)).unsqueeze(-1), causal[:, 1:]], -1)
-    past = torch.zeros_like(causal[:, 1:])
-    P = torch.cat([into.re, into.im], 1).flip(-1).transpose(1, 2)
-    Q = torch.cat([2.0 * out.re, -2.0 * out.im], 1)
-    if system.C_reverse is not None:
-        C_reverse = system.C_reverse.to(dtype)
-        past = _response(C_reverse, into)[:, :-1].flip(-1)
-        out = within.times(C_reverse.unsqueeze(-1))
-        P = torch.cat([P, torch.cat([into.re, into.im], 1).transpose(1, 2)], -1)
-        Q = torch.cat([Q, torch.cat([2.0 * out.re, -2.0 * out.im], 1).flip(-1)], 1)
-    return BlockTables(torch.cat([past, causal], -1), P, Q, Pair(V.re[..., -1], V.im[..., -1]))
+    G = _stacked(system.C.times(system.B_bar))
+    G_reverse = None if system.C_reverse is None else _stacked(system.C_reverse.times(system.B_bar))
+    kernel, P, Q, transition = _Tables.apply(_stacked(system.Lambda_bar), G, G_reverse, length, dtype)
+    lag_zero = torch.zeros_like(kernel)
+    lag_zero[:, length - 1] = 1.0
+    return BlockTables(torch.addcmul(kernel, lag_zero, system.D.to(dtype).unsqueeze(-1)), P, Q, transition)
 
 
-def _response(C: Pair, into: Pair) -> Tensor:
-    """2 Re(C x) at each column of ``into``: (d_model, n_pairs), (d_model, n_pairs, T) -> (d_model, T)."""
-    row = torch.cat([2.0 * C.re, -2.0 * C.im], -1).unsqueeze(1)
-    return torch.bmm(row, torch.cat([into.re, into.im], 1)).squeeze(1)
+def _stacked(z: Pair) -> Tensor:
+    return torch.stack([z.re, z.im], -1)
+
+
+def _powers(Lambda_bar: Tensor, last: int) -> Tensor:
+    """(d_model, n) complex -> (d_model, last + 1, n): powers 0 ... last, by doubling."""
+    V = Lambda_bar.new_empty(Lambda_bar.shape[0], last + 1, Lambda_bar.shape[1])
+    V[:, 0] = 1.0
+    done, step = 1, Lambda_bar.unsqueeze(1)
+    while done <= last:
+        more = min(done, last + 1 - done)
+        torch.mul(V[:, :more], step, out=V[:, done : done + more])
+        done, step = done + more, step * step
+    return V
+
+
+class _Tables(torch.autograd.Function):
+    """Poles and output vectors (d_model, n, 2) -> kernel, P, Q, transition; complex numbers stay inside.
+
+    The powers are computed in the precision of the poles (float64: repeated products in float32 lose four digits in
+    16,000 steps) and then cast; the gradient is computed in the precision of the tables.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, Lambda_bar: Tensor, G: Tensor, G_reverse: Tensor | None, T: int, dtype: torch.dtype
+    ) -> tuple[Tensor, ...]:
+        V = _powers(torch.view_as_complex(Lambda_bar), T).to(dtype.to_complex())
+        directions = [torch.view_as_complex(g.to(dtype)) for g in (G, G_reverse) if g is not None]
+        ctx.save_for_backward(V, *directions)
+        ctx.dtypes = Lambda_bar.dtype, G.dtype
+        # Rows of conj(2 G V), read as real pairs, give 2 Re(G V x) by one real product.
+        causal = (2.0 * directions[0].unsqueeze(1) * V).conj_physical()
+        kernel = torch.nn.functional.pad(causal[:, :T].real.sum(-1), (T - 1, 0))
+        P, Q = [V[:, :T].flip(1)], [causal[:, 1:]]
+        if len(directions) == 2:
+            future = (2.0 * directions[1].unsqueeze(1) * V[:, :T]).conj_physical()
+            kernel[:, : T - 1] = future[:, : T - 1].real.sum(-1).flip(1)
+            P, Q = [*P, V[:, :T]], [*Q, future.flip(1)]
+        return kernel, _real(torch.cat(P, -1)), _real(torch.cat(Q, -1)), torch.view_as_real(V[:, T]).clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        V, *directions = ctx.saved_tensors
+        dkernel, dP, dQ, dtransition = grads
+        T, n = V.shape[1] - 1, V.shape[2]
+        dP, dQ = _complex(dP), _complex(dQ)
+        dV = torch.zeros_like(V)
+        dV[:, :T] = dP[..., :n].flip(1)
+        dV[:, T] = torch.view_as_complex(dtransition.contiguous())
+        dGV = torch.zeros_like(V)
+        dGV[:, 1:] = dQ[..., :n].conj()
+        dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
+        dGs = [_real_vector(dGV, V)]
+        dV.addcmul_(dGV, directions[0].conj().unsqueeze(1), value=2.0)
+        if len(directions) == 2:
+            dGV = dQ[..., n:].flip(1).conj_physical()
+            dGV[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
+            dGs.append(_real_vector(dGV, V[:, :T]))
+            dV[:, :T] += dP[..., n:] + 2.0 * dGV * directions[1].conj().unsqueeze(1)
+        order = torch.arange(1, T + 1, dtype=dkernel.dtype, device=dkernel.device)
+        dLambda = torch.view_as_real((dV[:, 1:] * V[:, :-1].conj() * order[:, None]).sum(1))
+        state, output = ctx.dtypes
+        dG_reverse = dGs[1].to(output) if len(dGs) == 2 else None
+        return dLambda.to(state), dGs[0].to(output), dG_reverse, None, None
+
+
+def _real(z: Tensor) -> Tensor:
+    return torch.view_as_real(z).flatten(-2)
+
+
+def _complex(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.contiguous().unflatten(-1, (-1, 2)))
+
+
+def _real_vector(dGV: Tensor, V: Tensor) -> Tensor:
+    """Gradient of 2 G V with respect to G, as real pairs."""
+    return torch.view_as_real(2.0 * (dGV * V.conj()).sum(1))

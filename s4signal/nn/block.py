@@ -1,0 +1,178 @@
+"""A residual block: norm ▸ state spaces ▸ gated mixing of the channels ▸ dropout ▸ residual."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own custom
+
+from s4signal.nn.layer import S4Layer
+
+__all__ = ["ChannelLinear", "ChannelNorm", "S4Block"]
+
+
+class ChannelNorm(nn.Module):
+    """Scale each time step to unit root mean square over its channels; masked steps become zero.
+
+    The norm looks at one time step only, so it streams and never sees padding.
+
+    Parameters
+    ----------
+    eps : float, default=1e-6
+        Floor of the mean square.
+
+    References
+    ----------
+    Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, doi:10.48550/arXiv.1910.07467.
+    """
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Parameters
+        ----------
+        x : Tensor (d_model, batch, n_times)
+            Input.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
+
+        Returns
+        -------
+        Tensor (d_model, batch, n_times)
+            Normalised input, zero where masked.
+        """
+        normed: Tensor = _ChannelNorm.apply(x, mask, self.eps)
+        return normed
+
+
+class _ChannelNorm(torch.autograd.Function):
+    """Saves the input and one scale a time step, nothing else of the input's size."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor | None, eps: float) -> Tensor:
+        scale = torch.rsqrt((x * x).mean(0) + eps)
+        ctx.save_for_backward(x, scale, mask)
+        return x * (scale if mask is None else scale * mask)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        x, scale, mask = ctx.saved_tensors
+        g = grads[0]
+        inner = (x * g).sum(0) * (scale**3 / x.shape[0])
+        if mask is not None:
+            scale, inner = scale * mask, inner * mask
+        return torch.addcmul(g * scale, x, inner, value=-1.0), None, None
+
+
+class ChannelLinear(nn.Module):
+    """Affine map of the channels at each time step: one matrix product in the layout (d_model, batch, n_times).
+
+    Parameters
+    ----------
+    d_in, d_out : int, >= 1
+        Channels in and out.
+    """
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(d_in)
+        self.weight = nn.Parameter(torch.empty(d_out, d_in).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(d_out).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map.
+
+        Parameters
+        ----------
+        x : Tensor (d_in, batch, n_times)
+            Input.
+
+        Returns
+        -------
+        Tensor (d_out, batch, n_times)
+            Output.
+        """
+        y = torch.addmm(self.bias.unsqueeze(-1), self.weight, x.flatten(1))
+        return y.view(-1, *x.shape[1:])
+
+
+class S4Block(nn.Module):
+    """Pre-norm residual block around an `S4Layer`.
+
+    Parameters
+    ----------
+    layer : S4Layer
+        The state spaces.
+    dropout : float in [0, 1), default=0.1
+        Share of channels left out at a training step.
+    dropout_axis : {"case", "batch"}, default="case"
+        Draw the channels left out for each case, or once for the whole batch.
+    """
+
+    def __init__(self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case") -> None:
+        super().__init__()
+        self.norm = ChannelNorm()
+        self.layer = layer
+        self.mix = ChannelLinear(layer.d_model, 2 * layer.d_model)
+        self.dropout, self.dropout_axis = dropout, dropout_axis
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Tensor:
+        """Run the block over whole signals.
+
+        Parameters
+        ----------
+        x : Tensor (d_model, batch, n_times)
+            Input.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        Tensor (d_model, batch, n_times)
+            Output.
+        """
+        y = self.layer(self.norm(x, mask), rate=rate)
+        return self._mixed(x, y)
+
+    def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Run a causal block over a piece of signal.
+
+        Parameters
+        ----------
+        x : Tensor (d_model, batch, n_times)
+            The piece.
+        state : Tensor (d_model, batch, d_state) or None
+            State before it; None at rest.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        x : Tensor (d_model, batch, n_times)
+            Output.
+        state : Tensor (d_model, batch, d_state)
+            State after it.
+        """
+        y, state = self.layer(self.norm(x), state=state, return_state=True, rate=rate)
+        return self._mixed(x, y), state
+
+    def _mixed(self, x: Tensor, y: Tensor) -> Tensor:
+        y = F.glu(self.mix(F.gelu(y)), dim=0)
+        keep = self._kept_channels(y)
+        return x + y if keep is None else torch.addcmul(x, y, keep)
+
+    def _kept_channels(self, y: Tensor) -> Tensor | None:
+        # Whole channels are dropped: a mask over time would cost as many random numbers as samples.
+        if not self.training or self.dropout == 0.0:
+            return None
+        shape = (y.shape[0], y.shape[1] if self.dropout_axis == "case" else 1, 1)
+        return torch.empty(shape, dtype=y.dtype, device=y.device).bernoulli_(1.0 - self.dropout) / (1.0 - self.dropout)

@@ -1,0 +1,72 @@
+"""Heads: from a sequence of features to one vector a case."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["POOLINGS", "last_pooling", "max_pooling", "mean_pooling"]
+
+
+def mean_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Average over the valid time steps.
+
+    Parameters
+    ----------
+    x : Tensor (d_model, batch, n_times)
+        Features.
+    mask : Tensor (batch, n_times), optional
+        1 where a sample is valid, 0 where it is padding.
+
+    Returns
+    -------
+    Tensor (batch, d_model)
+        Pooled features.
+    """
+    if mask is None:
+        return x.mean(-1).T
+    return (torch.einsum("hbl,bl->hb", x, mask) / mask.sum(-1)).T
+
+
+def max_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Take the largest value over the valid time steps.
+
+    Parameters
+    ----------
+    x : Tensor (d_model, batch, n_times)
+        Features.
+    mask : Tensor (batch, n_times), optional
+        1 where a sample is valid, 0 where it is padding.
+
+    Returns
+    -------
+    Tensor (batch, d_model)
+        Pooled features.
+    """
+    if mask is not None:
+        x = x.masked_fill(mask == 0, float("-inf"))
+    return x.amax(-1).T
+
+
+def last_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Take the last valid time step.
+
+    Parameters
+    ----------
+    x : Tensor (d_model, batch, n_times)
+        Features.
+    mask : Tensor (batch, n_times), optional
+        1 where a sample is valid, 0 where it is padding.
+
+    Returns
+    -------
+    Tensor (batch, d_model)
+        Pooled features.
+    """
+    if mask is None:
+        return x[..., -1].T
+    last = (mask.sum(-1).long() - 1).expand(x.shape[0], -1)
+    return torch.gather(x, -1, last.unsqueeze(-1)).squeeze(-1).T
+
+
+POOLINGS = {"mean": mean_pooling, "max": max_pooling, "last": last_pooling}

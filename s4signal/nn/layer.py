@@ -1,0 +1,184 @@
+"""One layer of state spaces: a learnable linear system for each channel."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from s4signal.errors import ShapeError
+from s4signal.nn.kernels import KERNELS
+from s4signal.ssm import block_scan, step
+
+__all__ = ["S4Layer"]
+
+
+class S4Layer(nn.Module):
+    """Linear state space layer, y = K * u + D u, one system a channel.
+
+    Parameters
+    ----------
+    d_model : int, >= 1
+        Channels.
+    d_state : int, even, default=64
+        Real state size of each system.
+    kernel : str, default="s4d"
+        ``"s4d"``.
+    init : str, default="legs"
+        Initial poles: ``"legs"``, ``"inv"``, ``"lin"`` or ``"real"``.
+    bidirectional : bool, default=False
+        Whether outputs see the future too.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
+    discretization : str, default="zoh"
+        ``"zoh"`` or ``"bilinear"``.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = S4Layer(d_model=4, d_state=8)
+    >>> u = torch.randn(4, 2, 300)
+    >>> y, state = layer(u[..., :100], return_state=True)
+    >>> rest = layer(u[..., 100:], state=state)
+    >>> torch.allclose(torch.cat([y, rest], -1), layer(u), atol=1e-4)
+    True
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 64,
+        *,
+        kernel: str = "s4d",
+        init: str = "legs",
+        bidirectional: bool = False,
+        dt_range: tuple[float, float] = (1e-3, 0.1),
+        discretization: str = "zoh",
+    ) -> None:
+        super().__init__()
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel={kernel!r} is unknown; choose one of {', '.join(map(repr, KERNELS))}.")
+        self.d_model, self.d_state, self.bidirectional = d_model, d_state, bidirectional
+        self.kernel = KERNELS[kernel](
+            d_model,
+            d_state,
+            init=init,
+            bidirectional=bidirectional,
+            dt_range=dt_range,
+            discretization=discretization,
+        )
+        self.D = nn.Parameter(torch.randn(d_model))
+
+    @overload
+    def forward(
+        self, u: Tensor, *, state: Tensor | None = None, return_state: Literal[False] = False, rate: float = 1.0
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, u: Tensor, *, state: Tensor | None = None, return_state: Literal[True], rate: float = 1.0
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def forward(
+        self,
+        u: Tensor,
+        *,
+        state: Tensor | None = None,
+        return_state: bool = False,
+        rate: float = 1.0,
+        gaps: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Run the layer over signals.
+
+        Parameters
+        ----------
+        u : Tensor (d_model, batch, n_times)
+            Input; float32 or float64, lower precisions are computed in float32.
+        state : Tensor (d_model, batch, d_state), optional
+            State before the first sample; at rest by default. Causal layers only.
+        return_state : bool, default=False
+            Also return the state after the last sample. Causal layers only.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period: 2.0 if each sample now lasts twice as long.
+        gaps : Tensor (batch, n_times), optional
+            Time before each sample, for irregular sampling; not available yet.
+
+        Returns
+        -------
+        y : Tensor (d_model, batch, n_times)
+            Output.
+        state : Tensor (d_model, batch, d_state)
+            Only if ``return_state``.
+
+        Raises
+        ------
+        ShapeError
+            If u has another shape.
+        ValueError
+            If a state is passed to or asked of a bidirectional layer, or the rate is not positive.
+        NotImplementedError
+            If gaps are given.
+        """
+        if gaps is not None:
+            raise NotImplementedError("gaps= needs the irregular scan, which this version does not have; resample first.")
+        if u.ndim != 3 or u.shape[0] != self.d_model or u.shape[-1] == 0:
+            raise ShapeError(f"u must have shape ({self.d_model}, batch, n_times), got {tuple(u.shape)}.")
+        if state is not None or return_state:
+            self._need_causal("a carried state")
+        self._need_rate(rate)
+        exact = u.dtype if u.dtype in (torch.float32, torch.float64) else torch.float32
+        # Powers of poles near the unit circle do not survive bfloat16: the state math leaves autocast.
+        with torch.autocast(u.device.type, enabled=False):
+            system = self.kernel.system(self.D, rate=rate)
+            y, final = block_scan(system, u.to(exact), state, return_state=return_state)
+        y = y.to(u.dtype)
+        return (y, final) if return_state else y
+
+    def step(self, u: Tensor, state: Tensor | None = None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Advance by one sample.
+
+        Parameters
+        ----------
+        u : Tensor (d_model, batch)
+            The sample.
+        state : Tensor (d_model, batch, d_state), optional
+            State before it; at rest by default.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        y : Tensor (d_model, batch)
+            Output.
+        state : Tensor (d_model, batch, d_state)
+            State after the sample.
+
+        Raises
+        ------
+        ShapeError
+            If u has another shape.
+        ValueError
+            If the layer is bidirectional or the rate is not positive.
+        """
+        self._need_causal("step")
+        self._need_rate(rate)
+        if u.ndim != 2 or u.shape[0] != self.d_model:
+            raise ShapeError(f"u must have shape ({self.d_model}, batch), got {tuple(u.shape)}.")
+        if state is None:
+            state = u.new_zeros(*u.shape, self.d_state)
+        return step(self.kernel.system(self.D, rate=rate), u, state)
+
+    def _need_causal(self, what: str) -> None:
+        if self.bidirectional:
+            raise ValueError(f"{what} needs a causal layer; build it with bidirectional=False.")
+
+    @staticmethod
+    def _need_rate(rate: float) -> None:
+        if not rate > 0:
+            raise ValueError(f"rate={rate} must be positive: the sample period in use over the training one.")

@@ -1,0 +1,140 @@
+"""Cascades of equal one-pole resonators (order 4: the gammatone), exact under a zero-order hold."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from s4signal.ssm.pairs import Pair
+
+__all__ = ["CascadeTables", "cascade_response", "cascade_tables"]
+
+
+class CascadeTables(NamedTuple):
+    """What a bank of F cascades multiplies blocks of T samples with; all real, real parts before imaginary ones.
+
+    Parameters
+    ----------
+    W : Tensor (F, T, 2 T)
+        Block of samples to the outputs within it.
+    P : Tensor (F, T, 2 order)
+        Block of samples to the state it leaves behind.
+    Q : Tensor (F, 2 order, 2 T)
+        State that enters a block to its outputs.
+    transition : Tensor (F, 2 order, 2 order)
+        State that enters a block to the state that leaves it, without input; multiplies from the right.
+    """
+
+    W: Tensor
+    P: Tensor
+    Q: Tensor
+    transition: Tensor
+
+
+def cascade_response(frequencies: Tensor, bandwidths: Tensor, order: int, times: Tensor) -> Pair:
+    r"""Return the states of cascades at times after a unit state in the first stage.
+
+    Stage j holds :math:`(\beta t)^j / j! \; e^{(-\beta + 2\pi i f) t}` with :math:`\beta = 2\pi b`.
+
+    Parameters
+    ----------
+    frequencies, bandwidths : Tensor (F,) of float64
+        Centre frequency f and bandwidth b of each cascade, in cycles a sample.
+    order : int, >= 1
+        Stages.
+    times : Tensor (T,)
+        Times, in samples, >= 0.
+
+    Returns
+    -------
+    Pair of (F, order, T)
+        States of the stages.
+
+    References
+    ----------
+    Slaney, "An Efficient Implementation of the Patterson-Holdsworth Auditory Filter Bank", Apple Technical Report 35,
+    1993, section 2.
+    """
+    beta = 2.0 * math.pi * bandwidths
+    t = times.to(beta)
+    stages = torch.stack(
+        [(beta[:, None] * t) ** j / math.factorial(j) * torch.exp(-beta[:, None] * t) for j in range(order)], 1
+    )
+    angle = (2.0 * math.pi * frequencies[:, None] * t).unsqueeze(1)
+    return Pair(stages * torch.cos(angle), stages * torch.sin(angle))
+
+
+def cascade_tables(
+    frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype
+) -> CascadeTables:
+    """Build the tables of a bank whose filters have gain one at their centre frequencies.
+
+    Parameters
+    ----------
+    frequencies, bandwidths : Tensor (F,) of float64
+        Centre frequency and bandwidth of each cascade, in cycles a sample.
+    order : int, >= 1
+        Stages of each cascade.
+    length : int, >= 1
+        Samples a block, T.
+    dtype : torch.dtype
+        Real dtype of the tables.
+
+    Returns
+    -------
+    CascadeTables
+        See there.
+    """
+    F, T = len(frequencies), length
+    states = cascade_response(frequencies, bandwidths, order, torch.arange(T + 1, device=frequencies.device))
+    B_bar = _input_vector(frequencies, bandwidths, order)
+    # The state at lag k after an input sample: the k-th power of the transition times B_bar, a product of polynomials.
+    into = _stage_product(Pair(states.re[..., :-1], states.im[..., :-1]), B_bar.unsqueeze(-1))
+    kernel = torch.stack([into.re[:, -1], into.im[:, -1]], 1)  # (F, 2, T): the output is the last stage
+    lags = torch.nn.functional.pad(kernel, (T - 1, 0))
+    W = lags.unfold(-1, T, 1).flip(2).transpose(1, 2).reshape(F, T, 2 * T)
+    P = torch.cat([into.re, into.im], 1).flip(-1).transpose(1, 2)
+    # Entering stage j reaches the last stage through order - 1 - j further stages.
+    out = Pair(states.re.flip(1)[..., 1:], states.im.flip(1)[..., 1:])
+    Q = torch.cat([torch.cat([out.re, out.im], -1), torch.cat([-out.im, out.re], -1)], 1)
+    transition = _real_transition(Pair(states.re[..., -1], states.im[..., -1]))
+    return CascadeTables(W.to(dtype), P.to(dtype), Q.to(dtype), transition.to(dtype))
+
+
+def _input_vector(frequencies: Tensor, bandwidths: Tensor, order: int) -> Pair:
+    """B_bar (F, order) of x' = A x + beta u e_1 for an input that is constant within a sample."""
+    beta = 2.0 * math.pi * bandwidths
+    pole = Pair(-beta, 2.0 * math.pi * frequencies)
+    inverse = pole.reciprocal()
+    states = cascade_response(frequencies, bandwidths, order, torch.ones(1, device=beta.device))
+    stages = [pole.expm1().times(inverse)]
+    for j in range(1, order):  # integration by parts, stage by stage
+        previous = stages[-1].scaled(-beta)
+        current = Pair(states.re[:, j, 0] + previous.re, states.im[:, j, 0] + previous.im)
+        stages.append(current.times(inverse))
+    return Pair(torch.stack([s.re for s in stages], 1), torch.stack([s.im for s in stages], 1)).scaled(beta[:, None])
+
+
+def _stage_product(states: Pair, vector: Pair) -> Pair:
+    """Lower triangular Toeplitz matrix in the stages (first column ``states``) times ``vector``."""
+    order = states.re.shape[1]
+    re, im = torch.zeros_like(states.re), torch.zeros_like(states.im)
+    for shift in range(order):
+        lower = Pair(states.re[:, shift : shift + 1], states.im[:, shift : shift + 1])
+        product = lower.times(Pair(vector.re[:, : order - shift], vector.im[:, : order - shift]))
+        re[:, shift:] += product.re
+        im[:, shift:] += product.im
+    return Pair(re, im)
+
+
+def _real_transition(column: Pair) -> Tensor:
+    """(F, order) first column of the triangular Toeplitz transition -> (F, 2 order, 2 order), for rows of states."""
+    F, order = column.re.shape
+    re, im = column.re.new_zeros(F, order, order), column.im.new_zeros(F, order, order)
+    for j in range(order):
+        re[:, j, j:] = column.re[:, : order - j]
+        im[:, j, j:] = column.im[:, : order - j]
+    return torch.cat([torch.cat([re, im], -1), torch.cat([-im, re], -1)], 1)
