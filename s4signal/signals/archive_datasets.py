@@ -49,6 +49,11 @@ def load_self_regulation_scp1(split: str | None = None) -> tuple[Signals, _Texts
     References
     ----------
     .. [1] N. Birbaumer et al., "A spelling device for the paralysed", Nature 398:297-298, 1999.
+
+    Examples
+    --------
+    >>> load_self_regulation_scp1()[0]  # doctest: +SKIP
+    Signals: 561 cases × 6 channels, 896 samples, 256 Hz (3.5 s)
     """
     return load_ts("SelfRegulationSCP1", split, sfreq=256)
 
@@ -78,6 +83,11 @@ def load_self_regulation_scp2(split: str | None = None) -> tuple[Signals, _Texts
     References
     ----------
     .. [1] N. Birbaumer et al., "A spelling device for the paralysed", Nature 398:297-298, 1999.
+
+    Examples
+    --------
+    >>> load_self_regulation_scp2()[0]  # doctest: +SKIP
+    Signals: 380 cases × 7 channels, 1152 samples, 256 Hz (4.5 s)
     """
     return load_ts("SelfRegulationSCP2", split, sfreq=256)
 
@@ -108,6 +118,11 @@ def load_finger_movements(split: str | None = None) -> tuple[Signals, _Texts]:
     ----------
     .. [1] B. Blankertz, G. Curio, K.-R. Müller, "Classifying Single Trial EEG: Towards Brain Computer Interfacing",
        NIPS 14, 2002.
+
+    Examples
+    --------
+    >>> load_finger_movements()[0]  # doctest: +SKIP
+    Signals: 416 cases × 28 channels, 50 samples, 100 Hz (0.5 s)
     """
     signals, y = load_ts("FingerMovements", split, sfreq=100)
     return Signals(signals, ch_names=_FINGER_CHANNELS), y
@@ -138,6 +153,11 @@ def load_hand_movement_direction(split: str | None = None) -> tuple[Signals, _Te
     References
     ----------
     .. [1] S. Waldert et al., "Hand Movement Direction Decoded from MEG and EEG", J. Neurosci. 28:1000-1008, 2008.
+
+    Examples
+    --------
+    >>> load_hand_movement_direction()[0]  # doctest: +SKIP
+    Signals: 234 cases × 10 channels, 400 samples, 400 Hz (1 s)
     """
     return load_ts("HandMovementDirection", split, sfreq=400)
 
@@ -163,6 +183,11 @@ def load_eyes_open_shut(split: str | None = None) -> tuple[Signals, _Texts]:
         If the package that holds the files is not installed.
     ValueError
         If `split` is unknown.
+
+    Examples
+    --------
+    >>> load_eyes_open_shut()[0]  # doctest: +SKIP
+    Signals: 98 cases × 14 channels, 128 samples, 128 Hz (1 s)
     """
     return load_ts("EyesOpenShut", split, sfreq=128)
 
@@ -188,5 +213,10 @@ def load_blink(split: str | None = None) -> tuple[Signals, _Texts]:
         If the package that holds the files is not installed.
     ValueError
         If `split` is unknown.
+
+    Examples
+    --------
+    >>> load_blink()[0]  # doctest: +SKIP
+    Signals: 950 cases × 4 channels, 510 samples, 255 Hz (2 s)
     """
     return load_ts("Blink", split, sfreq=255)

@@ -10,39 +10,28 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.case import Annotation, Signal
+from s4signal.signals.case import Case, Signal
 
-__all__ = ["AudioFile", "open_audio"]
+__all__ = ["open_audio"]
 
 
 @dataclass(frozen=True, slots=True)
-class AudioFile:
-    """Samples `start` to `stop` of an audio file; `mono` means the channels are averaged."""
+class _AudioFile:
+    """Samples `start` to `stop` of an audio file; one channel is the average of all."""
 
     source: str
     sfreq: float
-    file_channels: int
-    mono: bool
+    n_channels: int
     start: int
     stop: int
 
+    ch_names = None
     has_times = False
-
-    @property
-    def n_channels(self) -> int:
-        return 1 if self.mono else self.file_channels
+    annotations = ()
 
     @property
     def length(self) -> int:
         return self.stop - self.start
-
-    @property
-    def ch_names(self) -> tuple[str, ...] | None:
-        return None
-
-    @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        return ()
 
     @property
     def first_sample(self) -> int:
@@ -56,14 +45,14 @@ class AudioFile:
             raise _unreadable(self.source, str(error)) from None
         if len(frames) != self.length:
             raise _unreadable(self.source, f"it ends after {self.start + len(frames)} of {self.stop} samples")
-        data = frames.mean(axis=1, keepdims=True) if self.mono else frames
+        data = frames.mean(axis=1, keepdims=True) if self.n_channels == 1 else frames
         return Signal(np.ascontiguousarray(data.T), sfreq=self.sfreq, source=self.source, first_sample=self.start)
 
-    def crop(self, start: int, stop: int) -> "AudioFile":
+    def crop(self, start: int, stop: int) -> "_AudioFile":
         return replace(self, start=self.start + start, stop=self.start + stop)
 
 
-def open_audio(path: str | PathLike[str], *, mono: bool = True) -> AudioFile:
+def open_audio(path: str | PathLike[str], *, mono: bool = True) -> Case:
     """Read the header of an audio file; the samples wait until `load`.
 
     Parameters
@@ -75,7 +64,7 @@ def open_audio(path: str | PathLike[str], *, mono: bool = True) -> AudioFile:
 
     Returns
     -------
-    AudioFile
+    Case
         The case, on disk.
 
     Raises
@@ -92,7 +81,7 @@ def open_audio(path: str | PathLike[str], *, mono: bool = True) -> AudioFile:
         raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")
     try:
         with soundfile.SoundFile(str(path)) as file:
-            audio = AudioFile(str(path), float(file.samplerate), file.channels, mono, 0, file.frames)
+            audio = _AudioFile(str(path), float(file.samplerate), 1 if mono else file.channels, 0, file.frames)
             if not _is_complete(file):
                 raise _unreadable(str(path), "it is incomplete: samples that its header promises are missing")
     except (soundfile.LibsndfileError, OSError) as error:

@@ -45,6 +45,11 @@ def read_wfdb(
         If a record is missing or damaged, or has no such channel.
     MissingDependencyError
         If wfdb is not installed.
+
+    Examples
+    --------
+    >>> read_wfdb("mitdb/100", channels=["MLII"], annotator="atr")  # doctest: +SKIP
+    Signals: 1 case × 1 channel, 650000 samples, 360 Hz (1806 s)
     """
     try:
         import wfdb
@@ -72,24 +77,22 @@ def _read_record(wfdb: Any, path: Path, channels: Sequence[str] | None, annotato
         ) from error
     if read.p_signal is None or not read.p_signal.size:
         raise RecordingError(f"{header} holds no samples. Leave it out.")
-    names = list(read.sig_name)
-    missing = [name for name in channels or () if name not in names]
-    if missing:
-        raise RecordingError(f"{header} has no channel {', '.join(missing)}. It has: {', '.join(names)}.")
-    rows = [names.index(name) for name in channels] if channels is not None else list(range(len(names)))
+    rows = _rows(list(read.sig_name), channels, header)
     scale = np.array([_VOLTS.get(read.units[row], 1.0) for row in rows])
-    annotations = (
-        ()
-        if marks is None
-        else tuple(
-            Annotation(float(sample / read.fs), 0.0, str(symbol))
-            for sample, symbol in zip(marks.sample, marks.symbol, strict=True)
-        )
-    )
+    beats = () if marks is None else zip(marks.sample, marks.symbol, strict=True)
     return Signal(
         (read.p_signal[:, rows] * scale).T,
         sfreq=float(read.fs),
-        ch_names=tuple(names[row] for row in rows),
-        annotations=annotations,
+        ch_names=tuple(read.sig_name[row] for row in rows),
+        annotations=tuple(Annotation(float(sample / read.fs), 0.0, str(symbol)) for sample, symbol in beats),
         source=str(header),
     )
+
+
+def _rows(names: list[str], channels: Sequence[str] | None, header: Path) -> list[int]:
+    if channels is None:
+        return list(range(len(names)))
+    missing = [name for name in channels if name not in names]
+    if missing:
+        raise RecordingError(f"{header} has no channel {', '.join(missing)}. It has: {', '.join(names)}.")
+    return [names.index(name) for name in channels]

@@ -5,11 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
-from s4signal.errors import RecordingError
 from s4signal.signals.checks import FloatArray, as_case_array, as_ch_names, as_sfreq, as_times
-from s4signal.signals.resampling import resample_array, resampled_length
 
-__all__ = ["Annotation", "Case", "ResampledCase", "Signal", "crop_annotations", "resample_case"]
+__all__ = ["Annotation", "Case", "Signal", "crop_annotations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +38,59 @@ class Case(Protocol):
     """What a collection needs to know of a case; a `Signal` is one, and so is a file that is not yet read."""
 
     @property
-    def n_channels(self) -> int: ...
+    def n_channels(self) -> int:
+        """Number of channels."""
+
     @property
-    def length(self) -> int: ...
+    def length(self) -> int:
+        """Number of samples in time."""
+
     @property
-    def sfreq(self) -> float | None: ...
+    def sfreq(self) -> float | None:
+        """Samples per second [Hz], None if unknown."""
+
     @property
-    def ch_names(self) -> tuple[str, ...] | None: ...
+    def ch_names(self) -> tuple[str, ...] | None:
+        """One name a channel, None if unknown."""
+
     @property
-    def has_times(self) -> bool: ...
+    def has_times(self) -> bool:
+        """Whether every sample carries its time."""
+
     @property
-    def annotations(self) -> tuple[Annotation, ...]: ...
+    def annotations(self) -> tuple[Annotation, ...]:
+        """Marked stretches, in seconds after the first sample."""
+
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """The file the case came from, "" for none."""
+
     @property
-    def first_sample(self) -> int: ...
+    def first_sample(self) -> int:
+        """What the recording itself counts the first sample as."""
 
     def load(self) -> "Signal":
-        """The case in memory."""
+        """Bring the case into memory.
+
+        Returns
+        -------
+        Signal
+            The case itself if it is there already.
+        """
 
     def crop(self, start: int, stop: int) -> "Case":
-        """The samples from `start` up to, not including, `stop`."""
+        """Cut out a stretch, without reading if that can wait.
+
+        Parameters
+        ----------
+        start, stop : int
+            First sample, and the one after the last.
+
+        Returns
+        -------
+        Case
+            The stretch.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -200,102 +230,25 @@ class Signal:
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True, slots=True)
-class ResampledCase:
-    """A case on disk that is resampled after it is read."""
-
-    case: Case
-    sfreq: float
-
-    has_times = False
-
-    @property
-    def n_channels(self) -> int:
-        return self.case.n_channels
-
-    @property
-    def length(self) -> int:
-        return resampled_length(self.case.length, self.case.sfreq or self.sfreq, self.sfreq)
-
-    @property
-    def ch_names(self) -> tuple[str, ...] | None:
-        return self.case.ch_names
-
-    @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        return self.case.annotations
-
-    @property
-    def source(self) -> str:
-        return self.case.source
-
-    @property
-    def first_sample(self) -> int:
-        return round(self.case.first_sample * self.sfreq / (self.case.sfreq or self.sfreq))
-
-    def load(self) -> Signal:
-        return resample_signal(self.case.load(), self.sfreq)
-
-    def crop(self, start: int, stop: int) -> Signal:
-        """Read the case: a filter reaches past the ends of any stretch."""
-        return self.load().crop(start, stop)
-
-
-def resample_case(case: Case, sfreq: float) -> Case:
-    """Resample a case: at once if it is in memory, after reading if it is a file.
-
-    Parameters
-    ----------
-    case : Case
-        A `Signal` or a case on disk.
-    sfreq : float, positive
-        The rate wanted [Hz].
-
-    Returns
-    -------
-    Case
-        The case at `sfreq`, low-passed below half of it.
-
-    Raises
-    ------
-    RecordingError
-        If the rate of the case is unknown, its times are irregular, or it holds an infinite value.
-    """
-    if case.sfreq == sfreq and not case.has_times:
-        return case
-    if isinstance(case, Signal):
-        return resample_signal(case, sfreq)
-    if case.sfreq is None:
-        raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
-    return ResampledCase(case, sfreq)
-
-
-def resample_signal(signal: Signal, sfreq: float) -> Signal:
-    """Resample a case in memory; see `resample_case`."""
-    rate = signal.sfreq if signal.times is None else _regular_rate(signal.times)
-    if rate is None:
-        raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
-    if np.isinf(signal.data).any():
-        raise RecordingError("an infinite value cannot be resampled. Replace it by NaN, which means missing.")
-    data = signal.data if rate == sfreq else resample_array(signal.data, rate, sfreq)
-    times = None if signal.times is None else signal.times[0] + np.arange(data.shape[1]) / sfreq
-    first = round(signal.first_sample * sfreq / rate)
-    return replace(signal, data=data, times=times, sfreq=sfreq, first_sample=first)
-
-
-def _regular_rate(times: FloatArray) -> float:
-    steps = np.diff(times)
-    if steps.size == 0 or np.ptp(steps) > 1e-3 * steps.mean():
-        raise RecordingError(
-            "its times are irregular, so it cannot be resampled. Keep the times: a model takes them as they are."
-        )
-    return float(1 / steps.mean())
-
-
 def crop_annotations(
     annotations: tuple[Annotation, ...], start: int, stop: int, sfreq: float | None
 ) -> tuple[Annotation, ...]:
-    """Keep what reaches into samples start..stop, counted from the new first sample."""
+    """Keep what reaches into a stretch, counted from its first sample.
+
+    Parameters
+    ----------
+    annotations : tuple of Annotation
+        Of the whole case.
+    start, stop : int
+        First sample of the stretch, and the one after the last.
+    sfreq : float or None
+        Samples per second [Hz]; without it nothing can be kept.
+
+    Returns
+    -------
+    tuple of Annotation
+        An annotation that began before has a negative onset.
+    """
     if sfreq is None or not annotations:
         return ()
     first, end = start / sfreq, stop / sfreq

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.audio_file import open_audio
-from s4signal.signals.case import Case, Signal, resample_case
+from s4signal.signals.case import Case, Signal
 from s4signal.signals.checks import FloatArray
 from s4signal.signals.forms import cases_from, describe_cases
+from s4signal.signals.resampling import resample_case
 from s4signal.signals.summary import common_value, name_errors, summarize
 
 __all__ = ["Signals"]

@@ -61,6 +61,11 @@ def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Text
     References
     ----------
     .. [1] Z. Jackson et al., "Free Spoken Digit Dataset" v1.0.8, 2018, doi:10.5281/zenodo.1342401.
+
+    Examples
+    --------
+    >>> load_spoken_digits()[0]  # doctest: +SKIP
+    Signals: 2000 cases × 1 channel, 1148–7999 samples, 8000 Hz (0.1435–0.9999 s)
     """
     root = data_folder("fsdd")
     rows = index_rows(root / "index.csv", split, "official_split")
@@ -93,6 +98,11 @@ def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Te
     References
     ----------
     .. [1] P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209, 2018.
+
+    Examples
+    --------
+    >>> load_speech_commands()[0]  # doctest: +SKIP
+    Signals: 1000 cases × 1 channel, 16000 samples, 16000 Hz (1 s)
     """
     root = data_folder("speech_commands")
     rows = index_rows(root / "index.csv", split, "split")
@@ -126,6 +136,11 @@ def load_ppg_bp(split: str | None = None) -> tuple[Signals, npt.NDArray[np.float
     ----------
     .. [1] Y. Liang et al., "A new, short-recorded photoplethysmogram dataset for blood pressure monitoring in China",
        Scientific Data 5:180020, 2018, doi:10.1038/sdata.2018.20.
+
+    Examples
+    --------
+    >>> load_ppg_bp()[0]  # doctest: +SKIP
+    Signals: 480 cases × 1 channel, 2100–4200 samples, 1000 Hz (2.1–4.2 s)
     """
     root = data_folder("ppg_bp")
     rows = [(row, take) for row in index_rows(root / "labels.csv", split, "split") for take in (1, 2, 3)]
@@ -159,6 +174,11 @@ def load_japanese_vowels(split: str | None = None) -> tuple[Signals, _Texts]:
     ----------
     .. [1] M. Kudo, J. Toyama, M. Shimbo, "Multidimensional curve classification using passing-through regions",
        Pattern Recognition Letters 20:1103-1111, 1999.
+
+    Examples
+    --------
+    >>> load_japanese_vowels()[0]  # doctest: +SKIP
+    Signals: 640 cases × 12 channels, 7–29 samples, 156.2 Hz (0.0448–0.1856 s)
     """
     return read_splits(data_folder("japanese_vowels"), "JapaneseVowels", split, sfreq=156.25)  # a frame every 6.4 ms
 
@@ -187,6 +207,11 @@ def load_eegmat() -> tuple[Signals, _Texts, _Texts]:
     ----------
     .. [1] I. Zyma et al., "Electroencephalograms during Mental Arithmetic Task Performance", Data 4:14, 2019,
        doi:10.3390/data4010014.
+
+    Examples
+    --------
+    >>> load_eegmat()[0]  # doctest: +SKIP
+    Signals: 300 cases × 19 channels, 2000 samples, 500 Hz (4 s)
     """
     root = data_folder("eegmat")
     rows = index_rows(root / "index.csv")
@@ -224,6 +249,11 @@ def load_ssvep_exo(session: int | None = None) -> tuple[Signals, _Texts, _Texts]
     References
     ----------
     .. [1] E. Kalunga et al., "Online SSVEP-based BCI using Riemannian geometry", Neurocomputing 191:55-68, 2016.
+
+    Examples
+    --------
+    >>> load_ssvep_exo()[0]  # doctest: +SKIP
+    Signals: 448 cases × 8 channels, 1280 samples, 256 Hz (5 s)
     """
     if session not in (None, 1, 2):
         raise ValueError(f"session={session!r} is unknown; choose 1, 2 or None for both.")

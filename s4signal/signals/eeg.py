@@ -17,7 +17,7 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.case import Annotation, Case, Signal, crop_annotations
 from s4signal.signals.collection import Signals
 
-__all__ = ["RawCase", "RawFile", "read_eeg", "read_events"]
+__all__ = ["read_eeg", "read_events"]
 
 # Many EDF files call every channel EEG: these names say otherwise. A1, A2 are earlobes, A2-A1 their difference.
 _NOT_EEG = re.compile(
@@ -40,7 +40,7 @@ def read_eeg(
     ----------
     path : path or iterable of paths
         EDF, BDF, GDF, BrainVision (.vhdr), FIF, EEGLAB (.set), CNT, EGI or another format of ``mne.io.read_raw``.
-    picks : {"eeg", "data", "all"} or sequence of str
+    picks : {"eeg", "data", "all"}, another channel type of MNE, or sequence of str
         Channels: "eeg" are those of that type whose name does not say ECG, EOG, EMG, trigger or earlobe reference;
         "data" every data type of MNE; "all" everything; or names, in the order wanted. Channels that the file marks
         as bad are left out unless named.
@@ -61,13 +61,24 @@ def read_eeg(
         If a file is missing, empty, truncated or of no format that MNE reads, or a channel is not there.
     MissingDependencyError
         If MNE is not installed.
+
+    Examples
+    --------
+    >>> import mne
+    >>> from tempfile import TemporaryDirectory
+    >>> info = mne.create_info(["Oz", "ECG"], sfreq=250.0, ch_types=["eeg", "ecg"])
+    >>> with TemporaryDirectory() as folder:
+    ...     mne.io.RawArray(np.zeros((2, 500)), info, verbose="error").save(f"{folder}/s03_raw.fif", verbose="error")
+    ...     read_eeg(f"{folder}/s03_raw.fif")
+    [...]
+    Signals: 1 case × 1 channel, 500 samples, 250 Hz (2 s)
     """
     paths = [path] if isinstance(path, str | PathLike) else list(path)
     if not paths:
         raise RecordingError("path names no file; at least one is needed.")
     files = [_open(Path(p), picks) for p in paths]
     if l_freq is None and h_freq is None:
-        signals = Signals.from_cases(RawCase(file, 0, file.n_times) for file in files)
+        signals = Signals.from_cases(_RawCase(file, 0, file.n_times) for file in files)
     else:
         signals = Signals.from_cases(_filtered(file, l_freq, h_freq) for file in files)
     return signals if sfreq is None else Signals(list(signals)).resample(sfreq)
@@ -102,7 +113,7 @@ def read_events(path: str | PathLike[str]) -> npt.NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class RawFile:
+class _RawFile:
     """A recording on disk: what its header says; opened once, and again after unpickling."""
 
     source: str
@@ -135,10 +146,10 @@ class RawFile:
 
 
 @dataclass(frozen=True, slots=True)
-class RawCase:
+class _RawCase:
     """Samples `start` to `stop` of a recording on disk."""
 
-    file: RawFile
+    file: _RawFile
     start: int
     stop: int
 
@@ -186,14 +197,14 @@ class RawCase:
             first_sample=self.first_sample,
         )
 
-    def crop(self, start: int, stop: int) -> "RawCase":
+    def crop(self, start: int, stop: int) -> "_RawCase":
         return replace(self, start=self.start + start, stop=self.start + stop)
 
 
-def _open(path: Path, picks: str | Sequence[str]) -> RawFile:
+def _open(path: Path, picks: str | Sequence[str]) -> _RawFile:
     raw = _read_raw(path)
     rows = _pick(raw, picks, path)
-    file = RawFile(
+    file = _RawFile(
         str(path),
         tuple(rows),
         tuple(raw.ch_names[row] for row in rows),
@@ -238,25 +249,23 @@ def _pick(raw: Any, picks: str | Sequence[str], path: Path) -> list[int]:
         if unknown:
             raise RecordingError(f"{path} has no channel {', '.join(unknown)}. It has: {', '.join(names)}.")
         return [names.index(name) for name in picks]
-    if picks not in ("eeg", "data", "all"):
+    if picks not in ("eeg", "data", "all", *types):
         raise ValueError(f"picks={picks!r} is unknown; choose one of 'eeg', 'data', 'all', or pass a list of names.")
     if picks == "all":
         return list(range(len(names)))
     if picks == "data":
         rows = [int(row) for row in _mne().pick_types(raw.info, meg=True, eeg=True, seeg=True, ecog=True, fnirs=True)]
     else:
-        rows = [
-            row
-            for row, (name, kind) in enumerate(zip(names, types, strict=True))
-            if kind == "eeg" and name not in bads and not _NOT_EEG.match(name)
-        ]
+        rows = [row for row, kind in enumerate(types) if kind == picks and names[row] not in bads]
+    if picks == "eeg":
+        rows = [row for row in rows if not _NOT_EEG.match(names[row])]
     if not rows:
         raise RecordingError(f"{path} has no {picks} channel. Pass picks= a list of names from: {', '.join(names)}.")
     return rows
 
 
-def _filtered(file: RawFile, l_freq: float | None, h_freq: float | None) -> Case:
-    signal = RawCase(file, 0, file.n_times).load()
+def _filtered(file: _RawFile, l_freq: float | None, h_freq: float | None) -> Case:
+    signal = _RawCase(file, 0, file.n_times).load()
     try:
         data = _mne().filter.filter_data(signal.data, file.sfreq, l_freq, h_freq, verbose="error")
     except ValueError as error:

@@ -1,12 +1,61 @@
 """Change the sampling rate, low-passed so that nothing folds back."""
 
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["resample_array", "resampled_length"]
+from s4signal.errors import RecordingError
+from s4signal.signals.case import Annotation, Case, Signal
+from s4signal.signals.checks import FloatArray
+
+__all__ = ["ready_to_cut", "resample_array", "resample_case", "resampled_length"]
+
+
+def resample_case(case: Case, sfreq: float) -> Case:
+    """Resample a case: at once if it is in memory, after reading if it is a file.
+
+    Parameters
+    ----------
+    case : Case
+        A `Signal` or a case on disk.
+    sfreq : float, positive
+        The rate wanted [Hz].
+
+    Returns
+    -------
+    Case
+        The case at `sfreq`, low-passed below half of it.
+
+    Raises
+    ------
+    RecordingError
+        If the rate of the case is unknown, its times are irregular, or it holds an infinite value.
+    """
+    if case.sfreq == sfreq and not case.has_times:
+        return case
+    if isinstance(case, Signal):
+        return _resample_signal(case, sfreq)
+    if case.sfreq is None:
+        raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
+    return _ResampledCase(case, sfreq)
+
+
+def ready_to_cut(case: Case) -> Case:
+    """Read a case of which every stretch would cost reading the whole.
+
+    Parameters
+    ----------
+    case : Case
+        Any case.
+
+    Returns
+    -------
+    Case
+        In memory if it is a file to be resampled, else as it was.
+    """
+    return case.load() if isinstance(case, _ResampledCase) else case
 
 
 def resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
@@ -32,9 +81,7 @@ def resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
     return max(1, round(n_times * new_sfreq / sfreq))
 
 
-def resample_array(
-    data: npt.NDArray[np.floating[Any]], sfreq: float, new_sfreq: float
-) -> npt.NDArray[np.floating[Any]]:
+def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
     """Resample along time with an anti-aliasing filter; missing samples stay missing.
 
     Parameters
@@ -64,15 +111,13 @@ def resample_array(
     flat = np.pad(flat, ((0, 0), (0, max(0, n_new - flat.shape[1]))))[:, :n_new]
     where = np.arange(n_new) * (sfreq / new_sfreq)
     new_position = (where / max(1, n_times - 1)).astype(data.dtype)
-    resampled: npt.NDArray[np.floating[Any]] = (flat + first + (last - first) * new_position).astype(
-        data.dtype, copy=False
-    )
+    resampled: FloatArray = (flat + first + (last - first) * new_position).astype(data.dtype, copy=False)
     if missing.any():
         resampled[missing[:, np.clip(np.rint(where).astype(int), 0, n_times - 1)]] = np.nan
     return resampled
 
 
-def _fill_missing(data: npt.NDArray[np.floating[Any]], missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating[Any]]:
+def _fill_missing(data: FloatArray, missing: npt.NDArray[np.bool_]) -> FloatArray:
     filled = data.copy()
     position = np.arange(data.shape[1])
     for channel, gap in zip(filled, missing, strict=True):
@@ -80,15 +125,78 @@ def _fill_missing(data: npt.NDArray[np.floating[Any]], missing: npt.NDArray[np.b
     return filled
 
 
-def _filter(data: npt.NDArray[np.floating[Any]], sfreq: float, new_sfreq: float) -> npt.NDArray[np.floating[Any]]:
+def _filter(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
     try:
         import soxr
     except ImportError:
         from scipy.signal import resample_poly
 
         ratio = Fraction(new_sfreq / sfreq).limit_denominator(10_000)
-        resampled: npt.NDArray[np.floating[Any]] = resample_poly(data, ratio.numerator, ratio.denominator, axis=1)
+        resampled: FloatArray = resample_poly(data, ratio.numerator, ratio.denominator, axis=1)
         return resampled
     by_time = np.ascontiguousarray(data.T)
-    by_new_time: npt.NDArray[np.floating[Any]] = soxr.resample(by_time, sfreq, new_sfreq, quality="HQ")
+    by_new_time: FloatArray = soxr.resample(by_time, sfreq, new_sfreq, quality="HQ")
     return by_new_time.T
+
+
+@dataclass(frozen=True, slots=True)
+class _ResampledCase:
+    """A case on disk that is resampled after it is read."""
+
+    case: Case
+    sfreq: float
+
+    has_times = False
+
+    @property
+    def n_channels(self) -> int:
+        return self.case.n_channels
+
+    @property
+    def length(self) -> int:
+        return resampled_length(self.case.length, self.case.sfreq or self.sfreq, self.sfreq)
+
+    @property
+    def ch_names(self) -> tuple[str, ...] | None:
+        return self.case.ch_names
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        return self.case.annotations
+
+    @property
+    def source(self) -> str:
+        return self.case.source
+
+    @property
+    def first_sample(self) -> int:
+        return round(self.case.first_sample * self.sfreq / (self.case.sfreq or self.sfreq))
+
+    def load(self) -> Signal:
+        return _resample_signal(self.case.load(), self.sfreq)
+
+    def crop(self, start: int, stop: int) -> Signal:
+        """Read the case: a filter reaches past the ends of any stretch."""
+        return self.load().crop(start, stop)
+
+
+def _resample_signal(signal: Signal, sfreq: float) -> Signal:
+    """Resample a case in memory; see `resample_case`."""
+    rate = signal.sfreq if signal.times is None else _regular_rate(signal.times)
+    if rate is None:
+        raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
+    if np.isinf(signal.data).any():
+        raise RecordingError("an infinite value cannot be resampled. Replace it by NaN, which means missing.")
+    data = signal.data if rate == sfreq else resample_array(signal.data, rate, sfreq)
+    times = None if signal.times is None else signal.times[0] + np.arange(data.shape[1]) / sfreq
+    first = round(signal.first_sample * sfreq / rate)
+    return replace(signal, data=data, times=times, sfreq=sfreq, first_sample=first)
+
+
+def _regular_rate(times: FloatArray) -> float:
+    steps = np.diff(times)
+    if steps.size == 0 or np.ptp(steps) > 1e-3 * steps.mean():
+        raise RecordingError(
+            "its times are irregular, so it cannot be resampled. Keep the times: a model takes them as they are."
+        )
+    return float(1 / steps.mean())

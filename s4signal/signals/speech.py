@@ -48,6 +48,15 @@ def read_audio(
         If a file is missing, empty or not audio.
     MissingDependencyError
         If soundfile is not installed.
+
+    Examples
+    --------
+    >>> import soundfile
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     soundfile.write(f"{folder}/yes.wav", np.zeros(8000), 16000)
+    ...     read_audio(f"{folder}/yes.wav", sfreq=8000)
+    Signals: 1 case × 1 channel, 4000 samples, 8000 Hz (0.5 s)
     """
     return Signals.from_files(path, sfreq=sfreq, mono=mono)
 
@@ -104,6 +113,17 @@ def read_audio_folder(
     -----
     UserWarning
         If names do not follow `pattern`: those files are left out.
+
+    Examples
+    --------
+    >>> import soundfile
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("yes_ann_0", "no_bob_0"):
+    ...         soundfile.write(f"{folder}/{name}.wav", np.zeros(8000), 16000)
+    ...     signals, y, groups = read_audio_folder(folder, pattern="{label}_{group}_{take}.wav")
+    >>> y, groups
+    (array(['no', 'yes'], dtype='<U3'), array(['bob', 'ann'], dtype='<U3'))
     """
     root = Path(root)
     if not root.is_dir():

@@ -40,6 +40,16 @@ def read_ts(
     ------
     RecordingError
         If the file is missing, empty or malformed; the message names the line.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "vowels.ts"
+    ...     _ = path.write_text("@classLabel true a e\\n@data\\n1,2,3:4,5,?:a\\n6,7:8,9:e\\n")
+    ...     read_ts(path, sfreq=100)
+    (Signals: 2 cases × 2 channels, 2–3 samples, 100 Hz (0.02–0.03 s), array(['a', 'e'], dtype='<U1'))
     """
     path = Path(path)
     if not path.is_file():
@@ -91,6 +101,17 @@ def read_csv(
     ------
     RecordingError
         If a file is missing or empty, a column is not there, a cell is no number, or a case has two labels.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pulse.csv"
+    ...     _ = path.write_text("ms,red,green\\n0,7,9\\n31,8,9\\n66,8,7\\n")
+    ...     signals, y = read_csv(path, time="ms", time_unit_s=0.001)
+    >>> signals
+    Signals: 1 case × 2 channels, 3 samples, irregular times (0.066 s)
     """
     paths = [path] if isinstance(path, str | PathLike) else list(path)
     cases: list[Case] = []

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Case, ResampledCase
+from s4signal.signals.case import Case
 from s4signal.signals.collection import Signals
+from s4signal.signals.resampling import ready_to_cut
 
 __all__ = ["epochs_from_events", "windows"]
 
@@ -77,7 +78,7 @@ def windows(
     cases: list[Case] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
-        case = recording.load() if isinstance(recording, ResampledCase) else recording
+        case = ready_to_cut(recording)
         pieces = [case.crop(a, b) for a, b in _edges(i, case, duration_s, step_s, start_s, stop_s)]
         cases += pieces
         origin += [i] * len(pieces)
@@ -149,7 +150,7 @@ def epochs_from_events(
     names: list[str] = []
     origin: list[int] = []
     for i, (recording, given) in enumerate(zip(recordings.cases, marks, strict=True)):
-        case = recording.load() if isinstance(recording, ResampledCase) else recording
+        case = ready_to_cut(recording)
         sfreq = _rate(i, case)
         n_times = round((tmax - tmin) * sfreq)
         found = list(_annotated(case, sfreq, event_id) if given is None else _coded(case, given, event_id))

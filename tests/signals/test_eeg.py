@@ -7,8 +7,7 @@ import pytest
 import recording_files as files
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals import Signals, read_eeg
-from s4signal.signals.eeg import RawCase
+from s4signal.signals import Signal, Signals, read_eeg
 
 mne = pytest.importorskip("mne")
 
@@ -20,7 +19,7 @@ def fif(tmp_path):
 
 def test_nothing_is_read_until_a_case_is_asked_for(fif):
     signals = read_eeg([fif, fif])
-    assert all(isinstance(case, RawCase) for case in signals.cases)
+    assert not any(isinstance(case, Signal) for case in signals.cases)
     np.testing.assert_allclose(signals[1].data, files.DATA)
 
 
@@ -55,7 +54,14 @@ def test_annotations_count_from_the_first_sample_of_a_cropped_recording(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("picks", "names"), [("eeg", ("Fz", "Oz")), ("data", ("Fz", "Oz")), ("all", ("Fz", "Oz", "STI")), (["Oz"], ("Oz",))]
+    ("picks", "names"),
+    [
+        ("eeg", ("Fz", "Oz")),
+        ("data", ("Fz", "Oz")),
+        ("all", ("Fz", "Oz", "STI")),
+        ("stim", ("STI",)),
+        (["Oz"], ("Oz",)),
+    ],
 )
 def test_picks_choose_the_channels(fif, picks, names):
     assert read_eeg(fif, picks=picks)[0].ch_names == names

@@ -78,12 +78,9 @@ def damage(reader: Reader, folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "random"])
 def test_a_damaged_file_is_named_and_something_to_do_is_said(reader, kind, tmp_path):
     path = damage(reader, tmp_path, kind)
-    with pytest.raises(RecordingError, match=path.stem) as caught:
+    said = {"missing": "does not exist", "empty": "empty|holds no"}.get(kind, "")
+    with pytest.raises(RecordingError, match=f"{path.name}.*({said})") as caught:
         list(reader.read(path))
-    if kind in ("missing", "empty"):
-        assert {"missing": "does not exist", "empty": "empty|holds no"}[kind].split("|")[0] in str(caught.value) or (
-            "holds no" in str(caught.value)
-        )
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals import Signals, read_audio, read_audio_folder
-from s4signal.signals.audio_file import AudioFile
+from s4signal.signals import Signal, Signals, read_audio, read_audio_folder
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -37,7 +36,7 @@ def test_files_wait_on_disk_until_asked_for(tmp_path):
     paths = [write(tmp_path / f"{n}.wav", n) for n in (100, 200, 300)]
     signals = Signals.from_files(paths)
     assert repr(signals) == "Signals: 3 cases × 1 channel, 100–300 samples, 8000 Hz (0.0125–0.0375 s)"
-    assert all(isinstance(case, AudioFile) for case in signals[[2, 0]].cases)
+    assert not any(isinstance(case, Signal) for case in signals[[2, 0]].cases)
     paths[1].unlink()
     assert signals[2].length == 300
     with pytest.raises(RecordingError, match=r"200\.wav cannot be read"):
