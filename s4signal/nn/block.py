@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from s4signal.nn.layer import S4Layer
 
-__all__ = ["ChannelLinear", "ChannelNorm", "S4Block"]
+__all__ = ["ChannelLinear", "ChannelMask", "ChannelNorm", "S4Block"]
 
 
 class ChannelNorm(nn.Module):
@@ -71,6 +71,27 @@ class _ChannelNorm(torch.autograd.Function):
         return torch.addcmul(g * scale, x, inner, value=-1.0), None, None
 
 
+class ChannelMask(nn.Module):
+    """Set masked steps to zero, and nothing else."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Mask.
+
+        Parameters
+        ----------
+        x : Tensor (d_model, batch, n_times)
+            Input.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
+
+        Returns
+        -------
+        Tensor (d_model, batch, n_times)
+            Input, zero where masked.
+        """
+        return x if mask is None else x * mask
+
+
 class ChannelLinear(nn.Module):
     """Affine map of the channels at each time step: one matrix product in the layout (d_model, batch, n_times).
 
@@ -114,11 +135,22 @@ class S4Block(nn.Module):
         Share of channels left out at a training step.
     dropout_axis : {"case", "batch"}, default="case"
         Draw the channels left out for each case, or once for the whole batch.
+    norm : bool, default=True
+        Whether to normalise before the layer.
+
+    Raises
+    ------
+    ValueError
+        If dropout is out of its range.
     """
 
-    def __init__(self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case") -> None:
+    def __init__(
+        self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True
+    ) -> None:
         super().__init__()
-        self.norm = ChannelNorm()
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout} must be in [0, 1).")
+        self.norm = ChannelNorm() if norm else ChannelMask()
         self.layer = layer
         self.mix = ChannelLinear(layer.d_model, 2 * layer.d_model)
         self.dropout, self.dropout_axis = dropout, dropout_axis

@@ -1,0 +1,272 @@
+"""Networks: a stack of state space blocks, the public backbone, and the network that the estimators train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from s4signal.errors import ShapeError
+from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
+from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
+from s4signal.nn.heads import POOLINGS
+from s4signal.nn.kernels import S4DKernel
+from s4signal.nn.layer import S4Layer
+
+__all__ = ["S4Backbone", "S4Network", "StackOptions", "length_mask", "state_space_parameters"]
+
+
+class StackOptions(NamedTuple):
+    """What a stack of blocks is built from; see `S4Backbone` for the meaning of each."""
+
+    d_model: int = 64
+    n_layers: int = 4
+    d_state: int = 64
+    kernel: str = "s4d"
+    init: str = "legs"
+    bidirectional: bool = False
+    dropout: float = 0.1
+    dropout_axis: str = "case"
+    dt_range: tuple[float, float] = (1e-3, 0.1)
+    discretization: str = "zoh"
+
+    def blocks(self) -> nn.ModuleList:
+        """Build the blocks."""
+        if self.n_layers < 1:
+            raise ValueError(f"n_layers={self.n_layers} must be at least 1.")
+        blocks = nn.ModuleList()
+        for index in range(self.n_layers):
+            layer = S4Layer(
+                self.d_model,
+                self.d_state,
+                kernel=self.kernel,
+                init=self.init,
+                bidirectional=self.bidirectional,
+                dt_range=self.dt_range,
+                discretization=self.discretization,
+            )
+            # The first layer must see amplitudes: a norm before it would divide a slow wave by its own size.
+            blocks.append(S4Block(layer, dropout=self.dropout, dropout_axis=self.dropout_axis, norm=index > 0))
+        return blocks
+
+
+def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:
+    """Return 1 where a sample is within its case, 0 where it is padding.
+
+    Parameters
+    ----------
+    lengths : Tensor (batch,)
+        Samples of each case.
+    n_times : int
+        Samples after padding.
+    dtype : torch.dtype
+        Real dtype of the mask.
+
+    Returns
+    -------
+    Tensor (batch, n_times)
+        The mask.
+    """
+    return (torch.arange(n_times, device=lengths.device) < lengths[:, None]).to(dtype)
+
+
+def state_space_parameters(network: nn.Module) -> list[str]:
+    """Name the parameters that want the state-space learning rate and no weight decay.
+
+    Names survive ``deepcopy``, ``clone`` and averaging; attributes hung on a parameter do not.
+
+    Parameters
+    ----------
+    network : Module
+        Any module that holds kernels.
+
+    Returns
+    -------
+    list of str
+        Names, as in ``network.named_parameters()``.
+    """
+    last_names = set(S4DKernel.STATE_SPACE_PARAMETERS)
+    return [name for name, _ in network.named_parameters() if name.rpartition(".")[2] in last_names]
+
+
+class S4Backbone(nn.Module):
+    """Residual state space blocks on a linear encoder, for use in any torch model.
+
+    Parameters
+    ----------
+    d_input : int, >= 1
+        Features of the input.
+    d_model : int, default=64
+        Features inside and of the output.
+    n_layers : int, default=4
+        Blocks.
+    d_state : int, even, default=64
+        Real state size of each system.
+    kernel : str, default="s4d"
+        ``"s4d"``.
+    init : str, default="legs"
+        Initial poles: ``"legs"``, ``"inv"``, ``"lin"`` or ``"real"``.
+    bidirectional : bool, default=False
+        Whether outputs see the future too.
+    dropout : float in [0, 1), default=0.1
+        Share of features left out at a training step.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods.
+    discretization : str, default="zoh"
+        ``"zoh"`` or ``"bilinear"``.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from s4signal.nn import S4Backbone
+    >>> net = S4Backbone(d_input=8, d_model=16, n_layers=2)
+    >>> net(torch.randn(3, 500, 8)).shape
+    torch.Size([3, 500, 16])
+    """
+
+    def __init__(
+        self,
+        d_input: int,
+        d_model: int = 64,
+        n_layers: int = 4,
+        *,
+        d_state: int = 64,
+        kernel: str = "s4d",
+        init: str = "legs",
+        bidirectional: bool = False,
+        dropout: float = 0.1,
+        dt_range: tuple[float, float] = (1e-3, 0.1),
+        discretization: str = "zoh",
+    ) -> None:
+        super().__init__()
+        self.d_input = d_input
+        self.encoder = ChannelLinear(d_input, d_model)
+        self.blocks = StackOptions(
+            d_model, n_layers, d_state, kernel, init, bidirectional, dropout, "case", dt_range, discretization
+        ).blocks()
+        self.norm = ChannelNorm()
+
+    def forward(self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
+        """Run the backbone.
+
+        Parameters
+        ----------
+        x : Tensor (batch, n_times, d_input)
+            Input.
+        lengths : Tensor (batch,), optional
+            Valid samples of each case, the rest being padding; all by default.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        Tensor (batch, n_times, d_model)
+            Features, zero where padded.
+
+        Raises
+        ------
+        ShapeError
+            If x has another shape.
+        """
+        if x.ndim != 3 or x.shape[-1] != self.d_input:
+            raise ShapeError(f"x must have shape (batch, n_times, {self.d_input}), got {tuple(x.shape)}.")
+        mask = None if lengths is None else length_mask(lengths, x.shape[1], x.dtype)
+        h: Tensor = self.encoder(x.permute(2, 0, 1))
+        for block in self.blocks:
+            h = block(h, mask, rate=rate)
+        h = self.norm(h, mask)
+        return h.permute(1, 2, 0)
+
+
+class S4Network(nn.Module):
+    """Front end ▸ state space blocks ▸ norm ▸ masked pooling ▸ linear head.
+
+    Parameters
+    ----------
+    frontend : LinearFrontend or FilterBankFrontend
+        From channels to features.
+    n_outputs : int, >= 1
+        Outputs: logits or targets.
+    options : StackOptions
+        The blocks.
+    pooling : {"mean", "max", "last"}, default="mean"
+        From a sequence of features to one vector a case.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+    """
+
+    def __init__(
+        self,
+        frontend: LinearFrontend | FilterBankFrontend,
+        n_outputs: int,
+        *,
+        options: StackOptions,
+        pooling: str = "mean",
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling={pooling!r} is unknown; choose one of {', '.join(map(repr, POOLINGS))}.")
+        self.frontend = frontend
+        self.blocks = options.blocks()
+        self.norm = ChannelNorm()
+        self.pooling = pooling
+        self.head = nn.Linear(options.d_model, n_outputs)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Tensor:
+        """Score the cases of a batch.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            Standardised signals, zero where masked.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        Tensor (batch, n_outputs)
+            Logits or standardised targets.
+        """
+        h, mask, rate = self.frontend(x, mask, rate=rate)
+        for block in self.blocks:
+            h = block(h, mask, rate=rate)
+        scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask))
+        return scores
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None, Tensor, float]]) -> None:
+        """Fit the standardisation of the front end's features, if it has one, to training cases.
+
+        Parameters
+        ----------
+        batches : iterable of (x, mask, weight, rate)
+            As `forward` takes them; weight has shape (batch,).
+        """
+        if not isinstance(self.frontend, FilterBankFrontend):
+            return
+        count: Tensor | float = 0.0
+        total: Tensor | float = 0.0
+        square: Tensor | float = 0.0
+        for x, mask, weight, rate in batches:
+            features, mask, _ = self.frontend.features(x, mask, rate=rate)
+            w = weight[:, None] * (torch.ones_like(features[0]) if mask is None else mask)
+            count = count + w.sum().double()
+            total = total + (features * w).sum((1, 2)).double()
+            square = square + (features.double().square() * w).sum((1, 2))
+        center = torch.as_tensor(total / count)
+        spread = (torch.as_tensor(square / count) - center**2).clamp_min(0.0).sqrt()
+        self.frontend.center.copy_(center)
+        # A feature that never moves says nothing: it is silenced, not divided by almost zero.
+        self.frontend.scale.copy_(torch.where(spread > 1e-6, 1.0 / spread.clamp_min(1e-6), 0.0))
