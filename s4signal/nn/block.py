@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own custom
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from s4signal.nn.layer import S4Layer
 
@@ -62,6 +63,7 @@ class _ChannelNorm(torch.autograd.Function):
         return x * (scale if mask is None else scale * mask)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         x, scale, mask = ctx.saved_tensors
         g = grads[0]
@@ -144,9 +146,7 @@ class S4Block(nn.Module):
         If dropout is out of its range.
     """
 
-    def __init__(
-        self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True
-    ) -> None:
+    def __init__(self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout={dropout} must be in [0, 1).")

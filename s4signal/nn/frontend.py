@@ -205,7 +205,7 @@ class FilterBankFrontend(nn.Module):
     @torch.no_grad()
     def _block_sums(self, x: Tensor, sfreq: float, hops: int) -> Tensor:
         """(rows, n_blocks, block) -> (n_bands, rows, n_blocks, hops): sums of energies, or of the slow part."""
-        rows, n_blocks, block = x.shape
+        rows, _, block = x.shape
         audible = self.frequencies_hz < 0.5 * sfreq
         tables = cascade_tables(
             torch.where(audible, self.frequencies_hz, 0.0) / sfreq,

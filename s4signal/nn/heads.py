@@ -65,7 +65,9 @@ def last_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
     """
     if mask is None:
         return x[..., -1].T
-    last = (mask.sum(-1).long() - 1).expand(x.shape[0], -1)
+    # Missing samples may lie within a case: the last valid step is not the number of valid ones.
+    steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
+    last = ((mask > 0) * steps).argmax(-1).expand(x.shape[0], -1)
     return torch.gather(x, -1, last.unsqueeze(-1)).squeeze(-1).T
 
 

@@ -76,13 +76,25 @@ class S4Layer(nn.Module):
         self.D = nn.Parameter(torch.randn(d_model))
 
     @overload
-    def forward(
-        self, u: Tensor, *, state: Tensor | None = None, return_state: Literal[False] = False, rate: float = 1.0
+    def forward(  # numpydoc ignore=GL08
+        self,
+        u: Tensor,
+        *,
+        state: Tensor | None = None,
+        return_state: Literal[False] = False,
+        rate: float = 1.0,
+        gaps: Tensor | None = None,
     ) -> Tensor: ...
 
     @overload
-    def forward(
-        self, u: Tensor, *, state: Tensor | None = None, return_state: Literal[True], rate: float = 1.0
+    def forward(  # numpydoc ignore=GL08
+        self,
+        u: Tensor,
+        *,
+        state: Tensor | None = None,
+        return_state: Literal[True],
+        rate: float = 1.0,
+        gaps: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
     def forward(
@@ -119,26 +131,30 @@ class S4Layer(nn.Module):
         Raises
         ------
         ShapeError
-            If u has another shape.
+            If u or the state has another shape.
         ValueError
             If a state is passed to or asked of a bidirectional layer, or the rate is not positive.
         NotImplementedError
             If gaps are given.
         """
         if gaps is not None:
-            raise NotImplementedError("gaps= needs the irregular scan, which this version does not have; resample first.")
+            raise NotImplementedError(
+                "gaps= needs an irregular scan, which this version does not have; resample first."
+            )
         if u.ndim != 3 or u.shape[0] != self.d_model or u.shape[-1] == 0:
             raise ShapeError(f"u must have shape ({self.d_model}, batch, n_times), got {tuple(u.shape)}.")
         if state is not None or return_state:
             self._need_causal("a carried state")
+        self._need_state(state, u.shape[1])
         self._need_rate(rate)
-        exact = u.dtype if u.dtype in (torch.float32, torch.float64) else torch.float32
+        exact = _exact_dtype(u)
         # Powers of poles near the unit circle do not survive bfloat16: the state math leaves autocast.
         with torch.autocast(u.device.type, enabled=False):
             system = self.kernel.system(self.D, rate=rate)
+            state = None if state is None else state.to(exact)
             y, final = block_scan(system, u.to(exact), state, return_state=return_state)
         y = y.to(u.dtype)
-        return (y, final) if return_state else y
+        return y if final is None else (y, final)
 
     def step(self, u: Tensor, state: Tensor | None = None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Advance by one sample.
@@ -146,7 +162,7 @@ class S4Layer(nn.Module):
         Parameters
         ----------
         u : Tensor (d_model, batch)
-            The sample.
+            The sample; float32 or float64, lower precisions are computed in float32.
         state : Tensor (d_model, batch, d_state), optional
             State before it; at rest by default.
         rate : float, > 0, default=1.0
@@ -162,7 +178,7 @@ class S4Layer(nn.Module):
         Raises
         ------
         ShapeError
-            If u has another shape.
+            If u or the state has another shape.
         ValueError
             If the layer is bidirectional or the rate is not positive.
         """
@@ -170,15 +186,27 @@ class S4Layer(nn.Module):
         self._need_rate(rate)
         if u.ndim != 2 or u.shape[0] != self.d_model:
             raise ShapeError(f"u must have shape ({self.d_model}, batch), got {tuple(u.shape)}.")
-        if state is None:
-            state = u.new_zeros(*u.shape, self.d_state)
-        return step(self.kernel.system(self.D, rate=rate), u, state)
+        self._need_state(state, u.shape[1])
+        exact = _exact_dtype(u)
+        with torch.autocast(u.device.type, enabled=False):
+            state = u.new_zeros(*u.shape, self.d_state, dtype=exact) if state is None else state.to(exact)
+            y, state = step(self.kernel.system(self.D, rate=rate), u.to(exact), state)
+        return y.to(u.dtype), state
 
     def _need_causal(self, what: str) -> None:
         if self.bidirectional:
             raise ValueError(f"{what} needs a causal layer; build it with bidirectional=False.")
 
+    def _need_state(self, state: Tensor | None, batch: int) -> None:
+        shape = (self.d_model, batch, self.d_state)
+        if state is not None and state.shape != shape:
+            raise ShapeError(f"state must have shape (d_model, batch, d_state) = {shape}, got {tuple(state.shape)}.")
+
     @staticmethod
     def _need_rate(rate: float) -> None:
         if not rate > 0:
             raise ValueError(f"rate={rate} must be positive: the sample period in use over the training one.")
+
+
+def _exact_dtype(u: Tensor) -> torch.dtype:
+    return u.dtype if u.dtype in (torch.float32, torch.float64) else torch.float32

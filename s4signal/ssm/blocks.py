@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from s4signal.ssm.pairs import Pair
 from s4signal.ssm.systems import BlockTables, DiagonalSystem, block_tables
@@ -74,7 +75,7 @@ def block_scan(
     state : Tensor (d_model, batch, 2 n_pairs) or None
         State of the causal direction after the last sample.
     """
-    d_model, batch, n_times = u.shape
+    _, batch, n_times = u.shape
     T = block_length(n_times, batch)
     tables = block_tables(system, T, u.dtype)
     n_blocks = -(-n_times // T)
@@ -177,6 +178,7 @@ class _BlockScan(torch.autograd.Function):
         return Y.view(d_model, batch, n_times), torch.view_as_real(entering[:, :, -1, :n]).flatten(-2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         U, X, W, P, Q, transition = ctx.saved_tensors
         d_model, batch, n = U.shape[0], ctx.batch, transition.shape[1]

@@ -59,5 +59,5 @@ def fft_convolve(system: DiagonalSystem, u: Tensor) -> Tensor:
         future = vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C_reverse, n_times)
         kernel = kernel + torch.nn.functional.pad(future.flip(-1), (n_times, 0))
     spectrum = torch.fft.rfft(kernel.to(u.dtype)).unsqueeze(1) * torch.fft.rfft(u, n=2 * n_times)
-    y = torch.fft.irfft(spectrum, n=2 * n_times)[..., :n_times]
+    y: Tensor = torch.fft.irfft(spectrum, n=2 * n_times)[..., :n_times]
     return y + system.D.to(u.dtype)[:, None, None] * u

@@ -40,7 +40,7 @@ def legs_transition(d_state: int) -> tuple[NDArray[np.float64], NDArray[np.float
     """
     n = np.arange(d_state, dtype=np.float64)
     B = np.sqrt(2.0 * n + 1.0)
-    A = -np.tril(np.outer(B, B), -1) - np.diag(n + 1.0)
+    A = np.tril(np.outer(-B, B), -1) - np.diag(n + 1.0)
     return A, B
 
 
@@ -95,7 +95,7 @@ def lin_poles(d_state: int) -> Poles:
     >>> lin_poles(4).imag.round(2).tolist()
     [0.0, 3.14]
     """
-    return -0.5 + 1j * np.pi * np.arange(d_state // 2)
+    return np.asarray(-0.5 + 1j * np.pi * np.arange(d_state // 2), dtype=np.complex128)
 
 
 def inv_poles(d_state: int) -> Poles:
@@ -121,7 +121,7 @@ def inv_poles(d_state: int) -> Poles:
     [3.82, 0.42]
     """
     n = np.arange(d_state // 2)
-    return -0.5 + 1j * d_state / np.pi * (d_state / (2 * n + 1) - 1)
+    return np.asarray(-0.5 + 1j * d_state / np.pi * (d_state / (2 * n + 1) - 1), dtype=np.complex128)
 
 
 def real_poles(d_state: int) -> Poles:
@@ -146,7 +146,7 @@ def real_poles(d_state: int) -> Poles:
     >>> real_poles(4).real.tolist()
     [-1.0, -2.0]
     """
-    return -(np.arange(d_state // 2) + 1.0) + 0j
+    return np.asarray(-(np.arange(d_state // 2) + 1.0), dtype=np.complex128)
 
 
 DIAGONAL_INITS: dict[str, Callable[[int], Poles]] = {

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from s4signal.ssm.pairs import Pair
 
@@ -131,6 +132,7 @@ class _Tables(torch.autograd.Function):
         return kernel, _real(torch.cat(P, -1)), _real(torch.cat(Q, -1)), torch.view_as_real(V[:, T]).clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         V, *directions = ctx.saved_tensors
         dkernel, dP, dQ, dtransition = grads

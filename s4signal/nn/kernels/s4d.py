@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -61,9 +62,7 @@ class S4DKernel(nn.Module):
         if init not in DIAGONAL_INITS:
             raise ValueError(f"init={init!r} is unknown; choose one of {_listed(DIAGONAL_INITS)}.")
         if discretization not in DISCRETIZATIONS:
-            raise ValueError(
-                f"discretization={discretization!r} is unknown; choose one of {_listed(DISCRETIZATIONS)}."
-            )
+            raise ValueError(f"discretization={discretization!r} is unknown; choose one of {_listed(DISCRETIZATIONS)}.")
         dt_min, dt_max = dt_range
         if not 0 < dt_min <= dt_max:
             raise ValueError(f"dt_range={dt_range} must be two positive numbers, the smaller one first.")
@@ -108,5 +107,5 @@ def _exact_dtype(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
-def _listed(table: dict[str, object] | object) -> str:
-    return ", ".join(map(repr, table))  # type: ignore[call-overload]
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
