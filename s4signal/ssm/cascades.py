@@ -1,4 +1,4 @@
-"""Cascades of equal one-pole resonators (order 4: the gammatone), exact under a zero-order hold."""
+"""Cascades of equal one-pole resonators (order 4: the gammatone), with the same gain at every sampling rate."""
 
 from __future__ import annotations
 
@@ -72,10 +72,12 @@ def cascade_tables(
 ) -> CascadeTables:
     """Build the tables of a bank whose filters have gain one at their centre frequencies.
 
+    Poles and stages are exact under a zero-order hold; what the hold itself takes away at the centre is given back.
+
     Parameters
     ----------
     frequencies, bandwidths : Tensor (F,) of float64
-        Centre frequency and bandwidth of each cascade, in cycles a sample.
+        Centre frequency, at most 0.5, and bandwidth of each cascade, in cycles a sample.
     order : int, >= 1
         Stages of each cascade.
     length : int, >= 1
@@ -105,7 +107,7 @@ def cascade_tables(
 
 
 def _input_vector(frequencies: Tensor, bandwidths: Tensor, order: int) -> Pair:
-    """B_bar (F, order) of x' = A x + beta u e_1 for an input that is constant within a sample."""
+    """B_bar (F, order) of x' = A x + beta u e_1, up to a gain, for an input that is constant within a sample."""
     beta = 2.0 * math.pi * bandwidths
     pole = Pair(-beta, 2.0 * math.pi * frequencies)
     inverse = pole.reciprocal()
@@ -115,7 +117,9 @@ def _input_vector(frequencies: Tensor, bandwidths: Tensor, order: int) -> Pair:
         previous = stages[-1].scaled(-beta)
         current = Pair(states.re[:, j, 0] + previous.re, states.im[:, j, 0] + previous.im)
         stages.append(current.times(inverse))
-    return Pair(torch.stack([s.re for s in stages], 1), torch.stack([s.im for s in stages], 1)).scaled(beta[:, None])
+    # Holding a sample damps frequency f by sinc(f): without this a band would be quieter at a lower sampling rate.
+    gain = (beta / torch.sinc(frequencies)).unsqueeze(-1)
+    return Pair(torch.stack([s.re for s in stages], 1), torch.stack([s.im for s in stages], 1)).scaled(gain)
 
 
 def _stage_product(states: Pair, vector: Pair) -> Pair:
