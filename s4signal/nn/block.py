@@ -143,13 +143,15 @@ class S4Block(nn.Module):
     Raises
     ------
     ValueError
-        If dropout is out of its range.
+        If an option is unknown or out of its range.
     """
 
     def __init__(self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout={dropout} must be in [0, 1).")
+        if dropout_axis not in ("case", "batch"):
+            raise ValueError(f"dropout_axis={dropout_axis!r} is unknown; choose one of 'case', 'batch'.")
         self.norm = ChannelNorm() if norm else ChannelMask()
         self.layer = layer
         self.mix = ChannelLinear(layer.d_model, 2 * layer.d_model)

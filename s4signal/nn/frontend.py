@@ -53,6 +53,33 @@ class LinearFrontend(nn.Module):
         """
         return self.mix(x), mask, rate
 
+    def unit(self, rate: float) -> int:
+        """Return how many samples make a piece that `advance` can take."""
+        return 1
+
+    def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor | None, float]:
+        """Encode a piece of signal, going on from a state.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            The piece.
+        state : None
+            There is none.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        h : Tensor (d_model, batch, n_steps)
+            Features.
+        state : None
+            There is none.
+        rate : float
+            Step period in use over the training step period.
+        """
+        return self.mix(x), state, rate
+
 
 def erb_bands(n_bands: int, lowest_hz: float, highest_hz: float) -> tuple[Tensor, Tensor]:
     """Space bands evenly on the scale of the ear's equivalent rectangular bandwidths.
@@ -152,8 +179,41 @@ class FilterBankFrontend(nn.Module):
             Step period in use over the training step period.
         """
         features, mask, rate = self.features(x, mask, rate=rate)
-        features = (features - self.center.to(x.dtype)[:, None, None]) * self.scale.to(x.dtype)[:, None, None]
-        return self.mix(features if mask is None else features * mask), mask, rate
+        return self._mixed(features, mask), mask, rate
+
+    def unit(self, rate: float) -> int:
+        """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
+        block, blocks_per_hop, _ = hop_blocks(self.hop_s * self.sfreq / rate)
+        return block * blocks_per_hop
+
+    def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor, float]:
+        """Encode a piece of signal, going on from a state.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            The piece, a multiple of ``unit(rate)`` samples unless it is the last.
+        state : Tensor or None
+            State before it; None at rest.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        h : Tensor (d_model, batch, n_steps)
+            Features.
+        state : Tensor
+            State after it.
+        rate : float
+            Step period in use over the training step period.
+        """
+        features, _, rate, state = self._features(x, None, rate, state)
+        return self._mixed(features, None), state, rate
+
+    def _mixed(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
+        mixed: Tensor = self.mix(standard if mask is None else standard * mask)
+        return mixed
 
     def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
         """Return the features before standardisation and mixing.
@@ -176,6 +236,12 @@ class FilterBankFrontend(nn.Module):
         rate : float
             Step period in use over the training step period.
         """
+        return self._features(x, mask, rate, None)[:3]
+
+    @torch.no_grad()
+    def _features(
+        self, x: Tensor, mask: Tensor | None, rate: float, state: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, float, Tensor]:
         n_channels, batch, n_times = x.shape
         sfreq = self.sfreq / rate
         block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * sfreq)
@@ -184,7 +250,7 @@ class FilterBankFrontend(nn.Module):
         valid = self._valid_share(x, mask, hop, n_steps)
         n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
         x = nn.functional.pad(x, (0, n_blocks * block - n_times))
-        sums = self._block_sums(x.reshape(n_channels * batch, n_blocks, block), sfreq, hops_per_block)
+        sums, state = self._block_sums(x.reshape(n_channels * batch, n_blocks, block), sfreq, hops_per_block, state)
         # (n_bands, n_channels * batch, n_blocks, hops_per_block) -> means over each hop's valid samples
         if hops_per_block == 1:
             sums = sums.unflatten(2, (-1, blocks_per_hop)).sum(3)
@@ -192,7 +258,7 @@ class FilterBankFrontend(nn.Module):
         linear = (self.frequencies_hz == 0)[:, None, None, None]
         features = torch.where(linear, sums, torch.log(sums.clamp_min(0.0) + self.floor))
         step_mask = None if mask is None else (valid > 1e-6).to(x.dtype)
-        return features.transpose(0, 1).flatten(0, 1), step_mask, hop / sfreq / self.hop_s
+        return features.transpose(0, 1).flatten(0, 1), step_mask, hop / sfreq / self.hop_s, state
 
     @staticmethod
     def _valid_share(x: Tensor, mask: Tensor | None, hop: int, n_steps: int) -> Tensor:
@@ -202,14 +268,16 @@ class FilterBankFrontend(nn.Module):
         padded = nn.functional.pad(mask, (0, n_steps * hop - n_times))
         return padded.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)
 
-    @torch.no_grad()
-    def _block_sums(self, x: Tensor, sfreq: float, hops: int) -> Tensor:
+    def _block_sums(self, x: Tensor, sfreq: float, hops: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """(rows, n_blocks, block) -> (n_bands, rows, n_blocks, hops): sums of energies, or of the slow part."""
         rows, _, block = x.shape
-        audible = self.frequencies_hz < 0.5 * sfreq
+        # The network may be cast to float32; the tables are built in float64 all the same (which MPS does not have).
+        exact = torch.float32 if x.device.type == "mps" else torch.float64
+        frequencies, bandwidths = self.frequencies_hz.to(exact) / sfreq, self.bandwidths_hz.to(exact) / sfreq
+        audible = frequencies < 0.5
         tables = cascade_tables(
-            torch.where(audible, self.frequencies_hz, 0.0) / sfreq,
-            self.bandwidths_hz / sfreq,
+            torch.where(audible, frequencies, 0.0),
+            bandwidths,
             self.order,
             block,
             x.dtype,
@@ -217,7 +285,7 @@ class FilterBankFrontend(nn.Module):
         n_bands = len(self.frequencies_hz)
         linear = (self.frequencies_hz == 0)[:, None, None]
         gain = audible.to(x.dtype)[:, None, None]
-        state = x.new_zeros(n_bands, rows, 2 * self.order)
+        state = x.new_zeros(n_bands, rows, 2 * self.order) if state is None else state
         sums = []
         for u in x.unbind(1):  # block by block: outputs at the full rate are never kept
             U = u.expand(n_bands, rows, block)
@@ -226,7 +294,7 @@ class FilterBankFrontend(nn.Module):
             energy = torch.addcmul(re * re, im, im).sum(-1)
             sums.append(torch.where(linear, re.sum(-1), energy * gain))
             state = torch.baddbmm(torch.bmm(U, tables.P), state, tables.transition)
-        return torch.stack(sums, 2)
+        return torch.stack(sums, 2), state
 
 
 def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:

@@ -245,6 +245,36 @@ class S4Network(nn.Module):
         scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask))
         return scores
 
+    def advance(
+        self, x: Tensor, state: list[Tensor | None] | None, *, rate: float = 1.0
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Run a causal network over a piece of signal, up to the pooling.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            The piece, a multiple of ``frontend.unit(rate)`` samples unless it is the last.
+        state : list or None
+            State of the front end and of each block before it; None at rest.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        h : Tensor (d_model, batch, n_steps)
+            Normalised features, ready for pooling.
+        state : list
+            State after it.
+        """
+        before = [None] * (1 + len(self.blocks)) if state is None else state
+        h, frontend_state, rate = self.frontend.advance(x, before[0], rate=rate)
+        after: list[Tensor | None] = [frontend_state]
+        for block, block_state in zip(self.blocks, before[1:], strict=True):
+            h, block_state = block.advance(h, block_state, rate=rate)
+            after.append(block_state)
+        normed: Tensor = self.norm(h)
+        return normed, after
+
     @torch.no_grad()
     def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None, Tensor, float]]) -> None:
         """Fit the standardisation of the front end's features, if it has one, to training cases.

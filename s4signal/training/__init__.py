@@ -1,0 +1,17 @@
+"""The loop: device, precision, batches, optimizer, checkpoints. It knows torch, and nothing of estimators or signals."""
+
+from s4signal.training.batching import Batch, Cases, sequential_batches
+from s4signal.training.loop import TrainingOptions, TrainingResult, evaluate_network, fit_network
+from s4signal.training.runtime import PRECISIONS, resolve_device
+
+__all__ = [
+    "PRECISIONS",
+    "Batch",
+    "Cases",
+    "TrainingOptions",
+    "TrainingResult",
+    "evaluate_network",
+    "fit_network",
+    "resolve_device",
+    "sequential_batches",
+]

@@ -1,0 +1,435 @@
+"""What the classifier and the regressor share: from parameters and signals to a trained network and its outputs."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from s4signal.estimators.persistence import load_estimator, save_estimator
+from s4signal.estimators.preparation import NetworkPlan, Standardizer, build_network, make_cases, plan_network
+from s4signal.estimators.report import describe_estimator
+from s4signal.estimators.streaming import Stream
+from s4signal.estimators.validation import check_options, check_signals, check_weights
+from s4signal.nn import S4Network
+from s4signal.nn.network import state_space_parameters
+from s4signal.signals import Signals
+from s4signal.training import (
+    PRECISIONS,
+    Cases,
+    TrainingOptions,
+    evaluate_network,
+    fit_network,
+    resolve_device,
+    sequential_batches,
+)
+
+__all__ = ["S4Estimator"]
+
+_FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets a validation set aside
+
+
+class S4Estimator(CallbackSupportMixin, BaseEstimator):
+    """Base of the estimators that train a network; see `S4Classifier` for the parameters.
+
+    A subclass says what its targets are: ``_encode_targets``, ``_loss``, ``_score_outputs`` and ``predict``.
+    """
+
+    _stratified: ClassVar[bool] = False
+
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        times: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
+        """Train on cases and their targets.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
+            or `Signals`.
+        y : array-like (n_samples,)
+            Targets; the regressor takes (n_samples, n_outputs) too.
+        sample_weight : array-like (n_samples,), optional
+            Weight of each case: 2 is the case twice, 0 is the case left out.
+        times : list, optional
+            Timestamps; not available yet.
+        X_val, y_val : as X and y, optional
+            Cases to choose the epoch on. Without them, a share ``validation_fraction`` of X is set aside where
+            ``early_stopping`` asks for it: whole recordings where several cases come from one file.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
+        NotImplementedError
+            If timestamps are given.
+        """
+        if times is not None:
+            raise NotImplementedError("times= needs the irregular scan, which this version does not have.")
+        check_options(self)
+        device = resolve_device(self.device)
+        signals, weights, targets = self._checked_training_data(X, y, sample_weight)
+        validation = self._checked_validation_data(X_val, y_val)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        train = np.arange(len(signals))
+        if validation is None and self._wants_split(len(signals), targets):
+            train, held_out = self._split(signals, targets, seed)
+            validation = signals[held_out], weights[held_out], targets[held_out]
+        resumed = self.warm_start and hasattr(self, "network_")
+        self._prepare(signals[train], weights[train], targets, seed, device, keep=resumed)
+        cases = self._cases(signals[train], weights[train], targets[train])
+        held = None if validation is None else self._cases(*validation)
+        self._train(cases, held, seed, device)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None) -> Self:
+        """Train for one epoch, at a constant learning rate, going on from what is there.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        y : array-like (n_samples,)
+            Targets.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the cases.
+        classes : array-like, optional
+            All labels that will ever come; a classifier needs them at the first call.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit`.
+        """
+        check_options(self)
+        device = resolve_device(self.device)
+        first = not hasattr(self, "network_")
+        signals, weights, targets = self._checked_training_data(X, y, sample_weight, classes=classes, reset=first)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
+        self._prepare(signals, weights, targets, seed, device, keep=not first)
+        options = self._options(len(signals), seed, device, max_epochs=1, schedule=False, averaging=0.0)
+        result = fit_network(
+            self._on(device),
+            self._cases(signals, weights, targets),
+            loss=self._loss,
+            options=options,
+            optimizer_state=getattr(self, "_optimizer_state", None),
+        )
+        self._optimizer_state = result.optimizer_state
+        self.n_iter_ = 1 if first else self.n_iter_ + 1
+        self.best_epoch_ = self.n_iter_
+        line = {**result.history[0], "epoch": self.n_iter_}
+        self.history_ = [line] if first else [*self.history_, line]
+        return self
+
+    def describe(self) -> str:
+        """Say what the model covers: front end, band in Hz, memory in seconds, size.
+
+        Returns
+        -------
+        str
+            A few lines to print.
+        """
+        check_is_fitted(self, "network_")
+        return describe_estimator(self)
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to one safetensors file, without pickle.
+
+        Parameters
+        ----------
+        path : path
+            The file, by custom ``*.s4``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a parameter has no plain form.
+        """
+        check_is_fitted(self, "network_")
+        save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Read an estimator that `save` wrote; nothing the file contains is executed.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+
+        Returns
+        -------
+        estimator
+            On the CPU.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not such a file, is damaged, or holds another estimator.
+        """
+        estimator: Self = load_estimator(cls, path)
+        return estimator
+
+    def _is_causal(self) -> bool:
+        if self.bidirectional:
+            raise AttributeError("stream needs a causal model; fit with bidirectional=False.")
+        return True
+
+    @available_if(_is_causal)
+    def stream(self, *, sfreq: float | None = None) -> Stream:
+        """Predict while the signal arrives.
+
+        Parameters
+        ----------
+        sfreq : float, optional
+            Sampling rate of the stream, in Hz; that of the training by default.
+
+        Returns
+        -------
+        Stream
+            With ``push(chunk)`` and ``reset()``.
+
+        Raises
+        ------
+        AttributeError
+            If the model is bidirectional.
+        """
+        check_is_fitted(self, "network_")
+        return Stream(self, sfreq=sfreq)
+
+    def _outputs(self, X: Any, sfreq: float | None = None) -> NDArray[np.float64]:
+        """Return the network's outputs (n_samples, n_outputs)."""
+        check_is_fitted(self, "network_")
+        signals = check_signals(self, X, sfreq=sfreq)
+        device = resolve_device(self.device)
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_)
+        options = self._options(len(signals), 0, device)
+        return np.asarray(evaluate_network(self._on(device), cases, options=options).numpy())
+
+    def _checked_training_data(
+        self, X: Any, y: Any, sample_weight: Any, *, classes: Any = None, reset: bool = True
+    ) -> tuple[Signals, NDArray[np.float64], NDArray[Any]]:
+        """Return the cases of positive weight, their weights and their targets as the loss takes them."""
+        signals = check_signals(self, X, sfreq=self.sfreq, reset=reset)
+        sfreq = signals.sfreq
+        targets = self._encode_targets(y, signals, classes=classes, reset=reset)
+        weights = check_weights(sample_weight, signals) * self._case_weights(targets)
+        if reset:
+            self.sfreq_ = sfreq
+        if (weights > 0).all():
+            return signals, weights, targets
+        used = np.flatnonzero(weights > 0)
+        return signals[used], weights[used], targets[used]
+
+    def _checked_validation_data(self, X: Any, y: Any) -> tuple[Signals, NDArray[np.float64], NDArray[Any]] | None:
+        if X is None and y is None:
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val belong together; pass both or none.")
+        signals = check_signals(self, X, sfreq=self.sfreq)
+        return signals, np.ones(len(signals)), self._encode_targets(y, signals, classes=None, reset=False)
+
+    def _wants_split(self, n: int, targets: NDArray[Any]) -> bool:
+        if self.early_stopping != "auto":
+            return bool(self.early_stopping)
+        smallest = np.unique(targets, return_counts=True)[1].min() if self._stratified else n
+        return n >= _FEWEST_TO_SPLIT and bool(smallest >= 2)
+
+    def _split(self, signals: Signals, targets: NDArray[Any], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Set validation cases aside: by recording where several cases come from one, else by class."""
+        options = {"n_splits": 1, "test_size": self.validation_fraction, "random_state": seed % 2**31}
+        sources = np.array(signals.sources)
+        n_sources = len(np.unique(sources))
+        if 1 < n_sources < len(sources):
+            splits = GroupShuffleSplit(**options).split(targets, groups=sources)
+        elif self._stratified:
+            splits = StratifiedShuffleSplit(**options).split(targets, targets)
+        else:
+            splits = ShuffleSplit(**options).split(targets)
+        train, held_out = next(iter(splits))
+        return train, held_out
+
+    def _prepare(
+        self,
+        signals: Signals,
+        weights: NDArray[np.float64],
+        targets: NDArray[Any],
+        seed: int,
+        device: torch.device,
+        *,
+        keep: bool,
+    ) -> None:
+        """Standardise the channels and build the network, or check that the one there fits."""
+        n_outputs = self._n_outputs(targets)
+        if keep:
+            if (self._plan.n_channels, self._plan.n_outputs) != (self.n_channels_in_, n_outputs):
+                raise ValueError(
+                    f"the network takes {self._plan.n_channels} channels to {self._plan.n_outputs} outputs, the data "
+                    f"have {self.n_channels_in_} and {n_outputs}; fit with warm_start=False."
+                )
+            Standardizer.fit(signals, weights, identity=True)
+            return
+        self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
+        longest = int(signals.lengths.max())
+        self._plan: NetworkPlan = plan_network(self, n_outputs=n_outputs, sfreq=self.sfreq_, longest=longest)
+        self._optimizer_state: dict[str, Any] = {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build_network(self._plan).to(PRECISIONS[self.precision])
+        self.network_: S4Network = network
+        network = self._on(device)
+        options = self._options(len(signals), seed, device)
+        batches = sequential_batches(
+            self._cases(signals, weights, None),
+            max_samples=options.max_samples,
+            dtype=PRECISIONS[self.precision],
+            device=device,
+        )
+        network.calibrate((batch.x, batch.mask, batch.weight, batch.rate) for _, batch in batches)
+
+    def _train(self, cases: Cases, validation: Cases | None, seed: int, device: torch.device) -> None:
+        options = self._options(len(cases), seed, device, fingerprint=self._fingerprint(cases, seed))
+        for callback in self._all_callbacks():
+            if callback not in getattr(self, "_skl_callbacks", []):
+                self._skl_callbacks = [*getattr(self, "_skl_callbacks", []), callback]
+        context = self._init_callback_context(max_subtasks=options.max_epochs)
+        context.call_on_fit_task_begin(estimator=self)
+
+        def on_epoch(line: dict[str, Any]) -> bool:
+            task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self)
+            stop: bool = task.call_on_fit_task_end(
+                estimator=self, reconstruction_attributes=lambda: self._snapshot(line)
+            )
+            return stop
+
+        started = time.perf_counter()
+        result = fit_network(
+            self._on(device),
+            cases,
+            loss=self._loss,
+            options=options,
+            validation=validation,
+            score=self._score_outputs,
+            on_epoch=on_epoch if hasattr(self, "_skl_callbacks") else None,
+        )
+        self.history_ = result.history
+        self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
+        self.fit_seconds_ = time.perf_counter() - started
+        self._optimizer_state = result.optimizer_state
+        context.call_on_fit_task_end(estimator=self, reconstruction_attributes=lambda: self._snapshot({}))
+        self._remove_own_callbacks()
+
+    def _options(self, n_cases: int, seed: int, device: torch.device, **changes: Any) -> TrainingOptions:
+        batch_size = self.batch_size
+        if isinstance(batch_size, str):
+            batch_size = 32 if n_cases <= 4096 else 64
+        steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
+        max_epochs = self.max_epochs
+        if isinstance(max_epochs, str):
+            # Small sets need steps, large ones passes.
+            max_epochs = max(20, math.ceil(120 / steps))
+        width = self._plan.stack["d_model"] * self._plan.stack["n_layers"]
+        hop = 1.0 if self._plan.hop_s is None else self._plan.hop_s * (self._plan.sfreq or 1.0) / 4.0
+        values: dict[str, Any] = {
+            "max_epochs": max_epochs,
+            "batch_size": batch_size,
+            "learning_rate": self.learning_rate,
+            "ssm_learning_rate": self.ssm_learning_rate,
+            "weight_decay": self.weight_decay,
+            "n_iter_no_change": self.n_iter_no_change,
+            # A training step keeps some 2 kB a sample, layer and 64 features: about a gigabyte.
+            "max_samples": max(1, int(2**17 * 256 / width * max(1.0, hop))),
+            "device": device,
+            "precision": self.precision,
+            "seed": seed,
+            "state_space": state_space_parameters(self.network_),
+            "checkpoint_dir": None,
+        }
+        if "fingerprint" in changes:
+            changes["checkpoint_dir"] = self.checkpoint_dir
+        return TrainingOptions(**{**values, **changes})
+
+    def _on(self, device: torch.device) -> S4Network:
+        self.network_ = self.network_.to(device)
+        return self.network_
+
+    def _cases(self, signals: Signals, weights: NDArray[np.float64], targets: NDArray[Any] | None) -> Cases:
+        tensor = None if targets is None else self._target_tensor(targets)
+        return make_cases(signals, self._standardizer, sfreq=self.sfreq_, weights=weights, targets=tensor)
+
+    def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(targets))
+        return tensor.to(PRECISIONS[self.precision]) if tensor.is_floating_point() else tensor
+
+    def _fingerprint(self, cases: Cases, seed: int) -> str:
+        """Identify data and settings, so that a checkpoint of another training is not taken up."""
+        ignored = ("checkpoint_dir", "callbacks", "verbose", "device", "random_state")
+        settings = sorted((k, repr(v)) for k, v in self.get_params(deep=False).items() if k not in ignored)
+        digest = hashlib.sha256(repr((settings, seed, self._plan)).encode())
+        digest.update(cases.lengths.tobytes() + cases.weights.tobytes())
+        digest.update(self._standardizer.mean.tobytes() + self._standardizer.scale.tobytes())
+        if cases.targets is not None:
+            digest.update(cases.targets.numpy().tobytes())
+        return digest.hexdigest()
+
+    def _all_callbacks(self) -> list[Any]:
+        callbacks = list(self.callbacks or [])
+        self._own_callbacks: list[Any] = callbacks
+        if self.verbose and not hasattr(self, "_parent_callback_ctx"):
+            self._own_callbacks = [*callbacks, ProgressBar()]
+        return self._own_callbacks
+
+    def _remove_own_callbacks(self) -> None:
+        """Callbacks of the parameters act for one fit; those of ``set_callbacks`` stay."""
+        own = self.__dict__.pop("_own_callbacks", [])
+        left = [c for c in getattr(self, "_skl_callbacks", []) if c not in own]
+        self.__dict__.pop("_skl_callbacks", None)
+        if left:
+            self._skl_callbacks = left
+
+    def _snapshot(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Return the fitted attributes as if training had stopped here."""
+        attributes = {k: v for k, v in self.__dict__.items() if k not in self.get_params(deep=False)}
+        attributes = {k: v for k, v in attributes.items() if "callback" not in k}
+        return {**attributes, "network_": copy.deepcopy(self.network_).eval(), "n_iter_": line.get("epoch", 0)}
+
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = False
+        return tags

@@ -1,0 +1,329 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.nn import functional as F
+
+from s4signal.estimators.base import S4Estimator
+from s4signal.estimators.validation import check_labels
+from s4signal.signals import Signals
+
+__all__ = ["S4Classifier"]
+
+
+class S4Classifier(ClassifierMixin, S4Estimator):
+    """Classify raw signals by a deep structured state space model.
+
+    Parameters
+    ----------
+    frontend : {"auto", "linear", "filterbank"}, default="auto"
+        From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms ("filterbank").
+        "auto" hears signals of 4 kHz and more through the filter bank.
+    kernel : {"s4d"}, default="s4d"
+        State space of the layers.
+    init : {"legs", "inv", "lin", "real"}, default="legs"
+        Initial poles.
+    d_model : int, >= 1, default=64
+        Features a layer.
+    d_state : int, even, default=64
+        State size of each feature's system.
+    n_layers : int, >= 1, default=4
+        Layers.
+    bidirectional : bool, default=True
+        Whether a step sees the future too; False allows `stream`.
+    dropout : float in [0, 1), default=DROPOUT
+        Share of features left out at a training step.
+    pooling : {"mean", "max", "last"}, default="mean"
+        From steps to one vector a case.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it.
+    timescale : "auto" or (shortest_s, longest_s), default="auto"
+        Range of the initial memories, in seconds (in samples where the rate is unknown). "auto" takes ten steps to
+        the longest case.
+    missing : {"auto", "error"}, default="auto"
+        What to do with NaN: both refuse it in this version.
+    standardize : bool, default=True
+        Centre and scale the channels by the training cases.
+    max_epochs : "auto" or int, default="auto"
+        Passes over the cases; "auto" takes 20, or what makes 120 steps.
+    batch_size : "auto", int or None, default="auto"
+        Cases a step: "auto" takes all of up to 32 cases, 32, or 64 from 4,097 cases on. None takes all cases in one
+        step, in whatever pieces fit into memory; with ``precision="64"`` it is the reproducible reference mode.
+    learning_rate : float, > 0, default=LEARNING_RATE
+        Peak learning rate; it rises over a tenth of the steps and falls along a cosine.
+    ssm_learning_rate : float, > 0, default=1e-3
+        The same for poles and steps, at most ``learning_rate``.
+    weight_decay : float, >= 0, default=WEIGHT_DECAY
+        Decoupled weight decay of the matrices.
+    early_stopping : "auto" or bool, default="auto"
+        Whether to choose the epoch on validation cases; "auto" does from 100 cases on. With ``X_val`` it is always
+        done.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the cases set aside.
+    n_iter_no_change : int or None, default=None
+        Epochs without a better validation loss before training stops; None runs to the end.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, as in scikit-learn.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the network that is there.
+    precision : {"32", "64", "bf16"}, default="32"
+        Of the arithmetic; "bf16" is autocast, with the state spaces in float32.
+    device : str, default="auto"
+        Where to train: CUDA or MPS if present.
+    checkpoint_dir : path, optional
+        Folder for the state after each epoch; the same fit, started again, goes on from it.
+    callbacks : list, optional
+        scikit-learn callbacks for this estimator's fits.
+    random_state : int, RandomState or None, default=None
+        Seed.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray (n_classes,)
+        Labels, as they were given.
+    n_features_in_ : int
+        Columns of a 2-D X, channels of any other.
+    n_channels_in_ : int
+        Channels.
+    sfreq_ : float or None
+        Sampling rate at training, in Hz.
+    network_ : torch.nn.Module
+        The network, with the weights of the best epoch.
+    n_iter_, best_epoch_ : int
+        Epochs run, and the one whose weights are kept.
+    history_ : list of dict
+        For each epoch: epoch, loss, validation_loss, validation_score, seconds.
+    fit_seconds_ : float
+        Time that training took.
+
+    References
+    ----------
+    Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022,
+    doi:10.48550/arXiv.2111.00396; Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State
+    Space Models", 2022, doi:10.48550/arXiv.2206.11893.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import S4Classifier
+    >>> rng = np.random.default_rng(0)
+    >>> slow, fast = (np.sin(np.linspace(0, turns * 6.28, 100)) for turns in (3, 9))
+    >>> X = np.stack([slow, fast] * 10)[:, None] + 0.3 * rng.standard_normal((20, 2, 100))
+    >>> y = ["slow", "fast"] * 10
+    >>> model = S4Classifier(d_model=8, d_state=8, n_layers=1, max_epochs=40, random_state=0).fit(X, y)
+    >>> model.predict(X[:2]).tolist()
+    ['slow', 'fast']
+    """
+
+    classes_: NDArray[Any]
+    _stratified: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        frontend: str = "auto",
+        kernel: str = "s4d",
+        init: str = "legs",
+        d_model: int = 64,
+        d_state: int = 64,
+        n_layers: int = 4,
+        bidirectional: bool = True,
+        dropout: float = 0.1,
+        pooling: str = "mean",
+        sfreq: float | None = None,
+        timescale: str | tuple[float, float] = "auto",
+        missing: str = "auto",
+        standardize: bool = True,
+        max_epochs: str | int = "auto",
+        batch_size: str | int | None = "auto",
+        learning_rate: float = 4e-3,
+        ssm_learning_rate: float = 1e-3,
+        weight_decay: float = 0.05,
+        early_stopping: str | bool = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | None = None,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        precision: str = "32",
+        device: str = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        callbacks: list[Any] | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.frontend = frontend
+        self.kernel = kernel
+        self.init = init
+        self.d_model = d_model
+        self.d_state = d_state
+        self.n_layers = n_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.pooling = pooling
+        self.sfreq = sfreq
+        self.timescale = timescale
+        self.missing = missing
+        self.standardize = standardize
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.ssm_learning_rate = ssm_learning_rate
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.precision = precision
+        self.device = device
+        self.checkpoint_dir = checkpoint_dir
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def predict(self, X: Any, *, sfreq: float | None = None) -> NDArray[Any]:
+        """Predict the labels of cases.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        sfreq : float, optional
+            Sampling rate of X, in Hz; another one than at training rescales the kernels, and low-passes nothing.
+
+        Returns
+        -------
+        ndarray (n_samples,)
+            Labels, of the dtype they came in.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other channels, NaN or infinity.
+        """
+        outputs = self._outputs(X, sfreq)
+        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
+        return labels
+
+    def predict_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        sfreq : float, optional
+            Sampling rate of X, in Hz; another one than at training rescales the kernels, and low-passes nothing.
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes)
+            Rows sum to one.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other channels, NaN or infinity.
+        """
+        return self._finish(self._outputs(X, sfreq))
+
+    def predict_log_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+        """Predict the logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        sfreq : float, optional
+            Sampling rate of X, in Hz; another one than at training rescales the kernels, and low-passes nothing.
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes)
+            Natural logarithms.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other channels, NaN or infinity.
+        """
+        return np.asarray(log_softmax(self._outputs(X, sfreq), axis=1))
+
+    def decision_function(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+        """Return the logits.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        sfreq : float, optional
+            Sampling rate of X, in Hz; another one than at training rescales the kernels, and low-passes nothing.
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes), or (n_samples,) for two classes
+            Logits; for two classes their difference, positive for ``classes_[1]``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other channels, NaN or infinity.
+        """
+        outputs = self._outputs(X, sfreq)
+        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
+
+    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.int64]:
+        if reset and classes is None:
+            self.classes_, indices = check_labels(y, signals)
+            return indices
+        if reset:
+            self.classes_ = np.unique(classes)
+        known = check_labels(y, signals, classes=self.classes_)[1]
+        return known
+
+    def _case_weights(self, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+        if self.class_weight is None:
+            return np.ones(len(targets))
+        return np.asarray(compute_sample_weight(self.class_weight, self.classes_[targets]), dtype=np.float64)
+
+    def _n_outputs(self, targets: NDArray[np.int64]) -> int:
+        return len(self.classes_)
+
+    @staticmethod
+    def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets, reduction="none")
+
+    @staticmethod
+    def _score_outputs(outputs: Tensor, targets: Tensor, weights: Tensor) -> float:
+        """Accuracy."""
+        right = (outputs.argmax(1) == targets).to(weights)
+        return float(torch.dot(right, weights) / weights.sum())
+
+    @staticmethod
+    def _finish(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(softmax(outputs, axis=1))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say to scikit-learn whether there is a network."""
+        return hasattr(self, "network_")

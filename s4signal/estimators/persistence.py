@@ -1,0 +1,152 @@
+"""A fitted estimator in one safetensors file: tensors, and plain values as JSON in the header."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from s4signal.errors import ModelFileError
+from s4signal.estimators.preparation import NetworkPlan, Standardizer, build_network
+from s4signal.training import PRECISIONS
+
+if TYPE_CHECKING:
+    from s4signal.estimators.base import S4Estimator
+
+__all__ = ["load_estimator", "save_estimator"]
+
+_FORMAT = "s4signal 1"
+_STATE = ("n_features_in_", "n_channels_in_", "sfreq_", "n_iter_", "best_epoch_", "history_", "_flat")
+_ARRAYS = ("classes_", "feature_names_in_", "_target_mean", "_target_scale")
+_PREFIX = "network."
+
+
+def save_estimator(estimator: S4Estimator, path: Any) -> None:
+    """Write an estimator.
+
+    Parameters
+    ----------
+    estimator : S4Estimator
+        Fitted.
+    path : path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or label has no plain form.
+    """
+    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "callbacks"}
+    header = {
+        "estimator": type(estimator).__name__,
+        "parameters": parameters,
+        "plan": estimator._plan._asdict(),
+        "state": {name: getattr(estimator, name) for name in _STATE if hasattr(estimator, name)},
+        "arrays": {name: _plain(getattr(estimator, name)) for name in _ARRAYS if hasattr(estimator, name)},
+        "versions": _versions(),
+    }
+    try:
+        text = json.dumps(header, default=_number)
+    except TypeError as error:
+        raise ValueError(f"{error}; set the parameter to a plain value (random_state to a number) to save.") from None
+    tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
+    tensors["mean"] = torch.from_numpy(estimator._standardizer.mean)
+    tensors["scale"] = torch.from_numpy(estimator._standardizer.scale)
+    save_file(tensors, Path(path), metadata={"format": _FORMAT, "header": text})
+
+
+def load_estimator(kind: type, path: Any) -> Any:
+    """Read an estimator.
+
+    Parameters
+    ----------
+    kind : type
+        The class that is asked for; a base class takes any of its children.
+    path : path
+        The file.
+
+    Returns
+    -------
+    estimator
+        Of the class in the file, on the CPU.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not such a file, is damaged, or holds another estimator.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path} does not exist or is no file.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ModelFileError(f"{path} is a safetensors file, but not a model of s4signal.")
+            header = json.loads(metadata["header"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return _rebuild(kind, header, tensors, path)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path} is not a model that s4signal saved, or it is damaged: {error}") from error
+
+
+def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
+    name = header["estimator"]
+    matching = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
+    if not matching:
+        raise ModelFileError(f"{path} holds a {name}, not a {kind.__name__}; use {name}.load.")
+    parameters = header["parameters"]
+    if isinstance(parameters.get("timescale"), list):
+        parameters["timescale"] = tuple(parameters["timescale"])
+    estimator = matching[0](**parameters)
+    plan = NetworkPlan(**{**header["plan"], "dt_range": tuple(header["plan"]["dt_range"])})
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(plan).to(PRECISIONS[estimator.precision])
+    weights = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
+    network.load_state_dict(weights)
+    estimator.network_, estimator._plan = network.eval(), plan
+    estimator._standardizer = Standardizer(tensors["mean"].numpy(), tensors["scale"].numpy())
+    estimator._optimizer_state = {}
+    for attribute in _STATE:
+        if attribute in header["state"]:
+            setattr(estimator, attribute, header["state"][attribute])
+    for attribute, value in header["arrays"].items():
+        if attribute not in _ARRAYS:
+            raise ModelFileError(f"{path} has an unknown entry {attribute!r}.")
+        setattr(estimator, attribute, _array(value))
+    return estimator
+
+
+def _plain(array: Any) -> dict[str, Any]:
+    array = np.asarray(array)
+    if array.dtype.kind == "O" and not all(isinstance(v, str | bool | int | float) for v in array.tolist()):
+        raise ValueError(f"labels of dtype {array.dtype} that are not plain values cannot be saved.")
+    return {"dtype": array.dtype.str, "values": array.tolist()}
+
+
+def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
+    dtype = np.dtype(value["dtype"])
+    if dtype.kind not in "OUbiuf":
+        raise ModelFileError(f"an array of dtype {dtype} does not belong into a model file.")
+    return np.array(value["values"], dtype=dtype)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.device | Path):
+        return str(value)
+    raise TypeError(f"a value of type {type(value).__name__} has no plain form")
+
+
+def _versions() -> dict[str, str]:
+    from s4signal import __version__
+
+    return {"s4signal": __version__, "torch": torch.__version__, "numpy": np.__version__}

@@ -1,0 +1,67 @@
+"""What a fitted model covers, in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from s4signal.estimators.base import S4Estimator
+
+__all__ = ["describe_estimator"]
+
+
+def describe_estimator(estimator: S4Estimator) -> str:
+    """Describe a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : S4Estimator
+        Fitted.
+
+    Returns
+    -------
+    str
+        A few lines.
+    """
+    plan, network = estimator._plan, estimator.network_
+    unit = ("Hz", "s") if plan.sfreq is not None else ("cycles a sample", "samples")
+    slowest, fastest, shortest, longest = _coverage(estimator)
+    rate = "unknown" if plan.sfreq is None else f"{plan.sfreq:g} Hz"
+    if plan.hop_s is None:
+        front = "each sample, channels mixed"
+    else:
+        bank = network.frontend.frequencies_hz
+        front = f"{len(bank)} gammatone energies {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * plan.hop_s:g} ms"
+    size = sum(p.numel() for p in network.parameters())
+    stack = plan.stack
+    return "\n".join(
+        [
+            f"{type(estimator).__name__}: {plan.n_channels} channels to {plan.n_outputs} outputs, {size:,} parameters",
+            f"  sampling rate  {rate}",
+            f"  front end      {plan.frontend}: {front}",
+            f"  blocks         {stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), "
+            f"d_state {stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}",
+            f"  band           {slowest:.3g} - {fastest:.3g} {unit[0]}",
+            f"  memory         {shortest:.3g} - {longest:.3g} {unit[1]}",
+        ]
+    )
+
+
+@torch.no_grad()
+def _coverage(estimator: S4Estimator) -> tuple[float, float, float, float]:
+    """Slowest and fastest frequency below Nyquist, shortest and longest time constant of the modes."""
+    step_s = estimator._plan.step_s
+    angles, decays = [], []
+    for block in estimator.network_.blocks:
+        kernel = block.layer.kernel
+        dt = torch.exp(kernel.log_dt.double())
+        angles.append((kernel.frequency.double().abs() * dt).flatten())
+        decays.append((torch.exp(kernel.log_decay.double()) * dt).flatten())
+    angle, decay = torch.cat(angles), torch.cat(decays)
+    heard = angle <= math.pi
+    hertz = angle[heard] / (2 * math.pi * step_s)
+    seconds = step_s / decay[heard]
+    return float(hertz.min()), float(hertz.max()), float(seconds.min()), float(seconds.max())

@@ -1,0 +1,125 @@
+"""Prediction while the signal arrives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from s4signal.errors import ShapeError
+from s4signal.estimators.validation import check_finite
+from s4signal.training import PRECISIONS, resolve_device
+
+if TYPE_CHECKING:
+    from s4signal.estimators.base import S4Estimator
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """A causal model that listens: memory is bounded, and what it says equals the prediction of all heard so far.
+
+    Parameters
+    ----------
+    estimator : S4Classifier or S4Regressor
+        Fitted with ``bidirectional=False``.
+    sfreq : float, optional
+        Sampling rate of the stream, in Hz; that of the training by default.
+
+    Raises
+    ------
+    ValueError
+        If sfreq is given and the model was fitted without one.
+    """
+
+    def __init__(self, estimator: S4Estimator, *, sfreq: float | None = None) -> None:
+        if sfreq is not None and estimator.sfreq_ is None:
+            raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
+        self._estimator = estimator
+        self._rate = 1.0 if sfreq is None or estimator.sfreq_ is None else estimator.sfreq_ / sfreq
+        self._network = estimator._on(resolve_device(estimator.device)).eval()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all that was heard."""
+        self._rest = np.zeros((self._estimator.n_channels_in_, 0))
+        self._state: list[Tensor | None] | None = None
+        self._pooled: _RunningPool = _RunningPool()
+
+    def push(self, chunk: ArrayLike) -> NDArray[np.float64]:
+        """Hear a chunk.
+
+        Parameters
+        ----------
+        chunk : array-like (n_channels, n_times)
+            The next samples, of any number; (n_times,) for one channel.
+
+        Returns
+        -------
+        ndarray (n_outputs,)
+            What ``predict_proba`` (a classifier) or ``predict`` (a regressor) says of all heard so far.
+
+        Raises
+        ------
+        ShapeError
+            If the chunk has other channels, or nothing was heard yet.
+        ValueError
+            If a sample is NaN or infinite.
+        """
+        data = np.atleast_2d(np.asarray(chunk, dtype=np.float64))
+        if data.ndim != 2 or len(data) != self._estimator.n_channels_in_:
+            raise ShapeError(
+                f"chunk must have shape ({self._estimator.n_channels_in_}, n_times), got {np.shape(chunk)}."
+            )
+        check_finite(data, 0, "the chunk")
+        heard = np.concatenate([self._rest, self._estimator._standardizer(data)], axis=1)
+        unit = self._network.frontend.unit(self._rate)
+        whole = heard.shape[1] // unit * unit
+        if whole:
+            h, self._state = self._advance(heard[:, :whole])
+            self._pooled = self._pooled.with_steps(h)
+        self._rest = heard[:, whole:]
+        pooled = self._pooled
+        if self._rest.shape[1]:
+            # The unfinished hop is heard on a copy of the state, and again when it is whole.
+            pooled = pooled.with_steps(self._advance(self._rest)[0])
+        if pooled.count == 0:
+            raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
+        with torch.no_grad():
+            outputs = self._network.head(pooled.value(self._network.pooling).T)
+        return self._estimator._finish(outputs.double().cpu().numpy())[0]
+
+    @torch.no_grad()
+    def _advance(self, data: NDArray[np.floating]) -> tuple[Tensor, list[Tensor | None]]:
+        dtype = PRECISIONS[self._estimator.precision]
+        device = next(self._network.parameters()).device
+        x = torch.from_numpy(np.ascontiguousarray(data)).to(device, dtype).unsqueeze(1)
+        return self._network.advance(x, self._state, rate=self._rate)
+
+
+class _RunningPool:
+    """Mean, maximum and last value over all steps so far, each (d_model, 1)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._values: dict[str, Tensor] = {}
+
+    def with_steps(self, h: Tensor) -> _RunningPool:
+        """Return the pool after further steps (d_model, 1, n_steps)."""
+        new = _RunningPool()
+        new.count = self.count + h.shape[-1]
+        total, largest = h.double().sum(-1), h.amax(-1)
+        if self.count:
+            total = total + self._values["total"]
+            largest = torch.maximum(largest, self._values["max"])
+        new._values = {"total": total, "max": largest, "last": h[..., -1]}
+        return new
+
+    def value(self, pooling: str) -> Tensor:
+        """Return the pooled features (d_model, 1)."""
+        if pooling == "mean":
+            return (self._values["total"] / self.count).to(self._values["last"].dtype)
+        return self._values[pooling]

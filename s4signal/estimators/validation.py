@@ -1,0 +1,351 @@
+"""The only place that checks signals, targets and hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, _num_samples, check_consistent_length, validate_data
+
+from s4signal.errors import ShapeError
+from s4signal.nn import KERNELS
+from s4signal.nn.heads import POOLINGS
+from s4signal.signals import Signals
+from s4signal.training import PRECISIONS
+
+__all__ = [
+    "check_finite",
+    "check_labels",
+    "check_options",
+    "check_signals",
+    "check_targets",
+    "check_weights",
+]
+
+
+def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: bool = False) -> Signals:
+    """Turn any accepted form of X into `Signals`, and note or compare its shape.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and ``n_channels_in_`` if ``reset``; compared with them otherwise.
+    X : array-like, mne.Epochs, list of them, or Signals
+        The cases.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it.
+    reset : bool, default=False
+        Whether this is training data.
+
+    Returns
+    -------
+    Signals
+        The cases.
+
+    Raises
+    ------
+    ShapeError
+        If X has another rank, other channels or seemingly swapped axes.
+    NotImplementedError
+        If X has timestamps.
+    """
+    if _is_table(X):
+        signals = _table(estimator, X, sfreq, reset=reset)
+    else:
+        _check_axes(estimator, X, reset=reset)
+        signals = Signals(X, sfreq=sfreq)
+        if len(signals) == 0:
+            raise ShapeError("Found 0 case(s) in X while a minimum of 1 is required.")
+        if reset:
+            estimator.n_features_in_ = signals.n_channels
+            if hasattr(estimator, "feature_names_in_"):
+                del estimator.feature_names_in_
+    if signals.has_times:
+        raise NotImplementedError(
+            "timestamps need the irregular scan, which this version does not have; resample to a regular rate and "
+            "pass sfreq."
+        )
+    if reset:
+        estimator.n_channels_in_ = signals.n_channels
+    elif signals.n_channels != estimator.n_channels_in_:
+        raise ShapeError(
+            f"X has {signals.n_channels} channels, but {type(estimator).__name__} was fitted with "
+            f"{estimator.n_channels_in_}."
+        )
+    return signals
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X is scikit-learn's own form: a 2-D array or frame, or something only it can refuse well."""
+    if isinstance(X, Signals | list | tuple) or type(X).__module__.startswith("mne."):
+        return False
+    if issparse(X) or hasattr(X, "columns") or not hasattr(X, "__array__"):
+        return True
+    if isinstance(X, np.ndarray):
+        return X.ndim < 3 and not _is_ragged(X)
+    return np.ndim(X) < 3
+
+
+def _is_ragged(X: NDArray[Any]) -> bool:
+    return X.dtype == object and X.ndim == 1 and len(X) > 0 and np.ndim(X[0]) > 0
+
+
+def _table(estimator: Any, X: Any, sfreq: float | None, *, reset: bool) -> Signals:
+    """Check a 2-D array as scikit-learn does; its width is free only where a rate explains it."""
+    if reset or sfreq is None or issparse(X):
+        array = validate_data(
+            estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False, skip_check_array=False
+        )
+    else:
+        array = check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
+    return Signals(array, sfreq=sfreq)
+
+
+def _check_axes(estimator: Any, X: Any, *, reset: bool) -> None:
+    """Refuse a 3-D array whose time axis seems to come second."""
+    shape = getattr(X, "shape", ())
+    if isinstance(X, Signals) or len(shape) != 3:
+        return
+    _, n_channels, n_times = shape
+    if reset:
+        # No montage has so many channels for so few samples; Signals(X) says that the axes are meant.
+        swapped = 1 < n_times < n_channels and (n_channels > 400 or n_channels > 20 * n_times)
+    else:
+        swapped = n_channels != estimator.n_channels_in_ == n_times
+    if swapped:
+        raise ShapeError(
+            f"X must have shape (n_samples, n_channels, n_times), got {tuple(shape)}. If time comes second, pass "
+            "X.transpose(0, 2, 1); if it does not, pass Signals(X)."
+        )
+
+
+def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None) -> None:
+    """Refuse missing and infinite samples.
+
+    Parameters
+    ----------
+    signal : ndarray (n_channels, n_times)
+        One case.
+    index : int
+        Its number.
+    source : str, optional
+        The file it came from.
+
+    Raises
+    ------
+    ValueError
+        If a sample is NaN or infinite.
+    """
+    # One sum finds either: it is finite for every finite signal of less than 1e300.
+    if np.isfinite(signal.sum()):
+        return
+    bad = ~np.isfinite(signal)
+    if not bad.any():
+        return
+    kind = "infinity" if np.isinf(signal).any() else "NaN"
+    where = f"case {index}" + (f" ({source})" if source else "")
+    advice = (
+        "Remove it or clip the recording."
+        if kind == "infinity"
+        else "Missing samples are not supported yet: interpolate them or leave the case out."
+    )
+    raise ValueError(f"Input X contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
+
+
+def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Check class labels.
+
+    Parameters
+    ----------
+    y : array-like (n_samples,)
+        Labels of any dtype.
+    X : sized
+        The cases.
+    classes : ndarray (n_classes,), optional
+        Known labels, sorted; y may then hold any of them, even one alone.
+
+    Returns
+    -------
+    classes : ndarray (n_classes,)
+        Sorted labels.
+    indices : ndarray (n_samples,) of int
+        Position of each label in them.
+
+    Raises
+    ------
+    ValueError
+        If y is missing, has another length than X, is continuous or holds one class only.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None.")
+    y = column_or_1d(y, warn=True)
+    _check_length(y, X)
+    check_classification_targets(y)
+    if classes is not None:
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(f"y holds the label {unknown[0]!r}, which is not among the classes {classes.tolist()}.")
+        return classes, np.searchsorted(classes, y).astype(np.int64)
+    classes, indices = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y has 1 class ({classes[0]!r}); a classifier needs at least 2 classes.")
+    return classes, indices.astype(np.int64)
+
+
+def check_targets(y: Any, X: Any) -> NDArray[np.float64]:
+    """Check regression targets.
+
+    Parameters
+    ----------
+    y : array-like (n_samples,) or (n_samples, n_outputs)
+        Numbers.
+    X : sized
+        The cases.
+
+    Returns
+    -------
+    ndarray (n_samples,) or (n_samples, n_outputs) of float64
+        The targets.
+
+    Raises
+    ------
+    ValueError
+        If y is missing, has another length than X, or holds NaN or infinity.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None.")
+    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    if y.ndim not in (1, 2):
+        raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
+    _check_length(y, X)
+    return np.asarray(y, dtype=np.float64)
+
+
+def _check_length(y: NDArray[Any], X: Any) -> None:
+    if len(y) != _num_samples(X):
+        raise ShapeError(f"X and y have inconsistent numbers of samples: {_num_samples(X)} cases and {len(y)} targets.")
+    check_consistent_length(X, y)
+
+
+def check_weights(sample_weight: Any, X: Signals) -> NDArray[np.float64]:
+    """Check sample weights.
+
+    Parameters
+    ----------
+    sample_weight : array-like (n_samples,), float or None
+        Weights; None means one each.
+    X : Signals
+        The cases.
+
+    Returns
+    -------
+    ndarray (n_samples,) of float64
+        Weights >= 0, at least one positive.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, all are zero, or their number differs.
+    """
+    placeholder = np.empty((len(X), 1))
+    weights = _check_sample_weight(sample_weight, placeholder, dtype=np.float64, ensure_non_negative=True)
+    if not weights.sum() > 0:
+        raise ValueError("sample_weight is zero for every case; at least one must be positive.")
+    return np.asarray(weights, dtype=np.float64)
+
+
+def _whole(low: int) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, Integral) and not isinstance(v, bool) and v >= low
+
+
+def _positive(v: Any) -> bool:
+    return isinstance(v, Real) and not isinstance(v, bool) and 0 < v < np.inf
+
+
+def _pair_of_seconds(v: Any) -> bool:
+    return isinstance(v, tuple | list) and len(v) == 2 and all(map(_positive, v)) and v[0] < v[1]
+
+
+def _choice(*names: Any) -> tuple[Callable[[Any], bool], str]:
+    # Compared by type too: True == 1, and an array has no truth value.
+    return (
+        lambda v: any(type(v) is type(name) and v == name for name in names),
+        "choose one of " + ", ".join(map(repr, names)),
+    )
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "kernel": _choice(*KERNELS),
+    "init": _choice("legs", "inv", "lin", "real"),
+    "pooling": _choice(*POOLINGS),
+    "precision": _choice(*PRECISIONS),
+    "early_stopping": _choice("auto", True, False),
+    "missing": _choice("auto", "error", "gap", "mask"),
+    "bidirectional": _choice(True, False),
+    "standardize": _choice(True, False),
+    "warm_start": _choice(True, False),
+    "d_model": (_whole(1), "it must be a whole number of at least 1"),
+    "d_state": (lambda v: _whole(2)(v) and v % 2 == 0, "it must be even and at least 2: modes come in conjugate pairs"),
+    "n_layers": (_whole(1), "it must be a whole number of at least 1"),
+    "dropout": (lambda v: isinstance(v, Real) and 0 <= v < 1, "it must be in [0, 1)"),
+    "sfreq": (lambda v: v is None or _positive(v), "it must be a positive number of Hz, or None"),
+    "timescale": (
+        lambda v: (isinstance(v, str) and v == "auto") or _pair_of_seconds(v),
+        "it must be 'auto' or a pair (shortest_s, longest_s) of seconds, the shorter one first",
+    ),
+    "max_epochs": (
+        lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
+        "it must be 'auto' or a whole number of at least 1",
+    ),
+    "batch_size": (
+        lambda v: v is None or (isinstance(v, str) and v == "auto") or _whole(1)(v),
+        "it must be 'auto', None (all cases in one step) or a whole number of at least 1",
+    ),
+    "learning_rate": (_positive, "it must be positive"),
+    "ssm_learning_rate": (_positive, "it must be positive"),
+    "weight_decay": (lambda v: isinstance(v, Real) and 0 <= v < np.inf, "it must be at least 0"),
+    "validation_fraction": (lambda v: isinstance(v, Real) and 0 < v < 1, "it must be in (0, 1)"),
+    "n_iter_no_change": (lambda v: v is None or _whole(1)(v), "it must be None or a whole number of at least 1"),
+    "verbose": (lambda v: isinstance(v, Integral | np.bool_) and v >= 0, "it must be 0 or a positive whole number"),
+}
+
+
+def check_options(estimator: Any) -> None:
+    """Check the hyper-parameters of an estimator, before any work.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With the parameters of `S4Classifier`.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+    NotImplementedError
+        If an option belongs to a version to come.
+    """
+    for name, (allowed, need) in _RULES.items():
+        value = getattr(estimator, name)
+        if not allowed(value):
+            raise ValueError(f"{name}={value!r} is unknown or out of range; {need}.")
+    if estimator.missing in ("gap", "mask"):
+        raise NotImplementedError(
+            f"missing={estimator.missing!r} needs the irregular scan, which this version does not have; "
+            "'auto' and 'error' refuse NaN."
+        )
+    if isinstance(estimator.frontend, str):
+        if estimator.frontend not in ("auto", "linear", "filterbank"):
+            raise ValueError(
+                f"frontend={estimator.frontend!r} is unknown; choose one of 'auto', 'linear', 'filterbank'."
+            )
+    else:
+        raise NotImplementedError(
+            "frontend as a module is not supported by this version; choose one of 'auto', 'linear', 'filterbank'."
+        )

@@ -1,0 +1,164 @@
+"""How a training went: loss and validation score, epoch by epoch."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.errors import MissingDependencyError, ShapeError
+
+__all__ = ["TrainingCurveDisplay"]
+
+
+class TrainingCurveDisplay:
+    """Training curve of a fitted estimator: its loss and, where one was measured, its validation score by epoch.
+
+    Create it with `from_estimator`. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    epoch : array-like of shape (n_epochs,)
+        Number of each epoch.
+    loss : array-like of shape (n_epochs,)
+        Training loss.
+    validation_score : array-like of shape (n_epochs,), optional
+        Score on the validation set; None or NaN where none was measured.
+    best_epoch : int, optional
+        The epoch that was kept; drawn as a vertical line.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the loss.
+    score_ax_ : matplotlib Axes or None
+        Axes with the validation score, on the right; None if none was measured.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Raises
+    ------
+    ShapeError
+        If `loss` or `validation_score` has another length than `epoch`.
+
+    Examples
+    --------
+    >>> from s4signal.inspection import TrainingCurveDisplay
+    >>> display = TrainingCurveDisplay(epoch=[1, 2, 3], loss=[0.7, 0.4, 0.3], best_epoch=2)
+    >>> display.plot().ax_.get_xlabel()
+    'Epoch'
+    """
+
+    ax_: Any
+    score_ax_: Any
+    figure_: Any
+
+    def __init__(
+        self,
+        *,
+        epoch: npt.ArrayLike,
+        loss: npt.ArrayLike,
+        validation_score: Sequence[float | None] | npt.NDArray[Any] | None = None,
+        best_epoch: int | None = None,
+    ) -> None:
+        self.epoch = np.asarray(epoch)
+        self.loss = np.asarray(loss, dtype=np.float64)
+        scores = [None] * len(self.epoch) if validation_score is None else validation_score
+        self.validation_score = np.asarray(scores, dtype=np.float64)  # None becomes NaN
+        self.best_epoch = best_epoch
+        for name, values in (("loss", self.loss), ("validation_score", self.validation_score)):
+            if values.shape != self.epoch.shape:
+                raise ShapeError(f"{name} must hold one value for each of {len(self.epoch)} epochs, got {len(values)}.")
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "TrainingCurveDisplay":
+        """Draw the training curve of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : S4Classifier, S4Regressor or another estimator with `history_`
+            Fitted.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Returns
+        -------
+        TrainingCurveDisplay
+            Drawn.
+
+        Raises
+        ------
+        NotFittedError
+            If `estimator` has no `history_`.
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from s4signal import S4Classifier
+        >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
+        >>> estimator = S4Classifier(d_model=8, n_layers=1, max_epochs=2, random_state=0).fit(X, y)
+        >>> TrainingCurveDisplay.from_estimator(estimator).loss.shape
+        (2,)
+        """
+        check_is_fitted(
+            estimator,
+            "history_",
+            msg="%(name)s has no history_. Fit it first; an estimator in closed form has no epochs to draw.",
+        )
+        history = estimator.history_
+        display = cls(
+            epoch=[row["epoch"] for row in history],
+            loss=[row["loss"] for row in history],
+            validation_score=[row.get("validation_score") for row in history],
+            best_epoch=getattr(estimator, "best_epoch_", None),
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> "TrainingCurveDisplay":
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Returns
+        -------
+        TrainingCurveDisplay
+            This display, with `ax_`, `score_ax_` and `figure_`.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            _, ax = _pyplot().subplots()
+        self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
+        marker = "o" if len(self.epoch) == 1 else None  # a line of one point can't be seen
+        lines = ax.plot(self.epoch, self.loss, color="C0", marker=marker, label="training loss")
+        ax.set(xlabel="Epoch", ylabel="Training loss")
+        if np.isfinite(self.validation_score).any():
+            self.score_ax_ = ax.twinx()
+            lines += self.score_ax_.plot(
+                self.epoch, self.validation_score, color="C1", marker=marker, label="validation score"
+            )
+            self.score_ax_.set_ylabel("Validation score")
+        if self.best_epoch is not None:
+            label = f"best epoch ({self.best_epoch})"
+            lines.append(ax.axvline(self.best_epoch, color="0.5", linestyle="--", label=label))
+        ax.legend(handles=lines, loc="center right")
+        return self
+
+
+def _pyplot() -> ModuleType:
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise MissingDependencyError('Drawing needs matplotlib: pip install "s4signal[plot]".') from None
+    module: ModuleType = pyplot
+    return module

@@ -1,0 +1,206 @@
+"""From cases of any length to batches of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Batch", "Cases", "plan_steps", "sequential_batches"]
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Cases to train on or to score.
+
+    Parameters
+    ----------
+    load : callable
+        From an index to the standardised signal, ndarray (n_channels, n_times).
+    lengths : ndarray (n,) of int
+        Samples of each case.
+    rates : ndarray (n,) of float
+        Sample period of each case over the training sample period.
+    weights : ndarray (n,) of float
+        Weight of each case in the loss.
+    targets : Tensor (n, ...) or None
+        What the loss compares with.
+    """
+
+    load: Callable[[int], NDArray[np.floating]]
+    lengths: NDArray[np.int64]
+    rates: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    targets: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        return len(self.lengths)
+
+    def batch(self, indices: Indices, *, dtype: torch.dtype, device: torch.device) -> Batch:
+        """Load cases of one rate, padded to the longest.
+
+        Parameters
+        ----------
+        indices : ndarray of int
+            Which cases.
+        dtype : torch.dtype
+            Real dtype of the signals.
+        device : torch.device
+            Where to put them.
+
+        Returns
+        -------
+        Batch
+            See there.
+        """
+        lengths = self.lengths[indices]
+        n_times = padded_length(int(lengths.max()))
+        signals = [self.load(int(i)) for i in indices]
+        numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
+        x = np.zeros((signals[0].shape[0], len(indices), n_times), dtype=numpy_dtype)
+        for position, signal in enumerate(signals):
+            x[:, position, : signal.shape[1]] = signal
+        mask = None
+        if lengths.min() < n_times:
+            mask = torch.from_numpy((np.arange(n_times) < lengths[:, None]).astype(numpy_dtype))
+            mask = mask.to(device, non_blocking=True)
+        return Batch(
+            torch.from_numpy(x).to(device, non_blocking=True),
+            mask,
+            torch.from_numpy(self.weights[indices]).to(device, dtype, non_blocking=True),
+            float(self.rates[indices[0]]),
+            None if self.targets is None else self.targets[torch.from_numpy(indices)].to(device, non_blocking=True),
+        )
+
+
+class Batch(NamedTuple):
+    """Cases of one rate.
+
+    Parameters
+    ----------
+    x : Tensor (n_channels, batch, n_times)
+        Signals, zero where padded.
+    mask : Tensor (batch, n_times) or None
+        1 where a sample is valid; None if all are.
+    weight : Tensor (batch,)
+        Weights in the loss.
+    rate : float
+        Sample period over the training sample period.
+    target : Tensor (batch, ...) or None
+        What the loss compares with.
+    """
+
+    x: Tensor
+    mask: Tensor | None
+    weight: Tensor
+    rate: float
+    target: Tensor | None
+
+
+def padded_length(n_times: int) -> int:
+    """Round a length up so that the blocks of the engine fit.
+
+    Parameters
+    ----------
+    n_times : int, >= 1
+        Samples of the longest case.
+
+    Returns
+    -------
+    int
+        A multiple of 16, 32 or 128.
+
+    Examples
+    --------
+    >>> padded_length(10), padded_length(896), padded_length(8001)
+    (16, 896, 8064)
+    """
+    multiple = 128 if n_times > 2048 else 32 if n_times > 128 else 16
+    return -(-n_times // multiple) * multiple
+
+
+def plan_steps(
+    cases: Cases, *, batch_size: int | None, max_samples: int, rng: np.random.RandomState
+) -> list[list[Indices]]:
+    """Draw the steps of an epoch: each a list of index arrays small enough for memory.
+
+    Cases of similar length share a step, so that little is padding; the order of the steps is random.
+
+    Parameters
+    ----------
+    cases : Cases
+        What to train on.
+    batch_size : int or None
+        Cases a step; None takes all cases in one step.
+    max_samples : int
+        Most samples, padding included, in memory at once.
+    rng : RandomState
+        Source of the order.
+
+    Returns
+    -------
+    list of list of ndarray
+        Steps, each cut into pieces of one rate.
+    """
+    n = len(cases)
+    if batch_size is None or batch_size >= n:
+        return [_pieces(cases, np.arange(n), max_samples)]
+    order = rng.permutation(n)
+    pool = 16 * batch_size
+    by_length = [
+        chunk[np.argsort(cases.lengths[chunk], kind="stable")]
+        for chunk in (order[start : start + pool] for start in range(0, n, pool))
+    ]
+    steps = [chunk[start : start + batch_size] for chunk in by_length for start in range(0, len(chunk), batch_size)]
+    return [_pieces(cases, steps[position], max_samples) for position in rng.permutation(len(steps))]
+
+
+def sequential_batches(
+    cases: Cases, *, max_samples: int, dtype: torch.dtype, device: torch.device
+) -> Iterator[tuple[Indices, Batch]]:
+    """Go through all cases once, similar lengths together.
+
+    Parameters
+    ----------
+    cases : Cases
+        The cases.
+    max_samples : int
+        Most samples, padding included, in memory at once.
+    dtype : torch.dtype
+        Real dtype of the signals.
+    device : torch.device
+        Where to put them.
+
+    Yields
+    ------
+    indices : ndarray of int
+        Which cases.
+    batch : Batch
+        The cases.
+    """
+    for indices in _pieces(cases, np.arange(len(cases)), max_samples):
+        yield indices, cases.batch(indices, dtype=dtype, device=device)
+
+
+def _pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
+    """Cut indices into arrays of one rate and at most ``max_samples`` padded samples, similar lengths together."""
+    order = indices[np.lexsort((cases.lengths[indices], cases.rates[indices]))]
+    pieces: list[Indices] = []
+    start = 0
+    for stop in range(1, len(order) + 1):
+        full = stop == len(order)
+        if not full:
+            samples = (stop + 1 - start) * padded_length(int(cases.lengths[order[stop]]))
+            full = samples > max_samples or cases.rates[order[stop]] != cases.rates[order[start]]
+        if full:
+            pieces.append(order[start:stop])
+            start = stop
+    return pieces

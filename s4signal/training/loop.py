@@ -1,0 +1,331 @@
+"""The training loop: any network, any batches."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s4signal.training.batching import Cases, plan_steps, sequential_batches
+from s4signal.training.checkpoint import load_checkpoint, save_checkpoint
+from s4signal.training.optimizer import build_optimizer, cosine_with_warmup
+from s4signal.training.runtime import PRECISIONS, autocast, isolated_seed, reused_memory
+
+__all__ = ["TrainingOptions", "TrainingResult", "evaluate_network", "fit_network"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Score = Callable[[Tensor, Tensor, Tensor], float]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    Parameters
+    ----------
+    max_epochs : int, >= 1
+        Most passes over the cases.
+    batch_size : int or None
+        Cases a step; None takes all.
+    learning_rate, ssm_learning_rate : float, > 0
+        Peak learning rates.
+    weight_decay : float, >= 0
+        Of the matrices.
+    n_iter_no_change : int or None
+        Epochs without a better validation loss before stopping; None never stops.
+    max_samples : int
+        Most samples in memory at once.
+    device : torch.device
+        Where to train.
+    precision : {"32", "64", "bf16"}
+        See `PRECISIONS`.
+    seed : int
+        Of the order of the cases and of dropout.
+    state_space : collection of str
+        Names of the parameters with the small learning rate.
+    schedule : bool, default=True
+        Warm up and anneal the learning rate; False keeps it.
+    averaging : float in [0, 1), default=0.0
+        Share of the old value in a running average of the weights, step by step; the average is what is scored and
+        kept. 0 keeps the last weights.
+    checkpoint_dir : path, optional
+        Folder for the state after each epoch.
+    fingerprint : str, default=""
+        Of the data and the settings, for the checkpoint.
+    """
+
+    max_epochs: int
+    batch_size: int | None
+    learning_rate: float
+    ssm_learning_rate: float
+    weight_decay: float
+    n_iter_no_change: int | None
+    max_samples: int
+    device: torch.device
+    precision: str
+    seed: int
+    state_space: Collection[str] = ()
+    schedule: bool = True
+    averaging: float = 0.0
+    checkpoint_dir: str | PathLike[str] | None = None
+    fingerprint: str = ""
+
+
+@dataclass
+class TrainingResult:
+    """What came of it; the network holds the best weights.
+
+    Parameters
+    ----------
+    history : list of dict
+        One a finished epoch: epoch, loss, validation_loss and validation_score (None without validation), seconds.
+    best_epoch : int
+        Number of the epoch whose weights were kept, from 1.
+    optimizer_state : dict
+        To go on with.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    optimizer_state: dict[str, Any] = field(default_factory=dict)
+
+
+def fit_network(
+    network: nn.Module,
+    cases: Cases,
+    *,
+    loss: Loss,
+    options: TrainingOptions,
+    validation: Cases | None = None,
+    score: Score | None = None,
+    on_epoch: Callable[[dict[str, Any]], bool] | None = None,
+    optimizer_state: dict[str, Any] | None = None,
+) -> TrainingResult:
+    """Train a network, and leave it with the weights of the epoch that did best on the validation cases.
+
+    Parameters
+    ----------
+    network : Module
+        On the device and in the dtype of the options; called as ``network(x, mask, rate=rate)``.
+    cases : Cases
+        To train on, with targets.
+    loss : callable
+        (outputs, targets) to a loss for each case, (batch,).
+    options : TrainingOptions
+        How to train.
+    validation : Cases, optional
+        To choose the epoch on; without it the last epoch is kept.
+    score : callable, optional
+        (outputs, targets, weights) to a number, higher being better, for the history.
+    on_epoch : callable, optional
+        Gets the line of the history after each epoch; returns True to stop.
+    optimizer_state : dict, optional
+        Of an earlier training.
+
+    Returns
+    -------
+    TrainingResult
+        History, best epoch and optimizer state.
+    """
+    training = _Training(network, cases, loss, options, optimizer_state)
+    with isolated_seed(options.seed, options.device), reused_memory():
+        training.resume()
+        while training.epoch < options.max_epochs and not training.finished(options.n_iter_no_change):
+            line = training.run_epoch(validation, score)
+            training.save()
+            if on_epoch is not None and on_epoch(line):
+                break
+        return training.result()
+
+
+class _Training:
+    """The state of a training between two epochs."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        cases: Cases,
+        loss: Loss,
+        options: TrainingOptions,
+        optimizer_state: dict[str, Any] | None,
+    ) -> None:
+        self.network, self.cases, self.loss, self.options = network, cases, loss, options
+        self.optimizer = build_optimizer(
+            network,
+            state_space=options.state_space,
+            learning_rate=options.learning_rate,
+            ssm_learning_rate=options.ssm_learning_rate,
+            weight_decay=options.weight_decay,
+        )
+        if optimizer_state:
+            self.optimizer.load_state_dict(optimizer_state)
+        per_epoch = 1 if options.batch_size is None else math.ceil(len(cases) / options.batch_size)
+        self.scheduler = (
+            cosine_with_warmup(self.optimizer, options.max_epochs * per_epoch) if options.schedule else None
+        )
+        self.rng = np.random.RandomState(options.seed)
+        self.average = copy.deepcopy(network).eval() if options.averaging else None
+        self.steps = self.epoch = self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best_weights: dict[str, Tensor] = {}
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network whose weights are scored and kept."""
+        return self.network if self.average is None else self.average
+
+    def finished(self, patience: int | None) -> bool:
+        return patience is not None and self.best_epoch > 0 and self.epoch - self.best_epoch >= patience
+
+    def run_epoch(self, validation: Cases | None, score: Score | None) -> dict[str, Any]:
+        started = time.perf_counter()
+        self.epoch += 1
+        train_loss = self._train()
+        line: dict[str, Any] = {
+            "epoch": self.epoch,
+            "loss": train_loss,
+            "validation_loss": None,
+            "validation_score": None,
+        }
+        if validation is not None and validation.targets is not None:
+            outputs = evaluate_network(self.scored, validation, options=self.options)
+            weights = torch.from_numpy(validation.weights)
+            targets = validation.targets.cpu()
+            losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
+            line["validation_loss"] = float((losses * weights).sum() / weights.sum())
+            line["validation_score"] = None if score is None else score(outputs, targets, weights)
+            if line["validation_loss"] < self.best_loss:
+                self.best_loss, self.best_epoch = line["validation_loss"], self.epoch
+                self.best_weights = {k: v.detach().clone() for k, v in self.scored.state_dict().items()}
+        line["seconds"] = time.perf_counter() - started
+        self.history.append(line)
+        return line
+
+    def _train(self) -> float:
+        """Run one epoch; return the mean loss a case."""
+        options = self.options
+        self.network.train()
+        steps = plan_steps(self.cases, batch_size=options.batch_size, max_samples=options.max_samples, rng=self.rng)
+        losses = [self._step(pieces) for pieces in steps]
+        # One synchronisation an epoch: the losses stay on the device until here.
+        return float(torch.stack(losses).sum()) / float(self.cases.weights.sum())
+
+    def _step(self, pieces: list[np.ndarray[Any, np.dtype[np.intp]]]) -> Tensor:
+        """Take one optimizer step; return the summed loss of its cases."""
+        options = self.options
+        total_weight = float(sum(self.cases.weights[piece].sum() for piece in pieces))
+        summed = torch.zeros((), device=options.device, dtype=PRECISIONS[options.precision])
+        self.optimizer.zero_grad(set_to_none=True)
+        for piece in pieces:
+            batch = self.cases.batch(piece, dtype=summed.dtype, device=options.device)
+            with autocast(options.device, options.precision):
+                outputs = self.network(batch.x, batch.mask, rate=batch.rate)
+            losses = (self.loss(outputs.to(summed.dtype), _required(batch.target)) * batch.weight).sum()
+            (losses / total_weight).backward()
+            summed += losses.detach()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.steps += 1
+        self._update_average()
+        return summed
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.average is None:
+            return
+        # Early averages forget faster, so that the first epochs are not held back by the random start.
+        keep = min(self.options.averaging, self.steps / (self.steps + 10.0))
+        for old, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            old.lerp_(new, 1.0 - keep)
+
+    def save(self) -> None:
+        if self.options.checkpoint_dir is None:
+            return
+        state = {
+            "fingerprint": self.options.fingerprint,
+            "network": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.last_epoch,
+            "counters": [self.steps, self.epoch, self.best_epoch],
+            "best_loss": self.best_loss,
+            "best_weights": self.best_weights,
+            "history": self.history,
+            "torch_rng": torch.get_rng_state(),
+            "order_rng": [part.tolist() if isinstance(part, np.ndarray) else part for part in self.rng.get_state()],
+        }
+        save_checkpoint(self.options.checkpoint_dir, state)
+
+    def resume(self) -> None:
+        options = self.options
+        if options.checkpoint_dir is None:
+            return
+        state = load_checkpoint(options.checkpoint_dir, options.fingerprint)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.last_epoch = state["scheduler"]
+        self.steps, self.epoch, self.best_epoch = state["counters"]
+        self.best_loss, self.best_weights, self.history = state["best_loss"], state["best_weights"], state["history"]
+        torch.set_rng_state(state["torch_rng"])
+        name, keys, *rest = state["order_rng"]
+        self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+
+    def result(self) -> TrainingResult:
+        weights = self.best_weights or self.scored.state_dict()
+        self.network.load_state_dict(weights)
+        self.network.eval()
+        return TrainingResult(self.history, self.best_epoch or self.epoch, self.optimizer.state_dict())
+
+
+@torch.no_grad()
+def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptions) -> Tensor:
+    """Score cases without training.
+
+    Parameters
+    ----------
+    network : Module
+        On the device of the options.
+    cases : Cases
+        To score.
+    options : TrainingOptions
+        Device, precision and max_samples are used.
+
+    Returns
+    -------
+    Tensor (n, n_outputs) of float64
+        Outputs, on the CPU, in the order of the cases.
+    """
+    network.eval()
+    dtype = PRECISIONS[options.precision]
+    outputs: Tensor | None = None
+    for indices, batch in sequential_batches(
+        cases, max_samples=4 * options.max_samples, dtype=dtype, device=options.device
+    ):
+        with autocast(options.device, options.precision):
+            scores = network(batch.x, batch.mask, rate=batch.rate).double().cpu()
+        if outputs is None:
+            outputs = scores.new_empty(len(cases), scores.shape[1])
+        outputs[torch.from_numpy(indices)] = scores
+    return _required(outputs)
+
+
+def _required(tensor: Tensor | None) -> Tensor:
+    if tensor is None:
+        raise ValueError("there are no cases or no targets; pass at least one case with its target.")
+    return tensor
