@@ -1,0 +1,214 @@
+"""What every kernel in KERNELS owes its layer: causality, states, steps, rates, silence above Nyquist, gradients."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from s4signal.errors import ShapeError
+from s4signal.nn import KERNELS, S4Layer
+
+__all__: list[str] = []
+
+each_kernel = pytest.mark.parametrize("kernel", sorted(KERNELS))
+INITS, DISCRETIZATIONS = ("legs", "inv", "lin", "real"), ("zoh", "bilinear")
+each_option = pytest.mark.parametrize(
+    ("kernel", "init", "discretization"), list(product(KERNELS, INITS, DISCRETIZATIONS))
+)
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, dtype=dtype)
+
+
+def assert_close(got: Tensor, wanted: Tensor, relative: float) -> None:
+    torch.testing.assert_close(got, wanted, rtol=0, atol=relative * float(wanted.detach().abs().max()))
+
+
+@each_option
+def test_output_ignores_the_future(kernel: str, init: str, discretization: str) -> None:
+    layer = S4Layer(3, 8, kernel=kernel, init=init, discretization=discretization)
+    u = noise(3, 2, 100)
+    changed = u.clone()
+    changed[..., 60:] = noise(3, 2, 40)
+    y, z = layer(u), layer(changed)
+    assert torch.equal(y[..., :60], z[..., :60])
+    assert not torch.allclose(y[..., 60:], z[..., 60:])
+
+
+@each_kernel
+def test_a_bidirectional_output_sees_past_and_future(kernel: str) -> None:
+    layer = S4Layer(3, 8, kernel=kernel, bidirectional=True)
+    u = noise(3, 1, 100).requires_grad_()
+    (grad,) = torch.autograd.grad(layer(u)[:, 0, 50].sum(), u)
+    assert (grad.abs() > 0).all()
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+@each_option
+def test_step_equals_forward(kernel: str, init: str, discretization: str, dtype: torch.dtype, relative: float) -> None:
+    layer = S4Layer(3, 8, kernel=kernel, init=init, discretization=discretization)
+    u = noise(3, 2, 70, dtype=dtype)
+    for rate in (1.0, 2.0):
+        state, ys = None, []
+        for u_t in u.unbind(-1):
+            y_t, state = layer.step(u_t, state, rate=rate)
+            ys.append(y_t)
+        y, final = layer(u, return_state=True, rate=rate)
+        assert y.dtype == final.dtype == dtype
+        assert_close(torch.stack(ys, -1), y, relative)
+        assert_close(state, final, relative)
+
+
+@each_kernel
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_a_carried_state_continues_exactly(kernel: str, dtype: torch.dtype, relative: float) -> None:
+    layer = S4Layer(3, 16, kernel=kernel)
+    u = noise(3, 2, 500, dtype=dtype)
+    state, ys = None, []
+    for piece in torch.split(u, [1, 130, 64, 5, 300], -1):
+        y, state = layer(piece, state=state, return_state=True)
+        ys.append(y)
+    assert_close(torch.cat(ys, -1), layer(u), relative)
+
+
+@each_kernel
+@pytest.mark.parametrize("discretization", DISCRETIZATIONS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_twice_the_rate_on_every_second_sample_hears_the_same(
+    kernel: str, discretization: str, bidirectional: bool
+) -> None:
+    layer = S4Layer(4, 16, kernel=kernel, discretization=discretization, bidirectional=bidirectional)
+    t = torch.arange(2000, dtype=torch.float64)
+    u = sum(torch.sin(2 * math.pi * t / period + period) for period in (900.0, 1300.0, 1700.0)).expand(4, 1, -1)
+    y, coarse = layer(u), layer(u[..., ::2], rate=2.0)
+    error = (y[..., ::2] - coarse).square().mean().sqrt() / y.square().mean().sqrt()
+    assert error < 0.05
+    assert (y[..., ::2] - layer(u[..., ::2])).square().mean().sqrt() > 0.1 * y.square().mean().sqrt()
+
+
+@each_kernel
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_modes_above_nyquist_are_silent(kernel: str, bidirectional: bool) -> None:
+    layer = S4Layer(2, 16, kernel=kernel, init="lin", bidirectional=bidirectional, dt_range=(0.3, 0.3))
+    for name, parameter in layer.named_parameters():
+        if name.rpartition(".")[2] in {"C", "C_reverse"}:
+            # The modes are at 0.3 pi n: 0 ... 3 lie below pi, 4 ... 7 above. Only these are left a voice.
+            parameter.data[:, :4] = 0.0
+    u = noise(2, 1, 50)
+    through = layer.D.double()[:, None, None] * u
+    assert torch.equal(layer(u), through)
+    assert not torch.allclose(layer(u, rate=0.5), through)  # at twice the sampling rate they fit in
+    if not bidirectional:
+        assert torch.equal(layer.step(u[..., 0])[0], through[..., 0])
+
+
+@each_kernel
+@pytest.mark.parametrize("init", INITS)
+def test_output_and_gradients_are_finite_at_100_000_samples(kernel: str, init: str) -> None:
+    layer = S4Layer(2, 16, kernel=kernel, init=init, bidirectional=True, dt_range=(1e-5, 0.5))
+    u = noise(2, 1, 100_000, dtype=torch.float32).requires_grad_()
+    y = layer(u)
+    y.square().mean().backward()
+    assert y.isfinite().all()
+    for name, tensor in [("u", u), *layer.named_parameters()]:
+        assert tensor.grad is not None, name
+        assert tensor.grad.isfinite().all(), name
+        assert tensor.grad.abs().max() > 0, name
+
+
+@each_kernel
+def test_gradients_flow_through_a_carried_state(kernel: str) -> None:
+    layer = S4Layer(3, 8, kernel=kernel)
+    u = noise(3, 2, 90)
+    _, state = layer(u[..., :50], return_state=True)
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    got = torch.autograd.grad(layer(u[..., 50:], state=state).sum(), parameters)
+    expected = torch.autograd.grad(layer(u)[..., 50:].sum(), parameters)
+    for name, g, e in zip(names, got, expected, strict=True):
+        torch.testing.assert_close(g, e, rtol=1e-5, atol=1e-5 * float(e.abs().max()), msg=name)
+
+
+@each_kernel
+def test_low_precision_leaves_the_states_in_float32(kernel: str) -> None:
+    layer = S4Layer(4, 16, kernel=kernel)
+    u = noise(4, 2, 300, dtype=torch.float32)
+    exact = layer(u.bfloat16().float())
+    y, state = layer(u.bfloat16(), return_state=True)
+    assert y.dtype == torch.bfloat16
+    assert state.dtype == torch.float32
+    assert_close(y.float(), exact, 2**-8)  # what is lost is the rounding of the output
+    y_t, state = layer.step(u[..., 0].bfloat16(), state)
+    assert y_t.dtype == torch.bfloat16
+    assert state.dtype == torch.float32
+
+
+@each_kernel
+def test_a_bidirectional_layer_refuses_states_and_steps(kernel: str) -> None:
+    layer = S4Layer(2, 4, kernel=kernel, bidirectional=True)
+    u = noise(2, 1, 10)
+    with pytest.raises(ValueError, match=r"a carried state needs a causal layer; build it with bidirectional=False"):
+        layer(u, return_state=True)
+    with pytest.raises(ValueError, match=r"a carried state needs a causal layer"):
+        layer(u, state=noise(2, 1, 4))
+    with pytest.raises(ValueError, match=r"step needs a causal layer"):
+        layer.step(u[..., 0])
+
+
+def test_unknown_options_are_answered_with_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"kernel='s4nd' is unknown; choose one of 's4d'"):
+        S4Layer(2, 4, kernel="s4nd")
+    with pytest.raises(ValueError, match=r"init='hippo' is unknown; choose one of 'legs', 'inv', 'lin', 'real'"):
+        S4Layer(2, 4, init="hippo")
+    with pytest.raises(ValueError, match=r"discretization='euler' is unknown; choose one of 'zoh', 'bilinear'"):
+        S4Layer(2, 4, discretization="euler")
+
+
+@each_kernel
+@pytest.mark.parametrize("d_state", [0, 3])
+def test_an_odd_or_empty_state_is_refused(kernel: str, d_state: int) -> None:
+    with pytest.raises(ValueError, match=rf"d_state={d_state} must be even and at least 2"):
+        S4Layer(2, d_state, kernel=kernel)
+
+
+@each_kernel
+@pytest.mark.parametrize("dt_range", [(0.0, 0.1), (0.1, 0.01), (-1.0, 1.0), (float("nan"), 1.0)])
+def test_a_bad_range_of_steps_is_refused(kernel: str, dt_range: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"dt_range=.* must be two positive numbers, the smaller one first"):
+        S4Layer(2, 4, kernel=kernel, dt_range=dt_range)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_a_rate_that_is_not_positive_is_refused(rate: float) -> None:
+    layer = S4Layer(2, 4)
+    with pytest.raises(ValueError, match=r"rate=.* must be positive"):
+        layer(noise(2, 1, 5), rate=rate)
+    with pytest.raises(ValueError, match=r"rate=.* must be positive"):
+        layer.step(noise(2, 1), rate=rate)
+
+
+def test_gaps_are_not_silently_ignored() -> None:
+    with pytest.raises(NotImplementedError, match=r"gaps= needs an irregular scan"):
+        S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.ones(1, 5))
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 10), (2, 10), (1, 2, 10), (2, 1, 0)])
+def test_a_signal_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"u must have shape \(2, batch, n_times\), got"):
+        S4Layer(2, 4)(noise(*shape))
+
+
+def test_a_sample_of_another_shape_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"u must have shape \(2, batch\), got \(3, 1\)"):
+        S4Layer(2, 4).step(noise(3, 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 1, 2), (1, 4)])
+def test_a_state_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    layer = S4Layer(2, 4)
+    with pytest.raises(ShapeError, match=r"state must have shape \(d_model, batch, d_state\) = \(2, 1, 4\), got"):
+        layer(noise(2, 1, 10), state=noise(*shape))
+    with pytest.raises(ShapeError, match=r"state must have shape"):
+        layer.step(noise(2, 1), noise(*shape))
