@@ -1,0 +1,126 @@
+"""Tell which flicker a person looks at from EEG: an S4 classifier on mne.Epochs beside linear baselines.
+
+Data: SSVEP exoskeleton (Kalunga et al., 2016): 7 subjects, two sessions each, 32 trials a session. For 5 s a person
+looks at a light that flickers at 13, 17 or 21 Hz, or at none (rest). 8 occipital channels at 256 Hz. Set S4SIGNAL_DATA
+to the folder that holds ssvep_exo/.
+
+Protocol: for each subject, train on session 1 and test on session 2, which was recorded later. Each session is
+band-passed on its own (5 to 45 Hz), and trials are cut from 0.5 to 4.5 s. Every setting is a default. What is fitted
+(standardisation, spatial filters, the epoch to stop at) sees session 1 alone. MNE's epochs go straight into fit and
+predict. Four balanced classes: guessing scores 0.25. The baselines are Common Spatial Patterns with linear discriminant
+analysis, and the log power at each flicker frequency and its second harmonic with shrinkage LDA; the latter is told
+the frequencies, the former and the S4 classifier are not.
+
+Command::
+
+    python pipelines/eeg_ssvep.py
+    python pipelines/eeg_ssvep.py --seeds 0 1 2     # mean ± standard deviation over seeds
+
+Output: a table of test accuracies, one line a subject; the last line is the mean over subjects.
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import mne
+import numpy as np
+import numpy.typing as npt
+from mne.decoding import CSP
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from s4signal import S4Classifier
+from s4signal.signals import datasets
+
+__all__ = ["main"]
+
+EVENT_ID = {"rest": 1, "13 Hz": 2, "21 Hz": 3, "17 Hz": 4}
+FLICKER_HZ = (13.0, 17.0, 21.0)
+TO_VOLTS = 1e-3  # the files call millivolts volts
+
+
+def flicker_power(trials: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return log power at each flicker frequency and its double: (n_trials, n_channels, n_times) to (n_trials, 6)."""
+    n_times = trials.shape[-1]
+    power = np.abs(np.fft.rfft(trials * np.hanning(n_times))) ** 2
+    frequencies = np.fft.rfftfreq(n_times, d=1 / 256)
+    bins = [np.argmin(abs(frequencies - n * hz)) for hz in FLICKER_HZ for n in (1, 2)]
+    return np.log(power[:, :, bins].mean(axis=1))
+
+
+BASELINES = (
+    make_pipeline(CSP(n_components=6, reg="ledoit_wolf", log=True), LinearDiscriminantAnalysis()),
+    make_pipeline(FunctionTransformer(flicker_power), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train on the first session of every subject and test on the second."""
+    parser = argparse.ArgumentParser(description="SSVEP: an S4 classifier on mne.Epochs beside linear baselines.")
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
+    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    args = parser.parse_args(argv)
+    mne.set_log_level("error")
+    root = datasets.data_home() / "ssvep_exo"
+    if not (root / "index.csv").is_file():
+        parser.error(f"{root}/index.csv does not exist; set S4SIGNAL_DATA to the folder that holds ssvep_exo/.")
+    recordings = sessions(root)
+    print(f"SSVEP exoskeleton, {len(recordings)} subjects, session 1 to session 2, seeds {args.seeds}\n")
+    rows, lines = [], []
+    for subject, (first, second) in recordings.items():
+        print(subject, flush=True)
+        train, test = read_epochs(root, first), read_epochs(root, second)
+        y_train, y_test = labels(train), labels(test)
+        baseline = [model.fit(train.get_data(), y_train).score(test.get_data(), y_test) for model in BASELINES]
+        models = [classifier(seed, args.max_epochs).fit(train, y_train) for seed in args.seeds]
+        scores = np.array([model.score(test, y_test) for model in models])
+        rows.append((baseline, scores))
+        lines.append(line(subject, f"{len(train):>6}{len(test):>6}", baseline, scores))
+    baselines, all_scores = zip(*rows, strict=True)
+    lines.append(line("mean", " " * 12, np.mean(baselines, axis=0), np.mean(all_scores, axis=0)))
+    header = f"{'subject':12}{'train':>6}{'test':>6}{'CSP + LDA':>14}{'power + LDA':>14}{'S4Classifier':>18}"
+    print("", header, *lines, sep="\n")
+
+
+def sessions(root: Path) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+    """Return the rows of index.csv for sessions 1 and 2 of every subject that has both."""
+    with (root / "index.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(row["subject"], row["session"]): row for row in csv.DictReader(file)}
+    subjects = sorted({subject for subject, _ in rows})
+    return {s: (rows[s, "1"], rows[s, "2"]) for s in subjects if (s, "1") in rows and (s, "2") in rows}
+
+
+def read_epochs(root: Path, row: dict[str, str]) -> mne.Epochs:
+    """Read one session, filter it and cut its trials from 0.5 to 4.5 s after the flicker began."""
+    raw = mne.io.read_raw_fif(root / row["raw_path"], preload=True)
+    raw.apply_function(lambda samples: samples * TO_VOLTS, picks="eeg")
+    raw.filter(5.0, 45.0, picks="eeg")
+    last = 4.5 - 1 / raw.info["sfreq"]  # MNE includes both ends
+    events = mne.read_events(root / row["events_path"])
+    return mne.Epochs(raw, events, EVENT_ID, tmin=0.5, tmax=last, baseline=None, picks="eeg", preload=True)
+
+
+def labels(epochs: mne.Epochs) -> npt.NDArray[np.str_]:
+    """Name the event of every trial."""
+    names = {code: name for name, code in EVENT_ID.items()}
+    return np.array([names[code] for code in epochs.events[:, 2]])
+
+
+def classifier(seed: int, max_epochs: int | None) -> S4Classifier:
+    """Return a classifier with default settings."""
+    model = S4Classifier(random_state=seed, verbose=1)
+    return model if max_epochs is None else model.set_params(max_epochs=max_epochs)
+
+
+def line(name: str, counts: str, baselines: npt.ArrayLike, scores: npt.NDArray[np.float64]) -> str:
+    """Return one line of the table; the spread is that over seeds."""
+    spread = f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else ""
+    columns = "".join(f"{score:>14.3f}" for score in np.asarray(baselines))
+    return f"{name:12}{counts}{columns}{f'{np.mean(scores):.3f}{spread}':>18}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Every recipe runs as its docstring says, uses public names alone, and answers wrong arguments in one line."""
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from s4signal.errors import MissingDependencyError
+from s4signal.signals import datasets
+
+__all__: list[str] = []
+
+ROOT = Path(__file__).parents[1]
+PIPELINES = sorted((ROOT / "pipelines").glob("*.py"))
+PUBLIC = {
+    "s4signal",
+    "s4signal.errors",
+    "s4signal.estimators",
+    "s4signal.inspection",
+    "s4signal.nn",
+    "s4signal.signals",
+    "s4signal.signals.datasets",
+}
+# Recipe, arguments, and what its table must show; SelfRegulationSCP1 has a test of its own.
+RUNS = [
+    ("speech_digits.py", [], ["test set", "takes 0-4"]),
+    ("eeg_ssvep.py", [], ["subject", "subject01", "mean"]),
+    (
+        "ppg_heart_rate.py",
+        ["--seeds", "0", "1"],
+        ["training mean", "7.60", "autocorrelation", "4.58", "S4Regressor", "±"],
+    ),
+    ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
+]
+
+each_pipeline = pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+
+
+def run(name: str, *arguments: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a recipe as a user does, on one thread."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", **({} if data is None else {"S4SIGNAL_DATA": str(data)})}
+    command = [sys.executable, str(ROOT / "pipelines" / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def s4signal_imports(tree: ast.Module) -> list[tuple[str, str]]:
+    """List what a file imports from s4signal: module and name; a whole module has the name ""."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "s4signal":
+            found += [(str(node.module), alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names if alias.name.split(".")[0] == "s4signal"]
+    return found
+
+
+@each_pipeline
+def test_a_pipeline_imports_public_names_alone(path: Path) -> None:
+    imports = s4signal_imports(ast.parse(path.read_text("utf-8")))
+    assert imports
+    for module, name in imports:
+        assert module in PUBLIC
+        assert not name or name in importlib.import_module(module).__all__
+
+
+@each_pipeline
+def test_a_pipeline_says_what_it_does(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    assert [
+        word for word in ("Data:", "Protocol", f"python pipelines/{path.name}", "Output:") if word not in text
+    ] == []
+
+
+@each_pipeline
+def test_a_pipeline_stays_short(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) < 150
+
+
+@each_pipeline
+def test_a_wrong_argument_exits_with_2(path: Path) -> None:
+    answer = run(path.name, "--seeds", "many")
+    assert answer.returncode == 2
+    assert "argument --seeds/--seed: invalid int value: 'many'" in answer.stderr
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in RUNS])
+def test_missing_recordings_exit_with_2_and_say_what_to_set(name: str, tmp_path: Path) -> None:
+    answer = run(name, data=tmp_path)
+    assert answer.returncode == 2
+    assert "S4SIGNAL_DATA" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "arguments", "expected"), RUNS, ids=[Path(name).stem for name, *_ in RUNS])
+def test_a_pipeline_prints_its_table(name: str, arguments: list[str], expected: list[str], recordings: Path) -> None:
+    answer = run(name, "--max-epochs", "1", *arguments, data=recordings)
+    assert answer.returncode == 0, answer.stderr
+    assert [text for text in expected if text not in answer.stdout] == []
+
+
+@pytest.mark.slow
+def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
+    try:
+        datasets.load_self_regulation_scp1("train")
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+    answer = run("eeg_slow_cortical_potentials.py", "--out", str(tmp_path), "--max-epochs", "1")
+    assert answer.returncode == 0, answer.stderr
+    for text in ("majority class              0.502", "CSP + LDA", "mean potentials + LDA", "S4Classifier"):
+        assert text in answer.stdout
+    for name in ("slow_cortical_potentials.s4", "learning_curve.png", "confusion_matrix.png"):
+        assert str(tmp_path / name) in answer.stdout
+        assert (tmp_path / name).stat().st_size > 1000
