@@ -1,0 +1,40 @@
+"""The notebooks run from top to bottom, and are kept without outputs."""
+
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+__all__: list[str] = []
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@each_notebook
+def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.source for cell in cells if cell.outputs or cell.execution_count is not None] == []
+
+
+@cache
+def executed(path: Path) -> nbformat.NotebookNode:
+    """Run a notebook, once for all tests; an error in a cell is an error here."""
+    return NotebookClient(nbformat.read(path, as_version=4), timeout=300, kernel_name="python3").execute()
+
+
+@pytest.mark.slow
+@each_notebook
+def test_a_notebook_runs(path: Path) -> None:
+    cells = [cell for cell in executed(path).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+@pytest.mark.slow
+def test_the_first_steps_succeed() -> None:
+    cells = executed(next(path for path in NOTEBOOKS if path.stem == "first_steps")).cells
+    (score,) = (cell.outputs[0]["data"]["text/plain"] for cell in cells if cell.source.startswith("model.score"))
+    assert float(score) > 0.9
