@@ -4,10 +4,11 @@ Data: PPG-BP (Liang et al., 2018): 160 subjects, three segments of 2.1 s at 1 kH
 the heart rate that the blood pressure monitor showed, one integer a subject [beats per minute]. Set S4SIGNAL_DATA to
 the folder that holds ppg_bp/.
 
-Protocol: the split of the data set, 116 training and 44 test subjects, so nobody is on both sides. Every setting is a
-default. What is fitted (standardisation of signal and target, the epoch to stop at) sees training subjects alone. The
-mean of the training targets shows what guessing scores; the autocorrelation takes the strongest lag between 40 and
-180 beats per minute after a 1 to 8 Hz filter, and is not trained.
+Protocol: the split of the data set, 116 training and 44 test subjects, so nobody is on both sides. The regressor hears
+the segments at 125 Hz, which holds all of the pulse and fits faster; every setting is a default. What is fitted
+(standardisation of signal and target, the epoch to stop at) sees training subjects alone. The mean of the training
+targets shows what guessing scores; the autocorrelation takes the strongest lag between 40 and 180 beats per minute
+after a 1 to 8 Hz filter, and is not trained.
 
 Command::
 
@@ -34,6 +35,7 @@ __all__ = ["main"]
 
 Floats = npt.NDArray[np.float64]
 SLOWEST, FASTEST = 40, 180  # beats per minute
+SFREQ = 125.0  # Hz
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,7 +80,7 @@ def fit_predict(X: Signals, y: Floats, X_test: Signals, seed: int, max_epochs: i
     model = S4Regressor(random_state=seed, verbose=1)
     if max_epochs is not None:
         model.set_params(max_epochs=max_epochs)
-    return model.fit(X, y).predict(X_test)
+    return model.fit(X.resample(SFREQ), y).predict(X_test.resample(SFREQ))
 
 
 def subject_error(y: Floats, prediction: Floats, subjects: npt.NDArray[np.str_]) -> float:
