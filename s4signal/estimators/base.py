@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -49,8 +48,11 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     """
 
     _stratified: ClassVar[bool] = False
+    n_iter_: int
+    history_: list[dict[str, Any]]
+    _optimizer_state: dict[str, Any]
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn carries no annotations
     def fit(
         self,
         X: Any,
@@ -102,7 +104,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             train, held_out = self._split(signals, targets, seed)
             validation = signals[held_out], weights[held_out], targets[held_out]
         resumed = self.warm_start and hasattr(self, "network_")
-        self._prepare(signals[train], weights[train], targets, seed, device, keep=resumed)
+        self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)
         cases = self._cases(signals[train], weights[train], targets[train])
         held = None if validation is None else self._cases(*validation)
         self._train(cases, held, seed, device)
@@ -204,12 +206,6 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         estimator: Self = load_estimator(cls, path)
         return estimator
 
-    def _is_causal(self) -> bool:
-        if self.bidirectional:
-            raise AttributeError("stream needs a causal model; fit with bidirectional=False.")
-        return True
-
-    @available_if(_is_causal)
     def stream(self, *, sfreq: float | None = None) -> Stream:
         """Predict while the signal arrives.
 
@@ -225,10 +221,15 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
 
         Raises
         ------
-        AttributeError
-            If the model is bidirectional.
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the model is bidirectional, or sfreq is given and the model was fitted without one.
         """
         check_is_fitted(self, "network_")
+        # The plan knows how the network was built; a parameter may have been set since.
+        if self._plan.stack["bidirectional"]:
+            raise ValueError("stream needs a causal model, this one looks ahead; fit with bidirectional=False.")
         return Stream(self, sfreq=sfreq)
 
     def _outputs(self, X: Any, sfreq: float | None = None) -> NDArray[np.float64]:
@@ -306,7 +307,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
         longest = int(signals.lengths.max())
         self._plan: NetworkPlan = plan_network(self, n_outputs=n_outputs, sfreq=self.sfreq_, longest=longest)
-        self._optimizer_state: dict[str, Any] = {}
+        self._optimizer_state = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(self._plan).to(PRECISIONS[self.precision])

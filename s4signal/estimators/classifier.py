@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -299,8 +298,7 @@ class S4Classifier(ClassifierMixin, S4Estimator):
             return indices
         if reset:
             self.classes_ = np.unique(classes)
-        known = check_labels(y, signals, classes=self.classes_)[1]
-        return known
+        return check_labels(y, signals, classes=self.classes_)[1]
 
     def _case_weights(self, targets: NDArray[np.int64]) -> NDArray[np.float64]:
         if self.class_weight is None:

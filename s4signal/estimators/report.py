@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 import torch
+
+from s4signal.nn.block import S4Block
+from s4signal.nn.frontend import FilterBankFrontend
 
 if TYPE_CHECKING:
     from s4signal.estimators.base import S4Estimator
@@ -30,11 +34,10 @@ def describe_estimator(estimator: S4Estimator) -> str:
     unit = ("Hz", "s") if plan.sfreq is not None else ("cycles a sample", "samples")
     slowest, fastest, shortest, longest = _coverage(estimator)
     rate = "unknown" if plan.sfreq is None else f"{plan.sfreq:g} Hz"
-    if plan.hop_s is None:
-        front = "each sample, channels mixed"
-    else:
-        bank = network.frontend.frequencies_hz
-        front = f"{len(bank)} gammatone energies {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * plan.hop_s:g} ms"
+    front = "each sample, channels mixed"
+    if isinstance(network.frontend, FilterBankFrontend):
+        bank, hop_s = network.frontend.frequencies_hz, network.frontend.hop_s
+        front = f"{len(bank)} gammatone energies {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms"
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack
     return "\n".join(
@@ -55,7 +58,7 @@ def _coverage(estimator: S4Estimator) -> tuple[float, float, float, float]:
     """Slowest and fastest frequency below Nyquist, shortest and longest time constant of the modes."""
     step_s = estimator._plan.step_s
     angles, decays = [], []
-    for block in estimator.network_.blocks:
+    for block in cast(Iterable[S4Block], estimator.network_.blocks):
         kernel = block.layer.kernel
         dt = torch.exp(kernel.log_dt.double())
         angles.append((kernel.frequency.double().abs() * dt).flatten())

@@ -90,7 +90,8 @@ class Stream:
             raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
         with torch.no_grad():
             outputs = self._network.head(pooled.value(self._network.pooling).T)
-        return self._estimator._finish(outputs.double().cpu().numpy())[0]
+        scores: NDArray[np.float64] = self._estimator._finish(outputs.double().cpu().numpy())[0]
+        return scores
 
     @torch.no_grad()
     def _advance(self, data: NDArray[np.floating]) -> tuple[Tensor, list[Tensor | None]]:

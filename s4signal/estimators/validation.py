@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_consistent_length, validate_data
 
@@ -83,13 +83,16 @@ def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: 
 
 def _is_table(X: Any) -> bool:
     """Whether X is scikit-learn's own form: a 2-D array or frame, or something only it can refuse well."""
+    if isinstance(X, list | tuple) and X and all(isinstance(row, list | tuple) for row in X):
+        # Rows of plain numbers are a table; rows of rows, or of arrays, are cases.
+        return len({len(row) for row in X}) == 1 and all(np.ndim(value) == 0 for value in X[0])
     if isinstance(X, Signals | list | tuple) or type(X).__module__.startswith("mne."):
         return False
     if issparse(X) or hasattr(X, "columns") or not hasattr(X, "__array__"):
         return True
     if isinstance(X, np.ndarray):
         return X.ndim < 3 and not _is_ragged(X)
-    return np.ndim(X) < 3
+    return np.asarray(X).ndim < 3
 
 
 def _is_ragged(X: NDArray[Any]) -> bool:
@@ -109,7 +112,7 @@ def _table(estimator: Any, X: Any, sfreq: float | None, *, reset: bool) -> Signa
 
 def _check_axes(estimator: Any, X: Any, *, reset: bool) -> None:
     """Refuse a 3-D array whose time axis seems to come second."""
-    shape = getattr(X, "shape", ())
+    shape: tuple[int, ...] = getattr(X, "shape", ())
     if isinstance(X, Signals) or len(shape) != 3:
         return
     _, n_channels, n_times = shape
@@ -185,6 +188,7 @@ def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tupl
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
     y = column_or_1d(y, warn=True)
+    assert_all_finite(y, input_name="y")
     _check_length(y, X)
     check_classification_targets(y)
     if classes is not None:
@@ -260,12 +264,16 @@ def check_weights(sample_weight: Any, X: Signals) -> NDArray[np.float64]:
     return np.asarray(weights, dtype=np.float64)
 
 
+def _number(v: Any) -> bool:
+    return isinstance(v, Real) and not isinstance(v, bool)
+
+
 def _whole(low: int) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, Integral) and not isinstance(v, bool) and v >= low
+    return lambda v: isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= low
 
 
 def _positive(v: Any) -> bool:
-    return isinstance(v, Real) and not isinstance(v, bool) and 0 < v < np.inf
+    return _number(v) and bool(0 < v < np.inf)
 
 
 def _pair_of_seconds(v: Any) -> bool:
@@ -293,7 +301,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "d_model": (_whole(1), "it must be a whole number of at least 1"),
     "d_state": (lambda v: _whole(2)(v) and v % 2 == 0, "it must be even and at least 2: modes come in conjugate pairs"),
     "n_layers": (_whole(1), "it must be a whole number of at least 1"),
-    "dropout": (lambda v: isinstance(v, Real) and 0 <= v < 1, "it must be in [0, 1)"),
+    "dropout": (lambda v: _number(v) and 0 <= v < 1, "it must be in [0, 1)"),
     "sfreq": (lambda v: v is None or _positive(v), "it must be a positive number of Hz, or None"),
     "timescale": (
         lambda v: (isinstance(v, str) and v == "auto") or _pair_of_seconds(v),
@@ -309,10 +317,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "learning_rate": (_positive, "it must be positive"),
     "ssm_learning_rate": (_positive, "it must be positive"),
-    "weight_decay": (lambda v: isinstance(v, Real) and 0 <= v < np.inf, "it must be at least 0"),
-    "validation_fraction": (lambda v: isinstance(v, Real) and 0 < v < 1, "it must be in (0, 1)"),
+    "weight_decay": (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0"),
+    "validation_fraction": (lambda v: _number(v) and 0 < v < 1, "it must be in (0, 1)"),
     "n_iter_no_change": (lambda v: v is None or _whole(1)(v), "it must be None or a whole number of at least 1"),
-    "verbose": (lambda v: isinstance(v, Integral | np.bool_) and v >= 0, "it must be 0 or a positive whole number"),
+    "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The loop: device, precision, batches, optimizer, checkpoints. It knows torch, and nothing of estimators or signals."""
+"""The loop: device, precision, batches, optimizer, checkpoints; torch alone, no estimators, no signals."""
 
 from s4signal.training.batching import Batch, Cases, sequential_batches
 from s4signal.training.loop import TrainingOptions, TrainingResult, evaluate_network, fit_network
