@@ -96,18 +96,18 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             raise NotImplementedError("times= needs the irregular scan, which this version does not have.")
         check_options(self)
         device = resolve_device(self.device)
-        signals, weights, targets = self._checked_training_data(X, y, sample_weight)
+        resumed = self.warm_start and hasattr(self, "network_")
+        signals, weights, targets = self._checked_training_data(X, y, sample_weight, reset=not resumed)
         validation = self._checked_validation_data(X_val, y_val)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         train = np.arange(len(signals))
         if validation is None and self._wants_split(len(signals), targets):
             train, held_out = self._split(signals, targets, seed)
             validation = signals[held_out], weights[held_out], targets[held_out]
-        resumed = self.warm_start and hasattr(self, "network_")
         self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)
         cases = self._cases(signals[train], weights[train], targets[train])
         held = None if validation is None else self._cases(*validation)
-        self._train(cases, held, seed, device)
+        self._train(cases, held, seed, device, data=(X, y))
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None) -> Self:
@@ -249,10 +249,9 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         sfreq = signals.sfreq
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals) * self._case_weights(targets)
+        check_samples(signals)
         if reset:
             self.sfreq_ = sfreq
-        if (weights > 0).all():
-            return signals, weights, targets
         used = np.flatnonzero(weights > 0)
         return signals[used], weights[used], targets[used]
 
@@ -262,13 +261,17 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         if X is None or y is None:
             raise ValueError("X_val and y_val belong together; pass both or none.")
         signals = check_signals(self, X, sfreq=self.sfreq)
-        return signals, np.ones(len(signals)), self._encode_targets(y, signals, classes=None, reset=False)
+        targets = self._encode_targets(y, signals, classes=None, reset=False)
+        check_samples(signals, name="X_val")
+        return signals, np.ones(len(signals)), targets
 
     def _wants_split(self, n: int, targets: NDArray[Any]) -> bool:
         if self.early_stopping != "auto":
             return bool(self.early_stopping)
-        smallest = np.unique(targets, return_counts=True)[1].min() if self._stratified else n
-        return n >= _FEWEST_TO_SPLIT and bool(smallest >= 2)
+        if n < _FEWEST_TO_SPLIT or not self._stratified:
+            return n >= _FEWEST_TO_SPLIT
+        counts = np.unique(targets, return_counts=True)[1]
+        return bool(counts.min() >= 2) and math.ceil(self.validation_fraction * n) >= len(counts)
 
     def _split(self, signals: Signals, targets: NDArray[Any], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Set validation cases aside: by recording where several cases come from one, else by class."""
@@ -281,7 +284,13 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             splits = StratifiedShuffleSplit(**options).split(targets, targets)
         else:
             splits = ShuffleSplit(**options).split(targets)
-        train, held_out = next(iter(splits))
+        try:
+            train, held_out = next(iter(splits))
+        except ValueError as error:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {len(targets)} cases cannot be set aside: {error} "
+                "Change it, pass X_val and y_val, or early_stopping=False."
+            ) from None
         return train, held_out
 
     def _prepare(
@@ -302,7 +311,6 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
                     f"the network takes {self._plan.n_channels} channels to {self._plan.n_outputs} outputs, the data "
                     f"have {self.n_channels_in_} and {n_outputs}; fit with warm_start=False."
                 )
-            Standardizer.fit(signals, weights, identity=True)
             return
         self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
         longest = int(signals.lengths.max())
@@ -322,8 +330,10 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         )
         network.calibrate((batch.x, batch.mask, batch.weight, batch.rate) for _, batch in batches)
 
-    def _train(self, cases: Cases, validation: Cases | None, seed: int, device: torch.device) -> None:
-        options = self._options(len(cases), seed, device, fingerprint=self._fingerprint(cases, seed))
+    def _train(
+        self, cases: Cases, validation: Cases | None, seed: int, device: torch.device, *, data: tuple[Any, Any]
+    ) -> None:
+        options = self._options(len(cases), seed, device, fingerprint=self._fingerprint(cases, validation, seed))
         for callback in self._all_callbacks():
             if callback not in getattr(self, "_skl_callbacks", []):
                 self._skl_callbacks = [*getattr(self, "_skl_callbacks", []), callback]
