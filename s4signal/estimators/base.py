@@ -12,17 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
+from s4signal.estimators.callbacks import own_callbacks
 from s4signal.estimators.persistence import load_estimator, save_estimator
 from s4signal.estimators.preparation import NetworkPlan, Standardizer, build_network, make_cases, plan_network
 from s4signal.estimators.report import describe_estimator
 from s4signal.estimators.streaming import Stream
-from s4signal.estimators.validation import check_options, check_signals, check_weights
+from s4signal.estimators.validation import check_options, check_samples, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.nn.network import state_space_parameters
 from s4signal.signals import Signals
@@ -334,35 +335,40 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         self, cases: Cases, validation: Cases | None, seed: int, device: torch.device, *, data: tuple[Any, Any]
     ) -> None:
         options = self._options(len(cases), seed, device, fingerprint=self._fingerprint(cases, validation, seed))
-        for callback in self._all_callbacks():
-            if callback not in getattr(self, "_skl_callbacks", []):
-                self._skl_callbacks = [*getattr(self, "_skl_callbacks", []), callback]
-        context = self._init_callback_context(max_subtasks=options.max_epochs)
-        context.call_on_fit_task_begin(estimator=self)
+        with own_callbacks(self):
+            context = self._init_callback_context(max_subtasks=options.max_epochs)
+            context.call_on_fit_task_begin(estimator=self)
 
-        def on_epoch(line: dict[str, Any]) -> bool:
-            task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self)
-            stop: bool = task.call_on_fit_task_end(
-                estimator=self, reconstruction_attributes=lambda: self._snapshot(line)
+            def on_epoch(line: dict[str, Any], network: nn.Module) -> bool:
+                task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self)
+                return self._end_task(task, data, line["epoch"], network)
+
+            started = time.perf_counter()
+            result = fit_network(
+                self._on(device),
+                cases,
+                loss=self._loss,
+                options=options,
+                validation=validation,
+                score=self._score_outputs,
+                on_epoch=on_epoch if hasattr(self, "_skl_callbacks") else None,
             )
-            return stop
+            self.history_ = result.history
+            self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
+            self.fit_seconds_ = time.perf_counter() - started
+            self._optimizer_state = result.optimizer_state
+            self._end_task(context, data, self.n_iter_, self.network_)
 
-        started = time.perf_counter()
-        result = fit_network(
-            self._on(device),
-            cases,
-            loss=self._loss,
-            options=options,
-            validation=validation,
-            score=self._score_outputs,
-            on_epoch=on_epoch if hasattr(self, "_skl_callbacks") else None,
-        )
-        self.history_ = result.history
-        self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
-        self.fit_seconds_ = time.perf_counter() - started
-        self._optimizer_state = result.optimizer_state
-        context.call_on_fit_task_end(estimator=self, reconstruction_attributes=lambda: self._snapshot({}))
-        self._remove_own_callbacks()
+    def _end_task(self, task: Any, data: tuple[Any, Any], n_iter: int, network: nn.Module) -> bool:
+        """Hand the callbacks a copy of the estimator as if training had stopped here; return whether it shall stop."""
+
+        def snapshot() -> dict[str, Any]:
+            learned = {k: v for k, v in self.__dict__.items() if k not in self.get_params(deep=False)}
+            learned = {k: v for k, v in learned.items() if "callback" not in k}
+            return {**learned, "network_": copy.deepcopy(network).eval(), "n_iter_": n_iter}
+
+        X, y = data
+        return bool(task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=snapshot))
 
     def _options(self, n_cases: int, seed: int, device: torch.device, **changes: Any) -> TrainingOptions:
         batch_size = self.batch_size
@@ -395,7 +401,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         return TrainingOptions(**{**values, **changes})
 
     def _on(self, device: torch.device) -> S4Network:
-        self.network_ = self.network_.to(device)
+        # The dtype too: the precision may have been set since.
+        self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         return self.network_
 
     def _cases(self, signals: Signals, weights: NDArray[np.float64], targets: NDArray[Any] | None) -> Cases:
@@ -406,37 +413,16 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         tensor = torch.from_numpy(np.ascontiguousarray(targets))
         return tensor.to(PRECISIONS[self.precision]) if tensor.is_floating_point() else tensor
 
-    def _fingerprint(self, cases: Cases, seed: int) -> str:
+    def _fingerprint(self, cases: Cases, validation: Cases | None, seed: int) -> str:
         """Identify data and settings, so that a checkpoint of another training is not taken up."""
         ignored = ("checkpoint_dir", "callbacks", "verbose", "device", "random_state")
         settings = sorted((k, repr(v)) for k, v in self.get_params(deep=False).items() if k not in ignored)
         digest = hashlib.sha256(repr((settings, seed, self._plan)).encode())
-        digest.update(cases.lengths.tobytes() + cases.weights.tobytes())
         digest.update(self._standardizer.mean.tobytes() + self._standardizer.scale.tobytes())
-        if cases.targets is not None:
-            digest.update(cases.targets.numpy().tobytes())
+        for part in (cases, validation):
+            if part is not None and part.targets is not None:
+                digest.update(part.lengths.tobytes() + part.weights.tobytes() + part.targets.numpy().tobytes())
         return digest.hexdigest()
-
-    def _all_callbacks(self) -> list[Any]:
-        callbacks = list(self.callbacks or [])
-        self._own_callbacks: list[Any] = callbacks
-        if self.verbose and not hasattr(self, "_parent_callback_ctx"):
-            self._own_callbacks = [*callbacks, ProgressBar()]
-        return self._own_callbacks
-
-    def _remove_own_callbacks(self) -> None:
-        """Callbacks of the parameters act for one fit; those of ``set_callbacks`` stay."""
-        own = self.__dict__.pop("_own_callbacks", [])
-        left = [c for c in getattr(self, "_skl_callbacks", []) if c not in own]
-        self.__dict__.pop("_skl_callbacks", None)
-        if left:
-            self._skl_callbacks = left
-
-    def _snapshot(self, line: dict[str, Any]) -> dict[str, Any]:
-        """Return the fitted attributes as if training had stopped here."""
-        attributes = {k: v for k, v in self.__dict__.items() if k not in self.get_params(deep=False)}
-        attributes = {k: v for k, v in attributes.items() if "callback" not in k}
-        return {**attributes, "network_": copy.deepcopy(self.network_).eval(), "n_iter_": line.get("epoch", 0)}
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""

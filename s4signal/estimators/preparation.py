@@ -40,7 +40,7 @@ class Standardizer(NamedTuple):
 
     @classmethod
     def fit(cls, signals: Signals, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
-        """Measure the channels in one pass over the cases, which also finds missing and infinite samples.
+        """Measure the channels in one pass over the cases.
 
         Parameters
         ----------
@@ -49,32 +49,24 @@ class Standardizer(NamedTuple):
         weights : ndarray (n,)
             Their weights.
         identity : bool, default=False
-            Only check; leave the channels as they are.
+            Leave the channels as they are.
 
         Returns
         -------
         Standardizer
             With no additive epsilon: volts and microvolts give the same model.
-
-        Raises
-        ------
-        ValueError
-            If a sample is NaN or infinite.
         """
         n_channels = signals.n_channels
+        if identity:
+            return cls(np.zeros(n_channels), np.ones(n_channels))
         total, square, count = np.zeros(n_channels), np.zeros(n_channels), 0.0
-        offset: NDArray[np.float64] | None = None
+        # Sums around the first case's mean: microvolts on an electrode's offset of a volt would cancel otherwise.
+        offset = signals[0].data.mean(1, dtype=np.float64)
         for index, case in enumerate(signals):
-            check_finite(case.data, index, case.source)
-            data = case.data.astype(np.float64)
-            # Sums around the first case's mean: volts on an electrode's offset of a second would cancel otherwise.
-            offset = data.mean(1) if offset is None else offset
-            data = data - offset[:, None]
+            data = case.data - offset[:, None]
             total += weights[index] * data.sum(1)
             square += weights[index] * np.einsum("ct,ct->c", data, data)
             count += weights[index] * data.shape[1]
-        if identity or offset is None:
-            return cls(np.zeros(n_channels), np.ones(n_channels))
         shift = total / count
         std = np.sqrt(np.maximum(square / count - shift**2, 0.0))
         mean = offset + shift

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.callback import FitCallback
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_consistent_length, validate_data
@@ -23,6 +24,7 @@ __all__ = [
     "check_finite",
     "check_labels",
     "check_options",
+    "check_samples",
     "check_signals",
     "check_targets",
     "check_weights",
@@ -101,7 +103,9 @@ def _is_ragged(X: NDArray[Any]) -> bool:
 
 def _table(estimator: Any, X: Any, sfreq: float | None, *, reset: bool) -> Signals:
     """Check a 2-D array as scikit-learn does; its width is free only where a rate explains it."""
-    if reset or sfreq is None or issparse(X):
+    # Of several channels, or fitted on cases of one channel in another form: no width was ever promised.
+    free = not reset and (sfreq is not None or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
+    if not free or issparse(X):
         array = validate_data(
             estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False, skip_check_array=False
         )
@@ -128,7 +132,26 @@ def _check_axes(estimator: Any, X: Any, *, reset: bool) -> None:
         )
 
 
-def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None) -> None:
+def check_samples(signals: Signals, *, name: str = "X") -> None:
+    """Refuse missing and infinite samples in any of the cases; those on disk are read one by one.
+
+    Parameters
+    ----------
+    signals : Signals
+        The cases.
+    name : str, default="X"
+        What to call them.
+
+    Raises
+    ------
+    ValueError
+        If a sample is NaN or infinite; names the case.
+    """
+    for index, case in enumerate(signals):
+        check_finite(case.data, index, case.source, name=name)
+
+
+def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None, *, name: str = "X") -> None:
     """Refuse missing and infinite samples.
 
     Parameters
@@ -139,6 +162,8 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
         Its number.
     source : str, optional
         The file it came from.
+    name : str, default="X"
+        What to call the cases.
 
     Raises
     ------
@@ -158,7 +183,7 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
         if kind == "infinity"
         else "Missing samples are not supported yet: interpolate them or leave the case out."
     )
-    raise ValueError(f"Input X contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
+    raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 
 
 def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -276,6 +301,11 @@ def _positive(v: Any) -> bool:
     return _number(v) and bool(0 < v < np.inf)
 
 
+def _is_callback(v: Any) -> bool:
+    # A class has the methods too, but is no callback yet.
+    return isinstance(v, FitCallback) and not isinstance(v, type)
+
+
 def _pair_of_seconds(v: Any) -> bool:
     return isinstance(v, tuple | list) and len(v) == 2 and all(map(_positive, v)) and v[0] < v[1]
 
@@ -320,6 +350,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "weight_decay": (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0"),
     "validation_fraction": (lambda v: _number(v) and 0 < v < 1, "it must be in (0, 1)"),
     "n_iter_no_change": (lambda v: v is None or _whole(1)(v), "it must be None or a whole number of at least 1"),
+    "callbacks": (
+        lambda v: v is None or (isinstance(v, list | tuple) and all(map(_is_callback, v))),
+        "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
+    ),
     "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
 }
 
@@ -347,6 +381,11 @@ def check_options(estimator: Any) -> None:
         raise NotImplementedError(
             f"missing={estimator.missing!r} needs the irregular scan, which this version does not have; "
             "'auto' and 'error' refuse NaN."
+        )
+    if estimator.checkpoint_dir is not None and not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: another seed is "
+            "another training, which cannot go on from the checkpoint."
         )
     if isinstance(estimator.frontend, str):
         if estimator.frontend not in ("auto", "linear", "filterbank"):

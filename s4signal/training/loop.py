@@ -106,7 +106,7 @@ def fit_network(
     options: TrainingOptions,
     validation: Cases | None = None,
     score: Score | None = None,
-    on_epoch: Callable[[dict[str, Any]], bool] | None = None,
+    on_epoch: Callable[[dict[str, Any], nn.Module], bool] | None = None,
     optimizer_state: dict[str, Any] | None = None,
 ) -> TrainingResult:
     """Train a network, and leave it with the weights of the epoch that did best on the validation cases.
@@ -126,9 +126,9 @@ def fit_network(
     score : callable, optional
         (outputs, targets, weights) to a number, higher being better, for the history.
     on_epoch : callable, optional
-        Gets the line of the history after each epoch; returns True to stop.
+        Gets the line of the history and the network that is scored, after each epoch; returns True to stop.
     optimizer_state : dict, optional
-        Of an earlier training.
+        Of an earlier training: its moments are taken up, its learning rates are not.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def fit_network(
         while training.epoch < options.max_epochs and not training.finished(options.n_iter_no_change):
             line = training.run_epoch(validation, score)
             training.save()
-            if on_epoch is not None and on_epoch(line):
+            if on_epoch is not None and on_epoch(line, training.scored):
                 break
         return training.result()
 
@@ -166,7 +166,8 @@ class _Training:
             weight_decay=options.weight_decay,
         )
         if optimizer_state:
-            self.optimizer.load_state_dict(optimizer_state)
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": optimizer_state["state"], "param_groups": groups})
         per_epoch = 1 if options.batch_size is None else math.ceil(len(cases) / options.batch_size)
         self.scheduler = (
             cosine_with_warmup(self.optimizer, options.max_epochs * per_epoch) if options.schedule else None
