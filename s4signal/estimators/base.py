@@ -49,6 +49,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     """
 
     _stratified: ClassVar[bool] = False
+    _learned: ClassVar[tuple[str, ...]] = ()  # attributes that a file keeps beside those of every estimator
     n_iter_: int
     history_: list[dict[str, Any]]
     _optimizer_state: dict[str, Any]
@@ -236,6 +237,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     def _outputs(self, X: Any, sfreq: float | None = None) -> NDArray[np.float64]:
         """Return the network's outputs (n_samples, n_outputs)."""
         check_is_fitted(self, "network_")
+        if sfreq is not None and self.sfreq_ is None:
+            raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
         signals = check_signals(self, X, sfreq=sfreq)
         device = resolve_device(self.device)
         cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_)

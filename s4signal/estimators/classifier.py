@@ -129,6 +129,7 @@ class S4Classifier(ClassifierMixin, S4Estimator):
 
     classes_: NDArray[Any]
     _stratified: ClassVar[bool] = True
+    _learned: ClassVar[tuple[str, ...]] = ("classes_",)
 
     def __init__(
         self,

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.preparation import NetworkPlan, Standardizer, build_network
-from s4signal.training import PRECISIONS
+from s4signal.estimators.validation import check_options
+from s4signal.training import PRECISIONS, resolve_device
 
 if TYPE_CHECKING:
     from s4signal.estimators.base import S4Estimator
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["load_estimator", "save_estimator"]
 
 _FORMAT = "s4signal 1"
-_STATE = ("n_features_in_", "n_channels_in_", "sfreq_", "n_iter_", "best_epoch_", "history_", "_flat")
-_ARRAYS = ("classes_", "feature_names_in_", "_target_mean", "_target_scale")
+_LEARNED = ("n_features_in_", "n_channels_in_", "sfreq_", "n_iter_", "best_epoch_", "history_")  # and each class's own
+_OPTIONAL = ("feature_names_in_", "fit_seconds_")
+_KINDS = "OUbiuf"  # of arrays that have a plain form
 _PREFIX = "network."
 
 
@@ -42,12 +44,15 @@ def save_estimator(estimator: S4Estimator, path: Any) -> None:
         If a parameter or label has no plain form.
     """
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "callbacks"}
+    if isinstance(parameters.get("class_weight"), dict):
+        # As pairs: the keys of a JSON object are strings, labels need not be.
+        parameters["class_weight"] = list(parameters["class_weight"].items())
+    present = [name for name in _OPTIONAL if hasattr(estimator, name)]
     header = {
         "estimator": type(estimator).__name__,
         "parameters": parameters,
         "plan": estimator._plan._asdict(),
-        "state": {name: getattr(estimator, name) for name in _STATE if hasattr(estimator, name)},
-        "arrays": {name: _plain(getattr(estimator, name)) for name in _ARRAYS if hasattr(estimator, name)},
+        "learned": {n: _plain(getattr(estimator, n)) for n in (*_LEARNED, *estimator._learned, *present)},
         "versions": _versions(),
     }
     try:
@@ -91,9 +96,9 @@ def load_estimator(kind: type, path: Any) -> Any:
             header = json.loads(metadata["header"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         return _rebuild(kind, header, tensors, path)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+    except ModelFileError:
+        raise
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ModelFileError(f"{path} is not a model that s4signal saved, or it is damaged: {error}") from error
 
 
@@ -105,7 +110,14 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
     parameters = header["parameters"]
     if isinstance(parameters.get("timescale"), list):
         parameters["timescale"] = tuple(parameters["timescale"])
+    if isinstance(parameters.get("class_weight"), list):
+        parameters["class_weight"] = dict(parameters["class_weight"])
     estimator = matching[0](**parameters)
+    check_options(estimator)
+    try:
+        resolve_device(estimator.device)
+    except ValueError:
+        estimator.device = "auto"  # fitted on a device that this machine does not have
     plan = NetworkPlan(**{**header["plan"], "dt_range": tuple(header["plan"]["dt_range"])})
     with torch.random.fork_rng(devices=[]):
         network = build_network(plan).to(PRECISIONS[estimator.precision])
@@ -114,26 +126,35 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
     estimator.network_, estimator._plan = network.eval(), plan
     estimator._standardizer = Standardizer(tensors["mean"].numpy(), tensors["scale"].numpy())
     estimator._optimizer_state = {}
-    for attribute in _STATE:
-        if attribute in header["state"]:
-            setattr(estimator, attribute, header["state"][attribute])
-    for attribute, value in header["arrays"].items():
-        if attribute not in _ARRAYS:
-            raise ModelFileError(f"{path} has an unknown entry {attribute!r}.")
-        setattr(estimator, attribute, _array(value))
+    learned = header["learned"]
+    needed = (*_LEARNED, *estimator._learned)
+    odd = sorted(set(needed) ^ (set(learned) - set(_OPTIONAL)))
+    if odd:
+        raise ModelFileError(f"{path} is damaged: {', '.join(odd)} is missing or does not belong there.")
+    for attribute, value in learned.items():
+        setattr(estimator, attribute, _restored(value))
+    if not plan.n_channels == estimator.n_channels_in_ == len(tensors["mean"]) == len(tensors["scale"]):
+        raise ModelFileError(f"{path} is damaged: its entries are of models with different numbers of channels.")
     return estimator
 
 
-def _plain(array: Any) -> dict[str, Any]:
-    array = np.asarray(array)
-    if array.dtype.kind == "O" and not all(isinstance(v, str | bool | int | float) for v in array.tolist()):
-        raise ValueError(f"labels of dtype {array.dtype} that are not plain values cannot be saved.")
-    return {"dtype": array.dtype.str, "values": array.tolist()}
+def _plain(value: Any) -> Any:
+    """Turn an array into its dtype and values; anything else stays."""
+    if not isinstance(value, np.ndarray):
+        return value
+    plain = value.dtype.kind in _KINDS
+    if value.dtype.kind == "O":
+        plain = all(isinstance(v, str | bool | int | float) for v in value.tolist())
+    if not plain:
+        raise ValueError(f"labels of dtype {value.dtype} cannot be saved; fit with strings or numbers as labels.")
+    return {"dtype": value.dtype.str, "values": value.tolist()}
 
 
-def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
+def _restored(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
     dtype = np.dtype(value["dtype"])
-    if dtype.kind not in "OUbiuf":
+    if dtype.kind not in _KINDS:
         raise ModelFileError(f"an array of dtype {dtype} does not belong into a model file.")
     return np.array(value["values"], dtype=dtype)
 

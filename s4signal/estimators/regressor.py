@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,8 @@ class S4Regressor(RegressorMixin, S4Estimator):
     >>> bool(model.score(X, y) > 0.5)
     True
     """
+
+    _learned: ClassVar[tuple[str, ...]] = ("_flat", "_target_mean", "_target_scale")
 
     def __init__(
         self,

@@ -41,12 +41,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.device(name)
     try:
         resolved = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device={device!r} is unknown; choose 'auto', 'cpu', 'cuda', 'cuda:0' … or 'mps'.") from None
-    missing = (resolved.type == "cuda" and not torch.cuda.is_available()) or (
-        resolved.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
+    except (RuntimeError, TypeError):
+        resolved = torch.device("meta")
+    if resolved.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device={device!r} is unknown; choose 'auto', 'cpu', 'cuda', 'cuda:0' … or 'mps'.")
+    found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (resolved.index or 0) >= found[resolved.type]:
         raise ValueError(f"device={device!r} is not available on this machine; device='auto' takes what there is.")
     return resolved
 
