@@ -1,0 +1,84 @@
+"""Batches: every case once, little padding, bounded memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from s4signal.training.batching import Cases, padded_length, plan_steps, sequential_batches
+
+
+def cases_of(lengths, rates=None):
+    n = len(lengths)
+    return Cases(
+        load=lambda i: np.full((2, lengths[i]), float(i)),
+        lengths=np.asarray(lengths, dtype=np.int64),
+        rates=np.ones(n) if rates is None else np.asarray(rates, dtype=float),
+        weights=np.ones(n),
+        targets=torch.arange(n),
+    )
+
+
+def padding(cases, steps):
+    return sum(padded_length(int(cases.lengths[p].max())) * len(p) - cases.lengths[p].sum() for s in steps for p in s)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 32, 1000])
+def test_a_plan_covers_every_case_once(batch_size, rng):
+    cases = cases_of(rng.integers(10, 900, 100), rates=rng.choice([1.0, 2.0], 100))
+    steps = plan_steps(cases, batch_size=batch_size, max_samples=2000, rng=np.random.RandomState(0))
+    assert sorted(np.concatenate([piece for step in steps for piece in step])) == list(range(100))
+
+
+def test_a_plan_pads_less_than_random_batches_do(rng):
+    cases = cases_of(rng.integers(10, 5000, 200))
+    steps = plan_steps(cases, batch_size=8, max_samples=10**9, rng=np.random.RandomState(0))
+    shuffled = [[piece] for piece in np.array_split(rng.permutation(200), 25)]
+    assert padding(cases, steps) < 0.5 * padding(cases, shuffled)
+
+
+def test_pieces_respect_max_samples_and_hold_one_rate(rng):
+    cases = cases_of(rng.integers(10, 900, 60), rates=rng.choice([0.5, 1.0], 60))
+    steps = plan_steps(cases, batch_size=20, max_samples=3000, rng=np.random.RandomState(0))
+    for piece in (piece for step in steps for piece in step):
+        assert len(piece) * padded_length(int(cases.lengths[piece].max())) <= 3000
+        assert len(set(cases.rates[piece])) == 1
+
+
+def test_a_case_longer_than_max_samples_is_a_piece_of_its_own():
+    steps = plan_steps(cases_of([500, 600]), batch_size=2, max_samples=100, rng=np.random.RandomState(0))
+    assert [len(piece) for piece in steps[0]] == [1, 1]
+
+
+def test_without_batch_size_an_epoch_is_one_step():
+    assert len(plan_steps(cases_of([50] * 40), batch_size=None, max_samples=100, rng=np.random.RandomState(0))) == 1
+
+
+def test_steps_have_batch_size_cases_and_another_order_each_epoch():
+    cases, random_order = cases_of([50] * 40), np.random.RandomState(0)
+    first = plan_steps(cases, batch_size=10, max_samples=10**6, rng=random_order)
+    second = plan_steps(cases, batch_size=10, max_samples=10**6, rng=random_order)
+    assert [sum(map(len, step)) for step in first] == [10] * 4
+    assert not np.array_equal(first[0][0], second[0][0])
+
+
+def test_a_batch_is_zero_and_masked_where_padded():
+    batch = cases_of([16, 9]).batch(np.array([0, 1]), dtype=torch.float64, device=torch.device("cpu"))
+    assert batch.x.shape == (2, 2, 16)
+    assert batch.x.dtype == torch.float64
+    assert batch.mask.sum(1).tolist() == [16, 9]
+    assert (batch.x[:, 1, 9:] == 0).all()
+    assert (batch.x[:, 1, :9] == 1).all()
+    assert batch.target.tolist() == [0, 1]
+
+
+def test_a_batch_without_padding_has_no_mask():
+    assert cases_of([32, 32]).batch(np.array([0, 1]), dtype=torch.float32, device=torch.device("cpu")).mask is None
+
+
+def test_sequential_batches_go_through_all_cases_once(rng):
+    cases = cases_of(rng.integers(10, 300, 30))
+    seen = []
+    for indices, batch in sequential_batches(cases, max_samples=1000, dtype=torch.float32, device=torch.device("cpu")):
+        assert torch.equal(batch.x[0, :, 0], torch.from_numpy(indices).float())
+        seen += indices.tolist()
+    assert sorted(seen) == list(range(30))
