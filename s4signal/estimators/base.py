@@ -6,7 +6,8 @@ import copy
 import hashlib
 import math
 import time
-from typing import Any, ClassVar, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -20,7 +21,14 @@ from torch import Tensor, nn
 
 from s4signal.estimators.callbacks import own_callbacks
 from s4signal.estimators.persistence import load_estimator, save_estimator
-from s4signal.estimators.preparation import NetworkPlan, Standardizer, build_network, make_cases, plan_network
+from s4signal.estimators.preparation import (
+    NetworkPlan,
+    Standardizer,
+    build_network,
+    hear_cases,
+    make_cases,
+    plan_network,
+)
 from s4signal.estimators.report import describe_estimator
 from s4signal.estimators.streaming import Stream
 from s4signal.estimators.validation import check_options, check_samples, check_signals, check_weights
@@ -40,6 +48,12 @@ from s4signal.training import (
 __all__ = ["S4Estimator"]
 
 _FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets a validation set aside
+
+
+def _from_features(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+    """Run what is learned: the fixed part of the front end has heard the cases already."""
+    outputs: Tensor = cast(S4Network, network).from_features(x, mask, rate)
+    return outputs
 
 
 class S4Estimator(CallbackSupportMixin, BaseEstimator):
@@ -106,9 +120,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         if validation is None and self._wants_split(len(signals), targets):
             train, held_out = self._split(signals, targets, seed)
             validation = signals[held_out], weights[held_out], targets[held_out]
-        self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)
-        cases = self._cases(signals[train], weights[train], targets[train])
-        held = None if validation is None else self._cases(*validation)
+        cases = self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)
+        held = None if validation is None else self._cases(*validation, device)
         self._train(cases, held, seed, device, data=(X, y))
         return self
 
@@ -141,11 +154,11 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "network_")
         signals, weights, targets = self._checked_training_data(X, y, sample_weight, classes=classes, reset=first)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
-        self._prepare(signals, weights, targets, seed, device, keep=not first)
-        options = self._options(len(signals), seed, device, max_epochs=1, schedule=False, averaging=0.0)
+        cases = self._prepare(signals, weights, targets, seed, device, keep=not first)
+        options = self._training_options(len(signals), seed, device, max_epochs=1, schedule=False, averaging=0.0)
         result = fit_network(
-            self._on(device),
-            self._cases(signals, weights, targets),
+            self.network_,
+            cases,
             loss=self._loss,
             options=options,
             optimizer_state=getattr(self, "_optimizer_state", None),
@@ -242,7 +255,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         signals = check_signals(self, X, sfreq=sfreq)
         device = resolve_device(self.device)
         cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_)
-        options = self._options(len(signals), 0, device)
+        options = self._options(len(signals), device)
         return np.asarray(evaluate_network(self._on(device), cases, options=options).numpy())
 
     def _checked_training_data(
@@ -306,8 +319,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         device: torch.device,
         *,
         keep: bool,
-    ) -> None:
-        """Standardise the channels and build the network, or check that the one there fits."""
+    ) -> Cases:
+        """Standardise the channels and build the network, or check that the one there fits; return the cases."""
         n_outputs = self._n_outputs(targets)
         if keep:
             if (self._plan.n_channels, self._plan.n_outputs) != (self.n_channels_in_, n_outputs):
@@ -315,7 +328,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
                     f"the network takes {self._plan.n_channels} channels to {self._plan.n_outputs} outputs, the data "
                     f"have {self.n_channels_in_} and {n_outputs}; fit with warm_start=False."
                 )
-            return
+            return self._cases(signals, weights, targets, device)
         self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
         longest = int(signals.lengths.max())
         self._plan: NetworkPlan = plan_network(self, n_outputs=n_outputs, sfreq=self.sfreq_, longest=longest)
@@ -324,20 +337,29 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             torch.manual_seed(seed)
             network = build_network(self._plan).to(PRECISIONS[self.precision])
         self.network_: S4Network = network
-        network = self._on(device)
-        options = self._options(len(signals), seed, device)
+        cases = self._cases(signals, weights, targets, device)
+        options = self._options(len(cases), device)
         batches = sequential_batches(
-            self._cases(signals, weights, None),
-            max_samples=options.max_samples,
-            dtype=PRECISIONS[self.precision],
-            device=device,
+            cases, max_samples=options.max_samples, dtype=PRECISIONS[self.precision], device=device
         )
-        network.calibrate((batch.x, batch.mask, batch.weight, batch.rate) for _, batch in batches)
+        self.network_.calibrate((batch.x, batch.mask, batch.weight) for _, batch in batches)
+        return cases
+
+    def _cases(
+        self, signals: Signals, weights: NDArray[np.float64], targets: NDArray[Any], device: torch.device
+    ) -> Cases:
+        """Return cases as the learned part of the network takes them."""
+        tensor = self._target_tensor(targets)
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, weights=weights, targets=tensor)
+        return hear_cases(self._on(device), cases, self._options(len(cases), device))
 
     def _train(
         self, cases: Cases, validation: Cases | None, seed: int, device: torch.device, *, data: tuple[Any, Any]
     ) -> None:
-        options = self._options(len(cases), seed, device, fingerprint=self._fingerprint(cases, validation, seed))
+        fingerprint = self._fingerprint(cases, validation, seed)
+        options = self._training_options(
+            len(cases), seed, device, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir
+        )
         with own_callbacks(self):
             context = self._init_callback_context(max_subtasks=options.max_epochs)
             context.call_on_fit_task_begin(estimator=self)
@@ -373,7 +395,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         X, y = data
         return bool(task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=snapshot))
 
-    def _options(self, n_cases: int, seed: int, device: torch.device, **changes: Any) -> TrainingOptions:
+    def _options(self, n_cases: int, device: torch.device) -> TrainingOptions:
+        """Return how to run and train the whole network on raw signals."""
         batch_size = self.batch_size
         if isinstance(batch_size, str):
             batch_size = 32 if n_cases <= 4096 else 64
@@ -382,35 +405,37 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         if isinstance(max_epochs, str):
             # Small sets need steps, large ones passes.
             max_epochs = max(20, math.ceil(120 / steps))
-        width = self._plan.stack["d_model"] * self._plan.stack["n_layers"]
-        hop = 1.0 if self._plan.hop_s is None else self._plan.hop_s * (self._plan.sfreq or 1.0) / 4.0
-        values: dict[str, Any] = {
-            "max_epochs": max_epochs,
-            "batch_size": batch_size,
-            "learning_rate": self.learning_rate,
-            "ssm_learning_rate": self.ssm_learning_rate,
-            "weight_decay": self.weight_decay,
-            "n_iter_no_change": self.n_iter_no_change,
-            # A training step keeps some 2 kB a sample, layer and 64 features: about a gigabyte.
-            "max_samples": max(1, int(2**17 * 256 / width * max(1.0, hop))),
-            "device": device,
-            "precision": self.precision,
-            "seed": seed,
-            "state_space": state_space_parameters(self.network_),
-            "checkpoint_dir": None,
-        }
-        if "fingerprint" in changes:
-            changes["checkpoint_dir"] = self.checkpoint_dir
-        return TrainingOptions(**{**values, **changes})
+        hop = 1.0 if self._plan.hop_s is None else self._plan.hop_s * (self._plan.sfreq or 1.0)
+        return TrainingOptions(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=self.learning_rate,
+            ssm_learning_rate=self.ssm_learning_rate,
+            weight_decay=self.weight_decay,
+            n_iter_no_change=self.n_iter_no_change,
+            # The front end keeps little of each sample: a quarter of what the blocks keep of a step.
+            max_samples=max(1, int(self._max_steps() * max(1.0, hop / 4.0))),
+            device=device,
+            precision=self.precision,
+            seed=0,
+            state_space=state_space_parameters(self.network_),
+        )
+
+    def _training_options(self, n_cases: int, seed: int, device: torch.device, **changes: Any) -> TrainingOptions:
+        """Return how to train the learned part of the network, on what its front end hears."""
+        return replace(
+            self._options(n_cases, device), seed=seed, max_samples=self._max_steps(), forward=_from_features, **changes
+        )
+
+    def _max_steps(self) -> int:
+        # A training step keeps some 2 kB a step, layer and 64 features: about a gigabyte.
+        width: int = self._plan.stack["d_model"] * self._plan.stack["n_layers"]
+        return max(1, 2**25 // width)
 
     def _on(self, device: torch.device) -> S4Network:
         # The dtype too: the precision may have been set since.
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         return self.network_
-
-    def _cases(self, signals: Signals, weights: NDArray[np.float64], targets: NDArray[Any] | None) -> Cases:
-        tensor = None if targets is None else self._target_tensor(targets)
-        return make_cases(signals, self._standardizer, sfreq=self.sfreq_, weights=weights, targets=tensor)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(targets))

@@ -14,9 +14,9 @@ from s4signal.nn import S4Network
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend, erb_bands
 from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
-from s4signal.training import Cases
+from s4signal.training import PRECISIONS, Cases, TrainingOptions, sequential_batches
 
-__all__ = ["NetworkPlan", "Standardizer", "build_network", "make_cases", "plan_network"]
+__all__ = ["NetworkPlan", "Standardizer", "build_network", "hear_cases", "make_cases", "plan_network"]
 
 AUDIO_SFREQ = 4000.0  # Hz; from here on a case is heard through the filter bank by default
 HOP_S = 0.01
@@ -117,6 +117,42 @@ def make_cases(
     rates = np.where(np.isnan(rates), 1.0, rates)
     weights = np.ones(len(signals)) if weights is None else weights
     return Cases(load, signals.lengths, rates, weights, targets)
+
+
+def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Cases:
+    """Run the fixed part of the front end over training cases once, instead of once an epoch.
+
+    Parameters
+    ----------
+    network : S4Network
+        On the device of the options.
+    cases : Cases
+        Raw, standardised signals.
+    options : TrainingOptions
+        Device, precision and max_samples are used.
+
+    Returns
+    -------
+    Cases
+        What the rest of the network trains on; the same cases if there is no fixed part.
+    """
+    if not isinstance(network.frontend, FilterBankFrontend):
+        return cases
+    heard: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
+    rates = np.empty(len(cases))
+    dtype = PRECISIONS[options.precision]
+    for indices, batch in sequential_batches(
+        cases, max_samples=options.max_samples, dtype=dtype, device=options.device
+    ):
+        features, mask, rate = network.frontend.features(batch.x, batch.mask, rate=batch.rate)
+        n_steps = [features.shape[-1]] * len(indices) if mask is None else mask.sum(-1).long().tolist()
+        columns = features.detach().transpose(0, 1).cpu().numpy()
+        for column, steps, index in zip(columns, n_steps, indices, strict=True):
+            # A copy: a view would keep the padded batch alive.
+            heard[index] = column[:, :steps].copy()
+        rates[indices] = rate
+    lengths = np.array([case.shape[1] for case in heard], dtype=np.int64)
+    return Cases(heard.__getitem__, lengths, rates, cases.weights, cases.targets)
 
 
 class NetworkPlan(NamedTuple):

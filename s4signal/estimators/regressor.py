@@ -13,6 +13,7 @@ from torch import Tensor
 from s4signal.estimators.base import S4Estimator
 from s4signal.estimators.validation import check_targets
 from s4signal.signals import Signals
+from s4signal.training import Cases
 
 __all__ = ["S4Regressor"]
 
@@ -216,12 +217,12 @@ class S4Regressor(RegressorMixin, S4Estimator):
 
     def _prepare(
         self, signals: Signals, weights: NDArray[np.float64], targets: NDArray[Any], *args: Any, keep: bool
-    ) -> None:
+    ) -> Cases:
         if not keep:
             self._target_mean = np.average(targets, axis=0, weights=weights)
             spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
             self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
-        super()._prepare(signals, weights, targets, *args, keep=keep)
+        return super()._prepare(signals, weights, targets, *args, keep=keep)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
         return super()._target_tensor((targets - self._target_mean) / self._target_scale)

@@ -51,7 +51,49 @@ class LinearFrontend(nn.Module):
         rate : float
             Step period in use over the training step period.
         """
-        return self.mix(x), mask, rate
+        features, mask, rate = self.features(x, mask, rate=rate)
+        return self.encode(features, mask), mask, rate
+
+    def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
+        """Return what is fixed: the signal itself.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            Signals, zero where masked.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        features : Tensor (n_channels, batch, n_times)
+            The signals.
+        mask : Tensor (batch, n_times) or None
+            1 where a step is valid.
+        rate : float
+            Step period in use over the training step period.
+        """
+        return x, mask, rate
+
+    def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map features to the width of the blocks: what is learned.
+
+        Parameters
+        ----------
+        features : Tensor (n_channels, batch, n_steps)
+            As `features` gives them.
+        mask : Tensor (batch, n_steps), optional
+            1 where a step is valid.
+
+        Returns
+        -------
+        Tensor (d_model, batch, n_steps)
+            Input of the blocks.
+        """
+        mixed: Tensor = self.mix(features)
+        return mixed
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece that `advance` can take."""
@@ -179,7 +221,7 @@ class FilterBankFrontend(nn.Module):
             Step period in use over the training step period.
         """
         features, mask, rate = self.features(x, mask, rate=rate)
-        return self._mixed(features, mask), mask, rate
+        return self.encode(features, mask), mask, rate
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
@@ -208,9 +250,23 @@ class FilterBankFrontend(nn.Module):
             Step period in use over the training step period.
         """
         features, _, rate, state = self._features(x, None, rate, state)
-        return self._mixed(features, None), state, rate
+        return self.encode(features), state, rate
 
-    def _mixed(self, features: Tensor, mask: Tensor | None) -> Tensor:
+    def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Standardise features and map them to the width of the blocks: what is learned.
+
+        Parameters
+        ----------
+        features : Tensor (n_channels * n_bands, batch, n_steps)
+            As `features` gives them.
+        mask : Tensor (batch, n_steps), optional
+            1 where a step is valid.
+
+        Returns
+        -------
+        Tensor (d_model, batch, n_steps)
+            Input of the blocks.
+        """
         standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
         mixed: Tensor = self.mix(standard if mask is None else standard * mask)
         return mixed
@@ -238,7 +294,6 @@ class FilterBankFrontend(nn.Module):
         """
         return self._features(x, mask, rate, None)[:3]
 
-    @torch.no_grad()
     def _features(
         self, x: Tensor, mask: Tensor | None, rate: float, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None, float, Tensor]:
@@ -250,7 +305,10 @@ class FilterBankFrontend(nn.Module):
         valid = self._valid_share(x, mask, hop, n_steps)
         n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
         x = nn.functional.pad(x, (0, n_blocks * block - n_times))
-        sums, state = self._block_sums(x.reshape(n_channels * batch, n_blocks, block), sfreq, hops_per_block, state)
+        x = x.reshape(n_channels * batch, n_blocks, block)
+        # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
+        with torch.autocast(x.device.type, enabled=False):
+            sums, state = self._block_sums(x, sfreq, hops_per_block, state)
         # (n_bands, n_channels * batch, n_blocks, hops_per_block) -> means over each hop's valid samples
         if hops_per_block == 1:
             sums = sums.unflatten(2, (-1, blocks_per_hop)).sum(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -173,10 +173,12 @@ class S4Backbone(nn.Module):
         Raises
         ------
         ShapeError
-            If x has another shape.
+            If x or lengths has another shape.
         """
         if x.ndim != 3 or x.shape[-1] != self.d_input:
             raise ShapeError(f"x must have shape (batch, n_times, {self.d_input}), got {tuple(x.shape)}.")
+        if lengths is not None and lengths.shape != x.shape[:1]:
+            raise ShapeError(f"lengths must have shape ({x.shape[0]},), got {tuple(lengths.shape)}.")
         mask = None if lengths is None else length_mask(lengths, x.shape[1], x.dtype)
         h: Tensor = self.encoder(x.permute(2, 0, 1))
         for block in self.blocks:
@@ -239,7 +241,26 @@ class S4Network(nn.Module):
         Tensor (batch, n_outputs)
             Logits or standardised targets.
         """
-        h, mask, rate = self.frontend(x, mask, rate=rate)
+        return self.from_features(*self.frontend.features(x, mask, rate=rate))
+
+    def from_features(self, features: Tensor, mask: Tensor | None = None, rate: float = 1.0) -> Tensor:
+        """Score cases from what the fixed part of the front end hears: all that is learned.
+
+        Parameters
+        ----------
+        features : Tensor (n_features, batch, n_steps)
+            As ``frontend.features`` gives them.
+        mask : Tensor (batch, n_steps), optional
+            1 where a step is valid.
+        rate : float, > 0, default=1.0
+            Step period in use over the training step period.
+
+        Returns
+        -------
+        Tensor (batch, n_outputs)
+            Logits or standardised targets.
+        """
+        h = self.frontend.encode(features, mask)
         for block in self.blocks:
             h = block(h, mask, rate=rate)
         scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask))
@@ -269,31 +290,30 @@ class S4Network(nn.Module):
         before = [None] * (1 + len(self.blocks)) if state is None else state
         h, frontend_state, rate = self.frontend.advance(x, before[0], rate=rate)
         after: list[Tensor | None] = [frontend_state]
-        for block, block_state in zip(self.blocks, before[1:], strict=True):
+        for block, block_state in zip(cast(Iterable[S4Block], self.blocks), before[1:], strict=True):
             h, block_state = block.advance(h, block_state, rate=rate)
             after.append(block_state)
         normed: Tensor = self.norm(h)
         return normed, after
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None, Tensor, float]]) -> None:
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None, Tensor]]) -> None:
         """Fit the standardisation of the front end's features, if it has one, to training cases.
 
         Parameters
         ----------
-        batches : iterable of (x, mask, weight, rate)
-            As `forward` takes them; weight has shape (batch,).
+        batches : iterable of (features, mask, weight)
+            Features and mask as ``frontend.features`` gives them; weight has shape (batch,).
         """
         if not isinstance(self.frontend, FilterBankFrontend):
             return
         count: Tensor | float = 0.0
         total: Tensor | float = 0.0
         square: Tensor | float = 0.0
-        for x, mask, weight, rate in batches:
-            features, mask, _ = self.frontend.features(x, mask, rate=rate)
+        for features, mask, weight in batches:
             w = weight[:, None] * (torch.ones_like(features[0]) if mask is None else mask)
             count = count + w.sum().double()
-            total = total + (features * w).sum((1, 2)).double()
+            total = total + (features.double() * w).sum((1, 2))
             square = square + (features.double().square() * w).sum((1, 2))
         center = torch.as_tensor(total / count)
         spread = (torch.as_tensor(square / count) - center**2).clamp_min(0.0).sqrt()

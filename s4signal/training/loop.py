@@ -23,6 +23,30 @@ __all__ = ["TrainingOptions", "TrainingResult", "evaluate_network", "fit_network
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Score = Callable[[Tensor, Tensor, Tensor], float]
+Forward = Callable[[nn.Module, Tensor, Tensor | None, float], Tensor]
+
+
+def call_network(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+    """Run a network on a batch.
+
+    Parameters
+    ----------
+    network : Module
+        Called as ``network(x, mask, rate=rate)``.
+    x : Tensor (n_channels, batch, n_times)
+        Signals.
+    mask : Tensor (batch, n_times) or None
+        1 where a sample is valid.
+    rate : float
+        Sample period over the training sample period.
+
+    Returns
+    -------
+    Tensor (batch, n_outputs)
+        Outputs.
+    """
+    outputs: Tensor = network(x, mask, rate=rate)
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,8 @@ class TrainingOptions:
         Folder for the state after each epoch.
     fingerprint : str, default=""
         Of the data and the settings, for the checkpoint.
+    forward : callable, default=`call_network`
+        How to run the network on a batch; another one may start behind its fixed part.
     """
 
     max_epochs: int
@@ -77,6 +103,7 @@ class TrainingOptions:
     averaging: float = 0.0
     checkpoint_dir: str | PathLike[str] | None = None
     fingerprint: str = ""
+    forward: Forward = call_network
 
 
 @dataclass
@@ -114,7 +141,7 @@ def fit_network(
     Parameters
     ----------
     network : Module
-        On the device and in the dtype of the options; called as ``network(x, mask, rate=rate)``.
+        On the device and in the dtype of the options.
     cases : Cases
         To train on, with targets.
     loss : callable
@@ -229,7 +256,7 @@ class _Training:
         for piece in pieces:
             batch = self.cases.batch(piece, dtype=summed.dtype, device=options.device)
             with autocast(options.device, options.precision):
-                outputs = self.network(batch.x, batch.mask, rate=batch.rate)
+                outputs = options.forward(self.network, batch.x, batch.mask, batch.rate)
             losses = (self.loss(outputs.to(summed.dtype), _required(batch.target)) * batch.weight).sum()
             (losses / total_weight).backward()
             summed += losses.detach()
@@ -319,7 +346,7 @@ def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptio
         cases, max_samples=4 * options.max_samples, dtype=dtype, device=options.device
     ):
         with autocast(options.device, options.precision):
-            scores = network(batch.x, batch.mask, rate=batch.rate).double().cpu()
+            scores = options.forward(network, batch.x, batch.mask, batch.rate).double().cpu()
         if outputs is None:
             outputs = scores.new_empty(len(cases), scores.shape[1])
         outputs[torch.from_numpy(indices)] = scores

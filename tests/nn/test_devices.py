@@ -58,7 +58,7 @@ def test_a_network_stays_on_its_device(filters: bool, bidirectional: bool, pooli
         x = torch.randn(3, 2, 300, device=device)
         mask = length_mask(torch.ones(2, device=device), 300, x.dtype)
         check_gradients(net, net(x, mask), device)
-        net.calibrate([(x, mask, torch.ones(2, device=device), 1.0)])
+        net.calibrate([(*net.frontend.features(x, mask)[:2], torch.ones(2, device=device))])
 
 
 @devices

@@ -119,7 +119,8 @@ def test_features_let_the_gradient_through_to_the_signal() -> None:
 
 def calibrated(batches: list[tuple[Tensor, Tensor | None, Tensor, float]]) -> FilterBankFrontend:
     frontend = bank(slow=True)
-    S4Network(frontend, 2, options=StackOptions(4, 1, 4)).calibrate(batches)
+    heard = ((*frontend.features(x, mask, rate=rate)[:2], weight) for x, mask, weight, rate in batches)
+    S4Network(frontend, 2, options=StackOptions(4, 1, 4)).calibrate(heard)
     return frontend
 
 
