@@ -1,0 +1,103 @@
+"""Labels, class weights and outputs of the classifier."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import REFERENCE, classifier, same_weights, waves
+
+LABELS = {
+    "str": np.array(["slow", "fast"]),
+    "bool": np.array([False, True]),
+    "int": np.array([3, -7]),
+    "int8": np.array([0, 1], dtype=np.int8),
+    "float": np.array([1.0, 2.0]),
+    "object": np.array(["slow", "fast"], dtype=object),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_labels_come_back_in_their_dtype(labels):
+    X, y = waves()
+    model = classifier().fit(X, labels[y])
+    assert model.classes_.dtype == model.predict(X).dtype == labels.dtype
+    assert model.classes_.tolist() == sorted(labels.tolist())
+    assert set(model.predict(X)) <= set(labels)
+
+
+def test_slow_and_fast_waves_are_told_apart():
+    X, y = waves(40)
+    model = classifier(max_epochs=20, learning_rate=3e-2).fit(X, np.array(["slow", "fast"])[y])
+    X_new, y_new = waves(40, seed=1)
+    assert model.score(X_new, np.array(["slow", "fast"])[y_new]) > 0.9
+
+
+def test_probabilities_logarithms_and_logits_agree():
+    X, y = waves(30)
+    y = np.arange(30) % 3
+    model = classifier().fit(X, y)
+    logits = model.decision_function(X)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(X), probabilities, atol=1e-12)
+    np.testing.assert_allclose(model.predict_log_proba(X), np.log(probabilities), atol=1e-12)
+    assert (model.predict(X) == model.classes_[logits.argmax(1)]).all()
+
+
+def test_of_two_classes_the_logit_is_a_difference():
+    X, y = waves()
+    model = classifier().fit(X, y)
+    logit = model.decision_function(X)
+    assert logit.shape == (24,)
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-logit)), atol=1e-12)
+
+
+def test_balanced_class_weight_is_the_sample_weight_that_balances():
+    X, y = waves(30)
+    y[:10] = 0
+    counts = np.bincount(y)
+    weights = len(y) / (2 * counts[y])
+    balanced = classifier(**REFERENCE, class_weight="balanced").fit(X, y)
+    by_hand = classifier(**REFERENCE).fit(X, y, sample_weight=weights)
+    assert same_weights(balanced, by_hand)
+    assert not same_weights(balanced, classifier(**REFERENCE).fit(X, y))
+
+
+def test_class_weight_by_label_is_the_sample_weight():
+    X, y = waves()
+    names = np.array(["slow", "fast"])[y]
+    weighted = classifier(**REFERENCE, class_weight={"slow": 1.0, "fast": 3.0}).fit(X, names)
+    by_hand = classifier(**REFERENCE).fit(X, names, sample_weight=np.where(y == 1, 3.0, 1.0))
+    assert same_weights(weighted, by_hand)
+
+
+def test_the_network_is_a_plain_torch_module_at_rest():
+    X, y = waves()
+    model = classifier().fit(X, y)
+    assert isinstance(model.network_, torch.nn.Module)
+    assert not model.network_.training
+    x = torch.zeros(2, 3, 60)
+    assert model.network_(x).shape == (3, 2)
+
+
+def test_the_description_names_rate_band_and_memory():
+    X, y = waves()
+    text = classifier(sfreq=100.0, timescale=(0.05, 0.5)).fit(X, y).describe()
+    assert text.startswith("S4Classifier: 2 channels to 2 outputs, ")
+    for part in ("sampling rate  100 Hz", "linear: each sample", "1 x 8, s4d (legs), d_state 8, both directions"):
+        assert part in text
+    assert " Hz\n" in text
+    assert text.endswith(" s")
+
+
+def test_the_description_counts_in_samples_where_the_rate_is_unknown():
+    X, y = waves()
+    text = classifier(bidirectional=False).fit(X, y).describe()
+    for part in ("sampling rate  unknown", "causal", "cycles a sample", " samples"):
+        assert part in text
+
+
+def test_the_description_of_a_filter_bank_names_its_bands():
+    X, y = waves(n_channels=1, n_times=1600)
+    text = classifier(max_epochs=1).fit(X, y).describe()
+    assert "filterbank" not in text
+    text = classifier(max_epochs=1, sfreq=8000.0).fit(X, y).describe()
+    assert "filterbank: 40 gammatone energies 60 - 3800 Hz every 10 ms" in text

@@ -1,0 +1,182 @@
+"""Every form of X says the same: units, lengths, company, rates, epochs, files."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import cross_val_score
+from small_models import REFERENCE, classifier, regressor, waves
+
+from s4signal import Signals
+
+
+def unequal(n=24, seed=0):
+    X, y = waves(n, n_times=90, seed=seed)
+    lengths = np.random.default_rng(seed).integers(20, 90, n)
+    return [case[:, :length] for case, length in zip(X, lengths, strict=True)], y
+
+
+def test_volts_and_microvolts_give_the_same_predictions():
+    X, y = waves()
+    volts = classifier(**REFERENCE).fit(1e-6 * X, y)
+    microvolts = classifier(**REFERENCE).fit(X, y)
+    np.testing.assert_allclose(volts.predict_proba(1e-6 * X), microvolts.predict_proba(X), atol=1e-9)
+    volts, microvolts = classifier().fit(1e-6 * X, y), classifier().fit(X, y)
+    np.testing.assert_allclose(volts.predict_proba(1e-6 * X), microvolts.predict_proba(X), atol=1e-5)
+
+
+def test_an_offset_of_a_volt_on_microvolts_makes_no_difference():
+    X, y = waves()
+    with_offset = classifier(**REFERENCE).fit(1e-6 * X + 1.0, y)
+    np.testing.assert_allclose(
+        with_offset.predict_proba(1e-6 * X + 1.0), classifier(**REFERENCE).fit(X, y).predict_proba(X), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("constant", [0.0, 5e-6, 0.1, 1e9])
+def test_a_constant_channel_does_no_harm(constant):
+    X, y = waves()
+    X[:, 1] = constant
+    model = classifier().fit(X, y)
+    assert model._standardizer.scale[1] == 1.0
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_without_standardize_channels_stay_as_they_are():
+    X, y = waves()
+    model = classifier(standardize=False).fit(X, y)
+    assert (model._standardizer.mean == 0).all()
+    assert (model._standardizer.scale == 1).all()
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+def test_the_prediction_of_a_case_knows_nothing_of_its_company(make, pooling, rng):
+    X, y = unequal()
+    model = make(pooling=pooling).fit(X, y)
+    together = model._outputs(X)
+    alone = np.concatenate([model._outputs([case]) for case in X])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    order = rng.permutation(len(X))
+    np.testing.assert_allclose(model._outputs([X[i] for i in order]), together[order], atol=1e-6)
+    long = np.concatenate([X[0], np.zeros((2, 500))], axis=1)
+    np.testing.assert_allclose(model._outputs([*X, long])[:-1], together, atol=1e-6)
+
+
+def test_the_filter_bank_knows_nothing_of_company_either():
+    rng = np.random.default_rng(0)
+    X = [rng.standard_normal(n) for n in (805, 1600, 1111, 90)] * 2
+    model = classifier(sfreq=8000.0).fit(X, [0, 1] * 4)
+    alone = np.concatenate([model.decision_function([case]) for case in X])
+    np.testing.assert_allclose(model.decision_function(X), alone, atol=1e-5)
+
+
+def test_one_channel_may_come_in_any_form():
+    X, y = waves(n_channels=1)
+    flat = X[:, 0]
+    expected = classifier(**REFERENCE).fit(flat, y).predict_proba(flat)
+    objects = np.empty(len(X), dtype=object)
+    objects[:] = list(flat)
+    for form in (X, list(flat), list(X), objects, Signals(X), flat.tolist(), flat.astype(np.float64, order="F")):
+        np.testing.assert_allclose(classifier(**REFERENCE).fit(form, y).predict_proba(form), expected, atol=1e-12)
+
+
+def test_a_model_of_one_channel_takes_flat_cases_of_any_length_unless_it_was_fitted_on_them():
+    X, y = waves(n_channels=1)
+    model = classifier().fit(Signals(X), y)
+    np.testing.assert_allclose(model.predict_proba(X[:, 0, :40]), model.predict_proba(X[:, :, :40]), atol=1e-12)
+    model = classifier().fit(X[:, 0], y)
+    with pytest.raises(ValueError, match="X has 40 features, but S4Classifier is expecting 60 features"):
+        model.predict(X[:, 0, :40])
+
+
+def test_float32_is_as_good_as_float64():
+    X, y = waves()
+    model = classifier().fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X.astype(np.float32)), model.predict_proba(X), atol=1e-5)
+
+
+def smooth(n=24, sfreq=200.0):
+    rng = np.random.default_rng(0)
+    t = np.arange(int(sfreq)) / sfreq
+    y = np.arange(n) % 2
+    phase = rng.uniform(0, 6, (n, 1, 1))
+    return np.sin(2 * np.pi * np.array([2.0, 6.0])[y][:, None, None] * t + phase), y
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_half_the_rate_says_nearly_the_same(bidirectional):
+    X, y = smooth()
+    model = classifier(sfreq=200.0, bidirectional=bidirectional, max_epochs=5).fit(X, y)
+    full = model.predict_proba(X)
+    half = model.predict_proba(X[:, :, ::2], sfreq=100.0)
+    np.testing.assert_allclose(half, full, atol=0.02)
+    np.testing.assert_array_equal(half, model.predict_proba(Signals(X[:, :, ::2], sfreq=100.0)))
+    assert np.abs(model.predict_proba(X[:, :, ::2]) - full).max() > np.abs(half - full).max()
+
+
+def test_half_the_rate_says_nearly_the_same_through_the_filter_bank():
+    rng = np.random.default_rng(0)
+    t = np.arange(3200) / 16000
+    X = np.sin(2 * np.pi * rng.uniform(200, 1500, (16, 1)) * t + rng.uniform(0, 6, (16, 1)))
+    y = np.linspace(0, 1, 16)
+    model = regressor(sfreq=16000.0, max_epochs=3).fit(X, y)
+    full = model.predict(X)
+    np.testing.assert_allclose(model.predict(X[:, ::2], sfreq=8000.0), full, atol=0.15 * full.std() + 0.02)
+
+
+def test_cases_of_different_rates_are_predicted_together():
+    X, y = smooth()
+    model = classifier(sfreq=200.0).fit(X, y)
+    both = Signals.concatenate([Signals(X[:3], sfreq=200.0), Signals(X[3:6, :, ::2], sfreq=100.0)])
+    apart = [model.predict_proba(X[:3]), model.predict_proba(X[3:6, :, ::2], sfreq=100.0)]
+    np.testing.assert_allclose(model.predict_proba(both), np.concatenate(apart), atol=1e-6)
+
+
+def test_the_rate_may_come_with_signals_or_as_a_parameter():
+    X, y = smooth()
+    one = classifier(**REFERENCE, sfreq=200.0).fit(X, y)
+    other = classifier(**REFERENCE).fit(Signals(X, sfreq=200.0), y)
+    assert one.sfreq_ == other.sfreq_ == 200.0
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def epochs_of(X, y):
+    mne = pytest.importorskip("mne")
+    info = mne.create_info(["Oz", "O1"], 200.0, "eeg")
+    events = np.column_stack([np.arange(len(y)) * 100, np.zeros(len(y), int), y + 1])
+    return mne.EpochsArray(1e-6 * X, info, events=events, verbose="error")
+
+
+def test_epochs_are_their_volts_and_their_rate():
+    X, y = waves()
+    epochs = epochs_of(X, y)
+    from_epochs = classifier(**REFERENCE).fit(epochs, y)
+    from_array = classifier(**REFERENCE, sfreq=200.0).fit(1e-6 * X, y)
+    assert from_epochs.sfreq_ == 200.0
+    expected = from_array.predict_proba(1e-6 * X)
+    np.testing.assert_allclose(from_epochs.predict_proba(epochs), expected, atol=1e-12)
+    pieces = [epochs[i] for i in range(len(X))]
+    np.testing.assert_allclose(from_epochs.predict_proba(pieces), expected, atol=1e-12)
+    np.testing.assert_allclose(classifier(**REFERENCE).fit(pieces, y).predict_proba(pieces), expected, atol=1e-12)
+
+
+def test_epochs_go_through_cross_validation():
+    X, y = waves()
+    epochs = epochs_of(X, y)
+    from_epochs = cross_val_score(classifier(**REFERENCE), epochs, y, cv=2)
+    from_array = cross_val_score(classifier(**REFERENCE, sfreq=200.0), 1e-6 * X, y, cv=2)
+    np.testing.assert_array_equal(from_epochs, from_array)
+
+
+def test_files_are_read_when_they_are_needed(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    rng = np.random.default_rng(0)
+    sounds = [0.1 * rng.standard_normal(n) for n in rng.integers(800, 1600, 8)]
+    paths = [tmp_path / f"{i}.wav" for i in range(8)]
+    for path, sound in zip(paths, sounds, strict=True):
+        soundfile.write(path, sound, 8000, subtype="FLOAT")
+    y = [0, 1] * 4
+    files = Signals.from_files(paths)
+    model = classifier().fit(files, y)
+    assert model._plan.frontend == "filterbank"
+    held = classifier().fit(Signals([s.astype(np.float32) for s in sounds], sfreq=8000.0), y)
+    np.testing.assert_allclose(model.predict_proba(files), held.predict_proba(files), atol=1e-6)
