@@ -1,9 +1,9 @@
 """One training step of the core, by blocks and by FFT, and the memory that it takes in a process of its own."""
 
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from reference import FFTS4D
@@ -59,14 +59,16 @@ def peak_mib(form: str, batch: int, n_times: int) -> float:
     Returns
     -------
     float
-        Peak resident memory in a fresh process, less the resident memory before the step.
+        Peak resident memory in a fresh process, less the resident memory before the step; Linux only.
     """
     command = [sys.executable, __file__, form, str(batch), str(n_times), str(torch.get_num_threads())]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _resident_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _status_mib(field: str) -> float:
+    # Not getrusage: its peak is the parent's, when that was larger, even after exec.
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) / 1024
 
 
 if __name__ == "__main__":
@@ -74,6 +76,6 @@ if __name__ == "__main__":
     with reused_memory():
         core_step(sys.argv[1], 1, 64)()  # libraries are loaded and threads started before the baseline
         prepared = core_step(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
-        baseline = _resident_mib()
+        baseline = _status_mib("VmRSS")
         prepared()
-    sys.stdout.write(str(_resident_mib() - baseline))
+    sys.stdout.write(str(_status_mib("VmHWM") - baseline))
