@@ -277,7 +277,9 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             return None
         if X is None or y is None:
             raise ValueError("X_val and y_val belong together; pass both or none.")
-        signals = check_signals(self, X, sfreq=self.sfreq)
+        # Validation cases may have a rate of their own.
+        knows_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
+        signals = check_signals(self, X, sfreq=None if knows_rate else self.sfreq)
         targets = self._encode_targets(y, signals, classes=None, reset=False)
         check_samples(signals, name="X_val")
         return signals, np.ones(len(signals)), targets

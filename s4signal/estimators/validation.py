@@ -219,11 +219,11 @@ def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tupl
     if classes is not None:
         unknown = np.setdiff1d(y, classes)
         if len(unknown):
-            raise ValueError(f"y holds the label {unknown[0]!r}, which is not among the classes {classes.tolist()}.")
+            raise ValueError(f"y holds the label {unknown.tolist()[0]!r}, which is not among the classes {classes.tolist()}.")
         return classes, np.searchsorted(classes, y).astype(np.int64)
     classes, indices = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has 1 class ({classes[0]!r}); a classifier needs at least 2 classes.")
+        raise ValueError(f"y has 1 class ({classes.tolist()[0]!r}); a classifier needs at least 2 classes.")
     return classes, indices.astype(np.int64)
 
 
