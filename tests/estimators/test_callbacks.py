@@ -1,0 +1,157 @@
+"""scikit-learn's callbacks, the progress bar, and checkpoints of an interrupted fit."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.model_selection import GridSearchCV
+from small_models import SMALL, classifier, regressor, same_weights, waves
+
+from s4signal.errors import ModelFileError
+
+
+class Counter:
+    """Counts tasks; stops training after ``stop`` epochs, or interrupts it after ``interrupt``."""
+
+    def __init__(self, stop=None, interrupt=None):
+        self.stop, self.interrupt = stop, interrupt
+        self.calls, self.epochs, self.fitted = [], 0, []
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.calls.append(context.task_name)
+        if context.task_name != "epoch":
+            return False
+        self.epochs += 1
+        self.fitted.append(fitted_estimator)
+        if self.epochs == self.interrupt:
+            raise KeyboardInterrupt("pressed")
+        return self.epochs == self.stop
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+@pytest.mark.parametrize("door", ["parameter", "set_callbacks"])
+def test_a_callback_hears_of_every_epoch(make, door):
+    X, y = waves()
+    counter = Counter()
+    model = make(max_epochs=3, callbacks=[counter]) if door == "parameter" else make(max_epochs=3)
+    if door == "set_callbacks":
+        model.set_callbacks(counter)
+    model.fit(X, y)
+    assert counter.calls == ["setup", "epoch", "epoch", "epoch", "fit", "teardown"]
+    assert [fitted.n_iter_ for fitted in counter.fitted] == [1, 2, 3]
+    np.testing.assert_array_equal(counter.fitted[-1].predict(X), model.predict(X))
+
+
+def test_a_callback_sees_the_model_of_its_epoch():
+    X, y = waves()
+    counter = Counter()
+    classifier(max_epochs=3, callbacks=[counter]).fit(X, y)
+    assert not same_weights(counter.fitted[0], counter.fitted[1])
+
+
+def test_callbacks_do_not_change_the_training():
+    X, y = waves()
+    assert same_weights(classifier(callbacks=[Counter()]).fit(X, y), classifier().fit(X, y))
+
+
+def test_a_callback_stops_the_training():
+    X, y = waves()
+    model = classifier(max_epochs=9, callbacks=[Counter(stop=2)]).fit(X, y)
+    assert model.n_iter_ == len(model.history_) == 2
+
+
+def test_callbacks_leave_no_trace_even_after_an_interrupt():
+    X, y = waves()
+    counter = Counter(interrupt=1)
+    model = classifier(callbacks=[counter])
+    with pytest.raises(KeyboardInterrupt, match="pressed"):
+        model.fit(X, y)
+    assert counter.calls[-1] == "teardown"
+    assert [name for name in vars(model) if "callback" in name] == ["callbacks"]
+    model.set_params(callbacks=None).fit(X, y)
+    assert counter.calls.count("setup") == 1
+
+
+def test_callbacks_that_were_set_stay_beside_those_of_the_parameter():
+    X, y = waves()
+    stays, own = Counter(), Counter()
+    model = classifier(callbacks=[own]).set_callbacks(stays)
+    model.fit(X, y).fit(X, y)
+    assert (stays.epochs, own.epochs) == (4, 4)
+    assert model._skl_callbacks == [stays]
+    assert clone(model).callbacks[0] is not own
+
+
+def test_the_scoring_monitor_scores_every_epoch():
+    X, y = waves()
+    monitor = ScoringMonitor(scoring="accuracy")
+    model = classifier(max_epochs=3).set_callbacks(monitor).fit(X, y)
+    rows = monitor.get_logs().data
+    assert [row["task_name"] for row in rows] == ["fit", "epoch", "epoch", "epoch"]
+    assert rows[0]["accuracy"] == rows[-1]["accuracy"] == model.score(X, y)
+
+
+def test_verbose_shows_a_progress_bar(capsys):
+    X, y = waves()
+    classifier(verbose=1).fit(X, y)
+    assert "S4Classifier - fit" in capsys.readouterr().out
+    classifier(verbose=0).fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+def test_within_a_search_the_bar_is_left_to_the_search(capsys):
+    X, y = waves()
+    model = classifier(verbose=1)
+    search = GridSearchCV(model, {"d_model": [4, 8]}, cv=2).set_callbacks(ProgressBar())
+    search.fit(X, y)
+    assert "GridSearchCV - fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+@pytest.mark.parametrize("precision", ["32", "64"])
+def test_an_interrupted_fit_goes_on_to_the_same_bits(make, precision, tmp_path):
+    X, y = waves()
+    options = {"max_epochs": 5, "precision": precision, "batch_size": 8}
+    expected = make(**options).fit(X, y, X_val=X[:6], y_val=y[:6])
+    with pytest.raises(KeyboardInterrupt, match="pressed"):
+        make(**options, checkpoint_dir=tmp_path, callbacks=[Counter(interrupt=3)]).fit(X, y, X_val=X[:6], y_val=y[:6])
+    counter = Counter()
+    resumed = make(**options, checkpoint_dir=tmp_path, callbacks=[counter]).fit(X, y, X_val=X[:6], y_val=y[:6])
+    assert counter.epochs == 2
+    assert resumed.n_iter_ == 5
+    assert resumed.best_epoch_ == expected.best_epoch_
+    assert same_weights(resumed, expected)
+
+
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 0.1}, {"random_state": 1}, {"d_model": 4}, {"class_weight": "balanced"}]
+)
+def test_a_checkpoint_of_other_settings_is_refused(change, tmp_path):
+    X, y = waves()
+    classifier(checkpoint_dir=tmp_path).fit(X, y)
+    with pytest.raises(ModelFileError, match="belongs to a training on other data or with other settings"):
+        classifier(checkpoint_dir=tmp_path, **change).fit(X, y)
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    X, y = waves()
+    classifier(checkpoint_dir=tmp_path).fit(X, y, X_val=X, y_val=y)
+    for data in ((X * 2, y, X, y), (X, 1 - y, X, y), (X[:-1], y[:-1], X, y), (X, y, X, 1 - y)):
+        with pytest.raises(ModelFileError, match="belongs to a training on other data"):
+            classifier(checkpoint_dir=tmp_path).fit(data[0], data[1], X_val=data[2], y_val=data[3])
+
+
+def test_checkpoints_need_a_seed(tmp_path):
+    X, y = waves()
+    for seed in (None, np.random.RandomState(0)):
+        with pytest.raises(ValueError, match="checkpoint_dir needs random_state to be a whole number"):
+            classifier(**{**SMALL, "random_state": seed}, checkpoint_dir=tmp_path).fit(X, y)

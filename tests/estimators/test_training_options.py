@@ -1,0 +1,242 @@
+"""Validation, early stopping, warm starts, partial fits and the history."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from small_models import REFERENCE, SMALL, classifier, regressor, same_weights, waves
+
+from s4signal import S4Classifier, Signals
+from s4signal.signals import Signal
+
+KEYS = {"epoch", "loss", "validation_loss", "validation_score", "seconds"}
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_the_history_has_a_line_an_epoch(make):
+    X, y = waves()
+    model = make(max_epochs=3).fit(X, y)
+    assert [line["epoch"] for line in model.history_] == [1, 2, 3]
+    assert all(set(line) == KEYS for line in model.history_)
+    assert model.n_iter_ == model.best_epoch_ == 3
+    assert model.history_[0]["validation_loss"] is model.history_[0]["validation_score"] is None
+    assert model.fit_seconds_ >= sum(line["seconds"] for line in model.history_)
+
+
+@pytest.mark.parametrize(
+    ("n", "early_stopping", "validated"),
+    [(24, "auto", False), (100, "auto", True), (100, False, False), (24, True, True)],
+)
+def test_early_stopping_sets_validation_cases_aside(n, early_stopping, validated):
+    X, y = waves(n, n_times=30)
+    model = classifier(early_stopping=early_stopping).fit(X, y)
+    assert (model.history_[0]["validation_loss"] is not None) == validated
+
+
+def test_the_epoch_of_the_lowest_validation_loss_is_kept():
+    X, y = waves()
+    X_val, y_val = waves(seed=1)
+    model = classifier(max_epochs=8, learning_rate=0.05).fit(X, y, X_val=X_val, y_val=1 - y_val)
+    losses = [line["validation_loss"] for line in model.history_]
+    assert model.best_epoch_ == 1 + int(np.argmin(losses))
+    probability = model.predict_proba(X_val)[np.arange(len(y_val)), 1 - y_val]
+    assert -np.log(probability).mean() == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_training_stops_when_validation_no_longer_gains():
+    X, y = waves()
+    model = classifier(max_epochs=60, learning_rate=0.05, n_iter_no_change=2).fit(X, y, X_val=X, y_val=1 - y)
+    assert model.n_iter_ == model.best_epoch_ + 2 < 60
+
+
+def test_validation_scores_are_accuracy_and_coefficient_of_determination():
+    X, y = waves()
+    model = classifier().fit(X, y, X_val=X, y_val=y)
+    assert model.history_[model.best_epoch_ - 1]["validation_score"] == pytest.approx(model.score(X, y))
+    model = regressor().fit(X, y, X_val=X, y_val=y)
+    assert model.history_[model.best_epoch_ - 1]["validation_score"] == pytest.approx(model.score(X, y), abs=1e-5)
+
+
+def test_validation_cases_may_have_other_lengths_and_rates():
+    X, y = waves()
+    val = Signals(list(X[:6, :, ::2]), sfreq=50.0)
+    model = classifier(sfreq=100.0).fit(X, y, X_val=val, y_val=y[:6])
+    assert np.isfinite(model.history_[0]["validation_loss"])
+
+
+def test_many_classes_for_few_validation_cases_are_not_split_automatically():
+    X, _ = waves(100, n_times=20)
+    model = classifier(max_epochs=1).fit(X, np.arange(100) % 20)
+    assert model.history_[0]["validation_loss"] is None
+
+
+def test_a_split_that_cannot_be_made_says_what_to_change():
+    X, _ = waves(24, n_times=20)
+    with pytest.raises(ValueError, match=r"validation_fraction=0.1 of 24 cases cannot be set aside: .* early_stopping"):
+        classifier(early_stopping=True).fit(X, np.arange(24) % 12)
+
+
+def test_a_split_keeps_recordings_whole():
+    X, y = waves(120, n_times=20)
+    files = np.arange(120) // 12
+    signals = Signals([Signal(case, source=f"{file}.edf") for case, file in zip(X, files, strict=True)])
+    for make in (classifier, regressor):
+        train, held_out = make()._split(signals, y, 0)
+        assert set(files[train]).isdisjoint(files[held_out])
+        assert sorted([*train, *held_out]) == list(range(120))
+        assert len(set(files[held_out])) == 1
+
+
+def test_a_split_keeps_the_shares_of_the_classes():
+    X, _ = waves(120, n_times=20)
+    y = (np.arange(120) % 4 == 0).astype(int)
+    _, held_out = classifier()._split(Signals(X), y, 0)
+    assert y[held_out].sum() == 3
+    assert len(held_out) == 12
+
+
+def test_a_warm_start_goes_on_where_training_ended():
+    X, y = waves()
+    model = classifier(max_epochs=10, learning_rate=0.03, warm_start=True).fit(X, y)
+    first = model.history_
+    network = model.network_
+    model.fit(X, y)
+    assert model.network_ is network
+    assert model.history_[0]["loss"] < first[0]["loss"]
+    assert model.n_iter_ == 10
+
+
+def test_a_cold_start_forgets():
+    X, y = waves()
+    model = classifier()
+    assert same_weights(copy.deepcopy(model.fit(X, y)), model.fit(X, y))
+
+
+def test_a_warm_start_keeps_rate_and_classes_of_the_first_fit():
+    X, y = waves()
+    names = np.array(["a", "b", "c"])
+    model = classifier(warm_start=True, sfreq=100.0).fit(X, names[np.arange(24) % 3])
+    model.set_params(sfreq=None).fit(Signals(X[:, :, ::2], sfreq=50.0), names[y])
+    assert model.sfreq_ == 100.0
+    assert model.classes_.tolist() == ["a", "b", "c"]
+
+
+def test_a_warm_start_refuses_other_channels_labels_or_outputs():
+    X, y = waves()
+    model = classifier(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="X has 1 channels, but S4Classifier was fitted with 2"):
+        model.fit(X[:, :1], y)
+    with pytest.raises(ValueError, match="y holds the label 2, which is not among the classes"):
+        model.fit(X, y + 1)
+    model = regressor(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="have 2 and 2; fit with warm_start=False"):
+        model.fit(X, np.stack([y, y], 1))
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_partial_fit_is_one_epoch_each(make):
+    X, y = waves()
+    model = make().partial_fit(X, y) if make is regressor else make().partial_fit(X, y, classes=[0, 1])
+    first = copy.deepcopy(model)
+    model.partial_fit(X, y)
+    assert model.n_iter_ == model.best_epoch_ == 2
+    assert [line["epoch"] for line in model.history_] == [1, 2]
+    assert not same_weights(model, first)
+
+
+def test_partial_fit_takes_classes_to_come():
+    X, y = waves()
+    model = classifier().partial_fit(X, np.zeros(24, int), classes=[0, 1, 2])
+    assert model.predict_proba(X).shape == (24, 3)
+    model.partial_fit(X, y)
+    with pytest.raises(ValueError, match="y holds the label 7, which is not among the classes"):
+        model.partial_fit(X, np.full(24, 7))
+
+
+def test_partial_fit_after_fit_has_the_full_learning_rate():
+    X, y = waves()
+    model = classifier().fit(X, y).partial_fit(X, y)
+    assert model._optimizer_state["param_groups"][0]["lr"] == SMALL["learning_rate"]
+    assert model.n_iter_ == 3
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_refit_on_another_shape_works(make):
+    X, y = waves()
+    model = make().fit(X, y)
+    model.fit(X[:, 0, :50], y)
+    assert (model.n_channels_in_, model.n_features_in_) == (1, 50)
+    three = np.concatenate([X, X[:, :1]], axis=1)
+    model.fit(three, np.arange(24) % 3)
+    assert (model.n_channels_in_, model.n_features_in_) == (3, 3)
+    assert len(model.predict(three)) == 24
+
+
+def test_fit_changes_no_parameter_and_the_estimator_holds_nothing_before():
+    X, y = waves()
+    model = classifier(class_weight={0: 1, 1: 2})
+    assert set(vars(model)) == set(model.get_params())
+    before = copy.deepcopy(model.get_params())
+    model.fit(X, y).predict(X)
+    assert model.get_params() == before
+
+
+def test_parameters_may_be_set_after_fit_and_act_at_the_next():
+    X, y = waves()
+    model = classifier().fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(d_model=4, n_layers=2, bidirectional=False)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    model.set_params(precision="64")
+    np.testing.assert_allclose(model.predict_proba(X), before, atol=1e-5)
+    assert len(model.fit(X, y).network_.blocks) == 2
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_clone_is_unfitted_and_copies_predict_the_same(make):
+    X, y = waves()
+    model = make().fit(X, y)
+    assert not hasattr(clone(model), "network_")
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(copied.predict(X), model.predict(X))
+        copied.partial_fit(X, y)
+    np.testing.assert_array_equal(make().fit(X, y).predict(X), model.predict(X))
+
+
+def test_a_pickle_predicts_the_same_in_another_process(tmp_path):
+    X, y = waves()
+    model = classifier().fit(X, y)
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(model))
+    np.save(tmp_path / "X.npy", X)
+    code = (
+        "import pickle, sys, numpy as np, torch; torch.set_num_threads(1); folder = sys.argv[1]\n"
+        "model = pickle.load(open(folder + '/model.pkl', 'rb'))\n"
+        "np.save(folder + '/p.npy', model.predict_proba(np.load(folder + '/X.npy')))"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), model.predict_proba(X))
+
+
+def test_fit_leaves_the_global_random_states_alone():
+    import torch
+
+    X, y = waves(100, n_times=20)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - the state that must not move
+    S4Classifier(**SMALL).fit(X, y)
+    assert (torch.get_rng_state() == before[0]).all()
+    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+
+
+def test_weight_two_is_twice_and_weight_zero_is_left_out():
+    X, y = waves()
+    weights = np.ones(24)
+    weights[[0, 1, 2, 3]] = [2, 0, 0, 3]
+    repeated = np.repeat(np.arange(24), weights.astype(int))
+    for make in (classifier, regressor):
+        weighted = make(**REFERENCE).fit(X, y, sample_weight=weights)
+        by_hand = make(**REFERENCE).fit(X[repeated], y[repeated])
+        np.testing.assert_allclose(weighted._outputs(X), by_hand._outputs(X), atol=1e-9)
