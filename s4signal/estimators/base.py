@@ -31,7 +31,7 @@ from s4signal.estimators.preparation import (
 )
 from s4signal.estimators.report import describe_estimator
 from s4signal.estimators.streaming import Stream
-from s4signal.estimators.validation import check_options, check_samples, check_signals, check_weights
+from s4signal.estimators.validation import check_options, check_rate, check_samples, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.nn.network import state_space_parameters
 from s4signal.signals import Signals
@@ -250,8 +250,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     def _outputs(self, X: Any, sfreq: float | None = None) -> NDArray[np.float64]:
         """Return the network's outputs (n_samples, n_outputs)."""
         check_is_fitted(self, "network_")
-        if sfreq is not None and self.sfreq_ is None:
-            raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
+        check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq)
         device = resolve_device(self.device)
         cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.validation import check_finite
+from s4signal.estimators.validation import check_finite, check_rate
 from s4signal.training import PRECISIONS, resolve_device
 
 if TYPE_CHECKING:
@@ -32,12 +32,11 @@ class Stream:
     Raises
     ------
     ValueError
-        If sfreq is given and the model was fitted without one.
+        If sfreq is not positive, or the model was fitted without one.
     """
 
     def __init__(self, estimator: S4Estimator, *, sfreq: float | None = None) -> None:
-        if sfreq is not None and estimator.sfreq_ is None:
-            raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
+        check_rate(estimator, sfreq)
         self._estimator = estimator
         self._rate = 1.0 if sfreq is None or estimator.sfreq_ is None else estimator.sfreq_ / sfreq
         self._network = estimator._on(resolve_device(estimator.device)).eval()

@@ -24,6 +24,7 @@ __all__ = [
     "check_finite",
     "check_labels",
     "check_options",
+    "check_rate",
     "check_samples",
     "check_signals",
     "check_targets",
@@ -132,6 +133,29 @@ def _check_axes(estimator: Any, X: Any, *, reset: bool) -> None:
         )
 
 
+def check_rate(estimator: Any, sfreq: float | None) -> None:
+    """Check the sampling rate of signals to predict.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    sfreq : float or None
+        In Hz; None is always right.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive, or the model was fitted without a rate to compare it with.
+    """
+    if sfreq is None:
+        return
+    if not _positive(sfreq):
+        raise ValueError(f"sfreq={sfreq!r} must be a positive number of Hz.")
+    if estimator.sfreq_ is None:
+        raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
+
+
 def check_samples(signals: Signals, *, name: str = "X") -> None:
     """Refuse missing and infinite samples in any of the cases; those on disk are read one by one.
 
@@ -219,7 +243,9 @@ def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tupl
     if classes is not None:
         unknown = np.setdiff1d(y, classes)
         if len(unknown):
-            raise ValueError(f"y holds the label {unknown.tolist()[0]!r}, which is not among the classes {classes.tolist()}.")
+            raise ValueError(
+                f"y holds the label {unknown.tolist()[0]!r}, which is not among the classes {classes.tolist()}."
+            )
         return classes, np.searchsorted(classes, y).astype(np.int64)
     classes, indices = np.unique(y, return_inverse=True)
     if len(classes) < 2:
