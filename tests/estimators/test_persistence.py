@@ -1,0 +1,223 @@
+"""One file: the same bits back, and a readable error for anything else."""
+
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from sklearn.exceptions import NotFittedError
+from small_models import classifier, regressor, same_weights, waves
+
+from s4signal import S4Classifier, S4Regressor
+from s4signal.errors import ModelFileError
+from s4signal.estimators.base import S4Estimator
+
+LABELS = {
+    "str": np.array(["slow", "fäst"]),
+    "bool": np.array([False, True]),
+    "int64": np.array([3, -7]),
+    "uint8": np.array([0, 1], dtype=np.uint8),
+    "float32": np.array([-1.0, 2.0], dtype=np.float32),
+    "object": np.array(["slow", "fast"], dtype=object),
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "waves.s4"
+    X, y = waves()
+    classifier().fit(X, np.array(["slow", "fast"])[y]).save(path)
+    return path
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_a_classifier_comes_back_bit_for_bit(labels, tmp_path):
+    X, y = waves()
+    model = classifier(class_weight={label: 1 + i for i, label in enumerate(labels.tolist())}).fit(X, labels[y])
+    model.save(tmp_path / "a.s4")
+    loaded = S4Classifier.load(tmp_path / "a.s4")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert loaded.predict(X).tolist() == model.predict(X).tolist()
+    assert loaded.classes_.dtype == loaded.predict(X).dtype == labels.dtype
+    assert loaded.get_params() == model.get_params()
+    assert same_weights(loaded.fit(X, labels[y]), model)
+
+
+@pytest.mark.parametrize("precision", ["32", "64"])
+@pytest.mark.parametrize("n_outputs", [None, 1, 3])
+def test_a_regressor_comes_back_bit_for_bit(n_outputs, precision, tmp_path):
+    X, y = waves()
+    targets = 1e3 * y if n_outputs is None else np.outer(y, np.arange(1.0, n_outputs + 1))
+    model = regressor(precision=precision).fit(X, targets)
+    model.save(str(tmp_path / "a.s4"))
+    loaded = S4Regressor.load(str(tmp_path / "a.s4"))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.predict(X).shape == targets.shape
+    assert (loaded.history_, loaded.n_iter_, loaded.best_epoch_) == (model.history_, model.n_iter_, model.best_epoch_)
+    assert loaded.describe() == model.describe()
+
+
+def test_a_filter_bank_comes_back_bit_for_bit_and_hears_other_rates(tmp_path):
+    X, y = waves(8, n_channels=1, n_times=1600)
+    model = classifier(sfreq=8000.0, timescale=(0.02, 0.2), bidirectional=False).fit(X, y)
+    model.save(tmp_path / "a.s4")
+    loaded = S4Classifier.load(tmp_path / "a.s4")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    half = X[:, :, ::2]
+    np.testing.assert_array_equal(loaded.predict_proba(half, sfreq=4000.0), model.predict_proba(half, sfreq=4000.0))
+    np.testing.assert_array_equal(loaded.stream().push(X[0]), model.stream().push(X[0]))
+    assert loaded.timescale == (0.02, 0.2)
+
+
+def test_a_loaded_model_goes_on_training(saved):
+    X, y = waves()
+    model = S4Classifier.load(saved)
+    model.partial_fit(X, np.array(["slow", "fast"])[y])
+    assert model.n_iter_ == 3
+    assert len(model.set_params(warm_start=True).fit(X, np.array(["slow", "fast"])[y]).history_) == 2
+
+
+def test_the_base_class_loads_either(saved):
+    assert type(S4Estimator.load(saved)) is S4Classifier
+
+
+def test_a_model_predicts_the_same_in_another_process(saved, tmp_path):
+    X, _ = waves()
+    np.save(tmp_path / "X.npy", X)
+    code = (
+        "import sys, numpy as np, torch; torch.set_num_threads(1); from s4signal import S4Classifier\n"
+        "model = S4Classifier.load(sys.argv[1])\n"
+        "np.save(sys.argv[2] + '/p.npy', model.predict_proba(np.load(sys.argv[2] + '/X.npy')))"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(saved), str(tmp_path)], check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), S4Classifier.load(saved).predict_proba(X))
+
+
+def test_loading_leaves_the_random_state_alone(saved):
+    before = torch.get_rng_state()
+    S4Classifier.load(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_there_is_no_pickle_in_the_file(saved):
+    content = saved.read_bytes()
+    n_header = struct.unpack("<Q", content[:8])[0]
+    assert json.loads(content[8 : 8 + n_header])["__metadata__"]["format"] == "s4signal 1"
+    for mark in (b"\x80\x02", b"\x80\x04\x95", b"PK\x03\x04"):
+        assert not content[8 + n_header :].startswith(mark)
+        assert mark not in content[: 8 + n_header]
+
+
+def test_an_unfitted_estimator_is_not_saved(tmp_path):
+    with pytest.raises(NotFittedError, match="This S4Classifier instance is not fitted yet"):
+        classifier().save(tmp_path / "a.s4")
+
+
+def test_what_has_no_plain_form_is_not_saved(tmp_path):
+    X, y = waves()
+    model = classifier(random_state=np.random.RandomState(0)).fit(X, y)
+    with pytest.raises(ValueError, match=r"type RandomState has no plain form; set the parameter to a plain value"):
+        model.save(tmp_path / "a.s4")
+    model = classifier().fit(X, np.array(["2020", "2021"], dtype="M8[Y]")[y].astype(object).astype(str))
+    model.classes_ = np.array(["2020", "2021"], dtype="M8[Y]")
+    with pytest.raises(ValueError, match=r"labels of dtype datetime64\[Y\] cannot be saved; fit with strings"):
+        model.save(tmp_path / "a.s4")
+    assert not (tmp_path / "a.s4").exists()
+
+
+def test_numbers_of_numpy_and_paths_are_plain(tmp_path):
+    X, y = waves()
+    model = classifier(d_model=np.int64(8), dropout=np.float32(0.1), checkpoint_dir=tmp_path).fit(X, y)
+    model.save(tmp_path / "a.s4")
+    assert S4Classifier.load(tmp_path / "a.s4").d_model == 8
+
+
+@pytest.mark.parametrize("name", ["nowhere.s4", "."])
+def test_a_wrong_path_is_refused(name, tmp_path):
+    with pytest.raises(ModelFileError, match="does not exist or is no file"):
+        S4Classifier.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 100, 0.3, 0.6, 0.9, -1])
+def test_a_truncated_file_is_refused(kept, saved, tmp_path):
+    content = saved.read_bytes()
+    (tmp_path / "a.s4").write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    with pytest.raises(ModelFileError, match="is not a model that s4signal saved, or it is damaged"):
+        S4Classifier.load(tmp_path / "a.s4")
+
+
+def test_random_bytes_are_refused(tmp_path, rng):
+    for n_bytes in (1, 8, 100, 10_000):
+        (tmp_path / "a.s4").write_bytes(rng.bytes(n_bytes))
+        with pytest.raises(ModelFileError, match="is not a model that s4signal saved, or it is damaged"):
+            S4Classifier.load(tmp_path / "a.s4")
+
+
+def test_a_file_of_another_program_is_refused(tmp_path):
+    save_file({"weight": np.zeros(3)}, tmp_path / "a.s4")
+    with pytest.raises(ModelFileError, match="is a safetensors file, but not a model of s4signal"):
+        S4Classifier.load(tmp_path / "a.s4")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "a.s4")
+    with pytest.raises(ModelFileError, match="is not a model that s4signal saved"):
+        S4Classifier.load(tmp_path / "a.s4")
+
+
+def test_the_model_of_another_estimator_is_refused(saved):
+    with pytest.raises(ModelFileError, match=r"holds a S4Classifier, not a S4Regressor; use S4Classifier\.load"):
+        S4Regressor.load(saved)
+
+
+def edit(source, target, change):
+    """Copy a model file with an edited header."""
+    content = source.read_bytes()
+    n_header = struct.unpack("<Q", content[:8])[0]
+    outer = json.loads(content[8 : 8 + n_header])
+    header = json.loads(outer["__metadata__"]["header"])
+    change(header)
+    outer["__metadata__"]["header"] = json.dumps(header)
+    edited = json.dumps(outer).encode()
+    edited += b" " * (-len(edited) % 8)
+    target.write_bytes(struct.pack("<Q", len(edited)) + edited + content[8 + n_header :])
+    return target
+
+
+EDITS = {
+    "unknown class": (lambda h: h.update(estimator="S5Oracle"), "holds a S5Oracle, not a S4Classifier"),
+    "unknown parameter": (lambda h: h["parameters"].update(d_mode=3), "d_mode"),
+    "parameter out of range": (lambda h: h["parameters"].update(d_model=-1), "d_model=-1 is unknown or out of range"),
+    "parameters gone": (lambda h: h.pop("parameters"), "parameters"),
+    "plan gone": (lambda h: h.pop("plan"), "plan"),
+    "plan of another width": (lambda h: h["plan"]["stack"].update(d_model=16), "size mismatch"),
+    "plan of other front end": (lambda h: h["plan"].update(frontend="ear"), "ear"),
+    "plan of other channels": (lambda h: h["plan"].update(n_channels=3), "size mismatch"),
+    "plan of text": (lambda h: h["plan"].update(dt_range="ab"), "damaged"),
+    "learned gone": (lambda h: h.pop("learned"), "learned"),
+    "channels gone": (lambda h: h["learned"].pop("n_channels_in_"), "n_channels_in_ is missing or does not belong"),
+    "classes gone": (lambda h: h["learned"].pop("classes_"), "classes_ is missing or does not belong"),
+    "other channels": (lambda h: h["learned"].update(n_channels_in_=3), "different numbers of channels"),
+    "a method replaced": (lambda h: h["learned"].update(predict=3), "predict is missing or does not belong"),
+    "an array of objects": (
+        lambda h: h["learned"]["classes_"].update(dtype="V8"),
+        r"an array of dtype \|V8 does not belong into a model file",
+    ),
+    "an array of no dtype": (lambda h: h["learned"]["classes_"].update(dtype="zzz"), "zzz"),
+}
+
+
+@pytest.mark.parametrize(("change", "text"), EDITS.values(), ids=EDITS)
+def test_an_edited_header_is_refused(change, text, saved, tmp_path):
+    path = edit(saved, tmp_path / "a.s4", change)
+    with pytest.raises(ModelFileError, match=text):
+        S4Classifier.load(path)
+
+
+def test_a_file_of_a_device_that_is_not_here_loads_all_the_same(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    X, _ = waves()
+    path = edit(saved, tmp_path / "a.s4", lambda h: h["parameters"].update(device="cuda:3"))
+    assert S4Classifier.load(path).device == "auto"
+    assert len(S4Classifier.load(path).predict(X)) == 24

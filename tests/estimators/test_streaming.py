@@ -1,0 +1,172 @@
+"""A stream says what a prediction of all heard so far says."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from small_models import classifier, regressor, waves
+
+from s4signal.errors import ShapeError
+
+TOLERANCE = {"32": 1e-5, "64": 1e-9}
+CHUNKS = {
+    "samples": [1] * 60,
+    "uneven": [7, 1, 0, 23, 29],
+    "whole": [60],
+}
+
+
+def causal(make, **options):
+    X, y = waves()
+    return make(bidirectional=False, **options).fit(X, y), X[0]
+
+
+def said(model, heard, **options):
+    method = getattr(model, "predict_proba", model.predict)
+    return np.ravel(method(heard[None], **options))
+
+
+@pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("precision", ["32", "64"])
+def test_any_chunks_give_the_prediction_of_all_heard(chunks, pooling, precision):
+    model, signal = causal(classifier, pooling=pooling, precision=precision, n_layers=2)
+    stream, heard = model.stream(), 0
+    for n in chunks:
+        scores = stream.push(signal[:, heard : heard + n])
+        heard += n
+        np.testing.assert_allclose(scores, said(model, signal[:, :heard]), rtol=0, atol=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("precision", ["32", "64"])
+@pytest.mark.parametrize("sfreq", [8000.0, 6000.0, 22050.0])
+def test_a_filter_bank_streams_in_any_chunks_at_any_rate(pooling, precision, sfreq):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6, 1600)), [0, 1] * 3
+    model = classifier(sfreq=8000.0, bidirectional=False, pooling=pooling, precision=precision).fit(X, y)
+    signal = rng.standard_normal((1, 2500))
+    stream, heard = model.stream(sfreq=sfreq), 0
+    for n in (1, 78, 1, 80, 333, 2007):
+        scores = stream.push(signal[:, heard : heard + n])
+        heard += n
+        expected = said(model, signal[:, :heard], sfreq=sfreq)
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_a_regressor_streams_every_output_in_its_own_units(n_outputs):
+    X, y = waves()
+    model = regressor(bidirectional=False, precision="64").fit(X, np.outer(y, 1e3 * np.arange(1, n_outputs + 1)))
+    scores = model.stream().push(X[0])
+    assert scores.shape == (n_outputs,)
+    np.testing.assert_allclose(scores, model.predict(X[:1])[0], rtol=1e-9)
+
+
+def test_at_another_rate_a_stream_is_the_prediction_at_that_rate():
+    model, signal = causal(classifier, sfreq=100.0, precision="64")
+    stream = model.stream(sfreq=50.0)
+    for chunk in np.array_split(signal[:, ::2], 5, axis=1):
+        scores = stream.push(chunk)
+    np.testing.assert_allclose(scores, said(model, signal[:, ::2], sfreq=50.0), rtol=0, atol=1e-9)
+
+
+def test_a_reset_stream_has_heard_nothing():
+    model, signal = causal(classifier)
+    stream = model.stream()
+    first = stream.push(signal[:, :30])
+    stream.push(signal[:, 30:])
+    stream.reset()
+    np.testing.assert_array_equal(stream.push(signal[:, :30]), first)
+
+
+def test_streams_of_one_model_do_not_mix():
+    model, signal = causal(classifier)
+    one, other = model.stream(), model.stream()
+    expected = one.push(signal)
+    other.push(-signal[:, :7])
+    one.reset()
+    np.testing.assert_array_equal(one.push(signal), expected)
+
+
+def held(stream):
+    """Count the numbers that a stream keeps."""
+    pooled = stream._pooled._values.values()
+    state = [s for s in stream._state or [] if s is not None]
+    return stream._rest.size + sum(t.numel() for t in (*pooled, *state))
+
+
+@pytest.mark.parametrize("sfreq", [None, 8000.0])
+def test_memory_does_not_grow(sfreq):
+    X, y = waves(8, n_times=800)
+    model = classifier(bidirectional=False, sfreq=sfreq).fit(X, y)
+    stream = model.stream()
+    stream.push(X[0])
+    before = held(stream)
+    for case in X:
+        stream.push(case)
+        assert held(stream) == before
+
+
+def test_a_chunk_of_one_channel_may_be_flat():
+    X, y = waves(n_channels=1)
+    model = classifier(bidirectional=False).fit(X, y)
+    np.testing.assert_array_equal(model.stream().push(X[0, 0]), model.stream().push(X[0].tolist()))
+
+
+def test_an_empty_chunk_says_what_was_said_before():
+    model, signal = causal(classifier)
+    stream = model.stream()
+    before = stream.push(signal)
+    np.testing.assert_array_equal(stream.push(signal[:, :0]), before)
+
+
+def test_an_empty_first_chunk_is_refused():
+    model, signal = causal(classifier)
+    with pytest.raises(ShapeError, match="chunk is empty and nothing was heard before; push at least one sample"):
+        model.stream().push(signal[:, :0])
+
+
+@pytest.mark.parametrize("chunk", [np.zeros((3, 5)), np.zeros(5), np.zeros((1, 2, 5)), 1.0])
+def test_a_chunk_of_other_channels_is_refused(chunk):
+    model, _ = causal(classifier)
+    with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\), got \("):
+        model.stream().push(chunk)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+def test_a_chunk_with_missing_or_infinite_samples_is_refused_and_not_heard(value, kind):
+    model, signal = causal(classifier)
+    stream = model.stream()
+    stream.push(signal[:, :10])
+    bad = signal[:, 10:20].copy()
+    bad[1, 3] = value
+    with pytest.raises(ValueError, match=rf"contains {kind}: .*the chunk.* has 1 such samples of 20"):
+        stream.push(bad)
+    np.testing.assert_allclose(stream.push(signal[:, 10:20]), said(model, signal[:, :20]), atol=1e-5)
+
+
+def test_a_bidirectional_model_does_not_stream_whatever_its_parameter_says_now():
+    X, y = waves()
+    model = classifier().fit(X, y)
+    with pytest.raises(ValueError, match="stream needs a causal model, this one looks ahead; fit with bidirectional="):
+        model.stream()
+    with pytest.raises(ValueError, match="stream needs a causal model"):
+        model.set_params(bidirectional=False).stream()
+
+
+def test_an_unfitted_model_does_not_stream():
+    with pytest.raises(NotFittedError, match="This S4Regressor instance is not fitted yet"):
+        regressor(bidirectional=False).stream()
+
+
+def test_a_rate_needs_a_model_that_knows_its_own():
+    model, _ = causal(classifier)
+    with pytest.raises(ValueError, match="the model was fitted without a sampling rate; fit with sfreq"):
+        model.stream(sfreq=50.0)
+
+
+@pytest.mark.parametrize("sfreq", [0, -5.0, np.inf, np.nan, "8k"])
+def test_a_rate_must_be_positive(sfreq):
+    model, _ = causal(classifier, sfreq=100.0)
+    with pytest.raises(ValueError, match=r"sfreq=.* must be a positive number of Hz"):
+        model.stream(sfreq=sfreq)
