@@ -87,22 +87,20 @@ def test_blocks_equal_scipy(init: str, discretization: str, rate: float) -> None
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_gradients_of_blocks_are_right(bidirectional: bool) -> None:
+@pytest.mark.parametrize("carried", [False, True])
+def test_gradients_of_blocks_are_right(carried: bool, bidirectional: bool) -> None:
     drawn = Drawn("legs", "zoh", 1.0, bidirectional, d_state=4, seed=3)
     system = drawn.system()
     pairs = [system.Lambda_bar, system.B_bar, system.C, *([system.C_reverse] if system.C_reverse else [])]
-    leaves = [
-        drawn.signal(37, torch.float64),
-        drawn.state(torch.float64),
-        system.D,
-        *(part for z in pairs for part in z),
-    ]
+    # Short signals from rest are one block; long ones are many, the last of them not full.
+    signal = drawn.signal(137 if carried else 20, torch.float64)
+    leaves = [signal, drawn.state(torch.float64), system.D, *(part for z in pairs for part in z)]
     leaves = [leaf.clone().requires_grad_() for leaf in leaves]
 
     def run(u: torch.Tensor, state: torch.Tensor, D: torch.Tensor, *parts: torch.Tensor) -> object:
         z = [type(system.C)(re, im) for re, im in zip(parts[::2], parts[1::2], strict=True)]
         changed = system._replace(Lambda_bar=z[0], B_bar=z[1], C=z[2], D=D, C_reverse=z[3] if bidirectional else None)
-        return block_scan(changed, u, state)
+        return block_scan(changed, u, state) if carried else block_scan(changed, u, return_state=False)[0]
 
     assert torch.autograd.gradcheck(run, leaves)
 
