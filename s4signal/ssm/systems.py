@@ -120,6 +120,7 @@ class _Tables(torch.autograd.Function):
         V = _powers(torch.view_as_complex(Lambda_bar), T).to(dtype.to_complex())
         directions = [torch.view_as_complex(g.to(dtype)) for g in (G, G_reverse) if g is not None]
         ctx.save_for_backward(V, *directions)
+        ctx.set_materialize_grads(False)
         ctx.dtypes = Lambda_bar.dtype, G.dtype
         # Rows of conj(2 G V), read as real pairs, give 2 Re(G V x) by one real product.
         causal = (2.0 * directions[0].unsqueeze(1) * V).conj_physical()
@@ -133,25 +134,35 @@ class _Tables(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         V, *directions = ctx.saved_tensors
         dkernel, dP, dQ, dtransition = grads
         T, n = V.shape[1] - 1, V.shape[2]
-        dP, dQ = _complex(dP), _complex(dQ)
-        dV = torch.zeros_like(V)
-        dV[:, :T] = dP[..., :n].flip(1)
-        dV[:, T] = torch.view_as_complex(dtransition.contiguous())
-        dGV = torch.zeros_like(V)
-        dGV[:, 1:] = dQ[..., :n].conj()
-        dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
-        dGs = [_real_vector(dGV, V)]
+        dV, dGV = torch.zeros_like(V), torch.zeros_like(V)
+        dGV_reverse = torch.zeros_like(V[:, :T]) if len(directions) == 2 else None
+        # A single block from rest has no use for P, Q and transition: their gradients are None.
+        if dtransition is not None:
+            dV[:, T] = torch.view_as_complex(dtransition.contiguous())
+        if dP is not None:
+            dP = _complex(dP)
+            dV[:, :T] += dP[..., :n].flip(1)
+            if dGV_reverse is not None:
+                dV[:, :T] += dP[..., n:]
+        if dQ is not None:
+            dQ = _complex(dQ)
+            dGV[:, 1:] = dQ[..., :n].conj()
+            if dGV_reverse is not None:
+                dGV_reverse += dQ[..., n:].flip(1).conj()
+        if dkernel is not None:
+            dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
+            if dGV_reverse is not None:
+                dGV_reverse[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
         dV.addcmul_(dGV, directions[0].conj().unsqueeze(1), value=2.0)
-        if len(directions) == 2:
-            dGV = dQ[..., n:].flip(1).conj_physical()
-            dGV[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
-            dGs.append(_real_vector(dGV, V[:, :T]))
-            dV[:, :T] += dP[..., n:] + 2.0 * dGV * directions[1].conj().unsqueeze(1)
-        order = torch.arange(1, T + 1, dtype=dkernel.dtype, device=dkernel.device)
+        dGs = [_real_vector(dGV, V)]
+        if dGV_reverse is not None:
+            dV[:, :T].addcmul_(dGV_reverse, directions[1].conj().unsqueeze(1), value=2.0)
+            dGs.append(_real_vector(dGV_reverse, V[:, :T]))
+        order = torch.arange(1, T + 1, dtype=V.real.dtype, device=V.device)
         dLambda = torch.view_as_real((dV[:, 1:] * V[:, :-1].conj() * order[:, None]).sum(1))
         state, output = ctx.dtypes
         dG_reverse = dGs[1].to(output) if len(dGs) == 2 else None

@@ -116,14 +116,14 @@ def padded_length(n_times: int) -> int:
     Returns
     -------
     int
-        A multiple of 16, 32 or 128.
+        A multiple of 32 or 128 for cases worth it.
 
     Examples
     --------
     >>> padded_length(10), padded_length(896), padded_length(8001)
-    (16, 896, 8064)
+    (10, 896, 8064)
     """
-    multiple = 128 if n_times > 2048 else 32 if n_times > 128 else 16
+    multiple = 128 if n_times > 2048 else 32 if n_times > 128 else 1
     return -(-n_times // multiple) * multiple
 
 
