@@ -269,6 +269,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         if reset:
             self.sfreq_ = sfreq
         used = np.flatnonzero(weights > 0)
+        if not len(used):
+            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
         return signals[used], weights[used], targets[used]
 
     def _checked_validation_data(self, X: Any, y: Any) -> tuple[Signals, NDArray[np.float64], NDArray[Any]] | None:

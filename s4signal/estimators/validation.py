@@ -310,8 +310,6 @@ def check_weights(sample_weight: Any, X: Signals) -> NDArray[np.float64]:
     """
     placeholder = np.empty((len(X), 1))
     weights = _check_sample_weight(sample_weight, placeholder, dtype=np.float64, ensure_non_negative=True)
-    if not weights.sum() > 0:
-        raise ValueError("sample_weight is zero for every case; at least one must be positive.")
     return np.asarray(weights, dtype=np.float64)
 
 

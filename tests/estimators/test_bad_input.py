@@ -1,0 +1,298 @@
+"""Bad input, one table for both estimators: the error says what came and what to do, before any training."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.exceptions import NotFittedError
+from small_models import classifier, regressor, waves
+
+from s4signal import Signals
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.estimators.validation import _RULES
+
+X, Y = waves()
+TIMES = [np.arange(60) / 100.0] * 24
+BOTH = pytest.mark.parametrize("make", [classifier, regressor])
+
+
+def with_value(value, case=5):
+    bad = X.copy()
+    bad[case, 1, 3] = value
+    return bad
+
+
+def with_case(case, position=2):
+    cases = list(X)
+    cases[position] = case
+    return cases
+
+
+@pytest.fixture(autouse=True)
+def _no_training(request, monkeypatch):
+    """Training is the end of a fit; whatever is wrong must be found before it."""
+
+    def refuse(*args, **kwargs):
+        pytest.fail("training began")
+
+    if "fitted" not in request.fixturenames:
+        monkeypatch.setattr("s4signal.estimators.base.fit_network", refuse)
+
+
+@pytest.fixture(params=[classifier, regressor])
+def fitted(request):
+    return request.param().fit(X, Y)
+
+
+SIGNALS = {
+    "one axis": (X[0, 0], ValueError, "Expected 2D array, got 1D array instead"),
+    "four axes": (X[None], ShapeError, r"X must have shape \(n_samples, n_channels, n_times\).*got \(1, 24, 2, 60\)"),
+    "time second": (
+        np.zeros((24, 3000, 64)),
+        ShapeError,
+        r"X must have shape \(n_samples, n_channels, n_times\), got \(24, 3000, 64\)\. "
+        r"If time comes second, pass X\.transpose\(0, 2, 1\)",
+    ),
+    "NaN": (with_value(np.nan), ValueError, r"Input X contains NaN: case 5 has 1 such samples of 120\. Missing"),
+    "infinity": (
+        with_value(-np.inf),
+        ValueError,
+        r"Input X contains infinity: case 5 has 1 such .* clip the recording",
+    ),
+    "NaN in a list": (with_case(np.full((2, 9), np.nan)), ValueError, "Input X contains NaN: case 2 has 18 such"),
+    "a file with NaN": (
+        Signals([*Signals(X[:23]), Signals(with_value(np.nan))[5]]),
+        ValueError,
+        "Input X contains NaN: case 23 has 1",
+    ),
+    "empty case": (with_case(np.zeros((2, 0))), ShapeError, r"case 2: it is empty, with shape \(2, 0\)\. Leave it out"),
+    "no case": (X[:0], ShapeError, r"Found array with 0 sample\(s\)"),
+    "no case in a list": ([], ShapeError, "X holds no case; at least one is needed"),
+    "no case in Signals": (Signals(X)[:0], ShapeError, r"Found 0 case\(s\) in X while a minimum of 1 is required"),
+    "no sample": (X[:, :, :0], ShapeError, r"Found array with 0 feature\(s\)"),
+    "no channel": (X[:, :0], ShapeError, r"Found array with 0 feature\(s\)"),
+    "complex": (X + 1j, ValueError, r"Complex data not supported: got complex128\. Pass \.real"),
+    "complex and flat": (X[:, 0] + 1j, ValueError, "Complex data not supported"),
+    "complex in a list": (with_case(X[0] + 1j), ValueError, "case 2: Complex data not supported"),
+    "strings": (np.full((24, 2, 60), "a"), TypeError, "X must hold real numbers, got dtype <U1"),
+    "flat strings": (np.full((24, 60), "a"), ValueError, "could not convert string to float"),
+    "a text": ("recording.edf", ValueError, "could not convert string to float"),
+    "nothing": (None, ValueError, "Expected 2D array, got scalar array instead"),
+    "other channels in one case": (with_case(X[0, :1]), ShapeError, "the cases differ: .*has 2 .*has 1 channels"),
+    "a case of three axes": (with_case(X), ShapeError, r"case 2: it must have shape \(n_channels, n_times\)"),
+    "sparse": (scipy.sparse.csr_array(X[:, 0]), TypeError, "Sparse data was passed"),
+    "timestamps": (Signals(X, times=TIMES), NotImplementedError, "timestamps need the irregular scan.*resample"),
+    "two rates": (
+        Signals(X, sfreq=[100.0] * 23 + [50.0]),
+        RecordingError,
+        r"the cases differ: .*100.*50.* Hz\. Call resample",
+    ),
+}
+
+
+@BOTH
+@pytest.mark.parametrize(("signals", "error", "text"), SIGNALS.values(), ids=SIGNALS)
+def test_unusable_signals_are_refused(make, signals, error, text):
+    with pytest.raises(error, match=text):
+        make().fit(signals, Y)
+
+
+TARGETS = {
+    "none": (None, ValueError, "requires y to be passed, but the target y is None"),
+    "too few": (Y[:-1], ShapeError, "X and y have inconsistent numbers of samples: 24 cases and 23 targets"),
+    "NaN": (np.where(Y == 0, np.nan, 1.0), ValueError, "Input.* contains NaN"),
+    "infinity": (np.where(Y == 0, np.inf, 1.0), ValueError, "Input.* contains infinity"),
+}
+LABELS = {
+    **TARGETS,
+    "one class": (np.zeros(24, int), ValueError, r"y has 1 class \(0\); a classifier needs at least 2 classes"),
+    "numbers": (np.linspace(0, 1, 24), ValueError, "Unknown label type: continuous"),
+    "two columns": (np.stack([Y, Y], 1), ValueError, "y should be a 1d array, got an array of shape"),
+}
+NUMBERS = {
+    **TARGETS,
+    "strings": (np.array(["slow", "fast"])[Y], ValueError, "could not convert string to float"),
+    "three axes": (np.zeros((24, 1, 1)), ValueError, "Found array with dim 3"),
+}
+
+
+@pytest.mark.parametrize(("y", "error", "text"), LABELS.values(), ids=LABELS)
+def test_unusable_labels_are_refused(y, error, text):
+    with pytest.raises(error, match=text):
+        classifier().fit(X, y)
+
+
+@pytest.mark.parametrize(("y", "error", "text"), NUMBERS.values(), ids=NUMBERS)
+def test_unusable_targets_are_refused(y, error, text):
+    with pytest.raises(error, match=text):
+        regressor().fit(X, y)
+
+
+FIT = {
+    "times": ({"times": TIMES}, NotImplementedError, "times= needs the irregular scan"),
+    "weights all zero": ({"sample_weight": np.zeros(24)}, ValueError, "must contain at least one non-zero number"),
+    "negative weight": ({"sample_weight": -np.ones(24)}, ValueError, "Negative values in data passed to"),
+    "too few weights": (
+        {"sample_weight": np.ones(23)},
+        ValueError,
+        r"sample_weight.shape == \(23,\), expected \(24,\)",
+    ),
+    "weight NaN": ({"sample_weight": np.full(24, np.nan)}, ValueError, "Input sample_weight contains NaN"),
+    "X_val alone": ({"X_val": X}, ValueError, "X_val and y_val belong together; pass both or none"),
+    "y_val alone": ({"y_val": Y}, ValueError, "X_val and y_val belong together; pass both or none"),
+    "NaN in X_val": ({"X_val": with_value(np.nan), "y_val": Y}, ValueError, "Input X_val contains NaN: case 5 has 1"),
+    "channels of X_val": ({"X_val": X[:, :1], "y_val": Y}, ShapeError, "X has 1 channels, but .* was fitted with 2"),
+    "length of y_val": ({"X_val": X, "y_val": Y[1:]}, ShapeError, "24 cases and 23 targets"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize(("arguments", "error", "text"), FIT.values(), ids=FIT)
+def test_unusable_arguments_of_fit_are_refused(make, arguments, error, text):
+    with pytest.raises(error, match=text):
+        make().fit(X, Y, **arguments)
+
+
+def test_weights_of_classes_that_leave_no_case_are_refused():
+    with pytest.raises(ValueError, match="class_weight is zero for every case; at least one must be positive"):
+        classifier(class_weight={0: 0.0, 1: 0.0}).fit(X, Y)
+
+
+def test_labels_for_validation_must_be_known():
+    with pytest.raises(ValueError, match=r"y holds the label 2, which is not among the classes \[0, 1\]"):
+        classifier().fit(X, Y, X_val=X, y_val=Y + 1)
+
+
+def test_the_case_is_named_by_its_number_in_X_even_if_others_are_left_out():
+    many = np.concatenate([X] * 5)
+    many[117, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="case 117 has 1 such"):
+        classifier().fit(many, np.tile(Y, 5), sample_weight=np.arange(120) % 3)
+
+
+WRONG = {
+    "kernel": ["s4nd", None, 3],
+    "init": ["LEGS", 0],
+    "pooling": ["median", None],
+    "precision": ["16", 32],
+    "early_stopping": ["always", 1, None],
+    "missing": ["drop", None],
+    "bidirectional": ["yes", 1, None],
+    "standardize": ["yes", 0],
+    "warm_start": ["yes", 1],
+    "d_model": [0, -1, 8.0, "8", True],
+    "d_state": [7, 0, 8.0, None],
+    "n_layers": [0, 1.5, None],
+    "dropout": [-0.1, 1, 1.5, "0.1", np.nan],
+    "sfreq": [0, -100.0, np.inf, np.nan, "100"],
+    "timescale": ["fast", 3.0, (1.0,), (2.0, 1.0), (0.0, 1.0), (1.0, np.inf), None],
+    "max_epochs": [0, -3, 2.5, "many", None],
+    "batch_size": [0, -3, 2.5, "large"],
+    "learning_rate": [0, -1e-3, np.nan, np.inf, "1e-3", None],
+    "ssm_learning_rate": [0, -1e-3, np.nan, None],
+    "weight_decay": [-1, np.nan, np.inf, None],
+    "validation_fraction": [0, 1, -0.1, np.nan, None],
+    "n_iter_no_change": [0, -1, 1.5, "auto"],
+    "callbacks": [3, [3], "bar", [object()]],
+    "verbose": [-1, 0.5, "yes", None],
+}
+
+
+def test_the_table_of_wrong_options_is_whole():
+    assert set(WRONG) == set(_RULES)
+
+
+@BOTH
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
+def test_an_option_out_of_range_is_refused_with_what_it_may_be(make, name, value):
+    with pytest.raises(ValueError, match=rf"{name}=.* is unknown or out of range; (choose one of|it must be)"):
+        make(**{name: value}).fit(X, Y)
+    with pytest.raises(ValueError, match=rf"{name}=.* is unknown or out of range"):
+        make(**{name: value}).partial_fit(X, Y)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("kernel", "'s4d'"),
+        ("init", "'legs', 'inv', 'lin', 'real'"),
+        ("pooling", "'mean', 'max', 'last'"),
+        ("precision", "'32', '64', 'bf16'"),
+        ("early_stopping", "'auto', True, False"),
+        ("missing", "'auto', 'error'"),
+        ("frontend", "'auto', 'linear', 'filterbank'"),
+        ("device", "'auto', 'cpu', 'cuda'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_choices(make, name, choices):
+    with pytest.raises(ValueError, match=rf"{name}='nonsense' is unknown.*choose (one of )?{choices}"):
+        make(**{name: "nonsense"}).fit(X, Y)
+
+
+OPTIONS = {
+    "gaps": ({"missing": "gap"}, NotImplementedError, "missing='gap' needs the irregular scan"),
+    "masks": ({"missing": "mask"}, NotImplementedError, "missing='mask' needs the irregular scan"),
+    "a module": ({"frontend": object()}, NotImplementedError, "frontend as a module is not supported by this version"),
+    "no rate": (
+        {"frontend": "filterbank"},
+        ValueError,
+        "frontend='filterbank' needs a sampling rate of at least 240 Hz",
+    ),
+    "low rate": (
+        {"frontend": "filterbank", "sfreq": 200.0},
+        ValueError,
+        "frontend='filterbank' needs a sampling rate of at least 240 Hz, got 200.0. Pass sfreq, or frontend='linear'",
+    ),
+    "too fast": (
+        {"timescale": (0.001, 1.0), "sfreq": 100.0},
+        ValueError,
+        r"timescale=\(0.001, 1.0\): the shortest memory is below one step of 0.01 s; raise it to that",
+    ),
+}
+
+
+@BOTH
+@pytest.mark.parametrize(("options", "error", "text"), OPTIONS.values(), ids=OPTIONS)
+def test_options_that_do_not_fit_the_data_are_refused(make, options, error, text):
+    with pytest.raises(error, match=text):
+        make(**options).fit(X, Y)
+
+
+@BOTH
+def test_an_unfitted_estimator_says_so(make):
+    for method in ("predict", "predict_proba", "decision_function"):
+        if hasattr(make(), method):
+            with pytest.raises(NotFittedError, match="instance is not fitted yet"):
+                getattr(make(), method)(X)
+    with pytest.raises(NotFittedError, match="instance is not fitted yet"):
+        make().describe()
+
+
+PREDICT = {
+    "fewer channels": (X[:, :1], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
+    "flat": (X[:, 0], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
+    "time second": (X.transpose(0, 2, 1), ShapeError, r"got \(24, 60, 2\)\. If time comes second, pass X\.transpose"),
+    "NaN": (with_value(np.nan), ValueError, "Input X contains NaN: case 5 has 1 such samples of 120"),
+    "infinity": (with_value(np.inf), ValueError, "Input X contains infinity: case 5"),
+    "timestamps": (Signals(X, times=TIMES), NotImplementedError, "timestamps need the irregular scan"),
+    "no case": ([], ShapeError, "X holds no case"),
+    "empty case": (with_case(np.zeros((2, 0))), ShapeError, "case 2: it is empty"),
+    "complex": (X + 1j, ValueError, "Complex data not supported"),
+}
+
+
+@pytest.mark.parametrize(("signals", "error", "text"), PREDICT.values(), ids=PREDICT)
+def test_unusable_signals_are_not_predicted(fitted, signals, error, text):
+    with pytest.raises(error, match=text):
+        fitted.predict(signals)
+
+
+@pytest.mark.parametrize("sfreq", [0, -1.0, np.inf, "8k"])
+def test_a_rate_to_predict_at_must_be_positive(fitted, sfreq):
+    with pytest.raises(ValueError, match="must be a positive number of Hz"):
+        fitted.predict(X, sfreq=sfreq)
+
+
+def test_a_rate_to_predict_at_needs_a_model_that_knows_its_own(fitted):
+    with pytest.raises(ValueError, match="the model was fitted without a sampling rate; fit with sfreq"):
+        fitted.predict(X, sfreq=100.0)
