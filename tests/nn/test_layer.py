@@ -30,27 +30,29 @@ def assert_close(got: Tensor, wanted: Tensor, relative: float) -> None:
 @each_option
 def test_output_ignores_the_future(kernel: str, init: str, discretization: str) -> None:
     layer = S4Layer(3, 8, kernel=kernel, init=init, discretization=discretization)
-    u = noise(3, 2, 100)
-    changed = u.clone()
-    changed[..., 60:] = noise(3, 2, 40)
-    y, z = layer(u), layer(changed)
-    assert torch.equal(y[..., :60], z[..., :60])
-    assert not torch.allclose(y[..., 60:], z[..., 60:])
+    for n_times, now in ((100, 60), (300, 150)):  # one block, and many
+        u = noise(3, 2, n_times)
+        changed = u.clone()
+        changed[..., now:] = noise(3, 2, n_times - now)
+        y, z = layer(u), layer(changed)
+        assert torch.equal(y[..., :now], z[..., :now])
+        assert not torch.allclose(y[..., now:], z[..., now:])
 
 
 @each_kernel
 def test_a_bidirectional_output_sees_past_and_future(kernel: str) -> None:
     layer = S4Layer(3, 8, kernel=kernel, bidirectional=True)
-    u = noise(3, 1, 100).requires_grad_()
-    (grad,) = torch.autograd.grad(layer(u)[:, 0, 50].sum(), u)
-    assert (grad.abs() > 0).all()
+    for n_times in (100, 300):
+        u = noise(3, 1, n_times).requires_grad_()
+        (grad,) = torch.autograd.grad(layer(u)[:, 0, 50].sum(), u)
+        assert (grad.abs() > 0).all()
 
 
 @pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
 @each_option
 def test_step_equals_forward(kernel: str, init: str, discretization: str, dtype: torch.dtype, relative: float) -> None:
     layer = S4Layer(3, 8, kernel=kernel, init=init, discretization=discretization)
-    u = noise(3, 2, 70, dtype=dtype)
+    u = noise(3, 2, 150, dtype=dtype)
     for rate in (1.0, 2.0):
         state, ys = None, []
         for u_t in u.unbind(-1):
@@ -122,7 +124,7 @@ def test_output_and_gradients_are_finite_at_100_000_samples(kernel: str, init: s
 @each_kernel
 def test_gradients_flow_through_a_carried_state(kernel: str) -> None:
     layer = S4Layer(3, 8, kernel=kernel)
-    u = noise(3, 2, 90)
+    u = noise(3, 2, 250)
     _, state = layer(u[..., :50], return_state=True)
     names, parameters = zip(*layer.named_parameters(), strict=True)
     got = torch.autograd.grad(layer(u[..., 50:], state=state).sum(), parameters)

@@ -13,7 +13,7 @@ from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, block_scan, fft_convol
 __all__: list[str] = []
 
 few_examples = settings(max_examples=25, deadline=None, derandomize=True)
-lengths = st.sampled_from([1, 2, 15, 16, 17, 64, 129, 300])
+lengths = st.sampled_from([1, 2, 17, 128, 129, 144, 300, 301])
 dtypes = st.sampled_from([torch.float64, torch.float32])
 
 
@@ -102,7 +102,7 @@ def test_gradients_of_blocks_are_right(carried: bool, bidirectional: bool) -> No
         changed = system._replace(Lambda_bar=z[0], B_bar=z[1], C=z[2], D=D, C_reverse=z[3] if bidirectional else None)
         return block_scan(changed, u, state) if carried else block_scan(changed, u, return_state=False)[0]
 
-    assert torch.autograd.gradcheck(run, leaves)
+    assert torch.autograd.gradcheck(run, leaves, fast_mode=carried)
 
 
 def test_gradients_of_blocks_equal_those_of_the_fft() -> None:
