@@ -299,6 +299,8 @@ class S4Classifier(ClassifierMixin, S4Estimator):
             return indices
         if reset:
             self.classes_ = np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={list(classes)} differ from those of the first call, {self.classes_.tolist()}.")
         return check_labels(y, signals, classes=self.classes_)[1]
 
     def _case_weights(self, targets: NDArray[np.int64]) -> NDArray[np.float64]:

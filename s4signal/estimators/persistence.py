@@ -42,6 +42,8 @@ def save_estimator(estimator: S4Estimator, path: Any) -> None:
     ------
     ValueError
         If a parameter or label has no plain form.
+    FileNotFoundError
+        If there is no such folder.
     """
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "callbacks"}
     if isinstance(parameters.get("class_weight"), dict):
@@ -62,7 +64,10 @@ def save_estimator(estimator: S4Estimator, path: Any) -> None:
     tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
     tensors["mean"] = torch.from_numpy(estimator._standardizer.mean)
     tensors["scale"] = torch.from_numpy(estimator._standardizer.scale)
-    save_file(tensors, Path(path), metadata={"format": _FORMAT, "header": text})
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} does not exist; make the folder first.")
+    save_file(tensors, path, metadata={"format": _FORMAT, "header": text})
 
 
 def load_estimator(kind: type, path: Any) -> Any:

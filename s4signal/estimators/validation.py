@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,6 +106,8 @@ def _is_ragged(X: NDArray[Any]) -> bool:
 
 def _table(estimator: Any, X: Any, sfreq: float | None, *, reset: bool) -> Signals:
     """Check a 2-D array as scikit-learn does; its width is free only where a rate explains it."""
+    if np.ma.isMaskedArray(X):
+        X = np.ma.filled(X.astype(np.float64), np.nan)  # check_array would take the masked values for real ones
     # Of several channels, or fitted on cases of one channel in another form: no width was ever promised.
     free = not reset and (sfreq is not None or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
     if not free or issparse(X):
@@ -239,7 +243,11 @@ def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tupl
     y = column_or_1d(y, warn=True)
     assert_all_finite(y, input_name="y")
     _check_length(y, X)
-    check_classification_targets(y)
+    try:
+        check_classification_targets(y)
+    except TypeError:
+        kinds = ", ".join(sorted({type(label).__name__ for label in y.tolist()}))
+        raise ValueError(f"y mixes labels that cannot be sorted ({kinds}); give all of them one type.") from None
     if classes is not None:
         unknown = np.setdiff1d(y, classes)
         if len(unknown):
@@ -330,6 +338,12 @@ def _is_callback(v: Any) -> bool:
     return isinstance(v, FitCallback) and not isinstance(v, type)
 
 
+def _weights_classes(v: Any) -> bool:
+    if isinstance(v, dict):
+        return all(_number(weight) and 0 <= weight < np.inf for weight in v.values())
+    return v is None or (isinstance(v, str) and v == "balanced")
+
+
 def _pair_of_seconds(v: Any) -> bool:
     return isinstance(v, tuple | list) and len(v) == 2 and all(map(_positive, v)) and v[0] < v[1]
 
@@ -374,6 +388,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "weight_decay": (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0"),
     "validation_fraction": (lambda v: _number(v) and 0 < v < 1, "it must be in (0, 1)"),
     "n_iter_no_change": (lambda v: v is None or _whole(1)(v), "it must be None or a whole number of at least 1"),
+    "checkpoint_dir": (lambda v: v is None or isinstance(v, str | PathLike), "it must be None or the path of a folder"),
     "callbacks": (
         lambda v: v is None or (isinstance(v, list | tuple) and all(map(_is_callback, v))),
         "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
@@ -406,6 +421,13 @@ def check_options(estimator: Any) -> None:
             f"missing={estimator.missing!r} needs the irregular scan, which this version does not have; "
             "'auto' and 'error' refuse NaN."
         )
+    if not _weights_classes(getattr(estimator, "class_weight", None)):
+        raise ValueError(
+            f"class_weight={estimator.class_weight!r} is unknown or out of range; it must be None, 'balanced' or a "
+            "dict from labels to weights of at least 0."
+        )
+    if estimator.checkpoint_dir is not None and Path(estimator.checkpoint_dir).is_file():
+        raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")
     if estimator.checkpoint_dir is not None and not isinstance(estimator.random_state, Integral):
         raise ValueError(
             f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: another seed is "

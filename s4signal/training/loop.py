@@ -291,6 +291,7 @@ class _Training:
             "best_weights": self.best_weights,
             "history": self.history,
             "torch_rng": torch.get_rng_state(),
+            "device_rng": torch.cuda.get_rng_state(self.options.device) if self._on_cuda() else None,
             "order_rng": [part.tolist() if isinstance(part, np.ndarray) else part for part in self.rng.get_state()],
         }
         save_checkpoint(self.options.checkpoint_dir, state)
@@ -311,8 +312,13 @@ class _Training:
         self.steps, self.epoch, self.best_epoch = state["counters"]
         self.best_loss, self.best_weights, self.history = state["best_loss"], state["best_weights"], state["history"]
         torch.set_rng_state(state["torch_rng"])
+        if self._on_cuda() and state["device_rng"] is not None:
+            torch.cuda.set_rng_state(state["device_rng"], options.device)
         name, keys, *rest = state["order_rng"]
         self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+
+    def _on_cuda(self) -> bool:
+        return self.options.device.type == "cuda"
 
     def result(self) -> TrainingResult:
         weights = self.best_weights or self.scored.state_dict()

@@ -70,6 +70,8 @@ SIGNALS = {
     "no case in Signals": (Signals(X)[:0], ShapeError, r"Found 0 case\(s\) in X while a minimum of 1 is required"),
     "no sample": (X[:, :, :0], ShapeError, r"Found array with 0 feature\(s\)"),
     "no channel": (X[:, :0], ShapeError, r"Found array with 0 feature\(s\)"),
+    "masked": (np.ma.masked_array(X, X > 1), ValueError, "Input X contains NaN: case 0"),
+    "masked and flat": (np.ma.masked_array(X[:, 0], X[:, 0] > 1), ValueError, "Input X contains NaN: case 0"),
     "complex": (X + 1j, ValueError, r"Complex data not supported: got complex128\. Pass \.real"),
     "complex and flat": (X[:, 0] + 1j, ValueError, "Complex data not supported"),
     "complex in a list": (with_case(X[0] + 1j), ValueError, "case 2: Complex data not supported"),
@@ -105,6 +107,7 @@ TARGETS = {
 LABELS = {
     **TARGETS,
     "one class": (np.zeros(24, int), ValueError, r"y has 1 class \(0\); a classifier needs at least 2 classes"),
+    "a missing label": (np.array(["a", None] * 12), ValueError, r"y mixes labels .* \(NoneType, str\); give all"),
     "numbers": (np.linspace(0, 1, 24), ValueError, "Unknown label type: continuous"),
     "two columns": (np.stack([Y, Y], 1), ValueError, "y should be a 1d array, got an array of shape"),
 }
@@ -157,6 +160,19 @@ def test_weights_of_classes_that_leave_no_case_are_refused():
         classifier(class_weight={0: 0.0, 1: 0.0}).fit(X, Y)
 
 
+@pytest.mark.parametrize("value", ["even", {0: -1.0, 1: 1.0}, {0: np.nan, 1: 1.0}, {0: "a", 1: 1.0}, [1, 2], 3])
+def test_weights_of_classes_must_be_at_least_zero(value):
+    with pytest.raises(ValueError, match=r"class_weight=.* is unknown or out of range; it must be None, 'balanced' or"):
+        classifier(class_weight=value).fit(X, Y)
+
+
+@BOTH
+def test_a_file_is_no_folder_for_checkpoints(make, tmp_path):
+    (tmp_path / "a").write_text("b")
+    with pytest.raises(ValueError, match=r"checkpoint_dir='.*a' is a file; name a folder"):
+        make(checkpoint_dir=tmp_path / "a").fit(X, Y)
+
+
 def test_labels_for_validation_must_be_known():
     with pytest.raises(ValueError, match=r"y holds the label 2, which is not among the classes \[0, 1\]"):
         classifier().fit(X, Y, X_val=X, y_val=Y + 1)
@@ -192,6 +208,7 @@ WRONG = {
     "weight_decay": [-1, np.nan, np.inf, None],
     "validation_fraction": [0, 1, -0.1, np.nan, None],
     "n_iter_no_change": [0, -1, 1.5, "auto"],
+    "checkpoint_dir": [3, True, ["a"]],
     "callbacks": [3, [3], "bar", [object()]],
     "verbose": [-1, 0.5, "yes", None],
 }

@@ -69,6 +69,15 @@ def test_class_weight_by_label_is_the_sample_weight():
     assert same_weights(weighted, by_hand)
 
 
+@pytest.mark.parametrize("sfreq", [None, 8000.0])
+def test_bf16_says_nearly_what_float32_says(sfreq):
+    X, y = waves(n_times=400)
+    model = classifier(sfreq=sfreq).fit(X, y)
+    expected = model.predict_proba(X)
+    np.testing.assert_allclose(model.set_params(precision="bf16").predict_proba(X), expected, atol=0.03)
+    assert np.isfinite(model.fit(X, y).predict_proba(X)).all()
+
+
 def test_the_network_is_a_plain_torch_module_at_rest():
     X, y = waves()
     model = classifier().fit(X, y)

@@ -129,6 +129,12 @@ def test_what_has_no_plain_form_is_not_saved(tmp_path):
     assert not (tmp_path / "a.s4").exists()
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    X, y = waves()
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist; make the folder first"):
+        classifier().fit(X, y).save(tmp_path / "nowhere" / "a.s4")
+
+
 def test_numbers_of_numpy_and_paths_are_plain(tmp_path):
     X, y = waves()
     model = classifier(d_model=np.int64(8), dropout=np.float32(0.1), checkpoint_dir=tmp_path).fit(X, y)

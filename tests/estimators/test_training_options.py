@@ -153,6 +153,8 @@ def test_partial_fit_takes_classes_to_come():
     model = classifier().partial_fit(X, np.zeros(24, int), classes=[0, 1, 2])
     assert model.predict_proba(X).shape == (24, 3)
     model.partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"classes=\[0, 1\] differ from those of the first call, \[0, 1, 2\]"):
+        model.partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match="y holds the label 7, which is not among the classes"):
         model.partial_fit(X, np.full(24, 7))
 
