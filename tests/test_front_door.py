@@ -15,12 +15,27 @@ __all__: list[str] = []
 
 # A name that leaves this table breaks somebody's code: say so in CHANGELOG.md.
 PROMISE: dict[str, list[str]] = {
-    "s4signal": [],
-    "s4signal.signals": ["Annotation", "Signal", "Signals"],
-    "s4signal.nn": [],
-    "s4signal.estimators": [],
+    "s4signal": ["S4Classifier", "S4Regressor", "Signals", "__version__"],
+    "s4signal.signals": [
+        "Annotation",
+        "Signal",
+        "Signals",
+        "datasets",
+        "epochs_from_events",
+        "read_audio",
+        "read_audio_folder",
+        "read_csv",
+        "read_eeg",
+        "read_ts",
+        "read_wfdb",
+        "windows",
+    ],
+    "s4signal.nn": ["KERNELS", "S4Backbone", "S4Layer", "S4Network"],
+    "s4signal.estimators": ["S4Classifier", "S4Regressor"],
+    "s4signal.inspection": ["TrainingCurveDisplay"],
 }
-HEAVY = ["librosa", "matplotlib", "mne", "pandas", "pooch", "soundfile", "soxr", "torchaudio", "wfdb"]
+# pandas is left out: scikit-learn imports it wherever it is installed.
+HEAVY = ["librosa", "matplotlib", "mne", "pooch", "soundfile", "soxr", "torchaudio", "wfdb"]
 NAMES = [(room, name) for room, names in PROMISE.items() for name in names if not name.startswith("__")]
 # Sections of numpydoc: there is a docstring, with every parameter, its type and meaning, and what comes back.
 COMPLETE = {"GL08", "PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03"}
@@ -55,6 +70,8 @@ def test_a_promised_name_is_documented_in_full_with_an_example(room: str, name: 
 @pytest.mark.parametrize(("room", "name"), NAMES)
 def test_the_methods_of_a_promised_class_are_documented(room: str, name: str) -> None:
     member = getattr(importlib.import_module(room), name)
+    if not inspect.isclass(member):
+        return
     methods = [n for n, m in vars(member).items() if inspect.isfunction(m) and not n.startswith("_")]
     # RT01: "Return the …" in one line is enough for a method.
     assert [fault for n in methods for fault in faults(f"{room}.{name}.{n}", COMPLETE - {"RT01"})] == []

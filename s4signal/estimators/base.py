@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from s4signal.estimators.callbacks import own_callbacks
+from s4signal.estimators.options import check_options
 from s4signal.estimators.persistence import load_estimator, save_estimator
 from s4signal.estimators.preparation import (
     NetworkPlan,
@@ -31,7 +32,7 @@ from s4signal.estimators.preparation import (
 )
 from s4signal.estimators.report import describe_estimator
 from s4signal.estimators.streaming import Stream
-from s4signal.estimators.validation import check_options, check_rate, check_samples, check_signals, check_weights
+from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.nn.network import state_space_parameters
 from s4signal.signals import Signals

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from s4signal.errors import ModelFileError
+from s4signal.estimators.options import check_options
 from s4signal.estimators.preparation import NetworkPlan, Standardizer, build_network
-from s4signal.estimators.validation import check_options
 from s4signal.training import PRECISIONS, resolve_device
 
 if TYPE_CHECKING:

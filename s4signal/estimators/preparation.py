@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from s4signal.estimators.validation import check_finite
 from s4signal.nn import S4Network
-from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend, erb_bands
+from s4signal.nn.filter_bank import FilterBank, erb_bands
+from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
 from s4signal.training import PRECISIONS, Cases, TrainingOptions, sequential_batches
@@ -274,11 +275,6 @@ def build_network(plan: NetworkPlan) -> S4Network:
 def _filter_bank(plan: NetworkPlan, d_model: int) -> FilterBankFrontend:
     sfreq = plan.sfreq or 1.0
     frequencies, bandwidths = erb_bands(N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
-    return FilterBankFrontend(
-        plan.n_channels,
-        d_model,
-        frequencies_hz=frequencies,
-        bandwidths_hz=bandwidths,
-        sfreq=sfreq,
-        hop_s=plan.hop_s or HOP_S,
-    )
+    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
+    level = "case" if plan.stack["bidirectional"] else "running"
+    return FilterBankFrontend(plan.n_channels, d_model, bank=bank, level=level)

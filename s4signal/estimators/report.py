@@ -36,7 +36,7 @@ def describe_estimator(estimator: S4Estimator) -> str:
     rate = "unknown" if plan.sfreq is None else f"{plan.sfreq:g} Hz"
     front = "each sample, channels mixed"
     if isinstance(network.frontend, FilterBankFrontend):
-        bank, hop_s = network.frontend.frequencies_hz, network.frontend.hop_s
+        bank, hop_s = network.frontend.bank.frequencies_hz, network.frontend.bank.hop_s
         front = f"{len(bank)} gammatone energies {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms"
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class Stream:
     def reset(self) -> None:
         """Forget all that was heard."""
         self._rest = np.zeros((self._estimator.n_channels_in_, 0))
-        self._state: list[Tensor | None] | None = None
+        self._state: list[Any] | None = None
         self._pooled: _RunningPool = _RunningPool()
 
     def push(self, chunk: ArrayLike) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ class Stream:
         return scores
 
     @torch.no_grad()
-    def _advance(self, data: NDArray[np.floating]) -> tuple[Tensor, list[Tensor | None]]:
+    def _advance(self, data: NDArray[np.floating]) -> tuple[Tensor, list[Any]]:
         dtype = PRECISIONS[self._estimator.precision]
         device = next(self._network.parameters()).device
         x = torch.from_numpy(np.ascontiguousarray(data)).to(device, dtype).unsqueeze(1)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from s4signal.nn.block import ChannelLinear
-from s4signal.ssm import cascade_tables
+from s4signal.nn.filter_bank import FilterBank
 
-__all__ = ["FilterBankFrontend", "LinearFrontend", "Steps", "erb_bands"]
+__all__ = ["FilterBankFrontend", "LinearFrontend", "Steps"]
 
 Steps = tuple[Tensor, Tensor | None, float]
 
@@ -99,7 +99,7 @@ class LinearFrontend(nn.Module):
         """Return how many samples make a piece that `advance` can take."""
         return 1
 
-    def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor | None, float]:
+    def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> tuple[Tensor, Any, float]:
         """Encode a piece of signal, going on from a state.
 
         Parameters
@@ -123,37 +123,8 @@ class LinearFrontend(nn.Module):
         return self.mix(x), state, rate
 
 
-def erb_bands(n_bands: int, lowest_hz: float, highest_hz: float) -> tuple[Tensor, Tensor]:
-    """Space bands evenly on the scale of the ear's equivalent rectangular bandwidths.
-
-    Parameters
-    ----------
-    n_bands : int, >= 1
-        Bands.
-    lowest_hz, highest_hz : float, > 0
-        Lowest and highest centre frequency.
-
-    Returns
-    -------
-    frequencies_hz, bandwidths_hz : Tensor (n_bands,) of float64
-        Centre frequencies, and the bandwidths of fourth-order gammatones of one ERB.
-
-    References
-    ----------
-    Glasberg, Moore, "Derivation of auditory filter shapes from notched-noise data", Hearing Research 47, 1990,
-    doi:10.1016/0378-5955(90)90170-T.
-    """
-    scale = 21.4 * torch.log10(1.0 + 0.00437 * torch.tensor([lowest_hz, highest_hz], dtype=torch.float64))
-    steps = torch.linspace(0.0, 1.0, n_bands, dtype=torch.float64)
-    centres = (10.0 ** ((scale[0] + steps * (scale[1] - scale[0])) / 21.4) - 1.0) / 0.00437
-    return centres, 1.019 * 24.7 * (1.0 + 0.00437 * centres)
-
-
 class FilterBankFrontend(nn.Module):
-    """Fixed gammatone filters; their log energies, and the slow part of the signal itself, every hop.
-
-    A filter is a cascade of one-pole resonators, exact at any sampling rate. Energies are means over the hop of the
-    squared modulus, so nothing at the full rate is kept.
+    """Ears: a fixed `FilterBank`, its level taken out, standardised and mixed.
 
     Parameters
     ----------
@@ -161,42 +132,32 @@ class FilterBankFrontend(nn.Module):
         Channels of the signal.
     d_model : int, >= 1
         Features.
-    frequencies_hz, bandwidths_hz : Tensor (n_bands,)
-        Centre frequency and bandwidth of each filter. A filter at 0 Hz passes the slow part on, without a logarithm.
-    sfreq : float, > 0
-        Sampling rate at training, in Hz.
-    hop_s : float, > 0
-        Time between two steps, in seconds.
-    order : int, default=4
-        Stages of the cascade; 4 is the gammatone.
-    floor : float, > 0, default=1e-4
-        Energy that is added under the logarithm, in units of the standardised signal's.
+    bank : FilterBank
+        The filters.
+    level : {"keep", "case", "running"}, default="keep"
+        What to do with the mean of each band's log energy, which tells of the microphone and the voice more than of
+        what is said: keep it, take out the mean of the case, or the mean of what was heard so far (causal).
+
+    Raises
+    ------
+    ValueError
+        If level is unknown.
     """
 
-    frequencies_hz: Tensor
-    bandwidths_hz: Tensor
     center: Tensor
     scale: Tensor
+    logarithmic: Tensor
 
-    def __init__(
-        self,
-        n_channels: int,
-        d_model: int,
-        *,
-        frequencies_hz: Tensor,
-        bandwidths_hz: Tensor,
-        sfreq: float,
-        hop_s: float,
-        order: int = 4,
-        floor: float = 1e-4,
-    ) -> None:
+    def __init__(self, n_channels: int, d_model: int, *, bank: FilterBank, level: str = "keep") -> None:
         super().__init__()
-        self.sfreq, self.hop_s, self.order, self.floor = sfreq, hop_s, order, floor
-        n_features = n_channels * len(frequencies_hz)
-        self.register_buffer("frequencies_hz", frequencies_hz.double())
-        self.register_buffer("bandwidths_hz", bandwidths_hz.double())
+        if level not in ("keep", "case", "running"):
+            raise ValueError(f"level={level!r} is unknown; choose one of 'keep', 'case', 'running'.")
+        self.bank, self.level = bank, level
+        n_features = n_channels * len(bank.frequencies_hz)
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
+        # The slow part of the signal keeps its level: it is no logarithm, and its offset may be what matters.
+        self.register_buffer("logarithmic", (bank.frequencies_hz != 0).float().repeat(n_channels))
         self.mix = ChannelLinear(n_features, d_model)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
@@ -223,34 +184,34 @@ class FilterBankFrontend(nn.Module):
         features, mask, rate = self.features(x, mask, rate=rate)
         return self.encode(features, mask), mask, rate
 
-    def unit(self, rate: float) -> int:
-        """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
-        block, blocks_per_hop, _ = hop_blocks(self.hop_s * self.sfreq / rate)
-        return block * blocks_per_hop
-
-    def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor, float]:
-        """Encode a piece of signal, going on from a state.
+    def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
+        """Return what is fixed: log energies without their level, and the slow part.
 
         Parameters
         ----------
         x : Tensor (n_channels, batch, n_times)
-            The piece, a multiple of ``unit(rate)`` samples unless it is the last.
-        state : Tensor or None
-            State before it; None at rest.
+            Signals, zero where masked.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
 
         Returns
         -------
-        h : Tensor (d_model, batch, n_steps)
-            Features.
-        state : Tensor
-            State after it.
+        features : Tensor (n_channels * n_bands, batch, n_steps)
+            Before standardisation and mixing.
+        mask : Tensor (batch, n_steps) or None
+            1 where a step is valid.
         rate : float
             Step period in use over the training step period.
         """
-        features, _, rate, state = self._features(x, None, rate, state)
-        return self.encode(features), state, rate
+        features, mask, rate, _ = self.bank(x, mask, rate=rate)
+        if self.level == "case":
+            weight = features.new_ones(features.shape[1:]) if mask is None else mask
+            features = features - self._of_level((features * weight).sum(-1, keepdim=True) / weight.sum(-1)[:, None])
+        elif self.level == "running":
+            features, _ = self._running(features, None)
+        return features, mask, rate
 
     def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Standardise features and map them to the width of the blocks: what is learned.
@@ -271,113 +232,51 @@ class FilterBankFrontend(nn.Module):
         mixed: Tensor = self.mix(standard if mask is None else standard * mask)
         return mixed
 
-    def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
-        """Return the features before standardisation and mixing.
+    def unit(self, rate: float) -> int:
+        """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
+        return self.bank.unit(rate)
+
+    def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> tuple[Tensor, Any, float]:
+        """Encode a piece of signal, going on from a state.
 
         Parameters
         ----------
         x : Tensor (n_channels, batch, n_times)
-            Signals, zero where masked.
-        mask : Tensor (batch, n_times), optional
-            1 where a sample is valid, 0 where it is padding.
+            The piece, a multiple of ``unit(rate)`` samples unless it is the last.
+        state : tuple or None
+            State before it; None at rest.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
 
         Returns
         -------
-        features : Tensor (n_channels * n_bands, batch, n_steps)
-            Log energies, and the slow part.
-        mask : Tensor (batch, n_steps) or None
-            1 where a step is valid.
+        h : Tensor (d_model, batch, n_steps)
+            Features.
+        state : tuple
+            State after it: of the filters, and of the running level.
         rate : float
             Step period in use over the training step period.
+
+        Raises
+        ------
+        ValueError
+            If the level of the whole case is taken out.
         """
-        return self._features(x, mask, rate, None)[:3]
+        if self.level == "case":
+            raise ValueError("level='case' needs the whole case; use level='running' for pieces.")
+        filters, heard = (None, None) if state is None else state
+        features, _, rate, filters = self.bank(x, rate=rate, state=filters)
+        if self.level == "running":
+            features, heard = self._running(features, heard)
+        return self.encode(features), (filters, heard), rate
 
-    def _features(
-        self, x: Tensor, mask: Tensor | None, rate: float, state: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, float, Tensor]:
-        n_channels, batch, n_times = x.shape
-        sfreq = self.sfreq / rate
-        block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * sfreq)
-        hop = block * blocks_per_hop // hops_per_block
-        n_steps = -(-n_times // hop)
-        valid = self._valid_share(x, mask, hop, n_steps)
-        n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
-        x = nn.functional.pad(x, (0, n_blocks * block - n_times))
-        x = x.reshape(n_channels * batch, n_blocks, block)
-        # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
-        with torch.autocast(x.device.type, enabled=False):
-            sums, state = self._block_sums(x, sfreq, hops_per_block, state)
-        # (n_bands, n_channels * batch, n_blocks, hops_per_block) -> means over each hop's valid samples
-        if hops_per_block == 1:
-            sums = sums.unflatten(2, (-1, blocks_per_hop)).sum(3)
-        sums = sums.flatten(2)[..., :n_steps].unflatten(1, (n_channels, batch)) / (valid * hop)
-        linear = (self.frequencies_hz == 0)[:, None, None, None]
-        features = torch.where(linear, sums, torch.log(sums.clamp_min(0.0) + self.floor))
-        step_mask = None if mask is None else (valid > 1e-6).to(x.dtype)
-        return features.transpose(0, 1).flatten(0, 1), step_mask, hop / sfreq / self.hop_s, state
+    def _running(self, features: Tensor, heard: Any) -> tuple[Tensor, Any]:
+        """Take out the mean of the steps so far; ``heard`` is their sum and number."""
+        total, count = (0.0, 0) if heard is None else heard
+        totals = features.double().cumsum(-1) + total
+        counts = torch.arange(count + 1, count + 1 + features.shape[-1], device=features.device)
+        level = (totals / counts).to(features.dtype)
+        return features - self._of_level(level), (totals[..., -1:], count + features.shape[-1])
 
-    @staticmethod
-    def _valid_share(x: Tensor, mask: Tensor | None, hop: int, n_steps: int) -> Tensor:
-        """Share of valid samples in each hop, (batch, n_steps), tiny where there is none."""
-        _, batch, n_times = x.shape
-        mask = x.new_ones(batch, n_times) if mask is None else mask
-        padded = nn.functional.pad(mask, (0, n_steps * hop - n_times))
-        return padded.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)
-
-    def _block_sums(self, x: Tensor, sfreq: float, hops: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(rows, n_blocks, block) -> (n_bands, rows, n_blocks, hops): sums of energies, or of the slow part."""
-        rows, _, block = x.shape
-        # The network may be cast to float32; the tables are built in float64 all the same (which MPS does not have).
-        exact = torch.float32 if x.device.type == "mps" else torch.float64
-        frequencies, bandwidths = self.frequencies_hz.to(exact) / sfreq, self.bandwidths_hz.to(exact) / sfreq
-        audible = frequencies < 0.5
-        tables = cascade_tables(
-            torch.where(audible, frequencies, 0.0),
-            bandwidths,
-            self.order,
-            block,
-            x.dtype,
-        )
-        n_bands = len(self.frequencies_hz)
-        linear = (self.frequencies_hz == 0)[:, None, None]
-        gain = audible.to(x.dtype)[:, None, None]
-        state = x.new_zeros(n_bands, rows, 2 * self.order) if state is None else state
-        sums = []
-        for u in x.unbind(1):  # block by block: outputs at the full rate are never kept
-            U = u.expand(n_bands, rows, block)
-            z = torch.baddbmm(torch.bmm(U, tables.W), state, tables.Q)
-            re, im = z.unflatten(-1, (2, hops, block // hops)).unbind(2)
-            energy = torch.addcmul(re * re, im, im).sum(-1)
-            sums.append(torch.where(linear, re.sum(-1), energy * gain))
-            state = torch.baddbmm(torch.bmm(U, tables.P), state, tables.transition)
-        return torch.stack(sums, 2), state
-
-
-def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
-    """Return (samples a block, blocks a hop, hops a block), one of the last two being 1, for a hop in samples.
-
-    Parameters
-    ----------
-    hop : float, > 0
-        Wanted hop in samples; it is rounded.
-    longest : int, default=128
-        Most samples a block.
-
-    Returns
-    -------
-    tuple of three int
-        See above.
-
-    Examples
-    --------
-    >>> hop_blocks(80), hop_blocks(441), hop_blocks(2.56)
-    ((80, 1, 1), (110, 4, 1), (63, 1, 21))
-    """
-    if hop > longest:
-        blocks = math.ceil(hop / longest)
-        return round(hop / blocks), blocks, 1
-    samples = max(1, round(hop))
-    hops = max(1, 64 // samples)
-    return samples * hops, 1, hops
+    def _of_level(self, level: Tensor) -> Tensor:
+        return level * self.logarithmic.to(level.dtype)[:, None, None]

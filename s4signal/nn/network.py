@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -205,6 +205,13 @@ class S4Network(nn.Module):
     ------
     ValueError
         If an option is unknown or out of its range.
+
+    Examples
+    --------
+    >>> from s4signal.nn.frontend import LinearFrontend
+    >>> net = S4Network(LinearFrontend(2, 16), n_outputs=3, options=StackOptions(d_model=16, n_layers=1))
+    >>> net(torch.randn(2, 5, 300)).shape
+    torch.Size([5, 3])
     """
 
     def __init__(
@@ -266,9 +273,7 @@ class S4Network(nn.Module):
         scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask))
         return scores
 
-    def advance(
-        self, x: Tensor, state: list[Tensor | None] | None, *, rate: float = 1.0
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
         """Run a causal network over a piece of signal, up to the pooling.
 
         Parameters
@@ -289,7 +294,7 @@ class S4Network(nn.Module):
         """
         before = [None] * (1 + len(self.blocks)) if state is None else state
         h, frontend_state, rate = self.frontend.advance(x, before[0], rate=rate)
-        after: list[Tensor | None] = [frontend_state]
+        after: list[Any] = [frontend_state]
         for block, block_state in zip(cast(Iterable[S4Block], self.blocks), before[1:], strict=True):
             h, block_state = block.advance(h, block_state, rate=rate)
             after.append(block_state)

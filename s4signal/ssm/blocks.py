@@ -79,7 +79,7 @@ def block_scan(
     _, batch, n_times = u.shape
     T = block_length(n_times, batch)
     tables = block_tables(system, T, u.dtype)
-    if T == n_times and state is None and not return_state:
+    if n_times == T and state is None and not return_state:
         y: Tensor = _OneBlock.apply(u, tables.kernel)
         return y, None
     n_blocks = -(-n_times // T)

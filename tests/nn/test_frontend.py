@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from s4signal.nn.frontend import FilterBankFrontend, erb_bands, hop_blocks
+from s4signal.nn.filter_bank import FilterBank, erb_bands, hop_blocks
+from s4signal.nn.frontend import FilterBankFrontend
 from s4signal.nn.network import S4Network, StackOptions, length_mask
 from s4signal.ssm import cascade_tables
 
@@ -15,15 +16,16 @@ __all__: list[str] = []
 SFREQ = 8000.0
 
 
-def bank(*, n_channels: int = 1, hop_s: float = 0.01, sfreq: float = SFREQ, slow: bool = False) -> FilterBankFrontend:
+def bank(
+    *, n_channels: int = 1, hop_s: float = 0.01, sfreq: float = SFREQ, slow: bool = False, level: str = "keep"
+) -> FilterBankFrontend:
     """Ten bands from 100 Hz to 3 kHz, and the slow part below 20 Hz if asked for."""
     frequencies, bandwidths = erb_bands(10, 100.0, 3000.0)
     if slow:
         frequencies = torch.cat([torch.zeros(1), frequencies])
         bandwidths = torch.cat([torch.full((1,), 20.0), bandwidths])
-    return FilterBankFrontend(
-        n_channels, 4, frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s
-    )
+    filters = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s)
+    return FilterBankFrontend(n_channels, 4, bank=filters, level=level)
 
 
 def tone(frequency: float, n_times: int, sfreq: float = SFREQ) -> Tensor:
@@ -41,7 +43,7 @@ def test_bands_lie_between_the_ends_and_are_wider_higher_up() -> None:
 
 def test_a_tone_at_the_centre_of_a_band_lights_it_most() -> None:
     frontend = bank()
-    for band, frequency in enumerate(frontend.frequencies_hz.tolist()):
+    for band, frequency in enumerate(frontend.bank.frequencies_hz.tolist()):
         features, _, _ = frontend.features(tone(frequency, 4000))
         assert features[:, 0, 5:].mean(-1).argmax().item() == band
         # The analytic half of a sine of amplitude one: |1/2|^2.
@@ -59,7 +61,7 @@ def test_the_slow_part_is_passed_on_with_its_sign() -> None:
 
 def test_energies_at_half_the_rate_agree_with_the_full_rate() -> None:
     frontend = bank(slow=True)
-    played = [f for f in frontend.frequencies_hz.tolist() if 0 < f < 1500]
+    played = [f for f in frontend.bank.frequencies_hz.tolist() if 0 < f < 1500]
     x = sum(tone(f, 8000) for f in [3.0, *played])
     full, _, full_rate = frontend.features(x)
     half, _, half_rate = frontend.features(x[..., ::2], rate=2.0)
@@ -68,7 +70,9 @@ def test_energies_at_half_the_rate_agree_with_the_full_rate() -> None:
     assert full.shape == half.shape
     assert (full[1:bands, 0, 5:] - half[1:bands, 0, 5:]).abs().max() < 0.05
     assert (full[0, 0, 5:] - half[0, 0, 5:]).abs().max() < 0.05
-    assert torch.equal(half[-1], torch.full_like(half[-1], math.log(frontend.floor)))  # 3 kHz is beyond 2 kHz: silent
+    assert torch.equal(
+        half[-1], torch.full_like(half[-1], math.log(frontend.bank.floor))
+    )  # 3 kHz is beyond 2 kHz: silent
 
 
 @pytest.mark.parametrize("n_times", [1, 80, 81, 1000])
@@ -84,12 +88,14 @@ def test_features_are_mean_energies_over_each_hop(hop: float, n_times: int) -> N
     assert features.shape == (10, 1, math.ceil(n_times / samples))
     # The oracle: the whole signal, ringing included, as one block.
     n_padded = features.shape[-1] * samples
-    tables = cascade_tables(frontend.frequencies_hz / SFREQ, frontend.bandwidths_hz / SFREQ, 4, n_padded, torch.float64)
+    tables = cascade_tables(
+        frontend.bank.frequencies_hz / SFREQ, frontend.bank.bandwidths_hz / SFREQ, 4, n_padded, torch.float64
+    )
     z = torch.nn.functional.pad(x[0], (0, n_padded - n_times)) @ tables.W
     energy = z.unflatten(-1, (2, -1, samples)).square().sum((1, 2, 4))
     valid = torch.full((features.shape[-1],), samples)
     valid[-1] -= n_padded - n_times
-    torch.testing.assert_close(features[:, 0], torch.log(energy / valid + frontend.floor), rtol=0, atol=1e-9)
+    torch.testing.assert_close(features[:, 0], torch.log(energy / valid + frontend.bank.floor), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("hop", [0.2, 1.0, 1.5, 2.56, 64.0, 65.0, 100.0, 128.0, 128.4, 300.0, 441.0, 16_000.0])
@@ -162,3 +168,30 @@ def test_a_weight_of_two_is_a_case_twice_and_a_weight_of_zero_leaves_it_out() ->
 def test_calibration_silences_a_feature_that_never_moves() -> None:
     frontend = calibrated([(torch.zeros(1, 2, 800), None, torch.ones(2), 1.0)])
     assert torch.equal(frontend.scale, torch.zeros_like(frontend.scale))
+
+
+def test_the_level_of_a_case_is_taken_out_of_the_logarithms_alone() -> None:
+    x = tone(440.0, 4000) * torch.linspace(0.1, 1.0, 4000, dtype=torch.float64)
+    frontend, louder = bank(slow=True, level="case").double(), 10.0
+    quiet, loud = (frontend.features(gain * (x + 1.0))[0] for gain in (1.0, louder))
+    torch.testing.assert_close(quiet[1:].mean(-1), torch.zeros_like(quiet[1:, :, 0]), rtol=0, atol=1e-9)
+    torch.testing.assert_close(loud[0], louder * quiet[0], rtol=1e-9, atol=1e-9)
+    assert quiet[0].mean() > 0.5
+
+
+def test_the_running_level_sees_the_past_alone_and_ends_at_that_of_the_case() -> None:
+    x = torch.randn(1, 2, 4000, dtype=torch.float64)
+    kept, running = (bank(level=level).double().features(x)[0] for level in ("keep", "running"))
+    start = bank(level="running").double().features(x[..., :2000])[0]
+    torch.testing.assert_close(running[..., :25], start, rtol=0, atol=1e-9)
+    torch.testing.assert_close(running[..., -1], kept[..., -1] - kept.mean(-1), rtol=0, atol=1e-9)
+
+
+def test_pieces_need_a_level_that_does_not_look_ahead() -> None:
+    with pytest.raises(ValueError, match="use level='running' for pieces"):
+        bank(level="case").advance(torch.zeros(1, 1, 80), None)
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(ValueError, match="level='loud' is unknown; choose one of 'keep', 'case', 'running'"):
+        bank(level="loud")
