@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from s4signal.estimators.preparation import (
     plan_network,
 )
 from s4signal.estimators.report import describe_estimator
+from s4signal.estimators.splitting import split_cases, wants_split
 from s4signal.estimators.streaming import Stream
 from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_weights
 from s4signal.nn import S4Network
@@ -47,8 +47,6 @@ from s4signal.training import (
 )
 
 __all__ = ["S4Estimator"]
-
-_FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets a validation set aside
 
 
 def _from_features(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
@@ -118,8 +116,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         validation = self._checked_validation_data(X_val, y_val)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         train = np.arange(len(signals))
-        if validation is None and self._wants_split(len(signals), targets):
-            train, held_out = self._split(signals, targets, seed)
+        if validation is None and wants_split(self, targets):
+            train, held_out = split_cases(self, signals, targets, seed)
             validation = signals[held_out], weights[held_out], targets[held_out]
         cases = self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)
         held = None if validation is None else self._cases(*validation, device)
@@ -285,34 +283,6 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         targets = self._encode_targets(y, signals, classes=None, reset=False)
         check_samples(signals, name="X_val")
         return signals, np.ones(len(signals)), targets
-
-    def _wants_split(self, n: int, targets: NDArray[Any]) -> bool:
-        if self.early_stopping != "auto":
-            return bool(self.early_stopping)
-        if n < _FEWEST_TO_SPLIT or not self._stratified:
-            return n >= _FEWEST_TO_SPLIT
-        counts = np.unique(targets, return_counts=True)[1]
-        return bool(counts.min() >= 2) and math.ceil(self.validation_fraction * n) >= len(counts)
-
-    def _split(self, signals: Signals, targets: NDArray[Any], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Set validation cases aside: by recording where several cases come from one, else by class."""
-        options = {"n_splits": 1, "test_size": self.validation_fraction, "random_state": seed % 2**31}
-        sources = np.array(signals.sources)
-        n_sources = len(np.unique(sources))
-        if 1 < n_sources < len(sources):
-            splits = GroupShuffleSplit(**options).split(targets, groups=sources)
-        elif self._stratified:
-            splits = StratifiedShuffleSplit(**options).split(targets, targets)
-        else:
-            splits = ShuffleSplit(**options).split(targets)
-        try:
-            train, held_out = next(iter(splits))
-        except ValueError as error:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {len(targets)} cases cannot be set aside: {error} "
-                "Change it, pass X_val and y_val, or early_stopping=False."
-            ) from None
-        return train, held_out
 
     def _prepare(
         self,

@@ -8,7 +8,7 @@ from small_models import classifier, regressor, waves
 
 from s4signal import Signals
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.estimators.validation import _RULES
+from s4signal.estimators.options import _RULES
 
 X, Y = waves()
 TIMES = [np.arange(60) / 100.0] * 24

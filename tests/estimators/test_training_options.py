@@ -11,6 +11,7 @@ from sklearn.base import clone
 from small_models import REFERENCE, SMALL, classifier, regressor, same_weights, waves
 
 from s4signal import S4Classifier, Signals
+from s4signal.estimators.splitting import split_cases
 from s4signal.signals import Signal
 
 KEYS = {"epoch", "loss", "validation_loss", "validation_score", "seconds"}
@@ -85,7 +86,7 @@ def test_a_split_keeps_recordings_whole():
     files = np.arange(120) // 12
     signals = Signals([Signal(case, source=f"{file}.edf") for case, file in zip(X, files, strict=True)])
     for make in (classifier, regressor):
-        train, held_out = make()._split(signals, y, 0)
+        train, held_out = split_cases(make(), signals, y, 0)
         assert set(files[train]).isdisjoint(files[held_out])
         assert sorted([*train, *held_out]) == list(range(120))
         assert len(set(files[held_out])) == 1
@@ -94,7 +95,7 @@ def test_a_split_keeps_recordings_whole():
 def test_a_split_keeps_the_shares_of_the_classes():
     X, _ = waves(120, n_times=20)
     y = (np.arange(120) % 4 == 0).astype(int)
-    _, held_out = classifier()._split(Signals(X), y, 0)
+    _, held_out = split_cases(classifier(), Signals(X), y, 0)
     assert y[held_out].sum() == 3
     assert len(held_out) == 12
 

@@ -1,0 +1,88 @@
+"""Validation cases, set aside from the training cases."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+
+from s4signal.signals import Signals
+
+if TYPE_CHECKING:
+    from s4signal.estimators.base import S4Estimator
+
+__all__ = ["split_cases", "wants_split"]
+
+_FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets a validation set aside
+
+
+def wants_split(estimator: S4Estimator, targets: NDArray[Any]) -> bool:
+    """Whether ``early_stopping`` asks for validation cases.
+
+    Parameters
+    ----------
+    estimator : S4Estimator
+        With checked parameters.
+    targets : ndarray (n_samples, ...)
+        Encoded targets.
+
+    Returns
+    -------
+    bool
+        "auto" wants them where there are enough cases, and of every class some for either side.
+    """
+    n = len(targets)
+    if estimator.early_stopping != "auto":
+        return bool(estimator.early_stopping)
+    if n < _FEWEST_TO_SPLIT or not estimator._stratified:
+        return n >= _FEWEST_TO_SPLIT
+    counts = np.unique(targets, return_counts=True)[1]
+    return bool(counts.min() >= 2) and math.ceil(estimator.validation_fraction * n) >= len(counts)
+
+
+def split_cases(
+    estimator: S4Estimator, signals: Signals, targets: NDArray[Any], seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Set validation cases aside: by recording where several cases come from one, else by class.
+
+    Parameters
+    ----------
+    estimator : S4Estimator
+        With checked parameters.
+    signals : Signals
+        The cases.
+    targets : ndarray (n_samples, ...)
+        Encoded targets.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    train, held_out : ndarray of int
+        Which cases.
+
+    Raises
+    ------
+    ValueError
+        If there are too few cases for ``validation_fraction``.
+    """
+    options = {"n_splits": 1, "test_size": estimator.validation_fraction, "random_state": seed}
+    sources = np.array(signals.sources)
+    n_sources = len(np.unique(sources))
+    if 1 < n_sources < len(sources):
+        splits = GroupShuffleSplit(**options).split(targets, groups=sources)
+    elif estimator._stratified:
+        splits = StratifiedShuffleSplit(**options).split(targets, targets)
+    else:
+        splits = ShuffleSplit(**options).split(targets)
+    try:
+        train, held_out = next(iter(splits))
+    except ValueError as error:
+        raise ValueError(
+            f"validation_fraction={estimator.validation_fraction} of {len(targets)} cases cannot be set aside: {error} "
+            "Change it, pass X_val and y_val, or early_stopping=False."
+        ) from None
+    return train, held_out
