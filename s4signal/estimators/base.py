@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import math
 import time
 from dataclasses import replace
@@ -18,7 +16,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from s4signal.estimators.callbacks import own_callbacks
+from s4signal.estimators.callbacks import end_task, own_callbacks
+from s4signal.estimators.fingerprint import fingerprint_of
 from s4signal.estimators.options import check_options
 from s4signal.estimators.persistence import load_estimator, save_estimator
 from s4signal.estimators.preparation import (
@@ -330,7 +329,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     def _train(
         self, cases: Cases, validation: Cases | None, seed: int, device: torch.device, *, data: tuple[Any, Any]
     ) -> None:
-        fingerprint = self._fingerprint(cases, validation, seed)
+        fingerprint = fingerprint_of(self, cases, validation, seed)
         options = self._training_options(
             len(cases), seed, device, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir
         )
@@ -340,7 +339,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
 
             def on_epoch(line: dict[str, Any], network: nn.Module) -> bool:
                 task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self)
-                return self._end_task(task, data, line["epoch"], network)
+                return end_task(self, task, data, n_iter=line["epoch"], network=network)
 
             started = time.perf_counter()
             result = fit_network(
@@ -356,18 +355,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
             self.fit_seconds_ = time.perf_counter() - started
             self._optimizer_state = result.optimizer_state
-            self._end_task(context, data, self.n_iter_, self.network_)
-
-    def _end_task(self, task: Any, data: tuple[Any, Any], n_iter: int, network: nn.Module) -> bool:
-        """Hand the callbacks a copy of the estimator as if training had stopped here; return whether it shall stop."""
-
-        def snapshot() -> dict[str, Any]:
-            learned = {k: v for k, v in self.__dict__.items() if k not in self.get_params(deep=False)}
-            learned = {k: v for k, v in learned.items() if "callback" not in k}
-            return {**learned, "network_": copy.deepcopy(network).eval(), "n_iter_": n_iter}
-
-        X, y = data
-        return bool(task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=snapshot))
+            end_task(self, context, data, n_iter=self.n_iter_, network=self.network_)
 
     def _options(self, n_cases: int, device: torch.device) -> TrainingOptions:
         """Return how to run and train the whole network on raw signals."""
@@ -414,17 +402,6 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(targets))
         return tensor.to(PRECISIONS[self.precision]) if tensor.is_floating_point() else tensor
-
-    def _fingerprint(self, cases: Cases, validation: Cases | None, seed: int) -> str:
-        """Identify data and settings, so that a checkpoint of another training is not taken up."""
-        ignored = ("checkpoint_dir", "callbacks", "verbose", "device", "random_state")
-        settings = sorted((k, repr(v)) for k, v in self.get_params(deep=False).items() if k not in ignored)
-        digest = hashlib.sha256(repr((settings, seed, self._plan)).encode())
-        digest.update(self._standardizer.mean.tobytes() + self._standardizer.scale.tobytes())
-        for part in (cases, validation):
-            if part is not None and part.targets is not None:
-                digest.update(part.lengths.tobytes() + part.weights.tobytes() + part.targets.numpy().tobytes())
-        return digest.hexdigest()
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""

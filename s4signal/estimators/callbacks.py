@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sklearn.callback import AutoPropagatedCallback, ProgressBar
+from torch import nn
 
-__all__ = ["own_callbacks"]
+__all__ = ["end_task", "own_callbacks"]
 
 
 @contextmanager
@@ -37,3 +39,34 @@ def own_callbacks(estimator: Any) -> Iterator[None]:
         estimator.__dict__.pop("_skl_callbacks", None)
         if before is not None:
             estimator._skl_callbacks = before
+
+
+def end_task(estimator: Any, task: Any, data: tuple[Any, Any], *, n_iter: int, network: nn.Module) -> bool:
+    """Tell the callbacks that a task is done; they may ask for the estimator as if training had stopped here.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Being fitted.
+    task : CallbackContext
+        An epoch, or the fit.
+    data : tuple of X and y
+        As `fit` got them.
+    n_iter : int
+        Epochs so far.
+    network : Module
+        What would be kept.
+
+    Returns
+    -------
+    bool
+        Whether training shall stop.
+    """
+
+    def snapshot() -> dict[str, Any]:
+        parameters = estimator.get_params(deep=False)
+        learned = {k: v for k, v in vars(estimator).items() if k not in parameters and "callback" not in k}
+        return {**learned, "network_": copy.deepcopy(network).eval(), "n_iter_": n_iter}
+
+    X, y = data
+    return bool(task.call_on_fit_task_end(estimator=estimator, X=X, y=y, reconstruction_attributes=snapshot))
