@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from s4signal.estimators.preparation import (
     hear_cases,
     make_cases,
     plan_network,
+    score_heard,
 )
 from s4signal.estimators.report import describe_estimator
 from s4signal.estimators.splitting import split_cases, wants_split
@@ -46,12 +47,6 @@ from s4signal.training import (
 )
 
 __all__ = ["S4Estimator"]
-
-
-def _from_features(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
-    """Run what is learned: the fixed part of the front end has heard the cases already."""
-    outputs: Tensor = cast(S4Network, network).from_features(x, mask, rate)
-    return outputs
 
 
 class S4Estimator(CallbackSupportMixin, BaseEstimator):
@@ -154,13 +149,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
         cases = self._prepare(signals, weights, targets, seed, device, keep=not first)
         options = self._training_options(len(signals), seed, device, max_epochs=1, schedule=False, averaging=0.0)
-        result = fit_network(
-            self.network_,
-            cases,
-            loss=self._loss,
-            options=options,
-            optimizer_state=getattr(self, "_optimizer_state", None),
-        )
+        moments = getattr(self, "_optimizer_state", None)
+        result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
         self._optimizer_state = result.optimizer_state
         self.n_iter_ = 1 if first else self.n_iter_ + 1
         self.best_epoch_ = self.n_iter_
@@ -260,12 +250,11 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     ) -> tuple[Signals, NDArray[np.float64], NDArray[Any]]:
         """Return the cases of positive weight, their weights and their targets as the loss takes them."""
         signals = check_signals(self, X, sfreq=self.sfreq, reset=reset)
-        sfreq = signals.sfreq
+        if reset:
+            self.sfreq_ = signals.sfreq
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals) * self._case_weights(targets)
         check_samples(signals)
-        if reset:
-            self.sfreq_ = sfreq
         used = np.flatnonzero(weights > 0)
         if not len(used):
             raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
@@ -296,10 +285,9 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         """Standardise the channels and build the network, or check that the one there fits; return the cases."""
         n_outputs = self._n_outputs(targets)
         if keep:
-            if (self._plan.n_channels, self._plan.n_outputs) != (self.n_channels_in_, n_outputs):
+            if self._plan.n_outputs != n_outputs:
                 raise ValueError(
-                    f"the network takes {self._plan.n_channels} channels to {self._plan.n_outputs} outputs, the data "
-                    f"have {self.n_channels_in_} and {n_outputs}; fit with warm_start=False."
+                    f"the network has {self._plan.n_outputs} outputs, y has {n_outputs}; fit with warm_start=False."
                 )
             return self._cases(signals, weights, targets, device)
         self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
@@ -386,7 +374,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     def _training_options(self, n_cases: int, seed: int, device: torch.device, **changes: Any) -> TrainingOptions:
         """Return how to train the learned part of the network, on what its front end hears."""
         return replace(
-            self._options(n_cases, device), seed=seed, max_samples=self._max_steps(), forward=_from_features, **changes
+            self._options(n_cases, device), seed=seed, max_samples=self._max_steps(), forward=score_heard, **changes
         )
 
     def _max_steps(self) -> int:

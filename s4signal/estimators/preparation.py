@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from s4signal.estimators.validation import check_finite
 from s4signal.nn import S4Network
@@ -17,7 +18,7 @@ from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
 from s4signal.training import PRECISIONS, Cases, TrainingOptions, sequential_batches
 
-__all__ = ["NetworkPlan", "Standardizer", "build_network", "hear_cases", "make_cases", "plan_network"]
+__all__ = ["NetworkPlan", "Standardizer", "build_network", "hear_cases", "make_cases", "plan_network", "score_heard"]
 
 AUDIO_SFREQ = 4000.0  # Hz; from here on a case is heard through the filter bank by default
 HOP_S = 0.01
@@ -154,6 +155,29 @@ def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Ca
         rates[indices] = rate
     lengths = np.array([case.shape[1] for case in heard], dtype=np.int64)
     return Cases(heard.__getitem__, lengths, rates, cases.weights, cases.targets)
+
+
+def score_heard(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+    """Run what is learned, on cases that the fixed part of the front end has heard already.
+
+    Parameters
+    ----------
+    network : S4Network
+        The network.
+    x : Tensor (n_features, batch, n_steps)
+        As `hear_cases` gives them.
+    mask : Tensor (batch, n_steps) or None
+        1 where a step is valid.
+    rate : float
+        Step period over the training step period.
+
+    Returns
+    -------
+    Tensor (batch, n_outputs)
+        Logits or standardised targets.
+    """
+    outputs: Tensor = cast(S4Network, network).from_features(x, mask, rate)
+    return outputs
 
 
 class NetworkPlan(NamedTuple):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 from small_models import classifier, regressor, waves
 
@@ -88,11 +89,15 @@ def test_streams_of_one_model_do_not_mix():
     np.testing.assert_array_equal(one.push(signal), expected)
 
 
+def count(kept):
+    """Count the numbers in tensors, arrays and tuples of them."""
+    if isinstance(kept, torch.Tensor | np.ndarray):
+        return int(np.prod(kept.shape))
+    return sum(map(count, kept)) if isinstance(kept, tuple | list) else int(kept is not None)
+
+
 def held(stream):
-    """Count the numbers that a stream keeps."""
-    pooled = stream._pooled._values.values()
-    state = [s for s in stream._state or [] if s is not None]
-    return stream._rest.size + sum(t.numel() for t in (*pooled, *state))
+    return count([stream._rest, stream._state, *stream._pooled._values.values()])
 
 
 @pytest.mark.parametrize("sfreq", [None, 8000.0])

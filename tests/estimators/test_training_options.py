@@ -134,7 +134,7 @@ def test_a_warm_start_refuses_other_channels_labels_or_outputs():
     with pytest.raises(ValueError, match="y holds the label 2, which is not among the classes"):
         model.fit(X, y + 1)
     model = regressor(warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match="have 2 and 2; fit with warm_start=False"):
+    with pytest.raises(ValueError, match="the network has 1 outputs, y has 2; fit with warm_start=False"):
         model.fit(X, np.stack([y, y], 1))
 
 
