@@ -354,7 +354,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         max_epochs = self.max_epochs
         if isinstance(max_epochs, str):
             # Small sets need steps, large ones passes.
-            max_epochs = max(20, math.ceil(120 / steps))
+            max_epochs = max(20, math.ceil(200 / steps))
         hop = 1.0 if self._plan.hop_s is None else self._plan.hop_s * (self._plan.sfreq or 1.0)
         return TrainingOptions(
             max_epochs=max_epochs,

@@ -40,7 +40,7 @@ class S4Regressor(RegressorMixin, S4Estimator):
         Layers.
     bidirectional : bool, default=True
         Whether a step sees the future too; False allows `stream`.
-    dropout : float in [0, 1), default=DROPOUT
+    dropout : float in [0, 1), default=0.3
         Share of features left out at a training step.
     pooling : {"mean", "max", "last"}, default="mean"
         From steps to one vector a case.
@@ -54,15 +54,15 @@ class S4Regressor(RegressorMixin, S4Estimator):
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
-        Passes over the cases; "auto" takes 20, or what makes 120 steps.
+        Passes over the cases; "auto" takes 20, or what makes 200 steps.
     batch_size : "auto", int or None, default="auto"
         Cases a step: "auto" takes all of up to 32 cases, 32, or 64 from 4,097 cases on. None takes all cases in one
         step, in whatever pieces fit into memory; with ``precision="64"`` it is the reproducible reference mode.
-    learning_rate : float, > 0, default=LEARNING_RATE
+    learning_rate : float, > 0, default=4e-3
         Peak learning rate; it rises over a tenth of the steps and falls along a cosine.
     ssm_learning_rate : float, > 0, default=1e-3
         The same for poles and steps, at most ``learning_rate``.
-    weight_decay : float, >= 0, default=WEIGHT_DECAY
+    weight_decay : float, >= 0, default=0.05
         Decoupled weight decay of the matrices.
     early_stopping : "auto" or bool, default="auto"
         Whether to choose the epoch on validation cases; "auto" does from 100 cases on. With ``X_val`` it is always
@@ -133,7 +133,7 @@ class S4Regressor(RegressorMixin, S4Estimator):
         d_state: int = 64,
         n_layers: int = 4,
         bidirectional: bool = True,
-        dropout: float = 0.1,
+        dropout: float = 0.3,
         pooling: str = "mean",
         sfreq: float | None = None,
         timescale: str | tuple[float, float] = "auto",

@@ -54,7 +54,7 @@ class FilterBank(nn.Module):
         Time between two steps, in seconds.
     order : int, default=4
         Stages of the cascade; 4 is the gammatone.
-    floor : float, > 0, default=1e-4
+    floor : float, > 0, default=1e-6
         Energy that is added under the logarithm, in units of the standardised signal's.
     """
 
@@ -69,7 +69,7 @@ class FilterBank(nn.Module):
         sfreq: float,
         hop_s: float,
         order: int = 4,
-        floor: float = 1e-4,
+        floor: float = 1e-6,
     ) -> None:
         super().__init__()
         self.sfreq, self.hop_s, self.order, self.floor = sfreq, hop_s, order, floor
