@@ -97,6 +97,8 @@ class S4Classifier(ClassifierMixin, S4Estimator):
         Columns of a 2-D X, channels of any other.
     n_channels_in_ : int
         Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them; other names at prediction are an error.
     sfreq_ : float or None
         Sampling rate at training, in Hz.
     network_ : torch.nn.Module

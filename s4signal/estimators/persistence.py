@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["load_estimator", "save_estimator"]
 
 _FORMAT = "s4signal 1"
-_LEARNED = ("n_features_in_", "n_channels_in_", "sfreq_", "n_iter_", "best_epoch_", "history_")  # and each class's own
+# And each class's own.
+_LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "n_iter_", "best_epoch_", "history_")
 _OPTIONAL = ("feature_names_in_", "fit_seconds_")
 _KINDS = "OUbiuf"  # of arrays that have a plain form
 _PREFIX = "network."

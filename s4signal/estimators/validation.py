@@ -32,7 +32,7 @@ def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: 
     Parameters
     ----------
     estimator : estimator
-        Gets ``n_features_in_`` and ``n_channels_in_`` if ``reset``; compared with them otherwise.
+        Gets ``n_features_in_``, ``n_channels_in_`` and ``ch_names_`` if ``reset``; compared with them otherwise.
     X : array-like, mne.Epochs, list of them, or Signals
         The cases.
     sfreq : float, optional
@@ -48,7 +48,7 @@ def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: 
     Raises
     ------
     ShapeError
-        If X has another rank, other channels or seemingly swapped axes.
+        If X has another rank, other channels, another order of them or seemingly swapped axes.
     NotImplementedError
         If X has timestamps.
     """
@@ -75,7 +75,18 @@ def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: 
             f"X has {signals.n_channels} channels, but {type(estimator).__name__} was fitted with "
             f"{estimator.n_channels_in_}."
         )
+    _check_names(estimator, signals, reset=reset)
     return signals
+
+
+def _check_names(estimator: Any, signals: Signals, *, reset: bool) -> None:
+    """Note the names of the channels, or refuse others and another order, where both are known."""
+    names = None if signals.ch_names is None else list(signals.ch_names)
+    if reset:
+        estimator.ch_names_ = names
+    elif names is not None and estimator.ch_names_ is not None and names != estimator.ch_names_:
+        advice = "put them in that order" if set(names) == set(estimator.ch_names_) else "pick or rename them"
+        raise ShapeError(f"X has the channels {names}, the model was fitted with {estimator.ch_names_}; {advice}.")
 
 
 def _is_table(X: Any) -> bool:
