@@ -40,7 +40,7 @@ class S4Regressor(RegressorMixin, S4Estimator):
         Layers.
     bidirectional : bool, default=True
         Whether a step sees the future too; False allows `stream`.
-    dropout : float in [0, 1), default=0.3
+    dropout : float in [0, 1), default=0.1
         Share of features left out at a training step.
     pooling : {"mean", "max", "last"}, default="mean"
         From steps to one vector a case.
@@ -135,7 +135,7 @@ class S4Regressor(RegressorMixin, S4Estimator):
         d_state: int = 64,
         n_layers: int = 4,
         bidirectional: bool = True,
-        dropout: float = 0.3,
+        dropout: float = 0.1,
         pooling: str = "mean",
         sfreq: float | None = None,
         timescale: str | tuple[float, float] = "auto",
