@@ -188,9 +188,7 @@ class S4Backbone(nn.Module):
 
 
 class S4Network(nn.Module):
-    """Front end ▸ state space blocks ▸ masked pooling ▸ linear head.
-
-    No norm stands before the pooling: amplitudes reach the head.
+    """Front end ▸ state space blocks ▸ norm ▸ masked pooling ▸ linear head.
 
     Parameters
     ----------
@@ -229,6 +227,7 @@ class S4Network(nn.Module):
             raise ValueError(f"pooling={pooling!r} is unknown; choose one of {', '.join(map(repr, POOLINGS))}.")
         self.frontend = frontend
         self.blocks = options.blocks()
+        self.norm = ChannelNorm()
         self.pooling = pooling
         self.head = nn.Linear(options.d_model, n_outputs)
 
@@ -271,7 +270,7 @@ class S4Network(nn.Module):
         h = self.frontend.encode(features, mask)
         for block in self.blocks:
             h = block(h, mask, rate=rate)
-        scores: Tensor = self.head(POOLINGS[self.pooling](h, mask))
+        scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask))
         return scores
 
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
@@ -289,7 +288,7 @@ class S4Network(nn.Module):
         Returns
         -------
         h : Tensor (d_model, batch, n_steps)
-            Features, ready for pooling.
+            Normalised features, ready for pooling.
         state : list
             State after it.
         """
@@ -299,7 +298,8 @@ class S4Network(nn.Module):
         for block, block_state in zip(cast(Iterable[S4Block], self.blocks), before[1:], strict=True):
             h, block_state = block.advance(h, block_state, rate=rate)
             after.append(block_state)
-        return h, after
+        normed: Tensor = self.norm(h)
+        return normed, after
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None, Tensor]]) -> None:
