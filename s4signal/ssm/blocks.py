@@ -130,23 +130,23 @@ def _untoeplitz(W: Tensor) -> Tensor:
     return skewed.reshape(d_model, T, 2 * T - 1).sum(1)
 
 
-def _carry(S: Tensor, transition: Tensor, first: Tensor | None, out: Tensor, *, reverse: bool) -> None:
-    """Write the state entering each block to ``out``: X_{m+1} = a X_m + S_m, or from the right if ``reverse``.
+def _carry(S: Tensor, transition: Tensor, first: Tensor | None, *, reverse: bool) -> Tensor:
+    """Turn what each block leaves behind into the state that enters it, in place; return the state after the last.
 
-    ``S`` and ``out`` are (d_model, batch, n_blocks, n) complex views, ``transition`` (d_model, 1, n).
+    X_{m+1} = a X_m + S_m, or from the right if ``reverse``. ``S`` is a complex view (d_model, batch, n_blocks, n),
+    ``transition`` (d_model, 1, n), ``first`` (d_model, batch, n).
     """
+    # In place, and with the running state in a small array of its own: measured half the time of a second array.
+    factor = transition.expand_as(S[:, :, 0]).contiguous()
+    state = torch.zeros_like(factor) if first is None else first.clone(memory_format=torch.contiguous_format)
+    following = torch.empty_like(state)
     n_blocks = S.shape[2]
-    transition = transition.expand_as(S[:, :, 0]).contiguous()  # measured: a broadcast factor is a third slower
-    order = range(n_blocks - 1, -1, -1) if reverse else range(n_blocks)
-    previous: int | None = None
-    for m in order:
-        if previous is not None:
-            torch.addcmul(S[:, :, previous], out[:, :, previous], transition, out=out[:, :, m])
-        elif first is None:
-            out[:, :, m].zero_()
-        else:
-            out[:, :, m].copy_(first)
-        previous = m
+    for m in range(n_blocks - 1, -1, -1) if reverse else range(n_blocks):
+        left = S[:, :, m]
+        torch.addcmul(left, state, factor, out=following)
+        left.copy_(state)
+        state, following = following, state
+    return state
 
 
 def _blocks(x: Tensor, batch: int) -> Tensor:
@@ -182,19 +182,18 @@ class _BlockScan(torch.autograd.Function):
         T, n = P.shape[1], transition.shape[1]
         U = u.view(d_model, -1, T)
         S = torch.bmm(U, P)
-        X = torch.empty_like(S)
         a = torch.view_as_complex(transition).unsqueeze(1)
-        blocks, entering = _blocks(S, batch), _blocks(X, batch)
+        X = _blocks(S, batch)
         first = None if first is None else torch.view_as_complex(first.contiguous().unflatten(-1, (-1, 2)))
-        _carry(blocks[..., :n], a, first, entering[..., :n], reverse=False)
+        _carry(X[..., :n], a, first, reverse=False)
         if P.shape[2] > 2 * n:
-            _carry(blocks[..., n:], a, None, entering[..., n:], reverse=True)
+            _carry(X[..., n:], a, None, reverse=True)
         W = _toeplitz(kernel, T)
         Y = torch.bmm(U, W)
-        Y.baddbmm_(X, Q.transpose(1, 2))
-        ctx.save_for_backward(U, X, W, P, Q, transition)
+        Y.baddbmm_(S, Q.transpose(1, 2))
+        ctx.save_for_backward(U, S, W, P, Q, transition)
         ctx.batch = batch
-        return Y.view(d_model, batch, n_times), torch.view_as_real(entering[:, :, -1, :n]).flatten(-2)
+        return Y.view(d_model, batch, n_times), torch.view_as_real(X[:, :, -1, :n]).flatten(-2)
 
     @staticmethod
     @once_differentiable
@@ -202,22 +201,19 @@ class _BlockScan(torch.autograd.Function):
         U, X, W, P, Q, transition = ctx.saved_tensors
         d_model, batch, n = U.shape[0], ctx.batch, transition.shape[1]
         dY = grads[0].contiguous().view(d_model, -1, U.shape[2])
-        dX = torch.bmm(dY, Q)
-        dS = torch.empty_like(dX)
+        dS = torch.bmm(dY, Q)
         a = torch.view_as_complex(transition).conj().resolve_conj().unsqueeze(1)
-        gX, gS, states = _blocks(dX, batch), _blocks(dS, batch), _blocks(X, batch)
-        gX[:, :, -1, :n] += torch.view_as_complex(grads[1].contiguous().unflatten(-1, (-1, 2)))
+        gS, states = _blocks(dS, batch), _blocks(X, batch)
+        gS[:, :, -1, :n] += torch.view_as_complex(grads[1].contiguous().unflatten(-1, (-1, 2)))
         # The adjoint of the recurrence is the same recurrence with conj(a), run the other way.
-        _carry(gX[..., :n], a, None, gS[..., :n], reverse=True)
+        dfirst = torch.view_as_real(_carry(gS[..., :n], a, None, reverse=True)).flatten(-2)
         da = (gS[..., :n] * states[..., :n].conj()).sum((1, 2))
         if P.shape[2] > 2 * n:
-            _carry(gX[..., n:], a, None, gS[..., n:], reverse=False)
+            _carry(gS[..., n:], a, None, reverse=False)
             da += (gS[..., n:] * states[..., n:].conj()).sum((1, 2))
-        du = dfirst = None
+        du = None
         if ctx.needs_input_grad[0]:
             du = torch.bmm(dY, W.transpose(1, 2)).baddbmm_(dS, P.transpose(1, 2)).view(d_model, batch, -1)
-        if ctx.needs_input_grad[5]:
-            dfirst = torch.view_as_real(gX[:, :, 0, :n] + a * gS[:, :, 0, :n]).flatten(-2)
         dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
         dP, dQ = torch.bmm(U.transpose(1, 2), dS), torch.bmm(dY.transpose(1, 2), X)
-        return du, dkernel, dP, dQ, torch.view_as_real(da), dfirst
+        return du, dkernel, dP, dQ, torch.view_as_real(da), dfirst if ctx.needs_input_grad[5] else None
