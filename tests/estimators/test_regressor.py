@@ -66,7 +66,8 @@ def test_a_hundred_cases_are_split_for_validation():
 def test_a_regressor_and_a_classifier_share_every_parameter_but_class_weight():
     assert set(classifier().get_params()) - set(regressor().get_params()) == {"class_weight"}
     ours = regressor().get_params()
-    assert all(ours[name] == value for name, value in classifier().get_params().items() if name in ours)
+    differing = {name for name, value in classifier().get_params().items() if name in ours and ours[name] != value}
+    assert differing == {"dropout"}
 
 
 def test_partial_fit_keeps_the_units_of_the_first_call():
