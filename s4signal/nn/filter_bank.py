@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from s4signal.ssm import cascade_tables
+from s4signal.ssm import cascade_tables, construction_dtype
 
 __all__ = ["FilterBank", "erb_bands", "hop_blocks"]
 
@@ -140,8 +140,8 @@ class FilterBank(nn.Module):
     def _block_sums(self, x: Tensor, sfreq: float, hops: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """(rows, n_blocks, block) -> (n_bands, rows, n_blocks, hops): sums of energies, or of the slow part."""
         rows, _, block = x.shape
-        # The network may be cast to float32; the tables are built in float64 all the same (which MPS does not have).
-        exact = torch.float32 if x.device.type == "mps" else torch.float64
+        # The network may be cast to float32; the tables are built in float64 all the same.
+        exact = construction_dtype(x.device)
         frequencies, bandwidths = self.frequencies_hz.to(exact) / sfreq, self.bandwidths_hz.to(exact) / sfreq
         audible = frequencies < 0.5
         tables = cascade_tables(

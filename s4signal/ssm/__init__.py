@@ -9,7 +9,7 @@ from s4signal.ssm.cascades import cascade_tables
 from s4signal.ssm.convolution import fft_convolve, vandermonde_kernel
 from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
-from s4signal.ssm.pairs import Pair
+from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
 from s4signal.ssm.systems import DiagonalSystem
 
@@ -21,6 +21,7 @@ __all__ = [
     "block_length",
     "block_scan",
     "cascade_tables",
+    "construction_dtype",
     "fft_convolve",
     "recurrent_scan",
     "step",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Collection
@@ -77,9 +76,6 @@ class TrainingOptions:
         Names of the parameters with the small learning rate.
     schedule : bool, default=True
         Warm up and anneal the learning rate; False keeps it.
-    averaging : float in [0, 1), default=0.0
-        Share of the old value in a running average of the weights, step by step; the average is what is scored and
-        kept. 0 keeps the last weights.
     checkpoint_dir : path, optional
         Folder for the state after each epoch.
     fingerprint : str, default=""
@@ -100,7 +96,6 @@ class TrainingOptions:
     seed: int
     state_space: Collection[str] = ()
     schedule: bool = True
-    averaging: float = 0.0
     checkpoint_dir: str | PathLike[str] | None = None
     fingerprint: str = ""
     forward: Forward = call_network
@@ -168,7 +163,7 @@ def fit_network(
         while training.epoch < options.max_epochs and not training.finished(options.n_iter_no_change):
             line = training.run_epoch(validation, score)
             training.save()
-            if on_epoch is not None and on_epoch(line, training.scored):
+            if on_epoch is not None and on_epoch(line, training.network):
                 break
         return training.result()
 
@@ -200,16 +195,10 @@ class _Training:
             cosine_with_warmup(self.optimizer, options.max_epochs * per_epoch) if options.schedule else None
         )
         self.rng = np.random.RandomState(options.seed)
-        self.average = copy.deepcopy(network).eval() if options.averaging else None
-        self.steps = self.epoch = self.best_epoch = 0
+        self.epoch = self.best_epoch = 0
         self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
-
-    @property
-    def scored(self) -> nn.Module:
-        """The network whose weights are scored and kept."""
-        return self.network if self.average is None else self.average
 
     def finished(self, patience: int | None) -> bool:
         return patience is not None and self.best_epoch > 0 and self.epoch - self.best_epoch >= patience
@@ -225,7 +214,7 @@ class _Training:
             "validation_score": None,
         }
         if validation is not None and validation.targets is not None:
-            outputs = evaluate_network(self.scored, validation, options=self.options)
+            outputs = evaluate_network(self.network, validation, options=self.options)
             weights = torch.from_numpy(validation.weights)
             targets = validation.targets.cpu()
             losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
@@ -233,7 +222,7 @@ class _Training:
             line["validation_score"] = None if score is None else score(outputs, targets, weights)
             if line["validation_loss"] < self.best_loss:
                 self.best_loss, self.best_epoch = line["validation_loss"], self.epoch
-                self.best_weights = {k: v.detach().clone() for k, v in self.scored.state_dict().items()}
+                self.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         line["seconds"] = time.perf_counter() - started
         self.history.append(line)
         return line
@@ -264,18 +253,7 @@ class _Training:
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        self.steps += 1
-        self._update_average()
         return summed
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        # Early averages forget faster, so that the first epochs are not held back by the random start.
-        keep = min(self.options.averaging, self.steps / (self.steps + 10.0))
-        for old, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            old.lerp_(new, 1.0 - keep)
 
     def save(self) -> None:
         if self.options.checkpoint_dir is None:
@@ -283,10 +261,9 @@ class _Training:
         state = {
             "fingerprint": self.options.fingerprint,
             "network": self.network.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.last_epoch,
-            "counters": [self.steps, self.epoch, self.best_epoch],
+            "counters": [self.epoch, self.best_epoch],
             "best_loss": self.best_loss,
             "best_weights": self.best_weights,
             "history": self.history,
@@ -304,12 +281,10 @@ class _Training:
         if state is None:
             return
         self.network.load_state_dict(state["network"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.last_epoch = state["scheduler"]
-        self.steps, self.epoch, self.best_epoch = state["counters"]
+        self.epoch, self.best_epoch = state["counters"]
         self.best_loss, self.best_weights, self.history = state["best_loss"], state["best_weights"], state["history"]
         torch.set_rng_state(state["torch_rng"])
         if self._on_cuda() and state["device_rng"] is not None:
@@ -321,7 +296,7 @@ class _Training:
         return self.options.device.type == "cuda"
 
     def result(self) -> TrainingResult:
-        weights = self.best_weights or self.scored.state_dict()
+        weights = self.best_weights or self.network.state_dict()
         self.network.load_state_dict(weights)
         self.network.eval()
         return TrainingResult(self.history, self.best_epoch or self.epoch, self.optimizer.state_dict())

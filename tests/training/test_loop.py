@@ -104,12 +104,6 @@ def test_a_true_from_on_epoch_stops():
     assert len(result.history) == 2
 
 
-def test_the_running_average_is_what_is_scored_and_kept():
-    averaged, _ = trained(tones(), averaging=0.9)
-    plain, _ = trained(tones())
-    assert not torch.equal(averaged.head.weight, plain.head.weight)
-
-
 def test_moments_are_taken_up_and_learning_rates_are_not():
     network, first = trained(tones(), max_epochs=5)
     options = options_for(network, max_epochs=1, schedule=False, learning_rate=3e-3)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, DiagonalSystem, Pair
+from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, DiagonalSystem, Pair, construction_dtype
 
 __all__ = ["S4DKernel"]
 
@@ -89,7 +89,7 @@ class S4DKernel(nn.Module):
         DiagonalSystem
             In float64 where the device has it; modes above the Nyquist frequency of the rate in use are silent.
         """
-        exact = _exact_dtype(self.log_dt)
+        exact = construction_dtype(self.log_dt.device)
         Lambda = Pair(-torch.exp(self.log_decay.to(exact)), self.frequency.to(exact))
         dt = torch.exp(self.log_dt.to(exact)) * rate
         Lambda_bar, B_bar = DISCRETIZATIONS[self.discretization](Lambda, dt)
@@ -100,11 +100,6 @@ class S4DKernel(nn.Module):
 
 def _masked(C: Tensor, keep: Tensor) -> Pair:
     return Pair(C[..., 0] * keep, C[..., 1] * keep)
-
-
-def _exact_dtype(tensor: Tensor) -> torch.dtype:
-    # MPS has no float64; powers by doubling keep float32 errors near 1e-5 for blocks of 128 samples there.
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def _listed(names: Iterable[str]) -> str:
