@@ -136,7 +136,7 @@ def _carry(S: Tensor, transition: Tensor, first: Tensor | None, *, reverse: bool
     X_{m+1} = a X_m + S_m, or from the right if ``reverse``. ``S`` is a complex view (d_model, batch, n_blocks, n),
     ``transition`` (d_model, 1, n), ``first`` (d_model, batch, n).
     """
-    # In place, and with the running state in a small array of its own: measured half the time of a second array.
+    # In place: the states are as large as the signal where T = 2 n, and a second array of them would only be written.
     factor = transition.expand_as(S[:, :, 0]).contiguous()
     state = torch.zeros_like(factor) if first is None else first.clone(memory_format=torch.contiguous_format)
     following = torch.empty_like(state)
