@@ -6,23 +6,26 @@ Pure functions on tensors. A system runs block by block (`blocks`), by one FFT (
 
 from s4signal.ssm.blocks import block_length, block_scan
 from s4signal.ssm.cascades import cascade_tables
-from s4signal.ssm.convolution import fft_convolve, vandermonde_kernel
+from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde_kernel
 from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
 from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
-from s4signal.ssm.systems import DiagonalSystem
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem
 
 __all__ = [
     "DIAGONAL_INITS",
     "DISCRETIZATIONS",
+    "DenseSystem",
     "DiagonalSystem",
     "Pair",
+    "SharedSystem",
     "block_length",
     "block_scan",
     "cascade_tables",
     "construction_dtype",
     "fft_convolve",
+    "impulse_response",
     "recurrent_scan",
     "step",
     "vandermonde_kernel",

@@ -1,9 +1,9 @@
 """The block engine: a linear state space over long signals at the speed of matrix products.
 
 Time is cut into blocks of T samples. Within a block the outputs are one Toeplitz product, and what the block leaves
-behind is one product with the powers of the poles; from block to block only the state is carried:
+behind is one product with the powers of the state matrix; from block to block only the state is carried:
 
-    Y = U W + X Q,   S = U P,   X_{m+1} = Lambda_bar^T X_m + S_m
+    Y = U W + X Q,   S = U P,   X_{m+1} = X_m a + S_m
 
 The cost is linear in the length, and nothing of size (d_model, d_state, length) is ever made.
 """
@@ -15,10 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from s4signal.ssm.carry import carry
 from s4signal.ssm.pairs import Pair
-from s4signal.ssm.systems import BlockTables, DiagonalSystem, block_tables
+from s4signal.ssm.shared import shared_scan
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, System
+from s4signal.ssm.tables import BlockTables, block_tables
 
 __all__ = ["block_length", "block_scan"]
 
@@ -50,22 +52,22 @@ def block_length(n_times: int, batch: int = 1) -> int:
     """
     if n_times <= LONGEST_BLOCK:
         return n_times
-    return min(LONGEST_BLOCK, 1 << round(math.log2(0.75 * math.sqrt(n_times * batch))))
+    return min(LONGEST_BLOCK, 1 << round(math.log2(0.75 * math.sqrt(n_times * max(batch, 1)))))
 
 
 def block_scan(
-    system: DiagonalSystem, u: Tensor, state: Tensor | None = None, *, return_state: bool = True
+    system: System, u: Tensor, state: Tensor | None = None, *, return_state: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """Run a system over signals, block by block.
 
     Parameters
     ----------
-    system : DiagonalSystem
-        One system for each of d_model channels.
+    system : DiagonalSystem, DenseSystem or SharedSystem
+        In float64 where the device has it.
     u : Tensor (d_model, batch, n_times)
         Input, float32 or float64; n_times >= 1.
-    state : Tensor (d_model, batch, 2 n_pairs), optional
-        State before the first sample, (re, im) of each pair; at rest by default.
+    state : Tensor (n_systems, batch, d_state), optional
+        State before the first sample, of the sizes in ``system.state_size``; at rest by default.
     return_state : bool, default=True
         Whether to compute the state after the last sample.
 
@@ -73,21 +75,23 @@ def block_scan(
     -------
     y : Tensor (d_model, batch, n_times)
         Output.
-    state : Tensor (d_model, batch, 2 n_pairs) or None
+    state : Tensor (n_systems, batch, d_state) or None
         State of the causal direction after the last sample.
     """
+    if isinstance(system, SharedSystem):
+        return shared_scan(system, u, state, return_state=return_state)
     _, batch, n_times = u.shape
     T = block_length(n_times, batch)
     tables = block_tables(system, T, u.dtype)
     if n_times == T and state is None and not return_state:
-        y: Tensor = _OneBlock.apply(u, tables.kernel)
+        y: Tensor = _one_block_op(u, tables.kernel)
         return y, None
     n_blocks = -(-n_times // T)
     if n_blocks * T != n_times:
         u = torch.nn.functional.pad(u, (0, n_blocks * T - n_times))
-    if state is not None:
+    if state is not None and isinstance(system, DiagonalSystem):
         state = _scaled(state, system.B_bar.reciprocal())
-    y, entering = _BlockScan.apply(u.contiguous(), *tables, state)
+    y, _, entering = _scan_op(u, *tables, state)
     if n_blocks * T != n_times:
         y = y[:, :, :n_times]
     if not return_state:
@@ -95,12 +99,14 @@ def block_scan(
     return y, _leave(system, tables, u[:, :, (n_blocks - 1) * T : n_times], entering)
 
 
-def _leave(system: DiagonalSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:
+def _leave(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:
     """Carry the state through the last block, which may hold fewer than T samples."""
     n_last, T = last.shape[-1], tables.P.shape[1]
-    carried = _scaled(entering, _power(system.Lambda_bar, n_last))
     added = torch.bmm(last, tables.P[:, T - n_last :, : entering.shape[-1]])
-    return _scaled(carried + added, system.B_bar)
+    if isinstance(system, DenseSystem):
+        power = torch.linalg.matrix_power(system.A_bar, n_last).to(last.dtype)
+        return torch.baddbmm(added, entering, power.transpose(1, 2))
+    return _scaled(_scaled(entering, _power(system.Lambda_bar, n_last)) + added, system.B_bar)
 
 
 def _power(z: Pair, exponent: int) -> Pair:
@@ -130,90 +136,134 @@ def _untoeplitz(W: Tensor) -> Tensor:
     return skewed.reshape(d_model, T, 2 * T - 1).sum(1)
 
 
-def _carry(S: Tensor, transition: Tensor, first: Tensor | None, *, reverse: bool) -> Tensor:
-    """Turn what each block leaves behind into the state that enters it, in place; return the state after the last.
-
-    X_{m+1} = a X_m + S_m, or from the right if ``reverse``. ``S`` is a complex view (d_model, batch, n_blocks, n),
-    ``transition`` (d_model, 1, n), ``first`` (d_model, batch, n).
-    """
-    # In place: the states are as large as the signal where T = 2 n, and a second array of them would only be written.
-    factor = transition.expand_as(S[:, :, 0]).contiguous()
-    state = torch.zeros_like(factor) if first is None else first.clone(memory_format=torch.contiguous_format)
-    following = torch.empty_like(state)
-    n_blocks = S.shape[2]
-    for m in range(n_blocks - 1, -1, -1) if reverse else range(n_blocks):
-        left = S[:, :, m]
-        torch.addcmul(left, state, factor, out=following)
-        left.copy_(state)
-        state, following = following, state
-    return state
+def _one_block(u: Tensor, kernel: Tensor) -> Tensor:
+    """u (d_model, batch, T) -> y from rest, by the Toeplitz product alone."""
+    return torch.bmm(u, _toeplitz(kernel, u.shape[-1]))
 
 
-def _blocks(x: Tensor, batch: int) -> Tensor:
-    """(d_model, batch * n_blocks, S) -> complex view (d_model, batch, n_blocks, S / 2)."""
-    return torch.view_as_complex(x.view(x.shape[0], batch, -1, x.shape[-1] // 2, 2))
+def _one_block_backward(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    du = torch.bmm(dy, _toeplitz(kernel, u.shape[-1]).transpose(1, 2))
+    return du, _untoeplitz(torch.bmm(u.transpose(1, 2), dy))
 
 
-class _OneBlock(torch.autograd.Function):
-    """u (d_model, batch, T), kernel -> y from rest, by the Toeplitz product alone."""
-
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, kernel: Tensor) -> Tensor:
-        W = _toeplitz(kernel, u.shape[-1])
-        ctx.save_for_backward(u, W)
-        return torch.bmm(u, W)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor]:
-        u, W = ctx.saved_tensors
-        du = torch.bmm(grads[0], W.transpose(1, 2)) if ctx.needs_input_grad[0] else None
-        return du, _untoeplitz(torch.bmm(u.transpose(1, 2), grads[0]))
+def _by_direction(x: Tensor, batch: int, d_state: int) -> list[Tensor]:
+    """(d_model, batch * n_blocks, S) -> views (d_model, batch, n_blocks, d_state): causal, then anti-causal."""
+    return list(x.view(x.shape[0], batch, -1, x.shape[-1]).split(d_state, -1))
 
 
-class _BlockScan(torch.autograd.Function):
-    """u (d_model, batch, n_blocks T), tables, first state -> y, causal state entering the last block."""
+def _scan(
+    u: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor, first: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y, the states that enter the blocks, and the causal one that enters the last."""
+    d_model, batch, _ = u.shape
+    T = P.shape[1]
+    U = u.reshape(d_model, -1, T)
+    X = torch.bmm(U, P)
+    directions = _by_direction(X, batch, transition.shape[1])
+    carry(directions[0], transition, first)
+    if len(directions) == 2:
+        carry(directions[1], transition, reverse=True)
+    Y = torch.bmm(U, _toeplitz(kernel, T)).baddbmm_(X, Q.transpose(1, 2))
+    return Y.view(u.shape), X, directions[0][:, :, -1].clone()
 
-    @staticmethod
-    def forward(
-        ctx: Any, u: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor, first: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        d_model, batch, n_times = u.shape
-        T, n = P.shape[1], transition.shape[1]
-        U = u.view(d_model, -1, T)
-        S = torch.bmm(U, P)
-        a = torch.view_as_complex(transition).unsqueeze(1)
-        X = _blocks(S, batch)
-        first = None if first is None else torch.view_as_complex(first.contiguous().unflatten(-1, (-1, 2)))
-        _carry(X[..., :n], a, first, reverse=False)
-        if P.shape[2] > 2 * n:
-            _carry(X[..., n:], a, None, reverse=True)
-        W = _toeplitz(kernel, T)
-        Y = torch.bmm(U, W)
-        Y.baddbmm_(S, Q.transpose(1, 2))
-        ctx.save_for_backward(U, S, W, P, Q, transition)
-        ctx.batch = batch
-        return Y.view(d_model, batch, n_times), torch.view_as_real(X[:, :, -1, :n]).flatten(-2)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        U, X, W, P, Q, transition = ctx.saved_tensors
-        d_model, batch, n = U.shape[0], ctx.batch, transition.shape[1]
-        dY = grads[0].contiguous().view(d_model, -1, U.shape[2])
-        dS = torch.bmm(dY, Q)
-        a = torch.view_as_complex(transition).conj().resolve_conj().unsqueeze(1)
-        gS, states = _blocks(dS, batch), _blocks(X, batch)
-        gS[:, :, -1, :n] += torch.view_as_complex(grads[1].contiguous().unflatten(-1, (-1, 2)))
-        # The adjoint of the recurrence is the same recurrence with conj(a), run the other way.
-        dfirst = torch.view_as_real(_carry(gS[..., :n], a, None, reverse=True)).flatten(-2)
-        da = (gS[..., :n] * states[..., :n].conj()).sum((1, 2))
-        if P.shape[2] > 2 * n:
-            _carry(gS[..., n:], a, None, reverse=False)
-            da += (gS[..., n:] * states[..., n:].conj()).sum((1, 2))
-        du = None
-        if ctx.needs_input_grad[0]:
-            du = torch.bmm(dY, W.transpose(1, 2)).baddbmm_(dS, P.transpose(1, 2)).view(d_model, batch, -1)
-        dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
-        dP, dQ = torch.bmm(U.transpose(1, 2), dS), torch.bmm(dY.transpose(1, 2), X)
-        return du, dkernel, dP, dQ, torch.view_as_real(da), dfirst if ctx.needs_input_grad[5] else None
+def _scan_backward(
+    dy: Tensor, dlast: Tensor, u: Tensor, X: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of u, the tables and the first state."""
+    d_model, batch, _ = u.shape
+    T, d_state = P.shape[1], transition.shape[1]
+    U, dY = u.reshape(d_model, -1, T), dy.reshape(d_model, -1, T)
+    dX = torch.bmm(dY, Q)
+    gradients, states = _by_direction(dX, batch, d_state), X.split(d_state, -1)
+    gradients[0][:, :, -1] += dlast
+    # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
+    adjoint = _adjoint(transition)
+    dfirst = carry(gradients[0], adjoint, reverse=True)
+    if len(gradients) == 2:
+        carry(gradients[1], adjoint)
+    products = [torch.bmm(x.transpose(1, 2), g) for x, g in zip(states, dX.split(d_state, -1), strict=True)]
+    dtransition = products[0] if len(products) == 1 else products[0] + products[1]
+    if transition.ndim == 2:
+        dtransition = _of_modes(dtransition)
+    du = torch.bmm(dY, _toeplitz(kernel, T).transpose(1, 2)).baddbmm_(dX, P.transpose(1, 2)).view(u.shape)
+    dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
+    dP, dQ = torch.bmm(U.transpose(1, 2), dX), torch.bmm(dY.transpose(1, 2), X)
+    return du, dkernel, dP, dQ, dtransition, dfirst
+
+
+def _adjoint(transition: Tensor) -> Tensor:
+    if transition.ndim == 3:
+        return transition.transpose(1, 2).contiguous()
+    conjugate = torch.view_as_complex(transition.unflatten(-1, (-1, 2))).conj()
+    return torch.view_as_real(conjugate.resolve_conj()).flatten(-2)
+
+
+def _of_modes(products: Tensor) -> Tensor:
+    """Pick Re and Im of sum conj(x) g of each mode from the products of all real numbers (d_model, 2 n, 2 n)."""
+    # One matrix product and a pick: summing the elementwise products of two arrays of states costs four times as much.
+    n = products.shape[-1] // 2
+    blocks = products.view(-1, n, 2, n, 2).diagonal(dim1=1, dim2=3)  # (d_model, 2, 2, n)
+    return torch.stack([blocks[:, 0, 0] + blocks[:, 1, 1], blocks[:, 0, 1] - blocks[:, 1, 0]], -1).flatten(-2)
+
+
+# Operators of their own: the states are written in place, out of autograd's and the compiler's sight.
+_one_block_op = torch.library.custom_op("s4signal::one_block", _one_block, mutates_args=())
+_one_block_backward_op = torch.library.custom_op("s4signal::one_block_backward", _one_block_backward, mutates_args=())
+_scan_op = torch.library.custom_op("s4signal::block_scan", _scan, mutates_args=())
+_scan_backward_op = torch.library.custom_op("s4signal::block_scan_backward", _scan_backward, mutates_args=())
+
+
+@_one_block_op.register_fake
+def _(u: Tensor, kernel: Tensor) -> Tensor:
+    return torch.empty_like(u)
+
+
+@_one_block_backward_op.register_fake
+def _(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(u), torch.empty_like(kernel)
+
+
+@_scan_op.register_fake
+def _(
+    u: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor, first: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    d_model, batch, n_times = u.shape
+    X = u.new_empty(d_model, batch * (n_times // P.shape[1]), P.shape[2])
+    return u.new_empty(u.shape), X, u.new_empty(d_model, batch, transition.shape[1])
+
+
+@_scan_backward_op.register_fake
+def _(
+    dy: Tensor, dlast: Tensor, u: Tensor, X: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor
+) -> tuple[Tensor, ...]:
+    alike = [torch.empty_like(t) for t in (kernel, P, Q, transition)]
+    return u.new_empty(u.shape), *alike, torch.empty_like(dlast)
+
+
+def _keep_one(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _back_one(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+    gradients: tuple[Tensor, Tensor] = _one_block_backward_op(dy, *ctx.saved_tensors)
+    return gradients
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    u, kernel, P, Q, transition, first = inputs
+    ctx.save_for_backward(u, output[1], kernel, P, Q, transition)
+    ctx.carried = first is not None
+    ctx.shape = output[2].shape
+    ctx.set_materialize_grads(False)
+
+
+def _back(ctx: Any, dy: Tensor, dX: None, dlast: Tensor | None) -> tuple[Tensor | None, ...]:
+    dlast = ctx.saved_tensors[0].new_zeros(ctx.shape) if dlast is None else dlast
+    dy = ctx.saved_tensors[0].new_zeros(ctx.saved_tensors[0].shape) if dy is None else dy
+    *gradients, dfirst = _scan_backward_op(dy, dlast, *ctx.saved_tensors)
+    return *gradients, dfirst if ctx.carried else None
+
+
+_one_block_op.register_autograd(_back_one, setup_context=_keep_one)
+_scan_op.register_autograd(_back, setup_context=_keep)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from s4signal.ssm.pairs import Pair
-from s4signal.ssm.systems import DiagonalSystem
+from s4signal.ssm.systems import DiagonalSystem, SharedSystem, System
 
-__all__ = ["fft_convolve", "vandermonde_kernel"]
+__all__ = ["fft_convolve", "impulse_response", "vandermonde_kernel"]
 
 
 def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> Tensor:
@@ -37,13 +37,44 @@ def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> 
     return 2.0 * V.times(C.times(B_bar).unsqueeze(-1)).re.sum(1)
 
 
-def fft_convolve(system: DiagonalSystem, u: Tensor) -> Tensor:
+def impulse_response(system: System, n_times: int) -> Tensor:
+    """Return the causal response of a system to one unit sample, without the feed-through.
+
+    Parameters
+    ----------
+    system : DiagonalSystem, DenseSystem or SharedSystem
+        The system.
+    n_times : int, >= 1
+        Length of the response.
+
+    Returns
+    -------
+    Tensor (d_model, n_times), or (d_model, d_model, n_times) from the second channel to the first if shared
+        The response, in the precision of the system.
+    """
+    if isinstance(system, DiagonalSystem):
+        return vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
+    if isinstance(system, SharedSystem):
+        re, im = system.B_bar.re.unbind(1), system.B_bar.im.unbind(1)  # from one channel to all
+        columns = [
+            vandermonde_kernel(system.Lambda_bar.unsqueeze(0), Pair(*b).unsqueeze(0), system.C, n_times)
+            for b in zip(re, im, strict=True)
+        ]
+        return torch.stack(columns, 1)
+    state, responses = system.B_bar.unsqueeze(-1), []
+    for _ in range(n_times):
+        responses.append((system.C.unsqueeze(1) @ state)[:, 0, 0])
+        state = system.A_bar @ state
+    return torch.stack(responses, -1)
+
+
+def fft_convolve(system: System, u: Tensor) -> Tensor:
     """Run a system from rest by one FFT over the whole signal.
 
     Parameters
     ----------
-    system : DiagonalSystem
-        One system for each of d_model channels.
+    system : DiagonalSystem, DenseSystem or SharedSystem
+        The system.
     u : Tensor (d_model, batch, n_times)
         Input.
 
@@ -53,11 +84,13 @@ def fft_convolve(system: DiagonalSystem, u: Tensor) -> Tensor:
         Output.
     """
     n_times = u.shape[-1]
-    kernel = vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
-    kernel = torch.nn.functional.pad(kernel, (0, n_times))
-    if system.C_reverse is not None:
-        future = vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C_reverse, n_times)
+    kernel = torch.nn.functional.pad(impulse_response(system, n_times), (0, n_times))
+    mirrored = system.mirrored()
+    if mirrored is not None:
+        future = impulse_response(mirrored, n_times)
         kernel = kernel + torch.nn.functional.pad(future.flip(-1), (n_times, 0))
-    spectrum = torch.fft.rfft(kernel.to(u.dtype)).unsqueeze(1) * torch.fft.rfft(u, n=2 * n_times)
+    response = torch.fft.rfft(kernel.to(u.dtype))
+    paths = "hkf,kbf->hbf" if isinstance(system, SharedSystem) else "hf,hbf->hbf"
+    spectrum = torch.einsum(paths, response, torch.fft.rfft(u, n=2 * n_times))
     y: Tensor = torch.fft.irfft(spectrum, n=2 * n_times)[..., :n_times]
     return y + system.D.to(u.dtype)[:, None, None] * u

@@ -6,66 +6,89 @@ import torch
 from torch import Tensor
 
 from s4signal.ssm.pairs import Pair
-from s4signal.ssm.systems import DiagonalSystem
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, System
 
 __all__ = ["recurrent_scan", "step"]
 
 
-def step(system: DiagonalSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def step(system: System, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Advance a causal system by one sample.
 
     Parameters
     ----------
-    system : DiagonalSystem
-        One system for each of d_model channels; its anti-causal part is not used.
+    system : DiagonalSystem, DenseSystem or SharedSystem
+        Its anti-causal part is not used.
     u : Tensor (d_model, batch)
         The sample.
-    state : Tensor (d_model, batch, 2 n_pairs)
-        State before the sample, (re, im) of each pair.
+    state : Tensor (n_systems, batch, d_state)
+        State before the sample, of the sizes in ``system.state_size``; (re, im) of each pair, if there are pairs.
 
     Returns
     -------
     y : Tensor (d_model, batch)
         Output.
-    state : Tensor (d_model, batch, 2 n_pairs)
+    state : Tensor (n_systems, batch, d_state)
         State after the sample.
     """
+    if isinstance(system, DenseSystem):
+        y, state = _dense_step(system, u, state)
+    elif isinstance(system, DiagonalSystem):
+        y, state = _diagonal_step(system, u, state)
+    else:
+        y, state = _shared_step(system, u, state)
+    return y + system.D.to(u.dtype).unsqueeze(-1) * u, state
+
+
+def _dense_step(system: DenseSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    driven = u.unsqueeze(-1) * system.B_bar.to(u.dtype).unsqueeze(1)
+    state = torch.baddbmm(driven, state, system.A_bar.to(u.dtype).transpose(1, 2))
+    return (state * system.C.to(u.dtype).unsqueeze(1)).sum(-1), state
+
+
+def _diagonal_step(system: DiagonalSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     re, im = state.unflatten(-1, (-1, 2)).unbind(-1)
     decayed = system.Lambda_bar.to(u.dtype).unsqueeze(1).times(Pair(re, im))
     B_bar, C = system.B_bar.to(u.dtype).unsqueeze(1), system.C.to(u.dtype).unsqueeze(1)
     re, im = decayed.re + B_bar.re * u.unsqueeze(-1), decayed.im + B_bar.im * u.unsqueeze(-1)
-    y = 2.0 * (C.re * re - C.im * im).sum(-1) + system.D.to(u.dtype).unsqueeze(-1) * u
-    return y, torch.stack([re, im], -1).flatten(-2)
+    return 2.0 * (C.re * re - C.im * im).sum(-1), torch.stack([re, im], -1).flatten(-2)
 
 
-def recurrent_scan(system: DiagonalSystem, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _shared_step(system: SharedSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    re, im = state[0].unflatten(-1, (-1, 2)).unbind(-1)
+    decayed = system.Lambda_bar.to(u.dtype).times(Pair(re, im))
+    B_bar, C = system.B_bar.to(u.dtype), system.C.to(u.dtype)
+    re, im = decayed.re + u.t() @ B_bar.re.t(), decayed.im + u.t() @ B_bar.im.t()
+    return 2.0 * (C.re @ re.t() - C.im @ im.t()), torch.stack([re, im], -1).flatten(-2).unsqueeze(0)
+
+
+def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Run a system sample by sample; slow, for comparison.
 
     Parameters
     ----------
-    system : DiagonalSystem
-        One system for each of d_model channels.
+    system : DiagonalSystem, DenseSystem or SharedSystem
+        The system.
     u : Tensor (d_model, batch, n_times)
         Input.
-    state : Tensor (d_model, batch, 2 n_pairs), optional
-        State before the first sample; at rest by default.
+    state : Tensor (n_systems, batch, d_state), optional
+        State before the first sample, of the sizes in ``system.state_size``; at rest by default.
 
     Returns
     -------
     y : Tensor (d_model, batch, n_times)
         Output.
-    state : Tensor (d_model, batch, 2 n_pairs)
+    state : Tensor (n_systems, batch, d_state)
         State of the causal direction after the last sample.
     """
-    rest = u.new_zeros(*u.shape[:2], 2 * system.n_pairs)
-    state = rest if state is None else state
+    n_systems, d_state = system.state_size
+    state = u.new_zeros(n_systems, u.shape[1], d_state) if state is None else state
     ys = []
     for u_t in u.unbind(-1):
         y_t, state = step(system, u_t, state)
         ys.append(y_t)
     y = torch.stack(ys, -1)
-    if system.C_reverse is not None:
-        mirrored = system._replace(C=system.C_reverse, D=torch.zeros_like(system.D), C_reverse=None)
+    mirrored = system.mirrored()
+    if mirrored is not None:
         future, _ = recurrent_scan(mirrored, u.flip(-1))
         # The anti-causal direction sees the samples after k only: its output moves by one.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))

@@ -1,0 +1,130 @@
+"""From what each block leaves behind to the state that enters it: the recurrence over blocks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["carry"]
+
+GROUP = 16  # blocks that are walked through at once, in groups side by side
+ENOUGH = 1 << 14  # numbers in the states of one block, from which an operation costs more than its call
+
+
+def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse: bool = False) -> Tensor:
+    """Replace, in place, what each block leaves behind by the state that enters it: X_{m+1} = X_m a + S_m.
+
+    The blocks are walked through one after the other where each holds enough work for one operation. Otherwise, and on
+    every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the number of
+    operations grows with the logarithm of the number of blocks.
+
+    Parameters
+    ----------
+    S : Tensor (d_model, batch, n_blocks, d_state)
+        Overwritten; may be a slice of the last axis.
+    transition : Tensor (d_model, d_state) or (d_model, d_state, d_state)
+        As in `BlockTables`.
+    first : Tensor (d_model, batch, d_state), optional
+        State before the first block, or behind the last if ``reverse``; zero by default.
+    reverse : bool, default=False
+        Walk from the last block to the first.
+
+    Returns
+    -------
+    Tensor (d_model, batch, d_state)
+        State after the last step.
+    """
+    if transition.ndim == 2:
+        first = None if first is None else _complex(first)
+        state = _walk(_complex(S), _Diagonal(_complex(transition)), first, reverse=reverse)
+        return torch.view_as_real(state).flatten(-2)
+    return _walk(S, _Dense(transition), first, reverse=reverse)
+
+
+def _complex(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
+class _Transition(Protocol):
+    """What takes states (d_model, batch, ..., n) from one block to the next."""
+
+    def advance(self, left: Tensor, state: Tensor, out: Tensor) -> None: ...
+
+    def power(self, exponent: int) -> _Transition: ...
+
+    def spread(self, entering: Tensor) -> Tensor:
+        """(d_model, batch, n_groups, n) -> (d_model, batch, n_groups, GROUP, n): carried on through each group."""
+        ...
+
+
+class _Diagonal:
+    """Multiplication with a (d_model, n), complex."""
+
+    def __init__(self, a: Tensor) -> None:
+        self.a = a
+
+    def advance(self, left: Tensor, state: Tensor, out: Tensor) -> None:
+        a = self.a.view(self.a.shape[0], *[1] * (state.ndim - 2), -1)
+        torch.addcmul(left, state, a, out=out)
+
+    def power(self, exponent: int) -> _Diagonal:
+        return _Diagonal(self.a**exponent)
+
+    def spread(self, entering: Tensor) -> Tensor:
+        powers = torch.stack([self.a**k for k in range(GROUP)], 1)
+        return entering.unsqueeze(3) * powers[:, None, None]
+
+
+class _Dense:
+    """Multiplication from the right with A (d_model, N, N)."""
+
+    def __init__(self, A: Tensor) -> None:
+        self.A = A
+
+    def advance(self, left: Tensor, state: Tensor, out: Tensor) -> None:
+        torch.baddbmm(left.flatten(1, -2), state.flatten(1, -2), self.A, out=out.flatten(1, -2))
+
+    def power(self, exponent: int) -> _Dense:
+        return _Dense(torch.linalg.matrix_power(self.A, exponent))
+
+    def spread(self, entering: Tensor) -> Tensor:
+        powers = [torch.eye(self.A.shape[-1], dtype=self.A.dtype, device=self.A.device).expand_as(self.A)]
+        while len(powers) < GROUP:
+            powers.append(powers[-1] @ self.A)
+        rows = torch.bmm(entering.flatten(1, 2), torch.cat(powers, -1))
+        return rows.view(*entering.shape[:3], GROUP, -1)
+
+
+def _walk(S: Tensor, blocks: _Transition, first: Tensor | None, *, reverse: bool) -> Tensor:
+    d_model, batch, n_blocks, n = S.shape
+    if n_blocks < 2 * GROUP or (S.is_cpu and d_model * batch * n >= ENOUGH):
+        return _one_by_one(S, blocks, first, reverse=reverse)
+    whole = n_blocks - n_blocks % GROUP
+    rest, state = S[:, :, whole:], first
+    if reverse and whole < n_blocks:
+        state = _one_by_one(rest, blocks, state, reverse=True)
+    groups = S[:, :, :whole].unflatten(2, (-1, GROUP))
+    entering = _one_by_one(groups, blocks, None, reverse=reverse)
+    state = _walk(entering, blocks.power(GROUP), state, reverse=reverse)
+    spread = blocks.spread(entering)
+    groups += spread.flip(3) if reverse else spread
+    return state if reverse or whole == n_blocks else _one_by_one(rest, blocks, state, reverse=False)
+
+
+def _one_by_one(S: Tensor, blocks: _Transition, first: Tensor | None, *, reverse: bool) -> Tensor:
+    """Walk along the last axis but one."""
+    # In place: the states are as large as the signal where T = d_state, and a second array of them would be written
+    # only to be read once.
+    state = torch.zeros_like(S.select(-2, 0), memory_format=torch.contiguous_format)
+    if first is not None:
+        state.copy_(first)
+    following = torch.empty_like(state)
+    order = range(S.shape[-2])
+    for m in reversed(order) if reverse else order:
+        left = S.select(-2, m)
+        blocks.advance(left, state, following)
+        left.copy_(state)
+        state, following = following, state
+    return state

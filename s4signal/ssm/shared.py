@@ -1,0 +1,198 @@
+"""The block engine for one system that all channels share: project, run every mode by itself, project back.
+
+The modes are first-order filters with complex inputs, so that here each complex mode takes the place of a channel:
+real and imaginary parts lie in planes, (2, n_pairs, batch, n_times).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s4signal.ssm.carry import carry
+from s4signal.ssm.pairs import Pair
+from s4signal.ssm.systems import SharedSystem
+
+__all__ = ["modal_scan", "project_in", "project_out", "shared_scan"]
+
+BLOCK = 32  # a mode has one complex number of state: short blocks keep the Toeplitz products, 8 T flops a sample, small
+
+
+def shared_scan(
+    system: SharedSystem, u: Tensor, state: Tensor | None = None, *, return_state: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """Run a shared system over signals.
+
+    Parameters
+    ----------
+    system : SharedSystem
+        In float64 where the device has it.
+    u : Tensor (d_model, batch, n_times)
+        Input.
+    state : Tensor (1, batch, 2 n_pairs), optional
+        State before the first sample, (re, im) of each pair; at rest by default.
+    return_state : bool, default=True
+        Whether to return the state after the last sample.
+
+    Returns
+    -------
+    y : Tensor (d_model, batch, n_times)
+        Output.
+    state : Tensor (1, batch, 2 n_pairs) or None
+        State of the causal direction after the last sample.
+    """
+    Lambda_bar = torch.stack([system.Lambda_bar.re, system.Lambda_bar.im], -1)
+    V = project_in(system.B_bar, u)
+    entering = V
+    if state is not None:
+        re, im = state[0].unflatten(-1, (-1, 2)).to(u.dtype).permute(2, 1, 0).unbind(0)  # (n_pairs, batch) each
+        carried = system.Lambda_bar.to(u.dtype).unsqueeze(-1).times(Pair(re, im))
+        first = V[..., 0] + torch.stack([carried.re, carried.im])
+        entering = torch.cat([first.unsqueeze(-1), V[..., 1:]], -1)
+    X = modal_scan(Lambda_bar, entering)
+    y = project_out(system.C, X) + system.D.to(u.dtype)[:, None, None] * u
+    if system.C_reverse is not None:
+        future = modal_scan(Lambda_bar, V, reverse=True)[..., 1:]
+        y = y + torch.nn.functional.pad(project_out(system.C_reverse, future), (0, 1))
+    if not return_state:
+        return y, None
+    return y, X[..., -1].permute(2, 1, 0).flatten(1).unsqueeze(0)
+
+
+def project_in(B_bar: Pair, u: Tensor) -> Tensor:
+    """Mix channels to the inputs of modes, (d_model, batch, n_times) -> (2, n_pairs, batch, n_times).
+
+    Parameters
+    ----------
+    B_bar : Pair of (n_pairs, d_model)
+        Input matrix.
+    u : Tensor (d_model, batch, n_times)
+        Input.
+
+    Returns
+    -------
+    Tensor (2, n_pairs, batch, n_times)
+        Real and imaginary planes.
+    """
+    V = torch.cat([B_bar.re, B_bar.im]).to(u.dtype) @ u.flatten(1)
+    return V.view(2, B_bar.re.shape[0], *u.shape[1:])
+
+
+def project_out(C: Pair, X: Tensor) -> Tensor:
+    """Mix states to channels, 2 Re(C x).
+
+    Parameters
+    ----------
+    C : Pair of (d_model, n_pairs)
+        Output matrix.
+    X : Tensor (2, n_pairs, batch, n_times)
+        Real and imaginary planes.
+
+    Returns
+    -------
+    Tensor (d_model, batch, n_times)
+        Output.
+    """
+    y = torch.cat([2.0 * C.re, -2.0 * C.im], 1).to(X.dtype) @ X.flatten(2).flatten(0, 1)
+    return y.view(C.re.shape[0], *X.shape[2:])
+
+
+def modal_scan(Lambda_bar: Tensor, V: Tensor, *, reverse: bool = False) -> Tensor:
+    """Return the states x_k = Lambda_bar x_{k-1} + v_k of every mode at every sample, from rest.
+
+    Parameters
+    ----------
+    Lambda_bar : Tensor (n_pairs, 2)
+        Poles, in float64 where the device has it.
+    V : Tensor (2, n_pairs, batch, n_times)
+        Inputs, real and imaginary planes.
+    reverse : bool, default=False
+        From the last sample to the first, x_k = Lambda_bar x_{k+1} + v_k.
+
+    Returns
+    -------
+    Tensor (2, n_pairs, batch, n_times)
+        States.
+    """
+    X: Tensor = _modal_op(Lambda_bar, V, reverse)
+    return X
+
+
+def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
+    n_times = V.shape[-1]
+    T = min(BLOCK, n_times)
+    n_blocks = -(-n_times // T)
+    padding = n_blocks * T - n_times
+    # Padding comes last in the order of the walk, where nothing follows it.
+    V = torch.nn.functional.pad(V, (padding, 0) if reverse else (0, padding))
+    powers = Lambda_bar[:, None].double() if not Lambda_bar.is_mps else Lambda_bar[:, None]
+    z = torch.view_as_complex(powers.contiguous())
+    lags = torch.cat([torch.ones_like(z), z.expand(-1, T)], 1).cumprod(1)  # (n_pairs, T + 1)
+    K = torch.view_as_real(lags).to(V.dtype)
+    X = _blockwise(K, V.flatten(2), V.shape[2], T, reverse=reverse)
+    X = X.view(V.shape)
+    return (X[..., padding:] if reverse else X[..., :n_times]).clone() if padding else X
+
+
+def _blockwise(K: Tensor, V: Tensor, batch: int, T: int, *, reverse: bool) -> Tensor:
+    """V (2, n, batch * n_blocks * T) -> states, with the powers 0 ... T of the poles in K (n, T + 1, 2)."""
+    re, im = V.unflatten(-1, (-1, T)).unbind(0)
+    W_re, W_im = (_triangle(K[:, :T, part], transposed=reverse) for part in (0, 1))
+    X = torch.empty(2, *re.shape, dtype=V.dtype, device=V.device)
+    torch.bmm(re, W_re, out=X[0]).baddbmm_(im, W_im, alpha=-1.0)
+    torch.bmm(re, W_im, out=X[1]).baddbmm_(im, W_re)
+    end = 0 if reverse else T - 1
+    S = X[..., end].permute(1, 2, 0).contiguous().unflatten(1, (batch, -1))  # (n, batch, n_blocks, 2)
+    carry(S, K[:, T], reverse=reverse)
+    lags = K[:, 1:].flip(1) if reverse else K[:, 1:]
+    S = S.flatten(1, 2)
+    X[0].baddbmm_(S, torch.stack([lags[..., 0], -lags[..., 1]], 1))
+    X[1].baddbmm_(S, torch.stack([lags[..., 1], lags[..., 0]], 1))
+    return X
+
+
+def _triangle(kernel: Tensor, *, transposed: bool) -> Tensor:
+    """(n, T) -> (n, T, T) with entry [j, i] = kernel at lag i - j, or at j - i."""
+    T = kernel.shape[-1]
+    W = torch.nn.functional.pad(kernel, (T - 1, 0)).unfold(-1, T, 1).flip(1)
+    return W.transpose(1, 2).contiguous() if transposed else W
+
+
+def _modal_backward(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    """Gradients of the poles and the inputs: the scan with conjugate poles, run the other way."""
+    conjugate = torch.stack([Lambda_bar[:, 0], -Lambda_bar[:, 1]], -1)
+    dV = _modal(conjugate, dX, not reverse)
+    before, after = (X[..., 1:], dV[..., :-1]) if reverse else (X[..., :-1], dV[..., 1:])
+    re = (before * after).sum((0, 2, 3))
+    im = (before[0] * after[1] - before[1] * after[0]).sum((1, 2))
+    return torch.stack([re, im], -1).to(Lambda_bar.dtype), dV
+
+
+# Operators of their own: results are written in place, out of autograd's and the compiler's sight.
+_modal_op = torch.library.custom_op("s4signal::modal_scan", _modal, mutates_args=())
+_modal_backward_op = torch.library.custom_op("s4signal::modal_scan_backward", _modal_backward, mutates_args=())
+
+
+@_modal_op.register_fake
+def _(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
+    return V.new_empty(V.shape)
+
+
+@_modal_backward_op.register_fake
+def _(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(Lambda_bar), X.new_empty(X.shape)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(output, inputs[0])
+    ctx.reverse = inputs[2]
+
+
+def _back(ctx: Any, dX: Tensor) -> tuple[Tensor, Tensor, None]:
+    dLambda, dV = _modal_backward_op(dX, *ctx.saved_tensors, ctx.reverse)
+    return dLambda, dV, None
+
+
+_modal_op.register_autograd(_back, setup_context=_keep)

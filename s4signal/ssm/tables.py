@@ -1,0 +1,243 @@
+"""The tables that let a discrete system run on blocks of samples."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from s4signal.ssm.pairs import Pair
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem
+
+__all__ = ["BlockTables", "block_tables"]
+
+
+class BlockTables(NamedTuple):
+    """What the block engine multiplies with; the state S lies direction after direction.
+
+    The state of a diagonal system is held in units of B_bar, so that P needs the powers of the poles alone.
+
+    Parameters
+    ----------
+    kernel : Tensor (d_model, 2 T - 1)
+        Response at the lags 1 - T ... T - 1, D included at lag 0.
+    P : Tensor (d_model, T, S)
+        Block of samples to the state it leaves behind.
+    Q : Tensor (d_model, T, S)
+        State that enters a block to its outputs, transposed.
+    transition : Tensor (d_model, d_state) or (d_model, d_state, d_state)
+        From the state before a block to the state after it, without input: Lambda_bar to the power T as (re, im) of
+        each pair, or A_bar to the power T, transposed.
+    """
+
+    kernel: Tensor
+    P: Tensor
+    Q: Tensor
+    transition: Tensor
+
+
+def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch.dtype) -> BlockTables:
+    """Build the tables of a system for blocks of a length.
+
+    Parameters
+    ----------
+    system : DiagonalSystem or DenseSystem
+        In float64 where the device has it.
+    length : int, >= 1
+        Samples a block, T.
+    dtype : torch.dtype
+        Real dtype of the tables.
+
+    Returns
+    -------
+    BlockTables
+        See there.
+    """
+    if isinstance(system, DenseSystem):
+        kernel, P, Q, transition = (table.to(dtype) for table in _dense_tables(system, length))
+    else:
+        kernel, P, Q, transition = _of_diagonal(system, length, dtype)
+    lag_zero = torch.zeros_like(kernel)
+    lag_zero[:, length - 1] = 1.0
+    return BlockTables(torch.addcmul(kernel, lag_zero, system.D.to(dtype).unsqueeze(-1)), P, Q, transition)
+
+
+def _dense_tables(system: DenseSystem, T: int) -> tuple[Tensor, ...]:
+    # Powers by doubling, in the precision of the system: A^2, A^4, ... are all that is ever multiplied with.
+    squares = [system.A_bar.transpose(1, 2)]
+    while 1 << len(squares) < T:
+        squares.append(squares[-1] @ squares[-1])
+    V = _krylov(system.B_bar, squares, T)
+    transposed = [square.transpose(1, 2) for square in squares]
+    kernel = torch.nn.functional.pad(_inner(V, system.C), (T - 1, 0))
+    P, Q = [V.flip(1)], [_krylov(_row_times(system.C, transposed[0]), transposed, T)]
+    if system.C_reverse is not None:
+        future = _inner(V[:, : T - 1], system.C_reverse).flip(1)
+        kernel = kernel + torch.nn.functional.pad(future, (0, T))
+        P, Q = [*P, V], [*Q, _krylov(system.C_reverse, transposed, T).flip(1)]
+    return kernel, torch.cat(P, -1), torch.cat(Q, -1), torch.linalg.matrix_power(squares[0], T)
+
+
+def _krylov(v: Tensor, squares: list[Tensor], T: int) -> Tensor:
+    """(d_model, N) -> (d_model, T, N): v M^i for the matrix M whose powers 1, 2, 4 ... are given."""
+    V = v.unsqueeze(1)
+    for square in squares:
+        if V.shape[1] < T:
+            V = torch.cat([V, V @ square], 1)
+    return V[:, :T]
+
+
+def _row_times(v: Tensor, M: Tensor) -> Tensor:
+    return (v.unsqueeze(1) @ M).squeeze(1)
+
+
+def _inner(V: Tensor, c: Tensor) -> Tensor:
+    return (V @ c.unsqueeze(-1)).squeeze(-1)
+
+
+def _of_diagonal(system: DiagonalSystem, T: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    G = _stacked(system.C.times(system.B_bar))
+    G_reverse = None if system.C_reverse is None else _stacked(system.C_reverse.times(system.B_bar))
+    kernel, P, Q, transition, _ = _diagonal_op(_stacked(system.Lambda_bar), G, G_reverse, T, dtype)
+    return kernel, P, Q, transition
+
+
+def _stacked(z: Pair) -> Tensor:
+    return torch.stack([z.re, z.im], -1)
+
+
+def _powers(Lambda_bar: Tensor, last: int) -> Tensor:
+    """(d_model, n) complex -> (d_model, last + 1, n): powers 0 ... last, by doubling."""
+    V = Lambda_bar.new_empty(Lambda_bar.shape[0], last + 1, Lambda_bar.shape[1])
+    V[:, 0] = 1.0
+    done, step = 1, Lambda_bar.unsqueeze(1)
+    while done <= last:
+        more = min(done, last + 1 - done)
+        torch.mul(V[:, :more], step, out=V[:, done : done + more])
+        done, step = done + more, step * step
+    return V
+
+
+def _diagonal_tables(
+    Lambda_bar: Tensor, G: Tensor, G_reverse: Tensor | None, T: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Poles and output vectors (d_model, n, 2) -> kernel, P, Q, transition, powers; complex numbers stay inside.
+
+    The powers are computed in the precision of the poles (float64: repeated products in float32 lose four digits in
+    16,000 steps) and then cast; the gradient is computed in the precision of the tables.
+    """
+    V = _powers(torch.view_as_complex(Lambda_bar), T).to(dtype.to_complex())
+    # Rows of conj(2 G V), read as real pairs, give 2 Re(G V x) by one real product.
+    causal = (2.0 * torch.view_as_complex(G.to(dtype)).unsqueeze(1) * V).conj_physical()
+    kernel = torch.nn.functional.pad(causal[:, :T].real.sum(-1), (T - 1, 0))
+    P, Q = [V[:, :T].flip(1)], [causal[:, 1:]]
+    if G_reverse is not None:
+        future = (2.0 * torch.view_as_complex(G_reverse.to(dtype)).unsqueeze(1) * V[:, :T]).conj_physical()
+        kernel[:, : T - 1] = future[:, : T - 1].real.sum(-1).flip(1)
+        P, Q = [*P, V[:, :T]], [*Q, future.flip(1)]
+    return kernel, _real(torch.cat(P, -1)), _real(torch.cat(Q, -1)), _real(V[:, T]).clone(), torch.view_as_real(V)
+
+
+def _diagonal_tables_backward(
+    dkernel: Tensor | None,
+    dP: Tensor | None,
+    dQ: Tensor | None,
+    dtransition: Tensor | None,
+    powers: Tensor,
+    G: Tensor,
+    G_reverse: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of poles and output vectors, (d_model, n, 2); the last is empty if there is one direction."""
+    V = torch.view_as_complex(powers)
+    T, n = V.shape[1] - 1, V.shape[2]
+    dV, dGV = torch.zeros_like(V), torch.zeros_like(V)
+    dGV_reverse = None if G_reverse is None else torch.zeros_like(V[:, :T])
+    # A single block from rest has no use for P, Q and transition: their gradients are None.
+    if dtransition is not None:
+        dV[:, T] = _complex(dtransition)
+    if dP is not None:
+        dP = _complex(dP)
+        dV[:, :T] += dP[..., :n].flip(1)
+        if dGV_reverse is not None:
+            dV[:, :T] += dP[..., n:]
+    if dQ is not None:
+        dQ = _complex(dQ)
+        dGV[:, 1:] = dQ[..., :n].conj()
+        if dGV_reverse is not None:
+            dGV_reverse += dQ[..., n:].flip(1).conj()
+    if dkernel is not None:
+        dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
+        if dGV_reverse is not None:
+            dGV_reverse[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
+    dG, dV = _through_output(dGV, V, G, dV)
+    dG_reverse = dG.new_empty(0)
+    if dGV_reverse is not None and G_reverse is not None:
+        dG_reverse, dV[:, :T] = _through_output(dGV_reverse, V[:, :T], G_reverse, dV[:, :T])
+    order = torch.arange(1, T + 1, dtype=V.real.dtype, device=V.device)
+    dLambda = torch.view_as_real((dV[:, 1:] * V[:, :-1].conj()).mul_(order[:, None]).sum(1))
+    return dLambda.to(G.dtype), dG, dG_reverse
+
+
+def _through_output(dGV: Tensor, V: Tensor, G: Tensor, dV: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of 2 G V with respect to G, and that of V added to."""
+    weight = torch.view_as_complex(G.to(V.real.dtype)).conj().unsqueeze(1)
+    dG = torch.view_as_real(2.0 * (dGV * V.conj()).sum(1)).to(G.dtype)
+    return dG, torch.addcmul(dV, dGV, weight, value=2.0)
+
+
+def _real(z: Tensor) -> Tensor:
+    return torch.view_as_real(z).flatten(-2)
+
+
+def _complex(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.contiguous().unflatten(-1, (-1, 2)))
+
+
+# Operators of their own: complex numbers and writing in place stay out of autograd's and the compiler's sight.
+_diagonal_op = torch.library.custom_op("s4signal::diagonal_tables", _diagonal_tables, mutates_args=())
+_diagonal_backward_op = torch.library.custom_op(
+    "s4signal::diagonal_tables_backward", _diagonal_tables_backward, mutates_args=()
+)
+
+
+@_diagonal_op.register_fake
+def _(Lambda_bar: Tensor, G: Tensor, G_reverse: Tensor | None, T: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    d_model, n, _ = Lambda_bar.shape
+    S = 2 * n if G_reverse is None else 4 * n
+    empty = Lambda_bar.new_empty
+    return (
+        empty(d_model, 2 * T - 1, dtype=dtype),
+        empty(d_model, T, S, dtype=dtype),
+        empty(d_model, T, S, dtype=dtype),
+        empty(d_model, 2 * n, dtype=dtype),
+        empty(d_model, T + 1, n, 2, dtype=dtype),
+    )
+
+
+@_diagonal_backward_op.register_fake
+def _(
+    dkernel: Tensor | None,
+    dP: Tensor | None,
+    dQ: Tensor | None,
+    dtransition: Tensor | None,
+    powers: Tensor,
+    G: Tensor,
+    G_reverse: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(G), torch.empty_like(G), G.new_empty(0) if G_reverse is None else torch.empty_like(G)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, G, G_reverse, _, _ = inputs
+    ctx.save_for_backward(output[-1], G, G_reverse)
+    ctx.set_materialize_grads(False)
+
+
+def _back(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    powers, G, G_reverse = ctx.saved_tensors
+    dLambda, dG, dG_reverse = _diagonal_backward_op(*grads[:4], powers, G, G_reverse)
+    return dLambda, dG, None if G_reverse is None else dG_reverse, None, None
+
+
+_diagonal_op.register_autograd(_back, setup_context=_keep)
