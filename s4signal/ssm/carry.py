@@ -36,11 +36,8 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
     Tensor (d_model, batch, d_state)
         State after the last step.
     """
-    if transition.ndim == 2:
-        first = None if first is None else _complex(first)
-        state = _walk(_complex(S), _Diagonal(_complex(transition)), first, reverse=reverse)
-        return torch.view_as_real(state).flatten(-2)
-    return _walk(S, _Dense(transition), first, reverse=reverse)
+    blocks = _Diagonal(_complex(transition)) if transition.ndim == 2 else _Dense(transition)
+    return _walk(S, blocks, first, reverse=reverse)
 
 
 def _complex(x: Tensor) -> Tensor:
@@ -48,14 +45,14 @@ def _complex(x: Tensor) -> Tensor:
 
 
 class _Transition(Protocol):
-    """What takes states (d_model, batch, ..., n) from one block to the next."""
+    """What takes states (d_model, batch, ..., d_state) from one block to the next."""
 
     def advance(self, left: Tensor, state: Tensor, out: Tensor) -> None: ...
 
     def power(self, exponent: int) -> _Transition: ...
 
     def spread(self, entering: Tensor) -> Tensor:
-        """(d_model, batch, n_groups, n) -> (d_model, batch, n_groups, GROUP, n): carried on through each group."""
+        """Carry (d_model, batch, n_groups, d_state) on through groups of blocks, a new axis before the last."""
         ...
 
 
@@ -67,14 +64,16 @@ class _Diagonal:
 
     def advance(self, left: Tensor, state: Tensor, out: Tensor) -> None:
         a = self.a.view(self.a.shape[0], *[1] * (state.ndim - 2), -1)
-        torch.addcmul(left, state, a, out=out)
+        torch.mul(_complex(state), a, out=_complex(out))
+        out.add_(left)  # not addcmul: of complex numbers it multiplies twice, and is not vectorised over strides
 
     def power(self, exponent: int) -> _Diagonal:
         return _Diagonal(self.a**exponent)
 
     def spread(self, entering: Tensor) -> Tensor:
         powers = torch.stack([self.a**k for k in range(GROUP)], 1)
-        return entering.unsqueeze(3) * powers[:, None, None]
+        spread = _complex(entering).unsqueeze(3) * powers[:, None, None]
+        return torch.view_as_real(spread).flatten(-2)
 
 
 class _Dense:
