@@ -9,20 +9,25 @@ from s4signal.ssm.cascades import cascade_tables
 from s4signal.ssm.convolution import fft_convolve, vandermonde_kernel
 from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
+from s4signal.ssm.low_rank import low_rank_form
+from s4signal.ssm.measures import BASES, MEASURES
 from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
 from s4signal.ssm.systems import DiagonalSystem
 
 __all__ = [
+    "BASES",
     "DIAGONAL_INITS",
     "DISCRETIZATIONS",
     "DiagonalSystem",
+    "MEASURES",
     "Pair",
     "block_length",
     "block_scan",
     "cascade_tables",
     "construction_dtype",
     "fft_convolve",
+    "low_rank_form",
     "recurrent_scan",
     "step",
     "vandermonde_kernel",

@@ -43,6 +43,7 @@ class Drawn:
     @property
     def poles(self) -> np.ndarray:
         """Continuous-time poles, (d_state / 2,)."""
+        torch.manual_seed(self.seed)  # the poles of "random"
         return DIAGONAL_INITS[self.init](self.d_state)
 
     @property
