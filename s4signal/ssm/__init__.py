@@ -7,6 +7,7 @@ Pure functions on tensors. A system runs block by block (`blocks`), by one FFT (
 from s4signal.ssm.blocks import block_length, block_scan
 from s4signal.ssm.cascades import cascade_tables
 from s4signal.ssm.convolution import fft_convolve, vandermonde_kernel
+from s4signal.ssm.dense_discretization import DENSE_DISCRETIZATIONS
 from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
 from s4signal.ssm.low_rank import low_rank_form
@@ -17,10 +18,11 @@ from s4signal.ssm.systems import DiagonalSystem
 
 __all__ = [
     "BASES",
+    "DENSE_DISCRETIZATIONS",
     "DIAGONAL_INITS",
     "DISCRETIZATIONS",
-    "DiagonalSystem",
     "MEASURES",
+    "DiagonalSystem",
     "Pair",
     "block_length",
     "block_scan",

@@ -106,13 +106,14 @@ def low_rank_basis(measure: str, d_state: int) -> Complex:
 
 
 def _half_input(d_state: int, measure: str) -> Real:
-    return MEASURES[measure](d_state)[1][:, None] * np.sqrt(0.5)
+    _, B = MEASURES[measure](d_state)
+    return np.asarray(np.sqrt(0.5) * B[:, None])
 
 
 def _parities(d_state: int) -> Real:
     """Even and odd degrees apart: the symmetric part of LegT does not mix them."""
     degree = np.arange(d_state)[:, None]
-    return np.sqrt(2.0 * degree + 1.0) * (degree % 2 == [0, 1])
+    return np.asarray(np.sqrt(2.0 * degree + 1.0) * (degree % 2 == [0, 1]))
 
 
 LOW_RANK_PARTS: dict[str, Callable[[int], Real]] = {

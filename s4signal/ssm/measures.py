@@ -253,7 +253,8 @@ def legendre_basis(d_state: int, age: Real) -> Real:
     ndarray (d_state, n)
         One row a polynomial.
     """
-    return np.sqrt(2.0 * np.arange(d_state) + 1.0)[:, None] * legendre(d_state - 1, 1.0 - 2.0 * age)
+    norms: Real = np.sqrt(2.0 * np.arange(d_state) + 1.0)
+    return norms[:, None] * legendre(d_state - 1, 1.0 - 2.0 * age)
 
 
 def lagt_basis(d_state: int, age: Real) -> Real:
@@ -295,7 +296,7 @@ def fout_basis(d_state: int, age: Real) -> Real:
         One row a function; row 1 is zero.
     """
     angle = 2.0 * np.pi * np.arange(d_state // 2)[:, None] * age
-    rows = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], 1).reshape(d_state, -1)
+    rows: Real = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], 1).reshape(d_state, -1)
     rows[0] = 1.0
     return rows
 
@@ -316,7 +317,7 @@ def chebt_basis(d_state: int, age: Real) -> Real:
         One row a polynomial.
     """
     angle = np.arccos(np.clip(1.0 - 2.0 * age, -1.0, 1.0))
-    rows = np.sqrt(2.0) * np.cos(np.arange(d_state)[:, None] * angle)
+    rows: Real = np.sqrt(2.0) * np.cos(np.arange(d_state)[:, None] * angle)
     rows[0] = 1.0
     return rows
 

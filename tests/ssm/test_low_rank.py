@@ -54,7 +54,7 @@ def test_modes_are_ordered_and_inputs_positive(measure: str) -> None:
 
 
 def test_a_measure_without_the_form_lists_those_with_it() -> None:
-    with pytest.raises(ValueError, match="measure='chebt' has no .* choose one of 'legs', 'legt', 'lagt', 'fout'"):
+    with pytest.raises(ValueError, match=r"measure='chebt' has no .* choose one of 'legs', 'legt', 'lagt', 'fout'"):
         low_rank_form("chebt", 8)
 
 
