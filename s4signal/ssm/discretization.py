@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from s4signal.ssm.pairs import Pair
 
-__all__ = ["DISCRETIZATIONS", "bilinear", "zero_order_hold"]
+__all__ = [
+    "DISCRETIZATIONS",
+    "backward_euler",
+    "bilinear",
+    "dirac",
+    "forward_euler",
+    "generalized_bilinear",
+    "zero_order_hold",
+]
 
 
 def zero_order_hold(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
@@ -47,6 +56,47 @@ def zero_order_hold(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
     return z.exp(), z.expm1().times(Lambda.reciprocal())
 
 
+def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, Pair]:
+    r"""Discretise diagonal modes by a weighted trapezoid rule.
+
+    .. math:: \bar\Lambda = \frac{1 + (1 - \alpha)\Lambda\Delta}{1 - \alpha\Lambda\Delta}, \qquad
+              \bar B / B = \frac{\Delta}{1 - \alpha\Lambda\Delta}
+
+    Stable poles stay stable from ``alpha=0.5`` on; below, only for small steps.
+
+    Parameters
+    ----------
+    Lambda : Pair of (d_model, n_pairs)
+        Continuous-time poles, Re < 0, per training sample period.
+    dt : Tensor (d_model, 1)
+        Step, in training sample periods, > 0.
+    alpha : float, 0 to 1
+        Weight of the end of a step: 0 is forward Euler, 0.5 bilinear, 1 backward Euler.
+
+    Returns
+    -------
+    Lambda_bar : Pair of (d_model, n_pairs)
+        Discrete poles.
+    gain : Pair of (d_model, n_pairs)
+        Factor that turns B into B_bar.
+
+    References
+    ----------
+    Zhang, Chen, Chen, "Digital Redesign via the Generalised Bilinear Transformation", International Journal of
+    Control 82(4), 2009.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pole = Pair(torch.tensor([[-1.0]]), torch.tensor([[0.0]]))
+    >>> generalized_bilinear(pole, torch.tensor([[1.0]]), 1.0)[0].re.item()
+    0.5
+    """
+    z = Lambda.scaled(dt)
+    inverse = Pair(1.0 - alpha * z.re, -alpha * z.im).reciprocal()
+    return Pair(1.0 + (1.0 - alpha) * z.re, (1.0 - alpha) * z.im).times(inverse), inverse.scaled(dt)
+
+
 def bilinear(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
     r"""Discretise diagonal modes by the trapezoid rule (Tustin).
 
@@ -81,12 +131,122 @@ def bilinear(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
     >>> bilinear(pole, torch.tensor([[2.0]]))[0].re.item()
     0.0
     """
-    half = Lambda.scaled(0.5 * dt)
-    inverse = Pair(1.0 - half.re, -half.im).reciprocal()
-    return Pair(1.0 + half.re, half.im).times(inverse), inverse.scaled(dt)
+    return generalized_bilinear(Lambda, dt, 0.5)
+
+
+def forward_euler(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
+    r"""Discretise diagonal modes by the slope at the start of a step.
+
+    .. math:: \bar\Lambda = 1 + \Lambda\Delta, \qquad \bar B / B = \Delta
+
+    **It can be unstable**: a pole leaves the unit circle where :math:`\Delta > -2 \mathrm{Re}(\Lambda) / |\Lambda|^2`,
+    for the oscillating poles of HiPPO at small steps already. It is here for comparison.
+
+    Parameters
+    ----------
+    Lambda : Pair of (d_model, n_pairs)
+        Continuous-time poles, Re < 0, per training sample period.
+    dt : Tensor (d_model, 1)
+        Step, in training sample periods, > 0.
+
+    Returns
+    -------
+    Lambda_bar : Pair of (d_model, n_pairs)
+        Discrete poles, outside the unit circle where the step is too large.
+    gain : Pair of (d_model, n_pairs)
+        Factor that turns B into B_bar.
+
+    References
+    ----------
+    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, appendix B.3,
+    doi:10.48550/arXiv.2008.07669.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pole = Pair(torch.tensor([[-1.0]]), torch.tensor([[0.0]]))
+    >>> forward_euler(pole, torch.tensor([[3.0]]))[0].re.item()
+    -2.0
+    """
+    return generalized_bilinear(Lambda, dt, 0.0)
+
+
+def backward_euler(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
+    r"""Discretise diagonal modes by the slope at the end of a step.
+
+    .. math:: \bar\Lambda = 1 / (1 - \Lambda\Delta), \qquad \bar B / B = \Delta / (1 - \Lambda\Delta)
+
+    Stable at any step; oscillations are damped by the step itself.
+
+    Parameters
+    ----------
+    Lambda : Pair of (d_model, n_pairs)
+        Continuous-time poles, Re < 0, per training sample period.
+    dt : Tensor (d_model, 1)
+        Step, in training sample periods, > 0.
+
+    Returns
+    -------
+    Lambda_bar : Pair of (d_model, n_pairs)
+        Discrete poles, inside the unit circle.
+    gain : Pair of (d_model, n_pairs)
+        Factor that turns B into B_bar.
+
+    References
+    ----------
+    Gu, Dao, Ermon, Rudra, Ré, 2020, appendix B.3, doi:10.48550/arXiv.2008.07669.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pole = Pair(torch.tensor([[-1.0]]), torch.tensor([[0.0]]))
+    >>> backward_euler(pole, torch.tensor([[3.0]]))[0].re.item()
+    0.25
+    """
+    return generalized_bilinear(Lambda, dt, 1.0)
+
+
+def dirac(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
+    r"""Discretise diagonal modes for an input of impulses, one a sample, of area u dt.
+
+    .. math:: \bar\Lambda = e^{\Lambda\Delta}, \qquad \bar B / B = \Delta
+
+    The kernel is the sampled impulse response of the continuous system, times dt: poles are exact, and the gain is
+    comparable to that of the other rules at every rate.
+
+    Parameters
+    ----------
+    Lambda : Pair of (d_model, n_pairs)
+        Continuous-time poles, Re < 0, per training sample period.
+    dt : Tensor (d_model, 1)
+        Step, in training sample periods, > 0.
+
+    Returns
+    -------
+    Lambda_bar : Pair of (d_model, n_pairs)
+        Discrete poles, inside the unit circle.
+    gain : Pair of (d_model, n_pairs)
+        Factor that turns B into B_bar.
+
+    References
+    ----------
+    Jackson, "A Correction to Impulse Invariance", IEEE Signal Processing Letters 7(10), 2000, doi:10.1109/97.870677.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pole = Pair(torch.tensor([[-1.0]]), torch.tensor([[0.0]]))
+    >>> dirac(pole, torch.tensor([[0.5]]))[1].re.item()
+    0.5
+    """
+    z = Lambda.scaled(dt)
+    return z.exp(), Pair(dt + torch.zeros_like(z.re), torch.zeros_like(z.im))
 
 
 DISCRETIZATIONS: dict[str, Callable[[Pair, Tensor], tuple[Pair, Pair]]] = {
     "zoh": zero_order_hold,
     "bilinear": bilinear,
+    "forward": forward_euler,
+    "backward": backward_euler,
+    "dirac": dirac,
 }

@@ -1,47 +1,18 @@
-"""Initial poles of the diagonal kernels: HiPPO-LegS and its closed-form relatives."""
+"""Initial poles of the diagonal kernels: HiPPO-LegS, its closed-form relatives, and random ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-__all__ = ["DIAGONAL_INITS", "inv_poles", "legs_poles", "legs_transition", "lin_poles", "real_poles"]
+from s4signal.ssm.measures import legs_transition
+
+__all__ = ["DIAGONAL_INITS", "fout_poles", "inv_poles", "legs_poles", "lin_poles", "random_poles", "real_poles"]
 
 Poles = NDArray[np.complex128]
-
-
-def legs_transition(d_state: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the state matrices of HiPPO-LegS, x' = A x + B u, after its 1/t is dropped.
-
-    Parameters
-    ----------
-    d_state : int, >= 1
-        Number of Legendre coefficients N.
-
-    Returns
-    -------
-    A : ndarray (d_state, d_state)
-        Lower triangular, eigenvalues -1 ... -d_state.
-    B : ndarray (d_state,)
-        Input vector.
-
-    References
-    ----------
-    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, theorem 2,
-    doi:10.48550/arXiv.2008.07669.
-
-    Examples
-    --------
-    >>> A, B = legs_transition(2)
-    >>> A.round(3).tolist()
-    [[-1.0, 0.0], [-1.732, -2.0]]
-    """
-    n = np.arange(d_state, dtype=np.float64)
-    B = np.sqrt(2.0 * n + 1.0)
-    A = np.tril(np.outer(-B, B), -1) - np.diag(n + 1.0)
-    return A, B
 
 
 def legs_poles(d_state: int) -> Poles:
@@ -149,9 +120,65 @@ def real_poles(d_state: int) -> Poles:
     return np.asarray(-(np.arange(d_state // 2) + 1.0), dtype=np.complex128)
 
 
+def fout_poles(d_state: int) -> Poles:
+    """Return the diagonal of HiPPO-FouT in its Fourier basis, -2 + 2 i pi n: what is left without the coupling.
+
+    Parameters
+    ----------
+    d_state : int, even, >= 2
+        Real state size N.
+
+    Returns
+    -------
+    ndarray (d_state // 2,) of complex
+        The poles.
+
+    References
+    ----------
+    Gu, Johnson, Timalsina, Rudra, Ré, "How to Train Your HiPPO", 2022, S4-FouT, doi:10.48550/arXiv.2206.12037.
+
+    Examples
+    --------
+    >>> fout_poles(4).imag.round(2).tolist()
+    [0.0, 6.28]
+    """
+    return np.asarray(-2.0 + 2j * np.pi * np.arange(d_state // 2), dtype=np.complex128)
+
+
+def random_poles(d_state: int) -> Poles:
+    """Return unstructured poles: decays uniform in (0, 1], frequencies uniform over the range of S4D-Lin.
+
+    They come from the global generator of torch, as the other random numbers of a kernel do: ``torch.manual_seed``
+    repeats them.
+
+    Parameters
+    ----------
+    d_state : int, even, >= 2
+        Real state size N.
+
+    Returns
+    -------
+    ndarray (d_state // 2,) of complex
+        The poles; another draw at every call.
+
+    References
+    ----------
+    Gu, Goel, Gupta, Ré, 2022, section 4.4 (that structure matters), doi:10.48550/arXiv.2206.11893.
+
+    Examples
+    --------
+    >>> bool((random_poles(8).real < 0).all())
+    True
+    """
+    decay, frequency = torch.rand(2, d_state // 2, dtype=torch.float64).numpy()
+    return np.asarray(decay - 1.0 + 0.5j * np.pi * d_state * frequency, dtype=np.complex128)
+
+
 DIAGONAL_INITS: dict[str, Callable[[int], Poles]] = {
     "legs": legs_poles,
     "inv": inv_poles,
     "lin": lin_poles,
     "real": real_poles,
+    "fout": fout_poles,
+    "random": random_poles,
 }

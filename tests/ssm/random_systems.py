@@ -9,9 +9,10 @@ from torch import Tensor
 
 from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, DiagonalSystem, Pair
 
-__all__ = ["BATCH", "D_MODEL", "TOLERANCE", "Drawn", "drawn_systems", "relative_error"]
+__all__ = ["BATCH", "D_MODEL", "STABLE", "TOLERANCE", "Drawn", "drawn_systems", "relative_error"]
 
 D_MODEL, BATCH = 3, 2
+STABLE = sorted(set(DISCRETIZATIONS) - {"forward"})  # forward Euler's systems may grow without bound
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
@@ -43,6 +44,7 @@ class Drawn:
     @property
     def poles(self) -> np.ndarray:
         """Continuous-time poles, (d_state / 2,)."""
+        torch.manual_seed(self.seed)  # the poles of "random"
         return DIAGONAL_INITS[self.init](self.d_state)
 
     @property
@@ -73,7 +75,7 @@ class Drawn:
 drawn_systems = st.builds(
     Drawn,
     init=st.sampled_from(sorted(DIAGONAL_INITS)),
-    discretization=st.sampled_from(sorted(DISCRETIZATIONS)),
+    discretization=st.sampled_from(STABLE),
     rate=st.sampled_from([0.5, 1.0, 2.0, 3.7]),
     bidirectional=st.booleans(),
     d_state=st.sampled_from([2, 6, 16]),

@@ -5,9 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_systems import relative_error
+from random_systems import STABLE, relative_error
+from scipy.signal import cont2discrete
 
 from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, Pair
+from s4signal.ssm.discretization import generalized_bilinear
 
 __all__: list[str] = []
 
@@ -44,7 +46,9 @@ def test_discrete_poles_approach_the_matrix_exponential(init: str, discretizatio
     for step in (1e-2, 1e-3, 1e-4):
         Lambda_bar, gain = DISCRETIZATIONS[discretization](Lambda, torch.full((2, 1), step, dtype=torch.float64))
         z = as_complex(Lambda) * step
-        assert ((as_complex(Lambda_bar) - torch.exp(z)).abs() <= 0.1 * z.abs() ** 3 + 1e-15).all()
+        second_order = discretization in ("zoh", "bilinear", "dirac")
+        bound = 0.1 * z.abs() ** 3 if second_order else z.abs() ** 2
+        assert ((as_complex(Lambda_bar) - torch.exp(z)).abs() <= bound + 1e-15).all()
         assert ((as_complex(gain) / step - 1).abs() <= z.abs()).all()
 
 
@@ -63,7 +67,7 @@ def test_zero_order_hold_is_the_matrix_exponential_at_any_step() -> None:
             assert relative_error(got, wanted) < 1e-12
 
 
-@each_discretization
+@pytest.mark.parametrize("discretization", STABLE)
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(decay=st.floats(1e-6, 1e4), frequency=st.floats(-1e4, 1e4), step=st.floats(1e-6, 10.0))
 def test_stable_poles_stay_stable(discretization: str, decay: float, frequency: float, step: float) -> None:
@@ -71,6 +75,47 @@ def test_stable_poles_stay_stable(discretization: str, decay: float, frequency: 
     Lambda_bar, gain = DISCRETIZATIONS[discretization](Lambda, torch.tensor([[step]]).double())
     assert as_complex(Lambda_bar).abs() <= 1.0
     assert as_complex(gain).isfinite().all()
+
+
+@given(decay=st.floats(1e-3, 1e2), frequency=st.floats(-1e2, 1e2), step=st.floats(1e-3, 10.0))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_forward_euler_is_stable_below_its_limit_alone(decay: float, frequency: float, step: float) -> None:
+    limit = 2 * decay / (decay**2 + frequency**2)
+    Lambda = Pair(torch.tensor([[-decay]]).double(), torch.tensor([[frequency]]).double())
+    for factor, stable in ((0.999 * min(1.0, step), True), (1.001 + step, False)):
+        Lambda_bar, _ = DISCRETIZATIONS["forward"](Lambda, torch.tensor([[limit * factor]]).double())
+        assert (as_complex(Lambda_bar).abs() < 1.0) == stable
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("init", sorted(DIAGONAL_INITS))
+def test_the_generalized_bilinear_rule_is_that_of_scipy(init: str, alpha: float) -> None:
+    Lambda = poles(init, 8, torch.float64)
+    Lambda_bar, gain = generalized_bilinear(Lambda, torch.full((2, 1), 0.3, dtype=torch.float64), alpha)
+    A = np.diag(as_complex(Lambda)[0].numpy())
+    A_bar, B_bar, *_ = cont2discrete((A, np.ones((4, 1)), np.ones((1, 4)), [[0.0]]), 0.3, "gbt", alpha)
+    np.testing.assert_allclose(as_complex(Lambda_bar)[0].numpy(), np.diag(A_bar), rtol=1e-12)
+    np.testing.assert_allclose(as_complex(gain)[0].numpy(), B_bar[:, 0], rtol=1e-12)
+
+
+def test_the_named_rules_are_cases_of_the_generalized_one() -> None:
+    Lambda, dt = poles("legs", 8, torch.float64), torch.tensor([[0.1], [1.0]], dtype=torch.float64)
+    for name, alpha in (("forward", 0.0), ("bilinear", 0.5), ("backward", 1.0)):
+        for got, expected in zip(
+            DISCRETIZATIONS[name](Lambda, dt), generalized_bilinear(Lambda, dt, alpha), strict=True
+        ):
+            assert torch.equal(as_complex(got), as_complex(expected))
+
+
+@each_discretization
+def test_gradients_of_a_rule_are_right(discretization: str) -> None:
+    leaves = (*poles("legs", 4, torch.float64), torch.tensor([[0.1], [1.0]], dtype=torch.float64))
+
+    def run(re: torch.Tensor, im: torch.Tensor, dt: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        Lambda_bar, gain = DISCRETIZATIONS[discretization](Pair(re, im), dt)
+        return (*Lambda_bar, *gain)
+
+    assert torch.autograd.gradcheck(run, [leaf.clone().requires_grad_() for leaf in leaves])
 
 
 @pytest.mark.parametrize("d_state", [2, 4, 64])

@@ -1,0 +1,236 @@
+"""From a dense continuous system to a discrete one: the rules of ``discretization``, for real matrices.
+
+All are differentiable, and broadcast over leading dimensions: A (..., N, N), B (..., N), dt (..., 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "DENSE_DISCRETIZATIONS",
+    "dense_backward_euler",
+    "dense_bilinear",
+    "dense_dirac",
+    "dense_forward_euler",
+    "dense_generalized_bilinear",
+    "dense_zero_order_hold",
+]
+
+
+def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Discretise a system exactly for an input that is constant within a sample.
+
+    .. math:: \exp\!\left(\begin{bmatrix} A & B \\ 0 & 0 \end{bmatrix} \Delta\right)
+              = \begin{bmatrix} \bar A & \bar B \\ 0 & 1 \end{bmatrix}
+
+    Nothing is inverted or subtracted: A may be singular, and dt as small as it likes.
+
+    Parameters
+    ----------
+    A : Tensor (..., N, N)
+        State matrix.
+    B : Tensor (..., N)
+        Input vector.
+    dt : Tensor (..., 1)
+        Step, > 0.
+
+    Returns
+    -------
+    A_bar : Tensor (..., N, N)
+        Discrete state matrix; stable if A is.
+    B_bar : Tensor (..., N)
+        Discrete input vector.
+
+    References
+    ----------
+    Van Loan, "Computing Integrals Involving the Matrix Exponential", IEEE Transactions on Automatic Control 23(3),
+    1978, doi:10.1109/TAC.1978.1101743.
+
+    Examples
+    --------
+    >>> A_bar, B_bar = dense_zero_order_hold(torch.zeros(1, 1), torch.ones(1), torch.tensor([0.25]))
+    >>> A_bar.item(), B_bar.item()
+    (1.0, 0.25)
+    """
+    augmented = torch.nn.functional.pad(_augmented(A * dt.unsqueeze(-1), B * dt), (0, 0, 0, 1))
+    exponential = _matrix_exp(augmented)
+    return exponential[..., :-1, :-1], exponential[..., :-1, -1]
+
+
+def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    r"""Discretise a system by a weighted trapezoid rule.
+
+    .. math:: \bar A = (I - \alpha\Delta A)^{-1} (I + (1 - \alpha)\Delta A), \qquad
+              \bar B = (I - \alpha\Delta A)^{-1} \Delta B
+
+    Stable systems stay stable from ``alpha=0.5`` on; below, only for small steps.
+
+    Parameters
+    ----------
+    A : Tensor (..., N, N)
+        State matrix.
+    B : Tensor (..., N)
+        Input vector.
+    dt : Tensor (..., 1)
+        Step, > 0.
+    alpha : float, 0 to 1
+        Weight of the end of a step: 0 is forward Euler, 0.5 bilinear, 1 backward Euler.
+
+    Returns
+    -------
+    A_bar : Tensor (..., N, N)
+        Discrete state matrix.
+    B_bar : Tensor (..., N)
+        Discrete input vector.
+
+    References
+    ----------
+    Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, "Combining Recurrent, Convolutional, and Continuous-time Models with
+    Linear State-Space Layers", 2021, section 2, doi:10.48550/arXiv.2110.13985.
+
+    Examples
+    --------
+    >>> A_bar, _ = dense_generalized_bilinear(-torch.eye(1), torch.ones(1), torch.ones(1), 1.0)
+    >>> A_bar.item()
+    0.5
+    """
+    step = A * dt.unsqueeze(-1)
+    eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    right = _augmented(eye + (1.0 - alpha) * step, B * dt)
+    solved = right if alpha == 0.0 else torch.linalg.solve(eye - alpha * step, right)
+    return solved[..., :-1], solved[..., -1]
+
+
+def dense_bilinear(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Discretise a system by the trapezoid rule (Tustin), as in LSSL and S4; frequencies are warped.
+
+    Parameters
+    ----------
+    A : Tensor (..., N, N)
+        State matrix.
+    B : Tensor (..., N)
+        Input vector.
+    dt : Tensor (..., 1)
+        Step, > 0.
+
+    Returns
+    -------
+    A_bar : Tensor (..., N, N)
+        Discrete state matrix; stable if A is.
+    B_bar : Tensor (..., N)
+        Discrete input vector.
+
+    Examples
+    --------
+    >>> dense_bilinear(-torch.eye(1), torch.ones(1), 2.0 * torch.ones(1))[0].item()
+    0.0
+    """
+    return dense_generalized_bilinear(A, B, dt, 0.5)
+
+
+def dense_forward_euler(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Discretise a system by the slope at the start of a step; **unstable** where the step is too large.
+
+    With HiPPO-LegS, whose fastest mode decays as exp(-N t), every step beyond 2 / N is too large.
+
+    Parameters
+    ----------
+    A : Tensor (..., N, N)
+        State matrix.
+    B : Tensor (..., N)
+        Input vector.
+    dt : Tensor (..., 1)
+        Step, > 0.
+
+    Returns
+    -------
+    A_bar : Tensor (..., N, N)
+        Discrete state matrix, perhaps unstable.
+    B_bar : Tensor (..., N)
+        Discrete input vector.
+
+    Examples
+    --------
+    >>> dense_forward_euler(-torch.eye(1), torch.ones(1), 3.0 * torch.ones(1))[0].item()
+    -2.0
+    """
+    return dense_generalized_bilinear(A, B, dt, 0.0)
+
+
+def dense_backward_euler(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Discretise a system by the slope at the end of a step: stable, and damped by the step itself.
+
+    Parameters
+    ----------
+    A : Tensor (..., N, N)
+        State matrix.
+    B : Tensor (..., N)
+        Input vector.
+    dt : Tensor (..., 1)
+        Step, > 0.
+
+    Returns
+    -------
+    A_bar : Tensor (..., N, N)
+        Discrete state matrix; stable if A is.
+    B_bar : Tensor (..., N)
+        Discrete input vector.
+
+    Examples
+    --------
+    >>> dense_backward_euler(-torch.eye(1), torch.ones(1), 3.0 * torch.ones(1))[0].item()
+    0.25
+    """
+    return dense_generalized_bilinear(A, B, dt, 1.0)
+
+
+def dense_dirac(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Discretise a system for an input of impulses, one a sample, of area u dt: exp(A dt) and B dt.
+
+    Parameters
+    ----------
+    A : Tensor (..., N, N)
+        State matrix.
+    B : Tensor (..., N)
+        Input vector.
+    dt : Tensor (..., 1)
+        Step, > 0.
+
+    Returns
+    -------
+    A_bar : Tensor (..., N, N)
+        Discrete state matrix; stable if A is.
+    B_bar : Tensor (..., N)
+        Discrete input vector.
+
+    Examples
+    --------
+    >>> dense_dirac(torch.zeros(1, 1), torch.ones(1), 0.5 * torch.ones(1))[1].item()
+    0.5
+    """
+    return _matrix_exp(A * dt.unsqueeze(-1)), B * dt
+
+
+def _augmented(A: Tensor, B: Tensor) -> Tensor:
+    """[A | B], whatever their leading dimensions."""
+    batch = torch.broadcast_shapes(A.shape[:-2], B.shape[:-1])
+    return torch.cat([A.expand(*batch, -1, -1), B.unsqueeze(-1).expand(*batch, -1, -1)], -1)
+
+
+def _matrix_exp(M: Tensor) -> Tensor:
+    # Of a single matrix of norm 0.003 to 0.05, torch 2.14 gets ten digits only; of a batch of two, all sixteen.
+    exponential: Tensor = torch.linalg.matrix_exp(M if M.shape[:-2].numel() > 1 else torch.stack([M, M]))
+    return exponential if exponential.ndim == M.ndim else exponential[0]
+
+
+DENSE_DISCRETIZATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "zoh": dense_zero_order_hold,
+    "bilinear": dense_bilinear,
+    "forward": dense_forward_euler,
+    "backward": dense_backward_euler,
+    "dirac": dense_dirac,
+}
