@@ -29,10 +29,11 @@ class S4Classifier(ClassifierMixin, S4Estimator):
     frontend : {"auto", "linear", "filterbank"}, default="auto"
         From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms ("filterbank").
         "auto" hears signals of 4 kHz and more through the filter bank.
-    kernel : {"s4d"}, default="s4d"
-        State space of the layers.
-    init : {"legs", "inv", "lin", "real"}, default="legs"
-        Initial poles.
+    kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
+        State space of the layers: diagonal, diagonal plus low rank, dense, or diagonal and shared by all channels.
+    init : str, default="legs"
+        Initial dynamics: "legs", "inv", "lin", "real", "fout" or "random" of "s4d" and "s5"; "legs", "legt", "lagt" or
+        "fout" of "s4", and also "chebt" of "lssl".
     d_model : int, >= 1, default=64
         Features a layer.
     d_state : int, even, default=64

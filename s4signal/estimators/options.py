@@ -37,6 +37,11 @@ def check_options(estimator: Any) -> None:
         value = getattr(estimator, name)
         if not allowed(value):
             raise ValueError(f"{name}={value!r} is unknown or out of range; {need}.")
+    allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
+    if not allowed(estimator.init):
+        raise ValueError(
+            f"init={estimator.init!r} is unknown or out of range; {need} with kernel={estimator.kernel!r}."
+        )
     if estimator.missing in ("gap", "mask"):
         raise NotImplementedError(
             f"missing={estimator.missing!r} needs the irregular scan, which this version does not have; "
@@ -114,7 +119,7 @@ def _choice(*names: Any) -> tuple[Callable[[Any], bool], str]:
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kernel": _choice(*KERNELS),
-    "init": _choice("legs", "inv", "lin", "real"),
+    "init": (lambda v: isinstance(v, str), "it must be the name of initial dynamics"),
     "pooling": _choice(*POOLINGS),
     "precision": _choice(*PRECISIONS),
     "early_stopping": _choice("auto", True, False),

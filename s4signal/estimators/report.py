@@ -59,10 +59,9 @@ def _coverage(estimator: S4Estimator) -> tuple[float, float, float, float]:
     step_s = estimator._plan.step_s
     angles, decays = [], []
     for block in cast(Iterable[S4Block], estimator.network_.blocks):
-        kernel = block.layer.kernel
-        dt = torch.exp(kernel.log_dt.double())
-        angles.append((kernel.frequency.double().abs() * dt).flatten())
-        decays.append((torch.exp(kernel.log_decay.double()) * dt).flatten())
+        modes = block.layer.kernel.modes()
+        angles.append(modes.im.abs().flatten())
+        decays.append(-modes.re.flatten())
     angle, decay = torch.cat(angles), torch.cat(decays)
     heard = angle <= math.pi
     hertz = angle[heard] / (2 * math.pi * step_s)

@@ -15,7 +15,7 @@ __all__ = ["S4Layer"]
 
 
 class S4Layer(nn.Module):
-    """Linear state space layer, y = K * u + D u, one system a channel.
+    """Linear state space layer, y = K * u + D u.
 
     Parameters
     ----------
@@ -23,16 +23,18 @@ class S4Layer(nn.Module):
         Channels.
     d_state : int, even, default=64
         Real state size of each system.
-    kernel : str, default="s4d"
-        ``"s4d"``.
+    kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
+        Diagonal, diagonal plus low rank, or dense systems, one a channel; or one diagonal system for all channels.
     init : str, default="legs"
-        Initial poles: ``"legs"``, ``"inv"``, ``"lin"`` or ``"real"``.
+        Initial dynamics, a name in ``KERNELS[kernel].INITS``.
     bidirectional : bool, default=False
         Whether outputs see the future too.
     dt_range : tuple of two float, default=(1e-3, 0.1)
         Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
-    discretization : str, default="zoh"
-        ``"zoh"`` or ``"bilinear"``.
+    discretization : str, optional
+        A name in ``KERNELS[kernel].RULES``; by default ``"zoh"`` for diagonal systems, ``"bilinear"`` for the others.
+    frozen : bool, default=False
+        Keep state matrices and steps as initialised; only input, output and feed-through vectors are learned.
 
     Raises
     ------
@@ -59,7 +61,8 @@ class S4Layer(nn.Module):
         init: str = "legs",
         bidirectional: bool = False,
         dt_range: tuple[float, float] = (1e-3, 0.1),
-        discretization: str = "zoh",
+        discretization: str | None = None,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         if kernel not in KERNELS:
@@ -73,6 +76,8 @@ class S4Layer(nn.Module):
             dt_range=dt_range,
             discretization=discretization,
         )
+        if frozen:
+            self.kernel.freeze()
         self.D = nn.Parameter(torch.randn(d_model))
 
     @overload
@@ -112,7 +117,7 @@ class S4Layer(nn.Module):
         ----------
         u : Tensor (d_model, batch, n_times)
             Input; float32 or float64, lower precisions are computed in float32.
-        state : Tensor (d_model, batch, d_state), optional
+        state : Tensor (n_systems, batch, d_state), optional
             State before the first sample; at rest by default. Causal layers only.
         return_state : bool, default=False
             Also return the state after the last sample. Causal layers only.
@@ -125,7 +130,7 @@ class S4Layer(nn.Module):
         -------
         y : Tensor (d_model, batch, n_times)
             Output.
-        state : Tensor (d_model, batch, d_state)
+        state : Tensor (n_systems, batch, d_state)
             Only if ``return_state``.
 
         Raises
@@ -163,7 +168,7 @@ class S4Layer(nn.Module):
         ----------
         u : Tensor (d_model, batch)
             The sample; float32 or float64, lower precisions are computed in float32.
-        state : Tensor (d_model, batch, d_state), optional
+        state : Tensor (n_systems, batch, d_state), optional
             State before it; at rest by default.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
@@ -172,7 +177,7 @@ class S4Layer(nn.Module):
         -------
         y : Tensor (d_model, batch)
             Output.
-        state : Tensor (d_model, batch, d_state)
+        state : Tensor (n_systems, batch, d_state)
             State after the sample.
 
         Raises
@@ -189,7 +194,9 @@ class S4Layer(nn.Module):
         self._need_state(state, u.shape[1])
         exact = _exact_dtype(u)
         with torch.autocast(u.device.type, enabled=False):
-            state = u.new_zeros(*u.shape, self.d_state, dtype=exact) if state is None else state.to(exact)
+            n_systems, d_state = self.kernel.state_size
+            rest = u.new_zeros(n_systems, u.shape[1], d_state, dtype=exact)
+            state = rest if state is None else state.to(exact)
             y, state = step(self.kernel.system(self.D, rate=rate), u.to(exact), state)
         return y.to(u.dtype), state
 
@@ -198,9 +205,10 @@ class S4Layer(nn.Module):
             raise ValueError(f"{what} needs a causal layer; build it with bidirectional=False.")
 
     def _need_state(self, state: Tensor | None, batch: int) -> None:
-        shape = (self.d_model, batch, self.d_state)
+        n_systems, d_state = self.kernel.state_size
+        shape = (n_systems, batch, d_state)
         if state is not None and state.shape != shape:
-            raise ShapeError(f"state must have shape (d_model, batch, d_state) = {shape}, got {tuple(state.shape)}.")
+            raise ShapeError(f"state must have shape (n_systems, batch, d_state) = {shape}, got {tuple(state.shape)}.")
 
     @staticmethod
     def _need_rate(rate: float) -> None:

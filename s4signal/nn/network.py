@@ -12,7 +12,7 @@ from s4signal.errors import ShapeError
 from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
-from s4signal.nn.kernels import S4DKernel
+from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
 
 __all__ = ["S4Backbone", "S4Network", "StackOptions", "length_mask", "state_space_parameters"]
@@ -30,7 +30,7 @@ class StackOptions(NamedTuple):
     dropout: float = 0.1
     dropout_axis: str = "case"
     dt_range: tuple[float, float] = (1e-3, 0.1)
-    discretization: str = "zoh"
+    discretization: str | None = None
 
     def blocks(self) -> nn.ModuleList:
         """Build the blocks."""
@@ -87,8 +87,8 @@ def state_space_parameters(network: nn.Module) -> list[str]:
     list of str
         Names, as in ``network.named_parameters()``.
     """
-    last_names = set(S4DKernel.STATE_SPACE_PARAMETERS)
-    return [name for name, _ in network.named_parameters() if name.rpartition(".")[2] in last_names]
+    kernels = [(path, module) for path, module in network.named_modules() if isinstance(module, Kernel)]
+    return [f"{path}.{name}" if path else name for path, kernel in kernels for name in kernel.STATE_SPACE_PARAMETERS]
 
 
 class S4Backbone(nn.Module):
@@ -104,18 +104,18 @@ class S4Backbone(nn.Module):
         Blocks.
     d_state : int, even, default=64
         Real state size of each system.
-    kernel : str, default="s4d"
-        ``"s4d"``.
+    kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
+        Diagonal, diagonal plus low rank, or dense systems, one a channel; or one diagonal system for all channels.
     init : str, default="legs"
-        Initial poles: ``"legs"``, ``"inv"``, ``"lin"`` or ``"real"``.
+        Initial dynamics, a name in ``KERNELS[kernel].INITS``.
     bidirectional : bool, default=False
         Whether outputs see the future too.
     dropout : float in [0, 1), default=0.1
         Share of features left out at a training step.
     dt_range : tuple of two float, default=(1e-3, 0.1)
         Range of the initial steps, in training sample periods.
-    discretization : str, default="zoh"
-        ``"zoh"`` or ``"bilinear"``.
+    discretization : str, optional
+        A name in ``KERNELS[kernel].RULES``; by default ``"zoh"`` for diagonal systems, ``"bilinear"`` for the others.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class S4Backbone(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.1,
         dt_range: tuple[float, float] = (1e-3, 0.1),
-        discretization: str = "zoh",
+        discretization: str | None = None,
     ) -> None:
         super().__init__()
         self.d_input = d_input

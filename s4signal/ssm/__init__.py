@@ -10,7 +10,7 @@ from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde
 from s4signal.ssm.dense_discretization import DENSE_DISCRETIZATIONS
 from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
-from s4signal.ssm.low_rank import low_rank_form
+from s4signal.ssm.low_rank import LOW_RANK_PARTS, low_rank_form
 from s4signal.ssm.measures import BASES, MEASURES
 from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
@@ -21,6 +21,7 @@ __all__ = [
     "DENSE_DISCRETIZATIONS",
     "DIAGONAL_INITS",
     "DISCRETIZATIONS",
+    "LOW_RANK_PARTS",
     "MEASURES",
     "DenseSystem",
     "DiagonalSystem",

@@ -1,0 +1,236 @@
+"""What all kernels share: options, steps, and the parameters of conjugate pairs of modes."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s4signal.ssm import Pair, construction_dtype
+from s4signal.ssm.systems import System
+
+__all__ = ["Kernel", "PairKernel", "eigenvalues"]
+
+
+class Kernel(nn.Module, ABC):
+    """A learnable linear system, held in continuous time.
+
+    A kernel is a class with four tables and two methods: `build` makes its parameters, `system` discretises them.
+
+    Parameters
+    ----------
+    d_model : int, >= 1
+        Channels.
+    d_state : int, >= 1, default=64
+        Real state size N.
+    init : str, default="legs"
+        Initial dynamics, a name in ``INITS`` of the class.
+    bidirectional : bool, default=False
+        Add an anti-causal direction with the same dynamics and output vectors of its own.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
+    discretization : str, optional
+        A name in ``RULES`` of the class; ``DEFAULT_RULE`` by default.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, d_state is odd where pairs are needed, or the range is not increasing and positive.
+    """
+
+    #: Names of the parameters that want the small state-space learning rate and no weight decay.
+    STATE_SPACE_PARAMETERS: ClassVar[tuple[str, ...]]
+    #: What ``init`` may be.
+    INITS: ClassVar[Collection[str]]
+    #: What ``discretization`` may be, and what it is by default.
+    RULES: ClassVar[Mapping[str, Callable[..., Any]]]
+    DEFAULT_RULE: ClassVar[str] = "zoh"
+    #: Whether d_state counts both modes of conjugate pairs.
+    PAIRS: ClassVar[bool] = True
+    #: Whether one system serves all channels, a step for each mode; otherwise each channel has its system and step.
+    SHARED: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 64,
+        *,
+        init: str = "legs",
+        bidirectional: bool = False,
+        dt_range: tuple[float, float] = (1e-3, 0.1),
+        discretization: str | None = None,
+    ) -> None:
+        super().__init__()
+        discretization = self.DEFAULT_RULE if discretization is None else discretization
+        if d_state < 1 or (self.PAIRS and d_state % 2):
+            need = "even and at least 2: modes come in conjugate pairs" if self.PAIRS else "at least 1"
+            raise ValueError(f"d_state={d_state} must be {need}.")
+        _need_one_of("init", init, self.INITS)
+        _need_one_of("discretization", discretization, self.RULES)
+        dt_min, dt_max = dt_range
+        if not 0 < dt_min <= dt_max:
+            raise ValueError(f"dt_range={dt_range} must be two positive numbers, the smaller one first.")
+        if dt_max > 1:
+            raise ValueError(
+                f"dt_range={dt_range}: a step above 1 is a memory of less than one sample, with modes beyond the "
+                "Nyquist frequency; lower the larger number."
+            )
+        self.d_model, self.d_state = d_model, d_state
+        self.bidirectional, self.discretization = bidirectional, discretization
+        n_steps = (d_state // 2,) if self.SHARED else (d_model, 1)
+        self.log_dt = nn.Parameter(torch.empty(n_steps).uniform_(math.log(dt_min), math.log(dt_max)))
+        self.build(init)
+
+    @abstractmethod
+    def build(self, init: str) -> None:
+        """Make the parameters.
+
+        Parameters
+        ----------
+        init : str
+            A name in ``INITS``.
+        """
+
+    @abstractmethod
+    def system(self, D: Tensor, *, rate: float = 1.0) -> System:
+        """Discretise the system.
+
+        Parameters
+        ----------
+        D : Tensor (d_model,)
+            Feed-through.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        DiagonalSystem, DenseSystem or SharedSystem
+            In float64 where the device has it.
+        """
+
+    @abstractmethod
+    def modes(self) -> Pair:
+        """Return what the system rings with: eigenvalues of its state matrix times the step.
+
+        Returns
+        -------
+        Pair of (n_systems, n_modes)
+            Minus the decay, and the angle, both a training sample; one of each pair, but all of a dense system.
+        """
+
+    @property
+    def state_size(self) -> tuple[int, int]:
+        """Systems, and real numbers in the state of each."""
+        return (1 if self.SHARED else self.d_model), self.d_state
+
+    def freeze(self) -> None:
+        """Keep the dynamics, state matrices and steps, as they are from now on."""
+        for name in self.STATE_SPACE_PARAMETERS:
+            getattr(self, name).requires_grad_(False)
+
+    def _exact(self, parameter: Tensor) -> Tensor:
+        return parameter.to(construction_dtype(parameter.device))
+
+    def _dt(self, rate: float) -> Tensor:
+        return torch.exp(self._exact(self.log_dt)) * rate
+
+
+class PairKernel(Kernel):
+    """A kernel of conjugate pairs of modes: decays, frequencies and complex output vectors.
+
+    Parameters
+    ----------
+    d_model : int, >= 1
+        Channels.
+    d_state : int, even, >= 2, default=64
+        Real state size N: N / 2 conjugate pairs.
+    init : str, default="legs"
+        Initial dynamics, a name in ``INITS`` of the class.
+    bidirectional : bool, default=False
+        Add an anti-causal direction with the same dynamics and output vectors of its own.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
+    discretization : str, optional
+        A name in ``RULES`` of the class; ``DEFAULT_RULE`` by default.
+    """
+
+    STATE_SPACE_PARAMETERS: ClassVar[tuple[str, ...]] = ("log_dt", "log_decay", "frequency")
+
+    def build(self, init: str) -> None:
+        """Make the parameters of modes and output vectors.
+
+        Parameters
+        ----------
+        init : str
+            A name in ``INITS``.
+        """
+        poles = self._poles(init)
+        if not self.SHARED:
+            poles = np.broadcast_to(poles, (self.d_model, len(poles)))
+        # An undamped mode begins with a memory of 10,000 / dt samples: a logarithm can't hold a decay of zero.
+        self.log_decay = nn.Parameter(torch.from_numpy(np.log(np.maximum(-poles.real, 1e-4))).float())
+        self.frequency = nn.Parameter(torch.from_numpy(poles.imag.copy()).float())
+        self.C = self._vectors()
+        self.C_reverse = self._vectors() if self.bidirectional else None
+
+    def modes(self) -> Pair:
+        """Return what the system rings with: its poles times the step.
+
+        Returns
+        -------
+        Pair of (n_systems, n_modes)
+            Minus the decay, and the angle, both a training sample; one of each pair of conjugates.
+        """
+        Lambda, dt, _ = self._modes(1.0)
+        return Lambda.scaled(dt)
+
+    @abstractmethod
+    def _poles(self, init: str) -> NDArray[np.complex128]:
+        """Return the initial poles, (d_state // 2,)."""
+
+    def _vectors(self) -> nn.Parameter:
+        return nn.Parameter(torch.randn(self.d_model, self.d_state // 2, 2) * 0.5**0.5)
+
+    def _modes(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
+        """Return poles, steps, and which modes lie below the Nyquist frequency of the rate in use."""
+        # Re < 0 by construction: -exp.
+        Lambda, dt = Pair(-torch.exp(self._exact(self.log_decay)), self._exact(self.frequency)), self._dt(rate)
+        return Lambda, dt, (Lambda.im * dt).abs() <= math.pi
+
+    def _outputs(self, audible: Tensor) -> tuple[Pair, Pair | None]:
+        """Return the output vectors, zero for the modes that are not audible."""
+        return self._heard(self.C, audible), None if self.C_reverse is None else self._heard(self.C_reverse, audible)
+
+    def _heard(self, C: Tensor, audible: Tensor) -> Pair:
+        exact = self._exact(C)
+        return Pair(exact[..., 0] * audible, exact[..., 1] * audible)
+
+
+def _need_one_of(option: str, name: str, choices: Collection[str]) -> None:
+    if name not in choices:
+        raise ValueError(f"{option}={name!r} is unknown; choose one of {', '.join(map(repr, choices))}.")
+
+
+def eigenvalues(A: Tensor, dt: Tensor) -> Pair:
+    """Return the eigenvalues of state matrices times the step.
+
+    Parameters
+    ----------
+    A : Tensor (d_model, N, N)
+        State matrices.
+    dt : Tensor (d_model, 1)
+        Steps.
+
+    Returns
+    -------
+    Pair of (d_model, N)
+        Real and imaginary parts.
+    """
+    values = torch.linalg.eigvals(A) * dt
+    return Pair(values.real, values.imag)

@@ -1,0 +1,129 @@
+"""LSSL: dense state matrices, one single-input single-output system a channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import linalg
+from torch import Tensor, nn
+
+from s4signal.nn.kernels.base import Kernel, eigenvalues
+from s4signal.ssm import DENSE_DISCRETIZATIONS, MEASURES, DenseSystem, Pair
+
+__all__ = ["LSSLKernel"]
+
+
+class LSSLKernel(Kernel):
+    """Dense systems, one a channel: x' = A x + B u, y = C x, with every entry of A learned.
+
+    A = K - K^T - R R^T: what is symmetric in A never grows a state, whatever is learned, and every stable matrix is of
+    this form in some coordinates.
+
+    Parameters
+    ----------
+    d_model : int, >= 1
+        Channels.
+    d_state : int, >= 1, default=64
+        State size N of each system.
+    init : str, default="legs"
+        The measure: ``"legs"``, ``"legt"``, ``"lagt"``, ``"fout"`` or ``"chebt"``.
+    bidirectional : bool, default=False
+        Add an anti-causal direction with the same dynamics and its own output vector.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
+    discretization : str, optional
+        A name in `DENSE_DISCRETIZATIONS`, ``"bilinear"`` by default, as published.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or the range is not increasing and positive.
+
+    References
+    ----------
+    Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, "Combining Recurrent, Convolutional, and Continuous-time Models with Linear
+    State-Space Layers", 2021, doi:10.48550/arXiv.2110.13985.
+    """
+
+    STATE_SPACE_PARAMETERS = ("log_dt", "K", "R", "B")
+    INITS = MEASURES
+    RULES = DENSE_DISCRETIZATIONS
+    DEFAULT_RULE = "bilinear"
+    PAIRS = False
+
+    def build(self, init: str) -> None:
+        """Make the parameters of the state matrix, input and output vectors.
+
+        Parameters
+        ----------
+        init : str
+            The measure.
+        """
+        A, B = _without_growth(*MEASURES[init](self.d_state))
+        decay, basis = np.linalg.eigh(-0.5 * (A + A.T))
+        R = basis * np.sqrt(np.maximum(decay, 0.0))
+        self.K = nn.Parameter(_repeated(0.25 * (A - A.T), self.d_model))
+        self.R = nn.Parameter(_repeated(R, self.d_model))
+        self.B = nn.Parameter(_repeated(B, self.d_model))
+        self.C = self._vectors()
+        self.C_reverse = self._vectors() if self.bidirectional else None
+
+    def _vectors(self) -> nn.Parameter:
+        return nn.Parameter(torch.randn(self.d_model, self.d_state))
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Return the state matrix and the input vector in continuous time.
+
+        Returns
+        -------
+        A : Tensor (d_model, d_state, d_state)
+            State matrix.
+        B : Tensor (d_model, d_state)
+            Input vector.
+        """
+        K, R = self._exact(self.K), self._exact(self.R)
+        return K - K.transpose(1, 2) - R @ R.transpose(1, 2), self._exact(self.B)
+
+    def modes(self) -> Pair:
+        """Return what the system rings with: eigenvalues of its state matrix times the step.
+
+        Returns
+        -------
+        Pair of (d_model, d_state)
+            Minus the decay, and the angle, both a training sample.
+        """
+        return eigenvalues(self.matrices()[0], self._dt(1.0))
+
+    def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
+        """Discretise the system.
+
+        Parameters
+        ----------
+        D : Tensor (d_model,)
+            Feed-through.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        DenseSystem
+            In float64 where the device has it. A bilinear transform keeps all frequencies below Nyquist; under the
+            other rules a dense matrix has no modes to silence, and fast ones alias.
+        """
+        A_bar, B_bar = self.RULES[self.discretization](*self.matrices(), self._dt(rate))
+        reverse = None if self.C_reverse is None else self._exact(self.C_reverse)
+        return DenseSystem(A_bar, B_bar, self._exact(self.C), self._exact(D), reverse)
+
+
+def _without_growth(A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Change coordinates, where needed, so that A + A^T has no positive eigenvalue."""
+    if np.linalg.eigvalsh(A + A.T)[-1] <= 1e-9 * np.abs(A).max():
+        return A, B
+    # A^T X + X A = -I has a positive definite solution for every stable A; its root is the change of coordinates.
+    root = linalg.sqrtm(linalg.solve_continuous_lyapunov(A.T, -np.eye(len(A)))).real
+    inverse = np.linalg.inv(root)
+    return root @ A @ inverse, root @ B
+
+
+def _repeated(value: np.ndarray, d_model: int) -> Tensor:
+    return torch.from_numpy(np.repeat(value[None], d_model, 0)).float()

@@ -1,0 +1,134 @@
+"""S4: HiPPO matrices as diagonal plus low rank, one single-input single-output system a channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s4signal.nn.kernels.base import PairKernel, eigenvalues
+from s4signal.ssm import DENSE_DISCRETIZATIONS, LOW_RANK_PARTS, DenseSystem, Pair, low_rank_form
+
+__all__ = ["S4Kernel"]
+
+
+class S4Kernel(PairKernel):
+    """Diagonal-plus-low-rank systems, one a channel: x' = (Lambda - P P*) x + B u, y = 2 Re(C x).
+
+    The low rank is subtracted as P P*, and Re(Lambda) < 0: A + A* stays negative definite, also after training. The
+    system is run as a real one of d_state numbers; `cauchy_kernel` is its closed form.
+
+    Parameters
+    ----------
+    d_model : int, >= 1
+        Channels.
+    d_state : int, even, >= 2, default=64
+        Real state size N of each system: N / 2 conjugate pairs.
+    init : str, default="legs"
+        The measure: ``"legs"``, ``"legt"``, ``"lagt"`` or ``"fout"``.
+    bidirectional : bool, default=False
+        Add an anti-causal direction with the same dynamics and its own output vector.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
+    discretization : str, optional
+        A name in `DENSE_DISCRETIZATIONS`, ``"bilinear"`` by default, as published.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, the measure has no such form, d_state is odd or the range is not increasing and
+        positive.
+
+    References
+    ----------
+    Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022, section 3,
+    doi:10.48550/arXiv.2111.00396. That P P* keeps it stable: Goel, Gu, Donahue, Ré, "It's Raw! Audio Generation with
+    State-Space Models", 2022, section 4.1, doi:10.48550/arXiv.2202.09729.
+    """
+
+    STATE_SPACE_PARAMETERS = ("log_dt", "log_decay", "frequency", "P", "B")
+    INITS = LOW_RANK_PARTS
+    RULES = DENSE_DISCRETIZATIONS
+    DEFAULT_RULE = "bilinear"
+
+    def build(self, init: str) -> None:
+        """Make the parameters of modes, low rank, input and output vectors.
+
+        Parameters
+        ----------
+        init : str
+            The measure.
+        """
+        super().build(init)
+        _, P, B = low_rank_form(init, self.d_state)
+        self.P = nn.Parameter(_parts(P.T).repeat(self.d_model, 1, 1, 1))  # (d_model, rank, d_state // 2, 2)
+        self.B = nn.Parameter(_parts(B).repeat(self.d_model, 1, 1))
+
+    def _poles(self, init: str) -> NDArray[np.complex128]:
+        return low_rank_form(init, self.d_state)[0]
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Return the state matrix and the input vector in continuous time, as real systems.
+
+        Returns
+        -------
+        A : Tensor (d_model, d_state, d_state)
+            State matrix over (re, im) of each pair.
+        B : Tensor (d_model, d_state)
+            Input vector.
+        """
+        Lambda, _, _ = self._modes(1.0)
+        # P* x over a pair and its conjugate is 2 Re(conj(P) x): twice the inner product of the real vectors.
+        P = self._exact(self.P).flatten(-2)
+        A = _rotations(Lambda) - 2.0 * P.transpose(1, 2) @ P
+        return A, self._exact(self.B).flatten(-2)
+
+    def modes(self) -> Pair:
+        """Return what the system rings with: eigenvalues of its state matrix times the step.
+
+        Returns
+        -------
+        Pair of (d_model, d_state)
+            Minus the decay, and the angle, both a training sample.
+        """
+        return eigenvalues(self.matrices()[0], self._dt(1.0))
+
+    def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
+        """Discretise the system.
+
+        Parameters
+        ----------
+        D : Tensor (d_model,)
+            Feed-through.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        DenseSystem
+            In float64 where the device has it; modes whose Lambda lies above the Nyquist frequency of the rate in use
+            are silent.
+        """
+        A, B = self.matrices()
+        _, dt, audible = self._modes(rate)
+        A_bar, B_bar = self.RULES[self.discretization](A, B, dt)
+        C, C_reverse = self._outputs(audible)
+        return DenseSystem(
+            A_bar, B_bar, _real_output(C), self._exact(D), None if C_reverse is None else _real_output(C_reverse)
+        )
+
+
+def _parts(z: NDArray[np.complex128]) -> Tensor:
+    return torch.from_numpy(np.stack([z.real, z.imag], -1)).float()
+
+
+def _rotations(Lambda: Pair) -> Tensor:
+    """(d_model, n) -> (d_model, 2 n, 2 n): each mode as a real 2 x 2 block [[re, -im], [im, re]]."""
+    blocks = torch.stack([torch.stack([Lambda.re, -Lambda.im], -1), torch.stack([Lambda.im, Lambda.re], -1)], -2)
+    return torch.diag_embed(blocks.permute(2, 3, 0, 1)).permute(2, 3, 0, 4, 1).flatten(3, 4).flatten(1, 2)
+
+
+def _real_output(C: Pair) -> Tensor:
+    """2 Re(C x) as a real inner product with (re, im) of each pair."""
+    return torch.stack([2.0 * C.re, -2.0 * C.im], -1).flatten(-2)

@@ -1,0 +1,53 @@
+"""Inside the operators nothing leaves the device and nothing waits for it; pretended, so it needs none."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from s4signal.ssm import blocks, shared, tables
+
+__all__: list[str] = []
+
+D_MODEL, BATCH, N = 4, 2, 8
+# Blocks one by one would be 100 operations here: on a device groups of them are joined.
+T, N_BLOCKS = 16, 100
+
+
+@pytest.fixture(params=["cuda:0", "meta"])
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    with FakeTensorMode():
+        yield torch.device(request.param)
+
+
+def check(device: torch.device, *results: Tensor) -> None:
+    assert {result.device for result in results} == {device}
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_block_engine_stays_on_its_device(device: torch.device, directions: int, dense: bool) -> None:
+    u = torch.randn(D_MODEL, BATCH, T * N_BLOCKS, device=device)
+    kernel = torch.randn(D_MODEL, 2 * T - 1, device=device)
+    P, Q = (torch.randn(D_MODEL, T, directions * N, device=device) for _ in range(2))
+    transition = torch.randn(*([D_MODEL, N, N] if dense else [D_MODEL, N]), device=device)
+    y, X, last = blocks._scan(u, kernel, P, Q, transition, None)
+    check(device, y, X, last, *blocks._scan_backward(y, last, u, X, kernel, P, Q, transition))
+    y = blocks._one_block(u[..., :T], kernel)
+    check(device, y, *blocks._one_block_backward(y, u[..., :T], kernel))
+
+
+def test_tables_stay_on_their_device(device: torch.device) -> None:
+    Lambda_bar, G, G_reverse = (torch.randn(D_MODEL, N // 2, 2, device=device, dtype=torch.float64) for _ in range(3))
+    *results, powers = tables._diagonal_tables(Lambda_bar, G, G_reverse, T, torch.float32)
+    check(device, *results, *tables._diagonal_tables_backward(*results, powers, G, G_reverse))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_shared_modes_stay_on_their_device(device: torch.device, reverse: bool) -> None:
+    Lambda_bar = torch.randn(N // 2, 2, device=device, dtype=torch.float64)
+    V = torch.randn(2, N // 2, BATCH, 1000, device=device)
+    X = shared._modal(Lambda_bar, V, reverse)
+    check(device, X, *shared._modal_backward(X, X, Lambda_bar, reverse))
