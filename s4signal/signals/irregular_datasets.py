@@ -63,7 +63,7 @@ def load_physionet2012(split: str | None = None) -> tuple[Signals, npt.NDArray[n
     Examples
     --------
     >>> load_physionet2012("test")[0]  # doctest: +SKIP
-    Signals: 500 cases × 41 channels, 1–202 samples, irregular times (0–1.728e+05 s)
+    Signals: 500 cases × 41 channels, 3–168 samples, irregular times (122820–172800 s)
     """
     check_split(split)
     root = data_folder("physionet2012")
@@ -118,6 +118,7 @@ def load_welltory_ppg(
     Examples
     --------
     >>> load_welltory_ppg("test")[0]  # doctest: +SKIP
+    Signals: 29 cases × 3 channels, 298–301 samples, irregular times (9.932–9.999 s)
     """
     check_split(split)
     root = data_folder("welltory_ppg")
