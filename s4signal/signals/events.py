@@ -94,14 +94,14 @@ def read_events(
     owners, what = table.names(case), table.names(variable)
     chosen = sorted(set(what)) if variables is None else [str(name) for name in variables]
     numbers = table.numbers(value)
-    observed = np.isin(what, chosen) & ~np.isnan(numbers)
+    channels = {name: i for i, name in enumerate(chosen)}
+    rows = np.array([channels.get(name, -1) for name in what])
+    observed = (rows >= 0) & ~np.isnan(numbers)
     if not observed.any():
         raise RecordingError(
             f"{table.name} holds no observation of {_some(chosen)}. Its variables are {_some(sorted(set(what)))}."
         )
     seconds = table.seconds(time, time_unit_s)
-    channels = {name: i for i, name in enumerate(chosen)}
-    rows = np.array([channels.get(name, -1) for name in what])
     wanted = list(dict.fromkeys(owners)) if cases is None else [str(name) for name in cases]
     parts = _rows_by_owner(owners, observed)
     signals = []
@@ -166,10 +166,13 @@ class _Table:
 
     def names(self, name: str) -> list[str]:
         """Return a column as texts."""
-        texts = [str(item).strip() for item in self.columns[name]]
-        empty = next((i for i, text in enumerate(texts) if text in _EMPTY), None)
-        if empty is not None:
-            raise RecordingError(f"{self._row(empty, name)} is empty. Leave the row out.")
+        items = list(self.columns[name])
+        known = {item: str(item).strip() for item in set(items)}
+        texts = [known[item] for item in items]
+        empty = _EMPTY.intersection(known.values())
+        if empty:
+            first = min(texts.index(text) for text in empty)
+            raise RecordingError(f"{self._row(first, name)} is empty. Leave the row out.")
         return texts
 
     def numbers(self, name: str) -> FloatArray:
