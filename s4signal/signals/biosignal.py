@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.case import Annotation, Signal
+from s4signal.signals.annotation import Annotation
+from s4signal.signals.case import Signal
 from s4signal.signals.collection import Signals
 
 __all__ = ["read_wfdb"]

@@ -1,37 +1,24 @@
 """One case: a recording, a trial or a word, held in memory or read when it is asked for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from s4signal.signals.checks import FloatArray, as_case_array, as_ch_names, as_sfreq, as_times
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.annotation import Annotation, crop_annotations
+from s4signal.signals.checks import (
+    FloatArray,
+    as_case_array,
+    as_ch_names,
+    as_sfreq,
+    as_times,
+    check_time_unit,
+    refuse_infinite,
+)
 
-__all__ = ["Annotation", "Case", "Signal", "crop_annotations"]
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """A marked stretch of a case.
-
-    Parameters
-    ----------
-    onset_s : float
-        Seconds after the first sample of the case.
-    duration_s : float, at least 0
-        Zero marks an instant.
-    description : str
-        What happened there.
-
-    Examples
-    --------
-    >>> Annotation(1.5, 0.0, "stimulus/left").description
-    'stimulus/left'
-    """
-
-    onset_s: float
-    duration_s: float
-    description: str
+__all__ = ["Case", "Signal", "part_of", "sample_times"]
 
 
 class Case(Protocol):
@@ -102,7 +89,7 @@ class Signal:
     data : array-like of shape (n_channels, n_times) or (n_times,)
         float32 stays, every other real type becomes float64. NaN is a missing sample.
     times : array-like of shape (n_times,) or None
-        Seconds, strictly increasing; None means evenly spaced.
+        Seconds, never decreasing; None means evenly spaced. Samples of one time follow each other without a gap.
     sfreq : float or None
         Samples per second [Hz].
     ch_names : sequence of str or None
@@ -121,7 +108,8 @@ class Signal:
     TypeError
         If `data` holds something other than numbers, or is sparse.
     ValueError
-        If `data` is complex, `times` do not increase, or `sfreq` is not positive.
+        If `data` is complex or holds an infinite value, `times` decrease or are no seconds (beside `sfreq`), or
+        `sfreq` is not positive.
 
     Examples
     --------
@@ -144,10 +132,13 @@ class Signal:
     def __post_init__(self) -> None:
         """Check and convert what was given."""
         data = as_case_array(self.data)
+        refuse_infinite(data, self.source)
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "sfreq", as_sfreq(self.sfreq))
         if self.times is not None:
             object.__setattr__(self, "times", as_times(self.times, data.shape[1]))
+            if self.sfreq is not None:
+                check_time_unit(self.times, self.sfreq)
         if self.ch_names is not None:
             object.__setattr__(self, "ch_names", as_ch_names(self.ch_names, data.shape[0]))
 
@@ -165,6 +156,11 @@ class Signal:
     def has_times(self) -> bool:
         """Whether the case carries the time of every sample."""
         return self.times is not None
+
+    @property
+    def observed(self) -> npt.NDArray[np.bool_]:
+        """Where a sample is there rather than missing, shape (n_channels, n_times)."""
+        return ~np.isnan(self.data)
 
     @property
     def duration_s(self) -> float | None:
@@ -195,11 +191,25 @@ class Signal:
         -------
         Signal
             Its annotations are counted from its own first sample; its times stay as they are.
+
+        Raises
+        ------
+        ShapeError
+            If no sample lies there, or some lie outside the case.
         """
-        times = None if self.times is None else self.times[start:stop]
-        annotations = crop_annotations(self.annotations, start, stop, self.sfreq)
-        first = self.first_sample + start
-        return replace(self, data=self.data[:, start:stop], times=times, annotations=annotations, first_sample=first)
+        if not 0 <= start < stop <= self.length:
+            raise ShapeError(f"samples {start} to {stop} were asked for, but the case has samples 0 to {self.length}.")
+        inside = slice(start, stop)
+        times = None if self.times is None else self.times[inside]
+        annotations = crop_annotations(self.annotations, *self._edges_s(start, stop))
+        return part_of(self, self.data[:, inside], times, annotations, self.first_sample + start)
+
+    def _edges_s(self, start: int, stop: int) -> tuple[float, float]:
+        """Seconds from the first sample to `start` and to `stop`; NaN where neither rate nor times are known."""
+        if self.times is not None:
+            end = self.times[stop] - self.times[0] if stop < self.length else np.inf
+            return float(self.times[start] - self.times[0]), float(end)
+        return (np.nan, np.nan) if self.sfreq is None else (start / self.sfreq, stop / self.sfreq)
 
     def __repr__(self) -> str:
         """Say in one line what is held."""
@@ -230,30 +240,60 @@ class Signal:
     __hash__ = None  # type: ignore[assignment]
 
 
-def crop_annotations(
-    annotations: tuple[Annotation, ...], start: int, stop: int, sfreq: float | None
-) -> tuple[Annotation, ...]:
-    """Keep what reaches into a stretch, counted from its first sample.
+def part_of(
+    signal: Signal,
+    data: FloatArray,
+    times: FloatArray | None,
+    annotations: tuple[Annotation, ...],
+    first_sample: int,
+) -> Signal:
+    """Build a case from samples of another one, which was checked.
 
     Parameters
     ----------
+    signal : Signal
+        Gives rate, names and source.
+    data : ndarray of shape (n_channels, n_times)
+        Some of its samples.
+    times : ndarray of shape (n_times,) or None
+        Their times [s].
     annotations : tuple of Annotation
-        Of the whole case.
-    start, stop : int
-        First sample of the stretch, and the one after the last.
-    sfreq : float or None
-        Samples per second [Hz]; without it nothing can be kept.
+        In seconds after the first sample that remains.
+    first_sample : int
+        What the recording itself counts that sample as.
 
     Returns
     -------
-    tuple of Annotation
-        An annotation that began before has a negative onset.
+    Signal
+        Not checked again: a few samples around a hole may have gaps that a whole case may not have.
     """
-    if sfreq is None or not annotations:
-        return ()
-    first, end = start / sfreq, stop / sfreq
-    return tuple(
-        replace(mark, onset_s=mark.onset_s - first)
-        for mark in annotations
-        if mark.onset_s < end and (mark.onset_s >= first or mark.onset_s + mark.duration_s > first)
-    )
+    part = object.__new__(Signal)
+    new = {"data": data, "times": times, "annotations": annotations, "first_sample": first_sample}
+    for field in fields(Signal):
+        object.__setattr__(part, field.name, new.get(field.name, getattr(signal, field.name)))
+    return part
+
+
+def sample_times(signal: Signal) -> FloatArray:
+    """Tell when each sample was taken.
+
+    Parameters
+    ----------
+    signal : Signal
+        A case in memory.
+
+    Returns
+    -------
+    ndarray of shape (n_times,)
+        Its times [s]; those of a regular case begin at 0.
+
+    Raises
+    ------
+    RecordingError
+        If neither times nor a rate are known.
+    """
+    if signal.times is not None:
+        return signal.times
+    if signal.sfreq is None:
+        raise RecordingError("neither its times nor its rate are known. Pass times= or sfreq= when you build it.")
+    return np.arange(signal.length) / signal.sfreq

@@ -9,9 +9,21 @@ from scipy.sparse import issparse
 
 from s4signal.errors import ShapeError
 
-__all__ = ["FloatArray", "as_case_array", "as_ch_names", "as_float_array", "as_sfreq", "as_times"]
+__all__ = [
+    "FloatArray",
+    "as_case_array",
+    "as_ch_names",
+    "as_float_array",
+    "as_sfreq",
+    "as_times",
+    "check_time_unit",
+    "refuse_infinite",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+# How far the gaps between times may be from 1 / sfreq. Holes and dropped samples widen them; milliseconds passed for
+# seconds do so a thousand times, sample numbers sfreq times.
+_LARGEST_RATIO = 200.0
 
 
 def as_float_array(data: Any) -> FloatArray:
@@ -63,20 +75,48 @@ def as_sfreq(sfreq: Any) -> float | None:
 
 
 def as_times(times: Any, n_times: int) -> FloatArray:
-    """Convert to float64 seconds; refuse what does not increase."""
+    """Convert to float64 seconds; refuse what goes back."""
     array = as_float_array(times).astype(np.float64, copy=False)
     if array.shape != (n_times,):
         raise ShapeError(f"times must have shape ({n_times},), one time a sample, got {array.shape}.")
-    if not np.isfinite(array).all():
-        raise ValueError("times must be finite. Leave out the samples whose time is unknown.")
-    back = np.flatnonzero(np.diff(array) <= 0)
+    unknown = np.flatnonzero(~np.isfinite(array))
+    if unknown.size:
+        raise ValueError(
+            f"times must be finite, but that of sample {unknown[0]} is {array[unknown[0]]:g} ({unknown.size} such). "
+            "Leave out the samples whose time is unknown."
+        )
+    back = np.flatnonzero(np.diff(array) < 0)
     if back.size:
         i = int(back[0])
         raise ValueError(
-            f"times must increase, but {array[i]:g} s is followed by {array[i + 1]:g} s (samples {i} and {i + 1}). "
-            "Sort the samples and leave out repeated times."
+            f"times must increase or stay equal, but {array[i]:g} s is followed by {array[i + 1]:g} s "
+            f"(samples {i} and {i + 1}). Sort the samples by time."
         )
     return array
+
+
+def check_time_unit(times: FloatArray, sfreq: float) -> None:
+    """Refuse times whose gaps are far from what the rate says: they are no seconds."""
+    gaps = np.diff(times)
+    gap = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1 / sfreq
+    if not 1 / _LARGEST_RATIO < gap * sfreq < _LARGEST_RATIO:
+        raise ValueError(
+            f"times must be seconds: their median gap is {gap:g}, but sfreq={sfreq:g} Hz means {1 / sfreq:g} s. "
+            "Divide milliseconds by 1000 and sample numbers by sfreq; leave sfreq out if the times are right."
+        )
+
+
+def refuse_infinite(data: FloatArray, source: str) -> None:
+    """Refuse infinite samples; a missing one is NaN."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(data.sum()):  # one pass and no copy, for all but what is missing or huge
+            return
+    infinite = np.isinf(data)
+    if infinite.any():
+        raise ValueError(
+            f"{source and source + ': '}it contains infinity, in {int(infinite.sum())} of {infinite.size} samples. "
+            "Write NaN where a sample is missing, or clip the recording."
+        )
 
 
 def as_ch_names(ch_names: Any, n_channels: int) -> tuple[str, ...]:

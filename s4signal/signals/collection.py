@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from s4signal.signals.audio_file import open_audio
 from s4signal.signals.case import Case, Signal
 from s4signal.signals.checks import FloatArray
 from s4signal.signals.forms import cases_from, describe_cases
+from s4signal.signals.gridding import check_grid, grid_signal
+from s4signal.signals.lazy import CachedCase, cache_folder
 from s4signal.signals.resampling import resample_case
 from s4signal.signals.summary import common_value, name_errors, summarize
 
@@ -34,7 +36,7 @@ class Signals:
     sfreq : float or sequence of float, optional
         Samples per second [Hz], one for all or one a case.
     times : sequence of array-like of shape (n_times_i,), optional
-        Seconds of every sample, strictly increasing, one array a case.
+        Seconds of every sample, never decreasing, one array a case; `sfreq` then is the nominal rate.
     ch_names : sequence of str, optional
         The names of the channels.
 
@@ -45,7 +47,8 @@ class Signals:
     TypeError
         If `data` holds something other than real numbers.
     ValueError
-        If `data` is complex, or `times` do not increase.
+        If `data` is complex or holds an infinite value, or `times` decrease, are NaN or are no seconds beside `sfreq`;
+        the case is named.
     RecordingError
         If `data` carries a rate, times or names that differ from those passed.
 
@@ -100,6 +103,7 @@ class Signals:
         *,
         sfreq: float | None = None,
         mono: bool = True,
+        cache: str | PathLike[str] | Any = None,
     ) -> "Signals":
         """Open audio files; each is decoded when its case is asked for.
 
@@ -111,6 +115,9 @@ class Signals:
             Resample to this rate [Hz] when read.
         mono : bool
             Whether to average the channels.
+        cache : path or joblib.Memory, optional
+            Keep what was decoded and resampled there: another pass, and another run, reads it back. A file that changed
+            is decoded anew. Nothing is ever removed: call ``joblib.Memory.reduce_size`` or delete the folder.
 
         Returns
         -------
@@ -127,7 +134,12 @@ class Signals:
         signals = cls.from_cases(open_audio(path, mono=mono) for path in paths)
         if not len(signals):
             raise RecordingError("paths names no file; at least one is needed.")
-        return signals if sfreq is None else signals.resample(sfreq)
+        if sfreq is not None:
+            signals = signals.resample(sfreq)
+        if cache is not None:
+            memory = cache_folder(cache)
+            signals = cls.from_cases(CachedCase(case, memory) for case in signals._cases)
+        return signals
 
     @classmethod
     def concatenate(cls, parts: Iterable["Signals"]) -> "Signals":
@@ -161,7 +173,7 @@ class Signals:
         Raises
         ------
         RecordingError
-            If a rate is unknown, times are irregular, or a value is infinite.
+            If a rate is unknown or times are irregular; `to_grid` takes those.
         ValueError
             If `sfreq` is not positive.
 
@@ -175,6 +187,48 @@ class Signals:
         return self.from_cases(
             name_errors(i, case.source, partial(resample_case, case, float(sfreq)))
             for i, case in enumerate(self._cases)
+        )
+
+    def to_grid(
+        self, sfreq: float, *, method: Literal["linear", "previous"] = "linear", longest_gap_s: float | None = None
+    ) -> "Signals":
+        """Interpolate irregular or missing samples on a regular grid, channel by channel.
+
+        Parameters
+        ----------
+        sfreq : float, positive
+            Samples of the grid per second [Hz]; it begins at the first time of a case.
+        method : {"linear", "previous"}
+            Draw a line between observations, or hold each until the next.
+        longest_gap_s : float, positive, optional
+            Leave the grid missing between observations that are further apart [s].
+
+        Returns
+        -------
+        Signals
+            Evenly spaced and without times, in memory. NaN before the first observation of a channel, and after the
+            last one where a line would have to leave it. Nothing is low-passed: take a grid as fine as the times and
+            `resample` it.
+
+        Raises
+        ------
+        RecordingError
+            If neither times nor a rate are known.
+        ValueError
+            If `sfreq` or `longest_gap_s` is not positive, or `method` is unknown.
+
+        Examples
+        --------
+        >>> signals = Signals([[0.0, 2.0, 8.0]], times=[[0.0, 1.0, 4.0]])
+        >>> signals.to_grid(1)[0].data
+        array([[0., 2., 4., 6., 8.]])
+        >>> signals.to_grid(1, method="previous")[0].data
+        array([[0., 2., 2., 2., 8.]])
+        """
+        check_grid(sfreq, method, longest_gap_s)
+        put = partial(grid_signal, sfreq=float(sfreq), method=method, longest_gap_s=longest_gap_s)
+        return self.from_cases(
+            name_errors(i, case.source, partial(put, case.load())) for i, case in enumerate(self._cases)
         )
 
     def to_numpy(self) -> FloatArray:
@@ -218,6 +272,11 @@ class Signals:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Samples in time of each case, shape (n,)."""
         return np.array([case.length for case in self._cases], dtype=np.int64)
+
+    @property
+    def n_observed(self) -> npt.NDArray[np.int64]:
+        """Values of each case that are not missing, over all channels, shape (n,); reads those on disk."""
+        return np.array([np.count_nonzero(case.observed) for case in self], dtype=np.int64)
 
     @property
     def sfreqs(self) -> npt.NDArray[np.float64]:
@@ -297,8 +356,8 @@ class Signals:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Say in one line what is held."""
-        return summarize(self._cases.tolist(), self.durations_s.tolist())
+        """Say in one line what is held; reads nothing."""
+        return summarize(self._cases.tolist())
 
 
 def _object_array(cases: Sequence[Case]) -> npt.NDArray[np.object_]:

@@ -12,7 +12,7 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.collection import Signals
 from s4signal.signals.tabular import read_ts
 
-__all__ = ["data_folder", "data_home", "index_column", "index_rows", "load_ts", "read_splits"]
+__all__ = ["check_split", "data_folder", "data_home", "index_column", "index_rows", "load_ts", "read_splits"]
 
 _Texts = npt.NDArray[np.str_]
 
@@ -51,9 +51,14 @@ def read_splits(root: Path, name: str, split: str | None, *, sfreq: float | None
     return Signals.concatenate(signals for signals, _ in parts), np.concatenate([np.asarray(y, str) for _, y in parts])
 
 
-def _splits(split: str | None) -> tuple[str, ...]:
+def check_split(split: str | None) -> None:
+    """Refuse the name of a split that is none; ValueError."""
     if split not in (None, "train", "test"):
         raise ValueError(f"split={split!r} is unknown; choose 'train', 'test' or None for both.")
+
+
+def _splits(split: str | None) -> tuple[str, ...]:
+    check_split(split)
     return ("train", "test") if split is None else (split,)
 
 

@@ -14,6 +14,7 @@ from s4signal.signals.archive_datasets import (
 from s4signal.signals.collection import Signals
 from s4signal.signals.dataset_files import data_folder, data_home, index_column, index_rows, read_splits
 from s4signal.signals.eeg import read_eeg
+from s4signal.signals.irregular_datasets import load_physionet2012, load_welltory_ppg
 from s4signal.signals.windows import epochs_from_events, windows
 
 __all__ = [
@@ -24,12 +25,14 @@ __all__ = [
     "load_finger_movements",
     "load_hand_movement_direction",
     "load_japanese_vowels",
+    "load_physionet2012",
     "load_ppg_bp",
     "load_self_regulation_scp1",
     "load_self_regulation_scp2",
     "load_speech_commands",
     "load_spoken_digits",
     "load_ssvep_exo",
+    "load_welltory_ppg",
 ]
 
 _Texts = npt.NDArray[np.str_]

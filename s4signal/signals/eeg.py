@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.case import Annotation, Case, Signal, crop_annotations
+from s4signal.signals.annotation import Annotation, crop_annotations
+from s4signal.signals.case import Case, Signal
 from s4signal.signals.collection import Signals
 
-__all__ = ["read_eeg", "read_events"]
+__all__ = ["read_eeg", "read_mne_events"]
 
 # Many EDF files call every channel EEG: these names say otherwise. A1, A2 are earlobes, A2-A1 their difference.
 _NOT_EEG = re.compile(
@@ -84,7 +85,7 @@ def read_eeg(
     return signals if sfreq is None else Signals(list(signals)).resample(sfreq)
 
 
-def read_events(path: str | PathLike[str]) -> npt.NDArray[np.int64]:
+def read_mne_events(path: str | PathLike[str]) -> npt.NDArray[np.int64]:
     """Read an MNE events file.
 
     Parameters
@@ -173,7 +174,7 @@ class _RawCase:
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:
-        return crop_annotations(self.file.annotations, self.start, self.stop, self.sfreq)
+        return crop_annotations(self.file.annotations, self.start / self.sfreq, self.stop / self.sfreq)
 
     @property
     def source(self) -> str:

@@ -36,6 +36,8 @@ def cases_from(data: Any) -> list[Case]:
         If `data` or a case in it has another rank, or is empty.
     TypeError
         If it holds something other than real numbers.
+    ValueError
+        If a case holds an infinite value.
     """
     if is_epochs(data):
         return _cases_from_epochs([data])
@@ -106,7 +108,7 @@ def _cases_from_array(array: FloatArray) -> list[Case]:
         raise ShapeError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
     if 0 in array.shape:
         raise ShapeError(f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
-    return [Signal(case) for case in array]
+    return [name_errors(i, "", partial(Signal, case)) for i, case in enumerate(array)]
 
 
 def _cases_from_list(items: Sequence[Any]) -> list[Case]:

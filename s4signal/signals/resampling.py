@@ -1,16 +1,18 @@
 """Change the sampling rate, low-passed so that nothing folds back."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Annotation, Case, Signal
+from s4signal.signals.case import Case, Signal
 from s4signal.signals.checks import FloatArray
+from s4signal.signals.lazy import TransformedCase
 
-__all__ = ["ready_to_cut", "resample_array", "resample_case", "resampled_length"]
+__all__ = ["resample_array", "resample_case", "resampled_length"]
 
 
 def resample_case(case: Case, sfreq: float) -> Case:
@@ -31,7 +33,7 @@ def resample_case(case: Case, sfreq: float) -> Case:
     Raises
     ------
     RecordingError
-        If the rate of the case is unknown, its times are irregular, or it holds an infinite value.
+        If the rate of the case is unknown or its times are irregular.
     """
     if case.sfreq == sfreq and not case.has_times:
         return case
@@ -39,23 +41,8 @@ def resample_case(case: Case, sfreq: float) -> Case:
         return _resample_signal(case, sfreq)
     if case.sfreq is None:
         raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
-    return _ResampledCase(case, sfreq)
-
-
-def ready_to_cut(case: Case) -> Case:
-    """Read a case of which every stretch would cost reading the whole.
-
-    Parameters
-    ----------
-    case : Case
-        Any case.
-
-    Returns
-    -------
-    Case
-        In memory if it is a file to be resampled, else as it was.
-    """
-    return case.load() if isinstance(case, _ResampledCase) else case
+    length = resampled_length(case.length, case.sfreq, sfreq)
+    return TransformedCase(case, partial(_resample_signal, sfreq=sfreq), length, sfreq)
 
 
 def resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
@@ -139,54 +126,11 @@ def _filter(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
     return by_new_time.T
 
 
-@dataclass(frozen=True, slots=True)
-class _ResampledCase:
-    """A case on disk that is resampled after it is read."""
-
-    case: Case
-    sfreq: float
-
-    has_times = False
-
-    @property
-    def n_channels(self) -> int:
-        return self.case.n_channels
-
-    @property
-    def length(self) -> int:
-        return resampled_length(self.case.length, self.case.sfreq or self.sfreq, self.sfreq)
-
-    @property
-    def ch_names(self) -> tuple[str, ...] | None:
-        return self.case.ch_names
-
-    @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        return self.case.annotations
-
-    @property
-    def source(self) -> str:
-        return self.case.source
-
-    @property
-    def first_sample(self) -> int:
-        return round(self.case.first_sample * self.sfreq / (self.case.sfreq or self.sfreq))
-
-    def load(self) -> Signal:
-        return _resample_signal(self.case.load(), self.sfreq)
-
-    def crop(self, start: int, stop: int) -> Signal:
-        """Read the case: a filter reaches past the ends of any stretch."""
-        return self.load().crop(start, stop)
-
-
 def _resample_signal(signal: Signal, sfreq: float) -> Signal:
     """Resample a case in memory; see `resample_case`."""
     rate = signal.sfreq if signal.times is None else _regular_rate(signal.times)
     if rate is None:
         raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
-    if np.isinf(signal.data).any():
-        raise RecordingError("an infinite value cannot be resampled. Replace it by NaN, which means missing.")
     data = signal.data if rate == sfreq else resample_array(signal.data, rate, sfreq)
     times = None if signal.times is None else signal.times[0] + np.arange(data.shape[1]) / sfreq
     first = round(signal.first_sample * sfreq / rate)
@@ -197,6 +141,7 @@ def _regular_rate(times: FloatArray) -> float:
     steps = np.diff(times)
     if steps.size == 0 or np.ptp(steps) > 1e-3 * steps.mean():
         raise RecordingError(
-            "its times are irregular, so it cannot be resampled. Keep the times: a model takes them as they are."
+            "its times are irregular, so it cannot be resampled. Keep the times, a model takes them as they are, "
+            "or call to_grid(sfreq) to interpolate."
         )
     return float(1 / steps.mean())

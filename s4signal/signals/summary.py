@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Case
+from s4signal.signals.case import Case, Signal
 
 __all__ = ["common_value", "name_errors", "summarize"]
 
@@ -80,15 +80,13 @@ def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
         raise type(error)(f"case {i}{source and f' ({source})'}: {error}") from None
 
 
-def summarize(cases: Sequence[Case], durations_s: Sequence[float]) -> str:
+def summarize(cases: Sequence[Case]) -> str:
     """Say in one line what the cases are.
 
     Parameters
     ----------
     cases : sequence of Case
-        The cases.
-    durations_s : sequence of float
-        How long each lasts [s]; NaN where unknown.
+        The cases; those on disk are not read.
 
     Returns
     -------
@@ -102,11 +100,20 @@ def summarize(cases: Sequence[Case], durations_s: Sequence[float]) -> str:
     when = f"{_span(rates)} Hz" if len(rates) == len(cases) else "rate unknown"
     if any(case.has_times for case in cases):
         when = "irregular times"
+    durations_s = [_duration_s(case) for case in cases]
     lasting = "" if np.isnan(durations_s).any() else f" ({_span(durations_s)} s)"
     return (
         f"Signals: {len(cases)} case{'s' * (len(cases) != 1)} × {channels} channel{'s' * (channels != '1')}, "
         f"{_span([case.length for case in cases])} samples, {when}{lasting}"
     )
+
+
+def _duration_s(case: Case) -> float:
+    """Return how long a case lasts, NaN if unknown or if only reading it would tell."""
+    known = isinstance(case, Signal) or not case.has_times
+    if known and case.has_times:
+        return float(case.load().duration_s or 0.0)
+    return case.length / case.sfreq if known and case.sfreq is not None else float("nan")
 
 
 def _label(i: int, case: Case) -> str:

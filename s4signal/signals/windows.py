@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Case
+from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
-from s4signal.signals.resampling import ready_to_cut
+from s4signal.signals.lazy import ready_to_cut
 
 __all__ = ["epochs_from_events", "windows"]
 
@@ -26,7 +27,7 @@ def windows(
     start_s: float = 0.0,
     stop_s: float | None = None,
 ) -> tuple[Signals, npt.NDArray[Any] | None, npt.NDArray[Any]]:
-    """Cut every recording into windows of one length.
+    """Cut every recording into windows of one length: by their times where recordings have them.
 
     Parameters
     ----------
@@ -46,7 +47,8 @@ def windows(
     Returns
     -------
     windows : Signals
-        Views, or parts of files that are not yet read.
+        Views, or parts of files that are not yet read; times stay as they are, and a window in which no sample was
+        taken is left out.
     y : ndarray of shape (n_windows,) or None
         The targets.
     groups : ndarray of shape (n_windows,)
@@ -132,7 +134,7 @@ def epochs_from_events(
     Warns
     -----
     UserWarning
-        If the stretch of an event reaches outside its recording: the event is left out.
+        If the stretch of an event reaches outside its recording, or holds no sample: the event is left out.
 
     Examples
     --------
@@ -151,13 +153,12 @@ def epochs_from_events(
     origin: list[int] = []
     for i, (recording, given) in enumerate(zip(recordings.cases, marks, strict=True)):
         case = ready_to_cut(recording)
-        sfreq = _rate(i, case)
-        n_times = round((tmax - tmin) * sfreq)
-        found = list(_annotated(case, sfreq, event_id) if given is None else _coded(case, given, event_id))
-        starts = [(sample + round(tmin * sfreq), name) for sample, name in found]
-        inside = [(start, name) for start, name in starts if start >= 0 and start + n_times <= case.length]
+        clock = Clock(case, _name(i, case))
+        found = list(_annotated(case, event_id) if given is None else _coded(case, clock, given, event_id))
+        spans = [(clock.span(onset_s, tmax - tmin, offset_s=tmin), name) for onset_s, name in found]
+        inside = [(span, name) for span, name in spans if span is not None]
         _warn_outside(i, case, len(found) - len(inside), len(found))
-        cases += [case.crop(start, start + n_times) for start, _ in inside]
+        cases += [case.crop(*span) for span, _ in inside]
         names += [name for _, name in inside]
         origin += [i] * len(inside)
     if not cases:
@@ -168,45 +169,38 @@ def epochs_from_events(
 def _edges(
     i: int, case: Case, duration_s: float, step_s: float, start_s: float, stop_s: float | None
 ) -> Iterator[tuple[int, int]]:
-    times = case.load().times if case.has_times else None
-    sfreq = 0.0 if times is not None else _rate(i, case)
-    total_s = case.length / sfreq if times is None else float(times[-1] - times[0])
+    clock = Clock(case, _name(i, case))
+    total_s = clock.total_s
     first = max(0.0, start_s + total_s * (start_s < 0))
     last = total_s if stop_s is None else min(total_s, stop_s + total_s * (stop_s < 0))
-    slack = 0.5 / sfreq if times is None else 0.0
-    if last - first + slack < duration_s:
+    spare_s = last - first - duration_s + clock.slack_s
+    if spare_s < 0:
         where = "" if (first, last) == (0.0, total_s) else f" between start_s={start_s} and stop_s={stop_s}"
         raise RecordingError(
             f"{_name(i, case)} lasts {max(0.0, last - first):.2f} s{where}, less than duration_s={duration_s:.2f}. "
             "Lower duration_s or leave this recording out."
         )
-    n_windows = int((last - first - duration_s + slack) / step_s + 1e-9) + 1
-    for at in first + step_s * np.arange(n_windows):
-        if times is None:
-            a = round(at * sfreq)
-            b = a + round(duration_s * sfreq)
-            if b <= case.length:
-                yield a, b
-        else:
-            a, b = np.searchsorted(times - times[0], [at, at + duration_s])
-            if b > a:
-                yield int(a), int(b)
+    for at in first + step_s * np.arange(int(spare_s / step_s + 1e-9) + 1):
+        span = clock.span(at, duration_s)
+        if span is not None:
+            yield span
 
 
-def _annotated(case: Case, sfreq: float, event_id: Any) -> Iterator[tuple[int, str]]:
+def _annotated(case: Case, event_id: Any) -> Iterator[tuple[float, str]]:
     wanted = _names_by_code(event_id)
     for mark in case.annotations:
         if wanted is None and not mark.description.lower().startswith(("bad", "edge")):
-            yield round(mark.onset_s * sfreq), mark.description
+            yield mark.onset_s, mark.description
         elif wanted is not None and mark.description in wanted:
-            yield round(mark.onset_s * sfreq), wanted[mark.description]
+            yield mark.onset_s, wanted[mark.description]
 
 
-def _coded(case: Case, events: npt.NDArray[np.int64], event_id: Any) -> Iterator[tuple[int, str]]:
+def _coded(case: Case, clock: Clock, events: npt.NDArray[np.int64], event_id: Any) -> Iterator[tuple[float, str]]:
     wanted = _names_by_code(event_id)
     for sample, _, code in events:
         if wanted is None or str(code) in wanted:
-            yield int(sample) - case.first_sample, str(code) if wanted is None else wanted[str(code)]
+            name = str(code) if wanted is None else wanted[str(code)]
+            yield clock.seconds(int(sample) - case.first_sample), name
 
 
 def _names_by_code(event_id: Any) -> dict[str, str] | None:
@@ -228,21 +222,13 @@ def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
 
 def _events_array(item: Any) -> npt.NDArray[np.int64]:
     if isinstance(item, str | PathLike):
-        from s4signal.signals.eeg import read_events
+        from s4signal.signals.eeg import read_mne_events
 
-        item = read_events(item)
+        item = read_mne_events(item)
     array = np.asarray(item)
     if array.ndim != 2 or array.shape[1] != 3:
         raise ShapeError(f"events must have shape (n_events, 3): sample, 0, code; got {array.shape}.")
     return array.astype(np.int64)
-
-
-def _rate(i: int, case: Case) -> float:
-    if case.sfreq is None:
-        raise RecordingError(
-            f"{_name(i, case)} has no known rate, so seconds cannot be counted. Pass sfreq= to Signals."
-        )
-    return case.sfreq
 
 
 def _groups(recordings: Signals, groups: Any) -> npt.NDArray[Any]:

@@ -23,8 +23,29 @@ def test_data_is_not_copied():
     assert np.shares_memory(Signal(data).data, data)
 
 
-def test_nan_and_inf_are_kept():
-    np.testing.assert_array_equal(Signal([np.nan, np.inf, 1.0]).data, [[np.nan, np.inf, 1.0]])
+def test_nan_is_a_missing_sample_of_its_channel():
+    signal = Signal([[np.nan, 2.0], [1.0, np.nan]])
+    assert signal.observed.tolist() == [[False, True], [True, False]]
+
+
+def test_samples_may_share_a_time():
+    assert Signal(np.zeros(3), times=[0, 1, 1]).times.tolist() == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 7.0, 30.0])
+def test_wide_gaps_are_no_other_unit(scale):
+    assert Signal(np.zeros(9), times=np.arange(9) * 0.004 * scale, sfreq=250).has_times
+
+
+def test_a_crop_around_a_hole_is_no_other_unit():
+    times = np.r_[np.arange(5) * 0.004, 100 + np.arange(5) * 0.004]
+    assert Signal(np.zeros(10), times=times, sfreq=250).crop(4, 6).times.tolist() == [0.016, 100.0]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(2, 2), (3, 2), (-1, 2), (0, 6)])
+def test_a_crop_holds_samples_of_the_case(start, stop):
+    with pytest.raises(ShapeError, match=f"samples {start} to {stop} were asked for, but the case has samples 0 to 5"):
+        Signal(np.zeros(5)).crop(start, stop)
 
 
 def test_masked_samples_become_nan():
@@ -47,8 +68,12 @@ def test_masked_samples_become_nan():
         ({"sfreq": "fast"}, TypeError, "'fast' must be a number"),
         ({"times": [0, 1]}, ShapeError, r"shape \(3,\)"),
         ({"times": [0, 2, 1]}, ValueError, r"2 s is followed by 1 s \(samples 1 and 2\)"),
-        ({"times": [0, 1, 1]}, ValueError, "must increase"),
-        ({"times": [0, np.nan, 1]}, ValueError, "finite"),
+        ({"times": [0, np.nan, 1]}, ValueError, r"times must be finite, but that of sample 1 is nan \(1 such\)"),
+        ({"times": [0, 4, 8], "sfreq": 250}, ValueError, "median gap is 4, but sfreq=250 Hz means 0.004 s. Divide"),
+        ({"times": [0, 1, 2], "sfreq": 256}, ValueError, "times must be seconds"),
+        ({"times": [0, 1e-5, 2e-5], "sfreq": 100}, ValueError, "times must be seconds"),
+        ({"data": [1.0, np.inf, np.nan]}, ValueError, "^it contains infinity, in 1 of 3 samples. Write NaN"),
+        ({"data": [1.0, -np.inf, np.inf], "source": "a.wav"}, ValueError, "a.wav: it contains infinity, in 2 of 3"),
         ({"ch_names": ("a", "b")}, ShapeError, "each of 1 channels"),
         ({"ch_names": "a"}, ShapeError, "each of 1 channels"),
     ],
@@ -73,6 +98,13 @@ def test_annotations_of_a_crop_count_from_its_first_sample():
         (-0.1, "reaches in"),
         (0.1, "inside"),
     ]
+
+
+def test_annotations_of_an_irregular_crop_count_by_its_times():
+    signal = Signal(np.zeros(4), times=[10, 11, 15, 20], annotations=(Annotation(6.0, 0.0, "a"), Annotation(9, 2, "b")))
+    assert [mark.onset_s for mark in signal.crop(2, 4).annotations] == [1.0, 4.0]
+    assert signal.crop(0, 2).annotations == ()
+    assert Signal(np.zeros(4), annotations=signal.annotations).crop(1, 3).annotations == ()
 
 
 def test_equality_looks_at_everything_but_calls_nan_equal():

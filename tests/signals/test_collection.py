@@ -114,8 +114,56 @@ def test_a_description_that_contradicts_the_cases_is_refused(options, message):
         Signals(known, **options)
 
 
+@pytest.mark.parametrize("form", [np.array, list, object_array])
+def test_an_infinite_sample_is_refused_with_its_case(form):
+    cases = [np.zeros((2, 4)) for _ in range(3)]
+    cases[1][0, 2] = -np.inf
+    with pytest.raises(ValueError, match="case 1: it contains infinity, in 1 of 8 samples"):
+        Signals(form(cases))
+
+
+def test_huge_samples_are_not_infinite():
+    assert len(Signals(np.full((1, 10), 3e38, dtype=np.float32))) == 1
+
+
+def test_channels_may_miss_samples_at_different_times():
+    signals = Signals([[[1, np.nan, 3], [np.nan, np.nan, 6]], [[np.nan] * 3] * 2], times=[[0, 1, 5]] * 2)
+    assert signals[0].observed.tolist() == [[True, False, True], [False, False, True]]
+    assert signals.n_observed.tolist() == [3, 0]
+    assert len(signals[signals.n_observed > 0]) == 1
+    assert pickle.loads(pickle.dumps(signals)) == signals
+
+
 @pytest.mark.parametrize(
-    "key", [[2, 0], np.array([2, 0]), slice(None, None, -2), np.array([True, False, True]), (np.array([0, 2]), ...)]
+    ("times", "message"),
+    [
+        ([[0, 0.01, 0.02], [0, np.nan, 2]], "case 1: times must be finite, but that of sample 1 is nan"),
+        ([[0, 4, 8], [0, 4, 8]], "case 0: times must be seconds: their median gap is 4, but sfreq=250"),
+        ([[0, 0.004, 0.008], [0.008, 0.004, 0]], "case 1: times must increase or stay equal, but 0.008 s is followed"),
+    ],
+)
+def test_wrong_times_name_their_case(times, message):
+    with pytest.raises(ValueError, match=message):
+        Signals(np.zeros((2, 1, 3)), times=times, sfreq=250)
+
+
+@pytest.mark.parametrize("times", [np.arange(3), [0, 1, 2]])
+def test_times_of_as_many_samples_as_cases_are_not_shared_out(times):
+    with pytest.raises(ShapeError, match="times must be one array of shape"):
+        Signals(np.zeros((3, 1, 3)), times=times)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        [2, 0],
+        np.array([2, 0]),
+        slice(None, None, -2),
+        np.array([True, False, True]),
+        (np.array([0, 2]), ...),
+        [True, False, True],
+        range(2),
+    ],
 )
 def test_slices_are_signals(key):
     signals = Signals(UNEQUAL, sfreq=[1, 2, 3])

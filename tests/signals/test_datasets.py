@@ -16,6 +16,8 @@ FOLDERS = [
     datasets.load_japanese_vowels,
     datasets.load_eegmat,
     datasets.load_ssvep_exo,
+    datasets.load_physionet2012,
+    datasets.load_welltory_ppg,
 ]
 ARCHIVE = [
     (datasets.load_self_regulation_scp1, "268 cases × 6 channels, 896 samples, 256 Hz (3.5 s)", 293),
@@ -143,3 +145,58 @@ def test_ssvep_trials_are_volts_and_grouped_by_subject(data_home, monkeypatch):
     assert np.median([signal.data.std() for signal in signals]) < 1e-3
     with pytest.raises(ValueError, match="session=3 is unknown"):
         datasets.load_ssvep_exo(session=3)
+
+
+def test_stays_in_intensive_care_are_complete(data_home, monkeypatch):
+    use(data_home, monkeypatch, "physionet2012")
+    signals, y = datasets.load_physionet2012()
+    assert (len(signals), signals.n_channels, int(y.sum())) == (2000, 41, 284)
+    assert signals.sources[0] == "132539"
+    assert list(signals.sources) == sorted(signals.sources)
+    first = signals[0]
+    assert (first.times[0], first.times[1]) == (0, 7 * 60)
+    start = dict(zip(first.ch_names, first.data[:, 0], strict=True))
+    assert (start["Age"], start["Gender"], start["ICUType"]) == (54, 0, 4)
+    assert np.isnan([start["Height"], start["Weight"]]).all()
+    assert max(signal.times[-1] for signal in signals) <= 48 * 3600
+
+
+def test_stays_are_split_in_the_order_of_their_number(data_home, monkeypatch):
+    use(data_home, monkeypatch, "physionet2012")
+    train, test = (datasets.load_physionet2012(split) for split in ("train", "test"))
+    assert (len(train[0]), len(train[1]), len(test[0]), len(test[1])) == (1500, 1500, 500, 500)
+    assert train[0].ch_names == test[0].ch_names
+    assert max(map(int, train[0].sources)) < min(map(int, test[0].sources))
+
+
+def test_camera_pulses_carry_the_times_of_their_frames(data_home, monkeypatch):
+    use(data_home, monkeypatch, "welltory_ppg")
+    signals, y, groups = datasets.load_welltory_ppg(duration_s=8, step_s=4)
+    assert (signals.ch_names, signals.has_times, len(set(groups))) == (("R", "G", "B"), True, 14)
+    assert len(signals) == len(y) == len(groups)
+    assert signals.durations_s.max() < 8
+    assert ((y > 40) & (y < 120)).all()
+    assert set(datasets.load_welltory_ppg("test")[2]) == {f"subject_{i}" for i in range(11, 15)}
+
+
+@pytest.mark.parametrize("load", [datasets.load_physionet2012, datasets.load_welltory_ppg])
+def test_the_split_of_an_irregular_set_is_checked_first(load):
+    with pytest.raises(ValueError, match="split='dev' is unknown; choose 'train', 'test' or None"):
+        load("dev")
+
+
+def test_a_stay_that_is_gone_or_damaged_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
+    (tmp_path / "physionet2012/set-a").mkdir(parents=True)
+    (tmp_path / "physionet2012/Outcomes-a.txt").write_text("RecordID,In-hospital_death\n7,1\n")
+    stay = tmp_path / "physionet2012/set-a/7.txt"
+    with pytest.raises(RecordingError, match=r"7\.txt does not exist; the data set is incomplete"):
+        datasets.load_physionet2012()
+    stay.write_text("Time,Parameter,Value\n00:00,HR\n")
+    with pytest.raises(RecordingError, match=r"7\.txt is damaged: a row is not time, variable and value"):
+        datasets.load_physionet2012()
+    stay.write_text("Time,Parameter,Value\n00:00,Height,-1\n00:00,Weight,-1\n00:00,Weight,70\n01:30,HR,88\n")
+    signals, y = datasets.load_physionet2012()
+    assert (signals[0].times.tolist(), y.tolist()) == ([0.0, 5400.0], [1])
+    observed = {name: row[~np.isnan(row)].tolist() for name, row in zip(signals.ch_names, signals[0].data, strict=True)}
+    assert {name: values for name, values in observed.items() if values} == {"Weight": [70.0], "HR": [88.0]}

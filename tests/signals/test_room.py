@@ -22,6 +22,6 @@ def test_importing_the_room_imports_no_heavy_package():
 
 def test_the_public_names_are_these():
     assert signals.__all__ == [
-        "Annotation", "Signal", "Signals", "datasets", "epochs_from_events", "read_audio", "read_audio_folder",
-        "read_csv", "read_eeg", "read_ts", "read_wfdb", "windows",
+        "Annotation", "Signal", "Signals", "datasets", "decimate", "drop_samples", "epochs_from_events", "read_audio",
+        "read_audio_folder", "read_csv", "read_eeg", "read_events", "read_ts", "read_wfdb", "windows",
     ]  # fmt: skip

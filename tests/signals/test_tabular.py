@@ -107,7 +107,7 @@ def test_several_files_are_several_cases(tmp_path):
         ("a,b\n1,x\n", {}, "row 2, column b: 'x' is no number. Name the columns"),
         ("a,b\n1,2\n3\n", {}, "row 3: 1 cells, but the header has 2"),
         ("a,b\n", {}, "holds no row of samples"),
-        ("t,b\n1,2\n1,3\n", {"time": "t"}, "times must increase"),
+        ("t,b\n1,2\n0,3\n", {"time": "t"}, "times must increase"),
         ("c,b\n1,2\n2,3\n", {"label": "c"}, "has several labels: 1, 2"),
     ],
 )

@@ -65,6 +65,39 @@ def test_irregular_recordings_are_cut_by_their_times():
     assert cut[1].times.tolist() == [12.0, 12.1, 12.9]
 
 
+def test_regular_times_are_cut_like_a_rate():
+    data = np.arange(1000.0)
+    for start in (0.0, 12345.6):
+        timed = Signals([data], times=[start + np.arange(1000) * 0.01])
+        options = {"duration_s": 0.3, "step_s": 0.1, "start_s": 0.05}
+        expected, cut = (windows(signals, **options)[0] for signals in (Signals([data], sfreq=100), timed))
+        assert [signal.data.tolist() for signal in cut] == [signal.data.tolist() for signal in expected]
+        assert len(windows(timed, duration_s=10)[0]) == 1
+
+
+def test_samples_of_one_time_stay_together():
+    cut, _, _ = windows(Signals([np.arange(6.0)], times=[[0, 1, 1, 2, 2, 3]]), duration_s=2)
+    assert [signal.data[0].tolist() for signal in cut] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_targets_follow_where_a_hole_leaves_no_window():
+    signals = Signals([np.arange(4.0), np.arange(4.0)], times=[[0, 1, 6, 7], [0, 2, 4, 6]])
+    cut, y, groups = windows(signals, duration_s=2, y=["a", "b"])
+    assert [signal.times.tolist() for signal in cut[groups == 0]] == [[0, 1], [6, 7]]
+    assert y.tolist() == ["a"] * 2 + ["b"] * 4
+
+
+def test_a_window_next_to_a_hole_keeps_rate_and_times():
+    times = np.r_[np.arange(100) * 0.01, 9.5 + np.arange(100) * 0.01]
+    cut, _, _ = windows(Signals([np.arange(200.0)], times=[times], sfreq=100), duration_s=0.99, step_s=9.5)
+    assert (cut.sfreq, cut.lengths.tolist(), cut[1].times[0]) == (100, [99, 99], 9.5)
+
+
+def test_irregular_recordings_without_enough_time_are_refused():
+    with pytest.raises(RecordingError, match=r"recording 0 lasts 5\.00 s, less than duration_s=9"):
+        windows(Signals([np.arange(5.0)], times=[np.arange(5)]), duration_s=9)
+
+
 def test_resampled_files_are_cut_at_the_new_rate(tmp_path):
     pytest.importorskip("soundfile")
     signals = Signals.from_files(files.write_audio(tmp_path / "a.wav"), sfreq=8000)
@@ -140,6 +173,18 @@ def test_events_agree_with_mne_epochs_in_a_cropped_recording(tmp_path):
         epochs, y, _ = epochs_from_events(signals, tmin=-0.2, tmax=0.5, **options)
         np.testing.assert_allclose(epochs.to_numpy(), expected)
         assert y.tolist() == ["1", "2"]
+
+
+def test_events_of_irregular_recordings_are_cut_by_time():
+    times = np.array([10, 10.4, 11.2, 12.0, 12.9, 15.0])
+    marks = (Annotation(1.0, 0.0, "a"), Annotation(3.7, 0.0, "in a hole"), Annotation(9.0, 0.0, "outside"))
+    recording = Signals([Signal(np.arange(6.0), times=times, annotations=marks)])
+    with pytest.warns(UserWarning, match="recording 0: 2 of 3 events reach outside"):
+        epochs, y, _ = epochs_from_events(recording, tmin=-0.6, tmax=1.1)
+    assert y.tolist() == ["a"]
+    assert epochs[0].times.tolist() == [10.4, 11.2, 12.0]
+    epochs, y, _ = epochs_from_events(recording, events=np.array([[3, 0, 7]]), tmin=-0.9, tmax=0.1)
+    assert epochs[0].data.tolist() == [[2.0, 3.0]]
 
 
 def test_events_that_reach_outside_are_left_out_with_a_warning():

@@ -1,0 +1,170 @@
+"""Sets whose samples carry their own times."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import RecordingError
+from s4signal.signals.case import Signal
+from s4signal.signals.checks import FloatArray
+from s4signal.signals.collection import Signals
+from s4signal.signals.dataset_files import check_split, data_folder, index_rows
+from s4signal.signals.events import read_events
+from s4signal.signals.tabular import read_csv
+from s4signal.signals.windows import windows
+
+__all__ = ["load_physionet2012", "load_welltory_ppg"]
+
+_Row = TypeVar("_Row")
+_Texts = npt.NDArray[np.str_]
+_N_TRAIN_STAYS, _N_TRAIN_RECORDINGS = 1500, 10
+# fmt: off
+_DESCRIPTORS = ("Age", "Gender", "Height", "ICUType", "Weight")
+_VARIABLES = (
+    "Age", "Gender", "Height", "ICUType", "Weight",
+    "ALP", "ALT", "AST", "Albumin", "BUN", "Bilirubin", "Cholesterol", "Creatinine", "DiasABP", "FiO2", "GCS",
+    "Glucose", "HCO3", "HCT", "HR", "K", "Lactate", "MAP", "MechVent", "Mg", "NIDiasABP", "NIMAP", "NISysABP", "Na",
+    "PaCO2", "PaO2", "Platelets", "RespRate", "SaO2", "SysABP", "Temp", "TroponinI", "TroponinT", "Urine", "WBC", "pH",
+)
+# fmt: on
+
+
+def load_physionet2012(split: str | None = None) -> tuple[Signals, npt.NDArray[np.int64]]:
+    """Load 48 hours of intensive care: 2,000 stays, 36 series at irregular hours and 5 descriptors of the patient.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        The first 1,500 stays in the order of their RecordID, or the last 500; None gives all, train first.
+
+    Returns
+    -------
+    signals : Signals
+        41 channels, most of them missing at most times [s]. Age, Gender, Height, ICUType and Weight come first and are
+        observed at time 0 where they are known; the files weigh some patients again. Values of one variable at one
+        time are averaged. ``sources`` are the RecordIDs.
+    y : ndarray of shape (n,)
+        1 if the patient died in hospital, else 0.
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``physionet2012`` is not in `data_home`, or incomplete.
+    ValueError
+        If `split` is unknown.
+
+    References
+    ----------
+    .. [1] I. Silva et al., "Predicting in-hospital mortality of ICU patients: the PhysioNet/Computing in Cardiology
+       Challenge 2012", Computing in Cardiology 39:245-248, 2012.
+
+    Examples
+    --------
+    >>> load_physionet2012("test")[0]  # doctest: +SKIP
+    Signals: 500 cases × 41 channels, 3–168 samples, irregular times (122820–172800 s)
+    """
+    check_split(split)
+    root = data_folder("physionet2012")
+    rows = sorted(index_rows(root / "Outcomes-a.txt"), key=lambda row: int(row["RecordID"]))
+    chosen = _part(rows, split, _N_TRAIN_STAYS)
+    names = [row["RecordID"] for row in chosen]
+    table = _observations([root / "set-a" / f"{name}.txt" for name in names])
+    signals = read_events(
+        table, case="case", time="time", variable="variable", value="value", variables=_VARIABLES, cases=names
+    )
+    return signals, np.array([int(row["In-hospital_death"]) for row in chosen], dtype=np.int64)
+
+
+def load_welltory_ppg(
+    split: str | None = None, *, duration_s: float = 10.0, step_s: float | None = None
+) -> tuple[Signals, npt.NDArray[np.float64], _Texts]:
+    """Load phone-camera PPG with the heart rate: 14 recordings of 68 to 112 s, cut into windows, true frame times.
+
+    A volunteer may have made two recordings, so one may be on both sides of a split.
+
+    Parameters
+    ----------
+    split : {"train", "test"} or None
+        Recordings 01 to 10, or 11 to 14; None gives all, train first.
+    duration_s : float, positive
+        Length of a window [s].
+    step_s : float, positive, optional
+        From window to window [s]; `duration_s` if missing.
+
+    Returns
+    -------
+    signals : Signals
+        Red, green and blue at about 30 frames a second, at irregular times [s] after the start of the recording.
+    y : ndarray of shape (n,)
+        Mean heart rate [beats per minute] of the intervals between beats that lie in the window. The intervals are laid
+        end to end from the start of the recording, which may be off by a second or so.
+    groups : ndarray of shape (n,)
+        The recordings.
+
+    Raises
+    ------
+    RecordingError
+        If the folder ``welltory_ppg`` is not in `data_home`, or a window holds no whole interval.
+    ValueError
+        If `split` is unknown, or `duration_s` or `step_s` is not positive.
+
+    References
+    ----------
+    .. [1] A. Neshitov et al., "Wavelet Analysis and Self-Similarity of Photoplethysmography Signals for HRV Estimation
+       and Quality Assessment", Sensors 21:6798, 2021.
+
+    Examples
+    --------
+    >>> load_welltory_ppg("test")[0]  # doctest: +SKIP
+    Signals: 29 cases × 3 channels, 298–301 samples, irregular times (9.932–9.999 s)
+    """
+    check_split(split)
+    root = data_folder("welltory_ppg")
+    chosen = _part(sorted(root.glob("subject_*")), split, _N_TRAIN_RECORDINGS)
+    recordings, _ = read_csv([folder / "PPG.csv" for folder in chosen], time="time", time_unit_s=1e-3)
+    cut, _, origin = windows(recordings, duration_s=duration_s, step_s=step_s, groups=np.arange(len(chosen)))
+    beats = [_beats(folder / "RR.txt") for folder in chosen]
+    y = np.array([_heart_rate(beats[i], window) for i, window in zip(origin, cut, strict=True)])
+    return cut, y, np.array([chosen[i].name for i in origin])
+
+
+def _part(rows: list[_Row], split: str | None, n_train: int) -> list[_Row]:
+    return {"train": rows[:n_train], "test": rows[n_train:], None: rows}[split]
+
+
+def _observations(paths: list[Path]) -> dict[str, list[str]]:
+    """Put the rows of all files below each other; a descriptor of -1 is unknown."""
+    cells: list[str] = []
+    owners: list[str] = []
+    for path in paths:
+        if not path.is_file():
+            raise RecordingError(f"{path} does not exist; the data set is incomplete. Copy it again.")
+        rows = path.read_text(encoding="utf-8").split()[1:]
+        found = ",".join(rows).split(",")
+        if len(found) != 3 * len(rows):
+            raise RecordingError(f"{path} is damaged: a row is not time, variable and value. Copy it again.")
+        cells += found
+        owners += [path.stem] * len(rows)
+    variables, values = cells[1::3], cells[2::3]
+    known = ["" if v == "-1" and name in _DESCRIPTORS else v for name, v in zip(variables, values, strict=True)]
+    return {"case": owners, "time": cells[::3], "variable": variables, "value": known}
+
+
+def _beats(path: Path) -> FloatArray:
+    if not path.is_file():
+        raise RecordingError(f"{path} does not exist; the data set is incomplete. Copy it again.")
+    intervals_ms = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
+    return np.concatenate([[0.0], np.cumsum(intervals_ms) / 1000])
+
+
+def _heart_rate(beats_s: FloatArray, window: Signal) -> float:
+    """Return beats per minute between the first and the last beat in a window."""
+    times = np.asarray(window.times)
+    inside = beats_s[(beats_s >= times[0]) & (beats_s <= times[-1])]
+    if len(inside) < 2:
+        raise RecordingError(
+            f"{window.source}: the window from {times[0]:.1f} s holds no whole beat. Raise duration_s."
+        )
+    return float(60 * (len(inside) - 1) / (inside[-1] - inside[0]))

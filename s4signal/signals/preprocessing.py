@@ -1,0 +1,136 @@
+"""Take samples away: at a lower rate, or at random as a bad sensor does."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from s4signal.signals.annotation import crop_annotations
+from s4signal.signals.case import Case, Signal, part_of, sample_times
+from s4signal.signals.collection import Signals
+from s4signal.signals.lazy import TransformedCase
+from s4signal.signals.summary import name_errors
+
+__all__ = ["decimate", "drop_samples"]
+
+
+def decimate(signals: Any, factor: int) -> Signals:
+    """Keep every `factor`-th sample and filter nothing: what lies above half the new rate folds back.
+
+    ``Signals.resample`` filters first; this is the plain ``x[::2]`` that papers on other sampling rates test with.
+
+    Parameters
+    ----------
+    signals : Signals or what Signals takes
+        The cases.
+    factor : int, at least 1
+        How many samples become one.
+
+    Returns
+    -------
+    Signals
+        At 1 / `factor` of the rate, times taken along; files are read when asked for.
+
+    Raises
+    ------
+    ValueError
+        If `factor` is no whole number of at least 1.
+
+    Examples
+    --------
+    >>> decimate(Signals([[1, 2, 3, 4, 5]], sfreq=8000), 2)[0].data
+    array([[1., 3., 5.]])
+    """
+    if factor != int(factor) or factor < 1:
+        raise ValueError(f"factor={factor} must be a whole number of at least 1.")
+    collection = signals if isinstance(signals, Signals) else Signals(signals)
+    every = partial(_every, factor=int(factor))
+    return Signals.from_cases(
+        every(case)
+        if isinstance(case, Signal)
+        else TransformedCase(case, every, -(-case.length // int(factor)), _lower(case.sfreq, factor), case.has_times)
+        for case in collection.cases
+    )
+
+
+def drop_samples(signals: Any, fraction: float, *, random_state: Any = None, as_nan: bool = False) -> Signals:
+    """Take away a random share of the samples of every case; those that remain keep their times.
+
+    Parameters
+    ----------
+    signals : Signals or what Signals takes
+        The cases, with times or a rate.
+    fraction : float, in [0, 1)
+        The share to take away, of all channels at once; at least one sample remains.
+    random_state : int, numpy.random.Generator or None
+        Which samples go; None draws others every time.
+    as_nan : bool
+        Whether to keep the same samples on the regular grid, with NaN in place of the others, instead of giving times.
+
+    Returns
+    -------
+    Signals
+        Rates and names stay; files are read when asked for.
+
+    Raises
+    ------
+    RecordingError
+        If neither times nor rate of a case are known.
+    ValueError
+        If `fraction` is not in [0, 1).
+
+    Examples
+    --------
+    >>> signals = Signals([[10, 11, 12, 13, 14, 15]], sfreq=2)
+    >>> thinned = drop_samples(signals, 0.5, random_state=0)[0]
+    >>> thinned.times, thinned.data
+    (array([0. , 1. , 1.5]), array([[10., 12., 13.]]))
+    >>> drop_samples(signals, 0.5, random_state=0, as_nan=True)[0].data
+    array([[10., nan, 12., 13., nan, nan]])
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction={fraction} must be at least 0 and less than 1.")
+    collection = signals if isinstance(signals, Signals) else Signals(signals)
+    seeds = np.random.default_rng(random_state).integers(2**63, size=len(collection))
+    return Signals.from_cases(
+        name_errors(i, case.source, partial(_dropped, case, fraction, int(seed), as_nan))
+        for i, (case, seed) in enumerate(zip(collection.cases, seeds, strict=True))
+    )
+
+
+def _every(signal: Signal, factor: int) -> Signal:
+    thin = slice(None, None, factor)
+    times = None if signal.times is None else signal.times[thin]
+    first = round(signal.first_sample / factor)
+    sfreq = _lower(signal.sfreq, factor)
+    return replace(signal, data=signal.data[:, thin], times=times, sfreq=sfreq, first_sample=first)
+
+
+def _lower(sfreq: float | None, factor: int) -> float | None:
+    return None if sfreq is None else sfreq / factor
+
+
+def _dropped(case: Case, fraction: float, seed: int, as_nan: bool) -> Case:
+    drop = partial(_drop, fraction=fraction, seed=seed, as_nan=as_nan)
+    if isinstance(case, Signal):
+        return drop(case)
+    length = case.length if as_nan else _n_kept(case.length, fraction)
+    return TransformedCase(case, drop, length, case.sfreq, case.has_times or not as_nan)
+
+
+def _n_kept(length: int, fraction: float) -> int:
+    return max(1, round(length * (1 - fraction)))
+
+
+def _drop(signal: Signal, fraction: float, seed: int, as_nan: bool) -> Signal:
+    n_kept = _n_kept(signal.length, fraction)
+    kept = np.sort(np.random.default_rng(seed).permutation(signal.length)[:n_kept])
+    if as_nan:
+        data = np.full_like(signal.data, np.nan)
+        data[:, kept] = signal.data[:, kept]
+        return part_of(signal, data, signal.times, signal.annotations, signal.first_sample)
+    grid = sample_times(signal)
+    # Annotations count from the first sample, which may be gone.
+    annotations = crop_annotations(signal.annotations, float(grid[kept[0]] - grid[0]), np.inf)
+    return part_of(signal, signal.data[:, kept], grid[kept], annotations, signal.first_sample + int(kept[0]))

@@ -1,0 +1,78 @@
+"""A grid holds what was observed, and says nothing where nothing is known."""
+
+import numpy as np
+import pytest
+
+from s4signal.errors import RecordingError
+from s4signal.signals import Signal, Signals
+
+NAN = np.nan
+
+
+def on_grid(data, times, sfreq=1, **options):
+    return Signals([np.array(data, dtype=float)], times=[times]).to_grid(sfreq, **options)[0]
+
+
+def test_regular_times_come_back_as_they_were(rng):
+    data, times = rng.normal(size=(3, 50)), 7 + np.arange(50) * 0.1
+    for method in ("linear", "previous"):
+        grid = on_grid(data, times, 10, method=method)
+        np.testing.assert_allclose(grid.data, data, atol=1e-12)
+        assert (grid.sfreq, grid.times) == (10, None)
+
+
+def test_a_line_of_irregular_samples_stays_a_line(rng):
+    times = np.sort(rng.uniform(0, 9, size=40))
+    grid = on_grid([3 * times + 1], times, 5)
+    np.testing.assert_allclose(grid.data[0], 3 * (times[0] + np.arange(grid.length) / 5) + 1, atol=1e-9)
+
+
+def test_each_channel_is_interpolated_from_its_own_observations():
+    grid = on_grid([[0, NAN, 4, NAN], [NAN, 1, NAN, 3]], [0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(grid.data, [[0, 2, 4, NAN], [NAN, 1, 2, 3]])
+
+
+def test_the_previous_value_is_held_until_the_next():
+    grid = on_grid([[NAN, 5, NAN, 7, NAN]], [0.0, 0.5, 2.0, 2.2, 4.0], method="previous")
+    np.testing.assert_array_equal(grid.data, [[NAN, 5, 5, 7, 7]])
+
+
+@pytest.mark.parametrize("method", ["linear", "previous"])
+def test_long_gaps_stay_missing(method):
+    grid = on_grid([[0, 1, 5]], [0.0, 1.0, 5.0], method=method, longest_gap_s=1.5)
+    np.testing.assert_array_equal(grid.data, [[0, 1, NAN, NAN, NAN, 5]])
+
+
+def test_a_channel_without_observation_stays_missing():
+    assert np.isnan(on_grid([[NAN, NAN], [1, 2]], [0.0, 1.0]).data[0]).all()
+
+
+def test_of_samples_at_one_time_the_last_counts():
+    np.testing.assert_array_equal(on_grid([[1, 2, 9, 3]], [0.0, 1.0, 1.0, 2.0]).data, [[1, 9, 3]])
+
+
+def test_missing_samples_of_a_regular_case_are_filled():
+    filled = Signals([[0.0, NAN, 2.0]], sfreq=10).to_grid(10)
+    assert filled[0] == Signal([0.0, 1.0, 2.0], sfreq=10)
+
+
+def test_float32_stays_float32():
+    assert Signals([np.ones((1, 4), dtype=np.float32)], sfreq=2).to_grid(4)[0].data.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sfreq": 0}, "sfreq=0 must be a positive number"),
+        ({"sfreq": 1, "method": "cubic"}, "method='cubic' is unknown; choose one of 'linear', 'previous'"),
+        ({"sfreq": 1, "longest_gap_s": 0}, "longest_gap_s=0 must be a positive"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Signals([[0.0, 1.0]], sfreq=1).to_grid(**options)
+
+
+def test_a_case_without_times_or_rate_is_named():
+    with pytest.raises(RecordingError, match="case 1: neither its times nor its rate are known"):
+        Signals([Signal([1.0], sfreq=1), Signal([1.0])]).to_grid(1)
