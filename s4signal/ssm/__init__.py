@@ -12,6 +12,7 @@ from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
 from s4signal.ssm.low_rank import low_rank_form
 from s4signal.ssm.measures import BASES, MEASURES
+from s4signal.ssm.memory import HiPPO
 from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem
@@ -24,6 +25,7 @@ __all__ = [
     "MEASURES",
     "DenseSystem",
     "DiagonalSystem",
+    "HiPPO",
     "Pair",
     "SharedSystem",
     "block_length",
