@@ -6,6 +6,7 @@ Pure functions on tensors. A system runs block by block (`blocks`), by one FFT (
 
 from s4signal.ssm.blocks import block_length, block_scan
 from s4signal.ssm.cascades import cascade_tables
+from s4signal.ssm.cauchy import cauchy_kernel
 from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde_kernel
 from s4signal.ssm.dense_discretization import DENSE_DISCRETIZATIONS
 from s4signal.ssm.discretization import DISCRETIZATIONS
@@ -31,6 +32,7 @@ __all__ = [
     "block_length",
     "block_scan",
     "cascade_tables",
+    "cauchy_kernel",
     "construction_dtype",
     "fft_convolve",
     "impulse_response",
