@@ -62,7 +62,8 @@ def relative_errors(wave: Wave, past: Wave) -> tuple[float, float]:
 def draw(panel: Any, seconds: Wave, wave: Wave, pasts: dict[int, Wave], first: int) -> None:
     """Draw a wave in grey, and what is left of it by state size, from a first sample on."""
     panel.plot(seconds, wave, color="0.75", linewidth=0.8)
-    for (d_state, past), color in zip(pasts.items(), pyplot.get_cmap("viridis")(np.linspace(0, 0.8, len(pasts)))):
+    colors = pyplot.get_cmap("viridis")(np.linspace(0, 0.8, len(pasts)))
+    for (d_state, past), color in zip(pasts.items(), colors, strict=True):
         panel.plot(seconds[first:], past[first:], color=color, linewidth=0.8, label=f"N = {d_state}")
     panel.set_ylim(1.2 * wave.min(), 1.2 * wave.max())
     panel.margins(x=0)
