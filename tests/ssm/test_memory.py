@@ -138,10 +138,13 @@ def test_a_million_samples_keep_their_digits() -> None:
     held = HiPPO("legs", 64)
     for chunk in np.split(samples, 10):
         held.update(chunk)
-    edges = np.linspace(-1, 1, 1_000_001)
-    # The first coefficients in closed form: the mean, and the mean times the time.
-    expected = samples.mean(), np.sqrt(3) * (samples * (edges[1:] + edges[:-1]) / 2).mean()
-    np.testing.assert_allclose(held.coefficients[:2], expected, atol=1e-12)
+    # All at once: the integral of sqrt(2n + 1) P_n over each sample, without any state in between.
+    expected, norms = np.zeros(64), np.sqrt(2 * np.arange(64) + 1)
+    for k in range(0, 1_000_000, 10_000):
+        P = np.polynomial.legendre.legvander(2e-6 * np.arange(k, k + 10_001) - 1, 64)
+        P_before = np.pad(P, ((0, 0), (1, 0)))[:, :64]  # P_{n-1}; for n = 0 the derivative of P_1 alone is left
+        expected += samples[k : k + 10_000] @ np.diff((P[:, 1:] - P_before) / (2 * norms), axis=0)
+    np.testing.assert_allclose(held.coefficients, expected, atol=1e-11 * np.abs(expected).max())
 
 
 @each_measure
