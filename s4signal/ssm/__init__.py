@@ -6,12 +6,14 @@ Pure functions on tensors. A system runs block by block (`blocks`), by one FFT (
 
 from s4signal.ssm.blocks import block_length, block_scan
 from s4signal.ssm.cascades import cascade_tables
+from s4signal.ssm.cauchy import cauchy_kernel
 from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde_kernel
 from s4signal.ssm.dense_discretization import DENSE_DISCRETIZATIONS
 from s4signal.ssm.discretization import DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS
 from s4signal.ssm.low_rank import LOW_RANK_PARTS, low_rank_form
 from s4signal.ssm.measures import BASES, MEASURES
+from s4signal.ssm.memory import HiPPO
 from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem
@@ -25,11 +27,13 @@ __all__ = [
     "MEASURES",
     "DenseSystem",
     "DiagonalSystem",
+    "HiPPO",
     "Pair",
     "SharedSystem",
     "block_length",
     "block_scan",
     "cascade_tables",
+    "cauchy_kernel",
     "construction_dtype",
     "fft_convolve",
     "impulse_response",

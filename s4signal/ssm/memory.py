@@ -1,0 +1,213 @@
+"""HiPPO as an online memory: feed a signal, keep a fixed number of coefficients, look back at any time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from s4signal.errors import ShapeError
+from s4signal.ssm.measures import BASES, MEASURES
+from s4signal.ssm.projection import FadingProjection, GrowingProjection
+
+__all__ = ["HiPPO"]
+
+Real = NDArray[np.float64]
+
+
+class HiPPO:
+    """The past of a signal in d_state coefficients, updated online.
+
+    A sample stands for the time since the one before it, and the signal is constant in between: for that signal the
+    differential equation of the measure is solved exactly, however the samples are cut into chunks. Memory and time do
+    not depend on how much was fed before.
+
+    Parameters
+    ----------
+    measure : {"legs", "legt", "lagt", "fout", "chebt"}, default="legs"
+        What is remembered: ``"legs"`` the whole past, evenly, in Legendre polynomials; ``"legt"``, ``"fout"``,
+        ``"chebt"`` the last ``window`` in Legendre polynomials, a Fourier series, Chebyshev polynomials; ``"lagt"`` the
+        past as it fades with time constant ``window``, in Laguerre polynomials.
+    d_state : int, >= 1, default=64
+        Coefficients a channel; even for ``"fout"``.
+    window : float, > 0, optional
+        Length of the window, in samples, or in the unit of the times if those are given. Not for ``"legs"``, which
+        needs none: its result does not depend on the unit of time.
+
+    Raises
+    ------
+    ValueError
+        If the measure is unknown, d_state does not suit it, or the window is missing or not wanted.
+
+    References
+    ----------
+    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020,
+    doi:10.48550/arXiv.2008.07669.
+
+    Examples
+    --------
+    >>> signal = np.sin(np.arange(1000) / 50)
+    >>> memory = HiPPO("legs", 32).update(signal[:600]).update(signal[600:])
+    >>> memory.coefficients.shape
+    (32,)
+    >>> past = memory.reconstruct(np.arange(1000) + 0.5)  # sample k stands for the time from k to k + 1
+    >>> bool(np.abs(past - signal).max() < 0.03)
+    True
+    """
+
+    def __init__(self, measure: str = "legs", d_state: int = 64, *, window: float | None = None) -> None:
+        if measure not in MEASURES:
+            raise ValueError(f"measure={measure!r} is unknown; choose one of {', '.join(map(repr, MEASURES))}.")
+        if d_state < 1:
+            raise ValueError(f"d_state={d_state} must be at least 1.")
+        if measure == "legs" and window is not None:
+            raise ValueError(f"window={window} has no meaning for measure='legs', which holds the whole past: omit it.")
+        if measure != "legs" and (window is None or not 0 < window < math.inf):
+            raise ValueError(f"window={window} must be a positive length for measure={measure!r}, in samples or time.")
+        self.measure, self.d_state, self.window = measure, d_state, window
+        self._projection = (
+            GrowingProjection(d_state) if window is None else FadingProjection(*MEASURES[measure](d_state), window)
+        )
+        self.reset()
+
+    def reset(self) -> HiPPO:
+        """Forget everything, the number of channels and the kind of clock included.
+
+        Returns
+        -------
+        HiPPO
+            This memory.
+        """
+        self._state: Real | None = None
+        self._one_dimensional = self._timed = False
+        self._start = self._now = 0.0
+        return self
+
+    @property
+    def coefficients(self) -> Real:
+        """The state, (d_state,) or (n_channels, d_state): the past in the orthonormal basis of the measure."""
+        state = self._held()
+        return (state[0] if self._one_dimensional else state).copy()
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Earliest and latest time that `reconstruct` knows of."""
+        self._held()
+        windowed = self.measure not in ("legs", "lagt")
+        return (self._now - float(self.window or 0.0) if windowed else self._start), self._now
+
+    def update(self, samples: ArrayLike, times: ArrayLike | None = None) -> HiPPO:
+        """Take in more of the signal.
+
+        Parameters
+        ----------
+        samples : array-like (n_times,) or (n_channels, n_times)
+            The next samples, in a chunk of any length.
+        times : array-like (n_times,), optional
+            When they were taken, increasing. A sample stands for the time since the one before it; the very first one
+            opens the memory. By default a sample lasts one unit of time, and the first one begins at zero.
+            For other measures than ``"legs"``, each length of gap costs a matrix exponential a chunk: jitter is slow.
+
+        Returns
+        -------
+        HiPPO
+            This memory.
+
+        Raises
+        ------
+        ShapeError
+            If samples have another rank or number of channels than before, or times another length.
+        ValueError
+            If a sample is not finite, times do not increase, or only some chunks come with times.
+        """
+        values = self._checked_samples(samples)
+        if values.shape[1] == 0:
+            return self
+        if times is None:
+            if self._state is not None and self._timed:
+                raise ValueError("the chunks before this one came with times: give times for this one, or reset().")
+            edges = self._now + np.arange(values.shape[1] + 1)
+        else:
+            edges = self._checked_times(times, values.shape[1])
+            if self._state is None:
+                self._start = self._now = float(edges[0])
+        if self._state is None:
+            self._timed, self._one_dimensional = times is not None, np.ndim(samples) == 1
+            self._state = self._projection.opened(values[:, 0])
+        if len(edges) == values.shape[1]:  # the sample that opened the memory
+            values = values[:, 1:]
+        self._state = self._projection.advanced(self._state, values, edges - self._start)
+        self._now = float(edges[-1])
+        return self
+
+    def reconstruct(self, times: ArrayLike) -> Real:
+        """Look back.
+
+        Parameters
+        ----------
+        times : array-like (n_times,)
+            Moments within `span`; without timestamps, sample k stands for the time from k to k + 1.
+
+        Returns
+        -------
+        ndarray (n_times,) or (n_channels, n_times)
+            The signal, as far as the coefficients hold it.
+
+        Raises
+        ------
+        ShapeError
+            If times are not one-dimensional.
+        ValueError
+            If nothing was fed yet, or a time lies outside `span`.
+        """
+        state = self._held()
+        moments = np.asarray(times, dtype=np.float64)
+        if moments.ndim != 1:
+            raise ShapeError(f"times must have shape (n_times,), got {moments.shape}.")
+        first, last = self.span
+        slack = 1e-9 * max(last - first, abs(last))
+        if not ((moments >= first - slack) & (moments <= last + slack)).all():
+            raise ValueError(
+                f"times reach from {moments.min():g} to {moments.max():g}, but this memory holds {first:g} to {last:g}."
+            )
+        length = self.window or (last - first) or 1.0
+        age = (last - np.clip(moments, first, last)) / length
+        signal: Real = state @ BASES[self.measure](self.d_state, age)
+        return signal[0] if self._one_dimensional else signal
+
+    def _held(self) -> Real:
+        if self._state is None:
+            raise ValueError("this memory is empty: feed it samples with update(samples) first.")
+        return self._state
+
+    def _checked_samples(self, samples: ArrayLike) -> Real:
+        values = np.asarray(samples, dtype=np.float64)
+        if values.ndim not in (1, 2):
+            raise ShapeError(f"samples must have shape (n_times,) or (n_channels, n_times), got {values.shape}.")
+        if not np.isfinite(values).all():
+            raise ValueError("samples contain NaN or inf: leave those samples out, and give the times of the others.")
+        if self._state is not None:
+            expected = "(n_times,)" if self._one_dimensional else f"({len(self._state)}, n_times)"
+            if (values.ndim == 1) != self._one_dimensional or len(np.atleast_2d(values)) != len(self._state):
+                raise ShapeError(f"samples must have shape {expected} as before, got {values.shape}; or reset() first.")
+        return np.atleast_2d(values)
+
+    def _checked_times(self, times: ArrayLike, n_times: int) -> Real:
+        """Edges of the samples: the time so far, if there is one, and those given."""
+        stamps = np.asarray(times, dtype=np.float64)
+        if stamps.shape != (n_times,):
+            raise ShapeError(f"times must have shape ({n_times},), one for each sample, got {stamps.shape}.")
+        if not np.isfinite(stamps).all():
+            raise ValueError("times contain NaN or inf: leave those samples out.")
+        if self._state is not None:
+            if not self._timed:
+                raise ValueError("the chunks before this one came without times: omit them here too, or reset().")
+            stamps = np.concatenate([[self._now], stamps])
+        steps = np.diff(stamps)
+        if (steps <= 0).any():
+            k = int(np.argmax(steps <= 0))
+            raise ValueError(
+                f"times must increase, but {stamps[k + 1]:g} follows {stamps[k]:g}: sort the samples by time."
+            )
+        return stamps

@@ -1,0 +1,38 @@
+"""The yardstick itself is right: S4 by Cauchy sums equals the powers of its dense matrix."""
+
+import pytest
+import torch
+from reference_s4 import FFTS4
+
+__all__: list[str] = []
+
+
+@pytest.mark.parametrize("n_times", [50, 51])
+def test_the_kernel_of_s4_is_the_powers_of_its_dense_matrix(n_times: int) -> None:
+    layer = FFTS4(4, 16, n_times).double()
+    A_bar, x = layer.discretize()
+    C = torch.view_as_complex(layer.C_tilde.detach())
+    C = torch.cat([C, C.conj()], -1)
+    truncation = torch.eye(16) - torch.linalg.matrix_power(A_bar, n_times)
+    C = torch.linalg.solve(truncation.mT, C)  # the output vector before it was truncated
+    expected = []
+    for _ in range(n_times):
+        expected.append((C * x).sum(-1).real)
+        x = (A_bar @ x[..., None])[..., 0]
+    torch.testing.assert_close(layer.kernel(), torch.stack(expected, -1), rtol=0, atol=1e-9)
+
+
+def test_s4_convolves_with_its_kernel_and_skips() -> None:
+    layer = FFTS4(4, 16, 50).double()
+    u = torch.randn(3, 4, 50, dtype=torch.float64)
+    k = layer.kernel()
+    expected = torch.stack([(u[..., : t + 1] * k[:, : t + 1].flip(-1)).sum(-1) for t in range(50)], -1)
+    torch.testing.assert_close(layer(u), expected + layer.D[:, None] * u, rtol=0, atol=1e-9)
+
+
+def test_s4_runs_in_float32_and_reaches_every_parameter() -> None:
+    layer = FFTS4(4, 16, 64)
+    y = layer(torch.randn(2, 4, 64))
+    y.square().mean().backward()
+    assert y.dtype == torch.float32
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
