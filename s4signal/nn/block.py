@@ -126,6 +126,37 @@ class ChannelLinear(nn.Module):
         return y.view(-1, *x.shape[1:])
 
 
+class _GatedMix(torch.autograd.Function):
+    """keep * a * sigmoid(b) with (a, b) = W gelu(y) + bias: the gate of a block, in few passes over memory.
+
+    Saves y, and a beside sigmoid(b); what lies between is computed again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, keep: Tensor | None) -> Tensor:
+        z = torch.addmm(bias.unsqueeze(-1), weight, F.gelu(y).flatten(1))
+        a, b = z.view(2, -1, *y.shape[1:]).unbind(0)
+        gate = b.sigmoid_()
+        ctx.save_for_backward(y, z, weight, keep)
+        mixed = a * gate
+        return mixed if keep is None else mixed.mul_(keep)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        y, z, weight, keep = ctx.saved_tensors
+        g = grads[0] if keep is None else grads[0] * keep
+        a, gate = z.view(2, -1, *y.shape[1:]).unbind(0)
+        dz = torch.empty_like(z)
+        da, db = dz.view(2, -1, *y.shape[1:]).unbind(0)
+        torch.mul(g, gate, out=da)
+        # d sigmoid(b) = gate (1 - gate): what is left of da * a after its share of gate
+        torch.mul(da, a, out=db)
+        db.addcmul_(db, gate, value=-1.0)
+        dy = torch.ops.aten.gelu_backward((weight.t() @ dz).view(y.shape), y)
+        return dy, dz @ F.gelu(y).flatten(1).t(), dz.sum(1), None
+
+
 class S4Block(nn.Module):
     """Pre-norm residual block around an `S4Layer`.
 
@@ -200,9 +231,14 @@ class S4Block(nn.Module):
         return self._mixed(x, y), state
 
     def _mixed(self, x: Tensor, y: Tensor) -> Tensor:
-        y = F.glu(self.mix(F.gelu(y)), dim=0)
-        keep = self._kept_channels(y)
-        return x + y if keep is None else torch.addcmul(x, y, keep)
+        weight: Tensor = self.mix.weight
+        bias: Tensor = self.mix.bias
+        if torch.is_autocast_enabled(y.device.type):
+            dtype = torch.get_autocast_dtype(y.device.type)
+            y, weight, bias = y.to(dtype), weight.to(dtype), bias.to(dtype)
+        with torch.autocast(y.device.type, enabled=False):
+            mixed: Tensor = _GatedMix.apply(y, weight, bias, self._kept_channels(y))
+        return x + mixed
 
     def _kept_channels(self, y: Tensor) -> Tensor | None:
         # Whole channels are dropped: a mask over time would cost as many random numbers as samples.
