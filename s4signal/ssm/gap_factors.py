@@ -36,9 +36,9 @@ class GapFactors:
     Examples
     --------
     >>> pole = Pair(torch.tensor([-1.0]), torch.tensor([0.0]))
-    >>> factors = GapFactors(pole, torch.tensor([[0.0, 1e-6]]), torch.float32)
+    >>> factors = GapFactors(pole, torch.tensor([[1.0, 1e-6]]), torch.float32)
     >>> factors.piece(0, 2).real.flatten()
-    tensor([ 0.0000e+00, -1.0000e-06])
+    tensor([-6.3212e-01, -1.0000e-06])
     """
 
     def __init__(self, Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> None:
@@ -59,7 +59,8 @@ class GapFactors:
         """Return the factors of the samples from start to stop, complex (stop - start, batch, n_modes)."""
         gaps = self.gaps[start:stop]
         if self.index is not None:
-            return self.table[self.index[start:stop]]
+            factors: Tensor = self.table[self.index[start:stop]]
+            return factors
         if self.coefficients is None:
             return _expm1(self.Lambda, gaps, self.dtype)
         rows = slice(start * gaps.shape[1], stop * gaps.shape[1])

@@ -105,9 +105,7 @@ def irregular_scan(
     return y, _scaled(final, hold) if return_state else None
 
 
-def shared_scan(
-    Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = None, *, reverse: bool = False
-) -> Pair:
+def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = None, *, reverse: bool = False) -> Pair:
     """Run one set of modes that all channels share, and return its states at all times.
 
     Parameters
@@ -174,12 +172,12 @@ class _Scan(torch.autograd.Function):
         state = u.new_zeros(batch, d_model, n, dtype=dtype) if first is None else _complex_state(first)
         entering = state.new_empty(len(bounds), *state.shape)
         # 2 Re(G x) as a real product with the (re, im) of x.
-        output = (G * G.new_tensor([2.0, -2.0])).to(u.dtype).flatten(1).unsqueeze(-1)
+        output = _conj(2.0 * G).to(u.dtype).flatten(1).unsqueeze(-1)
         y = torch.empty_like(u, memory_format=torch.contiguous_format)
         for index, (start, stop) in enumerate(bounds):
             entering[index] = state
             factor = factors.piece(start, stop).unflatten(-1, (d_model, n))
-            states, _ = _advance(state, factor, _inputs(u[..., start:stop], dtype))
+            states = _advance(state, factor, _inputs(u[..., start:stop], dtype))
             out = torch.bmm(_channels(states[1:]), output)
             y[..., start:stop] = out.view(d_model, stop - start, batch).transpose(1, 2)
             state = states[-1]
@@ -199,7 +197,8 @@ class _Scan(torch.autograd.Function):
         dG, dLambda = torch.zeros_like(G), torch.zeros_like(G)
         for state, (start, stop) in zip(entering.flip(0), reversed(ctx.bounds), strict=True):
             factor = ctx.factors.piece(start, stop).unflatten(-1, (-1, n))
-            states, mixed = _advance(state, factor, _inputs(u[..., start:stop], dtype))
+            mixed = torch.empty_like(factor)
+            states = _advance(state, factor, _inputs(u[..., start:stop], dtype), mixed)
             dy = _inputs(grads[0][..., start:stop], dtype)
             pulled, added = _retreat(carried, factor, dy, response)
             carried = pulled[0].clone()
@@ -209,8 +208,7 @@ class _Scan(torch.autograd.Function):
             dLambda += _weighted_sum(ctx.factors.gaps[start:stop], pulled.mul_(mixed))
         # A gradient is the conjugate of a derivative.
         dfirst = _real_state(carried.conj_physical()) if ctx.carried else None
-        sign = G.new_tensor([1.0, -1.0])
-        return du, None, (dLambda * sign).to(ctx.pole_dtype), 2.0 * sign * dG, dfirst
+        return du, None, _conj(dLambda).to(ctx.pole_dtype), _conj(2.0 * dG), dfirst
 
 
 class _SharedScan(torch.autograd.Function):
@@ -225,7 +223,8 @@ class _SharedScan(torch.autograd.Function):
         states = inputs.new_empty(n_times + 1, batch, n)
         states[0] = torch.view_as_complex(first.contiguous())
         for start, stop in bounds:
-            states[start + 1 : stop + 1] = _advance(states[start], factors.piece(start, stop), inputs[start:stop])[0][1:]
+            piece = _advance(states[start], factors.piece(start, stop), inputs[start:stop])
+            states[start + 1 : stop + 1] = piece[1:]
         ctx.save_for_backward(inputs, states)
         ctx.factors, ctx.bounds, ctx.pole_dtype = factors, bounds, Lambda.dtype
         return torch.view_as_real(states[1:])
@@ -244,21 +243,22 @@ class _SharedScan(torch.autograd.Function):
             dheld[start:stop] = added.conj()
             mixed = states[start:stop] + inputs[start:stop]
             dLambda += _weighted_sum(ctx.factors.gaps[start:stop], pulled.mul_(mixed))
-        dLambda = (dLambda * dLambda.new_tensor([1.0, -1.0])).to(ctx.pole_dtype)
+        dLambda = _conj(dLambda).to(ctx.pole_dtype)
         return torch.view_as_real(dheld), None, dLambda, torch.view_as_real(carried.conj_physical())
 
 
-def _advance(state: Tensor, factors: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Step through a piece: x_k = x_{k-1} + m_k t_k with t_k = x_{k-1} + u_k; return x, the first included, and t.
+def _advance(state: Tensor, factors: Tensor, inputs: Tensor, mixed: Tensor | None = None) -> Tensor:
+    """Step through a piece: x_k = x_{k-1} + m_k t_k with t_k = x_{k-1} + u_k; return x, the first included.
 
-    ``factors`` m and the result have shape (T, *state.shape); ``inputs`` broadcast to it.
+    ``factors`` m and ``mixed``, to be filled with t, have shape (T, *state.shape); ``inputs`` broadcast to it.
     """
-    states, mixed = state.new_empty(len(factors) + 1, *state.shape), torch.empty_like(factors)
+    states, once = state.new_empty(len(factors) + 1, *state.shape), torch.empty_like(state)
     states[0] = state
     for k in range(len(factors)):
-        torch.add(states[k], inputs[k], out=mixed[k])
-        torch.addcmul(states[k], factors[k], mixed[k], out=states[k + 1])
-    return states, mixed
+        t = once if mixed is None else mixed[k]
+        torch.add(states[k], inputs[k], out=t)
+        torch.addcmul(states[k], factors[k], t, out=states[k + 1])
+    return states
 
 
 def _retreat(carried: Tensor, factors: Tensor, dy: Tensor, response: Tensor) -> tuple[Tensor, Tensor]:
@@ -301,6 +301,11 @@ def _complex_state(state: Tensor) -> Tensor:
 def _real_state(state: Tensor) -> Tensor:
     """Complex (batch, d_model, n) -> (d_model, batch, 2 n)."""
     return torch.view_as_real(state).flatten(-2).transpose(0, 1).contiguous()
+
+
+def _conj(z: Tensor) -> Tensor:
+    """Conjugate of real pairs."""
+    return torch.view_as_real(torch.view_as_complex(z).conj_physical())
 
 
 def _flat(Lambda: Tensor) -> Pair:
