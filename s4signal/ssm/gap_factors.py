@@ -64,7 +64,7 @@ class GapFactors:
         if self.coefficients is None:
             return _expm1(self.Lambda, gaps, self.dtype)
         rows = slice(start * gaps.shape[1], stop * gaps.shape[1])
-        z = torch.view_as_complex(torch.mm(self.basis[:, rows].T, self.coefficients).unflatten(1, (-1, 2)))
+        z: Tensor = torch.view_as_complex(torch.mm(self.basis[:, rows].T, self.coefficients).unflatten(1, (-1, 2)))
         if len(self.fast):
             fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
             z[:, self.fast] = _expm1(fast, gaps.flatten(), self.dtype)

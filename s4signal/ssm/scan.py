@@ -12,10 +12,12 @@ last sample. On a regular grid this is the recurrence; a held sample may be spli
 of zero is a sample that is not there.
 
 Samples are taken in pieces. Only the states between pieces are kept, and the pieces are computed again for gradients.
+On a GPU with triton the same is one kernel launch each way.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -95,11 +97,12 @@ def irregular_scan(
     hold = modes.B.times(modes.Lambda_dt.reciprocal())
     Lambda, G = _stacked(modes.Lambda_dt), _stacked(modes.C.times(hold))
     first = None if state is None else _scaled(state, hold.reciprocal())
-    y, final = _Scan.apply(u, gaps, Lambda, G, first)
+    scan = _scan_for(u)
+    y, final = scan.apply(u, gaps, Lambda, G, first)
     y = torch.addcmul(y, modes.D.to(u.dtype)[:, None, None], u)
     if modes.C_reverse is not None:
         G_reverse = _stacked(modes.C_reverse.times(hold))
-        future, _ = _Scan.apply(u.flip(-1), gaps.flip(-1), Lambda, G_reverse, None)
+        future, _ = scan.apply(u.flip(-1), gaps.flip(-1), Lambda, G_reverse, None)
         # After sample k of the mirrored scan stands what the sample before k hears of the future.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
     return y, _scaled(final, hold) if return_state else None
@@ -147,6 +150,12 @@ def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = Non
         states = torch.cat([first.unsqueeze(0), states[:-1]]).flip(0)
     re, im = states.permute(2, 1, 0, 3).unbind(-1)
     return Pair(re, im)
+
+
+def _scan_for(u: Tensor) -> type[_Scan] | type[_FusedScan]:
+    """Choose the kernels for float32 on a GPU that is there, where triton is."""
+    fused = u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None
+    return _FusedScan if fused else _Scan
 
 
 def _stacked(z: Pair) -> Tensor:
@@ -209,6 +218,29 @@ class _Scan(torch.autograd.Function):
         # A gradient is the conjugate of a derivative.
         dfirst = _real_state(carried.conj_physical()) if ctx.carried else None
         return du, None, _conj(dLambda).to(ctx.pole_dtype), _conj(2.0 * dG), dfirst
+
+
+class _FusedScan(torch.autograd.Function):
+    """As `_Scan`, one kernel launch each way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        from s4signal.ssm.scan_triton import scan_forward
+
+        y, final, entering = scan_forward(u, gaps, Lambda, G, first)
+        ctx.save_for_backward(u, gaps, Lambda, G, entering)
+        ctx.carried = first is not None
+        return y, final
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        from s4signal.ssm.scan_triton import scan_backward
+
+        du, dLambda, dG, dfirst = scan_backward(*ctx.saved_tensors, *grads)
+        return du, None, dLambda, dG, dfirst if ctx.carried else None
 
 
 class _SharedScan(torch.autograd.Function):

@@ -1,6 +1,11 @@
 """The irregular view: equal to the other views on a grid, to the matrix exponential off it, and blind to padding."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from scipy.linalg import expm
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import s4signal
 from s4signal.ssm import Pair, recurrent_scan
 from s4signal.ssm import scan as scan_module
 from s4signal.ssm.gap_factors import GapFactors
@@ -260,3 +266,13 @@ def test_a_scan_stays_on_its_device(device: str) -> None:
         if device == "meta":
             (y.sum() + shared.re.sum()).backward()
             assert all(leaf.grad is not None and leaf.grad.device == torch.device(device) for leaf in here)
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed: it comes with torch on Linux")
+def test_the_kernels_for_a_gpu_equal_the_torch_path() -> None:
+    # In a process of its own: triton decides when it is imported whether it interprets.
+    script = Path(__file__).with_name("triton_interpreted.py")
+    checkout = {"PYTHONPATH": str(Path(s4signal.__file__).parents[1])}
+    command = [sys.executable, "-W", "ignore", script]
+    done = subprocess.run(command, env={**os.environ, **checkout}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
