@@ -71,7 +71,7 @@ class GapFactors:
         far = (gaps.flatten() > self.longest).nonzero().squeeze(1)
         if len(far):
             z[far] = _expm1(self.Lambda, gaps.flatten()[far], self.dtype)
-        return z.unflatten(0, gaps.shape)
+        return torch.unflatten(z, 0, gaps.shape)
 
     def _interpolate(self, distinct: Tensor) -> None:
         """Expand expm1(Lambda g) / g, which keeps its digits where g is small, in Chebyshev polynomials of g."""
