@@ -16,6 +16,7 @@ from s4signal.ssm.measures import BASES, MEASURES
 from s4signal.ssm.memory import HiPPO
 from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
+from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "DenseSystem",
     "DiagonalSystem",
     "HiPPO",
+    "Modes",
     "Pair",
     "SharedSystem",
     "block_length",
@@ -37,8 +39,10 @@ __all__ = [
     "construction_dtype",
     "fft_convolve",
     "impulse_response",
+    "irregular_scan",
     "low_rank_form",
     "recurrent_scan",
+    "shared_scan",
     "step",
     "vandermonde_kernel",
 ]

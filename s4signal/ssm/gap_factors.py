@@ -1,0 +1,115 @@
+"""What a gap does to a mode: expm1(Lambda g), for every sample of a batch, without an exponential for every sample.
+
+A kilohertz recording with holes has a handful of distinct gaps: their factors are a table, and the samples look theirs
+up. Gaps that are all different are interpolated: as a function of the gap a factor is smooth, and Chebyshev polynomials
+give it to full precision by one matrix product. What is too fast or too long for that is computed directly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from s4signal.ssm.pairs import Pair
+
+__all__ = ["GapFactors"]
+
+LARGEST_TABLE = 512  # distinct gaps, so that the table stays in cache
+FEW_SAMPLES = 1024  # below this many a table costs more than it saves
+LARGEST_RADIUS = 16.0  # |Lambda| times half the longest interpolated gap; the degree grows with it
+
+
+class GapFactors:
+    """Factors expm1(Lambda g) of modes for the gaps of a batch, a piece of time at once.
+
+    Parameters
+    ----------
+    Lambda : Pair of (n_modes,)
+        Continuous-time poles in the precision of construction, Re < 0.
+    gaps : Tensor (batch, n_times)
+        Time before each sample, >= 0, in the unit of the poles.
+    dtype : torch.dtype
+        Real dtype of the factors.
+
+    Examples
+    --------
+    >>> pole = Pair(torch.tensor([-1.0]), torch.tensor([0.0]))
+    >>> factors = GapFactors(pole, torch.tensor([[1.0, 1e-6]]), torch.float32)
+    >>> factors.piece(0, 2).real.flatten()
+    tensor([-6.3212e-01, -1.0000e-06])
+    """
+
+    def __init__(self, Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> None:
+        self.Lambda, self.dtype = Lambda, dtype
+        self.gaps = gaps.T.to(Lambda.re.dtype).contiguous()
+        self.index: Tensor | None = None
+        self.coefficients: Tensor | None = None
+        # Counting distinct gaps would make an accelerator wait for its result.
+        if gaps.device.type != "cpu" or gaps.numel() < FEW_SAMPLES:
+            return
+        distinct, index = torch.unique(self.gaps, return_inverse=True)
+        if len(distinct) <= LARGEST_TABLE:
+            self.table, self.index = _expm1(Lambda, distinct, dtype), index
+        else:
+            self._interpolate(distinct)
+
+    def piece(self, start: int, stop: int) -> Tensor:
+        """Return the factors of the samples from start to stop, complex (stop - start, batch, n_modes)."""
+        gaps = self.gaps[start:stop]
+        if self.index is not None:
+            factors: Tensor = self.table[self.index[start:stop]]
+            return factors
+        if self.coefficients is None:
+            return _expm1(self.Lambda, gaps, self.dtype)
+        rows = slice(start * gaps.shape[1], stop * gaps.shape[1])
+        z: Tensor = torch.view_as_complex(torch.mm(self.basis[:, rows].T, self.coefficients).unflatten(1, (-1, 2)))
+        if len(self.fast):
+            fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
+            z[:, self.fast] = _expm1(fast, gaps.flatten(), self.dtype)
+        far = (gaps.flatten() > self.longest).nonzero().squeeze(1)
+        if len(far):
+            z[far] = _expm1(self.Lambda, gaps.flatten()[far], self.dtype)
+        return torch.unflatten(z, 0, gaps.shape)
+
+    def _interpolate(self, distinct: Tensor) -> None:
+        """Expand expm1(Lambda g) / g, which keeps its digits where g is small, in Chebyshev polynomials of g."""
+        self.longest = distinct[int(0.99 * (len(distinct) - 1))]
+        radius = (torch.hypot(self.Lambda.re, self.Lambda.im) * (0.5 * self.longest)).clamp_min(1e-3)
+        self.fast = (radius > LARGEST_RADIUS).nonzero().squeeze(1)
+        degree = _degree(min(float(radius.max()), LARGEST_RADIUS), torch.finfo(self.dtype).eps)
+        k = torch.arange(degree, dtype=distinct.dtype)
+        angle = math.pi * (k + 0.5) / degree
+        nodes = 0.5 * self.longest * (1.0 + torch.cos(angle))
+        values = torch.view_as_real(_expm1(self.Lambda, nodes, distinct.dtype)).flatten(1) / nodes[:, None]
+        transform = torch.cos(k[:, None] * angle) * (2.0 / degree)
+        transform[0] *= 0.5
+        self.coefficients = (transform @ values).to(self.dtype)
+        gaps = self.gaps.flatten()
+        x = (2.0 / self.longest) * gaps.clamp_max(float(self.longest)) - 1.0
+        self.basis = torch.empty(degree, len(gaps), dtype=self.dtype)
+        before, now = gaps * x, gaps  # T_{-1} = T_1
+        for row in self.basis:
+            row.copy_(now)
+            before, now = now, torch.addcmul(-before, x, now, value=2.0)
+
+
+def _degree(radius: float, tolerance: float) -> int:
+    """Number of polynomials that leave less than the tolerance of exp(i radius x): J_p(r) < (e r / 2 p)^p."""
+    degree = 8
+    while (math.e * radius / (2 * degree)) ** degree > 0.1 * tolerance:
+        degree += 1
+    return degree
+
+
+def _expm1(Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> Tensor:
+    """expm1(Lambda g), complex (\\*gaps.shape, n_modes), to the last digits of the dtype for any g."""
+    g = gaps.unsqueeze(-1)
+    # The phase loses its whole turns before it loses digits to the dtype: a long gap may be a thousand turns.
+    turns = g * (Lambda.im / (4.0 * math.pi))
+    half = (turns - turns.round()).to(dtype) * (2.0 * math.pi)
+    lost = torch.expm1((g * Lambda.re).to(dtype))
+    sin, left = torch.sin(half), lost + 1.0
+    turned = (2.0 * sin) * left
+    return torch.complex(torch.addcmul(lost, sin, turned, value=-1.0), turned * torch.cos(half))

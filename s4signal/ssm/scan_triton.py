@@ -1,0 +1,206 @@
+"""The irregular scan as one kernel launch each way, for float32 on a GPU; imported only where triton is.
+
+One program holds the modes of one channel for a few cases in registers and walks through time. The states at the
+bounds of pieces are kept; the backward kernel computes a piece again into a scratch area of one piece.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+__all__ = ["scan_backward", "scan_forward"]
+
+PIECE = 32  # samples between two states that are kept
+CASES = 8  # cases a program
+
+
+@triton.jit
+def _factor(gap, decay, turns, TWO_PI: tl.constexpr):  # type: ignore[no-untyped-def]
+    """expm1(Lambda g), (cases, n): the phase is reduced in float64, small decays are a series."""
+    a = (gap[:, None] * decay[None, :]).to(tl.float32)
+    t = gap[:, None] * turns[None, :]
+    half = (t - tl.floor(t + 0.5)).to(tl.float32) * TWO_PI
+    series = 1.0 + a * (1.0 / 8.0 + a * (1.0 / 72.0))
+    series = 1.0 + a * (1.0 / 5.0 + a * (1.0 / 30.0) * (1.0 + a * (1.0 / 7.0) * series))
+    series = a * (1.0 + a * 0.5 * (1.0 + a * (1.0 / 3.0) * (1.0 + a * 0.25 * series)))
+    lost = tl.where(a > -0.5, series, tl.exp(a) - 1.0)
+    sin = tl.sin(half)
+    turned = 2.0 * sin * (lost + 1.0)
+    return lost - sin * turned, turned * tl.cos(half)
+
+
+@triton.jit
+def _forward_kernel(  # type: ignore[no-untyped-def]
+    u, gaps, decays, turns, G, y, state, entering, batch, n_times, n,
+    N: tl.constexpr, CASES: tl.constexpr, PIECE: tl.constexpr, TWO_PI: tl.constexpr,
+):  # fmt: skip
+    h = tl.program_id(0)
+    b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
+    case, mode = b < batch, j < n
+    both = case[:, None] & mode[None, :]
+    decay = tl.load(decays + h * n + j, mask=mode, other=0.0)
+    turn = tl.load(turns + h * n + j, mask=mode, other=0.0)
+    G_re = tl.load(G + 2 * (h * n + j), mask=mode, other=0.0)
+    G_im = tl.load(G + 2 * (h * n + j) + 1, mask=mode, other=0.0)
+    rows = h.to(tl.int64) * batch + b
+    at = 2 * (rows[:, None] * n + j[None, :])
+    size = tl.num_programs(0).to(tl.int64) * batch * n * 2
+    re = tl.load(state + at, mask=both, other=0.0)
+    im = tl.load(state + at + 1, mask=both, other=0.0)
+    for k in range(n_times):
+        if k % PIECE == 0:
+            tl.store(entering + (k // PIECE) * size + at, re, mask=both)
+            tl.store(entering + (k // PIECE) * size + at + 1, im, mask=both)
+        gap = tl.load(gaps + b * n_times + k, mask=case, other=0.0)
+        m_re, m_im = _factor(gap, decay, turn, TWO_PI)
+        t = re + tl.load(u + rows * n_times + k, mask=case, other=0.0)[:, None]
+        re, im = re + m_re * t - m_im * im, im + m_re * im + m_im * t
+        out = 2.0 * tl.sum(G_re[None, :] * re - G_im[None, :] * im, 1)
+        tl.store(y + rows * n_times + k, out, mask=case)
+    tl.store(state + at, re, mask=both)
+    tl.store(state + at + 1, im, mask=both)
+
+
+@triton.jit
+def _backward_kernel(  # type: ignore[no-untyped-def]
+    u, gaps, decays, turns, G, dy, entering, carried, scratch, du, dLambda, dG, batch, n_times, n,
+    N: tl.constexpr, CASES: tl.constexpr, PIECE: tl.constexpr, TWO_PI: tl.constexpr,
+):  # fmt: skip
+    h = tl.program_id(0)
+    b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
+    case, mode = b < batch, j < n
+    both = case[:, None] & mode[None, :]
+    decay = tl.load(decays + h * n + j, mask=mode, other=0.0)
+    turn = tl.load(turns + h * n + j, mask=mode, other=0.0)
+    G_re = 2.0 * tl.load(G + 2 * (h * n + j), mask=mode, other=0.0)
+    G_im = 2.0 * tl.load(G + 2 * (h * n + j) + 1, mask=mode, other=0.0)
+    rows = h.to(tl.int64) * batch + b
+    at = 2 * (rows[:, None] * n + j[None, :])
+    size = tl.num_programs(0).to(tl.int64) * batch * n * 2
+    # The adjoint is carried as its conjugate.
+    a_re = tl.load(carried + at, mask=both, other=0.0)
+    a_im = -tl.load(carried + at + 1, mask=both, other=0.0)
+    dL_re, dL_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
+    dG_re, dG_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
+    n_pieces = (n_times + PIECE - 1) // PIECE
+    for back in range(n_pieces):
+        piece = n_pieces - 1 - back
+        start = piece * PIECE
+        length = tl.minimum(PIECE, n_times - start)
+        re = tl.load(entering + piece * size + at, mask=both, other=0.0)
+        im = tl.load(entering + piece * size + at + 1, mask=both, other=0.0)
+        for i in range(length):
+            tl.store(scratch + i * size + at, re, mask=both)
+            tl.store(scratch + i * size + at + 1, im, mask=both)
+            gap = tl.load(gaps + b * n_times + start + i, mask=case, other=0.0)
+            m_re, m_im = _factor(gap, decay, turn, TWO_PI)
+            t = re + tl.load(u + rows * n_times + start + i, mask=case, other=0.0)[:, None]
+            re, im = re + m_re * t - m_im * im, im + m_re * im + m_im * t
+        tl.debug_barrier()
+        for i in range(length):
+            k = start + length - 1 - i
+            x_re = tl.load(scratch + (length - 1 - i) * size + at, mask=both, other=0.0)
+            x_im = tl.load(scratch + (length - 1 - i) * size + at + 1, mask=both, other=0.0)
+            gap = tl.load(gaps + b * n_times + k, mask=case, other=0.0)
+            m_re, m_im = _factor(gap, decay, turn, TWO_PI)
+            t = x_re + tl.load(u + rows * n_times + k, mask=case, other=0.0)[:, None]
+            g = tl.load(dy + rows * n_times + k, mask=case, other=0.0)[:, None]
+            dG_re += g * (x_re + m_re * t - m_im * x_im)
+            dG_im += g * (x_im + m_re * x_im + m_im * t)
+            a_re, a_im = a_re + g * G_re[None, :], a_im + g * G_im[None, :]
+            p_re, p_im = m_re * a_re - m_im * a_im, m_re * a_im + m_im * a_re
+            tl.store(du + rows * n_times + k, tl.sum(p_re, 1), mask=case)
+            a_re, a_im = a_re + p_re, a_im + p_im
+            weight = gap.to(tl.float32)[:, None]
+            dL_re += weight * (t * a_re - x_im * a_im)
+            dL_im += weight * (t * a_im + x_im * a_re)
+        tl.debug_barrier()
+    tl.store(carried + at, a_re, mask=both)
+    tl.store(carried + at + 1, -a_im, mask=both)
+    # A gradient is the conjugate of a derivative.
+    tl.store(dLambda + at, dL_re, mask=both)
+    tl.store(dLambda + at + 1, -dL_im, mask=both)
+    tl.store(dG + at, 2.0 * dG_re, mask=both)
+    tl.store(dG + at + 1, -2.0 * dG_im, mask=both)
+
+
+def scan_forward(
+    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scan a batch, from rest or from a state.
+
+    Parameters
+    ----------
+    u : Tensor (d_model, batch, n_times) of float32
+        Input.
+    gaps : Tensor (batch, n_times)
+        Time before each sample.
+    Lambda, G : Tensor (d_model, n, 2)
+        Poles, and output vectors in units of the response to a constant.
+    first : Tensor (d_model, batch, 2 n), optional
+        State before the first sample.
+
+    Returns
+    -------
+    y : Tensor (d_model, batch, n_times)
+        Output, without feed-through.
+    state : Tensor (d_model, batch, 2 n)
+        State after the last sample.
+    entering : Tensor (n_pieces, d_model, batch, 2 n)
+        States that the backward kernel starts from.
+    """
+    (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
+    state = u.new_zeros(d_model, batch, 2 * n) if first is None else first.to(u.dtype, copy=True).contiguous()
+    entering = u.new_empty(-(-n_times // PIECE), d_model, batch, 2 * n)
+    y = torch.empty_like(u)
+    _forward_kernel[d_model, triton.cdiv(batch, CASES)](
+        u, *_tables(gaps, Lambda, G), y, state, entering, batch, n_times, n, **_constants(n)
+    )
+    return y, state, entering
+
+
+def scan_backward(
+    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, entering: Tensor, dy: Tensor, dstate: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pull gradients back through a scan.
+
+    Parameters
+    ----------
+    u, gaps, Lambda, G : Tensor
+        As `scan_forward` took them.
+    entering : Tensor (n_pieces, d_model, batch, 2 n)
+        As it gave them.
+    dy : Tensor (d_model, batch, n_times)
+        Gradient of the output.
+    dstate : Tensor (d_model, batch, 2 n)
+        Gradient of the state after the last sample.
+
+    Returns
+    -------
+    du, dLambda, dG, dfirst : Tensor
+        Gradients, of the shapes of u, Lambda, G and the first state.
+    """
+    (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
+    carried = dstate.to(u.dtype, copy=True).contiguous()
+    scratch = u.new_empty(PIECE, d_model, batch, 2 * n)
+    du, dLambda, dG = torch.empty_like(u), torch.empty_like(carried), torch.empty_like(carried)
+    _backward_kernel[d_model, triton.cdiv(batch, CASES)](
+        u, *_tables(gaps, Lambda, G), dy.contiguous(), entering, carried, scratch, du, dLambda, dG,
+        batch, n_times, n, **_constants(n),
+    )  # fmt: skip
+    return du, dLambda.sum(1).view_as(G).to(Lambda), dG.sum(1).view_as(G).to(G), carried
+
+
+def _tables(gaps: Tensor, Lambda: Tensor, G: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gaps and poles in float64, the phase of half a factor in turns; output vectors in float32."""
+    turns = Lambda[..., 1].double() / (4.0 * math.pi)
+    return gaps.double().contiguous(), Lambda[..., 0].double().contiguous(), turns, G.float().contiguous()
+
+
+def _constants(n: int) -> dict[str, float]:
+    return {"N": triton.next_power_of_2(n), "CASES": CASES, "PIECE": PIECE, "TWO_PI": 2.0 * math.pi}

@@ -1,0 +1,43 @@
+"""One forward and backward pass at irregular times, against the block engine on a grid of that size."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from s4signal.nn import S4Layer
+from s4signal.ssm import DIAGONAL_INITS, Modes, Pair, irregular_scan
+
+__all__: list[str] = []
+
+D_MODEL, BATCH, N_TIMES, D_STATE = 64, 64, 1000, 32
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("times", ["of few distinct gaps", "random"])
+def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
+    torch.manual_seed(0)
+    poles = torch.from_numpy(DIAGONAL_INITS["legs"](D_STATE)).expand(D_MODEL, -1)
+    dt = torch.logspace(-3, -1, D_MODEL, dtype=torch.float64)[:, None]
+    parts = [poles.real * dt, poles.imag * dt, dt.expand(-1, D_STATE // 2).clone(), torch.zeros_like(poles.real)]
+    parts = [part.requires_grad_() for part in [*parts, *torch.randn_like(parts[0]).repeat(2, 1, 1)]]
+    modes = Modes(Pair(*parts[:2]), Pair(*parts[2:4]), Pair(*parts[4:]), torch.randn(D_MODEL))
+    u = torch.randn(D_MODEL, BATCH, N_TIMES, requires_grad=True)
+    gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
+    gaps = gaps if times == "random" else gaps.mul(5).ceil()
+    layer, grid = S4Layer(D_MODEL, D_STATE), []
+    benchmark.pedantic(
+        lambda: irregular_scan(modes, u, gaps)[0].square().mean().backward(),
+        setup=lambda: grid.append(seconds(lambda: layer(u).square().mean().backward())),
+        rounds=3,
+        warmup_rounds=1,
+    )
+    benchmark.extra_info["times_the_grid"] = benchmark.stats.stats.median / statistics.median(grid)
