@@ -233,10 +233,11 @@ class S4Block(nn.Module):
     def _mixed(self, x: Tensor, y: Tensor) -> Tensor:
         weight: Tensor = self.mix.weight
         bias: Tensor = self.mix.bias
-        if torch.is_autocast_enabled(y.device.type):
-            dtype = torch.get_autocast_dtype(y.device.type)
+        device = y.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
             y, weight, bias = y.to(dtype), weight.to(dtype), bias.to(dtype)
-        with torch.autocast(y.device.type, enabled=False):
+        with torch.autocast(device, enabled=False):
             mixed: Tensor = _GatedMix.apply(y, weight, bias, self._kept_channels(y))
         return x + mixed
 
