@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["carry"]
 
-GROUP = 16  # blocks that are walked through at once, in groups side by side
+GROUP = 16  # blocks that are walked through at once, in groups side by side; a power of two
 ENOUGH = 1 << 14  # numbers in the states of one block, from which an operation costs more than its call
 
 
@@ -49,7 +49,7 @@ class _Transition(Protocol):
 
     def advance(self, left: Tensor, state: Tensor, out: Tensor) -> None: ...
 
-    def power(self, exponent: int) -> _Transition: ...
+    def over_group(self) -> _Transition: ...
 
     def spread(self, entering: Tensor) -> Tensor:
         """Carry (d_model, batch, n_groups, d_state) on through groups of blocks, a new axis before the last."""
@@ -67,12 +67,17 @@ class _Diagonal:
         torch.mul(_complex(state), a, out=_complex(out))
         out.add_(left)  # not addcmul: of complex numbers it multiplies twice, and is not vectorised over strides
 
-    def power(self, exponent: int) -> _Diagonal:
-        return _Diagonal(self.a**exponent)
+    def over_group(self) -> _Diagonal:
+        a = self.a
+        for _ in range(GROUP.bit_length() - 1):  # squared, not raised: pow of complex numbers takes 50 times as long
+            a = a * a
+        return _Diagonal(a)
 
     def spread(self, entering: Tensor) -> Tensor:
-        powers = torch.stack([self.a**k for k in range(GROUP)], 1)
-        spread = _complex(entering).unsqueeze(3) * powers[:, None, None]
+        powers = [torch.ones_like(self.a)]
+        while len(powers) < GROUP:
+            powers.append(powers[-1] * self.a)
+        spread = _complex(entering).unsqueeze(3) * torch.stack(powers, 1)[:, None, None]
         return torch.view_as_real(spread).flatten(-2)
 
 
@@ -85,8 +90,8 @@ class _Dense:
     def advance(self, left: Tensor, state: Tensor, out: Tensor) -> None:
         torch.baddbmm(left.flatten(1, -2), state.flatten(1, -2), self.A, out=out.flatten(1, -2))
 
-    def power(self, exponent: int) -> _Dense:
-        return _Dense(torch.linalg.matrix_power(self.A, exponent))
+    def over_group(self) -> _Dense:
+        return _Dense(torch.linalg.matrix_power(self.A, GROUP))
 
     def spread(self, entering: Tensor) -> Tensor:
         powers = [torch.eye(self.A.shape[-1], dtype=self.A.dtype, device=self.A.device).expand_as(self.A)]
@@ -106,7 +111,7 @@ def _walk(S: Tensor, blocks: _Transition, first: Tensor | None, *, reverse: bool
         state = _one_by_one(rest, blocks, state, reverse=True)
     groups = S[:, :, :whole].unflatten(2, (-1, GROUP))
     entering = _one_by_one(groups, blocks, None, reverse=reverse)
-    state = _walk(entering, blocks.power(GROUP), state, reverse=reverse)
+    state = _walk(entering, blocks.over_group(), state, reverse=reverse)
     spread = blocks.spread(entering)
     groups += spread.flip(3) if reverse else spread
     return state if reverse or whole == n_blocks else _one_by_one(rest, blocks, state, reverse=False)
