@@ -33,7 +33,7 @@ PROMISE: dict[str, list[str]] = {
         "read_wfdb",
         "windows",
     ],
-    "s4signal.nn": ["KERNELS", "S4Backbone", "S4Layer", "S4Network"],
+    "s4signal.nn": ["KERNELS", "S4Backbone", "S4Layer", "S4Network", "fixed"],
     "s4signal.estimators": ["S4Classifier", "S4Regressor"],
     "s4signal.inspection": ["TrainingCurveDisplay"],
 }

@@ -1,7 +1,8 @@
 """The learned parts, for torch users: layers, the backbone and the network that the estimators train."""
 
+from s4signal.nn.fixed import fixed
 from s4signal.nn.kernels import KERNELS
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.network import S4Backbone, S4Network
 
-__all__ = ["KERNELS", "S4Backbone", "S4Layer", "S4Network"]
+__all__ = ["KERNELS", "S4Backbone", "S4Layer", "S4Network", "fixed"]

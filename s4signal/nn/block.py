@@ -230,6 +230,28 @@ class S4Block(nn.Module):
         y, state = self.layer(self.norm(x), state=state, return_state=True, rate=rate)
         return self._mixed(x, y), state
 
+    def step(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Run a causal block over one sample.
+
+        Parameters
+        ----------
+        x : Tensor (d_model, batch)
+            The sample.
+        state : Tensor (n_systems, batch, d_state) or None
+            State before it; None at rest.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        x : Tensor (d_model, batch)
+            Output.
+        state : Tensor (n_systems, batch, d_state)
+            State after it.
+        """
+        y, state = self.layer.step(self.norm(x), state, rate=rate)
+        return self._mixed(x, y), state
+
     def _mixed(self, x: Tensor, y: Tensor) -> Tensor:
         weight: Tensor = self.mix.weight
         bias: Tensor = self.mix.bias

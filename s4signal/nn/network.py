@@ -186,6 +186,42 @@ class S4Backbone(nn.Module):
         h = self.norm(h, mask)
         return h.permute(1, 2, 0)
 
+    def step(self, x: Tensor, state: list[Tensor] | None = None, *, rate: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+        """Advance a causal backbone by one sample; on a copy made by `fixed` it is many times faster.
+
+        Parameters
+        ----------
+        x : Tensor (batch, d_input)
+            The sample.
+        state : list of Tensor (n_systems, batch, d_state), optional
+            State of each block before it; at rest by default.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        y : Tensor (batch, d_model)
+            Features.
+        state : list of Tensor (n_systems, batch, d_state)
+            State of each block after it.
+
+        Raises
+        ------
+        ShapeError
+            If x has another shape.
+        ValueError
+            If the backbone is bidirectional.
+        """
+        if x.ndim != 2 or x.shape[-1] != self.d_input:
+            raise ShapeError(f"x must have shape (batch, {self.d_input}), got {tuple(x.shape)}.")
+        h: Tensor = self.encoder(x.t())
+        before = [None] * len(self.blocks) if state is None else state
+        after: list[Tensor] = []
+        for block, entering in zip(self.blocks, before, strict=True):
+            h, left = cast(S4Block, block).step(h, entering, rate=rate)
+            after.append(left)
+        return self.norm(h).t(), after
+
 
 class S4Network(nn.Module):
     """Front end ▸ state space blocks ▸ norm ▸ masked pooling ▸ linear head.

@@ -56,7 +56,12 @@ def block_length(n_times: int, batch: int = 1) -> int:
 
 
 def block_scan(
-    system: System, u: Tensor, state: Tensor | None = None, *, return_state: bool = True
+    system: System,
+    u: Tensor,
+    state: Tensor | None = None,
+    *,
+    return_state: bool = True,
+    tables: dict[tuple[int, torch.dtype], BlockTables] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Run a system over signals, block by block.
 
@@ -70,6 +75,8 @@ def block_scan(
         State before the first sample, of the sizes in ``system.state_size``; at rest by default.
     return_state : bool, default=True
         Whether to compute the state after the last sample.
+    tables : dict, optional
+        Where to look for the tables of this very system, and to leave them for the next call.
 
     Returns
     -------
@@ -82,21 +89,24 @@ def block_scan(
         return shared_scan(system, u, state, return_state=return_state)
     _, batch, n_times = u.shape
     T = block_length(n_times, batch)
-    tables = block_tables(system, T, u.dtype)
+    kept = {} if tables is None else tables
+    if (T, u.dtype) not in kept:
+        kept[T, u.dtype] = block_tables(system, T, u.dtype)
+    of_block = kept[T, u.dtype]
     if n_times == T and state is None and not return_state:
-        y: Tensor = _one_block_op(u, tables.kernel)
+        y: Tensor = _one_block_op(u, of_block.kernel)
         return y, None
     n_blocks = -(-n_times // T)
     if n_blocks * T != n_times:
         u = torch.nn.functional.pad(u, (0, n_blocks * T - n_times))
     if state is not None and isinstance(system, DiagonalSystem):
         state = _scaled(state, system.B_bar.reciprocal())
-    y, _, entering = _scan_op(u, *tables, state)
+    y, _, entering = _scan_op(u, *of_block, state)
     if n_blocks * T != n_times:
         y = y[:, :, :n_times]
     if not return_state:
         return y, None
-    return y, _leave(system, tables, u[:, :, (n_blocks - 1) * T : n_times], entering)
+    return y, _leave(system, of_block, u[:, :, (n_blocks - 1) * T : n_times], entering)
 
 
 def _leave(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:

@@ -1,0 +1,85 @@
+"""A network fixed for inference is the same network, faster: same outputs, pieces and steps."""
+
+import pytest
+import torch
+
+from s4signal.nn import KERNELS, S4Backbone, S4Layer, S4Network, fixed
+from s4signal.nn.frontend import LinearFrontend
+from s4signal.nn.network import StackOptions
+
+__all__: list[str] = []
+
+each_kernel = pytest.mark.parametrize("kernel", sorted(KERNELS))
+
+
+def causal(kernel: str) -> S4Backbone:
+    return S4Backbone(2, 6, 2, d_state=8, kernel=kernel, bidirectional=False).eval()
+
+
+@each_kernel
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+def test_a_fixed_backbone_gives_the_same_whole_and_step_by_step(kernel: str, rate: float) -> None:
+    net = causal(kernel)
+    quick = fixed(net)
+    x = torch.randn(3, 150, 2)
+    with torch.no_grad():
+        expected = net(x, rate=rate)
+        for _ in range(2):  # the second time from what was kept
+            torch.testing.assert_close(quick(x, rate=rate), expected, rtol=1e-4, atol=1e-5)
+        state, slow_state, ys = None, None, []
+        for x_t in x.unbind(1):
+            y, state = quick.step(x_t, state, rate=rate)
+            slow, slow_state = net.step(x_t, slow_state, rate=rate)
+            torch.testing.assert_close(y, slow, rtol=1e-4, atol=1e-5)
+            ys.append(y)
+    torch.testing.assert_close(torch.stack(ys, 1), expected, rtol=1e-4, atol=1e-5)
+
+
+@each_kernel
+def test_a_fixed_network_advances_by_pieces_and_goes_on_by_steps(kernel: str) -> None:
+    options = StackOptions(6, 2, 8, kernel=kernel, bidirectional=False)
+    net = S4Network(LinearFrontend(2, 6), 3, options=options).eval()
+    quick, x = fixed(net), torch.randn(2, 1, 300)
+    with torch.no_grad():
+        state, kept = None, None
+        for piece in torch.split(x, [1, 140, 159], -1):
+            expected, state = net.advance(piece, state)
+            got, kept = quick.advance(piece, kept)
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        layer = next(m for m in quick.modules() if hasattr(m, "_steps"))
+        u = torch.randn(6, 1, 41)
+        _, state = layer(u[..., :40], return_state=True)
+        y, _ = layer.step(u[..., 40], state)
+        torch.testing.assert_close(y, layer(u)[..., 40], rtol=1e-4, atol=1e-5)
+
+
+def test_the_original_is_left_as_it_is() -> None:
+    net = causal("s4d").train()
+    quick = fixed(net)
+    assert net.training
+    assert not quick.training
+    assert all(p.requires_grad for p in net.parameters())
+    x = torch.randn(1, 50, 2)
+    before = quick(x)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(2.0)
+    assert torch.equal(quick(x), before)
+
+
+def test_a_fixed_step_compiles_to_one_graph() -> None:
+    quick, x = fixed(causal("s4d")), torch.randn(1, 2)
+    with torch.no_grad():
+        expected, state = quick.step(x)
+        torch._dynamo.reset()
+        step = torch.compile(quick.step, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(step(x, state)[0], quick.step(x, state)[0])
+        assert expected.shape == (1, 6)
+
+
+def test_a_bidirectional_backbone_has_no_step_and_a_layer_alone_is_no_network() -> None:
+    quick = fixed(S4Backbone(2, 6, 1, d_state=8, bidirectional=True))
+    with pytest.raises(ValueError, match="step needs a causal layer"):
+        quick.step(torch.randn(1, 2))
+    with pytest.raises(TypeError, match="wants a network around its layers"):
+        fixed(S4Layer(2, 4))
