@@ -33,8 +33,8 @@ PROMISE: dict[str, list[str]] = {
         "read_wfdb",
         "windows",
     ],
-    "s4signal.nn": ["KERNELS", "S4Backbone", "S4Layer", "S4Network"],
-    "s4signal.estimators": ["S4Classifier", "S4Regressor"],
+    "s4signal.nn": ["KERNELS", "S4Backbone", "S4FilterBank", "S4Layer", "S4Network", "SPACINGS", "space_bands"],
+    "s4signal.estimators": ["S4Classifier", "S4FilterBank", "S4Regressor"],
     "s4signal.inspection": ["TrainingCurveDisplay"],
 }
 # pandas is left out: scikit-learn imports it wherever it is installed.

@@ -18,16 +18,15 @@ from torch import Tensor, nn
 
 from s4signal.estimators.callbacks import end_task, own_callbacks
 from s4signal.estimators.fingerprint import fingerprint_of
+from s4signal.estimators.hearing import hear_cases, score_heard
 from s4signal.estimators.options import check_options
 from s4signal.estimators.persistence import load_estimator, save_estimator
 from s4signal.estimators.preparation import (
     NetworkPlan,
     Standardizer,
     build_network,
-    hear_cases,
     make_cases,
     plan_network,
-    score_heard,
 )
 from s4signal.estimators.report import describe_estimator
 from s4signal.estimators.splitting import split_cases, wants_split

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.nn.block import ChannelLinear
-from s4signal.nn.filter_bank import FilterBank
+from s4signal.nn.filter_bank import S4FilterBank
 
 __all__ = ["FilterBankFrontend", "LinearFrontend", "Steps"]
 
@@ -124,7 +124,7 @@ class LinearFrontend(nn.Module):
 
 
 class FilterBankFrontend(nn.Module):
-    """Ears: a fixed `FilterBank`, its level taken out, standardised and mixed.
+    """Ears: an `S4FilterBank`, its level taken out, standardised and mixed.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class FilterBankFrontend(nn.Module):
         Channels of the signal.
     d_model : int, >= 1
         Features.
-    bank : FilterBank
+    bank : S4FilterBank
         The filters.
     level : {"keep", "case", "running"}, default="keep"
         What to do with the mean of each band's log energy, which tells of the microphone and the voice more than of
@@ -146,18 +146,15 @@ class FilterBankFrontend(nn.Module):
 
     center: Tensor
     scale: Tensor
-    logarithmic: Tensor
 
-    def __init__(self, n_channels: int, d_model: int, *, bank: FilterBank, level: str = "keep") -> None:
+    def __init__(self, n_channels: int, d_model: int, *, bank: S4FilterBank, level: str = "keep") -> None:
         super().__init__()
         if level not in ("keep", "case", "running"):
             raise ValueError(f"level={level!r} is unknown; choose one of 'keep', 'case', 'running'.")
         self.bank, self.level = bank, level
-        n_features = n_channels * len(bank.frequencies_hz)
+        n_features = n_channels * bank.n_outputs
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
-        # The slow part of the signal keeps its level: it is no logarithm, and its offset may be what matters.
-        self.register_buffer("logarithmic", (bank.frequencies_hz != 0).float().repeat(n_channels))
         self.mix = ChannelLinear(n_features, d_model)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
@@ -185,7 +182,7 @@ class FilterBankFrontend(nn.Module):
         return self.encode(features, mask), mask, rate
 
     def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
-        """Return what is fixed: log energies without their level, and the slow part.
+        """Return what is fixed: energies without their level.
 
         Parameters
         ----------
@@ -208,7 +205,7 @@ class FilterBankFrontend(nn.Module):
         features, mask, rate, _ = self.bank(x, mask, rate=rate)
         if self.level == "case":
             weight = features.new_ones(features.shape[1:]) if mask is None else mask
-            features = features - self._of_level((features * weight).sum(-1, keepdim=True) / weight.sum(-1)[:, None])
+            features = features - (features * weight).sum(-1, keepdim=True) / weight.sum(-1)[:, None]
         elif self.level == "running":
             features, _ = self._running(features, None)
         return features, mask, rate
@@ -276,7 +273,4 @@ class FilterBankFrontend(nn.Module):
         totals = features.double().cumsum(-1) + total
         counts = torch.arange(count + 1, count + 1 + features.shape[-1], device=features.device)
         level = (totals / counts).to(features.dtype)
-        return features - self._of_level(level), (totals[..., -1:], count + features.shape[-1])
-
-    def _of_level(self, level: Tensor) -> Tensor:
-        return level * self.logarithmic.to(level.dtype)[:, None, None]
+        return features - level, (totals[..., -1:], count + features.shape[-1])
