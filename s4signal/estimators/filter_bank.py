@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from torch import Tensor
 
 from s4signal import nn
 from s4signal.estimators.hearing import hear
 from s4signal.estimators.options import is_positive
 from s4signal.estimators.preparation import Standardizer, make_cases
 from s4signal.estimators.validation import check_rate, check_samples, check_signals
+from s4signal.nn.frontend import Steps
 from s4signal.signals import Signals
 
 __all__ = ["S4FilterBank"]
@@ -27,7 +29,8 @@ HOP_S = 0.01
 MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 
 
-class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+# A case becomes a matrix, which no data frame holds: there is no set_output.
+class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Hear signals through band-pass filters that are state spaces: energies or band signals every hop.
 
     The torch module of the same name, in `s4signal.nn`, does the work, and can learn its frequencies.
@@ -158,7 +161,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         Returns
         -------
         ndarray (n_samples, n_features, n_steps) or Signals
-            For an array an array; for any other form `Signals` with a step as sample and the features as channels.
+            For an array or a data frame an array; for any other form `Signals` with a step as sample and the features as channels.
 
         Raises
         ------
@@ -175,12 +178,13 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         # In the precision of X.
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64
 
-        def features(x: torch.Tensor, mask: torch.Tensor | None, rate: float) -> nn.frontend.Steps:
-            return self.bank_(x, mask, rate=rate)[:3]
+        def features(x: Tensor, mask: Tensor | None, rate: float) -> Steps:
+            energies, mask, rate, _ = self.bank_(x, mask, rate=rate)
+            return energies, mask, rate
 
         heard = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
         steps = [heard.load(index) for index in range(len(heard))]
-        if hasattr(X, "__array__") or hasattr(X, "columns"):
+        if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)
         names = [str(name) for name in self._names(self._channels())]
         return Signals(steps, sfreq=1.0 / self.bank_.hop_s, ch_names=names)

@@ -71,7 +71,9 @@ def space_bands(
         step = (high - low) / max(1, n_bands - 1)
         places = torch.linspace(low, high, n_bands, dtype=torch.float64)
         centres = back(places)
-        widths = _ear_width(centres) if spacing == "erb" or step == 0 else back(places + step / 2) - back(places - step / 2)
+        widths = (
+            _ear_width(centres) if spacing == "erb" or step == 0 else back(places + step / 2) - back(places - step / 2)
+        )
     return centres, widths / _width_of_unit(order)
 
 

@@ -39,8 +39,8 @@ class BankState(NamedTuple):
 class S4FilterBank(nn.Module):
     """Band-pass filters that are state spaces; what they let through is read every hop.
 
-    A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate. It runs block by
-    block, and of a block only what the hops need is kept: memory does not grow with the sampling rate.
+    A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate. It runs block
+    by block, and of a block only what the hops need is kept: outputs at the full rate never exist at once.
 
     Parameters
     ----------
