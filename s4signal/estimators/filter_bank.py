@@ -161,7 +161,8 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         Returns
         -------
         ndarray (n_samples, n_features, n_steps) or Signals
-            For an array or a data frame an array; for any other form `Signals` with a step as sample and the features as channels.
+            For an array or a data frame an array; for any other form `Signals`, a step being a sample and a feature a
+            channel.
 
         Raises
         ------

@@ -129,7 +129,18 @@ class S4FilterBank(nn.Module):
         return (2 if self.output == "linear" else 1) * self.n_bands
 
     def unit(self, rate: float) -> int:
-        """Return how many samples make a piece after which the state can be carried on."""
+        """Return how many samples make a piece after which the state can be carried on.
+
+        Parameters
+        ----------
+        rate : float, > 0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        int
+            Pieces of a multiple of it give what the whole signal gives.
+        """
         block, blocks_per_hop, _ = hop_blocks(self.hop_s * self.sfreq / rate)
         return block * blocks_per_hop
 
