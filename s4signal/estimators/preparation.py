@@ -239,5 +239,5 @@ def _filter_bank(plan: NetworkPlan, d_model: int) -> FilterBankFrontend:
     sfreq = plan.sfreq or 1.0
     frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
     bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
-    level = "case" if plan.stack["bidirectional"] else "running"
-    return FilterBankFrontend(plan.n_channels, d_model, bank=bank, level=level)
+    causal = not plan.stack["bidirectional"]
+    return FilterBankFrontend(plan.n_channels, d_model, bank=bank, level="running" if causal else "case", causal=causal)

@@ -13,11 +13,11 @@ __all__: list[str] = []
 SFREQ = 8000.0
 
 
-def bank(*, n_channels: int = 1, level: str = "keep") -> FilterBankFrontend:
+def bank(*, n_channels: int = 1, level: str = "keep", causal: bool = False) -> FilterBankFrontend:
     """Ten bands from 100 Hz to 3 kHz."""
     frequencies, bandwidths = space_bands("erb", 10, 100.0, 3000.0)
     filters = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
-    return FilterBankFrontend(n_channels, 4, bank=filters, level=level)
+    return FilterBankFrontend(n_channels, 4, bank=filters, level=level, causal=causal)
 
 
 def test_a_silent_channel_gives_finite_features() -> None:
@@ -95,6 +95,18 @@ def test_the_running_level_sees_the_past_alone_and_ends_at_that_of_the_case() ->
     start = bank(level="running").double().features(x[..., :2000])[0]
     torch.testing.assert_close(running[..., :25], start, rtol=0, atol=1e-9)
     torch.testing.assert_close(running[..., -1], kept[..., -1] - kept.mean(-1), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("level", ["keep", "running"])
+def test_pieces_equal_the_whole(level: str) -> None:
+    frontend = bank(n_channels=2, level=level, causal=True).double()
+    x = torch.randn(2, 3, 4000, dtype=torch.float64)
+    whole, _, _ = frontend(x)
+    state, pieces = None, []
+    for piece in x.split([800, 80, 1600, 1520], -1):
+        h, state, _ = frontend.advance(piece, state)
+        pieces.append(h)
+    torch.testing.assert_close(torch.cat(pieces, -1), whole, rtol=0, atol=1e-9)
 
 
 def test_pieces_need_a_level_that_does_not_look_ahead() -> None:
