@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from s4signal.nn.hops import hop_blocks, valid_share
 from s4signal.ssm import cascade_tables, construction_dtype
 from s4signal.ssm.cascades import CascadeTables
 
-__all__ = ["OUTPUTS", "BankState", "S4FilterBank", "hop_blocks"]
+__all__ = ["OUTPUTS", "BankState", "S4FilterBank"]
 
 OUTPUTS = ("log", "power", "pcen", "linear")
 EXPONENT = 0.3  # loudness against intensity: Stevens, "On the psychophysical law", 1957, doi:10.1037/h0046162
@@ -177,7 +178,7 @@ class S4FilterBank(nn.Module):
         block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * sfreq)
         hop = block * blocks_per_hop // hops_per_block
         n_steps = -(-n_times // hop)
-        valid = _valid_share(x, mask, hop, n_steps)
+        valid = valid_share(x, mask, hop, n_steps)
         n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
         x = nn.functional.pad(x, (0, n_blocks * block - n_times)).reshape(n_channels * batch, n_blocks, block)
         # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
@@ -250,34 +251,6 @@ class S4FilterBank(nn.Module):
         return torch.exp(logarithm.to(construction_dtype(logarithm.device)))
 
 
-def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
-    """Return (samples a block, blocks a hop, hops a block), one of the last two being 1, for a hop in samples.
-
-    Parameters
-    ----------
-    hop : float, > 0
-        Wanted hop in samples; it is rounded.
-    longest : int, default=128
-        Most samples a block.
-
-    Returns
-    -------
-    tuple of three int
-        See above.
-
-    Examples
-    --------
-    >>> hop_blocks(80), hop_blocks(441), hop_blocks(2.56)
-    ((80, 1, 1), (110, 4, 1), (63, 1, 21))
-    """
-    if hop > longest:
-        blocks = math.ceil(hop / longest)
-        return round(hop / blocks), blocks, 1
-    samples = max(1, round(hop))
-    hops = max(1, 64 // samples)
-    return samples * hops, 1, hops
-
-
 def _low_pass(x: Tensor, memory: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor]:
     """Follow x (F, rows, n_steps) slowly, with time constants (F,) in steps; at first the level is the first value."""
     level = x[..., :1] if level is None else level
@@ -290,14 +263,6 @@ def _low_pass(x: Tensor, memory: Tensor, level: Tensor | None) -> tuple[Tensor, 
         followed.append(torch.baddbmm(torch.bmm(u, tables.W[:, :steps, :steps]), level, tables.Q[:, :1, :steps]))
         level = followed[-1][..., -1:]
     return torch.cat(followed, -1), level
-
-
-def _valid_share(x: Tensor, mask: Tensor | None, hop: int, n_steps: int) -> Tensor:
-    """Share of valid samples in each hop, (batch, n_steps), tiny where there is none."""
-    _, batch, n_times = x.shape
-    mask = x.new_ones(batch, n_times) if mask is None else mask
-    padded = nn.functional.pad(mask, (0, n_steps * hop - n_times))
-    return padded.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)
 
 
 def _check(

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from s4signal.nn import S4FilterBank, space_bands
-from s4signal.nn.filter_bank import OUTPUTS, hop_blocks
+from s4signal.nn.filter_bank import OUTPUTS
+from s4signal.nn.hops import hop_blocks
 from s4signal.ssm import cascade_tables
 
 __all__: list[str] = []
@@ -200,16 +201,6 @@ def test_memory_for_the_gradient_does_not_hold_outputs_at_the_full_rate() -> Non
 def test_float32_agrees_with_float64() -> None:
     x = torch.randn(1, 2, 4000, dtype=torch.float64)
     torch.testing.assert_close(bank().float()(x.float())[0].double(), bank()(x)[0], rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("hop", [0.2, 1.0, 1.5, 2.56, 64.0, 65.0, 100.0, 128.0, 128.4, 300.0, 441.0, 16_000.0])
-def test_a_hop_is_whole_blocks_or_a_block_whole_hops(hop: float) -> None:
-    block, blocks_per_hop, hops_per_block = hop_blocks(hop)
-    assert 1 in (blocks_per_hop, hops_per_block)
-    assert 1 <= block <= 128
-    assert block % hops_per_block == 0
-    samples = block * blocks_per_hop / hops_per_block
-    assert abs(samples - hop) <= max(1.0, 0.01 * hop)
 
 
 @pytest.mark.parametrize(
