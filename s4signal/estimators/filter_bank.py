@@ -17,15 +17,13 @@ from torch import Tensor
 from s4signal import nn
 from s4signal.estimators.hearing import hear
 from s4signal.estimators.options import is_positive
-from s4signal.estimators.preparation import Standardizer, make_cases
+from s4signal.estimators.preparation import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, Standardizer, make_cases
 from s4signal.estimators.validation import check_rate, check_samples, check_signals
 from s4signal.nn.frontend import Steps
 from s4signal.signals import Signals
 
 __all__ = ["S4FilterBank"]
 
-AUDIO_SFREQ, AUDIO_LOWEST_HZ, HIGHEST_HZ = 4000.0, 60.0, 8000.0
-HOP_S = 0.01
 MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 
 
@@ -228,7 +226,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         highest = min(HIGHEST_HZ, 0.475 * sfreq) if isinstance(self.highest_hz, str) else self.highest_hz
         lowest = self.lowest_hz
         if isinstance(lowest, str):
-            lowest = min(highest, AUDIO_LOWEST_HZ if sfreq >= AUDIO_SFREQ else sfreq / 128.0)
+            lowest = min(highest, LOWEST_HZ if sfreq >= AUDIO_SFREQ else sfreq / 128.0)
         hop_s = max(HOP_S, 1.0 / sfreq) if isinstance(self.hop_s, str) else self.hop_s
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         frequencies, bandwidths = nn.space_bands(

@@ -16,7 +16,17 @@ from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
 from s4signal.training import Cases
 
-__all__ = ["NetworkPlan", "Standardizer", "build_network", "make_cases", "plan_network"]
+__all__ = [
+    "AUDIO_SFREQ",
+    "HIGHEST_HZ",
+    "HOP_S",
+    "LOWEST_HZ",
+    "NetworkPlan",
+    "Standardizer",
+    "build_network",
+    "make_cases",
+    "plan_network",
+]
 
 AUDIO_SFREQ = 4000.0  # Hz; from here on a case is heard through the filter bank by default
 HOP_S = 0.01
