@@ -377,8 +377,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         )
 
     def _max_steps(self) -> int:
-        # A training step keeps some 2 kB a step, layer and 64 features: about a gigabyte.
-        width: int = self._plan.stack["d_model"] * self._plan.stack["n_layers"]
+        # A training step keeps some 2 kB a step, layer and 64 features, the ears' mixing 4 kB: about a gigabyte.
+        width: int = self._plan.stack["d_model"] * self._plan.stack["n_layers"] + 128 * (self._plan.hop_s is not None)
         return max(1, 2**25 // width)
 
     def _on(self, device: torch.device) -> S4Network:
