@@ -148,7 +148,7 @@ def test_a_short_case_is_refused_by_its_number_at_transform_too():
         transformer.transform([waves(10.0)[0], waves(10.0, n_times=10)[0]])
 
 
-@pytest.mark.parametrize(("bad", "text"), [(np.nan, "contains NaN: case 1"), (np.inf, "contains infinity: case 1")])
+@pytest.mark.parametrize(("bad", "text"), [(np.nan, "contains NaN: case 1"), (np.inf, "case 1: it contains infinity")])
 def test_missing_and_infinite_samples_are_refused_at_fit_and_at_transform(bad, text):
     X = waves(10.0, 20.0)
     transformer = clone(bank()).fit(X)
