@@ -33,8 +33,17 @@ PROMISE: dict[str, list[str]] = {
         "read_wfdb",
         "windows",
     ],
-    "s4signal.nn": ["KERNELS", "S4Backbone", "S4Layer", "S4Network", "fixed"],
-    "s4signal.estimators": ["S4Classifier", "S4Regressor"],
+    "s4signal.nn": [
+        "KERNELS",
+        "S4Backbone",
+        "S4FilterBank",
+        "S4Layer",
+        "S4Network",
+        "SPACINGS",
+        "fixed",
+        "space_bands",
+    ],
+    "s4signal.estimators": ["S4Classifier", "S4FilterBank", "S4Regressor"],
     "s4signal.inspection": ["TrainingCurveDisplay"],
 }
 # pandas is left out: scikit-learn imports it wherever it is installed.

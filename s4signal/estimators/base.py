@@ -18,16 +18,15 @@ from torch import Tensor, nn
 
 from s4signal.estimators.callbacks import end_task, own_callbacks
 from s4signal.estimators.fingerprint import fingerprint_of
+from s4signal.estimators.hearing import hear_cases, score_heard
 from s4signal.estimators.options import check_options
 from s4signal.estimators.persistence import load_estimator, save_estimator
 from s4signal.estimators.preparation import (
     NetworkPlan,
     Standardizer,
     build_network,
-    hear_cases,
     make_cases,
     plan_network,
-    score_heard,
 )
 from s4signal.estimators.report import describe_estimator
 from s4signal.estimators.splitting import split_cases, wants_split
@@ -378,8 +377,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         )
 
     def _max_steps(self) -> int:
-        # A training step keeps some 2 kB a step, layer and 64 features: about a gigabyte.
-        width: int = self._plan.stack["d_model"] * self._plan.stack["n_layers"]
+        # A training step keeps some 2 kB a step, layer and 64 features, the ears' mixing 4 kB: about a gigabyte.
+        width: int = self._plan.stack["d_model"] * self._plan.stack["n_layers"] + 128 * (self._plan.hop_s is not None)
         return max(1, 2**25 // width)
 
     def _on(self, device: torch.device) -> S4Network:

@@ -27,8 +27,9 @@ class S4Classifier(ClassifierMixin, S4Estimator):
     Parameters
     ----------
     frontend : {"auto", "linear", "filterbank"}, default="auto"
-        From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms ("filterbank").
-        "auto" hears signals of 4 kHz and more through the filter bank.
+        From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms, mixed where they
+        lie together in frequency and time ("filterbank"). "auto" hears signals of 4 kHz and more through the filter
+        bank.
     kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
         State space of the layers: diagonal, diagonal plus low rank, dense, or diagonal and shared by all channels.
     init : str, default="legs"

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from s4signal.estimators.validation import check_finite
-from s4signal.nn import S4Network
-from s4signal.nn.filter_bank import FilterBank, erb_bands
+from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
-from s4signal.training import PRECISIONS, Cases, TrainingOptions, sequential_batches
+from s4signal.training import Cases
 
-__all__ = ["NetworkPlan", "Standardizer", "build_network", "hear_cases", "make_cases", "plan_network", "score_heard"]
+__all__ = [
+    "AUDIO_SFREQ",
+    "HIGHEST_HZ",
+    "HOP_S",
+    "LOWEST_HZ",
+    "NetworkPlan",
+    "Standardizer",
+    "build_network",
+    "make_cases",
+    "plan_network",
+]
 
 AUDIO_SFREQ = 4000.0  # Hz; from here on a case is heard through the filter bank by default
 HOP_S = 0.01
@@ -119,65 +127,6 @@ def make_cases(
     rates = np.where(np.isnan(rates), 1.0, rates)
     weights = np.ones(len(signals)) if weights is None else weights
     return Cases(load, signals.lengths, rates, weights, targets)
-
-
-def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Cases:
-    """Run the fixed part of the front end over training cases once, instead of once an epoch.
-
-    Parameters
-    ----------
-    network : S4Network
-        On the device of the options.
-    cases : Cases
-        Raw, standardised signals.
-    options : TrainingOptions
-        Device, precision and max_samples are used.
-
-    Returns
-    -------
-    Cases
-        What the rest of the network trains on; the same cases if there is no fixed part.
-    """
-    if not isinstance(network.frontend, FilterBankFrontend):
-        return cases
-    heard: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
-    rates = np.empty(len(cases))
-    dtype = PRECISIONS[options.precision]
-    for indices, batch in sequential_batches(
-        cases, max_samples=options.max_samples, dtype=dtype, device=options.device
-    ):
-        features, mask, rate = network.frontend.features(batch.x, batch.mask, rate=batch.rate)
-        n_steps = [features.shape[-1]] * len(indices) if mask is None else mask.sum(-1).long().tolist()
-        columns = features.detach().transpose(0, 1).cpu().numpy()
-        for column, steps, index in zip(columns, n_steps, indices, strict=True):
-            # A copy: a view would keep the padded batch alive.
-            heard[index] = column[:, :steps].copy()
-        rates[indices] = rate
-    lengths = np.array([case.shape[1] for case in heard], dtype=np.int64)
-    return Cases(heard.__getitem__, lengths, rates, cases.weights, cases.targets)
-
-
-def score_heard(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
-    """Run what is learned, on cases that the fixed part of the front end has heard already.
-
-    Parameters
-    ----------
-    network : S4Network
-        The network.
-    x : Tensor (n_features, batch, n_steps)
-        As `hear_cases` gives them.
-    mask : Tensor (batch, n_steps) or None
-        1 where a step is valid.
-    rate : float
-        Step period over the training step period.
-
-    Returns
-    -------
-    Tensor (batch, n_outputs)
-        Logits or standardised targets.
-    """
-    outputs: Tensor = cast(S4Network, network).from_features(x, mask, rate)
-    return outputs
 
 
 class NetworkPlan(NamedTuple):
@@ -298,7 +247,7 @@ def build_network(plan: NetworkPlan) -> S4Network:
 
 def _filter_bank(plan: NetworkPlan, d_model: int) -> FilterBankFrontend:
     sfreq = plan.sfreq or 1.0
-    frequencies, bandwidths = erb_bands(N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
-    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
-    level = "case" if plan.stack["bidirectional"] else "running"
-    return FilterBankFrontend(plan.n_channels, d_model, bank=bank, level=level)
+    frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
+    bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
+    causal = not plan.stack["bidirectional"]
+    return FilterBankFrontend(plan.n_channels, d_model, bank=bank, level="running" if causal else "case", causal=causal)

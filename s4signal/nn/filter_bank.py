@@ -1,65 +1,91 @@
-"""A bank of gammatone filters whose energies are read every hop; nothing in it is learned."""
+"""A bank of resonators in Hz: band signals, or their compressed energies, every hop."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from s4signal.nn.hops import hop_blocks, valid_share
 from s4signal.ssm import cascade_tables, construction_dtype
+from s4signal.ssm.cascades import CascadeTables
 
-__all__ = ["FilterBank", "erb_bands", "hop_blocks"]
+__all__ = ["OUTPUTS", "BankState", "S4FilterBank"]
+
+OUTPUTS = ("log", "power", "pcen", "linear")
+EXPONENT = 0.3  # loudness against intensity: Stevens, "On the psychophysical law", 1957, doi:10.1037/h0046162
+PCEN_GAIN, PCEN_OFFSET, PCEN_EXPONENT = 0.98, 2.0, 0.5  # Wang et al., 2017, section 2
+PCEN_MEMORY_S = 0.4
 
 
-def erb_bands(n_bands: int, lowest_hz: float, highest_hz: float) -> tuple[Tensor, Tensor]:
-    """Space bands evenly on the scale of the ear's equivalent rectangular bandwidths.
+class BankState(NamedTuple):
+    """All that a bank remembers of the past.
 
     Parameters
     ----------
-    n_bands : int, >= 1
-        Bands.
-    lowest_hz, highest_hz : float, > 0
-        Lowest and highest centre frequency.
-
-    Returns
-    -------
-    frequencies_hz, bandwidths_hz : Tensor (n_bands,) of float64
-        Centre frequencies, and the bandwidths of fourth-order gammatones of one ERB.
-
-    References
-    ----------
-    Glasberg, Moore, "Derivation of auditory filter shapes from notched-noise data", Hearing Research 47, 1990,
-    doi:10.1016/0378-5955(90)90170-T.
+    filters : Tensor (n_bands, n_channels * batch, 2 * order)
+        Of the resonators.
+    smooth, gain : Tensor (n_bands, n_channels * batch, 1) or None
+        Smoothed energies, and their slow mean for PCEN; None where there is none.
     """
-    scale = 21.4 * torch.log10(1.0 + 0.00437 * torch.tensor([lowest_hz, highest_hz], dtype=torch.float64))
-    steps = torch.linspace(0.0, 1.0, n_bands, dtype=torch.float64)
-    centres = (10.0 ** ((scale[0] + steps * (scale[1] - scale[0])) / 21.4) - 1.0) / 0.00437
-    return centres, 1.019 * 24.7 * (1.0 + 0.00437 * centres)
+
+    filters: Tensor
+    smooth: Tensor | None = None
+    gain: Tensor | None = None
 
 
-class FilterBank(nn.Module):
-    """Fixed gammatone filters; their log energies, and the slow part of the signal itself, every hop.
+class S4FilterBank(nn.Module):
+    """Band-pass filters that are state spaces; what they let through is read every hop.
 
-    A filter is a cascade of one-pole resonators, exact at any sampling rate. Energies are means over the hop of the
-    squared modulus, so nothing at the full rate is kept.
+    A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate. It runs block
+    by block, and of a block only what the hops need is kept: outputs at the full rate never exist at once.
 
     Parameters
     ----------
     frequencies_hz, bandwidths_hz : Tensor (n_bands,)
-        Centre frequency and bandwidth of each filter. A filter at 0 Hz passes the slow part on, without a logarithm.
+        Centre frequency, at least 0 and below half of ``sfreq``, and bandwidth of each stage; `space_bands` gives both.
     sfreq : float, > 0
         Sampling rate at training, in Hz.
     hop_s : float, > 0
-        Time between two steps, in seconds.
-    order : int, default=4
-        Stages of the cascade; 4 is the gammatone.
+        Time between two steps, in seconds; at least a sample.
+    order : int in [1, 4], default=4
+        Stages of the cascade.
+    output : {"log", "power", "pcen", "linear"}, default="log"
+        Mean energy over the hop, compressed by a logarithm, by the power 0.3, or by the automatic gain of per-channel
+        energy normalisation; or "linear", the signal of the band at the end of the hop, its real part and then its
+        imaginary one.
+    smooth_s : float, > 0, optional
+        Time constant of a low-pass over the energies, in seconds; none by default.
     floor : float, > 0, default=1e-6
-        Energy that is added under the logarithm, in units of the standardised signal's.
-    """
+        Energy that is added before compression, in units of the signal's square.
+    learnable : bool, default=False
+        Whether centres and bandwidths, and the time constants of smoothing and gain, are parameters. They are held as
+        logarithms: every value is a stable filter.
 
-    frequencies_hz: Tensor
-    bandwidths_hz: Tensor
+    Raises
+    ------
+    ValueError
+        If an option is out of its range, or a frequency beyond the Nyquist frequency.
+
+    References
+    ----------
+    Slaney, "An Efficient Implementation of the Patterson-Holdsworth Auditory Filter Bank", Apple Technical Report 35,
+    1993; Wang, Getreuer, Hughes, Lyon, Saurous, "Trainable Frontend For Robust and Far-Field Keyword Spotting", 2017,
+    equation 1, doi:10.1109/ICASSP.2017.7953242.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from s4signal.nn import S4FilterBank, space_bands
+    >>> frequencies_hz, bandwidths_hz = space_bands("mel", 40, 60.0, 7600.0)
+    >>> bank = S4FilterBank(frequencies_hz=frequencies_hz, bandwidths_hz=bandwidths_hz, sfreq=16000.0, hop_s=0.01)
+    >>> energies, mask, rate, state = bank(torch.randn(1, 5, 16000))
+    >>> energies.shape
+    torch.Size([40, 5, 100])
+    """
 
     def __init__(
         self,
@@ -69,21 +95,59 @@ class FilterBank(nn.Module):
         sfreq: float,
         hop_s: float,
         order: int = 4,
+        output: str = "log",
+        smooth_s: float | None = None,
         floor: float = 1e-6,
+        learnable: bool = False,
     ) -> None:
         super().__init__()
-        self.sfreq, self.hop_s, self.order, self.floor = sfreq, hop_s, order, floor
-        self.register_buffer("frequencies_hz", frequencies_hz.double())
-        self.register_buffer("bandwidths_hz", bandwidths_hz.double())
+        frequencies_hz, bandwidths_hz = frequencies_hz.double(), bandwidths_hz.double()
+        _check(frequencies_hz, bandwidths_hz, sfreq, hop_s, order, output, smooth_s)
+        self.sfreq, self.hop_s, self.order, self.output, self.floor = sfreq, hop_s, order, output, floor
+        self.n_bands = len(frequencies_hz)
+        seconds = {"smooth": smooth_s, "gain": PCEN_MEMORY_S if output == "pcen" else None}
+        logarithms = {"frequency": frequencies_hz.log(), "bandwidth": bandwidths_hz.log()}
+        logarithms |= {k: torch.full_like(frequencies_hz, math.log(v)) for k, v in seconds.items() if v is not None}
+        for name, value in logarithms.items():
+            if learnable:
+                self.register_parameter(f"log_{name}", nn.Parameter(value))
+            else:
+                self.register_buffer(f"log_{name}", value)
+
+    @property
+    def frequencies_hz(self) -> Tensor:
+        """Centre frequencies (n_bands,) in Hz."""
+        return self._exact("frequency")
+
+    @property
+    def bandwidths_hz(self) -> Tensor:
+        """Bandwidths (n_bands,) of the stages in Hz."""
+        return self._exact("bandwidth")
+
+    @property
+    def n_outputs(self) -> int:
+        """Features a channel."""
+        return (2 if self.output == "linear" else 1) * self.n_bands
 
     def unit(self, rate: float) -> int:
-        """Return how many samples make a piece after which the state can be carried on."""
+        """Return how many samples make a piece after which the state can be carried on.
+
+        Parameters
+        ----------
+        rate : float, > 0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        int
+            Pieces of a multiple of it give what the whole signal gives.
+        """
         block, blocks_per_hop, _ = hop_blocks(self.hop_s * self.sfreq / rate)
         return block * blocks_per_hop
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, state: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, float, Tensor]:
+        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, state: BankState | None = None
+    ) -> tuple[Tensor, Tensor | None, float, BankState]:
         """Hear signals.
 
         Parameters
@@ -93,19 +157,20 @@ class FilterBank(nn.Module):
         mask : Tensor (batch, n_times), optional
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-        state : Tensor (n_bands, n_channels * batch, 2 * order), optional
+            Sample period in use over the training sample period. Bands that it puts beyond the Nyquist frequency are
+            silent.
+        state : BankState, optional
             State before the first sample; at rest by default.
 
         Returns
         -------
-        features : Tensor (n_channels * n_bands, batch, n_steps)
-            Log energies, and the slow part.
+        features : Tensor (n_channels * n_outputs, batch, n_steps)
+            Compressed energies or band signals; those of the first channel first.
         mask : Tensor (batch, n_steps) or None
             1 where a step is valid.
         rate : float
             Step period in use over the training step period.
-        state : Tensor (n_bands, n_channels * batch, 2 * order)
+        state : BankState
             State after the last block.
         """
         n_channels, batch, n_times = x.shape
@@ -113,82 +178,120 @@ class FilterBank(nn.Module):
         block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * sfreq)
         hop = block * blocks_per_hop // hops_per_block
         n_steps = -(-n_times // hop)
-        valid = self._valid_share(x, mask, hop, n_steps)
+        valid = valid_share(x, mask, hop, n_steps)
         n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
-        x = nn.functional.pad(x, (0, n_blocks * block - n_times))
-        x = x.reshape(n_channels * batch, n_blocks, block)
+        x = nn.functional.pad(x, (0, n_blocks * block - n_times)).reshape(n_channels * batch, n_blocks, block)
         # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
         with torch.autocast(x.device.type, enabled=False):
-            sums, state = self._block_sums(x, sfreq, hops_per_block, state)
-        # (n_bands, n_channels * batch, n_blocks, hops_per_block) -> means over each hop's valid samples
-        if hops_per_block == 1:
-            sums = sums.unflatten(2, (-1, blocks_per_hop)).sum(3)
-        sums = sums.flatten(2)[..., :n_steps].unflatten(1, (n_channels, batch)) / (valid * hop)
-        linear = (self.frequencies_hz == 0)[:, None, None, None]
-        features = torch.where(linear, sums, torch.log(sums.clamp_min(0.0) + self.floor))
+            bands, filters = self._run(x, sfreq, hops_per_block, None if state is None else state.filters)
+            # (n_bands, rows, parts, n_blocks, hops_per_block) -> a value a hop
+            if hops_per_block == 1:
+                bands = bands.unflatten(3, (-1, blocks_per_hop))
+                bands = bands[..., -1, :] if self.output == "linear" else bands.sum(4)
+            bands = bands.flatten(3)[..., :n_steps]
+            if self.output == "linear":
+                after = BankState(filters)
+            else:
+                share = valid.repeat(n_channels, 1) * hop
+                bands, after = self._compressed(bands.squeeze(2) / share, hop / sfreq, state, filters)
+        # (n_bands, rows, parts, n_steps) -> channels first, then parts, then bands
+        features = bands.reshape(self.n_bands, n_channels, batch, -1, n_steps).permute(1, 3, 0, 2, 4).flatten(0, 2)
         step_mask = None if mask is None else (valid > 1e-6).to(x.dtype)
-        return features.transpose(0, 1).flatten(0, 1), step_mask, hop / sfreq / self.hop_s, state
+        return features, step_mask, hop / sfreq / self.hop_s, after
 
-    @staticmethod
-    def _valid_share(x: Tensor, mask: Tensor | None, hop: int, n_steps: int) -> Tensor:
-        """Share of valid samples in each hop, (batch, n_steps), tiny where there is none."""
-        _, batch, n_times = x.shape
-        mask = x.new_ones(batch, n_times) if mask is None else mask
-        padded = nn.functional.pad(mask, (0, n_steps * hop - n_times))
-        return padded.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)
-
-    def _block_sums(self, x: Tensor, sfreq: float, hops: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(rows, n_blocks, block) -> (n_bands, rows, n_blocks, hops): sums of energies, or of the slow part."""
+    def _run(self, x: Tensor, sfreq: float, hops: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(rows, n_blocks, block) -> (n_bands, rows, parts, n_blocks, hops): sums of energies, or last band signals."""
         rows, _, block = x.shape
-        # The network may be cast to float32; the tables are built in float64 all the same.
-        exact = construction_dtype(x.device)
-        frequencies, bandwidths = self.frequencies_hz.to(exact) / sfreq, self.bandwidths_hz.to(exact) / sfreq
+        frequencies, bandwidths = self.frequencies_hz / sfreq, self.bandwidths_hz / sfreq
         audible = frequencies < 0.5
-        tables = cascade_tables(
-            torch.where(audible, frequencies, 0.0),
-            bandwidths,
-            self.order,
-            block,
-            x.dtype,
-        )
-        n_bands = len(self.frequencies_hz)
-        linear = (self.frequencies_hz == 0)[:, None, None]
-        gain = audible.to(x.dtype)[:, None, None]
-        state = x.new_zeros(n_bands, rows, 2 * self.order) if state is None else state
-        sums = []
+        tables = cascade_tables(torch.where(audible, frequencies, 0.0), bandwidths, self.order, block, x.dtype)
+        gain = audible.to(x.dtype)[:, None, None, None]
+        state = x.new_zeros(self.n_bands, rows, 2 * self.order) if state is None else state
+        outputs = []
         for u in x.unbind(1):  # block by block: outputs at the full rate are never kept
-            U = u.expand(n_bands, rows, block)
-            z = torch.baddbmm(torch.bmm(U, tables.W), state, tables.Q)
-            re, im = z.unflatten(-1, (2, hops, block // hops)).unbind(2)
-            energy = torch.addcmul(re * re, im, im).sum(-1)
-            sums.append(torch.where(linear, re.sum(-1), energy * gain))
-            state = torch.baddbmm(torch.bmm(U, tables.P), state, tables.transition)
-        return torch.stack(sums, 2), state
+            if torch.is_grad_enabled() and (tables.W.requires_grad or x.requires_grad):
+                # Not for the gradient either: it runs the block again.
+                out, state = checkpoint(self._block, u, state, tables, hops, use_reentrant=False)
+            else:
+                out, state = self._block(u, state, tables, hops)
+            outputs.append(out * gain)
+        return torch.stack(outputs, 3), state
+
+    def _block(self, u: Tensor, state: Tensor, tables: CascadeTables, hops: int) -> tuple[Tensor, Tensor]:
+        """Hear one block, (rows, block); return (n_bands, rows, parts, hops) and the state after it."""
+        U = u.expand(self.n_bands, *u.shape)
+        z = torch.baddbmm(torch.bmm(U, tables.W), state, tables.Q).unflatten(-1, (2, hops, -1))
+        state = torch.baddbmm(torch.bmm(U, tables.P), state, tables.transition)
+        if self.output == "linear":
+            return z[..., -1], state
+        re, im = z.unbind(2)
+        return torch.addcmul(re * re, im, im).sum(-1).unsqueeze(2), state
+
+    def _compressed(
+        self, energy: Tensor, step_s: float, state: BankState | None, filters: Tensor
+    ) -> tuple[Tensor, BankState]:
+        """Smooth and compress energies (n_bands, rows, n_steps)."""
+        energy = energy.clamp_min(0.0)
+        smooth, gain = (None, None) if state is None else (state.smooth, state.gain)
+        if hasattr(self, "log_smooth"):
+            energy, smooth = _low_pass(energy, self._exact("smooth") / step_s, smooth)
+        if self.output == "log":
+            energy = torch.log(energy + self.floor)
+        elif self.output == "power":
+            energy = (energy + self.floor) ** EXPONENT
+        else:
+            slow, gain = _low_pass(energy, self._exact("gain") / step_s, gain)
+            leveled = energy * (slow + self.floor) ** -PCEN_GAIN + PCEN_OFFSET
+            energy = leveled**PCEN_EXPONENT - PCEN_OFFSET**PCEN_EXPONENT
+        return energy, BankState(filters, smooth, gain)
+
+    def _exact(self, name: str) -> Tensor:
+        # The network may be cast to float32; the tables are built in float64 all the same.
+        logarithm: Tensor = getattr(self, f"log_{name}")
+        return torch.exp(logarithm.to(construction_dtype(logarithm.device)))
 
 
-def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
-    """Return (samples a block, blocks a hop, hops a block), one of the last two being 1, for a hop in samples.
+def _low_pass(x: Tensor, memory: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Follow x (F, rows, n_steps) slowly, with time constants (F,) in steps; at first the level is the first value."""
+    level = x[..., :1] if level is None else level
+    length = min(64, x.shape[-1])
+    # A real pole is a resonator at 0 Hz, of gain one.
+    tables = cascade_tables(torch.zeros_like(memory), 1.0 / (2.0 * math.pi * memory), 1, length, x.dtype)
+    followed = []
+    for u in x.split(length, -1):
+        steps = u.shape[-1]
+        followed.append(torch.baddbmm(torch.bmm(u, tables.W[:, :steps, :steps]), level, tables.Q[:, :1, :steps]))
+        level = followed[-1][..., -1:]
+    return torch.cat(followed, -1), level
 
-    Parameters
-    ----------
-    hop : float, > 0
-        Wanted hop in samples; it is rounded.
-    longest : int, default=128
-        Most samples a block.
 
-    Returns
-    -------
-    tuple of three int
-        See above.
-
-    Examples
-    --------
-    >>> hop_blocks(80), hop_blocks(441), hop_blocks(2.56)
-    ((80, 1, 1), (110, 4, 1), (63, 1, 21))
-    """
-    if hop > longest:
-        blocks = math.ceil(hop / longest)
-        return round(hop / blocks), blocks, 1
-    samples = max(1, round(hop))
-    hops = max(1, 64 // samples)
-    return samples * hops, 1, hops
+def _check(
+    frequencies_hz: Tensor,
+    bandwidths_hz: Tensor,
+    sfreq: float,
+    hop_s: float,
+    order: int,
+    output: str,
+    smooth_s: float | None,
+) -> None:
+    if frequencies_hz.ndim != 1 or frequencies_hz.shape != bandwidths_hz.shape or len(frequencies_hz) == 0:
+        raise ValueError(
+            "frequencies_hz and bandwidths_hz must both have shape (n_bands,), n_bands at least 1, got "
+            f"{tuple(frequencies_hz.shape)} and {tuple(bandwidths_hz.shape)}."
+        )
+    lowest, highest = frequencies_hz.min().item(), frequencies_hz.max().item()
+    if not 0 <= lowest <= highest < sfreq / 2:
+        raise ValueError(
+            f"bands lie at {lowest:g} to {highest:g} Hz; at a sampling rate of {sfreq:g} Hz they must lie from 0 to "
+            f"below the Nyquist frequency, {sfreq / 2:g} Hz. Choose other bands."
+        )
+    if not bandwidths_hz.min() > 0:
+        raise ValueError(f"bandwidths_hz must be positive, the smallest is {bandwidths_hz.min().item():g} Hz.")
+    if hop_s * sfreq < 0.999:
+        raise ValueError(f"hop_s={hop_s:g} is shorter than a sample, {1 / sfreq:g} s; raise it to that.")
+    if order not in (1, 2, 3, 4):
+        raise ValueError(f"order={order!r} is unknown; choose one of 1, 2, 3, 4.")
+    if output not in OUTPUTS:
+        raise ValueError(f"output={output!r} is unknown; choose one of {', '.join(map(repr, OUTPUTS))}.")
+    if smooth_s is not None and not smooth_s > 0:
+        raise ValueError(f"smooth_s={smooth_s:g} must be positive, or None.")

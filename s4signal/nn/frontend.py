@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s4signal.nn.band_mixing import BandMixing
 from s4signal.nn.block import ChannelLinear
-from s4signal.nn.filter_bank import FilterBank
+from s4signal.nn.filter_bank import S4FilterBank
 
 __all__ = ["FilterBankFrontend", "LinearFrontend", "Steps"]
 
@@ -124,7 +125,7 @@ class LinearFrontend(nn.Module):
 
 
 class FilterBankFrontend(nn.Module):
-    """Ears: a fixed `FilterBank`, its level taken out, standardised and mixed.
+    """Ears: an `S4FilterBank`, its level taken out, standardised and mixed where bands lie together.
 
     Parameters
     ----------
@@ -132,11 +133,13 @@ class FilterBankFrontend(nn.Module):
         Channels of the signal.
     d_model : int, >= 1
         Features.
-    bank : FilterBank
+    bank : S4FilterBank
         The filters.
     level : {"keep", "case", "running"}, default="keep"
         What to do with the mean of each band's log energy, which tells of the microphone and the voice more than of
-        what is said: keep it, take out the mean of the case, or the mean of what was heard so far (causal).
+        what is said: keep it, take out the mean of the case, or the mean of what was heard so far.
+    causal : bool, default=False
+        Whether no step sees a later one; together with a level that is not the whole case's it allows `advance`.
 
     Raises
     ------
@@ -146,19 +149,18 @@ class FilterBankFrontend(nn.Module):
 
     center: Tensor
     scale: Tensor
-    logarithmic: Tensor
 
-    def __init__(self, n_channels: int, d_model: int, *, bank: FilterBank, level: str = "keep") -> None:
+    def __init__(
+        self, n_channels: int, d_model: int, *, bank: S4FilterBank, level: str = "keep", causal: bool = False
+    ) -> None:
         super().__init__()
         if level not in ("keep", "case", "running"):
             raise ValueError(f"level={level!r} is unknown; choose one of 'keep', 'case', 'running'.")
         self.bank, self.level = bank, level
-        n_features = n_channels * len(bank.frequencies_hz)
+        n_features = n_channels * bank.n_outputs
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
-        # The slow part of the signal keeps its level: it is no logarithm, and its offset may be what matters.
-        self.register_buffer("logarithmic", (bank.frequencies_hz != 0).float().repeat(n_channels))
-        self.mix = ChannelLinear(n_features, d_model)
+        self.mix = BandMixing(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
         """Encode.
@@ -185,7 +187,7 @@ class FilterBankFrontend(nn.Module):
         return self.encode(features, mask), mask, rate
 
     def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
-        """Return what is fixed: log energies without their level, and the slow part.
+        """Return what is fixed: energies without their level.
 
         Parameters
         ----------
@@ -208,7 +210,7 @@ class FilterBankFrontend(nn.Module):
         features, mask, rate, _ = self.bank(x, mask, rate=rate)
         if self.level == "case":
             weight = features.new_ones(features.shape[1:]) if mask is None else mask
-            features = features - self._of_level((features * weight).sum(-1, keepdim=True) / weight.sum(-1)[:, None])
+            features = features - (features * weight).sum(-1, keepdim=True) / weight.sum(-1)[:, None]
         elif self.level == "running":
             features, _ = self._running(features, None)
         return features, mask, rate
@@ -228,8 +230,7 @@ class FilterBankFrontend(nn.Module):
         Tensor (d_model, batch, n_steps)
             Input of the blocks.
         """
-        standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
-        mixed: Tensor = self.mix(standard if mask is None else standard * mask)
+        mixed: Tensor = self.mix(self._standard(features, mask), mask)
         return mixed
 
     def unit(self, rate: float) -> int:
@@ -253,22 +254,27 @@ class FilterBankFrontend(nn.Module):
         h : Tensor (d_model, batch, n_steps)
             Features.
         state : tuple
-            State after it: of the filters, and of the running level.
+            State after it: of the filters, of the running level, and of the mixing.
         rate : float
             Step period in use over the training step period.
 
         Raises
         ------
         ValueError
-            If the level of the whole case is taken out.
+            If the level of the whole case is taken out, or the ears are not causal.
         """
         if self.level == "case":
             raise ValueError("level='case' needs the whole case; use level='running' for pieces.")
-        filters, heard = (None, None) if state is None else state
+        filters, heard, mixing = (None, None, None) if state is None else state
         features, _, rate, filters = self.bank(x, rate=rate, state=filters)
         if self.level == "running":
             features, heard = self._running(features, heard)
-        return self.encode(features), (filters, heard), rate
+        h, mixing = self.mix.advance(self._standard(features), mixing)
+        return h, (filters, heard, mixing), rate
+
+    def _standard(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
+        return standard if mask is None else standard * mask
 
     def _running(self, features: Tensor, heard: Any) -> tuple[Tensor, Any]:
         """Take out the mean of the steps so far; ``heard`` is their sum and number."""
@@ -276,7 +282,4 @@ class FilterBankFrontend(nn.Module):
         totals = features.double().cumsum(-1) + total
         counts = torch.arange(count + 1, count + 1 + features.shape[-1], device=features.device)
         level = (totals / counts).to(features.dtype)
-        return features - self._of_level(level), (totals[..., -1:], count + features.shape[-1])
-
-    def _of_level(self, level: Tensor) -> Tensor:
-        return level * self.logarithmic.to(level.dtype)[:, None, None]
+        return features - level, (totals[..., -1:], count + features.shape[-1])

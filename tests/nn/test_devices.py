@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 
-from s4signal.nn import S4Backbone, S4Layer, S4Network
-from s4signal.nn.filter_bank import FilterBank, erb_bands
+from s4signal.nn import S4Backbone, S4FilterBank, S4Layer, S4Network, space_bands
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.network import StackOptions, length_mask
 
@@ -49,8 +48,8 @@ def test_the_pretended_device_notices_mixing_and_waiting(device: str) -> None:
 @pytest.mark.parametrize("pooling", ["mean", "max", "last"])
 @pytest.mark.parametrize(("filters", "bidirectional"), [(False, True), (True, False)])
 def test_a_network_stays_on_its_device(filters: bool, bidirectional: bool, pooling: str, device: str) -> None:
-    frequencies, bandwidths = erb_bands(8, 50.0, 400.0)
-    filter_bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=1000.0, hop_s=0.01)
+    frequencies, bandwidths = space_bands("erb", 8, 50.0, 400.0)
+    filter_bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=1000.0, hop_s=0.01)
     bank = FilterBankFrontend(3, 8, bank=filter_bank, level="case" if bidirectional else "running")
     options = StackOptions(8, 2, 8, bidirectional=bidirectional)
     net = S4Network(bank if filters else LinearFrontend(3, 8), 2, options=options, pooling=pooling)

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.errors import ShapeError
-from s4signal.nn import S4Backbone, S4Network
+from s4signal.nn import S4Backbone, S4FilterBank, S4Network, space_bands
 from s4signal.nn.block import ChannelNorm, S4Block
-from s4signal.nn.filter_bank import FilterBank, erb_bands
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.layer import S4Layer
@@ -27,19 +26,9 @@ def linear(n_channels: int = 2) -> LinearFrontend:
 
 
 def filter_bank(n_channels: int = 2) -> FilterBankFrontend:
-    frequencies, bandwidths = erb_bands(6, 20.0, 90.0)
-    bank = FilterBank(
-        frequencies_hz=torch.cat([torch.zeros(1), frequencies]),
-        bandwidths_hz=torch.cat([torch.full((1,), 5.0), bandwidths]),
-        sfreq=250.0,
-        hop_s=0.03,
-    )
-    return FilterBankFrontend(
-        n_channels,
-        8,
-        bank=bank,
-        level="case",
-    )
+    frequencies, bandwidths = space_bands("erb", 6, 20.0, 90.0)
+    bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=250.0, hop_s=0.03)
+    return FilterBankFrontend(n_channels, 8, bank=bank, level="case")
 
 
 frontends = pytest.mark.parametrize("frontend", [linear, filter_bank])

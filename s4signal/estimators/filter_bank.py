@@ -1,0 +1,275 @@
+"""The filter bank as a transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from torch import Tensor
+
+from s4signal import nn
+from s4signal.estimators.hearing import hear
+from s4signal.estimators.options import is_positive
+from s4signal.estimators.preparation import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, Standardizer, make_cases
+from s4signal.estimators.validation import check_rate, check_samples, check_signals
+from s4signal.nn.frontend import Steps
+from s4signal.signals import Signals
+
+__all__ = ["S4FilterBank"]
+
+MAX_SAMPLES = 2**22  # at once: a band keeps little of each
+
+
+# A case becomes a matrix, which no data frame holds: there is no set_output.
+class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+    """Hear signals through band-pass filters that are state spaces: energies or band signals every hop.
+
+    The torch module of the same name, in `s4signal.nn`, does the work, and can learn its frequencies.
+
+    Parameters
+    ----------
+    n_bands : int, >= 1, default=40
+        Bands a channel.
+    spacing : {"erb", "mel", "log", "linear", "random"}, default="erb"
+        Scale on which the bands lie evenly, see `s4signal.nn.space_bands`.
+    lowest_hz, highest_hz : "auto" or float, > 0
+        Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles a sample where the rate is
+        unknown). "auto" begins at 60 Hz for signals of 4 kHz and more, at 1/128 of the rate for others, and ends at
+        8 kHz or 0.475 times the rate.
+    order : int in [1, 4], default=4
+        Resonators in a row; 4 is the gammatone.
+    hop_s : "auto" or float, > 0
+        Time between two steps, in seconds (samples where the rate is unknown). "auto" is 10 ms, or a sample if that is
+        longer.
+    output : {"log", "power", "pcen", "linear"}, default="log"
+        Mean energy over the hop, compressed by a logarithm, by the power 0.3 or by per-channel energy normalisation;
+        or the signal of the band, its real part and its imaginary one.
+    smooth_s : float, > 0, optional
+        Time constant of a low-pass over the energies, in seconds.
+    standardize : bool, default=True
+        Centre and scale the channels by the training cases.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it.
+    random_state : int, RandomState or None, default=None
+        Seed of the bands of spacing "random".
+
+    Attributes
+    ----------
+    bank_ : s4signal.nn.S4FilterBank
+        The filters.
+    n_features_in_ : int
+        Columns of a 2-D X, channels of any other.
+    n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+    sfreq_ : float or None
+        Sampling rate at training, in Hz.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.estimators import S4FilterBank
+    >>> X = np.sin(2 * np.pi * np.array([[10.0], [30.0]]) * np.arange(500) / 250)  # 10 Hz and 30 Hz
+    >>> bank = S4FilterBank(n_bands=3, spacing="linear", lowest_hz=10, highest_hz=30, hop_s=0.1, sfreq=250)
+    >>> energies = bank.fit_transform(X)
+    >>> energies.shape
+    (2, 3, 20)
+    >>> bank.get_feature_names_out()[energies.mean(axis=2).argmax(axis=1)].tolist()
+    ['channel 0 10 Hz', 'channel 0 30 Hz']
+    """
+
+    def __init__(
+        self,
+        *,
+        n_bands: int = 40,
+        spacing: str = "erb",
+        lowest_hz: str | float = "auto",
+        highest_hz: str | float = "auto",
+        order: int = 4,
+        hop_s: str | float = "auto",
+        output: str = "log",
+        smooth_s: float | None = None,
+        standardize: bool = True,
+        sfreq: float | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.n_bands = n_bands
+        self.spacing = spacing
+        self.lowest_hz = lowest_hz
+        self.highest_hz = highest_hz
+        self.order = order
+        self.hop_s = hop_s
+        self.output = output
+        self.smooth_s = smooth_s
+        self.standardize = standardize
+        self.sfreq = sfreq
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Measure the channels and build the filters.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
+            or `Signals`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If an option is out of its range, a band lies beyond the Nyquist frequency, a case is shorter than a hop,
+            or X has NaN or infinity.
+        """
+        for name, (allowed, need) in _RULES.items():
+            if not allowed(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown or out of range; it must be {need}.")
+        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
+        check_samples(signals)
+        self.sfreq_ = signals.sfreq
+        self.bank_ = self._build()
+        self._check_durations(signals)
+        self._standardizer = Standardizer.fit(signals, np.ones(len(signals)), identity=not self.standardize)
+        return self
+
+    def transform(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.floating] | Signals:
+        """Hear cases.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        sfreq : float, optional
+            Sampling rate of X, in Hz; another one than at training leaves every band where it is, in Hz.
+
+        Returns
+        -------
+        ndarray (n_samples, n_features, n_steps) or Signals
+            For an array or a data frame an array; for any other form `Signals`, a step being a sample and a feature a
+            channel.
+
+        Raises
+        ------
+        NotFittedError
+            If the transformer is not fitted.
+        ValueError
+            If X has other channels, a case shorter than a hop, NaN or infinity.
+        """
+        check_is_fitted(self, "bank_")
+        check_rate(self, sfreq)
+        signals = check_signals(self, X, sfreq=sfreq)
+        self._check_durations(signals)
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_)
+        # In the precision of X.
+        dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64
+
+        def features(x: Tensor, mask: Tensor | None, rate: float) -> Steps:
+            energies, mask, rate, _ = self.bank_(x, mask, rate=rate)
+            return energies, mask, rate
+
+        heard = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
+        steps = [heard.load(index) for index in range(len(heard))]
+        if getattr(X, "ndim", 1) > 1:
+            return np.stack(steps)
+        names = [str(name) for name in self._names(self._channels())]
+        return Signals(steps, sfreq=1.0 / self.bank_.hop_s, ch_names=names)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the features: channel and frequency.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the features at `fit`, to be compared with them.
+
+        Returns
+        -------
+        ndarray (n_features,) of str
+            One name a row of a transformed case.
+
+        Raises
+        ------
+        ValueError
+            If input_features are not those of `fit`.
+        """
+        check_is_fitted(self, "bank_")
+        names = _check_feature_names_in(self, input_features)
+        given = input_features is not None and self.n_features_in_ == self.n_channels_in_
+        return self._names(list(names) if given else self._channels())
+
+    def _channels(self) -> list[str]:
+        return self.ch_names_ or [f"channel {index}" for index in range(self.n_channels_in_)]
+
+    def _names(self, channels: list[str]) -> NDArray[np.object_]:
+        unit = "Hz" if self.sfreq_ is not None else "cycles a sample"
+        parts = [" real", " imaginary"] if self.output == "linear" else [""]
+        frequencies = self.bank_.frequencies_hz.tolist()
+        names = [f"{channel} {f:.6g} {unit}{part}" for channel in channels for part in parts for f in frequencies]
+        return np.array(names, dtype=object)
+
+    def _build(self) -> nn.S4FilterBank:
+        sfreq = self.sfreq_ or 1.0
+        highest = min(HIGHEST_HZ, 0.475 * sfreq) if isinstance(self.highest_hz, str) else self.highest_hz
+        lowest = self.lowest_hz
+        if isinstance(lowest, str):
+            lowest = min(highest, LOWEST_HZ if sfreq >= AUDIO_SFREQ else sfreq / 128.0)
+        hop_s = max(HOP_S, 1.0 / sfreq) if isinstance(self.hop_s, str) else self.hop_s
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        frequencies, bandwidths = nn.space_bands(
+            self.spacing, self.n_bands, lowest, highest, order=self.order, seed=seed
+        )
+        return nn.S4FilterBank(
+            frequencies_hz=frequencies,
+            bandwidths_hz=bandwidths,
+            sfreq=sfreq,
+            hop_s=hop_s,
+            order=self.order,
+            output=self.output,
+            smooth_s=self.smooth_s,
+        )
+
+    def _check_durations(self, signals: Signals) -> None:
+        rates = np.nan_to_num(signals.sfreqs, nan=self.sfreq_ or 1.0)
+        # Half a sample: a hop is a whole number of them.
+        short = np.flatnonzero(signals.lengths + 0.5 < self.bank_.hop_s * rates)
+        if len(short):
+            unit = "s" if self.sfreq_ is not None else "samples"
+            duration = signals.lengths[short[0]] / rates[short[0]]
+            raise ValueError(
+                f"hop_s={self.bank_.hop_s:g} {unit} is longer than case {short[0]}, which lasts {duration:g} {unit}; "
+                "lower hop_s or leave the case out."
+            )
+
+
+def _auto_or_positive(value: Any) -> bool:
+    return value == "auto" if isinstance(value, str) else is_positive(value)
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_bands": (
+        lambda v: isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 1,
+        "a whole number of at least 1",
+    ),
+    "spacing": (lambda v: isinstance(v, str) and v in nn.SPACINGS, f"one of {', '.join(map(repr, nn.SPACINGS))}"),
+    "lowest_hz": (_auto_or_positive, "'auto' or a positive number of Hz"),
+    "highest_hz": (_auto_or_positive, "'auto' or a positive number of Hz"),
+    "order": (lambda v: isinstance(v, Integral) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
+    "hop_s": (_auto_or_positive, "'auto' or a positive number of seconds"),
+    "smooth_s": (lambda v: v is None or is_positive(v), "None or a positive number of seconds"),
+    "standardize": (lambda v: isinstance(v, bool | np.bool_), "True or False"),
+    "sfreq": (lambda v: v is None or is_positive(v), "None or a positive number of Hz"),
+}

@@ -1,0 +1,164 @@
+"""The filter bank as a transformer: names in Hz, any form of X, any rate, and clear refusals."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from s4signal import S4Classifier, Signals
+from s4signal.estimators import S4FilterBank
+from s4signal.signals import Signal
+
+__all__: list[str] = []
+
+
+def waves(*frequencies, sfreq=250.0, n_times=500):
+    return np.sin(2 * np.pi * np.array(frequencies)[:, None] * np.arange(n_times) / sfreq)
+
+
+def bank(**options):
+    return S4FilterBank(
+        **{"n_bands": 5, "spacing": "linear", "lowest_hz": 10, "highest_hz": 50, "sfreq": 250, **options}
+    )
+
+
+@parametrize_with_checks([S4FilterBank(), S4FilterBank(n_bands=3, output="pcen", smooth_s=2.0, spacing="random")])
+def test_every_check_of_scikit_learn_is_passed(estimator, check):
+    check(estimator)
+
+
+def test_the_name_of_the_loudest_feature_is_the_frequency_that_was_played():
+    transformer = bank(hop_s=0.1)
+    energies = transformer.fit_transform(waves(10.0, 30.0, 50.0))
+    assert energies.shape == (3, 5, 20)
+    loudest = transformer.get_feature_names_out()[energies.mean(2).argmax(1)]
+    assert loudest.tolist() == ["channel 0 10 Hz", "channel 0 30 Hz", "channel 0 50 Hz"]
+
+
+def test_features_are_named_by_channel_part_and_frequency():
+    X = Signals([np.random.default_rng(0).standard_normal((2, 100))] * 3, sfreq=250.0, ch_names=["Fz", "Cz"])
+    transformer = bank(n_bands=2, output="linear", sfreq=None).fit(X)
+    expected = [f"{ch} {f} Hz {part}" for ch in ("Fz", "Cz") for part in ("real", "imaginary") for f in (10, 50)]
+    assert transformer.get_feature_names_out().tolist() == expected
+    assert list(transformer.transform(X).ch_names) == expected
+
+
+def test_without_a_rate_frequencies_are_cycles_a_sample():
+    names = S4FilterBank(n_bands=2).fit(waves(10.0)).get_feature_names_out()
+    assert names.tolist() == ["channel 0 0.0078125 cycles a sample", "channel 0 0.475 cycles a sample"]
+
+
+def test_cases_of_unequal_length_come_back_as_signals_at_the_rate_of_the_hop():
+    X = [waves(10.0, n_times=n)[0] for n in (250, 100, 375)]
+    heard = bank(hop_s=0.1).fit_transform(X)
+    assert isinstance(heard, Signals)
+    assert heard.lengths.tolist() == [10, 4, 15]
+    assert heard.sfreq == pytest.approx(10.0)
+
+
+def test_a_case_is_heard_alike_alone_and_in_company():
+    X = [np.random.default_rng(n).standard_normal(n) for n in (250, 100, 375)]
+    transformer = bank(hop_s=0.1).fit(X)
+    together = transformer.transform(X)
+    for index, case in enumerate(X):
+        np.testing.assert_allclose(transformer.transform([case])[0].data, together[index].data, rtol=0, atol=1e-9)
+
+
+def test_another_rate_leaves_the_bands_where_they_are():
+    transformer = bank(hop_s=0.1).fit(waves(10.0, 30.0))
+    full = transformer.transform(waves(10.0, 30.0))
+    double = transformer.transform(waves(10.0, 30.0, sfreq=500.0, n_times=1000), sfreq=500.0)
+    bands = [0, 2]
+    assert np.abs(full - double)[[0, 1], bands, 5:].max() < 0.05
+
+
+def test_volts_and_microvolts_are_the_same():
+    X = np.random.default_rng(0).standard_normal((4, 2, 500))
+    np.testing.assert_allclose(bank().fit_transform(X), bank().fit_transform(1e-6 * X), rtol=1e-6)
+    assert not np.allclose(bank(standardize=False).fit_transform(X), bank(standardize=False).fit_transform(10 * X))
+
+
+def test_the_precision_of_x_is_kept():
+    X = waves(10.0, 20.0)
+    assert bank().fit_transform(X).dtype == np.float64
+    assert bank().fit_transform(X.astype(np.float32)).dtype == np.float32
+
+
+def test_a_constant_channel_is_silent_and_harms_no_other():
+    X = np.random.default_rng(0).standard_normal((3, 2, 500))
+    X[:, 0] = 7.0
+    features = bank().fit_transform(X)
+    assert np.isfinite(features).all()
+    np.testing.assert_allclose(features[:, :5], np.log(1e-6))
+
+
+def test_random_bands_follow_the_random_state():
+    X = waves(10.0)
+    once, again, other = (bank(spacing="random", random_state=s).fit(X).get_feature_names_out() for s in (0, 0, 1))
+    assert once.tolist() == again.tolist() != other.tolist()
+
+
+def test_it_hears_for_a_classifier_in_a_pipeline_and_survives_pickle():
+    X, y = waves(*[12.0, 40.0] * 10), np.array(["low", "high"] * 10)
+    X = X + 0.1 * np.random.default_rng(0).standard_normal(X.shape)
+    small = {"d_model": 8, "d_state": 8, "n_layers": 1, "max_epochs": 30, "learning_rate": 1e-2, "random_state": 0}
+    pipeline = make_pipeline(bank(hop_s=0.1), S4Classifier(frontend="linear", **small)).fit(X, y)
+    assert pipeline.score(X, y) == 1.0
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(pipeline)).predict(X), y)
+
+
+def test_the_module_of_the_same_name_does_the_work():
+    X = np.random.default_rng(0).standard_normal((2, 3, 500))
+    transformer = bank(standardize=False).fit(X)
+    features, *_ = transformer.bank_(torch.from_numpy(X.transpose(1, 0, 2).copy()))
+    np.testing.assert_allclose(transformer.transform(X), features.transpose(0, 1).numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"highest_hz": 200.0},
+            r"bands lie at 10 to 200 Hz; at a sampling rate of 250 Hz .* Nyquist frequency, 125 Hz",
+        ),
+        ({"lowest_hz": 60.0}, "got lowest_hz=60 and highest_hz=50"),
+        ({"hop_s": 3.0}, "hop_s=3 s is longer than case 0, which lasts 2 s; lower hop_s or leave the case out"),
+        ({"hop_s": 1e-3}, "hop_s=0.001 is shorter than a sample, 0.004 s"),
+        ({"hop_s": "long"}, "hop_s='long' is unknown or out of range; it must be 'auto' or a positive number"),
+        ({"n_bands": 0}, "n_bands=0 is unknown or out of range; it must be a whole number of at least 1"),
+        ({"spacing": "bark"}, "spacing='bark' is unknown or out of range; it must be one of 'erb', 'mel'"),
+        ({"order": 5}, "order=5 is unknown or out of range; it must be 1, 2, 3 or 4"),
+        ({"output": "db"}, "output='db' is unknown; choose one of 'log', 'power', 'pcen', 'linear'"),
+        ({"smooth_s": 0}, "smooth_s=0 is unknown or out of range"),
+        ({"sfreq": -1}, "sfreq=-1 is unknown or out of range"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(options, text):
+    with pytest.raises(ValueError, match=text):
+        bank(**options).fit(waves(10.0, 20.0))
+
+
+def test_a_short_case_is_refused_by_its_number_at_transform_too():
+    transformer = bank(hop_s=0.1).fit([waves(10.0)[0]])
+    with pytest.raises(ValueError, match=r"hop_s=0.1 s is longer than case 1, which lasts 0.04 s"):
+        transformer.transform([waves(10.0)[0], waves(10.0, n_times=10)[0]])
+
+
+@pytest.mark.parametrize(("bad", "text"), [(np.nan, "contains NaN: case 1"), (np.inf, "case 1: it contains infinity")])
+def test_missing_and_infinite_samples_are_refused_at_fit_and_at_transform(bad, text):
+    X = waves(10.0, 20.0)
+    transformer = clone(bank()).fit(X)
+    X[1, 7] = bad
+    for method in (bank().fit, transformer.transform):
+        with pytest.raises(ValueError, match=text):
+            method(X)
+
+
+def test_other_channels_than_at_fit_are_refused():
+    transformer = bank().fit(np.zeros((2, 3, 500)) + waves(10.0))
+    with pytest.raises(ValueError, match="X has 2 channels, but S4FilterBank was fitted with 3"):
+        transformer.transform(Signals([Signal(np.ones((2, 500)), sfreq=250.0)]))

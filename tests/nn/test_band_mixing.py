@@ -1,0 +1,73 @@
+"""Local mixing hears the same thing wherever it lies along the bands, and a piece like the whole."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from s4signal.nn.band_mixing import BandMixing
+from s4signal.nn.network import length_mask
+
+__all__: list[str] = []
+
+
+def mixing(**options: object) -> BandMixing:
+    return BandMixing(2, 10, 4, width=3, **options).double()
+
+
+def features(n_steps: int = 30, batch: int = 2) -> Tensor:
+    return torch.randn(20, batch, n_steps, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_step_comes_out_for_each_that_goes_in(causal: bool) -> None:
+    for n_steps in (1, 2, 30):
+        assert mixing(causal=causal)(features(n_steps)).shape == (4, 2, n_steps)
+
+
+def test_the_same_weights_hear_a_pattern_at_every_place_along_the_bands() -> None:
+    module = BandMixing(1, 40, 4, width=3).double()
+    x = torch.zeros(40, 1, 12, dtype=torch.float64)
+    pattern = torch.randn(4, 1, 12, dtype=torch.float64)
+    x[12:16] = pattern
+    moved = torch.zeros_like(x)
+    moved[20:24] = pattern  # eight bands are two places after two strides of two
+
+    def places(x: Tensor) -> Tensor:
+        heard: list[Tensor] = []
+        hook = module.mix.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
+        module(x)
+        hook.remove()
+        return heard[0].unflatten(0, (3, 10))
+
+    torch.testing.assert_close(places(moved)[:, 4:8], places(x)[:, 2:6])
+
+
+def test_causal_output_ignores_the_future() -> None:
+    module, x = mixing(causal=True), features()
+    changed = x.clone()
+    changed[..., 20:] += 1.0
+    assert torch.equal(module(x)[..., :20], module(changed)[..., :20])
+    assert not torch.equal(module(x)[..., 20:], module(changed)[..., 20:])
+
+
+@pytest.mark.parametrize("sizes", [[1] * 30, [7, 1, 22], [30]])
+def test_pieces_equal_the_whole(sizes: list[int]) -> None:
+    module, x = mixing(causal=True), features()
+    state, pieces = None, []
+    for piece in x.split(sizes, -1):
+        h, state = module.advance(piece, state)
+        pieces.append(h)
+    torch.testing.assert_close(torch.cat(pieces, -1), module(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_changes_nothing(causal: bool) -> None:
+    module, x = mixing(causal=causal), features()
+    mask = length_mask(torch.tensor([30, 11]), 30, x.dtype)
+    together = module(x * mask, mask)
+    torch.testing.assert_close(together[:, 1:, :11], module(x[:, 1:, :11]), rtol=0, atol=1e-12)
+
+
+def test_pieces_need_a_causal_module() -> None:
+    with pytest.raises(ValueError, match="pieces need causal=True"):
+        mixing().advance(features(), None)

@@ -1,0 +1,67 @@
+"""Bands lie where they were asked for, none is left out between them, and the ear's are those of the literature."""
+
+import pytest
+import torch
+
+from s4signal.nn import SPACINGS, space_bands
+from s4signal.ssm import cascade_tables
+
+__all__: list[str] = []
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_bands_rise_between_the_ends(spacing: str) -> None:
+    frequencies, bandwidths = space_bands(spacing, 12, 80.0, 7000.0)
+    assert frequencies.shape == bandwidths.shape == (12,)
+    assert (frequencies.diff() > 0).all()
+    assert (bandwidths > 0).all()
+    assert frequencies[0] >= 80.0 - 1e-9
+    assert frequencies[-1] <= 7000.0 + 1e-9
+    if spacing != "random":
+        torch.testing.assert_close(frequencies[[0, -1]], torch.tensor([80.0, 7000.0], dtype=torch.float64))
+
+
+def test_the_ear_is_as_wide_as_it_was_measured() -> None:
+    # Glasberg and Moore: the ERB at 1 kHz is 132.6 Hz; a gammatone's bandwidth is 1.019 of it.
+    assert space_bands("erb", 1, 1000.0, 1000.0)[1].item() == pytest.approx(1.019 * 132.6, rel=1e-3)
+
+
+def test_linear_bands_keep_their_distance_and_logarithmic_ones_their_ratio() -> None:
+    assert space_bands("linear", 5, 10.0, 50.0)[0].tolist() == pytest.approx([10, 20, 30, 40, 50])
+    assert space_bands("log", 4, 1.0, 8.0)[0].tolist() == pytest.approx([1, 2, 4, 8])
+
+
+def test_mel_bands_agree_with_the_formula_in_decadic_logarithms() -> None:
+    mels = 2595 * torch.log10(1 + space_bands("mel", 9, 100.0, 4000.0)[0] / 700)
+    torch.testing.assert_close(mels.diff(), (mels[-1] - mels[0]).expand(8) / 8)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_a_band_of_any_order_lets_the_same_noise_through(order: int) -> None:
+    frequencies, bandwidths = (x / 8000.0 for x in space_bands("linear", 3, 1000.0, 1400.0, order=order))
+    kernel = cascade_tables(frequencies, bandwidths, order, 1024, torch.float64).W[:, 0]
+    # White noise of variance one, half of it at negative frequencies: 2 x 200 Hz of 8000 Hz, of the analytic half.
+    assert kernel.square().sum(-1)[1].item() == pytest.approx(200.0 / 8000.0, rel=0.03)
+
+
+def test_one_band_is_at_the_lowest_frequency() -> None:
+    for spacing in ("erb", "mel", "log", "linear"):
+        frequencies, bandwidths = space_bands(spacing, 1, 100.0, 400.0)
+        assert frequencies.tolist() == pytest.approx([100.0])
+        assert (bandwidths > 0).all()
+
+
+def test_random_bands_depend_on_the_seed_alone() -> None:
+    once, again, other = (space_bands("random", 8, 1.0, 40.0, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(once[0], again[0])
+    assert torch.equal(once[1], again[1])
+    assert not torch.equal(once[0], other[0])
+
+
+def test_an_unknown_spacing_or_a_falling_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="spacing='bark' is unknown; choose one of 'erb', 'mel', 'log'"):
+        space_bands("bark", 4, 10.0, 20.0)
+    with pytest.raises(ValueError, match="must rise from above 0 Hz, got lowest_hz=0 and highest_hz=20"):
+        space_bands("erb", 4, 0.0, 20.0)
+    with pytest.raises(ValueError, match="got lowest_hz=30 and highest_hz=20"):
+        space_bands("log", 4, 30.0, 20.0)
