@@ -1,6 +1,8 @@
 """The roof: where networks, the loop, signals and the scikit-learn contract meet."""
 
 from s4signal.estimators.classifier import S4Classifier
+from s4signal.estimators.instant import S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.regressor import S4Regressor
 
-__all__ = ["S4Classifier", "S4Regressor"]
+__all__ = ["S4Classifier", "S4RandomFeatures", "S4Regressor", "S4RidgeClassifier", "S4RidgeRegressor"]
