@@ -50,7 +50,7 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         for j, mix in enumerate(row)
         for p, part in enumerate(("cos", "sin"))
     ]
-    means = [f"mean of {wave}, {window}" for wave, _ in waves for window in windows]
+    means = [f"mean of {wave}, whole" for wave, _ in waves]
     shares = [
         f"share above {level:+.2g} SD of {wave}, {window}"
         for wave, levels in waves
@@ -79,7 +79,7 @@ def _channel_names(features: S4RandomFeatures, input_features: Any) -> list[str]
 
 
 def _mix(weights: NDArray[np.floating], names: Sequence[str]) -> str:
-    used = np.flatnonzero(weights)
+    used = np.flatnonzero(weights).tolist()
     if len(names) == 1:
         return names[0]
     return "".join(f"{weights[i]:+.2g}*{names[i]}" for i in used)

@@ -28,8 +28,8 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
     ----------
     n_oscillators : "auto" or int, default="auto"
         Oscillators; "auto" takes 256 for one channel, 64 for more.
-    order : int, default=2
-        Poles in a cascade; more pass a narrower band.
+    orders : tuple of int, default=(1, 2)
+        Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
         Random mixes of up to nine channels, drawn for each oscillator; one channel needs none.
     n_thresholds : int, default=3
@@ -94,7 +94,7 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         self,
         *,
         n_oscillators: str | int = "auto",
-        order: int = 2,
+        orders: tuple[int, ...] = (1, 2),
         n_mixes: int = 4,
         n_thresholds: int = 3,
         n_windows: int = 4,
@@ -104,7 +104,7 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         random_state: Any = None,
     ) -> None:
         self.n_oscillators = n_oscillators
-        self.order = order
+        self.orders = orders
         self.n_mixes = n_mixes
         self.n_thresholds = n_thresholds
         self.n_windows = n_windows
@@ -135,7 +135,8 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         ValueError
             If X has other channels, NaN or infinity.
         """
-        labels: NDArray[Any] = self.classes_[self._logits(X, sfreq).argmax(1)]
+        logits = self._logits(X, sfreq)
+        labels: NDArray[Any] = self.classes_[logits.argmax(1)]
         return labels
 
     def predict_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
@@ -250,8 +251,8 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
     ----------
     n_oscillators : "auto" or int, default="auto"
         Oscillators; "auto" takes 256 for one channel, 64 for more.
-    order : int, default=2
-        Poles in a cascade; more pass a narrower band.
+    orders : tuple of int, default=(1, 2)
+        Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
         Random mixes of up to nine channels, drawn for each oscillator; one channel needs none.
     n_thresholds : int, default=3
@@ -306,7 +307,7 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         self,
         *,
         n_oscillators: str | int = "auto",
-        order: int = 2,
+        orders: tuple[int, ...] = (1, 2),
         n_mixes: int = 4,
         n_thresholds: int = 3,
         n_windows: int = 4,
@@ -315,7 +316,7 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         random_state: Any = None,
     ) -> None:
         self.n_oscillators = n_oscillators
-        self.order = order
+        self.orders = orders
         self.n_mixes = n_mixes
         self.n_thresholds = n_thresholds
         self.n_windows = n_windows

@@ -20,7 +20,7 @@ from s4signal.signals import Signals
 
 __all__ = ["InstantEstimator"]
 
-_FEATURE_OPTIONS = ("n_oscillators", "order", "n_mixes", "n_thresholds", "n_windows", "precision")
+_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_thresholds", "n_windows", "precision")
 
 
 class InstantEstimator(BaseEstimator):  # type: ignore[misc]
@@ -92,10 +92,10 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             [
                 f"{type(self).__name__}: {self.n_channels_in_} channels, {len(self.ridge_.mean):,} features",
                 f"  sampling rate  {f'{self.sfreq_:g} Hz' if known else 'unknown'}",
-                f"  oscillators    {len(f)} of order {self.features_.order}, {(f == 0).sum()} of them low-passes",
+                f"  oscillators    {len(f)} of orders {self.features_.orders}, {(f == 0).sum()} of them low-passes",
                 f"  band           {f[f > 0].min(initial=np.inf):.3g} - {f.max():.3g} {hertz}",
                 f"  memory         {decays.min():.3g} - {decays.max():.3g} {seconds}",
-                f"  weights        means {weights[0]:g}, shares above thresholds {weights[1]:g}, energies {weights[2]:g}",
+                f"  weights        means {weights[0]:g}, shares {weights[1]:g}, energies {weights[2]:g}",
             ]
         )
 

@@ -54,7 +54,7 @@ def save_instant(estimator: InstantEstimator, path: Any) -> None:
         "estimator": type(estimator).__name__,
         "parameters": parameters,
         "features": features.get_params(),
-        "statistics": {name: getattr(features.statistics_, name) for name in ("sfreq", "order", "n_windows")},
+        "statistics": {name: getattr(features.statistics_, name) for name in ("sfreq", "n_windows")},
         "ridge": {"alpha": ridge.alpha, "weights": list(ridge.weights)},
         "learned": {name: plain_value(getattr(estimator, name)) for name in names},
     }
@@ -100,6 +100,7 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
     parameters = header["parameters"]
     if isinstance(parameters.get("class_weight"), list):
         parameters["class_weight"] = dict(parameters["class_weight"])
+    parameters["orders"] = tuple(parameters["orders"])
     estimator = matching[0](**parameters)
     check_instant_options(estimator)
     learned = header["learned"]
@@ -119,10 +120,10 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
 
 
 def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> S4RandomFeatures:
-    features = S4RandomFeatures(**header["features"])
+    features = S4RandomFeatures(**{**header["features"], "orders": estimator.orders})
     check_instant_options(features)
     buffers = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
-    shapes = {k: v for k, v in buffers.items() if k != "thresholds"}
+    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k != "thresholds"}
     features.statistics_ = OscillatorStatistics(**shapes, **header["statistics"])
     features.statistics_.load_state_dict(buffers)
     mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()

@@ -188,8 +188,12 @@ _INSTANT_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     **{
         name: (_whole(1), "it must be a whole number of at least 1")
-        for name in ("order", "n_mixes", "n_thresholds", "n_windows")
+        for name in ("n_mixes", "n_thresholds", "n_windows")
     },
+    "orders": (
+        lambda v: isinstance(v, tuple) and len(v) > 0 and all(map(_whole(1), v)),
+        "it must be a tuple of whole numbers of at least 1",
+    ),
     "sfreq": _RULES["sfreq"],
     "precision": _choice("32", "64"),
 }

@@ -28,8 +28,8 @@ __all__ = ["S4RandomFeatures"]
 _MIXED = 9  # most channels in one mix
 _COMPONENTS = 16  # most channels whose covariance is taken
 _CALIBRATION = 64  # cases that thresholds and covariance components are drawn from
-_BATCH = 32  # cases at a time
-_BATCH_SAMPLES = 2**21  # or fewer
+_BATCH_SAMPLES = 2**21  # numbers in a batch of cases
+_BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
 
 
 class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -44,8 +44,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     n_oscillators : "auto" or int, default="auto"
         Oscillators; "auto" takes 256 for one channel, 64 for more.
-    order : int, default=2
-        Poles in a cascade; more pass a narrower band.
+    orders : tuple of int, default=(1, 2)
+        Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
         Random mixes of up to nine channels, drawn for each oscillator; one channel needs none.
     n_thresholds : int, default=3
@@ -86,16 +86,16 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> X = np.random.default_rng(0).standard_normal((5, 2, 100))
     >>> features = S4RandomFeatures(n_oscillators=8, sfreq=50, random_state=0)
     >>> features.fit_transform(X).shape
-    (5, 1304)
+    (5, 1048)
     >>> features.transform(X[:, :, ::2], sfreq=25).shape
-    (5, 1304)
+    (5, 1048)
     """
 
     def __init__(
         self,
         *,
         n_oscillators: str | int = "auto",
-        order: int = 2,
+        orders: tuple[int, ...] = (1, 2),
         n_mixes: int = 4,
         n_thresholds: int = 3,
         n_windows: int = 4,
@@ -104,7 +104,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         random_state: Any = None,
     ) -> None:
         self.n_oscillators = n_oscillators
-        self.order = order
+        self.orders = orders
         self.n_mixes = n_mixes
         self.n_thresholds = n_thresholds
         self.n_windows = n_windows
@@ -258,12 +258,12 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return OscillatorStatistics(
             frequencies_hz=torch.from_numpy(frequencies),
             bandwidths_hz=torch.from_numpy(bandwidths),
+            orders=torch.from_numpy(np.resize(self.orders, F).astype(np.int64)),
             hops=torch.from_numpy(hops),
             mixes=torch.from_numpy(_mixes(F, J, C, rng)).to(dtype),
             levels=torch.from_numpy(levels).to(dtype),
             projection=torch.from_numpy(components).to(dtype),
             sfreq=sfreq,
-            order=self.order,
             n_windows=self.n_windows,
         )
 
@@ -283,12 +283,13 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         stored, lengths = signals.cases, signals.lengths
         rates = np.ones(len(signals)) if self.sfreq_ is None else self.sfreq_ / signals.sfreqs
         rates = np.where(np.isnan(rates), 1.0, rates)
-        dtype = PRECISIONS[self.precision]
+        dtype, n_oscillators = PRECISIONS[self.precision], len(self.statistics_.hops)
         order, first = np.lexsort((lengths, rates)), 0
         while first < len(order):
             rate = rates[order[first]]
-            longest = max(1, _BATCH_SAMPLES // (signals.n_channels * int(lengths[order[first]])))
-            indices = order[first : first + min(_BATCH, longest)]
+            shortest = signals.n_channels * int(lengths[order[first]])
+            fitting = min(_BATCH_SAMPLES // shortest, _BATCH_OUTPUTS // (signals.n_channels * n_oscillators))
+            indices = order[first : first + max(1, fitting)]
             indices = indices[rates[indices] == rate]
             first += len(indices)
             x = torch.zeros(signals.n_channels, len(indices), int(lengths[indices].max()), dtype=dtype)

@@ -153,7 +153,7 @@ def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> _Choi
     total = case_weights.sum()
     Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
     projected, squares = U.T @ Y, U**2
-    level = values.sum() / len(Y) if values.sum() > 0 else 1.0
+    level = values.sum() / total if values.sum() > 0 else 1.0
     best: _Choice | None = None
     for alpha in level * _ALPHAS:
         shrunk = values / (values + alpha)

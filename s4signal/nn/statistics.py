@@ -22,8 +22,8 @@ class PooledFeatures(NamedTuple):
 
     Parameters
     ----------
-    mean : Tensor (n, F, J, 2, W)
-        Mean of each mix's real and imaginary part within each window.
+    mean : Tensor (n, F, J, 2)
+        Mean of each mix's real and imaginary part.
     positive : Tensor (n, F, J, 2, q, W)
         Share of the window above each threshold.
     energy : Tensor (n, F, W) or (n, F, C (C + 1) / 2)
@@ -45,6 +45,8 @@ class OscillatorStatistics(nn.Module):
     ----------
     frequencies_hz, bandwidths_hz : Tensor (F,) of float64
         The oscillators.
+    orders : Tensor (F,)
+        Stages of each.
     hops : Tensor (F,)
         Samples between two readings of each, at the training rate.
     mixes : Tensor (F, J, C)
@@ -55,14 +57,13 @@ class OscillatorStatistics(nn.Module):
         Channels, or mixes of them, whose covariance is taken.
     sfreq : float
         Sampling rate at training, in Hz.
-    order : int, default=1
-        Stages of each oscillator.
     n_windows : int, default=4
         Equal parts of a case; the whole case is one more window, the first.
     """
 
     frequencies_hz: Tensor
     bandwidths_hz: Tensor
+    orders: Tensor
     hops: Tensor
     mixes: Tensor
     levels: Tensor
@@ -74,18 +75,19 @@ class OscillatorStatistics(nn.Module):
         *,
         frequencies_hz: Tensor,
         bandwidths_hz: Tensor,
+        orders: Tensor,
         hops: Tensor,
         mixes: Tensor,
         levels: Tensor,
         projection: Tensor,
         sfreq: float,
-        order: int = 1,
         n_windows: int = 4,
     ) -> None:
         super().__init__()
-        self.sfreq, self.order, self.n_windows = sfreq, order, n_windows
+        self.sfreq, self.n_windows = sfreq, n_windows
         self.register_buffer("frequencies_hz", frequencies_hz)
         self.register_buffer("bandwidths_hz", bandwidths_hz)
+        self.register_buffer("orders", orders)
         self.register_buffer("hops", hops)
         self.register_buffer("mixes", mixes)
         self.register_buffer("levels", levels)
@@ -93,7 +95,7 @@ class OscillatorStatistics(nn.Module):
         self.register_buffer("thresholds", torch.zeros_like(levels))
 
     def audible(self, rate: float) -> Tensor:
-        """Which oscillators lie below the Nyquist frequency, (F,) of bool, at ``rate`` training sample periods a sample."""
+        """Which oscillators lie below the Nyquist frequency, (F,) of bool; for ``rate`` see `forward`."""
         return self.frequencies_hz * rate < 0.5 * self.sfreq
 
     @torch.no_grad()
@@ -138,13 +140,13 @@ class OscillatorStatistics(nn.Module):
         """
         F, J, C = self.mixes.shape
         n, W, K = x.shape[1], 1 + self.n_windows, len(self.projection)
-        mean = x.new_full((n, F, J, 2, W), torch.nan)
+        mean = x.new_full((n, F, J, 2), torch.nan)
         positive = x.new_full((n, F, J, 2, self.levels.shape[-1], W), torch.nan)
         energy = x.new_full((n, F, W) if C == 1 else (n, F, K * (K + 1) // 2), torch.nan)
         for index, hop in self._groups(rate):
-            m, p, e = 0.0, 0.0, 0.0
+            m = p = e = x.new_zeros(())
             for waves, z, shares in self._readings(x, lengths, rate, index, hop):
-                m = m + _pool(waves, shares)
+                m = m + _pool(waves, shares[..., :1])[..., 0]
                 above = [waves > theta[..., None] for theta in self.thresholds[index].unbind(-1)]
                 p = p + torch.stack([_pool(part.to(x.dtype), shares) for part in above], -2)
                 if C == 1:
@@ -156,17 +158,17 @@ class OscillatorStatistics(nn.Module):
         return PooledFeatures(mean, positive, energy)
 
     def _groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
-        """Audible oscillators that are read at one pace, and their hop in samples in use."""
+        """Audible oscillators of one order that are read at one pace, and their hop in samples in use."""
         hops = (self.hops / rate).round().clamp_min(1).long()
-        hops = torch.where(self.audible(rate), hops, 0)
-        for hop in hops.unique().tolist():
-            if hop:
-                yield torch.nonzero(hops == hop)[:, 0], hop
+        kinds = torch.stack([hops, self.orders], 1)
+        for hop, order in kinds[self.audible(rate)].unique(dim=0).tolist():
+            chosen = (hops == hop) & (self.orders == order) & self.audible(rate)
+            yield torch.nonzero(chosen)[:, 0], hop
 
     def _readings(
         self, x: Tensor, lengths: Tensor, rate: float, index: Tensor, hop: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Mixed outputs (n, F, J, 2, m), outputs (F, C, n, 2, m) and shares of the windows (n, m, W), piece by piece."""
+        """Yield mixed outputs (n, F, J, 2, m), outputs (F, C, n, 2, m) and shares of the windows (n, m, W)."""
         C, n, n_times = x.shape
         sfreq = self.sfreq / rate
         mixes = self.mixes[index].to(x.dtype)
@@ -175,7 +177,7 @@ class OscillatorStatistics(nn.Module):
             x.reshape(C * n, n_times),
             self.frequencies_hz[index] / sfreq,
             self.bandwidths_hz[index] / sfreq,
-            order=self.order,
+            order=int(self.orders[index[0]]),
             hop=hop,
             max_readings=_MAX_READINGS,
         ):
@@ -197,15 +199,17 @@ class OscillatorStatistics(nn.Module):
 
 def _pool(values: Tensor, shares: Tensor) -> Tensor:
     """(n, ..., m) -> (n, ..., W)."""
-    return torch.bmm(values.flatten(1, -2), shares).unflatten(1, values.shape[1:-1])
+    pooled: Tensor = torch.bmm(values.flatten(1, -2), shares).unflatten(1, values.shape[1:-1])
+    return pooled
 
 
 def _covariance(z: Tensor, projection: Tensor, share: Tensor) -> Tensor:
     """(F, C, n, 2, m) -> (n, F, K, K), real part."""
     scaled = z * share.sqrt()[:, None]
     rows = scaled.permute(2, 0, 1, 3, 4).flatten(3)
-    rows = projection.to(z.dtype) @ rows
-    return rows @ rows.transpose(-1, -2)
+    rows = torch.matmul(projection, rows)
+    covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
+    return covariance
 
 
 def _log_energy(energy: Tensor) -> Tensor:
@@ -218,6 +222,8 @@ def _log_euclidean(covariance: Tensor) -> Tensor:
     level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     eye = torch.eye(K, dtype=covariance.dtype, device=covariance.device)
     values, vectors = torch.linalg.eigh(covariance + (_SHRINKAGE * level + 1e-10) * eye)
-    logarithm = (vectors * torch.log(values.clamp_min(1e-12))[..., None, :]) @ vectors.transpose(-1, -2)
+    logarithm = torch.matmul(vectors * torch.log(values.clamp_min(1e-12))[..., None, :], vectors.transpose(-1, -2))
     row, column = torch.triu_indices(K, K)
-    return logarithm[..., row, column] * torch.where(row == column, 1.0, math.sqrt(2.0)).to(logarithm)
+    upper: Tensor = logarithm[..., row, column]
+    twice: Tensor = (row != column).to(upper)
+    return upper * (1.0 + (math.sqrt(2.0) - 1.0) * twice)
