@@ -34,7 +34,13 @@ PROMISE: dict[str, list[str]] = {
         "windows",
     ],
     "s4signal.nn": ["KERNELS", "S4Backbone", "S4Layer", "S4Network"],
-    "s4signal.estimators": ["S4Classifier", "S4Regressor"],
+    "s4signal.estimators": [
+        "S4Classifier",
+        "S4RandomFeatures",
+        "S4Regressor",
+        "S4RidgeClassifier",
+        "S4RidgeRegressor",
+    ],
     "s4signal.inspection": ["TrainingCurveDisplay"],
 }
 # pandas is left out: scikit-learn imports it wherever it is installed.

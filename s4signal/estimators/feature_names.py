@@ -51,12 +51,7 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         for p, part in enumerate(("cos", "sin"))
     ]
     means = [f"mean of {wave}, whole" for wave, _ in waves]
-    shares = [
-        f"share above {level:+.2g} SD of {wave}, {window}"
-        for wave, levels in waves
-        for level in levels
-        for window in windows
-    ]
+    shares = [f"share above {level:+.2g} SD of {wave}, {window}" for wave, level in waves for window in windows]
     if len(names) == 1:
         energies = [
             f"log energy, {oscillator}, {names[0]}, {window}" for oscillator in oscillators for window in windows

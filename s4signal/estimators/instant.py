@@ -32,8 +32,6 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
         Random mixes of up to nine channels, drawn for each oscillator; one channel needs none.
-    n_thresholds : int, default=3
-        Thresholds for the real and for the imaginary part of each mix.
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
     sfreq : float, optional
@@ -96,7 +94,6 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         n_oscillators: str | int = "auto",
         orders: tuple[int, ...] = (1, 2),
         n_mixes: int = 4,
-        n_thresholds: int = 3,
         n_windows: int = 4,
         sfreq: float | None = None,
         class_weight: Any = None,
@@ -106,7 +103,6 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         self.n_oscillators = n_oscillators
         self.orders = orders
         self.n_mixes = n_mixes
-        self.n_thresholds = n_thresholds
         self.n_windows = n_windows
         self.sfreq = sfreq
         self.class_weight = class_weight
@@ -255,8 +251,6 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
         Random mixes of up to nine channels, drawn for each oscillator; one channel needs none.
-    n_thresholds : int, default=3
-        Thresholds for the real and for the imaginary part of each mix.
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
     sfreq : float, optional
@@ -309,7 +303,6 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         n_oscillators: str | int = "auto",
         orders: tuple[int, ...] = (1, 2),
         n_mixes: int = 4,
-        n_thresholds: int = 3,
         n_windows: int = 4,
         sfreq: float | None = None,
         precision: str = "32",
@@ -318,7 +311,6 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         self.n_oscillators = n_oscillators
         self.orders = orders
         self.n_mixes = n_mixes
-        self.n_thresholds = n_thresholds
         self.n_windows = n_windows
         self.sfreq = sfreq
         self.precision = precision

@@ -20,7 +20,7 @@ from s4signal.signals import Signals
 
 __all__ = ["InstantEstimator"]
 
-_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_thresholds", "n_windows", "precision")
+_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precision")
 
 
 class InstantEstimator(BaseEstimator):  # type: ignore[misc]

@@ -186,10 +186,7 @@ _INSTANT_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
         "it must be 'auto' or a whole number of at least 1",
     ),
-    **{
-        name: (_whole(1), "it must be a whole number of at least 1")
-        for name in ("n_mixes", "n_thresholds", "n_windows")
-    },
+    **{name: (_whole(1), "it must be a whole number of at least 1") for name in ("n_mixes", "n_windows")},
     "orders": (
         lambda v: isinstance(v, tuple) and len(v) > 0 and all(map(_whole(1), v)),
         "it must be a tuple of whole numbers of at least 1",

@@ -37,7 +37,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Every oscillator is a damped complex pole, or a cascade of them, of random frequency and decay, exact at any
     sampling rate. It runs over each channel; its outputs, and random mixes of them over channels, are pooled over the
-    whole case and over equal parts of it: their mean, the share of time that they spend above thresholds, and log
+    whole case and over equal parts of it: their mean, the share of time that they spend above a threshold, and log
     energy, for several channels as the matrix logarithm of their covariance.
 
     Parameters
@@ -48,8 +48,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
         Random mixes of up to nine channels, drawn for each oscillator; one channel needs none.
-    n_thresholds : int, default=3
-        Thresholds for the real and for the imaginary part of each mix.
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
     sfreq : float, optional
@@ -86,9 +84,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> X = np.random.default_rng(0).standard_normal((5, 2, 100))
     >>> features = S4RandomFeatures(n_oscillators=8, sfreq=50, random_state=0)
     >>> features.fit_transform(X).shape
-    (5, 1048)
+    (5, 408)
     >>> features.transform(X[:, :, ::2], sfreq=25).shape
-    (5, 1048)
+    (5, 408)
     """
 
     def __init__(
@@ -97,7 +95,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n_oscillators: str | int = "auto",
         orders: tuple[int, ...] = (1, 2),
         n_mixes: int = 4,
-        n_thresholds: int = 3,
         n_windows: int = 4,
         sfreq: float | None = None,
         precision: str = "32",
@@ -106,7 +103,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_oscillators = n_oscillators
         self.orders = orders
         self.n_mixes = n_mixes
-        self.n_thresholds = n_thresholds
         self.n_windows = n_windows
         self.sfreq = sfreq
         self.precision = precision
@@ -219,7 +215,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         tuple of ndarray (n_samples, ...)
-            Means, shares above thresholds, energies.
+            Means, shares above a threshold, energies.
         """
         rows: tuple[NDArray[np.floating], ...] = ()
         for indices, x, lengths, rate in self._batches(signals):
@@ -247,13 +243,13 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self, signals: Signals, components: NDArray[np.float64], rng: np.random.RandomState
     ) -> OscillatorStatistics:
         C, sfreq, shortest = signals.n_channels, self.sfreq_ or 1.0, float(signals.lengths.min())
-        J, q = (1 if C == 1 else self.n_mixes), self.n_thresholds
+        J = 1 if C == 1 else self.n_mixes
         F = self.n_oscillators if not isinstance(self.n_oscillators, str) else (256 if C == 1 else 64)
         frequencies, bandwidths = draw_oscillators(F, sfreq=sfreq, duration_s=shortest / sfreq, rng=rng)
         # Eight readings at least in each part of the shortest case.
         hops = oscillator_hops(frequencies, bandwidths, sfreq=sfreq, longest=shortest / (8 * self.n_windows))
         # Multiples of the golden ratio spread evenly over the unit interval, whatever their number.
-        levels = ndtri(np.arange(1, F * J * 2 * q + 1) * ((np.sqrt(5) - 1) / 2) % 1).reshape(F, J, 2, q)
+        levels = ndtri(np.arange(1, F * J * 2 + 1) * ((np.sqrt(5) - 1) / 2) % 1).reshape(F, J, 2)
         dtype = PRECISIONS[self.precision]
         return OscillatorStatistics(
             frequencies_hz=torch.from_numpy(frequencies),

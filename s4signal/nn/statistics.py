@@ -24,8 +24,8 @@ class PooledFeatures(NamedTuple):
     ----------
     mean : Tensor (n, F, J, 2)
         Mean of each mix's real and imaginary part.
-    positive : Tensor (n, F, J, 2, q, W)
-        Share of the window above each threshold.
+    positive : Tensor (n, F, J, 2, W)
+        Share of each window that they spend above their threshold.
     energy : Tensor (n, F, W) or (n, F, C (C + 1) / 2)
         One channel: log energy within each window. Several: upper triangle of the matrix logarithm of the covariance
         between the channels, the off-diagonal times the root of two.
@@ -51,7 +51,7 @@ class OscillatorStatistics(nn.Module):
         Samples between two readings of each, at the training rate.
     mixes : Tensor (F, J, C)
         Weights of the channels in the mixes of each oscillator's outputs.
-    levels : Tensor (F, J, 2, q)
+    levels : Tensor (F, J, 2)
         Thresholds, in standard deviations of each output around its mean in the training cases.
     projection : Tensor (K, C)
         Channels, or mixes of them, whose covariance is taken.
@@ -107,7 +107,7 @@ class OscillatorStatistics(nn.Module):
         batches : iterator of (x, lengths, rate, weights)
             As `forward` takes them, and weights (n,) of the cases.
         """
-        first = torch.zeros_like(self.thresholds[..., 0])
+        first = torch.zeros_like(self.thresholds)
         second, total = torch.zeros_like(first), 0.0
         for x, lengths, rate, weights in batches:
             total += float(weights.sum())
@@ -118,7 +118,7 @@ class OscillatorStatistics(nn.Module):
                     second[index] += torch.einsum("nfjpm,nm->fjp", waves * waves, whole)
         mean = first / total
         scale = (second / total - mean**2).clamp_min(0.0).sqrt()
-        self.thresholds.copy_(mean[..., None] + scale[..., None] * self.levels)
+        self.thresholds.copy_(mean + scale * self.levels)
 
     @torch.no_grad()
     def forward(self, x: Tensor, lengths: Tensor, *, rate: float = 1.0) -> PooledFeatures:
@@ -141,14 +141,13 @@ class OscillatorStatistics(nn.Module):
         F, J, C = self.mixes.shape
         n, W, K = x.shape[1], 1 + self.n_windows, len(self.projection)
         mean = x.new_full((n, F, J, 2), torch.nan)
-        positive = x.new_full((n, F, J, 2, self.levels.shape[-1], W), torch.nan)
+        positive = x.new_full((n, F, J, 2, W), torch.nan)
         energy = x.new_full((n, F, W) if C == 1 else (n, F, K * (K + 1) // 2), torch.nan)
         for index, hop in self._groups(rate):
             m = p = e = x.new_zeros(())
             for waves, z, shares in self._readings(x, lengths, rate, index, hop):
                 m = m + _pool(waves, shares[..., :1])[..., 0]
-                above = [waves > theta[..., None] for theta in self.thresholds[index].unbind(-1)]
-                p = p + torch.stack([_pool(part.to(x.dtype), shares) for part in above], -2)
+                p = p + _pool((waves > self.thresholds[index][..., None]).to(x.dtype), shares)
                 if C == 1:
                     e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
                 else:
