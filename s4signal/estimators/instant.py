@@ -228,10 +228,13 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
 
 def _temperature(scores: NDArray[np.float64], indices: NDArray[np.intp], weights: NDArray[np.float64]) -> float:
     """Return the factor that makes logits of scores: the smallest log loss on predictions that were left out."""
+    # Platt's targets: n cases without a mistake say no more than that the next is right with odds of about n to 1.
+    doubt = 1.0 / (weights.sum() + 2.0)
 
     def loss(log_factor: float) -> float:
         logits = log_softmax(np.exp(log_factor) * scores, axis=1)
-        return -float(np.average(logits[np.arange(len(indices)), indices], weights=weights))
+        right = logits[np.arange(len(indices)), indices]
+        return -float(np.average((1.0 - doubt) * right + doubt * logits.mean(1), weights=weights))
 
     # Scores are near +-1: factors beyond say "certain" or "nothing".
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))

@@ -137,8 +137,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         weights = check_weights(sample_weight, signals)
         check_samples(signals)
         used = np.flatnonzero(weights > 0)
-        if not len(used):
-            raise ValueError("sample_weight is zero for every case; at least one must be positive.")
         self.sfreq_ = signals.sfreq
         self._fit_checked(signals[used], weights[used])
         return self

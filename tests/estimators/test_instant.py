@@ -115,12 +115,12 @@ def test_a_weight_of_zero_leaves_a_case_out():
 
 
 def test_class_weights_move_the_decision():
-    X, y = waves()
-    few = np.r_[np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:3]]
-    noisy = X + 3 * np.random.default_rng(3).standard_normal(X.shape)
-    plain = S4RidgeClassifier(**SMALL).fit(noisy[few], y[few]).decision_function(noisy).mean()
-    balanced = S4RidgeClassifier(**SMALL, class_weight="balanced").fit(noisy[few], y[few])
-    assert balanced.decision_function(noisy).mean() > plain
+    rng = np.random.default_rng(0)
+    X, y, X_new = rng.standard_normal((60, 50)), np.arange(60) % 6 == 0, rng.standard_normal((60, 50))
+    plain = S4RidgeClassifier(**SMALL).fit(X, y).predict(X_new).mean()
+    balanced = S4RidgeClassifier(**SMALL, class_weight="balanced").fit(X, y).predict(X_new).mean()
+    assert plain < 0.1
+    assert balanced > 0.2
 
 
 def test_it_works_within_scikit_learn():
@@ -140,7 +140,7 @@ def test_names_say_frequency_decay_statistic_and_channels():
     frequency, decay = features.frequencies_[3], features.decays_[3]
     assert any(name.startswith("mean of cos") and f"{frequency:.4g} Hz, {decay:.4g} s" in name for name in names)
     assert names[-1].endswith("C4 x C4, whole")
-    assert "part 4 of 4" in names[len(names) // 2]
+    assert any(name.startswith("share above") and name.endswith("C4, part 4 of 4") for name in names)
     with pytest.raises(ValueError, match="should have length equal to the number of channels 2"):
         features.get_feature_names_out(["C3"])
 
@@ -237,14 +237,14 @@ def test_wrong_signals_are_refused_as_by_the_trained_models():
     with pytest.raises(ValueError, match="Input X contains NaN: case 1"):
         model.predict(np.where(np.arange(40)[:, None, None] == 1, np.nan, X))
     with pytest.raises(ValueError, match="Input X contains infinity: case 0"):
-        S4RidgeClassifier(**SMALL).fit(X * np.inf, y)
+        S4RidgeClassifier(**SMALL).fit(np.where(np.arange(40)[:, None, None] == 0, np.inf, np.abs(X)), y)
     with pytest.raises(ValueError, match="fitted without a sampling rate"):
         model.predict(X, sfreq=10.0)
     with pytest.raises(NotImplementedError, match="irregular scan"):
         S4RidgeClassifier(**SMALL).fit(X, y, times=[np.arange(120.0)] * 40)
     with pytest.raises(NotImplementedError, match="timestamps need the irregular scan"):
         S4RidgeClassifier(**SMALL).fit(Signals(X, times=[np.arange(120.0)] * 40), y)
-    with pytest.raises(ValueError, match="zero for every case"):
+    with pytest.raises(ValueError, match="at least one non-zero"):
         S4RidgeClassifier(**SMALL).fit(X, y, sample_weight=np.zeros(40))
-    with pytest.raises(ValueError, match="sample_weight is zero for every case"):
-        S4RandomFeatures(**SMALL).fit(X, sample_weight=np.zeros(40))
+    with pytest.raises(ValueError, match="times class_weight is zero for every case"):
+        fitted(class_weight={0: 0.0, 1: 0.0})
