@@ -20,6 +20,7 @@ from s4signal.signals import Signals
 
 __all__ = ["InstantEstimator"]
 
+_OCTAVES = 2
 _FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precision")
 
 
@@ -144,8 +145,9 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         options = {name: getattr(self, name) for name in _FEATURE_OPTIONS}
         self.features_ = S4RandomFeatures(**options, random_state=int(rng.randint(2**31 - 1)))
         self.features_.fit(signals, sample_weight=weights)
-        families = list(self.features_.families(signals))
-        self.ridge_ = fit_ridge(families, self._scaled_targets(targets, weights), weights, rng)
+        families = list(self.features_._families(signals))
+        subsets = [self.features_._audible(2.0**i) for i in range(1, self._octaves() + 1)]
+        self.ridge_ = fit_ridge(families, self._scaled_targets(targets, weights), weights, rng, subsets=subsets)
         self._finish_fit(targets, weights)
 
     def _outputs(self, X: Any, sfreq: float | None) -> NDArray[np.float64]:
@@ -153,7 +155,13 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "ridge_")
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq)
-        return self.ridge_.predict(np.concatenate(self.features_.families(signals), axis=1))
+        features = np.concatenate(self.features_._families(signals), axis=1)
+        octaves = np.ceil(np.log2(self.features_._rates(signals)) - 1e-6)
+        return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
+
+    def _octaves(self) -> int:
+        """How many halvings of the sampling rate have coefficients of their own."""
+        return 0 if self.sfreq_ is None else _OCTAVES
 
     def _encode_targets(self, y: Any, signals: Signals) -> NDArray[np.float64]:
         """Return targets (n_samples, n_outputs)."""

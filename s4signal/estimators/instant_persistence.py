@@ -54,6 +54,7 @@ def save_instant(estimator: InstantEstimator, path: Any) -> None:
         "estimator": type(estimator).__name__,
         "parameters": parameters,
         "features": features.get_params(),
+        "sizes": list(features._sizes),
         "statistics": {name: getattr(features.statistics_, name) for name in ("sfreq", "n_windows")},
         "ridge": {"alpha": ridge.alpha, "weights": list(ridge.weights)},
         "learned": {name: plain_value(getattr(estimator, name)) for name in names},
@@ -112,7 +113,7 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
     estimator.features_ = _features(estimator, header, tensors)
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
-    sizes = {len(arrays["mean"]), len(arrays["scale"]), len(arrays["coef"]), len(estimator.features_._fill)}
+    sizes = {len(arrays["mean"]), len(arrays["scale"]), arrays["coef"].shape[1], len(estimator.features_._fill)}
     channels = {estimator.n_channels_in_, len(tensors["standardizer.mean"]), tensors[_PREFIX + "mixes"].shape[-1]}
     if len(sizes) > 1 or len(channels) > 1:
         raise ModelFileError(f"{path} is damaged: its entries are of models of different sizes.")
@@ -128,6 +129,7 @@ def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.T
     features.statistics_.load_state_dict(buffers)
     mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()
     features._standardizer, features._fill = Standardizer(mean, scale), tensors["fill"].numpy()
+    features._sizes = tuple(header["sizes"])
     for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_"):
         setattr(features, name, getattr(estimator, name))
     return features

@@ -166,7 +166,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "statistics_")
         check_rate(self, sfreq)
-        features = np.concatenate(self.families(check_signals(self, X, sfreq=sfreq)), axis=1)
+        features = np.concatenate(self._families(check_signals(self, X, sfreq=sfreq)), axis=1)
         return np.where(np.isnan(features), self._fill, features)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -202,7 +202,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Decay times of the oscillators, in seconds."""
         return np.asarray(1.0 / (2.0 * np.pi * self.statistics_.bandwidths_hz.numpy()))
 
-    def families(self, signals: Signals) -> tuple[NDArray[np.floating], ...]:
+    def _families(self, signals: Signals) -> tuple[NDArray[np.floating], ...]:
         """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
 
         Parameters
@@ -223,6 +223,16 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 whole[indices] = part
         return rows
 
+    def _rates(self, signals: Signals) -> NDArray[np.float64]:
+        """Return sample periods over the training sample period, (n_samples,); 1 where a rate is not known."""
+        rates = np.ones(len(signals)) if self.sfreq_ is None else self.sfreq_ / signals.sfreqs
+        return np.where(np.isnan(rates), 1.0, rates)
+
+    def _audible(self, rate: float) -> NDArray[np.bool_]:
+        """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""
+        heard = self.statistics_.audible(rate).numpy()
+        return np.concatenate([np.repeat(heard, size // len(heard)) for size in self._sizes])
+
     def _fit_checked(self, signals: Signals, weights: NDArray[np.float64]) -> None:
         """Fit on cases of positive weight without missing samples."""
         rng = check_random_state(self.random_state)
@@ -235,7 +245,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             (x, lengths, rate, torch.from_numpy(few_weights[indices]).to(x.dtype))
             for indices, x, lengths, rate in self._batches(few)
         )
-        self._fill = np.average(np.concatenate(self.families(few), axis=1), axis=0, weights=few_weights)
+        families = self._families(few)
+        self._sizes = tuple(part.shape[1] for part in families)
+        self._fill = np.average(np.concatenate(families, axis=1), axis=0, weights=few_weights)
 
     def _draw(
         self, signals: Signals, components: NDArray[np.float64], rng: np.random.RandomState
@@ -274,9 +286,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:
         """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate."""
-        stored, lengths = signals.cases, signals.lengths
-        rates = np.ones(len(signals)) if self.sfreq_ is None else self.sfreq_ / signals.sfreqs
-        rates = np.where(np.isnan(rates), 1.0, rates)
+        stored, lengths, rates = signals.cases, signals.lengths, self._rates(signals)
         dtype, n_oscillators = PRECISIONS[self.precision], len(self.statistics_.hops)
         order, first = np.lexsort((lengths, rates)), 0
         while first < len(order):

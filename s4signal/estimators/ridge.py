@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import eigh, solve
 
 __all__ = ["FAMILY_WEIGHTS", "Ridge", "fit_ridge"]
 
@@ -26,8 +26,8 @@ class Ridge(NamedTuple):
     ----------
     mean, scale : ndarray (p,)
         What is subtracted from the features, and what they are multiplied with then; 0 for a constant feature.
-    coef : ndarray (p, k)
-        Coefficients of the standardised features.
+    coef : ndarray (m, p, k)
+        Coefficients of the standardised features, for each set of features that there may be; 0 outside the set.
     intercept : ndarray (k,)
         Added last.
     alpha : float
@@ -46,10 +46,13 @@ class Ridge(NamedTuple):
     weights: tuple[float, ...]
     left_out: Floats
 
-    def predict(self, features: NDArray[np.floating]) -> Floats:
-        """Return (n, k) for features (n, p); a feature that is NaN counts as its mean in the training cases."""
-        standardised = (features - self.mean) * self.scale
-        return np.asarray(np.nan_to_num(standardised, copy=False, nan=0.0) @ self.coef + self.intercept)
+    def predict(self, features: NDArray[np.floating], which: NDArray[np.int64]) -> Floats:
+        """Return (n, k) for features (n, p), of which each case has the set ``which`` (n,); the others may be NaN."""
+        standardised = np.nan_to_num((features - self.mean) * self.scale, copy=False, nan=0.0)
+        outputs = np.empty((len(features), self.coef.shape[-1]))
+        for index in np.unique(which):
+            outputs[which == index] = standardised[which == index] @ self.coef[index]
+        return np.asarray(outputs + self.intercept)
 
 
 class _Choice(NamedTuple):
@@ -60,7 +63,12 @@ class _Choice(NamedTuple):
 
 
 def fit_ridge(
-    families: list[NDArray[np.floating]], targets: Floats, case_weights: Floats, rng: np.random.RandomState
+    families: list[NDArray[np.floating]],
+    targets: Floats,
+    case_weights: Floats,
+    rng: np.random.RandomState,
+    *,
+    subsets: list[NDArray[np.bool_]] | None = None,
 ) -> Ridge:
     """Fit coefficients; penalty and weights of the families are those of the smallest leave-one-out error.
 
@@ -74,6 +82,9 @@ def fit_ridge(
         Positive; a case of weight 2 is the case twice.
     rng : RandomState
         Chooses the cases on which family weights are compared, if there are many.
+    subsets : list of ndarray (p,) of bool, optional
+        Sets of features that may be all there is at prediction. Leaving coefficients out of a joint solution is no
+        solution without them, so each set has its own, with the same penalty and weights.
 
     Returns
     -------
@@ -97,9 +108,11 @@ def fit_ridge(
     best = _choose(_Spectrum.of(X), targets, case_weights)
     mean = np.concatenate([m for m, _ in moments])
     scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
-    coef = X.T @ best.dual.astype(X.dtype)
+    coef = [X.T @ best.dual.astype(X.dtype)]
+    root_weights = np.sqrt(case_weights)[:, None]
     intercept = np.average(targets, axis=0, weights=case_weights)
-    return Ridge(mean, scale, coef.astype(np.float64), intercept, best.alpha, weights, best.left_out)
+    coef += [_solve(X * chosen, root_weights * (targets - intercept), best.alpha) for chosen in subsets or []]
+    return Ridge(mean, scale, np.stack(coef).astype(np.float64), intercept, best.alpha, weights, best.left_out)
 
 
 def _standardisation(features: NDArray[np.floating], case_weights: Floats) -> tuple[Floats, Floats]:
@@ -109,6 +122,16 @@ def _standardisation(features: NDArray[np.floating], case_weights: Floats) -> tu
     varies = std > 1e-6 * np.abs(mean) + 1e-12
     scale = np.where(varies, 1.0, 0.0) / np.where(varies, std, 1.0)
     return mean, scale / np.sqrt(max(1, features.shape[1]))
+
+
+def _solve(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:
+    """Coefficients (p, k) for one penalty, by the smaller of the two Gram matrices."""
+    n, p = X.shape
+    gram = (X @ X.T if n <= p else X.T @ X).astype(np.float64)
+    gram.flat[:: len(gram) + 1] += alpha
+    right = Y if n <= p else (X.T @ Y)
+    solution = solve(gram, right, assume_a="pos", overwrite_a=True, check_finite=False)
+    return np.asarray(X.T @ solution.astype(X.dtype) if n <= p else solution)
 
 
 def _family_weights(

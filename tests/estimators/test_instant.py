@@ -97,6 +97,20 @@ def test_half_the_rate_gives_the_same_answers():
     np.testing.assert_array_equal(model.predict(Signals(X[..., ::2], sfreq=60.0)), y)
 
 
+def test_what_half_the_rate_cannot_hold_is_not_missed():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    times = np.arange(400) / 100
+    slow = np.sin(2 * np.pi * np.array([3.0, 6.0])[y][:, None] * times + rng.uniform(0, 6, (60, 1)))
+    fast = 3 * np.sin(2 * np.pi * np.array([35.0, 42.0])[y][:, None] * times + rng.uniform(0, 6, (60, 1)))
+    X = Signals(slow + fast + rng.standard_normal((60, 400)), sfreq=100.0)
+    model = S4RidgeClassifier(random_state=0).fit(X[:40], y[:40])
+    assert model.score(X[40:], y[40:]) == 1.0
+    assert model.score(X[40:].resample(50.0), y[40:]) == 1.0
+    mixed = Signals.concatenate([X[40:50], X[50:].resample(50.0)])
+    assert model.score(mixed, y[40:]) == 1.0
+
+
 def test_probabilities_are_calibrated_on_cases_left_out():
     rng = np.random.default_rng(0)
     model = S4RidgeClassifier(**SMALL).fit(rng.standard_normal((60, 50)), rng.integers(0, 3, 60))

@@ -22,6 +22,10 @@ def fit(families, y, weights=None):
     return fit_ridge(families, y, weights, np.random.RandomState(0))
 
 
+def predict(model, X, subset=0):
+    return model.predict(X, np.full(len(X), subset))
+
+
 def scaled(model, families):
     return (np.concatenate(families, 1) - model.mean) * model.scale
 
@@ -31,9 +35,9 @@ def test_coefficients_are_those_of_ridge_regression(sizes):
     families, y = data(sizes=sizes)
     model = fit(families, y)
     reference = Reference(alpha=model.alpha).fit(scaled(model, families), y)
-    np.testing.assert_allclose(model.coef, reference.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(model.coef[0], reference.coef_.T, atol=1e-8)
     np.testing.assert_allclose(
-        model.predict(np.concatenate(families, 1)), reference.predict(scaled(model, families)), atol=1e-8
+        predict(model, np.concatenate(families, 1)), reference.predict(scaled(model, families)), atol=1e-8
     )
 
 
@@ -84,7 +88,7 @@ def test_constant_features_count_for_nothing():
 def test_nothing_but_constants_predicts_the_mean():
     y = np.arange(6.0)[:, None]
     families = [np.ones((6, 3)) for _ in range(3)]
-    np.testing.assert_allclose(fit(families, y).predict(np.ones((1, 9))), [[2.5]])
+    np.testing.assert_allclose(predict(fit(families, y), np.ones((1, 9))), [[2.5]])
 
 
 def test_a_missing_feature_counts_as_its_mean():
@@ -93,4 +97,17 @@ def test_a_missing_feature_counts_as_its_mean():
     X = np.concatenate(families, 1)
     missing, mean = X.copy(), X.copy()
     missing[:, 3], mean[:, 3] = np.nan, model.mean[3]
-    np.testing.assert_allclose(model.predict(missing), model.predict(mean))
+    np.testing.assert_allclose(predict(model, missing), predict(model, mean))
+
+
+@pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
+def test_a_subset_of_the_features_has_coefficients_of_its_own(sizes):
+    families, y = data(sizes=sizes)
+    chosen = np.arange(sum(sizes)) % 2 == 0
+    weights = np.array([1.0, 2.0] * 20)
+    model = fit_ridge(families, y, weights, np.random.RandomState(0), subsets=[chosen])
+    reference = Reference(alpha=model.alpha).fit(scaled(model, families)[:, chosen], y, sample_weight=weights)
+    np.testing.assert_allclose(model.coef[1][chosen], reference.coef_.T, atol=1e-8)
+    assert (model.coef[1][~chosen] == 0).all()
+    X = np.where(chosen, np.concatenate(families, 1), np.nan)
+    np.testing.assert_allclose(predict(model, X, 1), reference.predict(scaled(model, families)[:, chosen]), atol=1e-8)
