@@ -43,7 +43,14 @@ PROMISE: dict[str, list[str]] = {
         "fixed",
         "space_bands",
     ],
-    "s4signal.estimators": ["S4Classifier", "S4FilterBank", "S4Regressor"],
+    "s4signal.estimators": [
+        "S4Classifier",
+        "S4FilterBank",
+        "S4RandomFeatures",
+        "S4Regressor",
+        "S4RidgeClassifier",
+        "S4RidgeRegressor",
+    ],
     "s4signal.inspection": ["TrainingCurveDisplay"],
 }
 # pandas is left out: scikit-learn imports it wherever it is installed.

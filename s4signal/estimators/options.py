@@ -15,7 +15,7 @@ from s4signal.nn import KERNELS
 from s4signal.nn.heads import POOLINGS
 from s4signal.training import PRECISIONS
 
-__all__ = ["check_options", "is_positive"]
+__all__ = ["check_instant_options", "check_options", "is_positive"]
 
 
 def check_options(estimator: Any) -> None:
@@ -33,10 +33,7 @@ def check_options(estimator: Any) -> None:
     NotImplementedError
         If an option belongs to a version to come.
     """
-    for name, (allowed, need) in _RULES.items():
-        value = getattr(estimator, name)
-        if not allowed(value):
-            raise ValueError(f"{name}={value!r} is unknown or out of range; {need}.")
+    _check_rules(estimator, _RULES)
     allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
     if not allowed(estimator.init):
         raise ValueError(
@@ -47,11 +44,7 @@ def check_options(estimator: Any) -> None:
             f"missing={estimator.missing!r} needs the irregular scan, which this version does not have; "
             "'auto' and 'error' refuse NaN."
         )
-    if not _weights_classes(getattr(estimator, "class_weight", None)):
-        raise ValueError(
-            f"class_weight={estimator.class_weight!r} is unknown or out of range; it must be None, 'balanced' or a "
-            "dict from labels to weights of at least 0."
-        )
+    _check_class_weight(estimator)
     if estimator.checkpoint_dir is not None and Path(estimator.checkpoint_dir).is_file():
         raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")
     if estimator.checkpoint_dir is not None and not isinstance(estimator.random_state, Integral):
@@ -70,6 +63,23 @@ def check_options(estimator: Any) -> None:
         )
 
 
+def check_instant_options(estimator: Any) -> None:
+    """Check the hyper-parameters of an estimator on frozen oscillators, before any work.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With the parameters of `S4RandomFeatures`.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+    """
+    _check_rules(estimator, _INSTANT_RULES)
+    _check_class_weight(estimator)
+
+
 def is_positive(v: Any) -> bool:
     """Whether a value is a positive finite number.
 
@@ -84,6 +94,21 @@ def is_positive(v: Any) -> bool:
         False for a bool.
     """
     return _number(v) and bool(0 < v < np.inf)
+
+
+def _check_rules(estimator: Any, rules: dict[str, tuple[Callable[[Any], bool], str]]) -> None:
+    for name, (allowed, need) in rules.items():
+        value = getattr(estimator, name)
+        if not allowed(value):
+            raise ValueError(f"{name}={value!r} is unknown or out of range; {need}.")
+
+
+def _check_class_weight(estimator: Any) -> None:
+    if not _weights_classes(getattr(estimator, "class_weight", None)):
+        raise ValueError(
+            f"class_weight={estimator.class_weight!r} is unknown or out of range; it must be None, 'balanced' or a "
+            "dict from labels to weights of at least 0."
+        )
 
 
 def _number(v: Any) -> bool:
@@ -155,4 +180,17 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
     ),
     "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
+}
+_INSTANT_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_oscillators": (
+        lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
+        "it must be 'auto' or a whole number of at least 1",
+    ),
+    **{name: (_whole(1), "it must be a whole number of at least 1") for name in ("n_mixes", "n_windows")},
+    "orders": (
+        lambda v: isinstance(v, tuple) and len(v) > 0 and all(map(_whole(1), v)),
+        "it must be a tuple of whole numbers of at least 1",
+    ),
+    "sfreq": _RULES["sfreq"],
+    "precision": _choice("32", "64"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from s4signal.training import PRECISIONS, resolve_device
 if TYPE_CHECKING:
     from s4signal.estimators.base import S4Estimator
 
-__all__ = ["load_estimator", "save_estimator"]
+__all__ = ["load_estimator", "plain_value", "read_model", "restored_value", "save_estimator", "write_model"]
 
 _FORMAT = "s4signal 1"
 # And each class's own.
@@ -55,16 +56,37 @@ def save_estimator(estimator: S4Estimator, path: Any) -> None:
         "estimator": type(estimator).__name__,
         "parameters": parameters,
         "plan": estimator._plan._asdict(),
-        "learned": {n: _plain(getattr(estimator, n)) for n in (*_LEARNED, *estimator._learned, *present)},
-        "versions": _versions(),
+        "learned": {n: plain_value(getattr(estimator, n)) for n in (*_LEARNED, *estimator._learned, *present)},
     }
-    try:
-        text = json.dumps(header, default=_number)
-    except TypeError as error:
-        raise ValueError(f"{error}; set the parameter to a plain value (random_state to a number) to save.") from None
     tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
     tensors["mean"] = torch.from_numpy(estimator._standardizer.mean)
     tensors["scale"] = torch.from_numpy(estimator._standardizer.scale)
+    write_model(path, header, tensors)
+
+
+def write_model(path: Any, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    """Write a header and tensors to one file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    header : dict
+        Values that have a plain form; the versions are added.
+    tensors : dict of Tensor
+        What does not fit into the header.
+
+    Raises
+    ------
+    ValueError
+        If a value of the header has no plain form.
+    FileNotFoundError
+        If there is no such folder.
+    """
+    try:
+        text = json.dumps({**header, "versions": _versions()}, default=_number)
+    except TypeError as error:
+        raise ValueError(f"{error}; set the parameter to a plain value (random_state to a number) to save.") from None
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent} does not exist; make the folder first.")
@@ -91,6 +113,29 @@ def load_estimator(kind: type, path: Any) -> Any:
     ModelFileError
         If the file is not such a file, is damaged, or holds another estimator.
     """
+    return read_model(path, lambda header, tensors: _rebuild(kind, header, tensors, Path(path)))
+
+
+def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]) -> Any:
+    """Read what `write_model` wrote, and build an estimator from it.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    rebuild : callable
+        Makes the estimator of header and tensors; whatever it raises on odd entries means that the file is damaged.
+
+    Returns
+    -------
+    estimator
+        What ``rebuild`` returned.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not such a file, or is damaged.
+    """
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist or is no file.")
@@ -101,7 +146,7 @@ def load_estimator(kind: type, path: Any) -> Any:
                 raise ModelFileError(f"{path} is a safetensors file, but not a model of s4signal.")
             header = json.loads(metadata["header"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return _rebuild(kind, header, tensors, path)
+        return rebuild(header, tensors)
     except ModelFileError:
         raise
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -138,13 +183,13 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
     if odd:
         raise ModelFileError(f"{path} is damaged: {', '.join(odd)} is missing or does not belong there.")
     for attribute, value in learned.items():
-        setattr(estimator, attribute, _restored(value))
+        setattr(estimator, attribute, restored_value(value))
     if not plan.n_channels == estimator.n_channels_in_ == len(tensors["mean"]) == len(tensors["scale"]):
         raise ModelFileError(f"{path} is damaged: its entries are of models with different numbers of channels.")
     return estimator
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Turn an array into its dtype and values; anything else stays."""
     if not isinstance(value, np.ndarray):
         return value
@@ -156,7 +201,8 @@ def _plain(value: Any) -> Any:
     return {"dtype": value.dtype.str, "values": value.tolist()}
 
 
-def _restored(value: Any) -> Any:
+def restored_value(value: Any) -> Any:
+    """Turn the dtype and values of an array back into it; anything else stays."""
     if not isinstance(value, dict):
         return value
     dtype = np.dtype(value["dtype"])

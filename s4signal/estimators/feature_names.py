@@ -1,0 +1,80 @@
+"""Names of the features of frozen oscillators, in Hz and seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from s4signal.estimators.random_features import S4RandomFeatures
+
+__all__ = ["feature_names"]
+
+
+def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDArray[np.object_]:
+    """Name every feature, in the order of the columns.
+
+    Parameters
+    ----------
+    features : S4RandomFeatures
+        Fitted.
+    input_features : array-like of str, optional
+        Names of the channels.
+
+    Returns
+    -------
+    ndarray (n_features,) of str
+        Such as ``"mean of cos, 10.2 Hz, 0.08 s, 0.5*C3-0.7*C4, part 2 of 4"``.
+
+    Raises
+    ------
+    ValueError
+        If the number of names is not that of the channels.
+    """
+    names = _channel_names(features, input_features)
+    statistics = features.statistics_
+    known = features.sfreq_ is not None
+    oscillators = [
+        f"{f:.4g} {'Hz' if known else 'cycles/sample'}, {d:.4g} {'s' if known else 'samples'}"
+        for f, d in zip(features.frequencies_, features.decays_, strict=True)
+    ]
+    mixes = [[_mix(row, names) for row in rows] for rows in statistics.mixes.numpy()]
+    n_windows = statistics.n_windows
+    windows = ["whole", *(f"part {i + 1} of {n_windows}" for i in range(n_windows))]
+    waves = [
+        (f"{part}, {oscillator}, {mix}", levels[j, p])
+        for oscillator, row, levels in zip(oscillators, mixes, statistics.levels.numpy(), strict=True)
+        for j, mix in enumerate(row)
+        for p, part in enumerate(("cos", "sin"))
+    ]
+    means = [f"mean of {wave}, whole" for wave, _ in waves]
+    shares = [f"share above {level:+.2g} SD of {wave}, {window}" for wave, level in waves for window in windows]
+    if len(names) == 1:
+        energies = [
+            f"log energy, {oscillator}, {names[0]}, {window}" for oscillator in oscillators for window in windows
+        ]
+    else:
+        K = len(statistics.projection)
+        components = names if len(names) == K else [f"component {k + 1}" for k in range(K)]
+        pairs = [f"{components[i]} x {components[k]}" for i in range(K) for k in range(i, K)]
+        energies = [f"log covariance, {oscillator}, {pair}, whole" for oscillator in oscillators for pair in pairs]
+    return np.array([*means, *shares, *energies], dtype=object)
+
+
+def _channel_names(features: S4RandomFeatures, input_features: Any) -> list[str]:
+    C = features.n_channels_in_
+    if input_features is not None and len(input_features) == C:
+        return [str(name) for name in input_features]
+    if input_features is not None and len(input_features) != features.n_features_in_:
+        raise ValueError(f"input_features should have length equal to the number of channels {C}.")
+    return features.ch_names_ or [f"ch{i}" for i in range(C)]
+
+
+def _mix(weights: NDArray[np.floating], names: Sequence[str]) -> str:
+    used = np.flatnonzero(weights).tolist()
+    if len(names) == 1:
+        return names[0]
+    return "".join(f"{weights[i]:+.2g}*{names[i]}" for i in used)

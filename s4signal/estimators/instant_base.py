@@ -1,0 +1,188 @@
+"""What the instant classifier and regressor share: frozen features, and a ridge regression on them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.estimators.instant_persistence import load_instant, save_instant
+from s4signal.estimators.options import check_instant_options
+from s4signal.estimators.random_features import S4RandomFeatures
+from s4signal.estimators.ridge import Ridge, fit_ridge
+from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_weights
+from s4signal.signals import Signals
+
+__all__ = ["InstantEstimator"]
+
+_OCTAVES = 2
+_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precision")
+
+
+class InstantEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators in closed form; see `S4RidgeClassifier` for the parameters.
+
+    A subclass says what its targets are: ``_encode_targets`` and ``predict``.
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = ()  # attributes that a file keeps beside those of every estimator
+    features_: S4RandomFeatures
+    ridge_: Ridge
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> Self:
+        """Draw the oscillators and solve the regression.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
+            or `Signals`.
+        y : array-like (n_samples,)
+            Targets; the regressor takes (n_samples, n_outputs) too.
+        sample_weight : array-like (n_samples,), optional
+            Weight of each case: 2 is the case twice, 0 is the case left out.
+        times : list, optional
+            Timestamps; not available yet.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
+        NotImplementedError
+            If timestamps are given.
+        """
+        started = time.perf_counter()
+        if times is not None:
+            raise NotImplementedError("times= needs the irregular scan, which this version does not have.")
+        check_instant_options(self)
+        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
+        targets = self._encode_targets(y, signals)
+        weights = check_weights(sample_weight, signals) * self._case_weights(targets)
+        check_samples(signals)
+        used = np.flatnonzero(weights > 0)
+        if not len(used):
+            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
+        self.sfreq_ = signals.sfreq
+        self._solve(signals[used], targets[used], weights[used])
+        self.fit_seconds_ = time.perf_counter() - started
+        return self
+
+    def describe(self) -> str:
+        """Say what the model covers: oscillators, band in Hz, memory in seconds, what the families of features weigh.
+
+        Returns
+        -------
+        str
+            A few lines to print.
+        """
+        check_is_fitted(self, "ridge_")
+        known = self.sfreq_ is not None
+        hertz, seconds = ("Hz", "s") if known else ("cycles a sample", "samples")
+        f, decays, weights = self.features_.frequencies_, self.features_.decays_, self.ridge_.weights
+        return "\n".join(
+            [
+                f"{type(self).__name__}: {self.n_channels_in_} channels, {len(self.ridge_.mean):,} features",
+                f"  sampling rate  {f'{self.sfreq_:g} Hz' if known else 'unknown'}",
+                f"  oscillators    {len(f)} of orders {self.features_.orders}, {(f == 0).sum()} of them low-passes",
+                f"  band           {f[f > 0].min(initial=np.inf):.3g} - {f.max():.3g} {hertz}",
+                f"  memory         {decays.min():.3g} - {decays.max():.3g} {seconds}",
+                f"  weights        means {weights[0]:g}, shares {weights[1]:g}, energies {weights[2]:g}",
+            ]
+        )
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to one safetensors file, without pickle.
+
+        Parameters
+        ----------
+        path : path
+            The file, by custom ``*.s4``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a parameter has no plain form.
+        """
+        check_is_fitted(self, "ridge_")
+        save_instant(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Read an estimator that `save` wrote; nothing the file contains is executed.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+
+        Returns
+        -------
+        estimator
+            As it was.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not such a file, is damaged, or holds another estimator.
+        """
+        estimator: Self = load_instant(cls, path)
+        return estimator
+
+    def _solve(self, signals: Signals, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+        rng = check_random_state(self.random_state)
+        options = {name: getattr(self, name) for name in _FEATURE_OPTIONS}
+        self.features_ = S4RandomFeatures(**options, random_state=int(rng.randint(2**31 - 1)))
+        self.features_.fit(signals, sample_weight=weights)
+        families = list(self.features_._families(signals))
+        subsets = [self.features_._audible(2.0**i) for i in range(1, self._octaves() + 1)]
+        self.ridge_ = fit_ridge(families, self._scaled_targets(targets, weights), weights, rng, subsets=subsets)
+        self._finish_fit(targets, weights)
+
+    def _outputs(self, X: Any, sfreq: float | None) -> NDArray[np.float64]:
+        """Return the outputs of the regression (n_samples, n_outputs)."""
+        check_is_fitted(self, "ridge_")
+        check_rate(self, sfreq)
+        signals = check_signals(self, X, sfreq=sfreq)
+        features = np.concatenate(self.features_._families(signals), axis=1)
+        octaves = np.ceil(np.log2(self.features_._rates(signals)) - 1e-6)
+        return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
+
+    def _octaves(self) -> int:
+        """How many halvings of the sampling rate have coefficients of their own."""
+        return 0 if self.sfreq_ is None else _OCTAVES
+
+    def _encode_targets(self, y: Any, signals: Signals) -> NDArray[np.float64]:
+        """Return targets (n_samples, n_outputs)."""
+        raise NotImplementedError
+
+    def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.ones(len(targets))
+
+    def _scaled_targets(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return targets
+
+    def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+        """Learn what comes after the regression."""
+
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = False
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say to scikit-learn whether there are coefficients."""
+        return hasattr(self, "ridge_")

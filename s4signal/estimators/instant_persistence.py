@@ -1,0 +1,135 @@
+"""An instant model in one safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from s4signal.errors import ModelFileError
+from s4signal.estimators.options import check_instant_options
+from s4signal.estimators.persistence import plain_value, read_model, restored_value, write_model
+from s4signal.estimators.preparation import Standardizer
+from s4signal.estimators.random_features import S4RandomFeatures
+from s4signal.estimators.ridge import Ridge
+from s4signal.nn.statistics import OscillatorStatistics
+
+if TYPE_CHECKING:
+    from s4signal.estimators.instant_base import InstantEstimator
+
+__all__ = ["load_instant", "save_instant"]
+
+_LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_")
+_OPTIONAL = ("feature_names_in_",)
+_PREFIX = "statistics."
+_RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
+
+
+def save_instant(estimator: InstantEstimator, path: Any) -> None:
+    """Write an instant model.
+
+    Parameters
+    ----------
+    estimator : InstantEstimator
+        Fitted.
+    path : path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or label has no plain form.
+    FileNotFoundError
+        If there is no such folder.
+    """
+    features, ridge = estimator.features_, estimator.ridge_
+    parameters = estimator.get_params(deep=False)
+    if isinstance(parameters.get("class_weight"), dict):
+        parameters["class_weight"] = list(parameters["class_weight"].items())
+    present = [name for name in _OPTIONAL if hasattr(estimator, name)]
+    names = (*_LEARNED, *estimator._learned, *present)
+    header = {
+        "estimator": type(estimator).__name__,
+        "parameters": parameters,
+        "features": features.get_params(),
+        "sizes": list(features._sizes),
+        "statistics": {name: getattr(features.statistics_, name) for name in ("sfreq", "n_windows")},
+        "ridge": {"alpha": ridge.alpha, "weights": list(ridge.weights)},
+        "learned": {name: plain_value(getattr(estimator, name)) for name in names},
+    }
+    tensors = {_PREFIX + k: v.contiguous() for k, v in features.statistics_.state_dict().items()}
+    arrays = {
+        "standardizer.mean": features._standardizer.mean,
+        "standardizer.scale": features._standardizer.scale,
+        "fill": features._fill,
+        **{f"ridge.{name}": getattr(ridge, name) for name in _RIDGE},
+    }
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    write_model(path, header, tensors)
+
+
+def load_instant(kind: type, path: Any) -> Any:
+    """Read an instant model.
+
+    Parameters
+    ----------
+    kind : type
+        The class that is asked for; a base class takes any of its children.
+    path : path
+        The file.
+
+    Returns
+    -------
+    estimator
+        Of the class in the file.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not such a file, is damaged, or holds another estimator.
+    """
+    return read_model(path, lambda header, tensors: _rebuild(kind, header, tensors, Path(path)))
+
+
+def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
+    name = header["estimator"]
+    matching = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
+    if not matching:
+        raise ModelFileError(f"{path} holds a {name}, not a {kind.__name__}; use {name}.load.")
+    parameters = header["parameters"]
+    if isinstance(parameters.get("class_weight"), list):
+        parameters["class_weight"] = dict(parameters["class_weight"])
+    parameters["orders"] = tuple(parameters["orders"])
+    estimator = matching[0](**parameters)
+    check_instant_options(estimator)
+    learned = header["learned"]
+    odd = sorted({*_LEARNED, *estimator._learned} ^ (set(learned) - set(_OPTIONAL)))
+    if odd:
+        raise ModelFileError(f"{path} is damaged: {', '.join(odd)} is missing or does not belong there.")
+    for attribute, value in learned.items():
+        setattr(estimator, attribute, restored_value(value))
+    estimator.features_ = _features(estimator, header, tensors)
+    arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
+    estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
+    sizes = {len(arrays["mean"]), len(arrays["scale"]), arrays["coef"].shape[1], len(estimator.features_._fill)}
+    channels = {estimator.n_channels_in_, len(tensors["standardizer.mean"]), tensors[_PREFIX + "mixes"].shape[-1]}
+    if len(sizes) > 1 or len(channels) > 1:
+        raise ModelFileError(f"{path} is damaged: its entries are of models of different sizes.")
+    return estimator
+
+
+def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> S4RandomFeatures:
+    features = S4RandomFeatures(**{**header["features"], "orders": estimator.orders})
+    check_instant_options(features)
+    buffers = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
+    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k != "thresholds"}
+    features.statistics_ = OscillatorStatistics(**shapes, **header["statistics"])
+    features.statistics_.load_state_dict(buffers)
+    mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()
+    features._standardizer, features._fill = Standardizer(mean, scale), tensors["fill"].numpy()
+    features._sizes = tuple(header["sizes"])
+    for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_"):
+        setattr(features, name, getattr(estimator, name))
+    return features

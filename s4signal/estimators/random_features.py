@@ -1,0 +1,332 @@
+"""Frozen random oscillators and their pooled statistics, as a transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from s4signal.estimators.feature_names import feature_names
+from s4signal.estimators.options import check_instant_options
+from s4signal.estimators.preparation import Standardizer
+from s4signal.estimators.validation import check_finite, check_rate, check_samples, check_signals, check_weights
+from s4signal.nn.oscillators import draw_oscillators, oscillator_hops
+from s4signal.nn.statistics import OscillatorStatistics
+from s4signal.signals import Signals
+from s4signal.training import PRECISIONS
+
+__all__ = ["S4RandomFeatures"]
+
+_MIXED = 9  # most channels in one mix
+_COMPONENTS = 16  # most channels whose covariance is taken
+_CALIBRATION = 64  # cases that thresholds and covariance components are drawn from
+_BATCH_SAMPLES = 2**21  # numbers in a batch of cases
+_BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
+
+
+class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Describe cases by frozen random state-space oscillators; nothing is learned but levels.
+
+    Every oscillator is a damped complex pole, or a cascade of them, of random frequency and decay, exact at any
+    sampling rate. It runs over each channel; its outputs, and random mixes of them over channels, are pooled over the
+    whole case and over equal parts of it: their mean, the share of time that they spend above a threshold, and log
+    energy, for several channels as the matrix logarithm of their covariance.
+
+    Parameters
+    ----------
+    n_oscillators : "auto" or int, default="auto"
+        Oscillators; "auto" takes 256 for one channel, 64 for more.
+    orders : tuple of int, default=(1, 2)
+        Poles in a cascade, taken in turn; more fall off faster beside the band.
+    n_mixes : int, default=4
+        Random mixes of up to nine channels, drawn for each oscillator; one channel needs none.
+    n_windows : int, default=4
+        Equal parts of a case that are pooled over, beside the whole.
+    sfreq : float, optional
+        Sampling rate of X in Hz, where X does not know it.
+    precision : {"32", "64"}, default="32"
+        Of the arithmetic; "64" does not differ with the company of a case by more than rounding in float64.
+    random_state : int, RandomState or None, default=None
+        Seed.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns of a 2-D X, channels of any other.
+    n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+    sfreq_ : float or None
+        Sampling rate at training, in Hz.
+    frequencies_, decays_ : ndarray (n_oscillators,)
+        Frequencies in Hz and decay times in seconds; in cycles a sample and in samples where there is no rate.
+
+    References
+    ----------
+    Dempster, Schmidt, Webb, "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time Series Classification",
+    KDD 2021, doi:10.1145/3447548.3467231 (random filters, shares above thresholds); Barachant, Bonnet, Congedo, Jutten,
+    "Classification of covariance matrices using a Riemannian-based kernel for BCI applications", Neurocomputing 112,
+    2013, doi:10.1016/j.neucom.2012.12.039 (logarithms of covariances).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.estimators import S4RandomFeatures
+    >>> X = np.random.default_rng(0).standard_normal((5, 2, 100))
+    >>> features = S4RandomFeatures(n_oscillators=8, sfreq=50, random_state=0)
+    >>> features.fit_transform(X).shape
+    (5, 408)
+    >>> features.transform(X[:, :, ::2], sfreq=25).shape
+    (5, 408)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_oscillators: str | int = "auto",
+        orders: tuple[int, ...] = (1, 2),
+        n_mixes: int = 4,
+        n_windows: int = 4,
+        sfreq: float | None = None,
+        precision: str = "32",
+        random_state: Any = None,
+    ) -> None:
+        self.n_oscillators = n_oscillators
+        self.orders = orders
+        self.n_mixes = n_mixes
+        self.n_windows = n_windows
+        self.sfreq = sfreq
+        self.precision = precision
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Draw oscillators for the rate, duration and channels of X, and thresholds from their outputs.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `S4Classifier.fit` takes them.
+        y : object, optional
+            Not used.
+        sample_weight : array-like (n_samples,), optional
+            Weight of each case: 2 is the case twice, 0 is the case left out.
+
+        Returns
+        -------
+        self
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If an option or a signal cannot be used; `ShapeError` and `RecordingError` are such errors.
+        NotImplementedError
+            If X has timestamps.
+        """
+        check_instant_options(self)
+        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
+        weights = check_weights(sample_weight, signals)
+        check_samples(signals)
+        used = np.flatnonzero(weights > 0)
+        self.sfreq_ = signals.sfreq
+        self._fit_checked(signals[used], weights[used])
+        return self
+
+    def transform(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.floating]:
+        """Describe cases.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        sfreq : float, optional
+            Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate. A feature whose
+            frequency lies above the Nyquist frequency is its mean in the training cases.
+
+        Returns
+        -------
+        ndarray (n_samples, n_features)
+            Features, named by `get_feature_names_out`.
+
+        Raises
+        ------
+        NotFittedError
+            If the transformer is not fitted.
+        ValueError
+            If X has other channels, NaN or infinity.
+        """
+        check_is_fitted(self, "statistics_")
+        check_rate(self, sfreq)
+        features = np.concatenate(self._families(check_signals(self, X, sfreq=sfreq)), axis=1)
+        return np.where(np.isnan(features), self._fill, features)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the features: frequency in Hz, decay in seconds, statistic, channels, part of the case.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the channels, where X did not know them.
+
+        Returns
+        -------
+        ndarray (n_features,) of str
+            Names.
+
+        Raises
+        ------
+        NotFittedError
+            If the transformer is not fitted.
+        ValueError
+            If the number of names is not that of the channels.
+        """
+        check_is_fitted(self, "statistics_")
+        return feature_names(self, input_features)
+
+    @property
+    def frequencies_(self) -> NDArray[np.float64]:
+        """Frequencies of the oscillators, in Hz."""
+        return np.asarray(self.statistics_.frequencies_hz.numpy())
+
+    @property
+    def decays_(self) -> NDArray[np.float64]:
+        """Decay times of the oscillators, in seconds."""
+        return np.asarray(1.0 / (2.0 * np.pi * self.statistics_.bandwidths_hz.numpy()))
+
+    def _families(self, signals: Signals) -> tuple[NDArray[np.floating], ...]:
+        """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
+
+        Parameters
+        ----------
+        signals : Signals
+            Cases.
+
+        Returns
+        -------
+        tuple of ndarray (n_samples, ...)
+            Means, shares above a threshold, energies.
+        """
+        rows: tuple[NDArray[np.floating], ...] = ()
+        for indices, x, lengths, rate in self._batches(signals):
+            parts = [part.flatten(1).numpy() for part in self.statistics_(x, lengths, rate=rate)]
+            rows = rows or tuple(np.empty((len(signals), part.shape[1]), part.dtype) for part in parts)
+            for whole, part in zip(rows, parts, strict=True):
+                whole[indices] = part
+        return rows
+
+    def _rates(self, signals: Signals) -> NDArray[np.float64]:
+        """Return sample periods over the training sample period, (n_samples,); 1 where a rate is not known."""
+        rates = np.ones(len(signals)) if self.sfreq_ is None else self.sfreq_ / signals.sfreqs
+        return np.where(np.isnan(rates), 1.0, rates)
+
+    def _audible(self, rate: float) -> NDArray[np.bool_]:
+        """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""
+        heard = self.statistics_.audible(rate).numpy()
+        return np.concatenate([np.repeat(heard, size // len(heard)) for size in self._sizes])
+
+    def _fit_checked(self, signals: Signals, weights: NDArray[np.float64]) -> None:
+        """Fit on cases of positive weight without missing samples."""
+        rng = check_random_state(self.random_state)
+        self._standardizer = Standardizer.fit(signals, weights)
+        n = len(signals)
+        some = np.arange(n) if n <= _CALIBRATION else np.sort(rng.permutation(n)[:_CALIBRATION])
+        few, few_weights = signals[some], weights[some]
+        self.statistics_ = self._draw(signals, self._components(few, few_weights), rng)
+        self.statistics_.calibrate(
+            (x, lengths, rate, torch.from_numpy(few_weights[indices]).to(x.dtype))
+            for indices, x, lengths, rate in self._batches(few)
+        )
+        families = self._families(few)
+        self._sizes = tuple(part.shape[1] for part in families)
+        self._fill = np.average(np.concatenate(families, axis=1), axis=0, weights=few_weights)
+
+    def _draw(
+        self, signals: Signals, components: NDArray[np.float64], rng: np.random.RandomState
+    ) -> OscillatorStatistics:
+        C, sfreq, shortest = signals.n_channels, self.sfreq_ or 1.0, float(signals.lengths.min())
+        J = 1 if C == 1 else self.n_mixes
+        F = self.n_oscillators if not isinstance(self.n_oscillators, str) else (256 if C == 1 else 64)
+        frequencies, bandwidths = draw_oscillators(F, sfreq=sfreq, duration_s=shortest / sfreq, rng=rng)
+        # Eight readings at least in each part of the shortest case.
+        hops = oscillator_hops(frequencies, bandwidths, sfreq=sfreq, longest=shortest / (8 * self.n_windows))
+        # Multiples of the golden ratio spread evenly over the unit interval, whatever their number.
+        levels = ndtri(np.arange(1, F * J * 2 + 1) * ((np.sqrt(5) - 1) / 2) % 1).reshape(F, J, 2)
+        dtype = PRECISIONS[self.precision]
+        return OscillatorStatistics(
+            frequencies_hz=torch.from_numpy(frequencies),
+            bandwidths_hz=torch.from_numpy(bandwidths),
+            orders=torch.from_numpy(np.resize(self.orders, F).astype(np.int64)),
+            hops=torch.from_numpy(hops),
+            mixes=torch.from_numpy(_mixes(F, J, C, rng)).to(dtype),
+            levels=torch.from_numpy(levels).to(dtype),
+            projection=torch.from_numpy(components).to(dtype),
+            sfreq=sfreq,
+            n_windows=self.n_windows,
+        )
+
+    def _components(self, signals: Signals, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Channels, or so many principal components of them: (K, C)."""
+        C = signals.n_channels
+        if C <= _COMPONENTS:
+            return np.eye(C)
+        covariance = np.zeros((C, C))
+        for case, weight in zip(signals, weights, strict=True):
+            data = self._standardizer(case.data)
+            covariance += weight * (data @ data.T)
+        return np.ascontiguousarray(np.linalg.eigh(covariance)[1][:, : -_COMPONENTS - 1 : -1].T)
+
+    def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:
+        """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate."""
+        stored, lengths, rates = signals.cases, signals.lengths, self._rates(signals)
+        dtype, n_oscillators = PRECISIONS[self.precision], len(self.statistics_.hops)
+        order, first = np.lexsort((lengths, rates)), 0
+        while first < len(order):
+            rate = rates[order[first]]
+            shortest = signals.n_channels * int(lengths[order[first]])
+            fitting = min(_BATCH_SAMPLES // shortest, _BATCH_OUTPUTS // (signals.n_channels * n_oscillators))
+            indices = order[first : first + max(1, fitting)]
+            indices = indices[rates[indices] == rate]
+            first += len(indices)
+            x = torch.zeros(signals.n_channels, len(indices), int(lengths[indices].max()), dtype=dtype)
+            for column, index in enumerate(indices):
+                case = stored[index].load()
+                check_finite(case.data, int(index), case.source)
+                data = self._standardizer(case.data)
+                x[:, column, : data.shape[1]] = torch.from_numpy(np.ascontiguousarray(data))
+            yield indices, x, torch.from_numpy(lengths[indices]), float(rate)
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self._fill)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the transformer takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = False
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say to scikit-learn whether there are oscillators."""
+        return hasattr(self, "statistics_")
+
+
+def _mixes(n_oscillators: int, n_mixes: int, n_channels: int, rng: np.random.RandomState) -> NDArray[np.float64]:
+    """Draw (F, J, C): one to nine channels, few more often than many, with normal weights of unit energy together."""
+    mixes = np.zeros((n_oscillators, n_mixes, n_channels))
+    if n_channels == 1:
+        return mixes + 1.0
+    most = min(n_channels, _MIXED)
+    for mix in mixes.reshape(-1, n_channels):
+        k = min(int((most + 1.0) ** rng.uniform()), most)
+        mix[rng.permutation(n_channels)[:k]] = rng.standard_normal(k) / np.sqrt(k)
+    return mixes

@@ -1,0 +1,191 @@
+"""Ridge regression in closed form, with one penalty a family of features, chosen by leave-one-out errors."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh, solve
+
+__all__ = ["FAMILY_WEIGHTS", "Ridge", "fit_ridge"]
+
+Floats = NDArray[np.float64]
+
+_ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
+_MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
+# What the kernels of three families are multiplied with; any one of them may be all there is.
+FAMILY_WEIGHTS = [w for w in itertools.product((0, 1, 3), repeat=3) if 1 in w]
+
+
+class Ridge(NamedTuple):
+    """A fitted ridge regression on families of features.
+
+    Parameters
+    ----------
+    mean, scale : ndarray (p,)
+        What is subtracted from the features, and what they are multiplied with then; 0 for a constant feature.
+    coef : ndarray (m, p, k)
+        Coefficients of the standardised features, for each set of features that there may be; 0 outside the set.
+    intercept : ndarray (k,)
+        Added last.
+    alpha : float
+        Penalty.
+    weights : tuple of float
+        Of the families.
+    left_out : ndarray (n, k)
+        Prediction for each training case by the others.
+    """
+
+    mean: Floats
+    scale: Floats
+    coef: Floats
+    intercept: Floats
+    alpha: float
+    weights: tuple[float, ...]
+    left_out: Floats
+
+    def predict(self, features: NDArray[np.floating], which: NDArray[np.int64]) -> Floats:
+        """Return (n, k) for features (n, p), of which each case has the set ``which`` (n,); the others may be NaN."""
+        standardised = np.nan_to_num((features - self.mean) * self.scale, copy=False, nan=0.0)
+        outputs = np.empty((len(features), self.coef.shape[-1]))
+        for index in np.unique(which):
+            outputs[which == index] = standardised[which == index] @ self.coef[index]
+        return np.asarray(outputs + self.intercept)
+
+
+class _Choice(NamedTuple):
+    error: float
+    alpha: float
+    dual: Floats
+    left_out: Floats
+
+
+def fit_ridge(
+    families: list[NDArray[np.floating]],
+    targets: Floats,
+    case_weights: Floats,
+    rng: np.random.RandomState,
+    *,
+    subsets: list[NDArray[np.bool_]] | None = None,
+) -> Ridge:
+    """Fit coefficients; penalty and weights of the families are those of the smallest leave-one-out error.
+
+    Parameters
+    ----------
+    families : list of three ndarray (n, p_i)
+        Features.
+    targets : ndarray (n, k)
+        What to predict.
+    case_weights : ndarray (n,)
+        Positive; a case of weight 2 is the case twice.
+    rng : RandomState
+        Chooses the cases on which family weights are compared, if there are many.
+    subsets : list of ndarray (p,) of bool, optional
+        Sets of features that may be all there is at prediction. Leaving coefficients out of a joint solution is no
+        solution without them, so each set has its own, with the same penalty and weights.
+
+    Returns
+    -------
+    Ridge
+        See there.
+
+    References
+    ----------
+    Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007, section 4; Dupré la Tour,
+    Eickenberg, Nunez-Elizalde, Gallant, "Feature-space selection with banded ridge regression", NeuroImage 264, 2022,
+    doi:10.1016/j.neuroimage.2022.119728.
+    """
+    moments = [_standardisation(features, case_weights) for features in families]
+    rows = [
+        ((features - mean) * scale * np.sqrt(case_weights)[:, None]).astype(features.dtype)
+        for features, (mean, scale) in zip(families, moments, strict=True)
+    ]
+    weights = _family_weights(rows, targets, case_weights, rng)
+    root = np.sqrt(np.array(weights, dtype=np.float64))
+    X = np.concatenate([w * part for w, part in zip(root, rows, strict=True)], axis=1)
+    best = _choose(_Spectrum.of(X), targets, case_weights)
+    mean = np.concatenate([m for m, _ in moments])
+    scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
+    coef = [X.T @ best.dual.astype(X.dtype)]
+    root_weights = np.sqrt(case_weights)[:, None]
+    intercept = np.average(targets, axis=0, weights=case_weights)
+    coef += [_solve(X * chosen, root_weights * (targets - intercept), best.alpha) for chosen in subsets or []]
+    return Ridge(mean, scale, np.stack(coef).astype(np.float64), intercept, best.alpha, weights, best.left_out)
+
+
+def _standardisation(features: NDArray[np.floating], case_weights: Floats) -> tuple[Floats, Floats]:
+    """Mean, and one over the standard deviation and over the root of the number of features."""
+    mean = np.average(features, axis=0, weights=case_weights).astype(np.float64)
+    std = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=case_weights))
+    varies = std > 1e-6 * np.abs(mean) + 1e-12
+    scale = np.where(varies, 1.0, 0.0) / np.where(varies, std, 1.0)
+    return mean, scale / np.sqrt(max(1, features.shape[1]))
+
+
+def _solve(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:
+    """Coefficients (p, k) for one penalty, by the smaller of the two Gram matrices."""
+    n, p = X.shape
+    gram = (X @ X.T if n <= p else X.T @ X).astype(np.float64)
+    gram.flat[:: len(gram) + 1] += alpha
+    right = Y if n <= p else (X.T @ Y)
+    solution = solve(gram, right, assume_a="pos", overwrite_a=True, check_finite=False)
+    return np.asarray(X.T @ solution.astype(X.dtype) if n <= p else solution)
+
+
+def _family_weights(
+    rows: list[NDArray[np.floating]], targets: Floats, case_weights: Floats, rng: np.random.RandomState
+) -> tuple[float, ...]:
+    n = len(targets)
+    some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
+    grams = [(part[some] @ part[some].T).astype(np.float64) for part in rows]
+    errors = []
+    for weights in FAMILY_WEIGHTS:
+        gram = sum(w * g for w, g in zip(weights, grams, strict=True) if w)
+        errors.append(_choose(_Spectrum.of_gram(np.asarray(gram)), targets[some], case_weights[some]).error)
+    return FAMILY_WEIGHTS[int(np.argmin(errors))]
+
+
+class _Spectrum(NamedTuple):
+    """Eigenvalues (r,) and orthonormal eigenvectors (n, r) of a Gram matrix between cases."""
+
+    values: Floats
+    vectors: Floats
+
+    @classmethod
+    def of_gram(cls, gram: Floats) -> _Spectrum:
+        values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
+        return cls(np.maximum(values, 0.0), vectors)
+
+    @classmethod
+    def of(cls, X: NDArray[np.floating]) -> _Spectrum:
+        """Of rows (n, p), by the smaller of the two Gram matrices."""
+        n, p = X.shape
+        if n <= p:
+            return cls.of_gram((X @ X.T).astype(np.float64))
+        values, vectors = eigh((X.T @ X).astype(np.float64), driver="evd", overwrite_a=True, check_finite=False)
+        kept = values > 1e-10 * max(values[-1], 1e-300)
+        return cls(values[kept], (X @ vectors[:, kept]) / np.sqrt(values[kept]))
+
+
+def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> _Choice:
+    """Solve for every penalty and keep the one whose leave-one-out error is least."""
+    values, U = spectrum
+    root = np.sqrt(case_weights)[:, None]
+    total = case_weights.sum()
+    Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
+    projected, squares = U.T @ Y, U**2
+    level = values.sum() / total if values.sum() > 0 else 1.0
+    best: _Choice | None = None
+    for alpha in level * _ALPHAS:
+        shrunk = values / (values + alpha)
+        residual = Y - U @ (shrunk[:, None] * projected)
+        # A case of weight 2 is two cases, one of which is left out; a lighter case is left out as a whole.
+        leverage = (squares @ shrunk + case_weights / total) / np.maximum(case_weights, 1.0)
+        left_out = residual / root / np.maximum(1.0 - leverage, 1e-9)[:, None]
+        error = float(np.average((left_out**2).mean(1), weights=case_weights))
+        if best is None or error < best.error:
+            best = _Choice(error, float(alpha), residual / alpha, targets - left_out)
+    assert best is not None  # noqa: S101 - there are penalties
+    return best

@@ -1,0 +1,125 @@
+"""Random frozen oscillators: one-pole cascades of any frequency and decay, read at a pace that suits each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s4signal.ssm import cascade_tables
+
+__all__ = ["Floats", "draw_oscillators", "oscillator_hops", "read_oscillators"]
+
+Floats = NDArray[np.float64]
+
+_BLOCK = 64  # samples, the longest hop
+_LOW_SHARE = 0.1  # of the oscillators are low-passes, at 0 Hz
+_HIGHEST = 0.45  # of the sampling rate
+_SHARPEST = 16.0  # most a frequency is of its bandwidth
+
+
+def draw_oscillators(
+    n_oscillators: int, *, sfreq: float, duration_s: float, rng: np.random.RandomState
+) -> tuple[Floats, Floats]:
+    """Draw frequencies and bandwidths, log-uniformly between what a duration and a sampling rate can tell apart.
+
+    Parameters
+    ----------
+    n_oscillators : int, >= 1
+        How many, F.
+    sfreq : float, > 0
+        Sampling rate, in Hz.
+    duration_s : float, > 0
+        Duration of the shortest case, in seconds.
+    rng : RandomState
+        The source of chance.
+
+    Returns
+    -------
+    frequencies_hz : ndarray (F,)
+        Ascending, but for the low-passes among them at 0 Hz.
+    bandwidths_hz : ndarray (F,)
+        An oscillator forgets within ``1 / (2 pi bandwidth)`` seconds.
+    """
+    F, highest = n_oscillators, _HIGHEST * sfreq
+    lowest = min(0.5 / duration_s, 0.5 * highest)
+    # One in each of F strata: no octave is left out by chance.
+    strata = (np.arange(F) + rng.uniform(size=F)) / F
+    frequencies = lowest * (highest / lowest) ** strata
+    sharpest = np.minimum(np.maximum(lowest / 2, frequencies / _SHARPEST), frequencies)
+    bandwidths = sharpest * (frequencies / sharpest) ** rng.uniform(size=F)
+    low = rng.permutation(F)[: round(_LOW_SHARE * F)]
+    frequencies[low] = 0.0
+    bandwidths[low] = lowest * (highest / 2 / lowest) ** rng.uniform(size=len(low))
+    return frequencies, bandwidths
+
+
+def oscillator_hops(frequencies_hz: Floats, bandwidths_hz: Floats, *, sfreq: float, longest: float) -> Floats:
+    """Return how many samples may pass between two readings of each oscillator.
+
+    Parameters
+    ----------
+    frequencies_hz, bandwidths_hz : ndarray (F,)
+        The oscillators.
+    sfreq : float, > 0
+        Sampling rate, in Hz.
+    longest : float
+        Most samples between two readings.
+
+    Returns
+    -------
+    ndarray (F,)
+        Powers of two: eight readings a period of the fastest frequency within the band, or every sample.
+    """
+    wanted = sfreq / (8.0 * (frequencies_hz + bandwidths_hz))
+    return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _BLOCK))))))
+
+
+def read_oscillators(
+    x: Tensor, frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, max_readings: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Run oscillators that share a hop over signals, block by block from rest.
+
+    Parameters
+    ----------
+    x : Tensor (rows, n_times)
+        Signals.
+    frequencies, bandwidths : Tensor (F,) of float64
+        In cycles a sample, frequencies at most 0.5.
+    order : int, >= 1
+        Stages of each cascade.
+    hop : int, >= 1
+        Samples between two readings; the first reading is at the first sample.
+    max_readings : int
+        About how many numbers to hold at a time.
+
+    Yields
+    ------
+    start : int
+        Sample of the first of these readings.
+    readings : Tensor (F, rows, 2, n)
+        Real and imaginary parts at the samples ``start + hop * [0 ... n - 1]``.
+    """
+    F, rows, n_times = len(frequencies), *x.shape
+    block = hop * math.ceil(_BLOCK / hop)
+    per_block = block // hop
+    tables = cascade_tables(frequencies, bandwidths, order, block, x.dtype)
+    read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(x.device)
+    into, out = torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read]
+    n_blocks = math.ceil(n_times / block)
+    blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(rows, n_blocks, block)
+    state = x.new_zeros(F, rows, 2 * order)
+    at_once = max(1, max_readings // (F * rows * 2 * per_block))
+    for first in range(0, n_blocks, at_once):
+        parts = []
+        for u in blocks[:, first : first + at_once].unbind(1):
+            product = torch.bmm(u.expand(F, rows, block), into)
+            parts.append(torch.baddbmm(product[..., : 2 * per_block], state, out))
+            state = torch.baddbmm(product[..., 2 * per_block :], state, tables.transition)
+        readings = torch.stack(parts, 2).unflatten(-1, (2, per_block)).transpose(2, 3).flatten(3)
+        start = first * block
+        yield start, readings[..., : math.ceil((n_times - start) / hop)]

@@ -1,0 +1,228 @@
+"""Pooled statistics of frozen oscillators: what an instant model knows of a case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from s4signal.nn.oscillators import read_oscillators
+
+__all__ = ["OscillatorStatistics", "PooledFeatures"]
+
+_SHRINKAGE = 0.01  # of a covariance towards a multiple of the identity
+_MAX_READINGS = 2**20
+
+
+class PooledFeatures(NamedTuple):
+    """Features of n cases, by family.
+
+    Parameters
+    ----------
+    mean : Tensor (n, F, J, 2)
+        Mean of each mix's real and imaginary part.
+    positive : Tensor (n, F, J, 2, W)
+        Share of each window that they spend above their threshold.
+    energy : Tensor (n, F, W) or (n, F, C (C + 1) / 2)
+        One channel: log energy within each window. Several: upper triangle of the matrix logarithm of the covariance
+        between the channels, the off-diagonal times the root of two.
+    """
+
+    mean: Tensor
+    positive: Tensor
+    energy: Tensor
+
+
+class OscillatorStatistics(nn.Module):
+    """Run oscillators over every channel and pool their outputs, and mixes of them, over windows of the case.
+
+    Every statistic is a function of time averages: it takes one pass, block by block, at any length.
+
+    Parameters
+    ----------
+    frequencies_hz, bandwidths_hz : Tensor (F,) of float64
+        The oscillators.
+    orders : Tensor (F,)
+        Stages of each.
+    hops : Tensor (F,)
+        Samples between two readings of each, at the training rate.
+    mixes : Tensor (F, J, C)
+        Weights of the channels in the mixes of each oscillator's outputs.
+    levels : Tensor (F, J, 2)
+        Thresholds, in standard deviations of each output around its mean in the training cases.
+    projection : Tensor (K, C)
+        Channels, or mixes of them, whose covariance is taken.
+    sfreq : float
+        Sampling rate at training, in Hz.
+    n_windows : int, default=4
+        Equal parts of a case; the whole case is one more window, the first.
+    """
+
+    frequencies_hz: Tensor
+    bandwidths_hz: Tensor
+    orders: Tensor
+    hops: Tensor
+    mixes: Tensor
+    levels: Tensor
+    projection: Tensor
+    thresholds: Tensor
+
+    def __init__(
+        self,
+        *,
+        frequencies_hz: Tensor,
+        bandwidths_hz: Tensor,
+        orders: Tensor,
+        hops: Tensor,
+        mixes: Tensor,
+        levels: Tensor,
+        projection: Tensor,
+        sfreq: float,
+        n_windows: int = 4,
+    ) -> None:
+        super().__init__()
+        self.sfreq, self.n_windows = sfreq, n_windows
+        self.register_buffer("frequencies_hz", frequencies_hz)
+        self.register_buffer("bandwidths_hz", bandwidths_hz)
+        self.register_buffer("orders", orders)
+        self.register_buffer("hops", hops)
+        self.register_buffer("mixes", mixes)
+        self.register_buffer("levels", levels)
+        self.register_buffer("projection", projection)
+        self.register_buffer("thresholds", torch.zeros_like(levels))
+
+    def audible(self, rate: float) -> Tensor:
+        """Which oscillators lie below the Nyquist frequency, (F,) of bool; for ``rate`` see `forward`."""
+        return self.frequencies_hz * rate < 0.5 * self.sfreq
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> None:
+        """Set the thresholds from training cases.
+
+        Parameters
+        ----------
+        batches : iterator of (x, lengths, rate, weights)
+            As `forward` takes them, and weights (n,) of the cases.
+        """
+        first = torch.zeros_like(self.thresholds)
+        second, total = torch.zeros_like(first), 0.0
+        for x, lengths, rate, weights in batches:
+            total += float(weights.sum())
+            for index, hop in self._groups(rate):
+                for waves, _, shares in self._readings(x, lengths, rate, index, hop):
+                    whole = shares[..., 0] * weights[:, None]
+                    first[index] += torch.einsum("nfjpm,nm->fjp", waves, whole)
+                    second[index] += torch.einsum("nfjpm,nm->fjp", waves * waves, whole)
+        mean = first / total
+        scale = (second / total - mean**2).clamp_min(0.0).sqrt()
+        self.thresholds.copy_(mean + scale * self.levels)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, lengths: Tensor, *, rate: float = 1.0) -> PooledFeatures:
+        """Pool over cases.
+
+        Parameters
+        ----------
+        x : Tensor (C, n, n_times)
+            Signals, zero behind their ends.
+        lengths : Tensor (n,)
+            Samples of each case, at least one.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        PooledFeatures
+            NaN where an oscillator is above the Nyquist frequency.
+        """
+        F, J, C = self.mixes.shape
+        n, W, K = x.shape[1], 1 + self.n_windows, len(self.projection)
+        mean = x.new_full((n, F, J, 2), torch.nan)
+        positive = x.new_full((n, F, J, 2, W), torch.nan)
+        energy = x.new_full((n, F, W) if C == 1 else (n, F, K * (K + 1) // 2), torch.nan)
+        for index, hop in self._groups(rate):
+            m = p = e = x.new_zeros(())
+            for waves, z, shares in self._readings(x, lengths, rate, index, hop):
+                m = m + _pool(waves, shares[..., :1])[..., 0]
+                p = p + _pool((waves > self.thresholds[index][..., None]).to(x.dtype), shares)
+                if C == 1:
+                    e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
+                else:
+                    e = e + _covariance(z, self.projection, shares[..., 0])
+            mean[:, index], positive[:, index] = m, p
+            energy[:, index] = _log_energy(e) if C == 1 else _log_euclidean(e)
+        return PooledFeatures(mean, positive, energy)
+
+    def _groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
+        """Audible oscillators of one order that are read at one pace, and their hop in samples in use."""
+        hops = (self.hops / rate).round().clamp_min(1).long()
+        kinds = torch.stack([hops, self.orders], 1)
+        for hop, order in kinds[self.audible(rate)].unique(dim=0).tolist():
+            chosen = (hops == hop) & (self.orders == order) & self.audible(rate)
+            yield torch.nonzero(chosen)[:, 0], hop
+
+    def _readings(
+        self, x: Tensor, lengths: Tensor, rate: float, index: Tensor, hop: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield mixed outputs (n, F, J, 2, m), outputs (F, C, n, 2, m) and shares of the windows (n, m, W)."""
+        C, n, n_times = x.shape
+        sfreq = self.sfreq / rate
+        mixes = self.mixes[index].to(x.dtype)
+        total = self._shares(torch.arange(0, n_times, hop, device=x.device), lengths).sum(1, keepdim=True)
+        for start, readings in read_oscillators(
+            x.reshape(C * n, n_times),
+            self.frequencies_hz[index] / sfreq,
+            self.bandwidths_hz[index] / sfreq,
+            order=int(self.orders[index[0]]),
+            hop=hop,
+            max_readings=_MAX_READINGS,
+        ):
+            z = readings.unflatten(1, (C, n))
+            waves = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
+            samples = start + hop * torch.arange(z.shape[-1], device=x.device)
+            shares = self._shares(samples, lengths)
+            # A case too short to have a reading in each window: such a window is the whole case.
+            shares = torch.where(total > 0, shares / total.clamp_min(1), shares[..., :1] / total[..., :1])
+            yield waves.permute(2, 0, 1, 3, 4).contiguous(), z, shares.to(x.dtype)
+
+    def _shares(self, samples: Tensor, lengths: Tensor) -> Tensor:
+        """Which samples lie in which window of which case: (n, m, W), 0 or 1."""
+        inside = samples < lengths[:, None]
+        window = torch.div(samples * self.n_windows, lengths[:, None], rounding_mode="floor")
+        parts = window[..., None] == torch.arange(self.n_windows, device=samples.device)
+        return torch.cat([inside[..., None], parts], -1).to(torch.float64)
+
+
+def _pool(values: Tensor, shares: Tensor) -> Tensor:
+    """(n, ..., m) -> (n, ..., W)."""
+    pooled: Tensor = torch.bmm(values.flatten(1, -2), shares).unflatten(1, values.shape[1:-1])
+    return pooled
+
+
+def _covariance(z: Tensor, projection: Tensor, share: Tensor) -> Tensor:
+    """(F, C, n, 2, m) -> (n, F, K, K), real part."""
+    scaled = z * share.sqrt()[:, None]
+    rows = scaled.permute(2, 0, 1, 3, 4).flatten(3)
+    rows = torch.matmul(projection, rows)
+    covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
+    return covariance
+
+
+def _log_energy(energy: Tensor) -> Tensor:
+    """Logarithm, with a floor far below any sensible energy of a standardised channel."""
+    return torch.log(energy + 1e-10)
+
+
+def _log_euclidean(covariance: Tensor) -> Tensor:
+    K = covariance.shape[-1]
+    level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    eye = torch.eye(K, dtype=covariance.dtype, device=covariance.device)
+    values, vectors = torch.linalg.eigh(covariance + (_SHRINKAGE * level + 1e-10) * eye)
+    logarithm = torch.matmul(vectors * torch.log(values.clamp_min(1e-12))[..., None, :], vectors.transpose(-1, -2))
+    row, column = torch.triu_indices(K, K)
+    upper: Tensor = logarithm[..., row, column]
+    twice: Tensor = (row != column).to(upper)
+    return upper * (1.0 + (math.sqrt(2.0) - 1.0) * twice)

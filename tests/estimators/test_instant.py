@@ -1,0 +1,264 @@
+"""Instant models: what goes in, what comes out, and what a file keeps."""
+
+import pickle
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from s4signal import S4Classifier, Signals
+from s4signal.errors import ModelFileError, ShapeError
+from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+
+__all__: list[str] = []
+
+SMALL = {"n_oscillators": 12, "random_state": 0}
+
+
+def waves(n=40, n_channels=2, n_times=120, seed=0):
+    """Return slow and fast noisy waves in turn and their classes."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    phase = np.linspace(0, 6.28, n_times) * np.array([3, 9])[y][:, None, None] + rng.uniform(0, 6, (n, 1, 1))
+    return np.sin(phase) + 0.3 * rng.standard_normal((n, n_channels, n_times)), y
+
+
+def fitted(**changes):
+    return S4RidgeClassifier(**{**SMALL, **changes}).fit(*waves())
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 20])
+def test_waves_are_told_apart_by_their_frequency(n_channels):
+    X, y = waves(n_channels=n_channels)
+    X_new, y_new = waves(n_channels=n_channels, seed=1)
+    assert S4RidgeClassifier(**SMALL).fit(X, y).score(X_new, y_new) == 1.0
+
+
+def test_a_regression_finds_a_frequency():
+    rng = np.random.default_rng(0)
+    y = rng.uniform(2, 6, (80, 1)) * [1.0, -100.0]
+    X = np.sin(np.linspace(0, 6.28, 150) * y[:, :1] + rng.uniform(0, 6, (80, 1)))
+    model = S4RidgeRegressor(random_state=0).fit(X[:60], y[:60])
+    assert model.predict(X[60:]).shape == (20, 2)
+    assert model.score(X[60:], y[60:]) > 0.9
+    assert S4RidgeRegressor(**SMALL).fit(X, y[:, 0]).predict(X).shape == (80,)
+
+
+def test_labels_come_back_as_they_went_in():
+    X, y = waves()
+    labels = np.array(["left", "right"])[y]
+    assert S4RidgeClassifier(**SMALL).fit(X, labels).predict(X).tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("form", [list, Signals, lambda X: Signals(X, ch_names=["a", "b"])])
+def test_other_forms_of_the_same_cases_give_the_same_model(form):
+    X, y = waves()
+    expected = fitted().decision_function(X)
+    np.testing.assert_array_equal(S4RidgeClassifier(**SMALL).fit(form(X), y).decision_function(form(X)), expected)
+
+
+def test_epochs_bring_rate_and_names():
+    mne = pytest.importorskip("mne")
+    X, y = waves()
+    epochs = mne.EpochsArray(X * 1e-6, mne.create_info(["C3", "C4"], 60.0, "eeg"), verbose="error")
+    model = S4RidgeClassifier(**SMALL).fit(epochs, y)
+    assert model.sfreq_ == 60.0
+    assert model.ch_names_ == ["C3", "C4"]
+    assert "C4" in model.features_.get_feature_names_out()[-1]
+
+
+def test_unequal_lengths_are_told_apart():
+    X, y = waves()
+    cases = [x[:, : 60 + i] for i, x in enumerate(X)]
+    assert S4RidgeClassifier(**SMALL).fit(cases, y).score(cases, y) == 1.0
+
+
+def test_volts_and_microvolts_give_the_same_answers():
+    X, y = waves()
+    volts = S4RidgeClassifier(**SMALL, precision="64").fit(X * 1e-6, y).predict_proba(X * 1e-6)
+    np.testing.assert_allclose(volts, fitted(precision="64").predict_proba(X), rtol=1e-6)
+
+
+def test_the_seed_settles_everything():
+    X, _ = waves()
+    np.testing.assert_array_equal(fitted().decision_function(X), fitted().decision_function(X))
+    assert (fitted(random_state=1).decision_function(X) != fitted().decision_function(X)).any()
+
+
+def test_half_the_rate_gives_the_same_answers():
+    X, y = waves(n_times=240)
+    model = S4RidgeClassifier(**SMALL, sfreq=120.0).fit(X, y)
+    halved = model.predict_proba(X[..., ::2], sfreq=60.0)
+    np.testing.assert_array_equal(halved.argmax(1), y)
+    np.testing.assert_array_equal(model.predict(Signals(X[..., ::2], sfreq=60.0)), y)
+
+
+def test_what_half_the_rate_cannot_hold_is_not_missed():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    times = np.arange(400) / 100
+    slow = np.sin(2 * np.pi * np.array([3.0, 6.0])[y][:, None] * times + rng.uniform(0, 6, (60, 1)))
+    fast = 3 * np.sin(2 * np.pi * np.array([35.0, 42.0])[y][:, None] * times + rng.uniform(0, 6, (60, 1)))
+    X = Signals(slow + fast + rng.standard_normal((60, 400)), sfreq=100.0)
+    model = S4RidgeClassifier(random_state=0).fit(X[:40], y[:40])
+    assert model.score(X[40:], y[40:]) == 1.0
+    assert model.score(X[40:].resample(50.0), y[40:]) == 1.0
+    mixed = Signals.concatenate([X[40:50], X[50:].resample(50.0)])
+    assert model.score(mixed, y[40:]) == 1.0
+
+
+def test_probabilities_are_calibrated_on_cases_left_out():
+    rng = np.random.default_rng(0)
+    model = S4RidgeClassifier(**SMALL).fit(rng.standard_normal((60, 50)), rng.integers(0, 3, 60))
+    probabilities = model.predict_proba(rng.standard_normal((20, 50)))
+    np.testing.assert_allclose(probabilities.sum(1), 1.0)
+    assert probabilities.max() < 0.8  # noise: nothing can be known
+    np.testing.assert_allclose(model.predict_log_proba(np.ones((2, 50))), np.log(model.predict_proba(np.ones((2, 50)))))
+
+
+def test_a_weight_of_zero_leaves_a_case_out():
+    X, y = waves()
+    wrong = np.concatenate([y, 1 - y[:10]])
+    weights = np.r_[np.ones(40), np.zeros(10)]
+    model = S4RidgeClassifier(**SMALL).fit(np.concatenate([X, X[:10]]), wrong, sample_weight=weights)
+    np.testing.assert_array_equal(model.decision_function(X), fitted().decision_function(X))
+
+
+def test_class_weights_move_the_decision():
+    rng = np.random.default_rng(0)
+    X, y, X_new = rng.standard_normal((60, 50)), np.arange(60) % 6 == 0, rng.standard_normal((60, 50))
+    plain = S4RidgeClassifier(**SMALL).fit(X, y).predict(X_new).mean()
+    balanced = S4RidgeClassifier(**SMALL, class_weight="balanced").fit(X, y).predict(X_new).mean()
+    assert plain < 0.1
+    assert balanced > 0.2
+
+
+def test_it_works_within_scikit_learn():
+    X, y = waves()
+    assert cross_val_score(S4RidgeClassifier(**SMALL), Signals(X, sfreq=60.0), y, cv=3).mean() == 1.0
+    features = make_pipeline(S4RandomFeatures(**SMALL), StandardScaler()).fit_transform(X)
+    assert np.isfinite(features).all()
+    copy = clone(fitted())
+    assert not hasattr(copy, "ridge_")
+
+
+def test_names_say_frequency_decay_statistic_and_channels():
+    X, _ = waves()
+    features = S4RandomFeatures(**SMALL, sfreq=60.0).fit(X)
+    names = features.get_feature_names_out(["C3", "C4"])
+    assert len(names) == len(set(names)) == features.transform(X).shape[1]
+    frequency, decay = features.frequencies_[3], features.decays_[3]
+    assert any(name.startswith("mean of cos") and f"{frequency:.4g} Hz, {decay:.4g} s" in name for name in names)
+    assert names[-1].endswith("C4 x C4, whole")
+    assert any(name.startswith("share above") and name.endswith("C4, part 4 of 4") for name in names)
+    with pytest.raises(ValueError, match="should have length equal to the number of channels 2"):
+        features.get_feature_names_out(["C3"])
+
+
+def test_many_channels_are_brought_to_components():
+    X, _ = waves(n_channels=20)
+    features = S4RandomFeatures(**SMALL).fit(X)
+    names = features.get_feature_names_out()
+    assert features.transform(X).shape == (40, len(names))
+    assert "component 16 x component 16" in names[-1]
+
+
+def test_inaudible_features_are_their_training_means():
+    X, _ = waves(n_times=240)
+    features = S4RandomFeatures(**SMALL, sfreq=120.0)
+    full, half = features.fit_transform(X), features.transform(X[..., ::2], sfreq=60.0)
+    constant = half.std(0) == 0
+    assert 0 < constant.sum() < len(constant) / 2
+    np.testing.assert_allclose(half[0, constant], full[:, constant].mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_describe_says_band_memory_and_weights():
+    text = fitted(sfreq=60.0).describe()
+    for part in ("S4RidgeClassifier: 2 channels", "60 Hz", "12 of orders (1, 2)", "band", "memory", "weights"):
+        assert part in text
+
+
+def test_a_saved_model_answers_the_same(tmp_path):
+    X, y = waves()
+    model = S4RidgeClassifier(**SMALL, sfreq=60.0, class_weight={0: 1.0, 1: 2.0}).fit(X, y)
+    model.save(tmp_path / "waves.s4")
+    again = S4RidgeClassifier.load(tmp_path / "waves.s4")
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.get_params() == model.get_params()
+    assert again.describe() == model.describe()
+    np.testing.assert_array_equal(again.features_.transform(X), model.features_.transform(X))
+    unpickled = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(unpickled.predict_proba(X), model.predict_proba(X))
+
+
+def test_a_saved_regressor_answers_the_same(tmp_path):
+    X, y = waves()
+    model = S4RidgeRegressor(**SMALL).fit(X, y + 0.5)
+    model.save(tmp_path / "waves.s4")
+    np.testing.assert_array_equal(S4RidgeRegressor.load(tmp_path / "waves.s4").predict(X), model.predict(X))
+
+
+def test_files_of_other_models_are_refused(tmp_path):
+    fitted().save(tmp_path / "waves.s4")
+    with pytest.raises(ModelFileError, match=r"holds a S4RidgeClassifier, not a S4RidgeRegressor"):
+        S4RidgeRegressor.load(tmp_path / "waves.s4")
+    with pytest.raises(ModelFileError, match=r"holds a S4RidgeClassifier, not a S4Classifier"):
+        S4Classifier.load(tmp_path / "waves.s4")
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "waves.s4"
+    fitted().save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelFileError, match="damaged"):
+        S4RidgeClassifier.load(path)
+    save_file(load_file(_saved(tmp_path)), path)
+    with pytest.raises(ModelFileError, match="not a model of s4signal"):
+        S4RidgeClassifier.load(path)
+
+
+def _saved(folder):
+    fitted().save(folder / "whole.s4")
+    return folder / "whole.s4"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_oscillators": 0}, "n_oscillators=0 is unknown or out of range"),
+        ({"orders": ()}, "orders=.* must be a tuple of whole numbers"),
+        ({"n_mixes": 1.5}, "n_mixes=1.5 is unknown"),
+        ({"n_windows": 0}, "n_windows=0 is unknown"),
+        ({"sfreq": -1.0}, "sfreq=-1.0 is unknown"),
+        ({"precision": "bf16"}, "precision='bf16' is unknown"),
+        ({"class_weight": "even"}, "class_weight='even' is unknown"),
+    ],
+)
+def test_a_wrong_option_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(**change)
+
+
+def test_wrong_signals_are_refused_as_by_the_trained_models():
+    X, y = waves()
+    model = fitted()
+    with pytest.raises(ShapeError, match="X has 3 channels"):
+        model.predict(np.ones((2, 3, 120)))
+    with pytest.raises(ValueError, match="Input X contains NaN: case 1"):
+        model.predict(np.where(np.arange(40)[:, None, None] == 1, np.nan, X))
+    with pytest.raises(ValueError, match="case 0: it contains infinity"):
+        S4RidgeClassifier(**SMALL).fit(np.where(np.arange(40)[:, None, None] == 0, np.inf, np.abs(X)), y)
+    with pytest.raises(ValueError, match="fitted without a sampling rate"):
+        model.predict(X, sfreq=10.0)
+    with pytest.raises(NotImplementedError, match="irregular scan"):
+        S4RidgeClassifier(**SMALL).fit(X, y, times=[np.arange(120.0)] * 40)
+    with pytest.raises(NotImplementedError, match="timestamps need the irregular scan"):
+        S4RidgeClassifier(**SMALL).fit(Signals(X, times=[np.arange(120.0)] * 40), y)
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        S4RidgeClassifier(**SMALL).fit(X, y, sample_weight=np.zeros(40))
+    with pytest.raises(ValueError, match="times class_weight is zero for every case"):
+        fitted(class_weight={0: 0.0, 1: 0.0})

@@ -1,0 +1,113 @@
+"""Ridge regression in closed form against other formulations."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as Reference
+
+from s4signal.estimators import ridge
+from s4signal.estimators.ridge import fit_ridge
+
+__all__: list[str] = []
+
+
+def data(n=40, sizes=(6, 8, 5), seed=0):
+    rng = np.random.default_rng(seed)
+    families = [rng.standard_normal((n, p)) * 3 + 1 for p in sizes]
+    y = families[1][:, :2] @ rng.standard_normal((2, 2)) + 0.5 * rng.standard_normal((n, 2))
+    return families, y
+
+
+def fit(families, y, weights=None):
+    weights = np.ones(len(y)) if weights is None else weights
+    return fit_ridge(families, y, weights, np.random.RandomState(0))
+
+
+def predict(model, X, subset=0):
+    return model.predict(X, np.full(len(X), subset))
+
+
+def scaled(model, families):
+    return (np.concatenate(families, 1) - model.mean) * model.scale
+
+
+@pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
+def test_coefficients_are_those_of_ridge_regression(sizes):
+    families, y = data(sizes=sizes)
+    model = fit(families, y)
+    reference = Reference(alpha=model.alpha).fit(scaled(model, families), y)
+    np.testing.assert_allclose(model.coef[0], reference.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(
+        predict(model, np.concatenate(families, 1)), reference.predict(scaled(model, families)), atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
+def test_each_case_is_predicted_by_the_others(sizes):
+    families, y = data(sizes=sizes)
+    model = fit(families, y)
+    X = scaled(model, families)
+    for i in (0, 7, 39):
+        others = np.arange(len(y)) != i
+        expected = Reference(alpha=model.alpha).fit(X[others], y[others]).predict(X[i : i + 1])
+        np.testing.assert_allclose(model.left_out[i], expected[0], atol=1e-8)
+
+
+def test_a_case_of_weight_two_is_the_case_twice():
+    families, y = data()
+    weights = np.array([1, 2, 3, 1] * 10)
+    repeats = np.repeat(np.arange(40), weights)
+    weighted = fit(families, y, weights.astype(float))
+    repeated = fit([f[repeats] for f in families], y[repeats])
+    np.testing.assert_allclose(weighted.coef, repeated.coef, atol=1e-9)
+    np.testing.assert_allclose(weighted.left_out[repeats], repeated.left_out, atol=1e-9)
+
+
+def test_the_family_that_knows_the_answer_gets_the_weight():
+    families, y = data(n=60, sizes=(200, 8, 200))
+    model = fit(families, y)
+    assert model.weights[1] == max(model.weights)
+    assert model.weights != (1, 1, 1)
+
+
+def test_weights_are_chosen_on_some_of_many_cases(monkeypatch):
+    monkeypatch.setattr(ridge, "_MOST_TO_CHOOSE", 30)
+    families, y = data(n=200)
+    model = fit(families, y)
+    assert len(model.left_out) == 200
+    assert np.corrcoef(model.left_out[:, 0], y[:, 0])[0, 1] > 0.8
+
+
+def test_constant_features_count_for_nothing():
+    families, y = data()
+    families[0][:] = 7.0
+    model = fit(families, y)
+    assert np.isfinite(model.coef).all()
+    assert (model.scale[:6] == 0).all()
+
+
+def test_nothing_but_constants_predicts_the_mean():
+    y = np.arange(6.0)[:, None]
+    families = [np.ones((6, 3)) for _ in range(3)]
+    np.testing.assert_allclose(predict(fit(families, y), np.ones((1, 9))), [[2.5]])
+
+
+def test_a_missing_feature_counts_as_its_mean():
+    families, y = data()
+    model = fit(families, y)
+    X = np.concatenate(families, 1)
+    missing, mean = X.copy(), X.copy()
+    missing[:, 3], mean[:, 3] = np.nan, model.mean[3]
+    np.testing.assert_allclose(predict(model, missing), predict(model, mean))
+
+
+@pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
+def test_a_subset_of_the_features_has_coefficients_of_its_own(sizes):
+    families, y = data(sizes=sizes)
+    chosen = np.arange(sum(sizes)) % 2 == 0
+    weights = np.array([1.0, 2.0] * 20)
+    model = fit_ridge(families, y, weights, np.random.RandomState(0), subsets=[chosen])
+    reference = Reference(alpha=model.alpha).fit(scaled(model, families)[:, chosen], y, sample_weight=weights)
+    np.testing.assert_allclose(model.coef[1][chosen], reference.coef_.T, atol=1e-8)
+    assert (model.coef[1][~chosen] == 0).all()
+    X = np.where(chosen, np.concatenate(families, 1), np.nan)
+    np.testing.assert_allclose(predict(model, X, 1), reference.predict(scaled(model, families)[:, chosen]), atol=1e-8)
