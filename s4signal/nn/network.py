@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from s4signal.errors import ShapeError
 from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
@@ -116,6 +117,8 @@ class S4Backbone(nn.Module):
         Range of the initial steps, in training sample periods.
     discretization : str, optional
         A name in ``KERNELS[kernel].RULES``; by default ``"zoh"`` for diagonal systems, ``"bilinear"`` for the others.
+    checkpointing : bool, default=False
+        Keep only the input of each block for the backward pass and compute the rest again: for inputs of an hour.
 
     Raises
     ------
@@ -144,6 +147,7 @@ class S4Backbone(nn.Module):
         dropout: float = 0.1,
         dt_range: tuple[float, float] = (1e-3, 0.1),
         discretization: str | None = None,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.d_input = d_input
@@ -152,6 +156,7 @@ class S4Backbone(nn.Module):
             d_model, n_layers, d_state, kernel, init, bidirectional, dropout, "case", dt_range, discretization
         ).blocks()
         self.norm = ChannelNorm()
+        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         """Run the backbone.
@@ -182,7 +187,10 @@ class S4Backbone(nn.Module):
         mask = None if lengths is None else length_mask(lengths, x.shape[1], x.dtype)
         h: Tensor = self.encoder(x.permute(2, 0, 1))
         for block in self.blocks:
-            h = block(h, mask, rate=rate)
+            if self.checkpointing and torch.is_grad_enabled():
+                h = checkpoint(block, h, mask, rate=rate, use_reentrant=False)
+            else:
+                h = block(h, mask, rate=rate)
         h = self.norm(h, mask)
         return h.permute(1, 2, 0)
 

@@ -269,10 +269,11 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.set_materialize_grads(False)
 
 
-def _back(ctx: Any, dy: Tensor, dX: None, dlast: Tensor | None) -> tuple[Tensor | None, ...]:
-    dlast = ctx.saved_tensors[0].new_zeros(ctx.shape) if dlast is None else dlast
-    dy = ctx.saved_tensors[0].new_zeros(ctx.saved_tensors[0].shape) if dy is None else dy
-    *gradients, dfirst = _scan_backward_op(dy, dlast, *ctx.saved_tensors)
+def _back(ctx: Any, dy: Tensor | None, dX: None, dlast: Tensor | None) -> tuple[Tensor | None, ...]:
+    u, *saved = ctx.saved_tensors  # read once: under checkpointing they are computed for it
+    dlast = u.new_zeros(ctx.shape) if dlast is None else dlast
+    dy = u.new_zeros(u.shape) if dy is None else dy
+    *gradients, dfirst = _scan_backward_op(dy, dlast, u, *saved)
     return *gradients, dfirst if ctx.carried else None
 
 

@@ -199,3 +199,17 @@ def test_bad_options_are_answered_with_what_is_possible() -> None:
         network(linear(), dropout_axis="time")
     with pytest.raises(ValueError, match=r"kernel='s4nd' is unknown; choose one of"):
         S4Backbone(2, 4, 1, kernel="s4nd")
+
+
+def test_checkpointing_changes_no_gradient() -> None:
+    torch.manual_seed(0)
+    net = S4Backbone(2, 8, 2, d_state=8, bidirectional=True, dropout=0.3).train()
+    x, lengths = torch.randn(2, 300, 2), torch.tensor([300, 170])
+    gradients = []
+    for net.checkpointing in (False, True):
+        net.zero_grad()
+        torch.manual_seed(1)  # the same channels are dropped
+        net(x, lengths=lengths).square().sum().backward()
+        gradients.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, again)
