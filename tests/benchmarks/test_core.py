@@ -1,7 +1,8 @@
-"""The core against S4D by FFT: at least eight times as fast, in a quarter of the memory, at a cost linear in length.
+"""The engine against S4D and S4 by FFT and against itself: time and memory, as ratios within one run.
 
-Only ratios within one run are asserted: machines differ, and the two forms run in turn. Both forms run with all cores
-and under the allocator setting of training. Run `make bench` on a machine that does nothing else.
+Machines differ, so that only ratios are asserted, and the forms run in turn, all under the allocator setting of
+training. Targets that this engine does not reach yet are marked as such, with what was measured. Run `make bench` on a
+machine that does nothing else.
 """
 
 import os
@@ -12,9 +13,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from core_steps import FORMS, core_step, peak_mib
+from core_steps import core_step, network_step, peak_mib
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from s4signal.nn import S4Backbone, S4Network, fixed
+from s4signal.nn.frontend import LinearFrontend
+from s4signal.nn.network import StackOptions
 from s4signal.training.runtime import reused_memory
 
 __all__: list[str] = []
@@ -39,44 +43,120 @@ def seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def medians_in_turn(benchmark: BenchmarkFixture, step: Callable[[], None], other: Callable[[], None]) -> list[float]:
-    """Benchmark ``step``, timing ``other`` before each round, and return both medians in seconds."""
-    own_times, other_times = [], []
-    step()
-    other()
-    benchmark.pedantic(
-        lambda: own_times.append(seconds(step)),
-        setup=lambda: other_times.append(seconds(other)),
-        rounds=ROUNDS,
+def medians_in_turn(benchmark: BenchmarkFixture, *steps: Callable[[], None], rounds: int = ROUNDS) -> list[float]:
+    """Benchmark the first step, timing the others before each round, and return all medians in seconds."""
+    times: list[list[float]] = [[] for _ in steps]
+
+    def others() -> None:
+        for step, taken in zip(steps[1:], times[1:], strict=True):
+            taken.append(seconds(step))
+
+    for step in steps:
+        step()
+    benchmark.pedantic(lambda: times[0].append(seconds(steps[0])), setup=others, rounds=rounds)
+    return [statistics.median(taken) for taken in times]
+
+
+def report(benchmark: BenchmarkFixture, what: str, ratio: float) -> None:
+    benchmark.extra_info["ratio"] = ratio
+    print(f"\n{what}: {ratio:.2f}")
+
+
+@pytest.mark.parametrize(
+    ("form", "target"),
+    [
+        pytest.param("fft", 10, marks=pytest.mark.xfail(strict=False, reason="see README for what was measured")),
+        ("cauchy", 25),
+    ],
+)
+def test_core_is_many_times_as_fast_as_by_fft(benchmark: BenchmarkFixture, form: str, target: float) -> None:
+    rounds = ROUNDS if form == "fft" else 3
+    own, other = medians_in_turn(*(benchmark, *(core_step(f, BATCH, N_TIMES) for f in ("s4d", form))), rounds=rounds)
+    report(
+        benchmark, f"L = {N_TIMES}, batch {BATCH}, s4d {own:.3f} s, {form} {other:.3f} s, times as fast", other / own
     )
-    return [statistics.median(own_times), statistics.median(other_times)]
+    assert other / own >= target
 
 
-@pytest.mark.xfail(strict=False, reason="the target is 8; measured 6.6 to 8.0 on two noisy cores, see README")
-def test_core_is_eight_times_as_fast_as_the_fft_form(benchmark: BenchmarkFixture) -> None:
-    steps = [core_step(form, BATCH, N_TIMES) for form in FORMS]
-    blocks, fft = medians_in_turn(benchmark, *steps)
-    benchmark.extra_info.update(blocks_s=blocks, fft_s=fft, ratio=fft / blocks)
-    print(f"\nL = {N_TIMES}, batch {BATCH}: blocks {blocks:.3f} s, FFT {fft:.3f} s, {fft / blocks:.1f} times as fast")
-    assert fft / blocks >= 8
+@pytest.mark.parametrize(("form", "most"), [("s4", 1.6), ("lssl", 1.6), ("s5", 1.6)])
+def test_every_kernel_costs_about_what_s4d_does(benchmark: BenchmarkFixture, form: str, most: float) -> None:
+    own, s4d = medians_in_turn(benchmark, *(core_step(f, BATCH, N_TIMES) for f in (form, "s4d")))
+    report(benchmark, f"time of {form} over that of s4d", own / s4d)
+    assert own / s4d <= most
+
+
+def test_core_costs_little_beyond_its_matrix_products(benchmark: BenchmarkFixture) -> None:
+    own, bare = medians_in_turn(benchmark, *(core_step(f, BATCH, N_TIMES) for f in ("s4d", "products")))
+    report(benchmark, "time of s4d over that of its bare products", own / bare)
+    assert own / bare <= 1.4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
-def test_core_needs_a_quarter_of_the_memory_of_the_fft_form(benchmark: BenchmarkFixture) -> None:
+def test_core_needs_a_fifth_of_the_memory_of_the_fft_form(benchmark: BenchmarkFixture) -> None:
     peaks = {}
-    benchmark.pedantic(lambda: peaks.update({form: peak_mib(form, BATCH, N_TIMES) for form in FORMS}), rounds=1)
-    ratio = peaks["blocks"] / peaks["fft"]
-    benchmark.extra_info.update(blocks_mib=peaks["blocks"], fft_mib=peaks["fft"], ratio=ratio)
-    print(f"\nL = {N_TIMES}, batch {BATCH}: blocks {peaks['blocks']:.0f} MiB, FFT {peaks['fft']:.0f} MiB, {ratio:.2f}")
-    assert ratio <= 1 / 4
+    benchmark.pedantic(lambda: peaks.update({f: peak_mib(f, BATCH, N_TIMES) for f in ("s4d", "fft")}), rounds=1)
+    report(benchmark, f"peaks {peaks['s4d']:.0f} and {peaks['fft']:.0f} MiB", peaks["s4d"] / peaks["fft"])
+    assert peaks["s4d"] / peaks["fft"] <= 1 / 5
+
+
+@pytest.mark.xfail(strict=False, reason="the target is 6; the layers' other work is as long as the core's, see README")
+def test_network_is_six_times_as_fast_as_with_the_fft_core(benchmark: BenchmarkFixture) -> None:
+    steps = [network_step(form, BATCH, 4096) for form in ("s4d", "fft")]
+    own, fft = medians_in_turn(benchmark, *steps, rounds=3)
+    report(benchmark, f"four bidirectional layers, {own:.2f} and {fft:.2f} s, times as fast", fft / own)
+    assert fft / own >= 6
 
 
 def test_time_a_sample_is_flat_from_2000_to_200_000_samples(benchmark: BenchmarkFixture) -> None:
     # As many samples a step at both lengths: the tables of a step are paid once for all its samples, so that with one
     # batch size the short signals would be the dearer ones (by 1.5 times at 16 cases) and hide a cost that grows.
-    batches, lengths = (400, 4), (2_000, 200_000)
-    short_step, long_step = (core_step("blocks", b, n) for b, n in zip(batches, lengths, strict=True))
-    long, short = medians_in_turn(benchmark, long_step, short_step)
-    benchmark.extra_info.update(long_s=long, short_s=short, ratio=long / short)
-    print(f"\n{batches} signals of {lengths} samples take {short:.3f} and {long:.3f} s, ratio {long / short:.2f}")
+    long, short = medians_in_turn(benchmark, core_step("s4d", 4, 200_000), core_step("s4d", 400, 2_000))
+    report(benchmark, f"800,000 samples as 4 and as 400 signals, {long:.2f} and {short:.2f} s", long / short)
     assert 0.8 <= long / short <= 1.2
+
+
+def test_an_hour_of_signal_costs_a_sample_what_seconds_do(benchmark: BenchmarkFixture) -> None:
+    # An hour of EEG at 256 Hz is 921,600 samples; with checkpointing, four bidirectional layers.
+    steps = [network_step("s4d", *shape, checkpointing=True) for shape in ((1, 1_000_000), (500, 2_000))]
+    long, short = medians_in_turn(benchmark, *steps, rounds=2)
+    report(benchmark, f"1,000,000 samples as 1 and as 500 signals, {long:.1f} and {short:.1f} s", long / short)
+    assert long / short <= 1.15
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+def test_an_hour_of_signal_takes_the_memory_that_seconds_do(benchmark: BenchmarkFixture) -> None:
+    peaks = []
+    shapes = ((1, 1_000_000), (500, 2_000))
+    benchmark.pedantic(lambda: peaks.extend(peak_mib("s4d", *shape, network=True) for shape in shapes), rounds=1)
+    report(benchmark, f"peaks {peaks[0]:.0f} and {peaks[1]:.0f} MiB", peaks[0] / peaks[1])
+    assert peaks[0] / peaks[1] <= 1.15
+
+
+def one_core_rate(call: Callable[[], object], n_samples: int, repeats: int) -> float:
+    """Samples a second of one core, in processor time."""
+    for _ in range(5):
+        call()
+    start = time.process_time()
+    for _ in range(repeats):
+        call()
+    return n_samples * repeats / (time.process_time() - start)
+
+
+@torch.no_grad()
+def test_a_causal_network_keeps_up_with_ten_thousand_samples_a_second(benchmark: BenchmarkFixture) -> None:
+    # Absolute figures, so they are printed and not asserted; what is asserted is the gain over the plain network.
+    torch.set_num_threads(1)
+    options = StackOptions(64, 4, 64)
+    plain = S4Network(LinearFrontend(1, 64), 2, options=options).eval()
+    quick, x = fixed(plain), torch.randn(1, 1, 1024)
+    chunks = one_core_rate(lambda: quick.advance(x, None), 1024, 40)
+    gain = chunks / one_core_rate(lambda: plain.advance(x, None), 1024, 20)
+    backbone = fixed(S4Backbone(1, 64, 4))
+    _, state = backbone.step(x[0, :, 0])
+    step = torch.compile(backbone.step)
+    compiled = one_core_rate(lambda: step(x[0, :, 0], state), 1, 2000)
+    eager = one_core_rate(lambda: backbone.step(x[0, :, 0], state), 1, 500)
+    benchmark.pedantic(lambda: quick.advance(x, None), rounds=5)
+    print(f"\nsamples a second of one core: {chunks:.0f} in chunks, by step {eager:.0f}, compiled {compiled:.0f}")
+    report(benchmark, "in chunks, over the network that is not fixed", gain)
+    assert gain > 1
