@@ -17,7 +17,8 @@ __all__ = ["D_MODEL", "D_STATE", "FORMS", "core_step", "network_step", "peak_mib
 
 D_MODEL, D_STATE, BLOCK = 64, 64, 128
 #: Kernels of s4signal, in its layout (d_model, batch, n_times); then yardsticks, in the papers' own.
-FORMS = (*KERNELS, "products", "fft", "cauchy")
+YARDSTICKS = ("fft", "cauchy", "cauchy-product")
+FORMS = (*KERNELS, "products", *YARDSTICKS)
 
 
 class Products(nn.Module):
@@ -68,10 +69,11 @@ def core_step(form: str, batch: int, n_times: int) -> Callable[[], None]:
     makers: dict[str, Callable[[], nn.Module]] = {
         "products": Products,
         "fft": lambda: FFTS4D(D_MODEL, D_STATE),
-        "cauchy": lambda: FFTS4(D_MODEL, D_STATE, n_times),
+        "cauchy": lambda: FFTS4(D_MODEL, D_STATE, n_times, published=True),
+        "cauchy-product": lambda: FFTS4(D_MODEL, D_STATE, n_times),
     }
     layer = makers[form]() if form in makers else S4Layer(D_MODEL, D_STATE, kernel=form)
-    shape = (batch, D_MODEL, n_times) if form in ("fft", "cauchy") else (D_MODEL, batch, n_times)
+    shape = (batch, D_MODEL, n_times) if form in YARDSTICKS else (D_MODEL, batch, n_times)
     u = torch.randn(shape, requires_grad=True)
     weight = torch.randn(shape)
 

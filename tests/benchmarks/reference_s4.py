@@ -31,6 +31,8 @@ class FFTS4(nn.Module):
         State size of each; conjugate pairs store half of it.
     n_times : int
         Length of the signals, which the truncated output vector depends on.
+    published : bool, default=False
+        Sum over broadcast quotients, as the published code does without an extension, instead of one batched product.
 
     Examples
     --------
@@ -39,8 +41,9 @@ class FFTS4(nn.Module):
     torch.Size([2, 4, 100])
     """
 
-    def __init__(self, d_model: int, d_state: int, n_times: int) -> None:
+    def __init__(self, d_model: int, d_state: int, n_times: int, *, published: bool = False) -> None:
         super().__init__()
+        self.published = published
         Lambda, P, B = (torch.from_numpy(x).expand(d_model, -1) for x in _legs(d_state))
         self.n_times = n_times
         self.log_dt = nn.Parameter(math.log(1e-3) + torch.rand(d_model) * math.log(100))
@@ -94,7 +97,8 @@ class FFTS4(nn.Module):
         Lambda = torch.cat([Lambda, Lambda.conj()], -1)
         slope = 2 * (1 - z) / self.log_dt.exp()[:, None]
         quotients = 1 / (slope[:, None] - (1 + z) * Lambda[..., None])
-        CB, CP, PB, PP = (pairs @ quotients).unbind(1)
+        sums = (pairs[..., None] * quotients[:, None]).sum(-2) if self.published else pairs @ quotients
+        CB, CP, PB, PP = sums.unbind(1)
         spectrum = 2 * (CB - CP * PB * (1 + z) / (1 + (1 + z) * PP))
         return torch.fft.irfft(spectrum, n=L)
 

@@ -67,6 +67,7 @@ def report(benchmark: BenchmarkFixture, what: str, ratio: float) -> None:
     [
         pytest.param("fft", 10, marks=pytest.mark.xfail(strict=False, reason="see README for what was measured")),
         ("cauchy", 25),
+        ("cauchy-product", 4),
     ],
 )
 def test_core_is_many_times_as_fast_as_by_fft(benchmark: BenchmarkFixture, form: str, target: float) -> None:

@@ -7,9 +7,10 @@ from reference_s4 import FFTS4
 __all__: list[str] = []
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("n_times", [50, 51])
-def test_the_kernel_of_s4_is_the_powers_of_its_dense_matrix(n_times: int) -> None:
-    layer = FFTS4(4, 16, n_times).double()
+def test_the_kernel_of_s4_is_the_powers_of_its_dense_matrix(n_times: int, published: bool) -> None:
+    layer = FFTS4(4, 16, n_times, published=published).double()
     A_bar, x = layer.discretize()
     C = torch.view_as_complex(layer.C_tilde.detach())
     C = torch.cat([C, C.conj()], -1)
