@@ -129,16 +129,3 @@ def test_a_second_derivative_is_refused_rather_than_wrong() -> None:
     (grad,) = torch.autograd.grad(y.square().sum(), u, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula"):
         grad.sum().backward()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_float32_keeps_five_digits_over_65536_samples(bidirectional: bool) -> None:
-    drawn = Drawn("legs", "zoh", 0.01, bidirectional, d_state=64, seed=1)  # memories of 300 to 30,000 samples
-    system, u = drawn.system(), drawn.signal(65_536, torch.float64)
-    expected, expected_state = block_scan(system, u.float().double())
-    y, state = block_scan(system, u.float())
-    assert state is not None
-    assert expected_state is not None
-    assert relative_error(y, expected) < 1e-5
-    assert relative_error(state, expected_state) < 1e-5
