@@ -1,4 +1,4 @@
-"""What every kernel in KERNELS owes its layer: causality, rates, silence above Nyquist, gradients, answers to bad input."""
+"""What every kernel in KERNELS owes its layer: causality, rates, silence above Nyquist, gradients, clear errors."""
 
 import math
 
