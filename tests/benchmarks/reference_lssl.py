@@ -1,7 +1,7 @@
 """LSSL as published: a dense trainable matrix, its kernel by powers of the whole length, applied by FFT.
 
-The third yardstick of the benchmarks. It is written from the formulas, in plain torch, and shares no code with s4signal.
-The layout is the papers' own, (batch, d_model, n_times).
+The third yardstick of the benchmarks. It is written from the formulas, in plain torch, and shares no code with
+s4signal. The layout is the papers' own, (batch, d_model, n_times).
 
 References
 ----------

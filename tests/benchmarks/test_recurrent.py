@@ -1,0 +1,55 @@
+"""S4 against what came before it: LSSL as published, and recurrent networks as wide; time and memory of one step.
+
+Every form has 64 channels, here with 64 numbers of state each; the recurrent networks have 64 numbers in all. Ratios
+within one run, on one core; the bounds leave room for a noisy machine.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from recurrent_steps import FORMS, peak_mib, recurrent_step
+
+from s4signal.training.runtime import reused_memory
+
+__all__: list[str] = []
+
+BATCH, N_TIMES, ROUNDS = 16, 8_192, 5
+
+
+@pytest.fixture(autouse=True)
+def _as_in_training() -> Iterator[None]:
+    with reused_memory():
+        yield
+
+
+def test_s4_and_lssl_take_less_time_than_lssl_as_published_and_gated_recurrence(benchmark: BenchmarkFixture) -> None:
+    steps = {form: recurrent_step(form, BATCH, N_TIMES) for form in FORMS}
+    times: dict[str, list[float]] = {form: [] for form in FORMS}
+
+    def in_turn() -> None:
+        for form, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[form].append(time.perf_counter() - start)
+
+    benchmark.pedantic(in_turn, rounds=ROUNDS, warmup_rounds=1)
+    seconds = {form: statistics.median(values[1:]) for form, values in times.items()}
+    benchmark.extra_info.update({f"{form}_s": value for form, value in seconds.items()})
+    print(f"\nL = {N_TIMES}, batch {BATCH}:", ", ".join(f"{form} {value:.3f} s" for form, value in seconds.items()))
+    assert seconds["krylov"] > 1.4 * max(seconds["s4"], seconds["lssl"])
+    assert seconds["gru"] > 1.5 * seconds["s4"]
+    assert seconds["rnn"] > 0.7 * seconds["s4"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+def test_s4_and_lssl_need_a_third_of_the_memory_of_lssl_as_published(benchmark: BenchmarkFixture) -> None:
+    peaks: dict[str, float] = {}
+    benchmark.pedantic(lambda: peaks.update({form: peak_mib(form, BATCH, N_TIMES) for form in FORMS}), rounds=1)
+    benchmark.extra_info.update({f"{form}_mib": value for form, value in peaks.items()})
+    print(f"\nL = {N_TIMES}, batch {BATCH}:", ", ".join(f"{form} {value:.0f} MiB" for form, value in peaks.items()))
+    assert peaks["krylov"] > 3 * max(peaks["s4"], peaks["lssl"])
+    assert peaks["gru"] > peaks["s4"]
