@@ -1,7 +1,10 @@
-"""The mathematics: state matrices, discretisations, and three equal views of a linear state space.
+"""The mathematics: state matrices, discretisations, and equal views of a linear state space.
 
-Pure functions on tensors. A system runs block by block (`blocks`), by one FFT (`convolution`) or sample by sample
-(`recurrence`), with the same result.
+Pure functions on tensors. What is remembered: `measures`, as diagonal plus low rank in `low_rank`, its poles alone in
+`hippo`; as an online memory in `memory`. From the ODE to a discrete system: `discretization` for modes,
+`dense_discretization` for matrices. A system (`systems`) runs block by block (`blocks`, with the parts `tables`,
+`carry` and `shared`), by one FFT (`convolution`; `cauchy` has the closed form of S4), sample by sample (`recurrence`)
+or at any times (`scan`), with the same result. The table of kernels, views and measures is in ARCHITECTURE.md.
 """
 
 from s4signal.ssm.blocks import block_length, block_scan

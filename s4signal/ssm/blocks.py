@@ -84,6 +84,14 @@ def block_scan(
         Output.
     state : Tensor (n_systems, batch, d_state) or None
         State of the causal direction after the last sample.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> system = DenseSystem(0.5 * one.unsqueeze(-1), one, one, torch.zeros(1))
+    >>> y, state = block_scan(system, torch.ones(1, 1, 3))
+    >>> y.tolist(), state.tolist()
+    ([[[1.0, 1.5, 1.75]]], [[[1.75]]])
     """
     if isinstance(system, SharedSystem):
         return shared_scan(system, u, state, return_state=return_state)

@@ -51,6 +51,14 @@ def impulse_response(system: System, n_times: int) -> Tensor:
     -------
     Tensor (d_model, n_times), or (d_model, d_model, n_times) from the second channel to the first if shared
         The response, in the precision of the system.
+
+    Examples
+    --------
+    >>> from s4signal.ssm import DenseSystem
+    >>> one = torch.ones(1, 1)
+    >>> system = DenseSystem(0.5 * one.unsqueeze(-1), one, one, torch.zeros(1))
+    >>> impulse_response(system, 3).tolist()
+    [[1.0, 0.5, 0.25]]
     """
     if isinstance(system, DiagonalSystem):
         return vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
@@ -82,6 +90,14 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     -------
     Tensor (d_model, batch, n_times)
         Output.
+
+    Examples
+    --------
+    >>> from s4signal.ssm import DenseSystem
+    >>> one = torch.ones(1, 1)
+    >>> system = DenseSystem(0.5 * one.unsqueeze(-1), one, one, torch.zeros(1))
+    >>> fft_convolve(system, torch.ones(1, 1, 3)).round(decimals=3).tolist()
+    [[[1.0, 1.5, 1.75]]]
     """
     n_times = u.shape[-1]
     kernel = torch.nn.functional.pad(impulse_response(system, n_times), (0, n_times))

@@ -79,6 +79,13 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
         Output.
     state : Tensor (n_systems, batch, d_state)
         State of the causal direction after the last sample.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> system = DenseSystem(0.5 * one.unsqueeze(-1), one, one, torch.zeros(1))
+    >>> recurrent_scan(system, torch.ones(1, 1, 3))[0].tolist()
+    [[[1.0, 1.5, 1.75]]]
     """
     n_systems, d_state = system.state_size
     state = u.new_zeros(n_systems, u.shape[1], d_state) if state is None else state

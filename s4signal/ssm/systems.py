@@ -65,6 +65,12 @@ class DenseSystem(NamedTuple):
         Feed-through.
     C_reverse : Tensor (d_model, d_state) or None
         Output vector of the anti-causal direction, which sees the samples after k only; None: causal.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> DenseSystem(0.5 * one.unsqueeze(-1), one, one, torch.zeros(1)).state_size  # x_k = x_{k-1} / 2 + u_k, y_k = x_k
+    (1, 1)
     """
 
     A_bar: Tensor
