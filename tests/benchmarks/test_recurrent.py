@@ -26,7 +26,9 @@ def _as_in_training() -> Iterator[None]:
         yield
 
 
-def test_s4_and_lssl_take_less_time_than_lssl_as_published_and_gated_recurrence(benchmark: BenchmarkFixture) -> None:
+def test_s4_takes_half_the_time_of_lssl_as_published_and_less_than_recurrent_networks(
+    benchmark: BenchmarkFixture,
+) -> None:
     steps = {form: recurrent_step(form, BATCH, N_TIMES) for form in FORMS}
     times: dict[str, list[float]] = {form: [] for form in FORMS}
 
@@ -40,16 +42,16 @@ def test_s4_and_lssl_take_less_time_than_lssl_as_published_and_gated_recurrence(
     seconds = {form: statistics.median(values[1:]) for form, values in times.items()}
     benchmark.extra_info.update({f"{form}_s": value for form, value in seconds.items()})
     print(f"\nL = {N_TIMES}, batch {BATCH}:", ", ".join(f"{form} {value:.3f} s" for form, value in seconds.items()))
-    assert seconds["krylov"] > 1.4 * max(seconds["s4"], seconds["lssl"])
-    assert seconds["gru"] > 1.5 * seconds["s4"]
-    assert seconds["rnn"] > 0.7 * seconds["s4"]
+    assert seconds["krylov"] > 2 * max(seconds["s4"], seconds["lssl"])
+    assert seconds["gru"] > 3 * seconds["s4"]
+    assert seconds["rnn"] > seconds["s4"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
-def test_s4_and_lssl_need_a_third_of_the_memory_of_lssl_as_published(benchmark: BenchmarkFixture) -> None:
+def test_s4_needs_a_fifth_of_the_memory_of_lssl_as_published(benchmark: BenchmarkFixture) -> None:
     peaks: dict[str, float] = {}
     benchmark.pedantic(lambda: peaks.update({form: peak_mib(form, BATCH, N_TIMES) for form in FORMS}), rounds=1)
     benchmark.extra_info.update({f"{form}_mib": value for form, value in peaks.items()})
     print(f"\nL = {N_TIMES}, batch {BATCH}:", ", ".join(f"{form} {value:.0f} MiB" for form, value in peaks.items()))
-    assert peaks["krylov"] > 3 * max(peaks["s4"], peaks["lssl"])
-    assert peaks["gru"] > peaks["s4"]
+    assert peaks["krylov"] > 5 * max(peaks["s4"], peaks["lssl"])
+    assert peaks["gru"] > 2 * peaks["s4"]

@@ -118,7 +118,7 @@ def test_pieces_and_steps_equal_the_whole(drawn: Drawn, cuts: list[int]) -> None
         assert relative_error(end, final) < TOLERANCE[drawn.dtype]
 
 
-@examples(100)
+@examples(60)
 @given(drawn=drawn([20, 150], directions=(False, True)))
 def test_gradients_of_all_views_agree(drawn: Drawn) -> None:
     layer, u = drawn.layer(), drawn.signal().requires_grad_()
