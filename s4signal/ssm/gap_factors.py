@@ -55,23 +55,30 @@ class GapFactors:
         else:
             self._interpolate(distinct)
 
-    def piece(self, start: int, stop: int) -> Tensor:
-        """Return the factors of the samples from start to stop, complex (stop - start, batch, n_modes)."""
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """Return the factors of the samples from start to stop, complex (stop - start, batch, n_modes), in ``out``."""
         gaps = self.gaps[start:stop]
+        if out is None:
+            out = gaps.new_empty(*gaps.shape, len(self.Lambda.re), dtype=self.dtype.to_complex())
+        rows = out.flatten(0, 1)
         if self.index is not None:
-            factors: Tensor = self.table[self.index[start:stop]]
-            return factors
-        if self.coefficients is None:
-            return _expm1(self.Lambda, gaps, self.dtype)
-        rows = slice(start * gaps.shape[1], stop * gaps.shape[1])
-        z: Tensor = torch.view_as_complex(torch.mm(self.basis[:, rows].T, self.coefficients).unflatten(1, (-1, 2)))
+            torch.index_select(self.table, 0, self.index[start:stop].flatten(), out=rows)
+        elif self.coefficients is None:
+            out.copy_(_expm1(self.Lambda, gaps, self.dtype))
+        else:
+            samples = slice(start * gaps.shape[1], stop * gaps.shape[1])
+            torch.mm(self.basis[:, samples].T, self.coefficients, out=torch.view_as_real(rows).flatten(1))
+            self._correct(rows, gaps.flatten())
+        return out
+
+    def _correct(self, rows: Tensor, gaps: Tensor) -> None:
+        """Compute what is too fast or too long for polynomials."""
         if len(self.fast):
             fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
-            z[:, self.fast] = _expm1(fast, gaps.flatten(), self.dtype)
-        far = (gaps.flatten() > self.longest).nonzero().squeeze(1)
+            rows[:, self.fast] = _expm1(fast, gaps, self.dtype)
+        far = (gaps > self.longest).nonzero().squeeze(1)
         if len(far):
-            z[far] = _expm1(self.Lambda, gaps.flatten()[far], self.dtype)
-        return torch.unflatten(z, 0, gaps.shape)
+            rows[far] = _expm1(self.Lambda, gaps[far], self.dtype)
 
     def _interpolate(self, distinct: Tensor) -> None:
         """Expand expm1(Lambda g) / g, which keeps its digits where g is small, in Chebyshev polynomials of g."""

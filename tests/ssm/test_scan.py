@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import s4signal
 from s4signal.ssm import Pair, recurrent_scan
-from s4signal.ssm import scan as scan_module
+from s4signal.ssm import scan_steps
 from s4signal.ssm.gap_factors import GapFactors
 from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
 
@@ -153,7 +153,7 @@ def looped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor) -> tuple[Tensor
 
 @both_directions
 def test_gradients_of_the_scan_are_right(bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "PIECE_ENTRIES", 1)  # several pieces in a short signal
+    monkeypatch.setattr(scan_steps, "PIECE_ENTRIES", 1)  # several pieces in a short signal
     run, leaves = scan_of_leaves(bidirectional, 20)
     assert torch.autograd.gradcheck(run, leaves)
 
@@ -219,7 +219,7 @@ def test_a_shared_scan_equals_one_scan_a_mode(reverse: bool) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gradients_of_a_shared_scan_are_right(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "PIECE_ENTRIES", 1)
+    monkeypatch.setattr(scan_steps, "PIECE_ENTRIES", 1)
     leaves = [leaf.clone().requires_grad_() for leaf in shared_inputs(20)]
 
     def run(*z: Tensor) -> Pair:
