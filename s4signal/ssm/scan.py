@@ -11,7 +11,8 @@ sees the samples after k over the gaps after k, the first gap matters to the pas
 last sample. On a regular grid this is the recurrence; a held sample may be split into several without a change; a gap
 of zero is a sample that is not there.
 
-On a GPU with triton a scan is one kernel launch each way.
+Times on a grid with holes are split into those of the grid, for the block engine. Other times are a scan; on a GPU with
+triton it is one kernel launch each way.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from s4signal.ssm.blocks import block_scan
+from s4signal.ssm.held_grid import HeldGrid, held_grid
 from s4signal.ssm.pairs import Pair
 from s4signal.ssm.scan_steps import FusedScan, SharedScan, SteppedScan
+from s4signal.ssm.shared import modal_scan
+from s4signal.ssm.systems import DiagonalSystem
 
 __all__ = ["Modes", "irregular_scan", "shared_scan"]
 
@@ -89,6 +94,11 @@ def irregular_scan(
     >>> irregular_scan(modes, torch.ones(1, 1, 2), torch.tensor([[0.3, 0.7]]))[0]
     tensor([[[0.2592, 0.6321]]])
     """
+    grid = _grid_of(gaps)
+    if grid is not None and (grid.even or not return_state):
+        system = _discrete(modes, grid.unit)
+        y, final = block_scan(system, grid.spread(u), state, return_state=return_state)
+        return torch.addcmul(grid.gather(y), modes.D.to(u.dtype)[:, None, None], u), final
     # In units of their response to a constant the states follow x + expm1(Lambda g) (x + u): one factor for both.
     hold = modes.B.times(modes.Lambda_dt.reciprocal())
     Lambda, G = _stacked(modes.Lambda_dt), _stacked(modes.C.times(hold))
@@ -135,6 +145,9 @@ def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = Non
     >>> shared_scan(pole, v, torch.tensor([[0.3, 0.7]]), reverse=True).re
     tensor([[[0.5034, 0.0000]]])
     """
+    grid = _grid_of(gaps)
+    if grid is not None:
+        return _shared_on_grid(Lambda_dt, v, grid, state, reverse=reverse)
     inverse = Lambda_dt.reciprocal().to(v.re.dtype)
     held = v.times(Pair(inverse.re[:, None, None], inverse.im[:, None, None]))
     V = _stacked(held).permute(2, 1, 0, 3)
@@ -145,6 +158,33 @@ def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = Non
         states = SharedScan.apply(V.flip(0), gaps.flip(-1), _stacked(Lambda_dt), first)
         states = torch.cat([first.unsqueeze(0), states[:-1]]).flip(0)
     re, im = states.permute(2, 1, 0, 3).unbind(-1)
+    return Pair(re, im)
+
+
+def _grid_of(gaps: Tensor) -> HeldGrid | None:
+    """Find a grid on the CPU; an accelerator would have to wait for the answer."""
+    return held_grid(gaps) if gaps.is_cpu else None
+
+
+def _discrete(modes: Modes, unit: float) -> DiagonalSystem:
+    """Hold the input over a unit of time; without feed-through, which the samples have and the holes don't."""
+    z = modes.Lambda_dt.scaled(unit)
+    B_bar = z.expm1().times(modes.Lambda_dt.reciprocal()).times(modes.B)
+    return DiagonalSystem(z.exp(), B_bar, modes.C, torch.zeros_like(modes.D), modes.C_reverse)
+
+
+def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: HeldGrid, state: Pair | None, *, reverse: bool) -> Pair:
+    z, dtype = Lambda_dt.scaled(grid.unit), v.re.dtype
+    gain = z.expm1().times(Lambda_dt.reciprocal()).to(dtype)
+    driven = torch.stack(list(v.times(Pair(gain.re[:, None, None], gain.im[:, None, None]))))
+    first = torch.zeros_like(driven[..., 0]) if state is None else torch.stack(list(state)).to(dtype)
+    # The given state is one more input: before the first sample, or after the last one of each case.
+    if reverse:
+        V = grid.spread_then(driven, first)
+    else:
+        V = torch.cat([first.unsqueeze(-1), grid.spread(driven)], -1)
+    X = modal_scan(_stacked(z.exp()), V, reverse=reverse)
+    re, im = grid.gather_after(X).unbind(0)
     return Pair(re, im)
 
 
