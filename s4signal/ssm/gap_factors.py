@@ -19,6 +19,7 @@ __all__ = ["GapFactors"]
 LARGEST_TABLE = 512  # distinct gaps, so that the table stays in cache
 FEW_SAMPLES = 1024  # below this many a table costs more than it saves
 LARGEST_RADIUS = 16.0  # |Lambda| times half the longest interpolated gap; the degree grows with it
+MOST_HALVINGS = 3  # of gaps, for modes that are faster
 
 
 class GapFactors:
@@ -72,7 +73,10 @@ class GapFactors:
         return out
 
     def _correct(self, rows: Tensor, gaps: Tensor) -> None:
-        """Compute what is too fast or too long for polynomials."""
+        """Finish what is too fast or too long for polynomials."""
+        for columns in self.halved:
+            z = rows[:, columns]
+            rows[:, columns] = z.mul_(z + 2.0)  # expm1(2 z) from expm1(z)
         if len(self.fast):
             fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
             rows[:, self.fast] = _expm1(fast, gaps, self.dtype)
@@ -84,12 +88,17 @@ class GapFactors:
         """Expand expm1(Lambda g) / g, which keeps its digits where g is small, in Chebyshev polynomials of g."""
         self.longest = distinct[int(0.99 * (len(distinct) - 1))]
         radius = (torch.hypot(self.Lambda.re, self.Lambda.im) * (0.5 * self.longest)).clamp_min(1e-3)
-        self.fast = (radius > LARGEST_RADIUS).nonzero().squeeze(1)
+        halvings = torch.log2(radius / LARGEST_RADIUS).ceil().clamp_min(0.0)
+        self.fast = (halvings > MOST_HALVINGS).nonzero().squeeze(1)
+        halvings[self.fast] = 0.0
+        # Columns that are squared once, twice ...: in the last digits each squaring costs one bit.
+        self.halved = [(halvings > k).nonzero().squeeze(1) for k in range(int(halvings.max()))]
+        Lambda = self.Lambda.scaled(torch.exp2(-halvings))
         degree = _degree(min(float(radius.max()), LARGEST_RADIUS), torch.finfo(self.dtype).eps)
         k = torch.arange(degree, dtype=distinct.dtype)
         angle = math.pi * (k + 0.5) / degree
         nodes = 0.5 * self.longest * (1.0 + torch.cos(angle))
-        values = torch.view_as_real(_expm1(self.Lambda, nodes, distinct.dtype)).flatten(1) / nodes[:, None]
+        values = torch.view_as_real(_expm1(Lambda, nodes, distinct.dtype)).flatten(1) / nodes[:, None]
         transform = torch.cos(k[:, None] * angle) * (2.0 / degree)
         transform[0] *= 0.5
         self.coefficients = (transform @ values).to(self.dtype)
