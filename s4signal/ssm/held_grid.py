@@ -103,4 +103,5 @@ def _picked(x: Tensor, index: Tensor) -> Tensor:
     """Take entries of the last axis, other ones for each case: (..., batch, n), (batch, m) -> (..., batch, m)."""
     batch, n = x.shape[-2:]
     rows = index + n * torch.arange(batch, device=index.device).unsqueeze(1)
-    return x.flatten(-2).index_select(-1, rows.flatten()).unflatten(-1, index.shape)
+    picked: Tensor = x.flatten(-2).index_select(-1, rows.flatten()).unflatten(-1, index.shape)
+    return picked

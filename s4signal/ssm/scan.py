@@ -179,10 +179,7 @@ def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: HeldGrid, state: Pair | None
     driven = torch.stack(list(v.times(Pair(gain.re[:, None, None], gain.im[:, None, None]))))
     first = torch.zeros_like(driven[..., 0]) if state is None else torch.stack(list(state)).to(dtype)
     # The given state is one more input: before the first sample, or after the last one of each case.
-    if reverse:
-        V = grid.spread_then(driven, first)
-    else:
-        V = torch.cat([first.unsqueeze(-1), grid.spread(driven)], -1)
+    V = grid.spread_then(driven, first) if reverse else torch.cat([first.unsqueeze(-1), grid.spread(driven)], -1)
     X = modal_scan(_stacked(z.exp()), V, reverse=reverse)
     re, im = grid.gather_after(X).unbind(0)
     return Pair(re, im)

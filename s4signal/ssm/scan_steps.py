@@ -184,13 +184,15 @@ def _pieces(n_times: int, entries: int) -> tuple[list[tuple[int, int]], int]:
 
 
 def _time_first(u: Tensor) -> Tensor:
-    """(d_model, batch, n_times) -> (n_times, batch, d_model)."""
-    return u.permute(2, 1, 0).contiguous()
+    """(d_model, batch, n_times) -> (n_times, batch, d_model), channels adjacent."""
+    # Of two axes; three at once are turned without regard for the cache, five times as slowly.
+    return u.flatten(1).t().contiguous().view(*u.shape[1:], -1).transpose(0, 1)
 
 
 def _time_last(y: Tensor) -> Tensor:
-    """(n_times, batch, d_model) -> (d_model, batch, n_times)."""
-    return y.permute(2, 1, 0).contiguous()
+    """As `_time_first` makes it, (n_times, batch, d_model) -> (d_model, batch, n_times)."""
+    n_times, batch, d_model = y.shape
+    return y.transpose(0, 1).reshape(-1, d_model).t().contiguous().view(d_model, batch, n_times)
 
 
 def _channels(z: Tensor) -> Tensor:

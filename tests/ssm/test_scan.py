@@ -20,8 +20,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import s4signal
-from s4signal.ssm import Pair, recurrent_scan
-from s4signal.ssm import scan, scan_steps
+from s4signal.ssm import Pair, recurrent_scan, scan, scan_steps
 from s4signal.ssm.gap_factors import GapFactors
 from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
 
@@ -53,7 +52,7 @@ def random_gaps(n_times: int, seed: int = 0) -> Tensor:
 
 def no_grid() -> AbstractContextManager[object]:
     """Let times on a grid run through the scan as well."""
-    return mock.patch.object(scan, "held_grid", lambda gaps: None)
+    return mock.patch.object(scan, "held_grid", return_value=None)
 
 
 def stepped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None) -> Tensor:
