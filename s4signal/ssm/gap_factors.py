@@ -19,6 +19,7 @@ __all__ = ["GapFactors"]
 LARGEST_TABLE = 512  # distinct gaps, so that the table stays in cache
 FEW_SAMPLES = 1024  # below this many a table costs more than it saves
 LARGEST_RADIUS = 16.0  # |Lambda| times half the longest interpolated gap; the degree grows with it
+MOST_HALVINGS = 3  # of gaps, for modes that are faster
 
 
 class GapFactors:
@@ -55,34 +56,49 @@ class GapFactors:
         else:
             self._interpolate(distinct)
 
-    def piece(self, start: int, stop: int) -> Tensor:
-        """Return the factors of the samples from start to stop, complex (stop - start, batch, n_modes)."""
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """Return the factors of the samples from start to stop, complex (stop - start, batch, n_modes), in ``out``."""
         gaps = self.gaps[start:stop]
+        if out is None:
+            out = gaps.new_empty(*gaps.shape, len(self.Lambda.re), dtype=self.dtype.to_complex())
+        rows = out.flatten(0, 1)
         if self.index is not None:
-            factors: Tensor = self.table[self.index[start:stop]]
-            return factors
-        if self.coefficients is None:
-            return _expm1(self.Lambda, gaps, self.dtype)
-        rows = slice(start * gaps.shape[1], stop * gaps.shape[1])
-        z: Tensor = torch.view_as_complex(torch.mm(self.basis[:, rows].T, self.coefficients).unflatten(1, (-1, 2)))
+            torch.index_select(self.table, 0, self.index[start:stop].flatten(), out=rows)
+        elif self.coefficients is None:
+            out.copy_(_expm1(self.Lambda, gaps, self.dtype))
+        else:
+            samples = slice(start * gaps.shape[1], stop * gaps.shape[1])
+            torch.mm(self.basis[:, samples].T, self.coefficients, out=torch.view_as_real(rows).flatten(1))
+            self._correct(rows, gaps.flatten())
+        return out
+
+    def _correct(self, rows: Tensor, gaps: Tensor) -> None:
+        """Finish what is too fast or too long for polynomials."""
+        for columns in self.halved:
+            z = rows[:, columns]
+            rows[:, columns] = z.mul_(z + 2.0)  # expm1(2 z) from expm1(z)
         if len(self.fast):
             fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
-            z[:, self.fast] = _expm1(fast, gaps.flatten(), self.dtype)
-        far = (gaps.flatten() > self.longest).nonzero().squeeze(1)
+            rows[:, self.fast] = _expm1(fast, gaps, self.dtype)
+        far = (gaps > self.longest).nonzero().squeeze(1)
         if len(far):
-            z[far] = _expm1(self.Lambda, gaps.flatten()[far], self.dtype)
-        return torch.unflatten(z, 0, gaps.shape)
+            rows[far] = _expm1(self.Lambda, gaps[far], self.dtype)
 
     def _interpolate(self, distinct: Tensor) -> None:
         """Expand expm1(Lambda g) / g, which keeps its digits where g is small, in Chebyshev polynomials of g."""
         self.longest = distinct[int(0.99 * (len(distinct) - 1))]
         radius = (torch.hypot(self.Lambda.re, self.Lambda.im) * (0.5 * self.longest)).clamp_min(1e-3)
-        self.fast = (radius > LARGEST_RADIUS).nonzero().squeeze(1)
+        halvings = torch.log2(radius / LARGEST_RADIUS).ceil().clamp_min(0.0)
+        self.fast = (halvings > MOST_HALVINGS).nonzero().squeeze(1)
+        halvings[self.fast] = 0.0
+        # Columns that are squared once, twice ...: in the last digits each squaring costs one bit.
+        self.halved = [(halvings > k).nonzero().squeeze(1) for k in range(int(halvings.max()))]
+        Lambda = self.Lambda.scaled(torch.exp2(-halvings))
         degree = _degree(min(float(radius.max()), LARGEST_RADIUS), torch.finfo(self.dtype).eps)
         k = torch.arange(degree, dtype=distinct.dtype)
         angle = math.pi * (k + 0.5) / degree
         nodes = 0.5 * self.longest * (1.0 + torch.cos(angle))
-        values = torch.view_as_real(_expm1(self.Lambda, nodes, distinct.dtype)).flatten(1) / nodes[:, None]
+        values = torch.view_as_real(_expm1(Lambda, nodes, distinct.dtype)).flatten(1) / nodes[:, None]
         transform = torch.cos(k[:, None] * angle) * (2.0 / degree)
         transform[0] *= 0.5
         self.coefficients = (transform @ values).to(self.dtype)

@@ -22,7 +22,7 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-@pytest.mark.parametrize("times", ["of few distinct gaps", "random"])
+@pytest.mark.parametrize("times", ["on a grid with holes", "of few distinct gaps", "random"])
 def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
     torch.manual_seed(0)
     poles = torch.from_numpy(DIAGONAL_INITS["legs"](D_STATE)).expand(D_MODEL, -1)
@@ -32,7 +32,10 @@ def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
     modes = Modes(Pair(*parts[:2]), Pair(*parts[2:4]), Pair(*parts[4:]), torch.randn(D_MODEL))
     u = torch.randn(D_MODEL, BATCH, N_TIMES, requires_grad=True)
     gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
-    gaps = gaps if times == "random" else gaps.mul(5).ceil()
+    if times == "on a grid with holes":
+        gaps = (0.4 * gaps).ceil()  # holes of one sample or more behind every twelfth
+    if times == "of few distinct gaps":
+        gaps = (5.0 * gaps).ceil()
     layer, grid = S4Layer(D_MODEL, D_STATE), []
     benchmark.pedantic(
         lambda: irregular_scan(modes, u, gaps)[0].square().mean().backward(),

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,8 +20,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import s4signal
-from s4signal.ssm import Pair, recurrent_scan
-from s4signal.ssm import scan as scan_module
+from s4signal.ssm import Pair, recurrent_scan, scan, scan_steps
 from s4signal.ssm.gap_factors import GapFactors
 from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
 
@@ -49,6 +50,11 @@ def random_gaps(n_times: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(gaps)
 
 
+def no_grid() -> AbstractContextManager[object]:
+    """Let times on a grid run through the scan as well."""
+    return mock.patch.object(scan, "held_grid", return_value=None)
+
+
 def stepped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None) -> Tensor:
     """Step a real 2 x 2 block a mode, with its input held, by scipy's matrix exponential, in both directions."""
     y = modes.D[:, None, None] * u
@@ -76,7 +82,8 @@ def stepped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None) 
 @given(drawn=zoh_systems, n_times=st.sampled_from([1, 2, 17, 300, 1500]), dtype=dtypes)
 def test_on_a_grid_the_scan_is_the_recurrence(drawn: Drawn, n_times: int, dtype: torch.dtype) -> None:
     u, state = drawn.signal(n_times, dtype), drawn.state(dtype)
-    y, final = irregular_scan(modes_of(drawn), u, torch.ones(BATCH, n_times), state, return_state=True)
+    with no_grid():
+        y, final = irregular_scan(modes_of(drawn), u, torch.ones(BATCH, n_times), state, return_state=True)
     expected, expected_final = recurrent_scan(drawn.system(), u.double(), state.double())
     assert final is not None
     assert y.dtype == final.dtype == dtype
@@ -153,7 +160,7 @@ def looped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor) -> tuple[Tensor
 
 @both_directions
 def test_gradients_of_the_scan_are_right(bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "PIECE_ENTRIES", 1)  # several pieces in a short signal
+    monkeypatch.setattr(scan_steps, "PIECE_ENTRIES", 1)  # several pieces in a short signal
     run, leaves = scan_of_leaves(bidirectional, 20)
     assert torch.autograd.gradcheck(run, leaves)
 
@@ -172,7 +179,7 @@ def test_gradients_of_the_scan_equal_those_of_a_loop(n_times: int) -> None:
 
 
 def scan_of_leaves(
-    bidirectional: bool, n_times: int, scan: Callable[..., tuple[Tensor, Tensor]] | None = None
+    bidirectional: bool, n_times: int, loop: Callable[..., tuple[Tensor, Tensor]] | None = None
 ) -> tuple[Callable[..., tuple[Tensor, Tensor]], list[Tensor]]:
     drawn = Drawn("legs", "zoh", 1.0, bidirectional, d_state=4, seed=3)
     modes, gaps = modes_of(drawn), random_gaps(n_times)
@@ -183,8 +190,8 @@ def scan_of_leaves(
     def run(u: Tensor, state: Tensor, D: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
         z = [Pair(re, im) for re, im in zip(parts[::2], parts[1::2], strict=True)]
         changed = Modes(z[0], z[1], z[2], D, z[3] if bidirectional else None)
-        if scan is not None:
-            return scan(changed, u, gaps, state)
+        if loop is not None:
+            return loop(changed, u, gaps, state)
         y, final = irregular_scan(changed, u, gaps, state, return_state=True)
         assert final is not None
         return y, final
@@ -219,7 +226,7 @@ def test_a_shared_scan_equals_one_scan_a_mode(reverse: bool) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gradients_of_a_shared_scan_are_right(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "PIECE_ENTRIES", 1)
+    monkeypatch.setattr(scan_steps, "PIECE_ENTRIES", 1)
     leaves = [leaf.clone().requires_grad_() for leaf in shared_inputs(20)]
 
     def run(*z: Tensor) -> Pair:

@@ -1,4 +1,7 @@
-"""One system, many views: blocks, FFT, steps, pieces and scipy give the same output and the same state."""
+"""One system, many views: blocks, FFT, steps, scans, pieces and scipy give the same output and the same state."""
+
+from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,7 +11,17 @@ from hypothesis import strategies as st
 from random_systems import BATCH, D_MODEL, TOLERANCE, Drawn, drawn_systems, relative_error
 from scipy.signal import cont2discrete, dlsim
 
-from s4signal.ssm import DIAGONAL_INITS, block_scan, fft_convolve, recurrent_scan, step
+from s4signal.ssm import (
+    DIAGONAL_INITS,
+    Modes,
+    Pair,
+    block_scan,
+    fft_convolve,
+    irregular_scan,
+    recurrent_scan,
+    scan,
+    step,
+)
 
 __all__: list[str] = []
 
@@ -38,6 +51,25 @@ def test_blocks_equal_the_fft(drawn: Drawn, n_times: int, dtype: torch.dtype) ->
     assert final is None
     assert relative_error(y, fft_convolve(system, u.double())) < TOLERANCE[dtype]
     assert relative_error(fft_convolve(system, u), y) < TOLERANCE[dtype]
+
+
+@few_examples
+@given(drawn=drawn_systems, n_times=lengths, dtype=dtypes, stepped=st.booleans())
+def test_blocks_equal_the_irregular_scan(drawn: Drawn, n_times: int, dtype: torch.dtype, stepped: bool) -> None:
+    drawn = replace(drawn, discretization="zoh")
+    system, u, state = drawn.system(), drawn.signal(n_times, dtype), drawn.state(dtype)
+    y, final = block_scan(system, u, state)
+    # The steps of the system at the rate in use are the gaps.
+    poles = torch.from_numpy(drawn.poles).expand(D_MODEL, -1)
+    dt = (drawn.dt / drawn.rate).expand_as(poles.real)
+    modes = Modes(Pair(poles.real * dt, poles.imag * dt), Pair(dt, torch.zeros_like(dt)), *system[2:])
+    gaps = torch.full((BATCH, n_times), drawn.rate, dtype=torch.float64)
+    with mock.patch.object(scan, "held_grid", (lambda gaps: None) if stepped else scan.held_grid):
+        got, got_final = irregular_scan(modes, u, gaps, state, return_state=True)
+    assert final is not None
+    assert got_final is not None
+    assert relative_error(got, y) < TOLERANCE[dtype]
+    assert relative_error(got_final, final) < TOLERANCE[dtype]
 
 
 @few_examples

@@ -6,7 +6,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported
 
 import torch
 
-from s4signal.ssm.scan import _FusedScan, _Scan
+from s4signal.ssm.scan_steps import FusedScan, SteppedScan
 
 __all__: list[str] = []
 
@@ -23,7 +23,7 @@ def compare(d_model: int, batch: int, n_times: int, n: int, *, carried: bool) ->
     leaves = [u, Lambda, G, *([first] if first is not None else [])]
     weights = [torch.randn(d_model, batch, n_times), torch.randn(d_model, batch, 2 * n)]
     results = []
-    for scan in (_Scan, _FusedScan):
+    for scan in (SteppedScan, FusedScan):
         outputs = scan.apply(u, gaps, Lambda, G, first)
         results.append([*outputs, *torch.autograd.grad(outputs, leaves, weights)])
     for expected, got in zip(*results, strict=True):
