@@ -18,7 +18,7 @@ from torch import Tensor
 
 from s4signal.ssm.carry import carry
 from s4signal.ssm.pairs import Pair
-from s4signal.ssm.shared import shared_scan
+from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, System
 from s4signal.ssm.tables import BlockTables, block_tables
 
@@ -94,7 +94,7 @@ def block_scan(
     ([[[1.0, 1.5, 1.75]]], [[[1.75]]])
     """
     if isinstance(system, SharedSystem):
-        return shared_scan(system, u, state, return_state=return_state)
+        return shared_block_scan(system, u, state, return_state=return_state)
     _, batch, n_times = u.shape
     T = block_length(n_times, batch)
     kept = {} if tables is None else tables

@@ -15,12 +15,12 @@ from s4signal.ssm.carry import carry
 from s4signal.ssm.pairs import Pair
 from s4signal.ssm.systems import SharedSystem
 
-__all__ = ["modal_scan", "project_in", "project_out", "shared_scan"]
+__all__ = ["modal_scan", "project_in", "project_out", "shared_block_scan"]
 
 BLOCK = 32  # a mode has one complex number of state: short blocks keep the Toeplitz products, 8 T flops a sample, small
 
 
-def shared_scan(
+def shared_block_scan(
     system: SharedSystem, u: Tensor, state: Tensor | None = None, *, return_state: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """Run a shared system over signals.
