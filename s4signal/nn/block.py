@@ -188,7 +188,9 @@ class S4Block(nn.Module):
         self.mix = ChannelLinear(layer.d_model, 2 * layer.d_model)
         self.dropout, self.dropout_axis = dropout, dropout_axis
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Tensor:
         """Run the block over whole signals.
 
         Parameters
@@ -199,13 +201,15 @@ class S4Block(nn.Module):
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
+        gaps : Tensor (batch, n_times), optional
+            Time before each sample, in training sample periods, where they are not equally far apart.
 
         Returns
         -------
         Tensor (d_model, batch, n_times)
             Output.
         """
-        y = self.layer(self.norm(x, mask), rate=rate)
+        y = self.layer(self.norm(x, mask), rate=rate, gaps=gaps)
         return self._mixed(x, y)
 
     def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ from torch import Tensor
 __all__ = ["POOLINGS", "last_pooling", "max_pooling", "mean_pooling"]
 
 
-def mean_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Average over the valid time steps.
+def mean_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
+    """Average over time: each valid step counts for as long as it lasts.
 
     Parameters
     ----------
@@ -17,18 +17,22 @@ def mean_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
         Features.
     mask : Tensor (batch, n_times), optional
         1 where a sample is valid, 0 where it is padding.
+    gaps : Tensor (batch, n_times), optional
+        Time that each step stands for, 0 where padded; equal for all by default.
 
     Returns
     -------
     Tensor (batch, d_model)
         Pooled features.
     """
+    if gaps is not None:
+        mask = gaps.to(x.dtype)
     if mask is None:
         return x.mean(-1).T
     return (torch.einsum("hbl,bl->hb", x, mask) / mask.sum(-1)).T
 
 
-def max_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
+def max_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
     """Take the largest value over the valid time steps.
 
     Parameters
@@ -37,6 +41,8 @@ def max_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
         Features.
     mask : Tensor (batch, n_times), optional
         1 where a sample is valid, 0 where it is padding.
+    gaps : Tensor, optional
+        Not needed.
 
     Returns
     -------
@@ -48,7 +54,7 @@ def max_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
     return x.amax(-1).T
 
 
-def last_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
+def last_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
     """Take the last valid time step.
 
     Parameters
@@ -57,6 +63,8 @@ def last_pooling(x: Tensor, mask: Tensor | None = None) -> Tensor:
         Features.
     mask : Tensor (batch, n_times), optional
         1 where a sample is valid, 0 where it is padding.
+    gaps : Tensor, optional
+        Not needed.
 
     Returns
     -------

@@ -124,7 +124,9 @@ class S4Layer(nn.Module):
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period: 2.0 if each sample now lasts twice as long.
         gaps : Tensor (batch, n_times), optional
-            Time before each sample, for irregular sampling; not available yet.
+            Time from the sample before to each sample, >= 0, in training sample periods, for irregular sampling; 0, and
+            u = 0, where padded. Every gap is held exactly; ``rate`` then only says which modes are above the Nyquist
+            frequency. Kernels ``"s4d"`` and ``"s5"``.
 
         Returns
         -------
@@ -136,28 +138,27 @@ class S4Layer(nn.Module):
         Raises
         ------
         ShapeError
-            If u or the state has another shape.
+            If u, the state or the gaps have another shape.
         ValueError
-            If a state is passed to or asked of a bidirectional layer, or the rate is not positive.
-        NotImplementedError
-            If gaps are given.
+            If a state is passed to or asked of a bidirectional layer, the rate is not positive, a gap is negative, or
+            the kernel is dense and gets gaps.
         """
-        if gaps is not None:
-            raise NotImplementedError(
-                "gaps= needs an irregular scan, which this version does not have; resample first."
-            )
         if u.ndim != 3 or u.shape[0] != self.d_model or u.shape[-1] == 0:
             raise ShapeError(f"u must have shape ({self.d_model}, batch, n_times), got {tuple(u.shape)}.")
         if state is not None or return_state:
             self._need_causal("a carried state")
         self._need_state(state, u.shape[1])
         self._need_rate(rate)
+        self._need_gaps(gaps, u)
         exact = _exact_dtype(u)
         # Powers of poles near the unit circle do not survive bfloat16: the state math leaves autocast.
         with torch.autocast(u.device.type, enabled=False):
-            system = self.kernel.system(self.D, rate=rate)
             state = None if state is None else state.to(exact)
-            y, final = block_scan(system, u.to(exact), state, return_state=return_state)
+            if gaps is None:
+                system = self.kernel.system(self.D, rate=rate)
+                y, final = block_scan(system, u.to(exact), state, return_state=return_state)
+            else:
+                y, final = self.kernel.scan(self.D, u.to(exact), gaps, state, rate=rate, return_state=return_state)
         y = y.to(u.dtype)
         return y if final is None else (y, final)
 
@@ -209,6 +210,16 @@ class S4Layer(nn.Module):
         shape = (n_systems, batch, d_state)
         if state is not None and state.shape != shape:
             raise ShapeError(f"state must have shape (n_systems, batch, d_state) = {shape}, got {tuple(state.shape)}.")
+
+    @staticmethod
+    def _need_gaps(gaps: Tensor | None, u: Tensor) -> None:
+        if gaps is None:
+            return
+        if gaps.shape != u.shape[1:]:
+            raise ShapeError(f"gaps must have shape (batch, n_times) = {tuple(u.shape[1:])}, got {tuple(gaps.shape)}.")
+        # Looking at the values would make an accelerator wait for them.
+        if gaps.device.type == "cpu" and bool((gaps < 0).any()):
+            raise ValueError("gaps must be at least 0, the time from the sample before; sort the samples by time.")
 
     @staticmethod
     def _need_rate(rate: float) -> None:

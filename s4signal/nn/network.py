@@ -158,7 +158,9 @@ class S4Backbone(nn.Module):
         self.norm = ChannelNorm()
         self.checkpointing = checkpointing
 
-    def forward(self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
+    def forward(
+        self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Tensor:
         """Run the backbone.
 
         Parameters
@@ -169,6 +171,9 @@ class S4Backbone(nn.Module):
             Valid samples of each case, the rest being padding; all by default.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
+        gaps : Tensor (batch, n_times), optional
+            Time from the sample before to each sample, >= 0, in training sample periods, where samples are not equally
+            far apart; what stands in the padding does not matter.
 
         Returns
         -------
@@ -178,19 +183,23 @@ class S4Backbone(nn.Module):
         Raises
         ------
         ShapeError
-            If x or lengths has another shape.
+            If x, lengths or gaps has another shape.
+        ValueError
+            If a gap is negative, or the kernel is dense and gets gaps.
         """
         if x.ndim != 3 or x.shape[-1] != self.d_input:
             raise ShapeError(f"x must have shape (batch, n_times, {self.d_input}), got {tuple(x.shape)}.")
         if lengths is not None and lengths.shape != x.shape[:1]:
             raise ShapeError(f"lengths must have shape ({x.shape[0]},), got {tuple(lengths.shape)}.")
         mask = None if lengths is None else length_mask(lengths, x.shape[1], x.dtype)
+        if gaps is not None and mask is not None and gaps.shape == mask.shape:
+            gaps = gaps.masked_fill(mask == 0, 0.0)
         h: Tensor = self.encoder(x.permute(2, 0, 1))
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():
-                h = checkpoint(block, h, mask, rate=rate, use_reentrant=False)
+                h = checkpoint(block, h, mask, rate=rate, gaps=gaps, use_reentrant=False)
             else:
-                h = block(h, mask, rate=rate)
+                h = block(h, mask, rate=rate, gaps=gaps)
         h = self.norm(h, mask)
         return h.permute(1, 2, 0)
 
@@ -275,7 +284,9 @@ class S4Network(nn.Module):
         self.pooling = pooling
         self.head = nn.Linear(options.d_model, n_outputs)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Tensor:
         """Score the cases of a batch.
 
         Parameters
@@ -286,15 +297,28 @@ class S4Network(nn.Module):
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
+        gaps : Tensor (batch, n_times), optional
+            Time before each sample, in training sample periods, 0 where padded; linear front end only.
 
         Returns
         -------
         Tensor (batch, n_outputs)
             Logits or standardised targets.
-        """
-        return self.from_features(*self.frontend.features(x, mask, rate=rate))
 
-    def from_features(self, features: Tensor, mask: Tensor | None = None, rate: float = 1.0) -> Tensor:
+        Raises
+        ------
+        ValueError
+            If gaps are given to a filter bank or a dense kernel.
+        """
+        if gaps is not None and not isinstance(self.frontend, LinearFrontend):
+            raise ValueError(
+                "a filter bank hears regular samples; put the signal on a grid, or use a linear front end."
+            )
+        return self.from_features(*self.frontend.features(x, mask, rate=rate), gaps)
+
+    def from_features(
+        self, features: Tensor, mask: Tensor | None = None, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Tensor:
         """Score cases from what the fixed part of the front end hears: all that is learned.
 
         Parameters
@@ -305,6 +329,8 @@ class S4Network(nn.Module):
             1 where a step is valid.
         rate : float, > 0, default=1.0
             Step period in use over the training step period.
+        gaps : Tensor (batch, n_steps), optional
+            Time before each step, in training step periods, 0 where padded.
 
         Returns
         -------
@@ -313,8 +339,8 @@ class S4Network(nn.Module):
         """
         h = self.frontend.encode(features, mask)
         for block in self.blocks:
-            h = block(h, mask, rate=rate)
-        scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask))
+            h = block(h, mask, rate=rate, gaps=gaps)
+        scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask, gaps))
         return scores
 
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:

@@ -197,11 +197,6 @@ def test_a_rate_that_is_not_positive_is_refused(rate: float) -> None:
         layer.step(noise(2, 1), rate=rate)
 
 
-def test_gaps_are_not_silently_ignored() -> None:
-    with pytest.raises(NotImplementedError, match=r"gaps= needs an irregular scan"):
-        S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.ones(1, 5))
-
-
 @pytest.mark.parametrize("shape", [(3, 1, 10), (2, 10), (1, 2, 10), (2, 1, 0)])
 def test_a_signal_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"u must have shape \(2, batch, n_times\), got"):

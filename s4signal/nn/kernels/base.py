@@ -55,6 +55,8 @@ class Kernel(nn.Module, ABC):
     PAIRS: ClassVar[bool] = True
     #: Whether one system serves all channels, a step for each mode; otherwise each channel has its system and step.
     SHARED: ClassVar[bool] = False
+    #: Whether `scan` runs it over samples that are not equally far apart.
+    TAKES_GAPS: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -113,6 +115,50 @@ class Kernel(nn.Module, ABC):
         DiagonalSystem, DenseSystem or SharedSystem
             In float64 where the device has it.
         """
+
+    def scan(
+        self,
+        D: Tensor,
+        u: Tensor,
+        gaps: Tensor,
+        state: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        return_state: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the system over samples that are not equally far apart, each gap held exactly.
+
+        Parameters
+        ----------
+        D : Tensor (d_model,)
+            Feed-through.
+        u : Tensor (d_model, batch, n_times)
+            Input, float32 or float64.
+        gaps : Tensor (batch, n_times)
+            Time from the sample before to each sample, >= 0, in training sample periods.
+        state : Tensor (n_systems, batch, d_state), optional
+            State at the time from which the first gap counts; at rest by default.
+        rate : float, > 0, default=1.0
+            Nominal sample period over the training sample period: modes above its Nyquist frequency are silent.
+        return_state : bool, default=False
+            Whether to return the state after the last sample.
+
+        Returns
+        -------
+        y : Tensor (d_model, batch, n_times)
+            Output.
+        state : Tensor (n_systems, batch, d_state) or None
+            State after the last sample.
+
+        Raises
+        ------
+        ValueError
+            If the state matrix is dense, or the discretization is another one than the zero-order hold.
+        """
+        raise ValueError(
+            f"gaps need a diagonal state matrix, {type(self).__name__} has dense ones: every gap would take matrix "
+            "exponentials of its own. Use kernel='s4d' or 's5', or put the signal on a regular grid."
+        )
 
     @abstractmethod
     def modes(self) -> Pair:
@@ -202,6 +248,15 @@ class PairKernel(Kernel):
         # Re < 0 by construction: -exp.
         Lambda, dt = Pair(-torch.exp(self._exact(self.log_decay)), self._exact(self.frequency)), self._dt(rate)
         return Lambda, dt, (Lambda.im * dt).abs() <= math.pi
+
+    def _held_modes(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
+        """Return poles times the step and the steps, in training sample periods, and which modes are audible."""
+        if self.discretization != "zoh":
+            raise ValueError(
+                f"gaps are held exactly, discretization={self.discretization!r} is not; build with discretization='zoh'."
+            )
+        Lambda, dt, _ = self._modes(1.0)
+        return Lambda.scaled(dt), dt, (Lambda.im * dt * rate).abs() <= math.pi
 
     def _outputs(self, audible: Tensor) -> tuple[Pair, Pair | None]:
         """Return the output vectors, zero for the modes that are not audible."""

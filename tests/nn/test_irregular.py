@@ -1,0 +1,160 @@
+"""Samples that are not equally far apart, through layer, backbone and network."""
+
+import pytest
+import torch
+
+from s4signal.errors import ShapeError
+from s4signal.nn import S4Backbone, S4Layer, S4Network
+from s4signal.nn.filter_bank import FilterBank
+from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
+from s4signal.nn.heads import POOLINGS
+from s4signal.nn.kernels import KERNELS
+from s4signal.nn.network import StackOptions
+
+__all__: list[str] = []
+
+DIAGONAL = [name for name, kernel in KERNELS.items() if kernel.TAKES_GAPS]
+DENSE = [name for name in KERNELS if name not in DIAGONAL]
+each_diagonal = pytest.mark.parametrize("kernel", DIAGONAL)
+each_direction = pytest.mark.parametrize("bidirectional", [False, True], ids=["causal", "both"])
+
+
+def noise(*shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def gaps_of(batch, n_times):
+    return 0.2 + 2.0 * torch.rand(batch, n_times, dtype=torch.float64, generator=torch.Generator().manual_seed(n_times))
+
+
+def double(layer):
+    return layer.to(torch.float64).eval()
+
+
+@each_diagonal
+@each_direction
+@pytest.mark.parametrize("period", [1.0, 2.0, 0.5])
+def test_equal_gaps_are_a_rate(kernel, bidirectional, period):
+    layer = double(S4Layer(4, 8, kernel=kernel, bidirectional=bidirectional))
+    u = noise(4, 3, 90)
+    regular = layer(u, rate=period)
+    irregular = layer(u, gaps=torch.full((3, 90), period), rate=period)
+    torch.testing.assert_close(irregular, regular, rtol=1e-9, atol=1e-9)
+
+
+@each_diagonal
+def test_equal_gaps_are_a_rate_in_float32(kernel):
+    layer = S4Layer(4, 8, kernel=kernel, bidirectional=True)
+    u = noise(4, 2, 500, dtype=torch.float32)
+    torch.testing.assert_close(layer(u, gaps=torch.ones(2, 500)), layer(u), rtol=1e-4, atol=1e-4)
+
+
+@each_diagonal
+def test_equal_gaps_give_the_gradients_of_the_regular_path(kernel):
+    layer = double(S4Layer(3, 4, kernel=kernel, bidirectional=True))
+    u = noise(3, 2, 40).requires_grad_()
+    gradients = []
+    for gaps in (None, torch.ones(2, 40, dtype=torch.float64)):
+        loss = layer(u, gaps=gaps).square().sum()
+        gradients.append(torch.autograd.grad(loss, [u, *layer.parameters()]))
+    for regular, irregular in zip(*gradients, strict=True):
+        torch.testing.assert_close(irregular, regular, rtol=1e-8, atol=1e-8)
+
+
+@each_diagonal
+def test_a_piece_goes_on_where_the_last_one_ended(kernel):
+    layer = double(S4Layer(4, 8, kernel=kernel))
+    u, gaps = noise(4, 2, 50), gaps_of(2, 50)
+    whole, final = layer(u, gaps=gaps, return_state=True)
+    first, state = layer(u[..., :20], gaps=gaps[:, :20], return_state=True)
+    rest, after = layer(u[..., 20:], gaps=gaps[:, 20:], state=state, return_state=True)
+    torch.testing.assert_close(torch.cat([first, rest], -1), whole, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(after, final, rtol=1e-9, atol=1e-9)
+
+
+@each_diagonal
+def test_a_state_of_the_regular_path_goes_on_irregularly(kernel):
+    layer = double(S4Layer(4, 8, kernel=kernel))
+    u = noise(4, 2, 50)
+    _, state = layer(u[..., :20], return_state=True)
+    rest = layer(u[..., 20:], gaps=torch.ones(2, 30), state=state)
+    torch.testing.assert_close(rest, layer(u)[..., 20:], rtol=1e-9, atol=1e-9)
+
+
+@each_diagonal
+@each_direction
+def test_a_held_sample_may_be_split(kernel, bidirectional):
+    layer = double(S4Layer(4, 8, kernel=kernel, bidirectional=bidirectional))
+    u, gaps = noise(4, 1, 30), gaps_of(1, 30)
+    split_u = torch.cat([u[..., :11], u[..., 10:]], -1)
+    split_gaps = torch.cat([gaps[:, :10], gaps[:, 10:11] * 0.3, gaps[:, 10:11] * 0.7, gaps[:, 11:]], -1)
+    split = layer(split_u, gaps=split_gaps)
+    torch.testing.assert_close(torch.cat([split[..., :10], split[..., 11:]], -1), layer(u, gaps=gaps))
+
+
+def test_fast_modes_are_silent_at_a_slow_nominal_rate():
+    layer = double(S4Layer(4, 16, init="lin", dt_range=(0.1, 0.1)))
+    u, gaps = noise(4, 1, 30), 4.0 * gaps_of(1, 30)
+    assert not torch.allclose(layer(u, gaps=gaps, rate=4.0), layer(u, gaps=gaps))
+
+
+@pytest.mark.parametrize("kernel", DENSE)
+def test_a_dense_kernel_says_why_it_takes_no_gaps(kernel):
+    with pytest.raises(ValueError, match=r"gaps need a diagonal state matrix.*Use kernel='s4d' or 's5'"):
+        S4Layer(2, 4, kernel=kernel)(noise(2, 1, 5), gaps=torch.ones(1, 5))
+
+
+@each_diagonal
+def test_gaps_need_the_exact_hold(kernel):
+    with pytest.raises(ValueError, match="discretization='bilinear' is not; build with discretization='zoh'"):
+        S4Layer(2, 4, kernel=kernel, discretization="bilinear")(noise(2, 1, 5), gaps=torch.ones(1, 5))
+
+
+def test_gaps_of_another_shape_are_refused():
+    with pytest.raises(ShapeError, match=r"gaps must have shape \(batch, n_times\) = \(1, 5\), got \(5,\)"):
+        S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.ones(5))
+
+
+def test_time_does_not_go_back():
+    with pytest.raises(ValueError, match="gaps must be at least 0.*sort the samples by time"):
+        S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.tensor([[1.0, 1.0, -1.0, 1.0, 1.0]]))
+
+
+@each_direction
+def test_a_backbone_ignores_padding_and_batch_mates(bidirectional):
+    net = double(S4Backbone(3, 8, n_layers=2, d_state=8, bidirectional=bidirectional))
+    x, gaps = noise(3, 40, 3), gaps_of(3, 40)
+    together = net(x, lengths=torch.tensor([40, 25, 7]), gaps=gaps)
+    for case, length in enumerate([40, 25, 7]):
+        alone = net(x[case : case + 1, :length], gaps=gaps[case : case + 1, :length])
+        torch.testing.assert_close(together[case, :length], alone[0], rtol=1e-9, atol=1e-9)
+        assert (together[case, length:] == 0).all()
+
+
+@each_diagonal
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_score_does_not_change_with_padding_and_order(kernel, pooling):
+    options = StackOptions(d_model=8, n_layers=2, d_state=8, kernel=kernel, bidirectional=True)
+    net = double(S4Network(LinearFrontend(2, 8), 3, options=options, pooling=pooling))
+    lengths = torch.tensor([40, 25, 7])
+    mask = (torch.arange(40) < lengths[:, None]).double()
+    x, gaps = noise(2, 3, 40) * mask, gaps_of(3, 40) * mask
+    scores = net(x, mask, gaps=gaps)
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(net(x[:, order], mask[order], gaps=gaps[order]), scores[order], rtol=1e-9, atol=1e-9)
+    alone = net(x[:, 1:2, :25], gaps=gaps[1:2, :25])
+    torch.testing.assert_close(alone[0], scores[1], rtol=1e-9, atol=1e-9)
+
+
+def test_the_mean_weighs_steps_by_the_time_they_stand_for():
+    x = torch.tensor([[[1.0, 2.0, 9.0]]])
+    gaps = torch.tensor([[1.0, 3.0, 0.0]])
+    assert POOLINGS["mean"](x, torch.tensor([[1.0, 1.0, 0.0]]), gaps).item() == pytest.approx(7.0 / 4.0)
+    assert POOLINGS["mean"](x, None, torch.full((1, 3), 5.0)).item() == pytest.approx(4.0)
+
+
+def test_a_filter_bank_refuses_gaps():
+    bank = FilterBank(frequencies_hz=torch.tensor([100.0]), bandwidths_hz=torch.tensor([50.0]), sfreq=1000, hop_s=0.01)
+    net = S4Network(FilterBankFrontend(1, 8, bank=bank), 2, options=StackOptions(d_model=8, n_layers=1))
+    with pytest.raises(ValueError, match="a filter bank hears regular samples; put the signal on a grid"):
+        net(torch.randn(1, 1, 50), gaps=torch.ones(1, 50))
