@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,27 +16,27 @@ from torch import Tensor, nn
 
 from s4signal.estimators.callbacks import end_task, own_callbacks
 from s4signal.estimators.fingerprint import fingerprint_of
-from s4signal.estimators.hearing import hear_cases, score_heard
+from s4signal.estimators.hearing import hear_cases
+from s4signal.estimators.loop_options import network_options, training_options
 from s4signal.estimators.options import check_options
 from s4signal.estimators.persistence import load_estimator, save_estimator
 from s4signal.estimators.preparation import (
     NetworkPlan,
-    Standardizer,
     build_network,
     make_cases,
     plan_network,
 )
 from s4signal.estimators.report import describe_estimator
+from s4signal.estimators.sampling import training_rate
 from s4signal.estimators.splitting import split_cases, wants_split
+from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.streaming import Stream
-from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_weights
+from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_times, check_weights
 from s4signal.nn import S4Network
-from s4signal.nn.network import state_space_parameters
 from s4signal.signals import Signals
 from s4signal.training import (
     PRECISIONS,
     Cases,
-    TrainingOptions,
     evaluate_network,
     fit_network,
     resolve_device,
@@ -82,8 +80,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             Targets; the regressor takes (n_samples, n_outputs) too.
         sample_weight : array-like (n_samples,), optional
             Weight of each case: 2 is the case twice, 0 is the case left out.
-        times : list, optional
-            Timestamps; not available yet.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, one array a case: what `Signals` would carry, for scikit-learn's metadata routing.
         X_val, y_val : as X and y, optional
             Cases to choose the epoch on. Without them, a share ``validation_fraction`` of X is set aside where
             ``early_stopping`` asks for it: whole recordings where several cases come from one file.
@@ -96,16 +94,13 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
-        NotImplementedError
-            If timestamps are given.
+            If an option, a signal, its times or a target cannot be used; `ShapeError` and `RecordingError` are such
+            errors.
         """
-        if times is not None:
-            raise NotImplementedError("times= needs the irregular scan, which this version does not have.")
         check_options(self)
         device = resolve_device(self.device)
         resumed = self.warm_start and hasattr(self, "network_")
-        signals, weights, targets = self._checked_training_data(X, y, sample_weight, reset=not resumed)
+        signals, weights, targets = self._checked_training_data(X, y, sample_weight, times, reset=not resumed)
         validation = self._checked_validation_data(X_val, y_val)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         train = np.arange(len(signals))
@@ -113,6 +108,8 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             train, held_out = split_cases(self, signals, targets, seed)
             validation = signals[held_out], weights[held_out], targets[held_out]
         cases = self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)
+        if validation is not None:
+            check_times(self, validation[0])
         held = None if validation is None else self._cases(*validation, device)
         self._train(cases, held, seed, device, data=(X, y))
         return self
@@ -144,10 +141,10 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         check_options(self)
         device = resolve_device(self.device)
         first = not hasattr(self, "network_")
-        signals, weights, targets = self._checked_training_data(X, y, sample_weight, classes=classes, reset=first)
+        signals, weights, targets = self._checked_training_data(X, y, sample_weight, None, classes=classes, reset=first)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
         cases = self._prepare(signals, weights, targets, seed, device, keep=not first)
-        options = self._training_options(len(signals), seed, device, max_epochs=1, schedule=False)
+        options = training_options(self, len(signals), seed, device, max_epochs=1, schedule=False)
         moments = getattr(self, "_optimizer_state", None)
         result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
         self._optimizer_state = result.optimizer_state
@@ -234,26 +231,29 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError("stream needs a causal model, this one looks ahead; fit with bidirectional=False.")
         return Stream(self, sfreq=sfreq)
 
-    def _outputs(self, X: Any, sfreq: float | None = None) -> NDArray[np.float64]:
+    def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Return the network's outputs (n_samples, n_outputs)."""
         check_is_fitted(self, "network_")
         check_rate(self, sfreq)
-        signals = check_signals(self, X, sfreq=sfreq)
+        signals = check_signals(self, X, sfreq=sfreq, times=times, irregular=True)
+        check_times(self, signals)
         device = resolve_device(self.device)
-        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_)
-        options = self._options(len(signals), device)
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling)
+        options = network_options(self, len(signals), device)
         return np.asarray(evaluate_network(self._on(device), cases, options=options).numpy())
 
     def _checked_training_data(
-        self, X: Any, y: Any, sample_weight: Any, *, classes: Any = None, reset: bool = True
+        self, X: Any, y: Any, sample_weight: Any, times: Any, *, classes: Any = None, reset: bool = True
     ) -> tuple[Signals, NDArray[np.float64], NDArray[Any]]:
         """Return the cases of positive weight, their weights and their targets as the loss takes them."""
-        signals = check_signals(self, X, sfreq=self.sfreq, reset=reset)
+        signals = check_signals(self, X, sfreq=self.sfreq, times=times, irregular=True, reset=reset)
         if reset:
-            self.sfreq_ = signals.sfreq
+            self.sfreq_ = training_rate(signals)
+        else:
+            check_times(self, signals)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals) * self._case_weights(targets)
-        check_samples(signals)
+        check_samples(signals, refuse=self.missing == "error")
         used = np.flatnonzero(weights > 0)
         if not len(used):
             raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
@@ -266,9 +266,9 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError("X_val and y_val belong together; pass both or none.")
         # Validation cases may have a rate of their own.
         knows_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
-        signals = check_signals(self, X, sfreq=None if knows_rate else self.sfreq)
+        signals = check_signals(self, X, sfreq=None if knows_rate else self.sfreq, irregular=True)
         targets = self._encode_targets(y, signals, classes=None, reset=False)
-        check_samples(signals, name="X_val")
+        check_samples(signals, refuse=self.missing == "error", name="X_val")
         return signals, np.ones(len(signals)), targets
 
     def _prepare(
@@ -290,15 +290,14 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
                 )
             return self._cases(signals, weights, targets, device)
         self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
-        longest = int(signals.lengths.max())
-        self._plan: NetworkPlan = plan_network(self, n_outputs=n_outputs, sfreq=self.sfreq_, longest=longest)
+        self._plan: NetworkPlan = plan_network(self, signals, n_outputs=n_outputs, sfreq=self.sfreq_)
         self._optimizer_state = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(self._plan).to(PRECISIONS[self.precision])
         self.network_: S4Network = network
         cases = self._cases(signals, weights, targets, device)
-        options = self._options(len(cases), device)
+        options = network_options(self, len(cases), device)
         batches = sequential_batches(
             cases, max_samples=options.max_samples, dtype=PRECISIONS[self.precision], device=device
         )
@@ -310,15 +309,22 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     ) -> Cases:
         """Return cases as the learned part of the network takes them."""
         tensor = self._target_tensor(targets)
-        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, weights=weights, targets=tensor)
-        return hear_cases(self._on(device), cases, self._options(len(cases), device))
+        cases = make_cases(
+            signals,
+            self._standardizer,
+            sfreq=self.sfreq_,
+            sampling=self._plan.sampling,
+            weights=weights,
+            targets=tensor,
+        )
+        return hear_cases(self._on(device), cases, network_options(self, len(cases), device))
 
     def _train(
         self, cases: Cases, validation: Cases | None, seed: int, device: torch.device, *, data: tuple[Any, Any]
     ) -> None:
         fingerprint = fingerprint_of(self, cases, validation, seed)
-        options = self._training_options(
-            len(cases), seed, device, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir
+        options = training_options(
+            self, len(cases), seed, device, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir
         )
         with own_callbacks(self):
             context = self._init_callback_context(max_subtasks=options.max_epochs)
@@ -344,43 +350,6 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             self._optimizer_state = result.optimizer_state
             end_task(self, context, data, n_iter=self.n_iter_, network=self.network_)
 
-    def _options(self, n_cases: int, device: torch.device) -> TrainingOptions:
-        """Return how to run and train the whole network on raw signals."""
-        batch_size = self.batch_size
-        if isinstance(batch_size, str):
-            batch_size = 32 if n_cases <= 4096 else 64
-        steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
-        max_epochs = self.max_epochs
-        if isinstance(max_epochs, str):
-            # Small sets need steps, large ones passes.
-            max_epochs = max(20, math.ceil(200 / steps))
-        hop = 1.0 if self._plan.hop_s is None else self._plan.hop_s * (self._plan.sfreq or 1.0)
-        return TrainingOptions(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            learning_rate=self.learning_rate,
-            ssm_learning_rate=self.ssm_learning_rate,
-            weight_decay=self.weight_decay,
-            n_iter_no_change=self.n_iter_no_change,
-            # The front end keeps little of each sample: a quarter of what the blocks keep of a step.
-            max_samples=max(1, int(self._max_steps() * max(1.0, hop / 4.0))),
-            device=device,
-            precision=self.precision,
-            seed=0,
-            state_space=state_space_parameters(self.network_),
-        )
-
-    def _training_options(self, n_cases: int, seed: int, device: torch.device, **changes: Any) -> TrainingOptions:
-        """Return how to train the learned part of the network, on what its front end hears."""
-        return replace(
-            self._options(n_cases, device), seed=seed, max_samples=self._max_steps(), forward=score_heard, **changes
-        )
-
-    def _max_steps(self) -> int:
-        # A training step keeps some 2 kB a step, layer and 64 features, the ears' mixing 4 kB: about a gigabyte.
-        width: int = self._plan.stack["d_model"] * self._plan.stack["n_layers"] + 128 * (self._plan.hop_s is not None)
-        return max(1, 2**25 // width)
-
     def _on(self, device: torch.device) -> S4Network:
         # The dtype too: the precision may have been set since.
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
@@ -394,5 +363,6 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = not (isinstance(self.missing, str) and self.missing == "error")
         tags.non_deterministic = False
         return tags

@@ -17,7 +17,9 @@ from torch import Tensor
 from s4signal import nn
 from s4signal.estimators.hearing import hear
 from s4signal.estimators.options import is_positive
-from s4signal.estimators.preparation import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, Standardizer, make_cases
+from s4signal.estimators.preparation import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
+from s4signal.estimators.sampling import Sampling
+from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_rate, check_samples, check_signals
 from s4signal.nn.frontend import Steps
 from s4signal.signals import Signals
@@ -173,7 +175,8 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq)
         self._check_durations(signals)
-        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_)
+        sampling = Sampling(missing="error", grid=True)
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=sampling)
         # In the precision of X.
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64
 
@@ -182,7 +185,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             return energies, mask, rate
 
         heard = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
-        steps = [heard.load(index) for index in range(len(heard))]
+        steps = [heard.load(index).data for index in range(len(heard))]
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)
         names = [str(name) for name in self._names(self._channels())]

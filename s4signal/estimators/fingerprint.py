@@ -39,5 +39,7 @@ def fingerprint_of(estimator: S4Estimator, cases: Cases, validation: Cases | Non
     digest.update(estimator._standardizer.mean.tobytes() + estimator._standardizer.scale.tobytes())
     for part in (cases, validation):
         if part is not None and part.targets is not None:
-            digest.update(part.lengths.tobytes() + part.weights.tobytes() + part.targets.numpy().tobytes())
+            digest.update(
+                part.rates.tobytes() + part.lengths.tobytes() + part.weights.tobytes() + part.targets.numpy().tobytes()
+            )
     return digest.hexdigest()

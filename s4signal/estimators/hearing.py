@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from s4signal.nn import S4Network
 from s4signal.nn.frontend import FilterBankFrontend, Steps
-from s4signal.training import PRECISIONS, Cases, TrainingOptions, sequential_batches
+from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, sequential_batches
 
 __all__ = ["hear", "hear_cases", "score_heard"]
 
@@ -57,7 +57,7 @@ def hear(
             heard[index] = column[:, :length].copy()
         rates[indices] = rate
     lengths = np.array([case.shape[1] for case in heard], dtype=np.int64)
-    return Cases(heard.__getitem__, lengths, rates, cases.weights, cases.targets)
+    return Cases(lambda index: Samples(heard[index]), lengths, rates, cases.weights, cases.targets)
 
 
 def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Cases:
@@ -89,24 +89,20 @@ def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Ca
     )
 
 
-def score_heard(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+def score_heard(network: nn.Module, batch: Batch) -> Tensor:
     """Run what is learned, on cases that the fixed part of the front end has heard already.
 
     Parameters
     ----------
     network : S4Network
         The network.
-    x : Tensor (n_features, batch, n_steps)
-        As `hear_cases` gives them.
-    mask : Tensor (batch, n_steps) or None
-        1 where a step is valid.
-    rate : float
-        Step period over the training step period.
+    batch : Batch
+        Of cases as `hear_cases` gives them.
 
     Returns
     -------
     Tensor (batch, n_outputs)
         Logits or standardised targets.
     """
-    outputs: Tensor = cast(S4Network, network).from_features(x, mask, rate)
+    outputs: Tensor = cast(S4Network, network).from_features(batch.x, batch.mask, batch.rate, batch.gaps)
     return outputs

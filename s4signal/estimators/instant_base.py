@@ -63,7 +63,9 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """
         started = time.perf_counter()
         if times is not None:
-            raise NotImplementedError("times= needs the irregular scan, which this version does not have.")
+            raise NotImplementedError(
+                "times= is for S4Classifier and S4Regressor; put X on a grid with Signals.to_grid."
+            )
         check_instant_options(self)
         signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
         targets = self._encode_targets(y, signals)

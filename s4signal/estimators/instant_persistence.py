@@ -11,9 +11,9 @@ import torch
 from s4signal.errors import ModelFileError
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.persistence import plain_value, read_model, restored_value, write_model
-from s4signal.estimators.preparation import Standardizer
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.ridge import Ridge
+from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn.statistics import OscillatorStatistics
 
 if TYPE_CHECKING:

@@ -39,11 +39,6 @@ def check_options(estimator: Any) -> None:
         raise ValueError(
             f"init={estimator.init!r} is unknown or out of range; {need} with kernel={estimator.kernel!r}."
         )
-    if estimator.missing in ("gap", "mask"):
-        raise NotImplementedError(
-            f"missing={estimator.missing!r} needs the irregular scan, which this version does not have; "
-            "'auto' and 'error' refuse NaN."
-        )
     _check_class_weight(estimator)
     if estimator.checkpoint_dir is not None and Path(estimator.checkpoint_dir).is_file():
         raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")

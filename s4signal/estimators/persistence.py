@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.options import check_options
-from s4signal.estimators.preparation import NetworkPlan, Standardizer, build_network
+from s4signal.estimators.preparation import NetworkPlan, build_network
+from s4signal.estimators.sampling import Sampling
+from s4signal.estimators.standardizer import Standardizer
 from s4signal.training import PRECISIONS, resolve_device
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def save_estimator(estimator: S4Estimator, path: Any) -> None:
     header = {
         "estimator": type(estimator).__name__,
         "parameters": parameters,
-        "plan": estimator._plan._asdict(),
+        "plan": {**estimator._plan._asdict(), "sampling": estimator._plan.sampling._asdict()},
         "learned": {n: plain_value(getattr(estimator, n)) for n in (*_LEARNED, *estimator._learned, *present)},
     }
     tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
@@ -169,7 +171,7 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
         resolve_device(estimator.device)
     except ValueError:
         estimator.device = "auto"  # fitted on a device that this machine does not have
-    plan = NetworkPlan(**{**header["plan"], "dt_range": tuple(header["plan"]["dt_range"])})
+    plan = _plan(header["plan"])
     with torch.random.fork_rng(devices=[]):
         network = build_network(plan).to(PRECISIONS[estimator.precision])
     weights = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
@@ -187,6 +189,11 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
     if not plan.n_channels == estimator.n_channels_in_ == len(tensors["mean"]) == len(tensors["scale"]):
         raise ModelFileError(f"{path} is damaged: its entries are of models with different numbers of channels.")
     return estimator
+
+
+def _plan(entries: dict[str, Any]) -> NetworkPlan:
+    sampling = Sampling(**{**entries["sampling"], "masked": tuple(entries["sampling"]["masked"])})
+    return NetworkPlan(**{**entries, "dt_range": tuple(entries["dt_range"]), "sampling": sampling})
 
 
 def plain_value(value: Any) -> Any:

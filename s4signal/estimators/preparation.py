@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4signal.estimators.validation import check_finite
+from s4signal.estimators.sampling import Sampling, grid_length, plan_sampling, prepare_case
+from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
-from s4signal.training import Cases
+from s4signal.training import Cases, Samples
 
 __all__ = [
     "AUDIO_SFREQ",
@@ -22,7 +23,6 @@ __all__ = [
     "HOP_S",
     "LOWEST_HZ",
     "NetworkPlan",
-    "Standardizer",
     "build_network",
     "make_cases",
     "plan_network",
@@ -34,65 +34,12 @@ N_BANDS = 40
 LOWEST_HZ, HIGHEST_HZ = 60.0, 8000.0
 
 
-class Standardizer(NamedTuple):
-    """Channel means and scales of the training cases.
-
-    Parameters
-    ----------
-    mean : ndarray (n_channels,)
-        What is subtracted.
-    scale : ndarray (n_channels,)
-        What is divided by; 1 for a constant channel.
-    """
-
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-
-    @classmethod
-    def fit(cls, signals: Signals, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
-        """Measure the channels in one pass over the cases.
-
-        Parameters
-        ----------
-        signals : Signals
-            Training cases.
-        weights : ndarray (n,)
-            Their weights.
-        identity : bool, default=False
-            Leave the channels as they are.
-
-        Returns
-        -------
-        Standardizer
-            With no additive epsilon: volts and microvolts give the same model.
-        """
-        n_channels = signals.n_channels
-        if identity:
-            return cls(np.zeros(n_channels), np.ones(n_channels))
-        total, square, count = np.zeros(n_channels), np.zeros(n_channels), 0.0
-        # Sums around the first case's mean: microvolts on an electrode's offset of a volt would cancel otherwise.
-        offset = signals[0].data.mean(1, dtype=np.float64)
-        for index, case in enumerate(signals):
-            data = case.data - offset[:, None]
-            total += weights[index] * data.sum(1)
-            square += weights[index] * np.einsum("ct,ct->c", data, data)
-            count += weights[index] * data.shape[1]
-        shift = total / count
-        std = np.sqrt(np.maximum(square / count - shift**2, 0.0))
-        mean = offset + shift
-        constant = std <= 1e-12 * np.maximum(np.abs(mean), np.sqrt(square / count))
-        return cls(mean, np.where(constant, 1.0, std))
-
-    def __call__(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return (n_channels, n_times) standardised."""
-        return (data - self.mean[:, None]) / self.scale[:, None]
-
-
 def make_cases(
     signals: Signals,
     standardizer: Standardizer,
     *,
     sfreq: float | None,
+    sampling: Sampling,
     weights: NDArray[np.float64] | None = None,
     targets: torch.Tensor | None = None,
 ) -> Cases:
@@ -106,6 +53,8 @@ def make_cases(
         Of the training cases.
     sfreq : float or None
         Sampling rate at training, in Hz.
+    sampling : Sampling
+        How times and missing samples reach the network.
     weights : ndarray (n,), optional
         Weights in the loss, one each by default.
     targets : Tensor, optional
@@ -118,15 +67,19 @@ def make_cases(
     """
     stored = signals.cases
 
-    def load(index: int) -> NDArray[np.floating]:
+    def load(index: int) -> Samples:
         case = stored[index].load()
-        check_finite(case.data, index, case.source)
-        return standardizer(case.data)
+        return prepare_case(case, index, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
 
+    lengths = signals.lengths
+    if sampling.grid:
+        for index, case in enumerate(stored):
+            if case.has_times:
+                lengths[index] = grid_length(case.load(), sfreq)
     rates = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
     rates = np.where(np.isnan(rates), 1.0, rates)
     weights = np.ones(len(signals)) if weights is None else weights
-    return Cases(load, signals.lengths, rates, weights, targets)
+    return Cases(load, lengths, rates, weights, targets)
 
 
 class NetworkPlan(NamedTuple):
@@ -148,6 +101,8 @@ class NetworkPlan(NamedTuple):
         The other fields of `StackOptions`.
     pooling : str
         Name of the pooling.
+    sampling : Sampling
+        How times and missing samples reach the network.
     """
 
     n_channels: int
@@ -158,6 +113,12 @@ class NetworkPlan(NamedTuple):
     dt_range: tuple[float, float]
     stack: dict[str, Any]
     pooling: str
+    sampling: Sampling
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels of the signal, and masks."""
+        return self.n_channels + len(self.sampling.masked)
 
     @property
     def step_s(self) -> float:
@@ -165,19 +126,19 @@ class NetworkPlan(NamedTuple):
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
 
 
-def plan_network(estimator: Any, *, n_outputs: int, sfreq: float | None, longest: int) -> NetworkPlan:
+def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: float | None) -> NetworkPlan:
     """Choose front end and time scales from the rate and the duration of the training cases.
 
     Parameters
     ----------
     estimator : estimator
         With checked parameters.
+    signals : Signals
+        Training cases.
     n_outputs : int
         Outputs of the network.
     sfreq : float or None
         Sampling rate, in Hz.
-    longest : int
-        Samples of the longest case.
 
     Returns
     -------
@@ -187,7 +148,8 @@ def plan_network(estimator: Any, *, n_outputs: int, sfreq: float | None, longest
     Raises
     ------
     ValueError
-        If a filter bank is wanted without a rate, or the time scales do not fit the rate.
+        If a filter bank is wanted without a rate, the time scales do not fit the rate, or the kernel cannot take the
+        times of the cases.
     """
     frontend = estimator.frontend
     if frontend == "auto":
@@ -199,15 +161,21 @@ def plan_network(estimator: Any, *, n_outputs: int, sfreq: float | None, longest
         )
     hop_s = HOP_S if frontend == "filterbank" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
-    duration = longest / (sfreq or 1.0)
+    periods = np.where(np.isnan(signals.sfreqs), 1.0 / (sfreq or 1.0), 1.0 / signals.sfreqs)
+    durations = signals.lengths * periods
+    for index, case in enumerate(signals.cases):
+        if case.has_times:
+            durations[index] = (case.load().duration_s or 0.0) + periods[index]
     stack = {
         name: getattr(estimator, name)
         for name in ("d_model", "n_layers", "d_state", "kernel", "init", "bidirectional", "dropout")
     }
     # The reference mode draws one mask a step, so that a case of weight two is the case twice.
     stack["dropout_axis"] = "batch" if estimator.batch_size is None else "case"
-    dt_range = _dt_range(estimator.timescale, step_s, duration)
-    return NetworkPlan(estimator.n_channels_in_, n_outputs, frontend, sfreq, hop_s, dt_range, stack, estimator.pooling)
+    dt_range = _dt_range(estimator.timescale, step_s, float(durations.max()))
+    sampling = plan_sampling(estimator, signals, grid=frontend == "filterbank")
+    n_channels = estimator.n_channels_in_
+    return NetworkPlan(n_channels, n_outputs, frontend, sfreq, hop_s, dt_range, stack, estimator.pooling, sampling)
 
 
 def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, float]:
@@ -239,7 +207,7 @@ def build_network(plan: NetworkPlan) -> S4Network:
     """
     options = StackOptions(dt_range=plan.dt_range, **plan.stack)
     frontends: dict[str, Callable[[], LinearFrontend | FilterBankFrontend]] = {
-        "linear": lambda: LinearFrontend(plan.n_channels, options.d_model),
+        "linear": lambda: LinearFrontend(plan.n_inputs, options.d_model),
         "filterbank": lambda: _filter_bank(plan, options.d_model),
     }
     return S4Network(frontends[plan.frontend](), plan.n_outputs, options=options, pooling=plan.pooling)

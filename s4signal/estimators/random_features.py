@@ -16,7 +16,7 @@ from torch import Tensor
 
 from s4signal.estimators.feature_names import feature_names
 from s4signal.estimators.options import check_instant_options
-from s4signal.estimators.preparation import Standardizer
+from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_finite, check_rate, check_samples, check_signals, check_weights
 from s4signal.nn.oscillators import draw_oscillators, oscillator_hops
 from s4signal.nn.statistics import OscillatorStatistics

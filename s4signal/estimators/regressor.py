@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from torch import Tensor
 
 from s4signal.estimators.base import S4Estimator
@@ -47,12 +48,16 @@ class S4Regressor(RegressorMixin, S4Estimator):
     pooling : {"mean", "max", "last"}, default="mean"
         From steps to one vector a case.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
+        Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     timescale : "auto" or (shortest_s, longest_s), default="auto"
         Range of the initial memories, in seconds (in samples where the rate is unknown). "auto" takes ten steps to
         the longest case.
-    missing : {"auto", "error"}, default="auto"
-        What to do with NaN: both refuse it in this version.
+    missing : {"auto", "gap", "mask", "error"}, default="auto"
+        What to do with NaN. "gap": a sample that is missing in all channels is not there, time passes; one that is
+        missing in some stays, their last values are held, and each channel that was ever missing so in training comes
+        with another one that says whether it is observed. "mask": all samples stay, held and marked that way; faster,
+        for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. A filter bank hears straight
+        lines across what is missing. "error" refuses NaN.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
@@ -97,7 +102,7 @@ class S4Regressor(RegressorMixin, S4Estimator):
     ch_names_ : list of str or None
         Their names, where X knows them; other names at prediction are an error.
     sfreq_ : float or None
-        Sampling rate at training, in Hz.
+        Sampling rate at training, in Hz: the highest of several; one over the median gap where only times are known.
     network_ : torch.nn.Module
         The network, with the weights of the best epoch.
     n_iter_, best_epoch_ : int
@@ -188,7 +193,7 @@ class S4Regressor(RegressorMixin, S4Estimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def predict(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+    def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the targets of cases.
 
         Parameters
@@ -197,6 +202,8 @@ class S4Regressor(RegressorMixin, S4Estimator):
             Cases, as `fit` takes them.
         sfreq : float, optional
             Sampling rate of X, in Hz; another one than at training rescales the kernels, and low-passes nothing.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, one array a case, where X does not carry them.
 
         Returns
         -------
@@ -208,10 +215,39 @@ class S4Regressor(RegressorMixin, S4Estimator):
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, NaN or infinity.
+            If X has other channels, infinity, a case without an observation or one whose times cannot be used, or has
+            no times where the model was fitted with them.
         """
-        targets = self._finish(self._outputs(X, sfreq))
+        targets = self._finish(self._outputs(X, sfreq, times))
         return targets[:, 0] if self._flat else targets
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
+        """Return the coefficient of determination.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the cases.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, one array a case, where X does not carry them.
+
+        Returns
+        -------
+        float
+            At most 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            As `predict`.
+        """
+        return float(r2_score(y, self.predict(X, times=times), sample_weight=sample_weight))
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         targets = check_targets(y, signals)

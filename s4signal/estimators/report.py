@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from s4signal.estimators.sampling import Sampling
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontend import FilterBankFrontend
 
@@ -44,6 +45,7 @@ def describe_estimator(estimator: S4Estimator) -> str:
         [
             f"{type(estimator).__name__}: {plan.n_channels} channels to {plan.n_outputs} outputs, {size:,} parameters",
             f"  sampling rate  {rate}",
+            f"  samples        {_samples(plan.sampling)}",
             f"  front end      {plan.frontend}: {front}",
             f"  blocks         {stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), "
             f"d_state {stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}",
@@ -51,6 +53,19 @@ def describe_estimator(estimator: S4Estimator) -> str:
             f"  memory         {shortest:.3g} - {longest:.3g} {unit[1]}",
         ]
     )
+
+
+def _samples(sampling: Sampling) -> str:
+    """Say how times and missing samples reach the network."""
+    missing = {
+        "gap": "time passes where one is missing" if sampling.gaps else "the last value is held where one is missing",
+        "mask": "marked where one is missing",
+        "error": "none may be missing",
+    }[sampling.missing]
+    if sampling.grid and sampling.missing != "error":
+        missing = "on a grid, straight lines between those that are there"
+    marked = f", {len(sampling.masked)} channels with a mask" if sampling.masked else ""
+    return f"{'at their own times' if sampling.times else 'at a regular rate'}; {missing}{marked}"
 
 
 @torch.no_grad()

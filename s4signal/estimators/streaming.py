@@ -32,11 +32,13 @@ class Stream:
     Raises
     ------
     ValueError
-        If sfreq is not positive, or the model was fitted without one.
+        If sfreq is not positive, the model was fitted without one, or with times and none is given.
     """
 
     def __init__(self, estimator: S4Estimator, *, sfreq: float | None = None) -> None:
         check_rate(estimator, sfreq)
+        if estimator._plan.sampling.times and sfreq is None:
+            raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
         self._estimator = estimator
         self._rate = 1.0 if sfreq is None or estimator.sfreq_ is None else estimator.sfreq_ / sfreq
         self._network = estimator._on(resolve_device(estimator.device)).eval()
@@ -44,7 +46,7 @@ class Stream:
 
     def reset(self) -> None:
         """Forget all that was heard."""
-        self._rest = np.zeros((self._estimator.n_channels_in_, 0))
+        self._rest = np.zeros((self._estimator._plan.n_inputs, 0))
         self._state: list[Any] | None = None
         self._pooled: _RunningPool = _RunningPool()
 
@@ -74,7 +76,9 @@ class Stream:
                 f"chunk must have shape ({self._estimator.n_channels_in_}, n_times), got {np.shape(chunk)}."
             )
         check_finite(data, 0, "the chunk")
-        heard = np.concatenate([self._rest, self._estimator._standardizer(data)], axis=1)
+        there = np.ones((self._rest.shape[0] - len(data), data.shape[1]))  # masks: nothing is missing
+        heard = np.concatenate([self._estimator._standardizer(data), there])
+        heard = np.concatenate([self._rest, heard], axis=1)
         unit = self._network.frontend.unit(self._rate)
         whole = heard.shape[1] // unit * unit
         if whole:

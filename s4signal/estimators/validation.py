@@ -13,20 +13,30 @@ from sklearn.utils.validation import _check_sample_weight, _num_samples, check_c
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.options import is_positive
-from s4signal.signals import Signals
+from s4signal.signals import Signal, Signals
 
 __all__ = [
     "check_finite",
     "check_labels",
+    "check_observed",
     "check_rate",
     "check_samples",
     "check_signals",
     "check_targets",
+    "check_times",
     "check_weights",
 ]
 
 
-def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: bool = False) -> Signals:
+def check_signals(
+    estimator: Any,
+    X: Any,
+    *,
+    sfreq: float | None = None,
+    times: Any = None,
+    irregular: bool = False,
+    reset: bool = False,
+) -> Signals:
     """Turn any accepted form of X into `Signals`, and note or compare its shape.
 
     Parameters
@@ -37,6 +47,10 @@ def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: 
         The cases.
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it.
+    times : list of array-like (n_times_i,), optional
+        Seconds of every sample, one array a case, where X does not carry them.
+    irregular : bool, default=False
+        Whether X may have times.
     reset : bool, default=False
         Whether this is training data.
 
@@ -49,24 +63,26 @@ def check_signals(estimator: Any, X: Any, *, sfreq: float | None = None, reset: 
     ------
     ShapeError
         If X has another rank, other channels, another order of them or seemingly swapped axes.
+    ValueError
+        If the times do not increase, are no seconds, or are not one array a case.
     NotImplementedError
-        If X has timestamps.
+        If X has times and may not.
     """
     if _is_table(X):
-        signals = _table(estimator, X, sfreq, reset=reset)
+        signals = _table(estimator, X, sfreq, times, reset=reset)
     else:
         _check_axes(estimator, X, reset=reset)
-        signals = Signals(X, sfreq=sfreq)
+        signals = Signals(X, sfreq=sfreq, times=times)
         if len(signals) == 0:
             raise ShapeError("Found 0 case(s) in X while a minimum of 1 is required.")
         if reset:
             estimator.n_features_in_ = signals.n_channels
             if hasattr(estimator, "feature_names_in_"):
                 del estimator.feature_names_in_
-    if signals.has_times:
+    if not irregular and any(case.has_times for case in signals.cases):
         raise NotImplementedError(
-            "timestamps need the irregular scan, which this version does not have; resample to a regular rate and "
-            "pass sfreq."
+            f"X has times, but {type(estimator).__name__} hears regular recordings alone; put X on a grid with "
+            "Signals.to_grid, or use S4Classifier or S4Regressor."
         )
     if reset:
         estimator.n_channels_in_ = signals.n_channels
@@ -107,19 +123,20 @@ def _is_ragged(X: NDArray[Any]) -> bool:
     return X.dtype == object and X.ndim == 1 and len(X) > 0 and np.ndim(X[0]) > 0
 
 
-def _table(estimator: Any, X: Any, sfreq: float | None, *, reset: bool) -> Signals:
-    """Check a 2-D array as scikit-learn does; its width is free only where a rate explains it."""
+def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bool) -> Signals:
+    """Check a 2-D array as scikit-learn does; its width is free only where a rate or times explain it."""
     if np.ma.isMaskedArray(X):
         X = np.ma.filled(X.astype(np.float64), np.nan)  # check_array would take the masked values for real ones
     # Of several channels, or fitted on cases of one channel in another form: no width was ever promised.
-    free = not reset and (sfreq is not None or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
+    explained = sfreq is not None or times is not None
+    free = not reset and (explained or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
     if not free or issparse(X):
         array = validate_data(
             estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False, skip_check_array=False
         )
     else:
         array = check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
-    return Signals(array, sfreq=sfreq)
+    return Signals(array, sfreq=sfreq, times=times)
 
 
 def _check_axes(estimator: Any, X: Any, *, reset: bool) -> None:
@@ -163,23 +180,76 @@ def check_rate(estimator: Any, sfreq: float | None) -> None:
         raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
 
 
-def check_samples(signals: Signals, *, name: str = "X") -> None:
-    """Refuse missing and infinite samples in any of the cases; those on disk are read one by one.
+def check_samples(signals: Signals, *, refuse: bool = True, name: str = "X") -> None:
+    """Refuse a case without any observation, and missing samples where they are unwanted; reads every case.
 
     Parameters
     ----------
     signals : Signals
         The cases.
+    refuse : bool, default=True
+        Whether to refuse NaN altogether.
     name : str, default="X"
         What to call them.
 
     Raises
     ------
     ValueError
-        If a sample is NaN or infinite; names the case.
+        If a case has no observation, or NaN is refused; names the case.
     """
     for index, case in enumerate(signals):
+        check_observed(case, index, refuse=refuse, name=name)
+
+
+def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str = "X") -> None:
+    """Refuse a case without any observation, and one with missing samples if asked to.
+
+    Parameters
+    ----------
+    case : Signal
+        The case.
+    index : int
+        Its number.
+    refuse : bool, default=False
+        Whether to refuse NaN altogether.
+    name : str, default="X"
+        What to call the cases.
+
+    Raises
+    ------
+    ValueError
+        If a case has no observation, or NaN is refused; names the case.
+    """
+    if refuse:
         check_finite(case.data, index, case.source, name=name)
+    elif np.isnan(case.data.sum()) and not case.observed.any():
+        where = f" ({case.source})" if case.source else ""
+        raise ValueError(f"case {index}{where} of {name} has no observation, all of it is NaN; leave the case out.")
+
+
+def check_times(estimator: Any, signals: Signals) -> None:
+    """Refuse cases without times, or a rate to tell them by, for a model that was fitted with times.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    signals : Signals
+        Cases to predict.
+
+    Raises
+    ------
+    ValueError
+        Names the first such case.
+    """
+    if not estimator._plan.sampling.times:
+        return
+    for index, case in enumerate(signals.cases):
+        if not case.has_times and case.sfreq is None:
+            raise ValueError(
+                f"case {index} has neither times nor a rate, but {type(estimator).__name__} was fitted with times; "
+                "pass Signals(X, times=...) or times=, or sfreq if the samples are regular."
+            )
 
 
 def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None, *, name: str = "X") -> None:
@@ -212,7 +282,7 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
     advice = (
         "Remove it or clip the recording."
         if kind == "infinity"
-        else "Missing samples are not supported yet: interpolate them or leave the case out."
+        else "Interpolate it, leave the case out, or let missing='auto' take it."
     )
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 

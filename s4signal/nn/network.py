@@ -311,9 +311,7 @@ class S4Network(nn.Module):
             If gaps are given to a filter bank or a dense kernel.
         """
         if gaps is not None and not isinstance(self.frontend, LinearFrontend):
-            raise ValueError(
-                "a filter bank hears regular samples; put the signal on a grid, or use a linear front end."
-            )
+            raise ValueError("a filter bank hears regular samples; put the signal on a grid or mix it linearly.")
         return self.from_features(*self.frontend.features(x, mask, rate=rate), gaps)
 
     def from_features(

@@ -1,6 +1,6 @@
 """The loop: device, precision, batches, optimizer, checkpoints; torch alone, no estimators, no signals."""
 
-from s4signal.training.batching import Batch, Cases, sequential_batches
+from s4signal.training.batching import Batch, Cases, Samples, sequential_batches
 from s4signal.training.loop import TrainingOptions, TrainingResult, evaluate_network, fit_network
 from s4signal.training.runtime import PRECISIONS, resolve_device
 
@@ -8,6 +8,7 @@ __all__ = [
     "PRECISIONS",
     "Batch",
     "Cases",
+    "Samples",
     "TrainingOptions",
     "TrainingResult",
     "evaluate_network",

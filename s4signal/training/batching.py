@@ -11,9 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Batch", "Cases", "plan_steps", "sequential_batches"]
+__all__ = ["Batch", "Cases", "Samples", "plan_steps", "sequential_batches"]
 
 Indices = NDArray[np.intp]
+
+
+class Samples(NamedTuple):
+    """A case as the network takes it.
+
+    Parameters
+    ----------
+    data : ndarray (n_inputs, n_times)
+        The standardised signal.
+    gaps : ndarray (n_times,), optional
+        Time before each sample, in training sample periods, where they are not equally far apart.
+    """
+
+    data: NDArray[np.floating]
+    gaps: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -23,9 +38,9 @@ class Cases:
     Parameters
     ----------
     load : callable
-        From an index to the standardised signal, ndarray (n_channels, n_times).
+        From an index to its `Samples`.
     lengths : ndarray (n,) of int
-        Samples of each case.
+        Samples of each case, or a little more: what is missing may turn out when it is loaded.
     rates : ndarray (n,) of float
         Sample period of each case over the training sample period.
     weights : ndarray (n,) of float
@@ -34,7 +49,7 @@ class Cases:
         What the loss compares with.
     """
 
-    load: Callable[[int], NDArray[np.floating]]
+    load: Callable[[int], Samples]
     lengths: NDArray[np.int64]
     rates: NDArray[np.float64]
     weights: NDArray[np.float64]
@@ -44,8 +59,8 @@ class Cases:
         """Return the number of cases."""
         return len(self.lengths)
 
-    def batch(self, indices: Indices, *, dtype: torch.dtype, device: torch.device) -> Batch:
-        """Load cases of one rate, padded to the longest.
+    def batches(self, indices: Indices, *, dtype: torch.dtype, device: torch.device) -> Iterator[tuple[Indices, Batch]]:
+        """Load cases of one rate, padded to the longest; those with gaps and those without apart.
 
         Parameters
         ----------
@@ -56,18 +71,30 @@ class Cases:
         device : torch.device
             Where to put them.
 
-        Returns
-        -------
-        Batch
-            See there.
+        Yields
+        ------
+        indices : ndarray of int
+            Which cases.
+        batch : Batch
+            The cases.
         """
-        lengths = self.lengths[indices]
+        samples = [self.load(int(i)) for i in indices]
+        # Regular cases take the fast path whatever their batch mates are: a prediction hangs on its case alone.
+        irregular = np.array([case.gaps is not None for case in samples])
+        for kind in np.unique(irregular):
+            chosen = np.flatnonzero(irregular == kind)
+            yield indices[chosen], self._batch(indices[chosen], [samples[i] for i in chosen], dtype, device)
+
+    def _batch(self, indices: Indices, samples: list[Samples], dtype: torch.dtype, device: torch.device) -> Batch:
+        lengths = np.array([case.data.shape[1] for case in samples])
         n_times = padded_length(int(lengths.max()))
-        signals = [self.load(int(i)) for i in indices]
         numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
-        x = np.zeros((signals[0].shape[0], len(indices), n_times), dtype=numpy_dtype)
-        for position, signal in enumerate(signals):
-            x[:, position, : signal.shape[1]] = signal
+        x = np.zeros((samples[0].data.shape[0], len(indices), n_times), dtype=numpy_dtype)
+        gaps = None if samples[0].gaps is None else np.zeros((len(indices), n_times))
+        for position, case in enumerate(samples):
+            x[:, position, : case.data.shape[1]] = case.data
+            if gaps is not None:
+                gaps[position, : case.data.shape[1]] = case.gaps
         mask = None
         if lengths.min() < n_times:
             mask = torch.from_numpy((np.arange(n_times) < lengths[:, None]).astype(numpy_dtype))
@@ -78,15 +105,16 @@ class Cases:
             torch.from_numpy(self.weights[indices]).to(device, dtype, non_blocking=True),
             float(self.rates[indices[0]]),
             None if self.targets is None else self.targets[torch.from_numpy(indices)].to(device, non_blocking=True),
+            None if gaps is None else _on_device(torch.from_numpy(gaps), device),
         )
 
 
 class Batch(NamedTuple):
-    """Cases of one rate.
+    """Cases of one rate, all with gaps or all without.
 
     Parameters
     ----------
-    x : Tensor (n_channels, batch, n_times)
+    x : Tensor (n_inputs, batch, n_times)
         Signals, zero where padded.
     mask : Tensor (batch, n_times) or None
         1 where a sample is valid; None if all are.
@@ -96,6 +124,8 @@ class Batch(NamedTuple):
         Sample period over the training sample period.
     target : Tensor (batch, ...) or None
         What the loss compares with.
+    gaps : Tensor (batch, n_times) or None
+        Time before each sample, in training sample periods, zero where padded; None if the samples are regular.
     """
 
     x: Tensor
@@ -103,6 +133,7 @@ class Batch(NamedTuple):
     weight: Tensor
     rate: float
     target: Tensor | None
+    gaps: Tensor | None = None
 
 
 def padded_length(n_times: int) -> int:
@@ -187,7 +218,7 @@ def sequential_batches(
         The cases.
     """
     for indices in _pieces(cases, np.arange(len(cases)), max_samples):
-        yield indices, cases.batch(indices, dtype=dtype, device=device)
+        yield from cases.batches(indices, dtype=dtype, device=device)
 
 
 def _pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
@@ -204,3 +235,8 @@ def _pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
             pieces.append(order[start:stop])
             start = stop
     return pieces
+
+
+def _on_device(gaps: Tensor, device: torch.device) -> Tensor:
+    # Times want float64, which MPS does not have.
+    return gaps.to(device, torch.float32 if device.type == "mps" else torch.float64, non_blocking=True)

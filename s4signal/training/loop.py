@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from os import PathLike
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s4signal.training.batching import Cases, plan_steps, sequential_batches
+from s4signal.training.batching import Batch, Cases, plan_steps, sequential_batches
 from s4signal.training.checkpoint import load_checkpoint, save_checkpoint
 from s4signal.training.optimizer import build_optimizer, cosine_with_warmup
 from s4signal.training.runtime import PRECISIONS, autocast, isolated_seed, reused_memory
@@ -22,29 +24,26 @@ __all__ = ["TrainingOptions", "TrainingResult", "evaluate_network", "fit_network
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Score = Callable[[Tensor, Tensor, Tensor], float]
-Forward = Callable[[nn.Module, Tensor, Tensor | None, float], Tensor]
+Forward = Callable[[nn.Module, Batch], Tensor]
 
 
-def call_network(network: nn.Module, x: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+def call_network(network: nn.Module, batch: Batch) -> Tensor:
     """Run a network on a batch.
 
     Parameters
     ----------
     network : Module
-        Called as ``network(x, mask, rate=rate)``.
-    x : Tensor (n_channels, batch, n_times)
-        Signals.
-    mask : Tensor (batch, n_times) or None
-        1 where a sample is valid.
-    rate : float
-        Sample period over the training sample period.
+        Called as ``network(x, mask, rate=rate)``, and with ``gaps`` where samples are not equally far apart.
+    batch : Batch
+        The cases.
 
     Returns
     -------
     Tensor (batch, n_outputs)
         Outputs.
     """
-    outputs: Tensor = network(x, mask, rate=rate)
+    irregular = {} if batch.gaps is None else {"gaps": batch.gaps}
+    outputs: Tensor = network(batch.x, batch.mask, rate=batch.rate, **irregular)
     return outputs
 
 
@@ -242,10 +241,10 @@ class _Training:
         total_weight = float(sum(self.cases.weights[piece].sum() for piece in pieces))
         summed = torch.zeros((), device=options.device, dtype=PRECISIONS[options.precision])
         self.optimizer.zero_grad(set_to_none=True)
-        for piece in pieces:
-            batch = self.cases.batch(piece, dtype=summed.dtype, device=options.device)
+        load = partial(self.cases.batches, dtype=summed.dtype, device=options.device)
+        for _, batch in chain.from_iterable(map(load, pieces)):
             with autocast(options.device, options.precision):
-                outputs = options.forward(self.network, batch.x, batch.mask, batch.rate)
+                outputs = options.forward(self.network, batch)
             losses = (self.loss(outputs.to(summed.dtype), _required(batch.target)) * batch.weight).sum()
             (losses / total_weight).backward()
             summed += losses.detach()
@@ -327,7 +326,7 @@ def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptio
         cases, max_samples=4 * options.max_samples, dtype=dtype, device=options.device
     ):
         with autocast(options.device, options.precision):
-            scores = options.forward(network, batch.x, batch.mask, batch.rate).double().cpu()
+            scores = options.forward(network, batch).double().cpu()
         if outputs is None:
             outputs = scores.new_empty(len(cases), scores.shape[1])
         outputs[torch.from_numpy(indices)] = scores

@@ -7,7 +7,7 @@ from sklearn.exceptions import NotFittedError
 from small_models import classifier, regressor, waves
 
 from s4signal import Signals
-from s4signal.errors import RecordingError, ShapeError
+from s4signal.errors import ShapeError
 from s4signal.estimators.options import _RULES
 
 X, Y = waves()
@@ -19,6 +19,12 @@ def with_value(value, case=5):
     bad = X.copy()
     bad[case, 1, 3] = value
     return bad
+
+
+def with_times(times, position=2):
+    all_times = list(TIMES)
+    all_times[position] = times
+    return all_times
 
 
 def with_case(case, position=2):
@@ -52,17 +58,10 @@ SIGNALS = {
         r"X must have shape \(n_samples, n_channels, n_times\), got \(24, 3000, 64\)\. "
         r"If time comes second, pass X\.transpose\(0, 2, 1\)",
     ),
-    "NaN": (with_value(np.nan), ValueError, r"Input X contains NaN: case 5 has 1 such samples of 120\. Missing"),
     "infinity": (
         with_value(-np.inf),
         ValueError,
         r"case 5: it contains infinity, in 1 of 120 samples\..* clip the recording",
-    ),
-    "NaN in a list": (with_case(np.full((2, 9), np.nan)), ValueError, "Input X contains NaN: case 2 has 18 such"),
-    "a file with NaN": (
-        Signals([*Signals(X[:23]), Signals(with_value(np.nan))[5]]),
-        ValueError,
-        "Input X contains NaN: case 23 has 1",
     ),
     "empty case": (with_case(np.zeros((2, 0))), ShapeError, r"case 2: it is empty, with shape \(2, 0\)\. Leave it out"),
     "no case": (X[:0], ShapeError, r"Found array with 0 sample\(s\)"),
@@ -70,8 +69,6 @@ SIGNALS = {
     "no case in Signals": (Signals(X)[:0], ShapeError, r"Found 0 case\(s\) in X while a minimum of 1 is required"),
     "no sample": (X[:, :, :0], ShapeError, r"Found array with 0 feature\(s\)"),
     "no channel": (X[:, :0], ShapeError, r"Found array with 0 feature\(s\)"),
-    "masked": (np.ma.masked_array(X, X > 1), ValueError, "Input X contains NaN: case 0"),
-    "masked and flat": (np.ma.masked_array(X[:, 0], X[:, 0] > 1), ValueError, "Input X contains NaN: case 0"),
     "complex": (X + 1j, ValueError, r"Complex data not supported: got complex128\. Pass \.real"),
     "complex and flat": (X[:, 0] + 1j, ValueError, "Complex data not supported"),
     "complex in a list": (with_case(X[0] + 1j), ValueError, "case 2: Complex data not supported"),
@@ -82,12 +79,8 @@ SIGNALS = {
     "other channels in one case": (with_case(X[0, :1]), ShapeError, "the cases differ: .*has 2 .*has 1 channels"),
     "a case of three axes": (with_case(X), ShapeError, r"case 2: it must have shape \(n_channels, n_times\)"),
     "sparse": (scipy.sparse.csr_array(X[:, 0]), TypeError, "Sparse data was passed"),
-    "timestamps": (Signals(X, times=TIMES), NotImplementedError, "timestamps need the irregular scan.*resample"),
-    "two rates": (
-        Signals(X, sfreq=[100.0] * 23 + [50.0]),
-        RecordingError,
-        r"the cases differ: .*100.*50.* Hz\. Call resample",
-    ),
+    "no observation": (with_case(np.full((2, 9), np.nan)), ValueError, "case 2 of X has no observation, all.*leave"),
+    "masked and nothing left": (np.ma.masked_array(X, np.inf > X), ValueError, "case 0 of X has no observation"),
 }
 
 
@@ -96,6 +89,23 @@ SIGNALS = {
 def test_unusable_signals_are_refused(make, signals, error, text):
     with pytest.raises(error, match=text):
         make().fit(signals, Y)
+
+
+MISSING = {
+    "NaN": (with_value(np.nan), r"Input X contains NaN: case 5 has 1 such samples of 120\. Interpolate it"),
+    "in a list": (with_case(np.full((2, 9), np.nan)), "Input X contains NaN: case 2 has 18 such"),
+    "in Signals": (Signals([*Signals(X[:23]), Signals(with_value(np.nan))[5]]), "Input X contains NaN: case 23 has 1"),
+    "masked": (np.ma.masked_array(X, X > 1), "Input X contains NaN: case 0"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize(("signals", "text"), MISSING.values(), ids=MISSING)
+def test_missing_samples_are_refused_where_they_are_an_error(make, signals, text):
+    with pytest.raises(ValueError, match=text):
+        make(missing="error").fit(signals, Y)
+    with pytest.raises(ValueError, match=text.replace("Input X", "Input X_val")):
+        make(missing="error").fit(X, Y, X_val=signals, y_val=Y)
 
 
 TARGETS = {
@@ -131,7 +141,16 @@ def test_unusable_targets_are_refused(y, error, text):
 
 
 FIT = {
-    "times": ({"times": TIMES}, NotImplementedError, "times= needs the irregular scan"),
+    "too few times": ({"times": TIMES[1:]}, ShapeError, r"times must be one array .* for each case \(24 cases\)"),
+    "short times": ({"times": with_times(TIMES[0][:-1])}, ShapeError, r"case 2: times must have shape \(60,"),
+    "times that go back": ({"times": with_times(TIMES[0][::-1])}, ValueError, "case 2: times must increase or stay"),
+    "NaN times": ({"times": with_times(TIMES[0] * np.nan)}, ValueError, "case 2: times must be finite"),
+    "one array for all cases": ({"times": TIMES[0]}, ShapeError, "times must be one array of shape"),
+    "no observation in X_val": (
+        {"X_val": with_case(np.full((2, 9), np.nan)), "y_val": Y},
+        ValueError,
+        "case 2 of X_val has no observation",
+    ),
     "weights all zero": ({"sample_weight": np.zeros(24)}, ValueError, "must contain at least one non-zero number"),
     "negative weight": ({"sample_weight": -np.ones(24)}, ValueError, "Negative values in data passed to"),
     "too few weights": (
@@ -142,7 +161,6 @@ FIT = {
     "weight NaN": ({"sample_weight": np.full(24, np.nan)}, ValueError, "Input sample_weight contains NaN"),
     "X_val alone": ({"X_val": X}, ValueError, "X_val and y_val belong together; pass both or none"),
     "y_val alone": ({"y_val": Y}, ValueError, "X_val and y_val belong together; pass both or none"),
-    "NaN in X_val": ({"X_val": with_value(np.nan), "y_val": Y}, ValueError, "Input X_val contains NaN: case 5 has 1"),
     "channels of X_val": ({"X_val": X[:, :1], "y_val": Y}, ShapeError, "X has 1 channels, but .* was fitted with 2"),
     "length of y_val": ({"X_val": X, "y_val": Y[1:]}, ShapeError, "24 cases and 23 targets"),
 }
@@ -182,7 +200,7 @@ def test_the_case_is_named_by_its_number_in_X_even_if_others_are_left_out():
     many = np.concatenate([X] * 5)
     many[117, 0, 0] = np.nan
     with pytest.raises(ValueError, match="case 117 has 1 such"):
-        classifier().fit(many, np.tile(Y, 5), sample_weight=np.arange(120) % 3)
+        classifier(missing="error").fit(many, np.tile(Y, 5), sample_weight=np.arange(120) % 3)
 
 
 WRONG = {
@@ -236,7 +254,7 @@ def test_an_option_out_of_range_is_refused_with_what_it_may_be(make, name, value
         ("pooling", "'mean', 'max', 'last'"),
         ("precision", "'32', '64', 'bf16'"),
         ("early_stopping", "'auto', True, False"),
-        ("missing", "'auto', 'error'"),
+        ("missing", "'auto', 'error', 'gap', 'mask'"),
         ("frontend", "'auto', 'linear', 'filterbank'"),
         ("device", "'auto', 'cpu', 'cuda'"),
     ],
@@ -247,8 +265,11 @@ def test_an_unknown_name_is_answered_with_the_choices(make, name, choices):
 
 
 OPTIONS = {
-    "gaps": ({"missing": "gap"}, NotImplementedError, "missing='gap' needs the irregular scan"),
-    "masks": ({"missing": "mask"}, NotImplementedError, "missing='mask' needs the irregular scan"),
+    "gaps of a dense kernel": (
+        {"missing": "gap", "kernel": "s4"},
+        ValueError,
+        "missing='gap' was asked for, but kernel='s4' has dense state matrices.*Use kernel='s4d' or 's5'",
+    ),
     "a module": ({"frontend": object()}, NotImplementedError, "frontend as a module is not supported by this version"),
     "no rate": (
         {"frontend": "filterbank"},
@@ -289,9 +310,9 @@ PREDICT = {
     "fewer channels": (X[:, :1], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
     "flat": (X[:, 0], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
     "time second": (X.transpose(0, 2, 1), ShapeError, r"got \(24, 60, 2\)\. If time comes second, pass X\.transpose"),
-    "NaN": (with_value(np.nan), ValueError, "Input X contains NaN: case 5 has 1 such samples of 120"),
     "infinity": (with_value(np.inf), ValueError, "case 5: it contains infinity"),
-    "timestamps": (Signals(X, times=TIMES), NotImplementedError, "timestamps need the irregular scan"),
+    "times": (Signals(X, times=TIMES), ValueError, "case 0 has times, but the model was fitted without times and"),
+    "no observation": (with_case(np.full((2, 9), np.nan)), ValueError, "case 2 of X has no observation"),
     "no case": ([], ShapeError, "X holds no case"),
     "empty case": (with_case(np.zeros((2, 0))), ShapeError, "case 2: it is empty"),
     "complex": (X + 1j, ValueError, "Complex data not supported"),

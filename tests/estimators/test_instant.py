@@ -254,9 +254,9 @@ def test_wrong_signals_are_refused_as_by_the_trained_models():
         S4RidgeClassifier(**SMALL).fit(np.where(np.arange(40)[:, None, None] == 0, np.inf, np.abs(X)), y)
     with pytest.raises(ValueError, match="fitted without a sampling rate"):
         model.predict(X, sfreq=10.0)
-    with pytest.raises(NotImplementedError, match="irregular scan"):
+    with pytest.raises(NotImplementedError, match="times= is for S4Classifier and S4Regressor"):
         S4RidgeClassifier(**SMALL).fit(X, y, times=[np.arange(120.0)] * 40)
-    with pytest.raises(NotImplementedError, match="timestamps need the irregular scan"):
+    with pytest.raises(NotImplementedError, match=r"X has times, but S4\w+ hears regular recordings alone"):
         S4RidgeClassifier(**SMALL).fit(Signals(X, times=[np.arange(120.0)] * 40), y)
     with pytest.raises(ValueError, match="at least one non-zero"):
         S4RidgeClassifier(**SMALL).fit(X, y, sample_weight=np.zeros(40))

@@ -6,7 +6,7 @@ import torch
 from s4signal.nn import S4Network
 from s4signal.nn.frontend import LinearFrontend
 from s4signal.nn.network import StackOptions, state_space_parameters
-from s4signal.training import PRECISIONS, Cases, TrainingOptions
+from s4signal.training import PRECISIONS, Cases, Samples, TrainingOptions
 
 __all__ = ["loss", "make_network", "options_for", "tones"]
 
@@ -28,7 +28,7 @@ def tones(n=12, *, weights=None, seed=0, low=20, high=60):
         for i, length in enumerate(lengths)
     ]
     weights = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
-    return Cases(signals.__getitem__, lengths, np.ones(n), weights, torch.arange(n) % 2)
+    return Cases(lambda i: Samples(signals[i]), lengths, np.ones(n), weights, torch.arange(n) % 2)
 
 
 def loss(outputs, targets):

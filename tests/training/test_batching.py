@@ -4,18 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from s4signal.training.batching import Cases, padded_length, plan_steps, sequential_batches
+from s4signal.training.batching import Cases, Samples, padded_length, plan_steps, sequential_batches
 
 
-def cases_of(lengths, rates=None):
+def cases_of(lengths, rates=None, gaps=None):
     n = len(lengths)
     return Cases(
-        load=lambda i: np.full((2, lengths[i]), float(i)),
+        load=lambda i: Samples(np.full((2, lengths[i]), float(i)), None if gaps is None else gaps[i]),
         lengths=np.asarray(lengths, dtype=np.int64),
         rates=np.ones(n) if rates is None else np.asarray(rates, dtype=float),
         weights=np.ones(n),
         targets=torch.arange(n),
     )
+
+
+def only_batch(cases, dtype=torch.float32):
+    [(_, batch)] = cases.batches(np.arange(len(cases)), dtype=dtype, device=torch.device("cpu"))
+    return batch
 
 
 def padding(cases, steps):
@@ -62,7 +67,7 @@ def test_steps_have_batch_size_cases_and_another_order_each_epoch():
 
 
 def test_a_batch_is_zero_and_masked_where_padded():
-    batch = cases_of([16, 9]).batch(np.array([0, 1]), dtype=torch.float64, device=torch.device("cpu"))
+    batch = only_batch(cases_of([16, 9]), dtype=torch.float64)
     assert batch.x.shape == (2, 2, 16)
     assert batch.x.dtype == torch.float64
     assert batch.mask.sum(1).tolist() == [16, 9]
@@ -72,7 +77,9 @@ def test_a_batch_is_zero_and_masked_where_padded():
 
 
 def test_a_batch_without_padding_has_no_mask():
-    assert cases_of([32, 32]).batch(np.array([0, 1]), dtype=torch.float32, device=torch.device("cpu")).mask is None
+    batch = only_batch(cases_of([32, 32]))
+    assert batch.mask is None
+    assert batch.gaps is None
 
 
 def test_sequential_batches_go_through_all_cases_once(rng):
@@ -82,3 +89,22 @@ def test_sequential_batches_go_through_all_cases_once(rng):
         assert torch.equal(batch.x[0, :, 0], torch.from_numpy(indices).float())
         seen += indices.tolist()
     assert sorted(seen) == list(range(30))
+
+
+def test_gaps_are_zero_where_padded():
+    batch = only_batch(cases_of([4, 2], gaps=[np.array([1.0, 0.5, 2.0, 0.25]), np.array([3.0, 1.5])]))
+    assert batch.gaps.dtype == torch.float64
+    assert batch.gaps.tolist() == [[1.0, 0.5, 2.0, 0.25], [3.0, 1.5, 0.0, 0.0]]
+
+
+def test_cases_with_gaps_and_without_make_batches_apart():
+    cases = cases_of([5, 5, 5], gaps=[None, np.ones(5), None])
+    found = list(cases.batches(np.array([2, 1, 0]), dtype=torch.float32, device=torch.device("cpu")))
+    assert [(indices.tolist(), batch.gaps is None) for indices, batch in found] == [([2, 0], True), ([1], False)]
+    assert [batch.target.tolist() for _, batch in found] == [[2, 0], [1]]
+
+
+def test_a_case_may_turn_out_shorter_than_it_was_announced():
+    cases = cases_of([16, 9])
+    shorter = Cases(lambda i: Samples(cases.load(i).data[:, :5]), cases.lengths, cases.rates, cases.weights)
+    assert only_batch(shorter).x.shape == (2, 2, 5)

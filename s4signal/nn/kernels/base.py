@@ -253,7 +253,8 @@ class PairKernel(Kernel):
         """Return poles times the step and the steps, in training sample periods, and which modes are audible."""
         if self.discretization != "zoh":
             raise ValueError(
-                f"gaps are held exactly, discretization={self.discretization!r} is not; build with discretization='zoh'."
+                f"gaps are held exactly, discretization={self.discretization!r} does not; build with "
+                "discretization='zoh'."
             )
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt), dt, (Lambda.im * dt * rate).abs() <= math.pi

@@ -1,0 +1,95 @@
+"""From an estimator's parameters to the options of the training loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from s4signal.estimators.hearing import score_heard
+from s4signal.nn.network import state_space_parameters
+from s4signal.training import TrainingOptions
+
+if TYPE_CHECKING:
+    from s4signal.estimators.base import S4Estimator
+
+__all__ = ["network_options", "training_options"]
+
+
+def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) -> TrainingOptions:
+    """Say how to run and train the whole network on raw signals.
+
+    Parameters
+    ----------
+    estimator : S4Estimator
+        With its plan and network.
+    n_cases : int
+        Cases.
+    device : torch.device
+        Where to run.
+
+    Returns
+    -------
+    TrainingOptions
+        See there.
+    """
+    batch_size = estimator.batch_size
+    if isinstance(batch_size, str):
+        batch_size = 32 if n_cases <= 4096 else 64
+    steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
+    max_epochs = estimator.max_epochs
+    if isinstance(max_epochs, str):
+        # Small sets need steps, large ones passes.
+        max_epochs = max(20, math.ceil(200 / steps))
+    plan = estimator._plan
+    hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
+    return TrainingOptions(
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        learning_rate=estimator.learning_rate,
+        ssm_learning_rate=estimator.ssm_learning_rate,
+        weight_decay=estimator.weight_decay,
+        n_iter_no_change=estimator.n_iter_no_change,
+        # The front end keeps little of each sample: a quarter of what the blocks keep of a step.
+        max_samples=max(1, int(_max_steps(estimator) * max(1.0, hop / 4.0))),
+        device=device,
+        precision=estimator.precision,
+        seed=0,
+        state_space=state_space_parameters(estimator.network_),
+    )
+
+
+def training_options(
+    estimator: S4Estimator, n_cases: int, seed: int, device: torch.device, **changes: Any
+) -> TrainingOptions:
+    """Say how to train the learned part of the network, on what its front end hears.
+
+    Parameters
+    ----------
+    estimator : S4Estimator
+        With its plan and network.
+    n_cases : int
+        Cases.
+    seed : int
+        Of the training.
+    device : torch.device
+        Where to train.
+    **changes : object
+        Other options.
+
+    Returns
+    -------
+    TrainingOptions
+        See there.
+    """
+    options = network_options(estimator, n_cases, device)
+    return replace(options, seed=seed, max_samples=_max_steps(estimator), forward=score_heard, **changes)
+
+
+def _max_steps(estimator: S4Estimator) -> int:
+    # A training step keeps some 2 kB a step, layer and 64 features, the ears' mixing 4 kB: about a gigabyte.
+    plan = estimator._plan
+    width: int = plan.stack["d_model"] * plan.stack["n_layers"] + 128 * (plan.hop_s is not None)
+    return max(1, 2**25 // width)

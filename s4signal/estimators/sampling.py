@@ -1,0 +1,252 @@
+"""When samples were taken and which are missing: from a recorded case to what the network takes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.validation import check_observed
+from s4signal.nn import KERNELS
+from s4signal.signals import Signal, Signals
+from s4signal.signals.checks import check_time_unit
+from s4signal.training import Samples
+
+__all__ = ["Sampling", "grid_length", "plan_sampling", "prepare_case", "training_rate"]
+
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.floating]
+
+
+class Sampling(NamedTuple):
+    """How irregular times and missing samples reach the network; plain values that fit into the header of a file.
+
+    Parameters
+    ----------
+    times : bool, default=False
+        Whether the training cases carried their times.
+    missing : {"gap", "mask", "error"}, default="gap"
+        Whether time passes where all channels are missing, the sample stays and is marked as missing, or is refused.
+    masked : tuple of int, default=()
+        Channels that come with another one, 1 where they are observed and 0 where not.
+    grid : bool, default=False
+        Whether samples are put on a regular grid: a filter bank hears no others.
+    gaps : bool, default=True
+        Whether the kernel takes samples that are not equally far apart.
+    """
+
+    times: bool = False
+    missing: str = "gap"
+    masked: tuple[int, ...] = ()
+    grid: bool = False
+    gaps: bool = True
+
+
+def training_rate(signals: Signals) -> float | None:
+    """Choose the rate whose period is the unit of time.
+
+    Parameters
+    ----------
+    signals : Signals
+        Training cases.
+
+    Returns
+    -------
+    float or None
+        In Hz: the highest of the known rates; without any, one over the median gap between times; None if there are no
+        times either.
+    """
+    rates = signals.sfreqs
+    if not np.isnan(rates).all():
+        return float(np.nanmax(rates))
+    moments = (case.load().times for case in signals.cases if case.has_times)
+    together = np.concatenate([np.empty(0), *(np.diff(times) for times in moments if times is not None)])
+    together = together[together > 0]
+    return float(1.0 / np.median(together)) if len(together) else None
+
+
+def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:
+    """Look through training cases for times and missing samples, and decide how the network gets them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With checked parameters.
+    signals : Signals
+        Training cases, each with an observation.
+    grid : bool
+        Whether the front end needs a regular grid.
+
+    Returns
+    -------
+    Sampling
+        With a mask for each channel that is missing at samples which stay.
+
+    Raises
+    ------
+    ValueError
+        If the cases have times, or ``missing="gap"`` asks for gaps, and the kernel cannot take them.
+    """
+    times = any(case.has_times for case in signals.cases)
+    gaps = KERNELS[estimator.kernel].TAKES_GAPS
+    missing = estimator.missing
+    if missing == "auto":
+        missing = "gap" if gaps else "mask"
+    if (times or missing == "gap") and not (gaps or grid):
+        what = "X has times" if times else "missing='gap' was asked for"
+        raise ValueError(
+            f"{what}, but kernel={estimator.kernel!r} has dense state matrices, which cannot take gaps between "
+            "samples. Use kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
+        )
+    absent = np.zeros(signals.n_channels, dtype=bool)
+    observed = np.zeros(signals.n_channels, dtype=bool)
+    for case in signals:
+        holes = _holes(case.data)
+        observed |= True if holes is None else ~holes.all(1)
+        if holes is not None:
+            absent |= (holes[:, _kept(holes)] if missing == "gap" else holes).any(1)
+    for channel in np.flatnonzero(~observed):
+        warnings.warn(f"channel {channel} has no observation in any training case; it is ignored.", stacklevel=2)
+    masked = () if grid else tuple(np.flatnonzero(absent & observed).tolist())
+    return Sampling(times, missing, masked, grid, gaps)
+
+
+def prepare_case(
+    case: Signal, index: int, *, standardizer: Standardizer, sampling: Sampling, sfreq: float | None
+) -> Samples:
+    """Standardise a case, and turn its times and missing samples into gaps and masks.
+
+    Parameters
+    ----------
+    case : Signal
+        Checked.
+    index : int
+        Its number, for errors.
+    standardizer : Standardizer
+        Of the training cases.
+    sampling : Sampling
+        Of the training cases.
+    sfreq : float or None
+        Rate at training, in Hz.
+
+    Returns
+    -------
+    Samples
+        Of the channels, then the masks; gaps only if the samples are not equally far apart.
+
+    Raises
+    ------
+    ValueError
+        If the case has no observation or NaN is refused, the times are no seconds, or the kernel cannot take them.
+    """
+    check_observed(case, index, refuse=sampling.missing == "error")
+    period = 1.0 if case.sfreq is None or sfreq is None else sfreq / case.sfreq
+    when = _positions(case, index, period, sfreq)
+    holes = _holes(case.data)
+    data = standardizer(case.data)
+    if sampling.grid:
+        return Samples(_on_grid(data, when, period, holes))
+    if holes is not None and sampling.missing == "gap" and sampling.gaps:
+        kept = _kept(holes)
+        when = np.flatnonzero(kept) * period if when is None else when[kept]
+        data, holes = data[:, kept], holes[:, kept]
+    gaps = None if when is None else _gaps(when, period, known=case.sfreq is not None or not case.has_times)
+    if gaps is not None and not sampling.gaps:
+        raise ValueError(
+            f"case {index} has samples that are not equally far apart, but the kernel has dense state matrices, which "
+            "cannot take gaps. Fit with kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
+        )
+    if holes is not None and holes.any():
+        data = _held(data, holes)
+    if sampling.masked:
+        there = np.ones(data.shape, dtype=data.dtype) if holes is None else ~holes
+        data = np.concatenate([data, there[list(sampling.masked)]])
+    return Samples(data, gaps)
+
+
+def grid_length(case: Signal, sfreq: float | None) -> int:
+    """Count the samples of a case on the regular grid.
+
+    Parameters
+    ----------
+    case : Signal
+        With times.
+    sfreq : float or None
+        Rate at training, in Hz, for a case that knows none.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    rate = case.sfreq or sfreq or 1.0
+    return round((case.duration_s or 0.0) * rate) + 1
+
+
+def _holes(data: Floats) -> Flags | None:
+    """Where samples are missing; None if they are all there."""
+    # One sum finds a NaN without a copy.
+    return np.isnan(data) if np.isnan(data.sum()) else None
+
+
+def _kept(holes: Flags) -> Flags:
+    return np.asarray(~holes.all(0))
+
+
+def _positions(case: Signal, index: int, period: float, sfreq: float | None) -> Floats | None:
+    """Times in training sample periods; None for a regular case."""
+    if case.times is None:
+        return None
+    if sfreq is None:
+        raise ValueError(
+            f"case {index} has times, but the model was fitted without times and without a rate, so seconds mean "
+            "nothing to it. Fit with sfreq or with times."
+        )
+    try:
+        check_time_unit(case.times, case.sfreq or sfreq)
+    except ValueError as error:
+        raise ValueError(f"case {index}: {error}") from None
+    return np.asarray((case.times - case.times[0]) * sfreq, dtype=np.float64)
+
+
+def _gaps(when: Floats, period: float, *, known: bool) -> Floats | None:
+    """Time before each sample; None if it is the period for all of them.
+
+    Nothing precedes the first sample: it stands for a period, or for the median gap where no period is known.
+    """
+    periods = np.diff(when) / period
+    # Times such as 0.1 + 0.2 are a little off the grid that they lie on: one gap is one number then.
+    whole = np.round(periods)
+    gaps = np.where(np.abs(periods - whole) < 1e-6 * np.maximum(whole, 1.0), whole, periods) * period
+    later = gaps[gaps > 0]
+    first = period if known or not len(later) else float(np.median(later))
+    gaps = np.concatenate([[first], gaps])
+    return None if (gaps == period).all() else gaps
+
+
+def _held(data: Floats, holes: Flags) -> Floats:
+    """Carry the last value of each channel forward; zero, the mean, before the first."""
+    data = np.where(holes, 0.0, data)
+    for channel in np.flatnonzero(holes.any(1)):
+        last = np.maximum.accumulate(np.where(holes[channel], -1, np.arange(data.shape[1])))
+        data[channel] = np.where(last < 0, 0.0, data[channel, last])
+    return data
+
+
+def _on_grid(data: Floats, when: Floats | None, period: float, holes: Flags | None) -> Floats:
+    """Draw lines between the samples that are there, and read them every period."""
+    if when is None:
+        if holes is None:
+            return data
+        when = np.arange(data.shape[1]) * period
+    grid = np.arange(round(float(when[-1]) / period) + 1) * period
+    there = np.ones(data.shape, dtype=bool) if holes is None else ~holes
+    return np.stack(
+        [
+            np.interp(grid, when[seen], channel[seen]) if seen.any() else np.zeros(len(grid))
+            for channel, seen in zip(data, there, strict=True)
+        ]
+    ).astype(data.dtype)

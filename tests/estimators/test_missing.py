@@ -1,0 +1,165 @@
+"""Missing samples: time passes, or they are marked; nothing that is missing has a value."""
+
+import numpy as np
+import pytest
+from small_models import REFERENCE, classifier, regressor, waves
+
+from s4signal import S4Classifier, Signals
+from s4signal.estimators.sampling import Sampling, prepare_case
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.signals import Signal, drop_samples
+
+X, Y = waves()
+REGULAR = Signals(X, sfreq=100.0)
+BOTH = pytest.mark.parametrize("make", [classifier, regressor])
+PLAIN = Standardizer(np.zeros(2), np.ones(2))
+
+
+def sparse(seed=0):
+    """Return the waves with values missing at other times in each channel, and of some samples in both."""
+    rng = np.random.default_rng(seed)
+    data = np.where(rng.random(X.shape) < 0.3, np.nan, X)
+    data[:, :, 10:13] = np.nan
+    return data
+
+
+def prepared(data, sampling=None, **case):
+    sampling = Sampling() if sampling is None else sampling
+    return prepare_case(Signal(data, **case), 0, standardizer=PLAIN, sampling=sampling, sfreq=case.get("sfreq"))
+
+
+@BOTH
+def test_a_sample_that_is_missing_everywhere_is_not_there(make):
+    holes = drop_samples(REGULAR, 0.4, random_state=1, as_nan=True)
+    model = make(**REFERENCE).fit(holes, Y)
+    assert model._plan.sampling.masked == ()
+    removed = drop_samples(REGULAR, 0.4, random_state=1)
+    assert np.array_equal(model._outputs(holes), model._outputs(removed))
+
+
+def test_samples_at_their_own_times_and_missing_ones_give_the_same_model():
+    holes = drop_samples(REGULAR, 0.4, random_state=1, as_nan=True)
+    removed = drop_samples(REGULAR, 0.4, random_state=1)
+    by_holes, by_times = (classifier(**REFERENCE, timescale=(0.1, 0.6)).fit(part, Y) for part in (holes, removed))
+    np.testing.assert_allclose(by_holes.predict_proba(holes), by_times.predict_proba(removed), atol=1e-9)
+
+
+def test_gaps_count_what_is_missing():
+    data = np.array([[1.0, np.nan, 3.0, 4.0, np.nan, np.nan, 7.0]])
+    case = prepare_case(
+        Signal(data), 0, standardizer=Standardizer(np.zeros(1), np.ones(1)), sampling=Sampling(), sfreq=None
+    )
+    assert case.data.tolist() == [[1.0, 3.0, 4.0, 7.0]]
+    assert case.gaps.tolist() == [1.0, 2.0, 1.0, 3.0]
+
+
+def test_the_first_sample_stands_for_the_median_gap():
+    case = prepare_case(
+        Signal(np.ones((2, 4)), times=[3.0, 4.0, 6.0, 9.0]), 0, standardizer=PLAIN, sampling=Sampling(), sfreq=1.0
+    )
+    assert case.gaps.tolist() == [2.0, 1.0, 2.0, 3.0]
+
+
+def test_what_is_missing_in_some_channels_holds_its_last_value_and_is_marked():
+    data = np.array([[1.0, np.nan, np.nan, 4.0], [5.0, 6.0, np.nan, 8.0]])
+    case = prepared(data, Sampling(masked=(0,)), sfreq=10.0)
+    assert case.data.tolist() == [[1.0, 1.0, 4.0], [5.0, 6.0, 8.0], [1.0, 0.0, 1.0]]
+    assert case.gaps.tolist() == [1.0, 1.0, 2.0]
+
+
+def test_a_mask_keeps_every_sample():
+    data = np.array([[1.0, np.nan, np.nan, 4.0], [5.0, 6.0, np.nan, 8.0]])
+    case = prepared(data, Sampling(missing="mask", masked=(0, 1)), sfreq=10.0)
+    assert case.data.tolist() == [[1.0, 1.0, 1.0, 4.0], [5.0, 6.0, 6.0, 8.0], [1, 0, 0, 1], [1, 1, 0, 1]]
+    assert case.gaps is None
+
+
+def test_before_the_first_observation_stands_the_mean():
+    data = np.array([[np.nan, 1.0, np.nan, 4.0], [5.0, 6.0, 7.0, np.nan]])
+    assert prepared(data).data.tolist() == [[0.0, 1.0, 1.0, 4.0], [5.0, 6.0, 7.0, 7.0]]
+
+
+def test_a_grid_draws_lines_across_what_is_missing():
+    data = np.array([[1.0, np.nan, 3.0, np.nan], [np.nan, 6.0, np.nan, 8.0]])
+    grid = prepared(data, Sampling(grid=True), sfreq=10.0)
+    assert grid.data.tolist() == [[1.0, 2.0, 3.0, 3.0], [6.0, 6.0, 7.0, 8.0]]
+    assert grid.gaps is None
+    timed = prepared(np.array([[1.0, 4.0]] * 2), Sampling(grid=True), sfreq=10.0, times=[0.5, 0.8])
+    np.testing.assert_allclose(timed.data, [[1.0, 2.0, 3.0, 4.0]] * 2)
+
+
+def test_missing_samples_do_not_count_in_the_standardisation():
+    data = sparse()
+    standardizer = Standardizer.fit(Signals(data), np.ones(24))
+    flat = data.transpose(1, 0, 2).reshape(2, -1)
+    np.testing.assert_allclose(standardizer.mean, np.nanmean(flat, 1))
+    np.testing.assert_allclose(standardizer.scale, np.nanstd(flat, 1))
+
+
+@BOTH
+@pytest.mark.parametrize("missing", ["auto", "gap", "mask"])
+@pytest.mark.parametrize("kernel", ["s4d", "s5"])
+def test_sparse_channels_come_with_masks(make, missing, kernel):
+    model = make(missing=missing, kernel=kernel).fit(sparse(), Y)
+    assert model._plan.sampling.masked == (0, 1)
+    assert model.network_.frontend.mix.weight.shape[1] == 4
+    assert np.isfinite(model._outputs(sparse(1))).all()
+    assert "2 channels with a mask" in model.describe()
+
+
+@pytest.mark.parametrize("kernel", ["s4", "lssl"])
+def test_a_dense_kernel_marks_what_is_missing_by_itself(kernel):
+    model = classifier(kernel=kernel).fit(sparse(), Y)
+    assert model._plan.sampling.missing == "mask"
+    assert np.isfinite(model._outputs(sparse(1))).all()
+
+
+def test_only_channels_that_miss_something_get_a_mask():
+    data = X.copy()
+    data[3, 1, 5] = np.nan
+    assert classifier().fit(data, Y)._plan.sampling.masked == (1,)
+
+
+@BOTH
+def test_what_is_missing_has_no_value(make):
+    model = make().fit(sparse(), Y)
+    once = model._outputs(sparse(1))
+    lazily = Signals(np.ma.masked_array(X + 1000.0 * np.isnan(sparse(1)), np.isnan(sparse(1))))
+    assert np.array_equal(model._outputs(lazily), once)
+
+
+def test_a_channel_that_was_never_observed_is_ignored_with_a_warning():
+    data = X.copy()
+    data[:, 1] = np.nan
+    with pytest.warns(UserWarning, match="channel 1 has no observation in any training case; it is ignored"):
+        model = classifier().fit(data, Y)
+    assert np.array_equal(model.predict_proba(X), model.predict_proba(data))
+
+
+def test_a_channel_that_is_missing_in_one_case_is_no_error():
+    data = X.copy()
+    data[4, 0] = np.nan
+    assert np.isfinite(classifier().fit(data, Y).predict_proba(data)).all()
+
+
+@pytest.mark.parametrize("missing", ["auto", "gap", "mask"])
+def test_a_filter_bank_hears_lines_across_what_is_missing(missing):
+    rng = np.random.default_rng(0)
+    tones = np.sin(np.arange(800) * np.array([0.3, 1.2])[Y][:, None] + rng.uniform(0, 6, (24, 1)))
+    model = classifier(sfreq=8000.0, missing=missing).fit(tones, Y)
+    assert model._plan.frontend == "filterbank"
+    kept = np.arange(800) % 7 != 5
+    lines = model.predict_proba(np.stack([np.interp(np.arange(800), np.flatnonzero(kept), c[kept]) for c in tones]))
+    assert np.abs(lines - model.predict_proba(tones)).max() > 1e-3
+    np.testing.assert_allclose(model.predict_proba(np.where(kept, tones, np.nan)), lines, atol=1e-6)
+    timed = Signals(tones[:, kept], times=[np.flatnonzero(kept) / 8000.0] * 24)
+    np.testing.assert_allclose(model.predict_proba(timed), lines, atol=1e-6)
+    assert "straight lines" in model.describe()
+
+
+def test_a_model_with_masks_survives_a_file_and_a_stream(tmp_path):
+    model = classifier(bidirectional=False).fit(sparse(), Y)
+    model.save(tmp_path / "model.s4")
+    loaded = S4Classifier.load(tmp_path / "model.s4")
+    assert np.array_equal(loaded.predict_proba(sparse(1)), model.predict_proba(sparse(1)))
+    np.testing.assert_allclose(loaded.stream().push(X[0]), model.predict_proba(X[:1])[0], atol=1e-5)
