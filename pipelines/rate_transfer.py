@@ -1,0 +1,115 @@
+"""Train at one sampling rate, predict at another or with samples missing: one set of weights, never trained again.
+
+Data: Free Spoken Digit Dataset (Jackson et al., 2018) at 8 kHz, or Speech Commands (Warden, 2018) at 16 kHz. Set
+S4SIGNAL_DATA to the folder that holds fsdd/ or speech_commands/.
+
+Protocol: the split of each set (digits: takes 0 to 4 of known voices; commands: new voices). Every setting is a
+default, and the epoch is chosen on training recordings. The model that was fitted at the full rate then hears the test
+recordings at half of it, low-passed and resampled or every second sample as it is, and with a share of samples removed
+at random, the rest keeping their times. Beside it stands the same classifier trained at half the rate.
+
+Command::
+
+    python pipelines/rate_transfer.py
+    python pipelines/rate_transfer.py --data commands --seeds 0 1 2     # mean ± standard deviation over seeds
+
+Output: a table of test accuracies and the share of the full one that is kept; with --out, the curve over the removed
+share as rate_transfer.png in that folder.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib import pyplot
+
+from s4signal import S4Classifier, Signals
+from s4signal.errors import S4SignalError
+from s4signal.signals import datasets, decimate, drop_samples
+
+__all__ = ["main"]
+
+Labels = npt.NDArray[np.str_]
+SETS = {"digits": (datasets.load_spoken_digits, 8000), "commands": (datasets.load_speech_commands, 16000)}
+REMOVED = (0.1, 0.3, 0.5, 0.7)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score one model at several rates, and with samples removed."""
+    parser = argparse.ArgumentParser(description="One model at other sampling rates and with samples missing.")
+    parser.add_argument("--data", choices=list(SETS), default="digits")
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
+    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    parser.add_argument("--out", type=Path, help="folder for the figure")
+    args = parser.parse_args(argv)
+    load, rate = SETS[args.data]
+    try:
+        X_train, y_train, _ = load("train")
+        X_test, y_test, _ = load("test")
+    except S4SignalError as error:
+        parser.error(str(error))
+    print(f"{args.data}, seeds {args.seeds}\ntrain  {X_train}\ntest   {X_test}\n", flush=True)
+
+    half = f"{rate // 2000} kHz"
+    hearings = {
+        "as trained": X_test,
+        f"{half}, low-passed": X_test.resample(rate / 2),
+        f"{half}, every second sample": decimate(X_test, 2),
+        **{removed(share): drop_samples(X_test, share, random_state=0) for share in REMOVED},
+    }
+    models = [fit(X_train, y_train, seed, args.max_epochs) for seed in args.seeds]
+    scores = {name: np.array([model.score(X, y_test) for model in models]) for name, X in hearings.items()}
+    slow = [fit(X_train.resample(rate / 2), y_train, seed, args.max_epochs) for seed in args.seeds]
+    scores[f"trained at {half}"] = np.array([model.score(hearings[f"{half}, low-passed"], y_test) for model in slow])
+
+    full = scores["as trained"].mean()
+    print(f"{'test accuracy, trained at':30}{f'{rate // 1000} kHz':>16}{'kept':>8}")
+    for name, score in scores.items():
+        print(f"{name:30}{summary(score):>16}{score.mean() / full:>8.1%}")
+    if args.out is not None:
+        print(draw(scores, full, args.out))
+
+
+def fit(X: Signals, y: Labels, seed: int, max_epochs: int | None) -> S4Classifier:
+    """Fit a classifier with default settings."""
+    model = S4Classifier(random_state=seed, verbose=1)
+    if max_epochs is not None:
+        model.set_params(max_epochs=max_epochs)
+    return model.fit(X, y)
+
+
+def removed(share: float) -> str:
+    """Name a line of the table."""
+    return f"{share:.0%} of samples removed"
+
+
+def draw(scores: dict[str, npt.NDArray[np.float64]], full: float, out: Path) -> Path:
+    """Write the curve over the share of samples removed."""
+    matplotlib.use("Agg")  # figures go to files: no screen is needed
+    figure, axes = pyplot.subplots(figsize=(5, 3.5))
+    means = [full, *(scores[removed(share)].mean() for share in REMOVED)]
+    spreads = [scores["as trained"].std(), *(scores[removed(share)].std() for share in REMOVED)]
+    axes.errorbar([0, *REMOVED], means, yerr=spreads, marker="o", label="samples removed, times kept")
+    for name, score in scores.items():
+        if "kHz" in name:
+            axes.axhline(score.mean(), linestyle=":", color="grey")
+            axes.text(0.0, score.mean(), name, fontsize="small", verticalalignment="bottom")
+    axes.set(xlabel="share of samples removed", ylabel="test accuracy", ylim=(0, 1.02))
+    axes.legend(loc="lower left")
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "rate_transfer.png"
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    pyplot.close(figure)
+    return path
+
+
+def summary(scores: npt.NDArray[np.float64]) -> str:
+    """Return the mean over seeds, with the standard deviation if there are several."""
+    return f"{np.mean(scores):.3f}" + (f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()
