@@ -5,7 +5,7 @@ import torch
 
 from s4signal.errors import ShapeError
 from s4signal.nn import S4Backbone, S4Layer, S4Network
-from s4signal.nn.filter_bank import FilterBank
+from s4signal.nn.filter_bank import S4FilterBank
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.kernels import KERNELS
@@ -154,7 +154,7 @@ def test_the_mean_weighs_steps_by_the_time_they_stand_for():
 
 
 def test_a_filter_bank_refuses_gaps():
-    bank = FilterBank(frequencies_hz=torch.tensor([100.0]), bandwidths_hz=torch.tensor([50.0]), sfreq=1000, hop_s=0.01)
+    bank = S4FilterBank(frequencies_hz=torch.tensor([100.0]), bandwidths_hz=torch.tensor([50.0]), sfreq=1000, hop_s=0.01)
     net = S4Network(FilterBankFrontend(1, 8, bank=bank), 2, options=StackOptions(d_model=8, n_layers=1))
     with pytest.raises(ValueError, match="a filter bank hears regular samples; put the signal on a grid"):
         net(torch.randn(1, 1, 50), gaps=torch.ones(1, 50))
