@@ -71,7 +71,13 @@ class FixedLayer(nn.Module):
         self._steps: dict[tuple[float, torch.dtype], System | _Planes] = {}
 
     def forward(
-        self, u: Tensor, *, state: Tensor | None = None, return_state: bool = False, rate: float = 1.0
+        self,
+        u: Tensor,
+        *,
+        state: Tensor | None = None,
+        return_state: bool = False,
+        rate: float = 1.0,
+        gaps: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the layer over signals, as `S4Layer` does.
 
@@ -85,6 +91,8 @@ class FixedLayer(nn.Module):
             Also return the state after the last sample.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
+        gaps : Tensor (batch, n_times), optional
+            Time before each sample, where they are not equally far apart; nothing is kept for it.
 
         Returns
         -------
@@ -97,7 +105,10 @@ class FixedLayer(nn.Module):
         planar = isinstance(system, DiagonalSystem)
         if state is not None and planar:
             state = state.permute(1, 2, 3, 0).flatten(2)
-        y, final = block_scan(system, u, state, return_state=return_state, tables=self._tables[rate])
+        if gaps is None:
+            y, final = block_scan(system, u, state, return_state=return_state, tables=self._tables[rate])
+        else:
+            y, final = self.layer.kernel.scan(self.layer.D, u, gaps, state, rate=rate, return_state=return_state)
         if final is None:
             return y
         return y, final.unflatten(-1, (-1, 2)).permute(3, 0, 1, 2) if planar else final

@@ -6,6 +6,7 @@ import torch
 from s4signal.errors import ShapeError
 from s4signal.nn import S4Backbone, S4Layer, S4Network
 from s4signal.nn.filter_bank import S4FilterBank
+from s4signal.nn.fixed import FixedLayer
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.kernels import KERNELS
@@ -120,6 +121,16 @@ def test_time_does_not_go_back():
         S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.tensor([[1.0, 1.0, -1.0, 1.0, 1.0]]))
 
 
+@each_diagonal
+def test_a_fixed_layer_takes_gaps_too(kernel):
+    layer = double(S4Layer(4, 8, kernel=kernel))
+    u, gaps = noise(4, 2, 50), gaps_of(2, 50)
+    quick = FixedLayer(layer)
+    _, state = quick(u[..., :20], gaps=gaps[:, :20], return_state=True)
+    rest = quick(u[..., 20:], gaps=gaps[:, 20:], state=state)
+    torch.testing.assert_close(rest, layer(u, gaps=gaps)[..., 20:], rtol=1e-9, atol=1e-9)
+
+
 @each_direction
 def test_a_backbone_ignores_padding_and_batch_mates(bidirectional):
     net = double(S4Backbone(3, 8, n_layers=2, d_state=8, bidirectional=bidirectional))
@@ -154,7 +165,8 @@ def test_the_mean_weighs_steps_by_the_time_they_stand_for():
 
 
 def test_a_filter_bank_refuses_gaps():
-    bank = S4FilterBank(frequencies_hz=torch.tensor([100.0]), bandwidths_hz=torch.tensor([50.0]), sfreq=1000, hop_s=0.01)
+    bands = torch.tensor([100.0])
+    bank = S4FilterBank(frequencies_hz=bands, bandwidths_hz=0.5 * bands, sfreq=1000.0, hop_s=0.01)
     net = S4Network(FilterBankFrontend(1, 8, bank=bank), 2, options=StackOptions(d_model=8, n_layers=1))
     with pytest.raises(ValueError, match="a filter bank hears regular samples; put the signal on a grid"):
         net(torch.randn(1, 1, 50), gaps=torch.ones(1, 50))
