@@ -57,8 +57,8 @@ class S4Classifier(ClassifierMixin, S4Estimator):
         What to do with NaN. "gap": a sample that is missing in all channels is not there, time passes; one that is
         missing in some stays, their last values are held, and each channel that was ever missing so in training comes
         with another one that says whether it is observed. "mask": all samples stay, held and marked that way; faster,
-        for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. A filter bank hears straight
-        lines across what is missing. "error" refuses NaN.
+        for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. A filter bank hears a regular
+        grid, with splines across up to seven missing samples and straight lines across more. "error" refuses NaN.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"

@@ -63,7 +63,7 @@ def _samples(sampling: Sampling) -> str:
         "error": "none may be missing",
     }[sampling.missing]
     if sampling.grid and sampling.missing != "error":
-        missing = "on a grid, straight lines between those that are there"
+        missing = "on a grid, interpolated where one is missing"
     marked = f", {len(sampling.masked)} channels with a mask" if sampling.masked else ""
     return f"{'at their own times' if sampling.times else 'at a regular rate'}; {missing}{marked}"
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 from small_models import REFERENCE, classifier, regressor, waves
 
 from s4signal import S4Classifier, Signals
@@ -79,13 +80,34 @@ def test_before_the_first_observation_stands_the_mean():
     assert prepared(data).data.tolist() == [[0.0, 1.0, 1.0, 4.0], [5.0, 6.0, 7.0, 7.0]]
 
 
-def test_a_grid_draws_lines_across_what_is_missing():
+def test_a_grid_draws_lines_between_few_samples():
     data = np.array([[1.0, np.nan, 3.0, np.nan], [np.nan, 6.0, np.nan, 8.0]])
     grid = prepared(data, Sampling(grid=True), sfreq=10.0)
     assert grid.data.tolist() == [[1.0, 2.0, 3.0, 3.0], [6.0, 6.0, 7.0, 8.0]]
     assert grid.gaps is None
     timed = prepared(np.array([[1.0, 4.0]] * 2), Sampling(grid=True), sfreq=10.0, times=[0.5, 0.8])
     np.testing.assert_allclose(timed.data, [[1.0, 2.0, 3.0, 4.0]] * 2)
+
+
+def test_a_grid_bridges_short_holes_by_a_spline_and_long_ones_by_lines():
+    wave = np.sin(0.3 * np.arange(60))
+    data = np.stack([wave, wave])
+    data[0, 10:14] = data[1, 10:30] = np.nan
+    grid = prepared(data, Sampling(grid=True), sfreq=10.0).data
+    np.testing.assert_allclose(grid[0], wave, atol=0.02)
+    np.testing.assert_allclose(grid[1, 9:31], np.linspace(wave[9], wave[30], 22), atol=1e-12)
+    np.testing.assert_array_equal(grid[1, 30:], wave[30:])
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.1, 0.1, 0.4, 0.6], [0.0, 0.1, 0.13, 0.4, 0.6]], ids=["twice", "off"])
+def test_a_grid_draws_lines_between_times_that_are_not_on_it(times):
+    data = np.array([[1.0, 9.0, 2.0, 4.0, 6.0]])
+    case = Signal(data, times=times, sfreq=10.0)
+    one = Standardizer(np.zeros(1), np.ones(1))
+    grid = prepare_case(case, 0, standardizer=one, sampling=Sampling(grid=True), sfreq=10.0).data[0]
+    assert len(grid) == 7
+    np.testing.assert_allclose(grid[4:], [4.0, 5.0, 6.0])
+    assert grid.max() <= 9.0
 
 
 def test_missing_samples_do_not_count_in_the_standardisation():
@@ -143,18 +165,19 @@ def test_a_channel_that_is_missing_in_one_case_is_no_error():
 
 
 @pytest.mark.parametrize("missing", ["auto", "gap", "mask"])
-def test_a_filter_bank_hears_lines_across_what_is_missing(missing):
+def test_a_filter_bank_hears_a_spline_across_what_is_missing(missing):
     rng = np.random.default_rng(0)
     tones = np.sin(np.arange(800) * np.array([0.3, 1.2])[Y][:, None] + rng.uniform(0, 6, (24, 1)))
     model = classifier(sfreq=8000.0, missing=missing).fit(tones, Y)
     assert model._plan.frontend == "filterbank"
     kept = np.arange(800) % 7 != 5
-    lines = model.predict_proba(np.stack([np.interp(np.arange(800), np.flatnonzero(kept), c[kept]) for c in tones]))
-    assert np.abs(lines - model.predict_proba(tones)).max() > 1e-3
-    np.testing.assert_allclose(model.predict_proba(np.where(kept, tones, np.nan)), lines, atol=1e-6)
+    full = np.stack([CubicSpline(np.flatnonzero(kept), c[kept])(np.arange(800)) for c in tones])
+    splines = model.predict_proba(full)
+    assert np.abs(splines - model.predict_proba(tones)).max() > 1e-4
+    np.testing.assert_allclose(model.predict_proba(np.where(kept, tones, np.nan)), splines, atol=1e-6)
     timed = Signals(tones[:, kept], times=[np.flatnonzero(kept) / 8000.0] * 24)
-    np.testing.assert_allclose(model.predict_proba(timed), lines, atol=1e-6)
-    assert "straight lines" in model.describe()
+    np.testing.assert_allclose(model.predict_proba(timed), splines, atol=1e-6)
+    assert "interpolated where one is missing" in model.describe()
 
 
 def test_a_model_with_masks_survives_a_file_and_a_stream(tmp_path):
