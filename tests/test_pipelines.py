@@ -35,6 +35,13 @@ RUNS = [
         ["--seeds", "0", "1"],
         ["training mean", "7.60", "autocorrelation", "4.58", "S4Regressor", "±"],
     ),
+    ("rate_transfer.py", [], ["as trained", "4 kHz, low-passed", "70% of samples removed", "trained at 4 kHz"]),
+    ("icu_mortality_irregular.py", [], ["last values + gradient boosting", "AUROC", "S4Classifier"]),
+    (
+        "ppg_irregular_heart_rate.py",
+        ["--seeds", "0", "1"],
+        ["training mean", "autocorrelation", "frame times", "grid of 30 Hz", "±"],
+    ),
     ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
 ]
 # The option that takes integers, where it is not the seeds.

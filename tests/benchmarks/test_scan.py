@@ -1,4 +1,4 @@
-"""One forward and backward pass at irregular times, against the block engine on a grid of that size."""
+"""One forward and backward pass at irregular times, of the scan and of a network, against the block engine on a grid."""
 
 import statistics
 import time
@@ -8,7 +8,9 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from s4signal.nn import S4Layer
+from s4signal.nn import S4Layer, S4Network
+from s4signal.nn.frontend import LinearFrontend
+from s4signal.nn.network import StackOptions
 from s4signal.ssm import DIAGONAL_INITS, Modes, Pair, irregular_scan
 
 __all__: list[str] = []
@@ -44,3 +46,30 @@ def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
         warmup_rounds=1,
     )
     benchmark.extra_info["times_the_grid"] = benchmark.stats.stats.median / statistics.median(grid)
+
+
+@pytest.mark.parametrize("times", ["of few distinct gaps", "random"])
+def test_irregular_training_step(benchmark: BenchmarkFixture, times: str) -> None:
+    torch.manual_seed(0)
+    options = StackOptions(d_model=D_MODEL, n_layers=4, d_state=D_STATE, bidirectional=True)
+    network = S4Network(LinearFrontend(1, D_MODEL), 10, options=options)
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    x, target = torch.randn(1, BATCH, N_TIMES), torch.arange(BATCH) % 10
+    gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
+    gaps = gaps if times == "random" else gaps.mul(5).ceil()
+
+    def step(gaps: torch.Tensor | None = None) -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(x, gaps=gaps), target).backward()
+        optimizer.step()
+
+    grid: list[float] = []
+    benchmark.pedantic(
+        lambda: step(gaps),
+        setup=lambda: grid.append(seconds(step)),
+        rounds=3,
+        warmup_rounds=1,
+    )
+    ratio = benchmark.stats.stats.median / statistics.median(grid)
+    benchmark.extra_info["times_the_grid"] = ratio
+    print(f"\n{times}: {benchmark.stats.stats.median:.2f} s a step, {ratio:.1f} times the grid")
