@@ -1,4 +1,4 @@
-"""One forward and backward pass at irregular times, of the scan and of a network, against the block engine on a grid."""
+"""A pass at irregular times, of the scan and of a whole network, against the block engine on a grid of that size."""
 
 import statistics
 import time
