@@ -6,8 +6,9 @@ each at hours of its own, and 5 descriptors of the patient. Set S4SIGNAL_DATA to
 Protocol: the first 1,500 stays in the order of their RecordID are for training, the last 500 for testing. The S4
 classifier gets times [s] and values as they are, 41 channels with NaN where nothing was charted; values beyond four
 standard deviations of the training stays, such as a pH of 735, are moved to there. No feature is made by hand. Size,
-dropout and learning rate were chosen by cross-validation on the training stays, the epoch on a fifth of them. The baselines are fed one number a channel or a few: the last value to gradient boosting; mean, last value and
-count to logistic regression and to gradient boosting.
+dropout and learning rate were chosen by cross-validation on the training stays, the epoch on a fifth of them. The
+baselines are fed a few numbers a channel: the last value to gradient boosting; mean, last value and count to logistic
+regression and to gradient boosting.
 
 Command::
 
