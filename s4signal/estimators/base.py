@@ -27,11 +27,11 @@ from s4signal.estimators.preparation import (
     plan_network,
 )
 from s4signal.estimators.report import describe_estimator
-from s4signal.estimators.sampling import training_rate
+from s4signal.estimators.sampling import check_times, training_rate
 from s4signal.estimators.splitting import split_cases, wants_split
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.streaming import Stream
-from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_times, check_weights
+from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.signals import Signals
 from s4signal.training import (
@@ -109,7 +109,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             validation = signals[held_out], weights[held_out], targets[held_out]
         cases = self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)
         if validation is not None:
-            check_times(self, validation[0])
+            check_times(validation[0], self._plan.sampling, self.sfreq_)
         held = None if validation is None else self._cases(*validation, device)
         self._train(cases, held, seed, device, data=(X, y))
         return self
@@ -236,7 +236,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self, "network_")
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq, times=times, irregular=True)
-        check_times(self, signals)
+        check_times(signals, self._plan.sampling, self.sfreq_)
         device = resolve_device(self.device)
         cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling)
         options = network_options(self, len(signals), device)
@@ -250,7 +250,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         if reset:
             self.sfreq_ = training_rate(signals)
         else:
-            check_times(self, signals)
+            check_times(signals, self._plan.sampling, self.sfreq_)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals) * self._case_weights(targets)
         check_samples(signals, refuse=self.missing == "error")

@@ -13,11 +13,11 @@ from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_observed
 from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import check_time_unit
 from s4signal.training import Samples
 
-__all__ = ["Sampling", "grid_length", "plan_sampling", "prepare_case", "training_rate"]
+__all__ = ["Sampling", "check_times", "grid_length", "plan_sampling", "prepare_case", "training_rate"]
 
+LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LONGEST_SPLINE = 8.5  # periods from sample to sample
 
 Flags = NDArray[np.bool_]
@@ -65,10 +65,43 @@ def training_rate(signals: Signals) -> float | None:
     rates = signals.sfreqs
     if not np.isnan(rates).all():
         return float(np.nanmax(rates))
-    moments = (case.load().times for case in signals.cases if case.has_times)
-    together = np.concatenate([np.empty(0), *(np.diff(times) for times in moments if times is not None)])
-    together = together[together > 0]
-    return float(1.0 / np.median(together)) if len(together) else None
+    gap = _median_gap(signals)
+    return None if gap is None else 1.0 / gap
+
+
+def check_times(signals: Signals, sampling: Sampling, sfreq: float | None) -> None:
+    """Refuse cases that do not suit how a model was fitted: without times, or in another unit than seconds.
+
+    Parameters
+    ----------
+    signals : Signals
+        Cases to predict or to go on with.
+    sampling : Sampling
+        Of the training cases.
+    sfreq : float or None
+        Rate at training, in Hz.
+
+    Raises
+    ------
+    ValueError
+        If the model was fitted with times and a case has neither times nor a rate; if the gaps of cases that know no
+        rate are far from those at training. Names the first such case.
+    """
+    for index, case in enumerate(signals.cases):
+        if sampling.times and not case.has_times and case.sfreq is None:
+            raise ValueError(
+                f"case {index} has neither times nor a rate, but the model was fitted with times; pass "
+                "Signals(X, times=...) or times=, or sfreq if the samples are regular."
+            )
+    gap = _median_gap(signals)
+    # Of all cases together: a single one may well be charted by the second where others are by the hour.
+    if gap is None or sfreq is None or 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
+        return
+    index = next(index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None)
+    raise ValueError(
+        f"case {index}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in training. "
+        "Divide milliseconds by 1000 and sample numbers by the rate; pass sfreq if the times are right."
+    )
 
 
 def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:
@@ -143,7 +176,8 @@ def prepare_case(
     Raises
     ------
     ValueError
-        If the case has no observation or NaN is refused, the times are no seconds, or the kernel cannot take them.
+        If the case has no observation or NaN is refused, the times mean nothing to the model, or the kernel
+        cannot take them.
     """
     check_observed(case, index, refuse=sampling.missing == "error")
     period = 1.0 if case.sfreq is None or sfreq is None else sfreq / case.sfreq
@@ -189,6 +223,14 @@ def grid_length(case: Signal, sfreq: float | None) -> int:
     return round((case.duration_s or 0.0) * rate) + 1
 
 
+def _median_gap(signals: Signals) -> float | None:
+    """Seconds, over all cases that carry times and know no rate; None if there are none."""
+    cases = (case.load() for case in signals.cases if case.has_times and case.sfreq is None)
+    gaps = np.concatenate([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
+    gaps = gaps[gaps > 0]
+    return float(np.median(gaps)) if len(gaps) else None
+
+
 def _holes(data: Floats) -> Flags | None:
     """Where samples are missing; None if they are all there."""
     # One sum finds a NaN without a copy.
@@ -208,10 +250,6 @@ def _positions(case: Signal, index: int, period: float, sfreq: float | None) -> 
             f"case {index} has times, but the model was fitted without times and without a rate, so seconds mean "
             "nothing to it. Fit with sfreq or with times."
         )
-    try:
-        check_time_unit(case.times, case.sfreq or sfreq)
-    except ValueError as error:
-        raise ValueError(f"case {index}: {error}") from None
     return np.asarray((case.times - case.times[0]) * sfreq, dtype=np.float64)
 
 

@@ -23,7 +23,6 @@ __all__ = [
     "check_samples",
     "check_signals",
     "check_targets",
-    "check_times",
     "check_weights",
 ]
 
@@ -225,31 +224,6 @@ def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str 
     elif np.isnan(case.data.sum()) and not case.observed.any():
         where = f" ({case.source})" if case.source else ""
         raise ValueError(f"case {index}{where} of {name} has no observation, all of it is NaN; leave the case out.")
-
-
-def check_times(estimator: Any, signals: Signals) -> None:
-    """Refuse cases without times, or a rate to tell them by, for a model that was fitted with times.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted.
-    signals : Signals
-        Cases to predict.
-
-    Raises
-    ------
-    ValueError
-        Names the first such case.
-    """
-    if not estimator._plan.sampling.times:
-        return
-    for index, case in enumerate(signals.cases):
-        if not case.has_times and case.sfreq is None:
-            raise ValueError(
-                f"case {index} has neither times nor a rate, but {type(estimator).__name__} was fitted with times; "
-                "pass Signals(X, times=...) or times=, or sfreq if the samples are regular."
-            )
 
 
 def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None, *, name: str = "X") -> None:
