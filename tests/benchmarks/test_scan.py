@@ -18,13 +18,23 @@ __all__: list[str] = []
 D_MODEL, BATCH, N_TIMES, D_STATE = 64, 64, 1000, 32
 
 
+each_kind_of_times = pytest.mark.parametrize("times", ["on a grid with holes", "of few distinct gaps", "random"])
+
+
 def seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-@pytest.mark.parametrize("times", ["on a grid with holes", "of few distinct gaps", "random"])
+def gaps_of(times: str) -> torch.Tensor:
+    gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
+    if times == "on a grid with holes":
+        return (0.4 * gaps).ceil()  # holes of one sample or more behind every twelfth
+    return (5.0 * gaps).ceil() if times == "of few distinct gaps" else gaps
+
+
+@each_kind_of_times
 def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
     torch.manual_seed(0)
     poles = torch.from_numpy(DIAGONAL_INITS["legs"](D_STATE)).expand(D_MODEL, -1)
@@ -33,11 +43,7 @@ def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
     parts = [part.requires_grad_() for part in [*parts, *torch.randn_like(parts[0]).repeat(2, 1, 1)]]
     modes = Modes(Pair(*parts[:2]), Pair(*parts[2:4]), Pair(*parts[4:]), torch.randn(D_MODEL))
     u = torch.randn(D_MODEL, BATCH, N_TIMES, requires_grad=True)
-    gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
-    if times == "on a grid with holes":
-        gaps = (0.4 * gaps).ceil()  # holes of one sample or more behind every twelfth
-    if times == "of few distinct gaps":
-        gaps = (5.0 * gaps).ceil()
+    gaps = gaps_of(times)
     layer, grid = S4Layer(D_MODEL, D_STATE), []
     benchmark.pedantic(
         lambda: irregular_scan(modes, u, gaps)[0].square().mean().backward(),
@@ -48,15 +54,14 @@ def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
     benchmark.extra_info["times_the_grid"] = benchmark.stats.stats.median / statistics.median(grid)
 
 
-@pytest.mark.parametrize("times", ["of few distinct gaps", "random"])
+@each_kind_of_times
 def test_irregular_training_step(benchmark: BenchmarkFixture, times: str) -> None:
     torch.manual_seed(0)
     options = StackOptions(d_model=D_MODEL, n_layers=4, d_state=D_STATE, bidirectional=True)
     network = S4Network(LinearFrontend(1, D_MODEL), 10, options=options)
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     x, target = torch.randn(1, BATCH, N_TIMES), torch.arange(BATCH) % 10
-    gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
-    gaps = gaps if times == "random" else gaps.mul(5).ceil()
+    gaps = gaps_of(times)
 
     def step(gaps: torch.Tensor | None = None) -> None:
         optimizer.zero_grad()
