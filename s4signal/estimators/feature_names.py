@@ -60,7 +60,8 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         K = len(statistics.projection)
         components = names if len(names) == K else [f"component {k + 1}" for k in range(K)]
         pairs = [f"{components[i]} x {components[k]}" for i in range(K) for k in range(i, K)]
-        energies = [f"log covariance, {oscillator}, {pair}, whole" for oscillator in oscillators for pair in pairs]
+        weighed = [oscillator for oscillator, there in zip(oscillators, statistics.weighed, strict=True) if there]
+        energies = [f"log covariance, {oscillator}, {pair}, whole" for oscillator in weighed for pair in pairs]
     return np.array([*means, *shares, *energies], dtype=object)
 
 

@@ -146,8 +146,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         rng = check_random_state(self.random_state)
         options = {name: getattr(self, name) for name in _FEATURE_OPTIONS}
         self.features_ = S4RandomFeatures(**options, random_state=int(rng.randint(2**31 - 1)))
-        self.features_.fit(signals, sample_weight=weights)
-        families = list(self.features_._families(signals))
+        families = self.features_._fit_families(signals, weights)
         subsets = [self.features_._audible(2.0**i) for i in range(1, self._octaves() + 1)]
         self.ridge_ = fit_ridge(families, self._scaled_targets(targets, weights), weights, rng, subsets=subsets)
         self._finish_fit(targets, weights)

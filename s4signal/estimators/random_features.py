@@ -38,7 +38,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Every oscillator is a damped complex pole, or a cascade of them, of random frequency and decay, exact at any
     sampling rate. It runs over each channel; its outputs, and random mixes of them over channels, are pooled over the
     whole case and over equal parts of it: their mean, the share of time that they spend above a threshold, and log
-    energy, for several channels as the matrix logarithm of their covariance.
+    energy, for several channels as the matrix logarithm of their covariance (every second oscillator).
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> X = np.random.default_rng(0).standard_normal((5, 2, 100))
     >>> features = S4RandomFeatures(n_oscillators=8, sfreq=50, random_state=0)
     >>> features.fit_transform(X).shape
-    (5, 408)
+    (5, 396)
     >>> features.transform(X[:, :, ::2], sfreq=25).shape
-    (5, 408)
+    (5, 396)
     """
 
     def __init__(
@@ -138,7 +138,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_samples(signals)
         used = np.flatnonzero(weights > 0)
         self.sfreq_ = signals.sfreq
-        self._fit_checked(signals[used], weights[used])
+        few, few_weights = self._draw_checked(signals[used], weights[used])
+        self._remember(self._families(few), few_weights)
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.floating]:
@@ -230,11 +231,21 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _audible(self, rate: float) -> NDArray[np.bool_]:
         """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""
-        heard = self.statistics_.audible(rate).numpy()
-        return np.concatenate([np.repeat(heard, size // len(heard)) for size in self._sizes])
+        heard, weighed = self.statistics_.audible(rate).numpy(), self.statistics_.weighed.numpy()
+        parts = zip((heard, heard, heard[weighed]), self._sizes, strict=True)
+        return np.concatenate([np.repeat(part, size // len(part)) for part, size in parts])
 
-    def _fit_checked(self, signals: Signals, weights: NDArray[np.float64]) -> None:
-        """Fit on cases of positive weight without missing samples."""
+    def _fit_families(self, signals: Signals, weights: NDArray[np.float64]) -> list[NDArray[np.floating]]:
+        """Fit on checked cases of positive weight, and describe them by family."""
+        check_signals(self, signals, reset=True)
+        self.sfreq_ = signals.sfreq
+        self._draw_checked(signals, weights)
+        families = self._families(signals)
+        self._remember(families, weights)
+        return list(families)
+
+    def _draw_checked(self, signals: Signals, weights: NDArray[np.float64]) -> tuple[Signals, NDArray[np.float64]]:
+        """Draw oscillators and thresholds for cases of positive weight; return the cases that thresholds are of."""
         rng = check_random_state(self.random_state)
         self._standardizer = Standardizer.fit(signals, weights)
         n = len(signals)
@@ -245,9 +256,12 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             (x, lengths, rate, torch.from_numpy(few_weights[indices]).to(x.dtype))
             for indices, x, lengths, rate in self._batches(few)
         )
-        families = self._families(few)
+        return few, few_weights
+
+    def _remember(self, families: tuple[NDArray[np.floating], ...], weights: NDArray[np.float64]) -> None:
+        """Note how many features each family has, and their means."""
         self._sizes = tuple(part.shape[1] for part in families)
-        self._fill = np.average(np.concatenate(families, axis=1), axis=0, weights=few_weights)
+        self._fill = np.concatenate([np.average(part, axis=0, weights=weights) for part in families])
 
     def _draw(
         self, signals: Signals, components: NDArray[np.float64], rng: np.random.RandomState

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
-__all__ = ["FAMILY_WEIGHTS", "Ridge", "fit_ridge"]
+__all__ = ["Ridge", "fit_ridge"]
 
 Floats = NDArray[np.float64]
 
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
-# What the kernels of three families are multiplied with; any one of them may be all there is.
-FAMILY_WEIGHTS = [w for w in itertools.product((0, 1, 3), repeat=3) if 1 in w]
 
 
 class Ridge(NamedTuple):
@@ -139,12 +137,18 @@ def _family_weights(
 ) -> tuple[float, ...]:
     n = len(targets)
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
-    grams = [(part[some] @ part[some].T).astype(np.float64) for part in rows]
-    errors = []
-    for weights in FAMILY_WEIGHTS:
-        gram = sum(w * g for w, g in zip(weights, grams, strict=True) if w)
-        errors.append(_choose(_Spectrum.of_gram(np.asarray(gram)), targets[some], case_weights[some]).error)
-    return FAMILY_WEIGHTS[int(np.argmin(errors))]
+    grams = [part[some] @ part[some].T for part in rows]
+
+    def error(weights: tuple[float, ...]) -> float:
+        gram = np.asarray(sum(w * g for w, g in zip(weights, grams, strict=True) if w))
+        return _choose(_Spectrum.of_gram(gram), targets[some], case_weights[some]).error
+
+    # First which families count at all, then which of these count three times.
+    errors = {weights: error(weights) for weights in itertools.product((0, 1), repeat=3) if any(weights)}
+    first = min(errors, key=errors.__getitem__)
+    finer = itertools.product(*((1, 3) if w else (0,) for w in first))
+    errors |= {weights: error(weights) for weights in finer if 1 in weights and weights not in errors}
+    return min(errors, key=errors.__getitem__)
 
 
 class _Spectrum(NamedTuple):

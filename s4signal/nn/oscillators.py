@@ -105,13 +105,17 @@ def read_oscillators(
         Real and imaginary parts at the samples ``start + hop * [0 ... n - 1]``.
     """
     F, rows, n_times = len(frequencies), *x.shape
-    block = hop * math.ceil(_BLOCK / hop)
+    block = hop * math.ceil(min(_BLOCK, n_times) / hop)
     per_block = block // hop
     tables = cascade_tables(frequencies, bandwidths, order, block, x.dtype)
     read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(x.device)
-    into, out = torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read]
     n_blocks = math.ceil(n_times / block)
     blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(rows, n_blocks, block)
+    into = tables.W[..., read]
+    if n_blocks == 1:  # no state to carry
+        yield 0, torch.bmm(blocks[:, 0].expand(F, rows, block), into).unflatten(-1, (2, per_block))
+        return
+    into, out = torch.cat([into, tables.P], -1), tables.Q[..., read]
     state = x.new_zeros(F, rows, 2 * order)
     at_once = max(1, max_readings // (F * rows * 2 * per_block))
     for first in range(0, n_blocks, at_once):

@@ -26,9 +26,9 @@ class PooledFeatures(NamedTuple):
         Mean of each mix's real and imaginary part.
     positive : Tensor (n, F, J, 2, W)
         Share of each window that they spend above their threshold.
-    energy : Tensor (n, F, W) or (n, F, C (C + 1) / 2)
+    energy : Tensor (n, F, W) or (n, F', K (K + 1) / 2)
         One channel: log energy within each window. Several: upper triangle of the matrix logarithm of the covariance
-        between the channels, the off-diagonal times the root of two.
+        between the channels, the off-diagonal times the root of two, of the ``weighed`` oscillators.
     """
 
     mean: Tensor
@@ -98,6 +98,15 @@ class OscillatorStatistics(nn.Module):
         """Which oscillators lie below the Nyquist frequency, (F,) of bool; for ``rate`` see `forward`."""
         return self.frequencies_hz * rate < 0.5 * self.sfreq
 
+    @property
+    def weighed(self) -> Tensor:
+        """Which oscillators have energies, (F,) of bool: all for one channel; every second, up to the last, for more.
+
+        Neighbours in frequency have nearly the same covariance.
+        """
+        F, _, C = self.mixes.shape
+        return (F - 1 - torch.arange(F, device=self.mixes.device)) % (1 if C == 1 else 2) == 0
+
     @torch.no_grad()
     def calibrate(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> None:
         """Set the thresholds from training cases.
@@ -142,8 +151,11 @@ class OscillatorStatistics(nn.Module):
         n, W, K = x.shape[1], 1 + self.n_windows, len(self.projection)
         mean = x.new_full((n, F, J, 2), torch.nan)
         positive = x.new_full((n, F, J, 2, W), torch.nan)
-        energy = x.new_full((n, F, W) if C == 1 else (n, F, K * (K + 1) // 2), torch.nan)
+        weighed = self.weighed
+        energy = x.new_full((n, F, W) if C == 1 else (n, int(weighed.sum()), K * (K + 1) // 2), torch.nan)
+        place = weighed.cumsum(0) - 1
         for index, hop in self._groups(rate):
+            here = weighed[index]
             m = p = e = x.new_zeros(())
             for waves, z, shares in self._readings(x, lengths, rate, index, hop):
                 m = m + _pool(waves, shares[..., :1])[..., 0]
@@ -151,9 +163,9 @@ class OscillatorStatistics(nn.Module):
                 if C == 1:
                     e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
                 else:
-                    e = e + _covariance(z, self.projection, shares[..., 0])
+                    e = e + _covariance(z[here], self.projection, shares[..., 0])
             mean[:, index], positive[:, index] = m, p
-            energy[:, index] = _log_energy(e) if C == 1 else _log_euclidean(e)
+            energy[:, place[index[here]]] = _log_energy(e) if C == 1 else _log_euclidean(e)
         return PooledFeatures(mean, positive, energy)
 
     def _groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
@@ -206,7 +218,8 @@ def _covariance(z: Tensor, projection: Tensor, share: Tensor) -> Tensor:
     """(F, C, n, 2, m) -> (n, F, K, K), real part."""
     scaled = z * share.sqrt()[:, None]
     rows = scaled.permute(2, 0, 1, 3, 4).flatten(3)
-    rows = torch.matmul(projection, rows)
+    if projection.shape[0] < projection.shape[1]:
+        rows = torch.matmul(projection, rows)
     covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
     return covariance
 

@@ -66,9 +66,11 @@ def test_features_are_what_their_names_say(k):
     torch.testing.assert_close(features.positive[:, k, ..., 0], above.mean(-1))
     if quarters is not None:
         torch.testing.assert_close(features.positive[:, k, ..., 1:], quarters)
+    if k % 2:
+        return
     covariance = torch.einsum("cnpm,dnpm->ncd", z, z) / z.shape[-1]
     level = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-    diagonal, upper = features.energy[:, k, [0, 2]].diag_embed(), features.energy[:, k, 1] / 2**0.5
+    diagonal, upper = features.energy[:, k // 2, [0, 2]].diag_embed(), features.energy[:, k // 2, 1] / 2**0.5
     logarithm = diagonal + upper[:, None, None] * (1 - torch.eye(2))
     exponential = np.stack([expm(matrix) for matrix in logarithm.numpy()])
     np.testing.assert_allclose(exponential, covariance + (0.01 * level + 1e-10) * torch.eye(2), rtol=1e-9)
@@ -123,7 +125,7 @@ def test_slow_waves_have_the_same_features_at_half_the_rate():
 def test_what_lies_above_the_nyquist_frequency_is_nan():
     x, lengths = signals(), torch.tensor([200, 200, 200])
     features = calibrated(x, lengths)(x[..., ::2], lengths // 2, rate=2.0)
-    assert all(part[:, :4].isfinite().all() and part[:, 4].isnan().all() for part in features)
+    assert all(part[:, :-1].isfinite().all() and part[:, -1].isnan().all() for part in features)
 
 
 def test_long_signals_are_pooled_piece_by_piece(monkeypatch):
