@@ -35,7 +35,7 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
     sfreq : float, optional
-        Sampling rate of X in Hz, where X does not know it.
+        Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes.
     precision : {"32", "64"}, default="32"
@@ -109,7 +109,7 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         self.precision = precision
         self.random_state = random_state
 
-    def predict(self, X: Any, *, sfreq: float | None = None) -> NDArray[Any]:
+    def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[Any]:
         """Predict the labels of cases.
 
         Parameters
@@ -118,6 +118,8 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
             Cases, as `fit` takes them.
         sfreq : float, optional
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them.
 
         Returns
         -------
@@ -129,13 +131,13 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, NaN or infinity.
+            If X has other channels, infinity, or a case of nothing but NaN.
         """
-        logits = self._logits(X, sfreq)
+        logits = self._logits(X, sfreq, times)
         labels: NDArray[Any] = self.classes_[logits.argmax(1)]
         return labels
 
-    def predict_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+    def predict_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the probabilities of the classes.
 
         Parameters
@@ -144,6 +146,8 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
             Cases, as `fit` takes them.
         sfreq : float, optional
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them.
 
         Returns
         -------
@@ -155,11 +159,11 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, NaN or infinity.
+            If X has other channels, infinity, or a case of nothing but NaN.
         """
-        return np.asarray(softmax(self._logits(X, sfreq), axis=1))
+        return np.asarray(softmax(self._logits(X, sfreq, times), axis=1))
 
-    def predict_log_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+    def predict_log_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the logarithms of the probabilities.
 
         Parameters
@@ -168,6 +172,8 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
             Cases, as `fit` takes them.
         sfreq : float, optional
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them.
 
         Returns
         -------
@@ -179,11 +185,11 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, NaN or infinity.
+            If X has other channels, infinity, or a case of nothing but NaN.
         """
-        return np.asarray(log_softmax(self._logits(X, sfreq), axis=1))
+        return np.asarray(log_softmax(self._logits(X, sfreq, times), axis=1))
 
-    def decision_function(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+    def decision_function(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Return the logits.
 
         Parameters
@@ -192,6 +198,8 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
             Cases, as `fit` takes them.
         sfreq : float, optional
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them.
 
         Returns
         -------
@@ -203,9 +211,9 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, NaN or infinity.
+            If X has other channels, infinity, or a case of nothing but NaN.
         """
-        logits = self._logits(X, sfreq)
+        logits = self._logits(X, sfreq, times)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def _encode_targets(self, y: Any, signals: Signals) -> NDArray[np.float64]:
@@ -221,8 +229,8 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         self.temperature_ = _temperature(self.ridge_.left_out, targets.argmax(1), weights)
 
-    def _logits(self, X: Any, sfreq: float | None) -> NDArray[np.float64]:
-        scores = self._outputs(X, sfreq)
+    def _logits(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
+        scores = self._outputs(X, sfreq, times)
         return self.temperature_ * scores
 
 
@@ -257,7 +265,7 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
     sfreq : float, optional
-        Sampling rate of X in Hz, where X does not know it.
+        Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
     precision : {"32", "64"}, default="32"
         Of the arithmetic; "64" is the reproducible reference mode.
     random_state : int, RandomState or None, default=None
@@ -319,7 +327,7 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         self.precision = precision
         self.random_state = random_state
 
-    def predict(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.float64]:
+    def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the targets of cases.
 
         Parameters
@@ -328,6 +336,8 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
             Cases, as `fit` takes them.
         sfreq : float, optional
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them.
 
         Returns
         -------
@@ -339,9 +349,9 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, NaN or infinity.
+            If X has other channels, infinity, or a case of nothing but NaN.
         """
-        targets = self._outputs(X, sfreq) * self._target_scale + self._target_mean
+        targets = self._outputs(X, sfreq, times) * self._target_scale + self._target_mean
         return targets[:, 0] if self._flat else targets
 
     def _encode_targets(self, y: Any, signals: Signals) -> NDArray[np.float64]:

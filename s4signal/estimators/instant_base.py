@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from s4signal.estimators.instant_persistence import load_instant, save_instant
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
+from s4signal.estimators.regular import fill_signals, regular_signals
 from s4signal.estimators.ridge import Ridge, fit_ridge
-from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_weights
+from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.signals import Signals
 
 __all__ = ["InstantEstimator"]
@@ -33,6 +34,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
     _learned: ClassVar[tuple[str, ...]] = ()  # attributes that a file keeps beside those of every estimator
     features_: S4RandomFeatures
     ridge_: Ridge
+    _timed: bool
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> Self:
         """Draw the oscillators and solve the regression.
@@ -46,8 +48,8 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             Targets; the regressor takes (n_samples, n_outputs) too.
         sample_weight : array-like (n_samples,), optional
             Weight of each case: 2 is the case twice, 0 is the case left out.
-        times : list, optional
-            Timestamps; not available yet.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them; the cases are then put on a grid.
 
         Returns
         -------
@@ -58,19 +60,13 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
-        NotImplementedError
-            If timestamps are given.
         """
         started = time.perf_counter()
-        if times is not None:
-            raise NotImplementedError(
-                "times= is for S4Classifier and S4Regressor; put X on a grid with Signals.to_grid."
-            )
         check_instant_options(self)
-        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
+        signals = regular_signals(self, X, sfreq=self.sfreq, times=times, reset=True)
         targets = self._encode_targets(y, signals)
         weights = check_weights(sample_weight, signals) * self._case_weights(targets)
-        check_samples(signals)
+        signals = fill_signals(signals)
         used = np.flatnonzero(weights > 0)
         if not len(used):
             raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
@@ -147,15 +143,16 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         options = {name: getattr(self, name) for name in _FEATURE_OPTIONS}
         self.features_ = S4RandomFeatures(**options, random_state=int(rng.randint(2**31 - 1)))
         families = self.features_._fit_families(signals, weights)
+        self.features_._timed = self._timed
         subsets = [self.features_._audible(2.0**i) for i in range(1, self._octaves() + 1)]
         self.ridge_ = fit_ridge(families, self._scaled_targets(targets, weights), weights, rng, subsets=subsets)
         self._finish_fit(targets, weights)
 
-    def _outputs(self, X: Any, sfreq: float | None) -> NDArray[np.float64]:
+    def _outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
         """Return the outputs of the regression (n_samples, n_outputs)."""
         check_is_fitted(self, "ridge_")
         check_rate(self, sfreq)
-        signals = check_signals(self, X, sfreq=sfreq)
+        signals = regular_signals(self, X, sfreq=sfreq, times=times)
         features = np.concatenate(self.features_._families(signals), axis=1)
         octaves = np.ceil(np.log2(self.features_._rates(signals)) - 1e-6)
         return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
@@ -181,6 +178,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         tags.non_deterministic = False
         return tags
 

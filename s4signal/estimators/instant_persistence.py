@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_instant", "save_instant"]
 
-_LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_")
+_LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
 _PREFIX = "statistics."
 _RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
@@ -130,6 +130,6 @@ def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.T
     mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()
     features._standardizer, features._fill = Standardizer(mean, scale), tensors["fill"].numpy()
     features._sizes = tuple(header["sizes"])
-    for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_"):
+    for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "_timed"):
         setattr(features, name, getattr(estimator, name))
     return features

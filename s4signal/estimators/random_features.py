@@ -16,8 +16,9 @@ from torch import Tensor
 
 from s4signal.estimators.feature_names import feature_names
 from s4signal.estimators.options import check_instant_options
+from s4signal.estimators.regular import fill_case, fill_signals, regular_signals
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.validation import check_finite, check_rate, check_samples, check_signals, check_weights
+from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.nn.oscillators import draw_oscillators, oscillator_hops
 from s4signal.nn.statistics import OscillatorStatistics
 from s4signal.signals import Signals
@@ -40,6 +41,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     whole case and over equal parts of it: their mean, the share of time that they spend above a threshold, and log
     energy, for several channels as the matrix logarithm of their covariance (every second oscillator).
 
+    Missing samples (NaN) are a line between their neighbours, a channel that is missing altogether is its training
+    mean. Cases with times are put on a grid in the same way.
+
     Parameters
     ----------
     n_oscillators : "auto" or int, default="auto"
@@ -51,7 +55,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
     sfreq : float, optional
-        Sampling rate of X in Hz, where X does not know it.
+        Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
     precision : {"32", "64"}, default="32"
         Of the arithmetic; "64" does not differ with the company of a case by more than rounding in float64.
     random_state : int, RandomState or None, default=None
@@ -88,6 +92,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> features.transform(X[:, :, ::2], sfreq=25).shape
     (5, 396)
     """
+
+    _timed: bool
 
     def __init__(
         self,
@@ -129,13 +135,11 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If an option or a signal cannot be used; `ShapeError` and `RecordingError` are such errors.
-        NotImplementedError
-            If X has timestamps.
         """
         check_instant_options(self)
-        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
+        signals = regular_signals(self, X, sfreq=self.sfreq, reset=True)
         weights = check_weights(sample_weight, signals)
-        check_samples(signals)
+        signals = fill_signals(signals)
         used = np.flatnonzero(weights > 0)
         self.sfreq_ = signals.sfreq
         few, few_weights = self._draw_checked(signals[used], weights[used])
@@ -163,11 +167,11 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         NotFittedError
             If the transformer is not fitted.
         ValueError
-            If X has other channels, NaN or infinity.
+            If X has other channels, infinity, or a case of nothing but NaN.
         """
         check_is_fitted(self, "statistics_")
         check_rate(self, sfreq)
-        features = np.concatenate(self._families(check_signals(self, X, sfreq=sfreq)), axis=1)
+        features = np.concatenate(self._families(regular_signals(self, X, sfreq=sfreq)), axis=1)
         return np.where(np.isnan(features), self._fill, features)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -237,7 +241,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit_families(self, signals: Signals, weights: NDArray[np.float64]) -> list[NDArray[np.floating]]:
         """Fit on checked cases of positive weight, and describe them by family."""
-        check_signals(self, signals, reset=True)
+        regular_signals(self, signals, sfreq=None, reset=True)
         self.sfreq_ = signals.sfreq
         self._draw_checked(signals, weights)
         families = self._families(signals)
@@ -313,8 +317,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             x = torch.zeros(signals.n_channels, len(indices), int(lengths[indices].max()), dtype=dtype)
             for column, index in enumerate(indices):
                 case = stored[index].load()
-                check_finite(case.data, int(index), case.source)
-                data = self._standardizer(case.data)
+                data = self._standardizer(fill_case(case, int(index), self._standardizer.mean))
                 x[:, column, : data.shape[1]] = torch.from_numpy(np.ascontiguousarray(data))
             yield indices, x, torch.from_numpy(lengths[indices]), float(rate)
 
@@ -326,6 +329,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Say to scikit-learn what the transformer takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         tags.non_deterministic = False
         return tags
 

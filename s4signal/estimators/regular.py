@@ -1,0 +1,150 @@
+"""Irregular and missing samples for models that hear regular ones: a line between the observations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.estimators.validation import check_finite, check_signals
+from s4signal.signals import Signal, Signals
+
+__all__ = ["fill_case", "fill_signals", "regular_signals"]
+
+Level = NDArray[np.float64]
+
+
+def regular_signals(estimator: Any, X: Any, *, sfreq: float | None, times: Any = None, reset: bool = False) -> Signals:
+    """Check X, and interpolate cases with times on a grid, from their first time on.
+
+    Parameters
+    ----------
+    estimator : estimator
+        See `check_signals`; gets ``_timed``, whether it was fitted with times, if ``reset``.
+    X : array-like, mne.Epochs, list of them, or Signals
+        The cases.
+    sfreq : float, optional
+        Rate of the grid at training, and of X where X has neither times nor a rate. Without it the grid has the rate
+        that the cases name, or as many samples a second as there are at the middle one of all intervals.
+    times : list of array-like (n_times_i,), optional
+        Seconds of every sample, where X does not carry them.
+    reset : bool, default=False
+        Whether this is training data.
+
+    Returns
+    -------
+    Signals
+        Cases without times.
+
+    Raises
+    ------
+    ValueError
+        If a model that was fitted with times gets cases without times or rate, or see `check_signals`.
+    """
+    if times is not None:
+        X = Signals(X, times=times)
+    timed = isinstance(X, Signals) and any(case.has_times for case in X.cases)
+    if timed:
+        rate = (sfreq or _rate(X)) if reset else estimator.sfreq_
+        # A model of samples without seconds takes times for numbers of samples.
+        X, sfreq = _gridded(X, 1.0 if rate is None else rate), None
+    signals = check_signals(estimator, X, sfreq=sfreq, reset=reset)
+    if reset:
+        estimator._timed = timed
+    elif estimator._timed and np.isnan(signals.sfreqs).any():
+        raise ValueError(
+            f"case {int(np.flatnonzero(np.isnan(signals.sfreqs))[0])} has neither times nor a rate, but "
+            f"{type(estimator).__name__} was fitted with times; pass Signals(X, times=...), or sfreq if the samples "
+            "are regular."
+        )
+    return signals
+
+
+def _rate(signals: Signals) -> float:
+    named = signals.sfreqs
+    if not np.isnan(named).any() and named.min() == named.max():
+        return float(named[0])
+    intervals = np.concatenate([np.diff(case.times) for case in signals if case.times is not None])
+    intervals = intervals[intervals > 0]
+    return 1.0 if not len(intervals) else float(1.0 / np.median(intervals))
+
+
+def _gridded(signals: Signals, rate: float) -> Signals:
+    whole = (signals[i : i + 1] for i in range(len(signals)))
+    return Signals.concatenate(one.to_grid(rate) if one.cases[0].has_times else one for one in whole)
+
+
+def fill_signals(signals: Signals) -> Signals:
+    """Fill the missing samples of training cases; reads every case once, or twice if a sample is missing.
+
+    Parameters
+    ----------
+    signals : Signals
+        The cases.
+
+    Returns
+    -------
+    Signals
+        Without NaN; cases that had none are as they were.
+
+    Raises
+    ------
+    ValueError
+        If a sample is infinite, or all samples of a case are missing; names the case.
+    """
+    missing = []
+    for index, case in enumerate(signals):
+        if not np.isfinite(case.data.sum()):
+            fill_case(case, index, np.zeros(case.n_channels))  # says what cannot be filled
+            missing += [index] if np.isnan(case.data).any() else []
+    if not missing:
+        return signals
+    total, count = np.zeros(signals.n_channels), np.zeros(signals.n_channels)
+    for case in signals:
+        total += np.nansum(case.data, axis=1, dtype=np.float64)
+        count += case.observed.sum(1)
+    level, cases = total / np.maximum(count, 1), list(signals.cases)
+    for index in missing:
+        case = signals[index]
+        cases[index] = replace(case, data=fill_case(case, index, level))
+    return Signals.from_cases(cases)
+
+
+def fill_case(case: Signal, index: int, level: Level) -> NDArray[np.floating]:
+    """Draw a line over missing samples, channel by channel; the first and the last observation are held to the ends.
+
+    Parameters
+    ----------
+    case : Signal
+        The case.
+    index : int
+        Its number.
+    level : ndarray (n_channels,)
+        What a channel without any observation is.
+
+    Returns
+    -------
+    ndarray (n_channels, n_times)
+        The samples, without NaN.
+
+    Raises
+    ------
+    ValueError
+        If a sample is infinite or all are missing.
+    """
+    data: NDArray[np.floating] = case.data
+    if np.isfinite(data.sum()):
+        return data
+    if np.isinf(data).any():
+        check_finite(data, index, case.source)
+    there = ~np.isnan(data)
+    if not there.any():
+        where = f" ({case.source})" if case.source else ""
+        raise ValueError(f"case {index}{where} of X has no observation, all of it is NaN; leave the case out.")
+    filled = data.copy()
+    grid = np.arange(data.shape[1])
+    for row, seen, mean in zip(filled, there, level, strict=True):
+        row[:] = np.interp(grid, grid[seen], row[seen]) if seen.any() else mean
+    return filled
