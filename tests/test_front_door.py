@@ -60,13 +60,14 @@ PROMISE: dict[str, list[str]] = {
     ],
     "s4signal.estimators": [
         "S4Classifier",
+        "S4Ensemble",
         "S4FilterBank",
         "S4RandomFeatures",
         "S4Regressor",
         "S4RidgeClassifier",
         "S4RidgeRegressor",
     ],
-    "s4signal.inspection": ["TrainingCurveDisplay"],
+    "s4signal.inspection": ["BandImportanceDisplay", "TrainingCurveDisplay"],
 }
 # pandas is left out: scikit-learn imports it wherever it is installed.
 HEAVY = ["librosa", "matplotlib", "mne", "pooch", "soundfile", "soxr", "torchaudio", "wfdb"]

@@ -216,8 +216,13 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         logits = self._logits(X, sfreq, times)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    def _encode_targets(self, y: Any, signals: Signals) -> NDArray[np.float64]:
-        self.classes_, indices = check_labels(y, signals)
+    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
+        if reset and classes is not None:
+            self.classes_ = np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={list(classes)} differ from those of the first call, {self.classes_.tolist()}.")
+        known = None if reset and classes is None else self.classes_
+        self.classes_, indices = check_labels(y, signals, classes=known)
         return np.where(indices[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
 
     def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -354,15 +359,19 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         targets = self._outputs(X, sfreq, times) * self._target_scale + self._target_mean
         return targets[:, 0] if self._flat else targets
 
-    def _encode_targets(self, y: Any, signals: Signals) -> NDArray[np.float64]:
+    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         targets = check_targets(y, signals)
-        self._flat = targets.ndim == 1
+        if reset:
+            self._flat = targets.ndim == 1
         return targets.reshape(len(targets), -1)
 
-    def _scaled_targets(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        self._target_mean = np.average(targets, axis=0, weights=weights)
-        spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
-        self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
+    def _scaled_targets(
+        self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool
+    ) -> NDArray[np.float64]:
+        if reset:
+            self._target_mean = np.average(targets, axis=0, weights=weights)
+            spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
+            self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
         return np.asarray((targets - self._target_mean) / self._target_scale)
 
     def __sklearn_tags__(self) -> Any:

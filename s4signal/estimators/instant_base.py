@@ -16,6 +16,7 @@ from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.regular import fill_signals, regular_signals
 from s4signal.estimators.ridge import Ridge, fit_ridge
+from s4signal.estimators.ridge_sums import RidgeSums
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.signals import Signals
 
@@ -35,6 +36,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
     features_: S4RandomFeatures
     ridge_: Ridge
     _timed: bool
+    _sums: RidgeSums | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> Self:
         """Draw the oscillators and solve the regression.
@@ -63,16 +65,61 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """
         started = time.perf_counter()
         check_instant_options(self)
-        signals = regular_signals(self, X, sfreq=self.sfreq, times=times, reset=True)
-        targets = self._encode_targets(y, signals)
-        weights = check_weights(sample_weight, signals) * self._case_weights(targets)
-        signals = fill_signals(signals)
-        used = np.flatnonzero(weights > 0)
-        if not len(used):
-            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
-        self.sfreq_ = signals.sfreq
-        self._solve(signals[used], targets[used], weights[used])
+        signals, targets, weights = self._training_data(X, y, sample_weight, times, None, reset=True)
+        self._sums = None
+        self._solve(signals, targets, weights)
         self.fit_seconds_ = time.perf_counter() - started
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None, times: Any = None) -> Self:
+        """Fit on cases that come in batches, each of which is read once.
+
+        Oscillators and weights of the families are those that the first batch asks for; the coefficients are those of
+        all batches together, and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and
+        files keep no sums to add to: after them, `partial_fit` begins anew.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them; the first batch shows what the others are like.
+        y : array-like (n_samples,)
+            Targets; the regressor takes (n_samples, n_outputs) too.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the cases.
+        classes : array-like, optional
+            All labels that will ever come; a classifier needs them at the first call.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; if the rate is another than that of the first batch.
+        """
+        started = time.perf_counter()
+        check_instant_options(self)
+        first = self._sums is None
+        signals, targets, weights = self._training_data(X, y, sample_weight, times, classes, reset=first)
+        if first:
+            families = self._solve(signals, targets, weights)
+            self._sums = RidgeSums(self.ridge_)
+            self.fit_seconds_ = 0.0
+        else:
+            if not np.allclose(self.features_._rates(signals), 1.0):
+                raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
+            families = list(self.features_._families(signals))
+        assert self._sums is not None  # noqa: S101 - seen above
+        self._sums.add(np.concatenate(families, axis=1), self._scaled_targets(targets, weights, reset=False), weights)
+        if not first:
+            self.ridge_ = self._sums.solve(self._subsets())
+            if self._sums.chooses:
+                self._finish_fit(self._sums.targets, self._sums.weights)
+        self.fit_seconds_ += time.perf_counter() - started
         return self
 
     def describe(self) -> str:
@@ -138,15 +185,38 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         estimator: Self = load_instant(cls, path)
         return estimator
 
-    def _solve(self, signals: Signals, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    def _training_data(
+        self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool
+    ) -> tuple[Signals, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the cases of positive weight, their targets and weights."""
+        signals = regular_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
+        targets = self._encode_targets(y, signals, classes=classes, reset=reset)
+        weights = check_weights(sample_weight, signals) * self._case_weights(targets)
+        signals = fill_signals(signals)
+        used = np.flatnonzero(weights > 0)
+        if not len(used):
+            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
+        if reset:
+            self.sfreq_ = signals.sfreq
+        return signals[used], targets[used], weights[used]
+
+    def _solve(
+        self, signals: Signals, targets: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> list[NDArray[np.floating]]:
+        """Draw, describe and fit; return the features by family."""
         rng = check_random_state(self.random_state)
         options = {name: getattr(self, name) for name in _FEATURE_OPTIONS}
         self.features_ = S4RandomFeatures(**options, random_state=int(rng.randint(2**31 - 1)))
         families = self.features_._fit_families(signals, weights)
         self.features_._timed = self._timed
-        subsets = [self.features_._audible(2.0**i) for i in range(1, self._octaves() + 1)]
-        self.ridge_ = fit_ridge(families, self._scaled_targets(targets, weights), weights, rng, subsets=subsets)
+        scaled = self._scaled_targets(targets, weights, reset=True)
+        self.ridge_ = fit_ridge(families, scaled, weights, rng, subsets=self._subsets())
         self._finish_fit(targets, weights)
+        return families
+
+    def _subsets(self) -> list[NDArray[np.bool_]]:
+        """Which features are there at half the rate, and at half of that."""
+        return [self.features_._audible(2.0**i) for i in range(1, self._octaves() + 1)]
 
     def _outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
         """Return the outputs of the regression (n_samples, n_outputs)."""
@@ -161,14 +231,16 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """How many halvings of the sampling rate have coefficients of their own."""
         return 0 if self.sfreq_ is None else _OCTAVES
 
-    def _encode_targets(self, y: Any, signals: Signals) -> NDArray[np.float64]:
+    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         """Return targets (n_samples, n_outputs)."""
         raise NotImplementedError
 
     def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.ones(len(targets))
 
-    def _scaled_targets(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _scaled_targets(
+        self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool
+    ) -> NDArray[np.float64]:
         return targets
 
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:

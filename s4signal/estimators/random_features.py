@@ -73,6 +73,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Sampling rate at training, in Hz.
     frequencies_, decays_ : ndarray (n_oscillators,)
         Frequencies in Hz and decay times in seconds; in cycles a sample and in samples where there is no rate.
+    oscillators_ : ndarray (n_features,)
+        Number of the oscillator that each feature is of.
 
     References
     ----------
@@ -207,6 +209,13 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Decay times of the oscillators, in seconds."""
         return np.asarray(1.0 / (2.0 * np.pi * self.statistics_.bandwidths_hz.numpy()))
 
+    @property
+    def oscillators_(self) -> NDArray[np.intp]:
+        """Number of the oscillator that each feature is of, (n_features,)."""
+        every = np.arange(len(self.statistics_.hops))
+        owners = (every, every, every[self.statistics_.weighed.numpy()])
+        return np.concatenate([np.repeat(o, size // len(o)) for o, size in zip(owners, self._sizes, strict=True)])
+
     def _families(self, signals: Signals) -> tuple[NDArray[np.floating], ...]:
         """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
 
@@ -235,9 +244,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _audible(self, rate: float) -> NDArray[np.bool_]:
         """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""
-        heard, weighed = self.statistics_.audible(rate).numpy(), self.statistics_.weighed.numpy()
-        parts = zip((heard, heard, heard[weighed]), self._sizes, strict=True)
-        return np.concatenate([np.repeat(part, size // len(part)) for part, size in parts])
+        heard = self.statistics_.audible(rate).numpy()
+        return np.asarray(heard[self.oscillators_])
 
     def _fit_families(self, signals: Signals, weights: NDArray[np.float64]) -> list[NDArray[np.floating]]:
         """Fit on checked cases of positive weight, and describe them by family."""

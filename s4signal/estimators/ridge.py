@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
-__all__ = ["Ridge", "fit_ridge"]
+__all__ = ["Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge"]
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +53,21 @@ class Ridge(NamedTuple):
         return np.asarray(outputs + self.intercept)
 
 
-class _Choice(NamedTuple):
+class Choice(NamedTuple):
+    """The penalty of the smallest leave-one-out error.
+
+    Parameters
+    ----------
+    error : float
+        That error, a mean square.
+    alpha : float
+        Penalty.
+    dual : ndarray (n, k)
+        What the transposed rows are multiplied with for the coefficients.
+    left_out : ndarray (n, k)
+        Prediction for each case by the others.
+    """
+
     error: float
     alpha: float
     dual: Floats
@@ -103,13 +117,13 @@ def fit_ridge(
     weights = _family_weights(rows, targets, case_weights, rng)
     root = np.sqrt(np.array(weights, dtype=np.float64))
     X = np.concatenate([w * part for w, part in zip(root, rows, strict=True)], axis=1)
-    best = _choose(_Spectrum.of(X), targets, case_weights)
+    best = choose_ridge(X, targets, case_weights)
     mean = np.concatenate([m for m, _ in moments])
     scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
     coef = [X.T @ best.dual.astype(X.dtype)]
     root_weights = np.sqrt(case_weights)[:, None]
     intercept = np.average(targets, axis=0, weights=case_weights)
-    coef += [_solve(X * chosen, root_weights * (targets - intercept), best.alpha) for chosen in subsets or []]
+    coef += [solve_ridge(X * chosen, root_weights * (targets - intercept), best.alpha) for chosen in subsets or []]
     return Ridge(mean, scale, np.stack(coef).astype(np.float64), intercept, best.alpha, weights, best.left_out)
 
 
@@ -122,8 +136,43 @@ def _standardisation(features: NDArray[np.floating], case_weights: Floats) -> tu
     return mean, scale / np.sqrt(max(1, features.shape[1]))
 
 
-def _solve(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:
-    """Coefficients (p, k) for one penalty, by the smaller of the two Gram matrices."""
+def choose_ridge(X: NDArray[np.floating], targets: Floats, case_weights: Floats) -> Choice:
+    """Solve for every penalty and keep the one whose leave-one-out error is least.
+
+    Parameters
+    ----------
+    X : ndarray (n, p)
+        Features, centred, times the roots of the case weights.
+    targets : ndarray (n, k)
+        What to predict.
+    case_weights : ndarray (n,)
+        Positive.
+
+    Returns
+    -------
+    Choice
+        See there.
+    """
+    return _choose(_Spectrum.of(X), targets, case_weights)
+
+
+def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:
+    """Solve for one penalty, by the smaller of the two Gram matrices.
+
+    Parameters
+    ----------
+    X : ndarray (n, p)
+        Features, centred.
+    Y : ndarray (n, k)
+        Targets, centred.
+    alpha : float, > 0
+        Penalty.
+
+    Returns
+    -------
+    ndarray (p, k)
+        Coefficients.
+    """
     n, p = X.shape
     gram = (X @ X.T if n <= p else X.T @ X).astype(np.float64)
     gram.flat[:: len(gram) + 1] += alpha
@@ -173,7 +222,7 @@ class _Spectrum(NamedTuple):
         return cls(values[kept], (X @ vectors[:, kept]) / np.sqrt(values[kept]))
 
 
-def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> _Choice:
+def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> Choice:
     """Solve for every penalty and keep the one whose leave-one-out error is least."""
     values, U = spectrum
     root = np.sqrt(case_weights)[:, None]
@@ -181,7 +230,7 @@ def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> _Choi
     Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
     projected, squares = U.T @ Y, U**2
     level = values.sum() / total if values.sum() > 0 else 1.0
-    best: _Choice | None = None
+    best: Choice | None = None
     for alpha in level * _ALPHAS:
         shrunk = values / (values + alpha)
         residual = Y - U @ (shrunk[:, None] * projected)
@@ -190,6 +239,6 @@ def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> _Choi
         left_out = residual / root / np.maximum(1.0 - leverage, 1e-9)[:, None]
         error = float(np.average((left_out**2).mean(1), weights=case_weights))
         if best is None or error < best.error:
-            best = _Choice(error, float(alpha), residual / alpha, targets - left_out)
+            best = Choice(error, float(alpha), residual / alpha, targets - left_out)
     assert best is not None  # noqa: S101 - there are penalties
     return best

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import MissingDependencyError, ShapeError
 
-__all__ = ["TrainingCurveDisplay"]
+__all__ = ["TrainingCurveDisplay", "import_pyplot"]
 
 
 class TrainingCurveDisplay:
@@ -137,7 +137,7 @@ class TrainingCurveDisplay:
             If matplotlib is not installed.
         """
         if ax is None:
-            _, ax = _pyplot().subplots()
+            _, ax = import_pyplot().subplots()
         self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
         marker = "o" if len(self.epoch) == 1 else None  # a line of one point can't be seen
         lines = ax.plot(self.epoch, self.loss, color="C0", marker=marker, label="training loss")
@@ -155,7 +155,19 @@ class TrainingCurveDisplay:
         return self
 
 
-def _pyplot() -> ModuleType:
+def import_pyplot() -> ModuleType:
+    """Import matplotlib when something is drawn.
+
+    Returns
+    -------
+    module
+        ``matplotlib.pyplot``.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
     try:
         from matplotlib import pyplot
     except ImportError:

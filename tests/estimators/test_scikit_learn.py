@@ -3,7 +3,7 @@
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from s4signal import S4Classifier, S4Regressor
-from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators import S4Ensemble, S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
 
 SMALL = {"d_model": 32, "d_state": 8, "n_layers": 2, "dropout": 0.0, "learning_rate": 1e-2, "random_state": 0}
 REFERENCE = {**SMALL, "precision": "64", "batch_size": None}
@@ -31,4 +31,9 @@ def test_default_mode_passes_every_check_but_three(estimator, check):
 
 @parametrize_with_checks([S4RandomFeatures(**INSTANT), S4RidgeClassifier(**INSTANT), S4RidgeRegressor(**INSTANT)])
 def test_instant_models_pass_every_check(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks([S4Ensemble([S4RidgeClassifier(**INSTANT), S4RidgeClassifier(**INSTANT | {"n_mixes": 2})])])
+def test_ensembles_pass_every_check(estimator, check):
     check(estimator)

@@ -1,0 +1,146 @@
+"""Which bands of a signal carry the decision of an instant model."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.errors import ShapeError
+from s4signal.inspection.training_curve import import_pyplot
+
+__all__ = ["BandImportanceDisplay"]
+
+
+class BandImportanceDisplay:
+    """Share of an instant model's squared ridge coefficients that each of its oscillators holds, by frequency.
+
+    Features are standardised, so a coefficient says how far the output moves when its feature moves by one standard
+    deviation. Neighbouring bands share what they both know: look at regions, not at single points.
+
+    Create it with `from_estimator`. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    frequency : array-like of shape (n_oscillators,)
+        Frequencies; 0 for a low-pass.
+    importance : array-like of shape (n_oscillators,)
+        Shares, together one.
+    unit : str, default="Hz"
+        Of the frequencies.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the shares.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Raises
+    ------
+    ShapeError
+        If `importance` has another length than `frequency`.
+
+    Examples
+    --------
+    >>> from s4signal.inspection import BandImportanceDisplay
+    >>> display = BandImportanceDisplay(frequency=[2.0, 10.0, 20.0], importance=[0.1, 0.7, 0.2])
+    >>> display.plot().ax_.get_xlabel()
+    'Frequency (Hz)'
+    """
+
+    ax_: Any
+    figure_: Any
+
+    def __init__(self, *, frequency: npt.ArrayLike, importance: npt.ArrayLike, unit: str = "Hz") -> None:
+        self.frequency = np.asarray(frequency, dtype=np.float64)
+        self.importance = np.asarray(importance, dtype=np.float64)
+        self.unit = unit
+        if self.importance.shape != self.frequency.shape:
+            raise ShapeError(
+                f"importance must hold one value for each of {len(self.frequency)} oscillators, got "
+                f"{len(self.importance)}."
+            )
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "BandImportanceDisplay":
+        """Draw the bands of a fitted instant model.
+
+        Parameters
+        ----------
+        estimator : S4RidgeClassifier or S4RidgeRegressor
+            Fitted.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Returns
+        -------
+        BandImportanceDisplay
+            Drawn.
+
+        Raises
+        ------
+        NotFittedError
+            If `estimator` has no `ridge_`.
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from s4signal.estimators import S4RidgeClassifier
+        >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
+        >>> estimator = S4RidgeClassifier(n_oscillators=16, sfreq=50, random_state=0).fit(X, y)
+        >>> BandImportanceDisplay.from_estimator(estimator).importance.shape
+        (16,)
+        """
+        check_is_fitted(
+            estimator, "ridge_", msg="%(name)s has no ridge_. Give a fitted S4RidgeClassifier or S4RidgeRegressor."
+        )
+        features = estimator.features_
+        squares = np.square(estimator.ridge_.coef[0]).sum(1)
+        importance = np.bincount(features.oscillators_, squares, minlength=len(features.frequencies_))
+        total = importance.sum()
+        unit = "Hz" if estimator.sfreq_ is not None else "cycles a sample"
+        display = cls(frequency=features.frequencies_, importance=importance / (total if total > 0 else 1.0), unit=unit)
+        return display.plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> "BandImportanceDisplay":
+        """Draw the shares, and their sum by octave.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Returns
+        -------
+        BandImportanceDisplay
+            This display, with `ax_` and `figure_`.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            _, ax = import_pyplot().subplots()
+        self.ax_, self.figure_ = ax, ax.figure
+        heard = self.frequency > 0
+        if heard.any():
+            centres, place = np.unique(np.round(np.log2(self.frequency[heard])), return_inverse=True)
+            ax.bar(
+                2**centres,
+                np.bincount(place, self.importance[heard]),
+                width=2**centres * (2**0.5 - 2**-0.5),
+                color="0.85",
+                label="an octave",
+            )
+            ax.plot(self.frequency[heard], self.importance[heard], "o", color="C0", markersize=3, label="an oscillator")
+            ax.set_xscale("log")
+        if not heard.all():
+            low = float(self.importance[~heard].sum())
+            ax.axhline(low, color="C1", linestyle="--", label="all low-passes")
+        ax.set(xlabel=f"Frequency ({self.unit})", ylabel="Share of squared coefficients")
+        ax.legend()
+        return self

@@ -1,0 +1,112 @@
+"""Instant models on batches: the coefficients are those of all cases together."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as Reference
+from sklearn.metrics import log_loss
+
+from s4signal import Signals
+from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor, ridge_sums
+from s4signal.estimators.ridge import fit_ridge
+from s4signal.estimators.ridge_sums import RidgeSums
+
+__all__: list[str] = []
+
+SMALL = {"n_oscillators": 8, "precision": "64", "random_state": 0}
+
+
+def waves(n=60, seed=0, noise=0.8):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    t = np.arange(120) / 60
+    X = np.sin(2 * np.pi * (np.array([3, 8])[y][:, None, None] * t + rng.random((n, 2, 1))))
+    return X + noise * rng.standard_normal(X.shape), y
+
+
+def batches(model, X, y, size=20, **options):
+    for first in range(0, len(y), size):
+        model.partial_fit(X[first : first + size], y[first : first + size], **options)
+    return model
+
+
+@pytest.mark.parametrize("n_features", [(8, 6, 4), (40, 50, 60)], ids=["compressed", "kept"])
+def test_batches_have_the_solution_of_all_cases_together(n_features):
+    rng = np.random.default_rng(0)
+    families = [rng.standard_normal((90, p)) + 2 for p in n_features]
+    X, Y, weights = np.concatenate(families, 1), rng.standard_normal((90, 2)), rng.uniform(0.5, 2, 90)
+    first = fit_ridge([f[:30] for f in families], Y[:30], weights[:30], np.random.RandomState(0))
+    sums = RidgeSums(first)
+    for part in (slice(0, 30), slice(30, 55), slice(55, 90)):
+        sums.add(X[part], Y[part], weights[part])
+    half = np.arange(X.shape[1]) % 2 == 0
+    model = sums.solve([half])
+    for which, chosen in enumerate((np.ones(X.shape[1], bool), half)):
+        kept = (X * first.scale)[:, chosen]
+        reference = Reference(alpha=model.alpha).fit(kept, Y, sample_weight=weights)
+        np.testing.assert_allclose(model.coef[which][chosen], reference.coef_.T, atol=1e-8)
+        np.testing.assert_allclose(model.predict(X, np.full(90, which)), reference.predict(kept), atol=1e-8)
+
+
+def test_the_penalty_is_that_of_all_cases_while_they_are_few(monkeypatch):
+    rng = np.random.default_rng(0)
+    families = [rng.standard_normal((60, 30)) for _ in range(3)]
+    X, Y = np.concatenate(families, 1), rng.standard_normal((60, 1))
+    first = fit_ridge(families, Y, np.ones(60), np.random.RandomState(0))
+    sums = RidgeSums(first)
+    sums.add(X[:15], Y[:15], np.ones(15))
+    sums.add(X[15:], Y[15:], np.ones(45))
+    model = sums.solve([])
+    assert model.alpha == pytest.approx(first.alpha)
+    np.testing.assert_allclose(model.left_out, first.left_out, atol=1e-8)
+    monkeypatch.setattr(ridge_sums, "_MOST_TO_CHOOSE", 20)
+    sums = RidgeSums(first._replace(alpha=7.0))
+    sums.add(X, Y, np.ones(60))
+    assert sums.solve([]).alpha == 7.0
+
+
+def test_one_batch_is_fit():
+    X, y = waves()
+    one = S4RidgeClassifier(**SMALL).partial_fit(X, y, classes=[0, 1])
+    np.testing.assert_array_equal(one.decision_function(X), S4RidgeClassifier(**SMALL).fit(X, y).decision_function(X))
+
+
+def test_more_batches_know_more():
+    X, y = waves(200, noise=2.0)
+    X_new, y_new = waves(100, seed=1, noise=2.0)
+    model = S4RidgeClassifier(**SMALL).partial_fit(X[:10], y[:10], classes=[0, 1])
+    before = log_loss(y_new, model.predict_proba(X_new))
+    assert log_loss(y_new, batches(model, X[10:], y[10:]).predict_proba(X_new)) < before
+    again = batches(S4RidgeClassifier(**SMALL).partial_fit(X[:10], y[:10], classes=[0, 1]), X[10:], y[10:])
+    np.testing.assert_array_equal(again.predict_proba(X_new), model.predict_proba(X_new))
+
+
+def test_the_order_of_later_batches_does_not_matter():
+    X, y = waves(60)
+    forward = batches(S4RidgeRegressor(**SMALL), X, y * 5.0 + 1)
+    order = np.r_[0:20, 40:60, 20:40]
+    backward = batches(S4RidgeRegressor(**SMALL), X[order], y[order] * 5.0 + 1)
+    np.testing.assert_allclose(forward.predict(X), backward.predict(X), atol=1e-7)
+
+
+def test_a_class_may_be_missing_from_a_batch():
+    X, y = waves()
+    model = S4RidgeClassifier(**SMALL).partial_fit(X, y, classes=[0, 1, 2])
+    model.partial_fit(X[y == 0], y[y == 0])
+    assert model.predict_proba(X).shape == (60, 3)
+    with pytest.raises(ValueError, match="the label 7, which is not among the classes"):
+        model.partial_fit(X, np.full(60, 7))
+    with pytest.raises(ValueError, match=r"classes=\[0, 1\] differ from those of the first call"):
+        model.partial_fit(X, y, classes=[0, 1])
+
+
+def test_after_fit_it_begins_anew():
+    X, y = waves()
+    anew = S4RidgeClassifier(**SMALL).fit(X[:20], y[:20]).partial_fit(X, y)
+    np.testing.assert_array_equal(anew.predict_proba(X), S4RidgeClassifier(**SMALL).fit(X, y).predict_proba(X))
+
+
+def test_a_batch_of_another_rate_is_refused():
+    X, y = waves()
+    model = S4RidgeClassifier(**SMALL).partial_fit(Signals(X, sfreq=60.0), y)
+    with pytest.raises(ValueError, match="X must have 60 Hz, as the first batch"):
+        model.partial_fit(Signals(X, sfreq=30.0), y)

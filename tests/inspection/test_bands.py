@@ -1,0 +1,58 @@
+"""The bands that carry a decision are shown where they lie."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from sklearn.exceptions import NotFittedError
+
+from s4signal.errors import ShapeError
+from s4signal.estimators import S4RidgeClassifier
+from s4signal.inspection import BandImportanceDisplay
+
+__all__: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    pyplot.close("all")
+
+
+def rhythms(n=80):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    t = np.arange(400) / 100
+    rhythm = (0.2 + y[:, None]) * np.sin(2 * np.pi * (10 * t + rng.random((n, 1))))  # 10 Hz, weak or strong
+    return rhythm + rng.standard_normal((n, 400)), y
+
+
+def test_the_band_that_differs_carries_the_decision():
+    X, y = rhythms()
+    model = S4RidgeClassifier(sfreq=100.0, random_state=0).fit(X, y)
+    display = BandImportanceDisplay.from_estimator(model)
+    assert display.importance.sum() == pytest.approx(1.0)
+    heard = display.frequency > 0
+    near = heard & (np.abs(np.log2(np.maximum(display.frequency, 1e-9) / 10)) < 0.75)
+    assert display.importance[near].mean() > 3 * display.importance[heard & ~near].mean()
+
+
+def test_every_feature_has_an_oscillator():
+    X, y = rhythms()
+    model = S4RidgeClassifier(n_oscillators=7, sfreq=100.0, random_state=0).fit(np.stack([X, X[::-1]], 1), y)
+    owners, names = model.features_.oscillators_, model.features_.get_feature_names_out()
+    assert all(f"{model.features_.frequencies_[k]:.4g} Hz" in name for k, name in zip(owners, names, strict=True))
+
+
+def test_axes_units_and_low_passes_are_named():
+    figure, ax = pyplot.subplots()
+    display = BandImportanceDisplay(frequency=[0.0, 0.1, 0.2], importance=[0.2, 0.5, 0.3], unit="cycles a sample")
+    assert display.plot(ax=ax).figure_ is figure
+    assert ax.get_xlabel() == "Frequency (cycles a sample)"
+    assert "all low-passes" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_what_has_no_coefficients_is_refused():
+    with pytest.raises(NotFittedError, match=r"S4RidgeClassifier has no ridge_\. Give a fitted"):
+        BandImportanceDisplay.from_estimator(S4RidgeClassifier())
+    with pytest.raises(ShapeError, match="importance must hold one value for each of 2 oscillators, got 1"):
+        BandImportanceDisplay(frequency=[1, 2], importance=[1])
