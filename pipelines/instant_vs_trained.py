@@ -111,8 +111,8 @@ def others(name: str) -> dict[str, Callable[[int], Any]]:
 
 def mfcc_means(X: Any) -> Any:
     """Return the means of 13 MFCC over fifths of each word."""
-    mfcc = import_module("librosa.feature").mfcc
-    words = [mfcc(y=np.trim_zeros(x[0], "b").astype(np.float32), sr=8000, n_mfcc=13, n_fft=512) for x in X]
+    mfcc = partial(import_module("librosa.feature").mfcc, sr=8000, n_mfcc=13, n_fft=256, hop_length=80)
+    words = [mfcc(y=np.trim_zeros(x[0], "b").astype(np.float32)) for x in X]
     return np.array([[part.mean(1) for part in np.array_split(word, 5, axis=1)] for word in words]).reshape(len(X), -1)
 
 

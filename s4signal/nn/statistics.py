@@ -100,11 +100,9 @@ class OscillatorStatistics(nn.Module):
 
     @property
     def weighed(self) -> Tensor:
-        """Which oscillators have energies, (F,) of bool: all for one channel; every second, up to the last, for more.
-
-        Neighbours in frequency have nearly the same covariance.
-        """
+        """Which oscillators have energies, (F,) of bool: all for one channel, every second for more."""
         F, _, C = self.mixes.shape
+        # Neighbours in frequency have nearly the same covariance.
         return (F - 1 - torch.arange(F, device=self.mixes.device)) % (1 if C == 1 else 2) == 0
 
     @torch.no_grad()
