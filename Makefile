@@ -26,11 +26,12 @@ $(STAMP): pyproject.toml
 demo: venv
 	@$(BIN)/python pipelines/eeg_slow_cortical_potentials.py --out out
 
+# One worker a core: each test runs on one thread.
 test: venv
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses logical
 
 quick: venv
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest --numprocesses logical -m "not slow"
 
 lint: venv
 	$(BIN)/ruff check

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.validation import check_finite, check_rate
+from s4signal.nn import fixed
 from s4signal.training import PRECISIONS, resolve_device
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Stream:
             raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
         self._estimator = estimator
         self._rate = 1.0 if sfreq is None or estimator.sfreq_ is None else estimator.sfreq_ / sfreq
-        self._network = estimator._on(resolve_device(estimator.device)).eval()
+        self._network = fixed(estimator._on(resolve_device(estimator.device)))
         self.reset()
 
     def reset(self) -> None:
