@@ -43,7 +43,7 @@ class FFTCore(nn.Module):
         super().__init__()
         self.core = FFTS4D(D_MODEL, D_STATE, bidirectional=True)
 
-    def forward(self, u: Tensor, *, rate: float = 1.0) -> Tensor:
+    def forward(self, u: Tensor, *, rate: float = 1.0, gaps: None = None) -> Tensor:
         """Run (d_model, batch, n_times)."""
         y: Tensor = self.core(u.transpose(0, 1)).transpose(0, 1)
         return y
