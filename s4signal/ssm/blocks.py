@@ -20,7 +20,7 @@ from s4signal.ssm.carry import carry
 from s4signal.ssm.pairs import Pair
 from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, System
-from s4signal.ssm.tables import BlockTables, block_tables
+from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
 
 __all__ = ["block_length", "block_scan"]
 
@@ -137,18 +137,12 @@ def _power(z: Pair, exponent: int) -> Pair:
 
 def _scaled(state: Tensor, factor: Pair) -> Tensor:
     """Multiply a state (d_model, batch, 2 n) by a factor (d_model, n)."""
-    re, im = state.unflatten(-1, (-1, 2)).unbind(-1)
-    product = factor.to(state.dtype).unsqueeze(1).times(Pair(re, im))
-    return torch.stack([product.re, product.im], -1).flatten(-2)
-
-
-def _toeplitz(kernel: Tensor, T: int) -> Tensor:
-    """(d_model, 2 T - 1) -> (d_model, T, T) with entry [j, i] = response at lag i - j."""
-    return kernel.unfold(-1, T, 1).flip(1)
+    product = factor.to(state.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
+    return product.stacked().flatten(-2)
 
 
 def _untoeplitz(W: Tensor) -> Tensor:
-    """Sum the diagonals of (d_model, T, T): the transpose of ``_toeplitz``."""
+    """Sum the diagonals of (d_model, T, T): the transpose of ``toeplitz``."""
     d_model, T, _ = W.shape
     skewed = torch.nn.functional.pad(W.flip(1), (0, T)).flatten(1)[:, :-T]
     return skewed.reshape(d_model, T, 2 * T - 1).sum(1)
@@ -156,11 +150,11 @@ def _untoeplitz(W: Tensor) -> Tensor:
 
 def _one_block(u: Tensor, kernel: Tensor) -> Tensor:
     """u (d_model, batch, T) -> y from rest, by the Toeplitz product alone."""
-    return torch.bmm(u, _toeplitz(kernel, u.shape[-1]))
+    return torch.bmm(u, toeplitz(kernel, u.shape[-1]))
 
 
 def _one_block_backward(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    du = torch.bmm(dy, _toeplitz(kernel, u.shape[-1]).transpose(1, 2))
+    du = torch.bmm(dy, toeplitz(kernel, u.shape[-1]).transpose(1, 2))
     return du, _untoeplitz(torch.bmm(u.transpose(1, 2), dy))
 
 
@@ -181,7 +175,7 @@ def _scan(
     carry(directions[0], transition, first)
     if len(directions) == 2:
         carry(directions[1], transition, reverse=True)
-    Y = torch.bmm(U, _toeplitz(kernel, T)).baddbmm_(X, Q.transpose(1, 2))
+    Y = torch.bmm(U, toeplitz(kernel, T)).baddbmm_(X, Q.transpose(1, 2))
     return Y.view(u.shape), X, directions[0][:, :, -1].clone()
 
 
@@ -204,7 +198,7 @@ def _scan_backward(
     dtransition = products[0] if len(products) == 1 else products[0] + products[1]
     if transition.ndim == 2:
         dtransition = _of_modes(dtransition)
-    du = torch.bmm(dY, _toeplitz(kernel, T).transpose(1, 2)).baddbmm_(dX, P.transpose(1, 2)).view(u.shape)
+    du = torch.bmm(dY, toeplitz(kernel, T).transpose(1, 2)).baddbmm_(dX, P.transpose(1, 2)).view(u.shape)
     dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
     # Transposed: the long side first is the faster product by a fifth.
     dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)

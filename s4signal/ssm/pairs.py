@@ -28,6 +28,15 @@ class Pair(NamedTuple):
     re: Tensor
     im: Tensor
 
+    @classmethod
+    def of(cls, x: Tensor) -> Pair:
+        """Return the pair whose parts lie beside one another on the last axis, (..., 2)."""
+        return cls(*x.unbind(-1))
+
+    def stacked(self) -> Tensor:
+        """Return both parts beside one another on a new last axis, (..., 2): the way back from `of`."""
+        return torch.stack([self.re, self.im], -1)
+
     def times(self, other: Pair) -> Pair:
         """Return the product with another pair (shapes broadcast)."""
         return Pair(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)

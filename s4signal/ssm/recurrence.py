@@ -46,19 +46,17 @@ def _dense_step(system: DenseSystem, u: Tensor, state: Tensor) -> tuple[Tensor, 
 
 
 def _diagonal_step(system: DiagonalSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    re, im = state.unflatten(-1, (-1, 2)).unbind(-1)
-    decayed = system.Lambda_bar.to(u.dtype).unsqueeze(1).times(Pair(re, im))
+    decayed = system.Lambda_bar.to(u.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
     B_bar, C = system.B_bar.to(u.dtype).unsqueeze(1), system.C.to(u.dtype).unsqueeze(1)
-    re, im = decayed.re + B_bar.re * u.unsqueeze(-1), decayed.im + B_bar.im * u.unsqueeze(-1)
-    return 2.0 * (C.re * re - C.im * im).sum(-1), torch.stack([re, im], -1).flatten(-2)
+    x = Pair(decayed.re + B_bar.re * u.unsqueeze(-1), decayed.im + B_bar.im * u.unsqueeze(-1))
+    return 2.0 * (C.re * x.re - C.im * x.im).sum(-1), x.stacked().flatten(-2)
 
 
 def _shared_step(system: SharedSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    re, im = state[0].unflatten(-1, (-1, 2)).unbind(-1)
-    decayed = system.Lambda_bar.to(u.dtype).times(Pair(re, im))
+    decayed = system.Lambda_bar.to(u.dtype).times(Pair.of(state[0].unflatten(-1, (-1, 2))))
     B_bar, C = system.B_bar.to(u.dtype), system.C.to(u.dtype)
-    re, im = decayed.re + u.t() @ B_bar.re.t(), decayed.im + u.t() @ B_bar.im.t()
-    return 2.0 * (C.re @ re.t() - C.im @ im.t()), torch.stack([re, im], -1).flatten(-2).unsqueeze(0)
+    x = Pair(decayed.re + u.t() @ B_bar.re.t(), decayed.im + u.t() @ B_bar.im.t())
+    return 2.0 * (C.re @ x.re.t() - C.im @ x.im.t()), x.stacked().flatten(-2).unsqueeze(0)
 
 
 def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from s4signal.ssm.carry import carry
 from s4signal.ssm.pairs import Pair
 from s4signal.ssm.systems import SharedSystem
+from s4signal.ssm.tables import powers, toeplitz
 
 __all__ = ["modal_scan", "project_in", "project_out", "shared_block_scan"]
 
@@ -43,12 +44,12 @@ def shared_block_scan(
     state : Tensor (1, batch, 2 n_pairs) or None
         State of the causal direction after the last sample.
     """
-    Lambda_bar = torch.stack([system.Lambda_bar.re, system.Lambda_bar.im], -1)
+    Lambda_bar = system.Lambda_bar.stacked()
     V = project_in(system.B_bar, u)
     entering = V
     if state is not None:
-        re, im = state[0].unflatten(-1, (-1, 2)).to(u.dtype).permute(2, 1, 0).unbind(0)  # (n_pairs, batch) each
-        carried = system.Lambda_bar.to(u.dtype).unsqueeze(-1).times(Pair(re, im))
+        before = Pair.of(state[0].unflatten(-1, (-1, 2)).to(u.dtype).transpose(0, 1))  # (n_pairs, batch)
+        carried = system.Lambda_bar.to(u.dtype).unsqueeze(-1).times(before)
         first = V[..., 0] + torch.stack([carried.re, carried.im])
         entering = torch.cat([first.unsqueeze(-1), V[..., 1:]], -1)
     X = modal_scan(Lambda_bar, entering)
@@ -127,9 +128,7 @@ def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
     padding = n_blocks * T - n_times
     # Padding comes last in the order of the walk, where nothing follows it.
     V = torch.nn.functional.pad(V, (padding, 0) if reverse else (0, padding))
-    powers = Lambda_bar[:, None].double() if not Lambda_bar.is_mps else Lambda_bar[:, None]
-    z = torch.view_as_complex(powers.contiguous())
-    lags = torch.cat([torch.ones_like(z), z.expand(-1, T)], 1).cumprod(1)  # (n_pairs, T + 1)
+    lags = powers(torch.view_as_complex(Lambda_bar.unsqueeze(1)), T)[..., 0]  # (n_pairs, T + 1)
     K = torch.view_as_real(lags).to(V.dtype)
     X = _blockwise(K, V.flatten(2), V.shape[2], T, reverse=reverse)
     X = X.view(V.shape)
@@ -139,7 +138,9 @@ def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
 def _blockwise(K: Tensor, V: Tensor, batch: int, T: int, *, reverse: bool) -> Tensor:
     """V (2, n, batch * n_blocks * T) -> states, with the powers 0 ... T of the poles in K (n, T + 1, 2)."""
     re, im = V.unflatten(-1, (-1, T)).unbind(0)
-    W_re, W_im = (_triangle(K[:, :T, part], transposed=reverse) for part in (0, 1))
+    W_re, W_im = (toeplitz(torch.nn.functional.pad(K[:, :T, part], (T - 1, 0)), T) for part in (0, 1))
+    if reverse:
+        W_re, W_im = W_re.transpose(1, 2), W_im.transpose(1, 2)
     X = torch.empty(2, *re.shape, dtype=V.dtype, device=V.device)
     torch.bmm(re, W_re, out=X[0]).baddbmm_(im, W_im, alpha=-1.0)
     torch.bmm(re, W_im, out=X[1]).baddbmm_(im, W_re)
@@ -151,13 +152,6 @@ def _blockwise(K: Tensor, V: Tensor, batch: int, T: int, *, reverse: bool) -> Te
     X[0].baddbmm_(S, torch.stack([lags[..., 0], -lags[..., 1]], 1))
     X[1].baddbmm_(S, torch.stack([lags[..., 1], lags[..., 0]], 1))
     return X
-
-
-def _triangle(kernel: Tensor, *, transposed: bool) -> Tensor:
-    """(n, T) -> (n, T, T) with entry [j, i] = kernel at lag i - j, or at j - i."""
-    T = kernel.shape[-1]
-    W = torch.nn.functional.pad(kernel, (T - 1, 0)).unfold(-1, T, 1).flip(1)
-    return W.transpose(1, 2).contiguous() if transposed else W
 
 
 def _modal_backward(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from s4signal.ssm.pairs import Pair
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem
 
-__all__ = ["BlockTables", "block_tables"]
+__all__ = ["BlockTables", "block_tables", "powers", "toeplitz"]
 
 
 class BlockTables(NamedTuple):
@@ -63,6 +62,24 @@ def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch
     return BlockTables(torch.addcmul(kernel, lag_zero, system.D.to(dtype).unsqueeze(-1)), P, Q, transition)
 
 
+def toeplitz(kernel: Tensor, T: int) -> Tensor:
+    """Lay out responses so that a row of samples times the result is the convolution with them.
+
+    Parameters
+    ----------
+    kernel : Tensor (d_model, 2 T - 1)
+        Response at the lags 1 - T ... T - 1.
+    T : int, >= 1
+        Samples.
+
+    Returns
+    -------
+    Tensor (d_model, T, T)
+        With entry [j, i] = response at lag i - j.
+    """
+    return kernel.unfold(-1, T, 1).flip(1)
+
+
 def _dense_tables(system: DenseSystem, T: int) -> tuple[Tensor, ...]:
     # Powers by doubling, in the precision of the system: A^2, A^4, ... are all that is ever multiplied with.
     squares = [system.A_bar.transpose(1, 2)]
@@ -97,18 +114,27 @@ def _inner(V: Tensor, c: Tensor) -> Tensor:
 
 
 def _of_diagonal(system: DiagonalSystem, T: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    G = _stacked(system.C.times(system.B_bar))
-    G_reverse = None if system.C_reverse is None else _stacked(system.C_reverse.times(system.B_bar))
-    kernel, P, Q, transition, _ = _diagonal_op(_stacked(system.Lambda_bar), G, G_reverse, T, dtype)
+    G = system.C.times(system.B_bar).stacked()
+    G_reverse = None if system.C_reverse is None else system.C_reverse.times(system.B_bar).stacked()
+    kernel, P, Q, transition, _ = _diagonal_op(system.Lambda_bar.stacked(), G, G_reverse, T, dtype)
     return kernel, P, Q, transition
 
 
-def _stacked(z: Pair) -> Tensor:
-    return torch.stack([z.re, z.im], -1)
+def powers(Lambda_bar: Tensor, last: int) -> Tensor:
+    """Return the powers of poles by doubling, in the precision they come in.
 
+    Parameters
+    ----------
+    Lambda_bar : Tensor (d_model, n), complex
+        Poles.
+    last : int, >= 1
+        Largest exponent.
 
-def _powers(Lambda_bar: Tensor, last: int) -> Tensor:
-    """(d_model, n) complex -> (d_model, last + 1, n): powers 0 ... last, by doubling."""
+    Returns
+    -------
+    Tensor (d_model, last + 1, n), complex
+        Powers 0 ... last.
+    """
     V = Lambda_bar.new_empty(Lambda_bar.shape[0], last + 1, Lambda_bar.shape[1])
     V[:, 0] = 1.0
     done, step = 1, Lambda_bar.unsqueeze(1)
@@ -127,7 +153,7 @@ def _diagonal_tables(
     The powers are computed in the precision of the poles (float64: repeated products in float32 lose four digits in
     16,000 steps) and then cast; the gradient is computed in the precision of the tables.
     """
-    V = _powers(torch.view_as_complex(Lambda_bar), T).to(dtype.to_complex())
+    V = powers(torch.view_as_complex(Lambda_bar), T).to(dtype.to_complex())
     # Rows of conj(2 G V), read as real pairs, give 2 Re(G V x) by one real product.
     causal = (2.0 * torch.view_as_complex(G.to(dtype)).unsqueeze(1) * V).conj_physical()
     kernel = torch.nn.functional.pad(causal[:, :T].real.sum(-1), (T - 1, 0))
@@ -144,12 +170,12 @@ def _diagonal_tables_backward(
     dP: Tensor | None,
     dQ: Tensor | None,
     dtransition: Tensor | None,
-    powers: Tensor,
+    parts: Tensor,
     G: Tensor,
     G_reverse: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of poles and output vectors, (d_model, n, 2); the last is empty if there is one direction."""
-    V = torch.view_as_complex(powers)
+    V = torch.view_as_complex(parts)
     T, n = V.shape[1] - 1, V.shape[2]
     dV, dGV = torch.zeros_like(V), torch.zeros_like(V)
     dGV_reverse = None if G_reverse is None else torch.zeros_like(V[:, :T])
@@ -221,7 +247,7 @@ def _(
     dP: Tensor | None,
     dQ: Tensor | None,
     dtransition: Tensor | None,
-    powers: Tensor,
+    parts: Tensor,
     G: Tensor,
     G_reverse: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -235,8 +261,8 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def _back(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    powers, G, G_reverse = ctx.saved_tensors
-    dLambda, dG, dG_reverse = _diagonal_backward_op(*grads[:4], powers, G, G_reverse)
+    parts, G, G_reverse = ctx.saved_tensors
+    dLambda, dG, dG_reverse = _diagonal_backward_op(*grads[:4], parts, G, G_reverse)
     return dLambda, dG, None if G_reverse is None else dG_reverse, None, None
 
 
