@@ -66,9 +66,7 @@ class FixedLayer(nn.Module):
     def __init__(self, layer: S4Layer) -> None:
         super().__init__()
         self.layer = layer
-        self._systems: dict[float, System] = {}
-        self._tables: dict[float, dict[tuple[int, torch.dtype], BlockTables]] = {}
-        self._steps: dict[tuple[float, torch.dtype], System | _Planes] = {}
+        self._kept: dict[float, _Kept] = {}
 
     def forward(
         self,
@@ -101,12 +99,12 @@ class FixedLayer(nn.Module):
         state : Tensor
             Only if ``return_state``.
         """
-        system = self._system(rate)
-        planar = isinstance(system, DiagonalSystem)
+        kept = self._at(rate)
+        planar = isinstance(kept.system, DiagonalSystem)
         if state is not None and planar:
             state = state.permute(1, 2, 3, 0).flatten(2)
         if gaps is None:
-            y, final = block_scan(system, u, state, return_state=return_state, tables=self._tables[rate])
+            y, final = block_scan(kept.system, u, state, return_state=return_state, tables=kept.tables)
         else:
             y, final = self.layer.kernel.scan(self.layer.D, u, gaps, state, rate=rate, return_state=return_state)
         if final is None:
@@ -139,23 +137,31 @@ class FixedLayer(nn.Module):
         """
         if self.layer.bidirectional:
             raise ValueError("step needs a causal layer; build it with bidirectional=False.")
-        if (rate, u.dtype) not in self._steps:
-            system = _cast(self._system(rate), u.dtype)
-            self._steps[rate, u.dtype] = _planes(system) if isinstance(system, DiagonalSystem) else system
-        kept = self._steps[rate, u.dtype]
-        if isinstance(kept, _Planes):
-            return _planar_step(kept, u, state)
+        kept = self._at(rate)
+        if u.dtype not in kept.steps:
+            system = _cast(kept.system, u.dtype)
+            kept.steps[u.dtype] = _planes(system) if isinstance(system, DiagonalSystem) else system
+        of_step = kept.steps[u.dtype]
+        if isinstance(of_step, _Planes):
+            return _planar_step(of_step, u, state)
         if state is None:
-            n_systems, d_state = kept.state_size
+            n_systems, d_state = of_step.state_size
             state = u.new_zeros(n_systems, u.shape[1], d_state)
-        return step(kept, u, state)
+        return step(of_step, u, state)
 
-    def _system(self, rate: float) -> System:
-        if rate not in self._systems:
+    def _at(self, rate: float) -> _Kept:
+        if rate not in self._kept:
             with torch.no_grad():
-                self._systems[rate] = self.layer.kernel.system(self.layer.D, rate=rate)
-            self._tables[rate] = {}
-        return self._systems[rate]
+                self._kept[rate] = _Kept(self.layer.kernel.system(self.layer.D, rate=rate), {}, {})
+        return self._kept[rate]
+
+
+class _Kept(NamedTuple):
+    """What belongs to one rate: the system, its tables by block length and dtype, and its steps by dtype."""
+
+    system: System
+    tables: dict[tuple[int, torch.dtype], BlockTables]
+    steps: dict[torch.dtype, System | _Planes]
 
 
 class _Planes(NamedTuple):

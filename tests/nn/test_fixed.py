@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from s4signal.nn import KERNELS, S4Backbone, S4Layer, S4Network, fixed
+from s4signal.nn.fixed import FixedLayer
 from s4signal.nn.frontend import LinearFrontend
 from s4signal.nn.network import StackOptions
 
@@ -46,7 +47,7 @@ def test_a_fixed_network_advances_by_pieces_and_goes_on_by_steps(kernel: str) ->
             expected, state = net.advance(piece, state)
             got, kept = quick.advance(piece, kept)
             torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-        layer = next(m for m in quick.modules() if hasattr(m, "_steps"))
+        layer = next(m for m in quick.modules() if isinstance(m, FixedLayer))
         u = torch.randn(6, 1, 41)
         _, state = layer(u[..., :40], return_state=True)
         y, _ = layer.step(u[..., 40], state)

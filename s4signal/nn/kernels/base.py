@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s4signal.ssm import Pair, construction_dtype
+from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, Pair, construction_dtype
 from s4signal.ssm.systems import System
 
 __all__ = ["Kernel", "PairKernel", "eigenvalues"]
@@ -155,10 +155,23 @@ class Kernel(nn.Module, ABC):
         ValueError
             If the state matrix is dense, or the discretization is another one than the zero-order hold.
         """
-        raise ValueError(
-            f"gaps need a diagonal state matrix, {type(self).__name__} has dense ones: every gap would take matrix "
-            "exponentials of its own. Use kernel='s4d' or 's5', or put the signal on a regular grid."
-        )
+        if not self.TAKES_GAPS:
+            raise ValueError(
+                f"gaps need a diagonal state matrix, {type(self).__name__} has dense ones: every gap would take matrix "
+                "exponentials of its own. Use kernel='s4d' or 's5', or put the signal on a regular grid."
+            )
+        if self.discretization != "zoh":
+            raise ValueError(
+                f"gaps are held exactly, discretization={self.discretization!r} does not; build with "
+                "discretization='zoh'."
+            )
+        return self._scan(D, u, gaps, state, rate, return_state)
+
+    def _scan(
+        self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Do what `scan` says, where ``TAKES_GAPS``."""
+        raise NotImplementedError
 
     @abstractmethod
     def modes(self) -> Pair:
@@ -207,6 +220,8 @@ class PairKernel(Kernel):
     """
 
     STATE_SPACE_PARAMETERS: ClassVar[tuple[str, ...]] = ("log_dt", "log_decay", "frequency")
+    INITS: ClassVar[Collection[str]] = DIAGONAL_INITS
+    RULES: ClassVar[Mapping[str, Callable[..., Any]]] = DISCRETIZATIONS
 
     def build(self, init: str) -> None:
         """Make the parameters of modes and output vectors.
@@ -236,9 +251,9 @@ class PairKernel(Kernel):
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt)
 
-    @abstractmethod
     def _poles(self, init: str) -> NDArray[np.complex128]:
         """Return the initial poles, (d_state // 2,)."""
+        return DIAGONAL_INITS[init](self.d_state)
 
     def _vectors(self) -> nn.Parameter:
         return nn.Parameter(torch.randn(self.d_model, self.d_state // 2, 2) * 0.5**0.5)
@@ -251,11 +266,6 @@ class PairKernel(Kernel):
 
     def _held_modes(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
         """Return poles times the step and the steps, in training sample periods, and which modes are audible."""
-        if self.discretization != "zoh":
-            raise ValueError(
-                f"gaps are held exactly, discretization={self.discretization!r} does not; build with "
-                "discretization='zoh'."
-            )
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt), dt, (Lambda.im * dt * rate).abs() <= math.pi
 
@@ -264,8 +274,7 @@ class PairKernel(Kernel):
         return self._heard(self.C, audible), None if self.C_reverse is None else self._heard(self.C_reverse, audible)
 
     def _heard(self, C: Tensor, audible: Tensor) -> Pair:
-        exact = self._exact(C)
-        return Pair(exact[..., 0] * audible, exact[..., 1] * audible)
+        return Pair.of(self._exact(C)).scaled(audible)
 
 
 def _need_one_of(option: str, name: str, choices: Collection[str]) -> None:

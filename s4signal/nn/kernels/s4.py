@@ -131,4 +131,4 @@ def _rotations(Lambda: Pair) -> Tensor:
 
 def _real_output(C: Pair) -> Tensor:
     """2 Re(C x) as a real inner product with (re, im) of each pair."""
-    return torch.stack([2.0 * C.re, -2.0 * C.im], -1).flatten(-2)
+    return Pair(2.0 * C.re, -2.0 * C.im).stacked().flatten(-2)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from s4signal.nn.kernels.base import PairKernel
-from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, DiagonalSystem, Modes, Pair, irregular_scan
+from s4signal.ssm import DISCRETIZATIONS, DiagonalSystem, Modes, Pair, irregular_scan
 
 __all__ = ["S4DKernel"]
 
@@ -42,12 +40,7 @@ class S4DKernel(PairKernel):
     doi:10.48550/arXiv.2206.11893.
     """
 
-    INITS = DIAGONAL_INITS
-    RULES = DISCRETIZATIONS
     TAKES_GAPS = True
-
-    def _poles(self, init: str) -> NDArray[np.complex128]:
-        return DIAGONAL_INITS[init](self.d_state)
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> DiagonalSystem:
         """Discretise the system.
@@ -69,45 +62,9 @@ class S4DKernel(PairKernel):
         C, C_reverse = self._outputs(audible)
         return DiagonalSystem(Lambda_bar, B_bar, C, self._exact(D), C_reverse)
 
-    def scan(
-        self,
-        D: Tensor,
-        u: Tensor,
-        gaps: Tensor,
-        state: Tensor | None = None,
-        *,
-        rate: float = 1.0,
-        return_state: bool = False,
+    def _scan(
+        self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the system over samples that are not equally far apart, each gap held exactly.
-
-        Parameters
-        ----------
-        D : Tensor (d_model,)
-            Feed-through.
-        u : Tensor (d_model, batch, n_times)
-            Input, float32 or float64.
-        gaps : Tensor (batch, n_times)
-            Time from the sample before to each sample, >= 0, in training sample periods.
-        state : Tensor (n_systems, batch, d_state), optional
-            State at the time from which the first gap counts; at rest by default.
-        rate : float, > 0, default=1.0
-            Nominal sample period over the training sample period: modes above its Nyquist frequency are silent.
-        return_state : bool, default=False
-            Whether to return the state after the last sample.
-
-        Returns
-        -------
-        y : Tensor (d_model, batch, n_times)
-            Output.
-        state : Tensor (n_systems, batch, d_state) or None
-            State after the last sample.
-
-        Raises
-        ------
-        ValueError
-            If the discretization is another one than the zero-order hold.
-        """
         Lambda_dt, dt, audible = self._held_modes(rate)
         B = Pair(dt.expand_as(Lambda_dt.re), torch.zeros_like(Lambda_dt.re))
         C, C_reverse = self._outputs(audible)

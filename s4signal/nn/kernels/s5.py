@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.nn.kernels.base import PairKernel
-from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, Pair, SharedSystem
+from s4signal.ssm import DISCRETIZATIONS, Pair, SharedSystem
 from s4signal.ssm.scan import shared_scan
 from s4signal.ssm.shared import project_in, project_out
 
@@ -45,8 +43,6 @@ class S5Kernel(PairKernel):
     """
 
     STATE_SPACE_PARAMETERS = ("log_dt", "log_decay", "frequency", "B")
-    INITS = DIAGONAL_INITS
-    RULES = DISCRETIZATIONS
     SHARED = True
     TAKES_GAPS = True
 
@@ -60,9 +56,6 @@ class S5Kernel(PairKernel):
         """
         super().build(init)
         self.B = nn.Parameter(torch.randn(self.d_state // 2, self.d_model, 2) * (0.5 / self.d_model) ** 0.5)
-
-    def _poles(self, init: str) -> NDArray[np.complex128]:
-        return DIAGONAL_INITS[init](self.d_state)
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> SharedSystem:
         """Discretise the system.
@@ -81,56 +74,18 @@ class S5Kernel(PairKernel):
         """
         Lambda, dt, audible = self._modes(rate)
         Lambda_bar, gain = DISCRETIZATIONS[self.discretization](Lambda, dt)
-        B = self._exact(self.B)
+        B = Pair.of(self._exact(self.B))
         C, C_reverse = self._outputs(audible)
-        return SharedSystem(
-            Lambda_bar, gain.unsqueeze(-1).times(Pair(B[..., 0], B[..., 1])), C, self._exact(D), C_reverse
-        )
+        return SharedSystem(Lambda_bar, gain.unsqueeze(-1).times(B), C, self._exact(D), C_reverse)
 
-    def scan(
-        self,
-        D: Tensor,
-        u: Tensor,
-        gaps: Tensor,
-        state: Tensor | None = None,
-        *,
-        rate: float = 1.0,
-        return_state: bool = False,
+    def _scan(
+        self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the system over samples that are not equally far apart, each gap held exactly.
-
-        Parameters
-        ----------
-        D : Tensor (d_model,)
-            Feed-through.
-        u : Tensor (d_model, batch, n_times)
-            Input, float32 or float64.
-        gaps : Tensor (batch, n_times)
-            Time from the sample before to each sample, >= 0, in training sample periods.
-        state : Tensor (n_systems, batch, d_state), optional
-            State at the time from which the first gap counts; at rest by default.
-        rate : float, > 0, default=1.0
-            Nominal sample period over the training sample period: modes above its Nyquist frequency are silent.
-        return_state : bool, default=False
-            Whether to return the state after the last sample.
-
-        Returns
-        -------
-        y : Tensor (d_model, batch, n_times)
-            Output.
-        state : Tensor (n_systems, batch, d_state) or None
-            State after the last sample.
-
-        Raises
-        ------
-        ValueError
-            If the discretization is another one than the zero-order hold.
-        """
         Lambda_dt, dt, audible = self._held_modes(rate)
         C, C_reverse = self._outputs(audible)
-        B = self._exact(self.B)
-        v = Pair(*project_in(Pair(B[..., 0], B[..., 1]).scaled(dt[:, None]), u))
-        first = None if state is None else Pair(*state[0].unflatten(-1, (-1, 2)).permute(2, 1, 0))
+        B = Pair.of(self._exact(self.B))
+        v = Pair(*project_in(B.scaled(dt[:, None]), u))
+        first = None if state is None else Pair.of(state[0].unflatten(-1, (-1, 2)).transpose(0, 1))
         X = torch.stack(shared_scan(Lambda_dt, v, gaps, first))
         y = project_out(C, X) + self._exact(D).to(u.dtype)[:, None, None] * u
         if C_reverse is not None:
