@@ -1,24 +1,18 @@
-"""One training step of the core or of a network, in several forms, and the memory it takes in a process of its own."""
+"""One training step of a layer or of a network, in several forms."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from reference import FFTS4D
+from reference_lssl import KrylovLSSL
 from reference_s4 import FFTS4
 from torch import Tensor, nn
 
 from s4signal.nn import KERNELS, S4Backbone, S4Layer
-from s4signal.training.runtime import reused_memory
 
-__all__ = ["D_MODEL", "D_STATE", "FORMS", "core_step", "network_step", "peak_mib"]
+__all__ = ["FORMS", "core_step", "network_step"]
 
 D_MODEL, D_STATE, BLOCK = 64, 64, 128
-#: Kernels of s4signal, in its layout (d_model, batch, n_times); then yardsticks, in the papers' own.
-YARDSTICKS = ("fft", "cauchy", "cauchy-product")
-FORMS = (*KERNELS, "products", *YARDSTICKS)
 
 
 class Products(nn.Module):
@@ -49,14 +43,31 @@ class FFTCore(nn.Module):
         return y
 
 
+def _kernel(name: str) -> Callable[[int], nn.Module]:
+    return lambda n_times: S4Layer(D_MODEL, D_STATE, kernel=name)
+
+
+#: How to make each form for a length, and the layout of its own: d_model, batch, time.
+FORMS: dict[str, tuple[Callable[[int], nn.Module], str]] = {
+    **{name: (_kernel(name), "dbt") for name in KERNELS},
+    "products": (lambda n_times: Products(), "dbt"),
+    "fft": (lambda n_times: FFTS4D(D_MODEL, D_STATE), "bdt"),
+    "cauchy": (lambda n_times: FFTS4(D_MODEL, D_STATE, n_times, published=True), "bdt"),
+    "cauchy-product": (lambda n_times: FFTS4(D_MODEL, D_STATE, n_times), "bdt"),
+    "krylov": (lambda n_times: KrylovLSSL(D_MODEL, D_STATE), "bdt"),
+    "rnn": (lambda n_times: nn.RNN(D_MODEL, D_MODEL), "tbd"),
+    "gru": (lambda n_times: nn.GRU(D_MODEL, D_MODEL), "tbd"),
+}
+
+
 def core_step(form: str, batch: int, n_times: int) -> Callable[[], None]:
     """Prepare a forward and backward pass in float32, gradients of parameters and input included.
 
     Parameters
     ----------
     form : str
-        One of ``FORMS``: a kernel of `S4Layer`, its bare products, or the usual way by FFT, `FFTS4D` and `FFTS4`; each
-        in its own layout.
+        A key of `FORMS`: a kernel of `S4Layer`, its bare products, the usual ways (`FFTS4D`, `FFTS4`, `KrylovLSSL`),
+        or a recurrent network.
     batch, n_times : int
         Cases and samples.
 
@@ -66,21 +77,16 @@ def core_step(form: str, batch: int, n_times: int) -> Callable[[], None]:
         Runs one step.
     """
     torch.manual_seed(0)
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "products": Products,
-        "fft": lambda: FFTS4D(D_MODEL, D_STATE),
-        "cauchy": lambda: FFTS4(D_MODEL, D_STATE, n_times, published=True),
-        "cauchy-product": lambda: FFTS4(D_MODEL, D_STATE, n_times),
-    }
-    layer = makers[form]() if form in makers else S4Layer(D_MODEL, D_STATE, kernel=form)
-    shape = (batch, D_MODEL, n_times) if form in YARDSTICKS else (D_MODEL, batch, n_times)
-    u = torch.randn(shape, requires_grad=True)
-    weight = torch.randn(shape)
+    make, layout = FORMS[form]
+    layer, sizes = make(n_times), {"d": D_MODEL, "b": batch, "t": n_times}
+    u = torch.randn([sizes[axis] for axis in layout], requires_grad=True)
+    weight = torch.randn(u.shape)
 
     def step() -> None:
         u.grad = None
         layer.zero_grad()
-        layer(u).backward(weight)
+        y: Tensor | tuple[Tensor, ...] = layer(u)
+        (y if isinstance(y, Tensor) else y[0]).backward(weight)
 
     return step
 
@@ -114,47 +120,3 @@ def network_step(form: str, batch: int, n_times: int, *, checkpointing: bool = F
         net(x).backward(weight)
 
     return step
-
-
-def peak_mib(form: str, batch: int, n_times: int, *, network: bool = False) -> float:
-    """Measure the peak memory of the first step beyond imports, parameters, input and output gradient, in MiB.
-
-    Parameters
-    ----------
-    form : str
-        As for `core_step`, or for `network_step` with checkpointing.
-    batch, n_times : int
-        Cases and samples.
-    network : bool, default=False
-        Whether to measure a network.
-
-    Returns
-    -------
-    float
-        Peak resident memory in a fresh process, less the resident memory before the step; Linux only.
-    """
-    what = "network" if network else "core"
-    command = [sys.executable, __file__, what, form, str(batch), str(n_times), str(torch.get_num_threads())]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def _status_mib(field: str) -> float:
-    # Not getrusage: its peak is the parent's, when that was larger, even after exec.
-    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[field].split()[0]) / 1024
-
-
-def _prepare(what: str, form: str, batch: int, n_times: int) -> Callable[[], None]:
-    return (
-        network_step(form, batch, n_times, checkpointing=True) if what == "network" else core_step(form, batch, n_times)
-    )
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[5]))
-    with reused_memory():
-        _prepare(sys.argv[1], sys.argv[2], 1, 128)()  # libraries are loaded and threads started before the baseline
-        prepared = _prepare(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-        baseline = _status_mib("VmRSS")
-        prepared()
-    sys.stdout.write(str(_status_mib("VmHWM") - baseline))

@@ -6,14 +6,14 @@ machine that does nothing else.
 """
 
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from core_steps import core_step, network_step, peak_mib
+from core_steps import core_step, network_step
+from measuring import medians_in_turn, peak_mib
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from s4signal.nn import S4Backbone, S4Network, fixed
@@ -40,26 +40,6 @@ def _as_in_training() -> Iterator[None]:
     torch.set_num_threads(n_threads)
 
 
-def seconds(step: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
-def medians_in_turn(benchmark: BenchmarkFixture, *steps: Callable[[], None], rounds: int = ROUNDS) -> list[float]:
-    """Benchmark the first step, timing the others before each round, and return all medians in seconds."""
-    times: list[list[float]] = [[] for _ in steps]
-
-    def others() -> None:
-        for step, taken in zip(steps[1:], times[1:], strict=True):
-            taken.append(seconds(step))
-
-    for step in steps:
-        step()
-    benchmark.pedantic(lambda: times[0].append(seconds(steps[0])), setup=others, rounds=rounds)
-    return [statistics.median(taken) for taken in times]
-
-
 def report(benchmark: BenchmarkFixture, what: str, ratio: float) -> None:
     benchmark.extra_info["ratio"] = ratio
     print(f"\n{what}: {ratio:.2f}")
@@ -84,13 +64,13 @@ def test_core_is_many_times_as_fast_as_by_fft(benchmark: BenchmarkFixture, form:
 
 @pytest.mark.parametrize(("form", "most"), [("s4", 1.6), ("lssl", 1.6), ("s5", 1.6)])
 def test_every_kernel_costs_about_what_s4d_does(benchmark: BenchmarkFixture, form: str, most: float) -> None:
-    own, s4d = medians_in_turn(benchmark, *(core_step(f, BATCH, N_TIMES) for f in (form, "s4d")))
+    own, s4d = medians_in_turn(benchmark, *(core_step(f, BATCH, N_TIMES) for f in (form, "s4d")), rounds=ROUNDS)
     report(benchmark, f"time of {form} over that of s4d", own / s4d)
     assert own / s4d <= most
 
 
 def test_core_costs_little_beyond_its_matrix_products(benchmark: BenchmarkFixture) -> None:
-    own, bare = medians_in_turn(benchmark, *(core_step(f, BATCH, N_TIMES) for f in ("s4d", "products")))
+    own, bare = medians_in_turn(benchmark, *(core_step(f, BATCH, N_TIMES) for f in ("s4d", "products")), rounds=ROUNDS)
     report(benchmark, "time of s4d over that of its bare products", own / bare)
     assert own / bare <= 1.4
 
@@ -118,7 +98,8 @@ def test_network_is_six_times_as_fast_as_with_the_fft_core(benchmark: BenchmarkF
 def test_time_a_sample_is_flat_from_2000_to_200_000_samples(benchmark: BenchmarkFixture) -> None:
     # As many samples a step at both lengths: the tables of a step are paid once for all its samples, so that with one
     # batch size the short signals would be the dearer ones (by 1.5 times at 16 cases) and hide a cost that grows.
-    long, short = medians_in_turn(benchmark, core_step("s4d", 4, 200_000), core_step("s4d", 400, 2_000))
+    steps = [core_step("s4d", *shape) for shape in ((4, 200_000), (400, 2_000))]
+    long, short = medians_in_turn(benchmark, *steps, rounds=ROUNDS)
     report(benchmark, f"800,000 samples as 4 and as 400 signals, {long:.2f} and {short:.2f} s", long / short)
     assert 0.8 <= long / short <= 1.2
 

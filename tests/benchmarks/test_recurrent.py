@@ -4,20 +4,20 @@ Every form has 64 channels, here with 64 numbers of state each; the recurrent ne
 within one run, on one core; the bounds leave room for a noisy machine.
 """
 
-import statistics
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
+from core_steps import core_step
+from measuring import medians_in_turn, peak_mib
 from pytest_benchmark.fixture import BenchmarkFixture
-from recurrent_steps import FORMS, peak_mib, recurrent_step
 
 from s4signal.training.runtime import reused_memory
 
 __all__: list[str] = []
 
 BATCH, N_TIMES, ROUNDS = 16, 8_192, 5
+FORMS = ("s4", "lssl", "krylov", "rnn", "gru")
 
 
 @pytest.fixture(autouse=True)
@@ -29,17 +29,8 @@ def _as_in_training() -> Iterator[None]:
 def test_s4_takes_half_the_time_of_lssl_as_published_and_less_than_recurrent_networks(
     benchmark: BenchmarkFixture,
 ) -> None:
-    steps = {form: recurrent_step(form, BATCH, N_TIMES) for form in FORMS}
-    times: dict[str, list[float]] = {form: [] for form in FORMS}
-
-    def in_turn() -> None:
-        for form, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[form].append(time.perf_counter() - start)
-
-    benchmark.pedantic(in_turn, rounds=ROUNDS, warmup_rounds=1)
-    seconds = {form: statistics.median(values[1:]) for form, values in times.items()}
+    steps = (core_step(form, BATCH, N_TIMES) for form in FORMS)
+    seconds = dict(zip(FORMS, medians_in_turn(benchmark, *steps, rounds=ROUNDS), strict=True))
     benchmark.extra_info.update({f"{form}_s": value for form, value in seconds.items()})
     print(f"\nL = {N_TIMES}, batch {BATCH}:", ", ".join(f"{form} {value:.3f} s" for form, value in seconds.items()))
     assert seconds["krylov"] > 2 * max(seconds["s4"], seconds["lssl"])

@@ -1,11 +1,8 @@
 """A pass at irregular times, of the scan and of a whole network, against the block engine on a grid of that size."""
 
-import statistics
-import time
-from collections.abc import Callable
-
 import pytest
 import torch
+from measuring import medians_in_turn
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from s4signal.nn import S4Layer, S4Network
@@ -16,15 +13,9 @@ from s4signal.ssm import DIAGONAL_INITS, Modes, Pair, irregular_scan
 __all__: list[str] = []
 
 D_MODEL, BATCH, N_TIMES, D_STATE = 64, 64, 1000, 32
-
+ROUNDS = 3
 
 each_kind_of_times = pytest.mark.parametrize("times", ["on a grid with holes", "of few distinct gaps", "random"])
-
-
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def gaps_of(times: str) -> torch.Tensor:
@@ -44,14 +35,14 @@ def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
     modes = Modes(Pair(*parts[:2]), Pair(*parts[2:4]), Pair(*parts[4:]), torch.randn(D_MODEL))
     u = torch.randn(D_MODEL, BATCH, N_TIMES, requires_grad=True)
     gaps = gaps_of(times)
-    layer, grid = S4Layer(D_MODEL, D_STATE), []
-    benchmark.pedantic(
+    layer = S4Layer(D_MODEL, D_STATE)
+    irregular, grid = medians_in_turn(
+        benchmark,
         lambda: irregular_scan(modes, u, gaps)[0].square().mean().backward(),
-        setup=lambda: grid.append(seconds(lambda: layer(u).square().mean().backward())),
-        rounds=3,
-        warmup_rounds=1,
+        lambda: layer(u).square().mean().backward(),
+        rounds=ROUNDS,
     )
-    benchmark.extra_info["times_the_grid"] = benchmark.stats.stats.median / statistics.median(grid)
+    benchmark.extra_info["times_the_grid"] = irregular / grid
 
 
 @each_kind_of_times
@@ -68,13 +59,6 @@ def test_irregular_training_step(benchmark: BenchmarkFixture, times: str) -> Non
         torch.nn.functional.cross_entropy(network(x, gaps=gaps), target).backward()
         optimizer.step()
 
-    grid: list[float] = []
-    benchmark.pedantic(
-        lambda: step(gaps),
-        setup=lambda: grid.append(seconds(step)),
-        rounds=3,
-        warmup_rounds=1,
-    )
-    ratio = benchmark.stats.stats.median / statistics.median(grid)
-    benchmark.extra_info["times_the_grid"] = ratio
-    print(f"\n{times}: {benchmark.stats.stats.median:.2f} s a step, {ratio:.1f} times the grid")
+    irregular, grid = medians_in_turn(benchmark, lambda: step(gaps), step, rounds=ROUNDS)
+    benchmark.extra_info["times_the_grid"] = irregular / grid
+    print(f"\n{times}: {irregular:.2f} s a step, {irregular / grid:.1f} times the grid")
