@@ -54,11 +54,6 @@ each_dtype = pytest.mark.parametrize("dtype", sorted(TOLERANCE, key=str))
 each_length = pytest.mark.parametrize("n_times", [1, 2, 31, 128, 129, 300, 1024, 2600])
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 @each_kind
 @each_direction
 @each_dtype
