@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.polynomial import chebyshev
+from numpy.polynomial import chebyshev, laguerre
 from numpy.typing import NDArray
 
 __all__ = [
@@ -272,12 +272,7 @@ def lagt_basis(d_state: int, age: Real) -> Real:
     ndarray (d_state, n)
         One row a polynomial.
     """
-    L = np.ones((d_state, len(age)))
-    if d_state > 1:
-        L[1] = 1.0 - age
-    for n in range(1, d_state - 1):
-        L[n + 1] = ((2 * n + 1 - age) * L[n] - n * L[n - 1]) / (n + 1)
-    return L
+    return np.asarray(laguerre.lagvander(age, d_state - 1).T)
 
 
 def fout_basis(d_state: int, age: Real) -> Real:
