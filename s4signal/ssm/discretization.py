@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-def zero_order_hold(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
+def zero_order_hold(Lambda: Pair, dt: Tensor | float) -> tuple[Pair, Pair]:
     r"""Discretise diagonal modes exactly for an input that is constant within a sample.
 
     .. math:: \bar\Lambda = e^{\Lambda\Delta}, \qquad \bar B / B = (e^{\Lambda\Delta} - 1) / \Lambda
@@ -29,7 +29,7 @@ def zero_order_hold(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
     ----------
     Lambda : Pair of (d_model, n_pairs)
         Continuous-time poles, Re < 0, per training sample period.
-    dt : Tensor (d_model, 1)
+    dt : Tensor (d_model, 1) or float
         Step, in training sample periods, > 0.
 
     Returns

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from s4signal.ssm.blocks import block_scan
+from s4signal.ssm.discretization import zero_order_hold
 from s4signal.ssm.held_grid import HeldGrid, held_grid
 from s4signal.ssm.pairs import Pair
 from s4signal.ssm.scan_steps import FusedScan, SharedScan, SteppedScan
@@ -168,19 +169,18 @@ def _grid_of(gaps: Tensor) -> HeldGrid | None:
 
 def _discrete(modes: Modes, unit: float) -> DiagonalSystem:
     """Hold the input over a unit of time; without feed-through, which the samples have and the holes don't."""
-    z = modes.Lambda_dt.scaled(unit)
-    B_bar = z.expm1().times(modes.Lambda_dt.reciprocal()).times(modes.B)
-    return DiagonalSystem(z.exp(), B_bar, modes.C, torch.zeros_like(modes.D), modes.C_reverse)
+    Lambda_bar, gain = zero_order_hold(modes.Lambda_dt, unit)
+    return DiagonalSystem(Lambda_bar, gain.times(modes.B), modes.C, torch.zeros_like(modes.D), modes.C_reverse)
 
 
 def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: HeldGrid, state: Pair | None, *, reverse: bool) -> Pair:
-    z, dtype = Lambda_dt.scaled(grid.unit), v.re.dtype
-    gain = z.expm1().times(Lambda_dt.reciprocal()).to(dtype)
+    (Lambda_bar, gain), dtype = zero_order_hold(Lambda_dt, grid.unit), v.re.dtype
+    gain = gain.to(dtype)
     driven = torch.stack(list(v.times(Pair(gain.re[:, None, None], gain.im[:, None, None]))))
     first = torch.zeros_like(driven[..., 0]) if state is None else torch.stack(list(state)).to(dtype)
     # The given state is one more input: before the first sample, or after the last one of each case.
     V = grid.spread_then(driven, first) if reverse else torch.cat([first.unsqueeze(-1), grid.spread(driven)], -1)
-    X = modal_scan(_stacked(z.exp()), V, reverse=reverse)
+    X = modal_scan(_stacked(Lambda_bar), V, reverse=reverse)
     re, im = grid.gather_after(X).unbind(0)
     return Pair(re, im)
 
