@@ -6,16 +6,14 @@ All are differentiable, and broadcast over leading dimensions: A (..., N, N), B 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 __all__ = [
     "DENSE_DISCRETIZATIONS",
-    "dense_backward_euler",
-    "dense_bilinear",
     "dense_dirac",
-    "dense_forward_euler",
     "dense_generalized_bilinear",
     "dense_zero_order_hold",
 ]
@@ -67,7 +65,10 @@ def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -
     .. math:: \bar A = (I - \alpha\Delta A)^{-1} (I + (1 - \alpha)\Delta A), \qquad
               \bar B = (I - \alpha\Delta A)^{-1} \Delta B
 
-    Stable systems stay stable from ``alpha=0.5`` on; below, only for small steps.
+    Stable systems stay stable from ``alpha=0.5`` on. Half is the trapezoid rule of LSSL and S4 (Tustin): frequencies
+    are warped. One, the slope at the end of a step (backward Euler), damps oscillations by the step itself. Zero, the
+    slope at its start (forward Euler), is **unstable** where the step is too large: with HiPPO-LegS, whose fastest mode
+    decays as exp(-N t), every step beyond 2 / N.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -
     Returns
     -------
     A_bar : Tensor (..., N, N)
-        Discrete state matrix.
+        Discrete state matrix; stable if A and the rule are.
     B_bar : Tensor (..., N)
         Discrete input vector.
 
@@ -103,89 +104,6 @@ def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -
     right = _augmented(eye + (1.0 - alpha) * step, B * dt)
     solved = right if alpha == 0.0 else torch.linalg.solve(eye - alpha * step, right)
     return solved[..., :-1], solved[..., -1]
-
-
-def dense_bilinear(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-    """Discretise a system by the trapezoid rule (Tustin), as in LSSL and S4; frequencies are warped.
-
-    Parameters
-    ----------
-    A : Tensor (..., N, N)
-        State matrix.
-    B : Tensor (..., N)
-        Input vector.
-    dt : Tensor (..., 1)
-        Step, > 0.
-
-    Returns
-    -------
-    A_bar : Tensor (..., N, N)
-        Discrete state matrix; stable if A is.
-    B_bar : Tensor (..., N)
-        Discrete input vector.
-
-    Examples
-    --------
-    >>> dense_bilinear(-torch.eye(1), torch.ones(1), 2.0 * torch.ones(1))[0].item()
-    0.0
-    """
-    return dense_generalized_bilinear(A, B, dt, 0.5)
-
-
-def dense_forward_euler(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-    """Discretise a system by the slope at the start of a step; **unstable** where the step is too large.
-
-    With HiPPO-LegS, whose fastest mode decays as exp(-N t), every step beyond 2 / N is too large.
-
-    Parameters
-    ----------
-    A : Tensor (..., N, N)
-        State matrix.
-    B : Tensor (..., N)
-        Input vector.
-    dt : Tensor (..., 1)
-        Step, > 0.
-
-    Returns
-    -------
-    A_bar : Tensor (..., N, N)
-        Discrete state matrix, perhaps unstable.
-    B_bar : Tensor (..., N)
-        Discrete input vector.
-
-    Examples
-    --------
-    >>> dense_forward_euler(-torch.eye(1), torch.ones(1), 3.0 * torch.ones(1))[0].item()
-    -2.0
-    """
-    return dense_generalized_bilinear(A, B, dt, 0.0)
-
-
-def dense_backward_euler(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-    """Discretise a system by the slope at the end of a step: stable, and damped by the step itself.
-
-    Parameters
-    ----------
-    A : Tensor (..., N, N)
-        State matrix.
-    B : Tensor (..., N)
-        Input vector.
-    dt : Tensor (..., 1)
-        Step, > 0.
-
-    Returns
-    -------
-    A_bar : Tensor (..., N, N)
-        Discrete state matrix; stable if A is.
-    B_bar : Tensor (..., N)
-        Discrete input vector.
-
-    Examples
-    --------
-    >>> dense_backward_euler(-torch.eye(1), torch.ones(1), 3.0 * torch.ones(1))[0].item()
-    0.25
-    """
-    return dense_generalized_bilinear(A, B, dt, 1.0)
 
 
 def dense_dirac(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,8 +147,8 @@ def _matrix_exp(M: Tensor) -> Tensor:
 
 DENSE_DISCRETIZATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "zoh": dense_zero_order_hold,
-    "bilinear": dense_bilinear,
-    "forward": dense_forward_euler,
-    "backward": dense_backward_euler,
+    "bilinear": partial(dense_generalized_bilinear, alpha=0.5),
+    "forward": partial(dense_generalized_bilinear, alpha=0.0),
+    "backward": partial(dense_generalized_bilinear, alpha=1.0),
     "dirac": dense_dirac,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,10 +12,7 @@ from s4signal.ssm.pairs import Pair
 
 __all__ = [
     "DISCRETIZATIONS",
-    "backward_euler",
-    "bilinear",
     "dirac",
-    "forward_euler",
     "generalized_bilinear",
     "zero_order_hold",
 ]
@@ -62,7 +60,11 @@ def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, 
     .. math:: \bar\Lambda = \frac{1 + (1 - \alpha)\Lambda\Delta}{1 - \alpha\Lambda\Delta}, \qquad
               \bar B / B = \frac{\Delta}{1 - \alpha\Lambda\Delta}
 
-    Stable poles stay stable from ``alpha=0.5`` on; below, only for small steps.
+    Stable poles stay stable from ``alpha=0.5`` on. Half is the trapezoid rule (Tustin): frequencies are warped, at
+    ``|Im(Lambda)| dt = 1`` by 7 %, and by another amount at another rate. One, the slope at the end of a step (backward
+    Euler), damps oscillations by the step itself. Zero, the slope at its start (forward Euler), **can be unstable**: a
+    pole leaves the unit circle where :math:`\Delta > -2 \mathrm{Re}(\Lambda) / |\Lambda|^2`, for the oscillating poles
+    of HiPPO at small steps already. It is here for comparison.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, 
     Returns
     -------
     Lambda_bar : Pair of (d_model, n_pairs)
-        Discrete poles.
+        Discrete poles, inside the unit circle where the rule is stable.
     gain : Pair of (d_model, n_pairs)
         Factor that turns B into B_bar.
 
@@ -84,6 +86,10 @@ def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, 
     ----------
     Zhang, Chen, Chen, "Digital Redesign via the Generalised Bilinear Transformation", International Journal of
     Control 82(4), 2009.
+    Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022, equation 3 (bilinear),
+    doi:10.48550/arXiv.2111.00396.
+    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, appendix B.3
+    (Euler), doi:10.48550/arXiv.2008.07669.
 
     Examples
     --------
@@ -95,115 +101,6 @@ def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, 
     z = Lambda.scaled(dt)
     inverse = Pair(1.0 - alpha * z.re, -alpha * z.im).reciprocal()
     return Pair(1.0 + (1.0 - alpha) * z.re, (1.0 - alpha) * z.im).times(inverse), inverse.scaled(dt)
-
-
-def bilinear(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
-    r"""Discretise diagonal modes by the trapezoid rule (Tustin).
-
-    .. math:: \bar\Lambda = (1 + \Lambda\Delta/2) / (1 - \Lambda\Delta/2), \qquad
-              \bar B / B = \Delta / (1 - \Lambda\Delta/2)
-
-    Frequencies are warped: at ``|Im(Lambda)| dt = 1`` by 7 %, and by another amount at another rate.
-
-    Parameters
-    ----------
-    Lambda : Pair of (d_model, n_pairs)
-        Continuous-time poles, Re < 0, per training sample period.
-    dt : Tensor (d_model, 1)
-        Step, in training sample periods, > 0.
-
-    Returns
-    -------
-    Lambda_bar : Pair of (d_model, n_pairs)
-        Discrete poles, inside the unit circle.
-    gain : Pair of (d_model, n_pairs)
-        Factor that turns B into B_bar.
-
-    References
-    ----------
-    Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022, equation 3,
-    doi:10.48550/arXiv.2111.00396.
-
-    Examples
-    --------
-    >>> import torch
-    >>> pole = Pair(torch.tensor([[-1.0]]), torch.tensor([[0.0]]))
-    >>> bilinear(pole, torch.tensor([[2.0]]))[0].re.item()
-    0.0
-    """
-    return generalized_bilinear(Lambda, dt, 0.5)
-
-
-def forward_euler(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
-    r"""Discretise diagonal modes by the slope at the start of a step.
-
-    .. math:: \bar\Lambda = 1 + \Lambda\Delta, \qquad \bar B / B = \Delta
-
-    **It can be unstable**: a pole leaves the unit circle where :math:`\Delta > -2 \mathrm{Re}(\Lambda) / |\Lambda|^2`,
-    for the oscillating poles of HiPPO at small steps already. It is here for comparison.
-
-    Parameters
-    ----------
-    Lambda : Pair of (d_model, n_pairs)
-        Continuous-time poles, Re < 0, per training sample period.
-    dt : Tensor (d_model, 1)
-        Step, in training sample periods, > 0.
-
-    Returns
-    -------
-    Lambda_bar : Pair of (d_model, n_pairs)
-        Discrete poles, outside the unit circle where the step is too large.
-    gain : Pair of (d_model, n_pairs)
-        Factor that turns B into B_bar.
-
-    References
-    ----------
-    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, appendix B.3,
-    doi:10.48550/arXiv.2008.07669.
-
-    Examples
-    --------
-    >>> import torch
-    >>> pole = Pair(torch.tensor([[-1.0]]), torch.tensor([[0.0]]))
-    >>> forward_euler(pole, torch.tensor([[3.0]]))[0].re.item()
-    -2.0
-    """
-    return generalized_bilinear(Lambda, dt, 0.0)
-
-
-def backward_euler(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
-    r"""Discretise diagonal modes by the slope at the end of a step.
-
-    .. math:: \bar\Lambda = 1 / (1 - \Lambda\Delta), \qquad \bar B / B = \Delta / (1 - \Lambda\Delta)
-
-    Stable at any step; oscillations are damped by the step itself.
-
-    Parameters
-    ----------
-    Lambda : Pair of (d_model, n_pairs)
-        Continuous-time poles, Re < 0, per training sample period.
-    dt : Tensor (d_model, 1)
-        Step, in training sample periods, > 0.
-
-    Returns
-    -------
-    Lambda_bar : Pair of (d_model, n_pairs)
-        Discrete poles, inside the unit circle.
-    gain : Pair of (d_model, n_pairs)
-        Factor that turns B into B_bar.
-
-    References
-    ----------
-    Gu, Dao, Ermon, Rudra, Ré, 2020, appendix B.3, doi:10.48550/arXiv.2008.07669.
-
-    Examples
-    --------
-    >>> import torch
-    >>> pole = Pair(torch.tensor([[-1.0]]), torch.tensor([[0.0]]))
-    >>> backward_euler(pole, torch.tensor([[3.0]]))[0].re.item()
-    0.25
-    """
-    return generalized_bilinear(Lambda, dt, 1.0)
 
 
 def dirac(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
@@ -245,8 +142,8 @@ def dirac(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
 
 DISCRETIZATIONS: dict[str, Callable[[Pair, Tensor], tuple[Pair, Pair]]] = {
     "zoh": zero_order_hold,
-    "bilinear": bilinear,
-    "forward": forward_euler,
-    "backward": backward_euler,
+    "bilinear": partial(generalized_bilinear, alpha=0.5),
+    "forward": partial(generalized_bilinear, alpha=0.0),
+    "backward": partial(generalized_bilinear, alpha=1.0),
     "dirac": dirac,
 }
