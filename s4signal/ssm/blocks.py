@@ -108,7 +108,7 @@ def block_scan(
     if n_blocks * T != n_times:
         u = torch.nn.functional.pad(u, (0, n_blocks * T - n_times))
     if state is not None and isinstance(system, DiagonalSystem):
-        state = _scaled(state, system.B_bar.reciprocal())
+        state = system.B_bar.reciprocal().times_state(state)
     y, _, entering = _scan_op(u, *of_block, state)
     if n_blocks * T != n_times:
         y = y[:, :, :n_times]
@@ -124,7 +124,8 @@ def _leave(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tens
     if isinstance(system, DenseSystem):
         power = torch.linalg.matrix_power(system.A_bar, n_last).to(last.dtype)
         return torch.baddbmm(added, entering, power.transpose(1, 2))
-    return _scaled(_scaled(entering, _power(system.Lambda_bar, n_last)) + added, system.B_bar)
+    left = _power(system.Lambda_bar, n_last).times_state(entering)
+    return system.B_bar.times_state(left + added)
 
 
 def _power(z: Pair, exponent: int) -> Pair:
@@ -133,12 +134,6 @@ def _power(z: Pair, exponent: int) -> Pair:
         return z
     half = _power(z.times(z), exponent // 2)
     return half.times(z) if exponent % 2 else half
-
-
-def _scaled(state: Tensor, factor: Pair) -> Tensor:
-    """Multiply a state (d_model, batch, 2 n) by a factor (d_model, n)."""
-    product = factor.to(state.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
-    return product.stacked().flatten(-2)
 
 
 def _untoeplitz(W: Tensor) -> Tensor:

@@ -41,6 +41,11 @@ class Pair(NamedTuple):
         """Return the product with another pair (shapes broadcast)."""
         return Pair(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
 
+    def times_state(self, state: Tensor) -> Tensor:
+        """Return the product of modes (d_model, n) with a state (d_model, batch, 2 n), in the dtype of the state."""
+        product = self.to(state.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
+        return product.stacked().flatten(-2)
+
     def scaled(self, factor: Tensor | float) -> Pair:
         """Return the product with a real factor."""
         return Pair(self.re * factor, self.im * factor)

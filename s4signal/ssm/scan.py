@@ -102,17 +102,17 @@ def irregular_scan(
         return torch.addcmul(grid.gather(y), modes.D.to(u.dtype)[:, None, None], u), final
     # In units of their response to a constant the states follow x + expm1(Lambda g) (x + u): one factor for both.
     hold = modes.B.times(modes.Lambda_dt.reciprocal())
-    Lambda, G = _stacked(modes.Lambda_dt), _stacked(modes.C.times(hold))
-    first = None if state is None else _scaled(state, hold.reciprocal())
+    Lambda, G = modes.Lambda_dt.stacked(), modes.C.times(hold).stacked()
+    first = None if state is None else hold.reciprocal().times_state(state)
     scan = _scan_for(u)
     y, final = scan.apply(u, gaps, Lambda, G, first)
     y = torch.addcmul(y, modes.D.to(u.dtype)[:, None, None], u)
     if modes.C_reverse is not None:
-        G_reverse = _stacked(modes.C_reverse.times(hold))
+        G_reverse = modes.C_reverse.times(hold).stacked()
         future, _ = scan.apply(u.flip(-1), gaps.flip(-1), Lambda, G_reverse, None)
         # After sample k of the mirrored scan stands what the sample before k hears of the future.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
-    return y, _scaled(final, hold) if return_state else None
+    return y, hold.times_state(final) if return_state else None
 
 
 def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = None, *, reverse: bool = False) -> Pair:
@@ -151,15 +151,14 @@ def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = Non
         return _shared_on_grid(Lambda_dt, v, grid, state, reverse=reverse)
     inverse = Lambda_dt.reciprocal().to(v.re.dtype)
     held = v.times(Pair(inverse.re[:, None, None], inverse.im[:, None, None]))
-    V = _stacked(held).permute(2, 1, 0, 3)
-    first = V.new_zeros(V.shape[1:]) if state is None else _stacked(state).transpose(0, 1).to(V.dtype)
+    V = held.stacked().permute(2, 1, 0, 3)
+    first = V.new_zeros(V.shape[1:]) if state is None else state.stacked().transpose(0, 1).to(V.dtype)
     if not reverse:
-        states = SharedScan.apply(V, gaps, _stacked(Lambda_dt), first)
+        states = SharedScan.apply(V, gaps, Lambda_dt.stacked(), first)
     else:
-        states = SharedScan.apply(V.flip(0), gaps.flip(-1), _stacked(Lambda_dt), first)
+        states = SharedScan.apply(V.flip(0), gaps.flip(-1), Lambda_dt.stacked(), first)
         states = torch.cat([first.unsqueeze(0), states[:-1]]).flip(0)
-    re, im = states.permute(2, 1, 0, 3).unbind(-1)
-    return Pair(re, im)
+    return Pair.of(states.permute(2, 1, 0, 3))
 
 
 def _grid_of(gaps: Tensor) -> HeldGrid | None:
@@ -180,7 +179,7 @@ def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: HeldGrid, state: Pair | None
     first = torch.zeros_like(driven[..., 0]) if state is None else torch.stack(list(state)).to(dtype)
     # The given state is one more input: before the first sample, or after the last one of each case.
     V = grid.spread_then(driven, first) if reverse else torch.cat([first.unsqueeze(-1), grid.spread(driven)], -1)
-    X = modal_scan(_stacked(Lambda_bar), V, reverse=reverse)
+    X = modal_scan(Lambda_bar.stacked(), V, reverse=reverse)
     re, im = grid.gather_after(X).unbind(0)
     return Pair(re, im)
 
@@ -189,13 +188,3 @@ def _scan_for(u: Tensor) -> type[SteppedScan] | type[FusedScan]:
     """Choose the kernels for float32 on a GPU that is there, where triton is."""
     fused = u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None
     return FusedScan if fused else SteppedScan
-
-
-def _stacked(z: Pair) -> Tensor:
-    return torch.stack([z.re, z.im], -1)
-
-
-def _scaled(state: Tensor, factor: Pair) -> Tensor:
-    """Multiply a state (d_model, batch, 2 n) by a factor (d_model, n)."""
-    re, im = state.unflatten(-1, (-1, 2)).unbind(-1)
-    return _stacked(factor.to(state.dtype).unsqueeze(1).times(Pair(re, im))).flatten(-2)

@@ -217,5 +217,4 @@ def _conj(z: Tensor) -> Tensor:
 
 def _flat(Lambda: Tensor) -> Pair:
     """(..., n, 2) -> all modes in a row."""
-    re, im = Lambda.flatten(0, -2).unbind(-1)
-    return Pair(re, im)
+    return Pair.of(Lambda.flatten(0, -2))
