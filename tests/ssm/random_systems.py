@@ -4,16 +4,37 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, DiagonalSystem, Pair
+from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, DiagonalSystem, Modes, Pair
 
-__all__ = ["BATCH", "D_MODEL", "STABLE", "TOLERANCE", "Drawn", "drawn_systems", "relative_error"]
+__all__ = [
+    "BATCH",
+    "D_MODEL",
+    "SCIPY_RULES",
+    "STABLE",
+    "TOLERANCE",
+    "Drawn",
+    "drawn_systems",
+    "dtypes",
+    "few_examples",
+    "relative_error",
+]
 
 D_MODEL, BATCH = 3, 2
 STABLE = sorted(set(DISCRETIZATIONS) - {"forward"})  # forward Euler's systems may grow without bound
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+SCIPY_RULES = {
+    "zoh": "zoh",
+    "bilinear": "bilinear",
+    "forward": "euler",
+    "backward": "backward_diff",
+    "dirac": "impulse",
+}
+few_examples = settings(max_examples=25, deadline=None, derandomize=True)
+dtypes = st.sampled_from(list(TOLERANCE))
 
 
 @dataclass(frozen=True)
@@ -60,6 +81,13 @@ class Drawn:
         vectors = torch.randn(5, D_MODEL, self.d_state // 2, dtype=torch.float64, generator=generator)
         reverse = Pair(vectors[2], vectors[3]) if self.bidirectional else None
         return DiagonalSystem(Lambda_bar, B_bar, Pair(vectors[0], vectors[1]), vectors[4, :, 0], reverse)
+
+    def modes(self) -> Modes:
+        """Leave time continuous: `system` is the hold of these modes, if ``"zoh"``, for gaps of the rate."""
+        poles, system = torch.from_numpy(self.poles).expand(D_MODEL, -1), self.system()
+        dt = (self.dt / self.rate).expand_as(poles.real)
+        Lambda_dt = Pair(poles.real * dt, poles.imag * dt)
+        return Modes(Lambda_dt, Pair(dt.clone(), torch.zeros_like(dt)), system.C, system.D, system.C_reverse)
 
     def signal(self, n_times: int, dtype: torch.dtype) -> Tensor:
         """White noise (D_MODEL, BATCH, n_times)."""

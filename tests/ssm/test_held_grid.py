@@ -5,9 +5,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_systems import BATCH, D_MODEL, TOLERANCE, relative_error
+from random_systems import BATCH, D_MODEL, TOLERANCE, dtypes, few_examples, relative_error
 from torch import Tensor
 
 from s4signal.ssm import Modes, Pair, irregular_scan, scan, shared_scan
@@ -15,7 +15,6 @@ from s4signal.ssm.held_grid import held_grid
 
 __all__: list[str] = []
 
-few_examples = settings(max_examples=25, deadline=None, derandomize=True)
 units = st.sampled_from([1.0, 0.5, 1 / 3, 1.024])
 endings = st.sampled_from(["even", "uneven", "padded"])
 
@@ -56,7 +55,7 @@ def run(leaves: list[Tensor], gaps: Tensor, bidirectional: bool, dtype: torch.dt
     unit=units,
     ending=endings,
     bidirectional=st.booleans(),
-    dtype=st.sampled_from([torch.float64, torch.float32]),
+    dtype=dtypes,
 )
 def test_on_a_grid_with_holes_blocks_equal_the_scan(
     n_times: int, unit: float, ending: str, bidirectional: bool, dtype: torch.dtype

@@ -12,9 +12,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_systems import BATCH, D_MODEL, TOLERANCE, Drawn, drawn_systems, relative_error
+from random_systems import BATCH, D_MODEL, TOLERANCE, Drawn, drawn_systems, dtypes, few_examples, relative_error
 from scipy.linalg import expm
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -26,20 +26,10 @@ from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
 
 __all__: list[str] = []
 
-few_examples = settings(max_examples=25, deadline=None, derandomize=True)
-dtypes = st.sampled_from([torch.float64, torch.float32])
 zoh_systems = drawn_systems.map(
     lambda drawn: Drawn(drawn.init, "zoh", 1.0, drawn.bidirectional, drawn.d_state, drawn.seed)
 )
 both_directions = pytest.mark.parametrize("bidirectional", [False, True])
-
-
-def modes_of(drawn: Drawn) -> Modes:
-    """Return the modes in continuous time of which ``drawn.system()`` is the hold for gaps of one."""
-    poles, system = torch.from_numpy(drawn.poles).expand(D_MODEL, -1), drawn.system()
-    dt = drawn.dt.expand_as(poles.real)
-    Lambda_dt = Pair(poles.real * dt, poles.imag * dt)
-    return Modes(Lambda_dt, Pair(dt.clone(), torch.zeros_like(dt)), system.C, system.D, system.C_reverse)
 
 
 def random_gaps(n_times: int, seed: int = 0) -> Tensor:
@@ -83,7 +73,7 @@ def stepped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None) 
 def test_on_a_grid_the_scan_is_the_recurrence(drawn: Drawn, n_times: int, dtype: torch.dtype) -> None:
     u, state = drawn.signal(n_times, dtype), drawn.state(dtype)
     with no_grid():
-        y, final = irregular_scan(modes_of(drawn), u, torch.ones(BATCH, n_times), state, return_state=True)
+        y, final = irregular_scan(drawn.modes(), u, torch.ones(BATCH, n_times), state, return_state=True)
     expected, expected_final = recurrent_scan(drawn.system(), u.double(), state.double())
     assert final is not None
     assert y.dtype == final.dtype == dtype
@@ -98,7 +88,7 @@ def test_at_random_times_the_scan_equals_the_matrix_exponential(
     bidirectional: bool, carried: bool, n_times: int
 ) -> None:
     drawn = Drawn("legs", "zoh", 1.0, bidirectional, d_state=6, seed=4)
-    modes, u, gaps = modes_of(drawn), drawn.signal(n_times, torch.float64), random_gaps(n_times)
+    modes, u, gaps = drawn.modes(), drawn.signal(n_times, torch.float64), random_gaps(n_times)
     state = drawn.state(torch.float64) if carried else None
     expected = stepped(modes, u, gaps, state)
     assert relative_error(irregular_scan(modes, u, gaps, state)[0], expected) < 1e-8
@@ -109,7 +99,7 @@ def test_at_random_times_the_scan_equals_the_matrix_exponential(
 @few_examples
 @given(drawn=zoh_systems, share=st.floats(0.0, 1.0), times=st.integers(1, 4))
 def test_splitting_a_held_sample_changes_nothing(drawn: Drawn, share: float, times: int) -> None:
-    modes, u, gaps = modes_of(drawn), drawn.signal(40, torch.float64), random_gaps(40, drawn.seed)
+    modes, u, gaps = drawn.modes(), drawn.signal(40, torch.float64), random_gaps(40, drawn.seed)
     expected, expected_final = irregular_scan(modes, u, gaps, return_state=True)
     for _ in range(times):
         split = torch.arange(u.shape[-1]).repeat_interleave(2)
@@ -124,7 +114,7 @@ def test_splitting_a_held_sample_changes_nothing(drawn: Drawn, share: float, tim
 @few_examples
 @given(drawn=zoh_systems, padding=st.sampled_from([1, 30, 900]))
 def test_padding_changes_nothing(drawn: Drawn, padding: int) -> None:
-    modes, u, gaps = modes_of(drawn), drawn.signal(600, torch.float64), random_gaps(600)
+    modes, u, gaps = drawn.modes(), drawn.signal(600, torch.float64), random_gaps(600)
     expected, expected_final = irregular_scan(modes, u, gaps, return_state=True)
     padded = [torch.nn.functional.pad(x, (0, padding)) for x in (u, gaps)]
     y, final = irregular_scan(modes, *padded, return_state=True)
@@ -137,7 +127,7 @@ def test_padding_changes_nothing(drawn: Drawn, padding: int) -> None:
 @few_examples
 @given(drawn=zoh_systems, cuts=st.lists(st.integers(1, 699), min_size=1, max_size=4, unique=True), dtype=dtypes)
 def test_pieces_with_carried_state_equal_the_whole(drawn: Drawn, cuts: list[int], dtype: torch.dtype) -> None:
-    modes, u, gaps = modes_of(drawn)._replace(C_reverse=None), drawn.signal(700, dtype), random_gaps(700)
+    modes, u, gaps = drawn.modes()._replace(C_reverse=None), drawn.signal(700, dtype), random_gaps(700)
     expected, _ = irregular_scan(modes, u, gaps)
     state, pieces = None, []
     for piece, piece_gaps in zip(*(torch.tensor_split(x, sorted(cuts), -1) for x in (u, gaps)), strict=True):
@@ -182,7 +172,7 @@ def scan_of_leaves(
     bidirectional: bool, n_times: int, loop: Callable[..., tuple[Tensor, Tensor]] | None = None
 ) -> tuple[Callable[..., tuple[Tensor, Tensor]], list[Tensor]]:
     drawn = Drawn("legs", "zoh", 1.0, bidirectional, d_state=4, seed=3)
-    modes, gaps = modes_of(drawn), random_gaps(n_times)
+    modes, gaps = drawn.modes(), random_gaps(n_times)
     pairs = [modes.Lambda_dt, modes.B, modes.C, *([modes.C_reverse] if modes.C_reverse else [])]
     leaves = [drawn.signal(n_times, torch.float64), drawn.state(torch.float64), modes.D]
     leaves = [leaf.clone().requires_grad_() for leaf in [*leaves, *(part for z in pairs for part in z)]]
@@ -201,7 +191,7 @@ def scan_of_leaves(
 
 def shared_inputs(n_times: int) -> list[Tensor]:
     drawn = Drawn("legs", "zoh", 1.0, False, d_state=6, seed=6)
-    modes, v = modes_of(drawn), drawn.signal(n_times, torch.float64)
+    modes, v = drawn.modes(), drawn.signal(n_times, torch.float64)
     first = torch.randn(2, 3, BATCH, dtype=torch.float64)
     return [modes.Lambda_dt.re[1].clone(), modes.Lambda_dt.im[1].clone(), v, v.flip(-1), first[0], first[1]]
 

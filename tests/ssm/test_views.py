@@ -6,15 +6,24 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_systems import BATCH, D_MODEL, TOLERANCE, Drawn, drawn_systems, relative_error
+from random_systems import (
+    BATCH,
+    D_MODEL,
+    SCIPY_RULES,
+    STABLE,
+    TOLERANCE,
+    Drawn,
+    drawn_systems,
+    dtypes,
+    few_examples,
+    relative_error,
+)
 from scipy.signal import cont2discrete, dlsim
 
 from s4signal.ssm import (
     DIAGONAL_INITS,
-    Modes,
-    Pair,
     block_scan,
     fft_convolve,
     irregular_scan,
@@ -25,10 +34,7 @@ from s4signal.ssm import (
 
 __all__: list[str] = []
 
-SCIPY_RULES = {"zoh": "zoh", "bilinear": "bilinear", "backward": "backward_diff", "dirac": "impulse"}
-few_examples = settings(max_examples=25, deadline=None, derandomize=True)
 lengths = st.sampled_from([1, 2, 17, 128, 129, 144, 300, 301])
-dtypes = st.sampled_from([torch.float64, torch.float32])
 
 
 @few_examples
@@ -59,13 +65,9 @@ def test_blocks_equal_the_irregular_scan(drawn: Drawn, n_times: int, dtype: torc
     drawn = replace(drawn, discretization="zoh")
     system, u, state = drawn.system(), drawn.signal(n_times, dtype), drawn.state(dtype)
     y, final = block_scan(system, u, state)
-    # The steps of the system at the rate in use are the gaps.
-    poles = torch.from_numpy(drawn.poles).expand(D_MODEL, -1)
-    dt = (drawn.dt / drawn.rate).expand_as(poles.real)
-    modes = Modes(Pair(poles.real * dt, poles.imag * dt), Pair(dt, torch.zeros_like(dt)), *system[2:])
     gaps = torch.full((BATCH, n_times), drawn.rate, dtype=torch.float64)
     with mock.patch.object(scan, "held_grid", (lambda gaps: None) if stepped else scan.held_grid):
-        got, got_final = irregular_scan(modes, u, gaps, state, return_state=True)
+        got, got_final = irregular_scan(drawn.modes(), u, gaps, state, return_state=True)
     assert final is not None
     assert got_final is not None
     assert relative_error(got, y) < TOLERANCE[dtype]
@@ -99,7 +101,7 @@ def test_step_continues_a_block_scan(drawn: Drawn) -> None:
 
 
 @pytest.mark.parametrize("rate", [1.0, 2.0])
-@pytest.mark.parametrize("discretization", sorted(SCIPY_RULES))
+@pytest.mark.parametrize("discretization", STABLE)
 @pytest.mark.parametrize("init", sorted(DIAGONAL_INITS))
 def test_blocks_equal_scipy(init: str, discretization: str, rate: float) -> None:
     drawn = Drawn(init, discretization, rate, bidirectional=False, d_state=6, seed=7)
