@@ -49,7 +49,8 @@ __all__ = ["S4Estimator"]
 class S4Estimator(CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that train a network; see `S4Classifier` for the parameters.
 
-    A subclass says what its targets are: ``_encode_targets``, ``_loss``, ``_score_outputs`` and ``predict``.
+    A subclass says what its targets are: by `SignalClassifierMixin` or `SignalRegressorMixin`, and by ``_n_outputs``,
+    ``_loss`` and ``_score_outputs``.
     """
 
     _stratified: ClassVar[bool] = False
@@ -366,3 +367,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.allow_nan = not (isinstance(self.missing, str) and self.missing == "error")
         tags.non_deterministic = False
         return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say to scikit-learn whether there is a network."""
+        return hasattr(self, "network_")

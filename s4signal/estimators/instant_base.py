@@ -29,7 +29,7 @@ _FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precisio
 class InstantEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators in closed form; see `S4RidgeClassifier` for the parameters.
 
-    A subclass says what its targets are: ``_encode_targets`` and ``predict``.
+    A subclass says what its targets are, by `SignalClassifierMixin` or `SignalRegressorMixin`.
     """
 
     _learned: ClassVar[tuple[str, ...]] = ()  # attributes that a file keeps beside those of every estimator
@@ -230,13 +230,6 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
     def _octaves(self) -> int:
         """How many halvings of the sampling rate have coefficients of their own."""
         return 0 if self.sfreq_ is None else _OCTAVES
-
-    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
-        """Return targets (n_samples, n_outputs)."""
-        raise NotImplementedError
-
-    def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.ones(len(targets))
 
     def _scaled_targets(
         self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool
