@@ -110,6 +110,7 @@ def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.T
     mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()
     features._standardizer, features._fill = Standardizer(mean, scale), tensors["fill"].numpy()
     features._sizes = tuple(header["sizes"])
-    for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "_timed"):
+    features.n_features_in_ = estimator.n_channels_in_  # it heard `Signals`, whatever the form of X
+    for name in ("n_channels_in_", "ch_names_", "sfreq_", "_timed"):
         setattr(features, name, getattr(estimator, name))
     return features
