@@ -253,11 +253,9 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         else:
             check_times(signals, self._plan.sampling, self.sfreq_)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
-        weights = check_weights(sample_weight, signals) * self._case_weights(targets)
+        weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
         check_samples(signals, refuse=self.missing == "error")
         used = np.flatnonzero(weights > 0)
-        if not len(used):
-            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
         return signals[used], weights[used], targets[used]
 
     def _checked_validation_data(self, X: Any, y: Any) -> tuple[Signals, NDArray[np.float64], NDArray[Any]] | None:
