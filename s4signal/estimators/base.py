@@ -127,7 +127,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         sample_weight : array-like (n_samples,), optional
             Weights of the cases.
         classes : array-like, optional
-            All labels that will ever come; a classifier needs them at the first call.
+            All labels that will ever come to a classifier, at its first call; by default those of that call.
 
         Returns
         -------

@@ -88,7 +88,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight : array-like (n_samples,), optional
             Weights of the cases.
         classes : array-like, optional
-            All labels that will ever come; a classifier needs them at the first call.
+            All labels that will ever come to a classifier, at its first call; by default those of that call.
         times : list of array-like (n_times_i,), optional
             Seconds of every sample, where X does not carry them.
 
