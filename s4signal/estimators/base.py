@@ -49,7 +49,8 @@ __all__ = ["S4Estimator"]
 class S4Estimator(CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that train a network; see `S4Classifier` for the parameters.
 
-    A subclass says what its targets are: ``_encode_targets``, ``_loss``, ``_score_outputs`` and ``predict``.
+    A subclass says what its targets are: by `SignalClassifierMixin` or `SignalRegressorMixin`, and by ``_n_outputs``,
+    ``_loss`` and ``_score_outputs``.
     """
 
     _stratified: ClassVar[bool] = False
@@ -126,7 +127,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         sample_weight : array-like (n_samples,), optional
             Weights of the cases.
         classes : array-like, optional
-            All labels that will ever come; a classifier needs them at the first call.
+            All labels that will ever come to a classifier, at its first call; by default those of that call.
 
         Returns
         -------
@@ -252,11 +253,9 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         else:
             check_times(signals, self._plan.sampling, self.sfreq_)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
-        weights = check_weights(sample_weight, signals) * self._case_weights(targets)
+        weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
         check_samples(signals, refuse=self.missing == "error")
         used = np.flatnonzero(weights > 0)
-        if not len(used):
-            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
         return signals[used], weights[used], targets[used]
 
     def _checked_validation_data(self, X: Any, y: Any) -> tuple[Signals, NDArray[np.float64], NDArray[Any]] | None:
@@ -366,3 +365,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.allow_nan = not (isinstance(self.missing, str) and self.missing == "error")
         tags.non_deterministic = False
         return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say to scikit-learn whether there is a network."""
+        return hasattr(self, "network_")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from s4signal import nn
 from s4signal.estimators.hearing import hear
-from s4signal.estimators.options import is_positive
+from s4signal.estimators.options import check_filter_bank_options
 from s4signal.estimators.preparation import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
 from s4signal.estimators.sampling import Sampling
 from s4signal.estimators.standardizer import Standardizer
@@ -137,9 +135,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             If an option is out of its range, a band lies beyond the Nyquist frequency, a case is shorter than a hop,
             or X has NaN or infinity.
         """
-        for name, (allowed, need) in _RULES.items():
-            if not allowed(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown or out of range; it must be {need}.")
+        check_filter_bank_options(self)
         signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
         check_samples(signals)
         self.sfreq_ = signals.sfreq
@@ -256,23 +252,3 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
                 f"hop_s={self.bank_.hop_s:g} {unit} is longer than case {short[0]}, which lasts {duration:g} {unit}; "
                 "lower hop_s or leave the case out."
             )
-
-
-def _auto_or_positive(value: Any) -> bool:
-    return value == "auto" if isinstance(value, str) else is_positive(value)
-
-
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "n_bands": (
-        lambda v: isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 1,
-        "a whole number of at least 1",
-    ),
-    "spacing": (lambda v: isinstance(v, str) and v in nn.SPACINGS, f"one of {', '.join(map(repr, nn.SPACINGS))}"),
-    "lowest_hz": (_auto_or_positive, "'auto' or a positive number of Hz"),
-    "highest_hz": (_auto_or_positive, "'auto' or a positive number of Hz"),
-    "order": (lambda v: isinstance(v, Integral) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
-    "hop_s": (_auto_or_positive, "'auto' or a positive number of seconds"),
-    "smooth_s": (lambda v: v is None or is_positive(v), "None or a positive number of seconds"),
-    "standardize": (lambda v: isinstance(v, bool | np.bool_), "True or False"),
-    "sfreq": (lambda v: v is None or is_positive(v), "None or a positive number of Hz"),
-}

@@ -7,18 +7,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.class_weight import compute_sample_weight
+from scipy.special import log_softmax
 
 from s4signal.estimators.instant_base import InstantEstimator
-from s4signal.estimators.validation import check_labels, check_targets
+from s4signal.estimators.labels import SignalClassifierMixin
+from s4signal.estimators.targets import SignalRegressorMixin
 from s4signal.signals import Signals
 
 __all__ = ["S4RidgeClassifier", "S4RidgeRegressor"]
 
 
-class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc]
+class S4RidgeClassifier(SignalClassifierMixin, InstantEstimator):
     """Classify signals at once: frozen state-space oscillators, pooled statistics, ridge regression in closed form.
 
     Fits in seconds where `S4Classifier` takes minutes. Penalty, and weights of the families of features, are those of
@@ -84,7 +83,6 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
     ['slow', 'fast']
     """
 
-    classes_: NDArray[Any]
     temperature_: float
     _learned: ClassVar[tuple[str, ...]] = ("classes_", "temperature_")
 
@@ -109,134 +107,18 @@ class S4RidgeClassifier(ClassifierMixin, InstantEstimator):  # type: ignore[misc
         self.precision = precision
         self.random_state = random_state
 
-    def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[Any]:
-        """Predict the labels of cases.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, where X does not carry them.
-
-        Returns
-        -------
-        ndarray (n_samples,)
-            Labels, of the dtype they came in.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, or a case of nothing but NaN.
-        """
-        logits = self._logits(X, sfreq, times)
-        labels: NDArray[Any] = self.classes_[logits.argmax(1)]
-        return labels
-
-    def predict_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Predict the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, where X does not carry them.
-
-        Returns
-        -------
-        ndarray (n_samples, n_classes)
-            Rows sum to one.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, or a case of nothing but NaN.
-        """
-        return np.asarray(softmax(self._logits(X, sfreq, times), axis=1))
-
-    def predict_log_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Predict the logarithms of the probabilities.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, where X does not carry them.
-
-        Returns
-        -------
-        ndarray (n_samples, n_classes)
-            Natural logarithms.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, or a case of nothing but NaN.
-        """
-        return np.asarray(log_softmax(self._logits(X, sfreq, times), axis=1))
-
-    def decision_function(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Return the logits.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, where X does not carry them.
-
-        Returns
-        -------
-        ndarray (n_samples, n_classes), or (n_samples,) for two classes
-            Logits; for two classes their difference, positive for ``classes_[1]``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, or a case of nothing but NaN.
-        """
-        logits = self._logits(X, sfreq, times)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
-        if reset and classes is not None:
-            self.classes_ = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes={list(classes)} differ from those of the first call, {self.classes_.tolist()}.")
-        known = None if reset and classes is None else self.classes_
-        self.classes_, indices = check_labels(y, signals, classes=known)
+        indices = super()._encode_targets(y, signals, classes=classes, reset=reset)
         return np.where(indices[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
 
     def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.class_weight is None:
-            return np.ones(len(targets))
-        labels = self.classes_[targets.argmax(1)]
-        return np.asarray(compute_sample_weight(self.class_weight, labels), dtype=np.float64)
+        return super()._case_weights(targets.argmax(1))
 
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         self.temperature_ = _temperature(self.ridge_.left_out, targets.argmax(1), weights)
 
-    def _logits(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
-        scores = self._outputs(X, sfreq, times)
-        return self.temperature_ * scores
+    def _outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
+        return super()._outputs(X, sfreq, times) * self.temperature_
 
 
 def _temperature(scores: NDArray[np.float64], indices: NDArray[np.intp], weights: NDArray[np.float64]) -> float:
@@ -253,7 +135,7 @@ def _temperature(scores: NDArray[np.float64], indices: NDArray[np.intp], weights
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))
 
 
-class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
+class S4RidgeRegressor(SignalRegressorMixin, InstantEstimator):
     """Predict numbers from signals at once: frozen oscillators, pooled statistics, ridge regression in closed form.
 
     Any number of outputs. Penalty, and weights of the families of features, are those of the smallest leave-one-out
@@ -311,8 +193,6 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
     True
     """
 
-    _learned: ClassVar[tuple[str, ...]] = ("_flat", "_target_mean", "_target_scale")
-
     def __init__(
         self,
         *,
@@ -332,51 +212,9 @@ class S4RidgeRegressor(RegressorMixin, InstantEstimator):  # type: ignore[misc]
         self.precision = precision
         self.random_state = random_state
 
-    def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Predict the targets of cases.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, where X does not carry them.
-
-        Returns
-        -------
-        ndarray (n_samples,) or (n_samples, n_outputs)
-            Targets, in their own units.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, or a case of nothing but NaN.
-        """
-        targets = self._outputs(X, sfreq, times) * self._target_scale + self._target_mean
-        return targets[:, 0] if self._flat else targets
-
-    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
-        targets = check_targets(y, signals)
-        if reset:
-            self._flat = targets.ndim == 1
-        return targets.reshape(len(targets), -1)
-
     def _scaled_targets(
         self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool
     ) -> NDArray[np.float64]:
         if reset:
-            self._target_mean = np.average(targets, axis=0, weights=weights)
-            spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
-            self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
-        return np.asarray((targets - self._target_mean) / self._target_scale)
-
-    def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the estimator takes."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.single_output = True
-        tags.target_tags.multi_output = True
-        return tags
+            self._measure_targets(targets, weights)
+        return self._standardised(targets)

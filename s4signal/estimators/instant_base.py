@@ -17,6 +17,7 @@ from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.regular import fill_signals, regular_signals
 from s4signal.estimators.ridge import Ridge, fit_ridge
 from s4signal.estimators.ridge_sums import RidgeSums
+from s4signal.estimators.sampling import relative_periods
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.signals import Signals
 
@@ -29,7 +30,7 @@ _FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precisio
 class InstantEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators in closed form; see `S4RidgeClassifier` for the parameters.
 
-    A subclass says what its targets are: ``_encode_targets`` and ``predict``.
+    A subclass says what its targets are, by `SignalClassifierMixin` or `SignalRegressorMixin`.
     """
 
     _learned: ClassVar[tuple[str, ...]] = ()  # attributes that a file keeps beside those of every estimator
@@ -87,7 +88,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight : array-like (n_samples,), optional
             Weights of the cases.
         classes : array-like, optional
-            All labels that will ever come; a classifier needs them at the first call.
+            All labels that will ever come to a classifier, at its first call; by default those of that call.
         times : list of array-like (n_times_i,), optional
             Seconds of every sample, where X does not carry them.
 
@@ -110,7 +111,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             self._sums = RidgeSums(self.ridge_)
             self.fit_seconds_ = 0.0
         else:
-            if not np.allclose(self.features_._rates(signals), 1.0):
+            if not np.allclose(relative_periods(signals, self.sfreq_), 1.0):
                 raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
             families = list(self.features_._families(signals))
         assert self._sums is not None  # noqa: S101 - seen above
@@ -191,11 +192,9 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the cases of positive weight, their targets and weights."""
         signals = regular_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
-        weights = check_weights(sample_weight, signals) * self._case_weights(targets)
+        weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
         signals = fill_signals(signals)
         used = np.flatnonzero(weights > 0)
-        if not len(used):
-            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
         if reset:
             self.sfreq_ = signals.sfreq
         return signals[used], targets[used], weights[used]
@@ -224,19 +223,12 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         check_rate(self, sfreq)
         signals = regular_signals(self, X, sfreq=sfreq, times=times)
         features = np.concatenate(self.features_._families(signals), axis=1)
-        octaves = np.ceil(np.log2(self.features_._rates(signals)) - 1e-6)
+        octaves = np.ceil(np.log2(relative_periods(signals, self.sfreq_)) - 1e-6)
         return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
 
     def _octaves(self) -> int:
         """How many halvings of the sampling rate have coefficients of their own."""
         return 0 if self.sfreq_ is None else _OCTAVES
-
-    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
-        """Return targets (n_samples, n_outputs)."""
-        raise NotImplementedError
-
-    def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.ones(len(targets))
 
     def _scaled_targets(
         self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from s4signal.errors import ModelFileError
+from s4signal.estimators.model_file import estimator_entries, new_estimator, read_model, restore_learned, write_model
 from s4signal.estimators.options import check_instant_options
-from s4signal.estimators.persistence import plain_value, read_model, restored_value, write_model
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.ridge import Ridge
 from s4signal.estimators.standardizer import Standardizer
@@ -45,19 +45,12 @@ def save_instant(estimator: InstantEstimator, path: Any) -> None:
         If there is no such folder.
     """
     features, ridge = estimator.features_, estimator.ridge_
-    parameters = estimator.get_params(deep=False)
-    if isinstance(parameters.get("class_weight"), dict):
-        parameters["class_weight"] = list(parameters["class_weight"].items())
-    present = [name for name in _OPTIONAL if hasattr(estimator, name)]
-    names = (*_LEARNED, *estimator._learned, *present)
     header = {
-        "estimator": type(estimator).__name__,
-        "parameters": parameters,
+        **estimator_entries(estimator, (*_LEARNED, *estimator._learned), optional=_OPTIONAL),
         "features": features.get_params(),
         "sizes": list(features._sizes),
         "statistics": {name: getattr(features.statistics_, name) for name in ("sfreq", "n_windows")},
         "ridge": {"alpha": ridge.alpha, "weights": list(ridge.weights)},
-        "learned": {name: plain_value(getattr(estimator, name)) for name in names},
     }
     tensors = {_PREFIX + k: v.contiguous() for k, v in features.statistics_.state_dict().items()}
     arrays = {
@@ -94,22 +87,9 @@ def load_instant(kind: type, path: Any) -> Any:
 
 
 def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
-    name = header["estimator"]
-    matching = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
-    if not matching:
-        raise ModelFileError(f"{path} holds a {name}, not a {kind.__name__}; use {name}.load.")
-    parameters = header["parameters"]
-    if isinstance(parameters.get("class_weight"), list):
-        parameters["class_weight"] = dict(parameters["class_weight"])
-    parameters["orders"] = tuple(parameters["orders"])
-    estimator = matching[0](**parameters)
+    estimator = new_estimator(kind, header, path, tuples=("orders",))
     check_instant_options(estimator)
-    learned = header["learned"]
-    odd = sorted({*_LEARNED, *estimator._learned} ^ (set(learned) - set(_OPTIONAL)))
-    if odd:
-        raise ModelFileError(f"{path} is damaged: {', '.join(odd)} is missing or does not belong there.")
-    for attribute, value in learned.items():
-        setattr(estimator, attribute, restored_value(value))
+    restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
     estimator.features_ = _features(estimator, header, tensors)
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
@@ -130,6 +110,7 @@ def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.T
     mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()
     features._standardizer, features._fill = Standardizer(mean, scale), tensors["fill"].numpy()
     features._sizes = tuple(header["sizes"])
-    for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "_timed"):
+    features.n_features_in_ = estimator.n_channels_in_  # it heard `Signals`, whatever the form of X
+    for name in ("n_channels_in_", "ch_names_", "sfreq_", "_timed"):
         setattr(features, name, getattr(estimator, name))
     return features

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.callback import FitCallback
 
-from s4signal.nn import KERNELS
+from s4signal.nn import KERNELS, SPACINGS
 from s4signal.nn.heads import POOLINGS
 from s4signal.training import PRECISIONS
 
-__all__ = ["check_instant_options", "check_options", "is_positive"]
+__all__ = ["check_filter_bank_options", "check_instant_options", "check_options", "is_positive"]
 
 
 def check_options(estimator: Any) -> None:
@@ -75,6 +75,22 @@ def check_instant_options(estimator: Any) -> None:
     _check_class_weight(estimator)
 
 
+def check_filter_bank_options(estimator: Any) -> None:
+    """Check the hyper-parameters of the filter bank, before any work; ``output`` is checked by the module.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With the parameters of `S4FilterBank`.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+    """
+    _check_rules(estimator, _FILTER_BANK_RULES)
+
+
 def is_positive(v: Any) -> bool:
     """Whether a value is a positive finite number.
 
@@ -127,6 +143,10 @@ def _weights_classes(v: Any) -> bool:
 
 def _pair_of_seconds(v: Any) -> bool:
     return isinstance(v, tuple | list) and len(v) == 2 and all(map(is_positive, v)) and v[0] < v[1]
+
+
+def _auto_or_positive(v: Any) -> bool:
+    return v == "auto" if isinstance(v, str) else is_positive(v)
 
 
 def _choice(*names: Any) -> tuple[Callable[[Any], bool], str]:
@@ -188,4 +208,17 @@ _INSTANT_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "sfreq": _RULES["sfreq"],
     "precision": _choice("32", "64"),
+}
+_FILTER_BANK_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_bands": (_whole(1), "it must be a whole number of at least 1"),
+    "spacing": (
+        lambda v: isinstance(v, str) and v in SPACINGS,
+        f"it must be one of {', '.join(map(repr, SPACINGS))}",
+    ),
+    **dict.fromkeys(("lowest_hz", "highest_hz"), (_auto_or_positive, "it must be 'auto' or a positive number of Hz")),
+    "order": (lambda v: isinstance(v, Integral) and v in (1, 2, 3, 4), "it must be 1, 2, 3 or 4"),
+    "hop_s": (_auto_or_positive, "it must be 'auto' or a positive number of seconds"),
+    "smooth_s": (lambda v: v is None or is_positive(v), "it must be None or a positive number of seconds"),
+    "standardize": (lambda v: isinstance(v, bool | np.bool_), "it must be True or False"),
+    "sfreq": _RULES["sfreq"],
 }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4signal.estimators.sampling import Sampling, grid_length, plan_sampling, prepare_case
+from s4signal.estimators.sampling import Sampling, grid_length, plan_sampling, prepare_case, relative_periods
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
@@ -76,10 +76,8 @@ def make_cases(
         for index, case in enumerate(stored):
             if case.has_times:
                 lengths[index] = grid_length(case.load(), sfreq)
-    rates = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
-    rates = np.where(np.isnan(rates), 1.0, rates)
     weights = np.ones(len(signals)) if weights is None else weights
-    return Cases(load, lengths, rates, weights, targets)
+    return Cases(load, lengths, relative_periods(signals, sfreq), weights, targets)
 
 
 class NetworkPlan(NamedTuple):

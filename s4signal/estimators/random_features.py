@@ -17,6 +17,7 @@ from torch import Tensor
 from s4signal.estimators.feature_names import feature_names
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.regular import fill_case, fill_signals, regular_signals
+from s4signal.estimators.sampling import relative_periods
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.nn.oscillators import draw_oscillators, oscillator_hops
@@ -237,11 +238,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 whole[indices] = part
         return rows
 
-    def _rates(self, signals: Signals) -> NDArray[np.float64]:
-        """Return sample periods over the training sample period, (n_samples,); 1 where a rate is not known."""
-        rates = np.ones(len(signals)) if self.sfreq_ is None else self.sfreq_ / signals.sfreqs
-        return np.where(np.isnan(rates), 1.0, rates)
-
     def _audible(self, rate: float) -> NDArray[np.bool_]:
         """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""
         heard = self.statistics_.audible(rate).numpy()
@@ -312,7 +308,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:
         """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate."""
-        stored, lengths, rates = signals.cases, signals.lengths, self._rates(signals)
+        stored, lengths, rates = signals.cases, signals.lengths, relative_periods(signals, self.sfreq_)
         dtype, n_oscillators = PRECISIONS[self.precision], len(self.statistics_.hops)
         order, first = np.lexsort((lengths, rates)), 0
         while first < len(order):
@@ -328,10 +324,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 data = self._standardizer(fill_case(case, int(index), self._standardizer.mean))
                 x[:, column, : data.shape[1]] = torch.from_numpy(np.ascontiguousarray(data))
             yield indices, x, torch.from_numpy(lengths[indices]), float(rate)
-
-    @property
-    def _n_features_out(self) -> int:
-        return len(self._fill)
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the transformer takes."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.validation import check_finite, check_signals
+from s4signal.estimators.sampling import median_gap
+from s4signal.estimators.validation import check_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
 
 __all__ = ["fill_case", "fill_signals", "regular_signals"]
@@ -66,9 +67,8 @@ def _rate(signals: Signals) -> float:
     named = signals.sfreqs
     if not np.isnan(named).any() and named.min() == named.max():
         return float(named[0])
-    intervals = np.concatenate([np.diff(case.times) for case in signals if case.times is not None])
-    intervals = intervals[intervals > 0]
-    return 1.0 if not len(intervals) else float(1.0 / np.median(intervals))
+    gap = median_gap(signals)
+    return 1.0 if gap is None else 1.0 / gap
 
 
 def _gridded(signals: Signals, rate: float) -> Signals:
@@ -139,11 +139,8 @@ def fill_case(case: Signal, index: int, level: Level) -> NDArray[np.floating]:
         return data
     if np.isinf(data).any():
         check_finite(data, index, case.source)
-    there = ~np.isnan(data)
-    if not there.any():
-        where = f" ({case.source})" if case.source else ""
-        raise ValueError(f"case {index}{where} of X has no observation, all of it is NaN; leave the case out.")
-    filled = data.copy()
+    check_observed(case, index)
+    there, filled = ~np.isnan(data), data.copy()
     grid = np.arange(data.shape[1])
     for row, seen, mean in zip(filled, there, level, strict=True):
         row[:] = np.interp(grid, grid[seen], row[seen]) if seen.any() else mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,16 @@ from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
 from s4signal.training import Samples
 
-__all__ = ["Sampling", "check_times", "grid_length", "plan_sampling", "prepare_case", "training_rate"]
+__all__ = [
+    "Sampling",
+    "check_times",
+    "grid_length",
+    "median_gap",
+    "plan_sampling",
+    "prepare_case",
+    "relative_periods",
+    "training_rate",
+]
 
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LONGEST_SPLINE = 8.5  # periods from sample to sample
@@ -65,8 +75,45 @@ def training_rate(signals: Signals) -> float | None:
     rates = signals.sfreqs
     if not np.isnan(rates).all():
         return float(np.nanmax(rates))
-    gap = _median_gap(signals)
+    gap = _unnamed_gap(signals)
     return None if gap is None else 1.0 / gap
+
+
+def relative_periods(signals: Signals, sfreq: float | None) -> NDArray[np.float64]:
+    """Compare the sample periods of cases with that of the training.
+
+    Parameters
+    ----------
+    signals : Signals
+        Cases.
+    sfreq : float or None
+        Rate at training, in Hz.
+
+    Returns
+    -------
+    ndarray (n_samples,)
+        Sample periods over the training sample period; 1 where a rate is not known.
+    """
+    rates = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
+    return np.where(np.isnan(rates), 1.0, rates)
+
+
+def median_gap(cases: Iterable[Signal]) -> float | None:
+    """Find the median time between two samples, over cases that carry their times.
+
+    Parameters
+    ----------
+    cases : iterable of Signal
+        Those without times do not count.
+
+    Returns
+    -------
+    float or None
+        In seconds, of the gaps above zero; None if there are none.
+    """
+    gaps = np.concatenate([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
+    gaps = gaps[gaps > 0]
+    return float(np.median(gaps)) if len(gaps) else None
 
 
 def check_times(signals: Signals, sampling: Sampling, sfreq: float | None) -> None:
@@ -93,7 +140,7 @@ def check_times(signals: Signals, sampling: Sampling, sfreq: float | None) -> No
                 f"case {index} has neither times nor a rate, but the model was fitted with times; pass "
                 "Signals(X, times=...) or times=, or sfreq if the samples are regular."
             )
-    gap = _median_gap(signals)
+    gap = _unnamed_gap(signals)
     # Of all cases together: a single one may well be charted by the second where others are by the hour.
     if gap is None or sfreq is None or 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
         return
@@ -223,12 +270,9 @@ def grid_length(case: Signal, sfreq: float | None) -> int:
     return round((case.duration_s or 0.0) * rate) + 1
 
 
-def _median_gap(signals: Signals) -> float | None:
-    """Seconds, over all cases that carry times and know no rate; None if there are none."""
-    cases = (case.load() for case in signals.cases if case.has_times and case.sfreq is None)
-    gaps = np.concatenate([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
-    gaps = gaps[gaps > 0]
-    return float(np.median(gaps)) if len(gaps) else None
+def _unnamed_gap(signals: Signals) -> float | None:
+    """Median gap of the cases that carry times and know no rate."""
+    return median_gap(case.load() for case in signals.cases if case.has_times and case.sfreq is None)
 
 
 def _holes(data: Floats) -> Flags | None:

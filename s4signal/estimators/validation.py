@@ -343,8 +343,10 @@ def _check_length(y: NDArray[Any], X: Any) -> None:
     check_consistent_length(X, y)
 
 
-def check_weights(sample_weight: Any, X: Signals) -> NDArray[np.float64]:
-    """Check sample weights.
+def check_weights(
+    sample_weight: Any, X: Signals, *, class_weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Check sample weights, and multiply them with class weights.
 
     Parameters
     ----------
@@ -352,6 +354,8 @@ def check_weights(sample_weight: Any, X: Signals) -> NDArray[np.float64]:
         Weights; None means one each.
     X : Signals
         The cases.
+    class_weights : ndarray (n_samples,), optional
+        Weight of each case's class, >= 0.
 
     Returns
     -------
@@ -365,4 +369,8 @@ def check_weights(sample_weight: Any, X: Signals) -> NDArray[np.float64]:
     """
     placeholder = np.empty((len(X), 1))
     weights = _check_sample_weight(sample_weight, placeholder, dtype=np.float64, ensure_non_negative=True)
+    if class_weights is not None:
+        weights = weights * class_weights
+        if not (weights > 0).any():
+            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
     return np.asarray(weights, dtype=np.float64)

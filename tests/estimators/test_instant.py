@@ -195,6 +195,16 @@ def test_a_saved_model_answers_the_same(tmp_path):
     np.testing.assert_array_equal(unpickled.predict_proba(X), model.predict_proba(X))
 
 
+def test_the_features_of_a_saved_model_take_what_they_took(tmp_path):
+    X, y = waves(n_channels=1)
+    model = S4RidgeClassifier(**SMALL).fit(X[:, 0], y)
+    model.save(tmp_path / "waves.s4")
+    again = S4RidgeClassifier.load(tmp_path / "waves.s4")
+    assert (again.n_features_in_, again.features_.n_features_in_) == (120, 1)
+    shorter = X[:, 0, :100]
+    np.testing.assert_array_equal(again.features_.transform(shorter), model.features_.transform(shorter))
+
+
 def test_a_saved_regressor_answers_the_same(tmp_path):
     X, y = waves()
     model = S4RidgeRegressor(**SMALL).fit(X, y + 0.5)

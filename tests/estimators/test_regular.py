@@ -34,6 +34,10 @@ def test_regular_times_are_a_sampling_rate():
     np.testing.assert_array_equal(
         answers(second_door, Signals(X, times=times)), answers(timed, Signals(X, times=times))
     )
+    assert second_door.score(X, y, times=times) == timed.score(Signals(X, times=times), y)
+    values = y + X[:, 0, 0]
+    regressor = S4RidgeRegressor(**SMALL).fit(X, values, times=times)
+    assert regressor.score(X, values, times=times) == regressor.score(Signals(X, times=times), values)
 
 
 def test_times_of_any_kind_are_told_apart():

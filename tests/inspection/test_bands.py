@@ -12,12 +12,6 @@ from s4signal.inspection import BandImportanceDisplay
 __all__: list[str] = []
 
 
-@pytest.fixture(autouse=True)
-def _closed_figures():
-    yield
-    pyplot.close("all")
-
-
 def rhythms(n=80):
     rng = np.random.default_rng(0)
     y = np.arange(n) % 2

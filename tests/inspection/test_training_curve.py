@@ -1,7 +1,6 @@
 """The training curve shows what the history says."""
 
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,13 +12,6 @@ from s4signal.errors import MissingDependencyError, ShapeError
 from s4signal.inspection import TrainingCurveDisplay
 
 __all__: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def _closed_figures() -> Iterator[None]:
-    """Close what a test drew: pyplot warns when many figures stay open."""
-    yield
-    pyplot.close("all")
 
 
 class Trained(BaseEstimator):
