@@ -13,7 +13,10 @@ from torch import Tensor
 
 __all__ = [
     "DENSE_DISCRETIZATIONS",
+    "dense_backward_euler",
+    "dense_bilinear",
     "dense_dirac",
+    "dense_forward_euler",
     "dense_generalized_bilinear",
     "dense_zero_order_hold",
 ]
@@ -145,10 +148,14 @@ def _matrix_exp(M: Tensor) -> Tensor:
     return exponential if exponential.ndim == M.ndim else exponential[0]
 
 
+dense_bilinear = partial(dense_generalized_bilinear, alpha=0.5)
+dense_forward_euler = partial(dense_generalized_bilinear, alpha=0.0)
+dense_backward_euler = partial(dense_generalized_bilinear, alpha=1.0)
+
 DENSE_DISCRETIZATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "zoh": dense_zero_order_hold,
-    "bilinear": partial(dense_generalized_bilinear, alpha=0.5),
-    "forward": partial(dense_generalized_bilinear, alpha=0.0),
-    "backward": partial(dense_generalized_bilinear, alpha=1.0),
+    "bilinear": dense_bilinear,
+    "forward": dense_forward_euler,
+    "backward": dense_backward_euler,
     "dirac": dense_dirac,
 }

@@ -12,7 +12,10 @@ from s4signal.ssm.pairs import Pair
 
 __all__ = [
     "DISCRETIZATIONS",
+    "backward_euler",
+    "bilinear",
     "dirac",
+    "forward_euler",
     "generalized_bilinear",
     "zero_order_hold",
 ]
@@ -140,10 +143,14 @@ def dirac(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
     return z.exp(), Pair(dt + torch.zeros_like(z.re), torch.zeros_like(z.im))
 
 
+bilinear = partial(generalized_bilinear, alpha=0.5)
+forward_euler = partial(generalized_bilinear, alpha=0.0)
+backward_euler = partial(generalized_bilinear, alpha=1.0)
+
 DISCRETIZATIONS: dict[str, Callable[[Pair, Tensor], tuple[Pair, Pair]]] = {
     "zoh": zero_order_hold,
-    "bilinear": partial(generalized_bilinear, alpha=0.5),
-    "forward": partial(generalized_bilinear, alpha=0.0),
-    "backward": partial(generalized_bilinear, alpha=1.0),
+    "bilinear": bilinear,
+    "forward": forward_euler,
+    "backward": backward_euler,
     "dirac": dirac,
 }
