@@ -88,7 +88,8 @@ def check_signals(
     elif signals.n_channels != estimator.n_channels_in_:
         raise ShapeError(
             f"X has {signals.n_channels} channels, but {type(estimator).__name__} was fitted with "
-            f"{estimator.n_channels_in_}."
+            f"{estimator.n_channels_in_}. Pick the same channels; a case is (n_channels, n_times), pass its transpose "
+            "if time came first."
         )
     _check_names(estimator, signals, reset=reset)
     return signals
@@ -109,7 +110,7 @@ def _is_table(X: Any) -> bool:
     if isinstance(X, list | tuple) and X and all(isinstance(row, list | tuple) for row in X):
         # Rows of plain numbers are a table; rows of rows, or of arrays, are cases.
         return len({len(row) for row in X}) == 1 and all(np.ndim(value) == 0 for value in X[0])
-    if isinstance(X, Signals | list | tuple) or type(X).__module__.startswith("mne."):
+    if isinstance(X, Signals | Signal | list | tuple) or type(X).__module__.startswith("mne."):
         return False
     if issparse(X) or hasattr(X, "columns") or not hasattr(X, "__array__"):
         return True
@@ -256,7 +257,7 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
     advice = (
         "Remove it or clip the recording."
         if kind == "infinity"
-        else "Interpolate it, leave the case out, or let missing='auto' take it."
+        else "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
     )
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 

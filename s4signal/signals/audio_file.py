@@ -11,6 +11,7 @@ import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.case import Case, Signal
+from s4signal.signals.paths import check_file
 
 __all__ = ["open_audio"]
 
@@ -75,8 +76,7 @@ def open_audio(path: str | PathLike[str], *, mono: bool = True) -> Case:
         If soundfile is not installed.
     """
     soundfile = _soundfile()
-    if not Path(path).is_file():
-        raise RecordingError(f"{path} does not exist. Check the path.")
+    check_file(path)
     if Path(path).stat().st_size == 0:
         raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")
     try:

@@ -12,6 +12,7 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.annotation import Annotation
 from s4signal.signals.case import Signal
 from s4signal.signals.collection import Signals
+from s4signal.signals.paths import as_paths
 
 __all__ = ["read_wfdb"]
 
@@ -56,9 +57,7 @@ def read_wfdb(
         import wfdb
     except ImportError:
         raise MissingDependencyError('Reading WFDB needs wfdb: pip install "s4signal[biosignal]".') from None
-    records = [record] if isinstance(record, str | PathLike) else list(record)
-    if not records:
-        raise RecordingError("record names no file; at least one is needed.")
+    records = as_paths(record, "record")
     return Signals([_read_record(wfdb, Path(path), channels, annotator) for path in records])
 
 

@@ -14,9 +14,12 @@ __all__ = [
     "as_case_array",
     "as_ch_names",
     "as_float_array",
+    "as_rate",
     "as_sfreq",
     "as_times",
+    "check_positive",
     "check_time_unit",
+    "median_gap",
     "refuse_infinite",
 ]
 
@@ -26,7 +29,7 @@ FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 _LARGEST_RATIO = 200.0
 
 
-def as_float_array(data: Any) -> FloatArray:
+def as_float_array(data: Any, name: str = "X") -> FloatArray:
     """Convert to float32 (if it is) or float64; refuse what is not real numbers."""
     if issparse(data):
         raise TypeError("Sparse data was passed, but dense data is required. Use .toarray() to convert it.")
@@ -39,13 +42,13 @@ def as_float_array(data: Any) -> FloatArray:
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: got {array.dtype}. Pass .real, .imag or abs() of it.")
     if array.dtype.kind not in "biufO":
-        raise TypeError(f"X must hold real numbers, got dtype {array.dtype}. Convert it with .astype(float).")
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}. Convert it with .astype(float).")
     if array.dtype == np.float32 and array.dtype.isnative:
         return array
     try:
         return array.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"X must hold real numbers: {error}.") from None
+        raise TypeError(f"{name} must hold real numbers: {error}.") from None
 
 
 def as_case_array(data: Any) -> FloatArray:
@@ -62,21 +65,34 @@ def as_case_array(data: Any) -> FloatArray:
 
 def as_sfreq(sfreq: Any) -> float | None:
     """Convert to a positive finite float, NaN to None."""
-    if sfreq is None:
-        return None
+    unknown = sfreq is None or (isinstance(sfreq, Real) and np.isnan(float(sfreq)))
+    return None if unknown else as_rate(sfreq)
+
+
+def as_rate(sfreq: Any) -> float:
+    """Convert to a positive finite float."""
     if not isinstance(sfreq, Real):
         raise TypeError(f"sfreq={sfreq!r} must be a number of samples per second.")
     rate = float(sfreq)
-    if np.isnan(rate):
-        return None
     if not 0 < rate < np.inf:
         raise ValueError(f"sfreq={rate:g} must be a positive number of samples per second.")
     return rate
 
 
+def check_positive(name: str, seconds: Any) -> None:
+    """Refuse a duration or a unit of time that is not positive and finite."""
+    if not isinstance(seconds, Real) or not 0 < float(seconds) < np.inf:
+        raise ValueError(f"{name}={seconds!r} must be a positive number of seconds.")
+
+
 def as_times(times: Any, n_times: int) -> FloatArray:
     """Convert to float64 seconds; refuse what goes back."""
-    array = as_float_array(times).astype(np.float64, copy=False)
+    if np.asarray(times).dtype.kind in "mM":
+        raise TypeError(
+            f"times must be seconds, got dtype {np.asarray(times).dtype}. Pass "
+            "(times - times[0]) / np.timedelta64(1, 's')."
+        )
+    array = as_float_array(times, "times").astype(np.float64, copy=False)
     if array.shape != (n_times,):
         raise ShapeError(f"times must have shape ({n_times},), one time a sample, got {array.shape}.")
     unknown = np.flatnonzero(~np.isfinite(array))
@@ -97,13 +113,18 @@ def as_times(times: Any, n_times: int) -> FloatArray:
 
 def check_time_unit(times: FloatArray, sfreq: float) -> None:
     """Refuse times whose gaps are far from what the rate says: they are no seconds."""
-    gaps = np.diff(times)
-    gap = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1 / sfreq
+    gap = median_gap(times) or 1 / sfreq
     if not 1 / _LARGEST_RATIO < gap * sfreq < _LARGEST_RATIO:
         raise ValueError(
             f"times must be seconds: their median gap is {gap:g}, but sfreq={sfreq:g} Hz means {1 / sfreq:g} s. "
             "Divide milliseconds by 1000 and sample numbers by sfreq; leave sfreq out if the times are right."
         )
+
+
+def median_gap(times: FloatArray) -> float:
+    """Return the median time [s] between samples that are not of one time; 0 if all are."""
+    gaps = np.diff(times)
+    return float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 0.0
 
 
 def refuse_infinite(data: FloatArray, source: str) -> None:

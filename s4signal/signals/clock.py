@@ -4,6 +4,7 @@ import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Case
+from s4signal.signals.checks import median_gap
 
 __all__ = ["Clock"]
 
@@ -42,8 +43,7 @@ class Clock:
         self.length = case.length
         if times is not None:
             self.times = times - times[0]
-            gaps = np.diff(times)
-            period_s = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 0.0
+            period_s = median_gap(times)
             self.sfreq, self.total_s = None, float(self.times[-1]) + period_s
         elif case.sfreq is not None:
             period_s, self.sfreq, self.total_s = 1 / case.sfreq, case.sfreq, case.length / case.sfreq

@@ -8,13 +8,14 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import RecordingError, ShapeError
+from s4signal.errors import ShapeError
 from s4signal.signals.audio_file import open_audio
 from s4signal.signals.case import Case, Signal
-from s4signal.signals.checks import FloatArray
+from s4signal.signals.checks import FloatArray, as_rate
 from s4signal.signals.forms import cases_from, describe_cases
 from s4signal.signals.gridding import check_grid, grid_signal
 from s4signal.signals.lazy import CachedCase, cache_folder
+from s4signal.signals.paths import as_paths
 from s4signal.signals.resampling import resample_case
 from s4signal.signals.summary import common_value, name_errors, summarize
 
@@ -129,11 +130,7 @@ class Signals:
         RecordingError
             If a file is missing, empty or not audio.
         """
-        if isinstance(paths, str | PathLike):
-            paths = [paths]
-        signals = cls.from_cases(open_audio(path, mono=mono) for path in paths)
-        if not len(signals):
-            raise RecordingError("paths names no file; at least one is needed.")
+        signals = cls.from_cases(open_audio(path, mono=mono) for path in as_paths(paths, "paths"))
         if sfreq is not None:
             signals = signals.resample(sfreq)
         if cache is not None:
@@ -182,11 +179,9 @@ class Signals:
         >>> Signals(np.ones((2, 400)), sfreq=100).resample(50)
         Signals: 2 cases × 1 channel, 200 samples, 50 Hz (4 s)
         """
-        if not 0 < sfreq < np.inf:
-            raise ValueError(f"sfreq={sfreq} must be a positive number of samples per second.")
+        rate = as_rate(sfreq)
         return self.from_cases(
-            name_errors(i, case.source, partial(resample_case, case, float(sfreq)))
-            for i, case in enumerate(self._cases)
+            name_errors(i, case.source, partial(resample_case, case, rate)) for i, case in enumerate(self._cases)
         )
 
     def to_grid(
@@ -225,8 +220,8 @@ class Signals:
         >>> signals.to_grid(1, method="previous")[0].data
         array([[0., 2., 2., 2., 8.]])
         """
-        check_grid(sfreq, method, longest_gap_s)
-        put = partial(grid_signal, sfreq=float(sfreq), method=method, longest_gap_s=longest_gap_s)
+        check_grid(method, longest_gap_s)
+        put = partial(grid_signal, sfreq=as_rate(sfreq), method=method, longest_gap_s=longest_gap_s)
         return self.from_cases(
             name_errors(i, case.source, partial(put, case.load())) for i, case in enumerate(self._cases)
         )

@@ -12,7 +12,16 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.collection import Signals
 from s4signal.signals.tabular import read_ts
 
-__all__ = ["check_split", "data_folder", "data_home", "index_column", "index_rows", "load_ts", "read_splits"]
+__all__ = [
+    "check_complete",
+    "check_split",
+    "data_folder",
+    "data_home",
+    "index_column",
+    "index_rows",
+    "load_ts",
+    "read_splits",
+]
 
 _Texts = npt.NDArray[np.str_]
 
@@ -72,11 +81,16 @@ def data_folder(name: str) -> Path:
     return path
 
 
+def check_complete(path: Path) -> None:
+    """Refuse a data set without one of its files; RecordingError."""
+    if not path.is_file():
+        raise RecordingError(f"{path} does not exist; the data set is incomplete. Copy it again.")
+
+
 def index_rows(path: Path, split: str | None = None, column: str | None = None) -> list[dict[str, str]]:
     """Read the rows of an index.csv, train before test if `column` tells the split."""
     wanted = _splits(split)
-    if not path.is_file():
-        raise RecordingError(f"{path} does not exist; the data set is incomplete. Copy it again.")
+    check_complete(path)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if column is None:

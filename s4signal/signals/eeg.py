@@ -17,6 +17,7 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.annotation import Annotation, crop_annotations
 from s4signal.signals.case import Case, Signal
 from s4signal.signals.collection import Signals
+from s4signal.signals.paths import as_paths, check_file
 
 __all__ = ["read_eeg", "read_mne_events"]
 
@@ -74,10 +75,7 @@ def read_eeg(
     [...]
     Signals: 1 case × 1 channel, 500 samples, 250 Hz (2 s)
     """
-    paths = [path] if isinstance(path, str | PathLike) else list(path)
-    if not paths:
-        raise RecordingError("path names no file; at least one is needed.")
-    files = [_open(Path(p), picks) for p in paths]
+    files = [_open(Path(p), picks) for p in as_paths(path, "path")]
     if l_freq is None and h_freq is None:
         signals = Signals.from_cases(_RawCase(file, 0, file.n_times) for file in files)
     else:
@@ -104,8 +102,7 @@ def read_mne_events(path: str | PathLike[str]) -> npt.NDArray[np.int64]:
         If the file is missing or not an events file.
     """
     mne = _mne()
-    if not Path(path).is_file():
-        raise RecordingError(f"{path} does not exist. Check the path.")
+    check_file(path)
     try:
         events: npt.NDArray[np.int64] = mne.read_events(path, verbose="error").astype(np.int64)
     except Exception as error:

@@ -1,6 +1,5 @@
 """Long tables of observations: one row says which variable of which case had which value, and when."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from os import PathLike
@@ -12,8 +11,9 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray
+from s4signal.signals.checks import FloatArray, check_positive
 from s4signal.signals.collection import Signals
+from s4signal.signals.csv_file import check_columns, read_rows
 
 __all__ = ["read_events"]
 
@@ -65,7 +65,8 @@ def read_events(
     Raises
     ------
     RecordingError
-        If the file is missing, a column is not there, a time or value is no number, or a case has no observation.
+        If the file is missing, a column is not there or there twice, a time or value is no number or infinite, or a
+        case has no observation.
     ShapeError
         If the columns differ in length.
     ValueError
@@ -88,8 +89,7 @@ def read_events(
     """
     if duplicates not in _DUPLICATES:
         raise ValueError(f"duplicates={duplicates!r} is unknown; choose one of 'mean', 'last'.")
-    if not 0 < time_unit_s < np.inf:
-        raise ValueError(f"time_unit_s={time_unit_s} must be a positive number of seconds.")
+    check_positive("time_unit_s", time_unit_s)
     table = _Table(data, (case, time, variable, value), delimiter)
     owners, what = table.names(case), table.names(variable)
     chosen = sorted(set(what)) if variables is None else [str(name) for name in variables]
@@ -111,7 +111,10 @@ def read_events(
             there = "" if name in set(owners) else f" in {table.name}"
             raise RecordingError(f"case {name} has no observation{there}. Leave it out by cases=.")
         times, filled = _filled(rows[part], seconds[part], numbers[part], len(chosen), duplicates)
-        signals.append(Signal(filled, times, ch_names=tuple(chosen), source=name))
+        try:
+            signals.append(Signal(filled, times, ch_names=tuple(chosen), source=name))
+        except ValueError as error:  # a value is infinite; the source stands in front
+            raise RecordingError(f"{table.name}, case {error}") from None
     return Signals(signals)
 
 
@@ -149,14 +152,16 @@ class _Table:
         self.name, self.first_row, self.case = "the table", 0, names[0]
         if isinstance(data, str | PathLike):
             self.name, self.first_row = str(data), 2
-            data = _read_columns(Path(data), delimiter)
-        if not isinstance(data, Mapping) and not hasattr(data, "columns"):
+            header, rows = read_rows(Path(data), delimiter)
+            columns = zip(*rows, strict=True) if rows else [()] * len(header)
+            data = dict(zip(header, map(list, columns), strict=True))
+        elif isinstance(data, Mapping) or hasattr(data, "columns"):
+            header = list(data)
+        else:
             raise TypeError(
                 f"data is a {type(data).__name__}; a path, a pandas.DataFrame or a mapping of columns is needed."
             )
-        missing = [name for name in names if name not in data]
-        if missing:
-            raise RecordingError(f"{self.name} has no column {', '.join(missing)}; it has {_some(list(data))}.")
+        check_columns(self.name, header, names)
         self.columns = {name: data[name] for name in names}
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) != 1:
@@ -245,21 +250,6 @@ def _moment(text: str, unit_s: float) -> float | datetime | None:
     except ValueError:
         return None
     return date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date
-
-
-def _read_columns(path: Path, delimiter: str) -> dict[str, list[str]]:
-    if not path.is_file():
-        raise RecordingError(f"{path} does not exist. Check the path.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [line for line in csv.reader(file, delimiter=delimiter) if line] or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordingError(f"{path} cannot be read as CSV ({error}).") from None
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise RecordingError(f"{path}, row {number}: {len(row)} cells, but the header has {len(header)}.")
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in header]
-    return dict(zip([name.strip() for name in header], columns, strict=True))
 
 
 def _some(names: Sequence[str]) -> str:

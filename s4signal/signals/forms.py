@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,12 @@ def cases_from(data: Any) -> list[Case]:
         return _cases_from_epochs([data])
     if isinstance(data, Signal):
         raise TypeError("X is one Signal, but a list of them is needed. Pass [signal].")
+    first = data[0] if isinstance(data, list | tuple) and data else data
+    if isinstance(first, str | PathLike):
+        raise TypeError(
+            f"X holds {str(first)!r}, but recordings are needed. Open files with Signals.from_files, or with read_eeg, "
+            "read_csv or another reader of s4signal.signals."
+        )
     if isinstance(data, list | tuple):
         return _cases_from_list(data)
     if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1 and not _all_numbers(data):

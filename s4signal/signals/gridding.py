@@ -13,10 +13,8 @@ __all__ = ["check_grid", "grid_signal"]
 _METHODS = ("linear", "previous")
 
 
-def check_grid(sfreq: float, method: str, longest_gap_s: float | None) -> None:
-    """Refuse a grid that cannot be."""
-    if not 0 < sfreq < np.inf:
-        raise ValueError(f"sfreq={sfreq} must be a positive number of samples per second.")
+def check_grid(method: str, longest_gap_s: float | None) -> None:
+    """Refuse a way to interpolate that cannot be."""
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is unknown; choose one of 'linear', 'previous'.")
     if longest_gap_s is not None and not longest_gap_s > 0:

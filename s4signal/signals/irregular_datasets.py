@@ -10,7 +10,7 @@ from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray
 from s4signal.signals.collection import Signals
-from s4signal.signals.dataset_files import check_split, data_folder, index_rows
+from s4signal.signals.dataset_files import check_complete, check_split, data_folder, index_rows
 from s4signal.signals.events import read_events
 from s4signal.signals.tabular import read_csv
 from s4signal.signals.windows import windows
@@ -139,8 +139,7 @@ def _observations(paths: list[Path]) -> dict[str, list[str]]:
     cells: list[str] = []
     owners: list[str] = []
     for path in paths:
-        if not path.is_file():
-            raise RecordingError(f"{path} does not exist; the data set is incomplete. Copy it again.")
+        check_complete(path)
         rows = path.read_text(encoding="utf-8").split()[1:]
         found = ",".join(rows).split(",")
         if len(found) != 3 * len(rows):
@@ -153,8 +152,7 @@ def _observations(paths: list[Path]) -> dict[str, list[str]]:
 
 
 def _beats(path: Path) -> FloatArray:
-    if not path.is_file():
-        raise RecordingError(f"{path} does not exist; the data set is incomplete. Copy it again.")
+    check_complete(path)
     intervals_ms = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
     return np.concatenate([[0.0], np.cumsum(intervals_ms) / 1000])
 

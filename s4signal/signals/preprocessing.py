@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,9 @@ def decimate(signals: Any, factor: int) -> Signals:
     >>> decimate(Signals([[1, 2, 3, 4, 5]], sfreq=8000), 2)[0].data
     array([[1., 3., 5.]])
     """
-    if factor != int(factor) or factor < 1:
-        raise ValueError(f"factor={factor} must be a whole number of at least 1.")
-    collection = signals if isinstance(signals, Signals) else Signals(signals)
+    if not isinstance(factor, Real) or not factor >= 1 or factor % 1:
+        raise ValueError(f"factor={factor!r} must be a whole number of at least 1.")
+    collection = Signals(signals)
     every = partial(_every, factor=int(factor))
     return Signals.from_cases(
         every(case)
@@ -91,7 +92,7 @@ def drop_samples(signals: Any, fraction: float, *, random_state: Any = None, as_
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction={fraction} must be at least 0 and less than 1.")
-    collection = signals if isinstance(signals, Signals) else Signals(signals)
+    collection = Signals(signals)
     seeds = np.random.default_rng(random_state).integers(2**63, size=len(collection))
     return Signals.from_cases(
         name_errors(i, case.source, partial(_dropped, case, fraction, int(seed), as_nan))

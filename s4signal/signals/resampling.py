@@ -21,7 +21,7 @@ def resample_case(case: Case, sfreq: float) -> Case:
     Parameters
     ----------
     case : Case
-        A `Signal` or a case on disk.
+        A `Signal` or a case on disk; one with times is read at once.
     sfreq : float, positive
         The rate wanted [Hz].
 
@@ -37,8 +37,8 @@ def resample_case(case: Case, sfreq: float) -> Case:
     """
     if case.sfreq == sfreq and not case.has_times:
         return case
-    if isinstance(case, Signal):
-        return _resample_signal(case, sfreq)
+    if isinstance(case, Signal) or case.has_times:  # only the times tell the rate, and whether there is one
+        return _resample_signal(case.load(), sfreq)
     if case.sfreq is None:
         raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
     length = resampled_length(case.length, case.sfreq, sfreq)

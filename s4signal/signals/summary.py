@@ -110,10 +110,9 @@ def summarize(cases: Sequence[Case]) -> str:
 
 def _duration_s(case: Case) -> float:
     """Return how long a case lasts, NaN if unknown or if only reading it would tell."""
-    known = isinstance(case, Signal) or not case.has_times
-    if known and case.has_times:
-        return float(case.load().duration_s or 0.0)
-    return case.length / case.sfreq if known and case.sfreq is not None else float("nan")
+    if isinstance(case, Signal):
+        return float("nan") if case.duration_s is None else case.duration_s
+    return float("nan") if case.has_times or case.sfreq is None else case.length / case.sfreq
 
 
 def _label(i: int, case: Case) -> str:

@@ -1,6 +1,5 @@
 """Signals in text: the .ts files of the UEA and TSER archives, and CSV."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,7 +9,10 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Case, Signal
+from s4signal.signals.checks import check_positive
 from s4signal.signals.collection import Signals
+from s4signal.signals.csv_file import check_columns, read_rows
+from s4signal.signals.paths import as_paths, check_file
 from s4signal.signals.ts_file import parse_ts
 
 __all__ = ["read_csv", "read_ts"]
@@ -51,10 +53,8 @@ def read_ts(
     ...     read_ts(path, sfreq=100)
     (Signals: 2 cases × 2 channels, 2–3 samples, 100 Hz (0.02–0.03 s), array(['a', 'e'], dtype='<U1'))
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RecordingError(f"{path} does not exist. Check the path.")
-    cases, y = parse_ts(path)
+    check_file(path)
+    cases, y = parse_ts(Path(path))
     return Signals(cases, sfreq=sfreq), y
 
 
@@ -76,8 +76,8 @@ def read_csv(
     path : path or iterable of paths
         One case a file, unless `case` says otherwise.
     time : str, optional
-        The column of times, strictly increasing within a case; they are kept with the case.
-    time_unit_s : float
+        The column of times, never decreasing within a case; they are kept with the case.
+    time_unit_s : float, positive
         Seconds in one unit of that column: 0.001 for milliseconds.
     sfreq : float, optional
         Samples per second [Hz].
@@ -100,7 +100,10 @@ def read_csv(
     Raises
     ------
     RecordingError
-        If a file is missing or empty, a column is not there, a cell is no number, or a case has two labels.
+        If a file is missing or empty, a column is not there or there twice, a cell is no number, or a case has two
+        labels.
+    ValueError
+        If `time_unit_s` is not positive.
 
     Examples
     --------
@@ -113,18 +116,18 @@ def read_csv(
     >>> signals
     Signals: 1 case × 2 channels, 3 samples, irregular times (0.066 s)
     """
-    paths = [path] if isinstance(path, str | PathLike) else list(path)
+    check_positive("time_unit_s", time_unit_s)
     cases: list[Case] = []
     labels: list[str] = []
-    for file in map(Path, paths):
-        header, rows = _read_rows(file, delimiter)
+    for file in map(Path, as_paths(path, "path")):
+        header, rows = read_rows(file, delimiter)
+        if not rows:
+            raise RecordingError(f"{file} holds no row of samples. A header and one row a sample are needed.")
         special = [name for name in (time, case, label) if name is not None]
         names = list(channels) if channels is not None else [name for name in header if name not in special]
-        missing = [name for name in [*special, *names] if name not in header]
-        if missing or not names:
-            raise RecordingError(
-                f"{file} has no column {', '.join(missing) or 'of a channel'}; it has {', '.join(header)}."
-            )
+        check_columns(file, header, [*special, *names])
+        if not names:
+            raise RecordingError(f"{file} has no column of a channel; it has {', '.join(header)}.")
         numbers = _columns(file, header, rows, names if time is None else [*names, time])
         keys = _texts(header, rows, case) if case is not None else [""] * len(rows)
         for key in dict.fromkeys(keys):
@@ -133,29 +136,11 @@ def read_csv(
             try:
                 cases.append(Signal(numbers[: len(names), chosen], moments, sfreq, tuple(names), source=str(file)))
             except ValueError as error:
-                raise RecordingError(f"{file}{key and f', case {key}'}: {error}") from None
+                reason = str(error).removeprefix(f"{file}: ")  # an infinite sample is named with its source
+                raise RecordingError(f"{file}{key and f', case {key}'}: {reason}") from None
             if label is not None:
                 labels.append(_one_label(file, key, np.array(_texts(header, rows, label))[chosen]))
-    if not cases:
-        raise RecordingError("path names no file; at least one is needed.")
     return Signals.from_cases(cases), None if label is None else np.array(labels)
-
-
-def _read_rows(path: Path, delimiter: str) -> tuple[list[str], list[list[str]]]:
-    if not path.is_file():
-        raise RecordingError(f"{path} does not exist. Check the path.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file, delimiter=delimiter) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordingError(f"{path} cannot be read as CSV ({error}).") from None
-    if len(lines) < 2:
-        raise RecordingError(f"{path} holds no row of samples. A header and one row a sample are needed.")
-    header = [name.strip() for name in lines[0]]
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) != len(header):
-            raise RecordingError(f"{path}, row {number}: {len(line)} cells, but the header has {len(header)}.")
-    return header, lines[1:]
 
 
 def _texts(header: list[str], rows: list[list[str]], name: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Case
+from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import ready_to_cut
@@ -74,9 +75,8 @@ def windows(
     """
     step_s = duration_s if step_s is None else step_s
     for name, value in (("duration_s", duration_s), ("step_s", step_s)):
-        if not value > 0:
-            raise ValueError(f"{name}={value} must be a positive number of seconds.")
-    recordings = signals if isinstance(signals, Signals) else Signals(signals)
+        check_positive(name, value)
+    recordings = Signals(signals)
     cases: list[Case] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
@@ -146,7 +146,7 @@ def epochs_from_events(
     """
     if not tmax > tmin:
         raise ValueError(f"tmax={tmax} must be greater than tmin={tmin}.")
-    recordings = signals if isinstance(signals, Signals) else Signals(signals)
+    recordings = Signals(signals)
     marks = [None] * len(recordings) if events is None else _event_lists(events, len(recordings))
     cases: list[Case] = []
     names: list[str] = []

@@ -309,6 +309,8 @@ def test_an_unfitted_estimator_says_so(make):
 PREDICT = {
     "fewer channels": (X[:, :1], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
     "flat": (X[:, 0], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
+    "time second in Signals": (Signals(X.transpose(0, 2, 1)), ShapeError, "X has 60 channels.*transpose if time came"),
+    "one case": (Signals(X)[0], TypeError, r"X is one Signal, but a list of them is needed\. Pass \[signal\]"),
     "time second": (X.transpose(0, 2, 1), ShapeError, r"got \(24, 60, 2\)\. If time comes second, pass X\.transpose"),
     "infinity": (with_value(np.inf), ValueError, "case 5: it contains infinity"),
     "times": (Signals(X, times=TIMES), ValueError, "case 0 has times, but the model was fitted without times and"),

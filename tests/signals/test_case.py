@@ -68,6 +68,8 @@ def test_masked_samples_become_nan():
         ({"sfreq": "fast"}, TypeError, "'fast' must be a number"),
         ({"times": [0, 1]}, ShapeError, r"shape \(3,\)"),
         ({"times": [0, 2, 1]}, ValueError, r"2 s is followed by 1 s \(samples 1 and 2\)"),
+        ({"times": np.array([0, 1, 2], dtype="M8[s]")}, TypeError, r"times must be seconds, got dtype datetime64\[s\]"),
+        ({"times": ["a", "b", "c"]}, TypeError, "times must hold real numbers, got dtype <U1"),
         ({"times": [0, np.nan, 1]}, ValueError, r"times must be finite, but that of sample 1 is nan \(1 such\)"),
         ({"times": [0, 4, 8], "sfreq": 250}, ValueError, "median gap is 4, but sfreq=250 Hz means 0.004 s. Divide"),
         ({"times": [0, 1, 2], "sfreq": 256}, ValueError, "times must be seconds"),

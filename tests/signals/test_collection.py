@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,8 @@ def test_a_three_dimensional_array_is_not_copied():
         ([["a", "b"]], TypeError, "case 0: X must hold real numbers"),
         (Signal([1.0]), TypeError, r"Pass \[signal\]"),
         (None, ShapeError, r"got \(\)"),
+        (["word.wav"], TypeError, r"X holds 'word\.wav', but recordings.*Open files with Signals\.from_files"),
+        (Path("a.edf"), TypeError, r"X holds 'a\.edf', but recordings are needed.*read_eeg"),
     ],
 )
 def test_what_is_no_collection_is_refused(data, error, message):

@@ -32,7 +32,7 @@ def test_decimation_folds_back_what_resampling_removes():
     assert np.std(signals.resample(100)[0].data[:, 100:-100]) < 0.01
 
 
-@pytest.mark.parametrize("factor", [0, 1.5, -2])
+@pytest.mark.parametrize("factor", [0, 1.5, -2, float("nan"), float("inf"), None])
 def test_a_factor_is_a_whole_number(factor):
     with pytest.raises(ValueError, match=f"factor={factor} must be a whole number of at least 1"):
         decimate([[1.0, 2.0]], factor)

@@ -95,3 +95,15 @@ def test_a_cut_file_is_refused_before_it_is_asked_for(reader, tmp_path):
 def test_no_path_at_all_is_refused(read):
     with pytest.raises(RecordingError, match="names no file; at least one is needed"):
         read()
+
+
+@pytest.mark.parametrize("read", [read_audio, read_eeg, read_csv])
+def test_what_is_no_path_is_refused(read):
+    with pytest.raises(TypeError, match="must be a path or an iterable of paths, got None"):
+        read(None)
+
+
+@pytest.mark.parametrize("read", [read_audio, read_csv, read_ts])
+def test_a_folder_is_no_recording(read, tmp_path):
+    with pytest.raises(RecordingError, match=f"{tmp_path} is a folder; a file is needed"):
+        read(tmp_path)

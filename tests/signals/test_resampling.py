@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+import recording_files as files
 
 from s4signal.errors import RecordingError
-from s4signal.signals import Signals
+from s4signal.signals import Signals, drop_samples
 from s4signal.signals.resampling import resample_array
 
 
@@ -76,3 +77,16 @@ def test_what_cannot_be_resampled_is_refused(signals, message):
 def test_a_rate_must_be_positive():
     with pytest.raises(ValueError, match="sfreq=0 must be a positive number"):
         Signals(np.zeros((1, 4)), sfreq=2).resample(0)
+
+
+@pytest.mark.parametrize("bring", [Signals.resample, Signals.to_grid])
+def test_a_rate_must_be_a_number(bring):
+    with pytest.raises(TypeError, match="sfreq='8000' must be a number of samples per second"):
+        bring(Signals(np.zeros((1, 4)), sfreq=2), "8000")
+
+
+def test_irregular_files_are_refused_before_they_are_asked_for(tmp_path):
+    pytest.importorskip("soundfile")
+    on_disk = Signals.from_files(files.write_audio(tmp_path / "a.wav"))
+    with pytest.raises(RecordingError, match=r"case 0 \(.*a\.wav\): its times are irregular"):
+        drop_samples(on_disk, 0.5, random_state=0).resample(100)

@@ -109,8 +109,21 @@ def test_several_files_are_several_cases(tmp_path):
         ("a,b\n", {}, "holds no row of samples"),
         ("t,b\n1,2\n0,3\n", {"time": "t"}, "times must increase"),
         ("c,b\n1,2\n2,3\n", {"label": "c"}, "has several labels: 1, 2"),
+        ("a,b,a\n1,2,3\n", {}, "has several columns a. Give each a name"),
+        ("a,b\n1,inf\n", {}, r"^[^:]*: it contains infinity, in 1 of 2 samples"),
     ],
 )
 def test_a_bad_csv_is_refused(tmp_path, text, options, message):
     with pytest.raises(RecordingError, match=message):
         read_csv(csv(tmp_path, text), **options)
+
+
+def test_columns_of_one_name_that_nobody_asks_for_do_no_harm(tmp_path):
+    signals, _ = read_csv(csv(tmp_path, "a,,\n1,,\n2,,\n"), channels=["a"])
+    assert signals[0].data.tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("unit", [0, -1, float("nan")])
+def test_a_unit_of_time_must_be_positive(tmp_path, unit):
+    with pytest.raises(ValueError, match=f"time_unit_s={unit} must be a positive number of seconds"):
+        read_csv(csv(tmp_path, "t,a\n1,2\n"), time="t", time_unit_s=unit)
