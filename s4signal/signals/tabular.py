@@ -130,16 +130,19 @@ def read_csv(
             raise RecordingError(f"{file} has no column of a channel; it has {', '.join(header)}.")
         numbers = _columns(file, header, rows, names if time is None else [*names, time])
         keys = _texts(header, rows, case) if case is not None else [""] * len(rows)
-        for key in dict.fromkeys(keys):
-            chosen = np.array([k == key for k in keys])
+        marks = None if label is None else np.array(_texts(header, rows, label))
+        rows_of: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows_of.setdefault(key, []).append(row)
+        for key, chosen in rows_of.items():
             moments = None if time is None else numbers[-1, chosen] * time_unit_s
             try:
                 cases.append(Signal(numbers[: len(names), chosen], moments, sfreq, tuple(names), source=str(file)))
             except ValueError as error:
                 reason = str(error).removeprefix(f"{file}: ")  # an infinite sample is named with its source
                 raise RecordingError(f"{file}{key and f', case {key}'}: {reason}") from None
-            if label is not None:
-                labels.append(_one_label(file, key, np.array(_texts(header, rows, label))[chosen]))
+            if marks is not None:
+                labels.append(_one_label(file, key, marks[chosen]))
     return Signals.from_cases(cases), None if label is None else np.array(labels)
 
 
