@@ -66,7 +66,7 @@ class _ChannelNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         x, scale, mask = ctx.saved_tensors
-        g = grads[0]
+        g = grads[0].contiguous()  # a transposed gradient would stay so down the whole residual stream, at 5 times the cost
         inner = (x * g).sum(0) * (scale**3 / x.shape[0])
         if mask is not None:
             scale, inner = scale * mask, inner * mask
@@ -145,7 +145,7 @@ class _GatedMix(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         y, z, weight, keep = ctx.saved_tensors
-        g = grads[0] if keep is None else grads[0] * keep
+        g = grads[0].contiguous() if keep is None else grads[0] * keep
         a, gate = z.view(2, -1, *y.shape[1:]).unbind(0)
         dz = torch.empty_like(z)
         da, db = dz.view(2, -1, *y.shape[1:]).unbind(0)
