@@ -5,16 +5,16 @@ S4SIGNAL_DATA to the folder that holds fsdd/ or speech_commands/.
 
 Protocol: the split of each set (digits: takes 0 to 4 of known voices; commands: new voices). Every setting is a
 default, and the epoch is chosen on training recordings. The model that was fitted at the full rate then hears the test
-recordings at half of it, low-passed and resampled or every second sample as it is, and with a share of samples removed
-at random, the rest keeping their times. Beside it stands the same classifier trained at half the rate.
+recordings at lower rates, low-passed and resampled, or every second sample as it is; and with a share of samples
+removed at random, the rest keeping their times. Beside it stands the same classifier trained at half the rate.
 
 Command::
 
     python pipelines/rate_transfer.py
     python pipelines/rate_transfer.py --data commands --seeds 0 1 2     # mean ± standard deviation over seeds
 
-Output: a table of test accuracies and the share of the full one that is kept; with --out, the curve over the removed
-share as rate_transfer.png in that folder.
+Output: a table of test accuracies and the share of the full one that is kept, and the curves over the rate and over the
+removed share as rate_transfer.png in the output folder.
 """
 
 import argparse
@@ -33,8 +33,11 @@ from s4signal.signals import datasets, decimate, drop_samples
 __all__ = ["main"]
 
 Labels = npt.NDArray[np.str_]
+Scores = npt.NDArray[np.float64]
 SETS = {"digits": (datasets.load_spoken_digits, 8000), "commands": (datasets.load_speech_commands, 16000)}
+RATES = (0.75, 0.5, 0.25)  # of the rate at training
 REMOVED = (0.1, 0.3, 0.5, 0.7)
+FULL = "as trained"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=list(SETS), default="digits")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
-    parser.add_argument("--out", type=Path, help="folder for the figure")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     args = parser.parse_args(argv)
     load, rate = SETS[args.data]
     try:
@@ -53,24 +56,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     print(f"{args.data}, seeds {args.seeds}\ntrain  {X_train}\ntest   {X_test}\n", flush=True)
 
-    half = f"{rate // 2000} kHz"
+    lower = {share: f"{hertz(share * rate)}, low-passed" for share in RATES}
+    half = hertz(rate / 2)
     hearings = {
-        "as trained": X_test,
-        f"{half}, low-passed": X_test.resample(rate / 2),
+        FULL: X_test,
+        **{name: X_test.resample(share * rate) for share, name in lower.items()},
         f"{half}, every second sample": decimate(X_test, 2),
         **{removed(share): drop_samples(X_test, share, random_state=0) for share in REMOVED},
     }
     models = [fit(X_train, y_train, seed, args.max_epochs) for seed in args.seeds]
+    print(models[0].describe(), end="\n\n", flush=True)
     scores = {name: np.array([model.score(X, y_test) for model in models]) for name, X in hearings.items()}
     slow = [fit(X_train.resample(rate / 2), y_train, seed, args.max_epochs) for seed in args.seeds]
-    scores[f"trained at {half}"] = np.array([model.score(hearings[f"{half}, low-passed"], y_test) for model in slow])
+    scores[f"trained at {half}"] = np.array([model.score(hearings[lower[0.5]], y_test) for model in slow])
 
-    full = scores["as trained"].mean()
-    print(f"{'test accuracy, trained at':30}{f'{rate // 1000} kHz':>16}{'kept':>8}")
+    full = scores[FULL].mean()
+    print(f"{'test accuracy, trained at':30}{hertz(rate):>16}{'kept':>8}")
     for name, score in scores.items():
         print(f"{name:30}{summary(score):>16}{score.mean() / full:>8.1%}")
-    if args.out is not None:
-        print(draw(scores, full, args.out))
+    curves = {
+        "sampling rate [kHz], low-passed": {
+            rate / 1e3 * share: scores[name] for share, name in {**lower, 1.0: FULL}.items()
+        },
+        "share of samples removed, times kept": {
+            share: scores[name] for share, name in {0.0: FULL, **{s: removed(s) for s in REMOVED}}.items()
+        },
+    }
+    print(draw(curves, args.out))
 
 
 def fit(X: Signals, y: Labels, seed: int, max_epochs: int | None) -> S4Classifier:
@@ -86,19 +98,22 @@ def removed(share: float) -> str:
     return f"{share:.0%} of samples removed"
 
 
-def draw(scores: dict[str, npt.NDArray[np.float64]], full: float, out: Path) -> Path:
-    """Write the curve over the share of samples removed."""
+def hertz(rate: float) -> str:
+    """Write a sampling rate."""
+    return f"{rate / 1e3:g} kHz"
+
+
+def draw(curves: dict[str, dict[float, Scores]], out: Path) -> Path:
+    """Write the curves, one panel each."""
     matplotlib.use("Agg")  # figures go to files: no screen is needed
-    figure, axes = pyplot.subplots(figsize=(5, 3.5))
-    means = [full, *(scores[removed(share)].mean() for share in REMOVED)]
-    spreads = [scores["as trained"].std(), *(scores[removed(share)].std() for share in REMOVED)]
-    axes.errorbar([0, *REMOVED], means, yerr=spreads, marker="o", label="samples removed, times kept")
-    for name, score in scores.items():
-        if "kHz" in name:
-            axes.axhline(score.mean(), linestyle=":", color="grey")
-            axes.text(0.0, score.mean(), name, fontsize="small", verticalalignment="bottom")
-    axes.set(xlabel="share of samples removed", ylabel="test accuracy", ylim=(0, 1.02))
-    axes.legend(loc="lower left")
+    figure, panels = pyplot.subplots(1, len(curves), figsize=(9, 3.5), sharey=True)
+    for axes, (label, curve) in zip(panels, curves.items(), strict=True):
+        places = sorted(curve)
+        means, spreads = ([function(curve[place]) for place in places] for function in (np.mean, np.std))
+        axes.errorbar(places, means, yerr=spreads, marker="o", capsize=3)
+        axes.set(xlabel=label, ylim=(0, 1.02), xlim=(0, None))
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("test accuracy")
     out.mkdir(parents=True, exist_ok=True)
     path = out / "rate_transfer.png"
     figure.savefig(path, dpi=150, bbox_inches="tight")
@@ -106,7 +121,7 @@ def draw(scores: dict[str, npt.NDArray[np.float64]], full: float, out: Path) -> 
     return path
 
 
-def summary(scores: npt.NDArray[np.float64]) -> str:
+def summary(scores: Scores) -> str:
     """Return the mean over seeds, with the standard deviation if there are several."""
     return f"{np.mean(scores):.3f}" + (f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else "")
 

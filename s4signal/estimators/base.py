@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from s4signal.estimators.callbacks import end_task, own_callbacks
 from s4signal.estimators.fingerprint import fingerprint_of
-from s4signal.estimators.hearing import hear_cases
+from s4signal.estimators.hearing import hear_cases, hear_thinned
 from s4signal.estimators.loop_options import network_options, training_options
 from s4signal.estimators.options import check_options
 from s4signal.estimators.persistence import load_estimator, save_estimator
@@ -287,7 +287,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
                 raise ValueError(
                     f"the network has {self._plan.n_outputs} outputs, y has {n_outputs}; fit with warm_start=False."
                 )
-            return self._cases(signals, weights, targets, device)
+            return self._thinned(self._cases(signals, weights, targets, device), signals, seed, device)
         self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
         self._plan: NetworkPlan = plan_network(self, signals, n_outputs=n_outputs, sfreq=self.sfreq_)
         self._optimizer_state = {}
@@ -301,7 +301,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             cases, max_samples=options.max_samples, dtype=PRECISIONS[self.precision], device=device
         )
         self.network_.calibrate((batch.x, batch.mask, batch.weight) for _, batch in batches)
-        return cases
+        return self._thinned(cases, signals, seed, device)
 
     def _cases(
         self, signals: Signals, weights: NDArray[np.float64], targets: NDArray[Any], device: torch.device
@@ -317,6 +317,13 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             targets=tensor,
         )
         return hear_cases(self._on(device), cases, network_options(self, len(cases), device))
+
+    def _thinned(self, heard: Cases, signals: Signals, seed: int, device: torch.device) -> Cases:
+        if not self._plan.thins:
+            return heard
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling)
+        options = network_options(self, len(cases), device)
+        return hear_thinned(self._on(device), cases, heard, options, seed=seed)
 
     def _train(
         self, cases: Cases, validation: Cases | None, seed: int, device: torch.device, *, data: tuple[Any, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -10,11 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from s4signal.estimators.sampling import thinned
 from s4signal.nn import S4Network
 from s4signal.nn.frontend import FilterBankFrontend, Steps
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, sequential_batches
 
-__all__ = ["hear", "hear_cases", "score_heard"]
+__all__ = ["hear", "hear_cases", "hear_thinned", "score_heard"]
+
+THINNED_CASES = 1 / 3  # of the training cases: a second hearing costs as much as the first
+THINNED_LOADS = 3 / 4  # of their loads, so that a quarter of what the network sees has samples missing
+LEAST_REMOVED, MOST_REMOVED = 0.1, 0.8  # of the samples of a case
 
 
 @torch.no_grad()
@@ -87,6 +93,53 @@ def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Ca
         dtype=PRECISIONS[options.precision],
         device=options.device,
     )
+
+
+def hear_thinned(network: S4Network, cases: Cases, heard: Cases, options: TrainingOptions, *, seed: int) -> Cases:
+    """Hear a share of the training cases again with samples missing, and let chance choose at every load.
+
+    What is drawn across missing samples is not what was there: its error is loudest in the upper bands, and a network
+    that never heard it takes it for sound.
+
+    Parameters
+    ----------
+    network : S4Network
+        With a filter bank, on the device of the options.
+    cases : Cases
+        Raw, standardised signals on a regular grid.
+    heard : Cases
+        The same cases as `hear_cases` gives them.
+    options : TrainingOptions
+        Device, precision and max_samples are used.
+    seed : int
+        Says which cases are thinned and which samples go; which hearing is loaded follows torch's random state.
+
+    Returns
+    -------
+    Cases
+        The heard cases, of some of which another hearing may be loaded.
+    """
+    rng = np.random.RandomState(seed)
+    chosen = rng.permutation(len(cases))[: round(THINNED_CASES * len(cases))]
+    if not len(chosen):
+        return heard
+    shares = rng.uniform(LEAST_REMOVED, MOST_REMOVED, len(chosen))
+    seeds = rng.randint(2**31 - 1, size=len(chosen))
+    again = Cases(
+        lambda i: thinned(cases.load(chosen[i]), shares[i], seed=seeds[i]),
+        cases.lengths[chosen],
+        cases.rates[chosen],
+        cases.weights[chosen],
+    )
+    second = hear_cases(network, again, options)
+    places = {int(index): place for place, index in enumerate(chosen)}
+
+    def load(index: int) -> Samples:
+        if index in places and float(torch.rand(())) < THINNED_LOADS:
+            return second.load(places[index])
+        return heard.load(index)
+
+    return replace(heard, load=load)
 
 
 def score_heard(network: nn.Module, batch: Batch) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from s4signal.estimators.sampling import Sampling, grid_length, plan_sampling, prepare_case, relative_periods
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
+from s4signal.nn.band_dropout import BandDropout
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
@@ -124,6 +125,13 @@ class NetworkPlan(NamedTuple):
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
 
 
+    @property
+    def thins(self) -> bool:
+        """Whether training hears some cases again with samples missing, as prediction may meet them."""
+        # In the reference mode a case of weight two is the case twice: chance may not choose for each.
+        return self.sampling.grid and self.sampling.missing != "error" and self.stack["dropout_axis"] == "case"
+
+
 def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: float | None) -> NetworkPlan:
     """Choose front end and time scales from the rate and the duration of the training cases.
 
@@ -216,4 +224,11 @@ def _filter_bank(plan: NetworkPlan, d_model: int) -> FilterBankFrontend:
     frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
     bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
     causal = not plan.stack["bidirectional"]
-    return FilterBankFrontend(plan.n_channels, d_model, bank=bank, level="running" if causal else "case", causal=causal)
+    return FilterBankFrontend(
+        plan.n_channels,
+        d_model,
+        bank=bank,
+        level="running" if causal else "case",
+        causal=causal,
+        dropout=BandDropout(axis=plan.stack["dropout_axis"]),
+    )

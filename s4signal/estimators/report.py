@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from s4signal.estimators.hearing import MOST_REMOVED
 from s4signal.estimators.sampling import Sampling
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontend import FilterBankFrontend
@@ -35,10 +36,13 @@ def describe_estimator(estimator: S4Estimator) -> str:
     unit = ("Hz", "s") if plan.sfreq is not None else ("cycles a sample", "samples")
     slowest, fastest, shortest, longest = _coverage(estimator)
     rate = "unknown" if plan.sfreq is None else f"{plan.sfreq:g} Hz"
-    front = "each sample, channels mixed"
+    front, met = "each sample, channels mixed", []
     if isinstance(network.frontend, FilterBankFrontend):
         bank, hop_s = network.frontend.bank.frequencies_hz, network.frontend.bank.hop_s
         front = f"{len(bank)} gammatone energies {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms"
+        lowest = network.frontend.dropout.lowest * (plan.sfreq or 1.0)
+        missing = f", up to {MOST_REMOVED:.0%} of samples missing" if plan.thins else ""
+        met = [f"  trained for    rates from {lowest:g} Hz{missing}"]
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack
     return "\n".join(
@@ -47,6 +51,7 @@ def describe_estimator(estimator: S4Estimator) -> str:
             f"  sampling rate  {rate}",
             f"  samples        {_samples(plan.sampling)}",
             f"  front end      {plan.frontend}: {front}",
+            *met,
             f"  blocks         {stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), "
             f"d_state {stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}",
             f"  band           {slowest:.3g} - {fastest:.3g} {unit[0]}",

@@ -24,6 +24,7 @@ __all__ = [
     "plan_sampling",
     "prepare_case",
     "relative_periods",
+    "thinned",
     "training_rate",
 ]
 
@@ -249,6 +250,30 @@ def prepare_case(
         there = np.ones(data.shape, dtype=data.dtype) if holes is None else ~holes
         data = np.concatenate([data, there[list(sampling.masked)]])
     return Samples(data, gaps)
+
+
+def thinned(samples: Samples, share: float, *, seed: int) -> Samples:
+    """Remove samples at random from a case on a regular grid, and draw across them as across any that are missing.
+
+    Parameters
+    ----------
+    samples : Samples
+        Without gaps.
+    share : float in [0, 1]
+        Expected share of the samples to remove, of all channels at once; the first and the last stay.
+    seed : int
+        Says which.
+
+    Returns
+    -------
+    Samples
+        As long as before.
+    """
+    n_times = samples.data.shape[1]
+    removed = np.random.RandomState(seed).uniform(size=n_times) < share
+    removed[[0, -1]] = False
+    holes = np.broadcast_to(removed, samples.data.shape)
+    return Samples(_on_grid(samples.data, None, 1.0, holes))
 
 
 def grid_length(case: Signal, sfreq: float | None) -> int:

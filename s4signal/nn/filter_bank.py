@@ -129,6 +129,11 @@ class S4FilterBank(nn.Module):
         """Features a channel."""
         return (2 if self.output == "linear" else 1) * self.n_bands
 
+    @property
+    def silence(self) -> float:
+        """What a band gives that hears nothing, such as one beyond the Nyquist frequency of a lower rate."""
+        return {"log": math.log(self.floor), "power": self.floor**EXPONENT}.get(self.output, 0.0)
+
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece after which the state can be carried on.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s4signal.nn.band_dropout import BandDropout
 from s4signal.nn.band_mixing import BandMixing
 from s4signal.nn.block import ChannelLinear
 from s4signal.nn.filter_bank import S4FilterBank
@@ -140,6 +141,8 @@ class FilterBankFrontend(nn.Module):
         what is said: keep it, take out the mean of the case, or the mean of what was heard so far.
     causal : bool, default=False
         Whether no step sees a later one; together with a level that is not the whole case's it allows `advance`.
+    dropout : BandDropout, optional
+        What silences upper bands in training; nothing by default.
 
     Raises
     ------
@@ -151,7 +154,14 @@ class FilterBankFrontend(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, n_channels: int, d_model: int, *, bank: S4FilterBank, level: str = "keep", causal: bool = False
+        self,
+        n_channels: int,
+        d_model: int,
+        *,
+        bank: S4FilterBank,
+        level: str = "keep",
+        causal: bool = False,
+        dropout: BandDropout | None = None,
     ) -> None:
         super().__init__()
         if level not in ("keep", "case", "running"):
@@ -160,6 +170,7 @@ class FilterBankFrontend(nn.Module):
         n_features = n_channels * bank.n_outputs
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
+        self.dropout = BandDropout(0.0) if dropout is None else dropout
         self.mix = BandMixing(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
@@ -218,6 +229,8 @@ class FilterBankFrontend(nn.Module):
     def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Standardise features and map them to the width of the blocks: what is learned.
 
+        In training some upper bands may be silenced first.
+
         Parameters
         ----------
         features : Tensor (n_channels * n_bands, batch, n_steps)
@@ -230,6 +243,9 @@ class FilterBankFrontend(nn.Module):
         Tensor (d_model, batch, n_steps)
             Input of the blocks.
         """
+        # Silence is constant: its level is itself.
+        silence = self.bank.silence if self.level == "keep" else 0.0
+        features = self.dropout(features, 2.0 * self.bank.frequencies_hz / self.bank.sfreq, silence=silence)
         mixed: Tensor = self.mix(self._standard(features, mask), mask)
         return mixed
 

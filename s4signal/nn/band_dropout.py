@@ -1,0 +1,73 @@
+"""Upper bands fall silent in training, as they do at a lower sampling rate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BandDropout"]
+
+
+class BandDropout(nn.Module):
+    """Silence the upper bands of some cases in training, as a recording at a lower rate would; off in evaluation.
+
+    At a lower rate the bands beyond the Nyquist frequency are silent. A network that never met that in training takes
+    the silence for a property of what it hears.
+
+    Parameters
+    ----------
+    share : float in [0, 1], default=0.25
+        Share of the cases that lose bands.
+    lowest : float in (0, 1], default=0.25
+        Lowest cut-off, as a share of the Nyquist frequency; cut-offs are drawn evenly on the logarithmic scale from
+        there to the Nyquist frequency.
+    axis : {"case", "batch"}, default="case"
+        Whether each case draws its own cut-off or all cases of a batch share one.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+
+    Examples
+    --------
+    >>> dropout = BandDropout(1.0, lowest=0.5)
+    >>> heard = dropout(torch.ones(3, 5, 100), torch.tensor([0.1, 0.2, 1.0]))
+    >>> heard[:, 0, 0].tolist()
+    [1.0, 1.0, 0.0]
+    """
+
+    def __init__(self, share: float = 0.25, *, lowest: float = 0.25, axis: str = "case") -> None:
+        super().__init__()
+        if not 0 <= share <= 1:
+            raise ValueError(f"share={share:g} must be in [0, 1].")
+        if not 0 < lowest <= 1:
+            raise ValueError(f"lowest={lowest:g} must be in (0, 1].")
+        if axis not in ("case", "batch"):
+            raise ValueError(f"axis={axis!r} is unknown; choose one of 'case', 'batch'.")
+        self.share, self.lowest, self.axis = share, lowest, axis
+
+    def forward(self, features: Tensor, heights: Tensor, *, silence: float = 0.0) -> Tensor:
+        """Silence bands.
+
+        Parameters
+        ----------
+        features : Tensor (n_planes * n_bands, batch, n_steps)
+            What the bands hear, before standardisation; the bands of the first plane first.
+        heights : Tensor (n_bands,)
+            Centre frequencies over the Nyquist frequency.
+        silence : float, default=0.0
+            What a silent band gives.
+
+        Returns
+        -------
+        Tensor (n_planes * n_bands, batch, n_steps)
+            The features, ``silence`` in bands at and above the cut-off of a case.
+        """
+        if not self.training or self.share == 0.0:
+            return features
+        n_draws = features.shape[1] if self.axis == "case" else 1
+        chance, place = torch.rand(2, n_draws, 1, device=features.device)
+        cutoffs = torch.where(chance < self.share, self.lowest**place, torch.inf)
+        audible = (heights.to(features.device) < cutoffs).repeat(1, features.shape[0] // len(heights))
+        return torch.where(audible.t().unsqueeze(-1), features, silence)
