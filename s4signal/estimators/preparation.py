@@ -124,7 +124,6 @@ class NetworkPlan(NamedTuple):
         """Period of the steps that the blocks see, in seconds; in samples where the rate is unknown."""
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
 
-
     @property
     def thins(self) -> bool:
         """Whether training hears some cases again with samples missing, as prediction may meet them."""

@@ -270,7 +270,7 @@ def thinned(samples: Samples, share: float, *, seed: int) -> Samples:
         As long as before.
     """
     n_times = samples.data.shape[1]
-    removed = np.random.RandomState(seed).uniform(size=n_times) < share
+    removed = np.asarray(np.random.RandomState(seed).uniform(size=n_times) < share)
     removed[[0, -1]] = False
     holes = np.broadcast_to(removed, samples.data.shape)
     return Samples(_on_grid(samples.data, None, 1.0, holes))

@@ -132,7 +132,9 @@ class S4FilterBank(nn.Module):
     @property
     def silence(self) -> float:
         """What a band gives that hears nothing, such as one beyond the Nyquist frequency of a lower rate."""
-        return {"log": math.log(self.floor), "power": self.floor**EXPONENT}.get(self.output, 0.0)
+        if self.output == "log":
+            return math.log(self.floor)
+        return float(self.floor**EXPONENT) if self.output == "power" else 0.0
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece after which the state can be carried on.
