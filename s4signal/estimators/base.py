@@ -319,7 +319,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         return hear_cases(self._on(device), cases, network_options(self, len(cases), device))
 
     def _thinned(self, heard: Cases, signals: Signals, seed: int, device: torch.device) -> Cases:
-        if not self._plan.thins:
+        if not self._plan.thinned:
             return heard
         cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling)
         options = network_options(self, len(cases), device)

@@ -102,6 +102,8 @@ class NetworkPlan(NamedTuple):
         Name of the pooling.
     sampling : Sampling
         How times and missing samples reach the network.
+    thinned : bool, default=False
+        Whether training hears some cases again with samples missing.
     """
 
     n_channels: int
@@ -113,6 +115,7 @@ class NetworkPlan(NamedTuple):
     stack: dict[str, Any]
     pooling: str
     sampling: Sampling
+    thinned: bool = False
 
     @property
     def n_inputs(self) -> int:
@@ -123,12 +126,6 @@ class NetworkPlan(NamedTuple):
     def step_s(self) -> float:
         """Period of the steps that the blocks see, in seconds; in samples where the rate is unknown."""
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
-
-    @property
-    def thins(self) -> bool:
-        """Whether training hears some cases again with samples missing, as prediction may meet them."""
-        # In the reference mode a case of weight two is the case twice: chance may not choose for each.
-        return self.sampling.grid and self.sampling.missing != "error" and self.stack["dropout_axis"] == "case"
 
 
 def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: float | None) -> NetworkPlan:
@@ -179,8 +176,20 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
     stack["dropout_axis"] = "batch" if estimator.batch_size is None else "case"
     dt_range = _dt_range(estimator.timescale, step_s, float(durations.max()))
     sampling = plan_sampling(estimator, signals, grid=frontend == "filterbank")
-    n_channels = estimator.n_channels_in_
-    return NetworkPlan(n_channels, n_outputs, frontend, sfreq, hop_s, dt_range, stack, estimator.pooling, sampling)
+    # In the reference mode a case of weight two is the case twice: chance may not choose for each.
+    thinned = sampling.grid and estimator.missing == "gap" and estimator.batch_size is not None
+    return NetworkPlan(
+        estimator.n_channels_in_,
+        n_outputs,
+        frontend,
+        sfreq,
+        hop_s,
+        dt_range,
+        stack,
+        estimator.pooling,
+        sampling,
+        thinned,
+    )
 
 
 def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, float]:

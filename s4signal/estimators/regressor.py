@@ -55,9 +55,9 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
         missing in some stays, their last values are held, and each channel that was ever missing so in training comes
         with another one that says whether it is observed. "mask": all samples stay, held and marked that way; faster,
         for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. A filter bank hears a regular
-        grid, with splines across up to seven missing samples and straight lines across more; in training it also hears
-        a third of the cases with 10 to 80 % of the samples removed, unless ``batch_size=None``. "error" refuses NaN,
-        and removes none.
+        grid, with splines across up to seven missing samples and straight lines across more; where "gap" is asked for,
+        it also trains on a third of the cases with 10 to 80 % of the samples removed, unless ``batch_size=None``.
+        "error" refuses NaN.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"

@@ -41,7 +41,7 @@ def describe_estimator(estimator: S4Estimator) -> str:
         bank, hop_s = network.frontend.bank.frequencies_hz, network.frontend.bank.hop_s
         front = f"{len(bank)} gammatone energies {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms"
         lowest = network.frontend.dropout.lowest * (plan.sfreq or 1.0)
-        missing = f", up to {MOST_REMOVED:.0%} of samples missing" if plan.thins else ""
+        missing = f", up to {MOST_REMOVED:.0%} of samples missing" if plan.thinned else ""
         met = [f"  trained for    rates from {lowest:g} Hz{missing}"]
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack

@@ -16,6 +16,7 @@ __all__: list[str] = []
 
 SFREQ = 4000.0
 CPU = torch.device("cpu")
+GAPS = {"sfreq": SFREQ, "missing": "gap"}
 
 
 def sounds(n=24, n_times=1200):
@@ -29,9 +30,9 @@ def sounds(n=24, n_times=1200):
 X, Y = sounds()
 
 
-def cases_and_heard(**changes):
+def cases_and_heard():
     """Return the raw cases of a fit, those it trained on, and the first hearing."""
-    model = classifier(sfreq=SFREQ, **changes).fit(X, Y)
+    model = classifier(**GAPS).fit(X, Y)
     signals = Signals(X, sfreq=SFREQ)
     cases = make_cases(signals, model._standardizer, sfreq=SFREQ, sampling=model._plan.sampling)
     heard = model._cases(signals, np.ones(len(X)), (Y == "high").astype(int), CPU)
@@ -83,24 +84,24 @@ def test_a_second_hearing_is_that_of_a_case_with_missing_samples():
     assert any(np.allclose(load, expected, atol=1e-4) for load in loads)
 
 
-@pytest.mark.parametrize("changes", [{"missing": "error"}, {"batch_size": None}, {"frontend": "linear"}])
-def test_cases_are_heard_once_where_none_may_be_missing_or_chance_must_not_choose(changes, monkeypatch):
+@pytest.mark.parametrize("changes", [{"missing": "auto"}, {"batch_size": None}, {"frontend": "linear"}])
+def test_cases_are_heard_once_where_gaps_were_not_asked_for_or_chance_must_not_choose(changes, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("heard again")
 
     monkeypatch.setattr("s4signal.estimators.base.hear_thinned", refuse)
-    classifier(sfreq=SFREQ, **changes).fit(X, Y)
+    classifier(**{**GAPS, **changes}).fit(X, Y)
     with pytest.raises(AssertionError, match="heard again"):
-        classifier(sfreq=SFREQ).fit(X, Y)
+        classifier(**GAPS).fit(X, Y)
 
 
 def test_the_seed_says_all_that_training_hears():
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        one = classifier(sfreq=SFREQ).fit(X, Y)
+        one = classifier(**GAPS).fit(X, Y)
         state = torch.get_rng_state()
         torch.manual_seed(2)
-        other = classifier(sfreq=SFREQ).fit(X, Y)
+        other = classifier(**GAPS).fit(X, Y)
         assert not torch.equal(state, torch.get_rng_state())
     assert same_weights(one, other)
 
@@ -120,7 +121,7 @@ def test_a_fit_that_goes_on_from_a_checkpoint_hears_what_a_whole_one_hears(tmp_p
             if len(list(tmp_path.iterdir())):
                 raise KeyboardInterrupt("pressed")
 
-    options = {"sfreq": SFREQ, "max_epochs": 4, "batch_size": 8}
+    options = {**GAPS, "max_epochs": 4, "batch_size": 8}
     whole = classifier(**options).fit(X, Y)
     with pytest.raises(KeyboardInterrupt, match="pressed"):
         classifier(**options, checkpoint_dir=tmp_path, callbacks=[Interrupt()]).fit(X, Y)
