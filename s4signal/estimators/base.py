@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,8 +19,9 @@ from s4signal.estimators.callbacks import end_task, own_callbacks
 from s4signal.estimators.fingerprint import fingerprint_of
 from s4signal.estimators.hearing import hear_cases, hear_thinned
 from s4signal.estimators.loop_options import network_options, training_options
+from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.options import check_options
-from s4signal.estimators.persistence import load_estimator, save_estimator
+from s4signal.estimators.persistence import pack_estimator, unpack_estimator
 from s4signal.estimators.preparation import (
     NetworkPlan,
     build_network,
@@ -182,7 +184,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             If a parameter has no plain form.
         """
         check_is_fitted(self, "network_")
-        save_estimator(self, path)
+        write_model(path, *pack_estimator(self))
 
     @classmethod
     def load(cls, path: Any) -> Self:
@@ -203,7 +205,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         ModelFileError
             If the file is not such a file, is damaged, or holds another estimator.
         """
-        estimator: Self = load_estimator(cls, path)
+        estimator: Self = read_model(path, partial(unpack_estimator, cls))
         return estimator
 
     def stream(self, *, sfreq: float | None = None) -> Stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.estimators.instant_persistence import load_instant, save_instant
+from s4signal.estimators.instant_persistence import pack_instant, unpack_instant
+from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.regular import fill_signals, regular_signals
@@ -162,7 +164,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             If a parameter has no plain form.
         """
         check_is_fitted(self, "ridge_")
-        save_instant(self, path)
+        write_model(path, *pack_instant(self))
 
     @classmethod
     def load(cls, path: Any) -> Self:
@@ -183,7 +185,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         ModelFileError
             If the file is not such a file, is damaged, or holds another estimator.
         """
-        estimator: Self = load_instant(cls, path)
+        estimator: Self = read_model(path, partial(unpack_instant, cls))
         return estimator
 
     def _training_data(

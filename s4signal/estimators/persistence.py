@@ -1,4 +1,4 @@
-"""A trained model in one safetensors file."""
+"""A trained model as plain values and tensors, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.model_file import estimator_entries, new_estimator, read_model, restore_learned, write_model
+from s4signal.estimators.model_file import estimator_entries, new_estimator, restore_learned
 from s4signal.estimators.options import check_options
 from s4signal.estimators.preparation import NetworkPlan, build_network
 from s4signal.estimators.sampling import Sampling
@@ -18,7 +18,7 @@ from s4signal.training import PRECISIONS, resolve_device
 if TYPE_CHECKING:
     from s4signal.estimators.base import S4Estimator
 
-__all__ = ["load_estimator", "save_estimator"]
+__all__ = ["pack_estimator", "unpack_estimator"]
 
 # And each class's own.
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "n_iter_", "best_epoch_", "history_")
@@ -26,22 +26,25 @@ _OPTIONAL = ("feature_names_in_", "fit_seconds_")
 _PREFIX = "network."
 
 
-def save_estimator(estimator: S4Estimator, path: Any) -> None:
-    """Write an estimator.
+def pack_estimator(estimator: S4Estimator) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Take an estimator apart.
 
     Parameters
     ----------
     estimator : S4Estimator
         Fitted.
-    path : path
-        The file.
+
+    Returns
+    -------
+    header : dict
+        Values for `write_model`.
+    tensors : dict of Tensor
+        What does not fit into the header.
 
     Raises
     ------
     ValueError
-        If a parameter or label has no plain form.
-    FileNotFoundError
-        If there is no such folder.
+        If a label has no plain form.
     """
     learned = (*_LEARNED, *estimator._learned)
     header = {
@@ -51,18 +54,20 @@ def save_estimator(estimator: S4Estimator, path: Any) -> None:
     tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
     tensors["mean"] = torch.from_numpy(estimator._standardizer.mean)
     tensors["scale"] = torch.from_numpy(estimator._standardizer.scale)
-    write_model(path, header, tensors)
+    return header, tensors
 
 
-def load_estimator(kind: type, path: Any) -> Any:
-    """Read an estimator.
+def unpack_estimator(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
+    """Put an estimator together.
 
     Parameters
     ----------
     kind : type
         The class that is asked for; a base class takes any of its children.
-    path : path
-        The file.
+    header, tensors : dict
+        As `pack_estimator` gave them.
+    path : Path
+        The file that they were in.
 
     Returns
     -------
@@ -72,12 +77,8 @@ def load_estimator(kind: type, path: Any) -> Any:
     Raises
     ------
     ModelFileError
-        If the file is not such a file, is damaged, or holds another estimator.
+        If the entries do not belong together, or are of another estimator.
     """
-    return read_model(path, lambda header, tensors: _rebuild(kind, header, tensors, Path(path)))
-
-
-def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
     estimator = new_estimator(kind, header, path, tuples=("timescale",))
     check_options(estimator)
     try:
