@@ -25,7 +25,7 @@ LEAST_REMOVED, MOST_REMOVED = 0.1, 0.8  # of the samples of a case
 
 @torch.no_grad()
 def hear(
-    features: Callable[[Tensor, Tensor | None, float], Steps],
+    features: Callable[[Batch], Steps],
     cases: Cases,
     *,
     max_samples: int,
@@ -37,7 +37,7 @@ def hear(
     Parameters
     ----------
     features : callable
-        (x, mask, rate) to (features, mask, rate), as `s4signal.nn.frontend` has them.
+        From a batch to (features, mask, rate), as `s4signal.nn.frontend` has them.
     cases : Cases
         Raw, standardised signals.
     max_samples : int
@@ -55,7 +55,7 @@ def hear(
     heard: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
     rates = np.empty(len(cases))
     for indices, batch in sequential_batches(cases, max_samples=max_samples, dtype=dtype, device=device):
-        steps, mask, rate = features(batch.x, batch.mask, batch.rate)
+        steps, mask, rate = features(batch)
         n_steps = [steps.shape[-1]] * len(indices) if mask is None else mask.sum(-1).long().tolist()
         columns = steps.transpose(0, 1).cpu().numpy()
         for column, length, index in zip(columns, n_steps, indices, strict=True):
@@ -87,7 +87,7 @@ def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Ca
     if not isinstance(frontend, FilterBankFrontend):
         return cases
     return hear(
-        lambda x, mask, rate: frontend.features(x, mask, rate=rate),
+        lambda batch: frontend.features(batch.x, batch.mask, rate=batch.rate),
         cases,
         max_samples=options.max_samples,
         dtype=PRECISIONS[options.precision],

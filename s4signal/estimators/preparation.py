@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4signal.estimators.sampling import Sampling, grid_length, plan_sampling, prepare_case, relative_periods
+from s4signal.estimators.sampling import Sampling, grid_lengths, plan_sampling, prepare_case, relative_periods
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.band_dropout import BandDropout
@@ -72,11 +72,7 @@ def make_cases(
         case = stored[index].load()
         return prepare_case(case, index, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
 
-    lengths = signals.lengths
-    if sampling.grid:
-        for index, case in enumerate(stored):
-            if case.has_times:
-                lengths[index] = grid_length(case.load(), sfreq)
+    lengths = grid_lengths(signals, sfreq) if sampling.grid or sampling.missing == "hold" else signals.lengths
     weights = np.ones(len(signals)) if weights is None else weights
     return Cases(load, lengths, relative_periods(signals, sfreq), weights, targets)
 
