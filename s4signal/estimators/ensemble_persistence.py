@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from sklearn.base import clone
+from torch import nn
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.classifier import S4Classifier
@@ -49,7 +50,7 @@ def pack_ensemble(ensemble: S4Ensemble) -> Packed:
     Raises
     ------
     ValueError
-        If a member is of a class that has no file, or a label has no plain form.
+        If a member is of a class that has no file or has a module as front end, or a label has no plain form.
     """
     parts = []
     for member in ensemble.estimators_:
@@ -57,6 +58,11 @@ def pack_ensemble(ensemble: S4Ensemble) -> Packed:
             raise ValueError(
                 f"a {type(member).__name__} cannot be saved in an ensemble; its members must be of "
                 f"{' or '.join(kind.__name__ for kind in _MEMBERS)}. Use joblib for others."
+            )
+        if isinstance(getattr(member, "frontend", None), nn.Module):
+            raise ValueError(
+                "a member has a torch module as frontend, which a file of an ensemble does not hold; save the members "
+                "one by one."
             )
         parts.append(_MEMBERS[type(member)][0](member))
     header = {

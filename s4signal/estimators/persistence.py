@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import estimator_entries, new_estimator, restore_learned
@@ -47,8 +48,10 @@ def pack_estimator(estimator: S4Estimator) -> tuple[dict[str, Any], dict[str, to
         If a label has no plain form.
     """
     learned = (*_LEARNED, *estimator._learned)
+    # Of a module its weights alone: to build it would be to execute what a file contains.
+    left_out = ("callbacks", "frontend") if isinstance(estimator.frontend, nn.Module) else ("callbacks",)
     header = {
-        **estimator_entries(estimator, learned, optional=_OPTIONAL, left_out=("callbacks",)),
+        **estimator_entries(estimator, learned, optional=_OPTIONAL, left_out=left_out),
         "plan": {**estimator._plan._asdict(), "sampling": estimator._plan.sampling._asdict()},
     }
     tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
@@ -57,7 +60,9 @@ def pack_estimator(estimator: S4Estimator) -> tuple[dict[str, Any], dict[str, to
     return header, tensors
 
 
-def unpack_estimator(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
+def unpack_estimator(
+    kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path, *, frontend: Any = None
+) -> Any:
     """Put an estimator together.
 
     Parameters
@@ -68,6 +73,8 @@ def unpack_estimator(kind: type, header: dict[str, Any], tensors: dict[str, torc
         As `pack_estimator` gave them.
     path : Path
         The file that they were in.
+    frontend : Module, optional
+        The module of a model that was fitted with one.
 
     Returns
     -------
@@ -77,9 +84,15 @@ def unpack_estimator(kind: type, header: dict[str, Any], tensors: dict[str, torc
     Raises
     ------
     ModelFileError
-        If the entries do not belong together, or are of another estimator.
+        If the entries do not belong together, are of another estimator, or need a front end that is not given.
     """
     estimator = new_estimator(kind, header, path, tuples=("timescale",))
+    given = header["plan"]["frontend"] == "module"
+    if given != isinstance(frontend, nn.Module):
+        state = "was fitted with a front end of its own; pass" if given else "has its own front end; do not pass"
+        raise ModelFileError(f"{path} holds a model that {state} frontend=, a torch module.")
+    if given:
+        estimator.frontend = frontend
     check_options(estimator)
     try:
         resolve_device(estimator.device)
@@ -87,7 +100,7 @@ def unpack_estimator(kind: type, header: dict[str, Any], tensors: dict[str, torc
         estimator.device = "auto"  # fitted on a device that this machine does not have
     plan = _plan(header["plan"])
     with torch.random.fork_rng(devices=[]):
-        network = build_network(plan).to(PRECISIONS[estimator.precision])
+        network = build_network(plan, frontend).to(PRECISIONS[estimator.precision])
     weights = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
     network.load_state_dict(weights)
     estimator.network_, estimator._plan = network.eval(), plan

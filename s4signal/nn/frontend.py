@@ -32,6 +32,11 @@ class LinearFrontend(nn.Module):
         super().__init__()
         self.mix = ChannelLinear(n_channels, d_model)
 
+    @property
+    def learned(self) -> bool:
+        """Whether `features` has something to learn: it never has."""
+        return False
+
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
         """Encode.
 
@@ -172,6 +177,11 @@ class FilterBankFrontend(nn.Module):
         self.register_buffer("scale", torch.ones(n_features))
         self.dropout = BandDropout(0.0) if dropout is None else dropout
         self.mix = BandMixing(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
+
+    @property
+    def learned(self) -> bool:
+        """Whether `features` has something to learn: bands that are learnable."""
+        return any(p.requires_grad for p in self.bank.parameters())
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
         """Encode.

@@ -15,6 +15,7 @@ from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
+from s4signal.nn.module_frontend import ModuleFrontend
 
 __all__ = ["S4Backbone", "S4Network", "StackOptions", "length_mask", "state_space_parameters"]
 
@@ -245,7 +246,7 @@ class S4Network(nn.Module):
 
     Parameters
     ----------
-    frontend : LinearFrontend or FilterBankFrontend
+    frontend : LinearFrontend, FilterBankFrontend or ModuleFrontend
         From channels to features.
     n_outputs : int, >= 1
         Outputs: logits or targets.
@@ -269,7 +270,7 @@ class S4Network(nn.Module):
 
     def __init__(
         self,
-        frontend: LinearFrontend | FilterBankFrontend,
+        frontend: LinearFrontend | FilterBankFrontend | ModuleFrontend,
         n_outputs: int,
         *,
         options: StackOptions,
@@ -378,7 +379,7 @@ class S4Network(nn.Module):
         batches : iterable of (features, mask, weight)
             Features and mask as ``frontend.features`` gives them; weight has shape (batch,).
         """
-        if not isinstance(self.frontend, FilterBankFrontend):
+        if isinstance(self.frontend, LinearFrontend):
             return
         count: Tensor | float = 0.0
         total: Tensor | float = 0.0
