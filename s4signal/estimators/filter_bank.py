@@ -40,7 +40,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     ----------
     n_bands : int, >= 1, default=40
         Bands a channel.
-    spacing : {"erb", "mel", "log", "linear", "random"}, default="erb"
+    spacing : {"erb", "mel", "log", "linear", "random", "hippo"}, default="erb"
         Scale on which the bands lie evenly, see `s4signal.nn.space_bands`.
     lowest_hz, highest_hz : "auto" or float, > 0
         Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles a sample where the rate is
