@@ -69,7 +69,9 @@ class ModuleFrontend(nn.Module):
         features, mask, rate = self.features(x, mask, rate=rate)
         return self.encode(features, mask), mask, rate
 
-    def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
+    def features(
+        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Steps:
         """Return what the module hears.
 
         Parameters
@@ -80,6 +82,8 @@ class ModuleFrontend(nn.Module):
             1 where a sample is valid, 0 where it is padding.
         rate : float, default=1.0
             Sample period in use over the training sample period; a module knows no other.
+        gaps : Tensor (batch, n_times), optional
+            Refused: what a module makes of samples at any times is not known.
 
         Returns
         -------
@@ -93,7 +97,7 @@ class ModuleFrontend(nn.Module):
         Raises
         ------
         ValueError
-            If the rate is another than at training.
+            If the rate is another than at training, or there are gaps.
         ShapeError
             If the module returns another shape than it did in the probe.
         """
@@ -102,6 +106,8 @@ class ModuleFrontend(nn.Module):
                 f"X has samples {rate:g} times as long as at training; a front end of one's own hears one rate alone. "
                 "Use Signals.resample."
             )
+        if gaps is not None:
+            raise ValueError("a front end of one's own hears regular samples; put the signal on a grid.")
         cases = x.permute(1, 2, 0)
         if mask is None:
             return self._heard(cases).permute(2, 0, 1), None, rate

@@ -299,7 +299,7 @@ class S4Network(nn.Module):
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
         gaps : Tensor (batch, n_times), optional
-            Time before each sample, in training sample periods, 0 where padded; linear front end only.
+            Time before each sample, in training sample periods, 0 where padded; a filter bank reads it on its grid.
 
         Returns
         -------
@@ -309,10 +309,10 @@ class S4Network(nn.Module):
         Raises
         ------
         ValueError
-            If gaps are given to a filter bank or a dense kernel.
+            If gaps are given to a module as front end, or to a dense kernel behind the linear one.
         """
         if gaps is not None and not isinstance(self.frontend, LinearFrontend):
-            raise ValueError("a filter bank hears regular samples; put the signal on a grid or mix it linearly.")
+            return self.from_features(*self.frontend.features(x, mask, rate=rate, gaps=gaps))
         return self.from_features(*self.frontend.features(x, mask, rate=rate), gaps)
 
     def from_features(
