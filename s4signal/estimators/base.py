@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 
 from s4signal.estimators.callbacks import end_task, own_callbacks
 from s4signal.estimators.fingerprint import fingerprint_of
-from s4signal.estimators.hearing import hear_cases, hear_thinned
+from s4signal.estimators.hearing import hear_cases, hear_thinned, heard_batches
 from s4signal.estimators.loop_options import network_options, training_options
+from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.options import check_options
-from s4signal.estimators.persistence import load_estimator, save_estimator
+from s4signal.estimators.persistence import pack_estimator, unpack_estimator
 from s4signal.estimators.preparation import (
     NetworkPlan,
     build_network,
@@ -40,7 +42,6 @@ from s4signal.training import (
     evaluate_network,
     fit_network,
     resolve_device,
-    sequential_batches,
 )
 
 __all__ = ["S4Estimator"]
@@ -182,16 +183,18 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
             If a parameter has no plain form.
         """
         check_is_fitted(self, "network_")
-        save_estimator(self, path)
+        write_model(path, *pack_estimator(self))
 
     @classmethod
-    def load(cls, path: Any) -> Self:
+    def load(cls, path: Any, *, frontend: Any = None) -> Self:
         """Read an estimator that `save` wrote; nothing the file contains is executed.
 
         Parameters
         ----------
         path : path
             The file.
+        frontend : Module, optional
+            For a model that was fitted with a module as front end: such a module; its weights come from the file.
 
         Returns
         -------
@@ -201,9 +204,10 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ModelFileError
-            If the file is not such a file, is damaged, or holds another estimator.
+            If the file is not such a file, is damaged, holds another estimator, or needs a front end that is not given
+            or is another one.
         """
-        estimator: Self = load_estimator(cls, path)
+        estimator: Self = read_model(path, partial(unpack_estimator, cls, frontend=frontend))
         return estimator
 
     def stream(self, *, sfreq: float | None = None) -> Stream:
@@ -293,14 +297,11 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         self._optimizer_state = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_network(self._plan).to(PRECISIONS[self.precision])
+            network = build_network(self._plan, self.frontend).to(PRECISIONS[self.precision])
         self.network_: S4Network = network
         cases = self._cases(signals, weights, targets, device)
         options = network_options(self, len(cases), device)
-        batches = sequential_batches(
-            cases, max_samples=options.max_samples, dtype=PRECISIONS[self.precision], device=device
-        )
-        self.network_.calibrate((batch.x, batch.mask, batch.weight) for _, batch in batches)
+        self.network_.calibrate(heard_batches(self.network_, cases, options))
         return self._thinned(cases, signals, seed, device)
 
     def _cases(

@@ -22,10 +22,14 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
 
     Parameters
     ----------
-    frontend : {"auto", "linear", "filterbank"}, default="auto"
+    frontend : {"auto", "linear", "filterbank"} or torch.nn.Module, default="auto"
         From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms, mixed where they
         lie together in frequency and time ("filterbank"). "auto" hears signals of 4 kHz and more through the filter
         bank. So that lower rates can be predicted from, a quarter of the cases lose upper bands at a training step.
+        A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
+        seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
+        has and learns those that require gradients; it hears one sampling rate, on a regular grid, every case at its
+        own length. An `s4signal.nn.S4FilterBank` takes the place of the bank that "filterbank" hears through.
     kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
         State space of the layers: diagonal, diagonal plus low rank, dense, or diagonal and shared by all channels.
     init : str, default="legs"
@@ -139,7 +143,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     def __init__(
         self,
         *,
-        frontend: str = "auto",
+        frontend: Any = "auto",
         kernel: str = "s4d",
         init: str = "legs",
         d_model: int = 64,

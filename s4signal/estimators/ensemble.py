@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.estimators.classifier import S4Classifier
+from s4signal.estimators.ensemble_persistence import pack_ensemble, unpack_ensemble
 from s4signal.estimators.instant import S4RidgeClassifier
+from s4signal.estimators.model_file import read_model, write_model
 
 __all__ = ["S4Ensemble"]
 
@@ -86,12 +91,14 @@ class S4Ensemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a classifier has no ``predict_proba``, the weights do not fit, or as the classifiers say.
+            If a classifier has no ``predict_proba``, or takes no weights or times where they are given, the weights of
+            the classifiers do not fit, or as the classifiers say.
         """
         members = self._members()
-        _check_weights(self.weights, len(members))
-        given = _given(sample_weight=sample_weight, times=times)
-        self.estimators_ = [clone(member).fit(X, y, **given) for member in members]
+        self._check_weights(len(members))
+        given = {"sample_weight": sample_weight, "times": times}
+        options = [_accepted(member, "fit", given) for member in members]
+        self.estimators_ = [clone(member).fit(X, y, **own) for member, own in zip(members, options, strict=True)]
         self.classes_ = self.estimators_[0].classes_
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimators_[0], name):
@@ -120,11 +127,12 @@ class S4Ensemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            As the classifiers say.
+            If a classifier takes no rate or times where they are given, or as the classifiers say.
         """
         check_is_fitted(self, "estimators_")
-        given = _given(sfreq=sfreq, times=times)
-        votes = [member.predict_proba(X, **given) for member in self.estimators_]
+        given = {"sfreq": sfreq, "times": times}
+        options = [_accepted(member, "predict_proba", given) for member in self.estimators_]
+        votes = [member.predict_proba(X, **own) for member, own in zip(self.estimators_, options, strict=True)]
         return np.asarray(np.average(votes, axis=0, weights=self.weights))
 
     def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[Any]:
@@ -149,10 +157,78 @@ class S4Ensemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            As the classifiers say.
+            As `predict_proba`.
         """
         labels: NDArray[Any] = self.predict_proba(X, sfreq=sfreq, times=times).argmax(1)
         return np.asarray(self.classes_[labels])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        y : array-like (n_samples,)
+            Labels.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the cases.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, where X does not carry them.
+
+        Returns
+        -------
+        float
+            At most 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            As `predict_proba`.
+        """
+        return float(accuracy_score(y, self.predict(X, times=times), sample_weight=sample_weight))
+
+    def save(self, path: Any) -> None:
+        """Write the fitted ensemble, with its members, to one safetensors file, without pickle.
+
+        Parameters
+        ----------
+        path : path
+            The file, by custom ``*.s4``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a member is neither `S4Classifier` nor `S4RidgeClassifier`, or a parameter has no plain form.
+        """
+        check_is_fitted(self, "estimators_")
+        write_model(path, *pack_ensemble(self))
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Read an ensemble that `save` wrote; nothing the file contains is executed.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+
+        Returns
+        -------
+        ensemble
+            On the CPU.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not such a file, is damaged, or holds another estimator.
+        """
+        ensemble: Self = read_model(path, partial(unpack_ensemble, cls))
+        return ensemble
 
     def _members(self) -> list[Any]:
         if self.estimators is None:
@@ -168,6 +244,13 @@ class S4Ensemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         return members
 
+    def _check_weights(self, n: int) -> None:
+        if self.weights is None:
+            return
+        values = np.asarray(self.weights, dtype=np.float64)
+        if values.shape != (n,) or not (values >= 0).all() or not 0 < values.sum() < np.inf:
+            raise ValueError(f"weights={self.weights!r} must be {n} numbers >= 0, one a classifier and not all zero.")
+
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
@@ -176,14 +259,14 @@ class S4Ensemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    """Only what was given: other classifiers need not know the rest."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _check_weights(weights: Any, n: int) -> None:
-    if weights is None:
-        return
-    values = np.asarray(weights, dtype=np.float64)
-    if values.shape != (n,) or not (values >= 0).all() or not 0 < values.sum() < np.inf:
-        raise ValueError(f"weights={weights!r} must be {n} numbers >= 0, one a classifier and not all zero.")
+def _accepted(member: Any, method: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Only what was given: other classifiers need not know the rest. What is given changes answers: none is dropped."""
+    given = {name: value for name, value in options.items() if value is not None}
+    known = inspect.signature(getattr(member, method)).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        for name in given.keys() - known.keys():
+            raise ValueError(
+                f"{name} is given, but estimators holds {member!r}, whose {method} takes none; leave {name} out, or "
+                "let X carry it, as Signals do times and rates."
+            )
+    return given

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
-from torch import Tensor
 
 from s4signal import nn
 from s4signal.estimators.hearing import hear
 from s4signal.estimators.options import check_filter_bank_options
 from s4signal.estimators.preparation import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
-from s4signal.estimators.sampling import Sampling
+from s4signal.estimators.sampling import Sampling, check_times, grid_lengths, training_rate
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_rate, check_samples, check_signals
 from s4signal.nn.frontend import Steps
 from s4signal.signals import Signals
+from s4signal.training import Batch
 
 __all__ = ["S4FilterBank"]
 
@@ -33,11 +33,14 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     The torch module of the same name, in `s4signal.nn`, does the work, and can learn its frequencies.
 
+    Times of the samples, in `Signals`, and missing samples (NaN) are heard exactly, as a signal that is held: between
+    two samples it is the second one. A smooth signal with holes is better served by a line, `Signals.to_grid`.
+
     Parameters
     ----------
     n_bands : int, >= 1, default=40
         Bands a channel.
-    spacing : {"erb", "mel", "log", "linear", "random"}, default="erb"
+    spacing : {"erb", "mel", "log", "linear", "random", "hippo"}, default="erb"
         Scale on which the bands lie evenly, see `s4signal.nn.space_bands`.
     lowest_hz, highest_hz : "auto" or float, > 0
         Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles a sample where the rate is
@@ -132,13 +135,14 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         Raises
         ------
         ValueError
-            If an option is out of its range, a band lies beyond the Nyquist frequency, a case is shorter than a hop,
-            or X has NaN or infinity.
+            If an option is out of its range, a band lies beyond the Nyquist frequency, a case is shorter than a hop or
+            without any observation, or X has infinity.
         """
         check_filter_bank_options(self)
-        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
-        check_samples(signals)
-        self.sfreq_ = signals.sfreq
+        signals = check_signals(self, X, sfreq=self.sfreq, irregular=True, reset=True)
+        check_samples(signals, refuse=False)
+        self.sfreq_ = training_rate(signals)
+        self._sampling = Sampling(times=any(case.has_times for case in signals.cases), missing="hold")
         self.bank_ = self._build()
         self._check_durations(signals)
         self._standardizer = Standardizer.fit(signals, np.ones(len(signals)), identity=not self.standardize)
@@ -158,26 +162,27 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         -------
         ndarray (n_samples, n_features, n_steps) or Signals
             For an array or a data frame an array; for any other form `Signals`, a step being a sample and a feature a
-            channel.
+            channel, from the first sample of a case on.
 
         Raises
         ------
         NotFittedError
             If the transformer is not fitted.
         ValueError
-            If X has other channels, a case shorter than a hop, NaN or infinity.
+            If X has other channels, infinity, a case shorter than a hop or without any observation, or no times where
+            the transformer was fitted with them.
         """
         check_is_fitted(self, "bank_")
         check_rate(self, sfreq)
-        signals = check_signals(self, X, sfreq=sfreq)
+        signals = check_signals(self, X, sfreq=sfreq, irregular=True)
+        check_times(signals, self._sampling, self.sfreq_)
         self._check_durations(signals)
-        sampling = Sampling(missing="error", grid=True)
-        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=sampling)
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._sampling)
         # In the precision of X.
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64
 
-        def features(x: Tensor, mask: Tensor | None, rate: float) -> Steps:
-            energies, mask, rate, _ = self.bank_(x, mask, rate=rate)
+        def features(batch: Batch) -> Steps:
+            energies, mask, rate, _ = self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)
             return energies, mask, rate
 
         heard = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
@@ -243,12 +248,20 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     def _check_durations(self, signals: Signals) -> None:
         rates = np.nan_to_num(signals.sfreqs, nan=self.sfreq_ or 1.0)
+        lengths = grid_lengths(signals, self.sfreq_)
         # Half a sample: a hop is a whole number of them.
-        short = np.flatnonzero(signals.lengths + 0.5 < self.bank_.hop_s * rates)
+        short = np.flatnonzero(lengths + 0.5 < self.bank_.hop_s * rates)
         if len(short):
             unit = "s" if self.sfreq_ is not None else "samples"
-            duration = signals.lengths[short[0]] / rates[short[0]]
+            duration = lengths[short[0]] / rates[short[0]]
             raise ValueError(
                 f"hop_s={self.bank_.hop_s:g} {unit} is longer than case {short[0]}, which lasts {duration:g} {unit}; "
                 "lower hop_s or leave the case out."
             )
+
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the transformer takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        return tags

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from s4signal.training import Cases
 
 if TYPE_CHECKING:
@@ -35,8 +37,11 @@ def fingerprint_of(estimator: S4Estimator, cases: Cases, validation: Cases | Non
         Hexadecimal digits.
     """
     settings = sorted((k, repr(v)) for k, v in estimator.get_params(deep=False).items() if k not in _FREE)
+    module = estimator.network_.frontend if isinstance(estimator.frontend, nn.Module) else nn.Module()
     digest = hashlib.sha256(repr((settings, seed, estimator._plan)).encode())
     digest.update(estimator._standardizer.mean.tobytes() + estimator._standardizer.scale.tobytes())
+    for tensor in module.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
     for part in (cases, validation):
         if part is not None and part.targets is not None:
             digest.update(

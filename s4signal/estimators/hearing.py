@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from s4signal.estimators.sampling import thinned
 from s4signal.nn import S4Network
-from s4signal.nn.frontend import FilterBankFrontend, Steps
+from s4signal.nn.frontend import LinearFrontend, Steps
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, sequential_batches
 
-__all__ = ["hear", "hear_cases", "hear_thinned", "score_heard"]
+__all__ = ["hear", "hear_cases", "hear_thinned", "heard_batches", "score_heard"]
 
 THINNED_CASES = 1 / 3  # of the training cases: a second hearing costs as much as the first
 THINNED_LOADS = 3 / 4  # of their loads, so that a quarter of what the network sees has samples missing
@@ -25,7 +25,7 @@ LEAST_REMOVED, MOST_REMOVED = 0.1, 0.8  # of the samples of a case
 
 @torch.no_grad()
 def hear(
-    features: Callable[[Tensor, Tensor | None, float], Steps],
+    features: Callable[[Batch], Steps],
     cases: Cases,
     *,
     max_samples: int,
@@ -37,7 +37,7 @@ def hear(
     Parameters
     ----------
     features : callable
-        (x, mask, rate) to (features, mask, rate), as `s4signal.nn.frontend` has them.
+        From a batch to (features, mask, rate), as `s4signal.nn.frontend` has them.
     cases : Cases
         Raw, standardised signals.
     max_samples : int
@@ -55,7 +55,7 @@ def hear(
     heard: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
     rates = np.empty(len(cases))
     for indices, batch in sequential_batches(cases, max_samples=max_samples, dtype=dtype, device=device):
-        steps, mask, rate = features(batch.x, batch.mask, batch.rate)
+        steps, mask, rate = features(batch)
         n_steps = [steps.shape[-1]] * len(indices) if mask is None else mask.sum(-1).long().tolist()
         columns = steps.transpose(0, 1).cpu().numpy()
         for column, length, index in zip(columns, n_steps, indices, strict=True):
@@ -83,11 +83,11 @@ def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Ca
     Cases
         What the rest of the network trains on; the same cases if there is no fixed part.
     """
-    frontend = network.frontend
-    if not isinstance(frontend, FilterBankFrontend):
+    frontend = network.frontend.eval()
+    if isinstance(frontend, LinearFrontend) or frontend.learned:
         return cases
     return hear(
-        lambda x, mask, rate: frontend.features(x, mask, rate=rate),
+        lambda batch: frontend.features(batch.x, batch.mask, rate=batch.rate),
         cases,
         max_samples=options.max_samples,
         dtype=PRECISIONS[options.precision],
@@ -140,6 +140,38 @@ def hear_thinned(network: S4Network, cases: Cases, heard: Cases, options: Traini
         return heard.load(index)
 
     return replace(heard, load=load)
+
+
+@torch.no_grad()
+def heard_batches(
+    network: S4Network, cases: Cases, options: TrainingOptions
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+    """Yield what the front end hears of training cases, for `S4Network.calibrate`.
+
+    Parameters
+    ----------
+    network : S4Network
+        On the device of the options.
+    cases : Cases
+        As `hear_cases` gives them.
+    options : TrainingOptions
+        Device, precision and max_samples are used.
+
+    Yields
+    ------
+    features : Tensor (n_features, batch, n_steps)
+        What was heard.
+    mask : Tensor (batch, n_steps) or None
+        1 where a step is valid.
+    weight : Tensor (batch,)
+        Weights of the cases.
+    """
+    frontend, dtype = network.frontend.eval(), PRECISIONS[options.precision]
+    for _, batch in sequential_batches(cases, max_samples=options.max_samples, dtype=dtype, device=options.device):
+        features, mask = batch.x, batch.mask
+        if frontend.learned:
+            features, mask, _ = frontend.features(features, mask, rate=batch.rate)
+        yield features, mask, batch.weight
 
 
 def score_heard(network: nn.Module, batch: Batch) -> Tensor:

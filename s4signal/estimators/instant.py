@@ -117,8 +117,8 @@ class S4RidgeClassifier(SignalClassifierMixin, InstantEstimator):
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         self.temperature_ = _temperature(self.ridge_.left_out, targets.argmax(1), weights)
 
-    def _outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
-        return super()._outputs(X, sfreq, times) * self.temperature_
+    def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:
+        return super()._scores(features, periods) * self.temperature_
 
 
 def _temperature(scores: NDArray[np.float64], indices: NDArray[np.intp], weights: NDArray[np.float64]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.estimators.instant_persistence import load_instant, save_instant
+from s4signal.estimators.instant_persistence import pack_instant, unpack_instant
+from s4signal.estimators.instant_streaming import InstantStream
+from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.regular import fill_signals, regular_signals
@@ -146,6 +149,33 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             ]
         )
 
+    def stream(self, *, sfreq: float | None = None) -> InstantStream:
+        """Predict while the signal arrives.
+
+        Parameters
+        ----------
+        sfreq : float, optional
+            Sampling rate of the stream, in Hz; that of the training by default.
+
+        Returns
+        -------
+        InstantStream
+            With ``push(chunk)`` and ``reset()``; see there what is exact.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If sfreq is given and the model was fitted without one, or is not given and it was fitted with times.
+        """
+        check_is_fitted(self, "ridge_")
+
+        def finish(features: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
+            return np.asarray(self._finish(self._scores(features, np.array([rate]))))
+
+        return InstantStream(self.features_, finish, sfreq=sfreq)
+
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one safetensors file, without pickle.
 
@@ -162,7 +192,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             If a parameter has no plain form.
         """
         check_is_fitted(self, "ridge_")
-        save_instant(self, path)
+        write_model(path, *pack_instant(self))
 
     @classmethod
     def load(cls, path: Any) -> Self:
@@ -183,7 +213,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         ModelFileError
             If the file is not such a file, is damaged, or holds another estimator.
         """
-        estimator: Self = load_instant(cls, path)
+        estimator: Self = read_model(path, partial(unpack_instant, cls))
         return estimator
 
     def _training_data(
@@ -223,7 +253,11 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         check_rate(self, sfreq)
         signals = regular_signals(self, X, sfreq=sfreq, times=times)
         features = np.concatenate(self.features_._families(signals), axis=1)
-        octaves = np.ceil(np.log2(relative_periods(signals, self.sfreq_)) - 1e-6)
+        return self._scores(features, relative_periods(signals, self.sfreq_))
+
+    def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the outputs for features of cases with these periods, over that of the training."""
+        octaves = np.ceil(np.log2(periods) - 1e-6)
         return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
 
     def _octaves(self) -> int:

@@ -1,4 +1,4 @@
-"""An instant model in one safetensors file."""
+"""An instant model as plain values and tensors, and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.model_file import estimator_entries, new_estimator, read_model, restore_learned, write_model
+from s4signal.estimators.model_file import estimator_entries, new_estimator, restore_learned
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.ridge import Ridge
@@ -19,7 +19,7 @@ from s4signal.nn.statistics import OscillatorStatistics
 if TYPE_CHECKING:
     from s4signal.estimators.instant_base import InstantEstimator
 
-__all__ = ["load_instant", "save_instant"]
+__all__ = ["pack_instant", "unpack_instant"]
 
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
@@ -27,22 +27,25 @@ _PREFIX = "statistics."
 _RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
 
 
-def save_instant(estimator: InstantEstimator, path: Any) -> None:
-    """Write an instant model.
+def pack_instant(estimator: InstantEstimator) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Take an instant model apart.
 
     Parameters
     ----------
     estimator : InstantEstimator
         Fitted.
-    path : path
-        The file.
+
+    Returns
+    -------
+    header : dict
+        Values for `write_model`.
+    tensors : dict of Tensor
+        What does not fit into the header.
 
     Raises
     ------
     ValueError
-        If a parameter or label has no plain form.
-    FileNotFoundError
-        If there is no such folder.
+        If a label has no plain form.
     """
     features, ridge = estimator.features_, estimator.ridge_
     header = {
@@ -60,18 +63,20 @@ def save_instant(estimator: InstantEstimator, path: Any) -> None:
         **{f"ridge.{name}": getattr(ridge, name) for name in _RIDGE},
     }
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    write_model(path, header, tensors)
+    return header, tensors
 
 
-def load_instant(kind: type, path: Any) -> Any:
-    """Read an instant model.
+def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
+    """Put an instant model together.
 
     Parameters
     ----------
     kind : type
         The class that is asked for; a base class takes any of its children.
-    path : path
-        The file.
+    header, tensors : dict
+        As `pack_instant` gave them.
+    path : Path
+        The file that they were in.
 
     Returns
     -------
@@ -81,12 +86,8 @@ def load_instant(kind: type, path: Any) -> Any:
     Raises
     ------
     ModelFileError
-        If the file is not such a file, is damaged, or holds another estimator.
+        If the entries do not belong together, or are of another estimator.
     """
-    return read_model(path, lambda header, tensors: _rebuild(kind, header, tensors, Path(path)))
-
-
-def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
     estimator = new_estimator(kind, header, path, tuples=("orders",))
     check_instant_options(estimator)
     restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)

@@ -64,7 +64,7 @@ def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) 
 def training_options(
     estimator: S4Estimator, n_cases: int, seed: int, device: torch.device, **changes: Any
 ) -> TrainingOptions:
-    """Say how to train the learned part of the network, on what its front end hears.
+    """Say how to train the learned part of the network: on what its front end hears, if that has nothing to learn.
 
     Parameters
     ----------
@@ -85,7 +85,9 @@ def training_options(
         See there.
     """
     options = network_options(estimator, n_cases, device)
-    return replace(options, seed=seed, max_samples=_max_steps(estimator), forward=score_heard, **changes)
+    if not estimator.network_.frontend.learned:
+        options = replace(options, forward=score_heard)
+    return replace(options, seed=seed, max_samples=_max_steps(estimator), **changes)
 
 
 def _max_steps(estimator: S4Estimator) -> int:

@@ -49,7 +49,7 @@ def write_model(path: Any, header: dict[str, Any], tensors: dict[str, torch.Tens
     save_file(tensors, path, metadata={"format": _FORMAT, "header": text})
 
 
-def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]) -> Any:
+def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Tensor], Path], Any]) -> Any:
     """Read what `write_model` wrote, and build an estimator from it.
 
     Parameters
@@ -57,7 +57,8 @@ def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Ten
     path : path
         The file.
     rebuild : callable
-        Makes the estimator of header and tensors; whatever it raises on odd entries means that the file is damaged.
+        Makes the estimator of header, tensors and path; whatever it raises on odd entries means that the file is
+        damaged.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Ten
                 raise ModelFileError(f"{path} is a safetensors file, but not a model of s4signal.")
             header = json.loads(metadata["header"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return rebuild(header, tensors)
+        return rebuild(header, tensors, path)
     except ModelFileError:
         raise
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.callback import FitCallback
+from torch import nn
 
 from s4signal.nn import KERNELS, SPACINGS
 from s4signal.nn.heads import POOLINGS
@@ -30,8 +31,6 @@ def check_options(estimator: Any) -> None:
     ------
     ValueError
         If an option is unknown or out of its range.
-    NotImplementedError
-        If an option belongs to a version to come.
     """
     _check_rules(estimator, _RULES)
     allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
@@ -47,14 +46,16 @@ def check_options(estimator: Any) -> None:
             f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: another seed is "
             "another training, which cannot go on from the checkpoint."
         )
-    if isinstance(estimator.frontend, str):
-        if estimator.frontend not in ("auto", "linear", "filterbank"):
+    if isinstance(estimator.frontend, nn.Module):
+        if not is_positive(getattr(estimator.frontend, "hop_s", None)):
             raise ValueError(
-                f"frontend={estimator.frontend!r} is unknown; choose one of 'auto', 'linear', 'filterbank'."
+                f"frontend, a {type(estimator.frontend).__name__}, must have the attribute hop_s: the seconds between "
+                "two of its outputs (samples where the rate is unknown), a positive number."
             )
-    else:
-        raise NotImplementedError(
-            "frontend as a module is not supported by this version; choose one of 'auto', 'linear', 'filterbank'."
+    elif not isinstance(estimator.frontend, str) or estimator.frontend not in ("auto", "linear", "filterbank"):
+        raise ValueError(
+            f"frontend={estimator.frontend!r} is unknown; choose one of 'auto', 'linear', 'filterbank', or pass a "
+            "torch module that maps (batch, n_times, n_channels) to (batch, n_hops, n_features)."
         )
 
 

@@ -1,4 +1,4 @@
-"""A trained model in one safetensors file."""
+"""A trained model as plain values and tensors, and back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.model_file import estimator_entries, new_estimator, read_model, restore_learned, write_model
+from s4signal.estimators.model_file import estimator_entries, new_estimator, restore_learned
 from s4signal.estimators.options import check_options
 from s4signal.estimators.preparation import NetworkPlan, build_network
 from s4signal.estimators.sampling import Sampling
@@ -18,7 +19,7 @@ from s4signal.training import PRECISIONS, resolve_device
 if TYPE_CHECKING:
     from s4signal.estimators.base import S4Estimator
 
-__all__ = ["load_estimator", "save_estimator"]
+__all__ = ["pack_estimator", "unpack_estimator"]
 
 # And each class's own.
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "n_iter_", "best_epoch_", "history_")
@@ -26,43 +27,54 @@ _OPTIONAL = ("feature_names_in_", "fit_seconds_")
 _PREFIX = "network."
 
 
-def save_estimator(estimator: S4Estimator, path: Any) -> None:
-    """Write an estimator.
+def pack_estimator(estimator: S4Estimator) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Take an estimator apart.
 
     Parameters
     ----------
     estimator : S4Estimator
         Fitted.
-    path : path
-        The file.
+
+    Returns
+    -------
+    header : dict
+        Values for `write_model`.
+    tensors : dict of Tensor
+        What does not fit into the header.
 
     Raises
     ------
     ValueError
-        If a parameter or label has no plain form.
-    FileNotFoundError
-        If there is no such folder.
+        If a label has no plain form.
     """
     learned = (*_LEARNED, *estimator._learned)
+    # Of a module its weights alone: to build it would be to execute what a file contains.
+    left_out = ("callbacks", "frontend") if isinstance(estimator.frontend, nn.Module) else ("callbacks",)
     header = {
-        **estimator_entries(estimator, learned, optional=_OPTIONAL, left_out=("callbacks",)),
+        **estimator_entries(estimator, learned, optional=_OPTIONAL, left_out=left_out),
         "plan": {**estimator._plan._asdict(), "sampling": estimator._plan.sampling._asdict()},
     }
     tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
     tensors["mean"] = torch.from_numpy(estimator._standardizer.mean)
     tensors["scale"] = torch.from_numpy(estimator._standardizer.scale)
-    write_model(path, header, tensors)
+    return header, tensors
 
 
-def load_estimator(kind: type, path: Any) -> Any:
-    """Read an estimator.
+def unpack_estimator(
+    kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path, *, frontend: Any = None
+) -> Any:
+    """Put an estimator together.
 
     Parameters
     ----------
     kind : type
         The class that is asked for; a base class takes any of its children.
-    path : path
-        The file.
+    header, tensors : dict
+        As `pack_estimator` gave them.
+    path : Path
+        The file that they were in.
+    frontend : Module, optional
+        The module of a model that was fitted with one.
 
     Returns
     -------
@@ -72,13 +84,15 @@ def load_estimator(kind: type, path: Any) -> Any:
     Raises
     ------
     ModelFileError
-        If the file is not such a file, is damaged, or holds another estimator.
+        If the entries do not belong together, are of another estimator, or need a front end that is not given.
     """
-    return read_model(path, lambda header, tensors: _rebuild(kind, header, tensors, Path(path)))
-
-
-def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> Any:
     estimator = new_estimator(kind, header, path, tuples=("timescale",))
+    given = header["plan"]["frontend"] == "module"
+    if given != isinstance(frontend, nn.Module):
+        state = "was fitted with a front end of its own; pass" if given else "has its own front end; do not pass"
+        raise ModelFileError(f"{path} holds a model that {state} frontend=, a torch module.")
+    if given:
+        estimator.frontend = frontend
     check_options(estimator)
     try:
         resolve_device(estimator.device)
@@ -86,7 +100,7 @@ def _rebuild(kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor
         estimator.device = "auto"  # fitted on a device that this machine does not have
     plan = _plan(header["plan"])
     with torch.random.fork_rng(devices=[]):
-        network = build_network(plan).to(PRECISIONS[estimator.precision])
+        network = build_network(plan, frontend).to(PRECISIONS[estimator.precision])
     weights = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
     network.load_state_dict(weights)
     estimator.network_, estimator._plan = network.eval(), plan

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from s4signal.estimators.sampling import Sampling, grid_length, plan_sampling, prepare_case, relative_periods
+from s4signal.estimators.sampling import Sampling, grid_lengths, plan_sampling, prepare_case, relative_periods
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.band_dropout import BandDropout
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
+from s4signal.nn.module_frontend import ModuleFrontend, probe_module
 from s4signal.nn.network import StackOptions
 from s4signal.signals import Signals
 from s4signal.training import Cases, Samples
@@ -72,11 +74,7 @@ def make_cases(
         case = stored[index].load()
         return prepare_case(case, index, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
 
-    lengths = signals.lengths
-    if sampling.grid:
-        for index, case in enumerate(stored):
-            if case.has_times:
-                lengths[index] = grid_length(case.load(), sfreq)
+    lengths = grid_lengths(signals, sfreq) if sampling.grid or sampling.missing == "hold" else signals.lengths
     weights = np.ones(len(signals)) if weights is None else weights
     return Cases(load, lengths, relative_periods(signals, sfreq), weights, targets)
 
@@ -89,11 +87,11 @@ class NetworkPlan(NamedTuple):
     n_channels, n_outputs : int
         Ends of the network.
     frontend : str
-        "linear" or "filterbank".
+        "linear", "filterbank" or "module".
     sfreq : float or None
         Sampling rate at training, in Hz.
     hop_s : float or None
-        Time between two steps behind a filter bank.
+        Time between two steps behind a filter bank or a module.
     dt_range : tuple of two float
         Range of the initial steps, in periods of the steps that the blocks see.
     stack : dict
@@ -102,8 +100,13 @@ class NetworkPlan(NamedTuple):
         Name of the pooling.
     sampling : Sampling
         How times and missing samples reach the network.
+<<<<<<< HEAD
     thinned : bool, default=False
         Whether training hears some cases again with samples missing.
+=======
+    n_features : int or None
+        Features of a module as front end.
+>>>>>>> bank
     """
 
     n_channels: int
@@ -115,7 +118,11 @@ class NetworkPlan(NamedTuple):
     stack: dict[str, Any]
     pooling: str
     sampling: Sampling
+<<<<<<< HEAD
     thinned: bool = False
+=======
+    n_features: int | None = None
+>>>>>>> bank
 
     @property
     def n_inputs(self) -> int:
@@ -127,6 +134,17 @@ class NetworkPlan(NamedTuple):
         """Period of the steps that the blocks see, in seconds; in samples where the rate is unknown."""
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
 
+<<<<<<< HEAD
+=======
+    @property
+    def thins(self) -> bool:
+        """Whether training hears some cases again with samples missing, as prediction may meet them."""
+        if self.n_features is not None:
+            return False  # a module is trained on what it is given
+        # In the reference mode a case of weight two is the case twice: chance may not choose for each.
+        return self.sampling.grid and self.sampling.missing != "error" and self.stack["dropout_axis"] == "case"
+
+>>>>>>> bank
 
 def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: float | None) -> NetworkPlan:
     """Choose front end and time scales from the rate and the duration of the training cases.
@@ -150,10 +168,10 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
     Raises
     ------
     ValueError
-        If a filter bank is wanted without a rate, the time scales do not fit the rate, or the kernel cannot take the
-        times of the cases.
+        If a filter bank is wanted without a rate, a module is no front end for these cases, the time scales do not fit
+        the rate, or the kernel cannot take the times of the cases.
     """
-    frontend = estimator.frontend
+    frontend = "module" if isinstance(estimator.frontend, nn.Module) else estimator.frontend
     if frontend == "auto":
         frontend = "filterbank" if sfreq is not None and sfreq >= AUDIO_SFREQ else "linear"
     if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
@@ -161,7 +179,8 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
             f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
             "or frontend='linear'."
         )
-    hop_s = HOP_S if frontend == "filterbank" else None
+    hop_s = {"linear": None, "filterbank": HOP_S, "module": getattr(estimator.frontend, "hop_s", None)}[frontend]
+    n_features = _module_features(estimator, signals, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     periods = np.where(np.isnan(signals.sfreqs), 1.0 / (sfreq or 1.0), 1.0 / signals.sfreqs)
     durations = signals.lengths * periods
@@ -175,6 +194,7 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
     # The reference mode draws one mask a step, so that a case of weight two is the case twice.
     stack["dropout_axis"] = "batch" if estimator.batch_size is None else "case"
     dt_range = _dt_range(estimator.timescale, step_s, float(durations.max()))
+<<<<<<< HEAD
     sampling = plan_sampling(estimator, signals, grid=frontend == "filterbank")
     # In the reference mode a case of weight two is the case twice: chance may not choose for each.
     thinned = sampling.grid and estimator.missing == "gap" and estimator.batch_size is not None
@@ -190,6 +210,27 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
         sampling,
         thinned,
     )
+=======
+    sampling = plan_sampling(estimator, signals, grid=frontend != "linear")
+    n_channels, pooling = estimator.n_channels_in_, estimator.pooling
+    return NetworkPlan(n_channels, n_outputs, frontend, sfreq, hop_s, dt_range, stack, pooling, sampling, n_features)
+
+
+def _module_features(estimator: Any, signals: Signals, sfreq: float | None) -> int | None:
+    """Check a module against the cases; return how many features it has."""
+    module, rate = estimator.frontend, sfreq or 1.0
+    if isinstance(module, S4FilterBank):
+        if abs(module.sfreq / rate - 1.0) > 1e-6:
+            raise ValueError(
+                f"frontend is an S4FilterBank at sfreq={module.sfreq:g}, but the training cases have {sfreq} Hz; build "
+                "it for that rate, or pass sfreq."
+            )
+        return None
+    hop, shortest = module.hop_s * rate, int(grid_lengths(signals, sfreq).min())
+    if hop < 0.999:
+        raise ValueError(f"frontend has hop_s={module.hop_s:g}, shorter than a sample, {1 / rate:g}; raise it to that.")
+    return probe_module(module, n_channels=estimator.n_channels_in_, n_times=shortest, hop=hop)
+>>>>>>> bank
 
 
 def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, float]:
@@ -206,31 +247,33 @@ def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, 
     return 1.0 / longest, 1.0 / shortest
 
 
-def build_network(plan: NetworkPlan) -> S4Network:
+def build_network(plan: NetworkPlan, frontend: Any = None) -> S4Network:
     """Build the network of a plan, with random weights from torch's state.
 
     Parameters
     ----------
     plan : NetworkPlan
         The plan.
+    frontend : Module, optional
+        What a plan with a module as front end makes a copy of, in its precision.
 
     Returns
     -------
     S4Network
-        On the CPU, in float32.
+        On the CPU, in float32 but for such a copy.
     """
     options = StackOptions(dt_range=plan.dt_range, **plan.stack)
-    frontends: dict[str, Callable[[], LinearFrontend | FilterBankFrontend]] = {
-        "linear": lambda: LinearFrontend(plan.n_inputs, options.d_model),
-        "filterbank": lambda: _filter_bank(plan, options.d_model),
-    }
-    return S4Network(frontends[plan.frontend](), plan.n_outputs, options=options, pooling=plan.pooling)
+    return S4Network(_frontend(plan, options.d_model, frontend), plan.n_outputs, options=options, pooling=plan.pooling)
 
 
-def _filter_bank(plan: NetworkPlan, d_model: int) -> FilterBankFrontend:
-    sfreq = plan.sfreq or 1.0
-    frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
-    bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
+def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | FilterBankFrontend | ModuleFrontend:
+    if plan.frontend == "linear":
+        return LinearFrontend(plan.n_inputs, d_model)
+    if plan.frontend == "module" and not isinstance(module, S4FilterBank):
+        return ModuleFrontend(copy.deepcopy(module), plan.n_features or 0, d_model)
+    if plan.frontend not in ("filterbank", "module"):
+        raise ValueError(f"a plan has no front end {plan.frontend!r}.")
+    bank = copy.deepcopy(module) if plan.frontend == "module" else _filter_bank(plan)
     causal = not plan.stack["bidirectional"]
     return FilterBankFrontend(
         plan.n_channels,
@@ -240,3 +283,9 @@ def _filter_bank(plan: NetworkPlan, d_model: int) -> FilterBankFrontend:
         causal=causal,
         dropout=BandDropout(axis=plan.stack["dropout_axis"]),
     )
+
+
+def _filter_bank(plan: NetworkPlan) -> S4FilterBank:
+    sfreq = plan.sfreq or 1.0
+    frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
+    return S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from s4signal.estimators.feature_names import feature_names
+from s4signal.estimators.instant_streaming import InstantStream
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.regular import fill_case, fill_signals, regular_signals
 from s4signal.estimators.sampling import relative_periods
@@ -174,8 +175,30 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "statistics_")
         check_rate(self, sfreq)
-        features = np.concatenate(self._families(regular_signals(self, X, sfreq=sfreq)), axis=1)
-        return np.where(np.isnan(features), self._fill, features)
+        return self._filled(np.concatenate(self._families(regular_signals(self, X, sfreq=sfreq)), axis=1))
+
+    def stream(self, *, sfreq: float | None = None) -> InstantStream:
+        """Describe while the signal arrives.
+
+        Parameters
+        ----------
+        sfreq : float, optional
+            Sampling rate of the stream, in Hz; that of the training by default.
+
+        Returns
+        -------
+        InstantStream
+            With ``push(chunk)`` and ``reset()``; see there what is exact.
+
+        Raises
+        ------
+        NotFittedError
+            If the transformer is not fitted.
+        ValueError
+            If sfreq is given and the transformer was fitted without one, or is not given and it was fitted with times.
+        """
+        check_is_fitted(self, "statistics_")
+        return InstantStream(self, lambda features, rate: self._filled(features), sfreq=sfreq)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Name the features: frequency in Hz, decay in seconds, statistic, channels, part of the case.
@@ -237,6 +260,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             for whole, part in zip(rows, parts, strict=True):
                 whole[indices] = part
         return rows
+
+    def _filled(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.where(np.isnan(features), self._fill, features)
 
     def _audible(self, rate: float) -> NDArray[np.bool_]:
         """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""

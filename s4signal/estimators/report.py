@@ -12,6 +12,7 @@ from s4signal.estimators.hearing import MOST_REMOVED
 from s4signal.estimators.sampling import Sampling
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontend import FilterBankFrontend
+from s4signal.nn.module_frontend import ModuleFrontend
 
 if TYPE_CHECKING:
     from s4signal.estimators.base import S4Estimator
@@ -36,13 +37,18 @@ def describe_estimator(estimator: S4Estimator) -> str:
     unit = ("Hz", "s") if plan.sfreq is not None else ("cycles a sample", "samples")
     slowest, fastest, shortest, longest = _coverage(estimator)
     rate = "unknown" if plan.sfreq is None else f"{plan.sfreq:g} Hz"
+    state = ", learned with the rest" if network.frontend.learned else ""
     front, met = "each sample, channels mixed", []
     if isinstance(network.frontend, FilterBankFrontend):
         bank, hop_s = network.frontend.bank.frequencies_hz, network.frontend.bank.hop_s
-        front = f"{len(bank)} gammatone energies {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms"
+        what = "band signals" if network.frontend.bank.output == "linear" else "gammatone energies"
+        front = f"{len(bank)} {what} {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms{state}"
         lowest = network.frontend.dropout.lowest * (plan.sfreq or 1.0)
         missing = f", up to {MOST_REMOVED:.0%} of samples missing" if plan.thinned else ""
         met = [f"  trained for    rates from {lowest:g} Hz{missing}"]
+    elif isinstance(network.frontend, ModuleFrontend):
+        name, hop_s = type(network.frontend.module).__name__, plan.hop_s or 0.0
+        front = f"{name}, {plan.n_features} features every {hop_s:g} {unit[1]}{state}"
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack
     return "\n".join(

@@ -19,7 +19,7 @@ from s4signal.training import Samples
 __all__ = [
     "Sampling",
     "check_times",
-    "grid_length",
+    "grid_lengths",
     "median_gap",
     "plan_sampling",
     "prepare_case",
@@ -42,8 +42,9 @@ class Sampling(NamedTuple):
     ----------
     times : bool, default=False
         Whether the training cases carried their times.
-    missing : {"gap", "mask", "error"}, default="gap"
-        Whether time passes where all channels are missing, the sample stays and is marked as missing, or is refused.
+    missing : {"gap", "mask", "hold", "error"}, default="gap"
+        Whether time passes where all channels are missing, the sample stays and is marked as missing, the front end
+        itself is told of NaN, or it is refused.
     masked : tuple of int, default=()
         Channels that come with another one, 1 where they are observed and 0 where not.
     grid : bool, default=False
@@ -234,11 +235,14 @@ def prepare_case(
     data = standardizer(case.data)
     if sampling.grid:
         return Samples(_on_grid(data, when, period, holes))
+    known = case.sfreq is not None or not case.has_times
+    if sampling.missing == "hold":
+        return Samples(data, None if when is None else _gaps(when, period, known=known))
     if holes is not None and sampling.missing == "gap" and sampling.gaps:
         kept = _kept(holes)
         when = np.flatnonzero(kept) * period if when is None else when[kept]
         data, holes = data[:, kept], holes[:, kept]
-    gaps = None if when is None else _gaps(when, period, known=case.sfreq is not None or not case.has_times)
+    gaps = None if when is None else _gaps(when, period, known=known)
     if gaps is not None and not sampling.gaps:
         raise ValueError(
             f"case {index} has samples that are not equally far apart, but the kernel has dense state matrices, which "
@@ -276,23 +280,27 @@ def thinned(samples: Samples, share: float, *, seed: int) -> Samples:
     return Samples(_on_grid(samples.data, None, 1.0, holes))
 
 
-def grid_length(case: Signal, sfreq: float | None) -> int:
-    """Count the samples of a case on the regular grid.
+def grid_lengths(signals: Signals, sfreq: float | None) -> NDArray[np.int64]:
+    """Count the samples of cases on a regular grid.
 
     Parameters
     ----------
-    case : Signal
-        With times.
+    signals : Signals
+        The cases.
     sfreq : float or None
-        Rate at training, in Hz, for a case that knows none.
+        Rate at training, in Hz, for cases that know none.
 
     Returns
     -------
-    int
-        At least 1.
+    ndarray (n_samples,) of int
+        At least 1 each.
     """
-    rate = case.sfreq or sfreq or 1.0
-    return round((case.duration_s or 0.0) * rate) + 1
+    lengths = signals.lengths
+    for index, stored in enumerate(signals.cases):
+        if stored.has_times:
+            case = stored.load()
+            lengths[index] = round((case.duration_s or 0.0) * (case.sfreq or sfreq or 1.0)) + 1
+    return lengths
 
 
 def _unnamed_gap(signals: Signals) -> float | None:

@@ -33,7 +33,8 @@ class Stream:
     Raises
     ------
     ValueError
-        If sfreq is not positive, the model was fitted without one, or with times and none is given.
+        If sfreq is not positive, the model was fitted without one, or with times and none is given; if the front end
+        hears whole cases alone.
     """
 
     def __init__(self, estimator: S4Estimator, *, sfreq: float | None = None) -> None:
@@ -43,6 +44,7 @@ class Stream:
         self._estimator = estimator
         self._rate = 1.0 if sfreq is None or estimator.sfreq_ is None else estimator.sfreq_ / sfreq
         self._network = fixed(estimator._on(resolve_device(estimator.device)))
+        self._unit = self._network.frontend.unit(self._rate)
         self.reset()
 
     def reset(self) -> None:
@@ -80,8 +82,7 @@ class Stream:
         there = np.ones((self._rest.shape[0] - len(data), data.shape[1]))  # masks: nothing is missing
         heard = np.concatenate([self._estimator._standardizer(data), there])
         heard = np.concatenate([self._rest, heard], axis=1)
-        unit = self._network.frontend.unit(self._rate)
-        whole = heard.shape[1] // unit * unit
+        whole = heard.shape[1] // self._unit * self._unit
         if whole:
             h, self._state = self._advance(heard[:, :whole])
             self._pooled = self._pooled.with_steps(h)

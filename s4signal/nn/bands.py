@@ -22,9 +22,11 @@ def space_bands(
 
     Parameters
     ----------
-    spacing : {"erb", "mel", "log", "linear", "random"}
+    spacing : {"erb", "mel", "log", "linear", "random", "hippo"}
         Scale on which centres are evenly spaced; "random" draws them evenly from the logarithmic scale, with widths
-        from an eighth of the centre to the whole.
+        from an eighth of the centre to the whole. "hippo" is linear with bands of half the width: of order 1 they have
+        the poles of S4D-Lin, which remember a window of ``1 / (2 * distance)`` seconds in its Fourier series; between
+        two neighbours they are less sensitive.
     n_bands : int, >= 1
         Bands.
     lowest_hz, highest_hz : float, > 0
@@ -48,7 +50,8 @@ def space_bands(
     ----------
     Glasberg, Moore, "Derivation of auditory filter shapes from notched-noise data", Hearing Research 47, 1990,
     doi:10.1016/0378-5955(90)90170-T. Patterson, Holdsworth, Nimmo-Smith, Rice, "An efficient auditory filterbank based
-    on the gammatone function", APU report 2341, 1988: the bandwidth of a gammatone.
+    on the gammatone function", APU report 2341, 1988: the bandwidth of a gammatone. Gu, Goel, Gupta, Ré, "On the
+    Parameterization and Initialization of Diagonal State Space Models", 2022, doi:10.48550/arXiv.2206.11893: S4D-Lin.
 
     Examples
     --------
@@ -69,11 +72,10 @@ def space_bands(
         widths = centres * 2.0 ** (-3.0 * octaves)
     else:
         step = (high - low) / max(1, n_bands - 1)
+        reach = step / 4 if spacing == "hippo" else step / 2
         places = torch.linspace(low, high, n_bands, dtype=torch.float64)
         centres = back(places)
-        widths = (
-            _ear_width(centres) if spacing == "erb" or step == 0 else back(places + step / 2) - back(places - step / 2)
-        )
+        widths = _ear_width(centres) if spacing == "erb" or step == 0 else back(places + reach) - back(places - reach)
     return centres, widths / _width_of_unit(order)
 
 
@@ -88,12 +90,14 @@ def _width_of_unit(order: int) -> float:
     return math.pi * half * 4.0 ** (1 - order)
 
 
+_LINEAR: Scale = (lambda hz: hz, lambda place: place)
 _LOG: Scale = (torch.log, torch.exp)
 
 SPACINGS: dict[str, Scale] = {
     "erb": (lambda hz: torch.log1p(0.00437 * hz), lambda place: torch.expm1(place) / 0.00437),
     "mel": (lambda hz: torch.log1p(hz / 700.0), lambda place: 700.0 * torch.expm1(place)),
     "log": _LOG,
-    "linear": (lambda hz: hz, lambda place: place),
+    "linear": _LINEAR,
     "random": _LOG,
+    "hippo": _LINEAR,
 }

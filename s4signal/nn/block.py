@@ -66,7 +66,7 @@ class _ChannelNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         x, scale, mask = ctx.saved_tensors
-        g = grads[0].contiguous()  # a transposed gradient would stay so down the whole residual stream, at 5 times the cost
+        g = grads[0].contiguous()  # a transposed one would stay so down the whole residual stream, at 5 times the cost
         inner = (x * g).sum(0) * (scale**3 / x.shape[0])
         if mask is not None:
             scale, inner = scale * mask, inner * mask

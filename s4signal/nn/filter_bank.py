@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from s4signal.nn.held_signal import Jumps, fill_held, hold_on_grid
 from s4signal.nn.hops import hop_blocks, valid_share
 from s4signal.ssm import cascade_tables, construction_dtype
-from s4signal.ssm.cascades import CascadeTables
+from s4signal.ssm.cascades import CascadeTables, StateTables, state_tables
 
 __all__ = ["OUTPUTS", "BankState", "S4FilterBank"]
 
@@ -42,6 +43,10 @@ class S4FilterBank(nn.Module):
 
     A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate. It runs block
     by block, and of a block only what the hops need is kept: outputs at the full rate never exist at once.
+
+    A sample is held back to the time of the one before it, whatever lies between them: samples at their own times
+    (``gaps``) and missing ones (NaN) are heard exactly so, on the grid of a regular signal, and a signal that lies on
+    that grid gives the same as without gaps.
 
     Parameters
     ----------
@@ -153,21 +158,30 @@ class S4FilterBank(nn.Module):
         return block * blocks_per_hop
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, state: BankState | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        gaps: Tensor | None = None,
+        state: BankState | None = None,
     ) -> tuple[Tensor, Tensor | None, float, BankState]:
         """Hear signals.
 
         Parameters
         ----------
         x : Tensor (n_channels, batch, n_times)
-            Signals, zero where masked.
+            Signals, zero where masked; NaN is a missing sample.
         mask : Tensor (batch, n_times), optional
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period. Bands that it puts beyond the Nyquist frequency are
             silent.
+        gaps : Tensor (batch, n_times), optional
+            Time from the sample before to each sample, >= 0, in training sample periods, where samples are not equally
+            far apart; ``rate`` is then the period of the grid that energies are read on. 0 is no sample.
         state : BankState, optional
-            State before the first sample; at rest by default.
+            State before the first sample, at the time from which the first gap counts; at rest by default.
 
         Returns
         -------
@@ -179,7 +193,17 @@ class S4FilterBank(nn.Module):
             Step period in use over the training step period.
         state : BankState
             State after the last block.
+
+        Raises
+        ------
+        ShapeError
+            If gaps has another shape.
+        ValueError
+            If a gap is negative, or a case has no time at all.
         """
+        x, jumps = fill_held(x, mask), None
+        if gaps is not None:
+            x, mask, jumps = hold_on_grid(x, gaps / rate, mask)
         n_channels, batch, n_times = x.shape
         sfreq = self.sfreq / rate
         block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * sfreq)
@@ -190,7 +214,7 @@ class S4FilterBank(nn.Module):
         x = nn.functional.pad(x, (0, n_blocks * block - n_times)).reshape(n_channels * batch, n_blocks, block)
         # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
         with torch.autocast(x.device.type, enabled=False):
-            bands, filters = self._run(x, sfreq, hops_per_block, None if state is None else state.filters)
+            bands, filters = self._run(x, sfreq, hops_per_block, jumps, None if state is None else state.filters)
             # (n_bands, rows, parts, n_blocks, hops_per_block) -> a value a hop
             if hops_per_block == 1:
                 bands = bands.unflatten(3, (-1, blocks_per_hop))
@@ -206,29 +230,43 @@ class S4FilterBank(nn.Module):
         step_mask = None if mask is None else (valid > 1e-6).to(x.dtype)
         return features, step_mask, hop / sfreq / self.hop_s, after
 
-    def _run(self, x: Tensor, sfreq: float, hops: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, x: Tensor, sfreq: float, hops: int, jumps: Jumps | None, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """(rows, n_blocks, block) -> (n_bands, rows, parts, n_blocks, hops): sums of energies, or last band signals."""
         rows, _, block = x.shape
         frequencies, bandwidths = self.frequencies_hz / sfreq, self.bandwidths_hz / sfreq
         audible = frequencies < 0.5
-        tables = cascade_tables(torch.where(audible, frequencies, 0.0), bandwidths, self.order, block, x.dtype)
+        cascades = torch.where(audible, frequencies, 0.0), bandwidths, self.order
+        tables = cascade_tables(*cascades, block, x.dtype)
+        into = None if jumps is None else state_tables(*cascades, block, x.dtype)
         gain = audible.to(x.dtype)[:, None, None, None]
         state = x.new_zeros(self.n_bands, rows, 2 * self.order) if state is None else state
         outputs = []
-        for u in x.unbind(1):  # block by block: outputs at the full rate are never kept
+        batch = 1 if jumps is None else rows // len(jumps.change)
+        for i, u in enumerate(x.unbind(1)):  # block by block: outputs at the full rate are never kept
+            v = None if jumps is None else jumps.states(i * block, block, batch, *cascades)
             if torch.is_grad_enabled() and (tables.W.requires_grad or x.requires_grad):
                 # Not for the gradient either: it runs the block again.
-                out, state = checkpoint(self._block, u, state, tables, hops, use_reentrant=False)
+                out, state = checkpoint(self._block, u, v, state, tables, into, hops, use_reentrant=False)
             else:
-                out, state = self._block(u, state, tables, hops)
+                out, state = self._block(u, v, state, tables, into, hops)
             outputs.append(out * gain)
         return torch.stack(outputs, 3), state
 
-    def _block(self, u: Tensor, state: Tensor, tables: CascadeTables, hops: int) -> tuple[Tensor, Tensor]:
-        """Hear one block, (rows, block); return (n_bands, rows, parts, hops) and the state after it."""
+    def _block(
+        self, u: Tensor, v: Tensor | None, state: Tensor, tables: CascadeTables, into: StateTables | None, hops: int
+    ) -> tuple[Tensor, Tensor]:
+        """Hear one block, (rows, block), and states that come in, (n_bands, rows, block * 2 order).
+
+        Return (n_bands, rows, parts, hops) and the state after the block.
+        """
         U = u.expand(self.n_bands, *u.shape)
-        z = torch.baddbmm(torch.bmm(U, tables.W), state, tables.Q).unflatten(-1, (2, hops, -1))
+        z = torch.baddbmm(torch.bmm(U, tables.W), state, tables.Q)
         state = torch.baddbmm(torch.bmm(U, tables.P), state, tables.transition)
+        if v is not None and into is not None:
+            z, state = torch.baddbmm(z, v, into.W), torch.baddbmm(state, v, into.P)
+        z = z.unflatten(-1, (2, hops, -1))
         if self.output == "linear":
             return z[..., -1], state
         re, im = z.unbind(2)

@@ -32,6 +32,11 @@ class LinearFrontend(nn.Module):
         super().__init__()
         self.mix = ChannelLinear(n_channels, d_model)
 
+    @property
+    def learned(self) -> bool:
+        """Whether `features` has something to learn: it never has."""
+        return False
+
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
         """Encode.
 
@@ -173,6 +178,11 @@ class FilterBankFrontend(nn.Module):
         self.dropout = BandDropout(0.0) if dropout is None else dropout
         self.mix = BandMixing(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
 
+    @property
+    def learned(self) -> bool:
+        """Whether `features` has something to learn: bands that are learnable."""
+        return any(p.requires_grad for p in self.bank.parameters())
+
     def forward(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
         """Encode.
 
@@ -197,7 +207,9 @@ class FilterBankFrontend(nn.Module):
         features, mask, rate = self.features(x, mask, rate=rate)
         return self.encode(features, mask), mask, rate
 
-    def features(self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0) -> Steps:
+    def features(
+        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Steps:
         """Return what is fixed: energies without their level.
 
         Parameters
@@ -208,6 +220,8 @@ class FilterBankFrontend(nn.Module):
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
+        gaps : Tensor (batch, n_times), optional
+            Time before each sample, in training sample periods, where they are not equally far apart.
 
         Returns
         -------
@@ -218,7 +232,7 @@ class FilterBankFrontend(nn.Module):
         rate : float
             Step period in use over the training step period.
         """
-        features, mask, rate, _ = self.bank(x, mask, rate=rate)
+        features, mask, rate, _ = self.bank(x, mask, rate=rate, gaps=gaps)
         if self.level == "case":
             weight = features.new_ones(features.shape[1:]) if mask is None else mask
             features = features - (features * weight).sum(-1, keepdim=True) / weight.sum(-1)[:, None]

@@ -15,6 +15,7 @@ from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
+from s4signal.nn.module_frontend import ModuleFrontend
 
 __all__ = ["S4Backbone", "S4Network", "StackOptions", "length_mask", "state_space_parameters"]
 
@@ -245,7 +246,7 @@ class S4Network(nn.Module):
 
     Parameters
     ----------
-    frontend : LinearFrontend or FilterBankFrontend
+    frontend : LinearFrontend, FilterBankFrontend or ModuleFrontend
         From channels to features.
     n_outputs : int, >= 1
         Outputs: logits or targets.
@@ -269,7 +270,7 @@ class S4Network(nn.Module):
 
     def __init__(
         self,
-        frontend: LinearFrontend | FilterBankFrontend,
+        frontend: LinearFrontend | FilterBankFrontend | ModuleFrontend,
         n_outputs: int,
         *,
         options: StackOptions,
@@ -298,7 +299,7 @@ class S4Network(nn.Module):
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
         gaps : Tensor (batch, n_times), optional
-            Time before each sample, in training sample periods, 0 where padded; linear front end only.
+            Time before each sample, in training sample periods, 0 where padded; a filter bank reads it on its grid.
 
         Returns
         -------
@@ -308,10 +309,10 @@ class S4Network(nn.Module):
         Raises
         ------
         ValueError
-            If gaps are given to a filter bank or a dense kernel.
+            If gaps are given to a module as front end, or to a dense kernel behind the linear one.
         """
         if gaps is not None and not isinstance(self.frontend, LinearFrontend):
-            raise ValueError("a filter bank hears regular samples; put the signal on a grid or mix it linearly.")
+            return self.from_features(*self.frontend.features(x, mask, rate=rate, gaps=gaps))
         return self.from_features(*self.frontend.features(x, mask, rate=rate), gaps)
 
     def from_features(
@@ -378,7 +379,7 @@ class S4Network(nn.Module):
         batches : iterable of (features, mask, weight)
             Features and mask as ``frontend.features`` gives them; weight has shape (batch,).
         """
-        if not isinstance(self.frontend, FilterBankFrontend):
+        if isinstance(self.frontend, LinearFrontend):
             return
         count: Tensor | float = 0.0
         total: Tensor | float = 0.0

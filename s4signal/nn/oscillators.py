@@ -12,7 +12,7 @@ from torch import Tensor
 
 from s4signal.ssm import cascade_tables
 
-__all__ = ["Floats", "draw_oscillators", "oscillator_hops", "read_oscillators"]
+__all__ = ["Floats", "draw_oscillators", "oscillator_blocks", "oscillator_hops", "read_oscillators"]
 
 Floats = NDArray[np.float64]
 
@@ -79,6 +79,41 @@ def oscillator_hops(frequencies_hz: Floats, bandwidths_hz: Floats, *, sfreq: flo
     return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _BLOCK))))))
 
 
+def oscillator_blocks(
+    frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, longest: int, dtype: torch.dtype
+) -> tuple[int, Tensor, Tensor, Tensor]:
+    """Build what oscillators that share a hop multiply a block of samples and the state before it with.
+
+    Parameters
+    ----------
+    frequencies, bandwidths : Tensor (F,) of float64
+        In cycles a sample, frequencies at most 0.5.
+    order : int, >= 1
+        Stages of each cascade.
+    hop : int, >= 1
+        Samples between two readings; the first reading is at the first sample.
+    longest : int, >= 1
+        About how many samples a block has.
+    dtype : torch.dtype
+        Real dtype of the tables.
+
+    Returns
+    -------
+    block : int
+        Samples a block, a multiple of the hop.
+    into : Tensor (F, block, 2 * block / hop + 2 * order)
+        From samples to the real and imaginary parts of the readings, and to the state after the block.
+    out : Tensor (F, 2 * order, 2 * block / hop)
+        From the state before the block to the readings.
+    transition : Tensor (F, 2 * order, 2 * order)
+        From the state before the block to that after it.
+    """
+    block = hop * math.ceil(longest / hop)
+    tables = cascade_tables(frequencies, bandwidths, order, block, dtype)
+    read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(frequencies.device)
+    return block, torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read], tables.transition
+
+
 def read_oscillators(
     x: Tensor, frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, max_readings: int
 ) -> Iterator[tuple[int, Tensor]]:
@@ -105,17 +140,16 @@ def read_oscillators(
         Real and imaginary parts at the samples ``start + hop * [0 ... n - 1]``.
     """
     F, rows, n_times = len(frequencies), *x.shape
-    block = hop * math.ceil(min(_BLOCK, n_times) / hop)
+    block, into, out, transition = oscillator_blocks(
+        frequencies, bandwidths, order=order, hop=hop, longest=min(_BLOCK, n_times), dtype=x.dtype
+    )
     per_block = block // hop
-    tables = cascade_tables(frequencies, bandwidths, order, block, x.dtype)
-    read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(x.device)
     n_blocks = math.ceil(n_times / block)
     blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(rows, n_blocks, block)
-    into = tables.W[..., read]
     if n_blocks == 1:  # no state to carry
-        yield 0, torch.bmm(blocks[:, 0].expand(F, rows, block), into).unflatten(-1, (2, per_block))
+        readings = torch.bmm(blocks[:, 0].expand(F, rows, block), into[..., : 2 * per_block])
+        yield 0, readings.unflatten(-1, (2, per_block))
         return
-    into, out = torch.cat([into, tables.P], -1), tables.Q[..., read]
     state = x.new_zeros(F, rows, 2 * order)
     at_once = max(1, max_readings // (F * rows * 2 * per_block))
     for first in range(0, n_blocks, at_once):
@@ -123,7 +157,7 @@ def read_oscillators(
         for u in blocks[:, first : first + at_once].unbind(1):
             product = torch.bmm(u.expand(F, rows, block), into)
             parts.append(torch.baddbmm(product[..., : 2 * per_block], state, out))
-            state = torch.baddbmm(product[..., 2 * per_block :], state, tables.transition)
+            state = torch.baddbmm(product[..., 2 * per_block :], state, transition)
         readings = torch.stack(parts, 2).unflatten(-1, (2, per_block)).transpose(2, 3).flatten(3)
         start = first * block
         yield start, readings[..., : math.ceil((n_times - start) / hop)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from s4signal.nn.oscillators import read_oscillators
 
-__all__ = ["OscillatorStatistics", "PooledFeatures"]
+__all__ = ["OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean"]
 
 _SHRINKAGE = 0.01  # of a covariance towards a multiple of the identity
 _MAX_READINGS = 2**20
@@ -118,7 +118,7 @@ class OscillatorStatistics(nn.Module):
         second, total = torch.zeros_like(first), 0.0
         for x, lengths, rate, weights in batches:
             total += float(weights.sum())
-            for index, hop in self._groups(rate):
+            for index, hop in self.groups(rate):
                 for waves, _, shares in self._readings(x, lengths, rate, index, hop):
                     whole = shares[..., 0] * weights[:, None]
                     first[index] += torch.einsum("nfjpm,nm->fjp", waves, whole)
@@ -152,7 +152,7 @@ class OscillatorStatistics(nn.Module):
         weighed = self.weighed
         energy = x.new_full((n, F, W) if C == 1 else (n, int(weighed.sum()), K * (K + 1) // 2), torch.nan)
         place = weighed.cumsum(0) - 1
-        for index, hop in self._groups(rate):
+        for index, hop in self.groups(rate):
             here = weighed[index]
             m = p = e = x.new_zeros(())
             for waves, z, shares in self._readings(x, lengths, rate, index, hop):
@@ -163,11 +163,24 @@ class OscillatorStatistics(nn.Module):
                 else:
                     e = e + _covariance(z[here], self.projection, shares[..., 0])
             mean[:, index], positive[:, index] = m, p
-            energy[:, place[index[here]]] = _log_energy(e) if C == 1 else _log_euclidean(e)
+            energy[:, place[index[here]]] = log_energy(e) if C == 1 else log_euclidean(e)
         return PooledFeatures(mean, positive, energy)
 
-    def _groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
-        """Audible oscillators of one order that are read at one pace, and their hop in samples in use."""
+    def groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
+        """Yield audible oscillators of one order that are read at one pace.
+
+        Parameters
+        ----------
+        rate : float, > 0
+            Sample period in use over the training sample period.
+
+        Yields
+        ------
+        index : Tensor (n,)
+            Numbers of the oscillators.
+        hop : int
+            Samples in use between two readings.
+        """
         hops = (self.hops / rate).round().clamp_min(1).long()
         kinds = torch.stack([hops, self.orders], 1)
         for hop, order in kinds[self.audible(rate)].unique(dim=0).tolist():
@@ -222,12 +235,35 @@ def _covariance(z: Tensor, projection: Tensor, share: Tensor) -> Tensor:
     return covariance
 
 
-def _log_energy(energy: Tensor) -> Tensor:
-    """Logarithm, with a floor far below any sensible energy of a standardised channel."""
+def log_energy(energy: Tensor) -> Tensor:
+    """Take the logarithm, with a floor far below any sensible energy of a standardised channel.
+
+    Parameters
+    ----------
+    energy : Tensor
+        Mean squares.
+
+    Returns
+    -------
+    Tensor
+        Of that shape.
+    """
     return torch.log(energy + 1e-10)
 
 
-def _log_euclidean(covariance: Tensor) -> Tensor:
+def log_euclidean(covariance: Tensor) -> Tensor:
+    """Take the logarithm of covariance matrices.
+
+    Parameters
+    ----------
+    covariance : Tensor (..., K, K)
+        Positive semi-definite.
+
+    Returns
+    -------
+    Tensor (..., K (K + 1) / 2)
+        Upper triangles of the matrix logarithms, the off-diagonal times the root of two.
+    """
     K = covariance.shape[-1]
     level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     eye = torch.eye(K, dtype=covariance.dtype, device=covariance.device)

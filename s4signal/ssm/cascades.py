@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s4signal.ssm.pairs import Pair
 
-__all__ = ["CascadeTables", "cascade_response", "cascade_tables"]
+__all__ = ["CascadeTables", "StateTables", "cascade_response", "cascade_tables", "held_response", "state_tables"]
 
 
 class CascadeTables(NamedTuple):
@@ -32,6 +32,21 @@ class CascadeTables(NamedTuple):
     P: Tensor
     Q: Tensor
     transition: Tensor
+
+
+class StateTables(NamedTuple):
+    """What states that come in at each sample of a block are multiplied with, as `CascadeTables` does samples.
+
+    Parameters
+    ----------
+    W : Tensor (F, 2 order T, 2 T)
+        States, those of a sample together, to the outputs from their sample on.
+    P : Tensor (F, 2 order T, 2 order)
+        States to the state that they leave behind.
+    """
+
+    W: Tensor
+    P: Tensor
 
 
 def cascade_response(frequencies: Tensor, bandwidths: Tensor, order: int, times: Tensor) -> Pair:
@@ -92,34 +107,81 @@ def cascade_tables(
     """
     F, T = len(frequencies), length
     states = cascade_response(frequencies, bandwidths, order, torch.arange(T + 1, device=frequencies.device))
-    B_bar = _input_vector(frequencies, bandwidths, order)
+    B_bar = held_response(frequencies, bandwidths, order, torch.ones(1, device=frequencies.device))
     # The state at lag k after an input sample: the k-th power of the transition times B_bar, a product of polynomials.
-    into = _stage_product(Pair(states.re[..., :-1], states.im[..., :-1]), B_bar.unsqueeze(-1))
+    into = _stage_product(Pair(states.re[..., :-1], states.im[..., :-1]), B_bar)
     kernel = torch.stack([into.re[:, -1], into.im[:, -1]], 1)  # (F, 2, T): the output is the last stage
     lags = torch.nn.functional.pad(kernel, (T - 1, 0))
     W = lags.unfold(-1, T, 1).flip(2).transpose(1, 2).reshape(F, T, 2 * T)
     P = torch.cat([into.re, into.im], 1).flip(-1).transpose(1, 2)
     # Entering stage j reaches the last stage through order - 1 - j further stages.
-    out = Pair(states.re.flip(1)[..., 1:], states.im.flip(1)[..., 1:])
-    Q = torch.cat([torch.cat([out.re, out.im], -1), torch.cat([-out.im, out.re], -1)], 1)
+    Q = _output_vectors(Pair(states.re[..., 1:], states.im[..., 1:])).flatten(2)
     transition = _real_transition(Pair(states.re[..., -1], states.im[..., -1]))
     return CascadeTables(W.to(dtype), P.to(dtype), Q.to(dtype), transition.to(dtype))
 
 
-def _input_vector(frequencies: Tensor, bandwidths: Tensor, order: int) -> Pair:
-    """B_bar (F, order) of x' = A x + beta u e_1, up to a gain, for an input that is constant within a sample."""
-    beta = 2.0 * math.pi * bandwidths
-    pole = Pair(-beta, 2.0 * math.pi * frequencies)
+def state_tables(frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype) -> StateTables:
+    """Build the tables for states that come in at the samples of a block, beside what the samples themselves bring.
+
+    Parameters
+    ----------
+    frequencies, bandwidths : Tensor (F,) of float64
+        Centre frequency and bandwidth of each cascade, in cycles a sample.
+    order : int, >= 1
+        Stages of each cascade.
+    length : int, >= 1
+        Samples a block, T.
+    dtype : torch.dtype
+        Real dtype of the tables.
+
+    Returns
+    -------
+    StateTables
+        See there.
+    """
+    states = cascade_response(frequencies, bandwidths, order, torch.arange(length, device=frequencies.device))
+    lags = torch.nn.functional.pad(_output_vectors(states), (length - 1, 0))
+    W = lags.unfold(-1, length, 1).flip(3).permute(0, 3, 1, 2, 4).reshape(len(lags), -1, 2 * length)
+    columns = Pair(states.re.flip(2).mT.flatten(0, 1), states.im.flip(2).mT.flatten(0, 1))
+    P = _real_transition(columns).reshape(len(lags), -1, 2 * order)
+    return StateTables(W.to(dtype), P.to(dtype))
+
+
+def held_response(frequencies: Tensor, bandwidths: Tensor, order: int, times: Tensor) -> Pair:
+    """Return the states of cascades at rest after an input of one was held for some time.
+
+    Parameters
+    ----------
+    frequencies, bandwidths : Tensor (F,) of float64
+        Centre frequency, at most 0.5, and bandwidth of each cascade, in cycles a sample.
+    order : int, >= 1
+        Stages of each cascade.
+    times : Tensor (T,)
+        Times, in samples, >= 0.
+
+    Returns
+    -------
+    Pair of (F, order, T)
+        States of the stages of x' = A x + beta u e_1, with the gain of `cascade_tables`.
+    """
+    beta, t = 2.0 * math.pi * bandwidths, times.to(bandwidths)
+    pole = Pair(-beta, 2.0 * math.pi * frequencies).unsqueeze(-1)
     inverse = pole.reciprocal()
-    states = cascade_response(frequencies, bandwidths, order, torch.ones(1, device=beta.device))
-    stages = [pole.expm1().times(inverse)]
+    states = cascade_response(frequencies, bandwidths, order, t)
+    stages = [pole.scaled(t).expm1().times(inverse)]
     for j in range(1, order):  # integration by parts, stage by stage
-        previous = stages[-1].scaled(-beta)
-        current = Pair(states.re[:, j, 0] + previous.re, states.im[:, j, 0] + previous.im)
+        previous = stages[-1].scaled(-beta[:, None])
+        current = Pair(states.re[:, j] + previous.re, states.im[:, j] + previous.im)
         stages.append(current.times(inverse))
     # Holding a sample damps frequency f by sinc(f): without this a band would be quieter at a lower sampling rate.
-    gain = (beta / torch.sinc(frequencies)).unsqueeze(-1)
+    gain = (beta / torch.sinc(frequencies))[:, None, None]
     return Pair(torch.stack([s.re for s in stages], 1), torch.stack([s.im for s in stages], 1)).scaled(gain)
+
+
+def _output_vectors(states: Pair) -> Tensor:
+    """(F, order, T) states after a unit state in the first stage -> (F, 2 order, 2, T): any state to the output."""
+    out = Pair(states.re.flip(1), states.im.flip(1))
+    return torch.cat([torch.stack([out.re, out.im], 2), torch.stack([-out.im, out.re], 2)], 1)
 
 
 def _stage_product(states: Pair, vector: Pair) -> Pair:

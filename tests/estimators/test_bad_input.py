@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
 from small_models import classifier, regressor, waves
+from torch import nn
 
 from s4signal import Signals
 from s4signal.errors import ShapeError
@@ -270,7 +271,9 @@ OPTIONS = {
         ValueError,
         "missing='gap' was asked for, but kernel='s4' has dense state matrices.*Use kernel='s4d' or 's5'",
     ),
-    "a module": ({"frontend": object()}, NotImplementedError, "frontend as a module is not supported by this version"),
+    "no module": ({"frontend": object()}, ValueError, "frontend=<object.*is unknown; choose one of .* or pass a torch"),
+    "a class": ({"frontend": nn.Identity}, ValueError, "frontend=<class .*Identity'> is unknown"),
+    "a module without a hop": ({"frontend": nn.Identity()}, ValueError, "a Identity, must have the attribute hop_s"),
     "no rate": (
         {"frontend": "filterbank"},
         ValueError,

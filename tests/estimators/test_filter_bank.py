@@ -148,14 +148,59 @@ def test_a_short_case_is_refused_by_its_number_at_transform_too():
         transformer.transform([waves(10.0)[0], waves(10.0, n_times=10)[0]])
 
 
-@pytest.mark.parametrize(("bad", "text"), [(np.nan, "contains NaN: case 1"), (np.inf, "case 1: it contains infinity")])
-def test_missing_and_infinite_samples_are_refused_at_fit_and_at_transform(bad, text):
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])
+def test_infinite_samples_are_refused_at_fit_and_at_transform(bad):
     X = waves(10.0, 20.0)
     transformer = clone(bank()).fit(X)
     X[1, 7] = bad
     for method in (bank().fit, transformer.transform):
-        with pytest.raises(ValueError, match=text):
+        with pytest.raises(ValueError, match="case 1: it contains infinity"):
             method(X)
+
+
+def test_a_case_of_nothing_but_nan_is_refused_at_fit_and_at_transform():
+    X = waves(10.0, 20.0)
+    transformer = bank().fit(X)
+    X[1] = np.nan
+    for method in (bank().fit, transformer.transform):
+        with pytest.raises(ValueError, match="case 1 of X has no observation"):
+            method(X)
+
+
+def test_samples_at_their_own_times_and_missing_ones_are_one_held_signal():
+    X = np.random.default_rng(0).standard_normal((3, 2, 500))
+    t = 7.5 + np.arange(500) / 250
+    transformer = bank(sfreq=None, hop_s=0.04).fit(Signals(X, sfreq=250.0))
+    regular = transformer.transform(Signals(X, sfreq=250.0))
+    timed = transformer.transform(Signals(X, times=[t] * 3, sfreq=250.0))
+    nominal = bank(sfreq=None, hop_s=0.04).fit(Signals(X, times=[t] * 3)).transform(Signals(X, times=[t] * 3))
+    kept = np.random.default_rng(1).random(500) > 0.3
+    kept[[0, -1]] = True
+    left_out = transformer.transform(Signals(X[:, :, kept], times=[t[kept]] * 3, sfreq=250.0))
+    missing = transformer.transform(Signals(np.where(kept, X, np.nan), sfreq=250.0))
+    for a, b, c, d, e in zip(regular, timed, nominal, left_out, missing, strict=True):
+        np.testing.assert_allclose(b.data, a.data, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(c.data, a.data, rtol=0, atol=1e-6)  # a rate found in the times
+        np.testing.assert_allclose(d.data, e.data, rtol=0, atol=1e-9)
+
+
+def test_random_times_are_heard_as_the_module_hears_their_gaps():
+    rng = np.random.default_rng(0)
+    X, t = rng.standard_normal((1, 1, 400)), np.sort(rng.uniform(0, 2, 400))
+    transformer = bank(standardize=False, hop_s=0.05).fit(waves(10.0))
+    features = transformer.transform(Signals(X, times=[t], sfreq=250.0))[0].data
+    gaps = torch.from_numpy(np.diff(250 * t, prepend=250 * t[0] - 1)[None])
+    expected, *_ = transformer.bank_(torch.from_numpy(X), gaps=gaps)
+    np.testing.assert_allclose(features, expected[:, 0].numpy(), rtol=0, atol=1e-9)
+
+
+def test_fitted_with_times_it_wants_times_or_a_rate():
+    X, t = waves(10.0, 20.0)[:, None], np.arange(500) / 250
+    transformer = bank(sfreq=None, hop_s=0.05).fit(Signals(X, times=[t] * 2))
+    with pytest.raises(ValueError, match="case 0 has neither times nor a rate"):
+        transformer.transform(X)
+    with pytest.raises(ValueError, match="times must be seconds"):
+        transformer.transform(Signals(X, times=[1000 * t] * 2))
 
 
 def test_other_channels_than_at_fit_are_refused():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from s4signal.nn import SPACINGS, space_bands
-from s4signal.ssm import cascade_tables
+from s4signal.ssm import DIAGONAL_INITS, cascade_tables
 
 __all__: list[str] = []
 
@@ -44,8 +44,15 @@ def test_a_band_of_any_order_lets_the_same_noise_through(order: int) -> None:
     assert kernel.square().sum(-1)[1].item() == pytest.approx(200.0 / 8000.0, rel=0.03)
 
 
+def test_hippo_bands_of_order_one_have_the_poles_of_s4d_lin() -> None:
+    frequencies, bandwidths = space_bands("hippo", 8, 3.0, 24.0, order=1)
+    window_s = 1.0 / (2.0 * 3.0)
+    poles = torch.complex(-2 * torch.pi * bandwidths, 2 * torch.pi * frequencies)
+    torch.testing.assert_close(poles, torch.from_numpy(DIAGONAL_INITS["lin"](18))[1:] / window_s)
+
+
 def test_one_band_is_at_the_lowest_frequency() -> None:
-    for spacing in ("erb", "mel", "log", "linear"):
+    for spacing in ("erb", "mel", "log", "linear", "hippo"):
         frequencies, bandwidths = space_bands(spacing, 1, 100.0, 400.0)
         assert frequencies.tolist() == pytest.approx([100.0])
         assert (bandwidths > 0).all()

@@ -10,6 +10,7 @@ from s4signal.nn.fixed import FixedLayer
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.kernels import KERNELS
+from s4signal.nn.module_frontend import ModuleFrontend
 from s4signal.nn.network import StackOptions
 
 __all__: list[str] = []
@@ -164,9 +165,20 @@ def test_the_mean_weighs_steps_by_the_time_they_stand_for():
     assert POOLINGS["mean"](x, None, torch.full((1, 3), 5.0)).item() == pytest.approx(4.0)
 
 
-def test_a_filter_bank_refuses_gaps():
-    bands = torch.tensor([100.0])
+def test_ears_hear_samples_at_their_own_times():
+    bands = torch.tensor([100.0, 200.0])
     bank = S4FilterBank(frequencies_hz=bands, bandwidths_hz=0.5 * bands, sfreq=1000.0, hop_s=0.01)
-    net = S4Network(FilterBankFrontend(1, 8, bank=bank), 2, options=StackOptions(d_model=8, n_layers=1))
-    with pytest.raises(ValueError, match="a filter bank hears regular samples; put the signal on a grid"):
+    options = StackOptions(d_model=8, n_layers=1)
+    net = S4Network(FilterBankFrontend(1, 8, bank=bank, level="case"), 2, options=options).double().eval()
+    x = torch.randn(1, 3, 150, dtype=torch.float64)
+    torch.testing.assert_close(net(x, gaps=torch.ones(3, 150)), net(x), rtol=1e-9, atol=1e-9)
+    kept = torch.arange(150) % 4 != 2
+    gaps = torch.diff(kept.nonzero()[:, 0], prepend=torch.tensor([-1])).expand(3, -1)
+    held = torch.where(kept, x, torch.nan)
+    torch.testing.assert_close(net(x[..., kept], gaps=gaps), net(held), rtol=1e-9, atol=1e-9)
+
+
+def test_a_module_as_front_end_refuses_gaps():
+    net = S4Network(ModuleFrontend(torch.nn.Identity(), 1, 8), 2, options=StackOptions(d_model=8, n_layers=1))
+    with pytest.raises(ValueError, match="hears regular samples; put the signal on a grid"):
         net(torch.randn(1, 1, 50), gaps=torch.ones(1, 50))

@@ -1,0 +1,92 @@
+"""Features and predictions of instant models while the signal arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from s4signal.errors import ShapeError
+from s4signal.estimators.validation import check_finite, check_rate
+from s4signal.nn.running_statistics import RunningStatistics
+from s4signal.training import PRECISIONS
+
+if TYPE_CHECKING:
+    from s4signal.estimators.random_features import S4RandomFeatures
+
+__all__ = ["InstantStream"]
+
+Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
+
+
+class InstantStream:
+    """Frozen oscillators that listen: memory is bounded, and what they say is of all heard so far as one case.
+
+    Means, the shares and energies of the whole case, and covariances equal those of the case offline at every moment.
+    Shares and energies of its equal parts do until the past is longer than 512 readings of an oscillator; from then on
+    the ends of the parts lie between sums over at least 256 segments of the past, within which the signal counts as
+    even. Nothing of it changes when the case ends: what the last chunk gives is the answer.
+
+    Parameters
+    ----------
+    features : S4RandomFeatures
+        Fitted.
+    finish : callable
+        From features (1, n_features), NaN where an oscillator cannot be heard, and the sample period over that of the
+        training, to what `push` returns.
+    sfreq : float, optional
+        Sampling rate of the stream, in Hz; that of the training by default.
+
+    Raises
+    ------
+    ValueError
+        If sfreq is not positive, the model was fitted without one, or with times and none is given.
+    """
+
+    def __init__(self, features: S4RandomFeatures, finish: Finish, *, sfreq: float | None = None) -> None:
+        check_rate(features, sfreq)
+        if features._timed and sfreq is None:
+            raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
+        self._features, self._finish = features, finish
+        self._rate = 1.0 if sfreq is None or features.sfreq_ is None else features.sfreq_ / sfreq
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all that was heard."""
+        self._running = RunningStatistics(self._features.statistics_, rate=self._rate)
+
+    def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
+        """Hear a chunk.
+
+        Parameters
+        ----------
+        chunk : array-like (n_channels, n_times)
+            The next samples, of any number; (n_times,) for one channel.
+
+        Returns
+        -------
+        ndarray (n_outputs,) or (n_features,)
+            What ``predict_proba`` (a classifier), ``predict`` (a regressor) or ``transform`` says of all heard so far.
+
+        Raises
+        ------
+        ShapeError
+            If the chunk has other channels, or nothing was heard yet.
+        ValueError
+            If a sample is NaN or infinite.
+        """
+        data = np.atleast_2d(np.asarray(chunk, dtype=np.float64))
+        if data.ndim != 2 or len(data) != self._features.n_channels_in_:
+            raise ShapeError(
+                f"chunk must have shape ({self._features.n_channels_in_}, n_times), got {np.shape(chunk)}."
+            )
+        check_finite(data, 0, "the chunk")
+        if self._running.n_times + data.shape[1] == 0:
+            raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
+        x = torch.from_numpy(self._features._standardizer(data)).to(PRECISIONS[self._features.precision])
+        families = [part.flatten(1).numpy() for part in self._running.push(x)]
+        said: NDArray[np.floating] = self._finish(np.concatenate(families, axis=1).astype(np.float64), self._rate)[0]
+        return said

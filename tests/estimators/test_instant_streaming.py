@@ -1,0 +1,118 @@
+"""An instant model that listens says what it would say of all heard so far as one case."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+
+from s4signal import Signals
+from s4signal.errors import ShapeError
+from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+
+__all__: list[str] = []
+
+SFREQ = 200.0
+
+
+def cases(n_channels, n_times=1024, n=12):
+    rng = np.random.default_rng(0)
+    t = np.arange(n_times) / SFREQ
+    hertz = np.where(np.arange(n) % 2, 7.0, 20.0)[:, None, None]
+    return np.sin(2 * np.pi * (hertz * t + rng.random((n, n_channels, 1)))) + rng.standard_normal(
+        (n, n_channels, n_times)
+    )
+
+
+def fitted(n_channels, kind=S4RandomFeatures, **changes):
+    X = cases(n_channels)
+    model = kind(n_oscillators=12, precision="64", sfreq=SFREQ, random_state=0, **changes)
+    return model.fit(X) if kind is S4RandomFeatures else model.fit(X, np.arange(12) % 2)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3, 20])
+@pytest.mark.parametrize("sizes", [(1,), (7, 64, 129), (1000,)])
+def test_features_equal_those_of_the_whole_after_every_chunk(n_channels, sizes):
+    model, x = fitted(n_channels), cases(n_channels)[0]
+    stream, heard = model.stream(), 0
+    for turn in range(40):
+        size = sizes[turn % len(sizes)]
+        said = stream.push(x[:, heard : heard + size])
+        heard = min(heard + size, x.shape[1])
+        if turn % 9 in (0, 4) and heard <= 512:  # not more than 512 readings of any oscillator
+            np.testing.assert_allclose(said, model.transform(x[None, :, :heard])[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_long_cases_are_exact_as_a_whole_and_where_parts_end_on_segments(n_channels):
+    model = fitted(n_channels)
+    x = np.random.default_rng(1).standard_normal((n_channels, 2**14))
+    stream = model.stream()
+    for chunk in np.array_split(x, 11, axis=1):
+        said = stream.push(chunk)
+    np.testing.assert_allclose(said, model.transform(x[None])[0], rtol=1e-5, atol=1e-5)
+    x = x[:, :15_001]
+    stream.reset()
+    for chunk in np.array_split(x, 11, axis=1):
+        said = stream.push(chunk)
+    expected = model.transform(x[None])[0]
+    parts = np.array(["part" in name for name in model.get_feature_names_out()])
+    np.testing.assert_allclose(said[~parts], expected[~parts], rtol=1e-5, atol=1e-5)
+    assert 0 < np.abs(said - expected)[parts].max() < 0.01
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("kind", [S4RidgeClassifier, S4RidgeRegressor])
+def test_predictions_equal_those_of_the_whole(n_channels, kind):
+    model, x = fitted(n_channels, kind), cases(n_channels)[1]
+    answer = model.predict_proba if kind is S4RidgeClassifier else model.predict
+    stream = model.stream()
+    for chunk in np.array_split(x, 5, axis=1):
+        said = stream.push(chunk)
+    np.testing.assert_allclose(said, np.atleast_1d(answer(x[None])[0]), rtol=1e-5, atol=1e-5)
+    half = x[:, ::2]
+    slow = model.stream(sfreq=SFREQ / 2).push(half)
+    np.testing.assert_allclose(slow, np.atleast_1d(answer(half[None], sfreq=SFREQ / 2)[0]), rtol=1e-5, atol=1e-5)
+
+
+def test_memory_stays_the_same_however_long_it_listens():
+    stream, rng = fitted(2).stream(), np.random.default_rng(0)
+
+    def kept():
+        groups = stream._running._groups
+        return sum(v.numel() for g in groups for v in vars(g).values() if isinstance(v, torch.Tensor))
+
+    stream.push(rng.standard_normal((2, 6400)))
+    before = kept()
+    for _ in range(20):
+        stream.push(rng.standard_normal((2, 6400)))
+    assert kept() == before
+
+
+def test_single_precision_is_as_close_as_it_can_be():
+    X = cases(2)
+    model = S4RandomFeatures(n_oscillators=12, sfreq=SFREQ, random_state=0).fit(X)
+    stream = model.stream()
+    for chunk in np.array_split(X[0], 5, axis=1):
+        said = stream.push(chunk)
+    expected = model.transform(X[:1])[0]
+    shares = np.array([name.startswith("share") for name in model.get_feature_names_out()])
+    np.testing.assert_allclose(said[~shares], expected[~shares], atol=1e-4)
+    assert np.abs(said - expected)[shares].max() < 0.02  # a reading next to its threshold may fall on either side
+
+
+def test_what_cannot_be_streamed_is_refused():
+    model = fitted(2)
+    with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\), got \(3, 5\)"):
+        model.stream().push(np.zeros((3, 5)))
+    with pytest.raises(ShapeError, match="chunk is empty and nothing was heard before"):
+        model.stream().push(np.zeros((2, 0)))
+    with pytest.raises(ValueError, match="contains NaN"):
+        model.stream().push(np.full((2, 5), np.nan))
+    with pytest.raises(NotFittedError, match="S4RidgeClassifier instance is not fitted"):
+        S4RidgeClassifier().stream()
+    with pytest.raises(ValueError, match="sfreq=-1 must be a positive number"):
+        model.stream(sfreq=-1)
+    times = [np.arange(1024) / SFREQ] * 12
+    timed = S4RandomFeatures(n_oscillators=4).fit(Signals(cases(2), times=times))
+    with pytest.raises(ValueError, match="a stream is regular: pass its rate"):
+        timed.stream()
