@@ -100,13 +100,10 @@ class NetworkPlan(NamedTuple):
         Name of the pooling.
     sampling : Sampling
         How times and missing samples reach the network.
-<<<<<<< HEAD
     thinned : bool, default=False
         Whether training hears some cases again with samples missing.
-=======
-    n_features : int or None
+    n_features : int or None, default=None
         Features of a module as front end.
->>>>>>> bank
     """
 
     n_channels: int
@@ -118,11 +115,8 @@ class NetworkPlan(NamedTuple):
     stack: dict[str, Any]
     pooling: str
     sampling: Sampling
-<<<<<<< HEAD
     thinned: bool = False
-=======
     n_features: int | None = None
->>>>>>> bank
 
     @property
     def n_inputs(self) -> int:
@@ -134,17 +128,6 @@ class NetworkPlan(NamedTuple):
         """Period of the steps that the blocks see, in seconds; in samples where the rate is unknown."""
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
 
-<<<<<<< HEAD
-=======
-    @property
-    def thins(self) -> bool:
-        """Whether training hears some cases again with samples missing, as prediction may meet them."""
-        if self.n_features is not None:
-            return False  # a module is trained on what it is given
-        # In the reference mode a case of weight two is the case twice: chance may not choose for each.
-        return self.sampling.grid and self.sampling.missing != "error" and self.stack["dropout_axis"] == "case"
-
->>>>>>> bank
 
 def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: float | None) -> NetworkPlan:
     """Choose front end and time scales from the rate and the duration of the training cases.
@@ -194,10 +177,10 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
     # The reference mode draws one mask a step, so that a case of weight two is the case twice.
     stack["dropout_axis"] = "batch" if estimator.batch_size is None else "case"
     dt_range = _dt_range(estimator.timescale, step_s, float(durations.max()))
-<<<<<<< HEAD
-    sampling = plan_sampling(estimator, signals, grid=frontend == "filterbank")
-    # In the reference mode a case of weight two is the case twice: chance may not choose for each.
-    thinned = sampling.grid and estimator.missing == "gap" and estimator.batch_size is not None
+    sampling = plan_sampling(estimator, signals, grid=frontend != "linear")
+    # In the reference mode a case of weight two is the case twice: chance may not choose for each. A module is trained
+    # on what it is given.
+    thinned = sampling.grid and estimator.missing == "gap" and estimator.batch_size is not None and n_features is None
     return NetworkPlan(
         estimator.n_channels_in_,
         n_outputs,
@@ -209,11 +192,8 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
         estimator.pooling,
         sampling,
         thinned,
+        n_features,
     )
-=======
-    sampling = plan_sampling(estimator, signals, grid=frontend != "linear")
-    n_channels, pooling = estimator.n_channels_in_, estimator.pooling
-    return NetworkPlan(n_channels, n_outputs, frontend, sfreq, hop_s, dt_range, stack, pooling, sampling, n_features)
 
 
 def _module_features(estimator: Any, signals: Signals, sfreq: float | None) -> int | None:
@@ -230,7 +210,6 @@ def _module_features(estimator: Any, signals: Signals, sfreq: float | None) -> i
     if hop < 0.999:
         raise ValueError(f"frontend has hop_s={module.hop_s:g}, shorter than a sample, {1 / rate:g}; raise it to that.")
     return probe_module(module, n_channels=estimator.n_channels_in_, n_times=shortest, hop=hop)
->>>>>>> bank
 
 
 def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, float]:
