@@ -27,7 +27,7 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
     frontend : {"auto", "linear", "filterbank"} or torch.nn.Module, default="auto"
         From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms, mixed where they
         lie together in frequency and time ("filterbank"). "auto" hears signals of 4 kHz and more through the filter
-        bank. So that lower rates can be predicted from, a quarter of the cases lose upper bands at a training step.
+        bank.
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
         seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
         has and learns those that require gradients; it hears one sampling rate, on a regular grid, every case at its
@@ -60,8 +60,9 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
         with another one that says whether it is observed. "mask": all samples stay, held and marked that way; faster,
         for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. A filter bank hears a regular
         grid, with splines across up to seven missing samples and straight lines across more; where "gap" is asked for,
-        it also trains on a third of the cases with 10 to 80 % of the samples removed, unless ``batch_size=None``.
-        "error" refuses NaN.
+        it trains for missing samples and lower rates (unless ``batch_size=None``): a third of the cases are also heard
+        with 10 to 80 % of the samples removed, and a quarter lose upper bands at a step; new voices may be understood
+        less well. "error" refuses NaN.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
