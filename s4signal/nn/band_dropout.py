@@ -21,13 +21,11 @@ class BandDropout(nn.Module):
     lowest : float in (0, 1], default=0.25
         Lowest cut-off, as a share of the Nyquist frequency; cut-offs are drawn evenly on the logarithmic scale from
         there to the Nyquist frequency.
-    axis : {"case", "batch"}, default="case"
-        Whether each case draws its own cut-off or all cases of a batch share one.
 
     Raises
     ------
     ValueError
-        If an option is unknown or out of its range.
+        If an option is out of its range.
 
     Examples
     --------
@@ -37,15 +35,13 @@ class BandDropout(nn.Module):
     [1.0, 1.0, 0.0]
     """
 
-    def __init__(self, share: float = 0.25, *, lowest: float = 0.25, axis: str = "case") -> None:
+    def __init__(self, share: float = 0.25, *, lowest: float = 0.25) -> None:
         super().__init__()
         if not 0 <= share <= 1:
             raise ValueError(f"share={share:g} must be in [0, 1].")
         if not 0 < lowest <= 1:
             raise ValueError(f"lowest={lowest:g} must be in (0, 1].")
-        if axis not in ("case", "batch"):
-            raise ValueError(f"axis={axis!r} is unknown; choose one of 'case', 'batch'.")
-        self.share, self.lowest, self.axis = share, lowest, axis
+        self.share, self.lowest = share, lowest
 
     def forward(self, features: Tensor, heights: Tensor, *, silence: float = 0.0) -> Tensor:
         """Silence bands.
@@ -66,8 +62,7 @@ class BandDropout(nn.Module):
         """
         if not self.training or self.share == 0.0:
             return features
-        n_draws = features.shape[1] if self.axis == "case" else 1
-        chance, place = torch.rand(2, n_draws, 1, device=features.device)
+        chance, place = torch.rand(2, features.shape[1], 1, device=features.device)
         cutoffs = torch.where(chance < self.share, self.lowest**place, torch.inf)
         audible = (heights.to(features.device) < cutoffs).repeat(1, features.shape[0] // len(heights))
         return torch.where(audible.t().unsqueeze(-1), features, silence)

@@ -48,12 +48,10 @@ def test_a_share_of_the_cases_loses_the_bands_above_cutoffs_spread_over_two_octa
     assert (finite < 0.5).double().mean().item() == pytest.approx(0.5, abs=0.06)
 
 
-def test_all_planes_of_a_case_lose_the_same_bands_and_a_batch_may_share_a_cutoff() -> None:
+def test_all_planes_of_a_case_lose_the_same_bands_and_another_case_others() -> None:
     heard = BandDropout(1.0)(torch.ones(3 * 40, 50, 6), HEIGHTS).unflatten(0, (3, 40))
     assert (heard == heard[:1, :, :, :1]).all()
     assert not (heard == heard[:, :, :1]).all()
-    shared = BandDropout(1.0, axis="batch")(torch.ones(40, 50, 6), HEIGHTS)
-    assert (shared == shared[:, :1, :1]).all()
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -89,9 +87,8 @@ def test_ears_without_dropout_hear_the_same_in_training_and_evaluation() -> None
     [
         ({"share": 1.5}, r"share=1.5 must be in \[0, 1\]"),
         ({"lowest": 0.0}, r"lowest=0 must be in \(0, 1\]"),
-        ({"axis": "band"}, "axis='band' is unknown; choose one of 'case', 'batch'"),
     ],
 )
-def test_bad_options_are_refused(options: dict[str, object], text: str) -> None:
+def test_bad_options_are_refused(options: dict[str, float], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        BandDropout(**options)  # type: ignore[arg-type]
+        BandDropout(**options)
