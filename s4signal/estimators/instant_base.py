@@ -69,9 +69,9 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """
         started = time.perf_counter()
         check_instant_options(self)
-        signals, targets, weights = self._training_data(X, y, sample_weight, times, None, reset=True)
+        signals, recorded, targets, weights = self._training_data(X, y, sample_weight, times, None, reset=True)
         self._sums = None
-        self._solve(signals, targets, weights)
+        self._solve(signals, recorded, targets, weights)
         self.fit_seconds_ = time.perf_counter() - started
         return self
 
@@ -108,15 +108,15 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         started = time.perf_counter()
         check_instant_options(self)
         first = self._sums is None
-        signals, targets, weights = self._training_data(X, y, sample_weight, times, classes, reset=first)
+        signals, recorded, targets, weights = self._training_data(X, y, sample_weight, times, classes, reset=first)
         if first:
-            families = self._solve(signals, targets, weights)
+            families = self._solve(signals, recorded, targets, weights)
             self._sums = RidgeSums(self.ridge_)
             self.fit_seconds_ = 0.0
         else:
             if not np.allclose(relative_periods(signals, self.sfreq_), 1.0):
                 raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
-            families = list(self.features_._families(signals))
+            families = list(self.features_._families(signals, recorded))
         assert self._sums is not None  # noqa: S101 - seen above
         self._sums.add(np.concatenate(families, axis=1), self._scaled_targets(targets, weights, reset=False), weights)
         if not first:
@@ -138,14 +138,17 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         known = self.sfreq_ is not None
         hertz, seconds = ("Hz", "s") if known else ("cycles a sample", "samples")
         f, decays, weights = self.features_.frequencies_, self.features_.decays_, self.ridge_.weights
+        drawn = f[: len(self.features_.statistics_.hops)]
+        low = (drawn == 0).sum()
         return "\n".join(
             [
                 f"{type(self).__name__}: {self.n_channels_in_} channels, {len(self.ridge_.mean):,} features",
                 f"  sampling rate  {f'{self.sfreq_:g} Hz' if known else 'unknown'}",
-                f"  oscillators    {len(f)} of orders {self.features_.orders}, {(f == 0).sum()} of them low-passes",
+                f"  oscillators    {len(drawn)} of orders {self.features_.orders}, {low} of them low-passes",
                 f"  band           {f[f > 0].min(initial=np.inf):.3g} - {f.max():.3g} {hertz}",
                 f"  memory         {decays.min():.3g} - {decays.max():.3g} {seconds}",
-                f"  weights        means {weights[0]:g}, shares {weights[1]:g}, energies {weights[2]:g}",
+                f"  weights        means {weights[0]:g}, shares {weights[1]:g}, energies {weights[2]:g}, "
+                f"narrow bands {weights[3]:g}, levels of observations {weights[4]:g}",
             ]
         )
 
@@ -218,25 +221,25 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _training_data(
         self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool
-    ) -> tuple[Signals, NDArray[np.float64], NDArray[np.float64]]:
-        """Return the cases of positive weight, their targets and weights."""
-        signals = regular_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
+    ) -> tuple[Signals, Signals, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the cases of positive weight, regular and as they were recorded, their targets and weights."""
+        signals, recorded = regular_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
         signals = fill_signals(signals)
         used = np.flatnonzero(weights > 0)
         if reset:
             self.sfreq_ = signals.sfreq
-        return signals[used], targets[used], weights[used]
+        return signals[used], recorded[used], targets[used], weights[used]
 
     def _solve(
-        self, signals: Signals, targets: NDArray[np.float64], weights: NDArray[np.float64]
+        self, signals: Signals, recorded: Signals, targets: NDArray[np.float64], weights: NDArray[np.float64]
     ) -> list[NDArray[np.floating]]:
         """Draw, describe and fit; return the features by family."""
         rng = check_random_state(self.random_state)
         options = {name: getattr(self, name) for name in _FEATURE_OPTIONS}
         self.features_ = S4RandomFeatures(**options, random_state=int(rng.randint(2**31 - 1)))
-        families = self.features_._fit_families(signals, weights)
+        families = self.features_._fit_families(signals, weights, recorded)
         self.features_._timed = self._timed
         scaled = self._scaled_targets(targets, weights, reset=True)
         self.ridge_ = fit_ridge(families, scaled, weights, rng, subsets=self._subsets())
@@ -251,8 +254,8 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the outputs of the regression (n_samples, n_outputs)."""
         check_is_fitted(self, "ridge_")
         check_rate(self, sfreq)
-        signals = regular_signals(self, X, sfreq=sfreq, times=times)
-        features = np.concatenate(self.features_._families(signals), axis=1)
+        signals, recorded = regular_signals(self, X, sfreq=sfreq, times=times)
+        features = np.concatenate(self.features_._families(signals, recorded), axis=1)
         return self._scores(features, relative_periods(signals, self.sfreq_))
 
     def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import torch
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import estimator_entries, new_estimator, restore_learned
+from s4signal.estimators.observation_levels import ObservationLevels
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.ridge import Ridge
@@ -23,7 +24,7 @@ __all__ = ["pack_instant", "unpack_instant"]
 
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
-_PREFIX = "statistics."
+_PREFIX, _BANDS_PREFIX = "statistics.", "bands."
 _RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
 
 
@@ -55,13 +56,17 @@ def pack_instant(estimator: InstantEstimator) -> tuple[dict[str, Any], dict[str,
         "statistics": {name: getattr(features.statistics_, name) for name in ("sfreq", "n_windows")},
         "ridge": {"alpha": ridge.alpha, "weights": list(ridge.weights)},
     }
-    tensors = {_PREFIX + k: v.contiguous() for k, v in features.statistics_.state_dict().items()}
+    banks = dict(zip((_PREFIX, _BANDS_PREFIX), features._banks, strict=False))
+    tensors = {start + k: v.contiguous() for start, bank in banks.items() for k, v in bank.state_dict().items()}
     arrays = {
         "standardizer.mean": features._standardizer.mean,
         "standardizer.scale": features._standardizer.scale,
         "fill": features._fill,
         **{f"ridge.{name}": getattr(ridge, name) for name in _RIDGE},
     }
+    if features._levels is not None:
+        header["levels"] = features._levels.decay
+        arrays |= {f"levels.{name}": getattr(features._levels.standardizer, name) for name in ("mean", "scale")}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     return header, tensors
 
@@ -104,14 +109,25 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
 def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> S4RandomFeatures:
     features = S4RandomFeatures(**{**header["features"], "orders": estimator.orders})
     check_instant_options(features)
-    buffers = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
-    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k != "thresholds"}
-    features.statistics_ = OscillatorStatistics(**shapes, **header["statistics"])
-    features.statistics_.load_state_dict(buffers)
+    features.statistics_ = _bank(header, tensors, _PREFIX)
+    has_bands = any(name.startswith(_BANDS_PREFIX) for name in tensors)
+    features._bands = _bank(header, tensors, _BANDS_PREFIX) if has_bands else None
     mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()
     features._standardizer, features._fill = Standardizer(mean, scale), tensors["fill"].numpy()
+    features._levels = None
+    if "levels" in header:
+        level = Standardizer(tensors["levels.mean"].numpy(), tensors["levels.scale"].numpy())
+        features._levels = ObservationLevels(level, float(header["levels"]))
     features._sizes = tuple(header["sizes"])
     features.n_features_in_ = estimator.n_channels_in_  # it heard `Signals`, whatever the form of X
     for name in ("n_channels_in_", "ch_names_", "sfreq_", "_timed"):
         setattr(features, name, getattr(estimator, name))
     return features
+
+
+def _bank(header: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> OscillatorStatistics:
+    buffers = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k != "thresholds"}
+    bank = OscillatorStatistics(**shapes, **header["statistics"])
+    bank.load_state_dict(buffers)
+    return bank

@@ -43,20 +43,24 @@ class InstantStream:
     Raises
     ------
     ValueError
-        If sfreq is not positive, the model was fitted without one, or with times and none is given.
+        If sfreq is not positive, the model was fitted without one, with times and none is given, or on sparse records.
     """
 
     def __init__(self, features: S4RandomFeatures, finish: Finish, *, sfreq: float | None = None) -> None:
         check_rate(features, sfreq)
         if features._timed and sfreq is None:
             raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
+        if features._levels is not None:
+            raise ValueError(
+                "the model was fitted on sparse records, and a stream misses no sample; predict on whole cases."
+            )
         self._features, self._finish = features, finish
         self._rate = 1.0 if sfreq is None or features.sfreq_ is None else features.sfreq_ / sfreq
         self.reset()
 
     def reset(self) -> None:
         """Forget all that was heard."""
-        self._running = RunningStatistics(self._features.statistics_, rate=self._rate)
+        self._running = [RunningStatistics(bank, rate=self._rate) for bank in self._features._banks]
 
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
         """Hear a chunk.
@@ -84,9 +88,10 @@ class InstantStream:
                 f"chunk must have shape ({self._features.n_channels_in_}, n_times), got {np.shape(chunk)}."
             )
         check_finite(data, 0, "the chunk")
-        if self._running.n_times + data.shape[1] == 0:
+        if self._running[0].n_times + data.shape[1] == 0:
             raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
         x = torch.from_numpy(self._features._standardizer(data)).to(PRECISIONS[self._features.precision])
-        families = [part.flatten(1).numpy() for part in self._running.push(x)]
+        pooled, *narrow = [running.push(x) for running in self._running]
+        families = [part.flatten(1).numpy() for part in (*pooled, *(bands.energy for bands in narrow))]
         said: NDArray[np.floating] = self._finish(np.concatenate(families, axis=1).astype(np.float64), self._rate)[0]
         return said

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from s4signal.estimators.feature_names import feature_names
 from s4signal.estimators.instant_streaming import InstantStream
+from s4signal.estimators.narrow_bands import narrow_bands
+from s4signal.estimators.observation_levels import ObservationLevels
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.regular import fill_case, fill_signals, regular_signals
 from s4signal.estimators.sampling import relative_periods
@@ -41,10 +43,12 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Every oscillator is a damped complex pole, or a cascade of them, of random frequency and decay, exact at any
     sampling rate. It runs over each channel; its outputs, and random mixes of them over channels, are pooled over the
     whole case and over equal parts of it: their mean, the share of time that they spend above a threshold, and log
-    energy, for several channels as the matrix logarithm of their covariance (every second oscillator).
+    energy, for several channels as the matrix logarithm of their covariance (every second oscillator). Several channels
+    have 32 narrow bands more, evenly spaced up to where 99 % of their power lies, with covariances alone.
 
     Missing samples (NaN) are a line between their neighbours, a channel that is missing altogether is its training
-    mean. Cases with times are put on a grid in the same way.
+    mean. Cases with times are put on a grid in the same way. Where more than half of the training values are missing,
+    running means of the observations alone, and their numbers, come as further features.
 
     Parameters
     ----------
@@ -73,10 +77,10 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Their names, where X knows them.
     sfreq_ : float or None
         Sampling rate at training, in Hz.
-    frequencies_, decays_ : ndarray (n_oscillators,)
+    frequencies_, decays_ : ndarray (n_oscillators,), or (n_oscillators + 32,) for several channels
         Frequencies in Hz and decay times in seconds; in cycles a sample and in samples where there is no rate.
     oscillators_ : ndarray (n_features,)
-        Number of the oscillator that each feature is of.
+        Number of the oscillator that each feature is of; -1 for levels of the observations.
 
     References
     ----------
@@ -92,12 +96,14 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> X = np.random.default_rng(0).standard_normal((5, 2, 100))
     >>> features = S4RandomFeatures(n_oscillators=8, sfreq=50, random_state=0)
     >>> features.fit_transform(X).shape
-    (5, 396)
+    (5, 492)
     >>> features.transform(X[:, :, ::2], sfreq=25).shape
-    (5, 396)
+    (5, 492)
     """
 
     _timed: bool
+    _levels: ObservationLevels | None
+    _bands: OscillatorStatistics | None
 
     def __init__(
         self,
@@ -141,13 +147,14 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If an option or a signal cannot be used; `ShapeError` and `RecordingError` are such errors.
         """
         check_instant_options(self)
-        signals = regular_signals(self, X, sfreq=self.sfreq, reset=True)
+        signals, recorded = regular_signals(self, X, sfreq=self.sfreq, reset=True)
         weights = check_weights(sample_weight, signals)
         signals = fill_signals(signals)
         used = np.flatnonzero(weights > 0)
         self.sfreq_ = signals.sfreq
-        few, few_weights = self._draw_checked(signals[used], weights[used])
-        self._remember(self._families(few), few_weights)
+        some = self._draw_checked(signals[used], weights[used], recorded[used])
+        few = used[some]
+        self._remember(self._families(signals[few], recorded[few]), weights[few])
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.floating]:
@@ -175,7 +182,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "statistics_")
         check_rate(self, sfreq)
-        return self._filled(np.concatenate(self._families(regular_signals(self, X, sfreq=sfreq)), axis=1))
+        return self._filled(np.concatenate(self._families(*regular_signals(self, X, sfreq=sfreq)), axis=1))
 
     def stream(self, *, sfreq: float | None = None) -> InstantStream:
         """Describe while the signal arrives.
@@ -226,71 +233,103 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def frequencies_(self) -> NDArray[np.float64]:
         """Frequencies of the oscillators, in Hz."""
-        return np.asarray(self.statistics_.frequencies_hz.numpy())
+        return np.concatenate([bank.frequencies_hz.numpy() for bank in self._banks])
 
     @property
     def decays_(self) -> NDArray[np.float64]:
         """Decay times of the oscillators, in seconds."""
-        return np.asarray(1.0 / (2.0 * np.pi * self.statistics_.bandwidths_hz.numpy()))
+        return np.concatenate([1.0 / (2.0 * np.pi * bank.bandwidths_hz.numpy()) for bank in self._banks])
 
     @property
     def oscillators_(self) -> NDArray[np.intp]:
-        """Number of the oscillator that each feature is of, (n_features,)."""
-        every = np.arange(len(self.statistics_.hops))
-        owners = (every, every, every[self.statistics_.weighed.numpy()])
-        return np.concatenate([np.repeat(o, size // len(o)) for o, size in zip(owners, self._sizes, strict=True)])
+        """Number of the oscillator that each feature is of, (n_features,); -1 for levels of the observations."""
+        F = len(self.statistics_.hops)
+        every = np.arange(F)
+        bands = np.arange(F, F + (0 if self._bands is None else len(self._bands.hops)))
+        owners = (every, every, every[self.statistics_.weighed.numpy()], bands, np.array([-1]))
+        return np.concatenate(
+            [np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, self._sizes, strict=True)]
+        )
 
-    def _families(self, signals: Signals) -> tuple[NDArray[np.floating], ...]:
+    @property
+    def _banks(self) -> list[OscillatorStatistics]:
+        return [self.statistics_] if self._bands is None else [self.statistics_, self._bands]
+
+    def _families(self, signals: Signals, recorded: Signals) -> tuple[NDArray[np.floating], ...]:
         """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
 
         Parameters
         ----------
         signals : Signals
             Cases.
+        recorded : Signals
+            The same cases as they were recorded.
 
         Returns
         -------
         tuple of ndarray (n_samples, ...)
-            Means, shares above a threshold, energies.
+            Means, shares above a threshold, energies, those of narrow bands (none for one channel), and levels of the
+            observations (none if most values were there at training).
         """
         rows: tuple[NDArray[np.floating], ...] = ()
         for indices, x, lengths, rate in self._batches(signals):
-            parts = [part.flatten(1).numpy() for part in self.statistics_(x, lengths, rate=rate)]
+            pooled = [*self.statistics_(x, lengths, rate=rate)]
+            pooled.append(
+                x.new_empty(len(indices), 0) if self._bands is None else self._bands(x, lengths, rate=rate).energy
+            )
+            parts = [part.flatten(1).numpy() for part in pooled]
             rows = rows or tuple(np.empty((len(signals), part.shape[1]), part.dtype) for part in parts)
             for whole, part in zip(rows, parts, strict=True):
                 whole[indices] = part
-        return rows
+        levels = np.empty((len(signals), 0)) if self._levels is None else self._levels(recorded, self.sfreq_)
+        return (*rows, levels.astype(rows[0].dtype))
 
     def _filled(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.where(np.isnan(features), self._fill, features)
 
     def _audible(self, rate: float) -> NDArray[np.bool_]:
         """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""
-        heard = self.statistics_.audible(rate).numpy()
+        heard = np.concatenate([*(bank.audible(rate).numpy() for bank in self._banks), [True]])  # last: levels
         return np.asarray(heard[self.oscillators_])
 
-    def _fit_families(self, signals: Signals, weights: NDArray[np.float64]) -> list[NDArray[np.floating]]:
+    def _fit_families(
+        self, signals: Signals, weights: NDArray[np.float64], recorded: Signals
+    ) -> list[NDArray[np.floating]]:
         """Fit on checked cases of positive weight, and describe them by family."""
         regular_signals(self, signals, sfreq=None, reset=True)
         self.sfreq_ = signals.sfreq
-        self._draw_checked(signals, weights)
-        families = self._families(signals)
+        self._draw_checked(signals, weights, recorded)
+        families = self._families(signals, recorded)
         self._remember(families, weights)
         return list(families)
 
-    def _draw_checked(self, signals: Signals, weights: NDArray[np.float64]) -> tuple[Signals, NDArray[np.float64]]:
-        """Draw oscillators and thresholds for cases of positive weight; return the cases that thresholds are of."""
+    def _draw_checked(self, signals: Signals, weights: NDArray[np.float64], recorded: Signals) -> NDArray[np.intp]:
+        """Draw oscillators and thresholds for cases of positive weight; return which cases the thresholds are of."""
         rng = check_random_state(self.random_state)
         self._standardizer = Standardizer.fit(signals, weights)
+        self._levels = ObservationLevels.fit(recorded, weights)
         n = len(signals)
         some = np.arange(n) if n <= _CALIBRATION else np.sort(rng.permutation(n)[:_CALIBRATION])
         few, few_weights = signals[some], weights[some]
-        self.statistics_ = self._draw(signals, self._components(few, few_weights), rng)
+        components = self._components(few, few_weights)
+        self.statistics_ = self._draw(signals, components, rng)
+        shortest = float(signals.lengths.min())
+        self._bands = None
+        if signals.n_channels > 1:
+            self._bands = narrow_bands(
+                few,
+                self._standardizer,
+                components,
+                sfreq=self.sfreq_ or 1.0,
+                shortest=shortest,
+                longest_hop=shortest / (8 * self.n_windows),
+                dtype=PRECISIONS[self.precision],
+            )
         self.statistics_.calibrate(
             (x, lengths, rate, torch.from_numpy(few_weights[indices]).to(x.dtype))
             for indices, x, lengths, rate in self._batches(few)
         )
-        return few, few_weights
+        return np.asarray(some)
 
     def _remember(self, families: tuple[NDArray[np.floating], ...], weights: NDArray[np.float64]) -> None:
         """Note how many features each family has, and their means."""

@@ -17,7 +17,9 @@ __all__ = ["fill_case", "fill_signals", "regular_signals"]
 Level = NDArray[np.float64]
 
 
-def regular_signals(estimator: Any, X: Any, *, sfreq: float | None, times: Any = None, reset: bool = False) -> Signals:
+def regular_signals(
+    estimator: Any, X: Any, *, sfreq: float | None, times: Any = None, reset: bool = False
+) -> tuple[Signals, Signals]:
     """Check X, and interpolate cases with times on a grid, from their first time on.
 
     Parameters
@@ -36,8 +38,8 @@ def regular_signals(estimator: Any, X: Any, *, sfreq: float | None, times: Any =
 
     Returns
     -------
-    Signals
-        Cases without times.
+    regular, recorded : Signals
+        Cases without times, and the same cases as they were recorded.
 
     Raises
     ------
@@ -46,6 +48,7 @@ def regular_signals(estimator: Any, X: Any, *, sfreq: float | None, times: Any =
     """
     if times is not None:
         X = Signals(X, times=times)
+    recorded = X
     timed = isinstance(X, Signals) and any(case.has_times for case in X.cases)
     if timed:
         rate = (sfreq or _rate(X)) if reset else estimator.sfreq_
@@ -60,7 +63,7 @@ def regular_signals(estimator: Any, X: Any, *, sfreq: float | None, times: Any =
             f"{type(estimator).__name__} was fitted with times; pass Signals(X, times=...), or sfreq if the samples "
             "are regular."
         )
-    return signals
+    return signals, recorded if timed else signals
 
 
 def _rate(signals: Signals) -> float:

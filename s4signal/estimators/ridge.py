@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
+_WITH_LEVELS = 5  # families of features, the last of them levels of observations
+_EVEN = 3  # family whose features keep their relative scale: what varies most in a narrow band is no noise
 
 
 class Ridge(NamedTuple):
@@ -86,8 +88,8 @@ def fit_ridge(
 
     Parameters
     ----------
-    families : list of three ndarray (n, p_i)
-        Features.
+    families : list of ndarray (n, p_i)
+        Features; a family may be empty.
     targets : ndarray (n, k)
         What to predict.
     case_weights : ndarray (n,)
@@ -109,7 +111,7 @@ def fit_ridge(
     Eickenberg, Nunez-Elizalde, Gallant, "Feature-space selection with banded ridge regression", NeuroImage 264, 2022,
     doi:10.1016/j.neuroimage.2022.119728.
     """
-    moments = [_standardisation(features, case_weights) for features in families]
+    moments = [_standardisation(features, case_weights, even=i == _EVEN) for i, features in enumerate(families)]
     rows = [
         ((features - mean) * scale * np.sqrt(case_weights)[:, None]).astype(features.dtype)
         for features, (mean, scale) in zip(families, moments, strict=True)
@@ -127,11 +129,15 @@ def fit_ridge(
     return Ridge(mean, scale, np.stack(coef).astype(np.float64), intercept, best.alpha, weights, best.left_out)
 
 
-def _standardisation(features: NDArray[np.floating], case_weights: Floats) -> tuple[Floats, Floats]:
+def _standardisation(
+    features: NDArray[np.floating], case_weights: Floats, *, even: bool = False
+) -> tuple[Floats, Floats]:
     """Mean, and one over the standard deviation and over the root of the number of features."""
     mean = np.average(features, axis=0, weights=case_weights).astype(np.float64)
     std = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=case_weights))
     varies = std > 1e-6 * np.abs(mean) + 1e-12
+    if even and varies.any():
+        std = np.full_like(std, np.sqrt(np.mean(std[varies] ** 2)))
     scale = np.where(varies, 1.0, 0.0) / np.where(varies, std, 1.0)
     return mean, scale / np.sqrt(max(1, features.shape[1]))
 
@@ -188,16 +194,29 @@ def _family_weights(
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
     grams = [part[some] @ part[some].T for part in rows]
 
-    def error(weights: tuple[float, ...]) -> float:
+    def errors_of(weights: tuple[float, ...]) -> Floats:
         gram = np.asarray(sum(w * g for w, g in zip(weights, grams, strict=True) if w))
-        return _choose(_Spectrum.of_gram(gram), targets[some], case_weights[some]).error
+        left_out = _choose(_Spectrum.of_gram(gram), targets[some], case_weights[some]).left_out
+        return np.asarray(((targets[some] - left_out) ** 2).mean(1))
 
     # First which families count at all, then which of these count three times.
-    errors = {weights: error(weights) for weights in itertools.product((0, 1), repeat=3) if any(weights)}
-    first = min(errors, key=errors.__getitem__)
+    some_or_none = itertools.product(*((0, 1) if part.shape[1] else (0,) for part in rows))
+    errors = {weights: errors_of(weights) for weights in some_or_none if any(weights)}
+    mean = {weights: np.average(each, weights=case_weights[some]) for weights, each in errors.items()}
+    first = min(mean, key=mean.__getitem__)
+    last = (*(0,) * (len(rows) - 1), 1)
+    if len(rows) == _WITH_LEVELS and last in errors and not _clearly_less(errors[first], errors[last]):
+        return last
     finer = itertools.product(*((1, 3) if w else (0,) for w in first))
-    errors |= {weights: error(weights) for weights in finer if 1 in weights and weights not in errors}
-    return min(errors, key=errors.__getitem__)
+    tried = [weights for weights in finer if 1 in weights and weights not in mean]
+    mean |= {weights: np.average(errors_of(weights), weights=case_weights[some]) for weights in tried}
+    return min(mean, key=mean.__getitem__)
+
+
+def _clearly_less(ones: Floats, others: Floats) -> bool:
+    """Whether errors are less than others by more than twice the standard error of their difference."""
+    gain = others - ones
+    return bool(gain.mean() > 2.0 * gain.std() / np.sqrt(len(gain)))
 
 
 class _Spectrum(NamedTuple):

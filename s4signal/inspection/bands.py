@@ -99,7 +99,8 @@ class BandImportanceDisplay:
         )
         features = estimator.features_
         squares = np.square(estimator.ridge_.coef[0]).sum(1)
-        importance = np.bincount(features.oscillators_, squares, minlength=len(features.frequencies_))
+        of_one = features.oscillators_ >= 0
+        importance = np.bincount(features.oscillators_[of_one], squares[of_one], minlength=len(features.frequencies_))
         total = importance.sum()
         unit = "Hz" if estimator.sfreq_ is not None else "cycles a sample"
         display = cls(frequency=features.frequencies_, importance=importance / (total if total > 0 else 1.0), unit=unit)

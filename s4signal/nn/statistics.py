@@ -100,10 +100,10 @@ class OscillatorStatistics(nn.Module):
 
     @property
     def weighed(self) -> Tensor:
-        """Which oscillators have energies, (F,) of bool: all for one channel, every second for more."""
-        F, _, C = self.mixes.shape
+        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else every second."""
+        F, J, C = self.mixes.shape
         # Neighbours in frequency have nearly the same covariance.
-        return (F - 1 - torch.arange(F, device=self.mixes.device)) % (1 if C == 1 else 2) == 0
+        return (F - 1 - torch.arange(F, device=self.mixes.device)) % (1 if C == 1 or J == 0 else 2) == 0
 
     @torch.no_grad()
     def calibrate(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> None:

@@ -159,6 +159,18 @@ def test_names_say_frequency_decay_statistic_and_channels():
         features.get_feature_names_out(["C3"])
 
 
+def test_a_flicker_is_found_among_stronger_rhythms():
+    rng = np.random.default_rng(0)
+    y, times = np.arange(60) % 3, np.arange(512) / 128
+    flicker = np.sin(2 * np.pi * np.array([13.0, 15.0, 17.0])[y][:, None] * times + rng.uniform(0, 6, (60, 1)))
+    rhythm = 3 * np.sin(2 * np.pi * rng.uniform(8, 11, (60, 1)) * times + rng.uniform(0, 6, (60, 1)))
+    mixed = rhythm[:, None] * [[1.0], [0.8]] + flicker[:, None] * [[0.3], [0.6]]
+    X = Signals(mixed + rng.standard_normal((60, 2, 512)), sfreq=128.0)
+    model = S4RidgeClassifier(random_state=0).fit(X[:30], y[:30])
+    assert model.score(X[30:], y[30:]) > 0.9
+    assert model.ridge_.weights[3] > 0
+
+
 def test_many_channels_are_brought_to_components():
     X, _ = waves(n_channels=20)
     features = S4RandomFeatures(**SMALL).fit(X)

@@ -78,7 +78,7 @@ def test_memory_stays_the_same_however_long_it_listens():
     stream, rng = fitted(2).stream(), np.random.default_rng(0)
 
     def kept():
-        groups = stream._running._groups
+        groups = [group for running in stream._running for group in running._groups]
         return sum(v.numel() for g in groups for v in vars(g).values() if isinstance(v, torch.Tensor))
 
     stream.push(rng.standard_normal((2, 6400)))
