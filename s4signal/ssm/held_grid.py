@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["HeldGrid", "held_grid"]
 
-LONGEST_EXPANSION = 4  # times as many samples; the block engine costs less than a tenth of the scan a sample
+LONGEST_EXPANSION = 8  # times as many samples: measured at 5.5, a causal step takes 3.2 regular ones, by the scan 5.4
 TOLERANCE = 1e-6  # of the period of the grid, by which a gap may miss a multiple of it
 
 
@@ -70,7 +70,7 @@ def held_grid(gaps: Tensor) -> HeldGrid | None:
     Returns
     -------
     HeldGrid or None
-        None if there is no grid, or one of more than four times as many points as samples.
+        None if there is no grid, or one of more than eight times as many points as samples.
 
     Examples
     --------

@@ -1,4 +1,11 @@
-"""A pass at irregular times, of the scan and of a whole network, against the block engine on a grid of that size."""
+"""A pass at irregular times, of the scan and of a whole network, against the block engine on a grid of that size.
+
+Ratios within one run, of process time on one core; a training step at irregular times may take six times the grid's.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,16 +20,44 @@ from s4signal.ssm import DIAGONAL_INITS, Modes, Pair, irregular_scan
 __all__: list[str] = []
 
 D_MODEL, BATCH, N_TIMES, D_STATE = 64, 64, 1000, 32
-ROUNDS = 3
+ROUNDS, MOST_TIMES_THE_GRID = 3, 6.0
 
-each_kind_of_times = pytest.mark.parametrize("times", ["on a grid with holes", "of few distinct gaps", "random"])
+TIMES = ["on a grid with holes", "on a sparse grid", "of few distinct gaps", "random"]
+# Measured: causal, 5.6 and 6.8 times the grid on a quiet core, to 10 on a busy one; both ways, 10 to 13.
+MISSED = {"of few distinct gaps", "random"}
+each_kind_of_times = pytest.mark.parametrize("times", TIMES)
+each_step = pytest.mark.parametrize(
+    ("directions", "times"),
+    [
+        pytest.param(
+            directions,
+            times,
+            marks=[pytest.mark.xfail(reason="the scan, sample by sample")] if times in MISSED else [],
+        )
+        for directions in ("causal", "both")
+        for times in TIMES
+    ],
+)
 
 
 def gaps_of(times: str) -> torch.Tensor:
     gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
     if times == "on a grid with holes":
         return (0.4 * gaps).ceil()  # holes of one sample or more behind every twelfth
-    return (5.0 * gaps).ceil() if times == "of few distinct gaps" else gaps
+    if times == "on a sparse grid":
+        return (5.0 * gaps).ceil()  # every fifth or sixth point
+    return (5.0 * gaps).ceil() ** 1.5 if times == "of few distinct gaps" else gaps
+
+
+def processor_seconds(*steps: Callable[[], object]) -> list[float]:
+    """Take turns and return the median of each, in seconds of processor time."""
+    taken: list[list[float]] = [[] for _ in steps]
+    for _ in range(ROUNDS):
+        for step, times in zip(steps, taken, strict=True):
+            start = time.process_time()
+            step()
+            times.append(time.process_time() - start)
+    return [statistics.median(times) for times in taken]
 
 
 @each_kind_of_times
@@ -45,10 +80,13 @@ def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
     benchmark.extra_info["times_the_grid"] = irregular / grid
 
 
-@each_kind_of_times
-def test_irregular_training_step(benchmark: BenchmarkFixture, times: str) -> None:
+@each_step
+def test_an_irregular_training_step_takes_at_most_six_times_the_grid(
+    benchmark: BenchmarkFixture, directions: str, times: str
+) -> None:
     torch.manual_seed(0)
-    options = StackOptions(d_model=D_MODEL, n_layers=4, d_state=D_STATE, bidirectional=True)
+    bidirectional = directions == "both"
+    options = StackOptions(d_model=D_MODEL, n_layers=4, d_state=D_STATE, bidirectional=bidirectional)
     network = S4Network(LinearFrontend(1, D_MODEL), 10, options=options)
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     x, target = torch.randn(1, BATCH, N_TIMES), torch.arange(BATCH) % 10
@@ -59,6 +97,9 @@ def test_irregular_training_step(benchmark: BenchmarkFixture, times: str) -> Non
         torch.nn.functional.cross_entropy(network(x, gaps=gaps), target).backward()
         optimizer.step()
 
-    irregular, grid = medians_in_turn(benchmark, lambda: step(gaps), step, rounds=ROUNDS)
+    step()
+    benchmark.pedantic(lambda: step(gaps), rounds=1)
+    irregular, grid = processor_seconds(lambda: step(gaps), step)
     benchmark.extra_info["times_the_grid"] = irregular / grid
-    print(f"\n{times}: {irregular:.2f} s a step, {irregular / grid:.1f} times the grid")
+    print(f"\n{times}, {directions}: {irregular:.2f} s a step, {irregular / grid:.1f} times the grid")
+    assert irregular <= MOST_TIMES_THE_GRID * grid

@@ -75,6 +75,18 @@ def test_a_piece_goes_on_where_the_last_one_ended(kernel):
 
 
 @each_diagonal
+def test_silent_modes_change_neither_outputs_nor_gradients(kernel):
+    layer = double(S4Layer(4, 16, kernel=kernel, dt_range=(0.3, 1.0)))  # most modes lie above the Nyquist frequency
+    u, gaps = noise(4, 2, 50), gaps_of(2, 50)
+    ringing, _ = layer(u, gaps=gaps, return_state=True)
+    at_rest = layer(u, gaps=gaps)
+    torch.testing.assert_close(at_rest, ringing, rtol=1e-9, atol=1e-9)
+    expected, got = (torch.autograd.grad(y.square().sum(), [*layer.parameters()]) for y in (ringing, at_rest))
+    for e, g in zip(expected, got, strict=True):
+        torch.testing.assert_close(g, e, rtol=1e-8, atol=1e-8)
+
+
+@each_diagonal
 def test_a_state_of_the_regular_path_goes_on_irregularly(kernel):
     layer = double(S4Layer(4, 8, kernel=kernel))
     u = noise(4, 2, 50)
