@@ -1,20 +1,22 @@
-"""Tell which flicker a person looks at from EEG: an S4 classifier on mne.Epochs beside linear baselines.
+"""Tell which flicker a person looks at from EEG: S4 classifiers on mne.Epochs beside linear baselines.
 
 Data: SSVEP exoskeleton (Kalunga et al., 2016): 7 subjects, two sessions each, 32 trials a session. For 5 s a person
 looks at a light that flickers at 13, 17 or 21 Hz, or at none (rest). 8 occipital channels at 256 Hz. Set S4SIGNAL_DATA
 to the folder that holds ssvep_exo/.
 
-Protocol: for each subject, train on session 1 and test on session 2, which was recorded later. Each session is
-band-passed on its own (5 to 45 Hz), and trials are cut from 0.5 to 4.5 s. Every setting is a default. What is fitted
-(standardisation, spatial filters, the epoch to stop at) sees session 1 alone. MNE's epochs go straight into fit and
-predict. Four balanced classes: guessing scores 0.25. The baselines are Common Spatial Patterns with linear discriminant
-analysis, and the log power at each flicker frequency and its second harmonic with shrinkage LDA; the latter is told
-the frequencies, the former and the S4 classifier are not.
+Protocol: for each subject, train on session 1 and test on session 2, which was recorded later; or train on both
+sessions of all other subjects and test on both of a new one. Each session is band-passed on its own (5 to 45 Hz), and
+trials are cut from 0.5 to 4.5 s. Every setting is a default. What is fitted (standardisation, spatial filters, the
+epoch to stop at) sees the training sessions alone. MNE's epochs go straight into fit and predict. Four balanced
+classes: guessing scores 0.25. The baselines are Common Spatial Patterns with linear discriminant analysis, and the log
+power at each flicker frequency and its second harmonic with shrinkage LDA; the latter is told the frequencies, the
+former and the S4 classifiers are not.
 
 Command::
 
     python pipelines/eeg_ssvep.py
-    python pipelines/eeg_ssvep.py --seeds 0 1 2     # mean ± standard deviation over seeds
+    python pipelines/eeg_ssvep.py --instant --seeds 0 1 2                        # nothing trained: seconds
+    python pipelines/eeg_ssvep.py --instant --protocol subjects --seeds 0 1 2    # mean ± standard deviation over seeds
 
 Output: a table of test accuracies, one line a subject; the last line is the mean over subjects.
 """
@@ -33,6 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from s4signal import S4Classifier
+from s4signal.estimators import S4RidgeClassifier
 from s4signal.signals import datasets
 
 __all__ = ["main"]
@@ -58,8 +61,12 @@ BASELINES = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train on the first session of every subject and test on the second."""
-    parser = argparse.ArgumentParser(description="SSVEP: an S4 classifier on mne.Epochs beside linear baselines.")
+    """Train on the first session of every subject, or on the other subjects, and test on the rest."""
+    parser = argparse.ArgumentParser(description="SSVEP: S4 classifiers on mne.Epochs beside linear baselines.")
+    parser.add_argument(
+        "--protocol", choices=["sessions", "subjects"], default="sessions", help="what is new in a test"
+    )
+    parser.add_argument("--instant", action="store_true", help="leave S4Classifier out")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
     args = parser.parse_args(argv)
@@ -67,22 +74,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = datasets.data_home() / "ssvep_exo"
     if not (root / "index.csv").is_file():
         parser.error(f"{root}/index.csv does not exist; set S4SIGNAL_DATA to the folder that holds ssvep_exo/.")
-    recordings = sessions(root)
-    print(f"SSVEP exoskeleton, {len(recordings)} subjects, session 1 to session 2, seeds {args.seeds}\n")
-    rows, lines = [], []
-    for subject, (first, second) in recordings.items():
+    recordings = {s: [read_epochs(root, row) for row in pair] for s, pair in sessions(root).items()}
+    new = "session" if args.protocol == "sessions" else "subject"
+    print(f"SSVEP exoskeleton, {len(recordings)} subjects, each time to a new {new}, seeds {args.seeds}\n")
+    names = ["CSP + LDA", "power + LDA", "S4RidgeClassifier", *([] if args.instant else ["S4Classifier"])]
+    table, lines = [], []
+    for subject in recordings:
         print(subject, flush=True)
-        train, test = read_epochs(root, first), read_epochs(root, second)
+        train, test = split(recordings, subject, args.protocol)
         y_train, y_test = labels(train), labels(test)
-        baseline = [model.fit(train.get_data(), y_train).score(test.get_data(), y_test) for model in BASELINES]
-        models = [classifier(seed, args.max_epochs).fit(train, y_train) for seed in args.seeds]
-        scores = np.array([model.score(test, y_test) for model in models])
-        rows.append((baseline, scores))
-        lines.append(line(subject, f"{len(train):>6}{len(test):>6}", baseline, scores))
-    baselines, all_scores = zip(*rows, strict=True)
-    lines.append(line("mean", " " * 12, np.mean(baselines, axis=0), np.mean(all_scores, axis=0)))
-    header = f"{'subject':12}{'train':>6}{'test':>6}{'CSP + LDA':>14}{'power + LDA':>14}{'S4Classifier':>18}"
-    print("", header, *lines, sep="\n")
+        scores = [[model.fit(train.get_data(), y_train).score(test.get_data(), y_test)] for model in BASELINES]
+        for name in names[len(BASELINES) :]:
+            models = [classifier(name, seed, args.max_epochs).fit(train, y_train) for seed in args.seeds]
+            scores.append([model.score(test, y_test) for model in models])
+        table.append(scores)
+        lines.append(line(subject, f"{len(train):>6}{len(test):>6}", scores))
+    means = [np.mean(scores, axis=0) for scores in zip(*table, strict=True)]
+    header = f"{'subject':12}{'train':>6}{'test':>6}" + "".join(f"{name:>20}" for name in names)
+    print("", header, *lines, line("mean", " " * 12, means), sep="\n")
+
+
+def split(recordings: dict[str, list[mne.Epochs]], subject: str, protocol: str) -> tuple[mne.Epochs, mne.Epochs]:
+    """Return the trials to train on and those to test on."""
+    if protocol == "sessions":
+        return recordings[subject][0], recordings[subject][1]
+    others = [epochs for name, pair in recordings.items() if name != subject for epochs in pair]
+    return mne.concatenate_epochs(others), mne.concatenate_epochs(recordings[subject])
 
 
 def sessions(root: Path) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
@@ -109,17 +126,18 @@ def labels(epochs: mne.Epochs) -> npt.NDArray[np.str_]:
     return np.array([names[code] for code in epochs.events[:, 2]])
 
 
-def classifier(seed: int, max_epochs: int | None) -> S4Classifier:
+def classifier(name: str, seed: int, max_epochs: int | None) -> S4Classifier | S4RidgeClassifier:
     """Return a classifier with default settings."""
+    if name == "S4RidgeClassifier":
+        return S4RidgeClassifier(random_state=seed)
     model = S4Classifier(random_state=seed, verbose=1)
     return model if max_epochs is None else model.set_params(max_epochs=max_epochs)
 
 
-def line(name: str, counts: str, baselines: npt.ArrayLike, scores: npt.NDArray[np.float64]) -> str:
+def line(name: str, counts: str, columns: Sequence[Sequence[float]]) -> str:
     """Return one line of the table; the spread is that over seeds."""
-    spread = f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else ""
-    columns = "".join(f"{score:>14.3f}" for score in np.asarray(baselines))
-    return f"{name:12}{counts}{columns}{f'{np.mean(scores):.3f}{spread}':>18}"
+    cells = [f"{np.mean(s):.3f}" + (f" ± {np.std(s, ddof=1):.3f}" if len(s) > 1 else "") for s in columns]
+    return f"{name:12}{counts}" + "".join(f"{cell:>20}" for cell in cells)
 
 
 if __name__ == "__main__":

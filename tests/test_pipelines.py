@@ -29,14 +29,18 @@ PUBLIC = {
 # Recipe, arguments, and what its table must show; SelfRegulationSCP1 has a test of its own.
 RUNS = [
     ("speech_digits.py", [], ["test set", "takes 0-4"]),
-    ("eeg_ssvep.py", [], ["subject", "subject01", "mean"]),
+    ("eeg_ssvep.py", [], ["subject", "subject01", "S4RidgeClassifier", "S4Classifier", "mean"]),
     (
         "ppg_heart_rate.py",
         ["--seeds", "0", "1"],
         ["training mean", "7.60", "autocorrelation", "4.58", "S4Regressor", "±"],
     ),
     ("rate_transfer.py", [], ["as trained", "4 kHz, low-passed", "70% of samples removed", "rate_transfer.png"]),
-    ("icu_mortality_irregular.py", [], ["last values + gradient boosting", "AUROC", "S4Classifier"]),
+    (
+        "icu_mortality_irregular.py",
+        [],
+        ["last values + gradient boosting", "AUROC", "S4RidgeClassifier", "S4Classifier"],
+    ),
     (
         "ppg_irregular_heart_rate.py",
         ["--seeds", "0", "1"],
