@@ -64,7 +64,7 @@ def narrow_bands(
         hops=torch.from_numpy(hops),
         mixes=torch.zeros(_BANDS, 0, components.shape[1], dtype=dtype),
         levels=torch.zeros(_BANDS, 0, 2, dtype=dtype),
-        projection=torch.from_numpy(components).to(dtype),
+        projection=torch.tensor(components, dtype=dtype),  # a copy: a file holds no tensor twice
         sfreq=sfreq,
     )
 

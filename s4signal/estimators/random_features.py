@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from s4signal.estimators.channel_mixes import draw_mixes, principal_channels
 from s4signal.estimators.feature_names import feature_names
 from s4signal.estimators.instant_streaming import InstantStream
 from s4signal.estimators.narrow_bands import narrow_bands
@@ -30,8 +31,6 @@ from s4signal.training import PRECISIONS
 
 __all__ = ["S4RandomFeatures"]
 
-_MIXED = 9  # most channels in one mix
-_COMPONENTS = 16  # most channels whose covariance is taken
 _CALIBRATION = 64  # cases that thresholds and covariance components are drawn from
 _BATCH_SAMPLES = 2**21  # numbers in a batch of cases
 _BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
@@ -311,7 +310,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n = len(signals)
         some = np.arange(n) if n <= _CALIBRATION else np.sort(rng.permutation(n)[:_CALIBRATION])
         few, few_weights = signals[some], weights[some]
-        components = self._components(few, few_weights)
+        components = principal_channels(few, few_weights, self._standardizer)
         self.statistics_ = self._draw(signals, components, rng)
         shortest = float(signals.lengths.min())
         self._bands = None
@@ -353,23 +352,12 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             bandwidths_hz=torch.from_numpy(bandwidths),
             orders=torch.from_numpy(np.resize(self.orders, F).astype(np.int64)),
             hops=torch.from_numpy(hops),
-            mixes=torch.from_numpy(_mixes(F, J, C, rng)).to(dtype),
+            mixes=torch.from_numpy(draw_mixes(F, J, C, rng)).to(dtype),
             levels=torch.from_numpy(levels).to(dtype),
             projection=torch.from_numpy(components).to(dtype),
             sfreq=sfreq,
             n_windows=self.n_windows,
         )
-
-    def _components(self, signals: Signals, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Channels, or so many principal components of them: (K, C)."""
-        C = signals.n_channels
-        if C <= _COMPONENTS:
-            return np.eye(C)
-        covariance = np.zeros((C, C))
-        for case, weight in zip(signals, weights, strict=True):
-            data = self._standardizer(case.data)
-            covariance += weight * (data @ data.T)
-        return np.ascontiguousarray(np.linalg.eigh(covariance)[1][:, : -_COMPONENTS - 1 : -1].T)
 
     def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:
         """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate."""
@@ -401,15 +389,3 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_is_fitted__(self) -> bool:
         """Say to scikit-learn whether there are oscillators."""
         return hasattr(self, "statistics_")
-
-
-def _mixes(n_oscillators: int, n_mixes: int, n_channels: int, rng: np.random.RandomState) -> NDArray[np.float64]:
-    """Draw (F, J, C): one to nine channels, few more often than many, with normal weights of unit energy together."""
-    mixes = np.zeros((n_oscillators, n_mixes, n_channels))
-    if n_channels == 1:
-        return mixes + 1.0
-    most = min(n_channels, _MIXED)
-    for mix in mixes.reshape(-1, n_channels):
-        k = min(int((most + 1.0) ** rng.uniform()), most)
-        mix[rng.permutation(n_channels)[:k]] = rng.standard_normal(k) / np.sqrt(k)
-    return mixes

@@ -104,7 +104,7 @@ def fill_held(x: Tensor, mask: Tensor | None = None) -> Tensor:
         Without NaN; 0 for a channel that is missing in a whole case.
     """
     missing = torch.isnan(x)
-    if not bool(missing.any()):
+    if x.is_cpu and not bool(missing.any()):  # elsewhere the question would wait for the device
         return x
     there = ~missing if mask is None else ~missing & (mask > 0)
     n_times, index = x.shape[-1], torch.arange(x.shape[-1], device=x.device)

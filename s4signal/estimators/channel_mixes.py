@@ -1,0 +1,68 @@
+"""Which mixes of the channels instant models listen to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.signals import Signals
+
+__all__ = ["draw_mixes", "principal_channels"]
+
+_MIXED = 9  # most channels in one mix
+_COMPONENTS = 16  # most channels whose covariance is taken
+
+
+def draw_mixes(n_oscillators: int, n_mixes: int, n_channels: int, rng: np.random.RandomState) -> NDArray[np.float64]:
+    """Draw one to nine channels for each mix, few more often than many, with normal weights of unit energy together.
+
+    Parameters
+    ----------
+    n_oscillators, n_mixes, n_channels : int, >= 1
+        F, J and C.
+    rng : RandomState
+        Source of chance.
+
+    Returns
+    -------
+    ndarray (F, J, C)
+        Weights; ones for one channel.
+    """
+    mixes = np.zeros((n_oscillators, n_mixes, n_channels))
+    if n_channels == 1:
+        return mixes + 1.0
+    most = min(n_channels, _MIXED)
+    for mix in mixes.reshape(-1, n_channels):
+        k = min(int((most + 1.0) ** rng.uniform()), most)
+        mix[rng.permutation(n_channels)[:k]] = rng.standard_normal(k) / np.sqrt(k)
+    return mixes
+
+
+def principal_channels(
+    signals: Signals, weights: NDArray[np.float64], standardizer: Standardizer
+) -> NDArray[np.float64]:
+    """Return the channels themselves, or so many principal components of them.
+
+    Parameters
+    ----------
+    signals : Signals
+        Training cases, without missing samples.
+    weights : ndarray (n,)
+        Their weights.
+    standardizer : Standardizer
+        Of their channels.
+
+    Returns
+    -------
+    ndarray (K, C)
+        Weights of the channels in each component.
+    """
+    C = signals.n_channels
+    if C <= _COMPONENTS:
+        return np.eye(C)
+    covariance = np.zeros((C, C))
+    for case, weight in zip(signals, weights, strict=True):
+        data = standardizer(case.data)
+        covariance += weight * (data @ data.T)
+    return np.ascontiguousarray(np.linalg.eigh(covariance)[1][:, : -_COMPONENTS - 1 : -1].T)
