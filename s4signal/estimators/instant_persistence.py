@@ -25,6 +25,7 @@ __all__ = ["pack_instant", "unpack_instant"]
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
 _PREFIX, _BANDS_PREFIX = "statistics.", "bands."
+_FAMILIES = 5  # of features: see `S4RandomFeatures._families`
 _RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
 
 
@@ -91,12 +92,14 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     Raises
     ------
     ModelFileError
-        If the entries do not belong together, or are of another estimator.
+        If the entries do not belong together, or are of another estimator or an earlier version.
     """
     estimator = new_estimator(kind, header, path, tuples=("orders",))
     check_instant_options(estimator)
     restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
     estimator.features_ = _features(estimator, header, tensors)
+    if len(header["sizes"]) != _FAMILIES:
+        raise ModelFileError(f"{path} is of an earlier version, which knew fewer features; fit and save again.")
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
     sizes = {len(arrays["mean"]), len(arrays["scale"]), arrays["coef"].shape[1], len(estimator.features_._fill)}

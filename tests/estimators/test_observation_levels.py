@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from s4signal import Signals
+from s4signal.errors import ModelFileError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators.instant_persistence import pack_instant, unpack_instant
 from s4signal.estimators.observation_levels import ObservationLevels
 from s4signal.inspection import BandImportanceDisplay
 
@@ -155,3 +157,11 @@ def test_infinity_is_refused_before_levels_are_measured(precision):
     cases[2][0, 3] = np.inf
     with pytest.raises(ValueError, match="case 2: it contains infinity"):
         S4RidgeRegressor(**SMALL, precision=precision).fit(cases, np.arange(40.0), times=times)
+
+
+def test_a_file_of_fewer_families_says_what_to_do(tmp_path):
+    X = np.random.default_rng(0).standard_normal((12, 2, 64))
+    model = S4RidgeRegressor(**SMALL).fit(X, np.arange(12.0))
+    header, tensors = pack_instant(model)
+    with pytest.raises(ModelFileError, match="earlier version, which knew fewer features; fit and save again"):
+        unpack_instant(S4RidgeRegressor, {**header, "sizes": header["sizes"][:3]}, tensors, tmp_path / "old.s4")
