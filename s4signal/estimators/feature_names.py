@@ -41,12 +41,13 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         f"{f:.4g} {'Hz' if known else 'cycles/sample'}, {d:.4g} {'s' if known else 'samples'}"
         for f, d in zip(features.frequencies_, features.decays_, strict=True)
     ]
+    drawn, narrow = oscillators[: len(statistics.hops)], oscillators[len(statistics.hops) :]
     mixes = [[_mix(row, names) for row in rows] for rows in statistics.mixes.numpy()]
     n_windows = statistics.n_windows
     windows = ["whole", *(f"part {i + 1} of {n_windows}" for i in range(n_windows))]
     waves = [
         (f"{part}, {oscillator}, {mix}", levels[j, p])
-        for oscillator, row, levels in zip(oscillators, mixes, statistics.levels.numpy(), strict=False)
+        for oscillator, row, levels in zip(drawn, mixes, statistics.levels.numpy(), strict=True)
         for j, mix in enumerate(row)
         for p, part in enumerate(("cos", "sin"))
     ]
@@ -60,12 +61,10 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         K = len(statistics.projection)
         components = names if len(names) == K else [f"component {k + 1}" for k in range(K)]
         pairs = [f"{components[i]} x {components[k]}" for i in range(K) for k in range(i, K)]
-        weighed = [oscillator for oscillator, there in zip(oscillators, statistics.weighed, strict=False) if there]
+        weighed = [oscillator for oscillator, there in zip(drawn, statistics.weighed, strict=True) if there]
         energies = [f"log covariance, {oscillator}, {pair}, whole" for oscillator in weighed for pair in pairs]
         energies += [
-            f"log covariance within narrow band, {oscillator}, {pair}, whole"
-            for oscillator in oscillators[len(statistics.hops) :]
-            for pair in pairs
+            f"log covariance within narrow band, {oscillator}, {pair}, whole" for oscillator in narrow for pair in pairs
         ]
     levels = [] if features._levels is None else features._levels.names(names)
     return np.array([*means, *shares, *energies, *levels], dtype=object)
