@@ -205,7 +205,11 @@ def _family_weights(
     mean = {weights: np.average(each, weights=case_weights[some]) for weights, each in errors.items()}
     first = min(mean, key=mean.__getitem__)
     last = (*(0,) * (len(rows) - 1), 1)
-    if len(rows) == _WITH_LEVELS and last in errors and not _clearly_less(errors[first], errors[last]):
+    if (
+        len(rows) == _WITH_LEVELS
+        and last in errors
+        and not _clearly_less(errors[first], errors[last], case_weights[some])
+    ):
         return last
     finer = itertools.product(*((1, 3) if w else (0,) for w in first))
     tried = [weights for weights in finer if 1 in weights and weights not in mean]
@@ -213,10 +217,12 @@ def _family_weights(
     return min(mean, key=mean.__getitem__)
 
 
-def _clearly_less(ones: Floats, others: Floats) -> bool:
+def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:
     """Whether errors are less than others by more than twice the standard error of their difference."""
     gain = others - ones
-    return bool(gain.mean() > 2.0 * gain.std() / np.sqrt(len(gain)))
+    mean = np.average(gain, weights=case_weights)
+    spread = np.sqrt(np.average((gain - mean) ** 2, weights=case_weights))
+    return bool(mean > 2.0 * spread / np.sqrt(case_weights.sum()))
 
 
 class _Spectrum(NamedTuple):

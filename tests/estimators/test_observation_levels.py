@@ -8,6 +8,7 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
 from s4signal.estimators.instant_persistence import pack_instant, unpack_instant
 from s4signal.estimators.observation_levels import ObservationLevels
+from s4signal.estimators.ridge import _clearly_less
 from s4signal.inspection import BandImportanceDisplay
 
 __all__: list[str] = []
@@ -165,3 +166,14 @@ def test_a_file_of_fewer_families_says_what_to_do(tmp_path):
     header, tensors = pack_instant(model)
     with pytest.raises(ModelFileError, match="earlier version, which knew fewer features; fit and save again"):
         unpack_instant(S4RidgeRegressor, {**header, "sizes": header["sizes"][:3]}, tensors, tmp_path / "old.s4")
+
+
+def test_errors_are_weighed_as_if_cases_came_as_often():
+    rng = np.random.default_rng(0)
+    ones, gain, often = rng.random(30), rng.normal(0.5, 1.0, 30), rng.integers(1, 4, 30)
+    twice = [np.repeat(errors, often) for errors in (ones, ones + gain)]
+    for shift in np.linspace(-1.0, 1.0, 21):
+        weighed = _clearly_less(ones, ones + gain + shift, often.astype(float))
+        assert weighed == _clearly_less(twice[0], twice[1] + shift, np.ones(often.sum()))
+    assert not _clearly_less(ones, ones, np.ones(30))
+    assert _clearly_less(ones, ones + 1.0, np.ones(30))
