@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.validation import check_finite, check_rate
+from s4signal.estimators.streaming import read_chunk, stream_rate
 from s4signal.nn.running_statistics import RunningStatistics
 from s4signal.training import PRECISIONS
 
@@ -47,15 +47,13 @@ class InstantStream:
     """
 
     def __init__(self, features: S4RandomFeatures, finish: Finish, *, sfreq: float | None = None) -> None:
-        check_rate(features, sfreq)
-        if features._timed and sfreq is None:
-            raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
+        rate = stream_rate(features, sfreq, timed=features._timed)
         if features._levels is not None:
             raise ValueError(
                 "the model was fitted on sparse records, and a stream misses no sample; predict on whole cases."
             )
         self._features, self._finish = features, finish
-        self._rate = 1.0 if sfreq is None or features.sfreq_ is None else features.sfreq_ / sfreq
+        self._rate = rate
         self.reset()
 
     def reset(self) -> None:
@@ -82,12 +80,7 @@ class InstantStream:
         ValueError
             If a sample is NaN or infinite.
         """
-        data = np.atleast_2d(np.asarray(chunk, dtype=np.float64))
-        if data.ndim != 2 or len(data) != self._features.n_channels_in_:
-            raise ShapeError(
-                f"chunk must have shape ({self._features.n_channels_in_}, n_times), got {np.shape(chunk)}."
-            )
-        check_finite(data, 0, "the chunk")
+        data = read_chunk(chunk, self._features.n_channels_in_)
         if self._running[0].n_times + data.shape[1] == 0:
             raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
         x = torch.from_numpy(self._features._standardizer(data)).to(PRECISIONS[self._features.precision])

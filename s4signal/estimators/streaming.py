@@ -17,7 +17,64 @@ from s4signal.training import PRECISIONS, resolve_device
 if TYPE_CHECKING:
     from s4signal.estimators.base import S4Estimator
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "read_chunk", "stream_rate"]
+
+
+def stream_rate(estimator: Any, sfreq: float | None, *, timed: bool) -> float:
+    """Compare the sample period of a stream with that of the training.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    sfreq : float or None
+        Sampling rate of the stream, in Hz; None is that of the training.
+    timed : bool
+        Whether it was fitted with times.
+
+    Returns
+    -------
+    float
+        Sample period over the training sample period.
+
+    Raises
+    ------
+    ValueError
+        If sfreq is not positive, the model was fitted without one, or with times and none is given.
+    """
+    check_rate(estimator, sfreq)
+    if timed and sfreq is None:
+        raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
+    return 1.0 if sfreq is None or estimator.sfreq_ is None else float(estimator.sfreq_ / sfreq)
+
+
+def read_chunk(chunk: ArrayLike, n_channels: int) -> NDArray[np.float64]:
+    """Check a piece of a stream.
+
+    Parameters
+    ----------
+    chunk : array-like (n_channels, n_times)
+        Samples, of any number; (n_times,) for one channel.
+    n_channels : int
+        Channels that are needed.
+
+    Returns
+    -------
+    ndarray (n_channels, n_times)
+        The same.
+
+    Raises
+    ------
+    ShapeError
+        If it has other channels.
+    ValueError
+        If a sample is NaN or infinite.
+    """
+    data = np.atleast_2d(np.asarray(chunk, dtype=np.float64))
+    if data.ndim != 2 or len(data) != n_channels:
+        raise ShapeError(f"chunk must have shape ({n_channels}, n_times), got {np.shape(chunk)}.")
+    check_finite(data, 0, "the chunk")
+    return data
 
 
 class Stream:
@@ -38,11 +95,8 @@ class Stream:
     """
 
     def __init__(self, estimator: S4Estimator, *, sfreq: float | None = None) -> None:
-        check_rate(estimator, sfreq)
-        if estimator._plan.sampling.times and sfreq is None:
-            raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
         self._estimator = estimator
-        self._rate = 1.0 if sfreq is None or estimator.sfreq_ is None else estimator.sfreq_ / sfreq
+        self._rate = stream_rate(estimator, sfreq, timed=estimator._plan.sampling.times)
         self._network = fixed(estimator._on(resolve_device(estimator.device)))
         self._unit = self._network.frontend.unit(self._rate)
         self.reset()
@@ -73,12 +127,7 @@ class Stream:
         ValueError
             If a sample is NaN or infinite.
         """
-        data = np.atleast_2d(np.asarray(chunk, dtype=np.float64))
-        if data.ndim != 2 or len(data) != self._estimator.n_channels_in_:
-            raise ShapeError(
-                f"chunk must have shape ({self._estimator.n_channels_in_}, n_times), got {np.shape(chunk)}."
-            )
-        check_finite(data, 0, "the chunk")
+        data = read_chunk(chunk, self._estimator.n_channels_in_)
         there = np.ones((self._rest.shape[0] - len(data), data.shape[1]))  # masks: nothing is missing
         heard = np.concatenate([self._estimator._standardizer(data), there])
         heard = np.concatenate([self._rest, heard], axis=1)
