@@ -13,7 +13,7 @@ from s4signal.estimators.model_file import estimator_entries, new_estimator, res
 from s4signal.estimators.observation_levels import ObservationLevels
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
-from s4signal.estimators.ridge import Ridge
+from s4signal.estimators.ridge import FAMILIES, Ridge
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn.statistics import OscillatorStatistics
 
@@ -25,7 +25,6 @@ __all__ = ["pack_instant", "unpack_instant"]
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
 _PREFIX, _BANDS_PREFIX = "statistics.", "bands."
-_FAMILIES = 5  # of features: see `S4RandomFeatures._families`
 _RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
 
 
@@ -98,7 +97,7 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     check_instant_options(estimator)
     restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
     estimator.features_ = _features(estimator, header, tensors)
-    if len(header["sizes"]) != _FAMILIES:
+    if len(header["sizes"]) != FAMILIES:
         raise ModelFileError(f"{path} is of an earlier version, which knew fewer features; fit and save again.")
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
-__all__ = ["Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge"]
+__all__ = ["FAMILIES", "Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge"]
 
 Floats = NDArray[np.float64]
 
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
-_WITH_LEVELS = 5  # families of features, the last of them levels of observations
+FAMILIES = 5  # of features: see `S4RandomFeatures._families`; the last are levels of observations
 _EVEN = 3  # family whose features keep their relative scale: what varies most in a narrow band is no noise
 
 
@@ -205,11 +205,7 @@ def _family_weights(
     mean = {weights: np.average(each, weights=case_weights[some]) for weights, each in errors.items()}
     first = min(mean, key=mean.__getitem__)
     last = (*(0,) * (len(rows) - 1), 1)
-    if (
-        len(rows) == _WITH_LEVELS
-        and last in errors
-        and not _clearly_less(errors[first], errors[last], case_weights[some])
-    ):
+    if len(rows) == FAMILIES and last in errors and not _clearly_less(errors[first], errors[last], case_weights[some]):
         return last
     finer = itertools.product(*((1, 3) if w else (0,) for w in first))
     tried = [weights for weights in finer if 1 in weights and weights not in mean]
