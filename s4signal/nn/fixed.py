@@ -30,7 +30,8 @@ def fixed(network: Network) -> Network:
     -------
     Module
         A copy in evaluation mode, without gradients, that gives the same outputs; later changes to the weights of the
-        original don't reach it. ``step`` and ``advance`` of causal networks are many times faster.
+        original don't reach it. ``step`` and ``advance`` of causal networks are many times faster; the fastest step is
+        ``torch.compile(copy.step)`` under ``torch.inference_mode()``.
 
     Examples
     --------
@@ -165,30 +166,29 @@ class _Kept(NamedTuple):
 
 
 class _Planes(NamedTuple):
-    """A diagonal system as planes (d_model, 1, n_pairs), 2 Re(C x) written as C_re x_re + C_im x_im."""
+    """A diagonal system as planes (d_model, 1, n_pairs), 2 Re(C x) written as C_re x_re + C_im x_im.
 
-    Lambda_re: Tensor
-    Lambda_im: Tensor
-    B_re: Tensor
-    B_im: Tensor
-    C_re: Tensor
-    C_im: Tensor
+    The planes lie in one tensor (6, d_model, 1, n_pairs): a compiled step looks at each tensor that it is given.
+    """
+
+    Lambda_B_C: Tensor
     D: Tensor
 
 
 def _planes(system: DiagonalSystem) -> _Planes:
     C = Pair(2.0 * system.C.re, -2.0 * system.C.im)
     planes = [part.unsqueeze(1) for z in (system.Lambda_bar, system.B_bar, C) for part in z]
-    return _Planes._make([*planes, system.D.unsqueeze(-1)])
+    return _Planes(torch.stack(planes), system.D.unsqueeze(-1))
 
 
 def _planar_step(system: _Planes, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    Lambda_re, Lambda_im, B_re, B_im, C_re, C_im = system.Lambda_B_C.unbind(0)
     v = u.unsqueeze(-1)
     if state is None:
-        state = u.new_zeros(2, *u.shape, system.B_re.shape[-1])
-    re = system.Lambda_re * state[0] - system.Lambda_im * state[1] + system.B_re * v
-    im = system.Lambda_re * state[1] + system.Lambda_im * state[0] + system.B_im * v
-    y = (system.C_re * re + system.C_im * im).sum(-1) + system.D * u
+        state = u.new_zeros(2, *u.shape, B_re.shape[-1])
+    re = Lambda_re * state[0] - Lambda_im * state[1] + B_re * v
+    im = Lambda_re * state[1] + Lambda_im * state[0] + B_im * v
+    y = (C_re * re + C_im * im).sum(-1) + system.D * u
     return y, torch.stack([re, im])
 
 

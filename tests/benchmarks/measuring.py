@@ -1,10 +1,12 @@
-"""What the benchmarks measure with: medians of steps that take turns, and the peak memory of a process of its own."""
+"""What the benchmarks measure with: medians of steps that take turns, and time and memory of a process of its own."""
 
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +15,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from s4signal.training.runtime import reused_memory
 
-__all__ = ["medians_in_turn", "peak_mib", "seconds"]
+__all__ = ["medians_in_turn", "peak_mib", "seconds", "seconds_alone"]
+
+TURNS, ROUNDS = 3, 5
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -63,6 +67,38 @@ def medians_in_turn(benchmark: BenchmarkFixture, *steps: Callable[[], object], r
     return [statistics.median(taken) for taken in times]
 
 
+def seconds_alone(
+    benchmark: BenchmarkFixture, forms: list[tuple[str, bool]], batch: int, n_times: int, *, network: bool = False
+) -> list[float]:
+    """Time steps that take turns, each in a process of its own, which no other form's memory and caches disturb.
+
+    Parameters
+    ----------
+    benchmark : BenchmarkFixture
+        Of the test.
+    forms : list of (str, bool)
+        Form, as for `core_step` or `network_step`, and whether freed memory is kept between the steps, as training
+        does, or handled as torch and the C library do by default.
+    batch, n_times : int
+        Cases and samples.
+    network : bool, default=False
+        Whether to time a network.
+
+    Returns
+    -------
+    list of float
+        Median over three turns of the median of five steps of each form, in seconds.
+    """
+    taken: list[list[float]] = [[] for _ in forms]
+
+    def turn() -> None:
+        for (form, reused), times in zip(forms, taken, strict=True):
+            times.append(_in_process("seconds", form, batch, n_times, network=network, reused=reused))
+
+    benchmark.pedantic(turn, rounds=TURNS)
+    return [statistics.median(times) for times in taken]
+
+
 def peak_mib(form: str, batch: int, n_times: int, *, network: bool = False) -> float:
     """Measure the peak memory of the first step beyond imports, parameters, input and output gradient, in MiB.
 
@@ -80,8 +116,12 @@ def peak_mib(form: str, batch: int, n_times: int, *, network: bool = False) -> f
     float
         Peak resident memory in a fresh process, less the resident memory before the step; Linux only.
     """
-    what = "network" if network else "core"
-    command = [sys.executable, __file__, what, form, str(batch), str(n_times), str(torch.get_num_threads())]
+    return _in_process("peak", form, batch, n_times, network=network, reused=True)
+
+
+def _in_process(figure: str, form: str, batch: int, n_times: int, *, network: bool, reused: bool) -> float:
+    options = (figure, form, batch, n_times, int(network), int(reused), torch.get_num_threads())
+    command = [sys.executable, __file__, *map(str, options)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -91,17 +131,27 @@ def _status_mib(field: str) -> float:
     return int(lines[field].split()[0]) / 1024
 
 
-def _prepare(what: str, form: str, batch: int, n_times: int) -> Callable[[], None]:
-    return (
-        network_step(form, batch, n_times, checkpointing=True) if what == "network" else core_step(form, batch, n_times)
-    )
+def _peak(prepare: Callable[[int, int], Callable[[], None]], batch: int, n_times: int) -> float:
+    prepare(1, 128)()  # libraries are loaded and threads started before the baseline
+    step = prepare(batch, n_times)
+    baseline = _status_mib("VmRSS")
+    step()
+    return _status_mib("VmHWM") - baseline
+
+
+def _seconds(prepare: Callable[[int, int], Callable[[], None]], batch: int, n_times: int) -> float:
+    step = prepare(batch, n_times)
+    step()
+    return statistics.median(seconds(step) for _ in range(ROUNDS))
+
+
+def _main(figure: str, form: str, *options: str) -> float:
+    batch, n_times, network, reused, n_threads = map(int, options)
+    torch.set_num_threads(n_threads)
+    make = partial(network_step, checkpointing=figure == "peak") if network else core_step
+    with reused_memory() if reused else nullcontext():
+        return (_peak if figure == "peak" else _seconds)(partial(make, form), batch, n_times)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[5]))
-    with reused_memory():
-        _prepare(sys.argv[1], sys.argv[2], 1, 128)()  # libraries are loaded and threads started before the baseline
-        prepared = _prepare(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-        baseline = _status_mib("VmRSS")
-        prepared()
-    sys.stdout.write(str(_status_mib("VmHWM") - baseline))
+    sys.stdout.write(str(_main(*sys.argv[1:])))

@@ -32,7 +32,8 @@ class FFTS4(nn.Module):
     n_times : int
         Length of the signals, which the truncated output vector depends on.
     published : bool, default=False
-        Sum over broadcast quotients, as the published code does without an extension, instead of one batched product.
+        Divide anew for each of the four sums and add up the broadcast quotients, as the published code does without an
+        extension, instead of one batched product with the reciprocals.
 
     Examples
     --------
@@ -96,8 +97,8 @@ class FFTS4(nn.Module):
         pairs = torch.cat([pairs, pairs.conj()], -1)
         Lambda = torch.cat([Lambda, Lambda.conj()], -1)
         slope = 2 * (1 - z) / self.log_dt.exp()[:, None]
-        quotients = 1 / (slope[:, None] - (1 + z) * Lambda[..., None])
-        sums = (pairs[..., None] * quotients[:, None]).sum(-2) if self.published else pairs @ quotients
+        differences = slope[:, None] - (1 + z) * Lambda[..., None]
+        sums = (pairs[..., None] / differences[:, None]).sum(-2) if self.published else pairs @ (1 / differences)
         CB, CP, PB, PP = sums.unbind(1)
         spectrum = 2 * (CB - CP * PB * (1 + z) / (1 + (1 + z) * PP))
         return torch.fft.irfft(spectrum, n=L)
