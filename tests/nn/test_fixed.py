@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from s4signal.nn import KERNELS, S4Backbone, S4Layer, S4Network, fixed
 from s4signal.nn.fixed import FixedLayer
@@ -76,6 +77,26 @@ def test_a_fixed_step_compiles_to_one_graph() -> None:
         step = torch.compile(quick.step, fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(step(x, state)[0], quick.step(x, state)[0])
         assert expected.shape == (1, 6)
+
+
+class Step(nn.Module):
+    """A network whose forward is the step of a backbone, as export wants it."""
+
+    def __init__(self, backbone: S4Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return self.backbone.step(x, state)
+
+
+def test_a_fixed_step_can_be_exported() -> None:
+    quick, x = fixed(causal("s4d")), torch.randn(1, 2)
+    _, state = quick.step(x)
+    exported = torch.export.export(Step(quick), (x, state)).module()
+    other = torch.randn(1, 2)
+    for given, expected in zip(exported(other, state), quick.step(other, state), strict=True):
+        torch.testing.assert_close(given, expected)
 
 
 def test_a_bidirectional_backbone_has_no_step_and_a_layer_alone_is_no_network() -> None:
