@@ -163,7 +163,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         InstantStream
-            With ``push(chunk)`` and ``reset()``; see there what is exact.
+            With ``push(chunk)`` and ``reset()``.
 
         Raises
         ------

@@ -25,10 +25,8 @@ Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
 class InstantStream:
     """Frozen oscillators that listen: memory is bounded, and what they say is of all heard so far as one case.
 
-    Means, the shares and energies of the whole case, and covariances equal those of the case offline at every moment.
-    Shares and energies of its equal parts do until the past is longer than 512 readings of an oscillator; from then on
-    the ends of the parts lie between sums over at least 256 segments of the past, within which the signal counts as
-    even. Nothing of it changes when the case ends: what the last chunk gives is the answer.
+    At every moment that is what the model says of the case offline, to rounding; an output next to its threshold may
+    fall on the other side of it. Nothing of it changes when the case ends: what the last chunk gives is the answer.
 
     Parameters
     ----------

@@ -194,7 +194,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         InstantStream
-            With ``push(chunk)`` and ``reset()``; see there what is exact.
+            With ``push(chunk)`` and ``reset()``.
 
         Raises
         ------

@@ -9,19 +9,15 @@ import torch
 from torch import Tensor
 
 from s4signal.nn.oscillators import oscillator_blocks
-from s4signal.nn.statistics import OscillatorStatistics, PooledFeatures, log_energy, log_euclidean
+from s4signal.nn.statistics import SEGMENTS, OscillatorStatistics, PooledFeatures, log_energy, log_euclidean
 
 __all__ = ["RunningStatistics"]
 
-_SEGMENTS = 512  # most sums that are kept of the past; one holds twice as much time whenever they are full
 _BLOCKS_AT_ONCE = 64
 
 
 class RunningStatistics:
-    """What `OscillatorStatistics` says of one case, after every piece of it.
-
-    Statistics of the whole are those of all samples so far, exactly. Those of equal parts are too wherever a part ends
-    on one of at least 256 segments that the past is kept in; elsewhere a segment is shared out in proportion.
+    """What `OscillatorStatistics` says of all samples so far as one case, after every piece of it.
 
     Parameters
     ----------
@@ -80,7 +76,7 @@ class _Group:
         self.state = torch.zeros(len(index), C, 2 * order, dtype=dtype)
         self.rest = torch.zeros(C, 0, dtype=dtype)
         # Of each segment: waves, shares above the thresholds, and the energy of a single channel.
-        self.sums = torch.zeros(_SEGMENTS, len(index), 4 * J + (C == 1), dtype=torch.float64)
+        self.sums = torch.zeros(SEGMENTS, len(index), 4 * J + (C == 1), dtype=torch.float64)
         self.count, self.length = 0, 1  # readings, and how many a segment has
         K = len(statistics.projection)
         self.covariance = torch.zeros(int(statistics.weighed[index].sum()), K, K, dtype=torch.float64)
@@ -140,7 +136,7 @@ class _Group:
             if statistics.projection.shape[0] < statistics.projection.shape[1]:
                 rows = torch.matmul(statistics.projection, rows)
             self.covariance += torch.matmul(rows, rows.mT)
-        while self.count + m > _SEGMENTS * self.length:
+        while self.count + m > SEGMENTS * self.length:
             pairs = self.sums.unflatten(0, (-1, 2)).sum(1)
             self.sums = torch.cat([pairs, torch.zeros_like(pairs)])
             self.length *= 2

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from s4signal.nn.oscillators import read_oscillators
 
-__all__ = ["OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean"]
+__all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean"]
+
+SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as much time whenever they are full
 
 _SHRINKAGE = 0.01  # of a covariance towards a multiple of the identity
 _MAX_READINGS = 2**20
@@ -58,7 +60,9 @@ class OscillatorStatistics(nn.Module):
     sfreq : float
         Sampling rate at training, in Hz.
     n_windows : int, default=4
-        Equal parts of a case; the whole case is one more window, the first.
+        Equal parts of a case; the whole case is one more window, the first. A case of more than 512 readings is cut
+        into 257 to 512 segments, and one that two parts share counts in both, in proportion: a stream, which does not
+        know where the case ends, can say the same in bounded memory.
     """
 
     frequencies_hz: Tensor
@@ -194,7 +198,7 @@ class OscillatorStatistics(nn.Module):
         C, n, n_times = x.shape
         sfreq = self.sfreq / rate
         mixes = self.mixes[index].to(x.dtype)
-        total = self._shares(torch.arange(0, n_times, hop, device=x.device), lengths).sum(1, keepdim=True)
+        total = self._shares(torch.arange(0, n_times, hop, device=x.device), lengths, hop).sum(1, keepdim=True)
         for start, readings in read_oscillators(
             x.reshape(C * n, n_times),
             self.frequencies_hz[index] / sfreq,
@@ -206,17 +210,22 @@ class OscillatorStatistics(nn.Module):
             z = readings.unflatten(1, (C, n))
             waves = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
             samples = start + hop * torch.arange(z.shape[-1], device=x.device)
-            shares = self._shares(samples, lengths)
+            shares = self._shares(samples, lengths, hop)
             # A case too short to have a reading in each window: such a window is the whole case.
             shares = torch.where(total > 0, shares / total.clamp_min(1), shares[..., :1] / total[..., :1])
             yield waves.permute(2, 0, 1, 3, 4).contiguous(), z, shares.to(x.dtype)
 
-    def _shares(self, samples: Tensor, lengths: Tensor) -> Tensor:
-        """Which samples lie in which window of which case: (n, m, W), 0 or 1."""
-        inside = samples < lengths[:, None]
-        window = torch.div(samples * self.n_windows, lengths[:, None], rounding_mode="floor")
-        parts = window[..., None] == torch.arange(self.n_windows, device=samples.device)
-        return torch.cat([inside[..., None], parts], -1).to(torch.float64)
+    def _shares(self, samples: Tensor, lengths: Tensor, hop: int) -> Tensor:
+        """How much of the readings at ``samples`` lies in which window of which case: (n, m, W), 0 to 1."""
+        inside = (samples < lengths[:, None])[..., None]
+        readings = (lengths[:, None] + hop - 1) // hop
+        length = torch.exp2(torch.log2(readings / SEGMENTS).ceil().clamp_min(0.0)).long()
+        start = (samples // hop) // length * length  # of the segment
+        size = torch.minimum(length, readings - start).clamp_min(1)
+        ends = torch.arange(self.n_windows + 1, device=samples.device) * lengths[:, None]
+        ends = -(-ends // (self.n_windows * hop))  # the first reading behind each part
+        before = ((ends[:, None] - start[..., None]) / size[..., None].double()).clamp(0.0, 1.0)
+        return torch.cat([inside, before.diff(dim=-1) * inside], -1)
 
 
 def _pool(values: Tensor, shares: Tensor) -> Tensor:
