@@ -195,37 +195,37 @@ class OscillatorStatistics(nn.Module):
         self, x: Tensor, lengths: Tensor, rate: float, index: Tensor, hop: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield mixed outputs (n, F, J, 2, m), outputs (F, C, n, 2, m) and shares of the windows (n, m, W)."""
-        C, n, n_times = x.shape
         sfreq = self.sfreq / rate
         mixes = self.mixes[index].to(x.dtype)
-        total = self._shares(torch.arange(0, n_times, hop, device=x.device), lengths, hop).sum(1, keepdim=True)
+        # The first reading behind each part of each case.
+        ends = torch.arange(self.n_windows + 1, device=x.device) * lengths[:, None]
+        ends = -(-ends // (self.n_windows * hop))
+        total = torch.cat([ends[:, -1:], ends.diff(dim=1)], 1)[:, None].to(torch.float64)
         for start, readings in read_oscillators(
-            x.reshape(C * n, n_times),
+            x.flatten(0, 1),
             self.frequencies_hz[index] / sfreq,
             self.bandwidths_hz[index] / sfreq,
             order=int(self.orders[index[0]]),
             hop=hop,
             max_readings=_MAX_READINGS,
         ):
-            z = readings.unflatten(1, (C, n))
+            z = readings.unflatten(1, x.shape[:2])
             waves = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
-            samples = start + hop * torch.arange(z.shape[-1], device=x.device)
-            shares = self._shares(samples, lengths, hop)
+            shares = _shares(start // hop + torch.arange(z.shape[-1], device=x.device), ends)
             # A case too short to have a reading in each window: such a window is the whole case.
             shares = torch.where(total > 0, shares / total.clamp_min(1), shares[..., :1] / total[..., :1])
             yield waves.permute(2, 0, 1, 3, 4).contiguous(), z, shares.to(x.dtype)
 
-    def _shares(self, samples: Tensor, lengths: Tensor, hop: int) -> Tensor:
-        """How much of the readings at ``samples`` lies in which window of which case: (n, m, W), 0 to 1."""
-        inside = (samples < lengths[:, None])[..., None]
-        readings = (lengths[:, None] + hop - 1) // hop
-        length = torch.exp2(torch.log2(readings / SEGMENTS).ceil().clamp_min(0.0)).long()
-        start = (samples // hop) // length * length  # of the segment
-        size = torch.minimum(length, readings - start).clamp_min(1)
-        ends = torch.arange(self.n_windows + 1, device=samples.device) * lengths[:, None]
-        ends = -(-ends // (self.n_windows * hop))  # the first reading behind each part
-        before = ((ends[:, None] - start[..., None]) / size[..., None].double()).clamp(0.0, 1.0)
-        return torch.cat([inside, before.diff(dim=-1) * inside], -1)
+
+def _shares(numbers: Tensor, ends: Tensor) -> Tensor:
+    """How much of which reading lies in which window, given the first reading behind each part: (n, m, W), 0 to 1."""
+    readings = ends[:, -1:]
+    length = torch.exp2(torch.log2(readings / SEGMENTS).ceil().clamp_min(0.0)).long()
+    start = numbers // length * length  # of the segment
+    size = torch.minimum(length, readings - start).clamp_min(1)
+    before = ((ends[:, None] - start[..., None]) / size[..., None].to(torch.float64)).clamp_(0.0, 1.0)
+    inside = (numbers < readings)[..., None]
+    return torch.cat([inside, before.diff(dim=-1) * inside], -1)
 
 
 def _pool(values: Tensor, shares: Tensor) -> Tensor:
