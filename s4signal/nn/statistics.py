@@ -207,7 +207,8 @@ class OscillatorStatistics(nn.Module):
             self.bandwidths_hz[index] / sfreq,
             order=int(self.orders[index[0]]),
             hop=hop,
-            max_readings=_MAX_READINGS,
+            # The shares of the windows take what some 16 oscillators do.
+            max_readings=_MAX_READINGS * len(index) // (len(index) + 16),
         ):
             z = readings.unflatten(1, x.shape[:2])
             waves = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
