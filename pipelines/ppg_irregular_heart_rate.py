@@ -8,11 +8,11 @@ deviation, as brightness tells the phone, not the heart. Every window is predict
 its recording: seven folds of two recordings, trained on windows every 2.5 s, scored on one every 10 s. Volunteers made
 one or two recordings and nobody knows which, so one may be on both sides: a smoke test, not an estimate.
 
-The trained regressor, small and brief so that the recipe takes minutes (2 causal layers of 32, state 16, 12 epochs, the
-best of them chosen on a fifth of the training recordings; other settings are defaults), hears the windows at their frame
-times, and drawn on a grid of 30 Hz by straight lines; the instant one, defaults throughout, draws them on a grid itself.
-The mean of the training targets shows what guessing scores. The autocorrelation on the grid, which is not trained, takes
-the strongest lag between 40 and 150 beats per minute.
+The trained regressor, small and brief so that the recipe takes minutes (2 causal layers of 32, state 16; 12 epochs, the
+best of them chosen on a fifth of the training recordings; otherwise default settings), hears the windows at their frame
+times, and drawn on a grid of 30 Hz by straight lines. The instant one, with default settings, draws them on a grid by
+itself. The mean of the training targets shows what guessing scores. The autocorrelation on the grid, which is not
+trained, takes the strongest lag between 40 and 150 beats per minute.
 
 Command::
 
