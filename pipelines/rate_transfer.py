@@ -13,6 +13,7 @@ Command::
 
     python pipelines/rate_transfer.py
     python pipelines/rate_transfer.py --data commands --seeds 0 1 2     # mean ± standard deviation over seeds
+    python pipelines/rate_transfer.py --missing auto                    # every setting a default
 
 Output: a table of test accuracies and the share of the full one that is kept, and the curves over the rate and over the
 removed share as rate_transfer.png in the output folder.
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="One model at other sampling rates and with samples missing.")
     parser.add_argument("--data", choices=list(SETS), default="digits")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
+    parser.add_argument("--missing", choices=["gap", "auto"], default="gap", help="auto: untrained for lower rates")
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     args = parser.parse_args(argv)
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         X_test, y_test, _ = load("test")
     except S4SignalError as error:
         parser.error(str(error))
-    print(f"{args.data}, seeds {args.seeds}\ntrain  {X_train}\ntest   {X_test}\n", flush=True)
+    print(f"{args.data}, missing={args.missing!r}, seeds {args.seeds}\ntrain  {X_train}\ntest   {X_test}\n", flush=True)
 
     lower = {share: f"{hertz(share * rate)}, low-passed" for share in RATES}
     half = hertz(rate / 2)
@@ -65,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{half}, every second sample": decimate(X_test, 2),
         **{removed(share): drop_samples(X_test, share, random_state=0) for share in REMOVED},
     }
-    models = [fit(X_train, y_train, seed, args.max_epochs) for seed in args.seeds]
+    models = [fit(X_train, y_train, seed, args) for seed in args.seeds]
     print(models[0].describe(), end="\n\n", flush=True)
     scores = {name: np.array([model.score(X, y_test) for model in models]) for name, X in hearings.items()}
-    slow = [fit(X_train.resample(rate / 2), y_train, seed, args.max_epochs) for seed in args.seeds]
+    slow = [fit(X_train.resample(rate / 2), y_train, seed, args) for seed in args.seeds]
     scores[f"trained at {half}"] = np.array([model.score(hearings[lower[0.5]], y_test) for model in slow])
 
     full = scores[FULL].mean()
@@ -86,11 +88,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(draw(curves, args.out))
 
 
-def fit(X: Signals, y: Labels, seed: int, max_epochs: int | None) -> S4Classifier:
-    """Fit a classifier that is told to expect missing samples, with default settings otherwise."""
-    model = S4Classifier(missing="gap", random_state=seed, verbose=1)
-    if max_epochs is not None:
-        model.set_params(max_epochs=max_epochs)
+def fit(X: Signals, y: Labels, seed: int, args: argparse.Namespace) -> S4Classifier:
+    """Fit a classifier that is told, or not, to expect missing samples, with default settings otherwise."""
+    model = S4Classifier(missing=args.missing, random_state=seed, verbose=1)
+    if args.max_epochs is not None:
+        model.set_params(max_epochs=args.max_epochs)
     return model.fit(X, y)
 
 
