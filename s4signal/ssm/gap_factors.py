@@ -14,7 +14,7 @@ from torch import Tensor
 
 from s4signal.ssm.pairs import Pair
 
-__all__ = ["GapFactors"]
+__all__ = ["GapFactors", "expm1", "polynomial_degree"]
 
 LARGEST_TABLE = 512  # distinct gaps, so that the table stays in cache
 FEW_SAMPLES = 1024  # below this many a table costs more than it saves
@@ -52,7 +52,7 @@ class GapFactors:
             return
         distinct, index = torch.unique(self.gaps, return_inverse=True)
         if len(distinct) <= LARGEST_TABLE:
-            self.table, self.index = _expm1(Lambda, distinct, dtype), index
+            self.table, self.index = expm1(Lambda, distinct, dtype), index
         else:
             self._interpolate(distinct)
 
@@ -65,7 +65,7 @@ class GapFactors:
         if self.index is not None:
             torch.index_select(self.table, 0, self.index[start:stop].flatten(), out=rows)
         elif self.coefficients is None:
-            out.copy_(_expm1(self.Lambda, gaps, self.dtype))
+            out.copy_(expm1(self.Lambda, gaps, self.dtype))
         else:
             samples = slice(start * gaps.shape[1], stop * gaps.shape[1])
             torch.mm(self.basis[:, samples].T, self.coefficients, out=torch.view_as_real(rows).flatten(1))
@@ -79,10 +79,10 @@ class GapFactors:
             rows[:, columns] = z.mul_(z + 2.0)  # expm1(2 z) from expm1(z)
         if len(self.fast):
             fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
-            rows[:, self.fast] = _expm1(fast, gaps, self.dtype)
+            rows[:, self.fast] = expm1(fast, gaps, self.dtype)
         far = (gaps > self.longest).nonzero().squeeze(1)
         if len(far):
-            rows[far] = _expm1(self.Lambda, gaps[far], self.dtype)
+            rows[far] = expm1(self.Lambda, gaps[far], self.dtype)
 
     def _interpolate(self, distinct: Tensor) -> None:
         """Expand expm1(Lambda g) / g, which keeps its digits where g is small, in Chebyshev polynomials of g."""
@@ -94,11 +94,11 @@ class GapFactors:
         # Columns that are squared once, twice ...: in the last digits each squaring costs one bit.
         self.halved = [(halvings > k).nonzero().squeeze(1) for k in range(int(halvings.max()))]
         Lambda = self.Lambda.scaled(torch.exp2(-halvings))
-        degree = _degree(min(float(radius.max()), LARGEST_RADIUS), torch.finfo(self.dtype).eps)
+        degree = polynomial_degree(min(float(radius.max()), LARGEST_RADIUS), torch.finfo(self.dtype).eps)
         k = torch.arange(degree, dtype=distinct.dtype)
         angle = math.pi * (k + 0.5) / degree
         nodes = 0.5 * self.longest * (1.0 + torch.cos(angle))
-        values = torch.view_as_real(_expm1(Lambda, nodes, distinct.dtype)).flatten(1) / nodes[:, None]
+        values = torch.view_as_real(expm1(Lambda, nodes, distinct.dtype)).flatten(1) / nodes[:, None]
         transform = torch.cos(k[:, None] * angle) * (2.0 / degree)
         transform[0] *= 0.5
         self.coefficients = (transform @ values).to(self.dtype)
@@ -111,7 +111,7 @@ class GapFactors:
             before, now = now, torch.addcmul(-before, x, now, value=2.0)
 
 
-def _degree(radius: float, tolerance: float) -> int:
+def polynomial_degree(radius: float, tolerance: float) -> int:
     """Number of polynomials that leave less than the tolerance of exp(i radius x): J_p(r) < (e r / 2 p)^p."""
     degree = 8
     while (math.e * radius / (2 * degree)) ** degree > 0.1 * tolerance:
@@ -119,7 +119,7 @@ def _degree(radius: float, tolerance: float) -> int:
     return degree
 
 
-def _expm1(Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> Tensor:
+def expm1(Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> Tensor:
     """expm1(Lambda g), complex (\\*gaps.shape, n_modes), to the last digits of the dtype for any g."""
     g = gaps.unsqueeze(-1)
     # The phase loses its whole turns before it loses digits to the dtype: a long gap may be a thousand turns.

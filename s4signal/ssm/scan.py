@@ -27,7 +27,8 @@ from s4signal.ssm.blocks import block_scan
 from s4signal.ssm.discretization import zero_order_hold
 from s4signal.ssm.held_grid import HeldGrid, held_grid
 from s4signal.ssm.pairs import Pair
-from s4signal.ssm.scan_steps import FusedScan, SharedScan, SteppedScan
+from s4signal.ssm.scan_blocks import blocked_scan
+from s4signal.ssm.scan_steps import FusedScan, SharedScan
 from s4signal.ssm.shared import modal_scan
 from s4signal.ssm.systems import DiagonalSystem
 
@@ -104,12 +105,11 @@ def irregular_scan(
     hold = modes.B.times(modes.Lambda_dt.reciprocal())
     Lambda, G = modes.Lambda_dt.stacked(), modes.C.times(hold).stacked()
     first = None if state is None else hold.reciprocal().times_state(state)
-    scan = _scan_for(u)
-    y, final = scan.apply(u, gaps, Lambda, G, first)
+    y, final = _scan(u, gaps, Lambda, G, first)
     y = torch.addcmul(y, modes.D.to(u.dtype)[:, None, None], u)
     if modes.C_reverse is not None:
         G_reverse = modes.C_reverse.times(hold).stacked()
-        future, _ = scan.apply(u.flip(-1), gaps.flip(-1), Lambda, G_reverse, None)
+        future, _ = _scan(u.flip(-1), gaps.flip(-1), Lambda, G_reverse, None)
         # After sample k of the mirrored scan stands what the sample before k hears of the future.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
     return y, hold.times_state(final) if return_state else None
@@ -184,7 +184,10 @@ def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: HeldGrid, state: Pair | None
     return Pair(re, im)
 
 
-def _scan_for(u: Tensor) -> type[SteppedScan] | type[FusedScan]:
-    """Choose the kernels for float32 on a GPU that is there, where triton is."""
-    fused = u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None
-    return FusedScan if fused else SteppedScan
+def _scan(u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return 2 Re(G x) of the past and the last state; states are in units of their response to a constant."""
+    # The kernels for float32 on a GPU that is there, where triton is.
+    if u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None:
+        y, final = FusedScan.apply(u, gaps, Lambda, G, first)
+        return y, final
+    return blocked_scan(u, gaps, Lambda, G, first)

@@ -76,7 +76,7 @@ def test_without_a_state_cases_of_any_length_run_in_blocks(unit: float, ending: 
     pairs = [Pair(*leaves[k : k + 2]) for k in (0, 2, 4, 6)]
     modes = Modes(*pairs[:3], leaves[8], pairs[3] if bidirectional else None)
     expected = run(leaves, gaps, bidirectional, torch.float64)[0]
-    with mock.patch.object(scan.SteppedScan, "apply", side_effect=AssertionError("stepped")):
+    with mock.patch.object(scan, "blocked_scan", side_effect=AssertionError("stepped")):
         y, _ = irregular_scan(modes, leaves[9], gaps, leaves[10])
     assert relative_error(y.detach(), expected) < 1e-9
 

@@ -67,8 +67,8 @@ class S4DKernel(PairKernel):
     ) -> tuple[Tensor, Tensor | None]:
         Lambda_dt, dt, audible = self._held_modes(rate)
         if not return_state:
-            # What nobody hears need not ring: gap factors of the fastest modes cost the most.
-            Lambda_dt = Pair(Lambda_dt.re.where(audible, -1.0), Lambda_dt.im.where(audible, 0.0))
+            # What nobody hears need not ring: the fastest modes cost the most.
+            Lambda_dt = Pair(Lambda_dt.re.where(audible, -1e-3), Lambda_dt.im.where(audible, 0.0))
         B = Pair(dt.expand_as(Lambda_dt.re), torch.zeros_like(Lambda_dt.re))
         C, C_reverse = self._outputs(audible)
         modes = Modes(Lambda_dt, B, C, self._exact(D), C_reverse)

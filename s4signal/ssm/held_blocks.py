@@ -1,0 +1,161 @@
+"""Samples at any times in blocks of a few: where they lie, and what polynomials of time say of a block."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["BLOCK", "BlockBasis", "HeldBlocks", "held_blocks"]
+
+BLOCK = 8  # samples: the products within a block cost as much as those with the states
+STRETCH = 1.6  # longest block over the median time of so many samples; at random times one in ten ends early
+
+
+class HeldBlocks(NamedTuple):
+    """Samples of every case in blocks, one after the other, at the end of a block if it holds fewer than others.
+
+    The slots before them belong to the first sample, which is held for no time there: a split of a held sample. A block
+    ends when it is full or would last longer than ``span``; a single sample may last longer.
+
+    Parameters
+    ----------
+    span : float
+        Longest time of a block of two samples or more, in the unit of the gaps.
+    index : Tensor (BLOCK, n_blocks, batch)
+        Sample of each slot, counted through all cases.
+    times : Tensor (BLOCK, n_blocks, batch)
+        Time of each slot since the end of the block before, float64.
+    there : Tensor (BLOCK, n_blocks, batch)
+        Whether the slot is the sample's own.
+    slots : Tensor (batch * n_times,)
+        Slot of each sample, counted through ``index``.
+    """
+
+    span: float
+    index: Tensor
+    times: Tensor
+    there: Tensor
+    slots: Tensor
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the case that has most."""
+        return int(self.index.shape[1])
+
+
+class BlockBasis(NamedTuple):
+    """Chebyshev polynomials 0 ... p - 1 of times within blocks, which serve all channels and modes.
+
+    Parameters
+    ----------
+    through : Tensor (rows, p - 1)
+        Change of each polynomial but the first over the block; 0 where it lasts longer than the span.
+    held : Tensor (rows, BLOCK, p - 1)
+        Change over the hold of each sample, as a function of the time to the end of the block; 0 as above.
+    since : Tensor (rows, p, BLOCK - 1)
+        Value at the time since the block began, of all samples but the last.
+    between : Tensor (p, pairs, rows)
+        Value at the time from the start of the hold of a sample to itself or a later one but the last, by lag.
+    lasting : Tensor (rows,)
+        Time of the blocks.
+    long : Tensor (n_long,)
+        Rows that last longer than the span.
+    """
+
+    through: Tensor
+    held: Tensor
+    since: Tensor
+    between: Tensor
+    lasting: Tensor
+    long: Tensor
+
+    @classmethod
+    def of(cls, times: Tensor, span: float, degree: int, dtype: torch.dtype) -> BlockBasis:
+        """Compute it for blocks with slots at times (BLOCK, rows)."""
+        lasting = times[-1]
+        long = (lasting > span).nonzero().squeeze(1)
+        times = times.clamp_max(span)
+        starts = torch.cat([torch.zeros_like(times[:1]), times[:-1]])
+        # In float64: a change over a short hold has no digits to lose.
+        values = _chebyshev(torch.cat([times[-1] - starts, starts[:1], times[:-1]]), span, degree)
+        ends = values[:, : BLOCK + 1]
+        through, held = (ends[1:, 0] - ends[1:, BLOCK]).T.to(dtype), (ends[1:, :-1] - ends[1:, 1:]).to(dtype)
+        held = held.permute(2, 1, 0).contiguous()
+        through[long], held[long] = 0.0, 0.0
+        since = values[:, BLOCK + 1 :].to(dtype).permute(2, 0, 1).contiguous()
+        lags = torch.cat([times[lag:-1] - starts[: BLOCK - 1 - lag] for lag in range(BLOCK - 1)])
+        return cls(through.contiguous(), held, since, _chebyshev(lags.to(dtype), span, degree), lasting, long)
+
+
+def held_blocks(gaps: Tensor) -> HeldBlocks | None:
+    """Cut samples into blocks.
+
+    Parameters
+    ----------
+    gaps : Tensor (batch, n_times)
+        Time from the sample before to each sample, >= 0; gaps of 0 at the end are padding.
+
+    Returns
+    -------
+    HeldBlocks or None
+        None if there are fewer than four samples a block.
+
+    Examples
+    --------
+    >>> blocks = held_blocks(torch.tensor([[1.0] * 12 + [90.0] + [1.0] * 4]))
+    >>> blocks.there[:, :, 0].sum(0).tolist()
+    [8, 4, 1, 4]
+    """
+    gaps = gaps.double()
+    batch, n_times = gaps.shape
+    if n_times < 2 * BLOCK:
+        return None
+    at = torch.nn.functional.pad(gaps.cumsum(1), (1, 0))
+    lasting = at[:, BLOCK:] - at[:, :-BLOCK]
+    lasting = lasting[lasting > 0.0]
+    if not len(lasting):
+        return None
+    span = STRETCH * float(lasting.median())
+    bounds = _bounds(at, span)
+    n_blocks = len(bounds) - 1
+    if 4 * n_blocks > n_times:
+        return None
+    begin, end = bounds[:-1], bounds[1:]
+    sample = end - torch.arange(BLOCK, 0, -1)[:, None, None]
+    there = sample >= begin
+    sample = torch.maximum(sample, begin).clamp_max(n_times - 1)
+    index = sample + n_times * torch.arange(batch)
+    padded = index + torch.arange(1, batch + 1)  # of the times, which are one more
+    times = torch.where(there, at.flatten()[padded] - at.gather(1, begin.T).T, 0.0)
+    slots = torch.empty(batch * n_times, dtype=torch.long)
+    slots[index[there]] = there.flatten().nonzero().squeeze(1)
+    return HeldBlocks(span, index, times, there, slots)
+
+
+def _bounds(at: Tensor, span: float) -> Tensor:
+    """First samples of the blocks, (n_blocks + 1, batch), from the times before and after all samples."""
+    batch, n_times = at.shape[0], at.shape[1] - 1
+    here = torch.arange(n_times)
+    following = torch.searchsorted(at[:, 1:].contiguous(), at[:, :-1] + span, right=True)
+    following = torch.minimum(torch.maximum(following, here + 1), here + BLOCK).clamp_max(n_times)
+    following = torch.nn.functional.pad(following, (0, 1), value=n_times)
+    bounds = [torch.zeros(batch, dtype=torch.long)]
+    while int(bounds[-1].min()) < n_times:
+        bounds.append(following.gather(1, bounds[-1].unsqueeze(1)).squeeze(1))
+    return torch.stack(bounds)
+
+
+def _chebyshev(times: Tensor, span: float, degree: int) -> Tensor:
+    """Values of the polynomials on [0, span], (degree, *times.shape)."""
+    x = (2.0 / span) * times - 1.0
+    values = x.new_empty(degree, *x.shape)
+    values[0], values[1] = 1.0, x
+    k = 1
+    while k < degree - 1:  # twice as many at once: T_{k + i} = 2 T_k T_i - T_{k - i}
+        more = min(k, degree - 1 - k)
+        torch.mul(values[1 : more + 1], 2.0 * values[k], out=values[k + 1 : k + more + 1])
+        values[k + 1 : k + more + 1] -= values[k - more : k].flip(0)
+        k += more
+    return values

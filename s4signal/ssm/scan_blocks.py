@@ -1,0 +1,336 @@
+r"""The irregular scan block by block: a step of the states takes eight samples.
+
+Within a block, :math:`e^{\Lambda\tau}` of every mode is a polynomial in the time :math:`\tau`, to the last digits. Its
+basis is a matter of the times and its coefficients are one of the modes: so samples become states, states become
+outputs and samples become outputs of their block by real matrix products, none of which knows both.
+
+    m = basis x samples,  S = m P,  x' = x + expm1(Lambda tau) x + S,  y = basis x Q x + (basis K) x samples
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from s4signal.ssm.gap_factors import expm1, polynomial_degree
+from s4signal.ssm.held_blocks import BLOCK, BlockBasis, HeldBlocks, held_blocks
+from s4signal.ssm.pairs import Pair
+from s4signal.ssm.scan_steps import SteppedScan
+
+__all__ = ["BlockedScan", "PolynomialTables", "blocked_scan", "polynomial_tables"]
+
+ROWS = 512  # blocks that are computed at once: more leave the cache, fewer are many small operations
+WITHIN = BLOCK - 1  # samples of a block that are not its last
+LARGEST_RADIUS = 20.0  # |Lambda| times half the span of a block, of what runs in blocks; the degree grows with it
+FEWEST_SLOW = 0.4  # of all modes, below which every mode is faster sample by sample
+PACK = 4  # fast modes of a channel that are stepped together
+
+
+class PolynomialTables(NamedTuple):
+    """Coefficients of p Chebyshev polynomials on the span of blocks; states in units of their response to a constant.
+
+    Parameters
+    ----------
+    P : Tensor (d_model, p - 1, 2 n)
+        Of expm1(Lambda tau), without the constant.
+    Q : Tensor (d_model, p, 2 n)
+        Of 2 G exp(Lambda tau), to be multiplied with the (re, im) of a state.
+    K : Tensor (d_model, p)
+        Of the response to a constant, the sum of 2 Re(G expm1(Lambda tau)).
+    last : Tensor (d_model, 1, 2 n)
+        2 G, to be multiplied as Q.
+    """
+
+    P: Tensor
+    Q: Tensor
+    K: Tensor
+    last: Tensor
+
+
+def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype) -> PolynomialTables:
+    """Expand the modes in polynomials of time.
+
+    Parameters
+    ----------
+    Lambda, G : Tensor (d_model, n, 2)
+        Poles, and output vectors in units of the response to a constant, in the precision of construction.
+    span : float
+        Longest time.
+    dtype : torch.dtype
+        Real dtype of the tables.
+
+    Returns
+    -------
+    PolynomialTables
+        With as many polynomials as the fastest mode needs.
+    """
+    radius = 0.5 * span * float(torch.linalg.vector_norm(Lambda.detach(), dim=-1).max())
+    degree = polynomial_degree(radius, torch.finfo(dtype).eps)
+    k = torch.arange(degree, dtype=Lambda.dtype)
+    angle = math.pi * (k + 0.5) / degree
+    nodes = 0.5 * span * (1.0 + torch.cos(angle))
+    transform = torch.cos(k[:, None] * angle) * (2.0 / degree)
+    transform[0] *= 0.5
+    values = Pair.of(Lambda.unsqueeze(1) * nodes[:, None, None]).expm1()
+    grown = Pair(transform @ values.re, transform @ values.im)
+    output = Pair.of(2.0 * G.unsqueeze(1))
+    constant = torch.zeros_like(k).unsqueeze(1)
+    constant[0] = 1.0
+    heard = output.times(Pair(grown.re + constant, grown.im))
+    K = output.times(grown).re.sum(-1)
+    Q, last = (torch.stack([z.re, -z.im], -1).flatten(-2) for z in (heard, output))
+    return PolynomialTables(*(table.to(dtype) for table in (grown.stacked().flatten(-2)[:, 1:], Q, K, last)))
+
+
+def blocked_scan(
+    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Run the slow modes in blocks of samples, and those that turn too often within a block sample by sample.
+
+    Parameters
+    ----------
+    u : Tensor (d_model, batch, n_times)
+        Input.
+    gaps : Tensor (batch, n_times)
+        Time before each sample.
+    Lambda, G : Tensor (d_model, n, 2)
+        Poles, and output vectors in units of the response to a constant, in the precision of construction.
+    first : Tensor (d_model, batch, 2 n), optional
+        State before the first sample, in units of the response to a constant.
+
+    Returns
+    -------
+    y : Tensor (d_model, batch, n_times)
+        2 Re(G x).
+    state : Tensor (d_model, batch, 2 n)
+        State after the last sample.
+    """
+    blocks = held_blocks(gaps) if gaps.is_cpu else None
+    slow = None if blocks is None else torch.linalg.vector_norm(Lambda.detach(), dim=-1) * blocks.span <= 2.0 * LARGEST_RADIUS
+    if blocks is None or slow is None or float(slow.double().mean()) < FEWEST_SLOW:
+        y, final = SteppedScan.apply(u, gaps, Lambda, G, first)
+        return y, final
+    if bool(slow.all()):
+        y, final = BlockedScan.apply(u, blocks, *polynomial_tables(Lambda, G, blocks.span, u.dtype), Lambda, first)
+        return y, final
+    slow = slow.unsqueeze(-1)
+    calm = torch.where(slow, Lambda, Lambda.new_tensor([-1.0 / blocks.span, 0.0]))
+    tables = polynomial_tables(calm, G.where(slow, 0.0), blocks.span, u.dtype)
+    y, final = BlockedScan.apply(u, blocks, *tables, calm, first)
+    channels, modes = _packs(~slow.squeeze(-1))
+    packed = None if first is None else _of_modes(_pick(_by_mode(first), modes))
+    fast, fast_final = SteppedScan.apply(u[channels], gaps, _pick(Lambda.flatten(0, 1), modes), _pick(G.flatten(0, 1), modes), packed)
+    there = (modes < slow.numel()).flatten()
+    rows = _by_mode(fast_final)[there]
+    final = _by_mode(final).index_copy(0, modes.flatten()[there], rows)
+    return y.index_add(0, channels, fast), _of_modes(final.unflatten(0, slow.shape[:2]))
+
+
+def _packs(fast: Tensor) -> tuple[Tensor, Tensor]:
+    """Channels (n_packs,) and modes (n_packs, PACK), counted through all; a pack is filled with what is not there."""
+    channels, modes = [], []
+    for channel, row in enumerate(fast):
+        for pack in row.nonzero().squeeze(1).split(PACK):
+            channels.append(channel)
+            modes.append(torch.nn.functional.pad(pack + channel * len(row), (0, PACK - len(pack)), value=fast.numel()))
+    return torch.tensor(channels), torch.stack(modes)
+
+
+def _pick(x: Tensor, modes: Tensor) -> Tensor:
+    """Rows of modes; where there is none, of a silent one."""
+    silent = torch.zeros_like(x[:1])
+    return torch.cat([x, silent])[modes]
+
+
+def _by_mode(state: Tensor) -> Tensor:
+    """(d_model, batch, 2 n) -> (d_model n, batch, 2)."""
+    return state.unflatten(-1, (-1, 2)).transpose(1, 2).flatten(0, 1)
+
+
+def _of_modes(state: Tensor) -> Tensor:
+    """(d_model, n, batch, 2) -> (d_model, batch, 2 n)."""
+    return state.transpose(1, 2).flatten(-2)
+
+
+class BlockedScan(torch.autograd.Function):
+    """u (d_model, batch, n_times), blocks, tables, Lambda (d_model, n, 2), first -> y, final state; as SteppedScan."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        blocks: HeldBlocks,
+        P: Tensor,
+        Q: Tensor,
+        K: Tensor,
+        last: Tensor,
+        Lambda: Tensor,
+        first: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return 2 Re(G x) and the last state; all states are in units of their response to a constant."""
+        (d_model, batch, _), n_numbers = u.shape, P.shape[2]
+        pieces = _pieces(blocks)
+        state = u.new_zeros(d_model, batch, n_numbers) if first is None else first
+        entering = u.new_empty(len(pieces), *state.shape)
+        y = u.new_empty(d_model, BLOCK, blocks.n_blocks * batch)
+        for index, piece in enumerate(pieces):
+            entering[index] = state
+            basis, U = _basis(blocks, piece, Q), _of_slots(u, blocks, piece)
+            _, _, X = _states(basis, P, Lambda, U, state)
+            state = X[:, -1]
+            rows = slice(piece.start * batch, piece.stop * batch)
+            out = y[:, :, rows]
+            out[:, -1] = torch.bmm(X[:, 1:].flatten(1, 2), last.transpose(1, 2)).squeeze(2)
+            heard = torch.bmm(X[:, :-1].flatten(1, 2), Q.transpose(1, 2))
+            out[:, :-1] = torch.bmm(heard.transpose(0, 1), basis.since).permute(1, 2, 0)
+            _add_within(out, K, basis, _changes(U))
+        ctx.save_for_backward(u, P, Q, K, last, Lambda, entering)
+        ctx.blocks, ctx.carried = blocks, first is not None
+        return y.flatten(1).index_select(1, blocks.slots).view(u.shape), state.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the states of a piece again, then walk back through it with the adjoint."""
+        u, P, Q, K, last, Lambda, entering = ctx.saved_tensors
+        blocks, carried, batch = ctx.blocks, _conj(grads[1]), u.shape[1]
+        P_conj, Q_conj, last_conj = _conj(P).transpose(1, 2), _conj(Q), _conj(last)
+        pieces = _pieces(blocks)
+        dP, dQ, dK, dlast, dLambda = (torch.zeros_like(table) for table in (P, Q, K, last, Lambda))
+        du = u.new_empty(u.shape[0], BLOCK, blocks.n_blocks * batch)
+        for index, piece in reversed(list(enumerate(pieces))):
+            basis, U = _basis(blocks, piece, Q), _of_slots(u, blocks, piece)
+            dY = _of_slots(grads[0], blocks, piece)
+            dY *= blocks.there[:, piece].flatten(1)
+            m, E, X = _states(basis, P, Lambda, U, entering[index])
+            dU = du[:, :, piece.start * batch : piece.stop * batch]
+            dK += _within_backward(dU, dY, K, basis, _changes(U))
+            dheard = torch.bmm(_rows_first(dY[:, :-1]), basis.since.transpose(1, 2)).transpose(0, 1)
+            dend = dY[:, -1:]
+            dQ += torch.bmm(dheard.transpose(1, 2), X[:, :-1].flatten(1, 2))
+            dlast += torch.bmm(dend, X[:, 1:].flatten(1, 2))
+            # The adjoint is carried as its conjugate: it takes the same factors as the states then.
+            a = torch.empty_like(X)
+            a[:, :-1] = torch.bmm(dheard, Q_conj).view_as(a[:, 1:])
+            a[:, -1] = carried
+            a[:, 1:] += torch.bmm(dend.transpose(1, 2), last_conj).view_as(a[:, 1:])
+            _retreat(a, E)
+            carried = a[:, 0]
+            dS, dE = a[:, 1:].flatten(1, 2), torch.mul(_complex(X[:, :-1]), _complex(a[:, 1:])).flatten(1, 2)
+            _long_backward(basis, E, U, dE, dS, dU, dLambda)
+            dP += torch.bmm(m.permute(1, 2, 0), dS)
+            dP += torch.matmul(basis.through.T, torch.view_as_real(dE).flatten(-2))
+            dm = torch.bmm(dS, P_conj).transpose(0, 1)
+            dU += torch.bmm(dm, basis.held.transpose(1, 2)).permute(1, 2, 0)
+        du = du.flatten(1).index_select(1, blocks.slots).view(u.shape)
+        # A gradient is the conjugate of a derivative.
+        dfirst = _conj(carried) if ctx.carried else None
+        return du, None, _conj(dP), dQ, dK, dlast, _conj(dLambda), dfirst
+
+
+def _pieces(blocks: HeldBlocks) -> list[slice]:
+    length = max(1, ROWS // blocks.index.shape[2])
+    return [slice(k, min(k + length, blocks.n_blocks)) for k in range(0, blocks.n_blocks, length)]
+
+
+def _basis(blocks: HeldBlocks, piece: slice, Q: Tensor) -> BlockBasis:
+    return BlockBasis.of(blocks.times[:, piece].flatten(1), blocks.span, Q.shape[1], Q.dtype)
+
+
+def _of_slots(u: Tensor, blocks: HeldBlocks, piece: slice) -> Tensor:
+    """(d_model, batch, n_times) -> (d_model, BLOCK, rows)."""
+    index = blocks.index[:, piece].flatten()
+    return u.flatten(1).index_select(1, index).view(u.shape[0], BLOCK, -1)
+
+
+def _states(
+    basis: BlockBasis, P: Tensor, Lambda: Tensor, U: Tensor, entering: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return moments (rows, d_model, p - 1), factors expm1(Lambda tau), and states before and after all blocks.
+
+    Factors (d_model, n_blocks, batch, n) are complex, states (d_model, n_blocks + 1, batch, 2 n) real.
+    """
+    (d_model, batch, n_numbers), rows = entering.shape, U.shape[2]
+    m = torch.bmm(_rows_first(U), basis.held)
+    S = torch.bmm(m.transpose(0, 1), P)
+    E = torch.bmm(basis.through.expand(d_model, -1, -1), P)
+    if len(basis.long):
+        factors = expm1(Pair.of(Lambda.flatten(0, 1)), basis.lasting[basis.long].to(Lambda.dtype), U.dtype)
+        E[:, basis.long] = torch.view_as_real(factors).view(-1, d_model, n_numbers).transpose(0, 1)
+        S[:, basis.long] = E[:, basis.long] * U[:, -1, basis.long].unsqueeze(-1)
+    X = U.new_empty(d_model, rows // batch + 1, batch, n_numbers)
+    X[:, 0] = entering
+    E, S = _complex(E.view_as(X[:, 1:])), S.view_as(X[:, 1:])
+    x, z, left = X.unbind(1), _complex(X).unbind(1), S.unbind(1)
+    for k, factor in enumerate(E.unbind(1)):
+        torch.mul(factor, z[k], out=z[k + 1])
+        # As real numbers: their sum is the faster one.
+        x[k + 1].add_(left[k]).add_(x[k])
+    return m, E, X
+
+
+def _retreat(a: Tensor, E: Tensor) -> None:
+    """Walk back through the states: a_k += a_{k+1} + expm1 a_{k+1}."""
+    once = torch.empty_like(a[:, 0], memory_format=torch.contiguous_format)
+    product, x, z = _complex(once), a.unbind(1), _complex(a).unbind(1)
+    for k, factor in reversed(list(enumerate(E.unbind(1)))):
+        torch.mul(factor, z[k + 1], out=product)
+        x[k].add_(once).add_(x[k + 1])
+
+
+def _long_backward(
+    basis: BlockBasis, E: Tensor, U: Tensor, dE: Tensor, dS: Tensor, dU: Tensor, dLambda: Tensor
+) -> None:
+    """Add the gradients through blocks of one sample that is held for longer than the span."""
+    if not len(basis.long):
+        return
+    rows = basis.long
+    e, s = E.flatten(1, 2)[:, rows], _complex(dS[:, rows])
+    pulled = dE[:, rows] + s * U[:, -1, rows].unsqueeze(-1)
+    lasting = basis.lasting[rows].to(U.dtype).unsqueeze(1)
+    dLambda += torch.view_as_real((lasting * (e + 1.0) * pulled).sum(1))
+    dU[:, -1, rows] += (s * e).real.sum(-1)
+
+
+def _changes(U: Tensor) -> Tensor:
+    """From slot to slot; within a block, samples are heard as the steps of which they are sums."""
+    return torch.cat([U[:, :1], U[:, 1:-1] - U[:, :-2]], 1)
+
+
+def _add_within(out: Tensor, K: Tensor, basis: BlockBasis, changes: Tensor) -> None:
+    """Add what the samples of a block, (d_model, BLOCK, rows), hear of each other; the last one hears of the states."""
+    response = (K @ basis.between.flatten(1)).view(len(K), -1, out.shape[2])
+    for lag, of_lag in enumerate(response.split(list(range(WITHIN, 0, -1)), 1)):
+        out[:, lag:-1].addcmul_(of_lag, changes[:, : WITHIN - lag])
+
+
+def _within_backward(dU: Tensor, dY: Tensor, K: Tensor, basis: BlockBasis, changes: Tensor) -> Tensor:
+    """Set the gradient of the samples, return that of K."""
+    polynomials = basis.between.flatten(1)
+    response = (K @ polynomials).view(len(K), -1, dY.shape[2])
+    dchanges = torch.zeros_like(changes)
+    for lag, of_lag in enumerate(response.split(list(range(WITHIN, 0, -1)), 1)):
+        heard = dY[:, lag:-1]
+        dchanges[:, : WITHIN - lag].addcmul_(of_lag, heard)
+        torch.mul(heard, changes[:, : WITHIN - lag], out=of_lag)  # from here on the gradient of the response
+    dU[:, :-1], dU[:, -1] = dchanges, 0.0
+    dU[:, : WITHIN - 1] -= dchanges[:, 1:]
+    return response.flatten(1) @ polynomials.T
+
+
+def _rows_first(U: Tensor) -> Tensor:
+    """(d_model, slots, rows) -> (rows, d_model, slots), in this order in memory: a batched product is slow otherwise."""
+    return U.permute(2, 0, 1).contiguous()
+
+
+def _conj(x: Tensor) -> Tensor:
+    """Conjugate of (re, im) side by side."""
+    return torch.view_as_real(_complex(x.contiguous()).conj_physical()).view(x.shape)
+
+
+def _complex(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
