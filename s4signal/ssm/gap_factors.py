@@ -112,9 +112,9 @@ class GapFactors:
 
 
 def polynomial_degree(radius: float, tolerance: float) -> int:
-    """Number of polynomials that leave less than the tolerance of exp(i radius x): J_p(r) < (e r / 2 p)^p."""
+    """Number of polynomials that leave less than the tolerance of exp(i radius x): J_p(r) < (r / 2)^p / p!."""
     degree = 8
-    while (math.e * radius / (2 * degree)) ** degree > 0.1 * tolerance:
+    while degree * math.log(0.5 * max(radius, 1e-3)) - math.lgamma(degree + 1) > math.log(tolerance):
         degree += 1
     return degree
 

@@ -50,8 +50,8 @@ class BlockBasis(NamedTuple):
 
     Parameters
     ----------
-    through : Tensor (rows, p - 1)
-        Change of each polynomial but the first over the block; 0 where it lasts longer than the span.
+    through : Tensor (rows, p)
+        1, and the change of each polynomial but the first over the block; 0 where it lasts longer than the span.
     held : Tensor (rows, BLOCK, p - 1)
         Change over the hold of each sample, as a function of the time to the end of the block; 0 as above.
     since : Tensor (rows, p, BLOCK - 1)
@@ -81,8 +81,8 @@ class BlockBasis(NamedTuple):
         # In float64: a change over a short hold has no digits to lose.
         values = _chebyshev(torch.cat([times[-1] - starts, starts[:1], times[:-1]]), span, degree)
         ends = values[:, : BLOCK + 1]
-        through, held = (ends[1:, 0] - ends[1:, BLOCK]).T.to(dtype), (ends[1:, :-1] - ends[1:, 1:]).to(dtype)
-        held = held.permute(2, 1, 0).contiguous()
+        through = torch.cat([ends[:1, 0], ends[1:, 0] - ends[1:, BLOCK]]).T.to(dtype)
+        held = (ends[1:, :-1] - ends[1:, 1:]).to(dtype).permute(2, 1, 0).contiguous()
         through[long], held[long] = 0.0, 0.0
         since = values[:, BLOCK + 1 :].to(dtype).permute(2, 0, 1).contiguous()
         lags = torch.cat([times[lag:-1] - starts[: BLOCK - 1 - lag] for lag in range(BLOCK - 1)])

@@ -4,7 +4,7 @@ Within a block, :math:`e^{\Lambda\tau}` of every mode is a polynomial in the tim
 basis is a matter of the times and its coefficients are one of the modes: so samples become states, states become
 outputs and samples become outputs of their block by real matrix products, none of which knows both.
 
-    m = basis x samples,  S = m P,  x' = x + expm1(Lambda tau) x + S,  y = basis x Q x + (basis K) x samples
+    m = basis x samples,  S = m P,  x' = exp(Lambda tau) x + S,  y = basis x Q x + (basis K) x samples
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class PolynomialTables(NamedTuple):
 
     Parameters
     ----------
-    P : Tensor (d_model, p - 1, 2 n)
-        Of expm1(Lambda tau), without the constant.
+    P : Tensor (d_model, p, 2 n)
+        Of exp(Lambda tau), the first with the first polynomial, which is 1, at the other end: exp(0).
     Q : Tensor (d_model, p, 2 n)
         Of 2 G exp(Lambda tau), to be multiplied with the (re, im) of a state.
     K : Tensor (d_model, p)
@@ -83,7 +83,10 @@ def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype
     heard = output.times(Pair(grown.re + constant, grown.im))
     K = output.times(grown).re.sum(-1)
     Q, last = (torch.stack([z.re, -z.im], -1).flatten(-2) for z in (heard, output))
-    return PolynomialTables(*(table.to(dtype) for table in (grown.stacked().flatten(-2)[:, 1:], Q, K, last)))
+    one = torch.zeros_like(Lambda).unsqueeze(1)
+    one[..., 0] = 1.0
+    P = torch.cat([one, grown.stacked()[:, 1:]], 1).flatten(-2)
+    return PolynomialTables(*(table.to(dtype) for table in (P, Q, K, last)))
 
 
 def blocked_scan(
@@ -215,16 +218,16 @@ class BlockedScan(torch.autograd.Function):
             dlast += torch.bmm(dend, X[:, 1:].flatten(1, 2))
             # The adjoint is carried as its conjugate: it takes the same factors as the states then.
             a = torch.empty_like(X)
-            a[:, :-1] = torch.bmm(dheard, Q_conj).view_as(a[:, 1:])
+            torch.bmm(dheard, Q_conj, out=a[:, :-1].flatten(1, 2))
             a[:, -1] = carried
-            a[:, 1:] += torch.bmm(dend.transpose(1, 2), last_conj).view_as(a[:, 1:])
+            a[:, 1:].flatten(1, 2).baddbmm_(dend.transpose(1, 2), last_conj)
             _retreat(a, E)
             carried = a[:, 0]
             dS, dE = a[:, 1:].flatten(1, 2), torch.mul(_complex(X[:, :-1]), _complex(a[:, 1:])).flatten(1, 2)
             _long_backward(basis, E, U, dE, dS, dU, dLambda)
-            dP += torch.bmm(m.permute(1, 2, 0), dS)
+            dP[:, 1:] += torch.bmm(m.permute(1, 2, 0), dS)
             dP += torch.matmul(basis.through.T, torch.view_as_real(dE).flatten(-2))
-            dm = torch.bmm(dS, P_conj).transpose(0, 1)
+            dm = torch.bmm(dS, P_conj[..., 1:]).transpose(0, 1)
             dU += torch.bmm(dm, basis.held.transpose(1, 2)).permute(1, 2, 0)
         du = du.flatten(1).index_select(1, blocks.slots).view(u.shape)
         # A gradient is the conjugate of a derivative.
@@ -250,36 +253,36 @@ def _of_slots(u: Tensor, blocks: HeldBlocks, piece: slice) -> Tensor:
 def _states(
     basis: BlockBasis, P: Tensor, Lambda: Tensor, U: Tensor, entering: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return moments (rows, d_model, p - 1), factors expm1(Lambda tau), and states before and after all blocks.
+    """Return moments (rows, d_model, p - 1), factors exp(Lambda tau), and states before and after all blocks.
 
     Factors (d_model, n_blocks, batch, n) are complex, states (d_model, n_blocks + 1, batch, 2 n) real.
     """
     (d_model, batch, n_numbers), rows = entering.shape, U.shape[2]
     m = torch.bmm(_rows_first(U), basis.held)
-    S = torch.bmm(m.transpose(0, 1), P)
+    S = torch.bmm(m.transpose(0, 1), P[:, 1:])
     E = torch.bmm(basis.through.expand(d_model, -1, -1), P)
     if len(basis.long):
-        factors = expm1(Pair.of(Lambda.flatten(0, 1)), basis.lasting[basis.long].to(Lambda.dtype), U.dtype)
-        E[:, basis.long] = torch.view_as_real(factors).view(-1, d_model, n_numbers).transpose(0, 1)
-        S[:, basis.long] = E[:, basis.long] * U[:, -1, basis.long].unsqueeze(-1)
+        lost = expm1(Pair.of(Lambda.flatten(0, 1)), basis.lasting[basis.long].to(Lambda.dtype), U.dtype)
+        lost = lost.unflatten(1, (d_model, -1)).transpose(0, 1)
+        E[:, basis.long] = torch.view_as_real(lost + 1.0).flatten(-2)
+        S[:, basis.long] = torch.view_as_real(lost * U[:, -1, basis.long].unsqueeze(-1)).flatten(-2)
     X = U.new_empty(d_model, rows // batch + 1, batch, n_numbers)
     X[:, 0] = entering
     E, S = _complex(E.view_as(X[:, 1:])), S.view_as(X[:, 1:])
     x, z, left = X.unbind(1), _complex(X).unbind(1), S.unbind(1)
     for k, factor in enumerate(E.unbind(1)):
         torch.mul(factor, z[k], out=z[k + 1])
-        # As real numbers: their sum is the faster one.
-        x[k + 1].add_(left[k]).add_(x[k])
+        x[k + 1].add_(left[k])  # of real numbers: a sum of complex ones takes longer
     return m, E, X
 
 
 def _retreat(a: Tensor, E: Tensor) -> None:
-    """Walk back through the states: a_k += a_{k+1} + expm1 a_{k+1}."""
+    """Walk back through the states: a_k += exp(Lambda tau_k) a_{k+1}."""
     once = torch.empty_like(a[:, 0], memory_format=torch.contiguous_format)
     product, x, z = _complex(once), a.unbind(1), _complex(a).unbind(1)
     for k, factor in reversed(list(enumerate(E.unbind(1)))):
         torch.mul(factor, z[k + 1], out=product)
-        x[k].add_(once).add_(x[k + 1])
+        x[k].add_(once)
 
 
 def _long_backward(
@@ -292,8 +295,8 @@ def _long_backward(
     e, s = E.flatten(1, 2)[:, rows], _complex(dS[:, rows])
     pulled = dE[:, rows] + s * U[:, -1, rows].unsqueeze(-1)
     lasting = basis.lasting[rows].to(U.dtype).unsqueeze(1)
-    dLambda += torch.view_as_real((lasting * (e + 1.0) * pulled).sum(1))
-    dU[:, -1, rows] += (s * e).real.sum(-1)
+    dLambda += torch.view_as_real((lasting * e * pulled).sum(1))
+    dU[:, -1, rows] += (s * (e - 1.0)).real.sum(-1)
 
 
 def _changes(U: Tensor) -> Tensor:
