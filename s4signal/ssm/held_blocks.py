@@ -23,11 +23,11 @@ class HeldBlocks(NamedTuple):
     ----------
     span : float
         Longest time of a block of two samples or more, in the unit of the gaps.
-    index : Tensor (BLOCK, n_blocks, batch)
+    index : Tensor (n_blocks, batch, BLOCK)
         Sample of each slot, counted through all cases.
-    times : Tensor (BLOCK, n_blocks, batch)
+    times : Tensor (n_blocks, batch, BLOCK)
         Time of each slot since the end of the block before, float64.
-    there : Tensor (BLOCK, n_blocks, batch)
+    there : Tensor (n_blocks, batch, BLOCK)
         Whether the slot is the sample's own.
     slots : Tensor (batch * n_times,)
         Slot of each sample, counted through ``index``.
@@ -42,7 +42,7 @@ class HeldBlocks(NamedTuple):
     @property
     def n_blocks(self) -> int:
         """Blocks of the case that has most."""
-        return int(self.index.shape[1])
+        return len(self.index)
 
 
 class BlockBasis(NamedTuple):
@@ -54,9 +54,9 @@ class BlockBasis(NamedTuple):
         1, and the change of each polynomial but the first over the block; 0 where it lasts longer than the span.
     held : Tensor (rows, BLOCK, p - 1)
         Change over the hold of each sample, as a function of the time to the end of the block; 0 as above.
-    since : Tensor (rows, p, BLOCK - 1)
-        Value at the time since the block began, of all samples but the last.
-    between : Tensor (p, pairs, rows)
+    since : Tensor (rows, BLOCK, p + 1)
+        Value at the time since the block began, of all samples but the last; a one for that.
+    between : Tensor (p, rows * pairs)
         Value at the time from the start of the hold of a sample to itself or a later one but the last, by lag.
     lasting : Tensor (rows,)
         Time of the blocks.
@@ -73,20 +73,21 @@ class BlockBasis(NamedTuple):
 
     @classmethod
     def of(cls, times: Tensor, span: float, degree: int, dtype: torch.dtype) -> BlockBasis:
-        """Compute it for blocks with slots at times (BLOCK, rows)."""
-        lasting = times[-1]
+        """Compute it for blocks with slots at times (rows, BLOCK)."""
+        lasting = times[:, -1]
         long = (lasting > span).nonzero().squeeze(1)
         times = times.clamp_max(span)
-        starts = torch.cat([torch.zeros_like(times[:1]), times[:-1]])
+        starts = torch.cat([torch.zeros_like(times[:, :1]), times[:, :-1]], 1)
         # In float64: a change over a short hold has no digits to lose.
-        values = _chebyshev(torch.cat([times[-1] - starts, starts[:1], times[:-1]]), span, degree)
-        ends = values[:, : BLOCK + 1]
-        through = torch.cat([ends[:1, 0], ends[1:, 0] - ends[1:, BLOCK]]).T.to(dtype)
-        held = (ends[1:, :-1] - ends[1:, 1:]).to(dtype).permute(2, 1, 0).contiguous()
+        ends = _chebyshev(torch.cat([times[:, -1:] - starts, starts[:, :1]], 1), span, degree)
+        through = torch.cat([ends[:1, :, 0], ends[1:, :, 0] - ends[1:, :, -1]]).T.to(dtype).contiguous()
+        held = (ends[1:, :, :-1] - ends[1:, :, 1:]).to(dtype).permute(1, 2, 0).contiguous()
         through[long], held[long] = 0.0, 0.0
-        since = values[:, BLOCK + 1 :].to(dtype).permute(2, 0, 1).contiguous()
-        lags = torch.cat([times[lag:-1] - starts[: BLOCK - 1 - lag] for lag in range(BLOCK - 1)])
-        return cls(through.contiguous(), held, since, _chebyshev(lags.to(dtype), span, degree), lasting, long)
+        since = times.new_zeros(*times.shape, degree + 1, dtype=dtype)
+        since[:, :-1, :-1] = _chebyshev(times[:, :-1].to(dtype), span, degree).permute(1, 2, 0)
+        since[:, -1, -1] = 1.0
+        lags = torch.cat([times[:, lag:-1] - starts[:, : BLOCK - 1 - lag] for lag in range(BLOCK - 1)], 1)
+        return cls(through, held, since, _chebyshev(lags.to(dtype).flatten(), span, degree), lasting, long)
 
 
 def held_blocks(gaps: Tensor) -> HeldBlocks | None:
@@ -105,7 +106,7 @@ def held_blocks(gaps: Tensor) -> HeldBlocks | None:
     Examples
     --------
     >>> blocks = held_blocks(torch.tensor([[1.0] * 12 + [90.0] + [1.0] * 4]))
-    >>> blocks.there[:, :, 0].sum(0).tolist()
+    >>> blocks.there[:, 0].sum(1).tolist()
     [8, 4, 1, 4]
     """
     gaps = gaps.double()
@@ -123,15 +124,15 @@ def held_blocks(gaps: Tensor) -> HeldBlocks | None:
     if 4 * n_blocks > n_times:
         return None
     begin, end = bounds[:-1], bounds[1:]
-    sample = end - torch.arange(BLOCK, 0, -1)[:, None, None]
-    there = sample >= begin
-    sample = torch.maximum(sample, begin).clamp_max(n_times - 1)
-    index = sample + n_times * torch.arange(batch)
-    padded = index + torch.arange(1, batch + 1)  # of the times, which are one more
-    times = torch.where(there, at.flatten()[padded] - at.gather(1, begin.T).T, 0.0)
+    sample = end.unsqueeze(2) - torch.arange(BLOCK, 0, -1)
+    there = sample >= begin.unsqueeze(2)
+    sample = torch.maximum(sample, begin.unsqueeze(2)).clamp_max(n_times - 1)
+    cases = torch.arange(batch).unsqueeze(1)
+    index = sample + n_times * cases
+    times = at.flatten()[sample + 1 + (n_times + 1) * cases] - at.gather(1, begin.T).T.unsqueeze(2)
     slots = torch.empty(batch * n_times, dtype=torch.long)
     slots[index[there]] = there.flatten().nonzero().squeeze(1)
-    return HeldBlocks(span, index, times, there, slots)
+    return HeldBlocks(span, index, torch.where(there, times, 0.0), there, slots)
 
 
 def _bounds(at: Tensor, span: float) -> Tensor:

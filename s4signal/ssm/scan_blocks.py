@@ -10,6 +10,7 @@ outputs and samples become outputs of their block by real matrix products, none 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -37,18 +38,15 @@ class PolynomialTables(NamedTuple):
     ----------
     P : Tensor (d_model, p, 2 n)
         Of exp(Lambda tau), the first with the first polynomial, which is 1, at the other end: exp(0).
-    Q : Tensor (d_model, p, 2 n)
-        Of 2 G exp(Lambda tau), to be multiplied with the (re, im) of a state.
-    K : Tensor (d_model, p)
+    Q : Tensor (d_model, p + 1, 2 n)
+        Of 2 G exp(Lambda tau), to be multiplied with the (re, im) of a state; at last 2 G itself.
+    K : Tensor (p, d_model)
         Of the response to a constant, the sum of 2 Re(G expm1(Lambda tau)).
-    last : Tensor (d_model, 1, 2 n)
-        2 G, to be multiplied as Q.
     """
 
     P: Tensor
     Q: Tensor
     K: Tensor
-    last: Tensor
 
 
 def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype) -> PolynomialTables:
@@ -81,12 +79,11 @@ def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype
     constant = torch.zeros_like(k).unsqueeze(1)
     constant[0] = 1.0
     heard = output.times(Pair(grown.re + constant, grown.im))
-    K = output.times(grown).re.sum(-1)
-    Q, last = (torch.stack([z.re, -z.im], -1).flatten(-2) for z in (heard, output))
+    Q = torch.cat([torch.stack([z.re, -z.im], -1).flatten(-2) for z in (heard, output)], 1)
     one = torch.zeros_like(Lambda).unsqueeze(1)
     one[..., 0] = 1.0
     P = torch.cat([one, grown.stacked()[:, 1:]], 1).flatten(-2)
-    return PolynomialTables(*(table.to(dtype) for table in (P, Q, K, last)))
+    return PolynomialTables(P.to(dtype), Q.to(dtype), output.times(grown).re.sum(-1).T.to(dtype))
 
 
 def blocked_scan(
@@ -170,84 +167,75 @@ class BlockedScan(torch.autograd.Function):
         P: Tensor,
         Q: Tensor,
         K: Tensor,
-        last: Tensor,
         Lambda: Tensor,
         first: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return 2 Re(G x) and the last state; all states are in units of their response to a constant."""
-        (d_model, batch, _), n_numbers = u.shape, P.shape[2]
-        pieces = _pieces(blocks)
-        state = u.new_zeros(d_model, batch, n_numbers) if first is None else first
+        d_model, batch, n_times = u.shape
+        pieces, inputs = _pieces(blocks), _time_first(u)
+        state = u.new_zeros(d_model, batch, P.shape[2]) if first is None else first
         entering = u.new_empty(len(pieces), *state.shape)
-        y = u.new_empty(d_model, BLOCK, blocks.n_blocks * batch)
+        y = u.new_empty(blocks.n_blocks * batch, BLOCK, d_model)
         for index, piece in enumerate(pieces):
             entering[index] = state
-            basis, U = _basis(blocks, piece, Q), _of_slots(u, blocks, piece)
+            basis, U = _basis(blocks, piece, P), _of_slots(inputs, blocks, piece)
             _, _, X = _states(basis, P, Lambda, U, state)
             state = X[:, -1]
-            rows = slice(piece.start * batch, piece.stop * batch)
-            out = y[:, :, rows]
-            out[:, -1] = torch.bmm(X[:, 1:].flatten(1, 2), last.transpose(1, 2)).squeeze(2)
-            heard = torch.bmm(X[:, :-1].flatten(1, 2), Q.transpose(1, 2))
-            out[:, :-1] = torch.bmm(heard.transpose(0, 1), basis.since).permute(1, 2, 0)
-            _add_within(out, K, basis, _changes(U))
-        ctx.save_for_backward(u, P, Q, K, last, Lambda, entering)
+            heard = torch.bmm(X.flatten(1, 2), Q.transpose(1, 2))
+            Y = y[piece.start * batch : piece.stop * batch]
+            heard[:, : len(U), -1] = heard[:, batch:, -1].clone()  # the last sample hears of the state after the block
+            torch.bmm(basis.since, heard[:, : len(U)].permute(1, 2, 0), out=Y)
+            _add_within(Y, K, basis, _changes(U))
+        ctx.save_for_backward(inputs, P, Q, K, Lambda, entering)
         ctx.blocks, ctx.carried = blocks, first is not None
-        return y.flatten(1).index_select(1, blocks.slots).view(u.shape), state.clone()
+        return _time_last(y.flatten(0, 1).index_select(0, blocks.slots), u), state.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Compute the states of a piece again, then walk back through it with the adjoint."""
-        u, P, Q, K, last, Lambda, entering = ctx.saved_tensors
-        blocks, carried, batch = ctx.blocks, _conj(grads[1]), u.shape[1]
-        P_conj, Q_conj, last_conj = _conj(P).transpose(1, 2), _conj(Q), _conj(last)
-        pieces = _pieces(blocks)
-        dP, dQ, dK, dlast, dLambda = (torch.zeros_like(table) for table in (P, Q, K, last, Lambda))
-        du = u.new_empty(u.shape[0], BLOCK, blocks.n_blocks * batch)
-        for index, piece in reversed(list(enumerate(pieces))):
-            basis, U = _basis(blocks, piece, Q), _of_slots(u, blocks, piece)
-            dY = _of_slots(grads[0], blocks, piece)
-            dY *= blocks.there[:, piece].flatten(1)
+        inputs, P, Q, K, Lambda, entering = ctx.saved_tensors
+        # The adjoint is carried as its conjugate: it takes the same factors as the states then.
+        blocks, carried, P_conj, Q_conj = ctx.blocks, _conj(grads[1]), _conj(P).transpose(1, 2), _conj(Q)
+        batch, outputs = entering.shape[2], _time_first(grads[0])
+        dP, dQ, dK, dLambda = (torch.zeros_like(table) for table in (P, Q, K, Lambda))
+        du = inputs.new_empty(blocks.n_blocks * batch, BLOCK, len(P))
+        for index, piece in reversed(list(enumerate(_pieces(blocks)))):
+            basis, U = _basis(blocks, piece, P), _of_slots(inputs, blocks, piece)
+            dY = _of_slots(outputs, blocks, piece)
+            dY *= blocks.there[piece].flatten(0, 1).unsqueeze(2)
             m, E, X = _states(basis, P, Lambda, U, entering[index])
-            dU = du[:, :, piece.start * batch : piece.stop * batch]
-            dK += _within_backward(dU, dY, K, basis, _changes(U))
-            dheard = torch.bmm(_rows_first(dY[:, :-1]), basis.since.transpose(1, 2)).transpose(0, 1)
-            dend = dY[:, -1:]
-            dQ += torch.bmm(dheard.transpose(1, 2), X[:, :-1].flatten(1, 2))
-            dlast += torch.bmm(dend, X[:, 1:].flatten(1, 2))
-            # The adjoint is carried as its conjugate: it takes the same factors as the states then.
-            a = torch.empty_like(X)
-            torch.bmm(dheard, Q_conj, out=a[:, :-1].flatten(1, 2))
-            a[:, -1] = carried
-            a[:, 1:].flatten(1, 2).baddbmm_(dend.transpose(1, 2), last_conj)
+            dheard = _heard_backward(dY, basis, batch)
+            dQ += torch.bmm(dheard.transpose(1, 2), X.flatten(1, 2))
+            a = torch.bmm(dheard, Q_conj).view_as(X)
+            a[:, -1] += carried
             _retreat(a, E)
             carried = a[:, 0]
             dS, dE = a[:, 1:].flatten(1, 2), torch.mul(_complex(X[:, :-1]), _complex(a[:, 1:])).flatten(1, 2)
-            _long_backward(basis, E, U, dE, dS, dU, dLambda)
             dP[:, 1:] += torch.bmm(m.permute(1, 2, 0), dS)
             dP += torch.matmul(basis.through.T, torch.view_as_real(dE).flatten(-2))
-            dm = torch.bmm(dS, P_conj[..., 1:]).transpose(0, 1)
-            dU += torch.bmm(dm, basis.held.transpose(1, 2)).permute(1, 2, 0)
-        du = du.flatten(1).index_select(1, blocks.slots).view(u.shape)
+            dU = du[piece.start * batch : piece.stop * batch]
+            dm = torch.bmm(dS, P_conj[..., 1:])
+            torch.bmm(basis.held, dm.permute(1, 2, 0), out=dU)
+            _long_backward(basis, E, U, dE, dS, dU, dLambda)
+            dK += _within_backward(dU, dY, K, basis, _changes(U))
+        du = _time_last(du.flatten(0, 1).index_select(0, blocks.slots), grads[0])
         # A gradient is the conjugate of a derivative.
-        dfirst = _conj(carried) if ctx.carried else None
-        return du, None, _conj(dP), dQ, dK, dlast, _conj(dLambda), dfirst
+        return du, None, _conj(dP), dQ, dK, _conj(dLambda), _conj(carried) if ctx.carried else None
 
 
 def _pieces(blocks: HeldBlocks) -> list[slice]:
-    length = max(1, ROWS // blocks.index.shape[2])
+    length = max(1, ROWS // blocks.index.shape[1])
     return [slice(k, min(k + length, blocks.n_blocks)) for k in range(0, blocks.n_blocks, length)]
 
 
-def _basis(blocks: HeldBlocks, piece: slice, Q: Tensor) -> BlockBasis:
-    return BlockBasis.of(blocks.times[:, piece].flatten(1), blocks.span, Q.shape[1], Q.dtype)
+def _basis(blocks: HeldBlocks, piece: slice, P: Tensor) -> BlockBasis:
+    return BlockBasis.of(blocks.times[piece].flatten(0, 1), blocks.span, P.shape[1], P.dtype)
 
 
-def _of_slots(u: Tensor, blocks: HeldBlocks, piece: slice) -> Tensor:
-    """(d_model, batch, n_times) -> (d_model, BLOCK, rows)."""
-    index = blocks.index[:, piece].flatten()
-    return u.flatten(1).index_select(1, index).view(u.shape[0], BLOCK, -1)
+def _of_slots(inputs: Tensor, blocks: HeldBlocks, piece: slice) -> Tensor:
+    """(batch * n_times, d_model) -> (rows, BLOCK, d_model)."""
+    return inputs.index_select(0, blocks.index[piece].flatten()).unflatten(0, (-1, BLOCK))
 
 
 def _states(
@@ -257,23 +245,23 @@ def _states(
 
     Factors (d_model, n_blocks, batch, n) are complex, states (d_model, n_blocks + 1, batch, 2 n) real.
     """
-    (d_model, batch, n_numbers), rows = entering.shape, U.shape[2]
-    m = torch.bmm(_rows_first(U), basis.held)
+    d_model, batch, n_numbers = entering.shape
+    m = torch.bmm(U.transpose(1, 2), basis.held)
     S = torch.bmm(m.transpose(0, 1), P[:, 1:])
     E = torch.bmm(basis.through.expand(d_model, -1, -1), P)
     if len(basis.long):
         lost = expm1(Pair.of(Lambda.flatten(0, 1)), basis.lasting[basis.long].to(Lambda.dtype), U.dtype)
         lost = lost.unflatten(1, (d_model, -1)).transpose(0, 1)
         E[:, basis.long] = torch.view_as_real(lost + 1.0).flatten(-2)
-        S[:, basis.long] = torch.view_as_real(lost * U[:, -1, basis.long].unsqueeze(-1)).flatten(-2)
-    X = U.new_empty(d_model, rows // batch + 1, batch, n_numbers)
+        S[:, basis.long] = torch.view_as_real(lost * U[basis.long, -1].T.unsqueeze(-1)).flatten(-2)
+    X = U.new_empty(d_model, len(U) // batch + 1, batch, n_numbers)
     X[:, 0] = entering
-    E, S = _complex(E.view_as(X[:, 1:])), S.view_as(X[:, 1:])
-    x, z, left = X.unbind(1), _complex(X).unbind(1), S.unbind(1)
-    for k, factor in enumerate(E.unbind(1)):
+    factors = _complex(E.view_as(X[:, 1:]))
+    x, z, left = X.unbind(1), _complex(X).unbind(1), S.view_as(X[:, 1:]).unbind(1)
+    for k, factor in enumerate(factors.unbind(1)):
         torch.mul(factor, z[k], out=z[k + 1])
         x[k + 1].add_(left[k])  # of real numbers: a sum of complex ones takes longer
-    return m, E, X
+    return m, factors, X
 
 
 def _retreat(a: Tensor, E: Tensor) -> None:
@@ -285,6 +273,17 @@ def _retreat(a: Tensor, E: Tensor) -> None:
         x[k].add_(once)
 
 
+def _heard_backward(dY: Tensor, basis: BlockBasis, batch: int) -> Tensor:
+    """Gradient of what is heard of the states, (d_model, rows + batch, p + 1): of one more block than there are."""
+    rows, _, d_model = dY.shape
+    dheard = dY.new_empty(rows + batch, d_model, basis.since.shape[2])
+    torch.bmm(dY.transpose(1, 2), basis.since, out=dheard[:rows])
+    dheard[rows:] = 0.0
+    dheard[batch:, :, -1] = dY[:, -1]
+    dheard[:batch, :, -1] = 0.0
+    return dheard.transpose(0, 1)
+
+
 def _long_backward(
     basis: BlockBasis, E: Tensor, U: Tensor, dE: Tensor, dS: Tensor, dU: Tensor, dLambda: Tensor
 ) -> None:
@@ -293,10 +292,10 @@ def _long_backward(
         return
     rows = basis.long
     e, s = E.flatten(1, 2)[:, rows], _complex(dS[:, rows])
-    pulled = dE[:, rows] + s * U[:, -1, rows].unsqueeze(-1)
+    pulled = dE[:, rows] + s * U[rows, -1].T.unsqueeze(-1)
     lasting = basis.lasting[rows].to(U.dtype).unsqueeze(1)
     dLambda += torch.view_as_real((lasting * e * pulled).sum(1))
-    dU[:, -1, rows] += (s * (e - 1.0)).real.sum(-1)
+    dU[rows, -1] += (s * (e - 1.0)).real.sum(-1).T
 
 
 def _changes(U: Tensor) -> Tensor:
@@ -304,30 +303,39 @@ def _changes(U: Tensor) -> Tensor:
     return torch.cat([U[:, :1], U[:, 1:-1] - U[:, :-2]], 1)
 
 
-def _add_within(out: Tensor, K: Tensor, basis: BlockBasis, changes: Tensor) -> None:
-    """Add what the samples of a block, (d_model, BLOCK, rows), hear of each other; the last one hears of the states."""
-    response = (K @ basis.between.flatten(1)).view(len(K), -1, out.shape[2])
-    for lag, of_lag in enumerate(response.split(list(range(WITHIN, 0, -1)), 1)):
-        out[:, lag:-1].addcmul_(of_lag, changes[:, : WITHIN - lag])
+def _by_lag(response: Tensor) -> Sequence[Tensor]:
+    """(rows * pairs, d_model) -> (rows, BLOCK - 1 - lag, d_model) for each lag."""
+    pairs: Sequence[Tensor] = response.unflatten(0, (-1, WITHIN * BLOCK // 2)).split(list(range(WITHIN, 0, -1)), 1)
+    return pairs
+
+
+def _add_within(Y: Tensor, K: Tensor, basis: BlockBasis, changes: Tensor) -> None:
+    """Add what the samples of a block, (rows, BLOCK, d_model), hear of each other; the last one hears of the states."""
+    for lag, response in enumerate(_by_lag(basis.between.T @ K)):
+        Y[:, lag:-1].addcmul_(response, changes[:, : WITHIN - lag])
 
 
 def _within_backward(dU: Tensor, dY: Tensor, K: Tensor, basis: BlockBasis, changes: Tensor) -> Tensor:
-    """Set the gradient of the samples, return that of K."""
-    polynomials = basis.between.flatten(1)
-    response = (K @ polynomials).view(len(K), -1, dY.shape[2])
+    """Add to the gradient of the samples, return that of K."""
+    responses = basis.between.T @ K
     dchanges = torch.zeros_like(changes)
-    for lag, of_lag in enumerate(response.split(list(range(WITHIN, 0, -1)), 1)):
+    for lag, response in enumerate(_by_lag(responses)):
         heard = dY[:, lag:-1]
-        dchanges[:, : WITHIN - lag].addcmul_(of_lag, heard)
-        torch.mul(heard, changes[:, : WITHIN - lag], out=of_lag)  # from here on the gradient of the response
-    dU[:, :-1], dU[:, -1] = dchanges, 0.0
+        dchanges[:, : WITHIN - lag].addcmul_(response, heard)
+        torch.mul(heard, changes[:, : WITHIN - lag], out=response)  # from here on the gradient of the response
+    dU[:, :-1] += dchanges
     dU[:, : WITHIN - 1] -= dchanges[:, 1:]
-    return response.flatten(1) @ polynomials.T
+    return basis.between @ responses
 
 
-def _rows_first(U: Tensor) -> Tensor:
-    """(d_model, slots, rows) -> (rows, d_model, slots), in this order in memory: a batched product is slow otherwise."""
-    return U.permute(2, 0, 1).contiguous()
+def _time_first(u: Tensor) -> Tensor:
+    """(d_model, batch, n_times) -> (batch * n_times, d_model), channels adjacent: a sample is one row to fetch."""
+    return u.flatten(1).t().contiguous()
+
+
+def _time_last(y: Tensor, like: Tensor) -> Tensor:
+    """(batch * n_times, d_model) -> (d_model, batch, n_times)."""
+    return y.t().contiguous().view(like.shape)
 
 
 def _conj(x: Tensor) -> Tensor:
