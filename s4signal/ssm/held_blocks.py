@@ -78,16 +78,17 @@ class BlockBasis(NamedTuple):
         long = (lasting > span).nonzero().squeeze(1)
         times = times.clamp_max(span)
         starts = torch.cat([torch.zeros_like(times[:, :1]), times[:, :-1]], 1)
-        # In float64: a change over a short hold has no digits to lose.
-        ends = _chebyshev(torch.cat([times[:, -1:] - starts, starts[:, :1]], 1), span, degree)
-        through = torch.cat([ends[:1, :, 0], ends[1:, :, 0] - ends[1:, :, -1]]).T.to(dtype).contiguous()
-        held = (ends[1:, :, :-1] - ends[1:, :, 1:]).to(dtype).permute(1, 2, 0).contiguous()
-        through[long], held[long] = 0.0, 0.0
-        since = times.new_zeros(*times.shape, degree + 1, dtype=dtype)
-        since[:, :-1, :-1] = _chebyshev(times[:, :-1].to(dtype), span, degree).permute(1, 2, 0)
-        since[:, -1, -1] = 1.0
         lags = torch.cat([times[:, lag:-1] - starts[:, : BLOCK - 1 - lag] for lag in range(BLOCK - 1)], 1)
-        return cls(through, held, since, _chebyshev(lags.to(dtype).flatten(), span, degree), lasting, long)
+        at = torch.cat([times[:, -1:] - starts, starts[:, :1], times[:, :-1]], 1)
+        at, lags = (((2.0 / span) * x - 1.0).to(dtype) for x in (at, lags))
+        ends, inside = _chebyshev(at, degree).split([BLOCK + 1, BLOCK - 1], 2)
+        through = torch.cat([ends[:1, :, 0], ends[1:, :, 0] - ends[1:, :, -1]]).T.contiguous()
+        held = (ends[1:, :, :-1] - ends[1:, :, 1:]).permute(1, 2, 0).contiguous()
+        through[long], held[long] = 0.0, 0.0
+        since = at.new_zeros(*times.shape, degree + 1)
+        since[:, :-1, :-1] = inside.permute(1, 2, 0)
+        since[:, -1, -1] = 1.0
+        return cls(through, held, since, _chebyshev(lags.flatten(), degree), lasting, long)
 
 
 def held_blocks(gaps: Tensor) -> HeldBlocks | None:
@@ -148,15 +149,11 @@ def _bounds(at: Tensor, span: float) -> Tensor:
     return torch.stack(bounds)
 
 
-def _chebyshev(times: Tensor, span: float, degree: int) -> Tensor:
-    """Values of the polynomials on [0, span], (degree, *times.shape)."""
-    x = (2.0 / span) * times - 1.0
-    values = x.new_empty(degree, *x.shape)
+def _chebyshev(x: Tensor, degree: int) -> Tensor:
+    """Values of the polynomials on [-1, 1], (degree, *x.shape)."""
+    values, twice = x.new_empty(degree, *x.shape), 2.0 * x
     values[0], values[1] = 1.0, x
-    k = 1
-    while k < degree - 1:  # twice as many at once: T_{k + i} = 2 T_k T_i - T_{k - i}
-        more = min(k, degree - 1 - k)
-        torch.mul(values[1 : more + 1], 2.0 * values[k], out=values[k + 1 : k + more + 1])
-        values[k + 1 : k + more + 1] -= values[k - more : k].flip(0)
-        k += more
+    rows = values.unbind()
+    for before, now, following in zip(rows, rows[1:], rows[2:], strict=False):
+        torch.mul(twice, now, out=following).sub_(before)
     return values
