@@ -23,21 +23,27 @@ class HeldBlocks(NamedTuple):
     ----------
     span : float
         Longest time of a block of two samples or more, in the unit of the gaps.
-    index : Tensor (n_blocks, batch, BLOCK)
-        Sample of each slot, counted through all cases.
     times : Tensor (n_blocks, batch, BLOCK)
         Time of each slot since the end of the block before, float64.
-    there : Tensor (n_blocks, batch, BLOCK)
-        Whether the slot is the sample's own.
+    index : Tensor (n_blocks, batch, BLOCK)
+        Sample of each slot, counted through all cases.
+    hears : Tensor (n_blocks, batch, BLOCK)
+        Sample that hears what the states are at each slot: its own, or the one before it in time if reversed.
+    heard : Tensor (n_blocks, batch, BLOCK)
+        Whether there is such a sample, and the slot is not one of those before the first.
     slots : Tensor (batch * n_times,)
         Slot of each sample, counted through ``index``.
+    ears : Tensor (batch * n_times,)
+        Slot of what each sample hears, or the number of slots for one that hears nothing.
     """
 
     span: float
-    index: Tensor
     times: Tensor
-    there: Tensor
+    index: Tensor
+    hears: Tensor
+    heard: Tensor
     slots: Tensor
+    ears: Tensor
 
     @property
     def n_blocks(self) -> int:
@@ -91,13 +97,15 @@ class BlockBasis(NamedTuple):
         return cls(through, held, since, _chebyshev(lags.flatten(), degree), lasting, long)
 
 
-def held_blocks(gaps: Tensor) -> HeldBlocks | None:
+def held_blocks(gaps: Tensor, *, reverse: bool = False) -> HeldBlocks | None:
     """Cut samples into blocks.
 
     Parameters
     ----------
     gaps : Tensor (batch, n_times)
         Time from the sample before to each sample, >= 0; gaps of 0 at the end are padding.
+    reverse : bool, default=False
+        Whether time runs from the last sample to the first, each of which hears what is after it.
 
     Returns
     -------
@@ -107,10 +115,10 @@ def held_blocks(gaps: Tensor) -> HeldBlocks | None:
     Examples
     --------
     >>> blocks = held_blocks(torch.tensor([[1.0] * 12 + [90.0] + [1.0] * 4]))
-    >>> blocks.there[:, 0].sum(1).tolist()
+    >>> blocks.heard[:, 0].sum(1).tolist()
     [8, 4, 1, 4]
     """
-    gaps = gaps.double()
+    gaps = gaps.double().flip(1) if reverse else gaps.double()
     batch, n_times = gaps.shape
     if n_times < 2 * BLOCK:
         return None
@@ -131,9 +139,16 @@ def held_blocks(gaps: Tensor) -> HeldBlocks | None:
     cases = torch.arange(batch).unsqueeze(1)
     index = sample + n_times * cases
     times = at.flatten()[sample + 1 + (n_times + 1) * cases] - at.gather(1, begin.T).T.unsqueeze(2)
+    times = torch.where(there, times, 0.0)
     slots = torch.empty(batch * n_times, dtype=torch.long)
     slots[index[there]] = there.flatten().nonzero().squeeze(1)
-    return HeldBlocks(span, index, torch.where(there, times, 0.0), there, slots)
+    if not reverse:
+        return HeldBlocks(span, times, index, index, there, slots, slots)
+    slots = slots.view(batch, n_times).flip(1)
+    ears = torch.nn.functional.pad(slots[:, 1:], (0, 1), value=there.numel())
+    index = index + (n_times - 1 - 2 * sample)
+    first = sample == n_times - 1
+    return HeldBlocks(span, times, index, index - 1 + first.long(), there & ~first, slots.flatten(), ears.flatten())
 
 
 def _bounds(at: Tensor, span: float) -> Tensor:

@@ -17,7 +17,6 @@ triton it is one kernel launch each way.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -28,7 +27,7 @@ from s4signal.ssm.discretization import zero_order_hold
 from s4signal.ssm.held_grid import HeldGrid, held_grid
 from s4signal.ssm.pairs import Pair
 from s4signal.ssm.scan_blocks import blocked_scan
-from s4signal.ssm.scan_steps import FusedScan, SharedScan
+from s4signal.ssm.scan_steps import SharedScan
 from s4signal.ssm.shared import modal_scan
 from s4signal.ssm.systems import DiagonalSystem
 
@@ -105,13 +104,11 @@ def irregular_scan(
     hold = modes.B.times(modes.Lambda_dt.reciprocal())
     Lambda, G = modes.Lambda_dt.stacked(), modes.C.times(hold).stacked()
     first = None if state is None else hold.reciprocal().times_state(state)
-    y, final = _scan(u, gaps, Lambda, G, first)
+    y, final = blocked_scan(u, gaps, Lambda, G, first)
     y = torch.addcmul(y, modes.D.to(u.dtype)[:, None, None], u)
     if modes.C_reverse is not None:
         G_reverse = modes.C_reverse.times(hold).stacked()
-        future, _ = _scan(u.flip(-1), gaps.flip(-1), Lambda, G_reverse, None)
-        # After sample k of the mirrored scan stands what the sample before k hears of the future.
-        y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
+        y = y + blocked_scan(u, gaps, Lambda, G_reverse, reverse=True)[0]
     return y, hold.times_state(final) if return_state else None
 
 
@@ -182,12 +179,3 @@ def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: HeldGrid, state: Pair | None
     X = modal_scan(Lambda_bar.stacked(), V, reverse=reverse)
     re, im = grid.gather_after(X).unbind(0)
     return Pair(re, im)
-
-
-def _scan(u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return 2 Re(G x) of the past and the last state; states are in units of their response to a constant."""
-    # The kernels for float32 on a GPU that is there, where triton is.
-    if u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None:
-        y, final = FusedScan.apply(u, gaps, Lambda, G, first)
-        return y, final
-    return blocked_scan(u, gaps, Lambda, G, first)

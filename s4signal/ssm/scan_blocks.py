@@ -20,14 +20,14 @@ from torch.autograd.function import once_differentiable
 from s4signal.ssm.gap_factors import expm1, polynomial_degree
 from s4signal.ssm.held_blocks import BLOCK, BlockBasis, HeldBlocks, held_blocks
 from s4signal.ssm.pairs import Pair
-from s4signal.ssm.scan_steps import SteppedScan
+from s4signal.ssm.scan_steps import stepped_scan
 
 __all__ = ["BlockedScan", "PolynomialTables", "blocked_scan", "polynomial_tables"]
 
 ROWS = 512  # blocks that are computed at once: more leave the cache, fewer are many small operations
 WITHIN = BLOCK - 1  # samples of a block that are not its last
 LARGEST_RADIUS = 20.0  # |Lambda| times half the span of a block, of what runs in blocks; the degree grows with it
-FEWEST_SLOW = 0.4  # of all modes, below which every mode is faster sample by sample
+FEWEST_SLOW = 0.8  # of all modes, below which every mode is faster sample by sample
 PACK = 4  # fast modes of a channel that are stepped together
 
 
@@ -87,7 +87,7 @@ def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype
 
 
 def blocked_scan(
-    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
+    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None = None, *, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Run the slow modes in blocks of samples, and those that turn too often within a block sample by sample.
 
@@ -101,6 +101,8 @@ def blocked_scan(
         Poles, and output vectors in units of the response to a constant, in the precision of construction.
     first : Tensor (d_model, batch, 2 n), optional
         State before the first sample, in units of the response to a constant.
+    reverse : bool, default=False
+        Whether time runs from the last sample to the first, each of which hears what is after it.
 
     Returns
     -------
@@ -109,24 +111,24 @@ def blocked_scan(
     state : Tensor (d_model, batch, 2 n)
         State after the last sample.
     """
-    blocks = held_blocks(gaps) if gaps.is_cpu else None
-    slow = None if blocks is None else torch.linalg.vector_norm(Lambda.detach(), dim=-1) * blocks.span <= 2.0 * LARGEST_RADIUS
-    if blocks is None or slow is None or float(slow.double().mean()) < FEWEST_SLOW:
-        y, final = SteppedScan.apply(u, gaps, Lambda, G, first)
+    blocks = held_blocks(gaps, reverse=reverse) if gaps.is_cpu else None
+    if blocks is None:
+        return stepped_scan(u, gaps, Lambda, G, first, reverse=reverse)
+    slow = torch.linalg.vector_norm(Lambda.detach(), dim=-1, keepdim=True) * blocks.span <= 2.0 * LARGEST_RADIUS
+    if float(slow.double().mean()) < FEWEST_SLOW:
+        return stepped_scan(u, gaps, Lambda, G, first, reverse=reverse)
+    calm, heard = Lambda, G
+    if not bool(slow.all()):
+        calm, heard = torch.where(slow, Lambda, Lambda.new_tensor([-1.0 / blocks.span, 0.0])), G.where(slow, 0.0)
+    y, final = BlockedScan.apply(u, blocks, *polynomial_tables(calm, heard, blocks.span, u.dtype), calm, first)
+    if calm is Lambda:
         return y, final
-    if bool(slow.all()):
-        y, final = BlockedScan.apply(u, blocks, *polynomial_tables(Lambda, G, blocks.span, u.dtype), Lambda, first)
-        return y, final
-    slow = slow.unsqueeze(-1)
-    calm = torch.where(slow, Lambda, Lambda.new_tensor([-1.0 / blocks.span, 0.0]))
-    tables = polynomial_tables(calm, G.where(slow, 0.0), blocks.span, u.dtype)
-    y, final = BlockedScan.apply(u, blocks, *tables, calm, first)
     channels, modes = _packs(~slow.squeeze(-1))
+    Lambda, G = (_pick(z.flatten(0, 1), modes) for z in (Lambda, G))
     packed = None if first is None else _of_modes(_pick(_by_mode(first), modes))
-    fast, fast_final = SteppedScan.apply(u[channels], gaps, _pick(Lambda.flatten(0, 1), modes), _pick(G.flatten(0, 1), modes), packed)
+    fast, fast_final = stepped_scan(u[channels], gaps, Lambda, G, packed, reverse=reverse)
     there = (modes < slow.numel()).flatten()
-    rows = _by_mode(fast_final)[there]
-    final = _by_mode(final).index_copy(0, modes.flatten()[there], rows)
+    final = _by_mode(final).index_copy(0, modes.flatten()[there], _by_mode(fast_final)[there])
     return y.index_add(0, channels, fast), _of_modes(final.unflatten(0, slow.shape[:2]))
 
 
@@ -175,10 +177,11 @@ class BlockedScan(torch.autograd.Function):
         pieces, inputs = _pieces(blocks), _time_first(u)
         state = u.new_zeros(d_model, batch, P.shape[2]) if first is None else first
         entering = u.new_empty(len(pieces), *state.shape)
-        y = u.new_empty(blocks.n_blocks * batch, BLOCK, d_model)
+        y = u.new_empty(blocks.n_blocks * batch + 1, BLOCK, d_model)
+        y[-1] = 0.0
         for index, piece in enumerate(pieces):
             entering[index] = state
-            basis, U = _basis(blocks, piece, P), _of_slots(inputs, blocks, piece)
+            basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.index[piece])
             _, _, X = _states(basis, P, Lambda, U, state)
             state = X[:, -1]
             heard = torch.bmm(X.flatten(1, 2), Q.transpose(1, 2))
@@ -188,7 +191,7 @@ class BlockedScan(torch.autograd.Function):
             _add_within(Y, K, basis, _changes(U))
         ctx.save_for_backward(inputs, P, Q, K, Lambda, entering)
         ctx.blocks, ctx.carried = blocks, first is not None
-        return _time_last(y.flatten(0, 1).index_select(0, blocks.slots), u), state.clone()
+        return _time_last(y.flatten(0, 1).index_select(0, blocks.ears), u), state.clone()
 
     @staticmethod
     @once_differentiable
@@ -201,9 +204,9 @@ class BlockedScan(torch.autograd.Function):
         dP, dQ, dK, dLambda = (torch.zeros_like(table) for table in (P, Q, K, Lambda))
         du = inputs.new_empty(blocks.n_blocks * batch, BLOCK, len(P))
         for index, piece in reversed(list(enumerate(_pieces(blocks)))):
-            basis, U = _basis(blocks, piece, P), _of_slots(inputs, blocks, piece)
-            dY = _of_slots(outputs, blocks, piece)
-            dY *= blocks.there[piece].flatten(0, 1).unsqueeze(2)
+            basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.index[piece])
+            dY = _rows(outputs, blocks.hears[piece])
+            dY *= blocks.heard[piece].flatten(0, 1).unsqueeze(2)
             m, E, X = _states(basis, P, Lambda, U, entering[index])
             dheard = _heard_backward(dY, basis, batch)
             dQ += torch.bmm(dheard.transpose(1, 2), X.flatten(1, 2))
@@ -233,9 +236,9 @@ def _basis(blocks: HeldBlocks, piece: slice, P: Tensor) -> BlockBasis:
     return BlockBasis.of(blocks.times[piece].flatten(0, 1), blocks.span, P.shape[1], P.dtype)
 
 
-def _of_slots(inputs: Tensor, blocks: HeldBlocks, piece: slice) -> Tensor:
-    """(batch * n_times, d_model) -> (rows, BLOCK, d_model)."""
-    return inputs.index_select(0, blocks.index[piece].flatten()).unflatten(0, (-1, BLOCK))
+def _rows(inputs: Tensor, index: Tensor) -> Tensor:
+    """Fetch samples (batch * n_times, d_model) -> (rows, BLOCK, d_model)."""
+    return inputs.index_select(0, index.flatten()).unflatten(0, (-1, BLOCK))
 
 
 def _states(

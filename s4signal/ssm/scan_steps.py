@@ -6,6 +6,7 @@ Every pass over the states counts: they are d_state times as many numbers as the
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,9 +16,43 @@ from torch.autograd.function import once_differentiable
 from s4signal.ssm.gap_factors import GapFactors
 from s4signal.ssm.pairs import Pair
 
-__all__ = ["FusedScan", "SharedScan", "SteppedScan"]
+__all__ = ["FusedScan", "SharedScan", "SteppedScan", "stepped_scan"]
 
 PIECE_ENTRIES = 1 << 19  # states in a piece: longer pieces leave the cache, shorter ones are many small operations
+
+
+def stepped_scan(
+    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None = None, *, reverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Step through all samples, by one kernel launch for float32 on a GPU that is there, where triton is.
+
+    Parameters
+    ----------
+    u : Tensor (d_model, batch, n_times)
+        Input.
+    gaps : Tensor (batch, n_times)
+        Time before each sample.
+    Lambda, G : Tensor (d_model, n, 2)
+        Poles, and output vectors in units of the response to a constant.
+    first : Tensor (d_model, batch, 2 n), optional
+        State before the first sample, in units of the response to a constant.
+    reverse : bool, default=False
+        Whether time runs from the last sample to the first, each of which hears what is after it.
+
+    Returns
+    -------
+    y : Tensor (d_model, batch, n_times)
+        2 Re(G x).
+    state : Tensor (d_model, batch, 2 n)
+        State after the last sample.
+    """
+    if reverse:
+        y, final = stepped_scan(u.flip(-1), gaps.flip(-1), Lambda, G, first)
+        # After sample k of the mirrored scan stands what the sample before k hears of the future.
+        return torch.nn.functional.pad(y.flip(-1)[..., 1:], (0, 1)), final
+    fused = u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None
+    y, final = (FusedScan if fused else SteppedScan).apply(u, gaps, Lambda, G, first)
+    return y, final
 
 
 class SteppedScan(torch.autograd.Function):
