@@ -16,8 +16,8 @@ STRETCH = 1.6  # longest block over the median time of so many samples; at rando
 class HeldBlocks(NamedTuple):
     """Samples of every case in blocks, one after the other, at the end of a block if it holds fewer than others.
 
-    The slots before them belong to the first sample, which is held for no time there: a split of a held sample. A block
-    ends when it is full or would last longer than ``span``; a single sample may last longer.
+    The slots before them last no time. A block ends when it is full or would last longer than ``span``; a single sample
+    may last longer.
 
     Parameters
     ----------
@@ -26,24 +26,15 @@ class HeldBlocks(NamedTuple):
     times : Tensor (n_blocks, batch, BLOCK)
         Time of each slot since the end of the block before, float64.
     index : Tensor (n_blocks, batch, BLOCK)
-        Sample of each slot, counted through all cases.
+        Sample of each slot, counted through all cases; the number of samples for a slot without one.
     hears : Tensor (n_blocks, batch, BLOCK)
-        Sample that hears what the states are at each slot: its own, or the one before it in time if reversed.
-    heard : Tensor (n_blocks, batch, BLOCK)
-        Whether there is such a sample, and the slot is not one of those before the first.
-    slots : Tensor (batch * n_times,)
-        Slot of each sample, counted through ``index``.
-    ears : Tensor (batch * n_times,)
-        Slot of what each sample hears, or the number of slots for one that hears nothing.
+        Sample that hears what the states are at each slot: its own, or the one before it in time if reversed; or none.
     """
 
     span: float
     times: Tensor
     index: Tensor
     hears: Tensor
-    heard: Tensor
-    slots: Tensor
-    ears: Tensor
 
     @property
     def n_blocks(self) -> int:
@@ -115,7 +106,7 @@ def held_blocks(gaps: Tensor, *, reverse: bool = False) -> HeldBlocks | None:
     Examples
     --------
     >>> blocks = held_blocks(torch.tensor([[1.0] * 12 + [90.0] + [1.0] * 4]))
-    >>> blocks.heard[:, 0].sum(1).tolist()
+    >>> (blocks.index[:, 0] < 17).sum(1).tolist()
     [8, 4, 1, 4]
     """
     gaps = gaps.double().flip(1) if reverse else gaps.double()
@@ -135,20 +126,12 @@ def held_blocks(gaps: Tensor, *, reverse: bool = False) -> HeldBlocks | None:
     begin, end = bounds[:-1], bounds[1:]
     sample = end.unsqueeze(2) - torch.arange(BLOCK, 0, -1)
     there = sample >= begin.unsqueeze(2)
-    sample = torch.maximum(sample, begin.unsqueeze(2)).clamp_max(n_times - 1)
-    cases = torch.arange(batch).unsqueeze(1)
-    index = sample + n_times * cases
+    sample = torch.where(there, sample, begin.unsqueeze(2) - 1)
+    cases, none = torch.arange(batch).unsqueeze(1), batch * n_times
     times = at.flatten()[sample + 1 + (n_times + 1) * cases] - at.gather(1, begin.T).T.unsqueeze(2)
-    times = torch.where(there, times, 0.0)
-    slots = torch.empty(batch * n_times, dtype=torch.long)
-    slots[index[there]] = there.flatten().nonzero().squeeze(1)
-    if not reverse:
-        return HeldBlocks(span, times, index, index, there, slots, slots)
-    slots = slots.view(batch, n_times).flip(1)
-    ears = torch.nn.functional.pad(slots[:, 1:], (0, 1), value=there.numel())
-    index = index + (n_times - 1 - 2 * sample)
-    first = sample == n_times - 1
-    return HeldBlocks(span, times, index, index - 1 + first.long(), there & ~first, slots.flatten(), ears.flatten())
+    index = n_times * cases + (n_times - 1 - sample if reverse else sample)
+    hears = torch.where(sample < n_times - 1, index - 1, none) if reverse else index
+    return HeldBlocks(span, times, *(torch.where(there, x, none) for x in (index, hears)))
 
 
 def _bounds(at: Tensor, span: float) -> Tensor:

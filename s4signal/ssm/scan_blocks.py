@@ -177,21 +177,21 @@ class BlockedScan(torch.autograd.Function):
         pieces, inputs = _pieces(blocks), _time_first(u)
         state = u.new_zeros(d_model, batch, P.shape[2]) if first is None else first
         entering = u.new_empty(len(pieces), *state.shape)
-        y = u.new_empty(blocks.n_blocks * batch + 1, BLOCK, d_model)
-        y[-1] = 0.0
+        y = torch.zeros_like(inputs)
         for index, piece in enumerate(pieces):
             entering[index] = state
             basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.index[piece])
             _, _, X = _states(basis, P, Lambda, U, state)
             state = X[:, -1]
             heard = torch.bmm(X.flatten(1, 2), Q.transpose(1, 2))
-            Y = y[piece.start * batch : piece.stop * batch]
-            heard[:, : len(U), -1] = heard[:, batch:, -1].clone()  # the last sample hears of the state after the block
-            torch.bmm(basis.since, heard[:, : len(U)].permute(1, 2, 0), out=Y)
+            # The last sample of a block hears of the state after it.
+            heard[:, : len(U), -1] = heard[:, batch:, -1].clone()
+            Y = torch.bmm(basis.since, heard[:, : len(U)].permute(1, 2, 0))
             _add_within(Y, K, basis, _changes(U))
+            y.index_copy_(0, blocks.hears[piece].flatten(), Y.flatten(0, 1))
         ctx.save_for_backward(inputs, P, Q, K, Lambda, entering)
         ctx.blocks, ctx.carried = blocks, first is not None
-        return _time_last(y.flatten(0, 1).index_select(0, blocks.ears), u), state.clone()
+        return _time_last(y, u), state.clone()
 
     @staticmethod
     @once_differentiable
@@ -202,11 +202,10 @@ class BlockedScan(torch.autograd.Function):
         blocks, carried, P_conj, Q_conj = ctx.blocks, _conj(grads[1]), _conj(P).transpose(1, 2), _conj(Q)
         batch, outputs = entering.shape[2], _time_first(grads[0])
         dP, dQ, dK, dLambda = (torch.zeros_like(table) for table in (P, Q, K, Lambda))
-        du = inputs.new_empty(blocks.n_blocks * batch, BLOCK, len(P))
+        du = torch.empty_like(inputs)
         for index, piece in reversed(list(enumerate(_pieces(blocks)))):
             basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.index[piece])
             dY = _rows(outputs, blocks.hears[piece])
-            dY *= blocks.heard[piece].flatten(0, 1).unsqueeze(2)
             m, E, X = _states(basis, P, Lambda, U, entering[index])
             dheard = _heard_backward(dY, basis, batch)
             dQ += torch.bmm(dheard.transpose(1, 2), X.flatten(1, 2))
@@ -217,12 +216,12 @@ class BlockedScan(torch.autograd.Function):
             dS, dE = a[:, 1:].flatten(1, 2), torch.mul(_complex(X[:, :-1]), _complex(a[:, 1:])).flatten(1, 2)
             dP[:, 1:] += torch.bmm(m.permute(1, 2, 0), dS)
             dP += torch.matmul(basis.through.T, torch.view_as_real(dE).flatten(-2))
-            dU = du[piece.start * batch : piece.stop * batch]
             dm = torch.bmm(dS, P_conj[..., 1:])
-            torch.bmm(basis.held, dm.permute(1, 2, 0), out=dU)
+            dU = torch.bmm(basis.held, dm.permute(1, 2, 0))
             _long_backward(basis, E, U, dE, dS, dU, dLambda)
             dK += _within_backward(dU, dY, K, basis, _changes(U))
-        du = _time_last(du.flatten(0, 1).index_select(0, blocks.slots), grads[0])
+            du.index_copy_(0, blocks.index[piece].flatten(), dU.flatten(0, 1))
+        du = _time_last(du, grads[0])
         # A gradient is the conjugate of a derivative.
         return du, None, _conj(dP), dQ, dK, _conj(dLambda), _conj(carried) if ctx.carried else None
 
@@ -237,7 +236,7 @@ def _basis(blocks: HeldBlocks, piece: slice, P: Tensor) -> BlockBasis:
 
 
 def _rows(inputs: Tensor, index: Tensor) -> Tensor:
-    """Fetch samples (batch * n_times, d_model) -> (rows, BLOCK, d_model)."""
+    """Fetch samples (batch * n_times + 1, d_model) -> (rows, BLOCK, d_model)."""
     return inputs.index_select(0, index.flatten()).unflatten(0, (-1, BLOCK))
 
 
@@ -332,13 +331,15 @@ def _within_backward(dU: Tensor, dY: Tensor, K: Tensor, basis: BlockBasis, chang
 
 
 def _time_first(u: Tensor) -> Tensor:
-    """(d_model, batch, n_times) -> (batch * n_times, d_model), channels adjacent: a sample is one row to fetch."""
-    return u.flatten(1).t().contiguous()
+    """(d_model, batch, n_times) -> (batch * n_times + 1, d_model): a sample is one row, and the last is none, zeros."""
+    inputs = u.new_zeros(u[0].numel() + 1, len(u))
+    inputs[:-1] = u.flatten(1).t()
+    return inputs
 
 
 def _time_last(y: Tensor, like: Tensor) -> Tensor:
-    """(batch * n_times, d_model) -> (d_model, batch, n_times)."""
-    return y.t().contiguous().view(like.shape)
+    """(batch * n_times + 1, d_model) -> (d_model, batch, n_times)."""
+    return y[:-1].t().contiguous().view(like.shape)
 
 
 def _conj(x: Tensor) -> Tensor:
