@@ -94,7 +94,7 @@ class GapFactors:
         # Columns that are squared once, twice ...: in the last digits each squaring costs one bit.
         self.halved = [(halvings > k).nonzero().squeeze(1) for k in range(int(halvings.max()))]
         Lambda = self.Lambda.scaled(torch.exp2(-halvings))
-        degree = polynomial_degree(min(float(radius.max()), LARGEST_RADIUS), torch.finfo(self.dtype).eps)
+        degree = polynomial_degree(min(float(radius.max()), LARGEST_RADIUS), 0.1 * torch.finfo(self.dtype).eps)
         k = torch.arange(degree, dtype=distinct.dtype)
         angle = math.pi * (k + 0.5) / degree
         nodes = 0.5 * self.longest * (1.0 + torch.cos(angle))
@@ -112,7 +112,25 @@ class GapFactors:
 
 
 def polynomial_degree(radius: float, tolerance: float) -> int:
-    """Number of polynomials that leave less than the tolerance of exp(i radius x): J_p(r) < (r / 2)^p / p!."""
+    """Return the number of Chebyshev polynomials of x that give exp(i radius x) on [-1, 1].
+
+    Parameters
+    ----------
+    radius : float
+        Largest phase; or decay, which needs fewer.
+    tolerance : float
+        Bound of the first coefficient that is left out, J_p(r) < (r / 2)^p / p!.
+
+    Returns
+    -------
+    int
+        At least 8.
+
+    Examples
+    --------
+    >>> polynomial_degree(0.1, 1e-7), polynomial_degree(20.0, 1e-7)
+    (8, 39)
+    """
     degree = 8
     while degree * math.log(0.5 * max(radius, 1e-3)) - math.lgamma(degree + 1) > math.log(tolerance):
         degree += 1
@@ -120,7 +138,27 @@ def polynomial_degree(radius: float, tolerance: float) -> int:
 
 
 def expm1(Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> Tensor:
-    """expm1(Lambda g), complex (\\*gaps.shape, n_modes), to the last digits of the dtype for any g."""
+    r"""Return expm1(Lambda g), to the last digits of the dtype for any gap.
+
+    Parameters
+    ----------
+    Lambda : Pair of (n_modes,)
+        Poles, Re < 0.
+    gaps : Tensor
+        Gaps, in the precision of the poles.
+    dtype : torch.dtype
+        Real dtype of the factors.
+
+    Returns
+    -------
+    Tensor (\*gaps.shape, n_modes)
+        Complex.
+
+    Examples
+    --------
+    >>> expm1(Pair(torch.tensor([-1e-9]), torch.tensor([0.0])), torch.tensor(1.0), torch.float32).real
+    tensor([-1.0000e-09])
+    """
     g = gaps.unsqueeze(-1)
     # The phase loses its whole turns before it loses digits to the dtype: a long gap may be a thousand turns.
     turns = g * (Lambda.im / (4.0 * math.pi))

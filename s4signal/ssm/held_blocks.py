@@ -137,9 +137,9 @@ def held_blocks(gaps: Tensor, *, reverse: bool = False) -> HeldBlocks | None:
 def _bounds(at: Tensor, span: float) -> Tensor:
     """First samples of the blocks, (n_blocks + 1, batch), from the times before and after all samples."""
     batch, n_times = at.shape[0], at.shape[1] - 1
-    here = torch.arange(n_times)
-    following = torch.searchsorted(at[:, 1:].contiguous(), at[:, :-1] + span, right=True)
-    following = torch.minimum(torch.maximum(following, here + 1), here + BLOCK).clamp_max(n_times)
+    ends = torch.nn.functional.pad(at[:, 1:], (0, BLOCK - 1), value=torch.inf).unfold(1, BLOCK, 1)
+    held = (ends <= (at[:, :-1] + span).unsqueeze(2)).sum(2).clamp_min(1)
+    following = torch.arange(n_times) + held
     following = torch.nn.functional.pad(following, (0, 1), value=n_times)
     bounds = [torch.zeros(batch, dtype=torch.long)]
     while int(bounds[-1].min()) < n_times:

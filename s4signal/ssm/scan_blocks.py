@@ -24,7 +24,8 @@ from s4signal.ssm.scan_steps import stepped_scan
 
 __all__ = ["BlockedScan", "PolynomialTables", "blocked_scan", "polynomial_tables"]
 
-ROWS = 512  # blocks that are computed at once: more leave the cache, fewer are many small operations
+PIECE_ENTRIES = 1 << 20  # states that are computed at once: more leave the cache, fewer are many small operations
+MOST_ROWS = 2048  # blocks that are computed at once: they have polynomials of their own
 WITHIN = BLOCK - 1  # samples of a block that are not its last
 LARGEST_RADIUS = 20.0  # |Lambda| times half the span of a block, of what runs in blocks; the degree grows with it
 FEWEST_SLOW = 0.8  # of all modes, below which every mode is faster sample by sample
@@ -67,7 +68,7 @@ def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype
         With as many polynomials as the fastest mode needs.
     """
     radius = 0.5 * span * float(torch.linalg.vector_norm(Lambda.detach(), dim=-1).max())
-    degree = polynomial_degree(radius, torch.finfo(dtype).eps)
+    degree = polynomial_degree(radius, 10.0 * torch.finfo(dtype).eps)  # a bound: a tenth of it is left
     k = torch.arange(degree, dtype=Lambda.dtype)
     angle = math.pi * (k + 0.5) / degree
     nodes = 0.5 * span * (1.0 + torch.cos(angle))
@@ -174,7 +175,7 @@ class BlockedScan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Return 2 Re(G x) and the last state; all states are in units of their response to a constant."""
         d_model, batch, n_times = u.shape
-        pieces, inputs = _pieces(blocks), _time_first(u)
+        pieces, inputs = _pieces(blocks, P), _time_first(u)
         state = u.new_zeros(d_model, batch, P.shape[2]) if first is None else first
         entering = u.new_empty(len(pieces), *state.shape)
         y = torch.zeros_like(inputs)
@@ -203,7 +204,7 @@ class BlockedScan(torch.autograd.Function):
         batch, outputs = entering.shape[2], _time_first(grads[0])
         dP, dQ, dK, dLambda = (torch.zeros_like(table) for table in (P, Q, K, Lambda))
         du = torch.empty_like(inputs)
-        for index, piece in reversed(list(enumerate(_pieces(blocks)))):
+        for index, piece in reversed(list(enumerate(_pieces(blocks, P)))):
             basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.index[piece])
             dY = _rows(outputs, blocks.hears[piece])
             m, E, X = _states(basis, P, Lambda, U, entering[index])
@@ -226,8 +227,9 @@ class BlockedScan(torch.autograd.Function):
         return du, None, _conj(dP), dQ, dK, _conj(dLambda), _conj(carried) if ctx.carried else None
 
 
-def _pieces(blocks: HeldBlocks) -> list[slice]:
-    length = max(1, ROWS // blocks.index.shape[1])
+def _pieces(blocks: HeldBlocks, P: Tensor) -> list[slice]:
+    rows = min(MOST_ROWS, PIECE_ENTRIES // P[:, 0].numel())
+    length = max(1, rows // blocks.index.shape[1])
     return [slice(k, min(k + length, blocks.n_blocks)) for k in range(0, blocks.n_blocks, length)]
 
 
