@@ -25,7 +25,7 @@ class HeldBlocks(NamedTuple):
         Longest time of a block of two samples or more, in the unit of the gaps.
     times : Tensor (n_blocks, batch, BLOCK)
         Time of each slot since the end of the block before, float64.
-    index : Tensor (n_blocks, batch, BLOCK)
+    source : Tensor (n_blocks, batch, BLOCK)
         Sample of each slot, counted through all cases; the number of samples for a slot without one.
     hears : Tensor (n_blocks, batch, BLOCK)
         Sample that hears what the states are at each slot: its own, or the one before it in time if reversed; or none.
@@ -33,13 +33,13 @@ class HeldBlocks(NamedTuple):
 
     span: float
     times: Tensor
-    index: Tensor
+    source: Tensor
     hears: Tensor
 
     @property
     def n_blocks(self) -> int:
         """Blocks of the case that has most."""
-        return len(self.index)
+        return len(self.source)
 
 
 class BlockBasis(NamedTuple):
@@ -70,7 +70,24 @@ class BlockBasis(NamedTuple):
 
     @classmethod
     def of(cls, times: Tensor, span: float, degree: int, dtype: torch.dtype) -> BlockBasis:
-        """Compute it for blocks with slots at times (rows, BLOCK)."""
+        """Compute the values at what the blocks ask for.
+
+        Parameters
+        ----------
+        times : Tensor (rows, BLOCK)
+            As in `HeldBlocks`.
+        span : float
+            As there.
+        degree : int, >= 2
+            Number of polynomials, p.
+        dtype : torch.dtype
+            Real dtype of the values.
+
+        Returns
+        -------
+        BlockBasis
+            See there.
+        """
         lasting = times[:, -1]
         long = (lasting > span).nonzero().squeeze(1)
         times = times.clamp_max(span)
@@ -106,7 +123,7 @@ def held_blocks(gaps: Tensor, *, reverse: bool = False) -> HeldBlocks | None:
     Examples
     --------
     >>> blocks = held_blocks(torch.tensor([[1.0] * 12 + [90.0] + [1.0] * 4]))
-    >>> (blocks.index[:, 0] < 17).sum(1).tolist()
+    >>> (blocks.source[:, 0] < 17).sum(1).tolist()
     [8, 4, 1, 4]
     """
     gaps = gaps.double().flip(1) if reverse else gaps.double()

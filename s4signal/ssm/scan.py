@@ -11,8 +11,9 @@ sees the samples after k over the gaps after k, the first gap matters to the pas
 last sample. On a regular grid this is the recurrence; a held sample may be split into several without a change; a gap
 of zero is a sample that is not there.
 
-Times on a grid with holes are split into those of the grid, for the block engine. Other times are a scan; on a GPU with
-triton it is one kernel launch each way.
+Times on a grid with holes are split into those of the grid, for the block engine. Other times are a scan: in blocks of
+eight samples where most modes are slow enough, sample by sample otherwise; on a GPU with triton it is one kernel launch
+each way.
 """
 
 from __future__ import annotations

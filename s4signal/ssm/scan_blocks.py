@@ -151,7 +151,7 @@ def _pick(x: Tensor, modes: Tensor) -> Tensor:
 
 def _by_mode(state: Tensor) -> Tensor:
     """(d_model, batch, 2 n) -> (d_model n, batch, 2)."""
-    return state.unflatten(-1, (-1, 2)).transpose(1, 2).flatten(0, 1)
+    return state.view(*state.shape[:2], -1, 2).transpose(1, 2).flatten(0, 1)
 
 
 def _of_modes(state: Tensor) -> Tensor:
@@ -174,14 +174,14 @@ class BlockedScan(torch.autograd.Function):
         first: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return 2 Re(G x) and the last state; all states are in units of their response to a constant."""
-        d_model, batch, n_times = u.shape
+        d_model, batch, _ = u.shape
         pieces, inputs = _pieces(blocks, P), _time_first(u)
         state = u.new_zeros(d_model, batch, P.shape[2]) if first is None else first
         entering = u.new_empty(len(pieces), *state.shape)
         y = torch.zeros_like(inputs)
         for index, piece in enumerate(pieces):
             entering[index] = state
-            basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.index[piece])
+            basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.source[piece])
             _, _, X = _states(basis, P, Lambda, U, state)
             state = X[:, -1]
             heard = torch.bmm(X.flatten(1, 2), Q.transpose(1, 2))
@@ -205,7 +205,7 @@ class BlockedScan(torch.autograd.Function):
         dP, dQ, dK, dLambda = (torch.zeros_like(table) for table in (P, Q, K, Lambda))
         du = torch.empty_like(inputs)
         for index, piece in reversed(list(enumerate(_pieces(blocks, P)))):
-            basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.index[piece])
+            basis, U = _basis(blocks, piece, P), _rows(inputs, blocks.source[piece])
             dY = _rows(outputs, blocks.hears[piece])
             m, E, X = _states(basis, P, Lambda, U, entering[index])
             dheard = _heard_backward(dY, basis, batch)
@@ -221,7 +221,7 @@ class BlockedScan(torch.autograd.Function):
             dU = torch.bmm(basis.held, dm.permute(1, 2, 0))
             _long_backward(basis, E, U, dE, dS, dU, dLambda)
             dK += _within_backward(dU, dY, K, basis, _changes(U))
-            du.index_copy_(0, blocks.index[piece].flatten(), dU.flatten(0, 1))
+            du.index_copy_(0, blocks.source[piece].flatten(), dU.flatten(0, 1))
         du = _time_last(du, grads[0])
         # A gradient is the conjugate of a derivative.
         return du, None, _conj(dP), dQ, dK, _conj(dLambda), _conj(carried) if ctx.carried else None
@@ -229,7 +229,7 @@ class BlockedScan(torch.autograd.Function):
 
 def _pieces(blocks: HeldBlocks, P: Tensor) -> list[slice]:
     rows = min(MOST_ROWS, PIECE_ENTRIES // P[:, 0].numel())
-    length = max(1, rows // blocks.index.shape[1])
+    length = max(1, rows // blocks.source.shape[1])
     return [slice(k, min(k + length, blocks.n_blocks)) for k in range(0, blocks.n_blocks, length)]
 
 
@@ -239,12 +239,10 @@ def _basis(blocks: HeldBlocks, piece: slice, P: Tensor) -> BlockBasis:
 
 def _rows(inputs: Tensor, index: Tensor) -> Tensor:
     """Fetch samples (batch * n_times + 1, d_model) -> (rows, BLOCK, d_model)."""
-    return inputs.index_select(0, index.flatten()).unflatten(0, (-1, BLOCK))
+    return inputs.index_select(0, index.flatten()).view(-1, BLOCK, inputs.shape[1])
 
 
-def _states(
-    basis: BlockBasis, P: Tensor, Lambda: Tensor, U: Tensor, entering: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _states(basis: BlockBasis, P: Tensor, Lambda: Tensor, U: Tensor, entering: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return moments (rows, d_model, p - 1), factors exp(Lambda tau), and states before and after all blocks.
 
     Factors (d_model, n_blocks, batch, n) are complex, states (d_model, n_blocks + 1, batch, 2 n) real.

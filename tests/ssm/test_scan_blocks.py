@@ -99,8 +99,8 @@ def test_blocks_hold_every_sample_once(kind: str, reverse: bool) -> None:
     gaps = gaps_of(kind, 500)
     blocks = held_blocks(gaps, reverse=reverse)
     assert blocks is not None
-    there = blocks.index < gaps.numel()
-    assert sorted(blocks.index[there].tolist()) == list(range(gaps.numel()))
+    there = blocks.source < gaps.numel()
+    assert sorted(blocks.source[there].tolist()) == list(range(gaps.numel()))
     several = there.sum(-1) > 1
     assert float(blocks.times[several].max()) <= blocks.span
     heard = blocks.hears[blocks.hears < gaps.numel()]
