@@ -94,7 +94,7 @@ class GapFactors:
         # Columns that are squared once, twice ...: in the last digits each squaring costs one bit.
         self.halved = [(halvings > k).nonzero().squeeze(1) for k in range(int(halvings.max()))]
         Lambda = self.Lambda.scaled(torch.exp2(-halvings))
-        degree = polynomial_degree(min(float(radius.max()), LARGEST_RADIUS), 0.1 * torch.finfo(self.dtype).eps)
+        degree = polynomial_degree(min(float(radius.max()), LARGEST_RADIUS), 0.01 * torch.finfo(self.dtype).eps)
         k = torch.arange(degree, dtype=distinct.dtype)
         angle = math.pi * (k + 0.5) / degree
         nodes = 0.5 * self.longest * (1.0 + torch.cos(angle))

@@ -23,9 +23,9 @@ D_MODEL, BATCH, N_TIMES, D_STATE = 64, 64, 1000, 32
 ROUNDS, MOST_TIMES_THE_GRID = 3, 6.0
 
 TIMES = ["on a grid with holes", "on a sparse grid", "of few distinct gaps", "random"]
-# Measured: causal, 5.6 and 6.8 times the grid on a quiet core, to 10 on a busy one; both ways, 10 to 13.
-MISSED = {"of few distinct gaps", "random"}
-missed = pytest.mark.xfail(strict=False, raises=AssertionError, reason="the scan, sample by sample, see README")
+# Measured: causal, 4.3 times the grid; both ways, 9.3. Random times both ways take 5.7 to 6.0.
+MISSED = {("causal", "of few distinct gaps"), ("both", "of few distinct gaps"), ("both", "random")}
+missed = pytest.mark.xfail(strict=False, raises=AssertionError, reason="sample by sample, or near the bound, see README")
 each_kind_of_times = pytest.mark.parametrize("times", TIMES)
 each_step = pytest.mark.parametrize(
     ("directions", "times"),
@@ -33,7 +33,7 @@ each_step = pytest.mark.parametrize(
         pytest.param(
             directions,
             times,
-            marks=[missed] if times in MISSED else [],
+            marks=[missed] if (directions, times) in MISSED else [],
         )
         for directions in ("causal", "both")
         for times in TIMES
