@@ -94,7 +94,7 @@ class GapFactors:
         # Columns that are squared once, twice ...: in the last digits each squaring costs one bit.
         self.halved = [(halvings > k).nonzero().squeeze(1) for k in range(int(halvings.max()))]
         Lambda = self.Lambda.scaled(torch.exp2(-halvings))
-        degree = polynomial_degree(min(float(radius.max()), LARGEST_RADIUS), 0.01 * torch.finfo(self.dtype).eps)
+        degree = polynomial_degree(min(float(radius.max()), LARGEST_RADIUS), 0.1 * torch.finfo(self.dtype).eps)
         k = torch.arange(degree, dtype=distinct.dtype)
         angle = math.pi * (k + 0.5) / degree
         nodes = 0.5 * self.longest * (1.0 + torch.cos(angle))
@@ -119,7 +119,7 @@ def polynomial_degree(radius: float, tolerance: float) -> int:
     radius : float
         Largest phase; or decay, which needs fewer.
     tolerance : float
-        Bound of the first coefficient that is left out, J_p(r) < (r / 2)^p / p!.
+        Bound of the first coefficient that is left out, J_p(r) < (e r / 2 p)^p.
 
     Returns
     -------
@@ -129,10 +129,10 @@ def polynomial_degree(radius: float, tolerance: float) -> int:
     Examples
     --------
     >>> polynomial_degree(0.1, 1e-7), polynomial_degree(20.0, 1e-7)
-    (8, 39)
+    (8, 41)
     """
     degree = 8
-    while degree * math.log(0.5 * max(radius, 1e-3)) - math.lgamma(degree + 1) > math.log(tolerance):
+    while (math.e * radius / (2 * degree)) ** degree > tolerance:
         degree += 1
     return degree
 

@@ -68,7 +68,8 @@ def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype
         With as many polynomials as the fastest mode needs.
     """
     radius = 0.5 * span * float(torch.linalg.vector_norm(Lambda.detach(), dim=-1).max())
-    degree = polynomial_degree(radius, 10.0 * torch.finfo(dtype).eps)  # a bound: a tenth of it is left
+    # A bound: what is left, by Bessel functions, is one to eight times the precision.
+    degree = polynomial_degree(radius, 100.0 * torch.finfo(dtype).eps)
     k = torch.arange(degree, dtype=Lambda.dtype)
     angle = math.pi * (k + 0.5) / degree
     nodes = 0.5 * span * (1.0 + torch.cos(angle))

@@ -25,7 +25,9 @@ ROUNDS, MOST_TIMES_THE_GRID = 3, 6.0
 TIMES = ["on a grid with holes", "on a sparse grid", "of few distinct gaps", "random"]
 # Measured: causal, 4.3 times the grid; both ways, 9.3. Random times both ways take 5.7 to 6.0.
 MISSED = {("causal", "of few distinct gaps"), ("both", "of few distinct gaps"), ("both", "random")}
-missed = pytest.mark.xfail(strict=False, raises=AssertionError, reason="sample by sample, or near the bound, see README")
+missed = pytest.mark.xfail(
+    strict=False, raises=AssertionError, reason="sample by sample, or near the bound, see README"
+)
 each_kind_of_times = pytest.mark.parametrize("times", TIMES)
 each_step = pytest.mark.parametrize(
     ("directions", "times"),
