@@ -7,14 +7,12 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.sampling import relative_periods
-from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.sampling import SPARSE, relative_periods
+from s4signal.estimators.standardizer import FURTHEST, Standardizer
 from s4signal.signals import Signal, Signals
 
 __all__ = ["ObservationLevels"]
 
-_SPARSE = 0.5  # of the values missing: from there on an interpolation makes up more than was observed
-_FURTHEST = 4.0  # standard deviations: a slip of the pen counts no more than that
 _SPANS = ("all", "late", "last")
 
 
@@ -54,7 +52,7 @@ class ObservationLevels(NamedTuple):
         """
         sizes = np.array([(np.isnan(case.data).sum(), case.data.size) for case in signals], dtype=np.float64)
         missing, size = weights @ sizes
-        if missing <= _SPARSE * size:
+        if missing <= SPARSE * size:
             return None
         durations = [np.ptp(_times(case)) for case in signals]
         return cls(Standardizer.fit(signals, weights), max(float(np.median(durations)), 1e-9) / 3.0)
@@ -96,7 +94,7 @@ class ObservationLevels(NamedTuple):
 
     def _describe(self, case: Signal, period: float) -> NDArray[np.float64]:
         data, times, there = self.standardizer(case.data), _times(case), case.observed
-        values = np.where(there, np.clip(data, -_FURTHEST, _FURTHEST), 0.0)
+        values = np.where(there, np.clip(data, -FURTHEST, FURTHEST), 0.0)
         last = there.shape[1] - 1 - there[:, ::-1].argmax(1)
         age = np.maximum(times[last][:, None] - times, 0.0)
         every = there.astype(np.float64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from s4signal.estimators.forgetting import MOST_FORGOTTEN
 from s4signal.estimators.hearing import MOST_REMOVED
 from s4signal.estimators.sampling import Sampling
 from s4signal.nn.block import S4Block
@@ -49,6 +50,8 @@ def describe_estimator(estimator: S4Estimator) -> str:
     elif isinstance(network.frontend, ModuleFrontend):
         name, hop_s = type(network.frontend.module).__name__, plan.hop_s or 0.0
         front = f"{name}, {plan.n_features} features every {hop_s:g} {unit[1]}{state}"
+    elif plan.thinned:
+        met = [f"  trained for    up to {MOST_FORGOTTEN:.0%} of observations missing"]
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack
     return "\n".join(

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.standardizer import FURTHEST, Standardizer
 from s4signal.estimators.validation import check_observed
 from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
 from s4signal.training import Samples
 
 __all__ = [
+    "SPARSE",
     "Sampling",
     "check_times",
     "grid_lengths",
@@ -30,6 +31,7 @@ __all__ = [
 
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LONGEST_SPLINE = 8.5  # periods from sample to sample
+SPARSE = 0.5  # of the values missing: from there on more is made up than was observed
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.floating]
@@ -51,6 +53,8 @@ class Sampling(NamedTuple):
         Whether samples are put on a regular grid: a filter bank hears no others.
     gaps : bool, default=True
         Whether the kernel takes samples that are not equally far apart.
+    sparse : bool, default=False
+        Whether most values of the samples that stay are missing: values are moved to within `FURTHEST` of the mean.
     """
 
     times: bool = False
@@ -58,6 +62,7 @@ class Sampling(NamedTuple):
     masked: tuple[int, ...] = ()
     grid: bool = False
     gaps: bool = True
+    sparse: bool = False
 
 
 def training_rate(signals: Signals) -> float | None:
@@ -188,15 +193,22 @@ def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:
         )
     absent = np.zeros(signals.n_channels, dtype=bool)
     observed = np.zeros(signals.n_channels, dtype=bool)
+    n_held = n_values = 0
     for case in signals:
         holes = _holes(case.data)
         observed |= True if holes is None else ~holes.all(1)
+        if holes is not None and missing == "gap":
+            holes = holes[:, _kept(holes)]
+        n_values += case.data.size if holes is None else holes.size
         if holes is not None:
-            absent |= (holes[:, _kept(holes)] if missing == "gap" else holes).any(1)
+            absent |= holes.any(1)
+            n_held += int(holes.sum())
     for channel in np.flatnonzero(~observed):
         warnings.warn(f"channel {channel} has no observation in any training case; it is ignored.", stacklevel=2)
     masked = () if grid else tuple(np.flatnonzero(absent & observed).tolist())
-    return Sampling(times, missing, masked, grid, gaps)
+    # A filter bank hears waves, whose peaks are no slips.
+    sparse = not grid and n_held > SPARSE * n_values
+    return Sampling(times, missing, masked, grid, gaps, sparse)
 
 
 def prepare_case(
@@ -233,6 +245,8 @@ def prepare_case(
     when = _positions(case, index, period, sfreq)
     holes = _holes(case.data)
     data = standardizer(case.data)
+    if sampling.sparse:
+        data = np.clip(data, -FURTHEST, FURTHEST)
     if sampling.grid:
         return Samples(_on_grid(data, when, period, holes))
     known = case.sfreq is not None or not case.has_times

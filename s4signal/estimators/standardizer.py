@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from s4signal.signals import Signals
 
-__all__ = ["Standardizer"]
+__all__ = ["FURTHEST", "Standardizer"]
+
+FURTHEST = 4.0  # standard deviations: in a sparse record a slip of the pen counts no more than that
 
 
 class Standardizer(NamedTuple):
