@@ -324,9 +324,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         if not self._plan.thinned:
             return heard
         forget = self._plan.sampling.sparse
-        cases = make_cases(
-            signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling, forget=forget
-        )
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling, forget=forget)
         if forget:
             return replace(heard, load=cases.load)
         options = network_options(self, len(cases), device)

@@ -54,7 +54,7 @@ class Sampling(NamedTuple):
     gaps : bool, default=True
         Whether the kernel takes samples that are not equally far apart.
     sparse : bool, default=False
-        Whether most values of the samples that stay are missing: values are moved to within `FURTHEST` of the mean.
+        Whether most values are missing where any channel is there: values are moved to within `FURTHEST` of the mean.
     """
 
     times: bool = False
@@ -197,12 +197,11 @@ def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:
     for case in signals:
         holes = _holes(case.data)
         observed |= True if holes is None else ~holes.all(1)
-        if holes is not None and missing == "gap":
-            holes = holes[:, _kept(holes)]
-        n_values += case.data.size if holes is None else holes.size
         if holes is not None:
-            absent |= holes.any(1)
-            n_held += int(holes.sum())
+            there = holes[:, _kept(holes)]
+            absent |= (there if missing == "gap" else holes).any(1)
+            n_held += int(there.sum())
+        n_values += case.data.size if holes is None else there.size
     for channel in np.flatnonzero(~observed):
         warnings.warn(f"channel {channel} has no observation in any training case; it is ignored.", stacklevel=2)
     masked = () if grid else tuple(np.flatnonzero(absent & observed).tolist())

@@ -1,0 +1,154 @@
+"""Sparse records: observations left out in training, slips of the pen, and records that are not sparse."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import REFERENCE, classifier, regressor, same_weights, waves
+
+from s4signal import S4Classifier, Signals
+from s4signal.estimators.forgetting import MOST_FORGOTTEN, forget_observations
+from s4signal.signals import Signal, drop_samples
+
+X, Y = waves(n_channels=4)
+
+
+def charts(missing=0.7, seed=0):
+    """Return the waves as a chart: at times of their own, most values missing, each sample observed somewhere."""
+    rng = np.random.default_rng(seed)
+    data = np.where(rng.random(X.shape) < missing, np.nan, X)
+    data[:, 0, ::2], data[:, 1, 1::2] = X[:, 0, ::2], X[:, 1, 1::2]
+    return Signals(data, times=[np.sort(rng.uniform(0, 100, X.shape[-1])) for _ in X])
+
+
+def loads(model, signals, n=20):
+    """Return what training loads of the first case, again and again."""
+    weights, seed, device = np.ones(len(signals)), 0, torch.device("cpu")
+    cases = model._prepare(signals, weights, Y, seed, device, keep=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return [cases.load(0).data for _ in range(n)]
+
+
+def test_what_is_left_of_a_case_is_as_it_was():
+    case = charts()[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fewer = [forget_observations(case) for _ in range(300)]
+    shares = np.array([1 - one.observed.sum() / case.observed.sum() for one in fewer])
+    for one in fewer:
+        assert np.array_equal(one.times, case.times)
+        assert np.array_equal(one.data[one.observed], case.data[one.observed])
+        assert not (one.observed & ~case.observed).any()
+    assert shares.mean() == pytest.approx(MOST_FORGOTTEN / 2, abs=0.03)
+    assert shares.min() < 0.1
+    assert shares.max() > MOST_FORGOTTEN - 0.1
+
+
+def test_no_case_is_forgotten_altogether():
+    case = Signal([[np.nan, 1.0], [np.nan, np.nan]])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        assert all(forget_observations(case).observed.any() for _ in range(50))
+
+
+def test_single_precision_stays():
+    assert forget_observations(Signal(np.ones((2, 5), dtype=np.float32))).data.dtype == np.float32
+
+
+def test_training_sees_a_sparse_record_each_time_with_other_observations():
+    signals = charts()
+    model = classifier().fit(signals, Y)
+    seen = loads(model, signals)
+    assert len({data.tobytes() for data in seen}) > 10
+    assert "up to 60% of observations missing" in model.describe()
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_prediction_sees_every_observation(make):
+    signals = charts()
+    model = make().fit(signals, Y)
+    assert np.array_equal(model._outputs(signals), model._outputs(signals))
+
+
+def test_the_same_seed_leaves_out_the_same_observations():
+    one, again = (classifier().fit(charts(), Y) for _ in range(2))
+    assert same_weights(one, again)
+
+
+def test_the_reference_mode_leaves_nothing_out():
+    signals = charts()
+    model = classifier(**REFERENCE).fit(signals, Y)
+    assert model._plan.sampling.sparse
+    assert len({data.tobytes() for data in loads(model, signals)}) == 1
+
+
+@pytest.mark.parametrize(
+    "dense",
+    [
+        pytest.param(charts(missing=0.2), id="few values are missing"),
+        pytest.param(drop_samples(Signals(X, sfreq=10.0), 0.7, random_state=0, as_nan=True), id="whole samples are"),
+        pytest.param(Signals(X, sfreq=10.0), id="nothing is"),
+    ],
+)
+@pytest.mark.parametrize("missing", ["gap", "mask"])
+def test_other_records_are_trained_on_as_they_are(dense, missing):
+    model = classifier(missing=missing).fit(dense, Y)
+    assert not model._plan.sampling.sparse
+    assert len({data.tobytes() for data in loads(model, dense)}) == 1
+    assert "observations missing" not in model.describe()
+
+
+def test_a_slip_of_the_pen_counts_four_deviations_in_a_sparse_record():
+    signals = charts()
+    model = classifier().fit(signals, Y)
+    slip, clipped = signals[0].data.copy(), signals[0].data.copy()
+    slip[0, 2] = 1e6
+    clipped[0, 2] = model._standardizer.mean[0] + 4 * model._standardizer.scale[0]
+    outputs = [model._outputs(Signals([Signal(data, times=signals[0].times)])) for data in (slip, clipped)]
+    np.testing.assert_allclose(*outputs, rtol=1e-5)
+
+
+def test_a_peak_counts_in_full_in_a_dense_one():
+    model = classifier().fit(X, Y)
+    peak = X[:1].copy()
+    peak[0, 0, 2] = 1e3
+    lower = np.where(peak == 1e3, 1e2, peak)
+    assert np.abs(model._outputs(peak) - model._outputs(lower)).max() > 1e-3
+
+
+def test_a_file_keeps_what_a_sparse_record_is(tmp_path):
+    signals = charts()
+    model = classifier().fit(signals, Y)
+    model.save(tmp_path / "charts.s4")
+    again = S4Classifier.load(tmp_path / "charts.s4")
+    assert again._plan == model._plan
+    assert np.array_equal(again.predict_proba(signals), model.predict_proba(signals))
+
+
+class Interruption:
+    """Interrupts a fit after its second epoch."""
+
+    def __init__(self):
+        self.epochs = 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        self.epochs += context.task_name == "epoch"
+        if self.epochs == 2:
+            raise KeyboardInterrupt("pressed")
+
+
+def test_an_interrupted_training_goes_on_leaving_out_the_same(tmp_path):
+    options = {"max_epochs": 4, "batch_size": 8}
+    whole = classifier(**options).fit(charts(), Y)
+    with pytest.raises(KeyboardInterrupt, match="pressed"):
+        classifier(**options, checkpoint_dir=tmp_path, callbacks=[Interruption()]).fit(charts(), Y)
+    assert same_weights(classifier(**options, checkpoint_dir=tmp_path).fit(charts(), Y), whole)
