@@ -45,13 +45,8 @@ class InstantStream:
     """
 
     def __init__(self, features: S4RandomFeatures, finish: Finish, *, sfreq: float | None = None) -> None:
-        rate = stream_rate(features, sfreq, timed=features._timed)
-        if features._levels is not None:
-            raise ValueError(
-                "the model was fitted on sparse records, and a stream misses no sample; predict on whole cases."
-            )
+        self._rate = stream_rate(features, sfreq, timed=features._timed, sparse=features._levels is not None)
         self._features, self._finish = features, finish
-        self._rate = rate
         self.reset()
 
     def reset(self) -> None:

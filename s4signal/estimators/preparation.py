@@ -248,7 +248,9 @@ def build_network(plan: NetworkPlan, frontend: Any = None) -> S4Network:
         On the CPU, in float32 but for such a copy.
     """
     options = StackOptions(dt_range=plan.dt_range, **plan.stack)
-    return S4Network(_frontend(plan, options.d_model, frontend), plan.n_outputs, options=options, pooling=plan.pooling)
+    ears = _frontend(plan, options.d_model, frontend)
+    n_levels = plan.n_inputs if plan.sampling.sparse else 0
+    return S4Network(ears, plan.n_outputs, options=options, pooling=plan.pooling, n_levels=n_levels)
 
 
 def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | FilterBankFrontend | ModuleFrontend:

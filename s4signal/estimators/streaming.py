@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Stream", "read_chunk", "stream_rate"]
 
 
-def stream_rate(estimator: Any, sfreq: float | None, *, timed: bool) -> float:
+def stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, sparse: bool) -> float:
     """Compare the sample period of a stream with that of the training.
 
     Parameters
@@ -31,6 +31,8 @@ def stream_rate(estimator: Any, sfreq: float | None, *, timed: bool) -> float:
         Sampling rate of the stream, in Hz; None is that of the training.
     timed : bool
         Whether it was fitted with times.
+    sparse : bool
+        Whether it was fitted on sparse records.
 
     Returns
     -------
@@ -40,11 +42,15 @@ def stream_rate(estimator: Any, sfreq: float | None, *, timed: bool) -> float:
     Raises
     ------
     ValueError
-        If sfreq is not positive, the model was fitted without one, or with times and none is given.
+        If sfreq is not positive, the model was fitted without one, with times and none is given, or on sparse records.
     """
     check_rate(estimator, sfreq)
     if timed and sfreq is None:
         raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
+    if sparse:
+        raise ValueError(
+            "the model was fitted on sparse records, and a stream misses no sample; predict on whole cases."
+        )
     return 1.0 if sfreq is None or estimator.sfreq_ is None else float(estimator.sfreq_ / sfreq)
 
 
@@ -90,13 +96,14 @@ class Stream:
     Raises
     ------
     ValueError
-        If sfreq is not positive, the model was fitted without one, or with times and none is given; if the front end
-        hears whole cases alone.
+        If sfreq is not positive, the model was fitted without one, with times and none is given, or on sparse records;
+        if the front end hears whole cases alone.
     """
 
     def __init__(self, estimator: S4Estimator, *, sfreq: float | None = None) -> None:
         self._estimator = estimator
-        self._rate = stream_rate(estimator, sfreq, timed=estimator._plan.sampling.times)
+        plan = estimator._plan.sampling
+        self._rate = stream_rate(estimator, sfreq, timed=plan.times, sparse=plan.sparse)
         self._network = fixed(estimator._on(resolve_device(estimator.device)))
         self._unit = self._network.frontend.unit(self._rate)
         self.reset()

@@ -1,11 +1,11 @@
-"""Heads: from a sequence of features to one vector a case."""
+"""Heads: from a sequence of features to one vector a case, and from the channels past all that is learned between."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["POOLINGS", "last_pooling", "max_pooling", "mean_pooling"]
+__all__ = ["POOLINGS", "LevelHead", "last_pooling", "max_pooling", "mean_pooling"]
 
 
 def mean_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
@@ -77,6 +77,44 @@ def last_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = No
     steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
     last = ((mask > 0) * steps).argmax(-1).expand(x.shape[0], -1)
     return torch.gather(x, -1, last.unsqueeze(-1)).squeeze(-1).T
+
+
+class LevelHead(nn.Module):
+    """See mean and last value of the channels themselves, each split at zero: too high and too low may both be bad.
+
+    Its weights begin at zero.
+
+    Parameters
+    ----------
+    n_channels : int, >= 1
+        Channels.
+    n_outputs : int, >= 1
+        Outputs.
+    """
+
+    def __init__(self, n_channels: int, n_outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_outputs, 4 * n_channels))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
+        """Score cases.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            Standardised channels.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
+        gaps : Tensor (batch, n_times), optional
+            Time that each step stands for, 0 where padded; equal for all by default.
+
+        Returns
+        -------
+        Tensor (batch, n_outputs)
+            What to add to the outputs.
+        """
+        levels = torch.cat([mean_pooling(x, mask, gaps), last_pooling(x, mask, gaps)], 1)
+        return torch.cat([levels.clamp_min(0.0), levels.clamp_max(0.0)], 1) @ self.weight.T
 
 
 POOLINGS = {"mean": mean_pooling, "max": max_pooling, "last": last_pooling}

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from s4signal.errors import ShapeError
 from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
-from s4signal.nn.heads import POOLINGS
+from s4signal.nn.heads import POOLINGS, LevelHead
 from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.module_frontend import ModuleFrontend
@@ -254,6 +254,8 @@ class S4Network(nn.Module):
         The blocks.
     pooling : {"mean", "max", "last"}, default="mean"
         From a sequence of features to one vector a case.
+    n_levels : int, default=0
+        The number of features if the outputs also see their mean and last value, past the blocks.
 
     Raises
     ------
@@ -275,6 +277,7 @@ class S4Network(nn.Module):
         *,
         options: StackOptions,
         pooling: str = "mean",
+        n_levels: int = 0,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
@@ -284,6 +287,7 @@ class S4Network(nn.Module):
         self.norm = ChannelNorm()
         self.pooling = pooling
         self.head = nn.Linear(options.d_model, n_outputs)
+        self.levels = LevelHead(n_levels, n_outputs) if n_levels else None
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
@@ -340,7 +344,7 @@ class S4Network(nn.Module):
         for block in self.blocks:
             h = block(h, mask, rate=rate, gaps=gaps)
         scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask, gaps))
-        return scores
+        return scores if self.levels is None else scores + self.levels(features, mask, gaps)
 
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
         """Run a causal network over a piece of signal, up to the pooling.

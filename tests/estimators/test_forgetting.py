@@ -116,6 +116,19 @@ def test_a_peak_counts_in_full_in_a_dense_one():
     assert np.abs(model._outputs(peak) - model._outputs(lower)).max() > 1e-3
 
 
+def test_a_stream_of_sparse_records_is_refused():
+    model = classifier(bidirectional=False).fit(charts(), Y)
+    with pytest.raises(ValueError, match="fitted on sparse records"):
+        model.stream(sfreq=1.0)
+
+
+def test_the_outputs_see_the_levels_of_a_sparse_record_past_the_blocks():
+    sparse, dense = classifier().fit(charts(), Y), classifier().fit(X, Y)
+    assert sparse.network_.levels.weight.shape == (2, 4 * 8)
+    assert sparse.network_.levels.weight.abs().max() > 0
+    assert dense.network_.levels is None
+
+
 def test_a_file_keeps_what_a_sparse_record_is(tmp_path):
     signals = charts()
     model = classifier().fit(signals, Y)
