@@ -147,7 +147,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         signals, weights, targets = self._checked_training_data(X, y, sample_weight, None, classes=classes, reset=first)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
         cases = self._prepare(signals, weights, targets, seed, device, keep=not first)
-        options = training_options(self, len(signals), seed, device, max_epochs=1, schedule=False)
+        options = training_options(self, len(signals), seed, device, max_epochs=1, schedule=False, averaging=0.0)
         moments = getattr(self, "_optimizer_state", None)
         result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
         self._optimizer_state = result.optimizer_state

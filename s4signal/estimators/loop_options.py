@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["network_options", "training_options"]
 
+AVERAGING = 0.98  # of the weights: over some fifty steps, for sparse records
+
 
 def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) -> TrainingOptions:
     """Say how to run and train the whole network on raw signals.
@@ -39,11 +41,10 @@ def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) 
     if isinstance(batch_size, str):
         batch_size = 32 if n_cases <= 4096 else 64
     steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
-    max_epochs = estimator.max_epochs
+    plan, max_epochs = estimator._plan, estimator.max_epochs
     if isinstance(max_epochs, str):
-        # Small sets need steps, large ones passes.
-        max_epochs = max(20, math.ceil(200 / steps))
-    plan = estimator._plan
+        # Small sets need steps, large ones passes; sparse records are known by heart after a few.
+        max_epochs = max(5 if plan.sampling.sparse else 20, math.ceil(200 / steps))
     hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
     return TrainingOptions(
         max_epochs=max_epochs,
@@ -58,6 +59,7 @@ def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) 
         precision=estimator.precision,
         seed=0,
         state_space=state_space_parameters(estimator.network_),
+        averaging=AVERAGING if plan.sampling.sparse else 0.0,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from s4signal.training.batching import Batch, Cases, plan_steps, sequential_batches
 from s4signal.training.checkpoint import load_checkpoint, save_checkpoint
@@ -81,6 +82,8 @@ class TrainingOptions:
         Of the data and the settings, for the checkpoint.
     forward : callable, default=`call_network`
         How to run the network on a batch; another one may start behind its fixed part.
+    averaging : float in [0, 1), default=0.0
+        Share that a step keeps of the running mean of the weights, which is what is scored and kept; 0 for the weights.
     """
 
     max_epochs: int
@@ -98,6 +101,7 @@ class TrainingOptions:
     checkpoint_dir: str | PathLike[str] | None = None
     fingerprint: str = ""
     forward: Forward = call_network
+    averaging: float = 0.0
 
 
 @dataclass
@@ -162,7 +166,7 @@ def fit_network(
         while training.epoch < options.max_epochs and not training.finished(options.n_iter_no_change):
             line = training.run_epoch(validation, score)
             training.save()
-            if on_epoch is not None and on_epoch(line, training.network):
+            if on_epoch is not None and on_epoch(line, training.scored):
                 break
         return training.result()
 
@@ -193,11 +197,19 @@ class _Training:
         self.scheduler = (
             cosine_with_warmup(self.optimizer, options.max_epochs * per_epoch) if options.schedule else None
         )
+        self.averaged = (
+            AveragedModel(network, avg_fn=partial(_running_mean, options.averaging)) if options.averaging else None
+        )
         self.rng = np.random.RandomState(options.seed)
         self.epoch = self.best_epoch = 0
         self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network itself, or the average of what it was."""
+        return self.network if self.averaged is None else self.averaged.module
 
     def finished(self, patience: int | None) -> bool:
         return patience is not None and self.best_epoch > 0 and self.epoch - self.best_epoch >= patience
@@ -213,7 +225,7 @@ class _Training:
             "validation_score": None,
         }
         if validation is not None and validation.targets is not None:
-            outputs = evaluate_network(self.network, validation, options=self.options)
+            outputs = evaluate_network(self.scored, validation, options=self.options)
             weights = torch.from_numpy(validation.weights)
             targets = validation.targets.cpu()
             losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
@@ -221,7 +233,7 @@ class _Training:
             line["validation_score"] = None if score is None else score(outputs, targets, weights)
             if line["validation_loss"] < self.best_loss:
                 self.best_loss, self.best_epoch = line["validation_loss"], self.epoch
-                self.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+                self.best_weights = {k: v.detach().clone() for k, v in self.scored.state_dict().items()}
         line["seconds"] = time.perf_counter() - started
         self.history.append(line)
         return line
@@ -252,6 +264,8 @@ class _Training:
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
         return summed
 
     def save(self) -> None:
@@ -260,6 +274,7 @@ class _Training:
         state = {
             "fingerprint": self.options.fingerprint,
             "network": self.network.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.last_epoch,
             "counters": [self.epoch, self.best_epoch],
@@ -280,6 +295,8 @@ class _Training:
         if state is None:
             return
         self.network.load_state_dict(state["network"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.last_epoch = state["scheduler"]
@@ -295,7 +312,7 @@ class _Training:
         return self.options.device.type == "cuda"
 
     def result(self) -> TrainingResult:
-        weights = self.best_weights or self.network.state_dict()
+        weights = self.best_weights or self.scored.state_dict()
         self.network.load_state_dict(weights)
         self.network.eval()
         return TrainingResult(self.history, self.best_epoch or self.epoch, self.optimizer.state_dict())
@@ -331,6 +348,11 @@ def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptio
             outputs = scores.new_empty(len(cases), scores.shape[1])
         outputs[torch.from_numpy(indices)] = scores
     return _required(outputs)
+
+
+def _running_mean(share: float, mean: Tensor, value: Tensor, n_before: Tensor | int) -> Tensor:
+    """The mean of all values at first, then one that keeps a share of what it was."""
+    return mean.lerp(value, max(1.0 - share, 1.0 / (float(n_before) + 1.0)))
 
 
 def _required(tensor: Tensor | None) -> Tensor:
