@@ -181,3 +181,32 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_to_a_hundredth():
     assert (np.diff(rates[10:]) < 0).all()
     assert rates[55] == pytest.approx(2.0 * 0.505)
     assert rates[100] == pytest.approx(0.02)
+
+
+def test_the_running_mean_of_the_weights_is_what_is_kept():
+    cases = tones()
+    steps = [trained(cases, max_epochs=n, schedule=False)[0] for n in (1, 2, 3, 4)]
+    averaged, _ = trained(cases, max_epochs=4, schedule=False, averaging=0.6)
+    kept = averaged.state_dict()
+    for name in dict(averaged.named_parameters()):
+        first, second, third, fourth = (step.state_dict()[name] for step in steps)
+        mean = 0.6 * (0.6 * (first + second) / 2 + 0.4 * third) + 0.4 * fourth
+        torch.testing.assert_close(kept[name], mean, rtol=0, atol=1e-12)
+
+
+def test_the_running_mean_is_what_is_scored():
+    cases = tones()
+    network = make_network()
+    options, scored = options_for(network, max_epochs=4, averaging=0.9), []
+    result = fit_network(
+        network,
+        cases,
+        loss=loss,
+        options=options,
+        validation=cases,
+        on_epoch=lambda line, net: scored.append(evaluate_network(net, cases, options=options)),
+    )
+    for line, outputs in zip(result.history, scored, strict=True):
+        assert line["validation_loss"] == pytest.approx(float(loss(outputs, cases.targets).mean()))
+    best = scored[result.best_epoch - 1]
+    torch.testing.assert_close(evaluate_network(network, cases, options=options), best)
