@@ -107,7 +107,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         validation = self._checked_validation_data(X_val, y_val)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         train = np.arange(len(signals))
-        if validation is None and wants_split(self, targets):
+        if validation is None and wants_split(self, signals, targets):
             train, held_out = split_cases(self, signals, targets, seed)
             validation = signals[held_out], weights[held_out], targets[held_out]
         cases = self._prepare(signals[train], weights[train], targets[train], seed, device, keep=resumed)

@@ -7,7 +7,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.sampling import SPARSE, relative_periods
+from s4signal.estimators.sampling import relative_periods
+from s4signal.estimators.sparse_records import SPARSE
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
 from s4signal.signals import Signal, Signals
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from s4signal.estimators.forgetting import forget_observations
 from s4signal.estimators.sampling import Sampling, grid_lengths, plan_sampling, prepare_case, relative_periods
+from s4signal.estimators.sparse_records import forget_observations, is_sparse
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.band_dropout import BandDropout
@@ -28,6 +28,7 @@ __all__ = [
     "LOWEST_HZ",
     "NetworkPlan",
     "build_network",
+    "hears_sparse_records",
     "make_cases",
     "plan_network",
 ]
@@ -159,9 +160,7 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
         If a filter bank is wanted without a rate, a module is no front end for these cases, the time scales do not fit
         the rate, or the kernel cannot take the times of the cases.
     """
-    frontend = "module" if isinstance(estimator.frontend, nn.Module) else estimator.frontend
-    if frontend == "auto":
-        frontend = "filterbank" if sfreq is not None and sfreq >= AUDIO_SFREQ else "linear"
+    frontend = _chosen_frontend(estimator.frontend, sfreq)
     if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
         raise ValueError(
             f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
@@ -200,6 +199,32 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
         thinned,
         n_features,
     )
+
+
+def hears_sparse_records(estimator: Any, signals: Signals) -> bool:
+    """Whether cases are sparse records, and reach the network sample by sample.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With checked parameters, and its rate.
+    signals : Signals
+        Training cases.
+
+    Returns
+    -------
+    bool
+        Never true behind a filter bank.
+    """
+    return _chosen_frontend(estimator.frontend, estimator.sfreq_) == "linear" and is_sparse(signals)
+
+
+def _chosen_frontend(frontend: Any, sfreq: float | None) -> str:
+    if isinstance(frontend, nn.Module):
+        return "module"
+    if frontend == "auto":
+        return "filterbank" if sfreq is not None and sfreq >= AUDIO_SFREQ else "linear"
+    return str(frontend)
 
 
 def _module_features(estimator: Any, signals: Signals, sfreq: float | None) -> int | None:

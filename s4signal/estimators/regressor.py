@@ -80,8 +80,8 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
     weight_decay : float, >= 0, default=0.05
         Decoupled weight decay of the matrices.
     early_stopping : "auto" or bool, default="auto"
-        Whether to choose the epoch on validation cases; "auto" does from 100 cases on. With ``X_val`` it is always
-        done.
+        Whether to choose the epoch on validation cases; "auto" does from 100 cases on, but not where
+        ``max_epochs="auto"`` takes five of sparse records. With ``X_val`` it is always done.
     validation_fraction : float in (0, 1), default=0.1
         Share of the cases set aside.
     n_iter_no_change : int or None, default=None

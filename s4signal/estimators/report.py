@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from s4signal.estimators.forgetting import MOST_FORGOTTEN
 from s4signal.estimators.hearing import MOST_REMOVED
 from s4signal.estimators.sampling import Sampling
+from s4signal.estimators.sparse_records import MOST_FORGOTTEN
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontend import FilterBankFrontend
 from s4signal.nn.module_frontend import ModuleFrontend

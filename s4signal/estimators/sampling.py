@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from s4signal.estimators.sparse_records import is_sparse
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
 from s4signal.estimators.validation import check_observed
 from s4signal.nn import KERNELS
@@ -17,7 +18,6 @@ from s4signal.signals import Signal, Signals
 from s4signal.training import Samples
 
 __all__ = [
-    "SPARSE",
     "Sampling",
     "check_times",
     "grid_lengths",
@@ -31,7 +31,6 @@ __all__ = [
 
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LONGEST_SPLINE = 8.5  # periods from sample to sample
-SPARSE = 0.5  # of the values missing: from there on more is made up than was observed
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.floating]
@@ -193,21 +192,16 @@ def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:
         )
     absent = np.zeros(signals.n_channels, dtype=bool)
     observed = np.zeros(signals.n_channels, dtype=bool)
-    n_held = n_values = 0
     for case in signals:
         holes = _holes(case.data)
         observed |= True if holes is None else ~holes.all(1)
         if holes is not None:
-            there = holes[:, _kept(holes)]
-            absent |= (there if missing == "gap" else holes).any(1)
-            n_held += int(there.sum())
-        n_values += case.data.size if holes is None else there.size
+            absent |= (holes[:, _kept(holes)] if missing == "gap" else holes).any(1)
     for channel in np.flatnonzero(~observed):
         warnings.warn(f"channel {channel} has no observation in any training case; it is ignored.", stacklevel=2)
     masked = () if grid else tuple(np.flatnonzero(absent & observed).tolist())
     # A filter bank hears waves, whose peaks are no slips.
-    sparse = not grid and n_held > SPARSE * n_values
-    return Sampling(times, missing, masked, grid, gaps, sparse)
+    return Sampling(times, missing, masked, grid, gaps, sparse=not grid and is_sparse(signals))
 
 
 def prepare_case(

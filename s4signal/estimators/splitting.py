@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
+from s4signal.estimators.preparation import hears_sparse_records
 from s4signal.signals import Signals
 
 if TYPE_CHECKING:
@@ -19,24 +20,29 @@ __all__ = ["split_cases", "wants_split"]
 _FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets a validation set aside
 
 
-def wants_split(estimator: S4Estimator, targets: NDArray[Any]) -> bool:
+def wants_split(estimator: S4Estimator, signals: Signals, targets: NDArray[Any]) -> bool:
     """Whether ``early_stopping`` asks for validation cases.
 
     Parameters
     ----------
     estimator : S4Estimator
-        With checked parameters.
+        With checked parameters, and its rate.
+    signals : Signals
+        The cases.
     targets : ndarray (n_samples, ...)
         Encoded targets.
 
     Returns
     -------
     bool
-        "auto" wants them where there are enough cases, and of every class some for either side.
+        "auto" wants them where there are enough cases, and of every class some for either side; not for the few epochs
+        of sparse records, whose averaged weights are best at the end.
     """
     n = len(targets)
     if estimator.early_stopping != "auto":
         return bool(estimator.early_stopping)
+    if estimator.max_epochs == "auto" and hears_sparse_records(estimator, signals):
+        return False
     if n < _FEWEST_TO_SPLIT or not estimator._stratified:
         return n >= _FEWEST_TO_SPLIT
     counts = np.unique(targets, return_counts=True)[1]

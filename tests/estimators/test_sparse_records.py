@@ -6,7 +6,7 @@ import torch
 from small_models import REFERENCE, classifier, regressor, same_weights, waves
 
 from s4signal import S4Classifier, Signals
-from s4signal.estimators.forgetting import MOST_FORGOTTEN, forget_observations
+from s4signal.estimators.sparse_records import MOST_FORGOTTEN, forget_observations
 from s4signal.signals import Signal, drop_samples
 
 X, Y = waves(n_channels=4)
@@ -127,6 +127,14 @@ def test_the_outputs_see_the_levels_of_a_sparse_record_past_the_blocks():
     assert sparse.network_.levels.weight.shape == (2, 4 * 8)
     assert sparse.network_.levels.weight.abs().max() > 0
     assert dense.network_.levels is None
+
+
+def test_a_few_epochs_of_sparse_records_are_run_to_the_end_on_all_cases():
+    many, labels = Signals([case for _ in range(5) for case in charts()]), np.tile(Y, 5)
+    model = classifier(max_epochs="auto").fit(many, labels)
+    assert model.n_iter_ == model.best_epoch_ == 50  # 200 steps of 30 cases
+    assert model.history_[-1]["validation_loss"] is None
+    assert classifier().fit(many, labels).history_[-1]["validation_loss"] is not None
 
 
 def test_a_file_keeps_what_a_sparse_record_is(tmp_path):

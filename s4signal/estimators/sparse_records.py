@@ -1,4 +1,4 @@
-"""Sparse records with some of their observations left out, another choice at every load."""
+"""Sparse records: which are, and how they are with some of their observations left out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,35 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from s4signal.signals import Signal
+from s4signal.signals import Signal, Signals
 
-__all__ = ["MOST_FORGOTTEN", "forget_observations"]
+__all__ = ["MOST_FORGOTTEN", "SPARSE", "forget_observations", "is_sparse"]
 
+SPARSE = 0.5  # of the values missing: from there on more is made up than was observed
 MOST_FORGOTTEN = 0.6  # of the observations of a case
+
+
+def is_sparse(signals: Signals) -> bool:
+    """Whether most values of cases are missing, of the samples at which any channel is there.
+
+    Parameters
+    ----------
+    signals : Signals
+        The cases.
+
+    Returns
+    -------
+    bool
+        Never true of a single channel.
+    """
+    if signals.n_channels == 1:
+        return False
+    n_there = n_values = 0
+    for case in signals:
+        there = case.observed
+        n_there += int(there.sum())
+        n_values += there.any(0).sum() * len(there)
+    return bool(n_values - n_there > SPARSE * n_values)
 
 
 def forget_observations(case: Signal) -> Signal:
