@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -323,10 +322,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
     def _thinned(self, heard: Cases, signals: Signals, seed: int, device: torch.device) -> Cases:
         if not self._plan.thinned:
             return heard
-        forget = self._plan.sampling.sparse
-        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling, forget=forget)
-        if forget:
-            return replace(heard, load=cases.load)
+        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._plan.sampling)
         options = network_options(self, len(cases), device)
         return hear_thinned(self._on(device), cases, heard, options, seed=seed)
 

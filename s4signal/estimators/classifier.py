@@ -57,13 +57,12 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         missing in some stays, their last values are held, and each channel that was ever missing so in training comes
         with another one that says whether it is observed. "mask": all samples stay, held and marked that way; faster,
         for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. In sparse records, most of
-        whose values are missing where something is observed, values count up to four standard deviations, up to 60 %
-        of the observations of a case are left out, others each time that it is trained on (unless
-        ``batch_size=None``), the outputs also see mean and last value of each channel past the layers, and the weights
-        are running means over some fifty steps. A filter bank hears a regular grid, with splines across up to seven
-        missing samples and straight lines across more; where "gap" is asked for, it trains for missing samples and
-        lower rates (unless ``batch_size=None``): a third of the cases are also heard with 10 to 80 % of the samples
-        removed, and a quarter lose upper bands at a step; new voices may be understood less well. "error" refuses NaN.
+        whose values are missing where something is observed, values count up to four standard deviations, the outputs
+        also see mean and last value of each channel past the layers, and the weights are running means over some fifty
+        steps. A filter bank hears a regular grid, with splines across up to seven missing samples and straight lines
+        across more; where "gap" is asked for, it trains for missing samples and lower rates (unless
+        ``batch_size=None``): a third of the cases are also heard with 10 to 80 % of the samples removed, and a quarter
+        lose upper bands at a step; new voices may be understood less well. "error" refuses NaN.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.estimators.sampling import Sampling, grid_lengths, plan_sampling, prepare_case, relative_periods
-from s4signal.estimators.sparse_records import forget_observations, is_sparse
+from s4signal.estimators.sparse_records import is_sparse
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.band_dropout import BandDropout
@@ -47,7 +47,6 @@ def make_cases(
     sampling: Sampling,
     weights: NDArray[np.float64] | None = None,
     targets: torch.Tensor | None = None,
-    forget: bool = False,
 ) -> Cases:
     """Wrap signals for the loop; lazy cases are decoded when a batch needs them.
 
@@ -65,8 +64,6 @@ def make_cases(
         Weights in the loss, one each by default.
     targets : Tensor, optional
         What the loss compares with.
-    forget : bool, default=False
-        Whether each load leaves out some observations, by `forget_observations`.
 
     Returns
     -------
@@ -77,7 +74,6 @@ def make_cases(
 
     def load(index: int) -> Samples:
         case = stored[index].load()
-        case = forget_observations(case) if forget else case
         return prepare_case(case, index, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
 
     lengths = grid_lengths(signals, sfreq) if sampling.grid or sampling.missing == "hold" else signals.lengths
@@ -107,7 +103,7 @@ class NetworkPlan(NamedTuple):
     sampling : Sampling
         How times and missing samples reach the network.
     thinned : bool, default=False
-        Whether training hears some cases again with samples missing, or leaves out observations of sparse records.
+        Whether training hears some cases again with samples missing.
     n_features : int or None, default=None
         Features of a module as front end.
     """
@@ -184,8 +180,7 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
     sampling = plan_sampling(estimator, signals, grid=frontend != "linear")
     # In the reference mode a case of weight two is the case twice: chance may not choose for each. A module is trained
     # on what it is given.
-    asked = sampling.sparse or (sampling.grid and estimator.missing == "gap")
-    thinned = asked and estimator.batch_size is not None and n_features is None
+    thinned = sampling.grid and estimator.missing == "gap" and estimator.batch_size is not None and n_features is None
     return NetworkPlan(
         estimator.n_channels_in_,
         n_outputs,

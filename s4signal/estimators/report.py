@@ -10,7 +10,6 @@ import torch
 
 from s4signal.estimators.hearing import MOST_REMOVED
 from s4signal.estimators.sampling import Sampling
-from s4signal.estimators.sparse_records import MOST_FORGOTTEN
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontend import FilterBankFrontend
 from s4signal.nn.module_frontend import ModuleFrontend
@@ -50,8 +49,6 @@ def describe_estimator(estimator: S4Estimator) -> str:
     elif isinstance(network.frontend, ModuleFrontend):
         name, hop_s = type(network.frontend.module).__name__, plan.hop_s or 0.0
         front = f"{name}, {plan.n_features} features every {hop_s:g} {unit[1]}{state}"
-    elif plan.thinned:
-        met = [f"  trained for    up to {MOST_FORGOTTEN:.0%} of observations missing"]
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack
     return "\n".join(
@@ -79,6 +76,7 @@ def _samples(sampling: Sampling) -> str:
     if sampling.grid and sampling.missing != "error":
         missing = "on a grid, interpolated where one is missing"
     marked = f", {len(sampling.masked)} channels with a mask" if sampling.masked else ""
+    marked += ", most values missing" if sampling.sparse else ""
     return f"{'at their own times' if sampling.times else 'at a regular rate'}; {missing}{marked}"
 
 
