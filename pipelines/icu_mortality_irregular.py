@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def fit_predict(X: Signals, y: Labels, X_test: Signals, seed: int, max_epochs: int | None) -> Floats:
     """Fit a classifier and predict the risk of the test stays."""
-    model = S4Classifier(**SETTINGS, max_epochs=max_epochs or "auto", random_state=seed, verbose=1)
+    model = S4Classifier(
+        **SETTINGS, max_epochs="auto" if max_epochs is None else max_epochs, random_state=seed, verbose=1
+    )
     return model.fit(X, y).predict_proba(X_test)[:, 1]
 
 
