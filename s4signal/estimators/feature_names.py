@@ -52,6 +52,10 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         for p, part in enumerate(("cos", "sin"))
     ]
     means = [f"mean of {wave}, whole" for wave, _ in waves]
+    slow = np.repeat(statistics.slow.numpy(), 2 * statistics.mixes.shape[1])
+    means += [
+        f"mean of {wave}, {part}" for (wave, _), there in zip(waves, slow, strict=True) if there for part in windows[1:]
+    ]
     shares = [f"share above {level:+.2g} SD of {wave}, {window}" for wave, level in waves for window in windows]
     if len(names) == 1:
         energies = [
@@ -64,7 +68,9 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         weighed = [oscillator for oscillator, there in zip(drawn, statistics.weighed, strict=True) if there]
         energies = [f"log covariance, {oscillator}, {pair}, whole" for oscillator in weighed for pair in pairs]
         energies += [
-            f"log covariance within narrow band, {oscillator}, {pair}, whole" for oscillator in narrow for pair in pairs
+            f"log covariance within narrow band beside its neighbours, {oscillator}, {pair}, whole"
+            for oscillator in narrow
+            for pair in pairs
         ]
     levels = [] if features._levels is None else features._levels.names(names)
     return np.array([*means, *shares, *energies, *levels], dtype=object)

@@ -255,7 +255,8 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "ridge_")
         check_rate(self, sfreq)
         signals, recorded = regular_signals(self, X, sfreq=sfreq, times=times)
-        features = np.concatenate(self.features_._families(signals, recorded), axis=1)
+        families = self.features_._families(signals, recorded, wanted=[w > 0 for w in self.ridge_.weights])
+        features = np.concatenate(families, axis=1)
         return self._scores(features, relative_periods(signals, self.sfreq_))
 
     def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ __all__ = ["pack_instant", "unpack_instant"]
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
 _PREFIX, _BANDS_PREFIX = "statistics.", "bands."
+_BANK = ("sfreq", "n_windows", "shrinkage")
 _RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
 
 
@@ -53,7 +54,7 @@ def pack_instant(estimator: InstantEstimator) -> tuple[dict[str, Any], dict[str,
         **estimator_entries(estimator, (*_LEARNED, *estimator._learned), optional=_OPTIONAL),
         "features": features.get_params(),
         "sizes": list(features._sizes),
-        "statistics": {name: getattr(features.statistics_, name) for name in ("sfreq", "n_windows")},
+        "statistics": [{name: getattr(bank, name) for name in _BANK} for bank in features._banks],
         "ridge": {"alpha": ridge.alpha, "weights": list(ridge.weights)},
     }
     banks = dict(zip((_PREFIX, _BANDS_PREFIX), features._banks, strict=False))
@@ -96,9 +97,9 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     estimator = new_estimator(kind, header, path, tuples=("orders",))
     check_instant_options(estimator)
     restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
-    estimator.features_ = _features(estimator, header, tensors)
-    if len(header["sizes"]) != FAMILIES:
+    if len(header["sizes"]) != FAMILIES or _PREFIX + "slow" not in tensors:
         raise ModelFileError(f"{path} is of an earlier version, which knew fewer features; fit and save again.")
+    estimator.features_ = _features(estimator, header, tensors)
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
     sizes = {len(arrays["mean"]), len(arrays["scale"]), arrays["coef"].shape[1], len(estimator.features_._fill)}
@@ -111,9 +112,9 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
 def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> S4RandomFeatures:
     features = S4RandomFeatures(**{**header["features"], "orders": estimator.orders})
     check_instant_options(features)
-    features.statistics_ = _bank(header, tensors, _PREFIX)
-    has_bands = any(name.startswith(_BANDS_PREFIX) for name in tensors)
-    features._bands = _bank(header, tensors, _BANDS_PREFIX) if has_bands else None
+    drawn, *narrow = header["statistics"]
+    features.statistics_ = _bank(drawn, tensors, _PREFIX)
+    features._bands = _bank(narrow[0], tensors, _BANDS_PREFIX) if narrow else None
     mean, scale = tensors["standardizer.mean"].numpy(), tensors["standardizer.scale"].numpy()
     features._standardizer, features._fill = Standardizer(mean, scale), tensors["fill"].numpy()
     features._levels = None
@@ -127,9 +128,9 @@ def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.T
     return features
 
 
-def _bank(header: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> OscillatorStatistics:
+def _bank(options: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> OscillatorStatistics:
     buffers = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k != "thresholds"}
-    bank = OscillatorStatistics(**shapes, **header["statistics"])
+    bank = OscillatorStatistics(**shapes, **options)
     bank.load_state_dict(buffers)
     return bank

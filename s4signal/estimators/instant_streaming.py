@@ -77,7 +77,7 @@ class InstantStream:
         if self._running[0].n_times + data.shape[1] == 0:
             raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
         x = torch.from_numpy(self._features._standardizer(data)).to(PRECISIONS[self._features.precision])
-        pooled, *narrow = [running.push(x) for running in self._running]
-        families = [part.flatten(1).numpy() for part in (*pooled, *(bands.energy for bands in narrow))]
+        heard = zip(self._running, self._features._inputs(x), strict=False)
+        families = self._features._by_family([running.push(part) for running, part in heard])
         said: NDArray[np.floating] = self._finish(np.concatenate(families, axis=1).astype(np.float64), self._rate)[0]
         return said

@@ -11,18 +11,21 @@ from s4signal.nn.oscillators import oscillator_hops
 from s4signal.nn.statistics import OscillatorStatistics
 from s4signal.signals import Signals
 
-__all__ = ["narrow_bands"]
+__all__ = ["hears_neighbours", "narrow_bands", "stand_out"]
 
-_BANDS = 32
+_BANDS = 64  # at most
 _ORDER = 2
 _SHARE = 0.99  # of the power lies below the highest band
 _HIGHEST = 0.45  # of the sampling rate
+_NEIGHBOURS = 4  # on each side, that a band is compared with
+_COMMON = 0.5  # of what the neighbours hold is taken off: it changes from day to day, a flicker does not
+_SHRINKAGE = 0.05  # a narrow band tells few independent numbers of its covariance
 
 
 def narrow_bands(
     signals: Signals,
     standardizer: Standardizer,
-    components: NDArray[np.float64],
+    n_components: int,
     *,
     sfreq: float,
     shortest: float,
@@ -37,8 +40,8 @@ def narrow_bands(
         Training cases, without missing samples.
     standardizer : Standardizer
         Of their channels.
-    components : ndarray (K, C)
-        Channels, or mixes of them, whose covariance is taken within each band.
+    n_components : int
+        How many channels, or mixes of them, the bands will hear, K.
     sfreq : float
         Sampling rate, in Hz.
     shortest : float
@@ -53,20 +56,47 @@ def narrow_bands(
     OscillatorStatistics
         With energies alone.
     """
-    highest = min(_HIGHEST * sfreq, max(_loud_below(signals, standardizer, sfreq), _BANDS / 2 * sfreq / shortest))
-    frequencies = highest * (np.arange(_BANDS) + 0.5) / _BANDS
-    bandwidths = np.full(_BANDS, highest / (2 * _BANDS))
+    highest = min(_HIGHEST * sfreq, max(_loud_below(signals, standardizer, sfreq), _NEIGHBOURS * sfreq / shortest))
+    bands = int(np.clip(highest * shortest / sfreq, 1, _BANDS))
+    frequencies = highest * (np.arange(bands) + 0.5) / bands
+    # As wide as they are apart, on either side: what lies between two of them shows in both.
+    bandwidths = np.full(bands, highest / bands)
     hops = oscillator_hops(frequencies, bandwidths, sfreq=sfreq, longest=longest_hop)
     return OscillatorStatistics(
         frequencies_hz=torch.from_numpy(frequencies),
         bandwidths_hz=torch.from_numpy(bandwidths),
-        orders=torch.full((_BANDS,), _ORDER),
+        orders=torch.full((bands,), _ORDER),
         hops=torch.from_numpy(hops),
-        mixes=torch.zeros(_BANDS, 0, components.shape[1], dtype=dtype),
-        levels=torch.zeros(_BANDS, 0, 2, dtype=dtype),
-        projection=torch.tensor(components, dtype=dtype),  # a copy: a file holds no tensor twice
+        mixes=torch.zeros(bands, 0, n_components, dtype=dtype),
+        levels=torch.zeros(bands, 0, 2, dtype=dtype),
+        projection=torch.eye(n_components, dtype=dtype),
         sfreq=sfreq,
+        shrinkage=_SHRINKAGE,
     )
+
+
+def stand_out(energy: torch.Tensor) -> torch.Tensor:
+    """Compare what is in each band with its neighbours.
+
+    Parameters
+    ----------
+    energy : Tensor (n, bands, k)
+        Logarithms of covariances, NaN where a band cannot be heard.
+
+    Returns
+    -------
+    Tensor (n, bands, k)
+        Less half the mean of four neighbours on each side; NaN where one of them cannot be heard.
+    """
+    offsets = torch.tensor([i for i in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if i])
+    around = (torch.arange(energy.shape[1])[:, None] + offsets).clamp(0, energy.shape[1] - 1)
+    return energy - _COMMON * energy[:, around].mean(2)
+
+
+def hears_neighbours(audible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which bands `stand_out` knows, of ascending bands (bands,) that are audible."""
+    highest = np.minimum(np.arange(len(audible)) + _NEIGHBOURS, len(audible) - 1)
+    return np.asarray(audible[highest])
 
 
 def _loud_below(signals: Signals, standardizer: Standardizer, sfreq: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from s4signal.estimators.channel_mixes import draw_mixes, principal_channels
 from s4signal.estimators.feature_names import feature_names
 from s4signal.estimators.instant_streaming import InstantStream
-from s4signal.estimators.narrow_bands import narrow_bands
+from s4signal.estimators.narrow_bands import hears_neighbours, narrow_bands, stand_out
 from s4signal.estimators.observation_levels import ObservationLevels
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.regular import fill_case, fill_signals, regular_signals
@@ -25,7 +25,7 @@ from s4signal.estimators.sampling import relative_periods
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.nn.oscillators import draw_oscillators, oscillator_hops
-from s4signal.nn.statistics import OscillatorStatistics
+from s4signal.nn.statistics import OscillatorStatistics, PooledFeatures
 from s4signal.signals import Signals
 from s4signal.training import PRECISIONS
 
@@ -41,9 +41,10 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Every oscillator is a damped complex pole, or a cascade of them, of random frequency and decay, exact at any
     sampling rate. It runs over each channel; its outputs, and random mixes of them over channels, are pooled over the
-    whole case and over equal parts of it: their mean, the share of time that they spend above a threshold, and log
-    energy, for several channels as the matrix logarithm of their covariance (every second oscillator). Several channels
-    have 32 narrow bands more, evenly spaced up to where 99 % of their power lies, with covariances alone.
+    whole case and over equal parts of it: their mean (over the parts, of those that are slower than these), the share
+    of time that they spend above a threshold, and log energy, for several channels as the matrix logarithm of their
+    covariance (every second oscillator). Several channels have up to 64 narrow bands more, evenly spaced up to where
+    99 % of their power lies, with covariances alone, each beside those of its neighbours.
 
     Missing samples (NaN) are a line between their neighbours, a channel that is missing altogether is its training
     mean. Cases with times are put on a grid in the same way. Where more than half of the training values are missing,
@@ -76,7 +77,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Their names, where X knows them.
     sfreq_ : float or None
         Sampling rate at training, in Hz.
-    frequencies_, decays_ : ndarray (n_oscillators,), or (n_oscillators + 32,) for several channels
+    frequencies_, decays_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands,)
         Frequencies in Hz and decay times in seconds; in cycles a sample and in samples where there is no rate.
     oscillators_ : ndarray (n_features,)
         Number of the oscillator that each feature is of; -1 for levels of the observations.
@@ -245,16 +246,19 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         F = len(self.statistics_.hops)
         every = np.arange(F)
         bands = np.arange(F, F + (0 if self._bands is None else len(self._bands.hops)))
-        owners = (every, every, every[self.statistics_.weighed.numpy()], bands, np.array([-1]))
-        return np.concatenate(
-            [np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, self._sizes, strict=True)]
-        )
+        slow, (_, J, _) = every[self.statistics_.slow.numpy()], self.statistics_.mixes.shape
+        course = 2 * J * self.n_windows * len(slow)
+        owners = (every, slow, every, every[self.statistics_.weighed.numpy()], bands, np.array([-1]))
+        sizes = (self._sizes[0] - course, course, *self._sizes[1:])
+        return np.concatenate([np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, sizes, strict=True)])
 
     @property
     def _banks(self) -> list[OscillatorStatistics]:
         return [self.statistics_] if self._bands is None else [self.statistics_, self._bands]
 
-    def _families(self, signals: Signals, recorded: Signals) -> tuple[NDArray[np.floating], ...]:
+    def _families(
+        self, signals: Signals, recorded: Signals, *, wanted: Sequence[bool] = (True,) * 5
+    ) -> tuple[NDArray[np.floating], ...]:
         """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
 
         Parameters
@@ -263,6 +267,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Cases.
         recorded : Signals
             The same cases as they were recorded.
+        wanted : sequence of bool
+            Which families to compute; the others are NaN.
 
         Returns
         -------
@@ -271,24 +277,34 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             observations (none if most values were there at training).
         """
         rows: tuple[NDArray[np.floating], ...] = ()
+        asked = ((wanted[0], wanted[1], wanted[2]), (False, False, wanted[3]))
         for indices, x, lengths, rate in self._batches(signals):
-            pooled = [*self.statistics_(x, lengths, rate=rate)]
-            pooled.append(
-                x.new_empty(len(indices), 0) if self._bands is None else self._bands(x, lengths, rate=rate).energy
-            )
-            parts = [part.flatten(1).numpy() for part in pooled]
+            heard = zip(self._banks, self._inputs(x), asked, strict=False)
+            parts = self._by_family([bank(part, lengths, rate=rate, wanted=each) for bank, part, each in heard])
             rows = rows or tuple(np.empty((len(signals), part.shape[1]), part.dtype) for part in parts)
             for whole, part in zip(rows, parts, strict=True):
                 whole[indices] = part
         levels = np.empty((len(signals), 0)) if self._levels is None else self._levels(recorded, self.sfreq_)
         return (*rows, levels.astype(rows[0].dtype))
 
+    def _inputs(self, x: Tensor) -> list[Tensor]:
+        """What each bank hears of (C, ...): the channels, and their components."""
+        components = self.statistics_.projection
+        return [x, x if len(components) == len(x) else torch.tensordot(components, x, dims=1)]
+
+    def _by_family(self, pooled: Sequence[PooledFeatures]) -> list[NDArray[np.floating]]:
+        """Put what each bank says (n, ...) in families (n, p_i), all but the last."""
+        drawn, *narrow = pooled
+        last = stand_out(narrow[0].energy) if narrow else drawn.energy[:, :0]
+        return [part.flatten(1).numpy() for part in (*drawn.families, last)]
+
     def _filled(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.where(np.isnan(features), self._fill, features)
 
     def _audible(self, rate: float) -> NDArray[np.bool_]:
         """Which features exist, (n_features,), at ``rate`` training sample periods a sample."""
-        heard = np.concatenate([*(bank.audible(rate).numpy() for bank in self._banks), [True]])  # last: levels
+        drawn, *narrow = (bank.audible(rate).numpy() for bank in self._banks)
+        heard = np.concatenate([drawn, *(hears_neighbours(bands) for bands in narrow), [True]])  # last: levels
         return np.asarray(heard[self.oscillators_])
 
     def _fit_families(
@@ -318,7 +334,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self._bands = narrow_bands(
                 few,
                 self._standardizer,
-                components,
+                len(components),
                 sfreq=self.sfreq_ or 1.0,
                 shortest=shortest,
                 longest_hop=shortest / (8 * self.n_windows),
@@ -357,6 +373,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             projection=torch.from_numpy(components).to(dtype),
             sfreq=sfreq,
             n_windows=self.n_windows,
+            # A part that is shorter than a period knows where in it the oscillator is.
+            slow=torch.from_numpy(frequencies * shortest <= self.n_windows * sfreq),
         )
 
     def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:

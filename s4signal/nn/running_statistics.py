@@ -49,8 +49,8 @@ class RunningStatistics:
         self.n_times += x.shape[1]
         (F, J, C), W = self.statistics.mixes.shape, self.statistics.n_windows + 1
         K, weighed = len(self.statistics.projection), self.statistics.weighed
-        mean = x.new_full((1, F, J, 2), torch.nan)
-        positive = x.new_full((1, F, J, 2, W), torch.nan)
+        mean = x.new_full((1, F, J, 2, W), torch.nan)
+        positive = torch.full_like(mean, torch.nan)
         energy = x.new_full((1, int(weighed.sum()), W if C == 1 else K * (K + 1) // 2), torch.nan)
         place = weighed.cumsum(0) - 1
         for group in self._groups:
@@ -59,7 +59,7 @@ class RunningStatistics:
             index = group.index
             mean[0, index], positive[0, index] = m.to(x.dtype), p.to(x.dtype)
             energy[0, place[index[weighed[index]]]] = e.to(x.dtype)
-        return PooledFeatures(mean, positive, energy)
+        return PooledFeatures(mean[..., 0], mean[:, self.statistics.slow, ..., 1:], positive, energy)
 
 
 class _Group:
@@ -91,7 +91,7 @@ class _Group:
                 self._add(self._readings(blocks))
 
     def pooled(self, n_times: int, n_windows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return means (F, J, 2), shares (F, J, 2, W) and energies of all that was heard."""
+        """Return means and shares (F, J, 2, W) and energies of all that was heard."""
         if self.rest.shape[1]:
             # The unfinished block is heard on a copy, and again when it is whole.
             whole = copy.copy(self)
@@ -109,9 +109,10 @@ class _Group:
             # A case too short to have a reading in each window: such a window is the whole case.
             pooled.append((after - before) / (last - first) if last > first else pooled[0])
         values = torch.stack(pooled, -1)  # (F, 4 J + 1, W)
-        mean, positive = values[:, : 2 * J, 0].unflatten(1, (J, 2)), values[:, 2 * J : 4 * J].unflatten(1, (J, 2))
-        energy = log_energy(values[:, -1]) if C == 1 else log_euclidean(self.covariance / self.count)
-        return mean, positive, energy
+        mean, positive = values[:, : 2 * J].unflatten(1, (J, 2)), values[:, 2 * J : 4 * J].unflatten(1, (J, 2))
+        if C == 1:
+            return mean, positive, log_energy(values[:, -1])
+        return mean, positive, log_euclidean(self.covariance / self.count, self.statistics.shrinkage)
 
     def _readings(self, x: Tensor) -> Tensor:
         """(C, n), whole blocks -> (F, C, 2, m), and the state moves on."""

@@ -15,7 +15,6 @@ __all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "
 
 SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as much time whenever they are full
 
-_SHRINKAGE = 0.01  # of a covariance towards a multiple of the identity
 _MAX_READINGS = 2**20
 
 
@@ -26,6 +25,8 @@ class PooledFeatures(NamedTuple):
     ----------
     mean : Tensor (n, F, J, 2)
         Mean of each mix's real and imaginary part.
+    course : Tensor (n, S, J, 2, W - 1)
+        Mean within each equal part of the case, of the ``slow`` oscillators.
     positive : Tensor (n, F, J, 2, W)
         Share of each window that they spend above their threshold.
     energy : Tensor (n, F, W) or (n, F', K (K + 1) / 2)
@@ -34,8 +35,18 @@ class PooledFeatures(NamedTuple):
     """
 
     mean: Tensor
+    course: Tensor
     positive: Tensor
     energy: Tensor
+
+    @property
+    def families(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Means, shares above a threshold and energies, each (n, ...)."""
+        return (
+            torch.cat([self.mean.flatten(1), self.course.flatten(1)], 1),
+            self.positive.flatten(1),
+            self.energy.flatten(1),
+        )
 
 
 class OscillatorStatistics(nn.Module):
@@ -63,6 +74,10 @@ class OscillatorStatistics(nn.Module):
         Equal parts of a case; the whole case is one more window, the first. A case of more than 512 readings is cut
         into 257 to 512 segments, and one that two parts share counts in both, in proportion: a stream, which does not
         know where the case ends, can say the same in bounded memory.
+    slow : Tensor (F,) of bool, optional
+        Whose means are taken of each part too; none by default.
+    shrinkage : float, default=0.01
+        Of a covariance towards a multiple of the identity.
     """
 
     frequencies_hz: Tensor
@@ -72,6 +87,7 @@ class OscillatorStatistics(nn.Module):
     mixes: Tensor
     levels: Tensor
     projection: Tensor
+    slow: Tensor
     thresholds: Tensor
 
     def __init__(
@@ -86,9 +102,11 @@ class OscillatorStatistics(nn.Module):
         projection: Tensor,
         sfreq: float,
         n_windows: int = 4,
+        slow: Tensor | None = None,
+        shrinkage: float = 0.01,
     ) -> None:
         super().__init__()
-        self.sfreq, self.n_windows = sfreq, n_windows
+        self.sfreq, self.n_windows, self.shrinkage = sfreq, n_windows, shrinkage
         self.register_buffer("frequencies_hz", frequencies_hz)
         self.register_buffer("bandwidths_hz", bandwidths_hz)
         self.register_buffer("orders", orders)
@@ -96,6 +114,7 @@ class OscillatorStatistics(nn.Module):
         self.register_buffer("mixes", mixes)
         self.register_buffer("levels", levels)
         self.register_buffer("projection", projection)
+        self.register_buffer("slow", torch.zeros(len(hops), dtype=torch.bool) if slow is None else slow)
         self.register_buffer("thresholds", torch.zeros_like(levels))
 
     def audible(self, rate: float) -> Tensor:
@@ -132,7 +151,9 @@ class OscillatorStatistics(nn.Module):
         self.thresholds.copy_(mean + scale * self.levels)
 
     @torch.no_grad()
-    def forward(self, x: Tensor, lengths: Tensor, *, rate: float = 1.0) -> PooledFeatures:
+    def forward(
+        self, x: Tensor, lengths: Tensor, *, rate: float = 1.0, wanted: tuple[bool, bool, bool] = (True, True, True)
+    ) -> PooledFeatures:
         """Pool over cases.
 
         Parameters
@@ -143,32 +164,40 @@ class OscillatorStatistics(nn.Module):
             Samples of each case, at least one.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
+        wanted : tuple of bool, default=(True, True, True)
+            Whether to compute means, shares and energies.
 
         Returns
         -------
         PooledFeatures
-            NaN where an oscillator is above the Nyquist frequency.
+            NaN where an oscillator is above the Nyquist frequency, and what is not wanted.
         """
         F, J, C = self.mixes.shape
         n, W, K = x.shape[1], 1 + self.n_windows, len(self.projection)
-        mean = x.new_full((n, F, J, 2), torch.nan)
-        positive = x.new_full((n, F, J, 2, W), torch.nan)
+        mean = x.new_full((n, F, J, 2, W), torch.nan)
+        positive = torch.full_like(mean, torch.nan)
         weighed = self.weighed
         energy = x.new_full((n, F, W) if C == 1 else (n, int(weighed.sum()), K * (K + 1) // 2), torch.nan)
         place = weighed.cumsum(0) - 1
-        for index, hop in self.groups(rate):
+        for index, hop in self.groups(rate) if any(wanted) else ():
             here = weighed[index]
             m = p = e = x.new_zeros(())
             for waves, z, shares in self._readings(x, lengths, rate, index, hop):
-                m = m + _pool(waves, shares[..., :1])[..., 0]
-                p = p + _pool((waves > self.thresholds[index][..., None]).to(x.dtype), shares)
-                if C == 1:
+                if wanted[0]:
+                    m = m + _pool(waves, shares)
+                if wanted[1]:
+                    p = p + _pool((waves > self.thresholds[index][..., None]).to(x.dtype), shares)
+                if wanted[2] and C == 1:
                     e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
-                else:
+                elif wanted[2]:
                     e = e + _covariance(z[here], self.projection, shares[..., 0])
-            mean[:, index], positive[:, index] = m, p
-            energy[:, place[index[here]]] = log_energy(e) if C == 1 else log_euclidean(e)
-        return PooledFeatures(mean, positive, energy)
+            if wanted[0]:
+                mean[:, index] = m
+            if wanted[1]:
+                positive[:, index] = p
+            if wanted[2]:
+                energy[:, place[index[here]]] = log_energy(e) if C == 1 else log_euclidean(e, self.shrinkage)
+        return PooledFeatures(mean[..., 0], mean[:, self.slow, ..., 1:], positive, energy)
 
     def groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
         """Yield audible oscillators of one order that are read at one pace.
@@ -261,13 +290,15 @@ def log_energy(energy: Tensor) -> Tensor:
     return torch.log(energy + 1e-10)
 
 
-def log_euclidean(covariance: Tensor) -> Tensor:
+def log_euclidean(covariance: Tensor, shrinkage: float) -> Tensor:
     """Take the logarithm of covariance matrices.
 
     Parameters
     ----------
     covariance : Tensor (..., K, K)
         Positive semi-definite.
+    shrinkage : float
+        Added to each matrix first: so many times its mean eigenvalue, times the identity.
 
     Returns
     -------
@@ -277,7 +308,7 @@ def log_euclidean(covariance: Tensor) -> Tensor:
     K = covariance.shape[-1]
     level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     eye = torch.eye(K, dtype=covariance.dtype, device=covariance.device)
-    values, vectors = torch.linalg.eigh(covariance + (_SHRINKAGE * level + 1e-10) * eye)
+    values, vectors = torch.linalg.eigh(covariance + (shrinkage * level + 1e-10) * eye)
     logarithm = torch.matmul(vectors * torch.log(values.clamp_min(1e-12))[..., None, :], vectors.transpose(-1, -2))
     row, column = torch.triu_indices(K, K)
     upper: Tensor = logarithm[..., row, column]

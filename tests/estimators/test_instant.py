@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
@@ -13,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from s4signal import S4Classifier, Signals
 from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators.narrow_bands import hears_neighbours, stand_out
 
 __all__: list[str] = []
 
@@ -154,6 +156,8 @@ def test_names_say_frequency_decay_statistic_and_channels():
     frequency, decay = features.frequencies_[3], features.decays_[3]
     assert any(name.startswith("mean of cos") and f"{frequency:.4g} Hz, {decay:.4g} s" in name for name in names)
     assert names[-1].endswith("C4 x C4, whole")
+    slow = [name for name in names if name.startswith("mean of") and name.endswith("part 4 of 4")]
+    assert 0 < len(slow) < sum(name.startswith("mean of") and name.endswith("whole") for name in names)
     assert any(name.startswith("share above") and name.endswith("C4, part 4 of 4") for name in names)
     with pytest.raises(ValueError, match="should have length equal to the number of channels 2"):
         features.get_feature_names_out(["C3"])
@@ -169,6 +173,36 @@ def test_a_flicker_is_found_among_stronger_rhythms():
     model = S4RidgeClassifier(random_state=0).fit(X[:30], y[:30])
     assert model.score(X[30:], y[30:]) > 0.9
     assert model.ridge_.weights[3] > 0
+
+
+def test_a_narrow_band_stands_beside_its_neighbours():
+    logarithms = torch.arange(12.0)[None, :, None] * torch.ones(2, 12, 3)
+    logarithms[:, 5] += 8.0
+    compared = stand_out(logarithms)
+    torch.testing.assert_close(compared[:, 5] - logarithms[:, 5] / 2, torch.full((2, 3), 4.0))
+    torch.testing.assert_close(compared[:, 6] - logarithms[:, 6] / 2, torch.full((2, 3), -0.5))
+    logarithms[:, 10:] = torch.nan
+    known = stand_out(logarithms)[0, :, 0].isfinite().numpy()
+    assert known.tolist() == hears_neighbours(np.arange(12) < 10).tolist() == [True] * 6 + [False] * 6
+
+
+@pytest.mark.parametrize(("n_times", "n_bands"), [(2, 1), (40, 18), (1000, 64)])
+def test_narrow_bands_are_no_closer_than_a_case_can_tell(n_times, n_bands):
+    X = np.random.default_rng(0).standard_normal((6, 2, n_times))
+    frequencies = S4RandomFeatures(n_oscillators=4, sfreq=100.0).fit(X).frequencies_[4:]
+    assert len(frequencies) == n_bands
+    assert np.diff(frequencies).min(initial=100.0) >= 99.0 / n_times
+
+
+def test_what_has_no_weight_is_not_computed():
+    model, signals = fitted(), Signals(waves()[0])
+    wanted = [weight > 0 for weight in model.ridge_.weights]
+    assert not all(wanted[:4])
+    families = model.features_._families(signals, signals, wanted=wanted)
+    everything = model.features_._families(signals, signals)
+    assert [bool(np.isfinite(family).all()) for family in families[:4]] == wanted[:4]
+    answers = [model.ridge_.predict(np.concatenate(all_, axis=1), np.zeros(40, int)) for all_ in (families, everything)]
+    np.testing.assert_array_equal(*answers)
 
 
 def test_many_channels_are_brought_to_components():

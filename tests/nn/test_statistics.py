@@ -27,6 +27,7 @@ def statistics(n_channels=2, hops=(8, 8, 4, 2, 1), dtype=torch.float64):
         projection=torch.eye(n_channels, dtype=dtype),
         sfreq=100.0,
         n_windows=4,
+        slow=FREQUENCIES <= 2.0,
     )
 
 
@@ -61,6 +62,8 @@ def test_features_are_what_their_names_say(k):
     z = outputs(bank, x, k)
     waves = torch.einsum("jc,cnpm->njpm", bank.mixes[k], z)
     torch.testing.assert_close(features.mean[:, k], waves.mean(-1))
+    if bank.slow[k] and waves.shape[-1] % 4 == 0:
+        torch.testing.assert_close(features.course[:, k], waves.unflatten(-1, (4, -1)).mean(-1))
     above = (waves > bank.thresholds[k][..., None]).double()
     quarters = above.unflatten(-1, (4, -1)).mean(-1) if waves.shape[-1] % 4 == 0 else None
     torch.testing.assert_close(features.positive[:, k, ..., 0], above.mean(-1))
@@ -125,7 +128,10 @@ def test_slow_waves_have_the_same_features_at_half_the_rate():
 def test_what_lies_above_the_nyquist_frequency_is_nan():
     x, lengths = signals(), torch.tensor([200, 200, 200])
     features = calibrated(x, lengths)(x[..., ::2], lengths // 2, rate=2.0)
-    assert all(part[:, :-1].isfinite().all() and part[:, -1].isnan().all() for part in features)
+    slow, others = features.course, (features.mean, features.positive, features.energy)
+    assert all(part[:, :-1].isfinite().all() and part[:, -1].isnan().all() for part in others)
+    assert slow.shape[1] == 2
+    assert slow.isfinite().all()
 
 
 def test_long_signals_are_pooled_piece_by_piece(monkeypatch):
