@@ -112,29 +112,38 @@ def fit_ridge(
     doi:10.1016/j.neuroimage.2022.119728.
     """
     moments = [_standardisation(features, case_weights, even=i == _EVEN) for i, features in enumerate(families)]
+    root_weights = np.sqrt(case_weights)[:, None]
     rows = [
-        ((features - mean) * scale * np.sqrt(case_weights)[:, None]).astype(features.dtype)
+        (features - mean.astype(features.dtype)) * scale.astype(features.dtype) * root_weights.astype(features.dtype)
         for features, (mean, scale) in zip(families, moments, strict=True)
     ]
     weights = _family_weights(rows, targets, case_weights, rng)
     root = np.sqrt(np.array(weights, dtype=np.float64))
-    X = np.concatenate([w * part for w, part in zip(root, rows, strict=True)], axis=1)
+    used = np.repeat(root > 0, [part.shape[1] for part in rows])
+    X = np.concatenate([part.dtype.type(w) * part for w, part in zip(root, rows, strict=True) if w], axis=1)
     best = choose_ridge(X, targets, case_weights)
     mean = np.concatenate([m for m, _ in moments])
     scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
-    coef = [X.T @ best.dual.astype(X.dtype)]
-    root_weights = np.sqrt(case_weights)[:, None]
     intercept = np.average(targets, axis=0, weights=case_weights)
-    coef += [solve_ridge(X * chosen, root_weights * (targets - intercept), best.alpha) for chosen in subsets or []]
-    return Ridge(mean, scale, np.stack(coef).astype(np.float64), intercept, best.alpha, weights, best.left_out)
+    centred = root_weights * (targets - intercept)
+    coef = np.zeros((1 + len(subsets or []), len(mean), targets.shape[1]))
+    coef[0, used] = X.T @ best.dual.astype(X.dtype)
+    for each, chosen in zip(coef[1:], subsets or [], strict=True):
+        there = used & chosen
+        each[there] = solve_ridge(X[:, chosen[used]], centred, best.alpha)
+    return Ridge(mean, scale, coef, intercept, best.alpha, weights, best.left_out)
 
 
 def _standardisation(
     features: NDArray[np.floating], case_weights: Floats, *, even: bool = False
 ) -> tuple[Floats, Floats]:
     """Mean, and one over the standard deviation and over the root of the number of features."""
-    mean = np.average(features, axis=0, weights=case_weights).astype(np.float64)
-    std = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=case_weights))
+    shares = (case_weights / case_weights.sum()).astype(features.dtype)
+    about = shares @ features
+    rest = features - about
+    # Sums in single precision are off by more than what a constant feature varies, but not those of what is left.
+    moved, squares = (np.asarray(shares @ part, dtype=np.float64) for part in (rest, np.square(rest)))
+    mean, std = about + moved, np.sqrt(np.maximum(squares - moved**2, 0.0))
     varies = std > 1e-6 * np.abs(mean) + 1e-12
     if even and varies.any():
         std = np.full_like(std, np.sqrt(np.mean(std[varies] ** 2)))
@@ -251,15 +260,14 @@ def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> Choic
     Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
     projected, squares = U.T @ Y, U**2
     level = values.sum() / total if values.sum() > 0 else 1.0
-    best: Choice | None = None
-    for alpha in level * _ALPHAS:
-        shrunk = values / (values + alpha)
-        residual = Y - U @ (shrunk[:, None] * projected)
-        # A case of weight 2 is two cases, one of which is left out; a lighter case is left out as a whole.
-        leverage = (squares @ shrunk + case_weights / total) / np.maximum(case_weights, 1.0)
-        left_out = residual / root / np.maximum(1.0 - leverage, 1e-9)[:, None]
-        error = float(np.average((left_out**2).mean(1), weights=case_weights))
-        if best is None or error < best.error:
-            best = Choice(error, float(alpha), residual / alpha, targets - left_out)
-    assert best is not None  # noqa: S101 - there are penalties
-    return best
+    penalties = level * _ALPHAS
+    shrunk = values[:, None] / (values[:, None] + penalties)
+    fitted = np.tensordot(U, shrunk[:, :, None] * projected[:, None], axes=1)
+    residual = Y[:, None] - fitted
+    # A case of weight 2 is two cases, one of which is left out; a lighter case is left out as a whole.
+    leverage = (squares @ shrunk + (case_weights / total)[:, None]) / np.maximum(case_weights, 1.0)[:, None]
+    left_out = residual / root[:, None] / np.maximum(1.0 - leverage, 1e-9)[:, :, None]
+    errors = np.average((left_out**2).mean(2), axis=0, weights=case_weights)
+    least = int(errors.argmin())
+    alpha = float(penalties[least])
+    return Choice(float(errors[least]), alpha, residual[:, least] / alpha, targets - left_out[:, least])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,7 +116,14 @@ def oscillator_blocks(
 
 
 def read_oscillators(
-    x: Tensor, frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, max_readings: int
+    x: Tensor,
+    frequencies: Tensor,
+    bandwidths: Tensor,
+    *,
+    order: int,
+    hop: int,
+    max_readings: int,
+    tables: dict[Any, tuple[int, Tensor, Tensor, Tensor]] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run oscillators that share a hop over signals, block by block from rest.
 
@@ -131,6 +139,8 @@ def read_oscillators(
         Samples between two readings; the first reading is at the first sample.
     max_readings : int
         About how many numbers to hold at a time.
+    tables : dict, optional
+        Keeps what was built for these oscillators, by the length of a block, from one call to the next.
 
     Yields
     ------
@@ -140,9 +150,12 @@ def read_oscillators(
         Real and imaginary parts at the samples ``start + hop * [0 ... n - 1]``.
     """
     F, rows, n_times = len(frequencies), *x.shape
-    block, into, out, transition = oscillator_blocks(
-        frequencies, bandwidths, order=order, hop=hop, longest=min(_BLOCK, n_times), dtype=x.dtype
-    )
+    tables, longest = {} if tables is None else tables, min(_BLOCK, n_times)
+    if longest not in tables:
+        tables[longest] = oscillator_blocks(
+            frequencies, bandwidths, order=order, hop=hop, longest=longest, dtype=x.dtype
+        )
+    block, into, out, transition = tables[longest]
     per_block = block // hop
     n_blocks = math.ceil(n_times / block)
     blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(rows, n_blocks, block)

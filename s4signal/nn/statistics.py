@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ __all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "
 SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as much time whenever they are full
 
 _MAX_READINGS = 2**20
+_MOST_TABLES = 64
 
 
 class PooledFeatures(NamedTuple):
@@ -116,6 +117,11 @@ class OscillatorStatistics(nn.Module):
         self.register_buffer("projection", projection)
         self.register_buffer("slow", torch.zeros(len(hops), dtype=torch.bool) if slow is None else slow)
         self.register_buffer("thresholds", torch.zeros_like(levels))
+        self._tables: dict[tuple[float, int, int], dict[Any, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be built again."""
+        return {**self.__dict__, "_tables": {}}
 
     def audible(self, rate: float) -> Tensor:
         """Which oscillators lie below the Nyquist frequency, (F,) of bool; for ``rate`` see `forward`."""
@@ -230,14 +236,16 @@ class OscillatorStatistics(nn.Module):
         ends = torch.arange(self.n_windows + 1, device=x.device) * lengths[:, None]
         ends = -(-ends // (self.n_windows * hop))
         total = torch.cat([ends[:, -1:], ends.diff(dim=1)], 1)[:, None].to(torch.float64)
+        order = int(self.orders[index[0]])
         for start, readings in read_oscillators(
             x.flatten(0, 1),
             self.frequencies_hz[index] / sfreq,
             self.bandwidths_hz[index] / sfreq,
-            order=int(self.orders[index[0]]),
+            order=order,
             hop=hop,
             # The shares of the windows take what some 16 oscillators do.
             max_readings=_MAX_READINGS * len(index) // (len(index) + 16),
+            tables=self._tables_of(rate, hop, order),
         ):
             z = readings.unflatten(1, x.shape[:2])
             waves = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
@@ -245,6 +253,11 @@ class OscillatorStatistics(nn.Module):
             # A case too short to have a reading in each window: such a window is the whole case.
             shares = torch.where(total > 0, shares / total.clamp_min(1), shares[..., :1] / total[..., :1])
             yield waves.permute(2, 0, 1, 3, 4).contiguous(), z, shares.to(x.dtype)
+
+    def _tables_of(self, rate: float, hop: int, order: int) -> dict[Any, Any]:
+        if len(self._tables) >= _MOST_TABLES:  # recordings of many rates
+            self._tables.clear()
+        return self._tables.setdefault((rate, hop, order), {})
 
 
 def _shares(numbers: Tensor, ends: Tensor) -> Tensor:
@@ -266,10 +279,9 @@ def _pool(values: Tensor, shares: Tensor) -> Tensor:
 
 def _covariance(z: Tensor, projection: Tensor, share: Tensor) -> Tensor:
     """(F, C, n, 2, m) -> (n, F, K, K), real part."""
-    scaled = z * share.sqrt()[:, None]
-    rows = scaled.permute(2, 0, 1, 3, 4).flatten(3)
     if projection.shape[0] < projection.shape[1]:
-        rows = torch.matmul(projection, rows)
+        z = torch.matmul(projection, z.flatten(2)).unflatten(2, z.shape[2:])
+    rows = (z * share.sqrt()[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
     covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
     return covariance
 
