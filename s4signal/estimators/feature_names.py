@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from s4signal.estimators.random_features import S4RandomFeatures
 
-__all__ = ["feature_names"]
+__all__ = ["feature_names", "feature_owners"]
 
 
 def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDArray[np.object_]:
@@ -74,6 +74,30 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
         ]
     levels = [] if features._levels is None else features._levels.names(names)
     return np.array([*means, *shares, *energies, *levels], dtype=object)
+
+
+def feature_owners(features: S4RandomFeatures) -> NDArray[np.intp]:
+    """Say which oscillator every feature is of, in the order of the columns.
+
+    Parameters
+    ----------
+    features : S4RandomFeatures
+        Fitted.
+
+    Returns
+    -------
+    ndarray (n_features,)
+        Its number; -1 for levels of the observations.
+    """
+    statistics, bands = features.statistics_, features._bands
+    every = np.arange(len(statistics.hops))
+    narrow = len(every) + np.arange(0 if bands is None else len(bands.hops))
+    slow, weighed = every[statistics.slow.numpy()], every[statistics.weighed.numpy()]
+    means, *others = features._sizes
+    course = 2 * statistics.mixes.shape[1] * statistics.n_windows * len(slow)
+    owners = (every, slow, every, weighed, narrow, np.array([-1]))
+    sizes = (means - course, course, *others)
+    return np.concatenate([np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, sizes, strict=True)])
 
 
 def _channel_names(features: S4RandomFeatures, input_features: Any) -> list[str]:

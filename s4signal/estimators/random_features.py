@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from s4signal.estimators.channel_mixes import draw_mixes, principal_channels
-from s4signal.estimators.feature_names import feature_names
+from s4signal.estimators.feature_names import feature_names, feature_owners
 from s4signal.estimators.instant_streaming import InstantStream
 from s4signal.estimators.narrow_bands import hears_neighbours, narrow_bands, stand_out
 from s4signal.estimators.observation_levels import ObservationLevels
@@ -243,14 +243,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def oscillators_(self) -> NDArray[np.intp]:
         """Number of the oscillator that each feature is of, (n_features,); -1 for levels of the observations."""
-        F = len(self.statistics_.hops)
-        every = np.arange(F)
-        bands = np.arange(F, F + (0 if self._bands is None else len(self._bands.hops)))
-        slow, (_, J, _) = every[self.statistics_.slow.numpy()], self.statistics_.mixes.shape
-        course = 2 * J * self.n_windows * len(slow)
-        owners = (every, slow, every, every[self.statistics_.weighed.numpy()], bands, np.array([-1]))
-        sizes = (self._sizes[0] - course, course, *self._sizes[1:])
-        return np.concatenate([np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, sizes, strict=True)])
+        return feature_owners(self)
 
     @property
     def _banks(self) -> list[OscillatorStatistics]:
@@ -273,8 +266,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         tuple of ndarray (n_samples, ...)
-            Means, shares above a threshold, energies, those of narrow bands (none for one channel), and levels of the
-            observations (none if most values were there at training).
+            Means, shares, energies, narrow bands (none for one channel), levels of the observations (none if not sparse).
         """
         rows: tuple[NDArray[np.floating], ...] = ()
         asked = ((wanted[0], wanted[1], wanted[2]), (False, False, wanted[3]))

@@ -196,7 +196,8 @@ class OscillatorStatistics(nn.Module):
                 if wanted[2] and C == 1:
                     e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
                 elif wanted[2]:
-                    e = e + _covariance(z[here], self.projection, shares[..., 0])
+                    chosen = z if here.all() else z[here]
+                    e = e + _covariance(chosen, self.projection, shares[..., 0])
             if wanted[0]:
                 mean[:, index] = m
             if wanted[1]:
