@@ -256,17 +256,15 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        signals : Signals
-            Cases.
-        recorded : Signals
-            The same cases as they were recorded.
+        signals, recorded : Signals
+            Cases, and the same as they were recorded.
         wanted : sequence of bool
             Which families to compute; the others are NaN.
 
         Returns
         -------
         tuple of ndarray (n_samples, ...)
-            Means, shares, energies, narrow bands (none for one channel), levels of the observations (none if not sparse).
+            Means, shares, energies, narrow bands (none for one channel), levels of observations (none if not sparse).
         """
         rows: tuple[NDArray[np.floating], ...] = ()
         asked = ((wanted[0], wanted[1], wanted[2]), (False, False, wanted[3]))
