@@ -27,7 +27,7 @@ __all__ = ["BlockedScan", "PolynomialTables", "blocked_scan", "polynomial_tables
 PIECE_ENTRIES = 1 << 20  # states that are computed at once: more leave the cache, fewer are many small operations
 MOST_ROWS = 2048  # blocks that are computed at once: they have polynomials of their own
 WITHIN = BLOCK - 1  # samples of a block that are not its last
-LARGEST_RADIUS = 20.0  # |Lambda| times half the span of a block, of what runs in blocks; the degree grows with it
+LARGEST_RADIUS = 30.0  # |Lambda| times half the span of a block, of what runs in blocks; the degree grows with it
 FEWEST_SLOW = 0.8  # of all modes, below which every mode is faster sample by sample
 PACK = 4  # fast modes of a channel that are stepped together
 
