@@ -41,12 +41,14 @@ def wants_split(estimator: S4Estimator, signals: Signals, targets: NDArray[Any])
     n = len(targets)
     if estimator.early_stopping != "auto":
         return bool(estimator.early_stopping)
-    if estimator.max_epochs == "auto" and hears_sparse_records(estimator, signals):
+    if n < _FEWEST_TO_SPLIT:
         return False
-    if n < _FEWEST_TO_SPLIT or not estimator._stratified:
-        return n >= _FEWEST_TO_SPLIT
-    counts = np.unique(targets, return_counts=True)[1]
-    return bool(counts.min() >= 2) and math.ceil(estimator.validation_fraction * n) >= len(counts)
+    if estimator._stratified:
+        counts = np.unique(targets, return_counts=True)[1]
+        if counts.min() < 2 or math.ceil(estimator.validation_fraction * n) < len(counts):
+            return False
+    # Last, as it reads all cases.
+    return estimator.max_epochs != "auto" or not hears_sparse_records(estimator, signals)
 
 
 def split_cases(
