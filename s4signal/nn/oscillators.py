@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +122,7 @@ def read_oscillators(
     order: int,
     hop: int,
     max_readings: int,
-    tables: dict[Any, tuple[int, Tensor, Tensor, Tensor]] | None = None,
+    tables: dict[tuple[int, torch.dtype, torch.device], tuple[int, Tensor, Tensor, Tensor]] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run oscillators that share a hop over signals, block by block from rest.
 
@@ -140,7 +139,8 @@ def read_oscillators(
     max_readings : int
         About how many numbers to hold at a time.
     tables : dict, optional
-        Keeps what was built for these oscillators, by the length of a block, from one call to the next.
+        Keeps what was built for these oscillators from one call to the next, by the longest block and by dtype and
+        device of the signals.
 
     Yields
     ------
@@ -150,12 +150,10 @@ def read_oscillators(
         Real and imaginary parts at the samples ``start + hop * [0 ... n - 1]``.
     """
     F, rows, n_times = len(frequencies), *x.shape
-    tables, longest = {} if tables is None else tables, min(_BLOCK, n_times)
-    if longest not in tables:
-        tables[longest] = oscillator_blocks(
-            frequencies, bandwidths, order=order, hop=hop, longest=longest, dtype=x.dtype
-        )
-    block, into, out, transition = tables[longest]
+    tables, key = {} if tables is None else tables, (min(_BLOCK, n_times), x.dtype, x.device)
+    if key not in tables:
+        tables[key] = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=key[0], dtype=x.dtype)
+    block, into, out, transition = tables[key]
     per_block = block // hop
     n_blocks = math.ceil(n_times / block)
     blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(rows, n_blocks, block)

@@ -114,6 +114,14 @@ def test_the_shortest_cases_have_finite_features(n_times):
     assert all(part.isfinite().all() for part in calibrated(x, lengths)(x, lengths))
 
 
+def test_one_bank_hears_in_either_precision():
+    x, lengths = signals(), torch.tensor([200, 200, 200])
+    bank = calibrated(x, lengths)
+    double, single = bank(x, lengths), bank(x.float(), lengths)
+    assert single.energy.dtype == torch.float32
+    torch.testing.assert_close(single.energy.double(), double.energy, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
 def test_slow_waves_have_the_same_features_at_half_the_rate():
     times = torch.arange(1600, dtype=torch.float64) / 100
     x = torch.sin(2 * torch.pi * torch.tensor([[[1.7]], [[2.3]]]) * times + torch.tensor([0.0, 1.0, 2.0])[:, None])
