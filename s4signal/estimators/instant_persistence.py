@@ -26,7 +26,7 @@ _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seco
 _OPTIONAL = ("feature_names_in_",)
 _PREFIX, _BANDS_PREFIX = "statistics.", "bands."
 _BANK = ("sfreq", "n_windows", "shrinkage")
-_RIDGE = ("mean", "scale", "coef", "intercept", "left_out")
+_RIDGE = ("mean", "scale", "coef", "intercept", "left_out", "low", "high")
 
 
 def pack_instant(estimator: InstantEstimator) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -97,12 +97,13 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     estimator = new_estimator(kind, header, path, tuples=("orders",))
     check_instant_options(estimator)
     restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
-    if len(header["sizes"]) != FAMILIES or _PREFIX + "slow" not in tensors:
+    if len(header["sizes"]) != FAMILIES or not {_PREFIX + "slow", "ridge.low"} <= tensors.keys():
         raise ModelFileError(f"{path} is of an earlier version, which knew fewer features; fit and save again.")
     estimator.features_ = _features(estimator, header, tensors)
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
-    sizes = {len(arrays["mean"]), len(arrays["scale"]), arrays["coef"].shape[1], len(estimator.features_._fill)}
+    sizes = {len(arrays[name]) for name in ("mean", "scale", "low", "high")}
+    sizes |= {arrays["coef"].shape[1], len(estimator.features_._fill)}
     channels = {estimator.n_channels_in_, len(tensors["standardizer.mean"]), tensors[_PREFIX + "mixes"].shape[-1]}
     if len(sizes) > 1 or len(channels) > 1:
         raise ModelFileError(f"{path} is damaged: its entries are of models of different sizes.")

@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
 FAMILIES = 5  # of features: see `S4RandomFeatures._families`; the last are levels of observations
+_MARGIN = 0.5  # of the range of a feature in training, by which it may leave this range at prediction
 _EVEN = 3  # family whose features keep their relative scale: what varies most in a narrow band is no noise
 
 
@@ -36,6 +37,9 @@ class Ridge(NamedTuple):
         Of the families.
     left_out : ndarray (n, k)
         Prediction for each training case by the others.
+    low, high : ndarray (p,)
+        Range of the features in the training cases. What hardly varied there has a large coefficient; in a new
+        recording it may vary much, so a feature counts as at most half its range away from it.
     """
 
     mean: Floats
@@ -45,10 +49,14 @@ class Ridge(NamedTuple):
     alpha: float
     weights: tuple[float, ...]
     left_out: Floats
+    low: Floats
+    high: Floats
 
     def predict(self, features: NDArray[np.floating], which: NDArray[np.int64]) -> Floats:
         """Return (n, k) for features (n, p), of which each case has the set ``which`` (n,); the others may be NaN."""
-        standardised = np.nan_to_num((features - self.mean) * self.scale, copy=False, nan=0.0)
+        margin = _MARGIN * (self.high - self.low)
+        known = np.clip(features, self.low - margin, self.high + margin)
+        standardised = np.nan_to_num((known - self.mean) * self.scale, copy=False, nan=0.0)
         outputs = np.empty((len(features), self.coef.shape[-1]))
         for index in np.unique(which):
             outputs[which == index] = standardised[which == index] @ self.coef[index]
@@ -131,7 +139,9 @@ def fit_ridge(
     for each, chosen in zip(coef[1:], subsets or [], strict=True):
         there = used & chosen
         each[there] = solve_ridge(X[:, chosen[used]], centred, best.alpha)
-    return Ridge(mean, scale, coef, intercept, best.alpha, weights, best.left_out)
+    low = np.concatenate([part.min(0) for part in families]).astype(np.float64)
+    high = np.concatenate([part.max(0) for part in families]).astype(np.float64)
+    return Ridge(mean, scale, coef, intercept, best.alpha, weights, best.left_out, low, high)
 
 
 def _standardisation(

@@ -22,7 +22,8 @@ class RidgeSums:
     Parameters
     ----------
     ridge : Ridge
-        Its scales and weights of the families are kept, and its penalty from a thousand cases on.
+        Its scales and weights of the families are kept, and its penalty from a thousand cases on; the range of its
+        features widens.
     """
 
     def __init__(self, ridge: Ridge) -> None:
@@ -43,6 +44,9 @@ class RidgeSums:
         case_weights : ndarray (n,)
             Positive.
         """
+        low, high = (end(features, axis=0) for end in (np.min, np.max))
+        widest = {"low": np.minimum(self._ridge.low, low), "high": np.maximum(self._ridge.high, high)}
+        self._ridge = self._ridge._replace(**widest)
         root = np.sqrt(case_weights)[:, None]
         scaled = (features - self._ridge.mean) * self._ridge.scale
         # The first column is that of the intercept.

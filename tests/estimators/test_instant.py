@@ -50,6 +50,24 @@ def test_a_regression_finds_a_frequency():
     assert S4RidgeRegressor(**SMALL).fit(X, y[:, 0]).predict(X).shape == (80,)
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_channel_that_was_silent_in_training_cannot_carry_a_prediction_away(tmp_path, batches):
+    rng = np.random.default_rng(0)
+    y = rng.uniform(2, 6, 80)
+    X = np.sin(np.linspace(0, 6.28, 150) * y[:, None] + rng.uniform(0, 6, (80, 1)))
+    quiet = 0.1 + 1e-4 * rng.standard_normal(X.shape)
+    X = np.stack([X + 0.3 * rng.standard_normal(X.shape), quiet], 1)
+    model = S4RidgeRegressor(**SMALL)
+    for part in np.array_split(np.arange(60), batches):
+        model = model.fit(X[part], y[part]) if batches == 1 else model.partial_fit(X[part], y[part])
+    model.save(tmp_path / "quiet.s4")
+    new = X[60:].copy()
+    new[:, 1] = rng.standard_normal((20, 150))
+    for each in (model, S4RidgeRegressor.load(tmp_path / "quiet.s4")):
+        assert np.abs(each.predict(new) - y[60:]).max() < 4.0  # all that is to be known: y lies between 2 and 6
+        np.testing.assert_allclose(each.stream().push(new[0]), each.predict(new[:1]), atol=1e-3)
+
+
 def test_labels_come_back_as_they_went_in():
     X, y = waves()
     labels = np.array(["left", "right"])[y]

@@ -111,3 +111,13 @@ def test_a_subset_of_the_features_has_coefficients_of_its_own(sizes):
     assert (model.coef[1][~chosen] == 0).all()
     X = np.where(chosen, np.concatenate(families, 1), np.nan)
     np.testing.assert_allclose(predict(model, X, 1), reference.predict(scaled(model, families)[:, chosen]), atol=1e-8)
+
+
+def test_a_feature_that_hardly_varied_cannot_carry_a_prediction_away():
+    families, y = data()
+    families[0][:, 0] = 1.0 + 1e-5 * y[:, 0]  # it tells much, by next to nothing
+    model = fit(families, y)
+    X = np.concatenate(families, 1)
+    usual = predict(model, X)
+    X[:, 0] = 3.0
+    assert np.abs(predict(model, X) - usual).max() < np.ptp(y)
