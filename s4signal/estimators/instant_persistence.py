@@ -97,7 +97,7 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     estimator = new_estimator(kind, header, path, tuples=("orders",))
     check_instant_options(estimator)
     restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
-    if len(header["sizes"]) != FAMILIES or not {_PREFIX + "slow", "ridge.low"} <= tensors.keys():
+    if len(header["sizes"]) != FAMILIES or not {_PREFIX + "scales", "ridge.low"} <= tensors.keys():
         raise ModelFileError(f"{path} is of an earlier version, which knew fewer features; fit and save again.")
     estimator.features_ = _features(estimator, header, tensors)
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
@@ -131,7 +131,7 @@ def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.T
 
 def _bank(options: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> OscillatorStatistics:
     buffers = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k != "thresholds"}
+    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k not in ("thresholds", "scales")}
     bank = OscillatorStatistics(**shapes, **options)
     bank.load_state_dict(buffers)
     return bank

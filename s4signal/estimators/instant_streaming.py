@@ -25,8 +25,8 @@ Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
 class InstantStream:
     """Frozen oscillators that listen: memory is bounded, and what they say is of all heard so far as one case.
 
-    At every moment that is what the model says of the case offline, to rounding; an output next to its threshold may
-    fall on the other side of it. Nothing of it changes when the case ends: what the last chunk gives is the answer.
+    At every moment that is what the model says of the case offline, to rounding. Nothing of it changes when the case
+    ends: what the last chunk gives is the answer.
 
     Parameters
     ----------

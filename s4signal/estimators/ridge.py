@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
 FAMILIES = 5  # of features: see `S4RandomFeatures._families`; the last are levels of observations
-_MARGIN = 0.5  # of the range of a feature in training, by which it may leave this range at prediction
+_MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
 _EVEN = 3  # family whose features keep their relative scale: what varies most in a narrow band is no noise
 
 
@@ -39,7 +39,7 @@ class Ridge(NamedTuple):
         Prediction for each training case by the others.
     low, high : ndarray (p,)
         Range of the features in the training cases. What hardly varied there has a large coefficient; in a new
-        recording it may vary much, so a feature counts as at most half its range away from it.
+        recording it may vary much, so a feature counts as at most a tenth of its range away from it.
     """
 
     mean: Floats

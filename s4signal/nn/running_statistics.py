@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from s4signal.nn.oscillators import oscillator_blocks
-from s4signal.nn.statistics import SEGMENTS, OscillatorStatistics, PooledFeatures, log_energy, log_euclidean
+from s4signal.nn.statistics import (
+    SEGMENTS,
+    OscillatorStatistics,
+    PooledFeatures,
+    log_energy,
+    log_euclidean,
+    share_above,
+)
 
 __all__ = ["RunningStatistics"]
 
@@ -128,8 +135,8 @@ class _Group:
         """Add readings (F, C, 2, m) to the sums."""
         statistics, m = self.statistics, z.shape[-1]
         waves = torch.matmul(statistics.mixes[self.index].to(z.dtype), z.flatten(2)).unflatten(-1, z.shape[2:])
-        above = waves > statistics.thresholds[self.index][..., None]
-        values = [waves.flatten(1, 2), above.flatten(1, 2).to(z.dtype)]
+        above = share_above(waves, statistics.thresholds[self.index], statistics.scales[self.index])
+        values = [waves.flatten(1, 2), above.flatten(1, 2)]
         if z.shape[1] == 1:
             values.append(waves.square().sum((1, 2)).unsqueeze(1))
         else:

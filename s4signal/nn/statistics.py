@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from s4signal.nn.oscillators import read_oscillators
 
-__all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean"]
+__all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean", "share_above"]
 
 SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as much time whenever they are full
 
 _MAX_READINGS = 2**20
+_EDGE = 0.1  # standard deviations around a threshold
 _MOST_TABLES = 64
 
 
@@ -90,6 +91,7 @@ class OscillatorStatistics(nn.Module):
     projection: Tensor
     slow: Tensor
     thresholds: Tensor
+    scales: Tensor
 
     def __init__(
         self,
@@ -117,6 +119,7 @@ class OscillatorStatistics(nn.Module):
         self.register_buffer("projection", projection)
         self.register_buffer("slow", torch.zeros(len(hops), dtype=torch.bool) if slow is None else slow)
         self.register_buffer("thresholds", torch.zeros_like(levels))
+        self.register_buffer("scales", torch.zeros_like(levels))
         self._tables: dict[tuple[float, int, int], dict[Any, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,13 +151,15 @@ class OscillatorStatistics(nn.Module):
         for x, lengths, rate, weights in batches:
             total += float(weights.sum())
             for index, hop in self.groups(rate):
-                for waves, _, shares in self._readings(x, lengths, rate, index, hop):
-                    whole = shares[..., 0] * weights[:, None]
+                ends = self._ends(lengths, hop)
+                weight = (weights / ends[:, -1]).to(x.dtype)[:, None]
+                for waves, _, shares in self._readings(x, ends, rate, index, hop):
+                    whole = shares[..., 0] * weight
                     first[index] += torch.einsum("nfjpm,nm->fjp", waves, whole)
                     second[index] += torch.einsum("nfjpm,nm->fjp", waves * waves, whole)
         mean = first / total
-        scale = (second / total - mean**2).clamp_min(0.0).sqrt()
-        self.thresholds.copy_(mean + scale * self.levels)
+        self.scales.copy_((second / total - mean**2).clamp_min(0.0).sqrt())
+        self.thresholds.copy_(mean + self.scales * self.levels)
 
     @torch.no_grad()
     def forward(
@@ -186,24 +191,27 @@ class OscillatorStatistics(nn.Module):
         energy = x.new_full((n, F, W) if C == 1 else (n, int(weighed.sum()), K * (K + 1) // 2), torch.nan)
         place = weighed.cumsum(0) - 1
         for index, hop in self.groups(rate) if any(wanted) else ():
-            here = weighed[index]
+            here, ends = weighed[index], self._ends(lengths, hop)
             m = p = e = x.new_zeros(())
-            for waves, z, shares in self._readings(x, lengths, rate, index, hop):
+            for waves, z, shares in self._readings(x, ends, rate, index, hop):
                 if wanted[0]:
                     m = m + _pool(waves, shares)
                 if wanted[1]:
-                    p = p + _pool((waves > self.thresholds[index][..., None]).to(x.dtype), shares)
+                    p = p + _pool(share_above(waves, self.thresholds[index], self.scales[index]), shares)
                 if wanted[2] and C == 1:
                     e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
                 elif wanted[2]:
                     chosen = z if here.all() else z[here]
                     e = e + _covariance(chosen, self.projection, shares[..., 0])
             if wanted[0]:
-                mean[:, index] = m
+                mean[:, index] = _mean(m, ends)
             if wanted[1]:
-                positive[:, index] = p
-            if wanted[2]:
-                energy[:, place[index[here]]] = log_energy(e) if C == 1 else log_euclidean(e, self.shrinkage)
+                positive[:, index] = _mean(p, ends)
+            if wanted[2] and C == 1:
+                energy[:, index] = log_energy(_mean(e, ends))
+            elif wanted[2]:
+                e = e / ends[:, -1, None, None, None].to(x.dtype)
+                energy[:, place[index[here]]] = log_euclidean(e, self.shrinkage)
         return PooledFeatures(mean[..., 0], mean[:, self.slow, ..., 1:], positive, energy)
 
     def groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
@@ -227,16 +235,17 @@ class OscillatorStatistics(nn.Module):
             chosen = (hops == hop) & (self.orders == order) & self.audible(rate)
             yield torch.nonzero(chosen)[:, 0], hop
 
+    def _ends(self, lengths: Tensor, hop: int) -> Tensor:
+        """Return the first reading of each part of each case, and how many there are, (n, n_windows + 1)."""
+        samples = torch.arange(self.n_windows + 1, device=lengths.device) * lengths[:, None]
+        return -(-samples // (self.n_windows * hop))
+
     def _readings(
-        self, x: Tensor, lengths: Tensor, rate: float, index: Tensor, hop: int
+        self, x: Tensor, ends: Tensor, rate: float, index: Tensor, hop: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield mixed outputs (n, F, J, 2, m), outputs (F, C, n, 2, m) and shares of the windows (n, m, W)."""
         sfreq = self.sfreq / rate
         mixes = self.mixes[index].to(x.dtype)
-        # The first reading behind each part of each case.
-        ends = torch.arange(self.n_windows + 1, device=x.device) * lengths[:, None]
-        ends = -(-ends // (self.n_windows * hop))
-        total = torch.cat([ends[:, -1:], ends.diff(dim=1)], 1)[:, None].to(torch.float64)
         order = int(self.orders[index[0]])
         for start, readings in read_oscillators(
             x.flatten(0, 1),
@@ -251,8 +260,6 @@ class OscillatorStatistics(nn.Module):
             z = readings.unflatten(1, x.shape[:2])
             waves = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
             shares = _shares(start // hop + torch.arange(z.shape[-1], device=x.device), ends)
-            # A case too short to have a reading in each window: such a window is the whole case.
-            shares = torch.where(total > 0, shares / total.clamp_min(1), shares[..., :1] / total[..., :1])
             yield waves.permute(2, 0, 1, 3, 4).contiguous(), z, shares.to(x.dtype)
 
     def _tables_of(self, rate: float, hop: int, order: int) -> dict[Any, Any]:
@@ -278,13 +285,43 @@ def _pool(values: Tensor, shares: Tensor) -> Tensor:
     return pooled
 
 
+def _mean(sums: Tensor, ends: Tensor) -> Tensor:
+    """Divide (n, ..., W) by how many readings each window has, once: every share of 1 is added up exactly."""
+    total = torch.cat([ends[:, -1:], ends.diff(dim=1)], 1).to(sums.dtype)
+    total = total.view(len(total), *[1] * (sums.ndim - 2), -1)
+    # A case too short to have a reading in each window: such a window is the whole case.
+    return torch.where(total > 0, sums / total.clamp_min(1), sums[..., :1] / total[..., :1])
+
+
 def _covariance(z: Tensor, projection: Tensor, share: Tensor) -> Tensor:
-    """(F, C, n, 2, m) -> (n, F, K, K), real part."""
+    """(F, C, n, 2, m) -> (n, F, K, K), the sum of the real parts where the share is 1, not 0."""
     if projection.shape[0] < projection.shape[1]:
         z = torch.matmul(projection, z.flatten(2)).unflatten(2, z.shape[2:])
-    rows = (z * share.sqrt()[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
+    rows = (z if share.all() else z * share[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
     covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
     return covariance
+
+
+def share_above(waves: Tensor, thresholds: Tensor, scales: Tensor) -> Tensor:
+    """Tell readings above their thresholds from those below.
+
+    A reading next to its threshold counts in part: rounding moves a share by no more than rounding.
+
+    Parameters
+    ----------
+    waves : Tensor (..., F, J, 2, m)
+        Readings.
+    thresholds, scales : Tensor (F, J, 2)
+        Thresholds, and standard deviations in the training cases.
+
+    Returns
+    -------
+    Tensor (..., F, J, 2, m)
+        0 below, 1 above, a line between them around the threshold; a half for what was constant in training.
+    """
+    slopes = torch.where(scales > 0, 1.0 / (_EDGE * scales), 0.0)
+    start, slopes = (part[..., None].to(waves.dtype) for part in (0.5 - thresholds * slopes, slopes))
+    return torch.addcmul(start, waves, slopes).clamp_(0.0, 1.0)
 
 
 def log_energy(energy: Tensor) -> Tensor:
