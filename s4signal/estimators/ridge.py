@@ -54,12 +54,14 @@ class Ridge(NamedTuple):
 
     def predict(self, features: NDArray[np.floating], which: NDArray[np.int64]) -> Floats:
         """Return (n, k) for features (n, p), of which each case has the set ``which`` (n,); the others may be NaN."""
-        margin = _MARGIN * (self.high - self.low)
-        known = np.clip(features, self.low - margin, self.high + margin)
-        standardised = np.nan_to_num((known - self.mean) * self.scale, copy=False, nan=0.0)
+        used = self.scale > 0
+        low, high = self.low[used], self.high[used]
+        margin = _MARGIN * (high - low)
+        known = np.clip(features[:, used], low - margin, high + margin)
+        standardised = np.nan_to_num((known - self.mean[used]) * self.scale[used], copy=False, nan=0.0)
         outputs = np.empty((len(features), self.coef.shape[-1]))
         for index in np.unique(which):
-            outputs[which == index] = standardised[which == index] @ self.coef[index]
+            outputs[which == index] = standardised[which == index] @ self.coef[index][used]
         return np.asarray(outputs + self.intercept)
 
 

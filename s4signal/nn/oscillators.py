@@ -122,6 +122,7 @@ def read_oscillators(
     order: int,
     hop: int,
     max_readings: int,
+    mixes: Tensor | None = None,
     tables: dict[tuple[int, torch.dtype, torch.device], tuple[int, Tensor, Tensor, Tensor]] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run oscillators that share a hop over signals, block by block from rest.
@@ -138,6 +139,8 @@ def read_oscillators(
         Samples between two readings; the first reading is at the first sample.
     max_readings : int
         About how many numbers to hold at a time.
+    mixes : Tensor (F, R, C), optional
+        Mixes of C groups of rows that each oscillator hears; by default all hear the rows as they are.
     tables : dict, optional
         Keeps what was built for these oscillators from one call to the next, by the longest block and by dtype and
         device of the signals.
@@ -146,29 +149,37 @@ def read_oscillators(
     ------
     start : int
         Sample of the first of these readings.
-    readings : Tensor (F, rows, 2, n)
+    readings : Tensor (F, rows, 2, n), (F, R * rows / C, 2, n) of mixes
         Real and imaginary parts at the samples ``start + hop * [0 ... n - 1]``.
     """
-    F, rows, n_times = len(frequencies), *x.shape
+    F, n_times = len(frequencies), x.shape[1]
     tables, key = {} if tables is None else tables, (min(_BLOCK, n_times), x.dtype, x.device)
     if key not in tables:
         tables[key] = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=key[0], dtype=x.dtype)
     block, into, out, transition = tables[key]
     per_block = block // hop
     n_blocks = math.ceil(n_times / block)
-    blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(rows, n_blocks, block)
+    blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(len(x), n_blocks, block)
     if n_blocks == 1:  # no state to carry
-        readings = torch.bmm(blocks[:, 0].expand(F, rows, block), into[..., : 2 * per_block])
+        readings = torch.bmm(_heard(blocks[:, 0], F, mixes), into[..., : 2 * per_block])
         yield 0, readings.unflatten(-1, (2, per_block))
         return
+    rows = len(x) if mixes is None else len(x) * mixes.shape[1] // mixes.shape[2]
     state = x.new_zeros(F, rows, 2 * order)
     at_once = max(1, max_readings // (F * rows * 2 * per_block))
     for first in range(0, n_blocks, at_once):
         parts = []
         for u in blocks[:, first : first + at_once].unbind(1):
-            product = torch.bmm(u.expand(F, rows, block), into)
+            product = torch.bmm(_heard(u, F, mixes), into)
             parts.append(torch.baddbmm(product[..., : 2 * per_block], state, out))
             state = torch.baddbmm(product[..., 2 * per_block :], state, transition)
         readings = torch.stack(parts, 2).unflatten(-1, (2, per_block)).transpose(2, 3).flatten(3)
         start = first * block
         yield start, readings[..., : math.ceil((n_times - start) / hop)]
+
+
+def _heard(u: Tensor, n_oscillators: int, mixes: Tensor | None) -> Tensor:
+    """(rows, block) -> (F, rows, block), what each oscillator hears."""
+    if mixes is None:
+        return u.expand(n_oscillators, *u.shape)
+    return torch.matmul(mixes, u.reshape(mixes.shape[2], -1)).view(n_oscillators, -1, u.shape[1])

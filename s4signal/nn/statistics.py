@@ -153,7 +153,7 @@ class OscillatorStatistics(nn.Module):
             for index, hop in self.groups(rate):
                 ends = self._ends(lengths, hop)
                 weight = (weights / ends[:, -1]).to(x.dtype)[:, None]
-                for waves, _, shares in self._readings(x, ends, rate, index, hop):
+                for waves, _, shares in self._readings(x, ends, rate, index, hop, weighed=False):
                     whole = shares[..., 0] * weight
                     first[index] += torch.einsum("nfjpm,nm->fjp", waves, whole)
                     second[index] += torch.einsum("nfjpm,nm->fjp", waves * waves, whole)
@@ -193,23 +193,22 @@ class OscillatorStatistics(nn.Module):
         for index, hop in self.groups(rate) if any(wanted) else ():
             here, ends = weighed[index], self._ends(lengths, hop)
             m = p = e = x.new_zeros(())
-            for waves, z, shares in self._readings(x, ends, rate, index, hop):
+            for waves, z, shares in self._readings(x, ends, rate, index, hop, weighed=wanted[2]):
                 if wanted[0]:
                     m = m + _pool(waves, shares)
                 if wanted[1]:
                     p = p + _pool(share_above(waves, self.thresholds[index], self.scales[index]), shares)
                 if wanted[2] and C == 1:
                     e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
-                elif wanted[2]:
-                    chosen = z if here.all() else z[here]
-                    e = e + _covariance(chosen, self.projection, shares[..., 0])
+                elif wanted[2] and here.any():
+                    e = e + _covariance(z, shares[..., 0])
             if wanted[0]:
                 mean[:, index] = _mean(m, ends)
             if wanted[1]:
                 positive[:, index] = _mean(p, ends)
             if wanted[2] and C == 1:
                 energy[:, index] = log_energy(_mean(e, ends))
-            elif wanted[2]:
+            elif wanted[2] and here.any():
                 e = e / ends[:, -1, None, None, None].to(x.dtype)
                 energy[:, place[index[here]]] = log_euclidean(e, self.shrinkage)
         return PooledFeatures(mean[..., 0], mean[:, self.slow, ..., 1:], positive, energy)
@@ -241,12 +240,14 @@ class OscillatorStatistics(nn.Module):
         return -(-samples // (self.n_windows * hop))
 
     def _readings(
-        self, x: Tensor, ends: Tensor, rate: float, index: Tensor, hop: int
+        self, x: Tensor, ends: Tensor, rate: float, index: Tensor, hop: int, *, weighed: bool
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield mixed outputs (n, F, J, 2, m), outputs (F, C, n, 2, m) and shares of the windows (n, m, W)."""
-        sfreq = self.sfreq / rate
-        mixes = self.mixes[index].to(x.dtype)
-        order = int(self.orders[index[0]])
+        """Yield mixed outputs (n, F, J, 2, m), those to weigh (F', K, n, 2, m), and shares of windows (n, m, W)."""
+        (C, n), sfreq, order = x.shape[:2], self.sfreq / rate, int(self.orders[index[0]])
+        here, mixes = self.weighed[index] & weighed, self.mixes[index].to(x.dtype)
+        components = self.projection.to(x.dtype).expand(len(index), -1, C)
+        heard = torch.cat([mixes, components], 1) if here.any() else mixes
+        J, early = mixes.shape[1], heard.shape[1] < C  # fewer mixes than channels are mixed before they are filtered
         for start, readings in read_oscillators(
             x.flatten(0, 1),
             self.frequencies_hz[index] / sfreq,
@@ -255,10 +256,15 @@ class OscillatorStatistics(nn.Module):
             hop=hop,
             # The shares of the windows take what some 16 oscillators do.
             max_readings=_MAX_READINGS * len(index) // (len(index) + 16),
+            mixes=heard if early else None,
             tables=self._tables_of(rate, hop, order),
         ):
-            z = readings.unflatten(1, x.shape[:2])
-            waves = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
+            z = readings.unflatten(1, (-1, n))
+            waves = z[:, :J] if early else _mixed(mixes, z)
+            z = z[:, J:] if early else z
+            z = z if here.all() else z[here]
+            if not early and len(self.projection) < C:
+                z = _mixed(components[here], z)
             shares = _shares(start // hop + torch.arange(z.shape[-1], device=x.device), ends)
             yield waves.permute(2, 0, 1, 3, 4).contiguous(), z, shares.to(x.dtype)
 
@@ -293,10 +299,14 @@ def _mean(sums: Tensor, ends: Tensor) -> Tensor:
     return torch.where(total > 0, sums / total.clamp_min(1), sums[..., :1] / total[..., :1])
 
 
-def _covariance(z: Tensor, projection: Tensor, share: Tensor) -> Tensor:
-    """(F, C, n, 2, m) -> (n, F, K, K), the sum of the real parts where the share is 1, not 0."""
-    if projection.shape[0] < projection.shape[1]:
-        z = torch.matmul(projection, z.flatten(2)).unflatten(2, z.shape[2:])
+def _mixed(mixes: Tensor, z: Tensor) -> Tensor:
+    """(F, R, C), (F, C, n, 2, m) -> (F, R, n, 2, m)."""
+    mixed: Tensor = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
+    return mixed
+
+
+def _covariance(z: Tensor, share: Tensor) -> Tensor:
+    """(F, K, n, 2, m) -> (n, F, K, K), the sum of the real parts where the share is 1, not 0."""
     rows = (z if share.all() else z * share[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
     covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
     return covariance

@@ -59,3 +59,18 @@ def test_pieces_say_where_they_start():
     pieces = list(read_oscillators(x, one, one, order=1, hop=5, max_readings=1))
     assert [start for start, _ in pieces] == [0, 65, 130, 195, 260]
     assert [part.shape[-1] for _, part in pieces] == [13, 13, 13, 13, 8]
+
+
+@pytest.mark.parametrize("n_times", [50, 300])
+def test_mixes_of_the_signals_are_read_as_mixes_of_the_readings(n_times):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4 * 5, n_times, dtype=torch.float64, generator=generator)  # four channels of five cases
+    mixes = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator)
+    oscillators = {"frequencies": torch.tensor([0.02, 0.3]).double(), "bandwidths": torch.tensor([0.01, 0.1]).double()}
+
+    def read(mixes=None):
+        pieces = read_oscillators(x, **oscillators, order=2, hop=2, max_readings=2**20, mixes=mixes)
+        return torch.cat([part for _, part in pieces], -1)
+
+    after = torch.einsum("frc,fcnpm->frnpm", mixes, read().unflatten(1, (4, 5)))
+    torch.testing.assert_close(read(mixes).unflatten(1, (3, 5)), after)
