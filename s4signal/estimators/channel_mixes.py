@@ -11,7 +11,7 @@ from s4signal.signals import Signals
 __all__ = ["draw_mixes", "principal_channels"]
 
 _MIXED = 9  # most channels in one mix
-_COMPONENTS = 16  # most channels whose covariance is taken
+_COMPONENTS = 12  # most channels whose covariance is taken
 
 
 def draw_mixes(n_oscillators: int, n_mixes: int, n_channels: int, rng: np.random.RandomState) -> NDArray[np.float64]:

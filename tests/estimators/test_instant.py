@@ -228,7 +228,7 @@ def test_many_channels_are_brought_to_components():
     features = S4RandomFeatures(**SMALL).fit(X)
     names = features.get_feature_names_out()
     assert features.transform(X).shape == (40, len(names))
-    assert "component 16 x component 16" in names[-1]
+    assert "component 12 x component 12" in names[-1]
 
 
 def test_inaudible_features_are_their_training_means():
