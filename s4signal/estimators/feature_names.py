@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s4signal.nn.chords import Chords
+
 if TYPE_CHECKING:
     from s4signal.estimators.random_features import S4RandomFeatures
 
@@ -73,7 +75,10 @@ def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDA
             for pair in pairs
         ]
     levels = [] if features._levels is None else features._levels.names(names)
-    return np.array([*means, *shares, *energies, *levels], dtype=object)
+    chords = _chords(
+        [f"{oscillator}, {mix}" for oscillator, row in zip(drawn, mixes, strict=True) for mix in row], statistics.chords
+    )
+    return np.array([*means, *shares, *chords, *energies, *levels], dtype=object)
 
 
 def feature_owners(features: S4RandomFeatures) -> NDArray[np.intp]:
@@ -94,10 +99,28 @@ def feature_owners(features: S4RandomFeatures) -> NDArray[np.intp]:
     narrow = len(every) + np.arange(0 if bands is None else len(bands.hops))
     slow, weighed = every[statistics.slow.numpy()], every[statistics.weighed.numpy()]
     means, *others = features._sizes
-    course = 2 * statistics.mixes.shape[1] * statistics.n_windows * len(slow)
-    owners = (every, slow, every, weighed, narrow, np.array([-1]))
+    J = statistics.mixes.shape[1]
+    course = 2 * J * statistics.n_windows * len(slow)
+    # A chord is heard where the highest of its notes is.
+    highest = np.array([], dtype=np.intp)
+    if statistics.chords is not None:
+        notes = statistics.chords.notes.numpy() // J
+        highest = np.take_along_axis(notes, features.frequencies_[notes].argmax(1)[:, None], 1)[:, 0]
+    owners = (every, slow, every, highest, weighed, narrow, np.array([-1]))
     sizes = (means - course, course, *others)
     return np.concatenate([np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, sizes, strict=True)])
+
+
+def _chords(outputs: Sequence[str], chords: Chords | None) -> list[str]:
+    if chords is None:
+        return []
+    names = [" + ".join(f"({outputs[i]})" for i in notes) for notes in chords.notes.tolist()]
+    return [
+        f"share above {level:+.2g} SD of sum {s + 1} of {name}, whole"
+        for name, sums in zip(names, chords.levels.numpy(), strict=True)
+        for s, row in enumerate(sums)
+        for level in row
+    ]
 
 
 def _channel_names(features: S4RandomFeatures, input_features: Any) -> list[str]:

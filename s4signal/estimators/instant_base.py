@@ -147,8 +147,8 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
                 f"  oscillators    {len(drawn)} of orders {self.features_.orders}, {low} of them low-passes",
                 f"  band           {f[f > 0].min(initial=np.inf):.3g} - {f.max():.3g} {hertz}",
                 f"  memory         {decays.min():.3g} - {decays.max():.3g} {seconds}",
-                f"  weights        means {weights[0]:g}, shares {weights[1]:g}, energies {weights[2]:g}, "
-                f"narrow bands {weights[3]:g}, levels of observations {weights[4]:g}",
+                f"  weights        means {weights[0]:g}, shares {weights[1]:g}, chords {weights[2]:g}, "
+                f"energies {weights[3]:g}, narrow bands {weights[4]:g}, levels of observations {weights[5]:g}",
             ]
         )
 

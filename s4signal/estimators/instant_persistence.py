@@ -15,6 +15,7 @@ from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.ridge import FAMILIES, Ridge
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.nn.chords import Chords
 from s4signal.nn.statistics import OscillatorStatistics
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ __all__ = ["pack_instant", "unpack_instant"]
 
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
-_PREFIX, _BANDS_PREFIX = "statistics.", "bands."
+_PREFIX, _BANDS_PREFIX, _CHORDS_PREFIX = "statistics.", "bands.", "chords."
+_CALIBRATED = ("thresholds", "scales")
 _BANK = ("sfreq", "n_windows", "shrinkage")
 _RIDGE = ("mean", "scale", "coef", "intercept", "left_out", "low", "high")
 
@@ -131,7 +133,9 @@ def _features(estimator: Any, header: dict[str, Any], tensors: dict[str, torch.T
 
 def _bank(options: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> OscillatorStatistics:
     buffers = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k not in ("thresholds", "scales")}
-    bank = OscillatorStatistics(**shapes, **options)
+    notes = {k.removeprefix(_CHORDS_PREFIX): v for k, v in buffers.items() if k.startswith(_CHORDS_PREFIX)}
+    shapes: dict[str, Any] = {k: v for k, v in buffers.items() if k not in _CALIBRATED and k.count(".") == 0}
+    chords = Chords(**{k: v for k, v in notes.items() if k not in _CALIBRATED}) if notes else None
+    bank = OscillatorStatistics(**shapes, **options, chords=chords)
     bank.load_state_dict(buffers)
     return bank

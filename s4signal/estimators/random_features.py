@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -24,8 +23,10 @@ from s4signal.estimators.regular import fill_case, fill_signals, regular_signals
 from s4signal.estimators.sampling import relative_periods
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_rate, check_weights
+from s4signal.nn.chords import draw_chords
 from s4signal.nn.oscillators import draw_oscillators, oscillator_hops
 from s4signal.nn.statistics import OscillatorStatistics, PooledFeatures
+from s4signal.nn.thresholds import spread_levels
 from s4signal.signals import Signals
 from s4signal.training import PRECISIONS
 
@@ -43,8 +44,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     sampling rate. It runs over each channel; its outputs, and random mixes of them over channels, are pooled over the
     whole case and over equal parts of it: their mean (over the parts, of those that are slower than these), the share
     of time that they spend above a threshold, and log energy, for several channels as the matrix logarithm of their
-    covariance (every second oscillator). Several channels have up to 64 narrow bands more, evenly spaced up to where
-    99 % of their power lies, with covariances alone, each beside those of its neighbours.
+    covariance (every second oscillator). Of one channel, random sums of three oscillators at a time answer to shapes:
+    the share of the whole case that they spend above four thresholds. Several channels have up to 64 narrow bands more,
+    evenly spaced up to where 99 % of their power lies, with covariances alone, each beside those of its neighbours.
 
     Missing samples (NaN) are a line between their neighbours, a channel that is missing altogether is its training
     mean. Cases with times are put on a grid in the same way. Where more than half of the training values are missing,
@@ -84,10 +86,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     References
     ----------
-    Dempster, Schmidt, Webb, "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time Series Classification",
-    KDD 2021, doi:10.1145/3447548.3467231 (random filters, shares above thresholds); Barachant, Bonnet, Congedo, Jutten,
-    "Classification of covariance matrices using a Riemannian-based kernel for BCI applications", Neurocomputing 112,
-    2013, doi:10.1016/j.neucom.2012.12.039 (logarithms of covariances).
+    Dempster, Schmidt, Webb, "MiniRocket", KDD 2021, doi:10.1145/3447548.3467231 (random filters, shares above
+    thresholds); Barachant, Bonnet, Congedo, Jutten, "Classification of covariance matrices using a Riemannian-based
+    kernel for BCI applications", 2013, doi:10.1016/j.neucom.2012.12.039 (logarithms of covariances).
 
     Examples
     --------
@@ -250,24 +251,15 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return [self.statistics_] if self._bands is None else [self.statistics_, self._bands]
 
     def _families(
-        self, signals: Signals, recorded: Signals, *, wanted: Sequence[bool] = (True,) * 5
+        self, signals: Signals, recorded: Signals, *, wanted: Sequence[bool] = (True,) * 6
     ) -> tuple[NDArray[np.floating], ...]:
         """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
 
-        Parameters
-        ----------
-        signals, recorded : Signals
-            Cases, and the same as they were recorded.
-        wanted : sequence of bool
-            Which families to compute; the others are NaN.
-
-        Returns
-        -------
-        tuple of ndarray (n_samples, ...)
-            Means, shares, energies, narrow bands (none for one channel), levels of observations (none if not sparse).
+        Means, shares, shares of chords (none for several channels), energies, narrow bands (none for one channel) and
+        levels of observations (none if not sparse), each (n_samples, ...); what is not ``wanted`` is NaN.
         """
         rows: tuple[NDArray[np.floating], ...] = ()
-        asked = ((wanted[0], wanted[1], wanted[2]), (False, False, wanted[3]))
+        asked = (tuple(wanted[:4]), (False, False, False, wanted[4]))
         for indices, x, lengths, rate in self._batches(signals):
             heard = zip(self._banks, self._inputs(x), asked, strict=False)
             parts = self._by_family([bank(part, lengths, rate=rate, wanted=each) for bank, part, each in heard])
@@ -318,8 +310,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         few, few_weights = signals[some], weights[some]
         components = principal_channels(few, few_weights, self._standardizer)
         self.statistics_ = self._draw(signals, components, rng)
-        shortest = float(signals.lengths.min())
-        self._bands = None
+        shortest, self._bands = float(signals.lengths.min()), None
         if signals.n_channels > 1:
             self._bands = narrow_bands(
                 few,
@@ -350,22 +341,23 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frequencies, bandwidths = draw_oscillators(F, sfreq=sfreq, duration_s=shortest / sfreq, rng=rng)
         # Eight readings at least in each part of the shortest case.
         hops = oscillator_hops(frequencies, bandwidths, sfreq=sfreq, longest=shortest / (8 * self.n_windows))
-        # Multiples of the golden ratio spread evenly over the unit interval, whatever their number.
-        levels = ndtri(np.arange(1, F * J * 2 + 1) * ((np.sqrt(5) - 1) / 2) % 1).reshape(F, J, 2)
         dtype = PRECISIONS[self.precision]
-        return OscillatorStatistics(
+        bank = OscillatorStatistics(
             frequencies_hz=torch.from_numpy(frequencies),
             bandwidths_hz=torch.from_numpy(bandwidths),
             orders=torch.from_numpy(np.resize(self.orders, F).astype(np.int64)),
             hops=torch.from_numpy(hops),
             mixes=torch.from_numpy(draw_mixes(F, J, C, rng)).to(dtype),
-            levels=torch.from_numpy(levels).to(dtype),
+            levels=spread_levels(F, J, 2).to(dtype),
             projection=torch.from_numpy(components).to(dtype),
             sfreq=sfreq,
             n_windows=self.n_windows,
             # A part that is shorter than a period knows where in it the oscillator is.
             slow=torch.from_numpy(frequencies * shortest <= self.n_windows * sfreq),
         )
+        if C == 1:
+            bank.chords = draw_chords((index.numpy() for index, _ in bank.groups(1.0)), J, rng=rng, dtype=dtype)
+        return bank
 
     def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:
         """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate."""
@@ -395,5 +387,5 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say to scikit-learn whether there are oscillators."""
+        """Say whether there are oscillators."""
         return hasattr(self, "statistics_")

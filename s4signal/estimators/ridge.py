@@ -15,9 +15,9 @@ Floats = NDArray[np.float64]
 
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
-FAMILIES = 5  # of features: see `S4RandomFeatures._families`; the last are levels of observations
+FAMILIES = 6  # of features: see `S4RandomFeatures._families`; the last are levels of observations
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
-_EVEN = 3  # family whose features keep their relative scale: what varies most in a narrow band is no noise
+_EVEN = 4  # family whose features keep their relative scale: what varies most in a narrow band is no noise
 
 
 class Ridge(NamedTuple):

@@ -9,14 +9,8 @@ import torch
 from torch import Tensor
 
 from s4signal.nn.oscillators import oscillator_blocks
-from s4signal.nn.statistics import (
-    SEGMENTS,
-    OscillatorStatistics,
-    PooledFeatures,
-    log_energy,
-    log_euclidean,
-    share_above,
-)
+from s4signal.nn.statistics import SEGMENTS, OscillatorStatistics, PooledFeatures, log_energy, log_euclidean
+from s4signal.nn.thresholds import share_above
 
 __all__ = ["RunningStatistics"]
 
@@ -60,13 +54,16 @@ class RunningStatistics:
         positive = torch.full_like(mean, torch.nan)
         energy = x.new_full((1, int(weighed.sum()), W if C == 1 else K * (K + 1) // 2), torch.nan)
         place = weighed.cumsum(0) - 1
+        known = self.statistics.chords
+        chords = x.new_full((1, *((0,) if known is None else known.levels.shape)), torch.nan)
         for group in self._groups:
             group.push(x)
-            m, p, e = group.pooled(self.n_times, self.statistics.n_windows)
+            m, p, c, e = group.pooled(self.n_times, self.statistics.n_windows)
             index = group.index
             mean[0, index], positive[0, index] = m.to(x.dtype), p.to(x.dtype)
+            chords[0, group.which] = c.to(x.dtype)
             energy[0, place[index[weighed[index]]]] = e.to(x.dtype)
-        return PooledFeatures(mean[..., 0], mean[:, self.statistics.slow, ..., 1:], positive, energy)
+        return PooledFeatures(mean[..., 0], mean[:, self.statistics.slow, ..., 1:], positive, chords, energy)
 
 
 class _Group:
@@ -85,6 +82,11 @@ class _Group:
         # Of each segment: waves, shares above the thresholds, and the energy of a single channel.
         self.sums = torch.zeros(SEGMENTS, len(index), 4 * J + (C == 1), dtype=torch.float64)
         self.count, self.length = 0, 1  # readings, and how many a segment has
+        chords = statistics.chords
+        self.which, self.notes = (index[:0], index) if chords is None else chords.among(index, J)
+        self.above = torch.zeros(0, dtype=torch.float64)  # readings of the chords above their thresholds
+        if chords is not None:
+            self.above = torch.zeros_like(chords.levels[self.which], dtype=torch.float64)
         K = len(statistics.projection)
         self.covariance = torch.zeros(int(statistics.weighed[index].sum()), K, K, dtype=torch.float64)
 
@@ -97,12 +99,12 @@ class _Group:
             for blocks in x[:, : n_blocks * self.block].split(_BLOCKS_AT_ONCE * self.block, 1):
                 self._add(self._readings(blocks))
 
-    def pooled(self, n_times: int, n_windows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return means and shares (F, J, 2, W) and energies of all that was heard."""
+    def pooled(self, n_times: int, n_windows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return means and shares (F, J, 2, W), shares of chords (Q, S, T) and energies of all that was heard."""
         if self.rest.shape[1]:
             # The unfinished block is heard on a copy, and again when it is whole.
             whole = copy.copy(self)
-            whole.sums, whole.covariance = self.sums.clone(), self.covariance.clone()
+            whole.sums, whole.covariance, whole.above = self.sums.clone(), self.covariance.clone(), self.above.clone()
             missing = self.block - self.rest.shape[1]
             readings = whole._readings(torch.nn.functional.pad(self.rest, (0, missing)))
             whole._add(readings[..., : math.ceil(self.rest.shape[1] / self.hop)])
@@ -117,9 +119,10 @@ class _Group:
             pooled.append((after - before) / (last - first) if last > first else pooled[0])
         values = torch.stack(pooled, -1)  # (F, 4 J + 1, W)
         mean, positive = values[:, : 2 * J].unflatten(1, (J, 2)), values[:, 2 * J : 4 * J].unflatten(1, (J, 2))
+        chords = self.above / self.count
         if C == 1:
-            return mean, positive, log_energy(values[:, -1])
-        return mean, positive, log_euclidean(self.covariance / self.count, self.statistics.shrinkage)
+            return mean, positive, chords, log_energy(values[:, -1])
+        return mean, positive, chords, log_euclidean(self.covariance / self.count, self.statistics.shrinkage)
 
     def _readings(self, x: Tensor) -> Tensor:
         """(C, n), whole blocks -> (F, C, 2, m), and the state moves on."""
@@ -144,6 +147,9 @@ class _Group:
             if statistics.projection.shape[0] < statistics.projection.shape[1]:
                 rows = torch.matmul(statistics.projection, rows)
             self.covariance += torch.matmul(rows, rows.mT)
+        if statistics.chords is not None:
+            share = waves.new_ones(1, m)
+            self.above += statistics.chords.count(waves.unsqueeze(0), self.which, self.notes, share)[0]
         while self.count + m > SEGMENTS * self.length:
             pairs = self.sums.unflatten(0, (-1, 2)).sum(1)
             self.sums = torch.cat([pairs, torch.zeros_like(pairs)])

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from s4signal.nn.chords import Chords
 from s4signal.nn.oscillators import read_oscillators
+from s4signal.nn.thresholds import share_above
 
-__all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean", "share_above"]
+__all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean"]
 
 SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as much time whenever they are full
 
 _MAX_READINGS = 2**20
-_EDGE = 0.1  # standard deviations around a threshold
 _MOST_TABLES = 64
 
 
@@ -31,6 +32,8 @@ class PooledFeatures(NamedTuple):
         Mean within each equal part of the case, of the ``slow`` oscillators.
     positive : Tensor (n, F, J, 2, W)
         Share of each window that they spend above their threshold.
+    chords : Tensor (n, Q, S, T)
+        Share of the whole case that each sum of each chord spends above each of its thresholds.
     energy : Tensor (n, F, W) or (n, F', K (K + 1) / 2)
         One channel: log energy within each window. Several: upper triangle of the matrix logarithm of the covariance
         between the channels, the off-diagonal times the root of two, of the ``weighed`` oscillators.
@@ -39,16 +42,14 @@ class PooledFeatures(NamedTuple):
     mean: Tensor
     course: Tensor
     positive: Tensor
+    chords: Tensor
     energy: Tensor
 
     @property
-    def families(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, shares above a threshold and energies, each (n, ...)."""
-        return (
-            torch.cat([self.mean.flatten(1), self.course.flatten(1)], 1),
-            self.positive.flatten(1),
-            self.energy.flatten(1),
-        )
+    def families(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means, shares above a threshold of oscillators and of chords, and energies, each (n, ...)."""
+        means = torch.cat([self.mean.flatten(1), self.course.flatten(1)], 1)
+        return means, self.positive.flatten(1), self.chords.flatten(1), self.energy.flatten(1)
 
 
 class OscillatorStatistics(nn.Module):
@@ -80,6 +81,8 @@ class OscillatorStatistics(nn.Module):
         Whose means are taken of each part too; none by default.
     shrinkage : float, default=0.01
         Of a covariance towards a multiple of the identity.
+    chords : Chords, optional
+        Sums of the mixes of these oscillators; none by default.
     """
 
     frequencies_hz: Tensor
@@ -107,9 +110,10 @@ class OscillatorStatistics(nn.Module):
         n_windows: int = 4,
         slow: Tensor | None = None,
         shrinkage: float = 0.01,
+        chords: Chords | None = None,
     ) -> None:
         super().__init__()
-        self.sfreq, self.n_windows, self.shrinkage = sfreq, n_windows, shrinkage
+        self.sfreq, self.n_windows, self.shrinkage, self.chords = sfreq, n_windows, shrinkage, chords
         self.register_buffer("frequencies_hz", frequencies_hz)
         self.register_buffer("bandwidths_hz", bandwidths_hz)
         self.register_buffer("orders", orders)
@@ -148,6 +152,7 @@ class OscillatorStatistics(nn.Module):
         """
         first = torch.zeros_like(self.thresholds)
         second, total = torch.zeros_like(first), 0.0
+        products = None if self.chords is None else torch.zeros_like(self.chords.weights)
         for x, lengths, rate, weights in batches:
             total += float(weights.sum())
             for index, hop in self.groups(rate):
@@ -157,13 +162,19 @@ class OscillatorStatistics(nn.Module):
                     whole = shares[..., 0] * weight
                     first[index] += torch.einsum("nfjpm,nm->fjp", waves, whole)
                     second[index] += torch.einsum("nfjpm,nm->fjp", waves * waves, whole)
+                    if self.chords is not None and products is not None:
+                        which, place = self.chords.among(index, waves.shape[2])
+                        parts = self.chords.parts(waves, place)
+                        products[which] += torch.einsum("nqkm,nqlm,nm->qkl", parts, parts, whole)
         mean = first / total
         self.scales.copy_((second / total - mean**2).clamp_min(0.0).sqrt())
         self.thresholds.copy_(mean + self.scales * self.levels)
+        if self.chords is not None and products is not None:
+            self.chords.calibrate(mean, products / total)
 
     @torch.no_grad()
     def forward(
-        self, x: Tensor, lengths: Tensor, *, rate: float = 1.0, wanted: tuple[bool, bool, bool] = (True, True, True)
+        self, x: Tensor, lengths: Tensor, *, rate: float = 1.0, wanted: tuple[bool, bool, bool, bool] = (True,) * 4
     ) -> PooledFeatures:
         """Pool over cases.
 
@@ -175,8 +186,8 @@ class OscillatorStatistics(nn.Module):
             Samples of each case, at least one.
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period.
-        wanted : tuple of bool, default=(True, True, True)
-            Whether to compute means, shares and energies.
+        wanted : tuple of bool, default=(True, True, True, True)
+            Whether to compute means, shares of oscillators and of chords, and energies.
 
         Returns
         -------
@@ -187,31 +198,37 @@ class OscillatorStatistics(nn.Module):
         n, W, K = x.shape[1], 1 + self.n_windows, len(self.projection)
         mean = x.new_full((n, F, J, 2, W), torch.nan)
         positive = torch.full_like(mean, torch.nan)
+        chords = x.new_full((n, *((0,) if self.chords is None else self.chords.levels.shape)), torch.nan)
         weighed = self.weighed
         energy = x.new_full((n, F, W) if C == 1 else (n, int(weighed.sum()), K * (K + 1) // 2), torch.nan)
         place = weighed.cumsum(0) - 1
         for index, hop in self.groups(rate) if any(wanted) else ():
             here, ends = weighed[index], self._ends(lengths, hop)
-            m = p = e = x.new_zeros(())
-            for waves, z, shares in self._readings(x, ends, rate, index, hop, weighed=wanted[2]):
+            m = p = c = e = x.new_zeros(())
+            which, notes = (index, index) if self.chords is None else self.chords.among(index, J)
+            for waves, z, shares in self._readings(x, ends, rate, index, hop, weighed=wanted[3]):
                 if wanted[0]:
                     m = m + _pool(waves, shares)
                 if wanted[1]:
                     p = p + _pool(share_above(waves, self.thresholds[index], self.scales[index]), shares)
-                if wanted[2] and C == 1:
+                if wanted[2] and self.chords is not None:
+                    c = c + self.chords.count(waves, which, notes, shares[..., 0])
+                if wanted[3] and C == 1:
                     e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
-                elif wanted[2] and here.any():
+                elif wanted[3] and here.any():
                     e = e + _covariance(z, shares[..., 0])
             if wanted[0]:
                 mean[:, index] = _mean(m, ends)
             if wanted[1]:
                 positive[:, index] = _mean(p, ends)
-            if wanted[2] and C == 1:
+            if wanted[2] and self.chords is not None:
+                chords[:, which] = c / ends[:, -1, None, None, None].to(x.dtype)
+            if wanted[3] and C == 1:
                 energy[:, index] = log_energy(_mean(e, ends))
-            elif wanted[2] and here.any():
+            elif wanted[3] and here.any():
                 e = e / ends[:, -1, None, None, None].to(x.dtype)
                 energy[:, place[index[here]]] = log_euclidean(e, self.shrinkage)
-        return PooledFeatures(mean[..., 0], mean[:, self.slow, ..., 1:], positive, energy)
+        return PooledFeatures(mean[..., 0], mean[:, self.slow, ..., 1:], positive, chords, energy)
 
     def groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
         """Yield audible oscillators of one order that are read at one pace.
@@ -310,28 +327,6 @@ def _covariance(z: Tensor, share: Tensor) -> Tensor:
     rows = (z if share.all() else z * share[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
     covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
     return covariance
-
-
-def share_above(waves: Tensor, thresholds: Tensor, scales: Tensor) -> Tensor:
-    """Tell readings above their thresholds from those below.
-
-    A reading next to its threshold counts in part: rounding moves a share by no more than rounding.
-
-    Parameters
-    ----------
-    waves : Tensor (..., F, J, 2, m)
-        Readings.
-    thresholds, scales : Tensor (F, J, 2)
-        Thresholds, and standard deviations in the training cases.
-
-    Returns
-    -------
-    Tensor (..., F, J, 2, m)
-        0 below, 1 above, a line between them around the threshold; a half for what was constant in training.
-    """
-    slopes = torch.where(scales > 0, 1.0 / (_EDGE * scales), 0.0)
-    start, slopes = (part[..., None].to(waves.dtype) for part in (0.5 - thresholds * slopes, slopes))
-    return torch.addcmul(start, waves, slopes).clamp_(0.0, 1.0)
 
 
 def log_energy(energy: Tensor) -> Tensor:

@@ -1,0 +1,156 @@
+"""Chords: random sums of a few oscillators, which answer to a shape where one oscillator answers to a frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s4signal.nn.thresholds import share_above, spread_levels
+
+__all__ = ["Chords", "draw_chords"]
+
+_NOTES = 3  # oscillators of a chord
+_LEVELS = 4  # thresholds of each sum
+
+
+class Chords(nn.Module):
+    """Random sums of the outputs of a few oscillators each, as many sums as these have real outputs.
+
+    Some modes with random weights are what an S4D kernel is before training; here they stay so.
+
+    Parameters
+    ----------
+    notes : Tensor (Q, k) of int64
+        Numbers of the outputs in each chord, among all mixes of all oscillators; oscillators of one order that are read
+        at one pace.
+    weights : Tensor (Q, 2 k, 2 k)
+        Of the real and imaginary parts, of standard deviation 1, in each sum.
+    levels : Tensor (Q, 2 k, T)
+        Thresholds, in standard deviations of each sum around its mean in the training cases.
+
+    References
+    ----------
+    Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State Space Models", 2022,
+    doi:10.48550/arXiv.2206.11893 (a kernel is a sum of modes).
+    """
+
+    notes: Tensor
+    weights: Tensor
+    levels: Tensor
+    thresholds: Tensor
+    scales: Tensor
+
+    def __init__(self, notes: Tensor, weights: Tensor, levels: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("notes", notes)
+        self.register_buffer("weights", weights)
+        self.register_buffer("levels", levels)
+        self.register_buffer("thresholds", torch.zeros_like(levels))
+        self.register_buffer("scales", torch.zeros_like(levels))
+
+    def among(self, index: Tensor, n_mixes: int) -> tuple[Tensor, Tensor]:
+        """Find the chords of some oscillators.
+
+        Parameters
+        ----------
+        index : Tensor (f,)
+            Numbers of the oscillators, ascending.
+        n_mixes : int, >= 1
+            Mixes of each.
+
+        Returns
+        -------
+        which : Tensor (q,)
+            Chords of which every note is there.
+        place : Tensor (q, k)
+            Their notes, among the ``f * n_mixes`` outputs at hand.
+        """
+        owners = self.notes // n_mixes
+        which = torch.isin(owners, index).all(1).nonzero()[:, 0]
+        place = torch.searchsorted(index, owners[which].contiguous()) * n_mixes + self.notes[which] % n_mixes
+        return which, place
+
+    def parts(self, waves: Tensor, place: Tensor) -> Tensor:
+        """Take the real and imaginary parts of the notes: (n, f, J, 2, m) -> (n, q, 2 k, m)."""
+        return waves.flatten(1, 2)[:, place].flatten(2, 3)
+
+    def count(self, waves: Tensor, which: Tensor, place: Tensor, share: Tensor) -> Tensor:
+        """Add up the notes, and the time that the sums spend above their thresholds.
+
+        Parameters
+        ----------
+        waves : Tensor (n, f, J, 2, m)
+            Outputs of the oscillators.
+        which, place : Tensor
+            As `among` finds them.
+        share : Tensor (n, m)
+            How much each reading counts.
+
+        Returns
+        -------
+        Tensor (n, q, 2 k, T)
+            Weighted numbers of readings.
+        """
+        sums = torch.matmul(self.weights[which], self.parts(waves, place))
+        levels = zip(self.thresholds[which].unbind(-1), self.scales[which].unbind(-1), strict=True)
+        # One threshold after the other: all at once take four times the memory and twice the time.
+        counted = [torch.matmul(share_above(sums, *level).flatten(1, 2), share[..., None]) for level in levels]
+        return torch.cat(counted, -1).unflatten(1, sums.shape[1:3])
+
+    def calibrate(self, mean: Tensor, products: Tensor) -> None:
+        """Scale the weights and set the thresholds.
+
+        Parameters
+        ----------
+        mean : Tensor (F, J, 2)
+            Of the outputs in the training cases.
+        products : Tensor (Q, 2 k, 2 k)
+            Means of the products of the parts of each chord there.
+        """
+        centre = mean.flatten(0, 1)[self.notes].flatten(1)
+        covariance = products - centre[:, :, None] * centre[:, None]
+        variance = covariance.diagonal(dim1=1, dim2=2)
+        silent = variance <= 1e-12 * products.diagonal(dim1=1, dim2=2).clamp_min(1e-30)
+        self.weights *= torch.where(silent, 0.0, variance.clamp_min(1e-30).rsqrt())[:, None]
+        around = torch.einsum("qsk,qk->qs", self.weights, centre)[..., None]
+        spread = torch.einsum("qsk,qkl,qsl->qs", self.weights, covariance, self.weights).clamp_min(0.0).sqrt()
+        self.scales.copy_(spread[..., None].expand_as(self.levels))
+        self.thresholds.copy_(around + self.scales * self.levels)
+
+
+def draw_chords(
+    groups: Iterable[NDArray[np.integer]], n_mixes: int, *, rng: np.random.RandomState, dtype: torch.dtype
+) -> Chords:
+    """Share the outputs of each group of oscillators out to chords, and draw their weights.
+
+    Parameters
+    ----------
+    groups : iterable of ndarray (f,)
+        Numbers of oscillators of one order that are read at one pace.
+    n_mixes : int, >= 1
+        Mixes of each.
+    rng : RandomState
+        The source of chance.
+    dtype : torch.dtype
+        Of the weights.
+
+    Returns
+    -------
+    Chords
+        Each output is in one chord; some are in two, or twice in one, where a group is no multiple of three.
+    """
+    notes = []
+    for group in groups:
+        outputs = rng.permutation((group[:, None] * n_mixes + np.arange(n_mixes)).ravel())
+        notes.append(np.resize(outputs, (-(-len(outputs) // _NOTES), _NOTES)))
+    shared = np.concatenate(notes)
+    shape = (len(shared), 2 * _NOTES, 2 * _NOTES)
+    return Chords(
+        torch.from_numpy(shared.astype(np.int64)),
+        torch.from_numpy(rng.standard_normal(shape)).to(dtype),
+        spread_levels(*shape[:2], _LEVELS).to(dtype),
+    )

@@ -1,0 +1,87 @@
+"""Random sums of oscillators against their definition."""
+
+import numpy as np
+import torch
+
+from s4signal.nn.chords import draw_chords
+
+__all__: list[str] = []
+
+J = 2
+GROUPS = [np.array([0, 2, 3]), np.array([1, 4, 5, 6])]
+
+
+def drawn(groups=GROUPS):
+    return draw_chords(groups, J, rng=np.random.RandomState(0), dtype=torch.float64)
+
+
+def waves(n_oscillators=7, n=5, n_readings=400):
+    """Outputs (n, F, J, 2, m) of different size and mean."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(n, n_oscillators, J, 2, n_readings, generator=generator, dtype=torch.float64)
+    size = torch.rand(n_oscillators, J, 2, 1, generator=generator, dtype=torch.float64) + 0.1
+    return noise * size + size.flip(1)
+
+
+def calibrated(chords, heard):
+    products = torch.zeros_like(chords.weights)
+    for group in GROUPS:
+        index = torch.from_numpy(group)
+        which, place = chords.among(index, J)
+        parts = chords.parts(heard[:, index], place)
+        products[which] = torch.einsum("nqkm,nqlm->qkl", parts, parts) / (heard.shape[0] * heard.shape[-1])
+    chords.calibrate(heard.mean((0, 4)), products)
+    return chords
+
+
+def test_every_output_is_in_a_chord_of_its_group():
+    notes = drawn().notes
+    assert notes.unique().tolist() == list(range(7 * J))
+    for row in (notes // J).tolist():
+        assert any(set(row) <= set(group.tolist()) for group in GROUPS)
+
+
+def test_thresholds_are_standard_deviations_around_the_mean_of_each_sum():
+    heard = waves()
+    chords = calibrated(drawn(), heard)
+    flat = heard.flatten(1, 2)  # (n, F J, 2, m)
+    for q, notes in enumerate(chords.notes.tolist()):
+        sums = torch.einsum("sk,nkm->nsm", chords.weights[q], flat[:, notes].flatten(1, 2))
+        mean, spread = sums.mean((0, 2)), sums.std((0, 2), correction=0)
+        torch.testing.assert_close(chords.thresholds[q], mean[:, None] + spread[:, None] * chords.levels[q])
+
+
+def test_counts_are_weighted_numbers_of_readings_above():
+    heard = waves()
+    chords = calibrated(drawn(), heard)
+    index = torch.from_numpy(GROUPS[1])
+    which, place = chords.among(index, J)
+    share = torch.rand(5, 400, dtype=torch.float64)
+    counted = chords.count(heard[:, index], which, place, share)
+    flat = heard.flatten(1, 2)
+    for column, q in enumerate(which.tolist()):
+        sums = torch.einsum("sk,nkm->nsm", chords.weights[q], flat[:, chords.notes[q]].flatten(1, 2))
+        distance = (sums[:, :, None] - chords.thresholds[q][..., None]) / chords.scales[q][..., None]
+        above = (0.5 + 10 * distance).clamp(0, 1)  # a tenth of a standard deviation counts in part
+        torch.testing.assert_close(counted[:, column], (above * share[:, None, None]).sum(-1))
+
+
+def test_a_chord_is_heard_if_all_its_notes_are():
+    chords = drawn()
+    which, _ = chords.among(torch.tensor([1, 4, 5]), J)
+    heard = {q for q, row in enumerate((chords.notes // J).tolist()) if set(row) <= {1, 4, 5}}
+    assert set(which.tolist()) == heard
+    assert len(chords.among(torch.tensor([1]), J)[0]) == 0
+
+
+def test_a_silent_output_has_no_weight():
+    heard = waves()
+    heard[:, 4, 1] = 3.0
+    chords = calibrated(drawn(), heard)
+    silent = (chords.notes == 4 * J + 1).repeat_interleave(2, dim=1)[:, None].expand_as(chords.weights)
+    assert bool((chords.weights[silent] == 0).all())
+    assert bool((chords.weights[~silent] != 0).all())
+
+
+def test_one_oscillator_alone_is_a_chord():
+    assert set(drawn([np.array([0])]).notes.flatten().tolist()) == {0, 1}
