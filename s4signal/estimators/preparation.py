@@ -28,9 +28,9 @@ __all__ = [
     "LOWEST_HZ",
     "NetworkPlan",
     "build_network",
-    "hears_sparse_records",
     "make_cases",
     "plan_network",
+    "trains_to_the_end",
 ]
 
 AUDIO_SFREQ = 4000.0  # Hz; from here on a case is heard through the filter bank by default
@@ -196,8 +196,11 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
     )
 
 
-def hears_sparse_records(estimator: Any, signals: Signals) -> bool:
-    """Whether cases are sparse records, and reach the network sample by sample.
+def trains_to_the_end(estimator: Any, signals: Signals) -> bool:
+    """Whether all cases are trained on and the running mean of the weights is kept, without a choice of the epoch.
+
+    Validation cases speak with the voices of the training cases, or are a few of the sparse records: the epoch that
+    does best on them is not the one that does best on others.
 
     Parameters
     ----------
@@ -209,9 +212,10 @@ def hears_sparse_records(estimator: Any, signals: Signals) -> bool:
     Returns
     -------
     bool
-        Never true behind a filter bank.
+        True behind a filter bank and for sparse records.
     """
-    return _chosen_frontend(estimator.frontend, estimator.sfreq_) == "linear" and is_sparse(signals)
+    frontend = _chosen_frontend(estimator.frontend, estimator.sfreq_)
+    return frontend == "filterbank" or (frontend == "linear" and is_sparse(signals))
 
 
 def _chosen_frontend(frontend: Any, sfreq: float | None) -> str:
@@ -281,6 +285,7 @@ def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | 
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
     bank = copy.deepcopy(module) if plan.frontend == "module" else _filter_bank(plan)
+    reference = plan.stack["dropout_axis"] == "batch"
     causal = not plan.stack["bidirectional"]
     return FilterBankFrontend(
         plan.n_channels,
@@ -288,8 +293,7 @@ def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | 
         bank=bank,
         level="running" if causal else "case",
         causal=causal,
-        # Fewer samples are a lower rate too. It costs accuracy on new voices: only where it was asked for.
-        dropout=BandDropout() if plan.thinned else None,
+        dropout=BandDropout() if plan.thinned or (plan.frontend == "filterbank" and not reference) else None,
     )
 
 
