@@ -53,7 +53,7 @@ def test_behind_the_filter_bank_all_cases_are_trained_on_to_the_end(make):
 
 
 def test_behind_the_filter_bank_steps_are_of_fewer_cases_and_the_running_mean_of_the_weights_is_kept():
-    X, y = waves(n_channels=1, n_times=600)
+    X, y = waves(n_channels=1, n_times=160)
     ears, linear = (classifier(sfreq=sfreq).fit(X, y) for sfreq in (8000.0, 100.0))
     options = [network_options(model, n, torch.device("cpu")) for model in (ears, linear) for n in (4096, 4097)]
     assert [(o.batch_size, o.averaging) for o in options] == [(16, 0.98), (64, 0.98), (32, 0.0), (64, 0.0)]
