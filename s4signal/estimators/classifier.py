@@ -25,8 +25,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     frontend : {"auto", "linear", "filterbank"} or torch.nn.Module, default="auto"
         From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms, mixed where they
         lie together in frequency and time ("filterbank"). "auto" hears signals of 4 kHz and more through the filter
-        bank; a quarter of the cases then lose upper bands at a training step, as they would at rates down to a quarter
-        (unless ``batch_size=None``).
+        bank. In training (unless ``batch_size=None``) what it hears then moves along the bands, by up to one, as with
+        another voice, and a quarter of the cases lose upper bands at a step, as at rates down to a quarter.
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
         seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
         has and learns those that require gradients; it hears one sampling rate, on a regular grid, every case at its
@@ -128,8 +128,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022,
     doi:10.48550/arXiv.2111.00396; Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State
     Space Models", 2022, doi:10.48550/arXiv.2206.11893; Polyak, Juditsky, "Acceleration of Stochastic
-    Approximation by Averaging", 1992, doi:10.1137/0330046; Park et al., "SpecAugment", 2019,
-    doi:10.21437/Interspeech.2019-2680: bands left out in training.
+    Approximation by Averaging", 1992, doi:10.1137/0330046; Jaitly, Hinton, "Vocal Tract Length
+    Perturbation (VTLP) improves speech recognition", 2013; Park et al., "SpecAugment", 2019,
+    doi:10.21437/Interspeech.2019-2680: bands moved and left out in training.
 
     Examples
     --------

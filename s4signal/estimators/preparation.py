@@ -15,6 +15,7 @@ from s4signal.estimators.sparse_records import is_sparse
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.band_dropout import BandDropout
+from s4signal.nn.band_shift import BandShift
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.module_frontend import ModuleFrontend, probe_module
 from s4signal.nn.network import StackOptions
@@ -285,7 +286,8 @@ def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | 
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
     bank = copy.deepcopy(module) if plan.frontend == "module" else _filter_bank(plan)
-    reference = plan.stack["dropout_axis"] == "batch"
+    # Where chance may not choose for each case, and for a bank of one's own, what is heard stays as it is.
+    varied = plan.frontend == "filterbank" and plan.stack["dropout_axis"] == "case"
     causal = not plan.stack["bidirectional"]
     return FilterBankFrontend(
         plan.n_channels,
@@ -293,7 +295,8 @@ def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | 
         bank=bank,
         level="running" if causal else "case",
         causal=causal,
-        dropout=BandDropout() if plan.thinned or (plan.frontend == "filterbank" and not reference) else None,
+        dropout=BandDropout() if plan.thinned or varied else None,
+        shift=BandShift() if varied else None,
     )
 
 

@@ -133,17 +133,18 @@ def test_a_fit_that_goes_on_from_a_checkpoint_hears_what_a_whole_one_hears(tmp_p
     ("changes", "share"),
     [({}, 0.25), ({"missing": "gap"}, 0.25), ({"missing": "error"}, 0.25), ({"batch_size": None}, 0.0)],
 )
-def test_upper_bands_fall_silent_in_training_unless_chance_must_not_choose(changes, share):
+def test_bands_move_and_fall_silent_in_training_unless_chance_must_not_choose(changes, share):
     model = classifier(sfreq=SFREQ, **changes).fit(X, Y)
     assert model.network_.frontend.dropout.share == share
+    assert (model.network_.frontend.shift.bands == 1.0) == (share > 0)
     assert ("trained for    rates from 1000 Hz" in model.describe()) == (share > 0)
 
 
 def test_a_bank_of_ones_own_loses_bands_only_where_gaps_are_asked_for():
     frequencies, bandwidths = space_bands("erb", 10, 100.0, 1800.0)
     bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
-    shares = [
-        classifier(frontend=bank, sfreq=SFREQ, missing=missing).fit(X, Y).network_.frontend.dropout.share
+    ears = [
+        classifier(frontend=bank, sfreq=SFREQ, missing=missing).fit(X, Y).network_.frontend
         for missing in ("auto", "gap")
     ]
-    assert shares == [0.0, 0.25]
+    assert [(part.dropout.share, part.shift.bands) for part in ears] == [(0.0, 0.0), (0.25, 0.0)]
