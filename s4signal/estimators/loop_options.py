@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["network_options", "training_options"]
 
-AVERAGING = 0.98  # of the weights: over some fifty steps, for sparse records
+AVERAGING = 0.98  # of the weights: over some fifty steps, for sparse records and behind the filter bank
 
 
 def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) -> TrainingOptions:
@@ -37,14 +37,15 @@ def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) 
     TrainingOptions
         See there.
     """
-    batch_size = estimator.batch_size
+    plan, batch_size, max_epochs = estimator._plan, estimator.batch_size, estimator.max_epochs
+    ears = plan.frontend == "filterbank"
     if isinstance(batch_size, str):
-        batch_size = 32 if n_cases <= 4096 else 64
+        # Ears gain by more steps of fewer cases, at about the time of more passes.
+        batch_size = 64 if n_cases > 4096 else 16 if ears else 32
     steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
-    plan, max_epochs = estimator._plan, estimator.max_epochs
     if isinstance(max_epochs, str):
         # Small sets need steps, large ones passes; sparse records are known by heart after a few.
-        max_epochs = max(5 if plan.sampling.sparse else 20, math.ceil(200 / steps))
+        max_epochs = max(5 if plan.sampling.sparse else 15 if ears else 20, math.ceil(200 / steps))
     hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
     return TrainingOptions(
         max_epochs=max_epochs,
@@ -59,7 +60,7 @@ def network_options(estimator: S4Estimator, n_cases: int, device: torch.device) 
         precision=estimator.precision,
         seed=0,
         state_space=state_space_parameters(estimator.network_),
-        averaging=AVERAGING if plan.sampling.sparse else 0.0,
+        averaging=AVERAGING if plan.sampling.sparse or ears else 0.0,
     )
 
 

@@ -15,6 +15,7 @@ from s4signal.estimators.sparse_records import is_sparse
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.band_dropout import BandDropout
+from s4signal.nn.band_shift import BandShift
 from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
 from s4signal.nn.module_frontend import ModuleFrontend, probe_module
 from s4signal.nn.network import StackOptions
@@ -28,9 +29,9 @@ __all__ = [
     "LOWEST_HZ",
     "NetworkPlan",
     "build_network",
-    "hears_sparse_records",
     "make_cases",
     "plan_network",
+    "trains_to_the_end",
 ]
 
 AUDIO_SFREQ = 4000.0  # Hz; from here on a case is heard through the filter bank by default
@@ -196,8 +197,11 @@ def plan_network(estimator: Any, signals: Signals, *, n_outputs: int, sfreq: flo
     )
 
 
-def hears_sparse_records(estimator: Any, signals: Signals) -> bool:
-    """Whether cases are sparse records, and reach the network sample by sample.
+def trains_to_the_end(estimator: Any, signals: Signals) -> bool:
+    """Whether all cases are trained on and the running mean of the weights is kept, without a choice of the epoch.
+
+    Validation cases speak with the voices of the training cases, or are a few of the sparse records: the epoch that
+    does best on them is not the one that does best on others.
 
     Parameters
     ----------
@@ -209,9 +213,10 @@ def hears_sparse_records(estimator: Any, signals: Signals) -> bool:
     Returns
     -------
     bool
-        Never true behind a filter bank.
+        True behind a filter bank and for sparse records.
     """
-    return _chosen_frontend(estimator.frontend, estimator.sfreq_) == "linear" and is_sparse(signals)
+    frontend = _chosen_frontend(estimator.frontend, estimator.sfreq_)
+    return frontend == "filterbank" or (frontend == "linear" and is_sparse(signals))
 
 
 def _chosen_frontend(frontend: Any, sfreq: float | None) -> str:
@@ -281,6 +286,8 @@ def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | 
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
     bank = copy.deepcopy(module) if plan.frontend == "module" else _filter_bank(plan)
+    # Where chance may not choose for each case, and for a bank of one's own, what is heard stays as it is.
+    varied = plan.frontend == "filterbank" and plan.stack["dropout_axis"] == "case"
     causal = not plan.stack["bidirectional"]
     return FilterBankFrontend(
         plan.n_channels,
@@ -288,8 +295,8 @@ def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | 
         bank=bank,
         level="running" if causal else "case",
         causal=causal,
-        # Fewer samples are a lower rate too. It costs accuracy on new voices: only where it was asked for.
-        dropout=BandDropout() if plan.thinned else None,
+        dropout=BandDropout() if plan.thinned or varied else None,
+        shift=BandShift() if varied else None,
     )
 
 

@@ -27,7 +27,8 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
     frontend : {"auto", "linear", "filterbank"} or torch.nn.Module, default="auto"
         From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms, mixed where they
         lie together in frequency and time ("filterbank"). "auto" hears signals of 4 kHz and more through the filter
-        bank.
+        bank. In training (unless ``batch_size=None``) what it hears then moves along the bands, by up to one, as with
+        another voice, and a quarter of the cases lose upper bands at a step, as at rates down to a quarter.
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
         seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
         has and learns those that require gradients; it hears one sampling rate, on a regular grid, every case at its
@@ -62,15 +63,15 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
         whose values are missing where something is observed, values count up to four standard deviations, the outputs
         also see mean and last value of each channel past the layers, and the weights are running means over some fifty
         steps. A filter bank hears a regular grid, with splines across up to seven missing samples and straight lines
-        across more; where "gap" is asked for, it trains for missing samples and lower rates (unless
-        ``batch_size=None``): a third of the cases are also heard with 10 to 80 % of the samples removed, and a quarter
-        lose upper bands at a step; new voices may be understood less well. "error" refuses NaN.
+        across more; where "gap" is asked for, it trains for missing samples (unless ``batch_size=None``): a third of
+        the cases are also heard with 10 to 80 % of the samples removed; new voices may be understood less well.
+        "error" refuses NaN.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
-        Passes over the cases; "auto" takes 20, of sparse records 5, or what makes 200 steps.
+        Passes over the cases; "auto" takes 20, behind the filter bank 15, of sparse records 5, or what makes 200 steps.
     batch_size : "auto", int or None, default="auto"
-        Cases a step: "auto" takes all of up to 32 cases, 32, or 64 from 4,097 cases on. None takes all cases in one
+        Cases a step: "auto" takes 32, behind the filter bank 16, or 64 from 4,097 cases on. None takes all cases in one
         step, in whatever pieces fit into memory; with ``precision="64"`` it is the reproducible reference mode.
     learning_rate : float, > 0, default=4e-3
         Peak learning rate; it rises over a tenth of the steps and falls along a cosine.
@@ -79,8 +80,9 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
     weight_decay : float, >= 0, default=0.05
         Decoupled weight decay of the matrices.
     early_stopping : "auto" or bool, default="auto"
-        Whether to choose the epoch on validation cases; "auto" does from 100 cases on, but not where
-        ``max_epochs="auto"`` takes five of sparse records. With ``X_val`` it is always done.
+        Whether to choose the epoch on validation cases; "auto" does from 100 cases on, but with ``max_epochs="auto"``
+        not behind the filter bank nor for sparse records: there all cases are trained on to the end, and the weights
+        are running means over some fifty steps. With ``X_val`` it is always done.
     validation_fraction : float in (0, 1), default=0.1
         Share of the cases set aside.
     n_iter_no_change : int or None, default=None
@@ -123,7 +125,10 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
     ----------
     Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022,
     doi:10.48550/arXiv.2111.00396; Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State
-    Space Models", 2022, doi:10.48550/arXiv.2206.11893.
+    Space Models", 2022, doi:10.48550/arXiv.2206.11893; Polyak, Juditsky, "Acceleration of Stochastic
+    Approximation by Averaging", 1992, doi:10.1137/0330046; Jaitly, Hinton, "Vocal Tract Length
+    Perturbation (VTLP) improves speech recognition", 2013; Park et al., "SpecAugment", 2019,
+    doi:10.21437/Interspeech.2019-2680: bands moved and left out in training.
 
     Examples
     --------

@@ -43,9 +43,12 @@ def describe_estimator(estimator: S4Estimator) -> str:
         bank, hop_s = network.frontend.bank.frequencies_hz, network.frontend.bank.hop_s
         what = "band signals" if network.frontend.bank.output == "linear" else "gammatone energies"
         front = f"{len(bank)} {what} {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms{state}"
-        if plan.thinned:
+        if network.frontend.dropout.share > 0:
             lowest = network.frontend.dropout.lowest * (plan.sfreq or 1.0)
-            met = [f"  trained for    rates from {lowest:g} Hz, up to {MOST_REMOVED:.0%} of samples missing"]
+            moved = network.frontend.shift.bands
+            voices = f", voices up to {moved:g} band higher or lower" if moved else ""
+            missing = f", up to {MOST_REMOVED:.0%} of samples missing" if plan.thinned else ""
+            met = [f"  trained for    rates from {lowest:g} Hz{voices}{missing}"]
     elif isinstance(network.frontend, ModuleFrontend):
         name, hop_s = type(network.frontend.module).__name__, plan.hop_s or 0.0
         front = f"{name}, {plan.n_features} features every {hop_s:g} {unit[1]}{state}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
-from s4signal.estimators.preparation import hears_sparse_records
+from s4signal.estimators.preparation import trains_to_the_end
 from s4signal.signals import Signals
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def wants_split(estimator: S4Estimator, signals: Signals, targets: NDArray[Any])
     Returns
     -------
     bool
-        "auto" wants them where there are enough cases, and of every class some for either side; not for the few epochs
-        of sparse records, whose averaged weights are best at the end.
+        "auto" wants them where there are enough cases, and of every class some for either side; not behind a filter
+        bank nor for sparse records, whose averaged weights are best at the end.
     """
     n = len(targets)
     if estimator.early_stopping != "auto":
@@ -47,8 +47,8 @@ def wants_split(estimator: S4Estimator, signals: Signals, targets: NDArray[Any])
         counts = np.unique(targets, return_counts=True)[1]
         if counts.min() < 2 or math.ceil(estimator.validation_fraction * n) < len(counts):
             return False
-    # Last, as it reads all cases.
-    return estimator.max_epochs != "auto" or not hears_sparse_records(estimator, signals)
+    # Last, as it may read all cases.
+    return estimator.max_epochs != "auto" or not trains_to_the_end(estimator, signals)
 
 
 def split_cases(

@@ -27,6 +27,11 @@ class BandDropout(nn.Module):
     ValueError
         If an option is out of its range.
 
+    References
+    ----------
+    Park, Chan, Zhang, Chiu, Zoph, Cubuk, Le, "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
+    Recognition", 2019, doi:10.21437/Interspeech.2019-2680: frequency masking, anywhere along the bands.
+
     Examples
     --------
     >>> dropout = BandDropout(1.0, lowest=0.5)

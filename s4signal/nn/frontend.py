@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from s4signal.nn.band_dropout import BandDropout
 from s4signal.nn.band_mixing import BandMixing
+from s4signal.nn.band_shift import BandShift
 from s4signal.nn.block import ChannelLinear
 from s4signal.nn.filter_bank import S4FilterBank
 
@@ -148,6 +149,8 @@ class FilterBankFrontend(nn.Module):
         Whether no step sees a later one; together with a level that is not the whole case's it allows `advance`.
     dropout : BandDropout, optional
         What silences upper bands in training; nothing by default.
+    shift : BandShift, optional
+        What moves bands in training, before that; nothing by default.
 
     Raises
     ------
@@ -167,6 +170,7 @@ class FilterBankFrontend(nn.Module):
         level: str = "keep",
         causal: bool = False,
         dropout: BandDropout | None = None,
+        shift: BandShift | None = None,
     ) -> None:
         super().__init__()
         if level not in ("keep", "case", "running"):
@@ -176,6 +180,7 @@ class FilterBankFrontend(nn.Module):
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.dropout = BandDropout(0.0) if dropout is None else dropout
+        self.shift = BandShift(0.0) if shift is None else shift
         self.mix = BandMixing(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
 
     @property
@@ -243,7 +248,7 @@ class FilterBankFrontend(nn.Module):
     def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Standardise features and map them to the width of the blocks: what is learned.
 
-        In training some upper bands may be silenced first.
+        In training bands may be moved and some upper ones silenced first.
 
         Parameters
         ----------
@@ -257,6 +262,7 @@ class FilterBankFrontend(nn.Module):
         Tensor (d_model, batch, n_steps)
             Input of the blocks.
         """
+        features = self.shift(features, n_bands=self.bank.n_bands)
         # Silence is constant: its level is itself.
         silence = self.bank.silence if self.level == "keep" else 0.0
         features = self.dropout(features, 2.0 * self.bank.frequencies_hz / self.bank.sfreq, silence=silence)

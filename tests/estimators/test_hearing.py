@@ -10,6 +10,7 @@ from s4signal.estimators.hearing import MOST_REMOVED, hear_thinned
 from s4signal.estimators.loop_options import network_options
 from s4signal.estimators.preparation import make_cases
 from s4signal.estimators.sampling import thinned
+from s4signal.nn import S4FilterBank, space_bands
 from s4signal.training import Samples
 
 __all__: list[str] = []
@@ -126,3 +127,24 @@ def test_a_fit_that_goes_on_from_a_checkpoint_hears_what_a_whole_one_hears(tmp_p
     with pytest.raises(KeyboardInterrupt, match="pressed"):
         classifier(**options, checkpoint_dir=tmp_path, callbacks=[Interrupt()]).fit(X, Y)
     assert same_weights(whole, classifier(**options, checkpoint_dir=tmp_path).fit(X, Y))
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [({}, 0.25), ({"missing": "gap"}, 0.25), ({"missing": "error"}, 0.25), ({"batch_size": None}, 0.0)],
+)
+def test_bands_move_and_fall_silent_in_training_unless_chance_must_not_choose(changes, share):
+    model = classifier(sfreq=SFREQ, **changes).fit(X, Y)
+    assert model.network_.frontend.dropout.share == share
+    assert (model.network_.frontend.shift.bands == 1.0) == (share > 0)
+    assert ("trained for    rates from 1000 Hz" in model.describe()) == (share > 0)
+
+
+def test_a_bank_of_ones_own_loses_bands_only_where_gaps_are_asked_for():
+    frequencies, bandwidths = space_bands("erb", 10, 100.0, 1800.0)
+    bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
+    ears = [
+        classifier(frontend=bank, sfreq=SFREQ, missing=missing).fit(X, Y).network_.frontend
+        for missing in ("auto", "gap")
+    ]
+    assert [(part.dropout.share, part.shift.bands) for part in ears] == [(0.0, 0.0), (0.25, 0.0)]

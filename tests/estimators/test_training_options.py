@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from small_models import REFERENCE, SMALL, classifier, regressor, same_weights, waves
 
 from s4signal import S4Classifier, Signals
+from s4signal.estimators.loop_options import network_options
 from s4signal.estimators.splitting import split_cases
 from s4signal.signals import Signal
 
@@ -36,6 +38,25 @@ def test_early_stopping_sets_validation_cases_aside(n, early_stopping, validated
     X, y = waves(n, n_times=30)
     model = classifier(early_stopping=early_stopping).fit(X, y)
     assert (model.history_[0]["validation_loss"] is not None) == validated
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_behind_the_filter_bank_all_cases_are_trained_on_to_the_end(make):
+    X, y = waves(100, n_channels=1, n_times=600)
+    model = make(max_epochs="auto", sfreq=8000.0).fit(X, y)
+    assert model.n_iter_ == model.best_epoch_ == 29  # 200 steps: 7 an epoch of 16 cases
+    assert model.history_[-1]["validation_loss"] is None
+    assert make(sfreq=8000.0).fit(X, y).history_[-1]["validation_loss"] is not None, (
+        "for a number of epochs of one's own"
+    )
+    assert make(max_epochs="auto", sfreq=100.0, batch_size=100).fit(X, y).history_[-1]["validation_loss"] is not None
+
+
+def test_behind_the_filter_bank_steps_are_of_fewer_cases_and_the_running_mean_of_the_weights_is_kept():
+    X, y = waves(n_channels=1, n_times=160)
+    ears, linear = (classifier(sfreq=sfreq).fit(X, y) for sfreq in (8000.0, 100.0))
+    options = [network_options(model, n, torch.device("cpu")) for model in (ears, linear) for n in (4096, 4097)]
+    assert [(o.batch_size, o.averaging) for o in options] == [(16, 0.98), (64, 0.98), (32, 0.0), (64, 0.0)]
 
 
 def test_the_epoch_of_the_lowest_validation_loss_is_kept():
