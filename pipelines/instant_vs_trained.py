@@ -304,7 +304,7 @@ def draw(rows: Rows, path: Path) -> None:
         for model, values in lines.items():
             i = labels.index(model)
             place = values[:, 2].mean(), values[:, 0].mean()
-            marks[model] = axes.scatter(*place, color=f"C{i}", marker="osD^vP*X<>"[i], label=model)
+            marks[model] = axes.scatter(*place, color=f"C{i}", marker="osD^vP*X<>hdp"[i], label=model)
         low, high = axes.get_ylim()
         wider = max(0.0, (0.1 - (high - low)) / 2)  # so that a case or two more don't look like a mile
         axes.set_ylim(low - wider, high + wider if SETS[name] == "PPG" else min(high + wider, 1.01))
