@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ __all__ = [
     "check_targets",
     "check_weights",
 ]
+
+# What numpy says of texts and dates.
+_NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")
 
 
 def check_signals(
@@ -86,10 +90,11 @@ def check_signals(
     if reset:
         estimator.n_channels_in_ = signals.n_channels
     elif signals.n_channels != estimator.n_channels_in_:
+        one_case = np.ndim(X) == 2 and len(X) == estimator.n_channels_in_
         raise ShapeError(
             f"X has {signals.n_channels} channels, but {type(estimator).__name__} was fitted with "
             f"{estimator.n_channels_in_}. Pick the same channels; a case is (n_channels, n_times), pass its transpose "
-            "if time came first."
+            "if time came first." + (" If X is one case, pass [X]." if one_case else "")
         )
     _check_names(estimator, signals, reset=reset)
     return signals
@@ -110,7 +115,7 @@ def _is_table(X: Any) -> bool:
     if isinstance(X, list | tuple) and X and all(isinstance(row, list | tuple) for row in X):
         # Rows of plain numbers are a table; rows of rows, or of arrays, are cases.
         return len({len(row) for row in X}) == 1 and all(np.ndim(value) == 0 for value in X[0])
-    if isinstance(X, Signals | Signal | list | tuple) or type(X).__module__.startswith("mne."):
+    if isinstance(X, Signals | Signal | list | tuple | str | PathLike) or type(X).__module__.startswith("mne."):
         return False
     if issparse(X) or hasattr(X, "columns") or not hasattr(X, "__array__"):
         return True
@@ -130,12 +135,19 @@ def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bo
     # Of several channels, or fitted on cases of one channel in another form: no width was ever promised.
     explained = sfreq is not None or times is not None
     free = not reset and (explained or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
-    if not free or issparse(X):
-        array = validate_data(
-            estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False, skip_check_array=False
-        )
-    else:
-        array = check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
+    options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
+    try:
+        if not free or issparse(X):
+            array = validate_data(estimator, X, reset=reset, skip_check_array=False, **options)
+        else:
+            array = check_array(X, **options)
+    except (TypeError, ValueError) as error:
+        if not hasattr(X, "columns") or not any(text in str(error) for text in _NO_NUMBERS):
+            raise
+        raise type(error)(
+            f"{error}. A row of a table X is a case, its columns are samples; if a row is one observation of many, "
+            "read the table by s4signal.signals.read_events."
+        ) from None
     return Signals(array, sfreq=sfreq, times=times)
 
 

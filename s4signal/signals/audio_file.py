@@ -114,7 +114,7 @@ def _unreadable(path: str, reason: str) -> RecordingError:
         reason = "its format is not recognised"
     return RecordingError(
         f"{path} cannot be read as audio ({reason}). "
-        "wav, flac, ogg and mp3 are read; copy the file again or convert it."
+        "wav, flac, ogg and mp3 are read; copy the file again, convert it or leave it out."
     )
 
 

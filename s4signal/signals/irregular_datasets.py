@@ -63,7 +63,7 @@ def load_physionet2012(split: str | None = None) -> tuple[Signals, npt.NDArray[n
     Examples
     --------
     >>> load_physionet2012("test")[0]  # doctest: +SKIP
-    Signals: 500 cases × 41 channels, 3–168 samples, irregular times (122820–172800 s)
+    Signals: 500 cases × 41 channels, 3–168 samples, irregular times (34.12–48 h)
     """
     check_split(split)
     root = data_folder("physionet2012")

@@ -3,14 +3,16 @@
 import csv
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
+from s4signal.signals.audio_file import open_audio
 from s4signal.signals.collection import Signals
 
 __all__ = ["read_audio", "read_audio_folder"]
@@ -71,6 +73,7 @@ def read_audio_folder(
     group_column: str | None = None,
     sfreq: float | None = None,
     mono: bool = True,
+    unreadable: Literal["error", "skip"] = "error",
 ) -> tuple[Signals, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
     """Read a folder of labelled audio: a folder a class, or names that follow a pattern, or a CSV manifest.
 
@@ -92,6 +95,8 @@ def read_audio_folder(
         Resample to this rate [Hz].
     mono : bool
         Whether to average the channels.
+    unreadable : {"error", "skip"}
+        What to do with files that are no audio, empty or cut short: refuse the folder, or leave them out and warn.
 
     Returns
     -------
@@ -107,12 +112,12 @@ def read_audio_folder(
     RecordingError
         If no file is found, one is unreadable, a label is missing, or files differ in rate or channels.
     ValueError
-        If `pattern` has no label, or both `pattern` and `manifest` are given.
+        If `pattern` has no label, both `pattern` and `manifest` are given, or `unreadable` is unknown.
 
     Warns
     -----
     UserWarning
-        If names do not follow `pattern`: those files are left out.
+        If names do not follow `pattern`, or files are skipped: those files are left out.
 
     Examples
     --------
@@ -130,17 +135,41 @@ def read_audio_folder(
         raise RecordingError(f"{root} is not a folder. Check the path.")
     if pattern is not None and manifest is not None:
         raise ValueError("pattern and manifest were both passed; choose one.")
+    if unreadable not in ("error", "skip"):
+        raise ValueError(f"unreadable={unreadable!r} is unknown; choose one of 'error', 'skip'.")
     if manifest is not None:
         rows = _rows_of_manifest(root, root / manifest, path_column, label_column, group_column)
     elif pattern is not None:
         rows = _rows_of_pattern(root, pattern)
     else:
         rows = _rows_of_folders(root)
-    signals = Signals.from_files([path for path, _, _ in rows], mono=mono)
+    if unreadable == "skip":
+        rows = _readable(rows)
+    try:
+        signals = Signals.from_files([path for path, _, _ in rows], mono=mono)
+    except RecordingError as error:
+        raise RecordingError(f'{error} unreadable="skip" leaves such files out.') from None
     _check_alike(signals, resampled=sfreq is not None)
     labels = np.array([label for _, label, _ in rows])
     groups = np.array([group for _, _, group in rows])
     return signals if sfreq is None else signals.resample(sfreq), labels, groups
+
+
+def _readable(rows: Sequence[_Row]) -> list[_Row]:
+    """Leave out what cannot be opened, and say so."""
+    kept, errors = [], []
+    for row in rows:
+        try:
+            open_audio(row[0])
+        except RecordingError as error:
+            errors.append(error)
+        else:
+            kept.append(row)
+    if not kept:
+        raise errors[0]
+    if errors:
+        warnings.warn(f"{len(errors)} of {len(rows)} files are left out, the first: {errors[0]}", stacklevel=3)
+    return kept
 
 
 def _audio_below(root: Path) -> list[Path]:

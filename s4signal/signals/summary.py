@@ -101,7 +101,7 @@ def summarize(cases: Sequence[Case]) -> str:
     if any(case.has_times for case in cases):
         when = "irregular times"
     durations_s = [_duration_s(case) for case in cases]
-    lasting = "" if np.isnan(durations_s).any() else f" ({_span(durations_s)} s)"
+    lasting = "" if np.isnan(durations_s).any() else f" ({_lasting(durations_s)})"
     return (
         f"Signals: {len(cases)} case{'s' * (len(cases) != 1)} × {channels} channel{'s' * (channels != '1')}, "
         f"{_span([case.length for case in cases])} samples, {when}{lasting}"
@@ -113,6 +113,12 @@ def _duration_s(case: Case) -> float:
     if isinstance(case, Signal):
         return float("nan") if case.duration_s is None else case.duration_s
     return float("nan") if case.has_times or case.sfreq is None else case.length / case.sfreq
+
+
+def _lasting(durations_s: Sequence[float]) -> str:
+    if min(durations_s) < 7200:
+        return f"{_span(durations_s)} s"
+    return f"{_span([duration_s / 3600 for duration_s in durations_s])} h"
 
 
 def _label(i: int, case: Case) -> str:

@@ -1,5 +1,7 @@
 """Bad input, one table for both estimators: the error says what came and what to do, before any training."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -75,7 +77,8 @@ SIGNALS = {
     "complex in a list": (with_case(X[0] + 1j), ValueError, "case 2: Complex data not supported"),
     "strings": (np.full((24, 2, 60), "a"), TypeError, "X must hold real numbers, got dtype <U1"),
     "flat strings": (np.full((24, 60), "a"), ValueError, "could not convert string to float"),
-    "a text": ("recording.edf", ValueError, "could not convert string to float"),
+    "a path": ("recording.edf", TypeError, r"X holds .recording\.edf., but recordings are needed\. Open files with"),
+    "a path object": (Path("recording.edf"), TypeError, r"X holds .recording\.edf., but recordings are needed"),
     "nothing": (None, ValueError, "Expected 2D array, got scalar array instead"),
     "other channels in one case": (with_case(X[0, :1]), ShapeError, "the cases differ: .*has 2 .*has 1 channels"),
     "a case of three axes": (with_case(X), ShapeError, r"case 2: it must have shape \(n_channels, n_times\)"),
@@ -313,6 +316,7 @@ PREDICT = {
     "fewer channels": (X[:, :1], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
     "flat": (X[:, 0], ShapeError, r"X has 1 channels, but S4\w+ was fitted with 2"),
     "time second in Signals": (Signals(X.transpose(0, 2, 1)), ShapeError, "X has 60 channels.*transpose if time came"),
+    "one case as an array": (X[0], ShapeError, r"X has 1 channels, .* fitted with 2.*If X is one case, pass \[X\]"),
     "one case": (Signals(X)[0], TypeError, r"X is one Signal, but a list of them is needed\. Pass \[signal\]"),
     "time second": (X.transpose(0, 2, 1), ShapeError, r"got \(24, 60, 2\)\. If time comes second, pass X\.transpose"),
     "infinity": (with_value(np.inf), ValueError, "case 5: it contains infinity"),
@@ -322,6 +326,16 @@ PREDICT = {
     "empty case": (with_case(np.zeros((2, 0))), ShapeError, "case 2: it is empty"),
     "complex": (X + 1j, ValueError, "Complex data not supported"),
 }
+
+
+@BOTH
+def test_a_table_of_observations_is_sent_to_its_reader(make):
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"patient": [1, 1, 2, 2], "what": ["pulse", "breath"] * 2, "value": [80, 20, 90, 18]})
+    table["when"] = pd.Timestamp("2026-01-01")
+    for frame in (table, table.drop(columns="what")):
+        with pytest.raises((TypeError, ValueError), match=r"one observation of many, read the table by .*read_events"):
+            make().fit(frame, [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize(("signals", "error", "text"), PREDICT.values(), ids=PREDICT)

@@ -236,6 +236,7 @@ def test_concatenate_keeps_the_order():
         ),
         (Signals([np.zeros(3)]), "1 case × 1 channel, 3 samples, rate unknown"),
         (Signals([np.zeros(3)], times=[[0, 1, 4]]), "1 case × 1 channel, 3 samples, irregular times (4 s)"),
+        (Signals([np.zeros(2)], times=[[0, 9000]]), "1 case × 1 channel, 2 samples, irregular times (2.5 h)"),
     ],
 )
 def test_the_repr_can_be_read(signals, text):

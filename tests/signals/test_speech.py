@@ -175,6 +175,25 @@ def test_folders_without_labels_are_refused(tmp_path, options, error, message):
         read_audio_folder(tmp_path, **options)
 
 
+def test_files_that_cannot_be_read_are_left_out_on_request(tmp_path):
+    for name in ("yes/a.wav", "yes/b.wav", "no/c.wav"):
+        write(tmp_path / name)
+    (tmp_path / "no/a.wav").write_bytes(b"RIFF and nothing else")
+    with pytest.raises(RecordingError, match=r"a\.wav cannot be read as audio .*unreadable=\"skip\" leaves"):
+        read_audio_folder(tmp_path)
+    with pytest.warns(UserWarning, match=r"1 of 4 files are left out, the first: .*a\.wav cannot be read"):
+        signals, y, groups = read_audio_folder(tmp_path, unreadable="skip")
+    assert (len(signals), y.tolist(), len(groups)) == (3, ["no", "yes", "yes"], 3)
+    with pytest.raises(ValueError, match="unreadable='warn' is unknown"):
+        read_audio_folder(tmp_path, unreadable="warn")
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_refused(tmp_path):
+    write(tmp_path / "yes/a.wav").write_bytes(b"")
+    with pytest.raises(RecordingError, match=r"a\.wav is empty"):
+        read_audio_folder(tmp_path, unreadable="skip")
+
+
 def test_folders_without_audio_are_refused(tmp_path):
     with pytest.raises(RecordingError, match="holds no audio file"):
         read_audio_folder(tmp_path)
