@@ -76,7 +76,8 @@ class Chords(nn.Module):
 
     def parts(self, waves: Tensor, place: Tensor) -> Tensor:
         """Take the real and imaginary parts of the notes: (n, f, J, 2, m) -> (n, q, 2 k, m)."""
-        return waves.flatten(1, 2)[:, place].flatten(2, 3)
+        parts: Tensor = waves.flatten(1, 2)[:, place].flatten(2, 3)
+        return parts
 
     def count(self, waves: Tensor, which: Tensor, place: Tensor, share: Tensor) -> Tensor:
         """Add up the notes, and the time that the sums spend above their thresholds.
@@ -99,7 +100,8 @@ class Chords(nn.Module):
         levels = zip(self.thresholds[which].unbind(-1), self.scales[which].unbind(-1), strict=True)
         # One threshold after the other: all at once take four times the memory and twice the time.
         counted = [torch.matmul(share_above(sums, *level).flatten(1, 2), share[..., None]) for level in levels]
-        return torch.cat(counted, -1).unflatten(1, sums.shape[1:3])
+        rows: Tensor = torch.cat(counted, -1).unflatten(1, sums.shape[1:3])
+        return rows
 
     def calibrate(self, mean: Tensor, products: Tensor) -> None:
         """Scale the weights and set the thresholds.
