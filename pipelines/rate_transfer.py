@@ -4,10 +4,9 @@ Data: Free Spoken Digit Dataset (Jackson et al., 2018) at 8 kHz, or Speech Comma
 S4SIGNAL_DATA to the folder that holds fsdd/ or speech_commands/.
 
 Protocol: the split of each set (digits: takes 0 to 4 of known voices; commands: new voices). Every setting but
-missing="gap" is a default, and the epoch is chosen on training recordings, all complete and at the full rate. The model
-then hears the test recordings at lower rates, low-passed and resampled, or every second sample as it is; and with a
-share of samples removed at random, the rest keeping their times. Beside it stands the same classifier trained at half
-the rate.
+missing="gap" is a default, and all training recordings are complete and at the full rate. The model then hears the
+test recordings at lower rates, low-passed and resampled, or every second sample as it is; and with a share of samples
+removed at random, the rest keeping their times. Beside it stands the same classifier trained at half the rate.
 
 Command::
 
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="One model at other sampling rates and with samples missing.")
     parser.add_argument("--data", choices=list(SETS), default="digits")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--missing", choices=["gap", "auto"], default="gap", help="auto: untrained for lower rates")
+    parser.add_argument("--missing", choices=["gap", "auto"], default="gap", help="gap: trained for missing samples")
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     args = parser.parse_args(argv)

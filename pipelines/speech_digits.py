@@ -5,7 +5,7 @@ its own length. Set S4SIGNAL_DATA to the folder that holds fsdd/.
 
 Protocols: "official" tests on takes 0 to 4 of every speaker and trains on the other 45, so each voice is known;
 "speakers" leaves one speaker out at a time, so the voice is new, which is much harder. Every setting is a default.
-What is fitted (standardisation, the epoch to stop at) sees training recordings alone. The baseline averages
+What is fitted (weights, standardisation) sees training recordings alone. The baseline averages
 13 MFCCs (25 ms windows, every 10 ms) in 5 slices of time.
 
 Command::
