@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["share_above", "spread_levels"]
+__all__ = ["EDGE", "share_above", "spread_levels"]
 
-_EDGE = 0.1  # standard deviations around a threshold
+EDGE = 0.1  # standard deviations around a threshold, where a reading counts in part
 
 
 def spread_levels(*shape: int) -> Tensor:
@@ -49,6 +49,6 @@ def share_above(waves: Tensor, thresholds: Tensor, scales: Tensor) -> Tensor:
     Tensor (..., m)
         0 below, 1 above, a line between them around the threshold; a half for what was constant in training.
     """
-    slopes = torch.where(scales > 0, 1.0 / (_EDGE * scales), 0.0)
+    slopes = torch.where(scales > 0, 1.0 / (EDGE * scales), 0.0)
     start, slopes = (part[..., None].to(waves.dtype) for part in (0.5 - thresholds * slopes, slopes))
     return torch.addcmul(start, waves, slopes).clamp_(0.0, 1.0)

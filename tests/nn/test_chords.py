@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from s4signal.nn.chords import draw_chords
+from s4signal.nn.thresholds import share_above
 
 __all__: list[str] = []
 
@@ -34,6 +35,12 @@ def calibrated(chords, heard):
     return chords
 
 
+def played(chords, heard, q):
+    """The sums of one chord: (n, S, m)."""
+    parts = heard.flatten(1, 2)[:, chords.notes[q]].flatten(1, 2)
+    return torch.einsum("sk,nkm->nsm", chords.weights[q], parts)
+
+
 def test_every_output_is_in_a_chord_of_its_group():
     notes = drawn().notes
     assert notes.unique().tolist() == list(range(7 * J))
@@ -41,12 +48,11 @@ def test_every_output_is_in_a_chord_of_its_group():
         assert any(set(row) <= set(group.tolist()) for group in GROUPS)
 
 
-def test_thresholds_are_standard_deviations_around_the_mean_of_each_sum():
+def test_levels_are_standard_deviations_around_the_mean_of_each_sum():
     heard = waves()
     chords = calibrated(drawn(), heard)
-    flat = heard.flatten(1, 2)  # (n, F J, 2, m)
-    for q, notes in enumerate(chords.notes.tolist()):
-        sums = torch.einsum("sk,nkm->nsm", chords.weights[q], flat[:, notes].flatten(1, 2))
+    for q in range(len(chords.notes)):
+        sums = played(chords, heard, q)
         mean, spread = sums.mean((0, 2)), sums.std((0, 2), correction=0)
         torch.testing.assert_close(chords.thresholds[q], mean[:, None] + spread[:, None] * chords.levels[q])
 
@@ -58,11 +64,10 @@ def test_counts_are_weighted_numbers_of_readings_above():
     which, place = chords.among(index, J)
     share = torch.rand(5, 400, dtype=torch.float64)
     counted = chords.count(heard[:, index], which, place, share)
-    flat = heard.flatten(1, 2)
     for column, q in enumerate(which.tolist()):
-        sums = torch.einsum("sk,nkm->nsm", chords.weights[q], flat[:, chords.notes[q]].flatten(1, 2))
-        distance = (sums[:, :, None] - chords.thresholds[q][..., None]) / chords.scales[q][..., None]
-        above = (0.5 + 10 * distance).clamp(0, 1)  # a tenth of a standard deviation counts in part
+        sums = played(chords, heard, q)
+        scales = sums.std((0, 2), correction=0)[:, None].expand_as(chords.levels[q])
+        above = share_above(sums[:, :, None], chords.thresholds[q], scales)
         torch.testing.assert_close(counted[:, column], (above * share[:, None, None]).sum(-1))
 
 
