@@ -356,7 +356,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             slow=torch.from_numpy(frequencies * shortest <= self.n_windows * sfreq),
         )
         if C == 1:
-            bank.chords = draw_chords((index.numpy() for index, _ in bank.groups(1.0)), J, rng=rng, dtype=dtype)
+            bank.chords = draw_chords(
+                (index.numpy() for index, _ in bank.groups(1.0)), frequencies, J, rng=rng, dtype=dtype
+            )
         return bank
 
     def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:

@@ -126,14 +126,23 @@ class Chords(nn.Module):
 
 
 def draw_chords(
-    groups: Iterable[NDArray[np.integer]], n_mixes: int, *, rng: np.random.RandomState, dtype: torch.dtype
+    groups: Iterable[NDArray[np.integer]],
+    frequencies: NDArray[np.floating],
+    n_mixes: int,
+    *,
+    rng: np.random.RandomState,
+    dtype: torch.dtype,
 ) -> Chords:
     """Share the outputs of each group of oscillators out to chords, and draw their weights.
+
+    Notes of a chord lie within an octave: at half the rate, all chords but the highest are still heard.
 
     Parameters
     ----------
     groups : iterable of ndarray (f,)
         Numbers of oscillators of one order that are read at one pace.
+    frequencies : ndarray (F,)
+        Of all oscillators, in any unit.
     n_mixes : int, >= 1
         Mixes of each.
     rng : RandomState
@@ -147,7 +156,10 @@ def draw_chords(
         Each output is in one chord; some are in two, or twice in one, where a group is no multiple of three.
     """
     notes = []
-    for group in groups:
+    octaves = np.floor(np.log2(frequencies.max() / np.maximum(frequencies, 1e-9 * frequencies.max())))
+    octaves = np.minimum(octaves, octaves[frequencies > 0].max(initial=0.0))  # low-passes are with the lowest
+    parts = (group[octaves[group] == octave] for group in groups for octave in np.unique(octaves[group]))
+    for group in parts:
         outputs = rng.permutation((group[:, None] * n_mixes + np.arange(n_mixes)).ravel())
         notes.append(np.resize(outputs, (-(-len(outputs) // _NOTES), _NOTES)))
     shared = np.concatenate(notes)

@@ -13,7 +13,7 @@ GROUPS = [np.array([0, 2, 3]), np.array([1, 4, 5, 6])]
 
 
 def drawn(groups=GROUPS):
-    return draw_chords(groups, J, rng=np.random.RandomState(0), dtype=torch.float64)
+    return draw_chords(groups, np.full(7, 5.0), J, rng=np.random.RandomState(0), dtype=torch.float64)
 
 
 def waves(n_oscillators=7, n=5, n_readings=400):
@@ -69,6 +69,15 @@ def test_counts_are_weighted_numbers_of_readings_above():
         scales = sums.std((0, 2), correction=0)[:, None].expand_as(chords.levels[q])
         above = share_above(sums[:, :, None], chords.thresholds[q], scales)
         torch.testing.assert_close(counted[:, column], (above * share[:, None, None]).sum(-1))
+
+
+def test_notes_of_a_chord_lie_within_an_octave():
+    frequencies = np.r_[0.0, np.geomspace(1.0, 16.0, 40)]
+    chords = draw_chords([np.arange(41)], frequencies, 1, rng=np.random.RandomState(0), dtype=torch.float64)
+    notes = frequencies[chords.notes.numpy()]
+    low = (notes == 0).any(1)
+    assert (notes[~low].max(1) <= 2 * notes[~low].min(1)).all()
+    assert notes[low].max() <= 2.0
 
 
 def test_a_chord_is_heard_if_all_its_notes_are():
