@@ -21,6 +21,7 @@ from s4signal.estimators.regular import fill_signals, regular_signals
 from s4signal.estimators.ridge import Ridge, fit_ridge
 from s4signal.estimators.ridge_sums import RidgeSums
 from s4signal.estimators.sampling import relative_periods
+from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.signals import Signals
 
@@ -135,18 +136,16 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             A few lines to print.
         """
         check_is_fitted(self, "ridge_")
-        known = self.sfreq_ is not None
-        hertz, seconds = ("Hz", "s") if known else ("cycles a sample", "samples")
         f, decays, weights = self.features_.frequencies_, self.features_.decays_, self.ridge_.weights
         drawn = f[: len(self.features_.statistics_.hops)]
-        low = (drawn == 0).sum()
+        low, units = (drawn == 0).sum(), readable_units(self.sfreq_, float(f.max()))
         return "\n".join(
             [
                 f"{type(self).__name__}: {self.n_channels_in_} channels, {len(self.ridge_.mean):,} features",
-                f"  sampling rate  {f'{self.sfreq_:g} Hz' if known else 'unknown'}",
+                f"  sampling rate  {units.rate(self.sfreq_)}",
                 f"  oscillators    {len(drawn)} of orders {self.features_.orders}, {low} of them low-passes",
-                f"  band           {f[f > 0].min(initial=np.inf):.3g} - {f.max():.3g} {hertz}",
-                f"  memory         {decays.min():.3g} - {decays.max():.3g} {seconds}",
+                f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}",
+                f"  memory         {units.memory(decays.min(), decays.max())}",
                 f"  weights        means {weights[0]:g}, shares {weights[1]:g}, chords {weights[2]:g}, "
                 f"energies {weights[3]:g}, narrow bands {weights[4]:g}, levels of observations {weights[5]:g}",
             ]

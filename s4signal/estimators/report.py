@@ -10,6 +10,7 @@ import torch
 
 from s4signal.estimators.hearing import MOST_REMOVED
 from s4signal.estimators.sampling import Sampling
+from s4signal.estimators.units import readable_units
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontend import FilterBankFrontend
 from s4signal.nn.module_frontend import ModuleFrontend
@@ -34,9 +35,8 @@ def describe_estimator(estimator: S4Estimator) -> str:
         A few lines.
     """
     plan, network = estimator._plan, estimator.network_
-    unit = ("Hz", "s") if plan.sfreq is not None else ("cycles a sample", "samples")
     slowest, fastest, shortest, longest = _coverage(estimator)
-    rate = "unknown" if plan.sfreq is None else f"{plan.sfreq:g} Hz"
+    units = readable_units(plan.sfreq, fastest)
     state = ", learned with the rest" if network.frontend.learned else ""
     front, met = "each sample, channels mixed", []
     if isinstance(network.frontend, FilterBankFrontend):
@@ -51,20 +51,20 @@ def describe_estimator(estimator: S4Estimator) -> str:
             met = [f"  trained for    rates from {lowest:g} Hz{voices}{missing}"]
     elif isinstance(network.frontend, ModuleFrontend):
         name, hop_s = type(network.frontend.module).__name__, plan.hop_s or 0.0
-        front = f"{name}, {plan.n_features} features every {hop_s:g} {unit[1]}{state}"
+        front = f"{name}, {plan.n_features} features every {hop_s / units.n_seconds:g} {units.duration}{state}"
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack
     return "\n".join(
         [
             f"{type(estimator).__name__}: {plan.n_channels} channels to {plan.n_outputs} outputs, {size:,} parameters",
-            f"  sampling rate  {rate}",
+            f"  sampling rate  {units.rate(plan.sfreq)}",
             f"  samples        {_samples(plan.sampling)}",
             f"  front end      {plan.frontend}: {front}",
             *met,
             f"  blocks         {stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), "
             f"d_state {stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}",
-            f"  band           {slowest:.3g} - {fastest:.3g} {unit[0]}",
-            f"  memory         {shortest:.3g} - {longest:.3g} {unit[1]}",
+            f"  band           {units.band(slowest, fastest)}",
+            f"  memory         {units.memory(shortest, longest)}",
         ]
     )
 
