@@ -82,7 +82,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     frequencies_, decays_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands,)
         Frequencies in Hz and decay times in seconds; in cycles a sample and in samples where there is no rate.
     oscillators_ : ndarray (n_features,)
-        Number of the oscillator that each feature is of; -1 for levels of the observations.
+        Number of the oscillator that each feature is of, the highest of a chord; -1 for levels of the observations.
 
     References
     ----------

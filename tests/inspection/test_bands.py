@@ -21,7 +21,7 @@ def rhythms(n=80):
 
 
 def test_the_band_that_differs_carries_the_decision():
-    X, y = rhythms()
+    X, y = rhythms(160)
     model = S4RidgeClassifier(sfreq=100.0, random_state=0).fit(X, y)
     display = BandImportanceDisplay.from_estimator(model)
     assert display.importance.sum() == pytest.approx(1.0)
