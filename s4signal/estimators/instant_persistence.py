@@ -105,7 +105,7 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
     sizes = {len(arrays[name]) for name in ("mean", "scale", "low", "high")}
-    sizes |= {arrays["coef"].shape[1], len(estimator.features_._fill)}
+    sizes |= {arrays["coef"].shape[1], len(estimator.features_._fill), len(estimator.features_.oscillators_)}
     channels = {estimator.n_channels_in_, len(tensors["standardizer.mean"]), tensors[_PREFIX + "mixes"].shape[-1]}
     if len(sizes) > 1 or len(channels) > 1:
         raise ModelFileError(f"{path} is damaged: its entries are of models of different sizes.")

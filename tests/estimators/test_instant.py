@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
@@ -350,3 +351,23 @@ def test_wrong_signals_are_refused_as_by_the_trained_models():
         S4RidgeClassifier(**SMALL).fit(X, y, sample_weight=np.zeros(40))
     with pytest.raises(ValueError, match="times class_weight is zero for every case"):
         fitted(class_weight={0: 0.0, 1: 0.0})
+
+
+def _without(tensors):
+    return {name: tensor for name, tensor in tensors.items() if ".chords." not in name}
+
+
+def _beyond(tensors):
+    notes = "statistics.chords.notes"
+    return {**tensors, notes: tensors[notes] + 999}
+
+
+@pytest.mark.parametrize("change", [_without, _beyond])
+def test_a_file_of_damaged_chords_is_refused(tmp_path, change):
+    X, y = waves()
+    S4RidgeClassifier(**SMALL).fit(X[:, 0], y).save(path := tmp_path / "chords.s4")
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    save_file(change(load_file(path)), path, metadata=header)
+    with pytest.raises(ModelFileError, match="damaged"):
+        S4RidgeClassifier.load(path)
