@@ -26,7 +26,7 @@ class S4RidgeClassifier(SignalClassifierMixin, InstantEstimator):
     Parameters
     ----------
     n_oscillators : "auto" or int, default="auto"
-        Oscillators; "auto" takes 256 for one channel, 64 for more.
+        Oscillators; "auto" takes 256 for up to 6 channels, 1536 over their number for up to 24, then 64.
     orders : tuple of int, default=(1, 2)
         Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
@@ -144,7 +144,7 @@ class S4RidgeRegressor(SignalRegressorMixin, InstantEstimator):
     Parameters
     ----------
     n_oscillators : "auto" or int, default="auto"
-        Oscillators; "auto" takes 256 for one channel, 64 for more.
+        Oscillators; "auto" takes 256 for up to 6 channels, 1536 over their number for up to 24, then 64.
     orders : tuple of int, default=(1, 2)
         Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4

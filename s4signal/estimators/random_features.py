@@ -35,6 +35,7 @@ __all__ = ["S4RandomFeatures"]
 _CALIBRATION = 64  # cases that thresholds and covariance components are drawn from
 _BATCH_SAMPLES = 2**21  # numbers in a batch of cases
 _BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
+_OUTPUTS = 1536  # channels x oscillators, if these are not given
 
 
 class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -44,9 +45,10 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     sampling rate. It runs over each channel; its outputs, and random mixes of them over channels, are pooled over the
     whole case and over equal parts of it: their mean (over the parts, of those that are slower than these), the share
     of time that they spend above a threshold, and log energy, for several channels as the matrix logarithm of their
-    covariance (every second oscillator). Of one channel, random sums of three oscillators at a time answer to shapes:
-    the share of the whole case that they spend above four thresholds. Several channels have up to 64 narrow bands more,
-    evenly spaced up to where 99 % of their power lies, with covariances alone, each beside those of its neighbours.
+    covariance (at every second oscillator, or some 32 of them). Random sums of three outputs at a time answer to
+    shapes: the share of the whole case that they spend above four thresholds. Several channels have up to 64 narrow
+    bands more, evenly spaced up to where 99 % of their power lies, with covariances alone, each beside those of its
+    neighbours.
 
     Missing samples (NaN) are a line between their neighbours, a channel that is missing altogether is its training
     mean. Cases with times are put on a grid in the same way. Where more than half of the training values are missing,
@@ -55,7 +57,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     n_oscillators : "auto" or int, default="auto"
-        Oscillators; "auto" takes 256 for one channel, 64 for more.
+        Oscillators; "auto" takes 256 for up to 6 channels, 1536 over their number for up to 24, then 64.
     orders : tuple of int, default=(1, 2)
         Poles in a cascade, taken in turn; more fall off faster beside the band.
     n_mixes : int, default=4
@@ -255,7 +257,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[NDArray[np.floating], ...]:
         """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
 
-        Means, shares, shares of chords (none for several channels), energies, narrow bands (none for one channel) and
+        Means, shares, shares of chords, energies, narrow bands (none for one channel) and
         levels of observations (none if not sparse), each (n_samples, ...); what is not ``wanted`` is NaN.
         """
         rows: tuple[NDArray[np.floating], ...] = ()
@@ -337,7 +339,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ) -> OscillatorStatistics:
         C, sfreq, shortest = signals.n_channels, self.sfreq_ or 1.0, float(signals.lengths.min())
         J = 1 if C == 1 else self.n_mixes
-        F = self.n_oscillators if not isinstance(self.n_oscillators, str) else (256 if C == 1 else 64)
+        F = min(max(_OUTPUTS // C, 64), 256) if isinstance(self.n_oscillators, str) else self.n_oscillators
         frequencies, bandwidths = draw_oscillators(F, sfreq=sfreq, duration_s=shortest / sfreq, rng=rng)
         # Eight readings at least in each part of the shortest case.
         hops = oscillator_hops(frequencies, bandwidths, sfreq=sfreq, longest=shortest / (8 * self.n_windows))
@@ -355,10 +357,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             # A part that is shorter than a period knows where in it the oscillator is.
             slow=torch.from_numpy(frequencies * shortest <= self.n_windows * sfreq),
         )
-        if C == 1:
-            bank.chords = draw_chords(
-                (index.numpy() for index, _ in bank.groups(1.0)), frequencies, J, rng=rng, dtype=dtype
-            )
+        groups = (index.numpy() for index, _ in bank.groups(1.0))
+        bank.chords = draw_chords(groups, frequencies, J, rng=rng, dtype=dtype)
         return bank
 
     def _batches(self, signals: Signals) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float]]:

@@ -57,11 +57,15 @@ class Ridge(NamedTuple):
         used = self.scale > 0
         low, high = self.low[used], self.high[used]
         margin = _MARGIN * (high - low)
-        known = np.clip(features[:, used], low - margin, high + margin)
-        standardised = np.nan_to_num((known - self.mean[used]) * self.scale[used], copy=False, nan=0.0)
+        known = features[:, used].astype(np.float64)
+        np.clip(known, low - margin, high + margin, out=known)
+        known -= self.mean[used]
+        known *= self.scale[used]
+        known[np.isnan(known)] = 0.0
         outputs = np.empty((len(features), self.coef.shape[-1]))
         for index in np.unique(which):
-            outputs[which == index] = standardised[which == index] @ self.coef[index][used]
+            rows = slice(None) if (which == index).all() else which == index
+            outputs[rows] = known[rows] @ self.coef[index][used]
         return np.asarray(outputs + self.intercept)
 
 

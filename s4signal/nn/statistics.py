@@ -19,6 +19,7 @@ SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as
 
 _MAX_READINGS = 2**20
 _MOST_TABLES = 64
+_COVARIANCES = 32  # about so many oscillators at most have one
 
 
 class PooledFeatures(NamedTuple):
@@ -136,10 +137,11 @@ class OscillatorStatistics(nn.Module):
 
     @property
     def weighed(self) -> Tensor:
-        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else every second."""
+        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else some 32 at most."""
         F, J, C = self.mixes.shape
         # Neighbours in frequency have nearly the same covariance.
-        return (F - 1 - torch.arange(F, device=self.mixes.device)) % (1 if C == 1 or J == 0 else 2) == 0
+        every = 1 if C == 1 or J == 0 else max(2, F // _COVARIANCES)
+        return torch.arange(F - 1, -1, -1, device=self.mixes.device) % every == 0
 
     @torch.no_grad()
     def calibrate(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> None:
@@ -159,13 +161,13 @@ class OscillatorStatistics(nn.Module):
                 ends = self._ends(lengths, hop)
                 weight = (weights / ends[:, -1]).to(x.dtype)[:, None]
                 for waves, _, shares in self._readings(x, ends, rate, index, hop, weighed=False):
-                    whole = shares[..., 0] * weight
-                    first[index] += torch.einsum("nfjpm,nm->fjp", waves, whole)
-                    second[index] += torch.einsum("nfjpm,nm->fjp", waves * waves, whole)
+                    counted = waves * (shares[..., 0] * weight)[:, None, None, None]
+                    first[index] += counted.sum((0, 4))
+                    second[index] += (counted * waves).sum((0, 4))
                     if self.chords is not None and products is not None:
                         which, place = self.chords.among(index, waves.shape[2])
-                        parts = self.chords.parts(waves, place)
-                        products[which] += torch.einsum("nqkm,nqlm,nm->qkl", parts, parts, whole)
+                        some, others = (self.chords.parts(part, place) for part in (counted, waves))
+                        products[which] += torch.matmul(some, others.transpose(-1, -2)).sum(0)
         mean = first / total
         self.scales.copy_((second / total - mean**2).clamp_min(0.0).sqrt())
         self.thresholds.copy_(mean + self.scales * self.levels)

@@ -11,11 +11,13 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from s4signal import S4Classifier, Signals
 from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
 from s4signal.estimators.narrow_bands import hears_neighbours, stand_out
+from s4signal.estimators.ridge import fit_ridge
 
 __all__: list[str] = []
 
@@ -39,6 +41,27 @@ def test_waves_are_told_apart_by_their_frequency(n_channels):
     X, y = waves(n_channels=n_channels)
     X_new, y_new = waves(n_channels=n_channels, seed=1)
     assert S4RidgeClassifier(**SMALL).fit(X, y).score(X_new, y_new) == 1.0
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_shapes_of_one_spectrum_are_told_apart_by_chords(n_channels):
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    teeth = (np.arange(240) / 40 + rng.uniform(size=(120, 1))) % 1.0 - 0.5  # rising, or falling
+    X = np.where(y, 1.0, -1.0)[:, None, None] * teeth[:, None] + 0.3 * rng.standard_normal((120, n_channels, 240))
+    model = S4RidgeClassifier(random_state=0).fit(X[:80], y[:80])
+    _, _, chords, *others = model.ridge_.weights
+    assert chords > 0
+    assert chords >= max(others)
+    assert model.score(X[80:], y[80:]) > 0.9
+
+
+@pytest.mark.parametrize(("n_channels", "n_oscillators"), [(1, 256), (6, 256), (12, 128), (30, 64)])
+def test_fewer_oscillators_listen_to_more_channels(n_channels, n_oscillators):
+    X = np.random.default_rng(0).standard_normal((4, n_channels, 60))
+    statistics = S4RandomFeatures(random_state=0).fit(X).statistics_
+    assert len(statistics.hops) == n_oscillators
+    assert int(statistics.weighed.sum()) == (256 if n_channels == 1 else 32)
 
 
 def test_a_regression_finds_a_frequency():
@@ -147,6 +170,21 @@ def test_a_weight_of_zero_leaves_a_case_out():
     weights = np.r_[np.ones(40), np.zeros(10)]
     model = S4RidgeClassifier(**SMALL).fit(np.concatenate([X, X[:10]]), wrong, sample_weight=weights)
     np.testing.assert_array_equal(model.decision_function(X), fitted().decision_function(X))
+
+
+def test_few_cases_are_solved_on_one_thread_of_blas(monkeypatch):
+    seen = []
+
+    def spied(*args, **options):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return fit_ridge(*args, **options)
+
+    monkeypatch.setattr("s4signal.estimators.instant_base.fit_ridge", spied)
+    with threadpool_limits(2, user_api="blas"):
+        fitted()
+        after = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    assert set(seen) == {1}
+    assert after == {2}
 
 
 def test_class_weights_move_the_decision():
