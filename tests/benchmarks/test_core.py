@@ -86,7 +86,7 @@ def test_core_needs_a_fifth_of_the_memory_of_the_fft_form(benchmark: BenchmarkFi
     assert peaks["s4d"] / peaks["fft"] <= 1 / 5
 
 
-@beyond_reach  # in the median of eight runs, 5.1 to 8.9
+@beyond_reach  # in most of twelve runs, 5.1 to 8.9
 def test_network_is_six_times_as_fast_as_with_the_fft_core(benchmark: BenchmarkFixture) -> None:
     assert times_as_fast(benchmark, "fft", network=True) >= 6
 
