@@ -19,7 +19,7 @@ SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as
 
 _MAX_READINGS = 2**20
 _MOST_TABLES = 64
-_COVARIANCES = 32  # about so many oscillators at most have one
+_COVARIANCES = 32  # oscillators at least have one, or every second
 
 
 class PooledFeatures(NamedTuple):
@@ -137,7 +137,7 @@ class OscillatorStatistics(nn.Module):
 
     @property
     def weighed(self) -> Tensor:
-        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else some 32 at most."""
+        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else every second, 32 to 48."""
         F, J, C = self.mixes.shape
         # Neighbours in frequency have nearly the same covariance.
         every = 1 if C == 1 or J == 0 else max(2, F // _COVARIANCES)
