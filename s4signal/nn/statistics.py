@@ -137,7 +137,7 @@ class OscillatorStatistics(nn.Module):
 
     @property
     def weighed(self) -> Tensor:
-        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else every second, 32 to 48."""
+        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else 48 at most."""
         F, J, C = self.mixes.shape
         # Neighbours in frequency have nearly the same covariance.
         every = 1 if C == 1 or J == 0 else max(2, F // _COVARIANCES)
