@@ -257,8 +257,8 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[NDArray[np.floating], ...]:
         """Return the features of checked signals by family, NaN where an oscillator cannot be heard.
 
-        Means, shares, shares of chords, energies, narrow bands (none for one channel) and
-        levels of observations (none if not sparse), each (n_samples, ...); what is not ``wanted`` is NaN.
+        Means, shares, shares of chords, energies, narrow bands (none for one channel) and levels of observations (none
+        if not sparse), each (n_samples, ...); what is not ``wanted`` is NaN.
         """
         rows: tuple[NDArray[np.floating], ...] = ()
         asked = (tuple(wanted[:4]), (False, False, False, wanted[4]))

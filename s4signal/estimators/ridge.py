@@ -57,7 +57,7 @@ class Ridge(NamedTuple):
         used = self.scale > 0
         low, high = self.low[used], self.high[used]
         margin = _MARGIN * (high - low)
-        known = features[:, used].astype(np.float64)
+        known = features[:, used].astype(np.float64, copy=False)  # a copy already
         np.clip(known, low - margin, high + margin, out=known)
         known -= self.mean[used]
         known *= self.scale[used]
