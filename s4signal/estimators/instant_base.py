@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
 from s4signal.estimators.instant_persistence import pack_instant, unpack_instant
 from s4signal.estimators.instant_streaming import InstantStream
@@ -29,7 +28,6 @@ from s4signal.signals import Signals
 __all__ = ["InstantEstimator"]
 
 _OCTAVES = 2
-_FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precision")
 
 
@@ -243,9 +241,8 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         families = self.features_._fit_families(signals, weights, recorded)
         self.features_._timed = self._timed
         scaled = self._scaled_targets(targets, weights, reset=True)
-        with threadpool_limits(1 if len(signals) <= _FEW else None, user_api="blas"):
-            self.ridge_ = fit_ridge(families, scaled, weights, rng, subsets=self._subsets())
-            self._finish_fit(targets, weights)
+        self.ridge_ = fit_ridge(families, scaled, weights, rng, subsets=self._subsets())
+        self._finish_fit(targets, weights)
         return families
 
     def _subsets(self) -> list[NDArray[np.bool_]]:

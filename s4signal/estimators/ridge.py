@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
+from threadpoolctl import threadpool_limits
 
-__all__ = ["FAMILIES", "Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge"]
+__all__ = ["FAMILIES", "Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge", "solver_threads"]
 
 Floats = NDArray[np.float64]
 
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
+_FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
 FAMILIES = 6  # of features: see `S4RandomFeatures._families`; the last are levels of observations
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
@@ -125,26 +127,27 @@ def fit_ridge(
     Eickenberg, Nunez-Elizalde, Gallant, "Feature-space selection with banded ridge regression", NeuroImage 264, 2022,
     doi:10.1016/j.neuroimage.2022.119728.
     """
-    moments = [_standardisation(features, case_weights, even=i == _EVEN) for i, features in enumerate(families)]
-    root_weights = np.sqrt(case_weights)[:, None]
-    rows = [
-        (features - mean.astype(features.dtype)) * scale.astype(features.dtype) * root_weights.astype(features.dtype)
-        for features, (mean, scale) in zip(families, moments, strict=True)
-    ]
-    weights = _family_weights(rows, targets, case_weights, rng)
-    root = np.sqrt(np.array(weights, dtype=np.float64))
-    used = np.repeat(root > 0, [part.shape[1] for part in rows])
-    X = np.concatenate([part.dtype.type(w) * part for w, part in zip(root, rows, strict=True) if w], axis=1)
-    best = choose_ridge(X, targets, case_weights)
-    mean = np.concatenate([m for m, _ in moments])
-    scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
-    intercept = np.average(targets, axis=0, weights=case_weights)
-    centred = root_weights * (targets - intercept)
-    coef = np.zeros((1 + len(subsets or []), len(mean), targets.shape[1]))
-    coef[0, used] = X.T @ best.dual.astype(X.dtype)
-    for each, chosen in zip(coef[1:], subsets or [], strict=True):
-        there = used & chosen
-        each[there] = solve_ridge(X[:, chosen[used]], centred, best.alpha)
+    with solver_threads(len(targets)):
+        moments = [_standardisation(features, case_weights, even=i == _EVEN) for i, features in enumerate(families)]
+        root_weights = np.sqrt(case_weights)[:, None]
+        rows = [
+            (part - mean.astype(part.dtype)) * scale.astype(part.dtype) * root_weights.astype(part.dtype)
+            for part, (mean, scale) in zip(families, moments, strict=True)
+        ]
+        weights = _family_weights(rows, targets, case_weights, rng)
+        root = np.sqrt(np.array(weights, dtype=np.float64))
+        used = np.repeat(root > 0, [part.shape[1] for part in rows])
+        X = np.concatenate([part.dtype.type(w) * part for w, part in zip(root, rows, strict=True) if w], axis=1)
+        best = choose_ridge(X, targets, case_weights)
+        mean = np.concatenate([m for m, _ in moments])
+        scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
+        intercept = np.average(targets, axis=0, weights=case_weights)
+        centred = root_weights * (targets - intercept)
+        coef = np.zeros((1 + len(subsets or []), len(mean), targets.shape[1]))
+        coef[0, used] = X.T @ best.dual.astype(X.dtype)
+        for each, chosen in zip(coef[1:], subsets or [], strict=True):
+            there = used & chosen
+            each[there] = solve_ridge(X[:, chosen[used]], centred, best.alpha)
     low = np.concatenate([part.min(0) for part in families]).astype(np.float64)
     high = np.concatenate([part.max(0) for part in families]).astype(np.float64)
     return Ridge(mean, scale, coef, intercept, best.alpha, weights, best.left_out, low, high)
@@ -210,6 +213,22 @@ def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.
     right = Y if n <= p else (X.T @ Y)
     solution = solve(gram, right, assume_a="pos", overwrite_a=True, check_finite=False)
     return np.asarray(X.T @ solution.astype(X.dtype) if n <= p else solution)
+
+
+def solver_threads(n_cases: int) -> threadpool_limits:
+    """Limit the threads of BLAS to what so many cases are worth, within a ``with`` statement.
+
+    Parameters
+    ----------
+    n_cases : int
+        Rows of the system.
+
+    Returns
+    -------
+    threadpool_limits
+        One thread for up to a thousand cases, no limit beyond.
+    """
+    return threadpool_limits(1 if n_cases <= _FEW else None, user_api="blas")
 
 
 def _family_weights(

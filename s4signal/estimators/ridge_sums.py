@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from s4signal.estimators.ridge import Floats, Ridge, choose_ridge, solve_ridge
+from s4signal.estimators.ridge import Floats, Ridge, choose_ridge, solve_ridge, solver_threads
 
 __all__ = ["RidgeSums"]
 
@@ -75,10 +75,11 @@ class RidgeSums:
         total = float((root.astype(np.float64) ** 2).sum())
         mean, intercept = root.T @ X / total, root.T @ self._targets / total
         X, Y, old = X - root @ mean, self._targets - root @ intercept, self._ridge
-        if self.chooses:
-            best = choose_ridge(X, self.targets, self.weights)
-            old = self._ridge = old._replace(alpha=best.alpha, left_out=best.left_out)
-        coef = [solve_ridge(X, Y, old.alpha), *(solve_ridge(X * chosen, Y, old.alpha) for chosen in subsets)]
+        with solver_threads(len(X)):
+            if self.chooses:
+                best = choose_ridge(X, self.targets, self.weights)
+                old = self._ridge = old._replace(alpha=best.alpha, left_out=best.left_out)
+            coef = [solve_ridge(X, Y, old.alpha), *(solve_ridge(X * chosen, Y, old.alpha) for chosen in subsets)]
         moved = np.divide(mean[0], old.scale, out=np.zeros(len(old.scale)), where=old.scale > 0)
         return old._replace(
             mean=old.mean + moved, coef=np.stack(coef).astype(np.float64), intercept=np.asarray(intercept[0])

@@ -11,13 +11,11 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from s4signal import S4Classifier, Signals
 from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
 from s4signal.estimators.narrow_bands import hears_neighbours, stand_out
-from s4signal.estimators.ridge import fit_ridge
 
 __all__: list[str] = []
 
@@ -157,21 +155,6 @@ def test_a_weight_of_zero_leaves_a_case_out():
     weights = np.r_[np.ones(40), np.zeros(10)]
     model = S4RidgeClassifier(**SMALL).fit(np.concatenate([X, X[:10]]), wrong, sample_weight=weights)
     np.testing.assert_array_equal(model.decision_function(X), fitted().decision_function(X))
-
-
-def test_few_cases_are_solved_on_one_thread_of_blas(monkeypatch):
-    seen = []
-
-    def spied(*args, **options):
-        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-        return fit_ridge(*args, **options)
-
-    monkeypatch.setattr("s4signal.estimators.instant_base.fit_ridge", spied)
-    with threadpool_limits(2, user_api="blas"):
-        fitted()
-        after = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-    assert set(seen) == {1}
-    assert after == {2}
 
 
 def test_class_weights_move_the_decision():

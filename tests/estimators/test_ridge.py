@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as Reference
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from s4signal.estimators import ridge
-from s4signal.estimators.ridge import fit_ridge
+from s4signal.estimators.ridge import fit_ridge, solve_ridge
+from s4signal.estimators.ridge_sums import RidgeSums
 
 __all__: list[str] = []
 
@@ -121,3 +123,26 @@ def test_a_feature_that_hardly_varied_cannot_carry_a_prediction_away():
     usual = predict(model, X)
     X[:, 0] = 3.0
     assert np.abs(predict(model, X) - usual).max() < np.ptp(y)
+
+
+@pytest.mark.parametrize(("n", "n_threads"), [(40, 1), (1001, 2)])
+def test_few_cases_are_solved_on_one_thread_of_blas(monkeypatch, n, n_threads):
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    def spied(*args):
+        seen.append(threads())
+        return solve_ridge(*args)
+
+    seen = []
+    for module in ("ridge", "ridge_sums"):
+        monkeypatch.setattr(f"s4signal.estimators.{module}.solve_ridge", spied)
+    families, y = data(n=n)
+    subsets = [np.arange(19) < 10]
+    with threadpool_limits(2, user_api="blas"):
+        model = fit_ridge(families, y, np.ones(n), np.random.RandomState(0), subsets=subsets)
+        sums = RidgeSums(model)
+        sums.add(np.concatenate(families, 1), y, np.ones(n))
+        sums.solve(subsets)
+        assert threads() == {2}
+    assert seen == [{n_threads}, {1}, {1}]  # the sums of many cases are as few rows as there are features
