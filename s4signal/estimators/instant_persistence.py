@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pack_instant", "unpack_instant"]
 
+_REVISION = 1  # of what the features say; a file of another is refused, as its coefficients would be of other features
 _LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_", "_timed")
 _OPTIONAL = ("feature_names_in_",)
 _PREFIX, _BANDS_PREFIX, _CHORDS_PREFIX = "statistics.", "bands.", "chords."
@@ -54,6 +55,7 @@ def pack_instant(estimator: InstantEstimator) -> tuple[dict[str, Any], dict[str,
     features, ridge = estimator.features_, estimator.ridge_
     header = {
         **estimator_entries(estimator, (*_LEARNED, *estimator._learned), optional=_OPTIONAL),
+        "revision": _REVISION,
         "features": features.get_params(),
         "sizes": list(features._sizes),
         "statistics": [{name: getattr(bank, name) for name in _BANK} for bank in features._banks],
@@ -94,20 +96,20 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     Raises
     ------
     ModelFileError
-        If the entries do not belong together, or are of another estimator or an earlier version.
+        If the entries do not belong together, or are of another estimator or another version.
     """
     estimator = new_estimator(kind, header, path, tuples=("orders",))
     check_instant_options(estimator)
     restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
-    if len(header["sizes"]) != FAMILIES or not {_PREFIX + "scales", "ridge.low"} <= tensors.keys():
-        raise ModelFileError(f"{path} is of an earlier version, which knew fewer features; fit and save again.")
+    if header.get("revision") != _REVISION:
+        raise ModelFileError(f"{path} is of another version of s4signal, which has other features; fit and save again.")
     estimator.features_ = _features(estimator, header, tensors)
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
     estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
     sizes = {len(arrays[name]) for name in ("mean", "scale", "low", "high")}
     sizes |= {arrays["coef"].shape[1], len(estimator.features_._fill), len(estimator.features_.oscillators_)}
     channels = {estimator.n_channels_in_, len(tensors["standardizer.mean"]), tensors[_PREFIX + "mixes"].shape[-1]}
-    if len(sizes) > 1 or len(channels) > 1:
+    if len(sizes) > 1 or len(channels) > 1 or len(header["sizes"]) != FAMILIES:
         raise ModelFileError(f"{path} is damaged: its entries are of models of different sizes.")
     return estimator
 

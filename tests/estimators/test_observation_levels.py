@@ -160,12 +160,13 @@ def test_infinity_is_refused_before_levels_are_measured(precision):
         S4RidgeRegressor(**SMALL, precision=precision).fit(cases, np.arange(40.0), times=times)
 
 
-def test_a_file_of_fewer_families_says_what_to_do(tmp_path):
+@pytest.mark.parametrize("revision", [None, 0, 2])
+def test_a_file_of_other_features_says_what_to_do(tmp_path, revision):
     X = np.random.default_rng(0).standard_normal((12, 2, 64))
     model = S4RidgeRegressor(**SMALL).fit(X, np.arange(12.0))
     header, tensors = pack_instant(model)
-    with pytest.raises(ModelFileError, match="earlier version, which knew fewer features; fit and save again"):
-        unpack_instant(S4RidgeRegressor, {**header, "sizes": header["sizes"][:3]}, tensors, tmp_path / "old.s4")
+    with pytest.raises(ModelFileError, match="another version of s4signal, which has other features; fit and save"):
+        unpack_instant(S4RidgeRegressor, {**header, "revision": revision}, tensors, tmp_path / "old.s4")
 
 
 def test_errors_are_weighed_as_if_cases_came_as_often():
