@@ -25,7 +25,8 @@ from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.nn.chords import draw_chords
 from s4signal.nn.oscillators import draw_oscillators, oscillator_hops
-from s4signal.nn.statistics import OscillatorStatistics, PooledFeatures
+from s4signal.nn.pooled_features import PooledFeatures
+from s4signal.nn.statistics import OscillatorStatistics
 from s4signal.nn.thresholds import spread_levels
 from s4signal.signals import Signals
 from s4signal.training import PRECISIONS

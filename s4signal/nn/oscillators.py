@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from s4signal.ssm import cascade_tables
 
-__all__ = ["Floats", "draw_oscillators", "oscillator_blocks", "oscillator_hops", "read_oscillators"]
+__all__ = ["Floats", "OscillatorBlocks", "draw_oscillators", "oscillator_blocks", "oscillator_hops", "read_oscillators"]
 
 Floats = NDArray[np.float64]
 
@@ -79,10 +80,63 @@ def oscillator_hops(frequencies_hz: Floats, bandwidths_hz: Floats, *, sfreq: flo
     return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _BLOCK))))))
 
 
+class OscillatorBlocks(NamedTuple):
+    """What oscillators that share a hop multiply a block of samples and the state before it with.
+
+    Parameters
+    ----------
+    into : Tensor (F, block, 2 * block / hop + 2 * order)
+        From samples to the real and imaginary parts of the readings, and to the state after the block.
+    out : Tensor (F, 2 * order, 2 * block / hop)
+        From the state before the block to the readings.
+    transition : Tensor (F, 2 * order, 2 * order)
+        From the state before the block to that after it.
+    """
+
+    into: Tensor
+    out: Tensor
+    transition: Tensor
+
+    @property
+    def block(self) -> int:
+        """Samples a block, a multiple of the hop."""
+        return int(self.into.shape[1])
+
+    def at_rest(self, rows: int) -> Tensor:
+        """State before the first sample, (F, rows, 2 * order)."""
+        return self.out.new_zeros(len(self.out), rows, self.out.shape[1])
+
+    def run(self, blocks: Tensor, state: Tensor, mixes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Read some blocks one after the other.
+
+        Parameters
+        ----------
+        blocks : Tensor (rows, n_blocks, block)
+            Signals.
+        state : Tensor (F, R, 2 * order)
+            State before them.
+        mixes : Tensor, optional
+            As `read_oscillators` takes them.
+
+        Returns
+        -------
+        readings : Tensor (F, R, 2, n_blocks * block / hop)
+            Real and imaginary parts.
+        state : Tensor (F, R, 2 * order)
+            State behind them.
+        """
+        parts, width = [], self.out.shape[-1]
+        for u in blocks.unbind(1):
+            product = torch.bmm(_heard(u, len(self.out), mixes), self.into)
+            parts.append(torch.baddbmm(product[..., :width], state, self.out))
+            state = torch.baddbmm(product[..., width:], state, self.transition)
+        return torch.stack(parts, 2).unflatten(-1, (2, -1)).transpose(2, 3).flatten(3), state
+
+
 def oscillator_blocks(
     frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, longest: int, dtype: torch.dtype
-) -> tuple[int, Tensor, Tensor, Tensor]:
-    """Build what oscillators that share a hop multiply a block of samples and the state before it with.
+) -> OscillatorBlocks:
+    """Build the tables of oscillators that share a hop.
 
     Parameters
     ----------
@@ -99,19 +153,13 @@ def oscillator_blocks(
 
     Returns
     -------
-    block : int
-        Samples a block, a multiple of the hop.
-    into : Tensor (F, block, 2 * block / hop + 2 * order)
-        From samples to the real and imaginary parts of the readings, and to the state after the block.
-    out : Tensor (F, 2 * order, 2 * block / hop)
-        From the state before the block to the readings.
-    transition : Tensor (F, 2 * order, 2 * order)
-        From the state before the block to that after it.
+    OscillatorBlocks
+        See there.
     """
     block = hop * math.ceil(longest / hop)
     tables = cascade_tables(frequencies, bandwidths, order, block, dtype)
     read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(frequencies.device)
-    return block, torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read], tables.transition
+    return OscillatorBlocks(torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read], tables.transition)
 
 
 def read_oscillators(
@@ -123,7 +171,7 @@ def read_oscillators(
     hop: int,
     max_readings: int,
     mixes: Tensor | None = None,
-    tables: dict[tuple[int, torch.dtype, torch.device], tuple[int, Tensor, Tensor, Tensor]] | None = None,
+    tables: dict[tuple[int, torch.dtype, torch.device], OscillatorBlocks] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run oscillators that share a hop over signals, block by block from rest.
 
@@ -156,24 +204,18 @@ def read_oscillators(
     tables, key = {} if tables is None else tables, (min(_BLOCK, n_times), x.dtype, x.device)
     if key not in tables:
         tables[key] = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=key[0], dtype=x.dtype)
-    block, into, out, transition = tables[key]
-    per_block = block // hop
+    bank = tables[key]
+    block, per_block = bank.block, bank.block // hop
     n_blocks = math.ceil(n_times / block)
     blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(len(x), n_blocks, block)
     if n_blocks == 1:  # no state to carry
-        readings = torch.bmm(_heard(blocks[:, 0], F, mixes), into[..., : 2 * per_block])
+        readings = torch.bmm(_heard(blocks[:, 0], F, mixes), bank.into[..., : 2 * per_block])
         yield 0, readings.unflatten(-1, (2, per_block))
         return
-    rows = len(x) if mixes is None else len(x) * mixes.shape[1] // mixes.shape[2]
-    state = x.new_zeros(F, rows, 2 * order)
-    at_once = max(1, max_readings // (F * rows * 2 * per_block))
+    state = bank.at_rest(len(x) if mixes is None else len(x) * mixes.shape[1] // mixes.shape[2])
+    at_once = max(1, max_readings // (state[..., 0].numel() * 2 * per_block))
     for first in range(0, n_blocks, at_once):
-        parts = []
-        for u in blocks[:, first : first + at_once].unbind(1):
-            product = torch.bmm(_heard(u, F, mixes), into)
-            parts.append(torch.baddbmm(product[..., : 2 * per_block], state, out))
-            state = torch.baddbmm(product[..., 2 * per_block :], state, transition)
-        readings = torch.stack(parts, 2).unflatten(-1, (2, per_block)).transpose(2, 3).flatten(3)
+        readings, state = bank.run(blocks[:, first : first + at_once], state, mixes)
         start = first * block
         yield start, readings[..., : math.ceil((n_times - start) / hop)]
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from s4signal.nn.oscillators import oscillator_blocks
-from s4signal.nn.statistics import SEGMENTS, OscillatorStatistics, PooledFeatures, log_energy, log_euclidean
-from s4signal.nn.thresholds import share_above
+from s4signal.nn.pooled_features import PooledFeatures, Sums
+from s4signal.nn.statistics import SEGMENTS, OscillatorStatistics
 
 __all__ = ["RunningStatistics"]
 
-_BLOCKS_AT_ONCE = 64
+_READINGS_AT_ONCE = 512
 
 
 class RunningStatistics:
@@ -48,22 +49,11 @@ class RunningStatistics:
             Of one case: all samples so far, at least one; NaN where an oscillator cannot be heard.
         """
         self.n_times += x.shape[1]
-        (F, J, C), W = self.statistics.mixes.shape, self.statistics.n_windows + 1
-        K, weighed = len(self.statistics.projection), self.statistics.weighed
-        mean = x.new_full((1, F, J, 2, W), torch.nan)
-        positive = torch.full_like(mean, torch.nan)
-        energy = x.new_full((1, int(weighed.sum()), W if C == 1 else K * (K + 1) // 2), torch.nan)
-        place = weighed.cumsum(0) - 1
-        known = self.statistics.chords
-        chords = x.new_full((1, *((0,) if known is None else known.levels.shape)), torch.nan)
+        table = self.statistics.table(1, x)
         for group in self._groups:
             group.push(x)
-            m, p, c, e = group.pooled(self.n_times, self.statistics.n_windows)
-            index = group.index
-            mean[0, index], positive[0, index] = m.to(x.dtype), p.to(x.dtype)
-            chords[0, group.which] = c.to(x.dtype)
-            energy[0, place[index[weighed[index]]]] = e.to(x.dtype)
-        return PooledFeatures(mean[..., 0], mean[:, self.statistics.slow, ..., 1:], positive, chords, energy)
+            table.put(group.index, group.chords[0], group.means(self.n_times))
+        return table.features(self.statistics.slow)
 
 
 class _Group:
@@ -71,97 +61,85 @@ class _Group:
 
     def __init__(self, statistics: OscillatorStatistics, index: Tensor, hop: int, rate: float) -> None:
         self.index, self.hop, self.statistics = index, hop, statistics
-        (_, J, C), sfreq, dtype = statistics.mixes.shape, statistics.sfreq / rate, statistics.mixes.dtype
-        order = int(statistics.orders[index[0]])
+        sfreq, dtype, order = statistics.sfreq / rate, statistics.mixes.dtype, int(statistics.orders[index[0]])
         frequencies, bandwidths = statistics.frequencies_hz[index] / sfreq, statistics.bandwidths_hz[index] / sfreq
-        self.block, self.into, self.out, self.transition = oscillator_blocks(
-            frequencies, bandwidths, order=order, hop=hop, longest=64, dtype=dtype
-        )
-        self.state = torch.zeros(len(index), C, 2 * order, dtype=dtype)
-        self.rest = torch.zeros(C, 0, dtype=dtype)
-        # Of each segment: waves, shares above the thresholds, and the energy of a single channel.
-        self.sums = torch.zeros(SEGMENTS, len(index), 4 * J + (C == 1), dtype=torch.float64)
+        self.bank = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=64, dtype=dtype)
+        self.mixed, self.chords = statistics.mixed(index, dtype, weighed=True), statistics.chords_among(index)
+        self.state = self.bank.at_rest(self.mixed.rows(1))
+        self.rest = torch.zeros(statistics.mixes.shape[2], 0, dtype=dtype)  # of a block that has not ended
         self.count, self.length = 0, 1  # readings, and how many a segment has
-        chords = statistics.chords
-        self.which, self.notes = (index[:0], index) if chords is None else chords.among(index, J)
-        self.above = torch.zeros(0, dtype=torch.float64)  # readings of the chords above their thresholds
-        if chords is not None:
-            self.above = torch.zeros_like(chords.levels[self.which], dtype=torch.float64)
-        K = len(statistics.projection)
-        self.covariance = torch.zeros(int(statistics.weighed[index].sum()), K, K, dtype=torch.float64)
+        nothing = self.state.new_zeros(*self.state.shape[:2], 2, 0)
+        self.sums = self._sums(nothing, torch.zeros(0, SEGMENTS))  # of each segment, and of all
 
     def push(self, x: Tensor) -> None:
         """Hear a piece (C, n), block by block; what is left of it waits."""
-        x = torch.cat([self.rest, x], 1)
-        n_blocks = x.shape[1] // self.block
-        self.rest = x[:, n_blocks * self.block :]
-        if n_blocks:
-            for blocks in x[:, : n_blocks * self.block].split(_BLOCKS_AT_ONCE * self.block, 1):
+        x, block = torch.cat([self.rest, x], 1), self.bank.block
+        whole = x.shape[1] // block * block
+        self.rest = x[:, whole:]
+        if whole:
+            for blocks in x[:, :whole].split(max(1, _READINGS_AT_ONCE * self.hop // block) * block, 1):
                 self._add(self._readings(blocks))
 
-    def pooled(self, n_times: int, n_windows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return means and shares (F, J, 2, W), shares of chords (Q, S, T) and energies of all that was heard."""
+    def means(self, n_times: int) -> Sums:
+        """Return the means over all readings so far."""
         if self.rest.shape[1]:
             # The unfinished block is heard on a copy, and again when it is whole.
-            whole = copy.copy(self)
-            whole.sums, whole.covariance, whole.above = self.sums.clone(), self.covariance.clone(), self.above.clone()
-            missing = self.block - self.rest.shape[1]
-            readings = whole._readings(torch.nn.functional.pad(self.rest, (0, missing)))
-            whole._add(readings[..., : math.ceil(self.rest.shape[1] / self.hop)])
-            whole.rest = self.rest[:, :0]
-            return whole.pooled(n_times, n_windows)
-        J, C = self.statistics.mixes.shape[1:]
-        edges = [-(-w * n_times // (n_windows * self.hop)) for w in range(n_windows + 1)]
-        at_edges = [self._until(edge) for edge in edges]
-        pooled = [at_edges[-1] / self.count]
-        for first, last, before, after in zip(edges, edges[1:], at_edges, at_edges[1:], strict=False):
-            # A case too short to have a reading in each window: such a window is the whole case.
-            pooled.append((after - before) / (last - first) if last > first else pooled[0])
-        values = torch.stack(pooled, -1)  # (F, 4 J + 1, W)
-        mean, positive = values[:, : 2 * J].unflatten(1, (J, 2)), values[:, 2 * J : 4 * J].unflatten(1, (J, 2))
-        chords = self.above / self.count
-        if C == 1:
-            return mean, positive, chords, log_energy(values[:, -1])
-        return mean, positive, chords, log_euclidean(self.covariance / self.count, self.statistics.shrinkage)
+            longer = copy.copy(self)
+            longer.sums = Sums(*({name: part.clone() for name, part in parts.items()} for parts in self.sums))
+            readings = longer._readings(torch.nn.functional.pad(self.rest, (0, self.bank.block - self.rest.shape[1])))
+            longer._add(readings[..., : math.ceil(self.rest.shape[1] / self.hop)])
+            longer.rest = self.rest[:, :0]
+            return longer.means(n_times)
+        windows, whole = self.sums
+        return Sums(
+            {name: self._windows(part, n_times) for name, part in windows.items()},
+            {name: part / self.count for name, part in whole.items()},
+        )
 
     def _readings(self, x: Tensor) -> Tensor:
-        """(C, n), whole blocks -> (F, C, 2, m), and the state moves on."""
-        parts = []
-        for u in x.split(self.block, 1):
-            product = torch.bmm(u.expand(len(self.index), *u.shape), self.into)
-            width = self.out.shape[-1]
-            parts.append(torch.baddbmm(product[..., :width], self.state, self.out).unflatten(-1, (2, -1)))
-            self.state = torch.baddbmm(product[..., width:], self.state, self.transition)
-        return torch.cat(parts, -1)
+        """(C, n), whole blocks -> (f, R, 2, m), and the state moves on."""
+        readings, self.state = self.bank.run(x.unflatten(1, (-1, self.bank.block)), self.state, self.mixed.before)
+        return readings
 
-    def _add(self, z: Tensor) -> None:
-        """Add readings (F, C, 2, m) to the sums."""
-        statistics, m = self.statistics, z.shape[-1]
-        waves = torch.matmul(statistics.mixes[self.index].to(z.dtype), z.flatten(2)).unflatten(-1, z.shape[2:])
-        above = share_above(waves, statistics.thresholds[self.index], statistics.scales[self.index])
-        values = [waves.flatten(1, 2), above.flatten(1, 2)]
-        if z.shape[1] == 1:
-            values.append(waves.square().sum((1, 2)).unsqueeze(1))
-        else:
-            rows = z[statistics.weighed[self.index]].flatten(2)
-            if statistics.projection.shape[0] < statistics.projection.shape[1]:
-                rows = torch.matmul(statistics.projection, rows)
-            self.covariance += torch.matmul(rows, rows.mT)
-        if statistics.chords is not None:
-            share = waves.new_ones(1, m)
-            self.above += statistics.chords.count(waves.unsqueeze(0), self.which, self.notes, share)[0]
+    def _add(self, readings: Tensor) -> None:
+        """Add readings (f, R, 2, m) to the sums."""
+        m = readings.shape[-1]
         while self.count + m > SEGMENTS * self.length:
-            pairs = self.sums.unflatten(0, (-1, 2)).sum(1)
-            self.sums = torch.cat([pairs, torch.zeros_like(pairs)])
+            for part in self.sums.windows.values():
+                pairs = part.unflatten(-1, (-1, 2)).sum(-1)
+                part.copy_(torch.cat([pairs, torch.zeros_like(pairs)], -1))
             self.length *= 2
-        segment = (self.count + torch.arange(m)) // self.length
-        self.sums.index_add_(0, segment, torch.cat(values, 1).permute(2, 0, 1).double())
+        segments = (self.count + torch.arange(m)) // self.length
+        first, last = int(segments[0]), int(segments[-1]) + 1
+        windows, whole = self._sums(readings, torch.nn.functional.one_hot(segments - first, last - first))
+        for name, part in windows.items():
+            self.sums.windows[name][..., first:last] += part
+        for name, part in whole.items():
+            self.sums.whole[name].add_(part)
         self.count += m
 
-    def _until(self, reading: int) -> Tensor:
-        """Sum of the readings before one, (F, 4 J + 1)."""
+    def _sums(self, readings: Tensor, segments: Tensor) -> Sums:
+        """Add up readings (f, R, 2, m) of one case, by their segments (m, S), 0 or 1."""
+        waves, z = self.mixed.split(readings, 1)
+        shares = segments.to(waves.dtype).unsqueeze(0)
+        sums = self.statistics.add_up(waves, z, self.index, self.chords, shares, shares.sum(2))
+        return Sums(*({name: part.double() for name, part in parts.items()} for parts in sums))
+
+    def _windows(self, sums: Tensor, n_times: int) -> Tensor:
+        """Means over the whole and over equal parts of all samples so far: (..., S) -> (..., W)."""
+        n_windows = self.statistics.n_windows
+        edges = [-(-w * n_times // (n_windows * self.hop)) for w in range(n_windows + 1)]
+        at_edges = [self._until(sums, edge) for edge in edges]
+        pooled = [at_edges[-1] / self.count]
+        for (first, before), (last, after) in pairwise(zip(edges, at_edges, strict=True)):
+            # A case too short to have a reading in each window: such a window is the whole case.
+            pooled.append((after - before) / (last - first) if last > first else pooled[0])
+        return torch.stack(pooled, -1)
+
+    def _until(self, sums: Tensor, reading: int) -> Tensor:
+        """Sum of the readings before one: (..., S) -> (...)."""
         segment, inside = divmod(reading, self.length)
-        total = self.sums[:segment].sum(0)
+        total = sums[..., :segment].sum(-1)
         if not inside:
             return total
-        return total + self.sums[segment] * (inside / min(self.length, self.count - segment * self.length))
+        return total + sums[..., segment] * (inside / min(self.length, self.count - segment * self.length))

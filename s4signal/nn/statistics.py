@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from s4signal.nn.chords import Chords
-from s4signal.nn.oscillators import read_oscillators
+from s4signal.nn.mixed_readings import MixedReadings
+from s4signal.nn.oscillators import OscillatorBlocks, read_oscillators
+from s4signal.nn.pooled_features import FeatureTable, PooledFeatures, Sums
 from s4signal.nn.thresholds import share_above
 
-__all__ = ["SEGMENTS", "OscillatorStatistics", "PooledFeatures", "log_energy", "log_euclidean"]
+__all__ = ["SEGMENTS", "OscillatorStatistics"]
 
 SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as much time whenever they are full
 
 _MAX_READINGS = 2**20
 _MOST_TABLES = 64
 _COVARIANCES = 32  # oscillators at least have one, or every second
-
-
-class PooledFeatures(NamedTuple):
-    """Features of n cases, by family.
-
-    Parameters
-    ----------
-    mean : Tensor (n, F, J, 2)
-        Mean of each mix's real and imaginary part.
-    course : Tensor (n, S, J, 2, W - 1)
-        Mean within each equal part of the case, of the ``slow`` oscillators.
-    positive : Tensor (n, F, J, 2, W)
-        Share of each window that they spend above their threshold.
-    chords : Tensor (n, Q, S, T)
-        Share of the whole case that each sum of each chord spends above each of its thresholds.
-    energy : Tensor (n, F, W) or (n, F', K (K + 1) / 2)
-        One channel: log energy within each window. Several: upper triangle of the matrix logarithm of the covariance
-        between the channels, the off-diagonal times the root of two, of the ``weighed`` oscillators.
-    """
-
-    mean: Tensor
-    course: Tensor
-    positive: Tensor
-    chords: Tensor
-    energy: Tensor
-
-    @property
-    def families(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Means, shares above a threshold of oscillators and of chords, and energies, each (n, ...)."""
-        means = torch.cat([self.mean.flatten(1), self.course.flatten(1)], 1)
-        return means, self.positive.flatten(1), self.chords.flatten(1), self.energy.flatten(1)
 
 
 class OscillatorStatistics(nn.Module):
@@ -125,7 +96,7 @@ class OscillatorStatistics(nn.Module):
         self.register_buffer("slow", torch.zeros(len(hops), dtype=torch.bool) if slow is None else slow)
         self.register_buffer("thresholds", torch.zeros_like(levels))
         self.register_buffer("scales", torch.zeros_like(levels))
-        self._tables: dict[tuple[float, int, int], dict[Any, Any]] = {}
+        self._tables: dict[tuple[float, int, int], dict[Any, OscillatorBlocks]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be built again."""
@@ -165,7 +136,7 @@ class OscillatorStatistics(nn.Module):
                     first[index] += counted.sum((0, 4))
                     second[index] += (counted * waves).sum((0, 4))
                     if self.chords is not None and products is not None:
-                        which, place = self.chords.among(index, waves.shape[2])
+                        which, place = self.chords_among(index)
                         some, others = (self.chords.parts(part, place) for part in (counted, waves))
                         products[which] += torch.matmul(some, others.transpose(-1, -2)).sum(0)
         mean = first / total
@@ -196,41 +167,90 @@ class OscillatorStatistics(nn.Module):
         PooledFeatures
             NaN where an oscillator is above the Nyquist frequency, and what is not wanted.
         """
-        F, J, C = self.mixes.shape
-        n, W, K = x.shape[1], 1 + self.n_windows, len(self.projection)
-        mean = x.new_full((n, F, J, 2, W), torch.nan)
-        positive = torch.full_like(mean, torch.nan)
-        chords = x.new_full((n, *((0,) if self.chords is None else self.chords.levels.shape)), torch.nan)
-        weighed = self.weighed
-        energy = x.new_full((n, F, W) if C == 1 else (n, int(weighed.sum()), K * (K + 1) // 2), torch.nan)
-        place = weighed.cumsum(0) - 1
+        table = self.table(x.shape[1], x)
         for index, hop in self.groups(rate) if any(wanted) else ():
-            here, ends = weighed[index], self._ends(lengths, hop)
-            m = p = c = e = x.new_zeros(())
-            which, notes = (index, index) if self.chords is None else self.chords.among(index, J)
-            for waves, z, shares in self._readings(x, ends, rate, index, hop, weighed=wanted[3]):
-                if wanted[0]:
-                    m = m + _pool(waves, shares)
-                if wanted[1]:
-                    p = p + _pool(share_above(waves, self.thresholds[index], self.scales[index]), shares)
-                if wanted[2] and self.chords is not None:
-                    c = c + self.chords.count(waves, which, notes, shares[..., 0])
-                if wanted[3] and C == 1:
-                    e = e + _pool(waves.square().sum(3), shares)[:, :, 0]
-                elif wanted[3] and here.any():
-                    e = e + _covariance(z, shares[..., 0])
-            if wanted[0]:
-                mean[:, index] = _mean(m, ends)
-            if wanted[1]:
-                positive[:, index] = _mean(p, ends)
-            if wanted[2] and self.chords is not None:
-                chords[:, which] = c / ends[:, -1, None, None, None].to(x.dtype)
-            if wanted[3] and C == 1:
-                energy[:, index] = log_energy(_mean(e, ends))
-            elif wanted[3] and here.any():
-                e = e / ends[:, -1, None, None, None].to(x.dtype)
-                energy[:, place[index[here]]] = log_euclidean(e, self.shrinkage)
-        return PooledFeatures(mean[..., 0], mean[:, self.slow, ..., 1:], positive, chords, energy)
+            ends, chords = self._ends(lengths, hop), self.chords_among(index)
+            windows, whole = reduce(
+                Sums.__add__,
+                (
+                    self.add_up(waves, z, index, chords, shares, shares[..., 0], wanted=wanted)
+                    for waves, z, shares in self._readings(x, ends, rate, index, hop, weighed=wanted[3])
+                ),
+            )
+            count = ends[:, -1, None, None, None].to(x.dtype)
+            means = {name: _mean(part, ends) for name, part in windows.items()}
+            table.put(index, chords[0], Sums(means, {name: part / count for name, part in whole.items()}))
+        return table.features(self.slow)
+
+    def table(self, n: int, like: Tensor) -> FeatureTable:
+        """Return an empty table for n cases, of the dtype and device of ``like``."""
+        return FeatureTable(
+            n,
+            1 + self.n_windows,
+            mixes=self.mixes,
+            chords=(0,) if self.chords is None else tuple(self.chords.levels.shape),
+            weighed=self.weighed,
+            n_components=len(self.projection),
+            shrinkage=self.shrinkage,
+            like=like,
+        )
+
+    def mixed(self, index: Tensor, dtype: torch.dtype, *, weighed: bool) -> MixedReadings:
+        """Return what becomes of the readings of the oscillators ``index`` (f,), weighed where they are if wanted."""
+        here = self.weighed[index] & weighed
+        return MixedReadings(self.mixes[index].to(dtype), self.projection.to(dtype), here)
+
+    def chords_among(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the chords (q,) of the oscillators ``index`` (f,), and their notes (q, k) among these."""
+        return (index[:0], index[:0]) if self.chords is None else self.chords.among(index, self.mixes.shape[1])
+
+    def add_up(
+        self,
+        waves: Tensor,
+        z: Tensor,
+        index: Tensor,
+        chords: tuple[Tensor, Tensor],
+        shares: Tensor,
+        inside: Tensor,
+        *,
+        wanted: tuple[bool, bool, bool, bool] = (True,) * 4,
+    ) -> Sums:
+        """Add up what the features are made of, over some readings.
+
+        Parameters
+        ----------
+        waves : Tensor (n, f, J, 2, m)
+            Mixes of the outputs.
+        z : Tensor (f', K, n, 2, m)
+            Outputs whose products are taken, of the weighed oscillators.
+        index : Tensor (f,)
+            Numbers of the oscillators.
+        chords : tuple of Tensor
+            Theirs, as `chords_among` finds them.
+        shares : Tensor (n, m, W)
+            How much of each reading lies in each window.
+        inside : Tensor (n, m)
+            Whether it lies in the case at all, 0 or 1.
+        wanted : tuple of bool, default=(True, True, True, True)
+            As `forward` takes it.
+
+        Returns
+        -------
+        Sums
+            Over these readings.
+        """
+        windows, whole = {}, {}
+        if wanted[0]:
+            windows["waves"] = _pool(waves, shares)
+        if wanted[1]:
+            windows["above"] = _pool(share_above(waves, self.thresholds[index], self.scales[index]), shares)
+        if wanted[2] and self.chords is not None:
+            whole["chords"] = self.chords.count(waves, *chords, inside)
+        if wanted[3] and self.mixes.shape[2] == 1:
+            windows["squares"] = _pool(waves.square().sum(3), shares)[:, :, 0]
+        elif wanted[3] and len(z):
+            whole["products"] = _covariance(z, inside)
+        return Sums(windows, whole)
 
     def groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
         """Yield audible oscillators of one order that are read at one pace.
@@ -262,11 +282,8 @@ class OscillatorStatistics(nn.Module):
         self, x: Tensor, ends: Tensor, rate: float, index: Tensor, hop: int, *, weighed: bool
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield mixed outputs (n, F, J, 2, m), those to weigh (F', K, n, 2, m), and shares of windows (n, m, W)."""
-        (C, n), sfreq, order = x.shape[:2], self.sfreq / rate, int(self.orders[index[0]])
-        here, mixes = self.weighed[index] & weighed, self.mixes[index].to(x.dtype)
-        components = self.projection.to(x.dtype).expand(len(index), -1, C)
-        heard = torch.cat([mixes, components], 1) if here.any() else mixes
-        J, early = mixes.shape[1], heard.shape[1] < C  # fewer mixes than channels are mixed before they are filtered
+        n, sfreq, order = x.shape[1], self.sfreq / rate, int(self.orders[index[0]])
+        mixed = self.mixed(index, x.dtype, weighed=weighed)
         for start, readings in read_oscillators(
             x.flatten(0, 1),
             self.frequencies_hz[index] / sfreq,
@@ -275,19 +292,14 @@ class OscillatorStatistics(nn.Module):
             hop=hop,
             # The shares of the windows take what some 16 oscillators do.
             max_readings=_MAX_READINGS * len(index) // (len(index) + 16),
-            mixes=heard if early else None,
+            mixes=mixed.before,
             tables=self._tables_of(rate, hop, order),
         ):
-            z = readings.unflatten(1, (-1, n))
-            waves = z[:, :J] if early else _mixed(mixes, z)
-            z = z[:, J:] if early else z
-            z = z if here.all() else z[here]
-            if not early and len(self.projection) < C:
-                z = _mixed(components[here], z)
-            shares = _shares(start // hop + torch.arange(z.shape[-1], device=x.device), ends)
-            yield waves.permute(2, 0, 1, 3, 4).contiguous(), z, shares.to(x.dtype)
+            waves, z = mixed.split(readings, n)
+            shares = _shares(start // hop + torch.arange(readings.shape[-1], device=x.device), ends)
+            yield waves, z, shares.to(x.dtype)
 
-    def _tables_of(self, rate: float, hop: int, order: int) -> dict[Any, Any]:
+    def _tables_of(self, rate: float, hop: int, order: int) -> dict[Any, OscillatorBlocks]:
         if len(self._tables) >= _MOST_TABLES:  # recordings of many rates
             self._tables.clear()
         return self._tables.setdefault((rate, hop, order), {})
@@ -318,56 +330,8 @@ def _mean(sums: Tensor, ends: Tensor) -> Tensor:
     return torch.where(total > 0, sums / total.clamp_min(1), sums[..., :1] / total[..., :1])
 
 
-def _mixed(mixes: Tensor, z: Tensor) -> Tensor:
-    """(F, R, C), (F, C, n, 2, m) -> (F, R, n, 2, m)."""
-    mixed: Tensor = torch.matmul(mixes, z.flatten(2)).unflatten(-1, z.shape[2:])
-    return mixed
-
-
 def _covariance(z: Tensor, share: Tensor) -> Tensor:
     """(F, K, n, 2, m) -> (n, F, K, K), the sum of the real parts where the share is 1, not 0."""
     rows = (z if share.all() else z * share[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
     covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
     return covariance
-
-
-def log_energy(energy: Tensor) -> Tensor:
-    """Take the logarithm, with a floor far below any sensible energy of a standardised channel.
-
-    Parameters
-    ----------
-    energy : Tensor
-        Mean squares.
-
-    Returns
-    -------
-    Tensor
-        Of that shape.
-    """
-    return torch.log(energy + 1e-10)
-
-
-def log_euclidean(covariance: Tensor, shrinkage: float) -> Tensor:
-    """Take the logarithm of covariance matrices.
-
-    Parameters
-    ----------
-    covariance : Tensor (..., K, K)
-        Positive semi-definite.
-    shrinkage : float
-        Added to each matrix first: so many times its mean eigenvalue, times the identity.
-
-    Returns
-    -------
-    Tensor (..., K (K + 1) / 2)
-        Upper triangles of the matrix logarithms, the off-diagonal times the root of two.
-    """
-    K = covariance.shape[-1]
-    level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    eye = torch.eye(K, dtype=covariance.dtype, device=covariance.device)
-    values, vectors = torch.linalg.eigh(covariance + (shrinkage * level + 1e-10) * eye)
-    logarithm = torch.matmul(vectors * torch.log(values.clamp_min(1e-12))[..., None, :], vectors.transpose(-1, -2))
-    row, column = torch.triu_indices(K, K)
-    upper: Tensor = logarithm[..., row, column]
-    twice: Tensor = (row != column).to(upper)
-    return upper * (1.0 + (math.sqrt(2.0) - 1.0) * twice)
