@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +100,7 @@ def fit_ridge(
     *,
     subsets: list[NDArray[np.bool_]] | None = None,
 ) -> Ridge:
-    """Fit coefficients; penalty and weights of the families are those of the smallest leave-one-out error.
+    """Fit coefficients; leave-one-out errors choose the penalty and, family by family, the weights of the families.
 
     Parameters
     ----------
@@ -234,27 +234,35 @@ def solver_threads(n_cases: int) -> threadpool_limits:
 def _family_weights(
     rows: list[NDArray[np.floating]], targets: Floats, case_weights: Floats, rng: np.random.RandomState
 ) -> tuple[float, ...]:
-    n = len(targets)
+    """Choose weights of 0, 1 or 3, family by family, as long as the leave-one-out error falls."""
+    n, known = len(targets), [i for i, part in enumerate(rows) if part.shape[1]]
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
     grams = [part[some] @ part[some].T for part in rows]
+    few, few_weights = targets[some], case_weights[some]
 
-    def errors_of(weights: tuple[float, ...]) -> Floats:
+    @cache
+    def errors(weights: tuple[int, ...]) -> Floats:
         gram = np.asarray(sum(w * g for w, g in zip(weights, grams, strict=True) if w))
-        left_out = _choose(_Spectrum.of_gram(gram), targets[some], case_weights[some]).left_out
-        return np.asarray(((targets[some] - left_out) ** 2).mean(1))
+        return np.asarray(((few - _choose(_Spectrum.of_gram(gram), few, few_weights).left_out) ** 2).mean(1))
 
-    # First which families count at all, then which of these count three times.
-    some_or_none = itertools.product(*((0, 1) if part.shape[1] else (0,) for part in rows))
-    errors = {weights: errors_of(weights) for weights in some_or_none if any(weights)}
-    mean = {weights: np.average(each, weights=case_weights[some]) for weights, each in errors.items()}
-    first = min(mean, key=mean.__getitem__)
+    def error(weights: tuple[int, ...]) -> float:
+        return float(np.average(errors(weights), weights=few_weights))
+
+    def improved(weights: tuple[int, ...], step: tuple[int, int]) -> tuple[int, ...]:
+        before, after = step
+        while before in weights:
+            tried = [(*weights[:i], after, *weights[i + 1 :]) for i in known if weights[i] == before]
+            best = min(tried, key=error, default=weights)
+            if best == weights or (any(weights) and error(best) >= error(weights)):
+                break
+            weights = best
+        return weights
+
+    chosen = improved((0,) * len(rows), (0, 1))
     last = (*(0,) * (len(rows) - 1), 1)
-    if len(rows) == FAMILIES and last in errors and not _clearly_less(errors[first], errors[last], case_weights[some]):
+    if len(rows) == FAMILIES and FAMILIES - 1 in known and not _clearly_less(errors(chosen), errors(last), few_weights):
         return last
-    finer = itertools.product(*((1, 3) if w else (0,) for w in first))
-    tried = [weights for weights in finer if 1 in weights and weights not in mean]
-    mean |= {weights: np.average(errors_of(weights), weights=case_weights[some]) for weights in tried}
-    return min(mean, key=mean.__getitem__)
+    return improved(chosen, (1, 3)) if sum(chosen) > 1 else chosen
 
 
 def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:
