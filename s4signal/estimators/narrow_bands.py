@@ -13,11 +13,12 @@ from s4signal.signals import Signals
 
 __all__ = ["hears_neighbours", "narrow_bands", "stand_out"]
 
-_BANDS = 64  # at most
+_BANDS = 40  # at most: a covariance needs more independent numbers than the narrowest bands of a case have
 _ORDER = 2
 _SHARE = 0.99  # of the power lies below the highest band
 _HIGHEST = 0.45  # of the sampling rate
-_NEIGHBOURS = 4  # on each side, that a band is compared with
+_FEWEST = 4  # bands, whatever is loud
+_NEIGHBOURS = 8  # on each side, that a band is compared with
 _COMMON = 0.5  # of what the neighbours hold is taken off: it changes from day to day, a flicker does not
 _SHRINKAGE = 0.05  # a narrow band tells few independent numbers of its covariance
 
@@ -56,7 +57,7 @@ def narrow_bands(
     OscillatorStatistics
         With energies alone.
     """
-    highest = min(_HIGHEST * sfreq, max(_loud_below(signals, standardizer, sfreq), _NEIGHBOURS * sfreq / shortest))
+    highest = min(_HIGHEST * sfreq, max(_loud_below(signals, standardizer, sfreq), _FEWEST * sfreq / shortest))
     bands = int(np.clip(highest * shortest / sfreq, 1, _BANDS))
     frequencies = highest * (np.arange(bands) + 0.5) / bands
     # As wide as they are apart, on either side: what lies between two of them shows in both.
@@ -86,7 +87,7 @@ def stand_out(energy: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor (n, bands, k)
-        Less half the mean of four neighbours on each side; NaN where one of them cannot be heard.
+        Less half the mean of eight neighbours on each side; NaN where one of them cannot be heard.
     """
     offsets = torch.tensor([i for i in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if i])
     around = (torch.arange(energy.shape[1])[:, None] + offsets).clamp(0, energy.shape[1] - 1)

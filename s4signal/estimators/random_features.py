@@ -47,7 +47,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     whole case and over equal parts of it: their mean (over the parts, of those that are slower than these), the share
     of time that they spend above a threshold, and log energy, for several channels as the matrix logarithm of their
     covariance (at every second oscillator, or 32 to 48 of them). Random sums of three outputs at a time answer to
-    shapes: the share of the whole case that they spend above four thresholds. Several channels have up to 64 narrow
+    shapes: the share of the whole case that they spend above four thresholds. Several channels have up to 40 narrow
     bands more, evenly spaced up to where 99 % of their power lies, with covariances alone, each beside those of its
     neighbours.
 

@@ -204,17 +204,17 @@ def test_a_flicker_is_found_among_stronger_rhythms():
 
 
 def test_a_narrow_band_stands_beside_its_neighbours():
-    logarithms = torch.arange(12.0)[None, :, None] * torch.ones(2, 12, 3)
-    logarithms[:, 5] += 8.0
+    logarithms = torch.arange(20.0)[None, :, None] * torch.ones(2, 20, 3)
+    logarithms[:, 9] += 16.0
     compared = stand_out(logarithms)
-    torch.testing.assert_close(compared[:, 5] - logarithms[:, 5] / 2, torch.full((2, 3), 4.0))
-    torch.testing.assert_close(compared[:, 6] - logarithms[:, 6] / 2, torch.full((2, 3), -0.5))
-    logarithms[:, 10:] = torch.nan
+    torch.testing.assert_close(compared[:, 9] - logarithms[:, 9] / 2, torch.full((2, 3), 8.0))
+    torch.testing.assert_close(compared[:, 10] - logarithms[:, 10] / 2, torch.full((2, 3), -0.5))
+    logarithms[:, 18:] = torch.nan
     known = stand_out(logarithms)[0, :, 0].isfinite().numpy()
-    assert known.tolist() == hears_neighbours(np.arange(12) < 10).tolist() == [True] * 6 + [False] * 6
+    assert known.tolist() == hears_neighbours(np.arange(20) < 18).tolist() == [True] * 10 + [False] * 10
 
 
-@pytest.mark.parametrize(("n_times", "n_bands"), [(2, 1), (40, 18), (1000, 64)])
+@pytest.mark.parametrize(("n_times", "n_bands"), [(2, 1), (40, 18), (1000, 40)])
 def test_narrow_bands_are_no_closer_than_a_case_can_tell(n_times, n_bands):
     X = np.random.default_rng(0).standard_normal((6, 2, n_times))
     frequencies = S4RandomFeatures(n_oscillators=4, sfreq=100.0).fit(X).frequencies_[4:]
