@@ -13,7 +13,7 @@ from s4signal.nn.chords import Chords
 if TYPE_CHECKING:
     from s4signal.estimators.random_features import S4RandomFeatures
 
-__all__ = ["feature_names", "feature_owners"]
+__all__ = ["add_by_oscillator", "feature_names", "feature_owners"]
 
 
 def feature_names(features: S4RandomFeatures, input_features: Any = None) -> NDArray[np.object_]:
@@ -109,6 +109,33 @@ def feature_owners(features: S4RandomFeatures) -> NDArray[np.intp]:
     owners = (every, slow, every, highest, weighed, narrow, np.array([-1]))
     sizes = (means - course, course, *others)
     return np.concatenate([np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, sizes, strict=True)])
+
+
+def add_by_oscillator(features: S4RandomFeatures, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Add up what features hold, by oscillator; what a chord holds is shared out to its notes.
+
+    Parameters
+    ----------
+    features : S4RandomFeatures
+        Fitted.
+    values : ndarray (n_features,)
+        What is to be added up.
+
+    Returns
+    -------
+    ndarray (n_oscillators,)
+        Sums, without what levels of the observations hold.
+    """
+    owners, n_oscillators = feature_owners(features).copy(), len(features.frequencies_)
+    means, shares, of_chords = features._sizes[:3]
+    chords = slice(means + shares, means + shares + of_chords)
+    held, owners[chords] = values[chords], -1
+    sums = np.bincount(owners[owners >= 0], values[owners >= 0], minlength=n_oscillators).astype(np.float64)
+    if features.statistics_.chords is not None:
+        notes = features.statistics_.chords.notes.numpy() // features.statistics_.mixes.shape[1]
+        each = held.reshape(len(notes), -1).sum(1) / notes.shape[1]
+        np.add.at(sums, notes, each[:, None])
+    return sums
 
 
 def _chords(outputs: Sequence[str], chords: Chords | None) -> list[str]:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
+from s4signal.estimators.feature_names import add_by_oscillator
 from s4signal.inspection.training_curve import import_pyplot
 
 __all__ = ["BandImportanceDisplay"]
@@ -16,7 +17,8 @@ class BandImportanceDisplay:
     """Share of an instant model's squared ridge coefficients that each of its oscillators holds, by frequency.
 
     Features are standardised, so a coefficient says how far the output moves when its feature moves by one standard
-    deviation. Neighbouring bands share what they both know: look at regions, not at single points.
+    deviation. Neighbouring bands share what they both know: look at regions, not at single points. What a sum of three
+    oscillators holds is shared out to the three.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
@@ -98,9 +100,7 @@ class BandImportanceDisplay:
             estimator, "ridge_", msg="%(name)s has no ridge_. Give a fitted S4RidgeClassifier or S4RidgeRegressor."
         )
         features = estimator.features_
-        squares = np.square(estimator.ridge_.coef[0]).sum(1)
-        of_one = features.oscillators_ >= 0
-        importance = np.bincount(features.oscillators_[of_one], squares[of_one], minlength=len(features.frequencies_))
+        importance = add_by_oscillator(features, np.square(estimator.ridge_.coef[0]).sum(1))
         total = importance.sum()
         unit = "Hz" if estimator.sfreq_ is not None else "cycles a sample"
         display = cls(frequency=features.frequencies_, importance=importance / (total if total > 0 else 1.0), unit=unit)

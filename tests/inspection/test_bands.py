@@ -7,6 +7,7 @@ from sklearn.exceptions import NotFittedError
 
 from s4signal.errors import ShapeError
 from s4signal.estimators import S4RidgeClassifier
+from s4signal.estimators.feature_names import add_by_oscillator
 from s4signal.inspection import BandImportanceDisplay
 
 __all__: list[str] = []
@@ -21,7 +22,7 @@ def rhythms(n=80):
 
 
 def test_the_band_that_differs_carries_the_decision():
-    X, y = rhythms(160)
+    X, y = rhythms()
     model = S4RidgeClassifier(sfreq=100.0, random_state=0).fit(X, y)
     display = BandImportanceDisplay.from_estimator(model)
     assert display.importance.sum() == pytest.approx(1.0)
@@ -35,6 +36,21 @@ def test_every_feature_has_an_oscillator():
     model = S4RidgeClassifier(n_oscillators=7, sfreq=100.0, random_state=0).fit(np.stack([X, X[::-1]], 1), y)
     owners, names = model.features_.oscillators_, model.features_.get_feature_names_out()
     assert all(f"{model.features_.frequencies_[k]:.4g} Hz" in name for k, name in zip(owners, names, strict=True))
+
+
+def test_a_chord_is_shared_out_to_its_notes():
+    X, y = rhythms()
+    features = S4RidgeClassifier(n_oscillators=7, sfreq=100.0, random_state=0).fit(np.stack([X, X], 1), y).features_
+    values = np.random.default_rng(0).random(len(features.oscillators_))
+    sums = np.zeros(len(features.frequencies_))
+    for name, value in zip(features.get_feature_names_out(), values, strict=True):
+        notes = [name] if "(" not in name else name.split("(")[1:]
+        for note in notes:
+            heard = [
+                k for k, f in enumerate(features.frequencies_) if f"{f:.4g} Hz, {features.decays_[k]:.4g} s" in note
+            ]
+            sums[heard] += value / len(notes)
+    np.testing.assert_allclose(add_by_oscillator(features, values), sums)
 
 
 def test_axes_units_and_low_passes_are_named():
