@@ -115,7 +115,8 @@ class S4RidgeClassifier(SignalClassifierMixin, InstantEstimator):
         return super()._case_weights(targets.argmax(1))
 
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
-        self.temperature_ = _temperature(self.ridge_.left_out, targets.argmax(1), weights)
+        known = np.isfinite(self.ridge_.left_out[:, 0])
+        self.temperature_ = _temperature(self.ridge_.left_out[known], targets[known].argmax(1), weights[known])
 
     def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:
         return super()._scores(features, periods) * self.temperature_

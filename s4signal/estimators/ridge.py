@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
+_MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
 _MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
 FAMILIES = 6  # of features: see `S4RandomFeatures._families`; the last are levels of observations
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
@@ -38,7 +39,7 @@ class Ridge(NamedTuple):
     weights : tuple of float
         Of the families.
     left_out : ndarray (n, k)
-        Prediction for each training case by the others.
+        Prediction for each training case by the others; NaN for those of many cases that were not left out.
     low, high : ndarray (p,)
         Range of the features in the training cases. What hardly varied there has a large coefficient; in a new
         recording it may vary much, so a feature counts as at most a tenth of its range away from it.
@@ -138,13 +139,14 @@ def fit_ridge(
         root = np.sqrt(np.array(weights, dtype=np.float64))
         used = np.repeat(root > 0, [part.shape[1] for part in rows])
         X = np.concatenate([part.dtype.type(w) * part for w, part in zip(root, rows, strict=True) if w], axis=1)
-        best = choose_ridge(X, targets, case_weights)
+        best = _choose_on_some(X, targets, case_weights, rng)
         mean = np.concatenate([m for m, _ in moments])
         scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
         intercept = np.average(targets, axis=0, weights=case_weights)
         centred = root_weights * (targets - intercept)
         coef = np.zeros((1 + len(subsets or []), len(mean), targets.shape[1]))
-        coef[0, used] = X.T @ best.dual.astype(X.dtype)
+        whole = len(best.dual) == len(X)
+        coef[0, used] = X.T @ best.dual.astype(X.dtype) if whole else solve_ridge(X, centred, best.alpha)
         for each, chosen in zip(coef[1:], subsets or [], strict=True):
             there = used & chosen
             each[there] = solve_ridge(X[:, chosen[used]], centred, best.alpha)
@@ -213,6 +215,22 @@ def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.
     right = Y if n <= p else (X.T @ Y)
     solution = solve(gram, right, assume_a="pos", overwrite_a=True, check_finite=False)
     return np.asarray(X.T @ solution.astype(X.dtype) if n <= p else solution)
+
+
+def _choose_on_some(
+    X: NDArray[np.floating], targets: Floats, case_weights: Floats, rng: np.random.RandomState
+) -> Choice:
+    """Choose on some of many cases, of which alone ``dual`` is then; others have not been left out."""
+    n = len(X)
+    if n <= _MOST_TO_DECOMPOSE:
+        return choose_ridge(X, targets, case_weights)
+    some = np.sort(rng.permutation(n)[:_MOST_TO_DECOMPOSE])
+    weights = case_weights[some]
+    root = np.sqrt(weights)[:, None].astype(X.dtype)
+    best = choose_ridge(X[some] - root * (root.T @ X[some] / (root.T @ root)), targets[some], weights)
+    left_out = np.full(targets.shape, np.nan)
+    left_out[some] = best.left_out
+    return best._replace(left_out=left_out)
 
 
 def solver_threads(n_cases: int) -> threadpool_limits:

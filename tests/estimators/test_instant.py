@@ -49,6 +49,14 @@ def test_fewer_oscillators_listen_to_more_channels(n_channels, n_oscillators):
     assert int(statistics.weighed.sum()) == (256 if n_channels == 1 else 32)
 
 
+def test_probabilities_are_scaled_on_some_of_many_cases(monkeypatch):
+    monkeypatch.setattr("s4signal.estimators.ridge._MOST_TO_DECOMPOSE", 30)
+    X, y = waves(seed=1)
+    probabilities = fitted().predict_proba(X)
+    assert (probabilities.argmax(1) == y).all()
+    assert 0.6 < probabilities.max(1).mean() < 1.0
+
+
 def test_a_regression_finds_a_frequency():
     rng = np.random.default_rng(0)
     y = rng.uniform(2, 6, (80, 1)) * [1.0, -100.0]

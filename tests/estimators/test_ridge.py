@@ -79,6 +79,24 @@ def test_weights_are_chosen_on_some_of_many_cases(monkeypatch):
     assert np.corrcoef(model.left_out[:, 0], y[:, 0])[0, 1] > 0.8
 
 
+def test_the_penalty_is_chosen_on_some_of_many_cases(monkeypatch):
+    families, y = data(n=200)
+    weights = np.array([1.0, 2.0] * 100)
+    exact = fit(families, y, weights)
+    monkeypatch.setattr(ridge, "_MOST_TO_DECOMPOSE", 60)
+    model = fit(families, y, weights)
+    reference = Reference(alpha=model.alpha).fit(scaled(model, families), y, sample_weight=weights)
+    np.testing.assert_allclose(model.coef[0], reference.coef_.T, atol=1e-8)
+    known = np.isfinite(model.left_out).all(1)
+    assert known.sum() == 60
+    assert np.abs(model.left_out - exact.left_out)[known].max() < 0.5 * y.std()
+    X = scaled(model, families)[known]
+    i = 7
+    others = np.arange(60) != i
+    alone = Reference(alpha=model.alpha).fit(X[others], y[known][others], sample_weight=weights[known][others])
+    np.testing.assert_allclose(model.left_out[known][i], alone.predict(X[i : i + 1])[0], atol=1e-8)
+
+
 def test_constant_features_count_for_nothing():
     families, y = data()
     families[0][:] = 7.0
