@@ -20,8 +20,8 @@ __all__ = ["S4RidgeClassifier", "S4RidgeRegressor"]
 class S4RidgeClassifier(SignalClassifierMixin, InstantEstimator):
     """Classify signals at once: frozen state-space oscillators, pooled statistics, ridge regression in closed form.
 
-    Fits in seconds where `S4Classifier` takes minutes. Penalty, and weights of the families of features, are those of
-    the smallest leave-one-out error; probabilities are calibrated on the predictions left out.
+    Fits in seconds where `S4Classifier` takes minutes. Penalty and families of features are chosen by leave-one-out
+    errors; probabilities are calibrated on the predictions left out.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class S4RidgeClassifier(SignalClassifierMixin, InstantEstimator):
     features_ : S4RandomFeatures
         The transformer.
     ridge_ : Ridge
-        Coefficients, penalty, weights of the families of features, and a prediction of each training case by the
+        Coefficients, penalty, families of features in use, and a prediction of each training case by the
         others.
     fit_seconds_ : float
         Time that `fit` took.
@@ -139,8 +139,8 @@ def _temperature(scores: NDArray[np.float64], indices: NDArray[np.intp], weights
 class S4RidgeRegressor(SignalRegressorMixin, InstantEstimator):
     """Predict numbers from signals at once: frozen oscillators, pooled statistics, ridge regression in closed form.
 
-    Any number of outputs. Penalty, and weights of the families of features, are those of the smallest leave-one-out
-    error, one choice for all outputs.
+    Any number of outputs. Penalty and families of features are chosen by leave-one-out errors, one choice for all
+    outputs.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class S4RidgeRegressor(SignalRegressorMixin, InstantEstimator):
     features_ : S4RandomFeatures
         The transformer.
     ridge_ : Ridge
-        Coefficients, penalty, weights of the families of features, and a prediction of each training case by the
+        Coefficients, penalty, families of features in use, and a prediction of each training case by the
         others.
     fit_seconds_ : float
         Time that `fit` took.

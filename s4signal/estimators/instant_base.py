@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import compress
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,6 +29,7 @@ from s4signal.signals import Signals
 __all__ = ["InstantEstimator"]
 
 _OCTAVES = 2
+_FAMILIES = ("means", "shares", "chords", "energies", "narrow bands", "levels of observations")
 _FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precision")
 
 
@@ -79,7 +81,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None, times: Any = None) -> Self:
         """Fit on cases that come in batches, each of which is read once.
 
-        Oscillators and weights of the families are those that the first batch asks for; the coefficients are those of
+        Oscillators and families of features are those that the first batch asks for; the coefficients are those of
         all batches together, and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and
         files keep no sums to add to: after them, `partial_fit` begins anew.
 
@@ -128,7 +130,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def describe(self) -> str:
-        """Say what the model covers: oscillators, band in Hz, memory in seconds, what the families of features weigh.
+        """Say what the model covers: oscillators, band in Hz, memory in seconds, which families of features decide.
 
         Returns
         -------
@@ -136,7 +138,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             A few lines to print.
         """
         check_is_fitted(self, "ridge_")
-        f, decays, weights = self.features_.frequencies_, self.features_.decays_, self.ridge_.weights
+        f, decays = self.features_.frequencies_, self.features_.decays_
         drawn = f[: len(self.features_.statistics_.hops)]
         low, units = (drawn == 0).sum(), readable_units(self.sfreq_, float(f.max()))
         return "\n".join(
@@ -146,8 +148,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
                 f"  oscillators    {len(drawn)} of orders {self.features_.orders}, {low} of them low-passes",
                 f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}",
                 f"  memory         {units.memory(decays.min(), decays.max())}",
-                f"  weights        means {weights[0]:g}, shares {weights[1]:g}, chords {weights[2]:g}, "
-                f"energies {weights[3]:g}, narrow bands {weights[4]:g}, levels of observations {weights[5]:g}",
+                f"  decided by     {', '.join(compress(_FAMILIES, self.ridge_.used))}",
             ]
         )
 
@@ -254,7 +255,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "ridge_")
         check_rate(self, sfreq)
         signals, recorded = regular_signals(self, X, sfreq=sfreq, times=times)
-        families = self.features_._families(signals, recorded, wanted=[w > 0 for w in self.ridge_.weights])
+        families = self.features_._families(signals, recorded, wanted=self.ridge_.used)
         features = np.concatenate(families, axis=1)
         return self._scores(features, relative_periods(signals, self.sfreq_))
 

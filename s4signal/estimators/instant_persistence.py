@@ -59,7 +59,7 @@ def pack_instant(estimator: InstantEstimator) -> tuple[dict[str, Any], dict[str,
         "features": features.get_params(),
         "sizes": list(features._sizes),
         "statistics": [{name: getattr(bank, name) for name in _BANK} for bank in features._banks],
-        "ridge": {"alpha": ridge.alpha, "weights": list(ridge.weights)},
+        "ridge": {"alpha": ridge.alpha, "used": [bool(used) for used in ridge.used]},
     }
     banks = dict(zip((_PREFIX, _BANDS_PREFIX), features._banks, strict=False))
     tensors = {start + k: v.contiguous() for start, bank in banks.items() for k, v in bank.state_dict().items()}
@@ -105,7 +105,7 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
         raise ModelFileError(f"{path} is of another version of s4signal, which has other features; fit and save again.")
     estimator.features_ = _features(estimator, header, tensors)
     arrays = {field: tensors[f"ridge.{field}"].numpy() for field in _RIDGE}
-    estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), weights=tuple(header["ridge"]["weights"]), **arrays)
+    estimator.ridge_ = Ridge(alpha=float(header["ridge"]["alpha"]), used=tuple(header["ridge"]["used"]), **arrays)
     sizes = {len(arrays[name]) for name in ("mean", "scale", "low", "high")}
     sizes |= {arrays["coef"].shape[1], len(estimator.features_._fill), len(estimator.features_.oscillators_)}
     channels = {estimator.n_channels_in_, len(tensors["standardizer.mean"]), tensors[_PREFIX + "mixes"].shape[-1]}

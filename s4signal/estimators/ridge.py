@@ -1,7 +1,8 @@
-"""Ridge regression in closed form, with one penalty a family of features, chosen by leave-one-out errors."""
+"""Ridge regression in closed form on families of features, chosen by leave-one-out errors."""
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
 _FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
-_MOST_TO_CHOOSE = 400  # cases on which the weights of the families are compared
+_MOST_TO_CHOOSE = 400  # cases on which families are compared
 FAMILIES = 6  # of features: see `S4RandomFeatures._families`; the last are levels of observations
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
 _EVEN = 4  # family whose features keep their relative scale: what varies most in a narrow band is no noise
@@ -36,8 +37,8 @@ class Ridge(NamedTuple):
         Added last.
     alpha : float
         Penalty.
-    weights : tuple of float
-        Of the families.
+    used : tuple of bool
+        Which families count.
     left_out : ndarray (n, k)
         Prediction for each training case by the others; NaN for those of many cases that were not left out.
     low, high : ndarray (p,)
@@ -50,7 +51,7 @@ class Ridge(NamedTuple):
     coef: Floats
     intercept: Floats
     alpha: float
-    weights: tuple[float, ...]
+    used: tuple[bool, ...]
     left_out: Floats
     low: Floats
     high: Floats
@@ -101,7 +102,7 @@ def fit_ridge(
     *,
     subsets: list[NDArray[np.bool_]] | None = None,
 ) -> Ridge:
-    """Fit coefficients; leave-one-out errors choose the penalty and, family by family, the weights of the families.
+    """Fit coefficients; leave-one-out errors choose the penalty and which families of features count.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def fit_ridge(
     case_weights : ndarray (n,)
         Positive; a case of weight 2 is the case twice.
     rng : RandomState
-        Chooses the cases on which family weights are compared, if there are many.
+        Chooses the cases on which families and penalties are compared, if there are many.
     subsets : list of ndarray (p,) of bool, optional
         Sets of features that may be all there is at prediction. Leaving coefficients out of a joint solution is no
         solution without them, so each set has its own, with the same penalty and weights.
@@ -135,24 +136,22 @@ def fit_ridge(
             (part - mean.astype(part.dtype)) * scale.astype(part.dtype) * root_weights.astype(part.dtype)
             for part, (mean, scale) in zip(families, moments, strict=True)
         ]
-        weights = _family_weights(rows, targets, case_weights, rng)
-        root = np.sqrt(np.array(weights, dtype=np.float64))
-        used = np.repeat(root > 0, [part.shape[1] for part in rows])
-        X = np.concatenate([part.dtype.type(w) * part for w, part in zip(root, rows, strict=True) if w], axis=1)
+        used = _choose_families(rows, targets, case_weights, rng)
+        X = np.concatenate(list(itertools.compress(rows, used)), axis=1)
+        columns = np.repeat(used, [part.shape[1] for part in rows])
         best = _choose_on_some(X, targets, case_weights, rng)
         mean = np.concatenate([m for m, _ in moments])
-        scale = np.concatenate([w * s for w, (_, s) in zip(root, moments, strict=True)])
+        scale = columns * np.concatenate([s for _, s in moments])
         intercept = np.average(targets, axis=0, weights=case_weights)
         centred = root_weights * (targets - intercept)
         coef = np.zeros((1 + len(subsets or []), len(mean), targets.shape[1]))
         whole = len(best.dual) == len(X)
-        coef[0, used] = X.T @ best.dual.astype(X.dtype) if whole else solve_ridge(X, centred, best.alpha)
+        coef[0, columns] = X.T @ best.dual.astype(X.dtype) if whole else solve_ridge(X, centred, best.alpha)
         for each, chosen in zip(coef[1:], subsets or [], strict=True):
-            there = used & chosen
-            each[there] = solve_ridge(X[:, chosen[used]], centred, best.alpha)
+            each[columns & chosen] = solve_ridge(X[:, chosen[columns]], centred, best.alpha)
     low = np.concatenate([part.min(0) for part in families]).astype(np.float64)
     high = np.concatenate([part.max(0) for part in families]).astype(np.float64)
-    return Ridge(mean, scale, coef, intercept, best.alpha, weights, best.left_out, low, high)
+    return Ridge(mean, scale, coef, intercept, best.alpha, used, best.left_out, low, high)
 
 
 def _standardisation(
@@ -249,38 +248,33 @@ def solver_threads(n_cases: int) -> threadpool_limits:
     return threadpool_limits(1 if n_cases <= _FEW else None, user_api="blas")
 
 
-def _family_weights(
+def _choose_families(
     rows: list[NDArray[np.floating]], targets: Floats, case_weights: Floats, rng: np.random.RandomState
-) -> tuple[float, ...]:
-    """Choose weights of 0, 1 or 3, family by family, as long as the leave-one-out error falls."""
+) -> tuple[bool, ...]:
+    """Take families in one after the other, each time the best, as long as the leave-one-out error falls."""
     n, known = len(targets), [i for i, part in enumerate(rows) if part.shape[1]]
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
     grams = [part[some] @ part[some].T for part in rows]
     few, few_weights = targets[some], case_weights[some]
 
     @cache
-    def errors(weights: tuple[int, ...]) -> Floats:
-        gram = np.asarray(sum(w * g for w, g in zip(weights, grams, strict=True) if w))
+    def errors(used: tuple[bool, ...]) -> Floats:
+        gram = np.asarray(sum(itertools.compress(grams, used)))
         return np.asarray(((few - _choose(_Spectrum.of_gram(gram), few, few_weights).left_out) ** 2).mean(1))
 
-    def error(weights: tuple[int, ...]) -> float:
-        return float(np.average(errors(weights), weights=few_weights))
+    def error(used: tuple[bool, ...]) -> float:
+        return float(np.average(errors(used), weights=few_weights))
 
-    def improved(weights: tuple[int, ...], step: tuple[int, int]) -> tuple[int, ...]:
-        before, after = step
-        while before in weights:
-            tried = [(*weights[:i], after, *weights[i + 1 :]) for i in known if weights[i] == before]
-            best = min(tried, key=error, default=weights)
-            if best == weights or (any(weights) and error(best) >= error(weights)):
-                break
-            weights = best
-        return weights
-
-    chosen = improved((0,) * len(rows), (0, 1))
-    last = (*(0,) * (len(rows) - 1), 1)
+    chosen = (False,) * len(rows)
+    while more := [(*chosen[:i], True, *chosen[i + 1 :]) for i in known if not chosen[i]]:
+        best = min(more, key=error)
+        if any(chosen) and error(best) >= error(chosen):
+            break
+        chosen = best
+    last = (*(False,) * (len(rows) - 1), True)
     if len(rows) == FAMILIES and FAMILIES - 1 in known and not _clearly_less(errors(chosen), errors(last), few_weights):
         return last
-    return improved(chosen, (1, 3)) if sum(chosen) > 1 else chosen
+    return chosen
 
 
 def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:

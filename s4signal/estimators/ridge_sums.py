@@ -22,7 +22,7 @@ class RidgeSums:
     Parameters
     ----------
     ridge : Ridge
-        Its scales and weights of the families are kept, and its penalty from a thousand cases on; the range of its
+        Its scales and families are kept, and its penalty from a thousand cases on; the range of its
         features widens.
     """
 
