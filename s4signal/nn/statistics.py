@@ -21,6 +21,7 @@ SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as
 
 _MAX_READINGS = 2**20
 _MOST_TABLES = 64
+_SUMMED = 128  # numbers that are added up in single precision
 _COVARIANCES = 32  # oscillators at least have one, or every second
 
 
@@ -331,7 +332,8 @@ def _mean(sums: Tensor, ends: Tensor) -> Tensor:
 
 
 def _covariance(z: Tensor, share: Tensor) -> Tensor:
-    """(F, K, n, 2, m) -> (n, F, K, K), the sum of the real parts where the share is 1, not 0."""
+    """(F, K, n, 2, m) -> (n, F, K, K), the sum of the real parts where the share is 1, not 0, in float64."""
     rows = (z if share.all() else z * share[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
-    covariance: Tensor = torch.matmul(rows, rows.transpose(-1, -2))
-    return covariance
+    # A logarithm magnifies the rounding of the largest eigenvalue to that of the smallest.
+    parts = (torch.matmul(part, part.transpose(-1, -2)).double() for part in rows.split(_SUMMED, -1))
+    return reduce(torch.add, parts)

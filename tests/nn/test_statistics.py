@@ -151,3 +151,12 @@ def test_long_signals_are_pooled_piece_by_piece(monkeypatch):
     monkeypatch.setattr("s4signal.nn.statistics._MAX_READINGS", 1)
     for piecewise, at_once in zip(bank(x, lengths), whole, strict=True):
         torch.testing.assert_close(piecewise, at_once, rtol=1e-10, atol=1e-10)
+
+
+def test_logarithms_of_covariances_are_as_exact_as_the_readings():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(6, 4, 3000, dtype=torch.float64, generator=generator)
+    x, lengths = torch.randn(4, 3000, dtype=torch.float64, generator=generator) + 0.01 * noise, torch.full((4,), 3000)
+    bank = statistics(6)
+    double, single = bank(x, lengths).energy, bank(x.float(), lengths).energy
+    torch.testing.assert_close(single.double(), double, rtol=0, atol=5e-5)
