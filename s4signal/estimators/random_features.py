@@ -100,9 +100,9 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> X = np.random.default_rng(0).standard_normal((5, 2, 100))
     >>> features = S4RandomFeatures(n_oscillators=8, sfreq=50, random_state=0)
     >>> features.fit_transform(X).shape
-    (5, 1051)
+    (5, 1036)
     >>> features.transform(X[:, :, ::2], sfreq=25).shape
-    (5, 1051)
+    (5, 1036)
     """
 
     _timed: bool
