@@ -102,10 +102,8 @@ def feature_owners(features: S4RandomFeatures) -> NDArray[np.intp]:
     J = statistics.mixes.shape[1]
     course = 2 * J * statistics.n_windows * len(slow)
     # A chord is heard where the highest of its notes is.
-    highest = np.array([], dtype=np.intp)
-    if statistics.chords is not None:
-        notes = statistics.chords.notes.numpy() // J
-        highest = np.take_along_axis(notes, features.frequencies_[notes].argmax(1)[:, None], 1)[:, 0]
+    notes = _notes(features)
+    highest = np.take_along_axis(notes, features.frequencies_[notes].argmax(1)[:, None], 1)[:, 0]
     owners = (every, slow, every, highest, weighed, narrow, np.array([-1]))
     sizes = (means - course, course, *others)
     return np.concatenate([np.repeat(o, size // max(1, len(o))) for o, size in zip(owners, sizes, strict=True)])
@@ -126,16 +124,20 @@ def add_by_oscillator(features: S4RandomFeatures, values: NDArray[np.floating]) 
     ndarray (n_oscillators,)
         Sums, without what levels of the observations hold.
     """
-    owners, n_oscillators = feature_owners(features).copy(), len(features.frequencies_)
+    owners, notes = feature_owners(features), _notes(features)
     means, shares, of_chords = features._sizes[:3]
     chords = slice(means + shares, means + shares + of_chords)
     held, owners[chords] = values[chords], -1
-    sums = np.bincount(owners[owners >= 0], values[owners >= 0], minlength=n_oscillators).astype(np.float64)
-    if features.statistics_.chords is not None:
-        notes = features.statistics_.chords.notes.numpy() // features.statistics_.mixes.shape[1]
-        each = held.reshape(len(notes), -1).sum(1) / notes.shape[1]
-        np.add.at(sums, notes, each[:, None])
-    return sums
+    counted = owners >= 0
+    sums = np.bincount(owners[counted], values[counted], minlength=len(features.frequencies_))
+    np.add.at(sums, notes, held.reshape(len(notes), -1).sum(1, keepdims=True) / notes.shape[1])
+    return np.asarray(sums, dtype=np.float64)
+
+
+def _notes(features: S4RandomFeatures) -> NDArray[np.intp]:
+    """Return the numbers of the oscillators in each chord, (Q, k); none in a damaged file."""
+    chords, J = features.statistics_.chords, features.statistics_.mixes.shape[1]
+    return np.empty((0, 1), dtype=np.intp) if chords is None else np.asarray(chords.notes.numpy() // J, dtype=np.intp)
 
 
 def _chords(outputs: Sequence[str], chords: Chords | None) -> list[str]:

@@ -19,7 +19,7 @@ from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
 from s4signal.estimators.regular import fill_signals, regular_signals
-from s4signal.estimators.ridge import Ridge, fit_ridge
+from s4signal.estimators.ridge import FAMILIES, Ridge, fit_ridge
 from s4signal.estimators.ridge_sums import RidgeSums
 from s4signal.estimators.sampling import relative_periods
 from s4signal.estimators.units import readable_units
@@ -29,7 +29,6 @@ from s4signal.signals import Signals
 __all__ = ["InstantEstimator"]
 
 _OCTAVES = 2
-_FAMILIES = ("means", "shares", "chords", "energies", "narrow bands", "levels of observations")
 _FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precision")
 
 
@@ -148,7 +147,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
                 f"  oscillators    {len(drawn)} of orders {self.features_.orders}, {low} of them low-passes",
                 f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}",
                 f"  memory         {units.memory(decays.min(), decays.max())}",
-                f"  decided by     {', '.join(compress(_FAMILIES, self.ridge_.used))}",
+                f"  decided by     {', '.join(compress(FAMILIES, self.ridge_.used))}",
             ]
         )
 

@@ -13,7 +13,7 @@ from s4signal.estimators.model_file import estimator_entries, new_estimator, res
 from s4signal.estimators.observation_levels import ObservationLevels
 from s4signal.estimators.options import check_instant_options
 from s4signal.estimators.random_features import S4RandomFeatures
-from s4signal.estimators.ridge import FAMILIES, Ridge
+from s4signal.estimators.ridge import Ridge
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.nn.chords import Chords
 from s4signal.nn.statistics import OscillatorStatistics
@@ -109,7 +109,7 @@ def unpack_instant(kind: type, header: dict[str, Any], tensors: dict[str, torch.
     sizes = {len(arrays[name]) for name in ("mean", "scale", "low", "high")}
     sizes |= {arrays["coef"].shape[1], len(estimator.features_._fill), len(estimator.features_.oscillators_)}
     channels = {estimator.n_channels_in_, len(tensors["standardizer.mean"]), tensors[_PREFIX + "mixes"].shape[-1]}
-    if len(sizes) > 1 or len(channels) > 1 or len(header["sizes"]) != FAMILIES:
+    if len(sizes) > 1 or len(channels) > 1:
         raise ModelFileError(f"{path} is damaged: its entries are of models of different sizes.")
     return estimator
 

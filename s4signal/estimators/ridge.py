@@ -19,9 +19,11 @@ _ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram 
 _FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
 _MOST_TO_CHOOSE = 400  # cases on which families are compared
-FAMILIES = 6  # of features: see `S4RandomFeatures._families`; the last are levels of observations
+# Of features, as `S4RandomFeatures._families` gives them.
+FAMILIES = ("means", "shares", "chords", "energies", "narrow bands", "levels of observations")
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
-_EVEN = 4  # family whose features keep their relative scale: what varies most in a narrow band is no noise
+# Whose features keep their relative scale: what varies most in a narrow band is no noise.
+_EVEN = FAMILIES.index("narrow bands")
 
 
 class Ridge(NamedTuple):
@@ -272,7 +274,8 @@ def _choose_families(
             break
         chosen = best
     last = (*(False,) * (len(rows) - 1), True)
-    if len(rows) == FAMILIES and FAMILIES - 1 in known and not _clearly_less(errors(chosen), errors(last), few_weights):
+    sparse = len(rows) == len(FAMILIES) and len(rows) - 1 in known
+    if sparse and not _clearly_less(errors(chosen), errors(last), few_weights):
         return last
     return chosen
 
