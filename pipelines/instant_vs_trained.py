@@ -45,6 +45,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 from scipy.signal import butter, sosfiltfilt
+from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -56,7 +57,7 @@ from torch import nn
 
 from s4signal import S4Classifier, S4Regressor, Signals
 from s4signal.errors import S4SignalError
-from s4signal.estimators import S4Ensemble, S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
 from s4signal.signals import datasets
 
 __all__ = ["main"]
@@ -237,7 +238,8 @@ def scores(builds: dict[str, Build], parts: list[tuple[Part, Part]], seed: int) 
             found[model].append(score(estimator, train, test))
         pair = [model for model in fitted if model in ("instant", "trained", "trained + ears")]
         if len(pair) == 2 and hasattr(fitted["instant"], "predict_proba"):
-            ensemble = S4Ensemble([FrozenEstimator(fitted[model]) for model in pair])  # nothing is fitted again
+            members = [(model, FrozenEstimator(fitted[model])) for model in pair]  # nothing is fitted again
+            ensemble = VotingClassifier(members, voting="soft")
             seconds = sum(found[model][-1][2] for model in pair)
             found.setdefault("ensemble", []).append((*score(ensemble, train, test)[:2], seconds))
     return {model: tuple(np.mean(rows, axis=0).tolist()) for model, rows in found.items()}

@@ -60,7 +60,6 @@ PROMISE: dict[str, list[str]] = {
     ],
     "s4signal.estimators": [
         "S4Classifier",
-        "S4Ensemble",
         "S4FilterBank",
         "S4RandomFeatures",
         "S4Regressor",

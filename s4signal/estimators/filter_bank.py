@@ -12,13 +12,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from s4signal import nn
-from s4signal.estimators.hearing import hear
-from s4signal.estimators.options import check_filter_bank_options
-from s4signal.estimators.preparation import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
-from s4signal.estimators.sampling import Sampling, check_times, grid_lengths, training_rate
+from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, training_rate
+from s4signal.estimators.trained.plan import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
+from s4signal.estimators.trained.precompute import hear
 from s4signal.estimators.validation import check_rate, check_samples, check_signals
-from s4signal.nn.frontend import Steps
+from s4signal.nn.frontends.filter_bank import Steps
 from s4signal.signals import Signals
 from s4signal.training import Batch
 

@@ -21,24 +21,7 @@ _KINDS = "OUbiuf"  # of arrays that have a plain form
 
 
 def write_model(path: Any, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    """Write a header and tensors to one file.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    header : dict
-        Values that have a plain form; the versions are added.
-    tensors : dict of Tensor
-        What does not fit into the header.
-
-    Raises
-    ------
-    ValueError
-        If a value of the header has no plain form.
-    FileNotFoundError
-        If there is no such folder.
-    """
+    """Write a header and tensors to one file."""
     try:
         text = json.dumps({**header, "versions": _versions()}, default=_number)
     except TypeError as error:
@@ -50,26 +33,7 @@ def write_model(path: Any, header: dict[str, Any], tensors: dict[str, torch.Tens
 
 
 def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Tensor], Path], Any]) -> Any:
-    """Read what `write_model` wrote, and build an estimator from it.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    rebuild : callable
-        Makes the estimator of header, tensors and path; whatever it raises on odd entries means that the file is
-        damaged.
-
-    Returns
-    -------
-    estimator
-        What ``rebuild`` returned.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is not such a file, or is damaged.
-    """
+    """Read what `write_model` wrote, and build an estimator from it."""
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist or is no file.")
@@ -90,29 +54,7 @@ def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Ten
 def estimator_entries(
     estimator: Any, learned: Iterable[str], *, optional: Iterable[str] = (), left_out: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Say in plain values what class an estimator is of, its parameters and what it learned.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted.
-    learned : iterable of str
-        Attributes to keep.
-    optional : iterable of str, optional
-        Attributes to keep where they are there.
-    left_out : iterable of str, optional
-        Parameters not to keep.
-
-    Returns
-    -------
-    dict
-        Entries of a header: "estimator", "parameters" and "learned".
-
-    Raises
-    ------
-    ValueError
-        If a label has no plain form.
-    """
+    """Say in plain values what class an estimator is of, its parameters and what it learned."""
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in set(left_out)}
     if isinstance(parameters.get("class_weight"), dict):
         # As pairs: the keys of a JSON object are strings, labels need not be.
@@ -126,29 +68,7 @@ def estimator_entries(
 
 
 def new_estimator(kind: type, header: dict[str, Any], path: Path, *, tuples: Iterable[str] = ()) -> Any:
-    """Make an unfitted estimator of a header that holds `estimator_entries`.
-
-    Parameters
-    ----------
-    kind : type
-        The class that is asked for; a base class takes any of its children.
-    header : dict
-        Of the file.
-    path : Path
-        The file.
-    tuples : iterable of str, optional
-        Parameters that are tuples where they are lists in the file.
-
-    Returns
-    -------
-    estimator
-        With the parameters of the header, unchecked.
-
-    Raises
-    ------
-    ModelFileError
-        If the file holds another estimator.
-    """
+    """Make an unfitted estimator of a header that holds `estimator_entries`."""
     name = header["estimator"]
     matching = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
     if not matching:
@@ -163,24 +83,7 @@ def new_estimator(kind: type, header: dict[str, Any], path: Path, *, tuples: Ite
 def restore_learned(
     estimator: Any, header: dict[str, Any], path: Path, learned: Iterable[str], *, optional: Iterable[str] = ()
 ) -> None:
-    """Set what an estimator learned.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Gets the attributes.
-    header : dict
-        Of the file.
-    path : Path
-        The file.
-    learned, optional : iterable of str
-        As they were saved.
-
-    Raises
-    ------
-    ModelFileError
-        If an attribute is missing or does not belong there.
-    """
+    """Set what an estimator learned."""
     odd = sorted(set(learned) ^ (set(header["learned"]) - set(optional)))
     if odd:
         raise ModelFileError(f"{path} is damaged: {', '.join(odd)} is missing or does not belong there.")

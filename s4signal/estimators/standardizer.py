@@ -17,12 +17,7 @@ FURTHEST = 4.0  # standard deviations: in a sparse record a slip of the pen coun
 class Standardizer(NamedTuple):
     """Channel means and scales of the training cases.
 
-    Parameters
-    ----------
-    mean : ndarray (n_channels,)
-        What is subtracted.
-    scale : ndarray (n_channels,)
-        What is divided by; 1 for a constant channel, infinity for one that was never observed.
+    Shapes: mean (n_channels,), scale (n_channels,).
     """
 
     mean: NDArray[np.float64]
@@ -32,19 +27,7 @@ class Standardizer(NamedTuple):
     def fit(cls, signals: Signals, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
         """Measure the channels in one pass over the cases; missing samples are left out.
 
-        Parameters
-        ----------
-        signals : Signals
-            Training cases.
-        weights : ndarray (n,)
-            Their weights.
-        identity : bool, default=False
-            Leave the channels as they are.
-
-        Returns
-        -------
-        Standardizer
-            With no additive epsilon: volts and microvolts give the same model.
+        Shapes: weights (n,).
         """
         n_channels = signals.n_channels
         if identity:

@@ -10,15 +10,7 @@ _SLOW = 1 / 60  # Hz; what is slower than a cycle a minute is read in hours
 
 
 class Units(NamedTuple):
-    """How to say frequencies and durations.
-
-    Parameters
-    ----------
-    frequency, duration : str
-        Names of the units.
-    n_seconds : float
-        How many seconds, or samples where the rate is unknown, a unit of duration has.
-    """
+    """How to say frequencies and durations."""
 
     frequency: str
     duration: str
@@ -40,20 +32,7 @@ class Units(NamedTuple):
 
 
 def readable_units(sfreq: float | None, highest: float) -> Units:
-    """Choose units.
-
-    Parameters
-    ----------
-    sfreq : float or None
-        Sampling rate in Hz, where it is known.
-    highest : float
-        The highest frequency to be said, in Hz.
-
-    Returns
-    -------
-    Units
-        Samples where there is no rate; hours for vital signs, seconds for anything faster than a cycle a minute.
-    """
+    """Choose units."""
     if sfreq is None:
         return Units("cycles a sample", "samples", 1.0)
     return Units("cycles an hour", "h", 3600.0) if highest < _SLOW else Units("Hz", "s", 1.0)

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_consistent_length, validate_data
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.options import is_positive
+from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
 
 __all__ = [
@@ -42,34 +42,7 @@ def check_signals(
 ) -> Signals:
     """Turn any accepted form of X into `Signals`, and note or compare its shape.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Gets ``n_features_in_``, ``n_channels_in_`` and ``ch_names_`` if ``reset``; compared with them otherwise.
-    X : array-like, mne.Epochs, list of them, or Signals
-        The cases.
-    sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
-    times : list of array-like (n_times_i,), optional
-        Seconds of every sample, one array a case, where X does not carry them.
-    irregular : bool, default=False
-        Whether X may have times.
-    reset : bool, default=False
-        Whether this is training data.
-
-    Returns
-    -------
-    Signals
-        The cases.
-
-    Raises
-    ------
-    ShapeError
-        If X has another rank, other channels, another order of them or seemingly swapped axes.
-    ValueError
-        If the times do not increase, are no seconds, or are not one array a case.
-    NotImplementedError
-        If X has times and may not.
+    Shapes: times (n_times_i,).
     """
     if _is_table(X):
         signals = _table(estimator, X, sfreq, times, reset=reset)
@@ -170,20 +143,7 @@ def _check_axes(estimator: Any, X: Any, *, reset: bool) -> None:
 
 
 def check_rate(estimator: Any, sfreq: float | None) -> None:
-    """Check the sampling rate of signals to predict.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted.
-    sfreq : float or None
-        In Hz; None is always right.
-
-    Raises
-    ------
-    ValueError
-        If it is not positive, or the model was fitted without a rate to compare it with.
-    """
+    """Check the sampling rate of signals to predict."""
     if sfreq is None:
         return
     if not is_positive(sfreq):
@@ -193,45 +153,13 @@ def check_rate(estimator: Any, sfreq: float | None) -> None:
 
 
 def check_samples(signals: Signals, *, refuse: bool = True, name: str = "X") -> None:
-    """Refuse a case without any observation, and missing samples where they are unwanted; reads every case.
-
-    Parameters
-    ----------
-    signals : Signals
-        The cases.
-    refuse : bool, default=True
-        Whether to refuse NaN altogether.
-    name : str, default="X"
-        What to call them.
-
-    Raises
-    ------
-    ValueError
-        If a case has no observation, or NaN is refused; names the case.
-    """
+    """Refuse a case without any observation, and missing samples where they are unwanted; reads every case."""
     for index, case in enumerate(signals):
         check_observed(case, index, refuse=refuse, name=name)
 
 
 def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str = "X") -> None:
-    """Refuse a case without any observation, and one with missing samples if asked to.
-
-    Parameters
-    ----------
-    case : Signal
-        The case.
-    index : int
-        Its number.
-    refuse : bool, default=False
-        Whether to refuse NaN altogether.
-    name : str, default="X"
-        What to call the cases.
-
-    Raises
-    ------
-    ValueError
-        If a case has no observation, or NaN is refused; names the case.
-    """
+    """Refuse a case without any observation, and one with missing samples if asked to."""
     if refuse:
         check_finite(case.data, index, case.source, name=name)
     elif np.isnan(case.data.sum()) and not case.observed.any():
@@ -242,21 +170,7 @@ def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str 
 def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None, *, name: str = "X") -> None:
     """Refuse missing and infinite samples.
 
-    Parameters
-    ----------
-    signal : ndarray (n_channels, n_times)
-        One case.
-    index : int
-        Its number.
-    source : str, optional
-        The file it came from.
-    name : str, default="X"
-        What to call the cases.
-
-    Raises
-    ------
-    ValueError
-        If a sample is NaN or infinite.
+    Shapes: signal (n_channels, n_times).
     """
     # One sum finds either: it is finite for every finite signal of less than 1e300.
     if np.isfinite(signal.sum()):
@@ -277,26 +191,7 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
 def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Check class labels.
 
-    Parameters
-    ----------
-    y : array-like (n_samples,)
-        Labels of any dtype.
-    X : sized
-        The cases.
-    classes : ndarray (n_classes,), optional
-        Known labels, sorted; y may then hold any of them, even one alone.
-
-    Returns
-    -------
-    classes : ndarray (n_classes,)
-        Sorted labels.
-    indices : ndarray (n_samples,) of int
-        Position of each label in them.
-
-    Raises
-    ------
-    ValueError
-        If y is missing, has another length than X, is continuous or holds one class only.
+    Shapes: y (n_samples,), classes (n_classes,) → (n_classes,), (n_samples,).
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
@@ -324,22 +219,7 @@ def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tupl
 def check_targets(y: Any, X: Any) -> NDArray[np.float64]:
     """Check regression targets.
 
-    Parameters
-    ----------
-    y : array-like (n_samples,) or (n_samples, n_outputs)
-        Numbers.
-    X : sized
-        The cases.
-
-    Returns
-    -------
-    ndarray (n_samples,) or (n_samples, n_outputs) of float64
-        The targets.
-
-    Raises
-    ------
-    ValueError
-        If y is missing, has another length than X, or holds NaN or infinity.
+    Shapes: y (n_samples,) → (n_samples,).
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
@@ -361,24 +241,7 @@ def check_weights(
 ) -> NDArray[np.float64]:
     """Check sample weights, and multiply them with class weights.
 
-    Parameters
-    ----------
-    sample_weight : array-like (n_samples,), float or None
-        Weights; None means one each.
-    X : Signals
-        The cases.
-    class_weights : ndarray (n_samples,), optional
-        Weight of each case's class, >= 0.
-
-    Returns
-    -------
-    ndarray (n_samples,) of float64
-        Weights >= 0, at least one positive.
-
-    Raises
-    ------
-    ValueError
-        If a weight is negative or not finite, all are zero, or their number differs.
+    Shapes: sample_weight (n_samples,), class_weights (n_samples,) → (n_samples,).
     """
     placeholder = np.empty((len(X), 1))
     weights = _check_sample_weight(sample_weight, placeholder, dtype=np.float64, ensure_non_negative=True)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.feature_names import add_by_oscillator
+from s4signal.estimators.closed_form.feature_names import add_by_oscillator
 from s4signal.inspection.training_curve import import_pyplot
 
 __all__ = ["BandImportanceDisplay"]

@@ -156,18 +156,7 @@ class TrainingCurveDisplay:
 
 
 def import_pyplot() -> ModuleType:
-    """Import matplotlib when something is drawn.
-
-    Returns
-    -------
-    module
-        ``matplotlib.pyplot``.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
+    """Import matplotlib when something is drawn."""
     try:
         from matplotlib import pyplot
     except ImportError:

@@ -20,11 +20,6 @@ class ChannelNorm(nn.Module):
 
     The norm looks at one time step only, so it streams and never sees padding.
 
-    Parameters
-    ----------
-    eps : float, default=1e-6
-        Floor of the mean square.
-
     References
     ----------
     Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, doi:10.48550/arXiv.1910.07467.
@@ -37,17 +32,7 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise.
 
-        Parameters
-        ----------
-        x : Tensor (d_model, batch, n_times)
-            Input.
-        mask : Tensor (batch, n_times), optional
-            1 where a sample is valid, 0 where it is padding.
-
-        Returns
-        -------
-        Tensor (d_model, batch, n_times)
-            Normalised input, zero where masked.
+        Shapes: x (d_model, batch, n_times), mask (batch, n_times) → (d_model, batch, n_times).
         """
         normed: Tensor = _ChannelNorm.apply(x, mask, self.eps)
         return normed
@@ -79,29 +64,13 @@ class ChannelMask(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mask.
 
-        Parameters
-        ----------
-        x : Tensor (d_model, batch, n_times)
-            Input.
-        mask : Tensor (batch, n_times), optional
-            1 where a sample is valid, 0 where it is padding.
-
-        Returns
-        -------
-        Tensor (d_model, batch, n_times)
-            Input, zero where masked.
+        Shapes: x (d_model, batch, n_times), mask (batch, n_times) → (d_model, batch, n_times).
         """
         return x if mask is None else x * mask
 
 
 class ChannelLinear(nn.Module):
-    """Affine map of the channels at each time step: one matrix product in the layout (d_model, batch, n_times).
-
-    Parameters
-    ----------
-    d_in, d_out : int, >= 1
-        Channels in and out.
-    """
+    """Affine map of the channels at each time step: one matrix product in the layout (d_model, batch, n_times)."""
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()
@@ -112,15 +81,7 @@ class ChannelLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map.
 
-        Parameters
-        ----------
-        x : Tensor (d_in, batch, n_times)
-            Input.
-
-        Returns
-        -------
-        Tensor (d_out, batch, n_times)
-            Output.
+        Shapes: x (d_in, batch, n_times) → (d_out, batch, n_times).
         """
         y = torch.addmm(self.bias.unsqueeze(-1), self.weight, x.flatten(1))
         return y.view(-1, *x.shape[1:])
@@ -158,24 +119,7 @@ class _GatedMix(torch.autograd.Function):
 
 
 class S4Block(nn.Module):
-    """Pre-norm residual block around an `S4Layer`.
-
-    Parameters
-    ----------
-    layer : S4Layer
-        The state spaces.
-    dropout : float in [0, 1), default=0.1
-        Share of channels left out at a training step.
-    dropout_axis : {"case", "batch"}, default="case"
-        Draw the channels left out for each case, or once for the whole batch.
-    norm : bool, default=True
-        Whether to normalise before the layer.
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown or out of its range.
-    """
+    """Pre-norm residual block around an `S4Layer`."""
 
     def __init__(self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True) -> None:
         super().__init__()
@@ -193,21 +137,7 @@ class S4Block(nn.Module):
     ) -> Tensor:
         """Run the block over whole signals.
 
-        Parameters
-        ----------
-        x : Tensor (d_model, batch, n_times)
-            Input.
-        mask : Tensor (batch, n_times), optional
-            1 where a sample is valid, 0 where it is padding.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-        gaps : Tensor (batch, n_times), optional
-            Time before each sample, in training sample periods, where they are not equally far apart.
-
-        Returns
-        -------
-        Tensor (d_model, batch, n_times)
-            Output.
+        Shapes: x (d_model, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (d_model, batch, n_times).
         """
         y = self.layer(self.norm(x, mask), rate=rate, gaps=gaps)
         return self._mixed(x, y)
@@ -215,21 +145,8 @@ class S4Block(nn.Module):
     def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Run a causal block over a piece of signal.
 
-        Parameters
-        ----------
-        x : Tensor (d_model, batch, n_times)
-            The piece.
-        state : Tensor (d_model, batch, d_state) or None
-            State before it; None at rest.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-
-        Returns
-        -------
-        x : Tensor (d_model, batch, n_times)
-            Output.
-        state : Tensor (d_model, batch, d_state)
-            State after it.
+        Shapes: x (d_model, batch, n_times), state (d_model, batch, d_state) → (d_model, batch, n_times), (d_model,
+        batch, d_state).
         """
         y, state = self.layer(self.norm(x), state=state, return_state=True, rate=rate)
         return self._mixed(x, y), state
@@ -237,21 +154,7 @@ class S4Block(nn.Module):
     def step(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Run a causal block over one sample.
 
-        Parameters
-        ----------
-        x : Tensor (d_model, batch)
-            The sample.
-        state : Tensor (n_systems, batch, d_state) or None
-            State before it; None at rest.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-
-        Returns
-        -------
-        x : Tensor (d_model, batch)
-            Output.
-        state : Tensor (n_systems, batch, d_state)
-            State after it.
+        Shapes: x (d_model, batch), state (n_systems, batch, d_state) → (d_model, batch), (n_systems, batch, d_state).
         """
         y, state = self.layer.step(self.norm(x), state, rate=rate)
         return self._mixed(x, y), state

@@ -11,19 +11,7 @@ __all__ = ["POOLINGS", "LevelHead", "last_pooling", "max_pooling", "mean_pooling
 def mean_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
     """Average over time: each valid step counts for as long as it lasts.
 
-    Parameters
-    ----------
-    x : Tensor (d_model, batch, n_times)
-        Features.
-    mask : Tensor (batch, n_times), optional
-        1 where a sample is valid, 0 where it is padding.
-    gaps : Tensor (batch, n_times), optional
-        Time that each step stands for, 0 where padded; equal for all by default.
-
-    Returns
-    -------
-    Tensor (batch, d_model)
-        Pooled features.
+    Shapes: x (d_model, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (batch, d_model).
     """
     if gaps is not None:
         mask = gaps.to(x.dtype)
@@ -35,19 +23,7 @@ def mean_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = No
 def max_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
     """Take the largest value over the valid time steps.
 
-    Parameters
-    ----------
-    x : Tensor (d_model, batch, n_times)
-        Features.
-    mask : Tensor (batch, n_times), optional
-        1 where a sample is valid, 0 where it is padding.
-    gaps : Tensor, optional
-        Not needed.
-
-    Returns
-    -------
-    Tensor (batch, d_model)
-        Pooled features.
+    Shapes: x (d_model, batch, n_times), mask (batch, n_times) → (batch, d_model).
     """
     if mask is not None:
         x = x.masked_fill(mask == 0, float("-inf"))
@@ -57,19 +33,7 @@ def max_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = Non
 def last_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
     """Take the last valid time step.
 
-    Parameters
-    ----------
-    x : Tensor (d_model, batch, n_times)
-        Features.
-    mask : Tensor (batch, n_times), optional
-        1 where a sample is valid, 0 where it is padding.
-    gaps : Tensor, optional
-        Not needed.
-
-    Returns
-    -------
-    Tensor (batch, d_model)
-        Pooled features.
+    Shapes: x (d_model, batch, n_times), mask (batch, n_times) → (batch, d_model).
     """
     if mask is None:
         return x[..., -1].T
@@ -83,13 +47,6 @@ class LevelHead(nn.Module):
     """See mean and last value of the channels themselves, each split at zero: too high and too low may both be bad.
 
     Its weights begin at zero.
-
-    Parameters
-    ----------
-    n_channels : int, >= 1
-        Channels.
-    n_outputs : int, >= 1
-        Outputs.
     """
 
     def __init__(self, n_channels: int, n_outputs: int) -> None:
@@ -99,19 +56,7 @@ class LevelHead(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
         """Score cases.
 
-        Parameters
-        ----------
-        x : Tensor (n_channels, batch, n_times)
-            Standardised channels.
-        mask : Tensor (batch, n_times), optional
-            1 where a sample is valid, 0 where it is padding.
-        gaps : Tensor (batch, n_times), optional
-            Time that each step stands for, 0 where padded; equal for all by default.
-
-        Returns
-        -------
-        Tensor (batch, n_outputs)
-            What to add to the outputs.
+        Shapes: x (n_channels, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (batch, n_outputs).
         """
         levels = torch.cat([mean_pooling(x, mask, gaps), last_pooling(x, mask, gaps)], 1)
         return torch.cat([levels.clamp_min(0.0), levels.clamp_max(0.0)], 1) @ self.weight.T

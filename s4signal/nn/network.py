@@ -11,11 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 from s4signal.errors import ShapeError
 from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
-from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends.module import ModuleFrontend
 from s4signal.nn.heads import POOLINGS, LevelHead
 from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
-from s4signal.nn.module_frontend import ModuleFrontend
 
 __all__ = ["S4Backbone", "S4Network", "StackOptions", "length_mask", "state_space_parameters"]
 
@@ -57,19 +57,7 @@ class StackOptions(NamedTuple):
 def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:
     """Return 1 where a sample is within its case, 0 where it is padding.
 
-    Parameters
-    ----------
-    lengths : Tensor (batch,)
-        Samples of each case.
-    n_times : int
-        Samples after padding.
-    dtype : torch.dtype
-        Real dtype of the mask.
-
-    Returns
-    -------
-    Tensor (batch, n_times)
-        The mask.
+    Shapes: lengths (batch,) → (batch, n_times).
     """
     return (torch.arange(n_times, device=lengths.device) < lengths[:, None]).to(dtype)
 
@@ -78,16 +66,6 @@ def state_space_parameters(network: nn.Module) -> list[str]:
     """Name the parameters that want the state-space learning rate and no weight decay.
 
     Names survive ``deepcopy``, ``clone`` and averaging; attributes hung on a parameter do not.
-
-    Parameters
-    ----------
-    network : Module
-        Any module that holds kernels.
-
-    Returns
-    -------
-    list of str
-        Names, as in ``network.named_parameters()``.
     """
     kernels = [(path, module) for path, module in network.named_modules() if isinstance(module, Kernel)]
     return [f"{path}.{name}" if path else name for path, kernel in kernels for name in kernel.STATE_SPACE_PARAMETERS]
@@ -264,7 +242,7 @@ class S4Network(nn.Module):
 
     Examples
     --------
-    >>> from s4signal.nn.frontend import LinearFrontend
+    >>> from s4signal.nn.frontends.filter_bank import LinearFrontend
     >>> net = S4Network(LinearFrontend(2, 16), n_outputs=3, options=StackOptions(d_model=16, n_layers=1))
     >>> net(torch.randn(2, 5, 300)).shape
     torch.Size([5, 3])

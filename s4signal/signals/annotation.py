@@ -30,21 +30,7 @@ class Annotation:
 
 
 def crop_annotations(annotations: tuple[Annotation, ...], first_s: float, end_s: float) -> tuple[Annotation, ...]:
-    """Keep what reaches into a stretch, counted from its first sample.
-
-    Parameters
-    ----------
-    annotations : tuple of Annotation
-        Of the whole case.
-    first_s, end_s : float
-        Seconds from the first sample of the case to that of the stretch, and to the one after its last; nothing can be
-        kept if they are NaN.
-
-    Returns
-    -------
-    tuple of Annotation
-        An annotation that began before has a negative onset.
-    """
+    """Keep what reaches into a stretch, counted from its first sample."""
     return tuple(
         replace(mark, onset_s=mark.onset_s - first_s)
         for mark in annotations

@@ -54,27 +54,7 @@ class _AudioFile:
 
 
 def open_audio(path: str | PathLike[str], *, mono: bool = True) -> Case:
-    """Read the header of an audio file; the samples wait until `load`.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A wav, flac, ogg or mp3 file, or another that libsndfile reads.
-    mono : bool
-        Whether to average the channels.
-
-    Returns
-    -------
-    Case
-        The case, on disk.
-
-    Raises
-    ------
-    RecordingError
-        If the file is missing, empty or not audio.
-    MissingDependencyError
-        If soundfile is not installed.
-    """
+    """Read the header of an audio file; the samples wait until `load`."""
     soundfile = _soundfile()
     check_file(path)
     if Path(path).stat().st_size == 0:

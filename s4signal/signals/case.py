@@ -57,27 +57,10 @@ class Case(Protocol):
         """What the recording itself counts the first sample as."""
 
     def load(self) -> "Signal":
-        """Bring the case into memory.
-
-        Returns
-        -------
-        Signal
-            The case itself if it is there already.
-        """
+        """Bring the case into memory."""
 
     def crop(self, start: int, stop: int) -> "Case":
-        """Cut out a stretch, without reading if that can wait.
-
-        Parameters
-        ----------
-        start, stop : int
-            First sample, and the one after the last.
-
-        Returns
-        -------
-        Case
-            The stretch.
-        """
+        """Cut out a stretch, without reading if that can wait."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -249,23 +232,7 @@ def part_of(
 ) -> Signal:
     """Build a case from samples of another one, which was checked.
 
-    Parameters
-    ----------
-    signal : Signal
-        Gives rate, names and source.
-    data : ndarray of shape (n_channels, n_times)
-        Some of its samples.
-    times : ndarray of shape (n_times,) or None
-        Their times [s].
-    annotations : tuple of Annotation
-        In seconds after the first sample that remains.
-    first_sample : int
-        What the recording itself counts that sample as.
-
-    Returns
-    -------
-    Signal
-        Not checked again: a few samples around a hole may have gaps that a whole case may not have.
+    Shapes: data (n_channels, n_times), times (n_times,).
     """
     part = object.__new__(Signal)
     new = {"data": data, "times": times, "annotations": annotations, "first_sample": first_sample}
@@ -277,20 +244,7 @@ def part_of(
 def sample_times(signal: Signal) -> FloatArray:
     """Tell when each sample was taken.
 
-    Parameters
-    ----------
-    signal : Signal
-        A case in memory.
-
-    Returns
-    -------
-    ndarray of shape (n_times,)
-        Its times [s]; those of a regular case begin at 0.
-
-    Raises
-    ------
-    RecordingError
-        If neither times nor a rate are known.
+    Shape: (n_times,).
     """
     if signal.times is not None:
         return signal.times

@@ -10,33 +10,7 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Finds samples by the seconds after the first one: by the times of a case where it has them, else by its rate.
-
-    Parameters
-    ----------
-    case : Case
-        A case on disk is read if it has times.
-    name : str
-        What to call it in an error.
-
-    Attributes
-    ----------
-    total_s : float
-        How long the case lasts [s]; the last sample stands for as long as most do.
-    slack_s : float
-        Half the time of a sample [s].
-
-    Raises
-    ------
-    RecordingError
-        If the case has neither times nor a rate.
-
-    Examples
-    --------
-    >>> from s4signal.signals import Signal
-    >>> Clock(Signal([7, 8, 9, 9], times=[0, 0.1, 1.2, 1.3]), "pulse").span(0, 1)
-    (0, 2)
-    """
+    """Finds samples by the seconds after the first one: by the times of a case where it has them, else by its rate."""
 
     def __init__(self, case: Case, name: str) -> None:
         times = case.load().times if case.has_times else None
@@ -52,22 +26,7 @@ class Clock:
         self.slack_s = period_s / 2
 
     def span(self, onset_s: float, duration_s: float, *, offset_s: float = 0.0) -> tuple[int, int] | None:
-        """Find the samples of a stretch; one at its very end is not of it.
-
-        Parameters
-        ----------
-        onset_s : float
-            Seconds after the first sample; the nearest sample counts where the case is regular.
-        duration_s : float, positive
-            Length [s].
-        offset_s : float
-            The stretch begins so long after the onset [s].
-
-        Returns
-        -------
-        tuple of int, or None
-            The first sample and the one after the last; None if it reaches outside the case or holds no sample.
-        """
+        """Find the samples of a stretch; one at its very end is not of it."""
         if self.sfreq is not None:
             start = round(onset_s * self.sfreq) + round(offset_s * self.sfreq)
             stop = start + round(duration_s * self.sfreq)
@@ -81,18 +40,7 @@ class Clock:
         return (start, stop) if start < stop else None
 
     def seconds(self, sample: int) -> float:
-        """Tell when a sample was taken.
-
-        Parameters
-        ----------
-        sample : int
-            Counted from the first of the case.
-
-        Returns
-        -------
-        float
-            Seconds after the first sample; as if the case went on regularly for a sample outside.
-        """
+        """Tell when a sample was taken."""
         if self.sfreq is not None:
             return sample / self.sfreq
         within = min(max(sample, 0), self.length - 1)

@@ -11,27 +11,7 @@ __all__ = ["check_columns", "read_rows"]
 
 
 def read_rows(path: Path, delimiter: str) -> tuple[list[str], list[list[str]]]:
-    """Read the header and the rows below it, each as long as the header.
-
-    Parameters
-    ----------
-    path : Path
-        The file; blank lines are passed over.
-    delimiter : str
-        What separates the columns.
-
-    Returns
-    -------
-    header : list of str
-        Names of the columns; empty if the file is.
-    rows : list of list of str
-        The cells.
-
-    Raises
-    ------
-    RecordingError
-        If the file is missing, no text, or a row has another number of cells.
-    """
+    """Read the header and the rows below it, each as long as the header."""
     check_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

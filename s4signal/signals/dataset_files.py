@@ -27,13 +27,7 @@ _Texts = npt.NDArray[np.str_]
 
 
 def data_home() -> Path:
-    """Tell where the recordings are looked for.
-
-    Returns
-    -------
-    Path
-        The environment variable S4SIGNAL_DATA, else ``s4signal`` in the user's cache folder.
-    """
+    """Tell where the recordings are looked for."""
     chosen = os.environ.get("S4SIGNAL_DATA")
     if chosen:
         return Path(chosen).expanduser()

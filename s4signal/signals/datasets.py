@@ -42,33 +42,11 @@ _SSVEP_EVENTS = {"rest": 1, "13 Hz": 2, "21 Hz": 3, "17 Hz": 4}
 def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load the Free Spoken Digit Dataset: 2,000 words of 4 speakers at 8 kHz, 0.14 to 1 s.
 
-    Parameters
-    ----------
-    split : {"train", "test"} or None
-        The official split; None gives both, train first.
-
-    Returns
-    -------
-    signals : Signals
-        Decoded when asked for.
-    y : ndarray of shape (n,)
-        "0" to "9".
-    groups : ndarray of shape (n,)
-        The speakers.
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``fsdd`` is not in `data_home`.
+    Shape: (n,), (n,).
 
     References
     ----------
     .. [1] Z. Jackson et al., "Free Spoken Digit Dataset" v1.0.8, 2018, doi:10.5281/zenodo.1342401.
-
-    Examples
-    --------
-    >>> load_spoken_digits()[0]  # doctest: +SKIP
-    Signals: 2000 cases × 1 channel, 1148–7999 samples, 8000 Hz (0.1435–0.9999 s)
     """
     root = data_folder("fsdd")
     rows = index_rows(root / "index.csv", split, "official_split")
@@ -79,33 +57,11 @@ def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Text
 def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load 1,000 clips of ten spoken commands by 162 speakers: 1 s at 16 kHz.
 
-    Parameters
-    ----------
-    split : {"train", "test"} or None
-        No speaker is in both; None gives both, train first.
-
-    Returns
-    -------
-    signals : Signals
-        Decoded when asked for.
-    y : ndarray of shape (n,)
-        The words.
-    groups : ndarray of shape (n,)
-        The speakers.
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``speech_commands`` is not in `data_home`.
+    Shape: (n,), (n,).
 
     References
     ----------
     .. [1] P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209, 2018.
-
-    Examples
-    --------
-    >>> load_speech_commands()[0]  # doctest: +SKIP
-    Signals: 1000 cases × 1 channel, 16000 samples, 16000 Hz (1 s)
     """
     root = data_folder("speech_commands")
     rows = index_rows(root / "index.csv", split, "split")
@@ -116,34 +72,12 @@ def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Te
 def load_ppg_bp(split: str | None = None) -> tuple[Signals, npt.NDArray[np.float64], _Texts]:
     """Load finger PPG with the heart rate: 480 segments of 160 subjects, 2.1 s at 1 kHz, raw counts.
 
-    Parameters
-    ----------
-    split : {"train", "test"} or None
-        No subject is in both; None gives both, train first.
-
-    Returns
-    -------
-    signals : Signals
-        Three segments a subject.
-    y : ndarray of shape (n,)
-        Heart rate [beats per minute].
-    groups : ndarray of shape (n,)
-        The subjects.
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``ppg_bp`` is not in `data_home`.
+    Shape: (n,), (n,).
 
     References
     ----------
     .. [1] Y. Liang et al., "A new, short-recorded photoplethysmogram dataset for blood pressure monitoring in China",
        Scientific Data 5:180020, 2018, doi:10.1038/sdata.2018.20.
-
-    Examples
-    --------
-    >>> load_ppg_bp()[0]  # doctest: +SKIP
-    Signals: 480 cases × 1 channel, 2100–4200 samples, 1000 Hz (2.1–4.2 s)
     """
     root = data_folder("ppg_bp")
     rows = [(row, take) for row in index_rows(root / "labels.csv", split, "split") for take in (1, 2, 3)]
@@ -156,32 +90,12 @@ def load_ppg_bp(split: str | None = None) -> tuple[Signals, npt.NDArray[np.float
 def load_japanese_vowels(split: str | None = None) -> tuple[Signals, _Texts]:
     """Load vowels of nine men: 270 + 370 series of 12 cepstrum coefficients, 7 to 29 frames.
 
-    Parameters
-    ----------
-    split : {"train", "test"} or None
-        None gives both, train first.
-
-    Returns
-    -------
-    signals : Signals
-        At 156.25 frames a second.
-    y : ndarray of shape (n,)
-        The speaker, "1" to "9".
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``japanese_vowels`` is not in `data_home`.
+    Shape: (n,).
 
     References
     ----------
     .. [1] M. Kudo, J. Toyama, M. Shimbo, "Multidimensional curve classification using passing-through regions",
        Pattern Recognition Letters 20:1103-1111, 1999.
-
-    Examples
-    --------
-    >>> load_japanese_vowels()[0]  # doctest: +SKIP
-    Signals: 640 cases × 12 channels, 7–29 samples, 156.2 Hz (0.0448–0.1856 s)
     """
     return read_splits(data_folder("japanese_vowels"), "JapaneseVowels", split, sfreq=156.25)  # a frame every 6.4 ms
 
@@ -192,29 +106,12 @@ def load_eegmat() -> tuple[Signals, _Texts, _Texts]:
     Only the last 62 s of rest are taken, so that the classes are balanced. Each class is one block within a subject:
     split by subject.
 
-    Returns
-    -------
-    signals : Signals
-        Windows without overlap.
-    y : ndarray of shape (n,)
-        "rest" or "arithmetic".
-    groups : ndarray of shape (n,)
-        The subjects.
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``eegmat`` is not in `data_home`.
+    Shape: (n,), (n,).
 
     References
     ----------
     .. [1] I. Zyma et al., "Electroencephalograms during Mental Arithmetic Task Performance", Data 4:14, 2019,
        doi:10.3390/data4010014.
-
-    Examples
-    --------
-    >>> load_eegmat()[0]  # doctest: +SKIP
-    Signals: 300 cases × 19 channels, 2000 samples, 500 Hz (4 s)
     """
     root = data_folder("eegmat")
     rows = index_rows(root / "index.csv")
@@ -228,35 +125,11 @@ def load_eegmat() -> tuple[Signals, _Texts, _Texts]:
 def load_ssvep_exo(session: int | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load steady-state visual evoked potentials: 448 trials of 8 channels, 5 s at 256 Hz, volts, 7 subjects.
 
-    Parameters
-    ----------
-    session : int or None
-        1 or 2: the first or second of each subject; None gives both, session 1 of every subject first.
-
-    Returns
-    -------
-    signals : Signals
-        From the start of the flicker; skip the first 0.5 s of a trial.
-    y : ndarray of shape (n,)
-        "rest", "13 Hz", "17 Hz" or "21 Hz".
-    groups : ndarray of shape (n,)
-        The subjects.
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``ssvep_exo`` is not in `data_home`.
-    ValueError
-        If `session` is unknown.
+    Shape: (n,), (n,).
 
     References
     ----------
     .. [1] E. Kalunga et al., "Online SSVEP-based BCI using Riemannian geometry", Neurocomputing 191:55-68, 2016.
-
-    Examples
-    --------
-    >>> load_ssvep_exo()[0]  # doctest: +SKIP
-    Signals: 448 cases × 8 channels, 1280 samples, 256 Hz (5 s)
     """
     if session not in (None, 1, 2):
         raise ValueError(f"session={session!r} is unknown; choose 1, 2 or None for both.")

@@ -86,20 +86,7 @@ def read_eeg(
 def read_mne_events(path: str | PathLike[str]) -> npt.NDArray[np.int64]:
     """Read an MNE events file.
 
-    Parameters
-    ----------
-    path : path
-        A file such as ``session1-eve.fif``.
-
-    Returns
-    -------
-    ndarray of shape (n_events, 3)
-        Sample, 0, code.
-
-    Raises
-    ------
-    RecordingError
-        If the file is missing or not an events file.
+    Shape: (n_events, 3).
     """
     mne = _mne()
     check_file(path)

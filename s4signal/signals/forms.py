@@ -19,27 +19,7 @@ _FORMS = "(n_samples, n_channels, n_times), or (n_samples, n_times) for one chan
 
 
 def cases_from(data: Any) -> list[Case]:
-    """Turn arrays, lists, object arrays and mne.Epochs into cases.
-
-    Parameters
-    ----------
-    data : array-like, mne.Epochs, or list
-        Any form in the table of `Signals`.
-
-    Returns
-    -------
-    list of Case
-        Views of `data` where its type allows.
-
-    Raises
-    ------
-    ShapeError
-        If `data` or a case in it has another rank, or is empty.
-    TypeError
-        If it holds something other than real numbers.
-    ValueError
-        If a case holds an infinite value.
-    """
+    """Turn arrays, lists, object arrays and mne.Epochs into cases."""
     if is_epochs(data):
         return _cases_from_epochs([data])
     if isinstance(data, Signal):
@@ -65,28 +45,7 @@ def cases_from(data: Any) -> list[Case]:
 def describe_cases(cases: Sequence[Case], *, sfreq: Any, times: Any, ch_names: Any) -> list[Case]:
     """Add what the user knows of the cases; what they carry themselves must agree.
 
-    Parameters
-    ----------
-    cases : sequence of Case
-        What to describe.
-    sfreq : float, sequence of float or None
-        One rate [Hz], or one a case.
-    times : sequence of array-like of shape (n_times_i,), or None
-        Seconds of every sample, one array a case.
-    ch_names : sequence of str or None
-        The names of the channels, the same for every case.
-
-    Returns
-    -------
-    list of Case
-        With rate, times and names set.
-
-    Raises
-    ------
-    RecordingError
-        If a case carries another rate, other times or other names.
-    ShapeError
-        If the numbers do not match.
+    Shapes: times (n_times_i,).
     """
     n = len(cases)
     rates = [sfreq] * n if sfreq is None or np.ndim(sfreq) == 0 else _one_each(sfreq, n, "sfreq")

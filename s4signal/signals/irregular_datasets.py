@@ -34,36 +34,12 @@ _VARIABLES = (
 def load_physionet2012(split: str | None = None) -> tuple[Signals, npt.NDArray[np.int64]]:
     """Load 48 hours of intensive care: 2,000 stays, 36 series at irregular hours and 5 descriptors of the patient.
 
-    Parameters
-    ----------
-    split : {"train", "test"} or None
-        The first 1,500 stays in the order of their RecordID, or the last 500; None gives all, train first.
-
-    Returns
-    -------
-    signals : Signals
-        41 channels, most of them missing at most times [s]. Age, Gender, Height, ICUType and Weight come first and are
-        observed at time 0 where they are known; the files weigh some patients again. Values of one variable at one
-        time are averaged. ``sources`` are the RecordIDs.
-    y : ndarray of shape (n,)
-        1 if the patient died in hospital, else 0.
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``physionet2012`` is not in `data_home`, or incomplete.
-    ValueError
-        If `split` is unknown.
+    Shape: (n,).
 
     References
     ----------
     .. [1] I. Silva et al., "Predicting in-hospital mortality of ICU patients: the PhysioNet/Computing in Cardiology
        Challenge 2012", Computing in Cardiology 39:245-248, 2012.
-
-    Examples
-    --------
-    >>> load_physionet2012("test")[0]  # doctest: +SKIP
-    Signals: 500 cases × 41 channels, 3–168 samples, irregular times (34.12–48 h)
     """
     check_split(split)
     root = data_folder("physionet2012")
@@ -84,41 +60,12 @@ def load_welltory_ppg(
 
     A volunteer may have made two recordings, so one may be on both sides of a split.
 
-    Parameters
-    ----------
-    split : {"train", "test"} or None
-        Recordings 01 to 10, or 11 to 14; None gives all, train first.
-    duration_s : float, positive
-        Length of a window [s].
-    step_s : float, positive, optional
-        From window to window [s]; `duration_s` if missing.
-
-    Returns
-    -------
-    signals : Signals
-        Red, green and blue at about 30 frames a second, at irregular times [s] after the start of the recording.
-    y : ndarray of shape (n,)
-        Mean heart rate [beats per minute] of the intervals between beats that lie in the window. The intervals are laid
-        end to end from the start of the recording, which may be off by a second or so.
-    groups : ndarray of shape (n,)
-        The recordings.
-
-    Raises
-    ------
-    RecordingError
-        If the folder ``welltory_ppg`` is not in `data_home`, or a window holds no whole interval.
-    ValueError
-        If `split` is unknown, or `duration_s` or `step_s` is not positive.
+    Shape: (n,), (n,).
 
     References
     ----------
     .. [1] A. Neshitov et al., "Wavelet Analysis and Self-Similarity of Photoplethysmography Signals for HRV Estimation
        and Quality Assessment", Sensors 21:6798, 2021.
-
-    Examples
-    --------
-    >>> load_welltory_ppg("test")[0]  # doctest: +SKIP
-    Signals: 29 cases × 3 channels, 298–301 samples, irregular times (9.932–9.999 s)
     """
     check_split(split)
     root = data_folder("welltory_ppg")

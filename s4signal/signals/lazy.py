@@ -37,29 +37,7 @@ class _Wrapper:
 
 @dataclass(frozen=True, slots=True)
 class TransformedCase(_Wrapper):
-    """A case that is changed after it is read.
-
-    Parameters
-    ----------
-    case : Case
-        A case on disk.
-    transform : callable, Signal to Signal
-        What to do with it; can be pickled.
-    length : int
-        Number of samples afterwards.
-    sfreq : float or None
-        Samples per second afterwards [Hz].
-    has_times : bool
-        Whether every sample then carries its time.
-
-    Examples
-    --------
-    >>> from dataclasses import replace
-    >>> from functools import partial
-    >>> case = TransformedCase(Signal([1, 2, 3], sfreq=10), partial(replace, sfreq=20), length=3, sfreq=20)
-    >>> case.load()
-    Signal: 1 channel × 3 samples, 20 Hz
-    """
+    """A case that is changed after it is read."""
 
     transform: Callable[[Signal], Signal]
     length: int
@@ -74,42 +52,17 @@ class TransformedCase(_Wrapper):
         return round(self.case.first_sample * self.sfreq / self.case.sfreq)
 
     def load(self) -> Signal:
-        """Read the case and change it.
-
-        Returns
-        -------
-        Signal
-            The case in memory.
-        """
+        """Read the case and change it."""
         return self.transform(self.case.load())
 
     def crop(self, start: int, stop: int) -> Signal:
-        """Cut out a stretch, after reading: a filter reaches past the ends of any stretch.
-
-        Parameters
-        ----------
-        start, stop : int
-            First sample, and the one after the last.
-
-        Returns
-        -------
-        Signal
-            The stretch, in memory.
-        """
+        """Cut out a stretch, after reading: a filter reaches past the ends of any stretch."""
         return self.load().crop(start, stop)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedCase(_Wrapper):
-    """A case that is read once, decoded and resampled as it may be, and from then on comes from a cache.
-
-    Parameters
-    ----------
-    case : Case
-        A case on disk.
-    memory : joblib.Memory
-        Where results lie.
-    """
+    """A case that is read once, decoded and resampled as it may be, and from then on comes from a cache."""
 
     memory: Any
 
@@ -134,52 +87,19 @@ class CachedCase(_Wrapper):
         return self.case.first_sample
 
     def load(self) -> Signal:
-        """Take the case from the cache, or read it and put it there.
-
-        Returns
-        -------
-        Signal
-            The case in memory.
-
-        Raises
-        ------
-        RecordingError
-            If the file is gone.
-        """
+        """Take the case from the cache, or read it and put it there."""
         signal: Signal = self.memory.cache(_load)(self.case, _stamp(self.source))
         return signal
 
     def crop(self, start: int, stop: int) -> Case:
-        """Cut out a stretch; it is read, and cached, when it is asked for.
-
-        Parameters
-        ----------
-        start, stop : int
-            First sample, and the one after the last.
-
-        Returns
-        -------
-        Case
-            The stretch, on disk if it can be read alone.
-        """
+        """Cut out a stretch; it is read, and cached, when it is asked for."""
         if isinstance(self.case, TransformedCase):
             return self.load().crop(start, stop)
         return CachedCase(self.case.crop(start, stop), self.memory)
 
 
 def cache_folder(cache: Any) -> Any:
-    """Make a joblib.Memory of a folder.
-
-    Parameters
-    ----------
-    cache : path or joblib.Memory
-        Where to keep results.
-
-    Returns
-    -------
-    joblib.Memory
-        The one passed, or a silent one in the folder.
-    """
+    """Make a joblib.Memory of a folder."""
     if not isinstance(cache, str | os.PathLike):
         return cache
     from joblib import Memory
@@ -188,18 +108,7 @@ def cache_folder(cache: Any) -> Any:
 
 
 def ready_to_cut(case: Case) -> Case:
-    """Read a case of which every stretch would cost reading the whole.
-
-    Parameters
-    ----------
-    case : Case
-        Any case.
-
-    Returns
-    -------
-    Case
-        In memory if it is a file to be transformed, else as it was.
-    """
+    """Read a case of which every stretch would cost reading the whole."""
     kept = case.case if isinstance(case, CachedCase) else case
     return case.load() if isinstance(kept, TransformedCase) else case
 

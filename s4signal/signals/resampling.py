@@ -16,25 +16,7 @@ __all__ = ["resample_array", "resample_case", "resampled_length"]
 
 
 def resample_case(case: Case, sfreq: float) -> Case:
-    """Resample a case: at once if it is in memory, after reading if it is a file.
-
-    Parameters
-    ----------
-    case : Case
-        A `Signal` or a case on disk; one with times is read at once.
-    sfreq : float, positive
-        The rate wanted [Hz].
-
-    Returns
-    -------
-    Case
-        The case at `sfreq`, low-passed below half of it.
-
-    Raises
-    ------
-    RecordingError
-        If the rate of the case is unknown or its times are irregular.
-    """
+    """Resample a case: at once if it is in memory, after reading if it is a file."""
     if case.sfreq == sfreq and not case.has_times:
         return case
     if isinstance(case, Signal) or case.has_times:  # only the times tell the rate, and whether there is one
@@ -46,47 +28,14 @@ def resample_case(case: Case, sfreq: float) -> Case:
 
 
 def resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
-    """Samples that `n_times` become.
-
-    Parameters
-    ----------
-    n_times : int
-        Samples at `sfreq`.
-    sfreq, new_sfreq : float, positive
-        Rates before and after [Hz].
-
-    Returns
-    -------
-    int
-        Nearest whole number of samples, at least one.
-
-    Examples
-    --------
-    >>> resampled_length(16000, 16000, 8000)
-    8000
-    """
+    """Samples that `n_times` become."""
     return max(1, round(n_times * new_sfreq / sfreq))
 
 
 def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
     """Resample along time with an anti-aliasing filter; missing samples stay missing.
 
-    Parameters
-    ----------
-    data : ndarray of shape (n_channels, n_times)
-        Any unit; finite or NaN.
-    sfreq, new_sfreq : float, positive
-        Rates before and after [Hz].
-
-    Returns
-    -------
-    ndarray of shape (n_channels, n_times_new)
-        Of the dtype of `data`; by soxr (high quality) where installed, else by a polyphase filter.
-
-    Examples
-    --------
-    >>> resample_array(np.ones((1, 8)), 100, 50)
-    array([[1., 1., 1., 1.]])
+    Shapes: data (n_channels, n_times) → (n_channels, n_times_new).
     """
     n_times, n_new = data.shape[1], resampled_length(data.shape[1], sfreq, new_sfreq)
     missing = np.isnan(data)

@@ -20,27 +20,7 @@ _NOUNS = {"n_channels": "channels", "sfreq": "Hz", "ch_names": "as channel names
 
 
 def common_value(cases: Sequence[Case], name: str) -> Any:
-    """Return the value of an attribute that all cases share; None if there is no case.
-
-    Parameters
-    ----------
-    cases : sequence of Case
-        What to compare.
-    name : {"n_channels", "sfreq", "ch_names", "has_times"}
-        The attribute.
-
-    Returns
-    -------
-    object
-        The value.
-
-    Raises
-    ------
-    ShapeError
-        If cases differ in ``n_channels``; names two of them.
-    RecordingError
-        If they differ in something else; names two of them.
-    """
+    """Return the value of an attribute that all cases share; None if there is no case."""
     values = [getattr(case, name) for case in cases]
     for i, value in enumerate(values):
         if value != values[0]:
@@ -53,27 +33,7 @@ def common_value(cases: Sequence[Case], name: str) -> Any:
 
 
 def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
-    """Call `build`; an error says which case it is about.
-
-    Parameters
-    ----------
-    i : int
-        Number of the case.
-    source : str
-        The file it came from, or "".
-    build : callable
-        Makes the case.
-
-    Returns
-    -------
-    Case
-        What `build` returned.
-
-    Raises
-    ------
-    RecordingError, ShapeError, TypeError, ValueError
-        What `build` raised, with the name of the case in front.
-    """
+    """Call `build`; an error says which case it is about."""
     try:
         return build()
     except (RecordingError, ShapeError, TypeError, ValueError) as error:
@@ -81,18 +41,7 @@ def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
 
 
 def summarize(cases: Sequence[Case]) -> str:
-    """Say in one line what the cases are.
-
-    Parameters
-    ----------
-    cases : sequence of Case
-        The cases; those on disk are not read.
-
-    Returns
-    -------
-    str
-        Number of cases, channels, samples, rate and duration; ranges where they differ.
-    """
+    """Say in one line what the cases are."""
     if not len(cases):
         return "Signals: 0 cases"
     channels = _span([case.n_channels for case in cases])

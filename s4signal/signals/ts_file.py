@@ -32,22 +32,7 @@ class _BadLine(Exception):
 def parse_ts(path: Path) -> tuple[list[Case], npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
     """Read every case of a .ts file and its labels.
 
-    Parameters
-    ----------
-    path : Path
-        An existing file.
-
-    Returns
-    -------
-    cases : list of Case
-        In the order of the file.
-    y : ndarray of shape (n,) or None
-        Strings for classes, floats for targets.
-
-    Raises
-    ------
-    RecordingError
-        If the file is malformed; names the line.
+    Shape: (n,).
     """
     header = _Header()
     cases: list[Case] = []

@@ -32,23 +32,6 @@ def block_length(n_times: int, batch: int = 1) -> int:
 
     The products cost 2 T flops a sample, the tables some hundred flops for each of d_state T entries: the best T grows
     with the square root of the samples at hand.
-
-    Parameters
-    ----------
-    n_times : int, >= 1
-        Samples a case.
-    batch : int, >= 1, default=1
-        Cases.
-
-    Returns
-    -------
-    int
-        T.
-
-    Examples
-    --------
-    >>> block_length(20), block_length(500, batch=1), block_length(100_000, batch=16)
-    (20, 16, 128)
     """
     if n_times <= LONGEST_BLOCK:
         return n_times

@@ -21,21 +21,8 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
     every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the number of
     operations grows with the logarithm of the number of blocks.
 
-    Parameters
-    ----------
-    S : Tensor (d_model, batch, n_blocks, d_state)
-        Overwritten; may be a slice of the last axis.
-    transition : Tensor (d_model, d_state) or (d_model, d_state, d_state)
-        As in `BlockTables`.
-    first : Tensor (d_model, batch, d_state), optional
-        State before the first block, or behind the last if ``reverse``; zero by default.
-    reverse : bool, default=False
-        Walk from the last block to the first.
-
-    Returns
-    -------
-    Tensor (d_model, batch, d_state)
-        State after the last step.
+    Shapes: S (d_model, batch, n_blocks, d_state), transition (d_model, d_state), first (d_model, batch, d_state) →
+    (d_model, batch, d_state).
     """
     blocks = _Diagonal(_complex(transition)) if transition.ndim == 2 else _Dense(transition)
     return _walk(S, blocks, first, reverse=reverse)

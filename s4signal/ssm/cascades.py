@@ -16,16 +16,7 @@ __all__ = ["CascadeTables", "StateTables", "cascade_response", "cascade_tables",
 class CascadeTables(NamedTuple):
     """What a bank of F cascades multiplies blocks of T samples with; all real, real parts before imaginary ones.
 
-    Parameters
-    ----------
-    W : Tensor (F, T, 2 T)
-        Block of samples to the outputs within it.
-    P : Tensor (F, T, 2 order)
-        Block of samples to the state it leaves behind.
-    Q : Tensor (F, 2 order, 2 T)
-        State that enters a block to its outputs.
-    transition : Tensor (F, 2 order, 2 order)
-        State that enters a block to the state that leaves it, without input; multiplies from the right.
+    Shapes: W (F, T, 2 T), P (F, T, 2 order), Q (F, 2 order, 2 T), transition (F, 2 order, 2 order).
     """
 
     W: Tensor
@@ -37,12 +28,7 @@ class CascadeTables(NamedTuple):
 class StateTables(NamedTuple):
     """What states that come in at each sample of a block are multiplied with, as `CascadeTables` does samples.
 
-    Parameters
-    ----------
-    W : Tensor (F, 2 order T, 2 T)
-        States, those of a sample together, to the outputs from their sample on.
-    P : Tensor (F, 2 order T, 2 order)
-        States to the state that they leave behind.
+    Shapes: W (F, 2 order T, 2 T), P (F, 2 order T, 2 order).
     """
 
     W: Tensor
@@ -54,19 +40,7 @@ def cascade_response(frequencies: Tensor, bandwidths: Tensor, order: int, times:
 
     Stage j holds :math:`(\beta t)^j / j! \; e^{(-\beta + 2\pi i f) t}` with :math:`\beta = 2\pi b`.
 
-    Parameters
-    ----------
-    frequencies, bandwidths : Tensor (F,) of float64
-        Centre frequency f and bandwidth b of each cascade, in cycles a sample.
-    order : int, >= 1
-        Stages.
-    times : Tensor (T,)
-        Times, in samples, >= 0.
-
-    Returns
-    -------
-    Pair of (F, order, T)
-        States of the stages.
+    Shapes: frequencies, bandwidths (F,), times (T,) → (F, order, T).
 
     References
     ----------
@@ -89,21 +63,7 @@ def cascade_tables(
 
     Poles and stages are exact under a zero-order hold; what the hold itself takes away at the centre is given back.
 
-    Parameters
-    ----------
-    frequencies, bandwidths : Tensor (F,) of float64
-        Centre frequency, at most 0.5, and bandwidth of each cascade, in cycles a sample.
-    order : int, >= 1
-        Stages of each cascade.
-    length : int, >= 1
-        Samples a block, T.
-    dtype : torch.dtype
-        Real dtype of the tables.
-
-    Returns
-    -------
-    CascadeTables
-        See there.
+    Shapes: frequencies, bandwidths (F,).
     """
     F, T = len(frequencies), length
     states = cascade_response(frequencies, bandwidths, order, torch.arange(T + 1, device=frequencies.device))
@@ -123,21 +83,7 @@ def cascade_tables(
 def state_tables(frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype) -> StateTables:
     """Build the tables for states that come in at the samples of a block, beside what the samples themselves bring.
 
-    Parameters
-    ----------
-    frequencies, bandwidths : Tensor (F,) of float64
-        Centre frequency and bandwidth of each cascade, in cycles a sample.
-    order : int, >= 1
-        Stages of each cascade.
-    length : int, >= 1
-        Samples a block, T.
-    dtype : torch.dtype
-        Real dtype of the tables.
-
-    Returns
-    -------
-    StateTables
-        See there.
+    Shapes: frequencies, bandwidths (F,).
     """
     states = cascade_response(frequencies, bandwidths, order, torch.arange(length, device=frequencies.device))
     lags = torch.nn.functional.pad(_output_vectors(states), (length - 1, 0))
@@ -150,19 +96,7 @@ def state_tables(frequencies: Tensor, bandwidths: Tensor, order: int, length: in
 def held_response(frequencies: Tensor, bandwidths: Tensor, order: int, times: Tensor) -> Pair:
     """Return the states of cascades at rest after an input of one was held for some time.
 
-    Parameters
-    ----------
-    frequencies, bandwidths : Tensor (F,) of float64
-        Centre frequency, at most 0.5, and bandwidth of each cascade, in cycles a sample.
-    order : int, >= 1
-        Stages of each cascade.
-    times : Tensor (T,)
-        Times, in samples, >= 0.
-
-    Returns
-    -------
-    Pair of (F, order, T)
-        States of the stages of x' = A x + beta u e_1, with the gain of `cascade_tables`.
+    Shapes: frequencies, bandwidths (F,), times (T,) → (F, order, T).
     """
     beta, t = 2.0 * math.pi * bandwidths, times.to(bandwidths)
     pole = Pair(-beta, 2.0 * math.pi * frequencies).unsqueeze(-1)

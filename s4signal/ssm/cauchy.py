@@ -30,36 +30,13 @@ def cauchy_kernel(Lambda: Pair, P: Pair, B: Pair, C: Pair, dt: Tensor, n_times: 
     unity, drawn a little into the unit disk, where :math:`z^L` is one number; an inverse FFT gives the response.
     Nothing is cut off: the response at lag l is :math:`2\,\mathrm{Re}\, C \bar A^l \bar B` for every l < L.
 
-    Parameters
-    ----------
-    Lambda : Pair of (d_model, n_pairs)
-        Normal part, Re <= 0, one of each pair of conjugate modes.
-    P : Pair of (d_model, n_pairs, rank)
-        Low-rank part, of the same modes.
-    B, C : Pair of (d_model, n_pairs)
-        Input and output vectors, of the same modes: y = 2 Re(C x).
-    dt : Tensor (d_model, 1)
-        Step, in training sample periods, > 0.
-    n_times : int, >= 1
-        Length L of the response.
-
-    Returns
-    -------
-    Tensor (d_model, n_times)
-        The response, differentiable once; memory is d_model × n_pairs × n_times. Use float64: in float32 the
-        resolvent of a slow mode loses its digits.
+    Shapes: Lambda (d_model, n_pairs), P (d_model, n_pairs, rank), B, C (d_model, n_pairs), dt (d_model, 1) → (d_model,
+    n_times).
 
     References
     ----------
     Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022, section 3.3 and appendix
     C.3, doi:10.48550/arXiv.2111.00396.
-
-    Examples
-    --------
-    >>> one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
-    >>> P = Pair(zero.unsqueeze(-1), zero.unsqueeze(-1))
-    >>> cauchy_kernel(Pair(-one, zero), P, Pair(one, zero), Pair(one, zero), one, 3)[0].round(decimals=3).tolist()
-    [1.333, 0.444, 0.148]
     """
     kernel: Tensor = _CauchyKernel.apply(n_times, dt, *Lambda, *P, *B, *C)
     return kernel

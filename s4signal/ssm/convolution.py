@@ -14,17 +14,7 @@ __all__ = ["fft_convolve", "impulse_response", "vandermonde_kernel"]
 def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> Tensor:
     r"""Return the impulse response :math:`K_l = 2\,\mathrm{Re} \sum_n C_n \bar B_n \bar\Lambda_n^l`.
 
-    Parameters
-    ----------
-    Lambda_bar, B_bar, C : Pair of (d_model, n_pairs)
-        A discrete diagonal system.
-    n_times : int, >= 1
-        Length of the response.
-
-    Returns
-    -------
-    Tensor (d_model, n_times)
-        The response, in the precision of the system; memory is d_model × n_pairs × n_times.
+    Shapes: Lambda_bar, B_bar, C (d_model, n_pairs) → (d_model, n_times).
 
     References
     ----------

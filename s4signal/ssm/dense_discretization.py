@@ -30,32 +30,12 @@ def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Ten
 
     Nothing is inverted or subtracted: A may be singular, and dt as small as it likes.
 
-    Parameters
-    ----------
-    A : Tensor (..., N, N)
-        State matrix.
-    B : Tensor (..., N)
-        Input vector.
-    dt : Tensor (..., 1)
-        Step, > 0.
-
-    Returns
-    -------
-    A_bar : Tensor (..., N, N)
-        Discrete state matrix; stable if A is.
-    B_bar : Tensor (..., N)
-        Discrete input vector.
+    Shapes: A (..., N, N), B (..., N), dt (..., 1) → (..., N, N), (..., N).
 
     References
     ----------
     Van Loan, "Computing Integrals Involving the Matrix Exponential", IEEE Transactions on Automatic Control 23(3),
     1978, doi:10.1109/TAC.1978.1101743.
-
-    Examples
-    --------
-    >>> A_bar, B_bar = dense_zero_order_hold(torch.zeros(1, 1), torch.ones(1), torch.tensor([0.25]))
-    >>> A_bar.item(), B_bar.item()
-    (1.0, 0.25)
     """
     augmented = torch.nn.functional.pad(_augmented(A * dt.unsqueeze(-1), B * dt), (0, 0, 0, 1))
     exponential = _matrix_exp(augmented)
@@ -73,34 +53,12 @@ def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -
     slope at its start (forward Euler), is **unstable** where the step is too large: with HiPPO-LegS, whose fastest mode
     decays as exp(-N t), every step beyond 2 / N.
 
-    Parameters
-    ----------
-    A : Tensor (..., N, N)
-        State matrix.
-    B : Tensor (..., N)
-        Input vector.
-    dt : Tensor (..., 1)
-        Step, > 0.
-    alpha : float, 0 to 1
-        Weight of the end of a step: 0 is forward Euler, 0.5 bilinear, 1 backward Euler.
-
-    Returns
-    -------
-    A_bar : Tensor (..., N, N)
-        Discrete state matrix; stable if A and the rule are.
-    B_bar : Tensor (..., N)
-        Discrete input vector.
+    Shapes: A (..., N, N), B (..., N), dt (..., 1) → (..., N, N), (..., N).
 
     References
     ----------
     Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, "Combining Recurrent, Convolutional, and Continuous-time Models with
     Linear State-Space Layers", 2021, section 2, doi:10.48550/arXiv.2110.13985.
-
-    Examples
-    --------
-    >>> A_bar, _ = dense_generalized_bilinear(-torch.eye(1), torch.ones(1), torch.ones(1), 1.0)
-    >>> A_bar.item()
-    0.5
     """
     step = A * dt.unsqueeze(-1)
     eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
@@ -112,26 +70,7 @@ def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -
 def dense_dirac(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
     """Discretise a system for an input of impulses, one a sample, of area u dt: exp(A dt) and B dt.
 
-    Parameters
-    ----------
-    A : Tensor (..., N, N)
-        State matrix.
-    B : Tensor (..., N)
-        Input vector.
-    dt : Tensor (..., 1)
-        Step, > 0.
-
-    Returns
-    -------
-    A_bar : Tensor (..., N, N)
-        Discrete state matrix; stable if A is.
-    B_bar : Tensor (..., N)
-        Discrete input vector.
-
-    Examples
-    --------
-    >>> dense_dirac(torch.zeros(1, 1), torch.ones(1), 0.5 * torch.ones(1))[1].item()
-    0.5
+    Shapes: A (..., N, N), B (..., N), dt (..., 1) → (..., N, N), (..., N).
     """
     return _matrix_exp(A * dt.unsqueeze(-1)), B * dt
 

@@ -25,21 +25,7 @@ MOST_HALVINGS = 3  # of gaps, for modes that are faster
 class GapFactors:
     """Factors expm1(Lambda g) of modes for the gaps of a batch, a piece of time at once.
 
-    Parameters
-    ----------
-    Lambda : Pair of (n_modes,)
-        Continuous-time poles in the precision of construction, Re < 0.
-    gaps : Tensor (batch, n_times)
-        Time before each sample, >= 0, in the unit of the poles.
-    dtype : torch.dtype
-        Real dtype of the factors.
-
-    Examples
-    --------
-    >>> pole = Pair(torch.tensor([-1.0]), torch.tensor([0.0]))
-    >>> factors = GapFactors(pole, torch.tensor([[1.0, 1e-6]]), torch.float32)
-    >>> factors.piece(0, 2).real.flatten()
-    tensor([-6.3212e-01, -1.0000e-06])
+    Shapes: Lambda (n_modes,), gaps (batch, n_times).
     """
 
     def __init__(self, Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> None:
@@ -112,25 +98,7 @@ class GapFactors:
 
 
 def polynomial_degree(radius: float, tolerance: float) -> int:
-    """Return the number of Chebyshev polynomials of x that give exp(i radius x) on [-1, 1].
-
-    Parameters
-    ----------
-    radius : float
-        Largest phase; or decay, which needs fewer.
-    tolerance : float
-        Bound of the first coefficient that is left out, J_p(r) < (e r / 2 p)^p.
-
-    Returns
-    -------
-    int
-        At least 8.
-
-    Examples
-    --------
-    >>> polynomial_degree(0.1, 1e-7), polynomial_degree(20.0, 1e-7)
-    (8, 41)
-    """
+    """Return the number of Chebyshev polynomials of x that give exp(i radius x) on [-1, 1]."""
     degree = 8
     while (math.e * radius / (2 * degree)) ** degree > tolerance:
         degree += 1
@@ -140,24 +108,7 @@ def polynomial_degree(radius: float, tolerance: float) -> int:
 def expm1(Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> Tensor:
     r"""Return expm1(Lambda g), to the last digits of the dtype for any gap.
 
-    Parameters
-    ----------
-    Lambda : Pair of (n_modes,)
-        Poles, Re < 0.
-    gaps : Tensor
-        Gaps, in the precision of the poles.
-    dtype : torch.dtype
-        Real dtype of the factors.
-
-    Returns
-    -------
-    Tensor (\*gaps.shape, n_modes)
-        Complex.
-
-    Examples
-    --------
-    >>> expm1(Pair(torch.tensor([-1e-9]), torch.tensor([0.0])), torch.tensor(1.0), torch.float32).real
-    tensor([-1.0000e-09])
+    Shapes: Lambda (n_modes,) → (\*gaps.shape, n_modes).
     """
     g = gaps.unsqueeze(-1)
     # The phase loses its whole turns before it loses digits to the dtype: a long gap may be a thousand turns.

@@ -19,16 +19,7 @@ class HeldBlocks(NamedTuple):
     The slots before them last no time. A block ends when it is full or would last longer than ``span``; a single sample
     may last longer.
 
-    Parameters
-    ----------
-    span : float
-        Longest time of a block of two samples or more, in the unit of the gaps.
-    times : Tensor (n_blocks, batch, BLOCK)
-        Time of each slot since the end of the block before, float64.
-    source : Tensor (n_blocks, batch, BLOCK)
-        Sample of each slot, counted through all cases; the number of samples for a slot without one.
-    hears : Tensor (n_blocks, batch, BLOCK)
-        Sample that hears what the states are at each slot: its own, or the one before it in time if reversed; or none.
+    Shapes: times (n_blocks, batch, BLOCK), source (n_blocks, batch, BLOCK), hears (n_blocks, batch, BLOCK).
     """
 
     span: float
@@ -45,20 +36,8 @@ class HeldBlocks(NamedTuple):
 class BlockBasis(NamedTuple):
     """Chebyshev polynomials 0 ... p - 1 of times within blocks, which serve all channels and modes.
 
-    Parameters
-    ----------
-    through : Tensor (rows, p)
-        1, and the change of each polynomial but the first over the block; 0 where it lasts longer than the span.
-    held : Tensor (rows, BLOCK, p - 1)
-        Change over the hold of each sample, as a function of the time to the end of the block; 0 as above.
-    since : Tensor (rows, BLOCK, p + 1)
-        Value at the time since the block began, of all samples but the last; a one for that.
-    between : Tensor (p, rows * pairs)
-        Value at the time from the start of the hold of a sample to itself or a later one but the last, by lag.
-    lasting : Tensor (rows,)
-        Time of the blocks.
-    long : Tensor (n_long,)
-        Rows that last longer than the span.
+    Shapes: through (rows, p), held (rows, BLOCK, p - 1), since (rows, BLOCK, p + 1), between (p, rows * pairs), lasting
+    (rows,), long (n_long,).
     """
 
     through: Tensor
@@ -72,21 +51,7 @@ class BlockBasis(NamedTuple):
     def of(cls, times: Tensor, span: float, degree: int, dtype: torch.dtype) -> BlockBasis:
         """Compute the values at what the blocks ask for.
 
-        Parameters
-        ----------
-        times : Tensor (rows, BLOCK)
-            As in `HeldBlocks`.
-        span : float
-            As there.
-        degree : int, >= 2
-            Number of polynomials, p.
-        dtype : torch.dtype
-            Real dtype of the values.
-
-        Returns
-        -------
-        BlockBasis
-            See there.
+        Shapes: times (rows, BLOCK).
         """
         lasting = times[:, -1]
         long = (lasting > span).nonzero().squeeze(1)
@@ -108,23 +73,7 @@ class BlockBasis(NamedTuple):
 def held_blocks(gaps: Tensor, *, reverse: bool = False) -> HeldBlocks | None:
     """Cut samples into blocks.
 
-    Parameters
-    ----------
-    gaps : Tensor (batch, n_times)
-        Time from the sample before to each sample, >= 0; gaps of 0 at the end are padding.
-    reverse : bool, default=False
-        Whether time runs from the last sample to the first, each of which hears what is after it.
-
-    Returns
-    -------
-    HeldBlocks or None
-        None if there are fewer than four samples a block.
-
-    Examples
-    --------
-    >>> blocks = held_blocks(torch.tensor([[1.0] * 12 + [90.0] + [1.0] * 4]))
-    >>> (blocks.source[:, 0] < 17).sum(1).tolist()
-    [8, 4, 1, 4]
+    Shapes: gaps (batch, n_times).
     """
     gaps = gaps.double().flip(1) if reverse else gaps.double()
     batch, n_times = gaps.shape

@@ -16,15 +16,7 @@ TOLERANCE = 1e-6  # of the period of the grid, by which a gap may miss a multipl
 class HeldGrid(NamedTuple):
     """A regular grid on which irregular samples lie.
 
-    Parameters
-    ----------
-    unit : float
-        Period of the grid, in the unit of the gaps.
-    source : Tensor (batch, length + 1)
-        The sample that each point of the grid takes its value from; n_times at the first point after the last sample
-        of a case, n_times + 1 from there on.
-    ends : Tensor (batch, n_times)
-        Points of the grid up to and with each sample, 1 to length.
+    Shapes: source (batch, length + 1), ends (batch, n_times).
     """
 
     unit: float
@@ -62,23 +54,7 @@ class HeldGrid(NamedTuple):
 def held_grid(gaps: Tensor) -> HeldGrid | None:
     """Find the grid on which samples lie.
 
-    Parameters
-    ----------
-    gaps : Tensor (batch, n_times)
-        Time from the sample before to each sample, >= 0; gaps of 0 at the end are padding.
-
-    Returns
-    -------
-    HeldGrid or None
-        None if there is no grid, or one of more than eight times as many points as samples.
-
-    Examples
-    --------
-    >>> grid = held_grid(torch.tensor([[0.5, 1.5, 0.5]]))
-    >>> grid.unit, grid.ends.tolist()
-    (0.5, [[1, 4, 5]])
-    >>> grid.spread(torch.tensor([[1.0, 2.0, 3.0]]))
-    tensor([[1., 2., 2., 2., 3.]])
+    Shapes: gaps (batch, n_times).
     """
     gaps = gaps.double()
     there = gaps > 0.0

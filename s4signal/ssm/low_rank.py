@@ -65,28 +65,7 @@ def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex
 def low_rank_basis(measure: str, d_state: int) -> Complex:
     """Return the modes that `low_rank_form` is written in: a real state is x = 2 Re(V z).
 
-    Parameters
-    ----------
-    measure : {"legs", "legt", "lagt", "fout"}
-        The measure.
-    d_state : int, even, >= 2
-        Real state size N.
-
-    Returns
-    -------
-    ndarray (d_state, d_state // 2) of complex
-        V: orthonormal eigenvectors of the normal part, one of each pair of conjugates.
-
-    Raises
-    ------
-    ValueError
-        If the measure has no such form, or d_state is odd.
-
-    Examples
-    --------
-    >>> V = low_rank_basis("legs", 4)
-    >>> bool(np.allclose(V.conj().T @ V, np.eye(2)))
-    True
+    Shape: (d_state, d_state // 2).
     """
     if measure not in LOW_RANK_PARTS:
         choices = ", ".join(map(repr, LOW_RANK_PARTS))

@@ -36,28 +36,12 @@ def legs_transition(d_state: int) -> tuple[Real, Real]:
 
     The state is exact for c' = (A c + B f) / t, with the orthonormal Legendre basis on [0, t]. S4 drops the 1 / t.
 
-    Parameters
-    ----------
-    d_state : int, >= 1
-        Number of Legendre coefficients N.
-
-    Returns
-    -------
-    A : ndarray (d_state, d_state)
-        Lower triangular, eigenvalues -1 ... -d_state.
-    B : ndarray (d_state,)
-        Input vector.
+    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
     Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, theorem 2,
     doi:10.48550/arXiv.2008.07669.
-
-    Examples
-    --------
-    >>> A, B = legs_transition(2)
-    >>> A.round(3).tolist()
-    [[-1.0, 0.0], [-1.732, -2.0]]
     """
     n = np.arange(d_state, dtype=np.float64)
     B = np.sqrt(2.0 * n + 1.0)
@@ -71,28 +55,12 @@ def legt_transition(d_state: int) -> tuple[Real, Real]:
     What leaves the window, f(t - 1), is read from the state: the equation is exact for polynomials of degree below
     d_state, and an approximation for other signals.
 
-    Parameters
-    ----------
-    d_state : int, >= 1
-        Number of Legendre coefficients N.
-
-    Returns
-    -------
-    A : ndarray (d_state, d_state)
-        State matrix.
-    B : ndarray (d_state,)
-        Input vector.
+    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
     Gu, Dao, Ermon, Rudra, Ré, 2020, theorem 1 and appendix D.1, in the orthonormal scaling,
     doi:10.48550/arXiv.2008.07669.
-
-    Examples
-    --------
-    >>> A, B = legt_transition(2)
-    >>> A.round(3).tolist()
-    [[-1.0, 1.732], [-1.732, -3.0]]
     """
     n = np.arange(d_state)
     B = np.sqrt(2.0 * n + 1.0)
@@ -105,26 +73,11 @@ def lagt_transition(d_state: int) -> tuple[Real, Real]:
 
     The equation is exact.
 
-    Parameters
-    ----------
-    d_state : int, >= 1
-        Number of Laguerre coefficients N.
-
-    Returns
-    -------
-    A : ndarray (d_state, d_state)
-        Lower triangular, every eigenvalue -1.
-    B : ndarray (d_state,)
-        Input vector.
+    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
     Gu, Dao, Ermon, Rudra, Ré, 2020, theorem 1 and appendix D.2, doi:10.48550/arXiv.2008.07669.
-
-    Examples
-    --------
-    >>> lagt_transition(2)[0].tolist()
-    [[-1.0, 0.0], [-1.0, -1.0]]
     """
     return np.tril(np.full((d_state, d_state), -1.0)), np.ones(d_state)
 
@@ -137,31 +90,11 @@ def fout_transition(d_state: int) -> tuple[Real, Real]:
     equation is exact for trigonometric polynomials of period 1 and frequencies below d_state / 2, and an approximation
     for other signals.
 
-    Parameters
-    ----------
-    d_state : int, even, >= 2
-        State size N: N / 2 frequencies.
-
-    Returns
-    -------
-    A : ndarray (d_state, d_state)
-        A skew-symmetric matrix minus one of rank one.
-    B : ndarray (d_state,)
-        Input vector.
-
-    Raises
-    ------
-    ValueError
-        If d_state is odd.
+    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
     Gu, Johnson, Timalsina, Rudra, Ré, "How to Train Your HiPPO", 2022, S4-FouT, doi:10.48550/arXiv.2206.12037.
-
-    Examples
-    --------
-    >>> fout_transition(4)[1].round(3).tolist()
-    [2.0, 0.0, 2.828, 0.0]
     """
     if d_state < 2 or d_state % 2:
         raise ValueError(f"d_state={d_state} must be even and at least 2: cosines and sines come in pairs.")
@@ -182,27 +115,12 @@ def chebt_transition(d_state: int) -> tuple[Real, Real]:
     age zero (Lanczos' tau method). The equation is exact for polynomials of degree up to d_state, and an approximation
     for other signals. (The paper's translated Chebyshev tilts the measure instead.)
 
-    Parameters
-    ----------
-    d_state : int, >= 1
-        Number of Chebyshev coefficients N.
-
-    Returns
-    -------
-    A : ndarray (d_state, d_state)
-        State matrix; stiff, its norm grows as the square of d_state.
-    B : ndarray (d_state,)
-        Input vector.
+    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
     Gu, Dao, Ermon, Rudra, Ré, 2020, appendix D.5 (the measure), doi:10.48550/arXiv.2008.07669.
     Gottlieb, Orszag, "Numerical Analysis of Spectral Methods", 1977, section 2 (tau), doi:10.1137/1.9781611970425.
-
-    Examples
-    --------
-    >>> chebt_transition(2)[0].round(3).tolist()
-    [[0.0, 2.828], [-5.657, -8.0]]
     """
     at_zero = np.full(d_state + 1, np.sqrt(2.0))
     at_zero[0] = 1.0
@@ -216,17 +134,7 @@ def chebt_transition(d_state: int) -> tuple[Real, Real]:
 def legendre(degree: int, y: Real) -> Real:
     """Evaluate the Legendre polynomials P_0 ... P_degree.
 
-    Parameters
-    ----------
-    degree : int, >= 0
-        The highest degree.
-    y : ndarray (n,)
-        Positions, -1 to 1.
-
-    Returns
-    -------
-    ndarray (degree + 1, n)
-        One row a polynomial.
+    Shapes: y (n,) → (degree + 1, n).
     """
     P = np.ones((degree + 1, len(y)))
     if degree:
@@ -241,17 +149,7 @@ def legendre(degree: int, y: Real) -> Real:
 def legendre_basis(d_state: int, age: Real) -> Real:
     """Evaluate the orthonormal Legendre polynomials of LegS and LegT.
 
-    Parameters
-    ----------
-    d_state : int, >= 1
-        How many.
-    age : ndarray (n,)
-        Age of a moment over the length of the window, 0 (now) to 1.
-
-    Returns
-    -------
-    ndarray (d_state, n)
-        One row a polynomial.
+    Shapes: age (n,) → (d_state, n).
     """
     norms: Real = np.sqrt(2.0 * np.arange(d_state) + 1.0)
     return norms[:, None] * legendre(d_state - 1, 1.0 - 2.0 * age)
@@ -260,17 +158,7 @@ def legendre_basis(d_state: int, age: Real) -> Real:
 def lagt_basis(d_state: int, age: Real) -> Real:
     """Evaluate the Laguerre polynomials of LagT.
 
-    Parameters
-    ----------
-    d_state : int, >= 1
-        How many.
-    age : ndarray (n,)
-        Age of a moment over the time constant, >= 0.
-
-    Returns
-    -------
-    ndarray (d_state, n)
-        One row a polynomial.
+    Shapes: age (n,) → (d_state, n).
     """
     return np.asarray(laguerre.lagvander(age, d_state - 1).T)
 
@@ -278,17 +166,7 @@ def lagt_basis(d_state: int, age: Real) -> Real:
 def fout_basis(d_state: int, age: Real) -> Real:
     """Evaluate the Fourier basis of FouT, cosine and sine of each frequency.
 
-    Parameters
-    ----------
-    d_state : int, even, >= 2
-        How many.
-    age : ndarray (n,)
-        Age of a moment over the length of the window, 0 (now) to 1.
-
-    Returns
-    -------
-    ndarray (d_state, n)
-        One row a function; row 1 is zero.
+    Shapes: age (n,) → (d_state, n).
     """
     angle = 2.0 * np.pi * np.arange(d_state // 2)[:, None] * age
     rows: Real = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], 1).reshape(d_state, -1)
@@ -299,17 +177,7 @@ def fout_basis(d_state: int, age: Real) -> Real:
 def chebt_basis(d_state: int, age: Real) -> Real:
     """Evaluate the orthonormal Chebyshev polynomials of ChebT.
 
-    Parameters
-    ----------
-    d_state : int, >= 1
-        How many.
-    age : ndarray (n,)
-        Age of a moment over the length of the window, 0 (now) to 1.
-
-    Returns
-    -------
-    ndarray (d_state, n)
-        One row a polynomial.
+    Shapes: age (n,) → (d_state, n).
     """
     angle = np.arccos(np.clip(1.0 - 2.0 * age, -1.0, 1.0))
     rows: Real = np.sqrt(2.0) * np.cos(np.arange(d_state)[:, None] * angle)

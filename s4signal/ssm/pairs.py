@@ -78,22 +78,5 @@ class Pair(NamedTuple):
 
 
 def construction_dtype(device: torch.device) -> torch.dtype:
-    """Return the precision in which systems and tables are built on a device.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where they are built.
-
-    Returns
-    -------
-    torch.dtype
-        float64, or float32 on MPS, which has no float64; powers by doubling keep errors near 1e-5 for blocks of 128
-        samples there.
-
-    Examples
-    --------
-    >>> construction_dtype(torch.device("cpu"))
-    torch.float64
-    """
+    """Return the precision in which systems and tables are built on a device."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -21,11 +21,6 @@ class GrowingProjection:
     The old coefficients are a polynomial on [0, t1]; its projection onto polynomials on [0, t2] is a sum over Gauss
     nodes, without error, since the product of two polynomials of degree N - 1 is integrated. The new samples add the
     integrals of the polynomials over each of them. Nothing grows, and nothing is inverted.
-
-    Parameters
-    ----------
-    d_state : int, >= 1
-        Number of coefficients N.
     """
 
     def __init__(self, d_state: int) -> None:
@@ -37,15 +32,7 @@ class GrowingProjection:
     def opened(self, first: Real) -> Real:
         """Return the state of a signal that is as long as nothing: constant.
 
-        Parameters
-        ----------
-        first : ndarray (n_channels,)
-            Its value.
-
-        Returns
-        -------
-        ndarray (n_channels, d_state)
-            The state.
+        Shapes: first (n_channels,) → (n_channels, d_state).
         """
         state = np.zeros((len(first), len(self._norms)))
         state[:, 0] = first
@@ -54,19 +41,7 @@ class GrowingProjection:
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after more samples.
 
-        Parameters
-        ----------
-        state : ndarray (n_channels, d_state)
-            State at ``edges[0]``.
-        samples : ndarray (n_channels, n)
-            The samples.
-        edges : ndarray (n + 1,)
-            Where a sample ends and the next begins, time since the start, increasing.
-
-        Returns
-        -------
-        ndarray (n_channels, d_state)
-            State at ``edges[-1]``.
+        Shapes: state (n_channels, d_state), samples (n_channels, n), edges (n + 1,) → (n_channels, d_state).
         """
         for begin in range(0, samples.shape[1], BLOCK):
             block = samples[:, begin : begin + BLOCK]
@@ -87,14 +62,7 @@ class GrowingProjection:
 class FadingProjection:
     """The other measures: a linear system that does not change with time, c' = (A c + B f) / window.
 
-    Parameters
-    ----------
-    A : ndarray (d_state, d_state)
-        State matrix for a window of length 1.
-    B : ndarray (d_state,)
-        Input vector.
-    window : float, > 0
-        Length of the window.
+    Shapes: A (d_state, d_state), B (d_state,).
     """
 
     def __init__(self, A: Real, B: Real, window: float) -> None:
@@ -106,34 +74,14 @@ class FadingProjection:
     def opened(self, first: Real) -> Real:
         """Return the state at rest: a first sample without duration leaves nothing behind.
 
-        Parameters
-        ----------
-        first : ndarray (n_channels,)
-            Its value.
-
-        Returns
-        -------
-        ndarray (n_channels, d_state)
-            Zeros.
+        Shapes: first (n_channels,) → (n_channels, d_state).
         """
         return np.zeros((len(first), len(self._B)))
 
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after more samples.
 
-        Parameters
-        ----------
-        state : ndarray (n_channels, d_state)
-            State at ``edges[0]``.
-        samples : ndarray (n_channels, n)
-            The samples.
-        edges : ndarray (n + 1,)
-            Where a sample ends and the next begins, increasing.
-
-        Returns
-        -------
-        ndarray (n_channels, d_state)
-            State at ``edges[-1]``.
+        Shapes: state (n_channels, d_state), samples (n_channels, n), edges (n + 1,) → (n_channels, d_state).
         """
         for begin in range(0, samples.shape[1], BLOCK):
             block = samples[:, begin : begin + BLOCK]

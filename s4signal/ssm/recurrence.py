@@ -14,21 +14,7 @@ __all__ = ["recurrent_scan", "step"]
 def step(system: System, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Advance a causal system by one sample.
 
-    Parameters
-    ----------
-    system : DiagonalSystem, DenseSystem or SharedSystem
-        Its anti-causal part is not used.
-    u : Tensor (d_model, batch)
-        The sample.
-    state : Tensor (n_systems, batch, d_state)
-        State before the sample, of the sizes in ``system.state_size``; (re, im) of each pair, if there are pairs.
-
-    Returns
-    -------
-    y : Tensor (d_model, batch)
-        Output.
-    state : Tensor (n_systems, batch, d_state)
-        State after the sample.
+    Shapes: u (d_model, batch), state (n_systems, batch, d_state) → (d_model, batch), (n_systems, batch, d_state).
     """
     if isinstance(system, DenseSystem):
         y, state = _dense_step(system, u, state)

@@ -38,18 +38,8 @@ __all__ = ["Modes", "irregular_scan", "shared_scan"]
 class Modes(NamedTuple):
     """Modes in continuous time, a conjugate pair each, one set for each of d_model channels.
 
-    Parameters
-    ----------
-    Lambda_dt : Pair of (d_model, n_pairs)
-        Poles times the step, Re < 0, per training sample period, in the precision of construction.
-    B : Pair of (d_model, n_pairs)
-        Input vector times the step; no entry may be zero where a state is carried.
-    C : Pair of (d_model, n_pairs)
-        Output vector of the past.
-    D : Tensor (d_model,)
-        Feed-through.
-    C_reverse : Pair of (d_model, n_pairs) or None
-        Output vector of the future, the samples after the present one; None: causal.
+    Shapes: Lambda_dt (d_model, n_pairs), B (d_model, n_pairs), C (d_model, n_pairs), D (d_model,), C_reverse (d_model,
+    n_pairs).
     """
 
     Lambda_dt: Pair
@@ -64,37 +54,8 @@ def irregular_scan(
 ) -> tuple[Tensor, Tensor | None]:
     """Run modes over signals whose samples are not equally far apart.
 
-    Parameters
-    ----------
-    modes : Modes
-        One set for each of d_model channels.
-    u : Tensor (d_model, batch, n_times)
-        Input, float32 or float64; n_times >= 1.
-    gaps : Tensor (batch, n_times)
-        Time from the sample before to each sample, >= 0, in training sample periods; 0, and u = 0, for padding. No
-        gradient goes to it.
-    state : Tensor (d_model, batch, 2 n_pairs), optional
-        State at the time from which the first gap counts, (re, im) of each pair; at rest by default.
-    return_state : bool, default=False
-        Whether to return the state after the last sample.
-
-    Returns
-    -------
-    y : Tensor (d_model, batch, n_times)
-        Output.
-    state : Tensor (d_model, batch, 2 n_pairs) or None
-        State of the past after the last sample.
-
-    Examples
-    --------
-    A leaky integrator of one second hears 1 for a second, be it one sample or two.
-
-    >>> pole, one = Pair(torch.full((1, 1), -1.0), torch.zeros(1, 1)), Pair(torch.ones(1, 1), torch.zeros(1, 1))
-    >>> modes = Modes(pole, one, one.scaled(0.5), torch.zeros(1))
-    >>> irregular_scan(modes, torch.ones(1, 1, 1), torch.ones(1, 1))[0]
-    tensor([[[0.6321]]])
-    >>> irregular_scan(modes, torch.ones(1, 1, 2), torch.tensor([[0.3, 0.7]]))[0]
-    tensor([[[0.2592, 0.6321]]])
+    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), state (d_model, batch, 2 n_pairs) → (d_model, batch,
+    n_times), (d_model, batch, 2 n_pairs).
     """
     grid = _grid_of(gaps)
     if grid is not None and (grid.even or not return_state):
@@ -116,33 +77,8 @@ def irregular_scan(
 def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = None, *, reverse: bool = False) -> Pair:
     """Run one set of modes that all channels share, and return its states at all times.
 
-    Parameters
-    ----------
-    Lambda_dt : Pair of (n_pairs,)
-        Poles times the step, Re < 0, per training sample period, in the precision of construction.
-    v : Pair of (n_pairs, batch, n_times)
-        Input of each mode: B times the step times u.
-    gaps : Tensor (batch, n_times)
-        Time from the sample before to each sample, >= 0, in training sample periods; 0 for padding. No gradient goes
-        to it.
-    state : Pair of (n_pairs, batch), optional
-        State before the first sample (after the last one, if reverse); at rest by default.
-    reverse : bool, default=False
-        Whether the states hear the samples after theirs instead of those up to it.
-
-    Returns
-    -------
-    Pair of (n_pairs, batch, n_times)
-        States x_k, or z_k if reverse.
-
-    Examples
-    --------
-    >>> v = Pair(torch.ones(1, 1, 2), torch.zeros(1, 1, 2))
-    >>> pole = Pair(torch.tensor([-1.0]), torch.tensor([0.0]))
-    >>> shared_scan(pole, v, torch.tensor([[0.3, 0.7]])).re
-    tensor([[[0.2592, 0.6321]]])
-    >>> shared_scan(pole, v, torch.tensor([[0.3, 0.7]]), reverse=True).re
-    tensor([[[0.5034, 0.0000]]])
+    Shapes: Lambda_dt (n_pairs,), v (n_pairs, batch, n_times), gaps (batch, n_times), state (n_pairs, batch) → (n_pairs,
+    batch, n_times).
     """
     grid = _grid_of(gaps)
     if grid is not None:

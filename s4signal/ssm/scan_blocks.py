@@ -35,14 +35,7 @@ PACK = 4  # fast modes of a channel that are stepped together
 class PolynomialTables(NamedTuple):
     """Coefficients of p Chebyshev polynomials on the span of blocks; states in units of their response to a constant.
 
-    Parameters
-    ----------
-    P : Tensor (d_model, p, 2 n)
-        Of exp(Lambda tau), the first with the first polynomial, which is 1, at the other end: exp(0).
-    Q : Tensor (d_model, p + 1, 2 n)
-        Of 2 G exp(Lambda tau), to be multiplied with the (re, im) of a state; at last 2 G itself.
-    K : Tensor (p, d_model)
-        Of the response to a constant, the sum of 2 Re(G expm1(Lambda tau)).
+    Shapes: P (d_model, p, 2 n), Q (d_model, p + 1, 2 n), K (p, d_model).
     """
 
     P: Tensor
@@ -53,19 +46,7 @@ class PolynomialTables(NamedTuple):
 def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype) -> PolynomialTables:
     """Expand the modes in polynomials of time.
 
-    Parameters
-    ----------
-    Lambda, G : Tensor (d_model, n, 2)
-        Poles, and output vectors in units of the response to a constant, in the precision of construction.
-    span : float
-        Longest time.
-    dtype : torch.dtype
-        Real dtype of the tables.
-
-    Returns
-    -------
-    PolynomialTables
-        With as many polynomials as the fastest mode needs.
+    Shapes: Lambda, G (d_model, n, 2).
     """
     radius = 0.5 * span * float(torch.linalg.vector_norm(Lambda.detach(), dim=-1).max())
     # A bound: what is left, by Bessel functions, is one to eight times the precision.
@@ -93,25 +74,8 @@ def blocked_scan(
 ) -> tuple[Tensor, Tensor]:
     """Run the slow modes in blocks of samples, and those that turn too often within a block sample by sample.
 
-    Parameters
-    ----------
-    u : Tensor (d_model, batch, n_times)
-        Input.
-    gaps : Tensor (batch, n_times)
-        Time before each sample.
-    Lambda, G : Tensor (d_model, n, 2)
-        Poles, and output vectors in units of the response to a constant, in the precision of construction.
-    first : Tensor (d_model, batch, 2 n), optional
-        State before the first sample, in units of the response to a constant.
-    reverse : bool, default=False
-        Whether time runs from the last sample to the first, each of which hears what is after it.
-
-    Returns
-    -------
-    y : Tensor (d_model, batch, n_times)
-        2 Re(G x).
-    state : Tensor (d_model, batch, 2 n)
-        State after the last sample.
+    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), Lambda, G (d_model, n, 2), first (d_model, batch, 2 n) →
+    (d_model, batch, n_times), (d_model, batch, 2 n).
     """
     blocks = held_blocks(gaps, reverse=reverse) if gaps.is_cpu else None
     if blocks is None:

@@ -26,25 +26,8 @@ def stepped_scan(
 ) -> tuple[Tensor, Tensor]:
     """Step through all samples, by one kernel launch for float32 on a GPU that is there, where triton is.
 
-    Parameters
-    ----------
-    u : Tensor (d_model, batch, n_times)
-        Input.
-    gaps : Tensor (batch, n_times)
-        Time before each sample.
-    Lambda, G : Tensor (d_model, n, 2)
-        Poles, and output vectors in units of the response to a constant.
-    first : Tensor (d_model, batch, 2 n), optional
-        State before the first sample, in units of the response to a constant.
-    reverse : bool, default=False
-        Whether time runs from the last sample to the first, each of which hears what is after it.
-
-    Returns
-    -------
-    y : Tensor (d_model, batch, n_times)
-        2 Re(G x).
-    state : Tensor (d_model, batch, 2 n)
-        State after the last sample.
+    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), Lambda, G (d_model, n, 2), first (d_model, batch, 2 n) →
+    (d_model, batch, n_times), (d_model, batch, 2 n).
     """
     if reverse:
         y, final = stepped_scan(u.flip(-1), gaps.flip(-1), Lambda, G, first)

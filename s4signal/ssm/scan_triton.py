@@ -134,25 +134,8 @@ def scan_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scan a batch, from rest or from a state.
 
-    Parameters
-    ----------
-    u : Tensor (d_model, batch, n_times) of float32
-        Input.
-    gaps : Tensor (batch, n_times)
-        Time before each sample.
-    Lambda, G : Tensor (d_model, n, 2)
-        Poles, and output vectors in units of the response to a constant.
-    first : Tensor (d_model, batch, 2 n), optional
-        State before the first sample.
-
-    Returns
-    -------
-    y : Tensor (d_model, batch, n_times)
-        Output, without feed-through.
-    state : Tensor (d_model, batch, 2 n)
-        State after the last sample.
-    entering : Tensor (n_pieces, d_model, batch, 2 n)
-        States that the backward kernel starts from.
+    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), Lambda, G (d_model, n, 2), first (d_model, batch, 2 n) →
+    (d_model, batch, n_times), (d_model, batch, 2 n), (n_pieces, d_model, batch, 2 n).
     """
     (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
     state = u.new_zeros(d_model, batch, 2 * n) if first is None else first.to(u.dtype, copy=True).contiguous()
@@ -169,21 +152,7 @@ def scan_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pull gradients back through a scan.
 
-    Parameters
-    ----------
-    u, gaps, Lambda, G : Tensor
-        As `scan_forward` took them.
-    entering : Tensor (n_pieces, d_model, batch, 2 n)
-        As it gave them.
-    dy : Tensor (d_model, batch, n_times)
-        Gradient of the output.
-    dstate : Tensor (d_model, batch, 2 n)
-        Gradient of the state after the last sample.
-
-    Returns
-    -------
-    du, dLambda, dG, dfirst : Tensor
-        Gradients, of the shapes of u, Lambda, G and the first state.
+    Shapes: entering (n_pieces, d_model, batch, 2 n), dy (d_model, batch, n_times), dstate (d_model, batch, 2 n).
     """
     (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
     carried = dstate.to(u.dtype, copy=True).contiguous()

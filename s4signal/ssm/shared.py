@@ -26,23 +26,7 @@ def shared_block_scan(
 ) -> tuple[Tensor, Tensor | None]:
     """Run a shared system over signals.
 
-    Parameters
-    ----------
-    system : SharedSystem
-        In float64 where the device has it.
-    u : Tensor (d_model, batch, n_times)
-        Input.
-    state : Tensor (1, batch, 2 n_pairs), optional
-        State before the first sample, (re, im) of each pair; at rest by default.
-    return_state : bool, default=True
-        Whether to return the state after the last sample.
-
-    Returns
-    -------
-    y : Tensor (d_model, batch, n_times)
-        Output.
-    state : Tensor (1, batch, 2 n_pairs) or None
-        State of the causal direction after the last sample.
+    Shapes: u (d_model, batch, n_times), state (1, batch, 2 n_pairs) → (d_model, batch, n_times), (1, batch, 2 n_pairs).
     """
     Lambda_bar = system.Lambda_bar.stacked()
     V = project_in(system.B_bar, u)
@@ -65,17 +49,7 @@ def shared_block_scan(
 def project_in(B_bar: Pair, u: Tensor) -> Tensor:
     """Mix channels to the inputs of modes, (d_model, batch, n_times) -> (2, n_pairs, batch, n_times).
 
-    Parameters
-    ----------
-    B_bar : Pair of (n_pairs, d_model)
-        Input matrix.
-    u : Tensor (d_model, batch, n_times)
-        Input.
-
-    Returns
-    -------
-    Tensor (2, n_pairs, batch, n_times)
-        Real and imaginary planes.
+    Shapes: B_bar (n_pairs, d_model), u (d_model, batch, n_times) → (2, n_pairs, batch, n_times).
     """
     V = torch.cat([B_bar.re, B_bar.im]).to(u.dtype) @ u.flatten(1)
     return V.view(2, B_bar.re.shape[0], *u.shape[1:])
@@ -84,17 +58,7 @@ def project_in(B_bar: Pair, u: Tensor) -> Tensor:
 def project_out(C: Pair, X: Tensor) -> Tensor:
     """Mix states to channels, 2 Re(C x).
 
-    Parameters
-    ----------
-    C : Pair of (d_model, n_pairs)
-        Output matrix.
-    X : Tensor (2, n_pairs, batch, n_times)
-        Real and imaginary planes.
-
-    Returns
-    -------
-    Tensor (d_model, batch, n_times)
-        Output.
+    Shapes: C (d_model, n_pairs), X (2, n_pairs, batch, n_times) → (d_model, batch, n_times).
     """
     y = torch.cat([2.0 * C.re, -2.0 * C.im], 1).to(X.dtype) @ X.flatten(2).flatten(0, 1)
     return y.view(C.re.shape[0], *X.shape[2:])
@@ -103,19 +67,7 @@ def project_out(C: Pair, X: Tensor) -> Tensor:
 def modal_scan(Lambda_bar: Tensor, V: Tensor, *, reverse: bool = False) -> Tensor:
     """Return the states x_k = Lambda_bar x_{k-1} + v_k of every mode at every sample, from rest.
 
-    Parameters
-    ----------
-    Lambda_bar : Tensor (n_pairs, 2)
-        Poles, in float64 where the device has it.
-    V : Tensor (2, n_pairs, batch, n_times)
-        Inputs, real and imaginary planes.
-    reverse : bool, default=False
-        From the last sample to the first, x_k = Lambda_bar x_{k+1} + v_k.
-
-    Returns
-    -------
-    Tensor (2, n_pairs, batch, n_times)
-        States.
+    Shapes: Lambda_bar (n_pairs, 2), V (2, n_pairs, batch, n_times) → (2, n_pairs, batch, n_times).
     """
     X: Tensor = _modal_op(Lambda_bar, V, reverse)
     return X

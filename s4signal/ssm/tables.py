@@ -17,17 +17,7 @@ class BlockTables(NamedTuple):
 
     The state of a diagonal system is held in units of B_bar, so that P needs the powers of the poles alone.
 
-    Parameters
-    ----------
-    kernel : Tensor (d_model, 2 T - 1)
-        Response at the lags 1 - T ... T - 1, D included at lag 0.
-    P : Tensor (d_model, T, S)
-        Block of samples to the state it leaves behind.
-    Q : Tensor (d_model, T, S)
-        State that enters a block to its outputs, transposed.
-    transition : Tensor (d_model, d_state) or (d_model, d_state, d_state)
-        From the state before a block to the state after it, without input: Lambda_bar to the power T as (re, im) of
-        each pair, or A_bar to the power T, transposed.
+    Shapes: kernel (d_model, 2 T - 1), P (d_model, T, S), Q (d_model, T, S), transition (d_model, d_state).
     """
 
     kernel: Tensor
@@ -37,22 +27,7 @@ class BlockTables(NamedTuple):
 
 
 def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch.dtype) -> BlockTables:
-    """Build the tables of a system for blocks of a length.
-
-    Parameters
-    ----------
-    system : DiagonalSystem or DenseSystem
-        In float64 where the device has it.
-    length : int, >= 1
-        Samples a block, T.
-    dtype : torch.dtype
-        Real dtype of the tables.
-
-    Returns
-    -------
-    BlockTables
-        See there.
-    """
+    """Build the tables of a system for blocks of a length."""
     if isinstance(system, DenseSystem):
         kernel, P, Q, transition = (table.to(dtype) for table in _dense_tables(system, length))
     else:
@@ -65,17 +40,7 @@ def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch
 def toeplitz(kernel: Tensor, T: int) -> Tensor:
     """Lay out responses so that a row of samples times the result is the convolution with them.
 
-    Parameters
-    ----------
-    kernel : Tensor (d_model, 2 T - 1)
-        Response at the lags 1 - T ... T - 1.
-    T : int, >= 1
-        Samples.
-
-    Returns
-    -------
-    Tensor (d_model, T, T)
-        With entry [j, i] = response at lag i - j.
+    Shapes: kernel (d_model, 2 T - 1) → (d_model, T, T).
     """
     return kernel.unfold(-1, T, 1).flip(1)
 
@@ -123,17 +88,7 @@ def _of_diagonal(system: DiagonalSystem, T: int, dtype: torch.dtype) -> tuple[Te
 def powers(Lambda_bar: Tensor, last: int) -> Tensor:
     """Return the powers of poles by doubling, in the precision they come in.
 
-    Parameters
-    ----------
-    Lambda_bar : Tensor (d_model, n), complex
-        Poles.
-    last : int, >= 1
-        Largest exponent.
-
-    Returns
-    -------
-    Tensor (d_model, last + 1, n), complex
-        Powers 0 ... last.
+    Shapes: Lambda_bar (d_model, n) → (d_model, last + 1, n).
     """
     V = Lambda_bar.new_empty(Lambda_bar.shape[0], last + 1, Lambda_bar.shape[1])
     V[:, 0] = 1.0

@@ -19,12 +19,7 @@ Indices = NDArray[np.intp]
 class Samples(NamedTuple):
     """A case as the network takes it.
 
-    Parameters
-    ----------
-    data : ndarray (n_inputs, n_times)
-        The standardised signal.
-    gaps : ndarray (n_times,), optional
-        Time before each sample, in training sample periods, where they are not equally far apart.
+    Shapes: data (n_inputs, n_times), gaps (n_times,).
     """
 
     data: NDArray[np.floating]
@@ -35,18 +30,7 @@ class Samples(NamedTuple):
 class Cases:
     """Cases to train on or to score.
 
-    Parameters
-    ----------
-    load : callable
-        From an index to its `Samples`.
-    lengths : ndarray (n,) of int
-        Samples of each case, or a little more: what is missing may turn out when it is loaded.
-    rates : ndarray (n,) of float
-        Sample period of each case over the training sample period.
-    weights : ndarray (n,) of float
-        Weight of each case in the loss.
-    targets : Tensor (n, ...) or None
-        What the loss compares with.
+    Shapes: lengths (n,), rates (n,), weights (n,), targets (n, ...).
     """
 
     load: Callable[[int], Samples]
@@ -60,24 +44,7 @@ class Cases:
         return len(self.lengths)
 
     def batches(self, indices: Indices, *, dtype: torch.dtype, device: torch.device) -> Iterator[tuple[Indices, Batch]]:
-        """Load cases of one rate, padded to the longest; those with gaps and those without apart.
-
-        Parameters
-        ----------
-        indices : ndarray of int
-            Which cases.
-        dtype : torch.dtype
-            Real dtype of the signals.
-        device : torch.device
-            Where to put them.
-
-        Yields
-        ------
-        indices : ndarray of int
-            Which cases.
-        batch : Batch
-            The cases.
-        """
+        """Load cases of one rate, padded to the longest; those with gaps and those without apart."""
         samples = [self.load(int(i)) for i in indices]
         # Regular cases take the fast path whatever their batch mates are: a prediction hangs on its case alone.
         irregular = np.array([case.gaps is not None for case in samples])
@@ -112,20 +79,8 @@ class Cases:
 class Batch(NamedTuple):
     """Cases of one rate, all with gaps or all without.
 
-    Parameters
-    ----------
-    x : Tensor (n_inputs, batch, n_times)
-        Signals, zero where padded.
-    mask : Tensor (batch, n_times) or None
-        1 where a sample is valid; None if all are.
-    weight : Tensor (batch,)
-        Weights in the loss.
-    rate : float
-        Sample period over the training sample period.
-    target : Tensor (batch, ...) or None
-        What the loss compares with.
-    gaps : Tensor (batch, n_times) or None
-        Time before each sample, in training sample periods, zero where padded; None if the samples are regular.
+    Shapes: x (n_inputs, batch, n_times), mask (batch, n_times), weight (batch,), target (batch, ...), gaps (batch,
+    n_times).
     """
 
     x: Tensor
@@ -137,23 +92,7 @@ class Batch(NamedTuple):
 
 
 def padded_length(n_times: int) -> int:
-    """Round a length up so that the blocks of the engine fit.
-
-    Parameters
-    ----------
-    n_times : int, >= 1
-        Samples of the longest case.
-
-    Returns
-    -------
-    int
-        A multiple of 32 or 128 for cases worth it.
-
-    Examples
-    --------
-    >>> padded_length(10), padded_length(896), padded_length(8001)
-    (10, 896, 8064)
-    """
+    """Round a length up so that the blocks of the engine fit."""
     multiple = 128 if n_times > 2048 else 32 if n_times > 128 else 1
     return -(-n_times // multiple) * multiple
 
@@ -164,22 +103,6 @@ def plan_steps(
     """Draw the steps of an epoch: each a list of index arrays small enough for memory.
 
     Cases of similar length share a step, so that little is padding; the order of the steps is random.
-
-    Parameters
-    ----------
-    cases : Cases
-        What to train on.
-    batch_size : int or None
-        Cases a step; None takes all cases in one step.
-    max_samples : int
-        Most samples, padding included, in memory at once.
-    rng : RandomState
-        Source of the order.
-
-    Returns
-    -------
-    list of list of ndarray
-        Steps, each cut into pieces of one rate.
     """
     n = len(cases)
     if batch_size is None or batch_size >= n:
@@ -197,26 +120,7 @@ def plan_steps(
 def sequential_batches(
     cases: Cases, *, max_samples: int, dtype: torch.dtype, device: torch.device
 ) -> Iterator[tuple[Indices, Batch]]:
-    """Go through all cases once, similar lengths together.
-
-    Parameters
-    ----------
-    cases : Cases
-        The cases.
-    max_samples : int
-        Most samples, padding included, in memory at once.
-    dtype : torch.dtype
-        Real dtype of the signals.
-    device : torch.device
-        Where to put them.
-
-    Yields
-    ------
-    indices : ndarray of int
-        Which cases.
-    batch : Batch
-        The cases.
-    """
+    """Go through all cases once, similar lengths together."""
     for indices in _pieces(cases, np.arange(len(cases)), max_samples):
         yield from cases.batches(indices, dtype=dtype, device=device)
 

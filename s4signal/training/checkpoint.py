@@ -16,15 +16,7 @@ _NAME = "checkpoint.pt"
 
 
 def save_checkpoint(folder: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write the state; a reader sees the old file or the new one, never half of it.
-
-    Parameters
-    ----------
-    folder : path
-        Made if it is not there.
-    state : dict
-        Tensors, numbers, strings, and lists and dicts of them.
-    """
+    """Write the state; a reader sees the old file or the new one, never half of it."""
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     partial = path / (_NAME + ".partial")
@@ -33,25 +25,7 @@ def save_checkpoint(folder: str | os.PathLike[str], state: dict[str, Any]) -> No
 
 
 def load_checkpoint(folder: str | os.PathLike[str], fingerprint: str) -> dict[str, Any] | None:
-    """Read the state of the same training.
-
-    Parameters
-    ----------
-    folder : path
-        Where it was saved.
-    fingerprint : str
-        Of the data and the settings; a checkpoint of other ones is refused.
-
-    Returns
-    -------
-    dict or None
-        The state; None if there is no checkpoint.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged, or belongs to another training.
-    """
+    """Read the state of the same training."""
     path = Path(folder) / _NAME
     if not path.exists():
         return None

@@ -31,17 +31,7 @@ Forward = Callable[[nn.Module, Batch], Tensor]
 def call_network(network: nn.Module, batch: Batch) -> Tensor:
     """Run a network on a batch.
 
-    Parameters
-    ----------
-    network : Module
-        Called as ``network(x, mask, rate=rate)``, and with ``gaps`` where samples are not equally far apart.
-    batch : Batch
-        The cases.
-
-    Returns
-    -------
-    Tensor (batch, n_outputs)
-        Outputs.
+    Shape: (batch, n_outputs).
     """
     irregular = {} if batch.gaps is None else {"gaps": batch.gaps}
     outputs: Tensor = network(batch.x, batch.mask, rate=batch.rate, **irregular)
@@ -50,41 +40,7 @@ def call_network(network: nn.Module, batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train.
-
-    Parameters
-    ----------
-    max_epochs : int, >= 1
-        Most passes over the cases.
-    batch_size : int or None
-        Cases a step; None takes all.
-    learning_rate, ssm_learning_rate : float, > 0
-        Peak learning rates.
-    weight_decay : float, >= 0
-        Of the matrices.
-    n_iter_no_change : int or None
-        Epochs without a better validation loss before stopping; None never stops.
-    max_samples : int
-        Most samples in memory at once.
-    device : torch.device
-        Where to train.
-    precision : {"32", "64", "bf16"}
-        See `PRECISIONS`.
-    seed : int
-        Of the order of the cases and of dropout.
-    state_space : collection of str
-        Names of the parameters with the small learning rate.
-    schedule : bool, default=True
-        Warm up and anneal the learning rate; False keeps it.
-    checkpoint_dir : path, optional
-        Folder for the state after each epoch.
-    fingerprint : str, default=""
-        Of the data and the settings, for the checkpoint.
-    forward : callable, default=`call_network`
-        How to run the network on a batch; another one may start behind its fixed part.
-    averaging : float in [0, 1), default=0.0
-        Share that a step keeps of the running mean of the weights, which is what is scored and kept; 0 for the weights.
-    """
+    """How to train."""
 
     max_epochs: int
     batch_size: int | None
@@ -106,17 +62,7 @@ class TrainingOptions:
 
 @dataclass
 class TrainingResult:
-    """What came of it; the network holds the best weights.
-
-    Parameters
-    ----------
-    history : list of dict
-        One a finished epoch: epoch, loss, validation_loss and validation_score (None without validation), seconds.
-    best_epoch : int
-        Number of the epoch whose weights were kept, from 1.
-    optimizer_state : dict
-        To go on with.
-    """
+    """What came of it; the network holds the best weights."""
 
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
@@ -134,32 +80,7 @@ def fit_network(
     on_epoch: Callable[[dict[str, Any], nn.Module], bool] | None = None,
     optimizer_state: dict[str, Any] | None = None,
 ) -> TrainingResult:
-    """Train a network, and leave it with the weights of the epoch that did best on the validation cases.
-
-    Parameters
-    ----------
-    network : Module
-        On the device and in the dtype of the options.
-    cases : Cases
-        To train on, with targets.
-    loss : callable
-        (outputs, targets) to a loss for each case, (batch,).
-    options : TrainingOptions
-        How to train.
-    validation : Cases, optional
-        To choose the epoch on; without it the last epoch is kept.
-    score : callable, optional
-        (outputs, targets, weights) to a number, higher being better, for the history.
-    on_epoch : callable, optional
-        Gets the line of the history and the network that is scored, after each epoch; returns True to stop.
-    optimizer_state : dict, optional
-        Of an earlier training: its moments are taken up, its learning rates are not.
-
-    Returns
-    -------
-    TrainingResult
-        History, best epoch and optimizer state.
-    """
+    """Train a network, and leave it with the weights of the epoch that did best on the validation cases."""
     training = _Training(network, cases, loss, options, optimizer_state)
     with isolated_seed(options.seed, options.device), reused_memory():
         training.resume()
@@ -322,19 +243,7 @@ class _Training:
 def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptions) -> Tensor:
     """Score cases without training.
 
-    Parameters
-    ----------
-    network : Module
-        On the device of the options.
-    cases : Cases
-        To score.
-    options : TrainingOptions
-        Device, precision and max_samples are used.
-
-    Returns
-    -------
-    Tensor (n, n_outputs) of float64
-        Outputs, on the CPU, in the order of the cases.
+    Shape: (n, n_outputs).
     """
     network.eval()
     dtype = PRECISIONS[options.precision]

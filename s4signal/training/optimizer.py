@@ -19,24 +19,7 @@ def build_optimizer(
     ssm_learning_rate: float,
     weight_decay: float,
 ) -> torch.optim.AdamW:
-    """Group the parameters by name: matrices decay, vectors and systems do not, poles and steps move slowly.
-
-    Parameters
-    ----------
-    network : Module
-        What to train.
-    state_space : collection of str
-        Names of the parameters with the small learning rate and no decay.
-    learning_rate, ssm_learning_rate : float, > 0
-        Peak learning rates.
-    weight_decay : float, >= 0
-        Decoupled weight decay of the matrices.
-
-    Returns
-    -------
-    AdamW
-        The optimizer; group 2 holds the state-space parameters.
-    """
+    """Group the parameters by name: matrices decay, vectors and systems do not, poles and steps move slowly."""
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     poles = [p for name, p in named if name in state_space]
     matrices = [p for name, p in named if name not in state_space and name.endswith("weight")]
@@ -51,20 +34,7 @@ def build_optimizer(
 
 
 def cosine_with_warmup(optimizer: torch.optim.Optimizer, n_steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Rise over the first tenth of the steps, then fall along a cosine to a hundredth of the peak.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        Holds the peak learning rates.
-    n_steps : int, >= 1
-        Steps of the whole training.
-
-    Returns
-    -------
-    LambdaLR
-        To be stepped after each optimizer step.
-    """
+    """Rise over the first tenth of the steps, then fall along a cosine to a hundredth of the peak."""
     warmup = max(1, n_steps // 10)
 
     def factor(step: int) -> float:

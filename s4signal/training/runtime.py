@@ -19,23 +19,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn a device name into a device.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        ``"auto"`` takes CUDA, then MPS, then the CPU.
-
-    Returns
-    -------
-    torch.device
-        The device.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the machine has no such device.
-    """
+    """Turn a device name into a device."""
     if device == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(name)
@@ -52,20 +36,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """Return the autocast context of a precision.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the network lies.
-    precision : {"32", "64", "bf16"}
-        Only "bf16" casts.
-
-    Returns
-    -------
-    context manager
-        To wrap forward passes in.
-    """
+    """Return the autocast context of a precision."""
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
@@ -73,15 +44,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 @contextmanager
 def isolated_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside, and leave the caller's random state as it was.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the CPU and the device.
-    device : torch.device
-        Where the network lies.
-    """
+    """Seed torch inside, and leave the caller's random state as it was."""
     accelerators = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=accelerators):
         torch.manual_seed(seed)

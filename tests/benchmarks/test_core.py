@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch._inductor import aoti_compile_and_package, aoti_load_package
 
 from s4signal.nn import S4Backbone, S4Network, fixed
-from s4signal.nn.frontend import LinearFrontend
+from s4signal.nn.frontends.filter_bank import LinearFrontend
 from s4signal.nn.network import StackOptions
 from s4signal.training.runtime import reused_memory
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from s4signal import Signals
 from s4signal.errors import ShapeError
-from s4signal.estimators.options import _RULES
+from s4signal.estimators.parameters import _RULES
 
 X, Y = waves()
 TIMES = [np.arange(60) / 100.0] * 24
@@ -44,7 +44,7 @@ def _no_training(request, monkeypatch):
         pytest.fail("training began")
 
     if "fitted" not in request.fixturenames:
-        monkeypatch.setattr("s4signal.estimators.base.fit_network", refuse)
+        monkeypatch.setattr("s4signal.estimators.trained.base.fit_network", refuse)
 
 
 @pytest.fixture(params=[classifier, regressor])

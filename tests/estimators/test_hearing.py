@@ -6,10 +6,10 @@ import torch
 from small_models import classifier, same_weights
 
 from s4signal import Signals
-from s4signal.estimators.hearing import MOST_REMOVED, hear_thinned
-from s4signal.estimators.loop_options import network_options
-from s4signal.estimators.preparation import make_cases
-from s4signal.estimators.sampling import thinned
+from s4signal.estimators.trained.loop_options import network_options
+from s4signal.estimators.trained.missing import thinned
+from s4signal.estimators.trained.plan import make_cases
+from s4signal.estimators.trained.precompute import MOST_REMOVED, hear_thinned
 from s4signal.nn import S4FilterBank, space_bands
 from s4signal.training import Samples
 
@@ -90,7 +90,7 @@ def test_cases_are_heard_once_where_gaps_were_not_asked_for_or_chance_must_not_c
     def refuse(*args, **options):
         raise AssertionError("heard again")
 
-    monkeypatch.setattr("s4signal.estimators.base.hear_thinned", refuse)
+    monkeypatch.setattr("s4signal.estimators.trained.base.hear_thinned", refuse)
     classifier(**{**GAPS, **changes}).fit(X, Y)
     with pytest.raises(AssertionError, match="heard again"):
         classifier(**GAPS).fit(X, Y)

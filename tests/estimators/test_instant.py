@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from s4signal import S4Classifier, Signals
 from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
-from s4signal.estimators.narrow_bands import hears_neighbours, stand_out
+from s4signal.estimators.closed_form.narrow_bands import hears_neighbours, stand_out
 
 __all__: list[str] = []
 
@@ -50,7 +50,7 @@ def test_fewer_oscillators_listen_to_more_channels(n_channels, n_oscillators):
 
 
 def test_probabilities_are_scaled_on_some_of_many_cases(monkeypatch):
-    monkeypatch.setattr("s4signal.estimators.ridge._MOST_TO_DECOMPOSE", 30)
+    monkeypatch.setattr("s4signal.random_features.ridge._MOST_TO_DECOMPOSE", 30)
     X, y = waves(seed=1)
     probabilities = fitted().predict_proba(X)
     assert (probabilities.argmax(1) == y).all()

@@ -6,8 +6,8 @@ from scipy.interpolate import CubicSpline
 from small_models import REFERENCE, classifier, regressor, waves
 
 from s4signal import S4Classifier, Signals
-from s4signal.estimators.sampling import Sampling, prepare_case
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.trained.missing import Sampling, prepare_case
 from s4signal.signals import Signal, drop_samples
 
 X, Y = waves()

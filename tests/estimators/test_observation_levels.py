@@ -6,10 +6,10 @@ import pytest
 from s4signal import Signals
 from s4signal.errors import ModelFileError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
-from s4signal.estimators.instant_persistence import pack_instant, unpack_instant
-from s4signal.estimators.observation_levels import ObservationLevels
-from s4signal.estimators.ridge import _clearly_less
+from s4signal.estimators.closed_form.persistence import pack_instant, unpack_instant
+from s4signal.estimators.closed_form.summaries import ObservationLevels
 from s4signal.inspection import BandImportanceDisplay
+from s4signal.random_features.ridge import _clearly_less
 
 __all__: list[str] = []
 

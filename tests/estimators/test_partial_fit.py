@@ -7,8 +7,8 @@ from sklearn.metrics import log_loss
 
 from s4signal import Signals
 from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor, ridge_sums
-from s4signal.estimators.ridge import fit_ridge
-from s4signal.estimators.ridge_sums import RidgeSums
+from s4signal.random_features.ridge import fit_ridge
+from s4signal.random_features.ridge_sums import RidgeSums
 
 __all__: list[str] = []
 

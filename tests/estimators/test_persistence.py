@@ -14,7 +14,7 @@ from small_models import classifier, regressor, same_weights, waves
 
 from s4signal import S4Classifier, S4Regressor
 from s4signal.errors import ModelFileError
-from s4signal.estimators.base import S4Estimator
+from s4signal.estimators.trained.base import S4Estimator
 
 LABELS = {
     "str": np.array(["slow", "fäst"]),

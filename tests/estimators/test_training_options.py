@@ -12,8 +12,8 @@ from sklearn.base import clone
 from small_models import REFERENCE, SMALL, classifier, regressor, same_weights, waves
 
 from s4signal import S4Classifier, Signals
-from s4signal.estimators.loop_options import network_options
-from s4signal.estimators.splitting import split_cases
+from s4signal.estimators.trained.loop_options import network_options
+from s4signal.estimators.trained.splitting import split_cases
 from s4signal.signals import Signal
 
 KEYS = {"epoch", "loss", "validation_loss", "validation_score", "seconds"}

@@ -7,7 +7,7 @@ from sklearn.exceptions import NotFittedError
 
 from s4signal.errors import ShapeError
 from s4signal.estimators import S4RidgeClassifier
-from s4signal.estimators.feature_names import add_by_oscillator
+from s4signal.estimators.closed_form.feature_names import add_by_oscillator
 from s4signal.inspection import BandImportanceDisplay
 
 __all__: list[str] = []

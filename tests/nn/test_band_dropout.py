@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from s4signal.nn import S4FilterBank, space_bands
-from s4signal.nn.band_dropout import BandDropout
-from s4signal.nn.filter_bank import OUTPUTS
-from s4signal.nn.frontend import FilterBankFrontend
+from s4signal.nn.frontends.band_dropout import BandDropout
+from s4signal.nn.frontends.bank import OUTPUTS
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend
 
 __all__: list[str] = []
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s4signal.nn.band_mixing import BandMixing
+from s4signal.nn.frontends.band_mixing import BandMixing
 from s4signal.nn.network import length_mask
 
 __all__: list[str] = []

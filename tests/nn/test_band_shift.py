@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from s4signal.nn import S4FilterBank, space_bands
-from s4signal.nn.band_shift import BandShift
+from s4signal.nn.frontends.band_shift import BandShift
 
 __all__: list[str] = []
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 
 from s4signal.nn import S4Backbone, S4FilterBank, S4Layer, S4Network, space_bands
-from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
 from s4signal.nn.network import StackOptions, length_mask
 
 __all__: list[str] = []

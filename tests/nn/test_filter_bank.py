@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from s4signal.nn import S4FilterBank, space_bands
-from s4signal.nn.filter_bank import OUTPUTS
-from s4signal.nn.hops import hop_blocks
+from s4signal.nn.frontends.bank import OUTPUTS
+from s4signal.nn.frontends.hops import hop_blocks
 from s4signal.ssm import cascade_tables
 
 __all__: list[str] = []

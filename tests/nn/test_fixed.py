@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.nn import KERNELS, S4Backbone, S4Layer, S4Network, fixed
-from s4signal.nn.fixed import FixedLayer
-from s4signal.nn.frontend import LinearFrontend
+from s4signal.nn.frontends.filter_bank import LinearFrontend
+from s4signal.nn.inference import FixedLayer
 from s4signal.nn.network import StackOptions
 
 __all__: list[str] = []

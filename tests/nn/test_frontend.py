@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from s4signal.nn import S4FilterBank, space_bands
-from s4signal.nn.frontend import FilterBankFrontend
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend
 from s4signal.nn.network import S4Network, StackOptions, length_mask
 
 __all__: list[str] = []

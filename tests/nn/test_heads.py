@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from s4signal.nn import S4Network
-from s4signal.nn.frontend import LinearFrontend
+from s4signal.nn.frontends.filter_bank import LinearFrontend
 from s4signal.nn.heads import LevelHead
 from s4signal.nn.network import StackOptions, length_mask
 

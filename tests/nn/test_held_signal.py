@@ -8,8 +8,8 @@ from torch import Tensor
 
 from s4signal.errors import ShapeError
 from s4signal.nn import S4FilterBank
-from s4signal.nn.filter_bank import OUTPUTS
-from s4signal.nn.held_signal import fill_held, hold_on_grid
+from s4signal.nn.frontends.bank import OUTPUTS
+from s4signal.nn.frontends.held_signal import fill_held, hold_on_grid
 
 __all__: list[str] = []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from s4signal.nn.hops import hop_blocks
+from s4signal.nn.frontends.hops import hop_blocks
 
 __all__: list[str] = []
 

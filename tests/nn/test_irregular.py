@@ -5,12 +5,12 @@ import torch
 
 from s4signal.errors import ShapeError
 from s4signal.nn import S4Backbone, S4Layer, S4Network
-from s4signal.nn.filter_bank import S4FilterBank
-from s4signal.nn.fixed import FixedLayer
-from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends.bank import S4FilterBank
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends.module import ModuleFrontend
 from s4signal.nn.heads import POOLINGS
+from s4signal.nn.inference import FixedLayer
 from s4signal.nn.kernels import KERNELS
-from s4signal.nn.module_frontend import ModuleFrontend
 from s4signal.nn.network import StackOptions
 
 __all__: list[str] = []

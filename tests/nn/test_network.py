@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from s4signal.errors import ShapeError
 from s4signal.nn import S4Backbone, S4FilterBank, S4Network, space_bands
 from s4signal.nn.block import ChannelNorm, S4Block
-from s4signal.nn.frontend import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.network import StackOptions, length_mask, state_space_parameters

@@ -23,25 +23,7 @@ class Kernel(nn.Module, ABC):
 
     A kernel is a class with four tables and two methods: `build` makes its parameters, `system` discretises them.
 
-    Parameters
-    ----------
-    d_model : int, >= 1
-        Channels.
-    d_state : int, >= 1, default=64
-        Real state size N.
-    init : str, default="legs"
-        Initial dynamics, a name in ``INITS`` of the class.
-    bidirectional : bool, default=False
-        Add an anti-causal direction with the same dynamics and output vectors of its own.
-    dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
-    discretization : str, optional
-        A name in ``RULES`` of the class; ``DEFAULT_RULE`` by default.
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown, d_state is odd where pairs are needed, or the range is not increasing and positive.
+    Shapes: dt_range (1e-3, 0.1).
     """
 
     #: Names of the parameters that want the small state-space learning rate and no weight decay.
@@ -91,29 +73,13 @@ class Kernel(nn.Module, ABC):
 
     @abstractmethod
     def build(self, init: str) -> None:
-        """Make the parameters.
-
-        Parameters
-        ----------
-        init : str
-            A name in ``INITS``.
-        """
+        """Make the parameters."""
 
     @abstractmethod
     def system(self, D: Tensor, *, rate: float = 1.0) -> System:
         """Discretise the system.
 
-        Parameters
-        ----------
-        D : Tensor (d_model,)
-            Feed-through.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-
-        Returns
-        -------
-        DiagonalSystem, DenseSystem or SharedSystem
-            In float64 where the device has it.
+        Shapes: D (d_model,).
         """
 
     def scan(
@@ -128,32 +94,8 @@ class Kernel(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor | None]:
         """Run the system over samples that are not equally far apart, each gap held exactly.
 
-        Parameters
-        ----------
-        D : Tensor (d_model,)
-            Feed-through.
-        u : Tensor (d_model, batch, n_times)
-            Input, float32 or float64.
-        gaps : Tensor (batch, n_times)
-            Time from the sample before to each sample, >= 0, in training sample periods.
-        state : Tensor (n_systems, batch, d_state), optional
-            State at the time from which the first gap counts; at rest by default.
-        rate : float, > 0, default=1.0
-            Nominal sample period over the training sample period: modes above its Nyquist frequency are silent.
-        return_state : bool, default=False
-            Whether to return the state after the last sample.
-
-        Returns
-        -------
-        y : Tensor (d_model, batch, n_times)
-            Output.
-        state : Tensor (n_systems, batch, d_state) or None
-            State after the last sample.
-
-        Raises
-        ------
-        ValueError
-            If the state matrix is dense, or the discretization is another one than the zero-order hold.
+        Shapes: D (d_model,), u (d_model, batch, n_times), gaps (batch, n_times), state (n_systems, batch, d_state) →
+        (d_model, batch, n_times), (n_systems, batch, d_state).
         """
         if not self.TAKES_GAPS:
             raise ValueError(
@@ -177,10 +119,7 @@ class Kernel(nn.Module, ABC):
     def modes(self) -> Pair:
         """Return what the system rings with: eigenvalues of its state matrix times the step.
 
-        Returns
-        -------
-        Pair of (n_systems, n_modes)
-            Minus the decay, and the angle, both a training sample; one of each pair, but all of a dense system.
+        Shape: (n_systems, n_modes).
         """
 
     @property
@@ -203,20 +142,7 @@ class Kernel(nn.Module, ABC):
 class PairKernel(Kernel):
     """A kernel of conjugate pairs of modes: decays, frequencies and complex output vectors.
 
-    Parameters
-    ----------
-    d_model : int, >= 1
-        Channels.
-    d_state : int, even, >= 2, default=64
-        Real state size N: N / 2 conjugate pairs.
-    init : str, default="legs"
-        Initial dynamics, a name in ``INITS`` of the class.
-    bidirectional : bool, default=False
-        Add an anti-causal direction with the same dynamics and output vectors of its own.
-    dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
-    discretization : str, optional
-        A name in ``RULES`` of the class; ``DEFAULT_RULE`` by default.
+    Shapes: dt_range (1e-3, 0.1).
     """
 
     STATE_SPACE_PARAMETERS: ClassVar[tuple[str, ...]] = ("log_dt", "log_decay", "frequency")
@@ -224,13 +150,7 @@ class PairKernel(Kernel):
     RULES: ClassVar[Mapping[str, Callable[..., Any]]] = DISCRETIZATIONS
 
     def build(self, init: str) -> None:
-        """Make the parameters of modes and output vectors.
-
-        Parameters
-        ----------
-        init : str
-            A name in ``INITS``.
-        """
+        """Make the parameters of modes and output vectors."""
         poles = self._poles(init)
         if not self.SHARED:
             poles = np.broadcast_to(poles, (self.d_model, len(poles)))
@@ -243,10 +163,7 @@ class PairKernel(Kernel):
     def modes(self) -> Pair:
         """Return what the system rings with: its poles times the step.
 
-        Returns
-        -------
-        Pair of (n_systems, n_modes)
-            Minus the decay, and the angle, both a training sample; one of each pair of conjugates.
+        Shape: (n_systems, n_modes).
         """
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt)
@@ -285,17 +202,7 @@ def _need_one_of(option: str, name: str, choices: Collection[str]) -> None:
 def eigenvalues(A: Tensor, dt: Tensor) -> Pair:
     """Return the eigenvalues of state matrices times the step.
 
-    Parameters
-    ----------
-    A : Tensor (d_model, N, N)
-        State matrices.
-    dt : Tensor (d_model, 1)
-        Steps.
-
-    Returns
-    -------
-    Pair of (d_model, N)
-        Real and imaginary parts.
+    Shapes: A (d_model, N, N), dt (d_model, 1) → (d_model, N).
     """
     values = torch.linalg.eigvals(A) * dt
     return Pair(values.real, values.imag)

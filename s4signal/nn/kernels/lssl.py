@@ -19,25 +19,7 @@ class LSSLKernel(Kernel):
     A = K - K^T - R R^T: what is symmetric in A never grows a state, whatever is learned, and every stable matrix is of
     this form in some coordinates.
 
-    Parameters
-    ----------
-    d_model : int, >= 1
-        Channels.
-    d_state : int, >= 1, default=64
-        State size N of each system.
-    init : str, default="legs"
-        The measure: ``"legs"``, ``"legt"``, ``"lagt"``, ``"fout"`` or ``"chebt"``.
-    bidirectional : bool, default=False
-        Add an anti-causal direction with the same dynamics and its own output vector.
-    dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
-    discretization : str, optional
-        A name in `DENSE_DISCRETIZATIONS`, ``"bilinear"`` by default, as published.
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown or the range is not increasing and positive.
+    Shapes: dt_range (1e-3, 0.1).
 
     References
     ----------
@@ -52,13 +34,7 @@ class LSSLKernel(Kernel):
     PAIRS = False
 
     def build(self, init: str) -> None:
-        """Make the parameters of the state matrix, input and output vectors.
-
-        Parameters
-        ----------
-        init : str
-            The measure.
-        """
+        """Make the parameters of the state matrix, input and output vectors."""
         A, B = _without_growth(*MEASURES[init](self.d_state))
         decay, basis = np.linalg.eigh(-0.5 * (A + A.T))
         R = basis * np.sqrt(np.maximum(decay, 0.0))
@@ -74,12 +50,7 @@ class LSSLKernel(Kernel):
     def matrices(self) -> tuple[Tensor, Tensor]:
         """Return the state matrix and the input vector in continuous time.
 
-        Returns
-        -------
-        A : Tensor (d_model, d_state, d_state)
-            State matrix.
-        B : Tensor (d_model, d_state)
-            Input vector.
+        Shape: (d_model, d_state, d_state), (d_model, d_state).
         """
         K, R = self._exact(self.K), self._exact(self.R)
         return K - K.transpose(1, 2) - R @ R.transpose(1, 2), self._exact(self.B)
@@ -87,28 +58,14 @@ class LSSLKernel(Kernel):
     def modes(self) -> Pair:
         """Return what the system rings with: eigenvalues of its state matrix times the step.
 
-        Returns
-        -------
-        Pair of (d_model, d_state)
-            Minus the decay, and the angle, both a training sample.
+        Shape: (d_model, d_state).
         """
         return eigenvalues(self.matrices()[0], self._dt(1.0))
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
         """Discretise the system.
 
-        Parameters
-        ----------
-        D : Tensor (d_model,)
-            Feed-through.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-
-        Returns
-        -------
-        DenseSystem
-            In float64 where the device has it. A bilinear transform keeps all frequencies below Nyquist; under the
-            other rules a dense matrix has no modes to silence, and fast ones alias.
+        Shapes: D (d_model,).
         """
         A_bar, B_bar = self.RULES[self.discretization](*self.matrices(), self._dt(rate))
         reverse = None if self.C_reverse is None else self._exact(self.C_reverse)

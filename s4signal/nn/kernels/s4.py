@@ -19,26 +19,7 @@ class S4Kernel(PairKernel):
     The low rank is subtracted as P P*, and Re(Lambda) < 0: A + A* stays negative definite, also after training. The
     system is run as a real one of d_state numbers; `cauchy_kernel` is its closed form.
 
-    Parameters
-    ----------
-    d_model : int, >= 1
-        Channels.
-    d_state : int, even, >= 2, default=64
-        Real state size N of each system: N / 2 conjugate pairs.
-    init : str, default="legs"
-        The measure: ``"legs"``, ``"legt"``, ``"lagt"`` or ``"fout"``.
-    bidirectional : bool, default=False
-        Add an anti-causal direction with the same dynamics and its own output vector.
-    dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
-    discretization : str, optional
-        A name in `DENSE_DISCRETIZATIONS`, ``"bilinear"`` by default, as published.
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown, the measure has no such form, d_state is odd or the range is not increasing and
-        positive.
+    Shapes: dt_range (1e-3, 0.1).
 
     References
     ----------
@@ -53,13 +34,7 @@ class S4Kernel(PairKernel):
     DEFAULT_RULE = "bilinear"
 
     def build(self, init: str) -> None:
-        """Make the parameters of modes, low rank, input and output vectors.
-
-        Parameters
-        ----------
-        init : str
-            The measure.
-        """
+        """Make the parameters of modes, low rank, input and output vectors."""
         super().build(init)
         _, P, B = low_rank_form(init, self.d_state)
         self.P = nn.Parameter(_parts(P.T).repeat(self.d_model, 1, 1, 1))  # (d_model, rank, d_state // 2, 2)
@@ -71,12 +46,7 @@ class S4Kernel(PairKernel):
     def matrices(self) -> tuple[Tensor, Tensor]:
         """Return the state matrix and the input vector in continuous time, as real systems.
 
-        Returns
-        -------
-        A : Tensor (d_model, d_state, d_state)
-            State matrix over (re, im) of each pair.
-        B : Tensor (d_model, d_state)
-            Input vector.
+        Shape: (d_model, d_state, d_state), (d_model, d_state).
         """
         Lambda, _, _ = self._modes(1.0)
         # P* x over a pair and its conjugate is 2 Re(conj(P) x): twice the inner product of the real vectors.
@@ -87,28 +57,14 @@ class S4Kernel(PairKernel):
     def modes(self) -> Pair:
         """Return what the system rings with: eigenvalues of its state matrix times the step.
 
-        Returns
-        -------
-        Pair of (d_model, d_state)
-            Minus the decay, and the angle, both a training sample.
+        Shape: (d_model, d_state).
         """
         return eigenvalues(self.matrices()[0], self._dt(1.0))
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
         """Discretise the system.
 
-        Parameters
-        ----------
-        D : Tensor (d_model,)
-            Feed-through.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-
-        Returns
-        -------
-        DenseSystem
-            In float64 where the device has it; modes whose Lambda lies above the Nyquist frequency of the rate in use
-            are silent.
+        Shapes: D (d_model,).
         """
         A, B = self.matrices()
         _, dt, audible = self._modes(rate)

@@ -14,25 +14,7 @@ __all__ = ["S4DKernel"]
 class S4DKernel(PairKernel):
     """Diagonal systems, one a channel: x' = Lambda x + u, y = 2 Re(C x).
 
-    Parameters
-    ----------
-    d_model : int, >= 1
-        Channels.
-    d_state : int, even, >= 2, default=64
-        Real state size N of each system: N / 2 conjugate pairs.
-    init : str, default="legs"
-        Initial poles: ``"legs"``, ``"inv"``, ``"lin"``, ``"real"``, ``"fout"`` or ``"random"``.
-    bidirectional : bool, default=False
-        Add an anti-causal direction with the same poles and its own output vector.
-    dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
-    discretization : str, optional
-        A name in `DISCRETIZATIONS`, ``"zoh"`` by default.
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown, d_state is odd or the range is not increasing and positive.
+    Shapes: dt_range (1e-3, 0.1).
 
     References
     ----------
@@ -45,17 +27,7 @@ class S4DKernel(PairKernel):
     def system(self, D: Tensor, *, rate: float = 1.0) -> DiagonalSystem:
         """Discretise the system.
 
-        Parameters
-        ----------
-        D : Tensor (d_model,)
-            Feed-through.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-
-        Returns
-        -------
-        DiagonalSystem
-            In float64 where the device has it; modes above the Nyquist frequency of the rate in use are silent.
+        Shapes: D (d_model,).
         """
         Lambda, dt, audible = self._modes(rate)
         Lambda_bar, B_bar = DISCRETIZATIONS[self.discretization](Lambda, dt)

@@ -1,0 +1,181 @@
+"""The only place that checks hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.callback import FitCallback
+from torch import nn
+
+from s4signal.nn import KERNELS, SPACINGS
+from s4signal.nn.heads import POOLINGS
+from s4signal.training import PRECISIONS
+
+__all__ = ["check_filter_bank_options", "check_instant_options", "check_options", "is_positive"]
+
+
+def check_options(estimator: Any) -> None:
+    """Check the hyper-parameters of an estimator, before any work."""
+    _check_rules(estimator, _RULES)
+    allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
+    if not allowed(estimator.init):
+        raise ValueError(
+            f"init={estimator.init!r} is unknown or out of range; {need} with kernel={estimator.kernel!r}."
+        )
+    _check_class_weight(estimator)
+    if estimator.checkpoint_dir is not None and Path(estimator.checkpoint_dir).is_file():
+        raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")
+    if estimator.checkpoint_dir is not None and not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: another seed is "
+            "another training, which cannot go on from the checkpoint."
+        )
+    if isinstance(estimator.frontend, nn.Module):
+        if not is_positive(getattr(estimator.frontend, "hop_s", None)):
+            raise ValueError(
+                f"frontend, a {type(estimator.frontend).__name__}, must have the attribute hop_s: the seconds between "
+                "two of its outputs (samples where the rate is unknown), a positive number."
+            )
+    elif not isinstance(estimator.frontend, str) or estimator.frontend not in ("auto", "linear", "filterbank"):
+        raise ValueError(
+            f"frontend={estimator.frontend!r} is unknown; choose one of 'auto', 'linear', 'filterbank', or pass a "
+            "torch module that maps (batch, n_times, n_channels) to (batch, n_hops, n_features)."
+        )
+
+
+def check_instant_options(estimator: Any) -> None:
+    """Check the hyper-parameters of an estimator on frozen oscillators, before any work."""
+    _check_rules(estimator, _INSTANT_RULES)
+    _check_class_weight(estimator)
+
+
+def check_filter_bank_options(estimator: Any) -> None:
+    """Check the hyper-parameters of the filter bank, before any work; ``output`` is checked by the module."""
+    _check_rules(estimator, _FILTER_BANK_RULES)
+
+
+def is_positive(v: Any) -> bool:
+    """Whether a value is a positive finite number."""
+    return _number(v) and bool(0 < v < np.inf)
+
+
+def _check_rules(estimator: Any, rules: dict[str, tuple[Callable[[Any], bool], str]]) -> None:
+    for name, (allowed, need) in rules.items():
+        value = getattr(estimator, name)
+        if not allowed(value):
+            raise ValueError(f"{name}={value!r} is unknown or out of range; {need}.")
+
+
+def _check_class_weight(estimator: Any) -> None:
+    if not _weights_classes(getattr(estimator, "class_weight", None)):
+        raise ValueError(
+            f"class_weight={estimator.class_weight!r} is unknown or out of range; it must be None, 'balanced' or a "
+            "dict from labels to weights of at least 0."
+        )
+
+
+def _number(v: Any) -> bool:
+    return isinstance(v, Real) and not isinstance(v, bool)
+
+
+def _whole(low: int) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= low
+
+
+def _is_callback(v: Any) -> bool:
+    # A class has the methods too, but is no callback yet.
+    return isinstance(v, FitCallback) and not isinstance(v, type)
+
+
+def _weights_classes(v: Any) -> bool:
+    if isinstance(v, dict):
+        return all(_number(weight) and 0 <= weight < np.inf for weight in v.values())
+    return v is None or (isinstance(v, str) and v == "balanced")
+
+
+def _pair_of_seconds(v: Any) -> bool:
+    return isinstance(v, tuple | list) and len(v) == 2 and all(map(is_positive, v)) and v[0] < v[1]
+
+
+def _auto_or_positive(v: Any) -> bool:
+    return v == "auto" if isinstance(v, str) else is_positive(v)
+
+
+def _choice(*names: Any) -> tuple[Callable[[Any], bool], str]:
+    # Compared by type too: True == 1, and an array has no truth value.
+    return (
+        lambda v: any(type(v) is type(name) and v == name for name in names),
+        "choose one of " + ", ".join(map(repr, names)),
+    )
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "kernel": _choice(*KERNELS),
+    "init": (lambda v: isinstance(v, str), "it must be the name of initial dynamics"),
+    "pooling": _choice(*POOLINGS),
+    "precision": _choice(*PRECISIONS),
+    "early_stopping": _choice("auto", True, False),
+    "missing": _choice("auto", "error", "gap", "mask"),
+    "bidirectional": _choice(True, False),
+    "standardize": _choice(True, False),
+    "warm_start": _choice(True, False),
+    "d_model": (_whole(1), "it must be a whole number of at least 1"),
+    "d_state": (lambda v: _whole(2)(v) and v % 2 == 0, "it must be even and at least 2: modes come in conjugate pairs"),
+    "n_layers": (_whole(1), "it must be a whole number of at least 1"),
+    "dropout": (lambda v: _number(v) and 0 <= v < 1, "it must be in [0, 1)"),
+    "sfreq": (lambda v: v is None or is_positive(v), "it must be a positive number of Hz, or None"),
+    "timescale": (
+        lambda v: (isinstance(v, str) and v == "auto") or _pair_of_seconds(v),
+        "it must be 'auto' or a pair (shortest_s, longest_s) of seconds, the shorter one first",
+    ),
+    "max_epochs": (
+        lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
+        "it must be 'auto' or a whole number of at least 1",
+    ),
+    "batch_size": (
+        lambda v: v is None or (isinstance(v, str) and v == "auto") or _whole(1)(v),
+        "it must be 'auto', None (all cases in one step) or a whole number of at least 1",
+    ),
+    "learning_rate": (is_positive, "it must be positive"),
+    "ssm_learning_rate": (is_positive, "it must be positive"),
+    "weight_decay": (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0"),
+    "validation_fraction": (lambda v: _number(v) and 0 < v < 1, "it must be in (0, 1)"),
+    "n_iter_no_change": (lambda v: v is None or _whole(1)(v), "it must be None or a whole number of at least 1"),
+    "checkpoint_dir": (lambda v: v is None or isinstance(v, str | PathLike), "it must be None or the path of a folder"),
+    "callbacks": (
+        lambda v: v is None or (isinstance(v, list | tuple) and all(map(_is_callback, v))),
+        "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
+    ),
+    "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
+}
+_INSTANT_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_oscillators": (
+        lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
+        "it must be 'auto' or a whole number of at least 1",
+    ),
+    **{name: (_whole(1), "it must be a whole number of at least 1") for name in ("n_mixes", "n_windows")},
+    "orders": (
+        lambda v: isinstance(v, tuple) and len(v) > 0 and all(map(_whole(1), v)),
+        "it must be a tuple of whole numbers of at least 1",
+    ),
+    "sfreq": _RULES["sfreq"],
+    "precision": _choice("32", "64"),
+}
+_FILTER_BANK_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_bands": (_whole(1), "it must be a whole number of at least 1"),
+    "spacing": (
+        lambda v: isinstance(v, str) and v in SPACINGS,
+        f"it must be one of {', '.join(map(repr, SPACINGS))}",
+    ),
+    **dict.fromkeys(("lowest_hz", "highest_hz"), (_auto_or_positive, "it must be 'auto' or a positive number of Hz")),
+    "order": (lambda v: isinstance(v, Integral) and v in (1, 2, 3, 4), "it must be 1, 2, 3 or 4"),
+    "hop_s": (_auto_or_positive, "it must be 'auto' or a positive number of seconds"),
+    "smooth_s": (lambda v: v is None or is_positive(v), "it must be None or a positive number of seconds"),
+    "standardize": (lambda v: isinstance(v, bool | np.bool_), "it must be True or False"),
+    "sfreq": _RULES["sfreq"],
+}

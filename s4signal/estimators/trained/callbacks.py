@@ -1,0 +1,47 @@
+"""The callbacks of scikit-learn, for the length of one fit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sklearn.callback import AutoPropagatedCallback, ProgressBar
+from torch import nn
+
+__all__ = ["end_task", "own_callbacks"]
+
+
+@contextmanager
+def own_callbacks(estimator: Any) -> Iterator[None]:
+    """Let the callbacks of the parameters act inside, beside those of ``set_callbacks``."""
+    before = estimator.__dict__.get("_skl_callbacks")
+    own = list(estimator.callbacks or [])
+    if estimator.verbose:
+        own.append(ProgressBar())
+    if hasattr(estimator, "_parent_callback_ctx"):
+        # Within a search or a pipeline, these belong to the outermost estimator, which hands them down.
+        own = [callback for callback in own if not isinstance(callback, AutoPropagatedCallback)]
+    present = before or []
+    together = [*present, *(callback for callback in own if callback not in present)]
+    if together:
+        estimator._skl_callbacks = together
+    try:
+        yield
+    finally:
+        estimator.__dict__.pop("_skl_callbacks", None)
+        if before is not None:
+            estimator._skl_callbacks = before
+
+
+def end_task(estimator: Any, task: Any, data: tuple[Any, Any], *, n_iter: int, network: nn.Module) -> bool:
+    """Tell the callbacks that a task is done; they may ask for the estimator as if training had stopped here."""
+
+    def snapshot() -> dict[str, Any]:
+        parameters = estimator.get_params(deep=False)
+        learned = {k: v for k, v in vars(estimator).items() if k not in parameters and "callback" not in k}
+        return {**learned, "network_": copy.deepcopy(network).eval(), "n_iter_": n_iter}
+
+    X, y = data
+    return bool(task.call_on_fit_task_end(estimator=estimator, X=X, y=y, reconstruction_attributes=snapshot))

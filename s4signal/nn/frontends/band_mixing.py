@@ -1,0 +1,72 @@
+"""Local mixing of bands: what lies together in frequency and time is heard together, wherever along the bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s4signal.nn.block import ChannelLinear
+
+__all__ = ["BandMixing"]
+
+N_BANDS, N_STEPS = 5, 3  # that a convolution sees at once
+STRIDE = 2  # along the bands; along time there is none, so that the blocks keep the hop's rate
+
+
+class BandMixing(nn.Module):
+    """Convolutions over neighbouring bands and steps, then a mix of all bands.
+
+    Another voice moves the same sounds up or down the bands: weights that are the same at every place along frequency
+    need not learn them again for each voice.
+    """
+
+    def __init__(self, n_planes: int, n_bands: int, d_model: int, *, width: int = 16, causal: bool = False) -> None:
+        super().__init__()
+        self.n_planes, self.causal = n_planes, causal
+        halves = (N_BANDS // 2, 0)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(n_in, width, (N_BANDS, N_STEPS), (STRIDE, 1), halves) for n_in in (n_planes, width)
+        )
+        n_places = n_bands
+        for _ in self.convolutions:
+            n_places = -(-n_places // STRIDE)
+        self.mix = ChannelLinear(width * n_places, d_model)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Mix whole cases.
+
+        Shapes: x (n_planes * n_bands, batch, n_steps), mask (batch, n_steps) → (d_model, batch, n_steps).
+        """
+        margin = (N_STEPS - 1, 0) if self.causal else (N_STEPS // 2, N_STEPS // 2)
+        h = self._planes(x)
+        for convolution in self.convolutions:
+            h = F.gelu(convolution(F.pad(h, margin)))
+            # Beyond the end of a case the next convolution sees the zeros that it would see alone.
+            h = h if mask is None else h * mask[:, None, None]
+        return self._mixed(h)
+
+    def advance(self, x: Tensor, state: Sequence[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """Mix a piece, going on from a state.
+
+        Shapes: x (n_planes * n_bands, batch, n_steps) → (d_model, batch, n_steps).
+        """
+        if not self.causal:
+            raise ValueError("pieces need causal=True: a step sees the next ones otherwise.")
+        h, after = self._planes(x), []
+        for index, convolution in enumerate(self.convolutions):
+            before = h.new_zeros(*h.shape[:-1], N_STEPS - 1) if state is None else state[index]
+            h = torch.cat([before, h], -1)
+            after.append(h[..., 1 - N_STEPS :])
+            h = F.gelu(convolution(h))
+        return self._mixed(h), after
+
+    def _planes(self, x: Tensor) -> Tensor:
+        planes: Tensor = x.unflatten(0, (self.n_planes, -1))  # type: ignore[no-untyped-call]
+        return planes.permute(2, 0, 1, 3)  # as convolutions want it: batch first
+
+    def _mixed(self, h: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(h.permute(1, 2, 0, 3).flatten(0, 1))
+        return mixed

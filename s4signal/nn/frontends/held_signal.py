@@ -1,0 +1,112 @@
+"""Samples at any times and missing ones as a held signal, on the regular grid that a filter bank steps along."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from s4signal.errors import ShapeError
+from s4signal.ssm.cascades import held_response
+
+__all__ = ["HeldSignal", "Jumps", "fill_held", "hold_on_grid"]
+
+TOLERANCE = 1e-6  # of the period, by which a time may miss a point of the grid that is meant
+
+
+class Jumps(NamedTuple):
+    """Where a held signal changes within a period of the grid, in the order of the points; J changes.
+
+    Shapes: point (J,), case (J,), ahead (J,), change (n_channels, J).
+    """
+
+    point: Tensor
+    case: Tensor
+    ahead: Tensor
+    change: Tensor
+
+    def states(
+        self, first: int, length: int, batch: int, frequencies: Tensor, bandwidths: Tensor, order: int
+    ) -> Tensor | None:
+        """Return what the changes of a block add to the states of cascades, at the point after each of them.
+
+        Shapes: frequencies, bandwidths (n_bands,) → (n_bands, n_channels * batch, length * 2 * order).
+        """
+        edges = torch.tensor([first, first + length], device=self.point.device)
+        here = slice(*torch.searchsorted(self.point, edges).tolist())
+        if here.start == here.stop:
+            return None
+        held = held_response(frequencies, bandwidths, order, self.ahead[here])
+        change = self.change[:, here]
+        response = torch.cat([held.re, held.im], 1).mT.to(change.dtype)  # (n_bands, J, 2 order)
+        added = response.unsqueeze(2) * change.mT.unsqueeze(-1)  # (n_bands, J, n_channels, 2 order)
+        place = self.case[here] * length + self.point[here] - first
+        states = added.new_zeros(len(frequencies), batch * length, *added.shape[2:]).index_add(1, place, added)
+        rows: Tensor = states.unflatten(1, (batch, length)).permute(0, 3, 1, 2, 4).flatten(3).flatten(1, 2)
+        return rows
+
+
+class HeldSignal(NamedTuple):
+    """A held signal on a grid whose points are one period apart, the first a period after the time 0.
+
+    Shapes: x (n_channels, batch, n_points), mask (batch, n_points).
+    """
+
+    x: Tensor
+    mask: Tensor | None
+    jumps: Jumps | None
+
+
+def fill_held(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Fill missing samples with what is held: the next observation of the channel; the last one after it.
+
+    Shapes: x (n_channels, batch, n_times), mask (batch, n_times) → (n_channels, batch, n_times).
+    """
+    missing = torch.isnan(x)
+    if x.is_cpu and not bool(missing.any()):  # elsewhere the question would wait for the device
+        return x
+    there = ~missing if mask is None else ~missing & (mask > 0)
+    n_times, index = x.shape[-1], torch.arange(x.shape[-1], device=x.device)
+    after = torch.where(there, index, n_times).flip(-1).cummin(-1).values.flip(-1)
+    before = torch.where(there, index, -1).cummax(-1).values
+    source = torch.where(after < n_times, after, before)
+    filled = torch.where(source < 0, 0.0, x.gather(-1, source.clamp_min(0)))
+    return filled if mask is None else torch.where(mask > 0, filled, 0.0)
+
+
+def hold_on_grid(x: Tensor, gaps: Tensor, mask: Tensor | None = None) -> HeldSignal:
+    """Read samples at any times as a held signal, x(t) = x_k from the time of the sample before to that of sample k.
+
+    The last sample is held to the next point.
+
+    Shapes: x (n_channels, batch, n_times), gaps (batch, n_times), mask (batch, n_times).
+    """
+    if gaps.shape != x.shape[1:]:
+        raise ShapeError(f"gaps must have shape {tuple(x.shape[1:])}, as a channel of x, got {tuple(gaps.shape)}.")
+    gaps = gaps.double() if mask is None else gaps.double().masked_fill(mask == 0, 0.0)
+    ends = gaps.cumsum(1)
+    if not bool(((gaps >= 0) & ends.isfinite()).all()) or not bool((ends[:, -1] > 0).all()):
+        raise ValueError("gaps must be finite and at least 0, and above 0 for one sample a case; check the times.")
+    ends = torch.where((ends - ends.round()).abs() < TOLERANCE, ends.round(), ends)
+    batch, n_times = gaps.shape
+    n_points = ends[:, -1].ceil()
+    begins = torch.arange(int(n_points.max()), device=x.device, dtype=ends.dtype).expand(batch, -1).contiguous()
+    source = torch.searchsorted(ends, begins, right=True).clamp_max(n_times - 1)
+    inside = (begins < n_points[:, None]).to(x.dtype)
+    held = x.gather(-1, source.expand(len(x), -1, -1)) * inside
+    return HeldSignal(held, None if bool(inside.all()) else inside, _jumps(x, ends))
+
+
+def _jumps(x: Tensor, ends: Tensor) -> Jumps | None:
+    """Find the changes between samples whose times (batch, n_times) lie off the grid."""
+    # After its last sample a case does not change: the padding has its time too.
+    off = (ends[:, :-1] != ends[:, :-1].floor()) & (ends[:, :-1] < ends[:, -1:])
+    case, sample = off.nonzero(as_tuple=True)
+    if not len(case):
+        return None
+    order = ends[case, sample].sort(stable=True).indices
+    case, sample = case[order], sample[order]
+    when = ends[case, sample]
+    change = x[:, case, sample + 1] - x[:, case, sample]
+    return Jumps(when.floor().long(), case, when.floor() + 1.0 - when, change)

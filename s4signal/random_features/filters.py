@@ -1,0 +1,141 @@
+"""Random frozen oscillators: one-pole cascades of any frequency and decay, read at a pace that suits each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s4signal.ssm import cascade_tables
+
+__all__ = ["Floats", "OscillatorBlocks", "draw_oscillators", "oscillator_blocks", "oscillator_hops", "read_oscillators"]
+
+Floats = NDArray[np.float64]
+
+_BLOCK = 64  # samples, the longest hop
+_LOW_SHARE = 0.1  # of the oscillators are low-passes, at 0 Hz
+_HIGHEST = 0.45  # of the sampling rate
+_SHARPEST = 16.0  # most a frequency is of its bandwidth
+
+
+def draw_oscillators(
+    n_oscillators: int, *, sfreq: float, duration_s: float, rng: np.random.RandomState
+) -> tuple[Floats, Floats]:
+    """Draw frequencies and bandwidths, log-uniformly between what a duration and a sampling rate can tell apart.
+
+    Shape: (F,), (F,).
+    """
+    F, highest = n_oscillators, _HIGHEST * sfreq
+    lowest = min(0.5 / duration_s, 0.5 * highest)
+    # One in each of F strata: no octave is left out by chance.
+    strata = (np.arange(F) + rng.uniform(size=F)) / F
+    frequencies = lowest * (highest / lowest) ** strata
+    sharpest = np.minimum(np.maximum(lowest / 2, frequencies / _SHARPEST), frequencies)
+    bandwidths = sharpest * (frequencies / sharpest) ** rng.uniform(size=F)
+    low = rng.permutation(F)[: round(_LOW_SHARE * F)]
+    frequencies[low] = 0.0
+    bandwidths[low] = lowest * (highest / 2 / lowest) ** rng.uniform(size=len(low))
+    return frequencies, bandwidths
+
+
+def oscillator_hops(frequencies_hz: Floats, bandwidths_hz: Floats, *, sfreq: float, longest: float) -> Floats:
+    """Return how many samples may pass between two readings of each oscillator.
+
+    Shapes: frequencies_hz, bandwidths_hz (F,) → (F,).
+    """
+    wanted = sfreq / (8.0 * (frequencies_hz + bandwidths_hz))
+    return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _BLOCK))))))
+
+
+class OscillatorBlocks(NamedTuple):
+    """What oscillators that share a hop multiply a block of samples and the state before it with.
+
+    Shapes: into (F, block, 2 * block / hop + 2 * order), out (F, 2 * order, 2 * block / hop), transition (F, 2 * order,
+    2 * order).
+    """
+
+    into: Tensor
+    out: Tensor
+    transition: Tensor
+
+    @property
+    def block(self) -> int:
+        """Samples a block, a multiple of the hop."""
+        return int(self.into.shape[1])
+
+    def at_rest(self, rows: int) -> Tensor:
+        """State before the first sample, (F, rows, 2 * order)."""
+        return self.out.new_zeros(len(self.out), rows, self.out.shape[1])
+
+    def run(self, blocks: Tensor, state: Tensor, mixes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Read some blocks one after the other.
+
+        Shapes: blocks (rows, n_blocks, block), state (F, R, 2 * order) → (F, R, 2, n_blocks * block / hop), (F, R, 2 *
+        order).
+        """
+        parts, width = [], self.out.shape[-1]
+        for u in blocks.unbind(1):
+            product = torch.bmm(_heard(u, len(self.out), mixes), self.into)
+            parts.append(torch.baddbmm(product[..., :width], state, self.out))
+            state = torch.baddbmm(product[..., width:], state, self.transition)
+        return torch.stack(parts, 2).unflatten(-1, (2, -1)).transpose(2, 3).flatten(3), state
+
+
+def oscillator_blocks(
+    frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, longest: int, dtype: torch.dtype
+) -> OscillatorBlocks:
+    """Build the tables of oscillators that share a hop.
+
+    Shapes: frequencies, bandwidths (F,).
+    """
+    block = hop * math.ceil(longest / hop)
+    tables = cascade_tables(frequencies, bandwidths, order, block, dtype)
+    read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(frequencies.device)
+    return OscillatorBlocks(torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read], tables.transition)
+
+
+def read_oscillators(
+    x: Tensor,
+    frequencies: Tensor,
+    bandwidths: Tensor,
+    *,
+    order: int,
+    hop: int,
+    max_readings: int,
+    mixes: Tensor | None = None,
+    tables: dict[tuple[int, torch.dtype, torch.device], OscillatorBlocks] | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Run oscillators that share a hop over signals, block by block from rest.
+
+    Shapes: x (rows, n_times), frequencies, bandwidths (F,), mixes (F, R, C).
+    """
+    F, n_times = len(frequencies), x.shape[1]
+    tables, key = {} if tables is None else tables, (min(_BLOCK, n_times), x.dtype, x.device)
+    if key not in tables:
+        tables[key] = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=key[0], dtype=x.dtype)
+    bank = tables[key]
+    block, per_block = bank.block, bank.block // hop
+    n_blocks = math.ceil(n_times / block)
+    blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(len(x), n_blocks, block)
+    if n_blocks == 1:  # no state to carry
+        readings = torch.bmm(_heard(blocks[:, 0], F, mixes), bank.into[..., : 2 * per_block])
+        yield 0, readings.unflatten(-1, (2, per_block))
+        return
+    state = bank.at_rest(len(x) if mixes is None else len(x) * mixes.shape[1] // mixes.shape[2])
+    at_once = max(1, max_readings // (state[..., 0].numel() * 2 * per_block))
+    for first in range(0, n_blocks, at_once):
+        readings, state = bank.run(blocks[:, first : first + at_once], state, mixes)
+        start = first * block
+        yield start, readings[..., : math.ceil((n_times - start) / hop)]
+
+
+def _heard(u: Tensor, n_oscillators: int, mixes: Tensor | None) -> Tensor:
+    """(rows, block) -> (F, rows, block), what each oscillator hears."""
+    if mixes is None:
+        return u.expand(n_oscillators, *u.shape)
+    return torch.matmul(mixes, u.reshape(mixes.shape[2], -1)).view(n_oscillators, -1, u.shape[1])
