@@ -119,3 +119,21 @@ def test_shared_modes_on_a_grid_with_holes_equal_the_scan(
 def test_a_grid_is_found_where_there_is_one(gaps: list[list[float]], unit: float | None) -> None:
     grid = held_grid(torch.tensor(gaps, dtype=torch.float64))
     assert (None if grid is None else grid.unit) == (None if unit is None else pytest.approx(unit, rel=1e-6))
+
+
+@few_examples
+@given(
+    holes=st.lists(st.integers(1, 158), min_size=1, max_size=31, unique=True),
+    padding=st.integers(0, 40),
+    bidirectional=st.booleans(),
+)
+def test_time_passes_in_holes_however_much_is_padded(holes: list[int], padding: int, bidirectional: bool) -> None:
+    observed = np.setdiff1d(np.arange(160), holes)
+    gaps = torch.from_numpy(np.diff(observed, prepend=-1.0)).expand(BATCH, -1)
+    leaves = leaves_of(len(observed), seed=0)
+    with mock.patch.object(scan, "held_grid", return_value=None):
+        expected = run(leaves, gaps, bidirectional, torch.float64)
+    # As many samples may be padded as are missing: the grid is then as long as the samples are many.
+    leaves[9] = torch.nn.functional.pad(leaves[9], (0, padding)).detach().requires_grad_()
+    got = run(leaves, torch.nn.functional.pad(gaps, (0, padding)), bidirectional, torch.float64)
+    assert relative_error(got[0][..., : len(observed)], expected[0]) < 1e-9
