@@ -1,74 +1,188 @@
-"""One safetensors file: tensors, and plain values as JSON in the header."""
+"""A fitted model as plain values and arrays, and the one file that holds them.
+
+A part says itself by `to_state` and is built again by a `from_state` that checks what it takes: the values of a file
+may be anything. Whatever is wrong with a file is a `ModelFileError`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from numpy.typing import NDArray
 
 from s4signal.errors import ModelFileError
+from s4signal.training.tensor_file import read_tensor_file, write_tensor_file
 
-__all__ = ["estimator_entries", "new_estimator", "read_model", "restore_learned", "write_model"]
+__all__ = [
+    "State",
+    "array_from_plain",
+    "estimator_entries",
+    "estimator_from_state",
+    "estimator_state",
+    "load_model",
+    "new_estimator",
+    "read_model",
+    "restore_learned",
+    "write_model",
+]
 
-_FORMAT = "s4signal 1"
-_KINDS = "OUbiuf"  # of arrays that have a plain form
+_PLAIN_DTYPE = re.compile(r"[<>|]?[OUbiuf]\d{0,6}")  # of arrays that have a plain form
+_MOST_CHARACTERS = 2**22  # in an array of texts, padding included
+# What acts on the disk or runs code is not taken from a file.
+_NEVER_KEPT = ("callbacks", "checkpoint_dir")
+_PARTS = ("estimator", "parameters", "input")
+
+T = TypeVar("T")
 
 
-def write_model(path: Any, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    """Write a header and tensors to one file."""
+class State(NamedTuple):
+    """What a part of a model is: `plain` has the form of JSON, `arrays` are numbers, names are the part's own."""
+
+    plain: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    def nest(self, name: str, part: State) -> State:
+        """Return this state with another one as a part of it."""
+        arrays = {f"{name}.{key}": array for key, array in part.arrays.items()}
+        return State({**self.plain, name: part.plain}, {**self.arrays, **arrays})
+
+    def part(self, name: str) -> State:
+        """Return the state that was nested under a name."""
+        arrays = {k.removeprefix(f"{name}."): v for k, v in self.arrays.items() if k.startswith(f"{name}.")}
+        return State(self.value(name, dict), arrays)
+
+    def value(self, name: str, *kinds: type | None, low: float = -math.inf, high: float = math.inf) -> Any:
+        """Return a plain value that has one of the kinds (bool, int, float, str, list, dict, None).
+
+        A float may be written as a whole number and must be finite; numbers must be in [low, high].
+        """
+        if name not in self.plain:
+            raise ModelFileError(f"the entry {name} is missing.")
+        return _checked(self.plain[name], name, kinds, low, high)
+
+    def values(self, name: str, *kinds: type | None, length: int | None = None, low: float = -math.inf) -> list[Any]:
+        """Return a list whose items have one of the kinds; of `length` items, where it is given."""
+        items = self.value(name, list)
+        if length is not None and len(items) != length:
+            raise ModelFileError(f"the entry {name} must have {length} items, it has {len(items)}.")
+        return [_checked(item, name, kinds, low, math.inf) for item in items]
+
+    def array(
+        self, name: str, *shape: int | None, kinds: str = "f", positive: bool = False, finite: bool = True
+    ) -> NDArray[Any]:
+        """Return an array of this shape (None: any length) whose dtype is one of numpy's kinds."""
+        if name not in self.arrays:
+            raise ModelFileError(f"the array {name} is missing.")
+        array = self.arrays[name]
+        fits = len(shape) == array.ndim and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
+        if not fits or array.dtype.kind not in kinds:
+            raise ModelFileError(
+                f"the array {name} has shape {array.shape} and dtype {array.dtype}, needed is {shape}."
+            )
+        if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelFileError(f"the array {name} has values that are not finite.")
+        if positive and not (array > 0).all():
+            raise ModelFileError(f"the array {name} has values that are not positive.")
+        return array
+
+
+def write_model(path: Any, state: Any, tensors: Any = None) -> None:
+    """Write a state to one file; what was there stays until the new file is whole."""
+    if tensors is not None:  # until both wings have to_state
+        state = State(state, {name: tensor.numpy() for name, tensor in tensors.items()})
     try:
-        text = json.dumps({**header, "versions": _versions()}, default=_number)
+        text = json.dumps({**state.plain, "versions": _versions()}, default=_plain)
     except TypeError as error:
         raise ValueError(f"{error}; set the parameter to a plain value (random_state to a number) to save.") from None
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} does not exist; make the folder first.")
-    save_file(tensors, path, metadata={"format": _FORMAT, "header": text})
+    write_tensor_file(path, state.arrays, text, kind="model")
 
 
-def read_model(path: Any, rebuild: Callable[[dict[str, Any], dict[str, torch.Tensor], Path], Any]) -> Any:
-    """Read what `write_model` wrote, and build an estimator from it."""
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"{path} does not exist or is no file.")
+def read_model(path: Any, rebuild: Any = None) -> Any:
+    """Read what `write_model` wrote, if not a bit of it has changed."""
+    if rebuild is not None:  # until both wings have from_state
+
+        def build(state: State) -> Any:
+            return rebuild(state.plain, {name: torch.from_numpy(array) for name, array in state.arrays.items()}, path)
+
+        return load_model(path, build)
+    arrays, text = read_tensor_file(path, kind="model")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise ModelFileError(f"{path} is a safetensors file, but not a model of s4signal.")
-            header = json.loads(metadata["header"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return rebuild(header, tensors, path)
-    except ModelFileError:
-        raise
-    except (SafetensorError, OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} has a header that cannot be read: {error}") from error
+    if not isinstance(plain, dict):
+        raise ModelFileError(f"{path} has a header that is no mapping.")
+    return State(plain, arrays)
+
+
+def load_model(path: Any, from_state: Callable[[State], T]) -> T:
+    """Build what a file holds; whatever fails on the way is the file's fault."""
+    state = read_model(path)
+    try:
+        return from_state(state)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} cannot be loaded: {error}") from error
+    except Exception as error:
         raise ModelFileError(f"{path} is not a model that s4signal saved, or it is damaged: {error}") from error
+
+
+def estimator_state(estimator: Any, *, left_out: Iterable[str] = ()) -> State:
+    """Say the class of an estimator, its parameters and what cases it takes."""
+    kept = {k: v for k, v in estimator.get_params(deep=False).items() if k not in {*left_out, *_NEVER_KEPT}}
+    if isinstance(kept.get("class_weight"), dict):
+        # As pairs: the keys of a JSON object are strings, labels need not be.
+        kept["class_weight"] = list(kept["class_weight"].items())
+    taken = {name: getattr(estimator, name) for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_")}
+    optional = {n: getattr(estimator, n) for n in ("feature_names_in_", "fit_seconds_") if hasattr(estimator, n)}
+    plain = {"estimator": type(estimator).__name__, "parameters": kept, "input": {**taken, **optional}}
+    return State(plain, {})
+
+
+def estimator_from_state(kind: type, state: State, *, tuples: Sequence[str] = ()) -> Any:
+    """Make an estimator with the parameters and the input of `estimator_state`; `tuples` are parameters that are such.
+
+    Parameters are as the file has them: check them next.
+    """
+    name = state.value("estimator", str)
+    matching: list[Any] = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
+    if not matching:
+        raise ModelFileError(f"it holds a {name}, not a {kind.__name__}; use {name}.load.")
+    parameters = dict(state.value("parameters", dict))
+    odd = sorted(set(parameters) - ({*matching[0]().get_params(deep=False)} - {*_NEVER_KEPT}))
+    if odd:
+        raise ModelFileError(f"it holds the parameters {', '.join(odd)}, which no file may set.")
+    if isinstance(parameters.get("class_weight"), list):
+        parameters["class_weight"] = dict(parameters["class_weight"])
+    parameters |= {name: tuple(parameters[name]) for name in tuples if isinstance(parameters.get(name), list)}
+    estimator = matching[0](**parameters)
+    _restore_input(estimator, state.part("input"))
+    return estimator
 
 
 def estimator_entries(
     estimator: Any, learned: Iterable[str], *, optional: Iterable[str] = (), left_out: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Say in plain values what class an estimator is of, its parameters and what it learned."""
-    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in set(left_out)}
-    if isinstance(parameters.get("class_weight"), dict):
-        # As pairs: the keys of a JSON object are strings, labels need not be.
-        parameters["class_weight"] = list(parameters["class_weight"].items())
+    """Stay until both wings have to_state."""
     names = (*learned, *(name for name in optional if hasattr(estimator, name)))
+    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in {*left_out, *_NEVER_KEPT}}
+    if isinstance(parameters.get("class_weight"), dict):
+        parameters["class_weight"] = list(parameters["class_weight"].items())
     return {
         "estimator": type(estimator).__name__,
         "parameters": parameters,
-        "learned": {name: _plain(getattr(estimator, name)) for name in names},
+        "learned": {name: getattr(estimator, name) for name in names},
     }
 
 
-def new_estimator(kind: type, header: dict[str, Any], path: Path, *, tuples: Iterable[str] = ()) -> Any:
-    """Make an unfitted estimator of a header that holds `estimator_entries`."""
+def new_estimator(kind: type, header: dict[str, Any], path: Any, *, tuples: Iterable[str] = ()) -> Any:
+    """Stay until both wings have from_state."""
     name = header["estimator"]
     matching = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
     if not matching:
@@ -81,44 +195,76 @@ def new_estimator(kind: type, header: dict[str, Any], path: Path, *, tuples: Ite
 
 
 def restore_learned(
-    estimator: Any, header: dict[str, Any], path: Path, learned: Iterable[str], *, optional: Iterable[str] = ()
+    estimator: Any, header: dict[str, Any], path: Any, learned: Iterable[str], *, optional: Iterable[str] = ()
 ) -> None:
-    """Set what an estimator learned."""
+    """Stay until both wings have from_state."""
     odd = sorted(set(learned) ^ (set(header["learned"]) - set(optional)))
     if odd:
         raise ModelFileError(f"{path} is damaged: {', '.join(odd)} is missing or does not belong there.")
     for name, value in header["learned"].items():
-        setattr(estimator, name, _restored(value))
+        setattr(estimator, name, array_from_plain(value) if isinstance(value, dict) else value)
+
+
+def _restore_input(estimator: Any, state: State) -> None:
+    n_channels = estimator.n_channels_in_ = state.value("n_channels_in_", int, low=1)
+    estimator.n_features_in_ = state.value("n_features_in_", int, low=1)
+    estimator.sfreq_ = state.value("sfreq_", float, None, low=np.nextafter(0, 1))
+    named = state.value("ch_names_", list, None) is not None
+    estimator.ch_names_ = state.values("ch_names_", str, length=n_channels) if named else None
+    if "fit_seconds_" in state.plain:
+        estimator.fit_seconds_ = state.value("fit_seconds_", float, low=0)
+    if "feature_names_in_" in state.plain:
+        names = array_from_plain(state.plain["feature_names_in_"])
+        if names.shape != (estimator.n_features_in_,) or not all(isinstance(name, str) for name in names):
+            raise ModelFileError("feature_names_in_ must be one text for each feature.")
+        estimator.feature_names_in_ = names
+
+
+def array_from_plain(value: Any) -> NDArray[Any]:
+    """Return the one-dimensional array of labels or names that `write_model` wrote as its dtype and its values."""
+    state = State(value if isinstance(value, dict) else {}, {})
+    text, values = state.value("dtype", str), state.values("values", bool, int, float, str)
+    if not _PLAIN_DTYPE.fullmatch(text):
+        raise ModelFileError(f"an array of dtype {text[:40]} does not belong into a model file.")
+    dtype = np.dtype(text)
+    if dtype.kind == "U" and dtype.itemsize * len(values) > 4 * _MOST_CHARACTERS:
+        raise ModelFileError(f"an array of {len(values)} texts of dtype {text} is too large for a model file.")
+    array = np.array(values, dtype=dtype)
+    if array.tolist() != values:
+        raise ModelFileError(f"the values of an array are not of its dtype, {text}.")
+    return array
+
+
+def _checked(value: Any, name: str, kinds: tuple[type | None, ...], low: float, high: float) -> Any:
+    kind = None if value is None else type(value)
+    if kind is int and int not in kinds and float in kinds:
+        value, kind = float(value), float
+    if kind not in kinds:
+        wanted = " or ".join("null" if kind is None else kind.__name__ for kind in kinds)
+        raise ModelFileError(f"the entry {name} must be {wanted}, got {repr(value)[:60]}.")
+    if kind in (int, float) and not (low <= value <= high and math.isfinite(value)):
+        raise ModelFileError(f"the entry {name} is out of range: {repr(value)[:60]}.")
+    return value
 
 
 def _plain(value: Any) -> Any:
-    """Turn an array into its dtype and values; anything else stays."""
-    if not isinstance(value, np.ndarray):
-        return value
-    plain = value.dtype.kind in _KINDS
-    if value.dtype.kind == "O":
-        plain = all(isinstance(v, str | bool | int | float) for v in value.tolist())
-    if not plain:
-        raise ValueError(f"labels of dtype {value.dtype} cannot be saved; fit with strings or numbers as labels.")
-    return {"dtype": value.dtype.str, "values": value.tolist()}
-
-
-def _restored(value: Any) -> Any:
-    """Turn the dtype and values of an array back into it; anything else stays."""
-    if not isinstance(value, dict):
-        return value
-    dtype = np.dtype(value["dtype"])
-    if dtype.kind not in _KINDS:
-        raise ModelFileError(f"an array of dtype {dtype} does not belong into a model file.")
-    return np.array(value["values"], dtype=dtype)
-
-
-def _number(value: Any) -> Any:
+    """Give a value of numpy, torch or pathlib the form of JSON."""
+    if isinstance(value, np.ndarray):
+        return _plain_array(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, torch.device | Path):
         return str(value)
     raise TypeError(f"a value of type {type(value).__name__} has no plain form")
+
+
+def _plain_array(array: NDArray[Any]) -> dict[str, Any]:
+    plain = _PLAIN_DTYPE.fullmatch(array.dtype.str) is not None and array.itemsize * array.size <= 4 * _MOST_CHARACTERS
+    if array.dtype.kind == "O":
+        plain = all(isinstance(value, str | bool | int | float) for value in array.tolist())
+    if not plain:
+        raise ValueError(f"labels of dtype {array.dtype} cannot be saved; fit with strings or numbers as labels.")
+    return {"dtype": array.dtype.str, "values": array.tolist()}
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,128 @@
+"""Arrays and a text in one safetensors file: written whole or not at all, and read only if no bit has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from s4signal.errors import ModelFileError
+
+__all__ = ["read_tensor_file", "replace_file", "write_tensor_file"]
+
+_FORMAT = "s4signal 1"
+_LONGEST_HEADER = 2**24  # bytes; as Python objects they take up to thirty times as much
+_DTYPES: dict[str, str] = {
+    "BOOL": "|b1",
+    **{f"{sign}{8 * size}": f"<{sign.lower()}{size}" for sign in "IU" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+}
+
+
+def write_tensor_file(path: Any, arrays: Mapping[str, NDArray[Any]], text: str, *, kind: str) -> None:
+    """Write arrays and a text, with their SHA-256; `kind` says in a word what the file is."""
+    packed = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    metadata = {"format": _FORMAT, "kind": kind, "header": text, "sha256": _digest(text, packed)}
+    content = save(packed, metadata=metadata)
+    if int.from_bytes(content[:8], "little") > _LONGEST_HEADER:
+        raise ValueError(f"the header of {path} would be longer than {_LONGEST_HEADER >> 20} MiB.")
+    replace_file(path, content)
+
+
+def read_tensor_file(path: Any, *, kind: str) -> tuple[dict[str, NDArray[Any]], str]:
+    """Read what `write_tensor_file` wrote: copies, which do not change with the file.
+
+    Memory and time are bounded by the size of the file, whatever its header says.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path} does not exist or is no file.")
+    try:
+        with path.open("rb") as file:
+            entries = _read_header(file)
+            metadata = entries.pop("__metadata__", {})
+            if (metadata.get("format"), metadata.get("kind")) != (_FORMAT, kind):
+                raise ModelFileError(f"{path} is a safetensors file, but not a {kind} of s4signal.")
+            content = bytearray(os.fstat(file.fileno()).st_size - file.tell())
+            if file.readinto(content) != len(content):
+                raise ValueError("it ended early")
+        arrays = _views(entries, content)
+        if metadata["sha256"] != _digest(metadata["header"], arrays):
+            raise ValueError("its checksum is not that of its content")
+    except ModelFileError:
+        raise
+    except Exception as error:  # whatever the bytes are
+        raise ModelFileError(f"{path} is not a {kind} that s4signal saved, or it is damaged: {error}") from error
+    return arrays, metadata["header"]
+
+
+def replace_file(path: Any, content: bytes) -> None:
+    """Write a file in one step: who reads sees the old content or the new one, and a failure leaves the old one.
+
+    Links are followed to the file that they name; the temporary file beside it is new, and never a link.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent} does not exist; make the folder first.")
+    if target.exists() and not target.is_file():
+        raise FileExistsError(f"{path} is a folder or a device, no file that can be replaced; choose another name.")
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{path} cannot be written ({error.strerror}); what was there is unchanged"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_header(file: BinaryIO) -> dict[str, Any]:
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= _LONGEST_HEADER:
+        raise ValueError("it has no header")
+    text = file.read(length)
+    if len(text) < length:
+        raise ValueError("its header is cut")
+    entries = json.loads(text)
+    if not isinstance(entries, dict):
+        raise TypeError("its header is no mapping")
+    return entries
+
+
+def _views(entries: dict[str, Any], content: bytearray) -> dict[str, NDArray[Any]]:
+    """Return the arrays that lie in `content` one after another, without a gap."""
+    arrays, end = {}, 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        dtype, shape, (start, stop) = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
+        sizes = (*shape, start, stop)
+        if not all(type(size) is int and size >= 0 for size in sizes) or len(shape) > 8 or start != end:
+            raise ValueError(f"the array {name} is not where it should be")
+        if stop > len(content) or stop - start != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"the array {name} has another size than it should have")
+        arrays[name] = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
+        end = stop
+    if end != len(content):
+        raise ValueError("it has more bytes than arrays")
+    return arrays
+
+
+def _digest(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
+    return digest.hexdigest()
