@@ -10,8 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from s4signal.estimators.closed_form.base import InstantEstimator
-from s4signal.estimators.labels import SignalClassifierMixin
-from s4signal.estimators.targets import SignalRegressorMixin
+from s4signal.estimators.mixins import SignalClassifierMixin, SignalRegressorMixin
 from s4signal.signals import Signals
 
 __all__ = ["S4RidgeClassifier", "S4RidgeRegressor"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from s4signal.estimators.labels import SignalClassifierMixin
+from s4signal.estimators.mixins import SignalClassifierMixin
 from s4signal.estimators.trained.base import S4Estimator
 
 __all__ = ["S4Classifier"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s4signal.estimators.targets import SignalRegressorMixin
+from s4signal.estimators.mixins import SignalRegressorMixin
 from s4signal.estimators.trained.base import S4Estimator
 from s4signal.signals import Signals
 from s4signal.training import Cases

@@ -1,20 +1,22 @@
-"""What every classifier of signals does with labels: from them to numbers, and from logits back to them."""
+"""What every classifier does with labels, and every regressor with targets."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 
-from s4signal.estimators.validation import check_labels
+from s4signal.errors import ModelFileError
+from s4signal.estimators.model_file import State, array_from_plain
+from s4signal.estimators.validation import check_labels, check_targets
 from s4signal.signals import Signals
 
-__all__ = ["SignalClassifierMixin"]
+__all__ = ["SignalClassifierMixin", "SignalRegressorMixin"]
 
 
 class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
@@ -44,8 +46,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, infinity, a case without an observation or one whose times cannot be used, or has
-            no times where the model was fitted with them.
+            If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
         outputs = self._outputs(X, sfreq, times)
         labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
@@ -73,8 +74,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, infinity, a case without an observation or one whose times cannot be used, or has
-            no times where the model was fitted with them.
+            If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
         return self._finish(self._outputs(X, sfreq, times))
 
@@ -100,8 +100,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, infinity, a case without an observation or one whose times cannot be used, or has
-            no times where the model was fitted with them.
+            If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
         return np.asarray(log_softmax(self._outputs(X, sfreq, times), axis=1))
 
@@ -127,8 +126,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, infinity, a case without an observation or one whose times cannot be used, or has
-            no times where the model was fitted with them.
+            If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
         outputs: NDArray[np.float64] = self._outputs(X, sfreq, times)
         return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
@@ -177,6 +175,115 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
             return np.ones(len(targets))
         return np.asarray(compute_sample_weight(self.class_weight, self.classes_[targets]), dtype=np.float64)
 
+    def _targets_state(self) -> State:
+        return State({"classes": self.classes_}, {})
+
+    def _restore_targets(self, state: State, *, n_outputs: int) -> None:
+        classes = array_from_plain(state.value("classes", dict))
+        if not 2 <= len(classes) == n_outputs or not (classes[:-1] < classes[1:]).all():
+            raise ModelFileError(f"classes must be {n_outputs} labels in ascending order, got {classes.tolist()[:20]}.")
+        self.classes_ = classes
+
     @staticmethod
     def _finish(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(softmax(outputs, axis=1))
+
+
+class SignalRegressorMixin(RegressorMixin):  # type: ignore[misc]
+    """Targets of a regressor whose ``_outputs`` are standardised."""
+
+    _learned: ClassVar[tuple[str, ...]] = ("_flat", "_target_mean", "_target_scale")
+
+    def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
+        """Predict the targets of cases.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        sfreq : float, optional
+            Sampling rate of X, in Hz; another one than at training rescales the model, and low-passes nothing.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, one array a case, where X does not carry them.
+
+        Returns
+        -------
+        ndarray (n_samples,) or (n_samples, n_outputs)
+            Targets, in their own units.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other channels, infinity, a case without an observation, or times that cannot be used.
+        """
+        targets = self._finish(self._outputs(X, sfreq, times))
+        return targets[:, 0] if self._flat else targets
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
+        """Return the coefficient of determination.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the cases.
+        times : list of array-like (n_times_i,), optional
+            Seconds of every sample, one array a case, where X does not carry them.
+
+        Returns
+        -------
+        float
+            At most 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            As `predict`.
+        """
+        return float(r2_score(y, self.predict(X, times=times), sample_weight=sample_weight))
+
+    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
+        """Return targets (n_samples, n_outputs), in their own units."""
+        targets = check_targets(y, signals)
+        if reset:
+            self._flat = targets.ndim == 1
+        return targets.reshape(len(targets), -1)
+
+    def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.ones(len(targets))
+
+    def _measure_targets(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+        """Note mean and spread of the training targets."""
+        self._target_mean = np.average(targets, axis=0, weights=weights)
+        spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
+        self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
+
+    def _standardised(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((targets - self._target_mean) / self._target_scale)
+
+    def _targets_state(self) -> State:
+        return State({"flat": self._flat}, {"mean": self._target_mean, "scale": self._target_scale})
+
+    def _restore_targets(self, state: State, *, n_outputs: int) -> None:
+        self._flat = state.value("flat", bool)
+        if self._flat and n_outputs != 1:
+            raise ModelFileError(f"targets of one dimension have one output, not {n_outputs}.")
+        self._target_mean = state.array("mean", n_outputs)
+        self._target_scale = state.array("scale", n_outputs, positive=True)
+
+    def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(outputs * self._target_scale + self._target_mean)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.single_output = True
+        tags.target_tags.multi_output = True
+        return tags
