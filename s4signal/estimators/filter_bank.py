@@ -14,10 +14,11 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from s4signal import nn
 from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, training_rate
 from s4signal.estimators.trained.plan import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
 from s4signal.estimators.trained.precompute import hear
-from s4signal.estimators.validation import check_rate, check_samples, check_signals
+from s4signal.estimators.validation import check_rate, check_signals
 from s4signal.nn.frontends.filter_bank import Steps
 from s4signal.signals import Signals
 from s4signal.training import Batch
@@ -140,12 +141,12 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         """
         check_filter_bank_options(self)
         signals = check_signals(self, X, sfreq=self.sfreq, irregular=True, reset=True)
-        check_samples(signals, refuse=False)
+        found = survey(signals)
         self.sfreq_ = training_rate(signals)
         self._sampling = Sampling(times=any(case.has_times for case in signals.cases), missing="hold")
         self.bank_ = self._build()
         self._check_durations(signals)
-        self._standardizer = Standardizer.fit(signals, np.ones(len(signals)), identity=not self.standardize)
+        self._standardizer = Standardizer.fit(found, np.ones(len(signals)), identity=not self.standardize)
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.floating] | Signals:

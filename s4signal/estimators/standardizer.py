@@ -2,67 +2,86 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.signals import Signals
+from s4signal.estimators.survey import Survey
 
-__all__ = ["FURTHEST", "Standardizer"]
+__all__ = ["FURTHEST", "Standardizer", "warn_of_scale"]
 
-FURTHEST = 4.0  # standard deviations: in a sparse record a slip of the pen counts no more than that
+FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
+OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: not the same units
 
 
 class Standardizer(NamedTuple):
-    """Channel means and scales of the training cases.
+    """Channel means and scales of the training cases, and how much those cases varied.
 
     Shapes: mean (n_channels,), scale (n_channels,).
     """
 
     mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    scale: NDArray[np.float64]  # infinite where a channel says nothing: division silences it
+    range: tuple[float, float] = (0.0, np.inf)  # of `case_scale` over the training cases
 
     @classmethod
-    def fit(cls, signals: Signals, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
-        """Measure the channels in one pass over the cases; missing samples are left out.
+    def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
+        """Standardise by what a survey found; a channel without observations, or flat in all cases, is ignored.
 
-        Shapes: weights (n,).
+        ``identity`` leaves the others as they are. Shapes: weights (n,).
         """
-        n_channels = signals.n_channels
+        mean, std = found.moments(weights)
+        unseen = np.isnan(mean)
+        mean = np.where(unseen, 0.0, mean)
+        # Beside the rounding of an offset: of the mean, or of the shift between cases.
+        rounding = 1e-12 * np.maximum(np.abs(mean), np.sqrt(std**2 + (mean - found.shift) ** 2))
+        flat = ~unseen & ~(std > rounding)
+        for channel in np.flatnonzero(unseen | flat).tolist():
+            why = "has no observation in any training case" if unseen[channel] else "is flat in all training cases"
+            warnings.warn(f"{found.channel(channel)} {why}; it is ignored.", stacklevel=2)
         if identity:
-            return cls(np.zeros(n_channels), np.ones(n_channels))
-        total, square, count = np.zeros(n_channels), np.zeros(n_channels), np.zeros(n_channels)
-        # Sums around the first mean: microvolts on an electrode's offset of a volt would cancel otherwise.
-        offset = np.full(n_channels, np.nan)
-        for index, case in enumerate(signals):
-            data, n_there = _observations(case.data)
-            there = n_there > 0
-            first = there & np.isnan(offset)
-            offset[first] = data.sum(1, dtype=np.float64)[first] / n_there[first]
-            data = data - np.where(there, offset, 0.0)[:, None]
-            if n_there.min() < data.shape[1]:
-                data = np.where(np.isnan(case.data), 0.0, data)
-            total += weights[index] * data.sum(1)
-            square += weights[index] * np.einsum("ct,ct->c", data, data)
-            count += weights[index] * n_there
-        seen = count > 0
-        count = np.where(seen, count, 1.0)
-        shift = total / count
-        std = np.sqrt(np.maximum(square / count - shift**2, 0.0))
-        mean = np.where(seen, offset, 0.0) + shift
-        constant = std <= 1e-12 * np.maximum(np.abs(mean), np.sqrt(square / count))
-        # Dividing by infinity silences a channel that was never observed.
-        return cls(mean, np.where(seen, np.where(constant, 1.0, std), np.inf))
+            mean, std = np.zeros_like(mean), np.ones_like(std)
+        scale = np.where(unseen | flat, np.inf, std)
+        scales = (found.deviations() / scale).max(1)[weights > 0]
+        return cls(mean, scale, (float(scales[scales > 0].min(initial=np.inf)), float(scales.max(initial=0.0))))
 
     def __call__(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return (n_channels, n_times) standardised."""
         return (data - self.mean[:, None]) / self.scale[:, None]
 
+    def case_scale(self, data: NDArray[np.floating]) -> float:
+        """Return the largest standard deviation of a channel of (n_channels, n_times), in standard units."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.std(data, axis=1, dtype=np.float64)
+            if not np.isfinite(deviation).all():
+                observed = ~np.isnan(data)
+                count = np.maximum(observed.sum(1), 1)
+                mean = np.where(observed, data, 0.0).sum(1) / count
+                rest = np.where(observed, data - mean[:, None], 0.0)
+                deviation = np.sqrt(np.einsum("ct,ct->c", rest, rest) / count)
+            return float(np.nan_to_num(deviation / self.scale, posinf=np.inf).max())
 
-def _observations(data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """Return the data with zero for NaN, and how many samples each channel has."""
-    if not np.isnan(data.sum()):
-        return data, np.full(len(data), data.shape[1])
-    holes = np.isnan(data)
-    return np.where(holes, 0.0, data), (~holes).sum(1)
+
+def warn_of_scale(standardizer: Standardizer, scales: NDArray[np.float64]) -> None:
+    """Warn where cases vary so much more or less than the training cases that their units must be others.
+
+    Shapes: scales (n,), of `Standardizer.case_scale`.
+    """
+    smallest, largest = standardizer.range
+    over = scales > OTHER_UNITS * largest
+    other = over | ((scales > 0) & (scales < smallest / OTHER_UNITS))
+    if largest == 0 or not other.any():
+        return
+    index, n_others = int(np.argmax(other)), int(other.sum()) - 1
+    extent = (
+        f"{scales[index] / largest:.1g} times as much as any"
+        if over[index]
+        else (f"{scales[index] / smallest:.1g} times as much as the calmest")
+    )
+    warnings.warn(
+        f"case {index} varies {extent} training case{f', {n_others} more as well' * (n_others > 0)}: other units? "
+        "Pass volts where the model was fitted on volts, and samples of one range (-1 to 1, or integers).",
+        stacklevel=2,
+    )

@@ -19,7 +19,7 @@ from s4signal.estimators.closed_form.streaming import InstantStream
 from s4signal.estimators.closed_form.transformer import S4RandomFeatures
 from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.parameters import check_instant_options
-from s4signal.estimators.trained.missing import relative_periods
+from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.random_features.ridge import FAMILIES, Ridge, fit_ridge

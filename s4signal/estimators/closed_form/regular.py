@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.trained.missing import median_gap
+from s4signal.estimators.survey import median_gap
 from s4signal.estimators.validation import check_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
 

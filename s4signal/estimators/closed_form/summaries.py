@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
-from s4signal.estimators.trained.missing import relative_periods
-from s4signal.estimators.trained.sparse_records import SPARSE
+from s4signal.estimators.survey import MOSTLY_MISSING, relative_periods, survey
 from s4signal.signals import Signal, Signals
 
 __all__ = ["ObservationLevels"]
@@ -36,10 +35,10 @@ class ObservationLevels(NamedTuple):
         """
         sizes = np.array([(np.isnan(case.data).sum(), case.data.size) for case in signals], dtype=np.float64)
         missing, size = weights @ sizes
-        if missing <= SPARSE * size:
+        if missing <= MOSTLY_MISSING * size:
             return None
         durations = [np.ptp(_times(case)) for case in signals]
-        return cls(Standardizer.fit(signals, weights), max(float(np.median(durations)), 1e-9) / 3.0)
+        return cls(Standardizer.fit(survey(signals), weights), max(float(np.median(durations)), 1e-9) / 3.0)
 
     def __call__(self, signals: Signals, sfreq: float | None) -> NDArray[np.float64]:
         """Describe cases.

@@ -21,7 +21,7 @@ from s4signal.estimators.closed_form.streaming import InstantStream
 from s4signal.estimators.closed_form.summaries import ObservationLevels
 from s4signal.estimators.parameters import check_instant_options
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.trained.missing import relative_periods
+from s4signal.estimators.survey import relative_periods, survey
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.random_features.combinations import draw_chords
 from s4signal.random_features.filters import draw_oscillators, oscillator_hops
@@ -306,7 +306,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _draw_checked(self, signals: Signals, weights: NDArray[np.float64], recorded: Signals) -> NDArray[np.intp]:
         """Draw oscillators and thresholds for cases of positive weight; return which cases the thresholds are of."""
         rng = check_random_state(self.random_state)
-        self._standardizer = Standardizer.fit(signals, weights)
+        self._standardizer = Standardizer.fit(survey(signals), weights)
         self._levels = ObservationLevels.fit(recorded, weights)
         n = len(signals)
         some = np.arange(n) if n <= _CALIBRATION else np.sort(rng.permutation(n)[:_CALIBRATION])

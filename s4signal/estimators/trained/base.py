@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.parameters import check_options
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.fingerprint import fingerprint_of
 from s4signal.estimators.trained.loop_options import network_options, training_options
@@ -292,7 +293,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
                     f"the network has {self._plan.n_outputs} outputs, y has {n_outputs}; fit with warm_start=False."
                 )
             return self._thinned(self._cases(signals, weights, targets, device), signals, seed, device)
-        self._standardizer = Standardizer.fit(signals, weights, identity=not self.standardize)
+        self._standardizer = Standardizer.fit(survey(signals), weights, identity=not self.standardize)
         self._plan: NetworkPlan = plan_network(self, signals, n_outputs=n_outputs, sfreq=self.sfreq_)
         self._optimizer_state = {}
         with torch.random.fork_rng(devices=[]):

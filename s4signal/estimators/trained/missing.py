@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
+from s4signal.estimators.survey import median_gap
 from s4signal.estimators.trained.sparse_records import is_sparse
 from s4signal.estimators.validation import check_observed
 from s4signal.nn import KERNELS
@@ -21,10 +20,8 @@ __all__ = [
     "Sampling",
     "check_times",
     "grid_lengths",
-    "median_gap",
     "plan_sampling",
     "prepare_case",
-    "relative_periods",
     "thinned",
     "training_rate",
 ]
@@ -57,22 +54,6 @@ def training_rate(signals: Signals) -> float | None:
         return float(np.nanmax(rates))
     gap = _unnamed_gap(signals)
     return None if gap is None else 1.0 / gap
-
-
-def relative_periods(signals: Signals, sfreq: float | None) -> NDArray[np.float64]:
-    """Compare the sample periods of cases with that of the training.
-
-    Shape: (n_samples,).
-    """
-    rates = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
-    return np.where(np.isnan(rates), 1.0, rates)
-
-
-def median_gap(cases: Iterable[Signal]) -> float | None:
-    """Find the median time between two samples, over cases that carry their times."""
-    gaps = np.concatenate([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
-    gaps = gaps[gaps > 0]
-    return float(np.median(gaps)) if len(gaps) else None
 
 
 def check_times(signals: Signals, sampling: Sampling, sfreq: float | None) -> None:
@@ -114,8 +95,6 @@ def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:
         observed |= True if holes is None else ~holes.all(1)
         if holes is not None:
             absent |= (holes[:, _kept(holes)] if missing == "gap" else holes).any(1)
-    for channel in np.flatnonzero(~observed):
-        warnings.warn(f"channel {channel} has no observation in any training case; it is ignored.", stacklevel=2)
     masked = () if grid else tuple(np.flatnonzero(absent & observed).tolist())
     # A filter bank hears waves, whose peaks are no slips.
     return Sampling(times, missing, masked, grid, gaps, sparse=not grid and is_sparse(signals))

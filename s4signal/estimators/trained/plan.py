@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling, prepare_case, relative_periods
+from s4signal.estimators.survey import relative_periods
+from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling, prepare_case
 from s4signal.estimators.trained.sparse_records import is_sparse
 from s4signal.nn import S4FilterBank, S4Network, space_bands
 from s4signal.nn.frontends.band_dropout import BandDropout

@@ -12,7 +12,6 @@ from torch import nn
 
 from s4signal import S4Classifier, S4Regressor, Signals
 from s4signal.errors import ModelFileError, ShapeError
-from s4signal.estimators import S4Ensemble
 from s4signal.nn import S4Backbone, S4FilterBank, space_bands
 
 __all__: list[str] = []
@@ -182,13 +181,6 @@ def test_another_module_than_the_fitted_one_is_refused_at_load(tmp_path):
     regressor().fit(X, y).save(tmp_path / "b.s4")
     with pytest.raises(ModelFileError, match="has its own front end; do not pass frontend="):
         S4Regressor.load(tmp_path / "b.s4", frontend=Strided())
-
-
-def test_an_ensemble_with_a_module_is_not_saved(tmp_path):
-    X, y = waves()
-    model = S4Ensemble([classifier(frontend=Strided(), sfreq=SFREQ)]).fit(X, y)
-    with pytest.raises(ValueError, match="a member has a torch module as frontend"):
-        model.save(tmp_path / "a.s4")
 
 
 WRONG = {

@@ -7,6 +7,7 @@ from small_models import REFERENCE, classifier, regressor, waves
 
 from s4signal import S4Classifier, Signals
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.missing import Sampling, prepare_case
 from s4signal.signals import Signal, drop_samples
 
@@ -112,7 +113,7 @@ def test_a_grid_draws_lines_between_times_that_are_not_on_it(times):
 
 def test_missing_samples_do_not_count_in_the_standardisation():
     data = sparse()
-    standardizer = Standardizer.fit(Signals(data), np.ones(24))
+    standardizer = Standardizer.fit(survey(Signals(data)), np.ones(24))
     flat = data.transpose(1, 0, 2).reshape(2, -1)
     np.testing.assert_allclose(standardizer.mean, np.nanmean(flat, 1))
     np.testing.assert_allclose(standardizer.scale, np.nanstd(flat, 1))

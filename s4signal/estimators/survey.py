@@ -1,0 +1,183 @@
+"""One pass over the cases of a fit: what checks, standardisation, sampling plan, durations and rates ask of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.estimators.validation import check_finite, check_observed
+from s4signal.signals import Signal, Signals
+
+__all__ = ["MOSTLY_MISSING", "Survey", "median_gap", "relative_periods", "survey"]
+
+MOSTLY_MISSING = 0.5  # of the values: beyond it more is made up than was observed
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass found; no data is kept.
+
+    Shapes: n_observed, sums, squares (n, n_channels); n_present, lengths, sfreqs, spans_s (n,); shift (n_channels,).
+    """
+
+    n_observed: Counts
+    sums: Floats  # of x - shift: those of microvolts on an offset of a volt would cancel otherwise
+    squares: Floats  # of x - shift
+    n_present: Counts  # times at which at least one channel was observed
+    spans_s: Floats  # from first to last time; NaN where a case carries no times
+    lengths: Counts
+    sfreqs: Floats  # Hz, NaN where unknown
+    shift: Floats  # mean of each channel in the first case that observed it
+    median_gap: float | None  # s, over all cases that carry times and know no rate, whichever `take` leaves
+    ch_names: tuple[str, ...] | None
+    digests: tuple[bytes, ...]  # of data and times, one per case, where asked for
+
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        return len(self.lengths)
+
+    def take(self, indices: NDArray[np.intp]) -> Survey:
+        """Return what is known of some of the cases, in that order."""
+        names = ("n_observed", "sums", "squares", "n_present", "spans_s", "lengths", "sfreqs")
+        parts: dict[str, Any] = {name: getattr(self, name)[indices] for name in names}
+        return replace(self, **parts, digests=tuple(self.digests[i] for i in indices) if self.digests else ())
+
+    @property
+    def has_times(self) -> Flags:
+        """Which cases carry their times, (n,)."""
+        return ~np.isnan(self.spans_s)
+
+    @property
+    def missing(self) -> Flags:
+        """In which cases a channel misses a sample, (n, n_channels)."""
+        return self.n_observed < self.lengths[:, None]
+
+    @property
+    def partly_missing(self) -> Flags:
+        """In which cases a channel misses a sample that another one has, (n, n_channels)."""
+        return self.n_observed < self.n_present[:, None]
+
+    def moments(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of each channel, (n_channels,) each; NaN where it was never observed."""
+        count = weights @ self.n_observed
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (weights @ self.sums) / count
+            variance = (weights @ self.squares) / count - mean**2
+        return self.shift + mean, np.sqrt(np.maximum(variance, 0.0))
+
+    def deviations(self) -> Floats:
+        """Return the standard deviation of each channel within each case, (n, n_channels); 0 where not observed."""
+        count = np.maximum(self.n_observed, 1)
+        return np.sqrt(np.maximum(self.squares / count - (self.sums / count) ** 2, 0.0))
+
+    def mostly_missing(self, weights: Floats) -> bool:
+        """Whether more than half is missing of the values at times when some channel was observed: never of one."""
+        values = weights @ self.n_present * self.n_observed.shape[1]
+        return bool(values - weights @ self.n_observed.sum(1) > MOSTLY_MISSING * values)
+
+    def channel(self, index: int) -> str:
+        """Name a channel, for a message."""
+        return f"channel {index}" if self.ch_names is None else f"channel {index} ({self.ch_names[index]})"
+
+
+def survey(signals: Signals, *, refuse_missing: bool = False, hashed: bool = False, name: str = "X") -> Survey:
+    """Read every case once; refuse one without any observation, with infinity or (if asked to) missing samples."""
+    shift = np.full(signals.n_channels, np.nan)
+    rows: list[_Row] = []
+    gaps: list[NDArray[np.floating[Any]]] = [np.empty(0)]
+    digests: list[bytes] = []
+    for index, case in enumerate(signals):
+        observed = _observed(case, index, refuse_missing=refuse_missing, name=name)
+        rows.append(_add_up(case, observed, shift))
+        if not np.isfinite(rows[-1].squares).all():
+            largest = float(np.nanmax(np.abs(case.data)))
+            raise ValueError(f"case {index} of {name} has values up to {largest:.1g}, whose squares overflow; scale X.")
+        if case.times is not None and case.sfreq is None:
+            gaps.append(np.diff(case.times))
+        if hashed:
+            digests.append(_digest(case))
+    n_observed, sums, squares, n_present, spans_s = (np.array(column) for column in zip(*rows, strict=True))
+    names = {case.ch_names for case in signals.cases} - {None}
+    return Survey(
+        n_observed,
+        sums,
+        squares,
+        n_present,
+        spans_s,
+        signals.lengths,
+        signals.sfreqs,
+        shift=np.where(np.isnan(shift), 0.0, shift),
+        median_gap=_median(gaps),
+        ch_names=names.pop() if len(names) == 1 else None,
+        digests=tuple(digests),
+    )
+
+
+def median_gap(cases: Iterable[Signal]) -> float | None:
+    """Find the median time between two samples, over cases that carry their times."""
+    return _median([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
+
+
+def relative_periods(signals: Signals, sfreq: float | None) -> Floats:
+    """Compare the sample periods of cases with that of the training; 1 where unknown, (n,)."""
+    rates = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
+    return np.where(np.isnan(rates), 1.0, rates)
+
+
+class _Row(NamedTuple):
+    n_observed: Counts
+    sums: Floats
+    squares: Floats
+    n_present: int
+    span_s: float
+
+
+def _observed(case: Signal, index: int, *, refuse_missing: bool, name: str) -> Flags | None:
+    """Where samples are observed, (n_channels, n_times); None if all are, which one sum finds without a copy."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(case.data.sum()):
+            return None
+    if refuse_missing or np.isinf(case.data).any():
+        check_finite(case.data, index, case.source, name=name)
+    check_observed(case, index, name=name)
+    observed: Flags = case.observed
+    return None if observed.all() else observed
+
+
+def _add_up(case: Signal, observed: Flags | None, shift: Floats) -> _Row:
+    """Add up a case around the shift; a channel without one yet gets its mean in this case."""
+    count = np.full(case.n_channels, case.length) if observed is None else observed.sum(1)
+    n_present = case.length if observed is None else int(observed.any(0).sum())
+    data = case.data if observed is None else np.where(observed, case.data, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        first = np.isnan(shift) & (count > 0)
+        shift[first] = data[first].sum(1, dtype=np.float64) / count[first]
+        centred = data - np.where(np.isnan(shift), 0.0, shift)[:, None]
+        if observed is not None:
+            centred = np.where(observed, centred, 0.0)
+        sums, squares = centred.sum(1), np.einsum("ct,ct->c", centred, centred)
+    span_s = np.nan if case.times is None else float(case.times[-1] - case.times[0])
+    return _Row(count, sums, squares, n_present, span_s)
+
+
+def _median(gaps: Sequence[NDArray[np.floating[Any]]]) -> float | None:
+    together = np.concatenate(gaps)
+    together = together[together > 0]
+    return float(np.median(together)) if len(together) else None
+
+
+def _digest(case: Signal) -> bytes:
+    digest = hashlib.blake2b(repr((case.data.shape, case.data.dtype.str, case.sfreq)).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(case.data).data)
+    if case.times is not None:
+        digest.update(np.ascontiguousarray(case.times).data)
+    return digest.digest()

@@ -1,0 +1,115 @@
+"""One pass over the cases: its sums against numpy, and what they say of channels, times and missing samples."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from s4signal import Signals
+from s4signal.estimators.standardizer import Standardizer, warn_of_scale
+from s4signal.estimators.survey import survey
+
+RNG = np.random.default_rng(0)
+
+
+def cases(n=8, missing=0.3, offset=0.0, scale=1.0):
+    rng = np.random.default_rng(0)
+    data = [offset + scale * rng.standard_normal((3, k)) for k in rng.integers(20, 40, n)]
+    for case in data:
+        case[rng.random(case.shape) < missing] = np.nan
+    return data
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (1.0, 1e-6), (-1e9, 1e3)])
+def test_moments_are_those_of_all_observed_samples(offset, scale):
+    data, weights = cases(offset=offset, scale=scale), np.arange(8.0)
+    mean, std = survey(Signals(data)).moments(weights)
+    together = np.concatenate([case for case, k in zip(data, range(8), strict=True) for _ in range(k)], axis=1)
+    expected = np.nanmean(together - offset, axis=1), np.nanstd(together - offset, axis=1)
+    np.testing.assert_allclose(mean - offset, expected[0], atol=1e-3 * scale)
+    np.testing.assert_allclose(std, expected[1], rtol=1e-3)
+
+
+def test_some_of_the_cases_are_as_if_there_were_no_others():
+    data, chosen = cases(), np.array([5, 0, 3])
+    some, alone = survey(Signals(data)).take(chosen), survey(Signals([data[i] for i in chosen]))
+    np.testing.assert_allclose(some.moments(np.ones(3)), alone.moments(np.ones(3)))
+    np.testing.assert_allclose(some.deviations(), [np.nanstd(data[i], axis=1) for i in chosen])
+    assert np.array_equal(some.n_observed, alone.n_observed)
+    assert len(some) == 3
+
+
+def test_mostly_missing_counts_times_at_which_something_was_observed():
+    data = np.ones((4, 3, 10))
+    data[:, 1:] = np.nan  # two of three
+    assert survey(Signals(data)).mostly_missing(np.ones(4))
+    data[0] = 1.0
+    assert survey(Signals(data)).mostly_missing(np.array([0.0, 1, 1, 1]))
+    assert not survey(Signals(data)).mostly_missing(np.array([3.0, 1, 1, 1]))
+    whole = np.ones((4, 3, 10))
+    whole[:, :, 1:] = np.nan  # nothing at all was observed then
+    assert not survey(Signals(whole)).mostly_missing(np.ones(4))
+    assert not survey(Signals(whole[:, :1])).mostly_missing(np.ones(4)), "never of one channel"
+
+
+def test_gaps_are_those_of_cases_that_know_no_rate():
+    times = [np.array([0.0, 1, 3]), np.array([0.0, 0.1, 0.2]), np.array([5.0, 5, 7])]
+    signals = Signals(np.ones((3, 1, 3)), times=times, sfreq=[np.nan, 10.0, np.nan])
+    found = survey(signals)
+    assert found.median_gap == 2.0
+    np.testing.assert_allclose(found.spans_s, [3.0, 0.2, 2.0])
+    assert survey(Signals(np.ones((3, 1, 3)), sfreq=10.0)).median_gap is None
+
+
+def test_digests_tell_data_times_and_order_apart():
+    data = cases(n=3, missing=0.0)
+    digests = survey(Signals(data), hashed=True).digests
+    assert len(set(digests)) == 3
+    assert survey(Signals([case[:, ::-1] for case in data]), hashed=True).digests[0] != digests[0]
+    timed = Signals(data, times=[np.arange(case.shape[1]) + 1.0 for case in data])
+    assert survey(timed, hashed=True).digests[0] != digests[0]
+    assert survey(Signals(data), hashed=True).take(np.array([2, 0])).digests == (digests[2], digests[0])
+
+
+def test_a_case_that_cannot_be_added_up_is_named():
+    data = cases(n=4, missing=0.0)
+    data[2][1, 3] = 1e200
+    with pytest.raises(ValueError, match=r"case 2 of X has values up to 1e\+200, whose squares overflow; scale X"):
+        survey(Signals(data))
+    data[2][:] = np.nan
+    with pytest.raises(ValueError, match="case 2 of X_val has no observation"):
+        survey(Signals(data), name="X_val")
+    with pytest.raises(ValueError, match="contains NaN: case 2 has"):
+        survey(Signals(data), refuse_missing=True)
+
+
+@pytest.mark.parametrize("constant", [0.0, 5e-6, 0.1, 1e9])
+@pytest.mark.parametrize("identity", [False, True])
+def test_a_channel_that_says_nothing_is_ignored_with_a_warning(constant, identity):
+    data = RNG.standard_normal((6, 3, 20))
+    data[:, 1], data[:, 2] = constant, np.nan
+    signals = Signals(data, ch_names=["C3", "Cz", "C4"])
+    with pytest.warns(UserWarning, match="is ignored") as caught:
+        standardizer = Standardizer.fit(survey(signals), np.ones(6), identity=identity)
+    assert [str(w.message) for w in caught] == [
+        "channel 1 (Cz) is flat in all training cases; it is ignored.",
+        "channel 2 (C4) has no observation in any training case; it is ignored.",
+    ]
+    assert (standardizer(RNG.standard_normal((3, 5)))[1:] == 0).all()
+
+
+def test_microvolts_for_volts_are_noticed_and_so_is_the_reverse():
+    data = RNG.standard_normal((6, 2, 50)) * np.array([1e-6, 3e-6])[:, None]
+    standardizer = Standardizer.fit(survey(Signals(data)), np.ones(6))
+    scales = np.array([standardizer.case_scale(case) for case in data])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_scale(standardizer, 50 * scales)
+        warn_of_scale(standardizer, 0 * scales)
+    with pytest.warns(UserWarning, match=r"case 2 varies \de\+06 times as much as any training case, 1 more as well"):
+        warn_of_scale(standardizer, scales * np.array([1, 1, 1e6, 1, 1, 1e6]))
+    with pytest.warns(UserWarning, match=r"case 0 varies \de-0[67] times as much as the calmest training case: other"):
+        warn_of_scale(standardizer, scales[:1] * 1e-6)
+    holes = np.where(RNG.random(data[0].shape) < 0.2, np.nan, data[0])
+    expected = (np.nanstd(holes, axis=1) / standardizer.scale).max()
+    assert standardizer.case_scale(holes) == pytest.approx(expected)
