@@ -17,8 +17,10 @@ Command::
     python pipelines/eeg_ssvep.py
     python pipelines/eeg_ssvep.py --instant --seeds 0 1 2                        # nothing trained: seconds
     python pipelines/eeg_ssvep.py --instant --protocol subjects --seeds 0 1 2    # mean ± standard deviation over seeds
+    python pipelines/eeg_ssvep.py --instant --bands bands.png                    # which frequencies decide
 
-Output: a table of test accuracies, one line a subject; the last line is the mean over subjects.
+Output: a table of test accuracies, one line a subject; the last line is the mean over subjects. With --bands, a picture
+of the frequencies that carry the decision of the S4RidgeClassifier of the first subject.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from s4signal import S4Classifier
 from s4signal.estimators import S4RidgeClassifier
+from s4signal.inspection import BandImportanceDisplay
 from s4signal.signals import datasets
 
 __all__ = ["main"]
@@ -63,11 +66,10 @@ BASELINES = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Train on the first session of every subject, or on the other subjects, and test on the rest."""
     parser = argparse.ArgumentParser(description="SSVEP: S4 classifiers on mne.Epochs beside linear baselines.")
-    parser.add_argument(
-        "--protocol", choices=["sessions", "subjects"], default="sessions", help="what is new in a test"
-    )
+    parser.add_argument("--protocol", choices=["sessions", "subjects"], default="sessions", help="what a test has new")
     parser.add_argument("--instant", action="store_true", help="leave S4Classifier out")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
+    parser.add_argument("--bands", type=Path, help="draw the bands that decide to this file")
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
     args = parser.parse_args(argv)
     mne.set_log_level("error")
@@ -87,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in names[len(BASELINES) :]:
             models = [classifier(name, seed, args.max_epochs).fit(train, y_train) for seed in args.seeds]
             scores.append([model.score(test, y_test) for model in models])
+            if args.bands is not None and not table and name == "S4RidgeClassifier":
+                BandImportanceDisplay.from_estimator(models[0]).figure_.savefig(args.bands, dpi=150)
         table.append(scores)
         lines.append(line(subject, f"{len(train):>6}{len(test):>6}", scores))
     means = [np.mean(scores, axis=0) for scores in zip(*table, strict=True)]

@@ -30,28 +30,29 @@ MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 
 # A case becomes a matrix, which no data frame holds: there is no set_output.
 class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
-    """Hear signals through band-pass filters that are state spaces: energies or band signals every hop.
+    """Filter signals into bands, by resonators that are state spaces: energies or band signals every hop.
 
-    The torch module of the same name, in `s4signal.nn`, does the work, and can learn its frequencies.
+    `s4signal.nn.S4FilterBank`, a torch module, does the work, and can learn its frequencies.
 
-    Times of the samples, in `Signals`, and missing samples (NaN) are heard exactly, as a signal that is held: between
-    two samples it is the second one. A smooth signal with holes is better served by a line, `Signals.to_grid`.
+    Irregular times, in `Signals`, and missing samples (NaN) are taken exactly, as those of a signal that is held:
+    between two samples it has the value of the second. For a smooth signal with holes interpolate first, by
+    `Signals.to_grid`.
 
     Parameters
     ----------
     n_bands : int, >= 1, default=40
         Bands a channel.
     spacing : {"erb", "mel", "log", "linear", "random", "hippo"}, default="erb"
-        Scale on which the bands lie evenly, see `s4signal.nn.space_bands`.
+        Scale on which the bands are evenly spaced, see `s4signal.nn.space_bands`.
     lowest_hz, highest_hz : "auto" or float, > 0
         Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles a sample where the rate is
         unknown). "auto" begins at 60 Hz for signals of 4 kHz and more, at 1/128 of the rate for others, and ends at
         8 kHz or 0.475 times the rate.
     order : int in [1, 4], default=4
-        Resonators in a row; 4 is the gammatone.
+        Resonators in a cascade; 4 is the gammatone.
     hop_s : "auto" or float, > 0
-        Time between two steps, in seconds (samples where the rate is unknown). "auto" is 10 ms, or a sample if that is
-        longer.
+        Time between two steps, in seconds (samples where the rate is unknown), of which a whole number of samples is
+        made. "auto" is 10 ms, or a sample if that is longer.
     output : {"log", "power", "pcen", "linear"}, default="log"
         Mean energy over the hop, compressed by a logarithm, by the power 0.3 or by per-channel energy normalisation;
         or the signal of the band, its real part and its imaginary one.
@@ -123,8 +124,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         Parameters
         ----------
         X : array-like, mne.Epochs or Signals
-            Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
-            or `Signals`.
+            Cases, as `S4Classifier.fit` takes them.
         y : None
             Ignored.
 
@@ -136,8 +136,8 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         Raises
         ------
         ValueError
-            If an option is out of its range, a band lies beyond the Nyquist frequency, a case is shorter than a hop or
-            without any observation, or X has infinity.
+            If an option is out of its range, a band lies beyond the Nyquist frequency, or a case cannot be used: it is
+            shorter than a hop, all NaN or has infinity.
         """
         check_filter_bank_options(self)
         signals = check_signals(self, X, sfreq=self.sfreq, irregular=True, reset=True)
@@ -150,7 +150,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.floating] | Signals:
-        """Hear cases.
+        """Filter cases.
 
         Parameters
         ----------
@@ -162,16 +162,15 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         Returns
         -------
         ndarray (n_samples, n_features, n_steps) or Signals
-            For an array or a data frame an array; for any other form `Signals`, a step being a sample and a feature a
-            channel, from the first sample of a case on.
+            For an array or a data frame an array; for any other form `Signals`, whose samples are the steps and whose
+            channels are the features. Its rate is that of the steps, unknown where that of X is.
 
         Raises
         ------
         NotFittedError
             If the transformer is not fitted.
         ValueError
-            If X has other channels, infinity, a case shorter than a hop or without any observation, or no times where
-            the transformer was fitted with them.
+            If X has other channels than at `fit`, or a case cannot be used.
         """
         check_is_fitted(self, "bank_")
         check_rate(self, sfreq)
@@ -186,12 +185,14 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             energies, mask, rate, _ = self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)
             return energies, mask, rate
 
-        heard = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
-        steps = [heard.load(index).data for index in range(len(heard))]
+        bands = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
+        steps = [bands.load(index).data for index in range(len(bands))]
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)
         names = [str(name) for name in self._names(self._channels())]
-        return Signals(steps, sfreq=1.0 / self.bank_.hop_s, ch_names=names)
+        # A hop is a whole number of samples: bands.rates say how much longer it is than hop_s.
+        rates = None if self.sfreq_ is None else 1.0 / (bands.rates * self.bank_.hop_s)
+        return Signals(steps, sfreq=rates, ch_names=names)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Name the features: channel and frequency.
@@ -237,14 +238,9 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         frequencies, bandwidths = nn.space_bands(
             self.spacing, self.n_bands, lowest, highest, order=self.order, seed=seed
         )
+        options: dict[str, Any] = {"order": self.order, "output": self.output, "smooth_s": self.smooth_s}
         return nn.S4FilterBank(
-            frequencies_hz=frequencies,
-            bandwidths_hz=bandwidths,
-            sfreq=sfreq,
-            hop_s=hop_s,
-            order=self.order,
-            output=self.output,
-            smooth_s=self.smooth_s,
+            frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, **options
         )
 
     def _check_durations(self, signals: Signals) -> None:

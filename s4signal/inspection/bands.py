@@ -1,4 +1,4 @@
-"""Which bands of a signal carry the decision of an instant model."""
+"""Which bands of a signal carry the decision of a model in closed form."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ __all__ = ["BandImportanceDisplay"]
 
 
 class BandImportanceDisplay:
-    """Share of an instant model's squared ridge coefficients that each of its oscillators holds, by frequency.
+    """Share of the squared ridge coefficients of a model in closed form that falls to each oscillator, by frequency.
 
     Features are standardised, so a coefficient says how far the output moves when its feature moves by one standard
-    deviation. Neighbouring bands share what they both know: look at regions, not at single points. What a sum of three
-    oscillators holds is shared out to the three.
+    deviation. Coefficients of neighbouring bands, which are correlated, share what they explain: look at regions, not
+    at single points. The share of a feature of three oscillators is divided equally among the three.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
@@ -66,7 +66,7 @@ class BandImportanceDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "BandImportanceDisplay":
-        """Draw the bands of a fitted instant model.
+        """Draw the bands of a fitted model in closed form.
 
         Parameters
         ----------
@@ -102,12 +102,12 @@ class BandImportanceDisplay:
         features = estimator.features_
         importance = add_by_oscillator(features, np.square(estimator.ridge_.coef[0]).sum(1))
         total = importance.sum()
-        unit = "Hz" if estimator.sfreq_ is not None else "cycles a sample"
+        unit = "Hz" if estimator.sfreq_ is not None else "cycles per sample"
         display = cls(frequency=features.frequencies_, importance=importance / (total if total > 0 else 1.0), unit=unit)
         return display.plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> "BandImportanceDisplay":
-        """Draw the shares, and their sum by octave.
+        """Draw the shares of oscillators, and their sums over octaves around 1, 2, 4 … and 1/2, 1/4 … Hz.
 
         Parameters
         ----------
@@ -127,20 +127,16 @@ class BandImportanceDisplay:
         if ax is None:
             _, ax = import_pyplot().subplots()
         self.ax_, self.figure_ = ax, ax.figure
-        heard = self.frequency > 0
-        if heard.any():
-            centres, place = np.unique(np.round(np.log2(self.frequency[heard])), return_inverse=True)
-            ax.bar(
-                2**centres,
-                np.bincount(place, self.importance[heard]),
-                width=2**centres * (2**0.5 - 2**-0.5),
-                color="0.85",
-                label="an octave",
-            )
-            ax.plot(self.frequency[heard], self.importance[heard], "o", color="C0", markersize=3, label="an oscillator")
+        band = self.frequency > 0
+        if band.any():
+            octaves, place = np.unique(np.round(np.log2(self.frequency[band])), return_inverse=True)
+            lowest, highest = 2 ** (octaves - 0.5), 2 ** (octaves + 0.5)
+            sums = np.bincount(place, self.importance[band])
+            ax.bar(lowest, sums, width=highest - lowest, align="edge", color="0.85", edgecolor="w", label="octave")
+            ax.plot(self.frequency[band], self.importance[band], "o", color="C0", markersize=3, label="oscillator")
             ax.set_xscale("log")
-        if not heard.all():
-            low = float(self.importance[~heard].sum())
+        if not band.all():
+            low = float(self.importance[~band].sum())
             ax.axhline(low, color="C1", linestyle="--", label="all low-passes")
         ax.set(xlabel=f"Frequency ({self.unit})", ylabel="Share of squared coefficients")
         ax.legend()

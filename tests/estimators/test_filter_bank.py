@@ -60,6 +60,27 @@ def test_cases_of_unequal_length_come_back_as_signals_at_the_rate_of_the_hop():
     assert heard.sfreq == pytest.approx(10.0)
 
 
+def test_where_no_rate_is_known_the_steps_have_none():
+    bands = S4FilterBank(n_bands=2, hop_s=10).fit_transform([waves(10.0)[0]])
+    assert bands.sfreq is None
+    assert bands.lengths.tolist() == [50]
+
+
+@pytest.mark.parametrize(("sfreq", "hop_s"), [(44100.0, 0.01), (250.0, 0.03), (8000.0, 0.0501), (256.0, 1.0)])
+def test_the_rate_of_the_steps_is_what_became_of_the_hop(sfreq, hop_s):
+    X = Signals([np.random.default_rng(0).standard_normal(int(4 * sfreq))], sfreq=sfreq)
+    bands = bank(hop_s=hop_s, sfreq=None).fit_transform(X)
+    assert bands.sfreq == pytest.approx(1 / hop_s, rel=0.1)
+    n_steps = bands.lengths[0]
+    assert (n_steps - 1) / bands.sfreq < 4.0 <= n_steps / bands.sfreq + 1e-9  # the steps cover the 4 s
+
+
+def test_cases_of_two_rates_have_steps_of_two_rates():
+    X = Signals([waves(10.0)[0], waves(10.0, sfreq=300.0, n_times=600)[0]], sfreq=[250.0, 300.0])
+    bands = bank(hop_s=0.03, sfreq=None).fit_transform(X)
+    assert [round(case.sfreq, 3) for case in bands] == [31.25, 33.333]
+
+
 def test_a_case_is_heard_alike_alone_and_in_company():
     X = [np.random.default_rng(n).standard_normal(n) for n in (250, 100, 375)]
     transformer = bank(hop_s=0.1).fit(X)

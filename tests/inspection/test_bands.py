@@ -55,10 +55,26 @@ def test_a_chord_is_shared_out_to_its_notes():
 
 def test_axes_units_and_low_passes_are_named():
     figure, ax = pyplot.subplots()
-    display = BandImportanceDisplay(frequency=[0.0, 0.1, 0.2], importance=[0.2, 0.5, 0.3], unit="cycles a sample")
+    display = BandImportanceDisplay(frequency=[0.0, 0.1, 0.2], importance=[0.2, 0.5, 0.3], unit="cycles per sample")
     assert display.plot(ax=ax).figure_ is figure
-    assert ax.get_xlabel() == "Frequency (cycles a sample)"
+    assert ax.get_xlabel() == "Frequency (cycles per sample)"
     assert "all low-passes" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_an_octave_is_drawn_from_its_lowest_to_its_highest_frequency():
+    display = BandImportanceDisplay(frequency=[3.0, 5.0, 7.0, 16.0], importance=[0.1, 0.2, 0.3, 0.4]).plot()
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width(), bar.get_height()) for bar in display.ax_.patches]
+    expected = [(2.0**1.5, 2.0**2.5, 0.3), (2.0**2.5, 2.0**3.5, 0.3), (2.0**3.5, 2.0**4.5, 0.4)]
+    np.testing.assert_allclose(bars, expected)
+    for f in (3.0, 5.0, 7.0, 16.0):
+        assert sum(low <= f < high for low, high, _ in bars) == 1
+
+
+def test_the_bars_of_all_octaves_add_up_to_what_the_oscillators_hold():
+    X, y = rhythms()
+    display = BandImportanceDisplay.from_estimator(S4RidgeClassifier(sfreq=100.0, random_state=0).fit(X, y))
+    drawn = sum(bar.get_height() for bar in display.ax_.patches)
+    assert drawn == pytest.approx(display.importance[display.frequency > 0].sum())
 
 
 def test_what_has_no_coefficients_is_refused():
