@@ -45,7 +45,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     spacing : {"erb", "mel", "log", "linear", "random", "hippo"}, default="erb"
         Scale on which the bands are evenly spaced, see `s4signal.nn.space_bands`.
     lowest_hz, highest_hz : "auto" or float, > 0
-        Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles a sample where the rate is
+        Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles per sample where the rate is
         unknown). "auto" begins at 60 Hz for signals of 4 kHz and more, at 1/128 of the rate for others, and ends at
         8 kHz or 0.475 times the rate.
     order : int in [1, 4], default=4
@@ -221,7 +221,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         return self.ch_names_ or [f"channel {index}" for index in range(self.n_channels_in_)]
 
     def _names(self, channels: list[str]) -> NDArray[np.object_]:
-        unit = "Hz" if self.sfreq_ is not None else "cycles a sample"
+        unit = "Hz" if self.sfreq_ is not None else "cycles per sample"
         parts = [" real", " imaginary"] if self.output == "linear" else [""]
         frequencies = self.bank_.frequencies_hz.tolist()
         names = [f"{channel} {f:.6g} {unit}{part}" for channel in channels for part in parts for f in frequencies]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from s4signal.errors import ModelFileError
 from s4signal.training.tensor_file import read_tensor_file, write_tensor_file
+from s4signal.version import __version__
 
 __all__ = [
     "State",
@@ -268,6 +269,4 @@ def _plain_array(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    from s4signal import __version__
-
     return {"s4signal": __version__, "torch": torch.__version__, "numpy": np.__version__}

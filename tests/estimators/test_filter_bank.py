@@ -49,7 +49,7 @@ def test_features_are_named_by_channel_part_and_frequency():
 
 def test_without_a_rate_frequencies_are_cycles_a_sample():
     names = S4FilterBank(n_bands=2).fit(waves(10.0)).get_feature_names_out()
-    assert names.tolist() == ["channel 0 0.0078125 cycles a sample", "channel 0 0.475 cycles a sample"]
+    assert names.tolist() == ["channel 0 0.0078125 cycles per sample", "channel 0 0.475 cycles per sample"]
 
 
 def test_cases_of_unequal_length_come_back_as_signals_at_the_rate_of_the_hop():

@@ -11,9 +11,9 @@ __all__: list[str] = []
 
 def test_a_unit_suits_what_it_says():
     assert readable_units(256.0, 40.0).band(0.5, 40.0) == "0.5 - 40 Hz"
-    assert readable_units(1 / 3600, 0.4 / 3600).band(0.02 / 3600, 0.4 / 3600) == "0.02 - 0.4 cycles an hour"
+    assert readable_units(1 / 3600, 0.4 / 3600).band(0.02 / 3600, 0.4 / 3600) == "0.02 - 0.4 cycles per hour"
     assert readable_units(1 / 3600, 0.4 / 3600).memory(1800.0, 36_000.0) == "0.5 - 10 h"
-    assert readable_units(1 / 3600, 0.4 / 3600).rate(1 / 3600) == "1 an hour"
+    assert readable_units(1 / 3600, 0.4 / 3600).rate(1 / 3600) == "1 per hour"
     assert readable_units(None, 0.4).memory(2.0, 30.0) == "2 - 30 samples"
     assert readable_units(None, 0.4).rate(None) == "unknown"
 
@@ -21,6 +21,6 @@ def test_a_unit_suits_what_it_says():
 def test_vital_signs_are_described_in_hours():
     X = Signals(np.random.default_rng(0).standard_normal((20, 1, 48)), sfreq=1 / 3600)
     told = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, np.arange(20) % 2).describe()
-    assert "1 an hour" in told
-    assert "cycles an hour" in told
+    assert "1 per hour" in told
+    assert "cycles per hour" in told
     assert " h\n" in told

@@ -100,7 +100,7 @@ def test_the_description_names_rate_band_and_memory():
 def test_the_description_counts_in_samples_where_the_rate_is_unknown():
     X, y = waves()
     text = classifier(bidirectional=False).fit(X, y).describe()
-    for part in ("sampling rate  unknown", "causal", "cycles a sample", " samples"):
+    for part in ("sampling rate  unknown", "causal", "cycles per sample", " samples"):
         assert part in text
 
 
