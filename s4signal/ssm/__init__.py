@@ -1,26 +1,22 @@
 """The mathematics: state matrices, discretisations, and equal views of a linear state space.
 
-Pure functions on tensors. What is remembered: `measures`, as diagonal plus low rank in `low_rank`, its poles alone in
-`hippo`; as an online memory in `memory`. From the ODE to a discrete system: `discretization` for modes,
-`dense_discretization` for matrices. A system (`systems`) runs block by block (`blocks`, with the parts `tables`,
-`carry` and `shared`), by one FFT (`convolution`; `cauchy` has the closed form of S4), sample by sample (`recurrence`)
-or at any times (`scan`), with the same result. The table of kernels, views and measures is in ARCHITECTURE.md.
+Pure functions on tensors. What is remembered: `measures`, as modes in `hippo`, as an online memory in `memory`.
+From the ODE to a discrete system: `discretization`. A system (`systems`) runs block by block (`blocks`, with the parts
+`tables`, `carry` and `shared`), by one FFT (`convolution`), sample by sample (`recurrence`) or at any times (`scan`),
+with the same result. `cascades` are the filters of filter banks. The table of kernels, views and measures is in
+ARCHITECTURE.md.
 """
 
 from s4signal.ssm.blocks import block_length, block_scan
 from s4signal.ssm.cascades import cascade_tables
-from s4signal.ssm.cauchy import cauchy_kernel
 from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde_kernel
-from s4signal.ssm.dense_discretization import DENSE_DISCRETIZATIONS
-from s4signal.ssm.discretization import DISCRETIZATIONS
-from s4signal.ssm.hippo import DIAGONAL_INITS
-from s4signal.ssm.low_rank import LOW_RANK_PARTS, low_rank_form
+from s4signal.ssm.discretization import DENSE_DISCRETIZATIONS, DISCRETIZATIONS
+from s4signal.ssm.hippo import DIAGONAL_INITS, LOW_RANK_PARTS, low_rank_form
 from s4signal.ssm.measures import BASES, MEASURES
 from s4signal.ssm.memory import HiPPO
-from s4signal.ssm.pairs import Pair, construction_dtype
 from s4signal.ssm.recurrence import recurrent_scan, step
 from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
-from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, construction_dtype
 
 __all__ = [
     "BASES",
@@ -38,7 +34,6 @@ __all__ = [
     "block_length",
     "block_scan",
     "cascade_tables",
-    "cauchy_kernel",
     "construction_dtype",
     "fft_convolve",
     "impulse_response",

@@ -11,15 +11,14 @@ The cost is linear in the length, and nothing of size (d_model, d_state, length)
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from s4signal.ssm.carry import carry
-from s4signal.ssm.pairs import Pair
+from s4signal.ssm.operators import operator
 from s4signal.ssm.shared import shared_block_scan
-from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, System
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
 
 __all__ = ["block_length", "block_scan"]
@@ -92,7 +91,7 @@ def block_scan(
         u = torch.nn.functional.pad(u, (0, n_blocks * T - n_times))
     if state is not None and isinstance(system, DiagonalSystem):
         state = system.B_bar.reciprocal().times_state(state)
-    y, _, entering = _scan_op(u, *of_block, state)
+    y, entering, _ = _scan_op(u, *of_block, state)
     if n_blocks * T != n_times:
         y = y[:, :, :n_times]
     if not return_state:
@@ -144,7 +143,7 @@ def _by_direction(x: Tensor, batch: int, d_state: int) -> list[Tensor]:
 def _scan(
     u: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor, first: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, the states that enter the blocks, and the causal one that enters the last."""
+    """Return y, the causal state that enters the last block, and the states that enter all of them."""
     d_model, batch, _ = u.shape
     T = P.shape[1]
     U = u.reshape(d_model, -1, T)
@@ -154,19 +153,28 @@ def _scan(
     if len(directions) == 2:
         carry(directions[1], transition, reverse=True)
     Y = torch.bmm(U, toeplitz(kernel, T)).baddbmm_(X, Q.transpose(1, 2))
-    return Y.view(u.shape), X, directions[0][:, :, -1].clone()
+    return Y.view(u.shape), directions[0][:, :, -1].clone(), X
 
 
 def _scan_backward(
-    dy: Tensor, dlast: Tensor, u: Tensor, X: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor
+    dy: Tensor | None,
+    dlast: Tensor | None,
+    u: Tensor,
+    X: Tensor,
+    kernel: Tensor,
+    P: Tensor,
+    Q: Tensor,
+    transition: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of u, the tables and the first state."""
     d_model, batch, _ = u.shape
     T, d_state = P.shape[1], transition.shape[1]
+    dy = u.new_zeros(u.shape) if dy is None else dy
     U, dY = u.reshape(d_model, -1, T), dy.reshape(d_model, -1, T)
     dX = torch.bmm(dY, Q)
     gradients, states = _by_direction(dX, batch, d_state), X.split(d_state, -1)
-    gradients[0][:, :, -1] += dlast
+    if dlast is not None:
+        gradients[0][:, :, -1] += dlast
     # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
     adjoint = _adjoint(transition)
     dfirst = carry(gradients[0], adjoint, reverse=True)
@@ -198,64 +206,37 @@ def _of_modes(products: Tensor) -> Tensor:
     return torch.stack([blocks[:, 0, 0] + blocks[:, 1, 1], blocks[:, 0, 1] - blocks[:, 1, 0]], -1).flatten(-2)
 
 
-# Operators of their own: the states are written in place, out of autograd's and the compiler's sight.
-_one_block_op = torch.library.custom_op("s4signal::one_block", _one_block, mutates_args=())
-_one_block_backward_op = torch.library.custom_op("s4signal::one_block_backward", _one_block_backward, mutates_args=())
-_scan_op = torch.library.custom_op("s4signal::block_scan", _scan, mutates_args=())
-_scan_backward_op = torch.library.custom_op("s4signal::block_scan_backward", _scan_backward, mutates_args=())
-
-
-@_one_block_op.register_fake
-def _(u: Tensor, kernel: Tensor) -> Tensor:
-    return torch.empty_like(u)
-
-
-@_one_block_backward_op.register_fake
-def _(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(u), torch.empty_like(kernel)
-
-
-@_scan_op.register_fake
-def _(
+def _scan_fake(
     u: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor, first: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     d_model, batch, n_times = u.shape
     X = u.new_empty(d_model, batch * (n_times // P.shape[1]), P.shape[2])
-    return u.new_empty(u.shape), X, u.new_empty(d_model, batch, transition.shape[1])
+    return u.new_empty(u.shape), u.new_empty(d_model, batch, transition.shape[1]), X
 
 
-@_scan_backward_op.register_fake
-def _(
-    dy: Tensor, dlast: Tensor, u: Tensor, X: Tensor, kernel: Tensor, P: Tensor, Q: Tensor, transition: Tensor
+def _scan_backward_fake(
+    dy: Tensor | None,
+    dlast: Tensor | None,
+    u: Tensor,
+    X: Tensor,
+    kernel: Tensor,
+    P: Tensor,
+    Q: Tensor,
+    transition: Tensor,
 ) -> tuple[Tensor, ...]:
-    dP, dQ = (torch.empty_like(t.transpose(1, 2)).transpose(1, 2) for t in (P, Q))
-    return u.new_empty(u.shape), torch.empty_like(kernel), dP, dQ, torch.empty_like(transition), torch.empty_like(dlast)
+    d_model, T, S = P.shape
+    dP, dQ = (u.new_empty(d_model, S, T).transpose(1, 2) for _ in range(2))
+    dfirst = u.new_empty(d_model, u.shape[1], transition.shape[1])
+    return u.new_empty(u.shape), kernel.new_empty(kernel.shape), dP, dQ, u.new_empty(transition.shape), dfirst
 
 
-def _keep_one(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _back_one(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
-    gradients: tuple[Tensor, Tensor] = _one_block_backward_op(dy, *ctx.saved_tensors)
-    return gradients
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    u, kernel, P, Q, transition, first = inputs
-    ctx.save_for_backward(u, output[1], kernel, P, Q, transition)
-    ctx.carried = first is not None
-    ctx.shape = output[2].shape
-    ctx.set_materialize_grads(False)
-
-
-def _back(ctx: Any, dy: Tensor | None, dX: None, dlast: Tensor | None) -> tuple[Tensor | None, ...]:
-    u, *saved = ctx.saved_tensors  # read once: under checkpointing they are computed for it
-    dlast = u.new_zeros(ctx.shape) if dlast is None else dlast
-    dy = u.new_zeros(u.shape) if dy is None else dy
-    *gradients, dfirst = _scan_backward_op(dy, dlast, u, *saved)
-    return *gradients, dfirst if ctx.carried else None
-
-
-_one_block_op.register_autograd(_back_one, setup_context=_keep_one)
-_scan_op.register_autograd(_back, setup_context=_keep)
+_one_block_op = operator("one_block", _one_block, _one_block_backward, keep=lambda inputs, outputs: inputs)
+_scan_op = operator(
+    "block_scan",
+    _scan,
+    _scan_backward,
+    fake=_scan_fake,
+    fake_backward=_scan_backward_fake,
+    keep=lambda inputs, outputs: (inputs[0], outputs[2], *inputs[1:5]),
+    n_gradients=2,
+)

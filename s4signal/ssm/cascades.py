@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from s4signal.ssm.pairs import Pair
+from s4signal.ssm.systems import Pair
 
 __all__ = ["CascadeTables", "StateTables", "cascade_response", "cascade_tables", "held_response", "state_tables"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s4signal.ssm.pairs import Pair
-from s4signal.ssm.systems import DiagonalSystem, SharedSystem, System
+from s4signal.ssm.systems import DiagonalSystem, Pair, SharedSystem, System, mirrored
 
 __all__ = ["fft_convolve", "impulse_response", "vandermonde_kernel"]
 
@@ -91,9 +90,9 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     """
     n_times = u.shape[-1]
     kernel = torch.nn.functional.pad(impulse_response(system, n_times), (0, n_times))
-    mirrored = system.mirrored()
-    if mirrored is not None:
-        future = impulse_response(mirrored, n_times)
+    reverse = mirrored(system)
+    if reverse is not None:
+        future = impulse_response(reverse, n_times)
         kernel = kernel + torch.nn.functional.pad(future.flip(-1), (n_times, 0))
     response = torch.fft.rfft(kernel.to(u.dtype))
     paths = "hkf,kbf->hbf" if isinstance(system, SharedSystem) else "hf,hbf->hbf"

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from s4signal.ssm.pairs import Pair
+from s4signal.ssm.systems import Pair
 
 __all__ = ["GapFactors", "expm1", "polynomial_degree"]
 

@@ -2,7 +2,7 @@
 
 The state c(t) projects the past of a signal f onto an orthonormal basis: c_n(t) = sum of f(t - s) p_n(s) over the ages
 s, weighted by the measure. It obeys c' = A c + B f. Windows have length 1 here; a window of length θ divides A and B
-by θ.
+by θ. Transitions are A (d_state, d_state) and B (d_state,); bases take ages (n,) and return (d_state, n).
 """
 
 from __future__ import annotations
@@ -13,20 +13,7 @@ import numpy as np
 from numpy.polynomial import chebyshev, laguerre
 from numpy.typing import NDArray
 
-__all__ = [
-    "BASES",
-    "MEASURES",
-    "chebt_basis",
-    "chebt_transition",
-    "fout_basis",
-    "fout_transition",
-    "lagt_basis",
-    "lagt_transition",
-    "legendre",
-    "legendre_basis",
-    "legs_transition",
-    "legt_transition",
-]
+__all__ = ["BASES", "MEASURES", "legendre", "legs_transition"]
 
 Real = NDArray[np.float64]
 
@@ -35,8 +22,6 @@ def legs_transition(d_state: int) -> tuple[Real, Real]:
     """Return the state matrices of HiPPO-LegS: the whole past, uniformly.
 
     The state is exact for c' = (A c + B f) / t, with the orthonormal Legendre basis on [0, t]. S4 drops the 1 / t.
-
-    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
@@ -55,8 +40,6 @@ def legt_transition(d_state: int) -> tuple[Real, Real]:
     What leaves the window, f(t - 1), is read from the state: the equation is exact for polynomials of degree below
     d_state, and an approximation for other signals.
 
-    Shape: (d_state, d_state), (d_state,).
-
     References
     ----------
     Gu, Dao, Ermon, Rudra, Ré, 2020, theorem 1 and appendix D.1, in the orthonormal scaling,
@@ -73,8 +56,6 @@ def lagt_transition(d_state: int) -> tuple[Real, Real]:
 
     The equation is exact.
 
-    Shape: (d_state, d_state), (d_state,).
-
     References
     ----------
     Gu, Dao, Ermon, Rudra, Ré, 2020, theorem 1 and appendix D.2, doi:10.48550/arXiv.2008.07669.
@@ -89,8 +70,6 @@ def fout_transition(d_state: int) -> tuple[Real, Real]:
     every frequency is a pair, and its state stays at zero. What leaves the window is read from the Fourier series: the
     equation is exact for trigonometric polynomials of period 1 and frequencies below d_state / 2, and an approximation
     for other signals.
-
-    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
@@ -114,8 +93,6 @@ def chebt_transition(d_state: int) -> tuple[Real, Real]:
     Chebyshev series; the one coefficient beyond the state that D needs is the one with which the series meets f(t) at
     age zero (Lanczos' tau method). The equation is exact for polynomials of degree up to d_state, and an approximation
     for other signals. (The paper's translated Chebyshev tilts the measure instead.)
-
-    Shape: (d_state, d_state), (d_state,).
 
     References
     ----------
@@ -147,27 +124,18 @@ def legendre(degree: int, y: Real) -> Real:
 
 
 def legendre_basis(d_state: int, age: Real) -> Real:
-    """Evaluate the orthonormal Legendre polynomials of LegS and LegT.
-
-    Shapes: age (n,) → (d_state, n).
-    """
+    """Evaluate the orthonormal Legendre polynomials of LegS and LegT."""
     norms: Real = np.sqrt(2.0 * np.arange(d_state) + 1.0)
     return norms[:, None] * legendre(d_state - 1, 1.0 - 2.0 * age)
 
 
 def lagt_basis(d_state: int, age: Real) -> Real:
-    """Evaluate the Laguerre polynomials of LagT.
-
-    Shapes: age (n,) → (d_state, n).
-    """
+    """Evaluate the Laguerre polynomials of LagT."""
     return np.asarray(laguerre.lagvander(age, d_state - 1).T)
 
 
 def fout_basis(d_state: int, age: Real) -> Real:
-    """Evaluate the Fourier basis of FouT, cosine and sine of each frequency.
-
-    Shapes: age (n,) → (d_state, n).
-    """
+    """Evaluate the Fourier basis of FouT, cosine and sine of each frequency."""
     angle = 2.0 * np.pi * np.arange(d_state // 2)[:, None] * age
     rows: Real = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], 1).reshape(d_state, -1)
     rows[0] = 1.0
@@ -175,10 +143,7 @@ def fout_basis(d_state: int, age: Real) -> Real:
 
 
 def chebt_basis(d_state: int, age: Real) -> Real:
-    """Evaluate the orthonormal Chebyshev polynomials of ChebT.
-
-    Shapes: age (n,) → (d_state, n).
-    """
+    """Evaluate the orthonormal Chebyshev polynomials of ChebT."""
     angle = np.arccos(np.clip(1.0 - 2.0 * age, -1.0, 1.0))
     rows: Real = np.sqrt(2.0) * np.cos(np.arange(d_state)[:, None] * angle)
     rows[0] = 1.0

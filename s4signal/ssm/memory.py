@@ -1,19 +1,24 @@
-"""HiPPO as an online memory: feed a signal, keep a fixed number of coefficients, look back at any time."""
+"""HiPPO as an online memory: feed a signal, keep a fixed number of coefficients, look back at any time.
+
+The coefficients are moved on by a chunk of samples at a time, exactly if the signal is constant within a sample.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
-from s4signal.ssm.measures import BASES, MEASURES
-from s4signal.ssm.projection import FadingProjection, GrowingProjection
+from s4signal.ssm.discretization import dense_zero_order_hold
+from s4signal.ssm.measures import BASES, MEASURES, legendre
 
 __all__ = ["HiPPO"]
 
 Real = NDArray[np.float64]
+CHUNK = 1024  # samples at a time: bounds the memory, and keeps the tables of 64 states in the cache
 
 
 class HiPPO:
@@ -30,7 +35,7 @@ class HiPPO:
         ``"chebt"`` the last ``window`` in Legendre polynomials, a Fourier series, Chebyshev polynomials; ``"lagt"`` the
         past as it fades with time constant ``window``, in Laguerre polynomials.
     d_state : int, >= 1, default=64
-        Coefficients a channel; even for ``"fout"``.
+        Coefficients per channel; even for ``"fout"``.
     window : float, > 0, optional
         Length of the window, in samples, or in the unit of the times if those are given. Not for ``"legs"``, which
         needs none: its result does not depend on the unit of time.
@@ -66,9 +71,7 @@ class HiPPO:
         if measure != "legs" and (window is None or not 0 < window < math.inf):
             raise ValueError(f"window={window} must be a positive length for measure={measure!r}, in samples or time.")
         self.measure, self.d_state, self.window = measure, d_state, window
-        self._projection = (
-            GrowingProjection(d_state) if window is None else FadingProjection(*MEASURES[measure](d_state), window)
-        )
+        self._projection = _WholePast(d_state) if window is None else _FadingPast(*MEASURES[measure](d_state), window)
         self.reset()
 
     def reset(self) -> HiPPO:
@@ -87,13 +90,13 @@ class HiPPO:
     @property
     def coefficients(self) -> Real:
         """The state, (d_state,) or (n_channels, d_state): the past in the orthonormal basis of the measure."""
-        state = self._held()
+        state = self._fed_state()
         return (state[0] if self._one_dimensional else state).copy()
 
     @property
     def span(self) -> tuple[float, float]:
         """Earliest and latest time that `reconstruct` knows of."""
-        self._held()
+        self._fed_state()
         windowed = self.measure not in ("legs", "lagt")
         return (self._now - float(self.window or 0.0) if windowed else self._start), self._now
 
@@ -107,7 +110,7 @@ class HiPPO:
         times : array-like (n_times,), optional
             When they were taken, increasing. A sample stands for the time since the one before it; the very first one
             opens the memory. By default a sample lasts one unit of time, and the first one begins at zero.
-            For other measures than ``"legs"``, each length of gap costs a matrix exponential a chunk: jitter is slow.
+            For other measures than ``"legs"``, each length of gap costs a matrix exponential per chunk: jitter is slow.
 
         Returns
         -------
@@ -137,7 +140,9 @@ class HiPPO:
             self._state = self._projection.opened(values[:, 0])
         if len(edges) == values.shape[1]:  # the sample that opened the memory
             values = values[:, 1:]
-        self._state = self._projection.advanced(self._state, values, edges - self._start)
+        for begin in range(0, values.shape[1], CHUNK):
+            chunk = values[:, begin : begin + CHUNK]
+            self._state = self._projection.advanced(self._state, chunk, edges[begin : begin + CHUNK + 1] - self._start)
         self._now = float(edges[-1])
         return self
 
@@ -161,7 +166,7 @@ class HiPPO:
         ValueError
             If nothing was fed yet, or a time lies outside `span`.
         """
-        state = self._held()
+        state = self._fed_state()
         moments = np.asarray(times, dtype=np.float64)
         if moments.ndim != 1:
             raise ShapeError(f"times must have shape (n_times,), got {moments.shape}.")
@@ -176,7 +181,7 @@ class HiPPO:
         signal: Real = state @ BASES[self.measure](self.d_state, age)
         return signal[0] if self._one_dimensional else signal
 
-    def _held(self) -> Real:
+    def _fed_state(self) -> Real:
         if self._state is None:
             raise ValueError("this memory is empty: feed it samples with update(samples) first.")
         return self._state
@@ -211,3 +216,89 @@ class HiPPO:
                 f"times must increase, but {stamps[k + 1]:g} follows {stamps[k]:g}: sort the samples by time."
             )
         return stamps
+
+
+class _WholePast:
+    """LegS: the Legendre coefficients of everything since time zero.
+
+    The old coefficients are a polynomial on [0, t1]; its projection onto polynomials on [0, t2] is a sum over Gauss
+    nodes, without error, since the product of two polynomials of degree N - 1 is integrated. The new samples add the
+    integrals of the polynomials over each of them. Nothing grows, and nothing is inverted.
+    """
+
+    def __init__(self, d_state: int) -> None:
+        y, weights = np.polynomial.legendre.leggauss(d_state)
+        self._norms = np.sqrt(2.0 * np.arange(d_state) + 1.0)
+        self._nodes, self._weights = 0.5 * (y + 1.0), 0.5 * weights
+        self._basis = self._norms[:, None] * legendre(d_state, y)[:-1]
+
+    def opened(self, first: Real) -> Real:
+        """Return the state of the constant signal ``first`` (n_channels,), which has no length yet."""
+        state = np.zeros((len(first), len(self._norms)))
+        state[:, 0] = first
+        return state
+
+    def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
+        """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
+        positions = edges / edges[-1]
+        P = legendre(len(self._norms), 2.0 * np.concatenate([positions, positions[0] * self._nodes]) - 1.0)
+        new, old = P[:, : len(edges)], P[:-1, len(edges) :]
+        # (2 n + 1) P_n is the derivative of P_{n+1} - P_{n-1}.
+        steps = samples @ np.diff(new).T
+        integrals = np.concatenate([steps[:, 1:2], steps[:, 2:] - steps[:, :-2]], 1)
+        masses = (state @ self._basis) * (positions[0] * self._weights)
+        return np.asarray(integrals / (2.0 * self._norms) + self._norms * (masses @ old.T))
+
+
+class _FadingPast:
+    """The other measures: a linear system that does not change with time, c' = (A c + B f) / window."""
+
+    def __init__(self, A: Real, B: Real, window: float) -> None:
+        self._A, self._B, self._window = torch.from_numpy(A), torch.from_numpy(B), window
+        self._gap = 0.0
+        self._powers: list[Real] = []  # transition over 1, 2, 4 ... gaps
+        self._responses = np.empty((0, len(B)))  # what an impulse leaves after 0, 1, 2 ... gaps
+
+    def opened(self, first: Real) -> Real:
+        """Return the state at rest: a first sample without duration leaves nothing behind."""
+        return np.zeros((len(first), len(self._B)))
+
+    def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
+        """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
+        gaps = np.diff(edges)
+        if np.ptp(gaps) <= 1e-9 * gaps[0]:
+            return self._regular(state, samples, float(gaps.mean()))
+        return self._irregular(state, samples, gaps)
+
+    def _regular(self, state: Real, samples: Real, gap: float) -> Real:
+        n = samples.shape[1]
+        self._prepare(gap, n)
+        for bit, power in enumerate(self._powers):
+            if n >> bit & 1:
+                state = state @ power.T
+        return np.asarray(state + samples @ self._responses[:n][::-1])
+
+    def _prepare(self, gap: float, n: int) -> None:
+        """Tables for n equal gaps, by doubling; those of the last gap are kept."""
+        if abs(gap - self._gap) > 1e-9 * gap:
+            A_bar, B_bar = self._held(np.array([gap]))
+            self._gap, self._powers, self._responses = gap, [A_bar[0]], B_bar
+        while len(self._responses) < n or 1 << len(self._powers) <= n:
+            power = self._powers[-1]
+            self._responses = np.concatenate([self._responses, self._responses @ power.T])
+            self._powers.append(power @ power)
+
+    def _irregular(self, state: Real, samples: Real, gaps: Real) -> Real:
+        for begin in range(0, len(gaps), CHUNK // 8):
+            block = slice(begin, begin + CHUNK // 8)
+            unique, which = np.unique(gaps[block], return_inverse=True)
+            A_bar, B_bar = self._held(unique)
+            for sample, k in zip(samples[:, block].T, which, strict=True):
+                state = state @ A_bar[k].T + np.outer(sample, B_bar[k])
+        return state
+
+    def _held(self, gaps: Real) -> tuple[Real, Real]:
+        """A_bar (n, d_state, d_state) and B_bar (n, d_state) for each gap."""
+        dt = torch.from_numpy(gaps / self._window).unsqueeze(-1)
+        A_bar, B_bar = dense_zero_order_hold(self._A, self._B, dt)
+        return A_bar.numpy(), B_bar.numpy()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s4signal.ssm.pairs import Pair
-from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, System
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, mirrored
 
 __all__ = ["recurrent_scan", "step"]
 
@@ -78,9 +77,9 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
         y_t, state = step(system, u_t, state)
         ys.append(y_t)
     y = torch.stack(ys, -1)
-    mirrored = system.mirrored()
-    if mirrored is not None:
-        future, _ = recurrent_scan(mirrored, u.flip(-1))
+    reverse = mirrored(system)
+    if reverse is not None:
+        future, _ = recurrent_scan(reverse, u.flip(-1))
         # The anti-causal direction sees the samples after k only: its output moves by one.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
     return y, state

@@ -26,11 +26,10 @@ from torch import Tensor
 from s4signal.ssm.blocks import block_scan
 from s4signal.ssm.discretization import zero_order_hold
 from s4signal.ssm.held_grid import HeldGrid, held_grid
-from s4signal.ssm.pairs import Pair
 from s4signal.ssm.scan_blocks import blocked_scan
 from s4signal.ssm.scan_steps import SharedScan
 from s4signal.ssm.shared import modal_scan
-from s4signal.ssm.systems import DiagonalSystem
+from s4signal.ssm.systems import DiagonalSystem, Pair
 
 __all__ = ["Modes", "irregular_scan", "shared_scan"]
 

@@ -19,8 +19,8 @@ from torch.autograd.function import once_differentiable
 
 from s4signal.ssm.gap_factors import expm1, polynomial_degree
 from s4signal.ssm.held_blocks import BLOCK, BlockBasis, HeldBlocks, held_blocks
-from s4signal.ssm.pairs import Pair
 from s4signal.ssm.scan_steps import stepped_scan
+from s4signal.ssm.systems import Pair
 
 __all__ = ["BlockedScan", "PolynomialTables", "blocked_scan", "polynomial_tables"]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s4signal.ssm.gap_factors import GapFactors
-from s4signal.ssm.pairs import Pair
+from s4signal.ssm.systems import Pair
 
 __all__ = ["FusedScan", "SharedScan", "SteppedScan", "stepped_scan"]
 

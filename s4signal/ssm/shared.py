@@ -6,14 +6,12 @@ real and imaginary parts lie in planes, (2, n_pairs, batch, n_times).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from s4signal.ssm.carry import carry
-from s4signal.ssm.pairs import Pair
-from s4signal.ssm.systems import SharedSystem
+from s4signal.ssm.operators import operator
+from s4signal.ssm.systems import Pair, SharedSystem
 from s4signal.ssm.tables import powers, toeplitz
 
 __all__ = ["modal_scan", "project_in", "project_out", "shared_block_scan"]
@@ -116,29 +114,20 @@ def _modal_backward(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) ->
     return torch.stack([re, im], -1).to(Lambda_bar.dtype), dV
 
 
-# Operators of their own: results are written in place, out of autograd's and the compiler's sight.
-_modal_op = torch.library.custom_op("s4signal::modal_scan", _modal, mutates_args=())
-_modal_backward_op = torch.library.custom_op("s4signal::modal_scan_backward", _modal_backward, mutates_args=())
-
-
-@_modal_op.register_fake
-def _(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
+def _modal_fake(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
     return V.new_empty(V.shape)
 
 
-@_modal_backward_op.register_fake
-def _(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(Lambda_bar), X.new_empty(X.shape)
+def _modal_backward_fake(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    return Lambda_bar.new_empty(Lambda_bar.shape), X.new_empty(X.shape)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(output, inputs[0])
-    ctx.reverse = inputs[2]
-
-
-def _back(ctx: Any, dX: Tensor) -> tuple[Tensor, Tensor, None]:
-    dLambda, dV = _modal_backward_op(dX, *ctx.saved_tensors, ctx.reverse)
-    return dLambda, dV, None
-
-
-_modal_op.register_autograd(_back, setup_context=_keep)
+_modal_op = operator(
+    "modal_scan",
+    _modal,
+    _modal_backward,
+    fake=_modal_fake,
+    fake_backward=_modal_backward_fake,
+    keep=lambda inputs, outputs: (outputs[0], inputs[0]),
+    options=slice(2, 3),
+)

@@ -1,21 +1,122 @@
-"""Discrete systems: diagonal, dense, and shared by all channels."""
+"""Linear state spaces in discrete time: diagonal, dense, and shared by all channels; and complex numbers as pairs."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from s4signal.ssm.pairs import Pair
+__all__ = ["DenseSystem", "DiagonalSystem", "Pair", "SharedSystem", "System", "construction_dtype", "mirrored"]
 
-__all__ = ["DenseSystem", "DiagonalSystem", "SharedSystem", "System"]
+
+class Pair(NamedTuple):
+    """A complex tensor held as its real and imaginary parts: no complex dtype reaches autograd, autocast or export.
+
+    Parameters
+    ----------
+    re, im : Tensor
+        Real and imaginary part, of one shape.
+
+    Examples
+    --------
+    >>> z = Pair(torch.tensor(0.0), torch.tensor(1.0))
+    >>> z.times(z).re.item()
+    -1.0
+    """
+
+    re: Tensor
+    im: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> Pair:
+        """Return the pair whose parts lie beside one another on the last axis, (..., 2).
+
+        Parameters
+        ----------
+        x : Tensor (..., 2)
+            Real parts at 0, imaginary parts at 1.
+        """
+        return cls(*x.unbind(-1))
+
+    def stacked(self) -> Tensor:
+        """Return both parts beside one another on a new last axis, (..., 2): the way back from `of`."""
+        return torch.stack([self.re, self.im], -1)
+
+    def times(self, other: Pair) -> Pair:
+        """Return the product with another pair.
+
+        Parameters
+        ----------
+        other : Pair
+            Of the same shape, or one that broadcasts.
+        """
+        return Pair(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
+
+    def times_state(self, state: Tensor) -> Tensor:
+        """Return the product of modes (d_model, n) with a state, in the dtype of the state.
+
+        Parameters
+        ----------
+        state : Tensor (d_model, batch, 2 n)
+            Real and imaginary part of each mode in turn.
+        """
+        product = self.to(state.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
+        return product.stacked().flatten(-2)
+
+    def scaled(self, factor: Tensor | float) -> Pair:
+        """Return the product with a real factor.
+
+        Parameters
+        ----------
+        factor : Tensor or float
+            A number, or real numbers of a shape that broadcasts.
+        """
+        return Pair(self.re * factor, self.im * factor)
+
+    def reciprocal(self) -> Pair:
+        """Return 1 / z."""
+        square = self.re * self.re + self.im * self.im
+        return Pair(self.re / square, -self.im / square)
+
+    def exp(self) -> Pair:
+        """Return exp(z)."""
+        radius = torch.exp(self.re)
+        return Pair(radius * torch.cos(self.im), radius * torch.sin(self.im))
+
+    def expm1(self) -> Pair:
+        """Return exp(z) - 1 without cancellation near z = 0."""
+        # exp(x) cos y - 1 = expm1(x) cos y - 2 sin(y / 2)^2: the left side loses three digits in float32 at |z| < 1e-3.
+        half = torch.sin(0.5 * self.im)
+        return Pair(
+            torch.expm1(self.re) * torch.cos(self.im) - 2.0 * half * half, torch.exp(self.re) * torch.sin(self.im)
+        )
+
+    def unsqueeze(self, dim: int) -> Pair:
+        """Return the pair with a dimension of size one inserted.
+
+        Parameters
+        ----------
+        dim : int
+            Where to insert it.
+        """
+        return Pair(self.re.unsqueeze(dim), self.im.unsqueeze(dim))
+
+    def to(self, dtype: torch.dtype) -> Pair:
+        """Return the pair in another dtype.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            A real dtype.
+        """
+        return Pair(self.re.to(dtype), self.im.to(dtype))
 
 
 class DiagonalSystem(NamedTuple):
-    """x_k = Lambda_bar x_{k-1} + B_bar u_k,  y_k = 2 Re(C x_k) + D u_k, one system a channel.
+    """x_k = Lambda_bar x_{k-1} + B_bar u_k,  y_k = 2 Re(C x_k) + D u_k, one system per channel.
 
-    Each of the ``n_pairs = d_state / 2`` modes stands for itself and its conjugate.
+    Each of the n_pairs modes stands for itself and its conjugate: d_state = 2 n_pairs.
 
     Parameters
     ----------
@@ -27,6 +128,14 @@ class DiagonalSystem(NamedTuple):
         Feed-through.
     C_reverse : Pair of (d_model, n_pairs) or None
         Output vector of the anti-causal direction, which sees the samples after k only; None: causal.
+
+    Examples
+    --------
+    >>> from s4signal.ssm import impulse_response
+    >>> one, zero = torch.ones(1, 1), torch.zeros(1, 1)
+    >>> system = DiagonalSystem(Pair(0.5 * one, zero), Pair(one, zero), Pair(one, zero), D=torch.zeros(1))
+    >>> impulse_response(system, 4).round(decimals=4).tolist()  # 2 Re(0.5^k)
+    [[2.0, 1.0, 0.5, 0.25]]
     """
 
     Lambda_bar: Pair
@@ -36,24 +145,14 @@ class DiagonalSystem(NamedTuple):
     C_reverse: Pair | None = None
 
     @property
-    def n_pairs(self) -> int:
-        """Number of conjugate pairs."""
-        return int(self.Lambda_bar.re.shape[-1])
-
-    @property
     def state_size(self) -> tuple[int, int]:
         """Systems, and real numbers in the state of each: (re, im) of each pair."""
-        return int(self.Lambda_bar.re.shape[0]), 2 * self.n_pairs
-
-    def mirrored(self) -> DiagonalSystem | None:
-        """Return the anti-causal direction as a causal system of its own, without feed-through; None: there is none."""
-        if self.C_reverse is None:
-            return None
-        return self._replace(C=self.C_reverse, D=torch.zeros_like(self.D), C_reverse=None)
+        d_model, n_pairs = self.Lambda_bar.re.shape
+        return int(d_model), 2 * int(n_pairs)
 
 
 class DenseSystem(NamedTuple):
-    """x_k = A_bar x_{k-1} + B_bar u_k,  y_k = C x_k + D u_k, one real system a channel.
+    """x_k = A_bar x_{k-1} + B_bar u_k,  y_k = C x_k + D u_k, one real system per channel.
 
     Parameters
     ----------
@@ -68,9 +167,11 @@ class DenseSystem(NamedTuple):
 
     Examples
     --------
+    >>> from s4signal.ssm import impulse_response
     >>> one = torch.ones(1, 1)
-    >>> DenseSystem(0.5 * one.unsqueeze(-1), one, one, torch.zeros(1)).state_size  # x_k = x_{k-1} / 2 + u_k, y_k = x_k
-    (1, 1)
+    >>> system = DenseSystem(0.5 * one.unsqueeze(-1), one, one, D=torch.zeros(1))
+    >>> impulse_response(system, 4).tolist()  # x_k = x_{k-1} / 2 + u_k, y_k = x_k
+    [[1.0, 0.5, 0.25, 0.125]]
     """
 
     A_bar: Tensor
@@ -84,12 +185,6 @@ class DenseSystem(NamedTuple):
         """Systems, and real numbers in the state of each."""
         return int(self.B_bar.shape[0]), int(self.B_bar.shape[1])
 
-    def mirrored(self) -> DenseSystem | None:
-        """Return the anti-causal direction as a causal system of its own, without feed-through; None: there is none."""
-        if self.C_reverse is None:
-            return None
-        return self._replace(C=self.C_reverse, D=torch.zeros_like(self.D), C_reverse=None)
-
 
 class SharedSystem(NamedTuple):
     """x_k = Lambda_bar x_{k-1} + B_bar u_k,  y_k = 2 Re(C x_k) + D u_k, one system for all channels.
@@ -97,15 +192,23 @@ class SharedSystem(NamedTuple):
     Parameters
     ----------
     Lambda_bar : Pair of (n_pairs,)
-        Discrete poles, inside the unit circle.
+        Discrete poles, inside the unit circle; each mode stands for itself and its conjugate.
     B_bar : Pair of (n_pairs, d_model)
         Input matrix.
     C : Pair of (d_model, n_pairs)
         Output matrix.
     D : Tensor (d_model,)
-        Feed-through, a channel to itself.
+        Feed-through, from each channel to itself.
     C_reverse : Pair of (d_model, n_pairs) or None
         Output matrix of the anti-causal direction, which sees the samples after k only; None: causal.
+
+    Examples
+    --------
+    >>> from s4signal.ssm import impulse_response
+    >>> pole, one, zero = Pair(torch.tensor([0.5]), torch.zeros(1)), torch.ones(1, 2), torch.zeros(1, 2)
+    >>> system = SharedSystem(pole, Pair(one, zero), Pair(one.T, zero.T), D=torch.zeros(2))
+    >>> impulse_response(system, 4)[0, 1].round(decimals=4).tolist()  # from the second channel to the first
+    [2.0, 1.0, 0.5, 0.25]
     """
 
     Lambda_bar: Pair
@@ -115,20 +218,22 @@ class SharedSystem(NamedTuple):
     C_reverse: Pair | None = None
 
     @property
-    def n_pairs(self) -> int:
-        """Number of conjugate pairs."""
-        return int(self.Lambda_bar.re.shape[-1])
-
-    @property
     def state_size(self) -> tuple[int, int]:
         """Systems, one, and real numbers in its state: (re, im) of each pair."""
-        return 1, 2 * self.n_pairs
-
-    def mirrored(self) -> SharedSystem | None:
-        """Return the anti-causal direction as a causal system of its own, without feed-through; None: there is none."""
-        if self.C_reverse is None:
-            return None
-        return self._replace(C=self.C_reverse, D=torch.zeros_like(self.D), C_reverse=None)
+        return 1, 2 * int(self.Lambda_bar.re.shape[-1])
 
 
 System = DiagonalSystem | DenseSystem | SharedSystem
+
+
+def mirrored(system: System) -> System | None:
+    """Return the anti-causal direction as a causal system of its own, without feed-through; None: there is none."""
+    if system.C_reverse is None:
+        return None
+    changes: dict[str, Any] = {"C": system.C_reverse, "D": torch.zeros_like(system.D), "C_reverse": None}
+    return system._replace(**changes)
+
+
+def construction_dtype(device: torch.device) -> torch.dtype:
+    """Return the precision in which systems and tables are built on a device."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from s4signal.ssm.operators import operator
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem
 
 __all__ = ["BlockTables", "block_tables", "powers", "toeplitz"]
@@ -175,50 +176,10 @@ def _complex(x: Tensor) -> Tensor:
     return torch.view_as_complex(x.contiguous().unflatten(-1, (-1, 2)))
 
 
-# Operators of their own: complex numbers and writing in place stay out of autograd's and the compiler's sight.
-_diagonal_op = torch.library.custom_op("s4signal::diagonal_tables", _diagonal_tables, mutates_args=())
-_diagonal_backward_op = torch.library.custom_op(
-    "s4signal::diagonal_tables_backward", _diagonal_tables_backward, mutates_args=()
+_diagonal_op = operator(
+    "diagonal_tables",
+    _diagonal_tables,
+    _diagonal_tables_backward,
+    keep=lambda inputs, outputs: (outputs[4], *inputs[1:3]),
+    n_gradients=4,
 )
-
-
-@_diagonal_op.register_fake
-def _(Lambda_bar: Tensor, G: Tensor, G_reverse: Tensor | None, T: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    d_model, n, _ = Lambda_bar.shape
-    S = 2 * n if G_reverse is None else 4 * n
-    empty = Lambda_bar.new_empty
-    return (
-        empty(d_model, 2 * T - 1, dtype=dtype),
-        empty(d_model, T, S, dtype=dtype),
-        empty(d_model, T, S, dtype=dtype),
-        empty(d_model, 2 * n, dtype=dtype),
-        empty(d_model, T + 1, n, 2, dtype=dtype),
-    )
-
-
-@_diagonal_backward_op.register_fake
-def _(
-    dkernel: Tensor | None,
-    dP: Tensor | None,
-    dQ: Tensor | None,
-    dtransition: Tensor | None,
-    parts: Tensor,
-    G: Tensor,
-    G_reverse: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(G), torch.empty_like(G), G.new_empty(0) if G_reverse is None else torch.empty_like(G)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, G, G_reverse, _, _ = inputs
-    ctx.save_for_backward(output[-1], G, G_reverse)
-    ctx.set_materialize_grads(False)
-
-
-def _back(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    parts, G, G_reverse = ctx.saved_tensors
-    dLambda, dG, dG_reverse = _diagonal_backward_op(*grads[:4], parts, G, G_reverse)
-    return dLambda, dG, None if G_reverse is None else dG_reverse, None, None
-
-
-_diagonal_op.register_autograd(_back, setup_context=_keep)

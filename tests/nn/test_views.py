@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from cauchy_kernel import cauchy_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import cont2discrete, dlsim
 from torch import Tensor
 
 from s4signal.nn import KERNELS, S4Layer
-from s4signal.ssm import Pair, cauchy_kernel, fft_convolve, recurrent_scan
+from s4signal.ssm import Pair, fft_convolve, recurrent_scan
 
 __all__: list[str] = []
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from cauchy_kernel import cauchy_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_systems import relative_error
 
-from s4signal.ssm import DENSE_DISCRETIZATIONS, MEASURES, Pair, cauchy_kernel, low_rank_form
-from s4signal.ssm.low_rank import LOW_RANK_PARTS, low_rank_basis
+from s4signal.ssm import DENSE_DISCRETIZATIONS, MEASURES, Pair, low_rank_form
+from s4signal.ssm.hippo import LOW_RANK_PARTS, low_rank_basis
 
 __all__: list[str] = []
 

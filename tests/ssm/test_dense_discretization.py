@@ -10,7 +10,7 @@ from scipy.linalg import expm
 from scipy.signal import cont2discrete
 
 from s4signal.ssm import DENSE_DISCRETIZATIONS, DISCRETIZATIONS, MEASURES, Pair
-from s4signal.ssm.dense_discretization import dense_generalized_bilinear
+from s4signal.ssm.discretization import dense_generalized_bilinear
 
 __all__: list[str] = []
 

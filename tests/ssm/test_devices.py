@@ -33,7 +33,7 @@ def test_the_block_engine_stays_on_its_device(device: torch.device, directions: 
     kernel = torch.randn(D_MODEL, 2 * T - 1, device=device)
     P, Q = (torch.randn(D_MODEL, T, directions * N, device=device) for _ in range(2))
     transition = torch.randn(*([D_MODEL, N, N] if dense else [D_MODEL, N]), device=device)
-    y, X, last = blocks._scan(u, kernel, P, Q, transition, None)
+    y, last, X = blocks._scan(u, kernel, P, Q, transition, None)
     check(device, y, X, last, *blocks._scan_backward(y, last, u, X, kernel, P, Q, transition))
     y = blocks._one_block(u[..., :T], kernel)
     check(device, y, *blocks._one_block_backward(y, u[..., :T], kernel))

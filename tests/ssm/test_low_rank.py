@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from s4signal.ssm import MEASURES, low_rank_form
-from s4signal.ssm.low_rank import LOW_RANK_PARTS, low_rank_basis
+from s4signal.ssm.hippo import LOW_RANK_PARTS, low_rank_basis
 
 __all__: list[str] = []
 

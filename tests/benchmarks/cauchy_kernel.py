@@ -1,4 +1,7 @@
-"""S4's closed-form kernel: a diagonal-plus-low-rank system under the bilinear rule, by its generating function."""
+"""S4's closed-form kernel: a diagonal-plus-low-rank system under the bilinear rule, by its generating function.
+
+An oracle of the tests: the package runs such systems as dense ones, block by block.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s4signal.ssm.pairs import Pair
+from s4signal.ssm import Pair
 
 __all__ = ["cauchy_kernel"]
 

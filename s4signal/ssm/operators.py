@@ -1,0 +1,54 @@
+"""Functions with a gradient of their own, as operators of torch.
+
+Inside, results are written in place and numbers may be complex; autograd, autocast and the compiler see real tensors
+go in and come out. A compiler, which has no data, learns the shapes and strides of the results from a fake: the
+function itself, or a shortcut where that would take long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["operator"]
+
+
+def operator(
+    name: str,
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    *,
+    keep: Callable[..., tuple[Tensor | None, ...]],
+    n_gradients: int = 1,
+    options: slice = slice(0, 0),
+    fake: Callable[..., Any] | None = None,
+    fake_backward: Callable[..., Any] | None = None,
+) -> Any:
+    """Register ``forward`` as s4signal::name, with ``backward`` for its gradient.
+
+    ``backward`` gets the gradients of the first ``n_gradients`` outputs (None where there is none), the tensors that
+    ``keep`` picks from inputs and outputs, and the inputs at ``options``, which are no tensors. It returns the
+    gradients of the first inputs.
+    """
+    run = torch.library.custom_op(f"s4signal::{name}", forward, mutates_args=())
+    pull = torch.library.custom_op(f"s4signal::{name}_backward", backward, mutates_args=())
+    run.register_fake(fake or forward)
+    pull.register_fake(fake_backward or backward)
+
+    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*keep(inputs, output if isinstance(output, tuple) else (output,)))
+        ctx.options, ctx.tensors = inputs[options], [isinstance(x, Tensor) for x in inputs]
+        ctx.set_materialize_grads(False)
+
+    def gradients(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if not any(isinstance(g, Tensor) for g in grads[:n_gradients]):
+            return (None,) * len(ctx.tensors)
+        pulled = pull(*grads[:n_gradients], *ctx.saved_tensors, *ctx.options)
+        return tuple(g if is_tensor else None for g, is_tensor in zip_longest(pulled, ctx.tensors))
+
+    run.register_autograd(gradients, setup_context=setup)
+    return run
