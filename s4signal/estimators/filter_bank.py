@@ -19,7 +19,7 @@ from s4signal.estimators.trained.missing import Sampling, check_times, grid_leng
 from s4signal.estimators.trained.plan import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
 from s4signal.estimators.trained.precompute import hear
 from s4signal.estimators.validation import check_rate, check_signals
-from s4signal.nn.frontends.filter_bank import Steps
+from s4signal.nn.frontends import Frames
 from s4signal.signals import Signals
 from s4signal.training import Batch
 
@@ -32,7 +32,7 @@ MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Filter signals into bands, by resonators that are state spaces: energies or band signals every hop.
 
-    `s4signal.nn.S4FilterBank`, a torch module, does the work, and can learn its frequencies.
+    `s4signal.nn.FilterBank`, a torch module, does the work, and can learn its frequencies.
 
     Irregular times, in `Signals`, and missing samples (NaN) are taken exactly, as those of a signal that is held:
     between two samples it has the value of the second. For a smooth signal with holes interpolate first, by
@@ -67,7 +67,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     Attributes
     ----------
-    bank_ : s4signal.nn.S4FilterBank
+    bank_ : s4signal.nn.FilterBank
         The filters.
     n_features_in_ : int
         Columns of a 2-D X, channels of any other.
@@ -181,9 +181,9 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         # In the precision of X.
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64
 
-        def features(batch: Batch) -> Steps:
-            energies, mask, rate, _ = self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)
-            return energies, mask, rate
+        def features(batch: Batch) -> Frames:
+            frames: Frames = self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)
+            return frames
 
         bands = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
         steps = [bands.load(index).data for index in range(len(bands))]
@@ -227,7 +227,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         names = [f"{channel} {f:.6g} {unit}{part}" for channel in channels for part in parts for f in frequencies]
         return np.array(names, dtype=object)
 
-    def _build(self) -> nn.S4FilterBank:
+    def _build(self) -> nn.FilterBank:
         sfreq = self.sfreq_ or 1.0
         highest = min(HIGHEST_HZ, 0.475 * sfreq) if isinstance(self.highest_hz, str) else self.highest_hz
         lowest = self.lowest_hz
@@ -239,9 +239,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             self.spacing, self.n_bands, lowest, highest, order=self.order, seed=seed
         )
         options: dict[str, Any] = {"order": self.order, "output": self.output, "smooth_s": self.smooth_s}
-        return nn.S4FilterBank(
-            frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, **options
-        )
+        return nn.FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, **options)
 
     def _check_durations(self, signals: Signals) -> None:
         rates = np.nan_to_num(signals.sfreqs, nan=self.sfreq_ or 1.0)

@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.callback import FitCallback
 from torch import nn
 
-from s4signal.nn import KERNELS, SPACINGS
+from s4signal.nn import KERNELS
+from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.nn.heads import POOLINGS
 from s4signal.training import PRECISIONS
 

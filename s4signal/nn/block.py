@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from s4signal.nn.layer import S4Layer
+from s4signal.nn.randomness import dropout_mask
 
 __all__ = ["ChannelLinear", "ChannelMask", "ChannelNorm", "S4Block"]
 
@@ -123,29 +124,31 @@ class S4Block(nn.Module):
 
     def __init__(self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be in [0, 1).")
-        if dropout_axis not in ("case", "batch"):
-            raise ValueError(f"dropout_axis={dropout_axis!r} is unknown; choose one of 'case', 'batch'.")
         self.norm = ChannelNorm() if norm else ChannelMask()
         self.layer = layer
         self.mix = ChannelLinear(layer.d_model, 2 * layer.d_model)
         self.dropout, self.dropout_axis = dropout, dropout_axis
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        gaps: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Run the block over whole signals.
+        """Run the block over whole signals; dropout draws from the generator.
 
         Shapes: x (d_model, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (d_model, batch, n_times).
         """
         y = self.layer(self.norm(x, mask), rate=rate, gaps=gaps)
-        return self._mixed(x, y)
+        return self._mixed(x, y, self._kept_channels(y, generator))
 
     def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Run a causal block over a piece of signal.
 
-        Shapes: x (d_model, batch, n_times), state (d_model, batch, d_state) → (d_model, batch, n_times), (d_model,
+        Shapes: x (d_model, batch, n_times), state (n_systems, batch, d_state) → (d_model, batch, n_times), (n_systems,
         batch, d_state).
         """
         y, state = self.layer(self.norm(x), state=state, return_state=True, rate=rate)
@@ -159,20 +162,21 @@ class S4Block(nn.Module):
         y, state = self.layer.step(self.norm(x), state, rate=rate)
         return self._mixed(x, y), state
 
-    def _mixed(self, x: Tensor, y: Tensor) -> Tensor:
+    def _mixed(self, x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
         weight: Tensor = self.mix.weight
         bias: Tensor = self.mix.bias
         device = y.device.type
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
             y, weight, bias = y.to(dtype), weight.to(dtype), bias.to(dtype)
+            kept = None if kept is None else kept.to(dtype)
         with torch.autocast(device, enabled=False):
-            mixed: Tensor = _GatedMix.apply(y, weight, bias, self._kept_channels(y))
+            mixed: Tensor = _GatedMix.apply(y, weight, bias, kept)
         return x + mixed
 
-    def _kept_channels(self, y: Tensor) -> Tensor | None:
+    def _kept_channels(self, y: Tensor, generator: torch.Generator | None) -> Tensor | None:
         # Whole channels are dropped: a mask over time would cost as many random numbers as samples.
         if not self.training or self.dropout == 0.0:
             return None
         shape = (y.shape[0], y.shape[1] if self.dropout_axis == "case" else 1, 1)
-        return torch.empty(shape, dtype=y.dtype, device=y.device).bernoulli_(1.0 - self.dropout) / (1.0 - self.dropout)
+        return dropout_mask(shape, self.dropout, y, generator)

@@ -1,11 +1,11 @@
-"""Heads: from a sequence of features to one vector a case, and from the channels past all that is learned between."""
+"""Heads: from a sequence of features to one vector per case, and a skip from the input channels to the outputs."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["POOLINGS", "LevelHead", "last_pooling", "max_pooling", "mean_pooling"]
+__all__ = ["POOLINGS", "SummaryHead", "last_pooling", "max_pooling", "mean_pooling"]
 
 
 def mean_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
@@ -43,10 +43,10 @@ def last_pooling(x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = No
     return torch.gather(x, -1, last.unsqueeze(-1)).squeeze(-1).T
 
 
-class LevelHead(nn.Module):
-    """See mean and last value of the channels themselves, each split at zero: too high and too low may both be bad.
+class SummaryHead(nn.Module):
+    """Add scores of the mean and the last value of each input channel to the outputs, past all blocks.
 
-    Its weights begin at zero.
+    Each is split at zero, as too high and too low may both be bad. The weights begin at zero.
     """
 
     def __init__(self, n_channels: int, n_outputs: int) -> None:
@@ -58,8 +58,8 @@ class LevelHead(nn.Module):
 
         Shapes: x (n_channels, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (batch, n_outputs).
         """
-        levels = torch.cat([mean_pooling(x, mask, gaps), last_pooling(x, mask, gaps)], 1)
-        return torch.cat([levels.clamp_min(0.0), levels.clamp_max(0.0)], 1) @ self.weight.T
+        summary = torch.cat([mean_pooling(x, mask, gaps), last_pooling(x, mask, gaps)], 1)
+        return torch.cat([summary.clamp_min(0.0), summary.clamp_max(0.0)], 1) @ self.weight.T
 
 
 POOLINGS = {"mean": mean_pooling, "max": max_pooling, "last": last_pooling}

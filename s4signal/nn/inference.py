@@ -1,4 +1,4 @@
-"""Networks whose systems are discretised once, for inference: what training computes anew at every step is kept."""
+"""Networks for inference: the systems are discretised once, where training does it anew at every step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from s4signal.ssm import Pair, block_scan, step
 from s4signal.ssm.systems import DiagonalSystem, System
 from s4signal.ssm.tables import BlockTables
 
-__all__ = ["FixedLayer", "fixed"]
+__all__ = ["InferenceLayer", "for_inference"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def fixed(network: Network) -> Network:
+def for_inference(network: Network) -> Network:
     """Copy a network for inference, with the discrete systems and their tables kept from one call to the next.
 
     Parameters
@@ -38,26 +38,26 @@ def fixed(network: Network) -> Network:
     --------
     >>> from s4signal.nn import S4Backbone
     >>> net = S4Backbone(d_input=2, d_model=8, n_layers=1, bidirectional=False).eval()
-    >>> quick = fixed(net)
+    >>> quick = for_inference(net)
     >>> x = torch.randn(1, 200, 2)
     >>> torch.allclose(quick(x), net(x), atol=1e-5)
     True
     """
     own = copy.deepcopy(network).eval().requires_grad_(False)
     if isinstance(own, S4Layer):
-        raise TypeError("fixed() wants a network around its layers, got an S4Layer; use FixedLayer(layer).")
+        raise TypeError("for_inference() takes a network around its layers, got an S4Layer; use InferenceLayer(layer).")
     for module in list(own.modules()):
         for name, child in module.named_children():
             if isinstance(child, S4Layer):
-                setattr(module, name, FixedLayer(child))
+                setattr(module, name, InferenceLayer(child))
     return own
 
 
-class FixedLayer(nn.Module):
+class InferenceLayer(nn.Module):
     """An `S4Layer` that keeps its discrete systems, one for each rate it has been called at.
 
-    Its states are its own: of diagonal systems real and imaginary parts lie in planes, (2, d_model, batch, n_pairs),
-    which a compiler makes fast loops of.
+    States of diagonal systems have another layout here: real and imaginary parts in planes, (2, d_model, batch,
+    n_pairs), which compile to fast loops.
     """
 
     def __init__(self, layer: S4Layer) -> None:
@@ -117,21 +117,18 @@ class FixedLayer(nn.Module):
 
 
 class _Kept(NamedTuple):
-    """What belongs to one rate: the system, its tables by block length and dtype, and its steps by dtype."""
+    """What belongs to one rate."""
 
     system: System
-    tables: dict[tuple[int, torch.dtype], BlockTables]
-    steps: dict[torch.dtype, System | _Planes]
+    tables: dict[tuple[int, torch.dtype], BlockTables]  # by block length and dtype
+    steps: dict[torch.dtype, System | _Planes]  # the system as `step` wants it
 
 
 class _Planes(NamedTuple):
-    """A diagonal system as planes (d_model, 1, n_pairs), 2 Re(C x) written as C_re x_re + C_im x_im.
+    """A diagonal system as planes, 2 Re(C x) written as C_re x_re + C_im x_im."""
 
-    The planes lie in one tensor (6, d_model, 1, n_pairs): a compiled step looks at each tensor that it is given.
-    """
-
-    Lambda_B_C: Tensor
-    D: Tensor
+    Lambda_B_C: Tensor  # (6, d_model, 1, n_pairs): one tensor, as a compiled step checks each that it is given
+    D: Tensor  # (d_model, 1)
 
 
 def _planes(system: DiagonalSystem) -> _Planes:

@@ -1,14 +1,13 @@
-"""One layer of state spaces: a learnable linear system for each channel."""
+"""One layer of state spaces: a learnable linear system per channel."""
 
 from __future__ import annotations
-
-from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from s4signal.errors import ShapeError
-from s4signal.nn.kernels import KERNELS
+from s4signal.nn.choices import check_choice
+from s4signal.nn.kernels import KERNELS, Kernel
 from s4signal.ssm import block_scan, step
 
 __all__ = ["S4Layer"]
@@ -23,8 +22,9 @@ class S4Layer(nn.Module):
         Channels.
     d_state : int, even, default=64
         Real state size of each system.
-    kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
-        Diagonal, diagonal plus low rank, or dense systems, one a channel; or one diagonal system for all channels.
+    kernel : {"s4d", "s4", "lssl", "s5"} or subclass of Kernel, default="s4d"
+        Diagonal, diagonal plus low rank, or dense systems, one per channel; one diagonal system for all channels; or a
+        class of your own, see `Kernel`.
     init : str, default="legs"
         Initial dynamics, a name in ``KERNELS[kernel].INITS``.
     bidirectional : bool, default=False
@@ -57,7 +57,7 @@ class S4Layer(nn.Module):
         d_model: int,
         d_state: int = 64,
         *,
-        kernel: str = "s4d",
+        kernel: str | type[Kernel] = "s4d",
         init: str = "legs",
         bidirectional: bool = False,
         dt_range: tuple[float, float] = (1e-3, 0.1),
@@ -65,10 +65,10 @@ class S4Layer(nn.Module):
         frozen: bool = False,
     ) -> None:
         super().__init__()
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel={kernel!r} is unknown; choose one of {', '.join(map(repr, KERNELS))}.")
+        if not (isinstance(kernel, type) and issubclass(kernel, Kernel)):
+            check_choice("kernel", kernel, KERNELS)
         self.d_model, self.d_state, self.bidirectional = d_model, d_state, bidirectional
-        self.kernel = KERNELS[kernel](
+        self.kernel = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(
             d_model,
             d_state,
             init=init,
@@ -79,28 +79,6 @@ class S4Layer(nn.Module):
         if frozen:
             self.kernel.freeze()
         self.D = nn.Parameter(torch.randn(d_model))
-
-    @overload
-    def forward(  # numpydoc ignore=GL08
-        self,
-        u: Tensor,
-        *,
-        state: Tensor | None = None,
-        return_state: Literal[False] = False,
-        rate: float = 1.0,
-        gaps: Tensor | None = None,
-    ) -> Tensor: ...
-
-    @overload
-    def forward(  # numpydoc ignore=GL08
-        self,
-        u: Tensor,
-        *,
-        state: Tensor | None = None,
-        return_state: Literal[True],
-        rate: float = 1.0,
-        gaps: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]: ...
 
     def forward(
         self,
@@ -125,8 +103,9 @@ class S4Layer(nn.Module):
             Sample period in use over the training sample period: 2.0 if each sample now lasts twice as long.
         gaps : Tensor (batch, n_times), optional
             Time from the sample before to each sample, >= 0, in training sample periods, for irregular sampling; 0, and
-            u = 0, where padded. Every gap is held exactly; ``rate`` then only says which modes are above the Nyquist
-            frequency. Kernels ``"s4d"`` and ``"s5"``.
+            u = 0, where padded. The input is held from the past: u_k stands for the time since sample k - 1, and is
+            integrated exactly. ``rate`` then only says which modes are above the Nyquist frequency. Kernels ``"s4d"``
+            and ``"s5"``.
 
         Returns
         -------

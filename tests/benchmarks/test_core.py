@@ -20,9 +20,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 from torch._inductor import aoti_compile_and_package, aoti_load_package
 
-from s4signal.nn import S4Backbone, S4Network, fixed
-from s4signal.nn.frontends.filter_bank import LinearFrontend
-from s4signal.nn.network import StackOptions
+from s4signal.nn import S4Backbone, S4Network, StackOptions, for_inference
+from s4signal.nn.frontends import LinearFrontend
 from s4signal.training.runtime import reused_memory
 
 __all__: list[str] = []
@@ -148,11 +147,11 @@ def test_a_causal_network_keeps_up_with_ten_thousand_samples_a_second(
 ) -> None:
     # Absolute figures, so they are printed and not asserted; what is asserted is the gain over the plain network.
     torch.set_num_threads(1)
-    plain = S4Network(LinearFrontend(1, 64), 2, options=StackOptions(64, 4, 64)).eval()
-    quick, x = fixed(plain), torch.randn(1, 1, 1024)
+    plain = S4Network(LinearFrontend(1, 64), 2, options=StackOptions(d_model=64, n_layers=4, d_state=64)).eval()
+    quick, x = for_inference(plain), torch.randn(1, 1, 1024)
     chunks = one_core_rate(lambda: quick.advance(x, None), 1024, 10)
     gain = chunks / one_core_rate(lambda: plain.advance(x, None), 1024, 5)
-    backbone, sample = fixed(S4Backbone(1, 64, 4)), x[:, :, 0]
+    backbone, sample = for_inference(S4Backbone(1, 64, 4)), x[:, :, 0]
     _, state = backbone.step(sample)
     eager = one_core_rate(lambda: backbone.step(sample, state), 1, 200)
     exported = torch.export.export(Step(backbone), (sample, state))

@@ -12,9 +12,8 @@ import torch
 from measuring import medians_in_turn
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from s4signal.nn import S4Layer, S4Network
-from s4signal.nn.frontends.filter_bank import LinearFrontend
-from s4signal.nn.network import StackOptions
+from s4signal.nn import S4Layer, S4Network, StackOptions
+from s4signal.nn.frontends import LinearFrontend
 from s4signal.ssm import DIAGONAL_INITS, Modes, Pair, irregular_scan
 
 __all__: list[str] = []

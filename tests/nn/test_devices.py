@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 
-from s4signal.nn import S4Backbone, S4FilterBank, S4Layer, S4Network, space_bands
-from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
-from s4signal.nn.network import StackOptions, length_mask
+from s4signal.nn import FilterBank, S4Backbone, S4Layer, S4Network, space_bands
+from s4signal.nn.backbone import StackOptions, length_mask
+from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
 
 __all__: list[str] = []
 
@@ -49,9 +49,9 @@ def test_the_pretended_device_notices_mixing_and_waiting(device: str) -> None:
 @pytest.mark.parametrize(("filters", "bidirectional"), [(False, True), (True, False)])
 def test_a_network_stays_on_its_device(filters: bool, bidirectional: bool, pooling: str, device: str) -> None:
     frequencies, bandwidths = space_bands("erb", 8, 50.0, 400.0)
-    filter_bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=1000.0, hop_s=0.01)
-    bank = FilterBankFrontend(3, 8, bank=filter_bank, level="case" if bidirectional else "running")
-    options = StackOptions(8, 2, 8, bidirectional=bidirectional)
+    filter_bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=1000.0, hop_s=0.01)
+    bank = FilterBankFrontend(3, 8, bank=filter_bank, mean_subtraction="case" if bidirectional else "running")
+    options = StackOptions(d_model=8, n_layers=2, d_state=8, bidirectional=bidirectional)
     net = S4Network(bank if filters else LinearFrontend(3, 8), 2, options=options, pooling=pooling)
     mode = FakeTensorMode()
     moved(net, mode, device)
@@ -59,7 +59,7 @@ def test_a_network_stays_on_its_device(filters: bool, bidirectional: bool, pooli
         x = torch.randn(3, 2, 300, device=device)
         mask = length_mask(torch.ones(2, device=device), 300, x.dtype)
         check_gradients(net, net(x, mask), device)
-        net.calibrate([(*net.frontend.features(x, mask)[:2], torch.ones(2, device=device))])
+        net.frontend.calibrate([(net.frontend.features(x, mask), torch.ones(2, device=device))])
 
 
 @devices

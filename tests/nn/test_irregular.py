@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from s4signal.errors import ShapeError
-from s4signal.nn import S4Backbone, S4Layer, S4Network
-from s4signal.nn.frontends.bank import S4FilterBank
-from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
+from s4signal.nn import S4Backbone, S4Layer, S4Network, StackOptions
+from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends.bank import FilterBank
 from s4signal.nn.frontends.module import ModuleFrontend
 from s4signal.nn.heads import POOLINGS
-from s4signal.nn.inference import FixedLayer
+from s4signal.nn.inference import InferenceLayer
 from s4signal.nn.kernels import KERNELS
-from s4signal.nn.network import StackOptions
 
 __all__: list[str] = []
 
@@ -135,10 +134,10 @@ def test_time_does_not_go_back():
 
 
 @each_diagonal
-def test_a_fixed_layer_takes_gaps_too(kernel):
+def test_a_layer_for_inference_takes_gaps_too(kernel):
     layer = double(S4Layer(4, 8, kernel=kernel))
     u, gaps = noise(4, 2, 50), gaps_of(2, 50)
-    quick = FixedLayer(layer)
+    quick = InferenceLayer(layer)
     _, state = quick(u[..., :20], gaps=gaps[:, :20], return_state=True)
     rest = quick(u[..., 20:], gaps=gaps[:, 20:], state=state)
     torch.testing.assert_close(rest, layer(u, gaps=gaps)[..., 20:], rtol=1e-9, atol=1e-9)
@@ -177,11 +176,11 @@ def test_the_mean_weighs_steps_by_the_time_they_stand_for():
     assert POOLINGS["mean"](x, None, torch.full((1, 3), 5.0)).item() == pytest.approx(4.0)
 
 
-def test_ears_hear_samples_at_their_own_times():
+def test_a_filter_bank_takes_samples_at_their_own_times():
     bands = torch.tensor([100.0, 200.0])
-    bank = S4FilterBank(frequencies_hz=bands, bandwidths_hz=0.5 * bands, sfreq=1000.0, hop_s=0.01)
+    bank = FilterBank(frequencies_hz=bands, bandwidths_hz=0.5 * bands, sfreq=1000.0, hop_s=0.01)
     options = StackOptions(d_model=8, n_layers=1)
-    net = S4Network(FilterBankFrontend(1, 8, bank=bank, level="case"), 2, options=options).double().eval()
+    net = S4Network(FilterBankFrontend(1, 8, bank=bank, mean_subtraction="case"), 2, options=options).double().eval()
     x = torch.randn(1, 3, 150, dtype=torch.float64)
     torch.testing.assert_close(net(x, gaps=torch.ones(3, 150)), net(x), rtol=1e-9, atol=1e-9)
     kept = torch.arange(150) % 4 != 2
@@ -192,5 +191,5 @@ def test_ears_hear_samples_at_their_own_times():
 
 def test_a_module_as_front_end_refuses_gaps():
     net = S4Network(ModuleFrontend(torch.nn.Identity(), 1, 8), 2, options=StackOptions(d_model=8, n_layers=1))
-    with pytest.raises(ValueError, match="hears regular samples; put the signal on a grid"):
+    with pytest.raises(ValueError, match="takes regular samples; put the signal on a grid"):
         net(torch.randn(1, 1, 50), gaps=torch.ones(1, 50))

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.errors import ShapeError
-from s4signal.nn import S4Backbone, S4FilterBank, S4Network, space_bands
+from s4signal.nn import FilterBank, S4Backbone, S4Network, space_bands
+from s4signal.nn.backbone import StackOptions, length_mask, state_space_parameters
 from s4signal.nn.block import ChannelNorm, S4Block
-from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
+from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
 from s4signal.nn.heads import POOLINGS
 from s4signal.nn.layer import S4Layer
-from s4signal.nn.network import StackOptions, length_mask, state_space_parameters
 
 __all__: list[str] = []
 
@@ -27,15 +27,15 @@ def linear(n_channels: int = 2) -> LinearFrontend:
 
 def filter_bank(n_channels: int = 2) -> FilterBankFrontend:
     frequencies, bandwidths = space_bands("erb", 6, 20.0, 90.0)
-    bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=250.0, hop_s=0.03)
-    return FilterBankFrontend(n_channels, 8, bank=bank, level="case")
+    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=250.0, hop_s=0.03)
+    return FilterBankFrontend(n_channels, 8, bank=bank, mean_subtraction="case")
 
 
 frontends = pytest.mark.parametrize("frontend", [linear, filter_bank])
 
 
 def network(frontend: nn.Module, *, bidirectional: bool = False, pooling: str = "mean", **options: object) -> S4Network:
-    stack = StackOptions(8, 2, 8, bidirectional=bidirectional, **options)
+    stack = StackOptions(d_model=8, n_layers=2, d_state=8, bidirectional=bidirectional, **options)
     return S4Network(frontend, 3, options=stack, pooling=pooling).eval()
 
 
@@ -171,9 +171,9 @@ def test_autocast_keeps_the_states_in_float32(frontend: object, monkeypatch: pyt
 @torch.no_grad()
 def test_autocast_does_not_reach_the_filters() -> None:
     frontend, x = filter_bank(), torch.randn(2, 3, 500)
-    exact, _, _ = frontend.features(x)
+    exact = frontend.features(x).features
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        features, _, _ = frontend.features(x)
+        features = frontend.features(x).features
     assert torch.equal(features, exact)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from s4signal.nn import S4Network
-from s4signal.nn.frontends.filter_bank import LinearFrontend
-from s4signal.nn.network import StackOptions, state_space_parameters
+from s4signal.nn.backbone import StackOptions, state_space_parameters
+from s4signal.nn.frontends import LinearFrontend
 from s4signal.training import PRECISIONS, Cases, Samples, TrainingOptions
 
 __all__ = ["loss", "make_network", "options_for", "tones"]

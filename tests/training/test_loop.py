@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_training import loss, make_network, options_for, tones
 
-from s4signal.nn.network import state_space_parameters
+from s4signal.nn.backbone import state_space_parameters
 from s4signal.training import Cases, evaluate_network, fit_network
 from s4signal.training.optimizer import build_optimizer, cosine_with_warmup
 

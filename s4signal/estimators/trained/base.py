@@ -302,7 +302,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         self.network_: S4Network = network
         cases = self._cases(signals, weights, targets, device)
         options = network_options(self, len(cases), device)
-        self.network_.calibrate(heard_batches(self.network_, cases, options))
+        self.network_.frontend.calibrate(heard_batches(self.network_, cases, options))
         return self._thinned(cases, signals, seed, device)
 
     def _cases(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from s4signal.estimators.trained.precompute import score_heard
-from s4signal.nn.network import state_space_parameters
+from s4signal.nn.backbone import state_space_parameters
 from s4signal.training import TrainingOptions
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def training_options(
 ) -> TrainingOptions:
     """Say how to train the learned part of the network: on what its front end hears, if that has nothing to learn."""
     options = network_options(estimator, n_cases, device)
-    if not estimator.network_.frontend.learned:
+    if estimator.network_.frontend.precomputable:
         options = replace(options, forward=score_heard)
     return replace(options, seed=seed, max_samples=_max_steps(estimator), **changes)
 

@@ -13,6 +13,7 @@ from s4signal.estimators.survey import median_gap
 from s4signal.estimators.trained.sparse_records import is_sparse
 from s4signal.estimators.validation import check_observed
 from s4signal.nn import KERNELS
+from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.signals import Signal, Signals
 from s4signal.training import Samples
 
@@ -137,9 +138,7 @@ def prepare_case(
 def thinned(samples: Samples, share: float, *, seed: int) -> Samples:
     """Remove samples at random from a case on a regular grid, and draw across them as across any that are missing."""
     n_times = samples.data.shape[1]
-    removed = np.asarray(np.random.RandomState(seed).uniform(size=n_times) < share)
-    removed[[0, -1]] = False
-    holes = np.broadcast_to(removed, samples.data.shape)
+    holes = np.broadcast_to(SampleDropout.removed(n_times, share, seed=seed), samples.data.shape)
     return Samples(_on_grid(samples.data, None, 1.0, holes))
 
 

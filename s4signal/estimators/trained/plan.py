@@ -14,12 +14,10 @@ from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling, prepare_case
 from s4signal.estimators.trained.sparse_records import is_sparse
-from s4signal.nn import S4FilterBank, S4Network, space_bands
-from s4signal.nn.frontends.band_dropout import BandDropout
-from s4signal.nn.frontends.band_shift import BandShift
-from s4signal.nn.frontends.filter_bank import FilterBankFrontend, LinearFrontend
-from s4signal.nn.frontends.module import ModuleFrontend, probe_module
-from s4signal.nn.network import StackOptions
+from s4signal.nn import FilterBank, Frontend, S4Network, StackOptions, space_bands
+from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend, ModuleFrontend
+from s4signal.nn.frontends.augmentation import BandDropout, BandShift
+from s4signal.nn.frontends.module import probe_module
 from s4signal.signals import Signals
 from s4signal.training import Cases, Samples
 
@@ -154,10 +152,10 @@ def _chosen_frontend(frontend: Any, sfreq: float | None) -> str:
 def _module_features(estimator: Any, signals: Signals, sfreq: float | None) -> int | None:
     """Check a module against the cases; return how many features it has."""
     module, rate = estimator.frontend, sfreq or 1.0
-    if isinstance(module, S4FilterBank):
+    if isinstance(module, FilterBank):
         if abs(module.sfreq / rate - 1.0) > 1e-6:
             raise ValueError(
-                f"frontend is an S4FilterBank at sfreq={module.sfreq:g}, but the training cases have {sfreq} Hz; build "
+                f"frontend is a FilterBank at sfreq={module.sfreq:g}, but the training cases have {sfreq} Hz; build "
                 "it for that rate, or pass sfreq."
             )
         return None
@@ -184,15 +182,15 @@ def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, 
 def build_network(plan: NetworkPlan, frontend: Any = None) -> S4Network:
     """Build the network of a plan, with random weights from torch's state."""
     options = StackOptions(dt_range=plan.dt_range, **plan.stack)
-    ears = _frontend(plan, options.d_model, frontend)
-    n_levels = plan.n_inputs if plan.sampling.sparse else 0
-    return S4Network(ears, plan.n_outputs, options=options, pooling=plan.pooling, n_levels=n_levels)
+    built = _frontend(plan, options.d_model, frontend)
+    n_summaries = plan.n_inputs if plan.sampling.sparse else 0
+    return S4Network(built, plan.n_outputs, options=options, pooling=plan.pooling, n_summaries=n_summaries)
 
 
-def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | FilterBankFrontend | ModuleFrontend:
+def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> Frontend:
     if plan.frontend == "linear":
         return LinearFrontend(plan.n_inputs, d_model)
-    if plan.frontend == "module" and not isinstance(module, S4FilterBank):
+    if plan.frontend == "module" and not isinstance(module, FilterBank):
         return ModuleFrontend(copy.deepcopy(module), plan.n_features or 0, d_model)
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
@@ -204,14 +202,13 @@ def _frontend(plan: NetworkPlan, d_model: int, module: Any) -> LinearFrontend | 
         plan.n_channels,
         d_model,
         bank=bank,
-        level="running" if causal else "case",
+        mean_subtraction="running" if causal else "case",
         causal=causal,
-        dropout=BandDropout() if plan.thinned or varied else None,
-        shift=BandShift() if varied else None,
+        augmentations=[*([BandShift()] if varied else []), *([BandDropout()] if plan.thinned or varied else [])],
     )
 
 
-def _filter_bank(plan: NetworkPlan) -> S4FilterBank:
+def _filter_bank(plan: NetworkPlan) -> FilterBank:
     sfreq = plan.sfreq or 1.0
     frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
-    return S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
+    return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)

@@ -13,19 +13,16 @@ from torch import Tensor, nn
 
 from s4signal.estimators.trained.missing import thinned
 from s4signal.nn import S4Network
-from s4signal.nn.frontends.filter_bank import LinearFrontend, Steps
+from s4signal.nn.frontends import Frames
+from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, sequential_batches
 
 __all__ = ["hear", "hear_cases", "hear_thinned", "heard_batches", "score_heard"]
 
-THINNED_CASES = 1 / 3  # of the training cases: a second hearing costs as much as the first
-THINNED_LOADS = 3 / 4  # of their loads, so that a quarter of what the network sees has samples missing
-LEAST_REMOVED, MOST_REMOVED = 0.1, 0.8  # of the samples of a case
-
 
 @torch.no_grad()
 def hear(
-    features: Callable[[Batch], Steps],
+    features: Callable[[Batch], Frames],
     cases: Cases,
     *,
     max_samples: int,
@@ -36,13 +33,14 @@ def hear(
     heard: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
     rates = np.empty(len(cases))
     for indices, batch in sequential_batches(cases, max_samples=max_samples, dtype=dtype, device=device):
-        steps, mask, rate = features(batch)
+        frames = features(batch)
+        steps, mask = frames.features, frames.mask
         n_steps = [steps.shape[-1]] * len(indices) if mask is None else mask.sum(-1).long().tolist()
         columns = steps.transpose(0, 1).cpu().numpy()
         for column, length, index in zip(columns, n_steps, indices, strict=True):
             # A copy: a view would keep the padded batch alive.
             heard[index] = column[:, :length].copy()
-        rates[indices] = rate
+        rates[indices] = frames.rate
     lengths = np.array([case.shape[1] for case in heard], dtype=np.int64)
     return Cases(lambda index: Samples(heard[index]), lengths, rates, cases.weights, cases.targets)
 
@@ -50,7 +48,7 @@ def hear(
 def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Cases:
     """Run the fixed part of the front end over training cases once, instead of once an epoch."""
     frontend = network.frontend.eval()
-    if isinstance(frontend, LinearFrontend) or frontend.learned:
+    if not frontend.precomputable:
         return cases
     return hear(
         lambda batch: frontend.features(batch.x, batch.mask, rate=batch.rate),
@@ -68,10 +66,10 @@ def hear_thinned(network: S4Network, cases: Cases, heard: Cases, options: Traini
     that never heard it takes it for sound.
     """
     rng = np.random.RandomState(seed)
-    chosen = rng.permutation(len(cases))[: round(THINNED_CASES * len(cases))]
+    chosen = rng.permutation(len(cases))[: round(SampleDropout.CASES * len(cases))]
     if not len(chosen):
         return heard
-    shares = rng.uniform(LEAST_REMOVED, MOST_REMOVED, len(chosen))
+    shares = rng.uniform(SampleDropout.LEAST, SampleDropout.MOST, len(chosen))
     seeds = rng.randint(2**31 - 1, size=len(chosen))
     again = Cases(
         lambda i: thinned(cases.load(chosen[i]), shares[i], seed=seeds[i]),
@@ -83,7 +81,7 @@ def hear_thinned(network: S4Network, cases: Cases, heard: Cases, options: Traini
     places = {int(index): place for place, index in enumerate(chosen)}
 
     def load(index: int) -> Samples:
-        if index in places and float(torch.rand(())) < THINNED_LOADS:
+        if index in places and float(torch.rand(())) < SampleDropout.LOADS:
             return second.load(places[index])
         return heard.load(index)
 
@@ -91,16 +89,14 @@ def hear_thinned(network: S4Network, cases: Cases, heard: Cases, options: Traini
 
 
 @torch.no_grad()
-def heard_batches(
-    network: S4Network, cases: Cases, options: TrainingOptions
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
-    """Yield what the front end hears of training cases, for `S4Network.calibrate`."""
+def heard_batches(network: S4Network, cases: Cases, options: TrainingOptions) -> Iterator[tuple[Frames, Tensor]]:
+    """Yield the features of training cases and their weights, for `Frontend.calibrate`."""
     frontend, dtype = network.frontend.eval(), PRECISIONS[options.precision]
     for _, batch in sequential_batches(cases, max_samples=options.max_samples, dtype=dtype, device=options.device):
-        features, mask = batch.x, batch.mask
+        computed = Frames(batch.x, batch.mask)
         if frontend.learned:
-            features, mask, _ = frontend.features(features, mask, rate=batch.rate)
-        yield features, mask, batch.weight
+            computed = frontend.features(batch.x, batch.mask, rate=batch.rate)
+        yield computed, batch.weight
 
 
 def score_heard(network: nn.Module, batch: Batch) -> Tensor:
@@ -108,5 +104,4 @@ def score_heard(network: nn.Module, batch: Batch) -> Tensor:
 
     Shape: (batch, n_outputs).
     """
-    outputs: Tensor = cast(S4Network, network).from_features(batch.x, batch.mask, batch.rate, batch.gaps)
-    return outputs
+    return cast(S4Network, network).from_features(Frames(batch.x, batch.mask, batch.rate, batch.gaps))

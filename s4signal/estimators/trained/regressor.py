@@ -32,7 +32,7 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
         seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
         has and learns those that require gradients; it hears one sampling rate, on a regular grid, every case at its
-        own length. An `s4signal.nn.S4FilterBank` takes the place of the bank that "filterbank" hears through.
+        own length. An `s4signal.nn.FilterBank` takes the place of the bank that "filterbank" hears through.
     kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
         State space of the layers: diagonal, diagonal plus low rank, dense, or diagonal and shared by all channels.
     init : str, default="legs"

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from s4signal.estimators.trained.missing import Sampling
-from s4signal.estimators.trained.precompute import MOST_REMOVED
 from s4signal.estimators.units import readable_units
 from s4signal.nn.block import S4Block
-from s4signal.nn.frontends.filter_bank import FilterBankFrontend
-from s4signal.nn.frontends.module import ModuleFrontend
+from s4signal.nn.frontends.augmentation import SampleDropout
 
 if TYPE_CHECKING:
     from s4signal.estimators.trained.base import S4Estimator
@@ -27,20 +25,16 @@ def describe_estimator(estimator: S4Estimator) -> str:
     slowest, fastest, shortest, longest = _coverage(estimator)
     units = readable_units(plan.sfreq, fastest)
     state = ", learned with the rest" if network.frontend.learned else ""
-    front, met = "each sample, channels mixed", []
-    if isinstance(network.frontend, FilterBankFrontend):
-        bank, hop_s = network.frontend.bank.frequencies_hz, network.frontend.bank.hop_s
-        what = "band signals" if network.frontend.bank.output == "linear" else "gammatone energies"
-        front = f"{len(bank)} {what} {bank.min():.0f} - {bank.max():.0f} Hz every {1e3 * hop_s:g} ms{state}"
-        if network.frontend.dropout.share > 0:
-            lowest = network.frontend.dropout.lowest * (plan.sfreq or 1.0)
-            moved = network.frontend.shift.bands
-            voices = f", voices up to {moved:g} band higher or lower" if moved else ""
-            missing = f", up to {MOST_REMOVED:.0%} of samples missing" if plan.thinned else ""
-            met = [f"  trained for    rates from {lowest:g} Hz{voices}{missing}"]
-    elif isinstance(network.frontend, ModuleFrontend):
-        name, hop_s = type(network.frontend.module).__name__, plan.hop_s or 0.0
-        front = f"{name}, {plan.n_features} features every {hop_s / units.n_seconds:g} {units.duration}{state}"
+    frontend = network.frontend
+    front = frontend.describe()
+    if frontend.hop_s is not None:
+        every = f"{frontend.hop_s / units.n_seconds:g} {units.duration}"
+        if units.duration == "s" and frontend.hop_s < 1:
+            every = f"{1e3 * frontend.hop_s:g} ms"
+        front += f" every {every}{state}"
+    changes = [frontend.describe_augmentation(), SampleDropout().describe(plan.sfreq or 1.0) if plan.thinned else ""]
+    trained_for = ", ".join(filter(None, changes))
+    met = [f"  trained for    {trained_for}"] if trained_for else []
     size = sum(p.numel() for p in network.parameters())
     stack = plan.stack
     return "\n".join(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.validation import check_finite, check_rate
-from s4signal.nn import fixed
+from s4signal.nn import for_inference
 from s4signal.training import PRECISIONS, resolve_device
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Stream:
         self._estimator = estimator
         plan = estimator._plan.sampling
         self._rate = stream_rate(estimator, sfreq, timed=plan.times, sparse=plan.sparse)
-        self._network = fixed(estimator._on(resolve_device(estimator.device)))
+        self._network = for_inference(estimator._on(resolve_device(estimator.device)))
         self._unit = self._network.frontend.unit(self._rate)
         self.reset()
 

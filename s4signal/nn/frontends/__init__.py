@@ -1,3 +1,14 @@
-"""What turns samples into the steps that the blocks see."""
+"""Front ends: from samples to the frames that the blocks work on. A new one is a file here and a line in the table."""
 
-__all__: list[str] = []
+from s4signal.nn.frontends.base import Frames, Frontend
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend
+from s4signal.nn.frontends.linear import LinearFrontend
+from s4signal.nn.frontends.module import ModuleFrontend
+
+__all__ = ["FRONTENDS", "FilterBankFrontend", "Frames", "Frontend", "LinearFrontend", "ModuleFrontend"]
+
+FRONTENDS: dict[str, type[Frontend]] = {
+    "linear": LinearFrontend,
+    "filterbank": FilterBankFrontend,
+    "module": ModuleFrontend,
+}

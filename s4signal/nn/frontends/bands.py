@@ -8,7 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["SPACINGS", "space_bands"]
+from s4signal.nn.choices import check_choice
+
+__all__ = ["SPACINGS", "check_bands", "space_bands"]
 
 Scale = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # from Hz, and back
 
@@ -23,7 +25,8 @@ def space_bands(
     Parameters
     ----------
     spacing : {"erb", "mel", "log", "linear", "random", "hippo"}
-        Scale on which centres are evenly spaced; "random" draws them evenly from the logarithmic scale, with widths
+        Scale on which centres are evenly spaced. "mel" is that of HTK, 2595 log10(1 + f / 700 Hz); librosa's default is
+        Slaney's, which is linear below 1 kHz. "random" draws centres evenly from the logarithmic scale, with widths
         from an eighth of the centre to the whole. "hippo" is linear with bands of half the width: of order 1 they have
         the poles of S4D-Lin, which remember a window of ``1 / (2 * distance)`` seconds in its Fourier series; between
         two neighbours they are less sensitive.
@@ -32,9 +35,10 @@ def space_bands(
     lowest_hz, highest_hz : float, > 0
         Lowest and highest centre frequency.
     order : int, default=4
-        Stages of the filters: the bandwidth of a stage is larger, the more of them follow each other.
+        Stages of the filters. The more of them follow each other, the larger is the bandwidth of one stage for the same
+        band.
     seed : int, default=0
-        Of the random bands.
+        Seed of the random bands.
 
     Returns
     -------
@@ -59,8 +63,7 @@ def space_bands(
     >>> frequencies_hz.tolist()
     [10.0, 20.0, 30.0]
     """
-    if spacing not in SPACINGS:
-        raise ValueError(f"spacing={spacing!r} is unknown; choose one of {', '.join(map(repr, SPACINGS))}.")
+    check_choice("spacing", spacing, SPACINGS)
     if not 0 < lowest_hz <= highest_hz < math.inf:
         raise ValueError(f"bands must rise from above 0 Hz, got lowest_hz={lowest_hz:g} and highest_hz={highest_hz:g}.")
     forward, back = SPACINGS[spacing]
@@ -85,9 +88,30 @@ def _ear_width(frequencies_hz: Tensor) -> Tensor:
 
 
 def _width_of_unit(order: int) -> float:
-    """Equivalent rectangular bandwidth of a cascade whose stages have bandwidth one."""
-    half = math.factorial(2 * order - 2) / math.factorial(order - 1) ** 2
-    return math.pi * half * 4.0 ** (1 - order)
+    """Equivalent rectangular bandwidth of a cascade of n stages, each of bandwidth b = 1 Hz, at its centre frequency.
+
+    The cascade's gain at a distance f from the centre is |H(f)|^2 = (1 + (f / b)^2)^-n, one at the centre, and the
+    equivalent rectangle is as wide as its integral: ERB = b sqrt(pi) Gamma(n - 1/2) / Gamma(n)
+    = b pi (2n - 2)! 4^(1 - n) / ((n - 1)!)^2. For n = 4, ERB = b / 1.019 (Patterson et al.).
+    """
+    return math.pi * math.factorial(2 * order - 2) * 4.0 ** (1 - order) / math.factorial(order - 1) ** 2
+
+
+def check_bands(frequencies_hz: Tensor, bandwidths_hz: Tensor, sfreq: float) -> None:
+    """Refuse bands (n_bands,) that a sampling rate cannot hold."""
+    if frequencies_hz.ndim != 1 or frequencies_hz.shape != bandwidths_hz.shape or len(frequencies_hz) == 0:
+        raise ValueError(
+            "frequencies_hz and bandwidths_hz must both have shape (n_bands,), n_bands at least 1, got "
+            f"{tuple(frequencies_hz.shape)} and {tuple(bandwidths_hz.shape)}."
+        )
+    lowest, highest = frequencies_hz.min().item(), frequencies_hz.max().item()
+    if not 0 <= lowest <= highest < sfreq / 2:
+        raise ValueError(
+            f"bands lie at {lowest:g} to {highest:g} Hz; at a sampling rate of {sfreq:g} Hz they must lie from 0 to "
+            f"below the Nyquist frequency, {sfreq / 2:g} Hz. Choose other bands."
+        )
+    if not bandwidths_hz.min() > 0:
+        raise ValueError(f"bandwidths_hz must be positive, the smallest is {bandwidths_hz.min().item():g} Hz.")
 
 
 _LINEAR: Scale = (lambda hz: hz, lambda place: place)
@@ -95,6 +119,7 @@ _LOG: Scale = (torch.log, torch.exp)
 
 SPACINGS: dict[str, Scale] = {
     "erb": (lambda hz: torch.log1p(0.00437 * hz), lambda place: torch.expm1(place) / 0.00437),
+    # HTK: any multiple of this logarithm spaces alike.
     "mel": (lambda hz: torch.log1p(hz / 700.0), lambda place: 700.0 * torch.expm1(place)),
     "log": _LOG,
     "linear": _LINEAR,

@@ -9,48 +9,57 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s4signal.nn.frontends.held_signal import Jumps, fill_held, hold_on_grid
-from s4signal.nn.frontends.hops import hop_blocks, valid_share
+from s4signal.nn.choices import check_choice
+from s4signal.nn.frontends.bands import check_bands
+from s4signal.nn.frontends.base import Frames
+from s4signal.nn.frontends.compression import compress, compressed_floor, low_pass
+from s4signal.nn.frontends.held_signal import Jumps, fill_from_next, hold_on_grid
 from s4signal.ssm import cascade_tables, construction_dtype
 from s4signal.ssm.cascades import CascadeTables, StateTables, state_tables
 
-__all__ = ["OUTPUTS", "BankState", "S4FilterBank"]
+__all__ = ["OUTPUTS", "BankState", "FilterBank", "hop_blocks"]
 
 OUTPUTS = ("log", "power", "pcen", "linear")
-EXPONENT = 0.3  # loudness against intensity: Stevens, "On the psychophysical law", 1957, doi:10.1037/h0046162
-PCEN_GAIN, PCEN_OFFSET, PCEN_EXPONENT = 0.98, 2.0, 0.5  # Wang et al., 2017, section 2
-PCEN_MEMORY_S = 0.4
+PCEN_MEMORY_S = 0.4  # of the automatic gain
 
 
 class BankState(NamedTuple):
-    """All that a bank remembers of the past.
+    """All that a bank remembers of the past."""
 
-    Shapes: filters (n_bands, n_channels * batch, 2 * order), smooth, gain (n_bands, n_channels * batch, 1).
-    """
-
-    filters: Tensor
-    smooth: Tensor | None = None
-    gain: Tensor | None = None
+    filters: Tensor  # (n_bands, n_channels * batch, 2 * order)
+    smooth: Tensor | None = None  # energies after smoothing, (n_bands, n_channels * batch, 1)
+    gain: Tensor | None = None  # energies that the automatic gain follows, of the same shape
 
 
-class S4FilterBank(nn.Module):
-    """Band-pass filters that are state spaces; what they let through is read every hop.
+def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
+    """Return (samples per block, blocks per hop, hops per block), one of the last two being 1, for a hop in samples."""
+    if hop > longest:
+        blocks = math.ceil(hop / longest)
+        return round(hop / blocks), blocks, 1
+    samples = max(1, round(hop))
+    hops = max(1, 64 // samples)
+    return samples * hops, 1, hops
+
+
+class FilterBank(nn.Module):
+    """Band-pass filters that are state spaces; their outputs are reduced to a frame every hop.
 
     A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate. It runs block
     by block, and of a block only what the hops need is kept: outputs at the full rate never exist at once.
 
-    A sample is held back to the time of the one before it, whatever lies between them: samples at their own times
-    (``gaps``) and missing ones (NaN) are heard exactly so, on the grid of a regular signal, and a signal that lies on
-    that grid gives the same as without gaps.
+    The input is held (zero-order hold from the past): the value of a sample stands for the time since the sample before
+    it. Samples at their own times (``gaps``) and missing ones (NaN) are integrated exactly so, and a signal that lies
+    on a regular grid gives the same with and without gaps.
 
     Parameters
     ----------
     frequencies_hz, bandwidths_hz : Tensor (n_bands,)
-        Centre frequency, at least 0 and below half of ``sfreq``, and bandwidth of each stage; `space_bands` gives both.
+        Centre frequencies, at least 0 and below half of ``sfreq``, and bandwidths of one stage, in Hz; `space_bands`
+        gives both.
     sfreq : float, > 0
         Sampling rate at training, in Hz.
     hop_s : float, > 0
-        Time between two steps, in seconds; at least a sample.
+        Time between two frames, in seconds; at least a sample.
     order : int in [1, 4], default=4
         Stages of the cascade.
     output : {"log", "power", "pcen", "linear"}, default="log"
@@ -79,11 +88,11 @@ class S4FilterBank(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from s4signal.nn import S4FilterBank, space_bands
+    >>> from s4signal.nn import FilterBank, space_bands
     >>> frequencies_hz, bandwidths_hz = space_bands("mel", 40, 60.0, 7600.0)
-    >>> bank = S4FilterBank(frequencies_hz=frequencies_hz, bandwidths_hz=bandwidths_hz, sfreq=16000.0, hop_s=0.01)
-    >>> energies, mask, rate, state = bank(torch.randn(1, 5, 16000))
-    >>> energies.shape
+    >>> bank = FilterBank(frequencies_hz=frequencies_hz, bandwidths_hz=bandwidths_hz, sfreq=16000.0, hop_s=0.01)
+    >>> frames = bank(torch.randn(1, 5, 16000))
+    >>> frames.features.shape
     torch.Size([40, 5, 100])
     """
 
@@ -102,7 +111,13 @@ class S4FilterBank(nn.Module):
     ) -> None:
         super().__init__()
         frequencies_hz, bandwidths_hz = frequencies_hz.double(), bandwidths_hz.double()
-        _check(frequencies_hz, bandwidths_hz, sfreq, hop_s, order, output, smooth_s)
+        check_bands(frequencies_hz, bandwidths_hz, sfreq)
+        if hop_s * sfreq < 0.999:
+            raise ValueError(f"hop_s={hop_s:g} is shorter than a sample, {1 / sfreq:g} s; raise it to that.")
+        check_choice("order", order, (1, 2, 3, 4))
+        check_choice("output", output, OUTPUTS)
+        if smooth_s is not None and not smooth_s > 0:
+            raise ValueError(f"smooth_s={smooth_s:g} must be positive, or None.")
         self.sfreq, self.hop_s, self.order, self.output, self.floor = sfreq, hop_s, order, output, floor
         self.n_bands = len(frequencies_hz)
         seconds = {"smooth": smooth_s, "gain": PCEN_MEMORY_S if output == "pcen" else None}
@@ -130,11 +145,9 @@ class S4FilterBank(nn.Module):
         return (2 if self.output == "linear" else 1) * self.n_bands
 
     @property
-    def silence(self) -> float:
-        """What a band gives that hears nothing, such as one beyond the Nyquist frequency of a lower rate."""
-        if self.output == "log":
-            return math.log(self.floor)
-        return float(self.floor**EXPONENT) if self.output == "power" else 0.0
+    def floor_value(self) -> float:
+        """Feature of a band without energy, such as one beyond the Nyquist frequency of a lower rate."""
+        return compressed_floor(self.output, self.floor)
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece after which the state can be carried on.
@@ -160,8 +173,8 @@ class S4FilterBank(nn.Module):
         rate: float = 1.0,
         gaps: Tensor | None = None,
         state: BankState | None = None,
-    ) -> tuple[Tensor, Tensor | None, float, BankState]:
-        """Hear signals.
+    ) -> Frames:
+        """Filter signals.
 
         Parameters
         ----------
@@ -170,24 +183,20 @@ class S4FilterBank(nn.Module):
         mask : Tensor (batch, n_times), optional
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
-            Sample period in use over the training sample period. Bands that it puts beyond the Nyquist frequency are
-            silent.
+            Sample period in use over the training sample period. Bands that it puts beyond the Nyquist frequency have
+            no energy.
         gaps : Tensor (batch, n_times), optional
             Time from the sample before to each sample, >= 0, in training sample periods, where samples are not equally
             far apart; ``rate`` is then the period of the grid that energies are read on. 0 is no sample.
         state : BankState, optional
-            State before the first sample, at the time from which the first gap counts; at rest by default.
+            ``state`` of the frames before the first sample, at the time from which the first gap counts; at rest by
+            default.
 
         Returns
         -------
-        features : Tensor (n_channels * n_outputs, batch, n_steps)
-            Compressed energies or band signals; those of the first channel first.
-        mask : Tensor (batch, n_steps) or None
-            1 where a step is valid.
-        rate : float
-            Step period in use over the training step period.
-        state : BankState
-            State after the last block.
+        Frames
+            ``features`` (n_channels * n_outputs, batch, n_steps), compressed energies or band signals, those of the
+            first channel first; ``mask``, ``rate``, and ``state`` after the last block.
 
         Raises
         ------
@@ -196,7 +205,7 @@ class S4FilterBank(nn.Module):
         ValueError
             If a gap is negative, or a case has no time at all.
         """
-        x, jumps = fill_held(x, mask), None
+        x, jumps = fill_from_next(x, mask), None
         if gaps is not None:
             x, mask, jumps = hold_on_grid(x, gaps / rate, mask)
         n_channels, batch, n_times = x.shape
@@ -204,13 +213,13 @@ class S4FilterBank(nn.Module):
         block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * sfreq)
         hop = block * blocks_per_hop // hops_per_block
         n_steps = -(-n_times // hop)
-        valid = valid_share(x, mask, hop, n_steps)
+        valid = _valid_share(x, mask, hop, n_steps)
         n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
         x = nn.functional.pad(x, (0, n_blocks * block - n_times)).reshape(n_channels * batch, n_blocks, block)
         # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
         with torch.autocast(x.device.type, enabled=False):
             bands, filters = self._run(x, sfreq, hops_per_block, jumps, None if state is None else state.filters)
-            # (n_bands, rows, parts, n_blocks, hops_per_block) -> a value a hop
+            # (n_bands, rows, parts, n_blocks, hops_per_block) -> one value per hop
             if hops_per_block == 1:
                 bands = bands.unflatten(3, (-1, blocks_per_hop))
                 bands = bands[..., -1, :] if self.output == "linear" else bands.sum(4)
@@ -218,12 +227,12 @@ class S4FilterBank(nn.Module):
             if self.output == "linear":
                 after = BankState(filters)
             else:
-                share = valid.repeat(n_channels, 1) * hop
-                bands, after = self._compressed(bands.squeeze(2) / share, hop / sfreq, state, filters)
+                n_valid = valid.repeat(n_channels, 1) * hop
+                bands, after = self._compressed(bands.squeeze(2) / n_valid, hop / sfreq, state, filters)
         # (n_bands, rows, parts, n_steps) -> channels first, then parts, then bands
         features = bands.reshape(self.n_bands, n_channels, batch, -1, n_steps).permute(1, 3, 0, 2, 4).flatten(0, 2)
         step_mask = None if mask is None else (valid > 1e-6).to(x.dtype)
-        return features, step_mask, hop / sfreq / self.hop_s, after
+        return Frames(features, step_mask, hop / sfreq / self.hop_s, state=after)
 
     def _run(
         self, x: Tensor, sfreq: float, hops: int, jumps: Jumps | None, state: Tensor | None
@@ -231,11 +240,11 @@ class S4FilterBank(nn.Module):
         """(rows, n_blocks, block) -> (n_bands, rows, parts, n_blocks, hops): sums of energies, or last band signals."""
         rows, _, block = x.shape
         frequencies, bandwidths = self.frequencies_hz / sfreq, self.bandwidths_hz / sfreq
-        audible = frequencies < 0.5
-        cascades = torch.where(audible, frequencies, 0.0), bandwidths, self.order
+        below_nyquist = frequencies < 0.5
+        cascades = torch.where(below_nyquist, frequencies, 0.0), bandwidths, self.order
         tables = cascade_tables(*cascades, block, x.dtype)
         into = None if jumps is None else state_tables(*cascades, block, x.dtype)
-        gain = audible.to(x.dtype)[:, None, None, None]
+        gain = below_nyquist.to(x.dtype)[:, None, None, None]
         state = x.new_zeros(self.n_bands, rows, 2 * self.order) if state is None else state
         outputs = []
         batch = 1 if jumps is None else rows // len(jumps.change)
@@ -252,7 +261,7 @@ class S4FilterBank(nn.Module):
     def _block(
         self, u: Tensor, v: Tensor | None, state: Tensor, tables: CascadeTables, into: StateTables | None, hops: int
     ) -> tuple[Tensor, Tensor]:
-        """Hear one block, (rows, block), and states that come in, (n_bands, rows, block * 2 order).
+        """Filter one block, (rows, block), and jumps of the state, (n_bands, rows, block * 2 order).
 
         Return (n_bands, rows, parts, hops) and the state after the block.
         """
@@ -273,17 +282,12 @@ class S4FilterBank(nn.Module):
         """Smooth and compress energies (n_bands, rows, n_steps)."""
         energy = energy.clamp_min(0.0)
         smooth, gain = (None, None) if state is None else (state.smooth, state.gain)
+        slow = None
         if hasattr(self, "log_smooth"):
-            energy, smooth = _low_pass(energy, self._exact("smooth") / step_s, smooth)
-        if self.output == "log":
-            energy = torch.log(energy + self.floor)
-        elif self.output == "power":
-            energy = (energy + self.floor) ** EXPONENT
-        else:
-            slow, gain = _low_pass(energy, self._exact("gain") / step_s, gain)
-            leveled = energy * (slow + self.floor) ** -PCEN_GAIN + PCEN_OFFSET
-            energy = leveled**PCEN_EXPONENT - PCEN_OFFSET**PCEN_EXPONENT
-        return energy, BankState(filters, smooth, gain)
+            energy, smooth = low_pass(energy, self._exact("smooth") / step_s, smooth)
+        if self.output == "pcen":
+            slow, gain = low_pass(energy, self._exact("gain") / step_s, gain)
+        return compress(self.output, energy, self.floor, slow), BankState(filters, smooth, gain)
 
     def _exact(self, name: str) -> Tensor:
         # The network may be cast to float32; the tables are built in float64 all the same.
@@ -291,47 +295,9 @@ class S4FilterBank(nn.Module):
         return torch.exp(logarithm.to(construction_dtype(logarithm.device)))
 
 
-def _low_pass(x: Tensor, memory: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Follow x (F, rows, n_steps) slowly, with time constants (F,) in steps; at first the level is the first value."""
-    level = x[..., :1] if level is None else level
-    length = min(64, x.shape[-1])
-    # A real pole is a resonator at 0 Hz, of gain one.
-    tables = cascade_tables(torch.zeros_like(memory), 1.0 / (2.0 * math.pi * memory), 1, length, x.dtype)
-    followed = []
-    for u in x.split(length, -1):
-        steps = u.shape[-1]
-        followed.append(torch.baddbmm(torch.bmm(u, tables.W[:, :steps, :steps]), level, tables.Q[:, :1, :steps]))
-        level = followed[-1][..., -1:]
-    return torch.cat(followed, -1), level
-
-
-def _check(
-    frequencies_hz: Tensor,
-    bandwidths_hz: Tensor,
-    sfreq: float,
-    hop_s: float,
-    order: int,
-    output: str,
-    smooth_s: float | None,
-) -> None:
-    if frequencies_hz.ndim != 1 or frequencies_hz.shape != bandwidths_hz.shape or len(frequencies_hz) == 0:
-        raise ValueError(
-            "frequencies_hz and bandwidths_hz must both have shape (n_bands,), n_bands at least 1, got "
-            f"{tuple(frequencies_hz.shape)} and {tuple(bandwidths_hz.shape)}."
-        )
-    lowest, highest = frequencies_hz.min().item(), frequencies_hz.max().item()
-    if not 0 <= lowest <= highest < sfreq / 2:
-        raise ValueError(
-            f"bands lie at {lowest:g} to {highest:g} Hz; at a sampling rate of {sfreq:g} Hz they must lie from 0 to "
-            f"below the Nyquist frequency, {sfreq / 2:g} Hz. Choose other bands."
-        )
-    if not bandwidths_hz.min() > 0:
-        raise ValueError(f"bandwidths_hz must be positive, the smallest is {bandwidths_hz.min().item():g} Hz.")
-    if hop_s * sfreq < 0.999:
-        raise ValueError(f"hop_s={hop_s:g} is shorter than a sample, {1 / sfreq:g} s; raise it to that.")
-    if order not in (1, 2, 3, 4):
-        raise ValueError(f"order={order!r} is unknown; choose one of 1, 2, 3, 4.")
-    if output not in OUTPUTS:
-        raise ValueError(f"output={output!r} is unknown; choose one of {', '.join(map(repr, OUTPUTS))}.")
-    if smooth_s is not None and not smooth_s > 0:
-        raise ValueError(f"smooth_s={smooth_s:g} must be positive, or None.")
+def _valid_share(x: Tensor, mask: Tensor | None, hop: int, n_steps: int) -> Tensor:
+    """Return the share of valid samples in each hop, (batch, n_steps)."""
+    _, batch, n_times = x.shape
+    mask = x.new_ones(batch, n_times) if mask is None else mask
+    padded = nn.functional.pad(mask, (0, n_steps * hop - n_times))
+    return padded.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)

@@ -10,21 +10,18 @@ from torch import Tensor
 from s4signal.errors import ShapeError
 from s4signal.ssm.cascades import held_response
 
-__all__ = ["HeldSignal", "Jumps", "fill_held", "hold_on_grid"]
+__all__ = ["HeldSignal", "Jumps", "fill_from_next", "hold_on_grid"]
 
 TOLERANCE = 1e-6  # of the period, by which a time may miss a point of the grid that is meant
 
 
 class Jumps(NamedTuple):
-    """Where a held signal changes within a period of the grid, in the order of the points; J changes.
+    """Where a held signal changes within a period of the grid, in the order of the points; J changes."""
 
-    Shapes: point (J,), case (J,), ahead (J,), change (n_channels, J).
-    """
-
-    point: Tensor
-    case: Tensor
-    ahead: Tensor
-    change: Tensor
+    point: Tensor  # (J,) of int: number of the point that ends the period, from 0
+    case: Tensor  # (J,) of int: place in the batch
+    ahead: Tensor  # (J,) of float64: periods from the change to that point, in (0, 1)
+    change: Tensor  # (n_channels, J): what is added to the signal
 
     def states(
         self, first: int, length: int, batch: int, frequencies: Tensor, bandwidths: Tensor, order: int
@@ -48,28 +45,26 @@ class Jumps(NamedTuple):
 
 
 class HeldSignal(NamedTuple):
-    """A held signal on a grid whose points are one period apart, the first a period after the time 0.
+    """A held signal on a grid whose points are one period apart, the first a period after the time 0."""
 
-    Shapes: x (n_channels, batch, n_points), mask (batch, n_points).
-    """
-
-    x: Tensor
-    mask: Tensor | None
-    jumps: Jumps | None
+    x: Tensor  # (n_channels, batch, n_points): the value from the point before on, zero beyond the case
+    mask: Tensor | None  # (batch, n_points), 1 where a point is within its case
+    jumps: Jumps | None  # None if every sample lies on the grid
 
 
-def fill_held(x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Fill missing samples with what is held: the next observation of the channel; the last one after it.
+def fill_from_next(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Fill missing samples with the next observation of the channel, carried backward (NOCB); after it with the last.
 
+    A sample stands for the time since the one before it, so that nothing else is held where some are missing.
     Shapes: x (n_channels, batch, n_times), mask (batch, n_times) → (n_channels, batch, n_times).
     """
     missing = torch.isnan(x)
     if x.is_cpu and not bool(missing.any()):  # elsewhere the question would wait for the device
         return x
-    there = ~missing if mask is None else ~missing & (mask > 0)
+    observed = ~missing if mask is None else ~missing & (mask > 0)
     n_times, index = x.shape[-1], torch.arange(x.shape[-1], device=x.device)
-    after = torch.where(there, index, n_times).flip(-1).cummin(-1).values.flip(-1)
-    before = torch.where(there, index, -1).cummax(-1).values
+    after = torch.where(observed, index, n_times).flip(-1).cummin(-1).values.flip(-1)
+    before = torch.where(observed, index, -1).cummax(-1).values
     source = torch.where(after < n_times, after, before)
     filled = torch.where(source < 0, 0.0, x.gather(-1, source.clamp_min(0)))
     return filled if mask is None else torch.where(mask > 0, filled, 0.0)

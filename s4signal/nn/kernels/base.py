@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from s4signal.nn.choices import check_choice
 from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, Pair, construction_dtype
 from s4signal.ssm.systems import System
 
@@ -21,9 +22,36 @@ __all__ = ["Kernel", "PairKernel", "eigenvalues"]
 class Kernel(nn.Module, ABC):
     """A learnable linear system, held in continuous time.
 
-    A kernel is a class with four tables and two methods: `build` makes its parameters, `system` discretises them.
+    A kernel of your own is a class with four tables and three methods: `build` makes its parameters, `system`
+    discretises them, `modes` says what it rings with; `S4Layer` and `StackOptions` take it as ``kernel=``.
 
-    Shapes: dt_range (1e-3, 0.1).
+    Parameters
+    ----------
+    d_model : int, >= 1
+        Channels.
+    d_state : int, >= 1, default=64
+        Real state size of each system; even where modes come in conjugate pairs.
+    init : str, default="legs"
+        Initial dynamics, a name in ``INITS``.
+    bidirectional : bool, default=False
+        Whether there are output vectors for the reversed signal too.
+    dt_range : tuple of two float in (0, 1], default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods; they are drawn log-uniformly.
+    discretization : str, optional
+        A name in ``RULES``; ``DEFAULT_RULE`` by default.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+
+    Examples
+    --------
+    >>> from s4signal.nn import KERNELS, S4Layer
+    >>> class Tustin(KERNELS["s4d"]):
+    ...     DEFAULT_RULE = "bilinear"
+    >>> S4Layer(d_model=4, d_state=8, kernel=Tustin).kernel.discretization
+    'bilinear'
     """
 
     #: Names of the parameters that want the small state-space learning rate and no weight decay.
@@ -55,8 +83,8 @@ class Kernel(nn.Module, ABC):
         if d_state < 1 or (self.PAIRS and d_state % 2):
             need = "even and at least 2: modes come in conjugate pairs" if self.PAIRS else "at least 1"
             raise ValueError(f"d_state={d_state} must be {need}.")
-        _need_one_of("init", init, self.INITS)
-        _need_one_of("discretization", discretization, self.RULES)
+        check_choice("init", init, self.INITS)
+        check_choice("discretization", discretization, self.RULES)
         dt_min, dt_max = dt_range
         if not 0 < dt_min <= dt_max:
             raise ValueError(f"dt_range={dt_range} must be two positive numbers, the smaller one first.")
@@ -73,13 +101,29 @@ class Kernel(nn.Module, ABC):
 
     @abstractmethod
     def build(self, init: str) -> None:
-        """Make the parameters."""
+        """Make the parameters.
+
+        Parameters
+        ----------
+        init : str
+            A name in ``INITS``.
+        """
 
     @abstractmethod
     def system(self, D: Tensor, *, rate: float = 1.0) -> System:
         """Discretise the system.
 
-        Shapes: D (d_model,).
+        Parameters
+        ----------
+        D : Tensor (d_model,)
+            Feed-through of the layer.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period: what the steps are multiplied by.
+
+        Returns
+        -------
+        DiagonalSystem, DenseSystem or SharedSystem
+            As `s4signal.ssm` runs them; modes above the Nyquist frequency have no output.
         """
 
     def scan(
@@ -92,10 +136,36 @@ class Kernel(nn.Module, ABC):
         rate: float = 1.0,
         return_state: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the system over samples that are not equally far apart, each gap held exactly.
+        """Run the system over samples that are not equally far apart, integrating each gap exactly.
 
-        Shapes: D (d_model,), u (d_model, batch, n_times), gaps (batch, n_times), state (n_systems, batch, d_state) →
-        (d_model, batch, n_times), (n_systems, batch, d_state).
+        The input is held from the past: u_k stands for the time since sample k - 1, of length gaps_k.
+
+        Parameters
+        ----------
+        D : Tensor (d_model,)
+            Feed-through of the layer.
+        u : Tensor (d_model, batch, n_times)
+            Input.
+        gaps : Tensor (batch, n_times)
+            Time from the sample before to each sample, in training sample periods.
+        state : Tensor (n_systems, batch, d_state), optional
+            State before the first sample; at rest by default.
+        rate : float, > 0, default=1.0
+            Nominal sample period over the training sample period: says which modes are above the Nyquist frequency.
+        return_state : bool, default=False
+            Whether the state after the last sample is wanted.
+
+        Returns
+        -------
+        y : Tensor (d_model, batch, n_times)
+            Output.
+        state : Tensor (n_systems, batch, d_state) or None
+            State after the last sample.
+
+        Raises
+        ------
+        ValueError
+            If the kernel takes no gaps, or the discretization is not the zero-order hold.
         """
         if not self.TAKES_GAPS:
             raise ValueError(
@@ -140,10 +210,7 @@ class Kernel(nn.Module, ABC):
 
 
 class PairKernel(Kernel):
-    """A kernel of conjugate pairs of modes: decays, frequencies and complex output vectors.
-
-    Shapes: dt_range (1e-3, 0.1).
-    """
+    """A kernel of conjugate pairs of modes: decays, frequencies and complex output vectors."""
 
     STATE_SPACE_PARAMETERS: ClassVar[tuple[str, ...]] = ("log_dt", "log_decay", "frequency")
     INITS: ClassVar[Collection[str]] = DIAGONAL_INITS
@@ -176,27 +243,22 @@ class PairKernel(Kernel):
         return nn.Parameter(torch.randn(self.d_model, self.d_state // 2, 2) * 0.5**0.5)
 
     def _modes(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
-        """Return poles, steps, and which modes lie below the Nyquist frequency of the rate in use."""
+        """Return poles, steps, and the flags of modes below the Nyquist frequency of the rate in use."""
         # Re < 0 by construction: -exp.
         Lambda, dt = Pair(-torch.exp(self._exact(self.log_decay)), self._exact(self.frequency)), self._dt(rate)
         return Lambda, dt, (Lambda.im * dt).abs() <= math.pi
 
-    def _held_modes(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
-        """Return poles times the step and the steps, in training sample periods, and which modes are audible."""
+    def _modes_of_gaps(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
+        """Return poles times the step and the steps, in training sample periods, and the flags of `_modes`."""
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt), dt, (Lambda.im * dt * rate).abs() <= math.pi
 
-    def _outputs(self, audible: Tensor) -> tuple[Pair, Pair | None]:
-        """Return the output vectors, zero for the modes that are not audible."""
-        return self._heard(self.C, audible), None if self.C_reverse is None else self._heard(self.C_reverse, audible)
-
-    def _heard(self, C: Tensor, audible: Tensor) -> Pair:
-        return Pair.of(self._exact(C)).scaled(audible)
-
-
-def _need_one_of(option: str, name: str, choices: Collection[str]) -> None:
-    if name not in choices:
-        raise ValueError(f"{option}={name!r} is unknown; choose one of {', '.join(map(repr, choices))}.")
+    def _outputs(self, below_nyquist: Tensor) -> tuple[Pair, Pair | None]:
+        """Return the output vectors, zero for the modes above the Nyquist frequency."""
+        C, C_reverse = (
+            None if c is None else Pair.of(self._exact(c)).scaled(below_nyquist) for c in (self.C, self.C_reverse)
+        )
+        return cast(Pair, C), C_reverse
 
 
 def eigenvalues(A: Tensor, dt: Tensor) -> Pair:

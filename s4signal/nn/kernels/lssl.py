@@ -1,4 +1,4 @@
-"""LSSL: dense state matrices, one single-input single-output system a channel."""
+"""LSSL: dense state matrices, one single-input single-output system per channel."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ __all__ = ["LSSLKernel"]
 
 
 class LSSLKernel(Kernel):
-    """Dense systems, one a channel: x' = A x + B u, y = C x, with every entry of A learned.
+    """Dense systems, one per channel: x' = A x + B u, y = C x, with every entry of A learned.
 
     A = K - K^T - R R^T: what is symmetric in A never grows a state, whatever is learned, and every stable matrix is of
     this form in some coordinates.
-
-    Shapes: dt_range (1e-3, 0.1).
 
     References
     ----------
@@ -48,25 +46,16 @@ class LSSLKernel(Kernel):
         return nn.Parameter(torch.randn(self.d_model, self.d_state))
 
     def matrices(self) -> tuple[Tensor, Tensor]:
-        """Return the state matrix and the input vector in continuous time.
-
-        Shape: (d_model, d_state, d_state), (d_model, d_state).
-        """
+        """Return A (d_model, d_state, d_state) and B (d_model, d_state) in continuous time."""
         K, R = self._exact(self.K), self._exact(self.R)
         return K - K.transpose(1, 2) - R @ R.transpose(1, 2), self._exact(self.B)
 
     def modes(self) -> Pair:
-        """Return what the system rings with: eigenvalues of its state matrix times the step.
-
-        Shape: (d_model, d_state).
-        """
+        """Return the eigenvalues of the state matrix times the step, (d_model, d_state)."""
         return eigenvalues(self.matrices()[0], self._dt(1.0))
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
-        """Discretise the system.
-
-        Shapes: D (d_model,).
-        """
+        """Discretise the system."""
         A_bar, B_bar = self.RULES[self.discretization](*self.matrices(), self._dt(rate))
         reverse = None if self.C_reverse is None else self._exact(self.C_reverse)
         return DenseSystem(A_bar, B_bar, self._exact(self.C), self._exact(D), reverse)

@@ -1,4 +1,4 @@
-"""S4: HiPPO matrices as diagonal plus low rank, one single-input single-output system a channel."""
+"""S4: HiPPO matrices as diagonal plus low rank, one single-input single-output system per channel."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ __all__ = ["S4Kernel"]
 
 
 class S4Kernel(PairKernel):
-    """Diagonal-plus-low-rank systems, one a channel: x' = (Lambda - P P*) x + B u, y = 2 Re(C x).
+    """Diagonal-plus-low-rank systems, one per channel: x' = (Lambda - P P*) x + B u, y = 2 Re(C x).
 
     The low rank is subtracted as P P*, and Re(Lambda) < 0: A + A* stays negative definite, also after training. The
-    system is run as a real one of d_state numbers; `cauchy_kernel` is its closed form.
-
-    Shapes: dt_range (1e-3, 0.1).
+    system is run as a real one of d_state numbers; Cauchy sums are its closed form (the tests hold them equal).
 
     References
     ----------
@@ -44,10 +42,7 @@ class S4Kernel(PairKernel):
         return low_rank_form(init, self.d_state)[0]
 
     def matrices(self) -> tuple[Tensor, Tensor]:
-        """Return the state matrix and the input vector in continuous time, as real systems.
-
-        Shape: (d_model, d_state, d_state), (d_model, d_state).
-        """
+        """Return A (d_model, d_state, d_state) and B (d_model, d_state) in continuous time, as real systems."""
         Lambda, _, _ = self._modes(1.0)
         # P* x over a pair and its conjugate is 2 Re(conj(P) x): twice the inner product of the real vectors.
         P = self._exact(self.P).flatten(-2)
@@ -55,21 +50,15 @@ class S4Kernel(PairKernel):
         return A, self._exact(self.B).flatten(-2)
 
     def modes(self) -> Pair:
-        """Return what the system rings with: eigenvalues of its state matrix times the step.
-
-        Shape: (d_model, d_state).
-        """
+        """Return the eigenvalues of the state matrix times the step, (d_model, d_state)."""
         return eigenvalues(self.matrices()[0], self._dt(1.0))
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
-        """Discretise the system.
-
-        Shapes: D (d_model,).
-        """
+        """Discretise the system."""
         A, B = self.matrices()
-        _, dt, audible = self._modes(rate)
+        _, dt, below_nyquist = self._modes(rate)
         A_bar, B_bar = self.RULES[self.discretization](A, B, dt)
-        C, C_reverse = self._outputs(audible)
+        C, C_reverse = self._outputs(below_nyquist)
         return DenseSystem(
             A_bar, B_bar, _real_output(C), self._exact(D), None if C_reverse is None else _real_output(C_reverse)
         )

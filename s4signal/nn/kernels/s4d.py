@@ -1,4 +1,4 @@
-"""S4D: diagonal state matrices, one single-input single-output system a channel."""
+"""S4D: diagonal state matrices, one single-input single-output system per channel."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ __all__ = ["S4DKernel"]
 
 
 class S4DKernel(PairKernel):
-    """Diagonal systems, one a channel: x' = Lambda x + u, y = 2 Re(C x).
-
-    Shapes: dt_range (1e-3, 0.1).
+    """Diagonal systems, one per channel: x' = Lambda x + u, y = 2 Re(C x).
 
     References
     ----------
@@ -25,23 +23,20 @@ class S4DKernel(PairKernel):
     TAKES_GAPS = True
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> DiagonalSystem:
-        """Discretise the system.
-
-        Shapes: D (d_model,).
-        """
-        Lambda, dt, audible = self._modes(rate)
+        """Discretise the system."""
+        Lambda, dt, below_nyquist = self._modes(rate)
         Lambda_bar, B_bar = DISCRETIZATIONS[self.discretization](Lambda, dt)
-        C, C_reverse = self._outputs(audible)
+        C, C_reverse = self._outputs(below_nyquist)
         return DiagonalSystem(Lambda_bar, B_bar, C, self._exact(D), C_reverse)
 
     def _scan(
         self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        Lambda_dt, dt, audible = self._held_modes(rate)
+        Lambda_dt, dt, below_nyquist = self._modes_of_gaps(rate)
         if not return_state:
-            # What nobody hears need not ring: the fastest modes cost the most.
-            Lambda_dt = Pair(Lambda_dt.re.where(audible, -1e-3), Lambda_dt.im.where(audible, 0.0))
+            # A mode without output need not ring: the fastest ones cost the most.
+            Lambda_dt = Pair(Lambda_dt.re.where(below_nyquist, -1e-3), Lambda_dt.im.where(below_nyquist, 0.0))
         B = Pair(dt.expand_as(Lambda_dt.re), torch.zeros_like(Lambda_dt.re))
-        C, C_reverse = self._outputs(audible)
+        C, C_reverse = self._outputs(below_nyquist)
         modes = Modes(Lambda_dt, B, C, self._exact(D), C_reverse)
         return irregular_scan(modes, u, gaps, state, return_state=return_state)

@@ -16,8 +16,6 @@ __all__ = ["S5Kernel"]
 class S5Kernel(PairKernel):
     """One diagonal system for all channels: x' = Lambda x + B u, y = 2 Re(C x), each mode with a step of its own.
 
-    Shapes: dt_range (1e-3, 0.1).
-
     References
     ----------
     Smith, Warrington, Linderman, "Simplified State Space Layers for Sequence Modeling", 2023,
@@ -34,21 +32,18 @@ class S5Kernel(PairKernel):
         self.B = nn.Parameter(torch.randn(self.d_state // 2, self.d_model, 2) * (0.5 / self.d_model) ** 0.5)
 
     def system(self, D: Tensor, *, rate: float = 1.0) -> SharedSystem:
-        """Discretise the system.
-
-        Shapes: D (d_model,).
-        """
-        Lambda, dt, audible = self._modes(rate)
+        """Discretise the system."""
+        Lambda, dt, below_nyquist = self._modes(rate)
         Lambda_bar, gain = DISCRETIZATIONS[self.discretization](Lambda, dt)
         B = Pair.of(self._exact(self.B))
-        C, C_reverse = self._outputs(audible)
+        C, C_reverse = self._outputs(below_nyquist)
         return SharedSystem(Lambda_bar, gain.unsqueeze(-1).times(B), C, self._exact(D), C_reverse)
 
     def _scan(
         self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        Lambda_dt, dt, audible = self._held_modes(rate)
-        C, C_reverse = self._outputs(audible)
+        Lambda_dt, dt, below_nyquist = self._modes_of_gaps(rate)
+        C, C_reverse = self._outputs(below_nyquist)
         B = Pair.of(self._exact(self.B))
         v = Pair(*project_in(B.scaled(dt[:, None]), u))
         first = None if state is None else Pair.of(state[0].unflatten(-1, (-1, 2)).transpose(0, 1))

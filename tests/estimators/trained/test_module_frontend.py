@@ -12,7 +12,7 @@ from torch import nn
 
 from s4signal import S4Classifier, S4Regressor, Signals
 from s4signal.errors import ModelFileError, ShapeError
-from s4signal.nn import S4Backbone, S4FilterBank, space_bands
+from s4signal.nn import FilterBank, S4Backbone, space_bands
 
 __all__: list[str] = []
 
@@ -46,7 +46,7 @@ class Says(nn.Module):
 
 def bank(**options):
     frequencies, bandwidths = space_bands("linear", 6, 2.0, 30.0)
-    return S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.05, **options)
+    return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.05, **options)
 
 
 def fitted(frontend, **changes):
@@ -99,7 +99,7 @@ def test_cases_of_other_lengths_are_heard_as_if_alone(frozen):
     network = model.network_
     x = torch.from_numpy(np.stack([np.pad(case, ((0, 0), (0, 63 - case.shape[1]))) for case in cases], 1))
     lengths = torch.tensor([case.shape[1] for case in cases])
-    _, mask, _ = network.frontend.features(x, (torch.arange(63) < lengths[:, None]).double())
+    mask = network.frontend.features(x, (torch.arange(63) < lengths[:, None]).double()).mask
     assert mask.sum(1).tolist() == [(n - 8) // 4 + 1 for n in lengths.tolist()]
 
 
@@ -138,7 +138,7 @@ def test_a_causal_model_with_a_filter_bank_of_ones_own_streams():
 
 
 def test_a_stream_of_a_module_is_refused_at_once():
-    with pytest.raises(ValueError, match="hears whole cases, not pieces"):
+    with pytest.raises(ValueError, match="takes whole cases, not pieces"):
         fitted(Strided(), bidirectional=False).stream()
 
 
@@ -154,8 +154,8 @@ def test_times_and_missing_samples_reach_a_module_on_a_grid():
 
 
 def test_describe_names_the_module():
-    assert "module: Strided, 6 features every 0.04 s, learned with the rest" in fitted(Strided()).describe()
-    assert "6 features every 0.04 s\n" in fitted(Strided(frozen=True)).describe()
+    assert "module: Strided, 6 features every 40 ms, learned with the rest" in fitted(Strided()).describe()
+    assert "6 features every 40 ms\n" in fitted(Strided(frozen=True)).describe()
 
 
 @pytest.mark.parametrize("make", [Strided, lambda: Strided(frozen=True), bank, lambda: bank(learnable=True)])
@@ -190,11 +190,11 @@ WRONG = {
     "whole numbers": (Says(lambda x: x.long()), ShapeError, "must return real numbers .* got torch.int64"),
     "other hops": (Says(lambda x: x), ValueError, "gives 60 hops for 60 samples and .* but hop_s=0.04 is 4 samples"),
     "no hop at all": (Strided(hop_s=0.001), ValueError, "hop_s=0.001, shorter than a sample, 0.01"),
-    "other channels": (Strided(n_channels=3), ValueError, r"a Strided, cannot hear .* \(2, 60, 2\)"),
+    "other channels": (Strided(n_channels=3), ValueError, r"a Strided, cannot take .* \(2, 60, 2\)"),
     "another rate": (
-        S4FilterBank(frequencies_hz=torch.ones(1), bandwidths_hz=torch.ones(1), sfreq=50.0, hop_s=0.1),
+        FilterBank(frequencies_hz=torch.ones(1), bandwidths_hz=torch.ones(1), sfreq=50.0, hop_s=0.1),
         ValueError,
-        "an S4FilterBank at sfreq=50, but the training cases have 100.0 Hz",
+        "a FilterBank at sfreq=50, but the training cases have 100.0 Hz",
     ),
 }
 
@@ -207,5 +207,5 @@ def test_a_module_that_is_no_front_end_is_refused_before_training(frontend, erro
 
 def test_another_rate_at_prediction_is_refused():
     X, _ = waves()
-    with pytest.raises(ValueError, match=r"samples 2 times as long as at training; .* Use Signals.resample"):
+    with pytest.raises(ValueError, match=r"samples 2 times as long as at training, but .* Use Signals.resample"):
         fitted(Strided()).predict(X[:, :, ::2], sfreq=SFREQ / 2)

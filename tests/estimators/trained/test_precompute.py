@@ -9,8 +9,9 @@ from s4signal import Signals
 from s4signal.estimators.trained.loop_options import network_options
 from s4signal.estimators.trained.missing import thinned
 from s4signal.estimators.trained.plan import make_cases
-from s4signal.estimators.trained.precompute import MOST_REMOVED, hear_thinned
-from s4signal.nn import S4FilterBank, space_bands
+from s4signal.estimators.trained.precompute import hear_thinned
+from s4signal.nn import FilterBank, space_bands
+from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SampleDropout
 from s4signal.training import Samples
 
 __all__: list[str] = []
@@ -76,7 +77,7 @@ def test_a_second_hearing_is_that_of_a_case_with_missing_samples():
     mixed = hear_thinned(model.network_, cases, heard, network_options(model, len(X), CPU), seed=3)
     rng = np.random.RandomState(3)
     index = rng.permutation(len(X))[0]
-    share, seed = rng.uniform(0.1, MOST_REMOVED, len(X) // 3)[0], rng.randint(2**31 - 1, size=len(X) // 3)[0]
+    share, seed = rng.uniform(0.1, SampleDropout.MOST, len(X) // 3)[0], rng.randint(2**31 - 1, size=len(X) // 3)[0]
     holes = np.random.RandomState(seed).uniform(size=X.shape[2]) < share
     holes[[0, -1]] = False
     signals = Signals(np.where(holes, np.nan, X[index])[None], sfreq=SFREQ)
@@ -135,16 +136,19 @@ def test_a_fit_that_goes_on_from_a_checkpoint_hears_what_a_whole_one_hears(tmp_p
 )
 def test_bands_move_and_fall_silent_in_training_unless_chance_must_not_choose(changes, share):
     model = classifier(sfreq=SFREQ, **changes).fit(X, Y)
-    assert model.network_.frontend.dropout.share == share
-    assert (model.network_.frontend.shift.bands == 1.0) == (share > 0)
-    assert ("trained for    rates from 1000 Hz" in model.describe()) == (share > 0)
+    augmentations = {type(part): part for part in model.network_.frontend.augmentations}
+    assert len(augmentations) == 2 * (share > 0)
+    if share:
+        assert augmentations[BandDropout].probability == share
+        assert augmentations[BandShift].bands == 1.0
+    assert ("rates from 1000 Hz" in model.describe()) == (share > 0)
 
 
 def test_a_bank_of_ones_own_loses_bands_only_where_gaps_are_asked_for():
     frequencies, bandwidths = space_bands("erb", 10, 100.0, 1800.0)
-    bank = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
+    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
     ears = [
         classifier(frontend=bank, sfreq=SFREQ, missing=missing).fit(X, Y).network_.frontend
         for missing in ("auto", "gap")
     ]
-    assert [(part.dropout.share, part.shift.bands) for part in ears] == [(0.0, 0.0), (0.25, 0.0)]
+    assert [[type(part) for part in front.augmentations] for front in ears] == [[], [BandDropout]]

@@ -1,17 +1,17 @@
-"""Local mixing hears the same thing wherever it lies along the bands, and a piece like the whole."""
+"""The convolutions give the same for a pattern at any place along the bands, and in pieces as in the whole."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from s4signal.nn.frontends.band_mixing import BandMixing
-from s4signal.nn.network import length_mask
+from s4signal.nn.backbone import length_mask
+from s4signal.nn.frontends.time_frequency_conv import TimeFrequencyConv
 
 __all__: list[str] = []
 
 
-def mixing(**options: object) -> BandMixing:
-    return BandMixing(2, 10, 4, width=3, **options).double()
+def mixing(**options: object) -> TimeFrequencyConv:
+    return TimeFrequencyConv(2, 10, 4, width=3, **options).double()
 
 
 def features(n_steps: int = 30, batch: int = 2) -> Tensor:
@@ -24,8 +24,8 @@ def test_a_step_comes_out_for_each_that_goes_in(causal: bool) -> None:
         assert mixing(causal=causal)(features(n_steps)).shape == (4, 2, n_steps)
 
 
-def test_the_same_weights_hear_a_pattern_at_every_place_along_the_bands() -> None:
-    module = BandMixing(1, 40, 4, width=3).double()
+def test_a_pattern_gives_the_same_at_every_place_along_the_bands() -> None:
+    module = TimeFrequencyConv(1, 40, 4, width=3).double()
     x = torch.zeros(40, 1, 12, dtype=torch.float64)
     pattern = torch.randn(4, 1, 12, dtype=torch.float64)
     x[12:16] = pattern

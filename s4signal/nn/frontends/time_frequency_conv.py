@@ -1,4 +1,4 @@
-"""Local mixing of bands: what lies together in frequency and time is heard together, wherever along the bands."""
+"""2-D convolutions over frequency and time, with the same weights at every place along the bands."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch.nn import functional as F
 
 from s4signal.nn.block import ChannelLinear
 
-__all__ = ["BandMixing"]
+__all__ = ["TimeFrequencyConv"]
 
 N_BANDS, N_STEPS = 5, 3  # that a convolution sees at once
 STRIDE = 2  # along the bands; along time there is none, so that the blocks keep the hop's rate
 
 
-class BandMixing(nn.Module):
+class TimeFrequencyConv(nn.Module):
     """Convolutions over neighbouring bands and steps, then a mix of all bands.
 
-    Another voice moves the same sounds up or down the bands: weights that are the same at every place along frequency
-    need not learn them again for each voice.
+    Another speaker has the same sounds a little further up or down the bands: weights that are shared along frequency
+    need not learn them again for each speaker.
     """
 
     def __init__(self, n_planes: int, n_bands: int, d_model: int, *, width: int = 16, causal: bool = False) -> None:

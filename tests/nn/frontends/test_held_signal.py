@@ -1,4 +1,4 @@
-"""Samples at any times and with holes: the bank hears the held signal, as stepping the matrix exponential does."""
+"""Samples at any times and with holes: the bank integrates the held signal as stepping the matrix exponential does."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from scipy.linalg import expm
 from torch import Tensor
 
 from s4signal.errors import ShapeError
-from s4signal.nn import S4FilterBank
+from s4signal.nn import FilterBank
 from s4signal.nn.frontends.bank import OUTPUTS
-from s4signal.nn.frontends.held_signal import fill_held, hold_on_grid
+from s4signal.nn.frontends.held_signal import fill_from_next, hold_on_grid
 
 __all__: list[str] = []
 
@@ -17,10 +17,10 @@ SFREQ = 100.0
 outputs = pytest.mark.parametrize("output", OUTPUTS)
 
 
-def bank(**options: object) -> S4FilterBank:
+def bank(**options: object) -> FilterBank:
     frequencies, bandwidths = torch.tensor([0.0, 3.0, 11.0, 37.0]), torch.tensor([0.5, 0.4, 2.0, 5.0])
     defaults = {"frequencies_hz": frequencies, "bandwidths_hz": bandwidths, "sfreq": SFREQ, "hop_s": 0.05}
-    return S4FilterBank(**{**defaults, **options}).double()
+    return FilterBank(**{**defaults, **options}).double()
 
 
 def random_gaps(batch: int, n_times: int, mean: float = 1.0) -> Tensor:
@@ -28,7 +28,7 @@ def random_gaps(batch: int, n_times: int, mean: float = 1.0) -> Tensor:
     return mean * (0.1 + 1.8 * torch.rand(batch, n_times, dtype=torch.float64))
 
 
-def stepped(filters: S4FilterBank, x: Tensor, gaps: Tensor, n_points: int) -> np.ndarray:
+def stepped(filters: FilterBank, x: Tensor, gaps: Tensor, n_points: int) -> np.ndarray:
     """Complex outputs (n_bands, n_points) at the points of the grid: from event to event by matrix exponentials."""
     times, outputs = np.cumsum(gaps.numpy()), []
     events = np.unique(np.concatenate([times, np.arange(1.0, n_points + 1)]))
@@ -54,8 +54,9 @@ def stepped(filters: S4FilterBank, x: Tensor, gaps: Tensor, n_points: int) -> np
 def test_random_times_equal_stepping_the_matrix_exponential(mean: float, order: int) -> None:
     filters = bank(order=order, hop_s=1 / SFREQ, output="linear")
     x, gaps = torch.randn(2, 1, 90, dtype=torch.float64), random_gaps(1, 90, mean)
-    features, mask, _, _ = filters(x, gaps=gaps)
-    assert mask is None
+    frames = filters(x, gaps=gaps)
+    features = frames.features
+    assert frames.mask is None
     assert features.shape[-1] == int(gaps.sum().ceil())
     for channel, heard in zip(x, features[:, 0].unflatten(0, (2, 2, -1)), strict=True):
         expected = stepped(filters, channel[0], gaps[0], features.shape[-1])
@@ -65,7 +66,7 @@ def test_random_times_equal_stepping_the_matrix_exponential(mean: float, order: 
 def test_energies_at_random_times_are_means_over_each_hop() -> None:
     filters = bank(hop_s=0.2)
     x, gaps = torch.randn(1, 1, 300, dtype=torch.float64), random_gaps(1, 300)
-    features, _, _, _ = filters(x, gaps=gaps)
+    features = filters(x, gaps=gaps).features
     hops = int(gaps.sum()) // 20
     energies = np.abs(stepped(filters, x[0, 0], gaps[0], 20 * hops)) ** 2
     expected = np.log(energies.reshape(4, hops, 20).mean(2) + filters.floor)
@@ -77,14 +78,14 @@ def test_energies_at_random_times_are_means_over_each_hop() -> None:
 def test_times_on_a_regular_grid_change_nothing(output: str, rate: float) -> None:
     filters = bank(output=output, smooth_s=0.1)
     x = torch.randn(2, 3, 500, dtype=torch.float64)
-    regular, _, _, state = filters(x, rate=rate)
+    regular = filters(x, rate=rate)
     # Times as they are recorded: a little off the points.
     gaps = torch.full((3, 500), rate, dtype=torch.float64) + 1e-9 * torch.randn(3, 500, dtype=torch.float64)
-    features, mask, used, after = filters(x, rate=rate, gaps=gaps)
-    assert mask is None
-    assert used == (0.05 * SFREQ / rate).__round__() * rate / SFREQ / 0.05
-    torch.testing.assert_close(features, regular, rtol=0, atol=1e-9)
-    torch.testing.assert_close(after.filters, state.filters, rtol=0, atol=1e-9)
+    timed = filters(x, rate=rate, gaps=gaps)
+    assert timed.mask is None
+    assert timed.rate == (0.05 * SFREQ / rate).__round__() * rate / SFREQ / 0.05
+    torch.testing.assert_close(timed.features, regular.features, rtol=0, atol=1e-9)
+    torch.testing.assert_close(timed.state.filters, regular.state.filters, rtol=0, atol=1e-9)
 
 
 def test_a_sample_off_the_grid_moves_the_output_continuously() -> None:
@@ -93,7 +94,7 @@ def test_a_sample_off_the_grid_moves_the_output_continuously() -> None:
     for moved in (-1e-5, 1e-5):
         near = gaps.clone()
         near[0, 10], near[0, 11] = 1.0 + moved, 1.0 - moved
-        torch.testing.assert_close(filters(x, gaps=near)[0], filters(x)[0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(filters(x, gaps=near).features, filters(x).features, rtol=0, atol=1e-4)
 
 
 @outputs
@@ -104,7 +105,7 @@ def test_a_grid_with_holes_equals_samples_that_are_left_out(output: str) -> None
     kept[-1] = True
     holes = torch.where(kept, x, torch.nan)
     gaps = torch.diff(kept.nonzero()[:, 0], prepend=torch.tensor([-1])).double()[None]
-    torch.testing.assert_close(filters(holes)[0], filters(x[..., kept], gaps=gaps)[0], rtol=0, atol=1e-9)
+    torch.testing.assert_close(filters(holes).features, filters(x[..., kept], gaps=gaps).features, rtol=0, atol=1e-9)
 
 
 def test_channels_miss_samples_of_their_own() -> None:
@@ -112,8 +113,8 @@ def test_channels_miss_samples_of_their_own() -> None:
     x = torch.randn(2, 2, 300, dtype=torch.float64)
     x[0, :, 50:90] = torch.nan
     x[1, 1, 120:] = torch.nan
-    features, *_ = filters(x)
-    alone = [filters(channel[None])[0] for channel in x]
+    features = filters(x).features
+    alone = [filters(channel[None]).features for channel in x]
     torch.testing.assert_close(features, torch.cat(alone), rtol=0, atol=1e-9)
     assert bool(features.isfinite().all())
 
@@ -123,9 +124,9 @@ def test_what_is_missing_takes_the_next_observation_and_the_last_one_at_the_end(
     x = torch.tensor([[[nan, 1.0, nan, nan, 4.0, nan, 0.0, 0.0], [nan] * 8]])
     mask = torch.tensor([[1.0] * 6 + [0.0] * 2, [1.0] * 8])
     expected = [[1.0, 1.0, 4.0, 4.0, 4.0, 4.0, 0.0, 0.0], [0.0] * 8]
-    assert fill_held(x, mask)[0].tolist() == expected
+    assert fill_from_next(x, mask)[0].tolist() == expected
     whole = torch.ones(1, 1, 3)
-    assert fill_held(whole) is whole
+    assert fill_from_next(whole) is whole
 
 
 @outputs
@@ -137,14 +138,14 @@ def test_the_company_of_other_times_changes_nothing(output: str) -> None:
     mask = torch.ones(2, 300, dtype=torch.float64)
     mask[0, 70:] = 0.0
     gaps = torch.cat([torch.nn.functional.pad(short, (0, 230), value=5.0), long])
-    together, steps, _, _ = filters(x, mask, gaps=gaps)
-    assert steps is not None
+    together = filters(x, mask, gaps=gaps)
+    assert together.mask is not None
     for case, own, n_times in ((0, short, 70), (1, long, 300)):
-        alone, *_ = filters(x[:, case : case + 1, :n_times], gaps=own)
-        n_steps = int(steps[case].sum())
+        alone = filters(x[:, case : case + 1, :n_times], gaps=own).features
+        n_steps = int(together.mask[case].sum())
         assert n_steps == alone.shape[-1]
-        last = n_steps - (output == "linear")  # the end of an unfinished hop is not heard alone
-        torch.testing.assert_close(together[:, case, :last], alone[:, 0, :last], rtol=0, atol=1e-9)
+        last = n_steps - (output == "linear")  # the last hop is unfinished: padding belongs to it
+        torch.testing.assert_close(together.features[:, case, :last], alone[:, 0, :last], rtol=0, atol=1e-9)
 
 
 def test_pieces_that_end_on_a_hop_equal_the_whole() -> None:
@@ -155,10 +156,10 @@ def test_pieces_that_end_on_a_hop_equal_the_whole() -> None:
     cut = int(torch.searchsorted(times, 2.0 * unit))
     gaps[0, cut] = 2.0 * unit - times[cut - 1]  # a sample at the end of the second piece
     x = torch.randn(1, 1, 400, dtype=torch.float64)
-    whole, *_ = filters(x, gaps=gaps)
-    first, _, _, state = filters(x[..., : cut + 1], gaps=gaps[:, : cut + 1])
-    second, *_ = filters(x[..., cut + 1 :], gaps=gaps[:, cut + 1 :], state=state)
-    torch.testing.assert_close(torch.cat([first, second], -1), whole, rtol=0, atol=1e-9)
+    whole = filters(x, gaps=gaps).features
+    first = filters(x[..., : cut + 1], gaps=gaps[:, : cut + 1])
+    second = filters(x[..., cut + 1 :], gaps=gaps[:, cut + 1 :], state=first.state)
+    torch.testing.assert_close(torch.cat([first.features, second.features], -1), whole, rtol=0, atol=1e-9)
 
 
 def test_gradients_at_random_times_are_right() -> None:
@@ -166,19 +167,18 @@ def test_gradients_at_random_times_are_right() -> None:
     x, gaps = torch.randn(1, 1, 40, dtype=torch.float64, requires_grad=True), random_gaps(1, 40)
     names = [name for name, _ in filters.named_parameters()]
 
-    def heard(x: Tensor, *values: Tensor) -> Tensor:
+    def features(x: Tensor, *values: Tensor) -> Tensor:
         parameters = dict(zip(names, values, strict=True))
-        features: Tensor = torch.func.functional_call(filters, parameters, (x,), {"gaps": gaps})[0]
-        return features
+        return torch.func.functional_call(filters, parameters, (x,), {"gaps": gaps}).features
 
     values = tuple(p.detach().clone().requires_grad_() for p in filters.parameters())
-    assert torch.autograd.gradcheck(heard, (x, *values), atol=1e-6, rtol=1e-4, eps=1e-6)
+    assert torch.autograd.gradcheck(features, (x, *values), atol=1e-6, rtol=1e-4, eps=1e-6)
 
 
 def test_float32_agrees_with_float64_at_random_times() -> None:
     x, gaps = torch.randn(1, 2, 400, dtype=torch.float64), random_gaps(2, 400)
-    single = bank().float()(x.float(), gaps=gaps)[0].double()
-    torch.testing.assert_close(single, bank()(x, gaps=gaps)[0], rtol=0, atol=1e-4)
+    single = bank().float()(x.float(), gaps=gaps).features.double()
+    torch.testing.assert_close(single, bank()(x, gaps=gaps).features, rtol=0, atol=1e-4)
 
 
 def test_samples_that_share_a_time_are_one() -> None:

@@ -1,44 +1,42 @@
-"""Ears standardise what the filter bank hears and take out its level, whatever the batches."""
+"""The filter bank as a front end: features without their mean, standardised, whatever the batches and pieces."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from s4signal.nn import S4FilterBank, space_bands
-from s4signal.nn.frontends.filter_bank import FilterBankFrontend
-from s4signal.nn.network import S4Network, StackOptions, length_mask
+from s4signal.nn import FilterBank, space_bands
+from s4signal.nn.backbone import length_mask
+from s4signal.nn.frontends import FilterBankFrontend
 
 __all__: list[str] = []
 
 SFREQ = 8000.0
 
 
-def bank(*, n_channels: int = 1, level: str = "keep", causal: bool = False) -> FilterBankFrontend:
+def bank(*, n_channels: int = 1, mean_subtraction: str = "none", causal: bool = False) -> FilterBankFrontend:
     """Ten bands from 100 Hz to 3 kHz."""
     frequencies, bandwidths = space_bands("erb", 10, 100.0, 3000.0)
-    filters = S4FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
-    return FilterBankFrontend(n_channels, 4, bank=filters, level=level, causal=causal)
+    filters = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
+    return FilterBankFrontend(n_channels, 4, bank=filters, mean_subtraction=mean_subtraction, causal=causal)
 
 
 def test_a_silent_channel_gives_finite_features() -> None:
     frontend = bank(n_channels=2)
     x = torch.cat([torch.zeros(1, 2, 900), torch.randn(1, 2, 900)])
-    h, _, _ = frontend(x, length_mask(torch.tensor([900, 100]), 900, x.dtype) * 1.0)
-    assert h.isfinite().all()
+    frames = frontend(x, length_mask(torch.tensor([900, 100]), 900, x.dtype) * 1.0)
+    assert frames.features.isfinite().all()
 
 
 def test_features_let_the_gradient_through_to_the_signal() -> None:
     x = torch.randn(1, 1, 1000).requires_grad_()
-    h, _, _ = bank()(x)
-    h.square().sum().backward()
+    bank()(x).features.square().sum().backward()
     assert x.grad is not None
     assert (x.grad.abs() > 0).all()
 
 
 def calibrated(batches: list[tuple[Tensor, Tensor | None, Tensor, float]]) -> FilterBankFrontend:
     frontend = bank()
-    heard = ((*frontend.features(x, mask, rate=rate)[:2], weight) for x, mask, weight, rate in batches)
-    S4Network(frontend, 2, options=StackOptions(4, 1, 4)).calibrate(heard)
+    frontend.calibrate((frontend.features(x, mask, rate=rate), weight) for x, mask, weight, rate in batches)
     return frontend
 
 
@@ -52,10 +50,9 @@ def cases(*lengths: int) -> tuple[Tensor, Tensor]:
 def test_calibration_gives_the_training_features_zero_mean_and_unit_variance() -> None:
     x, mask = cases(2000, 1500, 700)
     frontend = calibrated([(x, mask, torch.ones(3), 1.0)])
-    features, mask, _ = frontend.features(x, mask)
-    assert mask is not None
-    standard = (features - frontend.center[:, None, None]) * frontend.scale[:, None, None]
-    valid = standard[:, mask > 0].double()
+    frames = frontend.features(x, mask)
+    assert frames.mask is not None
+    valid = frontend.standardize(frames.features)[:, frames.mask > 0].double()
     assert valid.mean(1).abs().max() < 1e-4
     assert (valid.std(1, correction=0) - 1).abs().max() < 1e-4
 
@@ -82,38 +79,39 @@ def test_calibration_silences_a_feature_that_never_moves() -> None:
     assert torch.equal(frontend.scale, torch.zeros_like(frontend.scale))
 
 
-def test_the_level_of_a_case_is_taken_out() -> None:
+def test_the_mean_of_a_case_is_taken_out() -> None:
     x = torch.randn(1, 1, 4000, dtype=torch.float64)
-    quiet, loud = (bank(level="case").double().features(gain * x)[0] for gain in (1.0, 1e3))
+    quiet, loud = (bank(mean_subtraction="case").double().features(gain * x).features for gain in (1.0, 1e3))
     torch.testing.assert_close(quiet.mean(-1), torch.zeros_like(quiet[..., 0]), rtol=0, atol=1e-9)
     assert (quiet - loud).abs().max() < 0.05
 
 
-def test_the_running_level_sees_the_past_alone_and_ends_at_that_of_the_case() -> None:
+def test_the_running_mean_sees_the_past_alone_and_ends_at_that_of_the_case() -> None:
     x = torch.randn(1, 2, 4000, dtype=torch.float64)
-    kept, running = (bank(level=level).double().features(x)[0] for level in ("keep", "running"))
-    start = bank(level="running").double().features(x[..., :2000])[0]
+    kept, running = (bank(mean_subtraction=option).double().features(x).features for option in ("none", "running"))
+    start = bank(mean_subtraction="running").double().features(x[..., :2000]).features
     torch.testing.assert_close(running[..., :25], start, rtol=0, atol=1e-9)
     torch.testing.assert_close(running[..., -1], kept[..., -1] - kept.mean(-1), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("level", ["keep", "running"])
-def test_pieces_equal_the_whole(level: str) -> None:
-    frontend = bank(n_channels=2, level=level, causal=True).double()
+@pytest.mark.parametrize("mean_subtraction", ["none", "running"])
+def test_pieces_equal_the_whole(mean_subtraction: str) -> None:
+    frontend = bank(n_channels=2, mean_subtraction=mean_subtraction, causal=True).double()
     x = torch.randn(2, 3, 4000, dtype=torch.float64)
-    whole, _, _ = frontend(x)
+    whole = frontend(x).features
     state, pieces = None, []
     for piece in x.split([800, 80, 1600, 1520], -1):
-        h, state, _ = frontend.advance(piece, state)
-        pieces.append(h)
+        frames = frontend.advance(piece, state)
+        state = frames.state
+        pieces.append(frames.features)
     torch.testing.assert_close(torch.cat(pieces, -1), whole, rtol=0, atol=1e-9)
 
 
-def test_pieces_need_a_level_that_does_not_look_ahead() -> None:
-    with pytest.raises(ValueError, match="use level='running' for pieces"):
-        bank(level="case").advance(torch.zeros(1, 1, 80), None)
+def test_pieces_need_a_mean_that_does_not_look_ahead() -> None:
+    with pytest.raises(ValueError, match="needs the whole case; use 'running' for pieces"):
+        bank(mean_subtraction="case").advance(torch.zeros(1, 1, 80), None)
 
 
-def test_an_unknown_level_is_refused() -> None:
-    with pytest.raises(ValueError, match="level='loud' is unknown; choose one of 'keep', 'case', 'running'"):
-        bank(level="loud")
+def test_an_unknown_subtraction_is_refused() -> None:
+    with pytest.raises(ValueError, match="mean_subtraction='loud' is unknown; choose one of 'none', 'case', 'running'"):
+        bank(mean_subtraction="loud")

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from s4signal.nn import SPACINGS, space_bands
+from s4signal.nn import space_bands
+from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.ssm import DIAGONAL_INITS, cascade_tables
 
 __all__: list[str] = []

@@ -1,13 +1,12 @@
-"""A network fixed for inference is the same network, faster: same outputs, pieces and steps."""
+"""A network for inference is the same network, faster: same outputs, pieces and steps."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from s4signal.nn import KERNELS, S4Backbone, S4Layer, S4Network, fixed
-from s4signal.nn.frontends.filter_bank import LinearFrontend
-from s4signal.nn.inference import FixedLayer
-from s4signal.nn.network import StackOptions
+from s4signal.nn import KERNELS, S4Backbone, S4Layer, S4Network, StackOptions, for_inference
+from s4signal.nn.frontends import LinearFrontend
+from s4signal.nn.inference import InferenceLayer
 
 __all__: list[str] = []
 
@@ -20,9 +19,9 @@ def causal(kernel: str) -> S4Backbone:
 
 @each_kernel
 @pytest.mark.parametrize("rate", [1.0, 2.0])
-def test_a_fixed_backbone_gives_the_same_whole_and_step_by_step(kernel: str, rate: float) -> None:
+def test_a_backbone_for_inference_gives_the_same_whole_and_step_by_step(kernel: str, rate: float) -> None:
     net = causal(kernel)
-    quick = fixed(net)
+    quick = for_inference(net)
     x = torch.randn(3, 150, 2)
     with torch.no_grad():
         expected = net(x, rate=rate)
@@ -38,17 +37,17 @@ def test_a_fixed_backbone_gives_the_same_whole_and_step_by_step(kernel: str, rat
 
 
 @each_kernel
-def test_a_fixed_network_advances_by_pieces_and_goes_on_by_steps(kernel: str) -> None:
-    options = StackOptions(6, 2, 8, kernel=kernel, bidirectional=False)
+def test_a_network_for_inference_advances_by_pieces_and_goes_on_by_steps(kernel: str) -> None:
+    options = StackOptions(d_model=6, n_layers=2, d_state=8, kernel=kernel, bidirectional=False)
     net = S4Network(LinearFrontend(2, 6), 3, options=options).eval()
-    quick, x = fixed(net), torch.randn(2, 1, 300)
+    quick, x = for_inference(net), torch.randn(2, 1, 300)
     with torch.no_grad():
         state, kept = None, None
         for piece in torch.split(x, [1, 140, 159], -1):
             expected, state = net.advance(piece, state)
             got, kept = quick.advance(piece, kept)
             torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-        layer = next(m for m in quick.modules() if isinstance(m, FixedLayer))
+        layer = next(m for m in quick.modules() if isinstance(m, InferenceLayer))
         u = torch.randn(6, 1, 41)
         _, state = layer(u[..., :40], return_state=True)
         y, _ = layer.step(u[..., 40], state)
@@ -57,7 +56,7 @@ def test_a_fixed_network_advances_by_pieces_and_goes_on_by_steps(kernel: str) ->
 
 def test_the_original_is_left_as_it_is() -> None:
     net = causal("s4d").train()
-    quick = fixed(net)
+    quick = for_inference(net)
     assert net.training
     assert not quick.training
     assert all(p.requires_grad for p in net.parameters())
@@ -69,8 +68,8 @@ def test_the_original_is_left_as_it_is() -> None:
     assert torch.equal(quick(x), before)
 
 
-def test_a_fixed_step_compiles_to_one_graph() -> None:
-    quick, x = fixed(causal("s4d")), torch.randn(1, 2)
+def test_a_step_for_inference_compiles_to_one_graph() -> None:
+    quick, x = for_inference(causal("s4d")), torch.randn(1, 2)
     with torch.no_grad():
         expected, state = quick.step(x)
         torch._dynamo.reset()
@@ -90,8 +89,8 @@ class Step(nn.Module):
         return self.backbone.step(x, state)
 
 
-def test_a_fixed_step_can_be_exported() -> None:
-    quick, x = fixed(causal("s4d")), torch.randn(1, 2)
+def test_a_step_for_inference_can_be_exported() -> None:
+    quick, x = for_inference(causal("s4d")), torch.randn(1, 2)
     _, state = quick.step(x)
     exported = torch.export.export(Step(quick), (x, state)).module()
     other = torch.randn(1, 2)
@@ -100,8 +99,8 @@ def test_a_fixed_step_can_be_exported() -> None:
 
 
 def test_a_bidirectional_backbone_has_no_step_and_a_layer_alone_is_no_network() -> None:
-    quick = fixed(S4Backbone(2, 6, 1, d_state=8, bidirectional=True))
+    quick = for_inference(S4Backbone(2, 6, 1, d_state=8, bidirectional=True))
     with pytest.raises(ValueError, match="step needs a causal layer"):
         quick.step(torch.randn(1, 2))
-    with pytest.raises(TypeError, match="wants a network around its layers"):
-        fixed(S4Layer(2, 4))
+    with pytest.raises(TypeError, match="takes a network around its layers"):
+        for_inference(S4Layer(2, 4))

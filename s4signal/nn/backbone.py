@@ -1,0 +1,266 @@
+"""A stack of state space blocks, and the backbone that puts one into any torch model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from s4signal.errors import ShapeError
+from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
+from s4signal.nn.choices import check_choice
+from s4signal.nn.kernels import Kernel
+from s4signal.nn.layer import S4Layer
+
+__all__ = ["S4Backbone", "StackOptions", "length_mask", "state_space_parameters"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """Options of a stack of state space blocks.
+
+    Parameters
+    ----------
+    d_model : int, >= 1, default=64
+        Features inside and of the output.
+    n_layers : int, >= 1, default=4
+        Blocks.
+    d_state : int, even, default=64
+        Real state size of each system.
+    kernel : {"s4d", "s4", "lssl", "s5"} or subclass of Kernel, default="s4d"
+        Diagonal, diagonal plus low rank, or dense systems, one per channel; or one diagonal system for all channels.
+    init : str, default="legs"
+        Initial dynamics, a name in ``KERNELS[kernel].INITS``.
+    bidirectional : bool, default=False
+        Whether outputs see the future too.
+    dropout : float in [0, 1), default=0.1
+        Share of features left out at a training step.
+    dropout_axis : {"case", "batch"}, default="case"
+        Whether each case or each batch draws which features are left out.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
+    discretization : str, optional
+        A name in ``KERNELS[kernel].RULES``; by default ``"zoh"`` for diagonal systems, ``"bilinear"`` for the others.
+
+    Raises
+    ------
+    ValueError
+        If n_layers, dropout or dropout_axis is out of its range; the blocks check the rest when they are built.
+
+    Examples
+    --------
+    >>> StackOptions(d_model=16, n_layers=2).d_state
+    64
+    """
+
+    d_model: int = 64
+    n_layers: int = 4
+    d_state: int = 64
+    kernel: str | type[Kernel] = "s4d"
+    init: str = "legs"
+    bidirectional: bool = False
+    dropout: float = 0.1
+    dropout_axis: str = "case"
+    dt_range: tuple[float, float] = (1e-3, 0.1)
+    discretization: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what no module below checks."""
+        if self.n_layers < 1:
+            raise ValueError(f"n_layers={self.n_layers} must be at least 1.")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout={self.dropout} must be in [0, 1).")
+        check_choice("dropout_axis", self.dropout_axis, ("case", "batch"))
+
+    def blocks(self) -> nn.ModuleList:
+        """Return the blocks, newly built."""
+        blocks = nn.ModuleList()
+        for index in range(self.n_layers):
+            layer = S4Layer(
+                self.d_model,
+                self.d_state,
+                kernel=self.kernel,
+                init=self.init,
+                bidirectional=self.bidirectional,
+                dt_range=self.dt_range,
+                discretization=self.discretization,
+            )
+            # The first layer must see amplitudes: a norm before it would divide a slow wave by its own size.
+            blocks.append(S4Block(layer, dropout=self.dropout, dropout_axis=self.dropout_axis, norm=index > 0))
+        return blocks
+
+
+def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:
+    """Return 1 where a sample is within its case, 0 where it is padding.
+
+    Shapes: lengths (batch,) → (batch, n_times).
+    """
+    return (torch.arange(n_times, device=lengths.device) < lengths[:, None]).to(dtype)
+
+
+def state_space_parameters(network: nn.Module) -> list[str]:
+    """Name the parameters that want the state-space learning rate and no weight decay.
+
+    Names survive ``deepcopy``, ``clone`` and averaging; attributes hung on a parameter do not.
+    """
+    kernels = [(path, module) for path, module in network.named_modules() if isinstance(module, Kernel)]
+    return [f"{path}.{name}" if path else name for path, kernel in kernels for name in kernel.STATE_SPACE_PARAMETERS]
+
+
+class S4Backbone(nn.Module):
+    """Residual state space blocks on a linear encoder, for use in any torch model.
+
+    Parameters
+    ----------
+    d_input : int, >= 1
+        Features of the input.
+    d_model : int, default=64
+        Features inside and of the output.
+    n_layers : int, default=4
+        Blocks.
+    d_state : int, even, default=64
+        Real state size of each system.
+    kernel : {"s4d", "s4", "lssl", "s5"} or subclass of Kernel, default="s4d"
+        See `S4Layer`.
+    init : str, default="legs"
+        Initial dynamics, a name in ``KERNELS[kernel].INITS``.
+    bidirectional : bool, default=False
+        Whether outputs see the future too.
+    dropout : float in [0, 1), default=0.1
+        Share of features left out at a training step.
+    dt_range : tuple of two float, default=(1e-3, 0.1)
+        Range of the initial steps, in training sample periods.
+    discretization : str, optional
+        A name in ``KERNELS[kernel].RULES``.
+    checkpointing : bool, default=False
+        Keep only the input of each block for the backward pass and compute the rest again: for inputs of an hour.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of its range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from s4signal.nn import S4Backbone
+    >>> net = S4Backbone(d_input=8, d_model=16, n_layers=2)
+    >>> net(torch.randn(3, 500, 8)).shape
+    torch.Size([3, 500, 16])
+    """
+
+    def __init__(
+        self,
+        d_input: int,
+        d_model: int = 64,
+        n_layers: int = 4,
+        *,
+        d_state: int = 64,
+        kernel: str | type[Kernel] = "s4d",
+        init: str = "legs",
+        bidirectional: bool = False,
+        dropout: float = 0.1,
+        dt_range: tuple[float, float] = (1e-3, 0.1),
+        discretization: str | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.d_input = d_input
+        self.encoder = ChannelLinear(d_input, d_model)
+        self.blocks = StackOptions(
+            d_model=d_model,
+            n_layers=n_layers,
+            d_state=d_state,
+            kernel=kernel,
+            init=init,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            dt_range=dt_range,
+            discretization=discretization,
+        ).blocks()
+        self.norm = ChannelNorm()
+        self.checkpointing = checkpointing
+
+    def forward(
+        self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Tensor:
+        """Run the backbone.
+
+        Parameters
+        ----------
+        x : Tensor (batch, n_times, d_input)
+            Input.
+        lengths : Tensor (batch,), optional
+            Valid samples of each case, the rest being padding; all by default.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+        gaps : Tensor (batch, n_times), optional
+            Time from the sample before to each sample, >= 0, in training sample periods, where samples are not equally
+            far apart; what stands in the padding does not matter.
+
+        Returns
+        -------
+        Tensor (batch, n_times, d_model)
+            Features, zero where padded.
+
+        Raises
+        ------
+        ShapeError
+            If x, lengths or gaps has another shape.
+        ValueError
+            If a gap is negative, or the kernel is dense and gets gaps.
+        """
+        if x.ndim != 3 or x.shape[-1] != self.d_input:
+            raise ShapeError(f"x must have shape (batch, n_times, {self.d_input}), got {tuple(x.shape)}.")
+        if lengths is not None and lengths.shape != x.shape[:1]:
+            raise ShapeError(f"lengths must have shape ({x.shape[0]},), got {tuple(lengths.shape)}.")
+        mask = None if lengths is None else length_mask(lengths, x.shape[1], x.dtype)
+        if gaps is not None and mask is not None and gaps.shape == mask.shape:
+            gaps = gaps.masked_fill(mask == 0, 0.0)
+        h: Tensor = self.encoder(x.permute(2, 0, 1))
+        for block in self.blocks:
+            if self.checkpointing and torch.is_grad_enabled():
+                h = checkpoint(block, h, mask, rate=rate, gaps=gaps, use_reentrant=False)
+            else:
+                h = block(h, mask, rate=rate, gaps=gaps)
+        h = self.norm(h, mask)
+        return h.permute(1, 2, 0)
+
+    def step(self, x: Tensor, state: list[Tensor] | None = None, *, rate: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+        """Advance a causal backbone by one sample; on a copy made by `for_inference` it is many times faster.
+
+        Parameters
+        ----------
+        x : Tensor (batch, d_input)
+            The sample.
+        state : list of Tensor (n_systems, batch, d_state), optional
+            State of each block before it; at rest by default.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+
+        Returns
+        -------
+        y : Tensor (batch, d_model)
+            Features.
+        state : list of Tensor (n_systems, batch, d_state)
+            State of each block after it.
+
+        Raises
+        ------
+        ShapeError
+            If x has another shape.
+        ValueError
+            If the backbone is bidirectional.
+        """
+        if x.ndim != 2 or x.shape[-1] != self.d_input:
+            raise ShapeError(f"x must have shape (batch, {self.d_input}), got {tuple(x.shape)}.")
+        h: Tensor = self.encoder(x.t())
+        before = [None] * len(self.blocks) if state is None else state
+        after: list[Tensor] = []
+        for block, entering in zip(self.blocks, before, strict=True):
+            h, left = cast(S4Block, block).step(h, entering, rate=rate)
+            after.append(left)
+        return self.norm(h).t(), after

@@ -1,0 +1,124 @@
+"""Augmentation in training: changes that leave a label as it is. A new one is a class here and a line in the table."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["AUGMENTATIONS", "BandDropout", "BandShift", "SampleDropout"]
+
+
+class BandShift(nn.Module):
+    """Move the features of each case along the bands, by a random fraction of a band; off in evaluation.
+
+    A shorter vocal tract scales all resonances of a voice up, a longer one down. On a scale of the ear's bandwidths a
+    scale of frequency is nearly a shift.
+
+    References
+    ----------
+    Jaitly, Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech recognition", ICML Workshop on Deep Learning
+    for Audio, Speech and Language Processing, 2013.
+    """
+
+    def __init__(self, bands: float = 1.0) -> None:
+        super().__init__()
+        if not bands >= 0:
+            raise ValueError(f"bands={bands:g} must be at least 0.")
+        self.bands = bands  # the largest shift, up or down
+
+    def forward(
+        self, features: Tensor, heights: Tensor, *, floor: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Shift bands; beyond the outermost one its value is repeated.
+
+        Shapes: features (n_planes * n_bands, batch, n_steps), heights (n_bands,): centre frequencies over the Nyquist
+        frequency; floor: the value of a band without energy.
+        """
+        n_bands = len(heights)
+        if not self.training or self.bands == 0.0 or n_bands == 1:
+            return features
+        device = features.device
+        shifts = self.bands * (2.0 * torch.rand(features.shape[1], device=device, generator=generator) - 1.0)
+        places = (torch.arange(n_bands, device=device)[:, None] + shifts).clamp(0.0, n_bands - 1.0)
+        below = places.floor().clamp_max(n_bands - 2.0)
+        share = (places - below).to(features.dtype)[None, :, :, None]
+        planes = features.unflatten(0, (-1, n_bands))  # type: ignore[no-untyped-call]
+        at = below.long()[None, :, :, None].expand(planes.shape)
+        shifted: Tensor = torch.lerp(planes.gather(1, at), planes.gather(1, at + 1), share).flatten(0, 1)
+        return shifted
+
+    def describe(self, sfreq: float) -> str:
+        """Return what the network is trained for."""
+        return f"speakers up to {self.bands:g} band higher or lower"
+
+
+class BandDropout(nn.Module):
+    """Set the upper bands of some cases to their floor, as a recording at a lower rate has them; off in evaluation.
+
+    At a lower rate the bands beyond the Nyquist frequency have no energy. A network that never met that in training
+    takes it for a property of the sound.
+
+    References
+    ----------
+    Park, Chan, Zhang, Chiu, Zoph, Cubuk, Le, "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
+    Recognition", 2019, doi:10.21437/Interspeech.2019-2680: frequency masking, anywhere along the bands.
+    """
+
+    def __init__(self, probability: float = 0.25, *, lowest: float = 0.25) -> None:
+        super().__init__()
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability={probability:g} must be in [0, 1].")
+        if not 0 < lowest <= 1:
+            raise ValueError(f"lowest={lowest:g} must be in (0, 1].")
+        # Of a case to lose bands; the lowest cut-off, over the Nyquist frequency. Cut-offs are log-uniform above it.
+        self.probability, self.lowest = probability, lowest
+
+    def forward(
+        self, features: Tensor, heights: Tensor, *, floor: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Drop bands; see `BandShift.forward` for the shapes."""
+        if not self.training or self.probability == 0.0:
+            return features
+        chance, place = torch.rand(2, features.shape[1], 1, device=features.device, generator=generator)
+        cutoffs = torch.where(chance < self.probability, self.lowest**place, torch.inf)
+        kept = (heights.to(features.device) < cutoffs).repeat(1, features.shape[0] // len(heights))
+        return torch.where(kept.t().unsqueeze(-1), features, floor)
+
+    def describe(self, sfreq: float) -> str:
+        """Return what the network is trained for."""
+        return f"rates from {self.lowest * sfreq:g} Hz"
+
+
+class SampleDropout:
+    """Remove samples of some cases at random, before the front end; what is removed is interpolated as any hole is.
+
+    An interpolated signal is not what was there: its error is largest in the upper bands, and a network that never met
+    it takes it for sound.
+    """
+
+    CASES: ClassVar[float] = 1 / 3  # share of the training cases: features of another version cost as much as the first
+    LOADS: ClassVar[float] = 3 / 4  # share of the loads of these cases, so that a quarter of all has samples missing
+    LEAST: ClassVar[float] = 0.1  # share of the samples of a case that is removed
+    MOST: ClassVar[float] = 0.8
+
+    @staticmethod
+    def removed(n_times: int, share: float, *, seed: int) -> NDArray[np.bool_]:
+        """Draw which samples of a case are removed, (n_times,); never the first or the last."""
+        removed = np.asarray(np.random.RandomState(seed).uniform(size=n_times) < share)
+        removed[[0, -1]] = False
+        return removed
+
+    def describe(self, sfreq: float) -> str:
+        """Return what the network is trained for."""
+        return f"up to {self.MOST:.0%} of samples missing"
+
+
+AUGMENTATIONS: dict[str, type[BandShift] | type[BandDropout] | type[SampleDropout]] = {
+    "band_shift": BandShift,
+    "band_dropout": BandDropout,
+    "sample_dropout": SampleDropout,
+}

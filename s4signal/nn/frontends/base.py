@@ -1,0 +1,207 @@
+"""What every front end is: features of the samples, then a learned map of them to the width of the blocks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Frames", "Frontend", "StandardizedFrontend"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Features of a batch, a frame per sample or per hop.
+
+    Parameters
+    ----------
+    features : Tensor (n_features, batch, n_steps)
+        The features.
+    mask : Tensor (batch, n_steps), optional
+        1 where a frame is valid, 0 where it is padding; None if all are valid.
+    rate : float, default=1.0
+        Frame period in use over the training frame period.
+    gaps : Tensor (batch, n_steps), optional
+        Time from the frame before to each frame, in training frame periods; None if frames are equally far apart.
+    state : object, optional
+        State after the last frame, to go on from; None where nothing was carried.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Frames(torch.zeros(3, 2, 50)).rate
+    1.0
+    """
+
+    features: Tensor
+    mask: Tensor | None = None
+    rate: float = 1.0
+    gaps: Tensor | None = None
+    state: Any = None
+
+
+class Frontend(nn.Module, ABC):
+    """From the samples of all channels to the frames that the blocks work on.
+
+    `features` may be fixed, and is then computed once per case instead of once per epoch; `encode` is always learned.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from s4signal.nn import FRONTENDS
+    >>> frontend = FRONTENDS["linear"](n_channels=2, d_model=16)
+    >>> frontend(torch.randn(2, 5, 300)).features.shape
+    torch.Size([16, 5, 300])
+    """
+
+    #: Time between two frames in seconds (samples where the rate is unknown); None if every sample is a frame.
+    hop_s: float | None = None
+    #: Whether the features are another thing than the samples themselves.
+    computes: bool = True
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    @property
+    def learned(self) -> bool:
+        """Whether `features` has parameters to train."""
+        return False
+
+    @property
+    def precomputable(self) -> bool:
+        """Whether it pays to compute `features` once per case: they are not the samples, and are not learned."""
+        return self.computes and not self.learned
+
+    @abstractmethod
+    def features(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        gaps: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Frames:
+        """Compute the features.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            Standardised signals, zero where masked.
+        mask : Tensor (batch, n_times), optional
+            1 where a sample is valid, 0 where it is padding.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+        gaps : Tensor (batch, n_times), optional
+            Time from the sample before to each sample, in training sample periods, 0 where padded.
+        generator : torch.Generator, optional
+            Source of random numbers in training; torch's global one by default.
+        """
+
+    @abstractmethod
+    def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
+        """Map features to the width of the blocks.
+
+        Parameters
+        ----------
+        frames : Frames
+            As `features` gives them.
+        generator : torch.Generator, optional
+            Source of random numbers in training; torch's global one by default.
+
+        Returns
+        -------
+        Tensor (d_model, batch, n_steps)
+            Input of the first block.
+        """
+
+    @abstractmethod
+    def unit(self, rate: float) -> int:
+        """Return how many samples make a piece that `advance` can take; a shorter one may come last.
+
+        Parameters
+        ----------
+        rate : float, > 0
+            Sample period in use over the training sample period.
+        """
+
+    @abstractmethod
+    def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
+        """Encode a piece of signal, going on from a state.
+
+        Parameters
+        ----------
+        x : Tensor (n_channels, batch, n_times)
+            A multiple of `unit` samples, unless it is the last piece.
+        state : object or None
+            ``state`` of what `advance` returned before; None at rest.
+        rate : float, > 0, default=1.0
+            Sample period in use over the training sample period.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return a phrase for a person: what a frame holds."""
+
+    def describe_augmentation(self) -> str:
+        """Return a phrase for a person: which changes the features are trained for; empty if none."""
+        return ""
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
+    ) -> Frames:
+        """Compute the features and encode them.
+
+        Parameters
+        ----------
+        x, mask, rate, gaps : Tensor or float
+            As `features` takes them.
+        """
+        frames = self.features(x, mask, rate=rate, gaps=gaps)
+        return replace(frames, features=self.encode(frames))
+
+    def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
+        """Fit the standardisation of the features, if there is one, to training cases.
+
+        Parameters
+        ----------
+        batches : iterable of (Frames, Tensor)
+            Features of some cases, and the weight of each case (batch,).
+        """
+
+
+class StandardizedFrontend(Frontend):
+    """A front end whose features are brought to mean zero and variance one over the training cases."""
+
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
+        """Measure mean and deviation of each feature over the valid frames, in float64."""
+        count, total, square = (torch.zeros((), dtype=torch.float64, device=self.center.device) for _ in range(3))
+        for frames, weight in batches:
+            features = frames.features.double()
+            w = weight[:, None] * (torch.ones_like(features[0]) if frames.mask is None else frames.mask)
+            count = count + w.sum()
+            total = total + (features * w).sum((1, 2))
+            square = square + (features.square() * w).sum((1, 2))
+        center = total / count
+        spread = (square / count - center**2).clamp_min(0.0).sqrt()
+        self.center.copy_(center)
+        # A feature that never moves carries no information: it becomes zero, instead of being divided by almost zero.
+        self.scale.copy_(torch.where(spread > 1e-6, 1.0 / spread.clamp_min(1e-6), 0.0))
+
+    def standardize(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Centre and scale features (n_features, batch, n_steps); zero where masked."""
+        standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
+        return standard if mask is None else standard * mask

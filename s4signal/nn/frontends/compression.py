@@ -1,0 +1,55 @@
+"""From energies to features: smoothing, and compression as the ear or a microphone's gain control does it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from s4signal.ssm import cascade_tables
+
+__all__ = ["EXPONENT", "compress", "compressed_floor", "low_pass"]
+
+EXPONENT = 0.3  # loudness against intensity: Stevens, "On the psychophysical law", 1957, doi:10.1037/h0046162
+PCEN_GAIN, PCEN_OFFSET, PCEN_EXPONENT = 0.98, 2.0, 0.5  # Wang et al., 2017, section 2
+
+
+def compress(output: str, energy: Tensor, floor: float, slow: Tensor | None) -> Tensor:
+    """Compress energies E as ``output`` says; ``slow`` is M, the energy followed slowly, for "pcen" alone.
+
+    log: log(E + floor); power: (E + floor)^0.3; pcen: (E / (M + floor)^0.98 + 2)^0.5 - 2^0.5 (Wang et al., equation 1).
+    """
+    if output == "log":
+        return torch.log(energy + floor)
+    if output == "power" or slow is None:
+        compressed: Tensor = (energy + floor) ** EXPONENT
+        return compressed
+    normalised = energy * (slow + floor) ** -PCEN_GAIN + PCEN_OFFSET
+    rooted: Tensor = normalised**PCEN_EXPONENT - PCEN_OFFSET**PCEN_EXPONENT
+    return rooted
+
+
+def compressed_floor(output: str, floor: float) -> float:
+    """Return what `compress` gives for a band without energy."""
+    if output == "log":
+        return math.log(floor)
+    return float(floor**EXPONENT) if output == "power" else 0.0
+
+
+def low_pass(x: Tensor, time_constants: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Follow x (n_bands, rows, n_steps) by y_k = a y_{k-1} + (1 - a) x_k, a = exp(-1 / time constant in steps).
+
+    The level y_{-1} (n_bands, rows, 1) is x_0 if None is given; the last one is returned too.
+    """
+    level = x[..., :1] if level is None else level
+    length = min(64, x.shape[-1])
+    # A real pole is a resonator at 0 Hz, of gain one; its bandwidth in cycles per step is 1 / (2 pi time constant).
+    bandwidths = 1.0 / (2.0 * math.pi * time_constants)
+    tables = cascade_tables(torch.zeros_like(bandwidths), bandwidths, 1, length, x.dtype)
+    followed = []
+    for u in x.split(length, -1):
+        steps = u.shape[-1]
+        followed.append(torch.baddbmm(torch.bmm(u, tables.W[:, :steps, :steps]), level, tables.Q[:, :1, :steps]))
+        level = followed[-1][..., -1:]
+    return torch.cat(followed, -1), level

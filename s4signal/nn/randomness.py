@@ -1,0 +1,56 @@
+"""Random numbers from a generator of one's own: torch's global state is neither used nor changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["draws_from", "dropout_mask"]
+
+
+@contextmanager
+def draws_from(generator: torch.Generator | None) -> Iterator[None]:
+    """Let everything that this thread draws inside, in whatever module, come from a generator; None changes nothing."""
+    if generator is None:
+        yield
+        return
+    with _Drawing(generator):
+        yield
+
+
+def dropout_mask(
+    shape: tuple[int, ...], dropout: float, like: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw 0 with probability ``dropout``, else 1 / (1 - dropout): torch's own dropout takes no generator."""
+    kept = torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1.0 - dropout, generator=generator)
+    return kept / (1.0 - dropout)
+
+
+class _Drawing(TorchDispatchMode):
+    """Hands the generator to every operator that draws; modes are a thread's own."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generator = generator
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        device = kwargs.get("device") or (args[0].device if args and isinstance(args[0], Tensor) else "cpu")
+        draws = torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None
+        if not draws or torch.device(device).type != self.generator.device.type:
+            return func(*args, **kwargs)
+        if func is torch.ops.aten.native_dropout.default:  # what dropout is on CUDA; it takes no generator
+            x, p, train = args
+            kept = dropout_mask(x.shape, p if train else 0.0, x, self.generator)
+            return x * kept, kept > 0
+        if "generator" in {argument.name for argument in func._schema.arguments}:
+            return func(*args, **kwargs, generator=self.generator)
+        # rand, randn, randint, randperm and the like have a second overload with a generator.
+        overload = "generator" if func._overloadname == "default" else f"{func._overloadname}_generator"
+        other = getattr(func.overloadpacket, overload, None)
+        return func(*args, **kwargs) if other is None else other(*args, **kwargs, generator=self.generator)

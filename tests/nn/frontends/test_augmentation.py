@@ -1,0 +1,170 @@
+"""Bands are dropped as at a lower rate and moved as by another speaker, in training alone, from a generator."""
+
+import pytest
+import torch
+
+from s4signal.nn import FilterBank, space_bands
+from s4signal.nn.frontends import FilterBankFrontend
+from s4signal.nn.frontends.augmentation import AUGMENTATIONS, BandDropout, BandShift, SampleDropout
+from s4signal.nn.frontends.bank import OUTPUTS
+
+__all__: list[str] = []
+
+HEIGHTS = torch.linspace(0.02, 0.95, 40)
+
+
+def cutoffs(dropout: BandDropout, n_cases: int = 4000) -> torch.Tensor:
+    """Height of the lowest dropped band of each case; infinity where none is."""
+    kept = dropout(torch.ones(len(HEIGHTS), n_cases, 1), HEIGHTS)[..., 0] > 0
+    assert (kept[1:] <= kept[:-1]).all(), "a band is dropped below one that is not"
+    return torch.where(kept.all(0), torch.inf, HEIGHTS[kept.sum(0).clamp_max(len(HEIGHTS) - 1)])
+
+
+def frontend(mean_subtraction: str, output: str = "log") -> FilterBankFrontend:
+    """Ten bands from 100 Hz to 3 kHz at 8 kHz; every case loses bands."""
+    frequencies, bandwidths = space_bands("erb", 10, 100.0, 3000.0)
+    bank = FilterBank(
+        frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=8000.0, hop_s=0.01, output=output, smooth_s=0.02
+    )
+    causal = mean_subtraction != "case"
+    augmentations = [BandDropout(1.0)]
+    front = FilterBankFrontend(
+        2, 4, bank=bank, mean_subtraction=mean_subtraction, causal=causal, augmentations=augmentations
+    )
+    front.center.normal_()
+    return front
+
+
+def test_nothing_is_dropped_in_evaluation() -> None:
+    features = torch.randn(80, 7, 20)
+    assert BandDropout(1.0).eval()(features, HEIGHTS) is features
+    assert BandDropout(0.0)(features, HEIGHTS) is features
+
+
+def test_a_share_of_the_cases_loses_the_bands_above_cutoffs_spread_over_two_octaves() -> None:
+    torch.manual_seed(0)
+    drawn = cutoffs(BandDropout(0.5))
+    # The uppermost band lies at 0.95: a cut-off above it silences nothing.
+    octaves_lost = torch.log2(1 / torch.tensor(0.95))
+    assert drawn.isfinite().double().mean().item() == pytest.approx(0.5 * (1 - octaves_lost.item() / 2), abs=0.03)
+    finite = drawn[drawn.isfinite()]
+    assert finite.min() >= 0.25
+    assert (finite < 0.5).double().mean().item() == pytest.approx(0.5, abs=0.06)
+
+
+def test_all_planes_of_a_case_lose_the_same_bands_and_another_case_others() -> None:
+    left = BandDropout(1.0)(torch.ones(3 * 40, 50, 6), HEIGHTS).unflatten(0, (3, 40))
+    assert (left == left[:1, :, :, :1]).all()
+    assert not (left == left[:, :, :1]).all()
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("mean_subtraction", ["none", "case", "running"])
+def test_a_dropped_band_gives_what_the_bank_gives_at_the_lower_rate(
+    mean_subtraction: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = frontend(mean_subtraction, output).double()
+    noise = torch.randn(2, 3, 4000, dtype=torch.float64)
+    full = front.features(noise).features
+    at_half = front.features(noise[..., ::2], rate=2.0).features
+    # A draw of 0.5 puts the cut-off at 0.25 ** 0.5 = 0.5.
+    monkeypatch.setattr(torch, "rand", lambda *shape, device, generator: torch.full(shape, 0.5, device=device))
+    floor = front.bank.floor_value if mean_subtraction == "none" else 0.0
+    heights = 2 * front.bank.frequencies_hz / 8000.0
+    dropped = front.augmentations[0](full, heights, floor=floor).unflatten(0, (-1, 10))
+    upper = heights >= 0.5
+    assert 0 < upper.sum() < 10
+    expected = at_half.unflatten(0, (-1, 10))[:, upper]
+    torch.testing.assert_close(dropped[:, upper], expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(dropped[:, ~upper], full.unflatten(0, (-1, 10))[:, ~upper], rtol=0, atol=0)
+
+
+def test_without_augmentation_training_gives_what_evaluation_gives() -> None:
+    frequencies, bandwidths = space_bands("erb", 10, 100.0, 3000.0)
+    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=8000.0, hop_s=0.01)
+    front = FilterBankFrontend(1, 4, bank=bank)
+    x = torch.randn(1, 2, 1000)
+    assert torch.equal(front.train()(x).features, front.eval()(x).features)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"probability": 1.5}, r"probability=1.5 must be in \[0, 1\]"),
+        ({"lowest": 0.0}, r"lowest=0 must be in \(0, 1\]"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, float], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        BandDropout(**options)
+
+
+def test_nothing_moves_in_evaluation() -> None:
+    features = torch.randn(80, 7, 20)
+    assert BandShift(1.0).eval()(features, HEIGHTS) is features
+    assert BandShift(0.0)(features, HEIGHTS) is features
+    assert BandShift(1.0)(features, HEIGHTS[:1]) is features
+
+
+def test_a_ramp_along_the_bands_moves_by_the_shift_of_its_case() -> None:
+    torch.manual_seed(0)
+    ramp = torch.arange(40.0).repeat(2)[:, None, None].expand(80, 500, 3)
+    moved = (BandShift(1.5)(ramp, HEIGHTS) - ramp).unflatten(0, (2, 40))
+    inner = moved[:, 2:-2]
+    torch.testing.assert_close(inner, inner[:1, :1, :, :1].expand(inner.shape), rtol=0, atol=1e-5)
+    shifts = inner[0, 0, :, 0]
+    assert shifts.abs().max() <= 1.5
+    assert shifts.std() == pytest.approx(1.5 / 3**0.5, rel=0.1)
+
+
+def test_beyond_the_outermost_bands_are_their_values() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(10, 200, 4)
+    moved = BandShift(3.0)(features, HEIGHTS[:10])
+    low, high = features.amin(0), features.amax(0)
+    assert (moved >= low - 1e-6).all()
+    assert (moved <= high + 1e-6).all()
+
+
+def test_a_voice_scaled_by_a_tenth_is_nearly_a_shift_of_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    frequencies, bandwidths = space_bands("erb", 40, 60.0, 3800.0)
+    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=8000.0, hop_s=0.01).double()
+    t = torch.arange(4000, dtype=torch.float64) / 8000.0
+    voice, higher = (
+        sum(torch.sin(2 * torch.pi * scale * f * t) for f in (700.0, 1200.0, 2500.0))[None, None]
+        for scale in (1.0, 1.1)
+    )
+    features, other = (bank(x).features[..., 10:] for x in (voice, higher))
+    place = 1.0 / 2.0 * (1.0 - 1.1 / 3.0)  # a draw that shifts by 1.1 bands down the list, the content up
+    monkeypatch.setattr(torch, "rand", lambda n, device, generator: torch.full((n,), place, device=device))
+    moved = BandShift(3.0)(features, HEIGHTS)
+    assert (moved - other).abs().mean() < 0.5 * (features - other).abs().mean()
+
+
+def test_a_negative_shift_is_refused() -> None:
+    with pytest.raises(ValueError, match="bands=-1 must be at least 0"):
+        BandShift(-1.0)
+
+
+@pytest.mark.parametrize("augmentation", [BandShift(), BandDropout(0.5)])
+def test_what_is_drawn_comes_from_the_generator_alone(augmentation: torch.nn.Module) -> None:
+    features, state = torch.randn(80, 20, 3), torch.get_rng_state()
+    one, same, other = (
+        augmentation(features, HEIGHTS, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_samples_are_removed_by_the_seed_but_never_the_first_or_the_last() -> None:
+    removed = SampleDropout.removed(1000, 0.5, seed=3)
+    assert removed.mean() == pytest.approx(0.5, abs=0.1)
+    assert not removed[[0, -1]].any()
+    assert (removed == SampleDropout.removed(1000, 0.5, seed=3)).all()
+    assert not SampleDropout.removed(1, 1.0, seed=0).any()
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_augmentation_says_what_it_trains_for(name: str) -> None:
+    assert AUGMENTATIONS[name]().describe(8000.0)
