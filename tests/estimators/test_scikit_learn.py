@@ -3,11 +3,11 @@
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from s4signal import S4Classifier, S4Regressor
-from s4signal.estimators import S4Ensemble, S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
 
 SMALL = {"d_model": 32, "d_state": 8, "n_layers": 2, "dropout": 0.0, "learning_rate": 1e-2, "random_state": 0}
 REFERENCE = {**SMALL, "precision": "64", "batch_size": None}
-INSTANT = {"n_oscillators": 8, "precision": "64", "random_state": 0}
+CLOSED_FORM = {"n_oscillators": 8, "precision": "64", "random_state": 0}
 
 _ROUNDING = "float32: outputs differ in the seventh digit with the company of a case, the check wants 1e-7"
 FLOAT32 = {
@@ -29,11 +29,8 @@ def test_default_mode_passes_every_check_but_three(estimator, check):
     check(estimator)
 
 
-@parametrize_with_checks([S4RandomFeatures(**INSTANT), S4RidgeClassifier(**INSTANT), S4RidgeRegressor(**INSTANT)])
-def test_instant_models_pass_every_check(estimator, check):
-    check(estimator)
-
-
-@parametrize_with_checks([S4Ensemble([S4RidgeClassifier(**INSTANT), S4RidgeClassifier(**INSTANT | {"n_mixes": 2})])])
-def test_ensembles_pass_every_check(estimator, check):
+@parametrize_with_checks(
+    [S4RandomFeatures(**CLOSED_FORM), S4RidgeClassifier(**CLOSED_FORM), S4RidgeRegressor(**CLOSED_FORM)]
+)
+def test_models_in_closed_form_pass_every_check(estimator, check):
     check(estimator)
