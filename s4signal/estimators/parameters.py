@@ -17,7 +17,7 @@ from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.nn.heads import POOLINGS
 from s4signal.training import PRECISIONS
 
-__all__ = ["check_filter_bank_options", "check_instant_options", "check_options", "is_positive"]
+__all__ = ["check_closed_form_options", "check_filter_bank_options", "check_options", "is_positive"]
 
 
 def check_options(estimator: Any) -> None:
@@ -49,10 +49,12 @@ def check_options(estimator: Any) -> None:
         )
 
 
-def check_instant_options(estimator: Any) -> None:
+def check_closed_form_options(estimator: Any) -> None:
     """Check the hyper-parameters of an estimator on frozen oscillators, before any work."""
-    _check_rules(estimator, _INSTANT_RULES)
+    _check_rules(estimator, _CLOSED_FORM_RULES)
     _check_class_weight(estimator)
+    if not _penalties(getattr(estimator, "alphas", "auto")):
+        raise ValueError(f"alphas={estimator.alphas!r} is out of range; it must be 'auto' or positive numbers.")
 
 
 def check_filter_bank_options(estimator: Any) -> None:
@@ -97,6 +99,13 @@ def _weights_classes(v: Any) -> bool:
     if isinstance(v, dict):
         return all(_number(weight) and 0 <= weight < np.inf for weight in v.values())
     return v is None or (isinstance(v, str) and v == "balanced")
+
+
+def _penalties(v: Any) -> bool:
+    if isinstance(v, str):
+        return v == "auto"
+    values = np.ravel(np.asarray(v, dtype=object)).tolist()
+    return len(values) > 0 and all(map(is_positive, values))
 
 
 def _pair_of_seconds(v: Any) -> bool:
@@ -154,12 +163,12 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
 }
-_INSTANT_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_CLOSED_FORM_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "n_oscillators": (
         lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
         "it must be 'auto' or a whole number of at least 1",
     ),
-    **{name: (_whole(1), "it must be a whole number of at least 1") for name in ("n_mixes", "n_windows")},
+    **dict.fromkeys(("n_spatial_filters", "n_windows"), (_whole(1), "it must be a whole number of at least 1")),
     "orders": (
         lambda v: isinstance(v, tuple) and len(v) > 0 and all(map(_whole(1), v)),
         "it must be a tuple of whole numbers of at least 1",

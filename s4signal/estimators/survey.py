@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from s4signal.estimators.validation import check_finite, check_observed
 from s4signal.signals import Signal, Signals
 
-__all__ = ["MOSTLY_MISSING", "Survey", "median_gap", "relative_periods", "survey"]
+__all__ = ["MOSTLY_MISSING", "Survey", "check_time_unit", "median_gap", "relative_periods", "survey"]
 
+LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 MOSTLY_MISSING = 0.5  # of the values: beyond it more is made up than was observed
 
 Floats = NDArray[np.float64]
@@ -89,8 +90,18 @@ class Survey:
         return f"channel {index}" if self.ch_names is None else f"channel {index} ({self.ch_names[index]})"
 
 
-def survey(signals: Signals, *, refuse_missing: bool = False, hashed: bool = False, name: str = "X") -> Survey:
-    """Read every case once; refuse one without any observation, with infinity or (if asked to) missing samples."""
+def survey(
+    signals: Signals,
+    *,
+    refuse_missing: bool = False,
+    hashed: bool = False,
+    visit: Callable[[int, Signal], None] | None = None,
+    name: str = "X",
+) -> Survey:
+    """Read every case once; refuse one without any observation, with infinity or (if asked to) missing samples.
+
+    ``visit`` is called with the number of each case and the case, once it is checked.
+    """
     shift = np.full(signals.n_channels, np.nan)
     rows: list[_Row] = []
     gaps: list[NDArray[np.floating[Any]]] = [np.empty(0)]
@@ -105,6 +116,8 @@ def survey(signals: Signals, *, refuse_missing: bool = False, hashed: bool = Fal
             gaps.append(np.diff(case.times))
         if hashed:
             digests.append(_digest(case))
+        if visit is not None:
+            visit(index, case)
     n_observed, sums, squares, n_present, spans_s = (np.array(column) for column in zip(*rows, strict=True))
     names = {case.ch_names for case in signals.cases} - {None}
     return Survey(
@@ -125,6 +138,18 @@ def survey(signals: Signals, *, refuse_missing: bool = False, hashed: bool = Fal
 def median_gap(cases: Iterable[Signal]) -> float | None:
     """Find the median time between two samples, over cases that carry their times."""
     return _median([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
+
+
+def check_time_unit(signals: Signals, sfreq: float) -> None:
+    """Refuse times in another unit than seconds, by the median gap of cases that carry times and know no rate."""
+    unnamed = [index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None]
+    # Of all cases together: a single one may well be charted by the second where others are by the hour.
+    gap = median_gap(signals.cases[index].load() for index in unnamed)
+    if gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
+        raise ValueError(
+            f"case {unnamed[0]}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in "
+            "training. Divide milliseconds by 1000 and sample numbers by the rate; pass sfreq if the times are right."
+        )
 
 
 def relative_periods(signals: Signals, sfreq: float | None) -> Floats:

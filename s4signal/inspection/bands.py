@@ -100,7 +100,7 @@ class BandImportanceDisplay:
             estimator, "ridge_", msg="%(name)s has no ridge_. Give a fitted S4RidgeClassifier or S4RidgeRegressor."
         )
         features = estimator.features_
-        importance = add_by_oscillator(features, np.square(estimator.ridge_.coef[0]).sum(1))
+        importance = add_by_oscillator(features.feature_map_, np.square(estimator.ridge_.coef[0]).sum(1))
         total = importance.sum()
         unit = "Hz" if estimator.sfreq_ is not None else "cycles per sample"
         display = cls(frequency=features.frequencies_, importance=importance / (total if total > 0 else 1.0), unit=unit)

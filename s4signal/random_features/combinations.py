@@ -1,28 +1,50 @@
-"""Chords: random sums of a few oscillators, which answer to a shape where one oscillator answers to a frequency."""
+"""Random combinations of a few filters: they respond to a shape where one oscillator responds to a frequency.
+
+Some modes with random weights are what an S4D kernel is before training; here they stay so.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from s4signal.random_features.thresholds import EDGE, spread_levels
+__all__ = ["EDGE", "FilterCombinations", "draw_combinations", "normal_quantiles", "soft_above"]
 
-__all__ = ["Chords", "draw_chords"]
+EDGE = 0.1  # standard deviations around a threshold, over which a frame counts in part
+_MEMBERS = 3  # filter outputs in a combination
+_THRESHOLDS = 4  # of each sum
 
-_NOTES = 3  # oscillators of a chord
-_LEVELS = 4  # thresholds of each sum
+
+def normal_quantiles(*shape: int) -> Tensor:
+    """Return quantiles of the normal distribution at evenly spread probabilities, whatever their number."""
+    # Multiples of the golden ratio spread evenly over the unit interval.
+    numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64)
+    quantiles: Tensor = torch.special.ndtri(numbers * ((math.sqrt(5) - 1) / 2) % 1)
+    return quantiles.view(shape)
 
 
-class Chords(nn.Module):
-    """Random sums of the outputs of a few oscillators each, as many sums as these have real outputs.
+def soft_above(frames: Tensor, thresholds: Tensor, scales: Tensor) -> Tensor:
+    """Return 1 for frames (..., m) above their thresholds (...) and 0 below; the mean is the PPV.
 
-    Some modes with random weights are what an S4D kernel is before training; here they stay so.
+    A frame next to its threshold counts in part: rounding moves the mean by no more than rounding.
+    """
+    slopes = torch.where(scales > 0, 1.0 / (EDGE * scales), 0.0)
+    start, slopes = (part[..., None].to(frames.dtype) for part in (0.5 - thresholds * slopes, slopes))
+    return torch.addcmul(start, frames, slopes).clamp_(0.0, 1.0)
 
-    Shapes: notes (Q, k), weights (Q, 2 k, 2 k), levels (Q, 2 k, T).
+
+@dataclass(frozen=True, eq=False)
+class FilterCombinations:
+    """Weighted sums of the real and imaginary parts of k filter outputs; as many sums as parts, T thresholds each.
+
+    Shapes: members (Q, k), filters counted over all oscillators; weights (Q, 2 k, 2 k); quantiles, in standard
+    deviations of a sum, and thresholds, in `EDGE` of one (Q, 2 k, T).
 
     References
     ----------
@@ -30,88 +52,75 @@ class Chords(nn.Module):
     doi:10.48550/arXiv.2206.11893 (a kernel is a sum of modes).
     """
 
-    notes: Tensor
+    members: Tensor
     weights: Tensor
-    levels: Tensor
+    quantiles: Tensor
     thresholds: Tensor
 
-    def __init__(self, notes: Tensor, weights: Tensor, levels: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("notes", notes)
-        self.register_buffer("weights", weights)
-        self.register_buffer("levels", levels)
-        self.register_buffer("thresholds", torch.zeros_like(levels))
-
-    def among(self, index: Tensor, n_mixes: int) -> tuple[Tensor, Tensor]:
-        """Find the chords of some oscillators.
-
-        Shapes: index (f,) → (q,), (q, k).
-        """
-        owners = self.notes // n_mixes
+    def among(self, index: Tensor, n_filters: int) -> tuple[Tensor, Tensor]:
+        """Find the combinations (q,) of the oscillators ``index`` (f,), and their members (q, k) among these."""
+        owners = self.members // n_filters
         which = torch.isin(owners, index).all(1).nonzero()[:, 0]
-        place = torch.searchsorted(index, owners[which].contiguous()) * n_mixes + self.notes[which] % n_mixes
+        place = torch.searchsorted(index, owners[which].contiguous()) * n_filters + self.members[which] % n_filters
         return which, place
 
-    def parts(self, waves: Tensor, place: Tensor) -> Tensor:
-        """Take the real and imaginary parts of the notes: (n, f, J, 2, m) -> (n, q, 2 k, m)."""
-        parts: Tensor = waves.flatten(1, 2)[:, place].flatten(2, 3)
+    def parts(self, frames: Tensor, place: Tensor) -> Tensor:
+        """Take the real and imaginary parts of the members: (n, f, J, 2, m) -> (n, q, 2 k, m)."""
+        parts: Tensor = frames.flatten(1, 2)[:, place].flatten(2, 3)
         return parts
 
-    def count(self, waves: Tensor, which: Tensor, place: Tensor, share: Tensor) -> Tensor:
-        """Add up the notes, and the time that the sums spend above their thresholds.
+    def count_above(self, frames: Tensor, which: Tensor, place: Tensor, inside: Tensor) -> Tensor:
+        """Add up the members, and the frames in which the sums lie above their thresholds.
 
-        Shapes: waves (n, f, J, 2, m), share (n, m) → (n, q, 2 k, T).
+        Shapes: frames (n, f, J, 2, m), inside (n, m), 1 for a frame of the case → (n, q, 2 k, T).
         """
-        sums = torch.matmul(self.weights[which], self.parts(waves, place))
+        sums = torch.matmul(self.weights[which], self.parts(frames, place))
         above, counted = torch.empty_like(sums), []
-        # One threshold after the other, in one piece of memory: all at once take twice the time. As `share_above`.
+        # One threshold after the other, in one piece of memory: all at once take twice the time. As `soft_above`.
         for start in (self.thresholds[which] - 0.5).unbind(-1):
             torch.sub(sums, start[..., None], out=above)
-            counted.append(torch.bmm(above.clamp_(0.0, 1.0).flatten(1, 2), share[..., None]))
+            counted.append(torch.bmm(above.clamp_(0.0, 1.0).flatten(1, 2), inside[..., None]))
         rows: Tensor = torch.cat(counted, -1).unflatten(1, sums.shape[1:3])
         return rows
 
-    def calibrate(self, mean: Tensor, products: Tensor) -> None:
-        """Scale the weights and set the thresholds.
+    def calibrated(self, mean: Tensor, products: Tensor) -> FilterCombinations:
+        """Scale each sum to a standard deviation of 1 / EDGE, and put the thresholds at quantiles of it.
 
-        Shapes: mean (F, J, 2), products (Q, 2 k, 2 k).
+        Shapes: mean (F, J, 2) of the filter outputs, products (Q, 2 k, 2 k), mean products of the members.
         """
-        centre = mean.flatten(0, 1)[self.notes].flatten(1)
+        centre = mean.flatten(0, 1)[self.members].flatten(1)
         covariance = products - centre[:, :, None] * centre[:, None]
         variance = covariance.diagonal(dim1=1, dim2=2)
-        silent = variance <= 1e-12 * products.diagonal(dim1=1, dim2=2).clamp_min(1e-30)
-        weights = self.weights * torch.where(silent, 0.0, variance.clamp_min(1e-30).rsqrt())[:, None]
+        constant = variance <= 1e-12 * products.diagonal(dim1=1, dim2=2).clamp_min(1e-30)
+        weights = self.weights * torch.where(constant, 0.0, variance.clamp_min(1e-30).rsqrt())[:, None]
         spread = EDGE * torch.einsum("qsk,qkl,qsl->qs", weights, covariance, weights).clamp_min(0.0).sqrt()
-        self.weights.copy_(weights * torch.where(spread > 0, 1.0 / spread, 0.0)[..., None])
-        around = torch.einsum("qsk,qk->qs", self.weights, centre)[..., None]
-        self.thresholds.copy_(torch.where(spread[..., None] > 0, around + self.levels / EDGE, 0.0))
+        weights = weights * torch.where(spread > 0, 1.0 / spread, 0.0)[..., None]
+        around = torch.einsum("qsk,qk->qs", weights, centre)[..., None]
+        thresholds = torch.where(spread[..., None] > 0, around + self.quantiles / EDGE, 0.0)
+        return replace(self, weights=weights, thresholds=thresholds)
 
 
-def draw_chords(
+def draw_combinations(
     groups: Iterable[NDArray[np.integer]],
     frequencies: NDArray[np.floating],
-    n_mixes: int,
+    n_filters: int,
     *,
     rng: np.random.RandomState,
     dtype: torch.dtype,
-) -> Chords:
-    """Share the outputs of each group of oscillators out to chords, and draw their weights.
+) -> FilterCombinations:
+    """Deal the outputs of each group of oscillators (f,), which share a hop, into combinations, and draw their weights.
 
-    Notes of a chord lie within an octave: at half the rate, all chords but the highest are still heard.
-
-    Shapes: groups (f,), frequencies (F,).
+    Members lie within an octave: at half the sampling rate, only the highest combinations are lost.
     """
-    notes = []
+    members = []
     octaves = np.floor(np.log2(frequencies.max() / np.maximum(frequencies, 1e-9 * frequencies.max())))
     octaves = np.minimum(octaves, octaves[frequencies > 0].max(initial=0.0))  # low-passes are with the lowest
     parts = (group[octaves[group] == octave] for group in groups for octave in np.unique(octaves[group]))
     for group in parts:
-        outputs = rng.permutation((group[:, None] * n_mixes + np.arange(n_mixes)).ravel())
-        notes.append(np.resize(outputs, (-(-len(outputs) // _NOTES), _NOTES)))
-    shared = np.concatenate(notes)
-    shape = (len(shared), 2 * _NOTES, 2 * _NOTES)
-    return Chords(
-        torch.from_numpy(shared.astype(np.int64)),
-        torch.from_numpy(rng.standard_normal(shape)).to(dtype),
-        spread_levels(*shape[:2], _LEVELS).to(dtype),
-    )
+        outputs = rng.permutation((group[:, None] * n_filters + np.arange(n_filters)).ravel())
+        members.append(np.resize(outputs, (-(-len(outputs) // _MEMBERS), _MEMBERS)))
+    dealt = np.concatenate(members)
+    Q, n_parts = len(dealt), 2 * _MEMBERS
+    quantiles = normal_quantiles(Q, n_parts, _THRESHOLDS).to(dtype)
+    weights = torch.from_numpy(rng.standard_normal((Q, n_parts, n_parts))).to(dtype)
+    return FilterCombinations(torch.from_numpy(dealt.astype(np.int64)), weights, quantiles, torch.zeros_like(quantiles))

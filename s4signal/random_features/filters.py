@@ -1,4 +1,8 @@
-"""Random frozen oscillators: one-pole cascades of any frequency and decay, read at a pace that suits each."""
+"""Random frozen oscillators: cascades of one complex pole, of any frequency f and bandwidth b.
+
+The impulse response of order m is proportional to t^(m-1) exp((2 pi i f - 2 pi b) t), scaled to a gain of one at f; its
+time constant is 1 / (2 pi b). A frame is the complex output at one sample; a hop is the samples from frame to frame.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +17,20 @@ from torch import Tensor
 
 from s4signal.ssm import cascade_tables
 
-__all__ = ["Floats", "OscillatorBlocks", "draw_oscillators", "oscillator_blocks", "oscillator_hops", "read_oscillators"]
+__all__ = ["Floats", "OscillatorBlocks", "draw_oscillators", "filter_frames", "oscillator_blocks", "oscillator_hops"]
 
 Floats = NDArray[np.float64]
 
 _BLOCK = 64  # samples, the longest hop
-_LOW_SHARE = 0.1  # of the oscillators are low-passes, at 0 Hz
+_LOW_PASSES = 0.1  # of the oscillators are low-passes, at 0 Hz
 _HIGHEST = 0.45  # of the sampling rate
-_SHARPEST = 16.0  # most a frequency is of its bandwidth
+_SHARPEST = 16.0  # largest ratio of a frequency to its bandwidth
 
 
 def draw_oscillators(
     n_oscillators: int, *, sfreq: float, duration_s: float, rng: np.random.RandomState
 ) -> tuple[Floats, Floats]:
-    """Draw frequencies and bandwidths, log-uniformly between what a duration and a sampling rate can tell apart.
-
-    Shape: (F,), (F,).
-    """
+    """Draw frequencies and bandwidths (F,) in Hz, log-uniformly between 1 / (2 duration) and 0.45 of the rate."""
     F, highest = n_oscillators, _HIGHEST * sfreq
     lowest = min(0.5 / duration_s, 0.5 * highest)
     # One in each of F strata: no octave is left out by chance.
@@ -37,23 +38,20 @@ def draw_oscillators(
     frequencies = lowest * (highest / lowest) ** strata
     sharpest = np.minimum(np.maximum(lowest / 2, frequencies / _SHARPEST), frequencies)
     bandwidths = sharpest * (frequencies / sharpest) ** rng.uniform(size=F)
-    low = rng.permutation(F)[: round(_LOW_SHARE * F)]
+    low = rng.permutation(F)[: round(_LOW_PASSES * F)]
     frequencies[low] = 0.0
     bandwidths[low] = lowest * (highest / 2 / lowest) ** rng.uniform(size=len(low))
     return frequencies, bandwidths
 
 
 def oscillator_hops(frequencies_hz: Floats, bandwidths_hz: Floats, *, sfreq: float, longest: float) -> Floats:
-    """Return how many samples may pass between two readings of each oscillator.
-
-    Shapes: frequencies_hz, bandwidths_hz (F,) → (F,).
-    """
+    """Return the samples (F,) from one frame of each oscillator to the next: powers of two, eight frames a period."""
     wanted = sfreq / (8.0 * (frequencies_hz + bandwidths_hz))
     return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _BLOCK))))))
 
 
 class OscillatorBlocks(NamedTuple):
-    """What oscillators that share a hop multiply a block of samples and the state before it with.
+    """Matrices that take a block of samples, and the state before it, to frames and the state after it.
 
     Shapes: into (F, block, 2 * block / hop + 2 * order), out (F, 2 * order, 2 * block / hop), transition (F, 2 * order,
     2 * order).
@@ -65,22 +63,21 @@ class OscillatorBlocks(NamedTuple):
 
     @property
     def block(self) -> int:
-        """Samples a block, a multiple of the hop."""
+        """Samples per block, a multiple of the hop."""
         return int(self.into.shape[1])
 
     def at_rest(self, rows: int) -> Tensor:
         """State before the first sample, (F, rows, 2 * order)."""
         return self.out.new_zeros(len(self.out), rows, self.out.shape[1])
 
-    def run(self, blocks: Tensor, state: Tensor, mixes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Read some blocks one after the other.
+    def run(self, blocks: Tensor, state: Tensor, spatial_filters: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Filter blocks (rows, n_blocks, block) one after the other, from a state (F, R, 2 * order) on.
 
-        Shapes: blocks (rows, n_blocks, block), state (F, R, 2 * order) → (F, R, 2, n_blocks * block / hop), (F, R, 2 *
-        order).
+        Shapes: → frames (F, R, 2, n_blocks * block / hop), the state after them.
         """
         parts, width = [], self.out.shape[-1]
         for u in blocks.unbind(1):
-            product = torch.bmm(_heard(u, len(self.out), mixes), self.into)
+            product = torch.bmm(_inputs(u, len(self.out), spatial_filters), self.into)
             parts.append(torch.baddbmm(product[..., :width], state, self.out))
             state = torch.baddbmm(product[..., width:], state, self.transition)
         return torch.stack(parts, 2).unflatten(-1, (2, -1)).transpose(2, 3).flatten(3), state
@@ -89,30 +86,27 @@ class OscillatorBlocks(NamedTuple):
 def oscillator_blocks(
     frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, longest: int, dtype: torch.dtype
 ) -> OscillatorBlocks:
-    """Build the tables of oscillators that share a hop.
-
-    Shapes: frequencies, bandwidths (F,).
-    """
+    """Build the matrices of oscillators that share a hop; frequencies and bandwidths (F,) in cycles per sample."""
     block = hop * math.ceil(longest / hop)
     tables = cascade_tables(frequencies, bandwidths, order, block, dtype)
     read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(frequencies.device)
     return OscillatorBlocks(torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read], tables.transition)
 
 
-def read_oscillators(
+def filter_frames(
     x: Tensor,
     frequencies: Tensor,
     bandwidths: Tensor,
     *,
     order: int,
     hop: int,
-    max_readings: int,
-    mixes: Tensor | None = None,
+    max_frames: int,
+    spatial_filters: Tensor | None = None,
     tables: dict[tuple[int, torch.dtype, torch.device], OscillatorBlocks] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Run oscillators that share a hop over signals, block by block from rest.
+    """Run oscillators that share a hop over signals from rest; yield the first sample of each piece and its frames.
 
-    Shapes: x (rows, n_times), frequencies, bandwidths (F,), mixes (F, R, C).
+    Shapes: x (rows, n_times), frequencies, bandwidths (F,), spatial_filters (F, R, C) → frames (F, R, 2, m).
     """
     F, n_times = len(frequencies), x.shape[1]
     tables, key = {} if tables is None else tables, (min(_BLOCK, n_times), x.dtype, x.device)
@@ -123,19 +117,20 @@ def read_oscillators(
     n_blocks = math.ceil(n_times / block)
     blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(len(x), n_blocks, block)
     if n_blocks == 1:  # no state to carry
-        readings = torch.bmm(_heard(blocks[:, 0], F, mixes), bank.into[..., : 2 * per_block])
-        yield 0, readings.unflatten(-1, (2, per_block))
+        frames = torch.bmm(_inputs(blocks[:, 0], F, spatial_filters), bank.into[..., : 2 * per_block])
+        yield 0, frames.unflatten(-1, (2, per_block))
         return
-    state = bank.at_rest(len(x) if mixes is None else len(x) * mixes.shape[1] // mixes.shape[2])
-    at_once = max(1, max_readings // (state[..., 0].numel() * 2 * per_block))
+    R, C = (1, 1) if spatial_filters is None else spatial_filters.shape[1:]
+    state = bank.at_rest(len(x) * R // C)
+    at_once = max(1, max_frames // (state[..., 0].numel() * 2 * per_block))
     for first in range(0, n_blocks, at_once):
-        readings, state = bank.run(blocks[:, first : first + at_once], state, mixes)
+        frames, state = bank.run(blocks[:, first : first + at_once], state, spatial_filters)
         start = first * block
-        yield start, readings[..., : math.ceil((n_times - start) / hop)]
+        yield start, frames[..., : math.ceil((n_times - start) / hop)]
 
 
-def _heard(u: Tensor, n_oscillators: int, mixes: Tensor | None) -> Tensor:
-    """(rows, block) -> (F, rows, block), what each oscillator hears."""
-    if mixes is None:
+def _inputs(u: Tensor, n_oscillators: int, spatial_filters: Tensor | None) -> Tensor:
+    """(rows, block) -> (F, rows, block), the input of each oscillator."""
+    if spatial_filters is None:
         return u.expand(n_oscillators, *u.shape)
-    return torch.matmul(mixes, u.reshape(mixes.shape[2], -1)).view(n_oscillators, -1, u.shape[1])
+    return torch.matmul(spatial_filters, u.reshape(spatial_filters.shape[2], -1)).view(n_oscillators, -1, u.shape[1])

@@ -1,35 +1,52 @@
-"""Ridge regression in closed form on families of features, chosen by leave-one-out errors."""
+r"""Ridge regression in closed form on named blocks of features, chosen by leave-one-out errors.
+
+Let :math:`w_i` be the weights of the cases, of mean one, W their sum; X the centred features and Y the centred targets,
+rows multiplied by :math:`\sqrt{w_i}`. The coefficients minimise :math:`|Y - X \beta|^2 + \alpha |\beta|^2`. With
+:math:`G = X X^T = U V U^T` they are :math:`\beta = X^T c`, :math:`c = (G + \alpha)^{-1} Y`; the hat matrix is
+:math:`H = G (G + \alpha)^{-1} = U \frac{V}{V + \alpha} U^T` and the residual :math:`r = Y - H Y = \alpha c`, so that
+one decomposition serves every penalty. Fitted without case i, a linear smoother has the residual
+:math:`r_i / (1 - H_{ii})` there. The intercept, which is not penalised, is a smoother too: the weighted mean,
+:math:`s s^T` with :math:`s_i = \sqrt{w_i / W}`. The columns of X are centred, :math:`X^T s = 0`, so the two add up:
+
+.. math:: y_i - \hat y_{-i} = \frac{r_i / \sqrt{w_i}}{1 - H_{ii} - w_i / W} .
+
+Divided by :math:`\alpha`, numerator and denominator are c and d of scikit-learn's ``_RidgeGCV`` (looe = c / d). A case
+is left out with all of its weight: only ratios of weights count.
+
+References
+----------
+Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007, section 4 (leave-one-out); Guyon,
+Elisseeff, "An Introduction to Variable and Feature Selection", JMLR 3, 2003, section 4 (greedy forward selection; here
+of blocks, with one penalty for all of them).
+"""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Mapping, Sequence, Set
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh, solve
+from scipy.linalg import LinAlgError, eigh, solve
 from threadpoolctl import threadpool_limits
 
-__all__ = ["FAMILIES", "Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge", "solver_threads"]
+__all__ = ["ALPHAS", "Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge", "solver_threads"]
 
 Floats = NDArray[np.float64]
 
-_ALPHAS = np.logspace(-3, 5, 17)  # relative to the mean eigenvalue of the Gram matrix
+ALPHAS = tuple(np.logspace(-3, 5, 17).tolist())  # relative to the mean squared norm of a case
 _FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
-_MOST_TO_CHOOSE = 400  # cases on which families are compared
-# Of features, as `S4RandomFeatures._families` gives them.
-FAMILIES = ("means", "shares", "chords", "energies", "narrow bands", "levels of observations")
+_MOST_TO_CHOOSE = 400  # cases on which blocks are compared
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
-# Whose features keep their relative scale: what varies most in a narrow band is no noise.
-_EVEN = FAMILIES.index("narrow bands")
 
 
 class Ridge(NamedTuple):
-    """A fitted ridge regression on families of features.
+    """A fitted ridge regression on p features, with coefficients for m subsets of them (the first: all).
 
-    Shapes: mean, scale (p,), coef (m, p, k), intercept (k,), left_out (n, k), low, high (p,).
+    Shapes: mean, scale, low, high (p,), coef (m, p, k) of standardised features, intercept (k,), loo_predictions
+    (n, k), NaN for cases that were not left out. ``blocks`` are those in use; the scale of other features is 0.
     """
 
     mean: Floats
@@ -37,135 +54,103 @@ class Ridge(NamedTuple):
     coef: Floats
     intercept: Floats
     alpha: float
-    used: tuple[bool, ...]
-    left_out: Floats
+    blocks: tuple[str, ...]
+    loo_predictions: Floats
     low: Floats
     high: Floats
 
-    def predict(self, features: NDArray[np.floating], which: NDArray[np.int64]) -> Floats:
-        """Return (n, k) for features (n, p), of which each case has the set ``which`` (n,); the others may be NaN."""
+    def predict(self, features: NDArray[np.floating], subset: NDArray[np.int64]) -> Floats:
+        """Return (n, k) for features (n, p), of which each case has ``subset`` (n,); the others may be NaN.
+
+        A feature is clipped to its training range and a tenth more: what hardly varied there can decide nothing.
+        """
         used = self.scale > 0
         low, high = self.low[used], self.high[used]
         margin = _MARGIN * (high - low)
-        known = features[:, used].astype(np.float64, copy=False)  # a copy already
-        np.clip(known, low - margin, high + margin, out=known)
-        known -= self.mean[used]
-        known *= self.scale[used]
-        known[np.isnan(known)] = 0.0
+        standardised = features[:, used].astype(np.float64, copy=False)  # a copy already
+        np.clip(standardised, low - margin, high + margin, out=standardised)
+        standardised -= self.mean[used]
+        standardised *= self.scale[used]
+        standardised[np.isnan(standardised)] = 0.0
         outputs = np.empty((len(features), self.coef.shape[-1]))
-        for index in np.unique(which):
-            rows = slice(None) if (which == index).all() else which == index
-            outputs[rows] = known[rows] @ self.coef[index][used]
+        for index in np.unique(subset):
+            rows = slice(None) if (subset == index).all() else subset == index
+            outputs[rows] = standardised[rows] @ self.coef[index][used]
         return np.asarray(outputs + self.intercept)
 
 
 class Choice(NamedTuple):
-    """The penalty of the smallest leave-one-out error.
+    """The penalty of the smallest leave-one-out error: dual coefficients c and predictions, each (n, k)."""
 
-    Shapes: dual (n, k), left_out (n, k).
-    """
-
-    error: float
     alpha: float
     dual: Floats
-    left_out: Floats
+    loo_predictions: Floats
 
 
 def fit_ridge(
-    families: list[NDArray[np.floating]],
+    blocks: Mapping[str, NDArray[np.floating]],
     targets: Floats,
     case_weights: Floats,
     rng: np.random.RandomState,
     *,
-    subsets: list[NDArray[np.bool_]] | None = None,
+    alphas: Sequence[float] = ALPHAS,
+    shared_scale: Set[str] = frozenset(),
+    preferred: str | None = None,
+    subsets: Sequence[NDArray[np.bool_]] = (),
 ) -> Ridge:
-    """Fit coefficients; leave-one-out errors choose the penalty and which families of features count.
+    """Fit coefficients; leave-one-out errors choose the penalty and which blocks of features count.
 
-    Shapes: families (n, p_i), targets (n, k), case_weights (n,), subsets (p,).
-
-    References
-    ----------
-    Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007, section 4; Dupré la Tour,
-    Eickenberg, Nunez-Elizalde, Gallant, "Feature-space selection with banded ridge regression", NeuroImage 264, 2022,
-    doi:10.1016/j.neuroimage.2022.119728.
+    Blocks (n, p_i) have one variance in total, whatever their size; within those of ``shared_scale``, features keep
+    their relative scale. The block ``preferred`` is used alone unless others are clearly better. Each of ``subsets``
+    (p,) gets coefficients of its own. Shapes: targets (n, k), case_weights (n,).
     """
+    case_weights = case_weights / case_weights.mean()
     with solver_threads(len(targets)):
-        moments = [_standardisation(features, case_weights, even=i == _EVEN) for i, features in enumerate(families)]
-        root_weights = np.sqrt(case_weights)[:, None]
-        rows = [
-            (part - mean.astype(part.dtype)) * scale.astype(part.dtype) * root_weights.astype(part.dtype)
-            for part, (mean, scale) in zip(families, moments, strict=True)
-        ]
-        used = _choose_families(rows, targets, case_weights, rng)
-        X = np.concatenate(list(itertools.compress(rows, used)), axis=1)
-        columns = np.repeat(used, [part.shape[1] for part in rows])
-        best = _choose_on_some(X, targets, case_weights, rng)
-        mean = np.concatenate([m for m, _ in moments])
-        scale = columns * np.concatenate([s for _, s in moments])
+        moments = {name: _moments(part, case_weights, shared=name in shared_scale) for name, part in blocks.items()}
+        root = np.sqrt(case_weights)[:, None]
+        rows = {name: _scaled(part, *moments[name], root) for name, part in blocks.items()}
+        chosen = _choose_blocks(rows, targets, case_weights, rng, alphas, preferred)
+        X = np.concatenate([part for name, part in rows.items() if name in chosen], axis=1)
+        columns = np.concatenate([np.full(part.shape[1], name in chosen) for name, part in rows.items()])
+        best = _choose_on_some(X, targets, case_weights, rng, alphas)
         intercept = np.average(targets, axis=0, weights=case_weights)
-        centred = root_weights * (targets - intercept)
-        coef = np.zeros((1 + len(subsets or []), len(mean), targets.shape[1]))
+        Y = root * (targets - intercept)
+        coef = np.zeros((1 + len(subsets), len(columns), targets.shape[1]))
         whole = len(best.dual) == len(X)
-        coef[0, columns] = X.T @ best.dual.astype(X.dtype) if whole else solve_ridge(X, centred, best.alpha)
-        for each, chosen in zip(coef[1:], subsets or [], strict=True):
-            each[columns & chosen] = solve_ridge(X[:, chosen[columns]], centred, best.alpha)
-    low = np.concatenate([part.min(0) for part in families]).astype(np.float64)
-    high = np.concatenate([part.max(0) for part in families]).astype(np.float64)
-    return Ridge(mean, scale, coef, intercept, best.alpha, used, best.left_out, low, high)
+        coef[0, columns] = X.T @ best.dual.astype(X.dtype) if whole else solve_ridge(X, Y, best.alpha)
+        for each, subset in zip(coef[1:], subsets, strict=True):
+            each[columns & subset] = solve_ridge(X[:, subset[columns]], Y, best.alpha)
+    return Ridge(
+        mean=np.concatenate([mean for mean, _ in moments.values()]),
+        scale=columns * np.concatenate([scale for _, scale in moments.values()]),
+        coef=coef,
+        intercept=intercept,
+        alpha=best.alpha,
+        blocks=tuple(name for name in blocks if name in chosen),
+        loo_predictions=best.loo_predictions,
+        low=np.concatenate([part.min(0) for part in blocks.values()]).astype(np.float64),
+        high=np.concatenate([part.max(0) for part in blocks.values()]).astype(np.float64),
+    )
 
 
-def _standardisation(
-    features: NDArray[np.floating], case_weights: Floats, *, even: bool = False
-) -> tuple[Floats, Floats]:
-    """Mean, and one over the standard deviation and over the root of the number of features."""
-    shares = (case_weights / case_weights.sum()).astype(features.dtype)
-    about = shares @ features
-    rest = features - about
-    # Sums in single precision are off by more than what a constant feature varies, but not those of what is left.
-    moved, squares = (np.asarray(shares @ part, dtype=np.float64) for part in (rest, np.square(rest)))
-    mean, std = about + moved, np.sqrt(np.maximum(squares - moved**2, 0.0))
-    varies = std > 1e-6 * np.abs(mean) + 1e-12
-    if even and varies.any():
-        std = np.full_like(std, np.sqrt(np.mean(std[varies] ** 2)))
-    scale = np.where(varies, 1.0, 0.0) / np.where(varies, std, 1.0)
-    return mean, scale / np.sqrt(max(1, features.shape[1]))
-
-
-def choose_ridge(X: NDArray[np.floating], targets: Floats, case_weights: Floats) -> Choice:
-    """Solve for every penalty and keep the one whose leave-one-out error is least.
-
-    Shapes: X (n, p), targets (n, k), case_weights (n,).
-    """
-    return _choose(_Spectrum.of(X), targets, case_weights)
+def choose_ridge(
+    X: NDArray[np.floating], targets: Floats, case_weights: Floats, alphas: Sequence[float] = ALPHAS
+) -> Choice:
+    """Keep the penalty whose leave-one-out error is least, of rows X (n, p) that are centred and root-weighted."""
+    return _choose(_Spectrum.of(X), targets, case_weights, alphas)
 
 
 def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:
-    """Solve for one penalty, by the smaller of the two Gram matrices.
-
-    Shapes: X (n, p), Y (n, k) → (p, k).
-    """
+    """Solve for one penalty, by the smaller of the two Gram matrices: X (n, p), Y (n, k) -> (p, k)."""
     n, p = X.shape
     gram = (X @ X.T if n <= p else X.T @ X).astype(np.float64)
-    gram.flat[:: len(gram) + 1] += alpha
     right = Y if n <= p else (X.T @ Y)
-    solution = solve(gram, right, assume_a="pos", overwrite_a=True, check_finite=False)
+    try:
+        solution = solve(gram + alpha * np.eye(len(gram)), right, assume_a="pos", overwrite_a=True, check_finite=False)
+    except LinAlgError:  # rounding has made an eigenvalue less than -alpha
+        values, vectors = _Spectrum.of_gram(gram)
+        solution = vectors @ ((vectors.T @ right) / (values + alpha)[:, None])
     return np.asarray(X.T @ solution.astype(X.dtype) if n <= p else solution)
-
-
-def _choose_on_some(
-    X: NDArray[np.floating], targets: Floats, case_weights: Floats, rng: np.random.RandomState
-) -> Choice:
-    """Choose on some of many cases, of which alone ``dual`` is then; others have not been left out."""
-    n = len(X)
-    if n <= _MOST_TO_DECOMPOSE:
-        return choose_ridge(X, targets, case_weights)
-    some = np.sort(rng.permutation(n)[:_MOST_TO_DECOMPOSE])
-    weights = case_weights[some]
-    root = np.sqrt(weights)[:, None].astype(X.dtype)
-    best = choose_ridge(X[some] - root * (root.T @ X[some] / (root.T @ root)), targets[some], weights)
-    left_out = np.full(targets.shape, np.nan)
-    left_out[some] = best.left_out
-    return best._replace(left_out=left_out)
 
 
 def solver_threads(n_cases: int) -> threadpool_limits:
@@ -173,33 +158,77 @@ def solver_threads(n_cases: int) -> threadpool_limits:
     return threadpool_limits(1 if n_cases <= _FEW else None, user_api="blas")
 
 
-def _choose_families(
-    rows: list[NDArray[np.floating]], targets: Floats, case_weights: Floats, rng: np.random.RandomState
-) -> tuple[bool, ...]:
-    """Take families in one after the other, each time the best, as long as the leave-one-out error falls."""
-    n, known = len(targets), [i for i, part in enumerate(rows) if part.shape[1]]
+def _moments(features: NDArray[np.floating], case_weights: Floats, *, shared: bool) -> tuple[Floats, Floats]:
+    """Mean, and one over the standard deviation and over the root of the number of features; 0 for constants."""
+    weights = (case_weights / case_weights.sum()).astype(features.dtype)
+    about = weights @ features
+    rest = features - about
+    # Sums in single precision are off by more than what a constant feature varies, but not those of what is left.
+    moved, squares = (np.asarray(weights @ part, dtype=np.float64) for part in (rest, np.square(rest)))
+    mean, std = about + moved, np.sqrt(np.maximum(squares - moved**2, 0.0))
+    varies = std > 1e-6 * np.abs(mean) + 1e-12
+    if shared and varies.any():
+        std = np.full_like(std, np.sqrt(np.mean(std[varies] ** 2)))
+    scale = np.where(varies, 1.0, 0.0) / np.where(varies, std, 1.0)
+    return mean, scale / np.sqrt(max(1, features.shape[1]))
+
+
+def _scaled(features: NDArray[np.floating], mean: Floats, scale: Floats, root: Floats) -> NDArray[np.floating]:
+    mean, scale, root = (part.astype(features.dtype) for part in (mean, scale, root))
+    return np.asarray((features - mean) * scale * root)
+
+
+def _choose_on_some(
+    X: NDArray[np.floating],
+    targets: Floats,
+    case_weights: Floats,
+    rng: np.random.RandomState,
+    alphas: Sequence[float],
+) -> Choice:
+    """Choose the penalty; of many cases on some, of which alone ``dual`` is then."""
+    n = len(X)
+    if n <= _MOST_TO_DECOMPOSE:
+        return choose_ridge(X, targets, case_weights, alphas)
+    some = np.sort(rng.permutation(n)[:_MOST_TO_DECOMPOSE])
+    weights = case_weights[some]
+    root = np.sqrt(weights)[:, None].astype(X.dtype)
+    best = choose_ridge(X[some] - root * (root.T @ X[some] / (root.T @ root)), targets[some], weights, alphas)
+    predictions = np.full(targets.shape, np.nan)
+    predictions[some] = best.loo_predictions
+    return best._replace(loo_predictions=predictions)
+
+
+def _choose_blocks(
+    rows: Mapping[str, NDArray[np.floating]],
+    targets: Floats,
+    case_weights: Floats,
+    rng: np.random.RandomState,
+    alphas: Sequence[float],
+    preferred: str | None,
+) -> frozenset[str]:
+    """Take blocks in one after the other, each time the best, as long as the leave-one-out error falls."""
+    n, names = len(targets), [name for name, part in rows.items() if part.shape[1]]
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
-    grams = [part[some] @ part[some].T for part in rows]
+    grams = {name: rows[name][some] @ rows[name][some].T for name in names}
     few, few_weights = targets[some], case_weights[some]
 
     @cache
-    def errors(used: tuple[bool, ...]) -> Floats:
-        gram = np.asarray(sum(itertools.compress(grams, used)))
-        return np.asarray(((few - _choose(_Spectrum.of_gram(gram), few, few_weights).left_out) ** 2).mean(1))
+    def errors(chosen: frozenset[str]) -> Floats:
+        gram = np.asarray(sum(grams[name] for name in names if name in chosen))
+        best = _choose(_Spectrum.of_gram(gram), few, few_weights, alphas)
+        return np.asarray(((few - best.loo_predictions) ** 2).mean(1))
 
-    def error(used: tuple[bool, ...]) -> float:
-        return float(np.average(errors(used), weights=few_weights))
+    def error(chosen: frozenset[str]) -> float:
+        return float(np.average(errors(chosen), weights=few_weights))
 
-    chosen = (False,) * len(rows)
-    while more := [(*chosen[:i], True, *chosen[i + 1 :]) for i in known if not chosen[i]]:
+    chosen = frozenset[str]()
+    while more := [chosen | {name} for name in names if name not in chosen]:
         best = min(more, key=error)
-        if any(chosen) and error(best) >= error(chosen):
+        if chosen and error(best) >= error(chosen):
             break
         chosen = best
-    last = (*(False,) * (len(rows) - 1), True)
-    sparse = len(rows) == len(FAMILIES) and len(rows) - 1 in known
-    if sparse and not _clearly_less(errors(chosen), errors(last), few_weights):
-        return last
+    if preferred in names and not _clearly_less(errors(chosen), errors(frozenset({preferred})), few_weights):
+        return frozenset({preferred})
     return chosen
 
 
@@ -233,22 +262,17 @@ class _Spectrum(NamedTuple):
         return cls(values[kept], (X @ vectors[:, kept]) / np.sqrt(values[kept]))
 
 
-def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats) -> Choice:
-    """Solve for every penalty and keep the one whose leave-one-out error is least."""
+def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats, alphas: Sequence[float]) -> Choice:
+    """Compute the leave-one-out errors of every penalty, as derived above, and keep the one whose mean is least."""
     values, U = spectrum
-    root = np.sqrt(case_weights)[:, None]
-    total = case_weights.sum()
+    root, total = np.sqrt(case_weights)[:, None], case_weights.sum()
     Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
-    projected, squares = U.T @ Y, U**2
-    level = values.sum() / total if values.sum() > 0 else 1.0
-    penalties = level * _ALPHAS
-    shrunk = values[:, None] / (values[:, None] + penalties)
-    fitted = np.tensordot(U, shrunk[:, :, None] * projected[:, None], axes=1)
-    residual = Y[:, None] - fitted
-    # A case of weight 2 is two cases, one of which is left out; a lighter case is left out as a whole.
-    leverage = (squares @ shrunk + (case_weights / total)[:, None]) / np.maximum(case_weights, 1.0)[:, None]
-    left_out = residual / root[:, None] / np.maximum(1.0 - leverage, 1e-9)[:, :, None]
-    errors = np.average((left_out**2).mean(2), axis=0, weights=case_weights)
-    least = int(errors.argmin())
+    mean_squared_norm = values.sum() / total if values.sum() > 0 else 1.0
+    penalties = mean_squared_norm * np.asarray(alphas, dtype=np.float64)
+    shrunk = values[:, None] / (values[:, None] + penalties)  # V / (V + alpha)
+    residual = Y[:, None] - np.tensordot(U, shrunk[:, :, None] * (U.T @ Y)[:, None], axes=1)
+    leverage = U**2 @ shrunk + (case_weights / total)[:, None]
+    loo_errors = residual / root[:, None] / np.maximum(1.0 - leverage, 1e-9)[:, :, None]
+    least = int(np.average((loo_errors**2).mean(2), axis=0, weights=case_weights).argmin())
     alpha = float(penalties[least])
-    return Choice(float(errors[least]), alpha, residual[:, least] / alpha, targets - left_out[:, least])
+    return Choice(alpha, residual[:, least] / alpha, targets - loo_errors[:, least])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from s4signal.random_features.ridge import Floats, Ridge, choose_ridge, solve_ridge, solver_threads
+from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, choose_ridge, solve_ridge, solver_threads
 
 __all__ = ["RidgeSums"]
 
@@ -20,45 +23,44 @@ class RidgeSums:
     their place as there are features, with the same Gram matrices, so that every solution stays what it was.
     """
 
-    def __init__(self, ridge: Ridge) -> None:
-        self._ridge = ridge
-        self._compressed = False
-        self._rows: NDArray[np.floating] | None = None
-        self._targets: Floats = np.empty((0, ridge.coef.shape[-1]))
+    def __init__(self, ridge: Ridge, alphas: Sequence[float] = ALPHAS) -> None:
+        self._ridge, self._alphas = ridge, alphas
+        self._compressed, self._n_cases, self._total = False, 0, 0.0
+        p, k = ridge.coef.shape[1:]
+        # Root-weighted; the first column is that of the intercept.
+        self._rows: NDArray[np.floating] = np.empty((0, 1 + p), dtype=np.float32)
+        self._targets: Floats = np.empty((0, k))
 
-    def add(self, features: NDArray[np.floating], targets: Floats, case_weights: Floats) -> None:
-        """Take in cases.
-
-        Shapes: features (n, p), targets (n, k), case_weights (n,).
-        """
+    def added(self, features: NDArray[np.floating], targets: Floats, case_weights: Floats) -> RidgeSums:
+        """Return the sums with further cases: features (n, p), targets (n, k), case_weights (n,)."""
+        sums = copy.copy(self)
         low, high = (end(features, axis=0) for end in (np.min, np.max))
         widest = {"low": np.minimum(self._ridge.low, low), "high": np.maximum(self._ridge.high, high)}
-        self._ridge = self._ridge._replace(**widest)
+        sums._ridge = self._ridge._replace(**widest)
         root = np.sqrt(case_weights)[:, None]
         scaled = (features - self._ridge.mean) * self._ridge.scale
-        # The first column is that of the intercept.
         rows = np.concatenate([root, root * scaled], axis=1).astype(features.dtype)
-        self._rows = rows if self._rows is None else np.concatenate([self._rows, rows])
-        self._targets = np.concatenate([self._targets, root * targets])
-        if len(self._rows) > 2 * self._rows.shape[1]:
-            Q, R = qr(self._rows, mode="economic", check_finite=False)
-            self._rows, self._targets, self._compressed = R, Q.T @ self._targets, True
+        sums._rows = np.concatenate([self._rows.astype(features.dtype, copy=False), rows])
+        sums._targets = np.concatenate([self._targets, root * targets])
+        sums._n_cases, sums._total = self._n_cases + len(rows), self._total + float(case_weights.sum())
+        if len(sums._rows) > 2 * sums._rows.shape[1]:
+            Q, R = qr(sums._rows, mode="economic", check_finite=False)
+            sums._rows, sums._targets, sums._compressed = R, Q.T @ sums._targets, True
+        return sums
 
-    def solve(self, subsets: list[NDArray[np.bool_]]) -> Ridge:
-        """Solve for the coefficients.
-
-        Shapes: subsets (p,).
-        """
-        assert self._rows is not None  # noqa: S101 - add comes first
-        root, X = self._rows[:, :1], self._rows[:, 1:]
-        total = float((root.astype(np.float64) ** 2).sum())
-        mean, intercept = root.T @ X / total, root.T @ self._targets / total
-        X, Y, old = X - root @ mean, self._targets - root @ intercept, self._ridge
+    def solve(self, subsets: Sequence[NDArray[np.bool_]]) -> Ridge:
+        """Solve for the coefficients of all features and of subsets (p,) of them."""
+        # To weights of mean one: only their ratios count.
+        level = float(np.sqrt(self._n_cases / self._total))
+        root, X, targets = level * self._rows[:, :1], level * self._rows[:, 1:], level * self._targets
+        mean, intercept = root.T @ X / self._n_cases, root.T @ targets / self._n_cases
+        X, Y = X - root @ mean, targets - root @ intercept
         with solver_threads(len(X)):
             if self.chooses:
-                best = choose_ridge(X, self.targets, self.weights)
-                old = self._ridge = old._replace(alpha=best.alpha, left_out=best.left_out)
-            coef = [solve_ridge(X, Y, old.alpha), *(solve_ridge(X * chosen, Y, old.alpha) for chosen in subsets)]
+                best = choose_ridge(X, self.targets, self.weights, self._alphas)
+                self._ridge = self._ridge._replace(alpha=best.alpha, loo_predictions=best.loo_predictions)
+            old = self._ridge
+            coef = [solve_ridge(X, Y, old.alpha), *(solve_ridge(X * subset, Y, old.alpha) for subset in subsets)]
         moved = np.divide(mean[0], old.scale, out=np.zeros(len(old.scale)), where=old.scale > 0)
         return old._replace(
             mean=old.mean + moved, coef=np.stack(coef).astype(np.float64), intercept=np.asarray(intercept[0])
@@ -66,16 +68,15 @@ class RidgeSums:
 
     @property
     def chooses(self) -> bool:
-        """Whether the cases are few enough to choose the penalty by those left out, once more."""
+        """Whether the cases are few enough to choose the penalty by leave-one-out errors, once more."""
         return len(self._targets) <= _MOST_TO_CHOOSE and not self._compressed
 
     @property
     def weights(self) -> Floats:
-        """Weights of the cases (n,), while ``chooses``."""
-        rows = np.empty((0, 1)) if self._rows is None else self._rows
-        return np.asarray(rows[:, 0] ** 2, dtype=np.float64)
+        """Weights of the cases (n,), of mean one, while ``chooses``."""
+        return np.asarray(self._rows[:, 0] ** 2, dtype=np.float64) * (self._n_cases / self._total)
 
     @property
     def targets(self) -> Floats:
         """Targets of the cases (n, k), while ``chooses``."""
-        return np.asarray(self._targets / np.sqrt(self.weights)[:, None])
+        return np.asarray(self._targets / self._rows[:, :1])

@@ -10,119 +10,117 @@ import torch
 from torch import Tensor
 
 from s4signal.random_features.filters import oscillator_blocks
-from s4signal.random_features.pooled_features import PooledFeatures, Sums
-from s4signal.random_features.statistics import SEGMENTS, OscillatorStatistics
+from s4signal.random_features.statistics import SEGMENTS, OscillatorGroup, PooledStatistics
 
 __all__ = ["RunningStatistics"]
 
-_READINGS_AT_ONCE = 512
+_FRAMES_AT_ONCE = 512
 
 
 class RunningStatistics:
-    """What `OscillatorStatistics` says of all samples so far as one case, after every piece of it."""
+    """What `PooledStatistics.pool` says of all samples so far as one case, after every chunk."""
 
-    def __init__(self, statistics: OscillatorStatistics, *, rate: float = 1.0) -> None:
-        self.statistics = statistics
+    def __init__(self, statistics: PooledStatistics, *, rate: float = 1.0) -> None:
         self.n_times = 0
-        self._groups = [_Group(statistics, index, hop, rate) for index, hop in statistics.groups(rate)]
+        self._statistics = statistics
+        self._groups = [_RunningGroup(statistics, group, rate) for group in statistics.groups(rate)]
 
     @torch.no_grad()
-    def push(self, x: Tensor) -> PooledFeatures:
-        """Hear a piece.
-
-        Shapes: x (n_channels, n_times).
-        """
+    def push(self, x: Tensor) -> dict[str, Tensor]:
+        """Take a chunk (n_channels, n_times) and return the statistics of all so far, for n = 1."""
         self.n_times += x.shape[1]
-        table = self.statistics.table(1, x)
+        table = self._statistics.empty(1, x)
         for group in self._groups:
             group.push(x)
-            table.put(group.index, group.chords[0], group.means(self.n_times))
-        return table.features(self.statistics.slow)
+            self._statistics.enter(table, group.group, group.means(self.n_times))
+        return self._statistics.finished(table)
 
 
-class _Group:
-    """Oscillators of one order that are read at one pace: their state, and sums over segments of their readings."""
+class _RunningGroup:
+    """Oscillators of one order and hop: their state, and sums over segments of their frames."""
 
-    def __init__(self, statistics: OscillatorStatistics, index: Tensor, hop: int, rate: float) -> None:
-        self.index, self.hop, self.statistics = index, hop, statistics
-        sfreq, dtype, order = statistics.sfreq / rate, statistics.mixes.dtype, int(statistics.orders[index[0]])
-        frequencies, bandwidths = statistics.frequencies_hz[index] / sfreq, statistics.bandwidths_hz[index] / sfreq
-        self.bank = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=64, dtype=dtype)
-        self.mixed, self.chords = statistics.mixed(index, dtype, weighed=True), statistics.chords_among(index)
-        self.state = self.bank.at_rest(self.mixed.rows(1))
-        self.rest = torch.zeros(statistics.mixes.shape[2], 0, dtype=dtype)  # of a block that has not ended
-        self.count, self.length = 0, 1  # readings, and how many a segment has
+    def __init__(self, statistics: PooledStatistics, group: OscillatorGroup, rate: float) -> None:
+        self.group, self.statistics = group, statistics
+        sfreq, dtype = statistics.sfreq / rate, statistics.spatial_filters.dtype
+        bands = (
+            statistics.frequencies_hz[group.oscillators] / sfreq,
+            statistics.bandwidths_hz[group.oscillators] / sfreq,
+        )
+        self.bank = oscillator_blocks(*bands, order=group.order, hop=group.hop, longest=64, dtype=dtype)
+        self.filters = statistics.spatial(group, dtype, covariance=True)
+        self.state = self.bank.at_rest(self.filters.rows(1))
+        self.unfinished = torch.zeros(statistics.spatial_filters.shape[2], 0, dtype=dtype)  # block
+        self.count, self.length = 0, 1  # frames, and how many a segment has
         nothing = self.state.new_zeros(*self.state.shape[:2], 2, 0)
-        self.sums = self._sums(nothing, torch.zeros(0, SEGMENTS))  # of each segment, and of all
+        self.sums = self._sums(nothing, torch.zeros(0, SEGMENTS))  # (..., SEGMENTS) where there are windows
 
     def push(self, x: Tensor) -> None:
-        """Hear a piece (C, n), block by block; what is left of it waits."""
-        x, block = torch.cat([self.rest, x], 1), self.bank.block
+        """Filter a chunk (C, n), block by block; the unfinished block waits."""
+        x, block = torch.cat([self.unfinished, x], 1), self.bank.block
         whole = x.shape[1] // block * block
-        self.rest = x[:, whole:]
+        self.unfinished = x[:, whole:]
         if whole:
-            for blocks in x[:, :whole].split(max(1, _READINGS_AT_ONCE * self.hop // block) * block, 1):
-                self._add(self._readings(blocks))
+            for blocks in x[:, :whole].split(max(1, _FRAMES_AT_ONCE * self.group.hop // block) * block, 1):
+                self._add(self._frames(blocks))
 
-    def means(self, n_times: int) -> Sums:
-        """Return the means over all readings so far."""
-        if self.rest.shape[1]:
-            # The unfinished block is heard on a copy, and again when it is whole.
+    def means(self, n_times: int) -> dict[str, Tensor]:
+        """Return the means over all frames so far."""
+        n = self.unfinished.shape[1]
+        if n:
+            # The unfinished block is filtered on a copy, and again when it is whole.
             longer = copy.copy(self)
-            longer.sums = Sums(*({name: part.clone() for name, part in parts.items()} for parts in self.sums))
-            readings = longer._readings(torch.nn.functional.pad(self.rest, (0, self.bank.block - self.rest.shape[1])))
-            longer._add(readings[..., : math.ceil(self.rest.shape[1] / self.hop)])
-            longer.rest = self.rest[:, :0]
+            longer.sums = {name: part.clone() for name, part in self.sums.items()}
+            frames = longer._frames(torch.nn.functional.pad(self.unfinished, (0, self.bank.block - n)))
+            longer._add(frames[..., : math.ceil(n / self.group.hop)])
+            longer.unfinished = self.unfinished[:, :0]
             return longer.means(n_times)
-        windows, whole = self.sums
-        return Sums(
-            {name: self._windows(part, n_times) for name, part in windows.items()},
-            {name: part / self.count for name, part in whole.items()},
-        )
+        windowed = self.statistics.windowed
+        return {
+            name: self._over_windows(part, n_times) if name in windowed else part / self.count
+            for name, part in self.sums.items()
+        }
 
-    def _readings(self, x: Tensor) -> Tensor:
+    def _frames(self, x: Tensor) -> Tensor:
         """(C, n), whole blocks -> (f, R, 2, m), and the state moves on."""
-        readings, self.state = self.bank.run(x.unflatten(1, (-1, self.bank.block)), self.state, self.mixed.before)
-        return readings
+        frames, self.state = self.bank.run(x.unflatten(1, (-1, self.bank.block)), self.state, self.filters.before)
+        return frames
 
-    def _add(self, readings: Tensor) -> None:
-        """Add readings (f, R, 2, m) to the sums."""
-        m = readings.shape[-1]
+    def _add(self, frames: Tensor) -> None:
+        """Add frames (f, R, 2, m) to the sums."""
+        m, windowed = frames.shape[-1], self.statistics.windowed
         while self.count + m > SEGMENTS * self.length:
-            for part in self.sums.windows.values():
-                pairs = part.unflatten(-1, (-1, 2)).sum(-1)
-                part.copy_(torch.cat([pairs, torch.zeros_like(pairs)], -1))
+            for name in windowed & self.sums.keys():
+                pairs = self.sums[name].unflatten(-1, (-1, 2)).sum(-1)
+                self.sums[name].copy_(torch.cat([pairs, torch.zeros_like(pairs)], -1))
             self.length *= 2
         segments = (self.count + torch.arange(m)) // self.length
         first, last = int(segments[0]), int(segments[-1]) + 1
-        windows, whole = self._sums(readings, torch.nn.functional.one_hot(segments - first, last - first))
-        for name, part in windows.items():
-            self.sums.windows[name][..., first:last] += part
-        for name, part in whole.items():
-            self.sums.whole[name].add_(part)
+        more = self._sums(frames, torch.nn.functional.one_hot(segments - first, last - first))
+        for name, part in more.items():
+            (self.sums[name][..., first:last] if name in windowed else self.sums[name]).add_(part)
         self.count += m
 
-    def _sums(self, readings: Tensor, segments: Tensor) -> Sums:
-        """Add up readings (f, R, 2, m) of one case, by their segments (m, S), 0 or 1."""
-        waves, z = self.mixed.split(readings, 1)
-        shares = segments.to(waves.dtype).unsqueeze(0)
-        sums = self.statistics.add_up(waves, z, self.index, self.chords, shares, shares.sum(2))
-        return Sums(*({name: part.double() for name, part in parts.items()} for parts in sums))
+    def _sums(self, frames: Tensor, segments: Tensor) -> dict[str, Tensor]:
+        """Add up frames (f, R, 2, m) of one case, by their segments (m, S), 0 or 1."""
+        filtered, z = self.filters.split(frames, 1)
+        windows = segments.to(filtered.dtype).unsqueeze(0)
+        sums = self.statistics.add_up(filtered, z, self.group, windows, windows.sum(2))
+        return {name: part.double() for name, part in sums.items()}
 
-    def _windows(self, sums: Tensor, n_times: int) -> Tensor:
-        """Means over the whole and over equal parts of all samples so far: (..., S) -> (..., W)."""
+    def _over_windows(self, sums: Tensor, n_times: int) -> Tensor:
+        """Means over the whole and over equal windows of all samples so far: (..., S) -> (..., W)."""
         n_windows = self.statistics.n_windows
-        edges = [-(-w * n_times // (n_windows * self.hop)) for w in range(n_windows + 1)]
+        edges = [-(-w * n_times // (n_windows * self.group.hop)) for w in range(n_windows + 1)]
         at_edges = [self._until(sums, edge) for edge in edges]
         pooled = [at_edges[-1] / self.count]
         for (first, before), (last, after) in pairwise(zip(edges, at_edges, strict=True)):
-            # A case too short to have a reading in each window: such a window is the whole case.
+            # A case too short to have a frame in each window: such a window is the whole case.
             pooled.append((after - before) / (last - first) if last > first else pooled[0])
         return torch.stack(pooled, -1)
 
-    def _until(self, sums: Tensor, reading: int) -> Tensor:
-        """Sum of the readings before one: (..., S) -> (...)."""
-        segment, inside = divmod(reading, self.length)
+    def _until(self, sums: Tensor, frame: int) -> Tensor:
+        """Sum of the frames before one: (..., S) -> (...)."""
+        segment, inside = divmod(frame, self.length)
         total = sums[..., :segment].sum(-1)
         if not inside:
             return total

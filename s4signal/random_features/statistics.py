@@ -1,266 +1,269 @@
-"""Pooled statistics of frozen oscillators: what an instant model knows of a case."""
+"""Pooled statistics of frozen oscillators: the features of the closed form.
+
+Every statistic is a function of time averages over the whole case or over equal windows of it, so it takes one pass,
+block by block, at any length. Statistics are a mapping by name, from sums over frames to the finished features. Shapes:
+F oscillators, J spatial filters each, C channels, K components of them, W windows (first the whole case).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import reduce
-from typing import Any
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from s4signal.random_features.combinations import Chords
-from s4signal.random_features.filters import OscillatorBlocks, read_oscillators
-from s4signal.random_features.mixed_readings import MixedReadings
-from s4signal.random_features.pooled_features import FeatureTable, PooledFeatures, Sums
-from s4signal.random_features.thresholds import share_above
+from s4signal.random_features.combinations import FilterCombinations, soft_above
+from s4signal.random_features.covariances import log_energy, log_euclidean, sum_of_products
+from s4signal.random_features.filters import OscillatorBlocks, filter_frames
+from s4signal.random_features.spatial_filters import SpatialFilters
 
-__all__ = ["SEGMENTS", "OscillatorStatistics"]
+__all__ = ["SEGMENTS", "STATISTICS", "OscillatorGroup", "PooledStatistics", "feature_blocks"]
 
-SEGMENTS = 512  # most sums that a stream keeps of the past; each holds twice as much time whenever they are full
+STATISTICS = ("means", "ppv", "combinations", "energies")
+SEGMENTS = 512  # most sums that a stream keeps of the past; each covers twice as much time whenever they are full
 
-_MAX_READINGS = 2**20
+_MAX_FRAMES = 2**20
 _MOST_TABLES = 64
-_SUMMED = 128  # numbers that are added up in single precision
 _COVARIANCES = 32  # oscillators at least have one, or every second
 
 
-class OscillatorStatistics(nn.Module):
-    """Run oscillators over every channel and pool their outputs, and mixes of them, over windows of the case.
+class OscillatorGroup(NamedTuple):
+    """Numbers of oscillators (f,) of one order and hop, and of the combinations (q,) of them, with members (q, k)."""
 
-    Every statistic is a function of time averages: it takes one pass, block by block, at any length.
+    oscillators: Tensor
+    hop: int
+    order: int
+    combinations: Tensor
+    members: Tensor
 
-    Shapes: frequencies_hz, bandwidths_hz (F,), orders (F,), hops (F,), mixes (F, J, C), levels (F, J, 2), projection
-    (K, C), slow (F,).
+
+@dataclass(frozen=True, eq=False)
+class PooledStatistics:
+    """Frozen oscillators over spatial filters of the channels, and how their outputs are pooled.
+
+    Shapes: frequencies_hz, bandwidths_hz, orders, hops, has_segment_means (F,), spatial_filters (F, J, C), components
+    (K, C), quantiles, thresholds, scales (F, J, 2). Thresholds lie ``quantiles`` standard deviations (``scales``) from
+    the mean of the training frames.
     """
 
     frequencies_hz: Tensor
     bandwidths_hz: Tensor
     orders: Tensor
     hops: Tensor
-    mixes: Tensor
-    levels: Tensor
-    projection: Tensor
-    slow: Tensor
+    has_segment_means: Tensor  # of bool: slower than a window, whose means tell where in a period it lies
+    spatial_filters: Tensor
+    components: Tensor
+    quantiles: Tensor
     thresholds: Tensor
     scales: Tensor
-
-    def __init__(
-        self,
-        *,
-        frequencies_hz: Tensor,
-        bandwidths_hz: Tensor,
-        orders: Tensor,
-        hops: Tensor,
-        mixes: Tensor,
-        levels: Tensor,
-        projection: Tensor,
-        sfreq: float,
-        n_windows: int = 4,
-        slow: Tensor | None = None,
-        shrinkage: float = 0.01,
-        chords: Chords | None = None,
-    ) -> None:
-        super().__init__()
-        self.sfreq, self.n_windows, self.shrinkage, self.chords = sfreq, n_windows, shrinkage, chords
-        self.register_buffer("frequencies_hz", frequencies_hz)
-        self.register_buffer("bandwidths_hz", bandwidths_hz)
-        self.register_buffer("orders", orders)
-        self.register_buffer("hops", hops)
-        self.register_buffer("mixes", mixes)
-        self.register_buffer("levels", levels)
-        self.register_buffer("projection", projection)
-        self.register_buffer("slow", torch.zeros(len(hops), dtype=torch.bool) if slow is None else slow)
-        self.register_buffer("thresholds", torch.zeros_like(levels))
-        self.register_buffer("scales", torch.zeros_like(levels))
-        self._tables: dict[tuple[float, int, int], dict[Any, OscillatorBlocks]] = {}
+    sfreq: float
+    n_windows: int
+    shrinkage: float  # of covariances
+    combinations: FilterCombinations | None = None
+    _tables: dict[Any, dict[Any, OscillatorBlocks]] = field(default_factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be built again."""
         return {**self.__dict__, "_tables": {}}
 
-    def audible(self, rate: float) -> Tensor:
-        """Which oscillators lie below the Nyquist frequency, (F,) of bool; for ``rate`` see `forward`."""
-        return self.frequencies_hz * rate < 0.5 * self.sfreq
-
     @property
-    def weighed(self) -> Tensor:
-        """Which oscillators have energies, (F,) of bool: all without mixes or for one channel, else 48 at most."""
-        F, J, C = self.mixes.shape
+    def has_covariance(self) -> Tensor:
+        """Which oscillators have energies, (F,): all without spatial filters or of one channel, else 32 to 48."""
+        F, J, C = self.spatial_filters.shape
         # Neighbours in frequency have nearly the same covariance.
         every = 1 if C == 1 or J == 0 else max(2, F // _COVARIANCES)
-        return torch.arange(F - 1, -1, -1, device=self.mixes.device) % every == 0
+        return torch.arange(F - 1, -1, -1) % every == 0
+
+    @property
+    def windowed(self) -> Set[str]:
+        """The statistics that the windows have too, not the whole case alone."""
+        return {"means", "ppv", "energies"} if self.spatial_filters.shape[2] == 1 else {"means", "ppv"}
+
+    def below_nyquist(self, rate: float) -> Tensor:
+        """Which oscillators exist at a sample period of ``rate`` training periods, (F,) of bool."""
+        return self.frequencies_hz * rate < 0.5 * self.sfreq
+
+    def groups(self, rate: float) -> Iterator[OscillatorGroup]:
+        """Yield the oscillators below the Nyquist frequency by order and hop."""
+        hops = (self.hops / rate).round().clamp_min(1).long()
+        kinds, exists = torch.stack([hops, self.orders], 1), self.below_nyquist(rate)
+        for hop, order in kinds[exists].unique(dim=0).tolist():
+            index = torch.nonzero((hops == hop) & (self.orders == order) & exists)[:, 0]
+            among = (index[:0], index[:0])
+            if self.combinations is not None:
+                among = self.combinations.among(index, self.spatial_filters.shape[1])
+            yield OscillatorGroup(index, hop, order, *among)
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> None:
-        """Set the thresholds from training cases.
-
-        Shapes: batches (x, lengths, rate, weights).
-        """
+    def calibrated(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> PooledStatistics:
+        """Set the thresholds from batches of training cases: x (C, n, n_times), lengths (n,), rate, weights (n,)."""
         first = torch.zeros_like(self.thresholds)
         second, total = torch.zeros_like(first), 0.0
-        products = None if self.chords is None else torch.zeros_like(self.chords.weights)
+        combinations = self.combinations
+        products = None if combinations is None else torch.zeros_like(combinations.weights)
         for x, lengths, rate, weights in batches:
             total += float(weights.sum())
-            for index, hop in self.groups(rate):
-                ends = self._ends(lengths, hop)
+            for group in self.groups(rate):
+                ends = self._ends(lengths, group.hop)
                 weight = (weights / ends[:, -1]).to(x.dtype)[:, None]
-                for waves, _, shares in self._readings(x, ends, rate, index, hop, weighed=False):
-                    counted = waves * (shares[..., 0] * weight)[:, None, None, None]
-                    first[index] += counted.sum((0, 4))
-                    second[index] += (counted * waves).sum((0, 4))
-                    if self.chords is not None and products is not None:
-                        which, place = self.chords_among(index)
-                        some, others = (self.chords.parts(part, place) for part in (counted, waves))
-                        products[which] += torch.matmul(some, others.transpose(-1, -2)).sum(0)
+                for frames, _, windows in self._frames(x, ends, rate, group, covariance=False):
+                    counted = frames * (windows[..., 0] * weight)[:, None, None, None]
+                    first[group.oscillators] += counted.sum((0, 4))
+                    second[group.oscillators] += (counted * frames).sum((0, 4))
+                    if combinations is not None and products is not None:
+                        some, others = (combinations.parts(part, group.members) for part in (counted, frames))
+                        products[group.combinations] += torch.matmul(some, others.transpose(-1, -2)).sum(0)
         mean = first / total
-        self.scales.copy_((second / total - mean**2).clamp_min(0.0).sqrt())
-        self.thresholds.copy_(mean + self.scales * self.levels)
-        if self.chords is not None and products is not None:
-            self.chords.calibrate(mean, products / total)
+        scales = (second / total - mean**2).clamp_min(0.0).sqrt()
+        if combinations is not None and products is not None:
+            combinations = combinations.calibrated(mean, products / total)
+        thresholds = mean + scales * self.quantiles
+        return replace(self, thresholds=thresholds, scales=scales, combinations=combinations)
 
     @torch.no_grad()
-    def forward(
-        self, x: Tensor, lengths: Tensor, *, rate: float = 1.0, wanted: tuple[bool, bool, bool, bool] = (True,) * 4
-    ) -> PooledFeatures:
-        """Pool over cases.
-
-        Shapes: x (C, n, n_times), lengths (n,), wanted (True, True, True, True).
-        """
-        table = self.table(x.shape[1], x)
-        for index, hop in self.groups(rate) if any(wanted) else ():
-            ends, chords = self._ends(lengths, hop), self.chords_among(index)
-            windows, whole = reduce(
-                Sums.__add__,
-                (
-                    self.add_up(waves, z, index, chords, shares, shares[..., 0], wanted=wanted)
-                    for waves, z, shares in self._readings(x, ends, rate, index, hop, weighed=wanted[3])
-                ),
-            )
+    def pool(
+        self, x: Tensor, lengths: Tensor, *, rate: float = 1.0, wanted: Set[str] = frozenset(STATISTICS)
+    ) -> dict[str, Tensor]:
+        """Pool over cases x (C, n, n_times) of these lengths (n,); see `finished`. What is not wanted is NaN."""
+        table = self.empty(x.shape[1], x)
+        for group in self.groups(rate) if wanted else ():
+            ends, sums = self._ends(lengths, group.hop), dict[str, Tensor]()
+            for frames, z, windows in self._frames(x, ends, rate, group, covariance="energies" in wanted):
+                more = self.add_up(frames, z, group, windows, windows[..., 0], wanted=wanted)
+                sums = {name: sums[name] + part for name, part in more.items()} if sums else more
             count = ends[:, -1, None, None, None].to(x.dtype)
-            means = {name: _mean(part, ends) for name, part in windows.items()}
-            table.put(index, chords[0], Sums(means, {name: part / count for name, part in whole.items()}))
-        return table.features(self.slow)
+            means = {name: _mean(part, ends) if name in self.windowed else part / count for name, part in sums.items()}
+            self.enter(table, group, means)
+        return self.finished(table)
 
-    def table(self, n: int, like: Tensor) -> FeatureTable:
-        """Return an empty table for n cases, of the dtype and device of ``like``."""
-        return FeatureTable(
-            n,
-            1 + self.n_windows,
-            mixes=self.mixes,
-            chords=(0,) if self.chords is None else tuple(self.chords.levels.shape),
-            weighed=self.weighed,
-            n_components=len(self.projection),
-            shrinkage=self.shrinkage,
-            like=like,
-        )
+    def empty(self, n: int, like: Tensor) -> dict[str, Tensor]:
+        """Return a table of NaN for n cases, of the dtype of ``like``."""
+        F, J, C = self.spatial_filters.shape
+        K, W, E = len(self.components), 1 + self.n_windows, int(self.has_covariance.sum())
+        shapes = {
+            "means": (F, J, 2, W),
+            "ppv": (F, J, 2, W),
+            "combinations": (0,) if self.combinations is None else self.combinations.quantiles.shape,
+            "energies": (F, W) if C == 1 else (E, K * (K + 1) // 2),
+        }
+        return {name: like.new_full((n, *shape), torch.nan) for name, shape in shapes.items()}
 
-    def mixed(self, index: Tensor, dtype: torch.dtype, *, weighed: bool) -> MixedReadings:
-        """Return what becomes of the readings of the oscillators ``index`` (f,), weighed where they are if wanted."""
-        here = self.weighed[index] & weighed
-        return MixedReadings(self.mixes[index].to(dtype), self.projection.to(dtype), here)
+    def enter(self, table: dict[str, Tensor], group: OscillatorGroup, means: Mapping[str, Tensor]) -> None:
+        """Enter the means over the frames of some oscillators into a table."""
+        chosen = self.has_covariance
+        place = {
+            **dict.fromkeys(("means", "ppv"), group.oscillators),
+            "combinations": group.combinations,
+            "energies": (chosen.cumsum(0) - 1)[group.oscillators[chosen[group.oscillators]]],
+        }
+        for name, part in means.items():
+            value = part
+            if name == "energies":
+                value = log_energy(part) if name in self.windowed else log_euclidean(part, self.shrinkage)
+            table[name][:, place[name]] = value.to(table[name])
 
-    def chords_among(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the chords (q,) of the oscillators ``index`` (f,), and their notes (q, k) among these."""
-        return (index[:0], index[:0]) if self.chords is None else self.chords.among(index, self.mixes.shape[1])
+    def finished(self, table: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Name what a table holds: statistics of n cases.
+
+        Shapes: means (n, F, J, 2), segment means (n, S, J, 2, W - 1), ppv (n, F, J, 2, W), combinations (n, Q, 2 k, T),
+        energies (n, F, W) for one channel, (n, E, K (K + 1) / 2) for several.
+        """
+        means = table["means"]
+        return {**table, "means": means[..., 0], "segment means": means[:, self.has_segment_means, ..., 1:]}
+
+    def spatial(self, group: OscillatorGroup, dtype: torch.dtype, *, covariance: bool) -> SpatialFilters:
+        """Return the spatial filters of some oscillators, with their covariances if these are wanted."""
+        chosen = self.has_covariance[group.oscillators] & covariance
+        return SpatialFilters(self.spatial_filters[group.oscillators].to(dtype), self.components.to(dtype), chosen)
 
     def add_up(
         self,
-        waves: Tensor,
+        frames: Tensor,
         z: Tensor,
-        index: Tensor,
-        chords: tuple[Tensor, Tensor],
-        shares: Tensor,
+        group: OscillatorGroup,
+        windows: Tensor,
         inside: Tensor,
         *,
-        wanted: tuple[bool, bool, bool, bool] = (True,) * 4,
-    ) -> Sums:
-        """Add up what the features are made of, over some readings.
+        wanted: Set[str] = frozenset(STATISTICS),
+    ) -> dict[str, Tensor]:
+        """Add up what the statistics are made of, over frames (n, f, J, 2, m) of the filters and z of the components.
 
-        Shapes: waves (n, f, J, 2, m), z (f', K, n, 2, m), index (f,), shares (n, m, W), inside (n, m), wanted (True,
-        True, True, True).
+        ``windows`` (n, m, W) says how much of a frame lies in each, ``inside`` (n, m) whether it lies in the case.
         """
-        windows, whole = {}, {}
-        if wanted[0]:
-            windows["waves"] = _pool(waves, shares)
-        if wanted[1]:
-            windows["above"] = _pool(share_above(waves, self.thresholds[index], self.scales[index]), shares)
-        if wanted[2] and self.chords is not None:
-            whole["chords"] = self.chords.count(waves, *chords, inside)
-        if wanted[3] and self.mixes.shape[2] == 1:
-            windows["squares"] = _pool(waves.square().sum(3), shares)[:, :, 0]
-        elif wanted[3] and len(z):
-            whole["products"] = _covariance(z, inside)
-        return Sums(windows, whole)
-
-    def groups(self, rate: float) -> Iterator[tuple[Tensor, int]]:
-        """Yield audible oscillators of one order that are read at one pace."""
-        hops = (self.hops / rate).round().clamp_min(1).long()
-        kinds = torch.stack([hops, self.orders], 1)
-        for hop, order in kinds[self.audible(rate)].unique(dim=0).tolist():
-            chosen = (hops == hop) & (self.orders == order) & self.audible(rate)
-            yield torch.nonzero(chosen)[:, 0], hop
+        sums = {}
+        if "means" in wanted:
+            sums["means"] = _pool(frames, windows)
+        if "ppv" in wanted:
+            sums["ppv"] = _pool(
+                soft_above(frames, self.thresholds[group.oscillators], self.scales[group.oscillators]), windows
+            )
+        if "combinations" in wanted and self.combinations is not None:
+            sums["combinations"] = self.combinations.count_above(frames, group.combinations, group.members, inside)
+        if "energies" in wanted and "energies" in self.windowed:
+            sums["energies"] = _pool(frames.square().sum(3), windows)[:, :, 0]
+        elif "energies" in wanted and len(z):
+            sums["energies"] = sum_of_products(z, inside)
+        return sums
 
     def _ends(self, lengths: Tensor, hop: int) -> Tensor:
-        """Return the first reading of each part of each case, and how many there are, (n, n_windows + 1)."""
-        samples = torch.arange(self.n_windows + 1, device=lengths.device) * lengths[:, None]
+        """Return the first frame of each window of each case, and how many there are, (n, n_windows + 1)."""
+        samples = torch.arange(self.n_windows + 1) * lengths[:, None]
         return -(-samples // (self.n_windows * hop))
 
-    def _readings(
-        self, x: Tensor, ends: Tensor, rate: float, index: Tensor, hop: int, *, weighed: bool
+    def _frames(
+        self, x: Tensor, ends: Tensor, rate: float, group: OscillatorGroup, *, covariance: bool
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield mixed outputs (n, F, J, 2, m), those to weigh (F', K, n, 2, m), and shares of windows (n, m, W)."""
-        n, sfreq, order = x.shape[1], self.sfreq / rate, int(self.orders[index[0]])
-        mixed = self.mixed(index, x.dtype, weighed=weighed)
-        for start, readings in read_oscillators(
-            x.flatten(0, 1),
-            self.frequencies_hz[index] / sfreq,
-            self.bandwidths_hz[index] / sfreq,
-            order=order,
-            hop=hop,
-            # The shares of the windows take what some 16 oscillators do.
-            max_readings=_MAX_READINGS * len(index) // (len(index) + 16),
-            mixes=mixed.before,
-            tables=self._tables_of(rate, hop, order),
-        ):
-            waves, z = mixed.split(readings, n)
-            shares = _shares(start // hop + torch.arange(readings.shape[-1], device=x.device), ends)
-            yield waves, z, shares.to(x.dtype)
-
-    def _tables_of(self, rate: float, hop: int, order: int) -> dict[Any, OscillatorBlocks]:
+        """Yield frames of the filters (n, f, J, 2, m) and components (f', K, n, 2, m), and their windows (n, m, W)."""
+        n, sfreq, f = x.shape[1], self.sfreq / rate, len(group.oscillators)
+        filters = self.spatial(group, x.dtype, covariance=covariance)
         if len(self._tables) >= _MOST_TABLES:  # recordings of many rates
             self._tables.clear()
-        return self._tables.setdefault((rate, hop, order), {})
+        for start, frames in filter_frames(
+            x.flatten(0, 1),
+            self.frequencies_hz[group.oscillators] / sfreq,
+            self.bandwidths_hz[group.oscillators] / sfreq,
+            order=group.order,
+            hop=group.hop,
+            max_frames=_MAX_FRAMES * f // (f + 16),  # the windows take what some 16 oscillators do
+            spatial_filters=filters.before,
+            tables=self._tables.setdefault((rate, group.hop, group.order), {}),
+        ):
+            filtered, z = filters.split(frames, n)
+            windows = _windows(start // group.hop + torch.arange(frames.shape[-1]), ends)
+            yield filtered, z, windows.to(x.dtype)
 
 
-def _shares(numbers: Tensor, ends: Tensor) -> Tensor:
-    """How much of which reading lies in which window, given the first reading behind each part: (n, m, W), 0 to 1."""
-    readings = ends[:, -1:]
-    length = torch.exp2(torch.log2(readings / SEGMENTS).ceil().clamp_min(0.0)).long()
+def feature_blocks(statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Flatten finished statistics into blocks of features (n, p) for the regression; segment means are means."""
+    means = torch.cat([statistics[name].flatten(1) for name in ("means", "segment means")], 1)
+    return {name: means if name == "means" else statistics[name].flatten(1) for name in STATISTICS}
+
+
+def _windows(numbers: Tensor, ends: Tensor) -> Tensor:
+    """How much of which frame (m,) lies in which window, given the first frame behind each: (n, m, W), 0 to 1.
+
+    A stream keeps sums over at most SEGMENTS equal segments: a segment across a border counts in part in either window.
+    """
+    frames = ends[:, -1:]
+    length = torch.exp2(torch.log2(frames / SEGMENTS).ceil().clamp_min(0.0)).long()
     start = numbers // length * length  # of the segment
-    size = torch.minimum(length, readings - start).clamp_min(1)
+    size = torch.minimum(length, frames - start).clamp_min(1)
     before = ((ends[:, None] - start[..., None]) / size[..., None].to(torch.float64)).clamp_(0.0, 1.0)
-    inside = (numbers < readings)[..., None]
+    inside = (numbers < frames)[..., None]
     return torch.cat([inside, before.diff(dim=-1) * inside], -1)
 
 
-def _pool(values: Tensor, shares: Tensor) -> Tensor:
-    """(n, ..., m) -> (n, ..., W)."""
-    pooled: Tensor = torch.bmm(values.flatten(1, -2), shares).unflatten(1, values.shape[1:-1])
+def _pool(values: Tensor, windows: Tensor) -> Tensor:
+    """(n, ..., m), (n, m, W) -> (n, ..., W)."""
+    pooled: Tensor = torch.bmm(values.flatten(1, -2), windows).unflatten(1, values.shape[1:-1])
     return pooled
 
 
 def _mean(sums: Tensor, ends: Tensor) -> Tensor:
-    """Divide (n, ..., W) by how many readings each window has, once: every share of 1 is added up exactly."""
+    """Divide (n, ..., W) by how many frames each window has, once: every weight of 1 is added up exactly."""
     total = torch.cat([ends[:, -1:], ends.diff(dim=1)], 1).to(sums.dtype)
     total = total.view(len(total), *[1] * (sums.ndim - 2), -1)
-    # A case too short to have a reading in each window: such a window is the whole case.
+    # A case too short to have a frame in each window: such a window is the whole case.
     return torch.where(total > 0, sums / total.clamp_min(1), sums[..., :1] / total[..., :1])
-
-
-def _covariance(z: Tensor, share: Tensor) -> Tensor:
-    """(F, K, n, 2, m) -> (n, F, K, K), the sum of the real parts where the share is 1, not 0, in float64."""
-    rows = (z if share.all() else z * share[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
-    # A logarithm magnifies the rounding of the largest eigenvalue to that of the smallest.
-    parts = (torch.matmul(part, part.transpose(-1, -2)).double() for part in rows.split(_SUMMED, -1))
-    return reduce(torch.add, parts)

@@ -38,19 +38,21 @@ def test_every_feature_has_an_oscillator():
     assert all(f"{model.features_.frequencies_[k]:.4g} Hz" in name for k, name in zip(owners, names, strict=True))
 
 
-def test_a_chord_is_shared_out_to_its_notes():
+def test_a_combination_is_shared_among_its_members():
     X, y = rhythms()
     features = S4RidgeClassifier(n_oscillators=7, sfreq=100.0, random_state=0).fit(np.stack([X, X], 1), y).features_
     values = np.random.default_rng(0).random(len(features.oscillators_))
     sums = np.zeros(len(features.frequencies_))
     for name, value in zip(features.get_feature_names_out(), values, strict=True):
-        notes = [name] if "(" not in name else name.split("(")[1:]
-        for note in notes:
-            heard = [
-                k for k, f in enumerate(features.frequencies_) if f"{f:.4g} Hz, {features.decays_[k]:.4g} s" in note
+        members = [name] if "(" not in name else name.split("(")[1:]
+        for member in members:
+            owners = [
+                k
+                for k, f in enumerate(features.frequencies_)
+                if f"{f:.4g} Hz, {features.time_constants_[k]:.4g} s" in member
             ]
-            sums[heard] += value / len(notes)
-    np.testing.assert_allclose(add_by_oscillator(features, values), sums)
+            sums[owners] += value / len(members)
+    np.testing.assert_allclose(add_by_oscillator(features.feature_map_, values), sums)
 
 
 def test_axes_units_and_low_passes_are_named():

@@ -1,11 +1,11 @@
-"""Random oscillators and their readings."""
+"""Random oscillators and their frames."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.signal import lfilter
 
-from s4signal.random_features.filters import draw_oscillators, oscillator_hops, read_oscillators
+from s4signal.random_features.filters import draw_oscillators, filter_frames, oscillator_hops
 
 __all__: list[str] = []
 
@@ -16,9 +16,9 @@ def drawn(n=32, sfreq=100.0, duration_s=2.0, seed=0):
 
 def test_frequencies_lie_between_half_a_period_a_case_and_the_nyquist_frequency():
     frequencies, bandwidths = drawn(200)
-    heard = frequencies[frequencies > 0]
-    assert 0.25 <= heard.min() < 0.3
-    assert 40 < heard.max() <= 45
+    above_zero = frequencies[frequencies > 0]
+    assert 0.25 <= above_zero.min() < 0.3
+    assert 40 < above_zero.max() <= 45
     assert (bandwidths > 0).all()
 
 
@@ -34,43 +34,43 @@ def test_shortest_cases_have_oscillators(n_times):
     assert frequencies.max() <= 0.45
 
 
-def test_slow_oscillators_are_read_less_often():
+def test_slow_oscillators_have_fewer_frames():
     hops = oscillator_hops(np.array([1.0, 10.0, 100.0]), np.array([0.5, 5.0, 50.0]), sfreq=1000.0, longest=100.0)
     assert hops.tolist() == [64, 8, 1]
 
 
 @pytest.mark.parametrize("hop", [1, 3, 8, 64])
-@pytest.mark.parametrize("max_readings", [1, 2**20])
-def test_readings_equal_the_recurrence(hop, max_readings):
+@pytest.mark.parametrize("max_frames", [1, 2**20])
+def test_frames_equal_the_recurrence(hop, max_frames):
     frequency, bandwidth = torch.tensor([0.0, 0.02, 0.3]).double(), torch.tensor([0.01, 0.005, 0.1]).double()
     x = torch.randn(4, 333, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    parts = list(read_oscillators(x, frequency, bandwidth, order=1, hop=hop, max_readings=max_readings))
-    readings = torch.cat([part for _, part in parts], -1).numpy()
+    parts = list(filter_frames(x, frequency, bandwidth, order=1, hop=hop, max_frames=max_frames))
+    frames = torch.cat([part for _, part in parts], -1).numpy()
     pole = 2 * np.pi * (-bandwidth + 1j * frequency).numpy()
     gain = 2 * np.pi * bandwidth.numpy() * np.expm1(pole) / pole / np.sinc(frequency.numpy())
     for k in range(3):
         expected = lfilter([gain[k]], [1, -np.exp(pole[k])], x.numpy())[:, ::hop]
-        np.testing.assert_allclose(readings[k, :, 0] + 1j * readings[k, :, 1], expected, atol=1e-11)
+        np.testing.assert_allclose(frames[k, :, 0] + 1j * frames[k, :, 1], expected, atol=1e-11)
 
 
 def test_pieces_say_where_they_start():
     x = torch.zeros(1, 300)
     one = torch.tensor([0.1], dtype=torch.float64)
-    pieces = list(read_oscillators(x, one, one, order=1, hop=5, max_readings=1))
+    pieces = list(filter_frames(x, one, one, order=1, hop=5, max_frames=1))
     assert [start for start, _ in pieces] == [0, 65, 130, 195, 260]
     assert [part.shape[-1] for _, part in pieces] == [13, 13, 13, 13, 8]
 
 
 @pytest.mark.parametrize("n_times", [50, 300])
-def test_mixes_of_the_signals_are_read_as_mixes_of_the_readings(n_times):
+def test_filters_over_channels_and_over_time_commute(n_times):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4 * 5, n_times, dtype=torch.float64, generator=generator)  # four channels of five cases
-    mixes = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator)
+    filters = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator)
     oscillators = {"frequencies": torch.tensor([0.02, 0.3]).double(), "bandwidths": torch.tensor([0.01, 0.1]).double()}
 
-    def read(mixes=None):
-        pieces = read_oscillators(x, **oscillators, order=2, hop=2, max_readings=2**20, mixes=mixes)
+    def frames(filters=None):
+        pieces = filter_frames(x, **oscillators, order=2, hop=2, max_frames=2**20, spatial_filters=filters)
         return torch.cat([part for _, part in pieces], -1)
 
-    after = torch.einsum("frc,fcnpm->frnpm", mixes, read().unflatten(1, (4, 5)))
-    torch.testing.assert_close(read(mixes).unflatten(1, (3, 5)), after)
+    after = torch.einsum("frc,fcnpm->frnpm", filters, frames().unflatten(1, (4, 5)))
+    torch.testing.assert_close(frames(filters).unflatten(1, (3, 5)), after)

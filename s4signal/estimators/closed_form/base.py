@@ -1,11 +1,11 @@
-"""What the instant classifier and regressor share: frozen features, and a ridge regression on them."""
+"""What the classifier and the regressor in closed form share: frozen features, and a ridge regression on them."""
 
 from __future__ import annotations
 
+import copy
 import time
-from functools import partial
-from itertools import compress
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +13,37 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.estimators.closed_form.persistence import pack_instant, unpack_instant
-from s4signal.estimators.closed_form.regular import fill_signals, regular_signals
-from s4signal.estimators.closed_form.streaming import InstantStream
-from s4signal.estimators.closed_form.transformer import S4RandomFeatures
-from s4signal.estimators.model_file import read_model, write_model
-from s4signal.estimators.parameters import check_instant_options
+from s4signal.estimators.closed_form.drawing import draw_feature_map
+from s4signal.estimators.closed_form.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
+from s4signal.estimators.closed_form.recordings import Recordings, prepare_recordings
+from s4signal.estimators.closed_form.states import map_from_state, map_state, ridge_from_state, ridge_state
+from s4signal.estimators.closed_form.streaming import ClosedFormStream
+from s4signal.estimators.closed_form.transformer import S4RandomFeatures, fitted_features
+from s4signal.estimators.model_file import State, estimator_from_state, estimator_state, load_model, write_model
+from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.survey import relative_periods
+from s4signal.estimators.trained.streaming import stream_rate
 from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
-from s4signal.random_features.ridge import FAMILIES, Ridge, fit_ridge
+from s4signal.random_features.ridge import ALPHAS, Ridge, fit_ridge
 from s4signal.random_features.ridge_sums import RidgeSums
-from s4signal.signals import Signals
 
-__all__ = ["InstantEstimator"]
+__all__ = ["ClosedFormEstimator"]
 
-_OCTAVES = 2
-_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_mixes", "n_windows", "precision")
+_OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
+_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_spatial_filters", "n_windows", "precision")
+
+Floats = NDArray[np.float64]
 
 
-class InstantEstimator(BaseEstimator):  # type: ignore[misc]
+class ClosedFormEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators in closed form; see `S4RidgeClassifier` for the parameters.
 
     A subclass says what its targets are, by `SignalClassifierMixin` or `SignalRegressorMixin`.
     """
 
-    _learned: ClassVar[tuple[str, ...]] = ()  # attributes that a file keeps beside those of every estimator
     features_: S4RandomFeatures
     ridge_: Ridge
-    _timed: bool
     _sums: RidgeSums | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> Self:
@@ -55,14 +57,15 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         y : array-like (n_samples,)
             Targets; the regressor takes (n_samples, n_outputs) too.
         sample_weight : array-like (n_samples,), optional
-            Weight of each case: 2 is the case twice, 0 is the case left out.
+            Weight of each case: 2 is the case twice, 0 is the case left out; only ratios count. Cases that are the
+            same to the last bit, with the same target, are one case with the sum of their weights.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, where X does not carry them; the cases are then put on a grid.
+            Seconds of every sample, one array per case, where X does not carry them; the cases are put on a grid.
 
         Returns
         -------
         self
-            The fitted estimator.
+            The fitted estimator; after an error or an interruption, what it was before.
 
         Raises
         ------
@@ -70,17 +73,19 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
         """
         started = time.perf_counter()
-        check_instant_options(self)
-        signals, recorded, targets, weights = self._training_data(X, y, sample_weight, times, None, reset=True)
-        self._sums = None
-        self._solve(signals, recorded, targets, weights)
-        self.fit_seconds_ = time.perf_counter() - started
+        check_closed_form_options(self)
+        draft = copy.copy(self)
+        draft._sums = None
+        cases = draft._cases(X, y, sample_weight, times, None, reset=True)
+        draft._solve(cases._replace(weights=cases.weights / cases.weights.max()))
+        draft.fit_seconds_ = time.perf_counter() - started
+        self.__dict__ = draft.__dict__
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None, times: Any = None) -> Self:
         """Fit on cases that come in batches, each of which is read once.
 
-        Oscillators and families of features are those that the first batch asks for; the coefficients are those of
+        Oscillators and blocks of features are those that the first batch asks for; the coefficients are those of
         all batches together, and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and
         files keep no sums to add to: after them, `partial_fit` begins anew.
 
@@ -91,16 +96,16 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         y : array-like (n_samples,)
             Targets; the regressor takes (n_samples, n_outputs) too.
         sample_weight : array-like (n_samples,), optional
-            Weights of the cases.
+            Weights of the cases; only their ratios count, over all batches.
         classes : array-like, optional
             All labels that will ever come to a classifier, at its first call; by default those of that call.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, where X does not carry them.
+            Seconds of every sample, one array per case, where X does not carry them.
 
         Returns
         -------
         self
-            The estimator.
+            The estimator; after an error or an interruption, what it was before.
 
         Raises
         ------
@@ -108,28 +113,29 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             As `fit`; if the rate is another than that of the first batch.
         """
         started = time.perf_counter()
-        check_instant_options(self)
-        first = self._sums is None
-        signals, recorded, targets, weights = self._training_data(X, y, sample_weight, times, classes, reset=first)
-        if first:
-            families = self._solve(signals, recorded, targets, weights)
-            self._sums = RidgeSums(self.ridge_)
-            self.fit_seconds_ = 0.0
+        check_closed_form_options(self)
+        draft, sums = copy.copy(self), self._sums
+        first = sums is None
+        cases = draft._cases(X, y, sample_weight, times, classes, reset=first)
+        if sums is None:
+            cases, blocks = draft._solve(cases)
+            sums, draft.fit_seconds_ = RidgeSums(draft.ridge_, draft._alphas()), 0.0
         else:
-            if not np.allclose(relative_periods(signals, self.sfreq_), 1.0):
+            if not np.allclose(relative_periods(cases.recordings.signals, self.sfreq_), 1.0):
                 raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
-            families = list(self.features_._families(signals, recorded))
-        assert self._sums is not None  # noqa: S101 - seen above
-        self._sums.add(np.concatenate(families, axis=1), self._scaled_targets(targets, weights, reset=False), weights)
+            blocks = self.features_.feature_map_.blocks(cases.recordings)
+        scaled = draft._scaled_targets(cases.targets, cases.weights, reset=False)
+        draft._sums = sums.added(np.concatenate(list(blocks.values()), axis=1), scaled, cases.weights)
         if not first:
-            self.ridge_ = self._sums.solve(self._subsets())
-            if self._sums.chooses:
-                self._finish_fit(self._sums.targets, self._sums.weights)
-        self.fit_seconds_ += time.perf_counter() - started
+            draft.ridge_ = draft._sums.solve(draft._subsets())
+            if draft._sums.chooses:
+                draft._finish_fit(draft._sums.targets, draft._sums.weights)
+        draft.fit_seconds_ += time.perf_counter() - started
+        self.__dict__ = draft.__dict__
         return self
 
     def describe(self) -> str:
-        """Say what the model covers: oscillators, band in Hz, memory in seconds, which families of features decide.
+        """Say what the model covers: oscillators, band in Hz, memory in seconds, which blocks of features it uses.
 
         Returns
         -------
@@ -137,21 +143,22 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             A few lines to print.
         """
         check_is_fitted(self, "ridge_")
-        f, decays = self.features_.frequencies_, self.features_.decays_
-        drawn = f[: len(self.features_.statistics_.hops)]
-        low, units = (drawn == 0).sum(), readable_units(self.sfreq_, float(f.max()))
+        features = self.features_.feature_map_
+        f, tau, n = features.frequencies, features.time_constants, len(features.oscillators.hops)
+        low, units = (f[:n] == 0).sum(), readable_units(self.sfreq_, float(f.max()))
         return "\n".join(
             [
                 f"{type(self).__name__}: {self.n_channels_in_} channels, {len(self.ridge_.mean):,} features",
                 f"  sampling rate  {units.rate(self.sfreq_)}",
-                f"  oscillators    {len(drawn)} of orders {self.features_.orders}, {low} of them low-passes",
+                f"  oscillators    {n} of orders {self.features_.orders}, {low} of them low-passes",
                 f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}",
-                f"  memory         {units.memory(decays.min(), decays.max())}",
-                f"  decided by     {', '.join(compress(FAMILIES, self.ridge_.used))}",
+                f"  memory         {units.memory(tau.min(), tau.max())}",
+                f"  features used  {', '.join(self.ridge_.blocks)}",
+                f"  penalty        {self.ridge_.alpha:.3g}, of the least leave-one-out error",
             ]
         )
 
-    def stream(self, *, sfreq: float | None = None) -> InstantStream:
+    def stream(self, *, sfreq: float | None = None) -> ClosedFormStream:
         """Predict while the signal arrives.
 
         Parameters
@@ -161,22 +168,25 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        InstantStream
-            With ``push(chunk)`` and ``reset()``.
+        ClosedFormStream
+            With ``push(chunk)`` and ``reset()``; it keeps the model as it is now.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If sfreq is given and the model was fitted without one, or is not given and it was fitted with times.
+            If sfreq is given and the model was fitted without one, or is not given and it was fitted with times; if it
+            was fitted on mostly missing data.
         """
         check_is_fitted(self, "ridge_")
+        features, model = self.features_.feature_map_, copy.copy(self)
+        period = stream_rate(self, sfreq, timed=features.timed, sparse=features.summaries is not None)
 
-        def finish(features: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
-            return np.asarray(self._finish(self._scores(features, np.array([rate]))))
+        def finish(rows: Floats, period: float) -> Floats:
+            return np.asarray(model._finish(model._scores(rows, np.array([period]))))
 
-        return InstantStream(self.features_, finish, sfreq=sfreq)
+        return ClosedFormStream(features, finish, period=period)
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one safetensors file, without pickle.
@@ -194,7 +204,7 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
             If a parameter has no plain form.
         """
         check_is_fitted(self, "ridge_")
-        write_model(path, *pack_instant(self))
+        write_model(path, self._to_state())
 
     @classmethod
     def load(cls, path: Any) -> Self:
@@ -215,50 +225,81 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         ModelFileError
             If the file is not such a file, is damaged, or holds another estimator.
         """
-        estimator: Self = read_model(path, partial(unpack_instant, cls))
-        return estimator
+        return load_model(path, cls._from_state)
 
-    def _training_data(
-        self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool
-    ) -> tuple[Signals, Signals, NDArray[np.float64], NDArray[np.float64]]:
-        """Return the cases of positive weight, regular and as they were recorded, their targets and weights."""
-        signals, recorded = regular_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
-        targets = self._encode_targets(y, signals, classes=classes, reset=reset)
-        weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
-        signals = fill_signals(signals)
-        used = np.flatnonzero(weights > 0)
-        if reset:
-            self.sfreq_ = signals.sfreq
-        return signals[used], recorded[used], targets[used], weights[used]
+    def _to_state(self) -> State:
+        """Say the fitted model in plain values and arrays."""
+        state = estimator_state(self).nest("targets", self._targets_state())
+        seed = self.features_.random_state
+        return state.nest("features", map_state(self.features_.feature_map_, seed)).nest(
+            "ridge", ridge_state(self.ridge_)
+        )
 
-    def _solve(
-        self, signals: Signals, recorded: Signals, targets: NDArray[np.float64], weights: NDArray[np.float64]
-    ) -> list[NDArray[np.floating]]:
-        """Draw, describe and fit; return the features by family."""
+    @classmethod
+    def _from_state(cls, state: State) -> Self:
+        model: Self = estimator_from_state(cls, state, tuples=("orders", "alphas"))
+        check_closed_form_options(model)
+        features, seed = map_from_state(state.part("features"), model.n_channels_in_, model.sfreq_, model.precision)
+        n_features = sum(features.sizes.values())
+        model.ridge_ = ridge_from_state(state.part("ridge"), n_features, model._octaves(), [*features.sizes])
+        model.features_ = model._features(features, seed)
+        model._restore_targets(state.part("targets"), n_outputs=model.ridge_.coef.shape[-1])
+        return model
+
+    def _cases(self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool) -> _Cases:
+        """Check the cases, their targets and their weights."""
+        fitted = None if reset else self.features_.feature_map_
+        recordings = prepare_recordings(self, X, sfreq=self.sfreq, times=times, fitted=fitted, reset=reset)
+        targets = self._encode_targets(y, recordings.signals, classes=classes, reset=reset)
+        weights = check_weights(sample_weight, recordings.signals, class_weights=self._case_weights(targets))
+        cases = _Cases(recordings, targets, weights)
+        return cases if reset else cases.take(np.flatnonzero(weights > 0))
+
+    def _solve(self, cases: _Cases) -> tuple[_Cases, Blocks]:
+        """Draw, describe and fit; return the cases of the regression and their features by block."""
         rng = check_random_state(self.random_state)
-        options = {name: getattr(self, name) for name in _FEATURE_OPTIONS}
-        self.features_ = S4RandomFeatures(**options, random_state=int(rng.randint(2**31 - 1)))
-        families = self.features_._fit_families(signals, weights, recorded)
-        self.features_._timed = self._timed
-        scaled = self._scaled_targets(targets, weights, reset=True)
-        self.ridge_ = fit_ridge(families, scaled, weights, rng, subsets=self._subsets())
-        self._finish_fit(targets, weights)
-        return families
+        seed = int(rng.randint(2**31 - 1))
+        options = S4RandomFeatures(**{name: getattr(self, name) for name in _FEATURE_OPTIONS}, random_state=seed)
+        drawn = draw_feature_map(options, cases.recordings, cases.weights)
+        cases = cases.merged(drawn.found.digests)
+        blocks = drawn.feature_map.blocks(cases.recordings)
+        self.sfreq_ = drawn.feature_map.sfreq
+        self.features_ = self._features(drawn.feature_map.with_fill(blocks, cases.weights), seed)
+        self.ridge_ = fit_ridge(
+            blocks,
+            self._scaled_targets(cases.targets, cases.weights, reset=True),
+            cases.weights,
+            rng,
+            alphas=self._alphas(),
+            shared_scale={NARROW_BANDS},  # what varies most in a narrow band is no noise
+            preferred=OBSERVATIONS,
+            subsets=self._subsets(),
+        )
+        self._finish_fit(cases.targets, cases.weights)
+        return cases, blocks
+
+    def _features(self, feature_map: FeatureMap, seed: int) -> S4RandomFeatures:
+        parameters = {name: getattr(self, name) for name in _FEATURE_OPTIONS} | {"random_state": seed}
+        return fitted_features(parameters, feature_map, self.ch_names_)
+
+    def _alphas(self) -> Sequence[float]:
+        return ALPHAS if isinstance(self.alphas, str) else np.ravel(self.alphas).tolist()
 
     def _subsets(self) -> list[NDArray[np.bool_]]:
-        """Which features are there at half the rate, and at half of that."""
-        return [self.features_._audible(2.0**i) for i in range(1, self._octaves() + 1)]
+        """Which features exist at half the rate, and at half of that."""
+        return [self.features_.feature_map_.exists(2.0**i) for i in range(1, self._octaves() + 1)]
 
-    def _outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
+    def _outputs(self, X: Any, sfreq: float | None, times: Any) -> Floats:
         """Return the outputs of the regression (n_samples, n_outputs)."""
         check_is_fitted(self, "ridge_")
         check_rate(self, sfreq)
-        signals, recorded = regular_signals(self, X, sfreq=sfreq, times=times)
-        families = self.features_._families(signals, recorded, wanted=self.ridge_.used)
-        features = np.concatenate(families, axis=1)
-        return self._scores(features, relative_periods(signals, self.sfreq_))
+        features = self.features_.feature_map_
+        recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
+        blocks = features.blocks(recordings, wanted=frozenset(self.ridge_.blocks), warn=True)
+        rows = np.concatenate(list(blocks.values()), axis=1)
+        return self._scores(rows, relative_periods(recordings.signals, self.sfreq_))
 
-    def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _scores(self, features: NDArray[np.floating], periods: Floats) -> Floats:
         """Return the outputs for features of cases with these periods, over that of the training."""
         octaves = np.ceil(np.log2(periods) - 1e-6)
         return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
@@ -267,12 +308,10 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
         """How many halvings of the sampling rate have coefficients of their own."""
         return 0 if self.sfreq_ is None else _OCTAVES
 
-    def _scaled_targets(
-        self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool
-    ) -> NDArray[np.float64]:
+    def _scaled_targets(self, targets: Floats, weights: Floats, *, reset: bool) -> Floats:
         return targets
 
-    def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    def _finish_fit(self, targets: Floats, weights: Floats) -> None:
         """Learn what comes after the regression."""
 
     def __sklearn_tags__(self) -> Any:
@@ -286,3 +325,25 @@ class InstantEstimator(BaseEstimator):  # type: ignore[misc]
     def __sklearn_is_fitted__(self) -> bool:
         """Say to scikit-learn whether there are coefficients."""
         return hasattr(self, "ridge_")
+
+
+class _Cases(NamedTuple):
+    """Cases with targets (n, k) and weights (n,)."""
+
+    recordings: Recordings
+    targets: Floats
+    weights: Floats
+
+    def take(self, indices: NDArray[np.intp], weights: Floats | None = None) -> _Cases:
+        """Return some of the cases, with other weights if these are given."""
+        weights = self.weights[indices] if weights is None else weights
+        return _Cases(self.recordings.take(indices), self.targets[indices], weights)
+
+    def merged(self, digests: Sequence[bytes]) -> _Cases:
+        """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another."""
+        first: dict[tuple[bytes, bytes], int] = {}
+        totals: dict[int, float] = {}
+        for index in np.flatnonzero(self.weights > 0).tolist():
+            kept = first.setdefault((digests[index], self.targets[index].tobytes()), index)
+            totals[kept] = totals.get(kept, 0.0) + float(self.weights[index])
+        return self.take(np.array(list(totals), dtype=np.intp), np.array(list(totals.values())))

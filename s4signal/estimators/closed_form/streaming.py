@@ -1,60 +1,48 @@
-"""Features and predictions of instant models while the signal arrives."""
+"""Features and predictions of the closed form while the signal arrives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.trained.streaming import read_chunk, stream_rate
+from s4signal.estimators.closed_form.feature_map import FeatureMap
+from s4signal.estimators.trained.streaming import read_chunk
 from s4signal.random_features.running import RunningStatistics
-from s4signal.training import PRECISIONS
 
-if TYPE_CHECKING:
-    from s4signal.estimators.closed_form.transformer import S4RandomFeatures
-
-__all__ = ["InstantStream"]
+__all__ = ["ClosedFormStream"]
 
 Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
 
 
-class InstantStream:
-    """Frozen oscillators that listen: memory is bounded, and what they say is of all heard so far as one case.
+class ClosedFormStream:
+    """A feature map that listens: memory is bounded, and what it says is of all samples so far as one case.
 
-    At every moment that is what the model says of the case offline, to rounding. Nothing of it changes when the case
-    ends: what the last chunk gives is the answer.
+    At every moment that equals what the model says of that case offline, to rounding. A model that is fitted again does
+    not change its open streams. Made by ``stream()`` of an estimator.
 
     Parameters
     ----------
-    features : S4RandomFeatures
+    feature_map : FeatureMap
         Fitted.
     finish : callable
-        From features (1, n_features), NaN where an oscillator cannot be heard, and the sample period over that of the
-        training, to what `push` returns.
-    sfreq : float, optional
-        Sampling rate of the stream, in Hz; that of the training by default.
-
-    Raises
-    ------
-    ValueError
-        If sfreq is not positive, the model was fitted without one, with times and none is given, or on sparse records.
+        From features (1, n_features), NaN where one does not exist, and ``period`` to what `push` returns.
+    period : float
+        Sample period of the stream, over that of the training.
     """
 
-    def __init__(self, features: S4RandomFeatures, finish: Finish, *, sfreq: float | None = None) -> None:
-        self._rate = stream_rate(features, sfreq, timed=features._timed, sparse=features._levels is not None)
-        self._features, self._finish = features, finish
+    def __init__(self, feature_map: FeatureMap, finish: Finish, *, period: float) -> None:
+        self._feature_map, self._finish, self._period = feature_map, finish, period
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that was heard."""
-        self._running = [RunningStatistics(bank, rate=self._rate) for bank in self._features._banks]
+        """Forget all samples so far."""
+        self._running = [RunningStatistics(bank, rate=self._period) for bank in self._feature_map.banks]
 
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
-        """Hear a chunk.
+        """Take the next samples.
 
         Parameters
         ----------
@@ -64,20 +52,20 @@ class InstantStream:
         Returns
         -------
         ndarray (n_outputs,) or (n_features,)
-            What ``predict_proba`` (a classifier), ``predict`` (a regressor) or ``transform`` says of all heard so far.
+            What ``predict_proba`` (a classifier), ``predict`` (a regressor) or ``transform`` says so far.
 
         Raises
         ------
         ShapeError
-            If the chunk has other channels, or nothing was heard yet.
+            If the chunk has other channels, or there was no sample yet.
         ValueError
-            If a sample is NaN or infinite.
+            If a sample is missing or infinite.
         """
-        data = read_chunk(chunk, self._features.n_channels_in_)
+        features = self._feature_map
+        data = read_chunk(chunk, len(features.standardizer.mean))
         if self._running[0].n_times + data.shape[1] == 0:
             raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
-        x = torch.from_numpy(self._features._standardizer(data)).to(PRECISIONS[self._features.precision])
-        heard = zip(self._running, self._features._inputs(x), strict=False)
-        families = self._features._by_family([running.push(part) for running, part in heard])
-        said: NDArray[np.floating] = self._finish(np.concatenate(families, axis=1).astype(np.float64), self._rate)[0]
-        return said
+        inputs = features.inputs(features.standardised(data, 0))
+        pooled = [running.push(part) for running, part in zip(self._running, inputs, strict=False)]
+        outputs: NDArray[np.floating] = self._finish(features.concatenated(pooled).astype(np.float64), self._period)[0]
+        return outputs

@@ -1,4 +1,4 @@
-"""What is charted now and then: running means of the observations alone, and how many there are."""
+"""Summary statistics of the observations themselves, for recordings most of whose values are missing."""
 
 from __future__ import annotations
 
@@ -7,70 +7,74 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
-from s4signal.estimators.survey import MOSTLY_MISSING, relative_periods, survey
-from s4signal.signals import Signal, Signals
+from s4signal.estimators.survey import Survey
+from s4signal.signals import Signal
 
-__all__ = ["ObservationLevels"]
+__all__ = ["ObservationSummaries"]
 
-_SPANS = ("all", "late", "last")
+_MEANS = ("mean", "recency-weighted mean", "last observation")
 
 
-class ObservationLevels(NamedTuple):
-    """Running means of each channel over its observations, split at the training mean, and their number.
+class ObservationSummaries(NamedTuple):
+    """Means of each channel over its observations, split at the training mean, and their number.
 
-    A running mean is an oscillator of frequency zero on the observations, over the same one on ones where there is an
-    observation: exact at any times, and free of what an interpolation makes up. Three of them never forget, forget
-    within a third of a case, and know the last observation alone.
+    A mean with exponential weights exp(-age / time_constant) is a low-pass run over the observations, divided by the
+    same one run over ones: exact at any times, and free of what an interpolation makes up. The three never forget,
+    forget within a third of a case, and know the last observation alone.
     """
 
     standardizer: Standardizer
-    decay: float
+    time_constant: float  # s, or samples where no rate is known
+
+    @property
+    def size(self) -> int:
+        """How many statistics there are."""
+        return len(self.names([""] * len(self.standardizer.mean)))
 
     @classmethod
-    def fit(cls, signals: Signals, weights: NDArray[np.float64]) -> Self | None:
-        """Measure the channels.
-
-        Shapes: weights (n,).
-        """
-        sizes = np.array([(np.isnan(case.data).sum(), case.data.size) for case in signals], dtype=np.float64)
-        missing, size = weights @ sizes
-        if missing <= MOSTLY_MISSING * size:
+    def fit(cls, found: Survey, weights: NDArray[np.float64]) -> Self | None:
+        """Measure the channels (weights (n,)); None if not most of the values are missing."""
+        if not found.mostly_missing(weights):
             return None
-        durations = [np.ptp(_times(case)) for case in signals]
-        return cls(Standardizer.fit(survey(signals), weights), max(float(np.median(durations)), 1e-9) / 3.0)
+        mean, std = found.moments(weights)
+        scale = np.where(std > 1e-12 * np.abs(mean), std, np.inf)
+        spans = np.where(found.has_times, found.spans_s, (found.lengths - 1) / np.nan_to_num(found.sfreqs, nan=1.0))
+        return cls(Standardizer(np.nan_to_num(mean), scale), max(float(np.median(spans)), 1e-9) / 3.0)
 
-    def __call__(self, signals: Signals, sfreq: float | None) -> NDArray[np.float64]:
-        """Describe cases.
-
-        Shape: (n, 7 n_channels).
-        """
-        periods = relative_periods(signals, sfreq)
-        return np.stack([self._describe(case, period) for case, period in zip(signals, periods, strict=True)])
+    def describe(self, case: Signal, period: float) -> NDArray[np.float64]:
+        """Return the statistics (size,); ``period`` is that of a sample, over that of the training."""
+        data, observed = self.standardizer(case.data), case.observed
+        times = np.arange(case.length) / (case.sfreq or 1.0) if case.times is None else np.asarray(case.times, float)
+        values = np.where(observed, np.clip(data, -FURTHEST, FURTHEST), 0.0)
+        last = observed.shape[1] - 1 - observed[:, ::-1].argmax(1)
+        age = np.maximum(times[last][:, None] - times, 0.0)
+        ones, rows = observed.astype(np.float64), np.arange(len(observed))
+        recent = ones * np.exp(-age / self.time_constant)
+        means = [_mean(values, ones), _mean(values, recent), values[rows, last]]
+        halves = [half for mean in means for half in (np.maximum(mean, 0.0), np.minimum(mean, 0.0))]
+        return np.concatenate([*halves, ones.sum(1) * period])
 
     def names(self, channels: list[str]) -> list[str]:
-        """Name the features."""
-        halves = [f"{span} mean {side} level" for span in _SPANS for side in ("above", "below")]
+        """Name the statistics."""
+        halves = [f"{mean} {side} the training mean" for mean in _MEANS for side in ("above", "below")]
         return [f"{what}, {channel}" for what in (*halves, "number of observations") for channel in channels]
 
-    def _describe(self, case: Signal, period: float) -> NDArray[np.float64]:
-        data, times, there = self.standardizer(case.data), _times(case), case.observed
-        values = np.where(there, np.clip(data, -FURTHEST, FURTHEST), 0.0)
-        last = there.shape[1] - 1 - there[:, ::-1].argmax(1)
-        age = np.maximum(times[last][:, None] - times, 0.0)
-        every = there.astype(np.float64)
-        rows = np.arange(len(there))
-        means = [_mean(values, every), _mean(values, every * np.exp(-age / self.decay)), values[rows, last]]
-        halves = [half for mean in means for half in (np.maximum(mean, 0.0), np.minimum(mean, 0.0))]
-        return np.concatenate([*halves, every.sum(1) * period])
+    def to_state(self) -> State:
+        """Say the summaries in plain values and arrays."""
+        arrays = {"mean": self.standardizer.mean, "scale": self.standardizer.scale}
+        return State({"time_constant": self.time_constant}, arrays)
+
+    @classmethod
+    def from_state(cls, state: State, n_channels: int) -> Self:
+        """Build the summaries of `to_state`."""
+        mean = state.array("mean", n_channels)
+        scale = state.array("scale", n_channels, positive=True, finite=False)
+        return cls(Standardizer(mean, scale), state.value("time_constant", float, low=1e-12))
 
 
 def _mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted means of (n_channels, n_times); 0, the training mean, where there is nothing."""
     total = weights.sum(1)
     return np.asarray((values * weights).sum(1) / np.where(total > 0, total, 1.0))
-
-
-def _times(case: Signal) -> NDArray[np.float64]:
-    """Seconds of the samples; their numbers where no rate is known."""
-    return np.arange(case.length) / (case.sfreq or 1.0) if case.times is None else np.asarray(case.times, np.float64)

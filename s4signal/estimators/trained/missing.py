@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
-from s4signal.estimators.survey import median_gap
+from s4signal.estimators.survey import check_time_unit, median_gap
 from s4signal.estimators.trained.sparse_records import is_sparse
 from s4signal.estimators.validation import check_observed
 from s4signal.nn import KERNELS
@@ -27,7 +27,6 @@ __all__ = [
     "training_rate",
 ]
 
-LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LONGEST_SPLINE = 8.5  # periods from sample to sample
 
 Flags = NDArray[np.bool_]
@@ -65,15 +64,8 @@ def check_times(signals: Signals, sampling: Sampling, sfreq: float | None) -> No
                 f"case {index} has neither times nor a rate, but the model was fitted with times; pass "
                 "Signals(X, times=...) or times=, or sfreq if the samples are regular."
             )
-    gap = _unnamed_gap(signals)
-    # Of all cases together: a single one may well be charted by the second where others are by the hour.
-    if gap is None or sfreq is None or 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
-        return
-    index = next(index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None)
-    raise ValueError(
-        f"case {index}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in training. "
-        "Divide milliseconds by 1000 and sample numbers by the rate; pass sfreq if the times are right."
-    )
+    if sfreq is not None:
+        check_time_unit(signals, sfreq)
 
 
 def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:

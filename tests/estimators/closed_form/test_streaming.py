@@ -1,4 +1,4 @@
-"""An instant model that listens says what it would say of all heard so far as one case."""
+"""A stream says what the model would say of all samples so far as one case."""
 
 import numpy as np
 import pytest
@@ -92,7 +92,7 @@ def test_single_precision_is_as_close_as_it_can_be():
         said = stream.push(chunk)
     expected = model.transform(X[:1])[0]
     np.testing.assert_allclose(said, expected, atol=1e-4)
-    shares = np.array([name.startswith("share") for name in model.get_feature_names_out()])
+    shares = np.array([name.startswith("PPV") for name in model.get_feature_names_out()])
     np.testing.assert_allclose(said[shares], expected[shares], atol=5e-6)  # counted, then divided once
 
 

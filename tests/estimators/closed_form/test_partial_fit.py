@@ -1,4 +1,4 @@
-"""Instant models on batches: the coefficients are those of all cases together."""
+"""Models in closed form on batches: the coefficients are those of all cases together."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ from sklearn.linear_model import Ridge as Reference
 from sklearn.metrics import log_loss
 
 from s4signal import Signals
-from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor, ridge_sums
+from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
+from s4signal.random_features import ridge_sums
 from s4signal.random_features.ridge import fit_ridge
 from s4signal.random_features.ridge_sums import RidgeSums
 
@@ -32,36 +33,32 @@ def batches(model, X, y, size=20, **options):
 @pytest.mark.parametrize("n_features", [(8, 6, 4), (40, 50, 60)], ids=["compressed", "kept"])
 def test_batches_have_the_solution_of_all_cases_together(n_features):
     rng = np.random.default_rng(0)
-    families = [rng.standard_normal((90, p)) + 2 for p in n_features]
-    X, Y, weights = np.concatenate(families, 1), rng.standard_normal((90, 2)), rng.uniform(0.5, 2, 90)
-    first = fit_ridge([f[:30] for f in families], Y[:30], weights[:30], np.random.RandomState(0))
+    blocks = {f"block {p}": rng.standard_normal((90, p)) + 2 for p in n_features}
+    X, Y, weights = np.concatenate(list(blocks.values()), 1), rng.standard_normal((90, 2)), rng.uniform(0.5, 2, 90)
+    first = fit_ridge({name: f[:30] for name, f in blocks.items()}, Y[:30], weights[:30], np.random.RandomState(0))
     sums = RidgeSums(first)
     for part in (slice(0, 30), slice(30, 55), slice(55, 90)):
-        sums.add(X[part], Y[part], weights[part])
+        sums = sums.added(X[part], Y[part], weights[part])
     half = np.arange(X.shape[1]) % 2 == 0
     model = sums.solve([half])
     for which, chosen in enumerate((np.ones(X.shape[1], bool), half)):
         kept = (X * first.scale)[:, chosen]
-        reference = Reference(alpha=model.alpha).fit(kept, Y, sample_weight=weights)
+        reference = Reference(alpha=model.alpha).fit(kept, Y, sample_weight=weights / weights.mean())
         np.testing.assert_allclose(model.coef[which][chosen], reference.coef_.T, atol=1e-8)
         np.testing.assert_allclose(model.predict(X, np.full(90, which)), reference.predict(kept), atol=1e-8)
 
 
 def test_the_penalty_is_that_of_all_cases_while_they_are_few(monkeypatch):
     rng = np.random.default_rng(0)
-    families = [rng.standard_normal((60, 30)) for _ in range(3)]
-    X, Y = np.concatenate(families, 1), rng.standard_normal((60, 1))
-    first = fit_ridge(families, Y, np.ones(60), np.random.RandomState(0))
+    blocks = {name: rng.standard_normal((60, 30)) for name in "abc"}
+    X, Y = np.concatenate(list(blocks.values()), 1), rng.standard_normal((60, 1))
+    first = fit_ridge(blocks, Y, np.ones(60), np.random.RandomState(0))
     sums = RidgeSums(first)
-    sums.add(X[:15], Y[:15], np.ones(15))
-    sums.add(X[15:], Y[15:], np.ones(45))
-    model = sums.solve([])
+    model = sums.added(X[:15], Y[:15], np.ones(15)).added(X[15:], Y[15:], np.ones(45)).solve([])
     assert model.alpha == pytest.approx(first.alpha)
-    np.testing.assert_allclose(model.left_out, first.left_out, atol=1e-8)
+    np.testing.assert_allclose(model.loo_predictions, first.loo_predictions, atol=1e-8)
     monkeypatch.setattr(ridge_sums, "_MOST_TO_CHOOSE", 20)
-    sums = RidgeSums(first._replace(alpha=7.0))
-    sums.add(X, Y, np.ones(60))
-    assert sums.solve([]).alpha == 7.0
+    assert RidgeSums(first._replace(alpha=7.0)).added(X, Y, np.ones(60)).solve([]).alpha == 7.0
 
 
 def test_one_batch_is_fit():

@@ -1,0 +1,161 @@
+"""Draw the feature map of the closed form for training cases, in one pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from s4signal.estimators.closed_form.feature_map import FeatureMap
+from s4signal.estimators.closed_form.recordings import Recordings
+from s4signal.estimators.closed_form.summaries import ObservationSummaries
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.survey import Survey, survey
+from s4signal.random_features.combinations import draw_combinations, normal_quantiles
+from s4signal.random_features.contrast import narrow_bands, power_bandwidth
+from s4signal.random_features.filters import draw_oscillators, oscillator_hops
+from s4signal.random_features.spatial_filters import draw_spatial_filters, principal_components
+from s4signal.random_features.statistics import PooledStatistics
+from s4signal.signals import Signal, Signals
+from s4signal.training import PRECISIONS
+
+__all__ = ["Drawn", "draw_feature_map"]
+
+_CALIBRATION = 64  # cases that thresholds and principal components are computed from
+_MOST_NUMBERS = 2**26  # in these cases together
+_FRAMES = 8  # at least in each window of the shortest case
+_OUTPUTS = 1536  # channels x oscillators, if these are not given
+
+
+class Drawn(NamedTuple):
+    """A feature map without ``fill``, the cases that its thresholds were computed from, and what the pass found."""
+
+    feature_map: FeatureMap
+    calibration: Recordings
+    calibration_weights: NDArray[np.float64]
+    found: Survey
+
+
+def draw_feature_map(options: Any, recordings: Recordings, weights: NDArray[np.float64]) -> Drawn:
+    """Draw oscillators for the rate, duration and channels of cases, and compute thresholds from some of them.
+
+    ``options`` has the parameters of `S4RandomFeatures`. Every case is read once; those of weight 0 are checked alone.
+    """
+    rng = check_random_state(options.random_state)
+    signals, sfreq = recordings.signals, recordings.signals.sfreq
+    some = _calibration_cases(signals, weights, rng)
+    watched = _Watched(recordings, set(some.tolist()))
+    found = survey(recordings.recorded, hashed=True, visit=watched)
+    standardizer = Standardizer.fit(watched.on_grid(found), weights)
+    calibration, few_weights = watched.kept(some), weights[some]
+    cases = [standardizer(case.data) for case in calibration.signals]
+    for data in cases:
+        data[np.isnan(data)] = 0.0  # channels without observations
+    used = np.flatnonzero(weights > 0)
+    dtype, shortest = PRECISIONS[options.precision], float(signals.lengths[used].min())
+    components = principal_components(cases, few_weights, signals.n_channels)
+    oscillators = _draw_oscillators(options, components, sfreq or 1.0, shortest, rng)
+    bands = None
+    if signals.n_channels > 1:
+        bands = narrow_bands(
+            power_bandwidth(cases, sfreq or 1.0, longest=int(calibration.signals.lengths.max())),
+            len(components),
+            sfreq=sfreq or 1.0,
+            shortest=shortest,
+            longest_hop=shortest / (_FRAMES * options.n_windows),
+            dtype=dtype,
+        )
+    summaries = ObservationSummaries.fit(found.take(used), weights[used])
+    nothing = np.empty(0)
+    drawn = FeatureMap(
+        standardizer, oscillators, bands, summaries, sfreq, options.precision, recordings.timed, fill=nothing
+    )
+    oscillators = oscillators.calibrated(_weighted_batches(drawn, calibration, few_weights))
+    return Drawn(replace(drawn, oscillators=oscillators), calibration, few_weights, found)
+
+
+class _Watched:
+    """What is taken from the cases while the survey reads them: sums on the grid, and the cases of the calibration."""
+
+    def __init__(self, recordings: Recordings, chosen: set[int]) -> None:
+        self._recordings, self._chosen = recordings, chosen
+        self._moments: dict[int, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._kept: dict[int, tuple[Signal, Signal]] = {}
+
+    def __call__(self, index: int, case: Signal) -> None:
+        """Take what is needed of a case as recorded."""
+        data = self._recordings.fill(case, index)
+        if data is not case.data:  # other samples than the survey adds up
+            count = np.where(np.isnan(data[:, 0]), 0, data.shape[1])
+            observed = np.where(count[:, None] > 0, data, 0.0)
+            self._moments[index] = (count, observed.mean(1, dtype=np.float64), observed.var(1, dtype=np.float64))
+        if index in self._chosen:
+            on_grid = case if data is case.data else replace(self._recordings.signals[index], data=data)
+            self._kept[index] = (on_grid, case)
+
+    def on_grid(self, found: Survey) -> Survey:
+        """Return what the survey would have found on the grid, with lines across missing samples."""
+        n_observed, sums, squares = found.n_observed.copy(), found.sums.copy(), found.squares.copy()
+        for index, (count, mean, variance) in self._moments.items():
+            centred = np.where(count > 0, mean - found.shift, 0.0)
+            n_observed[index], sums[index] = count, count * centred
+            squares[index] = count * (variance + centred**2)
+        return replace(found, n_observed=n_observed, sums=sums, squares=squares)
+
+    def kept(self, some: NDArray[np.intp]) -> Recordings:
+        """Return the cases of the calibration, in memory."""
+        on_grid, recorded = zip(*(self._kept[index] for index in some.tolist()), strict=True)
+        return Recordings(Signals.from_cases(on_grid), Signals.from_cases(recorded), self._recordings.timed)
+
+
+def _calibration_cases(signals: Signals, weights: NDArray[np.float64], rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Choose at most 64 cases of positive weight, which are kept in memory: fewer, if they are long."""
+    used = np.flatnonzero(weights > 0)
+    numbers = signals.lengths[used] * signals.n_channels
+    if len(used) > _CALIBRATION or numbers.sum() > _MOST_NUMBERS:
+        used = used[rng.permutation(len(used))[:_CALIBRATION]]
+        fitting = np.cumsum(signals.lengths[used] * signals.n_channels) <= _MOST_NUMBERS
+        used = used[: max(1, int(fitting.sum()))]
+    return np.sort(used)
+
+
+def _draw_oscillators(
+    options: Any, components: NDArray[np.float64], sfreq: float, shortest: float, rng: np.random.RandomState
+) -> PooledStatistics:
+    C, n_windows, dtype = components.shape[1], options.n_windows, PRECISIONS[options.precision]
+    J = 1 if C == 1 else options.n_spatial_filters
+    F = min(max(_OUTPUTS // C, 64), 256) if isinstance(options.n_oscillators, str) else options.n_oscillators
+    frequencies, bandwidths = draw_oscillators(F, sfreq=sfreq, duration_s=shortest / sfreq, rng=rng)
+    hops = oscillator_hops(frequencies, bandwidths, sfreq=sfreq, longest=shortest / (_FRAMES * n_windows))
+    filters, quantiles = draw_spatial_filters(F, J, C, rng), normal_quantiles(F, J, 2).to(dtype)
+    bank = PooledStatistics(
+        frequencies_hz=torch.from_numpy(frequencies),
+        bandwidths_hz=torch.from_numpy(bandwidths),
+        orders=torch.from_numpy(np.resize(options.orders, F).astype(np.int64)),
+        hops=torch.from_numpy(hops),
+        # A window that is shorter than a period knows where in it the oscillator is.
+        has_segment_means=torch.from_numpy(frequencies * shortest <= n_windows * sfreq),
+        spatial_filters=torch.from_numpy(filters).to(dtype),
+        components=torch.from_numpy(components).to(dtype),
+        quantiles=quantiles,
+        thresholds=torch.zeros_like(quantiles),
+        scales=torch.zeros_like(quantiles),
+        sfreq=sfreq,
+        n_windows=n_windows,
+        shrinkage=0.01,
+    )
+    groups = (group.oscillators.numpy() for group in bank.groups(1.0))
+    return replace(bank, combinations=draw_combinations(groups, frequencies, J, rng=rng, dtype=dtype))
+
+
+def _weighted_batches(
+    drawn: FeatureMap, cases: Recordings, weights: NDArray[np.float64]
+) -> Iterator[tuple[Tensor, Tensor, float, Tensor]]:
+    for indices, x, lengths, rate, _ in drawn.batches(cases, np.ones(len(weights))):
+        yield x, lengths, rate, torch.from_numpy(weights[indices]).to(x.dtype)

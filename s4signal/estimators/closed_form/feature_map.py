@@ -1,0 +1,181 @@
+"""The fitted feature map of the closed form: from checked cases to named blocks of features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s4signal.estimators.closed_form.recordings import Recordings
+from s4signal.estimators.closed_form.summaries import ObservationSummaries
+from s4signal.estimators.standardizer import Standardizer, warn_of_scale
+from s4signal.estimators.survey import relative_periods
+from s4signal.random_features.contrast import contrast_exists, neighbour_contrast
+from s4signal.random_features.statistics import STATISTICS, PooledStatistics, feature_blocks
+from s4signal.training import PRECISIONS
+
+__all__ = ["BLOCKS", "NARROW_BANDS", "OBSERVATIONS", "FeatureMap"]
+
+NARROW_BANDS, OBSERVATIONS = "narrow bands", "observation summaries"
+BLOCKS = (*STATISTICS, NARROW_BANDS, OBSERVATIONS)
+
+_LARGEST = 1e15  # standard deviations, whose squares single precision holds
+_BATCH_SAMPLES = 2**21  # numbers in a batch of cases
+_BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
+
+Blocks = dict[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """Standardised channels, through frozen oscillators, narrow bands (of several channels) and summaries."""
+
+    standardizer: Standardizer
+    oscillators: PooledStatistics
+    bands: PooledStatistics | None
+    summaries: ObservationSummaries | None
+    sfreq: float | None  # Hz, of the training
+    precision: str
+    timed: bool  # whether training cases carried times
+    fill: NDArray[np.floating]  # (n_features,), training means, for features above the Nyquist frequency
+
+    @property
+    def banks(self) -> list[PooledStatistics]:
+        """Oscillators, and narrow bands if there are any."""
+        return [self.oscillators] if self.bands is None else [self.oscillators, self.bands]
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Centre frequencies of all oscillators and bands, in Hz or cycles per sample."""
+        return np.concatenate([bank.frequencies_hz.numpy() for bank in self.banks])
+
+    @property
+    def time_constants(self) -> NDArray[np.float64]:
+        """Time constants of all oscillators and bands, in seconds or samples."""
+        return np.concatenate([1.0 / (2.0 * np.pi * bank.bandwidths_hz.numpy()) for bank in self.banks])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many features each block has."""
+        pooled = [bank.finished(bank.empty(0, bank.spatial_filters)) for bank in self.banks]  # of no cases
+        summaries = np.empty((0, 0 if self.summaries is None else self.summaries.size))
+        return {name: block.shape[1] for name, block in self._named(pooled, summaries).items()}
+
+    @property
+    def members(self) -> NDArray[np.intp]:
+        """Numbers of the oscillators in each filter combination, (Q, k)."""
+        combinations, J = self.oscillators.combinations, self.oscillators.spatial_filters.shape[1]
+        return np.empty((0, 1), np.intp) if combinations is None else np.asarray(combinations.members.numpy() // J)
+
+    @property
+    def owners(self) -> NDArray[np.intp]:
+        """Number of the oscillator of each feature, (n_features,): the highest of a combination, -1 for summaries."""
+        bank, sizes = self.oscillators, self.sizes
+        F, J, _ = bank.spatial_filters.shape
+        every, n_bands = np.arange(F), 0 if self.bands is None else len(self.bands.hops)
+        segmented = np.repeat(every[bank.has_segment_means.numpy()], 2 * J * bank.n_windows)
+        highest = np.take_along_axis(self.members, self.frequencies[self.members].argmax(1)[:, None], 1)[:, 0]
+        owners = {
+            "means": every,
+            "ppv": every,
+            "combinations": highest,
+            "energies": every[bank.has_covariance.numpy()],
+            NARROW_BANDS: F + np.arange(n_bands),
+            OBSERVATIONS: np.array([-1]),
+        }
+        sizes["means"] -= len(segmented)
+        repeated = {name: np.repeat(owners[name], size // max(1, len(owners[name]))) for name, size in sizes.items()}
+        repeated["means"] = np.concatenate([repeated["means"], segmented])
+        return np.concatenate(list(repeated.values()))
+
+    def exists(self, rate: float) -> NDArray[np.bool_]:
+        """Which features exist, (n_features,), at a sample period of ``rate`` training periods."""
+        drawn, *narrow = (bank.below_nyquist(rate).numpy() for bank in self.banks)
+        exists = np.concatenate([drawn, *(contrast_exists(bands) for bands in narrow), [True]])  # last: summaries
+        return np.asarray(exists[self.owners])
+
+    def filled(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Replace features that do not exist (NaN) by their training means."""
+        return np.where(np.isnan(features), self.fill, features)
+
+    def with_fill(self, blocks: Mapping[str, NDArray[np.floating]], weights: NDArray[np.float64]) -> Self:
+        """Return the map with the means of these features for those that do not exist."""
+        return replace(self, fill=np.concatenate([np.average(b, axis=0, weights=weights) for b in blocks.values()]))
+
+    def blocks(self, recordings: Recordings, *, wanted: Set[str] = frozenset(BLOCKS), warn: bool = False) -> Blocks:
+        """Return the features of cases by block, each (n, p_i); NaN where they do not exist or are not wanted.
+
+        ``warn`` of cases whose scale is not that of the training: other units.
+        """
+        rows: Blocks = {}
+        asked = (wanted & {*STATISTICS}, {"energies"} if NARROW_BANDS in wanted else frozenset())
+        scales = np.ones(len(recordings.signals))
+        for indices, x, lengths, rate, summaries in self.batches(recordings, scales):
+            inputs = zip(self.banks, self.inputs(x), asked, strict=False)
+            parts = [bank.pool(part, lengths, rate=rate, wanted=names) for bank, part, names in inputs]
+            named = self._named(parts, summaries)
+            rows = rows or {name: np.empty((len(scales), p.shape[1]), p.dtype) for name, p in named.items()}
+            for name, part in named.items():
+                rows[name][indices] = part
+        if warn:
+            warn_of_scale(self.standardizer, scales)
+        return rows
+
+    def inputs(self, x: Tensor) -> list[Tensor]:
+        """What each bank filters of (C, ...): the channels, and their components."""
+        components = self.oscillators.components
+        return [x, x if len(components) == len(x) else torch.tensordot(components, x, dims=1)]
+
+    def concatenated(self, pooled: Sequence[Mapping[str, Tensor]]) -> NDArray[np.floating]:
+        """Put what each bank pooled side by side, (n, n_features); there are no summaries."""
+        return np.concatenate(list(self._named(pooled, np.empty((0, 0))).values()), axis=1)
+
+    def batches(
+        self, recordings: Recordings, scales: NDArray[np.float64]
+    ) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float, NDArray[np.float64]]]:
+        """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate, summaries (n, p).
+
+        Notes their scales, (n_samples,), in standard deviations of the training.
+        """
+        signals = recordings.signals
+        lengths, rates, C = signals.lengths, relative_periods(signals, self.sfreq), signals.n_channels
+        order, first = np.lexsort((lengths, rates)), 0
+        while first < len(order):
+            rate, shortest = rates[order[first]], C * int(lengths[order[first]])
+            fitting = min(_BATCH_SAMPLES // shortest, _BATCH_OUTPUTS // (C * len(self.oscillators.hops)))
+            indices = order[first : first + max(1, fitting)]
+            indices = indices[rates[indices] == rate]
+            first += len(indices)
+            x = torch.zeros(C, len(indices), int(lengths[indices].max()), dtype=PRECISIONS[self.precision])
+            summaries = []
+            for column, index in enumerate(indices.tolist()):
+                recorded, data = recordings.load(index)
+                scales[index] = self.standardizer.case_scale(data)
+                x[:, column, : data.shape[1]] = self.standardised(data, index)
+                summaries += [] if self.summaries is None else [self.summaries.describe(recorded, rate)]
+            yield indices, x, torch.from_numpy(lengths[indices]), float(rate), np.array(summaries)
+
+    def standardised(self, data: NDArray[np.floating], index: int) -> Tensor:
+        """Return (C, n_times) in standard deviations; a channel without observations is its mean."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            standardised = np.nan_to_num(self.standardizer(data), copy=False, posinf=np.inf, neginf=-np.inf)
+        if np.abs(standardised).max(initial=0.0) > _LARGEST:
+            raise ValueError(
+                f"case {index} has values up to {np.nanmax(np.abs(data)):.1g}, more than {_LARGEST:g} times what the "
+                "training cases vary; nothing can be computed from them. Clip the recording or leave it out."
+            )
+        return torch.from_numpy(np.ascontiguousarray(standardised)).to(PRECISIONS[self.precision])
+
+    def _named(self, pooled: Sequence[Mapping[str, Tensor]], summaries: NDArray[np.float64]) -> Blocks:
+        drawn, *narrow = pooled
+        named = {name: block.numpy() for name, block in feature_blocks(drawn).items()}
+        if narrow:
+            named[NARROW_BANDS] = neighbour_contrast(narrow[0]["energies"]).flatten(1).numpy()
+        if self.summaries is not None:
+            named[OBSERVATIONS] = summaries.astype(named["means"].dtype)
+        return named

@@ -1,0 +1,116 @@
+"""Cases as the oscillators take them: on a regular grid, with straight lines across missing samples."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.estimators.survey import check_time_unit, median_gap
+from s4signal.estimators.validation import check_observed, check_signals
+from s4signal.signals import Signal, Signals
+
+__all__ = ["Recordings", "fill_lines", "prepare_recordings"]
+
+_SPARE_SAMPLES = 2**18  # that a grid may have in any case
+_LARGEST_RATIO = 1000  # of the samples of a grid and those recorded
+
+
+class Recordings(NamedTuple):
+    """Checked cases, on a regular grid and as recorded: the same, unless some carry times (``timed``)."""
+
+    signals: Signals
+    recorded: Signals
+    timed: bool
+
+    def take(self, indices: Any) -> Recordings:
+        """Return some of the cases."""
+        return Recordings(self.signals[indices], self.recorded[indices], self.timed)
+
+    def load(self, index: int) -> tuple[Signal, NDArray[np.floating]]:
+        """Read a case: as recorded, and its filled samples (n_channels, n_times) on the grid."""
+        recorded = self.recorded.cases[index].load()
+        return recorded, self.fill(recorded, index)
+
+    def fill(self, recorded: Signal, index: int) -> NDArray[np.floating]:
+        """Return the filled samples on the grid of a case that was read."""
+        case = self.signals.cases[index].load() if self.timed else recorded
+        return fill_lines(case, index)
+
+
+def prepare_recordings(
+    estimator: Any, X: Any, *, sfreq: float | None, times: Any = None, fitted: Any = None, reset: bool = False
+) -> Recordings:
+    """Check X, and put cases with times on a grid: of the rate of the feature map ``fitted``, or their median gap."""
+    if times is not None:
+        X = Signals(X, times=times)
+    if not isinstance(X, Signals) or not any(case.has_times for case in X.cases):
+        signals = check_signals(estimator, X, sfreq=sfreq, reset=reset)
+        _check_rates(signals, fitted, estimator)
+        return Recordings(signals, signals, timed=False)
+    # Read once: the grid is in memory too.
+    recorded = Signals.from_cases(case.load() if case.has_times else case for case in X.cases)
+    if fitted is None:
+        rate = sfreq or _rate(recorded)
+    elif fitted.sfreq is None:
+        rate = 1.0  # a model of samples without seconds takes times for numbers of samples
+    else:
+        rate = fitted.sfreq
+        check_time_unit(recorded, rate)
+    parts = [_on_grid(recorded[i : i + 1], i, rate) for i in range(len(recorded))]
+    signals = check_signals(estimator, Signals.concatenate(parts), reset=reset)
+    _check_rates(signals, fitted, estimator)
+    return Recordings(signals, recorded, timed=True)
+
+
+def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
+    """Draw lines over missing samples (n_channels, n_times), and hold the first and the last to the ends.
+
+    A channel without any observation stays NaN.
+    """
+    data: NDArray[np.floating] = case.data
+    if not np.isnan(data.sum()):
+        return data
+    check_observed(case, index)
+    observed, filled = ~np.isnan(data), data.copy()
+    grid = np.arange(data.shape[1])
+    for row, seen in zip(filled, observed, strict=True):
+        if seen.any() and not seen.all():
+            row[:] = np.interp(grid, grid[seen], row[seen])
+    return filled
+
+
+def _check_rates(signals: Signals, fitted: Any, estimator: Any) -> None:
+    """Refuse cases without times or a rate, if training cases had times."""
+    if fitted is not None and fitted.timed and np.isnan(signals.sfreqs).any():
+        raise ValueError(
+            f"case {int(np.flatnonzero(np.isnan(signals.sfreqs))[0])} has neither times nor a rate, but "
+            f"{type(estimator).__name__} was fitted with times; pass Signals(X, times=...), or sfreq if the samples "
+            "are regular."
+        )
+
+
+def _rate(signals: Signals) -> float:
+    named = signals.sfreqs
+    if not np.isnan(named).any() and named.min() == named.max():
+        return float(named[0])
+    gap = median_gap(signals)
+    return 1.0 if gap is None else 1.0 / gap
+
+
+def _on_grid(one: Signals, index: int, rate: float) -> Signals:
+    """Put a case on a grid, if it carries times that can be."""
+    if not one.cases[0].has_times:
+        return one
+    case = one[0]
+    times = case.times if case.times is not None else np.zeros(1)
+    span, where = float(times[-1] - times[0]), f"case {index}" + (f" ({case.source})" if case.source else "")
+    if case.length > 1 and span <= 0:
+        raise ValueError(f"{where} has all its samples at one time, {times[0]:.10g} s; pass times in float64.")
+    if span * rate > _LARGEST_RATIO * case.length + _SPARE_SAMPLES:
+        raise ValueError(
+            f"{where} has {case.length} samples within {span:.4g} s, too few for a grid of {rate:.4g} Hz; correct a "
+            "wrong time stamp, pass seconds, or fit with a lower sfreq."
+        )
+    return one.to_grid(rate)

@@ -1,0 +1,146 @@
+"""The parts of a model in closed form as plain values and arrays, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s4signal.errors import ModelFileError
+from s4signal.estimators.closed_form.feature_map import FeatureMap
+from s4signal.estimators.closed_form.summaries import ObservationSummaries
+from s4signal.estimators.model_file import State
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.random_features.combinations import FilterCombinations
+from s4signal.random_features.ridge import Ridge
+from s4signal.random_features.statistics import PooledStatistics
+from s4signal.training import PRECISIONS
+
+__all__ = ["map_from_state", "map_state", "ridge_from_state", "ridge_state"]
+
+_REVISION = 1  # of what the features are; a file of another is refused, as its coefficients would be of other features
+_HIGHEST_ORDER = 64
+_LONGEST_HOP = 64
+
+
+def map_state(features: FeatureMap, seed: int) -> State:
+    """Say a feature map, and the seed it was drawn with."""
+    standardizer = features.standardizer
+    # Infinity, the scale of an ignored channel and the end of the range without any, has no plain form.
+    low, high = (value if np.isfinite(value) else None for value in standardizer.range)
+    plain = {"revision": _REVISION, "seed": seed, "timed": features.timed, "scale_range": [low, high]}
+    state = State(plain, {"mean": standardizer.mean, "scale": standardizer.scale, "fill": features.fill})
+    state = state.nest("oscillators", _bank_state(features.oscillators))
+    if features.bands is not None:
+        state = state.nest("bands", _bank_state(features.bands))
+    if features.summaries is not None:
+        state = state.nest("summaries", features.summaries.to_state())
+    return state
+
+
+def map_from_state(state: State, n_channels: int, sfreq: float | None, precision: str) -> tuple[FeatureMap, int]:
+    """Build the feature map of `map_state`, and its seed."""
+    if state.value("revision", int) != _REVISION:
+        raise ModelFileError("it is of a version of s4signal that has other features; fit and save again.")
+    low, high = state.values("scale_range", float, None, length=2, low=0.0)
+    standardizer = Standardizer(
+        state.array("mean", n_channels),
+        state.array("scale", n_channels, positive=True, finite=False),
+        (np.inf if low is None else low, np.inf if high is None else high),
+    )
+    dtype, summaries = PRECISIONS[precision], None
+    oscillators = _bank_from_state(state.part("oscillators"), n_channels, sfreq or 1.0, dtype)
+    bands = None
+    if n_channels > 1:
+        bands = _bank_from_state(state.part("bands"), len(oscillators.components), sfreq or 1.0, dtype)
+    if "summaries" in state.plain:
+        summaries = ObservationSummaries.from_state(state.part("summaries"), n_channels)
+    fill, timed = state.array("fill", None), state.value("timed", bool)
+    features = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, precision, timed, fill)
+    if len(fill) != sum(features.sizes.values()):
+        raise ModelFileError("its parts are of models of different sizes.")
+    return features, state.value("seed", int, low=0)
+
+
+def ridge_state(ridge: Ridge) -> State:
+    """Say a regression."""
+    arrays = {name: value for name, value in ridge._asdict().items() if isinstance(value, np.ndarray)}
+    return State({"alpha": ridge.alpha, "blocks": list(ridge.blocks)}, arrays)
+
+
+def ridge_from_state(state: State, n_features: int, n_subsets: int, blocks: Sequence[str]) -> Ridge:
+    """Build the regression of `ridge_state`, on features in these blocks."""
+    used = state.values("blocks", str)
+    if not used or not set(used) <= set(blocks):
+        raise ModelFileError(f"blocks must be some of {', '.join(blocks)}, got {used[:10]}.")
+    coef = state.array("coef", 1 + n_subsets, n_features, None)
+    k = coef.shape[-1]
+    return Ridge(
+        **{name: state.array(name, n_features) for name in ("mean", "scale", "low", "high")},
+        coef=coef,
+        intercept=state.array("intercept", k),
+        alpha=state.value("alpha", float, low=0.0),
+        blocks=tuple(used),
+        loo_predictions=state.array("loo_predictions", None, k, finite=False),
+    )
+
+
+def _bank_state(bank: PooledStatistics) -> State:
+    state = State({"n_windows": bank.n_windows, "shrinkage": bank.shrinkage}, _arrays(bank))
+    return state if bank.combinations is None else state.nest("combinations", State({}, _arrays(bank.combinations)))
+
+
+def _arrays(record: Any) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a dataclass, by name."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: value.numpy() for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.dtype) -> PooledStatistics:
+    filters = state.array("spatial_filters", None, None, n_channels)
+    F, J, _ = filters.shape
+    orders, hops = state.array("orders", F, kinds="i"), state.array("hops", F, positive=True)
+    components = state.array("components", None, n_channels)
+    if F == 0 or (orders < 1).any() or orders.max() > _HIGHEST_ORDER or hops.max() > _LONGEST_HOP:
+        raise ModelFileError("it has oscillators of orders or hops that no model has.")
+    if not 1 <= len(components) <= n_channels:
+        raise ModelFileError(f"it has {len(components)} components of {n_channels} channels.")
+    combinations = None
+    if J > 0:
+        combinations = _combinations_from_state(state.part("combinations"), F * J, dtype)
+    gaussian = {name: state.array(name, F, J, 2) for name in ("quantiles", "thresholds", "scales")}
+    floats = {"spatial_filters": filters, "components": components, **gaussian}
+    return PooledStatistics(
+        frequencies_hz=torch.from_numpy(state.array("frequencies_hz", F).astype(np.float64)),
+        bandwidths_hz=torch.from_numpy(state.array("bandwidths_hz", F, positive=True).astype(np.float64)),
+        orders=torch.from_numpy(orders.astype(np.int64)),
+        hops=torch.from_numpy(hops.astype(np.float64)),
+        has_segment_means=torch.from_numpy(state.array("has_segment_means", F, kinds="b")),
+        **{name: torch.from_numpy(array).to(dtype) for name, array in floats.items()},
+        sfreq=sfreq,
+        n_windows=state.value("n_windows", int, low=1, high=2**20),
+        shrinkage=state.value("shrinkage", float, low=0.0),
+        combinations=combinations,
+    )
+
+
+def _combinations_from_state(state: State, n_outputs: int, dtype: torch.dtype) -> FilterCombinations:
+    members = state.array("members", None, None, kinds="i")
+    Q, k = members.shape
+    if Q == 0 or k == 0 or members.min() < 0 or members.max() >= n_outputs:
+        raise ModelFileError("it has filter combinations of filters that it does not have.")
+    quantiles = state.array("quantiles", Q, 2 * k, None)
+    arrays = {
+        "weights": state.array("weights", Q, 2 * k, 2 * k),
+        "quantiles": quantiles,
+        "thresholds": state.array("thresholds", *quantiles.shape),
+    }
+    return FilterCombinations(
+        torch.from_numpy(members.astype(np.int64)),
+        **{name: torch.from_numpy(array).to(dtype) for name, array in arrays.items()},
+    )

@@ -1,0 +1,74 @@
+"""Filters over channels: random ones, and the principal components whose covariances are features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["SpatialFilters", "draw_spatial_filters", "principal_components"]
+
+_MOST_CHANNELS = 9  # of one spatial filter
+_COMPONENTS = 12  # most channels whose covariance is taken
+
+
+def draw_spatial_filters(
+    n_oscillators: int, n_filters: int, n_channels: int, rng: np.random.RandomState
+) -> NDArray[np.float64]:
+    """Draw (F, J, C): one to nine channels each, few more often than many, with normal weights of unit energy."""
+    filters = np.zeros((n_oscillators, n_filters, n_channels))
+    if n_channels == 1:
+        return filters + 1.0
+    most = min(n_channels, _MOST_CHANNELS)
+    for row in filters.reshape(-1, n_channels):
+        k = min(int((most + 1.0) ** rng.uniform()), most)
+        row[rng.permutation(n_channels)[:k]] = rng.standard_normal(k) / np.sqrt(k)
+    return filters
+
+
+def principal_components(
+    cases: Iterable[NDArray[np.floating]], weights: NDArray[np.float64], n_channels: int
+) -> NDArray[np.float64]:
+    """Return the channels themselves, or the largest principal components (K, C) of standardised cases (C, n_times)."""
+    if n_channels <= _COMPONENTS:
+        return np.eye(n_channels)
+    covariance = np.zeros((n_channels, n_channels))
+    for data, weight in zip(cases, weights, strict=True):
+        covariance += weight * (data @ data.T)
+    return np.ascontiguousarray(np.linalg.eigh(covariance)[1][:, : -_COMPONENTS - 1 : -1].T)
+
+
+class SpatialFilters:
+    """Spatial filters (f, J, C) of some oscillators, and the components (K, C) whose covariance some of them have.
+
+    Filters over channels and over time commute: ``before`` (f, R, C) are those to apply first, where that is less work.
+    """
+
+    def __init__(self, filters: Tensor, components: Tensor, has_covariance: Tensor) -> None:
+        self._filters, self._has_covariance = filters, has_covariance
+        self._components = components.expand(len(filters), *components.shape)
+        both = torch.cat([filters, self._components], 1) if has_covariance.any() else filters
+        self.before = both if both.shape[1] < both.shape[2] else None
+
+    def rows(self, n: int) -> int:
+        """How many signals each oscillator filters for n cases."""
+        return n * (self._filters.shape[2] if self.before is None else self.before.shape[1])
+
+    def split(self, frames: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """Sort frames: (f, R * n, 2, m) -> (n, f, J, 2, m) of the filters, (f', K, n, 2, m) of the components."""
+        z, J, chosen = frames.unflatten(1, (-1, n)), self._filters.shape[1], self._has_covariance
+        filtered = _applied(self._filters, z) if self.before is None else z[:, :J]
+        z = z if self.before is None else z[:, J:]
+        z = z if chosen.all() else z[chosen]
+        if self.before is None and self._components.shape[1] < self._components.shape[2]:
+            z = _applied(self._components[chosen], z)
+        return filtered.permute(2, 0, 1, 3, 4).contiguous(), z
+
+
+def _applied(filters: Tensor, z: Tensor) -> Tensor:
+    """(f, R, C), (f, C, n, 2, m) -> (f, R, n, 2, m)."""
+    filtered: Tensor = torch.matmul(filters, z.flatten(2)).unflatten(-1, z.shape[2:])
+    return filtered
