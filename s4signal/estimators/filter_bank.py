@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from s4signal import nn
 from s4signal.estimators.parameters import check_filter_bank_options
@@ -213,9 +213,15 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             If input_features are not those of `fit`.
         """
         check_is_fitted(self, "bank_")
-        names = _check_feature_names_in(self, input_features)
-        given = input_features is not None and self.n_features_in_ == self.n_channels_in_
-        return self._names(list(names) if given else self._channels())
+        if input_features is None:
+            return self._names(self._channels())
+        known = getattr(self, "feature_names_in_", None)
+        if known is not None and not np.array_equal(known, input_features):
+            raise ValueError("input_features is not equal to feature_names_in_")
+        if len(input_features) != self.n_features_in_:
+            raise ValueError(f"input_features should have length equal to number of features ({self.n_features_in_}).")
+        named = self.n_features_in_ == self.n_channels_in_
+        return self._names([str(name) for name in input_features] if named else self._channels())
 
     def _channels(self) -> list[str]:
         return self.ch_names_ or [f"channel {index}" for index in range(self.n_channels_in_)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, _num_samples, check_consistent_length, validate_data
+from sklearn.utils.validation import validate_data
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.parameters import is_positive
@@ -188,7 +188,7 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 
 
-def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Check class labels.
 
     Shapes: y (n_samples,), classes (n_classes,) → (n_classes,), (n_samples,).
@@ -216,7 +216,7 @@ def check_labels(y: Any, X: Any, *, classes: NDArray[Any] | None = None) -> tupl
     return classes, indices.astype(np.int64)
 
 
-def check_targets(y: Any, X: Any) -> NDArray[np.float64]:
+def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
     """Check regression targets.
 
     Shapes: y (n_samples,) → (n_samples,).
@@ -230,10 +230,9 @@ def check_targets(y: Any, X: Any) -> NDArray[np.float64]:
     return np.asarray(y, dtype=np.float64)
 
 
-def _check_length(y: NDArray[Any], X: Any) -> None:
-    if len(y) != _num_samples(X):
-        raise ShapeError(f"X and y have inconsistent numbers of samples: {_num_samples(X)} cases and {len(y)} targets.")
-    check_consistent_length(X, y)
+def _check_length(y: NDArray[Any], X: Signals) -> None:
+    if len(y) != len(X):
+        raise ShapeError(f"X and y have inconsistent numbers of samples: {len(X)} cases and {len(y)} targets.")
 
 
 def check_weights(
@@ -243,10 +242,18 @@ def check_weights(
 
     Shapes: sample_weight (n_samples,), class_weights (n_samples,) → (n_samples,).
     """
-    placeholder = np.empty((len(X), 1))
-    weights = _check_sample_weight(sample_weight, placeholder, dtype=np.float64, ensure_non_negative=True)
+    given = np.ones(len(X)) if sample_weight is None else sample_weight
+    weights = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weights.ndim == 0:
+        weights = np.full(len(X), float(weights))
+    if weights.shape != (len(X),):
+        raise ShapeError(f"sample_weight.shape == {weights.shape}, expected ({len(X)},): one weight for each case.")
+    if (weights < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`; 0 leaves a case out.")
     if class_weights is not None:
         weights = weights * class_weights
-        if not (weights > 0).any():
+        if (weights == 0).all():
             raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
+    if (weights == 0).all():
+        raise ValueError("sample_weight must contain at least one non-zero number: 0 leaves a case out.")
     return np.asarray(weights, dtype=np.float64)

@@ -2,9 +2,9 @@
 
 Pure functions on tensors. What is remembered: `measures`, as modes in `hippo`, as an online memory in `memory`.
 From the ODE to a discrete system: `discretization`. A system (`systems`) runs block by block (`blocks`, with the parts
-`tables`, `carry` and `shared`), by one FFT (`convolution`), sample by sample (`recurrence`) or at any times (`scan`),
-with the same result. `cascades` are the filters of filter banks. The table of kernels, views and measures is in
-ARCHITECTURE.md.
+`tables`, `carry` and `shared`), by one FFT (`convolution`), sample by sample (`recurrence`) or at any times
+(`irregular`), with the same result. `cascades` are the filters of filter banks. ARCHITECTURE.md has the table of
+kernels, views and measures.
 """
 
 from s4signal.ssm.blocks import block_length, block_scan
@@ -12,10 +12,10 @@ from s4signal.ssm.cascades import cascade_tables
 from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde_kernel
 from s4signal.ssm.discretization import DENSE_DISCRETIZATIONS, DISCRETIZATIONS
 from s4signal.ssm.hippo import DIAGONAL_INITS, LOW_RANK_PARTS, low_rank_form
+from s4signal.ssm.irregular import Modes, irregular_scan, shared_scan
 from s4signal.ssm.measures import BASES, MEASURES
 from s4signal.ssm.memory import HiPPO
 from s4signal.ssm.recurrence import recurrent_scan, step
-from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, construction_dtype
 
 __all__ = [

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from s4signal.ssm.carry import carry
-from s4signal.ssm.operators import operator
+from s4signal.ssm.operators import conjugate, operator
 from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
@@ -194,8 +194,7 @@ def _scan_backward(
 def _adjoint(transition: Tensor) -> Tensor:
     if transition.ndim == 3:
         return transition.transpose(1, 2).contiguous()
-    conjugate = torch.view_as_complex(transition.unflatten(-1, (-1, 2))).conj()
-    return torch.view_as_real(conjugate.resolve_conj()).flatten(-2)
+    return conjugate(transition)
 
 
 def _of_modes(products: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from s4signal.ssm.operators import as_complex, as_real
+
 __all__ = ["carry"]
 
 GROUP = 16  # blocks that are walked through at once, in groups side by side; a power of two
@@ -24,12 +26,8 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
     Shapes: S (d_model, batch, n_blocks, d_state), transition (d_model, d_state), first (d_model, batch, d_state) →
     (d_model, batch, d_state).
     """
-    blocks = _Diagonal(_complex(transition)) if transition.ndim == 2 else _Dense(transition)
+    blocks = _Diagonal(as_complex(transition)) if transition.ndim == 2 else _Dense(transition)
     return _walk(S, blocks, first, reverse=reverse)
-
-
-def _complex(x: Tensor) -> Tensor:
-    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
 
 
 class _Transition(Protocol):
@@ -54,7 +52,7 @@ class _Diagonal:
 
     def step(self, state: Tensor, out: Tensor) -> Callable[[Tensor], None]:
         a = self.a.view(self.a.shape[0], *[1] * (state.ndim - 2), -1)
-        x, ax = _complex(state), _complex(out)
+        x, ax = as_complex(state), as_complex(out)
 
         def advance(left: Tensor) -> None:
             torch.mul(x, a, out=ax)
@@ -72,8 +70,8 @@ class _Diagonal:
         powers = [torch.ones_like(self.a)]
         while len(powers) < GROUP:
             powers.append(powers[-1] * self.a)
-        spread = _complex(entering).unsqueeze(3) * torch.stack(powers, 1)[:, None, None]
-        return torch.view_as_real(spread).flatten(-2)
+        spread = as_complex(entering).unsqueeze(3) * torch.stack(powers, 1)[:, None, None]
+        return as_real(spread)
 
 
 class _Dense:

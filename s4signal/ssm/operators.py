@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["operator"]
+__all__ = ["as_complex", "as_real", "conjugate", "operator"]
 
 
 def operator(
@@ -52,3 +52,18 @@ def operator(
 
     run.register_autograd(gradients, setup_context=setup)
     return run
+
+
+def as_complex(x: Tensor) -> Tensor:
+    """View (re, im) side by side, (..., 2 n), as complex numbers (..., n)."""
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
+def as_real(z: Tensor) -> Tensor:
+    """View complex numbers (..., n) as (re, im) side by side, (..., 2 n)."""
+    return torch.view_as_real(z).flatten(-2)
+
+
+def conjugate(x: Tensor) -> Tensor:
+    """Return the conjugate of (re, im) side by side, (..., 2 n)."""
+    return as_real(as_complex(x.contiguous()).conj_physical())

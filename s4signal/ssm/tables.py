@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from s4signal.ssm.operators import operator
+from s4signal.ssm.operators import as_complex, as_real, operator
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem
 
 __all__ = ["BlockTables", "block_tables", "powers", "toeplitz"]
@@ -118,7 +118,7 @@ def _diagonal_tables(
         future = (2.0 * torch.view_as_complex(G_reverse.to(dtype)).unsqueeze(1) * V[:, :T]).conj_physical()
         kernel[:, : T - 1] = future[:, : T - 1].real.sum(-1).flip(1)
         P, Q = [*P, V[:, :T]], [*Q, future.flip(1)]
-    return kernel, _real(torch.cat(P, -1)), _real(torch.cat(Q, -1)), _real(V[:, T]).clone(), torch.view_as_real(V)
+    return kernel, as_real(torch.cat(P, -1)), as_real(torch.cat(Q, -1)), as_real(V[:, T]).clone(), torch.view_as_real(V)
 
 
 def _diagonal_tables_backward(
@@ -137,14 +137,14 @@ def _diagonal_tables_backward(
     dGV_reverse = None if G_reverse is None else torch.zeros_like(V[:, :T])
     # A single block from rest has no use for P, Q and transition: their gradients are None.
     if dtransition is not None:
-        dV[:, T] = _complex(dtransition)
+        dV[:, T] = as_complex(dtransition.contiguous())
     if dP is not None:
-        dP = _complex(dP)
+        dP = as_complex(dP.contiguous())
         dV[:, :T] += dP[..., :n].flip(1)
         if dGV_reverse is not None:
             dV[:, :T] += dP[..., n:]
     if dQ is not None:
-        dQ = _complex(dQ)
+        dQ = as_complex(dQ.contiguous())
         dGV[:, 1:] = dQ[..., :n].conj()
         if dGV_reverse is not None:
             dGV_reverse += dQ[..., n:].flip(1).conj()
@@ -166,14 +166,6 @@ def _through_output(dGV: Tensor, V: Tensor, G: Tensor, dV: Tensor) -> tuple[Tens
     weight = torch.view_as_complex(G.to(V.real.dtype)).conj().unsqueeze(1)
     dG = torch.view_as_real(2.0 * (dGV * V.conj()).sum(1)).to(G.dtype)
     return dG, torch.addcmul(dV, dGV, weight, value=2.0)
-
-
-def _real(z: Tensor) -> Tensor:
-    return torch.view_as_real(z).flatten(-2)
-
-
-def _complex(x: Tensor) -> Tensor:
-    return torch.view_as_complex(x.contiguous().unflatten(-1, (-1, 2)))
 
 
 _diagonal_op = operator(

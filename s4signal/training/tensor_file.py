@@ -20,11 +20,12 @@ from s4signal.errors import ModelFileError
 __all__ = ["read_tensor_file", "replace_file", "write_tensor_file"]
 
 _FORMAT = "s4signal 1"
+_MOST_DIMENSIONS = 8
 _LONGEST_HEADER = 2**24  # bytes; as Python objects they take up to thirty times as much
-_DTYPES: dict[str, str] = {
-    "BOOL": "|b1",
-    **{f"{sign}{8 * size}": f"<{sign.lower()}{size}" for sign in "IU" for size in (1, 2, 4, 8)},
-    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+_DTYPES = {
+    "BOOL": np.dtype(np.bool_),
+    **{f"{sign}{8 * size}": np.dtype(f"<{sign.lower()}{size}") for sign in "IU" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
 }
 
 
@@ -52,10 +53,14 @@ def read_tensor_file(path: Any, *, kind: str) -> tuple[dict[str, NDArray[Any]], 
             metadata = entries.pop("__metadata__", {})
             if (metadata.get("format"), metadata.get("kind")) != (_FORMAT, kind):
                 raise ModelFileError(f"{path} is a safetensors file, but not a {kind} of s4signal.")
-            content = bytearray(os.fstat(file.fileno()).st_size - file.tell())
+            layout = _layout(entries, os.fstat(file.fileno()).st_size - file.tell())
+            content = bytearray(sum(n_bytes for *_, n_bytes in layout))
             if file.readinto(content) != len(content):
                 raise ValueError("it ended early")
-        arrays = _views(entries, content)
+        arrays, start = {}, 0
+        for name, dtype, shape, n_bytes in layout:
+            arrays[name] = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
+            start += n_bytes
         if metadata["sha256"] != _digest(metadata["header"], arrays):
             raise ValueError("its checksum is not that of its content")
     except ModelFileError:
@@ -103,21 +108,20 @@ def _read_header(file: BinaryIO) -> dict[str, Any]:
     return entries
 
 
-def _views(entries: dict[str, Any], content: bytearray) -> dict[str, NDArray[Any]]:
-    """Return the arrays that lie in `content` one after another, without a gap."""
-    arrays, end = {}, 0
+def _layout(entries: dict[str, Any], size: int) -> list[tuple[str, np.dtype[Any], tuple[int, ...], int]]:
+    """Return name, dtype, shape and bytes of the arrays, in their order in the file, which they fill without a gap."""
+    layout, end = [], 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
-        dtype, shape, (start, stop) = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
-        sizes = (*shape, start, stop)
-        if not all(type(size) is int and size >= 0 for size in sizes) or len(shape) > 8 or start != end:
-            raise ValueError(f"the array {name} is not where it should be")
-        if stop > len(content) or stop - start != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"the array {name} has another size than it should have")
-        arrays[name] = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
+        dtype, shape, (start, stop) = _DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
+        if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)) or len(shape) > _MOST_DIMENSIONS:
+            raise ValueError(f"the array {name} cannot have this shape and place")
+        if start != end or stop - start != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"the array {name} has another size or place than it should have")
+        layout.append((name, dtype, shape, stop - start))
         end = stop
-    if end != len(content):
-        raise ValueError("it has more bytes than arrays")
-    return arrays
+    if end != size:
+        raise ValueError(f"its arrays have {end} bytes, it has {size}")
+    return layout
 
 
 def _digest(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -26,9 +26,9 @@ from s4signal.ssm import (
     DIAGONAL_INITS,
     block_scan,
     fft_convolve,
+    irregular,
     irregular_scan,
     recurrent_scan,
-    scan,
     step,
 )
 
@@ -66,7 +66,7 @@ def test_blocks_equal_the_irregular_scan(drawn: Drawn, n_times: int, dtype: torc
     system, u, state = drawn.system(), drawn.signal(n_times, dtype), drawn.state(dtype)
     y, final = block_scan(system, u, state)
     gaps = torch.full((BATCH, n_times), drawn.rate, dtype=torch.float64)
-    with mock.patch.object(scan, "held_grid", (lambda gaps: None) if stepped else scan.held_grid):
+    with mock.patch.object(irregular, "find_grid", (lambda gaps: None) if stepped else irregular.find_grid):
         got, got_final = irregular_scan(drawn.modes(), u, gaps, state, return_state=True)
     assert final is not None
     assert got_final is not None

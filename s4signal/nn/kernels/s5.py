@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.nn.kernels.base import PairKernel
-from s4signal.ssm import DISCRETIZATIONS, Pair, SharedSystem
-from s4signal.ssm.scan import shared_scan
+from s4signal.ssm import DISCRETIZATIONS, Pair, SharedSystem, shared_scan
 from s4signal.ssm.shared import project_in, project_out
 
 __all__ = ["S5Kernel"]

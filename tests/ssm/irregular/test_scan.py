@@ -20,9 +20,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import s4signal
-from s4signal.ssm import Pair, recurrent_scan, scan, scan_steps
-from s4signal.ssm.gap_factors import GapFactors
-from s4signal.ssm.scan import Modes, irregular_scan, shared_scan
+from s4signal.ssm import Modes, Pair, irregular, irregular_scan, recurrent_scan, shared_scan
+from s4signal.ssm.irregular import steps
+from s4signal.ssm.irregular.factors import GapFactors
 
 __all__: list[str] = []
 
@@ -42,7 +42,7 @@ def random_gaps(n_times: int, seed: int = 0) -> Tensor:
 
 def no_grid() -> AbstractContextManager[object]:
     """Let times on a grid run through the scan as well."""
-    return mock.patch.object(scan, "held_grid", return_value=None)
+    return mock.patch.object(irregular, "find_grid", return_value=None)
 
 
 def stepped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None) -> Tensor:
@@ -150,7 +150,7 @@ def looped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor) -> tuple[Tensor
 
 @both_directions
 def test_gradients_of_the_scan_are_right(bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_steps, "PIECE_ENTRIES", 1)  # several pieces in a short signal
+    monkeypatch.setattr(steps, "PIECE_STATES", 1)  # several pieces in a short signal
     run, leaves = scan_of_leaves(bidirectional, 20)
     assert torch.autograd.gradcheck(run, leaves)
 
@@ -216,7 +216,7 @@ def test_a_shared_scan_equals_one_scan_a_mode(reverse: bool) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gradients_of_a_shared_scan_are_right(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_steps, "PIECE_ENTRIES", 1)
+    monkeypatch.setattr(steps, "PIECE_STATES", 1)
     leaves = [leaf.clone().requires_grad_() for leaf in shared_inputs(20)]
 
     def run(*z: Tensor) -> Pair:
@@ -233,7 +233,7 @@ def test_tables_of_factors_equal_exponentials(distinct: bool, dtype: torch.dtype
     factors = GapFactors(Lambda, gaps, dtype)
     assert (factors.coefficients is not None) is distinct
     assert (factors.index is not None) is not distinct
-    got = factors.piece(100, 700)
+    got = factors.piece(slice(100, 700))
     expected = torch.expm1(torch.complex(*Lambda) * gaps.T[100:700, :, None])
     # Small factors keep their digits: a slow mode adds up thousands of them.
     scale = torch.minimum(expected.abs(), (torch.complex(*Lambda) * gaps.T[100:700, :, None]).abs()).clamp_min(1e-300)
@@ -242,7 +242,7 @@ def test_tables_of_factors_equal_exponentials(distinct: bool, dtype: torch.dtype
 
 def test_a_long_gap_keeps_its_phase_in_float32() -> None:
     Lambda = Pair(torch.tensor([-1e-4], dtype=torch.float64), torch.tensor([3.0], dtype=torch.float64))
-    factor = GapFactors(Lambda, torch.tensor([[2000.3]], dtype=torch.float64), torch.float32).piece(0, 1)
+    factor = GapFactors(Lambda, torch.tensor([[2000.3]], dtype=torch.float64), torch.float32).piece(slice(0, 1))
     expected = torch.expm1(torch.complex(*Lambda) * 2000.3)
     assert relative_error(torch.view_as_real(factor).flatten(), torch.view_as_real(expected).flatten()) < 1e-6
 

@@ -6,7 +6,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported
 
 import torch
 
-from s4signal.ssm.scan_steps import FusedScan, SteppedScan
+from s4signal.ssm.irregular.steps import FusedScan, SteppedScan
 
 __all__: list[str] = []
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from random_systems import BATCH, D_MODEL, TOLERANCE, dtypes, few_examples, relative_error
 from torch import Tensor
 
-from s4signal.ssm import scan_blocks
-from s4signal.ssm.held_blocks import BLOCK, held_blocks
-from s4signal.ssm.scan_blocks import blocked_scan
-from s4signal.ssm.scan_steps import stepped_scan
+from s4signal.ssm import irregular
+from s4signal.ssm.irregular import blocks, scan_modes
+from s4signal.ssm.irregular.blocks import cut_blocks
+from s4signal.ssm.irregular.factors import BLOCK
+from s4signal.ssm.irregular.steps import stepped_scan
 
 __all__: list[str] = []
 
@@ -60,7 +61,7 @@ def test_blocks_equal_the_scan_sample_by_sample(
     leaves, gaps = leaves_of(n_times, fastest), gaps_of(kind, n_times)
     leaves = leaves if carried else leaves[:3]
     results = []
-    for scan, exact in ((stepped_scan, torch.float64), (blocked_scan, dtype)):
+    for scan, exact in ((stepped_scan, torch.float64), (scan_modes, dtype)):
         u, Lambda, G, *first = leaves
         outputs = scan(u.to(exact), gaps, Lambda, G, first[0].to(exact) if first else None, reverse=reverse)
         weights = [torch.linspace(-1.0, 2.0, part.numel(), dtype=exact).view_as(part) for part in outputs]
@@ -70,12 +71,12 @@ def test_blocks_equal_the_scan_sample_by_sample(
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gradients_through_blocks_are_right(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_blocks, "PIECE_ENTRIES", 1)  # a piece a block
+    monkeypatch.setattr(blocks, "MOST_STATES", 1)  # a piece a block
     leaves, gaps = leaves_of(40, fastest=20.0), gaps_of("a few long gaps", 40)
     leaves = [leaf.detach()[:2, ..., :40].clone().requires_grad_() for leaf in leaves]
 
     def run(*parts: Tensor) -> tuple[Tensor, Tensor]:
-        return blocked_scan(parts[0], gaps, *parts[1:], reverse=reverse)
+        return scan_modes(parts[0], gaps, *parts[1:], reverse=reverse)
 
     assert torch.autograd.gradcheck(run, leaves)
 
@@ -83,13 +84,14 @@ def test_gradients_through_blocks_are_right(reverse: bool, monkeypatch: pytest.M
 def test_only_modes_that_are_too_fast_are_stepped() -> None:
     u, Lambda, G, _ = leaves_of(300, fastest=50.0)
     gaps = gaps_of("random", 300)
-    with mock.patch.object(scan_blocks, "stepped_scan", wraps=stepped_scan) as stepped:
-        blocked_scan(u, gaps, Lambda, G)
+    stepped = mock.Mock(wraps=stepped_scan)
+    with mock.patch.object(blocks, "stepped_scan", stepped), mock.patch.object(irregular, "stepped_scan", stepped):
+        scan_modes(u, gaps, Lambda, G)
         assert int((stepped.call_args.args[3] != 0.0).any(-1).sum()) == D_MODEL
         stepped.reset_mock()
-        blocked_scan(u, gaps, 0.01 * Lambda, G)
+        scan_modes(u, gaps, 0.01 * Lambda, G)
         stepped.assert_not_called()
-        blocked_scan(u, 100.0 * gaps, Lambda, G)
+        scan_modes(u, 100.0 * gaps, Lambda, G)
         assert stepped.call_args.args[2] is Lambda
 
 
@@ -97,16 +99,16 @@ def test_only_modes_that_are_too_fast_are_stepped() -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_blocks_hold_every_sample_once(kind: str, reverse: bool) -> None:
     gaps = gaps_of(kind, 500)
-    blocks = held_blocks(gaps, reverse=reverse)
-    assert blocks is not None
-    there = blocks.source < gaps.numel()
-    assert sorted(blocks.source[there].tolist()) == list(range(gaps.numel()))
-    several = there.sum(-1) > 1
-    assert float(blocks.times[several].max()) <= blocks.span
-    heard = blocks.hears[blocks.hears < gaps.numel()]
-    assert len(heard.unique()) == len(heard) == gaps.numel() - (BATCH if reverse else 0)
+    cut = cut_blocks(gaps, reverse=reverse)
+    assert cut is not None
+    is_sample = cut.source < gaps.numel()
+    assert sorted(cut.source[is_sample].tolist()) == list(range(gaps.numel()))
+    several = is_sample.sum(-1) > 1
+    assert float(cut.times[several].max()) <= cut.span
+    targets = cut.target[cut.target < gaps.numel()]
+    assert len(targets.unique()) == len(targets) == gaps.numel() - (BATCH if reverse else 0)
 
 
 @pytest.mark.parametrize("gaps", [torch.ones(2, BLOCK), torch.zeros(2, 100), 4.0 ** torch.arange(40.0)[None]])
 def test_few_samples_or_none_near_others_make_no_blocks(gaps: Tensor) -> None:
-    assert held_blocks(gaps) is None
+    assert cut_blocks(gaps) is None

@@ -13,25 +13,23 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s4signal.ssm.gap_factors import GapFactors
+from s4signal.ssm.irregular.factors import GapFactors
+from s4signal.ssm.irregular.layout import from_rows, pieces, rows_of
+from s4signal.ssm.operators import as_complex, as_real, conjugate
 from s4signal.ssm.systems import Pair
 
 __all__ = ["FusedScan", "SharedScan", "SteppedScan", "stepped_scan"]
 
-PIECE_ENTRIES = 1 << 19  # states in a piece: longer pieces leave the cache, shorter ones are many small operations
+PIECE_STATES = 1 << 19  # complex states in a piece: longer ones leave the cache, shorter are many small operations
 
 
 def stepped_scan(
     u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None = None, *, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Step through all samples, by one kernel launch for float32 on a GPU that is there, where triton is.
-
-    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), Lambda, G (d_model, n, 2), first (d_model, batch, 2 n) →
-    (d_model, batch, n_times), (d_model, batch, 2 n).
-    """
+    """Step through all samples; arguments and results as of `s4signal.ssm.irregular.scan_modes`."""
     if reverse:
         y, final = stepped_scan(u.flip(-1), gaps.flip(-1), Lambda, G, first)
-        # After sample k of the mirrored scan stands what the sample before k hears of the future.
+        # The mirrored scan has passed sample k when it gives the future of the sample before k.
         return torch.nn.functional.pad(y.flip(-1)[..., 1:], (0, 1)), final
     fused = u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None
     y, final = (FusedScan if fused else SteppedScan).apply(u, gaps, Lambda, G, first)
@@ -53,52 +51,52 @@ class SteppedScan(torch.autograd.Function):
         states[0] = 0.0 if first is None else _complex_state(first)
         entering = states.new_empty(len(bounds), *states.shape[1:])
         # 2 Re(G x) as a real product with the (re, im) of x.
-        output = _conj(2.0 * G).to(u.dtype).flatten(1).unsqueeze(-1)
+        output = conjugate(2.0 * G).to(u.dtype).flatten(1).unsqueeze(-1)
         inputs = _time_first(u)
         y = torch.empty_like(inputs)
-        for index, (start, stop) in enumerate(bounds):
-            T = stop - start
+        for index, piece in enumerate(bounds):
+            T = piece.stop - piece.start
             entering[index] = states[0]
-            factors.piece(start, stop, factor[:T].flatten(2))
-            _advance(states[: T + 1], factor, inputs[start:stop].to(dtype).unsqueeze(-1))
+            factors.piece(piece, factor[:T].flatten(2))
+            _advance(states[: T + 1], factor, inputs[piece].to(dtype).unsqueeze(-1))
             out = torch.bmm(_channels(states[1 : T + 1]), output)
-            y[start:stop] = out.view(d_model, T, batch).permute(1, 2, 0)
+            y[piece] = out.view(d_model, T, batch).permute(1, 2, 0)
             states[0] = states[T]
         ctx.save_for_backward(inputs, G, entering)
         ctx.factors, ctx.bounds, ctx.carried, ctx.pole_dtype = factors, bounds, first is not None, Lambda.dtype
-        return _time_last(y), _real_state(states[0])
+        return _time_last(y, u), _real_state(states[0])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Compute the states of a piece again, then walk back through it with the adjoint."""
         inputs, G, entering = ctx.saved_tensors
-        T, n, dtype = ctx.bounds[0][1], G.shape[1], inputs.dtype
+        T, n, dtype = ctx.bounds[0].stop, G.shape[1], inputs.dtype
         # The adjoint is carried as its conjugate: it takes the same factors as the states then.
         response = (2.0 * G).to(dtype).flatten(1)
         carried = _complex_state(grads[1]).conj_physical()
-        factor, mixed, pulled, added = (entering.new_empty(T, *entering.shape[1:]) for _ in range(4))
+        factor, sums, pulled, added = (entering.new_empty(T, *entering.shape[1:]) for _ in range(4))
         states = entering.new_empty(T + 1, *entering.shape[1:])
         dy, du = _time_first(grads[0]), torch.empty_like(inputs)
         dG, dLambda = torch.zeros_like(G), torch.zeros_like(G)
         real_parts = response.new_zeros(2 * n)
         real_parts[::2] = 1.0
-        for index, (start, stop) in reversed(list(enumerate(ctx.bounds))):
-            T = stop - start
-            ctx.factors.piece(start, stop, factor[:T].flatten(2))
+        for index, piece in reversed(list(enumerate(ctx.bounds))):
+            T = piece.stop - piece.start
+            ctx.factors.piece(piece, factor[:T].flatten(2))
             states[0] = entering[index]
-            _advance(states[: T + 1], factor, inputs[start:stop].to(states.dtype).unsqueeze(-1), mixed)
-            torch.mul(dy[start:stop].unsqueeze(-1), response, out=torch.view_as_real(pulled[:T]).flatten(-2))
+            _advance(states[: T + 1], factor, inputs[piece].to(states.dtype).unsqueeze(-1), sums)
+            torch.mul(dy[piece].unsqueeze(-1), response, out=as_real(pulled[:T]))
             _retreat(carried, factor, pulled[:T], added)
             carried.copy_(pulled[0])
             # A product with a vector reads the numbers in a row: it is twice as fast as a sum over pairs.
-            du[start:stop] = torch.mv(torch.view_as_real(added[:T]).view(-1, 2 * n), real_parts).view_as(dy[start:stop])
-            rows = dy[start:stop].flatten(0, 1).t().unsqueeze(-1)
+            du[piece] = torch.mv(torch.view_as_real(added[:T]).view(-1, 2 * n), real_parts).view_as(dy[piece])
+            rows = dy[piece].flatten(0, 1).t().unsqueeze(-1)
             dG += torch.bmm(_channels(states[1 : T + 1]).transpose(1, 2), rows).view_as(G)
-            dLambda += _weighted_sum(ctx.factors.gaps[start:stop], mixed[:T].mul_(pulled[:T]))
+            dLambda += _weighted_sum(ctx.factors.gaps[piece], sums[:T].mul_(pulled[:T]))
         # A gradient is the conjugate of a derivative.
         dfirst = _real_state(carried.conj_physical()) if ctx.carried else None
-        return _time_last(du), None, _conj(dLambda).to(ctx.pole_dtype), _conj(2.0 * dG), dfirst
+        return _time_last(du, grads[0]), None, conjugate(dLambda).to(ctx.pole_dtype), conjugate(2.0 * dG), dfirst
 
 
 class FusedScan(torch.autograd.Function):
@@ -109,7 +107,7 @@ class FusedScan(torch.autograd.Function):
         ctx: Any, u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return 2 Re(G x) and the last state."""
-        from s4signal.ssm.scan_triton import scan_forward
+        from s4signal.ssm.irregular.triton import scan_forward
 
         y, final, entering = scan_forward(u, gaps, Lambda, G, first)
         ctx.save_for_backward(u, gaps, Lambda, G, entering)
@@ -120,7 +118,7 @@ class FusedScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Pull the gradients back."""
-        from s4signal.ssm.scan_triton import scan_backward
+        from s4signal.ssm.irregular.triton import scan_backward
 
         du, dLambda, dG, dfirst = scan_backward(*ctx.saved_tensors, *grads)
         return du, None, dLambda, dG, dfirst if ctx.carried else None
@@ -138,8 +136,8 @@ class SharedScan(torch.autograd.Function):
         inputs = torch.view_as_complex(held.contiguous())
         states = inputs.new_empty(n_times + 1, batch, n)
         states[0] = torch.view_as_complex(first.contiguous())
-        for start, stop in bounds:
-            _advance(states[start : stop + 1], factors.piece(start, stop), inputs[start:stop])
+        for piece in bounds:
+            _advance(states[piece.start : piece.stop + 1], factors.piece(piece), inputs[piece])
         ctx.save_for_backward(inputs, states)
         ctx.factors, ctx.bounds, ctx.pole_dtype = factors, bounds, Lambda.dtype
         return torch.view_as_real(states[1:])
@@ -152,25 +150,25 @@ class SharedScan(torch.autograd.Function):
         carried = torch.zeros_like(states[0])
         pulled = torch.view_as_complex(grads[0].contiguous()).conj_physical()
         added, dLambda = torch.empty_like(inputs), torch.zeros_like(torch.view_as_real(inputs[0, 0]))
-        for start, stop in reversed(ctx.bounds):
-            here = slice(start, stop)
-            _retreat(carried, ctx.factors.piece(start, stop), pulled[here], added[here])
-            carried = pulled[start].clone()
-            mixed = states[here] + inputs[here]
-            dLambda += _weighted_sum(ctx.factors.gaps[here], pulled[here].mul_(mixed))
+        for piece in reversed(ctx.bounds):
+            _retreat(carried, ctx.factors.piece(piece), pulled[piece], added[piece])
+            carried = pulled[piece.start].clone()
+            sums = states[piece] + inputs[piece]
+            dLambda += _weighted_sum(ctx.factors.gaps[piece], pulled[piece].mul_(sums))
         dheld, dfirst = (torch.view_as_real(z.conj_physical()) for z in (added, carried))
-        return dheld, None, _conj(dLambda).to(ctx.pole_dtype), dfirst
+        return dheld, None, conjugate(dLambda).to(ctx.pole_dtype), dfirst
 
 
-def _advance(states: Tensor, factors: Tensor, inputs: Tensor, mixed: Tensor | None = None) -> None:
-    """Step through a piece: x_k = x_{k-1} + m_k t_k with t_k = x_{k-1} + u_k; ``states`` holds x_0 and is filled.
+def _advance(states: Tensor, factors: Tensor, inputs: Tensor, sums: Tensor | None = None) -> None:
+    """Step through a piece: x_k = x_{k-1} + m_k (x_{k-1} + u_k), with m = expm1(Lambda g).
 
-    ``states`` (T + 1, batch, ..., n); ``factors`` m and ``mixed``, to be filled with t, may have more rows than T.
+    ``states`` (T + 1, batch, ..., n) holds x_0 and is filled, ``sums`` is filled with x_{k-1} + u_k; ``factors`` m and
+    ``sums`` may have more rows than T.
     """
-    once = torch.empty_like(states[0])
+    spare = torch.empty_like(states[0])
     x = states.unbind()
     for k, (m, u) in enumerate(zip(factors[: len(inputs)], inputs, strict=True)):
-        t = once if mixed is None else mixed[k]
+        t = spare if sums is None else sums[k]
         torch.add(x[k], u, out=t)
         # Not addcmul, which of complex numbers is slower than both.
         torch.mul(m, t, out=x[k + 1])
@@ -178,7 +176,7 @@ def _advance(states: Tensor, factors: Tensor, inputs: Tensor, mixed: Tensor | No
 
 
 def _retreat(carried: Tensor, factors: Tensor, pulled: Tensor, added: Tensor) -> None:
-    """Step back through a piece: a_k = e_{k+1} a_{k+1} + d_k, e = 1 + m.
+    """Step back through a piece with the adjoint: a_k = e_{k+1} a_{k+1} + d_k, with e = 1 + m.
 
     ``pulled`` holds d (T, batch, ..., n) and becomes e_k a_k; ``added`` becomes m_k a_k.
     """
@@ -195,42 +193,35 @@ def _weighted_sum(gaps: Tensor, z: Tensor) -> Tensor:
     return torch.mm(gaps.reshape(1, -1).to(real.dtype), real.flatten(2).flatten(0, 1)).view(real.shape[2:])
 
 
-def _pieces(n_times: int, entries: int) -> tuple[list[tuple[int, int]], int]:
-    """Bounds of pieces of time, for so many states a sample, and the longest piece."""
-    T = min(n_times, 512, max(8, PIECE_ENTRIES // max(1, entries)))
-    return [(start, min(start + T, n_times)) for start in range(0, n_times, T)], T
+def _pieces(n_times: int, n_states: int) -> tuple[list[slice], int]:
+    """Pieces of time for so many states per sample, and the length of the longest."""
+    T = min(n_times, 512, max(8, PIECE_STATES // max(1, n_states)))
+    return pieces(n_times, T), T
 
 
 def _time_first(u: Tensor) -> Tensor:
     """(d_model, batch, n_times) -> (n_times, batch, d_model), channels adjacent."""
-    # Of two axes; three at once are turned without regard for the cache, five times as slowly.
-    return u.flatten(1).t().contiguous().view(*u.shape[1:], -1).transpose(0, 1)
+    return rows_of(u).view(*u.shape[1:], -1).transpose(0, 1)
 
 
-def _time_last(y: Tensor) -> Tensor:
+def _time_last(y: Tensor, like: Tensor) -> Tensor:
     """As `_time_first` makes it, (n_times, batch, d_model) -> (d_model, batch, n_times)."""
-    n_times, batch, d_model = y.shape
-    return y.transpose(0, 1).reshape(-1, d_model).t().contiguous().view(d_model, batch, n_times)
+    return from_rows(y.transpose(0, 1).reshape(-1, y.shape[-1]), like)
 
 
 def _channels(z: Tensor) -> Tensor:
     """Complex (T, batch, d_model, n) -> real view (d_model, T batch, 2 n)."""
-    return torch.view_as_real(z).flatten(-2).flatten(0, 1).transpose(0, 1)
+    return as_real(z).flatten(0, 1).transpose(0, 1)
 
 
 def _complex_state(state: Tensor) -> Tensor:
     """(d_model, batch, 2 n) -> complex (batch, d_model, n)."""
-    return torch.view_as_complex(state.unflatten(-1, (-1, 2)).transpose(0, 1).contiguous())
+    return as_complex(state.transpose(0, 1).contiguous())
 
 
 def _real_state(state: Tensor) -> Tensor:
     """Complex (batch, d_model, n) -> (d_model, batch, 2 n)."""
-    return torch.view_as_real(state).flatten(-2).transpose(0, 1).contiguous()
-
-
-def _conj(z: Tensor) -> Tensor:
-    """Conjugate of real pairs."""
-    return torch.view_as_real(torch.view_as_complex(z).conj_physical())
+    return as_real(state).transpose(0, 1).contiguous()
 
 
 def _flat(Lambda: Tensor) -> Pair:

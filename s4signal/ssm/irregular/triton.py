@@ -16,7 +16,7 @@ from torch import Tensor
 __all__ = ["scan_backward", "scan_forward"]
 
 PIECE = 32  # samples between two states that are kept
-CASES = 8  # cases a program
+CASES = 8  # cases per program
 
 
 @triton.jit
@@ -28,10 +28,31 @@ def _factor(gap, decay, turns, TWO_PI: tl.constexpr):  # type: ignore[no-untyped
     series = 1.0 + a * (1.0 / 8.0 + a * (1.0 / 72.0))
     series = 1.0 + a * (1.0 / 5.0 + a * (1.0 / 30.0) * (1.0 + a * (1.0 / 7.0) * series))
     series = a * (1.0 + a * 0.5 * (1.0 + a * (1.0 / 3.0) * (1.0 + a * 0.25 * series)))
-    lost = tl.where(a > -0.5, series, tl.exp(a) - 1.0)
+    decay_m1 = tl.where(a > -0.5, series, tl.exp(a) - 1.0)
     sin = tl.sin(half)
-    turned = 2.0 * sin * (lost + 1.0)
-    return lost - sin * turned, turned * tl.cos(half)
+    chord = 2.0 * sin * (decay_m1 + 1.0)
+    return decay_m1 - sin * chord, chord * tl.cos(half)
+
+
+@triton.jit
+def _load(pointer, mask):  # type: ignore[no-untyped-def]
+    """(re, im) side by side; zeros outside the mask."""
+    return tl.load(pointer, mask=mask, other=0.0), tl.load(pointer + 1, mask=mask, other=0.0)
+
+
+@triton.jit
+def _store(pointer, re, im, mask):  # type: ignore[no-untyped-def]
+    tl.store(pointer, re, mask=mask)
+    tl.store(pointer + 1, im, mask=mask)
+
+
+@triton.jit
+def _load_modes(decays, turns, G, first, j, mode):  # type: ignore[no-untyped-def]
+    """Decay, turns, and the parts of G, of the modes j of a channel whose first one is given."""
+    decay = tl.load(decays + first + j, mask=mode, other=0.0)
+    turn = tl.load(turns + first + j, mask=mode, other=0.0)
+    G_re, G_im = _load(G + 2 * (first + j), mode)
+    return decay, turn, G_re, G_im
 
 
 @triton.jit
@@ -43,27 +64,36 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
     case, mode = b < batch, j < n
     both = case[:, None] & mode[None, :]
-    decay = tl.load(decays + h * n + j, mask=mode, other=0.0)
-    turn = tl.load(turns + h * n + j, mask=mode, other=0.0)
-    G_re = tl.load(G + 2 * (h * n + j), mask=mode, other=0.0)
-    G_im = tl.load(G + 2 * (h * n + j) + 1, mask=mode, other=0.0)
+    decay, turn, G_re, G_im = _load_modes(decays, turns, G, h * n, j, mode)
     rows = h.to(tl.int64) * batch + b
     at = 2 * (rows[:, None] * n + j[None, :])
     size = tl.num_programs(0).to(tl.int64) * batch * n * 2
-    re = tl.load(state + at, mask=both, other=0.0)
-    im = tl.load(state + at + 1, mask=both, other=0.0)
+    re, im = _load(state + at, both)
     for k in range(n_times):
         if k % PIECE == 0:
-            tl.store(entering + (k // PIECE) * size + at, re, mask=both)
-            tl.store(entering + (k // PIECE) * size + at + 1, im, mask=both)
+            _store(entering + (k // PIECE) * size + at, re, im, both)
         gap = tl.load(gaps + b * n_times + k, mask=case, other=0.0)
         m_re, m_im = _factor(gap, decay, turn, TWO_PI)
         t = re + tl.load(u + rows * n_times + k, mask=case, other=0.0)[:, None]
         re, im = re + m_re * t - m_im * im, im + m_re * im + m_im * t
         out = 2.0 * tl.sum(G_re[None, :] * re - G_im[None, :] * im, 1)
         tl.store(y + rows * n_times + k, out, mask=case)
-    tl.store(state + at, re, mask=both)
-    tl.store(state + at + 1, im, mask=both)
+    _store(state + at, re, im, both)
+
+
+@triton.jit
+def _repeat_piece(  # type: ignore[no-untyped-def]
+    u, gaps, decay, turn, entering, scratch, u_rows, gap_rows, start, length, size, at, case, both,
+    TWO_PI: tl.constexpr,
+):  # fmt: skip
+    """Compute the states before each sample of a piece again, into the scratch area."""
+    re, im = _load(entering + at, both)
+    for i in range(length):
+        _store(scratch + i * size + at, re, im, both)
+        gap = tl.load(gaps + gap_rows + start + i, mask=case, other=0.0)
+        m_re, m_im = _factor(gap, decay, turn, TWO_PI)
+        t = re + tl.load(u + u_rows + start + i, mask=case, other=0.0)[:, None]
+        re, im = re + m_re * t - m_im * im, im + m_re * im + m_im * t
 
 
 @triton.jit
@@ -75,44 +105,33 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
     case, mode = b < batch, j < n
     both = case[:, None] & mode[None, :]
-    decay = tl.load(decays + h * n + j, mask=mode, other=0.0)
-    turn = tl.load(turns + h * n + j, mask=mode, other=0.0)
-    G_re = 2.0 * tl.load(G + 2 * (h * n + j), mask=mode, other=0.0)
-    G_im = 2.0 * tl.load(G + 2 * (h * n + j) + 1, mask=mode, other=0.0)
+    decay, turn, G_re, G_im = _load_modes(decays, turns, G, h * n, j, mode)
     rows = h.to(tl.int64) * batch + b
     at = 2 * (rows[:, None] * n + j[None, :])
     size = tl.num_programs(0).to(tl.int64) * batch * n * 2
-    # The adjoint is carried as its conjugate.
-    a_re = tl.load(carried + at, mask=both, other=0.0)
-    a_im = -tl.load(carried + at + 1, mask=both, other=0.0)
+    a_re, a_im = _load(carried + at, both)
+    a_im = -a_im  # the adjoint is carried as its conjugate
     dL_re, dL_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
     dG_re, dG_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
-    n_pieces = (n_times + PIECE - 1) // PIECE
-    for back in range(n_pieces):
-        piece = n_pieces - 1 - back
-        start = piece * PIECE
+    last = (n_times - 1) // PIECE
+    for back in range(last + 1):
+        piece, start = last - back, (last - back) * PIECE
         length = tl.minimum(PIECE, n_times - start)
-        re = tl.load(entering + piece * size + at, mask=both, other=0.0)
-        im = tl.load(entering + piece * size + at + 1, mask=both, other=0.0)
-        for i in range(length):
-            tl.store(scratch + i * size + at, re, mask=both)
-            tl.store(scratch + i * size + at + 1, im, mask=both)
-            gap = tl.load(gaps + b * n_times + start + i, mask=case, other=0.0)
-            m_re, m_im = _factor(gap, decay, turn, TWO_PI)
-            t = re + tl.load(u + rows * n_times + start + i, mask=case, other=0.0)[:, None]
-            re, im = re + m_re * t - m_im * im, im + m_re * im + m_im * t
+        _repeat_piece(
+            u, gaps, decay, turn, entering + piece * size, scratch, rows * n_times, b * n_times, start, length,
+            size, at, case, both, TWO_PI,
+        )  # fmt: skip
         tl.debug_barrier()
         for i in range(length):
             k = start + length - 1 - i
-            x_re = tl.load(scratch + (length - 1 - i) * size + at, mask=both, other=0.0)
-            x_im = tl.load(scratch + (length - 1 - i) * size + at + 1, mask=both, other=0.0)
+            x_re, x_im = _load(scratch + (length - 1 - i) * size + at, both)
             gap = tl.load(gaps + b * n_times + k, mask=case, other=0.0)
             m_re, m_im = _factor(gap, decay, turn, TWO_PI)
             t = x_re + tl.load(u + rows * n_times + k, mask=case, other=0.0)[:, None]
             g = tl.load(dy + rows * n_times + k, mask=case, other=0.0)[:, None]
             dG_re += g * (x_re + m_re * t - m_im * x_im)
             dG_im += g * (x_im + m_re * x_im + m_im * t)
-            a_re, a_im = a_re + g * G_re[None, :], a_im + g * G_im[None, :]
+            a_re, a_im = a_re + 2.0 * g * G_re[None, :], a_im + 2.0 * g * G_im[None, :]
             p_re, p_im = m_re * a_re - m_im * a_im, m_re * a_im + m_im * a_re
             tl.store(du + rows * n_times + k, tl.sum(p_re, 1), mask=case)
             a_re, a_im = a_re + p_re, a_im + p_im
@@ -120,23 +139,16 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
             dL_re += weight * (t * a_re - x_im * a_im)
             dL_im += weight * (t * a_im + x_im * a_re)
         tl.debug_barrier()
-    tl.store(carried + at, a_re, mask=both)
-    tl.store(carried + at + 1, -a_im, mask=both)
+    _store(carried + at, a_re, -a_im, both)
     # A gradient is the conjugate of a derivative.
-    tl.store(dLambda + at, dL_re, mask=both)
-    tl.store(dLambda + at + 1, -dL_im, mask=both)
-    tl.store(dG + at, 2.0 * dG_re, mask=both)
-    tl.store(dG + at + 1, -2.0 * dG_im, mask=both)
+    _store(dLambda + at, dL_re, -dL_im, both)
+    _store(dG + at, 2.0 * dG_re, -2.0 * dG_im, both)
 
 
 def scan_forward(
     u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scan a batch, from rest or from a state.
-
-    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), Lambda, G (d_model, n, 2), first (d_model, batch, 2 n) →
-    (d_model, batch, n_times), (d_model, batch, 2 n), (n_pieces, d_model, batch, 2 n).
-    """
+    """Scan as `SteppedScan` does; return the states before each piece too, (n_pieces, d_model, batch, 2 n)."""
     (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
     state = u.new_zeros(d_model, batch, 2 * n) if first is None else first.to(u.dtype, copy=True).contiguous()
     entering = u.new_empty(-(-n_times // PIECE), d_model, batch, 2 * n)
@@ -150,10 +162,7 @@ def scan_forward(
 def scan_backward(
     u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, entering: Tensor, dy: Tensor, dstate: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pull gradients back through a scan.
-
-    Shapes: entering (n_pieces, d_model, batch, 2 n), dy (d_model, batch, n_times), dstate (d_model, batch, 2 n).
-    """
+    """Pull the gradients of outputs and last state back; ``entering`` as `scan_forward` returns it."""
     (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
     carried = dstate.to(u.dtype, copy=True).contiguous()
     scratch = u.new_empty(PIECE, d_model, batch, 2 * n)

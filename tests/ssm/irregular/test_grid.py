@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from random_systems import BATCH, D_MODEL, TOLERANCE, dtypes, few_examples, relative_error
 from torch import Tensor
 
-from s4signal.ssm import Modes, Pair, irregular_scan, scan, shared_scan
-from s4signal.ssm.held_grid import held_grid
+from s4signal.ssm import Modes, Pair, irregular, irregular_scan, shared_scan
+from s4signal.ssm.irregular.grid import find_grid
 
 __all__: list[str] = []
 
@@ -61,7 +61,7 @@ def test_on_a_grid_with_holes_blocks_equal_the_scan(
     n_times: int, unit: float, ending: str, bidirectional: bool, dtype: torch.dtype
 ) -> None:
     leaves, gaps = leaves_of(n_times, seed=n_times), gaps_on_a_grid(n_times, unit, ending)
-    with mock.patch.object(scan, "held_grid", return_value=None):
+    with mock.patch.object(irregular, "find_grid", return_value=None):
         expected = run(leaves, gaps, bidirectional, torch.float64)
     got = run(leaves, gaps, bidirectional, dtype)
     # Of a single sample the future is silent, and so is the gradient of its output vector.
@@ -76,7 +76,7 @@ def test_without_a_state_cases_of_any_length_run_in_blocks(unit: float, ending: 
     pairs = [Pair(*leaves[k : k + 2]) for k in (0, 2, 4, 6)]
     modes = Modes(*pairs[:3], leaves[8], pairs[3] if bidirectional else None)
     expected = run(leaves, gaps, bidirectional, torch.float64)[0]
-    with mock.patch.object(scan, "blocked_scan", side_effect=AssertionError("stepped")):
+    with mock.patch.object(irregular, "scan_modes", side_effect=AssertionError("stepped")):
         y, _ = irregular_scan(modes, leaves[9], gaps, leaves[10])
     assert relative_error(y.detach(), expected) < 1e-9
 
@@ -91,8 +91,8 @@ def test_shared_modes_on_a_grid_with_holes_equal_the_scan(
     leaves = [leaf.detach().clone().requires_grad_() for leaf in (leaves if carried else leaves[:4])]
     state = Pair(*leaves[4:]) if carried else None
     results = []
-    for find in (held_grid, lambda gaps: None):
-        with mock.patch.object(scan, "held_grid", find):
+    for find in (find_grid, lambda gaps: None):
+        with mock.patch.object(irregular, "find_grid", find):
             states = shared_scan(Pair(*leaves[:2]), Pair(*leaves[2:4]), gaps, state, reverse=reverse)
         weights = torch.linspace(-1.0, 2.0, states.re.numel(), dtype=torch.float64).view_as(states.re)
         loss = (weights * states.re + weights.flip(-1) * states.im).sum()
@@ -117,23 +117,24 @@ def test_shared_modes_on_a_grid_with_holes_equal_the_scan(
     ],
 )
 def test_a_grid_is_found_where_there_is_one(gaps: list[list[float]], unit: float | None) -> None:
-    grid = held_grid(torch.tensor(gaps, dtype=torch.float64))
-    assert (None if grid is None else grid.unit) == (None if unit is None else pytest.approx(unit, rel=1e-6))
+    grid = find_grid(torch.tensor(gaps, dtype=torch.float64))
+    assert (None if grid is None else grid.period) == (None if unit is None else pytest.approx(unit, rel=1e-6))
 
 
 @few_examples
 @given(
     holes=st.lists(st.integers(1, 158), min_size=1, max_size=31, unique=True),
-    padding=st.integers(0, 40),
+    more=st.integers(-2, 2),
     bidirectional=st.booleans(),
 )
-def test_time_passes_in_holes_however_much_is_padded(holes: list[int], padding: int, bidirectional: bool) -> None:
+def test_time_passes_in_holes_however_much_is_padded(holes: list[int], more: int, bidirectional: bool) -> None:
     observed = np.setdiff1d(np.arange(160), holes)
     gaps = torch.from_numpy(np.diff(observed, prepend=-1.0)).expand(BATCH, -1)
     leaves = leaves_of(len(observed), seed=0)
-    with mock.patch.object(scan, "held_grid", return_value=None):
+    with mock.patch.object(irregular, "find_grid", return_value=None):
         expected = run(leaves, gaps, bidirectional, torch.float64)
-    # As many samples may be padded as are missing: the grid is then as long as the samples are many.
+    # Where as many samples are padded as are missing, the grid is as long as the samples are many.
+    padding = max(0, len(holes) + more)
     leaves[9] = torch.nn.functional.pad(leaves[9], (0, padding)).detach().requires_grad_()
     got = run(leaves, torch.nn.functional.pad(gaps, (0, padding)), bidirectional, torch.float64)
     assert relative_error(got[0][..., : len(observed)], expected[0]) < 1e-9

@@ -1,0 +1,136 @@
+r"""Samples at any times: every sample has its own gap, and the system is the exact zero-order hold of each.
+
+**Direction of the hold.** A sample stands for the interval *before* it: a recording at times :math:`t_k` is the signal
+:math:`u(t) = u_k` for :math:`t_{k-1} < t \le t_k`, with gaps :math:`g_k = t_k - t_{k-1}`. Both directions integrate
+this one signal,
+
+.. math:: x_k = e^{\Lambda g_k} x_{k-1} + \Lambda^{-1} (e^{\Lambda g_k} - 1) B u_k, \qquad
+          z_{k-1} = e^{\Lambda g_k} z_k + \Lambda^{-1} (e^{\Lambda g_k} - 1) B u_k
+
+with :math:`z = 0` after the last sample, and :math:`y_k = 2 \Re(C x_k + C' z_k) + D u_k`. So the future direction at k
+sees the samples after k over the gaps after k, the first gap matters to the past alone, and there is no gap after the
+last sample. On a regular grid this is the recurrence; a sample may be split into several of the same value without a
+change; a gap of zero is a sample that is not there (padding, with u = 0).
+
+**Which algorithm runs when.** All give the same numbers; each is the fastest for some times.
+
+1. `grid`: on a CPU, where the times lie on a regular grid with holes (gaps are multiples of one period, to a millionth
+   of it) of at most eight points per sample. Each sample is repeated over the holes before it, and the block engine
+   for regular signals runs. Not where a final state is asked for and cases end at different points.
+2. `blocks`: on a CPU, where samples lie near others and at least 80 % of the modes are slow beside eight samples.
+   Eight samples take one step of the states, by matrix products with polynomials of time. Modes that are too fast for
+   that are stepped. Training at random times takes half the time of steps.
+3. `steps`: otherwise. All modes of all cases take one step per sample. What a gap does to a mode (`factors`) is looked
+   up where gaps repeat, interpolated where they don't, or computed. Systems that all channels share take 1 or 3.
+4. `triton`: in place of 3 for float32 on a GPU, where triton is; one kernel launch each way. To look at the times would
+   make a GPU wait, so 1 and 2 are for CPUs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from s4signal.ssm.blocks import block_scan
+from s4signal.ssm.discretization import zero_order_hold
+from s4signal.ssm.irregular.blocks import blocked_scan, cut_blocks, mixed_scan
+from s4signal.ssm.irregular.grid import RegularGrid, find_grid
+from s4signal.ssm.irregular.steps import SharedScan, stepped_scan
+from s4signal.ssm.shared import modal_scan
+from s4signal.ssm.systems import DiagonalSystem, Pair
+
+__all__ = ["Modes", "irregular_scan", "scan_modes", "shared_scan"]
+
+FEWEST_SLOW = 0.8  # of all modes, below which every mode is faster sample by sample
+
+
+class Modes(NamedTuple):
+    """Modes in continuous time, a conjugate pair each, one set per channel; pairs are (d_model, n_pairs)."""
+
+    Lambda_dt: Pair  # poles, in units of one over the unit of the gaps
+    B: Pair  # input vector, times the same unit
+    C: Pair
+    D: Tensor  # (d_model,)
+    C_reverse: Pair | None = None  # output vector of the anti-causal direction; None: causal
+
+
+def irregular_scan(
+    modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None, *, return_state: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Run modes over signals whose samples are not equally far apart.
+
+    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), state (d_model, batch, 2 n_pairs) → (d_model, batch,
+    n_times), (d_model, batch, 2 n_pairs).
+    """
+    grid = _grid_of(gaps)
+    if grid is not None and (grid.even or not return_state):
+        # Without feed-through, which is for the samples alone, not for the holes.
+        Lambda_bar, gain = zero_order_hold(modes.Lambda_dt, grid.period)
+        system = DiagonalSystem(Lambda_bar, gain.times(modes.B), modes.C, torch.zeros_like(modes.D), modes.C_reverse)
+        y, final = block_scan(system, grid.repeat(u), state, return_state=return_state)
+        return torch.addcmul(grid.pick(y), modes.D.to(u.dtype)[:, None, None], u), final
+    # In units of their response to a constant the states follow x + expm1(Lambda g) (x + u): one factor for both.
+    hold = modes.B.times(modes.Lambda_dt.reciprocal())
+    Lambda, G = modes.Lambda_dt.stacked(), modes.C.times(hold).stacked()
+    first = None if state is None else hold.reciprocal().times_state(state)
+    y, final = scan_modes(u, gaps, Lambda, G, first)
+    y = torch.addcmul(y, modes.D.to(u.dtype)[:, None, None], u)
+    if modes.C_reverse is not None:
+        y = y + scan_modes(u, gaps, Lambda, modes.C_reverse.times(hold).stacked(), reverse=True)[0]
+    return y, hold.times_state(final) if return_state else None
+
+
+def scan_modes(
+    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None = None, *, reverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return 2 Re(G x) and the last x of x_k = x_{k-1} + expm1(Lambda g_k) (x_{k-1} + u_k), in blocks or by steps.
+
+    Shapes: u (d_model, batch, n_times), gaps (batch, n_times), Lambda, G (d_model, n, 2), first (d_model, batch, 2 n) →
+    (d_model, batch, n_times), (d_model, batch, 2 n).
+    """
+    blocks = cut_blocks(gaps, reverse=reverse) if gaps.is_cpu else None
+    slow = 0.0 if blocks is None else float(blocks.slow(Lambda).double().mean())
+    if blocks is None or slow < FEWEST_SLOW:
+        return stepped_scan(u, gaps, Lambda, G, first, reverse=reverse)
+    if slow == 1.0:
+        return blocked_scan(u, blocks, Lambda, G, first)
+    return mixed_scan(u, gaps, blocks, Lambda, G, first, reverse=reverse)
+
+
+def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = None, *, reverse: bool = False) -> Pair:
+    """Run one set of modes that all channels share, and return its states at all times.
+
+    Shapes: Lambda_dt (n_pairs,), v (n_pairs, batch, n_times), gaps (batch, n_times), state (n_pairs, batch) → (n_pairs,
+    batch, n_times).
+    """
+    grid = _grid_of(gaps)
+    if grid is not None:
+        return _shared_on_grid(Lambda_dt, v, grid, state, reverse=reverse)
+    inverse = Lambda_dt.reciprocal().to(v.re.dtype)
+    V = v.times(Pair(inverse.re[:, None, None], inverse.im[:, None, None])).stacked().permute(2, 1, 0, 3)
+    first = V.new_zeros(V.shape[1:]) if state is None else state.stacked().transpose(0, 1).to(V.dtype)
+    if not reverse:
+        states = SharedScan.apply(V, gaps, Lambda_dt.stacked(), first)
+    else:
+        states = SharedScan.apply(V.flip(0), gaps.flip(-1), Lambda_dt.stacked(), first)
+        states = torch.cat([first.unsqueeze(0), states[:-1]]).flip(0)
+    return Pair.of(states.permute(2, 1, 0, 3))
+
+
+def _grid_of(gaps: Tensor) -> RegularGrid | None:
+    """Find a grid on the CPU; an accelerator would have to wait for the answer."""
+    return find_grid(gaps) if gaps.is_cpu else None
+
+
+def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: RegularGrid, state: Pair | None, *, reverse: bool) -> Pair:
+    (Lambda_bar, gain), dtype = zero_order_hold(Lambda_dt, grid.period), v.re.dtype
+    gain = gain.to(dtype)
+    driven = torch.stack(list(v.times(Pair(gain.re[:, None, None], gain.im[:, None, None]))))
+    first = torch.zeros_like(driven[..., 0]) if state is None else torch.stack(list(state)).to(dtype)
+    # The given state is one more input: before the first sample, or after the last one of each case.
+    V = grid.repeat_then(driven, first) if reverse else torch.cat([first.unsqueeze(-1), grid.repeat(driven)], -1)
+    X = modal_scan(Lambda_bar.stacked(), V, reverse=reverse)
+    re, im = grid.pick_after(X).unbind(0)
+    return Pair(re, im)
