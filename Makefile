@@ -1,13 +1,14 @@
 # make venv   the environment alone            make test   everything that can fail, doctests included
 # make demo   train and report on recorded EEG  make quick  the same without the slow ones
 # make lint   format, types, walls, docstrings  make bench  timings, against the plain FFT formulation
+# make stress thousands of random inputs, damaged files, kills and interrupts, all seeded
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip -qq --no-input --disable-pip-version-check
 
-.PHONY: venv demo test quick lint format bench clean
+.PHONY: venv demo test quick stress lint format bench clean
 .DEFAULT_GOAL := test
 
 venv: $(STAMP)
@@ -31,7 +32,10 @@ test: venv
 	@$(BIN)/python -m pytest --numprocesses logical
 
 quick: venv
-	@$(BIN)/python -m pytest --numprocesses logical -m "not slow"
+	@$(BIN)/python -m pytest --numprocesses logical -m "not slow and not stress"
+
+stress: venv
+	@$(BIN)/python -m pytest --numprocesses logical -m stress
 
 lint: venv
 	$(BIN)/ruff check

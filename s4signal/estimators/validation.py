@@ -250,10 +250,10 @@ def check_weights(
         raise ShapeError(f"sample_weight.shape == {weights.shape}, expected ({len(X)},): one weight for each case.")
     if (weights < 0).any():
         raise ValueError("Negative values in data passed to `sample_weight`; 0 leaves a case out.")
+    if (weights == 0).all():
+        raise ValueError("sample_weight must contain at least one non-zero number: 0 leaves a case out.")
     if class_weights is not None:
         weights = weights * class_weights
         if (weights == 0).all():
             raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
-    if (weights == 0).all():
-        raise ValueError("sample_weight must contain at least one non-zero number: 0 leaves a case out.")
     return np.asarray(weights, dtype=np.float64)

@@ -1,0 +1,205 @@
+"""A file of arrays is written whole or not at all, and read only as it was written, at a cost that its size bounds."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from s4signal.errors import ModelFileError
+from s4signal.training.tensor_file import read_tensor_file, replace_file, write_tensor_file
+
+__all__: list[str] = []
+
+REFUSED = r"is not a model that s4signal saved, or it is damaged|but not a model"
+DTYPES = ("?", "u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8")
+
+
+def arrays():
+    rng = np.random.default_rng(0)
+    found = {f"of {dtype}": rng.integers(0, 2, (3, 5)).astype(dtype) for dtype in DTYPES}
+    return {**found, "number": np.array(3.0), "nothing": np.ones((2, 0)), "columns": np.arange(6.0).reshape(2, 3).T}
+
+
+@pytest.fixture
+def written(tmp_path):
+    write_tensor_file(tmp_path / "a", arrays(), '{"x": "ä"}', kind="model")
+    return tmp_path / "a"
+
+
+def test_arrays_of_any_dtype_and_shape_come_back(written):
+    found, text = read_tensor_file(written, kind="model")
+    assert text == '{"x": "ä"}'
+    assert found.keys() == arrays().keys()
+    for name, array in arrays().items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+        found[name][...] = 0  # what was read is a copy, which may be changed
+
+
+def test_any_program_that_reads_safetensors_reads_it(written):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    for name, array in safetensors.load_file(written).items():
+        np.testing.assert_array_equal(array, arrays()[name])
+
+
+def test_a_file_of_another_kind_is_refused(written):
+    with pytest.raises(ModelFileError, match="is a safetensors file, but not a checkpoint of s4signal"):
+        read_tensor_file(written, kind="checkpoint")
+
+
+def test_every_flipped_bit_is_found(written):
+    content = written.read_bytes()
+    rng = np.random.default_rng(0)
+    spaces = content[: int.from_bytes(content[:8], "little") + 8].rstrip(b" ")
+    for bit in rng.choice(8 * len(content), 1000, replace=False):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        written.write_bytes(changed)
+        if len(spaces) <= bit // 8 < int.from_bytes(content[:8], "little") + 8:
+            continue  # padding between header and arrays: a tab for a space changes nothing
+        with pytest.raises(ModelFileError, match=REFUSED):
+            read_tensor_file(written, kind="model")
+
+
+def test_two_arrays_that_changed_places_are_found(tmp_path):
+    write_tensor_file(tmp_path / "a", {"one": np.zeros(4), "two": np.ones(4)}, "{}", kind="model")
+    content = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(content[:-64] + content[-32:] + content[-64:-32])
+    with pytest.raises(ModelFileError, match="checksum is not that of its content"):
+        read_tensor_file(tmp_path / "a", kind="model")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"a": {"dtype": "F64", "shape": [10**12], "data_offsets": [0, 8 * 10**12]}},
+        {"a": {"dtype": "F64", "shape": [2**40, 2**40], "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F64", "shape": [-1, -1], "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F64", "shape": [True], "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F64", "shape": [1], "data_offsets": [0.0, 8]}},
+        {"a": {"dtype": "F64", "shape": [1], "data_offsets": [8, 16]}},
+        {"a": {"dtype": "F64", "shape": [1] * 70, "data_offsets": [0, 8]}},
+        {"a": {"dtype": "O8", "shape": [1], "data_offsets": [0, 8]}},
+        {"a": {"dtype": [], "shape": [1], "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F64", "shape": 1, "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F64", "shape": [1], "data_offsets": None}},
+        {"a": "F64"},
+        {"a": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}, "b": {"dtype": "F64", "shape": [0]}},
+        [],
+        {},
+        {"__metadata__": []},
+        {"__metadata__": {"format": "s4signal 1", "kind": "model"}},
+        {"__metadata__": {"format": "s4signal 1", "kind": "model", "header": 3, "sha256": None}},
+    ],
+)
+def test_a_header_that_lies_is_refused_at_once(entries, tmp_path):
+    if isinstance(entries, dict) and "__metadata__" not in entries:
+        entries["__metadata__"] = {"format": "s4signal 1", "kind": "model", "header": "{}", "sha256": ""}
+    text = json.dumps(entries).encode()
+    (tmp_path / "a").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    started = time.perf_counter()
+    with pytest.raises(ModelFileError, match=REFUSED):
+        read_tensor_file(tmp_path / "a", kind="model")
+    assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", bytes(8), b"\xff" * 8, b"\x02" + bytes(7) + b"[]", b"[" * 10**5])
+def test_bytes_that_are_no_header_are_refused(content, tmp_path):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ModelFileError, match="is not a model that s4signal saved, or it is damaged"):
+        read_tensor_file(tmp_path / "a", kind="model")
+    (tmp_path / "a").write_bytes(len(content).to_bytes(8, "little") + content)
+    with pytest.raises(ModelFileError, match="is not a model that s4signal saved, or it is damaged"):
+        read_tensor_file(tmp_path / "a", kind="model")
+
+
+def test_reading_takes_the_memory_of_the_file_once(tmp_path):
+    write_tensor_file(tmp_path / "a", {"a": np.zeros((1000, 2500)), "b": np.ones(10)}, "{}", kind="model")
+    tracemalloc.start()
+    read_tensor_file(tmp_path / "a", kind="model")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.1 * (tmp_path / "a").stat().st_size
+
+
+def test_what_was_read_does_not_change_with_the_file(written):
+    found, _ = read_tensor_file(written, kind="model")
+    before = {name: array.copy() for name, array in found.items()}
+    with written.open("r+b") as file:
+        file.write(bytes(written.stat().st_size))
+        file.truncate(10)
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_link_is_followed_and_stays_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "v1").write_bytes(b"old")
+    (tmp_path / "latest").symlink_to("folder/v1")
+    replace_file(tmp_path / "latest", b"new")
+    assert (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "folder" / "v1").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "folder", "pipe"])
+def test_what_is_no_file_is_not_replaced(name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="is a folder or a device, no file that can be replaced"):
+        replace_file(tmp_path / name, b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+def test_a_new_file_has_the_rights_that_the_user_gives_to_files(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    replace_file(tmp_path / "a", b"new")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+FULL = """
+import resource, sys
+from s4signal.training.tensor_file import replace_file
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    replace_file(sys.argv[1], bytes(5000))
+except OSError as error:
+    print(error.errno, error)
+"""
+
+
+def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    answer = subprocess.run([sys.executable, "-c", FULL, tmp_path / "a"], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith(f"{errno.EFBIG} ")
+    assert "a cannot be written (File too large); what was there is unchanged" in answer.stdout
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) != (1000, 1000)
+
+
+def test_a_file_that_is_being_written_is_seen_whole_or_not_at_all(tmp_path):
+    code = (
+        "import sys, itertools\nfrom s4signal.training.tensor_file import replace_file\n"
+        "for i in itertools.count(): replace_file(sys.argv[1], bytes([i % 256]) * 200_000)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")]) for _ in range(2)]
+    try:
+        until = time.monotonic() + 60
+        seen = set()
+        while len(seen) < 20 and time.monotonic() < until:
+            if (tmp_path / "a").exists():
+                content = (tmp_path / "a").read_bytes()
+                assert content == content[:1] * 200_000
+                seen.add(content[0])
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+    assert len(seen) == 20
