@@ -24,19 +24,19 @@ of the frequencies that carry the decision of the S4RidgeClassifier of the first
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 
 import mne
 import numpy as np
 import numpy.typing as npt
+from data import read_index
 from mne.decoding import CSP
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from s4signal import S4Classifier
+from s4signal.errors import S4SignalError
 from s4signal.estimators import S4RidgeClassifier
 from s4signal.inspection import BandImportanceDisplay
 from s4signal.signals import datasets
@@ -73,10 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
     args = parser.parse_args(argv)
     mne.set_log_level("error")
-    root = datasets.data_home() / "ssvep_exo"
-    if not (root / "index.csv").is_file():
-        parser.error(f"{root}/index.csv does not exist; set S4SIGNAL_DATA to the folder that holds ssvep_exo/.")
-    recordings = {s: [read_epochs(root, row) for row in pair] for s, pair in sessions(root).items()}
+    try:
+        pairs = sessions()
+    except S4SignalError as error:
+        parser.error(str(error))
+    recordings = {s: [read_epochs(row) for row in pair] for s, pair in pairs.items()}
     new = "session" if args.protocol == "sessions" else "subject"
     print(f"SSVEP exoskeleton, {len(recordings)} subjects, each time to a new {new}, seeds {args.seeds}\n")
     names = ["CSP + LDA", "power + LDA", "S4RidgeClassifier", *([] if args.instant else ["S4Classifier"])]
@@ -106,16 +107,16 @@ def split(recordings: dict[str, list[mne.Epochs]], subject: str, protocol: str) 
     return mne.concatenate_epochs(others), mne.concatenate_epochs(recordings[subject])
 
 
-def sessions(root: Path) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+def sessions() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
     """Return the rows of index.csv for sessions 1 and 2 of every subject that has both."""
-    with (root / "index.csv").open(newline="", encoding="utf-8") as file:
-        rows = {(row["subject"], row["session"]): row for row in csv.DictReader(file)}
+    rows = {(row["subject"], row["session"]): row for row in read_index("ssvep_exo/index.csv")}
     subjects = sorted({subject for subject, _ in rows})
     return {s: (rows[s, "1"], rows[s, "2"]) for s in subjects if (s, "1") in rows and (s, "2") in rows}
 
 
-def read_epochs(root: Path, row: dict[str, str]) -> mne.Epochs:
+def read_epochs(row: dict[str, str]) -> mne.Epochs:
     """Read one session, filter it and cut its trials from 0.5 to 4.5 s after the flicker began."""
+    root = datasets.data_home() / "ssvep_exo"
     raw = mne.io.read_raw_fif(root / row["raw_path"], preload=True)
     raw.apply_function(lambda samples: samples * TO_VOLTS, picks="eeg")
     raw.filter(5.0, 45.0, picks="eeg")

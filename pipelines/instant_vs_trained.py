@@ -43,6 +43,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from data import load_ppg_bp, load_speech_commands, load_ssvep_exo
 from matplotlib.figure import Figure
 from scipy.signal import butter, sosfiltfilt
 from sklearn.ensemble import VotingClassifier
@@ -71,6 +72,7 @@ SETS = {  # and what was recorded; the smallest first
     **dict.fromkeys(["spoken_digits", "digits_new_speaker", "speech_commands"], "speech"),
 }
 QUICK = 4
+OWN = {"ppg_bp": load_ppg_bp, "speech_commands": load_speech_commands}  # laid out as the recipes keep them
 BANDS = ((1, 4), (4, 8), (8, 12), (12, 20), (20, 30), (30, 45))  # Hz, of the filter bank for EEG
 Part = tuple[Any, npt.NDArray[Any]]  # cases and what to predict
 Build = Callable[[int], Any]  # from a seed to a model
@@ -117,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def folds(name: str) -> Iterator[tuple[Part, Part]]:
     """Load a set: what to train on and what to test on, once or in several folds."""
     if name.startswith("ssvep"):
-        X, y, subjects = datasets.load_ssvep_exo()
+        X, y, subjects = load_ssvep_exo()
         first = np.arange(len(y)) < len(y) // 2  # session 1 of every subject comes before any session 2
         heard = bandpass(X.to_numpy(), 5, 45, X.sfreq)[..., round(0.5 * X.sfreq) : round(4.5 * X.sfreq)]
         X = Signals(heard, sfreq=X.sfreq)
@@ -128,7 +130,7 @@ def folds(name: str) -> Iterator[tuple[Part, Part]]:
         splitter = GroupKFold(5) if name == "eegmat" else LeaveOneGroupOut()
         splits = list(splitter.split(y, groups=groups))
     else:
-        load = getattr(datasets, f"load_{name}")
+        load = OWN.get(name) or getattr(datasets, f"load_{name}")
         yield load("train")[:2], load("test")[:2]
         return
     for train, test in splits:

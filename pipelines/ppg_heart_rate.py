@@ -25,13 +25,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from data import load_ppg_bp
 from scipy.signal import butter, sosfiltfilt
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import GroupShuffleSplit
 
 from s4signal import S4Regressor, Signals
 from s4signal.errors import S4SignalError
-from s4signal.signals import datasets
 
 __all__ = ["main"]
 
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
     args = parser.parse_args(argv)
     try:
-        X_train, y_train, groups = datasets.load_ppg_bp("train")
-        X_test, y_test, subjects = datasets.load_ppg_bp("test")
+        X_train, y_train, groups = load_ppg_bp("train")
+        X_test, y_test, subjects = load_ppg_bp("test")
     except S4SignalError as error:
         parser.error(str(error))
     print(f"PPG-BP, heart rate, test subjects: {len(np.unique(subjects))}, seeds {args.seeds}")

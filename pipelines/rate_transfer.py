@@ -25,6 +25,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+from data import load_speech_commands
 from matplotlib import pyplot
 
 from s4signal import S4Classifier, Signals
@@ -35,7 +36,7 @@ __all__ = ["main"]
 
 Labels = npt.NDArray[np.str_]
 Scores = npt.NDArray[np.float64]
-SETS = {"digits": (datasets.load_spoken_digits, 8000), "commands": (datasets.load_speech_commands, 16000)}
+SETS = {"digits": (datasets.load_spoken_digits, 8000), "commands": (load_speech_commands, 16000)}
 RATES = (0.75, 0.5, 0.25)  # of the rate at training
 REMOVED = (0.1, 0.3, 0.5, 0.7)
 FULL = "as trained"

@@ -1,15 +1,14 @@
 """The recordings: collections of cases, readers, windows and data sets; numpy, never torch."""
 
 from s4signal.signals import datasets
-from s4signal.signals.annotation import Annotation
+from s4signal.signals.audio import read_audio, read_audio_folder
 from s4signal.signals.biosignal import read_wfdb
-from s4signal.signals.case import Signal
+from s4signal.signals.case import Annotation, Signal
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_eeg
-from s4signal.signals.events import read_events
-from s4signal.signals.preprocessing import decimate, drop_samples
-from s4signal.signals.speech import read_audio, read_audio_folder
-from s4signal.signals.tabular import read_csv, read_ts
+from s4signal.signals.tabular import read_csv, read_events
+from s4signal.signals.transforms import decimate, drop_samples
+from s4signal.signals.ts import read_ts
 from s4signal.signals.windows import epochs_from_events, windows
 
 __all__ = [

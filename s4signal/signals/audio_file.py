@@ -11,7 +11,7 @@ import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.case import Case, Signal
-from s4signal.signals.paths import check_file
+from s4signal.signals.checks import check_file
 
 __all__ = ["open_audio"]
 
@@ -29,6 +29,8 @@ class _AudioFile:
     ch_names = None
     has_times = False
     annotations = ()
+    recorded_sfreq = None
+    modality = "audio"
 
     @property
     def length(self) -> int:
@@ -47,7 +49,13 @@ class _AudioFile:
         if len(frames) != self.length:
             raise _unreadable(self.source, f"it ends after {self.start + len(frames)} of {self.stop} samples")
         data = frames.mean(axis=1, keepdims=True) if self.n_channels == 1 else frames
-        return Signal(np.ascontiguousarray(data.T), sfreq=self.sfreq, source=self.source, first_sample=self.start)
+        return Signal(
+            np.ascontiguousarray(data.T),
+            sfreq=self.sfreq,
+            source=self.source,
+            first_sample=self.start,
+            modality=self.modality,
+        )
 
     def crop(self, start: int, stop: int) -> "_AudioFile":
         return replace(self, start=self.start + start, stop=self.start + stop)

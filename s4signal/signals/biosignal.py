@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.annotation import Annotation
-from s4signal.signals.case import Signal
+from s4signal.signals.case import Annotation, Signal
+from s4signal.signals.checks import as_paths, pick_rows
 from s4signal.signals.collection import Signals
-from s4signal.signals.paths import as_paths
 
 __all__ = ["read_wfdb"]
 
@@ -22,16 +21,16 @@ _VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "nV": 1e-9}
 def read_wfdb(
     record: str | PathLike[str] | Iterable[str | PathLike[str]],
     *,
-    channels: Sequence[str] | None = None,
+    picks: Sequence[str] | None = None,
     annotator: str | None = None,
 ) -> Signals:
-    """Read WFDB records, one case a record.
+    """Read WFDB records, one case per record.
 
     Parameters
     ----------
     record : path or iterable of paths
         The record, with or without ".hea".
-    channels : sequence of str, optional
+    picks : sequence of str, optional
         Names of the signals, in the order wanted; all if missing.
     annotator : str, optional
         Ending of the annotation file, such as "atr"; its marks become annotations.
@@ -50,7 +49,7 @@ def read_wfdb(
 
     Examples
     --------
-    >>> read_wfdb("mitdb/100", channels=["MLII"], annotator="atr")  # doctest: +SKIP
+    >>> read_wfdb("mitdb/100", picks=["MLII"], annotator="atr")  # doctest: +SKIP
     Signals: 1 case × 1 channel, 650000 samples, 360 Hz (1806 s)
     """
     try:
@@ -58,10 +57,10 @@ def read_wfdb(
     except ImportError:
         raise MissingDependencyError('Reading WFDB needs wfdb: pip install "s4signal[biosignal]".') from None
     records = as_paths(record, "record")
-    return Signals([_read_record(wfdb, Path(path), channels, annotator) for path in records])
+    return Signals([_read_record(wfdb, Path(path), picks, annotator) for path in records])
 
 
-def _read_record(wfdb: Any, path: Path, channels: Sequence[str] | None, annotator: str | None) -> Signal:
+def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: str | None) -> Signal:
     stem = path.with_suffix("") if path.suffix == ".hea" else path
     header = stem.with_name(stem.name + ".hea")
     if not header.is_file():
@@ -77,7 +76,7 @@ def _read_record(wfdb: Any, path: Path, channels: Sequence[str] | None, annotato
         ) from error
     if read.p_signal is None or not read.p_signal.size:
         raise RecordingError(f"{header} holds no samples. Leave it out.")
-    rows = _rows(list(read.sig_name), channels, header)
+    rows = pick_rows(read.sig_name, picks, header)
     scale = np.array([_VOLTS.get(read.units[row], 1.0) for row in rows])
     beats = () if marks is None else zip(marks.sample, marks.symbol, strict=True)
     return Signal(
@@ -87,12 +86,3 @@ def _read_record(wfdb: Any, path: Path, channels: Sequence[str] | None, annotato
         annotations=tuple(Annotation(float(sample / read.fs), 0.0, str(symbol)) for sample, symbol in beats),
         source=str(header),
     )
-
-
-def _rows(names: list[str], channels: Sequence[str] | None, header: Path) -> list[int]:
-    if channels is None:
-        return list(range(len(names)))
-    missing = [name for name in channels if name not in names]
-    if missing:
-        raise RecordingError(f"{header} has no channel {', '.join(missing)}. It has: {', '.join(names)}.")
-    return [names.index(name) for name in channels]

@@ -1,13 +1,12 @@
 """One case: a recording, a trial or a word, held in memory or read when it is asked for."""
 
-from dataclasses import dataclass, fields
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.annotation import Annotation, crop_annotations
 from s4signal.signals.checks import (
     FloatArray,
     as_case_array,
@@ -16,9 +15,43 @@ from s4signal.signals.checks import (
     as_times,
     check_time_unit,
     refuse_infinite,
+    scale_pcm,
 )
 
-__all__ = ["Case", "Signal", "part_of", "sample_times"]
+__all__ = ["Annotation", "Case", "Signal", "crop_annotations", "part_of", "recount", "sample_times"]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A marked stretch of a case.
+
+    Parameters
+    ----------
+    onset_s : float
+        Seconds after the first sample of the case.
+    duration_s : float, at least 0
+        Zero marks an instant.
+    description : str
+        What happened there.
+
+    Examples
+    --------
+    >>> Annotation(1.5, 0.0, "stimulus/left").description
+    'stimulus/left'
+    """
+
+    onset_s: float
+    duration_s: float
+    description: str
+
+
+def crop_annotations(annotations: tuple[Annotation, ...], first_s: float, end_s: float) -> tuple[Annotation, ...]:
+    """Keep what reaches into a stretch, counted from its first sample."""
+    return tuple(
+        replace(mark, onset_s=mark.onset_s - first_s)
+        for mark in annotations
+        if mark.onset_s < end_s and (mark.onset_s >= first_s or mark.onset_s + mark.duration_s > first_s)
+    )
 
 
 class Case(Protocol):
@@ -38,7 +71,7 @@ class Case(Protocol):
 
     @property
     def ch_names(self) -> tuple[str, ...] | None:
-        """One name a channel, None if unknown."""
+        """One name per channel, None if unknown."""
 
     @property
     def has_times(self) -> bool:
@@ -53,8 +86,16 @@ class Case(Protocol):
         """The file the case came from, "" for none."""
 
     @property
-    def first_sample(self) -> int:
-        """What the recording itself counts the first sample as."""
+    def first_sample(self) -> float:
+        """What the recording counts the first sample as, at `sfreq`."""
+
+    @property
+    def recorded_sfreq(self) -> float | None:
+        """The rate at which the recording counts its samples, None for `sfreq`, 0 if they are no longer its own."""
+
+    @property
+    def modality(self) -> str | None:
+        """What was recorded, None if unknown."""
 
     def load(self) -> "Signal":
         """Bring the case into memory."""
@@ -70,19 +111,26 @@ class Signal:
     Parameters
     ----------
     data : array-like of shape (n_channels, n_times) or (n_times,)
-        float32 stays, every other real type becomes float64. NaN is a missing sample.
+        float32 stays, every other real type becomes float64. NaN is a missing sample. Of sound, integers of 8
+        (unsigned), 16 or 32 bits become float32 in -1…1, as audio files are read; sound is what `modality` calls
+        "audio" or, if that is None, one or two channels at 4 kHz or more.
     times : array-like of shape (n_times,) or None
         Seconds, never decreasing; None means evenly spaced. Samples of one time follow each other without a gap.
     sfreq : float or None
         Samples per second [Hz].
     ch_names : sequence of str or None
-        One name a channel.
+        One name per channel.
     annotations : tuple of Annotation
         Marked stretches, in seconds after the first sample.
     source : str
         The file the case came from, "" otherwise.
-    first_sample : int
-        What the recording itself counts its first sample as; MNE's ``first_samp``.
+    first_sample : float
+        What the recording counts its first sample as, at the rate of the case; MNE's ``first_samp``.
+    recorded_sfreq : float or None
+        Samples per second [Hz] as the recording counts them, where the case has another rate; 0 where its samples can
+        no longer be counted. Events that MNE counted in samples find their instants by it.
+    modality : str or None
+        What was recorded: "audio" from audio files, MNE's channel type ("eeg", "ecog", "mag", …) from MNE.
 
     Raises
     ------
@@ -110,14 +158,16 @@ class Signal:
     ch_names: tuple[str, ...] | None = None
     annotations: tuple[Annotation, ...] = ()
     source: str = ""
-    first_sample: int = 0
+    first_sample: float = 0
+    recorded_sfreq: float | None = None
+    modality: str | None = None
 
     def __post_init__(self) -> None:
         """Check and convert what was given."""
-        data = as_case_array(self.data)
+        object.__setattr__(self, "sfreq", as_sfreq(self.sfreq))
+        data = as_case_array(scale_pcm(self.data, self.sfreq, self.modality))
         refuse_infinite(data, self.source)
         object.__setattr__(self, "data", data)
-        object.__setattr__(self, "sfreq", as_sfreq(self.sfreq))
         if self.times is not None:
             object.__setattr__(self, "times", as_times(self.times, data.shape[1]))
             if self.sfreq is not None:
@@ -183,9 +233,13 @@ class Signal:
         if not 0 <= start < stop <= self.length:
             raise ShapeError(f"samples {start} to {stop} were asked for, but the case has samples 0 to {self.length}.")
         inside = slice(start, stop)
-        times = None if self.times is None else self.times[inside]
-        annotations = crop_annotations(self.annotations, *self._edges_s(start, stop))
-        return part_of(self, self.data[:, inside], times, annotations, self.first_sample + start)
+        return part_of(
+            self,
+            data=self.data[:, inside],
+            times=None if self.times is None else self.times[inside],
+            annotations=crop_annotations(self.annotations, *self._edges_s(start, stop)),
+            first_sample=self.first_sample + start,
+        )
 
     def _edges_s(self, start: int, stop: int) -> tuple[float, float]:
         """Seconds from the first sample to `start` and to `stop`; NaN where neither rate nor times are known."""
@@ -204,48 +258,44 @@ class Signal:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Whether data (NaN equals NaN), times, rate, names, annotations and source are the same."""
+        """Whether data (NaN equals NaN), times and all that is known of the case are the same."""
         if not isinstance(other, Signal):
             return NotImplemented
+        said = [field.name for field in fields(self) if field.name not in ("data", "times")]
         same_times = (
-            np.array_equal(self.times, other.times)
-            if self.times is not None and other.times is not None
-            else self.times is other.times
+            self.times is other.times
+            if self.times is None or other.times is None
+            else np.array_equal(self.times, other.times)
         )
         return (
             same_times
-            and (self.sfreq, self.ch_names) == (other.sfreq, other.ch_names)
-            and (self.annotations, self.source) == (other.annotations, other.source)
-            and self.first_sample == other.first_sample
+            and all(getattr(self, name) == getattr(other, name) for name in said)
             and np.array_equal(self.data, other.data, equal_nan=True)
         )
 
     __hash__ = None  # type: ignore[assignment]
 
 
-def part_of(
-    signal: Signal,
-    data: FloatArray,
-    times: FloatArray | None,
-    annotations: tuple[Annotation, ...],
-    first_sample: int,
-) -> Signal:
-    """Build a case from samples of another one, which was checked.
-
-    Shapes: data (n_channels, n_times), times (n_times,).
-    """
+def part_of(signal: Signal, **new: Any) -> Signal:
+    """Build a case from samples of another one, which was checked."""
     part = object.__new__(Signal)
-    new = {"data": data, "times": times, "annotations": annotations, "first_sample": first_sample}
     for field in fields(Signal):
         object.__setattr__(part, field.name, new.get(field.name, getattr(signal, field.name)))
     return part
 
 
-def sample_times(signal: Signal) -> FloatArray:
-    """Tell when each sample was taken.
+def recount(case: Case, sfreq: float, rate: float | None = None) -> dict[str, Any]:
+    """Say as what the recording counts the first sample when the case is brought from `rate` to `sfreq`."""
+    rate = case.sfreq if rate is None else rate
+    if rate is None:
+        return {"sfreq": sfreq, "first_sample": 0.0, "recorded_sfreq": 0.0}
+    recorded = rate if case.recorded_sfreq is None else case.recorded_sfreq
+    first = case.first_sample * sfreq / rate
+    return {"sfreq": sfreq, "first_sample": first, "recorded_sfreq": None if recorded == sfreq else recorded}
 
-    Shape: (n_times,).
-    """
+
+def sample_times(signal: Signal) -> FloatArray:
+    """Tell when each sample was taken [s], shape (n_times,)."""
     if signal.times is not None:
         return signal.times
     if signal.sfreq is None:

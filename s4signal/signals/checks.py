@@ -1,29 +1,41 @@
-"""Convert what a user gives for one case; refuse what is not one."""
+"""Convert what a user gives for one case, or as paths; refuse what is not one."""
 
+from collections.abc import Iterable, Sequence
 from numbers import Real
+from os import PathLike
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 
-from s4signal.errors import ShapeError
+from s4signal.errors import RecordingError, ShapeError
 
 __all__ = [
     "FloatArray",
+    "PathOrText",
     "as_case_array",
     "as_ch_names",
     "as_float_array",
+    "as_paths",
     "as_rate",
     "as_sfreq",
     "as_times",
+    "check_file",
     "check_positive",
     "check_time_unit",
+    "is_audio",
     "median_gap",
+    "pick_rows",
     "refuse_infinite",
+    "scale_pcm",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+PathOrText: TypeAlias = str | PathLike[str]
+_AUDIO_SFREQ = 4000.0  # Hz
+_PCM = {"u1": (128.0, 2.0**7), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}  # silence and full scale
 # How far the gaps between times may be from 1 / sfreq. Holes and dropped samples widen them; milliseconds passed for
 # seconds do so a thousand times, sample numbers sfreq times.
 _LARGEST_RATIO = 200.0
@@ -49,6 +61,22 @@ def as_float_array(data: Any, name: str = "X") -> FloatArray:
         return array.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must hold real numbers: {error}.") from None
+
+
+def is_audio(modality: str | None, sfreq: float | None, n_channels: int) -> bool:
+    """Whether a case is sound: it says so, or it says nothing and has the rate and channels of sound."""
+    return modality == "audio" or (modality is None and sfreq is not None and sfreq >= _AUDIO_SFREQ and n_channels <= 2)
+
+
+def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None) -> Any:
+    """Scale integer samples of sound to -1…1, as soundfile reads them; leave everything else alone."""
+    kind = getattr(getattr(data, "dtype", None), "str", "")[1:]
+    if kind not in _PCM or np.ndim(data) not in (1, 2):
+        return data
+    if not is_audio(modality, sfreq, 1 if np.ndim(data) == 1 else len(data)):
+        return data
+    silence, full = _PCM[kind]
+    return (data.astype(np.float32) - np.float32(silence)) / np.float32(full)
 
 
 def as_case_array(data: Any) -> FloatArray:
@@ -94,7 +122,7 @@ def as_times(times: Any, n_times: int) -> FloatArray:
         )
     array = as_float_array(times, "times").astype(np.float64, copy=False)
     if array.shape != (n_times,):
-        raise ShapeError(f"times must have shape ({n_times},), one time a sample, got {array.shape}.")
+        raise ShapeError(f"times must have shape ({n_times},), one time per sample, got {array.shape}.")
     unknown = np.flatnonzero(~np.isfinite(array))
     if unknown.size:
         raise ValueError(
@@ -141,8 +169,38 @@ def refuse_infinite(data: FloatArray, source: str) -> None:
 
 
 def as_ch_names(ch_names: Any, n_channels: int) -> tuple[str, ...]:
-    """Convert to one string a channel."""
+    """Convert to one string per channel."""
     names = tuple(str(name) for name in ch_names)
     if isinstance(ch_names, str) or len(names) != n_channels:
         raise ShapeError(f"ch_names must hold one name for each of {n_channels} channels, got {ch_names!r}.")
     return names
+
+
+def pick_rows(names: Sequence[str], picks: Sequence[str] | str | None, source: object) -> list[int]:
+    """Find channels by name, in the order wanted; all if `picks` is None; RecordingError says which is not there."""
+    if picks is None:
+        return list(range(len(names)))
+    wanted = [picks] if isinstance(picks, str) else list(picks)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise RecordingError(f"{source} has no channel {', '.join(unknown)}. It has: {', '.join(names)}.")
+    return [names.index(name) for name in wanted]
+
+
+def as_paths(paths: PathOrText | Iterable[PathOrText], name: str) -> list[PathOrText]:
+    """Make a list of one path or several; TypeError if it is something else, RecordingError if there is none."""
+    if isinstance(paths, str | PathLike):
+        return [paths]
+    if not isinstance(paths, Iterable):
+        raise TypeError(f"{name} must be a path or an iterable of paths, got {paths!r}.")
+    items = list(paths)
+    if not items:
+        raise RecordingError(f"{name} names no file; at least one is needed.")
+    return items
+
+
+def check_file(path: PathOrText) -> None:
+    """Refuse what is no file; RecordingError."""
+    if not Path(path).is_file():
+        problem = "is a folder; a file is needed" if Path(path).is_dir() else "does not exist"
+        raise RecordingError(f"{path} {problem}. Check the path.")

@@ -1,5 +1,8 @@
 """Seconds of a case, counted in its samples."""
 
+from collections.abc import Iterable
+from itertools import chain
+
 import numpy as np
 
 from s4signal.errors import RecordingError
@@ -13,35 +16,65 @@ class Clock:
     """Finds samples by the seconds after the first one: by the times of a case where it has them, else by its rate."""
 
     def __init__(self, case: Case, name: str) -> None:
+        self.case, self.name = case, name
         times = case.load().times if case.has_times else None
-        self.length = case.length
-        if times is not None:
-            self.times = times - times[0]
+        self.times = None if times is None else times - times[0]
+        if self.times is not None and times is not None:
             period_s = median_gap(times)
-            self.sfreq, self.total_s = None, float(self.times[-1]) + period_s
+            self.total_s = float(self.times[-1]) + period_s
         elif case.sfreq is not None:
-            period_s, self.sfreq, self.total_s = 1 / case.sfreq, case.sfreq, case.length / case.sfreq
+            period_s, self.total_s = 1 / case.sfreq, case.length / case.sfreq
         else:
             raise RecordingError(f"{name} has no known rate, so seconds cannot be counted. Pass sfreq= to Signals.")
         self.slack_s = period_s / 2
 
-    def span(self, onset_s: float, duration_s: float, *, offset_s: float = 0.0) -> tuple[int, int] | None:
-        """Find the samples of a stretch; one at its very end is not of it."""
-        if self.sfreq is not None:
-            start = round(onset_s * self.sfreq) + round(offset_s * self.sfreq)
-            stop = start + round(duration_s * self.sfreq)
-            return (start, stop) if 0 <= start < stop <= self.length else None
-        first_s = onset_s + offset_s
-        if first_s < -self.slack_s or first_s + duration_s > self.total_s + self.slack_s:
+    def span(self, start_s: float, duration_s: float) -> tuple[int, int] | None:
+        """Find the samples of a window; one at its very end is not of it."""
+        if self.times is None:
+            rate = self.case.sfreq or 1.0
+            start = round(start_s * rate)
+            return self._inside(start, start + round(duration_s * rate))
+        if start_s < -self.slack_s or start_s + duration_s > self.total_s + self.slack_s:
             return None
         # 3 * 0.1 is a little more than 0.3: a sample that should lie on the edge does.
-        edges = np.array([first_s, first_s + duration_s]) - 1e-6 * self.slack_s
-        start, stop = np.searchsorted(self.times, edges).tolist()
-        return (start, stop) if start < stop else None
+        edges = np.array([start_s, start_s + duration_s]) - 1e-6 * self.slack_s
+        return self._inside(*np.searchsorted(self.times, edges).tolist())
 
-    def seconds(self, sample: int) -> float:
-        """Tell when a sample was taken."""
-        if self.sfreq is not None:
-            return sample / self.sfreq
-        within = min(max(sample, 0), self.length - 1)
-        return float(self.times[within]) + (sample - within) * 2 * self.slack_s
+    def around(self, onset_s: float, tmin: float, tmax: float) -> tuple[int, int] | None:
+        """Find the samples around an event, those at `tmin` and at `tmax` among them, as MNE does."""
+        if self.times is None:
+            rate = self.case.sfreq or 1.0
+            at = round(onset_s * rate)
+            return self._inside(at + round(tmin * rate), at + round(tmax * rate) + 1)
+        if onset_s + tmin < -self.slack_s or onset_s + tmax > self.total_s - self.slack_s:
+            return None
+        edges = np.array([tmin - 1e-6 * self.slack_s, tmax + 1e-6 * self.slack_s]) + onset_s
+        return self._inside(*np.searchsorted(self.times, edges).tolist())
+
+    def _inside(self, start: int, stop: int) -> tuple[int, int] | None:
+        return (start, stop) if 0 <= start < stop <= self.case.length else None
+
+    def windows(self, first_s: float, step_s: float, duration_s: float, n: int) -> Iterable[int]:
+        """Tell which of n windows may hold a sample: none of those within a long hole."""
+        if self.times is None:
+            return range(n)
+        last = np.floor((self.times - first_s) / step_s + 1e-6).astype(np.int64)
+        first = last - int(np.ceil(duration_s / step_s)) - 1
+        holes = np.flatnonzero(first[1:] > last[:-1] + 1)
+        runs = zip(first[[0, *(holes + 1)]].tolist(), last[[*holes, -1]].tolist(), strict=True)
+        return chain.from_iterable(range(max(0, a), min(n, b + 1)) for a, b in runs)
+
+    def event_s(self, sample: int) -> float:
+        """Tell the instant of an event whose sample was counted in the recording, at its rate."""
+        case = self.case
+        if case.recorded_sfreq == 0:
+            raise RecordingError(
+                f"{self.name}: its samples are no longer those of the recording, so events cannot be counted in them. "
+                "Cut epochs before samples are removed or interpolated, or give events as annotations."
+            )
+        if case.sfreq is not None and (self.times is None or case.recorded_sfreq is not None):
+            return sample / (case.recorded_sfreq or case.sfreq) - case.first_sample / case.sfreq
+        index = sample - int(case.first_sample)
+        within = min(max(index, 0), case.length - 1)
+        known = 0.0 if self.times is None else float(self.times[within])
+        return known + (index - within) * 2 * self.slack_s

@@ -1,8 +1,9 @@
 """The collection of cases that every estimator takes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -11,18 +12,16 @@ import numpy.typing as npt
 from s4signal.errors import ShapeError
 from s4signal.signals.audio_file import open_audio
 from s4signal.signals.case import Case, Signal
-from s4signal.signals.checks import FloatArray, as_rate
+from s4signal.signals.checks import FloatArray, as_paths, as_rate
 from s4signal.signals.forms import cases_from, describe_cases
-from s4signal.signals.gridding import check_grid, grid_signal
-from s4signal.signals.lazy import CachedCase, cache_folder
-from s4signal.signals.paths import as_paths
-from s4signal.signals.resampling import resample_case
-from s4signal.signals.summary import common_value, name_errors, summarize
+from s4signal.signals.lazy import CachedCase
+from s4signal.signals.resampling import check_grid, grid_signal, resample_case
+from s4signal.signals.summary import CaseList, name_errors
 
 __all__ = ["Signals"]
 
 
-class Signals:
+class Signals(CaseList):
     """Cases of any length, each with its rate, times and names, in memory or on disk.
 
     scikit-learn slices it like an array of shape ``(n,)``: it goes through ``train_test_split``,
@@ -33,11 +32,12 @@ class Signals:
     data : array-like, mne.Epochs, Signals, or list
         A 2-D array (n_samples, n_times) of one channel; a 3-D array (n_samples, n_channels, n_times); a list or
         object array of (n_times_i,) or (n_channels, n_times_i); ``mne.Epochs`` or a list of them, which bring volts,
-        rate and channel names; a list of `Signal`; another `Signals`. NaN is a missing sample.
+        rate and channel names; a list of `Signal`; another `Signals`. NaN, or masked, is a missing sample. Integers of
+        sound (8, 16 or 32 bits, at most two channels at 4 kHz or more) are scaled to -1…1, as in audio files.
     sfreq : float or sequence of float, optional
-        Samples per second [Hz], one for all or one a case.
+        Samples per second [Hz], one for all or one per case.
     times : sequence of array-like of shape (n_times_i,), optional
-        Seconds of every sample, never decreasing, one array a case; `sfreq` then is the nominal rate.
+        Seconds of every sample, never decreasing, one array per case; `sfreq` then is the nominal rate.
     ch_names : sequence of str, optional
         The names of the channels.
 
@@ -64,8 +64,6 @@ class Signals:
     ((2,), (6, 896))
     """
 
-    _cases: npt.NDArray[np.object_]
-
     def __init__(
         self,
         data: Any,
@@ -74,7 +72,7 @@ class Signals:
         times: Sequence[Any] | npt.NDArray[Any] | None = None,
         ch_names: Sequence[str] | None = None,
     ) -> None:
-        cases = list(data._cases) if isinstance(data, Signals) else cases_from(data)
+        cases = list(data._cases) if isinstance(data, Signals) else cases_from(data, sfreq)
         if sfreq is not None or times is not None or ch_names is not None:
             cases = describe_cases(cases, sfreq=sfreq, times=times, ch_names=ch_names)
         self._cases = _object_array(cases)
@@ -104,21 +102,21 @@ class Signals:
         *,
         sfreq: float | None = None,
         mono: bool = True,
-        cache: str | PathLike[str] | Any = None,
+        cache: str | PathLike[str] | None = None,
     ) -> "Signals":
         """Open audio files; each is decoded when its case is asked for.
 
         Parameters
         ----------
         paths : path or iterable of paths
-            wav, flac, ogg or mp3 files, one a case.
+            wav, flac, ogg or mp3 files, one per case.
         sfreq : float, optional
             Resample to this rate [Hz] when read.
         mono : bool
             Whether to average the channels.
-        cache : path or joblib.Memory, optional
-            Keep what was decoded and resampled there: another pass, and another run, reads it back. A file that changed
-            is decoded anew. Nothing is ever removed: call ``joblib.Memory.reduce_size`` or delete the folder.
+        cache : path, optional
+            A folder that keeps what was decoded and resampled, as plain arrays: another pass, and another run, reads
+            it back. A file that changed is decoded anew. Nothing is ever removed: delete the folder.
 
         Returns
         -------
@@ -134,8 +132,9 @@ class Signals:
         if sfreq is not None:
             signals = signals.resample(sfreq)
         if cache is not None:
-            memory = cache_folder(cache)
-            signals = cls.from_cases(CachedCase(case, memory) for case in signals._cases)
+            if not isinstance(cache, str | PathLike):
+                raise TypeError(f"cache must be the path of a folder, got {cache!r}.")
+            signals = cls.from_cases(CachedCase(case, Path(cache)) for case in signals._cases)
         return signals
 
     @classmethod
@@ -250,78 +249,6 @@ class Signals:
             )
         return np.stack([case.data for case in self])
 
-    @property
-    def shape(self) -> tuple[int]:
-        """(n,): as scikit-learn counts."""
-        return (len(self),)
-
-    @property
-    def n_channels(self) -> int:
-        """Channels of every case; ShapeError if they differ."""
-        if not len(self):
-            raise ShapeError("there is no case, so no number of channels.")
-        n_channels: int = common_value(self._cases.tolist(), "n_channels")
-        return n_channels
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Samples in time of each case, shape (n,)."""
-        return np.array([case.length for case in self._cases], dtype=np.int64)
-
-    @property
-    def n_observed(self) -> npt.NDArray[np.int64]:
-        """Values of each case that are not missing, over all channels, shape (n,); reads those on disk."""
-        return np.array([np.count_nonzero(case.observed) for case in self], dtype=np.int64)
-
-    @property
-    def sfreqs(self) -> npt.NDArray[np.float64]:
-        """Rate of each case [Hz], shape (n,); NaN where unknown."""
-        return np.array([np.nan if case.sfreq is None else case.sfreq for case in self._cases], dtype=np.float64)
-
-    @property
-    def sfreq(self) -> float | None:
-        """The one rate of all cases [Hz], None if unknown; RecordingError if they differ."""
-        sfreq: float | None = common_value(self._cases.tolist(), "sfreq")
-        return sfreq
-
-    @property
-    def ch_names(self) -> tuple[str, ...] | None:
-        """The channel names of all cases, None if unknown; RecordingError if they differ."""
-        names: tuple[str, ...] | None = common_value(self._cases.tolist(), "ch_names")
-        return names
-
-    @property
-    def has_times(self) -> bool:
-        """Whether the cases carry their times; RecordingError if only some do."""
-        return bool(common_value(self._cases.tolist(), "has_times"))
-
-    @property
-    def durations_s(self) -> npt.NDArray[np.float64]:
-        """Seconds each case lasts, shape (n,); from first to last time, or n_times / sfreq; NaN where unknown."""
-        durations = self.lengths / self.sfreqs
-        for i, case in enumerate(self._cases):
-            if case.has_times:
-                durations[i] = case.load().duration_s
-        return durations
-
-    @property
-    def cases(self) -> tuple[Case, ...]:
-        """The cases as they are kept: those on disk are not read."""
-        return tuple(self._cases)
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The file each case came from, "" for none."""
-        return tuple(case.source for case in self._cases)
-
-    def __len__(self) -> int:
-        """Count the cases."""
-        return len(self._cases)
-
-    def __iter__(self) -> Iterator[Signal]:
-        """Go through the cases, reading those on disk one at a time."""
-        return (case.load() for case in self._cases)
-
     @overload
     def __getitem__(self, key: int) -> Signal: ...
     @overload
@@ -341,18 +268,6 @@ class Signals:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Stack the cases, as `to_numpy`."""
         return np.asarray(self.to_numpy(), dtype=dtype)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the cases are the same, in order; reads those on disk."""
-        if not isinstance(other, Signals):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        """Say in one line what is held; reads nothing."""
-        return summarize(self._cases.tolist())
 
 
 def _object_array(cases: Sequence[Case]) -> npt.NDArray[np.object_]:

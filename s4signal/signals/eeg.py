@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.annotation import Annotation, crop_annotations
-from s4signal.signals.case import Case, Signal
+from s4signal.signals.case import Annotation, Case, Signal, crop_annotations
+from s4signal.signals.checks import as_paths, check_file, pick_rows
 from s4signal.signals.collection import Signals
-from s4signal.signals.paths import as_paths, check_file
+from s4signal.signals.forms import common_type
 
 __all__ = ["read_eeg", "read_mne_events"]
 
@@ -36,7 +36,7 @@ def read_eeg(
     h_freq: float | None = None,
     sfreq: float | None = None,
 ) -> Signals:
-    """Read EEG recordings, one case a file.
+    """Read EEG recordings, one case per file.
 
     Parameters
     ----------
@@ -107,6 +107,7 @@ class _RawFile:
     sfreq: float
     n_times: int
     first_sample: int
+    modality: str
 
     @cached_property
     def raw(self) -> Any:
@@ -139,10 +140,15 @@ class _RawCase:
     stop: int
 
     has_times = False
+    recorded_sfreq = None
 
     @property
     def n_channels(self) -> int:
         return len(self.file.rows)
+
+    @property
+    def modality(self) -> str:
+        return self.file.modality
 
     @property
     def length(self) -> int:
@@ -180,6 +186,7 @@ class _RawCase:
             annotations=self.annotations,
             source=self.source,
             first_sample=self.first_sample,
+            modality=self.modality,
         )
 
     def crop(self, start: int, stop: int) -> "_RawCase":
@@ -196,6 +203,7 @@ def _open(path: Path, picks: str | Sequence[str]) -> _RawFile:
         float(raw.info["sfreq"]),
         int(raw.n_times),
         int(raw.first_samp),
+        common_type(raw.get_channel_types(rows)),
     )
     file.__dict__["raw"] = raw
     try:
@@ -230,10 +238,7 @@ def _read_raw(path: Path) -> Any:
 def _pick(raw: Any, picks: str | Sequence[str], path: Path) -> list[int]:
     names, types, bads = raw.ch_names, raw.get_channel_types(), raw.info["bads"]
     if not isinstance(picks, str):
-        unknown = [name for name in picks if name not in names]
-        if unknown:
-            raise RecordingError(f"{path} has no channel {', '.join(unknown)}. It has: {', '.join(names)}.")
-        return [names.index(name) for name in picks]
+        return pick_rows(names, picks, path)
     if picks not in ("eeg", "data", "all", *types):
         raise ValueError(f"picks={picks!r} is unknown; choose one of 'eeg', 'data', 'all', or pass a list of names.")
     if picks == "all":

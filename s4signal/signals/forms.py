@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from os import PathLike
 from typing import Any
 
@@ -10,16 +11,16 @@ import numpy as np
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Case, Signal
-from s4signal.signals.checks import FloatArray, as_float_array
+from s4signal.signals.checks import FloatArray, as_float_array, scale_pcm
 from s4signal.signals.summary import name_errors
 
-__all__ = ["cases_from", "describe_cases", "is_epochs"]
+__all__ = ["cases_from", "common_type", "describe_cases", "is_epochs"]
 
 _FORMS = "(n_samples, n_channels, n_times), or (n_samples, n_times) for one channel"
 
 
-def cases_from(data: Any) -> list[Case]:
-    """Turn arrays, lists, object arrays and mne.Epochs into cases."""
+def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
+    """Turn arrays, lists, object arrays and mne.Epochs into cases; the rate only tells whether integers are sound."""
     if is_epochs(data):
         return _cases_from_epochs([data])
     if isinstance(data, Signal):
@@ -31,22 +32,21 @@ def cases_from(data: Any) -> list[Case]:
             "read_csv or another reader of s4signal.signals."
         )
     if isinstance(data, list | tuple):
-        return _cases_from_list(data)
+        return _cases_from_list(data, sfreq)
     if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1 and not _all_numbers(data):
-        return _cases_from_list(list(data))
+        return _cases_from_list(list(data), sfreq)
     if type(data).__module__.startswith("mne."):
         raise TypeError(
             f"X is a {type(data).__name__}; cases are needed. Cut it first: mne.make_fixed_length_epochs, or "
             "s4signal.signals.read_eeg on its file followed by windows."
         )
+    if isinstance(data, np.ndarray) and data.dtype.kind in "iu" and data.ndim in (2, 3) and data.size:
+        return _cases_from_list(list(data), sfreq)  # each may be sound
     return _cases_from_array(as_float_array(data))
 
 
 def describe_cases(cases: Sequence[Case], *, sfreq: Any, times: Any, ch_names: Any) -> list[Case]:
-    """Add what the user knows of the cases; what they carry themselves must agree.
-
-    Shapes: times (n_times_i,).
-    """
+    """Add what the user knows of the cases, times one (n_times_i,) each; what they carry themselves must agree."""
     n = len(cases)
     rates = [sfreq] * n if sfreq is None or np.ndim(sfreq) == 0 else _one_each(sfreq, n, "sfreq")
     moments = [None] * n if times is None else _one_each(times, n, "times")
@@ -60,6 +60,12 @@ def is_epochs(data: Any) -> bool:
     """Whether `data` is an mne.Epochs of any kind; does not import mne."""
     ours = any(kind.__module__.split(".")[0] == "mne" for kind in type(data).__mro__)
     return ours and hasattr(data, "get_data") and hasattr(data, "events")
+
+
+def common_type(types: Iterable[str]) -> str:
+    """Say what channels of MNE record: their one type, or "mixed"."""
+    kinds = set(types)
+    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def _cases_from_array(array: FloatArray) -> list[Case]:
@@ -77,7 +83,7 @@ def _cases_from_array(array: FloatArray) -> list[Case]:
     return [name_errors(i, "", partial(Signal, case)) for i, case in enumerate(array)]
 
 
-def _cases_from_list(items: Sequence[Any]) -> list[Case]:
+def _cases_from_list(items: Sequence[Any], sfreq: Any) -> list[Case]:
     if not items:
         raise ShapeError("X holds no case; at least one is needed.")
     epochs = [is_epochs(item) for item in items]
@@ -87,9 +93,15 @@ def _cases_from_list(items: Sequence[Any]) -> list[Case]:
         raise TypeError("X mixes mne.Epochs with other things. Pass Epochs alone, or arrays alone.")
     if all(np.isscalar(item) for item in items):
         return _cases_from_array(as_float_array(items))  # a list of numbers: says what shape is needed
+    rates = [sfreq] * len(items) if sfreq is None or np.ndim(sfreq) == 0 else _one_each(sfreq, len(items), "sfreq")
     return [
-        item if isinstance(item, Signal) else name_errors(i, "", partial(Signal, item)) for i, item in enumerate(items)
+        item if isinstance(item, Signal) else name_errors(i, "", partial(_case, item, rate))
+        for i, (item, rate) in enumerate(zip(items, rates, strict=True))
     ]
+
+
+def _case(item: Any, rate: Any) -> Signal:
+    return Signal(scale_pcm(item, float(rate) if isinstance(rate, Real) else None))
 
 
 def _cases_from_epochs(items: Iterable[Any]) -> list[Case]:
@@ -100,8 +112,10 @@ def _cases_from_epochs(items: Iterable[Any]) -> list[Case]:
         if layout not in known:
             known[layout] = _data_channels(epochs.info)
         names = known[layout]
+        kind = common_type(epochs.get_channel_types(picks=list(names)))
         rate = float(epochs.info["sfreq"])
-        cases += [Signal(trial, sfreq=rate, ch_names=names) for trial in epochs.get_data(picks=list(names))]
+        trials = epochs.get_data(picks=list(names))
+        cases += [Signal(trial, sfreq=rate, ch_names=names, modality=kind) for trial in trials]
     if not cases:
         raise ShapeError("the Epochs hold no trial (0 sample(s)); at least one is needed. Look at epochs.drop_log.")
     return cases

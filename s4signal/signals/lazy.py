@@ -1,15 +1,19 @@
-"""Cases that are computed from other cases when they are asked for, or kept in a cache on disk."""
+"""Cases that are computed from other cases when they are asked for, or kept as plain arrays in a cache on disk."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
 
 from s4signal.errors import RecordingError
-from s4signal.signals.annotation import Annotation
-from s4signal.signals.case import Case, Signal
+from s4signal.signals.case import Annotation, Case, Signal
+from s4signal.signals.checks import FloatArray
 
-__all__ = ["CachedCase", "TransformedCase", "cache_folder", "ready_to_cut"]
+__all__ = ["CachedCase", "TransformedCase", "ready_to_cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,12 @@ class _Wrapper:
         return self.case.ch_names
 
     @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        return self.case.annotations
-
-    @property
     def source(self) -> str:
         return self.case.source
+
+    @property
+    def modality(self) -> str | None:
+        return self.case.modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,13 @@ class TransformedCase(_Wrapper):
     length: int
     sfreq: float | None
     has_times: bool = False
+    first_sample: float = 0
+    recorded_sfreq: float | None = None
 
     @property
-    def first_sample(self) -> int:
-        """What the recording counts the first sample as, at the new rate."""
-        if self.sfreq is None or self.case.sfreq is None:
-            return self.case.first_sample
-        return round(self.case.first_sample * self.sfreq / self.case.sfreq)
+    def annotations(self) -> tuple[Annotation, ...]:
+        """Marked stretches, which count from the first sample that is left."""
+        return self.load().annotations
 
     def load(self) -> Signal:
         """Read the case and change it."""
@@ -62,9 +66,12 @@ class TransformedCase(_Wrapper):
 
 @dataclass(frozen=True, slots=True)
 class CachedCase(_Wrapper):
-    """A case that is read once, decoded and resampled as it may be, and from then on comes from a cache."""
+    """A sound that is decoded and resampled once, and from then on comes from a folder of arrays."""
 
-    memory: Any
+    folder: Path
+
+    has_times = False
+    annotations = ()
 
     @property
     def length(self) -> int:
@@ -77,51 +84,66 @@ class CachedCase(_Wrapper):
         return self.case.sfreq
 
     @property
-    def has_times(self) -> bool:
-        """Whether every sample carries its time."""
-        return self.case.has_times
-
-    @property
-    def first_sample(self) -> int:
-        """What the recording itself counts the first sample as."""
+    def first_sample(self) -> float:
+        """What the recording counts the first sample as."""
         return self.case.first_sample
 
+    @property
+    def recorded_sfreq(self) -> float | None:
+        """The rate at which the recording counts its samples."""
+        return self.case.recorded_sfreq
+
     def load(self) -> Signal:
-        """Take the case from the cache, or read it and put it there."""
-        signal: Signal = self.memory.cache(_load)(self.case, _stamp(self.source))
-        return signal
+        """Take the samples from the cache, or read the case and put them there."""
+        path = self.folder / f"{self._key()}.npy"
+        data = _kept(path, (self.n_channels, self.length))
+        if data is None:
+            data = self.case.load().data
+            _keep(data, path)
+        return Signal(
+            data,
+            sfreq=self.sfreq,
+            ch_names=self.ch_names,
+            source=self.source,
+            first_sample=self.first_sample,
+            recorded_sfreq=self.recorded_sfreq,
+            modality=self.modality,
+        )
 
     def crop(self, start: int, stop: int) -> Case:
         """Cut out a stretch; it is read, and cached, when it is asked for."""
         if isinstance(self.case, TransformedCase):
             return self.load().crop(start, stop)
-        return CachedCase(self.case.crop(start, stop), self.memory)
+        return CachedCase(self.case.crop(start, stop), self.folder)
 
-
-def cache_folder(cache: Any) -> Any:
-    """Make a joblib.Memory of a folder."""
-    if not isinstance(cache, str | os.PathLike):
-        return cache
-    from joblib import Memory
-
-    return Memory(cache, verbose=0)
+    def _key(self) -> str:
+        """Name the samples by the file, its state, and what is taken of it."""
+        try:
+            state = os.stat(self.source)
+        except OSError:
+            raise RecordingError(f"{self.source} does not exist. Check the path.") from None
+        said = (os.path.abspath(self.source), state.st_mtime_ns, state.st_size, self.first_sample, self.length)
+        return hashlib.sha256(repr((*said, self.sfreq, self.recorded_sfreq, self.n_channels)).encode()).hexdigest()
 
 
 def ready_to_cut(case: Case) -> Case:
     """Read a case of which every stretch would cost reading the whole."""
-    kept = case.case if isinstance(case, CachedCase) else case
-    return case.load() if isinstance(kept, TransformedCase) else case
+    inner = case.case if isinstance(case, CachedCase) else case
+    return case.load() if isinstance(inner, TransformedCase) else case
 
 
-def _load(case: Case, stamp: tuple[int, int]) -> Signal:
-    """Read a case; the stamp only tells the cache which state of the file it knows."""
-    return case.load()
-
-
-def _stamp(source: str) -> tuple[int, int]:
-    """Tell one state of a file from another."""
+def _kept(path: Path, shape: tuple[int, int]) -> FloatArray | None:
+    """Read an array, None if it is not there or damaged; nothing is ever unpickled."""
     try:
-        state = os.stat(source)
-    except OSError:
-        raise RecordingError(f"{source} does not exist. Check the path.") from None
-    return state.st_mtime_ns, state.st_size
+        data: FloatArray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return data if data.shape == shape and data.dtype == np.float32 else None
+
+
+def _keep(data: FloatArray, path: Path) -> None:
+    """Write an array whole or not at all, whoever else writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        np.save(file, data, allow_pickle=False)
+    os.replace(file.name, path)

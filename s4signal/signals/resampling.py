@@ -1,18 +1,22 @@
-"""Change the sampling rate, low-passed so that nothing folds back."""
+"""Bring cases to another rate: low-passed so that nothing folds back, or interpolated on a grid."""
 
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import RecordingError
-from s4signal.signals.case import Case, Signal
+from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.signals.case import Case, Signal, recount, sample_times
 from s4signal.signals.checks import FloatArray
 from s4signal.signals.lazy import TransformedCase
 
-__all__ = ["resample_array", "resample_case", "resampled_length"]
+__all__ = ["check_grid", "grid_signal", "resample_array", "resample_case"]
+
+_METHODS = ("linear", "previous")
+# A grid of more samples per observation than this, and of more than a million, follows from a wrong clock.
+_LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000
 
 
 def resample_case(case: Case, sfreq: float) -> Case:
@@ -23,13 +27,8 @@ def resample_case(case: Case, sfreq: float) -> Case:
         return _resample_signal(case.load(), sfreq)
     if case.sfreq is None:
         raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
-    length = resampled_length(case.length, case.sfreq, sfreq)
-    return TransformedCase(case, partial(_resample_signal, sfreq=sfreq), length, sfreq)
-
-
-def resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
-    """Samples that `n_times` become."""
-    return max(1, round(n_times * new_sfreq / sfreq))
+    length = _resampled_length(case.length, case.sfreq, sfreq)
+    return TransformedCase(case, partial(_resample_signal, sfreq=sfreq), length, **recount(case, sfreq))
 
 
 def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
@@ -37,7 +36,7 @@ def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArr
 
     Shapes: data (n_channels, n_times) → (n_channels, n_times_new).
     """
-    n_times, n_new = data.shape[1], resampled_length(data.shape[1], sfreq, new_sfreq)
+    n_times, n_new = data.shape[1], _resampled_length(data.shape[1], sfreq, new_sfreq)
     missing = np.isnan(data)
     filled = _fill_missing(data, missing) if missing.any() else data
     # Take the line from first to last sample away: the filter sees zeros outside, and a step there would ring.
@@ -53,6 +52,10 @@ def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArr
     return resampled
 
 
+def _resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
+    return max(1, round(n_times * new_sfreq / sfreq))
+
+
 def _fill_missing(data: FloatArray, missing: npt.NDArray[np.bool_]) -> FloatArray:
     filled = data.copy()
     position = np.arange(data.shape[1])
@@ -65,13 +68,8 @@ def _filter(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
     try:
         import soxr
     except ImportError:
-        from scipy.signal import resample_poly
-
-        ratio = Fraction(new_sfreq / sfreq).limit_denominator(10_000)
-        resampled: FloatArray = resample_poly(data, ratio.numerator, ratio.denominator, axis=1)
-        return resampled
-    by_time = np.ascontiguousarray(data.T)
-    by_new_time: FloatArray = soxr.resample(by_time, sfreq, new_sfreq, quality="HQ")
+        raise MissingDependencyError('Resampling needs soxr, which comes with s4signal: pip install "soxr".') from None
+    by_new_time: FloatArray = soxr.resample(np.ascontiguousarray(data.T), sfreq, new_sfreq, quality="HQ")
     return by_new_time.T
 
 
@@ -82,8 +80,7 @@ def _resample_signal(signal: Signal, sfreq: float) -> Signal:
         raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
     data = signal.data if rate == sfreq else resample_array(signal.data, rate, sfreq)
     times = None if signal.times is None else signal.times[0] + np.arange(data.shape[1]) / sfreq
-    first = round(signal.first_sample * sfreq / rate)
-    return replace(signal, data=data, times=times, sfreq=sfreq, first_sample=first)
+    return replace(signal, data=data, times=times, **recount(signal, sfreq, rate))
 
 
 def _regular_rate(times: FloatArray) -> float:
@@ -94,3 +91,57 @@ def _regular_rate(times: FloatArray) -> float:
             "or call to_grid(sfreq) to interpolate."
         )
     return float(1 / steps.mean())
+
+
+def check_grid(method: str, longest_gap_s: float | None) -> None:
+    """Refuse a way to interpolate that cannot be."""
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r} is unknown; choose one of 'linear', 'previous'.")
+    if longest_gap_s is not None and not longest_gap_s > 0:
+        raise ValueError(f"longest_gap_s={longest_gap_s} must be a positive number of seconds.")
+
+
+def grid_signal(
+    signal: Signal, sfreq: float, method: Literal["linear", "previous"], longest_gap_s: float | None
+) -> Signal:
+    """Interpolate a case on a grid; see `Signals.to_grid`."""
+    times = sample_times(signal)
+    times = times - times[0]
+    n_grid = times[-1] * sfreq * (1 + 1e-12) + 1e-9  # the last time is on the grid although 0.3 * 10 is less than 3
+    _check_clock(times, n_grid, sfreq)
+    grid = np.arange(int(n_grid) + 1) / sfreq
+    longest = np.inf if longest_gap_s is None else longest_gap_s
+    data = np.full((signal.n_channels, len(grid)), np.nan, dtype=signal.data.dtype)
+    for row, channel, observed in zip(data, signal.data, signal.observed, strict=True):
+        if observed.any():
+            row[:] = _interpolate(grid, times[observed], channel[observed], method, longest)
+    known = recount(signal, sfreq)
+    if signal.times is not None and signal.recorded_sfreq is None:  # samples at irregular times are no count of time
+        known["recorded_sfreq"] = 0.0
+    return replace(signal, data=data, times=None, **known)
+
+
+def _check_clock(times: FloatArray, n_grid: float, sfreq: float) -> None:
+    """Refuse a grid that is nearly all hole."""
+    if n_grid > _LARGEST_GRID + _PER_SAMPLE * len(times):
+        jump = int(np.argmax(np.diff(times)))
+        raise RecordingError(
+            f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples for {len(times)} observed: times jump by "
+            f"{times[jump + 1] - times[jump]:.4g} s after sample {jump}. Correct that clock, or cut the case there."
+        )
+
+
+def _interpolate(grid: FloatArray, times: FloatArray, values: FloatArray, method: str, longest: float) -> FloatArray:
+    """Interpolate one channel that has an observation; of those at one time the last counts."""
+    slack = 1e-9 * max(1.0, float(times[-1]))  # 3 * 0.1 is a little more than 0.3
+    after = np.searchsorted(times, grid + slack, side="right")
+    before = after - 1
+    inside = before >= 0
+    if method == "linear":
+        inside &= grid <= times[-1] + slack
+    later = np.minimum(after, len(times) - 1)
+    hole = times[later] - times[before]
+    hole = np.where(after == len(times), grid - times[-1], hole)
+    on_sample = np.abs(grid - times[before]) <= slack
+    held = values[before] if method == "previous" else np.interp(grid, times, values)
+    return np.where(inside & (on_sample | (hole <= longest)), held, np.nan)

@@ -1,14 +1,15 @@
-"""What cases have in common, and one line that says what they are."""
+"""What a collection says of its cases: what they have in common, and one line that says what they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Case, Signal
 
-__all__ = ["common_value", "name_errors", "summarize"]
+__all__ = ["CaseList", "name_errors"]
 
 _CURES = {
     "n_channels": "Give every case the same channels; a case is (n_channels, n_times), pass x.T if time came first.",
@@ -19,7 +20,97 @@ _CURES = {
 _NOUNS = {"n_channels": "channels", "sfreq": "Hz", "ch_names": "as channel names", "has_times": "for having times"}
 
 
-def common_value(cases: Sequence[Case], name: str) -> Any:
+class CaseList:
+    """What a collection says of its cases; those on disk are read only where it is said."""
+
+    _cases: npt.NDArray[np.object_]
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(n,): as scikit-learn counts."""
+        return (len(self),)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of every case; ShapeError if they differ."""
+        if not len(self):
+            raise ShapeError("there is no case, so no number of channels.")
+        n_channels: int = _common_value(self._cases.tolist(), "n_channels")
+        return n_channels
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Samples in time of each case, shape (n,)."""
+        return np.array([case.length for case in self._cases], dtype=np.int64)
+
+    @property
+    def n_observed(self) -> npt.NDArray[np.int64]:
+        """Values of each case that are not missing, over all channels, shape (n,); reads those on disk."""
+        return np.array([np.count_nonzero(case.observed) for case in self], dtype=np.int64)
+
+    @property
+    def sfreqs(self) -> npt.NDArray[np.float64]:
+        """Rate of each case [Hz], shape (n,); NaN where unknown."""
+        return np.array([np.nan if case.sfreq is None else case.sfreq for case in self._cases], dtype=np.float64)
+
+    @property
+    def sfreq(self) -> float | None:
+        """The one rate of all cases [Hz], None if unknown; RecordingError if they differ."""
+        sfreq: float | None = _common_value(self._cases.tolist(), "sfreq")
+        return sfreq
+
+    @property
+    def ch_names(self) -> tuple[str, ...] | None:
+        """The channel names of all cases, None if unknown; RecordingError if they differ."""
+        names: tuple[str, ...] | None = _common_value(self._cases.tolist(), "ch_names")
+        return names
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the cases carry their times; RecordingError if only some do."""
+        return bool(_common_value(self._cases.tolist(), "has_times"))
+
+    @property
+    def durations_s(self) -> npt.NDArray[np.float64]:
+        """Seconds each case lasts, shape (n,); from first to last time, or n_times / sfreq; NaN where unknown."""
+        durations = self.lengths / self.sfreqs
+        for i, case in enumerate(self._cases):
+            if case.has_times:
+                durations[i] = case.load().duration_s
+        return durations
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases as they are kept: those on disk are not read."""
+        return tuple(self._cases)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The file each case came from, "" for none."""
+        return tuple(case.source for case in self._cases)
+
+    def __len__(self) -> int:
+        """Count the cases."""
+        return len(self._cases)
+
+    def __iter__(self) -> Iterator[Signal]:
+        """Go through the cases, reading those on disk one at a time."""
+        return (case.load() for case in self._cases)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the cases are the same, in order; reads those on disk."""
+        if not isinstance(other, CaseList):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Say in one line what is held; reads nothing."""
+        return _summarize(self._cases.tolist())
+
+
+def _common_value(cases: Sequence[Case], name: str) -> Any:
     """Return the value of an attribute that all cases share; None if there is no case."""
     values = [getattr(case, name) for case in cases]
     for i, value in enumerate(values):
@@ -40,7 +131,7 @@ def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
         raise type(error)(f"case {i}{source and f' ({source})'}: {error}") from None
 
 
-def summarize(cases: Sequence[Case]) -> str:
+def _summarize(cases: Sequence[Case]) -> str:
     """Say in one line what the cases are."""
     if not len(cases):
         return "Signals: 0 cases"

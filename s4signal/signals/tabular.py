@@ -1,61 +1,23 @@
-"""Signals in text: the .ts files of the UEA and TSER archives, and CSV."""
+"""Signals in tables: one row per sample (`read_csv`), or one row per observation of one variable (`read_events`)."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Case, Signal
-from s4signal.signals.checks import check_positive
+from s4signal.signals.checks import FloatArray, as_paths, check_positive
 from s4signal.signals.collection import Signals
-from s4signal.signals.csv_file import check_columns, read_rows
-from s4signal.signals.paths import as_paths, check_file
-from s4signal.signals.ts_file import parse_ts
+from s4signal.signals.table import Table, as_seconds
 
-__all__ = ["read_csv", "read_ts"]
+__all__ = ["read_csv", "read_events"]
 
-
-def read_ts(
-    path: str | PathLike[str], *, sfreq: float | None = None
-) -> tuple[Signals, npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
-    """Read a .ts file of the UEA, UCR or TSER archive.
-
-    Parameters
-    ----------
-    path : path
-        The file; series may be unequal in length, have several dimensions, missing values and timestamps.
-    sfreq : float, optional
-        Samples per second [Hz]; such files do not tell.
-
-    Returns
-    -------
-    signals : Signals
-        Channels are the dimensions; "?" is NaN. Timestamps become times: numbers as seconds, dates as seconds after the
-        first of the case; dimensions with other timestamps meet on the union of them.
-    y : ndarray of shape (n,) or None
-        Class labels as strings, targets as floats, None if the file has neither.
-
-    Raises
-    ------
-    RecordingError
-        If the file is missing, empty or malformed; the message names the line.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "vowels.ts"
-    ...     _ = path.write_text("@classLabel true a e\\n@data\\n1,2,3:4,5,?:a\\n6,7:8,9:e\\n")
-    ...     read_ts(path, sfreq=100)
-    (Signals: 2 cases × 2 channels, 2–3 samples, 100 Hz (0.02–0.03 s), array(['a', 'e'], dtype='<U1'))
-    """
-    check_file(path)
-    cases, y = parse_ts(Path(path))
-    return Signals(cases, sfreq=sfreq), y
+_DUPLICATES = ("mean", "last")
+_TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?\b.*", re.IGNORECASE)
 
 
 def read_csv(
@@ -64,24 +26,25 @@ def read_csv(
     time: str | None = None,
     time_unit_s: float = 1.0,
     sfreq: float | None = None,
-    channels: Sequence[str] | None = None,
+    picks: Sequence[str] | None = None,
     case: str | None = None,
     label: str | None = None,
     delimiter: str = ",",
 ) -> tuple[Signals, npt.NDArray[np.str_] | None]:
-    """Read CSV files with a header and one row a sample.
+    """Read CSV files with a header and one row per sample.
 
     Parameters
     ----------
     path : path or iterable of paths
-        One case a file, unless `case` says otherwise.
+        One case per file, unless `case` says otherwise.
     time : str, optional
-        The column of times, never decreasing within a case; they are kept with the case.
+        The column of times, never decreasing within a case: numbers, "HH:MM[:SS]", or ISO dates, with or without a
+        time zone, which become seconds after the first row of their case.
     time_unit_s : float, positive
-        Seconds in one unit of that column: 0.001 for milliseconds.
+        Seconds in one unit of a numeric `time`: 0.001 for milliseconds.
     sfreq : float, optional
         Samples per second [Hz].
-    channels : sequence of str, optional
+    picks : sequence of str, optional
         The columns of the channels; all others than `time`, `case` and `label` if missing.
     case : str, optional
         The column that tells the case of a row.
@@ -95,13 +58,13 @@ def read_csv(
     signals : Signals
         An empty cell is NaN.
     y : ndarray of shape (n,) or None
-        The labels as strings.
+        The labels as strings; None without `label`.
 
     Raises
     ------
     RecordingError
-        If a file is missing or empty, a column is not there or there twice, a cell is no number, or a case has two
-        labels.
+        If a file is missing or empty, a column is not there or there twice, a column of times would become a channel,
+        a cell is no number, or a case has two labels.
     ValueError
         If `time_unit_s` is not positive.
 
@@ -119,53 +82,172 @@ def read_csv(
     check_positive("time_unit_s", time_unit_s)
     cases: list[Case] = []
     labels: list[str] = []
-    for file in map(Path, as_paths(path, "path")):
-        header, rows = read_rows(file, delimiter)
-        if not rows:
-            raise RecordingError(f"{file} holds no row of samples. A header and one row a sample are needed.")
-        special = [name for name in (time, case, label) if name is not None]
-        names = list(channels) if channels is not None else [name for name in header if name not in special]
-        check_columns(file, header, [*special, *names])
-        if not names:
-            raise RecordingError(f"{file} has no column of a channel; it has {', '.join(header)}.")
-        numbers = _columns(file, header, rows, names if time is None else [*names, time])
-        keys = _texts(header, rows, case) if case is not None else [""] * len(rows)
-        marks = None if label is None else np.array(_texts(header, rows, label))
-        rows_of: dict[str, list[int]] = {}
-        for row, key in enumerate(keys):
-            rows_of.setdefault(key, []).append(row)
-        for key, chosen in rows_of.items():
-            moments = None if time is None else numbers[-1, chosen] * time_unit_s
+    for file in map(str, as_paths(path, "path")):
+        table = Table(file, delimiter=delimiter)
+        names = _channels(table, picks, time, [name for name in (time, case, label) if name is not None])
+        numbers = np.array([table.numbers(name) for name in names])
+        moments = None if time is None else table.seconds(time, time_unit_s)
+        marks = None if label is None else np.array(table.names(label))
+        for key, rows in _rows_by_key([""] * numbers.shape[1] if case is None else table.names(case)).items():
+            times = None if moments is None else as_seconds(moments[rows])
             try:
-                cases.append(Signal(numbers[: len(names), chosen], moments, sfreq, tuple(names), source=str(file)))
+                cases.append(Signal(numbers[:, rows], times, sfreq, tuple(names), source=file))
             except ValueError as error:
                 reason = str(error).removeprefix(f"{file}: ")  # an infinite sample is named with its source
                 raise RecordingError(f"{file}{key and f', case {key}'}: {reason}") from None
             if marks is not None:
-                labels.append(_one_label(file, key, marks[chosen]))
+                labels.append(_one_label(file, key, marks[rows]))
     return Signals.from_cases(cases), None if label is None else np.array(labels)
 
 
-def _texts(header: list[str], rows: list[list[str]], name: str) -> list[str]:
-    column = header.index(name)
-    return [row[column].strip() for row in rows]
+def _channels(table: Table, picks: Sequence[str] | None, time: str | None, special: list[str]) -> list[str]:
+    """Name the columns of the channels; a column that seems to tell the time is none."""
+    names = list(picks) if picks is not None else [name for name in table.header if name not in special]
+    table.check([*special, *names])
+    if not names:
+        raise RecordingError(f"{table.name} has no column of a channel; it has {', '.join(table.header)}.")
+    if not len(table.columns[names[0]]):
+        raise RecordingError(f"{table.name} holds no row of samples. A header and one row per sample are needed.")
+    times = [name for name in names if _TIMES.fullmatch(name)]
+    if picks is None and time is None and times:
+        raise RecordingError(
+            f"{table.name}: column {times[0]!r} seems to tell the time. Pass time={times[0]!r} (and time_unit_s= if it "
+            "does not count seconds), or name the columns of the channels by picks=."
+        )
+    return names
 
 
-def _columns(path: Path, header: list[str], rows: list[list[str]], names: list[str]) -> npt.NDArray[np.float64]:
-    numbers = np.empty((len(names), len(rows)))
-    for i, name in enumerate(names):
-        for j, text in enumerate(_texts(header, rows, name)):
-            try:
-                numbers[i, j] = float(text) if text else np.nan
-            except ValueError:
-                raise RecordingError(
-                    f"{path}, row {j + 2}, column {name}: {text!r} is no number. Name the columns to read by channels=."
-                ) from None
-    return numbers
+def _rows_by_key(keys: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the rows of each key, keys in the order of their first row."""
+    codes = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    code = np.array([codes[key] for key in keys], dtype=np.int64)
+    order = np.argsort(code, kind="stable")
+    edges = np.searchsorted(code[order], np.arange(len(codes) + 1))
+    return {key: order[a:b] for key, a, b in zip(codes, edges[:-1], edges[1:], strict=True)}
 
 
-def _one_label(path: Path, key: str, labels: npt.NDArray[np.str_]) -> str:
+def _one_label(path: str, key: str, labels: npt.NDArray[np.str_]) -> str:
     different = np.unique(labels)
     if len(different) != 1:
         raise RecordingError(f"{path}{key and f', case {key}'} has several labels: {', '.join(different[:5])}.")
     return str(different[0])
+
+
+def read_events(
+    data: str | PathLike[str] | Mapping[str, Any] | Any,
+    *,
+    case: str,
+    time: str,
+    variable: str,
+    value: str,
+    time_unit_s: float = 1.0,
+    picks: Sequence[str] | None = None,
+    cases: Iterable[Any] | None = None,
+    duplicates: Literal["mean", "last"] = "mean",
+    delimiter: str = ",",
+) -> Signals:
+    """Collect observations of many variables at any times, such as those of an intensive care unit, into cases.
+
+    Parameters
+    ----------
+    data : path, frame of pandas or polars, or mapping of name to column
+        One row per observation, in any order; a path is a CSV file with a header.
+    case, time, variable, value : str
+        The columns that tell the case, when, what was observed, and the number. A row without a value is no
+        observation.
+    time_unit_s : float, positive
+        Seconds in one unit of a numeric `time`: 3600 for hours. Texts such as "26:45" are hours and minutes, and may
+        have seconds; ISO dates, with or without a time zone, become seconds after the first observation of their case.
+    picks : sequence of str, optional
+        The variables that become channels, in this order; rows of others are left out. All that occur, sorted, if
+        missing: name them where training and test data are read apart.
+    cases : iterable, optional
+        The cases wanted, in this order, as `y` has them; in the order of their first row if missing.
+    duplicates : {"mean", "last"}
+        What remains of several values of one variable at one time.
+    delimiter : str
+        What separates the columns of a CSV file.
+
+    Returns
+    -------
+    Signals
+        A case is (n_variables, n_distinct_times), NaN where a variable was not observed; ``sources`` are the names of
+        the cases.
+
+    Raises
+    ------
+    RecordingError
+        If the file is missing, a column is not there or there twice, a time or value is no number or infinite, or a
+        case has no observation.
+    ShapeError
+        If the columns differ in length.
+    ValueError
+        If `duplicates` is unknown or `time_unit_s` is not positive.
+
+    Examples
+    --------
+    >>> table = {
+    ...     "stay": ["a", "a", "a", "b"],
+    ...     "hour": [0.0, 0.5, 0.5, 2.0],
+    ...     "what": ["HR", "HR", "Temp", "HR"],
+    ...     "number": [73, 77, 36.5, 90],
+    ... }
+    >>> stays = read_events(table, case="stay", time="hour", variable="what", value="number", time_unit_s=3600)
+    >>> stays.ch_names, stays.sources
+    (('HR', 'Temp'), ('a', 'b'))
+    >>> stays[0].times, stays[0].data
+    (array([   0., 1800.]), array([[73. , 77. ],
+           [ nan, 36.5]]))
+    """
+    if duplicates not in _DUPLICATES:
+        raise ValueError(f"duplicates={duplicates!r} is unknown; choose one of 'mean', 'last'.")
+    check_positive("time_unit_s", time_unit_s)
+    table = Table(data, delimiter=delimiter, case=case)
+    table.check((case, time, variable, value))
+    if not len(table.columns[case]):
+        raise RecordingError(f"{table.name} holds no row. One row per observation is needed.")
+    owners, what = table.names(case), table.names(variable)
+    names = sorted(set(what)) if picks is None else [str(name) for name in picks]
+    channels = {name: i for i, name in enumerate(names)}
+    channel = np.array([channels.get(name, -1) for name in what])
+    numbers = table.numbers(value)
+    observed = (channel >= 0) & ~np.isnan(numbers)
+    if not observed.any():
+        raise RecordingError(
+            f"{table.name} holds no observation of {_some(names)}. Its variables are {_some(sorted(set(what)))}."
+        )
+    moments = table.seconds(time, time_unit_s)
+    rows_of = _rows_by_key(owners)
+    signals = []
+    for name in rows_of if cases is None else map(str, cases):
+        rows = rows_of.get(name, np.empty(0, dtype=np.int64))
+        rows = rows[observed[rows]]
+        if not len(rows):
+            where = "" if name in rows_of else f" in {table.name}"
+            raise RecordingError(f"case {name} has no observation{where}. Leave it out by cases=.")
+        times, filled = _filled(channel[rows], as_seconds(moments[rows]), numbers[rows], len(names), duplicates)
+        try:
+            signals.append(Signal(filled, times, ch_names=tuple(names), source=name))
+        except ValueError as error:  # a value is infinite; the source stands in front
+            raise RecordingError(f"{table.name}, case {error}") from None
+    return Signals(signals)
+
+
+def _filled(
+    channel: npt.NDArray[np.int64], seconds: FloatArray, numbers: FloatArray, n_channels: int, duplicates: str
+) -> tuple[FloatArray, FloatArray]:
+    """Return the distinct times, and (n_channels, n_distinct_times) with NaN where nothing was observed."""
+    times, column = np.unique(seconds, return_inverse=True)
+    data = np.full((n_channels, len(times)), np.nan)
+    if duplicates == "last":
+        data[channel, column] = numbers
+        return times, data
+    where = channel * len(times) + column
+    counts = np.bincount(where, minlength=data.size)
+    sums = np.bincount(where, weights=numbers, minlength=data.size)
+    with np.errstate(invalid="ignore"):  # 0 / 0: not observed
+        return times, (sums / counts).reshape(data.shape)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(str, names[:10])) + (", …" if len(names) > 10 else "")

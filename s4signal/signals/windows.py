@@ -33,7 +33,7 @@ def windows(
     Parameters
     ----------
     signals : Signals or what Signals takes
-        One case a recording.
+        One case per recording.
     duration_s : float, positive
         Length of a window [s].
     step_s : float, positive, optional
@@ -102,14 +102,14 @@ def epochs_from_events(
     Parameters
     ----------
     signals : Signals or what Signals takes
-        One case a recording, such as `read_eeg` gives.
+        One case per recording, such as `read_eeg` gives.
     events : array of shape (n_events, 3), path, or list of them, optional
-        One a recording: an MNE events array, or the ``-eve.fif`` file of one; samples count as in the recording. The
-        annotations (and stimulus channels) of the recordings if missing.
+        One per recording: an MNE events array, or the ``-eve.fif`` file of one; samples count as in the recording,
+        whatever rate it was brought to since. The annotations (and stimulus channels) of the recordings if missing.
     event_id : mapping of name to code or description, or list of descriptions, optional
         Which events to take and how to name them; every one if missing, except what starts with "bad" or "edge".
     tmin, tmax : float
-        From `tmin` up to, not including, `tmax` [s] after the event.
+        From `tmin` to `tmax` [s] after the event, both included, as in MNE: ``tmax=1`` at 100 Hz gives 101 samples.
     groups : array-like of shape (n_recordings,), optional
         What must not be split, such as the subject; the recording if missing.
 
@@ -125,11 +125,12 @@ def epochs_from_events(
     Raises
     ------
     RecordingError
-        If no event is found, none has the stretch inside its recording, or a rate is unknown.
+        If no event is found, none has the stretch inside its recording, a rate is unknown, or `events` count samples
+        that the recording no longer has.
     ShapeError
         If `events` or `groups` has another length.
     ValueError
-        If `tmax` is not greater than `tmin`.
+        If `tmax` is less than `tmin`.
 
     Warns
     -----
@@ -142,10 +143,10 @@ def epochs_from_events(
     >>> events = np.array([[200, 0, 1], [500, 0, 2]])
     >>> epochs, y, groups = epochs_from_events(recording, events=events, event_id={"left": 1, "right": 2}, tmax=3)
     >>> epochs, y
-    (Signals: 2 cases × 2 channels, 300 samples, 100 Hz (3 s), array(['left', 'right'], dtype='<U5'))
+    (Signals: 2 cases × 2 channels, 301 samples, 100 Hz (3.01 s), array(['left', 'right'], dtype='<U5'))
     """
-    if not tmax > tmin:
-        raise ValueError(f"tmax={tmax} must be greater than tmin={tmin}.")
+    if not tmax >= tmin:
+        raise ValueError(f"tmax={tmax} must not be less than tmin={tmin}.")
     recordings = Signals(signals)
     marks = [None] * len(recordings) if events is None else _event_lists(events, len(recordings))
     cases: list[Case] = []
@@ -154,8 +155,8 @@ def epochs_from_events(
     for i, (recording, given) in enumerate(zip(recordings.cases, marks, strict=True)):
         case = ready_to_cut(recording)
         clock = Clock(case, _name(i, case))
-        found = list(_annotated(case, event_id) if given is None else _coded(case, clock, given, event_id))
-        spans = [(clock.span(onset_s, tmax - tmin, offset_s=tmin), name) for onset_s, name in found]
+        found = list(_annotated(case, event_id) if given is None else _coded(clock, given, event_id))
+        spans = [(clock.around(onset_s, tmin, tmax), name) for onset_s, name in found]
         inside = [(span, name) for span, name in spans if span is not None]
         _warn_outside(i, case, len(found) - len(inside), len(found))
         cases += [case.crop(*span) for span, _ in inside]
@@ -180,8 +181,8 @@ def _edges(
             f"{_name(i, case)} lasts {max(0.0, last - first):.2f} s{where}, less than duration_s={duration_s:.2f}. "
             "Lower duration_s or leave this recording out."
         )
-    for at in first + step_s * np.arange(int(spare_s / step_s + 1e-9) + 1):
-        span = clock.span(at, duration_s)
+    for k in clock.windows(first, step_s, duration_s, int(spare_s / step_s + 1e-9) + 1):
+        span = clock.span(first + step_s * k, duration_s)
         if span is not None:
             yield span
 
@@ -195,12 +196,12 @@ def _annotated(case: Case, event_id: Any) -> Iterator[tuple[float, str]]:
             yield mark.onset_s, wanted[mark.description]
 
 
-def _coded(case: Case, clock: Clock, events: npt.NDArray[np.int64], event_id: Any) -> Iterator[tuple[float, str]]:
+def _coded(clock: Clock, events: npt.NDArray[np.int64], event_id: Any) -> Iterator[tuple[float, str]]:
     wanted = _names_by_code(event_id)
     for sample, _, code in events:
         if wanted is None or str(code) in wanted:
             name = str(code) if wanted is None else wanted[str(code)]
-            yield clock.seconds(int(sample) - case.first_sample), name
+            yield clock.event_s(int(sample)), name
 
 
 def _names_by_code(event_id: Any) -> dict[str, str] | None:

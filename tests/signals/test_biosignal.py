@@ -36,14 +36,14 @@ def test_voltages_become_volts_and_other_units_stay(record):
 
 
 def test_channels_are_chosen_and_beats_become_annotations(record):
-    signal = read_wfdb(record, channels=["PLETH"], annotator="atr")[0]
+    signal = read_wfdb(record, picks=["PLETH"], annotator="atr")[0]
     assert signal.ch_names == ("PLETH",)
     assert signal.annotations == (Annotation(0.004, 0.0, "N"), Annotation(0.012, 0.0, "V"))
 
 
 def test_damaged_records_are_named(record):
     with pytest.raises(RecordingError, match=r"has no channel V5\. It has: II, PLETH"):
-        read_wfdb(record, channels=["V5"])
+        read_wfdb(record, picks=["V5"])
     with pytest.raises(RecordingError, match=r"gone\.hea does not exist"):
         read_wfdb(record.with_name("gone"))
     record.with_suffix(".dat").write_bytes(b"")

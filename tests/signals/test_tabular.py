@@ -86,7 +86,7 @@ def test_a_csv_is_one_case_whose_columns_are_channels(tmp_path):
 
 def test_times_cases_and_labels_have_their_columns(tmp_path):
     text = "who,ms,x,note,kind\n1,0,5,n,up\n2,0,7,n,down\n1,20,6,n,up\n1,50,4,n,up\n"
-    signals, y = read_csv(csv(tmp_path, text), time="ms", time_unit_s=0.001, channels=["x"], case="who", label="kind")
+    signals, y = read_csv(csv(tmp_path, text), time="ms", time_unit_s=0.001, picks=["x"], case="who", label="kind")
     assert [signal.data.tolist() for signal in signals] == [[[5, 6, 4]], [[7]]]
     np.testing.assert_allclose(signals[0].times, [0, 0.02, 0.05])
     assert y.tolist() == ["up", "down"]
@@ -104,7 +104,11 @@ def test_several_files_are_several_cases(tmp_path):
     [
         ("a,b\n1,2\n", {"time": "t"}, "has no column t; it has a, b"),
         ("a,b\n1,2\n", {"time": "a", "label": "b"}, "has no column of a channel"),
-        ("a,b\n1,x\n", {}, "row 2, column b: 'x' is no number. Name the columns"),
+        (
+            "a,b\n1,x\n",
+            {},
+            "row 2, column b: 'x' is no number. Leave the cell empty if it is missing, or name other columns",
+        ),
         ("a,b\n1,2\n3\n", {}, "row 3: 1 cells, but the header has 2"),
         ("a,b\n", {}, "holds no row of samples"),
         ("t,b\n1,2\n0,3\n", {"time": "t"}, "times must increase"),
@@ -119,7 +123,7 @@ def test_a_bad_csv_is_refused(tmp_path, text, options, message):
 
 
 def test_columns_of_one_name_that_nobody_asks_for_do_no_harm(tmp_path):
-    signals, _ = read_csv(csv(tmp_path, "a,,\n1,,\n2,,\n"), channels=["a"])
+    signals, _ = read_csv(csv(tmp_path, "a,,\n1,,\n2,,\n"), picks=["a"])
     assert signals[0].data.tolist() == [[1, 2]]
 
 

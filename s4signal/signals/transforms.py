@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from s4signal.signals.annotation import crop_annotations
-from s4signal.signals.case import Case, Signal, part_of, sample_times
+from s4signal.signals.case import Case, Signal, crop_annotations, part_of, recount, sample_times
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import TransformedCase
 from s4signal.signals.summary import name_errors
@@ -50,7 +49,9 @@ def decimate(signals: Any, factor: int) -> Signals:
     return Signals.from_cases(
         every(case)
         if isinstance(case, Signal)
-        else TransformedCase(case, every, -(-case.length // int(factor)), _lower(case.sfreq, factor), case.has_times)
+        else TransformedCase(
+            case, every, -(-case.length // int(factor)), has_times=case.has_times, **_slower(case, factor)
+        )
         for case in collection.cases
     )
 
@@ -101,15 +102,16 @@ def drop_samples(signals: Any, fraction: float, *, random_state: Any = None, as_
 
 
 def _every(signal: Signal, factor: int) -> Signal:
-    thin = slice(None, None, factor)
-    times = None if signal.times is None else signal.times[thin]
-    first = round(signal.first_sample / factor)
-    sfreq = _lower(signal.sfreq, factor)
-    return replace(signal, data=signal.data[:, thin], times=times, sfreq=sfreq, first_sample=first)
+    times = None if signal.times is None else signal.times[::factor]
+    return replace(signal, data=signal.data[:, ::factor], times=times, **_slower(signal, factor))
 
 
-def _lower(sfreq: float | None, factor: int) -> float | None:
-    return None if sfreq is None else sfreq / factor
+def _slower(case: Case, factor: int) -> dict[str, Any]:
+    """Say what the recording counts at 1 / factor of the rate; irregular times are no count of samples then."""
+    if case.sfreq is None or (case.has_times and case.recorded_sfreq is None):
+        sfreq = None if case.sfreq is None else case.sfreq / factor
+        return {"sfreq": sfreq, "first_sample": case.first_sample / factor, "recorded_sfreq": 0.0}
+    return recount(case, case.sfreq / factor)
 
 
 def _dropped(case: Case, fraction: float, seed: int, as_nan: bool) -> Case:
@@ -130,8 +132,17 @@ def _drop(signal: Signal, fraction: float, seed: int, as_nan: bool) -> Signal:
     if as_nan:
         data = np.full_like(signal.data, np.nan)
         data[:, kept] = signal.data[:, kept]
-        return part_of(signal, data, signal.times, signal.annotations, signal.first_sample)
+        return part_of(signal, data=data)
     grid = sample_times(signal)
+    recorded = signal.recorded_sfreq
+    if recorded is None:  # what is left of irregular times is no count of samples
+        recorded = signal.sfreq if signal.times is None else 0.0
     # Annotations count from the first sample, which may be gone.
-    annotations = crop_annotations(signal.annotations, float(grid[kept[0]] - grid[0]), np.inf)
-    return part_of(signal, signal.data[:, kept], grid[kept], annotations, signal.first_sample + int(kept[0]))
+    return part_of(
+        signal,
+        data=signal.data[:, kept],
+        times=grid[kept],
+        annotations=crop_annotations(signal.annotations, float(grid[kept[0]] - grid[0]), np.inf),
+        first_sample=signal.first_sample + int(kept[0]),
+        recorded_sfreq=recorded,
+    )

@@ -28,7 +28,7 @@ def read_audio(
     sfreq: float | None = None,
     mono: bool = True,
 ) -> Signals:
-    """Read audio files, one case a file.
+    """Read audio files, one case per file.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def read_audio_folder(
     mono: bool = True,
     unreadable: Literal["error", "skip"] = "error",
 ) -> tuple[Signals, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """Read a folder of labelled audio: a folder a class, or names that follow a pattern, or a CSV manifest.
+    """Read a folder of labelled audio: a folder per class, or names that follow a pattern, or a CSV manifest.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def read_audio_folder(
         ``label`` and, if there is one, ``group``. Held against the file name, or against the path below `root` if it
         contains "/".
     manifest : path, optional
-        A CSV file, absolute or below `root`, with one row a recording; its paths are below `root`.
+        A CSV file, absolute or below `root`, with one row per recording; its paths are below `root`.
     path_column, label_column : str
         Columns of the manifest.
     group_column : str, optional

@@ -1,17 +1,22 @@
-"""The grammar of .ts files: a header of @ lines, then one case a line."""
+"""The .ts files of the UEA, UCR and TSER archives: a header of @ lines, then one case per line."""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Case, Signal
+from s4signal.signals.checks import FloatArray, check_file
+from s4signal.signals.collection import Signals
+from s4signal.signals.table import as_seconds, parse_moment
 
-__all__ = ["parse_ts"]
+__all__ = ["read_ts"]
 
 _PAIR = re.compile(r"\(([^()]*),([^(),]*)\)")
 
@@ -29,11 +34,47 @@ class _BadLine(Exception):
     """What is wrong with a line."""
 
 
-def parse_ts(path: Path) -> tuple[list[Case], npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
-    """Read every case of a .ts file and its labels.
+def read_ts(
+    path: str | PathLike[str], *, sfreq: float | None = None
+) -> tuple[Signals, npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
+    """Read a .ts file of the UEA, UCR or TSER archive.
 
-    Shape: (n,).
+    Parameters
+    ----------
+    path : path
+        The file; series may be unequal in length, have several dimensions, missing values and timestamps.
+    sfreq : float, optional
+        Samples per second [Hz]; such files do not tell.
+
+    Returns
+    -------
+    signals : Signals
+        Channels are the dimensions; "?" is NaN. Timestamps become times: numbers are seconds, dates count
+        from the first of the case; dimensions with other timestamps meet on the union of them.
+    y : ndarray of shape (n,) or None
+        Class labels as strings, targets as floats, None if the file has neither.
+
+    Raises
+    ------
+    RecordingError
+        If the file is missing, empty or malformed; the message names the line.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "vowels.ts"
+    ...     _ = path.write_text("@classLabel true a e\\n@data\\n1,2,3:4,5,?:a\\n6,7:8,9:e\\n")
+    ...     read_ts(path, sfreq=100)
+    (Signals: 2 cases × 2 channels, 2–3 samples, 100 Hz (0.02–0.03 s), array(['a', 'e'], dtype='<U1'))
     """
+    check_file(path)
+    cases, y = _parse(Path(path))
+    return Signals(cases, sfreq=sfreq), y
+
+
+def _parse(path: Path) -> tuple[list[Case], npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
     header = _Header()
     cases: list[Case] = []
     labels: list[str] = []
@@ -110,40 +151,34 @@ def _stacked(channels: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]
     return np.stack(channels)
 
 
-def _timed(body: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _timed(body: str) -> tuple[FloatArray, FloatArray]:
     """Put dimensions that were sampled at their own times on the union of all times."""
     # Dates hold colons too: a colon between dimensions stands after a parenthesis.
     parts = re.split(r"(?<=\))\s*:", body)
     dimensions = [_PAIR.findall(part) for part in parts]
     if not all(dimensions) or any(_PAIR.sub("", part).strip(", \t") for part in parts):
         raise _BadLine("with timestamps, a dimension is written (time,value),(time,value),…")
-    moments = [np.array([_seconds(time) for time, _ in pairs]) for pairs in dimensions]
+    moments = [_moments([time for time, _ in pairs]) for pairs in dimensions]
+    if len({at.dtype.kind for at in moments}) > 1:
+        raise _BadLine("it mixes dates with numbers. Write all times alike.")
     times = np.unique(np.concatenate(moments))
     data = np.full((len(dimensions), len(times)), np.nan)
     for channel, at, pairs in zip(data, moments, dimensions, strict=True):
         if len(np.unique(at)) != len(at):
             raise _BadLine("a time stands twice in one dimension.")
         channel[np.searchsorted(times, at)] = _numbers(",".join(value for _, value in pairs))
-    if not _is_number(dimensions[0][0][0]):
-        times = times - times[0]
-    return times, data
+    return as_seconds(times), data
 
 
-def _seconds(text: str) -> float:
-    if _is_number(text):
-        return float(text)
-    try:
-        return (datetime.fromisoformat(text.strip()) - datetime(1970, 1, 1)).total_seconds()
-    except (TypeError, ValueError):
-        raise _BadLine(f"{text!r} is neither a number of seconds nor a date.") from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _moments(texts: list[str]) -> npt.NDArray[Any]:
+    """Understand numbers of seconds, or dates."""
+    known = [parse_moment(text.strip(), 1.0) for text in texts]
+    if None in known:
+        raise _BadLine(f"{texts[known.index(None)]!r} is neither a number of seconds nor a date.")
+    dates = {isinstance(moment, datetime) for moment in known}
+    if len(dates) > 1:
+        raise _BadLine("it mixes dates with numbers. Write all times alike.")
+    return np.array(known, dtype="M8[us]" if dates == {True} else np.float64)
 
 
 def _targets(path: Path, labels: list[str]) -> npt.NDArray[np.float64]:

@@ -1,0 +1,181 @@
+"""Tables: the columns of a CSV file, a frame or a mapping, as numbers, names and seconds."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.checks import FloatArray, check_file
+
+__all__ = ["Table", "as_seconds", "check_columns", "parse_moment", "read_columns"]
+
+_EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # as texts of a frame say it
+_NO_NUMBER = _EMPTY | {"NaN", "NA", "N/A", "n/a", "null", "NULL"}
+
+
+def read_columns(path: Path, delimiter: str) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Read the header of a CSV file and its columns, as texts."""
+    check_file(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = [line for line in csv.reader(file, delimiter=delimiter) if line] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordingError(f"{path} cannot be read as CSV ({error}).") from None
+    if not header:
+        raise RecordingError(f"{path} is empty. A header and one row per sample are needed.")
+    n = len(header)
+    wrong = next((number for number, row in enumerate(rows, start=2) if len(row) != n), None)
+    if wrong is not None:
+        raise RecordingError(f"{path}, row {wrong}: {len(rows[wrong - 2])} cells, but the header has {n}.")
+    return [name.strip() for name in header], list(zip(*rows, strict=True)) if rows else [()] * n
+
+
+def check_columns(source: object, header: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a table in which a column is not there, or there twice; RecordingError."""
+    missing = [name for name in names if name not in header]
+    if missing:
+        found = ", ".join(map(str, header[:10])) + (", …" if len(header) > 10 else "")
+        raise RecordingError(f"{source} has no column {', '.join(missing)}; it has {found or 'none'}.")
+    repeated = [name for name in dict.fromkeys(names) if list(header).count(name) > 1]
+    if repeated:
+        raise RecordingError(f"{source} has several columns {', '.join(repeated)}. Give each a name of its own.")
+
+
+class Table:
+    """Named columns of equal length; says which row is wrong."""
+
+    def __init__(self, data: Any, *, delimiter: str = ",", case: str | None = None) -> None:
+        self.name, self.first_row, self.case = "the table", 0, case
+        if isinstance(data, str | PathLike):
+            self.name, self.first_row = str(data), 2
+            self.header, columns = read_columns(Path(data), delimiter)
+            self.columns = dict(zip(self.header, columns, strict=True)) if columns else {}
+        elif isinstance(data, Mapping) or hasattr(data, "columns"):
+            self.header = list(data if isinstance(data, Mapping) else data.columns)
+            self.columns = {name: data[name] for name in self.header}
+        else:
+            raise TypeError(
+                f"data is a {type(data).__name__}; a path, a frame of pandas or polars, or a mapping of columns is "
+                "needed."
+            )
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse the table if one of these columns is not there or there twice, or all are empty."""
+        check_columns(self.name, self.header, names)
+        lengths = {name: len(self.columns[name]) for name in names}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(f"the columns of {self.name} must be of one length, got {lengths}.")
+
+    def names(self, name: str) -> list[str]:
+        """Return a column as texts."""
+        items = list(self.columns[name])
+        known = {item: str(item).strip() for item in set(items)}
+        texts = [known[item] for item in items]
+        empty = _EMPTY.intersection(known.values())
+        if empty:
+            raise RecordingError(f"{self._row(min(map(texts.index, empty)), name)} is empty. Leave the row out.")
+        return texts
+
+    def numbers(self, name: str) -> FloatArray:
+        """Return a column as floats, NaN where a cell is empty."""
+        column = self._array(name)
+        if column.dtype.kind in "biuf":
+            return column.astype(np.float64)
+        items = column.tolist()
+        try:
+            return np.array([np.nan if item is None or item == "" else float(item) for item in items])
+        except (TypeError, ValueError):
+            return np.array([self._number(i, name, item) for i, item in enumerate(items)])
+
+    def seconds(self, name: str, unit_s: float) -> npt.NDArray[Any]:
+        """Return a column of times in seconds, or as dates."""
+        column = self._array(name)
+        if column.dtype.kind == "M":
+            moments = column.astype("M8[ns]")
+        elif column.dtype.kind == "m":
+            moments = column / np.timedelta64(1, "s")
+        elif column.dtype.kind in "biuf":
+            moments = column.astype(np.float64) * unit_s
+        else:
+            moments = self._moments(name, column.tolist(), unit_s)
+        unknown = np.isnat(moments) if moments.dtype.kind == "M" else ~np.isfinite(moments)
+        if unknown.any():
+            row = self._row(int(np.flatnonzero(unknown)[0]), name)
+            raise RecordingError(f"{row} is no time. Leave out rows whose time is unknown.")
+        return moments
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        """Return a column as it is, texts and mixed cells as objects; what is masked is NaN."""
+        column = self.columns[name]
+        if isinstance(column, list | tuple):
+            array = np.empty(len(column), dtype=object)
+            array[:] = column
+            return array
+        return np.ma.filled(column.astype(np.float64), np.nan) if np.ma.isMaskedArray(column) else np.asarray(column)
+
+    def _moments(self, name: str, items: list[Any], unit_s: float) -> npt.NDArray[Any]:
+        try:
+            return np.array([float(item) for item in items]) * unit_s
+        except (TypeError, ValueError):
+            pass
+        texts = [str(item).strip() for item in items]
+        known = {text: parse_moment(text, unit_s) for text in dict.fromkeys(texts)}
+        bad = next((text for text, moment in known.items() if moment is None), None)
+        if bad is not None:
+            raise RecordingError(f"{self._row(texts.index(bad), name)}: {bad!r} is no number, no HH:MM and no date.")
+        kinds = {isinstance(moment, datetime) for moment in known.values()}
+        if len(kinds) > 1:
+            raise RecordingError(f"column {name} of {self.name} mixes dates with numbers. Write all times alike.")
+        return np.array([known[text] for text in texts], dtype="M8[ns]" if kinds == {True} else np.float64)
+
+    def _number(self, i: int, name: str, item: Any) -> float:
+        if str(item).strip() in _NO_NUMBER:
+            return np.nan
+        try:
+            return float(item)
+        except (TypeError, ValueError):
+            advice = "Leave the cell empty if it is missing, or name other columns."
+            raise RecordingError(f"{self._row(i, name)}: {item!r} is no number. {advice}") from None
+
+    def _row(self, i: int, name: str) -> str:
+        owner = "" if self.case is None else f" (case {list(self.columns[self.case])[i]})"
+        return f"{self.name}, row {i + self.first_row}{owner}, column {name}"
+
+
+def as_seconds(moments: npt.NDArray[Any]) -> FloatArray:
+    """Count dates of one case from the first of them; numbers are seconds already."""
+    if moments.dtype.kind != "M":
+        return moments
+    seconds: FloatArray = (moments - moments.min()) / np.timedelta64(1, "s")
+    return seconds
+
+
+def parse_moment(text: str, unit_s: float) -> float | datetime | None:
+    """Understand a number, hours:minutes[:seconds] or an ISO date, which is brought to UTC if it has a zone."""
+    parsers: tuple[Callable[[str], float | datetime], ...] = (
+        lambda text: float(text) * unit_s,
+        _clock_seconds,
+        datetime.fromisoformat,
+    )
+    for parse in parsers:
+        try:
+            moment = parse(text)
+        except ValueError:
+            continue
+        if isinstance(moment, datetime) and moment.tzinfo is not None:
+            return moment.astimezone(UTC).replace(tzinfo=None)
+        return moment
+    return None
+
+
+def _clock_seconds(text: str) -> float:
+    hours, minutes, *rest = text.split(":")
+    if len(rest) > 1:
+        raise ValueError(text)
+    return 3600.0 * int(hours) + 60 * int(minutes) + (float(rest[0]) if rest else 0.0)
