@@ -25,6 +25,7 @@ of the frequencies that carry the decision of the S4RidgeClassifier of the first
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import mne
 import numpy as np
