@@ -121,8 +121,7 @@ def read_epochs(row: dict[str, str]) -> mne.Epochs:
     raw = mne.io.read_raw_fif(root / row["raw_path"], preload=True)
     raw.apply_function(lambda samples: samples * TO_VOLTS, picks="eeg")
     raw.filter(5.0, 45.0, picks="eeg")
-    last = 4.5 - 1 / raw.info["sfreq"]  # MNE includes both ends
-    events = mne.read_events(root / row["events_path"])
+    events, last = mne.read_events(root / row["events_path"]), 4.5 - 1 / raw.info["sfreq"]  # which is included
     return mne.Epochs(raw, events, EVENT_ID, tmin=0.5, tmax=last, baseline=None, picks="eeg", preload=True)
 
 
