@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State, array_from_plain
-from s4signal.estimators.validation import check_labels, check_targets
+from s4signal.estimators.validation import check_labels, check_targets, finite_outputs
 from s4signal.signals import Signals
 
 __all__ = ["SignalClassifierMixin", "SignalRegressorMixin"]
@@ -48,7 +48,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         ValueError
             If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        outputs = self._outputs(X, sfreq, times)
+        outputs = finite_outputs(self._outputs(X, sfreq, times))
         labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
         return labels
 
@@ -76,7 +76,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         ValueError
             If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        return self._finish(self._outputs(X, sfreq, times))
+        return self._finish(finite_outputs(self._outputs(X, sfreq, times)))
 
     def predict_log_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the logarithms of the probabilities.
@@ -102,7 +102,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         ValueError
             If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        return np.asarray(log_softmax(self._outputs(X, sfreq, times), axis=1))
+        return np.asarray(log_softmax(finite_outputs(self._outputs(X, sfreq, times)), axis=1))
 
     def decision_function(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Return the logits.
@@ -128,7 +128,7 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         ValueError
             If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        outputs: NDArray[np.float64] = self._outputs(X, sfreq, times)
+        outputs: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times))
         return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
@@ -218,7 +218,7 @@ class SignalRegressorMixin(RegressorMixin):  # type: ignore[misc]
         ValueError
             If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        targets = self._finish(self._outputs(X, sfreq, times))
+        targets = self._finish(finite_outputs(self._outputs(X, sfreq, times)))
         return targets[:, 0] if self._flat else targets
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:

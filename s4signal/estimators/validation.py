@@ -25,6 +25,7 @@ __all__ = [
     "check_signals",
     "check_targets",
     "check_weights",
+    "finite_outputs",
 ]
 
 # What numpy says of texts and dates.
@@ -47,10 +48,10 @@ def check_signals(
     if _is_table(X):
         signals = _table(estimator, X, sfreq, times, reset=reset)
     else:
-        _check_axes(estimator, X, reset=reset)
         signals = Signals(X, sfreq=sfreq, times=times)
         if len(signals) == 0:
             raise ShapeError("Found 0 case(s) in X while a minimum of 1 is required.")
+        _check_axes(estimator, X, signals, reset=reset)
         if reset:
             estimator.n_features_in_ = signals.n_channels
             if hasattr(estimator, "feature_names_in_"):
@@ -124,21 +125,24 @@ def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bo
     return Signals(array, sfreq=sfreq, times=times)
 
 
-def _check_axes(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Refuse a 3-D array whose time axis seems to come second."""
-    shape: tuple[int, ...] = getattr(X, "shape", ())
-    if isinstance(X, Signals) or len(shape) != 3:
+def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> None:
+    """Refuse arrays whose time axis seems to come second: a 3-D one, or those of a list."""
+    stated = isinstance(X, Signals) or type(X).__module__.startswith("mne.")
+    if stated or any(isinstance(case, Signal) or type(case).__module__.startswith("mne.") for case in X):
         return
-    _, n_channels, n_times = shape
+    n_channels, n_times = signals.n_channels, int(signals.lengths.max())
     if reset:
         # No montage has so many channels for so few samples; Signals(X) says that the axes are meant.
         swapped = 1 < n_times < n_channels and (n_channels > 400 or n_channels > 20 * n_times)
     else:
         swapped = n_channels != estimator.n_channels_in_ == n_times
     if swapped:
+        array = getattr(X, "ndim", 1) == 3
+        came = f"{tuple(X.shape)}" if array else f"cases of {signals[0].data.shape}"
+        advice = "X.transpose(0, 2, 1)" if array else "[np.transpose(case) for case in X]"
         raise ShapeError(
-            f"X must have shape (n_samples, n_channels, n_times), got {tuple(shape)}. If time comes second, pass "
-            "X.transpose(0, 2, 1); if it does not, pass Signals(X)."
+            f"X must have shape (n_samples, n_channels, n_times), got {came}. If time comes second, pass {advice}; "
+            "if it does not, pass Signals(X)."
         )
 
 
@@ -193,9 +197,7 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
 
     Shapes: y (n_samples,), classes (n_classes,) → (n_classes,), (n_samples,).
     """
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None.")
-    y = column_or_1d(y, warn=True)
+    y = column_or_1d(_given(y), warn=True)
     assert_all_finite(y, input_name="y")
     _check_length(y, X)
     try:
@@ -221,13 +223,20 @@ def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
 
     Shapes: y (n_samples,) → (n_samples,).
     """
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None.")
-    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    y = check_array(_given(y), ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
     _check_length(y, X)
     return np.asarray(y, dtype=np.float64)
+
+
+def _given(y: Any) -> Any:
+    """Refuse no targets at all, and some that are masked: there is a number behind each mask."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None.")
+    if np.ma.is_masked(y):
+        raise ValueError("some values of y are masked, so unknown; leave these cases out.")
+    return y
 
 
 def _check_length(y: NDArray[Any], X: Signals) -> None:
@@ -242,6 +251,8 @@ def check_weights(
 
     Shapes: sample_weight (n_samples,), class_weights (n_samples,) → (n_samples,).
     """
+    if np.ma.is_masked(sample_weight):
+        raise ValueError("some of sample_weight are masked; give every case a weight, 0 to leave it out.")
     given = np.ones(len(X)) if sample_weight is None else sample_weight
     weights = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weights.ndim == 0:
@@ -257,3 +268,17 @@ def check_weights(
         if (weights == 0).all():
             raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
     return np.asarray(weights, dtype=np.float64)
+
+
+def finite_outputs(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Refuse to answer where what was computed is no number: of NaN, argmax would make the first class.
+
+    Shapes: outputs (n_samples, n_outputs).
+    """
+    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"case {bad[0]} of X has no finite output, nor {len(bad) - 1} more of {len(outputs)}: look for values far "
+            "beyond those of the training."
+        )
+    return outputs

@@ -1,0 +1,119 @@
+"""The doors of all estimators alike: axes, masks, weights, frames, and answers that are numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_models import classifier, regressor, waves
+
+from s4signal import S4RidgeClassifier, S4RidgeRegressor, Signals
+from s4signal.errors import ShapeError
+from s4signal.estimators import S4FilterBank, S4RandomFeatures
+from s4signal.signals import Signal
+
+__all__: list[str] = []
+
+RNG = np.random.default_rng(0)
+TIME_SECOND = RNG.standard_normal((12, 1000, 2))
+X, Y = waves()
+MAKERS = {
+    "classifier": classifier,
+    "regressor": regressor,
+    "ridge classifier": lambda: S4RidgeClassifier(n_oscillators=8, random_state=0),
+    "ridge regressor": lambda: S4RidgeRegressor(n_oscillators=8, random_state=0),
+    "random features": lambda: S4RandomFeatures(n_oscillators=8, random_state=0),
+    "filter bank": lambda: S4FilterBank(n_bands=3),
+}
+each_estimator = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+each_model = pytest.mark.parametrize("make", list(MAKERS.values())[:4], ids=list(MAKERS)[:4])
+
+
+def objects(cases):
+    array = np.empty(len(cases), dtype=object)
+    array[:] = list(cases)
+    return array
+
+
+FORMS = {
+    "array": lambda A: A,
+    "list": list,
+    "tuple": tuple,
+    "frames": lambda A: [pd.DataFrame(case, columns=["red", "infrared"]) for case in A],
+    "objects": objects,
+    "nested lists": lambda A: A[:, :500].tolist(),
+    "other lengths": lambda A: [case[: 900 + 5 * i] for i, case in enumerate(A)],
+}
+
+
+@each_estimator
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_time_in_the_place_of_channels_is_refused_in_every_form(make, form):
+    with pytest.raises(ShapeError, match=r"If time comes second, pass|the cases differ"):
+        make().fit(form(TIME_SECOND), np.arange(12) % 2)
+
+
+@each_model
+def test_time_in_the_place_of_channels_is_refused_at_prediction(make):
+    model = make().fit(X, Y)
+    for form in (X.transpose(0, 2, 1), list(X.transpose(0, 2, 1))):
+        with pytest.raises(ShapeError, match=r"fitted with 2|If time comes second"):
+            model.predict(form)
+
+
+def test_many_channels_of_few_samples_are_taken_where_the_user_says_so():
+    swapped = RNG.standard_normal((12, 500, 8))
+    y = np.arange(12) % 2
+    for form in (Signals(swapped), [Signal(case) for case in swapped]):
+        assert S4RidgeClassifier(n_oscillators=2, random_state=0).fit(form, y).n_channels_in_ == 500
+
+
+@each_model
+def test_what_is_masked_is_missing(make):
+    hidden = np.zeros(X.shape, dtype=bool)
+    hidden[:, :, 20:25] = True
+    masked, missing = np.ma.array(np.where(hidden, -9999.0, X), mask=hidden), np.where(hidden, np.nan, X)
+    expected = make().fit(missing, Y).predict(missing)
+    for form in (masked, list(masked), Signals(masked)):
+        np.testing.assert_array_equal(make().fit(form, Y).predict(form), expected)
+    expected = make().fit(missing[:, 0], Y).predict(missing[:, 0])
+    np.testing.assert_array_equal(make().fit(masked[:, 0], Y).predict(masked[:, 0]), expected)
+
+
+@each_model
+def test_masked_targets_and_weights_are_refused(make):
+    with pytest.raises(ValueError, match="some values of y are masked, so unknown; leave these cases out"):
+        make().fit(X, np.ma.array(Y, mask=Y == 1))
+    with pytest.raises(ValueError, match="some of sample_weight are masked"):
+        make().fit(X, Y, sample_weight=np.ma.array(np.ones(24), mask=Y == 1))
+    make().fit(X, np.ma.array(Y), sample_weight=np.ma.array(np.ones(24)))  # nothing is masked
+
+
+@each_model
+def test_an_output_that_is_no_number_is_no_prediction(make, monkeypatch):
+    model = make().fit(X, Y)
+    outputs = np.zeros((24, 2))
+    outputs[[3, 5]] = np.nan, np.inf
+    monkeypatch.setattr(type(model), "_outputs", lambda *args, **kwargs: outputs)
+    for name in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        if hasattr(model, name):
+            with pytest.raises(ValueError, match="case 3 of X has no finite output, nor 1 more of 24"):
+                getattr(model, name)(X)
+
+
+def test_targets_of_pandas_and_frames_of_cases_are_taken():
+    frame = pd.DataFrame(X[:, 0])
+    for y in (pd.Series(Y), pd.Series(Y).map({0: "a", 1: "b"}), pd.Series(Y).map({0: "a", 1: "b"}).astype("category")):
+        model = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(frame, y)
+        assert set(model.predict(frame)) <= set(y)
+
+
+def test_frames_and_series_of_polars_are_taken():
+    polars = pytest.importorskip("polars")
+    try:
+        polars.Series([1])
+    except NameError:
+        pytest.skip("polars is here without its binary")
+    frame, names = polars.DataFrame(X[:, 0]), ["a", "b"] * 12
+    expected = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X[:, 0], names).predict_proba(X[:, 0])
+    for y in (polars.Series(names), polars.Series(names).cast(polars.Categorical)):
+        model = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(frame, y)
+        np.testing.assert_array_equal(model.predict_proba(frame), expected)
