@@ -1,6 +1,14 @@
 """The errors of s4signal: each says what came, what is needed and what to do."""
 
-__all__ = ["MissingDependencyError", "ModelFileError", "RecordingError", "S4SignalError", "ShapeError"]
+__all__ = [
+    "CheckpointError",
+    "DivergenceError",
+    "MissingDependencyError",
+    "ModelFileError",
+    "RecordingError",
+    "S4SignalError",
+    "ShapeError",
+]
 
 
 class S4SignalError(Exception):
@@ -17,6 +25,14 @@ class RecordingError(S4SignalError, ValueError):
 
 class ModelFileError(S4SignalError, ValueError):
     """A file is not a model that s4signal saved, or it is damaged."""
+
+
+class CheckpointError(S4SignalError, OSError):
+    """A checkpoint cannot be written or its folder cannot be used."""
+
+
+class DivergenceError(S4SignalError, ValueError):
+    """A training has led to a loss or a gradient that is no finite number."""
 
 
 class MissingDependencyError(S4SignalError, ImportError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,35 +18,41 @@ Indices = NDArray[np.intp]
 
 
 class Samples(NamedTuple):
-    """A case as the network takes it.
+    """A case as the network takes it."""
 
-    Shapes: data (n_inputs, n_times), gaps (n_times,).
-    """
-
-    data: NDArray[np.floating]
-    gaps: NDArray[np.floating] | None = None
+    data: NDArray[np.floating]  # (n_inputs, n_times), standardised
+    gaps: NDArray[np.floating] | None = None  # (n_times,), time before each sample in training sample periods
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases to train on or to score.
-
-    Shapes: lengths (n,), rates (n,), weights (n,), targets (n, ...).
-    """
+    """Cases to train on or to score."""
 
     load: Callable[[int], Samples]
-    lengths: NDArray[np.int64]
-    rates: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    targets: Tensor | None = None
+    lengths: NDArray[np.int64]  # (n,), samples of each case, or more: some may turn out missing when it is loaded
+    rates: NDArray[np.float64]  # (n,), sample period of each case over the training sample period
+    weights: NDArray[np.float64]  # (n,), in the loss
+    targets: Tensor | None = None  # (n, ...), on the CPU
+    # In training, takes the place of `load`: of an index and a random number from [0, 1).
+    augment: Callable[[int, float], Samples] | None = None
 
     def __len__(self) -> int:
         """Return the number of cases."""
         return len(self.lengths)
 
-    def batches(self, indices: Indices, *, dtype: torch.dtype, device: torch.device) -> Iterator[tuple[Indices, Batch]]:
-        """Load cases of one rate, padded to the longest; those with gaps and those without apart."""
-        samples = [self.load(int(i)) for i in indices]
+    def batches(
+        self,
+        indices: Indices,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        rng: np.random.RandomState | None = None,
+    ) -> Iterator[tuple[Indices, Batch]]:
+        """Load cases of one rate, padded to the longest; those with gaps and those without apart; `rng` augments."""
+        if rng is None or self.augment is None:
+            samples = [self.load(int(i)) for i in indices]
+        else:
+            samples = list(map(self.augment, indices.tolist(), rng.uniform(size=len(indices)).tolist()))
         # Regular cases take the fast path whatever their batch mates are: a prediction hangs on its case alone.
         irregular = np.array([case.gaps is not None for case in samples])
         for kind in np.unique(irregular):
@@ -62,33 +69,30 @@ class Cases:
             x[:, position, : case.data.shape[1]] = case.data
             if gaps is not None:
                 gaps[position, : case.data.shape[1]] = case.gaps
+        move = partial(_moved, device=device)
         mask = None
         if lengths.min() < n_times:
-            mask = torch.from_numpy((np.arange(n_times) < lengths[:, None]).astype(numpy_dtype))
-            mask = mask.to(device, non_blocking=True)
+            mask = move((np.arange(n_times) < lengths[:, None]).astype(numpy_dtype))
         return Batch(
-            torch.from_numpy(x).to(device, non_blocking=True),
+            move(x),
             mask,
-            torch.from_numpy(self.weights[indices]).to(device, dtype, non_blocking=True),
+            move(self.weights[indices], dtype=dtype),
             float(self.rates[indices[0]]),
-            None if self.targets is None else self.targets[torch.from_numpy(indices)].to(device, non_blocking=True),
-            None if gaps is None else _on_device(torch.from_numpy(gaps), device),
+            None if self.targets is None else move(self.targets[torch.from_numpy(indices)]),
+            # Times want float64, which MPS does not have.
+            None if gaps is None else move(gaps, dtype=torch.float32 if device.type == "mps" else torch.float64),
         )
 
 
 class Batch(NamedTuple):
-    """Cases of one rate, all with gaps or all without.
+    """Cases of one rate, all with gaps or all without."""
 
-    Shapes: x (n_inputs, batch, n_times), mask (batch, n_times), weight (batch,), target (batch, ...), gaps (batch,
-    n_times).
-    """
-
-    x: Tensor
-    mask: Tensor | None
-    weight: Tensor
-    rate: float
-    target: Tensor | None
-    gaps: Tensor | None = None
+    x: Tensor  # (n_inputs, batch, n_times), zero where padded
+    mask: Tensor | None  # (batch, n_times), 1 where a sample is valid; None if all are
+    weight: Tensor  # (batch,), in the loss
+    rate: float  # sample period over the training sample period
+    target: Tensor | None  # (batch, ...)
+    gaps: Tensor | None = None  # (batch, n_times), time before each sample in training sample periods, 0 where padded
 
 
 def padded_length(n_times: int) -> int:
@@ -141,6 +145,8 @@ def _pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
     return pieces
 
 
-def _on_device(gaps: Tensor, device: torch.device) -> Tensor:
-    # Times want float64, which MPS does not have.
-    return gaps.to(device, torch.float32 if device.type == "mps" else torch.float64, non_blocking=True)
+def _moved(values: NDArray[np.generic] | Tensor, *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Bring numbers to a device, without waiting for it."""
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
+    tensor = tensor.to(dtype=dtype)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,43 +1,117 @@
-"""The state of an interrupted training, in one file that is replaced whole."""
+"""The state of an interrupted training on disk: two files with checksums, in a folder per training."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import secrets
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from s4signal.errors import ModelFileError
+from s4signal.errors import CheckpointError, ModelFileError
+from s4signal.training.tensor_file import read_tensor_file, write_tensor_file
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+try:
+    import fcntl
+except ImportError:  # Windows: files are still replaced whole, but a stale partial one may be left
+    fcntl = None  # type: ignore[assignment]
 
-_NAME = "checkpoint.pt"
-
-
-def save_checkpoint(folder: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write the state; a reader sees the old file or the new one, never half of it."""
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    partial = path / (_NAME + ".partial")
-    torch.save(state, partial)
-    partial.replace(path / _NAME)
+__all__ = ["Checkpoints", "Snapshot"]
 
 
-def load_checkpoint(folder: str | os.PathLike[str], fingerprint: str) -> dict[str, Any] | None:
-    """Read the state of the same training."""
-    path = Path(folder) / _NAME
-    if not path.exists():
+class Snapshot(NamedTuple):
+    """What a training needs to go on."""
+
+    plain: dict[str, Any]  # values of JSON
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, plain: dict[str, Any], **parts: Mapping[str, Tensor]) -> Snapshot:
+        """Put the tensors of several parts together."""
+        return cls(plain, {f"{part}/{name}": x for part, tensors in parts.items() for name, x in tensors.items()})
+
+    def part(self, part: str) -> dict[str, Tensor]:
+        """Return the tensors of one part."""
+        start = f"{part}/"
+        return {name.removeprefix(start): x for name, x in self.tensors.items() if name.startswith(start)}
+
+
+class Checkpoints:
+    """The newest snapshots of one training, which its fingerprint names.
+
+    Trainings with other fingerprints have other folders; of trainings with the same one, which do the same, several may
+    run at once.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], fingerprint: str) -> None:
+        self.folder = Path(folder) / hashlib.sha256(fingerprint.encode()).hexdigest()[:32]
+        with _clear_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.folder.is_symlink():
+                raise OSError(None, "it is a link")
+        with self._locked():
+            for stale in self.folder.glob(".*.partial"):  # of a process that was killed while it wrote
+                stale.unlink(missing_ok=True)
+
+    def load(self) -> Snapshot | None:
+        """Return the newest snapshot that is intact, with a warning if a newer one is not; None if there is none."""
+        damaged: list[Path] = []
+        with self._locked():
+            for path in self._files():
+                try:
+                    arrays, text = read_tensor_file(path, kind="checkpoint")
+                except ModelFileError:
+                    damaged.append(path)
+                    continue
+                if damaged:
+                    warnings.warn(f"{damaged[0]} is damaged; going on from the one before, {path}.", stacklevel=2)
+                return Snapshot(json.loads(text), {name: torch.from_numpy(x) for name, x in arrays.items()})
+        if damaged:
+            raise ModelFileError(
+                f"{damaged[0]} is damaged, and no checkpoint before it is intact; delete {self.folder}."
+            )
         return None
+
+    def save(self, epoch: int, snapshot: Snapshot) -> None:
+        """Write a snapshot, and keep that of the epoch before it."""
+        arrays = {name: x.detach().cpu().numpy() for name, x in snapshot.tensors.items()}
+        # Nobody can know the name before, and put a link in its place.
+        path = self.folder / f"{epoch:08d}-{secrets.token_hex(8)}.checkpoint"
+        with self._locked():
+            write_tensor_file(path, arrays, json.dumps(snapshot.plain), kind="checkpoint")
+            for old in self._files()[2:]:
+                old.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        """Return the snapshots, those of later epochs first."""
+        return sorted(self.folder.glob("*.checkpoint"), reverse=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other threads and processes out of the folder; the lock goes with its holder, killed or not."""
+        with _clear_errors(self.folder):
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(lock)
+
+
+@contextmanager
+def _clear_errors(folder: Path) -> Iterator[None]:
     try:
-        # weights_only: nothing the file contains is executed.
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["fingerprint"]
-    except Exception as error:
-        raise ModelFileError(f"{path} is not a readable checkpoint ({type(error).__name__}); delete it.") from error
-    if found != fingerprint:
-        raise ModelFileError(
-            f"{path} belongs to a training on other data or with other settings; delete it or choose another "
-            "checkpoint_dir."
-        )
-    return state
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint_dir cannot be used: {folder}: {error.strerror or error}. Free space or choose another folder; "
+            "checkpoints that were there are unchanged, and the training can go on from them."
+        ) from error

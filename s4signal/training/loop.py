@@ -2,94 +2,90 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from os import PathLike
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
-from s4signal.training.batching import Batch, Cases, plan_steps, sequential_batches
-from s4signal.training.checkpoint import load_checkpoint, save_checkpoint
-from s4signal.training.optimizer import build_optimizer, cosine_with_warmup
-from s4signal.training.runtime import PRECISIONS, autocast, isolated_seed, reused_memory
+from s4signal.errors import DivergenceError
+from s4signal.training.batching import Cases, plan_steps, sequential_batches
+from s4signal.training.checkpoint import Checkpoints, Snapshot
+from s4signal.training.options import TrainingOptions
+from s4signal.training.runtime import PRECISIONS, autocast, evaluating
 
-__all__ = ["TrainingOptions", "TrainingResult", "evaluate_network", "fit_network"]
+__all__ = ["TrainingInterrupted", "TrainingResult", "evaluate_network", "fit_network"]
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Score = Callable[[Tensor, Tensor, Tensor], float]
-Forward = Callable[[nn.Module, Batch], Tensor]
-
-
-def call_network(network: nn.Module, batch: Batch) -> Tensor:
-    """Run a network on a batch.
-
-    Shape: (batch, n_outputs).
-    """
-    irregular = {} if batch.gaps is None else {"gaps": batch.gaps}
-    outputs: Tensor = network(batch.x, batch.mask, rate=batch.rate, **irregular)
-    return outputs
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train."""
-
-    max_epochs: int
-    batch_size: int | None
-    learning_rate: float
-    ssm_learning_rate: float
-    weight_decay: float
-    n_iter_no_change: int | None
-    max_samples: int
-    device: torch.device
-    precision: str
-    seed: int
-    state_space: Collection[str] = ()
-    schedule: bool = True
-    checkpoint_dir: str | PathLike[str] | None = None
-    fingerprint: str = ""
-    forward: Forward = call_network
-    averaging: float = 0.0
+Network = TypeVar("Network", bound=nn.Module)
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per case
+Score = Callable[[Tensor, Tensor, Tensor], float]  # of outputs, targets and weights
+OnEpoch = Callable[[dict[str, Any], nn.Module], bool]  # line of the history and network to whether to stop
 
 
 @dataclass
-class TrainingResult:
-    """What came of it; the network holds the best weights."""
+class TrainingResult(Generic[Network]):
+    """What came of a training."""
 
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    optimizer_state: dict[str, Any] = field(default_factory=dict)
+    network: Network  # with the weights of the best epoch, in evaluation mode
+    history: list[dict[str, Any]]  # per epoch: epoch, loss, validation_loss, validation_score (None without), seconds
+    best_epoch: int  # from 1; the last one without validation cases
+    optimizer_state: dict[str, Any]  # to go on with
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """An interrupt after at least one epoch; ``result`` is that of the epochs before it."""
+
+    def __init__(self, *args: object, result: TrainingResult[Any]) -> None:
+        super().__init__(*args)
+        self.result = result
 
 
 def fit_network(
-    network: nn.Module,
+    network: Network,
     cases: Cases,
     *,
     loss: Loss,
     options: TrainingOptions,
     validation: Cases | None = None,
     score: Score | None = None,
-    on_epoch: Callable[[dict[str, Any], nn.Module], bool] | None = None,
+    on_epoch: OnEpoch | None = None,
     optimizer_state: dict[str, Any] | None = None,
-) -> TrainingResult:
-    """Train a network, and leave it with the weights of the epoch that did best on the validation cases."""
+) -> TrainingResult[Network]:
+    """Train a copy of a network, and return it with the weights of the epoch that did best on the validation cases.
+
+    The network, the optimizer state and all global state (random numbers, threads, dtypes) are left as they are. An
+    interrupt within the second epoch or later is a `TrainingInterrupted`.
+    """
     training = _Training(network, cases, loss, options, optimizer_state)
-    with isolated_seed(options.seed, options.device), reused_memory():
+    try:
         training.resume()
         while training.epoch < options.max_epochs and not training.finished(options.n_iter_no_change):
             line = training.run_epoch(validation, score)
             training.save()
             if on_epoch is not None and on_epoch(line, training.scored):
                 break
-        return training.result()
+    except KeyboardInterrupt as interrupt:
+        if training.epoch == 0:
+            raise
+        raise TrainingInterrupted(*interrupt.args, result=training.result()) from interrupt
+    return cast(TrainingResult[Network], training.result())
+
+
+class _Progress(NamedTuple):
+    """What the finished epochs have led to; replaced as one, so that an interrupt leaves nothing half done."""
+
+    history: list[dict[str, Any]]
+    best_epoch: int
+    best_loss: float  # infinite without validation cases
+    weights: dict[str, Tensor]  # of the best epoch
 
 
 class _Training:
@@ -103,165 +99,179 @@ class _Training:
         options: TrainingOptions,
         optimizer_state: dict[str, Any] | None,
     ) -> None:
-        self.network, self.cases, self.loss, self.options = network, cases, loss, options
-        self.optimizer = build_optimizer(
-            network,
-            state_space=options.state_space,
-            learning_rate=options.learning_rate,
-            ssm_learning_rate=options.ssm_learning_rate,
-            weight_decay=options.weight_decay,
-        )
+        self.network, self.cases, self.loss, self.options = copy.deepcopy(network), cases, loss, options
+        self.optimizer = options.optimizer(self.network, options)
         if optimizer_state:
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": optimizer_state["state"], "param_groups": groups})
+            groups, moments = self.optimizer.state_dict()["param_groups"], copy.deepcopy(optimizer_state["state"])
+            self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         per_epoch = 1 if options.batch_size is None else math.ceil(len(cases) / options.batch_size)
-        self.scheduler = (
-            cosine_with_warmup(self.optimizer, options.max_epochs * per_epoch) if options.schedule else None
-        )
-        self.averaged = (
-            AveragedModel(network, avg_fn=partial(_running_mean, options.averaging)) if options.averaging else None
-        )
+        self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
+        self.averaged = copy.deepcopy(self.network) if options.averaging else None
+        self.n_averaged = 0
+        # Of dropout and augmentation of features; of the order of the cases and augmentation at their load.
+        self.generator = torch.Generator(options.device).manual_seed(options.seed)
         self.rng = np.random.RandomState(options.seed)
-        self.epoch = self.best_epoch = 0
-        self.best_loss = math.inf
-        self.best_weights: dict[str, Tensor] = {}
-        self.history: list[dict[str, Any]] = []
+        self.progress = _Progress([], 0, math.inf, {})
+        folder = options.checkpoint_dir
+        self.checkpoints = None if folder is None else Checkpoints(folder, options.fingerprint)
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.progress.history)
 
     @property
     def scored(self) -> nn.Module:
         """The network itself, or the average of what it was."""
-        return self.network if self.averaged is None else self.averaged.module
+        return self.network if self.averaged is None else self.averaged
 
     def finished(self, patience: int | None) -> bool:
-        return patience is not None and self.best_epoch > 0 and self.epoch - self.best_epoch >= patience
+        best = self.progress.best_epoch
+        return patience is not None and self.progress.best_loss < math.inf and self.epoch - best >= patience
 
     def run_epoch(self, validation: Cases | None, score: Score | None) -> dict[str, Any]:
-        started = time.perf_counter()
-        self.epoch += 1
-        train_loss = self._train()
+        started, epoch, best = time.perf_counter(), self.epoch + 1, self.progress
         line: dict[str, Any] = {
-            "epoch": self.epoch,
-            "loss": train_loss,
+            "epoch": epoch,
+            "loss": self._train(),
             "validation_loss": None,
             "validation_score": None,
         }
         if validation is not None and validation.targets is not None:
             outputs = evaluate_network(self.scored, validation, options=self.options)
-            weights = torch.from_numpy(validation.weights)
-            targets = validation.targets.cpu()
+            weights, targets = torch.from_numpy(validation.weights), validation.targets.cpu()
             losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
-            line["validation_loss"] = float((losses * weights).sum() / weights.sum())
+            line["validation_loss"] = self._finite("validation loss", float((losses * weights).sum() / weights.sum()))
             line["validation_score"] = None if score is None else score(outputs, targets, weights)
-            if line["validation_loss"] < self.best_loss:
-                self.best_loss, self.best_epoch = line["validation_loss"], self.epoch
-                self.best_weights = {k: v.detach().clone() for k, v in self.scored.state_dict().items()}
         line["seconds"] = time.perf_counter() - started
-        self.history.append(line)
+        loss = line["validation_loss"]
+        if loss is None or loss < best.best_loss:
+            now = {name: x.detach().clone() for name, x in self.scored.state_dict().items()}
+            best = _Progress([], epoch, math.inf if loss is None else loss, now)
+        self.progress = best._replace(history=[*self.progress.history, line])
         return line
 
     def _train(self) -> float:
-        """Run one epoch; return the mean loss a case."""
+        """Run one epoch; return the mean loss per case."""
         options = self.options
         self.network.train()
         steps = plan_steps(self.cases, batch_size=options.batch_size, max_samples=options.max_samples, rng=self.rng)
-        losses = [self._step(pieces) for pieces in steps]
-        # One synchronisation an epoch: the losses stay on the device until here.
-        return float(torch.stack(losses).sum()) / float(self.cases.weights.sum())
+        # One synchronisation per epoch: losses and norms of the gradients stay on the device until here.
+        losses = torch.stack([self._step(pieces) for pieces in steps]).tolist()
+        for batch, (loss, norm) in enumerate(losses, start=1):
+            where = f" in batch {batch} of {len(steps)}"
+            self._finite("loss", loss, where)
+            self._finite("norm of the gradient", norm, where)
+        return float(sum(loss for loss, _ in losses) / self.cases.weights.sum())
 
-    def _step(self, pieces: list[np.ndarray[Any, np.dtype[np.intp]]]) -> Tensor:
-        """Take one optimizer step; return the summed loss of its cases."""
+    def _step(self, pieces: list[NDArray[np.intp]]) -> Tensor:
+        """Take one optimizer step; return its summed loss and the norm of its gradient, without waiting for them."""
         options = self.options
         total_weight = float(sum(self.cases.weights[piece].sum() for piece in pieces))
         summed = torch.zeros((), device=options.device, dtype=PRECISIONS[options.precision])
         self.optimizer.zero_grad(set_to_none=True)
-        load = partial(self.cases.batches, dtype=summed.dtype, device=options.device)
+        load = partial(self.cases.batches, dtype=summed.dtype, device=options.device, rng=self.rng)
         for _, batch in chain.from_iterable(map(load, pieces)):
             with autocast(options.device, options.precision):
-                outputs = options.forward(self.network, batch)
+                outputs = options.forward(self.network, batch, self.generator)
             losses = (self.loss(outputs.to(summed.dtype), _required(batch.target)) * batch.weight).sum()
             (losses / total_weight).backward()
             summed += losses.detach()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
-        return summed
+        self._average()
+        return torch.stack([summed, norm.to(summed.dtype)])
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Follow the weights: by the mean of all of them at first, then by one that keeps a share of what it was."""
+        if self.averaged is None:
+            return
+        self.n_averaged += 1
+        share = max(1.0 - self.options.averaging, 1.0 / self.n_averaged)
+        for mean, parameter in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(parameter, share)
+        for copied, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
+            copied.copy_(buffer)
+
+    def _finite(self, what: str, value: float, where: str = "") -> float:
+        if math.isfinite(value):
+            return value
+        raise DivergenceError(
+            f"the {what} is {value}{where} of epoch {self.epoch + 1}: training has diverged. Lower learning_rate (now "
+            f"{self.options.learning_rate:g}), or look for values in X or y that are far from all others."
+        )
 
     def save(self) -> None:
-        if self.options.checkpoint_dir is None:
+        if self.checkpoints is None:
             return
-        state = {
-            "fingerprint": self.options.fingerprint,
-            "network": self.network.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": None if self.scheduler is None else self.scheduler.last_epoch,
-            "counters": [self.epoch, self.best_epoch],
-            "best_loss": self.best_loss,
-            "best_weights": self.best_weights,
-            "history": self.history,
-            "torch_rng": torch.get_rng_state(),
-            "device_rng": torch.cuda.get_rng_state(self.options.device) if self._on_cuda() else None,
-            "order_rng": [part.tolist() if isinstance(part, np.ndarray) else part for part in self.rng.get_state()],
+        moments = self.optimizer.state_dict()["state"].items()
+        plain = {
+            **self.progress._replace(weights={})._asdict(),
+            "n_averaged": self.n_averaged,
+            "n_scheduled": None if self.scheduler is None else self.scheduler.last_epoch,
+            "learning_rates": [group["lr"] for group in self.optimizer.param_groups],
+            "rng": [part.tolist() if isinstance(part, np.ndarray) else part for part in self.rng.get_state()],
         }
-        save_checkpoint(self.options.checkpoint_dir, state)
+        snapshot = Snapshot.of(
+            plain,
+            network=self.network.state_dict(),
+            averaged={} if self.averaged is None else self.averaged.state_dict(),
+            best=self.progress.weights,
+            optimizer={f"{i}/{key}": torch.as_tensor(x) for i, entry in moments for key, x in entry.items()},
+            generator={"state": self.generator.get_state()},
+        )
+        self.checkpoints.save(self.epoch, snapshot)
 
     def resume(self) -> None:
-        options = self.options
-        if options.checkpoint_dir is None:
+        """Take up the newest checkpoint; if there is none, write one now: better no work is lost than all of it."""
+        snapshot = None if self.checkpoints is None else self.checkpoints.load()
+        if snapshot is None:
+            self.save()
             return
-        state = load_checkpoint(options.checkpoint_dir, options.fingerprint)
-        if state is None:
-            return
-        self.network.load_state_dict(state["network"])
+        plain = snapshot.plain
+        self.network.load_state_dict(snapshot.part("network"))
         if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+            self.averaged.load_state_dict(snapshot.part("averaged"))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, x in snapshot.part("optimizer").items():
+            index, _, key = name.partition("/")
+            moments.setdefault(int(index), {})[key] = x
+        groups = self.optimizer.state_dict()["param_groups"]
+        for group, rate in zip(groups, plain["learning_rates"], strict=True):
+            group["lr"] = rate
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         if self.scheduler is not None:
-            self.scheduler.last_epoch = state["scheduler"]
-        self.epoch, self.best_epoch = state["counters"]
-        self.best_loss, self.best_weights, self.history = state["best_loss"], state["best_weights"], state["history"]
-        torch.set_rng_state(state["torch_rng"])
-        if self._on_cuda() and state["device_rng"] is not None:
-            torch.cuda.set_rng_state(state["device_rng"], options.device)
-        name, keys, *rest = state["order_rng"]
+            self.scheduler.last_epoch = plain["n_scheduled"]
+        self.n_averaged = plain["n_averaged"]
+        self.generator.set_state(snapshot.part("generator")["state"])
+        name, keys, *rest = plain["rng"]
         self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+        self.progress = _Progress(plain["history"], plain["best_epoch"], plain["best_loss"], snapshot.part("best"))
 
-    def _on_cuda(self) -> bool:
-        return self.options.device.type == "cuda"
-
-    def result(self) -> TrainingResult:
-        weights = self.best_weights or self.scored.state_dict()
-        self.network.load_state_dict(weights)
-        self.network.eval()
-        return TrainingResult(self.history, self.best_epoch or self.epoch, self.optimizer.state_dict())
+    def result(self) -> TrainingResult[Any]:
+        if self.progress.weights:
+            self.network.load_state_dict(self.progress.weights)
+        moments = self.optimizer.state_dict()
+        return TrainingResult(self.network.eval(), self.progress.history, self.progress.best_epoch, moments)
 
 
 @torch.no_grad()
 def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptions) -> Tensor:
-    """Score cases without training.
-
-    Shape: (n, n_outputs).
-    """
-    network.eval()
+    """Score cases without training, (n, n_outputs) in float64 on the CPU; the network stays in its mode."""
     dtype = PRECISIONS[options.precision]
+    batches = sequential_batches(cases, max_samples=4 * options.max_samples, dtype=dtype, device=options.device)
     outputs: Tensor | None = None
-    for indices, batch in sequential_batches(
-        cases, max_samples=4 * options.max_samples, dtype=dtype, device=options.device
-    ):
-        with autocast(options.device, options.precision):
-            scores = options.forward(network, batch).double().cpu()
-        if outputs is None:
-            outputs = scores.new_empty(len(cases), scores.shape[1])
-        outputs[torch.from_numpy(indices)] = scores
+    with evaluating(network):
+        for indices, batch in batches:
+            with autocast(options.device, options.precision):
+                scores = options.forward(network, batch, None).cpu().double()
+            if outputs is None:
+                outputs = scores.new_empty(len(cases), scores.shape[1])
+            outputs[torch.from_numpy(indices)] = scores
     return _required(outputs)
-
-
-def _running_mean(share: float, mean: Tensor, value: Tensor, n_before: Tensor | int) -> Tensor:
-    """The mean of all values at first, then one that keeps a share of what it was."""
-    return mean.lerp(value, max(1.0 - share, 1.0 / (float(n_before) + 1.0)))
 
 
 def _required(tensor: Tensor | None) -> Tensor:

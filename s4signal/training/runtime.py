@@ -1,21 +1,17 @@
-"""Where and how the numbers are computed: device, precision, seed and memory."""
+"""Where and how the numbers are computed: device, precision, mode."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import nn
 
-__all__ = ["PRECISIONS", "autocast", "isolated_seed", "resolve_device", "reused_memory"]
+__all__ = ["PRECISIONS", "autocast", "evaluating", "resolve_device"]
 
 #: Precision to the dtype of parameters and signals; "bf16" adds autocast.
 PRECISIONS = {"32": torch.float32, "64": torch.float64, "bf16": torch.float32}
-
-# Parameters of glibc's mallopt.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -43,30 +39,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 
 @contextmanager
-def isolated_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside, and leave the caller's random state as it was."""
-    accelerators = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=accelerators):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def reused_memory() -> Iterator[None]:
-    """Keep freed memory in the process inside, where the C library can (glibc).
-
-    By default each large tensor is mapped and unmapped anew, and the page faults cost as much as the arithmetic
-    (measured: a training step takes 1.8 times as long).
-    """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
-        yield
-        return
-    libc.mallopt(_MMAP_MAX, 0)
-    libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode inside, and each of its modules back into its own afterwards."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_MAX, 65536)
-        libc.mallopt(_TRIM_THRESHOLD, 128 * 1024)
-        libc.malloc_trim(0)
+        for module in training:
+            module.training = True

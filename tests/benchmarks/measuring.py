@@ -1,11 +1,12 @@
 """What the benchmarks measure with: medians of steps that take turns, and time and memory of a process of its own."""
 
+import ctypes
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,31 @@ import torch
 from core_steps import core_step, network_step
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from s4signal.training.runtime import reused_memory
-
-__all__ = ["medians_in_turn", "peak_mib", "seconds", "seconds_alone"]
+__all__ = ["medians_in_turn", "peak_mib", "reused_memory", "seconds", "seconds_alone"]
 
 TURNS, ROUNDS = 3, 5
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
+
+
+@contextmanager
+def reused_memory() -> Iterator[None]:
+    """Keep freed memory in the process inside, as ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647`` does.
+
+    By default each large tensor is mapped and unmapped anew, and the page faults cost as much as the arithmetic. It is
+    the program's to choose, not the library's: what was set before cannot be read, so it cannot be set back.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    libc.mallopt(_MMAP_MAX, 0)
+    libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        libc.mallopt(_MMAP_MAX, 65536)
+        libc.mallopt(_TRIM_THRESHOLD, 128 * 1024)
+        libc.malloc_trim(0)
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 import torch
 from core_steps import core_step, network_step
-from measuring import medians_in_turn, peak_mib, seconds_alone
+from measuring import medians_in_turn, peak_mib, reused_memory, seconds_alone
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 from torch._inductor import aoti_compile_and_package, aoti_load_package
 
 from s4signal.nn import S4Backbone, S4Network, StackOptions, for_inference
 from s4signal.nn.frontends import LinearFrontend
-from s4signal.training.runtime import reused_memory
 
 __all__: list[str] = []
 

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from core_steps import core_step
-from measuring import medians_in_turn, peak_mib
+from measuring import medians_in_turn, peak_mib, reused_memory
 from pytest_benchmark.fixture import BenchmarkFixture
-
-from s4signal.training.runtime import reused_memory
 
 __all__: list[str] = []
 

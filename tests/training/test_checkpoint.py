@@ -1,21 +1,24 @@
-"""An interrupted training goes on to the same weights."""
+"""An interrupted training goes on to the same weights; whatever happens to its files is noticed."""
 
 import os
 import pickle
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from small_training import loss, make_network, options_for, tones
 
-from s4signal.errors import ModelFileError
-from s4signal.training import fit_network
-from s4signal.training.checkpoint import load_checkpoint, save_checkpoint
+from s4signal.errors import CheckpointError, ModelFileError
+from s4signal.training import TrainingInterrupted, fit_network
+from s4signal.training.checkpoint import Checkpoints, Snapshot
 
-NAME = "checkpoint.pt"
+SNAPSHOT = Snapshot.of({"history": [{"loss": 0.5, "score": None}]}, weights={"w": torch.arange(3)})
 
 
-def train(folder=None, *, precision="64", interrupt_after=None):
+def train(folder=None, *, precision="64", interrupt_after=None, fingerprint="a", **changes):
     network = make_network(dropout=0.3, precision=precision)
 
     def on_epoch(line, _):
@@ -23,27 +26,34 @@ def train(folder=None, *, precision="64", interrupt_after=None):
             raise KeyboardInterrupt("pressed")
         return False
 
-    options = options_for(
-        network,
-        max_epochs=6,
-        batch_size=4,
-        precision=precision,
-        checkpoint_dir=folder,
-        fingerprint="a",
-    )
+    changes = {"max_epochs": 6, "batch_size": 4, "checkpoint_dir": folder, "fingerprint": fingerprint, **changes}
+    options = options_for(network, precision=precision, **changes)
     result = fit_network(network, tones(), loss=loss, options=options, validation=tones(seed=1), on_epoch=on_epoch)
-    return network, result
+    return result.network, result
 
 
-@pytest.mark.parametrize("precision", ["32", "64"])
-def test_a_resumed_training_ends_with_the_same_bits(precision, tmp_path):
-    expected, whole = train(precision=precision)
+def interrupt(folder, epoch, **options):
+    with pytest.raises(TrainingInterrupted, match="pressed"):
+        train(folder, interrupt_after=epoch, **options)
+
+
+def assert_same_weights(one, other):
+    for name, value in one.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+
+
+def snapshots(folder):
+    """Return the files of the only training in a folder, the newest first."""
+    return sorted(Path(folder).glob("*/*.checkpoint"), reverse=True)
+
+
+@pytest.mark.parametrize("changes", [{"precision": "32"}, {"precision": "64"}, {"averaging": 0.9}, {"schedule": None}])
+def test_a_resumed_training_ends_with_the_same_bits(changes, tmp_path):
+    expected, whole = train(**changes)
     for epoch in (1, 4):
-        with pytest.raises(KeyboardInterrupt, match="pressed"):
-            train(tmp_path, precision=precision, interrupt_after=epoch)
-    resumed, result = train(tmp_path, precision=precision)
-    for name, value in expected.state_dict().items():
-        assert torch.equal(resumed.state_dict()[name], value), name
+        interrupt(tmp_path, epoch, **changes)
+    resumed, result = train(tmp_path, **changes)
+    assert_same_weights(expected, resumed)
     keys = ("epoch", "loss", "validation_loss")
     assert [[line[k] for k in keys] for line in result.history] == [[line[k] for k in keys] for line in whole.history]
     assert result.best_epoch == whole.best_epoch
@@ -53,45 +63,60 @@ def test_a_finished_training_is_not_run_again(tmp_path):
     expected, _ = train(tmp_path)
     again, result = train(tmp_path, interrupt_after=6)
     assert len(result.history) == 6
-    assert torch.equal(again.head.weight, expected.head.weight)
+    assert_same_weights(expected, again)
 
 
-def test_no_checkpoint_is_none(tmp_path):
-    assert load_checkpoint(tmp_path / "nowhere", "a") is None
-
-
-def test_no_partial_file_is_left(tmp_path):
-    save_checkpoint(tmp_path / "deep" / "folder", {"fingerprint": "a"})
-    assert os.listdir(tmp_path / "deep" / "folder") == [NAME]
-
-
-def test_another_fingerprint_is_refused(tmp_path):
-    save_checkpoint(tmp_path, {"fingerprint": "a"})
-    with pytest.raises(ModelFileError, match="belongs to a training on other data or with other settings; delete it"):
-        load_checkpoint(tmp_path, "b")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_file_is_refused(share, tmp_path):
+def test_the_two_newest_snapshots_are_kept_and_nothing_else(tmp_path):
     train(tmp_path)
-    content = (tmp_path / NAME).read_bytes()
-    (tmp_path / NAME).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ModelFileError, match=r"is not a readable checkpoint \(\w+\); delete it"):
-        load_checkpoint(tmp_path, "a")
+    assert [path.name[:8] for path in snapshots(tmp_path)] == ["00000006", "00000005"]
+    assert {path.name for path in snapshots(tmp_path)[0].parent.iterdir()} - {"lock"} == {
+        path.name for path in snapshots(tmp_path)
+    }
 
 
-def test_random_bytes_are_refused(tmp_path, rng):
-    for n_bytes in (1, 100, 10_000):
-        (tmp_path / NAME).write_bytes(rng.bytes(n_bytes))
-        with pytest.raises(ModelFileError, match="is not a readable checkpoint"):
-            load_checkpoint(tmp_path, "a")
+def test_every_fingerprint_has_a_folder_of_its_own(tmp_path):
+    train(tmp_path, fingerprint="a", max_epochs=2)
+    train(tmp_path, fingerprint="b", max_epochs=3)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert [len(train(tmp_path, fingerprint=f, max_epochs=m)[1].history) for f, m in (("a", 2), ("b", 3))] == [2, 3]
 
 
-@pytest.mark.parametrize("state", [{}, [1, 2], 3])
-def test_a_file_of_something_else_is_refused(state, tmp_path):
-    torch.save(state, tmp_path / NAME)
-    with pytest.raises(ModelFileError, match="is not a readable checkpoint"):
-        load_checkpoint(tmp_path, "a")
+def test_a_state_of_numbers_strings_and_tensors_comes_back(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "a")
+    assert checkpoints.load() is None
+    checkpoints.save(1, SNAPSHOT)
+    loaded = Checkpoints(tmp_path, "a").load()
+    assert loaded.plain == SNAPSHOT.plain
+    assert loaded.part("weights")["w"].tolist() == [0, 1, 2]
+
+
+def damage(path, kind, rng):
+    content = bytearray(path.read_bytes())
+    if kind == "bit":
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    elif kind == "cut":
+        content = content[: rng.integers(len(content))]
+    else:
+        content = rng.bytes(rng.integers(1, 10_000))
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("kind", [*["bit"] * 12, *["cut"] * 4, *["noise"] * 2])
+def test_a_damaged_file_is_noticed_and_the_one_before_it_taken(kind, tmp_path, rng):
+    expected, _ = train()
+    interrupt(tmp_path, 3)
+    damage(snapshots(tmp_path)[0], kind, rng)
+    with pytest.warns(UserWarning, match=r"00000003.* is damaged; going on from the one before, .*00000002"):
+        resumed, _ = train(tmp_path)
+    assert_same_weights(expected, resumed)
+
+
+def test_two_damaged_files_are_refused(tmp_path, rng):
+    interrupt(tmp_path, 3)
+    for path in snapshots(tmp_path):
+        damage(path, "bit", rng)
+    with pytest.raises(ModelFileError, match="is damaged, and no checkpoint before it is intact; delete "):
+        train(tmp_path)
 
 
 class Malicious:
@@ -103,17 +128,92 @@ class Malicious:
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
-def test_nothing_in_the_file_is_executed(save, tmp_path):
-    target = tmp_path / "executed"
-    save({"fingerprint": "a", "network": Malicious(target)}, tmp_path / NAME)
-    with pytest.raises(ModelFileError, match="is not a readable checkpoint"):
-        load_checkpoint(tmp_path, "a")
-    assert not target.exists()
+def test_nothing_in_a_file_is_executed(save, tmp_path):
+    interrupt(tmp_path, 2)
+    for path in snapshots(tmp_path):
+        save({"network": Malicious(tmp_path / "executed")}, path)
+    with pytest.raises(ModelFileError, match="is damaged"):
+        train(tmp_path)
+    assert not (tmp_path / "executed").exists()
 
 
-def test_a_state_of_numbers_strings_and_tensors_comes_back(tmp_path):
-    state = {"fingerprint": "a", "history": [{"loss": 0.5, "score": None}], "weights": {"w": torch.arange(3)}}
-    save_checkpoint(tmp_path, state)
-    loaded = load_checkpoint(tmp_path, "a")
-    assert loaded["history"] == state["history"]
-    assert np.array_equal(loaded["weights"]["w"], [0, 1, 2])
+def test_partial_files_of_a_killed_process_go(tmp_path):
+    interrupt(tmp_path, 2)
+    stale = snapshots(tmp_path)[0].with_name(".0123456789abcdef.partial")
+    stale.write_bytes(b"half a file")
+    train(tmp_path)
+    assert not stale.exists()
+
+
+def test_a_planted_link_is_not_followed(tmp_path):
+    other = tmp_path / "of somebody else"
+    other.write_text("untouched")
+    interrupt(tmp_path / "kept", 1)
+    folder = snapshots(tmp_path / "kept")[0].parent
+    (folder / "lock").unlink()
+    (folder / "lock").symlink_to(other)
+    with pytest.raises(CheckpointError, match="checkpoint_dir cannot be used"):
+        train(tmp_path / "kept")
+    moved = folder.rename(tmp_path / "moved")
+    folder.symlink_to(moved)
+    with pytest.raises(CheckpointError, match="it is a link"):
+        train(tmp_path / "kept")
+    assert other.read_text() == "untouched"
+
+
+def never(*_):
+    raise AssertionError("a step was taken")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("s4signal.training.loop._Training._step", never)
+    with pytest.raises(CheckpointError, match=r"file.*: Not a directory. Free space or choose another folder"):
+        train(tmp_path / "file" / "folder")
+
+
+def test_a_full_disk_is_refused_before_the_first_step_and_leaves_nothing_half(tmp_path, monkeypatch):
+    monkeypatch.setattr("s4signal.training.loop._Training._step", never)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot be written .*File too large.* the training can go on"):
+            train(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {path.name for path in tmp_path.glob("*/*")} == {"lock"}
+
+
+def test_a_disk_that_fills_up_during_a_training_leaves_what_was_there(tmp_path, monkeypatch):
+    expected, _ = train()
+    real, calls = os.fsync, []
+
+    def full(file):
+        calls.append(1)
+        if len(calls) == 4:
+            raise OSError(28, "No space left on device")
+        real(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(CheckpointError, match="No space left on device"):
+            train(tmp_path)
+    assert [path.name[:8] for path in snapshots(tmp_path)] == ["00000002", "00000001"]
+    assert_same_weights(expected, train(tmp_path)[0])
+
+
+CODE = """
+import sys; sys.path.insert(0, sys.argv[1])
+from test_checkpoint import train
+network, result = train(sys.argv[2], max_epochs=6)
+print(len(result.history), network.head.weight.double().sum().item().hex())
+"""
+
+
+def test_two_processes_may_train_the_same_at_once(tmp_path):
+    command = [sys.executable, "-c", CODE, str(Path(__file__).parent), str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in running]
+    expected, _ = train()
+    assert said == [f"6 {expected.head.weight.double().sum().item().hex()}\n"] * 2
+    assert {path.name[:8] for path in snapshots(tmp_path)} <= {"00000006", "00000005"}

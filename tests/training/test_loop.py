@@ -1,21 +1,27 @@
-"""The loop: pieces, weights, the best epoch and the optimizer."""
+"""The loop: pieces, weights, the best epoch, the optimizer; what it leaves alone, and how it ends before its end."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from small_training import loss, make_network, options_for, tones
 
-from s4signal.nn.backbone import state_space_parameters
-from s4signal.training import Cases, evaluate_network, fit_network
-from s4signal.training.optimizer import build_optimizer, cosine_with_warmup
+from s4signal.errors import DivergenceError
+from s4signal.nn import FilterBank, Frames, S4Network, StackOptions, space_bands
+from s4signal.nn.frontends import FilterBankFrontend
+from s4signal.nn.frontends.augmentation import BandDropout, BandShift
+from s4signal.training import Cases, Samples, TrainingInterrupted, evaluate_network, fit_network
+from s4signal.training.loop import _Training
+from s4signal.training.options import adamw, cosine_with_warmup
 
 
 def trained(cases, *, seed=0, dropout=0.0, **changes):
     network = make_network(seed=seed, dropout=dropout)
     result = fit_network(network, cases, loss=loss, options=options_for(network, **changes))
-    return network, result
+    return result.network, result
 
 
 def assert_same_weights(one, other, atol):
@@ -33,11 +39,9 @@ def subset(cases, indices):
     )
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_small_pieces_take_the_same_steps_as_one_piece(dropout):
-    cases = tones()
-    whole, result = trained(cases, dropout=0.0)
-    pieces, other = trained(cases, max_samples=130)
+def test_small_pieces_take_the_same_steps_as_one_piece():
+    whole, result = trained(tones())
+    pieces, other = trained(tones(), max_samples=130)
     assert_same_weights(whole, pieces, 1e-10)
     assert [line["loss"] for line in result.history] == pytest.approx([line["loss"] for line in other.history])
 
@@ -77,9 +81,9 @@ def test_the_weights_of_the_best_epoch_are_restored():
     )
     losses = [line["validation_loss"] for line in result.history]
     assert result.best_epoch == 1 + int(np.argmin(losses)) < 6
-    for name, value in network.state_dict().items():
+    for name, value in result.network.state_dict().items():
         assert torch.equal(value, kept[result.best_epoch][name])
-    assert not network.training
+    assert not any(module.training for module in result.network.modules())
 
 
 def test_training_stops_after_epochs_without_a_better_validation_loss():
@@ -106,7 +110,7 @@ def test_a_true_from_on_epoch_stops():
 
 def test_moments_are_taken_up_and_learning_rates_are_not():
     network, first = trained(tones(), max_epochs=5)
-    options = options_for(network, max_epochs=1, schedule=False, learning_rate=3e-3)
+    options = options_for(network, max_epochs=1, schedule=None, learning_rate=3e-3)
     second = fit_network(network, tones(), loss=loss, options=options, optimizer_state=first.optimizer_state)
     assert second.optimizer_state["param_groups"][0]["lr"] == 3e-3
     assert {int(state["step"]) for state in second.optimizer_state["state"].values()} == {6}
@@ -134,13 +138,7 @@ def test_no_cases_are_refused():
 
 
 def optimizer_of(network):
-    return build_optimizer(
-        network,
-        state_space=state_space_parameters(network),
-        learning_rate=1e-2,
-        ssm_learning_rate=1e-3,
-        weight_decay=0.05,
-    )
+    return adamw(network, options_for(network))
 
 
 def test_groups_by_name_survive_deepcopy():
@@ -185,8 +183,8 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_to_a_hundredth():
 
 def test_the_running_mean_of_the_weights_is_what_is_kept():
     cases = tones()
-    steps = [trained(cases, max_epochs=n, schedule=False)[0] for n in (1, 2, 3, 4)]
-    averaged, _ = trained(cases, max_epochs=4, schedule=False, averaging=0.6)
+    steps = [trained(cases, max_epochs=n, schedule=None)[0] for n in (1, 2, 3, 4)]
+    averaged, _ = trained(cases, max_epochs=4, schedule=None, averaging=0.6)
     kept = averaged.state_dict()
     for name in dict(averaged.named_parameters()):
         first, second, third, fourth = (step.state_dict()[name] for step in steps)
@@ -209,4 +207,181 @@ def test_the_running_mean_is_what_is_scored():
     for line, outputs in zip(result.history, scored, strict=True):
         assert line["validation_loss"] == pytest.approx(float(loss(outputs, cases.targets).mean()))
     best = scored[result.best_epoch - 1]
-    torch.testing.assert_close(evaluate_network(network, cases, options=options), best)
+    torch.testing.assert_close(evaluate_network(result.network, cases, options=options), best)
+
+
+def test_what_the_caller_holds_and_all_global_state_stay_as_they_are():
+    network = make_network(dropout=0.3).train()
+    first = fit_network(network, tones(), loss=loss, options=options_for(network))
+    weights, moments = copy.deepcopy(network.state_dict()), copy.deepcopy(first.optimizer_state)
+    random = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    settings = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    options = options_for(network, batch_size=4)
+    fit_network(network, tones(), loss=loss, options=options, validation=tones(), optimizer_state=first.optimizer_state)
+    assert_same_weights_as(network, weights)
+    for index, entry in moments["state"].items():
+        assert all(torch.equal(first.optimizer_state["state"][index][key], value) for key, value in entry.items())
+    assert torch.equal(torch.get_rng_state(), random[0])
+    assert np.random.get_state()[1].tolist() == random[1]  # noqa: NPY002
+    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()) == settings
+    assert network.training
+    assert all(module.training for module in network.modules())
+
+
+def assert_same_weights_as(network, weights):
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in weights.items())
+
+
+def test_evaluation_leaves_every_module_in_its_mode():
+    network = make_network().train()
+    network.head.eval()
+    before = [module.training for module in network.modules()]
+    evaluate_network(network, tones(), options=options_for(network))
+    assert [module.training for module in network.modules()] == before
+
+
+def bands_network(*, learnable=False):
+    """Return a network behind a filter bank, with augmentation and dropout."""
+    torch.manual_seed(0)
+    frequencies, bandwidths = space_bands("linear", 6, 0.02, 0.4)
+    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=1.0, hop_s=4.0, learnable=learnable)
+    augmentations = [BandShift(), BandDropout()]
+    front = FilterBankFrontend(2, 6, bank=bank, mean_subtraction="case", augmentations=augmentations)
+    return S4Network(front, 2, options=StackOptions(d_model=6, n_layers=1, d_state=4, dropout=0.3)).double()
+
+
+def test_fits_in_threads_give_the_bits_of_fits_one_after_the_other():
+    network = bands_network()
+    options = options_for(network, batch_size=4, averaging=0.9)
+
+    def fit(seed):
+        augmented = Cases(**{**vars(tones()), "augment": lambda i, chance: Samples(chance * tones().load(i).data)})
+        return fit_network(network, augmented, loss=loss, options=replace(options, seed=seed)).network
+
+    one_after_the_other = [fit(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(fit, range(4)))
+    for one, other in zip(one_after_the_other, at_once, strict=True):
+        assert_same_weights(one, other, 0.0)
+    assert not torch.equal(at_once[0].head.weight, at_once[1].head.weight)
+
+
+def from_features(network, batch, generator):
+    return network.from_features(Frames(batch.x, batch.mask, batch.rate, batch.gaps), generator=generator)
+
+
+@pytest.mark.parametrize("make", [make_network, bands_network])
+def test_no_step_waits_for_the_device(make, monkeypatch):
+    network, features = make(), np.random.default_rng(0).standard_normal((12, 12, 50))
+    options = options_for(network, batch_size=4, averaging=0.9, forward=from_features)
+    n_features = 12 if make is bands_network else 2
+    cases = replace(tones(), load=lambda i: Samples(features[i, :n_features, : 50 - i]), lengths=50 - np.arange(12))
+    training = _Training(network, cases, loss, options, None)
+    for name in ("item", "tolist", "cpu", "numpy", "__float__", "__bool__", "__int__", "__index__", "__array__"):
+
+        def refuse(*args, name=name):
+            raise AssertionError(f"a step calls Tensor.{name}")
+
+        monkeypatch.setattr(torch.Tensor, name, refuse)
+    training.network.train()
+    for pieces in ([np.arange(4)], [np.arange(4, 8), np.arange(8, 12)]):
+        training._step(pieces)
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_advice():
+    network = make_network()
+    calls = []
+
+    def failing(outputs, targets):
+        calls.append(1)
+        return loss(outputs, targets) * (torch.nan if len(calls) == 5 else 1.0)
+
+    with pytest.raises(
+        DivergenceError, match=r"the loss is nan in batch 2 of 3 of epoch 2: .*Lower learning_rate \(now"
+    ):
+        fit_network(network, tones(), loss=failing, options=options_for(network, batch_size=4))
+
+
+def test_a_gradient_that_is_not_finite_stops_too():
+    network = make_network()
+
+    def failing(outputs, targets):
+        return (outputs[:, 0] - outputs[:, 0].detach()).abs().sqrt()  # zero, with a slope without bound
+
+    with pytest.raises(DivergenceError, match="the norm of the gradient is nan in batch 1 of 1 of epoch 1"):
+        fit_network(network, tones(), loss=failing, options=options_for(network))
+
+
+def test_a_learning_rate_far_too_large_is_no_model():
+    with pytest.raises(DivergenceError, match=r"training has diverged. Lower learning_rate \(now 1e\+30\)"):
+        trained(tones(), learning_rate=1e30, ssm_learning_rate=1e30, max_epochs=20, schedule=None)
+
+
+def interrupted(in_epoch, **changes):
+    """Interrupt a fit within an epoch; return the exception."""
+    network, calls = make_network(dropout=0.3), []
+
+    def pressed(outputs, targets):
+        calls.append(1)
+        if len(calls) == 3 * in_epoch:
+            raise KeyboardInterrupt("pressed")
+        return loss(outputs, targets)
+
+    options = options_for(network, batch_size=4, max_epochs=9, schedule=None, **changes)
+    with pytest.raises(KeyboardInterrupt, match="pressed") as caught:
+        fit_network(network, tones(), loss=pressed, options=options)
+    return caught.value
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_an_interrupt_hands_on_the_epochs_before_it(averaging):
+    result = interrupted(in_epoch=3, averaging=averaging).result
+    expected, _ = trained(tones(), dropout=0.3, batch_size=4, max_epochs=2, schedule=None, averaging=averaging)
+    assert_same_weights(result.network, expected, 0.0)
+    assert [line["epoch"] for line in result.history] == [1, 2]
+    assert result.best_epoch == 2
+    assert not result.network.training
+
+
+def test_an_interrupt_of_the_first_epoch_hands_on_nothing():
+    assert not isinstance(interrupted(in_epoch=1), TrainingInterrupted)
+
+
+def test_forward_optimizer_and_schedule_may_be_functions_of_ones_own():
+    rates, batches = [], []
+
+    def forward(network, batch, generator):
+        batches.append(batch.x.shape[1])
+        return network(batch.x, batch.mask, generator=generator)
+
+    def schedule(optimizer, n_steps):
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rates.append(step) or 1.0 / (1 + step))
+
+    trained(
+        tones(),
+        forward=forward,
+        schedule=schedule,
+        batch_size=4,
+        optimizer=lambda network, options: torch.optim.SGD(
+            network.parameters(), lr=options.learning_rate, momentum=0.9
+        ),
+    )
+    assert sum(batches) == 3 * 12
+    assert rates == list(range(10))
+
+
+def test_cases_are_augmented_in_training_alone():
+    chances = []
+
+    def augment(index, chance):
+        chances.append(chance)
+        return tones().load(index)
+
+    cases = Cases(**{**vars(tones()), "augment": augment})
+    network = make_network()
+    evaluate_network(network, cases, options=options_for(network))
+    assert chances == []
+    fit_network(network, cases, loss=loss, options=options_for(network, max_epochs=4))
+    assert len(chances) == 4 * 12
+    assert 0 <= min(chances) < 0.3
+    assert 0.7 < max(chances) < 1

@@ -36,6 +36,7 @@ from s4signal.estimators.trained.splitting import split_cases, wants_split
 from s4signal.estimators.trained.streaming import Stream
 from s4signal.estimators.validation import check_rate, check_samples, check_signals, check_weights
 from s4signal.nn import S4Network
+from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signals
 from s4signal.training import (
     PRECISIONS,
@@ -57,6 +58,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
 
     _stratified: ClassVar[bool] = False
     _learned: ClassVar[tuple[str, ...]] = ()  # attributes that a file keeps beside those of every estimator
+    network_: S4Network
     n_iter_: int
     history_: list[dict[str, Any]]
     _optimizer_state: dict[str, Any]
@@ -147,10 +149,10 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         signals, weights, targets = self._checked_training_data(X, y, sample_weight, None, classes=classes, reset=first)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
         cases = self._prepare(signals, weights, targets, seed, device, keep=not first)
-        options = training_options(self, len(signals), seed, device, max_epochs=1, schedule=False, averaging=0.0)
+        options = training_options(self, len(signals), seed, device, max_epochs=1, schedule=None, averaging=0.0)
         moments = getattr(self, "_optimizer_state", None)
         result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
-        self._optimizer_state = result.optimizer_state
+        self.network_, self._optimizer_state = result.network, result.optimizer_state
         self.n_iter_ = 1 if first else self.n_iter_ + 1
         self.best_epoch_ = self.n_iter_
         line = {**result.history[0], "epoch": self.n_iter_}
@@ -296,10 +298,9 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
         self._standardizer = Standardizer.fit(survey(signals), weights, identity=not self.standardize)
         self._plan: NetworkPlan = plan_network(self, signals, n_outputs=n_outputs, sfreq=self.sfreq_)
         self._optimizer_state = {}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with draws_from(torch.Generator().manual_seed(seed)):
             network = build_network(self._plan, self.frontend).to(PRECISIONS[self.precision])
-        self.network_: S4Network = network
+        self.network_ = network
         cases = self._cases(signals, weights, targets, device)
         options = network_options(self, len(cases), device)
         self.network_.frontend.calibrate(heard_batches(self.network_, cases, options))
@@ -352,7 +353,7 @@ class S4Estimator(CallbackSupportMixin, BaseEstimator):
                 score=self._score_outputs,
                 on_epoch=on_epoch if hasattr(self, "_skl_callbacks") else None,
             )
-            self.history_ = result.history
+            self.network_, self.history_ = result.network, result.history
             self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
             self.fit_seconds_ = time.perf_counter() - started
             self._optimizer_state = result.optimizer_state

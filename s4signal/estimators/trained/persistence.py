@@ -14,6 +14,7 @@ from s4signal.estimators.parameters import check_options
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.missing import Sampling
 from s4signal.estimators.trained.plan import NetworkPlan, build_network
+from s4signal.nn.randomness import draws_from
 from s4signal.training import PRECISIONS, resolve_device
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def unpack_estimator(
     except ValueError:
         estimator.device = "auto"  # fitted on a device that this machine does not have
     plan = _plan(header["plan"])
-    with torch.random.fork_rng(devices=[]):
+    with draws_from(torch.Generator()):
         network = build_network(plan, frontend).to(PRECISIONS[estimator.precision])
     weights = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
     network.load_state_dict(weights)

@@ -80,12 +80,10 @@ def hear_thinned(network: S4Network, cases: Cases, heard: Cases, options: Traini
     second = hear_cases(network, again, options)
     places = {int(index): place for place, index in enumerate(chosen)}
 
-    def load(index: int) -> Samples:
-        if index in places and float(torch.rand(())) < SampleDropout.LOADS:
-            return second.load(places[index])
-        return heard.load(index)
+    def augment(index: int, chance: float) -> Samples:
+        return second.load(places[index]) if index in places and chance < SampleDropout.LOADS else heard.load(index)
 
-    return replace(heard, load=load)
+    return replace(heard, augment=augment)
 
 
 @torch.no_grad()
@@ -99,9 +97,10 @@ def heard_batches(network: S4Network, cases: Cases, options: TrainingOptions) ->
         yield computed, batch.weight
 
 
-def score_heard(network: nn.Module, batch: Batch) -> Tensor:
+def score_heard(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
     """Run what is learned, on cases that the fixed part of the front end has heard already.
 
     Shape: (batch, n_outputs).
     """
-    return cast(S4Network, network).from_features(Frames(batch.x, batch.mask, batch.rate, batch.gaps))
+    frames = Frames(batch.x, batch.mask, batch.rate, batch.gaps)
+    return cast(S4Network, network).from_features(frames, generator=generator)

@@ -7,8 +7,6 @@ from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
 from small_models import SMALL, classifier, regressor, same_weights, waves
 
-from s4signal.errors import ModelFileError
-
 
 class Counter:
     """Counts tasks; stops training after ``stop`` epochs, or interrupts it after ``interrupt``."""
@@ -135,19 +133,23 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(make, precision, tmp_path):
 @pytest.mark.parametrize(
     "change", [{"learning_rate": 0.1}, {"random_state": 1}, {"d_model": 4}, {"class_weight": "balanced"}]
 )
-def test_a_checkpoint_of_other_settings_is_refused(change, tmp_path):
+def test_a_checkpoint_of_other_settings_is_left_alone(change, tmp_path):
     X, y = waves()
-    classifier(checkpoint_dir=tmp_path).fit(X, y)
-    with pytest.raises(ModelFileError, match="belongs to a training on other data or with other settings"):
-        classifier(checkpoint_dir=tmp_path, **change).fit(X, y)
+    first = classifier(checkpoint_dir=tmp_path).fit(X, y)
+    other = classifier(checkpoint_dir=tmp_path, **change).fit(X, y)
+    assert same_weights(other, classifier(**change).fit(X, y))
+    counter = Counter()
+    assert same_weights(classifier(checkpoint_dir=tmp_path, callbacks=[counter]).fit(X, y), first)
+    assert counter.epochs == 0  # its own is still there
 
 
-def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+def test_a_checkpoint_of_other_data_is_left_alone(tmp_path):
     X, y = waves()
     classifier(checkpoint_dir=tmp_path).fit(X, y, X_val=X, y_val=y)
     for data in ((X * 2, y, X, y), (X, 1 - y, X, y), (X[:-1], y[:-1], X, y), (X, y, X, 1 - y)):
-        with pytest.raises(ModelFileError, match="belongs to a training on other data"):
-            classifier(checkpoint_dir=tmp_path).fit(data[0], data[1], X_val=data[2], y_val=data[3])
+        given = {"X_val": data[2], "y_val": data[3]}
+        other = classifier(checkpoint_dir=tmp_path).fit(data[0], data[1], **given)
+        assert same_weights(other, classifier().fit(data[0], data[1], **given))
 
 
 def test_checkpoints_need_a_seed(tmp_path):

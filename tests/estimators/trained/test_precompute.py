@@ -62,9 +62,10 @@ def test_a_third_of_the_cases_has_a_second_hearing_that_comes_in_three_of_four_l
     model, cases, heard = cases_and_heard()
     mixed = hear_thinned(model.network_, cases, heard, network_options(model, len(X), CPU), seed=0)
     first = [heard.load(i).data for i in range(len(X))]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        other = np.array([[not np.array_equal(mixed.load(i).data, first[i]) for i in range(len(X))] for _ in range(60)])
+    chances = np.random.default_rng(0).uniform(size=(60, len(X)))
+    other = np.array(
+        [[not np.array_equal(mixed.augment(i, row[i]).data, first[i]) for i in range(len(X))] for row in chances]
+    )
     thinned_cases = other.any(0)
     assert thinned_cases.sum() == len(X) // 3
     assert other[:, thinned_cases].mean() == pytest.approx(0.75, abs=0.1)
@@ -82,7 +83,7 @@ def test_a_second_hearing_is_that_of_a_case_with_missing_samples():
     holes[[0, -1]] = False
     signals = Signals(np.where(holes, np.nan, X[index])[None], sfreq=SFREQ)
     expected = model._cases(signals, np.ones(1), np.zeros(1, dtype=int), CPU).load(0).data
-    loads = [mixed.load(int(index)).data for _ in range(20)]
+    loads = [mixed.augment(int(index), chance).data for chance in np.linspace(0, 0.99, 20)]
     assert any(np.allclose(load, expected, atol=1e-4) for load in loads)
 
 
