@@ -30,7 +30,15 @@ PROMISE: dict[str, list[str]] = {
         "read_audio",
         "read_eeg",
     ],
-    "s4signal.errors": ["MissingDependencyError", "ModelFileError", "RecordingError", "S4SignalError", "ShapeError"],
+    "s4signal.errors": [
+        "CheckpointError",
+        "DivergenceError",
+        "MissingDependencyError",
+        "ModelFileError",
+        "RecordingError",
+        "S4SignalError",
+        "ShapeError",
+    ],
     "s4signal.signals": [
         "Annotation",
         "Signal",
