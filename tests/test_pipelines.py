@@ -2,19 +2,14 @@
 
 import ast
 import importlib
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
 
-from s4signal import Signals
 from s4signal.errors import MissingDependencyError
-from s4signal.estimators import S4RidgeClassifier
 from s4signal.signals import datasets
 
 __all__: list[str] = []
@@ -54,9 +49,12 @@ RUNS = [
     ),
     ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
 ]
+# Those that are tested otherwise, and need recordings too.
+OTHERS = ("hippo_reconstruction.py", "closed_form_benchmark.py", "speech_robustness.py")
 # The option that takes integers, where it is not the seeds.
 WRONG = {"hippo_reconstruction.py": ("--d-states", "--d-states")}
 
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT / "pipelines").as_posix())
 each_pipeline = pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 
 
@@ -80,10 +78,10 @@ def s4signal_imports(tree: ast.Module) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT / "pipelines").as_posix())
+@each_module
 def test_a_pipeline_imports_public_names_alone(path: Path) -> None:
     imports = s4signal_imports(ast.parse(path.read_text("utf-8")))
-    assert imports
+    assert imports or path.parent.name == "benchmarking" or "from benchmarking" in path.read_text("utf-8")
     for module, name in imports:
         assert module in PUBLIC
         assert not name or name in importlib.import_module(module).__all__
@@ -97,9 +95,9 @@ def test_a_pipeline_says_what_it_does(path: Path) -> None:
     ] == []
 
 
-@each_pipeline
+@each_module
 def test_a_pipeline_stays_short(path: Path) -> None:
-    longest = 330 if path.stem == "instant_vs_trained" else 150  # it brings the models that it compares with
+    longest = 300 if path.parent.name == "benchmarking" or path.stem == "speech_robustness" else 150
     assert len(path.read_text("utf-8").splitlines()) < longest
 
 
@@ -111,7 +109,7 @@ def test_a_wrong_argument_exits_with_2(path: Path) -> None:
     assert f"argument {named}: invalid int value: 'many'" in answer.stderr
 
 
-@pytest.mark.parametrize("name", ["hippo_reconstruction.py", *(name for name, *_ in RUNS)])
+@pytest.mark.parametrize("name", [*OTHERS, *(name for name, *_ in RUNS)])
 def test_missing_recordings_exit_with_2_and_say_what_to_set(name: str, tmp_path: Path) -> None:
     answer = run(name, data=tmp_path)
     assert answer.returncode == 2
@@ -167,47 +165,19 @@ def test_memories_that_cannot_be_are_refused(arguments: list[str], message: str,
     assert message in answer.stderr
 
 
-def test_instant_models_are_scored_and_drawn(tmp_path: Path, recordings: Path) -> None:
-    answer = run("instant_vs_trained.py", "--quick", "--out", str(tmp_path), data=recordings)
+@pytest.mark.parametrize(
+    ("name", "sets", "data"),
+    [
+        ("closed_form_benchmark", "japanese_vowels", "test"),
+        pytest.param("eeg_benchmark", "eyes_open_shut", "cv", marks=pytest.mark.slow),
+    ],
+)
+def test_benchmarks_are_scored_and_drawn(name: str, sets: str, data: str, tmp_path: Path, recordings: Path) -> None:
+    options = ["--sets", sets, "--data", data, "--models", "S4RidgeClassifier", "MiniRocket", "--out", str(tmp_path)]
+    answer = run(f"{name}.py", *options, "--seeds", "0", data=recordings.resolve(), cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
-    for text in ("japanese_vowels", "instant", "balanced", "seconds", "Not installed, so not compared with"):
+    for text in (sets, "S4RidgeClassifier", "95 % interval", "balanced", "parameters"):
         assert text in answer.stdout
-    assert len((tmp_path / "instant_vs_trained.csv").read_text("utf-8").splitlines()) >= 2  # a heading, and a seed
-    assert (tmp_path / "instant_vs_trained.png").stat().st_size > 10_000
-
-
-@pytest.fixture(scope="module")
-def instant_vs_trained() -> ModuleType:
-    """The recipe as a module, for the models that it brings along."""
-    spec = importlib.util.spec_from_file_location("instant_vs_trained", ROOT / "pipelines" / "instant_vs_trained.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_net_on_log_mel_energies_tells_pitches_apart(instant_vs_trained: ModuleType) -> None:
-    pytest.importorskip("librosa")
-    rng = np.random.default_rng(0)
-    y = np.array(["low", "high"] * 20)
-    turns = 2 * np.pi * np.where(y == "low", 300, 900)[:, None] * np.arange(1000) / 8000
-    X = (np.sin(turns) + 0.1 * rng.standard_normal(turns.shape))[:, None]
-    net = instant_vs_trained.LogMelNet(8000, seed=0, n_epochs=40).fit(X[:30], y[:30])
-    assert (net.predict(1e-3 * X[30:]) == y[30:]).all()  # however loud
-
-
-def test_instant_and_trained_make_an_ensemble_of_their_fits(instant_vs_trained: ModuleType) -> None:
-    rng = np.random.default_rng(0)
-    y = np.array(["low", "high"] * 10)
-    X = Signals(np.where(y == "low", 1, 3)[:, None, None] * rng.standard_normal((20, 2, 50)), sfreq=100)
-    builds = {model: lambda seed: S4RidgeClassifier(random_state=seed) for model in ("instant", "trained")}
-    scores = instant_vs_trained.scores(builds, [((X, y), (X, y))] * 2, seed=0)
-    assert scores["ensemble"][:2] == scores["instant"][:2] == scores["trained"][:2]
-    assert scores["ensemble"][2] == pytest.approx(scores["instant"][2] + scores["trained"][2])
-
-
-def test_a_table_may_be_made_in_pieces(instant_vs_trained: ModuleType, tmp_path: Path) -> None:
-    rows = {("blink", "instant", 0): (0.1, 1 / 3, 2.0), ("blink", "trained, no ears", 1): (0.5, 0.6, 7e3)}
-    instant_vs_trained.write(tmp_path / "table.csv", rows)
-    assert instant_vs_trained.read(tmp_path / "table.csv") == rows
+    scores = (tmp_path / f"{name}.csv").read_text("utf-8")
+    assert len(scores.splitlines()) >= 2  # a heading, and a seed
+    assert (tmp_path / f"{name}_{data}.png").stat().st_size > 5_000

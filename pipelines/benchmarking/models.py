@@ -1,0 +1,166 @@
+"""The models of the tables: those of this package, and others where their packages are installed."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
+
+from benchmarking.nets import EEG_NETS, eeg_net, log_mel_net, waveforms
+from benchmarking.sets import Fold, bandpass
+from s4signal import S4Classifier, S4Regressor, Signals
+from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
+
+__all__ = ["MODELS", "Model", "installed", "n_parameters"]
+
+Array = npt.NDArray[Any]
+Build = Callable[[Fold, int, int | None], Any]  # from a fold, a seed and the most epochs to a model
+BANDS = ((1, 4), (4, 8), (8, 12), (12, 20), (20, 30), (30, 45))  # Hz, of the filter bank for EEG
+
+
+class Model(NamedTuple):
+    """A row of the tables: how it is built, for what, and by which package.
+
+    A model that is not ``seeded`` is fitted once; one that is not ``shown`` only where it is named.
+    """
+
+    package: str
+    kinds: tuple[str, ...]
+    build: Build
+    seeded: bool = True
+    shown: bool = True
+
+    @property
+    def version(self) -> str:
+        """Version of the package."""
+        return version(self.package)
+
+
+def installed(model: Model) -> bool:
+    """Whether the package of a model is there."""
+    return find_spec(model.package) is not None
+
+
+def s4(estimator: Any, fold: Fold, seed: int, max_epochs: int | None, **options: Any) -> Any:
+    """Build a trained model of this package; whatever is not given is a default."""
+    if max_epochs is not None:
+        options["max_epochs"] = max_epochs
+    return estimator(random_state=seed, **options)
+
+
+def ridge(estimator: Any, fold: Fold, seed: int, max_epochs: int | None) -> Any:
+    """Build a model in closed form of this package."""
+    return estimator(random_state=seed)
+
+
+def average(fold: Fold, seed: int, max_epochs: int | None) -> VotingClassifier:
+    """Build the average of the probabilities of both."""
+    members = [
+        ("closed form", S4RidgeClassifier(random_state=seed)),
+        ("trained", s4(S4Classifier, fold, seed, max_epochs)),
+    ]
+    return VotingClassifier(members, voting="soft")
+
+
+def rocket(name: str, fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
+    """Build a rocket of aeon; unequal lengths are padded with zeros."""
+    task = "Regressor" if fold.y_train.dtype.kind == "f" else "Classifier"
+    first = fold.X_train[0].data
+    model = compiled(name, task, min(len(first), 2), first.dtype)(random_state=seed, n_jobs=torch.get_num_threads())
+    return make_pipeline(FunctionTransformer(partial(padded, n_times=fold.n_times)), model)
+
+
+@cache
+def compiled(name: str, task: str, n_channels: int, dtype: np.dtype[Any]) -> Any:
+    """Return a class of aeon whose functions are compiled for one or several channels, so that the clock sees none."""
+    module = "regression" if task == "Regressor" else "classification"
+    rocket = getattr(import_module(f"aeon.{module}.convolution_based"), name + task)
+    noise, classes = np.random.default_rng(0).random((10, n_channels, 100)).astype(dtype), np.arange(10) % 2
+    rocket(n_jobs=torch.get_num_threads()).fit(noise, noise[:, 0, 0] if task == "Regressor" else classes).predict(noise)
+    return rocket
+
+
+def padded(X: Signals, n_times: int) -> Array:
+    """Return (n_samples, n_channels, n_times), zeros after the end of each case."""
+    return np.stack([np.pad(x.data, ((0, 0), (0, n_times - x.data.shape[1]))) for x in X])
+
+
+def xdawn_tangent(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
+    """Build a logistic regression on the tangent space of covariances with Xdawn's prototypes."""
+    covariances = import_module("pyriemann.estimation").XdawnCovariances(2, estimator="oas", xdawn_estimator="oas")
+    space = import_module("pyriemann.tangentspace").TangentSpace()
+    return make_pipeline(FunctionTransformer(arrays), covariances, space, LogisticRegression(max_iter=1000))
+
+
+def bands_tangent(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
+    """Build a logistic regression on the tangent spaces of covariances in each band."""
+    covariances = import_module("pyriemann.estimation").Covariances
+    space = import_module("pyriemann.tangentspace").TangentSpace
+    bands = [(low, high) for low, high in BANDS if high < fold.sfreq / 2]
+    filters = [FunctionTransformer(partial(bandpass, low=low, high=high, sfreq=fold.sfreq)) for low, high in bands]
+    bank = make_union(*(make_pipeline(one, covariances("oas"), space()) for one in filters))
+    return make_pipeline(FunctionTransformer(arrays), bank, LogisticRegression(max_iter=1000))
+
+
+def arrays(X: Signals) -> Array:
+    """Return cases of one length as (n_samples, n_channels, n_times)."""
+    return X.to_numpy()
+
+
+def mfcc_svm(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
+    """Build an SVM on the means of MFCC over fifths of each word."""
+    return make_pipeline(FunctionTransformer(partial(mfcc_means, sfreq=fold.sfreq)), StandardScaler(), SVC(C=10))
+
+
+def mfcc_means(X: Signals, sfreq: float) -> npt.NDArray[np.float64]:
+    """Return the means of 13 MFCC over fifths of each word, windows of 32 ms every 10 ms."""
+    sizes = {"n_fft": round(0.032 * sfreq), "hop_length": round(0.010 * sfreq)}
+    mfcc = partial(import_module("librosa.feature").mfcc, sr=sfreq, n_mfcc=13, n_mels=40, **sizes)
+    words = [np.array_split(mfcc(y=word), 5, axis=1) for word in waveforms(X, sfreq)]
+    return np.array([[part.mean(1) for part in word] for word in words]).reshape(len(X), -1)
+
+
+def mel_net(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
+    """Build the convolutional net on log-mel energies."""
+    import_module("librosa.feature").melspectrogram  # noqa: B018 - loaded lazily, off the clock
+    return log_mel_net(fold.sfreq, int(fold.X_train.lengths.max()), seed=seed, n_epochs=max_epochs or 30)
+
+
+LABELS = ("EEG", "vowels", "speech")
+MODELS = {
+    "S4RidgeClassifier": Model("s4signal", LABELS, partial(ridge, S4RidgeClassifier)),
+    "S4RidgeRegressor": Model("s4signal", ("PPG",), partial(ridge, S4RidgeRegressor)),
+    "S4Classifier": Model("s4signal", LABELS, partial(s4, S4Classifier)),
+    "S4Regressor": Model("s4signal", ("PPG",), partial(s4, S4Regressor)),
+    "S4 average": Model("s4signal", LABELS, average, shown=False),
+    "S4Classifier, linear": Model("s4signal", ("speech",), partial(s4, S4Classifier, frontend="linear"), shown=False),
+    **{name: Model("braindecode", ("EEG",), partial(eeg_net, name)) for name in EEG_NETS},
+    **{name: Model("aeon", (*LABELS, "PPG"), partial(rocket, name)) for name in ("MiniRocket", "MultiRocketHydra")},
+    "Xdawn tangent space": Model("pyriemann", ("EEG",), xdawn_tangent, seeded=False),
+    "bands tangent space": Model("pyriemann", ("EEG",), bands_tangent, seeded=False),
+    "MFCC + SVM": Model("librosa", ("speech",), mfcc_svm, seeded=False),
+    "log-mel net": Model("librosa", ("speech",), mel_net),
+}
+
+
+def n_parameters(model: Any) -> int:
+    """Count what is learned last: weights of a network, or coefficients of a linear model; 0 where that is unknown."""
+    if isinstance(model, torch.nn.Module):
+        return sum(weights.numel() for weights in model.parameters())
+    for coef, intercept in (("coef_", "intercept_"), ("coef", "intercept")):
+        if hasattr(model, coef):
+            return int(np.size(getattr(model, coef)) + np.size(getattr(model, intercept)))
+    if isinstance(model, Pipeline):
+        return n_parameters(model[-1])
+    inner = [getattr(model, name) for name in ("network_", "ridge_", "pipeline_", "classifier") if hasattr(model, name)]
+    return sum(map(n_parameters, inner or getattr(model, "estimators_", ())))

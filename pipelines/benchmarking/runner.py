@@ -1,0 +1,126 @@
+"""The command line of the benchmarks, and the loop over sets, folds, models and seeds."""
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import balanced_accuracy_score
+
+from benchmarking.models import MODELS, installed, n_parameters
+from benchmarking.results import Key, Results, Scores, Summary, draw, summaries, table
+from benchmarking.sets import Array, Fold, folds
+from s4signal import Signals
+from s4signal.errors import S4SignalError
+
+__all__ = ["benchmark", "measure", "parser"]
+
+Conditions = Mapping[str, Callable[[Signals, Signals], Signals]]  # from training and test cases to those to be tested
+AS_RECORDED: Conditions = {"": lambda X_train, X_test: X_test}
+
+
+def parser(description: str, sets: Mapping[str, str], models: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the options that every benchmark has; models are those of these sets, or those that are named."""
+    kinds = set(sets.values())
+    models = models or [name for name, model in MODELS.items() if kinds.intersection(model.kinds)]
+    found = argparse.ArgumentParser(description=description)
+    found.add_argument("--sets", nargs="+", choices=sets, default=list(sets), metavar="SET", help=", ".join(sets))
+    found.add_argument("--models", nargs="+", choices=models, metavar="MODEL", help=", ".join(models))
+    found.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0, 1, 2], help="random states, one fit each")
+    found.add_argument(
+        "--data", choices=["test", "cv"], default="test", help="test sets, or folds of the training half"
+    )
+    found.add_argument("--max-epochs", type=int, help="stop trained models earlier than by default")
+    found.add_argument("--redo", action="store_true", help="measure again what OUT already holds")
+    found.add_argument("--out", type=Path, default=Path("out"), help="folder of the scores and the picture")
+    return found
+
+
+def benchmark(name: str, description: str, sets: Mapping[str, str], argv: Sequence[str] | None) -> None:
+    """Measure what has not been measured yet, print the table and draw the picture."""
+    cli = parser(description, sets)
+    options = cli.parse_args(argv)
+    lines, failed = measure(options, name, sets)
+    if not lines:
+        cli.error("nothing was measured.")
+    path = options.out / f"{name}_{options.data}.png"
+    draw(lines, path)
+    print(f"\n{table(lines)}\n\n{path}")
+    sys.exit(int(failed))
+
+
+def measure(
+    options: argparse.Namespace, name: str, sets: Mapping[str, str], conditions: Conditions = AS_RECORDED
+) -> tuple[list[Summary], bool]:
+    """Fit every model to every fold of every set; return the lines of the table, and whether no model failed."""
+    results = Results(options.out / f"{name}.csv")
+    wanted: list[Key] = []
+    failed = False
+    for fold, keys in jobs(options, sets, conditions):
+        wanted += keys
+        missing = [key for key in keys if options.redo or key not in results.rows]
+        try:
+            for key, scores in fitted(fold, missing, conditions, options.max_epochs) if missing else ():
+                results.add(key, scores)
+                print(f"{' '.join(map(str, key[:6]))}: {scores.score:.3f}, {scores.fit_seconds:.1f} s", flush=True)
+        except Exception as error:  # a model that fails leaves a gap, and the others their scores
+            failed = True
+            print(f"{' '.join(map(str, keys[0][:6]))}: {type(error).__name__}: {error}", file=sys.stderr)
+    return summaries(results, wanted), failed
+
+
+def jobs(
+    options: argparse.Namespace, sets: Mapping[str, str], conditions: Conditions
+) -> Iterator[tuple[Fold, list[Key]]]:
+    """Say what is to be fitted, and what is to be scored with each fit. Sets that are not there are left out."""
+    kinds = {sets[name] for name in options.sets}
+    models = {name: MODELS[name] for name in MODELS if wished(name, options.models) and kinds & set(MODELS[name].kinds)}
+    absent = {model.package for model in models.values() if not installed(model)}
+    if absent:
+        print(f"Not installed, so not compared with: {', '.join(sorted(absent))}.")
+    settings = "" if options.max_epochs is None else f"max_epochs={options.max_epochs}"
+    for name in options.sets:
+        try:
+            parts = list(folds(name, options.data))
+        except S4SignalError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        for fold, (label, model) in itertools.product(parts, models.items()):
+            if sets[name] in model.kinds and installed(model):
+                for seed in options.seeds if model.seeded else options.seeds[:1]:
+                    key = partial(Key, name, options.data, fold.name, model=label, seed=seed, settings=settings)
+                    yield fold, [key(condition=condition, version=model.version) for condition in conditions]
+
+
+def wished(name: str, models: Sequence[str] | None) -> bool:
+    """Whether a model is asked for."""
+    return MODELS[name].shown if models is None else name in models
+
+
+def fitted(
+    fold: Fold, keys: Sequence[Key], conditions: Conditions, max_epochs: int | None
+) -> Iterator[tuple[Key, Scores]]:
+    """Fit a model, and score it under each condition."""
+    model = MODELS[keys[0].model].build(fold, keys[0].seed, max_epochs)
+    started = time.perf_counter()
+    model.fit(fold.X_train, fold.y_train)
+    fit_seconds = time.perf_counter() - started
+    for key in keys:
+        X_test = conditions[key.condition](fold.X_train, fold.X_test)
+        started = time.perf_counter()
+        predicted = model.predict(X_test)
+        seconds = time.perf_counter() - started
+        scores = scored(fold.y_test, predicted)
+        yield key, Scores(*scores, len(predicted), fit_seconds, seconds, n_parameters(model))
+
+
+def scored(y: Array, predicted: Array) -> tuple[float, float]:
+    """Return accuracy and balanced accuracy, or the root mean square and the mean absolute error."""
+    if y.dtype.kind == "f":
+        errors = np.abs(np.asarray(predicted, dtype=np.float64) - y)
+        return float(np.sqrt(np.mean(errors**2))), float(errors.mean())
+    return float(np.mean(predicted == y)), float(balanced_accuracy_score(y, predicted))

@@ -1,0 +1,215 @@
+"""Test models of clean spoken digits where words are silent at first, loud, noisy, far away, cut or fast.
+
+Data: Free Spoken Digit Dataset (Jackson et al., 2018): 10 digits × 50 takes × 4 speakers at 8 kHz, 0.14 to 1 s, cut
+tightly. Set S4SIGNAL_DATA to the folder that holds fsdd/.
+
+Protocol: "spoken_digits" tests on takes 0-4 of every speaker, "digits_new_speaker" on one speaker after the other.
+Training words are as they are; each fit is tested on the same words under every condition. Silence is of zeros; the
+word in noise lies in the middle of 2 s, 20 dB above white noise; DC is half of the loudest sample; clipped is what
+exceeds a tenth of it; babble is six training words at a time; a room is a white, exponentially decaying response (60 dB
+in 0.3 or 1 s) of as much energy as the direct sound. Signal-to-noise ratios are those over the length of the word.
+``--data cv`` does the same by cross-validation of takes 5-49. Every setting is a default.
+
+Models: S4RidgeClassifier and S4Classifier, which are told the rate and which samples are missing. MFCC by fifths of a
+word and an SVM, and a convolutional net on log-mel spectrograms (librosa): for both, missing samples are interpolated
+and other rates are brought back to 8 kHz.
+
+Command::
+
+    python pipelines/speech_robustness.py  # both protocols, seeds 0 1 2
+    python pipelines/speech_robustness.py --sets spoken_digits --models S4Classifier  # measures what OUT does not hold
+
+Output: a table a protocol, a line a condition, with mean accuracies over seeds and speakers; * marks what is within
+0.02 of the best of a line, and the last lines count these and give the seconds of a fit. OUT/speech_robustness.csv has
+the scores of each fold and seed, by versions of packages: what is there is not measured again, so an interrupted run
+goes on. OUT/speech_robustness_test.png (or _cv.png) is the table as a picture.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from benchmarking.results import Summary
+from benchmarking.runner import measure, parser
+from benchmarking.sets import SPEECH_SETS
+from matplotlib.figure import Figure
+from scipy.signal import fftconvolve, resample_poly
+
+from s4signal import Signals
+
+__all__ = ["main"]
+
+MODELS = ("S4RidgeClassifier", "S4Classifier", "MFCC + SVM", "log-mel net")
+
+Array = npt.NDArray[np.float64]
+Change = Callable[[Array, float, np.random.Generator, Signals], Array]  # word, its rate, chance, words for babble
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fit every model, test it under every condition, print the tables and draw the picture."""
+    sets = {name: kind for name, kind in SPEECH_SETS.items() if "digits" in name}
+    cli = parser("Spoken digits as they come: this package's models beside others.", sets, MODELS)
+    options = cli.parse_args(argv)
+    options.models = options.models or MODELS
+    lines, failed = measure(options, "speech_robustness", sets, conditions())
+    if not lines:
+        cli.error("nothing was measured.")
+    for name in dict.fromkeys(line.set for line in lines):
+        print(f"\n{table(name, [line for line in lines if line.set == name])}")
+    path = options.out / f"speech_robustness_{options.data}.png"
+    draw(lines, path)
+    print(f"\n{path}")
+    cli.exit(int(failed))
+
+
+def conditions() -> dict[str, Callable[[Signals, Signals], Signals]]:
+    """Name each condition, and say how it changes test words."""
+    changes: dict[str, tuple[Change, float]] = {  # and how much faster the samples then follow each other
+        "clean": (partial(padded), 1),
+        "0.3 s of silence before": (partial(padded, before=0.3), 1),
+        "0.25 s of silence before and after": (partial(padded, before=0.25, after=0.25), 1),
+        "1 s of silence after": (partial(padded, after=1.0), 1),
+        "in 2 s of noise": (in_noise, 1),
+        "gain +20 dB": (partial(scaled, factor=10.0), 1),
+        "gain -20 dB": (partial(scaled, factor=0.1), 1),
+        "DC": (partial(scaled, offset=0.5), 1),
+        "clipped": (partial(scaled, limit=0.1), 1),
+        "room of 0.3 s": (partial(in_room, decay_s=0.3), 1),
+        "room of 1 s": (partial(in_room, decay_s=1.0), 1),
+        **{f"white noise, {snr} dB": (partial(noisy, snr=snr), 1) for snr in (20, 10, 0)},
+        **{f"babble, {snr} dB": (partial(noisy, snr=snr, babble=True), 1) for snr in (20, 10, 0)},
+        "half the rate": (partial(resampled, up=1, down=2), 0.5),
+        "50 % of samples missing": (thinned, 1),
+        "15 % faster": (partial(resampled, up=20, down=23), 1),
+        "15 % slower": (partial(resampled, up=20, down=17), 1),
+    }
+    return {name: partial(changed, change=change, rate=rate) for name, (change, rate) in changes.items()}
+
+
+def changed(X_train: Signals, X_test: Signals, change: Change, rate: float) -> Signals:
+    """Change every test word, always by the same chance."""
+    babble = X_train[np.random.default_rng(0).permutation(len(X_train))[:200]]
+    sfreq = float(X_test.sfreq or 1.0)
+    words = [
+        change(word.data[0].astype(np.float64), sfreq, np.random.default_rng(i), babble)
+        for i, word in enumerate(X_test)
+    ]
+    return Signals([word.astype(np.float32)[None] for word in words], sfreq=rate * sfreq)
+
+
+def padded(
+    x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, before: float = 0, after: float = 0
+) -> Array:
+    """Put seconds of silence around a word."""
+    return np.pad(x, (round(before * sfreq), round(after * sfreq)))
+
+
+def in_noise(x: Array, sfreq: float, rng: np.random.Generator, words: Signals) -> Array:
+    """Put a word into the middle of two seconds of white noise, 20 dB below it."""
+    missing = max(round(2 * sfreq) - len(x), 0)
+    noise = rng.standard_normal(len(x) + missing) * 0.1 * rms(x)
+    return noise + np.pad(x, (missing // 2, missing - missing // 2))
+
+
+def scaled(
+    x: Array,
+    sfreq: float,
+    rng: np.random.Generator,
+    words: Signals,
+    *,
+    factor: float = 1.0,
+    offset: float = 0.0,
+    limit: float = np.inf,
+) -> Array:
+    """Change level, offset and range, the latter two as parts of the loudest sample."""
+    loudest = np.abs(x).max()
+    return np.clip(factor * x + offset * loudest, -limit * loudest, limit * loudest)
+
+
+def in_room(x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, decay_s: float) -> Array:
+    """Add echoes that lose 60 dB in decay_s, of the energy of the direct sound."""
+    times = np.arange(1, round(decay_s * sfreq)) / sfreq
+    echoes = rng.standard_normal(len(times)) * 10 ** (-3 * times / decay_s)
+    return fftconvolve(x, np.concatenate([[1.0], echoes / np.linalg.norm(echoes)]))
+
+
+def noisy(
+    x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, snr: float, babble: bool = False
+) -> Array:
+    """Add white noise, or six words at a time, at a signal-to-noise ratio in dB."""
+    if babble:
+        talk = [words[int(i)].data[0] for i in rng.integers(len(words), size=6)]
+        noise = np.sum([np.resize(word / (rms(word) or 1.0), len(x)) for word in talk], axis=0)
+    else:
+        noise = rng.standard_normal(len(x))
+    return x + noise / (rms(noise) or 1.0) * rms(x) * 10 ** (-snr / 20)
+
+
+def resampled(x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, up: int, down: int) -> Array:
+    """Take up samples for every down, low-passed."""
+    return np.asarray(resample_poly(x, up, down))
+
+
+def thinned(x: Array, sfreq: float, rng: np.random.Generator, words: Signals) -> Array:
+    """Lose half of the samples, one by one."""
+    return np.where(rng.random(len(x)) < 0.5, x, np.nan)
+
+
+def rms(x: Any) -> float:
+    """Return the root mean square."""
+    return float(np.sqrt(np.mean(np.square(x))))
+
+
+def table(name: str, lines: Sequence[Summary]) -> str:
+    """Write out one protocol."""
+    models = list(dict.fromkeys(line.model for line in lines))
+    scores = grid(lines, models)
+    best = {condition: max(row.values()) for condition, row in scores.items()}
+    texts = [f"{name:36}" + "".join(f"{model:>22}" for model in models)]
+    for condition, row in scores.items():
+        marks = {model: "*" if row[model] >= best[condition] - 0.02 else " " for model in row}
+        cells = [f"{row[model]:.3f}{marks[model]}" if model in row else "–" for model in models]
+        texts.append(f"{condition:36}" + "".join(f"{cell:>22}" for cell in cells))
+    near = {
+        model: sum(row.get(model, 0) >= best[condition] - 0.02 for condition, row in scores.items()) for model in models
+    }
+    seconds = {line.model: line.fit_seconds for line in lines}
+    texts.append(f"{'conditions within 0.02 of the best':36}" + "".join(f"{near[model]:>22}" for model in models))
+    return "\n".join([*texts, f"{'seconds of a fit':36}" + "".join(f"{seconds[model]:>22.1f}" for model in models)])
+
+
+def grid(lines: Sequence[Summary], models: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return accuracies by condition and model."""
+    found: dict[str, dict[str, float]] = {}
+    for line in lines:
+        found.setdefault(line.condition, {})[line.model] = line.score
+    return found
+
+
+def draw(lines: Sequence[Summary], path: Any) -> None:
+    """Draw a panel a protocol: a line a condition, a mark a model."""
+    names = list(dict.fromkeys(line.set for line in lines))
+    models = list(dict.fromkeys(line.model for line in lines))
+    figure = Figure(figsize=(2.5 + 3.8 * len(names), 7), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    styles = [("o", "black"), ("s", "0.55"), ("^", "white"), ("D", "white")]
+    for axes, name in zip(panels, names, strict=True):
+        scores = grid([line for line in lines if line.set == name], models)
+        for model, (marker, fill) in zip(models, styles, strict=False):
+            places = [(row[model], i) for i, row in enumerate(scores.values()) if model in row]
+            axes.plot(
+                *zip(*places, strict=True), marker, color="black", markerfacecolor=fill, linestyle="", label=model
+            )
+        axes.set(title=name.replace("_", " "), xlabel="accuracy", xlim=(0, 1.03))
+        axes.set_yticks(range(len(scores)), list(scores))
+        axes.grid(color="0.9")
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(models))
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
