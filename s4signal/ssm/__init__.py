@@ -11,9 +11,8 @@ from s4signal.ssm.blocks import block_length, block_scan
 from s4signal.ssm.cascades import cascade_tables
 from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde_kernel
 from s4signal.ssm.discretization import DENSE_DISCRETIZATIONS, DISCRETIZATIONS
-from s4signal.ssm.hippo import DIAGONAL_INITS, LOW_RANK_PARTS, low_rank_form
+from s4signal.ssm.hippo import BASES, DIAGONAL_INITS, LOW_RANK_PARTS, MEASURES, low_rank_form
 from s4signal.ssm.irregular import Modes, irregular_scan, shared_scan
-from s4signal.ssm.measures import BASES, MEASURES
 from s4signal.ssm.memory import HiPPO
 from s4signal.ssm.recurrence import recurrent_scan, step
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, construction_dtype

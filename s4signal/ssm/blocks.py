@@ -79,10 +79,10 @@ def block_scan(
         return shared_block_scan(system, u, state, return_state=return_state)
     _, batch, n_times = u.shape
     T = block_length(n_times, batch)
-    kept = {} if tables is None else tables
-    if (T, u.dtype) not in kept:
-        kept[T, u.dtype] = block_tables(system, T, u.dtype)
-    of_block = kept[T, u.dtype]
+    tables = {} if tables is None else tables
+    if (T, u.dtype) not in tables:
+        tables[T, u.dtype] = block_tables(system, T, u.dtype)
+    of_block = tables[T, u.dtype]
     if n_times == T and state is None and not return_state:
         y: Tensor = _one_block_op(u, of_block.kernel)
         return y, None
@@ -96,18 +96,18 @@ def block_scan(
         y = y[:, :, :n_times]
     if not return_state:
         return y, None
-    return y, _leave(system, of_block, u[:, :, (n_blocks - 1) * T : n_times], entering)
+    return y, _state_after(system, of_block, u[:, :, (n_blocks - 1) * T : n_times], entering)
 
 
-def _leave(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:
+def _state_after(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:
     """Carry the state through the last block, which may hold fewer than T samples."""
     n_last, T = last.shape[-1], tables.P.shape[1]
     added = torch.bmm(last, tables.P[:, T - n_last :, : entering.shape[-1]])
     if isinstance(system, DenseSystem):
         power = torch.linalg.matrix_power(system.A_bar, n_last).to(last.dtype)
         return torch.baddbmm(added, entering, power.transpose(1, 2))
-    left = _power(system.Lambda_bar, n_last).times_state(entering)
-    return system.B_bar.times_state(left + added)
+    carried = _power(system.Lambda_bar, n_last).times_state(entering)
+    return system.B_bar.times_state(carried + added)
 
 
 def _power(z: Pair, exponent: int) -> Pair:
@@ -176,7 +176,7 @@ def _scan_backward(
     if dlast is not None:
         gradients[0][:, :, -1] += dlast
     # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
-    adjoint = _adjoint(transition)
+    adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2).contiguous()
     dfirst = carry(gradients[0], adjoint, reverse=True)
     if len(gradients) == 2:
         carry(gradients[1], adjoint)
@@ -189,12 +189,6 @@ def _scan_backward(
     # Transposed: the long side first is the faster product by a fifth.
     dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)
     return du, dkernel, dP.transpose(1, 2), dQ.transpose(1, 2), dtransition, dfirst
-
-
-def _adjoint(transition: Tensor) -> Tensor:
-    if transition.ndim == 3:
-        return transition.transpose(1, 2).contiguous()
-    return conjugate(transition)
 
 
 def _of_modes(products: Tensor) -> Tensor:
@@ -214,15 +208,9 @@ def _scan_fake(
 
 
 def _scan_backward_fake(
-    dy: Tensor | None,
-    dlast: Tensor | None,
-    u: Tensor,
-    X: Tensor,
-    kernel: Tensor,
-    P: Tensor,
-    Q: Tensor,
-    transition: Tensor,
+    dy: Tensor | None, dlast: Tensor | None, u: Tensor, X: Tensor, *tables: Tensor
 ) -> tuple[Tensor, ...]:
+    kernel, P, _, transition = tables
     d_model, T, S = P.shape
     dP, dQ = (u.new_empty(d_model, S, T).transpose(1, 2) for _ in range(2))
     dfirst = u.new_empty(d_model, u.shape[1], transition.shape[1])

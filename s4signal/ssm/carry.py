@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -30,27 +29,14 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
     return _walk(S, blocks, first, reverse=reverse)
 
 
-class _Transition(Protocol):
-    """What takes states (d_model, batch, ..., d_state) from one block to the next."""
-
-    def step(self, state: Tensor, out: Tensor) -> Callable[[Tensor], None]:
-        """Prepare the step that adds what a block left behind to the state carried through it."""
-        ...
-
-    def over_group(self) -> _Transition: ...
-
-    def spread(self, entering: Tensor) -> Tensor:
-        """Carry (d_model, batch, n_groups, d_state) on through groups of blocks, a new axis before the last."""
-        ...
-
-
 class _Diagonal:
-    """Multiplication with a (d_model, n), complex."""
+    """What takes states (d_model, batch, ..., 2 n) from one block to the next: a factor a (d_model, n), complex."""
 
     def __init__(self, a: Tensor) -> None:
         self.a = a
 
     def step(self, state: Tensor, out: Tensor) -> Callable[[Tensor], None]:
+        """Prepare the step that adds what a block leaves behind to the state carried through it."""
         a = self.a.view(self.a.shape[0], *[1] * (state.ndim - 2), -1)
         x, ax = as_complex(state), as_complex(out)
 
@@ -67,6 +53,7 @@ class _Diagonal:
         return _Diagonal(a)
 
     def spread(self, entering: Tensor) -> Tensor:
+        """Carry (d_model, batch, n_groups, d_state) on through groups of blocks, a new axis before the last."""
         powers = [torch.ones_like(self.a)]
         while len(powers) < GROUP:
             powers.append(powers[-1] * self.a)
@@ -75,7 +62,7 @@ class _Diagonal:
 
 
 class _Dense:
-    """Multiplication from the right with A (d_model, N, N)."""
+    """The same for dense systems: multiplication from the right with A (d_model, N, N)."""
 
     def __init__(self, A: Tensor) -> None:
         self.A = A
@@ -99,7 +86,7 @@ class _Dense:
         return rows.view(*entering.shape[:3], GROUP, -1)
 
 
-def _walk(S: Tensor, blocks: _Transition, first: Tensor | None, *, reverse: bool) -> Tensor:
+def _walk(S: Tensor, blocks: _Diagonal | _Dense, first: Tensor | None, *, reverse: bool) -> Tensor:
     d_model, batch, n_blocks, n = S.shape
     if n_blocks < 2 * GROUP or (S.is_cpu and d_model * batch * n >= ENOUGH):
         return _one_by_one(S, blocks, first, reverse=reverse)
@@ -115,7 +102,7 @@ def _walk(S: Tensor, blocks: _Transition, first: Tensor | None, *, reverse: bool
     return state if reverse or whole == n_blocks else _one_by_one(rest, blocks, state, reverse=False)
 
 
-def _one_by_one(S: Tensor, blocks: _Transition, first: Tensor | None, *, reverse: bool) -> Tensor:
+def _one_by_one(S: Tensor, blocks: _Diagonal | _Dense, first: Tensor | None, *, reverse: bool) -> Tensor:
     """Walk along the last axis but one."""
     # In place: the states are as large as the signal where T = d_state, and a second array of them would be written
     # only to be read once.
@@ -123,10 +110,10 @@ def _one_by_one(S: Tensor, blocks: _Transition, first: Tensor | None, *, reverse
     if first is not None:
         state.copy_(first)
     following = torch.empty_like(state)
-    there, back = blocks.step(state, following), blocks.step(following, state)
+    advance, advance_next = blocks.step(state, following), blocks.step(following, state)
     lefts = S.unbind(-2)  # a view made in the loop costs as much as a third of the step
     for left in reversed(lefts) if reverse else lefts:
-        there(left)
+        advance(left)
         left.copy_(state)
-        state, following, there, back = following, state, back, there
+        state, following, advance, advance_next = following, state, advance_next, advance
     return state

@@ -1,6 +1,19 @@
-"""HiPPO as modes: initial poles of diagonal systems, and state matrices as diagonal plus low rank.
+"""HiPPO: state matrices that remember the past of a signal, the bases of their states, and the same systems as modes.
 
-A real system of d_state numbers is d_state // 2 conjugate pairs of modes, of which one each is kept: Im >= 0.
+The state c(t) projects the past of a signal f onto an orthonormal basis: c_n(t) = sum of f(t - s) p_n(s) over the ages
+s, weighted by the measure. It obeys c' = A c + B f. Windows have length 1 here; a window of length θ divides A and B
+by θ. Transitions are A (d_state, d_state) and B (d_state,); bases take ages (n,) and return (d_state, n).
+
+A real system of d_state numbers is d_state // 2 conjugate pairs of modes, of which one each is kept, with Im >= 0.
+
+References
+----------
+HiPPO: Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020,
+doi:10.48550/arXiv.2008.07669.
+S4D: Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State Space Models", 2022,
+doi:10.48550/arXiv.2206.11893.
+HTTYH: Gu, Johnson, Timalsina, Rudra, Ré, "How to Train Your HiPPO", 2022, doi:10.48550/arXiv.2206.12037.
+Tau: Gottlieb, Orszag, "Numerical Analysis of Spectral Methods", 1977, doi:10.1137/1.9781611970425.
 """
 
 from __future__ import annotations
@@ -9,24 +22,142 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.polynomial import chebyshev, laguerre
 from numpy.typing import NDArray
 
-from s4signal.ssm.measures import MEASURES, legs_transition
-
-__all__ = ["DIAGONAL_INITS", "LOW_RANK_PARTS", "low_rank_basis", "low_rank_form"]
+__all__ = ["BASES", "DIAGONAL_INITS", "LOW_RANK_PARTS", "MEASURES", "legendre", "low_rank_basis", "low_rank_form"]
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
-def legs_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-LegS: eigenvalues of the normal part of HiPPO-LegS, upper half plane.
+def legs_transition(d_state: int) -> tuple[Real, Real]:
+    """Return the state matrices of HiPPO-LegS: the whole past, uniformly.
 
-    References
-    ----------
-    Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State Space Models", 2022,
-    section 4.2, doi:10.48550/arXiv.2206.11893.
+    The state is exact for c' = (A c + B f) / t, with the orthonormal Legendre basis on [0, t].
+    S4 drops the 1 / t. (HiPPO, theorem 2.)
     """
+    n = np.arange(d_state, dtype=np.float64)
+    B = np.sqrt(2.0 * n + 1.0)
+    A = np.tril(np.outer(-B, B), -1) - np.diag(n + 1.0)
+    return A, B
+
+
+def legt_transition(d_state: int) -> tuple[Real, Real]:
+    """Return the state matrices of HiPPO-LegT: the last unit of time, uniformly, in the orthonormal Legendre basis.
+
+    What leaves the window, f(t - 1), is read from the state: the equation is exact for polynomials of degree below
+    d_state, and an approximation for other signals. (HiPPO, theorem 1 and appendix D.1, in the orthonormal scaling.)
+    """
+    n = np.arange(d_state)
+    B = np.sqrt(2.0 * n + 1.0)
+    lag = n[:, None] - n
+    return -np.outer(B, B) * np.where(lag >= 0, 1.0, (-1.0) ** np.abs(lag)), B
+
+
+def lagt_transition(d_state: int) -> tuple[Real, Real]:
+    """Return the state matrices of HiPPO-LagT: the whole past under the weight exp(-s), in the Laguerre basis.
+
+    The equation is exact. (HiPPO, theorem 1 and appendix D.2.)
+    """
+    return np.tril(np.full((d_state, d_state), -1.0)), np.ones(d_state)
+
+
+def fout_transition(d_state: int) -> tuple[Real, Real]:
+    """Return the state matrices of HiPPO-FouT: the last unit of time, uniformly, in a truncated Fourier basis.
+
+    The basis is 1, 0, √2 cos 2πs, √2 sin 2πs, √2 cos 4πs ...: the sine of frequency zero keeps its place, so that
+    every frequency is a pair, and its state stays at zero. What leaves the window is read from the Fourier series: the
+    equation is exact for trigonometric polynomials of period 1 and frequencies below d_state / 2, and an approximation
+    for other signals. (HTTYH, S4-FouT.)
+    """
+    if d_state < 2 or d_state % 2:
+        raise ValueError(f"d_state={d_state} must be even and at least 2: cosines and sines come in pairs.")
+    at_zero = np.zeros(d_state)
+    at_zero[0::2] = np.sqrt(2.0)
+    at_zero[0] = 1.0
+    omega = np.zeros(d_state - 1)
+    omega[0::2] = 2.0 * np.pi * np.arange(d_state // 2)
+    # f(t - 1) = 2 p(0)·c - f(t): at a jump a Fourier series converges to the mean of both sides.
+    return np.diag(omega, -1) - np.diag(omega, 1) - 2.0 * np.outer(at_zero, at_zero), 2.0 * at_zero
+
+
+def chebt_transition(d_state: int) -> tuple[Real, Real]:
+    r"""Return the state matrices of a Chebyshev memory: the last unit of time under :math:`1/(\pi\sqrt{s(1-s)})`.
+
+    The basis is 1, √2 T_1(1 - 2s), √2 T_2(1 - 2s) ... The window moves by c' = -D c, with D the derivative of a
+    Chebyshev series; the one coefficient beyond the state that D needs is the one with which the series meets f(t) at
+    age zero (Lanczos' tau method). The equation is exact for polynomials of degree up to d_state, and an approximation
+    for other signals. The paper's translated Chebyshev tilts the measure instead. (The measure: HiPPO, appendix D.5;
+    tau: Tau, section 2.)
+    """
+    at_zero = np.full(d_state + 1, np.sqrt(2.0))
+    at_zero[0] = 1.0
+    # Twice d/dy, y = 1 - 2s, between orthonormal polynomials; rows are coefficients of the derivative.
+    series = chebyshev.chebder(np.diag(at_zero))
+    minus_D = 2.0 * series / at_zero[:d_state, None]
+    beyond = minus_D[:, d_state] / at_zero[d_state]
+    return minus_D[:, :d_state] - np.outer(beyond, at_zero[:d_state]), beyond
+
+
+def legendre(degree: int, y: Real) -> Real:
+    """Evaluate the Legendre polynomials P_0 ... P_degree at y (n,), (degree + 1, n)."""
+    P = np.ones((degree + 1, len(y)))
+    if degree:
+        P[1] = y
+    for n in range(1, degree):
+        np.multiply(P[n], y, out=P[n + 1])
+        P[n + 1] *= (2 * n + 1) / (n + 1)
+        P[n + 1] -= n / (n + 1) * P[n - 1]
+    return P
+
+
+def legendre_basis(d_state: int, age: Real) -> Real:
+    """Evaluate the orthonormal Legendre polynomials of LegS and LegT."""
+    norms: Real = np.sqrt(2.0 * np.arange(d_state) + 1.0)
+    return norms[:, None] * legendre(d_state - 1, 1.0 - 2.0 * age)
+
+
+def lagt_basis(d_state: int, age: Real) -> Real:
+    """Evaluate the Laguerre polynomials of LagT."""
+    return np.asarray(laguerre.lagvander(age, d_state - 1).T)
+
+
+def fout_basis(d_state: int, age: Real) -> Real:
+    """Evaluate the Fourier basis of FouT, cosine and sine of each frequency."""
+    angle = 2.0 * np.pi * np.arange(d_state // 2)[:, None] * age
+    rows: Real = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], 1).reshape(d_state, -1)
+    rows[0] = 1.0
+    return rows
+
+
+def chebt_basis(d_state: int, age: Real) -> Real:
+    """Evaluate the orthonormal Chebyshev polynomials of ChebT."""
+    angle = np.arccos(np.clip(1.0 - 2.0 * age, -1.0, 1.0))
+    rows: Real = np.sqrt(2.0) * np.cos(np.arange(d_state)[:, None] * angle)
+    rows[0] = 1.0
+    return rows
+
+
+MEASURES: dict[str, Callable[[int], tuple[Real, Real]]] = {
+    "legs": legs_transition,
+    "legt": legt_transition,
+    "lagt": lagt_transition,
+    "fout": fout_transition,
+    "chebt": chebt_transition,
+}
+
+BASES: dict[str, Callable[[int, Real], Real]] = {
+    "legs": legendre_basis,
+    "legt": legendre_basis,
+    "lagt": lagt_basis,
+    "fout": fout_basis,
+    "chebt": chebt_basis,
+}
+
+
+def legs_poles(d_state: int) -> Complex:
+    """Return the poles of S4D-LegS: eigenvalues of the normal part of HiPPO-LegS (S4D, section 4.2)."""
     A, B = legs_transition(d_state)
     # A + B B^T / 2 = -1/2 + a skew-symmetric matrix, whose spectrum is exact through a Hermitian solver.
     skew = A + 0.5 * np.outer(B, B) + 0.5 * np.eye(d_state)
@@ -35,43 +166,23 @@ def legs_poles(d_state: int) -> Complex:
 
 
 def lin_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-Lin, -1/2 + i pi n: the frequencies of a truncated Fourier basis.
-
-    References
-    ----------
-    Gu, Goel, Gupta, Ré, 2022, equation 9, doi:10.48550/arXiv.2206.11893.
-    """
+    """Return the poles of S4D-Lin, -1/2 + i pi n: the frequencies of a truncated Fourier basis (S4D, equation 9)."""
     return np.asarray(-0.5 + 1j * np.pi * np.arange(d_state // 2), dtype=np.complex128)
 
 
 def inv_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-Inv, -1/2 + i N/pi (N/(2n+1) - 1): the asymptotic spectrum of LegS.
-
-    References
-    ----------
-    Gu, Goel, Gupta, Ré, 2022, equation 8, doi:10.48550/arXiv.2206.11893.
-    """
+    """Return the poles of S4D-Inv, -1/2 + i N/pi (N/(2n+1) - 1): the asymptotic spectrum of LegS (S4D, equation 8)."""
     n = np.arange(d_state // 2)
     return np.asarray(-0.5 + 1j * d_state / np.pi * (d_state / (2 * n + 1) - 1), dtype=np.complex128)
 
 
 def real_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-Real, -(n + 1): the true spectrum of HiPPO-LegS.
-
-    References
-    ----------
-    Gu, Goel, Gupta, Ré, 2022, section 4.4, doi:10.48550/arXiv.2206.11893.
-    """
+    """Return the poles of S4D-Real, -(n + 1): the true spectrum of HiPPO-LegS (S4D, section 4.4)."""
     return np.asarray(-(np.arange(d_state // 2) + 1.0), dtype=np.complex128)
 
 
 def fout_poles(d_state: int) -> Complex:
-    """Return the diagonal of HiPPO-FouT in its Fourier basis, -2 + 2 i pi n: what is left without the coupling.
-
-    References
-    ----------
-    Gu, Johnson, Timalsina, Rudra, Ré, "How to Train Your HiPPO", 2022, S4-FouT, doi:10.48550/arXiv.2206.12037.
-    """
+    """Return the diagonal of HiPPO-FouT in its Fourier basis, -2 + 2 i pi n, without the coupling (HTTYH, S4-FouT)."""
     return np.asarray(-2.0 + 2j * np.pi * np.arange(d_state // 2), dtype=np.complex128)
 
 
@@ -79,11 +190,7 @@ def random_poles(d_state: int) -> Complex:
     """Return unstructured poles: decays uniform in (0, 1], frequencies uniform over the range of S4D-Lin.
 
     They come from the global generator of torch, as the other random numbers of a kernel do: ``torch.manual_seed``
-    repeats them.
-
-    References
-    ----------
-    Gu, Goel, Gupta, Ré, 2022, section 4.4 (that structure matters), doi:10.48550/arXiv.2206.11893.
+    repeats them. (S4D, section 4.4.)
     """
     decay, frequency = torch.rand(2, d_state // 2, dtype=torch.float64).numpy()
     return np.asarray(decay - 1.0 + 0.5j * np.pi * d_state * frequency, dtype=np.complex128)
@@ -147,10 +254,7 @@ def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex
 
 
 def low_rank_basis(measure: str, d_state: int) -> Complex:
-    """Return the modes that `low_rank_form` is written in: a real state is x = 2 Re(V z).
-
-    Shape: (d_state, d_state // 2).
-    """
+    """Return the modes V (d_state, d_state // 2) of `low_rank_form`: a real state is x = 2 Re(V z)."""
     if measure not in LOW_RANK_PARTS:
         choices = ", ".join(map(repr, LOW_RANK_PARTS))
         raise ValueError(f"measure={measure!r} has no diagonal-plus-low-rank form; choose one of {choices}.")

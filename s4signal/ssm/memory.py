@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
 from s4signal.ssm.discretization import dense_zero_order_hold
-from s4signal.ssm.measures import BASES, MEASURES, legendre
+from s4signal.ssm.hippo import BASES, MEASURES, legendre
 
 __all__ = ["HiPPO"]
 
@@ -75,13 +75,7 @@ class HiPPO:
         self.reset()
 
     def reset(self) -> HiPPO:
-        """Forget everything, the number of channels and the kind of clock included.
-
-        Returns
-        -------
-        HiPPO
-            This memory.
-        """
+        """Forget everything, the number of channels and the kind of clock included; return this memory."""
         self._state: Real | None = None
         self._one_dimensional = self._timed = False
         self._start = self._now = 0.0
@@ -101,7 +95,7 @@ class HiPPO:
         return (self._now - float(self.window or 0.0) if windowed else self._start), self._now
 
     def update(self, samples: ArrayLike, times: ArrayLike | None = None) -> HiPPO:
-        """Take in more of the signal.
+        """Take in more of the signal, and return this memory.
 
         Parameters
         ----------
@@ -111,11 +105,6 @@ class HiPPO:
             When they were taken, increasing. A sample stands for the time since the one before it; the very first one
             opens the memory. By default a sample lasts one unit of time, and the first one begins at zero.
             For other measures than ``"legs"``, each length of gap costs a matrix exponential per chunk: jitter is slow.
-
-        Returns
-        -------
-        HiPPO
-            This memory.
 
         Raises
         ------
@@ -211,10 +200,8 @@ class HiPPO:
             stamps = np.concatenate([[self._now], stamps])
         steps = np.diff(stamps)
         if (steps <= 0).any():
-            k = int(np.argmax(steps <= 0))
-            raise ValueError(
-                f"times must increase, but {stamps[k + 1]:g} follows {stamps[k]:g}: sort the samples by time."
-            )
+            before, after = stamps[np.argmax(steps <= 0) :][:2]
+            raise ValueError(f"times must increase, but {after:g} follows {before:g}: sort the samples by time.")
         return stamps
 
 
@@ -260,7 +247,7 @@ class _FadingPast:
         self._responses = np.empty((0, len(B)))  # what an impulse leaves after 0, 1, 2 ... gaps
 
     def opened(self, first: Real) -> Real:
-        """Return the state at rest: a first sample without duration leaves nothing behind."""
+        """Return the state at rest: a first sample without duration leaves nothing."""
         return np.zeros((len(first), len(self._B)))
 
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:

@@ -16,32 +16,26 @@ def step(system: System, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: u (d_model, batch), state (n_systems, batch, d_state) → (d_model, batch), (n_systems, batch, d_state).
     """
     if isinstance(system, DenseSystem):
-        y, state = _dense_step(system, u, state)
-    elif isinstance(system, DiagonalSystem):
-        y, state = _diagonal_step(system, u, state)
+        added = u.unsqueeze(-1) * system.B_bar.to(u.dtype).unsqueeze(1)
+        state = torch.baddbmm(added, state, system.A_bar.to(u.dtype).transpose(1, 2))
+        y = (state * system.C.to(u.dtype).unsqueeze(1)).sum(-1)
     else:
-        y, state = _shared_step(system, u, state)
+        y, state = _step_modes(system, u, state)
     return y + system.D.to(u.dtype).unsqueeze(-1) * u, state
 
 
-def _dense_step(system: DenseSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    driven = u.unsqueeze(-1) * system.B_bar.to(u.dtype).unsqueeze(1)
-    state = torch.baddbmm(driven, state, system.A_bar.to(u.dtype).transpose(1, 2))
-    return (state * system.C.to(u.dtype).unsqueeze(1)).sum(-1), state
-
-
-def _diagonal_step(system: DiagonalSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    decayed = system.Lambda_bar.to(u.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
-    B_bar, C = system.B_bar.to(u.dtype).unsqueeze(1), system.C.to(u.dtype).unsqueeze(1)
-    x = Pair(decayed.re + B_bar.re * u.unsqueeze(-1), decayed.im + B_bar.im * u.unsqueeze(-1))
-    return 2.0 * (C.re * x.re - C.im * x.im).sum(-1), x.stacked().flatten(-2)
-
-
-def _shared_step(system: SharedSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    decayed = system.Lambda_bar.to(u.dtype).times(Pair.of(state[0].unflatten(-1, (-1, 2))))
-    B_bar, C = system.B_bar.to(u.dtype), system.C.to(u.dtype)
-    x = Pair(decayed.re + u.t() @ B_bar.re.t(), decayed.im + u.t() @ B_bar.im.t())
-    return 2.0 * (C.re @ x.re.t() - C.im @ x.im.t()), x.stacked().flatten(-2).unsqueeze(0)
+def _step_modes(system: DiagonalSystem | SharedSystem, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    Lambda_bar, B_bar, C = (z.to(u.dtype) for z in system[:3])
+    before = Pair.of(state.unflatten(-1, (-1, 2)))
+    if isinstance(system, SharedSystem):
+        kept = Lambda_bar.times(before)
+        x = Pair(kept.re + u.t() @ B_bar.re.t(), kept.im + u.t() @ B_bar.im.t())
+        y = 2.0 * (C.re @ x.re[0].t() - C.im @ x.im[0].t())
+    else:
+        kept, added = Lambda_bar.unsqueeze(1).times(before), B_bar.unsqueeze(1).scaled(u.unsqueeze(-1))
+        x, C = Pair(kept.re + added.re, kept.im + added.im), C.unsqueeze(1)
+        y = 2.0 * (C.re * x.re - C.im * x.im).sum(-1)
+    return y, x.stacked().flatten(-2)
 
 
 def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:

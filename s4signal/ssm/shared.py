@@ -6,6 +6,8 @@ real and imaginary parts lie in planes, (2, n_pairs, batch, n_times).
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from s4signal.ssm.tables import powers, toeplitz
 
 __all__ = ["modal_scan", "project_in", "project_out", "shared_block_scan"]
 
-BLOCK = 32  # a mode has one complex number of state: short blocks keep the Toeplitz products, 8 T flops a sample, small
+MODAL_BLOCK = 32  # one complex number of state: short blocks keep the Toeplitz products, 8 T flops per sample, small
 
 
 def shared_block_scan(
@@ -45,19 +47,13 @@ def shared_block_scan(
 
 
 def project_in(B_bar: Pair, u: Tensor) -> Tensor:
-    """Mix channels to the inputs of modes, (d_model, batch, n_times) -> (2, n_pairs, batch, n_times).
-
-    Shapes: B_bar (n_pairs, d_model), u (d_model, batch, n_times) → (2, n_pairs, batch, n_times).
-    """
+    """Mix channels to the inputs of modes, (d_model, batch, n_times) -> (2, n_pairs, batch, n_times)."""
     V = torch.cat([B_bar.re, B_bar.im]).to(u.dtype) @ u.flatten(1)
     return V.view(2, B_bar.re.shape[0], *u.shape[1:])
 
 
 def project_out(C: Pair, X: Tensor) -> Tensor:
-    """Mix states to channels, 2 Re(C x).
-
-    Shapes: C (d_model, n_pairs), X (2, n_pairs, batch, n_times) → (d_model, batch, n_times).
-    """
+    """Mix states to channels, 2 Re(C x), (2, n_pairs, batch, n_times) -> (d_model, batch, n_times)."""
     y = torch.cat([2.0 * C.re, -2.0 * C.im], 1).to(X.dtype) @ X.flatten(2).flatten(0, 1)
     return y.view(C.re.shape[0], *X.shape[2:])
 
@@ -67,13 +63,12 @@ def modal_scan(Lambda_bar: Tensor, V: Tensor, *, reverse: bool = False) -> Tenso
 
     Shapes: Lambda_bar (n_pairs, 2), V (2, n_pairs, batch, n_times) → (2, n_pairs, batch, n_times).
     """
-    X: Tensor = _modal_op(Lambda_bar, V, reverse)
-    return X
+    return cast(Tensor, _modal_op(Lambda_bar, V, reverse))
 
 
 def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
     n_times = V.shape[-1]
-    T = min(BLOCK, n_times)
+    T = min(MODAL_BLOCK, n_times)
     n_blocks = -(-n_times // T)
     padding = n_blocks * T - n_times
     # Padding comes last in the order of the walk, where nothing follows it.

@@ -14,17 +14,16 @@ __all__ = ["BlockTables", "block_tables", "powers", "toeplitz"]
 
 
 class BlockTables(NamedTuple):
-    """What the block engine multiplies with; the state S lies direction after direction.
+    """What the block engine multiplies with; states of both directions lie side by side, S numbers.
 
     The state of a diagonal system is held in units of B_bar, so that P needs the powers of the poles alone.
-
-    Shapes: kernel (d_model, 2 T - 1), P (d_model, T, S), Q (d_model, T, S), transition (d_model, d_state).
     """
 
-    kernel: Tensor
-    P: Tensor
-    Q: Tensor
-    transition: Tensor
+    kernel: Tensor  # (d_model, 2 T - 1): response at the lags 1 - T ... T - 1, D included at lag 0
+    P: Tensor  # (d_model, T, S): from a block of samples to the state it leaves behind
+    Q: Tensor  # (d_model, T, S): from the state that enters a block to its outputs, transposed
+    transition: Tensor  # from the state before a block to the state after it, without input: Lambda_bar^T as (re, im)
+    #                     of each mode, (d_model, d_state); or A_bar^T transposed, (d_model, d_state, d_state)
 
 
 def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch.dtype) -> BlockTables:
@@ -32,17 +31,16 @@ def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch
     if isinstance(system, DenseSystem):
         kernel, P, Q, transition = (table.to(dtype) for table in _dense_tables(system, length))
     else:
-        kernel, P, Q, transition = _of_diagonal(system, length, dtype)
+        G, C_reverse = system.C.times(system.B_bar).stacked(), system.C_reverse
+        G_reverse = None if C_reverse is None else C_reverse.times(system.B_bar).stacked()
+        kernel, P, Q, transition, _ = _diagonal_op(system.Lambda_bar.stacked(), G, G_reverse, length, dtype)
     lag_zero = torch.zeros_like(kernel)
     lag_zero[:, length - 1] = 1.0
     return BlockTables(torch.addcmul(kernel, lag_zero, system.D.to(dtype).unsqueeze(-1)), P, Q, transition)
 
 
 def toeplitz(kernel: Tensor, T: int) -> Tensor:
-    """Lay out responses so that a row of samples times the result is the convolution with them.
-
-    Shapes: kernel (d_model, 2 T - 1) → (d_model, T, T).
-    """
+    """Lay out responses (d_model, 2 T - 1) as (d_model, T, T): a row of samples times that is their convolution."""
     return kernel.unfold(-1, T, 1).flip(1)
 
 
@@ -53,10 +51,10 @@ def _dense_tables(system: DenseSystem, T: int) -> tuple[Tensor, ...]:
         squares.append(squares[-1] @ squares[-1])
     V = _krylov(system.B_bar, squares, T)
     transposed = [square.transpose(1, 2) for square in squares]
-    kernel = torch.nn.functional.pad(_inner(V, system.C), (T - 1, 0))
-    P, Q = [V.flip(1)], [_krylov(_row_times(system.C, transposed[0]), transposed, T)]
+    kernel = torch.nn.functional.pad((V @ system.C.unsqueeze(-1)).squeeze(-1), (T - 1, 0))
+    P, Q = [V.flip(1)], [_krylov((system.C.unsqueeze(1) @ transposed[0]).squeeze(1), transposed, T)]
     if system.C_reverse is not None:
-        future = _inner(V[:, : T - 1], system.C_reverse).flip(1)
+        future = (V[:, : T - 1] @ system.C_reverse.unsqueeze(-1)).squeeze(-1).flip(1)
         kernel = kernel + torch.nn.functional.pad(future, (0, T))
         P, Q = [*P, V], [*Q, _krylov(system.C_reverse, transposed, T).flip(1)]
     return kernel, torch.cat(P, -1), torch.cat(Q, -1), torch.linalg.matrix_power(squares[0], T)
@@ -71,26 +69,8 @@ def _krylov(v: Tensor, squares: list[Tensor], T: int) -> Tensor:
     return V[:, :T]
 
 
-def _row_times(v: Tensor, M: Tensor) -> Tensor:
-    return (v.unsqueeze(1) @ M).squeeze(1)
-
-
-def _inner(V: Tensor, c: Tensor) -> Tensor:
-    return (V @ c.unsqueeze(-1)).squeeze(-1)
-
-
-def _of_diagonal(system: DiagonalSystem, T: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    G = system.C.times(system.B_bar).stacked()
-    G_reverse = None if system.C_reverse is None else system.C_reverse.times(system.B_bar).stacked()
-    kernel, P, Q, transition, _ = _diagonal_op(system.Lambda_bar.stacked(), G, G_reverse, T, dtype)
-    return kernel, P, Q, transition
-
-
 def powers(Lambda_bar: Tensor, last: int) -> Tensor:
-    """Return the powers of poles by doubling, in the precision they come in.
-
-    Shapes: Lambda_bar (d_model, n) → (d_model, last + 1, n).
-    """
+    """Return the powers 0 ... last of poles (d_model, n) by doubling, in their precision, (d_model, last + 1, n)."""
     V = Lambda_bar.new_empty(Lambda_bar.shape[0], last + 1, Lambda_bar.shape[1])
     V[:, 0] = 1.0
     done, step = 1, Lambda_bar.unsqueeze(1)
@@ -131,7 +111,8 @@ def _diagonal_tables_backward(
     G_reverse: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of poles and output vectors, (d_model, n, 2); the last is empty if there is one direction."""
-    V = torch.view_as_complex(parts)
+    # Conjugates in memory: compiled code runs operators where a lazy conj() is not seen.
+    V, V_conj = torch.view_as_complex(parts), torch.view_as_complex(parts).conj_physical()
     T, n = V.shape[1] - 1, V.shape[2]
     dV, dGV = torch.zeros_like(V), torch.zeros_like(V)
     dGV_reverse = None if G_reverse is None else torch.zeros_like(V[:, :T])
@@ -144,27 +125,27 @@ def _diagonal_tables_backward(
         if dGV_reverse is not None:
             dV[:, :T] += dP[..., n:]
     if dQ is not None:
-        dQ = as_complex(dQ.contiguous())
-        dGV[:, 1:] = dQ[..., :n].conj()
+        dQ = as_complex(dQ.contiguous()).conj_physical()
+        dGV[:, 1:] = dQ[..., :n]
         if dGV_reverse is not None:
-            dGV_reverse += dQ[..., n:].flip(1).conj()
+            dGV_reverse += dQ[..., n:].flip(1)
     if dkernel is not None:
         dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
         if dGV_reverse is not None:
             dGV_reverse[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
-    dG, dV = _through_output(dGV, V, G, dV)
+    dG, dV = _through_output(dGV, V_conj, G, dV)
     dG_reverse = dG.new_empty(0)
     if dGV_reverse is not None and G_reverse is not None:
-        dG_reverse, dV[:, :T] = _through_output(dGV_reverse, V[:, :T], G_reverse, dV[:, :T])
+        dG_reverse, dV[:, :T] = _through_output(dGV_reverse, V_conj[:, :T], G_reverse, dV[:, :T])
     order = torch.arange(1, T + 1, dtype=V.real.dtype, device=V.device)
-    dLambda = torch.view_as_real((dV[:, 1:] * V[:, :-1].conj()).mul_(order[:, None]).sum(1))
+    dLambda = torch.view_as_real((dV[:, 1:] * V_conj[:, :-1]).mul_(order[:, None]).sum(1))
     return dLambda.to(G.dtype), dG, dG_reverse
 
 
-def _through_output(dGV: Tensor, V: Tensor, G: Tensor, dV: Tensor) -> tuple[Tensor, Tensor]:
+def _through_output(dGV: Tensor, V_conj: Tensor, G: Tensor, dV: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient of 2 G V with respect to G, and that of V added to."""
-    weight = torch.view_as_complex(G.to(V.real.dtype)).conj().unsqueeze(1)
-    dG = torch.view_as_real(2.0 * (dGV * V.conj()).sum(1)).to(G.dtype)
+    weight = torch.view_as_complex(G.to(dV.real.dtype)).conj_physical().unsqueeze(1)
+    dG = torch.view_as_real(2.0 * (dGV * V_conj).sum(1)).to(G.dtype)
     return dG, torch.addcmul(dV, dGV, weight, value=2.0)
 
 

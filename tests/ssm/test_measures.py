@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.special import eval_chebyt, eval_laguerre, eval_legendre, roots_chebyt, roots_legendre
 
-from s4signal.ssm.measures import BASES, MEASURES
+from s4signal.ssm.hippo import BASES, MEASURES
 
 __all__: list[str] = []
 

@@ -38,15 +38,15 @@ def expm1(Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class GapFactors:
-    """Factors expm1(Lambda g) of modes (n_modes,) for the gaps (batch, n_times) of a batch, a piece of time at once.
+    """Factors expm1(Lambda g) of modes (..., n, 2), in a row, for gaps (batch, n_times), a piece of time at once.
 
     A kilohertz recording with holes has a handful of distinct gaps: their factors are a table. Gaps that are all
     different are interpolated. Modes that are too fast and gaps that are too long for that are computed directly.
     """
 
-    def __init__(self, Lambda: Pair, gaps: Tensor, dtype: torch.dtype) -> None:
-        self.Lambda, self.dtype = Lambda, dtype
-        self.gaps = gaps.T.to(Lambda.re.dtype).contiguous()
+    def __init__(self, Lambda: Tensor, gaps: Tensor, dtype: torch.dtype) -> None:
+        self.Lambda, self.dtype = Pair.of(Lambda.flatten(0, -2)), dtype
+        self.gaps = gaps.T.to(Lambda.dtype).contiguous()
         self.index: Tensor | None = None
         self.coefficients: Tensor | None = None
         # Counting distinct gaps would make an accelerator wait for its result.
@@ -54,7 +54,7 @@ class GapFactors:
             return
         distinct, index = torch.unique(self.gaps, return_inverse=True)
         if len(distinct) <= LARGEST_TABLE:
-            self.table, self.index = expm1(Lambda, distinct, dtype), index
+            self.table, self.index = expm1(self.Lambda, distinct, dtype), index
         else:
             self._interpolate(distinct)
 

@@ -16,7 +16,6 @@ from torch.autograd.function import once_differentiable
 from s4signal.ssm.irregular.factors import GapFactors
 from s4signal.ssm.irregular.layout import from_rows, pieces, rows_of
 from s4signal.ssm.operators import as_complex, as_real, conjugate
-from s4signal.ssm.systems import Pair
 
 __all__ = ["FusedScan", "SharedScan", "SteppedScan", "stepped_scan"]
 
@@ -43,9 +42,9 @@ class SteppedScan(torch.autograd.Function):
     def forward(
         ctx: Any, u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return 2 Re(G x) and the last state; all states are in units of their response to a constant."""
+        """Return 2 Re(G x) and the last state."""
         (d_model, batch, n_times), n, dtype = u.shape, G.shape[1], u.dtype.to_complex()
-        factors = GapFactors(_flat(Lambda), gaps, u.dtype)
+        factors = GapFactors(Lambda, gaps, u.dtype)
         bounds, T = _pieces(n_times, batch * d_model * n)
         factor, states = (u.new_empty(T + more, batch, d_model, n, dtype=dtype) for more in (0, 1))
         states[0] = 0.0 if first is None else _complex_state(first)
@@ -131,7 +130,7 @@ class SharedScan(torch.autograd.Function):
     def forward(ctx: Any, held: Tensor, gaps: Tensor, Lambda: Tensor, first: Tensor) -> Tensor:
         """Return the states after all samples."""
         n_times, batch, n, _ = held.shape
-        factors = GapFactors(_flat(Lambda), gaps, held.dtype)
+        factors = GapFactors(Lambda, gaps, held.dtype)
         bounds, _ = _pieces(n_times, batch * n)
         inputs = torch.view_as_complex(held.contiguous())
         states = inputs.new_empty(n_times + 1, batch, n)
@@ -222,8 +221,3 @@ def _complex_state(state: Tensor) -> Tensor:
 def _real_state(state: Tensor) -> Tensor:
     """Complex (batch, d_model, n) -> (d_model, batch, 2 n)."""
     return as_real(state).transpose(0, 1).contiguous()
-
-
-def _flat(Lambda: Tensor) -> Pair:
-    """(..., n, 2) -> all modes in a row."""
-    return Pair.of(Lambda.flatten(0, -2))

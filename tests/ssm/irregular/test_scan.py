@@ -230,7 +230,7 @@ def test_gradients_of_a_shared_scan_are_right(reverse: bool, monkeypatch: pytest
 def test_tables_of_factors_equal_exponentials(distinct: bool, dtype: torch.dtype) -> None:
     Lambda = Pair(-torch.logspace(-5, 0, 40, dtype=torch.float64), torch.logspace(-6, 1, 40, dtype=torch.float64))
     gaps = random_gaps(2000) if distinct else random_gaps(2000).ceil()
-    factors = GapFactors(Lambda, gaps, dtype)
+    factors = GapFactors(Lambda.stacked(), gaps, dtype)
     assert (factors.coefficients is not None) is distinct
     assert (factors.index is not None) is not distinct
     got = factors.piece(slice(100, 700))
@@ -242,7 +242,9 @@ def test_tables_of_factors_equal_exponentials(distinct: bool, dtype: torch.dtype
 
 def test_a_long_gap_keeps_its_phase_in_float32() -> None:
     Lambda = Pair(torch.tensor([-1e-4], dtype=torch.float64), torch.tensor([3.0], dtype=torch.float64))
-    factor = GapFactors(Lambda, torch.tensor([[2000.3]], dtype=torch.float64), torch.float32).piece(slice(0, 1))
+    factor = GapFactors(Lambda.stacked(), torch.tensor([[2000.3]], dtype=torch.float64), torch.float32).piece(
+        slice(0, 1)
+    )
     expected = torch.expm1(torch.complex(*Lambda) * 2000.3)
     assert relative_error(torch.view_as_real(factor).flatten(), torch.view_as_real(expected).flatten()) < 1e-6
 
