@@ -77,7 +77,6 @@ PROMISE: dict[str, list[str]] = {
         "FRONTENDS",
         "FilterBank",
         "Frames",
-        "Frontend",
         "KERNELS",
         "Kernel",
         "S4Backbone",

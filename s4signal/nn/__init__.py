@@ -1,7 +1,7 @@
 """The learned parts, for torch users: layers, the backbone and the network that the estimators train."""
 
 from s4signal.nn.backbone import S4Backbone, StackOptions
-from s4signal.nn.frontends import FRONTENDS, Frames, Frontend
+from s4signal.nn.frontends import FRONTENDS, Frames
 from s4signal.nn.frontends.bands import space_bands
 from s4signal.nn.frontends.bank import FilterBank
 from s4signal.nn.inference import for_inference
@@ -14,7 +14,6 @@ __all__ = [
     "KERNELS",
     "FilterBank",
     "Frames",
-    "Frontend",
     "Kernel",
     "S4Backbone",
     "S4Layer",

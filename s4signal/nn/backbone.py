@@ -28,22 +28,14 @@ class StackOptions:
         Features inside and of the output.
     n_layers : int, >= 1, default=4
         Blocks.
-    d_state : int, even, default=64
-        Real state size of each system.
-    kernel : {"s4d", "s4", "lssl", "s5"} or subclass of Kernel, default="s4d"
-        Diagonal, diagonal plus low rank, or dense systems, one per channel; or one diagonal system for all channels.
-    init : str, default="legs"
-        Initial dynamics, a name in ``KERNELS[kernel].INITS``.
-    bidirectional : bool, default=False
-        Whether outputs see the future too.
+    d_state, kernel, init, bidirectional : as in `S4Layer`
+        Options of each layer.
     dropout : float in [0, 1), default=0.1
         Share of features left out at a training step.
     dropout_axis : {"case", "batch"}, default="case"
         Whether each case or each batch draws which features are left out.
-    dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
-    discretization : str, optional
-        A name in ``KERNELS[kernel].RULES``; by default ``"zoh"`` for diagonal systems, ``"bilinear"`` for the others.
+    dt_range, discretization : as in `S4Layer`
+        Options of each layer.
 
     Raises
     ------
@@ -121,20 +113,8 @@ class S4Backbone(nn.Module):
         Features inside and of the output.
     n_layers : int, default=4
         Blocks.
-    d_state : int, even, default=64
-        Real state size of each system.
-    kernel : {"s4d", "s4", "lssl", "s5"} or subclass of Kernel, default="s4d"
-        See `S4Layer`.
-    init : str, default="legs"
-        Initial dynamics, a name in ``KERNELS[kernel].INITS``.
-    bidirectional : bool, default=False
-        Whether outputs see the future too.
-    dropout : float in [0, 1), default=0.1
-        Share of features left out at a training step.
-    dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods.
-    discretization : str, optional
-        A name in ``KERNELS[kernel].RULES``.
+    d_state, kernel, init, bidirectional, dropout, dt_range, discretization : as in `StackOptions`
+        Options of the blocks.
     checkpointing : bool, default=False
         Keep only the input of each block for the backward pass and compute the rest again: for inputs of an hour.
 

@@ -63,10 +63,7 @@ class ChannelMask(nn.Module):
     """Set masked steps to zero, and nothing else."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mask.
-
-        Shapes: x (d_model, batch, n_times), mask (batch, n_times) → (d_model, batch, n_times).
-        """
+        """Mask as `ChannelNorm` does."""
         return x if mask is None else x * mask
 
 

@@ -147,11 +147,9 @@ class S4Layer(nn.Module):
         Parameters
         ----------
         u : Tensor (d_model, batch)
-            The sample; float32 or float64, lower precisions are computed in float32.
-        state : Tensor (n_systems, batch, d_state), optional
-            State before it; at rest by default.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
+            The sample.
+        state, rate : as in `forward`
+            State before it, and sample period.
 
         Returns
         -------

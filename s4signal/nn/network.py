@@ -22,8 +22,8 @@ class S4Network(nn.Module):
 
     Parameters
     ----------
-    frontend : Frontend
-        From samples to frames.
+    frontend : Module
+        From samples to frames, of a class in ``FRONTENDS``.
     n_outputs : int, >= 1
         Outputs: logits or targets.
     options : StackOptions
@@ -101,7 +101,7 @@ class S4Network(nn.Module):
         ValueError
             If gaps are given to a module as front end, or to a dense kernel behind the linear one.
         """
-        frames = self.frontend.features(x, mask, rate=rate, gaps=gaps, generator=generator)
+        frames = self.frontend.features(Frames(x, mask, rate, gaps), generator=generator)
         return self.from_features(frames, generator=generator)
 
     def from_features(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 
-from s4signal.nn import FilterBank, S4Backbone, S4Layer, S4Network, space_bands
+from s4signal.nn import FilterBank, Frames, S4Backbone, S4Layer, S4Network, space_bands
 from s4signal.nn.backbone import StackOptions, length_mask
 from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
 
@@ -59,7 +59,7 @@ def test_a_network_stays_on_its_device(filters: bool, bidirectional: bool, pooli
         x = torch.randn(3, 2, 300, device=device)
         mask = length_mask(torch.ones(2, device=device), 300, x.dtype)
         check_gradients(net, net(x, mask), device)
-        net.frontend.calibrate([(net.frontend.features(x, mask), torch.ones(2, device=device))])
+        net.frontend.calibrate([(net.frontend.features(Frames(x, mask)), torch.ones(2, device=device))])
 
 
 @devices

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.errors import ShapeError
-from s4signal.nn import FilterBank, S4Backbone, S4Network, space_bands
+from s4signal.nn import FilterBank, Frames, S4Backbone, S4Network, space_bands
 from s4signal.nn.backbone import StackOptions, length_mask, state_space_parameters
 from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
@@ -171,9 +171,9 @@ def test_autocast_keeps_the_states_in_float32(frontend: object, monkeypatch: pyt
 @torch.no_grad()
 def test_autocast_does_not_reach_the_filters() -> None:
     frontend, x = filter_bank(), torch.randn(2, 3, 500)
-    exact = frontend.features(x).features
+    exact = frontend.features(Frames(x)).features
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        features = frontend.features(x).features
+        features = frontend.features(Frames(x)).features
     assert torch.equal(features, exact)
 
 

@@ -14,8 +14,8 @@ from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling, prepare_case
 from s4signal.estimators.trained.sparse_records import is_sparse
-from s4signal.nn import FilterBank, Frontend, S4Network, StackOptions, space_bands
-from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend, ModuleFrontend
+from s4signal.nn import FilterBank, S4Network, StackOptions, space_bands
+from s4signal.nn.frontends import FilterBankFrontend, Frontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.frontends.augmentation import BandDropout, BandShift
 from s4signal.nn.frontends.module import probe_module
 from s4signal.signals import Signals

@@ -51,7 +51,7 @@ def hear_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> Ca
     if not frontend.precomputable:
         return cases
     return hear(
-        lambda batch: frontend.features(batch.x, batch.mask, rate=batch.rate),
+        lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate)),
         cases,
         max_samples=options.max_samples,
         dtype=PRECISIONS[options.precision],
@@ -93,7 +93,7 @@ def heard_batches(network: S4Network, cases: Cases, options: TrainingOptions) ->
     for _, batch in sequential_batches(cases, max_samples=options.max_samples, dtype=dtype, device=options.device):
         computed = Frames(batch.x, batch.mask)
         if frontend.learned:
-            computed = frontend.features(batch.x, batch.mask, rate=batch.rate)
+            computed = frontend.features(Frames(batch.x, batch.mask, batch.rate))
         yield computed, batch.weight
 
 

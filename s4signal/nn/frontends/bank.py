@@ -150,17 +150,12 @@ class FilterBank(nn.Module):
         return compressed_floor(self.output, self.floor)
 
     def unit(self, rate: float) -> int:
-        """Return how many samples make a piece after which the state can be carried on.
+        """Return how many samples make a piece: pieces of a multiple of it give what the whole signal gives.
 
         Parameters
         ----------
         rate : float, > 0
             Sample period in use over the training sample period.
-
-        Returns
-        -------
-        int
-            Pieces of a multiple of it give what the whole signal gives.
         """
         block, blocks_per_hop, _ = hop_blocks(self.hop_s * self.sfreq / rate)
         return block * blocks_per_hop

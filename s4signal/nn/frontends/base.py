@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,12 @@ __all__ = ["Frames", "Frontend", "StandardizedFrontend"]
 
 @dataclass(frozen=True)
 class Frames:
-    """Features of a batch, a frame per sample or per hop.
+    """Signals or features of a batch, a frame per sample or per hop.
 
     Parameters
     ----------
     features : Tensor (n_features, batch, n_steps)
-        The features.
+        Samples of all channels, or features.
     mask : Tensor (batch, n_steps), optional
         1 where a frame is valid, 0 where it is padding; None if all are valid.
     rate : float, default=1.0
@@ -48,23 +48,10 @@ class Frontend(nn.Module, ABC):
     """From the samples of all channels to the frames that the blocks work on.
 
     `features` may be fixed, and is then computed once per case instead of once per epoch; `encode` is always learned.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from s4signal.nn import FRONTENDS
-    >>> frontend = FRONTENDS["linear"](n_channels=2, d_model=16)
-    >>> frontend(torch.randn(2, 5, 300)).features.shape
-    torch.Size([16, 5, 300])
     """
 
     #: Time between two frames in seconds (samples where the rate is unknown); None if every sample is a frame.
     hop_s: float | None = None
-    #: Whether the features are another thing than the samples themselves.
-    computes: bool = True
-
-    def __init__(self) -> None:
-        super().__init__()
 
     @property
     def learned(self) -> bool:
@@ -73,75 +60,24 @@ class Frontend(nn.Module, ABC):
 
     @property
     def precomputable(self) -> bool:
-        """Whether it pays to compute `features` once per case: they are not the samples, and are not learned."""
-        return self.computes and not self.learned
+        """Whether it pays to compute `features` once per case: they are not learned, nor the samples themselves."""
+        return not self.learned
 
     @abstractmethod
-    def features(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        *,
-        rate: float = 1.0,
-        gaps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Frames:
-        """Compute the features.
-
-        Parameters
-        ----------
-        x : Tensor (n_channels, batch, n_times)
-            Standardised signals, zero where masked.
-        mask : Tensor (batch, n_times), optional
-            1 where a sample is valid, 0 where it is padding.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-        gaps : Tensor (batch, n_times), optional
-            Time from the sample before to each sample, in training sample periods, 0 where padded.
-        generator : torch.Generator, optional
-            Source of random numbers in training; torch's global one by default.
-        """
+    def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
+        """Compute features of signals (n_channels, batch, n_times), whose frames are samples, zero where masked."""
 
     @abstractmethod
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
-        """Map features to the width of the blocks.
+        """Map features to the width of the blocks, (d_model, batch, n_steps); in training they may be augmented."""
 
-        Parameters
-        ----------
-        frames : Frames
-            As `features` gives them.
-        generator : torch.Generator, optional
-            Source of random numbers in training; torch's global one by default.
-
-        Returns
-        -------
-        Tensor (d_model, batch, n_steps)
-            Input of the first block.
-        """
-
-    @abstractmethod
     def unit(self, rate: float) -> int:
-        """Return how many samples make a piece that `advance` can take; a shorter one may come last.
+        """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
+        _refuse_pieces(self)
 
-        Parameters
-        ----------
-        rate : float, > 0
-            Sample period in use over the training sample period.
-        """
-
-    @abstractmethod
     def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
-        """Encode a piece of signal, going on from a state.
-
-        Parameters
-        ----------
-        x : Tensor (n_channels, batch, n_times)
-            A multiple of `unit` samples, unless it is the last piece.
-        state : object or None
-            ``state`` of what `advance` returned before; None at rest.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-        """
+        """Encode a piece of signal (n_channels, batch, n_times), going on from the ``state`` of the one before."""
+        _refuse_pieces(self)
 
     @abstractmethod
     def describe(self) -> str:
@@ -151,27 +87,8 @@ class Frontend(nn.Module, ABC):
         """Return a phrase for a person: which changes the features are trained for; empty if none."""
         return ""
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
-    ) -> Frames:
-        """Compute the features and encode them.
-
-        Parameters
-        ----------
-        x, mask, rate, gaps : Tensor or float
-            As `features` takes them.
-        """
-        frames = self.features(x, mask, rate=rate, gaps=gaps)
-        return replace(frames, features=self.encode(frames))
-
     def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
-        """Fit the standardisation of the features, if there is one, to training cases.
-
-        Parameters
-        ----------
-        batches : iterable of (Frames, Tensor)
-            Features of some cases, and the weight of each case (batch,).
-        """
+        """Fit the standardisation of the features, if there is one, to batches of training cases and their weights."""
 
 
 class StandardizedFrontend(Frontend):
@@ -205,3 +122,10 @@ class StandardizedFrontend(Frontend):
         """Centre and scale features (n_features, batch, n_steps); zero where masked."""
         standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
         return standard if mask is None else standard * mask
+
+
+def _refuse_pieces(frontend: Frontend) -> NoReturn:
+    raise ValueError(
+        f"{type(frontend).__name__} takes whole cases, not pieces; for a stream fit with frontend='linear', "
+        "'filterbank' or an s4signal.nn.FilterBank."
+    )

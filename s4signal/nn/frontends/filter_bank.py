@@ -59,17 +59,9 @@ class FilterBankFrontend(StandardizedFrontend):
         """Whether the bands are learned."""
         return any(p.requires_grad for p in self.bank.parameters())
 
-    def features(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        *,
-        rate: float = 1.0,
-        gaps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Frames:
+    def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Compute energies without their mean; samples with gaps are read on a regular grid."""
-        frames = self.bank(x, mask, rate=rate, gaps=gaps)
+        frames = self.bank(signals.features, signals.mask, rate=signals.rate, gaps=signals.gaps)
         features = frames.features
         if self.mean_subtraction == "case":
             weight = features.new_ones(features.shape[1:]) if frames.mask is None else frames.mask

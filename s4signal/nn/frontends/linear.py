@@ -16,23 +16,18 @@ __all__ = ["LinearFrontend"]
 class LinearFrontend(Frontend):
     """Mix the channels at each sample: every sample is a frame, regular or not."""
 
-    computes = False
-
     def __init__(self, n_channels: int, d_model: int) -> None:
         super().__init__()
         self.mix = ChannelLinear(n_channels, d_model)
 
-    def features(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        *,
-        rate: float = 1.0,
-        gaps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Frames:
+    @property
+    def precomputable(self) -> bool:
+        """Return False: there is nothing to compute."""
+        return False
+
+    def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Return the samples themselves, with their gaps."""
-        return Frames(x, mask, rate, gaps)
+        return signals
 
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
         """Mix the channels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,25 +34,17 @@ class ModuleFrontend(StandardizedFrontend):
         """Whether the module has parameters to train."""
         return any(p.requires_grad for p in self.module.parameters())
 
-    def features(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        *,
-        rate: float = 1.0,
-        gaps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Frames:
+    def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Run the module, once for each length in the batch."""
-        if abs(rate - 1.0) > 1e-6:
+        if abs(signals.rate - 1.0) > 1e-6:
             raise ValueError(
-                f"X has samples {rate:g} times as long as at training, but a module as front end knows one rate alone. "
-                "Use Signals.resample."
+                f"X has samples {signals.rate:g} times as long as at training, but a module as front end knows one "
+                "rate alone. Use Signals.resample."
             )
-        if gaps is not None:
+        if signals.gaps is not None:
             raise ValueError("a module as front end takes regular samples; put the signal on a grid.")
         with draws_from(generator):
-            return self._features(x, mask, rate)
+            return self._features(signals.features, signals.mask, signals.rate)
 
     def _features(self, x: Tensor, mask: Tensor | None, rate: float) -> Frames:
         cases = x.permute(1, 2, 0)
@@ -73,14 +65,6 @@ class ModuleFrontend(StandardizedFrontend):
         """Standardise the features and mix them."""
         mixed: Tensor = self.mix(self.standardize(frames.features, frames.mask))
         return mixed
-
-    def unit(self, rate: float) -> int:
-        """Refuse: a module gets whole cases."""
-        _refuse_pieces()
-
-    def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
-        """Refuse: a module gets whole cases."""
-        _refuse_pieces()
 
     def describe(self) -> str:
         """Return what a frame holds."""
@@ -132,10 +116,3 @@ def _check_shape(module: nn.Module, outputs: Any, cases: Tensor, n_features: int
             f"{tuple(cases.shape)}. If features come second, transpose the last two axes."
         )
     return shape[2]
-
-
-def _refuse_pieces() -> NoReturn:
-    raise ValueError(
-        "a module as front end takes whole cases, not pieces; for a stream fit with frontend='linear', 'filterbank' or "
-        "an s4signal.nn.FilterBank."
-    )

@@ -144,16 +144,8 @@ class Kernel(nn.Module, ABC):
         ----------
         D : Tensor (d_model,)
             Feed-through of the layer.
-        u : Tensor (d_model, batch, n_times)
-            Input.
-        gaps : Tensor (batch, n_times)
-            Time from the sample before to each sample, in training sample periods.
-        state : Tensor (n_systems, batch, d_state), optional
-            State before the first sample; at rest by default.
-        rate : float, > 0, default=1.0
-            Nominal sample period over the training sample period: says which modes are above the Nyquist frequency.
-        return_state : bool, default=False
-            Whether the state after the last sample is wanted.
+        u, gaps, state, rate, return_state : as `S4Layer` takes them
+            Input and state.
 
         Returns
         -------

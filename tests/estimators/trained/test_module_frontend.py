@@ -12,7 +12,7 @@ from torch import nn
 
 from s4signal import S4Classifier, S4Regressor, Signals
 from s4signal.errors import ModelFileError, ShapeError
-from s4signal.nn import FilterBank, S4Backbone, space_bands
+from s4signal.nn import FilterBank, Frames, S4Backbone, space_bands
 
 __all__: list[str] = []
 
@@ -99,7 +99,8 @@ def test_cases_of_other_lengths_are_heard_as_if_alone(frozen):
     network = model.network_
     x = torch.from_numpy(np.stack([np.pad(case, ((0, 0), (0, 63 - case.shape[1]))) for case in cases], 1))
     lengths = torch.tensor([case.shape[1] for case in cases])
-    mask = network.frontend.features(x, (torch.arange(63) < lengths[:, None]).double()).mask
+    signals = Frames(x, (torch.arange(63) < lengths[:, None]).double())
+    mask = network.frontend.features(signals).mask
     assert mask.sum(1).tolist() == [(n - 8) // 4 + 1 for n in lengths.tolist()]
 
 

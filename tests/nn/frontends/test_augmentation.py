@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s4signal.nn import FilterBank, space_bands
+from s4signal.nn import FilterBank, Frames, space_bands
 from s4signal.nn.frontends import FilterBankFrontend
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS, BandDropout, BandShift, SampleDropout
 from s4signal.nn.frontends.bank import OUTPUTS
@@ -65,8 +65,8 @@ def test_a_dropped_band_gives_what_the_bank_gives_at_the_lower_rate(
 ) -> None:
     front = frontend(mean_subtraction, output).double()
     noise = torch.randn(2, 3, 4000, dtype=torch.float64)
-    full = front.features(noise).features
-    at_half = front.features(noise[..., ::2], rate=2.0).features
+    full = front.features(Frames(noise)).features
+    at_half = front.features(Frames(noise[..., ::2], rate=2.0)).features
     # A draw of 0.5 puts the cut-off at 0.25 ** 0.5 = 0.5.
     monkeypatch.setattr(torch, "rand", lambda *shape, device, generator: torch.full(shape, 0.5, device=device))
     floor = front.bank.floor_value if mean_subtraction == "none" else 0.0
@@ -84,7 +84,8 @@ def test_without_augmentation_training_gives_what_evaluation_gives() -> None:
     bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=8000.0, hop_s=0.01)
     front = FilterBankFrontend(1, 4, bank=bank)
     x = torch.randn(1, 2, 1000)
-    assert torch.equal(front.train()(x).features, front.eval()(x).features)
+    frames = front.features(Frames(x))
+    assert torch.equal(front.train().encode(frames), front.eval().encode(frames))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s4signal.nn import FilterBank, space_bands
+from s4signal.nn import FilterBank, Frames, space_bands
 from s4signal.nn.backbone import length_mask
 from s4signal.nn.frontends import FilterBankFrontend
 
@@ -23,20 +23,21 @@ def bank(*, n_channels: int = 1, mean_subtraction: str = "none", causal: bool = 
 def test_a_silent_channel_gives_finite_features() -> None:
     frontend = bank(n_channels=2)
     x = torch.cat([torch.zeros(1, 2, 900), torch.randn(1, 2, 900)])
-    frames = frontend(x, length_mask(torch.tensor([900, 100]), 900, x.dtype) * 1.0)
-    assert frames.features.isfinite().all()
+    frames = frontend.features(Frames(x, length_mask(torch.tensor([900, 100]), 900, x.dtype)))
+    assert frontend.encode(frames).isfinite().all()
 
 
 def test_features_let_the_gradient_through_to_the_signal() -> None:
     x = torch.randn(1, 1, 1000).requires_grad_()
-    bank()(x).features.square().sum().backward()
+    frontend = bank()
+    frontend.encode(frontend.features(Frames(x))).square().sum().backward()
     assert x.grad is not None
     assert (x.grad.abs() > 0).all()
 
 
 def calibrated(batches: list[tuple[Tensor, Tensor | None, Tensor, float]]) -> FilterBankFrontend:
     frontend = bank()
-    frontend.calibrate((frontend.features(x, mask, rate=rate), weight) for x, mask, weight, rate in batches)
+    frontend.calibrate((frontend.features(Frames(x, mask, rate)), weight) for x, mask, weight, rate in batches)
     return frontend
 
 
@@ -50,7 +51,7 @@ def cases(*lengths: int) -> tuple[Tensor, Tensor]:
 def test_calibration_gives_the_training_features_zero_mean_and_unit_variance() -> None:
     x, mask = cases(2000, 1500, 700)
     frontend = calibrated([(x, mask, torch.ones(3), 1.0)])
-    frames = frontend.features(x, mask)
+    frames = frontend.features(Frames(x, mask))
     assert frames.mask is not None
     valid = frontend.standardize(frames.features)[:, frames.mask > 0].double()
     assert valid.mean(1).abs().max() < 1e-4
@@ -81,15 +82,17 @@ def test_calibration_silences_a_feature_that_never_moves() -> None:
 
 def test_the_mean_of_a_case_is_taken_out() -> None:
     x = torch.randn(1, 1, 4000, dtype=torch.float64)
-    quiet, loud = (bank(mean_subtraction="case").double().features(gain * x).features for gain in (1.0, 1e3))
+    quiet, loud = (bank(mean_subtraction="case").double().features(Frames(gain * x)).features for gain in (1.0, 1e3))
     torch.testing.assert_close(quiet.mean(-1), torch.zeros_like(quiet[..., 0]), rtol=0, atol=1e-9)
     assert (quiet - loud).abs().max() < 0.05
 
 
 def test_the_running_mean_sees_the_past_alone_and_ends_at_that_of_the_case() -> None:
     x = torch.randn(1, 2, 4000, dtype=torch.float64)
-    kept, running = (bank(mean_subtraction=option).double().features(x).features for option in ("none", "running"))
-    start = bank(mean_subtraction="running").double().features(x[..., :2000]).features
+    kept, running = (
+        bank(mean_subtraction=option).double().features(Frames(x)).features for option in ("none", "running")
+    )
+    start = bank(mean_subtraction="running").double().features(Frames(x[..., :2000])).features
     torch.testing.assert_close(running[..., :25], start, rtol=0, atol=1e-9)
     torch.testing.assert_close(running[..., -1], kept[..., -1] - kept.mean(-1), rtol=0, atol=1e-9)
 
@@ -98,7 +101,7 @@ def test_the_running_mean_sees_the_past_alone_and_ends_at_that_of_the_case() -> 
 def test_pieces_equal_the_whole(mean_subtraction: str) -> None:
     frontend = bank(n_channels=2, mean_subtraction=mean_subtraction, causal=True).double()
     x = torch.randn(2, 3, 4000, dtype=torch.float64)
-    whole = frontend(x).features
+    whole = frontend.encode(frontend.features(Frames(x)))
     state, pieces = None, []
     for piece in x.split([800, 80, 1600, 1520], -1):
         frames = frontend.advance(piece, state)
