@@ -1,7 +1,8 @@
-"""A case that lies in an audio file until it is asked for."""
+"""Audio files as cases that are decoded when they are asked for."""
 
 import re
-from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -10,73 +11,56 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.case import Case, Signal
-from s4signal.signals.checks import check_file
+from s4signal.signals.checks import FloatArray, check_file
+from s4signal.signals.lazy import LazyCase
+from s4signal.signals.mp3 import with_length
 
 __all__ = ["open_audio"]
 
 
-@dataclass(frozen=True, slots=True)
-class _AudioFile:
-    """Samples `start` to `stop` of an audio file; one channel is the average of all."""
-
-    source: str
-    sfreq: float
-    n_channels: int
-    start: int
-    stop: int
-
-    ch_names = None
-    has_times = False
-    annotations = ()
-    recorded_sfreq = None
-    modality = "audio"
-
-    @property
-    def length(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def first_sample(self) -> int:
-        return self.start
-
-    def load(self) -> Signal:
-        soundfile = _soundfile()
-        try:
-            frames, _ = soundfile.read(self.source, start=self.start, stop=self.stop, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise _unreadable(self.source, str(error)) from None
-        if len(frames) != self.length:
-            raise _unreadable(self.source, f"it ends after {self.start + len(frames)} of {self.stop} samples")
-        data = frames.mean(axis=1, keepdims=True) if self.n_channels == 1 else frames
-        return Signal(
-            np.ascontiguousarray(data.T),
-            sfreq=self.sfreq,
-            source=self.source,
-            first_sample=self.start,
-            modality=self.modality,
-        )
-
-    def crop(self, start: int, stop: int) -> "_AudioFile":
-        return replace(self, start=self.start + start, stop=self.start + stop)
-
-
-def open_audio(path: str | PathLike[str], *, mono: bool = True) -> Case:
+def open_audio(path: str | PathLike[str], *, mono: bool = True) -> LazyCase:
     """Read the header of an audio file; the samples wait until `load`."""
     soundfile = _soundfile()
     check_file(path)
     if Path(path).stat().st_size == 0:
         raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            audio = _AudioFile(str(path), float(file.samplerate), 1 if mono else file.channels, 0, file.frames)
-            if not _is_complete(file):
+        with soundfile.SoundFile(_content(str(path))) as file:
+            if file.frames > 0 and not _is_complete(file):
                 raise _unreadable(str(path), "it is incomplete: samples that its header promises are missing")
+            n_channels, n_times, sfreq = 1 if mono else file.channels, file.frames, float(file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
         raise _unreadable(str(path), str(error)) from None
-    if audio.length < 1:
+    if n_times < 1:
         raise RecordingError(f"{path} holds no samples. Leave it out.")
-    return audio
+    return LazyCase(
+        read=partial(_read, str(path), n_channels),
+        n_channels=n_channels,
+        length=n_times,
+        sfreq=sfreq,
+        source=str(path),
+        modality="audio",
+    )
+
+
+def _read(path: str, n_channels: int, start: int, stop: int) -> FloatArray:
+    """Decode a stretch, float32 in -1…1; one channel is the average of all."""
+    soundfile = _soundfile()
+    try:
+        frames, _ = soundfile.read(_content(path), start=start, stop=stop, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise _unreadable(path, str(error)) from None
+    if len(frames) != stop - start:
+        raise _unreadable(path, f"it ends after {start + len(frames)} of {stop} samples")
+    return np.ascontiguousarray((frames.mean(axis=1, keepdims=True) if n_channels == 1 else frames).T)
+
+
+def _content(path: str) -> str | BytesIO:
+    """Return the path, or the content of an mp3 that does not tell its length, with it."""
+    if not path.lower().endswith(".mp3"):
+        return path
+    content = with_length(path)
+    return path if content is None else BytesIO(content)
 
 
 def _is_complete(file: Any) -> bool:
@@ -87,7 +71,7 @@ def _is_complete(file: Any) -> bool:
         return False
     if "File ended unexpectedly" in file.extra_info:
         return False
-    if file.frames < 1 or not file.seekable():
+    if not file.seekable():
         return True
     try:
         file.seek(file.frames - 1)

@@ -12,11 +12,9 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.case import Annotation, Signal
 from s4signal.signals.checks import as_paths, pick_rows
 from s4signal.signals.collection import Signals
+from s4signal.signals.edf import volts_per_unit
 
 __all__ = ["read_wfdb"]
-
-_VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "nV": 1e-9}
-
 
 def read_wfdb(
     record: str | PathLike[str] | Iterable[str | PathLike[str]],
@@ -31,19 +29,19 @@ def read_wfdb(
     record : path or iterable of paths
         The record, with or without ".hea".
     picks : sequence of str, optional
-        Names of the signals, in the order wanted; all if missing.
+        Names of the signals, in the order wanted; all if missing. Signals of one name are numbered, "ECG-0", "ECG-1".
     annotator : str, optional
-        Ending of the annotation file, such as "atr"; its marks become annotations.
+        Ending of the annotation file, such as "atr"; its marks become annotations, at the rate that it counts in.
 
     Returns
     -------
     Signals
-        Voltages in volts, other units as they are; invalid samples are NaN.
+        Voltages in volts ("mV", "uV", "microvolts" …), other units as they are; invalid samples are NaN.
 
     Raises
     ------
     RecordingError
-        If a record is missing or damaged, or has no such channel.
+        If a record is missing or damaged, has no such channel, or its channels have several rates.
     MissingDependencyError
         If wfdb is not installed.
 
@@ -68,21 +66,50 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # wfdb uses parts of pandas that will go
-            read = wfdb.rdrecord(str(stem), physical=True)
+            read = wfdb.rdrecord(str(stem), physical=True, smooth_frames=False)
             marks = wfdb.rdann(str(stem), annotator) if annotator else None
     except Exception as error:
         raise RecordingError(
             f"{header} cannot be read as a WFDB record ({error}). Copy it and its .dat again."
         ) from error
-    if read.p_signal is None or not read.p_signal.size:
+    samples = read.p_signal.T if read.e_p_signal is None else read.e_p_signal
+    if not len(samples) or not len(samples[0]):
         raise RecordingError(f"{header} holds no samples. Leave it out.")
-    rows = pick_rows(read.sig_name, picks, header)
-    scale = np.array([_VOLTS.get(read.units[row], 1.0) for row in rows])
-    beats = () if marks is None else zip(marks.sample, marks.symbol, strict=True)
+    names = _numbered(read.sig_name)
+    rows = pick_rows(names, picks, header)
+    data = [samples[row] * (volts_per_unit(read.units[row]) or 1.0) for row in rows]
     return Signal(
-        (read.p_signal[:, rows] * scale).T,
-        sfreq=float(read.fs),
-        ch_names=tuple(read.sig_name[row] for row in rows),
-        annotations=tuple(Annotation(float(sample / read.fs), 0.0, str(symbol)) for sample, symbol in beats),
+        np.array(data),
+        sfreq=_common_rate(read, rows, header),
+        ch_names=tuple(names[row] for row in rows),
+        annotations=() if marks is None else _beats(marks, float(read.fs)),
         source=str(header),
+        modality="biosignal",
     )
+
+
+def _common_rate(read: Any, rows: Sequence[int], header: Path) -> float:
+    """Return the one rate of the channels: a frame, which is what `fs` counts, may hold several samples of one."""
+    per_frame = [n or 1 for n in read.samps_per_frame or [1] * len(read.sig_name)]
+    rates = {read.sig_name[row]: float(read.fs) * per_frame[row] for row in rows}
+    if len(set(rates.values())) > 1:
+        said = ", ".join(f"{name} {rate:g} Hz" for name, rate in rates.items())
+        raise RecordingError(f"{header} has channels of several rates ({said}). Name those of one rate by picks=.")
+    return next(iter(rates.values()))
+
+
+def _beats(marks: Any, sfreq: float) -> tuple[Annotation, ...]:
+    """Count annotations in seconds, by the clock of their own file if it has one."""
+    rate = float(marks.fs or sfreq)
+    pairs = zip(marks.sample, marks.symbol, strict=True)
+    return tuple(Annotation(float(sample) / rate, 0.0, str(symbol)) for sample, symbol in pairs)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Number channels of one name, as MNE does."""
+    seen = {name: 0 for name in names if list(names).count(name) > 1}
+    unique = []
+    for name in names:
+        unique.append(f"{name}-{seen[name]}" if name in seen else name)
+        seen[name] = seen.get(name, 0) + 1
+    return unique

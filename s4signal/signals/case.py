@@ -1,7 +1,7 @@
 """One case: a recording, a trial or a word, held in memory or read when it is asked for."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from s4signal.signals.checks import (
     scale_pcm,
 )
 
-__all__ = ["Annotation", "Case", "Signal", "crop_annotations", "part_of", "recount", "sample_times"]
+__all__ = ["Annotation", "Signal", "crop_annotations", "part_of", "sample_times"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,56 +54,6 @@ def crop_annotations(annotations: tuple[Annotation, ...], first_s: float, end_s:
     )
 
 
-class Case(Protocol):
-    """What a collection needs to know of a case; a `Signal` is one, and so is a file that is not yet read."""
-
-    @property
-    def n_channels(self) -> int:
-        """Number of channels."""
-
-    @property
-    def length(self) -> int:
-        """Number of samples in time."""
-
-    @property
-    def sfreq(self) -> float | None:
-        """Samples per second [Hz], None if unknown."""
-
-    @property
-    def ch_names(self) -> tuple[str, ...] | None:
-        """One name per channel, None if unknown."""
-
-    @property
-    def has_times(self) -> bool:
-        """Whether every sample carries its time."""
-
-    @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        """Marked stretches, in seconds after the first sample."""
-
-    @property
-    def source(self) -> str:
-        """The file the case came from, "" for none."""
-
-    @property
-    def first_sample(self) -> float:
-        """What the recording counts the first sample as, at `sfreq`."""
-
-    @property
-    def recorded_sfreq(self) -> float | None:
-        """The rate at which the recording counts its samples, None for `sfreq`, 0 if they are no longer its own."""
-
-    @property
-    def modality(self) -> str | None:
-        """What was recorded, None if unknown."""
-
-    def load(self) -> "Signal":
-        """Bring the case into memory."""
-
-    def crop(self, start: int, stop: int) -> "Case":
-        """Cut out a stretch, without reading if that can wait."""
-
-
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Signal:
     """One case in memory.
@@ -130,7 +80,8 @@ class Signal:
         Samples per second [Hz] as the recording counts them, where the case has another rate; 0 where its samples can
         no longer be counted. Events that MNE counted in samples find their instants by it.
     modality : str or None
-        What was recorded: "audio" from audio files, MNE's channel type ("eeg", "ecog", "mag", …) from MNE.
+        What was recorded: "audio" from audio files, MNE's channel type ("eeg", "ecog", "mag", …) or "mixed" from MNE,
+        "biosignal" from WFDB.
 
     Raises
     ------
@@ -282,16 +233,6 @@ def part_of(signal: Signal, **new: Any) -> Signal:
     for field in fields(Signal):
         object.__setattr__(part, field.name, new.get(field.name, getattr(signal, field.name)))
     return part
-
-
-def recount(case: Case, sfreq: float, rate: float | None = None) -> dict[str, Any]:
-    """Say as what the recording counts the first sample when the case is brought from `rate` to `sfreq`."""
-    rate = case.sfreq if rate is None else rate
-    if rate is None:
-        return {"sfreq": sfreq, "first_sample": 0.0, "recorded_sfreq": 0.0}
-    recorded = rate if case.recorded_sfreq is None else case.recorded_sfreq
-    first = case.first_sample * sfreq / rate
-    return {"sfreq": sfreq, "first_sample": first, "recorded_sfreq": None if recorded == sfreq else recorded}
 
 
 def sample_times(signal: Signal) -> FloatArray:

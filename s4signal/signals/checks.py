@@ -120,6 +120,7 @@ def as_times(times: Any, n_times: int) -> FloatArray:
             f"times must be seconds, got dtype {np.asarray(times).dtype}. Pass "
             "(times - times[0]) / np.timedelta64(1, 's')."
         )
+    coarse = _resolution(times)
     array = as_float_array(times, "times").astype(np.float64, copy=False)
     if array.shape != (n_times,):
         raise ShapeError(f"times must have shape ({n_times},), one time per sample, got {array.shape}.")
@@ -136,7 +137,20 @@ def as_times(times: Any, n_times: int) -> FloatArray:
             f"times must increase or stay equal, but {array[i]:g} s is followed by {array[i + 1]:g} s "
             f"(samples {i} and {i + 1}). Sort the samples by time."
         )
+    if (array[-1] - array[0]) < 8 * coarse * (n_times - 1):
+        raise ValueError(
+            f"times as {np.asarray(times).dtype} are {coarse:g} s apart near {array[-1]:g} s, too coarse for {n_times} "
+            f"samples in {array[-1] - array[0]:g} s. Subtract the first time before you convert them, or keep float64."
+        )
     return array
+
+
+def _resolution(times: Any) -> float:
+    """Return the seconds between two times that their type can tell apart; 0 for float64 and integers."""
+    kind = getattr(times, "dtype", None)
+    if not isinstance(kind, np.dtype) or kind.kind != "f" or kind.itemsize >= 8 or not np.size(times):
+        return 0.0
+    return float(np.spacing(np.abs(np.asarray(times)).max()))
 
 
 def check_time_unit(times: FloatArray, sfreq: float) -> None:
@@ -173,6 +187,9 @@ def as_ch_names(ch_names: Any, n_channels: int) -> tuple[str, ...]:
     names = tuple(str(name) for name in ch_names)
     if isinstance(ch_names, str) or len(names) != n_channels:
         raise ShapeError(f"ch_names must hold one name for each of {n_channels} channels, got {ch_names!r}.")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"ch_names holds {', '.join(twice)} more than once. Give each channel a name of its own.")
     return names
 
 

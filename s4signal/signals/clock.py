@@ -6,8 +6,8 @@ from itertools import chain
 import numpy as np
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Case
 from s4signal.signals.checks import median_gap
+from s4signal.signals.lazy import Case
 
 __all__ = ["Clock"]
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from s4signal.errors import ShapeError
 from s4signal.signals.audio_file import open_audio
-from s4signal.signals.case import Case, Signal
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, as_paths, as_rate
 from s4signal.signals.forms import cases_from, describe_cases
-from s4signal.signals.lazy import CachedCase
+from s4signal.signals.lazy import Case, cached
 from s4signal.signals.resampling import check_grid, grid_signal, resample_case
 from s4signal.signals.summary import CaseList, name_errors
 
@@ -134,7 +134,7 @@ class Signals(CaseList):
         if cache is not None:
             if not isinstance(cache, str | PathLike):
                 raise TypeError(f"cache must be the path of a folder, got {cache!r}.")
-            signals = cls.from_cases(CachedCase(case, Path(cache)) for case in signals._cases)
+            signals = cls.from_cases(cached(case, Path(cache)) for case in signals._cases)
         return signals
 
     @classmethod

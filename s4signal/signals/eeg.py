@@ -14,17 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.case import Annotation, Case, Signal, crop_annotations
-from s4signal.signals.checks import as_paths, check_file, pick_rows
+from s4signal.signals.case import Annotation, Signal
+from s4signal.signals.checks import FloatArray, as_paths, check_file
 from s4signal.signals.collection import Signals
+from s4signal.signals.edf import read_edf_signals, volts_per_unit
+from s4signal.signals.eeg_channels import choose_channels
 from s4signal.signals.forms import common_type
+from s4signal.signals.lazy import LazyCase
 
 __all__ = ["read_eeg", "read_mne_events"]
 
-# Many EDF files call every channel EEG: these names say otherwise. A1, A2 are earlobes, A2-A1 their difference.
-_NOT_EEG = re.compile(
-    r"^(EEG\s+)?(ECG|EKG|EMG|EOG|[HV]EOG|RESP|GSR|DIG\b|TRIG|STATUS|STI\b|A[12]-A[12])", re.IGNORECASE
-)
 _TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt", re.IGNORECASE)
 
 
@@ -43,9 +42,10 @@ def read_eeg(
     path : path or iterable of paths
         EDF, BDF, GDF, BrainVision (.vhdr), FIF, EEGLAB (.set), CNT, EGI or another format of ``mne.io.read_raw``.
     picks : {"eeg", "data", "all"}, another channel type of MNE, or sequence of str
-        Channels: "eeg" are those of that type whose name does not say ECG, EOG, EMG, trigger or earlobe reference;
-        "data" every data type of MNE; "all" everything; or names, in the order wanted. Channels that the file marks
-        as bad are left out unless named.
+        Channels: "eeg" are those of that type, except what has the name of another sensor (ECG, EOG, EMG, breathing,
+        saturation, pulse, temperature, markers, photic, position …) or another unit than volts, as EDF calls every
+        channel EEG; "data" every data type of MNE; "all" everything; or names, in the order wanted. Channels that the
+        file marks as bad are left out unless named.
     l_freq, h_freq : float, optional
         Edges of a zero-phase band-pass filter [Hz]; either may be missing.
     sfreq : float, optional
@@ -56,6 +56,8 @@ def read_eeg(
     Signals
         Volts, with rate, channel names and annotations; the events of stimulus channels are annotations too, their
         code as description. Samples are read from disk when asked for; with a filter or another rate, at once.
+        Channels of EDF or BDF keep their own rate where those asked for share one, whatever the other channels have;
+        otherwise the slower ones are brought to the rate of the fastest.
 
     Raises
     ------
@@ -63,6 +65,11 @@ def read_eeg(
         If a file is missing, empty, truncated or of no format that MNE reads, or a channel is not there.
     MissingDependencyError
         If MNE is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If ``picks="eeg"`` leaves out what the file calls EEG, or channels of one name are numbered.
 
     Examples
     --------
@@ -76,10 +83,17 @@ def read_eeg(
     Signals: 1 case × 1 channel, 500 samples, 250 Hz (2 s)
     """
     files = [_open(Path(p), picks) for p in as_paths(path, "path")]
+    others = dict.fromkeys(name for file in files for name in file.others)
+    if others:
+        warnings.warn(
+            f"picks='eeg' leaves out {', '.join(others)}: no EEG by name or unit, although the files, such as "
+            f"{next(file.source for file in files if file.others)}, say so. Name the channels to have them.",
+            stacklevel=2,
+        )
     if l_freq is None and h_freq is None:
-        signals = Signals.from_cases(_RawCase(file, 0, file.n_times) for file in files)
+        signals = Signals.from_cases(file.case for file in files)
     else:
-        signals = Signals.from_cases(_filtered(file, l_freq, h_freq) for file in files)
+        signals = Signals.from_cases(_filtered(file.case.load(), l_freq, h_freq) for file in files)
     return signals if sfreq is None else Signals(list(signals)).resample(sfreq)
 
 
@@ -102,115 +116,92 @@ class _RawFile:
     """A recording on disk: what its header says; opened once, and again after unpickling."""
 
     source: str
-    rows: tuple[int, ...]
     ch_names: tuple[str, ...]
-    sfreq: float
-    n_times: int
-    first_sample: int
-    modality: str
+    others: tuple[str, ...]  # called EEG, and left out
+    scales: tuple[float, ...]  # volts in what MNE calls one
+    alone: bool  # read without the other channels, whose rates are higher
+    in_one: bool  # the channels have several rates: stretches would be resampled each for itself
 
     @cached_property
     def raw(self) -> Any:
+        """The recording as its file has it."""
         return _read_raw(Path(self.source))
 
     @cached_property
-    def annotations(self) -> tuple[Annotation, ...]:
-        marks = [
-            Annotation(float(onset - self.raw.first_time), float(duration), str(description))
-            for onset, duration, description in zip(
-                self.raw.annotations.onset,
-                self.raw.annotations.duration,
-                self.raw.annotations.description,
-                strict=True,
-            )
-        ]
-        return tuple(sorted(marks + _stimulus_events(self.raw), key=lambda mark: mark.onset_s))
+    def data(self) -> Any:
+        """The recording as its samples are read."""
+        if not self.alone:
+            return self.raw
+        read = _mne().io.read_raw_bdf if self.source.lower().endswith(".bdf") else _mne().io.read_raw_edf
+        return read(self.source, include=list(self.ch_names), exclude_after_unique=True, verbose="error")
+
+    @cached_property
+    def whole(self) -> FloatArray:
+        """All samples."""
+        return self._samples(0, int(self.data.n_times))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open recording behind."""
-        return {name: value for name, value in self.__dict__.items() if name != "raw"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("raw", "data", "whole")}
 
+    def read(self, start: int, stop: int) -> FloatArray:
+        """Return a stretch, (n_channels, n_times)."""
+        return self.whole[:, start:stop] if self.in_one else self._samples(start, stop)
 
-@dataclass(frozen=True, slots=True)
-class _RawCase:
-    """Samples `start` to `stop` of a recording on disk."""
-
-    file: _RawFile
-    start: int
-    stop: int
-
-    has_times = False
-    recorded_sfreq = None
-
-    @property
-    def n_channels(self) -> int:
-        return len(self.file.rows)
-
-    @property
-    def modality(self) -> str:
-        return self.file.modality
-
-    @property
-    def length(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def sfreq(self) -> float:
-        return self.file.sfreq
-
-    @property
-    def ch_names(self) -> tuple[str, ...]:
-        return self.file.ch_names
-
-    @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        return crop_annotations(self.file.annotations, self.start / self.sfreq, self.stop / self.sfreq)
-
-    @property
-    def source(self) -> str:
-        return self.file.source
-
-    @property
-    def first_sample(self) -> int:
-        return self.file.first_sample + self.start
-
-    def load(self) -> Signal:
+    def _samples(self, start: int, stop: int) -> FloatArray:
         try:
-            data = self.file.raw.get_data(list(self.file.rows), self.start, self.stop, verbose="error")
+            data = self.data.get_data(list(self.ch_names), start, stop, verbose="error")
         except Exception as error:
             raise _unreadable(self.source, str(error)) from error
-        return Signal(
-            data,
-            sfreq=self.sfreq,
-            ch_names=self.ch_names,
-            annotations=self.annotations,
-            source=self.source,
-            first_sample=self.first_sample,
-            modality=self.modality,
-        )
+        scaled: FloatArray = data if set(self.scales) == {1.0} else data * np.array(self.scales)[:, np.newaxis]
+        return scaled
 
-    def crop(self, start: int, stop: int) -> "_RawCase":
-        return replace(self, start=self.start + start, stop=self.start + stop)
+    @property
+    def case(self) -> LazyCase:
+        """All of the recording."""
+        sfreq, recorded = float(self.data.info["sfreq"]), float(self.raw.info["sfreq"])
+        return LazyCase(
+            read=self.read,
+            n_channels=len(self.ch_names),
+            length=int(self.data.n_times),
+            sfreq=sfreq,
+            ch_names=self.ch_names,
+            annotations=_annotations(self.raw),
+            source=self.source,
+            first_sample=int(self.raw.first_samp) * sfreq / recorded,
+            recorded_sfreq=None if sfreq == recorded else recorded,
+            modality=common_type(self.raw.get_channel_types(list(self.ch_names))),
+        )
 
 
 def _open(path: Path, picks: str | Sequence[str]) -> _RawFile:
     raw = _read_raw(path)
-    rows = _pick(raw, picks, path)
+    signals = read_edf_signals(path)
+    if len(signals) != len(raw.ch_names):  # MNE reads the file in another way
+        signals = []
+    rows, others = choose_channels(raw, signals, picks, path)
+    counts = [signals[row].n_samples for row in rows] if signals else [1]
     file = _RawFile(
         str(path),
-        tuple(rows),
         tuple(raw.ch_names[row] for row in rows),
-        float(raw.info["sfreq"]),
-        int(raw.n_times),
-        int(raw.first_samp),
-        common_type(raw.get_channel_types(rows)),
+        tuple(others),
+        tuple(_scale(signals[row].unit) if signals else 1.0 for row in rows),
+        alone=bool(signals) and max(counts) < max(signal.n_samples for signal in signals),
+        in_one=len(set(counts)) > 1,
     )
     file.__dict__["raw"] = raw
     try:
-        raw.get_data([0], start=file.n_times - 1, verbose="error")
+        raw.get_data([0], start=raw.n_times - 1, verbose="error")
     except Exception as error:
         raise _incomplete(path, f"its last sample is missing: {error}") from error
     return file
+
+
+def _scale(unit: str) -> float:
+    """Return the volts in what MNE calls one: it knows uV and mV, and takes every other unit for volts."""
+    volts = volts_per_unit(unit)
+    known = {"uV": 1e-6, "\u00b5V": 1e-6, "\u03bcV": 1e-6, "\x83\xcaV": 1e-6, "mV": 1e-3}.get(unit, 1.0)
+    return 1.0 if volts is None else volts / known
 
 
 def _read_raw(path: Path) -> Any:
@@ -225,42 +216,46 @@ def _read_raw(path: Path) -> Any:
             raw = mne.io.read_raw(path, preload=False, verbose="warning")
         except Exception as error:  # each format fails in its own way: struct.error, IndexError, UnicodeDecodeError …
             raise _unreadable(str(path), str(error)) from error
-    for warning in caught:
-        # BrainVision stores no length: a marker after the last sample is the one sign that samples are missing.
-        late = path.suffix == ".vhdr" and str(warning.message).startswith("Omitted")
-        if late or _TRUNCATED.search(str(warning.message)):
-            raise _incomplete(path, str(warning.message))
+    for text in (str(warning.message) for warning in caught):
+        # BrainVision stores no length: a marker after the last sample is a sign that samples are missing.
+        late = path.suffix == ".vhdr" and text.startswith("Omitted")
+        if late or _TRUNCATED.search(text):
+            raise _incomplete(path, text)
+        if "not unique" in text:
+            warnings.warn(f"{path}: {_shorten(text)}. Such channels are numbered: {raw.ch_names}.", stacklevel=4)
     if raw.n_times < 1:
         raise RecordingError(f"{path} holds no samples. Leave it out.")
+    if path.suffix == ".vhdr":
+        _check_binary_size(raw, path)
     return raw
 
 
-def _pick(raw: Any, picks: str | Sequence[str], path: Path) -> list[int]:
-    names, types, bads = raw.ch_names, raw.get_channel_types(), raw.info["bads"]
-    if not isinstance(picks, str):
-        return pick_rows(names, picks, path)
-    if picks not in ("eeg", "data", "all", *types):
-        raise ValueError(f"picks={picks!r} is unknown; choose one of 'eeg', 'data', 'all', or pass a list of names.")
-    if picks == "all":
-        return list(range(len(names)))
-    if picks == "data":
-        rows = [int(row) for row in _mne().pick_types(raw.info, meg=True, eeg=True, seeg=True, ecog=True, fnirs=True)]
-    else:
-        rows = [row for row, kind in enumerate(types) if kind == picks and names[row] not in bads]
-    if picks == "eeg":
-        rows = [row for row in rows if not _NOT_EEG.match(names[row])]
-    if not rows:
-        raise RecordingError(f"{path} has no {picks} channel. Pass picks= a list of names from: {', '.join(names)}.")
-    return rows
+def _check_binary_size(raw: Any, path: Path) -> None:
+    """Refuse a BrainVision file of binary samples whose last frame is cut."""
+    data = Path(raw.filenames[0])
+    if b"=ASCII" in path.read_bytes().upper() or not data.is_file():
+        return
+    n_bytes, n_values = data.stat().st_size, raw.n_times * len(raw.ch_names)
+    if not any(n_bytes == n_values * width for width in (2, 4, 8)):
+        raise _incomplete(path, f"{data.name} has {n_bytes} bytes, no whole number of samples of all channels")
 
 
-def _filtered(file: _RawFile, l_freq: float | None, h_freq: float | None) -> Case:
-    signal = _RawCase(file, 0, file.n_times).load()
+def _filtered(signal: Signal, l_freq: float | None, h_freq: float | None) -> Signal:
     try:
-        data = _mne().filter.filter_data(signal.data, file.sfreq, l_freq, h_freq, verbose="error")
+        data = _mne().filter.filter_data(signal.data, signal.sfreq, l_freq, h_freq, verbose="error")
     except ValueError as error:
-        raise RecordingError(f"{file.source} ({file.sfreq:g} Hz) cannot be filtered: {error}") from None
+        raise RecordingError(f"{signal.source} ({signal.sfreq:g} Hz) cannot be filtered: {error}") from None
     return replace(signal, data=data)
+
+
+def _annotations(raw: Any) -> tuple[Annotation, ...]:
+    """Count the marks of a recording, those of its stimulus channels too, from its first sample."""
+    given = raw.annotations
+    marks = [
+        Annotation(float(onset - raw.first_time), float(duration), str(description))
+        for onset, duration, description in zip(given.onset, given.duration, given.description, strict=True)
+    ]
+    return tuple(sorted(marks + _stimulus_events(raw), key=lambda mark: mark.onset_s))
 
 
 def _stimulus_events(raw: Any) -> list[Annotation]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Case, Signal
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, as_float_array, scale_pcm
+from s4signal.signals.lazy import Case
 from s4signal.signals.summary import name_errors
 
 __all__ = ["cases_from", "common_type", "describe_cases", "is_epochs"]

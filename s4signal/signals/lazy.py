@@ -1,149 +1,117 @@
-"""Cases that are computed from other cases when they are asked for, or kept as plain arrays in a cache on disk."""
+"""Cases that are read or computed when they are asked for, and a cache of plain arrays on disk."""
 
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Annotation, Case, Signal
+from s4signal.signals.case import Annotation, Signal, crop_annotations
 from s4signal.signals.checks import FloatArray
 
-__all__ = ["CachedCase", "TransformedCase", "ready_to_cut"]
+__all__ = ["Case", "LazyCase", "cached", "ready_to_cut", "recount", "transformed"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wrapper:
-    """A case that says of itself what another one says."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LazyCase:
+    """What is known of a case that is not in memory; the fields are those of `Signal`.
 
-    case: Case
+    `read` takes the first sample and the one after the last, and returns (n_channels, n_times), or a whole `Signal`.
+    """
 
-    @property
-    def n_channels(self) -> int:
-        return self.case.n_channels
-
-    @property
-    def ch_names(self) -> tuple[str, ...] | None:
-        return self.case.ch_names
-
-    @property
-    def source(self) -> str:
-        return self.case.source
-
-    @property
-    def modality(self) -> str | None:
-        return self.case.modality
-
-
-@dataclass(frozen=True, slots=True)
-class TransformedCase(_Wrapper):
-    """A case that is changed after it is read."""
-
-    transform: Callable[[Signal], Signal]
+    read: Callable[[int, int], FloatArray | Signal]
+    n_channels: int
     length: int
     sfreq: float | None
+    ch_names: tuple[str, ...] | None = None
     has_times: bool = False
+    annotations: tuple[Annotation, ...] = ()
+    source: str = ""
     first_sample: float = 0
     recorded_sfreq: float | None = None
-
-    @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        """Marked stretches, which count from the first sample that is left."""
-        return self.load().annotations
+    modality: str | None = None
+    start: int = 0
+    in_one: bool = False  # a stretch costs as much as the whole: a filter reaches past the ends of any
 
     def load(self) -> Signal:
-        """Read the case and change it."""
-        return self.transform(self.case.load())
+        """Bring the case into memory."""
+        data = self.read(self.start, self.start + self.length)
+        if isinstance(data, Signal):
+            return data
+        names = ("sfreq", "ch_names", "annotations", "source", "first_sample", "recorded_sfreq", "modality")
+        return Signal(data, **{name: getattr(self, name) for name in names})
 
-    def crop(self, start: int, stop: int) -> Signal:
-        """Cut out a stretch, after reading: a filter reaches past the ends of any stretch."""
-        return self.load().crop(start, stop)
-
-
-@dataclass(frozen=True, slots=True)
-class CachedCase(_Wrapper):
-    """A sound that is decoded and resampled once, and from then on comes from a folder of arrays."""
-
-    folder: Path
-
-    has_times = False
-    annotations = ()
-
-    @property
-    def length(self) -> int:
-        """Number of samples in time."""
-        return self.case.length
-
-    @property
-    def sfreq(self) -> float | None:
-        """Samples per second [Hz]."""
-        return self.case.sfreq
-
-    @property
-    def first_sample(self) -> float:
-        """What the recording counts the first sample as."""
-        return self.case.first_sample
-
-    @property
-    def recorded_sfreq(self) -> float | None:
-        """The rate at which the recording counts its samples."""
-        return self.case.recorded_sfreq
-
-    def load(self) -> Signal:
-        """Take the samples from the cache, or read the case and put them there."""
-        path = self.folder / f"{self._key()}.npy"
-        data = _kept(path, (self.n_channels, self.length))
-        if data is None:
-            data = self.case.load().data
-            _keep(data, path)
-        return Signal(
-            data,
-            sfreq=self.sfreq,
-            ch_names=self.ch_names,
-            source=self.source,
-            first_sample=self.first_sample,
-            recorded_sfreq=self.recorded_sfreq,
-            modality=self.modality,
+    def crop(self, start: int, stop: int) -> "Case":
+        """Cut out a stretch, without reading if that can wait."""
+        if self.in_one:
+            return self.load().crop(start, stop)
+        rate = self.sfreq or np.nan
+        return replace(
+            self,
+            start=self.start + start,
+            length=stop - start,
+            annotations=crop_annotations(self.annotations, start / rate, stop / rate),
+            first_sample=self.first_sample + start,
         )
 
-    def crop(self, start: int, stop: int) -> Case:
-        """Cut out a stretch; it is read, and cached, when it is asked for."""
-        if isinstance(self.case, TransformedCase):
-            return self.load().crop(start, stop)
-        return CachedCase(self.case.crop(start, stop), self.folder)
 
-    def _key(self) -> str:
-        """Name the samples by the file, its state, and what is taken of it."""
-        try:
-            state = os.stat(self.source)
-        except OSError:
-            raise RecordingError(f"{self.source} does not exist. Check the path.") from None
-        said = (os.path.abspath(self.source), state.st_mtime_ns, state.st_size, self.first_sample, self.length)
-        return hashlib.sha256(repr((*said, self.sfreq, self.recorded_sfreq, self.n_channels)).encode()).hexdigest()
+Case: TypeAlias = Signal | LazyCase
+
+
+def transformed(case: Case, transform: Callable[[Signal], Signal], **new: Any) -> Case:
+    """Change a case: at once if it is in memory, else when it is read; `new` says what changes of what is known."""
+    if isinstance(case, Signal):
+        return transform(case)
+    return replace(case, read=partial(_read_and_change, case, transform), start=0, in_one=True, **new)
+
+
+def _read_and_change(case: LazyCase, transform: Callable[[Signal], Signal], start: int, stop: int) -> Signal:
+    return transform(case.load())
+
+
+def recount(case: Case, sfreq: float, rate: float | None = None) -> dict[str, Any]:
+    """Say as what the recording counts the first sample when the case is brought from `rate` to `sfreq`."""
+    rate = case.sfreq if rate is None else rate
+    if rate is None:
+        return {"sfreq": sfreq, "first_sample": 0.0, "recorded_sfreq": 0.0}
+    recorded = rate if case.recorded_sfreq is None else case.recorded_sfreq
+    first = case.first_sample * sfreq / rate
+    return {"sfreq": sfreq, "first_sample": first, "recorded_sfreq": None if recorded == sfreq else recorded}
 
 
 def ready_to_cut(case: Case) -> Case:
     """Read a case of which every stretch would cost reading the whole."""
-    inner = case.case if isinstance(case, CachedCase) else case
-    return case.load() if isinstance(inner, TransformedCase) else case
+    return case.load() if isinstance(case, LazyCase) and case.in_one else case
 
 
-def _kept(path: Path, shape: tuple[int, int]) -> FloatArray | None:
-    """Read an array, None if it is not there or damaged; nothing is ever unpickled."""
+def cached(case: Case, folder: Path) -> Case:
+    """Keep the samples of a file without times in a folder of arrays, once they are read."""
+    return case if isinstance(case, Signal) else replace(case, read=partial(_read_cached, case, folder))
+
+
+def _read_cached(case: LazyCase, folder: Path, start: int, stop: int) -> FloatArray:
+    """Take samples from the cache, or read them and put them there."""
     try:
-        data: FloatArray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return data if data.shape == shape and data.dtype == np.float32 else None
-
-
-def _keep(data: FloatArray, path: Path) -> None:
-    """Write an array whole or not at all, whoever else writes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        np.save(file, data, allow_pickle=False)
-    os.replace(file.name, path)
+        state = os.stat(case.source)
+    except OSError:
+        raise RecordingError(f"{case.source} does not exist. Check the path.") from None
+    said = (os.path.abspath(case.source), state.st_mtime_ns, state.st_size, case.n_channels, case.sfreq, start, stop)
+    path = folder / (hashlib.sha256(repr(said).encode()).hexdigest() + ".npy")
+    try:
+        data: FloatArray = np.load(path, allow_pickle=False)  # nothing is ever unpickled
+        if data.shape == (case.n_channels, stop - start) and data.dtype == np.float32:
+            return data
+    except (OSError, ValueError, EOFError):  # not there, or damaged
+        pass
+    part = replace(case, start=start, length=stop - start).load().data
+    folder.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+        np.save(file, part, allow_pickle=False)
+    os.replace(file.name, path)  # whole or not at all, whoever else writes it
+    return part

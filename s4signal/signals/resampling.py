@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.case import Case, Signal, recount, sample_times
+from s4signal.signals.case import Signal, sample_times
 from s4signal.signals.checks import FloatArray
-from s4signal.signals.lazy import TransformedCase
+from s4signal.signals.lazy import Case, recount, transformed
 
 __all__ = ["check_grid", "grid_signal", "resample_array", "resample_case"]
 
@@ -28,7 +28,7 @@ def resample_case(case: Case, sfreq: float) -> Case:
     if case.sfreq is None:
         raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
     length = _resampled_length(case.length, case.sfreq, sfreq)
-    return TransformedCase(case, partial(_resample_signal, sfreq=sfreq), length, **recount(case, sfreq))
+    return transformed(case, partial(_resample_signal, sfreq=sfreq), length=length, **recount(case, sfreq))
 
 
 def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Case, Signal
+from s4signal.signals.case import Signal
+from s4signal.signals.lazy import Case
 
 __all__ = ["CaseList", "name_errors"]
 

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Case, Signal
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, as_paths, check_positive
 from s4signal.signals.collection import Signals
+from s4signal.signals.lazy import Case
 from s4signal.signals.table import Table, as_seconds
 
 __all__ = ["read_csv", "read_events"]

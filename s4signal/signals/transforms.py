@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from s4signal.signals.case import Case, Signal, crop_annotations, part_of, recount, sample_times
+from s4signal.signals.case import Signal, crop_annotations, part_of, sample_times
 from s4signal.signals.collection import Signals
-from s4signal.signals.lazy import TransformedCase
+from s4signal.signals.lazy import Case, recount, transformed
 from s4signal.signals.summary import name_errors
 
 __all__ = ["decimate", "drop_samples"]
@@ -47,11 +47,7 @@ def decimate(signals: Any, factor: int) -> Signals:
     collection = Signals(signals)
     every = partial(_every, factor=int(factor))
     return Signals.from_cases(
-        every(case)
-        if isinstance(case, Signal)
-        else TransformedCase(
-            case, every, -(-case.length // int(factor)), has_times=case.has_times, **_slower(case, factor)
-        )
+        transformed(case, every, length=-(-case.length // int(factor)), **_slower(case, factor))
         for case in collection.cases
     )
 
@@ -116,10 +112,8 @@ def _slower(case: Case, factor: int) -> dict[str, Any]:
 
 def _dropped(case: Case, fraction: float, seed: int, as_nan: bool) -> Case:
     drop = partial(_drop, fraction=fraction, seed=seed, as_nan=as_nan)
-    if isinstance(case, Signal):
-        return drop(case)
     length = case.length if as_nan else _n_kept(case.length, fraction)
-    return TransformedCase(case, drop, length, case.sfreq, case.has_times or not as_nan)
+    return transformed(case, drop, length=length, has_times=case.has_times or not as_nan)
 
 
 def _n_kept(length: int, fraction: float) -> int:

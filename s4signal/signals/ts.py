@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Case, Signal
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, check_file
 from s4signal.signals.collection import Signals
+from s4signal.signals.lazy import Case
 from s4signal.signals.table import as_seconds, parse_moment
 
 __all__ = ["read_ts"]

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Case
 from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
-from s4signal.signals.lazy import ready_to_cut
+from s4signal.signals.lazy import Case, ready_to_cut
 
 __all__ = ["epochs_from_events", "windows"]
 

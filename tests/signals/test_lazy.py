@@ -11,7 +11,8 @@ import recording_files as files
 
 import s4signal
 from s4signal.errors import RecordingError
-from s4signal.signals import Signals, audio_file, windows
+from s4signal.signals import Signals, windows
+from s4signal.signals.lazy import LazyCase
 
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 SAFE = {"np.load": ("allow_pickle", "False"), "torch.load": ("weights_only", "True")}
@@ -125,5 +126,5 @@ def test_cached_files_can_be_resampled_sliced_and_pickled(audio, tmp_path):
 
 def test_the_repr_reads_no_file(audio, tmp_path, monkeypatch):
     signals = Signals.from_files(audio, sfreq=4000, cache=tmp_path)
-    monkeypatch.setattr(audio_file._AudioFile, "load", lambda self: pytest.fail("was read"))
+    monkeypatch.setattr(LazyCase, "load", lambda self: pytest.fail("was read"))
     assert repr(signals) == "Signals: 1 case × 1 channel, 4000 samples, 4000 Hz (1 s)"
