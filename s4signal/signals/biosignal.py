@@ -16,6 +16,7 @@ from s4signal.signals.edf import volts_per_unit
 
 __all__ = ["read_wfdb"]
 
+
 def read_wfdb(
     record: str | PathLike[str] | Iterable[str | PathLike[str]],
     *,

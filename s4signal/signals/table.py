@@ -1,7 +1,9 @@
 """Tables: the columns of a CSV file, a frame or a mapping, as numbers, names and seconds."""
 
 import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -11,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, check_file
 
-__all__ = ["Table", "as_seconds", "check_columns", "parse_moment", "read_columns"]
+__all__ = ["Table", "as_seconds", "check_columns", "parse_moment", "read_columns", "without_regular_times"]
 
 _EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # as texts of a frame say it
+_FEWEST = 10  # samples that tell a rate
 _NO_NUMBER = _EMPTY | {"NaN", "NA", "N/A", "n/a", "null", "NULL"}
 
 
@@ -110,6 +114,16 @@ class Table:
             raise RecordingError(f"{row} is no time. Leave out rows whose time is unknown.")
         return moments
 
+    def precision_s(self, name: str, unit_s: float) -> float:
+        """Return the seconds that the last digit of a column of texts counts, 0 if it has none."""
+        texts = [str(item) for item in self.columns[name][:1000]]
+        if any("e" in text.lower() for text in texts):
+            return 0.0
+        decimals = max((len(found[1]) for text in texts if (found := re.search(r"\.(\d+)", text))), default=0)
+        if any(":" in text for text in texts):  # a time of the day
+            unit_s = 1.0 if decimals or any(text.count(":") > 1 for text in texts) else 60.0
+        return float(unit_s * 10.0**-decimals)
+
     def _array(self, name: str) -> npt.NDArray[Any]:
         """Return a column as it is, texts and mixed cells as objects; what is masked is NaN."""
         column = self.columns[name]
@@ -146,6 +160,30 @@ class Table:
     def _row(self, i: int, name: str) -> str:
         owner = "" if self.case is None else f" (case {list(self.columns[self.case])[i]})"
         return f"{self.name}, row {i + self.first_row}{owner}, column {name}"
+
+
+def without_regular_times(cases: Sequence[Signal], precision_s: float = 0.0) -> list[Signal]:
+    """Replace times by a rate where all cases lie on one regular grid, within the precision of their times."""
+    times = [case.times for case in cases if case.times is not None]
+    rate = _common_rate(times, precision_s, cases[0].sfreq) if cases and len(times) == len(cases) else None
+    return list(cases) if rate is None else [replace(case, times=None, sfreq=rate) for case in cases]
+
+
+def _common_rate(times: Sequence[FloatArray], precision_s: float, sfreq: float | None) -> float | None:
+    """Return the roundest rate of a grid on which all lie, or `sfreq`; few samples say nothing of a rate."""
+    longest = max(times, key=len)
+    span_s = float(longest[-1] - longest[0])
+    if len(longest) < _FEWEST or span_s <= 0:
+        return None
+    rate = (len(longest) - 1) / span_s
+    rounded = [value for n in range(10) for value in (round(rate, n), 1 / (round(1 / rate, n) or 1.0))]
+    candidates = [value for value in (*rounded, rate) if value > 0] if sfreq is None else [sfreq]
+    return next((rate for rate in candidates if all(_on_grid(t, rate, precision_s) for t in times)), None)
+
+
+def _on_grid(times: FloatArray, rate: float, precision_s: float) -> bool:
+    slack = precision_s + 4 * float(np.spacing(np.abs(times).max()))
+    return slack <= 1.001 / rate and float(np.ptp(times - np.arange(len(times)) / rate)) <= slack
 
 
 def as_seconds(moments: npt.NDArray[Any]) -> FloatArray:

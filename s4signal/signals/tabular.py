@@ -12,8 +12,7 @@ from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, as_paths, check_positive
 from s4signal.signals.collection import Signals
-from s4signal.signals.lazy import Case
-from s4signal.signals.table import Table, as_seconds
+from s4signal.signals.table import Table, as_seconds, without_regular_times
 
 __all__ = ["read_csv", "read_events"]
 
@@ -40,7 +39,8 @@ def read_csv(
         One case per file, unless `case` says otherwise.
     time : str, optional
         The column of times, never decreasing within a case: numbers, "HH:MM[:SS]", or ISO dates, with or without a
-        time zone, which become seconds after the first row of their case.
+        time zone, which become seconds after the first row of their case. Where all cases lie on one regular grid,
+        within the precision of the column, they get its rate instead of times.
     time_unit_s : float, positive
         Seconds in one unit of a numeric `time`: 0.001 for milliseconds.
     sfreq : float, optional
@@ -81,13 +81,15 @@ def read_csv(
     Signals: 1 case × 2 channels, 3 samples, irregular times (0.066 s)
     """
     check_positive("time_unit_s", time_unit_s)
-    cases: list[Case] = []
+    cases: list[Signal] = []
     labels: list[str] = []
+    precision_s = 0.0
     for file in map(str, as_paths(path, "path")):
         table = Table(file, delimiter=delimiter)
         names = _channels(table, picks, time, [name for name in (time, case, label) if name is not None])
         numbers = np.array([table.numbers(name) for name in names])
         moments = None if time is None else table.seconds(time, time_unit_s)
+        precision_s = max(precision_s, 0.0 if time is None else table.precision_s(time, time_unit_s))
         marks = None if label is None else np.array(table.names(label))
         for key, rows in _rows_by_key([""] * numbers.shape[1] if case is None else table.names(case)).items():
             times = None if moments is None else as_seconds(moments[rows])
@@ -98,7 +100,7 @@ def read_csv(
                 raise RecordingError(f"{file}{key and f', case {key}'}: {reason}") from None
             if marks is not None:
                 labels.append(_one_label(file, key, marks[rows]))
-    return Signals.from_cases(cases), None if label is None else np.array(labels)
+    return Signals(without_regular_times(cases, precision_s)), None if label is None else np.array(labels)
 
 
 def _channels(table: Table, picks: Sequence[str] | None, time: str | None, special: list[str]) -> list[str]:

@@ -14,8 +14,7 @@ from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, check_file
 from s4signal.signals.collection import Signals
-from s4signal.signals.lazy import Case
-from s4signal.signals.table import as_seconds, parse_moment
+from s4signal.signals.table import as_seconds, parse_moment, without_regular_times
 
 __all__ = ["read_ts"]
 
@@ -51,7 +50,8 @@ def read_ts(
     -------
     signals : Signals
         Channels are the dimensions; "?" is NaN. Timestamps become times: numbers are seconds, dates count
-        from the first of the case; dimensions with other timestamps meet on the union of them.
+        from the first of the case; dimensions with other timestamps meet on the union of them; a
+            regular grid becomes a rate.
     y : ndarray of shape (n,) or None
         Class labels as strings, targets as floats, None if the file has neither.
 
@@ -72,12 +72,12 @@ def read_ts(
     """
     check_file(path)
     cases, y = _parse(Path(path))
-    return Signals(cases, sfreq=sfreq), y
+    return Signals(without_regular_times(cases), sfreq=sfreq), y
 
 
-def _parse(path: Path) -> tuple[list[Case], npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
+def _parse(path: Path) -> tuple[list[Signal], npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
     header = _Header()
-    cases: list[Case] = []
+    cases: list[Signal] = []
     labels: list[str] = []
     in_data = False
     with path.open(encoding="utf-8", errors="replace") as file:
