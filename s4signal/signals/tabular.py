@@ -83,13 +83,11 @@ def read_csv(
     check_positive("time_unit_s", time_unit_s)
     cases: list[Signal] = []
     labels: list[str] = []
-    precision_s = 0.0
     for file in map(str, as_paths(path, "path")):
-        table = Table(file, delimiter=delimiter)
+        table = Table(file, delimiter=delimiter, numeric=case is None and label is None)
         names = _channels(table, picks, time, [name for name in (time, case, label) if name is not None])
         numbers = np.array([table.numbers(name) for name in names])
         moments = None if time is None else table.seconds(time, time_unit_s)
-        precision_s = max(precision_s, 0.0 if time is None else table.precision_s(time, time_unit_s))
         marks = None if label is None else np.array(table.names(label))
         for key, rows in _rows_by_key([""] * numbers.shape[1] if case is None else table.names(case)).items():
             times = None if moments is None else as_seconds(moments[rows])
@@ -100,7 +98,7 @@ def read_csv(
                 raise RecordingError(f"{file}{key and f', case {key}'}: {reason}") from None
             if marks is not None:
                 labels.append(_one_label(file, key, marks[rows]))
-    return Signals(without_regular_times(cases, precision_s)), None if label is None else np.array(labels)
+    return Signals(without_regular_times(cases, time_unit_s)), None if label is None else np.array(labels)
 
 
 def _channels(table: Table, picks: Sequence[str] | None, time: str | None, special: list[str]) -> list[str]:
