@@ -1,5 +1,6 @@
 """ECG, PPG and other biosignals in the WFDB format of PhysioNet."""
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -78,15 +79,29 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
         raise RecordingError(f"{header} holds no samples. Leave it out.")
     names = _numbered(read.sig_name)
     rows = pick_rows(names, picks, header)
-    data = [samples[row] * (volts_per_unit(read.units[row]) or 1.0) for row in rows]
+    sfreq, units = _common_rate(read, rows, header), _units(header, read.units)
     return Signal(
-        np.array(data),
-        sfreq=_common_rate(read, rows, header),
+        np.array([samples[row] * (volts_per_unit(units[row]) or 1.0) for row in rows]),
+        sfreq=sfreq,
         ch_names=tuple(names[row] for row in rows),
         annotations=() if marks is None else _beats(marks, float(read.fs)),
         source=str(header),
         modality="biosignal",
     )
+
+
+def _units(header: Path, units: Sequence[str]) -> Sequence[str]:
+    """Return the units as the header writes them: wfdb reads ASCII alone, and µV as V."""
+    content = header.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")][1:]
+    found = [re.match(r"\S+\s+\S+\s+[^\s/]*/(\S+)", line) for line in lines]
+    if len(found) != len(units):  # the lines are segments
+        return units
+    return [unit if match is None else match[1] for match, unit in zip(found, units, strict=True)]
 
 
 def _common_rate(read: Any, rows: Sequence[int], header: Path) -> float:

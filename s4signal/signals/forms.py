@@ -32,15 +32,15 @@ def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
             f"X holds {str(first)!r}, but recordings are needed. Open files with Signals.from_files, or with read_eeg, "
             "read_csv or another reader of s4signal.signals."
         )
+    if type(first).__module__.startswith("mne.") and not is_epochs(first):
+        raise TypeError(
+            f"X is a {type(first).__name__}; cases are needed. Cut it first: mne.make_fixed_length_epochs, or "
+            "s4signal.signals.read_eeg on its file followed by windows."
+        )
     if isinstance(data, list | tuple):
         return _cases_from_list(data, sfreq)
     if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1 and not _all_numbers(data):
         return _cases_from_list(list(data), sfreq)
-    if type(data).__module__.startswith("mne."):
-        raise TypeError(
-            f"X is a {type(data).__name__}; cases are needed. Cut it first: mne.make_fixed_length_epochs, or "
-            "s4signal.signals.read_eeg on its file followed by windows."
-        )
     if isinstance(data, np.ndarray) and data.dtype.kind in "iu" and data.ndim in (2, 3) and data.size:
         return _cases_from_list(list(data), sfreq)  # each may be sound
     return _cases_from_array(as_float_array(data))

@@ -25,6 +25,29 @@ def write_edf(path: Path) -> Path:
     return path
 
 
+def write_edf_signals(path: Path, signals: dict[str, tuple[str, int]], n_records: int = 4) -> dict[str, np.ndarray]:
+    """EDF of named signals, each with its unit and rate, records of 1 s; returns the values, in units of the file."""
+    n, rng = len(signals), np.random.default_rng(0)
+    units, rates = zip(*signals.values(), strict=True)
+    fields = [
+        ("0", 8), ("patient", 80), ("recording", 80), ("01.01.20", 8), ("00.00.00", 8), (str(256 * (n + 1)), 8),
+        ("", 44), (str(n_records), 8), ("1", 8), (str(n), 4),
+        *[(name, 16) for name in signals], *[("", 80)] * n, *[(unit, 8) for unit in units], *[("-100", 8)] * n,
+        *[("100", 8)] * n, *[("-32768", 8)] * n, *[("32767", 8)] * n, *[("", 80)] * n,
+        *[(str(rate), 8) for rate in rates], *[("", 32)] * n,
+    ]  # fmt: skip
+    # Slow enough to be resampled well.
+    digital = [np.cumsum(rng.integers(-9, 10, n_records * rate)).astype("<i2") for rate in rates]
+    records = [
+        part[i * rate : (i + 1) * rate].tobytes()
+        for i in range(n_records)
+        for part, rate in zip(digital, rates, strict=True)
+    ]
+    path.write_bytes("".join(text.ljust(width) for text, width in fields).encode("latin-1") + b"".join(records))
+    values = [(counts.astype(float) + 32768) / 65535 * 200 - 100 for counts in digital]
+    return dict(zip(signals, values, strict=True))
+
+
 def write_brainvision(path: Path) -> Path:
     """BrainVision: header, markers and float32 microvolts."""
     path.with_suffix(".eeg").write_bytes((DATA.T * 1e6).astype("<f4").tobytes())

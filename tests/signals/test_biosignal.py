@@ -1,6 +1,7 @@
 """WFDB records of PhysioNet."""
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -49,3 +50,55 @@ def test_damaged_records_are_named(record):
     record.with_suffix(".dat").write_bytes(b"")
     with pytest.raises(RecordingError, match=r"r1\.hea cannot be read as a WFDB record"):
         read_wfdb(record)
+
+
+def write_record(folder, units, names, *, rates=None, sfreq=250):
+    """A record of two counts a frame, or as many as the rate of a signal needs."""
+    per_frame = [rate // sfreq for rate in rates or [sfreq] * len(names)]
+    signals = zip(units, names, per_frame, strict=True)
+    lines = [f"r2.dat 16x{n} 1000(0)/{unit} 16 0 0 0 0 {name}" for unit, name, n in signals]
+    (folder / "r2.hea").write_text("\n".join([f"r2 {len(names)} {sfreq} 5", *lines]) + "\n")
+    counts = np.arange(5 * sum(per_frame))
+    (folder / "r2.dat").write_bytes(counts.astype("<i2").tobytes())
+    return folder / "r2", counts.reshape(5, -1) / 1000
+
+
+@pytest.mark.parametrize(
+    ("unit", "volts"),
+    [
+        ("V", 1), ("mV", 1e-3), ("mv", 1e-3), ("uV", 1e-6), ("µV", 1e-6), ("\u03bcV", 1e-6), ("microvolts", 1e-6),
+        ("nV", 1e-9), ("mmHg", 1), ("NU", 1),
+    ],
+)  # fmt: skip
+def test_a_unit_is_understood_however_it_is_written(tmp_path, unit, volts):
+    pytest.importorskip("wfdb")
+    record, values = write_record(tmp_path, [unit], ["x"])
+    np.testing.assert_allclose(read_wfdb(record)[0].data[0], values[:, 0] * volts)
+
+
+def test_annotations_count_by_their_own_clock(tmp_path, monkeypatch):
+    wfdb = pytest.importorskip("wfdb")
+    record, _ = write_record(tmp_path, ["mV"], ["II"])
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, within wfdb
+        wfdb.wrann("r2", "atr", sample=np.array([1000, 2000, 9000]), symbol=["N", "V", "N"], fs=1000)
+    assert [mark.onset_s for mark in read_wfdb(record, annotator="atr")[0].annotations] == [1.0, 2.0, 9.0]
+
+
+def test_signals_of_several_rates_are_never_averaged_down(tmp_path):
+    pytest.importorskip("wfdb")
+    record, values = write_record(tmp_path, ["mV"] * 3, ["II", "RESP", "V"], rates=[500, 250, 500])
+    with pytest.raises(RecordingError, match=r"several rates \(II 500 Hz, RESP 250 Hz, V 500 Hz\)\. Name those of one"):
+        read_wfdb(record)
+    fast = read_wfdb(record, picks=["V", "II"])
+    assert (fast.sfreq, fast.lengths.tolist()) == (500, [10])
+    np.testing.assert_allclose(fast[0].data * 1e3, [values[:, 3:].ravel(), values[:, :2].ravel()])
+    assert read_wfdb(record, picks=["RESP"]).sfreq == 250
+
+
+def test_signals_of_one_name_are_numbered(tmp_path):
+    pytest.importorskip("wfdb")
+    record, values = write_record(tmp_path, ["mV"] * 3, ["ECG", "PLETH", "ECG"])
+    assert read_wfdb(record).ch_names == ("ECG-0", "PLETH", "ECG-1")
+    np.testing.assert_allclose(read_wfdb(record, picks=["ECG-1"])[0].data[0] * 1e3, values[:, 2])

@@ -48,6 +48,42 @@ def test_a_crop_holds_samples_of_the_case(start, stop):
         Signal(np.zeros(5)).crop(start, stop)
 
 
+@pytest.mark.parametrize("times", [np.float32([0, 0.01, 0.02]), np.float32([3600, 3600.01, 3600.02]), [1.7e9] * 3])
+def test_times_that_their_type_can_tell_apart_are_kept(times):
+    assert Signal(np.zeros(3), times=times).has_times
+
+
+PCM = [("u1", 128, 128), ("i2", 0, 2**15), ("i4", 0, 2**31)]
+
+
+@pytest.mark.parametrize(("kind", "silence", "full"), PCM)
+@pytest.mark.parametrize(
+    ("told", "is_sound"),
+    [
+        ({"sfreq": 8000}, True),
+        ({"sfreq": 100, "modality": "audio"}, True),
+        ({"sfreq": 250}, False),
+        ({}, False),
+        ({"sfreq": 8000, "modality": "ecog"}, False),
+    ],
+)
+def test_integer_samples_of_sound_are_scaled_and_others_stay(kind, silence, full, told, is_sound):
+    counts = np.array([[0, silence // 2, 100]], dtype=kind)
+    signal = Signal(counts, **told)
+    np.testing.assert_array_equal(signal.data, (counts.astype(float) - silence) / full if is_sound else counts)
+    assert signal.data.dtype == (np.float32 if is_sound else np.float64)
+
+
+def test_many_channels_floats_and_plain_integers_are_no_pcm():
+    for data in (np.ones((3, 4), dtype="i2"), np.ones(4), np.ones(4, dtype="i8"), [1, 1, 1, 1]):
+        assert (Signal(data, sfreq=44100).data == 1).all()
+
+
+def test_masked_samples_of_sound_stay_missing():
+    masked = np.ma.masked_array(np.array([16384, -1], dtype="i2"), mask=[False, True])
+    np.testing.assert_array_equal(Signal(masked, sfreq=8000).data, [[0.5, np.nan]])
+
+
 def test_masked_samples_become_nan():
     masked = np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False])
     np.testing.assert_array_equal(Signal(masked).data, [[1.0, np.nan, 3.0]])
@@ -78,6 +114,11 @@ def test_masked_samples_become_nan():
         ({"data": [1.0, -np.inf, np.inf], "source": "a.wav"}, ValueError, "a.wav: it contains infinity, in 2 of 3"),
         ({"ch_names": ("a", "b")}, ShapeError, "each of 1 channels"),
         ({"ch_names": "a"}, ShapeError, "each of 1 channels"),
+        ({"data": np.zeros((3, 2)), "ch_names": ("a", "b", "a")}, ValueError, "ch_names holds a more than once"),
+        ({"times": np.float32([1.7e9] * 3)}, ValueError, "times as float32 are 128 s apart near 1.7e.09 s, too coarse"),
+        ({"times": np.float32([8e4, 80000.01, 80000.02])}, ValueError, "times as float32 are 0.0078125 s apart"),
+        ({"times": np.float16([100, 100.1, 100.2])}, ValueError, "times as float16 are 0.0625 s apart near 100"),
+        ({"times": np.ma.array([0.0, 1, 2], mask=[0, 1, 0])}, ValueError, "that of sample 1 is nan"),
     ],
 )
 def test_what_is_not_a_case_is_refused(changes, error, message):

@@ -1,13 +1,15 @@
 """EEG: channels, events, laziness, and the real formats."""
 
 import pickle
+import warnings
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import recording_files as files
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals import Signal, Signals, read_eeg
+from s4signal.signals import Signal, Signals, epochs_from_events, read_eeg
 
 mne = pytest.importorskip("mne")
 
@@ -100,6 +102,103 @@ def test_without_mne_the_extra_is_named(monkeypatch):
         read_eeg("a.edf")
 
 
+CLINICAL = {
+    "EEG Fpz-Cz": "uV", "C3-M2": "uV", "POL T3": "uV", "EOG horizontal": "uV", "ROC-M1": "uV", "EKG": "mV",
+    "Resp oro-nasal": "", "Flow": "L/min", "THOR": "", "EMG submental": "uV", "Chin": "uV", "Temp rectal": "DegC",
+    "Event marker": "", "SpO2": "%", "Pulse": "bpm", "PHOTIC-REF": "uV", "EtCO2": "mmHg", "EEG X1": "kOhm",
+    "POL DC01": "uV", "EEG A2-A1": "uV", "Position": "", "PO3": "", "O2": "µV", "Cz": "uV",
+}  # fmt: skip
+
+
+def test_other_sensors_are_no_eeg_although_edf_says_so(tmp_path):
+    files.write_edf_signals(tmp_path / "sleep.edf", {name: (unit, 100) for name, unit in CLINICAL.items()})
+    with pytest.warns(UserWarning, match=r"leaves out EOG horizontal, ROC-M1, EKG.*sleep\.edf") as said:
+        signals = read_eeg([tmp_path / "sleep.edf"] * 2)
+    assert signals.ch_names == ("EEG Fpz-Cz", "C3-M2", "POL T3", "PO3", "O2", "Cz")
+    assert len(said) == 1
+    assert read_eeg(tmp_path / "sleep.edf", picks=["SpO2", "Cz"]).ch_names == ("SpO2", "Cz")
+    assert len(read_eeg(tmp_path / "sleep.edf", picks="all").ch_names) == len(CLINICAL)
+
+
+@pytest.mark.parametrize(
+    ("unit", "volts"), [("uV", 1e-6), ("µV", 1e-6), ("uv", 1e-6), ("mV", 1e-3), ("mv", 1e-3), ("V", 1), ("nV", 1e-9)]
+)
+def test_edf_comes_in_volts_however_its_unit_is_written(tmp_path, unit, volts):
+    values = files.write_edf_signals(tmp_path / "a.edf", {"Fz": (unit, 100)})
+    np.testing.assert_allclose(read_eeg(tmp_path / "a.edf")[0].data[0], values["Fz"] * volts, rtol=1e-9)
+
+
+def test_eeg_beside_a_faster_signal_keeps_its_own_rate(tmp_path):
+    path = tmp_path / "night.edf"
+    values = files.write_edf_signals(path, {"Fz": ("uV", 100), "ECG": ("mV", 500), "Oz": ("uV", 100)})
+    with pytest.warns(UserWarning, match="leaves out ECG"):
+        signals = read_eeg(path)
+    assert (signals.sfreq, signals.ch_names, signals.lengths.tolist()) == (100, ("Fz", "Oz"), [400])
+    np.testing.assert_allclose(signals[0].data, 1e-6 * np.array([values["Fz"], values["Oz"]]), rtol=1e-9)
+    np.testing.assert_allclose(signals.cases[0].crop(150, 260).load().data, signals[0].data[:, 150:260])
+    assert read_eeg(path, picks=["Oz", "Fz"])[0].data.tolist() == signals[0].data[::-1].tolist()
+    ecg = read_eeg(path, picks=["ECG"])[0]
+    assert ecg.sfreq == 500
+    np.testing.assert_allclose(ecg.data[0], 1e-3 * values["ECG"], rtol=1e-9)
+    # MNE counts the events of this file at 500 Hz.
+    epochs, _, _ = epochs_from_events(signals, events=np.array([[1000, 0, 1]]), tmax=0.5)
+    np.testing.assert_array_equal(epochs[0].data, signals[0].data[:, 200:251])
+    assert pickle.loads(pickle.dumps(signals)) == signals
+
+
+def test_a_stretch_of_channels_of_several_rates_is_that_of_the_whole(tmp_path):
+    files.write_edf_signals(tmp_path / "a.edf", {"Fz": ("uV", 100), "Oz": ("uV", 250), "Cz": ("uV", 125)})
+    signals = read_eeg(tmp_path / "a.edf")
+    whole = mne.io.read_raw(tmp_path / "a.edf", preload=True, verbose="error").get_data()
+    assert signals.sfreq == 250
+    for start, stop in ((0, 1000), (0, 333), (333, 500), (999, 1000)):
+        np.testing.assert_array_equal(signals.cases[0].crop(start, stop).load().data, whole[:, start:stop])
+
+
+def test_channels_of_one_name_are_numbered_and_said(tmp_path):
+    path = tmp_path / "a.edf"
+    files.write_edf_signals(path, {"Fz": ("uV", 100), "Fy": ("uV", 100)})
+    path.write_bytes(path.read_bytes().replace(b"Fy", b"Fz"))
+    with pytest.warns(UserWarning, match=r"a\.edf: .*not unique.*Such channels are numbered: .*Fz-0.*Fz-1"):
+        assert read_eeg(path).ch_names == ("Fz-0", "Fz-1")
+
+
+@pytest.mark.parametrize("n_bytes", [1, 4, 12])
+def test_brainvision_that_ends_within_a_sample_is_refused(tmp_path, n_bytes):
+    files.write_brainvision(tmp_path / "a.vhdr")
+    data = (tmp_path / "a.eeg").read_bytes()
+    (tmp_path / "a.eeg").write_bytes(data[:-n_bytes])
+    with pytest.raises(RecordingError, match=r"a\.vhdr is incomplete \(a\.eeg has .* bytes"):
+        read_eeg(tmp_path / "a.vhdr")
+
+
+@pytest.mark.parametrize("measured", [None, datetime(2020, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("first", [0, 250])
+@pytest.mark.parametrize("change", ["nothing", "cropped", "concatenated", "concatenated and cropped", "resampled"])
+def test_events_lie_where_mne_has_them_whatever_was_done_before(tmp_path, rng, measured, first, change):
+    def recording():
+        info = mne.create_info(["Fz", "Oz"], 100.0, "eeg")
+        raw = mne.io.RawArray(rng.normal(size=(2, 1000)), info, first_samp=first, verbose="error")
+        raw.set_meas_date(measured)
+        return raw.set_annotations(mne.Annotations([1.5, 4.0, 7.25], [0.2, 0, 0], ["a", "b", "c"]))
+
+    raw = recording()
+    if "concatenated" in change:
+        raw = mne.concatenate_raws([raw, recording()], verbose="error")
+    if "cropped" in change:
+        raw.crop(2.0)
+    if change == "resampled":
+        raw.resample(64, verbose="error")
+    raw.save(tmp_path / "a_raw.fif", fmt="double", verbose="error")
+    raw = mne.io.read_raw(tmp_path / "a_raw.fif", verbose="error")
+    events, _ = mne.events_from_annotations(raw, regexp="^[abc]$", verbose="error")
+    options = {"tmin": 0, "tmax": 0.5, "baseline": None, "reject_by_annotation": False, "verbose": "error"}
+    expected = mne.Epochs(raw, events, **options).get_data()
+    signals = read_eeg(tmp_path / "a_raw.fif")
+    for given in (None, events):
+        np.testing.assert_allclose(epochs_from_events(signals, events=given, tmax=0.5)[0].to_numpy(), expected)
+
+
 @pytest.mark.parametrize(
     ("path", "n_channels", "n_times", "sfreq"),
     [
@@ -115,14 +214,17 @@ def test_without_mne_the_extra_is_named(monkeypatch):
     ],
 )
 def test_real_recordings_agree_with_mne(data_home, path, n_channels, n_times, sfreq):
-    signals = read_eeg(data_home / path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is left out, and numbered
+        signals = read_eeg(data_home / path)
     assert (signals.n_channels, signals.lengths.tolist(), signals.sfreq) == (n_channels, [n_times], sfreq)
     raw = mne.io.read_raw(data_home / path, verbose="error")
     np.testing.assert_array_equal(signals[0].data, raw.get_data(picks=list(signals.ch_names)))
 
 
 def test_real_recordings_become_signals_of_one_layout(data_home):
-    signals = read_eeg(sorted((data_home / "eegmat").glob("*.edf")))
+    with pytest.warns(UserWarning, match="picks='eeg' leaves out EEG A2-A1, ECG ECG"):
+        signals = read_eeg(sorted((data_home / "eegmat").glob("*.edf")))
     assert repr(signals).startswith("Signals: 20 cases × 19 channels")
     assert isinstance(signals[3:5], Signals)
     assert signals.ch_names[0] == "EEG Fp1"

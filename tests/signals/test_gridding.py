@@ -76,3 +76,17 @@ def test_a_grid_that_cannot_be_is_refused(options, message):
 def test_a_case_without_times_or_rate_is_named():
     with pytest.raises(RecordingError, match="case 1: neither its times nor its rate are known"):
         Signals([Signal([1.0], sfreq=1), Signal([1.0])]).to_grid(1)
+
+
+def test_one_wrong_clock_is_named_and_asks_for_no_memory():
+    times = [1.7e9 + np.arange(200) / 50 for _ in range(3)]
+    times[2] = np.concatenate([[0.0], times[2][1:]])
+    signals = Signals(np.zeros((3, 1, 200)), times=times)
+    assert signals[:2].to_grid(50).lengths.tolist() == [200, 200]
+    with pytest.raises(RecordingError, match=r"case 2: a grid of 50 Hz has 8\.5e\+10 samples for 200 .*after sample 0"):
+        signals.to_grid(50)
+
+
+def test_a_hole_of_an_hour_is_no_wrong_clock():
+    times = np.concatenate([np.arange(200) / 50, 3600 + np.arange(200) / 50])
+    assert Signals([np.zeros(400)], times=[times]).to_grid(50)[0].length == 180200

@@ -6,7 +6,16 @@ import recording_files as files
 from sklearn.model_selection import GroupKFold
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals import Annotation, Signal, Signals, epochs_from_events, read_eeg, windows
+from s4signal.signals import (
+    Annotation,
+    Signal,
+    Signals,
+    decimate,
+    drop_samples,
+    epochs_from_events,
+    read_eeg,
+    windows,
+)
 
 RAMP = np.arange(1000.0)[np.newaxis]
 
@@ -93,6 +102,13 @@ def test_a_window_next_to_a_hole_keeps_rate_and_times():
     assert (cut.sfreq, cut.lengths.tolist(), cut[1].times[0]) == (100, [99, 99], 9.5)
 
 
+def test_a_wrong_clock_costs_no_time_and_no_memory():
+    times = np.concatenate([[0.0], 1.7e9 + np.arange(200) / 50])
+    cut, _, _ = windows(Signals([np.arange(201.0)], times=[times]), duration_s=1, step_s=0.5)
+    assert len(cut) == 1 + 7 + 1
+    assert cut[1].data[0, 0] == 1.0
+
+
 def test_irregular_recordings_without_enough_time_are_refused():
     with pytest.raises(RecordingError, match=r"recording 0 lasts 5\.00 s, less than duration_s=9"):
         windows(Signals([np.arange(5.0)], times=[np.arange(5)]), duration_s=9)
@@ -173,6 +189,74 @@ def test_events_agree_with_mne_epochs_in_a_cropped_recording(tmp_path):
         epochs, y, _ = epochs_from_events(signals, tmin=-0.2, tmax=0.49, **options)
         np.testing.assert_allclose(epochs.to_numpy(), expected)
         assert y.tolist() == ["1", "2"]
+
+
+@pytest.mark.parametrize(("tmin", "tmax"), [(0, 1), (-0.5, 0.3), (0.014, 0.026), (0, 0), (-1 / 3, 1 / 3)])
+def test_both_ends_of_an_epoch_are_those_of_mne(tmp_path, tmin, tmax):
+    mne = pytest.importorskip("mne")
+    raw = mne.io.read_raw(files.write_fif(tmp_path / "a_raw.fif"), verbose="error")
+    events = np.array([[150, 0, 1], [201, 0, 1]])
+    options = {"baseline": None, "picks": "eeg", "verbose": "error"}
+    expected = mne.Epochs(raw, events, tmin=tmin, tmax=tmax, **options).get_data()
+    epochs = epochs_from_events(read_eeg(tmp_path / "a_raw.fif"), events=events, tmin=tmin, tmax=tmax)[0]
+    np.testing.assert_allclose(epochs.to_numpy(), expected)
+
+
+EVENTS = np.array([[300, 0, 1], [452, 0, 2], [700, 0, 3]])
+AT_S = [3.0, 4.52, 7.0]
+CLOCK = np.arange(1000) / 100  # a recording that says when each of its samples was taken
+
+CHANGES = {
+    "nothing": lambda signals: signals,
+    "resampled": lambda signals: signals.resample(250),
+    "resampled twice": lambda signals: signals.resample(50).resample(300),
+    "decimated": lambda signals: decimate(signals, 2),
+    "on a grid": lambda signals: signals.to_grid(50),
+    "with samples dropped": lambda signals: drop_samples(signals, 0.3, random_state=0),
+    "with samples missing": lambda signals: drop_samples(signals, 0.3, random_state=0, as_nan=True),
+    "dropped, on a grid": lambda signals: drop_samples(signals, 0.3, random_state=0).to_grid(100),
+    "cropped": lambda signals: Signals([signal.crop(210, 990) for signal in signals]),
+    "cropped and resampled": lambda signals: Signals([signal.crop(211, 990) for signal in signals]).resample(30),
+    "resampled and cropped": lambda signals: Signals([signal.crop(63, 297) for signal in signals.resample(30)]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("first", [0, 1234])
+def test_events_keep_their_instants_whatever_became_of_the_samples(change, first):
+    mark = tuple(Annotation(at_s, 0.0, str(i)) for i, at_s in enumerate(AT_S))
+    changed = change(Signals([Signal(CLOCK, sfreq=100, first_sample=first, annotations=mark)]))
+    for events in (EVENTS + np.array([first, 0, 0]), None):
+        epochs, y, _ = epochs_from_events(changed, events=events, tmin=-0.2, tmax=0.2)
+        assert len(y) == 3
+        for epoch, at_s in zip(epochs, AT_S, strict=True):
+            values = epoch.data[0][epoch.observed[0]]
+            assert (at_s - 0.2 - 1 / 30 < values).all()
+            assert (values < at_s + 0.2 + 1 / 30).all()
+            assert abs(values.mean() - at_s) < 0.05
+
+
+def test_files_keep_the_instants_of_events_too(tmp_path):
+    pytest.importorskip("mne")
+    files.write_fif(tmp_path / "a_raw.fif")
+    events = np.array([[100, 0, 1], [300, 0, 2]])
+    whole = epochs_from_events(read_eeg(tmp_path / "a_raw.fif"), events=events, tmax=0.5)[0]
+    low = epochs_from_events(read_eeg(tmp_path / "a_raw.fif", sfreq=50), events=events, tmax=0.5)[0]
+    assert [signal.first_sample / 100 for signal in whole] == [signal.first_sample / 50 for signal in low] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda signals: signals.to_grid(2),
+        lambda signals: decimate(signals, 2),
+        lambda signals: drop_samples(signals, 0.5, random_state=0),
+    ],
+)
+def test_samples_of_irregular_times_that_are_gone_cannot_be_counted(change):
+    signals = change(Signals([np.arange(8.0)], times=[[0, 1, 3, 4, 7, 8, 9, 12]]))
+    with pytest.raises(RecordingError, match="recording 0: its samples are no longer those of the recording"):
+        epochs_from_events(signals, events=np.array([[3, 0, 1]]), tmax=1)
 
 
 def test_events_of_irregular_recordings_are_cut_by_time():
