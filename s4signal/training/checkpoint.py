@@ -57,7 +57,8 @@ class Checkpoints:
             if self.folder.is_symlink():
                 raise OSError(None, "it is a link")
         with self._locked():
-            for stale in self.folder.glob(".*.partial"):  # of a process that was killed while it wrote
+            # What a process that was killed has left.
+            for stale in (*self.folder.glob(".*.partial"), *self._files()[2:]):
                 stale.unlink(missing_ok=True)
 
     def load(self) -> Snapshot | None:

@@ -105,7 +105,7 @@ def test_a_held_sample_may_be_split(kernel, bidirectional):
     torch.testing.assert_close(torch.cat([split[..., :10], split[..., 11:]], -1), layer(u, gaps=gaps))
 
 
-def test_fast_modes_are_silent_at_a_slow_nominal_rate():
+def test_fast_modes_have_no_output_at_a_slow_nominal_rate():
     layer = double(S4Layer(4, 16, init="lin", dt_range=(0.1, 0.1)))
     u, gaps = noise(4, 1, 30), 4.0 * gaps_of(1, 30)
     assert not torch.allclose(layer(u, gaps=gaps, rate=4.0), layer(u, gaps=gaps))

@@ -1,4 +1,4 @@
-"""What every kernel in KERNELS owes its layer: causality, rates, silence above Nyquist, gradients, clear errors."""
+"""What every kernel in KERNELS owes its layer: causality, rates, no output above Nyquist, gradients, clear errors."""
 
 import math
 
@@ -51,7 +51,7 @@ def test_a_bidirectional_output_sees_past_and_future(kernel: str) -> None:
 @each_kernel
 @pytest.mark.parametrize("discretization", ["zoh", "bilinear"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_twice_the_rate_on_every_second_sample_hears_the_same(
+def test_twice_the_rate_on_every_second_sample_gives_the_same(
     kernel: str, discretization: str, bidirectional: bool
 ) -> None:
     layer = S4Layer(4, 16, kernel=kernel, discretization=discretization, bidirectional=bidirectional)
@@ -65,11 +65,11 @@ def test_twice_the_rate_on_every_second_sample_hears_the_same(
 
 @pytest.mark.parametrize("kernel", ["s4d", "s5"])  # in dense systems the modes are not apart
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_modes_above_nyquist_are_silent(kernel: str, bidirectional: bool) -> None:
+def test_modes_above_nyquist_have_no_output(kernel: str, bidirectional: bool) -> None:
     layer = S4Layer(2, 16, kernel=kernel, init="lin", bidirectional=bidirectional, dt_range=(0.3, 0.3))
     for name, parameter in layer.named_parameters():
         if name.rpartition(".")[2] in {"C", "C_reverse"}:
-            # The modes are at 0.3 pi n: 0 ... 3 lie below pi, 4 ... 7 above. Only these are left a voice.
+            # The modes are at 0.3 pi n: 0 ... 3 lie below pi, 4 ... 7 above. Only the upper ones keep an output.
             parameter.data[:, :4] = 0.0
     u = noise(2, 1, 50)
     through = layer.D.double()[:, None, None] * u

@@ -1,4 +1,4 @@
-"""One layer, many views: blocks, FFT, steps, pieces, Cauchy sums and scipy hear the same, whatever the options."""
+"""One layer, many views: blocks, FFT, steps, pieces, Cauchy sums and scipy give the same, whatever the options."""
 
 import math
 from typing import NamedTuple
@@ -32,7 +32,7 @@ each_kernel = pytest.mark.parametrize("kernel", sorted(KERNELS))
 
 
 class Drawn(NamedTuple):
-    """A layer, at its initial parameters or trained, and what it hears."""
+    """A layer, at its initial parameters or trained, and its input."""
 
     option: tuple[str, str, str]
     rate: float
@@ -140,13 +140,13 @@ def test_the_response_of_s4_is_its_cauchy_kernel(drawn: Drawn) -> None:
     impulse[..., 0] = 1.0
     response = layer(impulse, rate=drawn.rate)[:, 0]
     response[:, 0] -= layer.D
-    P, B, C = (Pair(*z.unbind(-1)) for z in (kernel.P.transpose(1, 2), kernel.B, heard(layer, drawn.rate)))
+    P, B, C = (Pair(*z.unbind(-1)) for z in (kernel.P.transpose(1, 2), kernel.B, output_vectors(layer, drawn.rate)))
     Lambda = Pair(-torch.exp(kernel.log_decay), kernel.frequency)
     expected = cauchy_kernel(Lambda, P, B, C, torch.exp(kernel.log_dt) * drawn.rate, drawn.n_times)
     assert relative_error(response, expected) < 1e-9
 
 
-def heard(layer: S4Layer, rate: float) -> Tensor:
+def output_vectors(layer: S4Layer, rate: float) -> Tensor:
     """Return the output vectors of pairs, without the modes above the Nyquist frequency."""
     angle = layer.kernel.frequency * torch.exp(layer.kernel.log_dt) * rate
     return layer.kernel.C * (angle.abs() <= math.pi).unsqueeze(-1)
@@ -158,7 +158,7 @@ def continuous(layer: S4Layer, rate: float) -> list[tuple[np.ndarray, ...]]:
     parameters = {name: value.detach().numpy() for name, value in kernel.named_parameters()}
     dt, C = np.exp(parameters["log_dt"]) * rate, parameters["C"]
     if kernel.PAIRS:
-        C = (heard(layer, rate).numpy() * [2.0, -2.0]).reshape(D_MODEL, -1)
+        C = (output_vectors(layer, rate).numpy() * [2.0, -2.0]).reshape(D_MODEL, -1)
     if not kernel.SHARED:
         A, B = (matrix.detach().numpy() for matrix in kernel.matrices())
         return [(A[h], B[h][:, None], C[h][None], dt[h, 0]) for h in range(D_MODEL)]

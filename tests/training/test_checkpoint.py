@@ -101,7 +101,22 @@ def damage(path, kind, rng):
     path.write_bytes(bytes(content))
 
 
-@pytest.mark.parametrize("kind", [*["bit"] * 12, *["cut"] * 4, *["noise"] * 2])
+@pytest.mark.parametrize("n_files", [60, pytest.param(2000, marks=pytest.mark.stress)])
+def test_whatever_is_changed_in_a_file_is_noticed(n_files, tmp_path, rng):
+    interrupt(tmp_path, 2)
+    newest = snapshots(tmp_path)[0]
+    intact, before = newest.read_bytes(), None
+    for index in range(n_files):
+        damage(newest, ("bit", "bit", "bit", "cut", "noise")[index % 5], rng)
+        with pytest.warns(UserWarning, match="is damaged; going on from the one before"):
+            loaded = Checkpoints(tmp_path, "a").load()
+        assert [line["epoch"] for line in loaded.plain["history"]] == [1]
+        assert before is None or all(torch.equal(x, before.tensors[name]) for name, x in loaded.tensors.items())
+        before = loaded
+        newest.write_bytes(intact)
+
+
+@pytest.mark.parametrize("kind", ["bit", "cut", "noise"])
 def test_a_damaged_file_is_noticed_and_the_one_before_it_taken(kind, tmp_path, rng):
     expected, _ = train()
     interrupt(tmp_path, 3)
@@ -217,3 +232,54 @@ def test_two_processes_may_train_the_same_at_once(tmp_path):
     expected, _ = train()
     assert said == [f"6 {expected.head.weight.double().sum().item().hex()}\n"] * 2
     assert {path.name[:8] for path in snapshots(tmp_path)} <= {"00000006", "00000005"}
+
+
+KILLS = """
+import os, signal, sys; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import torch; torch.set_num_threads(1)
+from test_checkpoint import Path, train
+from s4signal.training.loop import _Training
+
+def kill_at(point):
+    count = 0
+    def watched(function):
+        def run(*args, **options):
+            nonlocal count
+            for moment in ("before", "after"):
+                count += 1
+                if count == point: os.kill(os.getpid(), signal.SIGKILL)
+                if moment == "before": result = function(*args, **options)
+            return result
+        return run
+    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (_Training, "_step")):
+        setattr(owner, name, watched(getattr(owner, name)))
+
+def bits(network):
+    return [x.numpy().tobytes() for x in network.state_dict().values()]
+
+expected = bits(train(averaging=0.9)[0])
+for point in range(1, 1000, int(sys.argv[3])):
+    folder = Path(sys.argv[2]) / str(point)
+    child = os.fork()
+    if child == 0:
+        kill_at(point)
+        train(folder, averaging=0.9)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    network, result = train(folder, averaging=0.9)
+    assert bits(network) == expected, point
+    left = [path.name for path in folder.glob("*/*") if path.name != "lock"]
+    assert len(left) == 2 and all(name.endswith(".checkpoint") for name in left), left
+    if status == 0: break
+print(point)
+"""
+
+
+@pytest.mark.parametrize("every", [17, pytest.param(1, marks=pytest.mark.stress)])
+def test_a_training_that_is_killed_anywhere_goes_on_to_the_same_bits(every, tmp_path):
+    command = [sys.executable, "-c", KILLS, str(Path(__file__).parent), str(tmp_path), str(every)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # Two moments of each of three steps per epoch, of the writes and of what is removed after them.
+    assert int(done.stdout) > 60

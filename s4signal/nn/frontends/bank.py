@@ -141,7 +141,7 @@ class FilterBank(nn.Module):
 
     @property
     def n_outputs(self) -> int:
-        """Features a channel."""
+        """Features per channel."""
         return (2 if self.output == "linear" else 1) * self.n_bands
 
     @property

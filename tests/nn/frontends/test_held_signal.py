@@ -38,14 +38,14 @@ def stepped(filters: FilterBank, x: Tensor, gaps: Tensor, n_points: int) -> np.n
         augmented = np.zeros((order + 1, order + 1), dtype=complex)
         augmented[:order, :order] = (-beta + 2j * np.pi * float(f)) * np.eye(order) + beta * np.eye(order, k=-1)
         augmented[0, order] = beta
-        state, now, heard = np.zeros(order, dtype=complex), 0.0, []
+        state, now, outputs_of_band = np.zeros(order, dtype=complex), 0.0, []
         for event in events:
             held = float(x[min(int(np.searchsorted(times, event)), len(x) - 1)])
             propagator = expm(augmented * (event - now))
             state, now = propagator[:order, :order] @ state + propagator[:order, order] * held, event
             if event == round(event):
-                heard.append(state[-1])
-        outputs.append(np.array(heard) / np.sinc(float(f)))
+                outputs_of_band.append(state[-1])
+        outputs.append(np.array(outputs_of_band) / np.sinc(float(f)))
     return np.array(outputs)
 
 
@@ -58,9 +58,9 @@ def test_random_times_equal_stepping_the_matrix_exponential(mean: float, order: 
     features = frames.features
     assert frames.mask is None
     assert features.shape[-1] == int(gaps.sum().ceil())
-    for channel, heard in zip(x, features[:, 0].unflatten(0, (2, 2, -1)), strict=True):
+    for channel, parts in zip(x, features[:, 0].unflatten(0, (2, 2, -1)), strict=True):
         expected = stepped(filters, channel[0], gaps[0], features.shape[-1])
-        np.testing.assert_allclose(torch.complex(*heard).numpy(), expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+        np.testing.assert_allclose(torch.complex(*parts).numpy(), expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
 def test_energies_at_random_times_are_means_over_each_hop() -> None:
@@ -197,7 +197,7 @@ def test_samples_that_share_a_time_are_one() -> None:
         (torch.ones(1, 3), ShapeError, r"gaps must have shape \(1, 4\), as a channel of x, got \(1, 3\)"),
         (torch.tensor([[1.0, -1.0, 1.0, 1.0]]), ValueError, "gaps must be finite and at least 0"),
         (torch.tensor([[1.0, torch.nan, 1.0, 1.0]]), ValueError, "gaps must be finite and at least 0"),
-        (torch.zeros(1, 4), ValueError, "above 0 for one sample a case"),
+        (torch.zeros(1, 4), ValueError, "above 0 for a sample of each case"),
     ],
 )
 def test_gaps_that_cannot_be_are_refused(gaps: Tensor, error: type[Exception], text: str) -> None:

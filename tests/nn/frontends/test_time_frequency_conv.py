@@ -33,11 +33,11 @@ def test_a_pattern_gives_the_same_at_every_place_along_the_bands() -> None:
     moved[20:24] = pattern  # eight bands are two places after two strides of two
 
     def places(x: Tensor) -> Tensor:
-        heard: list[Tensor] = []
-        hook = module.mix.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
+        inputs_of_mix: list[Tensor] = []
+        hook = module.mix.register_forward_pre_hook(lambda _, inputs: inputs_of_mix.append(inputs[0]))
         module(x)
         hook.remove()
-        return heard[0].unflatten(0, (3, 10))
+        return inputs_of_mix[0].unflatten(0, (3, 10))
 
     torch.testing.assert_close(places(moved)[:, 4:8], places(x)[:, 2:6])
 
