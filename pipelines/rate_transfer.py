@@ -3,8 +3,8 @@
 Data: Free Spoken Digit Dataset (Jackson et al., 2018) at 8 kHz, or Speech Commands (Warden, 2018) at 16 kHz. Set
 S4SIGNAL_DATA to the folder that holds fsdd/ or speech_commands/.
 
-Protocol: the split of each set (digits: takes 0 to 4 of known voices; commands: new voices). Every setting but
-missing="gap" is a default, and all training recordings are complete and at the full rate. The model then hears the
+Protocol: the split of each set (digits: takes 0 to 4 of known voices; commands: new voices). All settings but
+the augmentation by removed samples are defaults; training recordings are complete and at the full rate. The model gets
 test recordings at lower rates, low-passed and resampled, or every second sample as it is; and with a share of samples
 removed at random, the rest keeping their times. Beside it stands the same classifier trained at half the rate.
 
@@ -12,7 +12,7 @@ Command::
 
     python pipelines/rate_transfer.py
     python pipelines/rate_transfer.py --data commands --seeds 0 1 2     # mean ± standard deviation over seeds
-    python pipelines/rate_transfer.py --missing auto                    # every setting a default
+    python pipelines/rate_transfer.py --augmentation auto               # every setting a default
 
 Output: a table of test accuracies and the share of the full one that is kept, and the curves over the rate and over the
 removed share as rate_transfer.png in the output folder.
@@ -39,6 +39,7 @@ Scores = npt.NDArray[np.float64]
 SETS = {"digits": (datasets.load_spoken_digits, 8000), "commands": (load_speech_commands, 16000)}
 RATES = (0.75, 0.5, 0.25)  # of the rate at training
 REMOVED = (0.1, 0.3, 0.5, 0.7)
+AUGMENTATIONS = {"samples": ("band_shift", "band_dropout", "sample_dropout"), "auto": "auto"}
 FULL = "as trained"
 
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="One model at other sampling rates and with samples missing.")
     parser.add_argument("--data", choices=list(SETS), default="digits")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--missing", choices=["gap", "auto"], default="gap", help="gap: trained for missing samples")
+    parser.add_argument("--augmentation", choices=list(AUGMENTATIONS), default="samples", help="samples: also removed")
     parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     args = parser.parse_args(argv)
@@ -57,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         X_test, y_test, _ = load("test")
     except S4SignalError as error:
         parser.error(str(error))
-    print(f"{args.data}, missing={args.missing!r}, seeds {args.seeds}\ntrain  {X_train}\ntest   {X_test}\n", flush=True)
+    print(
+        f"{args.data}, augmentation={args.augmentation!r}, seeds {args.seeds}\ntrain  {X_train}\ntest   {X_test}\n",
+        flush=True,
+    )
 
     lower = {share: f"{hertz(share * rate)}, low-passed" for share in RATES}
     half = hertz(rate / 2)
@@ -90,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def fit(X: Signals, y: Labels, seed: int, args: argparse.Namespace) -> S4Classifier:
     """Fit a classifier that is told, or not, to expect missing samples, with default settings otherwise."""
-    model = S4Classifier(missing=args.missing, random_state=seed, verbose=1)
+    model = S4Classifier(augmentation=AUGMENTATIONS[args.augmentation], random_state=seed, verbose=1)
     if args.max_epochs is not None:
         model.set_params(max_epochs=args.max_epochs)
     return model.fit(X, y)

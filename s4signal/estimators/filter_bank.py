@@ -15,10 +15,10 @@ from s4signal import nn
 from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import survey
-from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, training_rate
-from s4signal.estimators.trained.plan import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ, make_cases
-from s4signal.estimators.trained.precompute import hear
-from s4signal.estimators.validation import check_rate, check_signals
+from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, make_cases, training_rate
+from s4signal.estimators.trained.plan import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ
+from s4signal.estimators.trained.precompute import extract_features
+from s4signal.estimators.validation import check_observed, check_rate, check_signals
 from s4signal.nn.frontends import Frames
 from s4signal.signals import Signals
 from s4signal.training import Batch
@@ -142,8 +142,8 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         check_filter_bank_options(self)
         signals = check_signals(self, X, sfreq=self.sfreq, irregular=True, reset=True)
         found = survey(signals)
-        self.sfreq_ = training_rate(signals)
-        self._sampling = Sampling(times=any(case.has_times for case in signals.cases), missing="hold")
+        self.sfreq_ = training_rate(found)
+        self._sampling = Sampling(times=bool(found.has_times.any()), missing="hold")
         self.bank_ = self._build()
         self._check_durations(signals)
         self._standardizer = Standardizer.fit(found, np.ones(len(signals)), identity=not self.standardize)
@@ -177,7 +177,13 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         signals = check_signals(self, X, sfreq=sfreq, irregular=True)
         check_times(signals, self._sampling, self.sfreq_)
         self._check_durations(signals)
-        cases = make_cases(signals, self._standardizer, sfreq=self.sfreq_, sampling=self._sampling)
+        cases = make_cases(
+            signals,
+            self._standardizer,
+            sfreq=self.sfreq_,
+            sampling=self._sampling,
+            look=lambda index, case: check_observed(case, index),
+        )
         # In the precision of X.
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64
 
@@ -185,7 +191,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             frames: Frames = self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)
             return frames
 
-        bands = hear(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
+        bands = extract_features(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
         steps = [bands.load(index).data for index in range(len(bands))]
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)

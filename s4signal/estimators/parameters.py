@@ -13,6 +13,7 @@ from sklearn.callback import FitCallback
 from torch import nn
 
 from s4signal.nn import KERNELS
+from s4signal.nn.frontends.augmentation import AUGMENTATIONS
 from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.nn.heads import POOLINGS
 from s4signal.training import PRECISIONS
@@ -131,6 +132,14 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "precision": _choice(*PRECISIONS),
     "early_stopping": _choice("auto", True, False),
     "missing": _choice("auto", "error", "gap", "mask"),
+    "augmentation": (
+        lambda v: (
+            v is None
+            or (isinstance(v, str) and v == "auto")
+            or (isinstance(v, list | tuple) and all(isinstance(name, str) and name in AUGMENTATIONS for name in v))
+        ),
+        f"it must be 'auto', None or a tuple of {', '.join(map(repr, AUGMENTATIONS))}",
+    ),
     "bidirectional": _choice(True, False),
     "standardize": _choice(True, False),
     "warm_start": _choice(True, False),

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from s4signal.errors import ModelFileError
+from s4signal.estimators.model_file import State
 from s4signal.estimators.survey import Survey
 
-__all__ = ["FURTHEST", "Standardizer", "warn_of_scale"]
+__all__ = ["FURTHEST", "Standardizer", "check_outputs", "warn_of_scale"]
 
 FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
 OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: not the same units
@@ -51,6 +53,19 @@ class Standardizer(NamedTuple):
         """Return (n_channels, n_times) standardised."""
         return (data - self.mean[:, None]) / self.scale[:, None]
 
+    def to_state(self) -> State:
+        """Say what it is, for a file."""
+        return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range)})
+
+    @classmethod
+    def from_state(cls, state: State, *, n_channels: int) -> Standardizer:
+        """Check and restore what `to_state` said."""
+        smallest, largest = state.array("range", 2, finite=False).tolist()
+        scale = state.array("scale", n_channels, positive=True, finite=False)
+        if np.isnan(scale).any() or not (smallest >= 0 and largest >= 0):
+            raise ModelFileError("scales of the channels must be positive.")
+        return cls(state.array("mean", n_channels), scale, (smallest, largest))
+
     def case_scale(self, data: NDArray[np.floating]) -> float:
         """Return the largest standard deviation of a channel of (n_channels, n_times), in standard units."""
         with np.errstate(over="ignore", invalid="ignore"):
@@ -64,24 +79,35 @@ class Standardizer(NamedTuple):
             return float(np.nan_to_num(deviation / self.scale, posinf=np.inf).max())
 
 
-def warn_of_scale(standardizer: Standardizer, scales: NDArray[np.float64]) -> None:
+def warn_of_scale(standardizer: Standardizer, scales: NDArray[np.float64], *, chunk: bool = False) -> bool:
     """Warn where cases vary so much more or less than the training cases that their units must be others.
 
-    Shapes: scales (n,), of `Standardizer.case_scale`.
+    A ``chunk`` of a stream may vary less: it may be short. Shapes: scales (n,), of `Standardizer.case_scale`.
     """
     smallest, largest = standardizer.range
     over = scales > OTHER_UNITS * largest
-    other = over | ((scales > 0) & (scales < smallest / OTHER_UNITS))
-    if largest == 0 or not other.any():
-        return
-    index, n_others = int(np.argmax(other)), int(other.sum()) - 1
-    extent = (
-        f"{scales[index] / largest:.1g} times as much as any"
-        if over[index]
-        else (f"{scales[index] / smallest:.1g} times as much as the calmest")
-    )
+    under = (scales > 0) & (scales < smallest / OTHER_UNITS) & (not chunk)
+    if largest == 0 or not (over | under).any():
+        return False
+    index, n_others = int(np.argmax(over | under)), int((over | under).sum()) - 1
+    what = "the chunk" if chunk else f"case {index}"
+    bound, which = (largest, "any") if over[index] else (smallest, "the calmest")
+    others = f", {n_others} more as well" if n_others else ""
     warnings.warn(
-        f"case {index} varies {extent} training case{f', {n_others} more as well' * (n_others > 0)}: other units? "
+        f"{what} varies {scales[index] / bound:.1g} times as much as {which} training case{others}: other units? "
         "Pass volts where the model was fitted on volts, and samples of one range (-1 to 1, or integers).",
         stacklevel=2,
     )
+    return True
+
+
+def check_outputs(outputs: NDArray[np.floating]) -> None:
+    """Refuse outputs (n, n_outputs) that are no numbers: they are no prediction."""
+    bad = np.flatnonzero(~np.isfinite(outputs).all(1))
+    if len(bad):
+        every = len(bad) == len(outputs) > 1
+        raise ValueError(
+            ("every case" if every else f"case {bad[0]}")
+            + " has an output that is not finite: its samples are too large for the precision of the model, or its "
+            "weights are not finite. Pass X in the units of the training, or use precision='64'."
+        )

@@ -140,12 +140,12 @@ def median_gap(cases: Iterable[Signal]) -> float | None:
     return _median([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
 
 
-def check_time_unit(signals: Signals, sfreq: float) -> None:
+def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = None) -> None:
     """Refuse times in another unit than seconds, by the median gap of cases that carry times and know no rate."""
     unnamed = [index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None]
     # Of all cases together: a single one may well be charted by the second where others are by the hour.
-    gap = median_gap(signals.cases[index].load() for index in unnamed)
-    if gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
+    gap = found.median_gap if found is not None else median_gap(signals.cases[index].load() for index in unnamed)
+    if unnamed and gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
         raise ValueError(
             f"case {unnamed[0]}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in "
             "training. Divide milliseconds by 1000 and sample numbers by the rate; pass sfreq if the times are right."

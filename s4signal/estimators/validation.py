@@ -15,14 +15,17 @@ from sklearn.utils.validation import validate_data
 from s4signal.errors import ShapeError
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
+from s4signal.signals.checks import as_float_array
 
 __all__ = [
+    "check_chunk",
     "check_finite",
     "check_labels",
     "check_observed",
     "check_rate",
     "check_samples",
     "check_signals",
+    "check_stream_rate",
     "check_targets",
     "check_weights",
     "finite_outputs",
@@ -190,6 +193,32 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
         else "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
     )
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
+
+
+def check_stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, mostly_missing: bool) -> float:
+    """Return the sample period of a stream, over that of the training."""
+    check_rate(estimator, sfreq)
+    if timed and sfreq is None:
+        raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
+    if mostly_missing:
+        raise ValueError(
+            "the model was fitted on mostly missing data, and a stream misses no sample; predict on whole cases."
+        )
+    return 1.0 if sfreq is None or estimator.sfreq_ is None else float(estimator.sfreq_ / sfreq)
+
+
+def check_chunk(chunk: Any, n_channels: int) -> NDArray[np.float64]:
+    """Check a piece of a stream as a case is checked; no sample may be missing.
+
+    Shapes: chunk (n_channels, n_times), or (n_times,) for one channel → (n_channels, n_times).
+    """
+    if isinstance(chunk, Signals | Signal):
+        raise TypeError(f"a stream takes arrays (n_channels, n_times), not {type(chunk).__name__}; pass signal.data.")
+    data = np.atleast_2d(as_float_array(chunk, "the chunk").astype(np.float64, copy=False))
+    if data.ndim != 2 or len(data) != n_channels:
+        raise ShapeError(f"chunk must have shape ({n_channels}, n_times), got {np.shape(chunk)}.")
+    check_finite(data, 0, "the chunk")
+    return data
 
 
 def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:

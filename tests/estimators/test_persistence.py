@@ -187,26 +187,41 @@ def edit(source, target, change):
     return target
 
 
+def plan(header):
+    return header["model"]["plan"]
+
+
 EDITS = {
     "unknown class": (lambda h: h.update(estimator="S5Oracle"), "holds a S5Oracle, not a S4Classifier"),
     "unknown parameter": (lambda h: h["parameters"].update(d_mode=3), "d_mode"),
     "parameter out of range": (lambda h: h["parameters"].update(d_model=-1), "d_model=-1 is unknown or out of range"),
     "parameters gone": (lambda h: h.pop("parameters"), "parameters"),
-    "plan gone": (lambda h: h.pop("plan"), "plan"),
-    "plan of another width": (lambda h: h["plan"]["stack"].update(d_model=16), "size mismatch"),
-    "plan of other front end": (lambda h: h["plan"].update(frontend="ear"), "ear"),
-    "plan of other channels": (lambda h: h["plan"].update(n_channels=3), "size mismatch"),
-    "plan of text": (lambda h: h["plan"].update(dt_range="ab"), "damaged"),
-    "learned gone": (lambda h: h.pop("learned"), "learned"),
-    "channels gone": (lambda h: h["learned"].pop("n_channels_in_"), "n_channels_in_ is missing or does not belong"),
-    "classes gone": (lambda h: h["learned"].pop("classes_"), "classes_ is missing or does not belong"),
-    "other channels": (lambda h: h["learned"].update(n_channels_in_=3), "different numbers of channels"),
-    "a method replaced": (lambda h: h["learned"].update(predict=3), "predict is missing or does not belong"),
+    "plan gone": (lambda h: h["model"].pop("plan"), "the entry plan is missing"),
+    "plan of another width": (lambda h: plan(h)["stack"].update(d_model=16), r"head.weight has shape \(2, 8\)"),
+    "plan of more outputs": (lambda h: plan(h).update(n_outputs=10**7), r"head.weight has shape \(2, 8\)"),
+    "plan of more layers": (lambda h: plan(h)["stack"].update(n_layers=10**5), "100000 layers, there are weights of 1"),
+    "plan of a larger state": (lambda h: plan(h)["stack"].update(d_state=6000), "d_state=6000 does not fit"),
+    "plan of other front end": (lambda h: plan(h).update(frontend="ear"), "no front end 'ear'"),
+    "plan of a filter bank": (lambda h: plan(h).update(frontend="filterbank"), "damaged"),
+    "plan of other channels": (lambda h: plan(h).update(n_channels=3), "frontend.mix.weight has shape"),
+    "plan of text": (lambda h: plan(h).update(dt_range="ab"), "the entry dt_range must be list"),
+    "plan of other poolings": (lambda h: plan(h).update(pooling="min"), "pooling='min' is unknown"),
+    "plan of another kernel": (lambda h: plan(h)["stack"].update(kernel="s9"), "kernel='s9' is unknown"),
+    "masks of no channel": (lambda h: plan(h)["sampling"].update(masked=[7]), "masks of the channels"),
+    "unknown augmentation": (lambda h: plan(h).update(augmentation=["noise"]), "augmentation="),
+    "history of text": (lambda h: h.update(history=["ab"]), "the entry history must be dict"),
+    "targets gone": (lambda h: h.pop("targets"), "targets"),
+    "channels gone": (lambda h: h["input"].pop("n_channels_in_"), "n_channels_in_ is missing"),
+    "classes gone": (lambda h: h["targets"].pop("classes"), "classes is missing"),
+    "labels reversed": (lambda h: h["targets"]["classes"]["values"].reverse(), "labels in ascending order"),
+    "other channels": (lambda h: h["input"].update(n_channels_in_=3), "different numbers of channels"),
+    "a method replaced": (lambda h: h["parameters"].update(predict=3), "predict, which no file may set"),
+    "a folder to write to": (lambda h: h["parameters"].update(checkpoint_dir="x"), "checkpoint_dir, which no file"),
     "an array of objects": (
-        lambda h: h["learned"]["classes_"].update(dtype="V8"),
+        lambda h: h["targets"]["classes"].update(dtype="V8"),
         r"an array of dtype V8 does not belong into a model file",
     ),
-    "an array of no dtype": (lambda h: h["learned"]["classes_"].update(dtype="zzz"), "zzz"),
+    "an array of no dtype": (lambda h: h["targets"]["classes"].update(dtype="zzz"), "zzz"),
 }
 
 

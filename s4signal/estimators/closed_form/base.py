@@ -22,9 +22,8 @@ from s4signal.estimators.closed_form.transformer import S4RandomFeatures, fitted
 from s4signal.estimators.model_file import State, estimator_from_state, estimator_state, load_model, write_model
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.survey import relative_periods
-from s4signal.estimators.trained.streaming import stream_rate
 from s4signal.estimators.units import readable_units
-from s4signal.estimators.validation import check_rate, check_weights
+from s4signal.estimators.validation import check_rate, check_stream_rate, check_weights
 from s4signal.random_features.ridge import ALPHAS, Ridge, fit_ridge
 from s4signal.random_features.ridge_sums import RidgeSums
 
@@ -181,7 +180,7 @@ class ClosedFormEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "ridge_")
         features, model = self.features_.feature_map_, copy.copy(self)
-        period = stream_rate(self, sfreq, timed=features.timed, sparse=features.summaries is not None)
+        period = check_stream_rate(self, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)
 
         def finish(rows: Floats, period: float) -> Floats:
             return np.asarray(model._finish(model._scores(rows, np.array([period]))))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.closed_form.feature_map import FeatureMap
-from s4signal.estimators.trained.streaming import read_chunk
+from s4signal.estimators.validation import check_chunk
 from s4signal.random_features.running import RunningStatistics
 
 __all__ = ["ClosedFormStream"]
@@ -62,7 +62,7 @@ class ClosedFormStream:
             If a sample is missing or infinite.
         """
         features = self._feature_map
-        data = read_chunk(chunk, len(features.standardizer.mean))
+        data = check_chunk(chunk, len(features.standardizer.mean))
         if self._running[0].n_times + data.shape[1] == 0:
             raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
         inputs = features.inputs(features.standardised(data, 0))

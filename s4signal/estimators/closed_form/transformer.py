@@ -16,8 +16,7 @@ from s4signal.estimators.closed_form.feature_names import feature_names
 from s4signal.estimators.closed_form.recordings import prepare_recordings
 from s4signal.estimators.closed_form.streaming import ClosedFormStream
 from s4signal.estimators.parameters import check_closed_form_options
-from s4signal.estimators.trained.streaming import stream_rate
-from s4signal.estimators.validation import check_rate, check_weights
+from s4signal.estimators.validation import check_rate, check_stream_rate, check_weights
 
 __all__ = ["S4RandomFeatures", "fitted_features"]
 
@@ -210,7 +209,7 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "feature_map_")
         features = self.feature_map_
-        period = stream_rate(self, sfreq, timed=features.timed, sparse=features.summaries is not None)
+        period = check_stream_rate(self, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)
         return ClosedFormStream(features, lambda rows, _: features.filled(rows), period=period)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,13 +35,18 @@ def own_callbacks(estimator: Any) -> Iterator[None]:
             estimator._skl_callbacks = before
 
 
-def end_task(estimator: Any, task: Any, data: tuple[Any, Any], *, n_iter: int, network: nn.Module) -> bool:
-    """Tell the callbacks that a task is done; they may ask for the estimator as if training had stopped here."""
+def end_task(
+    estimator: Any, task: Any, given: tuple[Any, Any], *, learned: Mapping[str, Any], n_iter: int, network: nn.Module
+) -> bool:
+    """Tell the callbacks that a task is done; they may ask for the estimator as if training had stopped here.
+
+    ``learned`` are the attributes of the draft that is being fitted.
+    """
 
     def snapshot() -> dict[str, Any]:
         parameters = estimator.get_params(deep=False)
-        learned = {k: v for k, v in vars(estimator).items() if k not in parameters and "callback" not in k}
-        return {**learned, "network_": copy.deepcopy(network).eval(), "n_iter_": n_iter}
+        kept = {k: v for k, v in learned.items() if k not in parameters and "callback" not in k}
+        return {**kept, "network_": copy.deepcopy(network).eval(), "n_iter_": n_iter}
 
-    X, y = data
+    X, y = given
     return bool(task.call_on_fit_task_end(estimator=estimator, X=X, y=y, reconstruction_attributes=snapshot))

@@ -24,20 +24,19 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     ----------
     frontend : {"auto", "linear", "filterbank"} or torch.nn.Module, default="auto"
         From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms, mixed where they
-        lie together in frequency and time ("filterbank"). "auto" hears signals of 4 kHz and more through the filter
-        bank. In training (unless ``batch_size=None``) what it hears then moves along the bands, by up to one, as with
-        another voice, and a quarter of the cases lose upper bands at a step, as at rates down to a quarter.
+        lie together in frequency and time ("filterbank"). "auto" takes the filter bank for audio: what an audio reader
+        gave, or plain arrays of one or two channels at 4 kHz or more.
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
         seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
-        has and learns those that require gradients; it hears one sampling rate, on a regular grid, every case at its
-        own length. An `s4signal.nn.FilterBank` takes the place of the bank that "filterbank" hears through.
+        has and learns those that require gradients; it takes one sampling rate, on a regular grid, every case at its
+        own length. An `s4signal.nn.FilterBank` takes the place of the bank of "filterbank".
     kernel : {"s4d", "s4", "lssl", "s5"}, default="s4d"
         State space of the layers: diagonal, diagonal plus low rank, dense, or diagonal and shared by all channels.
     init : str, default="legs"
         Initial dynamics: "legs", "inv", "lin", "real", "fout" or "random" of "s4d" and "s5"; "legs", "legt", "lagt" or
         "fout" of "s4", and also "chebt" of "lssl".
     d_model : int, >= 1, default=64
-        Features a layer.
+        Features of a layer.
     d_state : int, even, default=64
         State size of each feature's system.
     n_layers : int, >= 1, default=4
@@ -47,30 +46,36 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     dropout : float in [0, 1), default=0.3
         Share of features left out at a training step.
     pooling : {"mean", "max", "last"}, default="mean"
-        From steps to one vector a case.
+        From steps to one vector per case.
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     timescale : "auto" or (shortest_s, longest_s), default="auto"
         Range of the initial memories, in seconds (in samples where the rate is unknown). "auto" takes ten steps to
         the longest case.
     missing : {"auto", "gap", "mask", "error"}, default="auto"
-        What to do with NaN. "gap": a sample that is missing in all channels is not there, time passes; one that is
-        missing in some stays, their last values are held, and each channel that was ever missing so in training comes
-        with another one that says whether it is observed. "mask": all samples stay, held and marked that way; faster,
-        for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. In sparse records, most of
-        whose values are missing where something is observed, values count up to four standard deviations, the outputs
-        also see mean and last value of each channel past the layers, and the weights are running means over some fifty
-        steps. A filter bank hears a regular grid, with splines across up to seven missing samples and straight lines
-        across more; where "gap" is asked for, it trains for missing samples (unless ``batch_size=None``): a third of
-        the cases are also heard with 10 to 80 % of the samples removed; new voices may be understood less well.
-        "error" refuses NaN.
+        How missing samples (NaN) reach the model. "gap": a sample that is missing in all channels is left out, and time
+        passes; one that is missing in some holds their last values, and each channel that was ever missing so in
+        training comes with another one that says whether it is observed. "mask": all samples stay, held and marked that
+        way; faster, for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. Behind a filter
+        bank missing samples are interpolated. "error" refuses NaN.
+        Mostly missing data (of the values at times when any channel was observed, more than half are missing) is
+        clipped to four standard deviations, the outputs also see mean and last value of each channel past the layers,
+        and the weights are running means over some fifty steps.
+    augmentation : "auto", None or tuple of {"band_shift", "band_dropout", "sample_dropout"}, default="auto"
+        Random changes of the training cases. "band_shift" moves energies along the bands of a filter bank by up to one
+        band, as another speaker would; "band_dropout" silences the upper bands of a quarter of the cases, as rates down
+        to a quarter would; "sample_dropout" removes 10 to 80 % of the samples of a third of the cases, for models that
+        will meet missing samples behind a filter bank or a module. "auto" is ("band_shift", "band_dropout") with
+        "filterbank", None otherwise.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
-        Passes over the cases; "auto" takes 20, behind the filter bank 15, of sparse records 5, or what makes 200 steps.
+        Passes over the cases; "auto" takes 20, behind the filter bank 15, for mostly missing data 5, or what makes 200
+        steps.
     batch_size : "auto", int or None, default="auto"
-        Cases a step: "auto" takes 32, behind the filter bank 16, or 64 from 4,097 cases on. None takes all cases in one
-        step, in whatever pieces fit into memory; with ``precision="64"`` it is the reproducible reference mode.
+        Cases per step: "auto" takes 32, behind the filter bank 16, or 64 from 4,097 cases on. None takes all cases in
+        one step, in whatever pieces fit into memory, and draws one dropout mask per step, for all cases; with
+        ``precision="64"`` it is the reproducible reference mode.
     learning_rate : float, > 0, default=4e-3
         Peak learning rate; it rises over a tenth of the steps and falls along a cosine.
     ssm_learning_rate : float, > 0, default=1e-3
@@ -78,11 +83,12 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     weight_decay : float, >= 0, default=0.05
         Decoupled weight decay of the matrices.
     early_stopping : "auto" or bool, default="auto"
-        Whether to choose the epoch on validation cases; "auto" does from 100 cases on, but with ``max_epochs="auto"``
-        not behind the filter bank nor for sparse records: there all cases are trained on to the end, and the weights
-        are running means over some fifty steps. With ``X_val`` it is always done.
+        Whether to set validation cases aside and keep the epoch that does best on them. "auto" does so from 100 cases
+        on, but not behind the filter bank nor for mostly missing data (there all cases are trained on, and the weights
+        are running means over some fifty steps), nor where groups cannot be kept whole without taking a class away.
+        With ``X_val`` the epoch is always chosen.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the cases set aside.
+        Share of the cases, or of the groups, that is set aside.
     n_iter_no_change : int or None, default=None
         Epochs without a better validation loss before training stops; None runs to the end.
     class_weight : dict, "balanced" or None, default=None
@@ -94,7 +100,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     device : str, default="auto"
         Where to train: CUDA or MPS if present.
     checkpoint_dir : path, optional
-        Folder for the state after each epoch; the same fit, started again, goes on from it.
+        Folder for the state after each epoch, in a folder of its own for each training; the same fit on the same data,
+        started again, goes on from it.
     callbacks : list, optional
         scikit-learn callbacks for this estimator's fits.
     random_state : int, RandomState or None, default=None
@@ -146,7 +153,6 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     """
 
     _stratified: ClassVar[bool] = True
-    _learned: ClassVar[tuple[str, ...]] = ("classes_",)
 
     def __init__(
         self,
@@ -163,6 +169,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         sfreq: float | None = None,
         timescale: str | tuple[float, float] = "auto",
         missing: str = "auto",
+        augmentation: str | tuple[str, ...] | None = "auto",
         standardize: bool = True,
         max_epochs: str | int = "auto",
         batch_size: str | int | None = "auto",
@@ -181,35 +188,15 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.frontend = frontend
-        self.kernel = kernel
-        self.init = init
-        self.d_model = d_model
-        self.d_state = d_state
-        self.n_layers = n_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.pooling = pooling
-        self.sfreq = sfreq
-        self.timescale = timescale
-        self.missing = missing
-        self.standardize = standardize
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.ssm_learning_rate = ssm_learning_rate
-        self.weight_decay = weight_decay
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.precision = precision
-        self.device = device
-        self.checkpoint_dir = checkpoint_dir
-        self.callbacks = callbacks
-        self.random_state = random_state
-        self.verbose = verbose
+        self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
+        self.n_layers, self.bidirectional, self.dropout, self.pooling = n_layers, bidirectional, dropout, pooling
+        self.sfreq, self.timescale, self.missing, self.augmentation = sfreq, timescale, missing, augmentation
+        self.standardize, self.max_epochs, self.batch_size = standardize, max_epochs, batch_size
+        self.learning_rate, self.ssm_learning_rate, self.weight_decay = learning_rate, ssm_learning_rate, weight_decay
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.n_iter_no_change, self.class_weight, self.warm_start = n_iter_no_change, class_weight, warm_start
+        self.precision, self.device, self.checkpoint_dir = precision, device, checkpoint_dir
+        self.callbacks, self.random_state, self.verbose = callbacks, random_state, verbose
 
     def _n_outputs(self, targets: NDArray[np.int64]) -> int:
         return len(self.classes_)

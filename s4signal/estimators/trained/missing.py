@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from s4signal.errors import ModelFileError
+from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
-from s4signal.estimators.survey import check_time_unit, median_gap
-from s4signal.estimators.trained.sparse_records import is_sparse
-from s4signal.estimators.validation import check_observed
+from s4signal.estimators.survey import Survey, check_time_unit, relative_periods
 from s4signal.nn import KERNELS
 from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.signals import Signal, Signals
-from s4signal.training import Samples
+from s4signal.training import Cases, Samples
 
 __all__ = [
     "Sampling",
     "check_times",
+    "drop_samples",
     "grid_lengths",
+    "make_cases",
     "plan_sampling",
     "prepare_case",
-    "thinned",
     "training_rate",
 ]
 
@@ -34,29 +37,55 @@ Floats = NDArray[np.floating]
 
 
 class Sampling(NamedTuple):
-    """How irregular times and missing samples reach the network; plain values that fit into the header of a file.
+    """How irregular times and missing samples reach the network."""
 
-    Shapes: masked ().
-    """
+    times: bool = False  # some training case carried times
+    missing: str = "gap"  # "gap", "mask", "error"; "hold" of the transformer
+    masked: tuple[int, ...] = ()  # channels with a second one that says where they are observed
+    grid: bool = False  # the front end takes a regular grid
+    gaps: bool = True  # the kernel takes gaps
+    mostly_missing: bool = False
 
-    times: bool = False
-    missing: str = "gap"
-    masked: tuple[int, ...] = ()
-    grid: bool = False
-    gaps: bool = True
-    sparse: bool = False
+    def to_state(self) -> State:
+        """Say what it is, for a file."""
+        return State(self._asdict(), {})
+
+    @classmethod
+    def from_state(cls, state: State, *, n_channels: int) -> Sampling:
+        """Check and restore what `to_state` said."""
+        flags = {name: state.value(name, bool) for name in ("times", "grid", "gaps", "mostly_missing")}
+        missing, masked = state.value("missing", str), tuple(state.values("masked", int, low=0))
+        if missing not in ("gap", "mask", "error") or not all(channel < n_channels for channel in masked):
+            raise ModelFileError(f"missing={missing!r} with masks of the channels {masked} is not of this model.")
+        return cls(missing=missing, masked=masked, **flags)
 
 
-def training_rate(signals: Signals) -> float | None:
+def plan_sampling(kernel: str, missing: str, found: Survey, weights: NDArray[np.float64], *, grid: bool) -> Sampling:
+    """Decide by a survey of the training cases how the network gets their times and missing samples."""
+    times, gaps = bool(found.has_times.any()), KERNELS[kernel].TAKES_GAPS
+    if missing == "auto":
+        missing = "gap" if gaps else "mask"
+    if (times or missing == "gap") and not (gaps or grid):
+        what = "X has times" if times else "missing='gap' was asked for"
+        raise ValueError(
+            f"{what}, but kernel={kernel!r} has dense state matrices, which cannot take gaps between samples. Use "
+            "kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
+        )
+    absent = (found.partly_missing if missing == "gap" else found.missing).any(0)
+    masked = () if grid else tuple(np.flatnonzero(absent & found.n_observed.any(0)).tolist())
+    # On a grid whatever is missing is interpolated: a filter bank hears waves, whose peaks are no outliers.
+    mostly_missing = not grid and found.mostly_missing(weights)
+    return Sampling(times, missing, masked, grid, gaps, mostly_missing)
+
+
+def training_rate(found: Survey) -> float | None:
     """Choose the rate whose period is the unit of time."""
-    rates = signals.sfreqs
-    if not np.isnan(rates).all():
-        return float(np.nanmax(rates))
-    gap = _unnamed_gap(signals)
-    return None if gap is None else 1.0 / gap
+    if not np.isnan(found.sfreqs).all():
+        return float(np.nanmax(found.sfreqs))
+    return None if found.median_gap is None else 1.0 / found.median_gap
 
 
-def check_times(signals: Signals, sampling: Sampling, sfreq: float | None) -> None:
+def check_times(signals: Signals, sampling: Sampling, sfreq: float | None, *, found: Survey | None = None) -> None:
     """Refuse cases that do not suit how a model was fitted: without times, or in another unit than seconds."""
     for index, case in enumerate(signals.cases):
         if sampling.times and not case.has_times and case.sfreq is None:
@@ -65,104 +94,92 @@ def check_times(signals: Signals, sampling: Sampling, sfreq: float | None) -> No
                 "Signals(X, times=...) or times=, or sfreq if the samples are regular."
             )
     if sfreq is not None:
-        check_time_unit(signals, sfreq)
+        check_time_unit(signals, sfreq, found=found)
 
 
-def plan_sampling(estimator: Any, signals: Signals, *, grid: bool) -> Sampling:
-    """Look through training cases for times and missing samples, and decide how the network gets them."""
-    times = any(case.has_times for case in signals.cases)
-    gaps = KERNELS[estimator.kernel].TAKES_GAPS
-    missing = estimator.missing
-    if missing == "auto":
-        missing = "gap" if gaps else "mask"
-    if (times or missing == "gap") and not (gaps or grid):
-        what = "X has times" if times else "missing='gap' was asked for"
-        raise ValueError(
-            f"{what}, but kernel={estimator.kernel!r} has dense state matrices, which cannot take gaps between "
-            "samples. Use kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
-        )
-    absent = np.zeros(signals.n_channels, dtype=bool)
-    observed = np.zeros(signals.n_channels, dtype=bool)
-    for case in signals:
-        holes = _holes(case.data)
-        observed |= True if holes is None else ~holes.all(1)
-        if holes is not None:
-            absent |= (holes[:, _kept(holes)] if missing == "gap" else holes).any(1)
-    masked = () if grid else tuple(np.flatnonzero(absent & observed).tolist())
-    # A filter bank hears waves, whose peaks are no slips.
-    return Sampling(times, missing, masked, grid, gaps, sparse=not grid and is_sparse(signals))
+def make_cases(
+    signals: Signals,
+    standardizer: Standardizer,
+    *,
+    sfreq: float | None,
+    sampling: Sampling,
+    found: Survey | None = None,
+    weights: NDArray[np.float64] | None = None,
+    targets: torch.Tensor | None = None,
+    look: Callable[[int, Signal], None] | None = None,
+) -> Cases:
+    """Wrap signals for the loop; a lazy case is decoded when a batch needs it, and shown to ``look`` then."""
+    stored = signals.cases
+
+    def load(index: int) -> Samples:
+        case = stored[index].load()
+        if look is not None:
+            look(index, case)
+        return prepare_case(case, index, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
+
+    lengths = signals.lengths
+    if sampling.grid or sampling.missing == "hold":
+        lengths = grid_lengths(signals, sfreq, found=found)
+    weights = np.ones(len(signals)) if weights is None else weights
+    return Cases(load, lengths, relative_periods(signals, sfreq), weights, targets)
+
+
+def grid_lengths(signals: Signals, sfreq: float | None, *, found: Survey | None = None) -> NDArray[np.int64]:
+    """Count the samples of cases on a regular grid, (n,)."""
+    lengths = signals.lengths
+    for index, case in enumerate(signals.cases):
+        if case.has_times:
+            span_s = case.load().duration_s or 0.0 if found is None else float(found.spans_s[index])
+            lengths[index] = round(span_s * (case.sfreq or sfreq or 1.0)) + 1
+    return lengths
 
 
 def prepare_case(
     case: Signal, index: int, *, standardizer: Standardizer, sampling: Sampling, sfreq: float | None
 ) -> Samples:
     """Standardise a case, and turn its times and missing samples into gaps and masks."""
-    check_observed(case, index, refuse=sampling.missing == "error")
     period = 1.0 if case.sfreq is None or sfreq is None else sfreq / case.sfreq
-    when = _positions(case, index, period, sfreq)
-    holes = _holes(case.data)
+    when = _positions(case, index, sfreq)
+    missing = _missing(case.data)
     data = standardizer(case.data)
-    if sampling.sparse:
+    if sampling.mostly_missing:
         data = np.clip(data, -FURTHEST, FURTHEST)
     if sampling.grid:
-        return Samples(_on_grid(data, when, period, holes))
+        return Samples(_on_grid(data, when, period, missing))
     known = case.sfreq is not None or not case.has_times
     if sampling.missing == "hold":
         return Samples(data, None if when is None else _gaps(when, period, known=known))
-    if holes is not None and sampling.missing == "gap" and sampling.gaps:
-        kept = _kept(holes)
-        when = np.flatnonzero(kept) * period if when is None else when[kept]
-        data, holes = data[:, kept], holes[:, kept]
+    if missing is not None and sampling.missing == "gap" and sampling.gaps:
+        present = ~missing.all(0)
+        when = np.flatnonzero(present) * period if when is None else when[present]
+        data, missing = data[:, present], missing[:, present]
     gaps = None if when is None else _gaps(when, period, known=known)
     if gaps is not None and not sampling.gaps:
         raise ValueError(
             f"case {index} has samples that are not equally far apart, but the kernel has dense state matrices, which "
             "cannot take gaps. Fit with kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
         )
-    if holes is not None and holes.any():
-        data = _held(data, holes)
+    if missing is not None and missing.any():
+        data = _carried_forward(data, missing)
     if sampling.masked:
-        there = np.ones(data.shape, dtype=data.dtype) if holes is None else ~holes
-        data = np.concatenate([data, there[list(sampling.masked)]])
+        observed = np.ones(data.shape, dtype=data.dtype) if missing is None else ~missing
+        data = np.concatenate([data, observed[list(sampling.masked)]])
     return Samples(data, gaps)
 
 
-def thinned(samples: Samples, share: float, *, seed: int) -> Samples:
-    """Remove samples at random from a case on a regular grid, and draw across them as across any that are missing."""
-    n_times = samples.data.shape[1]
-    holes = np.broadcast_to(SampleDropout.removed(n_times, share, seed=seed), samples.data.shape)
-    return Samples(_on_grid(samples.data, None, 1.0, holes))
+def drop_samples(samples: Samples, share: float, *, seed: int) -> Samples:
+    """Remove samples at random from a case on a regular grid, and interpolate them as any that are missing."""
+    removed = SampleDropout.removed(samples.data.shape[1], share, seed=seed)
+    return Samples(_on_grid(samples.data, None, 1.0, np.broadcast_to(removed, samples.data.shape)))
 
 
-def grid_lengths(signals: Signals, sfreq: float | None) -> NDArray[np.int64]:
-    """Count the samples of cases on a regular grid.
-
-    Shape: (n_samples,).
-    """
-    lengths = signals.lengths
-    for index, stored in enumerate(signals.cases):
-        if stored.has_times:
-            case = stored.load()
-            lengths[index] = round((case.duration_s or 0.0) * (case.sfreq or sfreq or 1.0)) + 1
-    return lengths
+def _missing(data: Floats) -> Flags | None:
+    """Where samples are missing; None if none is, which one sum finds without a copy."""
+    with np.errstate(all="ignore"):
+        return np.isnan(data) if np.isnan(data.sum()) else None
 
 
-def _unnamed_gap(signals: Signals) -> float | None:
-    """Median gap of the cases that carry times and know no rate."""
-    return median_gap(case.load() for case in signals.cases if case.has_times and case.sfreq is None)
-
-
-def _holes(data: Floats) -> Flags | None:
-    """Where samples are missing; None if they are all there."""
-    # One sum finds a NaN without a copy.
-    return np.isnan(data) if np.isnan(data.sum()) else None
-
-
-def _kept(holes: Flags) -> Flags:
-    return np.asarray(~holes.all(0))
-
-
-def _positions(case: Signal, index: int, period: float, sfreq: float | None) -> Floats | None:
+def _positions(case: Signal, index: int, sfreq: float | None) -> Floats | None:
     """Times in training sample periods; None for a regular case."""
     if case.times is None:
         return None
@@ -189,31 +206,31 @@ def _gaps(when: Floats, period: float, *, known: bool) -> Floats | None:
     return None if (gaps == period).all() else gaps
 
 
-def _held(data: Floats, holes: Flags) -> Floats:
-    """Carry the last value of each channel forward; zero, the mean, before the first."""
-    data = np.where(holes, 0.0, data)
-    for channel in np.flatnonzero(holes.any(1)):
-        last = np.maximum.accumulate(np.where(holes[channel], -1, np.arange(data.shape[1])))
+def _carried_forward(data: Floats, missing: Flags) -> Floats:
+    """Last observation carried forward; zero, the mean, before the first."""
+    data = np.where(missing, 0.0, data)
+    for channel in np.flatnonzero(missing.any(1)):
+        last = np.maximum.accumulate(np.where(missing[channel], -1, np.arange(data.shape[1])))
         data[channel] = np.where(last < 0, 0.0, data[channel, last])
     return data
 
 
-def _on_grid(data: Floats, when: Floats | None, period: float, holes: Flags | None) -> Floats:
-    """Put the samples that are there on a grid of one period."""
+def _on_grid(data: Floats, when: Floats | None, period: float, missing: Flags | None) -> Floats:
+    """Interpolate the samples that are observed on a grid of one period."""
     if when is None:
-        if holes is None:
+        if missing is None:
             return data
         when = np.arange(data.shape[1]) * period
     positions = when / period
-    there = np.ones(data.shape, dtype=bool) if holes is None else ~holes
+    observed = np.ones(data.shape, dtype=bool) if missing is None else ~missing
     n_times = round(float(positions[-1])) + 1
     return np.stack(
-        [_drawn(positions[seen], channel[seen], n_times) for channel, seen in zip(data, there, strict=True)]
+        [_interpolated(positions[seen], channel[seen], n_times) for channel, seen in zip(data, observed, strict=True)]
     ).astype(data.dtype)
 
 
-def _drawn(positions: Floats, values: Floats, n_times: int) -> Floats:
-    """Draw a curve through samples: straight lines, but a cubic spline across short holes of a regular recording.
+def _interpolated(positions: Floats, values: Floats, n_times: int) -> Floats:
+    """Interpolate linearly, but by a cubic spline across short holes of a regular recording.
 
     A spline keeps more of the bands' energies, and swings out where a hole is long or two times nearly meet.
     """

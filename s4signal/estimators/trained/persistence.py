@@ -1,78 +1,89 @@
-"""A trained model as plain values and tensors, and back."""
+"""A trained network, its plan and its standardiser as a state, and back."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+import re
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.model_file import estimator_entries, new_estimator, restore_learned
-from s4signal.estimators.parameters import check_options
+from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.trained.missing import Sampling
-from s4signal.estimators.trained.plan import NetworkPlan, build_network
+from s4signal.estimators.trained.plan import Plan, build_network
+from s4signal.nn import FilterBank, S4Network
 from s4signal.nn.randomness import draws_from
-from s4signal.training import PRECISIONS, resolve_device
+from s4signal.training import PRECISIONS
 
-if TYPE_CHECKING:
-    from s4signal.estimators.trained.base import S4Estimator
+__all__ = ["FittedParts", "history_from_state", "network_from_state", "network_state", "plain_history"]
 
-__all__ = ["pack_estimator", "unpack_estimator"]
-
-# And each class's own.
-_LEARNED = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "n_iter_", "best_epoch_", "history_")
-_OPTIONAL = ("feature_names_in_", "fit_seconds_")
-_PREFIX = "network."
+_LARGEST_DENSE = 2048  # d_state of kernels that begin with a dense matrix: a larger one would take minutes to build
+_LINE = ("epoch", "loss", "validation_loss", "validation_score", "seconds")
 
 
-def pack_estimator(estimator: S4Estimator) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Take an estimator apart."""
-    learned = (*_LEARNED, *estimator._learned)
-    # Of a module its weights alone: to build it would be to execute what a file contains.
-    left_out = ("callbacks", "frontend") if isinstance(estimator.frontend, nn.Module) else ("callbacks",)
-    header = {
-        **estimator_entries(estimator, learned, optional=_OPTIONAL, left_out=left_out),
-        "plan": {**estimator._plan._asdict(), "sampling": estimator._plan.sampling._asdict()},
-    }
-    tensors = {_PREFIX + k: v.detach().cpu().contiguous() for k, v in estimator.network_.state_dict().items()}
-    tensors["mean"] = torch.from_numpy(estimator._standardizer.mean)
-    tensors["scale"] = torch.from_numpy(estimator._standardizer.scale)
-    return header, tensors
+class FittedParts(NamedTuple):
+    """What predicts."""
+
+    plan: Plan
+    standardizer: Standardizer
+    network: S4Network
 
 
-def unpack_estimator(
-    kind: type, header: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path, *, frontend: Any = None
-) -> Any:
-    """Put an estimator together."""
-    estimator = new_estimator(kind, header, path, tuples=("timescale",))
-    given = header["plan"]["frontend"] == "module"
+def network_state(parts: FittedParts) -> State:
+    """Say what predicts, for a file."""
+    weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in parts.network.state_dict().items()}
+    state = State({}, {}).nest("plan", parts.plan.to_state()).nest("standardizer", parts.standardizer.to_state())
+    return state.nest("network", State({}, weights))
+
+
+def network_from_state(state: State, *, frontend: Any, precision: str) -> FittedParts:
+    """Check and restore what `network_state` said, on the CPU; nothing is built that the weights are not there for."""
+    plan, weights = Plan.from_state(state.part("plan")), state.part("network")
+    given = plan.frontend == "module"
     if given != isinstance(frontend, nn.Module):
-        state = "was fitted with a front end of its own; pass" if given else "has its own front end; do not pass"
-        raise ModelFileError(f"{path} holds a model that {state} frontend=, a torch module.")
-    if given:
-        estimator.frontend = frontend
-    check_options(estimator)
-    try:
-        resolve_device(estimator.device)
-    except ValueError:
-        estimator.device = "auto"  # fitted on a device that this machine does not have
-    plan = _plan(header["plan"])
+        what = "was fitted with a front end of its own; pass" if given else "has its own front end; do not pass"
+        raise ModelFileError(f"the model {what} frontend=, a torch module.")
+    _check_sizes(plan, weights)
+    if isinstance(frontend, nn.Module) and plan.n_features is None and not isinstance(frontend, FilterBank):
+        raise ModelFileError("the model was fitted with a FilterBank as front end; pass frontend=, such a bank.")
     with draws_from(torch.Generator()):
-        network = build_network(plan, frontend).to(PRECISIONS[estimator.precision])
-    weights = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
-    network.load_state_dict(weights)
-    estimator.network_, estimator._plan = network.eval(), plan
-    estimator._standardizer = Standardizer(tensors["mean"].numpy(), tensors["scale"].numpy())
-    estimator._optimizer_state = {}
-    restore_learned(estimator, header, path, (*_LEARNED, *estimator._learned), optional=_OPTIONAL)
-    if not plan.n_channels == estimator.n_channels_in_ == len(tensors["mean"]) == len(tensors["scale"]):
-        raise ModelFileError(f"{path} is damaged: its entries are of models with different numbers of channels.")
-    return estimator
+        network = build_network(plan, frontend).to(PRECISIONS[precision])
+    arrays = {name: torch.from_numpy(array.copy()) for name, array in weights.arrays.items()}
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in arrays.values()):
+        raise ModelFileError("a weight of the network is not finite.")
+    network.load_state_dict(arrays)
+    standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=plan.n_channels)
+    return FittedParts(plan, standardizer, network.eval())
 
 
-def _plan(entries: dict[str, Any]) -> NetworkPlan:
-    sampling = Sampling(**{**entries["sampling"], "masked": tuple(entries["sampling"]["masked"])})
-    return NetworkPlan(**{**entries, "dt_range": tuple(entries["dt_range"]), "sampling": sampling})
+def plain_history(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write numbers that are not finite as null: JSON has none."""
+    return [{k: v if v is None or math.isfinite(v) else None for k, v in line.items()} for line in history]
+
+
+def history_from_state(state: State) -> list[dict[str, Any]]:
+    """Check and restore the lines of `history_`."""
+    lines = [State(line, {}) for line in state.values("history", dict)]
+    return [
+        {name: line.value(name, int) if name == "epoch" else line.value(name, float, None) for name in _LINE}
+        for line in lines
+    ]
+
+
+def _check_sizes(plan: Plan, weights: State) -> None:
+    """Compare what a plan wants built with the weights that are there, before it is."""
+    d_model, d_state, n_layers = (plan.stack[name] for name in ("d_model", "d_state", "n_layers"))
+    weights.array("head.weight", plan.n_outputs, d_model)
+    found = {match[1] for name in weights.arrays if (match := re.match(r"blocks\.(\d+)\.", name))}
+    if found != {str(index) for index in range(min(n_layers, len(found) + 1))}:
+        raise ModelFileError(f"the plan has {n_layers} layers, there are weights of {len(found)}.")
+    dense = plan.stack["kernel"] in ("s4", "lssl")
+    size = weights.arrays["blocks.0.layer.kernel.C"].size
+    if size != d_model * d_state or d_state > (_LARGEST_DENSE if dense else size):
+        raise ModelFileError(f"d_state={d_state} does not fit to the weights, or is too large to be built.")
+    if plan.frontend == "linear":
+        weights.array("frontend.mix.weight", d_model, plan.n_inputs)
+    elif plan.n_channels * 5 > sum(array.size for array in weights.arrays.values()):
+        raise ModelFileError(f"there are no weights for {plan.n_channels} channels.")

@@ -3,62 +3,137 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
-from s4signal.estimators.trained.plan import trains_to_the_end
-from s4signal.signals import Signals
+from s4signal.errors import ShapeError
 
-if TYPE_CHECKING:
-    from s4signal.estimators.trained.base import S4Estimator
+__all__ = ["Split", "check_groups", "split_cases"]
 
-__all__ = ["split_cases", "wants_split"]
+FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets some aside
+_DRAWS = 100  # of groups, of which the one is taken that keeps the shares of the classes best
 
-_FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets a validation set aside
+Indices = NDArray[np.intp]
 
 
-def wants_split(estimator: S4Estimator, signals: Signals, targets: NDArray[Any]) -> bool:
-    """Whether ``early_stopping`` asks for validation cases.
+class Split(NamedTuple):
+    """Which cases are trained on, which are set aside (None: no case is), and why."""
 
-    Shapes: targets (n_samples, ...).
+    train: Indices
+    held_out: Indices | None
+    why: str
+
+
+def check_groups(groups: Any, sources: tuple[str, ...]) -> NDArray[Any] | None:
+    """Return the group of each case, (n,): as given, or its recording where several cases come from one.
+
+    None if every case is a group of its own.
     """
-    n = len(targets)
-    if estimator.early_stopping != "auto":
-        return bool(estimator.early_stopping)
-    if n < _FEWEST_TO_SPLIT:
-        return False
-    if estimator._stratified:
-        counts = np.unique(targets, return_counts=True)[1]
-        if counts.min() < 2 or math.ceil(estimator.validation_fraction * n) < len(counts):
-            return False
-    # Last, as it may read all cases.
-    return estimator.max_epochs != "auto" or not trains_to_the_end(estimator, signals)
+    if groups is None:
+        names = np.array([source or f"case {index}" for index, source in enumerate(sources)])
+        return names if 1 < len(np.unique(names)) < len(names) else None
+    if len(np.shape(groups)) != 1 or len(groups) != len(sources):
+        raise ShapeError(f"groups must have shape ({len(sources)},), one group per case, got {np.shape(groups)}.")
+    return np.array([str(group) for group in groups])
 
 
 def split_cases(
-    estimator: S4Estimator, signals: Signals, targets: NDArray[Any], seed: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Set validation cases aside: by recording where several cases come from one, else by class.
+    labels: NDArray[np.int64] | None,
+    groups: NDArray[Any] | None,
+    *,
+    n: int,
+    early_stopping: str | bool,
+    to_the_end: str,
+    fraction: float,
+    seed: int,
+) -> Split:
+    """Set validation cases aside, whole groups together and no class lost, where ``early_stopping`` asks for it.
 
-    Shapes: targets (n_samples, ...).
+    ``to_the_end`` is a reason for "auto" to train on all cases, "" if there is none; ``labels`` (n,) those of a
+    classifier.
     """
-    options = {"n_splits": 1, "test_size": estimator.validation_fraction, "random_state": seed}
-    sources = np.array(signals.sources)
-    n_sources = len(np.unique(sources))
-    if 1 < n_sources < len(sources):
-        splits = GroupShuffleSplit(**options).split(targets, groups=sources)
-    elif estimator._stratified:
-        splits = StratifiedShuffleSplit(**options).split(targets, targets)
-    else:
-        splits = ShuffleSplit(**options).split(targets)
+    everything = np.arange(n)
+    if early_stopping == "auto":
+        why = to_the_end or _too_few(labels, n, fraction)
+        if why:
+            return Split(everything, None, f"auto, {why}")
+    elif not early_stopping:
+        return Split(everything, None, "early_stopping=False")
     try:
-        train, held_out = next(iter(splits))
+        if groups is None:
+            train, held_out = _split_each(labels, n, fraction, seed)
+            return Split(train, held_out, f"{len(held_out)} of {n} cases are set aside to choose the epoch")
+        found = _split_groups(labels, groups, fraction, seed)
+        if found is None and early_stopping == "auto":
+            return Split(everything, None, "auto, no split keeps groups whole and every class on both sides")
+        train, held_out = found or _split_within(labels, groups, fraction, seed)
     except ValueError as error:
         raise ValueError(
-            f"validation_fraction={estimator.validation_fraction} of {len(targets)} cases cannot be set aside: {error} "
-            "Change it, pass X_val and y_val, or early_stopping=False."
+            f"validation_fraction={fraction} of {n} cases cannot be set aside: {error} Change it, pass X_val and "
+            "y_val, or early_stopping=False."
         ) from None
+    count = f"{len(np.unique(groups[held_out]))} of {len(np.unique(groups))} groups"
+    return Split(train, held_out, f"{len(held_out)} cases of {count} are set aside to choose the epoch")
+
+
+def _too_few(labels: NDArray[np.int64] | None, n: int, fraction: float) -> str:
+    if n < FEWEST_TO_SPLIT:
+        return f"of fewer than {FEWEST_TO_SPLIT} cases none is set aside"
+    if labels is not None:
+        counts = np.unique(labels, return_counts=True)[1]
+        if counts.min() < 2 or math.ceil(fraction * n) < len(counts):
+            return "a class has too few cases to set some aside"
+    return ""
+
+
+def _split_each(labels: NDArray[np.int64] | None, n: int, fraction: float, seed: int) -> tuple[Indices, Indices]:
+    options = {"n_splits": 1, "test_size": fraction, "random_state": seed}
+    kind = ShuffleSplit if labels is None else StratifiedShuffleSplit
+    train, held_out = next(iter(kind(**options).split(np.zeros(n), labels)))
+    return train, held_out
+
+
+def _split_groups(
+    labels: NDArray[np.int64] | None, groups: NDArray[Any], fraction: float, seed: int
+) -> tuple[Indices, Indices] | None:
+    """Draw groups; of many draws take the one with most classes, in shares nearest to those of all cases.
+
+    None if each of them takes a class away from training, or leaves a single one for validation.
+    """
+    if len(np.unique(groups)) < 2:
+        return None
+    n_draws = 1 if labels is None else _DRAWS
+    draws = GroupShuffleSplit(n_splits=n_draws, test_size=fraction, random_state=seed).split(groups, groups=groups)
+    if labels is None:
+        train, held_out = next(iter(draws))
+        return train, held_out
+    labels = np.unique(labels, return_inverse=True)[1]
+    counts = np.bincount(labels)
+    best, least = None, (math.inf, math.inf)
+    for train, held_out in draws:
+        aside = np.bincount(labels[held_out], minlength=len(counts))
+        if (aside == counts).any() or (aside > 0).sum() < 2:
+            continue
+        shares_off = np.abs(aside / aside.sum() - counts / counts.sum()).sum()
+        rank = (float((aside == 0).sum()), float(shares_off + abs(aside.sum() / len(labels) - fraction)))
+        if rank < least:
+            best, least = (train, held_out), rank
+    return best
+
+
+def _split_within(
+    labels: NDArray[np.int64] | None, groups: NDArray[Any], fraction: float, seed: int
+) -> tuple[Indices, Indices]:
+    train, held_out = _split_each(labels, len(groups), fraction, seed)
+    both = np.intersect1d(groups[train], groups[held_out])
+    names = ", ".join(map(str, both[:5].tolist())) + (f" and {len(both) - 5} more" if len(both) > 5 else "")
+    warnings.warn(
+        f"the groups {names} have cases in training and in validation: whole groups would take a class away from one "
+        "of them. Validation scores are too good then; pass X_val and y_val, or early_stopping=False.",
+        stacklevel=2,
+    )
     return train, held_out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,73 +11,64 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.validation import check_finite, check_rate
-from s4signal.nn import for_inference
-from s4signal.training import PRECISIONS, resolve_device
+from s4signal.estimators.standardizer import Standardizer, check_outputs, warn_of_scale
+from s4signal.estimators.trained.plan import Plan
+from s4signal.estimators.validation import check_chunk
+from s4signal.nn import S4Network
 
-if TYPE_CHECKING:
-    from s4signal.estimators.trained.base import S4Estimator
-
-__all__ = ["Stream", "read_chunk", "stream_rate"]
-
-
-def stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, sparse: bool) -> float:
-    """Compare the sample period of a stream with that of the training."""
-    check_rate(estimator, sfreq)
-    if timed and sfreq is None:
-        raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
-    if sparse:
-        raise ValueError(
-            "the model was fitted on sparse records, and a stream misses no sample; predict on whole cases."
-        )
-    return 1.0 if sfreq is None or estimator.sfreq_ is None else float(estimator.sfreq_ / sfreq)
-
-
-def read_chunk(chunk: ArrayLike, n_channels: int) -> NDArray[np.float64]:
-    """Check a piece of a stream.
-
-    Shapes: chunk (n_channels, n_times) → (n_channels, n_times).
-    """
-    data = np.atleast_2d(np.asarray(chunk, dtype=np.float64))
-    if data.ndim != 2 or len(data) != n_channels:
-        raise ShapeError(f"chunk must have shape ({n_channels}, n_times), got {np.shape(chunk)}.")
-    check_finite(data, 0, "the chunk")
-    return data
+__all__ = ["Stream"]
 
 
 class Stream:
-    """A causal model that listens: memory is bounded, and what it says equals the prediction of all heard so far.
+    """A causal model that listens: memory is bounded, and what it says equals the prediction of all samples so far.
+
+    It keeps the model that it was built with, whatever becomes of the estimator.
 
     Parameters
     ----------
-    estimator : S4Classifier or S4Regressor
-        Fitted with ``bidirectional=False``.
-    sfreq : float, optional
-        Sampling rate of the stream, in Hz; that of the training by default.
+    plan : Plan
+        What the network was built from.
+    standardizer : Standardizer
+        Of the channels.
+    network : S4Network
+        Causal, for inference, no other's.
+    finish : callable
+        From outputs (1, n_outputs) to predictions.
+    period : float
+        Sample period of the stream, over that of the training.
 
     Raises
     ------
     ValueError
-        If sfreq is not positive, the model was fitted without one, with times and none is given, or on sparse records;
-        if the front end hears whole cases alone.
+        If the model is bidirectional, or its front end takes whole cases alone.
     """
 
-    def __init__(self, estimator: S4Estimator, *, sfreq: float | None = None) -> None:
-        self._estimator = estimator
-        plan = estimator._plan.sampling
-        self._rate = stream_rate(estimator, sfreq, timed=plan.times, sparse=plan.sparse)
-        self._network = for_inference(estimator._on(resolve_device(estimator.device)))
-        self._unit = self._network.frontend.unit(self._rate)
+    def __init__(
+        self,
+        plan: Plan,
+        standardizer: Standardizer,
+        network: S4Network,
+        finish: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        *,
+        period: float,
+    ) -> None:
+        # The plan knows how the network was built; a parameter may have been set since.
+        if plan.stack["bidirectional"]:
+            raise ValueError("stream needs a causal model, this one looks ahead; fit with bidirectional=False.")
+        self._plan, self._standardizer, self._network, self._finish = plan, standardizer, network, finish
+        self._period = period
+        self._unit = network.frontend.unit(self._period)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that was heard."""
-        self._rest = np.zeros((self._estimator._plan.n_inputs, 0))
+        """Forget all samples so far."""
+        self._rest = np.zeros((self._plan.n_inputs, 0))
         self._state: list[Any] | None = None
         self._pooled: _RunningPool = _RunningPool()
+        self._warned = False
 
     def push(self, chunk: ArrayLike) -> NDArray[np.float64]:
-        """Hear a chunk.
+        """Take the next samples.
 
         Parameters
         ----------
@@ -86,41 +78,49 @@ class Stream:
         Returns
         -------
         ndarray (n_outputs,)
-            What ``predict_proba`` (a classifier) or ``predict`` (a regressor) says of all heard so far.
+            What ``predict_proba`` (a classifier) or ``predict`` (a regressor) says of all samples so far.
 
         Raises
         ------
         ShapeError
-            If the chunk has other channels, or nothing was heard yet.
-        ValueError
-            If a sample is NaN or infinite.
+            If the chunk has other channels, or there was no sample yet.
+        ValueError, TypeError
+            If a sample is NaN or infinite, or the chunk is something that `predict` would refuse too.
+
+        Warns
+        -----
+        UserWarning
+            If a chunk varies 100 times as much as any training case.
         """
-        data = read_chunk(chunk, self._estimator.n_channels_in_)
-        there = np.ones((self._rest.shape[0] - len(data), data.shape[1]))  # masks: nothing is missing
-        heard = np.concatenate([self._estimator._standardizer(data), there])
-        heard = np.concatenate([self._rest, heard], axis=1)
-        whole = heard.shape[1] // self._unit * self._unit
+        data = check_chunk(chunk, self._plan.n_channels)
+        if data.size and not self._warned:
+            scale = np.array([self._standardizer.case_scale(data)])
+            self._warned = warn_of_scale(self._standardizer, scale, chunk=True)
+        observed = np.ones((self._plan.n_inputs - len(data), data.shape[1]))  # masks: nothing is missing
+        inputs = np.concatenate([self._rest, np.concatenate([self._standardizer(data), observed])], axis=1)
+        whole = inputs.shape[1] // self._unit * self._unit
+        pooled, state = self._pooled, self._state
         if whole:
-            h, self._state = self._advance(heard[:, :whole])
-            self._pooled = self._pooled.with_steps(h)
-        self._rest = heard[:, whole:]
-        pooled = self._pooled
-        if self._rest.shape[1]:
-            # The unfinished hop is heard on a copy of the state, and again when it is whole.
-            pooled = pooled.with_steps(self._advance(self._rest)[0])
-        if pooled.count == 0:
-            raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
+            h, state = self._advance(inputs[:, :whole], state)
+            pooled = pooled.with_steps(h)
+        after, rest = pooled, inputs[:, whole:]
+        if rest.shape[1]:
+            # The unfinished hop is taken on a copy of the state, and again when it is whole.
+            after = pooled.with_steps(self._advance(rest, state)[0])
+        if after.count == 0:
+            raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
         with torch.no_grad():
-            outputs = self._network.head(pooled.value(self._network.pooling).T)
-        scores: NDArray[np.float64] = self._estimator._finish(outputs.double().cpu().numpy())[0]
+            outputs = self._network.head(after.value(self._network.pooling).T).double().cpu().numpy()
+        check_outputs(outputs)
+        self._pooled, self._state, self._rest = pooled, state, rest
+        scores: NDArray[np.float64] = self._finish(outputs)[0]
         return scores
 
     @torch.no_grad()
-    def _advance(self, data: NDArray[np.floating]) -> tuple[Tensor, list[Any]]:
-        dtype = PRECISIONS[self._estimator.precision]
-        device = next(self._network.parameters()).device
-        x = torch.from_numpy(np.ascontiguousarray(data)).to(device, dtype).unsqueeze(1)
-        return self._network.advance(x, self._state, rate=self._rate)
+    def _advance(self, data: NDArray[np.floating], state: list[Any] | None) -> tuple[Tensor, list[Any]]:
+        weight = next(self._network.parameters())
+        x = torch.from_numpy(np.ascontiguousarray(data)).to(weight.device, weight.dtype).unsqueeze(1)
+        return self._network.advance(x, state, rate=self._period)
 
 
 class _RunningPool:

@@ -127,7 +127,7 @@ def test_a_case_of_weight_two_is_the_case_twice():
 def test_a_stream_of_mostly_missing_data_is_refused():
     cases, times = charts()
     model = S4RidgeRegressor(**SMALL).fit(cases, np.arange(40.0), times=times)
-    with pytest.raises(ValueError, match="fitted on sparse records"):
+    with pytest.raises(ValueError, match="fitted on mostly missing data"):
         model.stream(sfreq=1.0)
 
 

@@ -1,11 +1,15 @@
 """scikit-learn's callbacks, the progress bar, and checkpoints of an interrupted fit."""
 
+import copy
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from small_models import SMALL, classifier, regressor, same_weights, waves
+
+from s4signal import Signals
 
 
 class Counter:
@@ -133,23 +137,87 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(make, precision, tmp_path):
 @pytest.mark.parametrize(
     "change", [{"learning_rate": 0.1}, {"random_state": 1}, {"d_model": 4}, {"class_weight": "balanced"}]
 )
-def test_a_checkpoint_of_other_settings_is_left_alone(change, tmp_path):
+def test_a_checkpoint_of_other_settings_is_not_taken_up(change, tmp_path):
     X, y = waves()
-    first = classifier(checkpoint_dir=tmp_path).fit(X, y)
-    other = classifier(checkpoint_dir=tmp_path, **change).fit(X, y)
-    assert same_weights(other, classifier(**change).fit(X, y))
+    classifier(checkpoint_dir=tmp_path).fit(X, y)
     counter = Counter()
-    assert same_weights(classifier(checkpoint_dir=tmp_path, callbacks=[counter]).fit(X, y), first)
-    assert counter.epochs == 0  # its own is still there
+    other = classifier(**change, checkpoint_dir=tmp_path, callbacks=[counter]).fit(X, y)
+    assert counter.epochs == 2
+    assert same_weights(other, classifier(**change).fit(X, y))
 
 
-def test_a_checkpoint_of_other_data_is_left_alone(tmp_path):
+# Whatever the model is told of the data; without standardisation nothing else of it is in the checkpoint.
+OTHERS = {
+    "other values": lambda X, y: ((X * 2, y), (X, y)),
+    "backwards": lambda X, y: ((X[:, :, ::-1], y), (X, y)),
+    "in another order": lambda X, y: ((X[::-1], y[::-1]), (X, y)),
+    "fewer": lambda X, y: ((X[:-1], y[:-1]), (X, y)),
+    "other labels": lambda X, y: ((X, 1 - y), (X, y)),
+    "other validation cases": lambda X, y: ((X, y), (X * 2, y)),
+    "other validation labels": lambda X, y: ((X, y), (X, 1 - y)),
+    "at another rate": lambda X, y: ((Signals(X, sfreq=7.0), y), (X, y)),
+    "no validation": lambda X, y: ((X, y), (None, None)),
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("standardize", [True, False])
+def test_a_checkpoint_of_other_data_is_not_taken_up(change, standardize, tmp_path):
     X, y = waves()
-    classifier(checkpoint_dir=tmp_path).fit(X, y, X_val=X, y_val=y)
-    for data in ((X * 2, y, X, y), (X, 1 - y, X, y), (X[:-1], y[:-1], X, y), (X, y, X, 1 - y)):
-        given = {"X_val": data[2], "y_val": data[3]}
-        other = classifier(checkpoint_dir=tmp_path).fit(data[0], data[1], **given)
-        assert same_weights(other, classifier().fit(data[0], data[1], **given))
+    options = {"checkpoint_dir": tmp_path, "standardize": standardize, "max_epochs": 3, "batch_size": 8}
+    classifier(**options).fit(X, y, X_val=X, y_val=y)
+    (X_other, y_other), (X_val, y_val) = change(X, y)
+    counter = Counter()
+    classifier(**options, callbacks=[counter]).fit(X_other, y_other, X_val=X_val, y_val=y_val)
+    assert counter.epochs == 3
+
+
+def test_the_same_fit_goes_on_from_its_end(tmp_path):
+    X, y = waves()
+    first, counter = classifier(checkpoint_dir=tmp_path).fit(X, y), Counter()
+    again = classifier(checkpoint_dir=tmp_path, callbacks=[counter]).fit(X.tolist(), y.tolist())
+    assert counter.epochs == 0
+    assert same_weights(again, first)
+
+
+def test_folds_and_searches_share_a_folder_and_leak_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((24, 2, 40)), np.arange(24) % 2
+    plain = cross_val_score(classifier(standardize=False), X, y, cv=KFold(4))
+    kept = classifier(standardize=False, checkpoint_dir=tmp_path)
+    for _ in range(2):
+        assert cross_val_score(kept, X, y, cv=KFold(4)).tolist() == plain.tolist()
+    assert len(list(tmp_path.iterdir())) == 4
+    search = GridSearchCV(kept, {"d_model": [4, 8]}, cv=2).fit(X, y)
+    assert (
+        search.cv_results_["mean_test_score"].tolist()
+        == (GridSearchCV(classifier(standardize=False), {"d_model": [4, 8]}, cv=2).fit(X, y))
+        .cv_results_["mean_test_score"]
+        .tolist()
+    )
+
+
+def test_a_warm_start_goes_on_from_its_own_checkpoint(tmp_path):
+    X, y = waves()
+    options = {"max_epochs": 4, "warm_start": True}
+    start = classifier(**options).fit(X, y)
+    expected = copy.deepcopy(start).fit(X, y)
+    stopped = copy.deepcopy(start).set_params(checkpoint_dir=tmp_path, callbacks=[Counter(interrupt=2)])
+    with pytest.raises(KeyboardInterrupt, match="pressed"):
+        stopped.fit(X, y)
+    assert same_weights(stopped, start)
+    counter = Counter()
+    assert same_weights(stopped.set_params(callbacks=[counter]).fit(X, y), expected)
+    assert counter.epochs == 2
+    counter = Counter()
+    assert not same_weights(stopped.set_params(callbacks=[counter]).fit(X, y), expected)
+    assert counter.epochs == 4, "from other weights it is another training"
+
+
+def test_partial_fit_refuses_a_folder_for_checkpoints(tmp_path):
+    X, y = waves()
+    with pytest.raises(ValueError, match="partial_fit writes no checkpoints; set checkpoint_dir=None, and save"):
+        classifier(checkpoint_dir=tmp_path).partial_fit(X, y)
 
 
 def test_checkpoints_need_a_seed(tmp_path):

@@ -1,4 +1,6 @@
-"""What training hears: some cases a second time with samples missing, chosen by chance and by the seed alone."""
+"""Features computed once per case; some cases also with samples removed, chosen by chance and by the seed alone."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,10 +8,10 @@ import torch
 from small_models import classifier, same_weights
 
 from s4signal import Signals
-from s4signal.estimators.trained.loop_options import network_options
-from s4signal.estimators.trained.missing import thinned
-from s4signal.estimators.trained.plan import make_cases
-from s4signal.estimators.trained.precompute import hear_thinned
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.trained.inference import inference_options
+from s4signal.estimators.trained.missing import Sampling, drop_samples, make_cases
+from s4signal.estimators.trained.precompute import precompute, with_sample_dropout
 from s4signal.nn import FilterBank, space_bands
 from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SampleDropout
 from s4signal.training import Samples
@@ -18,7 +20,7 @@ __all__: list[str] = []
 
 SFREQ = 4000.0
 CPU = torch.device("cpu")
-GAPS = {"sfreq": SFREQ, "missing": "gap"}
+DROPPED = {"sfreq": SFREQ, "augmentation": ("sample_dropout",)}
 
 
 def sounds(n=24, n_times=1200):
@@ -32,18 +34,27 @@ def sounds(n=24, n_times=1200):
 X, Y = sounds()
 
 
-def cases_and_heard():
-    """Return the raw cases of a fit, those it trained on, and the first hearing."""
-    model = classifier(**GAPS).fit(X, Y)
-    signals = Signals(X, sfreq=SFREQ)
-    cases = make_cases(signals, model._standardizer, sfreq=SFREQ, sampling=model._plan.sampling)
-    heard = model._cases(signals, np.ones(len(X)), (Y == "high").astype(int), CPU)
-    return model, cases, heard
+def bank():
+    frequencies, bandwidths = space_bands("erb", 10, 100.0, 1800.0)
+    return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
 
 
-def test_thinned_samples_are_drawn_across_and_the_others_stay():
+def cases_of(X):
+    plain = Standardizer(np.zeros(2), np.ones(2))
+    return make_cases(
+        Signals(X, sfreq=SFREQ), plain, sfreq=SFREQ, sampling=Sampling(grid=True), targets=torch.arange(len(X))
+    )
+
+
+def fitted_front_end():
+    """Return the front end of a fitted model, and how to run it."""
+    model = classifier(**DROPPED).fit(X, Y)
+    return model.network_.frontend, inference_options(model, model._plan, CPU)
+
+
+def test_removed_samples_are_interpolated_and_the_others_stay():
     data = np.sin(np.arange(2 * 200).reshape(2, 200) / 50.0)
-    gone = thinned(Samples(data), 0.5, seed=0).data
+    gone = drop_samples(Samples(data), 0.5, seed=0).data
     kept = (gone == data).all(0)
     assert gone.shape == data.shape
     assert kept[0]
@@ -51,65 +62,77 @@ def test_thinned_samples_are_drawn_across_and_the_others_stay():
     assert kept.mean() == pytest.approx(0.5, abs=0.1)
     assert (gone != data)[:, ~kept].all(), "a sample is missing in all channels or in none"
     assert np.abs(gone - data).max() < 0.01
-    assert np.array_equal(thinned(Samples(data), 0.0, seed=0).data, data)
+    assert np.array_equal(drop_samples(Samples(data), 0.0, seed=0).data, data)
 
 
 def test_a_case_of_one_sample_keeps_it():
-    assert thinned(Samples(np.ones((1, 1))), 1.0, seed=0).data.tolist() == [[1.0]]
+    assert drop_samples(Samples(np.ones((1, 1))), 1.0, seed=0).data.tolist() == [[1.0]]
 
 
-def test_a_third_of_the_cases_has_a_second_hearing_that_comes_in_three_of_four_loads():
-    model, cases, heard = cases_and_heard()
-    mixed = hear_thinned(model.network_, cases, heard, network_options(model, len(X), CPU), seed=0)
-    first = [heard.load(i).data for i in range(len(X))]
+def test_a_third_of_the_cases_misses_samples_in_three_of_four_loads():
+    cases, (frontend, options) = cases_of(X), fitted_front_end()
+    mixed = with_sample_dropout(frontend, cases, options, seed=0)
+    once = precompute(frontend, cases, options)
+    for i in range(len(X)):
+        np.testing.assert_allclose(mixed.load(i).data, once.load(i).data, atol=1e-5)
     chances = np.random.default_rng(0).uniform(size=(60, len(X)))
-    other = np.array(
-        [[not np.array_equal(mixed.augment(i, row[i]).data, first[i]) for i in range(len(X))] for row in chances]
-    )
-    thinned_cases = other.any(0)
-    assert thinned_cases.sum() == len(X) // 3
-    assert other[:, thinned_cases].mean() == pytest.approx(0.75, abs=0.1)
-    assert np.array_equal(mixed.weights, heard.weights)
-    assert torch.equal(mixed.targets, heard.targets)
+    loads = [[mixed.augment(i, chance).data for i, chance in enumerate(row)] for row in chances]
+    other = np.array([[not np.array_equal(loaded[i], mixed.load(i).data) for i in range(len(X))] for loaded in loads])
+    dropped = other.any(0)
+    assert dropped.sum() == len(X) // 3
+    assert other[:, dropped].mean() == pytest.approx(0.75, abs=0.1)
+    assert {len({loaded[i].tobytes() for loaded in loads}) for i in np.flatnonzero(dropped)} == {2}
+    assert np.array_equal(mixed.weights, cases.weights)
+    assert torch.equal(mixed.targets, cases.targets)
+    assert mixed.lengths.tolist() == once.lengths.tolist()
 
 
-def test_a_second_hearing_is_that_of_a_case_with_missing_samples():
-    model, cases, heard = cases_and_heard()
-    mixed = hear_thinned(model.network_, cases, heard, network_options(model, len(X), CPU), seed=3)
-    rng = np.random.RandomState(3)
-    index = rng.permutation(len(X))[0]
-    share, seed = rng.uniform(0.1, SampleDropout.MOST, len(X) // 3)[0], rng.randint(2**31 - 1, size=len(X) // 3)[0]
-    holes = np.random.RandomState(seed).uniform(size=X.shape[2]) < share
-    holes[[0, -1]] = False
-    signals = Signals(np.where(holes, np.nan, X[index])[None], sfreq=SFREQ)
-    expected = model._cases(signals, np.ones(1), np.zeros(1, dtype=int), CPU).load(0).data
-    loads = [mixed.augment(int(index), chance).data for chance in np.linspace(0, 0.99, 20)]
-    assert any(np.allclose(load, expected, atol=1e-4) for load in loads)
+def test_what_misses_samples_equals_a_case_with_missing_samples(monkeypatch):
+    removed = np.arange(X.shape[2]) % 3 == 1
+    removed[-1] = False
+    monkeypatch.setattr(SampleDropout, "removed", lambda n_times, share, seed: removed)
+    cases, (frontend, options) = cases_of(X), fitted_front_end()
+    mixed = with_sample_dropout(frontend, cases, options, seed=3)
+    expected = precompute(frontend, cases_of(np.where(removed, np.nan, X)), options)
+    n_dropped = 0
+    for index in range(len(X)):
+        other = mixed.augment(index, 0.0).data
+        if not np.array_equal(other, mixed.load(index).data):
+            n_dropped += 1
+            np.testing.assert_allclose(other, expected.load(index).data, atol=1e-5)
+    assert n_dropped == len(X) // 3
 
 
-@pytest.mark.parametrize("changes", [{"missing": "auto"}, {"batch_size": None}, {"frontend": "linear"}])
-def test_cases_are_heard_once_where_gaps_were_not_asked_for_or_chance_must_not_choose(changes, monkeypatch):
+def test_both_versions_of_a_case_come_from_one_reading():
+    cases, (frontend, options), reads = cases_of(X), fitted_front_end(), []
+    watched = replace(cases, load=lambda index: reads.append(index) or cases.load(index))
+    with_sample_dropout(frontend, watched, options, seed=3)
+    assert sorted(reads) == list(range(len(X)))
+
+
+@pytest.mark.parametrize("changes", [{"augmentation": "auto"}, {"missing": "gap", "augmentation": None}])
+def test_cases_miss_samples_only_where_that_is_asked_for(changes, monkeypatch):
     def refuse(*args, **options):
-        raise AssertionError("heard again")
+        raise AssertionError("removed")
 
-    monkeypatch.setattr("s4signal.estimators.trained.base.hear_thinned", refuse)
-    classifier(**{**GAPS, **changes}).fit(X, Y)
-    with pytest.raises(AssertionError, match="heard again"):
-        classifier(**GAPS).fit(X, Y)
+    monkeypatch.setattr("s4signal.estimators.trained.precompute.drop_samples", refuse)
+    classifier(**{**DROPPED, **changes}).fit(X, Y)
+    with pytest.raises(AssertionError, match="removed"):
+        classifier(**DROPPED).fit(X, Y)
 
 
-def test_the_seed_says_all_that_training_hears():
+def test_the_seed_says_all_that_training_sees():
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        one = classifier(**GAPS).fit(X, Y)
+        one = classifier(**DROPPED).fit(X, Y)
         state = torch.get_rng_state()
         torch.manual_seed(2)
-        other = classifier(**GAPS).fit(X, Y)
+        other = classifier(**DROPPED).fit(X, Y)
         assert not torch.equal(state, torch.get_rng_state())
     assert same_weights(one, other)
 
 
-def test_a_fit_that_goes_on_from_a_checkpoint_hears_what_a_whole_one_hears(tmp_path):
+def test_a_fit_that_goes_on_from_a_checkpoint_sees_what_a_whole_one_sees(tmp_path):
     class Interrupt:
         def setup(self, estimator, context):
             pass
@@ -124,32 +147,28 @@ def test_a_fit_that_goes_on_from_a_checkpoint_hears_what_a_whole_one_hears(tmp_p
             if len(list(tmp_path.iterdir())):
                 raise KeyboardInterrupt("pressed")
 
-    options = {**GAPS, "max_epochs": 4, "batch_size": 8}
+    options = {**DROPPED, "max_epochs": 4, "batch_size": 8}
     whole = classifier(**options).fit(X, Y)
     with pytest.raises(KeyboardInterrupt, match="pressed"):
         classifier(**options, checkpoint_dir=tmp_path, callbacks=[Interrupt()]).fit(X, Y)
     assert same_weights(whole, classifier(**options, checkpoint_dir=tmp_path).fit(X, Y))
 
 
-@pytest.mark.parametrize(
-    ("changes", "share"),
-    [({}, 0.25), ({"missing": "gap"}, 0.25), ({"missing": "error"}, 0.25), ({"batch_size": None}, 0.0)],
-)
-def test_bands_move_and_fall_silent_in_training_unless_chance_must_not_choose(changes, share):
+AUTO = [BandShift, BandDropout]
+
+
+@pytest.mark.parametrize("changes", [{}, {"missing": "gap"}, {"missing": "error"}, {"batch_size": None}])
+def test_energies_are_shifted_and_dropped_behind_the_filter_bank_whatever_else_is_asked_for(changes):
     model = classifier(sfreq=SFREQ, **changes).fit(X, Y)
-    augmentations = {type(part): part for part in model.network_.frontend.augmentations}
-    assert len(augmentations) == 2 * (share > 0)
-    if share:
-        assert augmentations[BandDropout].probability == share
-        assert augmentations[BandShift].bands == 1.0
-    assert ("rates from 1000 Hz" in model.describe()) == (share > 0)
+    assert [type(part) for part in model.network_.frontend.augmentations] == AUTO
+    assert "rates from 1000 Hz" in model.describe()
 
 
-def test_a_bank_of_ones_own_loses_bands_only_where_gaps_are_asked_for():
-    frequencies, bandwidths = space_bands("erb", 10, 100.0, 1800.0)
-    bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
-    ears = [
-        classifier(frontend=bank, sfreq=SFREQ, missing=missing).fit(X, Y).network_.frontend
-        for missing in ("auto", "gap")
-    ]
-    assert [[type(part) for part in front.augmentations] for front in ears] == [[], [BandDropout]]
+@pytest.mark.parametrize(
+    ("augmentation", "kinds"), [("auto", []), (None, []), (("band_dropout",), [BandDropout]), (AUTO, AUTO)]
+)
+def test_a_bank_of_ones_own_is_augmented_only_where_that_is_asked_for(augmentation, kinds):
+    names = ("band_shift", "band_dropout") if augmentation is AUTO else augmentation
+    model = classifier(frontend=bank(), sfreq=SFREQ, augmentation=names).fit(X, Y)
+    assert [type(part) for part in model.network_.frontend.augmentations] == kinds
+    assert ("trained for" in model.describe()) == (len(kinds) > 0)

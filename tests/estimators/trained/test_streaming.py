@@ -127,7 +127,7 @@ def test_an_empty_chunk_says_what_was_said_before():
 
 def test_an_empty_first_chunk_is_refused():
     model, signal = causal(classifier)
-    with pytest.raises(ShapeError, match="chunk is empty and nothing was heard before; push at least one sample"):
+    with pytest.raises(ShapeError, match="chunk is empty and nothing came before; push at least one sample"):
         model.stream().push(signal[:, :0])
 
 

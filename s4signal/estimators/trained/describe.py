@@ -1,0 +1,82 @@
+"""What a fitted model covers and what was decided, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+
+from s4signal.estimators.trained.missing import Sampling
+from s4signal.estimators.trained.plan import Plan
+from s4signal.estimators.units import Units, readable_units
+from s4signal.nn import S4Network
+from s4signal.nn.block import S4Block
+from s4signal.nn.frontends.augmentation import AUGMENTATIONS
+
+__all__ = ["describe_model"]
+
+
+def describe_model(name: str, plan: Plan, network: S4Network) -> str:
+    """Describe a fitted model, a line for each thing that was asked for or decided."""
+    slowest, fastest, shortest, longest = _coverage(network, plan.step_s)
+    units, stack = readable_units(plan.sfreq, fastest), plan.stack
+    size = sum(p.numel() for p in network.parameters())
+    sfreq, names = plan.sfreq or 1.0, plan.augmentation
+    changes = ", ".join(AUGMENTATIONS[change]().describe(sfreq) for change in names)
+    shared = ", one dropout mask per step" if stack["dropout_axis"] == "batch" else ""
+    lines = {
+        "sampling rate": units.rate(plan.sfreq),
+        "samples": _samples(plan.sampling),
+        "front end": _frontend(plan, network, units),
+        "trained for": f"{changes} (augmentation: {', '.join(names)})" if names else "",
+        "blocks": f"{stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), d_state "
+        f"{stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}",
+        "training": plan.why.get("schedule", "") + shared,
+        "validation": plan.why.get("validation", ""),
+        "band": units.band(slowest, fastest),
+        "memory": units.memory(shortest, longest),
+    }
+    head = f"{name}: {plan.n_channels} channels to {plan.n_outputs} outputs, {size:,} parameters"
+    return "\n".join([head, *(f"  {what:<14} {text}" for what, text in lines.items() if text)])
+
+
+def _frontend(plan: Plan, network: S4Network, units: Units) -> str:
+    frontend = network.frontend
+    text = f"{plan.frontend}: {frontend.describe()}"
+    if frontend.hop_s is not None:
+        hop, unit = frontend.hop_s / units.n_seconds, units.duration
+        text += f" every {1e3 * hop:g} ms" if unit == "s" and hop < 1 else f" every {hop:g} {unit}"
+    text += ", learned with the rest" if frontend.learned else ""
+    why = plan.why.get("frontend")
+    return f"{text} ({why})" if why else text
+
+
+def _samples(sampling: Sampling) -> str:
+    """Say how times and missing samples reach the network."""
+    missing = {
+        "gap": "time passes where one is missing" if sampling.gaps else "the last value is held where one is missing",
+        "mask": "marked where one is missing",
+        "error": "none may be missing",
+    }[sampling.missing]
+    if sampling.grid and sampling.missing != "error":
+        missing = "on a grid, interpolated where one is missing"
+    marked = f", {len(sampling.masked)} channels with a mask" if sampling.masked else ""
+    marked += ", most values missing" if sampling.mostly_missing else ""
+    return f"{'at their own times' if sampling.times else 'at a regular rate'}; {missing}{marked}"
+
+
+@torch.no_grad()
+def _coverage(network: S4Network, step_s: float) -> tuple[float, float, float, float]:
+    """Slowest and fastest frequency below Nyquist, shortest and longest time constant of the modes."""
+    angles, decays = [], []
+    for block in cast(Iterable[S4Block], network.blocks):
+        modes = block.layer.kernel.modes()
+        angles.append(modes.im.abs().flatten())
+        decays.append(-modes.re.flatten())
+    angle, decay = torch.cat(angles), torch.cat(decays)
+    audible = angle <= math.pi
+    hertz = angle[audible] / (2 * math.pi * step_s)
+    seconds = step_s / decay[audible]
+    return float(hertz.min()), float(hertz.max()), float(seconds.min()), float(seconds.max())

@@ -1,0 +1,268 @@
+"""What a fit does, step by step, on a draft of the estimator: its end is the one moment at which the model changes."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from s4signal.estimators.standardizer import Standardizer, check_outputs, warn_of_scale
+from s4signal.estimators.survey import survey
+from s4signal.estimators.trained.callbacks import end_task, own_callbacks
+from s4signal.estimators.trained.inference import InferenceCopies, inference_options
+from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
+from s4signal.estimators.trained.plan import (
+    Plan,
+    Schedule,
+    build_network,
+    plan_network,
+    plan_schedule,
+    trains_to_the_end,
+)
+from s4signal.estimators.trained.precompute import feature_batches, precompute, with_sample_dropout
+from s4signal.estimators.trained.splitting import Split, check_groups, split_cases
+from s4signal.estimators.trained.training import LabelledCases, fingerprint_of, training_options
+from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
+from s4signal.nn import S4Network
+from s4signal.nn.randomness import draws_from
+from s4signal.signals import Signal, Signals
+from s4signal.training import PRECISIONS, Cases, evaluate_network, fit_network, resolve_device
+
+__all__ = ["NetworkFitting"]
+
+
+class NetworkFitting(CallbackSupportMixin, BaseEstimator):
+    """From parameters and signals to a trained network and its outputs.
+
+    A subclass says what its targets are: by `SignalClassifierMixin` or `SignalRegressorMixin`, and by ``_n_outputs``,
+    ``_loss`` and ``_score_outputs``.
+    """
+
+    _stratified: ClassVar[bool] = False
+    n_iter_: int
+    history_: list[dict[str, Any]]
+    network_: S4Network
+    _plan: Plan
+    _standardizer: Standardizer
+    _optimizer_state: dict[str, Any]
+
+    def _become(self, draft: Self) -> Self:
+        """Take over all that a draft has learned, at once; parameters and callbacks stay one's own."""
+        parameters = self.get_params(deep=False)
+        own = {name: value for name, value in vars(self).items() if name in parameters or "callback" in name}
+        self.__dict__ = {**vars(draft), **own}
+        return self
+
+    def _learn(
+        self, X: Any, y: Any, sample_weight: Any, *, times: Any, groups: Any, X_val: Any, y_val: Any, owner: Any
+    ) -> None:
+        """Fit; ``owner`` is the estimator whose draft this is, for callbacks."""
+        device, warm = resolve_device(self.device), self.warm_start and hasattr(self, "network_")
+        data = self._training_data(X, y, sample_weight, times, reset=not warm)
+        held_out = self._validation_data(X_val, y_val)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        why = "X_val chooses the epoch"
+        if held_out is None:
+            split = self._split(data, groups, seed)
+            why, everything = split.why, data
+            data = everything.take(split.train)
+            held_out = None if split.held_out is None else everything.take(split.held_out)
+        if warm:
+            self._go_on(data)
+        else:
+            self._begin(data, seed)
+        schedule = plan_schedule(self, self._plan, len(data.signals))
+        self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
+        self.network_ = self.network_.to(device, PRECISIONS[self.precision])
+        if held_out is not None:
+            check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
+        cases = self._training_cases(data, seed, device, calibrate=not warm)
+        validation = None
+        if held_out is not None:
+            options = inference_options(self, self._plan, device)
+            validation = precompute(self.network_.frontend, self._cases(held_out), options)
+        parts = (data, held_out)
+        self._train(cases, validation, seed, device, schedule=schedule, parts=parts, given=(X, y), owner=owner)
+
+    def _learn_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
+        """Fit one epoch more."""
+        device, first = resolve_device(self.device), not hasattr(self, "network_")
+        data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
+        if first:
+            self._begin(data, seed)
+        else:
+            self._go_on(data)
+        schedule = plan_schedule(self, self._plan, len(data.signals))._replace(max_epochs=1, averaging=0.0)
+        self._plan = self._plan._replace(why={**self._plan.why, "schedule": "by partial_fit, an epoch each"})
+        self.network_ = self.network_.to(device, PRECISIONS[self.precision])
+        cases = self._training_cases(data, seed, device, calibrate=first)
+        options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
+        options = replace(options, schedule=None)
+        moments = getattr(self, "_optimizer_state", None)
+        result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
+        self.network_, self._optimizer_state = result.network, result.optimizer_state
+        self.n_iter_ = self.best_epoch_ = 1 if first else self.n_iter_ + 1
+        line = {**result.history[0], "epoch": self.n_iter_}
+        self.history_ = [line] if first else [*self.history_, line]
+
+    def _training_data(
+        self, X: Any, y: Any, sample_weight: Any, times: Any, *, classes: Any = None, reset: bool = True
+    ) -> LabelledCases:
+        """Check the cases and read each once; return those of positive weight."""
+        signals = check_signals(self, X, sfreq=self.sfreq, times=times, irregular=True, reset=reset)
+        targets = self._encode_targets(y, signals, classes=classes, reset=reset)
+        weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
+        found = survey(signals, refuse_missing=self.missing == "error", hashed=self.checkpoint_dir is not None)
+        if reset:
+            self.sfreq_ = training_rate(found)
+        else:
+            check_times(signals, self._plan.sampling, self.sfreq_, found=found)
+        return LabelledCases(signals, found, weights, targets).take(np.flatnonzero(weights > 0))
+
+    def _validation_data(self, X: Any, y: Any) -> LabelledCases | None:
+        if X is None and y is None:
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val belong together; pass both or none.")
+        # Validation cases may have a rate of their own.
+        knows_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
+        signals = check_signals(self, X, sfreq=None if knows_rate else self.sfreq, irregular=True)
+        targets = self._encode_targets(y, signals, classes=None, reset=False)
+        hashed = self.checkpoint_dir is not None
+        found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed, name="X_val")
+        return LabelledCases(signals, found, np.ones(len(signals)), targets)
+
+    def _split(self, data: LabelledCases, groups: Any, seed: int) -> Split:
+        """Set validation cases aside, where ``early_stopping`` asks for it."""
+        return split_cases(
+            data.targets if self._stratified else None,
+            check_groups(groups, data.signals.sources),
+            n=len(data.signals),
+            early_stopping=self.early_stopping,
+            to_the_end=trains_to_the_end(self.frontend, data.signals, data.found, data.weights, self.sfreq_),
+            fraction=self.validation_fraction,
+            seed=seed,
+        )
+
+    def _begin(self, data: LabelledCases, seed: int) -> None:
+        """Measure channels and targets, and build a network."""
+        self._measure_targets(data.targets, data.weights)
+        self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
+        n_outputs = self._n_outputs(data.targets)
+        self._plan = plan_network(self, data.signals, data.found, data.weights, n_outputs=n_outputs, sfreq=self.sfreq_)
+        self._optimizer_state = {}
+        with draws_from(torch.Generator().manual_seed(seed)):
+            self.network_ = build_network(self._plan, self.frontend)
+
+    def _go_on(self, data: LabelledCases) -> None:
+        """Check that the network suits the targets; a copy of it is moved and trained."""
+        n_outputs = self._n_outputs(data.targets)
+        if self._plan.n_outputs != n_outputs:
+            raise ValueError(
+                f"the network has {self._plan.n_outputs} outputs, y has {n_outputs}; fit with warm_start=False."
+            )
+        self.network_ = copy.deepcopy(self.network_)
+
+    def _cases(self, data: LabelledCases) -> Cases:
+        return make_cases(
+            data.signals,
+            self._standardizer,
+            sfreq=self.sfreq_,
+            sampling=self._plan.sampling,
+            found=data.found,
+            weights=data.weights,
+            targets=self._target_tensor(data.targets),
+        )
+
+    def _training_cases(self, data: LabelledCases, seed: int, device: torch.device, *, calibrate: bool) -> Cases:
+        """Return cases as the learned part of the network takes them, augmented by removed samples if asked to."""
+        frontend, options = self.network_.frontend.eval(), inference_options(self, self._plan, device)
+        cases = self._cases(data)
+        if "sample_dropout" in self._plan.augmentation:
+            cases = with_sample_dropout(frontend, cases, options, seed=seed)
+        else:
+            cases = precompute(frontend, cases, options)
+        if calibrate:
+            frontend.calibrate(feature_batches(frontend, cases, options))
+        return cases
+
+    def _train(
+        self,
+        cases: Cases,
+        validation: Cases | None,
+        seed: int,
+        device: torch.device,
+        *,
+        schedule: Schedule,
+        parts: tuple[LabelledCases, LabelledCases | None],
+        given: tuple[Any, Any],
+        owner: Any,
+    ) -> None:
+        """Run the loop, and tell the callbacks of ``owner`` of its epochs."""
+        options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
+        if self.checkpoint_dir is not None:
+            fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
+            options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
+        with own_callbacks(owner):
+            context = owner._init_callback_context(max_subtasks=options.max_epochs)
+            context.call_on_fit_task_begin(estimator=owner)
+
+            def on_epoch(line: dict[str, Any], network: nn.Module) -> bool:
+                task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=owner)
+                return end_task(owner, task, given, learned=vars(self), n_iter=line["epoch"], network=network)
+
+            started = time.perf_counter()
+            result = fit_network(
+                self.network_,
+                cases,
+                loss=self._loss,
+                options=options,
+                validation=validation,
+                score=self._score_outputs,
+                on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
+            )
+            self.network_, self.history_ = result.network, result.history
+            self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
+            self.fit_seconds_ = time.perf_counter() - started
+            self._optimizer_state = result.optimizer_state
+            end_task(owner, context, given, learned=vars(self), n_iter=self.n_iter_, network=self.network_)
+
+    def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
+        """Return the network's outputs (n_samples, n_outputs); nothing of the estimator changes."""
+        check_is_fitted(self, "network_")
+        check_rate(self, sfreq)
+        signals = check_signals(self, X, sfreq=sfreq, times=times, irregular=True)
+        sampling, standardizer = self._plan.sampling, self._standardizer
+        check_times(signals, sampling, self.sfreq_)
+        scales = np.zeros(len(signals))
+
+        def look(index: int, case: Signal) -> None:
+            check_observed(case, index, refuse=sampling.missing == "error")
+            scales[index] = standardizer.case_scale(case.data)
+
+        cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
+        options = inference_options(self, self._plan, resolve_device(self.device))
+        copies: InferenceCopies = self.__dict__.setdefault("_copies", InferenceCopies())
+        network = copies.of(self.network_, options.device, self.precision)
+        outputs = np.asarray(evaluate_network(network, cases, options=options).numpy())
+        check_outputs(outputs)
+        warn_of_scale(standardizer, scales)
+        return outputs
+
+    def _measure_targets(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        """Note what the training targets are like; labels need nothing."""
+
+    def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(targets))
+        return tensor.to(PRECISIONS[self.precision]) if tensor.is_floating_point() else tensor

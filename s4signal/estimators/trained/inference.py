@@ -1,0 +1,59 @@
+"""Prediction leaves a network as it is: copies of it run on the device and in the precision that are asked for."""
+
+from __future__ import annotations
+
+import copy
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+from s4signal.estimators.trained.plan import Plan
+from s4signal.nn import S4Network
+from s4signal.training import PRECISIONS, TrainingOptions
+
+__all__ = ["InferenceCopies", "inference_options", "most_steps"]
+
+
+class InferenceCopies:
+    """Copies of a network in evaluation mode, one per device and dtype, made anew when its weights have changed."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[torch.device, torch.dtype], tuple[nn.Module, Any, S4Network]] = {}
+
+    def of(self, network: S4Network, device: torch.device, precision: str) -> S4Network:
+        """Return a copy that no other code changes; the network keeps its device, dtype and mode."""
+        key = device, PRECISIONS[precision]
+        # Every change in place counts a tensor's version up, every other one moves its memory.
+        weights = [(t.data_ptr(), t._version) for t in chain(network.parameters(), network.buffers())]
+        source, known, own = self._kept.get(key, (None, None, network))
+        if source is not network or known != weights:
+            own = copy.deepcopy(network).to(*key).eval().requires_grad_(False)
+            self._kept[key] = network, weights, own
+        return own
+
+
+def inference_options(options: Any, plan: Plan, device: torch.device) -> TrainingOptions:
+    """Say how to run the whole network on raw signals; ``options`` has the parameters of an estimator."""
+    hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
+    return TrainingOptions(
+        max_epochs=1,
+        batch_size=None,
+        learning_rate=options.learning_rate,
+        ssm_learning_rate=options.ssm_learning_rate,
+        weight_decay=options.weight_decay,
+        n_iter_no_change=options.n_iter_no_change,
+        # The front end keeps little of each sample: a quarter of what the blocks keep of a step.
+        max_samples=max(1, int(most_steps(plan) * max(1.0, hop / 4.0))),
+        device=device,
+        precision=options.precision,
+        seed=0,
+    )
+
+
+def most_steps(plan: Plan) -> int:
+    """Return how many frames fit into memory at once."""
+    # A training step keeps some 2 kB per frame, layer and 64 features, the mixing of bands 4 kB: about a gigabyte.
+    width: int = plan.stack["d_model"] * plan.stack["n_layers"] + 128 * (plan.hop_s is not None)
+    return max(1, 2**25 // width)

@@ -1,0 +1,81 @@
+"""From an estimator's parameters and plan to the options of the loop, and what makes a training the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.survey import Survey
+from s4signal.estimators.trained.inference import inference_options, most_steps
+from s4signal.estimators.trained.plan import Plan, Schedule
+from s4signal.estimators.trained.precompute import score_features
+from s4signal.nn import S4Network
+from s4signal.nn.backbone import state_space_parameters
+from s4signal.signals import Signals
+from s4signal.training import TrainingOptions
+
+__all__ = ["LabelledCases", "fingerprint_of", "training_options"]
+
+_FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "random_state")  # the seed stands for random_state
+
+
+class LabelledCases(NamedTuple):
+    """Cases of positive weight and what a survey found of them; targets before they are standardised.
+
+    Shapes: weights (n,), targets (n,) or (n, n_outputs), groups (n,).
+    """
+
+    signals: Signals
+    found: Survey
+    weights: NDArray[np.float64]
+    targets: NDArray[Any]
+
+    def take(self, indices: NDArray[np.intp]) -> LabelledCases:
+        """Return some of the cases."""
+        signals, found, weights, targets = self
+        return LabelledCases(signals[indices], found.take(indices), weights[indices], targets[indices])
+
+
+def training_options(
+    options: Any, plan: Plan, schedule: Schedule, network: S4Network, *, seed: int, device: torch.device
+) -> TrainingOptions:
+    """Say how to train the network: on features that are computed already, if they have nothing to learn."""
+    whole = replace(
+        inference_options(options, plan, device),
+        max_epochs=schedule.max_epochs,
+        batch_size=schedule.batch_size,
+        averaging=schedule.averaging,
+        max_samples=most_steps(plan),
+        seed=seed,
+        state_space=state_space_parameters(network),
+    )
+    return whole if network.frontend.learned else replace(whole, forward=score_features)
+
+
+def fingerprint_of(
+    options: Any,
+    plan: Plan,
+    standardizer: Standardizer,
+    network: S4Network,
+    seed: int,
+    parts: Iterable[LabelledCases | None],
+) -> str:
+    """Hash the settings, the network as it starts, and the data: every value in order, weights and targets."""
+    settings = sorted((k, repr(v)) for k, v in options.get_params(deep=False).items() if k not in _FREE)
+    digest = hashlib.sha256(json.dumps([settings, seed, plan.to_state().plain], default=str).encode())
+    digest.update(standardizer.mean.tobytes() + standardizer.scale.tobytes())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    for part in parts:
+        digest.update(b"none" if part is None else b"".join(part.found.digests))
+        if part is not None:
+            digest.update(part.weights.tobytes() + np.ascontiguousarray(part.targets).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""Naming the value that "auto" takes changes nothing; what was decided is said."""
+
+import numpy as np
+import pytest
+from small_models import classifier, regressor, same_weights, waves
+
+from s4signal import Signals
+from s4signal.signals import Signal
+
+N = 110
+X, Y = waves(N, n_times=40)
+NOISE = 0.3 * np.random.default_rng(0).standard_normal((N, 400))
+AUDIO = Signals(np.sin(np.arange(400) * np.array([0.3, 1.2])[Y][:, None]) + NOISE, sfreq=4000.0)
+PLAIN = Signals(X)
+HOLES = np.where(np.random.default_rng(0).random((N, 4, 40)) < 0.7, np.nan, np.concatenate([X, X], 1))
+HOLES[:, 0, ::2] = X[:, 0, ::2]
+CHARTS = Signals(HOLES, sfreq=10.0)
+FEW = Signals(X[:40])
+
+NAMED = [
+    pytest.param(PLAIN, {"missing": "gap"}, id="missing"),
+    pytest.param(CHARTS, {"missing": "gap"}, id="missing in charts"),
+    pytest.param(AUDIO, {"missing": "gap"}, id="missing behind the filter bank"),
+    pytest.param(AUDIO, {"frontend": "filterbank"}, id="filter bank"),
+    pytest.param(PLAIN, {"frontend": "linear"}, id="linear front end"),
+    pytest.param(AUDIO, {"augmentation": ("band_shift", "band_dropout")}, id="augmentation"),
+    pytest.param(AUDIO, {"augmentation": ["band_dropout", "band_shift"]}, id="augmentation in another order"),
+    pytest.param(PLAIN, {"augmentation": None}, id="no augmentation"),
+    pytest.param(AUDIO, {"batch_size": 16}, id="batch_size behind the filter bank"),
+    pytest.param(PLAIN, {"batch_size": 32}, id="batch_size"),
+    pytest.param(PLAIN, {"early_stopping": True}, id="early_stopping"),
+    pytest.param(FEW, {"early_stopping": False}, id="early_stopping of few cases"),
+    pytest.param(AUDIO, {"early_stopping": False}, id="early_stopping behind the filter bank"),
+    pytest.param(CHARTS, {"early_stopping": False}, id="early_stopping of charts"),
+    pytest.param(FEW, {"timescale": (10.0, 40.0)}, id="timescale"),
+    pytest.param(FEW, {"device": "cpu"}, id="device"),
+]
+
+
+@pytest.mark.parametrize(("signals", "named"), NAMED)
+def test_naming_what_auto_takes_changes_nothing(signals, named):
+    y = Y[: len(signals)]
+    assert same_weights(classifier().fit(signals, y), classifier(**named).fit(signals, y))
+
+
+@pytest.mark.parametrize("kernel", ["s4", "lssl"])
+def test_a_dense_kernel_masks_by_itself(kernel):
+    auto, named = (classifier(kernel=kernel, missing=m).fit(CHARTS, Y) for m in ("auto", "mask"))
+    assert same_weights(auto, named)
+
+
+@pytest.mark.parametrize("signals", [AUDIO, PLAIN, CHARTS], ids=["audio", "plain", "charts"])
+def test_a_number_of_epochs_decides_nothing_else(signals):
+    auto = classifier(max_epochs="auto").fit(signals, Y)
+    assert same_weights(auto, classifier(max_epochs=auto.n_iter_).fit(signals, Y))
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_all_cases_in_one_step_change_only_the_step_and_the_dropout_mask(make):
+    model = make(batch_size=None).fit(AUDIO, Y)
+    assert model._plan.augmentation == make().fit(AUDIO, Y)._plan.augmentation == ("band_shift", "band_dropout")
+    assert f"all of {N} cases per step, mean of the last weights, one dropout mask per step" in model.describe()
+
+
+CASES = {
+    "audio by its reader": ("audio", 1000.0, 6, "filterbank", "auto, for audio"),
+    "an array at an audio rate": (None, 4000.0, 2, "filterbank", "auto, for 2 channels at 4000 Hz"),
+    "many channels at an audio rate": (None, 5000.0, 3, "linear", "auto, for 3 channels at 5000 Hz"),
+    "intracranial EEG": ("seeg", 5000.0, 1, "linear", "auto, for seeg"),
+    "EEG": ("eeg", 250.0, 2, "linear", "auto, for eeg"),
+    "audio too slow for the bank": ("audio", 100.0, 1, "linear", "auto, for a rate of 100 Hz"),
+    "an unknown rate": (None, None, 1, "linear", "auto, as the rate is unknown"),
+}
+
+
+class Named:
+    """A case with a modality."""
+
+    def __init__(self, signal, modality):
+        self.signal, self.modality = signal, modality
+
+    def __getattr__(self, name):
+        return getattr(self.signal, name)
+
+
+@pytest.mark.parametrize(("modality", "sfreq", "n_channels", "frontend", "why"), CASES.values(), ids=CASES)
+def test_which_front_end_runs_is_said_by_modality_rate_and_channels(modality, sfreq, n_channels, frontend, why):
+    rng = np.random.default_rng(0)
+    cases = [Named(Signal(rng.standard_normal((n_channels, 600)), sfreq=sfreq), modality) for _ in range(4)]
+    model = classifier(max_epochs=1).fit(Signals.from_cases(cases), [0, 1, 0, 1])
+    assert model._plan.frontend == frontend
+    assert f" ({why})\n" in model.describe()
+    named = classifier(max_epochs=1, frontend=frontend).fit(Signals.from_cases(cases), [0, 1, 0, 1])
+    assert same_weights(model, named)
+    assert "auto, for" not in named.describe().split("\n  training")[0]
+
+
+def test_a_fitted_model_prints_what_was_decided():
+    model = classifier()
+    assert str(model) == repr(model)
+    model.fit(PLAIN, Y)
+    assert str(model) == model.describe()
+    assert "2 epochs, 32 of 99 cases per step (auto)" in str(model)
+    assert "11 of 110 cases are set aside to choose the epoch" in str(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("band_shift", "'band_shift' needs a filter bank"), ("sample_dropout", "needs a front end on a regular grid")],
+)
+def test_an_augmentation_that_does_not_suit_the_front_end_is_refused(name, text):
+    with pytest.raises(ValueError, match=text):
+        classifier(augmentation=(name,)).fit(PLAIN, Y)

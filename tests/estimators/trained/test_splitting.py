@@ -1,0 +1,132 @@
+"""Validation cases: no class is lost, groups stay whole, and what could not stay whole is named."""
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.model_selection import GroupKFold, cross_validate
+from small_models import classifier, regressor, waves
+
+from s4signal import Signals
+from s4signal.errors import ShapeError
+from s4signal.estimators.trained.splitting import check_groups, split_cases
+from s4signal.signals import Signal
+
+N = 120
+
+
+def split(labels, groups=None, *, early_stopping="auto", to_the_end="", fraction=0.1, seed=0):
+    n = N if labels is None else len(labels)
+    return split_cases(
+        labels, groups, n=n, early_stopping=early_stopping, to_the_end=to_the_end, fraction=fraction, seed=seed
+    )
+
+
+def recordings(X, names):
+    return Signals([Signal(case, source=name) for case, name in zip(X, names, strict=True)])
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_split_keeps_groups_whole(labelled, seed):
+    groups = np.arange(N) // 12
+    labels = np.arange(N) % 2 if labelled else None
+    train, held_out, why = split(labels, groups, seed=seed)
+    assert set(groups[train]).isdisjoint(groups[held_out])
+    assert sorted([*train, *held_out]) == list(range(N))
+    assert len(set(groups[held_out])) == 1
+    assert why == "12 cases of 1 of 10 groups are set aside to choose the epoch"
+
+
+def test_a_split_keeps_the_shares_of_the_classes():
+    labels = (np.arange(N) % 4 == 0).astype(int)
+    _, held_out, _ = split(labels)
+    assert labels[held_out].sum() == 3
+    assert len(held_out) == 12
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_split_of_groups_takes_a_class_away(seed):
+    # 36 recordings of 18 subjects; each class is rare in some groups, and alone in others.
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 18, 300)
+    labels = np.where(groups < 12, 0, 1)
+    train, held_out, _ = split(labels, groups, seed=seed)
+    assert set(labels[train]) == set(labels[held_out]) == {0, 1}
+    assert set(groups[train]).isdisjoint(groups[held_out])
+
+
+def test_where_no_group_can_be_spared_auto_trains_on_all_cases():
+    groups = np.arange(N) // 60
+    everything, none, why = split(groups, groups)
+    assert everything.tolist() == list(range(N))
+    assert none is None
+    assert why == "auto, no split keeps groups whole and every class on both sides"
+    assert split(np.arange(N) % 2, np.zeros(N)).held_out is None
+
+
+def test_groups_that_had_to_be_split_are_named():
+    names = np.array(["rest.edf", "task.edf"])[np.arange(N) // 60]
+    with pytest.warns(UserWarning, match=r"the groups rest\.edf, task\.edf have cases in training and in validation"):
+        train, held_out, _ = split(np.arange(N) // 60, names, early_stopping=True)
+    assert np.bincount((np.arange(N) // 60)[held_out]).tolist() == [6, 6]
+    assert len(train) == 108
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "why"),
+    [
+        (np.arange(99) % 2, {}, "auto, of fewer than 100 cases none is set aside"),
+        (np.arange(N) % 20, {}, "auto, a class has too few cases to set some aside"),
+        (np.arange(N) % 2, {"to_the_end": "because"}, "auto, because"),
+        (np.arange(N) % 2, {"early_stopping": False}, "early_stopping=False"),
+    ],
+)
+def test_it_says_why_no_case_is_set_aside(labels, options, why):
+    assert split(labels, **options)[1:] == (None, why)
+
+
+def test_groups_are_those_given_or_recordings_of_several_cases():
+    assert check_groups(None, ("a", "b", "c")) is None
+    assert check_groups(None, ("a", "a", "a")) is None
+    assert check_groups(None, ("", "", "")) is None
+    assert check_groups(None, ("a", "a", "b")).tolist() == ["a", "a", "b"]
+    assert check_groups([3, 3, 1], ("a", "a", "b")).tolist() == ["3", "3", "1"]
+    with pytest.raises(ShapeError, match=r"groups must have shape \(2,\), one group per case, got \(3,\)"):
+        check_groups([3, 3, 1], ("a", "a"))
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_fit_keeps_subjects_together(make, monkeypatch):
+    X, y = waves(N, n_times=20)
+    subjects, seen = np.arange(N) // 10, []
+
+    def spy(self, cases, validation, *args, **options):
+        first = ([part.load(i).data[0, 0] for i in range(len(part))] for part in (cases, validation))
+        seen.append([set(np.round(np.array(values), 6).tolist()) for values in first])
+        return real(self, cases, validation, *args, **options)
+
+    real = make()._train.__func__
+    monkeypatch.setattr(type(make()), "_train", spy)
+    X[:, 0] = subjects[:, None]  # each case says whose it is
+    X[:, 0] += 1e-3 * np.arange(20)
+    make().fit(recordings(X, [f"{i // 5}.edf" for i in range(N)]), y, groups=subjects)
+    train, held_out = seen[0]
+    assert len(train | held_out) == 12
+    assert train.isdisjoint(held_out)
+
+
+def test_two_recordings_of_a_class_each_are_learned_whole():
+    X, y = waves(N, n_times=20)
+    order = np.argsort(y, kind="stable")
+    model = classifier().fit(recordings(X[order], [f"{label}.edf" for label in y[order]]), y[order])
+    assert model.history_[0]["validation_loss"] is None
+    assert "no split keeps groups whole and every class on both sides" in model.describe()
+
+
+def test_groups_are_routed():
+    X, y = waves(N, n_times=20)
+    subjects = np.arange(N) // 4
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = classifier(early_stopping=True).set_fit_request(groups=True)
+        found = cross_validate(model, X, y, cv=GroupKFold(2), params={"groups": subjects}, return_estimator=True)
+    assert all("groups are set aside" in fitted.describe() for fitted in found["estimator"])
