@@ -18,7 +18,7 @@ from torch import Tensor
 from s4signal.ssm.carry import carry
 from s4signal.ssm.operators import conjugate, operator
 from s4signal.ssm.shared import shared_block_scan
-from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
 
 __all__ = ["block_length", "block_scan"]
@@ -67,6 +67,11 @@ def block_scan(
     state : Tensor (n_systems, batch, d_state) or None
         State of the causal direction after the last sample.
 
+    Raises
+    ------
+    ShapeError, ValueError
+        If u or the state has another shape, u is not float32 or float64, or a state is given and B_bar is 0 somewhere.
+
     Examples
     --------
     >>> one = torch.ones(1, 1)
@@ -75,6 +80,7 @@ def block_scan(
     >>> y.tolist(), state.tolist()
     ([[[1.0, 1.5, 1.75]]], [[[1.75]]])
     """
+    check_signal(system, u, state)
     if isinstance(system, SharedSystem):
         return shared_block_scan(system, u, state, return_state=return_state)
     _, batch, n_times = u.shape
@@ -90,7 +96,10 @@ def block_scan(
     if n_blocks * T != n_times:
         u = torch.nn.functional.pad(u, (0, n_blocks * T - n_times))
     if state is not None and isinstance(system, DiagonalSystem):
-        state = system.B_bar.reciprocal().times_state(state)
+        inverse = system.B_bar.reciprocal()
+        if u.is_cpu and not torch.compiler.is_compiling() and not bool(inverse.re.isfinite().all()):
+            raise ValueError("B_bar is 0 for some modes, which no input reaches: leave them out to carry a state.")
+        state = inverse.times_state(state)
     y, entering, _ = _scan_op(u, *of_block, state)
     if n_blocks * T != n_times:
         y = y[:, :, :n_times]

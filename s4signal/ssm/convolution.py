@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s4signal.ssm.systems import DiagonalSystem, Pair, SharedSystem, System, mirrored
+from s4signal.ssm.systems import DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
 
 __all__ = ["fft_convolve", "impulse_response", "vandermonde_kernel"]
 
@@ -19,7 +19,8 @@ def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> 
     ----------
     Gu, Goel, Gupta, Ré, 2022, equation 6, doi:10.48550/arXiv.2206.11893.
     """
-    radius = torch.log(torch.hypot(Lambda_bar.re, Lambda_bar.im))
+    radius = torch.hypot(Lambda_bar.re, Lambda_bar.im)
+    radius = torch.log(radius.clamp_min(torch.finfo(radius.dtype).tiny))  # a pole at 0 has 0^0 = 1 at lag 0
     angle = torch.atan2(Lambda_bar.im, Lambda_bar.re)
     time = torch.arange(n_times, dtype=radius.dtype, device=radius.device)
     V = Pair(radius.unsqueeze(-1) * time, angle.unsqueeze(-1) * time).exp()
@@ -41,6 +42,11 @@ def impulse_response(system: System, n_times: int) -> Tensor:
     Tensor (d_model, n_times), or (d_model, d_model, n_times) from the second channel to the first if shared
         The response, in the precision of the system.
 
+    Raises
+    ------
+    ValueError
+        If n_times is below 1.
+
     Examples
     --------
     >>> from s4signal.ssm import DenseSystem
@@ -49,6 +55,8 @@ def impulse_response(system: System, n_times: int) -> Tensor:
     >>> impulse_response(system, 3).tolist()
     [[1.0, 0.5, 0.25]]
     """
+    if n_times < 1:
+        raise ValueError(f"n_times={n_times} must be at least 1.")
     if isinstance(system, DiagonalSystem):
         return vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
     if isinstance(system, SharedSystem):
@@ -80,6 +88,11 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     Tensor (d_model, batch, n_times)
         Output.
 
+    Raises
+    ------
+    ShapeError, ValueError
+        If u has another shape, or is not float32 or float64.
+
     Examples
     --------
     >>> from s4signal.ssm import DenseSystem
@@ -88,6 +101,7 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     >>> fft_convolve(system, torch.ones(1, 1, 3)).round(decimals=3).tolist()
     [[[1.0, 1.5, 1.75]]]
     """
+    check_signal(system, u)
     n_times = u.shape[-1]
     kernel = torch.nn.functional.pad(impulse_response(system, n_times), (0, n_times))
     reverse = mirrored(system)

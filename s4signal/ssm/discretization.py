@@ -41,7 +41,10 @@ def zero_order_hold(Lambda: Pair, dt: Tensor | float) -> tuple[Pair, Pair]:
     section 3.1, doi:10.48550/arXiv.2206.11893.
     """
     z = Lambda.scaled(dt)
-    return z.exp(), z.expm1().times(Lambda.reciprocal())
+    # At a pole of 0, an integrator, the gain 0 / 0 is dt.
+    at_zero = Lambda.re.abs() + Lambda.im.abs() < 1e-18
+    gain = z.expm1().times(Pair(Lambda.re.masked_fill(at_zero, 1.0), Lambda.im).reciprocal())
+    return z.exp(), Pair(torch.where(at_zero, dt, gain.re), gain.im.masked_fill(at_zero, 0.0))
 
 
 def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ Tau: Gottlieb, Orszag, "Numerical Analysis of Spectral Methods", 1977, doi:10.11
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 import torch
@@ -71,8 +72,7 @@ def fout_transition(d_state: int) -> tuple[Real, Real]:
     equation is exact for trigonometric polynomials of period 1 and frequencies below d_state / 2, and an approximation
     for other signals. (HTTYH, S4-FouT.)
     """
-    if d_state < 2 or d_state % 2:
-        raise ValueError(f"d_state={d_state} must be even and at least 2: cosines and sines come in pairs.")
+    check_even(d_state)
     at_zero = np.zeros(d_state)
     at_zero[0::2] = np.sqrt(2.0)
     at_zero[0] = 1.0
@@ -196,14 +196,23 @@ def random_poles(d_state: int) -> Complex:
     return np.asarray(decay - 1.0 + 0.5j * np.pi * d_state * frequency, dtype=np.complex128)
 
 
-DIAGONAL_INITS: dict[str, Callable[[int], Complex]] = {
-    "legs": legs_poles,
-    "inv": inv_poles,
-    "lin": lin_poles,
-    "real": real_poles,
-    "fout": fout_poles,
-    "random": random_poles,
-}
+def check_even(d_state: int) -> None:
+    """Refuse state sizes that are not pairs."""
+    if not isinstance(d_state, int | np.integer) or d_state < 2 or d_state % 2:
+        raise ValueError(f"d_state={d_state!r} must be even and at least 2: modes, cosines and sines come in pairs.")
+
+
+def _of_pairs(poles: Callable[[int], Complex]) -> Callable[[int], Complex]:
+    @wraps(poles)
+    def checked(d_state: int) -> Complex:
+        check_even(d_state)
+        return poles(d_state)
+
+    return checked
+
+
+_POLES = (legs_poles, inv_poles, lin_poles, real_poles, fout_poles, random_poles)
+DIAGONAL_INITS = {poles.__name__.removesuffix("_poles"): _of_pairs(poles) for poles in _POLES}
 
 
 def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex]:
@@ -258,8 +267,7 @@ def low_rank_basis(measure: str, d_state: int) -> Complex:
     if measure not in LOW_RANK_PARTS:
         choices = ", ".join(map(repr, LOW_RANK_PARTS))
         raise ValueError(f"measure={measure!r} has no diagonal-plus-low-rank form; choose one of {choices}.")
-    if d_state < 2 or d_state % 2:
-        raise ValueError(f"d_state={d_state} must be even and at least 2: modes come in conjugate pairs.")
+    check_even(d_state)
     A, B = MEASURES[measure](d_state)
     P = LOW_RANK_PARTS[measure](d_state)
     normal = A + P @ P.T

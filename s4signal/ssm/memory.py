@@ -64,8 +64,8 @@ class HiPPO:
     def __init__(self, measure: str = "legs", d_state: int = 64, *, window: float | None = None) -> None:
         if measure not in MEASURES:
             raise ValueError(f"measure={measure!r} is unknown; choose one of {', '.join(map(repr, MEASURES))}.")
-        if d_state < 1:
-            raise ValueError(f"d_state={d_state} must be at least 1.")
+        if not isinstance(d_state, int | np.integer) or d_state < 1:
+            raise ValueError(f"d_state={d_state!r} must be at least 1, and an integer.")
         if measure == "legs" and window is not None:
             raise ValueError(f"window={window} has no meaning for measure='legs', which holds the whole past: omit it.")
         if measure != "legs" and (window is None or not 0 < window < math.inf):
@@ -111,7 +111,7 @@ class HiPPO:
         ShapeError
             If samples have another rank or number of channels than before, or times another length.
         ValueError
-            If a sample is not finite, times do not increase, or only some chunks come with times.
+            If a sample is no real, finite number or too large, times do not increase, or only some chunks have times.
         """
         values = self._checked_samples(samples)
         if values.shape[1] == 0:
@@ -122,17 +122,19 @@ class HiPPO:
             edges = self._now + np.arange(values.shape[1] + 1)
         else:
             edges = self._checked_times(times, values.shape[1])
-            if self._state is None:
-                self._start = self._now = float(edges[0])
-        if self._state is None:
-            self._timed, self._one_dimensional = times is not None, np.ndim(samples) == 1
-            self._state = self._projection.opened(values[:, 0])
+        state = self._projection.opened(values[:, 0]) if self._state is None else self._state
+        start = self._start if self._state is not None or times is None else float(edges[0])
         if len(edges) == values.shape[1]:  # the sample that opened the memory
             values = values[:, 1:]
-        for begin in range(0, values.shape[1], CHUNK):
-            chunk = values[:, begin : begin + CHUNK]
-            self._state = self._projection.advanced(self._state, chunk, edges[begin : begin + CHUNK + 1] - self._start)
-        self._now = float(edges[-1])
+        with np.errstate(over="ignore", invalid="ignore"):
+            for begin in range(0, values.shape[1], CHUNK):
+                chunk = values[:, begin : begin + CHUNK]
+                state = self._projection.advanced(state, chunk, edges[begin : begin + CHUNK + 1] - start)
+        if not np.isfinite(state).all():
+            raise ValueError(f"samples up to {np.abs(values).max():g} are too large to add up: scale them down.")
+        if self._state is None:
+            self._timed, self._one_dimensional = times is not None, np.ndim(samples) == 1
+        self._state, self._start, self._now = state, start, float(edges[-1])
         return self
 
     def reconstruct(self, times: ArrayLike) -> Real:
@@ -176,7 +178,7 @@ class HiPPO:
         return self._state
 
     def _checked_samples(self, samples: ArrayLike) -> Real:
-        values = np.asarray(samples, dtype=np.float64)
+        values = _real(samples, "samples")
         if values.ndim not in (1, 2):
             raise ShapeError(f"samples must have shape (n_times,) or (n_channels, n_times), got {values.shape}.")
         if not np.isfinite(values).all():
@@ -189,7 +191,7 @@ class HiPPO:
 
     def _checked_times(self, times: ArrayLike, n_times: int) -> Real:
         """Edges of the samples: the time so far, if there is one, and those given."""
-        stamps = np.asarray(times, dtype=np.float64)
+        stamps = _real(times, "times")
         if stamps.shape != (n_times,):
             raise ShapeError(f"times must have shape ({n_times},), one for each sample, got {stamps.shape}.")
         if not np.isfinite(stamps).all():
@@ -203,6 +205,13 @@ class HiPPO:
             before, after = stamps[np.argmax(steps <= 0) :][:2]
             raise ValueError(f"times must increase, but {after:g} follows {before:g}: sort the samples by time.")
         return stamps
+
+
+def _real(x: ArrayLike, name: str) -> Real:
+    values = np.asarray(x)
+    if values.dtype.kind not in "buif":
+        raise ValueError(f"{name} must be real numbers, got {values.dtype}.")
+    return values.astype(np.float64)
 
 
 class _WholePast:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, mirrored
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
 
 __all__ = ["recurrent_scan", "step"]
 
@@ -57,6 +57,11 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
     state : Tensor (n_systems, batch, d_state)
         State of the causal direction after the last sample.
 
+    Raises
+    ------
+    ShapeError, ValueError
+        If u or the state has another shape, or u is not float32 or float64.
+
     Examples
     --------
     >>> one = torch.ones(1, 1)
@@ -64,6 +69,7 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
     >>> recurrent_scan(system, torch.ones(1, 1, 3))[0].tolist()
     [[[1.0, 1.5, 1.75]]]
     """
+    check_signal(system, u, state)
     n_systems, d_state = system.state_size
     state = u.new_zeros(n_systems, u.shape[1], d_state) if state is None else state
     ys = []

@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["DenseSystem", "DiagonalSystem", "Pair", "SharedSystem", "System", "construction_dtype", "mirrored"]
+from s4signal.errors import ShapeError
+
+__all__ = [
+    "DenseSystem",
+    "DiagonalSystem",
+    "Pair",
+    "SharedSystem",
+    "System",
+    "check_signal",
+    "construction_dtype",
+    "mirrored",
+]
 
 
 class Pair(NamedTuple):
@@ -232,6 +243,18 @@ def mirrored(system: System) -> System | None:
         return None
     changes: dict[str, Any] = {"C": system.C_reverse, "D": torch.zeros_like(system.D), "C_reverse": None}
     return system._replace(**changes)
+
+
+def check_signal(system: System, u: Tensor, state: Tensor | None = None) -> None:
+    """Refuse signals and states that do not fit a system, which would be broadcast or rounded in silence."""
+    d_model, (n_systems, d_state) = len(system.D), system.state_size
+    if u.ndim != 3 or u.shape[0] != d_model or 0 in u.shape:
+        raise ShapeError(f"u must have shape ({d_model}, batch, n_times), none of it empty, got {tuple(u.shape)}.")
+    if u.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"u must be float32 or float64, got {u.dtype}: convert it with u.float().")
+    if state is not None and state.shape != (n_systems, u.shape[1], d_state):
+        expected = (n_systems, u.shape[1], d_state)
+        raise ShapeError(f"state must have shape (n_systems, batch, d_state) = {expected}, got {tuple(state.shape)}.")
 
 
 def construction_dtype(device: torch.device) -> torch.dtype:
