@@ -1,4 +1,7 @@
-"""Cascades of equal one-pole resonators (order 4: the gammatone), with the same gain at every sampling rate."""
+"""Cascades of equal one-pole resonators (order 4: the gammatone), with the same gain at every sampling rate.
+
+A bank is F centre frequencies and F bandwidths of each stage, in cycles per sample.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +17,25 @@ __all__ = ["CascadeTables", "StateTables", "cascade_response", "cascade_tables",
 
 
 class CascadeTables(NamedTuple):
-    """What a bank of F cascades multiplies blocks of T samples with; all real, real parts before imaginary ones.
+    """What a bank of F cascades multiplies blocks of T samples with; all real, real parts before imaginary ones."""
 
-    Shapes: W (F, T, 2 T), P (F, T, 2 order), Q (F, 2 order, 2 T), transition (F, 2 order, 2 order).
-    """
-
-    W: Tensor
-    P: Tensor
-    Q: Tensor
-    transition: Tensor
+    W: Tensor  # (F, T, 2 T): samples to outputs
+    P: Tensor  # (F, T, 2 order): samples to the state they leave behind
+    Q: Tensor  # (F, 2 order, 2 T): the state before the block to outputs
+    transition: Tensor  # (F, 2 order, 2 order): the state before the block to the state after it
 
 
 class StateTables(NamedTuple):
-    """What states that come in at each sample of a block are multiplied with, as `CascadeTables` does samples.
+    """What states that come in at each sample of a block are multiplied with, as `CascadeTables` does samples."""
 
-    Shapes: W (F, 2 order T, 2 T), P (F, 2 order T, 2 order).
-    """
-
-    W: Tensor
-    P: Tensor
+    W: Tensor  # (F, 2 order T, 2 T)
+    P: Tensor  # (F, 2 order T, 2 order)
 
 
 def cascade_response(frequencies: Tensor, bandwidths: Tensor, order: int, times: Tensor) -> Pair:
     r"""Return the states of cascades at times after a unit state in the first stage.
 
-    Stage j holds :math:`(\beta t)^j / j! \; e^{(-\beta + 2\pi i f) t}` with :math:`\beta = 2\pi b`.
-
-    Shapes: frequencies, bandwidths (F,), times (T,) → (F, order, T).
+    Stage j holds :math:`(\beta t)^j / j! \; e^{(-\beta + 2\pi i f) t}` with :math:`\beta = 2\pi b`, (F, order, T).
 
     References
     ----------
@@ -49,22 +44,30 @@ def cascade_response(frequencies: Tensor, bandwidths: Tensor, order: int, times:
     """
     beta = 2.0 * math.pi * bandwidths
     t = times.to(beta)
-    stages = torch.stack(
-        [(beta[:, None] * t) ** j / math.factorial(j) * torch.exp(-beta[:, None] * t) for j in range(order)], 1
-    )
+    x = beta[:, None] * t
+    stages = torch.stack([x**j / math.factorial(j) * torch.exp(-x) for j in range(order)], 1)
     angle = (2.0 * math.pi * frequencies[:, None] * t).unsqueeze(1)
     return Pair(stages * torch.cos(angle), stages * torch.sin(angle))
 
 
 def cascade_tables(
-    frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype
+    frequencies: Tensor,
+    bandwidths: Tensor,
+    order: int,
+    length: int,
+    dtype: torch.dtype,
+    *,
+    tables: dict[tuple[int, torch.dtype], CascadeTables] | None = None,
 ) -> CascadeTables:
-    """Build the tables of a bank whose filters have gain one at their centre frequencies.
+    """Build the tables of a bank whose filters (F,) have gain one at their centre frequencies.
 
     Poles and stages are exact under a zero-order hold; what the hold itself takes away at the centre is given back.
-
-    Shapes: frequencies, bandwidths (F,).
+    ``tables`` is where to look for the tables of this very bank, and to leave them for the next call.
     """
+    if tables is not None:
+        if (length, dtype) not in tables:
+            tables[length, dtype] = cascade_tables(frequencies, bandwidths, order, length, dtype)
+        return tables[length, dtype]
     F, T = len(frequencies), length
     states = cascade_response(frequencies, bandwidths, order, torch.arange(T + 1, device=frequencies.device))
     B_bar = held_response(frequencies, bandwidths, order, torch.ones(1, device=frequencies.device))
@@ -81,10 +84,7 @@ def cascade_tables(
 
 
 def state_tables(frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype) -> StateTables:
-    """Build the tables for states that come in at the samples of a block, beside what the samples themselves bring.
-
-    Shapes: frequencies, bandwidths (F,).
-    """
+    """Build the tables for states that come in at the samples of a block, beside what the samples themselves bring."""
     states = cascade_response(frequencies, bandwidths, order, torch.arange(length, device=frequencies.device))
     lags = torch.nn.functional.pad(_output_vectors(states), (length - 1, 0))
     W = lags.unfold(-1, length, 1).flip(3).permute(0, 3, 1, 2, 4).reshape(len(lags), -1, 2 * length)
@@ -94,10 +94,7 @@ def state_tables(frequencies: Tensor, bandwidths: Tensor, order: int, length: in
 
 
 def held_response(frequencies: Tensor, bandwidths: Tensor, order: int, times: Tensor) -> Pair:
-    """Return the states of cascades at rest after an input of one was held for some time.
-
-    Shapes: frequencies, bandwidths (F,), times (T,) → (F, order, T).
-    """
+    """Return the states of cascades at rest, (F, order, T), after an input of one was held for times (T,)."""
     beta, t = 2.0 * math.pi * bandwidths, times.to(bandwidths)
     pole = Pair(-beta, 2.0 * math.pi * frequencies).unsqueeze(-1)
     inverse = pole.reciprocal()
