@@ -92,20 +92,20 @@ def block_scan(
     if n_times == T and state is None and not return_state:
         y: Tensor = _one_block_op(u, of_block.kernel)
         return y, None
-    n_blocks = -(-n_times // T)
-    if n_blocks * T != n_times:
-        u = torch.nn.functional.pad(u, (0, n_blocks * T - n_times))
+    padding = -n_times % T
+    if padding:
+        u = torch.nn.functional.pad(u, (0, padding))
     if state is not None and isinstance(system, DiagonalSystem):
         inverse = system.B_bar.reciprocal()
         if u.is_cpu and not torch.compiler.is_compiling() and not bool(inverse.re.isfinite().all()):
             raise ValueError("B_bar is 0 for some modes, which no input reaches: leave them out to carry a state.")
         state = inverse.times_state(state)
     y, entering, _ = _scan_op(u, *of_block, state)
-    if n_blocks * T != n_times:
+    if padding:
         y = y[:, :, :n_times]
     if not return_state:
         return y, None
-    return y, _state_after(system, of_block, u[:, :, (n_blocks - 1) * T : n_times], entering)
+    return y, _state_after(system, of_block, u[:, :, n_times + padding - T : n_times], entering)
 
 
 def _state_after(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:

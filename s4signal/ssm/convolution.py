@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from s4signal.ssm.systems import DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
 
@@ -13,11 +14,7 @@ __all__ = ["fft_convolve", "impulse_response", "vandermonde_kernel"]
 def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> Tensor:
     r"""Return the impulse response :math:`K_l = 2\,\mathrm{Re} \sum_n C_n \bar B_n \bar\Lambda_n^l`.
 
-    Shapes: Lambda_bar, B_bar, C (d_model, n_pairs) → (d_model, n_times).
-
-    References
-    ----------
-    Gu, Goel, Gupta, Ré, 2022, equation 6, doi:10.48550/arXiv.2206.11893.
+    All pairs are (d_model, n_pairs). (Gu, Goel, Gupta, Ré, 2022, equation 6, doi:10.48550/arXiv.2206.11893.)
     """
     radius = torch.hypot(Lambda_bar.re, Lambda_bar.im)
     radius = torch.log(radius.clamp_min(torch.finfo(radius.dtype).tiny))  # a pole at 0 has 0^0 = 1 at lag 0
@@ -103,11 +100,11 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     """
     check_signal(system, u)
     n_times = u.shape[-1]
-    kernel = torch.nn.functional.pad(impulse_response(system, n_times), (0, n_times))
+    kernel = pad(impulse_response(system, n_times), (0, n_times))
     reverse = mirrored(system)
     if reverse is not None:
         future = impulse_response(reverse, n_times)
-        kernel = kernel + torch.nn.functional.pad(future.flip(-1), (n_times, 0))
+        kernel = kernel + pad(future.flip(-1), (n_times, 0))
     response = torch.fft.rfft(kernel.to(u.dtype))
     paths = "hkf,kbf->hbf" if isinstance(system, SharedSystem) else "hf,hbf->hbf"
     spectrum = torch.einsum(paths, response, torch.fft.rfft(u, n=2 * n_times))

@@ -4,6 +4,16 @@ Each rule is written twice, for the modes of a diagonal system and for dense mat
 modes return Lambda_bar and the gain B_bar / B, Lambda (d_model, n_pairs) and dt (d_model, 1) broadcasting; dense rules
 return A_bar and B_bar and broadcast over leading dimensions, A (..., N, N), B (..., N), dt (..., 1). All are
 differentiable.
+
+References
+----------
+HiPPO: Gu, Dao, Ermon, Rudra, Ré, 2020, doi:10.48550/arXiv.2008.07669.
+LSSL: Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, 2021, doi:10.48550/arXiv.2110.13985.
+S4: Gu, Goel, Ré, 2022, doi:10.48550/arXiv.2111.00396. S4D: Gu, Goel, Gupta, Ré, 2022, doi:10.48550/arXiv.2206.11893.
+Van Loan, "Computing Integrals Involving the Matrix Exponential", IEEE Trans. Automatic Control 23(3), 1978,
+doi:10.1109/TAC.1978.1101743.
+Jackson, "A Correction to Impulse Invariance", IEEE Signal Processing Letters 7(10), 2000, doi:10.1109/97.870677.
+Zhang, Chen, Chen, "Digital Redesign via the Generalised Bilinear Transformation", Int. J. Control 82(4), 2009.
 """
 
 from __future__ import annotations
@@ -33,12 +43,7 @@ def zero_order_hold(Lambda: Pair, dt: Tensor | float) -> tuple[Pair, Pair]:
 
     .. math:: \bar\Lambda = e^{\Lambda\Delta}, \qquad \bar B / B = (e^{\Lambda\Delta} - 1) / \Lambda
 
-    Sample k is held over the step that ends at it: u(t) = u_k for t_{k-1} < t <= t_k.
-
-    References
-    ----------
-    Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State Space Models", 2022,
-    section 3.1, doi:10.48550/arXiv.2206.11893.
+    Sample k is held over the step that ends at it: u(t) = u_k for t_{k-1} < t <= t_k. (S4D, section 3.1.)
     """
     z = Lambda.scaled(dt)
     # At a pole of 0, an integrator, the gain 0 / 0 is dt.
@@ -53,12 +58,7 @@ def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Ten
     .. math:: \exp\!\left(\begin{bmatrix} A & B \\ 0 & 0 \end{bmatrix} \Delta\right)
               = \begin{bmatrix} \bar A & \bar B \\ 0 & 1 \end{bmatrix}
 
-    Nothing is inverted or subtracted: A may be singular, and dt as small as it likes.
-
-    References
-    ----------
-    Van Loan, "Computing Integrals Involving the Matrix Exponential", IEEE Transactions on Automatic Control 23(3),
-    1978, doi:10.1109/TAC.1978.1101743.
+    Nothing is inverted or subtracted: A may be singular, and dt as small as it likes. (Van Loan.)
     """
     augmented = torch.nn.functional.pad(_beside(A * dt.unsqueeze(-1), B * dt), (0, 0, 0, 1))
     exponential = _matrix_exp(augmented)
@@ -75,16 +75,7 @@ def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, 
     are warped, by 7 % at abs(Im(Lambda)) dt = 1, and by another amount at another rate. ``alpha=1``, backward Euler,
     damps oscillations by the step itself. ``alpha=0``, forward Euler, is **unstable** where
     :math:`\Delta > -2 \mathrm{Re}(\Lambda) / |\Lambda|^2`, for the oscillating poles of HiPPO at small steps already;
-    it is here for comparison.
-
-    References
-    ----------
-    Zhang, Chen, Chen, "Digital Redesign via the Generalised Bilinear Transformation", International Journal of
-    Control 82(4), 2009.
-    Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022, equation 3 (bilinear),
-    doi:10.48550/arXiv.2111.00396.
-    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, appendix B.3
-    (Euler), doi:10.48550/arXiv.2008.07669.
+    it is here for comparison. (Zhang; S4, equation 3; HiPPO, appendix B.3.)
     """
     z = Lambda.scaled(dt)
     inverse = Pair(1.0 - alpha * z.re, -alpha * z.im).reciprocal()
@@ -98,11 +89,7 @@ def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -
               \bar B = (I - \alpha\Delta A)^{-1} \Delta B
 
     Of HiPPO-LegS, whose fastest mode decays as exp(-N t), forward Euler is unstable for every step beyond 2 / N.
-
-    References
-    ----------
-    Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, "Combining Recurrent, Convolutional, and Continuous-time Models with
-    Linear State-Space Layers", 2021, section 2, doi:10.48550/arXiv.2110.13985.
+    (LSSL, section 2.)
     """
     step = A * dt.unsqueeze(-1)
     eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
@@ -117,11 +104,7 @@ def dirac(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
     .. math:: \bar\Lambda = e^{\Lambda\Delta}, \qquad \bar B / B = \Delta
 
     The kernel is the sampled impulse response of the continuous system, times dt: poles are exact, and the gain is
-    comparable to that of the other rules at every rate.
-
-    References
-    ----------
-    Jackson, "A Correction to Impulse Invariance", IEEE Signal Processing Letters 7(10), 2000, doi:10.1109/97.870677.
+    comparable to that of the other rules at every rate. (Jackson.)
     """
     z = Lambda.scaled(dt)
     return z.exp(), Pair(dt + torch.zeros_like(z.re), torch.zeros_like(z.im))

@@ -69,14 +69,11 @@ def modal_scan(Lambda_bar: Tensor, V: Tensor, *, reverse: bool = False) -> Tenso
 def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
     n_times = V.shape[-1]
     T = min(MODAL_BLOCK, n_times)
-    n_blocks = -(-n_times // T)
-    padding = n_blocks * T - n_times
+    padding = -n_times % T
     # Padding comes last in the order of the walk, where nothing follows it.
     V = torch.nn.functional.pad(V, (padding, 0) if reverse else (0, padding))
-    lags = powers(torch.view_as_complex(Lambda_bar.unsqueeze(1)), T)[..., 0]  # (n_pairs, T + 1)
-    K = torch.view_as_real(lags).to(V.dtype)
-    X = _blockwise(K, V.flatten(2), V.shape[2], T, reverse=reverse)
-    X = X.view(V.shape)
+    K = torch.view_as_real(powers(torch.view_as_complex(Lambda_bar.unsqueeze(1)), T)[..., 0]).to(V.dtype)
+    X = _blockwise(K, V.flatten(2), V.shape[2], T, reverse=reverse).view(V.shape)
     return (X[..., padding:] if reverse else X[..., :n_times]).clone() if padding else X
 
 
