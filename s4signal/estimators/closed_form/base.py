@@ -1,164 +1,39 @@
-"""What the classifier and the regressor in closed form share: frozen features, and a ridge regression on them."""
+"""What the transformer and the ridge models in closed form share: parameters of the oscillators, and streams."""
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.estimators.closed_form.drawing import draw_feature_map
-from s4signal.estimators.closed_form.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
-from s4signal.estimators.closed_form.recordings import Recordings, prepare_recordings
-from s4signal.estimators.closed_form.states import map_from_state, map_state, ridge_from_state, ridge_state
-from s4signal.estimators.closed_form.streaming import ClosedFormStream
-from s4signal.estimators.closed_form.transformer import S4RandomFeatures, fitted_features
-from s4signal.estimators.model_file import State, estimator_from_state, estimator_state, load_model, write_model
-from s4signal.estimators.parameters import check_closed_form_options
-from s4signal.estimators.survey import relative_periods
-from s4signal.estimators.units import readable_units
-from s4signal.estimators.validation import check_rate, check_stream_rate, check_weights
-from s4signal.random_features.ridge import ALPHAS, Ridge, fit_ridge
-from s4signal.random_features.ridge_sums import RidgeSums
+from s4signal.estimators.closed_form.feature_map import FeatureMap
+from s4signal.estimators.closed_form.streaming import ClosedFormStream, Finish
+from s4signal.estimators.validation import check_stream_rate
 
 __all__ = ["ClosedFormEstimator"]
 
-_OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
-_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_spatial_filters", "n_windows", "precision")
-
-Floats = NDArray[np.float64]
-
 
 class ClosedFormEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of the estimators in closed form; see `S4RidgeClassifier` for the parameters.
+    """Base of the estimators on frozen oscillators; see `S4RandomFeatures` for the parameters."""
 
-    A subclass says what its targets are, by `SignalClassifierMixin` or `SignalRegressorMixin`.
-    """
-
-    features_: S4RandomFeatures
-    ridge_: Ridge
-    _sums: RidgeSums | None = None
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> Self:
-        """Draw the oscillators and solve the regression.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
-            or `Signals`.
-        y : array-like (n_samples,)
-            Targets; the regressor takes (n_samples, n_outputs) too.
-        sample_weight : array-like (n_samples,), optional
-            Weight of each case: 2 is the case twice, 0 is the case left out; only ratios count. Cases that are the
-            same to the last bit, with the same target, are one case with the sum of their weights.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them; the cases are put on a grid.
-
-        Returns
-        -------
-        self
-            The fitted estimator; after an error or an interruption, what it was before.
-
-        Raises
-        ------
-        ValueError
-            If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
-        """
-        started = time.perf_counter()
-        check_closed_form_options(self)
-        draft = copy.copy(self)
-        draft._sums = None
-        cases = draft._cases(X, y, sample_weight, times, None, reset=True)
-        draft._solve(cases._replace(weights=cases.weights / cases.weights.max()))
-        draft.fit_seconds_ = time.perf_counter() - started
-        self.__dict__ = draft.__dict__
-        return self
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None, times: Any = None) -> Self:
-        """Fit on cases that come in batches, each of which is read once.
-
-        Oscillators and blocks of features are those that the first batch asks for; the coefficients are those of
-        all batches together, and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and
-        files keep no sums to add to: after them, `partial_fit` begins anew.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them; the first batch shows what the others are like.
-        y : array-like (n_samples,)
-            Targets; the regressor takes (n_samples, n_outputs) too.
-        sample_weight : array-like (n_samples,), optional
-            Weights of the cases; only their ratios count, over all batches.
-        classes : array-like, optional
-            All labels that will ever come to a classifier, at its first call; by default those of that call.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them.
-
-        Returns
-        -------
-        self
-            The estimator; after an error or an interruption, what it was before.
-
-        Raises
-        ------
-        ValueError
-            As `fit`; if the rate is another than that of the first batch.
-        """
-        started = time.perf_counter()
-        check_closed_form_options(self)
-        draft, sums = copy.copy(self), self._sums
-        first = sums is None
-        cases = draft._cases(X, y, sample_weight, times, classes, reset=first)
-        if sums is None:
-            cases, blocks = draft._solve(cases)
-            sums, draft.fit_seconds_ = RidgeSums(draft.ridge_, draft._alphas()), 0.0
-        else:
-            if not np.allclose(relative_periods(cases.recordings.signals, self.sfreq_), 1.0):
-                raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
-            blocks = self.features_.feature_map_.blocks(cases.recordings)
-        scaled = draft._scaled_targets(cases.targets, cases.weights, reset=False)
-        draft._sums = sums.added(np.concatenate(list(blocks.values()), axis=1), scaled, cases.weights)
-        if not first:
-            draft.ridge_ = draft._sums.solve(draft._subsets())
-            if draft._sums.chooses:
-                draft._finish_fit(draft._sums.targets, draft._sums.weights)
-        draft.fit_seconds_ += time.perf_counter() - started
-        self.__dict__ = draft.__dict__
-        return self
-
-    def describe(self) -> str:
-        """Say what the model covers: oscillators, band in Hz, memory in seconds, which blocks of features it uses.
-
-        Returns
-        -------
-        str
-            A few lines to print.
-        """
-        check_is_fitted(self, "ridge_")
-        features = self.features_.feature_map_
-        f, tau, n = features.frequencies, features.time_constants, len(features.oscillators.hops)
-        low, units = (f[:n] == 0).sum(), readable_units(self.sfreq_, float(f.max()))
-        return "\n".join(
-            [
-                f"{type(self).__name__}: {self.n_channels_in_} channels, {len(self.ridge_.mean):,} features",
-                f"  sampling rate  {units.rate(self.sfreq_)}",
-                f"  oscillators    {n} of orders {self.features_.orders}, {low} of them low-passes",
-                f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}",
-                f"  memory         {units.memory(tau.min(), tau.max())}",
-                f"  features used  {', '.join(self.ridge_.blocks)}",
-                f"  penalty        {self.ridge_.alpha:.3g}, of the least leave-one-out error",
-            ]
-        )
+    def __init__(
+        self,
+        *,
+        n_oscillators: str | int = "auto",
+        orders: tuple[int, ...] = (1, 2),
+        n_spatial_filters: int = 4,
+        n_windows: int = 4,
+        sfreq: float | None = None,
+        precision: str = "32",
+        random_state: Any = None,
+    ) -> None:
+        self.n_oscillators, self.orders = n_oscillators, orders
+        self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
+        self.sfreq, self.precision, self.random_state = sfreq, precision, random_state
 
     def stream(self, *, sfreq: float | None = None) -> ClosedFormStream:
-        """Predict while the signal arrives.
+        """Describe or predict while the signal arrives.
 
         Parameters
         ----------
@@ -168,7 +43,7 @@ class ClosedFormEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ClosedFormStream
-            With ``push(chunk)`` and ``reset()``; it keeps the model as it is now.
+            With ``push(chunk)`` and ``reset()``; a later fit does not change it.
 
         Raises
         ------
@@ -178,140 +53,18 @@ class ClosedFormEstimator(BaseEstimator):  # type: ignore[misc]
             If sfreq is given and the model was fitted without one, or is not given and it was fitted with times; if it
             was fitted on mostly missing data.
         """
-        check_is_fitted(self, "ridge_")
-        features, model = self.features_.feature_map_, copy.copy(self)
+        check_is_fitted(self)
+        features = self._feature_map()
         period = check_stream_rate(self, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)
+        return ClosedFormStream(features, self._finisher(), period=period)
 
-        def finish(rows: Floats, period: float) -> Floats:
-            return np.asarray(model._finish(model._scores(rows, np.array([period]))))
+    def _feature_map(self) -> FeatureMap:
+        """Return the fitted feature map."""
+        raise NotImplementedError
 
-        return ClosedFormStream(features, finish, period=period)
-
-    def save(self, path: Any) -> None:
-        """Write the fitted estimator to one safetensors file, without pickle.
-
-        Parameters
-        ----------
-        path : path
-            The file, by custom ``*.s4``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If a parameter has no plain form.
-        """
-        check_is_fitted(self, "ridge_")
-        write_model(path, self._to_state())
-
-    @classmethod
-    def load(cls, path: Any) -> Self:
-        """Read an estimator that `save` wrote; nothing the file contains is executed.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-
-        Returns
-        -------
-        estimator
-            As it was.
-
-        Raises
-        ------
-        ModelFileError
-            If the file is not such a file, is damaged, or holds another estimator.
-        """
-        return load_model(path, cls._from_state)
-
-    def _to_state(self) -> State:
-        """Say the fitted model in plain values and arrays."""
-        state = estimator_state(self).nest("targets", self._targets_state())
-        seed = self.features_.random_state
-        return state.nest("features", map_state(self.features_.feature_map_, seed)).nest(
-            "ridge", ridge_state(self.ridge_)
-        )
-
-    @classmethod
-    def _from_state(cls, state: State) -> Self:
-        model: Self = estimator_from_state(cls, state, tuples=("orders", "alphas"))
-        check_closed_form_options(model)
-        features, seed = map_from_state(state.part("features"), model.n_channels_in_, model.sfreq_, model.precision)
-        n_features = sum(features.sizes.values())
-        model.ridge_ = ridge_from_state(state.part("ridge"), n_features, model._octaves(), [*features.sizes])
-        model.features_ = model._features(features, seed)
-        model._restore_targets(state.part("targets"), n_outputs=model.ridge_.coef.shape[-1])
-        return model
-
-    def _cases(self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool) -> _Cases:
-        """Check the cases, their targets and their weights."""
-        fitted = None if reset else self.features_.feature_map_
-        recordings = prepare_recordings(self, X, sfreq=self.sfreq, times=times, fitted=fitted, reset=reset)
-        targets = self._encode_targets(y, recordings.signals, classes=classes, reset=reset)
-        weights = check_weights(sample_weight, recordings.signals, class_weights=self._case_weights(targets))
-        cases = _Cases(recordings, targets, weights)
-        return cases if reset else cases.take(np.flatnonzero(weights > 0))
-
-    def _solve(self, cases: _Cases) -> tuple[_Cases, Blocks]:
-        """Draw, describe and fit; return the cases of the regression and their features by block."""
-        rng = check_random_state(self.random_state)
-        seed = int(rng.randint(2**31 - 1))
-        options = S4RandomFeatures(**{name: getattr(self, name) for name in _FEATURE_OPTIONS}, random_state=seed)
-        drawn = draw_feature_map(options, cases.recordings, cases.weights)
-        cases = cases.merged(drawn.found.digests)
-        blocks = drawn.feature_map.blocks(cases.recordings)
-        self.sfreq_ = drawn.feature_map.sfreq
-        self.features_ = self._features(drawn.feature_map.with_fill(blocks, cases.weights), seed)
-        self.ridge_ = fit_ridge(
-            blocks,
-            self._scaled_targets(cases.targets, cases.weights, reset=True),
-            cases.weights,
-            rng,
-            alphas=self._alphas(),
-            shared_scale={NARROW_BANDS},  # what varies most in a narrow band is no noise
-            preferred=OBSERVATIONS,
-            subsets=self._subsets(),
-        )
-        self._finish_fit(cases.targets, cases.weights)
-        return cases, blocks
-
-    def _features(self, feature_map: FeatureMap, seed: int) -> S4RandomFeatures:
-        parameters = {name: getattr(self, name) for name in _FEATURE_OPTIONS} | {"random_state": seed}
-        return fitted_features(parameters, feature_map, self.ch_names_)
-
-    def _alphas(self) -> Sequence[float]:
-        return ALPHAS if isinstance(self.alphas, str) else np.ravel(self.alphas).tolist()
-
-    def _subsets(self) -> list[NDArray[np.bool_]]:
-        """Which features exist at half the rate, and at half of that."""
-        return [self.features_.feature_map_.exists(2.0**i) for i in range(1, self._octaves() + 1)]
-
-    def _outputs(self, X: Any, sfreq: float | None, times: Any) -> Floats:
-        """Return the outputs of the regression (n_samples, n_outputs)."""
-        check_is_fitted(self, "ridge_")
-        check_rate(self, sfreq)
-        features = self.features_.feature_map_
-        recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
-        blocks = features.blocks(recordings, wanted=frozenset(self.ridge_.blocks), warn=True)
-        rows = np.concatenate(list(blocks.values()), axis=1)
-        return self._scores(rows, relative_periods(recordings.signals, self.sfreq_))
-
-    def _scores(self, features: NDArray[np.floating], periods: Floats) -> Floats:
-        """Return the outputs for features of cases with these periods, over that of the training."""
-        octaves = np.ceil(np.log2(periods) - 1e-6)
-        return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
-
-    def _octaves(self) -> int:
-        """How many halvings of the sampling rate have coefficients of their own."""
-        return 0 if self.sfreq_ is None else _OCTAVES
-
-    def _scaled_targets(self, targets: Floats, weights: Floats, *, reset: bool) -> Floats:
-        return targets
-
-    def _finish_fit(self, targets: Floats, weights: Floats) -> None:
-        """Learn what comes after the regression."""
+    def _finisher(self) -> Finish:
+        """Return what a stream makes of features: a function of the model as it is now."""
+        raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""
@@ -320,29 +73,3 @@ class ClosedFormEstimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.non_deterministic = False
         return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say to scikit-learn whether there are coefficients."""
-        return hasattr(self, "ridge_")
-
-
-class _Cases(NamedTuple):
-    """Cases with targets (n, k) and weights (n,)."""
-
-    recordings: Recordings
-    targets: Floats
-    weights: Floats
-
-    def take(self, indices: NDArray[np.intp], weights: Floats | None = None) -> _Cases:
-        """Return some of the cases, with other weights if these are given."""
-        weights = self.weights[indices] if weights is None else weights
-        return _Cases(self.recordings.take(indices), self.targets[indices], weights)
-
-    def merged(self, digests: Sequence[bytes]) -> _Cases:
-        """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another."""
-        first: dict[tuple[bytes, bytes], int] = {}
-        totals: dict[int, float] = {}
-        for index in np.flatnonzero(self.weights > 0).tolist():
-            kept = first.setdefault((digests[index], self.targets[index].tobytes()), index)
-            totals[kept] = totals.get(kept, 0.0) + float(self.weights[index])
-        return self.take(np.array(list(totals), dtype=np.intp), np.array(list(totals.values())))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from s4signal.estimators.closed_form.base import ClosedFormEstimator
+from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.mixins import SignalClassifierMixin
 from s4signal.estimators.model_file import State
 from s4signal.signals import Signals
@@ -17,7 +17,7 @@ from s4signal.signals import Signals
 __all__ = ["S4RidgeClassifier"]
 
 
-class S4RidgeClassifier(SignalClassifierMixin, ClosedFormEstimator):
+class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     """Classify signals by frozen state-space oscillators, pooled statistics and ridge regression in closed form.
 
     Fits in seconds where `S4Classifier` takes minutes. Leave-one-out errors choose the penalty and which blocks of
@@ -43,18 +43,15 @@ class S4RidgeClassifier(SignalClassifierMixin, ClosedFormEstimator):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes.
     precision : {"32", "64"}, default="32"
-        Precision of the arithmetic; "64" is the reproducible reference mode. With "32", the features of a case depend
-        on its batch to 1e-6: a case of weight 2 and the case twice give the same model to that, not to scikit-learn's
-        1e-7.
+        Precision of the arithmetic; "64" is the reproducible reference mode. With "32", rounding depends on the batch
+        of a case: a case of weight 2 and the case twice give probabilities equal to about 1e-5.
     random_state : int, RandomState or None, default=None
         Seed.
 
     Attributes
     ----------
-    n_features_in_ : int
-        Columns of a 2-D X, channels of any other.
-    n_channels_in_ : int
-        Channels.
+    n_features_in_, n_channels_in_ : int
+        Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
         Their names, where X knows them; other names at prediction are an error.
     sfreq_ : float or None
@@ -73,11 +70,10 @@ class S4RidgeClassifier(SignalClassifierMixin, ClosedFormEstimator):
 
     References
     ----------
-    Dempster, Schmidt, Webb, "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time Series Classification",
-    KDD 2021, doi:10.1145/3447548.3467231; Rifkin, Lippert, "Notes on Regularized Least Squares",
-    MIT-CSAIL-TR-2007-025, 2007 (leave-one-out); Guyon, Elisseeff, "An Introduction to Variable and Feature Selection",
-    JMLR 3, 2003 (greedy forward selection, here of blocks with one penalty); Platt, "Probabilistic Outputs for Support
-    Vector Machines", 1999 (calibration).
+    Dempster, Schmidt, Webb, "MiniRocket", KDD 2021, doi:10.1145/3447548.3467231 (random filters, ridge); Rifkin, Lippert,
+    "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007 (leave-one-out); Guyon, Elisseeff, "An Introduction
+    to Variable and Feature Selection", JMLR 3, 2003 (greedy forward selection, here of blocks with one penalty); Platt,
+    "Probabilistic Outputs for Support Vector Machines", 1999 (calibration).
 
     Examples
     --------
@@ -107,15 +103,10 @@ class S4RidgeClassifier(SignalClassifierMixin, ClosedFormEstimator):
         precision: str = "32",
         random_state: Any = None,
     ) -> None:
-        self.n_oscillators = n_oscillators
-        self.orders = orders
-        self.n_spatial_filters = n_spatial_filters
-        self.n_windows = n_windows
-        self.alphas = alphas
-        self.sfreq = sfreq
-        self.class_weight = class_weight
-        self.precision = precision
-        self.random_state = random_state
+        self.n_oscillators, self.orders = n_oscillators, orders
+        self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
+        self.sfreq, self.precision, self.random_state = sfreq, precision, random_state
+        self.alphas, self.class_weight = alphas, class_weight
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         indices = super()._encode_targets(y, signals, classes=classes, reset=reset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from s4signal.estimators.survey import check_time_unit, median_gap
 from s4signal.estimators.validation import check_observed, check_signals
 from s4signal.signals import Signal, Signals
 
-__all__ = ["Recordings", "fill_lines", "prepare_recordings"]
+__all__ = ["Recordings", "TrainingCases", "fill_lines", "prepare_recordings"]
 
 _SPARE_SAMPLES = 2**18  # that a grid may have in any case
 _LARGEST_RATIO = 1000  # of the samples of a grid and those recorded
@@ -37,6 +38,28 @@ class Recordings(NamedTuple):
         """Return the filled samples on the grid of a case that was read."""
         case = self.signals.cases[index].load() if self.timed else recorded
         return fill_lines(case, index)
+
+
+class TrainingCases(NamedTuple):
+    """Cases with targets (n, k) and weights (n,)."""
+
+    recordings: Recordings
+    targets: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def take(self, indices: NDArray[np.intp], weights: NDArray[np.float64] | None = None) -> TrainingCases:
+        """Return some of the cases, with other weights if these are given."""
+        weights = self.weights[indices] if weights is None else weights
+        return TrainingCases(self.recordings.take(indices), self.targets[indices], weights)
+
+    def merged(self, digests: Sequence[bytes]) -> TrainingCases:
+        """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another."""
+        first: dict[tuple[bytes, bytes], int] = {}
+        totals: dict[int, float] = {}
+        for index in np.flatnonzero(self.weights > 0).tolist():
+            kept = first.setdefault((digests[index], self.targets[index].tobytes()), index)
+            totals[kept] = totals.get(kept, 0.0) + float(self.weights[index])
+        return self.take(np.array(list(totals), dtype=np.intp), np.array(list(totals.values())))
 
 
 def prepare_recordings(

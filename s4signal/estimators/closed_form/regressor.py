@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.closed_form.base import ClosedFormEstimator
+from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.mixins import SignalRegressorMixin
 
 __all__ = ["S4RidgeRegressor"]
 
 
-class S4RidgeRegressor(SignalRegressorMixin, ClosedFormEstimator):
+class S4RidgeRegressor(SignalRegressorMixin, RidgeEstimator):
     """Predict numbers from signals by frozen oscillators, pooled statistics and ridge regression in closed form.
 
     Any number of outputs. Leave-one-out errors choose the penalty and which blocks of features are used, one choice for
@@ -37,16 +35,14 @@ class S4RidgeRegressor(SignalRegressorMixin, ClosedFormEstimator):
     sfreq : float, optional
         Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
     precision : {"32", "64"}, default="32"
-        Precision of the arithmetic; "64" is the reproducible reference mode, see `S4RidgeClassifier`.
+        Precision of the arithmetic; "64" is the reproducible reference mode.
     random_state : int, RandomState or None, default=None
         Seed.
 
     Attributes
     ----------
-    n_features_in_ : int
-        Columns of a 2-D X, channels of any other.
-    n_channels_in_ : int
-        Channels.
+    n_features_in_, n_channels_in_ : int
+        Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
         Their names, where X knows them; other names at prediction are an error.
     sfreq_ : float or None
@@ -61,10 +57,9 @@ class S4RidgeRegressor(SignalRegressorMixin, ClosedFormEstimator):
 
     References
     ----------
-    Dempster, Schmidt, Webb, "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time Series Classification",
-    KDD 2021, doi:10.1145/3447548.3467231; Rifkin, Lippert, "Notes on Regularized Least Squares",
-    MIT-CSAIL-TR-2007-025, 2007 (leave-one-out); Guyon, Elisseeff, "An Introduction to Variable and Feature Selection",
-    JMLR 3, 2003 (greedy forward selection, here of blocks with one penalty).
+    Dempster, Schmidt, Webb, "MiniRocket", KDD 2021, doi:10.1145/3447548.3467231 (random filters, ridge); Rifkin, Lippert,
+    "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007 (leave-one-out); Guyon, Elisseeff, "An Introduction
+    to Variable and Feature Selection", JMLR 3, 2003 (greedy forward selection, here of blocks with one penalty).
 
     Examples
     --------
@@ -76,27 +71,6 @@ class S4RidgeRegressor(SignalRegressorMixin, ClosedFormEstimator):
     >>> S4RidgeRegressor(random_state=0).fit(X[:30], y[:30]).score(X[30:], y[30:]) > 0.9
     True
     """
-
-    def __init__(
-        self,
-        *,
-        n_oscillators: str | int = "auto",
-        orders: tuple[int, ...] = (1, 2),
-        n_spatial_filters: int = 4,
-        n_windows: int = 4,
-        alphas: Any = "auto",
-        sfreq: float | None = None,
-        precision: str = "32",
-        random_state: Any = None,
-    ) -> None:
-        self.n_oscillators = n_oscillators
-        self.orders = orders
-        self.n_spatial_filters = n_spatial_filters
-        self.n_windows = n_windows
-        self.alphas = alphas
-        self.sfreq = sfreq
-        self.precision = precision
-        self.random_state = random_state
 
     def _scaled_targets(
         self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool

@@ -7,21 +7,22 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from s4signal.estimators.closed_form.base import ClosedFormEstimator
 from s4signal.estimators.closed_form.drawing import draw_feature_map
 from s4signal.estimators.closed_form.feature_map import FeatureMap
 from s4signal.estimators.closed_form.feature_names import feature_names
 from s4signal.estimators.closed_form.recordings import prepare_recordings
-from s4signal.estimators.closed_form.streaming import ClosedFormStream
+from s4signal.estimators.closed_form.streaming import Finish
 from s4signal.estimators.parameters import check_closed_form_options
-from s4signal.estimators.validation import check_rate, check_stream_rate, check_weights
+from s4signal.estimators.validation import check_rate, check_weights
 
 __all__ = ["S4RandomFeatures", "fitted_features"]
 
 
-class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[misc]
     r"""Describe signals by frozen random state-space oscillators and pooled statistics of their outputs.
 
     The role of ROCKET's features: nothing is learned but scales and thresholds. Exact at any sampling rate.
@@ -45,12 +46,10 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    n_features_in_ : int
-        Columns of a 2-D X, channels of any other.
-    n_channels_in_ : int
-        Channels.
+    n_features_in_, n_channels_in_ : int
+        Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
-        Their names, where X knows them.
+        Their names, where X knows them; other names at prediction are an error.
     sfreq_ : float or None
         Sampling rate at training, in Hz.
     frequencies_, time_constants_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands,)
@@ -100,25 +99,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     feature_map_: FeatureMap
-
-    def __init__(
-        self,
-        *,
-        n_oscillators: str | int = "auto",
-        orders: tuple[int, ...] = (1, 2),
-        n_spatial_filters: int = 4,
-        n_windows: int = 4,
-        sfreq: float | None = None,
-        precision: str = "32",
-        random_state: Any = None,
-    ) -> None:
-        self.n_oscillators = n_oscillators
-        self.orders = orders
-        self.n_spatial_filters = n_spatial_filters
-        self.n_windows = n_windows
-        self.sfreq = sfreq
-        self.precision = precision
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, times: Any = None) -> Self:
         """Draw oscillators for the rate, duration and channels of X, and compute thresholds from their outputs.
@@ -186,32 +166,6 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
         return features.filled(np.concatenate(list(features.blocks(recordings, warn=True).values()), axis=1))
 
-    def stream(self, *, sfreq: float | None = None) -> ClosedFormStream:
-        """Describe while the signal arrives.
-
-        Parameters
-        ----------
-        sfreq : float, optional
-            Sampling rate of the stream, in Hz; that of the training by default.
-
-        Returns
-        -------
-        ClosedFormStream
-            With ``push(chunk)`` and ``reset()``.
-
-        Raises
-        ------
-        NotFittedError
-            If the transformer is not fitted.
-        ValueError
-            If sfreq is given and the transformer was fitted without one, or is not given and it was fitted with times;
-            if it was fitted on mostly missing data.
-        """
-        check_is_fitted(self, "feature_map_")
-        features = self.feature_map_
-        period = check_stream_rate(self, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)
-        return ClosedFormStream(features, lambda rows, _: features.filled(rows), period=period)
-
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Name the features: frequency in Hz, time constant in seconds, statistic, channels, part of the case.
 
@@ -255,13 +209,12 @@ class S4RandomFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Number of the oscillator of each feature, (n_features,); -1 for observation summaries."""
         return self.feature_map_.owners
 
-    def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the transformer takes."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = True
-        tags.non_deterministic = False
-        return tags
+    def _feature_map(self) -> FeatureMap:
+        return self.feature_map_
+
+    def _finisher(self) -> Finish:
+        features = self.feature_map_
+        return lambda rows, _: features.filled(rows)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Say whether there are oscillators."""
