@@ -70,10 +70,10 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
 
     References
     ----------
-    Dempster, Schmidt, Webb, "MiniRocket", KDD 2021, doi:10.1145/3447548.3467231 (random filters, ridge); Rifkin, Lippert,
-    "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007 (leave-one-out); Guyon, Elisseeff, "An Introduction
-    to Variable and Feature Selection", JMLR 3, 2003 (greedy forward selection, here of blocks with one penalty); Platt,
-    "Probabilistic Outputs for Support Vector Machines", 1999 (calibration).
+    Dempster, Schmidt, Webb, "MiniRocket", KDD 2021, doi:10.1145/3447548.3467231 (random filters, ridge); Rifkin,
+    Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007 (leave-one-out); Guyon, Elisseeff, "An
+    Introduction to Variable and Feature Selection", JMLR 3, 2003 (greedy forward selection, here of blocks with one
+    penalty); Platt, "Probabilistic Outputs for Support Vector Machines", 1999 (calibration).
 
     Examples
     --------

@@ -14,8 +14,8 @@ from s4signal.signals import Signal, Signals
 
 __all__ = ["Recordings", "TrainingCases", "fill_lines", "prepare_recordings"]
 
-_SPARE_SAMPLES = 2**18  # that a grid may have in any case
-_LARGEST_RATIO = 1000  # of the samples of a grid and those recorded
+_SPARE_SAMPLES = 2**16  # that a grid may have in any case
+_LARGEST_RATIO = 200  # of the samples of a grid and those recorded
 
 
 class Recordings(NamedTuple):
