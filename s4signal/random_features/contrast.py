@@ -49,7 +49,7 @@ def narrow_bands(
         thresholds=none,
         scales=none,
         sfreq=sfreq,
-        n_windows=4,
+        n_windows=1,
         shrinkage=_SHRINKAGE,
     )
 

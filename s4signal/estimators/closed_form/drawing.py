@@ -96,8 +96,8 @@ class _Watched:
             observed = np.where(count[:, None] > 0, data, 0.0)
             self._moments[index] = (count, observed.mean(1, dtype=np.float64), observed.var(1, dtype=np.float64))
         if index in self._chosen:
-            on_grid = case if data is case.data else replace(self._recordings.signals[index], data=data)
-            self._kept[index] = (on_grid, case)
+            on_grid = self._recordings.signals[index] if self._recordings.timed else case
+            self._kept[index] = (replace(on_grid, data=data), case)
 
     def on_grid(self, found: Survey) -> Survey:
         """Return what the survey would have found on the grid, with lines across missing samples."""

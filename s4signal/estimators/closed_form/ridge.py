@@ -215,10 +215,14 @@ class RidgeEstimator(ClosedFormEstimator):
 
     def _to_state(self) -> State:
         """Say the fitted model in plain values and arrays."""
-        state = estimator_state(self).nest("targets", self._targets_state())
-        seed = self.features_.random_state
-        return state.nest("features", map_state(self.features_.feature_map_, seed)).nest(
-            "ridge", ridge_state(self.ridge_)
+        state = estimator_state(self)
+        if not isinstance(self.alphas, str):
+            state.plain["parameters"]["alphas"] = self._alphas()
+        features = map_state(self.features_.feature_map_, self.features_.random_state)
+        return (
+            state.nest("targets", self._targets_state())
+            .nest("features", features)
+            .nest("ridge", ridge_state(self.ridge_))
         )
 
     @classmethod

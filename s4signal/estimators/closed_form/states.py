@@ -123,7 +123,8 @@ def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.d
         has_segment_means=torch.from_numpy(state.array("has_segment_means", F, kinds="b")),
         **{name: torch.from_numpy(array).to(dtype) for name, array in floats.items()},
         sfreq=sfreq,
-        n_windows=state.value("n_windows", int, low=1, high=2**20),
+        # Sizes are checked by the features: those of narrow bands, without spatial filters, have no windows.
+        n_windows=state.value("n_windows", int, low=1, high=2**20 if J > 0 else 1),
         shrinkage=state.value("shrinkage", float, low=0.0),
         combinations=combinations,
     )
