@@ -156,17 +156,17 @@ class FeatureMap:
             for column, index in enumerate(indices.tolist()):
                 recorded, data = recordings.load(index)
                 scales[index] = self.standardizer.case_scale(data)
-                x[:, column, : data.shape[1]] = self.standardised(data, index)
+                x[:, column, : data.shape[1]] = self.standardised(data, f"case {index}")
                 summaries += [] if self.summaries is None else [self.summaries.describe(recorded, rate)]
             yield indices, x, torch.from_numpy(lengths[indices]), float(rate), np.array(summaries)
 
-    def standardised(self, data: NDArray[np.floating], index: int) -> Tensor:
+    def standardised(self, data: NDArray[np.floating], name: str) -> Tensor:
         """Return (C, n_times) in standard deviations; a channel without observations is its mean."""
         with np.errstate(over="ignore", invalid="ignore"):
             standardised = np.nan_to_num(self.standardizer(data), copy=False, posinf=np.inf, neginf=-np.inf)
         if np.abs(standardised).max(initial=0.0) > _LARGEST:
             raise ValueError(
-                f"case {index} has values up to {np.nanmax(np.abs(data)):.1g}, more than {_LARGEST:g} times what the "
+                f"{name} has values up to {np.nanmax(np.abs(data)):.1g}, more than {_LARGEST:g} times what the "
                 "training cases vary; nothing can be computed from them. Clip the recording or leave it out."
             )
         return torch.from_numpy(np.ascontiguousarray(standardised)).to(PRECISIONS[self.precision])

@@ -30,11 +30,8 @@ _LONGEST_HOP = 64
 
 def map_state(features: FeatureMap, seed: int) -> State:
     """Say a feature map, and the seed it was drawn with."""
-    standardizer = features.standardizer
-    # Infinity, the scale of an ignored channel and the end of the range without any, has no plain form.
-    low, high = (value if np.isfinite(value) else None for value in standardizer.range)
-    plain = {"revision": _REVISION, "seed": seed, "timed": features.timed, "scale_range": [low, high]}
-    state = State(plain, {"mean": standardizer.mean, "scale": standardizer.scale, "fill": features.fill})
+    state = State({"revision": _REVISION, "seed": seed, "timed": features.timed}, {"fill": features.fill})
+    state = state.nest("standardizer", features.standardizer.to_state())
     state = state.nest("oscillators", _bank_state(features.oscillators))
     if features.bands is not None:
         state = state.nest("bands", _bank_state(features.bands))
@@ -47,12 +44,7 @@ def map_from_state(state: State, n_channels: int, sfreq: float | None, precision
     """Build the feature map of `map_state`, and its seed."""
     if state.value("revision", int) != _REVISION:
         raise ModelFileError("it is of a version of s4signal that has other features; fit and save again.")
-    low, high = state.values("scale_range", float, None, length=2, low=0.0)
-    standardizer = Standardizer(
-        state.array("mean", n_channels),
-        state.array("scale", n_channels, positive=True, finite=False),
-        (np.inf if low is None else low, np.inf if high is None else high),
-    )
+    standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=n_channels)
     dtype, summaries = PRECISIONS[precision], None
     oscillators = _bank_from_state(state.part("oscillators"), n_channels, sfreq or 1.0, dtype)
     bands = None

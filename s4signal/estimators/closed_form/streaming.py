@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.closed_form.feature_map import FeatureMap
+from s4signal.estimators.standardizer import warn_of_scale
 from s4signal.estimators.validation import check_chunk
 from s4signal.random_features.running import RunningStatistics
 
@@ -39,6 +40,7 @@ class ClosedFormStream:
 
     def reset(self) -> None:
         """Forget all samples so far."""
+        self._warned = False
         self._running = [RunningStatistics(bank, rate=self._period) for bank in self._feature_map.banks]
 
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
@@ -61,11 +63,13 @@ class ClosedFormStream:
         ValueError
             If a sample is missing or infinite.
         """
-        features = self._feature_map
-        data = check_chunk(chunk, len(features.standardizer.mean))
+        features, standardizer = self._feature_map, self._feature_map.standardizer
+        data = check_chunk(chunk, len(standardizer.mean))
         if self._running[0].n_times + data.shape[1] == 0:
             raise ShapeError("chunk is empty and nothing was heard before; push at least one sample.")
-        inputs = features.inputs(features.standardised(data, 0))
+        if data.size and not self._warned:
+            self._warned = warn_of_scale(standardizer, np.array([standardizer.case_scale(data)]), chunk=True)
+        inputs = features.inputs(features.standardised(data, "the chunk"))
         pooled = [running.push(part) for running, part in zip(self._running, inputs, strict=False)]
         outputs: NDArray[np.floating] = self._finish(features.concatenated(pooled).astype(np.float64), self._period)[0]
         return outputs

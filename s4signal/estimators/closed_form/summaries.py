@@ -63,15 +63,13 @@ class ObservationSummaries(NamedTuple):
 
     def to_state(self) -> State:
         """Say the summaries in plain values and arrays."""
-        arrays = {"mean": self.standardizer.mean, "scale": self.standardizer.scale}
-        return State({"time_constant": self.time_constant}, arrays)
+        return State({"time_constant": self.time_constant}, {}).nest("standardizer", self.standardizer.to_state())
 
     @classmethod
     def from_state(cls, state: State, n_channels: int) -> Self:
         """Build the summaries of `to_state`."""
-        mean = state.array("mean", n_channels)
-        scale = state.array("scale", n_channels, positive=True, finite=False)
-        return cls(Standardizer(mean, scale), state.value("time_constant", float, low=1e-12))
+        standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=n_channels)
+        return cls(standardizer, state.value("time_constant", float, low=1e-12))
 
 
 def _mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -82,9 +82,7 @@ def hold_on_grid(x: Tensor, gaps: Tensor, mask: Tensor | None = None) -> HeldSig
     gaps = gaps.double() if mask is None else gaps.double().masked_fill(mask == 0, 0.0)
     ends = gaps.cumsum(1)
     if not bool(((gaps >= 0) & ends.isfinite()).all()) or not bool((ends[:, -1] > 0).all()):
-        raise ValueError(
-            "gaps must be finite and at least 0, and above 0 for a sample of each case; check the times."
-        )
+        raise ValueError("gaps must be finite and at least 0, and above 0 for a sample of each case; check the times.")
     ends = torch.where((ends - ends.round()).abs() < TOLERANCE, ends.round(), ends)
     batch, n_times = gaps.shape
     n_points = ends[:, -1].ceil()
