@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from s4signal.ssm.operators import as_complex, as_real
+from s4signal.ssm.tables import powers
 
 __all__ = ["carry"]
 
@@ -47,18 +48,11 @@ class _Diagonal:
         return advance
 
     def over_group(self) -> _Diagonal:
-        a = self.a
-        for _ in range(GROUP.bit_length() - 1):  # squared, not raised: pow of complex numbers takes 50 times as long
-            a = a * a
-        return _Diagonal(a)
+        return _Diagonal(powers(self.a, GROUP)[:, -1])
 
     def spread(self, entering: Tensor) -> Tensor:
         """Carry (d_model, batch, n_groups, d_state) on through groups of blocks, a new axis before the last."""
-        powers = [torch.ones_like(self.a)]
-        while len(powers) < GROUP:
-            powers.append(powers[-1] * self.a)
-        spread = as_complex(entering).unsqueeze(3) * torch.stack(powers, 1)[:, None, None]
-        return as_real(spread)
+        return as_real(as_complex(entering).unsqueeze(3) * powers(self.a, GROUP - 1)[:, None, None])
 
 
 class _Dense:

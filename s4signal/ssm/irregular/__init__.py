@@ -64,7 +64,7 @@ def irregular_scan(
     Shapes: u (d_model, batch, n_times), gaps (batch, n_times), state (d_model, batch, 2 n_pairs) → (d_model, batch,
     n_times), (d_model, batch, 2 n_pairs).
     """
-    grid = _grid_of(gaps)
+    grid = find_grid(gaps)
     if grid is not None and (grid.even or not return_state):
         # Without feed-through, which is for the samples alone, not for the holes.
         Lambda_bar, gain = zero_order_hold(modes.Lambda_dt, grid.period)
@@ -90,7 +90,7 @@ def scan_modes(
     Shapes: u (d_model, batch, n_times), gaps (batch, n_times), Lambda, G (d_model, n, 2), first (d_model, batch, 2 n) →
     (d_model, batch, n_times), (d_model, batch, 2 n).
     """
-    blocks = cut_blocks(gaps, reverse=reverse) if gaps.is_cpu else None
+    blocks = cut_blocks(gaps, reverse=reverse)
     slow = 0.0 if blocks is None else float(blocks.slow(Lambda).double().mean())
     if blocks is None or slow < FEWEST_SLOW:
         return stepped_scan(u, gaps, Lambda, G, first, reverse=reverse)
@@ -105,7 +105,7 @@ def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = Non
     Shapes: Lambda_dt (n_pairs,), v (n_pairs, batch, n_times), gaps (batch, n_times), state (n_pairs, batch) → (n_pairs,
     batch, n_times).
     """
-    grid = _grid_of(gaps)
+    grid = find_grid(gaps)
     if grid is not None:
         return _shared_on_grid(Lambda_dt, v, grid, state, reverse=reverse)
     inverse = Lambda_dt.reciprocal().to(v.re.dtype)
@@ -117,11 +117,6 @@ def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = Non
         states = SharedScan.apply(V.flip(0), gaps.flip(-1), Lambda_dt.stacked(), first)
         states = torch.cat([first.unsqueeze(0), states[:-1]]).flip(0)
     return Pair.of(states.permute(2, 1, 0, 3))
-
-
-def _grid_of(gaps: Tensor) -> RegularGrid | None:
-    """Find a grid on the CPU; an accelerator would have to wait for the answer."""
-    return find_grid(gaps) if gaps.is_cpu else None
 
 
 def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: RegularGrid, state: Pair | None, *, reverse: bool) -> Pair:

@@ -53,11 +53,11 @@ class SampleBlocks(NamedTuple):
 
 
 def cut_blocks(gaps: Tensor, *, reverse: bool = False) -> SampleBlocks | None:
-    """Cut samples with gaps (batch, n_times) into blocks; None: there are few samples, or few of them near others."""
-    gaps = gaps.double().flip(1) if reverse else gaps.double()
+    """Cut samples with gaps (batch, n_times) into blocks; None: few samples, few near others, or not on a CPU."""
     batch, n_times = gaps.shape
-    if n_times < 2 * BLOCK:
+    if n_times < 2 * BLOCK or not gaps.is_cpu:
         return None
+    gaps = gaps.double().flip(1) if reverse else gaps.double()
     at = torch.nn.functional.pad(gaps.cumsum(1), (1, 0))
     durations = at[:, BLOCK:] - at[:, :-BLOCK]
     if not bool((durations > 0.0).any()):

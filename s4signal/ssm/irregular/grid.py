@@ -47,8 +47,11 @@ class RegularGrid(NamedTuple):
 def find_grid(gaps: Tensor) -> RegularGrid | None:
     """Find the grid on which samples with gaps (batch, n_times) lie; zeros at the end are padding.
 
-    None: there is no grid, or one of more than eight times as many points as samples.
+    None: there is no grid, one of more than eight times as many points as samples, or an accelerator would have to wait
+    for the answer.
     """
+    if not gaps.is_cpu:
+        return None
     gaps = gaps.double()
     observed = gaps > 0.0
     if not bool(observed[:, 0].all()) or bool((observed[:, 1:] & ~observed[:, :-1]).any()):

@@ -17,7 +17,7 @@ from s4signal.ssm.irregular.factors import GapFactors
 from s4signal.ssm.irregular.layout import from_rows, pieces, rows_of
 from s4signal.ssm.operators import as_complex, as_real, conjugate
 
-__all__ = ["FusedScan", "SharedScan", "SteppedScan", "stepped_scan"]
+__all__ = ["SharedScan", "SteppedScan", "stepped_scan"]
 
 PIECE_STATES = 1 << 19  # complex states in a piece: longer ones leave the cache, shorter are many small operations
 
@@ -30,8 +30,12 @@ def stepped_scan(
         y, final = stepped_scan(u.flip(-1), gaps.flip(-1), Lambda, G, first)
         # The mirrored scan has passed sample k when it gives the future of the sample before k.
         return torch.nn.functional.pad(y.flip(-1)[..., 1:], (0, 1)), final
-    fused = u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None
-    y, final = (FusedScan if fused else SteppedScan).apply(u, gaps, Lambda, G, first)
+    if u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None:
+        from s4signal.ssm.irregular.triton import FusedScan
+
+        y, final = FusedScan.apply(u, gaps, Lambda, G, first)
+    else:
+        y, final = SteppedScan.apply(u, gaps, Lambda, G, first)
     return y, final
 
 
@@ -96,31 +100,6 @@ class SteppedScan(torch.autograd.Function):
         # A gradient is the conjugate of a derivative.
         dfirst = _real_state(carried.conj_physical()) if ctx.carried else None
         return _time_last(du, grads[0]), None, conjugate(dLambda).to(ctx.pole_dtype), conjugate(2.0 * dG), dfirst
-
-
-class FusedScan(torch.autograd.Function):
-    """As `SteppedScan`, one kernel launch each way."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return 2 Re(G x) and the last state."""
-        from s4signal.ssm.irregular.triton import scan_forward
-
-        y, final, entering = scan_forward(u, gaps, Lambda, G, first)
-        ctx.save_for_backward(u, gaps, Lambda, G, entering)
-        ctx.carried = first is not None
-        return y, final
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Pull the gradients back."""
-        from s4signal.ssm.irregular.triton import scan_backward
-
-        du, dLambda, dG, dfirst = scan_backward(*ctx.saved_tensors, *grads)
-        return du, None, dLambda, dG, dfirst if ctx.carried else None
 
 
 class SharedScan(torch.autograd.Function):

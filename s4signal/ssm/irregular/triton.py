@@ -7,13 +7,15 @@ bounds of pieces are kept; the backward kernel computes a piece again into a scr
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-__all__ = ["scan_backward", "scan_forward"]
+__all__ = ["FusedScan"]
 
 PIECE = 32  # samples between two states that are kept
 CASES = 8  # cases per program
@@ -145,33 +147,40 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     _store(dG + at, 2.0 * dG_re, -2.0 * dG_im, both)
 
 
-def scan_forward(
-    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scan as `SteppedScan` does; return the states before each piece too, (n_pieces, d_model, batch, 2 n)."""
-    (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
-    state = u.new_zeros(d_model, batch, 2 * n) if first is None else first.to(u.dtype, copy=True).contiguous()
-    entering = u.new_empty(-(-n_times // PIECE), d_model, batch, 2 * n)
-    y = torch.empty_like(u)
-    _forward_kernel[d_model, triton.cdiv(batch, CASES)](
-        u, *_tables(gaps, Lambda, G), y, state, entering, batch, n_times, n, **_constants(n)
-    )
-    return y, state, entering
+class FusedScan(torch.autograd.Function):
+    """As `SteppedScan`, one kernel launch each way."""
 
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return 2 Re(G x) and the last state."""
+        (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
+        state = u.new_zeros(d_model, batch, 2 * n) if first is None else first.to(u.dtype, copy=True).contiguous()
+        entering = u.new_empty(-(-n_times // PIECE), d_model, batch, 2 * n)
+        y = torch.empty_like(u)
+        _forward_kernel[d_model, triton.cdiv(batch, CASES)](
+            u, *_tables(gaps, Lambda, G), y, state, entering, batch, n_times, n, **_constants(n)
+        )
+        ctx.save_for_backward(u, gaps, Lambda, G, entering)
+        ctx.carried = first is not None
+        return y, state
 
-def scan_backward(
-    u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, entering: Tensor, dy: Tensor, dstate: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pull the gradients of outputs and last state back; ``entering`` as `scan_forward` returns it."""
-    (d_model, batch, n_times), n, u = u.shape, G.shape[1], u.contiguous()
-    carried = dstate.to(u.dtype, copy=True).contiguous()
-    scratch = u.new_empty(PIECE, d_model, batch, 2 * n)
-    du, dLambda, dG = torch.empty_like(u), torch.empty_like(carried), torch.empty_like(carried)
-    _backward_kernel[d_model, triton.cdiv(batch, CASES)](
-        u, *_tables(gaps, Lambda, G), dy.contiguous(), entering, carried, scratch, du, dLambda, dG,
-        batch, n_times, n, **_constants(n),
-    )  # fmt: skip
-    return du, dLambda.sum(1).view_as(G).to(Lambda), dG.sum(1).view_as(G).to(G), carried
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Pull the gradients of outputs and last state back."""
+        u, gaps, Lambda, G, entering = ctx.saved_tensors
+        (d_model, batch, n_times), n = u.shape, G.shape[1]
+        carried = grads[1].to(u.dtype, copy=True).contiguous()
+        scratch = u.new_empty(PIECE, d_model, batch, 2 * n)
+        du, dLambda, dG = torch.empty_like(u), torch.empty_like(carried), torch.empty_like(carried)
+        _backward_kernel[d_model, triton.cdiv(batch, CASES)](
+            u, *_tables(gaps, Lambda, G), grads[0].contiguous(), entering, carried, scratch, du, dLambda, dG,
+            batch, n_times, n, **_constants(n),
+        )  # fmt: skip
+        dfirst = carried if ctx.carried else None
+        return du, None, dLambda.sum(1).view_as(G).to(Lambda), dG.sum(1).view_as(G).to(G), dfirst
 
 
 def _tables(gaps: Tensor, Lambda: Tensor, G: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -6,7 +6,8 @@ os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported
 
 import torch
 
-from s4signal.ssm.irregular.steps import FusedScan, SteppedScan
+from s4signal.ssm.irregular.steps import SteppedScan
+from s4signal.ssm.irregular.triton import FusedScan
 
 __all__: list[str] = []
 
