@@ -195,8 +195,10 @@ class S4Layer(nn.Module):
         if gaps.shape != u.shape[1:]:
             raise ShapeError(f"gaps must have shape (batch, n_times) = {tuple(u.shape[1:])}, got {tuple(gaps.shape)}.")
         # Looking at the values would make an accelerator wait for them.
-        if gaps.device.type == "cpu" and bool((gaps < 0).any()):
-            raise ValueError("gaps must be at least 0, the time from the sample before; sort the samples by time.")
+        if gaps.device.type == "cpu" and not bool(((gaps >= 0) & gaps.isfinite()).all()):
+            raise ValueError(
+                "gaps must be at least 0 and finite, the time from the sample before; sort the samples by time."
+            )
 
     @staticmethod
     def _need_rate(rate: float) -> None:

@@ -41,7 +41,13 @@ class Pair(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> Pair:
-        """Return the pair whose parts lie beside one another on the last axis, (..., 2)."""
+        """Return the pair whose parts lie beside one another on the last axis.
+
+        Parameters
+        ----------
+        x : Tensor (..., 2)
+            Real parts at 0, imaginary parts at 1.
+        """
         return cls(*x.unbind(-1))
 
     def stacked(self) -> Tensor:

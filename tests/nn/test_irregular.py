@@ -1,5 +1,7 @@
 """Samples that are not equally far apart, through layer, backbone and network."""
 
+import math
+
 import pytest
 import torch
 
@@ -128,9 +130,10 @@ def test_gaps_of_another_shape_are_refused():
         S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.ones(5))
 
 
-def test_time_does_not_go_back():
-    with pytest.raises(ValueError, match=r"gaps must be at least 0.*sort the samples by time"):
-        S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.tensor([[1.0, 1.0, -1.0, 1.0, 1.0]]))
+@pytest.mark.parametrize("gap", [-1.0, math.nan, math.inf])
+def test_time_goes_forward_by_what_is_known(gap):
+    with pytest.raises(ValueError, match=r"gaps must be at least 0 and finite.*sort the samples by time"):
+        S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.tensor([[1.0, 1.0, gap, 1.0, 1.0]]))
 
 
 @each_diagonal
