@@ -18,7 +18,7 @@ from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, make_cases, training_rate
 from s4signal.estimators.trained.plan import AUDIO_SFREQ, HIGHEST_HZ, HOP_S, LOWEST_HZ
 from s4signal.estimators.trained.precompute import extract_features
-from s4signal.estimators.validation import check_observed, check_rate, check_signals
+from s4signal.estimators.validation import check_observed, check_rate, check_signals, finite_outputs
 from s4signal.nn.frontends import Frames
 from s4signal.signals import Signals
 from s4signal.training import Batch
@@ -140,7 +140,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             shorter than a hop, all NaN or has infinity.
         """
         check_filter_bank_options(self)
-        signals = check_signals(self, X, sfreq=self.sfreq, irregular=True, reset=True)
+        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
         found = survey(signals)
         self.sfreq_ = training_rate(found)
         self._sampling = Sampling(times=bool(found.has_times.any()), missing="hold")
@@ -174,7 +174,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         """
         check_is_fitted(self, "bank_")
         check_rate(self, sfreq)
-        signals = check_signals(self, X, sfreq=sfreq, irregular=True)
+        signals = check_signals(self, X, sfreq=sfreq)
         check_times(signals, self._sampling, self.sfreq_)
         self._check_durations(signals)
         cases = make_cases(
@@ -192,7 +192,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             return frames
 
         bands = extract_features(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
-        steps = [bands.load(index).data for index in range(len(bands))]
+        steps = finite_outputs([bands.load(index).data for index in range(len(bands))])
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)
         names = [str(name) for name in self._names(self._channels())]

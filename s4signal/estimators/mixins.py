@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,8 +192,6 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
 class SignalRegressorMixin(RegressorMixin):  # type: ignore[misc]
     """Targets of a regressor whose ``_outputs`` are standardised."""
 
-    _learned: ClassVar[tuple[str, ...]] = ("_flat", "_target_mean", "_target_scale")
-
     def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the targets of cases.
 
@@ -261,8 +259,11 @@ class SignalRegressorMixin(RegressorMixin):  # type: ignore[misc]
 
     def _measure_targets(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         """Note mean and spread of the training targets."""
-        self._target_mean = np.average(targets, axis=0, weights=weights)
-        spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
+        unit = np.abs(targets).max(axis=0)
+        unit[unit == 0] = 1.0
+        mean = np.average(targets / unit, axis=0, weights=weights)
+        spread = unit * np.sqrt(np.average((targets / unit - mean) ** 2, axis=0, weights=weights))
+        self._target_mean = unit * mean
         self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
 
     def _standardised(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:

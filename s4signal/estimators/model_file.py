@@ -24,13 +24,10 @@ from s4signal.version import __version__
 __all__ = [
     "State",
     "array_from_plain",
-    "estimator_entries",
     "estimator_from_state",
     "estimator_state",
     "load_model",
-    "new_estimator",
     "read_model",
-    "restore_learned",
     "write_model",
 ]
 
@@ -38,7 +35,6 @@ _PLAIN_DTYPE = re.compile(r"[<>|]?[OUbiuf]\d{0,6}")  # of arrays that have a pla
 _MOST_CHARACTERS = 2**22  # in an array of texts, padding included
 # What acts on the disk or runs code is not taken from a file.
 _NEVER_KEPT = ("callbacks", "checkpoint_dir")
-_PARTS = ("estimator", "parameters", "input")
 
 T = TypeVar("T")
 
@@ -94,10 +90,8 @@ class State(NamedTuple):
         return array
 
 
-def write_model(path: Any, state: Any, tensors: Any = None) -> None:
+def write_model(path: Any, state: State) -> None:
     """Write a state to one file; what was there stays until the new file is whole."""
-    if tensors is not None:  # until both wings have to_state
-        state = State(state, {name: tensor.numpy() for name, tensor in tensors.items()})
     try:
         text = json.dumps({**state.plain, "versions": _versions()}, default=_plain)
     except TypeError as error:
@@ -105,14 +99,8 @@ def write_model(path: Any, state: Any, tensors: Any = None) -> None:
     write_tensor_file(path, state.arrays, text, kind="model")
 
 
-def read_model(path: Any, rebuild: Any = None) -> Any:
+def read_model(path: Any) -> State:
     """Read what `write_model` wrote, if not a bit of it has changed."""
-    if rebuild is not None:  # until both wings have from_state
-
-        def build(state: State) -> Any:
-            return rebuild(state.plain, {name: torch.from_numpy(array) for name, array in state.arrays.items()}, path)
-
-        return load_model(path, build)
     arrays, text = read_tensor_file(path, kind="model")
     try:
         plain = json.loads(text)
@@ -165,45 +153,6 @@ def estimator_from_state(kind: type, state: State, *, tuples: Sequence[str] = ()
     estimator = matching[0](**parameters)
     _restore_input(estimator, state.part("input"))
     return estimator
-
-
-def estimator_entries(
-    estimator: Any, learned: Iterable[str], *, optional: Iterable[str] = (), left_out: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Stay until both wings have to_state."""
-    names = (*learned, *(name for name in optional if hasattr(estimator, name)))
-    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in {*left_out, *_NEVER_KEPT}}
-    if isinstance(parameters.get("class_weight"), dict):
-        parameters["class_weight"] = list(parameters["class_weight"].items())
-    return {
-        "estimator": type(estimator).__name__,
-        "parameters": parameters,
-        "learned": {name: getattr(estimator, name) for name in names},
-    }
-
-
-def new_estimator(kind: type, header: dict[str, Any], path: Any, *, tuples: Iterable[str] = ()) -> Any:
-    """Stay until both wings have from_state."""
-    name = header["estimator"]
-    matching = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
-    if not matching:
-        raise ModelFileError(f"{path} holds a {name}, not a {kind.__name__}; use {name}.load.")
-    parameters = header["parameters"]
-    if isinstance(parameters.get("class_weight"), list):
-        parameters["class_weight"] = dict(parameters["class_weight"])
-    parameters |= {name: tuple(parameters[name]) for name in tuples if isinstance(parameters[name], list)}
-    return matching[0](**parameters)
-
-
-def restore_learned(
-    estimator: Any, header: dict[str, Any], path: Any, learned: Iterable[str], *, optional: Iterable[str] = ()
-) -> None:
-    """Stay until both wings have from_state."""
-    odd = sorted(set(learned) ^ (set(header["learned"]) - set(optional)))
-    if odd:
-        raise ModelFileError(f"{path} is damaged: {', '.join(odd)} is missing or does not belong there.")
-    for name, value in header["learned"].items():
-        setattr(estimator, name, array_from_plain(value) if isinstance(value, dict) else value)
 
 
 def _restore_input(estimator: Any, state: State) -> None:

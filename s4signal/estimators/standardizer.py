@@ -15,6 +15,7 @@ from s4signal.estimators.survey import Survey
 __all__ = ["FURTHEST", "Standardizer", "check_outputs", "warn_of_scale"]
 
 FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
+LARGEST = 1e15  # standard deviations, whose squares single precision holds
 OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: not the same units
 
 
@@ -49,9 +50,17 @@ class Standardizer(NamedTuple):
         scales = (found.deviations() / scale).max(1)[weights > 0]
         return cls(mean, scale, (float(scales[scales > 0].min(initial=np.inf)), float(scales.max(initial=0.0))))
 
-    def __call__(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return (n_channels, n_times) standardised."""
-        return (data - self.mean[:, None]) / self.scale[:, None]
+    def __call__(self, data: NDArray[np.floating], name: str = "X") -> NDArray[np.floating]:
+        """Return (n_channels, n_times) standardised; refuse values that nothing can be computed from."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            standardised = (data - self.mean[:, None]) / self.scale[:, None]
+            largest = np.fmax.reduce(np.abs(standardised), axis=None)  # passes over NaN
+        if largest > LARGEST:
+            raise ValueError(
+                f"{name} has values up to {np.nanmax(np.abs(data)):.1g}, more than {LARGEST:g} times what the training "
+                "cases vary; nothing can be computed from them. Clip the recording or leave it out."
+            )
+        return standardised
 
     def to_state(self) -> State:
         """Say what it is, for a file."""

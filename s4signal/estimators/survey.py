@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from s4signal.estimators.validation import check_finite, check_observed
 from s4signal.signals import Signal, Signals
 
-__all__ = ["MOSTLY_MISSING", "Survey", "check_time_unit", "median_gap", "relative_periods", "survey"]
+__all__ = ["MOSTLY_MISSING", "Survey", "check_span", "check_time_unit", "median_gap", "relative_periods", "survey"]
 
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
+LARGEST_RATE_RATIO = 1000.0  # of sampling rates, either way: beyond it tables of a hop ask for all memory
+LARGEST_SPAN, SPARE_SAMPLES = 200, 2**16  # of a grid: samples for each one recorded, and in any case
 MOSTLY_MISSING = 0.5  # of the values: beyond it more is made up than was observed
 
 Floats = NDArray[np.float64]
@@ -69,6 +71,7 @@ class Survey:
 
     def moments(self, weights: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each channel, (n_channels,) each; NaN where it was never observed."""
+        weights = weights / weights.max()
         count = weights @ self.n_observed
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = (weights @ self.sums) / count
@@ -82,6 +85,7 @@ class Survey:
 
     def mostly_missing(self, weights: Floats) -> bool:
         """Whether more than half is missing of the values at times when some channel was observed: never of one."""
+        weights = weights / weights.max()
         values = weights @ self.n_present * self.n_observed.shape[1]
         return bool(values - weights @ self.n_observed.sum(1) > MOSTLY_MISSING * values)
 
@@ -152,10 +156,28 @@ def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = No
         )
 
 
+def check_span(span_s: float, n_samples: int, rate: float, case: str) -> None:
+    """Refuse times that no grid of ``rate`` can hold: all of one moment, or far apart, as a wrong clock makes them."""
+    if n_samples > 1 and span_s <= 0:
+        raise ValueError(f"{case} has all its samples at one time; pass times in float64.")
+    if span_s * rate > LARGEST_SPAN * n_samples + SPARE_SAMPLES:
+        raise ValueError(
+            f"{case} has {n_samples} samples within {span_s:.4g} s, too few for a grid of {rate:.4g} Hz; correct a "
+            "wrong time stamp, pass seconds, or fit with a lower sfreq."
+        )
+
+
 def relative_periods(signals: Signals, sfreq: float | None) -> Floats:
     """Compare the sample periods of cases with that of the training; 1 where unknown, (n,)."""
-    rates = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
-    return np.where(np.isnan(rates), 1.0, rates)
+    periods = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
+    far = (periods > LARGEST_RATE_RATIO) | (periods < 1 / LARGEST_RATE_RATIO)
+    if far.any():
+        index = int(np.argmax(far))
+        raise ValueError(
+            f"case {index} has {signals.sfreqs[index]:g} Hz beside {sfreq:g} Hz in training; correct the rate, or use "
+            "Signals.resample first."
+        )
+    return np.where(np.isnan(periods), 1.0, periods)
 
 
 class _Row(NamedTuple):

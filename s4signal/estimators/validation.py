@@ -18,12 +18,12 @@ from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array
 
 __all__ = [
+    "all_finite",
     "check_chunk",
     "check_finite",
     "check_labels",
     "check_observed",
     "check_rate",
-    "check_samples",
     "check_signals",
     "check_stream_rate",
     "check_targets",
@@ -31,23 +31,15 @@ __all__ = [
     "finite_outputs",
 ]
 
+_LARGEST_TARGET = 1e150
 # What numpy says of texts and dates.
 _NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")
 
 
 def check_signals(
-    estimator: Any,
-    X: Any,
-    *,
-    sfreq: float | None = None,
-    times: Any = None,
-    irregular: bool = False,
-    reset: bool = False,
+    estimator: Any, X: Any, *, sfreq: float | None = None, times: Any = None, reset: bool = False
 ) -> Signals:
-    """Turn any accepted form of X into `Signals`, and note or compare its shape.
-
-    Shapes: times (n_times_i,).
-    """
+    """Turn any accepted form of X into `Signals`, and note or compare its shape."""
     if _is_table(X):
         signals = _table(estimator, X, sfreq, times, reset=reset)
     else:
@@ -59,11 +51,6 @@ def check_signals(
             estimator.n_features_in_ = signals.n_channels
             if hasattr(estimator, "feature_names_in_"):
                 del estimator.feature_names_in_
-    if not irregular and any(case.has_times for case in signals.cases):
-        raise NotImplementedError(
-            f"X has times, but {type(estimator).__name__} hears regular recordings alone; put X on a grid with "
-            "Signals.to_grid, or use S4Classifier or S4Regressor."
-        )
     if reset:
         estimator.n_channels_in_ = signals.n_channels
     elif signals.n_channels != estimator.n_channels_in_:
@@ -112,7 +99,7 @@ def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bo
     # Of several channels, or fitted on cases of one channel in another form: no width was ever promised.
     explained = sfreq is not None or times is not None
     free = not reset and (explained or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
-    options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
+    options = {"dtype": [np.float64, np.float32], "ensureall_finite": False}
     try:
         if not free or issparse(X):
             array = validate_data(estimator, X, reset=reset, skip_check_array=False, **options)
@@ -159,19 +146,19 @@ def check_rate(estimator: Any, sfreq: float | None) -> None:
         raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
 
 
-def check_samples(signals: Signals, *, refuse: bool = True, name: str = "X") -> None:
-    """Refuse a case without any observation, and missing samples where they are unwanted; reads every case."""
-    for index, case in enumerate(signals):
-        check_observed(case, index, refuse=refuse, name=name)
-
-
 def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str = "X") -> None:
     """Refuse a case without any observation, and one with missing samples if asked to."""
     if refuse:
         check_finite(case.data, index, case.source, name=name)
-    elif np.isnan(case.data.sum()) and not case.observed.any():
+    elif not all_finite(case.data) and not case.observed.any():
         where = f" ({case.source})" if case.source else ""
         raise ValueError(f"case {index}{where} of {name} has no observation, all of it is NaN; leave the case out.")
+
+
+def all_finite(signal: NDArray[np.floating]) -> bool:
+    """Whether all samples are finite, by one sum; False may be said of values whose sum overflows, too."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(signal.sum()))
 
 
 def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None, *, name: str = "X") -> None:
@@ -179,19 +166,16 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
 
     Shapes: signal (n_channels, n_times).
     """
-    # One sum finds either: it is finite for every finite signal of less than 1e300.
-    if np.isfinite(signal.sum()):
+    if all_finite(signal):
         return
     bad = ~np.isfinite(signal)
     if not bad.any():
         return
-    kind = "infinity" if np.isinf(signal).any() else "NaN"
+    kind, advice = "infinity", "Remove it or clip the recording."
+    if not np.isinf(signal).any():
+        kind = "NaN"
+        advice = "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
     where = f"case {index}" + (f" ({source})" if source else "")
-    advice = (
-        "Remove it or clip the recording."
-        if kind == "infinity"
-        else "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
-    )
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 
 
@@ -255,6 +239,8 @@ def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
     y = check_array(_given(y), ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
+    if np.abs(y).max(initial=0.0) > _LARGEST_TARGET:
+        raise ValueError(f"y has values up to {np.abs(y).max():.1g}, whose squares overflow; scale y.")
     _check_length(y, X)
     return np.asarray(y, dtype=np.float64)
 
@@ -299,13 +285,13 @@ def check_weights(
     return np.asarray(weights, dtype=np.float64)
 
 
-def finite_outputs(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Refuse to answer where what was computed is no number: of NaN, argmax would make the first class.
+def finite_outputs(outputs: Any) -> Any:
+    """Return the outputs of cases, an array of any shape each; refuse those of which one is no finite number.
 
-    Shapes: outputs (n_samples, n_outputs).
+    argmax would make the first class of NaN.
     """
-    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
-    if len(bad):
+    bad = [index for index, output in enumerate(outputs) if not np.isfinite(output).all()]
+    if bad:
         raise ValueError(
             f"case {bad[0]} of X has no finite output, nor {len(bad) - 1} more of {len(outputs)}: look for values far "
             "beyond those of the training."

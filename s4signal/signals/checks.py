@@ -39,6 +39,7 @@ _PCM = {"u1": (128.0, 2.0**7), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}  # si
 # How far the gaps between times may be from 1 / sfreq. Holes and dropped samples widen them; milliseconds passed for
 # seconds do so a thousand times, sample numbers sfreq times.
 _LARGEST_RATIO = 200.0
+_HIGHEST_RATE = 1e10  # Hz; from a sample in three centuries on
 
 
 def as_float_array(data: Any, name: str = "X") -> FloatArray:
@@ -104,6 +105,10 @@ def as_rate(sfreq: Any) -> float:
     rate = float(sfreq)
     if not 0 < rate < np.inf:
         raise ValueError(f"sfreq={rate:g} must be a positive number of samples per second.")
+    if not 1 / _HIGHEST_RATE < rate < _HIGHEST_RATE:
+        raise ValueError(
+            f"sfreq={rate:g} is no rate of a recording, from {1 / _HIGHEST_RATE:g} to {_HIGHEST_RATE:g} Hz."
+        )
     return rate
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import nn
@@ -12,6 +14,10 @@ __all__ = ["PRECISIONS", "autocast", "evaluating", "resolve_device"]
 
 #: Precision to the dtype of parameters and signals; "bf16" adds autocast.
 PRECISIONS = {"32": torch.float32, "64": torch.float64, "bf16": torch.float32}
+
+# A forked child has torch's other threads in its books, but not as threads: without this it waits for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -24,7 +24,6 @@ __all__ = ["BLOCKS", "NARROW_BANDS", "OBSERVATIONS", "FeatureMap"]
 NARROW_BANDS, OBSERVATIONS = "narrow bands", "observation summaries"
 BLOCKS = (*STATISTICS, NARROW_BANDS, OBSERVATIONS)
 
-_LARGEST = 1e15  # standard deviations, whose squares single precision holds
 _BATCH_SAMPLES = 2**21  # numbers in a batch of cases
 _BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
 
@@ -162,13 +161,7 @@ class FeatureMap:
 
     def standardised(self, data: NDArray[np.floating], name: str) -> Tensor:
         """Return (C, n_times) in standard deviations; a channel without observations is its mean."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            standardised = np.nan_to_num(self.standardizer(data), copy=False, posinf=np.inf, neginf=-np.inf)
-        if np.abs(standardised).max(initial=0.0) > _LARGEST:
-            raise ValueError(
-                f"{name} has values up to {np.nanmax(np.abs(data)):.1g}, more than {_LARGEST:g} times what the "
-                "training cases vary; nothing can be computed from them. Clip the recording or leave it out."
-            )
+        standardised = np.nan_to_num(self.standardizer(data, name), copy=False)
         return torch.from_numpy(np.ascontiguousarray(standardised)).to(PRECISIONS[self.precision])
 
     def _named(self, pooled: Sequence[Mapping[str, Tensor]], summaries: NDArray[np.float64]) -> Blocks:

@@ -8,14 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.survey import check_time_unit, median_gap
-from s4signal.estimators.validation import check_observed, check_signals
+from s4signal.estimators.survey import check_span, check_time_unit, median_gap
+from s4signal.estimators.validation import all_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
 
 __all__ = ["Recordings", "TrainingCases", "fill_lines", "prepare_recordings"]
-
-_SPARE_SAMPLES = 2**16  # that a grid may have in any case
-_LARGEST_RATIO = 200  # of the samples of a grid and those recorded
 
 
 class Recordings(NamedTuple):
@@ -93,7 +90,7 @@ def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
     A channel without any observation stays NaN.
     """
     data: NDArray[np.floating] = case.data
-    if not np.isnan(data.sum()):
+    if all_finite(data):
         return data
     check_observed(case, index)
     observed, filled = ~np.isnan(data), data.copy()
@@ -128,12 +125,7 @@ def _on_grid(one: Signals, index: int, rate: float) -> Signals:
         return one
     case = one[0]
     times = case.times if case.times is not None else np.zeros(1)
-    span, where = float(times[-1] - times[0]), f"case {index}" + (f" ({case.source})" if case.source else "")
-    if case.length > 1 and span <= 0:
-        raise ValueError(f"{where} has all its samples at one time, {times[0]:.10g} s; pass times in float64.")
-    if span * rate > _LARGEST_RATIO * case.length + _SPARE_SAMPLES:
-        raise ValueError(
-            f"{where} has {case.length} samples within {span:.4g} s, too few for a grid of {rate:.4g} Hz; correct a "
-            "wrong time stamp, pass seconds, or fit with a lower sfreq."
-        )
+    check_span(
+        float(times[-1] - times[0]), case.length, rate, f"case {index}" + f" ({case.source})" * bool(case.source)
+    )
     return one.to_grid(rate)

@@ -120,7 +120,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, times: Any, *, classes: Any = None, reset: bool = True
     ) -> LabelledCases:
         """Check the cases and read each once; return those of positive weight."""
-        signals = check_signals(self, X, sfreq=self.sfreq, times=times, irregular=True, reset=reset)
+        signals = check_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
         found = survey(signals, refuse_missing=self.missing == "error", hashed=self.checkpoint_dir is not None)
@@ -137,7 +137,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
             raise ValueError("X_val and y_val belong together; pass both or none.")
         # Validation cases may have a rate of their own.
         knows_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
-        signals = check_signals(self, X, sfreq=None if knows_rate else self.sfreq, irregular=True)
+        signals = check_signals(self, X, sfreq=None if knows_rate else self.sfreq)
         targets = self._encode_targets(y, signals, classes=None, reset=False)
         hashed = self.checkpoint_dir is not None
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed, name="X_val")
@@ -242,7 +242,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         """Return the network's outputs (n_samples, n_outputs); nothing of the estimator changes."""
         check_is_fitted(self, "network_")
         check_rate(self, sfreq)
-        signals = check_signals(self, X, sfreq=sfreq, times=times, irregular=True)
+        signals = check_signals(self, X, sfreq=sfreq, times=times)
         sampling, standardizer = self._plan.sampling, self._standardizer
         check_times(signals, sampling, self.sfreq_)
         scales = np.zeros(len(signals))

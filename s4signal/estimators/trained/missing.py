@@ -13,7 +13,8 @@ from scipy.interpolate import CubicSpline
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
-from s4signal.estimators.survey import Survey, check_time_unit, relative_periods
+from s4signal.estimators.survey import Survey, check_span, check_time_unit, relative_periods
+from s4signal.estimators.validation import all_finite
 from s4signal.nn import KERNELS
 from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.signals import Signal, Signals
@@ -130,7 +131,9 @@ def grid_lengths(signals: Signals, sfreq: float | None, *, found: Survey | None 
     for index, case in enumerate(signals.cases):
         if case.has_times:
             span_s = case.load().duration_s or 0.0 if found is None else float(found.spans_s[index])
-            lengths[index] = round(span_s * (case.sfreq or sfreq or 1.0)) + 1
+            rate = case.sfreq or sfreq or 1.0
+            check_span(span_s, int(lengths[index]), rate, f"case {index}")
+            lengths[index] = round(span_s * rate) + 1
     return lengths
 
 
@@ -141,7 +144,7 @@ def prepare_case(
     period = 1.0 if case.sfreq is None or sfreq is None else sfreq / case.sfreq
     when = _positions(case, index, sfreq)
     missing = _missing(case.data)
-    data = standardizer(case.data)
+    data = standardizer(case.data, f"case {index}")
     if sampling.mostly_missing:
         data = np.clip(data, -FURTHEST, FURTHEST)
     if sampling.grid:
@@ -176,7 +179,7 @@ def drop_samples(samples: Samples, share: float, *, seed: int) -> Samples:
 def _missing(data: Floats) -> Flags | None:
     """Where samples are missing; None if none is, which one sum finds without a copy."""
     with np.errstate(all="ignore"):
-        return np.isnan(data) if np.isnan(data.sum()) else None
+        return None if all_finite(data) else np.isnan(data)
 
 
 def _positions(case: Signal, index: int, sfreq: float | None) -> Floats | None:

@@ -97,7 +97,7 @@ class Stream:
             scale = np.array([self._standardizer.case_scale(data)])
             self._warned = warn_of_scale(self._standardizer, scale, chunk=True)
         observed = np.ones((self._plan.n_inputs - len(data), data.shape[1]))  # masks: nothing is missing
-        inputs = np.concatenate([self._rest, np.concatenate([self._standardizer(data), observed])], axis=1)
+        inputs = np.concatenate([self._rest, np.concatenate([self._standardizer(data, "the chunk"), observed])], axis=1)
         whole = inputs.shape[1] // self._unit * self._unit
         pooled, state = self._pooled, self._state
         if whole:
