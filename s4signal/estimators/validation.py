@@ -99,7 +99,7 @@ def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bo
     # Of several channels, or fitted on cases of one channel in another form: no width was ever promised.
     explained = sfreq is not None or times is not None
     free = not reset and (explained or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
-    options = {"dtype": [np.float64, np.float32], "ensureall_finite": False}
+    options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
     try:
         if not free or issparse(X):
             array = validate_data(estimator, X, reset=reset, skip_check_array=False, **options)
