@@ -29,6 +29,8 @@ def open_audio(path: str | PathLike[str], *, mono: bool = True) -> LazyCase:
             if file.frames > 0 and not _is_complete(file):
                 raise _unreadable(str(path), "it is incomplete: samples that its header promises are missing")
             n_channels, n_times, sfreq = 1 if mono else file.channels, file.frames, float(file.samplerate)
+            # Of variable rate, libsndfile finds the samples of an mp3 only roughly.
+            in_one = not file.seekable() or file.subtype.startswith("MPEG")
     except (soundfile.LibsndfileError, OSError) as error:
         raise _unreadable(str(path), str(error)) from None
     if n_times < 1:
@@ -40,6 +42,7 @@ def open_audio(path: str | PathLike[str], *, mono: bool = True) -> LazyCase:
         sfreq=sfreq,
         source=str(path),
         modality="audio",
+        in_one=in_one,
     )
 
 

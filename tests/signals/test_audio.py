@@ -199,3 +199,60 @@ def test_folders_without_audio_are_refused(tmp_path):
         read_audio_folder(tmp_path)
     with pytest.raises(RecordingError, match="is not a folder"):
         read_audio_folder(tmp_path / "gone")
+
+
+def without_first_frame(path):
+    """The mp3 without the frame that tells its length."""
+    content = path.read_bytes()
+    version, kbit, hertz, padding = content[1] >> 3 & 3, content[2] >> 4, content[2] >> 2 & 3, content[2] >> 1 & 1
+    assert version in (2, 3)
+    rates = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000)}[version]
+    table = {
+        3: [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+        2: [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    }[version]
+    size = (144 if version == 3 else 72) * table[kbit] * 1000 // rates[hertz] + padding
+    assert b"Info" in content[:size] or b"Xing" in content[:size]
+    return content[size:]
+
+
+@pytest.mark.parametrize("sfreq", [16000, 44100])
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("before", [b"", b"ID3\x04\x00\x00\x00\x00\x02\x05" + b"title" * 52 + b"\xff"])
+def test_an_mp3_that_does_not_tell_its_length_is_read_whole(tmp_path, sfreq, mode, channels, before):
+    seconds = np.arange(5 * sfreq) / sfreq
+    sound = 0.3 * np.sin(2 * np.pi * 300 * seconds) * (np.sin(2 * np.pi * 0.7 * seconds) > 0)
+    whole = tmp_path / "whole.mp3"
+    soundfile.write(whole, np.stack([sound] * channels, 1), sfreq, bitrate_mode=mode, compression_level=0.5)
+    (tmp_path / "bare.mp3").write_bytes(before + without_first_frame(whole))
+    signals, expected = read_audio(tmp_path / "bare.mp3"), read_audio(whole)[0]
+    assert abs(signals.lengths[0] / sfreq - 5) < 0.2
+    # The frame that is gone also told how many samples the encoder puts in front.
+    data = signals[0].data[:, 576:]
+    np.testing.assert_allclose(data[:, : expected.length], expected.data, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("ending", ["mp3", "bare.mp3", "ogg", "flac", "gsm.wav"])
+def test_a_stretch_of_a_file_is_that_of_the_whole(tmp_path, rng, mode, ending):
+    seconds = np.arange(48000) / 16000
+    sound = 0.3 * np.sin(2 * np.pi * 300 * seconds) * (np.sin(2 * np.pi * 0.7 * seconds) > 0)
+    options = {"bitrate_mode": mode, "compression_level": 0.5} if "mp3" in ending else {}
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, sound, 16000, **options | ({"subtype": "GSM610"} if "gsm" in ending else {}))
+    if "bare" in ending:
+        path.write_bytes(without_first_frame(path))
+    signals = read_audio(path)
+    for start, stop in np.sort(rng.integers(0, 48000, (5, 2)), axis=1) + np.array([0, 1]):
+        part = signals.cases[0].crop(int(start), int(stop)).load()
+        np.testing.assert_array_equal(part.data, signals[0].data[:, start:stop])
+        assert part.first_sample == start
+
+
+def test_an_mp3_that_is_cut_is_refused(tmp_path):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, SOUND[:, 0].repeat(40), 16000)
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(RecordingError, match=r"a\.mp3 cannot be read as audio \(it is incomplete"):
+        read_audio(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recording_files as files
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
@@ -14,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals import Signal, Signals
+from s4signal.signals import Signal, Signals, decimate, drop_samples, read_audio, read_eeg, windows
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3, 20))
@@ -67,6 +68,7 @@ def test_a_three_dimensional_array_is_not_copied():
         ([np.zeros(3), np.zeros((1, 2, 3))], ShapeError, r"case 1: .*got \(1, 2, 3\)"),
         (X + 1j, ValueError, "Complex data not supported"),
         (csr_array(np.eye(3)), TypeError, "[Ss]parse"),
+        ([csr_array(np.eye(3))], TypeError, "case 0: Sparse data was passed"),
         ([["a", "b"]], TypeError, "case 0: X must hold real numbers"),
         (Signal([1.0]), TypeError, r"Pass \[signal\]"),
         (None, ShapeError, r"got \(\)"),
@@ -303,6 +305,75 @@ def test_epochs_bring_volts_rate_and_names_of_their_data_channels(epochs):
     assert (signals.sfreq, signals.ch_names, len(signals)) == (128, ("Oz", "O1"), 6)
 
 
+def test_the_modality_stays_through_everything_that_is_done(epochs, tmp_path):
+    sound = Signals([Signal(RNG.normal(size=(1, 800)), sfreq=8000, modality="audio")])
+    for signals, modality in ((Signals(epochs), "eeg"), (sound, "audio")):
+        changed = [
+            signals[:1], signals.resample(60), signals.to_grid(60), windows(signals, duration_s=0.1)[0],
+            decimate(signals, 2), drop_samples(signals, 0.2), Signals(list(signals), sfreq=signals.sfreq),
+            Signals.concatenate([signals, signals]),
+        ]  # fmt: skip
+        assert {signal.modality for part in changed for signal in part} == {modality}
+    assert Signals(X, sfreq=100)[0].modality is None
+
+
+def test_the_modality_of_files_is_known_before_they_are_read(tmp_path):
+    pytest.importorskip("soundfile")
+    path = files.write_audio(tmp_path / "a.wav")
+    for signals in (Signals.from_files(path), Signals.from_files(path, sfreq=8000, cache=tmp_path / "cache")):
+        assert signals.cases[0].modality == signals[0].modality == "audio"
+    pytest.importorskip("mne")
+    assert read_eeg(files.write_fif(tmp_path / "a_raw.fif")).cases[0].modality == "eeg"
+    assert read_eeg(tmp_path / "a_raw.fif", picks="all")[0].modality == "mixed"
+
+
+def test_epochs_that_are_not_yet_read_or_rejected_give_what_is_left(rng):
+    mne = pytest.importorskip("mne")
+    data = rng.normal(size=(1, 1000)) * 1e-6
+    data[0, 200] = 1.0
+    raw = mne.io.RawArray(data, mne.create_info(["Oz"], 100.0, "eeg"), verbose="error")
+    events = np.c_[np.arange(100, 900, 100), np.zeros(8, int), np.ones(8, int)]
+    epochs = mne.Epochs(raw, events, tmin=0, tmax=0.5, baseline=None, reject={"eeg": 0.1}, verbose="error")
+    assert len(Signals(epochs)) == 7
+    epochs = mne.Epochs(raw, events, tmin=0, tmax=0.5, baseline=None, reject={"eeg": 1e-12}, verbose="error")
+    with pytest.warns(RuntimeWarning, match="dropped"), pytest.raises(ShapeError, match="the Epochs hold no trial"):
+        Signals(epochs)
+
+
+@pytest.mark.parametrize("form", [list, object_array, np.array])
+def test_integers_of_sound_are_scaled_in_every_form(form):
+    words = RNG.integers(-(2**15), 2**15, size=(3, 50)).astype("i2")
+    for signals in (Signals(form(list(words)), sfreq=8000), Signals(form(list(words)), sfreq=[8000] * 3)):
+        np.testing.assert_array_equal(signals.to_numpy()[:, 0], words / np.float32(2**15))
+        assert signals[0].data.dtype == np.float32
+    np.testing.assert_array_equal(Signals(form(list(words)), sfreq=250).to_numpy()[:, 0], words)
+    np.testing.assert_array_equal(Signals(form(list(words))).to_numpy()[:, 0], words)
+
+
+def test_integers_and_their_file_are_the_same(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    wavfile = pytest.importorskip("scipy.io.wavfile")
+    for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32"):
+        path = tmp_path / f"{subtype}.wav"
+        soundfile.write(path, RNG.uniform(-1, 1, 400), 8000, subtype=subtype)
+        np.testing.assert_array_equal(Signals([wavfile.read(path)[1]], sfreq=8000)[0].data, read_audio(path)[0].data)
+
+
+@pytest.mark.parametrize("form", [np.ma.array, list, lambda masked: masked[:, 0], lambda m: object_array(list(m))])
+def test_what_is_masked_is_missing_in_every_form(form):
+    hidden = RNG.uniform(size=X.shape) < 0.2
+    signals = Signals(form(np.ma.masked_array(np.where(hidden, -9999.0, X), mask=hidden)))
+    expected = np.where(hidden, np.nan, X)[:, : signals.n_channels]
+    np.testing.assert_array_equal(signals.to_numpy(), expected)
+
+
+def test_frames_of_polars_are_tables_and_cases():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": [1.0, None, 3.0], "b": [4, 5, 6]})
+    np.testing.assert_array_equal(Signals(frame).to_numpy()[:, 0], [[1, 4], [np.nan, 5], [3, 6]])
+    np.testing.assert_array_equal(Signals([frame, frame])[1].data, Signals(frame).to_numpy()[:, 0])
+
+
 def test_a_list_of_epochs_is_their_trials(epochs):
     assert Signals([epochs[i] for i in range(6)]) == Signals(epochs)
     assert Signals([epochs[:4], epochs[4:]]) == Signals(epochs)
@@ -321,8 +392,10 @@ def test_epochs_are_not_mixed_with_arrays_or_recordings(epochs):
     mne = pytest.importorskip("mne")
     with pytest.raises(TypeError, match="mixes"):
         Signals([epochs, np.zeros(3)])
-    with pytest.raises(TypeError, match="make_fixed_length_epochs"):
-        Signals(mne.io.RawArray(np.zeros((4, 10)), epochs.info, verbose="error"))
+    raw = mne.io.RawArray(np.zeros((4, 10)), epochs.info, verbose="error")
+    for recording in (raw, [raw]):
+        with pytest.raises(TypeError, match=r"X is a RawArray; cases are needed.*make_fixed_length_epochs"):
+            Signals(recording)
 
 
 def test_cross_validation_takes_epochs(epochs):

@@ -35,7 +35,21 @@ def forms(tmp_path):
     arrays = {name: np.array(column) for name, column in TABLE.items()}
     frame = pandas.DataFrame(TABLE)
     nullable = frame.astype({"who": "category", "number": "Float64"})
-    return [TABLE, arrays, frame, nullable, write(tmp_path / "stays.csv", TABLE)]
+    masked = arrays | {"number": np.ma.masked_array(arrays["number"], mask=[False] * 6)}
+    return [TABLE, arrays, masked, frame, nullable, write(tmp_path / "stays.csv", TABLE)]
+
+
+def test_frames_of_polars_are_tables():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(changed(number=[80.0, 36.6, None, 70.0, 60.0, 90.0]))
+    assert read(frame)[0] == read(changed(number=[80.0, 36.6, NAN, 70.0, 60.0, 90.0]))[0]
+    dated = frame.with_columns(when=polars.datetime(2012, 5, 1) + polars.duration(hours=polars.col("when").cast(int)))
+    assert [signal.times.tolist() for signal in read(dated)] == [[0.0, 7200.0], [0.0, 7200.0]]
+
+
+def test_masked_values_are_no_observations():
+    masked = np.ma.masked_array(TABLE["number"], mask=[0, 0, 1, 0, 0, 0])
+    assert read(changed(number=masked)) == read(changed(number=[80.0, 36.6, NAN, 70.0, 60.0, 90.0]))
 
 
 def test_every_form_of_a_table_gives_the_same_cases(tmp_path):

@@ -1,10 +1,12 @@
 """The grammar of .ts files, and CSV."""
 
+import re
+
 import numpy as np
 import pytest
 
 from s4signal.errors import RecordingError
-from s4signal.signals import read_csv, read_ts
+from s4signal.signals import read_csv, read_events, read_ts
 
 
 def ts(tmp_path, body, header="@problemName x\n@classLabel true a b"):
@@ -42,6 +44,18 @@ def test_timestamps_become_times_and_dimensions_meet_on_their_union(tmp_path):
     assert signals[0].times.tolist() == [0, 0.5, 1, 2]
     nan = np.nan
     np.testing.assert_array_equal(signals[0].data, [[1, 2, nan, nan], [nan, 7, 8, nan]])
+
+
+def test_regular_timestamps_are_a_rate(tmp_path):
+    body = ",".join(f"({i / 50},{i})" for i in range(20))
+    signals, _ = read_ts(ts(tmp_path, body + ":a", "@timestamps true\n@classlabel true a"))
+    assert (signals.has_times, signals.sfreq) == (False, 50)
+
+
+def test_dates_and_numbers_are_not_mixed(tmp_path):
+    for body in ("(0,1),(2004-10-01,2):a", "(0,1):(2004-10-01,2):a"):
+        with pytest.raises(RecordingError, match="line 6: it mixes dates with numbers"):
+            read_ts(ts(tmp_path, body, "@timestamps true\n@classlabel true a"))
 
 
 def test_dates_become_seconds_after_the_first(tmp_path):
@@ -90,6 +104,98 @@ def test_times_cases_and_labels_have_their_columns(tmp_path):
     assert [signal.data.tolist() for signal in signals] == [[[5, 6, 4]], [[7]]]
     np.testing.assert_allclose(signals[0].times, [0, 0.02, 0.05])
     assert y.tolist() == ["up", "down"]
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        ["2025-03-30T01:59:59.500+01:00", "2025-03-30T03:00:00.000+02:00", "2025-03-30T03:00:00.500+02:00"],
+        ["2025-03-30 01:59:59.5", "2025-03-30 02:00:00", "2025-03-30 02:00:00.5"],
+        ["2025-03-30T01:59:59.5Z", "2025-03-30T02:00:00Z", "2025-03-30T02:00:00.5Z"],
+    ],
+)
+def test_dates_count_from_the_first_row_as_in_tables_of_observations(tmp_path, stamps):
+    rows = [f"a,{stamp},ppg,{i}" for i, stamp in enumerate(stamps)]
+    path = csv(tmp_path, "\n".join(["who,when,what,value", *rows]))
+    (times,) = [signal.times.tolist() for signal in read_csv(path, time="when", picks=["value"])[0]]
+    assert times == [0.0, 0.5, 1.0]
+    events = read_events(path, case="who", time="when", variable="what", value="value")
+    assert events[0].times.tolist() == times
+
+
+def test_clock_times_are_understood(tmp_path):
+    signals, _ = read_csv(csv(tmp_path, "at,x\n23:59,1\n24:01,2\n25:00:30,3\n"), time="at")
+    assert signals[0].times.tolist() == [86340, 86460, 90030]
+
+
+@pytest.mark.parametrize("name", ["time", "Time", "timestamp", "Time [s]", "unix_time", "datetime", "Date"])
+def test_a_column_of_times_never_becomes_a_channel_unsaid(tmp_path, name):
+    path = csv(tmp_path, f"{name},x\n0,1\n1,2\n")
+    with pytest.raises(RecordingError, match=rf"column {re.escape(repr(name))} seems to tell the time. Pass time="):
+        read_csv(path)
+    assert read_csv(path, time=name)[0].ch_names == ("x",)
+    assert read_csv(path, picks=[name, "x"])[0].ch_names == (name, "x")
+
+
+@pytest.mark.parametrize(
+    ("write", "n", "unit_s", "sfreq"),
+    [
+        (lambda i: f"{i / 100:.2f}", 50, 1, 100),
+        (lambda i: repr(i / 100), 50, 1, 100),
+        (lambda i: repr(i / 30), 50, 1, 30),
+        (lambda i: f"{i / 30:.3f}", 900, 1, 30),
+        (lambda i: str(i * 1000 // 128), 900, 1e-3, 128),
+        (lambda i: f"{i / 29.97:.4f}", 5000, 1, 29.97),
+        (lambda i: f"{1.7e9 + i / 130:.3f}", 500, 1, 130),
+        (lambda i: str(60 * i), 20, 1, 1 / 60),
+        (lambda i: f"2025-01-01T00:00:{i / 25:05.2f}", 50, 1, 25),
+    ],
+)
+def test_a_regular_grid_within_the_last_digit_is_a_rate(tmp_path, write, n, unit_s, sfreq):
+    path = csv(tmp_path, "at,x\n" + "".join(f"{write(i)},{i}\n" for i in range(n)))
+    signals, _ = read_csv([path, path], time="at", time_unit_s=unit_s)
+    assert (signals.has_times, signals.sfreq) == (False, pytest.approx(sfreq, rel=1e-9))
+    assert read_csv(path, time="at", time_unit_s=unit_s, sfreq=signals.sfreq)[0].has_times is False
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [0.0, 0.01, 0.02, 0.03],  # few samples tell no rate
+        [round(0.01 * i, 2) for i in range(40) if i != 20],
+        [round(0.01 * i, 2) for i in range(400) if i != 398],
+        [round(i / 128, 3) for i in range(400) if i != 200],
+        [round(i / 99.7, 2) for i in range(400)],  # or samples were left out
+        [round(0.01 * i + 0.002 * (i % 3), 3) for i in range(40)],
+        [5.0] * 40,
+    ],
+)
+def test_other_times_stay_times(tmp_path, times):
+    path = csv(tmp_path, "at,x\n" + "".join(f"{at!r},1\n" for at in times))
+    assert read_csv(path, time="at")[0][0].times.tolist() == times
+
+
+def test_one_irregular_file_leaves_the_times_of_all(tmp_path):
+    regular = csv(tmp_path, "at,x\n" + "".join(f"{i / 10},1\n" for i in range(20)), "a.csv")
+    other = csv(tmp_path, "at,x\n" + "".join(f"{i**2 / 10},1\n" for i in range(20)), "b.csv")
+    assert read_csv(regular, time="at")[0].sfreq == 10
+    assert [case.has_times for case in read_csv([regular, other], time="at")[0].cases] == [True, True]
+
+
+def test_numbers_are_read_alike_with_and_without_columns_of_text(tmp_path, rng):
+    numbers = rng.normal(size=(30, 2)) * 10.0 ** rng.integers(-9, 9, (30, 2))
+    rows = [f"{a!r},{b!r}" for a, b in numbers.tolist()]
+    plain = csv(tmp_path, "\n".join(["a,b", *rows]), "plain.csv")
+    quoted = csv(tmp_path, "\ufeffa,b\n" + "\n".join(f'"{row}"'.replace(",", '","') for row in rows), "quoted.csv")
+    texts = csv(tmp_path, "\n".join(["a,b,who", *(f"{row},me" for row in rows)]), "texts.csv")
+    for signals in (read_csv(plain)[0], read_csv(quoted)[0], read_csv(texts, case="who")[0]):
+        np.testing.assert_array_equal(signals[0].data, numbers.T)
+
+
+@pytest.mark.parametrize("empty", ["", "NaN", "nan", "NA", "N/A", "null", " "])
+def test_a_cell_without_a_number_is_missing(tmp_path, empty):
+    signals, _ = read_csv(csv(tmp_path, f"a,b\n1,2\n{empty},4\n"))
+    np.testing.assert_array_equal(signals[0].data, [[1, np.nan], [2, 4]])
 
 
 def test_several_files_are_several_cases(tmp_path):
