@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from data import load_physionet2012
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -33,7 +34,6 @@ from sklearn.preprocessing import StandardScaler
 from s4signal import S4Classifier, Signals
 from s4signal.errors import S4SignalError
 from s4signal.estimators import S4RidgeClassifier
-from s4signal.signals import datasets
 
 __all__ = ["main"]
 
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-epochs", type=int, help="of the trained model; fewer than the default")
     args = parser.parse_args(argv)
     try:
-        X_train, y_train = datasets.load_physionet2012("train")
-        X_test, y_test = datasets.load_physionet2012("test")
+        X_train, y_train = load_physionet2012("train")
+        X_test, y_test = load_physionet2012("test")
     except S4SignalError as error:
         parser.error(str(error))
     print(f"Challenge 2012, death in hospital: {y_train.sum()} of {len(y_train)} training stays, {y_test.sum()} of "

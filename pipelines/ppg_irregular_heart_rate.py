@@ -30,13 +30,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from data import load_welltory_ppg
 from scipy.signal import butter, sosfiltfilt
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from s4signal import S4Regressor, Signals
 from s4signal.errors import S4SignalError
 from s4signal.estimators import S4RidgeRegressor
-from s4signal.signals import datasets
 
 __all__ = ["main"]
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-epochs", type=int, default=12, help="of the trained regressor")
     args = parser.parse_args(argv)
     try:
-        recorded, y, recordings = datasets.load_welltory_ppg(step_s=STEP_S)
+        recorded, y, recordings = load_welltory_ppg(step_s=STEP_S)
     except S4SignalError as error:
         parser.error(str(error))
     X, grid = red(recorded), red(recorded.to_grid(SFREQ))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from s4signal.errors import MissingDependencyError
+from s4signal.errors import RecordingError
 from s4signal.signals import datasets
 
 __all__: list[str] = []
@@ -131,7 +131,7 @@ def test_a_pipeline_prints_its_table(
 def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
     try:
         datasets.load_self_regulation_scp1("train")
-    except MissingDependencyError as error:
+    except RecordingError as error:
         pytest.skip(str(error))
     answer = run("eeg_slow_cortical_potentials.py", "--out", str(tmp_path), "--max-epochs", "1")
     assert answer.returncode == 0, answer.stderr

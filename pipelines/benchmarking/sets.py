@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from data import load_ppg_bp, load_speech_commands, load_ssvep_exo
+from data import load_eegmat, load_ppg_bp, load_speech_commands, load_ssvep_exo
 from scipy.signal import butter, sosfiltfilt
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
@@ -87,7 +87,7 @@ def load(name: str) -> tuple[Signals, Array, Array, Array]:
         first = np.arange(len(y)) < len(y) // 2  # session 1 of every subject comes before any session 2
         return Signals(trials, sfreq=X.sfreq, ch_names=X.ch_names), y, groups, first
     if name == "eegmat":
-        X, y, groups = datasets.load_eegmat()
+        X, y, groups = load_eegmat()
         return X, y, groups, np.isin(groups, np.unique(groups)[:5])
     reader = OWN.get(name) or getattr(datasets, f"load_{name}")
     (X, y, *groups), (X_test, y_test, *groups_test) = reader("train"), reader("test")
