@@ -9,8 +9,8 @@ from data import (
     load_speech_commands,
     load_ssvep_exo,
     load_welltory_ppg,
-    observations,
 )
+from data.irregular import observations
 
 from s4signal.errors import RecordingError
 
