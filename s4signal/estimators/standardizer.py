@@ -54,7 +54,7 @@ class Standardizer(NamedTuple):
         """Return (n_channels, n_times) standardised; refuse values that nothing can be computed from."""
         with np.errstate(over="ignore", invalid="ignore"):
             standardised = (data - self.mean[:, None]) / self.scale[:, None]
-            largest = np.fmax.reduce(np.abs(standardised), axis=None)  # passes over NaN
+            largest = np.fmax.reduce(np.abs(standardised), axis=None, initial=0.0)  # passes over NaN
         if largest > LARGEST:
             raise ValueError(
                 f"{name} has values up to {np.nanmax(np.abs(data)):.1g}, more than {LARGEST:g} times what the training "
