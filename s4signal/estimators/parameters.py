@@ -15,7 +15,7 @@ from torch import nn
 from s4signal.nn import KERNELS
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS
 from s4signal.nn.frontends.bands import SPACINGS
-from s4signal.nn.heads import POOLINGS
+from s4signal.nn.pooling import POOLINGS
 from s4signal.training import PRECISIONS
 
 __all__ = ["check_closed_form_options", "check_filter_bank_options", "check_options", "is_positive"]
@@ -43,10 +43,10 @@ def check_options(estimator: Any) -> None:
                 f"frontend, a {type(estimator.frontend).__name__}, must have the attribute hop_s: the seconds between "
                 "two of its outputs (samples where the rate is unknown), a positive number."
             )
-    elif not isinstance(estimator.frontend, str) or estimator.frontend not in ("auto", "linear", "filterbank"):
+    elif not isinstance(estimator.frontend, str) or estimator.frontend not in _FRONTENDS:
         raise ValueError(
-            f"frontend={estimator.frontend!r} is unknown; choose one of 'auto', 'linear', 'filterbank', or pass a "
-            "torch module that maps (batch, n_times, n_channels) to (batch, n_hops, n_features)."
+            f"frontend={estimator.frontend!r} is unknown; choose one of {', '.join(map(repr, _FRONTENDS))}, or pass "
+            "a torch module that maps (batch, n_times, n_channels) to (batch, n_hops, n_features)."
         )
 
 
@@ -125,10 +125,22 @@ def _choice(*names: Any) -> tuple[Callable[[Any], bool], str]:
     )
 
 
+def _legs_of_order(v: Any) -> bool:
+    return isinstance(v, tuple | list) and len(v) == 2 and bool(v[0] == "legs") and _whole(1)(v[1])
+
+
+_FRONTENDS = ("auto", "linear", "hop_means", "filterbank")
+_AUTO_OR_COUNT: tuple[Callable[[Any], bool], str] = (
+    lambda v: v == "auto" if isinstance(v, str) else _whole(1)(v),
+    "it must be 'auto' or a whole number of at least 1",
+)
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kernel": _choice(*KERNELS),
     "init": (lambda v: isinstance(v, str), "it must be the name of initial dynamics"),
-    "pooling": _choice(*POOLINGS),
+    "pooling": (
+        lambda v: v in ("auto", *POOLINGS) if isinstance(v, str) else _legs_of_order(v),
+        f"choose one of 'auto', {', '.join(map(repr, POOLINGS))} or ('legs', order)",
+    ),
     "precision": _choice(*PRECISIONS),
     "early_stopping": _choice("auto", True, False),
     "missing": _choice("auto", "error", "gap", "mask"),
@@ -143,19 +155,19 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bidirectional": _choice(True, False),
     "standardize": _choice(True, False),
     "warm_start": _choice(True, False),
-    "d_model": (_whole(1), "it must be a whole number of at least 1"),
-    "d_state": (lambda v: _whole(2)(v) and v % 2 == 0, "it must be even and at least 2: modes come in conjugate pairs"),
-    "n_layers": (_whole(1), "it must be a whole number of at least 1"),
+    "d_model": _AUTO_OR_COUNT,
+    "d_state": (
+        lambda v: v == "auto" if isinstance(v, str) else _whole(2)(v) and v % 2 == 0,
+        "it must be 'auto' or even and at least 2: modes come in conjugate pairs",
+    ),
+    "n_layers": _AUTO_OR_COUNT,
     "dropout": (lambda v: _number(v) and 0 <= v < 1, "it must be in [0, 1)"),
     "sfreq": (lambda v: v is None or is_positive(v), "it must be a positive number of Hz, or None"),
     "timescale": (
         lambda v: (isinstance(v, str) and v == "auto") or _pair_of_seconds(v),
         "it must be 'auto' or a pair (shortest_s, longest_s) of seconds, the shorter one first",
     ),
-    "max_epochs": (
-        lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
-        "it must be 'auto' or a whole number of at least 1",
-    ),
+    "max_epochs": _AUTO_OR_COUNT,
     "batch_size": (
         lambda v: v is None or (isinstance(v, str) and v == "auto") or _whole(1)(v),
         "it must be 'auto', None (all cases in one step) or a whole number of at least 1",
@@ -173,10 +185,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
 }
 _CLOSED_FORM_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "n_oscillators": (
-        lambda v: (isinstance(v, str) and v == "auto") or _whole(1)(v),
-        "it must be 'auto' or a whole number of at least 1",
-    ),
+    "n_oscillators": _AUTO_OR_COUNT,
     **dict.fromkeys(("n_spatial_filters", "n_windows"), (_whole(1), "it must be a whole number of at least 1")),
     "orders": (
         lambda v: isinstance(v, tuple) and len(v) > 0 and all(map(_whole(1), v)),

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from s4signal.nn.backbone import StackOptions
 from s4signal.nn.block import ChannelNorm, S4Block
-from s4signal.nn.choices import check_choice
 from s4signal.nn.frontends.base import Frames, Frontend
-from s4signal.nn.heads import POOLINGS, SummaryHead
+from s4signal.nn.heads import SummaryHead
+from s4signal.nn.pooling import make_pooling
 
 __all__ = ["S4Network"]
 
@@ -28,7 +28,7 @@ class S4Network(nn.Module):
         Outputs: logits or targets.
     options : StackOptions
         The blocks.
-    pooling : {"mean", "max", "last"}, default="mean"
+    pooling : {"mean", "legs", "attention", "max", "last"} or ("legs", order), default="mean"
         From a sequence of frames to one vector per case.
     n_summaries : int, default=0
         The number of features of the front end, if the outputs also see their mean and last value, past the blocks.
@@ -54,16 +54,15 @@ class S4Network(nn.Module):
         n_outputs: int,
         *,
         options: StackOptions,
-        pooling: str = "mean",
+        pooling: str | tuple[str, int] = "mean",
         n_summaries: int = 0,
     ) -> None:
         super().__init__()
-        check_choice("pooling", pooling, POOLINGS)
         self.frontend = frontend
         self.blocks = options.blocks()
         self.norm = ChannelNorm()
-        self.pooling = pooling
-        self.head = nn.Linear(options.d_model, n_outputs)
+        self.pooling = make_pooling(pooling, options.d_model)
+        self.head = nn.Linear(options.d_model * self.pooling.order, n_outputs)
         self.summary = SummaryHead(n_summaries, n_outputs) if n_summaries else None
 
     def forward(
@@ -119,11 +118,12 @@ class S4Network(nn.Module):
         Tensor (batch, n_outputs)
             Logits or standardised targets.
         """
+        frames = self.frontend.augment(frames, generator=generator)
         mask, gaps = frames.mask, frames.gaps
         h = self.frontend.encode(frames, generator=generator)
         for block in self.blocks:
             h = block(h, mask, rate=frames.rate, gaps=gaps, generator=generator)
-        scores: Tensor = self.head(POOLINGS[self.pooling](self.norm(h, mask), mask, gaps))
+        scores: Tensor = self.head(self.pooling(self.norm(h, mask), mask, gaps))
         return scores if self.summary is None else scores + self.summary(frames.features, mask, gaps)
 
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
@@ -141,7 +141,7 @@ class S4Network(nn.Module):
         Returns
         -------
         h : Tensor (d_model, batch, n_steps)
-            Normalised features, ready for pooling.
+            Normalised features, ready for ``pooling.advance``.
         state : list
             State after it.
         """

@@ -44,7 +44,7 @@ def _no_training(request, monkeypatch):
         pytest.fail("training began")
 
     if "fitted" not in request.fixturenames:
-        monkeypatch.setattr("s4signal.estimators.trained.base.fit_network", refuse)
+        monkeypatch.setattr("s4signal.estimators.trained.fitting.fit_network", refuse)
 
 
 @pytest.fixture(params=[classifier, regressor])
@@ -210,7 +210,7 @@ def test_the_case_is_named_by_its_number_in_X_even_if_others_are_left_out():
 WRONG = {
     "kernel": ["s4nd", None, 3],
     "init": ["LEGS", 0],
-    "pooling": ["median", None],
+    "pooling": ["median", None, ("mean", 2), ("legs", 0), ("legs",)],
     "precision": ["16", 32],
     "early_stopping": ["always", 1, None],
     "missing": ["drop", None],
@@ -255,11 +255,11 @@ def test_an_option_out_of_range_is_refused_with_what_it_may_be(make, name, value
     [
         ("kernel", "'s4d'"),
         ("init", "'legs', 'inv', 'lin', 'real'"),
-        ("pooling", "'mean', 'max', 'last'"),
+        ("pooling", r"'auto', 'mean', 'legs', 'attention', 'max', 'last' or \('legs', order\)"),
         ("precision", "'32', '64', 'bf16'"),
         ("early_stopping", "'auto', True, False"),
         ("missing", "'auto', 'error', 'gap', 'mask'"),
-        ("frontend", "'auto', 'linear', 'filterbank'"),
+        ("frontend", "'auto', 'linear', 'hop_means', 'filterbank'"),
         ("device", "'auto', 'cpu', 'cuda'"),
     ],
 )

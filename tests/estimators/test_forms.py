@@ -52,7 +52,7 @@ def test_without_standardize_channels_stay_as_they_are():
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("pooling", ["mean", "legs", "attention", "last"])
 def test_the_prediction_of_a_case_knows_nothing_of_its_company(make, pooling, rng):
     X, y = unequal()
     model = make(pooling=pooling).fit(X, y)

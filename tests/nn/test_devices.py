@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from s4signal.nn import FilterBank, Frames, S4Backbone, S4Layer, S4Network, space_bands
 from s4signal.nn.backbone import StackOptions, length_mask
 from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
+from s4signal.nn.pooling import POOLINGS
 
 __all__: list[str] = []
 
@@ -45,7 +46,7 @@ def test_the_pretended_device_notices_mixing_and_waiting(device: str) -> None:
 
 
 @devices
-@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize(("filters", "bidirectional"), [(False, True), (True, False)])
 def test_a_network_stays_on_its_device(filters: bool, bidirectional: bool, pooling: str, device: str) -> None:
     frequencies, bandwidths = space_bands("erb", 8, 50.0, 400.0)

@@ -10,9 +10,9 @@ from s4signal.nn import S4Backbone, S4Layer, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
 from s4signal.nn.frontends.bank import FilterBank
 from s4signal.nn.frontends.module import ModuleFrontend
-from s4signal.nn.heads import POOLINGS
 from s4signal.nn.inference import InferenceLayer
 from s4signal.nn.kernels import KERNELS
+from s4signal.nn.pooling import POOLINGS
 
 __all__: list[str] = []
 
@@ -175,8 +175,8 @@ def test_a_score_does_not_change_with_padding_and_order(kernel, pooling):
 def test_the_mean_weighs_steps_by_the_time_they_stand_for():
     x = torch.tensor([[[1.0, 2.0, 9.0]]])
     gaps = torch.tensor([[1.0, 3.0, 0.0]])
-    assert POOLINGS["mean"](x, torch.tensor([[1.0, 1.0, 0.0]]), gaps).item() == pytest.approx(7.0 / 4.0)
-    assert POOLINGS["mean"](x, None, torch.full((1, 3), 5.0)).item() == pytest.approx(4.0)
+    assert POOLINGS["mean"](1)(x, torch.tensor([[1.0, 1.0, 0.0]]), gaps).item() == pytest.approx(7.0 / 4.0)
+    assert POOLINGS["mean"](1)(x, None, torch.full((1, 3), 5.0)).item() == pytest.approx(4.0)
 
 
 def test_a_filter_bank_takes_samples_at_their_own_times():

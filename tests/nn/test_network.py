@@ -11,8 +11,8 @@ from s4signal.nn import FilterBank, Frames, S4Backbone, S4Network, space_bands
 from s4signal.nn.backbone import StackOptions, length_mask, state_space_parameters
 from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.frontends import FilterBankFrontend, LinearFrontend
-from s4signal.nn.heads import POOLINGS
 from s4signal.nn.layer import S4Layer
+from s4signal.nn.pooling import POOLINGS
 
 __all__: list[str] = []
 
@@ -93,15 +93,6 @@ def test_padding_takes_no_part_in_the_gradient(frontend: object) -> None:
         gradients.append([parameter.grad.clone() for parameter in net.parameters()])
     for short, long in zip(*gradients, strict=True):
         torch.testing.assert_close(short, long, rtol=1e-7, atol=1e-9)
-
-
-@pytest.mark.parametrize("pooling", sorted(POOLINGS))
-def test_pooling_skips_what_is_masked_in_the_middle_too(pooling: str) -> None:
-    x, mask = torch.randn(4, 2, 7), torch.tensor([[1, 0, 1, 1, 0, 1, 0], [0, 1, 0, 0, 0, 0, 0]])
-    pooled = POOLINGS[pooling](x, mask.float())
-    for b in range(2):
-        kept = x[:, b : b + 1, mask[b] > 0]
-        torch.testing.assert_close(pooled[b], POOLINGS[pooling](kept)[0])
 
 
 def test_norm_is_root_mean_square_over_channels_and_its_gradient_is_right() -> None:
@@ -189,7 +180,7 @@ def test_backbone_refuses_lengths_of_another_number_of_cases() -> None:
 
 
 def test_bad_options_are_answered_with_what_is_possible() -> None:
-    with pytest.raises(ValueError, match=r"pooling='sum' is unknown; choose one of 'mean', 'max', 'last'"):
+    with pytest.raises(ValueError, match="pooling='sum' is unknown; choose one of 'mean', 'legs', 'attention', 'max'"):
         network(linear(), pooling="sum")
     with pytest.raises(ValueError, match=r"n_layers=0 must be at least 1"):
         S4Backbone(2, 4, 0)

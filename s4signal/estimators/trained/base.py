@@ -40,12 +40,12 @@ class S4Estimator(NetworkFitting):
         frontend: Any = "auto",
         kernel: str = "s4d",
         init: str = "legs",
-        d_model: int = 64,
-        d_state: int = 64,
-        n_layers: int = 4,
+        d_model: str | int = "auto",
+        d_state: str | int = "auto",
+        n_layers: str | int = "auto",
         bidirectional: bool = True,
         dropout: float = 0.1,
-        pooling: str = "mean",
+        pooling: str | tuple[str, int] = "auto",
         sfreq: float | None = None,
         timescale: str | tuple[float, float] = "auto",
         missing: str = "auto",
@@ -269,7 +269,7 @@ class S4Estimator(NetworkFitting):
         estimator
             On the CPU.
         """
-        estimator: Self = estimator_from_state(cls, state, tuples=("timescale", "augmentation"))
+        estimator: Self = estimator_from_state(cls, state, tuples=("timescale", "augmentation", "pooling"))
         estimator.frontend = estimator.frontend if frontend is None else frontend
         check_options(estimator)
         try:

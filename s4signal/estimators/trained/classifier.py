@@ -22,10 +22,12 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
 
     Parameters
     ----------
-    frontend : {"auto", "linear", "filterbank"} or torch.nn.Module, default="auto"
-        From channels to features: mixed at each sample ("linear"), or gammatone energies every 10 ms, mixed where they
-        lie together in frequency and time ("filterbank"). "auto" takes the filter bank for audio: what an audio reader
-        gave, or plain arrays of one or two channels at 4 kHz or more.
+    frontend : {"auto", "linear", "hop_means", "filterbank"} or torch.nn.Module, default="auto"
+        From channels to features: mixed at each sample ("linear"), their means over hops of a 64th of the longest case,
+        mixed ("hop_means"), or gammatone energies every 10 ms, mixed where they lie together in frequency and time,
+        relative to what is loud in a case ("filterbank"). "auto" takes the filter bank for audio: what an audio reader
+        gave, or plain arrays of one or two channels at 4 kHz or more. It takes means over hops for several channels on
+        a regular grid without missing samples, if a hop has two samples.
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
         seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
         has and learns those that require gradients; it takes one sampling rate, on a regular grid, every case at its
@@ -35,18 +37,24 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     init : str, default="legs"
         Initial dynamics: "legs", "inv", "lin", "real", "fout" or "random" of "s4d" and "s5"; "legs", "legt", "lagt" or
         "fout" of "s4", and also "chebt" of "lssl".
-    d_model : int, >= 1, default=64
-        Features of a layer.
-    d_state : int, even, default=64
-        State size of each feature's system.
-    n_layers : int, >= 1, default=4
-        Layers.
+    d_model : "auto" or int, >= 1, default="auto"
+        Features of a layer. "auto" takes, for several channels on a regular grid without missing samples, 16 below
+        1,000 training cases and 64 from there on, for audio 32 and 64, otherwise 64.
+    d_state : "auto" or int, even, default="auto"
+        State size of each feature's system. "auto" takes 16 where ``d_model`` depends on the number of cases, otherwise
+        64.
+    n_layers : "auto" or int, >= 1, default="auto"
+        Layers. "auto" takes, for several channels as above, 1 below 1,000 cases and 2 from there on, for audio 2,
+        otherwise 4.
     bidirectional : bool, default=True
         Whether a step sees the future too; False allows `stream`.
     dropout : float in [0, 1), default=0.3
         Share of features left out at a training step.
-    pooling : {"mean", "max", "last"}, default="mean"
-        From steps to one vector per case.
+    pooling : {"auto", "mean", "legs", "attention", "max", "last"} or ("legs", order), default="auto"
+        From steps to one vector per case. "legs": coefficients of each feature's course over the case in the first 10
+        (or ``order``) Legendre polynomials, for signals that are locked to an event; order 1 is the mean. "attention":
+        mean over steps that are weighed by a learned score. "auto" takes "legs" for several channels on a regular grid
+        without missing samples (of at least 32 samples a case), "attention" for audio, "mean" for the rest.
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     timescale : "auto" or (shortest_s, longest_s), default="auto"
@@ -61,17 +69,18 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Mostly missing data (of the values at times when any channel was observed, more than half are missing) is
         clipped to four standard deviations, the outputs also see mean and last value of each channel past the layers,
         and the weights are running means over some fifty steps.
-    augmentation : "auto", None or tuple of {"band_shift", "band_dropout", "sample_dropout"}, default="auto"
+    augmentation : "auto", None or tuple of names, default="auto"
         Random changes of the training cases. "band_shift" moves energies along the bands of a filter bank by up to one
         band, as another speaker would; "band_dropout" silences the upper bands of a quarter of the cases, as rates down
-        to a quarter would; "sample_dropout" removes 10 to 80 % of the samples of a third of the cases, for models that
-        will meet missing samples behind a filter bank or a module. "auto" is ("band_shift", "band_dropout") with
-        "filterbank", None otherwise.
+        to a quarter would; "silence_padding" puts up to half a second of silence or low noise before and after half of
+        the cases; "sample_dropout" removes 10 to 80 % of the samples of a third of the cases, for models that
+        will meet missing samples behind a filter bank or a module. "auto" is ("band_shift", "band_dropout",
+        "silence_padding") with "filterbank", None otherwise.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
-        Passes over the cases; "auto" takes 20, behind the filter bank 15, for mostly missing data 5, or what makes 200
-        steps.
+        Passes over the cases; "auto" takes 20, for fewer than 1,000 cases of several channels as above 40, behind the
+        filter bank 15, for mostly missing data 5, or what makes 200 steps.
     batch_size : "auto", int or None, default="auto"
         Cases per step: "auto" takes 32, behind the filter bank 16, or 64 from 4,097 cases on. None takes all cases in
         one step, in whatever pieces fit into memory, and draws one dropout mask per step, for all cases; with
@@ -84,7 +93,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Decoupled weight decay of the matrices.
     early_stopping : "auto" or bool, default="auto"
         Whether to set validation cases aside and keep the epoch that does best on them. "auto" does so from 100 cases
-        on, but not behind the filter bank nor for mostly missing data (there all cases are trained on, and the weights
+        on, but not for fewer than 1,000 cases of several channels as above, not behind the filter bank nor for mostly
+        missing data (there all cases are trained on, and behind the filter bank and for mostly missing data the weights
         are running means over some fifty steps), nor where groups cannot be kept whole without taking a class away.
         With ``X_val`` the epoch is always chosen.
     validation_fraction : float in (0, 1), default=0.1
@@ -160,12 +170,12 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         frontend: Any = "auto",
         kernel: str = "s4d",
         init: str = "legs",
-        d_model: int = 64,
-        d_state: int = 64,
-        n_layers: int = 4,
+        d_model: str | int = "auto",
+        d_state: str | int = "auto",
+        n_layers: str | int = "auto",
         bidirectional: bool = True,
         dropout: float = 0.3,
-        pooling: str = "mean",
+        pooling: str | tuple[str, int] = "auto",
         sfreq: float | None = None,
         timescale: str | tuple[float, float] = "auto",
         missing: str = "auto",

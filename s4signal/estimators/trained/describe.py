@@ -32,7 +32,11 @@ def describe_model(name: str, plan: Plan, network: S4Network) -> str:
         "front end": _frontend(plan, network, units),
         "trained for": f"{changes} (augmentation: {', '.join(names)})" if names else "",
         "blocks": f"{stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), d_state "
-        f"{stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}",
+        f"{stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}" + _reason(plan, "size"),
+        "pooling": (
+            f"legs, {plan.pooling_order} Legendre coefficients per feature" if plan.pooling == "legs" else plan.pooling
+        )
+        + _reason(plan, "pooling"),
         "training": plan.why.get("schedule", "") + shared,
         "validation": plan.why.get("validation", ""),
         "band": units.band(slowest, fastest),
@@ -49,8 +53,11 @@ def _frontend(plan: Plan, network: S4Network, units: Units) -> str:
         hop, unit = frontend.hop_s / units.n_seconds, units.duration
         text += f" every {1e3 * hop:g} ms" if unit == "s" and hop < 1 else f" every {hop:g} {unit}"
     text += ", learned with the rest" if frontend.learned else ""
-    why = plan.why.get("frontend")
-    return f"{text} ({why})" if why else text
+    return text + _reason(plan, "frontend")
+
+
+def _reason(plan: Plan, name: str) -> str:
+    return f" ({plan.why[name]})" if plan.why.get(name) else ""
 
 
 def _samples(sampling: Sampling) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from s4signal.estimators.standardizer import Standardizer, check_outputs, warn_of_scale
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
+from s4signal.estimators.trained.defaults import Defaults, choose_defaults
 from s4signal.estimators.trained.inference import InferenceCopies, inference_options
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import (
@@ -71,17 +72,17 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         data = self._training_data(X, y, sample_weight, times, reset=not warm)
         held_out = self._validation_data(X_val, y_val)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        why = "X_val chooses the epoch"
+        why, defaults = "X_val chooses the epoch", choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if held_out is None:
-            split = self._split(data, groups, seed)
+            split = self._split(data, groups, seed, defaults)
             why, everything = split.why, data
             data = everything.take(split.train)
             held_out = None if split.held_out is None else everything.take(split.held_out)
         if warm:
             self._go_on(data)
         else:
-            self._begin(data, seed)
-        schedule = plan_schedule(self, self._plan, len(data.signals))
+            self._begin(data, seed, defaults)
+        schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         if held_out is not None:
@@ -99,11 +100,12 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         device, first = resolve_device(self.device), not hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
+        defaults = choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if first:
-            self._begin(data, seed)
+            self._begin(data, seed, defaults)
         else:
             self._go_on(data)
-        schedule = plan_schedule(self, self._plan, len(data.signals))._replace(max_epochs=1, averaging=0.0)
+        schedule = plan_schedule(self, self._plan, len(data.signals), defaults)._replace(max_epochs=1, averaging=0.0)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": "by partial_fit, an epoch each"})
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         cases = self._training_cases(data, seed, device, calibrate=first)
@@ -143,24 +145,31 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed, name="X_val")
         return LabelledCases(signals, found, np.ones(len(signals)), targets)
 
-    def _split(self, data: LabelledCases, groups: Any, seed: int) -> Split:
+    def _split(self, data: LabelledCases, groups: Any, seed: int, defaults: Defaults) -> Split:
         """Set validation cases aside, where ``early_stopping`` asks for it."""
         return split_cases(
             data.targets if self._stratified else None,
             check_groups(groups, data.signals.sources),
             n=len(data.signals),
             early_stopping=self.early_stopping,
-            to_the_end=trains_to_the_end(self.frontend, data.signals, data.found, data.weights, self.sfreq_),
+            to_the_end=trains_to_the_end(self.frontend, defaults),
             fraction=self.validation_fraction,
             seed=seed,
         )
 
-    def _begin(self, data: LabelledCases, seed: int) -> None:
+    def _begin(self, data: LabelledCases, seed: int, defaults: Defaults) -> None:
         """Measure channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
-        n_outputs = self._n_outputs(data.targets)
-        self._plan = plan_network(self, data.signals, data.found, data.weights, n_outputs=n_outputs, sfreq=self.sfreq_)
+        self._plan = plan_network(
+            self,
+            data.signals,
+            data.found,
+            data.weights,
+            defaults=defaults,
+            n_outputs=self._n_outputs(data.targets),
+            sfreq=self.sfreq_,
+        )
         self._optimizer_state = {}
         with draws_from(torch.Generator().manual_seed(seed)):
             self.network_ = build_network(self._plan, self.frontend)

@@ -75,7 +75,7 @@ def history_from_state(state: State) -> list[dict[str, Any]]:
 def _check_sizes(plan: Plan, weights: State) -> None:
     """Compare what a plan wants built with the weights that are there, before it is."""
     d_model, d_state, n_layers = (plan.stack[name] for name in ("d_model", "d_state", "n_layers"))
-    weights.array("head.weight", plan.n_outputs, d_model)
+    weights.array("head.weight", plan.n_outputs, d_model * plan.pooling_order)
     found = {match[1] for name in weights.arrays if (match := re.match(r"blocks\.(\d+)\.", name))}
     if found != {str(index) for index in range(min(n_layers, len(found) + 1))}:
         raise ModelFileError(f"the plan has {n_layers} layers, there are weights of {len(found)}.")
@@ -83,7 +83,7 @@ def _check_sizes(plan: Plan, weights: State) -> None:
     size = weights.arrays["blocks.0.layer.kernel.C"].size
     if size != d_model * d_state or d_state > (_LARGEST_DENSE if dense else size):
         raise ModelFileError(f"d_state={d_state} does not fit to the weights, or is too large to be built.")
-    if plan.frontend == "linear":
+    if plan.frontend in ("linear", "hop_means"):
         weights.array("frontend.mix.weight", d_model, plan.n_inputs)
     elif plan.n_channels * 5 > sum(array.size for array in weights.arrays.values()):
         raise ModelFileError(f"there are no weights for {plan.n_channels} channels.")

@@ -13,33 +13,33 @@ from torch import nn
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
 from s4signal.estimators.survey import Survey
+from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
 from s4signal.nn import FilterBank, S4Network, StackOptions, space_bands
-from s4signal.nn.frontends import FilterBankFrontend, Frontend, LinearFrontend, ModuleFrontend
+from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS, SampleDropout
 from s4signal.nn.frontends.module import probe_module
+from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
 
 __all__ = [
-    "AUDIO_SFREQ",
     "HIGHEST_HZ",
     "HOP_S",
-    "LOWEST_HZ",
     "Plan",
     "Schedule",
     "build_network",
-    "choose_frontend",
     "plan_network",
     "plan_schedule",
     "trains_to_the_end",
 ]
 
-AUDIO_SFREQ, AUDIO_CHANNELS = 4000.0, 2  # from this rate on, and up to so many channels, a plain array is audio
 HOP_S = 0.01
 N_BANDS = 40
-LOWEST_HZ, HIGHEST_HZ = 60.0, 8000.0
+HIGHEST_HZ = 8000.0
+BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
-_STACK = ("d_model", "n_layers", "d_state", "kernel", "init", "bidirectional", "dropout")
+_SIZE = ("d_model", "n_layers", "d_state")
+_STACK = ("kernel", "init", "bidirectional", "dropout")
 
 
 class Plan(NamedTuple):
@@ -47,12 +47,13 @@ class Plan(NamedTuple):
 
     n_channels: int
     n_outputs: int
-    frontend: str  # "linear", "filterbank" or "module"
+    frontend: str  # "linear", "hop_means", "filterbank" or "module"
     sfreq: float | None
     hop_s: float | None  # samples where the rate is unknown
     dt_range: tuple[float, float]  # in periods of the frames
     stack: dict[str, Any]
     pooling: str
+    pooling_order: int
     sampling: Sampling
     augmentation: tuple[str, ...]
     n_features: int | None  # of a module
@@ -80,7 +81,9 @@ class Plan(NamedTuple):
         augmentation, why = tuple(state.values("augmentation", str)), state.value("why", dict)
         if set(augmentation) - set(AUGMENTATIONS) or not all(isinstance(reason, str) for reason in why.values()):
             raise ModelFileError(f"augmentation={augmentation} or its reasons are not of this model.")
-        stack = state.part("stack")
+        stack, pooling, order = state.part("stack"), plain("pooling", str), plain("pooling_order", int, low=1)
+        if order > 1 and pooling != "legs":
+            raise ModelFileError(f"pooling={pooling!r} has no order {order}.")
         whole = {name: stack.value(name, int, low=1) for name in ("d_model", "n_layers", "d_state")}
         texts = {name: stack.value(name, str) for name in ("kernel", "init", "dropout_axis")}
         flags = {"bidirectional": stack.value("bidirectional", bool), "dropout": stack.value("dropout", float, low=0)}
@@ -92,7 +95,8 @@ class Plan(NamedTuple):
             hop_s=plain("hop_s", float, None, low=np.nextafter(0, 1)),
             dt_range=(shortest, longest),
             stack={**whole, **texts, **flags},
-            pooling=plain("pooling", str),
+            pooling=pooling,
+            pooling_order=order,
             sampling=Sampling.from_state(state.part("sampling"), n_channels=n_channels),
             augmentation=augmentation,
             n_features=plain("n_features", int, None, low=1),
@@ -109,66 +113,58 @@ class Schedule(NamedTuple):
     text: str
 
 
-def choose_frontend(frontend: Any, signals: Signals, sfreq: float | None) -> tuple[str, str]:
-    """Name the front end, and say why: "auto" takes the filter bank for audio.
-
-    Audio is what its reader calls so; of a plain array, one or two channels at 4 kHz or more.
-    """
-    if isinstance(frontend, nn.Module):
-        return "module", ""
-    if frontend != "auto":
-        return str(frontend), ""
-    modalities = {getattr(case, "modality", None) for case in signals.cases}
-    named = modalities - {None}
-    rate = "unknown" if sfreq is None else f"{sfreq:g} Hz"
-    if sfreq is None or sfreq < 4 * LOWEST_HZ:
-        return "linear", f"auto, for a rate of {rate}" if sfreq is not None else "auto, as the rate is unknown"
-    if named:
-        audio = modalities == {"audio"}
-        return ("filterbank" if audio else "linear"), f"auto, for {', '.join(sorted(map(str, named)))}"
-    audio = sfreq >= AUDIO_SFREQ and signals.n_channels <= AUDIO_CHANNELS
-    return ("filterbank" if audio else "linear"), f"auto, for {signals.n_channels} channels at {rate}"
-
-
 def plan_network(
-    options: Any, signals: Signals, found: Survey, weights: NDArray[np.float64], *, n_outputs: int, sfreq: float | None
+    options: Any,
+    signals: Signals,
+    found: Survey,
+    weights: NDArray[np.float64],
+    *,
+    defaults: Defaults,
+    n_outputs: int,
+    sfreq: float | None,
 ) -> Plan:
-    """Choose front end and time scales from the rate and the duration of the training cases.
+    """Put together what was asked for and, where that is "auto", what the rule of defaults says.
 
     ``options`` has the parameters of an estimator as attributes.
     """
-    frontend, why = choose_frontend(options.frontend, signals, sfreq)
+    frontend, reasons = _name(options.frontend, defaults), defaults.why
     if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
         raise ValueError(
             f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
             "or frontend='linear'."
         )
-    hop_s = {"linear": None, "filterbank": HOP_S, "module": getattr(options.frontend, "hop_s", None)}[frontend]
-    augmentation = _augmentation(options, frontend)
+    fixed = {"linear": None, "hop_means": defaults.hop_s, "filterbank": HOP_S}
+    hop_s = fixed[frontend] if frontend in fixed else getattr(options.frontend, "hop_s", None)
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
-    periods = np.where(np.isnan(found.sfreqs), 1.0 / (sfreq or 1.0), 1.0 / found.sfreqs)
-    durations = np.where(found.has_times, found.spans_s + periods, found.lengths * periods)
+    asked = {name: getattr(options, name) for name in ("frontend", "pooling", *_SIZE)}
+    auto = {name for name, value in asked.items() if isinstance(value, str) and value == "auto"}
+    pooling, order = _pooling(defaults.pooling if "pooling" in auto else options.pooling)
     stack = {name: getattr(options, name) for name in _STACK}
+    stack |= {name: defaults.size[name] if name in auto else asked[name] for name in _SIZE}
     # All cases in one step share one dropout mask, so that a case of weight two is the case twice.
     stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
+    why: dict[str, str] = {name: reasons[name] for name in ("frontend", "pooling") if name in auto}
+    if chosen := [name for name in _SIZE if name in auto]:
+        why["size"] = reasons["size"] if len(chosen) == len(_SIZE) else f"{', '.join(chosen)}: {reasons['size']}"
     return Plan(
         n_channels=signals.n_channels,
         n_outputs=n_outputs,
         frontend=frontend,
         sfreq=sfreq,
         hop_s=hop_s,
-        dt_range=_dt_range(options.timescale, step_s, float(durations.max())),
+        dt_range=_dt_range(options.timescale, step_s, float(case_durations(found, sfreq).max())),
         stack=stack,
-        pooling=options.pooling,
+        pooling=pooling,
+        pooling_order=order,
         sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
-        augmentation=augmentation,
+        augmentation=_augmentation(options, frontend),
         n_features=n_features,
-        why={"frontend": why} if why else {},
+        why=why,
     )
 
 
-def plan_schedule(options: Any, plan: Plan, n_cases: int) -> Schedule:
+def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) -> Schedule:
     """Choose the cases of a step and the epochs."""
     banked, batch_size, max_epochs = plan.frontend == "filterbank", options.batch_size, options.max_epochs
     if isinstance(batch_size, str):
@@ -177,7 +173,8 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int) -> Schedule:
     if isinstance(max_epochs, str):
         steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
         # Small sets need steps, large ones epochs; mostly missing cases are overfitted after a few.
-        max_epochs = max(5 if plan.sampling.mostly_missing else 15 if banked else 20, math.ceil(200 / steps))
+        fewest = 5 if plan.sampling.mostly_missing else 15 if banked else max(20, defaults.max_epochs)
+        max_epochs = max(fewest, math.ceil(200 / steps))
     averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}
     cases = "all" if batch_size is None else batch_size
@@ -185,19 +182,16 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int) -> Schedule:
     return Schedule(batch_size, max_epochs, averaging, text + ", mean of the last weights" * (averaging > 0))
 
 
-def trains_to_the_end(
-    frontend: Any, signals: Signals, found: Survey, weights: NDArray[np.float64], sfreq: float | None
-) -> str:
+def trains_to_the_end(frontend: Any, defaults: Defaults) -> str:
     """Say why early_stopping="auto" trains on all cases, without a choice of the epoch; "" if it does not.
 
     Validation cases by the speakers of the training cases cannot select the epoch for others, nor can a few cases most
-    of whose values are missing: the mean of the last weights does better.
+    of whose values are missing (the mean of the last weights does better), nor a tenth of few cases.
     """
-    chosen, _ = choose_frontend(frontend, signals, sfreq)
-    if chosen == "filterbank":
+    if frontend == "filterbank" or (isinstance(frontend, str) and frontend == "auto" and defaults.kind == "audio"):
         return "behind the filter bank all cases are trained on"
-    mostly = chosen == "linear" and found.mostly_missing(weights)
-    return "of mostly missing data all cases are trained on" if mostly else ""
+    # A filter bank or a module reads mostly missing cases on a grid.
+    return defaults.to_the_end if defaults.kind == "epochs" or frontend in ("auto", "linear") else ""
 
 
 def build_network(plan: Plan, frontend: Any = None) -> S4Network:
@@ -205,17 +199,33 @@ def build_network(plan: Plan, frontend: Any = None) -> S4Network:
     options = StackOptions(dt_range=plan.dt_range, **plan.stack)
     built = _frontend(plan, options.d_model, frontend)
     n_summaries = plan.n_inputs if plan.sampling.mostly_missing else 0
-    return S4Network(built, plan.n_outputs, options=options, pooling=plan.pooling, n_summaries=n_summaries)
+    pooling = ("legs", plan.pooling_order) if plan.pooling == "legs" else plan.pooling
+    return S4Network(built, plan.n_outputs, options=options, pooling=pooling, n_summaries=n_summaries)
+
+
+def _name(frontend: Any, defaults: Defaults) -> str:
+    if isinstance(frontend, nn.Module):
+        return "module"
+    return defaults.frontend if frontend == "auto" else str(frontend)
+
+
+def _pooling(pooling: str | tuple[str, int]) -> tuple[str, int]:
+    """Return its name and its order, 1 where it has none."""
+    if isinstance(pooling, str):
+        return pooling, LEGS_ORDER if pooling == "legs" else 1
+    return str(pooling[0]), int(pooling[1])
 
 
 def _augmentation(options: Any, frontend: str) -> tuple[str, ...]:
     """Return the names of the changes, in the order of the table."""
     chosen = options.augmentation
     if isinstance(chosen, str):
-        return ("band_shift", "band_dropout") if frontend == "filterbank" else ()
-    chosen = chosen or ()
-    bands = frontend == "filterbank" or isinstance(options.frontend, FilterBank)
+        return ("band_shift", "band_dropout", "silence_padding") if frontend == "filterbank" else ()
+    chosen, module = chosen or (), options.frontend
+    bands = frontend == "filterbank" or isinstance(module, FilterBank)
     for name in chosen:
+        if name == "silence_padding" and isinstance(module, FilterBank) and module.output != "log":
+            raise ValueError(f"augmentation={name!r} needs a filter bank with output='log', got {module.output!r}.")
         if frontend == "linear" or not (bands or name == "sample_dropout"):
             needs = "a front end on a regular grid" if name == "sample_dropout" else "a filter bank"
             raise ValueError(
@@ -259,16 +269,19 @@ def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, 
 def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
     if plan.frontend == "linear":
         return LinearFrontend(plan.n_inputs, d_model)
+    if plan.frontend == "hop_means":
+        return HopMeansFrontend(plan.n_channels, d_model, sfreq=plan.sfreq or 1.0, hop_s=plan.step_s)
     if plan.frontend == "module" and not isinstance(module, FilterBank):
         return ModuleFrontend(copy.deepcopy(module), plan.n_features or 0, d_model)
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
     causal, changes = not plan.stack["bidirectional"], [AUGMENTATIONS[name]() for name in plan.augmentation]
+    bank = copy.deepcopy(module) if plan.frontend == "module" else _filter_bank(plan)
     return FilterBankFrontend(
         plan.n_channels,
         d_model,
-        bank=copy.deepcopy(module) if plan.frontend == "module" else _filter_bank(plan),
-        mean_subtraction="running" if causal else "case",
+        bank=bank,
+        mean_subtraction="active" if bank.output == "log" else "running" if causal else "case",
         causal=causal,
         augmentations=[part for part in changes if not isinstance(part, SampleDropout)],
     )
@@ -277,4 +290,6 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
 def _filter_bank(plan: Plan) -> FilterBank:
     sfreq = plan.sfreq or 1.0
     frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
-    return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S)
+    return FilterBank(
+        frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S, floor=BANK_FLOOR
+    )

@@ -15,6 +15,7 @@ from s4signal.estimators.standardizer import Standardizer, check_outputs, warn_o
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.validation import check_chunk
 from s4signal.nn import S4Network
+from s4signal.nn.pooling import PoolingState
 
 __all__ = ["Stream"]
 
@@ -64,7 +65,7 @@ class Stream:
         """Forget all samples so far."""
         self._rest = np.zeros((self._plan.n_inputs, 0))
         self._state: list[Any] | None = None
-        self._pooled: _RunningPool = _RunningPool()
+        self._pooled: PoolingState | None = None
         self._warned = False
 
     def push(self, chunk: ArrayLike) -> NDArray[np.float64]:
@@ -102,15 +103,16 @@ class Stream:
         pooled, state = self._pooled, self._state
         if whole:
             h, state = self._advance(inputs[:, :whole], state)
-            pooled = pooled.with_steps(h)
+            pooled = self._network.pooling.advance(h, pooled)
         after, rest = pooled, inputs[:, whole:]
         if rest.shape[1]:
             # The unfinished hop is taken on a copy of the state, and again when it is whole.
-            after = pooled.with_steps(self._advance(rest, state)[0])
-        if after.count == 0:
+            after = self._network.pooling.advance(self._advance(rest, state)[0], pooled)
+        if after is None:
             raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
         with torch.no_grad():
-            outputs = self._network.head(after.value(self._network.pooling).T).double().cpu().numpy()
+            pooled_features = self._network.pooling.value(after).to(self._network.head.weight.dtype)
+            outputs = self._network.head(pooled_features).double().cpu().numpy()
         check_outputs(outputs)
         self._pooled, self._state, self._rest = pooled, state, rest
         scores: NDArray[np.float64] = self._finish(outputs)[0]
@@ -121,28 +123,3 @@ class Stream:
         weight = next(self._network.parameters())
         x = torch.from_numpy(np.ascontiguousarray(data)).to(weight.device, weight.dtype).unsqueeze(1)
         return self._network.advance(x, state, rate=self._period)
-
-
-class _RunningPool:
-    """Mean, maximum and last value over all steps so far, each (d_model, 1)."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._values: dict[str, Tensor] = {}
-
-    def with_steps(self, h: Tensor) -> _RunningPool:
-        """Return the pool after further steps (d_model, 1, n_steps)."""
-        new = _RunningPool()
-        new.count = self.count + h.shape[-1]
-        total, largest = h.double().sum(-1), h.amax(-1)
-        if self.count:
-            total = total + self._values["total"]
-            largest = torch.maximum(largest, self._values["max"])
-        new._values = {"total": total, "max": largest, "last": h[..., -1]}
-        return new
-
-    def value(self, pooling: str) -> Tensor:
-        """Return the pooled features (d_model, 1)."""
-        if pooling == "mean":
-            return (self._values["total"] / self.count).to(self._values["last"].dtype)
-        return self._values[pooling]

@@ -2,13 +2,23 @@
 
 from s4signal.nn.frontends.base import Frames, Frontend
 from s4signal.nn.frontends.filter_bank import FilterBankFrontend
+from s4signal.nn.frontends.hop_means import HopMeansFrontend
 from s4signal.nn.frontends.linear import LinearFrontend
 from s4signal.nn.frontends.module import ModuleFrontend
 
-__all__ = ["FRONTENDS", "FilterBankFrontend", "Frames", "Frontend", "LinearFrontend", "ModuleFrontend"]
+__all__ = [
+    "FRONTENDS",
+    "FilterBankFrontend",
+    "Frames",
+    "Frontend",
+    "HopMeansFrontend",
+    "LinearFrontend",
+    "ModuleFrontend",
+]
 
 FRONTENDS: dict[str, type[Frontend]] = {
     "linear": LinearFrontend,
+    "hop_means": HopMeansFrontend,
     "filterbank": FilterBankFrontend,
     "module": ModuleFrontend,
 }

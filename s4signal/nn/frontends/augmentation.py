@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["AUGMENTATIONS", "BandDropout", "BandShift", "SampleDropout"]
+from s4signal.nn.frontends.loudness import DECIBEL
+
+__all__ = ["AUGMENTATIONS", "BandDropout", "BandShift", "SampleDropout", "SilencePadding"]
 
 
 class BandShift(nn.Module):
@@ -93,6 +96,74 @@ class BandDropout(nn.Module):
         return f"rates from {self.lowest * sfreq:g} Hz"
 
 
+class SilencePadding(nn.Module):
+    """Put silence or low noise before and after a share of the cases; off in evaluation.
+
+    How tightly a sound is cut says nothing of it. It works on log energies before their level is taken out. Half of the
+    padded cases have noise all along, 20 to 60 dB below their loudest frame; its energies in a band vary as those of
+    real noise do.
+    """
+
+    def __init__(self, share: float = 0.5, *, longest_s: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= share <= 1:
+            raise ValueError(f"share={share:g} must be in [0, 1].")
+        if not longest_s >= 0:
+            raise ValueError(f"longest_s={longest_s:g} must be at least 0.")
+        self.share, self.longest_s = share, longest_s
+
+    def forward(
+        self,
+        features: Tensor,
+        mask: Tensor | None,
+        *,
+        bandwidths_hz: Tensor,
+        hop_s: float,
+        floor: float,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Pad cases.
+
+        Shapes: features (n_planes * n_bands, batch, n_steps), mask (batch, n_steps), bandwidths_hz (n_bands,); out come
+        more steps, of the same cases.
+        """
+        if not self.training or self.share == 0.0:
+            return features, mask
+        (batch, n_steps), device = features.shape[1:], features.device
+        draws = torch.rand(6, batch, device=device, generator=generator)
+        chosen, noisy = draws[0] < self.share, draws[1] < 0.5
+        sides = (draws[2:4] * (round(self.longest_s / hop_s) + 1)).long() * (draws[4:] < 2 / 3) * chosen
+        lengths = torch.full_like(sides[0], n_steps) if mask is None else mask.sum(-1).long()
+        total = lengths + sides.sum(0)
+        place = torch.arange(int(total.max()), device=device) - sides[0][:, None]
+        inside = (place >= 0) & (place < lengths[:, None])
+        source = place.clamp(0, n_steps - 1).expand(len(features), -1, -1)
+        padded = torch.where(inside, features.gather(-1, source), floor)
+        rows = (chosen & noisy).nonzero()[:, 0]
+        if len(rows):
+            widths = bandwidths_hz.to(features) * hop_s
+            padded[:, rows] = torch.logaddexp(padded[:, rows], _noise(padded[:, rows], widths, generator))
+        longer = (torch.arange(padded.shape[-1], device=device) < total[:, None]).to(features.dtype)
+        return padded * longer, longer
+
+    def describe(self, sfreq: float) -> str:
+        """Return what the network is trained for."""
+        return f"up to {self.longest_s:g} s of silence or noise on both sides"
+
+
+def _noise(x: Tensor, widths: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw log energies of white noise below the loudest frames of x; widths (n_bands,) in cycles per hop."""
+    # A band of width w has about 1 + w degrees of freedom per hop: a gamma distribution, drawn as the cube of a normal
+    # one (Wilson, Hilferty, 1931).
+    loudest = x.logsumexp(0, keepdim=True).amax(-1, keepdim=True)
+    below = DECIBEL * (20.0 + 40.0 * torch.rand(x.shape[1], 1, device=x.device, generator=generator))
+    widths = widths.repeat(len(x) // len(widths))[:, None, None]
+    z = torch.randn(x.shape, device=x.device, generator=generator, dtype=x.dtype)
+    variance = 1.0 / (9.0 * (1.0 + widths))
+    drawn = 3.0 * torch.log((1.0 - variance + variance.sqrt() * z).clamp_min(math.exp(-4.0)))
+    return loudest - below.to(x) + (widths / widths.sum()).log() + drawn
+
+
 class SampleDropout:
     """Remove samples of some cases at random, before the front end; what is removed is interpolated as any hole is.
 
@@ -117,8 +188,9 @@ class SampleDropout:
         return f"up to {self.MOST:.0%} of samples missing"
 
 
-AUGMENTATIONS: dict[str, type[BandShift] | type[BandDropout] | type[SampleDropout]] = {
+AUGMENTATIONS: dict[str, type[BandShift] | type[BandDropout] | type[SilencePadding] | type[SampleDropout]] = {
     "band_shift": BandShift,
     "band_dropout": BandDropout,
+    "silence_padding": SilencePadding,
     "sample_dropout": SampleDropout,
 }

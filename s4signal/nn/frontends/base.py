@@ -67,9 +67,13 @@ class Frontend(nn.Module, ABC):
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Compute features of signals (n_channels, batch, n_times), whose frames are samples, zero where masked."""
 
+    def augment(self, frames: Frames, *, generator: torch.Generator | None = None) -> Frames:
+        """Change features at random in training, their lengths too; by default nothing changes."""
+        return frames
+
     @abstractmethod
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
-        """Map features to the width of the blocks, (d_model, batch, n_steps); in training they may be augmented."""
+        """Map features to the width of the blocks, (d_model, batch, n_steps)."""
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece that `advance` can take; a shorter one may come last."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from s4signal.nn.choices import check_choice
-from s4signal.nn.frontends.augmentation import BandDropout, BandShift
+from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SilencePadding
 from s4signal.nn.frontends.bank import BankState, FilterBank
 from s4signal.nn.frontends.base import Frames, StandardizedFrontend
+from s4signal.nn.frontends.loudness import Loudness, LoudnessState
 from s4signal.nn.frontends.time_frequency_conv import TimeFrequencyConv
 
 __all__ = ["FilterBankFrontend"]
 
-SUBTRACTIONS = ("none", "case", "running")
+SUBTRACTIONS = ("none", "case", "running", "active")
 
 
 class _State(NamedTuple):
@@ -26,6 +28,7 @@ class _State(NamedTuple):
     # Sum of the features (n_features, batch, 1) and number of the frames so far, for the running mean.
     total: Tensor | float
     n_frames: int
+    loudness: LoudnessState | None
     mix: list[Tensor]
 
 
@@ -33,7 +36,9 @@ class FilterBankFrontend(StandardizedFrontend):
     """A `FilterBank`, mean subtraction, standardisation and convolutions over bands and frames.
 
     With log energies the subtraction is cepstral mean normalisation: a gain or a channel response drops out.
-    ``mean_subtraction="case"`` takes out the mean of each case, ``"running"`` that of the frames so far.
+    ``mean_subtraction="case"`` takes out the mean of each case, ``"running"`` that of the frames so far, ``"active"``
+    that of the loud frames, above a floor relative to the loudest (`Loudness`): then silence drops out too. That is
+    done after augmentation, on features that are plain energies.
     """
 
     def __init__(
@@ -44,12 +49,15 @@ class FilterBankFrontend(StandardizedFrontend):
         bank: FilterBank,
         mean_subtraction: str = "none",
         causal: bool = False,
-        augmentations: Iterable[BandShift | BandDropout] = (),
+        augmentations: Iterable[BandShift | BandDropout | SilencePadding] = (),
     ) -> None:
         check_choice("mean_subtraction", mean_subtraction, SUBTRACTIONS)
+        if mean_subtraction == "active" and bank.output != "log":
+            raise ValueError(f"mean_subtraction='active' needs a bank with output='log', got {bank.output!r}.")
         n_features = n_channels * bank.n_outputs
         super().__init__(n_features)
         self.bank, self.mean_subtraction = bank, mean_subtraction
+        self.loudness = Loudness(causal=causal) if mean_subtraction == "active" else None
         self.augmentations = nn.ModuleList(augmentations)  # in the order in which they act
         self.mix = TimeFrequencyConv(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
         self.hop_s = bank.hop_s
@@ -60,7 +68,7 @@ class FilterBankFrontend(StandardizedFrontend):
         return any(p.requires_grad for p in self.bank.parameters())
 
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
-        """Compute energies without their mean; samples with gaps are read on a regular grid."""
+        """Compute energies, without a mean of all frames; samples with gaps are read on a regular grid."""
         frames = self.bank(signals.features, signals.mask, rate=signals.rate, gaps=signals.gaps)
         features = frames.features
         if self.mean_subtraction == "case":
@@ -70,16 +78,33 @@ class FilterBankFrontend(StandardizedFrontend):
             features, _ = _without_running_mean(features, 0.0, 0)
         return Frames(features, frames.mask, frames.rate)
 
-    def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
-        """Augment (in training), standardise and mix."""
-        features = frames.features
-        heights = 2.0 * self.bank.frequencies_hz / self.bank.sfreq
+    def augment(self, frames: Frames, *, generator: torch.Generator | None = None) -> Frames:
+        """Change bands, and put silence around cases, in training."""
+        features, mask, bank = frames.features, frames.mask, self.bank
+        heights = 2.0 * bank.frequencies_hz / bank.sfreq
         # The floor is constant: without its mean it is zero.
-        floor = self.bank.floor_value if self.mean_subtraction == "none" else 0.0
-        for augmentation in self.augmentations:
-            features = augmentation(features, heights, floor=floor, generator=generator)
-        mixed: Tensor = self.mix(self.standardize(features, frames.mask), frames.mask)
+        floor = bank.floor_value if self.mean_subtraction in ("none", "active") else 0.0
+        for part in self.augmentations:
+            if isinstance(part, SilencePadding):
+                hop_s = bank.hop_s * frames.rate
+                features, mask = part(
+                    features, mask, bandwidths_hz=bank.bandwidths_hz, hop_s=hop_s, floor=floor, generator=generator
+                )
+            else:
+                features = part(features, heights, floor=floor, generator=generator)
+        return replace(frames, features=features, mask=mask)
+
+    def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
+        """Take out the loudness, standardise and mix."""
+        mixed: Tensor = self.mix(self.standardize(self._levelled(frames), frames.mask), frames.mask)
         return mixed
+
+    def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
+        """Measure mean and deviation of each feature, as they are without the loudness."""
+        super().calibrate((replace(frames, features=self._levelled(frames)), weight) for frames, weight in batches)
+
+    def _levelled(self, frames: Frames) -> Tensor:
+        return frames.features if self.loudness is None else self.loudness(frames.features, frames.mask)
 
     def unit(self, rate: float) -> int:
         """Return the samples of a block or of a hop, whichever is longer."""
@@ -87,15 +112,20 @@ class FilterBankFrontend(StandardizedFrontend):
 
     def advance(self, x: Tensor, state: _State | None, *, rate: float = 1.0) -> Frames:
         """Encode a piece of signal."""
-        if self.mean_subtraction == "case":
-            raise ValueError("mean_subtraction='case' needs the whole case; use 'running' for pieces.")
+        if self.mean_subtraction == "case" or (self.loudness is not None and not self.loudness.causal):
+            raise ValueError(
+                f"mean_subtraction={self.mean_subtraction!r} needs the whole case; for pieces use 'running', or "
+                "'active' with causal=True."
+            )
         frames = self.bank(x, rate=rate, state=None if state is None else state.bank)
         features = frames.features
-        total, n_frames = (0.0, 0) if state is None else (state.total, state.n_frames)
+        total, n_frames, loudness = (0.0, 0, None) if state is None else state[1:4]
         if self.mean_subtraction == "running":
             features, total = _without_running_mean(features, total, n_frames)
+        if self.loudness is not None:
+            features, loudness = self.loudness.advance(features, loudness)
         h, mix = self.mix.advance(self.standardize(features), None if state is None else state.mix)
-        after = _State(frames.state, total, n_frames + features.shape[-1], mix)
+        after = _State(frames.state, total, n_frames + features.shape[-1], loudness, mix)
         return Frames(h, None, frames.rate, state=after)
 
     def describe(self) -> str:
@@ -106,7 +136,7 @@ class FilterBankFrontend(StandardizedFrontend):
 
     def describe_augmentation(self) -> str:
         """Return which changes the features are trained for."""
-        parts = cast(Iterable[BandShift | BandDropout], self.augmentations)
+        parts = cast(Iterable[BandShift | BandDropout | SilencePadding], self.augmentations)
         return ", ".join(part.describe(self.bank.sfreq) for part in parts)
 
 

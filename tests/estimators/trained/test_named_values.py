@@ -16,6 +16,8 @@ HOLES = np.where(np.random.default_rng(0).random((N, 4, 40)) < 0.7, np.nan, np.c
 HOLES[:, 0, ::2] = X[:, 0, ::2]
 CHARTS = Signals(HOLES, sfreq=10.0)
 FEW = Signals(X[:40])
+ONE = Signals(X[:, :1])
+LONG = Signals(waves(40, n_times=140)[0], sfreq=100.0)
 
 NAMED = [
     pytest.param(PLAIN, {"missing": "gap"}, id="missing"),
@@ -23,12 +25,16 @@ NAMED = [
     pytest.param(AUDIO, {"missing": "gap"}, id="missing behind the filter bank"),
     pytest.param(AUDIO, {"frontend": "filterbank"}, id="filter bank"),
     pytest.param(PLAIN, {"frontend": "linear"}, id="linear front end"),
-    pytest.param(AUDIO, {"augmentation": ("band_shift", "band_dropout")}, id="augmentation"),
-    pytest.param(AUDIO, {"augmentation": ["band_dropout", "band_shift"]}, id="augmentation in another order"),
+    pytest.param(AUDIO, {"augmentation": ("band_shift", "band_dropout", "silence_padding")}, id="augmentation"),
+    pytest.param(
+        AUDIO, {"augmentation": ["silence_padding", "band_dropout", "band_shift"]}, id="augmentation in another order"
+    ),
     pytest.param(PLAIN, {"augmentation": None}, id="no augmentation"),
     pytest.param(AUDIO, {"batch_size": 16}, id="batch_size behind the filter bank"),
     pytest.param(PLAIN, {"batch_size": 32}, id="batch_size"),
-    pytest.param(PLAIN, {"early_stopping": True}, id="early_stopping"),
+    pytest.param(ONE, {"early_stopping": True}, id="early_stopping"),
+    pytest.param(PLAIN, {"early_stopping": False}, id="early_stopping of several channels"),
+    pytest.param(LONG, {"frontend": "hop_means"}, id="hop means"),
     pytest.param(FEW, {"early_stopping": False}, id="early_stopping of few cases"),
     pytest.param(AUDIO, {"early_stopping": False}, id="early_stopping behind the filter bank"),
     pytest.param(CHARTS, {"early_stopping": False}, id="early_stopping of charts"),
@@ -41,6 +47,26 @@ NAMED = [
 def test_naming_what_auto_takes_changes_nothing(signals, named):
     y = Y[: len(signals)]
     assert same_weights(classifier().fit(signals, y), classifier(**named).fit(signals, y))
+
+
+SIZES = [
+    pytest.param(PLAIN, (16, 1, 16), ["legs", ("legs", 10)], id="several channels"),
+    pytest.param(AUDIO, (32, 2, 16), ["attention"], id="audio"),
+    pytest.param(ONE, (64, 4, 64), ["mean", ("legs", 1)], id="one channel"),
+    pytest.param(CHARTS, (64, 4, 64), ["mean"], id="charts"),
+]
+
+
+@pytest.mark.parametrize(("signals", "size", "poolings"), SIZES)
+def test_naming_size_and_pooling_changes_nothing(signals, size, poolings):
+    names = ("d_model", "n_layers", "d_state")
+    auto = classifier(**dict.fromkeys(names, "auto"), pooling="auto", max_epochs=1).fit(signals, Y)
+    named = dict(zip(names, size, strict=True))
+    for pooling in poolings:
+        assert same_weights(auto, classifier(**named, pooling=pooling, max_epochs=1).fit(signals, Y))
+    text = auto.describe()
+    assert f"{size[1]} x {size[0]}, s4d (legs), d_state {size[2]}, both directions (auto" in text
+    assert f"pooling        {poolings[0]}" in text
 
 
 @pytest.mark.parametrize("kernel", ["s4", "lssl"])
@@ -58,16 +84,17 @@ def test_a_number_of_epochs_decides_nothing_else(signals):
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_all_cases_in_one_step_change_only_the_step_and_the_dropout_mask(make):
     model = make(batch_size=None).fit(AUDIO, Y)
-    assert model._plan.augmentation == make().fit(AUDIO, Y)._plan.augmentation == ("band_shift", "band_dropout")
+    names = ("band_shift", "band_dropout", "silence_padding")
+    assert model._plan.augmentation == make().fit(AUDIO, Y)._plan.augmentation == names
     assert f"all of {N} cases per step, mean of the last weights, one dropout mask per step" in model.describe()
 
 
 CASES = {
     "audio by its reader": ("audio", 1000.0, 6, "filterbank", "auto, for audio"),
     "an array at an audio rate": (None, 4000.0, 2, "filterbank", "auto, for 2 channels at 4000 Hz"),
-    "many channels at an audio rate": (None, 5000.0, 3, "linear", "auto, for 3 channels at 5000 Hz"),
+    "many channels at an audio rate": (None, 5000.0, 3, "hop_means", "auto, for 3 channels at 5000 Hz"),
     "intracranial EEG": ("seeg", 5000.0, 1, "linear", "auto, for seeg"),
-    "EEG": ("eeg", 250.0, 2, "linear", "auto, for eeg"),
+    "EEG": ("eeg", 250.0, 2, "hop_means", "auto, for eeg"),
     "audio too slow for the bank": ("audio", 100.0, 1, "linear", "auto, for a rate of 100 Hz"),
     "an unknown rate": (None, None, 1, "linear", "auto, as the rate is unknown"),
 }
@@ -98,7 +125,7 @@ def test_which_front_end_runs_is_said_by_modality_rate_and_channels(modality, sf
 def test_a_fitted_model_prints_what_was_decided():
     model = classifier()
     assert str(model) == repr(model)
-    model.fit(PLAIN, Y)
+    model.fit(ONE, Y)
     assert str(model) == model.describe()
     assert "2 epochs, 32 of 99 cases per step (auto)" in str(model)
     assert "11 of 110 cases are set aside to choose the epoch" in str(model)

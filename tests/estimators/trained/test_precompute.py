@@ -13,7 +13,7 @@ from s4signal.estimators.trained.inference import inference_options
 from s4signal.estimators.trained.missing import Sampling, drop_samples, make_cases
 from s4signal.estimators.trained.precompute import precompute, with_sample_dropout
 from s4signal.nn import FilterBank, space_bands
-from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SampleDropout
+from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SampleDropout, SilencePadding
 from s4signal.training import Samples
 
 __all__: list[str] = []
@@ -154,7 +154,7 @@ def test_a_fit_that_goes_on_from_a_checkpoint_sees_what_a_whole_one_sees(tmp_pat
     assert same_weights(whole, classifier(**options, checkpoint_dir=tmp_path).fit(X, Y))
 
 
-AUTO = [BandShift, BandDropout]
+AUTO = [BandShift, BandDropout, SilencePadding]
 
 
 @pytest.mark.parametrize("changes", [{}, {"missing": "gap"}, {"missing": "error"}, {"batch_size": None}])
@@ -168,7 +168,7 @@ def test_energies_are_shifted_and_dropped_behind_the_filter_bank_whatever_else_i
     ("augmentation", "kinds"), [("auto", []), (None, []), (("band_dropout",), [BandDropout]), (AUTO, AUTO)]
 )
 def test_a_bank_of_ones_own_is_augmented_only_where_that_is_asked_for(augmentation, kinds):
-    names = ("band_shift", "band_dropout") if augmentation is AUTO else augmentation
+    names = ("band_shift", "band_dropout", "silence_padding") if augmentation is AUTO else augmentation
     model = classifier(frontend=bank(), sfreq=SFREQ, augmentation=names).fit(X, Y)
     assert [type(part) for part in model.network_.frontend.augmentations] == kinds
     assert ("trained for" in model.describe()) == (len(kinds) > 0)

@@ -74,7 +74,7 @@ def test_seconds_and_minutes_give_the_same_model():
 
 
 @BOTH
-@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("pooling", ["mean", "legs", "attention", "last"])
 def test_a_prediction_knows_nothing_of_its_company(make, pooling, rng):
     lengths = rng.integers(5, 60, 24)
     # Regular, irregular and with missing samples, side by side.

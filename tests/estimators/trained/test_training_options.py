@@ -32,7 +32,7 @@ def test_the_history_has_a_line_an_epoch(make):
     [(24, "auto", False), (100, "auto", True), (100, False, False), (24, True, True)],
 )
 def test_early_stopping_sets_validation_cases_aside(n, early_stopping, validated):
-    X, y = waves(n, n_times=30)
+    X, y = waves(n, n_channels=1, n_times=30)
     model = classifier(early_stopping=early_stopping).fit(X, y)
     assert (model.history_[0]["validation_loss"] is not None) == validated
 
@@ -84,6 +84,13 @@ def test_validation_cases_may_have_other_lengths_and_rates():
     val = Signals(list(X[:6, :, ::2]), sfreq=50.0)
     model = classifier(sfreq=100.0).fit(X, y, X_val=val, y_val=y[:6])
     assert np.isfinite(model.history_[0]["validation_loss"])
+
+
+@pytest.mark.parametrize(("n", "validated"), [(100, False), (1000, True)])
+def test_few_cases_of_several_channels_are_all_trained_on(n, validated):
+    X, y = waves(n, n_times=32)
+    model = classifier(max_epochs=1).fit(X, y)
+    assert (model.history_[0]["validation_loss"] is not None) == validated
 
 
 def test_many_classes_for_few_validation_cases_are_not_split_automatically():

@@ -5,7 +5,7 @@ import torch
 
 from s4signal.nn import FilterBank, Frames, space_bands
 from s4signal.nn.frontends import FilterBankFrontend
-from s4signal.nn.frontends.augmentation import AUGMENTATIONS, BandDropout, BandShift, SampleDropout
+from s4signal.nn.frontends.augmentation import AUGMENTATIONS, BandDropout, BandShift, SampleDropout, SilencePadding
 from s4signal.nn.frontends.bank import OUTPUTS
 
 __all__: list[str] = []
@@ -169,3 +169,57 @@ def test_samples_are_removed_by_the_seed_but_never_the_first_or_the_last() -> No
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_every_augmentation_says_what_it_trains_for(name: str) -> None:
     assert AUGMENTATIONS[name]().describe(8000.0)
+
+
+BANK = {"bandwidths_hz": torch.full((8,), 100.0), "hop_s": 0.01, "floor": -27.0}
+
+
+def test_silence_comes_before_and_after_whole_cases() -> None:
+    torch.manual_seed(0)
+    x, mask = 10.0 * torch.randn(8, 300, 40), torch.ones(300, 40)
+    mask[3, 20:] = 0
+    longer, valid = SilencePadding(1.0)(x * mask, mask, **BANK)
+    assert torch.isfinite(longer).all()
+    assert (longer * (1 - valid) == 0).all()
+    more = valid.sum(-1) - mask.sum(-1)
+    assert more.min() == 0
+    assert 50 < more.max() <= 100
+    # A case without noise lies in its silence as it was.
+    for case in range(20):
+        kept = longer[:, case, valid[case] > 0]
+        if (kept == -27.0).any():
+            n = int(mask[case].sum())
+            windows = kept.unfold(1, n, 1)
+            assert (windows == x[:, case, :n].unsqueeze(1)).all((0, 2)).sum() == 1
+
+
+def test_half_of_the_padded_cases_have_noise_below_the_sound() -> None:
+    torch.manual_seed(0)
+    longer, valid = SilencePadding(1.0)(torch.zeros(8, 400, 40), None, **BANK)
+    padded = valid.sum(-1) > 40
+    floors = torch.where(valid > 0, longer.amax(0), torch.inf).amin(-1)[padded]
+    noisy = floors > -26.9
+    assert noisy.float().mean().item() == pytest.approx(0.5, abs=0.08)
+    assert (floors[noisy] < -2.0).all()
+
+
+def test_no_silence_in_evaluation() -> None:
+    x, mask = torch.randn(8, 3, 40), torch.ones(3, 40)
+    assert SilencePadding(1.0).eval()(x, mask, **BANK)[0] is x
+    assert SilencePadding(0.0)(x, mask, **BANK)[0] is x
+
+
+def test_silence_is_drawn_from_the_generator_alone() -> None:
+    x, state = torch.randn(8, 20, 30), torch.get_rng_state()
+    one, same, other = (
+        SilencePadding()(x, None, **BANK, generator=torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert one.shape != other.shape or not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("options", "text"), [({"share": 2.0}, "share=2 must"), ({"longest_s": -1.0}, "longest_s=-1")])
+def test_bad_options_of_padding_are_refused(options: dict[str, float], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        SilencePadding(**options)

@@ -1,0 +1,90 @@
+"""The rule of defaults: what "auto" stands for, by the kind, number, channels and duration of the training cases."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from s4signal.estimators.survey import Survey
+from s4signal.signals import Signals
+
+__all__ = ["AUDIO_SFREQ", "LOWEST_HZ", "Defaults", "case_durations", "choose_defaults", "choose_frontend"]
+
+AUDIO_SFREQ, AUDIO_CHANNELS = 4000.0, 2  # from this rate on, and up to so many channels, a plain array is audio
+LOWEST_HZ = 60.0  # of the filter bank
+FEW_CASES = 1000  # between 500 cases, where a small network did better, and 1,800 nothing was measured
+HOPS_PER_CASE = 64
+FEWEST_SAMPLES = 32  # of the shortest case, for ten coefficients
+
+
+class Defaults(NamedTuple):
+    """What "auto" stands for; a parameter that is given goes before."""
+
+    kind: str  # "audio", "epochs" (several channels on a regular grid, nothing missing) or "other"
+    frontend: str
+    hop_s: float  # of means over hops; samples where the rate is unknown
+    size: dict[str, int]
+    pooling: str
+    max_epochs: int  # or what makes 200 steps
+    to_the_end: str  # why no case is set aside for validation; "" if some are
+    why: dict[str, str]
+
+
+def choose_defaults(signals: Signals, found: Survey, weights: NDArray[np.float64], sfreq: float | None) -> Defaults:
+    """Choose by all training cases.
+
+    Sound is not locked to the beginning of a case: steps are weighed by what they say. Of epochs of several channels it
+    matters when a wave comes: the course over the case is kept, in Legendre coefficients, and a step is a 64th of it.
+    """
+    frontend, why = choose_frontend("auto", signals, sfreq)
+    samples = case_durations(found, sfreq) * (sfreq or 1.0)
+    hop = max(1, int(samples.max() + 1e-6) // HOPS_PER_CASE)
+    mostly_missing, few = found.mostly_missing(weights), len(signals) < FEW_CASES
+    regular = not found.has_times.any() and not found.missing[weights > 0].any()
+    size, pooling, max_epochs, to_the_end = {"d_model": 64, "n_layers": 4, "d_state": 64}, "mean", 20, ""
+    count = f"auto, for {'fewer than' if few else 'at least'} {FEW_CASES:,} cases"
+    kind, size_why, pooling_why = "other", "auto", "auto"
+    if frontend == "filterbank":
+        kind, size = "audio", {"d_model": 32 if few else 64, "n_layers": 2, "d_state": 16}
+        pooling, size_why, pooling_why = "attention", f"{count} of audio", "auto, for audio"
+    elif signals.n_channels > 1 and regular and samples.min() >= FEWEST_SAMPLES:
+        kind, size = "epochs", {"d_model": 16 if few else 64, "n_layers": 1 if few else 2, "d_state": 16}
+        pooling, size_why, pooling_why = "legs", count, "auto, for several channels"
+        frontend = "hop_means" if hop >= 2 else frontend
+        if few:
+            max_epochs, to_the_end = 40, f"of fewer than {FEW_CASES:,} cases of several channels none is set aside"
+    if mostly_missing:
+        max_epochs, to_the_end = 5, "of mostly missing data all cases are trained on"
+    reasons = {"frontend": why, "size": size_why, "pooling": pooling_why}
+    return Defaults(kind, frontend, hop / (sfreq or 1.0), size, pooling, max_epochs, to_the_end, reasons)
+
+
+def choose_frontend(frontend: Any, signals: Signals, sfreq: float | None) -> tuple[str, str]:
+    """Tell audio from other signals, and say why: "auto" takes the filter bank for audio.
+
+    Audio is what its reader calls so; of a plain array, one or two channels at 4 kHz or more.
+    """
+    if isinstance(frontend, nn.Module):
+        return "module", ""
+    if frontend != "auto":
+        return str(frontend), ""
+    modalities = {getattr(case, "modality", None) for case in signals.cases}
+    named = modalities - {None}
+    rate = "unknown" if sfreq is None else f"{sfreq:g} Hz"
+    if sfreq is None or sfreq < 4 * LOWEST_HZ:
+        return "linear", f"auto, for a rate of {rate}" if sfreq is not None else "auto, as the rate is unknown"
+    if named:
+        audio = modalities == {"audio"}
+        return ("filterbank" if audio else "linear"), f"auto, for {', '.join(sorted(map(str, named)))}"
+    audio = sfreq >= AUDIO_SFREQ and signals.n_channels <= AUDIO_CHANNELS
+    return ("filterbank" if audio else "linear"), f"auto, for {signals.n_channels} channels at {rate}"
+
+
+def case_durations(found: Survey, sfreq: float | None) -> NDArray[np.float64]:
+    """Return how long each case lasts, (n,), in seconds; in samples where the rate is unknown."""
+    periods = np.where(np.isnan(found.sfreqs), 1.0 / (sfreq or 1.0), 1.0 / found.sfreqs)
+    durations: NDArray[np.float64] = np.where(found.has_times, found.spans_s + periods, found.lengths * periods)
+    return durations

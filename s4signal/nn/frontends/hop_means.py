@@ -1,0 +1,57 @@
+"""Slow waves: the channels' means over hops, mixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from s4signal.nn.block import ChannelLinear
+from s4signal.nn.frontends.base import Frames, Frontend
+
+__all__ = ["HopMeansFrontend"]
+
+
+class HopMeansFrontend(Frontend):
+    """Mean of each channel over hops, then a mix of the channels: some 64 frames per case, whatever its rate."""
+
+    def __init__(self, n_channels: int, d_model: int, *, sfreq: float, hop_s: float) -> None:
+        super().__init__()
+        if hop_s * sfreq < 0.999:
+            raise ValueError(f"hop_s={hop_s:g} is shorter than a sample, {1 / sfreq:g} s; raise it to that.")
+        self.sfreq, self.hop_s = sfreq, hop_s
+        self.mix = ChannelLinear(n_channels, d_model)
+
+    def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
+        """Average each channel over the valid samples of each hop."""
+        x, mask = signals.features, signals.mask
+        if signals.gaps is not None:
+            raise ValueError("hop means take regular samples; put the signal on a grid, or use frontend='linear'.")
+        hop = self.unit(signals.rate)
+        short = -x.shape[-1] % hop
+        valid = x.new_ones(1, x.shape[-1]) if mask is None else mask
+        counts = F.pad(valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
+        sums = F.pad(x * valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
+        frame_mask = None if mask is None else (counts > 0).to(x.dtype)
+        period = signals.rate * hop / (self.sfreq * float(self.hop_s or 1.0))
+        return Frames(sums / counts.clamp_min(1.0), frame_mask, period)
+
+    def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
+        """Mix the channels."""
+        mixed: Tensor = self.mix(frames.features)
+        return mixed
+
+    def unit(self, rate: float) -> int:
+        """Return the samples of a hop."""
+        return max(1, round(self.sfreq * float(self.hop_s or 1.0) / rate))
+
+    def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
+        """Encode a piece of signal; nothing is kept from hop to hop."""
+        frames = self.features(Frames(x, rate=rate))
+        return Frames(self.mix(frames.features), None, frames.rate)
+
+    def describe(self) -> str:
+        """Return what a frame holds."""
+        return "means over hops, channels mixed"

@@ -1,0 +1,72 @@
+"""Log energies relative to what is loud in a case: neither gain nor silence around a sound changes what is left."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from s4signal.ssm import construction_dtype
+
+__all__ = ["DECIBEL", "Loudness", "LoudnessState"]
+
+DECIBEL = math.log(10.0) / 10.0  # of energy, in natural logarithms
+
+
+class LoudnessState(NamedTuple):
+    """Loudest frame so far (1, batch, 1), weighted sum of the frames (n_features, batch, 1) and of the weights."""
+
+    loudest: Tensor
+    total: Tensor
+    weight: Tensor
+
+
+class Loudness(nn.Module):
+    """Floor log energies some way below the loudest frame, and take out their mean over the active frames.
+
+    Causal, "loudest" is the loudest so far, and frames count in the mean by their amplitude: the silence before a sound
+    is soon outweighed, and two sums are all that a stream keeps. Of whole cases frames above a threshold count alone,
+    which did better.
+    """
+
+    def __init__(self, *, floor_db: float = 50.0, active_db: float = 30.0, causal: bool = False) -> None:
+        super().__init__()
+        if not 0 < active_db <= floor_db:
+            raise ValueError(f"active_db={active_db:g} must be above 0, at most floor_db={floor_db:g}.")
+        self.floor_db, self.active_db, self.causal = floor_db, active_db, causal
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Level whole cases; zero where masked.
+
+        Shapes: x (n_features, batch, n_steps), mask (batch, n_steps) → (n_features, batch, n_steps).
+        """
+        if self.causal:
+            y = self.advance(x, None)[0]
+            return y if mask is None else y * mask
+        energy = x.logsumexp(0, keepdim=True)
+        if mask is not None:
+            energy = energy.masked_fill(mask == 0, -torch.inf)
+        loudest = energy.amax(-1, keepdim=True)
+        floored = self._floored(x, loudest)
+        active = (energy >= loudest - self.active_db * DECIBEL).to(x.dtype)
+        y = floored - (floored * active).sum(-1, keepdim=True) / active.sum(-1, keepdim=True)
+        return y if mask is None else y * mask
+
+    def advance(self, x: Tensor, state: LoudnessState | None) -> tuple[Tensor, LoudnessState]:
+        """Level a piece (n_features, batch, n_steps) by what was loud until each frame."""
+        energy = x.logsumexp(0, keepdim=True)
+        loudest = energy.cummax(-1).values
+        if state is not None:
+            loudest = torch.maximum(loudest, state.loudest)
+        floored = self._floored(x, loudest)
+        amplitude = (0.5 * energy.to(construction_dtype(x.device))).exp()
+        total, weight = (floored * amplitude).cumsum(-1), amplitude.cumsum(-1)
+        if state is not None:
+            total, weight = total + state.total, weight + state.weight
+        y = floored - (total / weight).to(x.dtype)
+        return y, LoudnessState(loudest[..., -1:], total[..., -1:], weight[..., -1:])
+
+    def _floored(self, x: Tensor, loudest: Tensor) -> Tensor:
+        return torch.logaddexp(x, loudest - self.floor_db * DECIBEL - math.log(len(x)))

@@ -1,0 +1,244 @@
+"""Poolings: from a sequence of features to one vector per case, at once or piece by piece.
+
+A new one is a class here and a line in the table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s4signal.nn.choices import check_choice
+from s4signal.ssm import construction_dtype
+
+__all__ = ["LEGS_ORDER", "POOLINGS", "LastPooling", "MeanPooling", "Pooling", "PoolingState", "make_pooling"]
+
+LEGS_ORDER = 10  # half waves over a case that the highest coefficient sees
+
+
+class PoolingState(NamedTuple):
+    """All that a pooling remembers of the steps so far; what the parts mean, the pooling knows.
+
+    Shapes: elapsed (batch,) in training step periods, parts (d_model, batch), (batch,) or (d_model, batch, order).
+    """
+
+    elapsed: Tensor
+    parts: tuple[Tensor, ...]
+
+
+class Pooling(nn.Module, ABC):
+    """A step counts for as long as it stands, a masked one not at all; ``order`` numbers per feature come out."""
+
+    order = 1
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
+        """Pool whole cases.
+
+        Shapes: x (d_model, batch, n_steps), mask, gaps (batch, n_steps) → (batch, d_model * order).
+        """
+        return self.value(self.advance(x, None, mask, gaps)).to(x.dtype)
+
+    @abstractmethod
+    def advance(
+        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
+    ) -> PoolingState:
+        """Return the state after further steps."""
+
+    @abstractmethod
+    def value(self, state: PoolingState) -> Tensor:
+        """Return what is pooled from all steps so far, (batch, d_model * order)."""
+
+
+class LegendrePooling(Pooling):
+    """Coefficients of the features in the first Legendre polynomials over the duration of a case: HiPPO-LegS.
+
+    Order 1 is the mean. The state is the coefficients and the time they cover. To go on from t1 to t2, the polynomial
+    on [0, t1] is projected onto those on [0, t2], exactly, by Gauss quadrature; a new step adds the integrals of the
+    polynomials over it.
+
+    References
+    ----------
+    Gu, Dao, Ermon, Rudra, Ré, "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020,
+    doi:10.48550/arXiv.2008.07669.
+    """
+
+    def __init__(self, d_model: int, order: int = LEGS_ORDER) -> None:
+        super().__init__(d_model)
+        if order < 1:
+            raise ValueError(f"order={order} must be at least 1.")
+        self.order = order
+        # Exact to degree 2 order - 1, and the product of two polynomials has 2 order - 2. No buffers: a cast of the
+        # network would cut their digits.
+        self._nodes, self._masses = np.polynomial.legendre.leggauss(order)
+
+    def advance(
+        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
+    ) -> PoolingState:
+        """Return the state after further steps."""
+        durations = _durations(x, mask, gaps)
+        before = torch.zeros_like(durations[:, 0]) if state is None else state.elapsed
+        ends = before[:, None] + durations.cumsum(-1)
+        after = ends[:, -1]
+        weights = self._weights(ends - durations, ends, after[:, None])
+        of_all = weights[0].to(x.dtype) if len(weights) == 1 else None
+        rows = torch.einsum("hbt,btn->hbn", x, weights.to(x.dtype)) if of_all is None else x @ of_all
+        coefficients = rows.to(durations.dtype)
+        if state is not None:
+            coefficients = coefficients + torch.einsum("hbm,bmn->hbn", state.parts[0], self._stretch(before / after))
+        return PoolingState(after, (coefficients,))
+
+    def value(self, state: PoolingState) -> Tensor:
+        """Return the coefficients (batch, d_model * order), those of the first feature first."""
+        return state.parts[0].transpose(0, 1).flatten(1)
+
+    def _weights(self, starts: Tensor, ends: Tensor, total: Tensor) -> Tensor:
+        """Integrate each polynomial over each step, as a share of the whole: (batch, n_steps, order)."""
+        P = _legendre(self.order, 2.0 * torch.stack([starts, ends]) / total - 1.0)
+        steps = P[1] - P[0]
+        # (2 n + 1) P_n is the derivative of P_{n+1} - P_{n-1}.
+        integrals = torch.cat([steps[..., 1:2], steps[..., 2:] - steps[..., :-2]], -1)
+        return integrals / (2.0 * self._norms(total))
+
+    def _stretch(self, share: Tensor) -> Tensor:
+        """Project the polynomials on a first share of the time onto those on all of it: (batch, order, order)."""
+        nodes, masses = (torch.from_numpy(array).to(share) for array in (self._nodes, self._masses))
+        own = _legendre(self.order, nodes)[:, :-1] * self._norms(share)
+        whole = _legendre(self.order, share[:, None] * (nodes + 1.0) - 1.0)[..., :-1] * self._norms(share)
+        return torch.einsum("km,bk,bkn->bmn", own, 0.5 * share[:, None] * masses, whole)
+
+    def _norms(self, like: Tensor) -> Tensor:
+        return torch.sqrt(2.0 * torch.arange(self.order, device=like.device, dtype=like.dtype) + 1.0)
+
+
+class MeanPooling(LegendrePooling):
+    """Mean over time."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model, order=1)
+
+
+class AttentionPooling(Pooling):
+    """Mean over time, each step weighed by a softmax of one learned score; the mean itself before training.
+
+    A stream keeps the largest score, and two sums relative to it.
+
+    References
+    ----------
+    Lin, Feng, dos Santos, Yu, Xiang, Zhou, Bengio, "A Structured Self-Attentive Sentence Embedding", 2017,
+    doi:10.48550/arXiv.1703.03130.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
+        self.weight = nn.Parameter(torch.zeros(1, d_model))
+
+    def advance(
+        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
+    ) -> PoolingState:
+        """Return the state after further steps."""
+        durations = _durations(x, mask, gaps)
+        # -inf where a step takes no time
+        scores = torch.einsum("h,hbt->bt", self.weight[0], x).to(durations.dtype) + durations.log()
+        largest = scores.detach().amax(-1)  # any number would do for the result
+        if state is not None:
+            largest = torch.maximum(largest, state.parts[0])
+        weights = torch.exp(scores - largest[:, None])
+        total = weights.sum(-1)
+        summed = torch.einsum("hbt,bt->hb", x, weights.to(x.dtype)).to(weights.dtype)
+        elapsed = durations.sum(-1)
+        if state is not None:
+            faded = torch.exp(state.parts[0] - largest)
+            total, summed = total + faded * state.parts[1], summed + faded * state.parts[2]
+            elapsed = elapsed + state.elapsed
+        return PoolingState(elapsed, (largest, total, summed))
+
+    def value(self, state: PoolingState) -> Tensor:
+        """Return the weighed mean (batch, d_model)."""
+        _, total, summed = state.parts
+        return (summed / total).T
+
+
+class MaxPooling(Pooling):
+    """The largest value over the valid steps."""
+
+    def advance(
+        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
+    ) -> PoolingState:
+        """Return the state after further steps."""
+        largest = (x if mask is None else x.masked_fill(mask == 0, float("-inf"))).amax(-1)
+        elapsed = _durations(x, mask, gaps).sum(-1)
+        if state is not None:
+            largest, elapsed = torch.maximum(largest, state.parts[0]), elapsed + state.elapsed
+        return PoolingState(elapsed, (largest,))
+
+    def value(self, state: PoolingState) -> Tensor:
+        """Return the largest values (batch, d_model)."""
+        return state.parts[0].T
+
+
+class LastPooling(Pooling):
+    """The last valid step."""
+
+    def advance(
+        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
+    ) -> PoolingState:
+        """Return the state after further steps."""
+        elapsed = _durations(x, mask, gaps).sum(-1)
+        last = x[..., -1]
+        if mask is not None:
+            # Missing samples may lie within a case: the last valid step is not the number of valid ones.
+            steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
+            index = ((mask > 0) * steps).argmax(-1).expand(len(x), -1)
+            last = torch.gather(x, -1, index.unsqueeze(-1)).squeeze(-1)
+        if state is not None:
+            elapsed = elapsed + state.elapsed
+            if mask is not None:  # a piece may hold nothing valid
+                last = torch.where((mask > 0).any(-1), last, state.parts[0])
+        return PoolingState(elapsed, (last,))
+
+    def value(self, state: PoolingState) -> Tensor:
+        """Return the last step (batch, d_model)."""
+        return state.parts[0].T
+
+
+POOLINGS: dict[str, type[Pooling]] = {
+    "mean": MeanPooling,
+    "legs": LegendrePooling,
+    "attention": AttentionPooling,
+    "max": MaxPooling,
+    "last": LastPooling,
+}
+
+
+def make_pooling(pooling: str | tuple[str, int], d_model: int) -> Pooling:
+    """Build a pooling from its name, or from ``("legs", order)``."""
+    name, order = (pooling, None) if isinstance(pooling, str) else pooling
+    check_choice("pooling", name, POOLINGS)
+    if order is None:
+        return POOLINGS[name](d_model)
+    if name != "legs":
+        raise ValueError(f"pooling={pooling!r}: only 'legs' has an order.")
+    return LegendrePooling(d_model, order)
+
+
+def _durations(x: Tensor, mask: Tensor | None, gaps: Tensor | None) -> Tensor:
+    """Return how long each step stands, 0 where masked: (batch, n_steps), or (1, n_steps) if the same for all."""
+    dtype = construction_dtype(x.device)
+    if gaps is None:
+        return torch.ones_like(x[0, :1], dtype=dtype) if mask is None else mask.to(dtype)
+    return gaps.to(dtype) if mask is None else gaps.to(dtype) * mask
+
+
+def _legendre(degree: int, y: Tensor) -> Tensor:
+    """Return P_0 ... P_degree: (...,) to (..., degree + 1)."""
+    P = [torch.ones_like(y), y]
+    for n in range(1, degree):
+        P.append(((2 * n + 1) * y * P[n] - n * P[n - 1]) / (n + 1))
+    return torch.stack(P, -1)

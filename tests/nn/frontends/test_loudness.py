@@ -1,0 +1,47 @@
+"""Gain, silence, padding and pieces change nothing of log energies that were levelled."""
+
+import pytest
+import torch
+
+from s4signal.nn.frontends.loudness import Loudness
+
+__all__: list[str] = []
+
+
+def test_gain_and_silence_change_nothing() -> None:
+    x = torch.randn(8, 2, 40)
+    quiet = torch.cat([x.new_full((8, 2, 30), -69.0), x - 7.0, x.new_full((8, 2, 100), -69.0)], -1)
+    torch.testing.assert_close(Loudness()(quiet)[..., 30:70], Loudness()(x), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_does_not_matter(causal: bool) -> None:
+    x, mask, level = torch.randn(8, 2, 40), torch.ones(2, 40), Loudness(causal=causal)
+    mask[1, 25:] = 0
+    levelled = level(x * mask, mask)
+    torch.testing.assert_close(levelled[:, 1:, :25], level(x[:, 1:, :25]))
+    assert (levelled[:, 1, 25:] == 0).all()
+
+
+def test_pieces_give_what_the_whole_gives() -> None:
+    x, level, state, pieces = torch.randn(8, 2, 90) * 3, Loudness(causal=True), None, []
+    for piece in x.split([1, 2, 40, 47], -1):
+        y, state = level.advance(piece, state)
+        pieces.append(y)
+    torch.testing.assert_close(torch.cat(pieces, -1), level(x), atol=1e-5, rtol=0)
+
+
+def test_leading_silence_and_gain_are_soon_outweighed_in_a_stream() -> None:
+    x, level = torch.randn(8, 1, 40), Loudness(causal=True)
+    late = level(torch.cat([x.new_full((8, 1, 30), -69.0), x - 5.0], -1))[..., 30:]
+    torch.testing.assert_close(late, level(x), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_silence_alone_is_finite(causal: bool) -> None:
+    assert torch.isfinite(Loudness(causal=causal)(torch.full((8, 1, 5), -69.0))).all()
+
+
+def test_a_threshold_above_the_floor_is_refused() -> None:
+    with pytest.raises(ValueError, match="active_db=60 must be above 0, at most floor_db=50"):
+        Loudness(active_db=60.0)
