@@ -214,6 +214,7 @@ WRONG = {
     "precision": ["16", 32],
     "early_stopping": ["always", 1, None],
     "missing": ["drop", None],
+    "augmentation": ["louder", ("louder",), 3],
     "bidirectional": ["yes", 1, None],
     "standardize": ["yes", 0],
     "warm_start": ["yes", 1],
