@@ -86,10 +86,7 @@ class StackOptions:
 
 
 def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:
-    """Return 1 where a sample is within its case, 0 where it is padding.
-
-    Shapes: lengths (batch,) → (batch, n_times).
-    """
+    """Return 1 where a sample is within its case, 0 where it is padding, (batch, n_times), of lengths (batch,)."""
     return (torch.arange(n_times, device=lengths.device) < lengths[:, None]).to(dtype)
 
 

@@ -31,10 +31,7 @@ class ChannelNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Shapes: x (d_model, batch, n_times), mask (batch, n_times) → (d_model, batch, n_times).
-        """
+        """Normalise x (d_model, batch, n_times), of which mask (batch, n_times) says what is valid."""
         normed: Tensor = _ChannelNorm.apply(x, mask, self.eps)
         return normed
 
@@ -77,10 +74,7 @@ class ChannelLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(d_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map.
-
-        Shapes: x (d_in, batch, n_times) → (d_out, batch, n_times).
-        """
+        """Map x (d_in, batch, n_times) to (d_out, batch, n_times)."""
         y = torch.addmm(self.bias.unsqueeze(-1), self.weight, x.flatten(1))
         return y.view(-1, *x.shape[1:])
 
@@ -135,27 +129,17 @@ class S4Block(nn.Module):
         gaps: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Run the block over whole signals; dropout draws from the generator.
-
-        Shapes: x (d_model, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (d_model, batch, n_times).
-        """
+        """Run the block over whole signals (d_model, batch, n_times); dropout draws from the generator."""
         y = self.layer(self.norm(x, mask), rate=rate, gaps=gaps)
         return self._mixed(x, y, self._kept_channels(y, generator))
 
     def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Run a causal block over a piece of signal.
-
-        Shapes: x (d_model, batch, n_times), state (n_systems, batch, d_state) → (d_model, batch, n_times), (n_systems,
-        batch, d_state).
-        """
+        """Run a causal block over a piece of signal, from a state (n_systems, batch, d_state) to the next."""
         y, state = self.layer(self.norm(x), state=state, return_state=True, rate=rate)
         return self._mixed(x, y), state
 
     def step(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Run a causal block over one sample.
-
-        Shapes: x (d_model, batch), state (n_systems, batch, d_state) → (d_model, batch), (n_systems, batch, d_state).
-        """
+        """Run a causal block over one sample (d_model, batch)."""
         y, state = self.layer.step(self.norm(x), state, rate=rate)
         return self._mixed(x, y), state
 

@@ -74,10 +74,7 @@ class InferenceLayer(nn.Module):
         rate: float = 1.0,
         gaps: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Run the layer over signals, as `S4Layer` does.
-
-        Shapes: u (d_model, batch, n_times), gaps (batch, n_times) → (d_model, batch, n_times).
-        """
+        """Run the layer over signals, as `S4Layer` does."""
         kept = self._at(rate)
         planar = isinstance(kept.system, DiagonalSystem)
         if state is not None and planar:
@@ -91,10 +88,7 @@ class InferenceLayer(nn.Module):
         return y, final.unflatten(-1, (-1, 2)).permute(3, 0, 1, 2) if planar else final
 
     def step(self, u: Tensor, state: Tensor | None = None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Advance by one sample, as `S4Layer` does.
-
-        Shapes: u (d_model, batch) → (d_model, batch).
-        """
+        """Advance by one sample, as `S4Layer` does."""
         if self.layer.bidirectional:
             raise ValueError("step needs a causal layer; build it with bidirectional=False.")
         kept = self._at(rate)

@@ -26,10 +26,7 @@ class Jumps(NamedTuple):
     def states(
         self, first: int, length: int, batch: int, frequencies: Tensor, bandwidths: Tensor, order: int
     ) -> Tensor | None:
-        """Return what the changes of a block add to the states of cascades, at the point after each of them.
-
-        Shapes: frequencies, bandwidths (n_bands,) → (n_bands, n_channels * batch, length * 2 * order).
-        """
+        """Return what the changes add to the states of cascades, (n_bands, n_channels * batch, length * 2 * order)."""
         edges = torch.tensor([first, first + length], device=self.point.device)
         here = slice(*torch.searchsorted(self.point, edges).tolist())
         if here.start == here.stop:

@@ -36,10 +36,7 @@ class TimeFrequencyConv(nn.Module):
         self.mix = ChannelLinear(width * n_places, d_model)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix whole cases.
-
-        Shapes: x (n_planes * n_bands, batch, n_steps), mask (batch, n_steps) → (d_model, batch, n_steps).
-        """
+        """Map whole cases (n_planes * n_bands, batch, n_steps) to (d_model, batch, n_steps)."""
         margin = (N_STEPS - 1, 0) if self.causal else (N_STEPS // 2, N_STEPS // 2)
         h = self._planes(x)
         for convolution in self.convolutions:
@@ -49,10 +46,7 @@ class TimeFrequencyConv(nn.Module):
         return self._mixed(h)
 
     def advance(self, x: Tensor, state: Sequence[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """Mix a piece, going on from a state.
-
-        Shapes: x (n_planes * n_bands, batch, n_steps) → (d_model, batch, n_steps).
-        """
+        """Map a piece of the cases, going on from a state."""
         if not self.causal:
             raise ValueError("pieces need causal=True: a step sees the next ones otherwise.")
         h, after = self._planes(x), []

@@ -179,10 +179,7 @@ class Kernel(nn.Module, ABC):
 
     @abstractmethod
     def modes(self) -> Pair:
-        """Return what the system rings with: eigenvalues of its state matrix times the step.
-
-        Shape: (n_systems, n_modes).
-        """
+        """Return the eigenvalues of the state matrices times the steps, (n_systems, n_modes)."""
 
     @property
     def state_size(self) -> tuple[int, int]:
@@ -220,10 +217,7 @@ class PairKernel(Kernel):
         self.C_reverse = self._vectors() if self.bidirectional else None
 
     def modes(self) -> Pair:
-        """Return what the system rings with: its poles times the step.
-
-        Shape: (n_systems, n_modes).
-        """
+        """Return the poles times the steps, (n_systems, n_modes)."""
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt)
 
@@ -254,9 +248,6 @@ class PairKernel(Kernel):
 
 
 def eigenvalues(A: Tensor, dt: Tensor) -> Pair:
-    """Return the eigenvalues of state matrices times the step.
-
-    Shapes: A (d_model, N, N), dt (d_model, 1) → (d_model, N).
-    """
+    """Return the eigenvalues (d_model, N) of state matrices (d_model, N, N) times the steps (d_model, 1)."""
     values = torch.linalg.eigvals(A) * dt
     return Pair(values.real, values.imag)
