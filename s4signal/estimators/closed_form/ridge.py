@@ -24,26 +24,20 @@ from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
-from s4signal.random_features.ridge import ALPHAS, Ridge, fit_ridge
+from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, fit_ridge
 from s4signal.random_features.ridge_sums import RidgeSums
 
 __all__ = ["RidgeEstimator"]
 
 _OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
-_FEATURE_OPTIONS = ("n_oscillators", "orders", "n_spatial_filters", "n_windows", "precision")
-
-Floats = NDArray[np.float64]
 
 
 class RidgeEstimator(ClosedFormEstimator):
-    """Base of the ridge models; see `S4RidgeClassifier` for the parameters.
-
-    A subclass says what its targets are, by `SignalClassifierMixin` or `SignalRegressorMixin`.
-    """
+    """Base of the ridge models, whose targets a mixin knows; see `S4RidgeClassifier` for the parameters."""
 
     features_: S4RandomFeatures
     ridge_: Ridge
-    _sums: RidgeSums | None = None
+    _sums: Any = None  # RidgeSums, after partial_fit
 
     def __init__(
         self,
@@ -59,8 +53,7 @@ class RidgeEstimator(ClosedFormEstimator):
     ) -> None:
         self.n_oscillators, self.orders = n_oscillators, orders
         self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
-        self.sfreq, self.precision, self.random_state = sfreq, precision, random_state
-        self.alphas = alphas
+        self.sfreq, self.precision, self.random_state, self.alphas = sfreq, precision, random_state, alphas
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> Self:
         """Draw the oscillators and solve the regression.
@@ -68,8 +61,7 @@ class RidgeEstimator(ClosedFormEstimator):
         Parameters
         ----------
         X : array-like, mne.Epochs or Signals
-            Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
-            or `Signals`.
+            Cases (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), or epochs.
         y : array-like (n_samples,)
             Targets; the regressor takes (n_samples, n_outputs) too.
         sample_weight : array-like (n_samples,), optional
@@ -101,9 +93,9 @@ class RidgeEstimator(ClosedFormEstimator):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None, times: Any = None) -> Self:
         """Fit on cases that come in batches, each of which is read once.
 
-        Oscillators and blocks of features are those that the first batch asks for; the coefficients are those of
-        all batches together, and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and
-        files keep no sums to add to: after them, `partial_fit` begins anew.
+        The first batch chooses oscillators and blocks of features; the coefficients are those of all batches together,
+        and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and files keep no sums to
+        add to: after them, `partial_fit` begins anew.
 
         Parameters
         ----------
@@ -130,18 +122,17 @@ class RidgeEstimator(ClosedFormEstimator):
         """
         started = time.perf_counter()
         check_closed_form_options(self)
-        draft, sums = copy.copy(self), self._sums
-        first = sums is None
+        draft, first = copy.copy(self), self._sums is None
         cases = draft._cases(X, y, sample_weight, times, classes, reset=first)
-        if sums is None:
+        if first:
             cases, blocks = draft._solve(cases)
-            sums, draft.fit_seconds_ = RidgeSums(draft.ridge_, draft._alphas()), 0.0
+            draft._sums, draft.fit_seconds_ = RidgeSums(draft.ridge_, draft._alphas()), 0.0
+        elif not np.allclose(relative_periods(cases.recordings.signals, self.sfreq_), 1.0):
+            raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
         else:
-            if not np.allclose(relative_periods(cases.recordings.signals, self.sfreq_), 1.0):
-                raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
             blocks = self.features_.feature_map_.blocks(cases.recordings)
-        scaled = draft._scaled_targets(cases.targets, cases.weights, reset=False)
-        draft._sums = sums.added(np.concatenate(list(blocks.values()), axis=1), scaled, cases.weights)
+        targets = draft._scaled_targets(cases.targets, cases.weights, reset=False)
+        draft._sums = draft._sums.added(np.concatenate([*blocks.values()], axis=1), targets, cases.weights)
         if not first:
             draft.ridge_ = draft._sums.solve(draft._subsets())
             if draft._sums.chooses:
@@ -159,19 +150,17 @@ class RidgeEstimator(ClosedFormEstimator):
             A few lines to print.
         """
         check_is_fitted(self, "ridge_")
-        features = self.features_.feature_map_
+        features, regression = self.features_.feature_map_, self.ridge_
         f, tau, n = features.frequencies, features.time_constants, len(features.oscillators.hops)
         low, units = (f[:n] == 0).sum(), readable_units(self.sfreq_, float(f.max()))
-        return "\n".join(
-            [
-                f"{type(self).__name__}: {self.n_channels_in_} channels, {len(self.ridge_.mean):,} features",
-                f"  sampling rate  {units.rate(self.sfreq_)}",
-                f"  oscillators    {n} of orders {self.features_.orders}, {low} of them low-passes",
-                f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}",
-                f"  memory         {units.memory(tau.min(), tau.max())}",
-                f"  features used  {', '.join(self.ridge_.blocks)}",
-                f"  penalty        {self.ridge_.alpha:.3g}, of the least leave-one-out error",
-            ]
+        return (
+            f"{type(self).__name__}: {self.n_channels_in_} channels, {len(regression.mean):,} features\n"
+            f"  sampling rate  {units.rate(self.sfreq_)}\n"
+            f"  oscillators    {n} of orders {self.features_.orders}, {low} of them low-passes\n"
+            f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}\n"
+            f"  memory         {units.memory(tau.min(), tau.max())}\n"
+            f"  features used  {', '.join(regression.blocks)}\n"
+            f"  penalty        {regression.alpha:.3g}, of the least leave-one-out error"
         )
 
     def save(self, path: Any) -> None:
@@ -214,7 +203,6 @@ class RidgeEstimator(ClosedFormEstimator):
         return load_model(path, cls._from_state)
 
     def _to_state(self) -> State:
-        """Say the fitted model in plain values and arrays."""
         state = estimator_state(self)
         if not isinstance(self.alphas, str):
             state.plain["parameters"]["alphas"] = self._alphas()
@@ -230,9 +218,8 @@ class RidgeEstimator(ClosedFormEstimator):
         model: Self = estimator_from_state(cls, state, tuples=("orders", "alphas"))
         check_closed_form_options(model)
         features, seed = map_from_state(state.part("features"), model.n_channels_in_, model.sfreq_, model.precision)
-        n_features = sum(features.sizes.values())
-        model.ridge_ = ridge_from_state(state.part("ridge"), n_features, model._octaves(), [*features.sizes])
-        model.features_ = model._features(features, seed)
+        model.ridge_ = ridge_from_state(state.part("ridge"), features.sizes, n_subsets=model._octaves())
+        model.features_ = fitted_features(model._transformer(seed), features, model.ch_names_)
         model._restore_targets(state.part("targets"), n_outputs=model.ridge_.coef.shape[-1])
         return model
 
@@ -244,7 +231,6 @@ class RidgeEstimator(ClosedFormEstimator):
         return lambda rows, period: np.asarray(model._finish(model._scores(rows, np.array([period]))))
 
     def _cases(self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool) -> TrainingCases:
-        """Check the cases, their targets and their weights."""
         fitted = None if reset else self.features_.feature_map_
         recordings = prepare_recordings(self, X, sfreq=self.sfreq, times=times, fitted=fitted, reset=reset)
         targets = self._encode_targets(y, recordings.signals, classes=classes, reset=reset)
@@ -255,13 +241,13 @@ class RidgeEstimator(ClosedFormEstimator):
     def _solve(self, cases: TrainingCases) -> tuple[TrainingCases, Blocks]:
         """Draw, describe and fit; return the cases of the regression and their features by block."""
         rng = check_random_state(self.random_state)
-        seed = int(rng.randint(2**31 - 1))
-        options = S4RandomFeatures(**{name: getattr(self, name) for name in _FEATURE_OPTIONS}, random_state=seed)
-        drawn = draw_feature_map(options, cases.recordings, cases.weights)
+        transformer = self._transformer(int(rng.randint(2**31 - 1)))
+        drawn = draw_feature_map(transformer, cases.recordings, cases.weights)
         cases = cases.merged(drawn.found.digests)
         blocks = drawn.feature_map.blocks(cases.recordings)
         self.sfreq_ = drawn.feature_map.sfreq
-        self.features_ = self._features(drawn.feature_map.with_fill(blocks, cases.weights), seed)
+        feature_map = drawn.feature_map.with_fill(blocks, cases.weights)
+        self.features_ = fitted_features(transformer, feature_map, self.ch_names_)
         self.ridge_ = fit_ridge(
             blocks,
             self._scaled_targets(cases.targets, cases.weights, reset=True),
@@ -275,9 +261,9 @@ class RidgeEstimator(ClosedFormEstimator):
         self._finish_fit(cases.targets, cases.weights)
         return cases, blocks
 
-    def _features(self, feature_map: FeatureMap, seed: int) -> S4RandomFeatures:
-        parameters = {name: getattr(self, name) for name in _FEATURE_OPTIONS} | {"random_state": seed}
-        return fitted_features(parameters, feature_map, self.ch_names_)
+    def _transformer(self, seed: int) -> S4RandomFeatures:
+        shared = {name: getattr(self, name) for name in S4RandomFeatures().get_params()}
+        return S4RandomFeatures(**shared | {"random_state": seed})
 
     def _alphas(self) -> Sequence[float]:
         return ALPHAS if isinstance(self.alphas, str) else np.ravel(self.alphas).tolist()
@@ -293,8 +279,9 @@ class RidgeEstimator(ClosedFormEstimator):
         features = self.features_.feature_map_
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
         blocks = features.blocks(recordings, wanted=frozenset(self.ridge_.blocks), warn=True)
-        rows = np.concatenate(list(blocks.values()), axis=1)
-        return self._scores(rows, relative_periods(recordings.signals, self.sfreq_))
+        return self._scores(
+            np.concatenate([*blocks.values()], axis=1), relative_periods(recordings.signals, self.sfreq_)
+        )
 
     def _scores(self, features: NDArray[np.floating], periods: Floats) -> Floats:
         """Return the outputs for features of cases with these periods, over that of the training."""

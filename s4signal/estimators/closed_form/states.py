@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -65,11 +65,11 @@ def ridge_state(ridge: Ridge) -> State:
     return State({"alpha": ridge.alpha, "blocks": list(ridge.blocks)}, arrays)
 
 
-def ridge_from_state(state: State, n_features: int, n_subsets: int, blocks: Sequence[str]) -> Ridge:
-    """Build the regression of `ridge_state`, on features in these blocks."""
-    used = state.values("blocks", str)
-    if not used or not set(used) <= set(blocks):
-        raise ModelFileError(f"blocks must be some of {', '.join(blocks)}, got {used[:10]}.")
+def ridge_from_state(state: State, sizes: Mapping[str, int], *, n_subsets: int) -> Ridge:
+    """Build the regression of `ridge_state`, on blocks of features of these sizes."""
+    used, n_features = state.values("blocks", str), sum(sizes.values())
+    if not used or not set(used) <= set(sizes):
+        raise ModelFileError(f"blocks must be some of {', '.join(sizes)}, got {used[:10]}.")
     coef = state.array("coef", 1 + n_subsets, n_features, None)
     k = coef.shape[-1]
     return Ridge(

@@ -216,16 +216,11 @@ class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[m
         features = self.feature_map_
         return lambda rows, _: features.filled(rows)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say whether there are oscillators."""
-        return hasattr(self, "feature_map_")
-
 
 def fitted_features(
-    parameters: dict[str, Any], feature_map: FeatureMap, ch_names: list[str] | None
+    features: S4RandomFeatures, feature_map: FeatureMap, ch_names: list[str] | None
 ) -> S4RandomFeatures:
-    """Make a transformer of a feature map that was fitted by another estimator."""
-    features = S4RandomFeatures(**parameters)
+    """Give a transformer the feature map that another estimator fitted."""
     features.n_features_in_ = features.n_channels_in_ = len(feature_map.standardizer.mean)
     features.ch_names_, features.sfreq_, features.feature_map_ = ch_names, feature_map.sfreq, feature_map
     return features
