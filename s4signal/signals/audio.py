@@ -1,6 +1,5 @@
 """Speech and other sound: one file, many, or a labelled folder."""
 
-import csv
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import open_audio
 from s4signal.signals.collection import Signals
+from s4signal.signals.table import Table
 
 __all__ = ["read_audio", "read_audio_folder"]
 
@@ -233,27 +233,18 @@ def _compile(pattern: str) -> re.Pattern[str]:
 def _rows_of_manifest(
     root: Path, manifest: Path, path_column: str, label_column: str, group_column: str | None
 ) -> list[_Row]:
-    if not manifest.is_file():
-        raise RecordingError(f"{manifest} does not exist. Check manifest=.")
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        missing = [c for c in (path_column, label_column, group_column) if c is not None and c not in columns]
-        if missing:
-            raise RecordingError(
-                f"{manifest} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}. "
-                "Name them by path_column=, label_column=, group_column=."
-            )
-        group_column = group_column or ("group" if "group" in columns else None)
-        rows = []
-        for row in reader:
-            if not row[path_column] or not row[label_column]:
-                raise RecordingError(f"{manifest}, line {reader.line_num}: the path or the label is missing.")
-            path = root / row[path_column]
-            rows.append((path, row[label_column], (row[group_column] if group_column else None) or str(path)))
-    if not rows:
+    table = Table(manifest)
+    if group_column is None and "group" in table.header:
+        group_column = "group"
+    table.check([name for name in (path_column, label_column, group_column) if name is not None])
+    paths, labels = table.names(path_column), table.names(label_column)
+    if not paths:
         raise RecordingError(f"{manifest} lists no file.")
-    return rows
+    groups = [""] * len(paths) if group_column is None else [text.strip() for text in table.columns[group_column]]
+    return [
+        (root / path, label, group or str(root / path))
+        for path, label, group in zip(paths, labels, groups, strict=True)
+    ]
 
 
 def _check_alike(signals: Signals, *, resampled: bool) -> None:

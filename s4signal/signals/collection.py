@@ -79,17 +79,12 @@ class Signals(CaseList):
 
     @classmethod
     def from_cases(cls, cases: Iterable[Case]) -> "Signals":
-        """Collect cases that may still lie on disk.
+        """Collect cases that may still lie on disk; nothing is read.
 
         Parameters
         ----------
         cases : iterable of Case
             `Signal` objects or lazy cases; may be empty.
-
-        Returns
-        -------
-        Signals
-            Nothing is read.
         """
         signals = cls.__new__(cls)
         signals._cases = _object_array(list(cases))
@@ -139,32 +134,24 @@ class Signals(CaseList):
 
     @classmethod
     def concatenate(cls, parts: Iterable["Signals"]) -> "Signals":
-        """Put collections one after the other.
+        """Put collections one after the other; nothing is copied or read.
 
         Parameters
         ----------
         parts : iterable of Signals
             May differ in rate, length and channels.
-
-        Returns
-        -------
-        Signals
-            Nothing is copied or read.
         """
         return cls.from_cases(case for part in parts for case in part._cases)
 
     def resample(self, sfreq: float) -> "Signals":
-        """Bring every case to one rate, with an anti-aliasing filter; missing samples stay missing.
+        """Bring every case to one rate, with an anti-aliasing filter; cases on disk are resampled when they are read.
+
+        Missing samples stay missing; events that were counted in the samples of a recording keep their instants.
 
         Parameters
         ----------
         sfreq : float, positive
             Samples per second [Hz].
-
-        Returns
-        -------
-        Signals
-            Cases on disk are resampled when they are read.
 
         Raises
         ------

@@ -98,7 +98,8 @@ class Table:
         items = list(self.columns[name])
         known = {item: str(item).strip() for item in set(items)}
         texts = [known[item] for item in items]
-        empty = _EMPTY.intersection(known.values())
+        from_file = isinstance(self.columns[name], tuple)  # where "None" is a text like others
+        empty = {""}.intersection(texts) if from_file else _EMPTY.intersection(known.values())
         if empty:
             raise RecordingError(f"{self._row(min(map(texts.index, empty)), name)} is empty. Leave the row out.")
         return texts

@@ -205,20 +205,18 @@ def read_events(
     check_positive("time_unit_s", time_unit_s)
     table = Table(data, delimiter=delimiter, case=case)
     table.check((case, time, variable, value))
-    if not len(table.columns[case]):
+    owners, what, numbers = table.names(case), table.names(variable), table.numbers(value)
+    if not owners:
         raise RecordingError(f"{table.name} holds no row. One row per observation is needed.")
-    owners, what = table.names(case), table.names(variable)
     names = sorted(set(what)) if picks is None else [str(name) for name in picks]
     channels = {name: i for i, name in enumerate(names)}
     channel = np.array([channels.get(name, -1) for name in what])
-    numbers = table.numbers(value)
     observed = (channel >= 0) & ~np.isnan(numbers)
     if not observed.any():
         raise RecordingError(
             f"{table.name} holds no observation of {_some(names)}. Its variables are {_some(sorted(set(what)))}."
         )
-    moments = table.seconds(time, time_unit_s)
-    rows_of = _rows_by_key(owners)
+    moments, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
     signals = []
     for name in rows_of if cases is None else map(str, cases):
         rows = rows_of.get(name, np.empty(0, dtype=np.int64))

@@ -130,7 +130,7 @@ def test_a_group_column_called_group_is_found(tmp_path):
     ("manifest", "message"),
     [
         ("file,label\na.wav,up\n", "has no column path; it has file, label"),
-        ("path,label\na.wav,\n", "line 2: the path or the label is missing"),
+        ("path,label\na.wav,\n", "row 2, column label is empty. Leave the row out"),
         ("path,label\n", "lists no file"),
         ("path,label\ngone.wav,up\n", "gone.wav does not exist"),
         (None, "index.csv does not exist"),
