@@ -43,6 +43,8 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/numpydoc lint --config . $$(find s4signal -name '*.py' | sort)
+	@# What promised names owe: every section, and an example.
+	$(BIN)/python -m pytest -q tests/test_front_door.py -k documented
 
 format: venv
 	$(BIN)/ruff check --fix

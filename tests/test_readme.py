@@ -1,0 +1,37 @@
+"""The code of README runs as pasted, block after block, beside a folder of recordings."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+soundfile = pytest.importorskip("soundfile")
+
+__all__: list[str] = []
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def record(folder: Path) -> None:
+    """Write low and high tones of two speakers, named as README names its recordings."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for take in range(4):
+        for speaker in ("anna", "bert"):
+            for label, hertz in (("low", 300), ("high", 1200)):
+                tone = np.sin(2 * np.pi * hertz * np.arange(3200) / 8000) + 0.01 * rng.standard_normal(3200)
+                soundfile.write(folder / f"{label}_{speaker}_{take}.wav", 0.3 * tone, 8000)
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_readme_run_in_order(tmp_path):
+    record(tmp_path / "recordings")
+    assert len(BLOCKS) >= 3
+    command = [sys.executable, "-c", "\n".join(BLOCKS)]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert re.match(r"0\.\d\d ± 0\.\d\d\n", answer.stdout), answer.stdout
