@@ -19,13 +19,12 @@ ENOUGH = 1 << 14  # numbers in the states of one block, from which an operation 
 def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse: bool = False) -> Tensor:
     """Replace, in place, what each block leaves behind by the state that enters it: X_{m+1} = X_m a + S_m.
 
-    The blocks are walked through one after the other where each holds enough work for one operation. Otherwise, and on
-    every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the number of
-    operations grows with the logarithm of the number of blocks.
-
     Shapes: S (d_model, batch, n_blocks, d_state), transition (d_model, d_state), first (d_model, batch, d_state) →
     (d_model, batch, d_state).
     """
+    # The blocks are walked through one after the other where each holds enough work for one operation. Otherwise, and
+    # on every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the
+    # number of operations grows with the logarithm of the number of blocks.
     blocks = _Diagonal(as_complex(transition)) if transition.ndim == 2 else _Dense(transition)
     return _walk(S, blocks, first, reverse=reverse)
 

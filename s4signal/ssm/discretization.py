@@ -70,13 +70,11 @@ def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, 
 
     .. math:: \bar\Lambda = \frac{1 + (1 - \alpha)\Lambda\Delta}{1 - \alpha\Lambda\Delta}, \qquad
               \bar B / B = \frac{\Delta}{1 - \alpha\Lambda\Delta}
-
-    Stable poles stay stable for alpha >= 0.5. ``alpha=0.5`` is the trapezoid rule (Tustin) of LSSL and S4: frequencies
-    are warped, by 7 % at abs(Im(Lambda)) dt = 1, and by another amount at another rate. ``alpha=1``, backward Euler,
-    damps oscillations by the step itself. ``alpha=0``, forward Euler, is **unstable** where
-    :math:`\Delta > -2 \mathrm{Re}(\Lambda) / |\Lambda|^2`, for the oscillating poles of HiPPO at small steps already;
-    it is here for comparison. (Zhang; S4, equation 3; HiPPO, appendix B.3.)
-    """
+    """  # Zhang; S4, equation 3; HiPPO, appendix B.3
+    # Stable poles stay stable for alpha >= 0.5. alpha=0.5 is the trapezoid rule (Tustin) of LSSL and S4: frequencies
+    # are warped, by 7 % at abs(Im(Lambda)) dt = 1, and by another amount at another rate. alpha=1, backward Euler,
+    # damps oscillations by the step itself. alpha=0, forward Euler, is unstable where dt > -2 Re(Lambda) / |Lambda|^2,
+    # for the oscillating poles of HiPPO at small steps already; it is here for comparison.
     z = Lambda.scaled(dt)
     inverse = Pair(1.0 - alpha * z.re, -alpha * z.im).reciprocal()
     return Pair(1.0 + (1.0 - alpha) * z.re, (1.0 - alpha) * z.im).times(inverse), inverse.scaled(dt)
@@ -87,10 +85,9 @@ def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -
 
     .. math:: \bar A = (I - \alpha\Delta A)^{-1} (I + (1 - \alpha)\Delta A), \qquad
               \bar B = (I - \alpha\Delta A)^{-1} \Delta B
-
-    Of HiPPO-LegS, whose fastest mode decays as exp(-N t), forward Euler is unstable for every step beyond 2 / N.
     (LSSL, section 2.)
     """
+    # Of HiPPO-LegS, whose fastest mode decays as exp(-N t), forward Euler is unstable for every step beyond 2 / N.
     step = A * dt.unsqueeze(-1)
     eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     right = _beside(eye + (1.0 - alpha) * step, B * dt)

@@ -367,13 +367,6 @@ def test_what_is_masked_is_missing_in_every_form(form):
     np.testing.assert_array_equal(signals.to_numpy(), expected)
 
 
-def test_frames_of_polars_are_tables_and_cases():
-    polars = pytest.importorskip("polars")
-    frame = polars.DataFrame({"a": [1.0, None, 3.0], "b": [4, 5, 6]})
-    np.testing.assert_array_equal(Signals(frame).to_numpy()[:, 0], [[1, 4], [np.nan, 5], [3, 6]])
-    np.testing.assert_array_equal(Signals([frame, frame])[1].data, Signals(frame).to_numpy()[:, 0])
-
-
 def test_a_list_of_epochs_is_their_trials(epochs):
     assert Signals([epochs[i] for i in range(6)]) == Signals(epochs)
     assert Signals([epochs[:4], epochs[4:]]) == Signals(epochs)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals import read_events
+from s4signal.signals import Signals, read_events
 
 COLUMNS = {"case": "who", "time": "when", "variable": "what", "value": "number"}
 TABLE = {
@@ -45,6 +45,13 @@ def test_frames_of_polars_are_tables():
     assert read(frame)[0] == read(changed(number=[80.0, 36.6, NAN, 70.0, 60.0, 90.0]))[0]
     dated = frame.with_columns(when=polars.datetime(2012, 5, 1) + polars.duration(hours=polars.col("when").cast(int)))
     assert [signal.times.tolist() for signal in read(dated)] == [[0.0, 7200.0], [0.0, 7200.0]]
+
+
+def test_frames_of_polars_are_tables_and_cases():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": [1.0, None, 3.0], "b": [4, 5, 6]})
+    np.testing.assert_array_equal(Signals(frame).to_numpy()[:, 0], [[1, 4], [np.nan, 5], [3, 6]])
+    np.testing.assert_array_equal(Signals([frame, frame])[1].data, Signals(frame).to_numpy()[:, 0])
 
 
 def test_masked_values_are_no_observations():

@@ -1,7 +1,5 @@
 """The face of the estimators that train a network: parameters, fit, files, streams and words."""
 
-from __future__ import annotations
-
 import copy
 from functools import partial
 from os import PathLike
@@ -118,8 +116,7 @@ class S4Estimator(NetworkFitting):
         Raises
         ------
         ValueError
-            If an option, a signal, its times or a target cannot be used; `ShapeError` and `RecordingError` are such
-            errors.
+            If an option, a signal, its times or a target cannot be used, as `ShapeError` and `RecordingError` say.
 
         Warns
         -----
@@ -239,8 +236,8 @@ class S4Estimator(NetworkFitting):
             If the model is bidirectional, or sfreq is given and the model was fitted without one.
         """
         check_is_fitted(self, "network_")
-        sampling = self._plan.sampling
-        period = check_stream_rate(self, sfreq, timed=sampling.times, mostly_missing=sampling.mostly_missing)
+        how = self._plan.sampling
+        period = check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
         network = for_inference(self.network_).to(resolve_device(self.device), PRECISIONS[self.precision])
         return Stream(self._plan, self._standardizer, network, copy.copy(self)._finish, period=period)
 
@@ -274,8 +271,8 @@ class S4Estimator(NetworkFitting):
         check_options(estimator)
         try:
             resolve_device(estimator.device)
-        except ValueError:
-            estimator.device = "auto"  # fitted on a device that this machine does not have
+        except ValueError:  # fitted on a device that this machine does not have
+            estimator.device = "auto"
         parts = network_from_state(state.part("model"), frontend=frontend, precision=estimator.precision)
         if parts.plan.n_channels != estimator.n_channels_in_ or parts.plan.sfreq != estimator.sfreq_:
             raise ModelFileError("its entries are of models with different numbers of channels or rates.")

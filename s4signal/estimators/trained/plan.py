@@ -33,8 +33,7 @@ __all__ = [
     "trains_to_the_end",
 ]
 
-HOP_S = 0.01
-N_BANDS = 40
+HOP_S, N_BANDS = 0.01, 40
 HIGHEST_HZ = 8000.0
 BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
@@ -127,7 +126,7 @@ def plan_network(
 
     ``options`` has the parameters of an estimator as attributes.
     """
-    frontend, reasons = _name(options.frontend, defaults), defaults.why
+    frontend = _name(options.frontend, defaults)
     if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
         raise ValueError(
             f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
@@ -137,16 +136,7 @@ def plan_network(
     hop_s = fixed[frontend] if frontend in fixed else getattr(options.frontend, "hop_s", None)
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
-    asked = {name: getattr(options, name) for name in ("frontend", "pooling", *_SIZE)}
-    auto = {name for name, value in asked.items() if isinstance(value, str) and value == "auto"}
-    pooling, order = _pooling(defaults.pooling if "pooling" in auto else options.pooling)
-    stack = {name: getattr(options, name) for name in _STACK}
-    stack |= {name: defaults.size[name] if name in auto else asked[name] for name in _SIZE}
-    # All cases in one step share one dropout mask, so that a case of weight two is the case twice.
-    stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
-    why: dict[str, str] = {name: reasons[name] for name in ("frontend", "pooling") if name in auto}
-    if chosen := [name for name in _SIZE if name in auto]:
-        why["size"] = reasons["size"] if len(chosen) == len(_SIZE) else f"{', '.join(chosen)}: {reasons['size']}"
+    stack, pooling, why = _chosen(options, defaults)
     return Plan(
         n_channels=signals.n_channels,
         n_outputs=n_outputs,
@@ -155,13 +145,28 @@ def plan_network(
         hop_s=hop_s,
         dt_range=_dt_range(options.timescale, step_s, float(case_durations(found, sfreq).max())),
         stack=stack,
-        pooling=pooling,
-        pooling_order=order,
+        pooling=pooling[0],
+        pooling_order=pooling[1],
         sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
         augmentation=_augmentation(options, frontend),
         n_features=n_features,
         why=why,
     )
+
+
+def _chosen(options: Any, defaults: Defaults) -> tuple[dict[str, Any], tuple[str, int], dict[str, str]]:
+    """Return the options of the blocks, the pooling with its order, and why "auto" took what it took."""
+    asked = {name: getattr(options, name) for name in ("frontend", "pooling", *_SIZE)}
+    auto = {name for name, value in asked.items() if isinstance(value, str) and value == "auto"}
+    stack = {name: getattr(options, name) for name in _STACK}
+    stack |= {name: defaults.size[name] if name in auto else asked[name] for name in _SIZE}
+    # All cases in one step share one dropout mask, so that a case of weight two is the case twice.
+    stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
+    why: dict[str, str] = {name: defaults.why[name] for name in ("frontend", "pooling") if name in auto}
+    if chosen := [name for name in _SIZE if name in auto]:
+        reason = defaults.why["size"]
+        why["size"] = reason if len(chosen) == len(_SIZE) else f"{', '.join(chosen)}: {reason}"
+    return stack, _pooling(defaults.pooling if "pooling" in auto else options.pooling), why
 
 
 def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) -> Schedule:
