@@ -14,6 +14,7 @@ from s4signal.estimators.model_file import State, estimator_from_state, estimato
 from s4signal.estimators.parameters import check_options
 from s4signal.estimators.trained.describe import describe_model
 from s4signal.estimators.trained.fitting import NetworkFitting
+from s4signal.estimators.trained.inference import InferenceCopies
 from s4signal.estimators.trained.persistence import (
     FittedParts,
     history_from_state,
@@ -277,14 +278,11 @@ class S4Estimator(NetworkFitting):
         if parts.plan.n_channels != estimator.n_channels_in_ or parts.plan.sfreq != estimator.sfreq_:
             raise ModelFileError("its entries are of models with different numbers of channels or rates.")
         estimator._plan, estimator._standardizer, estimator.network_ = parts
+        estimator._copies = InferenceCopies()
         estimator._restore_targets(state.part("targets"), n_outputs=parts.plan.n_outputs)
         estimator._optimizer_state, estimator.history_ = {}, history_from_state(state)
         estimator.n_iter_, estimator.best_epoch_ = (state.value(k, int, low=1) for k in ("n_iter", "best_epoch"))
         return estimator
-
-    def __getstate__(self) -> Any:
-        """Leave out what is computed again: copies for inference."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_copies"}
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""

@@ -241,7 +241,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
                 score=self._score_outputs,
                 on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
             )
-            self.network_, self.history_ = result.network, result.history
+            self.network_, self.history_, self._copies = result.network, result.history, InferenceCopies()
             self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
             self.fit_seconds_ = time.perf_counter() - started
             self._optimizer_state = result.optimizer_state
@@ -262,8 +262,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
         options = inference_options(self, self._plan, resolve_device(self.device))
-        copies: InferenceCopies = self.__dict__.setdefault("_copies", InferenceCopies())
-        network = copies.of(self.network_, options.device, self.precision)
+        network = self._copies.of(self.network_, options.device, self.precision)
         outputs = np.asarray(evaluate_network(network, cases, options=options).numpy())
         check_outputs(outputs)
         warn_of_scale(standardizer, scales)

@@ -22,6 +22,10 @@ class InferenceCopies:
     def __init__(self) -> None:
         self._kept: dict[tuple[torch.device, torch.dtype], tuple[nn.Module, Any, S4Network]] = {}
 
+    def __reduce__(self) -> Any:
+        """Pickle and copy none of them: they are made again."""
+        return InferenceCopies, ()
+
     def of(self, network: S4Network, device: torch.device, precision: str) -> S4Network:
         """Return a copy that no other code changes; the network keeps its device, dtype and mode."""
         key = device, PRECISIONS[precision]

@@ -251,8 +251,8 @@ def test_threads_fit_and_predict_as_one_after_the_other(kind):
     with ThreadPoolExecutor(4) as pool:
         fitted = list(pool.map(lambda _: answers(kind(**SMALL).fit(X, y), X), range(6)))
         parts = list(pool.map(lambda i: answers(model, X[i : i + 9]), range(12)))
-    for found in fitted:
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    for found in fitted:  # in single precision the last digits depend on how many threads a product was shared by
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     for i, found in enumerate(parts):
         np.testing.assert_allclose(found, expected[i : i + 9], rtol=1e-4, atol=1e-4)
     assert torch.equal(state, torch.get_rng_state())

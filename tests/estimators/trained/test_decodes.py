@@ -36,7 +36,8 @@ def reads(signals):
 HOLES = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
 TIMES = [np.cumsum(np.random.default_rng(i).uniform(0.01, 0.03, 600)) for i in range(24)]
 ROW = {
-    "linear": (X, {"sfreq": 100.0}, {}, 1 + EPOCHS, 1 + EPOCHS),
+    "linear": (X, {"sfreq": 100.0}, {"frontend": "linear"}, 1 + EPOCHS, 1 + EPOCHS),
+    "hop means": (X, {"sfreq": 100.0}, {}, 2, 2),
     "with holes": (HOLES, {"sfreq": 100.0}, {}, 1 + EPOCHS, 1 + EPOCHS),
     "with times": (X, {"times": TIMES}, {}, 1 + EPOCHS, 1 + EPOCHS),
     "filter bank": (X, {"sfreq": 8000.0}, {}, 2, 2),
@@ -62,7 +63,7 @@ def test_a_case_is_read_at_most_twice_before_the_first_step(make, data, known, o
 
 def test_a_stretch_of_a_recording_is_read_as_often(tmp_path):
     train = lazy(X, sfreq=100.0)
-    classifier(max_epochs=EPOCHS, early_stopping=True, validation_fraction=0.25).fit(train, Y)
+    classifier(frontend="linear", max_epochs=EPOCHS, early_stopping=True, validation_fraction=0.25).fit(train, Y)
     assert reads(train) == {1 + EPOCHS}
 
 
