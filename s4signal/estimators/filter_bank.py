@@ -1,7 +1,5 @@
 """The filter bank as a transformer."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np
@@ -23,8 +21,6 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.nn.frontends import Frames
 from s4signal.signals import Signals
 from s4signal.training import Batch
-
-__all__ = ["S4FilterBank"]
 
 MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 

@@ -1,7 +1,5 @@
 """What every classifier does with labels, and every regressor with targets."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,6 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State, array_from_plain
 from s4signal.estimators.validation import check_labels, check_targets, finite_outputs
 from s4signal.signals import Signals
-
-__all__ = ["SignalClassifierMixin", "SignalRegressorMixin"]
 
 
 class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]

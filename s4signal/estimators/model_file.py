@@ -21,16 +21,6 @@ from s4signal.errors import ModelFileError
 from s4signal.training.tensor_file import read_tensor_file, write_tensor_file
 from s4signal.version import __version__
 
-__all__ = [
-    "State",
-    "array_from_plain",
-    "estimator_from_state",
-    "estimator_state",
-    "load_model",
-    "read_model",
-    "write_model",
-]
-
 _PLAIN_DTYPE = re.compile(r"[<>|]?[OUbiuf]\d{0,6}")  # of arrays that have a plain form
 _MOST_CHARACTERS = 2**22  # in an array of texts, padding included
 # What acts on the disk or runs code is not taken from a file.

@@ -1,7 +1,5 @@
 """The only place that checks hyper-parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from numbers import Integral, Real
 from os import PathLike
@@ -17,8 +15,6 @@ from s4signal.nn.frontends.augmentation import AUGMENTATIONS
 from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.nn.pooling import POOLINGS
 from s4signal.training import PRECISIONS
-
-__all__ = ["check_closed_form_options", "check_filter_bank_options", "check_options", "is_positive"]
 
 
 def check_options(estimator: Any) -> None:

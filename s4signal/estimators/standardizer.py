@@ -12,8 +12,6 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
 from s4signal.estimators.survey import Survey
 
-__all__ = ["FURTHEST", "Standardizer", "check_outputs", "warn_of_scale"]
-
 FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
 LARGEST = 1e15  # standard deviations, whose squares single precision holds
 OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: not the same units

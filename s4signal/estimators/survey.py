@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from s4signal.estimators.validation import check_finite, check_observed
 from s4signal.signals import Signal, Signals
 
-__all__ = ["MOSTLY_MISSING", "Survey", "check_span", "check_time_unit", "median_gap", "relative_periods", "survey"]
-
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LARGEST_RATE_RATIO = 1000.0  # of sampling rates, either way: beyond it tables of a hop ask for all memory
 LARGEST_SPAN, SPARE_SAMPLES = 200, 2**16  # of a grid: samples for each one recorded, and in any case

@@ -1,10 +1,6 @@
 """Units in which a person reads frequencies and durations."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
-
-__all__ = ["Units", "readable_units"]
 
 _SLOW = 1 / 60  # Hz; below one cycle per minute frequencies are per hour
 

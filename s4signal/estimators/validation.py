@@ -1,7 +1,5 @@
 """The only place that checks signals, targets and weights."""
 
-from __future__ import annotations
-
 from os import PathLike
 from typing import Any
 
@@ -16,20 +14,6 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array
-
-__all__ = [
-    "all_finite",
-    "check_chunk",
-    "check_finite",
-    "check_labels",
-    "check_observed",
-    "check_rate",
-    "check_signals",
-    "check_stream_rate",
-    "check_targets",
-    "check_weights",
-    "finite_outputs",
-]
 
 _LARGEST_TARGET = 1e150
 # What numpy says of texts and dates.

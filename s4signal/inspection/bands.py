@@ -10,8 +10,6 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.closed_form.feature_names import add_by_oscillator
 from s4signal.inspection.training_curve import import_pyplot
 
-__all__ = ["BandImportanceDisplay"]
-
 
 class BandImportanceDisplay:
     """Share of the squared ridge coefficients of a model in closed form that falls to each oscillator, by frequency.

@@ -10,8 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import MissingDependencyError, ShapeError
 
-__all__ = ["TrainingCurveDisplay", "import_pyplot"]
-
 
 class TrainingCurveDisplay:
     """Training curve of a fitted estimator: its loss and, where one was measured, its validation score by epoch.

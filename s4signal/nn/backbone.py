@@ -1,7 +1,5 @@
 """A stack of state space blocks, and the backbone that puts one into any torch model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,8 +12,6 @@ from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
 from s4signal.nn.choices import check_choice
 from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
-
-__all__ = ["S4Backbone", "StackOptions", "length_mask", "state_space_parameters"]
 
 
 @dataclass(frozen=True, kw_only=True)

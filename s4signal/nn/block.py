@@ -1,7 +1,5 @@
 """A residual block: norm ▸ state spaces ▸ gated mixing of the channels ▸ dropout ▸ residual."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -12,8 +10,6 @@ from torch.nn import functional as F
 
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.randomness import dropout_mask
-
-__all__ = ["ChannelLinear", "ChannelMask", "ChannelNorm", "S4Block"]
 
 
 class ChannelNorm(nn.Module):

@@ -1,11 +1,7 @@
 """The one text about an option that is none of its choices."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
-
-__all__ = ["check_choice"]
 
 
 def check_choice(option: str, value: Any, choices: Iterable[Any]) -> None:

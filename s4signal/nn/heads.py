@@ -1,13 +1,9 @@
 """A skip from the input channels to the outputs."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
 from s4signal.nn.pooling import LastPooling, MeanPooling
-
-__all__ = ["SummaryHead"]
 
 
 class SummaryHead(nn.Module):

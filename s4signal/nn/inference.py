@@ -13,8 +13,6 @@ from s4signal.ssm import Pair, block_scan, step
 from s4signal.ssm.systems import DiagonalSystem, System
 from s4signal.ssm.tables import BlockTables
 
-__all__ = ["InferenceLayer", "for_inference"]
-
 Network = TypeVar("Network", bound=nn.Module)
 
 

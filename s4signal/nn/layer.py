@@ -1,7 +1,5 @@
 """One layer of state spaces: a learnable linear system per channel."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +7,6 @@ from s4signal.errors import ShapeError
 from s4signal.nn.choices import check_choice
 from s4signal.nn.kernels import KERNELS, Kernel
 from s4signal.ssm import block_scan, step
-
-__all__ = ["S4Layer"]
 
 
 class S4Layer(nn.Module):

@@ -1,7 +1,5 @@
 """The network that the estimators train."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -13,8 +11,6 @@ from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.frontends.base import Frames, Frontend
 from s4signal.nn.heads import SummaryHead
 from s4signal.nn.pooling import make_pooling
-
-__all__ = ["S4Network"]
 
 
 class S4Network(nn.Module):

@@ -3,8 +3,6 @@
 A new one is a class here and a line in the table.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -14,8 +12,6 @@ from torch import Tensor, nn
 
 from s4signal.nn.choices import check_choice
 from s4signal.ssm import construction_dtype
-
-__all__ = ["LEGS_ORDER", "POOLINGS", "LastPooling", "MeanPooling", "Pooling", "PoolingState", "make_pooling"]
 
 LEGS_ORDER = 10  # half waves over a case that the highest coefficient sees
 

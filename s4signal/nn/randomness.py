@@ -1,7 +1,5 @@
 """Random numbers from a generator of one's own: torch's global state is neither used nor changed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-
-__all__ = ["draws_from", "dropout_mask"]
 
 
 @contextmanager

@@ -14,8 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["EDGE", "FilterCombinations", "draw_combinations", "normal_quantiles", "soft_above"]
-
 EDGE = 0.1  # standard deviations around a threshold, over which a frame counts in part
 _MEMBERS = 3  # filter outputs in a combination
 _THRESHOLDS = 4  # of each sum

@@ -3,8 +3,6 @@
 Neighbouring bands change together from day to day; a flicker or a rhythm stands out of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,8 +12,6 @@ from torch import Tensor
 
 from s4signal.random_features.filters import oscillator_hops
 from s4signal.random_features.statistics import PooledStatistics
-
-__all__ = ["contrast_exists", "narrow_bands", "neighbour_contrast", "power_bandwidth"]
 
 _BANDS = 40  # at most: a covariance needs more independent numbers than the narrowest bands of a case have
 _ORDER = 2

@@ -1,14 +1,10 @@
 """Covariances between channels within the band of an oscillator, and their logarithms."""
 
-from __future__ import annotations
-
 import math
 from functools import reduce
 
 import torch
 from torch import Tensor
-
-__all__ = ["log_energy", "log_euclidean", "sum_of_products"]
 
 _SUMMED = 128  # products that are added up in single precision
 

@@ -4,8 +4,6 @@ The impulse response of order m is proportional to t^(m-1) exp((2 pi i f - 2 pi 
 time constant is 1 / (2 pi b). A frame is the complex output at one sample; a hop is the samples from frame to frame.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,8 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s4signal.ssm import cascade_tables
-
-__all__ = ["Floats", "OscillatorBlocks", "draw_oscillators", "filter_frames", "oscillator_blocks", "oscillator_hops"]
 
 Floats = NDArray[np.float64]
 

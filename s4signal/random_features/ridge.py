@@ -31,8 +31,6 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, eigh, solve
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ALPHAS", "Choice", "Floats", "Ridge", "choose_ridge", "fit_ridge", "solve_ridge", "solver_threads"]
-
 Floats = NDArray[np.float64]
 
 ALPHAS = tuple(np.logspace(-3, 5, 17).tolist())  # relative to the mean squared norm of a case

@@ -11,8 +11,6 @@ from scipy.linalg import qr
 
 from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, choose_ridge, solve_ridge, solver_threads
 
-__all__ = ["RidgeSums"]
-
 _MOST_TO_CHOOSE = 1000  # cases; their decomposition takes a second
 
 

@@ -1,7 +1,5 @@
 """Pooled statistics of frozen oscillators while the signal arrives, in bounded memory."""
 
-from __future__ import annotations
-
 import copy
 import math
 from itertools import pairwise
@@ -11,8 +9,6 @@ from torch import Tensor
 
 from s4signal.random_features.filters import oscillator_blocks
 from s4signal.random_features.statistics import SEGMENTS, OscillatorGroup, PooledStatistics
-
-__all__ = ["RunningStatistics"]
 
 _FRAMES_AT_ONCE = 512
 

@@ -1,15 +1,11 @@
 """Filters over channels: random ones, and the principal components whose covariances are features."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-__all__ = ["SpatialFilters", "draw_spatial_filters", "principal_components"]
 
 _MOST_CHANNELS = 9  # of one spatial filter
 _COMPONENTS = 12  # most channels whose covariance is taken

@@ -19,8 +19,6 @@ from s4signal.random_features.covariances import log_energy, log_euclidean, sum_
 from s4signal.random_features.filters import OscillatorBlocks, filter_frames
 from s4signal.random_features.spatial_filters import SpatialFilters
 
-__all__ = ["SEGMENTS", "STATISTICS", "OscillatorGroup", "PooledStatistics", "feature_blocks"]
-
 STATISTICS = ("means", "ppv", "combinations", "energies")
 SEGMENTS = 512  # most sums that a stream keeps of the past; each covers twice as much time whenever they are full
 

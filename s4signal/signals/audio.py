@@ -15,8 +15,6 @@ from s4signal.signals.audio_file import open_audio
 from s4signal.signals.collection import Signals
 from s4signal.signals.table import Table
 
-__all__ = ["read_audio", "read_audio_folder"]
-
 _ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff"}
 
 _Row = tuple[Path, str, str]  # file, label, group

@@ -15,8 +15,6 @@ from s4signal.signals.checks import FloatArray, check_file
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mp3 import with_length
 
-__all__ = ["open_audio"]
-
 
 def open_audio(path: str | PathLike[str], *, mono: bool = True) -> LazyCase:
     """Read the header of an audio file; the samples wait until `load`."""

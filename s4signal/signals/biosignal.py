@@ -15,8 +15,6 @@ from s4signal.signals.checks import as_paths, pick_rows
 from s4signal.signals.collection import Signals
 from s4signal.signals.edf import volts_per_unit
 
-__all__ = ["read_wfdb"]
-
 
 def read_wfdb(
     record: str | PathLike[str] | Iterable[str | PathLike[str]],

@@ -18,8 +18,6 @@ from s4signal.signals.checks import (
     scale_pcm,
 )
 
-__all__ = ["Annotation", "Signal", "crop_annotations", "part_of", "sample_times"]
-
 
 @dataclass(frozen=True, slots=True)
 class Annotation:

@@ -12,26 +12,6 @@ from scipy.sparse import issparse
 
 from s4signal.errors import RecordingError, ShapeError
 
-__all__ = [
-    "FloatArray",
-    "PathOrText",
-    "as_case_array",
-    "as_ch_names",
-    "as_float_array",
-    "as_paths",
-    "as_rate",
-    "as_sfreq",
-    "as_times",
-    "check_file",
-    "check_positive",
-    "check_time_unit",
-    "is_audio",
-    "median_gap",
-    "pick_rows",
-    "refuse_infinite",
-    "scale_pcm",
-]
-
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 PathOrText: TypeAlias = str | PathLike[str]
 _AUDIO_SFREQ = 4000.0  # Hz

@@ -9,8 +9,6 @@ from s4signal.errors import RecordingError
 from s4signal.signals.checks import median_gap
 from s4signal.signals.lazy import Case
 
-__all__ = ["Clock"]
-
 
 class Clock:
     """Finds samples by the seconds after the first one: by the times of a case where it has them, else by its rate."""

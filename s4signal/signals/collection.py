@@ -18,8 +18,6 @@ from s4signal.signals.lazy import Case, cached
 from s4signal.signals.resampling import check_grid, grid_signal, resample_case
 from s4signal.signals.summary import CaseList, name_errors
 
-__all__ = ["Signals"]
-
 
 class Signals(CaseList):
     """Cases of any length, each with its rate, times and names, in memory or on disk.

@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 from s4signal.errors import MissingDependencyError, RecordingError
 
-__all__ = ["DATASETS", "Dataset", "data_home", "documented", "fetch", "find"]
-
 _UEA = "https://www.timeseriesclassification.com/description.php?Dataset="
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

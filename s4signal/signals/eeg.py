@@ -22,8 +22,6 @@ from s4signal.signals.eeg_channels import choose_channels
 from s4signal.signals.forms import common_type
 from s4signal.signals.lazy import LazyCase
 
-__all__ = ["read_eeg", "read_mne_events"]
-
 _TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt", re.IGNORECASE)
 
 

@@ -9,8 +9,6 @@ from s4signal.errors import RecordingError
 from s4signal.signals.checks import pick_rows
 from s4signal.signals.edf import EdfSignal, volts_per_unit
 
-__all__ = ["choose_channels"]
-
 # EDF calls every channel EEG. These are clinical names of others [1]_, after "EEG" or "POL" if that stands in front:
 # heart, muscle and eyes; breathing; oxygen and carbon dioxide, pulse and pressure; temperature and skin; markers and
 # lights; position and movement; limbs and chin; measures of an amplifier. A1 and A2 are earlobes, A2-A1 no EEG.

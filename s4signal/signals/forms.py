@@ -15,8 +15,6 @@ from s4signal.signals.checks import FloatArray, as_float_array, scale_pcm
 from s4signal.signals.lazy import Case
 from s4signal.signals.summary import name_errors
 
-__all__ = ["cases_from", "common_type", "describe_cases", "is_epochs"]
-
 _FORMS = "(n_samples, n_channels, n_times), or (n_samples, n_times) for one channel"
 
 

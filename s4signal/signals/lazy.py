@@ -15,8 +15,6 @@ from s4signal.errors import RecordingError
 from s4signal.signals.case import Annotation, Signal, crop_annotations
 from s4signal.signals.checks import FloatArray
 
-__all__ = ["Case", "LazyCase", "cached", "ready_to_cut", "recount", "transformed"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LazyCase:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from os import PathLike
 
-__all__ = ["with_length"]
-
 # Layer III, by index in the frame header [1]_.
 #
 # .. [1] ISO/IEC 11172-3:1993 and 13818-3:1998.

@@ -12,8 +12,6 @@ from s4signal.signals.case import Signal, sample_times
 from s4signal.signals.checks import FloatArray
 from s4signal.signals.lazy import Case, recount, transformed
 
-__all__ = ["check_grid", "grid_signal", "resample_array", "resample_case"]
-
 _METHODS = ("linear", "previous")
 # A grid of more samples per observation than this, and of more than a million, follows from a wrong clock.
 _LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000

@@ -10,8 +10,6 @@ from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
 from s4signal.signals.lazy import Case
 
-__all__ = ["CaseList", "name_errors"]
-
 _CURES = {
     "n_channels": "Give every case the same channels; a case is (n_channels, n_times), pass x.T if time came first.",
     "sfreq": "Call resample(sfreq) to bring them to one rate.",

@@ -16,8 +16,6 @@ from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, check_file
 
-__all__ = ["Table", "as_seconds", "check_columns", "parse_moment", "read_columns", "without_regular_times"]
-
 _EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # as texts of a frame say it
 _FEWEST = 10  # samples that tell a rate
 _NO_NUMBER = _EMPTY | {"NaN", "NA", "N/A", "n/a", "null", "NULL"}

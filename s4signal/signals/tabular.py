@@ -14,8 +14,6 @@ from s4signal.signals.checks import FloatArray, as_paths, check_positive
 from s4signal.signals.collection import Signals
 from s4signal.signals.table import Table, as_seconds, without_regular_times
 
-__all__ = ["read_csv", "read_events"]
-
 _DUPLICATES = ("mean", "last")
 _TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?\b.*", re.IGNORECASE)
 

@@ -12,8 +12,6 @@ from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import Case, recount, transformed
 from s4signal.signals.summary import name_errors
 
-__all__ = ["decimate", "drop_samples"]
-
 
 def decimate(signals: Any, factor: int) -> Signals:
     """Keep every `factor`-th sample and filter nothing: what lies above half the new rate folds back.

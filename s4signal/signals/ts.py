@@ -16,8 +16,6 @@ from s4signal.signals.checks import FloatArray, check_file
 from s4signal.signals.collection import Signals
 from s4signal.signals.table import as_seconds, parse_moment, without_regular_times
 
-__all__ = ["read_ts"]
-
 _PAIR = re.compile(r"\(([^()]*),([^(),]*)\)")
 
 

@@ -14,8 +14,6 @@ from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import Case, ready_to_cut
 
-__all__ = ["epochs_from_events", "windows"]
-
 
 def windows(
     signals: Any,

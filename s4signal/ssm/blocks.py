@@ -8,8 +8,6 @@ behind is one product with the powers of the state matrix; from block to block o
 The cost is linear in the length, and nothing of size (d_model, d_state, length) is ever made.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -20,8 +18,6 @@ from s4signal.ssm.operators import conjugate, operator
 from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
-
-__all__ = ["block_length", "block_scan"]
 
 LONGEST_BLOCK = 128  # measured: the product U W costs 2 T flops a sample, and larger T leave the cache
 

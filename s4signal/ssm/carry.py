@@ -10,8 +10,6 @@ from torch import Tensor
 from s4signal.ssm.operators import as_complex, as_real
 from s4signal.ssm.tables import powers
 
-__all__ = ["carry"]
-
 GROUP = 16  # blocks that are walked through at once, in groups side by side; a power of two
 ENOUGH = 1 << 14  # numbers in the states of one block, from which an operation costs more than its call
 

@@ -3,8 +3,6 @@
 A bank is F centre frequencies and F bandwidths of each stage, in cycles per sample.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -12,8 +10,6 @@ import torch
 from torch import Tensor
 
 from s4signal.ssm.systems import Pair
-
-__all__ = ["CascadeTables", "StateTables", "cascade_response", "cascade_tables", "held_response", "state_tables"]
 
 
 class CascadeTables(NamedTuple):

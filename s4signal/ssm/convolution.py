@@ -1,14 +1,10 @@
 """The convolution view: the closed-form kernel and an FFT. The second formulation, and the way to look at a kernel."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from s4signal.ssm.systems import DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
-
-__all__ = ["fft_convolve", "impulse_response", "vandermonde_kernel"]
 
 
 def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> Tensor:

@@ -16,8 +16,6 @@ Jackson, "A Correction to Impulse Invariance", IEEE Signal Processing Letters 7(
 Zhang, Chen, Chen, "Digital Redesign via the Generalised Bilinear Transformation", Int. J. Control 82(4), 2009.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -26,16 +24,6 @@ import torch
 from torch import Tensor
 
 from s4signal.ssm.systems import Pair
-
-__all__ = [
-    "DENSE_DISCRETIZATIONS",
-    "DISCRETIZATIONS",
-    "RULES",
-    "dense_generalized_bilinear",
-    "dense_zero_order_hold",
-    "generalized_bilinear",
-    "zero_order_hold",
-]
 
 
 def zero_order_hold(Lambda: Pair, dt: Tensor | float) -> tuple[Pair, Pair]:

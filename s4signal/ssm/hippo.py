@@ -16,8 +16,6 @@ HTTYH: Gu, Johnson, Timalsina, Rudra, Ré, "How to Train Your HiPPO", 2022, doi:
 Tau: Gottlieb, Orszag, "Numerical Analysis of Spectral Methods", 1977, doi:10.1137/1.9781611970425.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 
@@ -25,8 +23,6 @@ import numpy as np
 import torch
 from numpy.polynomial import chebyshev, laguerre
 from numpy.typing import NDArray
-
-__all__ = ["BASES", "DIAGONAL_INITS", "LOW_RANK_PARTS", "MEASURES", "legendre", "low_rank_basis", "low_rank_form"]
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]

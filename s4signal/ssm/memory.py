@@ -15,8 +15,6 @@ from s4signal.errors import ShapeError
 from s4signal.ssm.discretization import dense_zero_order_hold
 from s4signal.ssm.hippo import BASES, MEASURES, legendre
 
-__all__ = ["HiPPO"]
-
 Real = NDArray[np.float64]
 CHUNK = 1024  # samples at a time: bounds the memory, and keeps the tables of 64 states in the cache
 

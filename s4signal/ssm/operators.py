@@ -5,16 +5,12 @@ go in and come out. A compiler, which has no data, learns the shapes and strides
 function itself, or a shortcut where that would take long.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor
-
-__all__ = ["as_complex", "as_real", "conjugate", "operator"]
 
 
 def operator(

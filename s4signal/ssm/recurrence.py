@@ -1,13 +1,9 @@
 """The step view: one sample at a time. The oracle of the other views, and the heart of streaming."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
-
-__all__ = ["recurrent_scan", "step"]
 
 
 def step(system: System, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,6 @@ The modes are first-order filters with complex inputs, so that here each complex
 real and imaginary parts lie in planes, (2, n_pairs, batch, n_times).
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch
@@ -15,8 +13,6 @@ from s4signal.ssm.carry import carry
 from s4signal.ssm.operators import operator
 from s4signal.ssm.systems import Pair, SharedSystem
 from s4signal.ssm.tables import powers, toeplitz
-
-__all__ = ["modal_scan", "project_in", "project_out", "shared_block_scan"]
 
 MODAL_BLOCK = 32  # one complex number of state: short blocks keep the Toeplitz products, 8 T flops per sample, small
 

@@ -9,17 +9,6 @@ from torch import Tensor
 
 from s4signal.errors import ShapeError
 
-__all__ = [
-    "DenseSystem",
-    "DiagonalSystem",
-    "Pair",
-    "SharedSystem",
-    "System",
-    "check_signal",
-    "construction_dtype",
-    "mirrored",
-]
-
 
 class Pair(NamedTuple):
     """A complex tensor held as its real and imaginary parts: no complex dtype reaches autograd, autocast or export.

@@ -1,7 +1,5 @@
 """The tables that let a discrete system run on blocks of samples."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -9,8 +7,6 @@ from torch import Tensor
 
 from s4signal.ssm.operators import as_complex, as_real, operator
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem
-
-__all__ = ["BlockTables", "block_tables", "powers", "toeplitz"]
 
 
 class BlockTables(NamedTuple):

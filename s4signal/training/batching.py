@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Batch", "Cases", "Samples", "plan_steps", "sequential_batches"]
-
 Indices = NDArray[np.intp]
 
 

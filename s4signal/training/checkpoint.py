@@ -23,8 +23,6 @@ try:
 except ImportError:  # Windows: files are still replaced whole, but a stale partial one may be left
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Checkpoints", "Snapshot"]
-
 
 class Snapshot(NamedTuple):
     """What a training needs to go on."""

@@ -1,7 +1,5 @@
 """The training loop: any network, any batches."""
 
-from __future__ import annotations
-
 import copy
 import math
 import time
@@ -21,8 +19,6 @@ from s4signal.training.batching import Cases, plan_steps, sequential_batches
 from s4signal.training.checkpoint import Checkpoints, Snapshot
 from s4signal.training.options import TrainingOptions
 from s4signal.training.runtime import PRECISIONS, autocast, evaluating
-
-__all__ = ["TrainingInterrupted", "TrainingResult", "evaluate_network", "fit_network"]
 
 Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per case

@@ -14,8 +14,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from s4signal.training.batching import Batch
 
-__all__ = ["TrainingOptions", "adamw", "call_network", "cosine_with_warmup"]
-
 
 def call_network(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
     """Run a network on a batch, (batch, n_outputs); gaps and, in training, a generator are passed if there are any."""

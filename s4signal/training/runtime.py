@@ -1,7 +1,5 @@
 """Where and how the numbers are computed: device, precision, mode."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,8 +7,6 @@ from functools import partial
 
 import torch
 from torch import nn
-
-__all__ = ["PRECISIONS", "autocast", "evaluating", "resolve_device"]
 
 #: Precision to the dtype of parameters and signals; "bf16" adds autocast.
 PRECISIONS = {"32": torch.float32, "64": torch.float64, "bf16": torch.float32}

@@ -1,7 +1,5 @@
 """Arrays and a text in one safetensors file: written whole or not at all, and read only if no bit has changed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -16,8 +14,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from s4signal.errors import ModelFileError
-
-__all__ = ["read_tensor_file", "replace_file", "write_tensor_file"]
 
 _FORMAT = "s4signal 1"
 _MOST_DIMENSIONS = 8

@@ -1,7 +1,5 @@
 """What the transformer and the ridge models in closed form share: parameters of the oscillators, and streams."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -10,8 +8,6 @@ from sklearn.utils.validation import check_is_fitted
 from s4signal.estimators.closed_form.feature_map import FeatureMap
 from s4signal.estimators.closed_form.streaming import ClosedFormStream, Finish
 from s4signal.estimators.validation import check_stream_rate
-
-__all__ = ["ClosedFormEstimator"]
 
 
 class ClosedFormEstimator(BaseEstimator):  # type: ignore[misc]

@@ -1,7 +1,5 @@
 """The classifier in closed form: frozen state-space oscillators, pooled statistics, ridge regression."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,6 @@ from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.mixins import SignalClassifierMixin
 from s4signal.estimators.model_file import State
 from s4signal.signals import Signals
-
-__all__ = ["S4RidgeClassifier"]
 
 
 class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):

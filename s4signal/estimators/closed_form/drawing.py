@@ -1,7 +1,5 @@
 """Draw the feature map of the closed form for training cases, in one pass over them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -24,8 +22,6 @@ from s4signal.random_features.spatial_filters import draw_spatial_filters, princ
 from s4signal.random_features.statistics import PooledStatistics
 from s4signal.signals import Signal, Signals
 from s4signal.training import PRECISIONS
-
-__all__ = ["Drawn", "draw_feature_map"]
 
 _CALIBRATION = 64  # cases that thresholds and principal components are computed from
 _MOST_NUMBERS = 2**26  # in these cases together

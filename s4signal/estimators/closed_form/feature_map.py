@@ -1,7 +1,5 @@
 """The fitted feature map of the closed form: from checked cases to named blocks of features."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Self
@@ -18,8 +16,6 @@ from s4signal.estimators.survey import relative_periods
 from s4signal.random_features.contrast import contrast_exists, neighbour_contrast
 from s4signal.random_features.statistics import STATISTICS, PooledStatistics, feature_blocks
 from s4signal.training import PRECISIONS
-
-__all__ = ["BLOCKS", "NARROW_BANDS", "OBSERVATIONS", "FeatureMap"]
 
 NARROW_BANDS, OBSERVATIONS = "narrow bands", "observation summaries"
 BLOCKS = (*STATISTICS, NARROW_BANDS, OBSERVATIONS)

@@ -1,7 +1,5 @@
 """Names of the features of frozen oscillators, in Hz and seconds."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.estimators.closed_form.feature_map import FeatureMap
-
-__all__ = ["add_by_oscillator", "feature_names"]
 
 
 def feature_names(features: FeatureMap, channels: Sequence[str]) -> NDArray[np.object_]:

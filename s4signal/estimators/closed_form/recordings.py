@@ -12,8 +12,6 @@ from s4signal.estimators.survey import check_span, check_time_unit, median_gap
 from s4signal.estimators.validation import all_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
 
-__all__ = ["Recordings", "TrainingCases", "fill_lines", "prepare_recordings"]
-
 
 class Recordings(NamedTuple):
     """Checked cases, on a regular grid and as recorded: the same, unless some carry times (``timed``)."""

@@ -1,14 +1,10 @@
 """The regressor in closed form: frozen state-space oscillators, pooled statistics, ridge regression."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.mixins import SignalRegressorMixin
-
-__all__ = ["S4RidgeRegressor"]
 
 
 class S4RidgeRegressor(SignalRegressorMixin, RidgeEstimator):

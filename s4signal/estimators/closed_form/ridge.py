@@ -1,7 +1,5 @@
 """What the classifier and the regressor in closed form share: frozen features, and a ridge regression on them."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Sequence
@@ -26,8 +24,6 @@ from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, fit_ridge
 from s4signal.random_features.ridge_sums import RidgeSums
-
-__all__ = ["RidgeEstimator"]
 
 _OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
 

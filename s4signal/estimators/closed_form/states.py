@@ -1,7 +1,5 @@
 """The parts of a model in closed form as plain values and arrays, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -20,8 +18,6 @@ from s4signal.random_features.combinations import FilterCombinations
 from s4signal.random_features.ridge import Ridge
 from s4signal.random_features.statistics import PooledStatistics
 from s4signal.training import PRECISIONS
-
-__all__ = ["map_from_state", "map_state", "ridge_from_state", "ridge_state"]
 
 _REVISION = 1  # of what the features are; a file of another is refused, as its coefficients would be of other features
 _HIGHEST_ORDER = 64

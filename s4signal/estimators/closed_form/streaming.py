@@ -1,7 +1,5 @@
 """Features and predictions of the closed form while the signal arrives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -12,8 +10,6 @@ from s4signal.estimators.closed_form.feature_map import FeatureMap
 from s4signal.estimators.standardizer import warn_of_scale
 from s4signal.estimators.validation import check_chunk
 from s4signal.random_features.running import RunningStatistics
-
-__all__ = ["ClosedFormStream"]
 
 Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
 

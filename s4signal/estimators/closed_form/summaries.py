@@ -1,7 +1,5 @@
 """Summary statistics of the observations themselves, for recordings most of whose values are missing."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -11,8 +9,6 @@ from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
 from s4signal.estimators.survey import Survey
 from s4signal.signals import Signal
-
-__all__ = ["ObservationSummaries"]
 
 _MEANS = ("mean", "recency-weighted mean", "last observation")
 

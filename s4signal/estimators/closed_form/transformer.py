@@ -1,7 +1,5 @@
 """Frozen random oscillators and their pooled statistics, as a transformer."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any, Self
 
@@ -18,8 +16,6 @@ from s4signal.estimators.closed_form.recordings import prepare_recordings
 from s4signal.estimators.closed_form.streaming import Finish
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.validation import check_rate, check_weights
-
-__all__ = ["S4RandomFeatures", "fitted_features"]
 
 
 class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[misc]

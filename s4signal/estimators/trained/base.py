@@ -27,8 +27,6 @@ from s4signal.estimators.validation import check_stream_rate
 from s4signal.nn import for_inference
 from s4signal.training import PRECISIONS, resolve_device
 
-__all__ = ["S4Estimator"]
-
 
 class S4Estimator(NetworkFitting):
     """Base of the estimators that train a network; see `S4Classifier` for the parameters."""

@@ -1,7 +1,5 @@
 """The callbacks of scikit-learn, for the length of one fit."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,8 +7,6 @@ from typing import Any
 
 from sklearn.callback import AutoPropagatedCallback, ProgressBar
 from torch import nn
-
-__all__ = ["end_task", "own_callbacks"]
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """The classifier."""
 
-from __future__ import annotations
-
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -13,8 +11,6 @@ from torch.nn import functional as F
 
 from s4signal.estimators.mixins import SignalClassifierMixin
 from s4signal.estimators.trained.base import S4Estimator
-
-__all__ = ["S4Classifier"]
 
 
 class S4Classifier(SignalClassifierMixin, S4Estimator):

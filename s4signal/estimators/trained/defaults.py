@@ -1,7 +1,5 @@
 """The rule of defaults: what "auto" stands for, by the kind, number, channels and duration of the training cases."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +8,6 @@ from torch import nn
 
 from s4signal.estimators.survey import Survey
 from s4signal.signals import Signals
-
-__all__ = ["AUDIO_SFREQ", "LOWEST_HZ", "Defaults", "case_durations", "choose_defaults", "choose_frontend"]
 
 AUDIO_SFREQ, AUDIO_CHANNELS = 4000.0, 2  # from this rate on, and up to so many channels, a plain array is audio
 LOWEST_HZ = 60.0  # of the filter bank

@@ -1,7 +1,5 @@
 """What a fitted model covers and what was decided, in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import cast
@@ -14,8 +12,6 @@ from s4signal.estimators.units import Units, readable_units
 from s4signal.nn import S4Network
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS
-
-__all__ = ["describe_model"]
 
 
 def describe_model(name: str, plan: Plan, network: S4Network) -> str:

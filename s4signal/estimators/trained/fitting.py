@@ -1,7 +1,5 @@
 """What a fit does, step by step, on a draft of the estimator: its end is the one moment at which the model changes."""
 
-from __future__ import annotations
-
 import copy
 import time
 from dataclasses import replace
@@ -38,8 +36,6 @@ from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
 from s4signal.training import PRECISIONS, Cases, evaluate_network, fit_network, resolve_device
-
-__all__ = ["NetworkFitting"]
 
 
 class NetworkFitting(CallbackSupportMixin, BaseEstimator):

@@ -1,7 +1,5 @@
 """Prediction leaves a network as it is: copies of it run on the device and in the precision that are asked for."""
 
-from __future__ import annotations
-
 import copy
 from itertools import chain
 from typing import Any
@@ -12,8 +10,6 @@ from torch import nn
 from s4signal.estimators.trained.plan import Plan
 from s4signal.nn import S4Network
 from s4signal.training import PRECISIONS, TrainingOptions
-
-__all__ = ["InferenceCopies", "inference_options", "most_steps"]
 
 
 class InferenceCopies:

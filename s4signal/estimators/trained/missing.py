@@ -20,17 +20,6 @@ from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.signals import Signal, Signals
 from s4signal.training import Cases, Samples
 
-__all__ = [
-    "Sampling",
-    "check_times",
-    "drop_samples",
-    "grid_lengths",
-    "make_cases",
-    "plan_sampling",
-    "prepare_case",
-    "training_rate",
-]
-
 LONGEST_SPLINE = 8.5  # periods from sample to sample
 
 Flags = NDArray[np.bool_]

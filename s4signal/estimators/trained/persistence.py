@@ -1,7 +1,5 @@
 """A trained network, its plan and its standardiser as a state, and back."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any, NamedTuple
@@ -16,8 +14,6 @@ from s4signal.estimators.trained.plan import Plan, build_network
 from s4signal.nn import FilterBank, S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.training import PRECISIONS
-
-__all__ = ["FittedParts", "history_from_state", "network_from_state", "network_state", "plain_history"]
 
 _LARGEST_DENSE = 2048  # d_state of kernels that begin with a dense matrix: a larger one would take minutes to build
 _LINE = ("epoch", "loss", "validation_loss", "validation_score", "seconds")

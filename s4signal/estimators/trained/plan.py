@@ -22,17 +22,6 @@ from s4signal.nn.frontends.module import probe_module
 from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
 
-__all__ = [
-    "HIGHEST_HZ",
-    "HOP_S",
-    "Plan",
-    "Schedule",
-    "build_network",
-    "plan_network",
-    "plan_schedule",
-    "trains_to_the_end",
-]
-
 HOP_S, N_BANDS = 0.01, 40
 HIGHEST_HZ = 8000.0
 BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame

@@ -1,7 +1,5 @@
 """Features of the fixed part of a front end, computed once per case instead of once per epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import cast
 
@@ -15,8 +13,6 @@ from s4signal.nn import S4Network
 from s4signal.nn.frontends import Frames, Frontend
 from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, sequential_batches
-
-__all__ = ["extract_features", "feature_batches", "precompute", "score_features", "with_sample_dropout"]
 
 
 @torch.no_grad()

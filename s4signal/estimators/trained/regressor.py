@@ -1,7 +1,5 @@
 """The regressor."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from typing import Any
@@ -13,8 +11,6 @@ from torch import Tensor
 from s4signal.estimators.mixins import SignalRegressorMixin
 from s4signal.estimators.trained.base import S4Estimator
 from s4signal.estimators.trained.classifier import S4Classifier
-
-__all__ = ["S4Regressor"]
 
 
 class S4Regressor(SignalRegressorMixin, S4Estimator):

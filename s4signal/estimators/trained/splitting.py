@@ -1,7 +1,5 @@
 """Validation cases, set aside from the training cases."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from typing import Any, NamedTuple
@@ -11,8 +9,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
 from s4signal.errors import ShapeError
-
-__all__ = ["Split", "check_groups", "split_cases"]
 
 FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets some aside
 _DRAWS = 100  # of groups, of which the one is taken that keeps the shares of the classes best

@@ -1,7 +1,5 @@
 """Prediction while the signal arrives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +14,6 @@ from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.validation import check_chunk
 from s4signal.nn import S4Network
 from s4signal.nn.pooling import PoolingState
-
-__all__ = ["Stream"]
 
 
 class Stream:

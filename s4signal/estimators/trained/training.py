@@ -22,8 +22,6 @@ from s4signal.nn.backbone import state_space_parameters
 from s4signal.signals import Signals
 from s4signal.training import TrainingOptions
 
-__all__ = ["LabelledCases", "fingerprint_of", "training_options"]
-
 _FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "random_state")  # the seed stands for random_state
 
 

@@ -1,7 +1,5 @@
 """Augmentation in training: changes that leave a label as it is. A new one is a class here and a line in the table."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 
@@ -11,8 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.nn.frontends.loudness import DECIBEL
-
-__all__ = ["AUGMENTATIONS", "BandDropout", "BandShift", "SampleDropout", "SilencePadding"]
 
 
 class BandShift(nn.Module):

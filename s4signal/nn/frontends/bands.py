@@ -1,7 +1,5 @@
 """Where the bands of a filter bank lie: centre frequencies and widths in Hz."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -9,8 +7,6 @@ import torch
 from torch import Tensor
 
 from s4signal.nn.choices import check_choice
-
-__all__ = ["SPACINGS", "check_bands", "space_bands"]
 
 Scale = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # from Hz, and back
 

@@ -1,7 +1,5 @@
 """A bank of resonators in Hz: band signals, or their compressed energies, every hop."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -16,8 +14,6 @@ from s4signal.nn.frontends.compression import compress, compressed_floor, low_pa
 from s4signal.nn.frontends.held_signal import Jumps, fill_from_next, hold_on_grid
 from s4signal.ssm import cascade_tables, construction_dtype
 from s4signal.ssm.cascades import CascadeTables, StateTables, state_tables
-
-__all__ = ["OUTPUTS", "BankState", "FilterBank", "hop_blocks"]
 
 OUTPUTS = ("log", "power", "pcen", "linear")
 PCEN_MEMORY_S = 0.4  # of the automatic gain

@@ -1,7 +1,5 @@
 """What every front end is: features of the samples, then a learned map of them to the width of the blocks."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +7,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-
-__all__ = ["Frames", "Frontend", "StandardizedFrontend"]
 
 
 @dataclass(frozen=True)

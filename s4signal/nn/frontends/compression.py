@@ -1,15 +1,11 @@
 """From energies to features: smoothing, and compression as the ear or a microphone's gain control does it."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor
 
 from s4signal.ssm import cascade_tables
-
-__all__ = ["EXPONENT", "compress", "compressed_floor", "low_pass"]
 
 EXPONENT = 0.3  # loudness against intensity: Stevens, "On the psychophysical law", 1957, doi:10.1037/h0046162
 PCEN_GAIN, PCEN_OFFSET, PCEN_EXPONENT = 0.98, 2.0, 0.5  # Wang et al., 2017, section 2

@@ -1,7 +1,5 @@
 """The filter bank as a front end: energies, their mean taken out, standardised and mixed where bands lie together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -15,8 +13,6 @@ from s4signal.nn.frontends.bank import BankState, FilterBank
 from s4signal.nn.frontends.base import Frames, StandardizedFrontend
 from s4signal.nn.frontends.loudness import Loudness, LoudnessState
 from s4signal.nn.frontends.time_frequency_conv import TimeFrequencyConv
-
-__all__ = ["FilterBankFrontend"]
 
 SUBTRACTIONS = ("none", "case", "running", "active")
 

@@ -1,7 +1,5 @@
 """Samples at any times and missing ones as a held signal, on the regular grid that a filter bank steps along."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -9,8 +7,6 @@ from torch import Tensor
 
 from s4signal.errors import ShapeError
 from s4signal.ssm.cascades import held_response
-
-__all__ = ["HeldSignal", "Jumps", "fill_from_next", "hold_on_grid"]
 
 TOLERANCE = 1e-6  # of the period, by which a time may miss a point of the grid that is meant
 

@@ -1,7 +1,5 @@
 """Slow waves: the channels' means over hops, mixed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -10,8 +8,6 @@ from torch.nn import functional as F
 
 from s4signal.nn.block import ChannelLinear
 from s4signal.nn.frontends.base import Frames, Frontend
-
-__all__ = ["HopMeansFrontend"]
 
 
 class HopMeansFrontend(Frontend):

@@ -1,7 +1,5 @@
 """The linear front end: the channels mixed at each sample."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -9,8 +7,6 @@ from torch import Tensor
 
 from s4signal.nn.block import ChannelLinear
 from s4signal.nn.frontends.base import Frames, Frontend
-
-__all__ = ["LinearFrontend"]
 
 
 class LinearFrontend(Frontend):

@@ -1,7 +1,5 @@
 """Log energies relative to what is loud in a case: neither gain nor silence around a sound changes what is left."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -9,8 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.ssm import construction_dtype
-
-__all__ = ["DECIBEL", "Loudness", "LoudnessState"]
 
 DECIBEL = math.log(10.0) / 10.0  # of energy, in natural logarithms
 

@@ -1,7 +1,5 @@
 """Any torch module as a front end: from raw samples to features every hop."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
@@ -12,8 +10,6 @@ from s4signal.errors import ShapeError
 from s4signal.nn.block import ChannelLinear
 from s4signal.nn.frontends.base import Frames, StandardizedFrontend
 from s4signal.nn.randomness import draws_from
-
-__all__ = ["ModuleFrontend", "probe_module"]
 
 
 class ModuleFrontend(StandardizedFrontend):

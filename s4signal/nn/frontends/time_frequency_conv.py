@@ -1,7 +1,5 @@
 """2-D convolutions over frequency and time, with the same weights at every place along the bands."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s4signal.nn.block import ChannelLinear
-
-__all__ = ["TimeFrequencyConv"]
 
 N_BANDS, N_STEPS = 5, 3  # that a convolution sees at once
 STRIDE = 2  # along the bands; along time there is none, so that the blocks keep the hop's rate

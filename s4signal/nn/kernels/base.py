@@ -1,7 +1,5 @@
 """What all kernels share: options, steps, and the parameters of conjugate pairs of modes."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
@@ -15,8 +13,6 @@ from torch import Tensor, nn
 from s4signal.nn.choices import check_choice
 from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, Pair, construction_dtype
 from s4signal.ssm.systems import System
-
-__all__ = ["Kernel", "PairKernel", "eigenvalues"]
 
 
 class Kernel(nn.Module, ABC):

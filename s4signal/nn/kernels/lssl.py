@@ -1,7 +1,5 @@
 """LSSL: dense state matrices, one single-input single-output system per channel."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy import linalg
@@ -9,8 +7,6 @@ from torch import Tensor, nn
 
 from s4signal.nn.kernels.base import Kernel, eigenvalues
 from s4signal.ssm import DENSE_DISCRETIZATIONS, MEASURES, DenseSystem, Pair
-
-__all__ = ["LSSLKernel"]
 
 
 class LSSLKernel(Kernel):

@@ -1,7 +1,5 @@
 """S4: HiPPO matrices as diagonal plus low rank, one single-input single-output system per channel."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,8 +7,6 @@ from torch import Tensor, nn
 
 from s4signal.nn.kernels.base import PairKernel, eigenvalues
 from s4signal.ssm import DENSE_DISCRETIZATIONS, LOW_RANK_PARTS, DenseSystem, Pair, low_rank_form
-
-__all__ = ["S4Kernel"]
 
 
 class S4Kernel(PairKernel):

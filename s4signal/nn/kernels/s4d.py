@@ -1,14 +1,10 @@
 """S4D: diagonal state matrices, one single-input single-output system per channel."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from s4signal.nn.kernels.base import PairKernel
 from s4signal.ssm import DISCRETIZATIONS, DiagonalSystem, Modes, Pair, irregular_scan
-
-__all__ = ["S4DKernel"]
 
 
 class S4DKernel(PairKernel):

@@ -1,15 +1,11 @@
 """S5: one diagonal system with many inputs and outputs, shared by all channels."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
 from s4signal.nn.kernels.base import PairKernel
 from s4signal.ssm import DISCRETIZATIONS, Pair, SharedSystem, shared_scan
 from s4signal.ssm.shared import project_in, project_out
-
-__all__ = ["S5Kernel"]
 
 
 class S5Kernel(PairKernel):

@@ -26,8 +26,6 @@ change; a gap of zero is a sample that is not there (padding, with u = 0).
    make a GPU wait, so 1 and 2 are for CPUs.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

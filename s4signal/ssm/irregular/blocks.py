@@ -7,8 +7,6 @@ outputs, and samples become outputs of their block by real matrix products:
     m = basis x samples,  S = m P,  x' = exp(Lambda tau) x + S,  y = basis x Q x + (basis K) x samples
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -21,8 +19,6 @@ from s4signal.ssm.irregular.layout import by_channel, by_mode, from_rows, pieces
 from s4signal.ssm.irregular.steps import stepped_scan
 from s4signal.ssm.operators import as_complex, as_real, conjugate
 from s4signal.ssm.systems import Pair
-
-__all__ = ["SampleBlocks", "blocked_scan", "cut_blocks", "mixed_scan"]
 
 STRETCH = 1.6  # longest block over the median time of so many samples; at random times one in ten ends early
 SLOW_RADIUS = 30.0  # |Lambda| times half the span of a block, of what runs in blocks; the degree grows with it

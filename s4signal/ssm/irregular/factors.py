@@ -15,8 +15,6 @@ from torch import Tensor
 
 from s4signal.ssm.systems import Pair
 
-__all__ = ["BLOCK", "BlockBasis", "GapFactors", "PolynomialTables", "expm1", "polynomial_tables"]
-
 BLOCK = 8  # samples in a block: the products within a block cost as much as those with the states
 LARGEST_TABLE = 512  # distinct gaps, so that the table stays in cache
 FEW_SAMPLES = 1024  # below this many a table costs more than it saves

@@ -1,13 +1,9 @@
 """Irregular times that lie on a regular grid: each sample is repeated over the holes before it, which it stands for."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-__all__ = ["RegularGrid", "find_grid"]
 
 LONGEST_EXPANSION = 8  # times as many samples: measured at 5.5, a causal step takes 3.2 regular ones, by the scan 5.4
 TOLERANCE = 1e-6  # of the period of the grid, by which a gap may miss a multiple of it

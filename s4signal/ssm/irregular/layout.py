@@ -1,10 +1,6 @@
 """How signals and states lie in memory for a scan, and the pieces that are taken at a time."""
 
-from __future__ import annotations
-
 from torch import Tensor
-
-__all__ = ["by_channel", "by_mode", "from_rows", "pieces", "rows_of"]
 
 
 def rows_of(u: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ Samples are taken in pieces. Only the states between pieces are kept, and the pi
 Every pass over the states counts: they are d_state times as many numbers as the signal has.
 """
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,8 +14,6 @@ from torch.autograd.function import once_differentiable
 from s4signal.ssm.irregular.factors import GapFactors
 from s4signal.ssm.irregular.layout import from_rows, pieces, rows_of
 from s4signal.ssm.operators import as_complex, as_real, conjugate
-
-__all__ = ["SharedScan", "SteppedScan", "stepped_scan"]
 
 PIECE_STATES = 1 << 19  # complex states in a piece: longer ones leave the cache, shorter are many small operations
 

@@ -4,8 +4,6 @@ One program holds the modes of one channel for a few cases in registers and walk
 bounds of pieces are kept; the backward kernel computes a piece again into a scratch area of one piece.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -14,8 +12,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-__all__ = ["FusedScan"]
 
 PIECE = 32  # samples between two states that are kept
 CASES = 8  # cases per program
