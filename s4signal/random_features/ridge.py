@@ -37,6 +37,7 @@ ALPHAS = tuple(np.logspace(-3, 5, 17).tolist())  # relative to the mean squared 
 _FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
 _MOST_TO_CHOOSE = 400  # cases on which blocks are compared
+_LEAST_STD = 0.03  # with weights, as a part of the one without: reached where weights are 1,000 : 1 apart
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
 
 
@@ -164,6 +165,8 @@ def _moments(features: NDArray[np.floating], case_weights: Floats, *, shared: bo
     # Sums in single precision are off by more than what a constant feature varies, but not those of what is left.
     moved, squares = (np.asarray(weights @ part, dtype=np.float64) for part in (rest, np.square(rest)))
     mean, std = about + moved, np.sqrt(np.maximum(squares - moved**2, 0.0))
+    # A feature that varies among cases of next to no weight alone would be scaled up until these decide.
+    std = np.maximum(std, _LEAST_STD * rest.std(0, dtype=np.float64))
     varies = std > 1e-6 * np.abs(mean) + 1e-12
     if shared and varies.any():
         std = np.full_like(std, np.sqrt(np.mean(std[varies] ** 2)))

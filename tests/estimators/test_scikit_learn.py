@@ -1,6 +1,11 @@
 """The contract of scikit-learn, all of it."""
 
-from sklearn.utils.estimator_checks import parametrize_with_checks
+import pytest
+from sklearn.utils.estimator_checks import (
+    check_class_weight_classifiers,
+    check_sample_weight_equivalence_on_dense_data,
+    parametrize_with_checks,
+)
 
 from s4signal import S4Classifier, S4Regressor
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
@@ -34,3 +39,14 @@ def test_default_mode_passes_every_check_but_three(estimator, check):
 )
 def test_models_in_closed_form_pass_every_check(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("model", [S4RidgeClassifier(random_state=0), S4RidgeRegressor(random_state=0)], ids=repr)
+def test_weights_are_repetitions_with_default_settings(model):
+    check_sample_weight_equivalence_on_dense_data(type(model).__name__, model)
+
+
+# One class outweighs the others by 10 million here: it alone is predicted, though some features vary in others alone.
+@pytest.mark.parametrize("n_oscillators", [8, 64])
+def test_class_weights_decide_with_default_settings(n_oscillators):
+    check_class_weight_classifiers("S4RidgeClassifier", S4RidgeClassifier(n_oscillators=n_oscillators, random_state=0))
