@@ -3,7 +3,6 @@
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import open_audio
+from s4signal.signals.checks import PathOrText
 from s4signal.signals.collection import Signals
 from s4signal.signals.table import Table
 
@@ -20,12 +20,7 @@ _ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff"}
 _Row = tuple[Path, str, str]  # file, label, group
 
 
-def read_audio(
-    path: str | PathLike[str] | Iterable[str | PathLike[str]],
-    *,
-    sfreq: float | None = None,
-    mono: bool = True,
-) -> Signals:
+def read_audio(path: PathOrText | Iterable[PathOrText], *, sfreq: float | None = None, mono: bool = True) -> Signals:
     """Read audio files, one case per file.
 
     Parameters
@@ -62,10 +57,10 @@ def read_audio(
 
 
 def read_audio_folder(
-    root: str | PathLike[str],
+    root: PathOrText,
     *,
     pattern: str | None = None,
-    manifest: str | PathLike[str] | None = None,
+    manifest: PathOrText | None = None,
     path_column: str = "path",
     label_column: str = "label",
     group_column: str | None = None,
@@ -141,33 +136,28 @@ def read_audio_folder(
         rows = _rows_of_pattern(root, pattern)
     else:
         rows = _rows_of_folders(root)
-    if unreadable == "skip":
-        rows = _readable(rows)
-    try:
-        signals = Signals.from_files([path for path, _, _ in rows], mono=mono)
-    except RecordingError as error:
-        raise RecordingError(f'{error} unreadable="skip" leaves such files out.') from None
+    rows, signals = _opened(rows, mono=mono, skip=unreadable == "skip")
     _check_alike(signals, resampled=sfreq is not None)
-    labels = np.array([label for _, label, _ in rows])
-    groups = np.array([group for _, _, group in rows])
+    labels, groups = np.array([label for _, label, _ in rows]), np.array([group for _, _, group in rows])
     return signals if sfreq is None else signals.resample(sfreq), labels, groups
 
 
-def _readable(rows: Sequence[_Row]) -> list[_Row]:
-    """Leave out what cannot be opened, and say so."""
-    kept, errors = [], []
+def _opened(rows: Sequence[_Row], *, mono: bool, skip: bool) -> tuple[list[_Row], Signals]:
+    """Open the files; what cannot be opened is left out, if that is asked for, and said."""
+    kept, cases, errors = [], [], []
     for row in rows:
         try:
-            open_audio(row[0])
-        except RecordingError as error:
-            errors.append(error)
-        else:
+            cases.append(open_audio(row[0], mono=mono))
             kept.append(row)
+        except RecordingError as error:
+            if not skip:
+                raise RecordingError(f'{error} unreadable="skip" leaves such files out.') from None
+            errors.append(error)
     if not kept:
         raise errors[0]
     if errors:
         warnings.warn(f"{len(errors)} of {len(rows)} files are left out, the first: {errors[0]}", stacklevel=3)
-    return kept
+    return kept, Signals.from_cases(cases)
 
 
 def _audio_below(root: Path) -> list[Path]:
@@ -238,11 +228,9 @@ def _rows_of_manifest(
     paths, labels = table.names(path_column), table.names(label_column)
     if not paths:
         raise RecordingError(f"{manifest} lists no file.")
-    groups = [""] * len(paths) if group_column is None else [text.strip() for text in table.columns[group_column]]
-    return [
-        (root / path, label, group or str(root / path))
-        for path, label, group in zip(paths, labels, groups, strict=True)
-    ]
+    groups = [""] * len(paths) if group_column is None else table.columns[group_column]
+    files = [root / path for path in paths]
+    return [(f, label, who.strip() or str(f)) for f, label, who in zip(files, labels, groups, strict=True)]
 
 
 def _check_alike(signals: Signals, *, resampled: bool) -> None:

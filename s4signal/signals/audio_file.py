@@ -3,25 +3,20 @@
 import re
 from functools import partial
 from io import BytesIO
-from os import PathLike
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals.checks import FloatArray, check_file
+from s4signal.errors import RecordingError
+from s4signal.signals.checks import FloatArray, PathOrText, check_file, optional
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mp3 import with_length
 
 
-def open_audio(path: str | PathLike[str], *, mono: bool = True) -> LazyCase:
+def open_audio(path: PathOrText, *, mono: bool = True) -> LazyCase:
     """Read the header of an audio file; the samples wait until `load`."""
-    soundfile = _soundfile()
+    soundfile = optional("soundfile", "Reading audio", "audio")
     check_file(path)
-    if Path(path).stat().st_size == 0:
-        raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")
     try:
         with soundfile.SoundFile(_content(str(path))) as file:
             if file.frames > 0 and not _is_complete(file):
@@ -46,7 +41,7 @@ def open_audio(path: str | PathLike[str], *, mono: bool = True) -> LazyCase:
 
 def _read(path: str, n_channels: int, start: int, stop: int) -> FloatArray:
     """Decode a stretch, float32 in -1…1; one channel is the average of all."""
-    soundfile = _soundfile()
+    soundfile = optional("soundfile", "Reading audio", "audio")
     try:
         frames, _ = soundfile.read(_content(path), start=start, stop=stop, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -58,9 +53,7 @@ def _read(path: str, n_channels: int, start: int, stop: int) -> FloatArray:
 
 def _content(path: str) -> str | BytesIO:
     """Return the path, or the content of an mp3 that does not tell its length, with it."""
-    if not path.lower().endswith(".mp3"):
-        return path
-    content = with_length(path)
+    content = with_length(path) if path.lower().endswith(".mp3") else None
     return path if content is None else BytesIO(content)
 
 
@@ -68,9 +61,7 @@ def _is_complete(file: Any) -> bool:
     """Look for the last sample: each format hides a cut in its own way."""
     wav = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     # A wav that was written into a pipe declares 0 or about 2**32 bytes, and is complete.
-    if wav and int(wav[2]) < int(wav[1]) < 0x7FFFFFFF:
-        return False
-    if "File ended unexpectedly" in file.extra_info:
+    if (wav and int(wav[2]) < int(wav[1]) < 0x7FFFFFFF) or "File ended unexpectedly" in file.extra_info:
         return False
     if not file.seekable():
         return True
@@ -89,12 +80,3 @@ def _unreadable(path: str, reason: str) -> RecordingError:
         f"{path} cannot be read as audio ({reason}). "
         "wav, flac, ogg and mp3 are read; copy the file again, convert it or leave it out."
     )
-
-
-def _soundfile() -> ModuleType:
-    try:
-        import soundfile
-    except ImportError:
-        raise MissingDependencyError('Reading audio needs soundfile: pip install "s4signal[audio]".') from None
-    module: ModuleType = soundfile
-    return module

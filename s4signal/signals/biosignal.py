@@ -1,26 +1,21 @@
 """ECG, PPG and other biosignals in the WFDB format of PhysioNet."""
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.errors import RecordingError
 from s4signal.signals.case import Annotation, Signal
-from s4signal.signals.checks import as_paths, pick_rows
+from s4signal.signals.checks import PathOrText, as_paths, optional, pick_rows
 from s4signal.signals.collection import Signals
 from s4signal.signals.edf import volts_per_unit
 
 
 def read_wfdb(
-    record: str | PathLike[str] | Iterable[str | PathLike[str]],
-    *,
-    picks: Sequence[str] | None = None,
-    annotator: str | None = None,
+    record: PathOrText | Iterable[PathOrText], *, picks: Sequence[str] | None = None, annotator: str | None = None
 ) -> Signals:
     """Read WFDB records, one case per record.
 
@@ -50,12 +45,8 @@ def read_wfdb(
     >>> read_wfdb("mitdb/100", picks=["MLII"], annotator="atr")  # doctest: +SKIP
     Signals: 1 case × 1 channel, 650000 samples, 360 Hz (1806 s)
     """
-    try:
-        import wfdb
-    except ImportError:
-        raise MissingDependencyError('Reading WFDB needs wfdb: pip install "s4signal[biosignal]".') from None
-    records = as_paths(record, "record")
-    return Signals([_read_record(wfdb, Path(path), picks, annotator) for path in records])
+    wfdb = optional("wfdb", "Reading WFDB", "biosignal")
+    return Signals([_read_record(wfdb, path, picks, annotator) for path in as_paths(record, "record")])
 
 
 def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: str | None) -> Signal:
@@ -77,7 +68,7 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
         raise RecordingError(f"{header} holds no samples. Leave it out.")
     names = _numbered(read.sig_name)
     rows = pick_rows(names, picks, header)
-    sfreq, units = _common_rate(read, rows, header), _units(header, read.units)
+    sfreq, units = _common_rate(read, names, rows, header), _units(header)
     return Signal(
         np.array([samples[row] * (volts_per_unit(units[row]) or 1.0) for row in rows]),
         sfreq=sfreq,
@@ -88,42 +79,38 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
     )
 
 
-def _units(header: Path, units: Sequence[str]) -> Sequence[str]:
-    """Return the units as the header writes them: wfdb reads ASCII alone, and µV as V."""
+def _units(header: Path) -> list[str]:
+    """Return the unit of every signal as the header writes it, "mV" for none: wfdb reads ASCII alone, and µV as V."""
     content = header.read_bytes()
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")][1:]
-    found = [re.match(r"\S+\s+\S+\s+[^\s/]*/(\S+)", line) for line in lines]
-    if len(found) != len(units):  # the lines are segments
-        return units
-    return [unit if match is None else match[1] for match, unit in zip(found, units, strict=True)]
+    record, *lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if "/" in record[0]:  # of segments, whose headers have the units; the first one lists all signals
+        return _units(header.with_name(f"{next(name for name, *_ in lines if name != '~')}.hea"))
+    # A line is: file, format, gain(zero)/unit, …
+    return [line[2].partition("/")[2] or "mV" if len(line) > 2 else "mV" for line in lines]
 
 
-def _common_rate(read: Any, rows: Sequence[int], header: Path) -> float:
+def _common_rate(read: Any, names: Sequence[str], rows: Sequence[int], header: Path) -> float:
     """Return the one rate of the channels: a frame, which is what `fs` counts, may hold several samples of one."""
-    per_frame = [n or 1 for n in read.samps_per_frame or [1] * len(read.sig_name)]
-    rates = {read.sig_name[row]: float(read.fs) * per_frame[row] for row in rows}
+    per_frame = read.samps_per_frame or [1] * len(names)
+    rates = {names[row]: float(read.fs) * (per_frame[row] or 1) for row in rows}
     if len(set(rates.values())) > 1:
         said = ", ".join(f"{name} {rate:g} Hz" for name, rate in rates.items())
         raise RecordingError(f"{header} has channels of several rates ({said}). Name those of one rate by picks=.")
-    return next(iter(rates.values()))
+    return rates[names[rows[0]]]
 
 
 def _beats(marks: Any, sfreq: float) -> tuple[Annotation, ...]:
     """Count annotations in seconds, by the clock of their own file if it has one."""
-    rate = float(marks.fs or sfreq)
-    pairs = zip(marks.sample, marks.symbol, strict=True)
-    return tuple(Annotation(float(sample) / rate, 0.0, str(symbol)) for sample, symbol in pairs)
+    onsets_s = (np.asarray(marks.sample) / float(marks.fs or sfreq)).tolist()
+    return tuple(Annotation(onset_s, 0.0, str(symbol)) for onset_s, symbol in zip(onsets_s, marks.symbol, strict=True))
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
     """Number channels of one name, as MNE does."""
-    seen = {name: 0 for name in names if list(names).count(name) > 1}
-    unique = []
-    for name in names:
-        unique.append(f"{name}-{seen[name]}" if name in seen else name)
-        seen[name] = seen.get(name, 0) + 1
-    return unique
+    all_names = list(names)
+    twice = [name for name in all_names if all_names.count(name) > 1]
+    return [f"{name}-{all_names[:i].count(name)}" if name in twice else name for i, name in enumerate(all_names)]

@@ -61,7 +61,7 @@ class Signal:
     data : array-like of shape (n_channels, n_times) or (n_times,)
         float32 stays, every other real type becomes float64. NaN is a missing sample. Of sound, integers of 8
         (unsigned), 16 or 32 bits become float32 in -1…1, as audio files are read; sound is what `modality` calls
-        "audio" or, if that is None, one or two channels at 4 kHz or more.
+        "audio" or, if that is None, one or two channels at an `sfreq` of 4 kHz or more.
     times : array-like of shape (n_times,) or None
         Seconds, never decreasing; None means evenly spaced. Samples of one time follow each other without a gap.
     sfreq : float or None
@@ -75,8 +75,8 @@ class Signal:
     first_sample : float
         What the recording counts its first sample as, at the rate of the case; MNE's ``first_samp``.
     recorded_sfreq : float or None
-        Samples per second [Hz] as the recording counts them, where the case has another rate; 0 where its samples can
-        no longer be counted. Events that MNE counted in samples find their instants by it.
+        The rate [Hz] in whose samples the recording counts its events, where it is not that of the case; 0 where its
+        samples can no longer be counted.
     modality : str or None
         What was recorded: "audio" from audio files, MNE's channel type ("eeg", "ecog", "mag", …) or "mixed" from MNE,
         "biosignal" from WFDB.
@@ -88,8 +88,7 @@ class Signal:
     TypeError
         If `data` holds something other than numbers, or is sparse.
     ValueError
-        If `data` is complex or holds an infinite value, `times` decrease or are no seconds (beside `sfreq`), or
-        `sfreq` is not positive.
+        If `data` is complex or infinite somewhere, `times` decrease or are no seconds, or `sfreq` is not positive.
 
     Examples
     --------
@@ -152,27 +151,16 @@ class Signal:
         return None if self.sfreq is None else self.length / self.sfreq
 
     def load(self) -> "Signal":
-        """Return itself: the case is in memory.
-
-        Returns
-        -------
-        Signal
-            The same object.
-        """
+        """Return the case itself: it is in memory."""
         return self
 
     def crop(self, start: int, stop: int) -> "Signal":
-        """Cut out a stretch; the data is a view.
+        """Return a stretch as a view; annotations count from its own first sample, times stay as they are.
 
         Parameters
         ----------
         start, stop : int
             First sample, and the one after the last.
-
-        Returns
-        -------
-        Signal
-            Its annotations are counted from its own first sample; its times stay as they are.
 
         Raises
         ------
@@ -200,27 +188,16 @@ class Signal:
     def __repr__(self) -> str:
         """Say in one line what is held."""
         rate = "rate unknown" if self.sfreq is None else f"{self.sfreq:g} Hz"
-        when = "irregular times" if self.has_times else rate
+        channels = f"{self.n_channels} channel{'s' * (self.n_channels != 1)}"
         source = self.source and f", {self.source}"
-        return (
-            f"Signal: {self.n_channels} channel{'s' * (self.n_channels != 1)} × {self.length} samples, {when}{source}"
-        )
+        return f"Signal: {channels} × {self.length} samples, {'irregular times' if self.has_times else rate}{source}"
 
     def __eq__(self, other: object) -> bool:
         """Whether data (NaN equals NaN), times and all that is known of the case are the same."""
         if not isinstance(other, Signal):
             return NotImplemented
-        said = [field.name for field in fields(self) if field.name not in ("data", "times")]
-        same_times = (
-            self.times is other.times
-            if self.times is None or other.times is None
-            else np.array_equal(self.times, other.times)
-        )
-        return (
-            same_times
-            and all(getattr(self, name) == getattr(other, name) for name in said)
-            and np.array_equal(self.data, other.data, equal_nan=True)
-        )
+        pairs = [(field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return all(np.array_equal(mine, its, equal_nan=name == "data") for name, mine, its in pairs)
 
     __hash__ = None  # type: ignore[assignment]
 

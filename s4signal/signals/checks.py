@@ -1,6 +1,7 @@
 """Convert what a user gives for one case, or as paths; refuse what is not one."""
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from numbers import Real
 from os import PathLike
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 
-from s4signal.errors import RecordingError, ShapeError
+from s4signal.errors import MissingDependencyError, RecordingError, ShapeError
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 PathOrText: TypeAlias = str | PathLike[str]
@@ -20,6 +21,15 @@ _PCM = {"u1": (128.0, 2.0**7), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}  # si
 # seconds do so a thousand times, sample numbers sfreq times.
 _LARGEST_RATIO = 200.0
 _HIGHEST_RATE = 1e10  # Hz; from a sample in three centuries on
+
+
+def optional(package: str, purpose: str, extra: str = "") -> Any:
+    """Import a package when it is needed; MissingDependencyError says how to install it."""
+    try:
+        return import_module(package)
+    except ImportError:
+        install = f"s4signal[{extra}]" if extra else package
+        raise MissingDependencyError(f'{purpose} needs {package}: pip install "{install}".') from None
 
 
 def as_float_array(data: Any, name: str = "X") -> FloatArray:
@@ -49,12 +59,10 @@ def is_audio(modality: str | None, sfreq: float | None, n_channels: int) -> bool
     return modality == "audio" or (modality is None and sfreq is not None and sfreq >= _AUDIO_SFREQ and n_channels <= 2)
 
 
-def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None) -> Any:
+def scale_pcm(data: Any, sfreq: float | None, modality: str | None) -> Any:
     """Scale integer samples of sound to -1…1, as soundfile reads them; leave everything else alone."""
     kind = getattr(getattr(data, "dtype", None), "str", "")[1:]
-    if kind not in _PCM or np.ndim(data) not in (1, 2):
-        return data
-    if not is_audio(modality, sfreq, 1 if np.ndim(data) == 1 else len(data)):
+    if kind not in _PCM or np.ndim(data) not in (1, 2) or not is_audio(modality, sfreq, len(np.atleast_2d(data))):
         return data
     silence, full = _PCM[kind]
     return (data.astype(np.float32) - np.float32(silence)) / np.float32(full)
@@ -83,12 +91,8 @@ def as_rate(sfreq: Any) -> float:
     if not isinstance(sfreq, Real):
         raise TypeError(f"sfreq={sfreq!r} must be a number of samples per second.")
     rate = float(sfreq)
-    if not 0 < rate < np.inf:
-        raise ValueError(f"sfreq={rate:g} must be a positive number of samples per second.")
     if not 1 / _HIGHEST_RATE < rate < _HIGHEST_RATE:
-        raise ValueError(
-            f"sfreq={rate:g} is no rate of a recording, from {1 / _HIGHEST_RATE:g} to {_HIGHEST_RATE:g} Hz."
-        )
+        raise ValueError(f"sfreq={rate:g} must be a positive number of samples per second, of at most 1e10.")
     return rate
 
 
@@ -99,13 +103,12 @@ def check_positive(name: str, seconds: Any) -> None:
 
 
 def as_times(times: Any, n_times: int) -> FloatArray:
-    """Convert to float64 seconds; refuse what goes back."""
-    if np.asarray(times).dtype.kind in "mM":
+    """Convert to float64 seconds; refuse what goes back, and what is too coarse to tell samples apart."""
+    given = np.asarray(times)
+    if given.dtype.kind in "mM":
         raise TypeError(
-            f"times must be seconds, got dtype {np.asarray(times).dtype}. Pass "
-            "(times - times[0]) / np.timedelta64(1, 's')."
+            f"times must be seconds, got dtype {given.dtype}. Pass (times - times[0]) / np.timedelta64(1, 's')."
         )
-    coarse = _resolution(times)
     array = as_float_array(times, "times").astype(np.float64, copy=False)
     if array.shape != (n_times,):
         raise ShapeError(f"times must have shape ({n_times},), one time per sample, got {array.shape}.")
@@ -122,20 +125,13 @@ def as_times(times: Any, n_times: int) -> FloatArray:
             f"times must increase or stay equal, but {array[i]:g} s is followed by {array[i + 1]:g} s "
             f"(samples {i} and {i + 1}). Sort the samples by time."
         )
+    coarse = float(np.spacing(np.abs(given).max())) if given.dtype.kind == "f" and given.itemsize < 8 else 0.0
     if (array[-1] - array[0]) < 8 * coarse * (n_times - 1):
         raise ValueError(
-            f"times as {np.asarray(times).dtype} are {coarse:g} s apart near {array[-1]:g} s, too coarse for {n_times} "
+            f"times as {given.dtype} are {coarse:g} s apart near {array[-1]:g} s, too coarse for {n_times} "
             f"samples in {array[-1] - array[0]:g} s. Subtract the first time before you convert them, or keep float64."
         )
     return array
-
-
-def _resolution(times: Any) -> float:
-    """Return the seconds between two times that their type can tell apart; 0 for float64 and integers."""
-    kind = getattr(times, "dtype", None)
-    if not isinstance(kind, np.dtype) or kind.kind != "f" or kind.itemsize >= 8 or not np.size(times):
-        return 0.0
-    return float(np.spacing(np.abs(np.asarray(times)).max()))
 
 
 def check_time_unit(times: FloatArray, sfreq: float) -> None:
@@ -189,20 +185,20 @@ def pick_rows(names: Sequence[str], picks: Sequence[str] | str | None, source: o
     return [names.index(name) for name in wanted]
 
 
-def as_paths(paths: PathOrText | Iterable[PathOrText], name: str) -> list[PathOrText]:
+def as_paths(paths: PathOrText | Iterable[PathOrText], name: str) -> list[Path]:
     """Make a list of one path or several; TypeError if it is something else, RecordingError if there is none."""
-    if isinstance(paths, str | PathLike):
-        return [paths]
-    if not isinstance(paths, Iterable):
+    if not isinstance(paths, str | PathLike | Iterable):
         raise TypeError(f"{name} must be a path or an iterable of paths, got {paths!r}.")
-    items = list(paths)
+    items = [Path(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
     if not items:
         raise RecordingError(f"{name} names no file; at least one is needed.")
     return items
 
 
 def check_file(path: PathOrText) -> None:
-    """Refuse what is no file; RecordingError."""
+    """Refuse what is no file, or an empty one; RecordingError."""
     if not Path(path).is_file():
         problem = "is a folder; a file is needed" if Path(path).is_dir() else "does not exist"
         raise RecordingError(f"{path} {problem}. Check the path.")
+    if Path(path).stat().st_size == 0:
+        raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")

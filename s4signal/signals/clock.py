@@ -6,24 +6,30 @@ from itertools import chain
 import numpy as np
 
 from s4signal.errors import RecordingError
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import median_gap
-from s4signal.signals.lazy import Case
+from s4signal.signals.lazy import Case, LazyCase
 
 
 class Clock:
     """Finds samples by the seconds after the first one: by the times of a case where it has them, else by its rate."""
 
-    def __init__(self, case: Case, name: str) -> None:
-        self.case, self.name = case, name
-        times = case.load().times if case.has_times else None
+    def __init__(self, i: int, recording: Case) -> None:
+        self.name = recording.source or f"recording {i}"
+        # Of some files every stretch would cost reading the whole.
+        read_now = isinstance(recording, LazyCase) and recording.in_one
+        self.case = case = recording.load() if read_now else recording
+        times = case.times if isinstance(case, Signal) else None
         self.times = None if times is None else times - times[0]
-        if self.times is not None and times is not None:
-            period_s = median_gap(times)
+        if self.times is not None:
+            period_s = median_gap(self.times)
             self.total_s = float(self.times[-1]) + period_s
         elif case.sfreq is not None:
             period_s, self.total_s = 1 / case.sfreq, case.length / case.sfreq
         else:
-            raise RecordingError(f"{name} has no known rate, so seconds cannot be counted. Pass sfreq= to Signals.")
+            raise RecordingError(
+                f"{self.name} has no known rate, so seconds cannot be counted. Pass sfreq= to Signals."
+            )
         self.slack_s = period_s / 2
 
     def span(self, start_s: float, duration_s: float) -> tuple[int, int] | None:

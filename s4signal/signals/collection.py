@@ -12,10 +12,10 @@ import numpy.typing as npt
 from s4signal.errors import ShapeError
 from s4signal.signals.audio_file import open_audio
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, as_paths, as_rate
+from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_positive
 from s4signal.signals.forms import cases_from, describe_cases
 from s4signal.signals.lazy import Case, cached
-from s4signal.signals.resampling import check_grid, grid_signal, resample_case
+from s4signal.signals.resampling import grid_signal, resample_case
 from s4signal.signals.summary import CaseList, name_errors
 
 
@@ -31,7 +31,8 @@ class Signals(CaseList):
         A 2-D array (n_samples, n_times) of one channel; a 3-D array (n_samples, n_channels, n_times); a list or
         object array of (n_times_i,) or (n_channels, n_times_i); ``mne.Epochs`` or a list of them, which bring volts,
         rate and channel names; a list of `Signal`; another `Signals`. NaN, or masked, is a missing sample. Integers of
-        sound (8, 16 or 32 bits, at most two channels at 4 kHz or more) are scaled to -1…1, as in audio files.
+        sound (8, 16 or 32 bits, at most two channels) are scaled to -1…1, as in audio files, if the `sfreq` that is
+        passed with them is 4 kHz or more; without a rate they stay counts, whatever rate they are given later.
     sfreq : float or sequence of float, optional
         Samples per second [Hz], one for all or one per case.
     times : sequence of array-like of shape (n_times_i,), optional
@@ -46,8 +47,7 @@ class Signals(CaseList):
     TypeError
         If `data` holds something other than real numbers.
     ValueError
-        If `data` is complex or holds an infinite value, or `times` decrease, are NaN or are no seconds beside `sfreq`;
-        the case is named.
+        If `data` is complex or infinite somewhere, or `times` decrease or are no seconds; the case is named.
     RecordingError
         If `data` carries a rate, times or names that differ from those passed.
 
@@ -97,7 +97,7 @@ class Signals(CaseList):
         mono: bool = True,
         cache: str | PathLike[str] | None = None,
     ) -> "Signals":
-        """Open audio files; each is decoded when its case is asked for.
+        """Return audio files as cases that are decoded when asked for; the whole may be larger than memory.
 
         Parameters
         ----------
@@ -111,24 +111,17 @@ class Signals(CaseList):
             A folder that keeps what was decoded and resampled, as plain arrays: another pass, and another run, reads
             it back. A file that changed is decoded anew. Nothing is ever removed: delete the folder.
 
-        Returns
-        -------
-        Signals
-            float32 in -1…1; only the headers are read, so the whole may be larger than memory.
-
         Raises
         ------
         RecordingError
-            If a file is missing, empty or not audio.
+            If a file is missing, empty or not audio, or, when a case is asked for, `cache` cannot be written.
         """
+        if cache is not None and not isinstance(cache, str | PathLike):
+            raise TypeError(f"cache must be the path of a folder, got {cache!r}.")
         signals = cls.from_cases(open_audio(path, mono=mono) for path in as_paths(paths, "paths"))
         if sfreq is not None:
             signals = signals.resample(sfreq)
-        if cache is not None:
-            if not isinstance(cache, str | PathLike):
-                raise TypeError(f"cache must be the path of a folder, got {cache!r}.")
-            signals = cls.from_cases(cached(case, Path(cache)) for case in signals._cases)
-        return signals
+        return signals if cache is None else cls.from_cases(cached(case, Path(cache)) for case in signals._cases)
 
     @classmethod
     def concatenate(cls, parts: Iterable["Signals"]) -> "Signals":
@@ -142,7 +135,7 @@ class Signals(CaseList):
         return cls.from_cases(case for part in parts for case in part._cases)
 
     def resample(self, sfreq: float) -> "Signals":
-        """Bring every case to one rate, with an anti-aliasing filter; cases on disk are resampled when they are read.
+        """Return every case at one rate, by an anti-aliasing filter; cases on disk are resampled when they are read.
 
         Missing samples stay missing; events that were counted in the samples of a recording keep their instants.
 
@@ -171,7 +164,10 @@ class Signals(CaseList):
     def to_grid(
         self, sfreq: float, *, method: Literal["linear", "previous"] = "linear", longest_gap_s: float | None = None
     ) -> "Signals":
-        """Interpolate irregular or missing samples on a regular grid, channel by channel.
+        """Return irregular or missing samples interpolated on a regular grid, channel by channel, in memory.
+
+        NaN stands before the first observation of a channel, and after the last one where a line would have to leave
+        it. Nothing is low-passed: take a grid as fine as the times and `resample` it.
 
         Parameters
         ----------
@@ -181,13 +177,6 @@ class Signals(CaseList):
             Draw a line between observations, or hold each until the next.
         longest_gap_s : float, positive, optional
             Leave the grid missing between observations that are further apart [s].
-
-        Returns
-        -------
-        Signals
-            Evenly spaced and without times, in memory. NaN before the first observation of a channel, and after the
-            last one where a line would have to leave it. Nothing is low-passed: take a grid as fine as the times and
-            `resample` it.
 
         Raises
         ------
@@ -204,19 +193,17 @@ class Signals(CaseList):
         >>> signals.to_grid(1, method="previous")[0].data
         array([[0., 2., 2., 2., 8.]])
         """
-        check_grid(method, longest_gap_s)
+        if method not in ("linear", "previous"):
+            raise ValueError(f"method={method!r} is unknown; choose one of 'linear', 'previous'.")
+        if longest_gap_s is not None:
+            check_positive("longest_gap_s", longest_gap_s)
         put = partial(grid_signal, sfreq=as_rate(sfreq), method=method, longest_gap_s=longest_gap_s)
         return self.from_cases(
             name_errors(i, case.source, partial(put, case.load())) for i, case in enumerate(self._cases)
         )
 
     def to_numpy(self) -> FloatArray:
-        """Stack the cases.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_channels, n_times)
-            A copy.
+        """Return the cases as a new array (n_samples, n_channels, n_times).
 
         Raises
         ------
@@ -244,11 +231,8 @@ class Signals(CaseList):
             key = key[0]
         if isinstance(key, tuple):
             raise IndexError("Signals has one axis, the case. Index channels and times in signal.data.")
-        chosen = self._cases[key]
-        if isinstance(chosen, np.ndarray):
-            return self.from_cases(chosen)
-        signal: Signal = chosen.load()
-        return signal
+        chosen: Any = self._cases[key]
+        return self.from_cases(chosen) if isinstance(chosen, np.ndarray) else chosen.load()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Stack the cases, as `to_numpy`."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.errors import RecordingError
+from s4signal.signals.checks import optional
 
 _UEA = "https://www.timeseriesclassification.com/description.php?Dataset="
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -137,10 +138,7 @@ def fetch(name: str) -> None:
     target = data_home() / row.folder
     if target.is_dir():
         return
-    try:
-        import pooch
-    except ImportError:
-        raise MissingDependencyError('Fetching data sets needs pooch: pip install "s4signal[data]".') from None
+    pooch = optional("pooch", "Fetching data sets", "data")
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         try:

@@ -4,29 +4,28 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from os import PathLike
+from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.errors import RecordingError
 from s4signal.signals.case import Annotation, Signal
-from s4signal.signals.checks import FloatArray, as_paths, check_file
+from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_file, optional
 from s4signal.signals.collection import Signals
 from s4signal.signals.edf import read_edf_signals, volts_per_unit
 from s4signal.signals.eeg_channels import choose_channels
 from s4signal.signals.forms import common_type
 from s4signal.signals.lazy import LazyCase
 
+_mne = partial(optional, "mne", "Reading EEG", "eeg")
 _TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt", re.IGNORECASE)
 
 
 def read_eeg(
-    path: str | PathLike[str] | Iterable[str | PathLike[str]],
+    path: PathOrText | Iterable[PathOrText],
     *,
     picks: str | Sequence[str] = "eeg",
     l_freq: float | None = None,
@@ -80,7 +79,7 @@ def read_eeg(
     [...]
     Signals: 1 case × 1 channel, 500 samples, 250 Hz (2 s)
     """
-    files = [_open(Path(p), picks) for p in as_paths(path, "path")]
+    files = [_open(p, picks) for p in as_paths(path, "path")]
     others = dict.fromkeys(name for file in files for name in file.others)
     if others:
         warnings.warn(
@@ -88,22 +87,16 @@ def read_eeg(
             f"{next(file.source for file in files if file.others)}, say so. Name the channels to have them.",
             stacklevel=2,
         )
-    if l_freq is None and h_freq is None:
-        signals = Signals.from_cases(file.case for file in files)
-    else:
-        signals = Signals.from_cases(_filtered(file.case.load(), l_freq, h_freq) for file in files)
-    return signals if sfreq is None else Signals(list(signals)).resample(sfreq)
+    filtered = l_freq is not None or h_freq is not None
+    cases = [_filtered(file.case.load(), l_freq, h_freq) if filtered else file.case for file in files]
+    return Signals.from_cases(cases) if sfreq is None else Signals.from_cases(c.load() for c in cases).resample(sfreq)
 
 
-def read_mne_events(path: str | PathLike[str]) -> npt.NDArray[np.int64]:
-    """Read an MNE events file.
-
-    Shape: (n_events, 3).
-    """
-    mne = _mne()
+def read_mne_events(path: PathOrText) -> npt.NDArray[np.int64]:
+    """Read an MNE events file, (n_events, 3)."""
     check_file(path)
     try:
-        events: npt.NDArray[np.int64] = mne.read_events(path, verbose="error").astype(np.int64)
+        events: npt.NDArray[np.int64] = _mne().read_events(path, verbose="error").astype(np.int64)
     except Exception as error:
         raise RecordingError(f"{path} cannot be read as an MNE events file ({error}).") from error
     return events
@@ -151,8 +144,8 @@ class _RawFile:
             data = self.data.get_data(list(self.ch_names), start, stop, verbose="error")
         except Exception as error:
             raise _unreadable(self.source, str(error)) from error
-        scaled: FloatArray = data if set(self.scales) == {1.0} else data * np.array(self.scales)[:, np.newaxis]
-        return scaled
+        in_volts: FloatArray = data * np.array(self.scales)[:, np.newaxis]
+        return in_volts
 
     @property
     def case(self) -> LazyCase:
@@ -204,10 +197,8 @@ def _scale(unit: str) -> float:
 
 def _read_raw(path: Path) -> Any:
     mne = _mne()
-    if not path.exists():
-        raise RecordingError(f"{path} does not exist. Check the path.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")
+    if not path.is_dir():  # some formats are folders
+        check_file(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -253,18 +244,13 @@ def _annotations(raw: Any) -> tuple[Annotation, ...]:
         Annotation(float(onset - raw.first_time), float(duration), str(description))
         for onset, duration, description in zip(given.onset, given.duration, given.description, strict=True)
     ]
-    return tuple(sorted(marks + _stimulus_events(raw), key=lambda mark: mark.onset_s))
-
-
-def _stimulus_events(raw: Any) -> list[Annotation]:
     stimulus = [name for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind == "stim"]
-    if not stimulus:
-        return []
-    events = _mne().find_events(raw, stimulus, shortest_event=1, verbose="error")
-    return [
+    events = _mne().find_events(raw, stimulus, shortest_event=1, verbose="error") if stimulus else []
+    marks += [
         Annotation(float(sample - raw.first_samp) / float(raw.info["sfreq"]), 0.0, str(code))
-        for sample, _, code in np.asarray(events)
+        for sample, _, code in events
     ]
+    return tuple(sorted(marks, key=lambda mark: mark.onset_s))
 
 
 def _unreadable(path: str, reason: str) -> RecordingError:
@@ -283,12 +269,3 @@ def _incomplete(path: Path, reason: str) -> RecordingError:
 
 def _shorten(reason: str) -> str:
     return " ".join(reason.split()).rstrip(".")[:200] or "no reason given"
-
-
-def _mne() -> ModuleType:
-    try:
-        import mne
-    except ImportError:
-        raise MissingDependencyError('Reading EEG needs MNE-Python: pip install "s4signal[eeg]".') from None
-    module: ModuleType = mne
-    return module

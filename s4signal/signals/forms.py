@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from os import PathLike
 from typing import Any
 
@@ -11,54 +10,41 @@ import numpy as np
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, as_float_array, scale_pcm
+from s4signal.signals.checks import as_float_array
 from s4signal.signals.lazy import Case
 from s4signal.signals.summary import name_errors
 
-_FORMS = "(n_samples, n_channels, n_times), or (n_samples, n_times) for one channel"
-
 
 def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
-    """Turn arrays, lists, object arrays and mne.Epochs into cases; the rate only tells whether integers are sound."""
-    if is_epochs(data):
-        return _cases_from_epochs([data])
-    if isinstance(data, Signal):
-        raise TypeError("X is one Signal, but a list of them is needed. Pass [signal].")
-    first = data[0] if isinstance(data, list | tuple) and data else data
-    if isinstance(first, str | PathLike):
-        raise TypeError(
-            f"X holds {str(first)!r}, but recordings are needed. Open files with Signals.from_files, or with read_eeg, "
-            "read_csv or another reader of s4signal.signals."
-        )
-    if type(first).__module__.startswith("mne.") and not is_epochs(first):
-        raise TypeError(
-            f"X is a {type(first).__name__}; cases are needed. Cut it first: mne.make_fixed_length_epochs, or "
-            "s4signal.signals.read_eeg on its file followed by windows."
-        )
-    if isinstance(data, list | tuple):
-        return _cases_from_list(data, sfreq)
-    if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1 and not _all_numbers(data):
-        return _cases_from_list(list(data), sfreq)
-    if isinstance(data, np.ndarray) and data.dtype.kind in "iu" and data.ndim in (2, 3) and data.size:
-        return _cases_from_list(list(data), sfreq)  # each may be sound
-    return _cases_from_array(as_float_array(data))
+    """Turn arrays, lists, object arrays and mne.Epochs into cases; `sfreq` is one rate, one per case, or None."""
+    of_cases = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
+    listed = isinstance(data, list | tuple) or (of_cases and not all(map(np.isscalar, data)))
+    items = list(data) if listed else [data]
+    if not items:
+        raise ShapeError("X holds no case; at least one is needed.")
+    epochs = [_is_epochs(item) for item in items]
+    if all(epochs):
+        return _cases_from_epochs(items)
+    if any(epochs):
+        raise TypeError("X mixes mne.Epochs with other things. Pass Epochs alone, or arrays alone.")
+    _refuse_files_and_recordings(data, items[0])
+    if not listed or all(map(np.isscalar, items)):  # of numbers alone: says what shape is needed
+        items = _rows(data if isinstance(data, np.ndarray) else as_float_array(data))
+    rates = _one_rate_each(sfreq, len(items))
+    return [
+        item if isinstance(item, Signal) else name_errors(i, "", partial(Signal, item, sfreq=rate))
+        for i, (item, rate) in enumerate(zip(items, rates, strict=True))
+    ]
 
 
 def describe_cases(cases: Sequence[Case], *, sfreq: Any, times: Any, ch_names: Any) -> list[Case]:
     """Add what the user knows of the cases, times one (n_times_i,) each; what they carry themselves must agree."""
     n = len(cases)
-    rates = [sfreq] * n if sfreq is None or np.ndim(sfreq) == 0 else _one_each(sfreq, n, "sfreq")
     moments = [None] * n if times is None else _one_each(times, n, "times")
     return [
         name_errors(i, case.source, partial(_describe, case, rate, t, ch_names))
-        for i, (case, rate, t) in enumerate(zip(cases, rates, moments, strict=True))
+        for i, (case, rate, t) in enumerate(zip(cases, _one_rate_each(sfreq, n), moments, strict=True))
     ]
-
-
-def is_epochs(data: Any) -> bool:
-    """Whether `data` is an mne.Epochs of any kind; does not import mne."""
-    ours = any(kind.__module__.split(".")[0] == "mne" for kind in type(data).__mro__)
-    return ours and hasattr(data, "get_data") and hasattr(data, "events")
 
 
 def common_type(types: Iterable[str]) -> str:
@@ -67,40 +53,40 @@ def common_type(types: Iterable[str]) -> str:
     return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
-def _cases_from_array(array: FloatArray) -> list[Case]:
+def _is_epochs(data: Any) -> bool:
+    """Whether `data` is an mne.Epochs of any kind; does not import mne."""
+    ours = any(kind.__module__.split(".")[0] == "mne" for kind in type(data).__mro__)
+    return ours and hasattr(data, "get_data") and hasattr(data, "events")
+
+
+def _refuse_files_and_recordings(data: Any, first: Any) -> None:
+    if isinstance(data, Signal):
+        raise TypeError("X is one Signal, but a list of them is needed. Pass [signal].")
+    if isinstance(first, str | PathLike):
+        raise TypeError(
+            f"X holds {str(first)!r}, but recordings are needed. Open files with Signals.from_files, or with read_eeg, "
+            "read_csv or another reader of s4signal.signals."
+        )
+    if type(first).__module__.startswith("mne."):
+        raise TypeError(
+            f"X is a {type(first).__name__}; cases are needed. Cut it first: mne.make_fixed_length_epochs, or "
+            "s4signal.signals.read_eeg on its file followed by windows."
+        )
+
+
+def _rows(array: Any) -> list[Any]:
     if array.ndim not in (2, 3):
-        hint = "Reshape your data: " + (
+        hint = (
             "one case of one channel is X.reshape(1, -1), many cases of one sample are X.reshape(-1, 1)."
             if array.ndim == 1
             else "the first axis is the case, the second the channel, the third the time."
         )
-        raise ShapeError(f"X must have shape {_FORMS}; got {array.shape}. {hint}")
-    if array.shape[0] == 0:
-        raise ShapeError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
+        forms = "(n_samples, n_channels, n_times), or (n_samples, n_times) for one channel"
+        raise ShapeError(f"X must have shape {forms}; got {array.shape}. Reshape your data: {hint}")
     if 0 in array.shape:
-        raise ShapeError(f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
-    return [name_errors(i, "", partial(Signal, case)) for i, case in enumerate(array)]
-
-
-def _cases_from_list(items: Sequence[Any], sfreq: Any) -> list[Case]:
-    if not items:
-        raise ShapeError("X holds no case; at least one is needed.")
-    epochs = [is_epochs(item) for item in items]
-    if all(epochs):
-        return _cases_from_epochs(items)
-    if any(epochs):
-        raise TypeError("X mixes mne.Epochs with other things. Pass Epochs alone, or arrays alone.")
-    if all(np.isscalar(item) for item in items):
-        return _cases_from_array(as_float_array(items))  # a list of numbers: says what shape is needed
-    rates = [sfreq] * len(items) if sfreq is None or np.ndim(sfreq) == 0 else _one_each(sfreq, len(items), "sfreq")
-    return [
-        item if isinstance(item, Signal) else name_errors(i, "", partial(_case, item, rate))
-        for i, (item, rate) in enumerate(zip(items, rates, strict=True))
-    ]
-
-
-def _case(item: Any, rate: Any) -> Signal:
-    return Signal(scale_pcm(item, float(rate) if isinstance(rate, Real) else None))
+        what = "feature" if len(array) else "sample"
+        raise ShapeError(f"Found array with 0 {what}(s) (shape={array.shape}) while a minimum of 1 is required.")
+    return list(array)
 
 
 def _cases_from_epochs(items: Iterable[Any]) -> list[Case]:
@@ -149,15 +135,14 @@ def _describe(case: Case, sfreq: Any, times: Any, ch_names: Any) -> Case:
     return replace(case.load(), **new) if new else case
 
 
+def _one_rate_each(sfreq: Any, n: int) -> list[Any]:
+    return [sfreq] * n if sfreq is None or np.ndim(sfreq) == 0 else _one_each(sfreq, n, "sfreq")
+
+
 def _one_each(values: Any, n: int, name: str) -> list[Any]:
-    if not hasattr(values, "__len__") or len(values) != n or any(np.ndim(v) == (name == "sfreq") for v in values):
-        what = (
-            "one number, or one for each case" if name == "sfreq" else "one array of shape (n_times_i,) for each case"
-        )
-        came = f"{len(values)} of them" if hasattr(values, "__len__") and len(values) != n else repr(values)[:60]
-        raise ShapeError(f"{name} must be {what} ({n} cases), got {came}.")
+    wrong_length = hasattr(values, "__len__") and len(values) != n
+    if wrong_length or not hasattr(values, "__len__") or any(np.ndim(v) == (name == "sfreq") for v in values):
+        one = "one number, or one" if name == "sfreq" else "one array of shape (n_times_i,)"
+        came = f"{len(values)} of them" if wrong_length else repr(values)[:60]
+        raise ShapeError(f"{name} must be {one} for each case ({n} cases), got {came}.")
     return list(values)
-
-
-def _all_numbers(array: Any) -> bool:
-    return all(np.isscalar(item) for item in array)

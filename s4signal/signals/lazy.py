@@ -2,18 +2,19 @@
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Annotation, Signal, crop_annotations
-from s4signal.signals.checks import FloatArray
+from s4signal.signals.checks import FloatArray, check_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,11 @@ class LazyCase:
     modality: str | None = None
     start: int = 0
     in_one: bool = False  # a stretch costs as much as the whole: a filter reaches past the ends of any
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds the case lasts; None if unknown, or if only reading it would tell."""
+        return None if self.has_times or self.sfreq is None else self.length / self.sfreq
 
     def load(self) -> Signal:
         """Bring the case into memory."""
@@ -83,11 +89,6 @@ def recount(case: Case, sfreq: float, rate: float | None = None) -> dict[str, An
     return {"sfreq": sfreq, "first_sample": first, "recorded_sfreq": None if recorded == sfreq else recorded}
 
 
-def ready_to_cut(case: Case) -> Case:
-    """Read a case of which every stretch would cost reading the whole."""
-    return case.load() if isinstance(case, LazyCase) and case.in_one else case
-
-
 def cached(case: Case, folder: Path) -> Case:
     """Keep the samples of a file without times in a folder of arrays, once they are read."""
     return case if isinstance(case, Signal) else replace(case, read=partial(_read_cached, case, folder))
@@ -95,10 +96,8 @@ def cached(case: Case, folder: Path) -> Case:
 
 def _read_cached(case: LazyCase, folder: Path, start: int, stop: int) -> FloatArray:
     """Take samples from the cache, or read them and put them there."""
-    try:
-        state = os.stat(case.source)
-    except OSError:
-        raise RecordingError(f"{case.source} does not exist. Check the path.") from None
+    check_file(case.source)
+    state = os.stat(case.source)
     said = (os.path.abspath(case.source), state.st_mtime_ns, state.st_size, case.n_channels, case.sfreq, start, stop)
     path = folder / (hashlib.sha256(repr(said).encode()).hexdigest() + ".npy")
     try:
@@ -107,9 +106,18 @@ def _read_cached(case: LazyCase, folder: Path, start: int, stop: int) -> FloatAr
             return data
     except (OSError, ValueError, EOFError):  # not there, or damaged
         pass
-    part = replace(case, start=start, length=stop - start).load().data
-    folder.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-        np.save(file, part, allow_pickle=False)
-    os.replace(file.name, path)  # whole or not at all, whoever else writes it
-    return part
+    data = replace(case, start=start, length=stop - start).load().data
+    partial_file = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial_file.open("xb") as file:
+            np.save(file, data, allow_pickle=False)
+        partial_file.replace(path)  # whole or not at all, whoever else writes it
+    except OSError as error:
+        with suppress(OSError):
+            partial_file.unlink()
+        raise RecordingError(
+            f"cache={str(folder)!r} cannot be written ({error.strerror or error}). Free space there, choose another "
+            "folder, or leave cache out."
+        ) from error
+    return data

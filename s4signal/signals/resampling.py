@@ -7,12 +7,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal, sample_times
-from s4signal.signals.checks import FloatArray
+from s4signal.signals.checks import FloatArray, optional
 from s4signal.signals.lazy import Case, recount, transformed
 
-_METHODS = ("linear", "previous")
+_NO_RATE = "the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it."
 # A grid of more samples per observation than this, and of more than a million, follows from a wrong clock.
 _LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000
 
@@ -24,7 +24,7 @@ def resample_case(case: Case, sfreq: float) -> Case:
     if isinstance(case, Signal) or case.has_times:  # only the times tell the rate, and whether there is one
         return _resample_signal(case.load(), sfreq)
     if case.sfreq is None:
-        raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
+        raise RecordingError(_NO_RATE)
     length = _resampled_length(case.length, case.sfreq, sfreq)
     return transformed(case, partial(_resample_signal, sfreq=sfreq), length=length, **recount(case, sfreq))
 
@@ -40,7 +40,8 @@ def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArr
     # Take the line from first to last sample away: the filter sees zeros outside, and a step there would ring.
     first, last = filled[:, :1], filled[:, -1:]
     position = np.arange(n_times, dtype=data.dtype) / max(1, n_times - 1)
-    flat = _filter(filled - (first + (last - first) * position), sfreq, new_sfreq)
+    level = np.ascontiguousarray((filled - (first + (last - first) * position)).T)
+    flat = optional("soxr", "Resampling").resample(level, sfreq, new_sfreq, quality="HQ").T
     flat = np.pad(flat, ((0, 0), (0, max(0, n_new - flat.shape[1]))))[:, :n_new]
     where = np.arange(n_new) * (sfreq / new_sfreq)
     new_position = (where / max(1, n_times - 1)).astype(data.dtype)
@@ -55,27 +56,17 @@ def _resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
 
 
 def _fill_missing(data: FloatArray, missing: npt.NDArray[np.bool_]) -> FloatArray:
-    filled = data.copy()
-    position = np.arange(data.shape[1])
+    filled, position = data.copy(), np.arange(data.shape[1])
     for channel, gap in zip(filled, missing, strict=True):
         channel[gap] = 0.0 if gap.all() else np.interp(position[gap], position[~gap], channel[~gap])
     return filled
-
-
-def _filter(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
-    try:
-        import soxr
-    except ImportError:
-        raise MissingDependencyError('Resampling needs soxr, which comes with s4signal: pip install "soxr".') from None
-    by_new_time: FloatArray = soxr.resample(np.ascontiguousarray(data.T), sfreq, new_sfreq, quality="HQ")
-    return by_new_time.T
 
 
 def _resample_signal(signal: Signal, sfreq: float) -> Signal:
     """Resample a case in memory; see `resample_case`."""
     rate = signal.sfreq if signal.times is None else _regular_rate(signal.times)
     if rate is None:
-        raise RecordingError("the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it.")
+        raise RecordingError(_NO_RATE)
     data = signal.data if rate == sfreq else resample_array(signal.data, rate, sfreq)
     times = None if signal.times is None else signal.times[0] + np.arange(data.shape[1]) / sfreq
     return replace(signal, data=data, times=times, **recount(signal, sfreq, rate))
@@ -91,14 +82,6 @@ def _regular_rate(times: FloatArray) -> float:
     return float(1 / steps.mean())
 
 
-def check_grid(method: str, longest_gap_s: float | None) -> None:
-    """Refuse a way to interpolate that cannot be."""
-    if method not in _METHODS:
-        raise ValueError(f"method={method!r} is unknown; choose one of 'linear', 'previous'.")
-    if longest_gap_s is not None and not longest_gap_s > 0:
-        raise ValueError(f"longest_gap_s={longest_gap_s} must be a positive number of seconds.")
-
-
 def grid_signal(
     signal: Signal, sfreq: float, method: Literal["linear", "previous"], longest_gap_s: float | None
 ) -> Signal:
@@ -106,7 +89,12 @@ def grid_signal(
     times = sample_times(signal)
     times = times - times[0]
     n_grid = times[-1] * sfreq * (1 + 1e-12) + 1e-9  # the last time is on the grid although 0.3 * 10 is less than 3
-    _check_clock(times, n_grid, sfreq)
+    if n_grid > _LARGEST_GRID + _PER_SAMPLE * len(times):
+        jump = int(np.argmax(np.diff(times)))
+        raise RecordingError(
+            f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples for {len(times)} observed: times jump by "
+            f"{times[jump + 1] - times[jump]:.4g} s after sample {jump}. Correct that clock, or cut the case there."
+        )
     grid = np.arange(int(n_grid) + 1) / sfreq
     longest = np.inf if longest_gap_s is None else longest_gap_s
     data = np.full((signal.n_channels, len(grid)), np.nan, dtype=signal.data.dtype)
@@ -119,16 +107,6 @@ def grid_signal(
     return replace(signal, data=data, times=None, **known)
 
 
-def _check_clock(times: FloatArray, n_grid: float, sfreq: float) -> None:
-    """Refuse a grid that is nearly all hole."""
-    if n_grid > _LARGEST_GRID + _PER_SAMPLE * len(times):
-        jump = int(np.argmax(np.diff(times)))
-        raise RecordingError(
-            f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples for {len(times)} observed: times jump by "
-            f"{times[jump + 1] - times[jump]:.4g} s after sample {jump}. Correct that clock, or cut the case there."
-        )
-
-
 def _interpolate(grid: FloatArray, times: FloatArray, values: FloatArray, method: str, longest: float) -> FloatArray:
     """Interpolate one channel that has an observation; of those at one time the last counts."""
     slack = 1e-9 * max(1.0, float(times[-1]))  # 3 * 0.1 is a little more than 0.3
@@ -137,9 +115,7 @@ def _interpolate(grid: FloatArray, times: FloatArray, values: FloatArray, method
     inside = before >= 0
     if method == "linear":
         inside &= grid <= times[-1] + slack
-    later = np.minimum(after, len(times) - 1)
-    hole = times[later] - times[before]
-    hole = np.where(after == len(times), grid - times[-1], hole)
+    hole = np.where(after < len(times), times[np.minimum(after, len(times) - 1)], grid) - times[before]
     on_sample = np.abs(grid - times[before]) <= slack
     held = values[before] if method == "previous" else np.interp(grid, times, values)
     return np.where(inside & (on_sample | (hole <= longest)), held, np.nan)

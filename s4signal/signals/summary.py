@@ -10,13 +10,16 @@ from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
 from s4signal.signals.lazy import Case
 
-_CURES = {
-    "n_channels": "Give every case the same channels; a case is (n_channels, n_times), pass x.T if time came first.",
-    "sfreq": "Call resample(sfreq) to bring them to one rate.",
-    "ch_names": "Pick the same channels in the same order from every recording.",
-    "has_times": "Give times to all cases or to none.",
+# What cases may have in common: a word for it, and what to do where they differ.
+_COMMON = {
+    "n_channels": (
+        "channels",
+        "Give every case the same channels; a case is (n_channels, n_times), pass x.T if time came first.",
+    ),
+    "sfreq": ("Hz", "Call resample(sfreq) to bring them to one rate."),
+    "ch_names": ("as channel names", "Pick the same channels in the same order from every recording."),
+    "has_times": ("for having times", "Give times to all cases or to none."),
 }
-_NOUNS = {"n_channels": "channels", "sfreq": "Hz", "ch_names": "as channel names", "has_times": "for having times"}
 
 
 class CaseList:
@@ -34,8 +37,7 @@ class CaseList:
         """Channels of every case; ShapeError if they differ."""
         if not len(self):
             raise ShapeError("there is no case, so no number of channels.")
-        n_channels: int = _common_value(self._cases.tolist(), "n_channels")
-        return n_channels
+        return int(_common_value(self.cases, "n_channels"))
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -50,24 +52,24 @@ class CaseList:
     @property
     def sfreqs(self) -> npt.NDArray[np.float64]:
         """Rate of each case [Hz], shape (n,); NaN where unknown."""
-        return np.array([np.nan if case.sfreq is None else case.sfreq for case in self._cases], dtype=np.float64)
+        return np.array([case.sfreq for case in self._cases], dtype=np.float64)  # None becomes NaN
 
     @property
     def sfreq(self) -> float | None:
         """The one rate of all cases [Hz], None if unknown; RecordingError if they differ."""
-        sfreq: float | None = _common_value(self._cases.tolist(), "sfreq")
+        sfreq: float | None = _common_value(self.cases, "sfreq")
         return sfreq
 
     @property
     def ch_names(self) -> tuple[str, ...] | None:
         """The channel names of all cases, None if unknown; RecordingError if they differ."""
-        names: tuple[str, ...] | None = _common_value(self._cases.tolist(), "ch_names")
+        names: tuple[str, ...] | None = _common_value(self.cases, "ch_names")
         return names
 
     @property
     def has_times(self) -> bool:
         """Whether the cases carry their times; RecordingError if only some do."""
-        return bool(_common_value(self._cases.tolist(), "has_times"))
+        return bool(_common_value(self.cases, "has_times"))
 
     @property
     def durations_s(self) -> npt.NDArray[np.float64]:
@@ -106,20 +108,18 @@ class CaseList:
 
     def __repr__(self) -> str:
         """Say in one line what is held; reads nothing."""
-        return _summarize(self._cases.tolist())
-
-
-def _common_value(cases: Sequence[Case], name: str) -> Any:
-    """Return the value of an attribute that all cases share; None if there is no case."""
-    values = [getattr(case, name) for case in cases]
-    for i, value in enumerate(values):
-        if value != values[0]:
-            error = ShapeError if name == "n_channels" else RecordingError
-            raise error(
-                f"the cases differ: {_label(0, cases[0])} has {_say(values[0])} and {_label(i, cases[i])} has "
-                f"{_say(value)} {_NOUNS[name]}. {_CURES[name]}"
-            )
-    return values[0] if values else None
+        cases = self.cases
+        if not cases:
+            return "Signals: 0 cases"
+        channels = _span([case.n_channels for case in cases])
+        rates = [case.sfreq for case in cases if case.sfreq is not None]
+        when = f"{_span(rates)} Hz" if len(rates) == len(cases) else "rate unknown"
+        if any(case.has_times for case in cases):
+            when = "irregular times"
+        return (
+            f"Signals: {len(cases)} case{'s' * (len(cases) != 1)} × {channels} channel{'s' * (channels != '1')}, "
+            f"{_span([case.length for case in cases])} samples, {when}{_lasting(cases)}"
+        )
 
 
 def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
@@ -130,38 +130,27 @@ def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
         raise type(error)(f"case {i}{source and f' ({source})'}: {error}") from None
 
 
-def _summarize(cases: Sequence[Case]) -> str:
-    """Say in one line what the cases are."""
-    if not len(cases):
-        return "Signals: 0 cases"
-    channels = _span([case.n_channels for case in cases])
-    rates = [case.sfreq for case in cases if case.sfreq is not None]
-    when = f"{_span(rates)} Hz" if len(rates) == len(cases) else "rate unknown"
-    if any(case.has_times for case in cases):
-        when = "irregular times"
-    durations_s = [_duration_s(case) for case in cases]
-    lasting = "" if np.isnan(durations_s).any() else f" ({_lasting(durations_s)})"
-    return (
-        f"Signals: {len(cases)} case{'s' * (len(cases) != 1)} × {channels} channel{'s' * (channels != '1')}, "
-        f"{_span([case.length for case in cases])} samples, {when}{lasting}"
-    )
+def _common_value(cases: Sequence[Case], name: str) -> Any:
+    """Return the value of an attribute that all cases share; None if there is no case."""
+    values = [getattr(case, name) for case in cases]
+    for i, value in enumerate(values):
+        if value != values[0]:
+            noun, cure = _COMMON[name]
+            first, other = (
+                f"case {k}{cases[k].source and f' ({cases[k].source})'} has {_say(values[k])}" for k in (0, i)
+            )
+            error = ShapeError if name == "n_channels" else RecordingError
+            raise error(f"the cases differ: {first} and {other} {noun}. {cure}")
+    return values[0] if values else None
 
 
-def _duration_s(case: Case) -> float:
-    """Return how long a case lasts, NaN if unknown or if only reading it would tell."""
-    if isinstance(case, Signal):
-        return float("nan") if case.duration_s is None else case.duration_s
-    return float("nan") if case.has_times or case.sfreq is None else case.length / case.sfreq
-
-
-def _lasting(durations_s: Sequence[float]) -> str:
-    if min(durations_s) < 7200:
-        return f"{_span(durations_s)} s"
-    return f"{_span([duration_s / 3600 for duration_s in durations_s])} h"
-
-
-def _label(i: int, case: Case) -> str:
-    return f"case {i} ({case.source})" if case.source else f"case {i}"
+def _lasting(cases: Sequence[Case]) -> str:
+    """Say how long the cases last, if it is known of all without reading them."""
+    durations_s = [case.duration_s for case in cases if case.duration_s is not None]
+    if len(durations_s) < len(cases):
+        return ""
+    unit, seconds = ("s", 1) if min(durations_s) < 7200 else ("h", 3600)
+    return f" ({_span([duration_s / seconds for duration_s in durations_s])} {unit})"
 
 
 def _say(value: Any) -> str:

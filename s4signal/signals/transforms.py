@@ -1,16 +1,20 @@
 """Take samples away: at a lower rate, or at random as a bad sensor does."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from s4signal.signals.case import Signal, crop_annotations, part_of, sample_times
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import Case, recount, transformed
 from s4signal.signals.summary import name_errors
+
+Indices: TypeAlias = npt.NDArray[np.int64]
 
 
 def decimate(signals: Any, factor: int) -> Signals:
@@ -42,11 +46,10 @@ def decimate(signals: Any, factor: int) -> Signals:
     """
     if not isinstance(factor, Real) or not factor >= 1 or factor % 1:
         raise ValueError(f"factor={factor!r} must be a whole number of at least 1.")
-    collection = Signals(signals)
-    every = partial(_every, factor=int(factor))
+    n, cases = int(factor), Signals(signals).cases
+    every = partial(_every, factor=n)
     return Signals.from_cases(
-        transformed(case, every, length=-(-case.length // int(factor)), **_slower(case, factor))
-        for case in collection.cases
+        transformed(case, every, length=-(-case.length // n), **_slower(case, n)) for case in cases
     )
 
 
@@ -87,11 +90,11 @@ def drop_samples(signals: Any, fraction: float, *, random_state: Any = None, as_
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction={fraction} must be at least 0 and less than 1.")
-    collection = Signals(signals)
-    seeds = np.random.default_rng(random_state).integers(2**63, size=len(collection))
+    cases = Signals(signals).cases
+    seeds = np.random.default_rng(random_state).integers(2**63, size=len(cases)).tolist()
     return Signals.from_cases(
-        name_errors(i, case.source, partial(_dropped, case, fraction, int(seed), as_nan))
-        for i, (case, seed) in enumerate(zip(collection.cases, seeds, strict=True))
+        name_errors(i, case.source, partial(_dropped, case, fraction, seed, as_nan))
+        for i, (case, seed) in enumerate(zip(cases, seeds, strict=True))
     )
 
 
@@ -109,23 +112,28 @@ def _slower(case: Case, factor: int) -> dict[str, Any]:
 
 
 def _dropped(case: Case, fraction: float, seed: int, as_nan: bool) -> Case:
-    drop = partial(_drop, fraction=fraction, seed=seed, as_nan=as_nan)
-    length = case.length if as_nan else _n_kept(case.length, fraction)
-    return transformed(case, drop, length=length, has_times=case.has_times or not as_nan)
+    draw = partial(_kept, fraction=fraction, seed=seed)
+    if as_nan:
+        return transformed(case, partial(_blanked, draw=draw))
+    return transformed(case, partial(_thinned, draw=draw), length=_n_kept(case.length, fraction), has_times=True)
 
 
 def _n_kept(length: int, fraction: float) -> int:
     return max(1, round(length * (1 - fraction)))
 
 
-def _drop(signal: Signal, fraction: float, seed: int, as_nan: bool) -> Signal:
-    n_kept = _n_kept(signal.length, fraction)
-    kept = np.sort(np.random.default_rng(seed).permutation(signal.length)[:n_kept])
-    if as_nan:
-        data = np.full_like(signal.data, np.nan)
-        data[:, kept] = signal.data[:, kept]
-        return part_of(signal, data=data)
-    grid = sample_times(signal)
+def _kept(length: int, fraction: float, seed: int) -> Indices:
+    return np.sort(np.random.default_rng(seed).permutation(length)[: _n_kept(length, fraction)])
+
+
+def _blanked(signal: Signal, draw: Callable[[int], Indices]) -> Signal:
+    kept, data = draw(signal.length), np.full_like(signal.data, np.nan)
+    data[:, kept] = signal.data[:, kept]
+    return part_of(signal, data=data)
+
+
+def _thinned(signal: Signal, draw: Callable[[int], Indices]) -> Signal:
+    kept, grid = draw(signal.length), sample_times(signal)
     recorded = signal.recorded_sfreq
     if recorded is None:  # what is left of irregular times is no count of samples
         recorded = signal.sfreq if signal.times is None else 0.0

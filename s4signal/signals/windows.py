@@ -1,7 +1,7 @@
 """Cut recordings into cases, each with the group that keeps cross-validation free of leakage."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -12,7 +12,8 @@ from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
-from s4signal.signals.lazy import Case, ready_to_cut
+from s4signal.signals.eeg import read_mne_events
+from s4signal.signals.lazy import Case
 
 
 def windows(
@@ -77,8 +78,8 @@ def windows(
     cases: list[Case] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
-        case = ready_to_cut(recording)
-        pieces = [case.crop(a, b) for a, b in _edges(i, case, duration_s, step_s, start_s, stop_s)]
+        clock = Clock(i, recording)
+        pieces = [clock.case.crop(a, b) for a, b in _edges(clock, duration_s, step_s, start_s, stop_s)]
         cases += pieces
         origin += [i] * len(pieces)
     targets = None if y is None else _one_a_recording(y, "y", len(recordings))[origin]
@@ -145,18 +146,19 @@ def epochs_from_events(
     if not tmax >= tmin:
         raise ValueError(f"tmax={tmax} must not be less than tmin={tmin}.")
     recordings = Signals(signals)
-    marks = [None] * len(recordings) if events is None else _event_lists(events, len(recordings))
+    given = [None] * len(recordings) if events is None else _event_lists(events, len(recordings))
     cases: list[Case] = []
     names: list[str] = []
     origin: list[int] = []
-    for i, (recording, given) in enumerate(zip(recordings.cases, marks, strict=True)):
-        case = ready_to_cut(recording)
-        clock = Clock(case, _name(i, case))
-        found = list(_annotated(case, event_id) if given is None else _coded(clock, given, event_id))
+    for i, recording in enumerate(recordings.cases):
+        clock = Clock(i, recording)
+        found = _named(_marks(clock, given[i]), event_id)
         spans = [(clock.around(onset_s, tmin, tmax), name) for onset_s, name in found]
         inside = [(span, name) for span, name in spans if span is not None]
-        _warn_outside(i, case, len(found) - len(inside), len(found))
-        cases += [case.crop(*span) for span, _ in inside]
+        if len(inside) < len(found):
+            said = f"{len(found) - len(inside)} of {len(found)} events reach outside the recording and are left out."
+            warnings.warn(f"{clock.name}: {said}", stacklevel=2)
+        cases += [clock.case.crop(*span) for span, _ in inside]
         names += [name for _, name in inside]
         origin += [i] * len(inside)
     if not cases:
@@ -165,9 +167,8 @@ def epochs_from_events(
 
 
 def _edges(
-    i: int, case: Case, duration_s: float, step_s: float, start_s: float, stop_s: float | None
+    clock: Clock, duration_s: float, step_s: float, start_s: float, stop_s: float | None
 ) -> Iterator[tuple[int, int]]:
-    clock = Clock(case, _name(i, case))
     total_s = clock.total_s
     first = max(0.0, start_s + total_s * (start_s < 0))
     last = total_s if stop_s is None else min(total_s, stop_s + total_s * (stop_s < 0))
@@ -175,7 +176,7 @@ def _edges(
     if spare_s < 0:
         where = "" if (first, last) == (0.0, total_s) else f" between start_s={start_s} and stop_s={stop_s}"
         raise RecordingError(
-            f"{_name(i, case)} lasts {max(0.0, last - first):.2f} s{where}, less than duration_s={duration_s:.2f}. "
+            f"{clock.name} lasts {max(0.0, last - first):.2f} s{where}, less than duration_s={duration_s:.2f}. "
             "Lower duration_s or leave this recording out."
         )
     for k in clock.windows(first, step_s, duration_s, int(spare_s / step_s + 1e-9) + 1):
@@ -184,34 +185,25 @@ def _edges(
             yield span
 
 
-def _annotated(case: Case, event_id: Any) -> Iterator[tuple[float, str]]:
-    wanted = _names_by_code(event_id)
-    for mark in case.annotations:
-        if wanted is None and not mark.description.lower().startswith(("bad", "edge")):
-            yield mark.onset_s, mark.description
-        elif wanted is not None and mark.description in wanted:
-            yield mark.onset_s, wanted[mark.description]
+def _marks(clock: Clock, events: npt.NDArray[np.int64] | None) -> list[tuple[float, str]]:
+    """Return instant [s] and description of every event of a recording, its annotations if none are given."""
+    if events is None:
+        return [(mark.onset_s, mark.description) for mark in clock.case.annotations]
+    return [(clock.event_s(int(sample)), str(code)) for sample, _, code in events]
 
 
-def _coded(clock: Clock, events: npt.NDArray[np.int64], event_id: Any) -> Iterator[tuple[float, str]]:
-    wanted = _names_by_code(event_id)
-    for sample, _, code in events:
-        if wanted is None or str(code) in wanted:
-            name = str(code) if wanted is None else wanted[str(code)]
-            yield clock.event_s(int(sample)), name
-
-
-def _names_by_code(event_id: Any) -> dict[str, str] | None:
+def _named(marks: Iterable[tuple[float, str]], event_id: Any) -> list[tuple[float, str]]:
+    """Choose events and name them by `event_id`; without it take all but those that mark a fault."""
     if event_id is None:
-        return None
-    if isinstance(event_id, Mapping):
-        return {str(code): str(name) for name, code in event_id.items()}
-    names = [event_id] if isinstance(event_id, str) else event_id
-    return {str(name): str(name) for name in names}
+        return [(at, what) for at, what in marks if not what.lower().startswith(("bad", "edge"))]
+    if not isinstance(event_id, Mapping):
+        event_id = {name: name for name in ([event_id] if isinstance(event_id, str) else event_id)}
+    names = {str(code): str(name) for name, code in event_id.items()}
+    return [(at, names[what]) for at, what in marks if what in names]
 
 
 def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
-    single = isinstance(events, str | PathLike) or (np.ndim(events) == 2 if not isinstance(events, list) else False)
+    single = isinstance(events, str | PathLike) or (not isinstance(events, list) and np.ndim(events) == 2)
     items = [events] if single else list(events)
     if len(items) != n:
         raise ShapeError(f"events must hold one array or path for each of {n} recordings, got {len(items)}.")
@@ -219,11 +211,7 @@ def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
 
 
 def _events_array(item: Any) -> npt.NDArray[np.int64]:
-    if isinstance(item, str | PathLike):
-        from s4signal.signals.eeg import read_mne_events
-
-        item = read_mne_events(item)
-    array = np.asarray(item)
+    array = np.asarray(read_mne_events(item) if isinstance(item, str | PathLike) else item)
     if array.ndim != 2 or array.shape[1] != 3:
         raise ShapeError(f"events must have shape (n_events, 3): sample, 0, code; got {array.shape}.")
     return array.astype(np.int64)
@@ -243,14 +231,6 @@ def _one_a_recording(values: Any, name: str, n: int) -> npt.NDArray[Any]:
     return array
 
 
-def _warn_outside(i: int, case: Case, n_outside: int, n_events: int) -> None:
-    if n_outside:
-        warnings.warn(
-            f"{_name(i, case)}: {n_outside} of {n_events} events reach outside the recording and are left out.",
-            stacklevel=3,
-        )
-
-
 def _nothing_found(recordings: Signals, event_id: Any, annotated: bool) -> str:
     if not annotated:
         return f"no event has a code of event_id={event_id} and lies inside its recording. Look at the events array."
@@ -259,7 +239,3 @@ def _nothing_found(recordings: Signals, event_id: Any, annotated: bool) -> str:
         f"no annotation matches event_id={event_id} and lies inside its recording. "
         f"The recordings hold: {', '.join(there[:20]) or 'no annotations; pass events='}."
     )
-
-
-def _name(i: int, case: Case) -> str:
-    return case.source or f"recording {i}"

@@ -76,6 +76,27 @@ def test_a_unit_is_understood_however_it_is_written(tmp_path, unit, volts):
     np.testing.assert_allclose(read_wfdb(record)[0].data[0], values[:, 0] * volts)
 
 
+@pytest.mark.parametrize("unit", ["µV", "uV", "mV"])
+def test_a_record_of_segments_has_the_units_of_its_segments(tmp_path, unit):
+    pytest.importorskip("wfdb")
+    record, _ = write_record(tmp_path, [unit, "NU"], ["II", "PLETH"])
+    single = read_wfdb(record)
+    (tmp_path / "many.hea").write_text("many/2 2 250 10\nr2 5\nr2 5\n")
+    many = read_wfdb(tmp_path / "many")
+    np.testing.assert_array_equal(many[0].data, np.tile(single[0].data, 2))
+    assert (many.sfreq, many.ch_names) == (single.sfreq, single.ch_names)
+
+
+def test_a_record_whose_first_segment_is_a_layout_has_its_units(tmp_path):
+    pytest.importorskip("wfdb")
+    write_record(tmp_path, ["µV"], ["II"])
+    (tmp_path / "layout.hea").write_text("layout 1 250 0\n~ 0 1000(0)/µV 16 0 0 0 0 II\n", encoding="utf-8")
+    (tmp_path / "many.hea").write_text("many/3 1 250 13\nlayout 0\n~ 8\nr2 5\n")
+    data = read_wfdb(tmp_path / "many")[0].data[0]
+    np.testing.assert_allclose(data[8:], np.arange(5) * 1e-9)
+    assert np.isnan(data[:8]).all()
+
+
 def test_annotations_count_by_their_own_clock(tmp_path, monkeypatch):
     wfdb = pytest.importorskip("wfdb")
     record, _ = write_record(tmp_path, ["mV"], ["II"])

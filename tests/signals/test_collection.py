@@ -327,17 +327,9 @@ def test_the_modality_of_files_is_known_before_they_are_read(tmp_path):
     assert read_eeg(tmp_path / "a_raw.fif", picks="all")[0].modality == "mixed"
 
 
-def test_epochs_that_are_not_yet_read_or_rejected_give_what_is_left(rng):
-    mne = pytest.importorskip("mne")
-    data = rng.normal(size=(1, 1000)) * 1e-6
-    data[0, 200] = 1.0
-    raw = mne.io.RawArray(data, mne.create_info(["Oz"], 100.0, "eeg"), verbose="error")
-    events = np.c_[np.arange(100, 900, 100), np.zeros(8, int), np.ones(8, int)]
-    epochs = mne.Epochs(raw, events, tmin=0, tmax=0.5, baseline=None, reject={"eeg": 0.1}, verbose="error")
-    assert len(Signals(epochs)) == 7
-    epochs = mne.Epochs(raw, events, tmin=0, tmax=0.5, baseline=None, reject={"eeg": 1e-12}, verbose="error")
-    with pytest.warns(RuntimeWarning, match="dropped"), pytest.raises(ShapeError, match="the Epochs hold no trial"):
-        Signals(epochs)
+def test_integers_without_a_rate_stay_counts_whatever_rate_they_get_later():
+    counts = Signals(np.full((2, 50), 100, dtype="i2"))
+    np.testing.assert_array_equal(Signals(counts, sfreq=8000).to_numpy(), 100)
 
 
 @pytest.mark.parametrize("form", [list, object_array, np.array])

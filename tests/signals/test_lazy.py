@@ -3,6 +3,8 @@
 import ast
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,33 @@ def test_nothing_in_the_package_unpickles():
 def test_a_cache_is_a_folder(audio):
     with pytest.raises(TypeError, match="cache must be the path of a folder, got 3"):
         Signals.from_files(audio, cache=3)
+
+
+FULL = """
+import resource, sys
+from s4signal.errors import RecordingError
+from s4signal.signals import Signals
+signals = Signals.from_files(sys.argv[1], cache=sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    signals[0]
+except RecordingError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_names_the_cache_and_leaves_nothing_half(audio, tmp_path):
+    folder = tmp_path / "cache"
+    answer = subprocess.run([sys.executable, "-c", FULL, audio, folder], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith(f"cache='{folder}' cannot be written (")
+    assert answer.stdout.endswith("Free space there, choose another folder, or leave cache out.\n")
+    assert answer.stdout.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_a_folder_is_named(audio):
+    with pytest.raises(RecordingError, match=r"cache='.*word\.wav' cannot be written .*choose another folder"):
+        Signals.from_files(audio, cache=audio)[0]
 
 
 def test_a_file_that_is_gone_is_named_although_it_was_cached(audio, tmp_path):
