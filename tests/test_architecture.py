@@ -24,8 +24,10 @@ LONGEST_FILE, LONGEST_TEST_FILE, LONGEST_FUNCTION = 300, 400, 40
 MOST_LINES, MOST_CODE = 14_500, 9_500
 SOURCES = sorted((ROOT / "s4signal").rglob("*.py"))
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
-# Documented for everybody, whatever they begin with: of named tuples.
+# Documented for everybody, whatever they begin with: of named tuples; of scikit-learn, for its callbacks; of
+# torch, how often a tensor was changed in place, and which arguments an operator takes.
 PUBLIC_IN_SPITE_OF_ITS_NAME = {"_asdict", "_fields", "_make", "_replace"}
+PUBLIC_IN_SPITE_OF_ITS_NAME |= {"_init_callback_context", "_schema", "_version"}
 MODULES = ["s4signal", *sorted(m.name for m in pkgutil.walk_packages(s4signal.__path__, "s4signal."))]
 
 
@@ -121,7 +123,6 @@ def is_self(node: ast.expr) -> bool:
     return isinstance(name, ast.Name) and name.id in ("self", "cls", "super")
 
 
-@pytest.mark.xfail(strict=False, reason="the goal, not reached yet")
 def test_nothing_outside_a_class_reads_its_private_attributes() -> None:
     assert [line for path in SOURCES for line in private_reads(path)] == []
 

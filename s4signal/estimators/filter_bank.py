@@ -5,11 +5,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal import nn
+from s4signal.estimators.mixins import SignalEstimator
 from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import survey
@@ -26,7 +27,7 @@ MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 
 
 # A case becomes a matrix, which no data frame holds: there is no set_output.
-class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class S4FilterBank(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Filter signals into bands, by resonators that are state spaces: energies or band signals every hop.
 
     `s4signal.nn.FilterBank`, a torch module, does the work, and can learn its frequencies.
@@ -103,17 +104,9 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         sfreq: float | None = None,
         random_state: Any = None,
     ) -> None:
-        self.n_bands = n_bands
-        self.spacing = spacing
-        self.lowest_hz = lowest_hz
-        self.highest_hz = highest_hz
-        self.order = order
-        self.hop_s = hop_s
-        self.output = output
-        self.smooth_s = smooth_s
-        self.standardize = standardize
-        self.sfreq = sfreq
-        self.random_state = random_state
+        self.n_bands, self.spacing, self.lowest_hz, self.highest_hz = n_bands, spacing, lowest_hz, highest_hz
+        self.order, self.hop_s, self.output, self.smooth_s = order, hop_s, output, smooth_s
+        self.standardize, self.sfreq, self.random_state = standardize, sfreq, random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Measure the channels and build the filters.
@@ -169,7 +162,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         ValueError
             If X has other channels than at `fit`, or a case cannot be used.
         """
-        check_is_fitted(self, "bank_")
+        check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq)
         check_times(signals, self._sampling, self.sfreq_)
@@ -215,7 +208,7 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         ValueError
             If input_features are not those of `fit`.
         """
-        check_is_fitted(self, "bank_")
+        check_is_fitted(self)
         if input_features is None:
             return self._names(self._channels())
         known = getattr(self, "feature_names_in_", None)
@@ -262,10 +255,3 @@ class S4FilterBank(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
                 f"hop_s={self.bank_.hop_s:g} {unit} is longer than case {short[0]}, which lasts {duration:g} {unit}; "
                 "lower hop_s or leave the case out."
             )
-
-    def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the transformer takes."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = True
-        return tags

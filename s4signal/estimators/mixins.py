@@ -1,27 +1,95 @@
-"""What every classifier does with labels, and every regressor with targets."""
+"""What every estimator says of itself and of files, every classifier does with labels, every regressor with targets."""
 
-from typing import Any
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.model_file import State, array_from_plain
+from s4signal.estimators.model_file import State, array_from_plain, estimator_from_state, load_model, write_model
 from s4signal.estimators.validation import check_labels, check_targets, finite_outputs
 from s4signal.signals import Signals
 
 
-class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
-    """Labels of a classifier that has ``class_weight``, and whose ``_outputs`` are the logits of the classes."""
+class SignalEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of all estimators: cases are arrays of three dimensions, too, and may have missing samples."""
 
-    classes_: NDArray[Any]
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
+        return tags
+
+
+class SavedMixin:
+    """Files of an estimator that says itself by ``_to_state``, and takes over a state by ``_restore``."""
+
+    _TUPLES: ClassVar[Sequence[str]] = ()  # parameters that are tuples: a file has lists
+    _to_state: Callable[[], State]
+    _restore: Callable[..., None]  # (state, **what load was given); the parameters are set, but not checked
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to one safetensors file, without pickle.
+
+        Parameters
+        ----------
+        path : path
+            The file, by custom ``*.s4``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a parameter has no plain form.
+        """
+        check_is_fitted(self)
+        write_model(path, self._to_state())
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Read an estimator that `save` wrote; nothing the file contains is executed.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+
+        Returns
+        -------
+        estimator
+            As it was.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not such a file, is damaged, or holds another estimator.
+        """
+        return load_model(path, cls._from_state)
+
+    @classmethod
+    def _from_state(cls, state: State, **given: Any) -> Self:
+        estimator: Self = estimator_from_state(cls, state, tuples=cls._TUPLES)
+        estimator._restore(state, **given)
+        return estimator
+
+
+class PredictionMixin:
+    """Predictions from ``_outputs``, and their score."""
+
+    _metric: ClassVar[Callable[..., float]]
+    _outputs: Callable[..., NDArray[np.float64]]  # (X, sfreq, times) -> (n_samples, n_outputs)
 
     def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[Any]:
-        """Predict the labels of cases.
+        """Predict the labels or the targets of cases.
 
         Parameters
         ----------
@@ -34,8 +102,8 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray (n_samples,)
-            Labels, of the dtype they came in.
+        ndarray (n_samples,), of a regressor also (n_samples, n_outputs)
+            Labels, of the dtype they came in, or targets, in their own units.
 
         Raises
         ------
@@ -44,116 +112,92 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         ValueError
             If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        outputs = finite_outputs(self._outputs(X, sfreq, times))
-        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
-        return labels
+        return self._predicted(self._finite_outputs(X, sfreq, times))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
+        """Return the accuracy of a classifier, the coefficient of determination of a regressor.
+
+        Parameters
+        ----------
+        X : as `predict` takes it
+            Cases.
+        y : array-like (n_samples,), of a regressor also (n_samples, n_outputs)
+            Labels or targets.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the cases.
+        times : as `predict` takes them
+            Seconds of every sample.
+
+        Returns
+        -------
+        float
+            At most 1.
+        """
+        return float(self._metric(y, self.predict(X, times=times), sample_weight=sample_weight))
+
+    def _finite_outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
+        outputs: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times))
+        return outputs
+
+    def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        raise NotImplementedError
+
+
+class SignalClassifierMixin(PredictionMixin, ClassifierMixin):  # type: ignore[misc]
+    """Labels of a classifier that has ``class_weight``, and whose ``_outputs`` are the logits of the classes."""
+
+    _metric = staticmethod(accuracy_score)
+    classes_: NDArray[Any]
 
     def predict_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the probabilities of the classes.
 
         Parameters
         ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; another one than at training rescales the model, and low-passes nothing.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array a case, where X does not carry them.
+        X, sfreq, times : as `predict` takes them
+            Cases, their rate and their times.
 
         Returns
         -------
         ndarray (n_samples, n_classes)
             Rows sum to one.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        return self._finish(finite_outputs(self._outputs(X, sfreq, times)))
+        return self._finish(self._finite_outputs(X, sfreq, times))
 
     def predict_log_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the logarithms of the probabilities.
 
         Parameters
         ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; another one than at training rescales the model, and low-passes nothing.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array a case, where X does not carry them.
+        X, sfreq, times : as `predict` takes them
+            Cases, their rate and their times.
 
         Returns
         -------
         ndarray (n_samples, n_classes)
             Natural logarithms.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        return np.asarray(log_softmax(finite_outputs(self._outputs(X, sfreq, times)), axis=1))
+        return np.asarray(log_softmax(self._finite_outputs(X, sfreq, times), axis=1))
 
     def decision_function(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Return the logits.
 
         Parameters
         ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; another one than at training rescales the model, and low-passes nothing.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array a case, where X does not carry them.
+        X, sfreq, times : as `predict` takes them
+            Cases, their rate and their times.
 
         Returns
         -------
         ndarray (n_samples, n_classes), or (n_samples,) for two classes
             Logits; for two classes their difference, positive for ``classes_[1]``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, a case without an observation, or times that cannot be used.
         """
-        outputs: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times))
-        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
+        logits = self._finite_outputs(X, sfreq, times)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
-        """Return the accuracy.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        y : array-like (n_samples,)
-            Labels.
-        sample_weight : array-like (n_samples,), optional
-            Weights of the cases.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array a case, where X does not carry them.
-
-        Returns
-        -------
-        float
-            At most 1.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            As `predict`.
-        """
-        return float(accuracy_score(y, self.predict(X, times=times), sample_weight=sample_weight))
+    def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
+        return labels
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[Any]:
         """Return the position of each label in ``classes_``, (n_samples,)."""
@@ -185,63 +229,14 @@ class SignalClassifierMixin(ClassifierMixin):  # type: ignore[misc]
         return np.asarray(softmax(outputs, axis=1))
 
 
-class SignalRegressorMixin(RegressorMixin):  # type: ignore[misc]
+class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[misc]
     """Targets of a regressor whose ``_outputs`` are standardised."""
 
-    def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Predict the targets of cases.
+    _metric = staticmethod(r2_score)
 
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        sfreq : float, optional
-            Sampling rate of X, in Hz; another one than at training rescales the model, and low-passes nothing.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array a case, where X does not carry them.
-
-        Returns
-        -------
-        ndarray (n_samples,) or (n_samples, n_outputs)
-            Targets, in their own units.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If X has other channels, infinity, a case without an observation, or times that cannot be used.
-        """
-        targets = self._finish(finite_outputs(self._outputs(X, sfreq, times)))
+    def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        targets = self._finish(outputs)
         return targets[:, 0] if self._flat else targets
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
-        """Return the coefficient of determination.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        y : array-like (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like (n_samples,), optional
-            Weights of the cases.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array a case, where X does not carry them.
-
-        Returns
-        -------
-        float
-            At most 1.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            As `predict`.
-        """
-        return float(r2_score(y, self.predict(X, times=times), sample_weight=sample_weight))
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         """Return targets (n_samples, n_outputs), in their own units."""
@@ -281,6 +276,17 @@ class SignalRegressorMixin(RegressorMixin):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
-        tags.target_tags.single_output = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def describe_regressor(kind: type, classifier: type, **changed: str) -> None:
+    """Put parameters, attributes and references of the classifier before a regressor's own example; texts may change.
+
+    ``changed`` are entries by their name, whose lines are other ones; "" for none.
+    """
+    own, shared = inspect.getdoc(kind) or "", inspect.getdoc(classifier) or ""
+    sections = shared[shared.index("Parameters\n") : shared.index("Examples\n")]
+    for name, text in changed.items():
+        sections = re.sub(rf"^{name} : .*\n( .*\n)+", text, sections, flags=re.MULTILINE)
+    kind.__doc__ = own.replace("Examples\n", f"{sections}Examples\n")

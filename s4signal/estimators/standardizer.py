@@ -106,15 +106,3 @@ def warn_of_scale(standardizer: Standardizer, scales: NDArray[np.float64], *, ch
         stacklevel=2,
     )
     return True
-
-
-def check_outputs(outputs: NDArray[np.floating]) -> None:
-    """Refuse outputs (n, n_outputs) that are no numbers: they are no prediction."""
-    bad = np.flatnonzero(~np.isfinite(outputs).all(1))
-    if len(bad):
-        every = len(bad) == len(outputs) > 1
-        raise ValueError(
-            ("every case" if every else f"case {bad[0]}")
-            + " has an output that is not finite: its samples are too large for the precision of the model, or its "
-            "weights are not finite. Pass X in the units of the training, or use precision='64'."
-        )

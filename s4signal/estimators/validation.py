@@ -278,6 +278,6 @@ def finite_outputs(outputs: Any) -> Any:
     if bad:
         raise ValueError(
             f"case {bad[0]} of X has no finite output, nor {len(bad) - 1} more of {len(outputs)}: look for values far "
-            "beyond those of the training."
+            "beyond those of the training, pass X in its units, or use precision='64'."
         )
     return outputs

@@ -47,6 +47,7 @@ class _Drawing(TorchDispatchMode):
         if "generator" in {argument.name for argument in func._schema.arguments}:
             return func(*args, **kwargs, generator=self.generator)
         # rand, randn, randint, randperm and the like have a second overload with a generator.
-        overload = "generator" if func._overloadname == "default" else f"{func._overloadname}_generator"
+        name = func.name().partition(".")[2]  # "" of aten::rand, "names" of aten::rand.names
+        overload = f"{name}_generator" if name else "generator"
         other = getattr(func.overloadpacket, overload, None)
         return func(*args, **kwargs) if other is None else other(*args, **kwargs, generator=self.generator)

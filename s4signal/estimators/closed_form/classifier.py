@@ -31,16 +31,16 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
     alphas : "auto" or array-like of positive floats, default="auto"
-        Penalties to choose from, as those of `sklearn.linear_model.RidgeClassifierCV`, but relative to the mean squared
-        norm of the standardised cases, which is the number of blocks of features in use, and beside weights of mean
-        one; "auto" is ``numpy.logspace(-3, 5, 17)``. The one chosen is ``ridge_.alpha``, in absolute terms.
+        Penalties to choose from, as those of `sklearn.linear_model.RidgeCV`, but relative to the mean squared norm of
+        the standardised cases, which is the number of blocks of features in use, and beside weights of mean one; "auto"
+        is ``numpy.logspace(-3, 5, 17)``. The one chosen is ``ridge_.alpha``, in absolute terms.
     sfreq : float, optional
         Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes.
     precision : {"32", "64"}, default="32"
         Precision of the arithmetic; "64" is the reproducible reference mode. With "32", rounding depends on the batch
-        of a case: a case of weight 2 and the case twice give probabilities equal to about 1e-5.
+        of a case: a case of weight 2 and the case twice agree to about 1e-5.
     random_state : int, RandomState or None, default=None
         Seed.
 
@@ -120,8 +120,7 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         return super()._scores(features, periods) * self.temperature_
 
     def _targets_state(self) -> State:
-        plain, arrays = super()._targets_state()
-        return State({**plain, "temperature": self.temperature_}, arrays)
+        return State({**super()._targets_state().plain, "temperature": self.temperature_}, {})
 
     def _restore_targets(self, state: State, *, n_outputs: int) -> None:
         super()._restore_targets(state, n_outputs=n_outputs)

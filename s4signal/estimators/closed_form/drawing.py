@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from s4signal.estimators.closed_form.feature_map import FeatureMap
@@ -38,12 +37,13 @@ class Drawn(NamedTuple):
     found: Survey
 
 
-def draw_feature_map(options: Any, recordings: Recordings, weights: NDArray[np.float64]) -> Drawn:
+def draw_feature_map(
+    options: Any, recordings: Recordings, weights: NDArray[np.float64], rng: np.random.RandomState
+) -> Drawn:
     """Draw oscillators for the rate, duration and channels of cases, and compute thresholds from some of them.
 
     ``options`` has the parameters of `S4RandomFeatures`. Every case is read once; those of weight 0 are checked alone.
     """
-    rng = check_random_state(options.random_state)
     signals, sfreq = recordings.signals, recordings.signals.sfreq
     some = _calibration_cases(signals, weights, rng)
     watched = _Watched(recordings, set(some.tolist()))

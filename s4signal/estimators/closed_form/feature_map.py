@@ -40,6 +40,11 @@ class FeatureMap:
     fill: NDArray[np.floating]  # (n_features,), training means, for features above the Nyquist frequency
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the arithmetic."""
+        return PRECISIONS[self.precision]
+
+    @property
     def banks(self) -> list[PooledStatistics]:
         """Oscillators, and narrow bands if there are any."""
         return [self.oscillators] if self.bands is None else [self.oscillators, self.bands]
@@ -146,19 +151,16 @@ class FeatureMap:
             indices = order[first : first + max(1, fitting)]
             indices = indices[rates[indices] == rate]
             first += len(indices)
-            x = torch.zeros(C, len(indices), int(lengths[indices].max()), dtype=PRECISIONS[self.precision])
+            x = torch.zeros(C, len(indices), int(lengths[indices].max()), dtype=self.dtype)
             summaries = []
             for column, index in enumerate(indices.tolist()):
                 recorded, data = recordings.load(index)
                 scales[index] = self.standardizer.case_scale(data)
-                x[:, column, : data.shape[1]] = self.standardised(data, f"case {index}")
+                # A channel without observations is its mean.
+                standardised = np.nan_to_num(self.standardizer(data, f"case {index}"), copy=False)
+                x[:, column, : data.shape[1]] = torch.from_numpy(np.ascontiguousarray(standardised))
                 summaries += [] if self.summaries is None else [self.summaries.describe(recorded, rate)]
             yield indices, x, torch.from_numpy(lengths[indices]), float(rate), np.array(summaries)
-
-    def standardised(self, data: NDArray[np.floating], name: str) -> Tensor:
-        """Return (C, n_times) in standard deviations; a channel without observations is its mean."""
-        standardised = np.nan_to_num(self.standardizer(data, name), copy=False)
-        return torch.from_numpy(np.ascontiguousarray(standardised)).to(PRECISIONS[self.precision])
 
     def _named(self, pooled: Sequence[Mapping[str, Tensor]], summaries: NDArray[np.float64]) -> Blocks:
         drawn, *narrow = pooled

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.estimators.closed_form.base import ClosedFormEstimator
 from s4signal.estimators.closed_form.drawing import draw_feature_map
 from s4signal.estimators.closed_form.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
 from s4signal.estimators.closed_form.recordings import TrainingCases, prepare_recordings
 from s4signal.estimators.closed_form.states import map_from_state, map_state, ridge_from_state, ridge_state
-from s4signal.estimators.closed_form.streaming import Finish
-from s4signal.estimators.closed_form.transformer import S4RandomFeatures, fitted_features
-from s4signal.estimators.model_file import State, estimator_from_state, estimator_state, load_model, write_model
+from s4signal.estimators.closed_form.streaming import ClosedFormStream, open_stream
+from s4signal.estimators.closed_form.transformer import S4RandomFeatures
+from s4signal.estimators.mixins import SavedMixin, SignalEstimator
+from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.parameters import check_closed_form_options
+from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
@@ -28,9 +29,10 @@ from s4signal.random_features.ridge_sums import RidgeSums
 _OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
 
 
-class RidgeEstimator(ClosedFormEstimator):
+class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
     """Base of the ridge models, whose targets a mixin knows; see `S4RidgeClassifier` for the parameters."""
 
+    _TUPLES = ("orders", "alphas")
     features_: S4RandomFeatures
     ridge_: Ridge
     _sums: Any = None  # RidgeSums, after partial_fit
@@ -57,7 +59,7 @@ class RidgeEstimator(ClosedFormEstimator):
         Parameters
         ----------
         X : array-like, mne.Epochs or Signals
-            Cases (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), or epochs.
+            Cases, as `S4Classifier.fit` takes them.
         y : array-like (n_samples,)
             Targets; the regressor takes (n_samples, n_outputs) too.
         sample_weight : array-like (n_samples,), optional
@@ -104,7 +106,7 @@ class RidgeEstimator(ClosedFormEstimator):
         classes : array-like, optional
             All labels that will ever come to a classifier, at its first call; by default those of that call.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them.
+            Seconds of every sample, as `fit` takes them.
 
         Returns
         -------
@@ -145,7 +147,7 @@ class RidgeEstimator(ClosedFormEstimator):
         str
             A few lines to print.
         """
-        check_is_fitted(self, "ridge_")
+        check_is_fitted(self)
         features, regression = self.features_.feature_map_, self.ridge_
         f, tau, n = features.frequencies, features.time_constants, len(features.oscillators.hops)
         low, units = (f[:n] == 0).sum(), readable_units(self.sfreq_, float(f.max()))
@@ -159,72 +161,26 @@ class RidgeEstimator(ClosedFormEstimator):
             f"  penalty        {regression.alpha:.3g}, of the least leave-one-out error"
         )
 
-    def save(self, path: Any) -> None:
-        """Write the fitted estimator to one safetensors file, without pickle.
-
-        Parameters
-        ----------
-        path : path
-            The file, by custom ``*.s4``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If a parameter has no plain form.
-        """
-        check_is_fitted(self, "ridge_")
-        write_model(path, self._to_state())
-
-    @classmethod
-    def load(cls, path: Any) -> Self:
-        """Read an estimator that `save` wrote; nothing the file contains is executed.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-
-        Returns
-        -------
-        estimator
-            As it was.
-
-        Raises
-        ------
-        ModelFileError
-            If the file is not such a file, is damaged, or holds another estimator.
-        """
-        return load_model(path, cls._from_state)
-
     def _to_state(self) -> State:
-        state = estimator_state(self)
+        state, features = estimator_state(self), self.features_
         if not isinstance(self.alphas, str):
             state.plain["parameters"]["alphas"] = self._alphas()
-        features = map_state(self.features_.feature_map_, self.features_.random_state)
-        return (
-            state.nest("targets", self._targets_state())
-            .nest("features", features)
-            .nest("ridge", ridge_state(self.ridge_))
-        )
+        state = state.nest("targets", self._targets_state())
+        state = state.nest("features", map_state(features.feature_map_, features.random_state))
+        return state.nest("ridge", ridge_state(self.ridge_))
 
-    @classmethod
-    def _from_state(cls, state: State) -> Self:
-        model: Self = estimator_from_state(cls, state, tuples=("orders", "alphas"))
-        check_closed_form_options(model)
-        features, seed = map_from_state(state.part("features"), model.n_channels_in_, model.sfreq_, model.precision)
-        model.ridge_ = ridge_from_state(state.part("ridge"), features.sizes, n_subsets=model._octaves())
-        model.features_ = fitted_features(model._transformer(seed), features, model.ch_names_)
-        model._restore_targets(state.part("targets"), n_outputs=model.ridge_.coef.shape[-1])
-        return model
+    def _restore(self, state: State) -> None:
+        check_closed_form_options(self)
+        features, seed = map_from_state(state.part("features"), self.n_channels_in_, self.sfreq_, self.precision)
+        self._keep_features(features, seed)
+        self.ridge_ = ridge_from_state(state.part("ridge"), features.sizes, n_subsets=self._n_octaves())
+        self._restore_targets(state.part("targets"), n_outputs=self.ridge_.coef.shape[-1])
 
-    def _feature_map(self) -> FeatureMap:
-        return self.features_.feature_map_
+    def _open_stream(self, sfreq: float | None) -> ClosedFormStream:
+        def finish(rows: NDArray[np.float64], period: float) -> Floats:
+            return np.asarray(self._finish(self._scores(rows, np.array([period]))))
 
-    def _finisher(self) -> Finish:
-        model = copy.copy(self)
-        return lambda rows, period: np.asarray(model._finish(model._scores(rows, np.array([period]))))
+        return open_stream(self, self.features_.feature_map_, finish, sfreq)
 
     def _cases(self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool) -> TrainingCases:
         fitted = None if reset else self.features_.feature_map_
@@ -237,13 +193,12 @@ class RidgeEstimator(ClosedFormEstimator):
     def _solve(self, cases: TrainingCases) -> tuple[TrainingCases, Blocks]:
         """Draw, describe and fit; return the cases of the regression and their features by block."""
         rng = check_random_state(self.random_state)
-        transformer = self._transformer(int(rng.randint(2**31 - 1)))
-        drawn = draw_feature_map(transformer, cases.recordings, cases.weights)
+        seed = int(rng.randint(2**31 - 1))
+        drawn = draw_feature_map(self, cases.recordings, cases.weights, check_random_state(seed))
         cases = cases.merged(drawn.found.digests)
         blocks = drawn.feature_map.blocks(cases.recordings)
         self.sfreq_ = drawn.feature_map.sfreq
-        feature_map = drawn.feature_map.with_fill(blocks, cases.weights)
-        self.features_ = fitted_features(transformer, feature_map, self.ch_names_)
+        self._keep_features(drawn.feature_map.with_fill(blocks, cases.weights), seed)
         self.ridge_ = fit_ridge(
             blocks,
             self._scaled_targets(cases.targets, cases.weights, reset=True),
@@ -257,20 +212,23 @@ class RidgeEstimator(ClosedFormEstimator):
         self._finish_fit(cases.targets, cases.weights)
         return cases, blocks
 
-    def _transformer(self, seed: int) -> S4RandomFeatures:
+    def _keep_features(self, feature_map: FeatureMap, seed: int) -> None:
+        """Keep a feature map in a transformer with the parameters that it was drawn with."""
         shared = {name: getattr(self, name) for name in S4RandomFeatures().get_params()}
-        return S4RandomFeatures(**shared | {"random_state": seed})
+        self.features_ = features = S4RandomFeatures(**shared | {"random_state": seed})
+        features.n_features_in_ = features.n_channels_in_ = self.n_channels_in_
+        features.ch_names_, features.sfreq_, features.feature_map_ = self.ch_names_, feature_map.sfreq, feature_map
 
     def _alphas(self) -> Sequence[float]:
         return ALPHAS if isinstance(self.alphas, str) else np.ravel(self.alphas).tolist()
 
     def _subsets(self) -> list[NDArray[np.bool_]]:
         """Which features exist at half the rate, and at half of that."""
-        return [self.features_.feature_map_.exists(2.0**i) for i in range(1, self._octaves() + 1)]
+        return [self.features_.feature_map_.exists(2.0**i) for i in range(1, self._n_octaves() + 1)]
 
     def _outputs(self, X: Any, sfreq: float | None, times: Any) -> Floats:
         """Return the outputs of the regression (n_samples, n_outputs)."""
-        check_is_fitted(self, "ridge_")
+        check_is_fitted(self)
         check_rate(self, sfreq)
         features = self.features_.feature_map_
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
@@ -282,9 +240,9 @@ class RidgeEstimator(ClosedFormEstimator):
     def _scores(self, features: NDArray[np.floating], periods: Floats) -> Floats:
         """Return the outputs for features of cases with these periods, over that of the training."""
         octaves = np.ceil(np.log2(periods) - 1e-6)
-        return self.ridge_.predict(features, np.clip(octaves, 0, self._octaves()).astype(np.int64))
+        return self.ridge_.predict(features, np.clip(octaves, 0, self._n_octaves()).astype(np.int64))
 
-    def _octaves(self) -> int:
+    def _n_octaves(self) -> int:
         """How many halvings of the sampling rate have coefficients of their own."""
         return 0 if self.sfreq_ is None else _OCTAVES
 

@@ -6,19 +6,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.estimators.closed_form.base import ClosedFormEstimator
 from s4signal.estimators.closed_form.drawing import draw_feature_map
 from s4signal.estimators.closed_form.feature_map import FeatureMap
 from s4signal.estimators.closed_form.feature_names import feature_names
 from s4signal.estimators.closed_form.recordings import prepare_recordings
-from s4signal.estimators.closed_form.streaming import Finish
+from s4signal.estimators.closed_form.streaming import ClosedFormStream, open_stream
+from s4signal.estimators.mixins import SignalEstimator
 from s4signal.estimators.parameters import check_closed_form_options
+from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.validation import check_rate, check_weights
 
 
-class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[misc]
+class S4RandomFeatures(StreamMixin, TransformerMixin, SignalEstimator):  # type: ignore[misc]
     r"""Describe signals by frozen random state-space oscillators and pooled statistics of their outputs.
 
     The role of ROCKET's features: nothing is learned but scales and thresholds. Exact at any sampling rate.
@@ -96,6 +98,21 @@ class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[m
 
     feature_map_: FeatureMap
 
+    def __init__(
+        self,
+        *,
+        n_oscillators: str | int = "auto",
+        orders: tuple[int, ...] = (1, 2),
+        n_spatial_filters: int = 4,
+        n_windows: int = 4,
+        sfreq: float | None = None,
+        precision: str = "32",
+        random_state: Any = None,
+    ) -> None:
+        self.n_oscillators, self.orders = n_oscillators, orders
+        self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
+        self.sfreq, self.precision, self.random_state = sfreq, precision, random_state
+
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, times: Any = None) -> Self:
         """Draw oscillators for the rate, duration and channels of X, and compute thresholds from their outputs.
 
@@ -124,7 +141,7 @@ class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[m
         draft = copy.copy(self)
         recordings = prepare_recordings(draft, X, sfreq=self.sfreq, times=times, reset=True)
         weights = check_weights(sample_weight, recordings.signals)
-        drawn = draw_feature_map(self, recordings, weights / weights.max())
+        drawn = draw_feature_map(self, recordings, weights / weights.max(), check_random_state(self.random_state))
         blocks = drawn.feature_map.blocks(drawn.calibration)
         draft.feature_map_ = drawn.feature_map.with_fill(blocks, drawn.calibration_weights)
         draft.sfreq_ = draft.feature_map_.sfreq
@@ -142,7 +159,7 @@ class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[m
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate. A feature whose
             frequency lies above the Nyquist frequency is its mean in the training cases.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them.
+            Seconds of every sample, as `fit` takes them.
 
         Returns
         -------
@@ -151,12 +168,10 @@ class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[m
 
         Raises
         ------
-        NotFittedError
-            If the transformer is not fitted.
         ValueError
             If X has other channels, infinity, a case of nothing but NaN or one whose times cannot be used.
         """
-        check_is_fitted(self, "feature_map_")
+        check_is_fitted(self)
         check_rate(self, sfreq)
         features = self.feature_map_
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
@@ -177,12 +192,10 @@ class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[m
 
         Raises
         ------
-        NotFittedError
-            If the transformer is not fitted.
         ValueError
             If the number of names is not that of the channels.
         """
-        check_is_fitted(self, "feature_map_")
+        check_is_fitted(self)
         C = self.n_channels_in_
         if input_features is not None and len(input_features) == C:
             return feature_names(self.feature_map_, [str(name) for name in input_features])
@@ -205,18 +218,6 @@ class S4RandomFeatures(TransformerMixin, ClosedFormEstimator):  # type: ignore[m
         """Number of the oscillator of each feature, (n_features,); -1 for observation summaries."""
         return self.feature_map_.owners
 
-    def _feature_map(self) -> FeatureMap:
-        return self.feature_map_
-
-    def _finisher(self) -> Finish:
+    def _open_stream(self, sfreq: float | None) -> ClosedFormStream:
         features = self.feature_map_
-        return lambda rows, _: features.filled(rows)
-
-
-def fitted_features(
-    features: S4RandomFeatures, feature_map: FeatureMap, ch_names: list[str] | None
-) -> S4RandomFeatures:
-    """Give a transformer the feature map that another estimator fitted."""
-    features.n_features_in_ = features.n_channels_in_ = len(feature_map.standardizer.mean)
-    features.ch_names_, features.sfreq_, features.feature_map_ = ch_names, feature_map.sfreq, feature_map
-    return features
+        return open_stream(self, features, lambda rows, _: features.filled(rows), sfreq)

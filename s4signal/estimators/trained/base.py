@@ -1,6 +1,5 @@
 """The face of the estimators that train a network: parameters, fit, files, streams and words."""
 
-import copy
 from functools import partial
 from os import PathLike
 from typing import Any, Self
@@ -10,13 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.model_file import State, estimator_from_state, estimator_state, load_model, write_model
+from s4signal.estimators.mixins import SavedMixin
+from s4signal.estimators.model_file import State, estimator_state, load_model
 from s4signal.estimators.parameters import check_options
+from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.trained.describe import describe_model
 from s4signal.estimators.trained.fitting import NetworkFitting
 from s4signal.estimators.trained.inference import InferenceCopies
 from s4signal.estimators.trained.persistence import (
-    FittedParts,
     history_from_state,
     network_from_state,
     network_state,
@@ -28,8 +28,10 @@ from s4signal.nn import for_inference
 from s4signal.training import PRECISIONS, resolve_device
 
 
-class S4Estimator(NetworkFitting):
+class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
     """Base of the estimators that train a network; see `S4Classifier` for the parameters."""
+
+    _TUPLES = ("timescale", "augmentation", "pooling")
 
     def __init__(
         self,
@@ -123,9 +125,7 @@ class S4Estimator(NetworkFitting):
             If a channel is flat or never observed, or groups had to be split for validation.
         """
         check_options(self)
-        draft = copy.copy(self)
-        draft._learn(X, y, sample_weight, times=times, groups=groups, X_val=X_val, y_val=y_val, owner=self)
-        return self._become(draft)
+        return self._learn(X, y, sample_weight, times=times, groups=groups, X_val=X_val, y_val=y_val)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None) -> Self:
         """Train for one epoch, at a constant learning rate, going on from what is there.
@@ -154,9 +154,7 @@ class S4Estimator(NetworkFitting):
         check_options(self)
         if self.checkpoint_dir is not None:
             raise ValueError("partial_fit writes no checkpoints; set checkpoint_dir=None, and save the model.")
-        draft = copy.copy(self)
-        draft._learn_on(X, y, sample_weight, classes=classes)
-        return self._become(draft)
+        return self._learn_on(X, y, sample_weight, classes=classes)
 
     def describe(self) -> str:
         """Say what the model covers and what was decided: front end, band in Hz, memory in seconds, training.
@@ -166,29 +164,12 @@ class S4Estimator(NetworkFitting):
         str
             A few lines to print.
         """
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         return describe_model(type(self).__name__, self._plan, self.network_)
 
     def __str__(self) -> str:
         """Describe a fitted estimator; otherwise as `repr`."""
         return self.describe() if hasattr(self, "network_") else repr(self)
-
-    def save(self, path: Any) -> None:
-        """Write the fitted estimator to one safetensors file, without pickle.
-
-        Parameters
-        ----------
-        path : path
-            The file, by custom ``*.s4``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If a parameter has no plain form.
-        """
-        write_model(path, self.to_state())  # refuses what is not fitted
 
     @classmethod
     def load(cls, path: Any, *, frontend: Any = None) -> Self:
@@ -212,84 +193,40 @@ class S4Estimator(NetworkFitting):
             If the file is not such a file, is damaged, holds another estimator, or needs a front end that is not given
             or is another one.
         """
-        return load_model(path, partial(cls.from_state, frontend=frontend))
+        return load_model(path, partial(cls._from_state, frontend=frontend))
 
-    def stream(self, *, sfreq: float | None = None) -> Stream:
-        """Predict while the signal arrives; a later fit does not reach a stream that is open.
-
-        Parameters
-        ----------
-        sfreq : float, optional
-            Sampling rate of the stream, in Hz; that of the training by default.
-
-        Returns
-        -------
-        Stream
-            With ``push(chunk)`` and ``reset()``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If the model is bidirectional, or sfreq is given and the model was fitted without one.
-        """
-        check_is_fitted(self, "network_")
+    def _open_stream(self, sfreq: float | None) -> Stream:
         how = self._plan.sampling
         period = check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
         network = for_inference(self.network_).to(resolve_device(self.device), PRECISIONS[self.precision])
-        return Stream(self._plan, self._standardizer, network, copy.copy(self)._finish, period=period)
+        return Stream(self._plan, self._standardizer, network, self._finish, period=period)
 
-    def to_state(self) -> State:
-        """Say what the fitted estimator is, for a file."""
-        check_is_fitted(self, "network_")
+    def _to_state(self) -> State:
         # Of a module its weights alone: to build it would be to execute what a file contains.
         state = estimator_state(self, left_out=("frontend",) if isinstance(self.frontend, nn.Module) else ())
         fit = {"history": plain_history(self.history_), "n_iter": self.n_iter_, "best_epoch": self.best_epoch_}
-        model = network_state(FittedParts(self._plan, self._standardizer, self.network_))
+        model = network_state(self._plan, self._standardizer, self.network_)
         return State({**state.plain, **fit}, state.arrays).nest("model", model).nest("targets", self._targets_state())
 
-    @classmethod
-    def from_state(cls, state: State, *, frontend: Any = None) -> Self:
-        """Check and restore what `to_state` said.
-
-        Parameters
-        ----------
-        state : State
-            Plain values and arrays.
-        frontend : Module, optional
-            As `load` takes it.
-
-        Returns
-        -------
-        estimator
-            On the CPU.
-        """
-        estimator: Self = estimator_from_state(cls, state, tuples=("timescale", "augmentation", "pooling"))
-        estimator.frontend = estimator.frontend if frontend is None else frontend
-        check_options(estimator)
+    def _restore(self, state: State, *, frontend: Any = None) -> None:
+        self.frontend = self.frontend if frontend is None else frontend
+        check_options(self)
         try:
-            resolve_device(estimator.device)
+            resolve_device(self.device)
         except ValueError:  # fitted on a device that this machine does not have
-            estimator.device = "auto"
-        parts = network_from_state(state.part("model"), frontend=frontend, precision=estimator.precision)
-        if parts.plan.n_channels != estimator.n_channels_in_ or parts.plan.sfreq != estimator.sfreq_:
+            self.device = "auto"
+        plan, standardizer, network = network_from_state(
+            state.part("model"), frontend=frontend, precision=self.precision
+        )
+        if plan.n_channels != self.n_channels_in_ or plan.sfreq != self.sfreq_:
             raise ModelFileError("its entries are of models with different numbers of channels or rates.")
-        estimator._plan, estimator._standardizer, estimator.network_ = parts
-        estimator._copies = InferenceCopies()
-        estimator._restore_targets(state.part("targets"), n_outputs=parts.plan.n_outputs)
-        estimator._optimizer_state, estimator.history_ = {}, history_from_state(state)
-        estimator.n_iter_, estimator.best_epoch_ = (state.value(k, int, low=1) for k in ("n_iter", "best_epoch"))
-        return estimator
+        self._plan, self._standardizer, self.network_, self._copies = plan, standardizer, network, InferenceCopies()
+        self._restore_targets(state.part("targets"), n_outputs=plan.n_outputs)
+        self._optimizer_state, self.history_ = {}, history_from_state(state)
+        self.n_iter_, self.best_epoch_ = (state.value(k, int, low=1) for k in ("n_iter", "best_epoch"))
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = not (isinstance(self.missing, str) and self.missing == "error")
-        tags.non_deterministic = False
         return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say to scikit-learn whether there is a network."""
-        return hasattr(self, "network_")

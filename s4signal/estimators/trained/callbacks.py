@@ -12,23 +12,16 @@ from torch import nn
 @contextmanager
 def own_callbacks(estimator: Any) -> Iterator[None]:
     """Let the callbacks of the parameters act inside, beside those of ``set_callbacks``."""
-    before = estimator.__dict__.get("_skl_callbacks")
-    own = list(estimator.callbacks or [])
-    if estimator.verbose:
-        own.append(ProgressBar())
+    before = list(vars(estimator).get("_skl_callbacks", []))
+    own = [*(estimator.callbacks or []), *([ProgressBar()] if estimator.verbose else [])]
     if hasattr(estimator, "_parent_callback_ctx"):
         # Within a search or a pipeline, these belong to the outermost estimator, which hands them down.
         own = [callback for callback in own if not isinstance(callback, AutoPropagatedCallback)]
-    present = before or []
-    together = [*present, *(callback for callback in own if callback not in present)]
-    if together:
-        estimator._skl_callbacks = together
+    estimator.set_callbacks(*before, *(callback for callback in own if callback not in before))
     try:
         yield
     finally:
-        estimator.__dict__.pop("_skl_callbacks", None)
-        if before is not None:
-            estimator._skl_callbacks = before
+        estimator.set_callbacks(*before)
 
 
 def end_task(

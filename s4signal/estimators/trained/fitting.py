@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from s4signal.estimators.standardizer import Standardizer, check_outputs, warn_of_scale
+from s4signal.estimators.mixins import SignalEstimator
+from s4signal.estimators.standardizer import Standardizer, warn_of_scale
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import Defaults, choose_defaults
@@ -38,7 +38,7 @@ from s4signal.signals import Signal, Signals
 from s4signal.training import PRECISIONS, Cases, evaluate_network, fit_network, resolve_device
 
 
-class NetworkFitting(CallbackSupportMixin, BaseEstimator):
+class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     """From parameters and signals to a trained network and its outputs.
 
     A subclass says what its targets are: by `SignalClassifierMixin` or `SignalRegressorMixin`, and by ``_n_outputs``,
@@ -52,6 +52,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
     _plan: Plan
     _standardizer: Standardizer
     _optimizer_state: dict[str, Any]
+    _copies: InferenceCopies
 
     def _become(self, draft: Self) -> Self:
         """Take over all that a draft has learned, at once; parameters and callbacks stay one's own."""
@@ -60,7 +61,24 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         self.__dict__ = {**vars(draft), **own}
         return self
 
-    def _learn(
+    def _learn(self, *data: Any, **more: Any) -> Self:
+        """Fit a draft, so that a fit that fails or is interrupted leaves the estimator as it was."""
+        draft = self._draft()
+        draft._fit(*data, **more, owner=self)
+        return self._become(draft)
+
+    def _learn_on(self, *data: Any, **more: Any) -> Self:
+        """Fit a draft one epoch more."""
+        draft = self._draft()
+        draft._fit_on(*data, **more)
+        return self._become(draft)
+
+    def _draft(self) -> Self:
+        draft = copy.copy(self)
+        draft._copies = InferenceCopies()  # made here, so that predict adds nothing
+        return draft
+
+    def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, times: Any, groups: Any, X_val: Any, y_val: Any, owner: Any
     ) -> None:
         """Fit; ``owner`` is the estimator whose draft this is, for callbacks."""
@@ -91,7 +109,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         parts = (data, held_out)
         self._train(cases, validation, seed, device, schedule=schedule, parts=parts, given=(X, y), owner=owner)
 
-    def _learn_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
+    def _fit_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
         """Fit one epoch more."""
         device, first = resolve_device(self.device), not hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
@@ -237,7 +255,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
                 score=self._score_outputs,
                 on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
             )
-            self.network_, self.history_, self._copies = result.network, result.history, InferenceCopies()
+            self.network_, self.history_ = result.network, result.history
             self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
             self.fit_seconds_ = time.perf_counter() - started
             self._optimizer_state = result.optimizer_state
@@ -245,7 +263,7 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
 
     def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Return the network's outputs (n_samples, n_outputs); nothing of the estimator changes."""
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq, times=times)
         sampling, standardizer = self._plan.sampling, self._standardizer
@@ -260,7 +278,6 @@ class NetworkFitting(CallbackSupportMixin, BaseEstimator):
         options = inference_options(self, self._plan, resolve_device(self.device))
         network = self._copies.of(self.network_, options.device, self.precision)
         outputs = np.asarray(evaluate_network(network, cases, options=options).numpy())
-        check_outputs(outputs)
         warn_of_scale(standardizer, scales)
         return outputs
 

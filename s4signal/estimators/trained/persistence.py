@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,22 +19,14 @@ _LARGEST_DENSE = 2048  # d_state of kernels that begin with a dense matrix: a la
 _LINE = ("epoch", "loss", "validation_loss", "validation_score", "seconds")
 
 
-class FittedParts(NamedTuple):
-    """What predicts."""
-
-    plan: Plan
-    standardizer: Standardizer
-    network: S4Network
-
-
-def network_state(parts: FittedParts) -> State:
+def network_state(plan: Plan, standardizer: Standardizer, network: S4Network) -> State:
     """Say what predicts, for a file."""
-    weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in parts.network.state_dict().items()}
-    state = State({}, {}).nest("plan", parts.plan.to_state()).nest("standardizer", parts.standardizer.to_state())
+    weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
+    state = State({}, {}).nest("plan", plan.to_state()).nest("standardizer", standardizer.to_state())
     return state.nest("network", State({}, weights))
 
 
-def network_from_state(state: State, *, frontend: Any, precision: str) -> FittedParts:
+def network_from_state(state: State, *, frontend: Any, precision: str) -> tuple[Plan, Standardizer, S4Network]:
     """Check and restore what `network_state` said, on the CPU; nothing is built that the weights are not there for."""
     plan, weights = Plan.from_state(state.part("plan")), state.part("network")
     given = plan.frontend == "module"
@@ -51,7 +43,7 @@ def network_from_state(state: State, *, frontend: Any, precision: str) -> Fitted
         raise ModelFileError("a weight of the network is not finite.")
     network.load_state_dict(arrays)
     standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=plan.n_channels)
-    return FittedParts(plan, standardizer, network.eval())
+    return plan, standardizer, network.eval()
 
 
 def plain_history(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

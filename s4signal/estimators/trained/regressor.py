@@ -1,14 +1,12 @@
 """The regressor."""
 
-import inspect
-import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s4signal.estimators.mixins import SignalRegressorMixin
+from s4signal.estimators.mixins import SignalRegressorMixin, describe_regressor
 from s4signal.estimators.trained.base import S4Estimator
 from s4signal.estimators.trained.classifier import S4Classifier
 
@@ -50,14 +48,10 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
         return float((1.0 - residual / total).mean())
 
 
-def _documentation() -> str:
-    """Put the parameters, attributes and references of the classifier before the regressor's own example."""
-    own, shared = inspect.getdoc(S4Regressor) or "", inspect.getdoc(S4Classifier) or ""
-    sections = shared[shared.index("Parameters\n") : shared.index("Examples\n")]
-    for entry in ("class_weight", "classes_"):
-        sections = re.sub(rf"^{entry} : .*\n( .*\n)+", "", sections, flags=re.MULTILINE)
-    sections = sections.replace("default=0.3", "default=0.1")
-    return own.replace("Examples\n", f"{sections}Examples\n")
-
-
-S4Regressor.__doc__ = _documentation()
+describe_regressor(
+    S4Regressor,
+    S4Classifier,
+    class_weight="",
+    classes_="",
+    dropout="dropout : float in [0, 1), default=0.1\n    Share of features left out at a training step.\n",
+)

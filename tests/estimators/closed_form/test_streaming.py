@@ -100,7 +100,7 @@ def test_what_cannot_be_streamed_is_refused():
     model = fitted(2)
     with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\), got \(3, 5\)"):
         model.stream().push(np.zeros((3, 5)))
-    with pytest.raises(ShapeError, match="chunk is empty and nothing was heard before"):
+    with pytest.raises(ShapeError, match="chunk is empty and nothing came before"):
         model.stream().push(np.zeros((2, 0)))
     with pytest.raises(ValueError, match="contains NaN"):
         model.stream().push(np.full((2, 5), np.nan))
