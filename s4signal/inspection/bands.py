@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.closed_form.feature_names import add_by_oscillator
-from s4signal.inspection.training_curve import import_pyplot
+from s4signal.inspection.training_curve import new_axes
 
 
 class BandImportanceDisplay:
@@ -64,7 +64,7 @@ class BandImportanceDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "BandImportanceDisplay":
-        """Draw the bands of a fitted model in closed form.
+        """Draw the bands of a fitted model in closed form; return the display.
 
         Parameters
         ----------
@@ -73,17 +73,10 @@ class BandImportanceDisplay:
         ax : matplotlib Axes, optional
             Where to draw; a new figure if missing.
 
-        Returns
-        -------
-        BandImportanceDisplay
-            Drawn.
-
         Raises
         ------
         NotFittedError
             If `estimator` has no `ridge_`.
-        MissingDependencyError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -107,23 +100,14 @@ class BandImportanceDisplay:
     def plot(self, *, ax: Any = None) -> "BandImportanceDisplay":
         """Draw the shares of oscillators, and their sums over octaves around 1, 2, 4 … and 1/2, 1/4 … Hz.
 
+        It returns this display, with `ax_` and `figure_`.
+
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Where to draw; a new figure if missing.
-
-        Returns
-        -------
-        BandImportanceDisplay
-            This display, with `ax_` and `figure_`.
-
-        Raises
-        ------
-        MissingDependencyError
-            If matplotlib is not installed.
         """
-        if ax is None:
-            _, ax = import_pyplot().subplots()
+        ax = new_axes() if ax is None else ax
         self.ax_, self.figure_ = ax, ax.figure
         band = self.frequency > 0
         if band.any():

@@ -1,14 +1,14 @@
 """How a training went: loss and validation score, epoch by epoch."""
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.errors import MissingDependencyError, ShapeError
+from s4signal.errors import ShapeError
+from s4signal.signals.checks import optional
 
 
 class TrainingCurveDisplay:
@@ -25,7 +25,7 @@ class TrainingCurveDisplay:
     validation_score : array-like of shape (n_epochs,), optional
         Score on the validation set; None or NaN where none was measured.
     best_epoch : int, optional
-        The epoch that was kept; drawn as a vertical line.
+        The epoch that was kept, drawn as a vertical line; the last one where nothing was validated.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class TrainingCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "TrainingCurveDisplay":
-        """Draw the training curve of a fitted estimator.
+        """Draw the training curve of a fitted estimator; return the display.
 
         Parameters
         ----------
@@ -81,17 +81,10 @@ class TrainingCurveDisplay:
         ax : matplotlib Axes, optional
             Where to draw; a new figure if missing.
 
-        Returns
-        -------
-        TrainingCurveDisplay
-            Drawn.
-
         Raises
         ------
         NotFittedError
             If `estimator` has no `history_`.
-        MissingDependencyError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -102,11 +95,8 @@ class TrainingCurveDisplay:
         >>> TrainingCurveDisplay.from_estimator(estimator).loss.shape
         (2,)
         """
-        check_is_fitted(
-            estimator,
-            "history_",
-            msg="%(name)s has no history_. Fit it first; an estimator in closed form has no epochs to draw.",
-        )
+        missing = "%(name)s has no history_. Fit it first; an estimator in closed form has no epochs to draw."
+        check_is_fitted(estimator, "history_", msg=missing)
         history = estimator.history_
         display = cls(
             epoch=[row["epoch"] for row in history],
@@ -117,47 +107,36 @@ class TrainingCurveDisplay:
         return display.plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> "TrainingCurveDisplay":
-        """Draw the curves.
+        """Draw the curves; return this display, with `ax_`, `score_ax_` and `figure_`.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Where to draw; a new figure if missing.
-
-        Returns
-        -------
-        TrainingCurveDisplay
-            This display, with `ax_`, `score_ax_` and `figure_`.
-
-        Raises
-        ------
-        MissingDependencyError
-            If matplotlib is not installed.
         """
-        if ax is None:
-            _, ax = import_pyplot().subplots()
+        ax = new_axes() if ax is None else ax
         self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
         marker = "o" if len(self.epoch) == 1 else None  # a line of one point can't be seen
         lines = ax.plot(self.epoch, self.loss, color="C0", marker=marker, label="training loss")
         ax.set(xlabel="Epoch", ylabel="Training loss")
-        if np.isfinite(self.validation_score).any():
+        validated = np.isfinite(self.validation_score).any()
+        if validated:
             self.score_ax_ = ax.twinx()
+            self.score_ax_.set_ylabel("Validation score")
             lines += self.score_ax_.plot(
                 self.epoch, self.validation_score, color="C1", marker=marker, label="validation score"
             )
-            self.score_ax_.set_ylabel("Validation score")
         if self.best_epoch is not None:
-            label = f"best epoch ({self.best_epoch})"
+            kind = "best epoch" if validated else "epoch kept"  # nothing was measured that one could be best at
+            label = f"{kind} ({self.best_epoch})"
             lines.append(ax.axvline(self.best_epoch, color="0.5", linestyle="--", label=label))
         ax.legend(handles=lines, loc="center right")
         return self
 
 
-def import_pyplot() -> ModuleType:
-    """Import matplotlib when something is drawn."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise MissingDependencyError('Drawing needs matplotlib: pip install "s4signal[plot]".') from None
-    module: ModuleType = pyplot
-    return module
+def new_axes() -> Any:
+    """Make a figure, and import matplotlib for it."""
+    optional("matplotlib", "Drawing", "plot")
+    from matplotlib import pyplot
+
+    return pyplot.subplots()[1]

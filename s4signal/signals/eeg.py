@@ -126,25 +126,17 @@ class _RawFile:
         read = _mne().io.read_raw_bdf if self.source.lower().endswith(".bdf") else _mne().io.read_raw_edf
         return read(self.source, include=list(self.ch_names), exclude_after_unique=True, verbose="error")
 
-    @cached_property
-    def whole(self) -> FloatArray:
-        """All samples."""
-        return self._samples(0, int(self.data.n_times))
-
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open recording behind."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("raw", "data", "whole")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("raw", "data")}
 
     def read(self, start: int, stop: int) -> FloatArray:
         """Return a stretch, (n_channels, n_times)."""
-        return self.whole[:, start:stop] if self.in_one else self._samples(start, stop)
-
-    def _samples(self, start: int, stop: int) -> FloatArray:
         try:
             data = self.data.get_data(list(self.ch_names), start, stop, verbose="error")
         except Exception as error:
             raise _unreadable(self.source, str(error)) from error
-        in_volts: FloatArray = data * np.array(self.scales)[:, np.newaxis]
+        in_volts: FloatArray = data if set(self.scales) == {1.0} else data * np.array(self.scales)[:, np.newaxis]
         return in_volts
 
     @property
@@ -162,6 +154,7 @@ class _RawFile:
             first_sample=int(self.raw.first_samp) * sfreq / recorded,
             recorded_sfreq=None if sfreq == recorded else recorded,
             modality=common_type(self.raw.get_channel_types(list(self.ch_names))),
+            in_one=self.in_one,
         )
 
 

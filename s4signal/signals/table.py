@@ -3,6 +3,7 @@
 import csv
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from os import PathLike
@@ -55,17 +56,6 @@ def _floats(file: TextIO, n: int, delimiter: str) -> FloatArray | None:
     return rows.T if rows.shape[1] == n and len(rows) else None
 
 
-def check_columns(source: object, header: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse a table in which a column is not there, or there twice; RecordingError."""
-    missing = [name for name in names if name not in header]
-    if missing:
-        found = ", ".join(map(str, header[:10])) + (", …" if len(header) > 10 else "")
-        raise RecordingError(f"{source} has no column {', '.join(missing)}; it has {found or 'none'}.")
-    repeated = [name for name in dict.fromkeys(names) if list(header).count(name) > 1]
-    if repeated:
-        raise RecordingError(f"{source} has several columns {', '.join(repeated)}. Give each a name of its own.")
-
-
 class Table:
     """Named columns of equal length; says which row is wrong."""
 
@@ -85,8 +75,13 @@ class Table:
             )
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuse the table if one of these columns is not there or there twice, or all are empty."""
-        check_columns(self.name, self.header, names)
+        """Refuse the table if one of these columns is not there or there twice, or they differ in length."""
+        missing = [name for name in names if name not in self.header]
+        if missing:
+            raise RecordingError(f"{self.name} has no column {', '.join(missing)}; it has {some(self.header)}.")
+        repeated = [name for name in dict.fromkeys(names) if self.header.count(name) > 1]
+        if repeated:
+            raise RecordingError(f"{self.name} has several columns {', '.join(repeated)}. Give each a name of its own.")
         lengths = {name: len(self.columns[name]) for name in names}
         if len(set(lengths.values())) > 1:
             raise ShapeError(f"the columns of {self.name} must be of one length, got {lengths}.")
@@ -107,11 +102,7 @@ class Table:
         column = self._array(name)
         if column.dtype.kind in "biuf":
             return column.astype(np.float64)
-        items = column.tolist()
-        try:
-            return np.array([np.nan if item is None or item == "" else float(item) for item in items])
-        except (TypeError, ValueError):
-            return np.array([self._number(i, name, item) for i, item in enumerate(items)])
+        return np.array([self._number(i, name, item) for i, item in enumerate(column.tolist())])
 
     def seconds(self, name: str, unit_s: float) -> npt.NDArray[Any]:
         """Return a column of times in seconds, or as dates."""
@@ -140,26 +131,19 @@ class Table:
         return np.ma.filled(column.astype(np.float64), np.nan) if np.ma.isMaskedArray(column) else np.asarray(column)
 
     def _moments(self, name: str, items: list[Any], unit_s: float) -> npt.NDArray[Any]:
-        try:
-            return np.array([float(item) for item in items]) * unit_s
-        except (TypeError, ValueError):
-            pass
         texts = [str(item).strip() for item in items]
         known = {text: parse_moment(text, unit_s) for text in dict.fromkeys(texts)}
-        bad = next((text for text, moment in known.items() if moment is None), None)
-        if bad is not None:
-            raise RecordingError(f"{self._row(texts.index(bad), name)}: {bad!r} is no number, no HH:MM and no date.")
-        kinds = {isinstance(moment, datetime) for moment in known.values()}
-        if len(kinds) > 1:
-            raise RecordingError(f"column {name} of {self.name} mixes dates with numbers. Write all times alike.")
-        return np.array([known[text] for text in texts], dtype="M8[ns]" if kinds == {True} else np.float64)
+        if None in known.values():
+            i = [known[text] for text in texts].index(None)
+            raise RecordingError(f"{self._row(i, name)}: {texts[i]!r} is no number, no HH:MM and no date.")
+        return as_moments([known[text] for text in texts], f"column {name} of {self.name}")
 
     def _number(self, i: int, name: str, item: Any) -> float:
-        if str(item).strip() in _NO_NUMBER:
-            return np.nan
         try:
             return float(item)
         except (TypeError, ValueError):
+            if str(item).strip() in _NO_NUMBER:
+                return np.nan
             advice = "Leave the cell empty if it is missing, or name other columns."
             raise RecordingError(f"{self._row(i, name)}: {item!r} is no number. {advice}") from None
 
@@ -210,20 +194,27 @@ def as_seconds(moments: npt.NDArray[Any]) -> FloatArray:
 
 def parse_moment(text: str, unit_s: float) -> float | datetime | None:
     """Understand a number, hours:minutes[:seconds] or an ISO date, which is brought to UTC if it has a zone."""
-    parsers: tuple[Callable[[str], float | datetime], ...] = (
-        lambda text: float(text) * unit_s,
-        _clock_seconds,
-        datetime.fromisoformat,
-    )
+    parsers: list[Callable[[str], Any]] = [lambda text: float(text) * unit_s, _clock_seconds, datetime.fromisoformat]
     for parse in parsers:
-        try:
-            moment = parse(text)
-        except ValueError:
-            continue
-        if isinstance(moment, datetime) and moment.tzinfo is not None:
-            return moment.astimezone(UTC).replace(tzinfo=None)
-        return moment
+        with suppress(ValueError):
+            moment: float | datetime = parse(text)
+            if isinstance(moment, datetime) and moment.tzinfo is not None:
+                moment = moment.astimezone(UTC).replace(tzinfo=None)
+            return moment
     return None
+
+
+def as_moments(moments: Sequence[Any], where: str) -> npt.NDArray[Any]:
+    """Make an array of what `parse_moment` understood, seconds or dates; refuse both together."""
+    dates = {isinstance(moment, datetime) for moment in moments}
+    if len(dates) > 1:
+        raise RecordingError(f"{where} mixes dates with numbers. Write all times alike.")
+    return np.array(moments, dtype="M8[us]" if dates == {True} else np.float64)
+
+
+def some(names: Sequence[Any]) -> str:
+    """List names, the first ten of many."""
+    return ", ".join(map(str, names[:10])) + (", …" if len(names) > 10 else "")
 
 
 def _clock_seconds(text: str) -> float:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -10,16 +9,15 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, as_paths, check_positive
+from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_positive
 from s4signal.signals.collection import Signals
-from s4signal.signals.table import Table, as_seconds, without_regular_times
+from s4signal.signals.table import Table, as_seconds, some, without_regular_times
 
-_DUPLICATES = ("mean", "last")
 _TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?\b.*", re.IGNORECASE)
 
 
 def read_csv(
-    path: str | PathLike[str] | Iterable[str | PathLike[str]],
+    path: PathOrText | Iterable[PathOrText],
     *,
     time: str | None = None,
     time_unit_s: float = 1.0,
@@ -88,14 +86,18 @@ def read_csv(
         moments = None if time is None else table.seconds(time, time_unit_s)
         marks = None if label is None else np.array(table.names(label))
         for key, rows in _rows_by_key([""] * numbers.shape[1] if case is None else table.names(case)).items():
+            where = f"{file}{key and f', case {key}'}"
             times = None if moments is None else as_seconds(moments[rows])
             try:
                 cases.append(Signal(numbers[:, rows], times, sfreq, tuple(names), source=file))
             except ValueError as error:
                 reason = str(error).removeprefix(f"{file}: ")  # an infinite sample is named with its source
-                raise RecordingError(f"{file}{key and f', case {key}'}: {reason}") from None
+                raise RecordingError(f"{where}: {reason}") from None
             if marks is not None:
-                labels.append(_one_label(file, key, marks[rows]))
+                different = np.unique(marks[rows])
+                if len(different) > 1:
+                    raise RecordingError(f"{where} has several labels: {', '.join(different[:5])}.")
+                labels.append(str(different[0]))
     return Signals(without_regular_times(cases, time_unit_s)), None if label is None else np.array(labels)
 
 
@@ -118,22 +120,14 @@ def _channels(table: Table, picks: Sequence[str] | None, time: str | None, speci
 
 def _rows_by_key(keys: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
     """Return the rows of each key, keys in the order of their first row."""
-    codes = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    code = np.array([codes[key] for key in keys], dtype=np.int64)
-    order = np.argsort(code, kind="stable")
-    edges = np.searchsorted(code[order], np.arange(len(codes) + 1))
-    return {key: order[a:b] for key, a, b in zip(codes, edges[:-1], edges[1:], strict=True)}
-
-
-def _one_label(path: str, key: str, labels: npt.NDArray[np.str_]) -> str:
-    different = np.unique(labels)
-    if len(different) != 1:
-        raise RecordingError(f"{path}{key and f', case {key}'} has several labels: {', '.join(different[:5])}.")
-    return str(different[0])
+    rows: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return {key: np.array(found) for key, found in rows.items()}
 
 
 def read_events(
-    data: str | PathLike[str] | Mapping[str, Any] | Any,
+    data: PathOrText | Mapping[str, Any] | Any,
     *,
     case: str,
     time: str,
@@ -198,7 +192,7 @@ def read_events(
     (array([   0., 1800.]), array([[73. , 77. ],
            [ nan, 36.5]]))
     """
-    if duplicates not in _DUPLICATES:
+    if duplicates not in ("mean", "last"):
         raise ValueError(f"duplicates={duplicates!r} is unknown; choose one of 'mean', 'last'.")
     check_positive("time_unit_s", time_unit_s)
     table = Table(data, delimiter=delimiter, case=case)
@@ -212,12 +206,16 @@ def read_events(
     observed = (channel >= 0) & ~np.isnan(numbers)
     if not observed.any():
         raise RecordingError(
-            f"{table.name} holds no observation of {_some(names)}. Its variables are {_some(sorted(set(what)))}."
+            f"{table.name} holds no observation of {some(names)}. Its variables are {some(sorted(set(what)))}."
         )
     moments, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
     signals = []
     for name in rows_of if cases is None else map(str, cases):
-        rows = _observed_rows(name, rows_of, observed, table.name)
+        rows = rows_of.get(name, np.empty(0, dtype=np.int64))
+        rows = rows[observed[rows]]
+        if not len(rows):
+            where = "" if name in rows_of else f" in {table.name}"
+            raise RecordingError(f"case {name} has no observation{where}. Leave it out by cases=.")
         times, filled = _filled(channel[rows], as_seconds(moments[rows]), numbers[rows], len(names), duplicates)
         try:
             signals.append(Signal(filled, times, ch_names=tuple(names), source=name))
@@ -226,33 +224,17 @@ def read_events(
     return Signals(signals)
 
 
-def _observed_rows(
-    name: str, rows_of: dict[str, npt.NDArray[np.int64]], observed: npt.NDArray[np.bool_], table: str
-) -> npt.NDArray[np.int64]:
-    """Return the rows of a case that hold an observation."""
-    rows = rows_of.get(name, np.empty(0, dtype=np.int64))
-    rows = rows[observed[rows]]
-    if not len(rows):
-        where = "" if name in rows_of else f" in {table}"
-        raise RecordingError(f"case {name} has no observation{where}. Leave it out by cases=.")
-    return rows
-
-
 def _filled(
     channel: npt.NDArray[np.int64], seconds: FloatArray, numbers: FloatArray, n_channels: int, duplicates: str
 ) -> tuple[FloatArray, FloatArray]:
     """Return the distinct times, and (n_channels, n_distinct_times) with NaN where nothing was observed."""
     times, column = np.unique(seconds, return_inverse=True)
     data = np.full((n_channels, len(times)), np.nan)
-    if duplicates == "last":
+    if duplicates == "mean":
+        sums, counts = np.zeros_like(data), np.zeros_like(data)
+        np.add.at(sums, (channel, column), numbers)
+        np.add.at(counts, (channel, column), 1)
+        np.divide(sums, counts, out=data, where=counts > 0)
+    else:
         data[channel, column] = numbers
-        return times, data
-    where = channel * len(times) + column
-    counts = np.bincount(where, minlength=data.size)
-    sums = np.bincount(where, weights=numbers, minlength=data.size)
-    with np.errstate(invalid="ignore"):  # 0 / 0: not observed
-        return times, (sums / counts).reshape(data.shape)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(str, names[:10])) + (", …" if len(names) > 10 else "")
+    return times, data

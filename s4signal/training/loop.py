@@ -98,8 +98,7 @@ class _Training:
         self.network, self.cases, self.loss, self.options = copy.deepcopy(network), cases, loss, options
         self.optimizer = options.optimizer(self.network, options)
         if optimizer_state:
-            groups, moments = self.optimizer.state_dict()["param_groups"], copy.deepcopy(optimizer_state["state"])
-            self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            self._take_up(copy.deepcopy(optimizer_state["state"]))
         per_epoch = 1 if options.batch_size is None else math.ceil(len(cases) / options.batch_size)
         self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
         self.averaged = copy.deepcopy(self.network) if options.averaging else None
@@ -110,6 +109,10 @@ class _Training:
         self.progress = _Progress([], 0, math.inf, {})
         folder = options.checkpoint_dir
         self.checkpoints = None if folder is None else Checkpoints(folder, options.fingerprint)
+
+    def _take_up(self, moments: dict[int, Any]) -> None:
+        """Give the optimizer the moments of another one, and keep its rates."""
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
 
     @property
     def epoch(self) -> int:
@@ -127,12 +130,8 @@ class _Training:
 
     def run_epoch(self, validation: Cases | None, score: Score | None) -> dict[str, Any]:
         started, epoch, best = time.perf_counter(), self.epoch + 1, self.progress
-        line: dict[str, Any] = {
-            "epoch": epoch,
-            "loss": self._train(),
-            "validation_loss": None,
-            "validation_score": None,
-        }
+        line: dict[str, Any] = dict.fromkeys(("epoch", "loss", "validation_loss", "validation_score"))
+        line |= {"epoch": epoch, "loss": self._train()}
         if validation is not None and validation.targets is not None:
             outputs = evaluate_network(self.scored, validation, options=self.options)
             weights, targets = torch.from_numpy(validation.weights), validation.targets.cpu()
@@ -235,10 +234,9 @@ class _Training:
         for name, x in snapshot.part("optimizer").items():
             index, _, key = name.partition("/")
             moments.setdefault(int(index), {})[key] = x
-        groups = self.optimizer.state_dict()["param_groups"]
-        for group, rate in zip(groups, plain["learning_rates"], strict=True):
+        self._take_up(moments)
+        for group, rate in zip(self.optimizer.param_groups, plain["learning_rates"], strict=True):
             group["lr"] = rate
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         if self.scheduler is not None:
             self.scheduler.last_epoch = plain["n_scheduled"]
         self.n_averaged = plain["n_averaged"]

@@ -35,9 +35,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """Return the autocast context of a precision."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 @contextmanager

@@ -56,6 +56,12 @@ def test_without_validation_only_the_loss_is_drawn() -> None:
     assert len(display.ax_.get_lines()) == 1
 
 
+def test_without_validation_no_epoch_is_called_best() -> None:
+    display = TrainingCurveDisplay.from_estimator(fitted([None, None], best_epoch=2))
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts == ["training loss", "epoch kept (2)"]
+
+
 def test_an_epoch_without_a_score_leaves_a_gap() -> None:
     display = TrainingCurveDisplay.from_estimator(fitted([0.5, None, 0.8]))
     assert np.isnan(display.score_ax_.get_lines()[0].get_ydata()[1])
