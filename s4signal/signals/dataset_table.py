@@ -24,22 +24,43 @@ class Dataset:
     licence: str
     address: str = ""  # a page for people; that of the UEA archive if missing
     sfreq: float | None = None  # Hz, where the files do not tell
+    reference: str = ""  # the paper to cite
     archive: str = ""  # a .tar.gz with all of it
     checksum: str = ""  # SHA-256 of the archive
 
 
+_BIRBAUMER = 'N. Birbaumer et al., "A spelling device for the paralysed", Nature 398:297-298, 1999.'
 DATASETS = {
     "Blink": Dataset("Blink", "see the page", sfreq=255),
     "EyesOpenShut": Dataset("EyesOpenShut", "see the page", sfreq=128),
-    "FingerMovements": Dataset("FingerMovements", "see the page", sfreq=100),
-    "HandMovementDirection": Dataset("HandMovementDirection", "see the page", sfreq=400),
-    "SelfRegulationSCP1": Dataset("SelfRegulationSCP1", "see the page", sfreq=256),
-    "SelfRegulationSCP2": Dataset("SelfRegulationSCP2", "see the page", sfreq=256),
-    "JapaneseVowels": Dataset("japanese_vowels", "CC BY 4.0", sfreq=156.25),  # a frame every 6.4 ms
+    "FingerMovements": Dataset(
+        "FingerMovements",
+        "see the page",
+        sfreq=100,
+        reference='B. Blankertz, G. Curio, K.-R. Müller, "Classifying Single Trial EEG: Towards Brain Computer '
+        'Interfacing", NIPS 14, 2002.',
+    ),
+    "HandMovementDirection": Dataset(
+        "HandMovementDirection",
+        "see the page",
+        sfreq=400,
+        reference='S. Waldert et al., "Hand Movement Direction Decoded from MEG and EEG", J. Neurosci. '
+        "28:1000-1008, 2008.",
+    ),
+    "SelfRegulationSCP1": Dataset("SelfRegulationSCP1", "see the page", sfreq=256, reference=_BIRBAUMER),
+    "SelfRegulationSCP2": Dataset("SelfRegulationSCP2", "see the page", sfreq=256, reference=_BIRBAUMER),
+    "JapaneseVowels": Dataset(
+        "japanese_vowels",
+        "CC BY 4.0",
+        sfreq=156.25,  # a frame every 6.4 ms
+        reference='M. Kudo, J. Toyama, M. Shimbo, "Multidimensional curve classification using passing-through '
+        'regions", Pattern Recognition Letters 20:1103-1111, 1999.',
+    ),
     "spoken_digits": Dataset(
         "fsdd",
         "CC BY-SA 4.0",
         "https://doi.org/10.5281/zenodo.1342401",
+        reference='Z. Jackson et al., "Free Spoken Digit Dataset", 2018, doi:10.5281/zenodo.1342401.',
         archive="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",
         checksum="8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0",
     ),
@@ -47,12 +68,15 @@ DATASETS = {
         "speech_commands",
         "CC BY 4.0",
         "https://arxiv.org/abs/1804.03209",
+        reference='P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", '
+        "arXiv:1804.03209, 2018.",
         archive="http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
         checksum="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
     ),
 }
 
 _SECTIONS = """
+
 Published at {address}, licence: {licence}.
 
 Parameters
@@ -70,7 +94,7 @@ Raises
 RecordingError
     If the set, or a file of it, is not there; the message says what to set or to install.
 
-Examples
+{cited}Examples
 --------
 >>> from s4signal.signals import datasets
 >>> signals, *_ = datasets.{function}("train")  # doctest: +SKIP
@@ -84,17 +108,14 @@ def documented(name: str, *, splits: str = '"train", "test"', groups: bool = Fal
     row = DATASETS[name]
 
     def add(function: _Function) -> _Function:
-        text, _, references = (function.__doc__ or "").partition("\n\n    References\n")
-        shared = _SECTIONS.format(
+        function.__doc__ = (function.__doc__ or "") + _SECTIONS.format(
             address=row.address or _UEA + name,
             licence=row.licence,
             splits="{" + splits + "}",
+            cited=f"References\n----------\n.. [1] {row.reference}\n\n" if row.reference else "",
             returned=_SPEAKERS if groups else _LABELS,
             function=function.__name__,
         )
-        cited = f"\n\nReferences\n{references}".replace("\n    ", "\n").rstrip() if references else ""
-        head, _, examples = shared.partition("\nExamples\n")
-        function.__doc__ = f"{text.strip()}\n{head.rstrip()}{cited}\n\nExamples\n{examples}"
         return function
 
     return add

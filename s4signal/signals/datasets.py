@@ -43,47 +43,26 @@ _COMMANDS = '"train", "validation", "test"'
 
 @documented("SelfRegulationSCP1")
 def load_self_regulation_scp1(split: str | None = None) -> tuple[Signals, _Texts]:
-    """Load slow cortical potentials of a healthy subject [1]_: 268 + 293 trials of 6 channels, 3.5 s at 256 Hz.
-
-    References
-    ----------
-    .. [1] N. Birbaumer et al., "A spelling device for the paralysed", Nature 398:297-298, 1999.
-    """
+    """Load slow cortical potentials of a healthy subject [1]_: 268 + 293 trials of 6 channels, 3.5 s at 256 Hz."""
     return _read_ts("SelfRegulationSCP1", split)
 
 
 @documented("SelfRegulationSCP2")
 def load_self_regulation_scp2(split: str | None = None) -> tuple[Signals, _Texts]:
-    """Load slow cortical potentials of a paralysed patient [1]_: 200 + 180 trials of 7 channels, 4.5 s at 256 Hz.
-
-    References
-    ----------
-    .. [1] N. Birbaumer et al., "A spelling device for the paralysed", Nature 398:297-298, 1999.
-    """
+    """Load slow cortical potentials of a paralysed patient [1]_: 200 + 180 trials of 7 channels, 4.5 s at 256 Hz."""
     return _read_ts("SelfRegulationSCP2", split)
 
 
 @documented("FingerMovements")
 def load_finger_movements(split: str | None = None) -> tuple[Signals, _Texts]:
-    """Load EEG before a key press [1]_: 316 + 100 trials of 28 channels, 0.5 s at 100 Hz.
-
-    References
-    ----------
-    .. [1] B. Blankertz, G. Curio, K.-R. Müller, "Classifying Single Trial EEG: Towards Brain Computer Interfacing",
-       NIPS 14, 2002.
-    """
+    """Load EEG before a key press [1]_: 316 + 100 trials of 28 channels, 0.5 s at 100 Hz."""
     signals, y = _read_ts("FingerMovements", split)
     return Signals(signals, ch_names=_FINGER_MOVEMENTS), y
 
 
 @documented("HandMovementDirection")
 def load_hand_movement_direction(split: str | None = None) -> tuple[Signals, _Texts]:
-    """Load MEG of wrist movements [1]_: 160 + 74 trials of 10 channels, 1 s at 400 Hz.
-
-    References
-    ----------
-    .. [1] S. Waldert et al., "Hand Movement Direction Decoded from MEG and EEG", J. Neurosci. 28:1000-1008, 2008.
-    """
+    """Load MEG of wrist movements [1]_: 160 + 74 trials of 10 channels, 1 s at 400 Hz."""
     return _read_ts("HandMovementDirection", split)
 
 
@@ -101,24 +80,13 @@ def load_blink(split: str | None = None) -> tuple[Signals, _Texts]:
 
 @documented("JapaneseVowels")
 def load_japanese_vowels(split: str | None = None) -> tuple[Signals, _Texts]:
-    """Load vowels of nine men [1]_: 270 + 370 series of 12 cepstrum coefficients, 7 to 29 frames.
-
-    References
-    ----------
-    .. [1] M. Kudo, J. Toyama, M. Shimbo, "Multidimensional curve classification using passing-through regions",
-       Pattern Recognition Letters 20:1103-1111, 1999.
-    """
+    """Load vowels of nine men [1]_: 270 + 370 series of 12 cepstrum coefficients, 7 to 29 frames."""
     return _read_ts("JapaneseVowels", split)
 
 
 @documented("spoken_digits", groups=True)
 def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
-    """Load spoken digits [1]_: 500 words of each speaker at 8 kHz, 0.14 to 1 s; takes 0 to 4 are "test".
-
-    References
-    ----------
-    .. [1] Z. Jackson et al., "Free Spoken Digit Dataset", 2018, doi:10.5281/zenodo.1342401.
-    """
+    """Load spoken digits [1]_: 500 words of each speaker at 8 kHz, 0.14 to 1 s; takes 0 to 4 are "test"."""
     parts = _parts(split)
     signals, y, groups = read_audio_folder(find("spoken_digits") / "recordings", pattern="{label}_{group}_{take}.wav")
     test = np.array([int(Path(source).stem.split("_")[-1]) < 5 for source in signals.sources])
@@ -135,12 +103,7 @@ def fetch_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Tex
 
 @documented("speech_commands", splits=_COMMANDS, groups=True)
 def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
-    """Load spoken commands [1]_, up to 1 s at 16 kHz, in the parts that the lists of the set name.
-
-    References
-    ----------
-    .. [1] P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209, 2018.
-    """
+    """Load spoken commands [1]_, up to 1 s at 16 kHz, in the parts that the lists of the set name."""
     parts = _parts(split, ("train", *_LISTS))
     root = find("speech_commands")
     names = sorted(path.relative_to(root).as_posix() for path in root.glob("[!_]*/*_nohash_*.wav"))

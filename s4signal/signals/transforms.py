@@ -1,20 +1,16 @@
 """Take samples away: at a lower rate, or at random as a bad sensor does."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from s4signal.signals.case import Signal, crop_annotations, part_of, sample_times
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import Case, recount, transformed
 from s4signal.signals.summary import name_errors
-
-Indices: TypeAlias = npt.NDArray[np.int64]
 
 
 def decimate(signals: Any, factor: int) -> Signals:
@@ -112,28 +108,23 @@ def _slower(case: Case, factor: int) -> dict[str, Any]:
 
 
 def _dropped(case: Case, fraction: float, seed: int, as_nan: bool) -> Case:
-    draw = partial(_kept, fraction=fraction, seed=seed)
-    if as_nan:
-        return transformed(case, partial(_blanked, draw=draw))
-    return transformed(case, partial(_thinned, draw=draw), length=_n_kept(case.length, fraction), has_times=True)
+    drop = partial(_drop, fraction=fraction, seed=seed, as_nan=as_nan)
+    length = case.length if as_nan else _n_kept(case.length, fraction)
+    return transformed(case, drop, length=length, has_times=case.has_times or not as_nan)
 
 
 def _n_kept(length: int, fraction: float) -> int:
     return max(1, round(length * (1 - fraction)))
 
 
-def _kept(length: int, fraction: float, seed: int) -> Indices:
-    return np.sort(np.random.default_rng(seed).permutation(length)[: _n_kept(length, fraction)])
-
-
-def _blanked(signal: Signal, draw: Callable[[int], Indices]) -> Signal:
-    kept, data = draw(signal.length), np.full_like(signal.data, np.nan)
-    data[:, kept] = signal.data[:, kept]
-    return part_of(signal, data=data)
-
-
-def _thinned(signal: Signal, draw: Callable[[int], Indices]) -> Signal:
-    kept, grid = draw(signal.length), sample_times(signal)
+def _drop(signal: Signal, fraction: float, seed: int, as_nan: bool) -> Signal:
+    order = np.random.default_rng(seed).permutation(signal.length)
+    kept = np.sort(order[: _n_kept(signal.length, fraction)])
+    if as_nan:
+        data = np.full_like(signal.data, np.nan)
+        data[:, kept] = signal.data[:, kept]
+        return part_of(signal, data=data)
+    grid = sample_times(signal)
     recorded = signal.recorded_sfreq
     if recorded is None:  # what is left of irregular times is no count of samples
         recorded = signal.sfreq if signal.times is None else 0.0
