@@ -1,6 +1,7 @@
 """One case: a recording, a trial or a word, held in memory or read when it is asked for."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ def crop_annotations(annotations: tuple[Annotation, ...], first_s: float, end_s:
     )
 
 
+def crop_metadata(metadata: Mapping[str, Any], first_s: float) -> Mapping[str, Any]:
+    """Count the time since the event from another first sample."""
+    return {**metadata, "tmin": metadata["tmin"] + first_s} if "tmin" in metadata else metadata
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Signal:
     """One case in memory.
@@ -80,6 +86,12 @@ class Signal:
     modality : str or None
         What was recorded: "audio" from audio files, MNE's channel type ("eeg", "ecog", "mag", …) or "mixed" from MNE,
         "biosignal" from WFDB.
+    metadata : mapping of str to any value
+        What else is known of the case, such as a row of the ``metadata`` of `mne.Epochs`. Four keys have a meaning:
+        "subject" and "recording" say what a split must not tear apart, "event" the name of the event that the case was
+        cut around, and "tmin" when its first sample was taken after that event [s].
+    positions : ndarray of shape (n_channels, 3) or None
+        Where the sensors are, in metres, in the coordinates of the head; NaN where that is unknown.
 
     Raises
     ------
@@ -109,6 +121,8 @@ class Signal:
     first_sample: float = 0
     recorded_sfreq: float | None = None
     modality: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    positions: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Check and convert what was given."""
@@ -176,6 +190,7 @@ class Signal:
             times=None if self.times is None else self.times[inside],
             annotations=crop_annotations(self.annotations, *self._edges_s(start, stop)),
             first_sample=self.first_sample + start,
+            metadata=crop_metadata(self.metadata, self._edges_s(start, stop)[0]),
         )
 
     def _edges_s(self, start: int, stop: int) -> tuple[float, float]:
@@ -193,11 +208,12 @@ class Signal:
         return f"Signal: {channels} × {self.length} samples, {'irregular times' if self.has_times else rate}{source}"
 
     def __eq__(self, other: object) -> bool:
-        """Whether data (NaN equals NaN), times and all that is known of the case are the same."""
+        """Whether data (NaN equals NaN), times and all but the metadata are the same."""
         if not isinstance(other, Signal):
             return NotImplemented
-        pairs = [(field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
-        return all(np.array_equal(mine, its, equal_nan=name == "data") for name, mine, its in pairs)
+        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "metadata"]
+        with_gaps = ["data"] if self.positions is None or other.positions is None else ["data", "positions"]
+        return all(np.array_equal(mine, its, equal_nan=name in with_gaps) for name, mine, its in pairs)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -205,8 +221,8 @@ class Signal:
 def part_of(signal: Signal, **new: Any) -> Signal:
     """Build a case from samples of another one, which was checked."""
     part = object.__new__(Signal)
-    for field in fields(Signal):
-        object.__setattr__(part, field.name, new.get(field.name, getattr(signal, field.name)))
+    for name in (f.name for f in fields(Signal)):
+        object.__setattr__(part, name, new.get(name, getattr(signal, name)))
     return part
 
 

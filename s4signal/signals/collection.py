@@ -15,6 +15,7 @@ from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_positive
 from s4signal.signals.forms import cases_from, describe_cases
 from s4signal.signals.lazy import Case, cached
+from s4signal.signals.mne_objects import epochs_from
 from s4signal.signals.resampling import grid_signal, resample_case
 from s4signal.signals.summary import CaseList, name_errors
 
@@ -27,12 +28,14 @@ class Signals(CaseList):
 
     Parameters
     ----------
-    data : array-like, mne.Epochs, Signals, or list
+    data : array-like, mne.Epochs, mne.io.Raw, Signals, or list
         A 2-D array (n_samples, n_times) of one channel; a 3-D array (n_samples, n_channels, n_times); a list or
-        object array of (n_times_i,) or (n_channels, n_times_i); ``mne.Epochs`` or a list of them, which bring volts,
-        rate and channel names; a list of `Signal`; another `Signals`. NaN, or masked, is a missing sample. Integers of
-        sound (8, 16 or 32 bits, at most two channels) are scaled to -1…1, as in audio files, if the `sfreq` that is
-        passed with them is 4 kHz or more; without a rate they stay counts, whatever rate they are given later.
+        object array of (n_times_i,) or (n_channels, n_times_i); ``mne.Epochs``, a case per trial, or ``mne.io.Raw``, a
+        case per recording, or a list of either, which bring volts, rate, names and positions of the channels,
+        annotations, events, metadata and subject (a channel that is bad in some of a list alone is missing there); a
+        list of `Signal`; another `Signals`. NaN, or masked, is a missing sample. Integers of sound (8, 16 or 32 bits,
+        at most two channels) are scaled to -1…1, as in audio files, if the `sfreq` that is passed with them is 4 kHz or
+        more; without a rate they stay counts, whatever rate they are given later.
     sfreq : float or sequence of float, optional
         Samples per second [Hz], one for all or one per case.
     times : sequence of array-like of shape (n_times_i,), optional
@@ -210,16 +213,50 @@ class Signals(CaseList):
         ShapeError
             If the cases differ in length or channels, or there are none.
         """
+        self._check_one_shape()
+        return np.stack([case.data for case in self])
+
+    def _check_one_shape(self) -> None:
         if not len(self):
             raise ShapeError("there is no case to stack.")
         self.n_channels  # noqa: B018  says which case differs
         lengths = self.lengths
         if lengths.min() != lengths.max():
             raise ShapeError(
-                f"the cases have {lengths.min()} to {lengths.max()} samples, so they make no single array. "
-                "Take them one by one: [case.data for case in signals]."
+                f"the cases have {lengths.min()} to {lengths.max()} samples, so they make no single array. Cut them to "
+                "one length by windows, or take them one by one: [case.data for case in signals]."
             )
-        return np.stack([case.data for case in self])
+
+    def to_epochs(self, *, ch_types: str | Sequence[str] | None = None) -> Any:
+        """Make an `mne.EpochsArray`: what `Signals` took from `mne.Epochs` comes back, missing samples as NaN.
+
+        Parameters
+        ----------
+        ch_types : str or sequence of str, optional
+            MNE's type of all channels or of each, where the cases do not know it; "eeg" if nothing is known.
+
+        Returns
+        -------
+        mne.EpochsArray
+            With events named by the "event" of the metadata, which pandas, if installed, takes along as a table.
+
+        Raises
+        ------
+        RecordingError
+            If the rate is unknown, or rates or names of channels differ.
+        ShapeError
+            If the cases differ in length or channels, or there are none.
+        MissingDependencyError
+            If MNE is not installed.
+
+        Examples
+        --------
+        >>> Signals(np.zeros((4, 2, 500)), sfreq=250, ch_names=["Oz", "O1"]).to_epochs().get_data().shape
+        (4, 2, 500)
+        """
+        self._check_one_shape()
+        self.ch_names  # noqa: B018  says which case differs
+        return epochs_from(list(self), self.sfreq, ch_types)
 
     @overload
     def __getitem__(self, key: int) -> Signal: ...
@@ -235,7 +272,9 @@ class Signals(CaseList):
         return self.from_cases(chosen) if isinstance(chosen, np.ndarray) else chosen.load()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Stack the cases, as `to_numpy`."""
+        """Stack the cases, as `to_numpy`: (n_samples, n_channels, n_times)."""
+        if copy is False:
+            raise ValueError("cases are stacked by copying them; copy=False cannot be.")
         return np.asarray(self.to_numpy(), dtype=dtype)
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Annotation, Signal
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_file, optional
 from s4signal.signals.collection import Signals
 from s4signal.signals.edf import read_edf_signals, volts_per_unit
 from s4signal.signals.eeg_channels import choose_channels
-from s4signal.signals.forms import common_type
 from s4signal.signals.lazy import LazyCase
+from s4signal.signals.mne_objects import common_type, positions_of, raw_annotations
 
 _mne = partial(optional, "mne", "Reading EEG", "eeg")
 _TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt", re.IGNORECASE)
@@ -149,12 +149,13 @@ class _RawFile:
             length=int(self.data.n_times),
             sfreq=sfreq,
             ch_names=self.ch_names,
-            annotations=_annotations(self.raw),
+            annotations=raw_annotations(self.raw),
             source=self.source,
             first_sample=int(self.raw.first_samp) * sfreq / recorded,
             recorded_sfreq=None if sfreq == recorded else recorded,
             modality=common_type(self.raw.get_channel_types(list(self.ch_names))),
             in_one=self.in_one,
+            positions=positions_of(self.raw.info, self.ch_names),
         )
 
 
@@ -228,22 +229,6 @@ def _filtered(signal: Signal, l_freq: float | None, h_freq: float | None) -> Sig
     except ValueError as error:
         raise RecordingError(f"{signal.source} ({signal.sfreq:g} Hz) cannot be filtered: {error}") from None
     return replace(signal, data=data)
-
-
-def _annotations(raw: Any) -> tuple[Annotation, ...]:
-    """Count the marks of a recording, those of its stimulus channels too, from its first sample."""
-    given = raw.annotations
-    marks = [
-        Annotation(float(onset - raw.first_time), float(duration), str(description))
-        for onset, duration, description in zip(given.onset, given.duration, given.description, strict=True)
-    ]
-    stimulus = [name for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind == "stim"]
-    events = _mne().find_events(raw, stimulus, shortest_event=1, verbose="error") if stimulus else []
-    marks += [
-        Annotation(float(sample - raw.first_samp) / float(raw.info["sfreq"]), 0.0, str(code))
-        for sample, _, code in events
-    ]
-    return tuple(sorted(marks, key=lambda mark: mark.onset_s))
 
 
 def _unreadable(path: str, reason: str) -> RecordingError:

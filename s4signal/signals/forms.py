@@ -1,6 +1,6 @@
 """Every form in which a user may hold cases, turned into a list of cases."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -12,22 +12,25 @@ from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import as_float_array
 from s4signal.signals.lazy import Case
+from s4signal.signals.mne_objects import cases_from_epochs, cases_from_raws, is_epochs, is_raw, refuse_other_mne
 from s4signal.signals.summary import name_errors
 
 
 def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
-    """Turn arrays, lists, object arrays and mne.Epochs into cases; `sfreq` is one rate, one per case, or None."""
+    """Turn arrays, lists and what MNE holds into cases; `sfreq` is one rate, one per case, or None."""
     of_cases = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
     listed = isinstance(data, list | tuple) or (of_cases and not all(map(np.isscalar, data)))
     items = list(data) if listed else [data]
     if not items:
         raise ShapeError("X holds no case; at least one is needed.")
-    epochs = [_is_epochs(item) for item in items]
+    epochs, raws = [is_epochs(item) for item in items], [is_raw(item) for item in items]
     if all(epochs):
-        return _cases_from_epochs(items)
-    if any(epochs):
-        raise TypeError("X mixes mne.Epochs with other things. Pass Epochs alone, or arrays alone.")
-    _refuse_files_and_recordings(data, items[0])
+        return cases_from_epochs(items)
+    if all(raws):
+        return cases_from_raws(items)
+    if any(epochs) or any(raws):
+        raise TypeError("X mixes mne.Epochs or Raw with other things. Pass Epochs alone, Raw alone, or arrays alone.")
+    _refuse_others(data, items[0])
     if not listed or all(map(np.isscalar, items)):  # of numbers alone: says what shape is needed
         items = _rows(data if isinstance(data, np.ndarray) else as_float_array(data))
     rates = _one_rate_each(sfreq, len(items))
@@ -47,19 +50,7 @@ def describe_cases(cases: Sequence[Case], *, sfreq: Any, times: Any, ch_names: A
     ]
 
 
-def common_type(types: Iterable[str]) -> str:
-    """Say what channels of MNE record: their one type, or "mixed"."""
-    kinds = set(types)
-    return kinds.pop() if len(kinds) == 1 else "mixed"
-
-
-def _is_epochs(data: Any) -> bool:
-    """Whether `data` is an mne.Epochs of any kind; does not import mne."""
-    ours = any(kind.__module__.split(".")[0] == "mne" for kind in type(data).__mro__)
-    return ours and hasattr(data, "get_data") and hasattr(data, "events")
-
-
-def _refuse_files_and_recordings(data: Any, first: Any) -> None:
+def _refuse_others(data: Any, first: Any) -> None:
     if isinstance(data, Signal):
         raise TypeError("X is one Signal, but a list of them is needed. Pass [signal].")
     if isinstance(first, str | PathLike):
@@ -67,11 +58,7 @@ def _refuse_files_and_recordings(data: Any, first: Any) -> None:
             f"X holds {str(first)!r}, but recordings are needed. Open files with Signals.from_files, or with read_eeg, "
             "read_csv or another reader of s4signal.signals."
         )
-    if type(first).__module__.startswith("mne."):
-        raise TypeError(
-            f"X is a {type(first).__name__}; cases are needed. Cut it first: mne.make_fixed_length_epochs, or "
-            "s4signal.signals.read_eeg on its file followed by windows."
-        )
+    refuse_other_mne(first)
 
 
 def _rows(array: Any) -> list[Any]:
@@ -87,33 +74,6 @@ def _rows(array: Any) -> list[Any]:
         what = "feature" if len(array) else "sample"
         raise ShapeError(f"Found array with 0 {what}(s) (shape={array.shape}) while a minimum of 1 is required.")
     return list(array)
-
-
-def _cases_from_epochs(items: Iterable[Any]) -> list[Case]:
-    cases: list[Case] = []
-    known: dict[Any, tuple[str, ...]] = {}
-    for epochs in items:
-        layout = (*epochs.ch_names, *epochs.info["bads"], *epochs.get_channel_types())
-        if layout not in known:
-            known[layout] = _data_channels(epochs.info)
-        names = known[layout]
-        kind = common_type(epochs.get_channel_types(picks=list(names)))
-        rate = float(epochs.info["sfreq"])
-        trials = epochs.get_data(picks=list(names))
-        cases += [Signal(trial, sfreq=rate, ch_names=names, modality=kind) for trial in trials]
-    if not cases:
-        raise ShapeError("the Epochs hold no trial (0 sample(s)); at least one is needed. Look at epochs.drop_log.")
-    return cases
-
-
-def _data_channels(info: Any) -> tuple[str, ...]:
-    from mne import EvokedArray
-
-    template = EvokedArray(np.zeros((len(info["ch_names"]), 1)), info, verbose="error")
-    try:
-        return tuple(template.pick("data", exclude="bads", verbose="error").ch_names)
-    except ValueError:  # none of the channels is data: take them all
-        return tuple(info["ch_names"])
 
 
 def _describe(case: Case, sfreq: Any, times: Any, ch_names: Any) -> Case:

@@ -3,9 +3,9 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Annotation, Signal, crop_annotations
+from s4signal.signals.case import Annotation, Signal, crop_annotations, crop_metadata
 from s4signal.signals.checks import FloatArray, check_file
 
 
@@ -35,6 +35,8 @@ class LazyCase:
     first_sample: float = 0
     recorded_sfreq: float | None = None
     modality: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    positions: FloatArray | None = None
     start: int = 0
     in_one: bool = False  # a stretch costs as much as the whole: a filter reaches past the ends of any
 
@@ -48,7 +50,7 @@ class LazyCase:
         data = self.read(self.start, self.start + self.length)
         if isinstance(data, Signal):
             return data
-        names = ("sfreq", "ch_names", "annotations", "source", "first_sample", "recorded_sfreq", "modality")
+        names = [f.name for f in fields(Signal) if f.name not in ("data", "times")]
         return Signal(data, **{name: getattr(self, name) for name in names})
 
     def crop(self, start: int, stop: int) -> "Case":
@@ -62,6 +64,7 @@ class LazyCase:
             length=stop - start,
             annotations=crop_annotations(self.annotations, start / rate, stop / rate),
             first_sample=self.first_sample + start,
+            metadata=crop_metadata(self.metadata, start / rate),
         )
 
 

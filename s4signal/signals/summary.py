@@ -33,6 +33,11 @@ class CaseList:
         return (len(self),)
 
     @property
+    def ndim(self) -> int:
+        """One axis, the case, as in `shape`; ``numpy.asarray`` of cases of one length has three."""
+        return 1
+
+    @property
     def n_channels(self) -> int:
         """Channels of every case; ShapeError if they differ."""
         if not len(self):
@@ -89,6 +94,31 @@ class CaseList:
     def sources(self) -> tuple[str, ...]:
         """The file each case came from, "" for none."""
         return tuple(case.source for case in self._cases)
+
+    @property
+    def recordings(self) -> npt.NDArray[Any]:
+        """What each case was recorded in, shape (n,): its "recording" in the metadata, or its file; "" if unknown."""
+        return np.array([str(case.metadata.get("recording") or case.source) for case in self._cases])
+
+    @property
+    def groups(self) -> npt.NDArray[Any]:
+        """What a split must not tear apart, shape (n,): the subject of each case, else its recording, else itself.
+
+        Pass them to `cross_val_score` with a splitter such as `GroupKFold`.
+        """
+        subjects = [case.metadata.get("subject") for case in self._cases]
+        pairs = enumerate(zip(subjects, self.recordings.tolist(), strict=True))
+        return np.array([str(subject or recording or f"case {i}") for i, (subject, recording) in pairs])
+
+    @property
+    def metadata(self) -> dict[str, npt.NDArray[Any]]:
+        """What else is known of the cases, a column of shape (n,) for each thing; ``pandas.DataFrame`` takes it.
+
+        None stands where a case does not know it.
+        """
+        names = dict.fromkeys(name for case in self._cases for name in case.metadata)
+        columns = {name: [case.metadata.get(name) for case in self._cases] for name in names}
+        return {name: np.array(c, dtype=object if None in c else None) for name, c in columns.items()}
 
     def __len__(self) -> int:
         """Count the cases."""

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.case import Signal, part_of
 from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_mne_events
 from s4signal.signals.lazy import Case
+from s4signal.signals.mne_objects import fingerprint
 
 
 def windows(
@@ -39,7 +42,8 @@ def windows(
     y : array-like of shape (n_recordings,), optional
         The target of each recording, handed on to its windows.
     groups : array-like of shape (n_recordings,), optional
-        What must not be split, such as the subject; the recording if missing.
+        What must not be split, such as the subject; if missing, the subject that a recording knows, else the recording.
+        Trials of one `mne.Epochs` are of one recording.
     start_s, stop_s : float, optional
         Cut between these times [s] after the first sample; negative counts from the end.
 
@@ -78,7 +82,7 @@ def windows(
     cases: list[Case] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
-        clock = Clock(i, recording)
+        clock = Clock(i, _recognised(i, recording))
         pieces = [clock.case.crop(a, b) for a, b in _edges(clock, duration_s, step_s, start_s, stop_s)]
         cases += pieces
         origin += [i] * len(pieces)
@@ -109,7 +113,8 @@ def epochs_from_events(
     tmin, tmax : float
         From `tmin` to `tmax` [s] after the event, both included, as in MNE: ``tmax=1`` at 100 Hz gives 101 samples.
     groups : array-like of shape (n_recordings,), optional
-        What must not be split, such as the subject; the recording if missing.
+        What must not be split, such as the subject; if missing, the subject that a recording knows, else the recording.
+        Trials of one `mne.Epochs` are of one recording.
 
     Returns
     -------
@@ -151,14 +156,14 @@ def epochs_from_events(
     names: list[str] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
-        clock = Clock(i, recording)
+        clock = Clock(i, _recognised(i, recording))
         found = _named(_marks(clock, given[i]), event_id)
         spans = [(clock.around(onset_s, tmin, tmax), name) for onset_s, name in found]
         inside = [(span, name) for span, name in spans if span is not None]
         if len(inside) < len(found):
             said = f"{len(found) - len(inside)} of {len(found)} events reach outside the recording and are left out."
             warnings.warn(f"{clock.name}: {said}", stacklevel=2)
-        cases += [clock.case.crop(*span) for span, _ in inside]
+        cases += [_around_event(clock.case.crop(*span), name, tmin) for span, name in inside]
         names += [name for _, name in inside]
         origin += [i] * len(inside)
     if not cases:
@@ -183,6 +188,18 @@ def _edges(
         span = clock.span(first + step_s * k, duration_s)
         if span is not None:
             yield span
+
+
+def _recognised(i: int, case: Case) -> Case:
+    """Name a recording in memory, so that its parts are known for parts of one."""
+    if case.source or "recording" in case.metadata or not isinstance(case, Signal):
+        return case
+    return part_of(case, metadata={**case.metadata, "recording": f"recording {i} [{fingerprint(case.data)}]"})
+
+
+def _around_event(case: Case, name: str, tmin: float) -> Case:
+    metadata = {**case.metadata, "event": name, "tmin": tmin}
+    return part_of(case, metadata=metadata) if isinstance(case, Signal) else replace(case, metadata=metadata)
 
 
 def _marks(clock: Clock, events: npt.NDArray[np.int64] | None) -> list[tuple[float, str]]:
@@ -220,8 +237,8 @@ def _events_array(item: Any) -> npt.NDArray[np.int64]:
 def _groups(recordings: Signals, groups: Any) -> npt.NDArray[Any]:
     if groups is not None:
         return _one_a_recording(groups, "groups", len(recordings))
-    sources = recordings.sources
-    return np.array(sources) if all(sources) else np.arange(len(recordings))
+    known = [case.source or {"subject", "recording"} & set(case.metadata) for case in recordings.cases]
+    return recordings.groups if all(known) else np.arange(len(recordings))
 
 
 def _one_a_recording(values: Any, name: str, n: int) -> npt.NDArray[Any]:

@@ -377,9 +377,9 @@ def test_epochs_are_not_mixed_with_arrays_or_recordings(epochs):
     mne = pytest.importorskip("mne")
     with pytest.raises(TypeError, match="mixes"):
         Signals([epochs, np.zeros(3)])
-    raw = mne.io.RawArray(np.zeros((4, 10)), epochs.info, verbose="error")
-    for recording in (raw, [raw]):
-        with pytest.raises(TypeError, match=r"X is a RawArray; cases are needed.*make_fixed_length_epochs"):
+    average = mne.EvokedArray(np.zeros((4, 10)), epochs.info)
+    for recording in (average, [average]):
+        with pytest.raises(TypeError, match=r"X is a EvokedArray; recordings or trials are needed. Pass the Raw, or"):
             Signals(recording)
 
 

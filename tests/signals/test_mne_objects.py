@@ -1,0 +1,169 @@
+"""Epochs and Raw of MNE bring all that is known of them, and cases become Epochs again."""
+
+import mne
+import numpy as np
+import pytest
+from sklearn.model_selection import GroupKFold, cross_val_score, train_test_split
+
+from s4signal import S4RidgeClassifier, Signals
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals import windows
+
+__all__: list[str] = []
+
+NAMES = ["C3", "Cz", "C4"]
+
+
+def recording(rng, *, subject=None, n_times=3000, bads=()):
+    info = mne.create_info(NAMES, 100.0, "eeg")
+    raw = mne.io.RawArray(1e-5 * rng.standard_normal((3, n_times)), info, first_samp=500, verbose="error")
+    raw.set_montage("biosemi32")
+    raw.set_annotations(mne.Annotations([4.0, 8.1], [0.0, 0.5], ["left", "blink"]))
+    raw.info["subject_info"] = None if subject is None else {"his_id": subject}
+    raw.info["bads"] = list(bads)
+    return raw
+
+
+def trials(raw, n=10):
+    samples = raw.first_samp + 200 * (1 + np.arange(n))
+    events = np.column_stack([samples, np.zeros(n, int), 1 + np.arange(n) % 2])
+    table = {"tone_hz": np.linspace(300, 400, n)}
+    pandas = pytest.importorskip("pandas")
+    names = {"left": 1, "right": 2}
+    return mne.Epochs(
+        raw, events, names, -0.2, 1.0, baseline=None, preload=True, metadata=pandas.DataFrame(table), verbose="error"
+    )
+
+
+def test_signals_keep_what_epochs_know(rng):
+    epochs = trials(recording(rng, subject="s03"))
+    signals = Signals(epochs)
+    assert signals.metadata["event"].tolist() == ["left", "right"] * 5
+    np.testing.assert_allclose(signals.metadata["tone_hz"], np.linspace(300, 400, 10))
+    np.testing.assert_allclose(signals.metadata["tmin"], -0.2)
+    assert set(signals.groups) == {"s03"}
+    where = {channel["ch_name"]: channel["loc"][:3] for channel in epochs.info["chs"]}
+    np.testing.assert_allclose(signals[0].positions, [where[name] for name in NAMES])
+    blink = [(i, mark) for i, case in enumerate(signals) for mark in case.annotations if mark.description == "blink"]
+    # Cut at 8 s - 0.2 s after the first sample, the fourth trial saw the blink of 8.1 s after 0.3 s.
+    assert [i for i, _ in blink] == [3]
+    assert blink[0][1].onset_s == pytest.approx(0.3)
+    assert blink[0][1].duration_s == pytest.approx(0.5)
+
+
+def test_what_epochs_know_goes_there_and_back(rng):
+    epochs = trials(recording(rng, subject="s03"))
+    again = Signals(epochs).to_epochs()
+    np.testing.assert_array_equal(again.get_data(), epochs.get_data())
+    np.testing.assert_array_equal(again.events[:, 0], epochs.events[:, 0])
+    assert [next(iter(again[i].event_id)) for i in range(10)] == ["left", "right"] * 5
+    assert (again.tmin, again.ch_names, again.info["sfreq"]) == (epochs.tmin, NAMES, 100.0)
+    assert again.get_channel_types() == ["eeg"] * 3
+    assert again.info["subject_info"]["his_id"] == "s03"
+    np.testing.assert_allclose(again.metadata["tone_hz"], epochs.metadata["tone_hz"])
+    for mine, its in zip(again.info["chs"], epochs.info["chs"], strict=True):
+        np.testing.assert_allclose(mine["loc"][:3], its["loc"][:3], atol=1e-9)
+    assert Signals(again)[3].annotations == Signals(epochs)[3].annotations
+
+
+def test_arrays_become_epochs_that_mne_can_use(rng):
+    X = rng.standard_normal((4, 2, 500))
+    epochs = Signals(X, sfreq=250, ch_names=["Oz", "O1"]).to_epochs()
+    np.testing.assert_array_equal(epochs.get_data(), X)
+    assert len(np.unique(epochs.events[:, 0])) == 4
+    with pytest.raises(RecordingError, match=r"need a rate. Pass sfreq="):
+        Signals(X).to_epochs()
+    with pytest.raises(ShapeError, match=r"10 to 20 samples, so they make no single array. Cut them to one length"):
+        Signals([X[0, :, :10], X[1, :, :20]], sfreq=250).to_epochs()
+    assert Signals(X, sfreq=250).to_epochs(ch_types=["eeg", "eog"]).get_channel_types() == ["eeg", "eog"]
+
+
+def test_a_list_of_epochs_is_a_recording_each(rng):
+    parts = [trials(recording(rng)) for _ in range(4)]
+    signals = Signals(parts)
+    groups, counts = np.unique(signals.groups, return_counts=True)
+    assert len(groups) == 4
+    assert (counts == 10).all()
+    assert (Signals(parts).groups == signals.groups).all()
+    assert len(np.unique(Signals(parts[:2]).groups)) == 2
+    y = signals.metadata["event"]
+    for train, test in GroupKFold(4).split(signals, y, signals.groups):
+        assert not set(signals[train].groups) & set(signals[test].groups)
+    scores = cross_val_score(
+        S4RidgeClassifier(n_oscillators=4), signals, y, groups=signals.groups, cv=GroupKFold(4), error_score="raise"
+    )
+    assert len(scores) == 4
+
+
+def test_trials_that_scikit_learn_took_out_of_epochs_are_of_one_recording(rng):
+    train, _ = train_test_split(trials(recording(rng)), test_size=0.3, random_state=0)
+    assert len(train) == 7
+    assert len(set(Signals(train).groups)) == 1
+
+
+def test_windows_of_epochs_are_grouped_by_recording_or_subject_never_by_trial(rng):
+    one, other = trials(recording(rng)), trials(recording(rng))
+    cut, _, groups = windows(one, duration_s=0.5)
+    assert len(cut) == 20
+    assert len(set(groups)) == 1
+    assert len(set(windows([one, other], duration_s=0.5)[2])) == 2
+    named = [trials(recording(rng, subject="s03")), trials(recording(rng, subject="s03"))]
+    assert set(windows(named, duration_s=0.5)[2]) == {"s03"}
+    np.testing.assert_allclose([cut[0].metadata["tmin"], cut[1].metadata["tmin"]], [-0.2, 0.3])
+
+
+def test_names_that_stand_for_nobody_are_no_subject(rng):
+    for nobody in ("X", "0", "mne_anonymize", ""):
+        assert "subject" not in Signals(recording(rng, subject=nobody)).metadata
+
+
+def test_a_raw_is_a_recording(rng, tmp_path):
+    raw = recording(rng, subject="s03")
+    alone = Signals(raw)
+    np.testing.assert_array_equal(alone[0].data, raw.get_data())
+    assert [mark.onset_s for mark in alone[0].annotations] == pytest.approx([4.0, 8.1])
+    assert [mark.description for mark in alone[0].annotations] == ["left", "blink"]
+    assert (alone.sfreq, alone.ch_names, alone[0].first_sample) == (100.0, tuple(NAMES), 500)
+    raw.save(tmp_path / "s03_raw.fif", verbose="error")
+    lazy = Signals([mne.io.read_raw_fif(tmp_path / "s03_raw.fif", verbose="error"), raw])
+    np.testing.assert_allclose(lazy[0].data, raw.get_data(), rtol=1e-5)
+    np.testing.assert_array_equal(lazy[1].data, raw.get_data())
+    assert lazy.sources[0].endswith("s03_raw.fif")
+    cut, _, groups = windows(recording(rng), duration_s=10)
+    assert len(cut) == 3
+    assert len(set(groups)) == 1
+
+
+def test_a_model_is_fitted_on_raws(rng):
+    raws = [recording(rng) for _ in range(6)]
+    model = S4RidgeClassifier(n_oscillators=4).fit(raws, [0, 1] * 3)
+    assert model.sfreq_ == 100.0
+    assert model.predict(raws).shape == (6,)
+
+
+def test_a_channel_that_is_bad_in_some_recordings_is_missing_there(rng):
+    signals = Signals([recording(rng), recording(rng, bads=["Cz"])])
+    assert signals.ch_names == tuple(NAMES)
+    assert np.isnan(signals[1].data[1]).all()
+    assert np.isfinite(signals[0].data).all()
+    assert Signals(recording(rng, bads=["Cz"])).ch_names == ("C3", "C4")
+    epochs = [trials(recording(rng)), trials(recording(rng, bads=["C3"]))]
+    assert np.isnan(Signals(epochs)[12].data[0]).all()
+
+
+def test_spectra_and_averages_are_refused(rng):
+    epochs = trials(recording(rng))
+    with pytest.raises(TypeError, match=r"EpochsSpectrum: its values are powers at frequencies.*Pass the Epochs"):
+        Signals(epochs.compute_psd(verbose="error"))
+    with pytest.raises(TypeError, match=r"X is a EvokedArray; recordings or trials are needed"):
+        Signals(epochs.average())
+    with pytest.raises(TypeError, match=r"mixes mne.Epochs or Raw with other things"):
+        Signals([epochs, np.zeros((3, 100))])
+
+
+def test_asarray_is_the_stack_and_shape_counts_cases():
+    signals = Signals(np.arange(24.0).reshape(4, 2, 3))
+    assert (np.ndim(signals), signals.shape, np.asarray(signals).shape) == (1, (4,), (4, 2, 3))
+    assert np.asarray(signals, dtype=np.float32).dtype == np.float32
+    with pytest.raises(ShapeError, match="make no single array"):
+        np.asarray(Signals([np.zeros(3), np.zeros(4)]))
