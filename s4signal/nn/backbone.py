@@ -1,6 +1,7 @@
 """A stack of state space blocks, and the backbone that puts one into any torch model."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -65,20 +66,19 @@ class StackOptions:
 
     def blocks(self) -> nn.ModuleList:
         """Return the blocks, newly built."""
-        blocks = nn.ModuleList()
-        for index in range(self.n_layers):
-            layer = S4Layer(
-                self.d_model,
-                self.d_state,
-                kernel=self.kernel,
-                init=self.init,
-                bidirectional=self.bidirectional,
-                dt_range=self.dt_range,
-                discretization=self.discretization,
-            )
-            # The first layer must see amplitudes: a norm before it would divide a slow wave by its own size.
-            blocks.append(S4Block(layer, dropout=self.dropout, dropout_axis=self.dropout_axis, norm=index > 0))
-        return blocks
+        layer = partial(
+            S4Layer,
+            self.d_model,
+            self.d_state,
+            kernel=self.kernel,
+            init=self.init,
+            bidirectional=self.bidirectional,
+            dt_range=self.dt_range,
+            discretization=self.discretization,
+        )
+        block = partial(S4Block, dropout=self.dropout, dropout_axis=self.dropout_axis)
+        # The first layer must see amplitudes: a norm before it would divide a slow wave by its own size.
+        return nn.ModuleList(block(layer(), norm=index > 0) for index in range(self.n_layers))
 
 
 def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:
@@ -87,10 +87,7 @@ def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:
 
 
 def state_space_parameters(network: nn.Module) -> list[str]:
-    """Name the parameters that want the state-space learning rate and no weight decay.
-
-    Names survive ``deepcopy``, ``clone`` and averaging; attributes hung on a parameter do not.
-    """
+    """Name the parameters that want the state-space learning rate and no weight decay; names survive ``deepcopy``."""
     kernels = [(path, module) for path, module in network.named_modules() if isinstance(module, Kernel)]
     return [f"{path}.{name}" if path else name for path, kernel in kernels for name in kernel.STATE_SPACE_PARAMETERS]
 
@@ -102,12 +99,8 @@ class S4Backbone(nn.Module):
     ----------
     d_input : int, >= 1
         Features of the input.
-    d_model : int, default=64
-        Features inside and of the output.
-    n_layers : int, default=4
-        Blocks.
-    d_state, kernel, init, bidirectional, dropout, dt_range, discretization : as in `StackOptions`
-        Options of the blocks.
+    d_model, n_layers, d_state, kernel, init, bidirectional, dropout, dt_range, discretization : as in `StackOptions`
+        Features inside and of the output, and options of the blocks.
     checkpointing : bool, default=False
         Keep only the input of each block for the backward pass and compute the rest again: for inputs of an hour.
 
@@ -168,11 +161,8 @@ class S4Backbone(nn.Module):
             Input.
         lengths : Tensor (batch,), optional
             Valid samples of each case, the rest being padding; all by default.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-        gaps : Tensor (batch, n_times), optional
-            Time from the sample before to each sample, >= 0, in training sample periods, where samples are not equally
-            far apart; what stands in the padding does not matter.
+        rate, gaps : as in `S4Layer.forward`
+            Sample period and irregular times; what gaps hold in the padding does not matter.
 
         Returns
         -------
@@ -181,10 +171,8 @@ class S4Backbone(nn.Module):
 
         Raises
         ------
-        ShapeError
-            If x, lengths or gaps has another shape.
-        ValueError
-            If a gap is negative, or the kernel is dense and gets gaps.
+        ShapeError, ValueError
+            If x, lengths or gaps has another shape, a gap is negative, or the kernel is dense and gets gaps.
         """
         if x.ndim != 3 or x.shape[-1] != self.d_input:
             raise ShapeError(f"x must have shape (batch, n_times, {self.d_input}), got {tuple(x.shape)}.")
@@ -223,10 +211,8 @@ class S4Backbone(nn.Module):
 
         Raises
         ------
-        ShapeError
-            If x has another shape.
-        ValueError
-            If the backbone is bidirectional.
+        ShapeError, ValueError
+            If x has another shape, or the backbone is bidirectional.
         """
         if x.ndim != 2 or x.shape[-1] != self.d_input:
             raise ShapeError(f"x must have shape (batch, {self.d_input}), got {tuple(x.shape)}.")

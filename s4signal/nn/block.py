@@ -22,13 +22,9 @@ class ChannelNorm(nn.Module):
     Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, doi:10.48550/arXiv.1910.07467.
     """
 
-    def __init__(self, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.eps = eps
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise x (d_model, batch, n_times), of which mask (batch, n_times) says what is valid."""
-        normed: Tensor = _ChannelNorm.apply(x, mask, self.eps)
+        normed: Tensor = _ChannelNorm.apply(x, mask)
         return normed
 
 
@@ -36,20 +32,20 @@ class _ChannelNorm(torch.autograd.Function):
     """Saves the input and one scale a time step, nothing else of the input's size."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor | None, eps: float) -> Tensor:
-        scale = torch.rsqrt((x * x).mean(0) + eps)
+    def forward(ctx: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+        scale = torch.rsqrt((x * x).mean(0) + 1e-6)
         ctx.save_for_backward(x, scale, mask)
         return x * (scale if mask is None else scale * mask)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         x, scale, mask = ctx.saved_tensors
         g = grads[0].contiguous()  # a transposed one would stay so down the whole residual stream, at 5 times the cost
         inner = (x * g).sum(0) * (scale**3 / x.shape[0])
         if mask is not None:
             scale, inner = scale * mask, inner * mask
-        return torch.addcmul(g * scale, x, inner, value=-1.0), None, None
+        return torch.addcmul(g * scale, x, inner, value=-1.0), None
 
 
 class ChannelMask(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.nn.layer import S4Layer
-from s4signal.ssm import Pair, block_scan, step
+from s4signal.ssm import block_scan, step
 from s4signal.ssm.systems import DiagonalSystem, System
 from s4signal.ssm.tables import BlockTables
 
@@ -27,10 +27,10 @@ def for_inference(network: Network) -> Network:
     Returns
     -------
     Module
-        A copy in evaluation mode, without gradients, that gives the same outputs; later changes to the weights of the
-        original don't reach it. ``step`` and ``advance`` of causal networks are many times faster. Faster still is
-        their ``step`` compiled (``torch.compile(copy.step)``, called under ``torch.inference_mode()``) or exported
-        (``torch.export`` of a module whose ``forward`` it is, compiled ahead of time).
+        A copy in evaluation mode, without gradients, that gives the same outputs; later changes to the original don't
+        reach it. ``step`` and ``advance`` of causal networks are many times faster. Faster still is their ``step``
+        compiled (``torch.compile(copy.step)``, called under ``torch.inference_mode()``) or exported (``torch.export``
+        of a module whose ``forward`` it is, compiled ahead of time).
 
     Examples
     --------
@@ -91,8 +91,7 @@ class InferenceLayer(nn.Module):
             raise ValueError("step needs a causal layer; build it with bidirectional=False.")
         kept = self._at(rate)
         if u.dtype not in kept.steps:
-            system = _cast(kept.system, u.dtype)
-            kept.steps[u.dtype] = _planes(system) if isinstance(system, DiagonalSystem) else system
+            kept.steps[u.dtype] = _for_steps(kept.system, u.dtype)
         of_step = kept.steps[u.dtype]
         if isinstance(of_step, _Planes):
             return _planar_step(of_step, u, state)
@@ -123,23 +122,20 @@ class _Planes(NamedTuple):
     D: Tensor  # (d_model, 1)
 
 
-def _planes(system: DiagonalSystem) -> _Planes:
-    C = Pair(2.0 * system.C.re, -2.0 * system.C.im)
-    planes = [part.unsqueeze(1) for z in (system.Lambda_bar, system.B_bar, C) for part in z]
-    return _Planes(torch.stack(planes), system.D.unsqueeze(-1))
+def _for_steps(system: System, dtype: torch.dtype) -> System | _Planes:
+    parts: list[Any] = [part if part is None else part.to(dtype) for part in system]
+    if not isinstance(system, DiagonalSystem):
+        return type(system)(*parts)
+    Lambda_bar, B_bar, C, D, _ = parts
+    planes = [*Lambda_bar, *B_bar, 2.0 * C.re, -2.0 * C.im]
+    return _Planes(torch.stack(planes).unsqueeze(2), D.unsqueeze(-1))
 
 
 def _planar_step(system: _Planes, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
     Lambda_re, Lambda_im, B_re, B_im, C_re, C_im = system.Lambda_B_C.unbind(0)
     v = u.unsqueeze(-1)
-    if state is None:
-        state = u.new_zeros(2, *u.shape, B_re.shape[-1])
+    state = u.new_zeros(2, *u.shape, B_re.shape[-1]) if state is None else state
     re = Lambda_re * state[0] - Lambda_im * state[1] + B_re * v
     im = Lambda_re * state[1] + Lambda_im * state[0] + B_im * v
     y = (C_re * re + C_im * im).sum(-1) + system.D * u
     return y, torch.stack([re, im])
-
-
-def _cast(system: System, dtype: torch.dtype) -> System:
-    parts: list[Any] = [part if part is None else part.to(dtype) for part in system]
-    return type(system)(*parts)

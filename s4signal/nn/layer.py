@@ -19,8 +19,7 @@ class S4Layer(nn.Module):
     d_state : int, even, default=64
         Real state size of each system.
     kernel : {"s4d", "s4", "lssl", "s5"} or subclass of Kernel, default="s4d"
-        Diagonal, diagonal plus low rank, or dense systems, one per channel; one diagonal system for all channels; or a
-        class of your own, see `Kernel`.
+        Diagonal, diagonal plus low rank, dense, or one diagonal system that all channels share; or a class of your own.
     init : str, default="legs"
         Initial dynamics, a name in ``KERNELS[kernel].INITS``.
     bidirectional : bool, default=False
@@ -65,12 +64,7 @@ class S4Layer(nn.Module):
             check_choice("kernel", kernel, KERNELS)
         self.d_model, self.d_state, self.bidirectional = d_model, d_state, bidirectional
         self.kernel = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(
-            d_model,
-            d_state,
-            init=init,
-            bidirectional=bidirectional,
-            dt_range=dt_range,
-            discretization=discretization,
+            d_model, d_state, init=init, bidirectional=bidirectional, dt_range=dt_range, discretization=discretization
         )
         if frozen:
             self.kernel.freeze()
@@ -98,10 +92,9 @@ class S4Layer(nn.Module):
         rate : float, > 0, default=1.0
             Sample period in use over the training sample period: 2.0 if each sample now lasts twice as long.
         gaps : Tensor (batch, n_times), optional
-            Time from the sample before to each sample, >= 0, in training sample periods, for irregular sampling; 0, and
-            u = 0, where padded. The input is held from the past: u_k stands for the time since sample k - 1, and is
-            integrated exactly. ``rate`` then only says which modes are above the Nyquist frequency. Kernels ``"s4d"``
-            and ``"s5"``.
+            Time from the sample before to each sample, >= 0, in training sample periods; 0, and u = 0, where padded.
+            u_k stands for the time since sample k - 1, and is integrated exactly; ``rate`` then only says which modes
+            are above the Nyquist frequency. Kernels ``"s4d"`` and ``"s5"``.
 
         Returns
         -------
@@ -112,19 +105,15 @@ class S4Layer(nn.Module):
 
         Raises
         ------
-        ShapeError
-            If u, the state or the gaps have another shape.
-        ValueError
-            If a state is passed to or asked of a bidirectional layer, the rate is not positive, a gap is negative, or
-            the kernel is dense and gets gaps.
+        ShapeError, ValueError
+            If u, the state or the gaps have another shape, a state is passed to or asked of a bidirectional layer, the
+            rate is not positive, a gap is negative, or the kernel is dense and gets gaps.
         """
         if u.ndim != 3 or u.shape[0] != self.d_model or u.shape[-1] == 0:
             raise ShapeError(f"u must have shape ({self.d_model}, batch, n_times), got {tuple(u.shape)}.")
-        if state is not None or return_state:
-            self._need_causal("a carried state")
-        self._need_state(state, u.shape[1])
-        self._need_rate(rate)
-        self._need_gaps(gaps, u)
+        self._check(state, u.shape[1], rate, None if state is None and not return_state else "a carried state")
+        if gaps is not None:
+            _check_gaps(gaps, u)
         exact = _exact_dtype(u)
         # Powers of poles near the unit circle do not survive bfloat16: the state math leaves autocast.
         with torch.autocast(u.device.type, enabled=False):
@@ -156,16 +145,12 @@ class S4Layer(nn.Module):
 
         Raises
         ------
-        ShapeError
-            If u or the state has another shape.
-        ValueError
-            If the layer is bidirectional or the rate is not positive.
+        ShapeError, ValueError
+            If u or the state has another shape, the layer is bidirectional, or the rate is not positive.
         """
-        self._need_causal("step")
-        self._need_rate(rate)
         if u.ndim != 2 or u.shape[0] != self.d_model:
             raise ShapeError(f"u must have shape ({self.d_model}, batch), got {tuple(u.shape)}.")
-        self._need_state(state, u.shape[1])
+        self._check(state, u.shape[1], rate, "step")
         exact = _exact_dtype(u)
         with torch.autocast(u.device.type, enabled=False):
             n_systems, d_state = self.kernel.state_size
@@ -174,32 +159,24 @@ class S4Layer(nn.Module):
             y, state = step(self.kernel.system(self.D, rate=rate), u.to(exact), state)
         return y.to(u.dtype), state
 
-    def _need_causal(self, what: str) -> None:
-        if self.bidirectional:
-            raise ValueError(f"{what} needs a causal layer; build it with bidirectional=False.")
-
-    def _need_state(self, state: Tensor | None, batch: int) -> None:
+    def _check(self, state: Tensor | None, batch: int, rate: float, causal_for: str | None) -> None:
+        """Refuse what does not fit, and what is for causal layers alone if this is none."""
+        if causal_for is not None and self.bidirectional:
+            raise ValueError(f"{causal_for} needs a causal layer; build it with bidirectional=False.")
         n_systems, d_state = self.kernel.state_size
         shape = (n_systems, batch, d_state)
         if state is not None and state.shape != shape:
             raise ShapeError(f"state must have shape (n_systems, batch, d_state) = {shape}, got {tuple(state.shape)}.")
-
-    @staticmethod
-    def _need_gaps(gaps: Tensor | None, u: Tensor) -> None:
-        if gaps is None:
-            return
-        if gaps.shape != u.shape[1:]:
-            raise ShapeError(f"gaps must have shape (batch, n_times) = {tuple(u.shape[1:])}, got {tuple(gaps.shape)}.")
-        # Looking at the values would make an accelerator wait for them.
-        if gaps.device.type == "cpu" and not bool(((gaps >= 0) & gaps.isfinite()).all()):
-            raise ValueError(
-                "gaps must be at least 0 and finite, the time from the sample before; sort the samples by time."
-            )
-
-    @staticmethod
-    def _need_rate(rate: float) -> None:
         if not rate > 0:
             raise ValueError(f"rate={rate} must be positive: the sample period in use over the training one.")
+
+
+def _check_gaps(gaps: Tensor, u: Tensor) -> None:
+    if gaps.shape != u.shape[1:]:
+        raise ShapeError(f"gaps must have shape (batch, n_times) = {tuple(u.shape[1:])}, got {tuple(gaps.shape)}.")
+    # Looking at the values would make an accelerator wait for them.
+    if gaps.device.type == "cpu" and not bool(((gaps >= 0) & gaps.isfinite()).all()):
+        raise ValueError("gaps must be at least 0 and finite, the time since the sample before; sort samples by time.")
 
 
 def _exact_dtype(u: Tensor) -> torch.dtype:

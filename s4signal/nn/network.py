@@ -78,11 +78,8 @@ class S4Network(nn.Module):
             Standardised signals, zero where masked.
         mask : Tensor (batch, n_times), optional
             1 where a sample is valid, 0 where it is padding.
-        rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
-        gaps : Tensor (batch, n_times), optional
-            Time from the sample before to each sample, in training sample periods, 0 where padded; a filter bank reads
-            it on its grid.
+        rate, gaps : as in `S4Layer.forward`
+            Sample period and irregular times, which a filter bank reads on its grid.
         generator : torch.Generator, optional
             Source of dropout and augmentation in training, on the device of x; torch's global one by default.
 
@@ -107,7 +104,7 @@ class S4Network(nn.Module):
         frames : Frames
             As ``frontend.features`` gives them.
         generator : torch.Generator, optional
-            Source of dropout and augmentation in training; torch's global one by default.
+            As in `forward`.
 
         Returns
         -------
@@ -132,7 +129,7 @@ class S4Network(nn.Module):
         state : list or None
             State of the front end and of each block before it; None at rest.
         rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
+            As in `forward`.
 
         Returns
         -------
@@ -144,8 +141,7 @@ class S4Network(nn.Module):
         before = [None] * (1 + len(self.blocks)) if state is None else state
         frames = self.frontend.advance(x, before[0], rate=rate)
         h, after = frames.features, [frames.state]
-        for block, block_state in zip(cast(Iterable[S4Block], self.blocks), before[1:], strict=True):
-            h, block_state = block.advance(h, block_state, rate=frames.rate)
-            after.append(block_state)
-        normed: Tensor = self.norm(h)
-        return normed, after
+        for block, entering in zip(cast(Iterable[S4Block], self.blocks), before[1:], strict=True):
+            h, left = block.advance(h, entering, rate=frames.rate)
+            after.append(left)
+        return self.norm(h), after

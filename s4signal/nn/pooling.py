@@ -41,15 +41,28 @@ class Pooling(nn.Module, ABC):
         """
         return self.value(self.advance(x, None, mask, gaps)).to(x.dtype)
 
-    @abstractmethod
     def advance(
         self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
     ) -> PoolingState:
         """Return the state after further steps."""
+        dtype = construction_dtype(x.device)
+        durations = torch.ones_like(x[0, :1], dtype=dtype) if mask is None else mask.to(dtype)
+        if gaps is not None:
+            durations = gaps.to(dtype) if mask is None else gaps.to(dtype) * mask
+        ends = durations.cumsum(-1)
+        if state is not None:
+            ends = ends + state.elapsed[:, None]
+        return PoolingState(ends[:, -1], self.further(x, durations, ends, mask, state))
 
     @abstractmethod
+    def further(
+        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
+    ) -> tuple[Tensor, ...]:
+        """Return the parts after further steps, whose durations and ends are (batch, n_steps) or (1, n_steps)."""
+
     def value(self, state: PoolingState) -> Tensor:
         """Return what is pooled from all steps so far, (batch, d_model * order)."""
+        return state.parts[0].T
 
 
 class LegendrePooling(Pooling):
@@ -74,21 +87,18 @@ class LegendrePooling(Pooling):
         # network would cut their digits.
         self._nodes, self._masses = np.polynomial.legendre.leggauss(order)
 
-    def advance(
-        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
-    ) -> PoolingState:
-        """Return the state after further steps."""
-        durations = _durations(x, mask, gaps)
-        before = torch.zeros_like(durations[:, 0]) if state is None else state.elapsed
-        ends = before[:, None] + durations.cumsum(-1)
-        after = ends[:, -1]
-        weights = self._weights(ends - durations, ends, after[:, None])
-        of_all = weights[0].to(x.dtype) if len(weights) == 1 else None
-        rows = torch.einsum("hbt,btn->hbn", x, weights.to(x.dtype)) if of_all is None else x @ of_all
-        coefficients = rows.to(durations.dtype)
+    def further(
+        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
+    ) -> tuple[Tensor, ...]:
+        """Return the coefficients (d_model, batch, order)."""
+        total = ends[:, -1:]
+        weights = self._weights(ends - durations, ends, total).to(x.dtype)
+        rows = x @ weights[0] if len(weights) == 1 else torch.einsum("hbt,btn->hbn", x, weights)
+        coefficients = rows.to(ends.dtype)
         if state is not None:
-            coefficients = coefficients + torch.einsum("hbm,bmn->hbn", state.parts[0], self._stretch(before / after))
-        return PoolingState(after, (coefficients,))
+            stretch = self._stretch(state.elapsed / total[:, 0])
+            coefficients = coefficients + torch.einsum("hbm,bmn->hbn", state.parts[0], stretch)
+        return (coefficients,)
 
     def value(self, state: PoolingState) -> Tensor:
         """Return the coefficients (batch, d_model * order), those of the first feature first."""
@@ -135,11 +145,10 @@ class AttentionPooling(Pooling):
         super().__init__(d_model)
         self.weight = nn.Parameter(torch.zeros(1, d_model))
 
-    def advance(
-        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
-    ) -> PoolingState:
-        """Return the state after further steps."""
-        durations = _durations(x, mask, gaps)
+    def further(
+        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
+    ) -> tuple[Tensor, ...]:
+        """Return the largest score, and the sums of the weights and of the weighed features."""
         # -inf where a step takes no time
         scores = torch.einsum("h,hbt->bt", self.weight[0], x).to(durations.dtype) + durations.log()
         largest = scores.detach().amax(-1)  # any number would do for the result
@@ -148,12 +157,10 @@ class AttentionPooling(Pooling):
         weights = torch.exp(scores - largest[:, None])
         total = weights.sum(-1)
         summed = torch.einsum("hbt,bt->hb", x, weights.to(x.dtype)).to(weights.dtype)
-        elapsed = durations.sum(-1)
         if state is not None:
             faded = torch.exp(state.parts[0] - largest)
             total, summed = total + faded * state.parts[1], summed + faded * state.parts[2]
-            elapsed = elapsed + state.elapsed
-        return PoolingState(elapsed, (largest, total, summed))
+        return largest, total, summed
 
     def value(self, state: PoolingState) -> Tensor:
         """Return the weighed mean (batch, d_model)."""
@@ -164,44 +171,28 @@ class AttentionPooling(Pooling):
 class MaxPooling(Pooling):
     """The largest value over the valid steps."""
 
-    def advance(
-        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
-    ) -> PoolingState:
-        """Return the state after further steps."""
+    def further(
+        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
+    ) -> tuple[Tensor, ...]:
+        """Return the largest values (d_model, batch)."""
         largest = (x if mask is None else x.masked_fill(mask == 0, float("-inf"))).amax(-1)
-        elapsed = _durations(x, mask, gaps).sum(-1)
-        if state is not None:
-            largest, elapsed = torch.maximum(largest, state.parts[0]), elapsed + state.elapsed
-        return PoolingState(elapsed, (largest,))
-
-    def value(self, state: PoolingState) -> Tensor:
-        """Return the largest values (batch, d_model)."""
-        return state.parts[0].T
+        return (largest if state is None else torch.maximum(largest, state.parts[0]),)
 
 
 class LastPooling(Pooling):
     """The last valid step."""
 
-    def advance(
-        self, x: Tensor, state: PoolingState | None, mask: Tensor | None = None, gaps: Tensor | None = None
-    ) -> PoolingState:
-        """Return the state after further steps."""
-        elapsed = _durations(x, mask, gaps).sum(-1)
-        last = x[..., -1]
-        if mask is not None:
-            # Missing samples may lie within a case: the last valid step is not the number of valid ones.
-            steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
-            index = ((mask > 0) * steps).argmax(-1).expand(len(x), -1)
-            last = torch.gather(x, -1, index.unsqueeze(-1)).squeeze(-1)
-        if state is not None:
-            elapsed = elapsed + state.elapsed
-            if mask is not None:  # a piece may hold nothing valid
-                last = torch.where((mask > 0).any(-1), last, state.parts[0])
-        return PoolingState(elapsed, (last,))
-
-    def value(self, state: PoolingState) -> Tensor:
-        """Return the last step (batch, d_model)."""
-        return state.parts[0].T
+    def further(
+        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
+    ) -> tuple[Tensor, ...]:
+        """Return the last values (d_model, batch)."""
+        if mask is None:
+            return (x[..., -1],)
+        # Missing samples may lie within a case: the last valid step is not the number of valid ones.
+        index = ((mask > 0) * torch.arange(1, x.shape[-1] + 1, device=x.device)).argmax(-1).expand(len(x), -1)
+        last = torch.gather(x, -1, index.unsqueeze(-1)).squeeze(-1)
+        # A piece may hold nothing valid.
+        return (last if state is None else torch.where((mask > 0).any(-1), last, state.parts[0]),)
 
 
 POOLINGS: dict[str, type[Pooling]] = {
@@ -222,14 +213,6 @@ def make_pooling(pooling: str | tuple[str, int], d_model: int) -> Pooling:
     if name != "legs":
         raise ValueError(f"pooling={pooling!r}: only 'legs' has an order.")
     return LegendrePooling(d_model, order)
-
-
-def _durations(x: Tensor, mask: Tensor | None, gaps: Tensor | None) -> Tensor:
-    """Return how long each step stands, 0 where masked: (batch, n_steps), or (1, n_steps) if the same for all."""
-    dtype = construction_dtype(x.device)
-    if gaps is None:
-        return torch.ones_like(x[0, :1], dtype=dtype) if mask is None else mask.to(dtype)
-    return gaps.to(dtype) if mask is None else gaps.to(dtype) * mask
 
 
 def _legendre(degree: int, y: Tensor) -> Tensor:

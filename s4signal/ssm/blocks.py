@@ -12,11 +12,12 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from s4signal.ssm.carry import carry
 from s4signal.ssm.operators import conjugate, operator
 from s4signal.ssm.shared import shared_block_scan
-from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, times_state
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
 
 LONGEST_BLOCK = 128  # measured: the product U W costs 2 T flops a sample, and larger T leave the cache
@@ -86,22 +87,21 @@ def block_scan(
         tables[T, u.dtype] = block_tables(system, T, u.dtype)
     of_block = tables[T, u.dtype]
     if n_times == T and state is None and not return_state:
-        y: Tensor = _one_block_op(u, of_block.kernel)
-        return y, None
+        return _one_block_op(u, of_block.kernel), None
     padding = -n_times % T
     if padding:
-        u = torch.nn.functional.pad(u, (0, padding))
+        u = pad(u, (0, padding))
     if state is not None and isinstance(system, DiagonalSystem):
         inverse = system.B_bar.reciprocal()
         if u.is_cpu and not torch.compiler.is_compiling() and not bool(inverse.re.isfinite().all()):
             raise ValueError("B_bar is 0 for some modes, which no input reaches: leave them out to carry a state.")
-        state = inverse.times_state(state)
+        state = times_state(inverse, state)
     y, entering, _ = _scan_op(u, *of_block, state)
     if padding:
-        y = y[:, :, :n_times]
+        y = y[..., :n_times]
     if not return_state:
         return y, None
-    return y, _state_after(system, of_block, u[:, :, n_times + padding - T : n_times], entering)
+    return y, _state_after(system, of_block, u[..., n_times + padding - T : n_times], entering)
 
 
 def _state_after(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:
@@ -110,9 +110,9 @@ def _state_after(system: DiagonalSystem | DenseSystem, tables: BlockTables, last
     added = torch.bmm(last, tables.P[:, T - n_last :, : entering.shape[-1]])
     if isinstance(system, DenseSystem):
         power = torch.linalg.matrix_power(system.A_bar, n_last).to(last.dtype)
-        return torch.baddbmm(added, entering, power.transpose(1, 2))
-    carried = _power(system.Lambda_bar, n_last).times_state(entering)
-    return system.B_bar.times_state(carried + added)
+        return torch.baddbmm(added, entering, power.mT)
+    carried = times_state(_power(system.Lambda_bar, n_last), entering)
+    return times_state(system.B_bar, carried + added)
 
 
 def _power(z: Pair, exponent: int) -> Pair:
@@ -126,7 +126,7 @@ def _power(z: Pair, exponent: int) -> Pair:
 def _untoeplitz(W: Tensor) -> Tensor:
     """Sum the diagonals of (d_model, T, T): the transpose of ``toeplitz``."""
     d_model, T, _ = W.shape
-    skewed = torch.nn.functional.pad(W.flip(1), (0, T)).flatten(1)[:, :-T]
+    skewed = pad(W.flip(1), (0, T)).flatten(1)[:, :-T]
     return skewed.reshape(d_model, T, 2 * T - 1).sum(1)
 
 

@@ -1,7 +1,5 @@
 """From what each block leaves behind to the state that enters it: the recurrence over blocks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -17,83 +15,41 @@ ENOUGH = 1 << 14  # numbers in the states of one block, from which an operation 
 def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse: bool = False) -> Tensor:
     """Replace, in place, what each block leaves behind by the state that enters it: X_{m+1} = X_m a + S_m.
 
-    Shapes: S (d_model, batch, n_blocks, d_state), transition (d_model, d_state), first (d_model, batch, d_state) →
-    (d_model, batch, d_state).
+    Shapes: S (d_model, batch, n_blocks, d_state), transition (d_model, d_state) of complex factors or (d_model,
+    d_state, d_state), first (d_model, batch, d_state) → (d_model, batch, d_state).
     """
     # The blocks are walked through one after the other where each holds enough work for one operation. Otherwise, and
     # on every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the
     # number of operations grows with the logarithm of the number of blocks.
-    blocks = _Diagonal(as_complex(transition)) if transition.ndim == 2 else _Dense(transition)
-    return _walk(S, blocks, first, reverse=reverse)
-
-
-class _Diagonal:
-    """What takes states (d_model, batch, ..., 2 n) from one block to the next: a factor a (d_model, n), complex."""
-
-    def __init__(self, a: Tensor) -> None:
-        self.a = a
-
-    def step(self, state: Tensor, out: Tensor) -> Callable[[Tensor], None]:
-        """Prepare the step that adds what a block leaves behind to the state carried through it."""
-        a = self.a.view(self.a.shape[0], *[1] * (state.ndim - 2), -1)
-        x, ax = as_complex(state), as_complex(out)
-
-        def advance(left: Tensor) -> None:
-            torch.mul(x, a, out=ax)
-            out.add_(left)  # not addcmul: of complex numbers it multiplies twice, and is not vectorised over strides
-
-        return advance
-
-    def over_group(self) -> _Diagonal:
-        return _Diagonal(powers(self.a, GROUP)[:, -1])
-
-    def spread(self, entering: Tensor) -> Tensor:
-        """Carry (d_model, batch, n_groups, d_state) on through groups of blocks, a new axis before the last."""
-        return as_real(as_complex(entering).unsqueeze(3) * powers(self.a, GROUP - 1)[:, None, None])
-
-
-class _Dense:
-    """The same for dense systems: multiplication from the right with A (d_model, N, N)."""
-
-    def __init__(self, A: Tensor) -> None:
-        self.A = A
-
-    def step(self, state: Tensor, out: Tensor) -> Callable[[Tensor], None]:
-        x, ax = state.flatten(1, -2), out.flatten(1, -2)
-
-        def advance(left: Tensor) -> None:
-            torch.baddbmm(left.flatten(1, -2), x, self.A, out=ax)
-
-        return advance
-
-    def over_group(self) -> _Dense:
-        return _Dense(torch.linalg.matrix_power(self.A, GROUP))
-
-    def spread(self, entering: Tensor) -> Tensor:
-        powers = [torch.eye(self.A.shape[-1], dtype=self.A.dtype, device=self.A.device).expand_as(self.A)]
-        while len(powers) < GROUP:
-            powers.append(powers[-1] @ self.A)
-        rows = torch.bmm(entering.flatten(1, 2), torch.cat(powers, -1))
-        return rows.view(*entering.shape[:3], GROUP, -1)
-
-
-def _walk(S: Tensor, blocks: _Diagonal | _Dense, first: Tensor | None, *, reverse: bool) -> Tensor:
     d_model, batch, n_blocks, n = S.shape
     if n_blocks < 2 * GROUP or (S.is_cpu and d_model * batch * n >= ENOUGH):
-        return _one_by_one(S, blocks, first, reverse=reverse)
+        return _one_by_one(S, transition, first, reverse=reverse)
     whole = n_blocks - n_blocks % GROUP
     rest, state = S[:, :, whole:], first
     if reverse and whole < n_blocks:
-        state = _one_by_one(rest, blocks, state, reverse=True)
+        state = _one_by_one(rest, transition, state, reverse=True)
     groups = S[:, :, :whole].unflatten(2, (-1, GROUP))
-    entering = _one_by_one(groups, blocks, None, reverse=reverse)
-    state = _walk(entering, blocks.over_group(), state, reverse=reverse)
-    spread = blocks.spread(entering)
-    groups += spread.flip(3) if reverse else spread
-    return state if reverse or whole == n_blocks else _one_by_one(rest, blocks, state, reverse=False)
+    entering = _one_by_one(groups, transition, None, reverse=reverse)
+    over_group, spread = _through_group(transition)
+    state = carry(entering, over_group, state, reverse=reverse)
+    within = spread(entering)
+    groups += within.flip(3) if reverse else within
+    return state if reverse or whole == n_blocks else _one_by_one(rest, transition, state, reverse=False)
 
 
-def _one_by_one(S: Tensor, blocks: _Diagonal | _Dense, first: Tensor | None, *, reverse: bool) -> Tensor:
+def _through_group(transition: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return the transition over a group, and what carries (d_model, batch, n_groups, d_state) to each block of one."""
+    if transition.ndim == 2:
+        V = powers(as_complex(transition), GROUP)
+        return as_real(V[:, -1]), lambda x: as_real(as_complex(x).unsqueeze(3) * V[:, None, None, :-1])
+    steps = [torch.eye(transition.shape[-1], dtype=transition.dtype, device=transition.device).expand_as(transition)]
+    for _ in range(GROUP):
+        steps.append(steps[-1] @ transition)
+    columns = torch.cat(steps[:-1], -1)
+    return steps[-1], lambda x: torch.bmm(x.flatten(1, 2), columns).view(*x.shape[:3], GROUP, -1)
+
+
+def _one_by_one(S: Tensor, transition: Tensor, first: Tensor | None, *, reverse: bool) -> Tensor:
     """Walk along the last axis but one."""
     # In place: the states are as large as the signal where T = d_state, and a second array of them would be written
     # only to be read once.
@@ -101,10 +57,25 @@ def _one_by_one(S: Tensor, blocks: _Diagonal | _Dense, first: Tensor | None, *, 
     if first is not None:
         state.copy_(first)
     following = torch.empty_like(state)
-    advance, advance_next = blocks.step(state, following), blocks.step(following, state)
+    advance, advance_next = _step(state, following, transition), _step(following, state, transition)
     lefts = S.unbind(-2)  # a view made in the loop costs as much as a third of the step
     for left in reversed(lefts) if reverse else lefts:
         advance(left)
         left.copy_(state)
         state, following, advance, advance_next = following, state, advance_next, advance
     return state
+
+
+def _step(state: Tensor, out: Tensor, transition: Tensor) -> Callable[[Tensor], Tensor]:
+    """Prepare the step that adds what a block leaves behind to the state carried through it."""
+    if transition.ndim == 3:
+        rows, out_rows = state.flatten(1, -2), out.flatten(1, -2)
+        return lambda left: torch.baddbmm(left.flatten(1, -2), rows, transition, out=out_rows)
+    a = as_complex(transition)
+    a, x, ax = a.view(len(a), *[1] * (state.ndim - 2), -1), as_complex(state), as_complex(out)
+
+    def advance(left: Tensor) -> Tensor:
+        torch.mul(x, a, out=ax)
+        return out.add_(left)  # not addcmul: of complex numbers it multiplies twice, and is not vectorised over strides
+
+    return advance

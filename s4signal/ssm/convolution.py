@@ -53,12 +53,9 @@ def impulse_response(system: System, n_times: int) -> Tensor:
     if isinstance(system, DiagonalSystem):
         return vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
     if isinstance(system, SharedSystem):
-        re, im = system.B_bar.re.unbind(1), system.B_bar.im.unbind(1)  # from one channel to all
-        columns = [
-            vandermonde_kernel(system.Lambda_bar.unsqueeze(0), Pair(*b).unsqueeze(0), system.C, n_times)
-            for b in zip(re, im, strict=True)
-        ]
-        return torch.stack(columns, 1)
+        poles, columns = system.Lambda_bar.unsqueeze(0), zip(system.B_bar.re.mT, system.B_bar.im.mT, strict=True)
+        # From one channel to all at a time.
+        return torch.stack([vandermonde_kernel(poles, Pair(*b).unsqueeze(0), system.C, n_times) for b in columns], 1)
     state, responses = system.B_bar.unsqueeze(-1), []
     for _ in range(n_times):
         responses.append((system.C.unsqueeze(1) @ state)[:, 0, 0])
@@ -71,10 +68,8 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
 
     Parameters
     ----------
-    system : DiagonalSystem, DenseSystem or SharedSystem
-        The system.
-    u : Tensor (d_model, batch, n_times)
-        Input.
+    system, u : as in `block_scan`
+        The system and its input.
 
     Returns
     -------
@@ -84,7 +79,7 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     Raises
     ------
     ShapeError, ValueError
-        If u has another shape, or is not float32 or float64.
+        As in `block_scan`.
 
     Examples
     --------
@@ -97,10 +92,8 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     check_signal(system, u)
     n_times = u.shape[-1]
     kernel = pad(impulse_response(system, n_times), (0, n_times))
-    reverse = mirrored(system)
-    if reverse is not None:
-        future = impulse_response(reverse, n_times)
-        kernel = kernel + pad(future.flip(-1), (n_times, 0))
+    if (reverse := mirrored(system)) is not None:
+        kernel = kernel + pad(impulse_response(reverse, n_times).flip(-1), (n_times, 0))
     response = torch.fft.rfft(kernel.to(u.dtype))
     paths = "hkf,kbf->hbf" if isinstance(system, SharedSystem) else "hf,hbf->hbf"
     spectrum = torch.einsum(paths, response, torch.fft.rfft(u, n=2 * n_times))

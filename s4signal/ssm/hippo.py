@@ -17,15 +17,15 @@ Tau: Gottlieb, Orszag, "Numerical Analysis of Spectral Methods", 1977, doi:10.11
 """
 
 from collections.abc import Callable
-from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.polynomial import chebyshev, laguerre
+from numpy.polynomial import chebyshev, laguerre, legendre
 from numpy.typing import NDArray
 
 Real = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+Complex = NDArray[np.complexfloating[Any, Any]]
 
 
 def legs_transition(d_state: int) -> tuple[Real, Real]:
@@ -36,8 +36,7 @@ def legs_transition(d_state: int) -> tuple[Real, Real]:
     """
     n = np.arange(d_state, dtype=np.float64)
     B = np.sqrt(2.0 * n + 1.0)
-    A = np.tril(np.outer(-B, B), -1) - np.diag(n + 1.0)
-    return A, B
+    return np.tril(np.outer(-B, B), -1) - np.diag(n + 1.0), B
 
 
 def legt_transition(d_state: int) -> tuple[Real, Real]:
@@ -96,22 +95,9 @@ def chebt_transition(d_state: int) -> tuple[Real, Real]:
     return minus_D[:, :d_state] - np.outer(beyond, at_zero[:d_state]), beyond
 
 
-def legendre(degree: int, y: Real) -> Real:
-    """Evaluate the Legendre polynomials P_0 ... P_degree at y (n,), (degree + 1, n)."""
-    P = np.ones((degree + 1, len(y)))
-    if degree:
-        P[1] = y
-    for n in range(1, degree):
-        np.multiply(P[n], y, out=P[n + 1])
-        P[n + 1] *= (2 * n + 1) / (n + 1)
-        P[n + 1] -= n / (n + 1) * P[n - 1]
-    return P
-
-
 def legendre_basis(d_state: int, age: Real) -> Real:
     """Evaluate the orthonormal Legendre polynomials of LegS and LegT."""
-    norms: Real = np.sqrt(2.0 * np.arange(d_state) + 1.0)
-    return norms[:, None] * legendre(d_state - 1, 1.0 - 2.0 * age)
+    return np.asarray((legendre.legvander(1.0 - 2.0 * age, d_state - 1) * np.sqrt(2.0 * np.arange(d_state) + 1.0)).T)
 
 
 def lagt_basis(d_state: int, age: Real) -> Real:
@@ -152,63 +138,59 @@ BASES: dict[str, Callable[[int, Real], Real]] = {
 }
 
 
-def legs_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-LegS: eigenvalues of the normal part of HiPPO-LegS (S4D, section 4.2)."""
-    A, B = legs_transition(d_state)
-    # A + B B^T / 2 = -1/2 + a skew-symmetric matrix, whose spectrum is exact through a Hermitian solver.
-    skew = A + 0.5 * np.outer(B, B) + 0.5 * np.eye(d_state)
-    frequencies = np.linalg.eigvalsh(1j * skew)
-    return np.asarray(-0.5 + 1j * np.sort(frequencies[frequencies > 0]), dtype=np.complex128)
-
-
-def lin_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-Lin, -1/2 + i pi n: the frequencies of a truncated Fourier basis (S4D, equation 9)."""
-    return np.asarray(-0.5 + 1j * np.pi * np.arange(d_state // 2), dtype=np.complex128)
-
-
-def inv_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-Inv, -1/2 + i N/pi (N/(2n+1) - 1): the asymptotic spectrum of LegS (S4D, equation 8)."""
-    n = np.arange(d_state // 2)
-    return np.asarray(-0.5 + 1j * d_state / np.pi * (d_state / (2 * n + 1) - 1), dtype=np.complex128)
-
-
-def real_poles(d_state: int) -> Complex:
-    """Return the poles of S4D-Real, -(n + 1): the true spectrum of HiPPO-LegS (S4D, section 4.4)."""
-    return np.asarray(-(np.arange(d_state // 2) + 1.0), dtype=np.complex128)
-
-
-def fout_poles(d_state: int) -> Complex:
-    """Return the diagonal of HiPPO-FouT in its Fourier basis, -2 + 2 i pi n, without the coupling (HTTYH, S4-FouT)."""
-    return np.asarray(-2.0 + 2j * np.pi * np.arange(d_state // 2), dtype=np.complex128)
-
-
-def random_poles(d_state: int) -> Complex:
-    """Return unstructured poles: decays uniform in (0, 1], frequencies uniform over the range of S4D-Lin.
-
-    They come from the global generator of torch, as the other random numbers of a kernel do: ``torch.manual_seed``
-    repeats them. (S4D, section 4.4.)
-    """
-    decay, frequency = torch.rand(2, d_state // 2, dtype=torch.float64).numpy()
-    return np.asarray(decay - 1.0 + 0.5j * np.pi * d_state * frequency, dtype=np.complex128)
-
-
 def check_even(d_state: int) -> None:
     """Refuse state sizes that are not pairs."""
     if not isinstance(d_state, int | np.integer) or d_state < 2 or d_state % 2:
         raise ValueError(f"d_state={d_state!r} must be even and at least 2: modes, cosines and sines come in pairs.")
 
 
-def _of_pairs(poles: Callable[[int], Complex]) -> Callable[[int], Complex]:
-    @wraps(poles)
-    def checked(d_state: int) -> Complex:
-        check_even(d_state)
-        return poles(d_state)
+def _numbers(d_state: int) -> Real:
+    """Number the pairs, 0 ... d_state // 2 - 1."""
+    check_even(d_state)
+    return np.arange(d_state // 2, dtype=np.float64)
 
-    return checked
+
+def legs_poles(d_state: int) -> Complex:
+    """Return the poles of S4D-LegS: eigenvalues of the normal part of HiPPO-LegS (S4D, section 4.2)."""
+    check_even(d_state)
+    A, B = legs_transition(d_state)
+    # A + B B^T / 2 = -1/2 + a skew-symmetric matrix, whose spectrum is exact through a Hermitian solver.
+    skew = A + 0.5 * np.outer(B, B) + 0.5 * np.eye(d_state)
+    return -0.5 + 1j * np.linalg.eigvalsh(1j * skew)[d_state // 2 :]
+
+
+def inv_poles(d_state: int) -> Complex:
+    """Return the poles of S4D-Inv, -1/2 + i N/pi (N/(2n+1) - 1): the asymptotic spectrum of LegS (S4D, equation 8)."""
+    return -0.5 + 1j * d_state / np.pi * (d_state / (2.0 * _numbers(d_state) + 1.0) - 1.0)
+
+
+def lin_poles(d_state: int) -> Complex:
+    """Return the poles of S4D-Lin, -1/2 + i pi n: the frequencies of a truncated Fourier basis (S4D, equation 9)."""
+    return -0.5 + 1j * np.pi * _numbers(d_state)
+
+
+def real_poles(d_state: int) -> Complex:
+    """Return the poles of S4D-Real, -(n + 1): the true spectrum of HiPPO-LegS (S4D, section 4.4)."""
+    return -1.0 - _numbers(d_state) + 0j
+
+
+def fout_poles(d_state: int) -> Complex:
+    """Return the diagonal of HiPPO-FouT in its Fourier basis, -2 + 2 i pi n, without the coupling (HTTYH, S4-FouT)."""
+    return -2.0 + 2j * np.pi * _numbers(d_state)
+
+
+def random_poles(d_state: int) -> Complex:
+    """Return unstructured poles: decays uniform in (0, 1], frequencies uniform over the range of S4D-Lin.
+
+    They come from torch's global generator, as the other random numbers of a kernel. (S4D, section 4.4.)
+    """
+    check_even(d_state)
+    decay, frequency = torch.rand(2, d_state // 2, dtype=torch.float64).numpy()
+    return np.asarray(decay - 1.0 + 0.5j * np.pi * d_state * frequency)
 
 
 _POLES = (legs_poles, inv_poles, lin_poles, real_poles, fout_poles, random_poles)
-DIAGONAL_INITS = {poles.__name__.removesuffix("_poles"): _of_pairs(poles) for poles in _POLES}
+DIAGONAL_INITS = {poles.__name__.removesuffix("_poles"): poles for poles in _POLES}
 
 
 def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex]:
@@ -250,8 +232,7 @@ def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex
     ([-0.5, -0.5], (2, 1))
     """
     V = low_rank_basis(measure, d_state)
-    A, B = MEASURES[measure](d_state)
-    P = LOW_RANK_PARTS[measure](d_state)
+    (A, B), P = MEASURES[measure](d_state), LOW_RANK_PARTS[measure](d_state)
     Lambda = np.einsum("in,ij,jn->n", V.conj(), A + P @ P.T, V)
     # What is symmetric in the normal part is a multiple of the identity: no rounding errors in Re(Lambda).
     decay = (A[0, 0] + P[0] @ P[0]).round(12)
@@ -264,8 +245,7 @@ def low_rank_basis(measure: str, d_state: int) -> Complex:
         choices = ", ".join(map(repr, LOW_RANK_PARTS))
         raise ValueError(f"measure={measure!r} has no diagonal-plus-low-rank form; choose one of {choices}.")
     check_even(d_state)
-    A, B = MEASURES[measure](d_state)
-    P = LOW_RANK_PARTS[measure](d_state)
+    (A, B), P = MEASURES[measure](d_state), LOW_RANK_PARTS[measure](d_state)
     normal = A + P @ P.T
     skew = 0.5 * (normal - normal.T)
     if measure == "fout":
@@ -273,12 +253,11 @@ def low_rank_basis(measure: str, d_state: int) -> Complex:
         skew += np.kron(np.eye(d_state // 2), [[0.0, -1.0], [1.0, 0.0]])
     V = np.linalg.eigh(-1j * skew)[1][:, d_state // 2 :]
     phase = V.conj().T @ B
-    return np.asarray(V * (phase / np.abs(phase)), dtype=np.complex128)
+    return np.asarray(V * (phase / np.abs(phase)))
 
 
-def _half_input(d_state: int, measure: str) -> Real:
-    _, B = MEASURES[measure](d_state)
-    return np.asarray(np.sqrt(0.5) * B[:, None])
+def _half_input(measure: str) -> Callable[[int], Real]:
+    return lambda d_state: np.asarray(np.sqrt(0.5) * MEASURES[measure](d_state)[1][:, None])
 
 
 def _parities(d_state: int) -> Real:
@@ -288,8 +267,8 @@ def _parities(d_state: int) -> Real:
 
 
 LOW_RANK_PARTS: dict[str, Callable[[int], Real]] = {
-    "legs": lambda d_state: _half_input(d_state, "legs"),
+    "legs": _half_input("legs"),
     "legt": _parities,
-    "lagt": lambda d_state: _half_input(d_state, "lagt"),
-    "fout": lambda d_state: _half_input(d_state, "fout"),
+    "lagt": _half_input("lagt"),
+    "fout": _half_input("fout"),
 }

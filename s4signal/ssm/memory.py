@@ -9,11 +9,12 @@ import math
 
 import numpy as np
 import torch
+from numpy.polynomial.legendre import leggauss, legvander
 from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
 from s4signal.ssm.discretization import dense_zero_order_hold
-from s4signal.ssm.hippo import BASES, MEASURES, legendre
+from s4signal.ssm.hippo import BASES, MEASURES
 
 Real = NDArray[np.float64]
 CHUNK = 1024  # samples at a time: bounds the memory, and keeps the tables of 64 states in the cache
@@ -22,21 +23,20 @@ CHUNK = 1024  # samples at a time: bounds the memory, and keeps the tables of 64
 class HiPPO:
     """The past of a signal in d_state coefficients, updated online.
 
-    A sample stands for the time since the one before it, and the signal is constant in between: for that signal the
-    differential equation of the measure is solved exactly, however the samples are cut into chunks. Memory and time do
-    not depend on how much was fed before.
+    A sample stands for the time since the one before it: for that held signal the differential equation of the measure
+    is solved exactly, however the samples are cut into chunks, at a cost that does not depend on what was fed before.
 
     Parameters
     ----------
     measure : {"legs", "legt", "lagt", "fout", "chebt"}, default="legs"
-        What is remembered: ``"legs"`` the whole past, evenly, in Legendre polynomials; ``"legt"``, ``"fout"``,
-        ``"chebt"`` the last ``window`` in Legendre polynomials, a Fourier series, Chebyshev polynomials; ``"lagt"`` the
-        past as it fades with time constant ``window``, in Laguerre polynomials.
+        ``"legs"`` holds the whole past, evenly, in Legendre polynomials; ``"legt"``, ``"fout"``, ``"chebt"`` the last
+        ``window`` in Legendre polynomials, a Fourier series, Chebyshev polynomials; ``"lagt"`` the past as it fades
+        with time constant ``window``, in Laguerre polynomials.
     d_state : int, >= 1, default=64
         Coefficients per channel; even for ``"fout"``.
     window : float, > 0, optional
-        Length of the window, in samples, or in the unit of the times if those are given. Not for ``"legs"``, which
-        needs none: its result does not depend on the unit of time.
+        In samples, or in the unit of the times if those are given. Not for ``"legs"``, whose result does not depend on
+        the unit of time.
 
     Raises
     ------
@@ -100,28 +100,23 @@ class HiPPO:
         samples : array-like (n_times,) or (n_channels, n_times)
             The next samples, in a chunk of any length.
         times : array-like (n_times,), optional
-            When they were taken, increasing. A sample stands for the time since the one before it; the very first one
-            opens the memory. By default a sample lasts one unit of time, and the first one begins at zero.
-            For other measures than ``"legs"``, each length of gap costs a matrix exponential per chunk: jitter is slow.
+            When they were taken, increasing; the very first sample opens the memory. By default a sample lasts one unit
+            of time, and the first one begins at zero. For other measures than ``"legs"``, each length of gap costs a
+            matrix exponential per chunk: jitter is slow.
 
         Raises
         ------
-        ShapeError
-            If samples have another rank or number of channels than before, or times another length.
-        ValueError
-            If a sample is no real, finite number or too large, times do not increase, or only some chunks have times.
+        ShapeError, ValueError
+            If samples or times have another shape than before, a sample is no real, finite number or too large, times
+            do not increase, or only some chunks have times.
         """
         values = self._checked_samples(samples)
         if values.shape[1] == 0:
             return self
-        if times is None:
-            if self._state is not None and self._timed:
-                raise ValueError("the chunks before this one came with times: give times for this one, or reset().")
-            edges = self._now + np.arange(values.shape[1] + 1)
-        else:
-            edges = self._checked_times(times, values.shape[1])
+        edges = self._edges(times, values.shape[1])
+        opens = self._state is None
         state = self._projection.opened(values[:, 0]) if self._state is None else self._state
-        start = self._start if self._state is not None or times is None else float(edges[0])
+        start = float(edges[0]) if opens else self._start
         if len(edges) == values.shape[1]:  # the sample that opened the memory
             values = values[:, 1:]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -130,7 +125,7 @@ class HiPPO:
                 state = self._projection.advanced(state, chunk, edges[begin : begin + CHUNK + 1] - start)
         if not np.isfinite(state).all():
             raise ValueError(f"samples up to {np.abs(values).max():g} are too large to add up: scale them down.")
-        if self._state is None:
+        if opens:
             self._timed, self._one_dimensional = times is not None, np.ndim(samples) == 1
         self._state, self._start, self._now = state, start, float(edges[-1])
         return self
@@ -150,10 +145,8 @@ class HiPPO:
 
         Raises
         ------
-        ShapeError
-            If times are not one-dimensional.
-        ValueError
-            If nothing was fed yet, or a time lies outside `span`.
+        ShapeError, ValueError
+            If times are not one-dimensional, nothing was fed yet, or a time lies outside `span`.
         """
         state = self._fed_state()
         moments = np.asarray(times, dtype=np.float64)
@@ -187,8 +180,12 @@ class HiPPO:
                 raise ShapeError(f"samples must have shape {expected} as before, got {values.shape}; or reset() first.")
         return np.atleast_2d(values)
 
-    def _checked_times(self, times: ArrayLike, n_times: int) -> Real:
-        """Edges of the samples: the time so far, if there is one, and those given."""
+    def _edges(self, times: ArrayLike | None, n_times: int) -> Real:
+        """Edges of the samples: the time so far, if there is one, and those given or counted."""
+        if times is None:
+            if self._state is not None and self._timed:
+                raise ValueError("the chunks before this one came with times: give times for this one, or reset().")
+            return self._now + np.arange(n_times + 1, dtype=np.float64)
         stamps = _real(times, "times")
         if stamps.shape != (n_times,):
             raise ShapeError(f"times must have shape ({n_times},), one for each sample, got {stamps.shape}.")
@@ -221,10 +218,10 @@ class _WholePast:
     """
 
     def __init__(self, d_state: int) -> None:
-        y, weights = np.polynomial.legendre.leggauss(d_state)
+        y, weights = leggauss(d_state)
         self._norms = np.sqrt(2.0 * np.arange(d_state) + 1.0)
-        self._nodes, self._weights = 0.5 * (y + 1.0), 0.5 * weights
-        self._basis = self._norms[:, None] * legendre(d_state, y)[:-1]
+        self._nodes = 0.5 * (y + 1.0)
+        self._masses = 0.5 * weights[:, None] * legvander(y, d_state - 1) * self._norms
 
     def opened(self, first: Real) -> Real:
         """Return the state of the constant signal ``first`` (n_channels,), which has no length yet."""
@@ -235,13 +232,13 @@ class _WholePast:
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
         positions = edges / edges[-1]
-        P = legendre(len(self._norms), 2.0 * np.concatenate([positions, positions[0] * self._nodes]) - 1.0)
-        new, old = P[:, : len(edges)], P[:-1, len(edges) :]
+        P = legvander(2.0 * np.concatenate([positions, positions[0] * self._nodes]) - 1.0, len(self._norms))
+        new, old = P[: len(edges)], P[len(edges) :, :-1]
         # (2 n + 1) P_n is the derivative of P_{n+1} - P_{n-1}.
-        steps = samples @ np.diff(new).T
+        steps = samples @ np.diff(new, axis=0)
         integrals = np.concatenate([steps[:, 1:2], steps[:, 2:] - steps[:, :-2]], 1)
-        masses = (state @ self._basis) * (positions[0] * self._weights)
-        return np.asarray(integrals / (2.0 * self._norms) + self._norms * (masses @ old.T))
+        masses = positions[0] * (state @ self._masses.T)
+        return np.asarray(integrals / (2.0 * self._norms) + self._norms * (masses @ old))
 
 
 class _FadingPast:
@@ -259,14 +256,10 @@ class _FadingPast:
 
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
-        gaps = np.diff(edges)
-        if np.ptp(gaps) <= 1e-9 * gaps[0]:
-            return self._regular(state, samples, float(gaps.mean()))
-        return self._irregular(state, samples, gaps)
-
-    def _regular(self, state: Real, samples: Real, gap: float) -> Real:
-        n = samples.shape[1]
-        self._prepare(gap, n)
+        gaps, n = np.diff(edges), samples.shape[1]
+        if np.ptp(gaps) > 1e-9 * gaps[0]:
+            return self._irregular(state, samples, gaps)
+        self._prepare(float(gaps.mean()), n)
         for bit, power in enumerate(self._powers):
             if n >> bit & 1:
                 state = state @ power.T

@@ -12,9 +12,9 @@ def step(system: System, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: u (d_model, batch), state (n_systems, batch, d_state) → (d_model, batch), (n_systems, batch, d_state).
     """
     if isinstance(system, DenseSystem):
-        added = u.unsqueeze(-1) * system.B_bar.to(u.dtype).unsqueeze(1)
-        state = torch.baddbmm(added, state, system.A_bar.to(u.dtype).transpose(1, 2))
-        y = (state * system.C.to(u.dtype).unsqueeze(1)).sum(-1)
+        A_bar, B_bar, C = (part.to(u.dtype) for part in system[:3])
+        state = torch.baddbmm(u.unsqueeze(-1) * B_bar.unsqueeze(1), state, A_bar.mT)
+        y = (state * C.unsqueeze(1)).sum(-1)
     else:
         y, state = _step_modes(system, u, state)
     return y + system.D.to(u.dtype).unsqueeze(-1) * u, state
@@ -39,12 +39,8 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
 
     Parameters
     ----------
-    system : DiagonalSystem, DenseSystem or SharedSystem
-        The system.
-    u : Tensor (d_model, batch, n_times)
-        Input.
-    state : Tensor (n_systems, batch, d_state), optional
-        State before the first sample, of the sizes in ``system.state_size``; at rest by default.
+    system, u, state : as in `block_scan`
+        The system, its input and its first state.
 
     Returns
     -------
@@ -56,7 +52,7 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
     Raises
     ------
     ShapeError, ValueError
-        If u or the state has another shape, or u is not float32 or float64.
+        As in `block_scan`.
 
     Examples
     --------
@@ -73,8 +69,7 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
         y_t, state = step(system, u_t, state)
         ys.append(y_t)
     y = torch.stack(ys, -1)
-    reverse = mirrored(system)
-    if reverse is not None:
+    if (reverse := mirrored(system)) is not None:
         future, _ = recurrent_scan(reverse, u.flip(-1))
         # The anti-causal direction sees the samples after k only: its output moves by one.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))

@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from s4signal.ssm.carry import carry
 from s4signal.ssm.operators import operator
@@ -28,18 +29,24 @@ def shared_block_scan(
     V = project_in(system.B_bar, u)
     entering = V
     if state is not None:
-        before = Pair.of(state[0].unflatten(-1, (-1, 2)).to(u.dtype).transpose(0, 1))  # (n_pairs, batch)
-        carried = system.Lambda_bar.to(u.dtype).unsqueeze(-1).times(before)
-        first = V[..., 0] + torch.stack([carried.re, carried.im])
-        entering = torch.cat([first.unsqueeze(-1), V[..., 1:]], -1)
+        carried = torch.stack(system.Lambda_bar.to(u.dtype).unsqueeze(-1).times(modal_state(state.to(u.dtype))))
+        entering = torch.cat([V[..., :1] + carried.unsqueeze(-1), V[..., 1:]], -1)
     X = modal_scan(Lambda_bar, entering)
     y = project_out(system.C, X) + system.D.to(u.dtype)[:, None, None] * u
     if system.C_reverse is not None:
         future = modal_scan(Lambda_bar, V, reverse=True)[..., 1:]
-        y = y + torch.nn.functional.pad(project_out(system.C_reverse, future), (0, 1))
-    if not return_state:
-        return y, None
-    return y, X[..., -1].permute(2, 1, 0).flatten(1).unsqueeze(0)
+        y = y + pad(project_out(system.C_reverse, future), (0, 1))
+    return y, last_state(X) if return_state else None
+
+
+def modal_state(state: Tensor) -> Pair:
+    """Turn the state of a system (1, batch, 2 n_pairs) into that of its modes, (n_pairs, batch)."""
+    return Pair.of(state[0].unflatten(-1, (-1, 2)).transpose(0, 1))
+
+
+def last_state(X: Tensor) -> Tensor:
+    """Take the state after the last sample, (2, n_pairs, batch, n_times) -> (1, batch, 2 n_pairs)."""
+    return X[..., -1].permute(2, 1, 0).flatten(1).unsqueeze(0)
 
 
 def project_in(B_bar: Pair, u: Tensor) -> Tensor:
@@ -55,10 +62,7 @@ def project_out(C: Pair, X: Tensor) -> Tensor:
 
 
 def modal_scan(Lambda_bar: Tensor, V: Tensor, *, reverse: bool = False) -> Tensor:
-    """Return the states x_k = Lambda_bar x_{k-1} + v_k of every mode at every sample, from rest.
-
-    Shapes: Lambda_bar (n_pairs, 2), V (2, n_pairs, batch, n_times) → (2, n_pairs, batch, n_times).
-    """
+    """Return the states x_k = Lambda_bar x_{k-1} + v_k of modes (n_pairs, 2), as V (2, n_pairs, batch, n_times)."""
     return cast(Tensor, _modal_op(Lambda_bar, V, reverse))
 
 
@@ -67,7 +71,7 @@ def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
     T = min(MODAL_BLOCK, n_times)
     padding = -n_times % T
     # Padding comes last in the order of the walk, where nothing follows it.
-    V = torch.nn.functional.pad(V, (padding, 0) if reverse else (0, padding))
+    V = pad(V, (padding, 0) if reverse else (0, padding))
     K = torch.view_as_real(powers(torch.view_as_complex(Lambda_bar.unsqueeze(1)), T)[..., 0]).to(V.dtype)
     X = _blockwise(K, V.flatten(2), V.shape[2], T, reverse=reverse).view(V.shape)
     return (X[..., padding:] if reverse else X[..., :n_times]).clone() if padding else X
@@ -76,19 +80,18 @@ def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
 def _blockwise(K: Tensor, V: Tensor, batch: int, T: int, *, reverse: bool) -> Tensor:
     """V (2, n, batch * n_blocks * T) -> states, with the powers 0 ... T of the poles in K (n, T + 1, 2)."""
     re, im = V.unflatten(-1, (-1, T)).unbind(0)
-    W_re, W_im = (toeplitz(torch.nn.functional.pad(K[:, :T, part], (T - 1, 0)), T) for part in (0, 1))
+    W_re, W_im = (toeplitz(pad(part[:, :T], (T - 1, 0)), T) for part in K.unbind(-1))
     if reverse:
-        W_re, W_im = W_re.transpose(1, 2), W_im.transpose(1, 2)
+        W_re, W_im = W_re.mT, W_im.mT
     X = torch.empty(2, *re.shape, dtype=V.dtype, device=V.device)
     torch.bmm(re, W_re, out=X[0]).baddbmm_(im, W_im, alpha=-1.0)
     torch.bmm(re, W_im, out=X[1]).baddbmm_(im, W_re)
     end = 0 if reverse else T - 1
     S = X[..., end].permute(1, 2, 0).contiguous().unflatten(1, (batch, -1))  # (n, batch, n_blocks, 2)
     carry(S, K[:, T], reverse=reverse)
-    lags = K[:, 1:].flip(1) if reverse else K[:, 1:]
-    S = S.flatten(1, 2)
-    X[0].baddbmm_(S, torch.stack([lags[..., 0], -lags[..., 1]], 1))
-    X[1].baddbmm_(S, torch.stack([lags[..., 1], lags[..., 0]], 1))
+    re, im = (K[:, 1:].flip(1) if reverse else K[:, 1:]).unbind(-1)
+    X[0].baddbmm_(S.flatten(1, 2), torch.stack([re, -im], 1))
+    X[1].baddbmm_(S.flatten(1, 2), torch.stack([im, re], 1))
     return X
 
 
@@ -102,20 +105,12 @@ def _modal_backward(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) ->
     return torch.stack([re, im], -1).to(Lambda_bar.dtype), dV
 
 
-def _modal_fake(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
-    return V.new_empty(V.shape)
-
-
-def _modal_backward_fake(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
-    return Lambda_bar.new_empty(Lambda_bar.shape), X.new_empty(X.shape)
-
-
 _modal_op = operator(
     "modal_scan",
     _modal,
     _modal_backward,
-    fake=_modal_fake,
-    fake_backward=_modal_backward_fake,
+    fake=lambda Lambda_bar, V, reverse: V.new_empty(V.shape),
+    fake_backward=lambda dX, X, Lambda_bar, reverse: (Lambda_bar.new_empty(Lambda_bar.shape), X.new_empty(X.shape)),
     keep=lambda inputs, outputs: (outputs[0], inputs[0]),
     options=slice(2, 3),
 )

@@ -11,7 +11,7 @@ from s4signal.errors import ShapeError
 
 
 class Pair(NamedTuple):
-    """A complex tensor held as its real and imaginary parts: no complex dtype reaches autograd, autocast or export.
+    """A complex tensor as its real and imaginary parts: no complex dtype reaches autograd, autocast or export.
 
     Parameters
     ----------
@@ -52,17 +52,6 @@ class Pair(NamedTuple):
             Of the same shape, or one that broadcasts.
         """
         return Pair(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
-
-    def times_state(self, state: Tensor) -> Tensor:
-        """Return the product of modes (d_model, n) with a state, in the dtype of the state.
-
-        Parameters
-        ----------
-        state : Tensor (d_model, batch, 2 n)
-            Real and imaginary part of each mode in turn.
-        """
-        product = self.to(state.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
-        return product.stacked().flatten(-2)
 
     def scaled(self, factor: Tensor | float) -> Pair:
         """Return the product with a real factor.
@@ -111,6 +100,12 @@ class Pair(NamedTuple):
             A real dtype.
         """
         return Pair(self.re.to(dtype), self.im.to(dtype))
+
+
+def times_state(modes: Pair, state: Tensor) -> Tensor:
+    """Multiply factors of modes (d_model, n) with a state (d_model, batch, 2 n), in the dtype of the state."""
+    product = modes.to(state.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
+    return product.stacked().flatten(-2)
 
 
 class DiagonalSystem(NamedTuple):
@@ -163,7 +158,7 @@ class DenseSystem(NamedTuple):
     D : Tensor (d_model,)
         Feed-through.
     C_reverse : Tensor (d_model, d_state) or None
-        Output vector of the anti-causal direction, which sees the samples after k only; None: causal.
+        Output vector of the anti-causal direction, as in `DiagonalSystem`.
 
     Examples
     --------
@@ -195,12 +190,8 @@ class SharedSystem(NamedTuple):
         Discrete poles, inside the unit circle; each mode stands for itself and its conjugate.
     B_bar : Pair of (n_pairs, d_model)
         Input matrix.
-    C : Pair of (d_model, n_pairs)
-        Output matrix.
-    D : Tensor (d_model,)
-        Feed-through, from each channel to itself.
-    C_reverse : Pair of (d_model, n_pairs) or None
-        Output matrix of the anti-causal direction, which sees the samples after k only; None: causal.
+    C, D, C_reverse : as in `DiagonalSystem`
+        Output matrix, feed-through from each channel to itself, and output matrix of the anti-causal direction.
 
     Examples
     --------

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from s4signal.ssm.operators import as_complex, as_real, operator
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem
@@ -42,16 +43,15 @@ def toeplitz(kernel: Tensor, T: int) -> Tensor:
 
 def _dense_tables(system: DenseSystem, T: int) -> tuple[Tensor, ...]:
     # Powers by doubling, in the precision of the system: A^2, A^4, ... are all that is ever multiplied with.
-    squares = [system.A_bar.transpose(1, 2)]
+    squares = [system.A_bar.mT]
     while 1 << len(squares) < T:
         squares.append(squares[-1] @ squares[-1])
     V = _krylov(system.B_bar, squares, T)
-    transposed = [square.transpose(1, 2) for square in squares]
-    kernel = torch.nn.functional.pad((V @ system.C.unsqueeze(-1)).squeeze(-1), (T - 1, 0))
-    P, Q = [V.flip(1)], [_krylov((system.C.unsqueeze(1) @ transposed[0]).squeeze(1), transposed, T)]
+    transposed = [square.mT for square in squares]
+    kernel = pad(torch.einsum("dtn,dn->dt", V, system.C), (T - 1, 0))
+    P, Q = [V.flip(1)], [_krylov(torch.einsum("dn,dnm->dm", system.C, transposed[0]), transposed, T)]
     if system.C_reverse is not None:
-        future = (V[:, : T - 1] @ system.C_reverse.unsqueeze(-1)).squeeze(-1).flip(1)
-        kernel = kernel + torch.nn.functional.pad(future, (0, T))
+        kernel = kernel + pad(torch.einsum("dtn,dn->dt", V[:, : T - 1], system.C_reverse).flip(1), (0, T))
         P, Q = [*P, V], [*Q, _krylov(system.C_reverse, transposed, T).flip(1)]
     return kernel, torch.cat(P, -1), torch.cat(Q, -1), torch.linalg.matrix_power(squares[0], T)
 
@@ -88,7 +88,7 @@ def _diagonal_tables(
     V = powers(torch.view_as_complex(Lambda_bar), T).to(dtype.to_complex())
     # Rows of conj(2 G V), read as real pairs, give 2 Re(G V x) by one real product.
     causal = (2.0 * torch.view_as_complex(G.to(dtype)).unsqueeze(1) * V).conj_physical()
-    kernel = torch.nn.functional.pad(causal[:, :T].real.sum(-1), (T - 1, 0))
+    kernel = pad(causal[:, :T].real.sum(-1), (T - 1, 0))
     P, Q = [V[:, :T].flip(1)], [causal[:, 1:]]
     if G_reverse is not None:
         future = (2.0 * torch.view_as_complex(G_reverse.to(dtype)).unsqueeze(1) * V[:, :T]).conj_physical()
@@ -108,41 +108,40 @@ def _diagonal_tables_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of poles and output vectors, (d_model, n, 2); the last is empty if there is one direction."""
     # Conjugates in memory: compiled code runs operators where a lazy conj() is not seen.
-    V, V_conj = torch.view_as_complex(parts), torch.view_as_complex(parts).conj_physical()
-    T, n = V.shape[1] - 1, V.shape[2]
-    dV, dGV = torch.zeros_like(V), torch.zeros_like(V)
-    dGV_reverse = None if G_reverse is None else torch.zeros_like(V[:, :T])
+    V_conj = torch.view_as_complex(parts).conj_physical()
+    T, n = V_conj.shape[1] - 1, V_conj.shape[2]
+    dV, dGV, dG_reverse = torch.zeros_like(V_conj), torch.zeros_like(V_conj), G.new_empty(0)
     # A single block from rest has no use for P, Q and transition: their gradients are None.
     if dtransition is not None:
         dV[:, T] = as_complex(dtransition.contiguous())
     if dP is not None:
         dP = as_complex(dP.contiguous())
         dV[:, :T] += dP[..., :n].flip(1)
-        if dGV_reverse is not None:
+        if G_reverse is not None:
             dV[:, :T] += dP[..., n:]
     if dQ is not None:
         dQ = as_complex(dQ.contiguous()).conj_physical()
         dGV[:, 1:] = dQ[..., :n]
-        if dGV_reverse is not None:
-            dGV_reverse += dQ[..., n:].flip(1)
     if dkernel is not None:
         dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
-        if dGV_reverse is not None:
-            dGV_reverse[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
-    dG, dV = _through_output(dGV, V_conj, G, dV)
-    dG_reverse = dG.new_empty(0)
-    if dGV_reverse is not None and G_reverse is not None:
-        dG_reverse, dV[:, :T] = _through_output(dGV_reverse, V_conj[:, :T], G_reverse, dV[:, :T])
-    order = torch.arange(1, T + 1, dtype=V.real.dtype, device=V.device)
+    dG = _through_output(dGV, V_conj, G, dV)
+    if G_reverse is not None:
+        dGV.zero_()
+        if dQ is not None:
+            dGV[:, :T] = dQ[..., n:].flip(1)
+        if dkernel is not None:
+            dGV[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
+        dG_reverse = _through_output(dGV, V_conj, G_reverse, dV)
+    order = torch.arange(1, T + 1, dtype=V_conj.real.dtype, device=V_conj.device)
     dLambda = torch.view_as_real((dV[:, 1:] * V_conj[:, :-1]).mul_(order[:, None]).sum(1))
     return dLambda.to(G.dtype), dG, dG_reverse
 
 
-def _through_output(dGV: Tensor, V_conj: Tensor, G: Tensor, dV: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient of 2 G V with respect to G, and that of V added to."""
+def _through_output(dGV: Tensor, V_conj: Tensor, G: Tensor, dV: Tensor) -> Tensor:
+    """Return the gradient of 2 G V with respect to G, and add that with respect to V."""
     weight = torch.view_as_complex(G.to(dV.real.dtype)).conj_physical().unsqueeze(1)
-    dG = torch.view_as_real(2.0 * (dGV * V_conj).sum(1)).to(G.dtype)
-    return dG, torch.addcmul(dV, dGV, weight, value=2.0)
+    dV.addcmul_(dGV, weight, value=2.0)
+    return torch.view_as_real(2.0 * (dGV * V_conj).sum(1)).to(G.dtype)
 
 
 _diagonal_op = operator(

@@ -132,7 +132,7 @@ def test_gaps_of_another_shape_are_refused():
 
 @pytest.mark.parametrize("gap", [-1.0, math.nan, math.inf])
 def test_time_goes_forward_by_what_is_known(gap):
-    with pytest.raises(ValueError, match=r"gaps must be at least 0 and finite.*sort the samples by time"):
+    with pytest.raises(ValueError, match=r"gaps must be at least 0 and finite.*sort samples by time"):
         S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.tensor([[1.0, 1.0, gap, 1.0, 1.0]]))
 
 

@@ -82,13 +82,3 @@ def test_gain_of_a_narrow_band_does_not_depend_on_the_sampling_rate() -> None:
         y = (torch.cos(2 * math.pi * frequency * t) @ tables.W[0]).view(2, -1)[:, -1]
         amplitudes.append(float(y.norm()))
     assert max(amplitudes) / min(amplitudes) < 1.001
-
-
-def test_tables_are_built_once_where_they_are_kept() -> None:
-    frequencies, bandwidths = (torch.tensor(x, dtype=torch.float64) for x in (FREQUENCIES, BANDWIDTHS))
-    tables: dict[tuple[int, torch.dtype], CascadeTables] = {}
-    first = cascade_tables(frequencies, bandwidths, 4, 16, torch.float32, tables=tables)
-    assert cascade_tables(frequencies, bandwidths, 4, 16, torch.float32, tables=tables) is first
-    cascade_tables(frequencies, bandwidths, 4, 8, torch.float32, tables=tables)
-    assert sorted(tables) == [(8, torch.float32), (16, torch.float32)]
-    torch.testing.assert_close(first, bank(4, 16, torch.float32), rtol=0.0, atol=0.0)

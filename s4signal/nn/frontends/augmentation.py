@@ -25,8 +25,6 @@ class BandShift(nn.Module):
 
     def __init__(self, bands: float = 1.0) -> None:
         super().__init__()
-        if not bands >= 0:
-            raise ValueError(f"bands={bands:g} must be at least 0.")
         self.bands = bands  # the largest shift, up or down
 
     def forward(
@@ -67,14 +65,11 @@ class BandDropout(nn.Module):
     Recognition", 2019, doi:10.21437/Interspeech.2019-2680: frequency masking, anywhere along the bands.
     """
 
-    def __init__(self, probability: float = 0.25, *, lowest: float = 0.25) -> None:
+    LOWEST = 0.25  # cut-off over the Nyquist frequency; cut-offs are log-uniform above it
+
+    def __init__(self, probability: float = 0.25) -> None:
         super().__init__()
-        if not 0 <= probability <= 1:
-            raise ValueError(f"probability={probability:g} must be in [0, 1].")
-        if not 0 < lowest <= 1:
-            raise ValueError(f"lowest={lowest:g} must be in (0, 1].")
-        # Of a case to lose bands; the lowest cut-off, over the Nyquist frequency. Cut-offs are log-uniform above it.
-        self.probability, self.lowest = probability, lowest
+        self.probability = probability  # of a case to lose bands
 
     def forward(
         self, features: Tensor, heights: Tensor, *, floor: float = 0.0, generator: torch.Generator | None = None
@@ -83,13 +78,13 @@ class BandDropout(nn.Module):
         if not self.training or self.probability == 0.0:
             return features
         chance, place = torch.rand(2, features.shape[1], 1, device=features.device, generator=generator)
-        cutoffs = torch.where(chance < self.probability, self.lowest**place, torch.inf)
+        cutoffs = torch.where(chance < self.probability, self.LOWEST**place, torch.inf)
         kept = (heights.to(features.device) < cutoffs).repeat(1, features.shape[0] // len(heights))
         return torch.where(kept.t().unsqueeze(-1), features, floor)
 
     def describe(self, sfreq: float) -> str:
         """Return what the network is trained for."""
-        return f"rates from {self.lowest * sfreq:g} Hz"
+        return f"rates from {self.LOWEST * sfreq:g} Hz"
 
 
 class SilencePadding(nn.Module):
@@ -102,10 +97,6 @@ class SilencePadding(nn.Module):
 
     def __init__(self, share: float = 0.5, *, longest_s: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= share <= 1:
-            raise ValueError(f"share={share:g} must be in [0, 1].")
-        if not longest_s >= 0:
-            raise ValueError(f"longest_s={longest_s:g} must be at least 0.")
         self.share, self.longest_s = share, longest_s
 
     def forward(

@@ -21,18 +21,16 @@ def space_bands(
     Parameters
     ----------
     spacing : {"erb", "mel", "log", "linear", "random", "hippo"}
-        Scale on which centres are evenly spaced. "mel" is that of HTK, 2595 log10(1 + f / 700 Hz); librosa's default is
-        Slaney's, which is linear below 1 kHz. "random" draws centres evenly from the logarithmic scale, with widths
-        from an eighth of the centre to the whole. "hippo" is linear with bands of half the width: of order 1 they have
-        the poles of S4D-Lin, which remember a window of ``1 / (2 * distance)`` seconds in its Fourier series; between
-        two neighbours they are less sensitive.
+        Scale on which centres are evenly spaced. "mel" is that of HTK, 2595 log10(1 + f / 700 Hz), not librosa's
+        default, Slaney's. "random" draws centres evenly from the logarithmic scale, with widths from an eighth of the
+        centre to the whole. "hippo" is linear with bands of half the width: of order 1 they have the poles of S4D-Lin,
+        which remember a window of ``1 / (2 * distance)`` seconds in its Fourier series.
     n_bands : int, >= 1
         Bands.
     lowest_hz, highest_hz : float, > 0
         Lowest and highest centre frequency.
     order : int, default=4
-        Stages of the filters. The more of them follow each other, the larger is the bandwidth of one stage for the same
-        band.
+        Stages of the filters; the more, the larger is the bandwidth of one stage for the same band.
     seed : int, default=0
         Seed of the random bands.
 
@@ -74,23 +72,13 @@ def space_bands(
         reach = step / 4 if spacing == "hippo" else step / 2
         places = torch.linspace(low, high, n_bands, dtype=torch.float64)
         centres = back(places)
-        widths = _ear_width(centres) if spacing == "erb" or step == 0 else back(places + reach) - back(places - reach)
-    return centres, widths / _width_of_unit(order)
-
-
-def _ear_width(frequencies_hz: Tensor) -> Tensor:
-    """Equivalent rectangular bandwidth of the ear, in Hz."""
-    return 24.7 * (1.0 + 0.00437 * frequencies_hz)
-
-
-def _width_of_unit(order: int) -> float:
-    """Equivalent rectangular bandwidth of a cascade of n stages, each of bandwidth b = 1 Hz, at its centre frequency.
-
-    The cascade's gain at a distance f from the centre is |H(f)|^2 = (1 + (f / b)^2)^-n, one at the centre, and the
-    equivalent rectangle is as wide as its integral: ERB = b sqrt(pi) Gamma(n - 1/2) / Gamma(n)
-    = b pi (2n - 2)! 4^(1 - n) / ((n - 1)!)^2. For n = 4, ERB = b / 1.019 (Patterson et al.).
-    """
-    return math.pi * math.factorial(2 * order - 2) * 4.0 ** (1 - order) / math.factorial(order - 1) ** 2
+        of_ear = spacing == "erb" or step == 0
+        widths = 24.7 * (1.0 + 0.00437 * centres) if of_ear else back(places + reach) - back(places - reach)
+    # Stages of bandwidth b = 1 Hz have the gain |H(f)|^2 = (1 + (f / b)^2)^-n at a distance f from the centre, and the
+    # equivalent rectangle is as wide as its integral: ERB = b sqrt(pi) Gamma(n - 1/2) / Gamma(n)
+    # = b pi (2n - 2)! 4^(1 - n) / ((n - 1)!)^2. For n = 4, ERB = b / 1.019 (Patterson et al.).
+    of_unit = math.pi * math.factorial(2 * order - 2) * 4.0 ** (1 - order) / math.factorial(order - 1) ** 2
+    return centres, widths / of_unit
 
 
 def check_bands(frequencies_hz: Tensor, bandwidths_hz: Tensor, sfreq: float) -> None:

@@ -1,19 +1,21 @@
 """A bank of resonators in Hz: band signals, or their compressed energies, every hop."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from s4signal.nn.choices import check_choice
 from s4signal.nn.frontends.bands import check_bands
 from s4signal.nn.frontends.base import Frames
-from s4signal.nn.frontends.compression import compress, compressed_floor, low_pass
+from s4signal.nn.frontends.compression import compress, low_pass
 from s4signal.nn.frontends.held_signal import Jumps, fill_from_next, hold_on_grid
 from s4signal.ssm import cascade_tables, construction_dtype
-from s4signal.ssm.cascades import CascadeTables, StateTables, state_tables
+from s4signal.ssm.cascades import CascadeTables, state_tables
 
 OUTPUTS = ("log", "power", "pcen", "linear")
 PCEN_MEMORY_S = 0.4  # of the automatic gain
@@ -40,12 +42,9 @@ def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
 class FilterBank(nn.Module):
     """Band-pass filters that are state spaces; their outputs are reduced to a frame every hop.
 
-    A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate. It runs block
-    by block, and of a block only what the hops need is kept: outputs at the full rate never exist at once.
-
-    The input is held (zero-order hold from the past): the value of a sample stands for the time since the sample before
-    it. Samples at their own times (``gaps``) and missing ones (NaN) are integrated exactly so, and a signal that lies
-    on a regular grid gives the same with and without gaps.
+    A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate; outputs at the
+    full rate never exist at once. A sample stands for the time since the one before it (zero-order hold from the past):
+    samples at their own times (``gaps``) and missing ones (NaN) are integrated exactly so.
 
     Parameters
     ----------
@@ -59,16 +58,14 @@ class FilterBank(nn.Module):
     order : int in [1, 4], default=4
         Stages of the cascade.
     output : {"log", "power", "pcen", "linear"}, default="log"
-        Mean energy over the hop, compressed by a logarithm, by the power 0.3, or by the automatic gain of per-channel
-        energy normalisation; or "linear", the signal of the band at the end of the hop, its real part and then its
-        imaginary one.
+        Mean energy over the hop, compressed by a logarithm, the power 0.3, or the automatic gain of per-channel energy
+        normalisation; or the signal of the band at the end of the hop, its real part and then its imaginary one.
     smooth_s : float, > 0, optional
         Time constant of a low-pass over the energies, in seconds; none by default.
     floor : float, > 0, default=1e-6
         Energy that is added before compression, in units of the signal's square.
     learnable : bool, default=False
-        Whether centres and bandwidths, and the time constants of smoothing and gain, are parameters. They are held as
-        logarithms: every value is a stable filter.
+        Whether centres, bandwidths and time constants are parameters; as logarithms, so that all filters are stable.
 
     Raises
     ------
@@ -143,7 +140,8 @@ class FilterBank(nn.Module):
     @property
     def floor_value(self) -> float:
         """Feature of a band without energy, such as one beyond the Nyquist frequency of a lower rate."""
-        return compressed_floor(self.output, self.floor)
+        silence = torch.zeros((), dtype=torch.float64)
+        return 0.0 if self.output == "linear" else float(compress(self.output, silence, self.floor, silence))
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece: pieces of a multiple of it give what the whole signal gives.
@@ -174,27 +172,23 @@ class FilterBank(nn.Module):
         mask : Tensor (batch, n_times), optional
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
-            Sample period in use over the training sample period. Bands that it puts beyond the Nyquist frequency have
-            no energy.
+            Sample period in use over the training one. Bands that it puts beyond the Nyquist frequency have no energy.
         gaps : Tensor (batch, n_times), optional
-            Time from the sample before to each sample, >= 0, in training sample periods, where samples are not equally
-            far apart; ``rate`` is then the period of the grid that energies are read on. 0 is no sample.
+            Time from the sample before to each sample, >= 0, in training sample periods; 0 is no sample. ``rate`` is
+            then the period of the grid that energies are read on.
         state : BankState, optional
-            ``state`` of the frames before the first sample, at the time from which the first gap counts; at rest by
-            default.
+            ``state`` of the frames before the first sample; at rest by default.
 
         Returns
         -------
         Frames
-            ``features`` (n_channels * n_outputs, batch, n_steps), compressed energies or band signals, those of the
-            first channel first; ``mask``, ``rate``, and ``state`` after the last block.
+            ``features`` (n_channels * n_outputs, batch, n_steps), those of the first channel first; ``mask``, ``rate``,
+            and ``state`` after the last block.
 
         Raises
         ------
-        ShapeError
-            If gaps has another shape.
-        ValueError
-            If a gap is negative, or a case has no time at all.
+        ShapeError, ValueError
+            If gaps has another shape, a gap is negative, or a case has no time at all.
         """
         x, jumps = fill_from_next(x, mask), None
         if gaps is not None:
@@ -204,9 +198,10 @@ class FilterBank(nn.Module):
         block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * sfreq)
         hop = block * blocks_per_hop // hops_per_block
         n_steps = -(-n_times // hop)
-        valid = _valid_share(x, mask, hop, n_steps)
+        valid = pad(x.new_ones(batch, n_times) if mask is None else mask, (0, n_steps * hop - n_times))
+        valid = valid.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)  # share of each hop
         n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
-        x = nn.functional.pad(x, (0, n_blocks * block - n_times)).reshape(n_channels * batch, n_blocks, block)
+        x = pad(x, (0, n_blocks * block - n_times)).reshape(n_channels * batch, n_blocks, block)
         # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
         with torch.autocast(x.device.type, enabled=False):
             bands, filters = self._run(x, sfreq, hops_per_block, jumps, None if state is None else state.filters)
@@ -234,11 +229,10 @@ class FilterBank(nn.Module):
         below_nyquist = frequencies < 0.5
         cascades = torch.where(below_nyquist, frequencies, 0.0), bandwidths, self.order
         tables = cascade_tables(*cascades, block, x.dtype)
-        into = None if jumps is None else state_tables(*cascades, block, x.dtype)
+        into = () if jumps is None else state_tables(*cascades, block, x.dtype)
         gain = below_nyquist.to(x.dtype)[:, None, None, None]
         state = x.new_zeros(self.n_bands, rows, 2 * self.order) if state is None else state
-        outputs = []
-        batch = 1 if jumps is None else rows // len(jumps.change)
+        outputs, batch = [], 1 if jumps is None else rows // len(jumps.change)
         for i, u in enumerate(x.unbind(1)):  # block by block: outputs at the full rate are never kept
             v = None if jumps is None else jumps.states(i * block, block, batch, *cascades)
             if torch.is_grad_enabled() and (tables.W.requires_grad or x.requires_grad):
@@ -250,7 +244,7 @@ class FilterBank(nn.Module):
         return torch.stack(outputs, 3), state
 
     def _block(
-        self, u: Tensor, v: Tensor | None, state: Tensor, tables: CascadeTables, into: StateTables | None, hops: int
+        self, u: Tensor, v: Tensor | None, state: Tensor, tables: CascadeTables, into: Sequence[Tensor], hops: int
     ) -> tuple[Tensor, Tensor]:
         """Filter one block, (rows, block), and jumps of the state, (n_bands, rows, block * 2 order).
 
@@ -259,8 +253,8 @@ class FilterBank(nn.Module):
         U = u.expand(self.n_bands, *u.shape)
         z = torch.baddbmm(torch.bmm(U, tables.W), state, tables.Q)
         state = torch.baddbmm(torch.bmm(U, tables.P), state, tables.transition)
-        if v is not None and into is not None:
-            z, state = torch.baddbmm(z, v, into.W), torch.baddbmm(state, v, into.P)
+        if v is not None:
+            z, state = (torch.baddbmm(x, v, table) for x, table in zip((z, state), into, strict=True))
         z = z.unflatten(-1, (2, hops, -1))
         if self.output == "linear":
             return z[..., -1], state
@@ -271,9 +265,8 @@ class FilterBank(nn.Module):
         self, energy: Tensor, step_s: float, state: BankState | None, filters: Tensor
     ) -> tuple[Tensor, BankState]:
         """Smooth and compress energies (n_bands, rows, n_steps)."""
-        energy = energy.clamp_min(0.0)
+        energy, slow = energy.clamp_min(0.0), None
         smooth, gain = (None, None) if state is None else (state.smooth, state.gain)
-        slow = None
         if hasattr(self, "log_smooth"):
             energy, smooth = low_pass(energy, self._exact("smooth") / step_s, smooth)
         if self.output == "pcen":
@@ -284,11 +277,3 @@ class FilterBank(nn.Module):
         # The network may be cast to float32; the tables are built in float64 all the same.
         logarithm: Tensor = getattr(self, f"log_{name}")
         return torch.exp(logarithm.to(construction_dtype(logarithm.device)))
-
-
-def _valid_share(x: Tensor, mask: Tensor | None, hop: int, n_steps: int) -> Tensor:
-    """Return the share of valid samples in each hop, (batch, n_steps)."""
-    _, batch, n_times = x.shape
-    mask = x.new_ones(batch, n_times) if mask is None else mask
-    padded = nn.functional.pad(mask, (0, n_steps * hop - n_times))
-    return padded.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,19 +73,19 @@ class Frontend(nn.Module, ABC):
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
-        _refuse_pieces(self)
+        raise ValueError(
+            f"{type(self).__name__} takes whole cases, not pieces; for a stream fit with frontend='linear', "
+            "'filterbank' or an s4signal.nn.FilterBank."
+        )
 
     def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
         """Encode a piece of signal (n_channels, batch, n_times), going on from the ``state`` of the one before."""
-        _refuse_pieces(self)
+        self.unit(rate)  # which refuses, where there are no pieces
+        raise NotImplementedError
 
     @abstractmethod
     def describe(self) -> str:
         """Return a phrase for a person: what a frame holds."""
-
-    def describe_augmentation(self) -> str:
-        """Return a phrase for a person: which changes the features are trained for; empty if none."""
-        return ""
 
     def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
         """Fit the standardisation of the features, if there is one, to batches of training cases and their weights."""
@@ -122,10 +122,3 @@ class StandardizedFrontend(Frontend):
         """Centre and scale features (n_features, batch, n_steps); zero where masked."""
         standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
         return standard if mask is None else standard * mask
-
-
-def _refuse_pieces(frontend: Frontend) -> NoReturn:
-    raise ValueError(
-        f"{type(frontend).__name__} takes whole cases, not pieces; for a stream fit with frontend='linear', "
-        "'filterbank' or an s4signal.nn.FilterBank."
-    )

@@ -19,18 +19,10 @@ def compress(output: str, energy: Tensor, floor: float, slow: Tensor | None) -> 
     if output == "log":
         return torch.log(energy + floor)
     if output == "power" or slow is None:
-        compressed: Tensor = (energy + floor) ** EXPONENT
-        return compressed
+        return torch.pow(energy + floor, EXPONENT)
     normalised = energy * (slow + floor) ** -PCEN_GAIN + PCEN_OFFSET
     rooted: Tensor = normalised**PCEN_EXPONENT - PCEN_OFFSET**PCEN_EXPONENT
     return rooted
-
-
-def compressed_floor(output: str, floor: float) -> float:
-    """Return what `compress` gives for a band without energy."""
-    if output == "log":
-        return math.log(floor)
-    return float(floor**EXPONENT) if output == "power" else 0.0
 
 
 def low_pass(x: Tensor, time_constants: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -129,11 +129,6 @@ class FilterBankFrontend(StandardizedFrontend):
         what = "band signals" if self.bank.output == "linear" else "gammatone energies"
         bands = self.bank.frequencies_hz
         return f"{len(bands)} {what} {bands.min():.0f} - {bands.max():.0f} Hz"
-
-    def describe_augmentation(self) -> str:
-        """Return which changes the features are trained for."""
-        parts = cast(Iterable[BandShift | BandDropout | SilencePadding], self.augmentations)
-        return ", ".join(part.describe(self.bank.sfreq) for part in parts)
 
 
 def _without_running_mean(features: Tensor, total: Tensor | float, n_before: int) -> tuple[Tensor, Tensor]:

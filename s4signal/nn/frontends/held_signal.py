@@ -27,9 +27,8 @@ class Jumps(NamedTuple):
         here = slice(*torch.searchsorted(self.point, edges).tolist())
         if here.start == here.stop:
             return None
-        held = held_response(frequencies, bandwidths, order, self.ahead[here])
         change = self.change[:, here]
-        response = torch.cat([held.re, held.im], 1).mT.to(change.dtype)  # (n_bands, J, 2 order)
+        response = held_response(frequencies, bandwidths, order, self.ahead[here]).mT.to(change.dtype)
         added = response.unsqueeze(2) * change.mT.unsqueeze(-1)  # (n_bands, J, n_channels, 2 order)
         place = self.case[here] * length + self.point[here] - first
         states = added.new_zeros(len(frequencies), batch * length, *added.shape[2:]).index_add(1, place, added)

@@ -39,23 +39,19 @@ class ModuleFrontend(StandardizedFrontend):
             )
         if signals.gaps is not None:
             raise ValueError("a module as front end takes regular samples; put the signal on a grid.")
-        with draws_from(generator):
-            return self._features(signals.features, signals.mask, signals.rate)
-
-    def _features(self, x: Tensor, mask: Tensor | None, rate: float) -> Frames:
+        x, mask = signals.features, signals.mask
         cases = x.permute(1, 2, 0)
         if mask is None:
-            return Frames(self._run(cases).permute(2, 0, 1), None, rate)
-        lengths = mask.sum(-1).long()
-        distinct, group = lengths.unique(return_inverse=True)
+            return Frames(self._run(cases, generator).permute(2, 0, 1), None, signals.rate)
+        distinct, group = mask.sum(-1).long().unique(return_inverse=True)
         members = [(group == i).nonzero()[:, 0] for i in range(len(distinct))]
-        outputs = [self._run(cases[m, :n]) for m, n in zip(members, distinct.tolist(), strict=True)]
+        outputs = [self._run(cases[m, :n], generator) for m, n in zip(members, distinct.tolist(), strict=True)]
         n_steps = torch.tensor([y.shape[1] for y in outputs], device=x.device)
         longest = int(n_steps.max())
         padded = torch.cat([nn.functional.pad(y, (0, 0, 0, longest - y.shape[1])) for y in outputs])
         features = padded[torch.cat(members).argsort()]
         valid = (torch.arange(longest, device=x.device) < n_steps[group][:, None]).to(x.dtype)
-        return Frames(features.permute(2, 0, 1), None if bool(valid.all()) else valid, rate)
+        return Frames(features.permute(2, 0, 1), None if bool(valid.all()) else valid, signals.rate)
 
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
         """Standardise the features and mix them."""
@@ -66,8 +62,9 @@ class ModuleFrontend(StandardizedFrontend):
         """Return what a frame holds."""
         return f"{type(self.module).__name__}, {self.n_features} features"
 
-    def _run(self, cases: Tensor) -> Tensor:
-        outputs: Tensor = self.module(cases)
+    def _run(self, cases: Tensor, generator: torch.Generator | None) -> Tensor:
+        with draws_from(generator):
+            outputs: Tensor = self.module(cases)
         _check_shape(self.module, outputs, cases, self.n_features)
         return outputs
 
@@ -102,11 +99,11 @@ def _check_shape(module: nn.Module, outputs: Any, cases: Tensor, n_features: int
     """Refuse what is no (batch, n_hops, n_features); return the features."""
     wanted = f"(batch, n_hops, {'n_features' if n_features is None else n_features})"
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
-        got = f"{outputs.dtype}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        got = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ShapeError(f"frontend, a {type(module).__name__}, must return real numbers {wanted}, got {got}.")
     shape = tuple(outputs.shape)
-    right = outputs.ndim == 3 and shape[0] == len(cases) and min(shape) > 0
-    if not right or (n_features is not None and shape[2] != n_features):
+    right = len(shape) == 3 and shape[0] == len(cases) and min(shape) > 0
+    if not right or n_features not in (None, shape[2]):
         raise ShapeError(
             f"frontend, a {type(module).__name__}, must map (batch, n_times, n_channels) to {wanted}, got {shape} for "
             f"{tuple(cases.shape)}. If features come second, transpose the last two axes."

@@ -33,30 +33,23 @@ class TimeFrequencyConv(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map whole cases (n_planes * n_bands, batch, n_steps) to (d_model, batch, n_steps)."""
-        margin = (N_STEPS - 1, 0) if self.causal else (N_STEPS // 2, N_STEPS // 2)
-        h = self._planes(x)
-        for convolution in self.convolutions:
-            h = F.gelu(convolution(F.pad(h, margin)))
-            # Beyond the end of a case the next convolution sees the zeros that it would see alone.
-            h = h if mask is None else h * mask[:, None, None]
-        return self._mixed(h)
+        return self._run(x, None, mask)[0]
 
     def advance(self, x: Tensor, state: Sequence[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Map a piece of the cases, going on from a state."""
         if not self.causal:
             raise ValueError("pieces need causal=True: a step sees the next ones otherwise.")
-        h, after = self._planes(x), []
+        return self._run(x, state, None)
+
+    def _run(self, x: Tensor, state: Sequence[Tensor] | None, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        n_after = 0 if self.causal else N_STEPS // 2
+        h: Tensor = x.unflatten(0, (self.n_planes, -1)).permute(2, 0, 1, 3)  # type: ignore[no-untyped-call]
+        after = []
         for index, convolution in enumerate(self.convolutions):
-            before = h.new_zeros(*h.shape[:-1], N_STEPS - 1) if state is None else state[index]
-            h = torch.cat([before, h], -1)
+            rest = h.new_zeros(*h.shape[:-1], N_STEPS - 1 - n_after)
+            h = torch.cat([rest if state is None else state[index], h], -1)
             after.append(h[..., 1 - N_STEPS :])
-            h = F.gelu(convolution(h))
-        return self._mixed(h), after
-
-    def _planes(self, x: Tensor) -> Tensor:
-        planes: Tensor = x.unflatten(0, (self.n_planes, -1))  # type: ignore[no-untyped-call]
-        return planes.permute(2, 0, 1, 3)  # as convolutions want it: batch first
-
-    def _mixed(self, h: Tensor) -> Tensor:
-        mixed: Tensor = self.mix(h.permute(1, 2, 0, 3).flatten(0, 1))
-        return mixed
+            h = F.gelu(convolution(F.pad(h, (0, n_after))))
+            # Beyond the end of a case the next convolution sees the zeros that it would see alone.
+            h = h if mask is None else h * mask[:, None, None]
+        return self.mix(h.permute(1, 2, 0, 3).flatten(0, 1)), after

@@ -3,15 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.nn.choices import check_choice
-from s4signal.ssm import DIAGONAL_INITS, DISCRETIZATIONS, Pair, construction_dtype
+from s4signal.ssm import DENSE_DISCRETIZATIONS, DIAGONAL_INITS, DISCRETIZATIONS, Pair, construction_dtype
+from s4signal.ssm.hippo import Complex
 from s4signal.ssm.systems import System
 
 
@@ -23,18 +23,8 @@ class Kernel(nn.Module, ABC):
 
     Parameters
     ----------
-    d_model : int, >= 1
-        Channels.
-    d_state : int, >= 1, default=64
-        Real state size of each system; even where modes come in conjugate pairs.
-    init : str, default="legs"
-        Initial dynamics, a name in ``INITS``.
-    bidirectional : bool, default=False
-        Whether there are output vectors for the reversed signal too.
-    dt_range : tuple of two float in (0, 1], default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; they are drawn log-uniformly.
-    discretization : str, optional
-        A name in ``RULES``; ``DEFAULT_RULE`` by default.
+    d_model, d_state, init, bidirectional, dt_range, discretization : as in `S4Layer`
+        Sizes, a name in ``INITS``, directions, the range from which steps are drawn log-uniformly, a name in ``RULES``.
 
     Raises
     ------
@@ -145,10 +135,8 @@ class Kernel(nn.Module, ABC):
 
         Returns
         -------
-        y : Tensor (d_model, batch, n_times)
-            Output.
-        state : Tensor (n_systems, batch, d_state) or None
-            State after the last sample.
+        y, state : Tensor, Tensor or None
+            As `S4Layer` returns them.
 
         Raises
         ------
@@ -190,8 +178,8 @@ class Kernel(nn.Module, ABC):
     def _exact(self, parameter: Tensor) -> Tensor:
         return parameter.to(construction_dtype(parameter.device))
 
-    def _dt(self, rate: float) -> Tensor:
-        return torch.exp(self._exact(self.log_dt)) * rate
+    def _dt(self) -> Tensor:
+        return torch.exp(self._exact(self.log_dt))
 
 
 class PairKernel(Kernel):
@@ -217,7 +205,7 @@ class PairKernel(Kernel):
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt)
 
-    def _poles(self, init: str) -> NDArray[np.complex128]:
+    def _poles(self, init: str) -> Complex:
         """Return the initial poles, (d_state // 2,)."""
         return DIAGONAL_INITS[init](self.d_state)
 
@@ -225,25 +213,29 @@ class PairKernel(Kernel):
         return nn.Parameter(torch.randn(self.d_model, self.d_state // 2, 2) * 0.5**0.5)
 
     def _modes(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
-        """Return poles, steps, and the flags of modes below the Nyquist frequency of the rate in use."""
+        """Return poles, steps of training, and the flags of modes below the Nyquist frequency of the rate in use."""
         # Re < 0 by construction: -exp.
-        Lambda, dt = Pair(-torch.exp(self._exact(self.log_decay)), self._exact(self.frequency)), self._dt(rate)
-        return Lambda, dt, (Lambda.im * dt).abs() <= math.pi
-
-    def _modes_of_gaps(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
-        """Return poles times the step and the steps, in training sample periods, and the flags of `_modes`."""
-        Lambda, dt, _ = self._modes(1.0)
-        return Lambda.scaled(dt), dt, (Lambda.im * dt * rate).abs() <= math.pi
+        Lambda, dt = Pair(-torch.exp(self._exact(self.log_decay)), self._exact(self.frequency)), self._dt()
+        return Lambda, dt, (Lambda.im * dt * rate).abs() <= math.pi
 
     def _outputs(self, below_nyquist: Tensor) -> tuple[Pair, Pair | None]:
         """Return the output vectors, zero for the modes above the Nyquist frequency."""
-        C, C_reverse = (
-            None if c is None else Pair.of(self._exact(c)).scaled(below_nyquist) for c in (self.C, self.C_reverse)
-        )
-        return cast(Pair, C), C_reverse
+        C, C_reverse = self.C, self.C_reverse
+        reverse = None if C_reverse is None else Pair.of(self._exact(C_reverse)).scaled(below_nyquist)
+        return Pair.of(self._exact(C)).scaled(below_nyquist), reverse
 
 
-def eigenvalues(A: Tensor, dt: Tensor) -> Pair:
-    """Return the eigenvalues (d_model, N) of state matrices (d_model, N, N) times the steps (d_model, 1)."""
-    values = torch.linalg.eigvals(A) * dt
-    return Pair(values.real, values.imag)
+class DenseKernel(Kernel):
+    """A kernel whose state matrices run as real ones."""
+
+    RULES: ClassVar[Mapping[str, Callable[..., Any]]] = DENSE_DISCRETIZATIONS
+    DEFAULT_RULE = "bilinear"
+
+    @abstractmethod
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Return A (d_model, d_state, d_state) and B (d_model, d_state) in continuous time."""
+
+    def modes(self) -> Pair:
+        """Return the eigenvalues of the state matrices times the steps, (d_model, d_state)."""
+        values = torch.linalg.eigvals(self.matrices()[0]) * self._dt()
+        return Pair(values.real, values.imag)

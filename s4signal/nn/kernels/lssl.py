@@ -5,11 +5,11 @@ import torch
 from scipy import linalg
 from torch import Tensor, nn
 
-from s4signal.nn.kernels.base import Kernel, eigenvalues
-from s4signal.ssm import DENSE_DISCRETIZATIONS, MEASURES, DenseSystem, Pair
+from s4signal.nn.kernels.base import DenseKernel
+from s4signal.ssm import MEASURES, DenseSystem
 
 
-class LSSLKernel(Kernel):
+class LSSLKernel(DenseKernel):
     """Dense systems, one per channel: x' = A x + B u, y = C x, with every entry of A learned.
 
     A = K - K^T - R R^T: what is symmetric in A never grows a state, whatever is learned, and every stable matrix is of
@@ -23,8 +23,6 @@ class LSSLKernel(Kernel):
 
     STATE_SPACE_PARAMETERS = ("log_dt", "K", "R", "B")
     INITS = MEASURES
-    RULES = DENSE_DISCRETIZATIONS
-    DEFAULT_RULE = "bilinear"
     PAIRS = False
 
     def build(self, init: str) -> None:
@@ -35,24 +33,17 @@ class LSSLKernel(Kernel):
         self.K = nn.Parameter(_repeated(0.25 * (A - A.T), self.d_model))
         self.R = nn.Parameter(_repeated(R, self.d_model))
         self.B = nn.Parameter(_repeated(B, self.d_model))
-        self.C = self._vectors()
-        self.C_reverse = self._vectors() if self.bidirectional else None
-
-    def _vectors(self) -> nn.Parameter:
-        return nn.Parameter(torch.randn(self.d_model, self.d_state))
+        self.C = nn.Parameter(torch.randn(self.d_model, self.d_state))
+        self.C_reverse = nn.Parameter(torch.randn(self.d_model, self.d_state)) if self.bidirectional else None
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """Return A (d_model, d_state, d_state) and B (d_model, d_state) in continuous time."""
         K, R = self._exact(self.K), self._exact(self.R)
         return K - K.transpose(1, 2) - R @ R.transpose(1, 2), self._exact(self.B)
 
-    def modes(self) -> Pair:
-        """Return the eigenvalues of the state matrix times the step, (d_model, d_state)."""
-        return eigenvalues(self.matrices()[0], self._dt(1.0))
-
     def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
         """Discretise the system."""
-        A_bar, B_bar = self.RULES[self.discretization](*self.matrices(), self._dt(rate))
+        A_bar, B_bar = self.RULES[self.discretization](*self.matrices(), self._dt() * rate)
         reverse = None if self.C_reverse is None else self._exact(self.C_reverse)
         return DenseSystem(A_bar, B_bar, self._exact(self.C), self._exact(D), reverse)
 

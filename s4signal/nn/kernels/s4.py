@@ -1,15 +1,17 @@
 """S4: HiPPO matrices as diagonal plus low rank, one single-input single-output system per channel."""
 
+from typing import cast
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s4signal.nn.kernels.base import PairKernel, eigenvalues
-from s4signal.ssm import DENSE_DISCRETIZATIONS, LOW_RANK_PARTS, DenseSystem, Pair, low_rank_form
+from s4signal.nn.kernels.base import DenseKernel, PairKernel
+from s4signal.ssm import LOW_RANK_PARTS, DenseSystem, Pair, low_rank_form
+from s4signal.ssm.hippo import Complex
 
 
-class S4Kernel(PairKernel):
+class S4Kernel(DenseKernel, PairKernel):
     """Diagonal-plus-low-rank systems, one per channel: x' = (Lambda - P P*) x + B u, y = 2 Re(C x).
 
     The low rank is subtracted as P P*, and Re(Lambda) < 0: A + A* stays negative definite, also after training. The
@@ -24,8 +26,6 @@ class S4Kernel(PairKernel):
 
     STATE_SPACE_PARAMETERS = ("log_dt", "log_decay", "frequency", "P", "B")
     INITS = LOW_RANK_PARTS
-    RULES = DENSE_DISCRETIZATIONS
-    DEFAULT_RULE = "bilinear"
 
     def build(self, init: str) -> None:
         """Make the parameters of modes, low rank, input and output vectors."""
@@ -34,7 +34,7 @@ class S4Kernel(PairKernel):
         self.P = nn.Parameter(_parts(P.T).repeat(self.d_model, 1, 1, 1))  # (d_model, rank, d_state // 2, 2)
         self.B = nn.Parameter(_parts(B).repeat(self.d_model, 1, 1))
 
-    def _poles(self, init: str) -> NDArray[np.complex128]:
+    def _poles(self, init: str) -> Complex:
         return low_rank_form(init, self.d_state)[0]
 
     def matrices(self) -> tuple[Tensor, Tensor]:
@@ -45,22 +45,20 @@ class S4Kernel(PairKernel):
         A = _rotations(Lambda) - 2.0 * P.transpose(1, 2) @ P
         return A, self._exact(self.B).flatten(-2)
 
-    def modes(self) -> Pair:
-        """Return the eigenvalues of the state matrix times the step, (d_model, d_state)."""
-        return eigenvalues(self.matrices()[0], self._dt(1.0))
-
     def system(self, D: Tensor, *, rate: float = 1.0) -> DenseSystem:
         """Discretise the system."""
         A, B = self.matrices()
         _, dt, below_nyquist = self._modes(rate)
-        A_bar, B_bar = self.RULES[self.discretization](A, B, dt)
-        C, C_reverse = self._outputs(below_nyquist)
-        return DenseSystem(
-            A_bar, B_bar, _real_output(C), self._exact(D), None if C_reverse is None else _real_output(C_reverse)
+        A_bar, B_bar = self.RULES[self.discretization](A, B, dt * rate)
+        # 2 Re(C x) as a real inner product with (re, im) of each pair.
+        C, C_reverse = (
+            None if z is None else Pair(2.0 * z.re, -2.0 * z.im).stacked().flatten(-2)
+            for z in self._outputs(below_nyquist)
         )
+        return DenseSystem(A_bar, B_bar, cast(Tensor, C), self._exact(D), C_reverse)
 
 
-def _parts(z: NDArray[np.complex128]) -> Tensor:
+def _parts(z: Complex) -> Tensor:
     return torch.from_numpy(np.stack([z.real, z.imag], -1)).float()
 
 
@@ -68,8 +66,3 @@ def _rotations(Lambda: Pair) -> Tensor:
     """(d_model, n) -> (d_model, 2 n, 2 n): each mode as a real 2 x 2 block [[re, -im], [im, re]]."""
     blocks = torch.stack([torch.stack([Lambda.re, -Lambda.im], -1), torch.stack([Lambda.im, Lambda.re], -1)], -2)
     return torch.diag_embed(blocks.permute(2, 3, 0, 1)).permute(2, 3, 0, 4, 1).flatten(3, 4).flatten(1, 2)
-
-
-def _real_output(C: Pair) -> Tensor:
-    """2 Re(C x) as a real inner product with (re, im) of each pair."""
-    return Pair(2.0 * C.re, -2.0 * C.im).stacked().flatten(-2)

@@ -21,18 +21,19 @@ class S4DKernel(PairKernel):
     def system(self, D: Tensor, *, rate: float = 1.0) -> DiagonalSystem:
         """Discretise the system."""
         Lambda, dt, below_nyquist = self._modes(rate)
-        Lambda_bar, B_bar = DISCRETIZATIONS[self.discretization](Lambda, dt)
+        Lambda_bar, B_bar = DISCRETIZATIONS[self.discretization](Lambda, dt * rate)
         C, C_reverse = self._outputs(below_nyquist)
         return DiagonalSystem(Lambda_bar, B_bar, C, self._exact(D), C_reverse)
 
     def _scan(
         self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        Lambda_dt, dt, below_nyquist = self._modes_of_gaps(rate)
+        Lambda, dt, below_nyquist = self._modes(rate)
+        Lambda_dt = Lambda.scaled(dt)
         if not return_state:
             # A mode without output need not ring: the fastest ones cost the most.
             Lambda_dt = Pair(Lambda_dt.re.where(below_nyquist, -1e-3), Lambda_dt.im.where(below_nyquist, 0.0))
-        B = Pair(dt.expand_as(Lambda_dt.re), torch.zeros_like(Lambda_dt.re))
+        B = Pair(dt.expand_as(Lambda.re), torch.zeros_like(Lambda.re))
         C, C_reverse = self._outputs(below_nyquist)
         modes = Modes(Lambda_dt, B, C, self._exact(D), C_reverse)
         return irregular_scan(modes, u, gaps, state, return_state=return_state)

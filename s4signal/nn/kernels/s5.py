@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from s4signal.nn.kernels.base import PairKernel
 from s4signal.ssm import DISCRETIZATIONS, Pair, SharedSystem, shared_scan
-from s4signal.ssm.shared import project_in, project_out
+from s4signal.ssm.shared import last_state, modal_state, project_in, project_out
 
 
 class S5Kernel(PairKernel):
@@ -29,7 +29,7 @@ class S5Kernel(PairKernel):
     def system(self, D: Tensor, *, rate: float = 1.0) -> SharedSystem:
         """Discretise the system."""
         Lambda, dt, below_nyquist = self._modes(rate)
-        Lambda_bar, gain = DISCRETIZATIONS[self.discretization](Lambda, dt)
+        Lambda_bar, gain = DISCRETIZATIONS[self.discretization](Lambda, dt * rate)
         B = Pair.of(self._exact(self.B))
         C, C_reverse = self._outputs(below_nyquist)
         return SharedSystem(Lambda_bar, gain.unsqueeze(-1).times(B), C, self._exact(D), C_reverse)
@@ -37,13 +37,12 @@ class S5Kernel(PairKernel):
     def _scan(
         self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        Lambda_dt, dt, below_nyquist = self._modes_of_gaps(rate)
+        Lambda, dt, below_nyquist = self._modes(rate)
         C, C_reverse = self._outputs(below_nyquist)
         B = Pair.of(self._exact(self.B))
-        v = Pair(*project_in(B.scaled(dt[:, None]), u))
-        first = None if state is None else Pair.of(state[0].unflatten(-1, (-1, 2)).transpose(0, 1))
-        X = torch.stack(shared_scan(Lambda_dt, v, gaps, first))
+        Lambda_dt, v = Lambda.scaled(dt), Pair(*project_in(B.scaled(dt[:, None]), u))
+        X = torch.stack(shared_scan(Lambda_dt, v, gaps, None if state is None else modal_state(state)))
         y = project_out(C, X) + self._exact(D).to(u.dtype)[:, None, None] * u
         if C_reverse is not None:
             y = y + project_out(C_reverse, torch.stack(shared_scan(Lambda_dt, v, gaps, reverse=True)))
-        return y, X[..., -1].permute(2, 1, 0).flatten(1).unsqueeze(0) if return_state else None
+        return y, last_state(X) if return_state else None

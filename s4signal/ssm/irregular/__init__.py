@@ -37,7 +37,7 @@ from s4signal.ssm.irregular.blocks import blocked_scan, cut_blocks, mixed_scan
 from s4signal.ssm.irregular.grid import RegularGrid, find_grid
 from s4signal.ssm.irregular.steps import SharedScan, stepped_scan
 from s4signal.ssm.shared import modal_scan
-from s4signal.ssm.systems import DiagonalSystem, Pair
+from s4signal.ssm.systems import DiagonalSystem, Pair, times_state
 
 __all__ = ["Modes", "irregular_scan", "scan_modes", "shared_scan"]
 
@@ -72,12 +72,12 @@ def irregular_scan(
     # In units of their response to a constant the states follow x + expm1(Lambda g) (x + u): one factor for both.
     hold = modes.B.times(modes.Lambda_dt.reciprocal())
     Lambda, G = modes.Lambda_dt.stacked(), modes.C.times(hold).stacked()
-    first = None if state is None else hold.reciprocal().times_state(state)
+    first = None if state is None else times_state(hold.reciprocal(), state)
     y, final = scan_modes(u, gaps, Lambda, G, first)
     y = torch.addcmul(y, modes.D.to(u.dtype)[:, None, None], u)
     if modes.C_reverse is not None:
         y = y + scan_modes(u, gaps, Lambda, modes.C_reverse.times(hold).stacked(), reverse=True)[0]
-    return y, hold.times_state(final) if return_state else None
+    return y, times_state(hold, final) if return_state else None
 
 
 def scan_modes(
@@ -107,23 +107,21 @@ def shared_scan(Lambda_dt: Pair, v: Pair, gaps: Tensor, state: Pair | None = Non
     if grid is not None:
         return _shared_on_grid(Lambda_dt, v, grid, state, reverse=reverse)
     inverse = Lambda_dt.reciprocal().to(v.re.dtype)
-    V = v.times(Pair(inverse.re[:, None, None], inverse.im[:, None, None])).stacked().permute(2, 1, 0, 3)
+    V = v.times(inverse.unsqueeze(-1).unsqueeze(-1)).stacked().permute(2, 1, 0, 3)
     first = V.new_zeros(V.shape[1:]) if state is None else state.stacked().transpose(0, 1).to(V.dtype)
-    if not reverse:
-        states = SharedScan.apply(V, gaps, Lambda_dt.stacked(), first)
-    else:
-        states = SharedScan.apply(V.flip(0), gaps.flip(-1), Lambda_dt.stacked(), first)
+    if reverse:
+        V, gaps = V.flip(0), gaps.flip(-1)
+    states = SharedScan.apply(V, gaps, Lambda_dt.stacked(), first)
+    if reverse:
         states = torch.cat([first.unsqueeze(0), states[:-1]]).flip(0)
     return Pair.of(states.permute(2, 1, 0, 3))
 
 
 def _shared_on_grid(Lambda_dt: Pair, v: Pair, grid: RegularGrid, state: Pair | None, *, reverse: bool) -> Pair:
-    (Lambda_bar, gain), dtype = zero_order_hold(Lambda_dt, grid.period), v.re.dtype
-    gain = gain.to(dtype)
-    driven = torch.stack(list(v.times(Pair(gain.re[:, None, None], gain.im[:, None, None]))))
-    first = torch.zeros_like(driven[..., 0]) if state is None else torch.stack(list(state)).to(dtype)
+    Lambda_bar, gain = zero_order_hold(Lambda_dt, grid.period)
+    driven = torch.stack(v.times(gain.to(v.re.dtype).unsqueeze(-1).unsqueeze(-1)))
+    first = torch.zeros_like(driven[..., 0]) if state is None else torch.stack(state).to(driven.dtype)
     # The given state is one more input: before the first sample, or after the last one of each case.
     V = grid.repeat_then(driven, first) if reverse else torch.cat([first.unsqueeze(-1), grid.repeat(driven)], -1)
     X = modal_scan(Lambda_bar.stacked(), V, reverse=reverse)
-    re, im = grid.pick_after(X).unbind(0)
-    return Pair(re, im)
+    return Pair(*grid.pick_after(X))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from s4signal.ssm.irregular.factors import BLOCK, BlockBasis, expm1, polynomial_tables
 from s4signal.ssm.irregular.layout import by_channel, by_mode, from_rows, pieces, rows_of
@@ -38,9 +39,7 @@ class SampleBlocks(NamedTuple):
     span: float  # longest time of a block of two samples or more, in the unit of the gaps
     times: Tensor  # (n_blocks, batch, BLOCK), float64: time of each slot since the end of the block before
     source: Tensor  # (n_blocks, batch, BLOCK): sample of each slot, counted through all cases; their number: none
-    target: (
-        Tensor  # (n_blocks, batch, BLOCK): sample whose output the states at the slot give; reversed, the one before
-    )
+    target: Tensor  # of that shape: sample whose output the states at the slot give; reversed, the one before
 
     def slow(self, Lambda: Tensor) -> Tensor:
         """Say which modes (d_model, n, 2) are slow enough for polynomials, (d_model, n)."""
@@ -54,7 +53,7 @@ def cut_blocks(gaps: Tensor, *, reverse: bool = False) -> SampleBlocks | None:
     if n_times < 2 * BLOCK or not gaps.is_cpu:
         return None
     gaps = gaps.double().flip(1) if reverse else gaps.double()
-    at = torch.nn.functional.pad(gaps.cumsum(1), (1, 0))
+    at = pad(gaps.cumsum(1), (1, 0))
     durations = at[:, BLOCK:] - at[:, :-BLOCK]
     if not bool((durations > 0.0).any()):
         return None
@@ -76,9 +75,9 @@ def cut_blocks(gaps: Tensor, *, reverse: bool = False) -> SampleBlocks | None:
 def _bounds(at: Tensor, span: float) -> Tensor:
     """First samples of the blocks, (n_blocks + 1, batch), from the times before and after all samples."""
     batch, n_times = at.shape[0], at.shape[1] - 1
-    ends = torch.nn.functional.pad(at[:, 1:], (0, BLOCK - 1), value=torch.inf).unfold(1, BLOCK, 1)
+    ends = pad(at[:, 1:], (0, BLOCK - 1), value=torch.inf).unfold(1, BLOCK, 1)
     fitting = (ends <= (at[:, :-1] + span).unsqueeze(2)).sum(2).clamp_min(1)
-    following = torch.nn.functional.pad(torch.arange(n_times) + fitting, (0, 1), value=n_times)
+    following = pad(torch.arange(n_times) + fitting, (0, 1), value=n_times)
     bounds = [torch.zeros(batch, dtype=torch.long)]
     while int(bounds[-1].min()) < n_times:
         bounds.append(following.gather(1, bounds[-1].unsqueeze(1)).squeeze(1))
@@ -112,12 +111,9 @@ def mixed_scan(
 
 def _packs(fast: Tensor) -> tuple[Tensor, Tensor]:
     """Channels (n_packs,) and their fast modes (n_packs, PACK), counted through all; their number: none."""
-    channels, modes = [], []
-    for channel, row in enumerate(fast):
-        for pack in row.nonzero().squeeze(1).split(PACK):
-            channels.append(channel)
-            modes.append(torch.nn.functional.pad(pack + channel * len(row), (0, PACK - len(pack)), value=fast.numel()))
-    return torch.tensor(channels), torch.stack(modes)
+    packs = [(c, pack) for c, row in enumerate(fast) for pack in row.nonzero().squeeze(1).split(PACK)]
+    modes = [pad(pack + c * fast.shape[1], (0, PACK - len(pack)), value=fast.numel()) for c, pack in packs]
+    return torch.tensor([c for c, _ in packs]), torch.stack(modes)
 
 
 def _fetch(x: Tensor, modes: Tensor) -> Tensor:
@@ -193,7 +189,7 @@ def _pieces(blocks: SampleBlocks, P: Tensor) -> list[slice]:
 
 def _samples(u: Tensor) -> Tensor:
     """(d_model, batch, n_times) -> (batch * n_times + 1, d_model): a sample is one row; the last one is none, zeros."""
-    return torch.nn.functional.pad(rows_of(u), (0, 0, 0, 1))
+    return pad(rows_of(u), (0, 0, 0, 1))
 
 
 def _rows(inputs: Tensor, index: Tensor) -> Tensor:
@@ -248,8 +244,7 @@ def _long_backward(
     basis: BlockBasis, E: Tensor, U: Tensor, dE: Tensor, dS: Tensor, dU: Tensor, dLambda: Tensor
 ) -> None:
     """Add the gradients through blocks of one sample that stands for longer than the span."""
-    rows = basis.long
-    if not len(rows):
+    if not len(rows := basis.long):
         return
     e, s = E.flatten(1, 2)[:, rows], as_complex(dS[:, rows])
     pulled = dE[:, rows] + s * U[rows, -1].T.unsqueeze(-1)

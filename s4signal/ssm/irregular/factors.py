@@ -107,20 +107,14 @@ class GapFactors:
             before, now = now, torch.addcmul(-before, x, now, value=2.0)
 
 
-class PolynomialTables(NamedTuple):
-    """Coefficients of p Chebyshev polynomials on the span of blocks; states in units of their response to a constant.
+def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Expand modes and output vectors (d_model, n, 2) in p Chebyshev polynomials of a time up to ``span``.
 
-    The first polynomial is 1. Its coefficient is split in P: since exp(0) = 1, what is 1 at time 0 has the row 1, and
-    the other rows go with the change of the polynomials since time 0.
+    Return P (d_model, p, 2 n): exp(Lambda tau); Q (d_model, p + 1, 2 n): 2 G exp(Lambda tau), to be multiplied with
+    (re, im) of a state, last 2 G itself; K (p, d_model): response to a constant, sum of 2 Re(G expm1(Lambda tau)).
     """
-
-    P: Tensor  # (d_model, p, 2 n): exp(Lambda tau)
-    Q: Tensor  # (d_model, p + 1, 2 n): 2 G exp(Lambda tau), to be multiplied with (re, im) of a state; last 2 G itself
-    K: Tensor  # (p, d_model): response to a constant, the sum of 2 Re(G expm1(Lambda tau))
-
-
-def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype) -> PolynomialTables:
-    """Expand modes and output vectors (d_model, n, 2) in polynomials of a time up to ``span``."""
+    # States are in units of their response to a constant. The first polynomial is 1, and its coefficient is split in P:
+    # since exp(0) = 1, what is 1 at time 0 has the row 1, and the other rows go with the change of the polynomials.
     radius = 0.5 * span * float(torch.linalg.vector_norm(Lambda.detach(), dim=-1).max())
     # A bound: what is left, by Bessel functions, is one to eight times the precision.
     degree = polynomial_degree(radius, 100.0 * torch.finfo(dtype).eps)
@@ -128,15 +122,12 @@ def polynomial_tables(Lambda: Tensor, G: Tensor, span: float, dtype: torch.dtype
     values = Pair.of(Lambda.unsqueeze(1) * nodes[:, None, None]).expm1()
     change = Pair(transform @ values.re, transform @ values.im)
     output = Pair.of(2.0 * G.unsqueeze(1))
-    constant = torch.zeros(degree, 1, dtype=Lambda.dtype)
-    constant[0] = 1.0
-    response = output.times(Pair(change.re + constant, change.im))
+    response = output.times(Pair(change.re + torch.eye(degree, 1, dtype=Lambda.dtype), change.im))
     # Rows (re, -im), multiplied with (re, im) of a state, give the real part of a product.
     Q = torch.cat([torch.stack([z.re, -z.im], -1).flatten(-2) for z in (response, output)], 1)
-    one = torch.zeros_like(Lambda).unsqueeze(1)
-    one[..., 0] = 1.0
+    one = Lambda.new_tensor([1.0, 0.0]).expand_as(Lambda).unsqueeze(1)
     P = torch.cat([one, change.stacked()[:, 1:]], 1).flatten(-2)
-    return PolynomialTables(P.to(dtype), Q.to(dtype), output.times(change).re.sum(-1).T.to(dtype))
+    return P.to(dtype), Q.to(dtype), output.times(change).re.sum(-1).T.to(dtype)
 
 
 class BlockBasis(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from s4signal.ssm.irregular.factors import GapFactors
 from s4signal.ssm.irregular.layout import from_rows, pieces, rows_of
@@ -25,7 +26,7 @@ def stepped_scan(
     if reverse:
         y, final = stepped_scan(u.flip(-1), gaps.flip(-1), Lambda, G, first)
         # The mirrored scan has passed sample k when it gives the future of the sample before k.
-        return torch.nn.functional.pad(y.flip(-1)[..., 1:], (0, 1)), final
+        return pad(y.flip(-1)[..., 1:], (0, 1)), final
     if u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None:
         from s4signal.ssm.irregular.triton import FusedScan
 

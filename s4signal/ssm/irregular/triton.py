@@ -45,12 +45,30 @@ def _store(pointer, re, im, mask):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _load_modes(decays, turns, G, first, j, mode):  # type: ignore[no-untyped-def]
-    """Decay, turns, and the parts of G, of the modes j of a channel whose first one is given."""
-    decay = tl.load(decays + first + j, mask=mode, other=0.0)
-    turn = tl.load(turns + first + j, mask=mode, other=0.0)
-    G_re, G_im = _load(G + 2 * (first + j), mode)
-    return decay, turn, G_re, G_im
+def _place(decays, turns, G, batch, n, N: tl.constexpr, CASES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Where a program works: masks of cases and of states, decay, turns and G of its modes; and pointer offsets.
+
+    The offsets are those of the gaps (cases,), of the signals (cases,), of the states (cases, n), and of a kept piece.
+    """
+    h = tl.program_id(0)
+    b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
+    case, mode = b < batch, j < n
+    decay = tl.load(decays + h * n + j, mask=mode, other=0.0)
+    turn = tl.load(turns + h * n + j, mask=mode, other=0.0)
+    G_re, G_im = _load(G + 2 * (h * n + j), mode)
+    rows = h.to(tl.int64) * batch + b
+    at = 2 * (rows[:, None] * n + j[None, :])
+    size = tl.num_programs(0).to(tl.int64) * batch * n * 2
+    return case, case[:, None] & mode[None, :], decay, turn, G_re[None, :], G_im[None, :], b, rows, at, size
+
+
+@triton.jit
+def _advance(re, im, u, gaps, decay, turn, case, TWO_PI: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Step x to x + m (x + u), m = expm1(Lambda g); return the gap, m, and the real part of x + u too."""
+    gap = tl.load(gaps, mask=case, other=0.0)
+    m_re, m_im = _factor(gap, decay, turn, TWO_PI)
+    t = re + tl.load(u, mask=case, other=0.0)[:, None]
+    return re + m_re * t - m_im * im, im + m_re * im + m_im * t, gap, m_re, m_im, t
 
 
 @triton.jit
@@ -58,40 +76,15 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     u, gaps, decays, turns, G, y, state, entering, batch, n_times, n,
     N: tl.constexpr, CASES: tl.constexpr, PIECE: tl.constexpr, TWO_PI: tl.constexpr,
 ):  # fmt: skip
-    h = tl.program_id(0)
-    b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
-    case, mode = b < batch, j < n
-    both = case[:, None] & mode[None, :]
-    decay, turn, G_re, G_im = _load_modes(decays, turns, G, h * n, j, mode)
-    rows = h.to(tl.int64) * batch + b
-    at = 2 * (rows[:, None] * n + j[None, :])
-    size = tl.num_programs(0).to(tl.int64) * batch * n * 2
+    case, both, decay, turn, G_re, G_im, b, rows, at, size = _place(decays, turns, G, batch, n, N, CASES)
+    u, gaps, y = u + rows * n_times, gaps + b * n_times, y + rows * n_times
     re, im = _load(state + at, both)
     for k in range(n_times):
         if k % PIECE == 0:
             _store(entering + (k // PIECE) * size + at, re, im, both)
-        gap = tl.load(gaps + b * n_times + k, mask=case, other=0.0)
-        m_re, m_im = _factor(gap, decay, turn, TWO_PI)
-        t = re + tl.load(u + rows * n_times + k, mask=case, other=0.0)[:, None]
-        re, im = re + m_re * t - m_im * im, im + m_re * im + m_im * t
-        out = 2.0 * tl.sum(G_re[None, :] * re - G_im[None, :] * im, 1)
-        tl.store(y + rows * n_times + k, out, mask=case)
+        re, im, _, _, _, _ = _advance(re, im, u + k, gaps + k, decay, turn, case, TWO_PI)
+        tl.store(y + k, 2.0 * tl.sum(G_re * re - G_im * im, 1), mask=case)
     _store(state + at, re, im, both)
-
-
-@triton.jit
-def _repeat_piece(  # type: ignore[no-untyped-def]
-    u, gaps, decay, turn, entering, scratch, u_rows, gap_rows, start, length, size, at, case, both,
-    TWO_PI: tl.constexpr,
-):  # fmt: skip
-    """Compute the states before each sample of a piece again, into the scratch area."""
-    re, im = _load(entering + at, both)
-    for i in range(length):
-        _store(scratch + i * size + at, re, im, both)
-        gap = tl.load(gaps + gap_rows + start + i, mask=case, other=0.0)
-        m_re, m_im = _factor(gap, decay, turn, TWO_PI)
-        t = re + tl.load(u + u_rows + start + i, mask=case, other=0.0)[:, None]
-        re, im = re + m_re * t - m_im * im, im + m_re * im + m_im * t
 
 
 @triton.jit
@@ -99,43 +92,33 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     u, gaps, decays, turns, G, dy, entering, carried, scratch, du, dLambda, dG, batch, n_times, n,
     N: tl.constexpr, CASES: tl.constexpr, PIECE: tl.constexpr, TWO_PI: tl.constexpr,
 ):  # fmt: skip
-    h = tl.program_id(0)
-    b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
-    case, mode = b < batch, j < n
-    both = case[:, None] & mode[None, :]
-    decay, turn, G_re, G_im = _load_modes(decays, turns, G, h * n, j, mode)
-    rows = h.to(tl.int64) * batch + b
-    at = 2 * (rows[:, None] * n + j[None, :])
-    size = tl.num_programs(0).to(tl.int64) * batch * n * 2
+    case, both, decay, turn, G_re, G_im, b, rows, at, size = _place(decays, turns, G, batch, n, N, CASES)
+    u, gaps, dy, du = u + rows * n_times, gaps + b * n_times, dy + rows * n_times, du + rows * n_times
     a_re, a_im = _load(carried + at, both)
     a_im = -a_im  # the adjoint is carried as its conjugate
     dL_re, dL_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
     dG_re, dG_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
     last = (n_times - 1) // PIECE
     for back in range(last + 1):
-        piece, start = last - back, (last - back) * PIECE
+        start = (last - back) * PIECE
         length = tl.minimum(PIECE, n_times - start)
-        _repeat_piece(
-            u, gaps, decay, turn, entering + piece * size, scratch, rows * n_times, b * n_times, start, length,
-            size, at, case, both, TWO_PI,
-        )  # fmt: skip
+        re, im = _load(entering + (last - back) * size + at, both)
+        for i in range(length):  # the states before each sample of the piece again
+            _store(scratch + i * size + at, re, im, both)
+            re, im, _, _, _, _ = _advance(re, im, u + start + i, gaps + start + i, decay, turn, case, TWO_PI)
         tl.debug_barrier()
-        for i in range(length):
-            k = start + length - 1 - i
-            x_re, x_im = _load(scratch + (length - 1 - i) * size + at, both)
-            gap = tl.load(gaps + b * n_times + k, mask=case, other=0.0)
-            m_re, m_im = _factor(gap, decay, turn, TWO_PI)
-            t = x_re + tl.load(u + rows * n_times + k, mask=case, other=0.0)[:, None]
-            g = tl.load(dy + rows * n_times + k, mask=case, other=0.0)[:, None]
-            dG_re += g * (x_re + m_re * t - m_im * x_im)
-            dG_im += g * (x_im + m_re * x_im + m_im * t)
-            a_re, a_im = a_re + 2.0 * g * G_re[None, :], a_im + 2.0 * g * G_im[None, :]
+        for j in range(length):
+            k = start + length - 1 - j
+            x_re, x_im = _load(scratch + (k - start) * size + at, both)
+            re, im, gap, m_re, m_im, t = _advance(x_re, x_im, u + k, gaps + k, decay, turn, case, TWO_PI)
+            g = tl.load(dy + k, mask=case, other=0.0)[:, None]
+            dG_re, dG_im = dG_re + g * re, dG_im + g * im
+            a_re, a_im = a_re + 2.0 * g * G_re, a_im + 2.0 * g * G_im
             p_re, p_im = m_re * a_re - m_im * a_im, m_re * a_im + m_im * a_re
-            tl.store(du + rows * n_times + k, tl.sum(p_re, 1), mask=case)
+            tl.store(du + k, tl.sum(p_re, 1), mask=case)
             a_re, a_im = a_re + p_re, a_im + p_im
             weight = gap.to(tl.float32)[:, None]
-            dL_re += weight * (t * a_re - x_im * a_im)
-            dL_im += weight * (t * a_im + x_im * a_re)
+            dL_re, dL_im = dL_re + weight * (t * a_re - x_im * a_im), dL_im + weight * (t * a_im + x_im * a_re)
         tl.debug_barrier()
     _store(carried + at, a_re, -a_im, both)
     # A gradient is the conjugate of a derivative.

@@ -88,18 +88,6 @@ def test_without_augmentation_training_gives_what_evaluation_gives() -> None:
     assert torch.equal(front.train().encode(frames), front.eval().encode(frames))
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"probability": 1.5}, r"probability=1.5 must be in \[0, 1\]"),
-        ({"lowest": 0.0}, r"lowest=0 must be in \(0, 1\]"),
-    ],
-)
-def test_bad_options_are_refused(options: dict[str, float], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        BandDropout(**options)
-
-
 def test_nothing_moves_in_evaluation() -> None:
     features = torch.randn(80, 7, 20)
     assert BandShift(1.0).eval()(features, HEIGHTS) is features
@@ -140,11 +128,6 @@ def test_a_voice_scaled_by_a_tenth_is_nearly_a_shift_of_a_band(monkeypatch: pyte
     monkeypatch.setattr(torch, "rand", lambda n, device, generator: torch.full((n,), place, device=device))
     moved = BandShift(3.0)(features, HEIGHTS)
     assert (moved - other).abs().mean() < 0.5 * (features - other).abs().mean()
-
-
-def test_a_negative_shift_is_refused() -> None:
-    with pytest.raises(ValueError, match="bands=-1 must be at least 0"):
-        BandShift(-1.0)
 
 
 @pytest.mark.parametrize("augmentation", [BandShift(), BandDropout(0.5)])
@@ -217,9 +200,3 @@ def test_silence_is_drawn_from_the_generator_alone() -> None:
     assert torch.equal(one, same)
     assert one.shape != other.shape or not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize(("options", "text"), [({"share": 2.0}, "share=2 must"), ({"longest_s": -1.0}, "longest_s=-1")])
-def test_bad_options_of_padding_are_refused(options: dict[str, float], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        SilencePadding(**options)

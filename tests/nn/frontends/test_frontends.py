@@ -148,6 +148,4 @@ def test_calibration_makes_zero_mean_and_unit_variance_where_there_is_one(name: 
 
 @each_frontend
 def test_a_phrase_describes_it(name: str) -> None:
-    frontend = built(name)
-    assert frontend.describe()
-    assert ("rates from 250 Hz, up to 0.04 s of silence" in frontend.describe_augmentation()) == (name == "filterbank")
+    assert built(name).describe()
