@@ -26,6 +26,14 @@ class PoolingState(NamedTuple):
     parts: tuple[Tensor, ...]
 
 
+class Steps(NamedTuple):
+    """Time of steps, (batch, n_steps), or (1, n_steps) if the same for all; durations are 0 where masked."""
+
+    durations: Tensor
+    ends: Tensor
+    mask: Tensor | None
+
+
 class Pooling(nn.Module, ABC):
     """A step counts for as long as it stands, a masked one not at all; ``order`` numbers per feature come out."""
 
@@ -52,13 +60,11 @@ class Pooling(nn.Module, ABC):
         ends = durations.cumsum(-1)
         if state is not None:
             ends = ends + state.elapsed[:, None]
-        return PoolingState(ends[:, -1], self.further(x, durations, ends, mask, state))
+        return PoolingState(ends[:, -1], self.further(x, Steps(durations, ends, mask), state))
 
     @abstractmethod
-    def further(
-        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
-    ) -> tuple[Tensor, ...]:
-        """Return the parts after further steps, whose durations and ends are (batch, n_steps) or (1, n_steps)."""
+    def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
+        """Return the parts after further steps."""
 
     def value(self, state: PoolingState) -> Tensor:
         """Return what is pooled from all steps so far, (batch, d_model * order)."""
@@ -87,14 +93,12 @@ class LegendrePooling(Pooling):
         # network would cut their digits.
         self._nodes, self._masses = np.polynomial.legendre.leggauss(order)
 
-    def further(
-        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
-    ) -> tuple[Tensor, ...]:
+    def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the coefficients (d_model, batch, order)."""
-        total = ends[:, -1:]
-        weights = self._weights(ends - durations, ends, total).to(x.dtype)
+        total = steps.ends[:, -1:]
+        weights = self._weights(steps, total).to(x.dtype)
         rows = x @ weights[0] if len(weights) == 1 else torch.einsum("hbt,btn->hbn", x, weights)
-        coefficients = rows.to(ends.dtype)
+        coefficients = rows.to(total.dtype)
         if state is not None:
             stretch = self._stretch(state.elapsed / total[:, 0])
             coefficients = coefficients + torch.einsum("hbm,bmn->hbn", state.parts[0], stretch)
@@ -104,12 +108,12 @@ class LegendrePooling(Pooling):
         """Return the coefficients (batch, d_model * order), those of the first feature first."""
         return state.parts[0].transpose(0, 1).flatten(1)
 
-    def _weights(self, starts: Tensor, ends: Tensor, total: Tensor) -> Tensor:
+    def _weights(self, steps: Steps, total: Tensor) -> Tensor:
         """Integrate each polynomial over each step, as a share of the whole: (batch, n_steps, order)."""
-        P = _legendre(self.order, 2.0 * torch.stack([starts, ends]) / total - 1.0)
-        steps = P[1] - P[0]
+        P = _legendre(self.order, 2.0 * torch.stack([steps.ends - steps.durations, steps.ends]) / total - 1.0)
+        change = P[1] - P[0]
         # (2 n + 1) P_n is the derivative of P_{n+1} - P_{n-1}.
-        integrals = torch.cat([steps[..., 1:2], steps[..., 2:] - steps[..., :-2]], -1)
+        integrals = torch.cat([change[..., 1:2], change[..., 2:] - change[..., :-2]], -1)
         return integrals / (2.0 * self._norms(total))
 
     def _stretch(self, share: Tensor) -> Tensor:
@@ -145,12 +149,10 @@ class AttentionPooling(Pooling):
         super().__init__(d_model)
         self.weight = nn.Parameter(torch.zeros(1, d_model))
 
-    def further(
-        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
-    ) -> tuple[Tensor, ...]:
+    def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the largest score, and the sums of the weights and of the weighed features."""
         # -inf where a step takes no time
-        scores = torch.einsum("h,hbt->bt", self.weight[0], x).to(durations.dtype) + durations.log()
+        scores = torch.einsum("h,hbt->bt", self.weight[0], x).to(steps.ends.dtype) + steps.durations.log()
         largest = scores.detach().amax(-1)  # any number would do for the result
         if state is not None:
             largest = torch.maximum(largest, state.parts[0])
@@ -171,22 +173,18 @@ class AttentionPooling(Pooling):
 class MaxPooling(Pooling):
     """The largest value over the valid steps."""
 
-    def further(
-        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
-    ) -> tuple[Tensor, ...]:
+    def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the largest values (d_model, batch)."""
-        largest = (x if mask is None else x.masked_fill(mask == 0, float("-inf"))).amax(-1)
+        largest = (x if steps.mask is None else x.masked_fill(steps.mask == 0, float("-inf"))).amax(-1)
         return (largest if state is None else torch.maximum(largest, state.parts[0]),)
 
 
 class LastPooling(Pooling):
     """The last valid step."""
 
-    def further(
-        self, x: Tensor, durations: Tensor, ends: Tensor, mask: Tensor | None, state: PoolingState | None
-    ) -> tuple[Tensor, ...]:
+    def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the last values (d_model, batch)."""
-        if mask is None:
+        if (mask := steps.mask) is None:
             return (x[..., -1],)
         # Missing samples may lie within a case: the last valid step is not the number of valid ones.
         index = ((mask > 0) * torch.arange(1, x.shape[-1] + 1, device=x.device)).argmax(-1).expand(len(x), -1)

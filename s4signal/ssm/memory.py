@@ -114,9 +114,11 @@ class HiPPO:
         if values.shape[1] == 0:
             return self
         edges = self._edges(times, values.shape[1])
-        opens = self._state is None
-        state = self._projection.opened(values[:, 0]) if self._state is None else self._state
-        start = float(edges[0]) if opens else self._start
+        state, start, opens = self._state, self._start, self._state is None
+        if state is None:
+            state, start = np.zeros((len(values), self.d_state)), float(edges[0])
+            if self.measure == "legs":  # a constant, which has no length yet
+                state[:, 0] = values[:, 0]
         if len(edges) == values.shape[1]:  # the sample that opened the memory
             values = values[:, 1:]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -223,12 +225,6 @@ class _WholePast:
         self._nodes = 0.5 * (y + 1.0)
         self._masses = 0.5 * weights[:, None] * legvander(y, d_state - 1) * self._norms
 
-    def opened(self, first: Real) -> Real:
-        """Return the state of the constant signal ``first`` (n_channels,), which has no length yet."""
-        state = np.zeros((len(first), len(self._norms)))
-        state[:, 0] = first
-        return state
-
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
         positions = edges / edges[-1]
@@ -250,23 +246,13 @@ class _FadingPast:
         self._powers: list[Real] = []  # transition over 1, 2, 4 ... gaps
         self._responses = np.empty((0, len(B)))  # what an impulse leaves after 0, 1, 2 ... gaps
 
-    def opened(self, first: Real) -> Real:
-        """Return the state at rest: a first sample without duration leaves nothing."""
-        return np.zeros((len(first), len(self._B)))
-
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
         gaps, n = np.diff(edges), samples.shape[1]
         if np.ptp(gaps) > 1e-9 * gaps[0]:
             return self._irregular(state, samples, gaps)
-        self._prepare(float(gaps.mean()), n)
-        for bit, power in enumerate(self._powers):
-            if n >> bit & 1:
-                state = state @ power.T
-        return np.asarray(state + samples @ self._responses[:n][::-1])
-
-    def _prepare(self, gap: float, n: int) -> None:
-        """Tables for n equal gaps, by doubling; those of the last gap are kept."""
+        # Tables for n equal gaps, by doubling; those of the last gap are kept.
+        gap = float(gaps.mean())
         if abs(gap - self._gap) > 1e-9 * gap:
             A_bar, B_bar = self._held(np.array([gap]))
             self._gap, self._powers, self._responses = gap, [A_bar[0]], B_bar
@@ -274,6 +260,10 @@ class _FadingPast:
             power = self._powers[-1]
             self._responses = np.concatenate([self._responses, self._responses @ power.T])
             self._powers.append(power @ power)
+        for bit, power in enumerate(self._powers):
+            if n >> bit & 1:
+                state = state @ power.T
+        return np.asarray(state + samples @ self._responses[:n][::-1])
 
     def _irregular(self, state: Real, samples: Real, gaps: Real) -> Real:
         for begin in range(0, len(gaps), CHUNK // 8):
