@@ -41,6 +41,7 @@ PROMISE: dict[str, list[str]] = {
     ],
     "s4signal.signals": [
         "Annotation",
+        "LabelledSignals",
         "Signal",
         "Signals",
         "datasets",
@@ -49,6 +50,7 @@ PROMISE: dict[str, list[str]] = {
         "epochs_from_events",
         "read_audio",
         "read_audio_folder",
+        "read_audio_manifest",
         "read_csv",
         "read_eeg",
         "read_events",

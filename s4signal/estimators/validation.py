@@ -107,7 +107,7 @@ def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> Non
     n_channels, n_times = signals.n_channels, int(signals.lengths.max())
     if reset:
         # No montage has so many channels for so few samples; Signals(X) says that the axes are meant.
-        swapped = 1 < n_times < n_channels and (n_channels > 400 or n_channels > 20 * n_times)
+        swapped = n_times < n_channels and (n_channels > 400 or 1 < n_times < n_channels / 20)
     else:
         swapped = n_channels != estimator.n_channels_in_ == n_times
     if swapped:

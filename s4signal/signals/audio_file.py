@@ -1,60 +1,150 @@
 """Audio files as cases that are decoded when they are asked for."""
 
 import re
+import warnings
+from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from s4signal.errors import RecordingError
+from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.signals.audio_decoders import COMPRESSED, average_channels, open_compressed
 from s4signal.signals.checks import FloatArray, PathOrText, check_file, optional
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mp3 import with_length
 
+OnError = Literal["raise", "skip"]
+_ALWAYS_FINITE = ("PCM", "ULAW", "ALAW")  # subtypes that hold neither infinity nor damage that decoding would find
+
+
+class Skipped(NamedTuple):
+    """A file or row that was left out, and why."""
+
+    path: str
+    reason: str
+
 
 def open_audio(path: PathOrText, *, mono: bool = True) -> LazyCase:
     """Read the header of an audio file; the samples wait until `load`."""
-    soundfile = optional("soundfile", "Reading audio", "audio")
+    if Path(path).suffix.lower() not in COMPRESSED:
+        optional("soundfile", "Reading audio", "audio")  # what is missing most is said first
     check_file(path)
+    if Path(path).suffix.lower() in COMPRESSED:
+        return open_compressed(str(path), mono=mono)
+    return _opened(str(path), str(path), mono)
+
+
+def open_audio_bytes(content: bytes, *, name: str = "bytes", mono: bool = True) -> LazyCase:
+    """Open the content of an audio file."""
+    return _opened(content, name, mono)
+
+
+def open_audio_files(
+    paths: Sequence[PathOrText], *, mono: bool, on_error: OnError
+) -> tuple[list[LazyCase], list[Skipped]]:
+    """Open files; those that cannot be used are refused, or listed."""
+    check_on_error(on_error)
+    cases, skipped = [], []
+    for path in paths:
+        try:
+            cases.append(usable(open_audio(path, mono=mono), on_error))
+        except (ValueError, MissingDependencyError) as error:
+            skipped.append(skip_or_raise(error, path, on_error))
+    if not cases:
+        raise RecordingError(f"none of {len(skipped)} files can be used; the first: {skipped[0].reason}")
+    return cases, skipped
+
+
+def check_on_error(on_error: str) -> None:
+    """Refuse another word than the two."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error={on_error!r} is unknown; choose one of 'raise', 'skip'.")
+
+
+def skip_or_raise(error: Exception, path: object, on_error: OnError) -> Skipped:
+    """Say what was left out, or raise the error with the advice to leave it out."""
+    if on_error == "skip":
+        return Skipped(str(path), str(error))
+    if not isinstance(error, ValueError):
+        raise error  # a package is missing
+    kind = type(error) if isinstance(error, RecordingError) else ValueError
+    raise kind(f'{error} on_error="skip" leaves such files out.') from None
+
+
+def warn_of_skipped(skipped: Sequence[Skipped], n: int, *, stacklevel: int) -> None:
+    """Say how many of `n` were left out, and why the first was."""
+    if skipped:
+        warnings.warn(
+            f"{len(skipped)} of {n} files are left out, the first: {skipped[0].reason}", stacklevel=stacklevel + 1
+        )
+
+
+def usable(case: LazyCase, on_error: OnError) -> LazyCase:
+    """Decode a file once, where files may be skipped, and refuse what a fit would refuse: damage, infinity, no sample.
+
+    Whole numbers of one channel need no look.
+    """
+    if on_error == "skip" and not _surely_usable(case) and not case.load().observed.any():
+        raise RecordingError(f"{case.source} holds no sample that is a number, all are NaN. Leave it out.")
+    return case
+
+
+def _surely_usable(case: LazyCase) -> bool:
+    if Path(case.source).suffix.lower() in COMPRESSED:
+        return False
+    with optional("soundfile", "Reading audio", "audio").SoundFile(case.source) as file:
+        plain = file.subtype.startswith(_ALWAYS_FINITE) and file.format != "FLAC"
+        return bool(plain and file.channels == case.n_channels)
+
+
+def _opened(source: str | bytes, name: str, mono: bool) -> LazyCase:
+    soundfile = optional("soundfile", "Reading audio", "audio")
     try:
-        with soundfile.SoundFile(_content(str(path))) as file:
+        with soundfile.SoundFile(_content(source)) as file:
             if file.frames > 0 and not _is_complete(file):
-                raise _unreadable(str(path), "it is incomplete: samples that its header promises are missing")
+                raise _unreadable(name, "it is incomplete: samples that its header promises are missing")
             n_channels, n_times, sfreq = 1 if mono else file.channels, file.frames, float(file.samplerate)
             # Of variable rate, libsndfile finds the samples of an mp3 only roughly.
             in_one = not file.seekable() or file.subtype.startswith("MPEG")
     except (soundfile.LibsndfileError, OSError) as error:
-        raise _unreadable(str(path), str(error)) from None
+        raise _unreadable(name, str(error)) from None
     if n_times < 1:
-        raise RecordingError(f"{path} holds no samples. Leave it out.")
+        raise RecordingError(f"{name} holds no samples. Leave it out.")
     return LazyCase(
-        read=partial(_read, str(path), n_channels),
+        read=partial(_read, source, name, mono),
         n_channels=n_channels,
         length=n_times,
         sfreq=sfreq,
-        source=str(path),
+        source=name,
         modality="audio",
         in_one=in_one,
     )
 
 
-def _read(path: str, n_channels: int, start: int, stop: int) -> FloatArray:
+def _read(source: str | bytes, name: str, mono: bool, start: int, stop: int) -> FloatArray:
     """Decode a stretch, float32 in -1…1; one channel is the average of all."""
     soundfile = optional("soundfile", "Reading audio", "audio")
     try:
-        frames, _ = soundfile.read(_content(path), start=start, stop=stop, dtype="float32", always_2d=True)
+        frames, _ = soundfile.read(_content(source), start=start, stop=stop, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(name, str(error)) from None
     if len(frames) != stop - start:
-        raise _unreadable(path, f"it ends after {start + len(frames)} of {stop} samples")
-    return np.ascontiguousarray((frames.mean(axis=1, keepdims=True) if n_channels == 1 else frames).T)
+        raise _unreadable(name, f"it ends after {start + len(frames)} of {stop} samples")
+    return np.ascontiguousarray(average_channels(frames.T, name) if mono else frames.T)
 
 
-def _content(path: str) -> str | BytesIO:
+def _content(source: str | bytes) -> str | BytesIO:
     """Return the path, or the content of an mp3 that does not tell its length, with it."""
-    content = with_length(path) if path.lower().endswith(".mp3") else None
-    return path if content is None else BytesIO(content)
+    if isinstance(source, bytes):
+        maybe_mp3 = source[:3] == b"ID3" or source[:1] == b"\xff"
+        return BytesIO((with_length(source) if maybe_mp3 else None) or source)
+    if not source.lower().endswith(".mp3"):
+        return source
+    content = with_length(source)
+    return source if content is None else BytesIO(content)
 
 
 def _is_complete(file: Any) -> bool:

@@ -16,6 +16,7 @@ from s4signal.signals.checks import (
     as_times,
     check_time_unit,
     refuse_infinite,
+    refuse_time_first,
     scale_pcm,
 )
 
@@ -128,6 +129,7 @@ class Signal:
         """Check and convert what was given."""
         object.__setattr__(self, "sfreq", as_sfreq(self.sfreq))
         data = as_case_array(scale_pcm(self.data, self.sfreq, self.modality))
+        refuse_time_first(data.shape, self.sfreq)
         refuse_infinite(data, self.source)
         object.__setattr__(self, "data", data)
         if self.times is not None:

@@ -17,6 +17,7 @@ FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 PathOrText: TypeAlias = str | PathLike[str]
 _AUDIO_SFREQ = 4000.0  # Hz
 _PCM = {"u1": (128.0, 2.0**7), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}  # silence and full scale
+_FAR_TOO_WIDE = 100  # channels per sample in time; probes of 384 channels are cut to some 80 samples
 # How far the gaps between times may be from 1 / sfreq. Holes and dropped samples widen them; milliseconds passed for
 # seconds do so a thousand times, sample numbers sfreq times.
 _LARGEST_RATIO = 200.0
@@ -78,6 +79,16 @@ def as_case_array(data: Any) -> FloatArray:
     if 0 in array.shape:
         raise ShapeError(f"it is empty, with shape {array.shape}. Leave it out.")
     return array
+
+
+def refuse_time_first(shape: tuple[int, ...], sfreq: float | None) -> None:
+    """Refuse (n_times, n_channels) of sound, as soundfile gives it: each sample would be a channel."""
+    n_channels, n_times = shape
+    if sfreq is not None and sfreq >= _AUDIO_SFREQ and n_channels >= _FAR_TOO_WIDE * n_times:
+        raise ShapeError(
+            f"it has {n_channels} channels of {n_times} sample{'s' * (n_times != 1)} at {sfreq:g} Hz, so time seems to "
+            "come first. A case is (n_channels, n_times): pass its transpose, x.T."
+        )
 
 
 def as_sfreq(sfreq: Any) -> float | None:

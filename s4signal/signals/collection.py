@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import ShapeError
-from s4signal.signals.audio_file import open_audio
+from s4signal.signals.audio_file import OnError, open_audio_files, warn_of_skipped
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_positive
 from s4signal.signals.forms import cases_from, describe_cases
@@ -99,6 +99,7 @@ class Signals(CaseList):
         sfreq: float | None = None,
         mono: bool = True,
         cache: str | PathLike[str] | None = None,
+        on_error: OnError = "raise",
     ) -> "Signals":
         """Return audio files as cases that are decoded when asked for; the whole may be larger than memory.
 
@@ -113,6 +114,8 @@ class Signals(CaseList):
         cache : path, optional
             A folder that keeps what was decoded and resampled, as plain arrays: another pass, and another run, reads
             it back. A file that changed is decoded anew. Nothing is ever removed: delete the folder.
+        on_error : {"raise", "skip"}
+            Whether a file that cannot be used is an error, or is left out with a warning; `sources` names those there.
 
         Raises
         ------
@@ -121,7 +124,10 @@ class Signals(CaseList):
         """
         if cache is not None and not isinstance(cache, str | PathLike):
             raise TypeError(f"cache must be the path of a folder, got {cache!r}.")
-        signals = cls.from_cases(open_audio(path, mono=mono) for path in as_paths(paths, "paths"))
+        given = as_paths(paths, "paths")
+        cases, skipped = open_audio_files(given, mono=mono, on_error=on_error)
+        warn_of_skipped(skipped, len(given), stacklevel=2)
+        signals = cls.from_cases(cases)
         if sfreq is not None:
             signals = signals.resample(sfreq)
         return signals if cache is None else cls.from_cases(cached(case, Path(cache)) for case in signals._cases)

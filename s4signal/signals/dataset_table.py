@@ -56,6 +56,7 @@ DATASETS = {
         reference='M. Kudo, J. Toyama, M. Shimbo, "Multidimensional curve classification using passing-through '
         'regions", Pattern Recognition Letters 20:1103-1111, 1999.',
     ),
+    "esc50": Dataset("ESC-50-master", "CC BY-NC 3.0", "https://github.com/karolpiczak/ESC-50"),
     "spoken_digits": Dataset(
         "fsdd",
         "CC BY-SA 4.0",

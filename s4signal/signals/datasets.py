@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.audio import read_audio_folder
+from s4signal.signals.audio_manifest import read_audio_manifest
 from s4signal.signals.collection import Signals
 from s4signal.signals.dataset_table import DATASETS, data_home, documented, fetch, find
 from s4signal.signals.ts import read_ts
@@ -20,6 +21,7 @@ __all__ = [
     "fetch_speech_commands",
     "fetch_spoken_digits",
     "load_blink",
+    "load_esc50",
     "load_eyes_open_shut",
     "load_finger_movements",
     "load_hand_movement_direction",
@@ -120,6 +122,42 @@ def fetch_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _T
     """Fetch the 105,829 spoken commands of version 0.02, 2.4 GB, unless they are there, and load them."""
     fetch("speech_commands")
     return load_speech_commands(split)
+
+
+def load_esc50() -> tuple[Signals, _Texts, _Texts]:
+    """Load environmental sounds [1]_: 2,000 clips of 50 classes, 5 s at 44.1 kHz, in five folds.
+
+    Published at https://github.com/karolpiczak/ESC-50, licence: CC BY-NC 3.0. The archive that is published there is of
+    a branch, so no checksum of it stays: download it by hand.
+
+    Returns
+    -------
+    signals : Signals
+        One case per clip, in the order of its table.
+    y : ndarray of shape (n,)
+        The classes.
+    groups : ndarray of shape (n,)
+        The folds, "1" to "5", as the set is scored; the clips of one recording are in one of them.
+
+    Raises
+    ------
+    RecordingError
+        If the set, or a file of it, is not there; the message says what to set.
+
+    References
+    ----------
+    .. [1] K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia, 2015,
+       doi:10.1145/2733373.2806390.
+
+    Examples
+    --------
+    >>> from s4signal.signals import datasets
+    >>> signals, y, folds = datasets.load_esc50()  # doctest: +SKIP
+    """
+    root = find("esc50")
+    table, audio = root / "meta" / "esc50.csv", root / "audio"
+    data = read_audio_manifest(table, root=audio, path_column="filename", label_column="category", group_column="fold")
+    return data.signals, data.y, data.groups
 
 
 def _parts(split: str | None, names: tuple[str, ...] = ("train", "test")) -> tuple[str, ...]:

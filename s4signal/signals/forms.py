@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals.audio_items import with_audio_items
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import as_float_array
-from s4signal.signals.lazy import Case
+from s4signal.signals.lazy import Case, LazyCase
 from s4signal.signals.mne_objects import cases_from_epochs, cases_from_raws, is_epochs, is_raw, refuse_other_mne
 from s4signal.signals.summary import name_errors
 
 
 def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
     """Turn arrays, lists and what MNE holds into cases; `sfreq` is one rate, one per case, or None."""
+    data = with_audio_items(data)
     of_cases = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
     listed = isinstance(data, list | tuple) or (of_cases and not all(map(np.isscalar, data)))
     items = list(data) if listed else [data]
@@ -35,7 +37,7 @@ def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
         items = _rows(data if isinstance(data, np.ndarray) else as_float_array(data))
     rates = _one_rate_each(sfreq, len(items))
     return [
-        item if isinstance(item, Signal) else name_errors(i, "", partial(Signal, item, sfreq=rate))
+        item if isinstance(item, Signal | LazyCase) else name_errors(i, "", partial(Signal, item, sfreq=rate))
         for i, (item, rate) in enumerate(zip(items, rates, strict=True))
     ]
 

@@ -16,13 +16,15 @@ _HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 
 _SYNC = re.compile(rb"\xff[\xe2-\xff][^\xff]")
 
 
-def with_length(path: str | PathLike[str]) -> bytes | None:
-    """Return the file with an Info frame that counts the frames; None if it has such a one, or no frame at all."""
-    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+def with_length(source: str | PathLike[str] | bytes) -> bytes | None:
+    """Return a file, or its content, with an Info frame that counts the frames; None if it has one, or no frame."""
+    if isinstance(source, bytes):
+        return _tagged(source)
+    with open(source, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         return _tagged(content)
 
 
-def _tagged(content: mmap) -> bytes | None:
+def _tagged(content: mmap | bytes) -> bytes | None:
     begin = _skip_id3(content)
     frames = _frames(content, begin)
     first = next(frames, None)
@@ -38,7 +40,7 @@ def _tagged(content: mmap) -> bytes | None:
     return content[:at] + tag.ljust(_size(header), b"\0") + content[at:]
 
 
-def _skip_id3(content: mmap) -> int:
+def _skip_id3(content: mmap | bytes) -> int:
     """Return where the tag with title and artist ends; its size counts seven bits per byte."""
     begin = 0
     while content[begin : begin + 3] == b"ID3":
@@ -47,7 +49,7 @@ def _skip_id3(content: mmap) -> int:
     return begin
 
 
-def _frames(content: mmap, at: int) -> Iterator[tuple[int, int]]:
+def _frames(content: mmap | bytes, at: int) -> Iterator[tuple[int, int]]:
     """Yield where each whole frame begins, and its size; what is no frame is skipped."""
     while (found := _SYNC.search(content, at)) is not None:
         at = found.start()

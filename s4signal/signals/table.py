@@ -147,9 +147,13 @@ class Table:
             advice = "Leave the cell empty if it is missing, or name other columns."
             raise RecordingError(f"{self._row(i, name)}: {item!r} is no number. {advice}") from None
 
-    def _row(self, i: int, name: str) -> str:
+    def row(self, i: int) -> str:
+        """Say which row this is, as the file counts."""
         owner = "" if self.case is None else f" (case {list(self.columns[self.case])[i]})"
-        return f"{self.name}, row {i + self.first_row}{owner}, column {name}"
+        return f"{self.name}, row {i + self.first_row}{owner}"
+
+    def _row(self, i: int, name: str) -> str:
+        return f"{self.row(i)}, column {name}"
 
 
 def without_regular_times(cases: Sequence[Signal], unit_s: float = 1.0) -> list[Signal]:

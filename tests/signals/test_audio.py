@@ -103,7 +103,7 @@ def test_a_pattern_names_label_and_group(tmp_path, pattern):
 def test_files_that_do_not_follow_the_pattern_are_left_out_with_a_warning(tmp_path):
     write(tmp_path / "a-x.wav")
     write(tmp_path / "noise.wav")
-    with pytest.warns(UserWarning, match=r"1 files .* do not follow .* the first is noise\.wav"):
+    with pytest.warns(UserWarning, match=r"1 of 2 files are left out, .*noise\.wav does not follow pattern="):
         _, y, groups = read_audio_folder(tmp_path, pattern="{label}-{take}.wav")
     assert y.tolist() == ["a"]
     assert groups.tolist() == [str(tmp_path / "a-x.wav")]
@@ -179,19 +179,19 @@ def test_files_that_cannot_be_read_are_left_out_on_request(tmp_path):
     for name in ("yes/a.wav", "yes/b.wav", "no/c.wav"):
         write(tmp_path / name)
     (tmp_path / "no/a.wav").write_bytes(b"RIFF and nothing else")
-    with pytest.raises(RecordingError, match=r"a\.wav cannot be read as audio .*unreadable=\"skip\" leaves"):
+    with pytest.raises(RecordingError, match=r"a\.wav cannot be read as audio .*on_error=\"skip\" leaves"):
         read_audio_folder(tmp_path)
     with pytest.warns(UserWarning, match=r"1 of 4 files are left out, the first: .*a\.wav cannot be read"):
-        signals, y, groups = read_audio_folder(tmp_path, unreadable="skip")
+        signals, y, groups = read_audio_folder(tmp_path, on_error="skip")
     assert (len(signals), y.tolist(), len(groups)) == (3, ["no", "yes", "yes"], 3)
-    with pytest.raises(ValueError, match="unreadable='warn' is unknown"):
-        read_audio_folder(tmp_path, unreadable="warn")
+    with pytest.raises(ValueError, match="on_error='warn' is unknown"):
+        read_audio_folder(tmp_path, on_error="warn")
 
 
 def test_a_folder_of_which_nothing_can_be_read_is_refused(tmp_path):
     write(tmp_path / "yes/a.wav").write_bytes(b"")
     with pytest.raises(RecordingError, match=r"a\.wav is empty"):
-        read_audio_folder(tmp_path, unreadable="skip")
+        read_audio_folder(tmp_path, on_error="skip")
 
 
 def test_folders_without_audio_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals import dataset_table, datasets
 
 FOLDERS = [
+    datasets.load_esc50,
     datasets.load_spoken_digits,
     datasets.load_speech_commands,
     datasets.load_japanese_vowels,
@@ -125,6 +126,20 @@ def test_commands_follow_the_lists_of_the_set(published):
         ValueError, match="split='dev' is unknown; choose 'train', 'validation', 'test' or None for all"
     ):
         datasets.load_speech_commands("dev")
+
+
+def test_environmental_sounds_follow_the_table_of_the_set(monkeypatch, tmp_path):
+    pytest.importorskip("soundfile")
+    monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
+    (tmp_path / "ESC-50-master" / "audio").mkdir(parents=True)
+    (tmp_path / "ESC-50-master" / "meta").mkdir()
+    rows = ["filename,fold,target,category,esc10,src_file,take"]
+    for name, category in (("1-7-A-0.wav", "dog"), ("1-7-B-0.wav", "dog"), ("4-9-A-10.wav", "rain")):
+        files.write_audio(tmp_path / "ESC-50-master" / "audio" / name)
+        rows.append(f"{name},{name[0]},{name[6:-4]},{category},False,{name[2]},{name[4]}")
+    (tmp_path / "ESC-50-master" / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
+    signals, y, folds = datasets.load_esc50()
+    assert (len(signals), y.tolist(), folds.tolist()) == (3, ["dog", "dog", "rain"], ["1", "1", "4"])
 
 
 def test_an_archive_of_another_checksum_leaves_nothing_behind(published, tmp_path):

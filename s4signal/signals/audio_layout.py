@@ -1,0 +1,196 @@
+"""What the folders and names of audio files say: labels, groups, parts of a data set; and what is no case."""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from s4signal.errors import RecordingError
+from s4signal.signals.audio_decoders import COMPRESSED
+from s4signal.signals.audio_file import OnError, Skipped, skip_or_raise
+
+_BY_LIBSNDFILE = {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd"}
+ENDINGS = COMPRESSED | _BY_LIBSNDFILE | {".voc", ".w64", ".wav"}
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"}
+NOISE = "_background_noise_"  # of Speech Commands: minutes to cut noise from, no class
+LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+_SPEAKER = re.compile(r"(.+)_nohash_\d+")
+
+
+class Row(NamedTuple):
+    """One case to be: a file, or a stretch of it."""
+
+    path: Path
+    label: str
+    group: str
+    split: str = ""
+    start_s: float = 0.0
+    end_s: float = float("inf")
+    where: str = ""  # the row of a manifest
+
+
+class Layout(NamedTuple):
+    """What a folder or a manifest holds; `aside` are lines that say what was seen and is no case."""
+
+    rows: list[Row]
+    skipped: list[Skipped]
+    aside: list[str]
+
+
+class _Listing(NamedTuple):
+    audio: list[Path]
+    others: list[Path]
+    skipped: list[Skipped]
+
+
+def rows_of_folders(root: Path, on_error: OnError) -> Layout:
+    """Take the folders below `root` as labels, or, where those are parts of a data set, the folders below these."""
+    found = _files_below(root)
+    audio, aside = _without_noise(root, found.audio)
+    tops = {path.relative_to(root).parts[0] for path in audio if len(path.relative_to(root).parts) > 1}
+    depth = 1 if tops and {top.lower() for top in tops} <= PARTS else 0
+    listed = {} if depth else _listed(root, audio)
+    rows, skipped = [], [*found.skipped, *_lists_without_files(root, listed, audio)]
+    for path in audio:
+        below = path.relative_to(root)
+        if len(below.parts) < 2 + depth:
+            where = f"{root.name}/{below.parts[0]}" if depth and len(below.parts) > 1 else root.name
+            error = RecordingError(
+                f"{path} lies in no class folder. Sort the files as {where}/<class>/<file>, or pass pattern= or "
+                "manifest=."
+            )
+            skipped.append(skip_or_raise(error, path, on_error))
+            continue
+        speaker = _SPEAKER.fullmatch(path.stem)
+        split = below.parts[0] if depth else listed.get(_nfc(below.as_posix()), "train" if listed else "")
+        rows.append(Row(path, _nfc(below.parts[depth]), speaker[1] if speaker else str(path), split))
+    skipped += _lost_folders(root, found.others, {path.relative_to(root).parts[: depth + 1] for path in audio}, depth)
+    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(found.others))
+
+
+def rows_of_pattern(root: Path, pattern: str, on_error: OnError) -> Layout:
+    """Take label and group from the names, or from the paths below `root` if the pattern has a slash."""
+    expression, found = _compile(pattern), _files_below(root)
+    audio, aside = _without_noise(root, found.audio)
+    rows, skipped = [], list(found.skipped)
+    for path in audio:
+        match = expression.fullmatch(_nfc(path.relative_to(root).as_posix() if "/" in pattern else path.name))
+        if match is None:
+            skipped.append(Skipped(str(path), f"{path} does not follow pattern={pattern!r}."))
+            continue
+        label, group = match["label"].strip(), match.groupdict().get("group") or str(path)
+        if label:
+            rows.append(Row(path, label, group, match.groupdict().get("split") or ""))
+        else:
+            error = RecordingError(f"{path} has an empty label by pattern={pattern!r}. Rename it, or leave it out.")
+            skipped.append(skip_or_raise(error, path, on_error))
+    if not rows:
+        raise RecordingError(f"no file below {root} follows pattern={pattern!r}; one of them is {audio[0].name}.")
+    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(found.others))
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    expression = pattern
+    if "(?P<" not in pattern:
+        parts = re.split(r"\{(\w+)\}", pattern)
+        names = parts[1::2]
+        fields = [f"(?P<{name}>[^/]+?)" if name not in names[:i] else f"(?P={name})" for i, name in enumerate(names)]
+        expression = "".join(re.escape(part) if i % 2 == 0 else fields[i // 2] for i, part in enumerate(parts))
+    try:
+        compiled = re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}.") from None
+    if "label" not in compiled.groupindex:
+        raise ValueError(f"pattern={pattern!r} has no label. Write it like '{{label}}_{{group}}_{{take}}.wav'.")
+    return compiled
+
+
+def _files_below(root: Path) -> _Listing:
+    """List all files below `root`, through links to folders too; a folder that was seen already is not seen twice."""
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    seen: dict[str, Path] = {}
+    pending = [root]  # links wait until all true folders were seen: these give their names to what both lead to
+    while pending:
+        start = pending.pop(0)
+        if (real := os.path.realpath(start)) in seen:
+            known = seen[real]
+            skipped.append(Skipped(str(start), f"{start} is a link to {known}, whose files are read there."))
+            continue
+        for name, folders, names in os.walk(start):
+            folder = Path(name)
+            seen[os.path.realpath(folder)] = folder
+            again = {n for n in folders if os.path.realpath(folder / n) in seen and not (folder / n).is_symlink()}
+            folders[:] = sorted(n for n in folders if n[0] != "." and n != "__MACOSX" and n not in again)
+            pending += [folder / n for n in folders if (folder / n).is_symlink()]
+            files += [folder / n for n in names if n[0] != "."]
+    audio = sorted(path for path in files if path.suffix.lower() in ENDINGS)
+    if not audio:
+        raise RecordingError(f"{root} holds no audio file ({', '.join(sorted(ENDINGS))}). Check the path.")
+    return _Listing(audio, sorted(path for path in files if path.suffix.lower() not in ENDINGS), skipped)
+
+
+def _without_noise(root: Path, audio: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    cases = [path for path in audio if NOISE not in path.relative_to(root).parts]
+    if not cases:
+        raise RecordingError(f"{root} holds no audio but that of {NOISE}/. Check the path.")
+    n = len(audio) - len(cases)
+    return cases, [f"{NOISE}: {n} files, to cut noise from"] * bool(n)
+
+
+def _listed(root: Path, audio: Sequence[Path]) -> dict[str, str]:
+    """Return the part of a data set that its lists name for a file, by its path below `root`."""
+    found: dict[str, str] = {}
+    for part, name in LISTS.items():
+        if (root / name).is_file():
+            found |= {_nfc(line.strip()): part for line in (root / name).read_text("utf-8-sig").splitlines() if line}
+    return found
+
+
+def _lists_without_files(root: Path, listed: dict[str, str], audio: Sequence[Path]) -> Iterator[Skipped]:
+    there = {_nfc(path.relative_to(root).as_posix()) for path in audio}
+    for part, name in LISTS.items():
+        gone = [path for path, of in listed.items() if of == part and path not in there]
+        if gone:
+            yield Skipped(gone[0], f"{root / name} names {len(gone)} files that are not there, such as {gone[0]}.")
+
+
+def _lost_folders(
+    root: Path, others: Sequence[Path], with_audio: set[tuple[str, ...]], depth: int
+) -> Iterator[Skipped]:
+    """Name the class folders that hold files, but none that is known as audio."""
+    below = [path.relative_to(root).parts for path in others]
+    lost = Counter(parts[: depth + 1] for parts in below if len(parts) > depth + 1)
+    for parts, n in lost.items():
+        if parts not in with_audio:
+            folder = root.joinpath(*parts)
+            ending = next(path.suffix for path in others if path.is_relative_to(folder)) or "no ending"
+            yield Skipped(str(folder), f"{folder} holds no file that is known as audio, but {n} others ({ending}).")
+
+
+def _each_file_once(rows: Sequence[Row], skipped: list[Skipped], on_error: OnError) -> list[Row]:
+    """Leave out what links lead to a second time; refuse it under two labels."""
+    kept: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: row.path.is_symlink()):
+        first = kept.setdefault(os.path.realpath(row.path), row)
+        if first is row:
+            continue
+        if first.label != row.label:
+            text = f"{row.path} is the same file as {first.path}, but labels differ ({row.label}, {first.label})."
+            skipped.append(skip_or_raise(RecordingError(f"{text} Remove one."), row.path, on_error))
+        else:
+            skipped.append(Skipped(str(row.path), f"{row.path} is the same file as {first.path}."))
+    return sorted(kept.values(), key=lambda row: row.path)
+
+
+def _count_others(others: Sequence[Path]) -> list[str]:
+    counts = Counter(path.suffix.lower() or "no ending" for path in others)
+    return [f"other files: {', '.join(f'{n} {ending}' for ending, n in sorted(counts.items()))}"] if counts else []
+
+
+def _nfc(text: str) -> str:
+    """Write accents in one way: file systems differ in it."""
+    return unicodedata.normalize("NFC", text)

@@ -1,0 +1,172 @@
+"""Manifests of audio: a table with a recording, or a stretch of one, per row."""
+
+import json
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s4signal.errors import RecordingError
+from s4signal.signals.audio_file import OnError, Skipped, check_on_error, skip_or_raise
+from s4signal.signals.audio_layout import Layout, Row
+from s4signal.signals.checks import check_file
+from s4signal.signals.labelled import LabelledSignals, assemble
+from s4signal.signals.table import Table
+
+_OPTIONAL = ("group", "split", "start", "end")
+
+
+def read_audio_manifest(
+    manifest: Any,
+    *,
+    root: str | PathLike[str] | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    group_column: str | None = None,
+    split: str | None = None,
+    sfreq: float | None = None,
+    mono: bool = True,
+    on_error: OnError = "raise",
+) -> LabelledSignals:
+    """Read labelled audio that a table lists: a row per recording, or per stretch of one.
+
+    Columns "start" and "end", if there are any, cut a stretch [s] out of the file, "split" names the part of the data
+    set, "group" the speaker.
+
+    Parameters
+    ----------
+    manifest : path, frame or mapping
+        A CSV or TSV file with a header, a JSON Lines file with an object per line, a frame of pandas or polars, or a
+        mapping of columns. An empty "start" or "end" is that of the file.
+    root : path, optional
+        What the paths are below; the folder of the manifest if missing.
+    path_column, label_column : str
+        Columns of the file and of the label.
+    group_column : str, optional
+        Column of the speaker, or whatever must not be split; "group" if there is one, otherwise the file.
+    split : str, optional
+        Read this part alone, by the column "split".
+    sfreq : float, optional
+        Resample to this rate [Hz].
+    mono : bool
+        Whether to average the channels.
+    on_error : {"raise", "skip"}
+        Whether a row that cannot be used is an error, or is left out: the warning says how many, ``skipped`` which.
+
+    Returns
+    -------
+    LabelledSignals
+        Unpacks into signals, y and groups, in the order of the rows; decoded when asked for.
+
+    Raises
+    ------
+    RecordingError
+        If a column, a label or a file is missing, a start is not before its end or lies outside its file, or files
+        differ in rate or channels; the row is named.
+    ValueError
+        If `split` or `on_error` is unknown.
+
+    Warns
+    -----
+    UserWarning
+        If rows are skipped.
+
+    Examples
+    --------
+    >>> import soundfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     soundfile.write(f"{folder}/day.wav", np.zeros(80000), 8000)
+    ...     rows = "path,label,group,start,end\\nday.wav,rain,may,0,2.5\\nday.wav,dog,may,4,5\\n"
+    ...     size = Path(folder, "sounds.csv").write_text(rows)
+    ...     read_audio_manifest(f"{folder}/sounds.csv")
+    Signals: 2 cases × 1 channel, 8000–20000 samples, 8000 Hz (1–2.5 s)
+    2 labels: dog 1, rain 1
+    1 groups of 2 cases
+    """
+    check_on_error(on_error)
+    is_path = isinstance(manifest, str | PathLike)
+    folder = Path(root) if root is not None else Path(manifest).parent if is_path else Path()
+    columns = (path_column, label_column, group_column)
+    layout = rows_of_manifest(manifest_table(manifest), folder, columns, on_error)
+    return assemble(layout, split=split, sfreq=sfreq, mono=mono, on_error=on_error)
+
+
+def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on_error: OnError) -> Layout:
+    """Take rows from a table; `columns` are those of the path, the label and, if it is named, the group."""
+    path_column, label_column, group_column = columns
+    group_column = group_column or ("group" if "group" in table.header else None)
+    needed = [name for name in (path_column, label_column, group_column) if name is not None]
+    table.check([*needed, *(name for name in _OPTIONAL if name in table.header and name not in needed)])
+    texts = {name: _texts(table, name) for name in (*needed, "split") if name in table.header}
+    n = len(texts[needed[0]])
+    if not n:
+        raise RecordingError(f"{table.name} lists no file.")
+    starts, ends = _seconds(table, "start", 0.0, n), _seconds(table, "end", np.inf, n)
+    nothing, rows, skipped = [""] * n, list[Row](), list[Skipped]()
+    fields = (texts[needed[0]], texts[needed[1]], texts.get(group_column or "", nothing), texts.get("split", nothing))
+    for i, (path, label, group, split) in enumerate(zip(*fields, strict=True)):
+        row = Row(root / path, label, group or str(root / path), split, starts[i], ends[i], table.row(i))
+        try:
+            rows.append(_checked(row, path, needed))
+        except RecordingError as error:
+            skipped.append(skip_or_raise(error, row.where, on_error))
+    return Layout(rows, skipped, [])
+
+
+def manifest_table(manifest: Any) -> Table:
+    """Read a manifest, whatever its form."""
+    if not isinstance(manifest, str | PathLike):
+        return Table(manifest)
+    check_file(manifest)
+    if Path(manifest).suffix.lower() in (".jsonl", ".ndjson", ".json"):
+        return _json_lines(Path(manifest))
+    with open(manifest, encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    return Table(manifest, delimiter=max(",\t;", key=header.count))
+
+
+def _json_lines(path: Path) -> Table:
+    """Read a JSON object per line; a column that an object lacks is empty there."""
+    lines = [(i, line) for i, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1) if line.strip()]
+    objects = []
+    for i, line in lines:
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            raise RecordingError(f"{path}, line {i} is no JSON ({error}). Write one object per line.") from None
+        if not isinstance(item, dict):
+            raise RecordingError(f"{path}, line {i} is no JSON object. Write one object per line.")
+        objects.append(item)
+    names = list(dict.fromkeys(name for item in objects for name in item))
+    table = Table({name: [item.get(name) for item in objects] for name in names})
+    table.name, table.first_row = str(path), 1
+    return table
+
+
+def _texts(table: Table, name: str) -> list[str]:
+    return ["" if _is_empty(item) else str(item).strip() for item in list(table.columns[name])]
+
+
+def _is_empty(item: Any) -> bool:
+    return item is None or item != item or str(item) in ("", "NaT", "<NA>")  # NaN differs from itself
+
+
+def _seconds(table: Table, name: str, otherwise: float, n: int) -> list[float]:
+    if name not in table.header:
+        return [otherwise] * n
+    return [otherwise if np.isnan(value) else float(value) for value in table.numbers(name)]
+
+
+def _checked(row: Row, path: str, columns: Sequence[str]) -> Row:
+    for name, text in zip(columns, (path, row.label), strict=False):
+        if not text:
+            raise RecordingError(f"{row.where}, column {name} is empty. Leave the row out.")
+    if not 0 <= row.start_s < row.end_s:
+        raise RecordingError(
+            f"{row.where}: start={row.start_s:g} s must be at least 0 and before end={row.end_s:g} s. Correct the row."
+        )
+    return row

@@ -1,0 +1,176 @@
+"""Labelled audio, and a word on everything that was understood and left out on the way."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.signals.audio_file import OnError, Skipped, open_audio, skip_or_raise, usable, warn_of_skipped
+from s4signal.signals.audio_layout import Layout, Row
+from s4signal.signals.checks import FloatArray
+from s4signal.signals.collection import Signals
+from s4signal.signals.lazy import LazyCase
+
+_SLACK_S = 0.02  # by which the end of a row may lie behind that of its file: texts round
+_MOST = 12  # labels that a summary names
+
+
+class _Triple(NamedTuple):
+    signals: Signals
+    y: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.str_]
+
+
+class LabelledSignals(_Triple):
+    """Signals, labels and groups of `read_audio_folder` and `read_audio_manifest`; printed, it says what was read.
+
+    Parameters
+    ----------
+    signals : Signals
+        The cases.
+    y : ndarray of shape (n,)
+        Their labels.
+    groups : ndarray of shape (n,)
+        Speakers, or whatever must not be split; the file where nothing is known.
+    splits : ndarray of shape (n,) or None
+        The part of the data set that a case belongs to, such as "train", where folders or lists say so.
+    skipped : tuple of (path, reason)
+        What was left out, and why.
+    aside : tuple of str
+        What was seen and is no case.
+
+    Examples
+    --------
+    >>> data = LabelledSignals(Signals(np.zeros((3, 8000)), sfreq=8000), np.array(["no", "yes", "no"]), np.arange(3))
+    >>> data
+    Signals: 3 cases × 1 channel, 8000 samples, 8000 Hz (1 s)
+    2 labels: no 2, yes 1
+    3 groups of 1 case
+    >>> X, y, groups = data
+    """
+
+    splits: npt.NDArray[np.str_] | None
+    skipped: tuple[Skipped, ...]
+    aside: tuple[str, ...]
+
+    def __new__(
+        cls,
+        signals: Signals,
+        y: npt.NDArray[Any],
+        groups: npt.NDArray[Any],
+        splits: npt.NDArray[Any] | None = None,
+        skipped: Sequence[Skipped] = (),
+        aside: Sequence[str] = (),
+    ) -> "LabelledSignals":
+        """Keep what does not unpack beside what does."""
+        self = super().__new__(cls, signals, y, groups)
+        self.splits, self.skipped, self.aside = splits, tuple(skipped), tuple(aside)
+        return self
+
+    def __repr__(self) -> str:
+        """Say what was read, how often each label and part comes, and what was left out."""
+        n_groups = Counter(self.groups.tolist())
+        fewest, most = min(n_groups.values(), default=0), max(n_groups.values(), default=0)
+        span = f"{fewest}" if fewest == most else f"{fewest}–{most}"
+        lines = [repr(self.signals), f"{len(set(self.y.tolist()))} labels: {_counts(self.y)}"]
+        lines.append(f"{len(n_groups)} groups of {span} case{'s' * (most != 1)}")
+        if self.splits is not None:
+            lines.append(f"parts: {_counts(self.splits)}")
+        lines += [f"left aside: {text}" for text in self.aside]
+        if self.skipped:
+            lines.append(f"skipped: {len(self.skipped)}, the first: {self.skipped[0].reason}")
+        return "\n".join(lines)
+
+
+def assemble(
+    layout: Layout, *, split: str | None, sfreq: float | None, mono: bool, on_error: OnError
+) -> LabelledSignals:
+    """Open what a layout lists, in its order; what cannot be used is refused, or skipped with a warning."""
+    opened: dict[str, LazyCase] = {}
+    cases, rows, skipped = [], [], list(layout.skipped)
+    for row in _of_split(layout.rows, split):
+        try:
+            if str(row.path) not in opened:
+                opened[str(row.path)] = usable(open_audio(row.path, mono=mono), on_error)
+            cases.append(_stretch(opened[str(row.path)], row))
+        except (ValueError, MissingDependencyError) as error:
+            skipped.append(skip_or_raise(error, row.path, on_error))
+        else:
+            rows.append(row)
+    if not cases:
+        raise RecordingError(f"nothing can be used, {len(skipped)} are left out; the first: {skipped[-1].reason}")
+    warn_of_skipped(skipped, len(layout.rows) + len(layout.skipped), stacklevel=3)
+    signals = Signals.from_cases(cases)
+    _check_alike(cases, resampled=sfreq is not None)
+    splits = np.array([row.split for row in rows])
+    return LabelledSignals(
+        signals if sfreq is None else signals.resample(sfreq),
+        np.array([row.label for row in rows]),
+        np.array([row.group for row in rows]),
+        splits if any(row.split for row in layout.rows) else None,
+        skipped,
+        layout.aside,
+    )
+
+
+def _of_split(rows: Sequence[Row], split: str | None) -> list[Row]:
+    parts = sorted({row.split for row in rows} - {""})
+    if split is None:
+        return list(rows)
+    if not parts:
+        raise ValueError(
+            f"split={split!r} was passed, but nothing says which part a recording belongs to: no folders train/ and "
+            "test/ above those of the classes, no validation_list.txt or testing_list.txt, no column split."
+        )
+    if split not in parts:
+        raise ValueError(f"split={split!r} is unknown; there are {', '.join(map(repr, parts))}.")
+    return [row for row in rows if row.split == split]
+
+
+def _stretch(case: LazyCase, row: Row) -> LazyCase:
+    """Cut out what a row asks for, without reading."""
+    rate = case.sfreq or np.nan
+    lasts_s = case.length / rate
+    if row.start_s == 0 and row.end_s == np.inf:
+        return case
+    if row.start_s >= lasts_s or (row.end_s > lasts_s + _SLACK_S and row.end_s < np.inf):
+        end = "" if row.end_s == np.inf else f" to {row.end_s:g} s"
+        raise RecordingError(
+            f"{row.where}: {row.path} lasts {lasts_s:.2f} s, but {row.start_s:g} s{end} is asked for. Correct the row."
+        )
+    start, stop = round(row.start_s * rate), round(min(row.end_s, lasts_s) * rate)
+    if stop <= start:
+        raise RecordingError(f"{row.where}: no sample lies between {row.start_s:g} and {row.end_s:g} s.")
+    read = partial(_read_part, case) if case.in_one else case.read
+    return replace(case, read=read, start=start, length=stop - start, first_sample=start)
+
+
+def _read_part(case: LazyCase, start: int, stop: int) -> FloatArray:
+    return case.load().data[:, start:stop]
+
+
+def _check_alike(cases: Sequence[LazyCase], *, resampled: bool) -> None:
+    """Refuse files that differ: a model would take another rate for another voice."""
+    first = cases[0]
+    for case in cases:
+        if case.sfreq != first.sfreq and not resampled:
+            raise RecordingError(
+                f"{first.source} is sampled at {first.sfreq:g} Hz and {case.source} at {case.sfreq:g} Hz. "
+                "Pass sfreq= to resample them to one rate."
+            )
+        if case.n_channels != first.n_channels:
+            raise RecordingError(
+                f"{first.source} has {first.n_channels} channels and {case.source} has {case.n_channels}. "
+                "Pass mono=True to average them."
+            )
+
+
+def _counts(values: npt.NDArray[Any]) -> str:
+    counts = sorted(Counter(values.tolist()).items())
+    more = f", … ({len(counts) - _MOST} more)" if len(counts) > _MOST else ""
+    return ", ".join(f"{value} {n}" for value, n in counts[:_MOST]) + more

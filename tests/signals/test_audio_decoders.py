@@ -1,0 +1,124 @@
+"""m4a, aac, webm and their like: by torchcodec or ffmpeg where present, one line where not."""
+
+import os
+import shutil
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.signals import read_audio, read_audio_folder
+
+soundfile = pytest.importorskip("soundfile")
+
+SOUND = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 1600)).astype(np.float32)
+# Stands for ffmpeg: the "m4a" of these tests are wav, and it writes them again as it is asked to.
+FFMPEG = f"""#!{sys.executable}
+import sys, io, soundfile
+path = sys.argv[sys.argv.index("-i") + 1].removeprefix("file:")
+try:
+    data, rate = soundfile.read(open(path, "rb"))
+except Exception:
+    sys.exit("moov atom not found")
+out = io.BytesIO()
+soundfile.write(out, data, rate, format="WAV", subtype="FLOAT")
+sys.stdout.buffer.write(out.getvalue())
+"""
+
+
+@pytest.fixture
+def without_decoders(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+@pytest.fixture
+def with_ffmpeg(without_decoders, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").write_text(FFMPEG)
+    (tmp_path / "bin" / "ffmpeg").chmod(0o755)
+
+
+@pytest.fixture
+def with_torchcodec(monkeypatch):
+    class AudioDecoder:
+        def __init__(self, path):
+            try:
+                self.data, self.rate = soundfile.read(BytesIO(Path(path).read_bytes()), always_2d=True)
+            except soundfile.LibsndfileError:
+                raise RuntimeError("Could not open the file\nmore") from None
+
+        def get_all_samples(self):
+            return SimpleNamespace(data=self.data.T, sample_rate=self.rate)
+
+    module = ModuleType("torchcodec.decoders")
+    module.AudioDecoder = AudioDecoder
+    monkeypatch.setitem(sys.modules, "torchcodec", ModuleType("torchcodec"))
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", module)
+
+
+def write(path, data=SOUND):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, data.T, 16000, format="WAV", subtype="FLOAT")
+    return path
+
+
+def test_without_a_decoder_one_line_says_what_to_install(without_decoders, tmp_path):
+    path = write(tmp_path / "yes" / "a.m4a")
+    with pytest.raises(MissingDependencyError, match=r"a\.m4a: reading \.m4a needs torchcodec or ffmpeg, and neither"):
+        read_audio(path)
+    write(tmp_path / "no" / "a.wav")
+    with pytest.raises(MissingDependencyError, match=r"a\.m4a: reading \.m4a needs"):
+        read_audio_folder(tmp_path)
+    with pytest.warns(UserWarning, match="1 of 2 files are left out, the first: .*needs torchcodec or ffmpeg"):
+        assert read_audio_folder(tmp_path, on_error="skip").y.tolist() == ["no"]
+
+
+@pytest.mark.parametrize("decoder", ["with_ffmpeg", "with_torchcodec"])
+@pytest.mark.parametrize("ending", ["m4a", "webm", "aac"])
+def test_samples_rate_and_stretches_are_those_of_the_file(decoder, ending, tmp_path, request):
+    request.getfixturevalue(decoder)
+    path = write(tmp_path / "-yes" / f"a b.{ending}")
+    signals = read_audio(path, mono=False)
+    assert (signals.sfreq, signals.n_channels, signals.cases[0].modality) == (16000, 2, "audio")
+    np.testing.assert_allclose(signals[0].data, SOUND, atol=1e-7)
+    np.testing.assert_allclose(read_audio(path)[0].data[0], SOUND.mean(0), atol=1e-7)
+    np.testing.assert_allclose(signals.cases[0].crop(100, 300).load().data, SOUND[:, 100:300], atol=1e-7)
+    assert read_audio(path, sfreq=8000)[0].length == 800
+
+
+@pytest.mark.parametrize("decoder", ["with_ffmpeg", "with_torchcodec"])
+def test_what_is_damaged_is_named_in_one_line(decoder, tmp_path, request):
+    request.getfixturevalue(decoder)
+    (tmp_path / "a.m4a").write_bytes(b"nothing")
+    with pytest.raises(RecordingError, match=r"a\.m4a cannot be read as audio \((moov atom|Could not open)") as caught:
+        read_audio(tmp_path / "a.m4a")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_empty_or_silent_by_inversion_is_refused(with_ffmpeg, tmp_path):
+    with pytest.raises(RecordingError, match="holds no samples"):
+        read_audio(write(tmp_path / "a.m4a", SOUND[:, :0]))
+    with pytest.raises(RecordingError, match="cancel each other"):
+        read_audio(write(tmp_path / "b.m4a", SOUND[:1] * [[1], [-1]]))[0]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize("ending", ["m4a", "mka"])
+def test_ffmpeg_itself_is_called_rightly(ending, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    sine = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    write(tmp_path / "a.wav", sine[None])
+    command = [str(shutil.which("ffmpeg")), "-v", "error", "-i", str(tmp_path / "a.wav"), str(tmp_path / f"a.{ending}")]
+    subprocess.run(command, check=True, env=os.environ)
+    signals = read_audio(tmp_path / f"a.{ending}")
+    assert signals.sfreq == 16000
+    assert abs(signals.lengths[0] - 16000) < 3000  # the encoder pads
+    middle = signals[0].data[0, 4000:12000]
+    assert np.argmax(np.abs(np.fft.rfft(middle))) == 220

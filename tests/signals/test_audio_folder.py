@@ -1,0 +1,233 @@
+"""Nothing of a folder of labelled audio is lost without a word."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from s4signal.errors import RecordingError
+from s4signal.signals import Signals, read_audio, read_audio_folder
+
+soundfile = pytest.importorskip("soundfile")
+
+SOUND = np.random.default_rng(0).uniform(-0.5, 0.5, (800, 2))
+
+
+def write(path, data=SOUND[:, 0], **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, data, 8000, **({"subtype": "FLOAT"} if path.suffix == ".wav" else {}) | options)
+    return path
+
+
+def test_a_class_folder_may_be_a_link(tmp_path):
+    write(tmp_path / "elsewhere" / "a.wav")
+    write(tmp_path / "root" / "no" / "a.wav")
+    (tmp_path / "root" / "yes").symlink_to(tmp_path / "elsewhere")
+    assert read_audio_folder(tmp_path / "root").y.tolist() == ["no", "yes"]
+
+
+@pytest.mark.parametrize("target", [".", ".."])
+def test_a_link_that_leads_back_ends_and_is_named(tmp_path, target):
+    write(tmp_path / "root" / "no" / "a.wav")
+    write(tmp_path / "root" / "yes" / "a.wav")
+    (tmp_path / "root" / "yes" / "again").symlink_to(target)
+    with pytest.warns(UserWarning, match=r"again is a link to"):
+        data = read_audio_folder(tmp_path / "root")
+    assert data.y.tolist() == ["no", "yes"]
+    (tmp_path / "root" / "yes" / "again").unlink()
+    (tmp_path / "root" / "yes" / "again").symlink_to(tmp_path)  # holds nothing but what was seen
+    assert read_audio_folder(tmp_path / "root").y.tolist() == ["no", "yes"]
+
+
+def test_folders_that_link_to_each_other_are_read_once(tmp_path):
+    for a, b in (("a", "b"), ("b", "a")):
+        write(tmp_path / a / f"{a}.wav")
+        (tmp_path / a / "other").symlink_to(tmp_path / b)
+    with pytest.warns(UserWarning, match="other is a link to"):
+        data = read_audio_folder(tmp_path)
+    assert data.y.tolist() == ["a", "b"]
+    assert len(data.skipped) == 2
+
+
+def test_a_linked_file_is_one_case_and_never_of_two_classes(tmp_path):
+    write(tmp_path / "yes" / "b.wav")
+    (tmp_path / "yes" / "a.wav").symlink_to(tmp_path / "yes" / "b.wav")
+    with pytest.warns(UserWarning, match=r"a\.wav is the same file as .*b\.wav"):
+        assert read_audio_folder(tmp_path).signals.sources == (str(tmp_path / "yes" / "b.wav"),)
+    (tmp_path / "no").mkdir()
+    (tmp_path / "no" / "c.wav").symlink_to(tmp_path / "yes" / "b.wav")
+    with pytest.raises(RecordingError, match=r"c\.wav is the same file as .*labels differ \(no, yes\). Remove one"):
+        read_audio_folder(tmp_path)
+
+
+def test_a_broken_link_is_named(tmp_path):
+    write(tmp_path / "yes" / "b.wav")
+    (tmp_path / "yes" / "a.wav").symlink_to(tmp_path / "gone.wav")
+    with pytest.raises(RecordingError, match=r"a\.wav does not exist"):
+        read_audio_folder(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["w64", "au", "caf", "opus"])
+def test_all_that_libsndfile_reads_is_found(tmp_path, ending):
+    write(tmp_path / "no" / "a.wav")
+    options = {"format": "OGG", "subtype": "OPUS"} if ending == "opus" else {}
+    write(tmp_path / "yes" / f"a.{ending}", **options)
+    assert read_audio_folder(tmp_path).y.tolist() == ["no", "yes"]
+
+
+def test_a_class_without_known_audio_is_named(tmp_path):
+    write(tmp_path / "no" / "a.wav")
+    (tmp_path / "yes").mkdir()
+    for name in ("a.dsf", "b.dsf"):
+        (tmp_path / "yes" / name).write_bytes(b"sound")
+    with pytest.warns(UserWarning, match=r"yes holds no file that is known as audio, but 2 others \(\.dsf\)"):
+        data = read_audio_folder(tmp_path)
+    assert "other files: 2 .dsf" in repr(data)
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("Training", "dev"), ("train",)])
+def test_parts_of_a_data_set_are_no_labels(tmp_path, parts):
+    for part in parts:
+        for label in ("no", "yes"):
+            write(tmp_path / part / label / "a.wav")
+    data = read_audio_folder(tmp_path)
+    assert sorted(set(data.y)) == ["no", "yes"]
+    assert sorted(set(data.splits)) == sorted(parts)
+    assert read_audio_folder(tmp_path, split=parts[0]).splits.tolist() == [parts[0]] * 2
+    with pytest.raises(ValueError, match=r"split='other' is unknown; there are "):
+        read_audio_folder(tmp_path, split="other")
+
+
+def test_parts_that_hold_files_alone_have_no_labels(tmp_path):
+    for part in ("train", "test"):
+        write(tmp_path / part / "a.wav")
+    with pytest.raises(RecordingError, match=r"a\.wav lies in no class folder. Sort the files as .*/test/<class>"):
+        read_audio_folder(tmp_path)
+
+
+def test_a_word_that_sounds_like_a_part_is_a_label_beside_others(tmp_path):
+    for label in ("test", "cat"):
+        write(tmp_path / label / "a.wav")
+    data = read_audio_folder(tmp_path)
+    assert (data.y.tolist(), data.splits) == (["cat", "test"], None)
+    with pytest.raises(ValueError, match="nothing says which part a recording belongs to"):
+        read_audio_folder(tmp_path, split="test")
+
+
+def test_speech_commands_are_read_as_published(tmp_path):
+    for name in (
+        "no/ann_nohash_0",
+        "no/bob_nohash_0",
+        "yes/ann_nohash_1",
+        "yes/eve_nohash_0",
+        "_background_noise_/hum",
+    ):
+        write(tmp_path / f"{name}.wav")
+    (tmp_path / "validation_list.txt").write_text("no/bob_nohash_0.wav\n")
+    (tmp_path / "testing_list.txt").write_text("yes/eve_nohash_0.wav\n")
+    data = read_audio_folder(tmp_path)
+    assert data.y.tolist() == ["no", "no", "yes", "yes"]
+    assert data.groups.tolist() == ["ann", "bob", "ann", "eve"]
+    assert data.splits.tolist() == ["train", "validation", "train", "test"]
+    assert read_audio_folder(tmp_path, split="test").groups.tolist() == ["eve"]
+    assert repr(data).splitlines()[1:] == [
+        "2 labels: no 2, yes 2",
+        "3 groups of 1–2 cases",
+        "parts: test 1, train 2, validation 1",
+        "left aside: _background_noise_: 1 files, to cut noise from",
+        "left aside: other files: 2 .txt",
+    ]
+
+
+def test_lists_that_name_what_is_not_there_are_named(tmp_path):
+    write(tmp_path / "no/ann_nohash_0.wav")
+    (tmp_path / "testing_list.txt").write_text("no/ann_nohash_0.wav\nno/gone_nohash_0.wav\n")
+    with pytest.warns(UserWarning, match=r"testing_list\.txt names 1 files that are not there, such as no/gone"):
+        assert read_audio_folder(tmp_path).splits.tolist() == ["test"]
+
+
+def test_an_empty_label_is_refused_or_left_out(tmp_path):
+    write(tmp_path / "_ann.wav")
+    write(tmp_path / "yes_bob.wav")
+    pattern = r"(?P<label>[a-z]*)_(?P<group>[a-z]+)\.wav"
+    with pytest.raises(RecordingError, match=r"_ann\.wav has an empty label by pattern"):
+        read_audio_folder(tmp_path, pattern=pattern)
+    with pytest.warns(UserWarning, match="1 of 2 files are left out"):
+        assert read_audio_folder(tmp_path, pattern=pattern, on_error="skip").y.tolist() == ["yes"]
+
+
+def test_names_with_spaces_and_accents_are_kept_whichever_way_accents_are_written(tmp_path):
+    write(tmp_path / "caf\u00e9 au lait" / "l'e\u0301te\u0301 1.wav")
+    write(tmp_path / "nai\u0308ve" / "\u00fc.wav")
+    assert read_audio_folder(tmp_path).y.tolist() == ["caf\u00e9 au lait", "na\u00efve"]
+
+
+def test_hidden_files_are_no_cases(tmp_path):
+    write(tmp_path / "yes" / "a.wav")
+    for name in ("yes/._a.wav", "__MACOSX/yes/a.wav", ".cache/a.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert len(read_audio_folder(tmp_path).signals) == 1
+
+
+def broken(folder):
+    """Write what opens, and what ends a fit."""
+    infinite, missing = SOUND[:, 0].copy(), np.full(800, np.nan)
+    infinite[7] = np.inf
+    flac = write(folder / "flac.flac", SOUND[:, 0].repeat(50))
+    content = bytearray(flac.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = b"\0" * 2000
+    flac.write_bytes(content)
+    write(folder / "inf.wav", infinite)
+    write(folder / "nan.wav", missing)
+    write(folder / "antiphase.wav", SOUND[:, :1] * [1, -1])
+    (folder / "text.wav").write_text("no sound")
+    (folder / "empty.wav").write_bytes(b"")
+
+
+def test_what_would_end_a_fit_is_skipped_and_listed(tmp_path):
+    for name in ("yes/a", "yes/b", "no/a"):
+        write(tmp_path / f"{name}.wav")
+    broken(tmp_path / "no")
+    with pytest.warns(UserWarning, match=r"6 of 9 files are left out, the first: .*antiphase\.wav"):
+        data = read_audio_folder(tmp_path, on_error="skip")
+    assert data.y.tolist() == ["no", "yes", "yes"]
+    assert all(np.isfinite(signal.data).all() for signal in data.signals)
+    assert [os.path.basename(path) for path, _ in data.skipped] == [
+        "antiphase.wav", "empty.wav", "flac.flac", "inf.wav", "nan.wav", "text.wav",
+    ]  # fmt: skip
+    reasons = dict(data.skipped)
+    assert "infinity" in reasons[str(tmp_path / "no" / "inf.wav")]
+    assert "cancel each other" in reasons[str(tmp_path / "no" / "antiphase.wav")]
+
+
+def test_readers_of_lists_skip_too_and_sources_say_what_is_there(tmp_path):
+    write(tmp_path / "a.wav")
+    broken(tmp_path)
+    paths = sorted(tmp_path.iterdir())
+    with pytest.warns(UserWarning, match="6 of 7 files are left out"):
+        assert read_audio(paths, on_error="skip").sources == (str(tmp_path / "a.wav"),)
+    with pytest.raises(RecordingError, match=r"empty\.wav is empty"):
+        Signals.from_files(paths)
+    with pytest.raises(RecordingError, match=r"none of 1 files can be used; the first: .*is empty"):
+        read_audio(tmp_path / "empty.wav", on_error="skip")
+    with pytest.raises(ValueError, match="on_error='ignore' is unknown; choose one of 'raise', 'skip'"):
+        read_audio(paths, on_error="ignore")
+
+
+def test_channels_that_cancel_are_refused_when_they_are_averaged(tmp_path):
+    path = write(tmp_path / "a.wav", SOUND[:, :1] * [1, -1] + 0.1)  # with an offset beside
+    with pytest.raises(RecordingError, match=r"a\.wav has channels that cancel each other.*Pass mono=False"):
+        read_audio(path)[0]
+    assert read_audio(path, mono=False)[0].n_channels == 2
+    assert not read_audio(write(tmp_path / "silent.wav", np.zeros((800, 2))))[0].data.any()
+
+
+def test_labelled_signals_are_a_triple_that_is_pickled_whole(tmp_path):
+    write(tmp_path / "yes" / "a.wav")
+    data = read_audio_folder(tmp_path)
+    signals, y, groups = data
+    assert (len(signals), len(y), len(groups)) == (1, 1, 1)
+    copy = pickle.loads(pickle.dumps(data))
+    assert (copy.y.tolist(), copy.skipped, repr(copy)) == (data.y.tolist(), (), repr(data))
