@@ -55,6 +55,7 @@ def read_audio(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import soundfile
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -130,6 +131,7 @@ def read_audio_folder(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import soundfile
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

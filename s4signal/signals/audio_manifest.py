@@ -75,6 +75,7 @@ def read_audio_manifest(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import soundfile
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
