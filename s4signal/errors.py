@@ -2,6 +2,7 @@
 
 __all__ = [
     "CheckpointError",
+    "DistributedError",
     "DivergenceError",
     "MissingDependencyError",
     "ModelFileError",
@@ -29,6 +30,10 @@ class ModelFileError(S4SignalError, ValueError):
 
 class CheckpointError(S4SignalError, OSError):
     """A checkpoint cannot be written or its folder cannot be used."""
+
+
+class DistributedError(S4SignalError, RuntimeError):
+    """Processes that train together do not fit together, or one of them is gone."""
 
 
 class DivergenceError(S4SignalError, ValueError):

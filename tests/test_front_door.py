@@ -32,6 +32,7 @@ PROMISE: dict[str, list[str]] = {
     ],
     "s4signal.errors": [
         "CheckpointError",
+        "DistributedError",
         "DivergenceError",
         "MissingDependencyError",
         "ModelFileError",

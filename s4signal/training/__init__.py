@@ -1,7 +1,9 @@
 """The loop: device, precision, batches, optimizer, checkpoints; torch alone, no estimators, no signals."""
 
 from s4signal.training.batching import Batch, Cases, Samples, sequential_batches
-from s4signal.training.loop import TrainingInterrupted, TrainingResult, evaluate_network, fit_network
+from s4signal.training.distributed import agreed, is_first
+from s4signal.training.evaluation import evaluate_network
+from s4signal.training.loop import TrainingInterrupted, TrainingResult, fit_network
 from s4signal.training.options import TrainingOptions
 from s4signal.training.runtime import PRECISIONS, resolve_device
 
@@ -13,8 +15,10 @@ __all__ = [
     "TrainingInterrupted",
     "TrainingOptions",
     "TrainingResult",
+    "agreed",
     "evaluate_network",
     "fit_network",
+    "is_first",
     "resolve_device",
     "sequential_batches",
 ]

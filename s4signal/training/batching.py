@@ -38,19 +38,34 @@ class Cases:
         """Return the number of cases."""
         return len(self.lengths)
 
+    def take(self, indices: Indices) -> Cases:
+        """Return some of the cases."""
+        load, augment = self.load, self.augment
+        return Cases(
+            lambda i: load(int(indices[i])),
+            self.lengths[indices],
+            self.rates[indices],
+            self.weights[indices],
+            None if self.targets is None else self.targets[torch.from_numpy(indices)],
+            augment and (lambda i, chance: augment(int(indices[i]), chance)),
+        )
+
     def batches(
         self,
         indices: Indices,
         *,
         dtype: torch.dtype,
         device: torch.device,
-        rng: np.random.RandomState | None = None,
+        chances: NDArray[np.float64] | None = None,
     ) -> Iterator[tuple[Indices, Batch]]:
-        """Load cases of one rate, padded to the longest; those with gaps and those without apart; `rng` augments."""
-        if rng is None or self.augment is None:
+        """Load cases of one rate, padded to the longest; those with gaps and those without apart.
+
+        ``chances`` (n,) are the random numbers of `augment`; None leaves the cases as they are.
+        """
+        if chances is None or self.augment is None:
             samples = [self.load(int(i)) for i in indices]
         else:
-            samples = list(map(self.augment, indices.tolist(), rng.uniform(size=len(indices)).tolist()))
+            samples = list(map(self.augment, indices.tolist(), chances.tolist()))
         # Regular cases take the fast path whatever their batch mates are: a prediction hangs on its case alone.
         irregular = np.array([case.gaps is not None for case in samples])
         for kind in np.unique(irregular):
@@ -108,7 +123,7 @@ def plan_steps(
     """
     n = len(cases)
     if batch_size is None or batch_size >= n:
-        return [_pieces(cases, np.arange(n), max_samples)]
+        return [pieces(cases, np.arange(n), max_samples)]
     order = rng.permutation(n)
     pool = 16 * batch_size
     by_length = [
@@ -116,21 +131,21 @@ def plan_steps(
         for chunk in (order[start : start + pool] for start in range(0, n, pool))
     ]
     steps = [chunk[start : start + batch_size] for chunk in by_length for start in range(0, len(chunk), batch_size)]
-    return [_pieces(cases, steps[position], max_samples) for position in rng.permutation(len(steps))]
+    return [pieces(cases, steps[position], max_samples) for position in rng.permutation(len(steps))]
 
 
 def sequential_batches(
     cases: Cases, *, max_samples: int, dtype: torch.dtype, device: torch.device
 ) -> Iterator[tuple[Indices, Batch]]:
     """Go through all cases once, similar lengths together."""
-    for indices in _pieces(cases, np.arange(len(cases)), max_samples):
+    for indices in pieces(cases, np.arange(len(cases)), max_samples):
         yield from cases.batches(indices, dtype=dtype, device=device)
 
 
-def _pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
+def pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
     """Cut indices into arrays of one rate and at most ``max_samples`` padded samples, similar lengths together."""
     order = indices[np.lexsort((cases.lengths[indices], cases.rates[indices]))]
-    pieces: list[Indices] = []
+    found: list[Indices] = []
     start = 0
     for stop in range(1, len(order) + 1):
         full = stop == len(order)
@@ -138,9 +153,9 @@ def _pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
             samples = (stop + 1 - start) * padded_length(int(cases.lengths[order[stop]]))
             full = samples > max_samples or cases.rates[order[stop]] != cases.rates[order[start]]
         if full:
-            pieces.append(order[start:stop])
+            found.append(order[start:stop])
             start = stop
-    return pieces
+    return found
 
 
 def _moved(values: NDArray[np.generic] | Tensor, *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

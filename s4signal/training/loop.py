@@ -3,10 +3,9 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -15,10 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.errors import DivergenceError
-from s4signal.training.batching import Cases, plan_steps, sequential_batches
+from s4signal.training.averaging import RunningMean
+from s4signal.training.batching import Batch, Cases, pieces, plan_steps
 from s4signal.training.checkpoint import Checkpoints, Snapshot
+from s4signal.training.distributed import Ranks, digests, joined
+from s4signal.training.evaluation import evaluate_network
 from s4signal.training.options import TrainingOptions
-from s4signal.training.runtime import PRECISIONS, autocast, evaluating
+from s4signal.training.runtime import PRECISIONS, autocast
 
 Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per case
@@ -34,6 +36,7 @@ class TrainingResult(Generic[Network]):
     history: list[dict[str, Any]]  # per epoch: epoch, loss, validation_loss, validation_score (None without), seconds
     best_epoch: int  # from 1; the last one without validation cases
     optimizer_state: dict[str, Any]  # to go on with
+    seconds: float  # that it took
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -58,21 +61,26 @@ def fit_network(
     """Train a copy of a network, and return it with the weights of the epoch that did best on the validation cases.
 
     The network, the optimizer state and all global state (random numbers, threads, dtypes) are left as they are. An
-    interrupt within the second epoch or later is a `TrainingInterrupted`.
+    interrupt within the second epoch or later is a `TrainingInterrupted`. The processes of a torchrun job train
+    together; the first one writes the checkpoints, scores the validation cases and calls ``on_epoch``.
     """
-    training = _Training(network, cases, loss, options, optimizer_state)
-    try:
-        training.resume()
-        while training.epoch < options.max_epochs and not training.finished(options.n_iter_no_change):
-            line = training.run_epoch(validation, score)
-            training.save()
-            if on_epoch is not None and on_epoch(line, training.scored):
-                break
-    except KeyboardInterrupt as interrupt:
-        if training.epoch == 0:
-            raise
-        raise TrainingInterrupted(*interrupt.args, result=training.result()) from interrupt
-    return cast(TrainingResult[Network], training.result())
+    with joined(options.device) as ranks:
+        training = _Training(network, cases, loss, options, optimizer_state, ranks=ranks)
+        try:
+            training.resume()
+            while training.epoch < options.max_epochs and not training.finished(options.n_iter_no_change):
+                line = training.run_epoch(validation, score)
+                training.save()
+                if ranks.from_first(lambda line=line: on_epoch is not None and on_epoch(line, training.scored)):  # type: ignore[misc]
+                    break
+            result = training.result()
+            result.seconds = ranks.from_first(lambda: result.seconds)
+            ranks.copy_first(result.network)
+        except KeyboardInterrupt as interrupt:
+            if training.epoch == 0:
+                raise
+            raise TrainingInterrupted(*interrupt.args, result=training.result()) from interrupt
+    return cast(TrainingResult[Network], result)
 
 
 class _Progress(NamedTuple):
@@ -94,21 +102,25 @@ class _Training:
         loss: Loss,
         options: TrainingOptions,
         optimizer_state: dict[str, Any] | None,
+        *,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.started = time.perf_counter()
         self.network, self.cases, self.loss, self.options = copy.deepcopy(network), cases, loss, options
+        self.ranks = Ranks() if ranks is None else ranks
+        self.ranks.check_alike(partial(digests, self.network, cases, options))
+        self.ranks.copy_first(self.network)
         self.optimizer = options.optimizer(self.network, options)
         if optimizer_state:
             self._take_up(copy.deepcopy(optimizer_state["state"]))
         per_epoch = 1 if options.batch_size is None else math.ceil(len(cases) / options.batch_size)
         self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
-        self.averaged = copy.deepcopy(self.network) if options.averaging else None
-        self.n_averaged = 0
+        self.averaged = RunningMean(self.network, options.averaging) if options.averaging else None
         # Of dropout and augmentation of features; of the order of the cases and augmentation at their load.
         self.generator = torch.Generator(options.device).manual_seed(options.seed)
         self.rng = np.random.RandomState(options.seed)
         self.progress = _Progress([], 0, math.inf, {})
-        folder = options.checkpoint_dir
-        self.checkpoints = None if folder is None else Checkpoints(folder, options.fingerprint)
+        self.checkpoints: Checkpoints | None = None  # of the first process alone
 
     def _take_up(self, moments: dict[int, Any]) -> None:
         """Give the optimizer the moments of another one, and keep its rates."""
@@ -122,7 +134,7 @@ class _Training:
     @property
     def scored(self) -> nn.Module:
         """The network itself, or the average of what it was."""
-        return self.network if self.averaged is None else self.averaged
+        return self.network if self.averaged is None else self.averaged.module
 
     def finished(self, patience: int | None) -> bool:
         best = self.progress.best_epoch
@@ -132,13 +144,13 @@ class _Training:
         started, epoch, best = time.perf_counter(), self.epoch + 1, self.progress
         line: dict[str, Any] = dict.fromkeys(("epoch", "loss", "validation_loss", "validation_score"))
         line |= {"epoch": epoch, "loss": self._train()}
+        if any(True for _ in self.network.buffers()):
+            self.ranks.copy_first(self.network)
+            self.ranks.copy_first(self.scored)
         if validation is not None and validation.targets is not None:
-            outputs = evaluate_network(self.scored, validation, options=self.options)
-            weights, targets = torch.from_numpy(validation.weights), validation.targets.cpu()
-            losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
-            line["validation_loss"] = self._finite("validation loss", float((losses * weights).sum() / weights.sum()))
-            line["validation_score"] = None if score is None else score(outputs, targets, weights)
-        line["seconds"] = time.perf_counter() - started
+            outputs = self.ranks.score(validation, partial(evaluate_network, self.scored, options=self.options))
+            line |= self.ranks.from_first(partial(self._validated, outputs, validation, score))
+        line["seconds"] = self.ranks.from_first(lambda: time.perf_counter() - started)
         loss = line["validation_loss"]
         if loss is None or loss < best.best_loss:
             now = {name: x.detach().clone() for name, x in self.scored.state_dict().items()}
@@ -146,10 +158,21 @@ class _Training:
         self.progress = best._replace(history=[*self.progress.history, line])
         return line
 
+    def _validated(self, outputs: Tensor, validation: Cases, score: Score | None) -> dict[str, float | None]:
+        weights, targets = torch.from_numpy(validation.weights), _required(validation.targets).cpu()
+        losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
+        loss = self._finite("validation loss", float((losses * weights).sum() / weights.sum()))
+        return {
+            "validation_loss": loss,
+            "validation_score": None if score is None else score(outputs, targets, weights),
+        }
+
     def _train(self) -> float:
         """Run one epoch; return the mean loss per case."""
         options = self.options
         self.network.train()
+        if options.batch_size is not None:  # all cases in one step draw one mask, in each process the same
+            self.ranks.spread(self.generator, options.seed, self.epoch)
         steps = plan_steps(self.cases, batch_size=options.batch_size, max_samples=options.max_samples, rng=self.rng)
         # One synchronisation per epoch: losses and norms of the gradients stay on the device until here.
         losses = torch.stack([self._step(pieces) for pieces in steps]).tolist()
@@ -159,37 +182,40 @@ class _Training:
             self._finite("norm of the gradient", norm, where)
         return float(sum(loss for loss, _ in losses) / self.cases.weights.sum())
 
-    def _step(self, pieces: list[NDArray[np.intp]]) -> Tensor:
+    def _step(self, planned: list[NDArray[np.intp]]) -> Tensor:
         """Take one optimizer step; return its summed loss and the norm of its gradient, without waiting for them."""
         options = self.options
-        total_weight = float(sum(self.cases.weights[piece].sum() for piece in pieces))
+        total_weight = float(sum(self.cases.weights[piece].sum() for piece in planned))
         summed = torch.zeros((), device=options.device, dtype=PRECISIONS[options.precision])
         self.optimizer.zero_grad(set_to_none=True)
-        load = partial(self.cases.batches, dtype=summed.dtype, device=options.device, rng=self.rng)
-        for _, batch in chain.from_iterable(map(load, pieces)):
+        for _, batch in self._batches(planned):
             with autocast(options.device, options.precision):
                 outputs = options.forward(self.network, batch, self.generator)
             losses = (self.loss(outputs.to(summed.dtype), _required(batch.target)) * batch.weight).sum()
             (losses / total_weight).backward()
             summed += losses.detach()
+        self.ranks.add_up([p for p in self.network.parameters() if p.requires_grad], summed)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        self._average()
+        if self.averaged is not None:
+            self.averaged.follow(self.network)
         return torch.stack([summed, norm.to(summed.dtype)])
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Follow the weights: by the mean of all of them at first, then by one that keeps a share of what it was."""
-        if self.averaged is None:
-            return
-        self.n_averaged += 1
-        share = max(1.0 - self.options.averaging, 1.0 / self.n_averaged)
-        for mean, parameter in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(parameter, share)
-        for copied, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
-            copied.copy_(buffer)
+    def _batches(self, planned: list[NDArray[np.intp]]) -> Iterator[tuple[NDArray[np.intp], Batch]]:
+        """Load the cases of a step, or this process's share of them."""
+        cases, options = self.cases, self.options
+        indices = np.concatenate(planned)
+        # Drawn for all of them: the next step begins alike in each process.
+        chances = None if cases.augment is None else self.ranks.share(self.rng.uniform(size=len(indices)))
+        own = planned if self.ranks.size == 1 else pieces(cases, self.ranks.share(indices), options.max_samples)
+        start, dtype = 0, PRECISIONS[options.precision]
+        for piece in own:  # in the order of `indices`, which are sorted already
+            stop = start + len(piece)
+            chosen = None if chances is None else chances[start:stop]
+            yield from cases.batches(piece, dtype=dtype, device=options.device, chances=chosen)
+            start = stop
 
     def _finite(self, what: str, value: float, where: str = "") -> float:
         if math.isfinite(value):
@@ -200,12 +226,14 @@ class _Training:
         )
 
     def save(self) -> None:
-        if self.checkpoints is None:
-            return
+        if self.options.checkpoint_dir is not None:
+            self.ranks.from_first(self._write)
+
+    def _write(self) -> None:
         moments = self.optimizer.state_dict()["state"].items()
         plain = {
             **self.progress._replace(weights={})._asdict(),
-            "n_averaged": self.n_averaged,
+            "n_averaged": 0 if self.averaged is None else self.averaged.n_steps,
             "n_scheduled": None if self.scheduler is None else self.scheduler.last_epoch,
             "learning_rates": [group["lr"] for group in self.optimizer.param_groups],
             "rng": [part.tolist() if isinstance(part, np.ndarray) else part for part in self.rng.get_state()],
@@ -213,23 +241,30 @@ class _Training:
         snapshot = Snapshot.of(
             plain,
             network=self.network.state_dict(),
-            averaged={} if self.averaged is None else self.averaged.state_dict(),
+            averaged={} if self.averaged is None else self.averaged.module.state_dict(),
             best=self.progress.weights,
             optimizer={f"{i}/{key}": torch.as_tensor(x) for i, entry in moments for key, x in entry.items()},
             generator={"state": self.generator.get_state()},
         )
-        self.checkpoints.save(self.epoch, snapshot)
+        cast(Checkpoints, self.checkpoints).save(self.epoch, snapshot)
+
+    def _read(self) -> Snapshot | None:
+        if self.options.checkpoint_dir is None:
+            return None
+        self.checkpoints = Checkpoints(self.options.checkpoint_dir, self.options.fingerprint)
+        return self.checkpoints.load()
 
     def resume(self) -> None:
         """Take up the newest checkpoint; if there is none, write one now: better no work is lost than all of it."""
-        snapshot = None if self.checkpoints is None else self.checkpoints.load()
+        snapshot = self.ranks.from_first(self._read)
         if snapshot is None:
             self.save()
             return
         plain = snapshot.plain
         self.network.load_state_dict(snapshot.part("network"))
         if self.averaged is not None:
-            self.averaged.load_state_dict(snapshot.part("averaged"))
+            self.averaged.module.load_state_dict(snapshot.part("averaged"))
+            self.averaged.n_steps = plain["n_averaged"]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, x in snapshot.part("optimizer").items():
             index, _, key = name.partition("/")
@@ -239,7 +274,6 @@ class _Training:
             group["lr"] = rate
         if self.scheduler is not None:
             self.scheduler.last_epoch = plain["n_scheduled"]
-        self.n_averaged = plain["n_averaged"]
         self.generator.set_state(snapshot.part("generator")["state"])
         name, keys, *rest = plain["rng"]
         self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))
@@ -249,23 +283,8 @@ class _Training:
         if self.progress.weights:
             self.network.load_state_dict(self.progress.weights)
         moments = self.optimizer.state_dict()
-        return TrainingResult(self.network.eval(), self.progress.history, self.progress.best_epoch, moments)
-
-
-@torch.no_grad()
-def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptions) -> Tensor:
-    """Score cases without training, (n, n_outputs) in float64 on the CPU; the network stays in its mode."""
-    dtype = PRECISIONS[options.precision]
-    batches = sequential_batches(cases, max_samples=4 * options.max_samples, dtype=dtype, device=options.device)
-    outputs: Tensor | None = None
-    with evaluating(network):
-        for indices, batch in batches:
-            with autocast(options.device, options.precision):
-                scores = options.forward(network, batch, None).cpu().double()
-            if outputs is None:
-                outputs = scores.new_empty(len(cases), scores.shape[1])
-            outputs[torch.from_numpy(indices)] = scores
-    return _required(outputs)
+        seconds, (history, best_epoch, *_) = time.perf_counter() - self.started, self.progress
+        return TrainingResult(self.network.eval(), history, best_epoch, moments, seconds)
 
 
 def _required(tensor: Tensor | None) -> Tensor:

@@ -20,7 +20,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """Turn a device name into a device."""
     if device == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(name)
+        return _own_card() if name == "cuda" else torch.device(name)
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
@@ -30,7 +30,20 @@ def resolve_device(device: str | torch.device) -> torch.device:
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (resolved.index or 0) >= found[resolved.type]:
         raise ValueError(f"device={device!r} is not available on this machine; device='auto' takes what there is.")
-    return resolved
+    return _own_card() if resolved == torch.device("cuda") else resolved
+
+
+def _own_card() -> torch.device:
+    """Return the graphics card of this process: torchrun numbers those of a machine."""
+    number, n_cards = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count()
+    if not number.isdigit() or (n_cards == 1 and "CUDA_VISIBLE_DEVICES" in os.environ):
+        return torch.device("cuda")  # the current one, or the only one that this process is shown
+    if int(number) >= n_cards:
+        raise ValueError(
+            f"process {number} of this machine has no graphics card of its own, there are {n_cards}. Start torchrun "
+            f"with --nproc-per-node {n_cards}, or set device='cpu'."
+        )
+    return torch.device("cuda", int(number))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

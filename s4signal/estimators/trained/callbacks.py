@@ -10,14 +10,15 @@ from torch import nn
 
 
 @contextmanager
-def own_callbacks(estimator: Any) -> Iterator[None]:
-    """Let the callbacks of the parameters act inside, beside those of ``set_callbacks``."""
+def own_callbacks(estimator: Any, *, silent: bool = False) -> Iterator[None]:
+    """Let the callbacks of the parameters act inside, beside those of ``set_callbacks``; ``silent``: none of them."""
     before = list(vars(estimator).get("_skl_callbacks", []))
     own = [*(estimator.callbacks or []), *([ProgressBar()] if estimator.verbose else [])]
     if hasattr(estimator, "_parent_callback_ctx"):
         # Within a search or a pipeline, these belong to the outermost estimator, which hands them down.
         own = [callback for callback in own if not isinstance(callback, AutoPropagatedCallback)]
-    estimator.set_callbacks(*before, *(callback for callback in own if callback not in before))
+    together = [*before, *(callback for callback in own if callback not in before)]
+    estimator.set_callbacks(*([] if silent else together))
     try:
         yield
     finally:

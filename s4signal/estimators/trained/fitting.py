@@ -1,7 +1,6 @@
 """What a fit does, step by step, on a draft of the estimator: its end is the one moment at which the model changes."""
 
 import copy
-import time
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -35,7 +34,7 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
-from s4signal.training import PRECISIONS, Cases, evaluate_network, fit_network, resolve_device
+from s4signal.training import PRECISIONS, Cases, agreed, evaluate_network, fit_network, is_first, resolve_device
 
 
 class NetworkFitting(CallbackSupportMixin, SignalEstimator):
@@ -85,7 +84,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         device, warm = resolve_device(self.device), self.warm_start and hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, times, reset=not warm)
         held_out = self._validation_data(X_val, y_val)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = agreed(int(check_random_state(self.random_state).randint(2**31 - 1)), device)
         why, defaults = "X_val chooses the epoch", choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if held_out is None:
             split = self._split(data, groups, seed, defaults)
@@ -113,7 +112,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         """Fit one epoch more."""
         device, first = resolve_device(self.device), not hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + getattr(self, "n_iter_", 0)
+        seed = agreed(int(check_random_state(self.random_state).randint(2**31 - 1)), device)
+        seed += getattr(self, "n_iter_", 0)
         defaults = choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if first:
             self._begin(data, seed, defaults)
@@ -237,7 +237,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if self.checkpoint_dir is not None:
             fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
             options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
-        with own_callbacks(owner):
+        with own_callbacks(owner, silent=not is_first()):
             context = owner._init_callback_context(max_subtasks=options.max_epochs)
             context.call_on_fit_task_begin(estimator=owner)
 
@@ -245,7 +245,6 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=owner)
                 return end_task(owner, task, given, learned=vars(self), n_iter=line["epoch"], network=network)
 
-            started = time.perf_counter()
             result = fit_network(
                 self.network_,
                 cases,
@@ -257,7 +256,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             )
             self.network_, self.history_ = result.network, result.history
             self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
-            self.fit_seconds_ = time.perf_counter() - started
+            self.fit_seconds_ = result.seconds
             self._optimizer_state = result.optimizer_state
             end_task(owner, context, given, learned=vars(self), n_iter=self.n_iter_, network=self.network_)
 
