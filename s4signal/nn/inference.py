@@ -93,12 +93,7 @@ class InferenceLayer(nn.Module):
         if u.dtype not in kept.steps:
             kept.steps[u.dtype] = _for_steps(kept.system, u.dtype)
         of_step = kept.steps[u.dtype]
-        if isinstance(of_step, _Planes):
-            return _planar_step(of_step, u, state)
-        if state is None:
-            n_systems, d_state = of_step.state_size
-            state = u.new_zeros(n_systems, u.shape[1], d_state)
-        return step(of_step, u, state)
+        return _planar_step(of_step, u, state) if isinstance(of_step, _Planes) else step(of_step, u, state)
 
     def _at(self, rate: float) -> _Kept:
         if rate not in self._kept:

@@ -153,9 +153,7 @@ class S4Layer(nn.Module):
         self._check(state, u.shape[1], rate, "step")
         exact = _exact_dtype(u)
         with torch.autocast(u.device.type, enabled=False):
-            n_systems, d_state = self.kernel.state_size
-            rest = u.new_zeros(n_systems, u.shape[1], d_state, dtype=exact)
-            state = rest if state is None else state.to(exact)
+            state = None if state is None else state.to(exact)
             y, state = step(self.kernel.system(self.D, rate=rate), u.to(exact), state)
         return y.to(u.dtype), state
 

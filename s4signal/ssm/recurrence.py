@@ -1,16 +1,21 @@
 """The step view: one sample at a time. The oracle of the other views, and the heart of streaming."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
 
 
-def step(system: System, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Advance a causal system by one sample.
+def step(system: System, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Advance a causal system by one sample; None is the state at rest.
 
     Shapes: u (d_model, batch), state (n_systems, batch, d_state) → (d_model, batch), (n_systems, batch, d_state).
     """
+    if state is None:
+        n_systems, d_state = system.state_size
+        state = u.new_zeros(n_systems, u.shape[1], d_state)
     if isinstance(system, DenseSystem):
         A_bar, B_bar, C = (part.to(u.dtype) for part in system[:3])
         state = torch.baddbmm(u.unsqueeze(-1) * B_bar.unsqueeze(1), state, A_bar.mT)
@@ -62,8 +67,6 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
     [[[1.0, 1.5, 1.75]]]
     """
     check_signal(system, u, state)
-    n_systems, d_state = system.state_size
-    state = u.new_zeros(n_systems, u.shape[1], d_state) if state is None else state
     ys = []
     for u_t in u.unbind(-1):
         y_t, state = step(system, u_t, state)
@@ -73,4 +76,4 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
         future, _ = recurrent_scan(reverse, u.flip(-1))
         # The anti-causal direction sees the samples after k only: its output moves by one.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
-    return y, state
+    return y, cast(Tensor, state)
