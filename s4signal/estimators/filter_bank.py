@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal import nn
-from s4signal.estimators.mixins import SignalEstimator
+from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
 from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import survey
@@ -19,22 +19,18 @@ from s4signal.estimators.trained.missing import Sampling, check_times, grid_leng
 from s4signal.estimators.trained.plan import HIGHEST_HZ, HOP_S
 from s4signal.estimators.trained.precompute import extract_features
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, finite_outputs
-from s4signal.nn.frontends import Frames
 from s4signal.signals import Signals
-from s4signal.training import Batch
 
 MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 
 
 # A case becomes a matrix, which no data frame holds: there is no set_output.
-class S4FilterBank(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Filter signals into bands, by resonators that are state spaces: energies or band signals every hop.
 
-    `s4signal.nn.FilterBank`, a torch module, does the work, and can learn its frequencies.
-
-    Irregular times, in `Signals`, and missing samples (NaN) are taken exactly, as those of a signal that is held:
-    between two samples it has the value of the second. For a smooth signal with holes interpolate first, by
-    `Signals.to_grid`.
+    `s4signal.nn.FilterBank`, a torch module, does the work, and can learn its frequencies. Irregular times and missing
+    samples (NaN) are taken exactly, as those of a signal that has between two samples the value of the second; a smooth
+    signal with holes is better interpolated first, by `Signals.to_grid`.
 
     Parameters
     ----------
@@ -67,10 +63,8 @@ class S4FilterBank(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None
     ----------
     bank_ : s4signal.nn.FilterBank
         The filters.
-    n_features_in_ : int
-        Columns of a 2-D X, channels of any other.
-    n_channels_in_ : int
-        Channels.
+    n_features_in_, n_channels_in_ : int
+        Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
         Their names, where X knows them.
     sfreq_ : float or None
@@ -157,8 +151,6 @@ class S4FilterBank(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None
 
         Raises
         ------
-        NotFittedError
-            If the transformer is not fitted.
         ValueError
             If X has other channels than at `fit`, or a case cannot be used.
         """
@@ -174,53 +166,21 @@ class S4FilterBank(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None
             sampling=self._sampling,
             look=lambda index, case: check_observed(case, index),
         )
-        # In the precision of X.
-        dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64
-
-        def features(batch: Batch) -> Frames:
-            frames: Frames = self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)
-            return frames
-
-        bands = extract_features(features, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
+        dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64  # the precision of X
+        bands = extract_features(
+            lambda batch: self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps),
+            cases,
+            max_samples=MAX_SAMPLES,
+            dtype=dtype,
+            device=torch.device("cpu"),
+        )
         steps = finite_outputs([bands.load(index).data for index in range(len(bands))])
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)
-        names = [str(name) for name in self._names(self._channels())]
+        names = self.get_feature_names_out().tolist()
         # A hop is a whole number of samples: bands.rates say how much longer it is than hop_s.
         rates = None if self.sfreq_ is None else 1.0 / (bands.rates * self.bank_.hop_s)
         return Signals(steps, sfreq=rates, ch_names=names)
-
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Name the features: channel and frequency.
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Names of the features at `fit`, to be compared with them.
-
-        Returns
-        -------
-        ndarray (n_features,) of str
-            One name a row of a transformed case.
-
-        Raises
-        ------
-        ValueError
-            If input_features are not those of `fit`.
-        """
-        check_is_fitted(self)
-        if input_features is None:
-            return self._names(self._channels())
-        known = getattr(self, "feature_names_in_", None)
-        if known is not None and not np.array_equal(known, input_features):
-            raise ValueError("input_features is not equal to feature_names_in_")
-        if len(input_features) != self.n_features_in_:
-            raise ValueError(f"input_features should have length equal to number of features ({self.n_features_in_}).")
-        named = self.n_features_in_ == self.n_channels_in_
-        return self._names([str(name) for name in input_features] if named else self._channels())
-
-    def _channels(self) -> list[str]:
-        return self.ch_names_ or [f"channel {index}" for index in range(self.n_channels_in_)]
 
     def _names(self, channels: list[str]) -> NDArray[np.object_]:
         unit = "Hz" if self.sfreq_ is not None else "cycles per sample"

@@ -1,85 +1,21 @@
-"""What every estimator says of itself and of files, every classifier does with labels, every regressor with targets."""
+"""What every classifier does with labels, and every regressor with targets."""
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.model_file import State, array_from_plain, estimator_from_state, load_model, write_model
+from s4signal.estimators.model_file import State, array_from_plain
 from s4signal.estimators.validation import check_labels, check_targets, finite_outputs
 from s4signal.signals import Signals
-
-
-class SignalEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of all estimators: cases are arrays of three dimensions, too, and may have missing samples."""
-
-    def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the estimator takes."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
-        return tags
-
-
-class SavedMixin:
-    """Files of an estimator that says itself by ``_to_state``, and takes over a state by ``_restore``."""
-
-    _TUPLES: ClassVar[Sequence[str]] = ()  # parameters that are tuples: a file has lists
-    _to_state: Callable[[], State]
-    _restore: Callable[..., None]  # (state, **what load was given); the parameters are set, but not checked
-
-    def save(self, path: Any) -> None:
-        """Write the fitted estimator to one safetensors file, without pickle.
-
-        Parameters
-        ----------
-        path : path
-            The file, by custom ``*.s4``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If a parameter has no plain form.
-        """
-        check_is_fitted(self)
-        write_model(path, self._to_state())
-
-    @classmethod
-    def load(cls, path: Any) -> Self:
-        """Read an estimator that `save` wrote; nothing the file contains is executed.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-
-        Returns
-        -------
-        estimator
-            As it was.
-
-        Raises
-        ------
-        ModelFileError
-            If the file is not such a file, is damaged, or holds another estimator.
-        """
-        return load_model(path, cls._from_state)
-
-    @classmethod
-    def _from_state(cls, state: State, **given: Any) -> Self:
-        estimator: Self = estimator_from_state(cls, state, tuples=cls._TUPLES)
-        estimator._restore(state, **given)
-        return estimator
 
 
 class PredictionMixin:
@@ -223,6 +159,12 @@ class SignalClassifierMixin(PredictionMixin, ClassifierMixin):  # type: ignore[m
         if not 2 <= len(classes) == n_outputs or not (classes[:-1] < classes[1:]).all():
             raise ModelFileError(f"classes must be {n_outputs} labels in ascending order, got {classes.tolist()[:20]}.")
         self.classes_ = classes
+
+    def _measure_targets(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        """Note nothing: labels have neither mean nor spread."""
+
+    def _standardised(self, targets: NDArray[Any]) -> NDArray[Any]:
+        return targets
 
     @staticmethod
     def _finish(outputs: NDArray[np.float64]) -> NDArray[np.float64]:

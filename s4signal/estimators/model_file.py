@@ -83,7 +83,8 @@ class State(NamedTuple):
 def write_model(path: Any, state: State) -> None:
     """Write a state to one file; what was there stays until the new file is whole."""
     try:
-        text = json.dumps({**state.plain, "versions": _versions()}, default=_plain)
+        versions = {"s4signal": __version__, "torch": torch.__version__, "numpy": np.__version__}
+        text = json.dumps({**state.plain, "versions": versions}, default=_plain)
     except TypeError as error:
         raise ValueError(f"{error}; set the parameter to a plain value (random_state to a number) to save.") from None
     write_tensor_file(path, state.arrays, text, kind="model")
@@ -118,10 +119,9 @@ def estimator_state(estimator: Any, *, left_out: Iterable[str] = ()) -> State:
     if isinstance(kept.get("class_weight"), dict):
         # As pairs: the keys of a JSON object are strings, labels need not be.
         kept["class_weight"] = list(kept["class_weight"].items())
-    taken = {name: getattr(estimator, name) for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_")}
-    optional = {n: getattr(estimator, n) for n in ("feature_names_in_", "fit_seconds_") if hasattr(estimator, n)}
-    plain = {"estimator": type(estimator).__name__, "parameters": kept, "input": {**taken, **optional}}
-    return State(plain, {})
+    names = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "feature_names_in_", "fit_seconds_")
+    taken = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
+    return State({"estimator": type(estimator).__name__, "parameters": kept, "input": taken}, {})
 
 
 def estimator_from_state(kind: type, state: State, *, tuples: Sequence[str] = ()) -> Any:
@@ -205,7 +205,3 @@ def _plain_array(array: NDArray[Any]) -> dict[str, Any]:
     if not plain:
         raise ValueError(f"labels of dtype {array.dtype} cannot be saved; fit with strings or numbers as labels.")
     return {"dtype": array.dtype.str, "values": array.tolist()}
-
-
-def _versions() -> dict[str, str]:
-    return {"s4signal": __version__, "torch": torch.__version__, "numpy": np.__version__}

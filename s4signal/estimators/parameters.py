@@ -16,23 +16,24 @@ from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.nn.pooling import POOLINGS
 from s4signal.training import PRECISIONS
 
+Test = Callable[[Any], bool]
+Rules = dict[str, tuple[Test, str]]  # what a parameter may be, and the same in words
+
 
 def check_options(estimator: Any) -> None:
     """Check the hyper-parameters of an estimator, before any work."""
     _check_rules(estimator, _RULES)
     allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
-    if not allowed(estimator.init):
-        raise ValueError(
-            f"init={estimator.init!r} is unknown or out of range; {need} with kernel={estimator.kernel!r}."
-        )
+    _check_rules(estimator, {"init": (allowed, f"{need} with kernel={estimator.kernel!r}")})
     _check_class_weight(estimator)
-    if estimator.checkpoint_dir is not None and Path(estimator.checkpoint_dir).is_file():
-        raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")
-    if estimator.checkpoint_dir is not None and not isinstance(estimator.random_state, Integral):
-        raise ValueError(
-            f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: another seed is "
-            "another training, which cannot go on from the checkpoint."
-        )
+    if estimator.checkpoint_dir is not None:
+        if Path(estimator.checkpoint_dir).is_file():
+            raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")
+        if not isinstance(estimator.random_state, Integral):
+            raise ValueError(
+                f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: another seed "
+                "is another training, which cannot go on from the checkpoint."
+            )
     if isinstance(estimator.frontend, nn.Module):
         if not is_positive(getattr(estimator.frontend, "hop_s", None)):
             raise ValueError(
@@ -50,7 +51,7 @@ def check_closed_form_options(estimator: Any) -> None:
     """Check the hyper-parameters of an estimator on frozen oscillators, before any work."""
     _check_rules(estimator, _CLOSED_FORM_RULES)
     _check_class_weight(estimator)
-    if not _penalties(getattr(estimator, "alphas", "auto")):
+    if not _auto_or(_penalties)(getattr(estimator, "alphas", "auto")):
         raise ValueError(f"alphas={estimator.alphas!r} is out of range; it must be 'auto' or positive numbers.")
 
 
@@ -64,7 +65,7 @@ def is_positive(v: Any) -> bool:
     return _number(v) and bool(0 < v < np.inf)
 
 
-def _check_rules(estimator: Any, rules: dict[str, tuple[Callable[[Any], bool], str]]) -> None:
+def _check_rules(estimator: Any, rules: Rules) -> None:
     for name, (allowed, need) in rules.items():
         value = getattr(estimator, name)
         if not allowed(value):
@@ -72,10 +73,15 @@ def _check_rules(estimator: Any, rules: dict[str, tuple[Callable[[Any], bool], s
 
 
 def _check_class_weight(estimator: Any) -> None:
-    if not _weights_classes(getattr(estimator, "class_weight", None)):
+    weights = getattr(estimator, "class_weight", None)
+    if isinstance(weights, dict):
+        right = all(_number(weight) and 0 <= weight < np.inf for weight in weights.values())
+    else:
+        right = weights is None or (isinstance(weights, str) and weights == "balanced")
+    if not right:
         raise ValueError(
-            f"class_weight={estimator.class_weight!r} is unknown or out of range; it must be None, 'balanced' or a "
-            "dict from labels to weights of at least 0."
+            f"class_weight={weights!r} is unknown or out of range; it must be None, 'balanced' or a dict from labels "
+            "to weights of at least 0."
         )
 
 
@@ -83,8 +89,26 @@ def _number(v: Any) -> bool:
     return isinstance(v, Real) and not isinstance(v, bool)
 
 
-def _whole(low: int) -> Callable[[Any], bool]:
+def _whole(low: int) -> Test:
     return lambda v: isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= low
+
+
+def _choice(*names: Any) -> tuple[Test, str]:
+    # Compared by type too: True == 1, and an array has no truth value.
+    choices = ", ".join(map(repr, names))
+    return lambda v: any(type(v) is type(name) and v == name for name in names), f"choose one of {choices}"
+
+
+def _auto_or(allowed: Test) -> Test:
+    return lambda v: v == "auto" if isinstance(v, str) else allowed(v)
+
+
+def _none_or(allowed: Test) -> Test:
+    return lambda v: v is None or allowed(v)
+
+
+def _all(v: Any, allowed: Test, kinds: Any = (tuple, list)) -> bool:
+    return isinstance(v, kinds) and all(map(allowed, v))
 
 
 def _is_callback(v: Any) -> bool:
@@ -92,114 +116,83 @@ def _is_callback(v: Any) -> bool:
     return isinstance(v, FitCallback) and not isinstance(v, type)
 
 
-def _weights_classes(v: Any) -> bool:
-    if isinstance(v, dict):
-        return all(_number(weight) and 0 <= weight < np.inf for weight in v.values())
-    return v is None or (isinstance(v, str) and v == "balanced")
-
-
 def _penalties(v: Any) -> bool:
-    if isinstance(v, str):
-        return v == "auto"
     values = np.ravel(np.asarray(v, dtype=object)).tolist()
     return len(values) > 0 and all(map(is_positive, values))
 
 
 def _pair_of_seconds(v: Any) -> bool:
-    return isinstance(v, tuple | list) and len(v) == 2 and all(map(is_positive, v)) and v[0] < v[1]
+    return _all(v, is_positive) and len(v) == 2 and v[0] < v[1]
 
 
-def _auto_or_positive(v: Any) -> bool:
-    return v == "auto" if isinstance(v, str) else is_positive(v)
-
-
-def _choice(*names: Any) -> tuple[Callable[[Any], bool], str]:
-    # Compared by type too: True == 1, and an array has no truth value.
-    return (
-        lambda v: any(type(v) is type(name) and v == name for name in names),
-        "choose one of " + ", ".join(map(repr, names)),
-    )
-
-
-def _legs_of_order(v: Any) -> bool:
+def _pooling(v: Any) -> bool:
+    if isinstance(v, str):
+        return v in ("auto", *POOLINGS)
     return isinstance(v, tuple | list) and len(v) == 2 and bool(v[0] == "legs") and _whole(1)(v[1])
 
 
 _FRONTENDS = ("auto", "linear", "hop_means", "filterbank")
-_AUTO_OR_COUNT: tuple[Callable[[Any], bool], str] = (
-    lambda v: v == "auto" if isinstance(v, str) else _whole(1)(v),
-    "it must be 'auto' or a whole number of at least 1",
-)
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_BOOL = (lambda v: isinstance(v, bool | np.bool_), "choose one of True, False")
+_COUNT = (_whole(1), "it must be a whole number of at least 1")
+_AUTO_OR_COUNT = (_auto_or(_whole(1)), "it must be 'auto' or a whole number of at least 1")
+_SFREQ = (_none_or(is_positive), "it must be a positive number of Hz, or None")
+_RULES: Rules = {
     "kernel": _choice(*KERNELS),
     "init": (lambda v: isinstance(v, str), "it must be the name of initial dynamics"),
-    "pooling": (
-        lambda v: v in ("auto", *POOLINGS) if isinstance(v, str) else _legs_of_order(v),
-        f"choose one of 'auto', {', '.join(map(repr, POOLINGS))} or ('legs', order)",
-    ),
+    "pooling": (_pooling, f"choose one of 'auto', {', '.join(map(repr, POOLINGS))} or ('legs', order)"),
     "precision": _choice(*PRECISIONS),
     "early_stopping": _choice("auto", True, False),
     "missing": _choice("auto", "error", "gap", "mask"),
     "augmentation": (
-        lambda v: (
-            v is None
-            or (isinstance(v, str) and v == "auto")
-            or (isinstance(v, list | tuple) and all(isinstance(name, str) and name in AUGMENTATIONS for name in v))
-        ),
+        _none_or(_auto_or(lambda v: _all(v, lambda name: isinstance(name, str) and name in AUGMENTATIONS))),
         f"it must be 'auto', None or a tuple of {', '.join(map(repr, AUGMENTATIONS))}",
     ),
-    "bidirectional": _choice(True, False),
-    "standardize": _choice(True, False),
-    "warm_start": _choice(True, False),
-    "d_model": _AUTO_OR_COUNT,
+    **dict.fromkeys(("bidirectional", "standardize", "warm_start"), _BOOL),
+    **dict.fromkeys(("d_model", "n_layers", "max_epochs"), _AUTO_OR_COUNT),
     "d_state": (
-        lambda v: v == "auto" if isinstance(v, str) else _whole(2)(v) and v % 2 == 0,
+        _auto_or(lambda v: _whole(2)(v) and v % 2 == 0),
         "it must be 'auto' or even and at least 2: modes come in conjugate pairs",
     ),
-    "n_layers": _AUTO_OR_COUNT,
     "dropout": (lambda v: _number(v) and 0 <= v < 1, "it must be in [0, 1)"),
-    "sfreq": (lambda v: v is None or is_positive(v), "it must be a positive number of Hz, or None"),
+    "sfreq": _SFREQ,
     "timescale": (
-        lambda v: (isinstance(v, str) and v == "auto") or _pair_of_seconds(v),
+        _auto_or(_pair_of_seconds),
         "it must be 'auto' or a pair (shortest_s, longest_s) of seconds, the shorter one first",
     ),
-    "max_epochs": _AUTO_OR_COUNT,
     "batch_size": (
-        lambda v: v is None or (isinstance(v, str) and v == "auto") or _whole(1)(v),
+        _none_or(_auto_or(_whole(1))),
         "it must be 'auto', None (all cases in one step) or a whole number of at least 1",
     ),
-    "learning_rate": (is_positive, "it must be positive"),
-    "ssm_learning_rate": (is_positive, "it must be positive"),
+    **dict.fromkeys(("learning_rate", "ssm_learning_rate"), (is_positive, "it must be positive")),
     "weight_decay": (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0"),
     "validation_fraction": (lambda v: _number(v) and 0 < v < 1, "it must be in (0, 1)"),
-    "n_iter_no_change": (lambda v: v is None or _whole(1)(v), "it must be None or a whole number of at least 1"),
-    "checkpoint_dir": (lambda v: v is None or isinstance(v, str | PathLike), "it must be None or the path of a folder"),
+    "n_iter_no_change": (_none_or(_whole(1)), "it must be None or a whole number of at least 1"),
+    "checkpoint_dir": (_none_or(lambda v: isinstance(v, str | PathLike)), "it must be None or the path of a folder"),
     "callbacks": (
-        lambda v: v is None or (isinstance(v, list | tuple) and all(map(_is_callback, v))),
+        _none_or(lambda v: _all(v, _is_callback)),
         "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
     ),
     "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
 }
-_CLOSED_FORM_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_CLOSED_FORM_RULES: Rules = {
     "n_oscillators": _AUTO_OR_COUNT,
-    **dict.fromkeys(("n_spatial_filters", "n_windows"), (_whole(1), "it must be a whole number of at least 1")),
+    **dict.fromkeys(("n_spatial_filters", "n_windows"), _COUNT),
     "orders": (
-        lambda v: isinstance(v, tuple) and len(v) > 0 and all(map(_whole(1), v)),
+        lambda v: _all(v, _whole(1), tuple) and len(v) > 0,
         "it must be a tuple of whole numbers of at least 1",
     ),
-    "sfreq": _RULES["sfreq"],
+    "sfreq": _SFREQ,
     "precision": _choice("32", "64"),
 }
-_FILTER_BANK_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "n_bands": (_whole(1), "it must be a whole number of at least 1"),
-    "spacing": (
-        lambda v: isinstance(v, str) and v in SPACINGS,
-        f"it must be one of {', '.join(map(repr, SPACINGS))}",
+_FILTER_BANK_RULES: Rules = {
+    "n_bands": _COUNT,
+    "spacing": (lambda v: isinstance(v, str) and v in SPACINGS, f"it must be one of {', '.join(map(repr, SPACINGS))}"),
+    **dict.fromkeys(
+        ("lowest_hz", "highest_hz"), (_auto_or(is_positive), "it must be 'auto' or a positive number of Hz")
     ),
-    **dict.fromkeys(("lowest_hz", "highest_hz"), (_auto_or_positive, "it must be 'auto' or a positive number of Hz")),
     "order": (lambda v: isinstance(v, Integral) and v in (1, 2, 3, 4), "it must be 1, 2, 3 or 4"),
-    "hop_s": (_auto_or_positive, "it must be 'auto' or a positive number of seconds"),
-    "smooth_s": (lambda v: v is None or is_positive(v), "it must be None or a positive number of seconds"),
-    "standardize": (lambda v: isinstance(v, bool | np.bool_), "it must be True or False"),
-    "sfreq": _RULES["sfreq"],
+    "hop_s": (_auto_or(is_positive), "it must be 'auto' or a positive number of seconds"),
+    "smooth_s": (_none_or(is_positive), "it must be None or a positive number of seconds"),
+    "standardize": _BOOL,
+    "sfreq": _SFREQ,
 }

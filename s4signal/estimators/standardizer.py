@@ -29,10 +29,7 @@ class Standardizer(NamedTuple):
 
     @classmethod
     def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
-        """Standardise by what a survey found; a channel without observations, or flat in all cases, is ignored.
-
-        ``identity`` leaves the others as they are. Shapes: weights (n,).
-        """
+        """Standardise by what a survey found, or (``identity``) just silence channels that are flat or not observed."""
         mean, std = found.moments(weights)
         unseen = np.isnan(mean)
         mean = np.where(unseen, 0.0, mean)
@@ -87,9 +84,9 @@ class Standardizer(NamedTuple):
 
 
 def warn_of_scale(standardizer: Standardizer, scales: NDArray[np.float64], *, chunk: bool = False) -> bool:
-    """Warn where cases vary so much more or less than the training cases that their units must be others.
+    """Warn where the scales of cases (n,) are so far from those of training that their units must be others.
 
-    A ``chunk`` of a stream may vary less: it may be short. Shapes: scales (n,), of `Standardizer.case_scale`.
+    A ``chunk`` of a stream may vary less: it may be short.
     """
     smallest, largest = standardizer.range
     over = scales > OTHER_UNITS * largest

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.validation import check_finite, check_observed
+from s4signal.estimators.validation import all_finite, check_finite, check_observed
 from s4signal.signals import Signal, Signals
 
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
@@ -102,18 +102,23 @@ def survey(
 ) -> Survey:
     """Read every case once; refuse one without any observation, with infinity or (if asked to) missing samples.
 
-    ``visit`` is called with the number of each case and the case, once it is checked.
+    ``visit`` gets the number of each case and the case, once it is checked.
     """
     shift = np.full(signals.n_channels, np.nan)
-    rows: list[_Row] = []
-    gaps: list[NDArray[np.floating[Any]]] = [np.empty(0)]
+    rows: list[tuple[Any, ...]] = []
+    gaps: list[NDArray[np.floating[Any]]] = []
     digests: list[bytes] = []
     for index, case in enumerate(signals):
         observed = _observed(case, index, refuse_missing=refuse_missing, name=name)
-        rows.append(_add_up(case, observed, shift))
-        if not np.isfinite(rows[-1].squares).all():
+        sums, squares = _add_up(case, observed, shift)
+        if not np.isfinite(squares).all():
             largest = float(np.nanmax(np.abs(case.data)))
             raise ValueError(f"case {index} of {name} has values up to {largest:.1g}, whose squares overflow; scale X.")
+        span_s = np.nan if case.times is None else float(case.times[-1] - case.times[0])
+        if observed is None:
+            rows.append((np.full(case.n_channels, case.length), sums, squares, case.length, span_s))
+        else:
+            rows.append((observed.sum(1), sums, squares, int(observed.any(0).sum()), span_s))
         if case.times is not None and case.sfreq is None:
             gaps.append(np.diff(case.times))
         if hashed:
@@ -139,7 +144,7 @@ def survey(
 
 def median_gap(cases: Iterable[Signal]) -> float | None:
     """Find the median time between two samples, over cases that carry their times."""
-    return _median([np.empty(0), *(np.diff(case.times) for case in cases if case.times is not None)])
+    return _median([np.diff(case.times) for case in cases if case.times is not None])
 
 
 def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = None) -> None:
@@ -178,19 +183,10 @@ def relative_periods(signals: Signals, sfreq: float | None) -> Floats:
     return np.where(np.isnan(periods), 1.0, periods)
 
 
-class _Row(NamedTuple):
-    n_observed: Counts
-    sums: Floats
-    squares: Floats
-    n_present: int
-    span_s: float
-
-
 def _observed(case: Signal, index: int, *, refuse_missing: bool, name: str) -> Flags | None:
     """Where samples are observed, (n_channels, n_times); None if all are, which one sum finds without a copy."""
-    with np.errstate(all="ignore"):
-        if np.isfinite(case.data.sum()):
-            return None
+    if all_finite(case.data):
+        return None
     if refuse_missing or np.isinf(case.data).any():
         check_finite(case.data, index, case.source, name=name)
     check_observed(case, index, name=name)
@@ -198,24 +194,24 @@ def _observed(case: Signal, index: int, *, refuse_missing: bool, name: str) -> F
     return None if observed.all() else observed
 
 
-def _add_up(case: Signal, observed: Flags | None, shift: Floats) -> _Row:
-    """Add up a case around the shift; a channel without one yet gets its mean in this case."""
-    count = np.full(case.n_channels, case.length) if observed is None else observed.sum(1)
-    n_present = case.length if observed is None else int(observed.any(0).sum())
-    data = case.data if observed is None else np.where(observed, case.data, 0.0)
+def _add_up(case: Signal, observed: Flags | None, shift: Floats) -> tuple[Floats, Floats]:
+    """Return sums and squares of a case around the shift; a channel without one yet gets its mean in this case."""
+    mask: Any = True if observed is None else observed
     with np.errstate(over="ignore", invalid="ignore"):
-        first = np.isnan(shift) & (count > 0)
-        shift[first] = data[first].sum(1, dtype=np.float64) / count[first]
-        centred = data - np.where(np.isnan(shift), 0.0, shift)[:, None]
+        unknown = np.isnan(shift)
+        if unknown.any():
+            count = np.broadcast_to(mask, case.data.shape).sum(1)
+            first = unknown & (count > 0)
+            totals = np.asarray(case.data.sum(1, dtype=np.float64, where=mask))
+            shift[first] = totals[first] / count[first]
+        centred = case.data - np.nan_to_num(shift)[:, None]
         if observed is not None:
             centred = np.where(observed, centred, 0.0)
-        sums, squares = centred.sum(1), np.einsum("ct,ct->c", centred, centred)
-    span_s = np.nan if case.times is None else float(case.times[-1] - case.times[0])
-    return _Row(count, sums, squares, n_present, span_s)
+        return centred.sum(1), np.einsum("ct,ct->c", centred, centred)
 
 
 def _median(gaps: Sequence[NDArray[np.floating[Any]]]) -> float | None:
-    together = np.concatenate(gaps)
+    together = np.concatenate([np.empty(0), *gaps])
     together = together[together > 0]
     return float(np.median(together)) if len(together) else None
 

@@ -53,7 +53,7 @@ def _check_names(estimator: Any, signals: Signals, *, reset: bool) -> None:
     names = None if signals.ch_names is None else list(signals.ch_names)
     if reset:
         estimator.ch_names_ = names
-    elif names is not None and estimator.ch_names_ is not None and names != estimator.ch_names_:
+    elif names and estimator.ch_names_ and names != estimator.ch_names_:
         advice = "put them in that order" if set(names) == set(estimator.ch_names_) else "pick or rename them"
         raise ShapeError(f"X has the channels {names}, the model was fitted with {estimator.ch_names_}; {advice}.")
 
@@ -67,13 +67,9 @@ def _is_table(X: Any) -> bool:
         return False
     if issparse(X) or hasattr(X, "columns") or not hasattr(X, "__array__"):
         return True
-    if isinstance(X, np.ndarray):
-        return X.ndim < 3 and not _is_ragged(X)
-    return np.asarray(X).ndim < 3
-
-
-def _is_ragged(X: NDArray[Any]) -> bool:
-    return X.dtype == object and X.ndim == 1 and len(X) > 0 and np.ndim(X[0]) > 0
+    array = np.asarray(X)
+    ragged = array.dtype == object and array.ndim == 1 and len(array) > 0 and np.ndim(array[0]) > 0
+    return array.ndim < 3 and not ragged
 
 
 def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bool) -> Signals:
@@ -146,16 +142,10 @@ def all_finite(signal: NDArray[np.floating]) -> bool:
 
 
 def check_finite(signal: NDArray[np.floating], index: int, source: str | None = None, *, name: str = "X") -> None:
-    """Refuse missing and infinite samples.
-
-    Shapes: signal (n_channels, n_times).
-    """
-    if all_finite(signal):
+    """Refuse missing and infinite samples of (n_channels, n_times)."""
+    if all_finite(signal) or np.isfinite(signal).all():
         return
-    bad = ~np.isfinite(signal)
-    if not bad.any():
-        return
-    kind, advice = "infinity", "Remove it or clip the recording."
+    bad, kind, advice = ~np.isfinite(signal), "infinity", "Remove it or clip the recording."
     if not np.isinf(signal).any():
         kind = "NaN"
         advice = "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
@@ -176,10 +166,7 @@ def check_stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, mostl
 
 
 def check_chunk(chunk: Any, n_channels: int) -> NDArray[np.float64]:
-    """Check a piece of a stream as a case is checked; no sample may be missing.
-
-    Shapes: chunk (n_channels, n_times), or (n_times,) for one channel → (n_channels, n_times).
-    """
+    """Check a piece of a stream, (n_channels, n_times) or (n_times,) for one channel; no sample may be missing."""
     if isinstance(chunk, Signals | Signal):
         raise TypeError(f"a stream takes arrays (n_channels, n_times), not {type(chunk).__name__}; pass signal.data.")
     data = np.atleast_2d(as_float_array(chunk, "the chunk").astype(np.float64, copy=False))
@@ -190,10 +177,7 @@ def check_chunk(chunk: Any, n_channels: int) -> NDArray[np.float64]:
 
 
 def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Check class labels.
-
-    Shapes: y (n_samples,), classes (n_classes,) → (n_classes,), (n_samples,).
-    """
+    """Check class labels; return the classes, and the position of each label among them."""
     y = column_or_1d(_given(y), warn=True)
     assert_all_finite(y, input_name="y")
     _check_length(y, X)
@@ -203,11 +187,8 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
         kinds = ", ".join(sorted({type(label).__name__ for label in y.tolist()}))
         raise ValueError(f"y mixes labels that cannot be sorted ({kinds}); give all of them one type.") from None
     if classes is not None:
-        unknown = np.setdiff1d(y, classes)
-        if len(unknown):
-            raise ValueError(
-                f"y holds the label {unknown.tolist()[0]!r}, which is not among the classes {classes.tolist()}."
-            )
+        if len(unknown := np.setdiff1d(y, classes).tolist()):
+            raise ValueError(f"y holds the label {unknown[0]!r}, which is not among the classes {classes.tolist()}.")
         return classes, np.searchsorted(classes, y).astype(np.int64)
     classes, indices = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -216,10 +197,7 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
 
 
 def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
-    """Check regression targets.
-
-    Shapes: y (n_samples,) → (n_samples,).
-    """
+    """Check regression targets, (n_samples,) or (n_samples, n_outputs)."""
     y = check_array(_given(y), ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
@@ -246,16 +224,11 @@ def _check_length(y: NDArray[Any], X: Signals) -> None:
 def check_weights(
     sample_weight: Any, X: Signals, *, class_weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Check sample weights, and multiply them with class weights.
-
-    Shapes: sample_weight (n_samples,), class_weights (n_samples,) → (n_samples,).
-    """
+    """Check sample weights, and multiply them with class weights (n_samples,)."""
     if np.ma.is_masked(sample_weight):
         raise ValueError("some of sample_weight are masked; give every case a weight, 0 to leave it out.")
     given = np.ones(len(X)) if sample_weight is None else sample_weight
     weights = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weights.ndim == 0:
-        weights = np.full(len(X), float(weights))
     if weights.shape != (len(X),):
         raise ShapeError(f"sample_weight.shape == {weights.shape}, expected ({len(X)},): one weight for each case.")
     if (weights < 0).any():
@@ -270,10 +243,7 @@ def check_weights(
 
 
 def finite_outputs(outputs: Any) -> Any:
-    """Return the outputs of cases, an array of any shape each; refuse those of which one is no finite number.
-
-    argmax would make the first class of NaN.
-    """
+    """Return the outputs of cases, if all are finite: argmax would make the first class of NaN."""
     bad = [index for index, output in enumerate(outputs) if not np.isfinite(output).all()]
     if bad:
         raise ValueError(

@@ -100,7 +100,7 @@ class PooledStatistics:
         first = torch.zeros_like(self.thresholds)
         second, total = torch.zeros_like(first), 0.0
         combinations = self.combinations
-        products = None if combinations is None else torch.zeros_like(combinations.weights)
+        products = torch.zeros_like(combinations.weights) if combinations else torch.empty(0)
         for x, lengths, rate, weights in batches:
             total += float(weights.sum())
             for group in self.groups(rate):
@@ -110,15 +110,14 @@ class PooledStatistics:
                     counted = frames * (windows[..., 0] * weight)[:, None, None, None]
                     first[group.oscillators] += counted.sum((0, 4))
                     second[group.oscillators] += (counted * frames).sum((0, 4))
-                    if combinations is not None and products is not None:
+                    if combinations:
                         some, others = (combinations.parts(part, group.members) for part in (counted, frames))
                         products[group.combinations] += torch.matmul(some, others.transpose(-1, -2)).sum(0)
         mean = first / total
         scales = (second / total - mean**2).clamp_min(0.0).sqrt()
-        if combinations is not None and products is not None:
+        if combinations:
             combinations = combinations.calibrated(mean, products / total)
-        thresholds = mean + scales * self.quantiles
-        return replace(self, thresholds=thresholds, scales=scales, combinations=combinations)
+        return replace(self, thresholds=mean + scales * self.quantiles, scales=scales, combinations=combinations)
 
     @torch.no_grad()
     def pool(
@@ -190,13 +189,11 @@ class PooledStatistics:
 
         ``windows`` (n, m, W) says how much of a frame lies in each, ``inside`` (n, m) whether it lies in the case.
         """
-        sums = {}
+        sums, index = {}, group.oscillators
         if "means" in wanted:
             sums["means"] = _pool(frames, windows)
         if "ppv" in wanted:
-            sums["ppv"] = _pool(
-                soft_above(frames, self.thresholds[group.oscillators], self.scales[group.oscillators]), windows
-            )
+            sums["ppv"] = _pool(soft_above(frames, self.thresholds[index], self.scales[index]), windows)
         if "combinations" in wanted and self.combinations is not None:
             sums["combinations"] = self.combinations.count_above(frames, group.combinations, group.members, inside)
         if "energies" in wanted and "energies" in self.windowed:

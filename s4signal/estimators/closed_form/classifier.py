@@ -16,9 +16,8 @@ from s4signal.signals import Signals
 class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     """Classify signals by frozen state-space oscillators, pooled statistics and ridge regression in closed form.
 
-    Fits in seconds where `S4Classifier` takes minutes. Leave-one-out errors choose the penalty and which blocks of
-    features are used; probabilities are calibrated on leave-one-out predictions. For the features see
-    `S4RandomFeatures`.
+    Fits in seconds where `S4Classifier` takes minutes. Leave-one-out errors choose the penalty and which blocks of the
+    features of `S4RandomFeatures` are used; probabilities are calibrated on leave-one-out predictions.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def draw_feature_map(
 ) -> Drawn:
     """Draw oscillators for the rate, duration and channels of cases, and compute thresholds from some of them.
 
-    ``options`` has the parameters of `S4RandomFeatures`. Every case is read once; those of weight 0 are checked alone.
+    ``options`` has the parameters of `S4RandomFeatures`. Every case is read once; those of weight 0 are only checked.
     """
     signals, sfreq = recordings.signals, recordings.signals.sfreq
     some = _calibration_cases(signals, weights, rng)
@@ -54,24 +54,20 @@ def draw_feature_map(
     for data in cases:
         data[np.isnan(data)] = 0.0  # channels without observations
     used = np.flatnonzero(weights > 0)
-    dtype, shortest = PRECISIONS[options.precision], float(signals.lengths[used].min())
+    rate, shortest = sfreq or 1.0, float(signals.lengths[used].min())
     components = principal_components(cases, few_weights, signals.n_channels)
-    oscillators = _draw_oscillators(options, components, sfreq or 1.0, shortest, rng)
-    bands = None
+    oscillators, bands = _draw_oscillators(options, components, rate, shortest, rng), None
     if signals.n_channels > 1:
         bands = narrow_bands(
-            power_bandwidth(cases, sfreq or 1.0, longest=int(calibration.signals.lengths.max())),
+            power_bandwidth(cases, rate, longest=int(calibration.signals.lengths.max())),
             len(components),
-            sfreq=sfreq or 1.0,
+            sfreq=rate,
             shortest=shortest,
             longest_hop=shortest / (_FRAMES * options.n_windows),
-            dtype=dtype,
+            dtype=PRECISIONS[options.precision],
         )
-    summaries = ObservationSummaries.fit(found.take(used), weights[used])
-    nothing = np.empty(0)
-    drawn = FeatureMap(
-        standardizer, oscillators, bands, summaries, sfreq, options.precision, recordings.timed, fill=nothing
-    )
+    summaries, fill = ObservationSummaries.fit(found.take(used), weights[used]), np.empty(0)
+    drawn = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, options.precision, recordings.timed, fill)
     oscillators = oscillators.calibrated(_weighted_batches(drawn, calibration, few_weights))
     return Drawn(replace(drawn, oscillators=oscillators), calibration, few_weights, found)
 

@@ -1,8 +1,5 @@
 """The regressor in closed form: frozen state-space oscillators, pooled statistics, ridge regression."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
 from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.mixins import SignalRegressorMixin, describe_regressor
@@ -24,13 +21,6 @@ class S4RidgeRegressor(SignalRegressorMixin, RidgeEstimator):
     >>> S4RidgeRegressor(random_state=0).fit(X[:30], y[:30]).score(X[30:], y[30:]) > 0.9
     True
     """
-
-    def _scaled_targets(
-        self, targets: NDArray[np.float64], weights: NDArray[np.float64], *, reset: bool
-    ) -> NDArray[np.float64]:
-        if reset:
-            self._measure_targets(targets, weights)
-        return self._standardised(targets)
 
 
 describe_regressor(S4RidgeRegressor, S4RidgeClassifier, class_weight="", classes_="", temperature_="")

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from s4signal.estimators.base import SavedMixin, SignalEstimator
 from s4signal.estimators.closed_form.drawing import draw_feature_map
 from s4signal.estimators.closed_form.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
 from s4signal.estimators.closed_form.recordings import TrainingCases, prepare_recordings
 from s4signal.estimators.closed_form.states import map_from_state, map_state, ridge_from_state, ridge_state
 from s4signal.estimators.closed_form.streaming import ClosedFormStream, open_stream
 from s4signal.estimators.closed_form.transformer import S4RandomFeatures
-from s4signal.estimators.mixins import SavedMixin, SignalEstimator
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.streams import StreamMixin
@@ -36,6 +36,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
     features_: S4RandomFeatures
     ridge_: Ridge
     _sums: Any = None  # RidgeSums, after partial_fit
+    _standardised: Callable[[Floats], Floats]
 
     def __init__(
         self,
@@ -97,16 +98,12 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them; the first batch shows what the others are like.
-        y : array-like (n_samples,)
-            Targets; the regressor takes (n_samples, n_outputs) too.
-        sample_weight : array-like (n_samples,), optional
-            Weights of the cases; only their ratios count, over all batches.
+        X, y, sample_weight : as `fit` takes them
+            Cases, targets and weights, whose ratios count over all batches.
         classes : array-like, optional
             All labels that will ever come to a classifier, at its first call; by default those of that call.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, as `fit` takes them.
+        times : as `fit` takes them
+            Seconds of every sample.
 
         Returns
         -------
@@ -129,7 +126,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
             raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
         else:
             blocks = self.features_.feature_map_.blocks(cases.recordings)
-        targets = draft._scaled_targets(cases.targets, cases.weights, reset=False)
+        targets = draft._standardised(cases.targets)
         draft._sums = draft._sums.added(np.concatenate([*blocks.values()], axis=1), targets, cases.weights)
         if not first:
             draft.ridge_ = draft._sums.solve(draft._subsets())
@@ -199,9 +196,10 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         blocks = drawn.feature_map.blocks(cases.recordings)
         self.sfreq_ = drawn.feature_map.sfreq
         self._keep_features(drawn.feature_map.with_fill(blocks, cases.weights), seed)
+        self._measure_targets(cases.targets, cases.weights)
         self.ridge_ = fit_ridge(
             blocks,
-            self._scaled_targets(cases.targets, cases.weights, reset=True),
+            self._standardised(cases.targets),
             cases.weights,
             rng,
             alphas=self._alphas(),
@@ -245,9 +243,6 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
     def _n_octaves(self) -> int:
         """How many halvings of the sampling rate have coefficients of their own."""
         return 0 if self.sfreq_ is None else _OCTAVES
-
-    def _scaled_targets(self, targets: Floats, weights: Floats, *, reset: bool) -> Floats:
-        return targets
 
     def _finish_fit(self, targets: Floats, weights: Floats) -> None:
         """Learn what comes after the regression."""

@@ -16,9 +16,8 @@ _MEANS = ("mean", "recency-weighted mean", "last observation")
 class ObservationSummaries(NamedTuple):
     """Means of each channel over its observations, split at the training mean, and their number.
 
-    A mean with exponential weights exp(-age / time_constant) is a low-pass run over the observations, divided by the
-    same one run over ones: exact at any times, and free of what an interpolation makes up. The three never forget,
-    forget within a third of a case, and know the last observation alone.
+    A mean with the weights exp(-age / time_constant) is exact at any times, and free of what an interpolation makes up.
+    The three never forget, forget within a third of a case, and know the last observation alone.
     """
 
     standardizer: Standardizer
@@ -49,7 +48,7 @@ class ObservationSummaries(NamedTuple):
         ones, rows = observed.astype(np.float64), np.arange(len(observed))
         recent = ones * np.exp(-age / self.time_constant)
         means = [_mean(values, ones), _mean(values, recent), values[rows, last]]
-        halves = [half for mean in means for half in (np.maximum(mean, 0.0), np.minimum(mean, 0.0))]
+        halves = [side(mean, 0.0) for mean in means for side in (np.maximum, np.minimum)]
         return np.concatenate([*halves, ones.sum(1) * period])
 
     def names(self, channels: list[str]) -> list[str]:

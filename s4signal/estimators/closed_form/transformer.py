@@ -9,18 +9,18 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
 from s4signal.estimators.closed_form.drawing import draw_feature_map
 from s4signal.estimators.closed_form.feature_map import FeatureMap
 from s4signal.estimators.closed_form.feature_names import feature_names
 from s4signal.estimators.closed_form.recordings import prepare_recordings
 from s4signal.estimators.closed_form.streaming import ClosedFormStream, open_stream
-from s4signal.estimators.mixins import SignalEstimator
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.validation import check_rate, check_weights
 
 
-class S4RandomFeatures(StreamMixin, TransformerMixin, SignalEstimator):  # type: ignore[misc]
+class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, SignalEstimator):  # type: ignore[misc]
     r"""Describe signals by frozen random state-space oscillators and pooled statistics of their outputs.
 
     The role of ROCKET's features: nothing is learned but scales and thresholds. Exact at any sampling rate.
@@ -120,8 +120,8 @@ class S4RandomFeatures(StreamMixin, TransformerMixin, SignalEstimator):  # type:
         ----------
         X : array-like, mne.Epochs or Signals
             Cases, as `S4Classifier.fit` takes them.
-        y : object, optional
-            Not used.
+        y : None
+            Ignored.
         sample_weight : array-like (n_samples,), optional
             Weight of each case: 2 is the case twice, 0 is the case left out.
         times : list of array-like (n_times_i,), optional
@@ -177,32 +177,6 @@ class S4RandomFeatures(StreamMixin, TransformerMixin, SignalEstimator):  # type:
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
         return features.filled(np.concatenate(list(features.blocks(recordings, warn=True).values()), axis=1))
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Name the features: frequency in Hz, time constant in seconds, statistic, channels, part of the case.
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Names of the channels, where X did not know them.
-
-        Returns
-        -------
-        ndarray (n_features,) of str
-            Names, of which none comes twice.
-
-        Raises
-        ------
-        ValueError
-            If the number of names is not that of the channels.
-        """
-        check_is_fitted(self)
-        C = self.n_channels_in_
-        if input_features is not None and len(input_features) == C:
-            return feature_names(self.feature_map_, [str(name) for name in input_features])
-        if input_features is not None and len(input_features) != self.n_features_in_:
-            raise ValueError(f"input_features should have length equal to the number of channels {C}.")
-        return feature_names(self.feature_map_, self.ch_names_ or [f"ch{i}" for i in range(C)])
-
     @property
     def frequencies_(self) -> NDArray[np.float64]:
         """Centre frequencies of the oscillators, in Hz."""
@@ -217,6 +191,9 @@ class S4RandomFeatures(StreamMixin, TransformerMixin, SignalEstimator):  # type:
     def oscillators_(self) -> NDArray[np.intp]:
         """Number of the oscillator of each feature, (n_features,); -1 for observation summaries."""
         return self.feature_map_.owners
+
+    def _names(self, channels: list[str]) -> NDArray[np.object_]:
+        return feature_names(self.feature_map_, channels)
 
     def _open_stream(self, sfreq: float | None) -> ClosedFormStream:
         features = self.feature_map_

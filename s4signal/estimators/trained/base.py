@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.mixins import SavedMixin
+from s4signal.estimators.base import SavedMixin
 from s4signal.estimators.model_file import State, estimator_state, load_model
 from s4signal.estimators.parameters import check_options
 from s4signal.estimators.streams import StreamMixin
@@ -100,14 +100,12 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
         sample_weight : array-like (n_samples,), optional
             Weight of each case: 2 is the case twice, 0 is the case left out.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case: what `Signals` would carry, for scikit-learn's metadata
-            routing.
+            Seconds of every sample, one array per case, where X does not carry them.
         groups : array-like (n_samples,), optional
-            Subject, or whatever else belongs together, of each case: validation cases that are set aside are of other
-            groups than those trained on. By default cases of one recording are a group.
+            Subject, or whatever else belongs together: validation cases are of other groups than those trained on. By
+            default cases of one recording are a group.
         X_val, y_val : as X and y, optional
-            Cases to choose the epoch on. Without them, a share ``validation_fraction`` of X is set aside where
-            ``early_stopping`` asks for it.
+            Cases to choose the epoch on, instead of some that ``early_stopping`` sets aside.
 
         Returns
         -------
@@ -117,7 +115,7 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
         Raises
         ------
         ValueError
-            If an option, a signal, its times or a target cannot be used, as `ShapeError` and `RecordingError` say.
+            If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
 
         Warns
         -----
@@ -132,12 +130,8 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        y : array-like (n_samples,)
-            Targets.
-        sample_weight : array-like (n_samples,), optional
-            Weights of the cases.
+        X, y, sample_weight : as `fit` takes them
+            Cases, targets and weights.
         classes : array-like, optional
             All labels that will ever come to a classifier, at its first call; by default those of that call.
 

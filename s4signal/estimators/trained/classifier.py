@@ -37,8 +37,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Features of a layer. "auto" takes, for several channels on a regular grid without missing samples, 16 below
         1,000 training cases and 64 from there on, for audio 32 and 64, otherwise 64.
     d_state : "auto" or int, even, default="auto"
-        State size of each feature's system. "auto" takes 16 where ``d_model`` depends on the number of cases, otherwise
-        64.
+        State size of each feature's system; "auto" is 16 where ``d_model`` depends on the number of cases, else 64.
     n_layers : "auto" or int, >= 1, default="auto"
         Layers. "auto" takes, for several channels as above, 1 below 1,000 cases and 2 from there on, for audio 2,
         otherwise 4.
@@ -63,15 +62,13 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         way; faster, for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. Behind a filter
         bank missing samples are interpolated. "error" refuses NaN.
         Mostly missing data (of the values at times when any channel was observed, more than half are missing) is
-        clipped to four standard deviations, the outputs also see mean and last value of each channel past the layers,
-        and the weights are running means over some fifty steps.
+        clipped to four standard deviations, and the outputs also see mean and last value of each channel.
     augmentation : "auto", None or tuple of names, default="auto"
         Random changes of the training cases. "band_shift" moves energies along the bands of a filter bank by up to one
         band, as another speaker would; "band_dropout" silences the upper bands of a quarter of the cases, as rates down
         to a quarter would; "silence_padding" puts up to half a second of silence or low noise before and after half of
-        the cases; "sample_dropout" removes 10 to 80 % of the samples of a third of the cases, for models that
-        will meet missing samples behind a filter bank or a module. "auto" is ("band_shift", "band_dropout",
-        "silence_padding") with "filterbank", None otherwise.
+        the cases; "sample_dropout" removes 10 to 80 % of the samples of a third of the cases, for models that will meet
+        missing samples behind a filter bank or a module. "auto" is the first three with "filterbank", else None.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
@@ -89,10 +86,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Decoupled weight decay of the matrices.
     early_stopping : "auto" or bool, default="auto"
         Whether to set validation cases aside and keep the epoch that does best on them. "auto" does so from 100 cases
-        on, but not for fewer than 1,000 cases of several channels as above, not behind the filter bank nor for mostly
-        missing data (there all cases are trained on, and behind the filter bank and for mostly missing data the weights
-        are running means over some fifty steps), nor where groups cannot be kept whole without taking a class away.
-        With ``X_val`` the epoch is always chosen.
+        on, but not for fewer than 1,000 cases of several channels as above, nor where groups cannot be kept whole
+        without taking a class away, nor behind the filter bank or for mostly missing data, whose weights are running
+        means over some fifty steps. With ``X_val`` the epoch is always chosen.
     validation_fraction : float in (0, 1), default=0.1
         Share of the cases, or of the groups, that is set aside.
     n_iter_no_change : int or None, default=None
@@ -119,10 +115,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     ----------
     classes_ : ndarray (n_classes,)
         Labels, as they were given.
-    n_features_in_ : int
-        Columns of a 2-D X, channels of any other.
-    n_channels_in_ : int
-        Channels.
+    n_features_in_, n_channels_in_ : int
+        Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
         Their names, where X knows them; other names at prediction are an error.
     sfreq_ : float or None
@@ -140,10 +134,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     ----------
     Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022,
     doi:10.48550/arXiv.2111.00396; Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State
-    Space Models", 2022, doi:10.48550/arXiv.2206.11893; Polyak, Juditsky, "Acceleration of Stochastic
-    Approximation by Averaging", 1992, doi:10.1137/0330046; Jaitly, Hinton, "Vocal Tract Length
-    Perturbation (VTLP) improves speech recognition", 2013; Park et al., "SpecAugment", 2019,
-    doi:10.21437/Interspeech.2019-2680: bands moved and left out in training.
+    Space Models", 2022, doi:10.48550/arXiv.2206.11893; Polyak, Juditsky, "Acceleration of Stochastic Approximation by
+    Averaging", 1992, doi:10.1137/0330046; Jaitly, Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech
+    recognition", 2013; Park et al., "SpecAugment", 2019, doi:10.21437/Interspeech.2019-2680: bands moved and left out.
 
     Examples
     --------

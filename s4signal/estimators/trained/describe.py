@@ -29,9 +29,8 @@ def describe_model(name: str, plan: Plan, network: S4Network) -> str:
         "trained for": f"{changes} (augmentation: {', '.join(names)})" if names else "",
         "blocks": f"{stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), d_state "
         f"{stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}" + _reason(plan, "size"),
-        "pooling": (
-            f"legs, {plan.pooling_order} Legendre coefficients per feature" if plan.pooling == "legs" else plan.pooling
-        )
+        "pooling": plan.pooling
+        + f", {plan.pooling_order} Legendre coefficients per feature" * (plan.pooling == "legs")
         + _reason(plan, "pooling"),
         "training": plan.why.get("schedule", "") + shared,
         "validation": plan.why.get("validation", ""),

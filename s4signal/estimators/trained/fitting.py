@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from s4signal.estimators.mixins import SignalEstimator
+from s4signal.estimators.base import SignalEstimator
 from s4signal.estimators.standardizer import Standardizer, warn_of_scale
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
@@ -280,9 +280,6 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         warn_of_scale(standardizer, scales)
         return outputs
 
-    def _measure_targets(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> None:
-        """Note what the training targets are like; labels need nothing."""
-
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(targets))
+        tensor = torch.from_numpy(np.ascontiguousarray(self._standardised(targets)))
         return tensor.to(PRECISIONS[self.precision]) if tensor.is_floating_point() else tensor

@@ -107,9 +107,8 @@ def make_cases(
             look(index, case)
         return prepare_case(case, index, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
 
-    lengths = signals.lengths
-    if sampling.grid or sampling.missing == "hold":
-        lengths = grid_lengths(signals, sfreq, found=found)
+    on_grid = sampling.grid or sampling.missing == "hold"
+    lengths = grid_lengths(signals, sfreq, found=found) if on_grid else signals.lengths
     weights = np.ones(len(signals)) if weights is None else weights
     return Cases(load, lengths, relative_periods(signals, sfreq), weights, targets)
 
@@ -132,7 +131,7 @@ def prepare_case(
     """Standardise a case, and turn its times and missing samples into gaps and masks."""
     period = 1.0 if case.sfreq is None or sfreq is None else sfreq / case.sfreq
     when = _positions(case, index, sfreq)
-    missing = _missing(case.data)
+    missing = None if all_finite(case.data) else np.isnan(case.data)
     data = standardizer(case.data, f"case {index}")
     if sampling.mostly_missing:
         data = np.clip(data, -FURTHEST, FURTHEST)
@@ -163,12 +162,6 @@ def drop_samples(samples: Samples, share: float, *, seed: int) -> Samples:
     """Remove samples at random from a case on a regular grid, and interpolate them as any that are missing."""
     removed = SampleDropout.removed(samples.data.shape[1], share, seed=seed)
     return Samples(_on_grid(samples.data, None, 1.0, np.broadcast_to(removed, samples.data.shape)))
-
-
-def _missing(data: Floats) -> Flags | None:
-    """Where samples are missing; None if none is, which one sum finds without a copy."""
-    with np.errstate(all="ignore"):
-        return None if all_finite(data) else np.isnan(data)
 
 
 def _positions(case: Signal, index: int, sfreq: float | None) -> Floats | None:
@@ -209,16 +202,13 @@ def _carried_forward(data: Floats, missing: Flags) -> Floats:
 
 def _on_grid(data: Floats, when: Floats | None, period: float, missing: Flags | None) -> Floats:
     """Interpolate the samples that are observed on a grid of one period."""
-    if when is None:
-        if missing is None:
-            return data
-        when = np.arange(data.shape[1]) * period
-    positions = when / period
+    if when is None and missing is None:
+        return data
+    positions = np.arange(float(data.shape[1])) if when is None else when / period
     observed = np.ones(data.shape, dtype=bool) if missing is None else ~missing
     n_times = round(float(positions[-1])) + 1
-    return np.stack(
-        [_interpolated(positions[seen], channel[seen], n_times) for channel, seen in zip(data, observed, strict=True)]
-    ).astype(data.dtype)
+    channels = zip(data, observed, strict=True)
+    return np.stack([_interpolated(positions[seen], x[seen], n_times) for x, seen in channels]).astype(data.dtype)
 
 
 def _interpolated(positions: Floats, values: Floats, n_times: int) -> Floats:

@@ -16,7 +16,7 @@ from s4signal.nn.randomness import draws_from
 from s4signal.training import PRECISIONS
 
 _LARGEST_DENSE = 2048  # d_state of kernels that begin with a dense matrix: a larger one would take minutes to build
-_LINE = ("epoch", "loss", "validation_loss", "validation_score", "seconds")
+_FIGURES = ("loss", "validation_loss", "validation_score", "seconds")
 
 
 def network_state(plan: Plan, standardizer: Standardizer, network: S4Network) -> State:
@@ -55,7 +55,7 @@ def history_from_state(state: State) -> list[dict[str, Any]]:
     """Check and restore the lines of `history_`."""
     lines = [State(line, {}) for line in state.values("history", dict)]
     return [
-        {name: line.value(name, int) if name == "epoch" else line.value(name, float, None) for name in _LINE}
+        {"epoch": line.value("epoch", int), **{name: line.value(name, float, None) for name in _FIGURES}}
         for line in lines
     ]
 

@@ -1,7 +1,5 @@
 """The regressor."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -28,9 +26,6 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
     >>> bool(model.score(X, y) > 0.5)
     True
     """
-
-    def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
-        return super()._target_tensor(self._standardised(targets))
 
     def _n_outputs(self, targets: NDArray[np.float64]) -> int:
         return int(targets.shape[1])

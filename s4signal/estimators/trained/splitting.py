@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from s4signal.errors import ShapeError
 
@@ -87,9 +87,7 @@ def _too_few(labels: NDArray[np.int64] | None, n: int, fraction: float) -> str:
 
 
 def _split_each(labels: NDArray[np.int64] | None, n: int, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    options = {"n_splits": 1, "test_size": fraction, "random_state": seed}
-    kind = ShuffleSplit if labels is None else StratifiedShuffleSplit
-    train, held_out = next(iter(kind(**options).split(np.zeros(n), labels)))
+    train, held_out = train_test_split(np.arange(n), test_size=fraction, random_state=seed, stratify=labels)
     return train, held_out
 
 
@@ -102,11 +100,9 @@ def _split_groups(
     """
     if len(np.unique(groups)) < 2:
         return None
-    n_draws = 1 if labels is None else _DRAWS
-    draws = GroupShuffleSplit(n_splits=n_draws, test_size=fraction, random_state=seed).split(groups, groups=groups)
+    draws = GroupShuffleSplit(n_splits=_DRAWS, test_size=fraction, random_state=seed).split(groups, groups=groups)
     if labels is None:
-        train, held_out = next(iter(draws))
-        return train, held_out
+        return next(draws)  # type: ignore[no-any-return]
     labels = np.unique(labels, return_inverse=True)[1]
     counts = np.bincount(labels)
     best, least = None, (math.inf, math.inf)

@@ -1,0 +1,112 @@
+"""What every estimator says to scikit-learn, every transformer of its features, and every model to a file."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.estimators.model_file import State, estimator_from_state, load_model, write_model
+
+
+class SignalEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of all estimators: cases are arrays of three dimensions, too, and may have missing samples."""
+
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
+        return tags
+
+
+class NamedFeaturesMixin:
+    """Names of the features of a transformer, which ``_names`` makes of those of the channels."""
+
+    _names: Callable[[list[str]], NDArray[np.object_]]
+    n_features_in_: int
+    n_channels_in_: int
+    ch_names_: list[str] | None
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the features: channels, frequency in Hz, and whatever else tells one from another.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the channels, where X did not know them; those of the features at `fit` are compared with them.
+
+        Returns
+        -------
+        ndarray (n_features,) of str
+            Names, of which none comes twice.
+
+        Raises
+        ------
+        ValueError
+            If the number of names is not that of the channels, or they are not those of `fit`.
+        """
+        check_is_fitted(self)
+        C, names = self.n_channels_in_, input_features
+        known = getattr(self, "feature_names_in_", None)
+        if names is not None and known is not None and not np.array_equal(known, names):
+            raise ValueError("input_features is not equal to feature_names_in_")
+        if names is not None and len(names) not in (C, self.n_features_in_):
+            raise ValueError(f"input_features should have length equal to the number of channels {C}.")
+        if names is not None and len(names) == C:
+            return self._names([str(name) for name in names])
+        return self._names(self.ch_names_ or [f"channel {index}" for index in range(C)])
+
+
+class SavedMixin:
+    """Files of an estimator that says itself by ``_to_state``, and takes over a state by ``_restore``."""
+
+    _TUPLES: ClassVar[Sequence[str]] = ()  # parameters that are tuples: a file has lists
+    _to_state: Callable[[], State]
+    _restore: Callable[..., None]  # (state, **what load was given); the parameters are set, but not checked
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to one safetensors file, without pickle.
+
+        Parameters
+        ----------
+        path : path
+            The file, by custom ``*.s4``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a parameter has no plain form.
+        """
+        check_is_fitted(self)
+        write_model(path, self._to_state())
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Read an estimator that `save` wrote; nothing the file contains is executed.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+
+        Returns
+        -------
+        estimator
+            As it was.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not such a file, is damaged, or holds another estimator.
+        """
+        return load_model(path, cls._from_state)
+
+    @classmethod
+    def _from_state(cls, state: State, **given: Any) -> Self:
+        estimator: Self = estimator_from_state(cls, state, tuples=cls._TUPLES)
+        estimator._restore(state, **given)
+        return estimator
