@@ -118,18 +118,21 @@ class SilencePadding(nn.Module):
             return features, mask
         (batch, n_steps), device = features.shape[1:], features.device
         draws = torch.rand(6, batch, device=device, generator=generator)
-        chosen, noisy = draws[0] < self.share, draws[1] < 0.5
-        sides = (draws[2:4] * (round(self.longest_s / hop_s) + 1)).long() * (draws[4:] < 2 / 3) * chosen
+        chosen, longest = draws[0] < self.share, round(self.longest_s / hop_s)
+        noisy, sides = (draws[1] < 0.5) & chosen, (draws[2:4] * (longest + 1)).long() * (draws[4:] < 2 / 3) * chosen
         lengths = torch.full_like(sides[0], n_steps) if mask is None else mask.sum(-1).long()
         total = lengths + sides.sum(0)
-        place = torch.arange(int(total.max()), device=device) - sides[0][:, None]
+        # An accelerator would have to wait for the true width and the rows with noise: it takes the most there can be.
+        width = int(total.max()) if features.is_cpu else n_steps + 2 * longest
+        rows = noisy.nonzero()[:, 0] if features.is_cpu else torch.arange(batch, device=device)
+        place = torch.arange(width, device=device) - sides[0][:, None]
         inside = (place >= 0) & (place < lengths[:, None])
         source = place.clamp(0, n_steps - 1).expand(len(features), -1, -1)
         padded = torch.where(inside, features.gather(-1, source), floor)
-        rows = (chosen & noisy).nonzero()[:, 0]
         if len(rows):
-            widths = bandwidths_hz.to(features) * hop_s
-            padded[:, rows] = torch.logaddexp(padded[:, rows], _noise(padded[:, rows], widths, generator))
+            silent, widths = padded[:, rows], bandwidths_hz.to(features) * hop_s
+            heard = torch.logaddexp(silent, _noise(silent, widths, generator))
+            padded[:, rows] = torch.where(noisy[rows, None], heard, silent)
         longer = (torch.arange(padded.shape[-1], device=device) < total[:, None]).to(features.dtype)
         return padded * longer, longer
 

@@ -112,7 +112,8 @@ class FilterBank(nn.Module):
         if smooth_s is not None and not smooth_s > 0:
             raise ValueError(f"smooth_s={smooth_s:g} must be positive, or None.")
         self.sfreq, self.hop_s, self.order, self.output, self.floor = sfreq, hop_s, order, output, floor
-        self.n_bands = len(frequencies_hz)
+        self.n_bands, silence = len(frequencies_hz), torch.zeros((), dtype=torch.float64)
+        self._floor_value = 0.0 if output == "linear" else float(compress(output, silence, floor, silence))
         seconds = {"smooth": smooth_s, "gain": PCEN_MEMORY_S if output == "pcen" else None}
         logarithms = {"frequency": frequencies_hz.log(), "bandwidth": bandwidths_hz.log()}
         logarithms |= {k: torch.full_like(frequencies_hz, math.log(v)) for k, v in seconds.items() if v is not None}
@@ -140,8 +141,7 @@ class FilterBank(nn.Module):
     @property
     def floor_value(self) -> float:
         """Feature of a band without energy, such as one beyond the Nyquist frequency of a lower rate."""
-        silence = torch.zeros((), dtype=torch.float64)
-        return 0.0 if self.output == "linear" else float(compress(self.output, silence, self.floor, silence))
+        return self._floor_value
 
     def unit(self, rate: float) -> int:
         """Return how many samples make a piece: pieces of a multiple of it give what the whole signal gives.

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s4signal.ssm import construction_dtype
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -104,10 +106,11 @@ class StandardizedFrontend(Frontend):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
-        """Measure mean and deviation of each feature over the valid frames, in float64."""
-        count, total, square = (torch.zeros((), dtype=torch.float64, device=self.center.device) for _ in range(3))
+        """Measure mean and deviation of each feature over the valid frames, in float64 where the device has it."""
+        device, dtype = self.center.device, construction_dtype(self.center.device)
+        count, total, square = (torch.zeros((), dtype=dtype, device=device) for _ in range(3))
         for frames, weight in batches:
-            features = frames.features.double()
+            features = frames.features.to(dtype)
             w = weight[:, None] * (torch.ones_like(features[0]) if frames.mask is None else frames.mask)
             count = count + w.sum()
             total = total + (features * w).sum((1, 2))

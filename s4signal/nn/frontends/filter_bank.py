@@ -13,6 +13,7 @@ from s4signal.nn.frontends.bank import BankState, FilterBank
 from s4signal.nn.frontends.base import Frames, StandardizedFrontend
 from s4signal.nn.frontends.loudness import Loudness, LoudnessState
 from s4signal.nn.frontends.time_frequency_conv import TimeFrequencyConv
+from s4signal.ssm import construction_dtype
 
 SUBTRACTIONS = ("none", "case", "running", "active")
 
@@ -133,6 +134,6 @@ class FilterBankFrontend(StandardizedFrontend):
 
 def _without_running_mean(features: Tensor, total: Tensor | float, n_before: int) -> tuple[Tensor, Tensor]:
     """Take out the mean of the frames so far; return the sum of all frames (…, 1) too."""
-    totals = features.double().cumsum(-1) + total
+    totals = features.to(construction_dtype(features.device)).cumsum(-1) + total
     counts = torch.arange(n_before + 1, n_before + 1 + features.shape[-1], device=features.device)
     return features - (totals / counts).to(features.dtype), totals[..., -1:]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from s4signal.errors import ShapeError
+from s4signal.ssm import construction_dtype
 from s4signal.ssm.cascades import held_response
 
 TOLERANCE = 1e-6  # of the period, by which a time may miss a point of the grid that is meant
@@ -71,7 +72,8 @@ def hold_on_grid(x: Tensor, gaps: Tensor, mask: Tensor | None = None) -> HeldSig
     """
     if gaps.shape != x.shape[1:]:
         raise ShapeError(f"gaps must have shape {tuple(x.shape[1:])}, as a channel of x, got {tuple(gaps.shape)}.")
-    gaps = gaps.double() if mask is None else gaps.double().masked_fill(mask == 0, 0.0)
+    gaps = gaps.to(construction_dtype(gaps.device))
+    gaps = gaps if mask is None else gaps.masked_fill(mask == 0, 0.0)
     ends = gaps.cumsum(1)
     if not bool(((gaps >= 0) & ends.isfinite()).all()) or not bool((ends[:, -1] > 0).all()):
         raise ValueError("gaps must be finite and at least 0, and above 0 for a sample of each case; check the times.")

@@ -200,3 +200,24 @@ def test_silence_is_drawn_from_the_generator_alone() -> None:
     assert torch.equal(one, same)
     assert one.shape != other.shape or not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_accelerator_that_waits_for_nothing_pads_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, mask = 10.0 * torch.randn(8, 40, 30), torch.ones(40, 30)
+    mask[3, 20:] = 0
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    one, valid = SilencePadding()(x * mask, mask, **BANK, generator=generators[0])
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    other, others = SilencePadding()(x * mask, mask, **BANK, generator=generators[1])
+    assert other.shape[-1] == 30 + 2 * 50
+    n_steps = valid.shape[-1]
+    assert torch.equal(others[:, :n_steps], valid)
+    assert not others[:, n_steps:].any()
+    unpadded = (valid.sum(-1) == mask.sum(-1)) & (one[..., :30] == x * mask).all(0).all(-1)
+    silent = (one == -27.0).any(0).any(-1) | unpadded
+    assert silent.sum() > 20
+    torch.testing.assert_close(other[:, silent, :n_steps], one[:, silent], rtol=0, atol=0)
+    # The noise is drawn in another order, and as loud.
+    noisy = ~silent
+    assert torch.equal(other[:, noisy, :n_steps] != 0, one[:, noisy] != 0)
+    assert other[:, noisy].amax() < 60.0
