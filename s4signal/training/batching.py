@@ -20,6 +20,7 @@ class Samples(NamedTuple):
 
     data: NDArray[np.floating]  # (n_inputs, n_times), standardised
     gaps: NDArray[np.floating] | None = None  # (n_times,), time before each sample in training sample periods
+    offset: NDArray[np.floating] | None = None  # (n_outputs,), what is added to the outputs of the network
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Cases:
             x[:, position, : case.data.shape[1]] = case.data
             if gaps is not None:
                 gaps[position, : case.data.shape[1]] = case.gaps
-        move = partial(_moved, device=device)
+        move, offsets = partial(_moved, device=device), [case.offset for case in samples]
         mask = None
         if lengths.min() < n_times:
             mask = move((np.arange(n_times) < lengths[:, None]).astype(numpy_dtype))
@@ -94,6 +95,7 @@ class Cases:
             None if self.targets is None else move(self.targets[torch.from_numpy(indices)]),
             # Times want float64, which MPS does not have.
             None if gaps is None else move(gaps, dtype=torch.float32 if device.type == "mps" else torch.float64),
+            None if offsets[0] is None else move(np.array(offsets), dtype=dtype),
         )
 
 
@@ -106,6 +108,13 @@ class Batch(NamedTuple):
     rate: float  # sample period over the training sample period
     target: Tensor | None  # (batch, ...)
     gaps: Tensor | None = None  # (batch, n_times), time before each sample in training sample periods, 0 where padded
+    offset: Tensor | None = None  # (batch, n_outputs), added to the outputs; of all cases or of none
+
+    def take(self, rows: Tensor) -> Batch:
+        """Return some of the cases."""
+        names = ("mask", "weight", "target", "gaps", "offset")
+        some = {name: part[rows] for name in names if (part := getattr(self, name)) is not None}
+        return self._replace(x=self.x[:, rows], **some)
 
 
 def padded_length(n_times: int) -> int:

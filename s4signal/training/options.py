@@ -16,8 +16,8 @@ from s4signal.training.batching import Batch
 
 
 def call_network(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
-    """Run a network on a batch, (batch, n_outputs); gaps and, in training, a generator are passed if there are any."""
-    given = {"gaps": batch.gaps, "generator": generator}
+    """Run a network on a batch, (batch, n_outputs); gaps, offsets and, in training, a generator are passed if any."""
+    given = {"gaps": batch.gaps, "offset": batch.offset, "generator": generator}
     outputs: Tensor = network(batch.x, batch.mask, rate=batch.rate, **{k: v for k, v in given.items() if v is not None})
     return outputs
 

@@ -45,6 +45,7 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
         bidirectional: bool = True,
         dropout: float = 0.1,
         pooling: str | tuple[str, int] = "auto",
+        readout: str = "auto",
         sfreq: float | None = None,
         timescale: str | tuple[float, float] = "auto",
         missing: str = "auto",
@@ -68,6 +69,7 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
     ) -> None:
         self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
         self.n_layers, self.bidirectional, self.dropout, self.pooling = n_layers, bidirectional, dropout, pooling
+        self.readout = readout
         self.sfreq, self.timescale, self.missing, self.augmentation = sfreq, timescale, missing, augmentation
         self.standardize, self.max_epochs, self.batch_size = standardize, max_epochs, batch_size
         self.learning_rate, self.ssm_learning_rate, self.weight_decay = learning_rate, ssm_learning_rate, weight_decay

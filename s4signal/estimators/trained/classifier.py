@@ -50,6 +50,15 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         (or ``order``) Legendre polynomials, for signals that are locked to an event; order 1 is the mean. "attention":
         mean over steps that are weighed by a learned score. "auto" takes "legs" for several channels on a regular grid
         without missing samples (of at least 32 samples a case), "attention" for audio, "mean" for the rest.
+    readout : {"auto", "pooled", "power"}, default="auto"
+        What the outputs are read from. "pooled": from what is pooled of the layers alone. "power": also from the power
+        of oscillators at 2 to 45 Hz and their covariances between channels over the case (as many as its duration
+        resolves, at most 40), as tangent vectors at the mean covariance of the training cases; a ridge regression on
+        these, in closed form, its penalty by the cases left out, is what the network starts from, and it learns what
+        is left. "auto" takes "power" for several channels on a regular grid without missing samples, from 8 Hz on, if
+        a ridge regression on these vectors predicts a share of the variance of left-out training cases that is larger
+        by 0.05 than that of one on Legendre coefficients of the channels; cases of one group are left out together.
+        `partial_fit` sees too few cases to ask: there "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     timescale : "auto" or (shortest_s, longest_s), default="auto"
@@ -136,7 +145,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     doi:10.48550/arXiv.2111.00396; Gu, Goel, Gupta, Ré, "On the Parameterization and Initialization of Diagonal State
     Space Models", 2022, doi:10.48550/arXiv.2206.11893; Polyak, Juditsky, "Acceleration of Stochastic Approximation by
     Averaging", 1992, doi:10.1137/0330046; Jaitly, Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech
-    recognition", 2013; Park et al., "SpecAugment", 2019, doi:10.21437/Interspeech.2019-2680: bands moved and left out.
+    recognition", 2013; Park et al., "SpecAugment", 2019, doi:10.21437/Interspeech.2019-2680: bands moved and left out;
+    Barachant, Bonnet, Congedo, Jutten, "Multiclass Brain-Computer Interface Classification by Riemannian Geometry",
+    2012, doi:10.1109/TBME.2011.2172210: the power readout.
 
     Examples
     --------
@@ -165,6 +176,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         bidirectional: bool = True,
         dropout: float = 0.3,
         pooling: str | tuple[str, int] = "auto",
+        readout: str = "auto",
         sfreq: float | None = None,
         timescale: str | tuple[float, float] = "auto",
         missing: str = "auto",
@@ -189,6 +201,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     ) -> None:
         self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
         self.n_layers, self.bidirectional, self.dropout, self.pooling = n_layers, bidirectional, dropout, pooling
+        self.readout = readout
         self.sfreq, self.timescale, self.missing, self.augmentation = sfreq, timescale, missing, augmentation
         self.standardize, self.max_epochs, self.batch_size = standardize, max_epochs, batch_size
         self.learning_rate, self.ssm_learning_rate, self.weight_decay = learning_rate, ssm_learning_rate, weight_decay

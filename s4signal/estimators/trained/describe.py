@@ -32,6 +32,7 @@ def describe_model(name: str, plan: Plan, network: S4Network) -> str:
         "pooling": plan.pooling
         + f", {plan.pooling_order} Legendre coefficients per feature" * (plan.pooling == "legs")
         + _reason(plan, "pooling"),
+        "readout": _readout(plan, network),
         "training": plan.why.get("schedule", "") + shared,
         "validation": plan.why.get("validation", ""),
         "band": units.band(slowest, fastest),
@@ -49,6 +50,11 @@ def _frontend(plan: Plan, network: S4Network, units: Units) -> str:
         text += f" every {1e3 * hop:g} ms" if unit == "s" and hop < 1 else f" every {hop:g} {unit}"
     text += ", learned with the rest" if frontend.learned else ""
     return text + _reason(plan, "frontend")
+
+
+def _readout(plan: Plan, network: S4Network) -> str:
+    what = "pooled" if network.readout is None else f"power too, {network.readout.describe()}"
+    return what + _reason(plan, "readout")
 
 
 def _reason(plan: Plan, name: str) -> str:

@@ -27,7 +27,8 @@ from s4signal.estimators.trained.plan import (
     plan_schedule,
     trains_to_the_end,
 )
-from s4signal.estimators.trained.precompute import feature_batches, precompute, with_sample_dropout
+from s4signal.estimators.trained.preparation import prepare_training, prepare_validation
+from s4signal.estimators.trained.readout import is_silent
 from s4signal.estimators.trained.splitting import Split, check_groups, split_cases
 from s4signal.estimators.trained.training import LabelledCases, fingerprint_of, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
@@ -82,29 +83,28 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     ) -> None:
         """Fit; ``owner`` is the estimator whose draft this is, for callbacks."""
         device, warm = resolve_device(self.device), self.warm_start and hasattr(self, "network_")
-        data = self._training_data(X, y, sample_weight, times, reset=not warm)
+        data = self._training_data(X, y, sample_weight, times, groups=groups, reset=not warm)
         held_out = self._validation_data(X_val, y_val)
         seed = agreed(int(check_random_state(self.random_state).randint(2**31 - 1)), device)
         why, defaults = "X_val chooses the epoch", choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if held_out is None:
-            split = self._split(data, groups, seed, defaults)
+            split = self._split(data, seed, defaults)
             why, everything = split.why, data
             data = everything.take(split.train)
             held_out = None if split.held_out is None else everything.take(split.held_out)
         if warm:
             self._go_on(data)
         else:
-            self._begin(data, seed, defaults)
-        schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
-        self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
+            self._begin(data, seed, defaults, readout=self.readout)
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         if held_out is not None:
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
-        cases = self._training_cases(data, seed, device, calibrate=not warm)
-        validation = None
+        cases, validation = self._prepare(data, seed, device, first=not warm, refit=True), None
         if held_out is not None:
             options = inference_options(self, self._plan, device)
-            validation = precompute(self.network_.frontend, self._cases(held_out), options)
+            validation = prepare_validation(self.network_, self._cases(held_out), options, self._plan)
+        schedule = plan_schedule(self, self._plan, len(data.signals), defaults, silent=is_silent(self.network_))
+        self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
         parts = (data, held_out)
         self._train(cases, validation, seed, device, schedule=schedule, parts=parts, given=(X, y), owner=owner)
 
@@ -116,13 +116,13 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         seed += getattr(self, "n_iter_", 0)
         defaults = choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if first:
-            self._begin(data, seed, defaults)
+            self._begin(data, seed, defaults, readout="pooled" if self.readout == "auto" else self.readout)
         else:
             self._go_on(data)
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)._replace(max_epochs=1, averaging=0.0)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": "by partial_fit, an epoch each"})
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
-        cases = self._training_cases(data, seed, device, calibrate=first)
+        cases = self._prepare(data, seed, device, first=first, refit=first)
         options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
         options = replace(options, schedule=None)
         moments = getattr(self, "_optimizer_state", None)
@@ -133,7 +133,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self.history_ = [line] if first else [*self.history_, line]
 
     def _training_data(
-        self, X: Any, y: Any, sample_weight: Any, times: Any, *, classes: Any = None, reset: bool = True
+        self, X: Any, y: Any, sample_weight: Any, times: Any, *, reset: bool, groups: Any = None, classes: Any = None
     ) -> LabelledCases:
         """Check the cases and read each once; return those of positive weight."""
         signals = check_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
@@ -144,7 +144,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             self.sfreq_ = training_rate(found)
         else:
             check_times(signals, self._plan.sampling, self.sfreq_, found=found)
-        return LabelledCases(signals, found, weights, targets).take(np.flatnonzero(weights > 0))
+        groups = check_groups(groups, signals.sources)
+        return LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > 0))
 
     def _validation_data(self, X: Any, y: Any) -> LabelledCases | None:
         if X is None and y is None:
@@ -159,11 +160,11 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed, name="X_val")
         return LabelledCases(signals, found, np.ones(len(signals)), targets)
 
-    def _split(self, data: LabelledCases, groups: Any, seed: int, defaults: Defaults) -> Split:
+    def _split(self, data: LabelledCases, seed: int, defaults: Defaults) -> Split:
         """Set validation cases aside, where ``early_stopping`` asks for it."""
         return split_cases(
             data.targets if self._stratified else None,
-            check_groups(groups, data.signals.sources),
+            data.groups,
             n=len(data.signals),
             early_stopping=self.early_stopping,
             to_the_end=trains_to_the_end(self.frontend, defaults),
@@ -171,7 +172,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             seed=seed,
         )
 
-    def _begin(self, data: LabelledCases, seed: int, defaults: Defaults) -> None:
+    def _begin(self, data: LabelledCases, seed: int, defaults: Defaults, *, readout: str) -> None:
         """Measure channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
@@ -183,6 +184,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             defaults=defaults,
             n_outputs=self._n_outputs(data.targets),
             sfreq=self.sfreq_,
+            readout=readout,
         )
         self._optimizer_state = {}
         with draws_from(torch.Generator().manual_seed(seed)):
@@ -208,16 +210,19 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             targets=self._target_tensor(data.targets),
         )
 
-    def _training_cases(self, data: LabelledCases, seed: int, device: torch.device, *, calibrate: bool) -> Cases:
-        """Return cases as the learned part of the network takes them, augmented by removed samples if asked to."""
-        frontend, options = self.network_.frontend.eval(), inference_options(self, self._plan, device)
-        cases = self._cases(data)
-        if "sample_dropout" in self._plan.augmentation:
-            cases = with_sample_dropout(frontend, cases, options, seed=seed)
-        else:
-            cases = precompute(frontend, cases, options)
-        if calibrate:
-            frontend.calibrate(feature_batches(frontend, cases, options))
+    def _prepare(self, data: LabelledCases, seed: int, device: torch.device, *, first: bool, refit: bool) -> Cases:
+        """Return training cases as the learned part of the network takes them; they decide on the power readout."""
+        cases, self._plan = prepare_training(
+            self.network_,
+            self._cases(data),
+            inference_options(self, self._plan, device),
+            self._plan,
+            groups=data.groups,
+            seed=seed,
+            first=first,
+            refit=refit,
+            ask=self.readout == "auto",
+        )
         return cases
 
     def _train(

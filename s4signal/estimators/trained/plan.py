@@ -15,11 +15,13 @@ from s4signal.estimators.model_file import State
 from s4signal.estimators.survey import Survey
 from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
+from s4signal.estimators.trained.readout import choose_oscillators
 from s4signal.nn import FilterBank, S4Network, StackOptions, space_bands
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS, SampleDropout
 from s4signal.nn.frontends.module import probe_module
 from s4signal.nn.pooling import LEGS_ORDER
+from s4signal.nn.readout import PowerReadout
 from s4signal.signals import Signals
 
 HOP_S, N_BANDS = 0.01, 40
@@ -42,6 +44,7 @@ class Plan(NamedTuple):
     stack: dict[str, Any]
     pooling: str
     pooling_order: int
+    n_oscillators: int  # of the power readout; 0: there is none
     sampling: Sampling
     augmentation: tuple[str, ...]
     n_features: int | None  # of a module
@@ -85,6 +88,8 @@ class Plan(NamedTuple):
             stack={**whole, **texts, **flags},
             pooling=pooling,
             pooling_order=order,
+            # Files of 0.1.0 have none.
+            n_oscillators=plain("n_oscillators", int, low=0) if "n_oscillators" in state.plain else 0,
             sampling=Sampling.from_state(state.part("sampling"), n_channels=n_channels),
             augmentation=augmentation,
             n_features=plain("n_features", int, None, low=1),
@@ -110,10 +115,11 @@ def plan_network(
     defaults: Defaults,
     n_outputs: int,
     sfreq: float | None,
+    readout: str,
 ) -> Plan:
     """Put together what was asked for and, where that is "auto", what the rule of defaults says.
 
-    ``options`` has the parameters of an estimator as attributes.
+    ``options`` has the parameters of an estimator as attributes; ``readout`` is the one that counts.
     """
     frontend = _name(options.frontend, defaults)
     if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
@@ -136,6 +142,7 @@ def plan_network(
         stack=stack,
         pooling=pooling[0],
         pooling_order=pooling[1],
+        n_oscillators=choose_oscillators(readout, frontend, defaults.kind, found, sfreq),
         sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
         augmentation=_augmentation(options, frontend),
         n_features=n_features,
@@ -158,8 +165,8 @@ def _chosen(options: Any, defaults: Defaults) -> tuple[dict[str, Any], tuple[str
     return stack, _pooling(defaults.pooling if "pooling" in auto else options.pooling), why
 
 
-def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) -> Schedule:
-    """Choose the cases of a step and the epochs."""
+def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults, *, silent: bool = False) -> Schedule:
+    """Choose the cases of a step and the epochs; a single one where the layers are ``silent``."""
     banked, batch_size, max_epochs = plan.frontend == "filterbank", options.batch_size, options.max_epochs
     if isinstance(batch_size, str):
         # Behind the filter bank more steps of fewer cases gain, at about the time of more epochs.
@@ -168,7 +175,7 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) ->
         steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
         # Small sets need steps, large ones epochs; mostly missing cases are overfitted after a few.
         fewest = 5 if plan.sampling.mostly_missing else 15 if banked else max(20, defaults.max_epochs)
-        max_epochs = max(fewest, math.ceil(200 / steps))
+        max_epochs = 1 if silent else max(fewest, math.ceil(200 / steps))
     averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}
     cases = "all" if batch_size is None else batch_size
@@ -194,7 +201,9 @@ def build_network(plan: Plan, frontend: Any = None) -> S4Network:
     built = _frontend(plan, options.d_model, frontend)
     n_summaries = plan.n_inputs if plan.sampling.mostly_missing else 0
     pooling = ("legs", plan.pooling_order) if plan.pooling == "legs" else plan.pooling
-    return S4Network(built, plan.n_outputs, options=options, pooling=pooling, n_summaries=n_summaries)
+    count, sfreq = plan.n_oscillators, plan.sfreq or 1.0
+    readout = PowerReadout(plan.n_channels, plan.n_outputs, n_oscillators=count, sfreq=sfreq) if count else None
+    return S4Network(built, plan.n_outputs, options=options, pooling=pooling, n_summaries=n_summaries, readout=readout)
 
 
 def _name(frontend: Any, defaults: Defaults) -> str:

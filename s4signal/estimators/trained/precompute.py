@@ -1,6 +1,7 @@
 """Features of the fixed part of a front end, computed once per case instead of once per epoch."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,8 @@ from s4signal.nn.frontends import Frames, Frontend
 from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, sequential_batches
 
+Look = Callable[[NDArray[np.intp], Batch], None]  # at a batch and the places of its cases
+
 
 @torch.no_grad()
 def extract_features(
@@ -23,11 +26,14 @@ def extract_features(
     max_samples: int,
     dtype: torch.dtype,
     device: torch.device,
+    look: Look | None = None,
 ) -> Cases:
-    """Run a function of batches over cases, and keep what it gives for each of them."""
+    """Run a function of batches over cases, and keep what it gives for each of them; ``look`` sees the batches."""
     kept: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
     rates = np.empty(len(cases))
     for indices, batch in sequential_batches(cases, max_samples=max_samples, dtype=dtype, device=device):
+        if look is not None:
+            look(indices, batch)
         frames = features(batch)
         mask, width = frames.mask, frames.features.shape[-1]
         n_steps = [width] * len(indices) if mask is None else mask.sum(-1).long().tolist()
@@ -40,9 +46,16 @@ def extract_features(
     return Cases(lambda index: Samples(kept[index]), lengths, rates, cases.weights, cases.targets)
 
 
-def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Cases:
-    """Return the features of cases; the cases themselves where the front end has none, or learns them."""
+@torch.no_grad()
+def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, look: Look | None = None) -> Cases:
+    """Return the features of cases; the cases themselves where the front end has none, or learns them.
+
+    ``look`` sees batches of all cases, with their places.
+    """
     if not frontend.precomputable:
+        if look is not None:
+            for indices, batch in _batches(cases, options):
+                look(indices, batch)
         return cases
     return extract_features(
         lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate)),
@@ -50,10 +63,26 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Ca
         max_samples=options.max_samples,
         dtype=PRECISIONS[options.precision],
         device=options.device,
+        look=look,
     )
 
 
-def with_sample_dropout(frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int) -> Cases:
+def with_offsets(cases: Cases, offsets: NDArray[np.floating]) -> Cases:
+    """Return cases with numbers (n, n_outputs) that are added to the outputs of the network."""
+    augment = cases.augment
+
+    def load(index: int) -> Samples:
+        return cases.load(index)._replace(offset=offsets[index])
+
+    def changed(index: int, chance: float) -> Samples:
+        return load(index) if augment is None else augment(index, chance)._replace(offset=offsets[index])
+
+    return replace(cases, load=load, augment=augment and changed)
+
+
+def with_sample_dropout(
+    frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int, look: Look | None = None
+) -> Cases:
     """Return the features of cases; a share of the loads in training has other ones, of a case with samples removed."""
     rng = np.random.RandomState(seed)
     chosen = rng.permutation(len(cases))[: round(SampleDropout.CASES * len(cases))]
@@ -75,7 +104,14 @@ def with_sample_dropout(frontend: Frontend, cases: Cases, options: TrainingOptio
         return samples
 
     both = Cases(load, cases.lengths[original], cases.rates[original], cases.weights[original])
-    features, first = precompute(frontend, both, options), np.flatnonzero(~dropped)
+
+    def look_at_originals(indices: NDArray[np.intp], batch: Batch) -> None:
+        chosen = np.flatnonzero(~dropped[indices])
+        if look is not None and len(chosen):
+            look(original[indices[chosen]], batch.take(torch.from_numpy(chosen).to(batch.x.device)))
+
+    features = precompute(frontend, both, options, look=None if look is None else look_at_originals)
+    first = np.flatnonzero(~dropped)
     second = dict(zip(original[dropped].tolist(), np.flatnonzero(dropped).tolist(), strict=True))
 
     def augment(index: int, chance: float) -> Samples:
@@ -89,8 +125,7 @@ def with_sample_dropout(frontend: Frontend, cases: Cases, options: TrainingOptio
 @torch.no_grad()
 def feature_batches(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Iterator[tuple[Frames, Tensor]]:
     """Yield the features of training cases and their weights, for `Frontend.calibrate`."""
-    dtype = PRECISIONS[options.precision]
-    for _, batch in sequential_batches(cases, max_samples=options.max_samples, dtype=dtype, device=options.device):
+    for _, batch in _batches(cases, options):
         frames = Frames(batch.x, batch.mask, batch.rate)
         if frontend.learned:
             frames = frontend.features(Frames(batch.x, batch.mask, batch.rate))
@@ -100,4 +135,9 @@ def feature_batches(frontend: Frontend, cases: Cases, options: TrainingOptions) 
 def score_features(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
     """Run what is learned, on features that are computed already, (batch, n_outputs)."""
     frames = Frames(batch.x, batch.mask, batch.rate, batch.gaps)
-    return cast(S4Network, network).from_features(frames, generator=generator)
+    return cast(S4Network, network).from_features(frames, offset=batch.offset, generator=generator)
+
+
+def _batches(cases: Cases, options: TrainingOptions) -> Iterator[tuple[NDArray[np.intp], Batch]]:
+    dtype = PRECISIONS[options.precision]
+    return sequential_batches(cases, max_samples=options.max_samples, dtype=dtype, device=options.device)

@@ -14,6 +14,7 @@ from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.validation import finite_outputs
 from s4signal.nn import S4Network
 from s4signal.nn.pooling import PoolingState
+from s4signal.nn.readout import PowerState
 
 
 class Stream(SignalStream):
@@ -42,6 +43,7 @@ class Stream(SignalStream):
         self._rest = np.zeros((self._n_inputs, 0))
         self._state: list[Any] | None = None
         self._pooled: PoolingState | None = None
+        self._power: PowerState | None = None
 
     @torch.no_grad()
     def _advance(self, data: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -57,13 +59,19 @@ class Stream(SignalStream):
         if rest.shape[1]:
             # The unfinished hop is taken on a copy of the state, and again when it is whole.
             after = pooling.advance(self._run(rest, state)[0], pooled)
-        head = self._network.head
-        outputs = finite_outputs(head(pooling.value(after).to(head.weight.dtype)).double().cpu().numpy())
-        self._pooled, self._state, self._rest = pooled, state, rest
-        scores: NDArray[np.float64] = self._finish(outputs)[0]
+        head, readout, power = self._network.head, self._network.readout, self._power
+        outputs = head(pooling.value(after).to(head.weight.dtype))
+        if readout is not None:
+            power = readout.advance(self._tensor(data), power, rate=self._period)
+            outputs = readout.add(outputs, readout.value(power, rate=self._period))
+        finite = finite_outputs(outputs.double().cpu().numpy())
+        self._pooled, self._state, self._rest, self._power = pooled, state, rest, power
+        scores: NDArray[np.float64] = self._finish(finite)[0]
         return scores
 
     def _run(self, data: NDArray[np.floating], state: list[Any] | None) -> tuple[Tensor, list[Any]]:
+        return self._network.advance(self._tensor(data), state, rate=self._period)
+
+    def _tensor(self, data: NDArray[np.floating]) -> Tensor:
         weight = next(self._network.parameters())
-        x = torch.from_numpy(np.ascontiguousarray(data)).to(weight.device, weight.dtype).unsqueeze(1)
-        return self._network.advance(x, state, rate=self._period)
+        return torch.from_numpy(np.ascontiguousarray(data)).to(weight.device, weight.dtype).unsqueeze(1)

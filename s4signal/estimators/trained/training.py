@@ -35,11 +35,13 @@ class LabelledCases(NamedTuple):
     found: Survey
     weights: NDArray[np.float64]
     targets: NDArray[Any]
+    groups: NDArray[Any] | None = None
 
     def take(self, indices: NDArray[np.intp]) -> LabelledCases:
         """Return some of the cases."""
-        signals, found, weights, targets = self
-        return LabelledCases(signals[indices], found.take(indices), weights[indices], targets[indices])
+        signals, found, weights, targets, groups = self
+        groups = None if groups is None else groups[indices]
+        return LabelledCases(signals[indices], found.take(indices), weights[indices], targets[indices], groups)
 
 
 def training_options(
