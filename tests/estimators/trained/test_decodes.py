@@ -64,7 +64,8 @@ def test_a_case_is_read_at_most_twice_before_the_first_step(make, data, known, o
 
 def test_a_stretch_of_a_recording_is_read_as_often(tmp_path):
     train = lazy(X, sfreq=100.0)
-    classifier(frontend="linear", max_epochs=EPOCHS, early_stopping=True, validation_fraction=0.25).fit(train, Y)
+    model = classifier(frontend="linear", readout="pooled", max_epochs=EPOCHS, early_stopping=True)
+    model.set_params(validation_fraction=0.25).fit(train, Y)
     assert reads(train) == {1 + EPOCHS}
 
 
