@@ -90,6 +90,7 @@ PROMISE: dict[str, list[str]] = {
         "space_bands",
     ],
     "s4signal.estimators": [
+        "AlignRecordings",
         "S4Classifier",
         "S4FilterBank",
         "S4RandomFeatures",

@@ -1,0 +1,297 @@
+"""Recordings are brought to one mean covariance, without labels."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.estimators.mixins import SignalEstimator
+from s4signal.estimators.validation import check_chunk, check_signals
+from s4signal.signals import Signal, Signals
+from s4signal.signals.lazy import Case, transformed
+
+SMALLEST = 1e-9  # eigenvalue, relative to the largest: below it a direction is empty (a common reference leaves one)
+UPDATED = 32  # samples between two updates of a stream
+BELIEF = 10  # samples of a stream a channel, after which they count as much as the training recordings
+
+Floats = NDArray[np.float64]
+
+
+# A case stays a matrix, which no data frame holds: there is no set_output.
+class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg,misc]
+    r"""Bring recordings to one mean covariance, the identity, without labels: Euclidean alignment.
+
+    Between persons and sessions recordings differ by how channels mix and how strong they are. With the mean
+    :math:`R` of the covariances of its own cases, each case of a recording becomes :math:`R^{-1/2} x`. Training and
+    test recordings are aligned apart: nothing is learned from one for another, so a new recording needs no calibration,
+    but all of its cases at once. Where a whole recording is of one class, this would remove the class: group by
+    subject.
+
+    Parameters
+    ----------
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it; cases keep theirs.
+
+    Attributes
+    ----------
+    n_features_in_, n_channels_in_ : int
+        Columns of a 2-D X or channels of any other; channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+    covariance_ : ndarray (n_channels, n_channels)
+        Mean covariance of the recordings at `fit`, each counted once: what a `stream` begins with, nothing else.
+
+    References
+    ----------
+    He, Wu, "Transfer Learning for Brain-Computer Interfaces: A Euclidean Space Data Alignment Approach", 2020,
+    doi:10.1109/TBME.2019.2913914.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.estimators import AlignRecordings
+    >>> rng = np.random.default_rng(0)
+    >>> X, subjects = rng.standard_normal((6, 2, 500)), np.array(["a", "a", "a", "b", "b", "b"])
+    >>> X[subjects == "b"] *= np.array([[5.0], [0.1]])
+    >>> aligned = AlignRecordings().fit_transform(X, groups=subjects)
+    >>> np.abs(np.mean([np.cov(x) for x in aligned[subjects == "b"]], axis=0)).round(2)
+    array([[1., 0.],
+           [0., 1.]])
+
+    In a pipeline groups travel by scikit-learn's metadata routing:
+
+    >>> import sklearn
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from s4signal import S4RidgeClassifier
+    >>> with sklearn.config_context(enable_metadata_routing=True):
+    ...     align = AlignRecordings().set_fit_request(groups=True).set_transform_request(groups=True)
+    ...     model = make_pipeline(align, S4RidgeClassifier(random_state=0)).fit(X, [0, 1] * 3, groups=subjects)
+    ...     model.predict(X[3:], groups=subjects[3:]).shape
+    (3,)
+    """
+
+    def __init__(self, *, sfreq: float | None = None) -> None:
+        self.sfreq = sfreq
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+        """Note the channels, and what a stream begins with.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `S4Classifier.fit` takes them.
+        y : None
+            Ignored.
+        groups : array-like (n_samples,), optional
+            As `transform` takes them.
+
+        Returns
+        -------
+        self
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            As `transform`.
+        """
+        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
+        self.covariance_ = np.mean([C for _, C in _recordings(signals, groups)], axis=0)
+        return self
+
+    def transform(self, X: Any, *, groups: Any = None) -> NDArray[np.floating] | Signals:
+        """Align each recording by its own cases.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them; all of a recording together.
+        groups : array-like (n_samples,), optional
+            Recording, or subject, of each case. By default what `Signals` know: the subject, else the recording; cases
+            of which neither is known are of one recording.
+
+        Returns
+        -------
+        ndarray, of the shape of X, or Signals
+            For an array an array; for any other form `Signals`, whose channels keep their names. Where one channel
+            misses a sample, all do: each output is a mixture of all channels.
+
+        Raises
+        ------
+        NotFittedError
+            If the transformer is not fitted.
+        ShapeError
+            If X has other channels than at `fit`, or groups another length.
+        RecordingError
+            If a recording has fewer samples than channels at which all channels are observed, or does not vary.
+        ValueError
+            If X has infinity, or values whose squares overflow.
+        """
+        check_is_fitted(self)
+        signals = check_signals(self, X, sfreq=self.sfreq)
+        aligned: list[Case] = list(signals.cases)
+        for rows, covariance in _recordings(signals, groups):
+            mix = partial(_mixed, whitener=_inverse_root(covariance))
+            for row in rows.tolist():
+                aligned[row] = transformed(aligned[row], mix)
+        whole = Signals.from_cases(aligned)
+        if getattr(X, "ndim", 1) < 2 or type(X).__module__.startswith("mne."):
+            return whole
+        return whole.to_numpy().reshape(np.shape(X))
+
+    def fit_transform(self, X: Any, y: Any = None, *, groups: Any = None) -> NDArray[np.floating] | Signals:
+        """Fit, and align the same cases.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs or Signals
+            Cases, as `fit` takes them.
+        y : None
+            Ignored.
+        groups : array-like (n_samples,), optional
+            As `transform` takes them.
+
+        Returns
+        -------
+        ndarray, of the shape of X, or Signals
+            As `transform` returns them.
+
+        Raises
+        ------
+        ValueError
+            As `transform`.
+        """
+        return self.fit(X, y, groups=groups).transform(X, groups=groups)
+
+    def stream(self) -> "RunningAlignment":
+        """Align a recording while it arrives, by its samples so far.
+
+        Returns
+        -------
+        RunningAlignment
+            With ``push(chunk)`` and ``reset()``.
+
+        Raises
+        ------
+        NotFittedError
+            If the transformer is not fitted.
+        """
+        check_is_fitted(self)
+        return RunningAlignment(self.covariance_)
+
+
+class RunningAlignment:
+    """An alignment that listens: each sample is whitened by the covariance of those before it, in bounded memory.
+
+    It begins with the mean covariance of the training recordings, and forgets it as the recording goes on.
+
+    Parameters
+    ----------
+    covariance : ndarray (n_channels, n_channels)
+        What it begins with.
+    """
+
+    def __init__(self, covariance: Floats) -> None:
+        self._prior = covariance
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples so far."""
+        C = len(self._prior)
+        self._n, self._mean, self._scatter = 0, np.zeros(C), np.zeros((C, C))
+        self._waiting, self._whitener = np.zeros((C, 0)), _inverse_root(self._prior)
+
+    def push(self, chunk: ArrayLike) -> Floats:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        chunk : array-like (n_channels, n_times)
+            The next samples, of any number; (n_times,) for one channel.
+
+        Returns
+        -------
+        ndarray (n_channels, n_times)
+            The same samples, aligned; however they are cut into chunks.
+
+        Raises
+        ------
+        ShapeError
+            If the chunk has other channels.
+        ValueError, TypeError
+            If a sample is NaN or infinite, or no number.
+        """
+        rest, aligned = check_chunk(chunk, len(self._prior)), []
+        while rest.shape[1]:
+            piece, rest = np.split(rest, [UPDATED - self._waiting.shape[1]], axis=1)
+            aligned.append(self._whitener @ piece)
+            self._waiting = np.concatenate([self._waiting, piece], axis=1)
+            if self._waiting.shape[1] == UPDATED:
+                self._update()
+        return np.concatenate([np.zeros((len(self._prior), 0)), *aligned], axis=1)
+
+    def _update(self) -> None:
+        """Add the samples that wait to what is known."""
+        piece, n, more = self._waiting, self._n, self._waiting.shape[1]
+        step, centred = piece.mean(1) - self._mean, piece - piece.mean(1, keepdims=True)
+        self._scatter = self._scatter + centred @ centred.T + np.outer(step, step) * n * more / (n + more)
+        self._mean, self._n = self._mean + step * more / (n + more), n + more
+        belief = BELIEF * len(self._prior)
+        self._whitener = _inverse_root((belief * self._prior + self._scatter) / (belief + self._n))
+        self._waiting = piece[:, :0]
+
+
+def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp], Floats]]:
+    """Yield the rows of each recording, and the mean covariance of its cases."""
+    names = _known(signals) if groups is None else [str(group) for group in np.ravel(np.asarray(groups, dtype=object))]
+    if groups is not None and (np.ndim(groups) != 1 or len(names) != len(signals)):
+        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
+    for name in dict.fromkeys(names):
+        rows = np.flatnonzero(np.array(names) == name)
+        found = [_covariance(signals[int(row)], int(row)) for row in rows]
+        n_observed = sum(n for n, _ in found)
+        which = f"the recording {name!r}" if name else "the recording"
+        if n_observed < signals.n_channels:
+            raise RecordingError(
+                f"{which} has {n_observed} samples at which all {signals.n_channels} channels are observed, fewer than "
+                "channels. Leave channels out that are mostly missing, or interpolate with Signals.to_grid."
+            )
+        covariance = np.asarray(sum(n * C for n, C in found) / n_observed)
+        if not np.trace(covariance) > 0:
+            raise RecordingError(f"{which} does not vary in any channel; leave it out.")
+        yield rows, covariance
+
+
+def _known(signals: Signals) -> list[str]:
+    """Name the subject of each case, or its recording; "" where neither is known."""
+    pairs = zip(signals.cases, signals.recordings.tolist(), strict=True)
+    return [str(case.metadata.get("subject") or recording) for case, recording in pairs]
+
+
+def _covariance(case: Signal, index: int) -> tuple[int, Floats]:
+    """Count the samples at which all channels are observed; return them with their covariance."""
+    x = case.data[:, ~np.isnan(case.data).any(0)].astype(np.float64)
+    if not x.shape[1]:
+        return 0, np.zeros((len(x), len(x)))
+    x = x - x.mean(1, keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        C = x @ x.T / x.shape[1]
+    if not np.isfinite(C).all():
+        raise ValueError(f"case {index} has values up to {np.abs(x).max():.1g}, whose squares overflow; scale X.")
+    return x.shape[1], C
+
+
+def _inverse_root(C: Floats) -> Floats:
+    values, vectors = np.linalg.eigh(C)
+    root: Floats = (vectors / np.sqrt(np.maximum(values, SMALLEST * values[-1]))) @ vectors.T
+    return root
+
+
+def _mixed(case: Signal, whitener: Floats) -> Signal:
+    return replace(case, data=(whitener @ case.data).astype(case.data.dtype, copy=False))

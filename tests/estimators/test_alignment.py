@@ -1,0 +1,180 @@
+"""Recordings are brought to one mean covariance: by groups, in pipelines, in streams, with samples missing."""
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+
+from s4signal import S4RidgeClassifier, Signals
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.estimators import AlignRecordings
+from s4signal.signals import Signal
+
+__all__: list[str] = []
+
+SUBJECTS = np.repeat(["a", "b", "c"], 8)
+Y = np.tile([0, 1], 12)
+
+
+def mixed(n_times=200, seed=0):
+    """Return sources whose power is the class, mixed otherwise in each subject: (24, 3, n_times)."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((24, 3, n_times))
+    X[:, 0] *= np.where(Y == 1, 2.0, 0.5)[:, None]
+    mixings = dict(zip("abc", rng.standard_normal((3, 3, 3)) * np.array([1, 100, 1e-6])[:, None, None], strict=True))
+    return np.stack([mixings[subject] @ x for x, subject in zip(X, SUBJECTS, strict=True)])
+
+
+X = mixed()
+CLOSED_FORM = S4RidgeClassifier(n_oscillators=16, sfreq=100.0, random_state=0)
+
+
+def mean_covariance(cases):
+    return np.mean([np.cov(case, bias=True) for case in cases], axis=0)
+
+
+def test_each_recording_has_the_identity_as_mean_covariance():
+    aligned = AlignRecordings().fit_transform(X, groups=SUBJECTS)
+    for subject in "abc":
+        np.testing.assert_allclose(mean_covariance(aligned[subject == SUBJECTS]), np.eye(3), atol=1e-8)
+
+
+def test_what_one_recording_becomes_does_not_hang_on_others():
+    fitted = AlignRecordings().fit(X[SUBJECTS == "a"])
+    alone = fitted.transform(X[SUBJECTS == "b"])
+    np.testing.assert_array_equal(fitted.transform(X, groups=SUBJECTS)[SUBJECTS == "b"], alone)
+    np.testing.assert_array_equal(AlignRecordings().fit(X).transform(X[SUBJECTS == "b"]), alone)
+
+
+def test_units_of_a_recording_do_not_matter():
+    align = AlignRecordings().fit(X)
+    np.testing.assert_allclose(align.transform(1e6 * X), align.transform(X), rtol=1e-7)
+
+
+def test_signals_say_their_subjects_and_keep_what_is_known_of_them():
+    cases = [
+        Signal(x, sfreq=100, ch_names=("C3", "Cz", "C4"), metadata={"subject": subject})
+        for x, subject in zip(X, SUBJECTS, strict=True)
+    ]
+    aligned = AlignRecordings().fit_transform(Signals(cases))
+    assert (aligned.sfreq, aligned.ch_names, aligned.groups.tolist()) == (100, ("C3", "Cz", "C4"), SUBJECTS.tolist())
+    np.testing.assert_array_equal(aligned.to_numpy(), AlignRecordings().fit_transform(X, groups=SUBJECTS))
+    assert AlignRecordings().fit_transform(Signals(X.astype(np.float32)))[0].data.dtype == np.float32
+
+
+def test_cases_of_any_length_and_rate_and_one_channel_are_aligned():
+    cases = Signals([x[:, : 100 + 4 * i] for i, x in enumerate(X)], sfreq=np.where(Y, 100.0, 50.0))
+    aligned = AlignRecordings().fit_transform(cases, groups=SUBJECTS)
+    assert (aligned.lengths == cases.lengths).all()
+    assert (aligned.sfreqs == cases.sfreqs).all()
+    one = AlignRecordings().fit_transform(5.0 * X[:, 0])
+    assert one.shape == (24, 200)
+    assert np.mean(one.var(1)) == pytest.approx(1.0)
+
+
+def test_a_time_at_which_one_channel_is_missing_is_missing_and_does_not_count():
+    holes = X.copy()
+    holes[:, 1, 50:80] = np.nan
+    aligned = AlignRecordings().fit_transform(holes, groups=SUBJECTS)
+    assert np.isnan(aligned[:, :, 50:80]).all()
+    seen = np.r_[0:50, 80:200]
+    np.testing.assert_allclose(aligned[..., seen], AlignRecordings().fit_transform(X[..., seen], groups=SUBJECTS))
+
+
+def test_a_direction_that_a_reference_took_out_stays_empty():
+    referenced = X - X.mean(1, keepdims=True)
+    aligned = AlignRecordings().fit_transform(referenced, groups=SUBJECTS)
+    values = np.linalg.eigvalsh(mean_covariance(aligned[SUBJECTS == "b"]))
+    np.testing.assert_allclose(values, [0, 1, 1], atol=1e-6)
+
+
+class Powers(ClassifierMixin, BaseEstimator):
+    """The nearest mean of the logarithms of the channels' powers."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.means_ = np.stack([self._logs(X)[y == label].mean(0) for label in self.classes_])
+        return self
+
+    def predict(self, X):
+        return self.classes_[((self._logs(X)[:, None] - self.means_) ** 2).sum(-1).argmin(1)]
+
+    def _logs(self, X):
+        covariances = np.stack([np.cov(x) for x in np.asarray(X)])
+        return np.linalg.eigvalsh(covariances)
+
+
+def test_in_a_pipeline_groups_go_to_fit_and_to_prediction():
+    train, test = SUBJECTS != "c", SUBJECTS == "c"
+    with sklearn.config_context(enable_metadata_routing=True):
+        align = AlignRecordings().set_fit_request(groups=True).set_transform_request(groups=True)
+        model = clone(make_pipeline(align, Powers())).fit(X[train], Y[train], groups=SUBJECTS[train])
+        predicted = model.predict(X[test], groups=SUBJECTS[test])
+        with pytest.raises(TypeError, match="people"):
+            model.predict(X[test], people=SUBJECTS[test])
+    by_hand = Powers().fit(AlignRecordings().fit_transform(X[train], groups=SUBJECTS[train]), Y[train])
+    np.testing.assert_array_equal(predicted, by_hand.predict(AlignRecordings().fit_transform(X[test])))
+    assert np.mean(predicted == Y[test]) > 0.8
+
+
+def test_signals_bring_their_groups_through_cross_validation():
+    cases = [Signal(x, sfreq=100, metadata={"subject": s}) for x, s in zip(X, SUBJECTS, strict=True)]
+    signals = Signals(cases)
+    options = {"cv": GroupKFold(3), "groups": signals.groups}
+    aligned = np.mean(cross_val_predict(make_pipeline(AlignRecordings(), Powers()), signals, Y, **options) == Y)
+    plain = np.mean(cross_val_predict(Powers(), signals, Y, **options) == Y)
+    assert aligned > 0.8 > plain + 0.1
+
+
+def test_it_goes_before_the_models_of_this_package():
+    model = make_pipeline(AlignRecordings(), CLOSED_FORM).fit(X[SUBJECTS == "a"], Y[SUBJECTS == "a"])
+    assert model.score(X[SUBJECTS == "c"], Y[SUBJECTS == "c"]) > 0.6
+
+
+@pytest.mark.parametrize("sizes", [[1] * 90, [200], [31, 1, 0, 64, 5]], ids=["samples", "whole", "uneven"])
+def test_a_stream_is_cut_anyhow_and_looks_back_alone(sizes):
+    align = AlignRecordings().fit(X[SUBJECTS == "a"])
+    stream, signal = align.stream(), X[SUBJECTS == "b"][0]
+    heard, pieces = 0, []
+    for size in sizes:
+        pieces.append(stream.push(signal[:, heard : heard + size]))
+        heard += size
+    whole = align.stream().push(np.concatenate([signal[:, :heard], 1e9 * np.ones((3, 5))], axis=1))[:, :heard]
+    np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole)
+    stream.reset()
+    np.testing.assert_array_equal(stream.push(signal[:, :10]), align.stream().push(signal[:, :10]))
+
+
+def test_a_stream_comes_to_what_all_of_the_recording_says():
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((3, 3))
+    signal = mixing @ rng.standard_normal((3, 20_000)) + 3.0
+    stream = AlignRecordings().fit(X[:8] / 10.0).stream()
+    heard = stream.push(signal)
+    np.testing.assert_allclose(np.cov(heard[:, 10_000:]), np.eye(3), atol=0.1)
+    offline = AlignRecordings().fit(signal[None]).transform(signal[None])[0]
+    np.testing.assert_allclose(heard[:, -100:], offline[:, -100:], atol=0.3)
+
+
+def test_what_cannot_be_aligned_is_refused():
+    with pytest.raises(NotFittedError, match="This AlignRecordings instance is not fitted yet"):
+        AlignRecordings().transform(X)
+    align = AlignRecordings().fit(X)
+    with pytest.raises(ShapeError, match="X has 2 channels, but AlignRecordings was fitted with 3"):
+        align.transform(X[:, :2])
+    for groups in (SUBJECTS[:5], SUBJECTS[None]):
+        with pytest.raises(ShapeError, match=r"groups must have shape \(24,\), one group per case, got"):
+            align.transform(X, groups=groups)
+    with pytest.raises(RecordingError, match="the recording 'b' has 2 samples at which all 3 channels are observed"):
+        align.transform([*X[:8], X[8][:, :2]], groups=["a"] * 8 + ["b"])
+    with pytest.raises(RecordingError, match="the recording does not vary in any channel; leave it out"):
+        align.transform(np.ones((2, 3, 50)))
+    with pytest.raises(ValueError, match=r"case 0 has values up to .*, whose squares overflow; scale X"):
+        align.transform(1e200 * np.asarray(X * [[[1e0], [1e6], [1e6]]]))
+    with pytest.raises(ShapeError, match=r"chunk must have shape \(3, n_times\)"):
+        align.stream().push(np.zeros((2, 5)))
+    with pytest.raises(ValueError, match="NaN"):
+        align.stream().push(np.full((3, 5), np.nan))
