@@ -25,7 +25,7 @@ __all__ = ["MODELS", "Model", "installed", "n_parameters"]
 
 Array = npt.NDArray[Any]
 Build = Callable[[Fold, int, int | None], Any]  # from a fold, a seed and the most epochs to a model
-BANDS = ((1, 4), (4, 8), (8, 12), (12, 20), (20, 30), (30, 45))  # Hz, of the filter bank for EEG
+BANDS = tuple((low, low + 4) for low in range(4, 40, 4))  # Hz, of the filter bank for EEG
 
 
 class Model(NamedTuple):
@@ -143,6 +143,10 @@ MODELS = {
     "S4Classifier": Model("s4signal", LABELS, partial(s4, S4Classifier)),
     "S4Regressor": Model("s4signal", ("PPG",), partial(s4, S4Regressor)),
     "S4 average": Model("s4signal", LABELS, average, shown=False),
+    **{
+        f"S4Classifier, {readout}": Model("s4signal", ("EEG",), partial(s4, S4Classifier, readout=readout), shown=False)
+        for readout in ("pooled", "power")
+    },
     "S4Classifier, linear": Model("s4signal", ("speech",), partial(s4, S4Classifier, frontend="linear"), shown=False),
     **{name: Model("braindecode", ("EEG",), partial(eeg_net, name)) for name in EEG_NETS},
     **{name: Model("aeon", (*LABELS, "PPG"), partial(rocket, name)) for name in ("MiniRocket", "MultiRocketHydra")},

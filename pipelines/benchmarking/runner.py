@@ -1,6 +1,7 @@
 """The command line of the benchmarks, and the loop over sets, folds, models and seeds."""
 
 import argparse
+import inspect
 import itertools
 import sys
 import time
@@ -106,8 +107,9 @@ def fitted(
 ) -> Iterator[tuple[Key, Scores]]:
     """Fit a model, and score it under each condition."""
     model = MODELS[keys[0].model].build(fold, keys[0].seed, max_epochs)
+    takes_groups = fold.groups is not None and "groups" in inspect.signature(model.fit).parameters
     started = time.perf_counter()
-    model.fit(fold.X_train, fold.y_train)
+    model.fit(fold.X_train, fold.y_train, **({"groups": fold.groups} if takes_groups else {}))
     fit_seconds = time.perf_counter() - started
     for key in keys:
         X_test = conditions[key.condition](fold.X_train, fold.X_test)

@@ -54,6 +54,7 @@ class Fold(NamedTuple):
     y_train: Array
     X_test: Signals
     y_test: Array
+    groups: Array | None = None  # of the training cases, where a test is on other groups than the training
 
     @property
     def sfreq(self) -> float:
@@ -76,7 +77,8 @@ def folds(name: str, data: str = "test") -> Iterator[Fold]:
     if data == "cv":
         X, y, groups, train = X[train], y[train], groups[train], None
     for label, fit, test in splits(name, y, groups, train):
-        yield Fold(label, X[fit], y[fit], X[test], y[test])
+        known = groups[fit] if name in (*BY_GROUP, *GROUPED) else None
+        yield Fold(label, X[fit], y[fit], X[test], y[test], known)
 
 
 def load(name: str) -> tuple[Signals, Array, Array, Array]:
