@@ -11,6 +11,7 @@ from benchmarking.nets import log_mel_net, waveforms
 from benchmarking.results import Key, Results, Scores, draw, summaries, table, wilson
 from benchmarking.sets import SETS, Fold, splits
 from scipy.stats import binomtest
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -107,6 +108,31 @@ def test_a_model_that_fails_leaves_a_gap(fold, tmp_path, monkeypatch, capsys):
     assert failed
     assert [line.model for line in lines] == ["S4RidgeClassifier"]
     assert "S4Classifier 0: " in capsys.readouterr().err
+
+
+def test_models_that_take_groups_get_those_of_the_training_cases(fold, monkeypatch):
+    class Noting(DummyClassifier):
+        def fit(self, X, y, groups=None):
+            self.groups = groups
+            return super().fit(np.zeros((len(y), 1)), y)
+
+    noting, groups = Noting(), np.repeat(["a", "b"], 10)
+    monkeypatch.setitem(MODELS, "S4Classifier", MODELS["S4Classifier"]._replace(build=lambda *_: noting))
+    next(runner.fitted(fold._replace(groups=groups), [KEY], runner.AS_RECORDED, None))
+    assert noting.groups is groups
+    monkeypatch.setitem(MODELS, "S4Classifier", MODELS["S4Classifier"]._replace(build=lambda *_: DummyClassifier()))
+    ((_, scores),) = runner.fitted(fold._replace(groups=groups), [KEY], runner.AS_RECORDED, None)
+    assert scores.score == 0.5
+
+
+def test_readouts_stand_beside_each_other_where_they_are_named(fold):
+    wanted = runner.parser("", {"blink": "EEG"}).parse_args(["--models", "S4Classifier, power"]).models
+    assert [name for name in MODELS if runner.wished(name, wanted)] == ["S4Classifier, power"]
+    assert not runner.wished("S4Classifier, power", None)
+    models = {name: MODELS[f"S4Classifier, {name}"].build(fold, 0, 1) for name in ("pooled", "power")}
+    readouts = {name: model.fit(fold.X_train, fold.y_train).network_.readout for name, model in models.items()}
+    assert readouts["pooled"] is None
+    assert readouts["power"] is not None
 
 
 @pytest.mark.parametrize(
