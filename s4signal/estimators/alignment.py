@@ -11,7 +11,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.estimators.mixins import SignalEstimator
+from s4signal.estimators.base import SignalEstimator
 from s4signal.estimators.validation import check_chunk, check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case, transformed
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 # A case stays a matrix, which no data frame holds: there is no set_output.
-class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg,misc]
+class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     r"""Bring recordings to one mean covariance, the identity, without labels: Euclidean alignment.
 
     Between persons and sessions recordings differ by how channels mix and how strong they are. With the mean

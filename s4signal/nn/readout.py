@@ -117,7 +117,7 @@ class PowerReadout(nn.Module):
 
     def scores(self, vectors: Tensor) -> Tensor:
         """Score tangent vectors (batch, n_features)."""
-        return vectors.to(self.weight) @ self.weight.T + self.bias
+        return vectors.to(self.weight.dtype).to(self.weight.device) @ self.weight.T + self.bias
 
     def covariances(
         self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
@@ -162,22 +162,23 @@ class PowerReadout(nn.Module):
             for rows, w in zip(self._pieces(covariances), self._pieces(weights), strict=True)
         )
         mean = _map_eigenvalues(logs / total[:, None, None], torch.exp)
-        self.whitener.copy_(_map_eigenvalues(mean, torch.rsqrt))
+        self.whitener.copy_(_map_eigenvalues(mean, torch.rsqrt).to(self.whitener.dtype))
         self.mean.zero_()
         self.scale.fill_(1.0)
         vectors = self.vectors(covariances).unflatten(1, (self.n_oscillators, -1))
         shares = (weights / total)[..., None]
         center = (shares * vectors).sum(0)
         spread = (shares * (vectors - center) ** 2).sum(0).sqrt()
-        self.mean.copy_(center.flatten())
-        self.scale.copy_(torch.where(spread > 1e-6, 1.0 / spread.clamp_min(1e-6), 0.0).flatten())
+        scale = torch.where(spread > 1e-6, 1.0 / spread.clamp_min(1e-6), 0.0)
+        self.mean.copy_(center.flatten().to(self.mean.dtype))
+        self.scale.copy_(scale.flatten().to(self.scale.dtype))
 
     @torch.no_grad()
     def set_weights(self, weight: Tensor, bias: Tensor, *, share: float = 1.0) -> None:
         """Take over the linear layer, (n_outputs, n_features) and (n_outputs,), and the share of the head's scores."""
         self.share.fill_(share)
-        self.weight.copy_(weight)
-        self.bias.copy_(bias)
+        self.weight.copy_(weight.to(self.weight.dtype))
+        self.bias.copy_(bias.to(self.bias.dtype))
 
     def vectors(self, covariances: Tensor) -> Tensor:
         """Return standardised tangent vectors (n, n_features) of upper triangles (n, n_bands, m).
