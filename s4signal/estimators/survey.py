@@ -111,14 +111,10 @@ def survey(
     for index, case in enumerate(signals):
         observed = _observed(case, index, refuse_missing=refuse_missing, name=name)
         sums, squares = _add_up(case, observed, shift)
-        if not np.isfinite(squares).all():
-            largest = float(np.nanmax(np.abs(case.data)))
-            raise ValueError(f"case {index} of {name} has values up to {largest:.1g}, whose squares overflow; scale X.")
+        _check_squares(squares, case, index, name)
         span_s = np.nan if case.times is None else float(case.times[-1] - case.times[0])
-        if observed is None:
-            rows.append((np.full(case.n_channels, case.length), sums, squares, case.length, span_s))
-        else:
-            rows.append((observed.sum(1), sums, squares, int(observed.any(0).sum()), span_s))
+        present = np.broadcast_to(True, case.data.shape) if observed is None else observed
+        rows.append((present.sum(1), sums, squares, int(present.any(0).sum()), span_s))
         if case.times is not None and case.sfreq is None:
             gaps.append(np.diff(case.times))
         if hashed:
@@ -140,6 +136,12 @@ def survey(
         ch_names=names.pop() if len(names) == 1 else None,
         digests=tuple(digests),
     )
+
+
+def _check_squares(squares: NDArray[np.float64], case: Signal, index: int, name: str) -> None:
+    if not np.isfinite(squares).all():
+        largest = float(np.nanmax(np.abs(case.data)))
+        raise ValueError(f"case {index} of {name} has values up to {largest:.1g}, whose squares overflow; scale X.")
 
 
 def median_gap(cases: Iterable[Signal]) -> float | None:

@@ -211,17 +211,23 @@ def read_events(
     moments, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
     signals = []
     for name in rows_of if cases is None else map(str, cases):
-        rows = rows_of.get(name, np.empty(0, dtype=np.int64))
-        rows = rows[observed[rows]]
-        if not len(rows):
-            where = "" if name in rows_of else f" in {table.name}"
-            raise RecordingError(f"case {name} has no observation{where}. Leave it out by cases=.")
+        rows = _rows_of_case(name, rows_of, observed, table.name)
         times, filled = _filled(channel[rows], as_seconds(moments[rows]), numbers[rows], len(names), duplicates)
         try:
             signals.append(Signal(filled, times, ch_names=tuple(names), source=name))
         except ValueError as error:  # a value is infinite; the source stands in front
             raise RecordingError(f"{table.name}, case {error}") from None
     return Signals(signals)
+
+
+def _rows_of_case(
+    name: str, rows_of: Mapping[str, npt.NDArray[np.int64]], observed: npt.NDArray[np.bool_], table: str
+) -> npt.NDArray[np.int64]:
+    rows = rows_of.get(name, np.empty(0, dtype=np.int64))
+    if not observed[rows].any():
+        where = "" if name in rows_of else f" in {table}"
+        raise RecordingError(f"case {name} has no observation{where}. Leave it out by cases=.")
+    return rows[observed[rows]]
 
 
 def _filled(
