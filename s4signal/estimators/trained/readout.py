@@ -151,10 +151,13 @@ def _as_numbers(targets: Tensor, n_outputs: int) -> Floats:
 
 
 def logit_scale(predictions: Floats, classes: NDArray[np.int64], weights: Floats) -> float:
-    """Return the factor that makes logits of left-out predictions, by the least log loss."""
-    factors = 10.0 ** np.arange(-1.0, 2.01, 0.05)
-    rows = np.arange(len(classes))
-    losses = [-weights @ log_softmax(factor * predictions, axis=1)[rows, classes] for factor in factors]
+    """Return the factor that makes logits of left-out predictions (n, k), by the least log loss.
+
+    One case of each class counts as wrong, as in Platt's scaling: n cases make nobody surer than that.
+    """
+    factors, (n, k) = 10.0 ** np.arange(-1.0, 2.01, 0.05), predictions.shape
+    wanted = (n * np.eye(k)[classes] + 1.0) / (n + k)
+    losses = [-(weights @ (wanted * log_softmax(factor * predictions, axis=1))).sum() for factor in factors]
     return float(factors[int(np.argmin(losses))])
 
 

@@ -104,7 +104,10 @@ def test_a_share_of_the_variance_is_at_most_one_and_none_of_noise():
 def test_logits_are_as_sure_as_predictions_of_cases_left_out_are_right():
     rng = np.random.default_rng(0)
     sure = np.eye(2)[Y]
-    assert logit_scale(sure, Y, np.ones(N)) > logit_scale(sure, np.where(rng.random(N) < 0.8, Y, 1 - Y), np.ones(N)) > 1
+    most = np.where(rng.random(N) < 0.8, Y, 1 - Y)
+    assert logit_scale(sure, Y, np.ones(N)) > logit_scale(sure, most, np.ones(N)) > 1
+    # Of N right answers, N + 1 of N + 2 are expected to be right.
+    assert 1 / (1 + np.exp(-logit_scale(sure, Y, np.ones(N)))) == pytest.approx((N + 1) / (N + 2), abs=0.01)
 
 
 def test_what_belongs_to_a_group_alone_is_not_taken_for_the_class():
