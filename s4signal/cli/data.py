@@ -1,0 +1,184 @@
+"""From a folder, a manifest or a file to cases, labels and groups; and what was understood, in words."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.cli.listing import Listing, Row, header_of, kind_of, list_manifest, list_recordings
+from s4signal.cli.options import Reading
+from s4signal.errors import RecordingError
+from s4signal.signals import Signals, epochs_from_events, read_csv, read_eeg, read_ts, windows
+
+_SHOWN = 12  # classes or events named in one line
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What was understood: cases, their labels and groups where these are known."""
+
+    X: Signals
+    y: NDArray[Any] | None
+    groups: NDArray[Any] | None  # None: every case is a group of its own
+    source: str  # what was read, in words
+    by: str = ""  # where labels and groups come from
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the labels are numbers to predict."""
+        return self.y is not None and self.y.dtype.kind == "f"
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The labels of cases that have some, as `labelled` asks for."""
+        return np.asarray(self.y)
+
+    @property
+    def split_by(self) -> NDArray[Any]:
+        """The groups, one for each case where none are known."""
+        return np.arange(len(self.X)) if self.groups is None else self.groups
+
+    def facts(self) -> dict[str, str]:
+        """Say what was understood, name and text."""
+        facts = {"read": self.source, "cases": repr(self.X).removeprefix("Signals: ")}
+        if self.y is not None and self.is_regression:
+            facts["targets"] = f"numbers from {self.y.min():g} to {self.y.max():g}"
+        elif self.y is not None:
+            counts = Counter(self.y.tolist())
+            more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+            facts["classes"] = f"{len(counts)}: " + ", ".join(f"{k} ({n})" for k, n in counts.most_common(_SHOWN))
+            facts["classes"] += more
+        if self.by:
+            facts["labels by"] = self.by
+        n = 0 if self.groups is None else len(set(self.groups.tolist()))
+        facts["groups"] = f"{n}, never split" if n else "none known: each case is taken for independent of the others"
+        return facts
+
+    def document(self) -> dict[str, Any]:
+        """Say the same for a machine."""
+        n_groups = None if self.groups is None else len(set(self.groups.tolist()))
+        classes = None if self.y is None or self.is_regression else dict(Counter(map(str, self.y.tolist())))
+        return {"source": self.source, "n_cases": len(self.X), "n_groups": n_groups, "classes": classes}
+
+    def labelled(self) -> Cases:
+        """Return the cases; RecordingError if there are no labels."""
+        if self.y is None:
+            raise RecordingError(
+                f"{self.source}: no label is known. Sort the files into a folder per class, or pass --pattern, "
+                "--manifest with a column of labels, or --tmax to cut around the events of recordings."
+            )
+        if not self.is_regression and len(set(self.y.tolist())) < 2:
+            raise RecordingError(
+                f"{self.source}: all cases have the label {str(self.y[0])!r}; two at least are needed."
+            )
+        return self
+
+
+def read_cases(path: Path, how: Reading) -> Cases:
+    """Understand a folder, a manifest or a file."""
+    if not path.exists():
+        raise RecordingError(f"{path} does not exist. Check the path.")
+    if path.is_dir():
+        return _from_listing(list_recordings(path, how), str(path), how)
+    kind = kind_of(path)
+    if kind == "ts":
+        X, y = read_ts(path, sfreq=how.sfreq)
+        return Cases(X, y, None, f"{path}, a .ts file", "" if y is None else "the file")
+    if kind == "CSV" and how.path_column in header_of(path):
+        return _from_listing(list_manifest(path, path.parent, how), str(path), how)
+    if kind == "CSV":
+        return _from_table(path, how)
+    if kind is None:
+        raise RecordingError(f"{path} is no recording by its ending; audio, EEG, .csv or .ts is needed.")
+    return _from_listing(Listing(kind, [Row(path)], ""), str(path), how)
+
+
+def _from_listing(listing: Listing, name: str, how: Reading) -> Cases:
+    kind, rows, by = listing
+    if kind == "ts":
+        raise RecordingError(f"{name} holds {len(rows)} .ts files; name one of them, such as {rows[0].path}.")
+    labelled = all(row.label is not None for row in rows)
+    X = _read(kind, [row.path for row in rows], how)
+    y = np.array([row.label for row in rows]) if labelled else None
+    grouped = any(row.group is not None for row in rows)
+    groups = np.array([row.group or str(row.path) for row in rows])
+    source = f"{name}, {len(rows)} {'recordings' if len(rows) > 1 else 'recording'} ({kind})"
+    if how.tmax is not None:
+        if labelled:
+            raise ValueError(f"--tmax cuts around events, but labels come from {by}; leave one of them out.")
+        X, y, groups = epochs_from_events(X, event_id=how.event or None, tmin=how.tmin, tmax=how.tmax, groups=groups)
+        by = f"events, {how.tmin:g} to {how.tmax:g} s after each; groups: " + ("pattern" if grouped else "recordings")
+        return Cases(X, y, groups, source, by)
+    if how.window is not None:
+        X, y, groups = windows(X, duration_s=how.window, step_s=how.step, y=y, groups=groups)
+        by += f"; windows of {how.window:g} s, groups: " + ("as named" if grouped else "recordings")
+        return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "))
+    if kind == "EEG" and not labelled:
+        source += _events_said(X)
+    return Cases(X, _targets(y, how), groups if grouped else None, source, by)
+
+
+def _read(kind: str, paths: list[Path], how: Reading) -> Signals:
+    """Open recordings of one kind, all with one rate."""
+    names = None if how.picks is None else [name.strip() for name in how.picks.split(",")]
+    if kind == "EEG":
+        picks: Any = "eeg" if names is None else names[0] if names in (["eeg"], ["data"], ["all"]) else names
+        X = read_eeg(paths, picks=picks, l_freq=how.l_freq, h_freq=how.h_freq, sfreq=how.sfreq)
+    elif kind == "audio":
+        X = Signals.from_files(paths, sfreq=how.sfreq)
+    else:
+        X = read_csv(paths, time=how.time_column, sfreq=how.sfreq, picks=names)[0]
+    if len(rates := sorted(set(X.sfreqs.tolist()))) > 1 and kind != "CSV":
+        raise RecordingError(
+            f"the recordings have {len(rates)} rates, {rates[0]:g} to {rates[-1]:g} Hz; pass --sfreq to bring them to "
+            "one."
+        )
+    return X
+
+
+def _from_table(path: Path, how: Reading) -> Cases:
+    """Read one CSV of samples, whose columns may tell case, label and group of each row."""
+    header = header_of(path)
+    case = how.case_column or ("case" if "case" in header else None)
+    label = how.label_column if how.label_column in header else None
+    group = how.group_column or ("group" if "group" in header else None)
+    time = how.time_column or ("time" if "time" in header else None)
+    names = None if how.picks is None else [name.strip() for name in how.picks.split(",")]
+    if names is None:
+        names = [name for name in header if name not in (case, label, group, time)]
+    X, y = read_csv(path, time=time, sfreq=how.sfreq, picks=names, case=case, label=label)
+    if group is not None and group not in header:
+        raise RecordingError(f"{path} has no column {group}; it has {', '.join(header)}.")
+    groups = None if group is None or case is None else _groups_of_rows(path, case, group)
+    source = f"{path}, a table of samples with the channels {', '.join(names[:_SHOWN])}"
+    return Cases(X, _targets(y, how), groups, source, f"column {label}" if label else "")
+
+
+def _groups_of_rows(path: Path, case: str, group: str) -> NDArray[Any]:
+    """Return the group of each case, in the order of their first rows."""
+    found: dict[str, str] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row[case].strip(), row[group].strip())
+    return np.array(list(found.values()))
+
+
+def _targets(y: NDArray[Any] | None, how: Reading) -> NDArray[Any] | None:
+    if y is None or not how.regression:
+        return y
+    try:
+        return y.astype(np.float64)
+    except ValueError as error:
+        raise RecordingError(f"--regression needs labels that are numbers: {error}.") from None
+
+
+def _events_said(X: Signals) -> str:
+    """Name the events of recordings, for who has still to say how to cut."""
+    counts = Counter(mark.description for case in X.cases for mark in case.annotations)
+    return "; events: " + ", ".join(f"{k} ({n})" for k, n in counts.most_common(_SHOWN)) if counts else ""

@@ -1,0 +1,75 @@
+"""`s4signal demo`: made recordings, and the four commands that lead from them to predictions and a stream."""
+
+import wave
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from s4signal.cli.options import Choice, Reading
+
+SFREQ, N_TAKES = 8000, 4
+SPEAKERS = {"ada": 0.9, "ben": 1.0, "cleo": 1.1, "dan": 0.95, "eve": 1.05, "finn": 1.15}  # pitch
+WHISTLES = {"falling": (1400, 600), "rising": (600, 1400), "steady": (1000, 1000)}  # Hz, from and to
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="A new folder for recordings and model.")] = Path("s4demo"),
+) -> None:
+    """Make a folder of whistles by six speakers; evaluate, fit and predict on it, showing each command."""
+    from s4signal.cli.evaluate import evaluate
+    from s4signal.cli.fit import fit
+    from s4signal.cli.predict import predict
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is there already and not empty; name a new folder: s4signal demo FOLDER.")
+    recordings, model = folder / "recordings", folder / "whistles.s4"
+    new = folder / "new.wav"
+    write_whistles(recordings)
+    write_wave(new, whistle("rising", 1.02, np.random.default_rng(99)))
+    pattern = "{label}_{group}_{take}.wav"
+    typer.echo(f"{len(list(recordings.iterdir()))} recordings of {len(SPEAKERS)} speakers written to {recordings}\n")
+    options = {f: v for kind in (Reading(pattern=pattern), Choice()) for f, v in vars(kind).items()}
+    reading = vars(Reading())
+    _announce(f"evaluate {recordings} --pattern '{pattern}'")
+    evaluate(data=recordings, folds=3, as_json=False, **options)
+    _announce(f"fit {recordings} --pattern '{pattern}' --out {model}")
+    fit(data=recordings, out=model, as_json=False, **options)
+    _announce(f"predict {model} {new}")
+    predict(model=model, data=new, out=None, as_json=False, **reading)
+    typer.echo(f"\nNow try:\n  s4signal stream {model} {new}")
+
+
+def _announce(command: str) -> None:
+    typer.echo(f"\n$ s4signal {command}")
+
+
+def write_whistles(folder: Path) -> None:
+    """Write recordings, named as {label}_{group}_{take}.wav."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for speaker, pitch in SPEAKERS.items():
+        for name in WHISTLES:
+            for take in range(N_TAKES):
+                write_wave(folder / f"{name}_{speaker}_{take}.wav", whistle(name, pitch, rng))
+
+
+def whistle(name: str, pitch: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return half a second of a tone that falls, rises or stays, in noise."""
+    start, stop = (pitch * hertz * rng.uniform(0.9, 1.1) for hertz in WHISTLES[name])
+    n_times = round(SFREQ * rng.uniform(0.4, 0.6))
+    hertz = np.linspace(start, stop, n_times)
+    tone = np.sin(2 * np.pi * np.cumsum(hertz) / SFREQ) * np.hanning(n_times)
+    sound: NDArray[np.float64] = 0.3 * tone + 0.1 * rng.standard_normal(n_times)
+    return sound
+
+
+def write_wave(path: Path, sound: NDArray[np.float64]) -> None:
+    """Write sound of -1...1 as 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SFREQ)
+        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())

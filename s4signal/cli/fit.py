@@ -1,0 +1,54 @@
+"""`s4signal fit`: a folder of recordings in, a model file out."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from s4signal.cli.options import AsJson, Choice, Data, Reading, with_options
+from s4signal.cli.running import Screen
+
+
+@with_options
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write.", show_default=False)],
+    reading: Reading,
+    choice: Choice,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a model to labelled recordings: class folders, a manifest, EEG with events, .ts or CSV.
+
+    It says what it understood before it starts, and refuses what it cannot use.
+    """
+    from s4signal.cli.data import read_cases
+    from s4signal.estimators.provenance import Provenance, add_provenance
+    from s4signal.inspection.scores import fit_copy
+
+    screen = Screen(as_json=as_json)
+    check_out(out)
+    cases = read_cases(data, reading).labelled()
+    screen.facts(cases.facts())
+    model = choice.build(regression=cases.is_regression)
+    trained = "verbose" in model.get_params()  # shows a bar of its own
+    if trained and not as_json:
+        model.set_params(verbose=1)
+    with screen.progress("looking at the cases", len(cases.X)) as step:
+        provenance = Provenance.of(cases.X, cases.split_by.tolist(), reading.changed(), step)
+    with nullcontext() if trained else screen.progress(f"fitting {type(model).__name__}", total=None):
+        model = fit_copy(model, cases.X, cases.labels, cases.split_by)
+    model.save(out)
+    add_provenance(out, provenance)
+    screen.say("\n" + model.describe())
+    screen.say(f"\nwritten to {out}")
+    document = {"model": str(out), "estimator": type(model).__name__, "data": cases.document()}
+    screen.result({**document, "fit_seconds": getattr(model, "fit_seconds_", None), "reading": reading.changed()})
+
+
+def check_out(path: Path) -> None:
+    """Refuse a place where no file can be written, before there is any work."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file to write.")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"the folder {path.absolute().parent} does not exist; make it first.")

@@ -1,0 +1,34 @@
+"""`s4signal info`: what a model file holds."""
+
+from s4signal.cli.options import AsJson, ModelFile
+from s4signal.cli.running import Screen
+
+
+def info(model: ModelFile, as_json: AsJson = False) -> None:
+    """Say what a model is: channels, rate, band in Hz, memory in seconds, classes, and what it was fitted on."""
+    from s4signal.estimators.provenance import load_estimator, read_provenance
+
+    screen = Screen(as_json=as_json)
+    fitted, provenance = load_estimator(model), read_provenance(model)
+    screen.say(fitted.describe())
+    classes = [str(name) for name in fitted.classes_.tolist()] if hasattr(fitted, "classes_") else None
+    facts = {} if classes is None else {"classes": ", ".join(classes)}
+    facts |= {"channels": ", ".join(fitted.ch_names_)} if fitted.ch_names_ else {}
+    known = {} if provenance is None else provenance.reading
+    if provenance is not None:
+        facts["fitted on"] = f"{len(provenance.cases)} cases of {len(provenance.groups)} groups"
+        facts["read by"] = ", ".join(f"{name} {value}" for name, value in known.items()) or "the default options"
+    screen.facts(facts or {"fitted on": "not said in the file"})
+    screen.result(
+        {
+            "estimator": type(fitted).__name__,
+            "n_channels": fitted.n_channels_in_,
+            "ch_names": fitted.ch_names_,
+            "sfreq": fitted.sfreq_,
+            "classes": classes,
+            "parameters": {k: v for k, v in fitted.get_params(deep=False).items() if k != "callbacks"},
+            "n_training_cases": None if provenance is None else len(provenance.cases),
+            "reading": known,
+            "description": fitted.describe(),
+        }
+    )

@@ -1,0 +1,95 @@
+"""`s4signal predict`: what a model says of new recordings."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from s4signal.cli.fit import check_out
+from s4signal.cli.options import AsJson, Data, ModelFile, Reading, with_options
+from s4signal.cli.running import Screen
+from s4signal.errors import MissingDependencyError
+
+FORMATS = (".csv", ".json", ".parquet")
+
+
+@with_options
+def predict(
+    model: ModelFile,
+    data: Data,
+    reading: Reading,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help=".csv, .json or .parquet; else CSV to the screen.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict recordings, read as the model's own were: a row per case, with the probability of each class."""
+    from s4signal.cli.data import read_cases
+    from s4signal.estimators.provenance import load_estimator, read_provenance
+
+    if out is not None:
+        check_format(out)
+    fitted, provenance = load_estimator(model), read_provenance(model)
+    how = reading.after(None if provenance is None else provenance.reading, left_out=("regression", "pattern"))
+    cases = read_cases(data, how)
+    screen = Screen(as_json=as_json)
+    if out is not None:
+        screen.facts(cases.facts())
+    with screen.progress("predicting", total=None):
+        rows = predicted_rows(fitted, cases.X)
+    if out is not None:
+        out.write_bytes(encoded(rows, out.suffix.lower()))
+        screen.say(f"{len(rows)} predictions written to {out}")
+        screen.result({"predictions": str(out), "n_cases": len(rows)})
+    else:
+        typer.echo(encoded(rows, ".json" if as_json else ".csv").decode().rstrip("\n"))
+
+
+def check_format(out: Path) -> None:
+    """Refuse a file that cannot be written, before there is any work."""
+    if out.suffix.lower() not in FORMATS:
+        raise ValueError(f"--out {out} ends in none of {', '.join(FORMATS)}.")
+    check_out(out)
+    if out.suffix.lower() == ".parquet":
+        try:
+            import pandas  # noqa: F401
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"parquet needs pandas and pyarrow ({error.name} is missing): pip install pandas pyarrow. Or write "
+                ".csv or .json."
+            ) from None
+
+
+def predicted_rows(fitted: Any, X: Any) -> list[dict[str, Any]]:
+    """Return one row per case: its number, file and place in it, the prediction, and probabilities."""
+    rows: list[dict[str, Any]] = [{"case": i, "source": source} for i, source in enumerate(X.sources)]
+    if hasattr(fitted, "classes_"):
+        proba = fitted.predict_proba(X)
+        for row, shares in zip(rows, proba, strict=True):
+            row["prediction"] = fitted.classes_[shares.argmax()].item()
+            row |= {f"p({name})": round(float(p), 6) for name, p in zip(fitted.classes_, shares, strict=True)}
+        return rows
+    values = fitted.predict(X).reshape(len(rows), -1)
+    names = ["prediction"] if values.shape[1] == 1 else [f"prediction {i}" for i in range(values.shape[1])]
+    return [{**row, **dict(zip(names, said.tolist(), strict=True))} for row, said in zip(rows, values, strict=True)]
+
+
+def encoded(rows: list[dict[str, Any]], ending: str) -> bytes:
+    """Return a table as the bytes of a file."""
+    if ending == ".json":
+        return (json.dumps(rows, indent=1) + "\n").encode()
+    if ending == ".parquet":
+        import pandas as pd
+
+        buffer = io.BytesIO()
+        pd.DataFrame(rows).to_parquet(buffer)
+        return buffer.getvalue()
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,126 @@
+"""What all commands share: errors in one line, warnings in one line, words for people or JSON for machines."""
+
+import functools
+import json
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from s4signal.errors import S4SignalError
+
+BAD_INPUT, FAULT, INTERRUPTED = 2, 1, 130
+
+
+def checked(command: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a command: wrong input exits with 2 and one line, a fault of ours with 1, an interrupt with 130."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _show_warning
+            try:
+                command(*args, **kwargs)
+            except BrokenPipeError:  # the reader has what it wanted: `s4signal predict ... | head`
+                _leave_pipe()
+            except (typer.Exit, typer.Abort):
+                raise
+            except KeyboardInterrupt:
+                _fail("interrupted; nothing was written.", INTERRUPTED)
+            except (S4SignalError, ValueError, TypeError, OSError) as error:
+                _fail(one_line(error), BAD_INPUT)
+            except Exception as error:
+                _fail(f"a fault of the program, {type(error).__name__}: {one_line(error)}", FAULT)
+
+    return run
+
+
+def one_line(error: BaseException | str) -> str:
+    """Return the text of an error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fail(text: str, code: int) -> None:
+    if os.environ.get("S4SIGNAL_TRACEBACK"):
+        raise
+    typer.echo(f"error: {text}", err=True)
+    raise typer.Exit(code)
+
+
+def _leave_pipe() -> None:
+    """Close what nobody reads any more, so that Python does not complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):  # others speak to programmers
+        typer.echo(f"warning: {one_line(str(message))}", err=True)
+
+
+class Screen:
+    """Words and tables on standard output, or one JSON document in their place; progress on standard error."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def say(self, text: str) -> None:
+        """Print a line for a person."""
+        if not self.as_json:
+            typer.echo(text)
+
+    def facts(self, facts: dict[str, str]) -> None:
+        """Print names and what they are, one a line."""
+        width = max(map(len, facts)) + 2
+        for name, text in facts.items():
+            self.say(f"  {name:<{width}}{text}")
+
+    def table(self, columns: list[str], rows: list[list[str]]) -> None:
+        """Print a table, as wide as the terminal at most: cells are folded where they must be."""
+        if self.as_json:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        table.columns[0].overflow = "fold"
+        for row in rows:
+            table.add_row(*row)
+        Console(highlight=False, markup=False).print(table)
+
+    def result(self, document: dict[str, Any]) -> None:
+        """Print what a machine reads."""
+        if self.as_json:
+            typer.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+
+    @contextmanager
+    def progress(self, text: str, total: int | None) -> Iterator[Callable[[], None]]:
+        """Show a bar while something runs; yields what to call after each part."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(text, total=total)
+            yield lambda: bar.advance(task)
+
+
+def _plain(value: Any) -> Any:
+    """Give a value the form of JSON: arrays become lists, what is no number null, anything else its text."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

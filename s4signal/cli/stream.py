@@ -1,0 +1,100 @@
+"""`s4signal stream`: the answer of a model while a signal arrives."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import numpy as np
+import typer
+
+from s4signal.cli.options import ModelFile, Reading, with_options
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RAW = {"s16": ("<i2", 32768.0), "f32": ("<f4", 1.0)}  # type of a sample, and what stands for one
+
+
+@with_options
+def stream(
+    model: ModelFile,
+    source: Annotated[str, typer.Argument(help="A recording (audio or EEG), or - for raw samples from a pipe.")],
+    reading: Reading,
+    chunk: Annotated[float, typer.Option(help="Seconds between two answers.")] = 0.1,
+    raw: Annotated[str, typer.Option(help="Of a pipe: s16 or f32, channels in turn.")] = "s16",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,
+) -> None:
+    """Follow a recording or a pipe, and print what the model says of all it has seen so far.
+
+    A microphone: arecord -t raw -f S16_LE -r 16000 | s4signal stream model.s4 - --sfreq 16000
+    """
+    from s4signal.estimators.provenance import load_estimator, read_provenance
+
+    if not chunk > 0:
+        raise ValueError(f"--chunk {chunk:g} must be more than 0 seconds.")
+    if raw not in RAW:
+        raise ValueError(f"--raw {raw} is unknown; choose {' or '.join(RAW)}.")
+    fitted, provenance = load_estimator(model), read_provenance(model)
+    if source == "-":
+        sfreq = reading.sfreq or fitted.sfreq_
+        pieces = _piped(sys.stdin.buffer, fitted.n_channels_in_, _size(chunk, sfreq), raw)
+    else:
+        how = reading.after(None if provenance is None else provenance.reading, left_out=("pattern", "window", "tmax"))
+        sfreq, pieces = _recorded(Path(source), how, chunk, fitted.sfreq_)
+    listening = fitted.stream(sfreq=sfreq if fitted.sfreq_ is not None else None)
+    n_times = 0
+    for piece in pieces:
+        n_times += piece.shape[1]
+        line = _line(fitted, listening.push(piece), n_times / (sfreq or 1.0), as_json=as_json)
+        typer.echo(line)
+        sys.stdout.flush()
+
+
+def _line(fitted: Any, scores: "NDArray[np.floating]", time: float, *, as_json: bool) -> str:
+    """Write an answer, for a person or a machine."""
+    if not hasattr(fitted, "classes_"):
+        said = {"prediction": scores.tolist()}
+        text = "  ".join(f"{value:.4g}" for value in scores)
+    else:
+        best = int(scores.argmax())
+        shares = dict(zip(map(str, fitted.classes_.tolist()), map(float, scores), strict=True))
+        said = {"prediction": fitted.classes_[best].item(), "probabilities": shares}
+        text = f"{fitted.classes_[best]!s:<20} {scores[best]:.3f} {'█' * round(20 * float(scores[best]))}"
+    return json.dumps({"time": round(time, 6), **said}) if as_json else f"{time:9.3f}  {text}"
+
+
+def _size(chunk: float, sfreq: float | None) -> int:
+    return max(1, round(chunk * (sfreq or 1.0)))
+
+
+def _recorded(
+    path: Path, how: Reading, chunk: float, sfreq: float | None
+) -> tuple[float | None, "Iterator[NDArray[np.floating]]"]:
+    """Return the rate of a recording and its pieces, each read when it is its turn."""
+    from s4signal.cli.data import read_cases
+
+    X = read_cases(path, how).X
+    if len(X) != 1:
+        raise ValueError(f"{path} holds {len(X)} cases; a stream follows one recording.")
+    case = X.cases[0]
+    rate, size = case.sfreq or sfreq, _size(chunk, case.sfreq or sfreq)
+    whole = case.load() if getattr(case, "in_one", False) else case
+    edges = range(0, case.length, size)
+    return rate, (_loaded(whole.crop(start, min(start + size, case.length))) for start in edges)
+
+
+def _loaded(case: Any) -> "NDArray[np.floating]":
+    return np.asarray(case.load().data if hasattr(case, "load") else case.data)
+
+
+def _piped(pipe: BinaryIO, n_channels: int, size: int, raw: str) -> "Iterator[NDArray[np.floating]]":
+    """Yield pieces (n_channels, n_times) of raw samples, whose channels come in turn; the last may be short."""
+    dtype, one = RAW[raw]
+    frame = np.dtype(dtype).itemsize * n_channels
+    while content := pipe.read(size * frame):
+        if len(content) % frame:
+            n_missing = frame - len(content) % frame
+            raise ValueError(f"the pipe ended within a sample: {n_missing} bytes more would be {n_channels} channels.")
+        yield (np.frombuffer(content, dtype).reshape(-1, n_channels).T / one).astype(np.float64)

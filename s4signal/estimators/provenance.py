@@ -1,0 +1,73 @@
+"""Models of any class from their files, and what such a file says of the cases that the model was fitted on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.errors import ModelFileError
+from s4signal.estimators.closed_form import S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators.model_file import State, read_model, write_model
+from s4signal.estimators.trained import S4Classifier, S4Regressor
+from s4signal.signals import Signals
+
+ESTIMATORS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (S4Classifier, S4Regressor, S4RidgeClassifier, S4RidgeRegressor)
+}
+_NAME = "provenance"
+
+
+class Provenance(NamedTuple):
+    """What a model was fitted on: how the cases were read, and marks that tell whether another case was among them.
+
+    A mark is a hash: neither samples nor names of people can be read from it.
+    """
+
+    reading: dict[str, Any]  # options of the reading that were not the default
+    cases: NDArray[np.uint64]
+    groups: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, X: Signals, groups: Iterable[Any], reading: Mapping[str, Any], step: Callable[[], None]) -> Provenance:
+        """Mark cases and groups; ``step`` is called after each case."""
+        marks = []
+        for case in X:
+            marks.append(mark(np.ascontiguousarray(case.data)))
+            step()
+        names = sorted({str(group) for group in groups})
+        return cls(dict(reading), np.array(marks, np.uint64), np.array([mark(name) for name in names], np.uint64))
+
+
+def mark(thing: NDArray[Any] | str) -> int:
+    """Return a hash of 64 bits of an array or a name."""
+    content = thing.encode() if isinstance(thing, str) else str(thing.shape).encode() + thing.tobytes()
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+
+
+def load_estimator(path: Any) -> Any:
+    """Read a model, whatever its class; nothing the file contains is executed."""
+    name = read_model(path).value("estimator", str)
+    if name not in ESTIMATORS:
+        raise ModelFileError(f"{path} holds a {name[:40]}; one of {', '.join(ESTIMATORS)} is needed.")
+    return ESTIMATORS[name].load(path)
+
+
+def add_provenance(path: Any, provenance: Provenance) -> None:
+    """Add to a model file what its model was fitted on."""
+    state = read_model(path)
+    part = State({"reading": provenance.reading}, {"cases": provenance.cases, "groups": provenance.groups})
+    write_model(path, state.nest(_NAME, part))
+
+
+def read_provenance(path: Any) -> Provenance | None:
+    """Return what a model file says of the cases that its model was fitted on; None if it says nothing."""
+    state = read_model(path)
+    if _NAME not in state.plain:
+        return None
+    part = state.part(_NAME)
+    cases, groups = (part.array(name, None, kinds="u") for name in ("cases", "groups"))
+    return Provenance(part.value("reading", dict), cases, groups)

@@ -1,0 +1,272 @@
+"""How good predictions are, and how sure that is: scores with intervals, by class, by group, over folds."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+Z = 1.959963984540054  # of a normal distribution, 95 % lie within
+_RESAMPLES = 2000
+Interval = tuple[float, float]
+Statistic = Callable[[NDArray[np.intp]], float]
+
+
+def wilson_interval(n_right: float, n: float) -> Interval:
+    """Return the 95 % interval of a share, of cases that are independent.
+
+    References
+    ----------
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927, equation 4,
+    doi:10.1080/01621459.1927.10502953.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share, extra = n_right / n, Z * Z / n
+    middle = (share + extra / 2) / (1 + extra)
+    half = Z * math.sqrt(share * (1 - share) / n + extra / (4 * n)) / (1 + extra)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def group_interval(statistic: Statistic, groups: NDArray[Any], *, seed: int = 0) -> Interval | None:
+    """Return the 95 % interval of a statistic of cases (indices) when groups are drawn anew; None below 5 groups.
+
+    Cases of one group resemble each other: this interval is the wider one, and the one that holds for new groups.
+    """
+    names, owner = np.unique(groups, return_inverse=True)
+    if len(names) < 5:
+        return None
+    members = [np.flatnonzero(owner == i) for i in range(len(names))]
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(names), size=(_RESAMPLES, len(names)))
+    values = [statistic(np.concatenate([members[i] for i in draw])) for draw in draws]
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of labelled cases; ``proba`` for a classifier, whose classes are ``classes``."""
+
+    y: NDArray[Any]
+    predicted: NDArray[Any]
+    proba: NDArray[np.float64] | None
+    classes: NDArray[Any] | None
+    groups: NDArray[Any]
+    fold: NDArray[np.int64]  # 0 for all where there was no cross-validation
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each case was classified rightly."""
+        return np.asarray(self.predicted == self.y)
+
+    @property
+    def certainty(self) -> NDArray[np.float64]:
+        """Probability of the true class of each case, or minus the size of the error: the worst cases are the least."""
+        if self.proba is None or self.classes is None:
+            return np.asarray(-np.abs(np.asarray(self.predicted, float) - np.asarray(self.y, float)))
+        place = np.searchsorted(self.classes, self.y)
+        return np.asarray(self.proba[np.arange(len(self.y)), place])
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Count cases by true class (rows) and predicted class."""
+        classes = np.asarray(self.classes)
+        n = len(classes)
+        true, said = (np.searchsorted(classes, labels) for labels in (self.y, self.predicted))
+        return np.bincount(true * n + said, minlength=n * n).reshape(n, n)
+
+    def scores(self) -> dict[str, tuple[float, Interval | None]]:
+        """Return each score and its 95 % interval; of accuracies by Wilson, of others by drawing groups anew."""
+        if self.classes is None:
+            return _regression_scores(self)
+        right, n = int(self.right.sum()), len(self.y)
+        common = int(np.bincount(np.searchsorted(self.classes, self.y)).max())
+        recalls = self._recalls
+        return {
+            "accuracy": (right / n, wilson_interval(right, n)),
+            "balanced accuracy": (recalls(np.arange(n)), group_interval(recalls, self.groups)),
+            "most frequent class": (common / n, None),
+        }
+
+    def over_groups(self) -> Interval | None:
+        """Return the interval of the accuracy (of the error, for numbers) when groups are drawn anew."""
+        values = self.right if self.classes is not None else np.abs(self.certainty)
+        return group_interval(lambda cases: float(np.mean(values[cases])), self.groups)
+
+    def over_folds(self) -> dict[str, float] | None:
+        """Return mean, standard deviation, least and greatest accuracy (or mean absolute error) of the folds."""
+        folds = np.unique(self.fold)
+        if len(folds) < 2:
+            return None
+        values = self.right if self.classes is not None else np.abs(self.certainty)
+        each = [float(np.mean(values[self.fold == fold])) for fold in folds]
+        return {"mean": float(np.mean(each)), "sd": float(np.std(each, ddof=1)), "min": min(each), "max": max(each)}
+
+    def by_group(self) -> list[dict[str, Any]]:
+        """Return number of cases and accuracy with interval (or mean absolute error) of each group, worst first."""
+        rows = []
+        for name in np.unique(self.groups):
+            here = self.groups == name
+            row: dict[str, Any] = {"group": str(name), "n": int(here.sum())}
+            if self.classes is None:
+                row["mean absolute error"] = float(-self.certainty[here].mean())
+            else:
+                right = int(self.right[here].sum())
+                row |= {"accuracy": right / row["n"], "interval": wilson_interval(right, row["n"])}
+            rows.append(row)
+        return sorted(rows, key=lambda row: row.get("accuracy", -row.get("mean absolute error", 0.0)))
+
+    def by_class(self) -> list[dict[str, Any]]:
+        """Return number, recall with its interval and precision of each class."""
+        counts, rows = self.confusion(), []
+        for i, name in enumerate(np.asarray(self.classes)):
+            n, right, said = int(counts[i].sum()), int(counts[i, i]), int(counts[:, i].sum())
+            rows.append(
+                {
+                    "class": str(name),
+                    "n": n,
+                    "recall": right / n if n else None,
+                    "interval": wilson_interval(right, n),
+                    "precision": right / said if said else None,
+                }
+            )
+        return rows
+
+    def _recalls(self, cases: NDArray[np.intp]) -> float:
+        """Return the mean recall of the classes that occur among these cases."""
+        truth, right = self.y[cases], self.right[cases]
+        return float(np.mean([right[truth == name].mean() for name in np.unique(truth)]))
+
+
+def _regression_scores(said: Predictions) -> dict[str, tuple[float, Interval | None]]:
+    truth, predicted = np.asarray(said.y, float), np.asarray(said.predicted, float)
+
+    def rmse(cases: NDArray[np.intp]) -> float:
+        return float(np.sqrt(np.mean((truth[cases] - predicted[cases]) ** 2)))
+
+    def mae(cases: NDArray[np.intp]) -> float:
+        return float(np.mean(np.abs(truth[cases] - predicted[cases])))
+
+    def r2(cases: NDArray[np.intp]) -> float:
+        spread = float(np.var(truth[cases]))
+        return 1.0 - rmse(cases) ** 2 / spread if spread > 0 else math.nan
+
+    every = np.arange(len(truth))
+    named = {"root mean square error": rmse, "mean absolute error": mae, "R²": r2}
+    return {name: (score(every), group_interval(score, said.groups)) for name, score in named.items()}
+
+
+def predictions_of(model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any]) -> Predictions:
+    """Predict labelled cases with a fitted model; ValueError if a label is none of its classes."""
+    fold = np.zeros(len(y), np.int64)
+    if not hasattr(model, "classes_"):
+        return Predictions(y, np.asarray(model.predict(X), float).reshape(len(y), -1)[:, 0], None, None, groups, fold)
+    y = _as_classes(y, model.classes_)
+    proba = model.predict_proba(X)
+    return Predictions(y, model.classes_[proba.argmax(1)], proba, model.classes_, groups, fold)
+
+
+def _as_classes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
+    """Give labels the type of the classes of a model."""
+    with contextlib.suppress(ValueError):
+        y = np.asarray(y).astype(classes.dtype) if y.dtype.kind != classes.dtype.kind else y
+    unknown = sorted(set(y.tolist()) - set(classes.tolist()), key=str)
+    if unknown:
+        raise ValueError(f"the label {unknown[0]!r} is none of the model's classes, {classes.tolist()[:20]}.")
+    return y
+
+
+def folds_of(
+    y: NDArray[Any], groups: NDArray[Any], *, n_folds: int, regression: bool, seed: int = 0
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return training and test cases of each fold; a group is on one side, classes are spread as evenly as it allows.
+
+    ValueError where there are not two groups, or a training set would have one class.
+    """
+    n_groups = len(np.unique(groups))
+    if n_folds < 2:
+        raise ValueError(f"{n_folds} folds are too few; at least 2 are needed.")
+    if n_groups < 2:
+        raise ValueError("all cases are of one group, so that none can be kept for testing; record another one.")
+    n_folds = min(n_folds, n_groups)
+    if not regression:
+        n_folds = max(2, min(n_folds, int(np.unique(y, return_counts=True)[1].max())))
+    splitter = (
+        GroupKFold(n_folds, shuffle=True, random_state=seed)
+        if regression
+        else StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    )
+    found = [pair for pair in splitter.split(np.zeros(len(y)), y, groups) if len(pair[1])]
+    if not regression and any(len(np.unique(y[train])) < 2 for train, _ in found):
+        raise ValueError(
+            f"with {n_groups} groups a training set has one class only: each class is in few groups. Record every "
+            "class in several groups."
+        )
+    return found
+
+
+def cross_validate(
+    model: Any,
+    X: Any,
+    y: NDArray[Any],
+    groups: NDArray[Any],
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    step: Callable[[], None] = lambda: None,
+) -> Predictions:
+    """Predict every case by a copy of the model that saw no case of its group; ``step`` is called after each fold."""
+    regression = y.dtype.kind == "f" and not hasattr(model, "predict_proba")
+    classes = None if regression else np.unique(y)
+    proba = None if classes is None else np.zeros((len(y), len(classes)))
+    predicted, fold = np.empty_like(y), np.zeros(len(y), np.int64)
+    for number, (train, test) in enumerate(folds):
+        fitted = fit_copy(model, X[train], y[train], groups[train])
+        if proba is None or classes is None:
+            predicted[test] = np.asarray(fitted.predict(X[test])).reshape(len(test), -1)[:, 0]
+        else:
+            proba[np.ix_(test, np.searchsorted(classes, fitted.classes_))] = fitted.predict_proba(X[test])
+            predicted[test] = classes[proba[test].argmax(1)]
+        fold[test] = number
+        step()
+    return Predictions(y, predicted, proba, classes, groups, fold)
+
+
+def fit_copy(model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any]) -> Any:
+    """Fit a copy; one that sets validation cases aside does so by whole groups."""
+    copy = clone(model)
+    takes_groups = "groups" in inspect.signature(copy.fit).parameters
+    return copy.fit(X, y, **({"groups": groups} if takes_groups else {}))
+
+
+def learning_curve(
+    model: Any,
+    X: Any,
+    y: NDArray[Any],
+    groups: NDArray[Any],
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    *,
+    shares: tuple[float, ...] = (0.25, 0.5),
+    seed: int = 0,
+) -> Iterator[tuple[int, float]]:
+    """Yield number of training cases and accuracy (or mean absolute error) for parts of the training sets.
+
+    A part is of whole groups, drawn at random; parts that lack a class are passed over.
+    """
+    rng = np.random.default_rng(seed)
+    classifies = hasattr(model, "predict_proba")
+    for share in shares:
+        for train, test in folds:
+            names = rng.permutation(np.unique(groups[train]))
+            kept = train[np.isin(groups[train], names[: max(1, round(share * len(names)))])]
+            if classifies and len(np.unique(y[kept])) < len(np.unique(y[train])):
+                continue
+            said = fit_copy(model, X[kept], y[kept], groups[kept]).predict(X[test])
+            error = np.abs(np.asarray(said, float) - y[test]) if not classifies else said == y[test]
+            yield len(kept), float(np.mean(error))

@@ -1,0 +1,209 @@
+"""The commands, each in this process: what they write, print and refuse."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from documents import QUICK, document
+from numpy.testing import assert_allclose
+
+from s4signal import S4RidgeClassifier
+from s4signal.cli.data import read_cases
+from s4signal.cli.options import Reading
+from s4signal.estimators.provenance import load_estimator, read_provenance
+
+__all__: list[str] = []
+
+PATTERN = "{label}_{group}_{take}.wav"
+
+
+def test_fit_says_what_it_understood_and_writes_a_model(run, tones: Path, tmp_path: Path) -> None:
+    answer = run("fit", tones, "--pattern", PATTERN, "--out", tmp_path / "m.s4", *QUICK)
+    assert answer.exit_code == 0
+    understood, _, model = answer.stdout.partition("S4RidgeClassifier")
+    assert "2: high (9), low (9)" in understood
+    assert "3, never split" in understood
+    assert "sampling rate  8000 Hz" in model
+    X = read_cases(tones, Reading()).X
+    assert (load_estimator(tmp_path / "m.s4").predict(X) == ["high"] * 9 + ["low"] * 9).all()
+    S4RidgeClassifier.load(tmp_path / "m.s4")  # as any other model file
+
+
+def test_a_model_file_tells_its_cases_from_others(model: Path, tones: Path) -> None:
+    provenance = read_provenance(model)
+    assert provenance is not None
+    assert provenance.reading == {"pattern": PATTERN}
+    assert (len(set(provenance.cases.tolist())), len(provenance.groups)) == (18, 3)
+    assert b"anna" not in model.read_bytes()  # names of people stay out of it
+
+
+def test_predictions_are_those_of_the_model(run, model: Path, tones: Path, tmp_path: Path) -> None:
+    X = read_cases(tones, Reading()).X
+    proba = load_estimator(model).predict_proba(X)
+    for name in ("p.csv", "p.json"):
+        answer = run("predict", model, tones, "--out", tmp_path / name)
+        assert answer.exit_code == 0, answer.output
+        assert "18 predictions written" in answer.stdout
+    with (tmp_path / "p.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    loaded = json.loads((tmp_path / "p.json").read_text())
+    assert [row["prediction"] for row in rows] == [row["prediction"] for row in loaded] == ["high"] * 9 + ["low"] * 9
+    assert_allclose([[float(row["p(high)"]), float(row["p(low)"])] for row in rows], proba, atol=1e-6)
+    assert [row["source"] for row in rows] == list(X.sources)
+    one = document(run("predict", model, X.sources[0], "--json"))
+    assert one[0]["prediction"] == "high"
+
+
+def test_parquet_needs_its_packages_or_is_written(run, model: Path, tones: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.parquet"
+    answer = run("predict", model, tones, "--out", out)
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        assert answer.exit_code == 2
+        assert "parquet needs pandas and pyarrow (pyarrow is missing): pip install" in answer.stderr
+    else:
+        assert out.read_bytes()[:4] == b"PAR1"
+
+
+def test_evaluation_keeps_groups_whole_and_gives_intervals(run, tones: Path) -> None:
+    found = document(run("evaluate", tones, "--pattern", PATTERN, "--json", *QUICK))
+    assert found["n_folds"] == 3  # as many as there are speakers
+    assert found["scores"]["accuracy"]["value"] == 1.0
+    low, high = found["scores"]["accuracy"]["interval"]
+    assert_allclose(low, 18 / (18 + 1.959963984540054**2))  # Wilson, all right
+    assert high == 1.0
+    assert {row["group"] for row in found["groups"]} == {"anna", "bert", "cleo"}
+    assert found["confusion"] == {"classes": ["high", "low"], "counts": [[9, 0], [0, 9]]}
+
+
+def test_evaluation_of_numbers_gives_errors(run, tmp_path: Path) -> None:
+    rng, lines = np.random.default_rng(0), ["@targetlabel true", "@data"]
+    for i in range(30):
+        values = np.sin(2 * np.pi * (1 + i / 10) * np.arange(60) / 60) + 0.01 * rng.standard_normal(60)
+        lines.append(",".join(f"{v:.4f}" for v in values) + f":{1 + i / 10}")
+    path = tmp_path / "rates.ts"
+    path.write_text("\n".join(lines))
+    found = document(run("evaluate", path, "--json", *QUICK))["scores"]
+    assert set(found) == {"root mean square error", "mean absolute error", "R²"}
+    assert found["R²"]["value"] > 0.5
+    assert found["mean absolute error"]["interval"][0] < found["mean absolute error"]["value"]
+    assert "mean absolute error" in run("evaluate", path, *QUICK).stdout
+
+
+def test_info_says_what_a_model_is_and_was_fitted_on(run, model: Path) -> None:
+    text = run("info", model).stdout
+    assert "fitted on  18 cases of 3 groups" in text
+    assert f"read by    pattern {PATTERN}" in text
+    found = document(run("info", model, "--json"))
+    assert (found["estimator"], found["classes"], found["sfreq"]) == ("S4RidgeClassifier", ["high", "low"], 8000.0)
+    assert found["parameters"]["n_oscillators"] == 16
+
+
+def test_a_stream_ends_with_the_prediction_of_the_whole(run, model: Path, tones: Path) -> None:
+    path = tones / "low" / "low_bert_1.wav"
+    X = read_cases(path, Reading()).X
+    expected = load_estimator(model).predict_proba(X)[0]
+    lines = [json.loads(line) for line in run("stream", model, path, "--json", "--chunk", "0.03").stdout.splitlines()]
+    assert_allclose([line["time"] for line in lines], [0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.2])
+    assert_allclose(list(lines[-1]["probabilities"].values()), expected, atol=1e-6)
+    sound = path.read_bytes()[44:]
+    piped = run("stream", model, "-", "--json", "--chunk", "0.1", input=sound).stdout.splitlines()
+    assert_allclose(list(json.loads(piped[-1])["probabilities"].values()), expected, atol=1e-6)
+    floats = (np.frombuffer(sound, "<i2") / 32768).astype("<f4").tobytes()
+    piped = run("stream", model, "-", "--raw", "f32", "--json", input=floats).stdout.splitlines()
+    assert_allclose(list(json.loads(piped[-1])["probabilities"].values()), expected, atol=1e-6)
+    assert run("stream", model, path).stdout.splitlines()[-1].split()[:2] == ["0.200", "low"]
+
+
+def test_a_trained_model_is_fitted_causal_and_streams(run, tones: Path, tmp_path: Path) -> None:
+    small = ["d_model=4", "d_state=4", "n_layers=1", "max_epochs=1", "frontend='linear'", "timescale=(0.001, 0.1)"]
+    options = [text for item in small for text in ("--set", item)]
+    made = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", "--causal", *options)
+    assert made.exit_code == 0, made.output
+    assert load_estimator(tmp_path / "m.s4").get_params()["timescale"] == (0.001, 0.1)
+    answer = run("stream", tmp_path / "m.s4", tones / "low" / "low_bert_1.wav", "--json")
+    probabilities = [list(json.loads(line)["probabilities"].values()) for line in answer.stdout.splitlines()]
+    assert len(probabilities) == 2
+    assert_allclose(np.sum(probabilities, 1), 1.0)
+
+
+def test_json_has_no_word_beside_the_document(run, tones: Path, tmp_path: Path) -> None:
+    found = document(run("fit", tones, "-o", tmp_path / "m.s4", "--json", *QUICK))
+    assert found["data"]["classes"] == {"high": 9, "low": 9}
+    assert math.isfinite(found["fit_seconds"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "{tones}", "-o", "{tmp}/no/m.s4"], "does not exist; make it first"),
+        (["fit", "{tones}", "-o", "{tmp}"], "is a folder; name a file"),
+        (["fit", "{tmp}", "-o", "{tmp}/m.s4"], "holds no recording"),
+        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--estimator", "svm"], "--estimator svm is unknown"),
+        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--causal"], "--causal is for --estimator s4"),
+        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_osc=3"], "--set n_osc: S4RidgeClassifier has the param"),
+        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_oscillators"], "is no name=value"),
+        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_oscillators=-1"], "n_oscillators"),
+        (["predict", "{tmp}/none.s4", "{tones}"], "does not exist or is no file"),
+        (["predict", "{tones}/low/low_anna_0.wav", "{tones}"], "not a model that s4signal saved"),
+        (["predict", "{model}", "{tones}", "--out", "{tmp}/p.xlsx"], "ends in none of .csv, .json, .parquet"),
+        (["evaluate", "{tones}/low"], "no label is known"),
+        (["evaluate", "{tones}", "--folds", "1"], "1 folds are too few"),
+        (["evaluate", "{tones}", "--pattern", "{{label}}_{{group}}_0.wav"], "12 of 18 recordings"),
+        (["stream", "{model}", "{tones}"], "holds 18 cases; a stream follows one recording"),
+        (["stream", "{model}", "{tmp}/none.wav"], "none.wav does not exist"),
+        (["stream", "{model}", "-", "--raw", "u8"], "--raw u8 is unknown"),
+        (["stream", "{model}", "-", "--chunk", "0"], "--chunk 0 must be more than 0"),
+        (["stream", "{model}", "-"], "the pipe ended within a sample: 1 bytes more"),
+    ],
+)
+def test_wrong_input_exits_with_2_and_one_line(run, arguments, message, tones, model, tmp_path) -> None:
+    filled = [text.format(tones=tones, model=model, tmp=tmp_path) for text in arguments]
+    answer = run(*filled, input=b"\0\0\0")
+    assert answer.exit_code == 2
+    errors = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not (tmp_path / "m.s4").exists()
+
+
+def test_an_interrupt_exits_with_130_and_a_fault_with_1(run, monkeypatch, tones: Path, tmp_path: Path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def at_fault(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(S4RidgeClassifier, "fit", interrupted)
+    answer = run("fit", tones, "-o", tmp_path / "m.s4")
+    assert (answer.exit_code, answer.stderr) == (130, "error: interrupted; nothing was written.\n")
+    monkeypatch.setattr(S4RidgeClassifier, "fit", at_fault)
+    answer = run("fit", tones, "-o", tmp_path / "m.s4")
+    assert (answer.exit_code, answer.stderr) == (1, "error: a fault of the program, ZeroDivisionError: by zero\n")
+    monkeypatch.setenv("S4SIGNAL_TRACEBACK", "1")
+    assert isinstance(run("fit", tones, "-o", tmp_path / "m.s4").exception, ZeroDivisionError)
+
+
+def test_warnings_are_lines(run, tmp_path: Path) -> None:
+    rows = [f"{c},{c % 2},{(c + 1) * t % 7},1" for c in range(8) for t in range(30)]
+    (tmp_path / "table.csv").write_text("\n".join(["case,label,a,b", *rows]))
+    answer = run("fit", tmp_path / "table.csv", "-o", tmp_path / "m.s4", *QUICK)
+    assert answer.exit_code == 0
+    assert answer.stderr == "warning: channel 1 (b) is flat in all training cases; it is ignored.\n"
+
+
+@pytest.mark.slow
+def test_the_demo_leads_from_recordings_to_predictions(run, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    answer = run("demo", folder)
+    assert answer.exit_code == 0, answer.output
+    assert "72 recordings of 6 speakers" in answer.stdout
+    assert (folder / "whistles.s4").stat().st_size > 10_000
+    assert f"$ s4signal predict {folder / 'whistles.s4'}" in answer.stdout
+    again = run("demo", folder)
+    assert again.exit_code == 2
+    assert "is there already and not empty" in again.stderr

@@ -1,0 +1,242 @@
+"""What a folder, a manifest or a file is understood as; and what is refused, in one line, before any work."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s4signal.cli.data import Cases, read_cases
+from s4signal.cli.demo import write_wave
+from s4signal.cli.options import Reading
+from s4signal.errors import RecordingError
+
+__all__: list[str] = []
+
+PATTERN = "{label}_{group}_{take}.wav"
+
+
+def record(folder: Path, names: list[str], *, label: str = "") -> None:
+    """Write raw EEG of two channels, two seconds at 100 Hz, with events where there is no label."""
+    mne = pytest.importorskip("mne")
+    folder.mkdir(parents=True, exist_ok=True)
+    info = mne.create_info(["C3", "C4"], 100.0, "eeg")
+    for i, name in enumerate(names):
+        raw = mne.io.RawArray(1e-6 * np.random.default_rng(i).standard_normal((2, 200)), info, verbose="error")
+        if not label:
+            raw.set_annotations(mne.Annotations([0.2, 0.7, 1.2], 0.0, ["left", "right", "left"]))
+        raw.save(folder / name, verbose="error")
+
+
+def test_class_folders_give_labels_and_patterns_speakers(tones: Path) -> None:
+    by_folder, by_name = read_cases(tones, Reading()), read_cases(tones, Reading(pattern=PATTERN))
+    assert by_folder.y is not None
+    assert by_name.groups is not None
+    assert by_folder.y.tolist() == (by_name.y.tolist() if by_name.y is not None else []) == ["high"] * 9 + ["low"] * 9
+    assert by_folder.groups is None
+    assert set(by_name.groups) == {"anna", "bert", "cleo"}
+    assert by_folder.facts()["groups"].startswith("none known")
+    assert by_name.facts()["groups"] == "3, never split"
+    assert by_name.facts()["classes"] == "2: high (9), low (9)"
+
+
+def test_a_manifest_is_found_in_its_folder_and_read_alone(tones: Path, tmp_path: Path) -> None:
+    root = tmp_path / "all"
+    root.mkdir()
+    for file in tones.rglob("*_0.wav"):
+        (root / file.name).write_bytes(file.read_bytes())
+    lines = [f"{p.name},{p.name.split('_')[0]},{p.name.split('_')[1]}" for p in sorted(root.glob("*.wav"))]
+    (root / "index.csv").write_text("\n".join(["path,label,subject", *lines]))
+    for path, how in ((root, Reading()), (root / "index.csv", Reading()), (root, Reading(manifest=Path("index.csv")))):
+        cases = read_cases(path, how)
+        assert cases.by == "column label of index.csv, groups in column subject"
+        assert cases.split_by.tolist() == ["anna", "bert", "cleo"] * 2
+
+
+def test_eeg_in_class_folders_is_cut_into_windows_that_stay_together(tmp_path: Path) -> None:
+    for label in ("rest", "task"):
+        record(tmp_path / label, [f"{s}_raw.fif" for s in ("s1", "s2")], label=label)
+    cases = read_cases(tmp_path, Reading(window=0.5))
+    assert len(cases.X) == 16
+    assert cases.y is not None
+    assert cases.y.tolist() == ["rest"] * 8 + ["task"] * 8
+    assert len(set(cases.split_by.tolist())) == 4
+    assert cases.X.lengths.tolist() == [50] * 16
+
+
+def test_eeg_with_events_is_cut_around_them(tmp_path: Path) -> None:
+    record(tmp_path, ["s1_raw.fif", "s2_raw.fif"])
+    cases = read_cases(tmp_path, Reading(tmax=0.3))
+    assert cases.y is not None
+    assert cases.y.tolist() == ["left", "right", "left"] * 2
+    assert len(set(cases.split_by.tolist())) == 2
+    alone = read_cases(tmp_path, Reading(tmax=0.3, event=["right"]))
+    assert alone.y is not None
+    assert set(alone.y) == {"right"}
+    uncut = read_cases(tmp_path, Reading())
+    assert "events: left (4), right (2)" in uncut.source
+    with pytest.raises(RecordingError, match=r"events: left \(4\).*--tmax to cut around"):
+        uncut.labelled()
+
+
+def test_tables_give_cases_labels_and_groups(tmp_path: Path) -> None:
+    rows = [f"{c},{'ab'[c % 2]},{'uv'[c // 2]},{0.1 * t:.1f},{c + t}" for c in range(4) for t in range(12)]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["case,label,group,time,red", *rows]))
+    cases = read_cases(path, Reading())
+    assert (len(cases.X), cases.X.sfreq, cases.X.ch_names) == (4, 10.0, ("red",))
+    assert cases.y is not None
+    assert cases.y.tolist() == ["a", "b", "a", "b"]
+    assert cases.split_by.tolist() == ["u", "u", "v", "v"]
+
+
+def test_targets_are_numbers_where_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "rates.ts"
+    path.write_text("@targetlabel true\n@data\n1,2,3:60.5\n3,4,5:71\n")
+    assert read_cases(path, Reading()).is_regression
+    for label in ("60", "71.5"):
+        (tmp_path / "audio" / label).mkdir(parents=True)
+        write_wave(tmp_path / "audio" / label / "a.wav", np.zeros(100))
+    cases = read_cases(tmp_path / "audio", Reading(regression=True))
+    assert cases.y is not None
+    assert cases.y.tolist() == [60.0, 71.5]
+    (tmp_path / "audio" / "60").rename(tmp_path / "audio" / "sixty")
+    with pytest.raises(RecordingError, match="--regression needs labels that are numbers: could not convert"):
+        read_cases(tmp_path / "audio", Reading(regression=True))
+
+
+def empty(folder: Path) -> tuple[Path, Reading]:
+    return folder, Reading()
+
+
+def missing(folder: Path) -> tuple[Path, Reading]:
+    return folder / "nowhere", Reading()
+
+
+def a_picture(folder: Path) -> tuple[Path, Reading]:
+    (folder / "a.png").write_bytes(b"x")
+    return folder / "a.png", Reading()
+
+
+def half_sorted(folder: Path) -> tuple[Path, Reading]:
+    (folder / "yes").mkdir()
+    write_wave(folder / "yes" / "a.wav", np.zeros(9))
+    write_wave(folder / "b.wav", np.zeros(9))
+    return folder, Reading()
+
+
+def two_kinds(folder: Path) -> tuple[Path, Reading]:
+    write_wave(folder / "b.wav", np.zeros(9))
+    (folder / "a.edf").write_bytes(b"x")
+    return folder, Reading()
+
+
+def odd_name(folder: Path) -> tuple[Path, Reading]:
+    write_wave(folder / "yes-ann.wav", np.zeros(9))
+    return folder, Reading(pattern=PATTERN)
+
+
+def no_field(folder: Path) -> tuple[Path, Reading]:
+    write_wave(folder / "a.wav", np.zeros(9))
+    return folder, Reading(pattern="{take}.wav")
+
+
+def both(folder: Path) -> tuple[Path, Reading]:
+    return folder, Reading(pattern=PATTERN, manifest=Path("index.csv"))
+
+
+def manifest(folder: Path, text: str, **options: str) -> tuple[Path, Reading]:
+    write_wave(folder / "a.wav", np.zeros(9))
+    (folder / "index.csv").write_text(text)
+    return folder, Reading(manifest=Path("index.csv"), **options)  # type: ignore[arg-type]
+
+
+def other_columns(folder: Path) -> tuple[Path, Reading]:
+    return manifest(folder, "file,class\na.wav,yes\n")
+
+
+def other_groups(folder: Path) -> tuple[Path, Reading]:
+    return manifest(folder, "path,label\na.wav,yes\n", group_column="speaker")
+
+
+def no_rows(folder: Path) -> tuple[Path, Reading]:
+    return manifest(folder, "path,label\n")
+
+
+def no_label(folder: Path) -> tuple[Path, Reading]:
+    return manifest(folder, "path,label\na.wav,\n")
+
+
+def no_file(folder: Path) -> tuple[Path, Reading]:
+    return manifest(folder, "path,label\nb.wav,yes\n")
+
+
+def no_audio(folder: Path) -> tuple[Path, Reading]:
+    return manifest(folder, "path,label\nindex.csv,yes\na.wav,no\n")
+
+
+def several_ts(folder: Path) -> tuple[Path, Reading]:
+    for part in ("TRAIN", "TEST"):
+        (folder / f"a_{part}.ts").write_text("@data\n1,2\n")
+    return folder, Reading()
+
+
+def two_rates(folder: Path) -> tuple[Path, Reading]:
+    soundfile = pytest.importorskip("soundfile")
+    for name, sfreq in (("a", 8000), ("b", 16000)):
+        (folder / name).mkdir()
+        soundfile.write(folder / name / "x.wav", np.zeros(99), sfreq)
+    return folder, Reading()
+
+
+def events_and_labels(folder: Path) -> tuple[Path, Reading]:
+    (folder / "yes").mkdir()
+    write_wave(folder / "yes" / "a.wav", np.zeros(9))
+    return folder, Reading(tmax=1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (empty, "holds no recording"),
+        (missing, "nowhere does not exist"),
+        (a_picture, "no recording by its ending"),
+        (half_sorted, r"b\.wav lies in no class folder, 1 other"),
+        (two_kinds, r"several kinds of recordings \(1 EEG, 1 audio\)"),
+        (odd_name, r"1 of 1 recordings below .* do not follow --pattern .*: yes-ann\.wav"),
+        (no_field, r"has no \{label\} and no \{group\}"),
+        (both, "--manifest and --pattern were both given"),
+        (other_columns, "has no column path; it has file, class. Name the columns by --path-column"),
+        (other_groups, "has no column speaker; it has path, label"),
+        (no_rows, "lists no recording"),
+        (no_label, r"index\.csv, row 2: label is empty"),
+        (no_file, r"row 2: .*b\.wav does not exist\. Paths are below"),
+        (no_audio, r"must list recordings of one kind.*its files end in \.csv, \.wav"),
+        (several_ts, r"holds 2 \.ts files; name one of them"),
+        (two_rates, "the recordings have 2 rates, 8000 to 16000 Hz; pass --sfreq"),
+        (events_and_labels, "--tmax cuts around events, but labels come from class folders"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_in_one_line(make, message: str, tmp_path: Path) -> None:
+    with pytest.raises((RecordingError, ValueError), match=message) as error:
+        read_cases(*make(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_one_class_is_no_task(tmp_path: Path) -> None:
+    (tmp_path / "yes").mkdir()
+    write_wave(tmp_path / "yes" / "a.wav", np.zeros(9))
+    with pytest.raises(RecordingError, match="all cases have the label 'yes'; two at least"):
+        read_cases(tmp_path, Reading()).labelled()
+
+
+def test_what_a_model_remembers_yields_to_what_is_asked_for_now() -> None:
+    remembered = Reading(window=2.0, sfreq=100.0, manifest=Path("index.csv")).changed() | {"of_later_versions": 1}
+    assert Reading(sfreq=50.0).after(remembered) == Reading(window=2.0, sfreq=50.0)
+    assert Reading().after(remembered, left_out=("window",)) == Reading(sfreq=100.0)
+    assert Reading().after(None) == Reading()
+
+
+def test_facts_count_what_is_too_much_to_name(tones: Path) -> None:
+    X = read_cases(tones, Reading()).X
+    many = Cases(X, np.array([f"w{i}" for i in range(len(X))]), None, "x")
+    assert many.facts()["classes"].endswith(" and 6 more")

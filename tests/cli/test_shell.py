@@ -1,0 +1,68 @@
+"""The program as a shell starts it: light help, 80 columns, completion, pipes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from s4signal.cli.app import COMMANDS
+
+__all__: list[str] = []
+
+NAMES = [command.__name__ for command, _ in COMMANDS]
+
+
+def shell(*arguments: str, columns: int = 80, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m s4signal` in a terminal of a width."""
+    environment = os.environ | {"COLUMNS": str(columns), "OMP_NUM_THREADS": "1", "TERM": "dumb"} | settings
+    command = [sys.executable, "-m", "s4signal", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from s4signal.cli import app; "
+        "CliRunner().invoke(app, ['--help']); CliRunner().invoke(app, ['fit', '--help']); "
+        "print(*sorted({'torch', 'sklearn', 'scipy', 'mne', 'matplotlib', 'pandas'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_help_has_an_example_and_fits_80_columns(run, name: str) -> None:
+    answer = run(name, "--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert answer.exit_code == 0
+    assert f"Example: s4signal {name} " in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) <= 80
+
+
+def test_tables_are_whole_in_80_columns(tones: Path) -> None:
+    pattern = "{label}_{group}_{take}.wav"
+    answer = shell("evaluate", str(tones), "--pattern", pattern, "--set", "n_oscillators=16")
+    assert answer.returncode == 0, answer.stderr
+    tables = answer.stdout[answer.stdout.index("score") :].splitlines()
+    assert max(map(len, tables)) <= 80
+    accuracy = next(line for line in tables if line.strip().startswith("accuracy"))
+    assert accuracy.split() == ["accuracy", "1.000", "0.824", "to", "1.000"]
+    anna = next(line for line in tables if line.strip().startswith("anna"))
+    assert anna.split() == ["anna", "6", "1.000", "0.610", "to", "1.000"]
+
+
+def test_no_argument_shows_the_commands_and_a_wrong_one_exits_with_2() -> None:
+    answer = shell("--help")
+    assert answer.returncode == 0
+    assert [name for name in NAMES if name not in answer.stdout] == []
+    assert "Exit codes: 0 done, 1 a fault of the program, 2 wrong input, 130 interrupted." in answer.stdout
+    wrong = shell("predct")
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+    assert "predct" in wrong.stderr
+
+
+def test_completion_knows_the_commands(run) -> None:
+    variables = {"_S4SIGNAL_COMPLETE": "complete_bash", "COMP_WORDS": "s4signal ev", "COMP_CWORD": "1"}
+    answer = run(env=variables, prog_name="s4signal")
+    assert answer.stdout.split() == ["evaluate"]
