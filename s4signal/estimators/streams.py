@@ -30,7 +30,8 @@ class SignalStream(ABC):
 
     def reset(self) -> None:
         """Forget all samples so far."""
-        self._empty, self._warned = True, False
+        self._warned = False
+        self._answer: NDArray[np.floating] | None = None  # the last one
         self._forget()
 
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
@@ -60,14 +61,16 @@ class SignalStream(ABC):
             If a chunk varies 100 times as much as any training case.
         """
         data = check_chunk(chunk, len(self._standardizer.mean))
-        if self._empty and not data.size:
-            raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
-        if data.size and not self._warned:
+        if not data.size:
+            if self._answer is None:
+                raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
+            return self._answer.copy()
+        if not self._warned:
             scale = np.array([self._standardizer.case_scale(data)])
             self._warned = warn_of_scale(self._standardizer, scale, chunk=True)
         answer = self._advance(self._standardizer(data, "the chunk"))
-        self._empty = False
-        return answer
+        self._answer = answer
+        return answer.copy()
 
     @abstractmethod
     def _forget(self) -> None:

@@ -8,8 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from s4signal.nn.block import S4Block
 from s4signal.nn.layer import S4Layer
-from s4signal.ssm import block_scan, step
+from s4signal.nn.steps import BlockSteps
+from s4signal.ssm import block_scan
+from s4signal.ssm.pieces import Pieces, make_pieces
 from s4signal.ssm.systems import DiagonalSystem, System
 from s4signal.ssm.tables import BlockTables
 
@@ -48,14 +51,17 @@ def for_inference(network: Network) -> Network:
         for name, child in module.named_children():
             if isinstance(child, S4Layer):
                 setattr(module, name, InferenceLayer(child))
+    for module in list(own.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, S4Block):
+                setattr(module, name, InferenceBlock(child))
     return own
 
 
 class InferenceLayer(nn.Module):
     """An `S4Layer` that keeps its discrete systems, one for each rate it has been called at.
 
-    States of diagonal systems have another layout here: real and imaginary parts in planes, (2, d_model, batch,
-    n_pairs), which compile to fast loops.
+    States of diagonal systems have another layout here: all real parts, then all imaginary ones.
     """
 
     def __init__(self, layer: S4Layer) -> None:
@@ -76,24 +82,25 @@ class InferenceLayer(nn.Module):
         kept = self._at(rate)
         planar = isinstance(kept.system, DiagonalSystem)
         if state is not None and planar:
-            state = state.permute(1, 2, 3, 0).flatten(2)
+            state = state.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
         if gaps is None:
             y, final = block_scan(kept.system, u, state, return_state=return_state, tables=kept.tables)
         else:
             y, final = self.layer.kernel.scan(self.layer.D, u, gaps, state, rate=rate, return_state=return_state)
         if final is None:
             return y
-        return y, final.unflatten(-1, (-1, 2)).permute(3, 0, 1, 2) if planar else final
+        return y, final.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2) if planar else final
 
     def step(self, u: Tensor, state: Tensor | None = None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Advance by one sample, as `S4Layer` does."""
-        if self.layer.bidirectional:
-            raise ValueError("step needs a causal layer; build it with bidirectional=False.")
+        _check_causal(self.layer)
         kept = self._at(rate)
-        if u.dtype not in kept.steps:
-            kept.steps[u.dtype] = _for_steps(kept.system, u.dtype)
-        of_step = kept.steps[u.dtype]
-        return _planar_step(of_step, u, state) if isinstance(of_step, _Planes) else step(of_step, u, state)
+        if u.dtype not in kept.pieces:
+            kept.pieces[u.dtype] = make_pieces(kept.system, u.dtype, longest=1)
+        pieces = kept.pieces[u.dtype]
+        state = pieces.at_rest(u.shape[1]) if state is None else state
+        y, state = pieces.advance(u.unsqueeze(-1), state)
+        return y.squeeze(-1), state
 
     def _at(self, rate: float) -> _Kept:
         if rate not in self._kept:
@@ -107,30 +114,38 @@ class _Kept(NamedTuple):
 
     system: System
     tables: dict[tuple[int, torch.dtype], BlockTables]  # by block length and dtype
-    steps: dict[torch.dtype, System | _Planes]  # the system as `step` wants it
+    pieces: dict[torch.dtype, Pieces]
 
 
-class _Planes(NamedTuple):
-    """A diagonal system as planes, 2 Re(C x) written as C_re x_re + C_im x_im."""
+class InferenceBlock(nn.Module):
+    """An `S4Block` that keeps what its steps need, for each rate and precision that they had."""
 
-    Lambda_B_C: Tensor  # (6, d_model, 1, n_pairs): one tensor, as a compiled step checks each that it is given
-    D: Tensor  # (d_model, 1)
+    def __init__(self, block: S4Block) -> None:
+        super().__init__()
+        self.block = block
+        self._kept: dict[tuple[float, torch.dtype], BlockSteps] = {}
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        """Run the block over whole signals, as `S4Block` does."""
+        y: Tensor = self.block(x, mask, **options)
+        return y
+
+    def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Run over a piece of signal, as `S4Block` does."""
+        return self.block.advance(x, state, rate=rate)
+
+    def step(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Run over one sample (d_model, batch), as `S4Block` does."""
+        _check_causal(self.block.layer.layer)
+        key = rate, x.dtype
+        if key not in self._kept:
+            with torch.no_grad():
+                self._kept[key] = BlockSteps(self.block, rate, longest=1)
+        steps = self._kept[key]
+        y, state = steps.advance(x.unsqueeze(-1), steps.at_rest(x.shape[1]) if state is None else state)
+        return y.squeeze(-1), state
 
 
-def _for_steps(system: System, dtype: torch.dtype) -> System | _Planes:
-    parts: list[Any] = [part if part is None else part.to(dtype) for part in system]
-    if not isinstance(system, DiagonalSystem):
-        return type(system)(*parts)
-    Lambda_bar, B_bar, C, D, _ = parts
-    planes = [*Lambda_bar, *B_bar, 2.0 * C.re, -2.0 * C.im]
-    return _Planes(torch.stack(planes).unsqueeze(2), D.unsqueeze(-1))
-
-
-def _planar_step(system: _Planes, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    Lambda_re, Lambda_im, B_re, B_im, C_re, C_im = system.Lambda_B_C.unbind(0)
-    v = u.unsqueeze(-1)
-    state = u.new_zeros(2, *u.shape, B_re.shape[-1]) if state is None else state
-    re = Lambda_re * state[0] - Lambda_im * state[1] + B_re * v
-    im = Lambda_re * state[1] + Lambda_im * state[0] + B_im * v
-    y = (C_re * re + C_im * im).sum(-1) + system.D * u
-    return y, torch.stack([re, im])
+def _check_causal(layer: Any) -> None:
+    if layer.bidirectional:
+        raise ValueError("step needs a causal layer; build it with bidirectional=False.")

@@ -68,7 +68,18 @@ class Pooling(nn.Module, ABC):
 
     def value(self, state: PoolingState) -> Tensor:
         """Return what is pooled from all steps so far, (batch, d_model * order)."""
-        return state.parts[0].T
+        return self.vector(state.parts)
+
+    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, n_before: int) -> tuple[Tensor, ...]:
+        """Return the parts after further steps (d_model, batch, n_steps) of equal length, for a stream."""
+        dtype = construction_dtype(x.device)
+        ends = torch.arange(n_before + 1, n_before + 1 + x.shape[-1], dtype=dtype, device=x.device).unsqueeze(0)
+        state = None if parts is None else PoolingState(ends[:, 0] - 1.0, parts)
+        return self.further(x, Steps(torch.ones_like(ends), ends, None), state)
+
+    def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """Return what the parts of a state say, (batch, d_model * order)."""
+        return parts[0].T
 
 
 class LegendrePooling(Pooling):
@@ -104,9 +115,27 @@ class LegendrePooling(Pooling):
             coefficients = coefficients + torch.einsum("hbm,bmn->hbn", state.parts[0], stretch)
         return (coefficients,)
 
-    def value(self, state: PoolingState) -> Tensor:
+    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, n_before: int) -> tuple[Tensor, ...]:
+        """Return the coefficients after further steps; what they are projected by is computed without tensors."""
+        d_model, batch, n = x.shape
+        total, order = n_before + n, self.order
+        dtype = construction_dtype(x.device)
+        edges = 2.0 * np.arange(n_before, total + 1) / total - 1.0
+        change = np.diff(np.polynomial.legendre.legvander(edges, order), axis=0)
+        norms = np.sqrt(2.0 * np.arange(order) + 1.0)
+        integrals = np.concatenate([change[:, 1:2], change[:, 2:] - change[:, :-2]], 1) / (2.0 * norms)
+        rows = torch.mm(x.reshape(-1, n), torch.from_numpy(integrals).to(x)).to(dtype)
+        if parts is not None:
+            share = n_before / total
+            P = np.polynomial.legendre.legvander(np.stack([self._nodes, share * (self._nodes + 1.0) - 1.0]), order - 1)
+            own, whole = P * norms
+            stretch = 0.5 * share * (own * self._masses[:, None]).T @ whole
+            rows = torch.addmm(rows, parts[0].flatten(0, 1), torch.from_numpy(stretch).to(rows))
+        return (rows.view(d_model, batch, order),)
+
+    def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return the coefficients (batch, d_model * order), those of the first feature first."""
-        return state.parts[0].transpose(0, 1).flatten(1)
+        return parts[0].transpose(0, 1).flatten(1)
 
     def _weights(self, steps: Steps, total: Tensor) -> Tensor:
         """Integrate each polynomial over each step, as a share of the whole: (batch, n_steps, order)."""
@@ -164,9 +193,9 @@ class AttentionPooling(Pooling):
             total, summed = total + faded * state.parts[1], summed + faded * state.parts[2]
         return largest, total, summed
 
-    def value(self, state: PoolingState) -> Tensor:
+    def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return the weighed mean (batch, d_model)."""
-        _, total, summed = state.parts
+        _, total, summed = parts
         return (summed / total).T
 
 

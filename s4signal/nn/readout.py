@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from s4signal.nn.frontends.bands import space_bands
 from s4signal.nn.frontends.bank import BankState, FilterBank
+from s4signal.nn.frontends.bank_steps import BankSteps
 from s4signal.nn.frontends.base import Frames
 
 LOWEST_HZ, HIGHEST_HZ, OF_THE_RATE = 2.0, 45.0, 0.4  # of the oscillators; a rate below 112.5 Hz lowers the highest
@@ -132,22 +133,12 @@ class PowerReadout(nn.Module):
             rows = slice(first, first + at_once)
             of_rows = (None if part is None else part[rows] for part in (mask, gaps))
             frames = self._filtered(x[:, rows], *of_rows, rate=rate)
-            found.append(self._upper(self._sums(frames, 0).covariances()))
+            found.append(self.upper(self._sums(frames).covariances()))
         return torch.cat(found)
 
-    def advance(self, x: Tensor, state: PowerState | None, *, rate: float = 1.0) -> PowerState:
-        """Take the next samples (n_channels or more, batch, n_times), of any number."""
-        x = x[: self.n_channels]
-        before = self._at_rest(x) if state is None else state
-        x = torch.cat([before.rest, x - before.first], -1)
-        whole = x.shape[-1] // self.bank.unit(rate) * self.bank.unit(rate)
-        after = self._advanced(x[..., :whole], before, rate) if whole else before
-        return after._replace(rest=x[..., whole:])
-
-    def value(self, state: PowerState, *, rate: float = 1.0) -> Tensor:
-        """Score all samples so far, those that wait included: (batch, n_outputs)."""
-        now = self._advanced(state.rest, state, rate) if state.rest.shape[-1] else state
-        return self.scores(self.vectors(self._upper(now.sums.covariances())))
+    def steps(self, rate: float) -> "PowerSteps":
+        """Return what scores a signal as it arrives, at a rate."""
+        return PowerSteps(self, rate)
 
     @torch.no_grad()
     def fit_center(self, covariances: Tensor, case_weights: Tensor) -> None:
@@ -205,29 +196,23 @@ class PowerReadout(nn.Module):
         frames: Frames = self.bank(x, mask, rate=rate, gaps=gaps)
         return frames
 
-    def _sums(self, frames: Frames, n_before: int) -> CovarianceSums:
-        """Sum over the steps at which the oscillators have settled; n_before steps came before."""
-        ends = torch.arange(1, 1 + frames.features.shape[-1], device=frames.features.device) + n_before
-        settled = (ends * (frames.rate * self.bank.hop_s) > self.settled_s).to(frames.features.dtype)
+    def settled(self, n_steps: int, rate: float) -> Tensor:
+        """Whether the oscillators have settled at the end of each step, (n_steps,), of ``rate`` training periods."""
+        ends = torch.arange(1, 1 + n_steps, device=self.share.device)
+        return ends * (rate * self.bank.hop_s) > self.settled_s
+
+    def _sums(self, frames: Frames) -> CovarianceSums:
+        """Sum over the steps at which the oscillators have settled."""
+        settled = self.settled(frames.features.shape[-1], frames.rate).to(frames.features)
         mask = settled.expand(frames.features.shape[1:]) if frames.mask is None else settled * frames.mask
         return covariance_sums(frames.features, self.n_oscillators, mask)
-
-    def _at_rest(self, x: Tensor) -> PowerState:
-        batch, K, c = x.shape[1], self.n_oscillators, self.n_channels
-        zeros = (torch.zeros(batch, *shape, dtype=torch.float64) for shape in ((K, c, c), (K, 2, c), ()))
-        return PowerState(x[..., :1], x[..., :0], None, 0, CovarianceSums(*zeros))
-
-    def _advanced(self, x: Tensor, state: PowerState, rate: float) -> PowerState:
-        frames = self.bank(x, rate=rate, state=state.bank)
-        sums = state.sums.plus(self._sums(frames, state.n_steps))
-        n_steps = state.n_steps + frames.features.shape[-1]
-        return state._replace(rest=x[..., :0], bank=frames.state, n_steps=n_steps, sums=sums)
 
     def _triangle(self) -> tuple[Tensor, Tensor]:
         i, j = torch.triu_indices(self.n_channels, self.n_channels)
         return i, j
 
-    def _upper(self, C: Tensor) -> Tensor:
+    def upper(self, C: Tensor) -> Tensor:
+        """Take the upper triangles of matrices (..., n_channels, n_channels), (..., n (n + 1) / 2)."""
         i, j = self._triangle()
         return C[..., i, j]
 
@@ -245,6 +230,44 @@ class PowerReadout(nn.Module):
         C[..., i, j] = C[..., j, i] = covariances.double()
         variance = C.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(SILENT)[..., None, None]
         return C.lerp(variance * torch.eye(self.n_channels, dtype=C.dtype), SHRINKAGE)
+
+
+class PowerSteps:
+    """A power readout at one rate, for inference."""
+
+    def __init__(self, readout: PowerReadout, rate: float) -> None:
+        self._readout, self._bank = readout, BankSteps(readout.bank, rate, readout.share.dtype)
+        self.add, n_steps = readout.add, 1
+        while not readout.settled(n_steps, self._bank.rate)[-1]:
+            n_steps *= 2
+        self._n_unsettled = int((~readout.settled(n_steps, self._bank.rate)).sum())
+
+    def advance(self, x: Tensor, state: PowerState | None) -> tuple[Tensor, PowerState]:
+        """Score all samples so far, (batch, n_outputs), the last of which are x (n_channels or more, batch, n_times).
+
+        Samples that do not fill a hop of the oscillators are heard again with those that follow.
+        """
+        x = x[: self._readout.n_channels]
+        before = self._at_rest(x) if state is None else state
+        x = torch.cat([before.rest, x - before.first], -1)
+        whole, left = divmod(x.shape[-1], self._bank.unit)
+        z, bank = self._bank.advance(x, before.bank, keep_last=not left)
+        kept = now = self._plus(before.sums, z[..., :whole], before.n_steps)
+        if left:
+            now = self._plus(kept, z[..., whole:], before.n_steps + whole)
+        readout = self._readout
+        scores = readout.scores(readout.vectors(readout.upper(now.covariances()))).to(x)
+        return scores, PowerState(before.first, x[..., x.shape[-1] - left :], bank, before.n_steps + whole, kept)
+
+    def _plus(self, sums: CovarianceSums, z: Tensor, n_before: int) -> CovarianceSums:
+        """Add those steps at which the oscillators have settled; n_before steps came before."""
+        z = z[..., max(0, self._n_unsettled - n_before) :]
+        return sums.plus(covariance_sums(z, self._readout.n_oscillators)) if z.shape[-1] else sums
+
+    def _at_rest(self, x: Tensor) -> PowerState:
+        batch, K, c = x.shape[1], self._readout.n_oscillators, self._readout.n_channels
+        zeros = (torch.zeros(batch, *shape, dtype=torch.float64) for shape in ((K, c, c), (K, 2, c), ()))
+        return PowerState(x[..., :1], x[..., :0], None, 0, CovarianceSums(*zeros))
 
 
 def highest_hz(sfreq: float) -> float:

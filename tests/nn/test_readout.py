@@ -67,20 +67,21 @@ def test_cases_of_no_weight_do_not_count(x):
 @pytest.mark.parametrize("size", [1, 17, 64, 256])
 @pytest.mark.parametrize("rate", [1.0, 0.7, 2.0])
 def test_pieces_of_any_size_give_what_the_whole_case_gives(readout, x, size, rate):
-    state = None
+    steps, state = readout.steps(rate), None
     for piece in x[:, :2].split(size, -1):
-        state = readout.advance(piece, state, rate=rate)
-    torch.testing.assert_close(readout.value(state, rate=rate), readout(x[:, :2], rate=rate))
+        scores, state = steps.advance(piece, state)
+    torch.testing.assert_close(scores, readout(x[:, :2], rate=rate))
 
 
 def test_what_a_stream_keeps_does_not_grow(readout, x):
     def count(kept):
         return sum(map(count, kept)) if isinstance(kept, tuple) else getattr(kept, "nelement", lambda: 0)()
 
-    state = readout.advance(x[:, :1], None)
+    steps = readout.steps(1.0)
+    state = steps.advance(x[:, :1], None)[1]
     before = count(state)
     for _ in range(5):
-        state = readout.advance(x[:, :1], state)
+        state = steps.advance(x[:, :1], state)[1]
     assert count(state) == before
 
 

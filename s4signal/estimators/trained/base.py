@@ -1,5 +1,6 @@
 """The face of the estimators that train a network: parameters, fit, files, streams and words."""
 
+import copy
 from functools import partial
 from os import PathLike
 from typing import Any, Self
@@ -24,7 +25,6 @@ from s4signal.estimators.trained.persistence import (
 )
 from s4signal.estimators.trained.streaming import Stream
 from s4signal.estimators.validation import check_stream_rate
-from s4signal.nn import for_inference
 from s4signal.training import PRECISIONS, resolve_device
 
 
@@ -194,7 +194,7 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
     def _open_stream(self, sfreq: float | None) -> Stream:
         how = self._plan.sampling
         period = check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
-        network = for_inference(self.network_).to(resolve_device(self.device), PRECISIONS[self.precision])
+        network = copy.deepcopy(self.network_).to(resolve_device(self.device), PRECISIONS[self.precision])
         return Stream(self._plan, self._standardizer, network, self._finish, period=period)
 
     def _to_state(self) -> State:

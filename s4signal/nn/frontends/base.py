@@ -42,6 +42,24 @@ class Frames:
     state: Any = None
 
 
+class FrontendSteps(ABC):
+    """A front end at one rate and for inference, with all that does not depend on the samples built.
+
+    ``unit`` is the samples of a frame, ``rate`` the frame period in use over that of the training.
+    """
+
+    unit: int
+    rate: float
+
+    @abstractmethod
+    def advance(self, x: Tensor, state: Any, *, keep_last: bool = True) -> tuple[Tensor, Any]:
+        """Encode a piece (n_channels, batch, n_times), going on from a state; None is that at rest.
+
+        Return a frame per unit, the last of which may be short, and the state after the piece; or the state before the
+        last frame, if that is not kept because its samples will come again, with others.
+        """
+
+
 class Frontend(nn.Module, ABC):
     """From the samples of all channels to the frames that the blocks work on.
 
@@ -73,17 +91,22 @@ class Frontend(nn.Module, ABC):
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
         """Map features to the width of the blocks, (d_model, batch, n_steps)."""
 
-    def unit(self, rate: float) -> int:
-        """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
+    def steps(self, rate: float) -> FrontendSteps:
+        """Return what encodes pieces of signal at a rate."""
         raise ValueError(
             f"{type(self).__name__} takes whole cases, not pieces; for a stream fit with frontend='linear', "
             "'filterbank' or an s4signal.nn.FilterBank."
         )
 
+    def unit(self, rate: float) -> int:
+        """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
+        return self.steps(rate).unit
+
     def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
         """Encode a piece of signal (n_channels, batch, n_times), going on from the ``state`` of the one before."""
-        self.unit(rate)  # which refuses, where there are no pieces
-        raise NotImplementedError
+        steps = self.steps(rate)
+        h, after = steps.advance(x, state)
+        return Frames(h, None, steps.rate, state=after)
 
     @abstractmethod
     def describe(self) -> str:

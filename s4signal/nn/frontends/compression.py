@@ -30,14 +30,25 @@ def low_pass(x: Tensor, time_constants: Tensor, level: Tensor | None) -> tuple[T
 
     The level y_{-1} (n_bands, rows, 1) is x_0 if None is given; the last one is returned too.
     """
-    level = x[..., :1] if level is None else level
-    length = min(64, x.shape[-1])
+    followed = follow(x, follower_tables(time_constants, min(64, x.shape[-1]), x.dtype), level)
+    return followed, followed[..., -1:]
+
+
+def follower_tables(time_constants: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Build what `follow` multiplies ``length`` steps (F, length, length) and a level (F, 1, length) with."""
     # A real pole is a resonator at 0 Hz, of gain one; its bandwidth in cycles per step is 1 / (2 pi time constant).
     bandwidths = 1.0 / (2.0 * math.pi * time_constants)
-    tables = cascade_tables(torch.zeros_like(bandwidths), bandwidths, 1, length, x.dtype)
+    tables = cascade_tables(torch.zeros_like(bandwidths), bandwidths, 1, length, dtype)
+    return tables.W[..., :length], tables.Q[:, :1, :length]
+
+
+def follow(x: Tensor, tables: tuple[Tensor, Tensor], level: Tensor | None) -> Tensor:
+    """Follow x (n_bands, rows, n_steps) as `low_pass` does."""
+    into, out = tables
+    level = x[..., :1] if level is None else level
     followed = []
-    for u in x.split(length, -1):
+    for u in x.split(into.shape[1], -1):
         steps = u.shape[-1]
-        followed.append(torch.baddbmm(torch.bmm(u, tables.W[:, :steps, :steps]), level, tables.Q[:, :1, :steps]))
+        followed.append(torch.baddbmm(torch.bmm(u, into[:, :steps, :steps]), level, out[..., :steps]))
         level = followed[-1][..., -1:]
-    return torch.cat(followed, -1), level
+    return followed[0] if len(followed) == 1 else torch.cat(followed, -1)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from s4signal.nn.choices import check_choice
 from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SilencePadding
 from s4signal.nn.frontends.bank import BankState, FilterBank
-from s4signal.nn.frontends.base import Frames, StandardizedFrontend
+from s4signal.nn.frontends.bank_steps import BankSteps
+from s4signal.nn.frontends.base import Frames, FrontendSteps, StandardizedFrontend
 from s4signal.nn.frontends.loudness import Loudness, LoudnessState
 from s4signal.nn.frontends.time_frequency_conv import TimeFrequencyConv
-from s4signal.ssm import construction_dtype
 
 SUBTRACTIONS = ("none", "case", "running", "active")
 
@@ -21,12 +21,12 @@ SUBTRACTIONS = ("none", "case", "running", "active")
 class _State(NamedTuple):
     """Of a front end between two pieces."""
 
-    bank: BankState
+    bank: BankState | None
     # Sum of the features (n_features, batch, 1) and number of the frames so far, for the running mean.
     total: Tensor | float
     n_frames: int
     loudness: LoudnessState | None
-    mix: list[Tensor]
+    mix: list[Tensor] | None
 
 
 class FilterBankFrontend(StandardizedFrontend):
@@ -103,27 +103,14 @@ class FilterBankFrontend(StandardizedFrontend):
     def _levelled(self, frames: Frames) -> Tensor:
         return frames.features if self.loudness is None else self.loudness(frames.features, frames.mask)
 
-    def unit(self, rate: float) -> int:
-        """Return the samples of a block or of a hop, whichever is longer."""
-        return self.bank.unit(rate)
-
-    def advance(self, x: Tensor, state: _State | None, *, rate: float = 1.0) -> Frames:
-        """Encode a piece of signal."""
+    def steps(self, rate: float) -> FrontendSteps:
+        """Return what encodes pieces, hop by hop."""
         if self.mean_subtraction == "case" or (self.loudness is not None and not self.loudness.causal):
             raise ValueError(
                 f"mean_subtraction={self.mean_subtraction!r} needs the whole case; for pieces use 'running', or "
                 "'active' with causal=True."
             )
-        frames = self.bank(x, rate=rate, state=None if state is None else state.bank)
-        features = frames.features
-        total, n_frames, loudness = (0.0, 0, None) if state is None else state[1:4]
-        if self.mean_subtraction == "running":
-            features, total = _without_running_mean(features, total, n_frames)
-        if self.loudness is not None:
-            features, loudness = self.loudness.advance(features, loudness)
-        h, mix = self.mix.advance(self.standardize(features), None if state is None else state.mix)
-        after = _State(frames.state, total, n_frames + features.shape[-1], loudness, mix)
-        return Frames(h, None, frames.rate, state=after)
+        return _Steps(self, rate)
 
     def describe(self) -> str:
         """Return what a frame holds."""
@@ -132,8 +119,32 @@ class FilterBankFrontend(StandardizedFrontend):
         return f"{len(bands)} {what} {bands.min():.0f} - {bands.max():.0f} Hz"
 
 
+class _Steps(FrontendSteps):
+    """The front end at one rate."""
+
+    def __init__(self, frontend: FilterBankFrontend, rate: float) -> None:
+        center, scale = frontend.center[:, None, None], frontend.scale[:, None, None]
+        self._bank = BankSteps(frontend.bank, rate, scale.dtype)
+        self.unit, self.rate = self._bank.unit, self._bank.rate
+        self._running_mean, self._loudness = frontend.mean_subtraction == "running", frontend.loudness
+        self._scale, self._shift, self._mix = scale, -center * scale, frontend.mix
+
+    def advance(self, x: Tensor, state: _State | None, *, keep_last: bool = True) -> tuple[Tensor, _State]:
+        """Encode a piece of signal."""
+        bank, total, n_frames, loudness, mix = (None, 0.0, 0, None, None) if state is None else state
+        features, bank = self._bank.advance(x, bank, keep_last=keep_last)
+        if self._running_mean:
+            features, totals = _without_running_mean(features, total, n_frames)
+            # What came before the last frame, if that one is not kept.
+            total = totals[..., -1:] if keep_last else totals[..., -2:-1] if totals.shape[-1] > 1 else total
+        if self._loudness is not None:
+            features, loudness = self._loudness.advance(features, loudness, keep_last=keep_last)
+        h, mix = self._mix.advance(torch.addcmul(self._shift, features, self._scale), mix, keep_last=keep_last)
+        return h, _State(bank, total, n_frames + features.shape[-1] - (not keep_last), loudness, mix)
+
+
 def _without_running_mean(features: Tensor, total: Tensor | float, n_before: int) -> tuple[Tensor, Tensor]:
-    """Take out the mean of the frames so far; return the sum of all frames (…, 1) too."""
-    totals = features.to(construction_dtype(features.device)).cumsum(-1) + total
+    """Take out the mean of the frames so far; return the sums up to each frame too."""
+    totals = features.double().cumsum(-1) + total
     counts = torch.arange(n_before + 1, n_before + 1 + features.shape[-1], device=features.device)
-    return features - (totals / counts).to(features.dtype), totals[..., -1:]
+    return features - (totals / counts).to(features.dtype), totals

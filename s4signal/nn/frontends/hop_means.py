@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s4signal.nn.block import ChannelLinear
-from s4signal.nn.frontends.base import Frames, Frontend
+from s4signal.nn.frontends.base import Frames, Frontend, FrontendSteps
 
 
 class HopMeansFrontend(Frontend):
@@ -43,11 +43,26 @@ class HopMeansFrontend(Frontend):
         """Return the samples of a hop."""
         return max(1, round(self.sfreq * float(self.hop_s or 1.0) / rate))
 
-    def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
-        """Encode a piece of signal; nothing is kept from hop to hop."""
-        frames = self.features(Frames(x, rate=rate))
-        return Frames(self.mix(frames.features), None, frames.rate)
+    def steps(self, rate: float) -> FrontendSteps:
+        """Return what encodes pieces."""
+        return _Steps(self, rate)
 
     def describe(self) -> str:
         """Return what a frame holds."""
         return "means over hops, channels mixed"
+
+
+class _Steps(FrontendSteps):
+    """Hops of one rate; nothing is kept from one to the next."""
+
+    def __init__(self, frontend: HopMeansFrontend, rate: float) -> None:
+        self.unit, self._mix = frontend.unit(rate), frontend.mix
+        self.rate = rate * self.unit / (frontend.sfreq * float(frontend.hop_s or 1.0))
+
+    def advance(self, x: Tensor, state: Any, *, keep_last: bool = True) -> tuple[Tensor, Any]:
+        """Encode a piece."""
+        short = -x.shape[-1] % self.unit
+        means = (F.pad(x, (0, short)) if short else x).unflatten(-1, (-1, self.unit)).mean(-1)
+        if short:
+            means[..., -1] *= self.unit / (self.unit - short)
+        return self._mix(means), None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from s4signal.nn.block import ChannelLinear
-from s4signal.nn.frontends.base import Frames, Frontend
+from s4signal.nn.frontends.base import Frames, Frontend, FrontendSteps
 
 
 class LinearFrontend(Frontend):
@@ -30,14 +30,23 @@ class LinearFrontend(Frontend):
         mixed: Tensor = self.mix(frames.features)
         return mixed
 
-    def unit(self, rate: float) -> int:
-        """Return 1: a piece may have any length."""
-        return 1
-
-    def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
-        """Mix the channels of a piece; there is no state."""
-        return Frames(self.mix(x), rate=rate)
+    def steps(self, rate: float) -> FrontendSteps:
+        """Return what mixes the channels of pieces."""
+        return _Steps(self, rate)
 
     def describe(self) -> str:
         """Return what a frame holds."""
         return "each sample, channels mixed"
+
+
+class _Steps(FrontendSteps):
+    """A frame per sample, and no state."""
+
+    unit = 1
+
+    def __init__(self, frontend: LinearFrontend, rate: float) -> None:
+        self.rate, self._mix = rate, frontend.mix
+
+    def advance(self, x: Tensor, state: Any, *, keep_last: bool = True) -> tuple[Tensor, Any]:
+        """Mix the channels of a piece."""
+        return self._mix(x), None

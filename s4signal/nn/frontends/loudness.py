@@ -50,19 +50,26 @@ class Loudness(nn.Module):
         y = floored - (floored * active).sum(-1, keepdim=True) / active.sum(-1, keepdim=True)
         return y if mask is None else y * mask
 
-    def advance(self, x: Tensor, state: LoudnessState | None) -> tuple[Tensor, LoudnessState]:
-        """Level a piece (n_features, batch, n_steps) by what was loud until each frame."""
-        energy = x.logsumexp(0, keepdim=True)
-        loudest = energy.cummax(-1).values
+    def advance(
+        self, x: Tensor, state: LoudnessState | None, *, keep_last: bool = True
+    ) -> tuple[Tensor, LoudnessState | None]:
+        """Level a piece (n_features, batch, n_steps) by what was loud until each frame; the last may be left again."""
+        energy, several = x.logsumexp(0, keepdim=True), x.shape[-1] > 1
+        loudest = energy.cummax(-1).values if several else energy
         if state is not None:
             loudest = torch.maximum(loudest, state.loudest)
         floored = self._floored(x, loudest)
         amplitude = (0.5 * energy.to(construction_dtype(x.device))).exp()
-        total, weight = (floored * amplitude).cumsum(-1), amplitude.cumsum(-1)
+        total, weight = floored * amplitude, amplitude
+        if several:
+            total, weight = total.cumsum(-1), weight.cumsum(-1)
         if state is not None:
             total, weight = total + state.total, weight + state.weight
         y = floored - (total / weight).to(x.dtype)
-        return y, LoudnessState(loudest[..., -1:], total[..., -1:], weight[..., -1:])
+        if not several:
+            return y, LoudnessState(loudest, total, weight) if keep_last else state
+        last = slice(-1, None) if keep_last else slice(-2, -1)
+        return y, LoudnessState(loudest[..., last], total[..., last], weight[..., last])
 
     def _floored(self, x: Tensor, loudest: Tensor) -> Tensor:
         return torch.logaddexp(x, loudest - self.floor_db * DECIBEL - math.log(len(x)))

@@ -35,21 +35,25 @@ class TimeFrequencyConv(nn.Module):
         """Map whole cases (n_planes * n_bands, batch, n_steps) to (d_model, batch, n_steps)."""
         return self._run(x, None, mask)[0]
 
-    def advance(self, x: Tensor, state: Sequence[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """Map a piece of the cases, going on from a state."""
+    def advance(
+        self, x: Tensor, state: Sequence[Tensor] | None, *, keep_last: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Map a piece of the cases, going on from a state; to the one before the last step if that is not kept."""
         if not self.causal:
             raise ValueError("pieces need causal=True: a step sees the next ones otherwise.")
-        return self._run(x, state, None)
+        return self._run(x, state, None, keep_last=keep_last)
 
-    def _run(self, x: Tensor, state: Sequence[Tensor] | None, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    def _run(
+        self, x: Tensor, state: Sequence[Tensor] | None, mask: Tensor | None, *, keep_last: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
         n_after = 0 if self.causal else N_STEPS // 2
         h: Tensor = x.unflatten(0, (self.n_planes, -1)).permute(2, 0, 1, 3)  # type: ignore[no-untyped-call]
         after = []
         for index, convolution in enumerate(self.convolutions):
-            rest = h.new_zeros(*h.shape[:-1], N_STEPS - 1 - n_after)
-            h = torch.cat([rest if state is None else state[index], h], -1)
-            after.append(h[..., 1 - N_STEPS :])
-            h = F.gelu(convolution(F.pad(h, (0, n_after))))
+            rest = h.new_zeros(*h.shape[:-1], N_STEPS - 1 - n_after) if state is None else state[index]
+            h = torch.cat([rest, h], -1)
+            after.append(h[..., 1 - N_STEPS :] if keep_last else h[..., -N_STEPS:-1])
+            h = F.gelu(convolution(F.pad(h, (0, n_after)) if n_after else h))
             # Beyond the end of a case the next convolution sees the zeros that it would see alone.
             h = h if mask is None else h * mask[:, None, None]
         return self.mix(h.permute(1, 2, 0, 3).flatten(0, 1)), after

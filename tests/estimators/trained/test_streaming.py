@@ -97,7 +97,7 @@ def count(kept):
 
 
 def held(stream):
-    return count([stream._rest, stream._state, stream._pooled])
+    return count(stream._state)
 
 
 @pytest.mark.parametrize("sfreq", [None, 8000.0])

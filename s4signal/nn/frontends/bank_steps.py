@@ -1,0 +1,125 @@
+"""A filter bank over one piece of signal after the other, with all that does not depend on samples kept."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from s4signal.nn.frontends.bank import BankState, FilterBank, hop_blocks
+from s4signal.nn.frontends.base import FrontendSteps
+from s4signal.nn.frontends.compression import compress, follow, follower_tables
+from s4signal.ssm import cascade_tables, construction_dtype
+from s4signal.ssm.cascades import CascadeTables
+
+
+class _Blocks(NamedTuple):
+    """Tables of a bank for blocks of T samples, that are hops or parts of one; Z numbers come out of each."""
+
+    into: Tensor  # (F, T, Z + 2 order): samples to outputs, and to the state they leave behind
+    out: Tensor  # (F, 2 order, Z): the state before the block to outputs
+    transition: Tensor  # (F, 2 order, 2 order)
+    hops: int  # of a block
+
+    def run(self, x: Tensor, state: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
+        """Samples (rows, n_blocks * T) -> outputs (F, rows, n_blocks, Z), and the state after ``n_kept`` blocks."""
+        rows, T = len(x), self.into.shape[1]
+        u, Z = x.reshape(-1, T), self.out.shape[-1]
+        product = torch.bmm(u.expand(len(self.into), *u.shape), self.into)
+        z, left = product.split([Z, product.shape[-1] - Z], -1)
+        entering = [state]
+        for added in left.unflatten(1, (rows, -1)).unbind(2):
+            entering.append(torch.baddbmm(added, entering[-1], self.transition))
+        before = entering[0] if len(entering) == 2 else torch.stack(entering[:-1], 2).flatten(1, 2)
+        return torch.baddbmm(z, before, self.out).unflatten(1, (rows, -1)), entering[n_kept]
+
+
+class BankSteps(FrontendSteps):
+    """A `FilterBank` at one rate, for signals of which no sample is missing; features as it gives them."""
+
+    def __init__(self, bank: FilterBank, rate: float, dtype: torch.dtype) -> None:
+        sfreq = bank.sfreq / rate
+        block, self._blocks_per_hop, hops = hop_blocks(bank.hop_s * sfreq)
+        self.unit = block * self._blocks_per_hop // hops
+        self.rate = self.unit / sfreq / bank.hop_s
+        self._output, self._floor = bank.output, bank.floor
+        self._size = bank.n_bands, 2 * bank.order
+        self._short = _blocks(bank, sfreq, block // hops, self.unit, dtype)
+        self._long = _blocks(bank, sfreq, block, self.unit, dtype) if hops > 1 else None
+        self._followers = {}
+        for name in ("smooth", "gain"):
+            if (logarithm := getattr(bank, f"log_{name}", None)) is not None:
+                time_constants = torch.exp(logarithm.to(construction_dtype(logarithm.device)))
+                self._followers[name] = follower_tables(time_constants / (self.unit / sfreq), 64, dtype)
+
+    def advance(self, x: Tensor, state: BankState | None, *, keep_last: bool = True) -> tuple[Tensor, BankState]:
+        """(n_channels, batch, n_times) -> features (n_channels * n_outputs, batch, n_steps)."""
+        n_channels, batch, n_times = x.shape
+        short = -n_times % self.unit
+        x = pad(x, (0, short)) if short else x
+        rows, n_steps = n_channels * batch, x.shape[-1] // self.unit
+        kept = n_steps if keep_last else n_steps - 1
+        if state is None:
+            state = BankState(x.new_zeros(self._size[0], rows, self._size[1]))
+        bands, filters = self._run(x.reshape(rows, -1), state.filters, kept)
+        if self._output == "linear":
+            bands = bands.unflatten(1, (n_channels, batch)).permute(1, 3, 0, 2, 4)
+            return bands.flatten(0, 2), BankState(filters)
+        if short:  # the mean over the samples that there are
+            bands[..., -1] *= self.unit / (self.unit - short)
+        bands, smooth = self._follow("smooth", bands, state.smooth, kept)
+        slow, gain = self._follow("gain", bands, state.gain, kept)
+        bands = compress(self._output, bands, self._floor, slow)
+        features = bands.unflatten(1, (n_channels, batch)).transpose(0, 1).flatten(0, 1)
+        return features, BankState(filters, smooth, gain)
+
+    def _run(self, x: Tensor, filters: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+        """(rows, n_times) -> (F, rows, n_steps), or (F, rows, 2, n_steps) of band signals."""
+        if self._long is None:
+            z, filters = self._short.run(x, filters, kept * self._blocks_per_hop)
+            return self._read(z, self._short), filters
+        whole = kept // self._long.hops * self._long.hops * self.unit
+        if whole == 0:
+            z, filters = self._short.run(x, filters, kept)
+            return self._read(z, self._short), filters
+        z, filters = self._long.run(x[:, :whole], filters, kept // self._long.hops)
+        bands = self._read(z, self._long)
+        if whole == x.shape[1]:
+            return bands, filters
+        z, filters = self._short.run(x[:, whole:], filters, kept % self._long.hops)
+        return torch.cat([bands, self._read(z, self._short)], -1), filters
+
+    def _read(self, z: Tensor, blocks: _Blocks) -> Tensor:
+        """Reduce outputs (F, rows, n_blocks, Z) to a number a hop."""
+        if self._output == "linear":
+            last = z[:, :, self._blocks_per_hop - 1 :: self._blocks_per_hop]
+            hops: Tensor = last.unflatten(-1, (2, blocks.hops)).transpose(2, 3).flatten(3)
+        elif blocks.hops == 1:
+            hops = z.square().unflatten(2, (-1, self._blocks_per_hop)).flatten(3).sum(-1)
+        else:
+            hops = z.square().unflatten(-1, (2, blocks.hops, -1)).sum((3, 5)).flatten(2)
+        return hops
+
+    def _follow(self, name: str, bands: Tensor, level: Tensor | None, kept: int) -> tuple[Tensor, Tensor | None]:
+        if name not in self._followers:
+            return bands, None
+        followed = follow(bands, self._followers[name], level)
+        return followed, followed[..., kept - 1 : kept] if kept else level
+
+
+def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.dtype) -> _Blocks:
+    """Build the tables of blocks; outputs are scaled so that the sum of their squares over a hop is the mean energy."""
+    frequencies = bank.frequencies_hz / sfreq
+    below_nyquist = frequencies < 0.5
+    cascades = torch.where(below_nyquist, frequencies, 0.0), bank.bandwidths_hz / sfreq, bank.order
+    tables: CascadeTables = cascade_tables(*cascades, length, frequencies.dtype)
+    hops = max(1, length // hop)
+    gain = below_nyquist.to(frequencies.dtype)[:, None, None]
+    W, Q = tables.W * gain, tables.Q * gain
+    if bank.output == "linear":
+        read = torch.arange(0, 2 * length, length // hops, device=W.device) + length // hops - 1
+        W, Q = W[..., read], Q[..., read]
+    else:
+        W, Q = W * hop**-0.5, Q * hop**-0.5
+    into, out, transition = (x.to(dtype).contiguous() for x in (torch.cat([W, tables.P], -1), Q, tables.transition))
+    return _Blocks(into, out, transition, hops)

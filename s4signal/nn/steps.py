@@ -1,0 +1,117 @@
+"""A causal network over one piece of signal after the other, with all that does not depend on samples kept."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from s4signal.nn.block import ChannelNorm, S4Block
+from s4signal.nn.layer import S4Layer
+from s4signal.nn.network import S4Network
+from s4signal.nn.readout import PowerState
+from s4signal.ssm.pieces import LONGEST, amplified, make_pieces
+
+EPSILON = 1e-6  # of `ChannelNorm`
+
+
+class UnitRMS:
+    """`ChannelNorm` less the root of the number of channels: x / sqrt(sum x^2 + d epsilon)."""
+
+    def __init__(self, d_model: int, like: Tensor) -> None:
+        self._floor = torch.full((1, 1, 1), math.sqrt(d_model * EPSILON), dtype=like.dtype, device=like.device)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Normalise x (d_model, batch, n_times)."""
+        return x / torch.hypot(torch.linalg.vector_norm(x, dim=0, keepdim=True), self._floor)
+
+
+class BlockSteps:
+    """A causal block at one rate; ``longest`` steps at most are run at once."""
+
+    def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
+        layer: S4Layer = getattr(block.layer, "layer", block.layer)  # of a network for inference, too
+        self._weight = block.mix.weight
+        d_model, system = len(layer.D), layer.kernel.system(layer.D, rate=rate)
+        self._norm = None
+        if isinstance(block.norm, ChannelNorm):
+            self._norm, system = UnitRMS(d_model, self._weight), amplified(system, math.sqrt(d_model))
+        self._pieces = make_pieces(system, self._weight.dtype, longest=longest)
+        self._bias = block.mix.bias.unsqueeze(-1)
+
+    def at_rest(self, batch: int) -> Tensor:
+        """Return the state before the first step, (n_systems, batch, d_state)."""
+        return self._pieces.at_rest(batch)
+
+    def advance(self, x: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
+        """Run over a piece (d_model, batch, n_steps), to the state after it or before its last step."""
+        u = x if self._norm is None else self._norm(x)
+        y, state = self._pieces.advance(u, state, keep_last=keep_last)
+        mixed = F.glu(torch.addmm(self._bias, self._weight, F.gelu(y).flatten(1)), 0)
+        return x + mixed.view(x.shape), state
+
+
+class NetworkState(NamedTuple):
+    """Of a network between two pieces."""
+
+    rest: Tensor  # (n_channels, batch, fewer than a unit): samples that wait for more
+    frontend: Any
+    blocks: list[Tensor]
+    n_steps: int  # so far
+    pooled: tuple[Tensor, ...] | None
+    power: PowerState | None
+
+
+class NetworkSteps:
+    """A causal network at one rate, for inference; later changes of the network do not reach it."""
+
+    def __init__(self, network: S4Network, rate: float) -> None:
+        own = copy.deepcopy(network).eval().requires_grad_(False)
+        with torch.no_grad():
+            self._frontend = own.frontend.steps(rate)
+            self._blocks = [BlockSteps(cast(S4Block, block), self._frontend.rate) for block in own.blocks]
+            self._power = None if own.readout is None else own.readout.steps(rate)
+        self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t(), own.head.bias
+        d_model = len(own.head.weight.t()) // own.pooling.order
+        self._norm, self._gain = UnitRMS(d_model, self._bias), math.sqrt(d_model)
+
+    def tensor(self, samples: NDArray[np.floating]) -> Tensor:
+        """Put samples (n_channels, n_times) of one signal where the network is, (n_channels, 1, n_times)."""
+        return torch.from_numpy(samples).to(self._bias).unsqueeze(1)
+
+    @torch.no_grad()
+    def advance(self, x: Tensor, state: NetworkState | None) -> tuple[Tensor, NetworkState]:
+        """Score all samples so far, (batch, n_outputs), the last of which are x (n_channels, batch, n_times >= 1).
+
+        Samples that do not fill a step of the blocks are heard, and kept to be heard again with those that follow.
+        """
+        if state is None:
+            at_rest = [block.at_rest(x.shape[1]) for block in self._blocks]
+            state = NetworkState(x[..., :0], None, at_rest, 0, None, None)
+        heard = torch.cat([state.rest, x], -1) if state.rest.shape[-1] else x
+        whole, left = divmod(heard.shape[-1], self._frontend.unit)
+        h, frontend = self._frontend.advance(heard, state.frontend, keep_last=not left)
+        blocks = []
+        for block, before in zip(self._blocks, state.blocks, strict=True):
+            h, after = block.advance(h, before, keep_last=not left)
+            blocks.append(after)
+        h = self._norm(h) * self._gain
+        pooled, n_steps, parts = state.pooled, state.n_steps, state.pooled
+        if whole:
+            pooled = parts = self._pooling.regular(h[..., :whole] if left else h, pooled, n_steps)
+            n_steps += whole
+        if left:
+            parts = self._pooling.regular(h[..., whole:] if whole else h, pooled, n_steps)
+        scores = torch.addmm(self._bias, self._pooling.vector(parts or ()).to(h.dtype), self._weight)
+        power = state.power
+        if self._power is not None:
+            own, power = self._power.advance(x, power)
+            scores = self._power.add(scores, own)
+        rest = heard[..., heard.shape[-1] - left :]
+        return scores, NetworkState(rest, frontend, blocks, n_steps, pooled, power)

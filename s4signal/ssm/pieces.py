@@ -1,0 +1,188 @@
+"""A discrete system over one short piece of signal after the other: all that does not depend on samples is kept.
+
+A piece of n <= N samples is, in real arithmetic, with what `tables` holds for blocks of N cut to n:
+
+    Y = U K + X Q,   X' = X a^n + U P
+
+Samples at the end of a piece may be heard without being kept, when they are to come again with others behind them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from s4signal.ssm.recurrence import step
+from s4signal.ssm.shared import shared_block_scan
+from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, System
+from s4signal.ssm.tables import block_tables, powers, toeplitz
+
+LONGEST = 32  # samples at once: the tables of a layer of 64 by 64 take a megabyte, and stay in the cache
+_STEPS = 8  # samples up to which a shared system goes step by step
+
+
+class Pieces(ABC):
+    """A causal system at one precision, ready to run; a state is (n_systems, batch, d_state)."""
+
+    def __init__(self, system: System, dtype: torch.dtype) -> None:
+        if system.C_reverse is not None:
+            raise ValueError("pieces need a causal system; build the layer with bidirectional=False.")
+        self._size, self._like = system.state_size, system.D.new_empty(0, dtype=dtype)
+
+    def at_rest(self, batch: int) -> Tensor:
+        """Return the state before the first sample."""
+        return self._like.new_zeros(self._size[0], batch, self._size[1])
+
+    @abstractmethod
+    def advance(self, u: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
+        """Run over u (d_model, batch, n_times); the state after it, or before its last sample if that is not kept."""
+
+
+class _TablePieces(Pieces):
+    """By tables for blocks of N samples: K (d_model, N, N), P (N, d_state), Q (d_state, N) of each channel."""
+
+    def __init__(self, system: System, dtype: torch.dtype, tables: tuple[Tensor, ...]) -> None:
+        super().__init__(system, dtype)
+        self._tables = [table.to(dtype).contiguous() for table in tables]
+        self._cut()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the views, of which each would be stored as a tensor of its own."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_K", "_P", "_Q")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        self._cut()
+
+    def _cut(self) -> None:
+        K, P, Q = self._tables[:3]
+        N = self._longest = K.shape[1]
+        self._K, self._Q = ([table[..., :n] for n in range(N + 1)] for table in (K, Q))
+        self._K = [table[:, :n] for n, table in enumerate(self._K)]
+        self._P = [P[:, N - n :] for n in range(N + 1)]
+
+    def advance(self, u: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
+        """Run whole blocks side by side, and what is left after them."""
+        n, N = u.shape[-1], self._longest
+        if n <= N:
+            return self._piece(u, state, n if keep_last else n - 1)
+        whole = (n if keep_last else n - 1) // N * N
+        y, state = self._blocks(u[..., :whole], state)
+        if whole == n:
+            return y, state
+        rest, state = self._piece(u[..., whole:], state, n - whole - (not keep_last))
+        return torch.cat([y, rest], -1), state
+
+    def _piece(self, u: Tensor, X: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+        n = u.shape[-1]
+        y = torch.baddbmm(torch.bmm(u, self._K[n]), X, self._Q[n])
+        if kept == 0:
+            return y, X
+        last = u if kept == n else u[..., :kept]
+        return y, torch.baddbmm(self._moved(X, kept), last, self._P[kept])
+
+    def _blocks(self, u: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
+        N = self._longest
+        U = u.reshape(len(u), -1, N)
+        left, entering = torch.bmm(U, self._P[N]).unflatten(1, (u.shape[1], -1)), []
+        for added in left.unbind(2):
+            entering.append(X)
+            X = self._moved(X, N).add_(added)
+        states = torch.stack(entering, 2).flatten(1, 2)
+        return torch.baddbmm(torch.bmm(U, self._K[N]), states, self._Q[N]).view(u.shape), X
+
+    @abstractmethod
+    def _moved(self, X: Tensor, n: int) -> Tensor:
+        """Return the state n samples later, without input, in memory of its own."""
+
+
+class _DiagonalPieces(_TablePieces):
+    """Of conjugate pairs: a state is all real parts, then all imaginary ones."""
+
+    def __init__(self, system: DiagonalSystem, dtype: torch.dtype, N: int) -> None:
+        Lambda, B, C = (torch.view_as_complex(z.stacked()) for z in system[:3])
+        V = powers(Lambda, N)
+        C = 2.0 * C.unsqueeze(1)
+        P, Q = V[:, :N] * B.unsqueeze(1), C * V[:, 1:]
+        kernel = (C * P).real.sum(-1)
+        kernel[:, 0] += system.D
+        K = toeplitz(pad(kernel, (N - 1, 0)), N)
+        # (re, im) of a state times the first, and (im, re) times the second
+        turns = torch.cat([V.real, V.real], -1), torch.cat([-V.imag, V.imag], -1)
+        P = torch.cat([P.real, P.imag], -1).flip(1)
+        Q = torch.cat([Q.real, -Q.imag], -1).mT
+        super().__init__(system, dtype, (K, P, Q, *(turn.transpose(0, 1).unsqueeze(2) for turn in turns)))
+
+    def _cut(self) -> None:
+        super()._cut()
+        self._turns = [table.unbind(0) for table in self._tables[3:]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_turns"]
+        return state
+
+    def _moved(self, X: Tensor, n: int) -> Tensor:
+        own, other = self._turns
+        return torch.mul(X, own[n]).addcmul_(X.roll(X.shape[-1] // 2, -1), other[n])
+
+
+class _DensePieces(_TablePieces):
+    """Of matrices, of which the powers 1, 2, 4, ... are kept."""
+
+    def __init__(self, system: DenseSystem, dtype: torch.dtype, N: int) -> None:
+        kernel, P, Q, _ = block_tables(system, N, system.A_bar.dtype)
+        squares = [system.A_bar.mT]
+        while 1 << len(squares) <= N:
+            squares.append(squares[-1] @ squares[-1])
+        super().__init__(system, dtype, (toeplitz(kernel, N), P, Q.mT, *squares))
+
+    def _moved(self, X: Tensor, n: int) -> Tensor:
+        for exponent, square in enumerate(self._tables[3:]):
+            if n >> exponent & 1:
+                X = torch.bmm(X, square)
+        return X
+
+
+class _SharedPieces(Pieces):
+    """Of a system that all channels share: step by step, longer ones block by block."""
+
+    def __init__(self, system: SharedSystem, dtype: torch.dtype) -> None:
+        super().__init__(system, dtype)
+        parts: Any = (part.to(dtype) for part in system[:4])
+        self._steps, self._system = SharedSystem(*parts), system
+
+    def advance(self, u: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
+        """Run over a piece."""
+        ys, kept = [], u.shape[-1] - (not keep_last)
+        if kept > _STEPS:
+            y, after = shared_block_scan(self._system, u[..., :kept], state)
+            ys, state, u = [y], state if after is None else after, u[..., kept:]
+            kept = 0
+        before = state
+        for index, u_t in enumerate(u.unbind(-1)):
+            y_t, before = step(self._steps, u_t, before)
+            ys.append(y_t.unsqueeze(-1))
+            state = before if index < kept else state
+        return (ys[0] if len(ys) == 1 else torch.cat(ys, -1)), state
+
+
+@torch.no_grad()
+def make_pieces(system: System, dtype: torch.dtype, *, longest: int = LONGEST) -> Pieces:
+    """Build all that a causal system needs for pieces of any length; it runs ``longest`` samples at once."""
+    if isinstance(system, SharedSystem):
+        return _SharedPieces(system, dtype)
+    if isinstance(system, DenseSystem):
+        return _DensePieces(system, dtype, longest)
+    return _DiagonalPieces(system, dtype, longest)
+
+
+def amplified(system: System, gain: float) -> System:
+    """Return the system whose input is ``gain`` times as large."""
+    B_bar: Any = system.B_bar * gain if isinstance(system, DenseSystem) else system.B_bar.scaled(gain)
+    changes: dict[str, Any] = {"B_bar": B_bar, "D": system.D * gain}
+    return system._replace(**changes)

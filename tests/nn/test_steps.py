@@ -1,0 +1,192 @@
+"""A network that listens: what the whole network says, by few tensor calls, with nothing built while samples come."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from s4signal.nn import KERNELS, FilterBank, S4Backbone, S4Network, StackOptions, for_inference, space_bands
+from s4signal.nn.frontends import FilterBankFrontend, HopMeansFrontend, LinearFrontend, bank_steps, compression
+from s4signal.nn.pooling import POOLINGS
+from s4signal.nn.readout import PowerReadout
+from s4signal.nn.steps import NetworkSteps
+from s4signal.ssm import blocks, cascades, pieces, shared, tables
+
+__all__: list[str] = []
+
+SFREQ = 16000.0
+BUILDERS = ("cascade_tables", "block_tables", "powers", "toeplitz", "follower_tables", "make_pieces")
+
+
+class Calls(TorchDispatchMode):
+    """Counts calls of tensor operations, views among them."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.n += 1
+        return function(*args, **(kwargs or {}))
+
+
+def filter_bank(hop_s=0.01, n_channels=1, d_model=64, **options):
+    frequencies_hz, bandwidths_hz = space_bands("erb", 40, 50.0, 7600.0)
+    bank = FilterBank(frequencies_hz=frequencies_hz, bandwidths_hz=bandwidths_hz, sfreq=SFREQ, hop_s=hop_s, **options)
+    subtraction = "active" if bank.output == "log" else "running"
+    return FilterBankFrontend(n_channels, d_model, bank=bank, mean_subtraction=subtraction, causal=True)
+
+
+def network(frontend, *, d_model=64, n_layers=4, pooling="legs", kernel="s4d", readout=None):
+    options = StackOptions(d_model=d_model, n_layers=n_layers, kernel=kernel)
+    return S4Network(frontend, 2, options=options, pooling=pooling, readout=readout).eval()
+
+
+def small(name, **options):
+    frontend = {
+        "linear": lambda: LinearFrontend(2, 8),
+        "hop_means": lambda: HopMeansFrontend(2, 8, sfreq=SFREQ, hop_s=7 / SFREQ),
+        "filterbank": lambda: filter_bank(n_channels=2, d_model=8),
+        "short hops": lambda: filter_bank(5 / SFREQ, n_channels=2, d_model=8),
+        "smooth": lambda: filter_bank(20 / SFREQ, n_channels=2, d_model=8, smooth_s=0.01, output="pcen"),
+        "band signals": lambda: filter_bank(20 / SFREQ, n_channels=2, d_model=8, output="linear"),
+    }[name]()
+    torch.manual_seed(0)
+    return network(frontend, d_model=8, n_layers=2, **options).double()
+
+
+def listen(steps, x, sizes):
+    state = None
+    for piece in x.split(sizes, -1):
+        scores, state = steps.advance(piece, state)
+    return scores, state
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rate", [1.0, 1.7])
+@pytest.mark.parametrize("name", ["linear", "hop_means", "filterbank", "short hops", "smooth", "band signals"])
+def test_pieces_of_any_length_and_many_signals_say_what_the_network_says(name, rate):
+    net, x = small(name), torch.randn(2, 3, 2000, dtype=torch.float64)
+    steps = NetworkSteps(net, rate)
+    for sizes in ([2000], [1, 159, 1, 500, 1339], [160] * 12 + [80]):
+        torch.testing.assert_close(listen(steps, x, sizes)[0], net(x, rate=rate), rtol=0, atol=1e-9)
+    heard = 0
+    for size in (1, 3, 7, 400, 1):
+        heard += size
+        scores, _ = listen(steps, x[..., :heard], min(size, 37))
+        torch.testing.assert_close(scores, net(x[..., :heard], rate=rate), rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_every_kernel_and_pooling_listens(kernel, pooling):
+    net, x = small("hop_means", kernel=kernel, pooling=pooling), torch.randn(2, 2, 500, dtype=torch.float64)
+    for sizes in (33, 500):
+        torch.testing.assert_close(listen(NetworkSteps(net, 1.0), x, sizes)[0], net(x), rtol=0, atol=1e-9)
+
+
+def eeg():
+    torch.manual_seed(0)
+    frontend = HopMeansFrontend(32, 64, sfreq=250.0, hop_s=4 / 250.0)
+    return network(frontend, readout=PowerReadout(32, 2, n_oscillators=8, sfreq=250.0))
+
+
+COUNTED = {
+    "filter bank, 10 ms": (lambda: network(filter_bank()), 1, 160, 140),
+    "filter bank, an unfinished hop": (lambda: network(filter_bank()), 1, 161, 200),
+    "linear, 10 ms": (lambda: network(LinearFrontend(1, 64)), 1, 160, 200),
+    "linear, a sample": (lambda: network(LinearFrontend(1, 64)), 1, 1, 100),
+    "EEG, 8 samples, with powers": (eeg, 32, 8, 230),
+}
+
+
+@pytest.mark.parametrize(("make", "n_channels", "n_times", "most"), COUNTED.values(), ids=COUNTED)
+def test_a_push_takes_few_tensor_calls(make, n_channels, n_times, most):
+    steps, state, x = NetworkSteps(make(), 1.0), None, torch.randn(n_channels, 1, n_times)
+    for _ in range(5):
+        _, state = steps.advance(x, state)
+    with Calls() as calls:
+        steps.advance(x, state)
+    assert calls.n <= most
+
+
+@torch.no_grad()
+def test_a_step_of_a_bare_backbone_takes_few_tensor_calls():
+    backbone, x = for_inference(S4Backbone(1, 64, 4)), torch.randn(1, 1)
+    _, state = backbone.step(x)
+    with Calls() as calls:
+        backbone.step(x, state)
+    assert calls.n <= 80
+
+
+@pytest.mark.parametrize("make", [eeg, lambda: small("smooth").float(), lambda: small("linear", kernel="s4").float()])
+def test_nothing_is_built_while_samples_come(make, monkeypatch):
+    net = make()
+    n_channels = 32 if net.readout is not None else 2
+    steps, x = NetworkSteps(net, 1.0), torch.randn(n_channels, 1, 700)
+
+    def refuse(*args, **options):
+        raise AssertionError("a table was built")
+
+    for module in (bank_steps, compression, blocks, cascades, pieces, shared, tables):
+        for name in BUILDERS:
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr("s4signal.nn.kernels.Kernel.system", refuse)
+    scores, _ = listen(steps, x, [1, 8, 5, 300, 386])
+    assert scores.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["linear", "filterbank", "smooth"])
+def test_a_state_that_is_copied_or_pickled_goes_on_to_the_same_bits(name):
+    steps, x = NetworkSteps(small(name).float(), 1.0), torch.randn(2, 1, 900)
+    _, state = listen(steps, x[..., :333], 100)
+    expected, _ = steps.advance(x[..., 333:], state)
+    for other in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
+        assert torch.equal(steps.advance(x[..., 333:], other)[0], expected)
+
+
+def test_what_is_learned_later_is_not_heard():
+    net, x = small("linear"), torch.randn(2, 1, 50, dtype=torch.float64)
+    steps = NetworkSteps(net, 1.0)
+    before, _ = steps.advance(x, None)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            nn.init.normal_(parameter)
+    assert torch.equal(steps.advance(x, None)[0], before)
+
+
+def test_a_disturbed_state_is_forgotten():
+    # What rounding adds to the state is such a disturbance: none of it stays.
+    net, x = small("linear", pooling="last"), torch.randn(2, 1, 4000, dtype=torch.float64)
+    steps = NetworkSteps(net, 1.0)
+    _, state = steps.advance(x[..., :500], None)
+    other = state._replace(blocks=[block + 0.1 * torch.randn_like(block) for block in state.blocks])
+    distances, states = [], [state, other]
+    for piece in x[..., 500:].split(700, -1):
+        scores, states = zip(*(steps.advance(piece, state) for state in states), strict=True)
+        distances.append(float((scores[0] - scores[1]).abs().max()))
+    assert distances[0] > 1e-6
+    assert distances[-1] < 1e-2 * distances[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["legs", "mean", "last", "attention"])
+def test_a_million_samples_in_single_precision_are_those_in_double(pooling):
+    t = torch.arange(8000, dtype=torch.float64)
+    tone = torch.stack([torch.sin(2 * math.pi * t / period) for period in (40, 800)]).unsqueeze(1)
+    net = small("linear", pooling=pooling)
+    exact, single = NetworkSteps(net, 1.0), NetworkSteps(copy.deepcopy(net).float(), 1.0)
+    states, early = [None, None], None
+    for turn in range(125):
+        expected, states[0] = exact.advance(tone, states[0])
+        scores, states[1] = single.advance(tone.float(), states[1])
+        early = (scores - expected).abs().max() if turn == 0 else early
+    error = (scores - expected).abs().max()
+    assert states[0].n_steps == 10**6
+    assert error <= 3 * early + 1e-5
