@@ -1,5 +1,8 @@
 """A stream says what a prediction of all heard so far says."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -175,3 +178,23 @@ def test_a_rate_must_be_positive(sfreq):
     model, _ = causal(classifier, sfreq=100.0)
     with pytest.raises(ValueError, match=r"sfreq=.* must be a positive number of Hz"):
         model.stream(sfreq=sfreq)
+
+
+@pytest.mark.parametrize("options", [{}, {"sfreq": 8000.0}, {"kernel": "s5", "pooling": "attention"}])
+def test_a_copy_or_a_pickle_of_a_stream_goes_on_to_the_same_bits(options):
+    X, y = waves(8, n_times=960)
+    stream = classifier(bidirectional=False, **options).fit(X, y).stream()
+    stream.push(X[0, :, :333])
+    others = [copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))]
+    expected = [stream.push(X[0, :, 333:600]), stream.push(X[0, :, 600:])]
+    for other in others:
+        np.testing.assert_array_equal([other.push(X[0, :, 333:600]), other.push(X[0, :, 600:])], expected)
+
+
+def test_an_answer_is_the_callers_to_change():
+    model, signal = causal(classifier)
+    stream = model.stream()
+    first = stream.push(signal)
+    before = first.copy()
+    first[:] = 7.0
+    np.testing.assert_array_equal(stream.push(signal[:, :0]), before)
