@@ -1,9 +1,11 @@
 """The loop: device, precision, batches, optimizer, checkpoints; torch alone, no estimators, no signals."""
 
 from s4signal.training.batching import Batch, Cases, Samples, sequential_batches
+from s4signal.training.checkpoint import check_folder
 from s4signal.training.distributed import agreed, is_first
 from s4signal.training.evaluation import evaluate_network
 from s4signal.training.loop import TrainingInterrupted, TrainingResult, fit_network
+from s4signal.training.memory import run_in_parts
 from s4signal.training.options import TrainingOptions
 from s4signal.training.runtime import PRECISIONS, resolve_device
 
@@ -16,9 +18,11 @@ __all__ = [
     "TrainingOptions",
     "TrainingResult",
     "agreed",
+    "check_folder",
     "evaluate_network",
     "fit_network",
     "is_first",
     "resolve_device",
+    "run_in_parts",
     "sequential_batches",
 ]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from s4signal.errors import CheckpointError, ModelFileError
 from s4signal.training.tensor_file import read_tensor_file, write_tensor_file
@@ -103,6 +105,29 @@ class Checkpoints:
                 yield
             finally:
                 os.close(lock)
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder for checkpoints, and see that files can be written there: before any work that would be lost."""
+    with _clear_errors(Path(folder)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"written")
+
+
+def flat_moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return what an optimizer keeps of each parameter, under names such as "3/exp_avg"."""
+    state = optimizer.state_dict()["state"].items()
+    return {f"{index}/{key}": torch.as_tensor(x) for index, entry in state for key, x in entry.items()}
+
+
+def moments_of(flat: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Undo `flat_moments`."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, x in flat.items():
+        index, _, key = name.partition("/")
+        moments.setdefault(int(index), {})[key] = x
+    return moments
 
 
 @contextmanager

@@ -186,10 +186,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         ranks.close()
 
 
-def agreed(value: int, device: torch.device) -> int:
-    """Return the first process's value: a seed, which may have been drawn at random."""
+def agreed(make: Callable[[], Answer], device: torch.device) -> Answer:
+    """Return what the first process makes, such as a seed that is drawn at random, or raise its error."""
     with joined(device) as ranks:
-        return ranks.from_first(lambda: value)
+        return ranks.from_first(make)
 
 
 def digests(network: nn.Module, cases: Cases, options: TrainingOptions) -> dict[str, str]:

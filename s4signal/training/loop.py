@@ -3,27 +3,26 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.errors import DivergenceError
 from s4signal.training.averaging import RunningMean
-from s4signal.training.batching import Batch, Cases, pieces, plan_steps
-from s4signal.training.checkpoint import Checkpoints, Snapshot
+from s4signal.training.batching import Cases, Indices, pieces, plan_steps
+from s4signal.training.checkpoint import Checkpoints, Snapshot, flat_moments, moments_of
 from s4signal.training.distributed import Ranks, digests, joined
 from s4signal.training.evaluation import evaluate_network
+from s4signal.training.memory import free_memory, half_the_samples, is_out_of_memory
 from s4signal.training.options import TrainingOptions
-from s4signal.training.runtime import PRECISIONS, autocast
+from s4signal.training.step import Loss, Share, add_gradients
 
 Network = TypeVar("Network", bound=nn.Module)
-Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per case
 Score = Callable[[Tensor, Tensor, Tensor], float]  # of outputs, targets and weights
 OnEpoch = Callable[[dict[str, Any], nn.Module], bool]  # line of the history and network to whether to stop
 
@@ -113,12 +112,13 @@ class _Training:
         self.optimizer = options.optimizer(self.network, options)
         if optimizer_state:
             self._take_up(copy.deepcopy(optimizer_state["state"]))
-        per_epoch = 1 if options.batch_size is None else math.ceil(len(cases) / options.batch_size)
+        per_epoch = len(self._plan(np.random.RandomState(options.seed)))
         self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
         self.averaged = RunningMean(self.network, options.averaging) if options.averaging else None
         # Of dropout and augmentation of features; of the order of the cases and augmentation at their load.
         self.generator = torch.Generator(options.device).manual_seed(options.seed)
         self.rng = np.random.RandomState(options.seed)
+        self.max_samples = options.max_samples  # less, if that was too much for the memory
         self.progress = _Progress([], 0, math.inf, {})
         self.checkpoints: Checkpoints | None = None  # of the first process alone
 
@@ -173,7 +173,7 @@ class _Training:
         self.network.train()
         if options.batch_size is not None:  # all cases in one step draw one mask, in each process the same
             self.ranks.spread(self.generator, options.seed, self.epoch)
-        steps = plan_steps(self.cases, batch_size=options.batch_size, max_samples=options.max_samples, rng=self.rng)
+        steps = self._plan(self.rng)
         # One synchronisation per epoch: losses and norms of the gradients stay on the device until here.
         losses = torch.stack([self._step(pieces) for pieces in steps]).tolist()
         for batch, (loss, norm) in enumerate(losses, start=1):
@@ -182,20 +182,18 @@ class _Training:
             self._finite("norm of the gradient", norm, where)
         return float(sum(loss for loss, _ in losses) / self.cases.weights.sum())
 
-    def _step(self, planned: list[NDArray[np.intp]]) -> Tensor:
+    def _plan(self, rng: np.random.RandomState) -> list[list[Indices]]:
+        """Draw the steps of an epoch, each in parts that should fit into memory."""
+        cases, options = self.cases, self.options
+        if options.sampler is None:
+            return plan_steps(cases, batch_size=options.batch_size, max_samples=options.max_samples, rng=rng)
+        return [pieces(cases, np.asarray(step), options.max_samples) for step in options.sampler(cases, rng)]
+
+    def _step(self, planned: list[Indices]) -> Tensor:
         """Take one optimizer step; return its summed loss and the norm of its gradient, without waiting for them."""
-        options = self.options
-        total_weight = float(sum(self.cases.weights[piece].sum() for piece in planned))
-        summed = torch.zeros((), device=options.device, dtype=PRECISIONS[options.precision])
-        self.optimizer.zero_grad(set_to_none=True)
-        for _, batch in self._batches(planned):
-            with autocast(options.device, options.precision):
-                outputs = options.forward(self.network, batch, self.generator)
-            losses = (self.loss(outputs.to(summed.dtype), _required(batch.target)) * batch.weight).sum()
-            (losses / total_weight).backward()
-            summed += losses.detach()
+        summed = self._gradients(planned)
         self.ranks.add_up([p for p in self.network.parameters() if p.requires_grad], summed)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.max_norm or math.inf)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
@@ -203,19 +201,27 @@ class _Training:
             self.averaged.follow(self.network)
         return torch.stack([summed, norm.to(summed.dtype)])
 
-    def _batches(self, planned: list[NDArray[np.intp]]) -> Iterator[tuple[NDArray[np.intp], Batch]]:
-        """Load the cases of a step, or this process's share of them."""
-        cases, options = self.cases, self.options
+    def _gradients(self, planned: list[Indices]) -> Tensor:
+        """Compute the gradients of this process's share, in smaller passes where the memory does not hold it."""
+        total_weight = float(sum(self.cases.weights[piece].sum() for piece in planned))
         indices = np.concatenate(planned)
         # Drawn for all of them: the next step begins alike in each process.
-        chances = None if cases.augment is None else self.ranks.share(self.rng.uniform(size=len(indices)))
-        own = planned if self.ranks.size == 1 else pieces(cases, self.ranks.share(indices), options.max_samples)
-        start, dtype = 0, PRECISIONS[options.precision]
-        for piece in own:  # in the order of `indices`, which are sorted already
-            stop = start + len(piece)
-            chosen = None if chances is None else chances[start:stop]
-            yield from cases.batches(piece, dtype=dtype, device=options.device, chances=chosen)
-            start = stop
+        chances = None if self.cases.augment is None else self.ranks.share(self.rng.uniform(size=len(indices)))
+        add = partial(add_gradients, loss=self.loss, options=self.options, generator=self.generator)
+        own = planned if self.ranks.size == 1 else [self.ranks.share(indices)]
+        while True:
+            if self.ranks.size > 1 or self.max_samples < self.options.max_samples:
+                own = pieces(self.cases, np.concatenate(own), self.max_samples)  # they are sorted, and stay in order
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                return add(self.network, self.cases, Share(own, chances), total_weight=total_weight)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                fewer = half_the_samples(self.cases, own, error)
+            # Out of the handler, whose traceback holds what the attempt has computed.
+            free_memory(self.options.device, said=self.max_samples < self.options.max_samples)
+            self.max_samples = fewer
 
     def _finite(self, what: str, value: float, where: str = "") -> float:
         if math.isfinite(value):
@@ -230,7 +236,6 @@ class _Training:
             self.ranks.from_first(self._write)
 
     def _write(self) -> None:
-        moments = self.optimizer.state_dict()["state"].items()
         plain = {
             **self.progress._replace(weights={})._asdict(),
             "n_averaged": 0 if self.averaged is None else self.averaged.n_steps,
@@ -243,7 +248,7 @@ class _Training:
             network=self.network.state_dict(),
             averaged={} if self.averaged is None else self.averaged.module.state_dict(),
             best=self.progress.weights,
-            optimizer={f"{i}/{key}": torch.as_tensor(x) for i, entry in moments for key, x in entry.items()},
+            optimizer=flat_moments(self.optimizer),
             generator={"state": self.generator.get_state()},
         )
         cast(Checkpoints, self.checkpoints).save(self.epoch, snapshot)
@@ -265,11 +270,7 @@ class _Training:
         if self.averaged is not None:
             self.averaged.module.load_state_dict(snapshot.part("averaged"))
             self.averaged.n_steps = plain["n_averaged"]
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, x in snapshot.part("optimizer").items():
-            index, _, key = name.partition("/")
-            moments.setdefault(int(index), {})[key] = x
-        self._take_up(moments)
+        self._take_up(moments_of(snapshot.part("optimizer")))
         for group, rate in zip(self.optimizer.param_groups, plain["learning_rates"], strict=True):
             group["lr"] = rate
         if self.scheduler is not None:

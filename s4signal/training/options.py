@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from os import PathLike
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from s4signal.training.batching import Batch
+from s4signal.training.batching import Batch, Cases
 
 
 def call_network(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
@@ -73,3 +75,6 @@ class TrainingOptions:
     forward: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] = call_network
     optimizer: Callable[[nn.Module, TrainingOptions], Optimizer] = adamw
     schedule: Callable[[Optimizer, int], LambdaLR] | None = cosine_with_warmup  # by the number of steps; None: constant
+    losses: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] | None = None
+    sampler: Callable[[Cases, np.random.RandomState], Iterable[NDArray[np.intp]]] | None = None
+    max_norm: float | None = 1.0

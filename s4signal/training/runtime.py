@@ -16,10 +16,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn a device name into a device."""
+def resolve_device(device: str | torch.device, *, precision: str = "32") -> torch.device:
+    """Turn a device name into a device that has a precision."""
     if device == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        mac = torch.backends.mps.is_available() and precision != "64"
+        name = "cuda" if torch.cuda.is_available() else "mps" if mac else "cpu"
         return _own_card() if name == "cuda" else torch.device(name)
     try:
         resolved = torch.device(device)
@@ -30,6 +31,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (resolved.index or 0) >= found[resolved.type]:
         raise ValueError(f"device={device!r} is not available on this machine; device='auto' takes what there is.")
+    if resolved.type == "mps" and precision == "64":
+        raise ValueError("a Mac's graphics card has no float64; for precision='64' set device='cpu'.")
     return _own_card() if resolved == torch.device("cuda") else resolved
 
 

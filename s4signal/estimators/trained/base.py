@@ -194,7 +194,8 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
     def _open_stream(self, sfreq: float | None) -> Stream:
         how = self._plan.sampling
         period = check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
-        network = copy.deepcopy(self.network_).to(resolve_device(self.device), PRECISIONS[self.precision])
+        device = resolve_device(self.device, precision=self.precision)
+        network = copy.deepcopy(self.network_).to(device, PRECISIONS[self.precision])
         return Stream(self._plan, self._standardizer, network, self._finish, period=period)
 
     def _to_state(self) -> State:

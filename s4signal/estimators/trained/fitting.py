@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -30,12 +29,12 @@ from s4signal.estimators.trained.plan import (
 from s4signal.estimators.trained.preparation import prepare_training, prepare_validation
 from s4signal.estimators.trained.readout import is_silent
 from s4signal.estimators.trained.splitting import Split, check_groups, split_cases
-from s4signal.estimators.trained.training import LabelledCases, fingerprint_of, training_options
+from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
-from s4signal.training import PRECISIONS, Cases, agreed, evaluate_network, fit_network, is_first, resolve_device
+from s4signal.training import PRECISIONS, Cases, evaluate_network, fit_network, is_first, resolve_device
 
 
 class NetworkFitting(CallbackSupportMixin, SignalEstimator):
@@ -82,10 +81,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self, X: Any, y: Any, sample_weight: Any, *, times: Any, groups: Any, X_val: Any, y_val: Any, owner: Any
     ) -> None:
         """Fit; ``owner`` is the estimator whose draft this is, for callbacks."""
-        device, warm = resolve_device(self.device), self.warm_start and hasattr(self, "network_")
+        device, warm = prepare(self), self.warm_start and hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, times, groups=groups, reset=not warm)
         held_out = self._validation_data(X_val, y_val)
-        seed = agreed(int(check_random_state(self.random_state).randint(2**31 - 1)), device)
+        seed = draw_seed(self, device)
         why, defaults = "X_val chooses the epoch", choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if held_out is None:
             split = self._split(data, seed, defaults)
@@ -110,10 +109,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
     def _fit_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
         """Fit one epoch more."""
-        device, first = resolve_device(self.device), not hasattr(self, "network_")
+        device, first = prepare(self), not hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
-        seed = agreed(int(check_random_state(self.random_state).randint(2**31 - 1)), device)
-        seed += getattr(self, "n_iter_", 0)
+        seed = draw_seed(self, device) + getattr(self, "n_iter_", 0)
         defaults = choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if first:
             self._begin(data, seed, defaults, readout="pooled" if self.readout == "auto" else self.readout)
@@ -279,7 +277,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             scales[index] = standardizer.case_scale(case.data)
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
-        options = inference_options(self, self._plan, resolve_device(self.device))
+        options = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
         network = self._copies.of(self.network_, options.device, self.precision)
         outputs = np.asarray(evaluate_network(network, cases, options=options).numpy())
         warn_of_scale(standardizer, scales)

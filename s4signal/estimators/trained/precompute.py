@@ -13,7 +13,7 @@ from s4signal.estimators.trained.missing import drop_samples
 from s4signal.nn import S4Network
 from s4signal.nn.frontends import Frames, Frontend
 from s4signal.nn.frontends.augmentation import SampleDropout
-from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, sequential_batches
+from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, run_in_parts, sequential_batches
 
 Look = Callable[[NDArray[np.intp], Batch], None]  # at a batch and the places of its cases
 
@@ -31,9 +31,8 @@ def extract_features(
     """Run a function of batches over cases, and keep what it gives for each of them; ``look`` sees the batches."""
     kept: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
     rates = np.empty(len(cases))
-    for indices, batch in sequential_batches(cases, max_samples=max_samples, dtype=dtype, device=device):
-        if look is not None:
-            look(indices, batch)
+
+    def keep(indices: NDArray[np.intp], batch: Batch) -> None:
         frames = features(batch)
         mask, width = frames.mask, frames.features.shape[-1]
         n_steps = [width] * len(indices) if mask is None else mask.sum(-1).long().tolist()
@@ -42,6 +41,10 @@ def extract_features(
             # A copy: a view would keep the padded batch alive.
             kept[index] = column[:, :length].copy()
         rates[indices] = frames.rate
+        if look is not None:  # last: a batch that does not fit comes again, in halves
+            look(indices, batch)
+
+    run_in_parts(keep, cases, max_samples=max_samples, dtype=dtype, device=device)
     lengths = np.array([case.shape[1] for case in kept], dtype=np.int64)
     return Cases(lambda index: Samples(kept[index]), lengths, rates, cases.weights, cases.targets)
 

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey
@@ -20,7 +22,7 @@ from s4signal.estimators.trained.precompute import score_features
 from s4signal.nn import S4Network
 from s4signal.nn.backbone import state_space_parameters
 from s4signal.signals import Signals
-from s4signal.training import TrainingOptions
+from s4signal.training import TrainingOptions, agreed, check_folder, resolve_device
 
 _FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "random_state")  # the seed stands for random_state
 
@@ -42,6 +44,20 @@ class LabelledCases(NamedTuple):
         signals, found, weights, targets, groups = self
         groups = None if groups is None else groups[indices]
         return LabelledCases(signals[indices], found.take(indices), weights[indices], targets[indices], groups)
+
+
+def prepare(options: Any) -> torch.device:
+    """Find what would stop a fit at its end: a device without the precision, a folder that cannot be written."""
+    device = resolve_device(options.device, precision=options.precision)
+    if options.checkpoint_dir is not None:
+        agreed(partial(check_folder, options.checkpoint_dir), device)
+    return device
+
+
+def draw_seed(options: Any, device: torch.device) -> int:
+    """Draw the seed of a fit; processes that train together take that of the first."""
+    drawn = int(check_random_state(options.random_state).randint(2**31 - 1))
+    return agreed(lambda: drawn, device)
 
 
 def training_options(

@@ -1,0 +1,62 @@
+"""The gradient of a step: in as many passes as its cases and the memory ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s4signal.training.batching import Batch, Cases, Indices
+from s4signal.training.options import TrainingOptions
+from s4signal.training.runtime import PRECISIONS, autocast
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per case
+
+
+class Share(NamedTuple):
+    """Which cases of a step a process computes, and in which passes."""
+
+    passes: list[Indices]
+    chances: NDArray[np.float64] | None  # of their augmentation at the load, in the same order
+
+
+def add_gradients(
+    network: nn.Module,
+    cases: Cases,
+    share: Share,
+    *,
+    loss: Loss,
+    options: TrainingOptions,
+    generator: torch.Generator | None,
+    total_weight: float,
+) -> Tensor:
+    """Add the gradients of the mean loss over ``total_weight`` to those that are there; return the summed loss."""
+    dtype, start = PRECISIONS[options.precision], 0
+    summed = torch.zeros((), device=options.device, dtype=dtype)
+    for indices in share.passes:
+        stop = start + len(indices)
+        chances = None if share.chances is None else share.chances[start:stop]
+        for _, batch in cases.batches(indices, dtype=dtype, device=options.device, chances=chances):
+            losses = (_losses(network, batch, loss, options, generator) * batch.weight).sum()
+            (losses / total_weight).backward()
+            summed += losses.detach()
+        start = stop
+    return summed
+
+
+def _losses(
+    network: nn.Module, batch: Batch, loss: Loss, options: TrainingOptions, generator: torch.Generator | None
+) -> Tensor:
+    """Return the loss of each case, (batch,)."""
+    if options.losses is not None:
+        with autocast(options.device, options.precision):
+            return options.losses(network, batch, generator).to(batch.weight.dtype)
+    with autocast(options.device, options.precision):
+        outputs = options.forward(network, batch, generator)
+    if batch.target is None:
+        raise ValueError("there are no cases or no targets; pass at least one case with its target.")
+    return loss(outputs.to(batch.weight.dtype), batch.target)
