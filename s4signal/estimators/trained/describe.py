@@ -53,7 +53,11 @@ def _frontend(plan: Plan, network: S4Network, units: Units) -> str:
 
 
 def _readout(plan: Plan, network: S4Network) -> str:
-    what = "pooled" if network.readout is None else f"power too, {network.readout.describe()}"
+    what = (
+        "pooled"
+        if network.readout is None
+        else f"power, {network.readout.describe()}, layers x {network.readout.share:.2f}"
+    )
     return what + _reason(plan, "readout")
 
 

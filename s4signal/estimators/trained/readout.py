@@ -99,7 +99,7 @@ class CaseStatistics:
         offsets[rows] = scale * power.predictions  # what a case has helped to fit says too much of it
         together = "one by one" if numbered is None else "group by group"
         why = f"R2 of ridge, cases left out {together}: power {power.r2:.2f}, slow waves {slow.r2:.2f}"
-        return FittedReadout(power.r2 > max(0.0, slow.r2) + MARGIN, f"{why}; share of the layers {share:.2f}", offsets)
+        return FittedReadout(power.r2 > max(0.0, slow.r2) + MARGIN, why, offsets)
 
     def scores(self) -> Floats:
         """Score the cases by the fitted readout, (n, n_outputs)."""

@@ -44,7 +44,10 @@ def power_model():
 def test_auto_takes_power_where_powers_say_more(power_model):
     assert power_model.network_.readout is not None
     text = power_model.describe()
-    assert "readout        power too, 12 oscillators 2 - 26 Hz, covariances of 3 channels (auto, R2 of ridge" in text
+    assert (
+        "readout        power, 12 oscillators 2 - 26 Hz, covariances of 3 channels, layers x 0.00 (auto, R2 of ridge"
+        in text
+    )
     assert power_model.score(Signals(powers(seed=1), sfreq=SFREQ), Y) > 0.9
     assert same_weights(power_model, classifier(bidirectional=False, readout="power").fit(POWERS, Y))
     pooled = classifier(bidirectional=False, readout="pooled").fit(POWERS, Y)
