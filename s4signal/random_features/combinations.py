@@ -32,9 +32,14 @@ def soft_above(frames: Tensor, thresholds: Tensor, scales: Tensor) -> Tensor:
 
     A frame next to its threshold counts in part: rounding moves the mean by no more than rounding.
     """
-    slopes = torch.where(scales > 0, 1.0 / (EDGE * scales), 0.0)
-    start, slopes = (part[..., None].to(frames.dtype) for part in (0.5 - thresholds * slopes, slopes))
+    start, slopes = (part[..., None].to(frames.dtype) for part in soft_edges(thresholds, scales))
     return torch.addcmul(start, frames, slopes).clamp_(0.0, 1.0)
+
+
+def soft_edges(thresholds: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
+    """Return start and slope of the lines that `soft_above` cuts off at 0 and 1."""
+    slopes = torch.where(scales > 0, 1.0 / (EDGE * scales), 0.0)
+    return 0.5 - thresholds * slopes, slopes
 
 
 @dataclass(frozen=True, eq=False)

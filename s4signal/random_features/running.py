@@ -1,16 +1,25 @@
-"""Pooled statistics of frozen oscillators while the signal arrives, in bounded memory."""
+"""Pooled statistics of frozen oscillators while the signal arrives, in bounded memory.
 
-import copy
-import math
-from itertools import pairwise
+A frame is read at the first sample of its hop, so that each is added once and for good, however samples are cut into
+chunks. All is done in numpy, whose calls cost a fraction of torch's on arrays as small as those of a chunk.
+"""
 
+from __future__ import annotations
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from s4signal.random_features.combinations import soft_edges
 from s4signal.random_features.filters import oscillator_blocks
+from s4signal.random_features.spatial_filters import SpatialFilters
 from s4signal.random_features.statistics import SEGMENTS, OscillatorGroup, PooledStatistics
 
 _FRAMES_AT_ONCE = 512
+_BLOCK = 64  # samples
+
+Floats = NDArray[np.floating]
 
 
 class RunningStatistics:
@@ -19,105 +28,180 @@ class RunningStatistics:
     def __init__(self, statistics: PooledStatistics, *, rate: float = 1.0) -> None:
         self.n_times = 0
         self._statistics = statistics
-        self._groups = [_RunningGroup(statistics, group, rate) for group in statistics.groups(rate)]
+        groups = list(statistics.groups(rate))
+        self._groups = [_RunningGroup(statistics, group, rate) for group in groups]
+        none = torch.zeros(0, dtype=torch.long)
+        oscillators = torch.cat([none, *(group.oscillators for group in groups)])
+        combinations = torch.cat([none, *(group.combinations for group in groups)])
+        self._places = statistics.places(OscillatorGroup(oscillators, 0, 0, combinations, none))
+        self._empty = statistics.empty(1, statistics.spatial_filters)
 
+    @torch.no_grad()
     @torch.no_grad()
     def push(self, x: Tensor) -> dict[str, Tensor]:
         """Take a chunk (n_channels, n_times) and return the statistics of all so far, for n = 1."""
         self.n_times += x.shape[1]
-        table = self._statistics.empty(1, x)
+        samples, weights = x.numpy(), dict[int, NDArray[np.float64]]()
         for group in self._groups:
-            group.push(x)
-            self._statistics.enter(table, group.group, group.means(self.n_times))
+            group.push(samples)
+        means = [group.means(weights, self.n_times) for group in self._groups]
+        table = {name: part.clone() for name, part in self._empty.items()}
+        for name in means[0] if means else ():
+            whole = torch.from_numpy(np.concatenate([part[name] for part in means]))
+            self._statistics.enter(table, self._places, {name: whole.unsqueeze(0)})
         return self._statistics.finished(table)
 
 
+class _SpatialFilters:
+    """`SpatialFilters` in numpy, for one case."""
+
+    def __init__(self, spatial: SpatialFilters) -> None:
+        self._filters, components = spatial.filters.numpy(), spatial.components.numpy()
+        self._chosen = spatial.has_covariance.numpy()
+        self.before = None if spatial.before is None else spatial.before.numpy()
+        # Of one channel the filters are ones, and of few channels the components are these themselves.
+        self._as_they_are = self._filters.shape[1:] == (1, 1) and bool((self._filters == 1.0).all())
+        self._components = components if components.shape[0] < components.shape[1] else None
+
+    def split(self, frames: Floats) -> tuple[Floats, Floats]:
+        """Sort frames (f, R, 2, m): (f, J, 2, m) of the filters, (f', K, 2, m) of the components."""
+        J, chosen = self._filters.shape[1], frames[self._chosen]
+        if self.before is not None:
+            return frames[:, :J], chosen[:, J:]
+        m = frames.shape[-1]
+        if not self._as_they_are:
+            frames = np.matmul(self._filters, frames.reshape(*frames.shape[:2], 2 * m)).reshape(len(frames), J, 2, m)
+        if self._components is not None:
+            chosen = np.matmul(self._components, chosen.reshape(*chosen.shape[:2], 2 * m)).reshape(
+                len(chosen), -1, 2, m
+            )
+        return frames, chosen
+
+
 class _RunningGroup:
-    """Oscillators of one order and hop: their state, and sums over segments of their frames."""
+    """Oscillators of one order and hop: their state, and sums over segments of their frames.
+
+    Shapes: f oscillators with J spatial filters each, R signals that each of them filters, m frames.
+    """
 
     def __init__(self, statistics: PooledStatistics, group: OscillatorGroup, rate: float) -> None:
-        self.group, self.statistics = group, statistics
         sfreq, dtype = statistics.sfreq / rate, statistics.spatial_filters.dtype
-        bands = (
-            statistics.frequencies_hz[group.oscillators] / sfreq,
-            statistics.bandwidths_hz[group.oscillators] / sfreq,
-        )
-        self.bank = oscillator_blocks(*bands, order=group.order, hop=group.hop, longest=64, dtype=dtype)
-        self.filters = statistics.spatial(group, dtype, covariance=True)
-        self.state = self.bank.at_rest(self.filters.rows(1))
-        self.unfinished = torch.zeros(statistics.spatial_filters.shape[2], 0, dtype=dtype)  # block
-        self.count, self.length = 0, 1  # frames, and how many a segment has
-        nothing = self.state.new_zeros(*self.state.shape[:2], 2, 0)
-        self.sums = self._sums(nothing, torch.zeros(0, SEGMENTS))  # (..., SEGMENTS) where there are windows
+        f, C = len(group.oscillators), statistics.spatial_filters.shape[2]
+        J, K = statistics.spatial_filters.shape[1], len(statistics.components)
+        bands = (values[group.oscillators] / sfreq for values in (statistics.frequencies_hz, statistics.bandwidths_hz))
+        bank = oscillator_blocks(*bands, order=group.order, hop=group.hop, longest=_BLOCK, dtype=dtype)
+        self._into, self._out, self._transition = (part.numpy() for part in bank)
+        self._hop, self._block = group.hop, bank.block
+        spatial = statistics.spatial(group, dtype, covariance=True)
+        self._filters = _SpatialFilters(spatial)
+        self._state = bank.at_rest(spatial.rows(1)).numpy()
+        self._unfinished = np.zeros((C, 0), self._into.dtype)  # samples of the block that is not full
+        edges = soft_edges(statistics.thresholds[group.oscillators], statistics.scales[group.oscillators])
+        self._start, self._slope = (edge.to(dtype).numpy()[..., None] for edge in edges)
+        self._combinations, self._members = None, group.members.numpy()
+        if statistics.combinations is not None:
+            weights, thresholds = statistics.combinations.weights, statistics.combinations.thresholds
+            starts = (thresholds[group.combinations] - 0.5).numpy()[..., None]
+            self._combinations = weights[group.combinations].numpy(), starts
+        self._n_windows, self._shape = statistics.n_windows, (f, J, 2)
+        self._count, self._length = 0, 1  # frames, and how many a segment has
+        self._with_energies = C == 1
+        rows = 2 * f * J * 2 + f * self._with_energies
+        self._sums = np.zeros((rows, SEGMENTS))  # of outputs, of how far they lie above thresholds, of energies
+        self._totals: dict[str, NDArray[np.float64]] = {}  # of what the windows do not have
+        if self._combinations is not None:
+            self._totals["combinations"] = np.zeros(self._combinations[1].shape[:-1])
+        n_covariances = int(statistics.has_covariance[group.oscillators].sum())
+        if not self._with_energies:
+            self._totals["energies"] = np.zeros((n_covariances, K, K))
 
-    def push(self, x: Tensor) -> None:
-        """Filter a chunk (C, n), block by block; the unfinished block waits."""
-        x, block = torch.cat([self.unfinished, x], 1), self.bank.block
-        whole = x.shape[1] // block * block
-        self.unfinished = x[:, whole:]
-        if whole:
-            for blocks in x[:, :whole].split(max(1, _FRAMES_AT_ONCE * self.group.hop // block) * block, 1):
-                self._add(self._frames(blocks))
+    def push(self, x: Floats) -> None:
+        """Filter a chunk (C, n), and add its frames; the block that is not full comes again."""
+        longest = max(1, _FRAMES_AT_ONCE * self._hop // self._block) * self._block
+        for first in range(0, x.shape[1], longest):
+            self._take(x[:, first : first + longest])
 
-    def means(self, n_times: int) -> dict[str, Tensor]:
-        """Return the means over all frames so far."""
-        n = self.unfinished.shape[1]
-        if n:
-            # The unfinished block is filtered on a copy, and again when it is whole.
-            longer = copy.copy(self)
-            longer.sums = {name: part.clone() for name, part in self.sums.items()}
-            frames = longer._frames(torch.nn.functional.pad(self.unfinished, (0, self.bank.block - n)))
-            longer._add(frames[..., : math.ceil(n / self.group.hop)])
-            longer.unfinished = self.unfinished[:, :0]
-            return longer.means(n_times)
-        windowed = self.statistics.windowed
-        return {
-            name: self._over_windows(part, n_times) if name in windowed else part / self.count
-            for name, part in self.sums.items()
-        }
+    def means(self, weights: dict[int, NDArray[np.float64]], n_times: int) -> dict[str, NDArray[np.float64]]:
+        """Return the means over all frames so far, and over equal windows of all samples so far.
 
-    def _frames(self, x: Tensor) -> Tensor:
-        """(C, n), whole blocks -> (f, R, 2, m), and the state moves on."""
-        frames, self.state = self.bank.run(x.unflatten(1, (-1, self.bank.block)), self.state, self.filters.before)
+        ``weights`` of segments, by hop, are the same for all groups.
+        """
+        if self._hop not in weights:
+            weights[self._hop] = self._weights(n_times)
+        pooled = self._sums[:, : -(-self._count // self._length)] @ weights[self._hop]
+        f, J, _ = self._shape
+        n = f * J * 2
+        shape = (*self._shape, self._n_windows + 1)
+        means = {"means": pooled[:n].reshape(shape), "ppv": pooled[n : 2 * n].reshape(shape)}
+        if self._with_energies:
+            means["energies"] = pooled[2 * n :]
+        return means | {name: total / self._count for name, total in self._totals.items()}
+
+    def _take(self, x: Floats) -> None:
+        counted = -(-self._unfinished.shape[1] // self._hop)  # of the frames to come
+        waited = self._unfinished.shape[1]
+        n, T = waited + x.shape[1], self._block
+        padded = np.zeros((len(x), -(-n // T) * T), x.dtype)
+        padded[:, :waited], padded[:, waited:n] = self._unfinished, x
+        frames = self._run(padded, n // T)
+        self._unfinished = padded[:, n // T * T : n].copy()
+        if (new := frames[..., counted : -(-n // self._hop)]).shape[-1]:
+            self._add(new)
+
+    def _run(self, x: Floats, n_kept: int) -> Floats:
+        """(C, n), whole blocks -> frames (f, R, 2, m); the state moves on by ``n_kept`` blocks."""
+        T, (S, Z) = self._block, self._out.shape[1:]
+        before = self._filters.before
+        inputs = x[None] if before is None else np.matmul(before, x)
+        R = inputs.shape[1]
+        product = np.matmul(inputs.reshape(len(inputs), -1, T), self._into)
+        left = product[..., Z:].reshape(len(product), R, -1, S)
+        states = [self._state]
+        for i in range(left.shape[2]):
+            states.append(left[:, :, i] + states[-1] @ self._transition)
+        self._state = states[n_kept]
+        z = product[..., :Z] + np.matmul(np.stack(states[:-1], 2).reshape(len(product), -1, S), self._out)
+        frames: Floats = z.reshape(len(product), R, -1, 2, Z // 2).swapaxes(2, 3).reshape(len(product), R, 2, -1)
         return frames
 
-    def _add(self, frames: Tensor) -> None:
+    def _add(self, frames: Floats) -> None:
         """Add frames (f, R, 2, m) to the sums."""
-        m, windowed = frames.shape[-1], self.statistics.windowed
-        while self.count + m > SEGMENTS * self.length:
-            for name in windowed & self.sums.keys():
-                pairs = self.sums[name].unflatten(-1, (-1, 2)).sum(-1)
-                self.sums[name].copy_(torch.cat([pairs, torch.zeros_like(pairs)], -1))
-            self.length *= 2
-        segments = (self.count + torch.arange(m)) // self.length
-        first, last = int(segments[0]), int(segments[-1]) + 1
-        more = self._sums(frames, torch.nn.functional.one_hot(segments - first, last - first))
-        for name, part in more.items():
-            (self.sums[name][..., first:last] if name in windowed else self.sums[name]).add_(part)
-        self.count += m
+        m = frames.shape[-1]
+        while self._count + m > SEGMENTS * self._length:
+            self._sums[:, : SEGMENTS // 2] = self._sums[:, ::2] + self._sums[:, 1::2]
+            self._sums[:, SEGMENTS // 2 :] = 0.0
+            self._length *= 2
+        filtered, z = self._filters.split(frames)
+        above = filtered * self._slope
+        above += self._start
+        np.clip(above, 0.0, 1.0, out=above)
+        values = [filtered.reshape(-1, m), above.reshape(-1, m)]
+        if self._with_energies:
+            values.append(np.square(filtered[:, 0]).sum(1))
+        elif len(z):
+            products = z.reshape(*z.shape[:2], 2 * m).astype(np.float64)
+            self._totals["energies"] += products @ products.swapaxes(1, 2)
+        first, last = self._count // self._length, (self._count + m - 1) // self._length
+        begins = np.maximum(np.arange(first, last + 1) * self._length - self._count, 0)
+        self._sums[:, first : last + 1] += np.add.reduceat(np.concatenate(values), begins, axis=1, dtype=np.float64)
+        if self._combinations is not None:
+            weights, starts = self._combinations
+            parts = filtered.reshape(-1, 2, m)[self._members].reshape(len(weights), -1, m)
+            sums = np.matmul(weights, parts)[:, :, None] - starts
+            np.clip(sums, 0.0, 1.0, out=sums)
+            self._totals["combinations"] += sums.sum(-1, dtype=np.float64)
+        self._count += m
 
-    def _sums(self, frames: Tensor, segments: Tensor) -> dict[str, Tensor]:
-        """Add up frames (f, R, 2, m) of one case, by their segments (m, S), 0 or 1."""
-        filtered, z = self.filters.split(frames, 1)
-        windows = segments.to(filtered.dtype).unsqueeze(0)
-        sums = self.statistics.add_up(filtered, z, self.group, windows, windows.sum(2))
-        return {name: part.double() for name, part in sums.items()}
-
-    def _over_windows(self, sums: Tensor, n_times: int) -> Tensor:
-        """Means over the whole and over equal windows of all samples so far: (..., S) -> (..., W)."""
-        n_windows = self.statistics.n_windows
-        edges = [-(-w * n_times // (n_windows * self.group.hop)) for w in range(n_windows + 1)]
-        at_edges = [self._until(sums, edge) for edge in edges]
-        pooled = [at_edges[-1] / self.count]
-        for (first, before), (last, after) in pairwise(zip(edges, at_edges, strict=True)):
-            # A case too short to have a frame in each window: such a window is the whole case.
-            pooled.append((after - before) / (last - first) if last > first else pooled[0])
-        return torch.stack(pooled, -1)
-
-    def _until(self, sums: Tensor, frame: int) -> Tensor:
-        """Sum of the frames before one: (..., S) -> (...)."""
-        segment, inside = divmod(frame, self.length)
-        total = sums[..., :segment].sum(-1)
-        if not inside:
-            return total
-        return total + sums[..., segment] * (inside / min(self.length, self.count - segment * self.length))
+    def _weights(self, n_times: int) -> NDArray[np.float64]:
+        """What the mean over all frames and those over equal windows take of each segment, (n_segments, W)."""
+        begins = np.arange(0, self._count, self._length)
+        sizes = np.minimum(self._length, self._count - begins)
+        edges = -(-np.arange(self._n_windows + 1) * n_times // (self._n_windows * self._hop))
+        before = np.minimum(np.maximum((edges - begins[:, None]) / sizes[:, None], 0.0), 1.0)
+        counts = edges[1:] - edges[:-1]
+        weights = np.empty((len(begins), self._n_windows + 1))
+        weights[:, 0] = 1.0 / self._count
+        np.divide(before[:, 1:] - before[:, :-1], np.maximum(counts, 1), out=weights[:, 1:])
+        # A case too short to have a frame in each window: such a window is the whole case.
+        weights[:, 1:][:, counts == 0] = 1.0 / self._count
+        return weights

@@ -44,23 +44,23 @@ class SpatialFilters:
     """
 
     def __init__(self, filters: Tensor, components: Tensor, has_covariance: Tensor) -> None:
-        self._filters, self._has_covariance = filters, has_covariance
-        self._components = components.expand(len(filters), *components.shape)
-        both = torch.cat([filters, self._components], 1) if has_covariance.any() else filters
+        self.filters, self.components, self.has_covariance = filters, components, has_covariance
+        every = components.expand(len(filters), *components.shape)
+        both = torch.cat([filters, every], 1) if has_covariance.any() else filters
         self.before = both if both.shape[1] < both.shape[2] else None
 
     def rows(self, n: int) -> int:
         """How many signals each oscillator filters for n cases."""
-        return n * (self._filters.shape[2] if self.before is None else self.before.shape[1])
+        return n * (self.filters.shape[2] if self.before is None else self.before.shape[1])
 
     def split(self, frames: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Sort frames: (f, R * n, 2, m) -> (n, f, J, 2, m) of the filters, (f', K, n, 2, m) of the components."""
-        z, J, chosen = frames.unflatten(1, (-1, n)), self._filters.shape[1], self._has_covariance
-        filtered = _applied(self._filters, z) if self.before is None else z[:, :J]
+        z, J, chosen = frames.unflatten(1, (-1, n)), self.filters.shape[1], self.has_covariance
+        filtered = _applied(self.filters, z) if self.before is None else z[:, :J]
         z = z if self.before is None else z[:, J:]
         z = z if chosen.all() else z[chosen]
-        if self.before is None and self._components.shape[1] < self._components.shape[2]:
-            z = _applied(self._components[chosen], z)
+        if self.before is None and self.components.shape[0] < self.components.shape[1]:
+            z = _applied(self.components.expand(len(z), *self.components.shape), z)
         return filtered.permute(2, 0, 1, 3, 4).contiguous(), z
 
 

@@ -132,7 +132,7 @@ class PooledStatistics:
                 sums = {name: sums[name] + part for name, part in more.items()} if sums else more
             count = ends[:, -1, None, None, None].to(x.dtype)
             means = {name: _mean(part, ends) if name in self.windowed else part / count for name, part in sums.items()}
-            self.enter(table, group, means)
+            self.enter(table, self.places(group), means)
         return self.finished(table)
 
     def empty(self, n: int, like: Tensor) -> dict[str, Tensor]:
@@ -147,19 +147,22 @@ class PooledStatistics:
         }
         return {name: like.new_full((n, *shape), torch.nan) for name, shape in shapes.items()}
 
-    def enter(self, table: dict[str, Tensor], group: OscillatorGroup, means: Mapping[str, Tensor]) -> None:
-        """Enter the means over the frames of some oscillators into a table."""
+    def places(self, group: OscillatorGroup) -> dict[str, Tensor]:
+        """Return where the statistics of some oscillators stand in a table."""
         chosen = self.has_covariance
-        place = {
+        return {
             **dict.fromkeys(("means", "ppv"), group.oscillators),
             "combinations": group.combinations,
             "energies": (chosen.cumsum(0) - 1)[group.oscillators[chosen[group.oscillators]]],
         }
+
+    def enter(self, table: dict[str, Tensor], places: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> None:
+        """Enter means over the frames of some oscillators at their places in a table."""
         for name, part in means.items():
             value = part
             if name == "energies":
                 value = log_energy(part) if name in self.windowed else log_euclidean(part, self.shrinkage)
-            table[name][:, place[name]] = value.to(table[name])
+            table[name][:, places[name]] = value.to(table[name])
 
     def finished(self, table: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Name what a table holds: statistics of n cases.

@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 import torch
+from tensor_calls import Calls
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from s4signal.nn import KERNELS, FilterBank, S4Backbone, S4Network, StackOptions, for_inference, space_bands
 from s4signal.nn.frontends import FilterBankFrontend, HopMeansFrontend, LinearFrontend, bank_steps, compression
@@ -20,18 +20,6 @@ __all__: list[str] = []
 
 SFREQ = 16000.0
 BUILDERS = ("cascade_tables", "block_tables", "powers", "toeplitz", "follower_tables", "make_pieces")
-
-
-class Calls(TorchDispatchMode):
-    """Counts calls of tensor operations, views among them."""
-
-    def __init__(self):
-        super().__init__()
-        self.n = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.n += 1
-        return function(*args, **(kwargs or {}))
 
 
 def filter_bank(hop_s=0.01, n_channels=1, d_model=64, **options):

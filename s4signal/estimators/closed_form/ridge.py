@@ -174,10 +174,11 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         self._restore_targets(state.part("targets"), n_outputs=self.ridge_.coef.shape[-1])
 
     def _open_stream(self, sfreq: float | None) -> ClosedFormStream:
-        def finish(rows: NDArray[np.float64], period: float) -> Floats:
-            return np.asarray(self._finish(self._scores(rows, np.array([period]))))
+        return open_stream(self, self.features_.feature_map_, self._answer, sfreq)
 
-        return open_stream(self, self.features_.feature_map_, finish, sfreq)
+    def _answer(self, features: NDArray[np.float64], period: float) -> Floats:
+        """Predict cases of one period from their features (n, n_features)."""
+        return np.asarray(self._finish(self._scores(features, np.array([period]))))
 
     def _cases(self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool) -> TrainingCases:
         fitted = None if reset else self.features_.feature_map_

@@ -196,5 +196,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         return feature_names(self.feature_map_, channels)
 
     def _open_stream(self, sfreq: float | None) -> ClosedFormStream:
-        features = self.feature_map_
-        return open_stream(self, features, lambda rows, _: features.filled(rows), sfreq)
+        return open_stream(self, self.feature_map_, self._answer, sfreq)
+
+    def _answer(self, features: NDArray[np.float64], period: float) -> NDArray[np.floating]:
+        return self.feature_map_.filled(features)

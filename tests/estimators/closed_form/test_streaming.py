@@ -1,13 +1,17 @@
 """A stream says what the model would say of all samples so far as one case."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
-import torch
 from sklearn.exceptions import NotFittedError
+from tensor_calls import Calls
 
 from s4signal import Signals
 from s4signal.errors import ShapeError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+from s4signal.random_features import filters, running
 
 __all__: list[str] = []
 
@@ -75,7 +79,7 @@ def test_memory_stays_the_same_however_long_it_listens():
 
     def kept():
         groups = [group for running in stream._running for group in running._groups]
-        return sum(v.numel() for g in groups for v in vars(g).values() if isinstance(v, torch.Tensor))
+        return sum(v.size for g in groups for v in vars(g).values() if isinstance(v, np.ndarray))
 
     stream.push(rng.standard_normal((2, 6400)))
     before = kept()
@@ -94,6 +98,42 @@ def test_single_precision_is_as_close_as_it_can_be():
     np.testing.assert_allclose(said, expected, atol=1e-4)
     shares = np.array([name.startswith("PPV") for name in model.get_feature_names_out()])
     np.testing.assert_allclose(said[shares], expected[shares], atol=5e-6)  # counted, then divided once
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("kind", [S4RandomFeatures, S4RidgeClassifier])
+def test_a_copy_or_a_pickle_of_a_stream_goes_on_to_the_same_bits(n_channels, kind):
+    stream, x = fitted(n_channels, kind).stream(), cases(n_channels)[0]
+    stream.push(x[:, :333])
+    others = [copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))]
+    expected = [stream.push(x[:, 333:600]), stream.push(x[:, 600:])]
+    for other in others:
+        np.testing.assert_array_equal([other.push(x[:, 333:600]), other.push(x[:, 600:])], expected)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_push_builds_no_table_and_calls_few_tensor_operations(n_channels, monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("a table was built")
+
+    stream, x = fitted(n_channels, S4RidgeClassifier).stream(), cases(n_channels)[0]
+    for module, name in ((running, "oscillator_blocks"), (filters, "cascade_tables"), (filters, "oscillator_blocks")):
+        monkeypatch.setattr(module, name, refuse)
+    stream.push(x[:, :100])
+    with Calls() as calls:
+        stream.push(x[:, 100:260])
+    assert calls.n <= (60 if n_channels == 1 else 160)  # whatever the number of oscillators
+
+
+@pytest.mark.slow
+def test_a_million_samples_in_single_precision_are_those_in_double():
+    t = np.arange(8000)
+    tone = np.stack([np.sin(2 * np.pi * t / period) for period in (40, 800)])
+    single = S4RandomFeatures(n_oscillators=12, sfreq=SFREQ, random_state=0).fit(cases(2))
+    exact = fitted(2)
+    streams = [exact.stream(), single.stream()]
+    errors = [np.abs(np.subtract(*(stream.push(tone) for stream in streams))).max() for _ in range(125)]
+    assert errors[-1] <= 3 * errors[0] + 1e-5
 
 
 def test_what_cannot_be_streamed_is_refused():
