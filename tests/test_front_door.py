@@ -42,6 +42,7 @@ PROMISE: dict[str, list[str]] = {
     ],
     "s4signal.signals": [
         "Annotation",
+        "EegRecordings",
         "LabelledSignals",
         "Signal",
         "Signals",

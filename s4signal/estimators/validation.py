@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from s4signal.errors import ShapeError
+from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array
@@ -30,6 +31,8 @@ def check_signals(
         signals = Signals(X, sfreq=sfreq, times=times)
         if len(signals) == 0:
             raise ShapeError("Found 0 case(s) in X while a minimum of 1 is required.")
+        if not reset:
+            signals = in_order_of_fit(estimator, signals)
         _check_axes(estimator, X, signals, reset=reset)
         if reset:
             estimator.n_features_in_ = signals.n_channels
@@ -44,18 +47,10 @@ def check_signals(
             f"{estimator.n_channels_in_}. Pick the same channels; a case is (n_channels, n_times), pass its transpose "
             "if time came first." + (" If X is one case, pass [X]." if one_case else "")
         )
-    _check_names(estimator, signals, reset=reset)
-    return signals
-
-
-def _check_names(estimator: Any, signals: Signals, *, reset: bool) -> None:
-    """Note the names of the channels, or refuse others and another order, where both are known."""
-    names = None if signals.ch_names is None else list(signals.ch_names)
+    names = signals.ch_names
     if reset:
-        estimator.ch_names_ = names
-    elif names and estimator.ch_names_ and names != estimator.ch_names_:
-        advice = "put them in that order" if set(names) == set(estimator.ch_names_) else "pick or rename them"
-        raise ShapeError(f"X has the channels {names}, the model was fitted with {estimator.ch_names_}; {advice}.")
+        estimator.ch_names_ = None if names is None else list(names)
+    return signals
 
 
 def _is_table(X: Any) -> bool:

@@ -7,6 +7,7 @@ from s4signal.signals.biosignal import read_wfdb
 from s4signal.signals.case import Annotation, Signal
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_eeg
+from s4signal.signals.eeg_recordings import EegRecordings
 from s4signal.signals.labelled import LabelledSignals
 from s4signal.signals.tabular import read_csv, read_events
 from s4signal.signals.transforms import decimate, drop_samples
@@ -15,6 +16,7 @@ from s4signal.signals.windows import epochs_from_events, windows
 
 __all__ = [
     "Annotation",
+    "EegRecordings",
     "LabelledSignals",
     "Signal",
     "Signals",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_decoders import COMPRESSED
 from s4signal.signals.audio_file import OnError, Skipped, skip_or_raise
+from s4signal.signals.name_patterns import compile_pattern
 
 _BY_LIBSNDFILE = {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd"}
 ENDINGS = COMPRESSED | _BY_LIBSNDFILE | {".voc", ".w64", ".wav"}
@@ -93,16 +94,7 @@ def rows_of_pattern(root: Path, pattern: str, on_error: OnError) -> Layout:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    expression = pattern
-    if "(?P<" not in pattern:
-        parts = re.split(r"\{(\w+)\}", pattern)
-        names = parts[1::2]
-        fields = [f"(?P<{name}>[^/]+?)" if name not in names[:i] else f"(?P={name})" for i, name in enumerate(names)]
-        expression = "".join(re.escape(part) if i % 2 == 0 else fields[i // 2] for i, part in enumerate(parts))
-    try:
-        compiled = re.compile(expression)
-    except re.error as error:
-        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}.") from None
+    compiled = compile_pattern(pattern)
     if "label" not in compiled.groupindex:
         raise ValueError(f"pattern={pattern!r} has no label. Write it like '{{label}}_{{group}}_{{take}}.wav'.")
     return compiled

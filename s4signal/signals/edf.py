@@ -34,3 +34,27 @@ def read_edf_signals(path: Path) -> list[EdfSignal]:
     rows = zip(column(0, 16), column(96, 8), column(216, 8), strict=True)
     annotations = ("EDF Annotations", "BDF Annotations")
     return [EdfSignal(unit, int(count)) for label, unit, count in rows if label not in annotations]
+
+
+def holds_no_signal(path: Path) -> bool:
+    """Whether a file of EDF or BDF has annotations alone, as those of sleep stages do."""
+    if path.suffix.lower() not in (".edf", ".bdf"):
+        return False
+    try:
+        with path.open("rb") as file:
+            n = int(file.read(256)[252:])
+        return n > 0 and not read_edf_signals(path)
+    except ValueError:  # no such header
+        return False
+
+
+def other_format(path: Path) -> str:
+    """Name the format by which a file begins, if its ending says the other of EDF and BDF; else nothing."""
+    ending = path.suffix.lower()
+    if ending not in (".edf", ".bdf"):
+        return ""
+    with path.open("rb") as file:
+        begins = file.read(8)
+    if ending == ".edf" and begins == b"\xffBIOSEMI":
+        return "BDF"
+    return "EDF" if ending == ".bdf" and begins == b"0       " else ""

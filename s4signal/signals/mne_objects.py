@@ -68,7 +68,7 @@ def cases_from_epochs(items: Sequence[Any]) -> list[Case]:
         trials = _without_bads(epochs.get_data(picks=list(names)), epochs.info, names)
         known["source"] = str(getattr(epochs, "filename", None) or "")
         single = len(trials) == 1 and any("IGNORED" in why for why in epochs.drop_log)
-        subject = _subject(epochs.info)
+        subject = subject_of(epochs.info)
         whose = {} if subject is None else {"subject": subject}
         if not single and len(trials):
             whose["recording"] = known["source"] or f"recording {index} [{fingerprint(trials[[0, -1]])}]"
@@ -93,7 +93,7 @@ def cases_from_raws(items: Sequence[Any]) -> list[Case]:
         known["source"] = str(raw.filenames[0] or "") if raw.filenames else ""
         known["annotations"] = raw_annotations(raw)
         known["first_sample"] = int(raw.first_samp)
-        subject = _subject(raw.info)
+        subject = subject_of(raw.info)
         known["metadata"] = {} if subject is None else {"subject": subject}
         if raw.preload:
             data = _read_raw(raw, names, 0, raw.n_times)
@@ -211,7 +211,8 @@ def _read_raw(raw: Any, names: Sequence[str], start: int, stop: int) -> FloatArr
     return _without_bads(raw.get_data(list(names), start, stop, verbose="error"), raw.info, names)
 
 
-def _subject(info: Any) -> str | None:
+def subject_of(info: Any) -> str | None:
+    """Say whose recording it is; None where a file names nobody."""
     subject = str((info["subject_info"] or {}).get("his_id") or "").strip()
     return None if subject.lower() in _NO_SUBJECT else subject
 

@@ -17,6 +17,7 @@ from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_mne_events
 from s4signal.signals.lazy import Case
 from s4signal.signals.mne_objects import fingerprint
+from s4signal.signals.window_labels import is_bad, labelled
 
 
 def windows(
@@ -28,6 +29,8 @@ def windows(
     groups: Any = None,
     start_s: float = 0.0,
     stop_s: float | None = None,
+    labels: Mapping[str, Any] | Sequence[str] | None = None,
+    reject_by_annotation: bool = True,
 ) -> tuple[Signals, npt.NDArray[Any] | None, npt.NDArray[Any]]:
     """Cut every recording into windows of one length: by their times where recordings have them.
 
@@ -46,6 +49,11 @@ def windows(
         Trials of one `mne.Epochs` are of one recording.
     start_s, stop_s : float, optional
         Cut between these times [s] after the first sample; negative counts from the end.
+    labels : mapping of description to label, or list of descriptions, optional
+        Take the target of each window from the annotation that covers more than half of it: several descriptions may
+        have one label, such as two stages of sleep that are one. Windows that none covers are left out.
+    reject_by_annotation : bool
+        Whether to leave out windows into which a span reaches whose annotation begins with "bad", as MNE does.
 
     Returns
     -------
@@ -53,18 +61,18 @@ def windows(
         Views, or parts of files that are not yet read; times stay as they are, and a window in which no sample was
         taken is left out.
     y : ndarray of shape (n_windows,) or None
-        The targets.
+        The targets, or the labels.
     groups : ndarray of shape (n_windows,)
         Pass them to ``GroupKFold``.
 
     Raises
     ------
     RecordingError
-        If a recording is shorter than `duration_s`, or its rate is unknown.
+        If a recording is shorter than `duration_s`, its rate is unknown, or no annotation gives a label.
     ShapeError
         If `y` or `groups` has another length.
     ValueError
-        If `duration_s` or `step_s` is not positive.
+        If `duration_s` or `step_s` is not positive, or `y` and `labels` are given together.
 
     Examples
     --------
@@ -74,7 +82,17 @@ def windows(
     Signals: 18 cases × 1 channel, 200 samples, 100 Hz (2 s)
     >>> y[8:10], groups[8:10]
     (array(['rest', 'task'], dtype='<U4'), array([0, 1]))
+
+    A label per window, from annotations:
+
+    >>> from s4signal.signals import Annotation, Signal
+    >>> stages = (Annotation(0, 60, "Sleep stage 3"), Annotation(60, 30, "Sleep stage 4"), Annotation(90, 30, "W"))
+    >>> night = Signals([Signal(np.zeros((1, 12000)), sfreq=100, annotations=stages)])
+    >>> windows(night, duration_s=30, labels={"Sleep stage 3": "N3", "Sleep stage 4": "N3", "W": "W"})[1]
+    array(['N3', 'N3', 'N3', 'W'], dtype='<U2')
     """
+    if y is not None and labels is not None:
+        raise ValueError("y= and labels= both give targets; pass one of them.")
     step_s = duration_s if step_s is None else step_s
     for name, value in (("duration_s", duration_s), ("step_s", step_s)):
         check_positive(name, value)
@@ -84,9 +102,15 @@ def windows(
     for i, recording in enumerate(recordings.cases):
         clock = Clock(i, _recognised(i, recording))
         pieces = [clock.case.crop(a, b) for a, b in _edges(clock, duration_s, step_s, start_s, stop_s)]
+        pieces = [piece for piece in pieces if not (reject_by_annotation and is_bad(piece, duration_s))]
         cases += pieces
         origin += [i] * len(pieces)
+    if not cases and len(recordings):
+        raise RecordingError("every window is marked as bad. Pass reject_by_annotation=False to keep such windows.")
     targets = None if y is None else _one_a_recording(y, "y", len(recordings))[origin]
+    if labels is not None:
+        kept, targets = labelled(cases, labels, duration_s)
+        cases, origin = [cases[k] for k in kept], [origin[k] for k in kept]
     return Signals.from_cases(cases), targets, _groups(recordings, groups)[origin]
 
 
@@ -98,6 +122,7 @@ def epochs_from_events(
     tmin: float = 0.0,
     tmax: float,
     groups: Any = None,
+    reject_by_annotation: bool = True,
 ) -> tuple[Signals, npt.NDArray[np.str_], npt.NDArray[Any]]:
     """Cut a stretch around every event.
 
@@ -115,6 +140,8 @@ def epochs_from_events(
     groups : array-like of shape (n_recordings,), optional
         What must not be split, such as the subject; if missing, the subject that a recording knows, else the recording.
         Trials of one `mne.Epochs` are of one recording.
+    reject_by_annotation : bool
+        Whether to leave out epochs into which a span reaches whose annotation begins with "bad", as MNE does.
 
     Returns
     -------
@@ -128,8 +155,8 @@ def epochs_from_events(
     Raises
     ------
     RecordingError
-        If no event is found, none has the stretch inside its recording, a rate is unknown, or `events` count samples
-        that the recording no longer has.
+        If no event is found, none has the stretch inside its recording and free of bad spans, a rate is unknown, or
+        `events` count samples that the recording no longer has.
     ShapeError
         If `events` or `groups` has another length.
     ValueError
@@ -163,9 +190,11 @@ def epochs_from_events(
         if len(inside) < len(found):
             said = f"{len(found) - len(inside)} of {len(found)} events reach outside the recording and are left out."
             warnings.warn(f"{clock.name}: {said}", stacklevel=2)
-        cases += [_around_event(clock.case.crop(*span), name, tmin) for span, name in inside]
-        names += [name for _, name in inside]
-        origin += [i] * len(inside)
+        cut = [(_around_event(clock.case.crop(*span), name, tmin), name) for span, name in inside]
+        cut = [(piece, name) for piece, name in cut if not (reject_by_annotation and is_bad(piece, tmax - tmin))]
+        cases += [piece for piece, _ in cut]
+        names += [name for _, name in cut]
+        origin += [i] * len(cut)
     if not cases:
         raise RecordingError(_nothing_found(recordings, event_id, events is None))
     return Signals.from_cases(cases), np.array(names), _groups(recordings, groups)[origin]

@@ -316,3 +316,48 @@ def test_gdf_annotations_and_fif_events_of_one_recording_agree(data_home):
     # The two files count one sample apart.
     a, b = fif.to_numpy()[..., :-1], gdf.to_numpy()[..., 1:]
     np.testing.assert_allclose(a / a.std(), b / b.std(), atol=1e-2)
+
+
+def stages():
+    marks = (
+        Annotation(0.0, 3.0, "Sleep stage 3"),
+        Annotation(3.0, 3.0, "Sleep stage 4"),
+        Annotation(6.0, 2.0, "Sleep stage W"),
+        Annotation(9.2, 0.0, "blink"),
+    )
+    return Signals([Signal(np.arange(1000.0), sfreq=100, annotations=marks)])
+
+
+def test_windows_are_labelled_by_the_annotation_that_covers_most():
+    merged = {"Sleep stage 3": "N3", "Sleep stage 4": "N3", "Sleep stage W": "W"}
+    cut, y, groups = windows(stages(), duration_s=2, labels=merged)
+    assert y.tolist() == ["N3", "N3", "N3", "W"]  # the second is half of one stage, half of the other
+    assert cut[3].data[0, 0] == 600
+    assert len(set(groups)) == 1
+    assert windows(stages(), duration_s=2, labels=["Sleep stage 3", "Sleep stage W"])[1].tolist() == [
+        "Sleep stage 3", "Sleep stage W",
+    ]  # fmt: skip
+    with pytest.raises(RecordingError, match=r"no annotation of labels=\['blink'\] covers more than half of a window"):
+        windows(stages(), duration_s=2, labels=["blink"])
+    with pytest.raises(ValueError, match="y= and labels= both give targets"):
+        windows(stages(), duration_s=2, labels=["blink"], y=[1])
+
+
+def test_bad_spans_are_left_out_as_mne_does():
+    mne = pytest.importorskip("mne")
+    rng = np.random.default_rng(0)
+    raw = mne.io.RawArray(rng.standard_normal((1, 1000)), mne.create_info(["Oz"], 100.0, "eeg"), verbose="error")
+    raw.set_annotations(mne.Annotations([2.5, 6.99], [0.2, 1.2], ["BAD_muscle", "bad"]))
+    for overlap in (0.0, 0.5):
+        expected = mne.make_fixed_length_epochs(raw, 1.0, overlap=overlap, preload=True, verbose="error").get_data()
+        cut, _, _ = windows(raw, duration_s=1, step_s=1 - overlap)
+        np.testing.assert_array_equal(cut.to_numpy(), expected)
+    assert len(windows(raw, duration_s=1, reject_by_annotation=False)[0]) == 10
+    events = np.column_stack([np.arange(50, 900, 50), np.zeros(17, int), np.ones(17, int)])
+    expected = mne.Epochs(raw, events, tmin=-0.2, tmax=0.4, baseline=None, preload=True, verbose="error").get_data()
+    epochs, _, _ = epochs_from_events(raw, events=events, tmin=-0.2, tmax=0.4)
+    np.testing.assert_array_equal(epochs.to_numpy(), expected)
+    assert len(epochs_from_events(raw, events=events, tmax=0.4, reject_by_annotation=False)[0]) == 17
+    raw.set_annotations(mne.Annotations([0], [10], ["BAD_"]))
+    with pytest.raises(RecordingError, match=r"every window is marked as bad. Pass reject_by_annotation=False"):
+        windows(raw, duration_s=1)

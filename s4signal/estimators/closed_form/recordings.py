@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.survey import check_span, check_time_unit, median_gap
 from s4signal.estimators.validation import all_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
@@ -69,6 +70,8 @@ def prepare_recordings(
         return Recordings(signals, signals, timed=False)
     # Read once: the grid is in memory too.
     recorded = Signals.from_cases(case.load() if case.has_times else case for case in X.cases)
+    if not reset:
+        recorded = in_order_of_fit(estimator, recorded)
     if fitted is None:
         rate = sfreq or _rate(recorded)
     elif fitted.sfreq is None:

@@ -1,0 +1,197 @@
+"""One EEG recording on disk: its header read, its samples waiting."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from s4signal.errors import RecordingError
+from s4signal.signals.checks import FloatArray, check_file, optional
+from s4signal.signals.edf import holds_no_signal, other_format, read_edf_signals, volts_per_unit
+from s4signal.signals.eeg_channels import Chosen, choose_channels
+from s4signal.signals.eeg_folder import Found
+from s4signal.signals.lazy import LazyCase
+from s4signal.signals.mne_objects import common_type, positions_of, raw_annotations, subject_of
+from s4signal.signals.wrong_files import shortened, what_it_is
+
+_mne = partial(optional, "mne", "Reading EEG", "eeg")
+_TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt", re.IGNORECASE)
+
+
+class OpenedFile(NamedTuple):
+    """A recording without its bad channels, and what was seen on the way."""
+
+    case: LazyCase
+    chosen: Chosen
+    positions: FloatArray | None  # of all channels that were meant, bad ones among them
+    numbered: str  # channels of one name, numbered
+    incomplete: str  # why, where that was to be no error
+
+
+def open_recording(found: Found, picks: str | Sequence[str], *, incomplete: str) -> OpenedFile:
+    """Read a header, and what a BIDS data set says beside it; RecordingError says what cannot be used."""
+    path = found.path
+    raw, numbered, missing = _read_raw(path, tolerant=incomplete == "warn")
+    signals = read_edf_signals(path)
+    if len(signals) != len(raw.ch_names):  # MNE reads the file in another way
+        signals = []
+    told = raw if found.bids is None else _bids_raw(found, raw)
+    chosen = choose_channels(told, signals, picks, path)
+    counts = [signals[row].n_samples for row in chosen.rows] if signals else [1]
+    file = _RawFile(
+        str(path),
+        tuple(raw.ch_names[row] for row in chosen.rows),
+        tuple(_scale(signals[row].unit) if signals else 1.0 for row in chosen.rows),
+        alone=bool(signals) and max(counts) < max(signal.n_samples for signal in signals),
+        in_one=len(set(counts)) > 1,
+        tolerant=incomplete == "warn",
+    )
+    file.__dict__["raw"] = raw
+    try:
+        raw.get_data([0], start=raw.n_times - 1, verbose="error")
+    except Exception as error:
+        raise _incomplete(path, f"its last sample is missing: {error}") from error
+    case = file.case(told, chosen, found)
+    positions = case.positions if chosen.names == chosen.every else positions_of(told.info, chosen.every)
+    return OpenedFile(case, chosen, positions, numbered, missing)
+
+
+@dataclass(frozen=True, eq=False)
+class _RawFile:
+    """A recording on disk: what its header says; opened once, and again after unpickling."""
+
+    source: str
+    ch_names: tuple[str, ...]  # as the file has them
+    scales: tuple[float, ...]  # volts in what MNE calls one
+    alone: bool  # read without the other channels, whose rates are higher
+    in_one: bool  # the channels have several rates: stretches would be resampled each for itself
+    tolerant: bool  # of a file that is incomplete
+
+    @cached_property
+    def raw(self) -> Any:
+        """The recording as its file has it."""
+        return _read_raw(Path(self.source), tolerant=self.tolerant)[0]
+
+    @cached_property
+    def data(self) -> Any:
+        """The recording as its samples are read."""
+        if not self.alone:
+            return self.raw
+        read = _mne().io.read_raw_bdf if self.source.lower().endswith(".bdf") else _mne().io.read_raw_edf
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said when it was opened
+            return read(self.source, include=list(self.ch_names), exclude_after_unique=True, verbose="error")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open recording behind."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("raw", "data")}
+
+    def read(self, start: int, stop: int) -> FloatArray:
+        """Return a stretch, (n_channels, n_times)."""
+        try:
+            data = self.data.get_data(list(self.ch_names), start, stop, verbose="error")
+        except Exception as error:
+            raise _unreadable(self.source, str(error)) from error
+        in_volts: FloatArray = data if set(self.scales) == {1.0} else data * np.array(self.scales)[:, np.newaxis]
+        return in_volts
+
+    def case(self, told: Any, chosen: Chosen, found: Found) -> LazyCase:
+        """All of the recording, by what is told of it."""
+        sfreq, recorded = float(self.data.info["sfreq"]), float(self.raw.info["sfreq"])
+        types = told.get_channel_types()
+        subject = subject_of(told.info)
+        return LazyCase(
+            read=self.read,
+            n_channels=len(self.ch_names),
+            length=int(self.data.n_times),
+            sfreq=sfreq,
+            ch_names=chosen.names,
+            annotations=raw_annotations(told),
+            source=self.source,
+            first_sample=int(self.raw.first_samp) * sfreq / recorded,
+            recorded_sfreq=None if sfreq == recorded else recorded,
+            modality=common_type(types[row] for row in chosen.rows),
+            in_one=self.in_one,
+            metadata={**({} if subject is None else {"subject": subject}), **found.known},
+            positions=positions_of(told.info, [told.ch_names[row] for row in chosen.rows]),
+        )
+
+
+def _scale(unit: str) -> float:
+    """Return the volts in what MNE calls one: it knows uV and mV, and takes every other unit for volts."""
+    volts = volts_per_unit(unit)
+    known = {"uV": 1e-6, "\u00b5V": 1e-6, "\u03bcV": 1e-6, "\x83\xcaV": 1e-6, "mV": 1e-3}.get(unit, 1.0)
+    return 1.0 if volts is None else volts / known
+
+
+def _bids_raw(found: Found, raw: Any) -> Any:
+    """Read what stands beside a recording: types and state of channels, events, positions."""
+    bids = optional("mne_bids", "Reading a BIDS data set", "bids")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a data set may leave out
+        try:
+            told = bids.read_raw_bids(found.bids, on_ch_mismatch="rename", verbose="error")
+        except Exception as error:
+            raise RecordingError(
+                f"{found.path}: what the data set says beside it cannot be read ({shortened(str(error))}). Check it "
+                "with the BIDS validator, or pass the list of files."
+            ) from error
+    return told if len(told.ch_names) == len(raw.ch_names) else raw
+
+
+def _read_raw(path: Path, *, tolerant: bool) -> tuple[Any, str, str]:
+    """Open a recording; say which channels were numbered, and why it is incomplete, if that is tolerated."""
+    mne = _mne()
+    if not path.is_dir():  # some formats are folders
+        check_file(path)
+    if kind := other_format(path):
+        raise RecordingError(f"{path} begins as {kind} does. Correct its ending: .{kind.lower()}.")
+    if holds_no_signal(path):
+        raise RecordingError(f"{path} holds annotations and no signal. Pass the recording they belong to.")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            raw = mne.io.read_raw(path, preload=False, verbose="warning")
+        except Exception as error:  # each format fails in its own way: struct.error, IndexError, UnicodeDecodeError …
+            raise _unreadable(str(path), str(error)) from error
+    numbered = missing = ""
+    for text in (str(warning.message) for warning in caught):
+        # BrainVision stores no length: a marker after the last sample is a sign that samples are missing.
+        late = path.suffix == ".vhdr" and text.startswith("Omitted")
+        if late or _TRUNCATED.search(text):
+            missing = missing or text
+        if "not unique" in text:
+            numbered = f"{path}: {shortened(text)}. Such channels are numbered: {raw.ch_names}."
+    if path.suffix == ".vhdr":
+        missing = missing or _cut_binary(raw, path)
+    if missing and not tolerant:
+        raise _incomplete(path, missing)
+    if raw.n_times < 1:
+        raise RecordingError(f"{path} holds no samples. Leave it out.")
+    return raw, numbered, missing and f"{path} ({shortened(missing)})"
+
+
+def _cut_binary(raw: Any, path: Path) -> str:
+    """Say by how much a BrainVision file of binary samples ends within a sample; nothing if it does not."""
+    data = Path(raw.filenames[0])
+    if b"=ASCII" in path.read_bytes().upper() or not data.is_file():
+        return ""
+    n_bytes, n_values = data.stat().st_size, raw.n_times * len(raw.ch_names)
+    if any(n_bytes == n_values * width for width in (2, 4, 8)):
+        return ""
+    return f"{data.name} has {n_bytes} bytes, no whole number of samples of all channels"
+
+
+def _unreadable(path: str, reason: str) -> RecordingError:
+    return RecordingError(f"{path} cannot be read as a recording ({shortened(reason)}). {what_it_is(Path(path))}")
+
+
+def _incomplete(path: Path, reason: str) -> RecordingError:
+    return RecordingError(
+        f"{path} is incomplete ({shortened(reason)}). Copy it again; to use what is left, pass incomplete='warn'."
+    )

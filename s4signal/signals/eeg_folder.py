@@ -1,0 +1,133 @@
+"""Which EEG recordings a folder, a glob, a list or a BIDS root holds, and what their names say of them."""
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from glob import glob
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s4signal.errors import RecordingError
+from s4signal.signals.audio_file import Skipped
+from s4signal.signals.checks import PathOrText, as_paths, optional
+from s4signal.signals.name_patterns import compile_pattern
+
+_FOLDERS = (".mff", ".ds", ".mefd")  # recordings that are folders
+_FILES = (
+    ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".fif", ".fif.gz", ".set", ".cnt", ".cdt", ".nedf", ".nxe", ".lay",
+    ".snirf", ".con", ".sqd", ".rs3",
+)  # fmt: skip
+# What else MNE writes as FIF, and the later parts of a recording, which are read with the first.
+_NO_RECORDING = re.compile(
+    r"[-_](epo|ave|evoked|eve|ica|cov|fwd|inv|src|trans|annot|proj|sol|bem|csd|psd|spectrum|tfr|head)(-\d+)?\.fif(\.gz)?$"
+    r"|[-_](raw|eeg|meg|sss|tsss)-\d+\.fif(\.gz)?$|_split-(0[2-9]|[1-9]\d)_"
+)
+_ENTITIES = {"sub": "subject", "ses": "session", "task": "task", "acq": "acquisition", "run": "run"}
+
+
+class Found(NamedTuple):
+    """A recording, what its name or the data set says of it, and its path in a BIDS data set."""
+
+    path: Path
+    known: Mapping[str, str]
+    bids: Any = None
+
+
+class Listing(NamedTuple):
+    """Recordings in the order of their names; files that do not follow a pattern; whether one file was asked for."""
+
+    found: list[Found]
+    skipped: list[Skipped]
+    single: bool
+
+
+def find_recordings(path: PathOrText | Iterable[PathOrText], pattern: str | None) -> Listing:
+    """List the recordings that are meant; files of no recording are passed over, where they were not named."""
+    single = False
+    if isinstance(path, str | PathLike):
+        given = Path(path)
+        if (given / "dataset_description.json").is_file():
+            found = _of_bids(given)
+        elif given.is_dir() and given.suffix.lower() not in _FOLDERS:
+            found = [_named(p) for p in _below(given)]
+        elif not given.exists() and any(sign in str(path) for sign in "*?["):
+            found = [_named(p) for p in _of_glob(str(path))]
+        else:
+            found, single = [_named(given)], True
+    else:
+        found = [_named(p) for p in as_paths(path, "path")]
+    if pattern is None:
+        return Listing(found, [], single)
+    return _by_pattern(found, pattern, single)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a name is that of a recording, and of its first part."""
+    name = path.name.lower()
+    return not name.startswith(".") and name.endswith((*_FILES, *_FOLDERS)) and not _NO_RECORDING.search(name)
+
+
+def _below(root: Path) -> list[Path]:
+    there = sorted(root.rglob("*"))
+    found = [p for p in there if is_recording(p) and not any(q.suffix.lower() in _FOLDERS for q in p.parents)]
+    if not found:
+        others = Counter(p.suffix or p.name for p in there if p.is_file())
+        holds = ", ".join(f"{n} {ending}" for ending, n in others.most_common(5)) or "no file"
+        raise RecordingError(
+            f"{root} holds no EEG recording (.edf, .bdf, .gdf, .vhdr, .fif, .set …), but {holds}. Check the path, or "
+            "pass a list of files."
+        )
+    return found
+
+
+def _of_glob(text: str) -> list[Path]:
+    there = [Path(p) for p in sorted(glob(text, recursive=True))]
+    if not there:
+        raise RecordingError(f"no file matches {text}. Check the path; ** stands for any folders.")
+    return [p for p in there if is_recording(p)] or there
+
+
+def _of_bids(root: Path) -> list[Found]:
+    bids = optional("mne_bids", "Reading a BIDS data set", "bids")
+    endings = [*_FILES, *_FOLDERS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paths = bids.find_matching_paths(root, datatypes=["eeg", "ieeg", "meg"], extensions=endings)
+    paths = [p for p in paths if Path(p.fpath).relative_to(root).parts[0].startswith("sub-")]  # no derivatives
+    eeg = [p for p in paths if p.datatype == "eeg"] or paths
+    if not eeg:
+        raise RecordingError(f"{root} is a BIDS data set without a recording below sub-…/eeg. Check the path.")
+    names = ("subject", "session", "task", "acquisition", "run")
+    found = []
+    for path in sorted(eeg, key=lambda p: str(p.fpath)):
+        known = {name: str(getattr(path, name)) for name in names if getattr(path, name) is not None}
+        if not _NO_RECORDING.search(Path(path.fpath).name):
+            found.append(Found(Path(path.fpath), known, path))
+    return found
+
+
+def _named(path: Path) -> Found:
+    """Take what a name in the form of BIDS says: ``sub-01_ses-2_task-rest_run-1_eeg.edf``."""
+    if not path.name.startswith("sub-"):
+        return Found(path, {})
+    entities = dict(re.findall(r"(?:^|_)([a-z]+)-([A-Za-z0-9]+)(?=_)", path.name))
+    return Found(path, {name: entities[key] for key, name in _ENTITIES.items() if key in entities})
+
+
+def _by_pattern(found: list[Found], pattern: str, single: bool) -> Listing:
+    compiled = compile_pattern(pattern)
+    if not compiled.groupindex:
+        raise ValueError(f"pattern={pattern!r} has no field. Write it like '{{subject}}_{{session}}.edf'.")
+    expression = re.compile(f"(?:.*/)?{compiled.pattern}")
+    kept, skipped = [], []
+    for one in found:
+        match = expression.fullmatch(one.path.as_posix())
+        if match is None:
+            skipped.append(Skipped(str(one.path), f"{one.path} does not follow pattern={pattern!r}."))
+        else:
+            kept.append(one._replace(known={**one.known, **match.groupdict("")}))
+    if not kept:
+        raise RecordingError(f"no recording follows pattern={pattern!r}; one of them is {found[0].path.name}.")
+    return Listing(kept, skipped, single)
