@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError
-from s4signal.signals.audio_file import OnError, check_on_error, skip_or_raise, warn_of_skipped
+from s4signal.signals.audio_file import OnError, Skipped, check_on_error, skip_or_raise, warn_of_skipped
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import PathOrText, check_file, check_positive, optional
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg_alike import Montage, make_alike
 from s4signal.signals.eeg_file import OpenedFile, open_recording
-from s4signal.signals.eeg_folder import find_recordings
+from s4signal.signals.eeg_folder import Listing, find_recordings
 from s4signal.signals.eeg_recordings import EegRecordings
 from s4signal.signals.lazy import Case
 
@@ -114,21 +114,10 @@ def read_eeg(
     """
     _check_options(on_error, incomplete, ch_names, min_duration_s)
     listing = find_recordings(path, pattern)
-    opened, skipped = [], list(listing.skipped)
-    for one in listing.found:
-        try:
-            file = open_recording(one, picks, incomplete=incomplete)
-            _check_duration(file.case, min_duration_s)
-            opened.append((file, _filtered(file.case, l_freq, h_freq)))
-        except RecordingError as error:
-            if listing.single or (len(listing.found) == 1 and on_error == "raise"):
-                raise
-            skipped.append(skip_or_raise(error, one.path, on_error))
-    if not opened:
-        raise RecordingError(f"none of {len(skipped)} recordings can be used; the first: {skipped[0].reason}")
-    _warn_of_files([file for file, _ in opened])
+    opened, skipped = _opened(listing, picks, min_duration_s, on_error, incomplete)
+    _warn_of_files(opened)
     cases, others, changes = make_alike(
-        [Montage(case, file.chosen.every, file.positions) for file, case in opened],
+        [Montage(_filtered(f.case, l_freq, h_freq), f.chosen.every, f.positions) for f in opened],
         standard=ch_names == "standard",
         one_rate=sfreq is None and not listing.single,
         on_error=on_error,
@@ -151,6 +140,24 @@ def read_mne_events(path: PathOrText) -> npt.NDArray[np.int64]:
     except Exception as error:
         raise RecordingError(f"{path} cannot be read as an MNE events file ({error}).") from error
     return events
+
+
+def _opened(
+    listing: Listing, picks: str | Sequence[str], min_duration_s: float | None, on_error: OnError, incomplete: str
+) -> tuple[list[OpenedFile], list[Skipped]]:
+    opened, skipped = [], list(listing.skipped)
+    for one in listing.found:
+        try:
+            file = open_recording(one, picks, incomplete=incomplete)
+            _check_duration(file.case, min_duration_s)
+            opened.append(file)
+        except RecordingError as error:
+            if listing.single or (len(listing.found) == 1 and on_error == "raise"):
+                raise
+            skipped.append(skip_or_raise(error, one.path, on_error))
+    if not opened:
+        raise RecordingError(f"none of {len(skipped)} recordings can be used; the first: {skipped[0].reason}")
+    return opened, skipped
 
 
 def _check_options(on_error: str, incomplete: str, ch_names: str, min_duration_s: float | None) -> None:
