@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,31 +16,107 @@ Indices = NDArray[np.intp]
 
 
 class Samples(NamedTuple):
-    """A case as the network takes it."""
+    """A case as the network takes it.
 
-    data: NDArray[np.floating]  # (n_inputs, n_times), standardised
-    gaps: NDArray[np.floating] | None = None  # (n_times,), time before each sample in training sample periods
-    offset: NDArray[np.floating] | None = None  # (n_outputs,), what is added to the outputs of the network
+    Parameters
+    ----------
+    data : ndarray (n_inputs, n_times)
+        Standardised samples.
+    gaps : ndarray (n_times,), optional
+        Time before each sample, in training sample periods, where it is not one.
+    offset : ndarray (n_outputs,), optional
+        What is added to the outputs of the network.
+
+    Examples
+    --------
+    >>> Samples(np.zeros((2, 100))).data.shape
+    (2, 100)
+    """
+
+    data: NDArray[np.floating]
+    gaps: NDArray[np.floating] | None = None
+    offset: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases to train on or to score."""
+    """Cases to train on or to score, loaded when a batch needs them.
+
+    Parameters
+    ----------
+    load : function
+        Of an index, returns `Samples`.
+    lengths : ndarray (n,) of int
+        Samples of each case, or more: some may turn out missing when it is loaded.
+    rates : ndarray (n,)
+        Sample period of each case over the training sample period; cases of different rates share no batch.
+    weights : ndarray (n,)
+        Weight of each case in the loss.
+    targets : Tensor (n, ...), optional
+        On the CPU.
+    augment : function, optional
+        Takes the place of ``load`` in training: of an index and a random number from [0, 1).
+
+    Examples
+    --------
+    >>> cases = Cases.of([np.zeros((1, 30)), np.ones((1, 50))], torch.tensor([0, 1]))
+    >>> len(cases), cases.lengths.tolist()
+    (2, [30, 50])
+    """
 
     load: Callable[[int], Samples]
-    lengths: NDArray[np.int64]  # (n,), samples of each case, or more: some may turn out missing when it is loaded
-    rates: NDArray[np.float64]  # (n,), sample period of each case over the training sample period
-    weights: NDArray[np.float64]  # (n,), in the loss
-    targets: Tensor | None = None  # (n, ...), on the CPU
-    # In training, takes the place of `load`: of an index and a random number from [0, 1).
+    lengths: NDArray[np.int64]
+    rates: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    targets: Tensor | None = None
     augment: Callable[[int, float], Samples] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        signals: Sequence[NDArray[np.floating]],
+        targets: Tensor | None = None,
+        *,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Cases:
+        """Make cases of arrays in memory.
+
+        Parameters
+        ----------
+        signals : sequence of ndarray (n_inputs, n_times_i)
+            Standardised, all at one rate.
+        targets : Tensor (n, ...), optional
+            What is to be learned.
+        weights : ndarray (n,), optional
+            Weight of each case in the loss; 1 by default.
+
+        Returns
+        -------
+        Cases
+            In the same order.
+        """
+        n = len(signals)
+        lengths = np.array([signal.shape[1] for signal in signals], dtype=np.int64)
+        ones = np.ones(n)
+        return cls(lambda i: Samples(signals[i]), lengths, ones, ones if weights is None else weights, targets)
 
     def __len__(self) -> int:
         """Return the number of cases."""
         return len(self.lengths)
 
     def take(self, indices: Indices) -> Cases:
-        """Return some of the cases."""
+        """Choose some of the cases.
+
+        Parameters
+        ----------
+        indices : ndarray of int
+            Which, in their new order.
+
+        Returns
+        -------
+        Cases
+            Those cases.
+        """
         load, augment = self.load, self.augment
         return Cases(
             lambda i: load(int(indices[i])),
@@ -61,7 +137,21 @@ class Cases:
     ) -> Iterator[tuple[Indices, Batch]]:
         """Load cases of one rate, padded to the longest; those with gaps and those without apart.
 
-        ``chances`` (n,) are the random numbers of `augment`; None leaves the cases as they are.
+        Parameters
+        ----------
+        indices : ndarray of int
+            Which cases.
+        dtype : torch.dtype
+            Of the samples.
+        device : torch.device
+            Where they go.
+        chances : ndarray, optional
+            A random number from [0, 1) per case for ``augment``; None leaves the cases as they are.
+
+        Yields
+        ------
+        ndarray of int, Batch
+            Indices of a batch, and the batch.
         """
         if chances is None or self.augment is None:
             samples = [self.load(int(i)) for i in indices]
@@ -100,18 +190,54 @@ class Cases:
 
 
 class Batch(NamedTuple):
-    """Cases of one rate, all with gaps or all without."""
+    """Cases of one rate, all with gaps or all without.
 
-    x: Tensor  # (n_inputs, batch, n_times), zero where padded
-    mask: Tensor | None  # (batch, n_times), 1 where a sample is valid; None if all are
-    weight: Tensor  # (batch,), in the loss
-    rate: float  # sample period over the training sample period
-    target: Tensor | None  # (batch, ...)
-    gaps: Tensor | None = None  # (batch, n_times), time before each sample in training sample periods, 0 where padded
-    offset: Tensor | None = None  # (batch, n_outputs), added to the outputs; of all cases or of none
+    Parameters
+    ----------
+    x : Tensor (n_inputs, batch, n_times)
+        Samples, zero where padded.
+    mask : Tensor (batch, n_times) or None
+        1 where a sample is valid; None if all are.
+    weight : Tensor (batch,)
+        Weight in the loss.
+    rate : float
+        Sample period over the training sample period.
+    target : Tensor (batch, ...) or None
+        What is to be learned.
+    gaps : Tensor (batch, n_times), optional
+        Time before each sample in training sample periods, 0 where padded.
+    offset : Tensor (batch, n_outputs), optional
+        What is added to the outputs of the network; of all cases or of none.
+
+    Examples
+    --------
+    >>> cases = Cases.of([np.zeros((1, 30)), np.ones((1, 50))])
+    >>> [(_, batch)] = cases.batches(np.arange(2), dtype=torch.float32, device=torch.device("cpu"))
+    >>> batch.x.shape, batch.mask.sum(-1).tolist()
+    (torch.Size([1, 2, 50]), [30.0, 50.0])
+    """
+
+    x: Tensor
+    mask: Tensor | None
+    weight: Tensor
+    rate: float
+    target: Tensor | None
+    gaps: Tensor | None = None
+    offset: Tensor | None = None
 
     def take(self, rows: Tensor) -> Batch:
-        """Return some of the cases."""
+        """Choose some of the cases.
+
+        Parameters
+        ----------
+        rows : Tensor of int
+            Which, in their new order.
+
+        Returns
+        -------
+        Batch
+            Those cases, as long as before.
+        """
         names = ("mask", "weight", "target", "gaps", "offset")
         some = {name: part[rows] for name in names if (part := getattr(self, name)) is not None}
         return self._replace(x=self.x[:, rows], **some)

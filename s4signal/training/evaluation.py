@@ -11,7 +11,35 @@ from s4signal.training.runtime import PRECISIONS, autocast, evaluating
 
 @torch.no_grad()
 def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptions) -> Tensor:
-    """Score cases without training, (n, n_outputs) in float64 on the CPU; the network stays in its mode."""
+    """Score cases without training; the network stays in its mode.
+
+    Parameters
+    ----------
+    network : Module
+        Of any kind that ``options.forward`` can run.
+    cases : Cases
+        What to score.
+    options : TrainingOptions
+        Device, precision, ``forward`` and ``max_samples``.
+
+    Returns
+    -------
+    Tensor (n, n_outputs) of float64
+        Outputs, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there are no cases.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.training import Cases, TrainingOptions, evaluate_network
+    >>> options = TrainingOptions(forward=lambda network, batch, generator: network(batch.x.mean(-1).t()))
+    >>> evaluate_network(torch.nn.Linear(2, 3), Cases.of([np.zeros((2, 30))]), options=options).shape
+    torch.Size([1, 3])
+    """
     kept: list[Tensor] = []
 
     def score(indices: Indices, batch: Batch) -> None:

@@ -3,10 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,30 +18,8 @@ from s4signal.training.distributed import Ranks, digests, joined
 from s4signal.training.evaluation import evaluate_network
 from s4signal.training.memory import free_memory, half_the_samples, is_out_of_memory
 from s4signal.training.options import TrainingOptions
+from s4signal.training.result import Network, OnEpoch, Progress, Score, TrainingInterrupted, TrainingResult
 from s4signal.training.step import Loss, Share, add_gradients
-
-Network = TypeVar("Network", bound=nn.Module)
-Score = Callable[[Tensor, Tensor, Tensor], float]  # of outputs, targets and weights
-OnEpoch = Callable[[dict[str, Any], nn.Module], bool]  # line of the history and network to whether to stop
-
-
-@dataclass
-class TrainingResult(Generic[Network]):
-    """What came of a training."""
-
-    network: Network  # with the weights of the best epoch, in evaluation mode
-    history: list[dict[str, Any]]  # per epoch: epoch, loss, validation_loss, validation_score (None without), seconds
-    best_epoch: int  # from 1; the last one without validation cases
-    optimizer_state: dict[str, Any]  # to go on with
-    seconds: float  # that it took
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """An interrupt after at least one epoch; ``result`` is that of the epochs before it."""
-
-    def __init__(self, *args: object, result: TrainingResult[Any]) -> None:
-        super().__init__(*args)
-        self.result = result
 
 
 def fit_network(
@@ -62,6 +38,48 @@ def fit_network(
     The network, the optimizer state and all global state (random numbers, threads, dtypes) are left as they are. An
     interrupt within the second epoch or later is a `TrainingInterrupted`. The processes of a torchrun job train
     together; the first one writes the checkpoints, scores the validation cases and calls ``on_epoch``.
+
+    Parameters
+    ----------
+    network : Module
+        Any that ``options.forward`` can run.
+    cases : Cases
+        What to train on, with targets.
+    loss : function
+        Of outputs (batch, n_outputs) and targets, returns the loss of each case (batch,).
+    options : TrainingOptions
+        How to train.
+    validation : Cases, optional
+        To choose the epoch on.
+    score : function, optional
+        Of all outputs, targets and weights of the validation cases, returns a number for the history.
+    on_epoch : function, optional
+        Of a line of the history and the network, after each epoch; True stops the training.
+    optimizer_state : dict, optional
+        Moments to begin with: those of an earlier result.
+
+    Returns
+    -------
+    TrainingResult
+        The trained network and its history.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss or a gradient is no finite number; it says epoch and batch.
+    DistributedError
+        If processes that train together were given other cases, or one of them is gone.
+    MemoryError
+        If the memory does not hold a single case; a batch that it does not hold is computed in halves.
+
+    Examples
+    --------
+    >>> from s4signal.training import Cases, TrainingOptions  # which has an example with functions of one's own
+    >>> cases = Cases.of([np.ones((1, 30)), np.zeros((1, 40))], torch.tensor([[1.0], [0.0]]))
+    >>> options = TrainingOptions(max_epochs=2, forward=lambda network, batch, _: network(batch.x.mean(-1).t()))
+    >>> loss = lambda outputs, targets: (outputs - targets).square().sum(1)
+    >>> len(fit_network(nn.Linear(1, 1), cases, loss=loss, options=options).history)
+    2
     """
     with joined(options.device) as ranks:
         training = _Training(network, cases, loss, options, optimizer_state, ranks=ranks)
@@ -80,15 +98,6 @@ def fit_network(
                 raise
             raise TrainingInterrupted(*interrupt.args, result=training.result()) from interrupt
     return cast(TrainingResult[Network], result)
-
-
-class _Progress(NamedTuple):
-    """What the finished epochs have led to; replaced as one, so that an interrupt leaves nothing half done."""
-
-    history: list[dict[str, Any]]
-    best_epoch: int
-    best_loss: float  # infinite without validation cases
-    weights: dict[str, Tensor]  # of the best epoch
 
 
 class _Training:
@@ -119,7 +128,7 @@ class _Training:
         self.generator = torch.Generator(options.device).manual_seed(options.seed)
         self.rng = np.random.RandomState(options.seed)
         self.max_samples = options.max_samples  # less, if that was too much for the memory
-        self.progress = _Progress([], 0, math.inf, {})
+        self.progress = Progress([], 0, math.inf, {})
         self.checkpoints: Checkpoints | None = None  # of the first process alone
 
     def _take_up(self, moments: dict[int, Any]) -> None:
@@ -154,7 +163,7 @@ class _Training:
         loss = line["validation_loss"]
         if loss is None or loss < best.best_loss:
             now = {name: x.detach().clone() for name, x in self.scored.state_dict().items()}
-            best = _Progress([], epoch, math.inf if loss is None else loss, now)
+            best = Progress([], epoch, math.inf if loss is None else loss, now)
         self.progress = best._replace(history=[*self.progress.history, line])
         return line
 
@@ -162,10 +171,7 @@ class _Training:
         weights, targets = torch.from_numpy(validation.weights), _required(validation.targets).cpu()
         losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
         loss = self._finite("validation loss", float((losses * weights).sum() / weights.sum()))
-        return {
-            "validation_loss": loss,
-            "validation_score": None if score is None else score(outputs, targets, weights),
-        }
+        return {"validation_loss": loss, "validation_score": score and score(outputs, targets, weights)}
 
     def _train(self) -> float:
         """Run one epoch; return the mean loss per case."""
@@ -278,7 +284,7 @@ class _Training:
         self.generator.set_state(snapshot.part("generator")["state"])
         name, keys, *rest = plain["rng"]
         self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-        self.progress = _Progress(plain["history"], plain["best_epoch"], plain["best_loss"], snapshot.part("best"))
+        self.progress = Progress(plain["history"], plain["best_epoch"], plain["best_loss"], snapshot.part("best"))
 
     def result(self) -> TrainingResult[Any]:
         if self.progress.weights:

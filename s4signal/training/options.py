@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 
 import numpy as np
@@ -18,7 +18,7 @@ from s4signal.training.batching import Batch, Cases
 
 
 def call_network(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
-    """Run a network on a batch, (batch, n_outputs); gaps, offsets and, in training, a generator are passed if any."""
+    """Run a network on a batch; gaps, offsets and, in training, a generator are passed if there are any."""
     given = {"gaps": batch.gaps, "offset": batch.offset, "generator": generator}
     outputs: Tensor = network(batch.x, batch.mask, rate=batch.rate, **{k: v for k, v in given.items() if v is not None})
     return outputs
@@ -56,25 +56,98 @@ def adamw(network: nn.Module, options: TrainingOptions) -> Optimizer:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train; functions of one's own may take the place of forward, optimizer and schedule."""
+    """How to train any module; functions of one's own may take the place of each rung of the loop.
 
-    max_epochs: int
-    batch_size: int | None  # cases per step; None takes all of them
-    learning_rate: float  # the peak
-    ssm_learning_rate: float  # the peak for the parameters in `state_space`, if it is lower
-    weight_decay: float  # of the matrices
-    n_iter_no_change: int | None  # epochs without a better validation loss before stopping; None never stops
-    max_samples: int  # at most, of all cases together, in one forward pass; a step adds the gradients of several
-    device: torch.device
-    precision: str  # a name in `PRECISIONS`
-    seed: int  # of the order of the cases, of dropout and of augmentation
-    state_space: Collection[str] = ()  # names of the parameters with the small learning rate
-    checkpoint_dir: str | PathLike[str] | None = None  # for the state after each epoch, in a subfolder per fingerprint
-    fingerprint: str = ""  # of data and settings: a checkpoint of another is not taken up
-    averaging: float = 0.0  # of the running mean of the weights, the share that a step keeps; the mean is what is kept
-    forward: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] = call_network
-    optimizer: Callable[[nn.Module, TrainingOptions], Optimizer] = adamw
-    schedule: Callable[[Optimizer, int], LambdaLR] | None = cosine_with_warmup  # by the number of steps; None: constant
+    The rungs: `fit_network` > epoch (``sampler``) > step (``optimizer``, ``schedule``, ``max_norm``) > losses of a
+    batch (``losses``) > ``forward`` and the loss that `fit_network` takes.
+
+    Parameters
+    ----------
+    max_epochs : int, default=20
+        Passes over the cases.
+    batch_size : int or None, default=32
+        Cases per step, those of all processes together; None takes all of them.
+    learning_rate : float, default=4e-3
+        The peak.
+    ssm_learning_rate : float, default=1e-3
+        The peak for the parameters in ``state_space``, if it is lower.
+    weight_decay : float, default=0.05
+        Of the matrices.
+    n_iter_no_change : int or None, default=None
+        Epochs without a better validation loss before stopping; None never stops.
+    max_samples : int, default=2**20
+        At most, of all cases together, in one forward pass; a step adds the gradients of several.
+    device : torch.device, default=torch.device("cpu")
+        Where to train.
+    precision : {"32", "64", "bf16"}, default="32"
+        Of the arithmetic.
+    seed : int, default=0
+        Of the order of the cases, of dropout and of augmentation.
+    state_space : collection of str, default=()
+        Names of the parameters with the small learning rate.
+    checkpoint_dir : path, optional
+        Folder for the state after each epoch, in a subfolder per fingerprint.
+    fingerprint : str, default=""
+        Of data and settings: a checkpoint of another is not taken up.
+    averaging : float in [0, 1), default=0.0
+        Of the running mean of the weights, the share that a step keeps; with 0 there is none, otherwise the mean is
+        what is scored and kept.
+    forward : function, default=call_network
+        Of the network, a `Batch` and a generator (None where nothing is drawn), returns the outputs (batch, n_outputs).
+    optimizer : function, default=adamw
+        Of the network and these options, returns a torch optimizer.
+    schedule : function or None, default=cosine_with_warmup
+        Of the optimizer and the number of steps, returns a ``LambdaLR`` that follows each step; None is constant.
+    losses : function, optional
+        Of the network, a `Batch` and a generator, returns the loss of each case (batch,) in training, in place of
+        ``forward`` and the loss.
+    sampler : function, optional
+        Of the `Cases` and a numpy ``RandomState``, returns the steps of an epoch, an array of indices each; by default
+        cases of similar length share a step of ``batch_size``.
+    max_norm : float or None, default=1.0
+        Norm to which the gradient is clipped; None clips nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from s4signal.training import Cases, TrainingOptions, fit_network
+    >>> rng = np.random.default_rng(0)
+    >>> labels = torch.arange(40) % 2
+    >>> cases = Cases.of([rng.standard_normal((1, 50)) + 2.0 * (i % 2) for i in range(40)], labels)
+    >>> network = torch.nn.Sequential(torch.nn.Conv1d(1, 4, 5), torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten())
+    >>> network.append(torch.nn.Linear(4, 2))[3].out_features
+    2
+    >>> options = TrainingOptions(
+    ...     max_epochs=30,
+    ...     forward=lambda network, batch, generator: network(batch.x.transpose(0, 1)),
+    ...     optimizer=lambda network, options: torch.optim.SGD(network.parameters(), lr=0.3),
+    ...     sampler=lambda cases, rng: np.array_split(rng.permutation(len(cases)), 4),
+    ... )
+    >>> result = fit_network(
+    ...     network, cases, loss=torch.nn.CrossEntropyLoss(reduction="none"), options=options, validation=cases
+    ... )
+    >>> result.history[-1]["loss"] < 0.5
+    True
+    """
+
+    max_epochs: int = 20
+    batch_size: int | None = 32
+    learning_rate: float = 4e-3
+    ssm_learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    n_iter_no_change: int | None = None
+    max_samples: int = 2**20
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - it never changes
+    precision: str = "32"
+    seed: int = 0
+    state_space: Collection[str] = ()
+    checkpoint_dir: str | PathLike[str] | None = None
+    fingerprint: str = ""
+    averaging: float = 0.0
+    forward: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] = field(default_factory=lambda: call_network)
+    optimizer: Callable[[nn.Module, TrainingOptions], Optimizer] = field(default_factory=lambda: adamw)
+    schedule: Callable[[Optimizer, int], LambdaLR] | None = field(default_factory=lambda: cosine_with_warmup)
     losses: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] | None = None
     sampler: Callable[[Cases, np.random.RandomState], Iterable[NDArray[np.intp]]] | None = None
     max_norm: float | None = 1.0

@@ -347,29 +347,6 @@ def test_an_interrupt_of_the_first_epoch_hands_on_nothing():
     assert not isinstance(interrupted(in_epoch=1), TrainingInterrupted)
 
 
-def test_forward_optimizer_and_schedule_may_be_functions_of_ones_own():
-    rates, batches = [], []
-
-    def forward(network, batch, generator):
-        batches.append(batch.x.shape[1])
-        return network(batch.x, batch.mask, generator=generator)
-
-    def schedule(optimizer, n_steps):
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rates.append(step) or 1.0 / (1 + step))
-
-    trained(
-        tones(),
-        forward=forward,
-        schedule=schedule,
-        batch_size=4,
-        optimizer=lambda network, options: torch.optim.SGD(
-            network.parameters(), lr=options.learning_rate, momentum=0.9
-        ),
-    )
-    assert sum(batches) == 3 * 12
-    assert rates == list(range(10))
-
-
 def test_cases_are_augmented_in_training_alone():
     chances = []
 

@@ -1,0 +1,106 @@
+"""Functions of one's own on every rung of the loop: sampler, optimizer, schedule, clipping, losses, forward."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_training import loss, make_network, options_for, tones
+
+from s4signal.training import fit_network
+
+__all__: list[str] = []
+
+
+def trained(cases, **changes):
+    network = make_network()
+    return fit_network(network, cases, loss=loss, options=options_for(network, **changes)).network
+
+
+def assert_same_weights(one, other, atol):
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=atol, msg=name)
+
+
+def test_forward_optimizer_and_schedule_may_be_functions_of_ones_own():
+    rates, batches = [], []
+
+    def forward(network, batch, generator):
+        batches.append(batch.x.shape[1])
+        return network(batch.x, batch.mask, generator=generator)
+
+    def schedule(optimizer, n_steps):
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rates.append(step) or 1.0 / (1 + step))
+
+    trained(
+        tones(),
+        forward=forward,
+        schedule=schedule,
+        batch_size=4,
+        optimizer=lambda network, options: torch.optim.SGD(
+            network.parameters(), lr=options.learning_rate, momentum=0.9
+        ),
+    )
+    assert sum(batches) == 3 * 12
+    assert rates == list(range(10))
+
+
+def test_losses_of_ones_own_take_the_place_of_forward_and_loss():
+    def smoothed(network, batch, generator):
+        return torch.nn.functional.cross_entropy(
+            network(batch.x, batch.mask), batch.target, reduction="none", label_smoothing=0.1
+        )
+
+    def never(*_):
+        raise AssertionError("training called the loss")
+
+    network = make_network()
+    options = options_for(network, batch_size=4, losses=smoothed)
+    found = fit_network(network, tones(), loss=never, options=options)
+    expected = fit_network(
+        network,
+        tones(),
+        loss=lambda outputs, targets: torch.nn.functional.cross_entropy(
+            outputs, targets, reduction="none", label_smoothing=0.1
+        ),
+        options=replace(options, losses=None),
+    )
+    assert_same_weights(found.network, expected.network, 1e-12)
+
+
+def test_a_sampler_of_ones_own_chooses_the_cases_and_counts_the_steps():
+    taken, steps = [], []
+
+    def forward(network, batch, generator):
+        taken.append(batch.target.tolist())
+        return network(batch.x, batch.mask)
+
+    def schedule(optimizer, n_steps):
+        steps.append(n_steps)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+
+    trained(
+        tones(),
+        forward=forward,
+        schedule=schedule,
+        sampler=lambda cases, rng: [rng.permutation(np.flatnonzero(cases.targets.numpy() == k))[:3] for k in (0, 1, 1)],
+    )
+    assert taken == 3 * [[0] * 3, [1] * 3, [1] * 3]
+    assert steps == [9]
+
+
+def test_the_gradient_is_clipped_to_the_norm_that_is_given():
+    def change(max_norm):
+        network = trained(
+            tones(),
+            max_epochs=1,
+            schedule=None,
+            max_norm=max_norm,
+            optimizer=lambda net, options: torch.optim.SGD(net.parameters(), lr=1.0),
+        )
+        before = make_network().state_dict()
+        return sum((value - before[name]).square().sum() for name, value in network.state_dict().items()).sqrt().item()
+
+    assert change(1e-3) == pytest.approx(1e-3, rel=1e-3)
+    assert change(1e-4) == pytest.approx(1e-4, rel=1e-2)
+    assert change(None) == pytest.approx(change(1e9)) != pytest.approx(change(1e-3))
