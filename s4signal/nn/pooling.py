@@ -193,6 +193,19 @@ class AttentionPooling(Pooling):
             total, summed = total + faded * state.parts[1], summed + faded * state.parts[2]
         return largest, total, summed
 
+    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, n_before: int) -> tuple[Tensor, ...]:
+        """Return the parts after further steps, that all count alike."""
+        scores = torch.mm(self.weight, x.flatten(1)).view(x.shape[1:]).to(construction_dtype(x.device))
+        largest = scores.amax(-1)
+        if parts is not None:
+            largest = torch.maximum(largest, parts[0])
+        weights = torch.exp(scores - largest[:, None])
+        total, summed = weights.sum(-1), (x * weights.to(x.dtype)).sum(-1).to(weights.dtype)
+        if parts is not None:
+            faded = torch.exp(parts[0] - largest)
+            total, summed = torch.addcmul(total, faded, parts[1]), torch.addcmul(summed, faded, parts[2])
+        return largest, total, summed
+
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return the weighed mean (batch, d_model)."""
         _, total, summed = parts

@@ -6,13 +6,17 @@ chunks. All is done in numpy, whose calls cost a fraction of torch's on arrays a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from s4signal.random_features.combinations import soft_edges
-from s4signal.random_features.filters import oscillator_blocks
+from s4signal.random_features.filters import OscillatorBlocks, oscillator_blocks
 from s4signal.random_features.spatial_filters import SpatialFilters
 from s4signal.random_features.statistics import SEGMENTS, OscillatorGroup, PooledStatistics
 
@@ -28,12 +32,10 @@ class RunningStatistics:
     def __init__(self, statistics: PooledStatistics, *, rate: float = 1.0) -> None:
         self.n_times = 0
         self._statistics = statistics
-        groups = list(statistics.groups(rate))
+        by_hop = groupby(sorted(statistics.groups(rate), key=_hop), key=_hop)
+        groups = [list(groups) for _, groups in by_hop]
         self._groups = [_RunningGroup(statistics, group, rate) for group in groups]
-        none = torch.zeros(0, dtype=torch.long)
-        oscillators = torch.cat([none, *(group.oscillators for group in groups)])
-        combinations = torch.cat([none, *(group.combinations for group in groups)])
-        self._places = statistics.places(OscillatorGroup(oscillators, 0, 0, combinations, none))
+        self._places = statistics.places(_joined([group for part in groups for group in part], 0))
         self._empty = statistics.empty(1, statistics.spatial_filters)
 
     @torch.no_grad()
@@ -50,6 +52,37 @@ class RunningStatistics:
             whole = torch.from_numpy(np.concatenate([part[name] for part in means]))
             self._statistics.enter(table, self._places, {name: whole.unsqueeze(0)})
         return self._statistics.finished(table)
+
+
+def _hop(group: OscillatorGroup) -> int:
+    return group.hop
+
+
+def _joined(groups: Sequence[OscillatorGroup], n_filters: int) -> OscillatorGroup:
+    """Put oscillators side by side; members count the outputs of all of them, ``n_filters`` of each."""
+    none, first = torch.zeros(0, dtype=torch.long), 0
+    oscillators, combinations, members = [none], [none], []
+    for group in groups:
+        oscillators.append(group.oscillators)
+        combinations.append(group.combinations)
+        members.append(group.members + first * n_filters)
+        first += len(group.oscillators)
+    hop, order = (groups[0].hop, max(group.order for group in groups)) if groups else (0, 0)
+    every = torch.cat(members) if members else none
+    return OscillatorGroup(torch.cat(oscillators), hop, order, torch.cat(combinations), every)
+
+
+def _bank(statistics: PooledStatistics, groups: Sequence[OscillatorGroup], rate: float) -> OscillatorBlocks:
+    """Build the matrices of oscillators of one hop and several orders; what a state has too much stays zero."""
+    sfreq, dtype = statistics.sfreq / rate, statistics.spatial_filters.dtype
+    most, parts = max(2 * group.order for group in groups), []
+    for group in groups:
+        bands = (values[group.oscillators] / sfreq for values in (statistics.frequencies_hz, statistics.bandwidths_hz))
+        bank = oscillator_blocks(*bands, order=group.order, hop=group.hop, longest=_BLOCK, dtype=dtype)
+        n = most - 2 * group.order
+        into, out, transition = pad(bank.into, (0, n)), pad(bank.out, (0, 0, 0, n)), pad(bank.transition, (0, n, 0, n))
+        parts.append((into, out, transition))
+    return OscillatorBlocks(*(torch.cat([part[i] for part in parts]) for i in range(3)))
 
 
 class _SpatialFilters:
@@ -79,17 +112,15 @@ class _SpatialFilters:
 
 
 class _RunningGroup:
-    """Oscillators of one order and hop: their state, and sums over segments of their frames.
+    """Oscillators of one hop: their state, and sums over segments of their frames.
 
     Shapes: f oscillators with J spatial filters each, R signals that each of them filters, m frames.
     """
 
-    def __init__(self, statistics: PooledStatistics, group: OscillatorGroup, rate: float) -> None:
-        sfreq, dtype = statistics.sfreq / rate, statistics.spatial_filters.dtype
-        f, C = len(group.oscillators), statistics.spatial_filters.shape[2]
-        J, K = statistics.spatial_filters.shape[1], len(statistics.components)
-        bands = (values[group.oscillators] / sfreq for values in (statistics.frequencies_hz, statistics.bandwidths_hz))
-        bank = oscillator_blocks(*bands, order=group.order, hop=group.hop, longest=_BLOCK, dtype=dtype)
+    def __init__(self, statistics: PooledStatistics, groups: Sequence[OscillatorGroup], rate: float) -> None:
+        dtype, (_, J, C) = statistics.spatial_filters.dtype, statistics.spatial_filters.shape
+        group, K = _joined(groups, J), len(statistics.components)
+        f, bank = len(group.oscillators), _bank(statistics, groups, rate)
         self._into, self._out, self._transition = (part.numpy() for part in bank)
         self._hop, self._block = group.hop, bank.block
         spatial = statistics.spatial(group, dtype, covariance=True)

@@ -12,6 +12,9 @@ from s4signal.nn.frontends.compression import compress, follow, follower_tables
 from s4signal.ssm import cascade_tables, construction_dtype
 from s4signal.ssm.cascades import CascadeTables
 
+_SHORT = 48  # samples: the tables of 40 bands take 800 kB, those of 128 samples 5 MB
+_MANY = 4
+
 
 class _Blocks(NamedTuple):
     """Tables of a bank for blocks of T samples, that are hops or parts of one; Z numbers come out of each."""
@@ -20,6 +23,7 @@ class _Blocks(NamedTuple):
     out: Tensor  # (F, 2 order, Z): the state before the block to outputs
     transition: Tensor  # (F, 2 order, 2 order)
     hops: int  # of a block
+    per_hop: int  # blocks
 
     def run(self, x: Tensor, state: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
         """Samples (rows, n_blocks * T) -> outputs (F, rows, n_blocks, Z), and the state after ``n_kept`` blocks."""
@@ -39,13 +43,13 @@ class BankSteps(FrontendSteps):
 
     def __init__(self, bank: FilterBank, rate: float, dtype: torch.dtype) -> None:
         sfreq = bank.sfreq / rate
-        block, self._blocks_per_hop, hops = hop_blocks(bank.hop_s * sfreq)
-        self.unit = block * self._blocks_per_hop // hops
+        block, per_hop, hops = hop_blocks(bank.hop_s * sfreq)
+        self.unit = block * per_hop // hops
         self.rate = self.unit / sfreq / bank.hop_s
         self._output, self._floor = bank.output, bank.floor
         self._size = bank.n_bands, 2 * bank.order
-        self._short = _blocks(bank, sfreq, block // hops, self.unit, dtype)
-        self._long = _blocks(bank, sfreq, block, self.unit, dtype) if hops > 1 else None
+        self._short = _blocks(bank, sfreq, _short_block(self.unit, block // hops), self.unit, dtype)
+        self._long = _blocks(bank, sfreq, block, self.unit, dtype)
         self._followers = {}
         for name in ("smooth", "gain"):
             if (logarithm := getattr(bank, f"log_{name}", None)) is not None:
@@ -75,27 +79,26 @@ class BankSteps(FrontendSteps):
 
     def _run(self, x: Tensor, filters: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         """(rows, n_times) -> (F, rows, n_steps), or (F, rows, 2, n_steps) of band signals."""
-        if self._long is None:
-            z, filters = self._short.run(x, filters, kept * self._blocks_per_hop)
-            return self._read(z, self._short), filters
-        whole = kept // self._long.hops * self._long.hops * self.unit
+        long, short = self._long, self._short
+        # Of a few hops the long tables would cost more to read than what they spare.
+        whole = kept // long.hops * long.hops if kept >= _MANY * long.per_hop else 0
         if whole == 0:
-            z, filters = self._short.run(x, filters, kept)
-            return self._read(z, self._short), filters
-        z, filters = self._long.run(x[:, :whole], filters, kept // self._long.hops)
-        bands = self._read(z, self._long)
-        if whole == x.shape[1]:
+            z, filters = short.run(x, filters, kept * short.per_hop)
+            return self._read(z, short), filters
+        z, filters = long.run(x[:, : whole * self.unit], filters, whole * long.per_hop // long.hops)
+        bands = self._read(z, long)
+        if whole * self.unit == x.shape[1]:
             return bands, filters
-        z, filters = self._short.run(x[:, whole:], filters, kept % self._long.hops)
-        return torch.cat([bands, self._read(z, self._short)], -1), filters
+        z, filters = short.run(x[:, whole * self.unit :], filters, (kept - whole) * short.per_hop)
+        return torch.cat([bands, self._read(z, short)], -1), filters
 
     def _read(self, z: Tensor, blocks: _Blocks) -> Tensor:
         """Reduce outputs (F, rows, n_blocks, Z) to a number a hop."""
         if self._output == "linear":
-            last = z[:, :, self._blocks_per_hop - 1 :: self._blocks_per_hop]
+            last = z[:, :, blocks.per_hop - 1 :: blocks.per_hop]
             hops: Tensor = last.unflatten(-1, (2, blocks.hops)).transpose(2, 3).flatten(3)
         elif blocks.hops == 1:
-            hops = z.square().unflatten(2, (-1, self._blocks_per_hop)).flatten(3).sum(-1)
+            hops = z.square().unflatten(2, (-1, blocks.per_hop)).flatten(3).sum(-1)
         else:
             hops = z.square().unflatten(-1, (2, blocks.hops, -1)).sum((3, 5)).flatten(2)
         return hops
@@ -122,4 +125,12 @@ def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.
     else:
         W, Q = W * hop**-0.5, Q * hop**-0.5
     into, out, transition = (x.to(dtype).contiguous() for x in (torch.cat([W, tables.P], -1), Q, tables.transition))
-    return _Blocks(into, out, transition, hops)
+    return _Blocks(into, out, transition, hops, max(1, hop // length))
+
+
+def _short_block(unit: int, otherwise: int) -> int:
+    """Return the samples of blocks whose tables stay in the cache, if some eight of them at most make a hop."""
+    for per_hop in range(-(-unit // _SHORT), 9):
+        if unit % per_hop == 0:
+            return unit // per_hop
+    return otherwise
