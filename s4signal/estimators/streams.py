@@ -1,8 +1,10 @@
-"""What the streams of both wings share: checked chunks, and the door to them."""
+"""What the streams of both wings share: checked chunks, windows, and the door to them."""
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.standardizer import Standardizer, warn_of_scale
-from s4signal.estimators.validation import check_chunk
+from s4signal.estimators.validation import check_chunk, check_observed_chunk, window_samples
 
 
 class SignalStream(ABC):
@@ -22,10 +24,14 @@ class SignalStream(ABC):
     ----------
     standardizer : Standardizer
         Of the channels.
+    missing : {"refused", "whole", "any"}
+        Whether samples may be missing: none, at all channels at once, or at any.
     """
 
-    def __init__(self, standardizer: Standardizer) -> None:
-        self._standardizer = standardizer
+    time_first: bool | None = None
+
+    def __init__(self, standardizer: Standardizer, *, missing: str = "refused") -> None:
+        self._standardizer, self._missing = standardizer, missing
         self.reset()
 
     def reset(self) -> None:
@@ -34,65 +40,151 @@ class SignalStream(ABC):
         self._answer: NDArray[np.floating] | None = None  # the last one
         self._forget()
 
+    def fresh(self) -> Self:
+        """Return a stream of the same model that has heard nothing."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))  # shared: what does not depend on samples
+        other.reset()
+        return other
+
+    def in_windows(self, n_window: int, n_step: int) -> "WindowStream":
+        """Return a stream that answers for windows of samples, which begin every `n_step`."""
+        return WindowStream(self, self._standardizer, n_window, n_step, missing=self._missing)
+
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
         """Take the next samples.
 
         Parameters
         ----------
         chunk : array-like (n_channels, n_times)
-            The next samples, of any number; (n_times,) for one channel.
+            The next samples, of any number; (n_times,) for one channel. With ``stream(time_first=True)``
+            (n_times, n_channels), as LSL gives them, or one sample (n_channels,). An empty chunk changes nothing.
+            NaN is a sample that was lost: it is a gap, where the model takes missing samples.
 
         Returns
         -------
         ndarray (n_outputs,) or (n_features,)
             What ``predict_proba`` (a classifier), ``predict`` (a regressor) or ``transform`` says of all samples so
-            far.
+            far, or of the window; while none is observed, what it said before.
 
         Raises
         ------
         ShapeError
             If the chunk has other channels, or there was no sample yet.
         ValueError, TypeError
-            If a sample is NaN or infinite, or the chunk is something that `predict` would refuse too.
+            If a sample is infinite, or NaN where the model takes none, or the chunk is something that `predict` would
+            refuse too.
 
         Warns
         -----
         UserWarning
-            If a chunk varies 100 times as much as any training case.
+            If a chunk varies 100 times as much as any training case, or is square and nobody said which axis is time.
         """
-        data = check_chunk(chunk, len(self._standardizer.mean))
+        n_channels = len(self._standardizer.mean)
+        data = check_chunk(chunk, n_channels, time_first=self.time_first, missing=self._missing)
         if not data.size:
             if self._answer is None:
                 raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
             return self._answer.copy()
-        if not self._warned:
-            scale = np.array([self._standardizer.case_scale(data)])
-            self._warned = warn_of_scale(self._standardizer, scale, chunk=True)
-        answer = self._advance(self._standardizer(data, "the chunk"))
-        self._answer = answer
-        return answer.copy()
+        check_observed_chunk(data, before=self._answer is not None)
+        self._look_at(data)
+        answer = self.hear(self._standardizer(data, "the chunk"))
+        self._answer = self._answer if answer is None else answer
+        if self._answer is None:  # what was observed lies before all windows
+            raise ValueError(
+                "the chunk ends in NaN for longer than a window, and nothing came before; push it shorter."
+            )
+        return self._answer.copy()
+
+    def hear(self, data: NDArray[np.floating], *, answer: bool = True) -> NDArray[np.floating] | None:
+        """Take standardised samples (n_channels, n_times), NaN where missing; None if nothing new is said."""
+        return self._advance(data, answer=answer)
 
     @abstractmethod
     def _forget(self) -> None:
         """Go back to before the first sample."""
 
     @abstractmethod
-    def _advance(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Take standardised samples (n_channels, n_times), and answer."""
+    def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
+        """Take standardised samples (n_channels, n_times), and answer, if asked and if one was observed."""
+
+    def _look_at(self, data: NDArray[np.floating]) -> None:
+        """Warn, once, of other units, and of a chunk that may be transposed."""
+        n = len(data)
+        if self.time_first is None and data.shape == (n, n) and n > 1:
+            warnings.warn(
+                f"the chunk is square, ({n}, {n}), and is taken as (n_channels, n_times). Say stream(time_first=False) "
+                "if that is right, stream(time_first=True) if it is (n_times, n_channels), as LSL gives it.",
+                stacklevel=3,
+            )
+            self.time_first = False
+        if not self._warned:
+            scale = np.array([self._standardizer.case_scale(data)])
+            self._warned = warn_of_scale(self._standardizer, scale, chunk=True)
+
+
+class WindowStream(SignalStream):
+    """What a model says of the last seconds: streams that begin one after the other, of which the oldest answers.
+
+    Windows begin every ``n_step`` samples; the one that answers is the oldest of at most ``n_window`` samples. It is
+    exact, as each window is heard from its own first sample on, and takes ``n_window / n_step`` streams.
+    """
+
+    def __init__(
+        self, stream: SignalStream, standardizer: Standardizer, n_window: int, n_step: int, *, missing: str
+    ) -> None:
+        self._stream, self._n_window, self._n_step = stream, n_window, n_step
+        super().__init__(standardizer, missing=missing)
+
+    def _forget(self) -> None:
+        self._open: list[tuple[int, SignalStream]] = []
+        self._now = 0
+
+    def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
+        now, end = self._now, self._now + data.shape[1]
+        first, oldest = -(-now // self._n_step) * self._n_step, end - self._n_window
+        new = [(start, self._stream.fresh()) for start in range(first, end, self._n_step) if start >= oldest]
+        self._open = [(start, stream) for start, stream in self._open + new if start >= oldest]
+        self._now = end
+        said = [
+            stream.hear(data[:, max(0, start - now) :], answer=answer and index == 0)
+            for index, (start, stream) in enumerate(self._open)
+        ]
+        return said[0]
 
 
 class StreamMixin:
     """The door to a stream, which ``_open_stream`` of a copy makes."""
 
     _open_stream: Callable[[float | None], SignalStream]
+    sfreq_: float | None
 
-    def stream(self, *, sfreq: float | None = None) -> SignalStream:
+    def stream(
+        self,
+        *,
+        sfreq: float | None = None,
+        window_s: float | None = None,
+        step_s: float | None = None,
+        time_first: bool | None = None,
+    ) -> SignalStream:
         """Predict, or describe, while the signal arrives; a later fit does not reach a stream that is open.
 
         Parameters
         ----------
         sfreq : float, optional
             Sampling rate of the stream, in Hz; that of the training by default.
+        window_s : float, positive, optional
+            Answer for the last seconds only; by default for all since the stream began. A window begins every `step_s`;
+            the oldest that is no longer than `window_s` answers, and says what ``predict`` says of its samples as one
+            case: whenever it is full, exactly what it says of a window that `s4signal.signals.windows` cuts with
+            ``duration_s=window_s, step_s=step_s``. Memory is bounded. Forgetting by degrees is not offered: no
+            prediction of a case equals it.
+        step_s : float, positive, optional
+            From the start of a window to the start of the next [s]; half of `window_s` by default. A push costs
+            ``window_s / step_s`` times what it costs without windows.
+        time_first : bool, optional
+            Whether chunks are (n_times, n_channels), as LSL gives them. By default they are (n_channels, n_times), and
+            a square one is taken so with a warning.
 
         Returns
         -------
@@ -106,7 +198,12 @@ class StreamMixin:
         ValueError
             If sfreq is given and the model was fitted without one, or is not given and it was fitted with times; if it
             was fitted on mostly missing data, or is a network that is bidirectional or whose front end takes whole
-            cases alone.
+            cases alone; if windows are asked for and no rate is known, or they are shorter than a sample or a step.
         """
         check_is_fitted(self)
-        return copy.copy(self)._open_stream(sfreq)
+        stream = copy.copy(self)._open_stream(sfreq)
+        if window_s is not None or step_s is not None:
+            rate = self.sfreq_ if sfreq is None else sfreq
+            stream = stream.in_windows(*window_samples(window_s, step_s, rate))
+        stream.time_first = time_first
+        return stream

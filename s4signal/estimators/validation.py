@@ -160,15 +160,62 @@ def check_stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, mostl
     return 1.0 if sfreq is None or estimator.sfreq_ is None else float(estimator.sfreq_ / sfreq)
 
 
-def check_chunk(chunk: Any, n_channels: int) -> NDArray[np.float64]:
-    """Check a piece of a stream, (n_channels, n_times) or (n_times,) for one channel; no sample may be missing."""
+def check_chunk(
+    chunk: Any, n_channels: int, *, time_first: bool | None = None, missing: str = "refused"
+) -> NDArray[np.float64]:
+    """Check a piece of a stream as a case is checked; samples may be missing ("whole", "any") or not ("refused").
+
+    Shapes: chunk (n_channels, n_times), the transpose with ``time_first``, or (n_times,) for one channel →
+    (n_channels, n_times).
+    """
     if isinstance(chunk, Signals | Signal):
         raise TypeError(f"a stream takes arrays (n_channels, n_times), not {type(chunk).__name__}; pass signal.data.")
-    data = np.atleast_2d(as_float_array(chunk, "the chunk").astype(np.float64, copy=False))
+    data = as_float_array(chunk, "the chunk").astype(np.float64, copy=False)
+    if not data.size:
+        return np.zeros((n_channels, 0))
+    data = data[:, np.newaxis] if time_first and data.ndim == n_channels == 1 else np.atleast_2d(data)
+    data = data.T if time_first else data
     if data.ndim != 2 or len(data) != n_channels:
-        raise ShapeError(f"chunk must have shape ({n_channels}, n_times), got {np.shape(chunk)}.")
-    check_finite(data, 0, "the chunk")
+        form = f"(n_times, {n_channels})" if time_first else f"({n_channels}, n_times)"
+        turned = data.ndim == 2 and data.shape[1] == n_channels
+        advice = " Time seems to come first: say stream(time_first=True), or pass chunk.T." if turned else ""
+        if turned and time_first:
+            advice = " Time seems to come second: say stream(time_first=False), or pass chunk.T."
+        raise ShapeError(f"chunk must have shape {form}, got {np.shape(chunk)}.{advice}")
+    unknown = np.isnan(data)
+    if missing == "refused" or np.isinf(data).any():
+        check_finite(data, 0, "the chunk")
+    elif missing == "whole" and (unknown.any(0) != unknown.all(0)).any():
+        raise ValueError(
+            "the chunk contains NaN in some channels alone; this model takes gaps of all channels at once. Push NaN "
+            "for all of them where a packet was lost, and the last value of a channel that is lost alone."
+        )
     return data
+
+
+def check_observed_chunk(data: NDArray[np.float64], *, before: bool) -> None:
+    """Refuse a first chunk in which nothing was observed."""
+    if not before and np.isnan(data).all():
+        raise ValueError("the chunk contains NaN alone and nothing came before; push at least one observed sample.")
+
+
+def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int, int]:
+    """Count the samples of the windows of a stream and of their steps."""
+    if window_s is None:
+        raise ValueError("step_s is given without window_s; pass both, or none.")
+    if sfreq is None:
+        raise ValueError("window_s needs a rate, but the model was fitted without one; fit with sfreq.")
+    step_s = window_s / 2 if step_s is None and is_positive(window_s) else step_s
+    for name, value in (("window_s", window_s), ("step_s", step_s)):
+        if not is_positive(value):
+            raise ValueError(f"{name}={value!r} must be a positive number of seconds.")
+    n_window, n_step = round(window_s * sfreq), max(1, round(step_s * sfreq))
+    if n_window < 1 or n_step > n_window:
+        raise ValueError(
+            f"window_s={window_s:g} must last a sample of {sfreq:g} Hz at least, and step_s={step_s:g} no longer than "
+            "that."
+        )
+    return n_window, n_step
 
 
 def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -242,7 +242,7 @@ class PowerSteps:
             n_steps *= 2
         self._n_unsettled = int((~readout.settled(n_steps, self._bank.rate)).sum())
 
-    def advance(self, x: Tensor, state: PowerState | None) -> tuple[Tensor, PowerState]:
+    def advance(self, x: Tensor, state: PowerState | None, *, answer: bool = True) -> tuple[Tensor | None, PowerState]:
         """Score all samples so far, (batch, n_outputs), the last of which are x (n_channels or more, batch, n_times).
 
         Samples that do not fill a hop of the oscillators are heard again with those that follow.
@@ -253,11 +253,13 @@ class PowerSteps:
         whole, left = divmod(x.shape[-1], self._bank.unit)
         z, bank = self._bank.advance(x, before.bank, keep_last=not left)
         kept = now = self._plus(before.sums, z[..., :whole], before.n_steps)
+        after = PowerState(before.first, x[..., x.shape[-1] - left :], bank, before.n_steps + whole, kept)
+        if not answer:
+            return None, after
         if left:
             now = self._plus(kept, z[..., whole:], before.n_steps + whole)
         readout = self._readout
-        scores = readout.scores(readout.vectors(readout.upper(now.covariances()))).to(x)
-        return scores, PowerState(before.first, x[..., x.shape[-1] - left :], bank, before.n_steps + whole, kept)
+        return readout.scores(readout.vectors(readout.upper(now.covariances()))).to(x), after
 
     def _plus(self, sums: CovarianceSums, z: Tensor, n_before: int) -> CovarianceSums:
         """Add those steps at which the oscillators have settled; n_before steps came before."""

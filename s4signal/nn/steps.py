@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -18,7 +19,15 @@ from s4signal.nn.network import S4Network
 from s4signal.nn.readout import PowerState
 from s4signal.ssm.pieces import LONGEST, amplified, make_pieces
 
+_LONGEST_HOLD = 4096  # steps at once
 EPSILON = 1e-6  # of `ChannelNorm`
+
+
+def pieces_of(n: int) -> Iterator[int]:
+    """Cut a number of steps into pieces that memory holds."""
+    while n > 0:
+        yield min(n, _LONGEST_HOLD)
+        n -= _LONGEST_HOLD
 
 
 class UnitRMS:
@@ -49,9 +58,14 @@ class BlockSteps:
         """Return the state before the first step, (n_systems, batch, d_state)."""
         return self._pieces.at_rest(batch)
 
-    def advance(self, x: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
-        """Run over a piece (d_model, batch, n_steps), to the state after it or before its last step."""
+    def advance(self, x: Tensor, state: Tensor, *, keep_last: bool = True, held: int = 1) -> tuple[Tensor, Tensor]:
+        """Run over a piece (d_model, batch, n_steps), to the state after it or before its last step.
+
+        One step that stands for several (``held``) is a constant over them: the zero-order hold is exact.
+        """
         u = x if self._norm is None else self._norm(x)
+        for n in pieces_of(held - 1):
+            _, state = self._pieces.advance(u.expand(-1, -1, n).contiguous(), state)
         y, state = self._pieces.advance(u, state, keep_last=keep_last)
         mixed = F.glu(torch.addmm(self._bias, self._weight, F.gelu(y).flatten(1)), 0)
         return x + mixed.view(x.shape), state
@@ -85,33 +99,48 @@ class NetworkSteps:
         """Put samples (n_channels, n_times) of one signal where the network is, (n_channels, 1, n_times)."""
         return torch.from_numpy(samples).to(self._bias).unsqueeze(1)
 
+    def _at_rest(self, x: Tensor) -> NetworkState:
+        """Return the state before the first samples x (n_channels, batch, n_times)."""
+        at_rest = [block.at_rest(x.shape[1]) for block in self._blocks]
+        return NetworkState(x[..., :0], None, at_rest, 0, None, None)
+
     @torch.no_grad()
-    def advance(self, x: Tensor, state: NetworkState | None) -> tuple[Tensor, NetworkState]:
+    def advance(
+        self, x: Tensor, state: NetworkState | None, *, held: int = 1, answer: bool = True
+    ) -> tuple[Tensor | None, NetworkState]:
         """Score all samples so far, (batch, n_outputs), the last of which are x (n_channels, batch, n_times >= 1).
 
         Samples that do not fill a step of the blocks are heard, and kept to be heard again with those that follow.
+        Where every sample is a step, one may stand for several (``held``): those before it were lost.
         """
-        if state is None:
-            at_rest = [block.at_rest(x.shape[1]) for block in self._blocks]
-            state = NetworkState(x[..., :0], None, at_rest, 0, None, None)
+        state = self._at_rest(x) if state is None else state
         heard = torch.cat([state.rest, x], -1) if state.rest.shape[-1] else x
         whole, left = divmod(heard.shape[-1], self._frontend.unit)
         h, frontend = self._frontend.advance(heard, state.frontend, keep_last=not left)
         blocks = []
         for block, before in zip(self._blocks, state.blocks, strict=True):
-            h, after = block.advance(h, before, keep_last=not left)
+            h, after = block.advance(h, before, keep_last=not left, held=held)
             blocks.append(after)
         h = self._norm(h) * self._gain
-        pooled, n_steps, parts = state.pooled, state.n_steps, state.pooled
+        pooled, n_steps, power = state.pooled, state.n_steps, state.power
+        for n in pieces_of(held - 1):
+            pooled = self._pooling.regular(h.expand(-1, -1, n).contiguous(), pooled, n_steps)
+            n_steps += n
+        parts = pooled
         if whole:
             pooled = parts = self._pooling.regular(h[..., :whole] if left else h, pooled, n_steps)
             n_steps += whole
-        if left:
+        if left and answer:
             parts = self._pooling.regular(h[..., whole:] if whole else h, pooled, n_steps)
-        scores = torch.addmm(self._bias, self._pooling.vector(parts or ()).to(h.dtype), self._weight)
-        power = state.power
+        own = None
         if self._power is not None:
-            own, power = self._power.advance(x, power)
-            scores = self._power.add(scores, own)
+            for n in pieces_of(held - 1):
+                _, power = self._power.advance(x.expand(-1, -1, n), power, answer=False)
+            own, power = self._power.advance(x, power, answer=answer)
         rest = heard[..., heard.shape[-1] - left :]
+        scores = self._scores(parts or (), h.dtype, own) if answer else None
         return scores, NetworkState(rest, frontend, blocks, n_steps, pooled, power)
+
+    def _scores(self, parts: tuple[Tensor, ...], dtype: torch.dtype, own: Tensor | None) -> Tensor:
+        scores = torch.addmm(self._bias, self._pooling.vector(parts).to(dtype), self._weight)
+        return scores if own is None or self._power is None else self._power.add(scores, own)

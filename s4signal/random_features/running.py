@@ -39,13 +39,17 @@ class RunningStatistics:
         self._empty = statistics.empty(1, statistics.spatial_filters)
 
     @torch.no_grad()
-    @torch.no_grad()
-    def push(self, x: Tensor) -> dict[str, Tensor]:
-        """Take a chunk (n_channels, n_times) and return the statistics of all so far, for n = 1."""
+    def push(self, x: Tensor) -> None:
+        """Take a chunk (n_channels, n_times)."""
         self.n_times += x.shape[1]
-        samples, weights = x.numpy(), dict[int, NDArray[np.float64]]()
+        samples = x.numpy()
         for group in self._groups:
             group.push(samples)
+
+    @torch.no_grad()
+    def value(self) -> dict[str, Tensor]:
+        """Return the statistics of all samples so far, for n = 1."""
+        weights = dict[int, NDArray[np.float64]]()
         means = [group.means(weights, self.n_times) for group in self._groups]
         table = {name: part.clone() for name, part in self._empty.items()}
         for name in means[0] if means else ():

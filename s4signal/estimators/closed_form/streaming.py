@@ -12,6 +12,8 @@ from s4signal.estimators.streams import SignalStream
 from s4signal.estimators.validation import check_stream_rate
 from s4signal.random_features.running import RunningStatistics
 
+_LONGEST = 2**14  # samples of a line at once
+
 Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
 
 
@@ -24,17 +26,37 @@ class ClosedFormStream(SignalStream):
 
     def __init__(self, feature_map: FeatureMap, finish: Finish, *, period: float) -> None:
         self._feature_map, self._finish, self._period = feature_map, finish, period
-        super().__init__(feature_map.standardizer)
+        # Of one channel alone the line to its next sample may begin at any time before.
+        super().__init__(feature_map.standardizer, missing="whole")
 
     def _forget(self) -> None:
         self._running = [RunningStatistics(bank, rate=self._period) for bank in self._feature_map.banks]
+        self._last, self._lost = np.zeros((len(self._standardizer.mean), 0)), 0
 
-    def _advance(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
+    def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
+        """Draw lines over what was lost, as over the missing samples of a case; what is lost last waits for its end."""
+        seen = np.flatnonzero(~np.isnan(data).any(0))
+        if not len(seen):
+            self._lost += data.shape[1]
+            return None
+        first, end = -self._lost, int(seen[-1]) + 1
+        at = np.concatenate([np.full(self._last.shape[1], first - 1), seen])
+        known = np.concatenate([self._last, data[:, seen]], axis=1)
+        for start in range(first, end, _LONGEST):
+            when = np.arange(start, min(start + _LONGEST, end))
+            whole = len(seen) == end and not self._lost
+            self._push(data[:, when] if whole else np.stack([np.interp(when, at, row) for row in known]))
+        self._last, self._lost = known[:, -1:], data.shape[1] - end
+        if not answer:
+            return None
+        features = self._feature_map.concatenated([running.value() for running in self._running])
+        said: NDArray[np.floating] = self._finish(features.astype(np.float64), self._period)[0]
+        return said
+
+    def _push(self, data: NDArray[np.floating]) -> None:
         x = torch.from_numpy(np.ascontiguousarray(data)).to(self._feature_map.dtype)
-        inputs = zip(self._running, self._feature_map.inputs(x), strict=False)
-        features = self._feature_map.concatenated([running.push(part) for running, part in inputs])
-        answer: NDArray[np.floating] = self._finish(features.astype(np.float64), self._period)[0]
-        return answer
+        for running, part in zip(self._running, self._feature_map.inputs(x), strict=False):
+            running.push(part)
 
 
 def open_stream(estimator: Any, features: FeatureMap, finish: Finish, sfreq: float | None) -> ClosedFormStream:

@@ -151,7 +151,7 @@ def prepare_case(
             "cannot take gaps. Fit with kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
         )
     if missing is not None and missing.any():
-        data = _carried_forward(data, missing)
+        data = carried_forward(data, missing)
     if sampling.masked:
         observed = np.ones(data.shape, dtype=data.dtype) if missing is None else ~missing
         data = np.concatenate([data, observed[list(sampling.masked)]])
@@ -191,7 +191,7 @@ def _gaps(when: Floats, period: float, *, known: bool) -> Floats | None:
     return None if (gaps == period).all() else gaps
 
 
-def _carried_forward(data: Floats, missing: Flags) -> Floats:
+def carried_forward(data: Floats, missing: Flags) -> Floats:
     """Last observation carried forward; zero, the mean, before the first."""
     data = np.where(missing, 0.0, data)
     for channel in np.flatnonzero(missing.any(1)):

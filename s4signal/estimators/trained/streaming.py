@@ -1,6 +1,7 @@
 """Prediction while the signal arrives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.streams import SignalStream
+from s4signal.estimators.trained.missing import carried_forward
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.validation import finite_outputs
 from s4signal.nn import S4Network
@@ -33,9 +35,10 @@ class Stream(SignalStream):
         if plan.stack["bidirectional"]:
             raise ValueError("stream needs a causal model, this one looks ahead; fit with bidirectional=False.")
         self._network, self._finish, self._period = network, finish, period
-        self._n_masks = plan.n_inputs - plan.n_channels
+        how = self._sampling = plan.sampling
         self._steps = NetworkSteps(network, period)
-        super().__init__(standardizer)
+        # What is read on a grid is interpolated there, towards samples that are still to come.
+        super().__init__(standardizer, missing="refused" if how.missing == "error" or how.grid else "any")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made of the network again."""
@@ -47,12 +50,45 @@ class Stream(SignalStream):
 
     def _forget(self) -> None:
         self._state: NetworkState | None = None
+        self._last: NDArray[np.floating] | None = None  # observation of each channel
+        self._lost = 0  # samples since the last that was observed
 
-    def _advance(self, data: NDArray[np.floating]) -> NDArray[np.float64]:
-        if self._n_masks:  # nothing is missing
-            data = np.concatenate([data, np.ones((self._n_masks, data.shape[1]))])
-        outputs, state = self._steps.advance(self._steps.tensor(data), self._state)
-        finite = finite_outputs(outputs.double().cpu().numpy())
-        self._state = state
-        scores: NDArray[np.float64] = self._finish(finite)[0]
-        return scores
+    def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
+        inputs, periods, lost = self._inputs(data)
+        if not inputs.shape[1]:
+            self._lost = lost
+            return None
+        state, outputs = self._state, None
+        for first, last in _runs(periods):
+            x, held = self._steps.tensor(inputs[:, first:last]), int(periods[first])
+            outputs, state = self._steps.advance(x, state, held=held, answer=answer and last == len(periods))
+        finite = None if outputs is None else finite_outputs(outputs.double().cpu().numpy())
+        self._state, self._last, self._lost = state, inputs[: len(data), -1].copy(), lost
+        return None if finite is None else self._finish(finite)[0]
+
+    def _inputs(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp], int]:
+        """Return samples as `prepare_case` gives them, masks below; the periods each stands for; how many were lost."""
+        missing, n, lost = np.isnan(data), data.shape[1], 0
+        periods = np.ones(n, dtype=np.intp)
+        if self._sampling.missing == "gap" and self._sampling.gaps and (self._lost or missing.any()):
+            present = np.flatnonzero(~missing.all(0))
+            periods = np.diff(present, prepend=-1 - self._lost)
+            if self._state is None:  # nothing precedes the first sample
+                periods[:1] = 1
+            lost = self._lost + n if not len(present) else n - 1 - int(present[-1])
+            data, missing = data[:, present], missing[:, present]
+        if missing.any():
+            before = np.zeros(len(data)) if self._last is None else self._last
+            behind = np.concatenate([before[:, None], data], axis=1)
+            data = carried_forward(behind, np.pad(missing, ((0, 0), (1, 0))))[:, 1:]
+        masks = ~missing[list(self._sampling.masked)]
+        return np.concatenate([data, masks]) if len(masks) else data, periods, lost
+
+
+def _runs(periods: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Cut samples into runs of one period each, and samples that stand for more."""
+    if (periods == 1).all():
+        yield 0, len(periods)
+        return
+    late = np.flatnonzero(periods > 1)
+    yield from pairwise(sorted({0, len(periods), *late.tolist(), *(late + 1).tolist()}))

@@ -143,7 +143,7 @@ def test_a_chunk_of_other_channels_is_refused(chunk):
 
 @pytest.mark.parametrize(("value", "kind"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
 def test_a_chunk_with_missing_or_infinite_samples_is_refused_and_not_heard(value, kind):
-    model, signal = causal(classifier)
+    model, signal = causal(classifier, missing="error" if kind == "NaN" else "auto")
     stream = model.stream()
     stream.push(signal[:, :10])
     bad = signal[:, 10:20].copy()
