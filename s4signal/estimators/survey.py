@@ -111,7 +111,7 @@ def survey(
     for index, case in enumerate(signals):
         observed = _observed(case, index, refuse_missing=refuse_missing, name=name)
         sums, squares = _add_up(case, observed, shift)
-        _check_squares(squares, case, index, name)
+        check_squares(squares, case, index, name)
         span_s = np.nan if case.times is None else float(case.times[-1] - case.times[0])
         present = np.broadcast_to(True, case.data.shape) if observed is None else observed
         rows.append((present.sum(1), sums, squares, int(present.any(0).sum()), span_s))
@@ -138,7 +138,8 @@ def survey(
     )
 
 
-def _check_squares(squares: NDArray[np.float64], case: Signal, index: int, name: str) -> None:
+def check_squares(squares: NDArray[np.float64], case: Signal, index: int, name: str = "X") -> None:
+    """Refuse a case whose sums of squares are not finite."""
     if not np.isfinite(squares).all():
         largest = float(np.nanmax(np.abs(case.data)))
         raise ValueError(f"case {index} of {name} has values up to {largest:.1g}, whose squares overflow; scale X.")

@@ -163,10 +163,11 @@ def _moments(features: NDArray[np.floating], case_weights: Floats, *, shared: bo
     about = weights @ features
     rest = features - about
     # Sums in single precision are off by more than what a constant feature varies, but not those of what is left.
-    moved, squares = (np.asarray(weights @ part, dtype=np.float64) for part in (rest, np.square(rest)))
-    mean, std = about + moved, np.sqrt(np.maximum(squares - moved**2, 0.0))
+    squares = np.square(rest)
+    moved, spread = (np.asarray(weights @ part, dtype=np.float64) for part in (rest, squares))
+    mean, std = about + moved, np.sqrt(np.maximum(spread - moved**2, 0.0))
     # A feature that varies among cases of next to no weight alone would be scaled up until these decide.
-    std = np.maximum(std, _LEAST_STD * rest.std(0, dtype=np.float64))
+    std = np.maximum(std, _LEAST_STD * np.sqrt(squares.mean(0, dtype=np.float64)))
     varies = std > 1e-6 * np.abs(mean) + 1e-12
     if shared and varies.any():
         std = np.full_like(std, np.sqrt(np.mean(std[varies] ** 2)))

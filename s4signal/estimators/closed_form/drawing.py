@@ -13,7 +13,7 @@ from s4signal.estimators.closed_form.feature_map import FeatureMap
 from s4signal.estimators.closed_form.recordings import Recordings
 from s4signal.estimators.closed_form.summaries import ObservationSummaries
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.survey import Survey, survey
+from s4signal.estimators.survey import Survey, check_squares, survey
 from s4signal.random_features.combinations import draw_combinations, normal_quantiles
 from s4signal.random_features.contrast import narrow_bands, power_bandwidth
 from s4signal.random_features.filters import draw_oscillators, oscillator_hops
@@ -86,7 +86,10 @@ class _Watched:
         if data is not case.data:  # other samples than the survey adds up
             count = np.where(np.isnan(data[:, 0]), 0, data.shape[1])
             observed = np.where(count[:, None] > 0, data, 0.0)
-            self._moments[index] = (count, observed.mean(1, dtype=np.float64), observed.var(1, dtype=np.float64))
+            with np.errstate(over="ignore"):
+                variances = observed.var(1, dtype=np.float64)
+            check_squares(variances, case, index)
+            self._moments[index] = (count, observed.mean(1, dtype=np.float64), variances)
         if index in self._chosen:
             on_grid = self._recordings.signals[index] if self._recordings.timed else case
             self._kept[index] = (replace(on_grid, data=data), case)

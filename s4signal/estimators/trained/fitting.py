@@ -142,7 +142,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             self.sfreq_ = training_rate(found)
         else:
             check_times(signals, self._plan.sampling, self.sfreq_, found=found)
-        groups = check_groups(groups, signals.sources)
+        groups = check_groups(groups, signals)
         return LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > 0))
 
     def _validation_data(self, X: Any, y: Any) -> LabelledCases | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from s4signal.errors import ShapeError
+from s4signal.signals import Signals
 
 FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets some aside
 _DRAWS = 100  # of groups, of which the one is taken that keeps the shares of the classes best
@@ -24,16 +25,17 @@ class Split(NamedTuple):
     why: str
 
 
-def check_groups(groups: Any, sources: tuple[str, ...]) -> NDArray[Any] | None:
-    """Return the group of each case, (n,): as given, or its recording where several cases come from one.
+def check_groups(groups: Any, signals: Signals) -> NDArray[Any] | None:
+    """Return the group of each case, (n,): as given, or its subject or recording where several cases come from one.
 
     None if every case is a group of its own.
     """
     if groups is None:
-        names = np.array([source or f"case {index}" for index, source in enumerate(sources)])
-        return names if 1 < len(np.unique(names)) < len(names) else None
-    if len(np.shape(groups)) != 1 or len(groups) != len(sources):
-        raise ShapeError(f"groups must have shape ({len(sources)},), one group per case, got {np.shape(groups)}.")
+        recordings = np.array([name or f"case {index}" for index, name in enumerate(signals.recordings)])
+        known = (names for names in (signals.groups, recordings) if 1 < len(np.unique(names)) < len(names))
+        return next(known, None)
+    if len(np.shape(groups)) != 1 or len(groups) != len(signals):
+        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
     return np.array([str(group) for group in groups])
 
 

@@ -85,14 +85,24 @@ def test_it_says_why_no_case_is_set_aside(labels, options, why):
     assert split(labels, **options)[1:] == (None, why)
 
 
+def named(sources, subjects=None):
+    subjects = subjects or [None] * len(sources)
+    return Signals.from_cases(
+        Signal(np.zeros((1, 4)), source=source, metadata={"subject": subject} if subject else {})
+        for source, subject in zip(sources, subjects, strict=True)
+    )
+
+
 def test_groups_are_those_given_or_recordings_of_several_cases():
-    assert check_groups(None, ("a", "b", "c")) is None
-    assert check_groups(None, ("a", "a", "a")) is None
-    assert check_groups(None, ("", "", "")) is None
-    assert check_groups(None, ("a", "a", "b")).tolist() == ["a", "a", "b"]
-    assert check_groups([3, 3, 1], ("a", "a", "b")).tolist() == ["3", "3", "1"]
+    assert check_groups(None, named(("a", "b", "c"))) is None
+    assert check_groups(None, named(("a", "a", "a"))) is None
+    assert check_groups(None, named(("", "", ""))) is None
+    assert check_groups(None, named(("a", "a", "b"))).tolist() == ["a", "a", "b"]
+    assert check_groups(None, named("abcd", "ppqq")).tolist() == ["p", "p", "q", "q"]  # subjects come first
+    assert check_groups(None, named("aabb", "pppp")).tolist() == ["a", "a", "b", "b"]  # unless there is but one
+    assert check_groups([3, 3, 1], named(("a", "a", "b"))).tolist() == ["3", "3", "1"]
     with pytest.raises(ShapeError, match=r"groups must have shape \(2,\), one group per case, got \(3,\)"):
-        check_groups([3, 3, 1], ("a", "a"))
+        check_groups([3, 3, 1], named(("a", "a")))
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
