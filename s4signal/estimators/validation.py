@@ -234,7 +234,10 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
         return classes, np.searchsorted(classes, y).astype(np.int64)
     classes, indices = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has 1 class ({classes.tolist()[0]!r}); a classifier needs at least 2 classes.")
+        raise ValueError(
+            f"y has 1 class ({classes.tolist()[0]!r}); a classifier needs at least 2 classes. If this is a fold of a "
+            "cross-validation, use StratifiedKFold or StratifiedGroupKFold."
+        )
     return classes, indices.astype(np.int64)
 
 

@@ -157,6 +157,11 @@ def _read_raw(path: Path, *, tolerant: bool) -> tuple[Any, str, str]:
         warnings.simplefilter("always")
         try:
             raw = mne.io.read_raw(path, preload=False, verbose="warning")
+        except FileNotFoundError as error:
+            raise RecordingError(
+                f"{path} needs {error.filename or 'another file'}, which is not there. Keep the files of a recording "
+                "together, under their own names."
+            ) from error
         except Exception as error:  # each format fails in its own way: struct.error, IndexError, UnicodeDecodeError …
             raise _unreadable(str(path), str(error)) from error
     numbered = missing = ""

@@ -48,7 +48,8 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     n_features_in_, n_channels_in_ : int
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
-        Their names, where X knows them; other names at prediction are an error.
+        Their names, where X knows them. By them channels are found at prediction: in any order, however written
+        (``EEG FP1-REF`` is ``Fp1``), without those that are new, as missing where they are not there; a warning says so.
     sfreq_ : float or None
         Sampling rate at training, in Hz.
     features_ : S4RandomFeatures

@@ -127,7 +127,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     n_features_in_, n_channels_in_ : int
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
-        Their names, where X knows them; other names at prediction are an error.
+        Their names, where X knows them. By them channels are found at prediction: in any order, however written
+        (``EEG FP1-REF`` is ``Fp1``), without those that are new, as missing where they are not there; a warning says so.
     sfreq_ : float or None
         Sampling rate at training, in Hz: the highest of several; one over the median gap where only times are known.
     network_ : torch.nn.Module
