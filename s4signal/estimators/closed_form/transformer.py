@@ -48,7 +48,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
         Their names, where X knows them. By them channels are found at prediction: in any order, however written
-        (``EEG FP1-REF`` is ``Fp1``), without those that are new, as missing where they are not there; a warning says so.
+        (``EEG FP1-REF`` is ``Fp1``), without new ones, as missing where they are not there; a warning says so.
     sfreq_ : float or None
         Sampling rate at training, in Hz.
     frequencies_, time_constants_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands,)

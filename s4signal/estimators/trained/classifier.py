@@ -128,7 +128,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
         Their names, where X knows them. By them channels are found at prediction: in any order, however written
-        (``EEG FP1-REF`` is ``Fp1``), without those that are new, as missing where they are not there; a warning says so.
+        (``EEG FP1-REF`` is ``Fp1``), without new ones, as missing where they are not there; a warning says so.
     sfreq_ : float or None
         Sampling rate at training, in Hz: the highest of several; one over the median gap where only times are known.
     network_ : torch.nn.Module
