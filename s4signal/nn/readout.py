@@ -149,7 +149,7 @@ class PowerReadout(nn.Module):
         weights = case_weights.double()[:, None] * self._audible(covariances)
         total = weights.sum(0).clamp_min(1e-300)
         logs = sum(
-            torch.einsum("nk,nkij->kij", w, _map_eigenvalues(self._shrunk(rows), torch.log))
+            torch.einsum("nk,nkij->kij", w, _map_eigenvalues(self._shrunk(rows), _log))
             for rows, w in zip(self._pieces(covariances), self._pieces(weights), strict=True)
         )
         mean = _map_eigenvalues(logs / total[:, None, None], torch.exp)
@@ -181,7 +181,7 @@ class PowerReadout(nn.Module):
         weights = torch.where(i == j, 1.0, math.sqrt(2.0))  # keeps the norm of the matrix
         found = []
         for rows in self._pieces(covariances):
-            logs = _map_eigenvalues(R @ self._shrunk(rows) @ R, torch.log)[..., i, j] * weights
+            logs = _map_eigenvalues(R @ self._shrunk(rows) @ R, _log)[..., i, j] * weights
             standard = (logs.flatten(1) - self.mean.cpu()) * self.scale.cpu()
             found.append(standard.unflatten(1, (self.n_oscillators, -1)) * self._audible(rows)[..., None])
         return torch.cat(found).flatten(1)
@@ -222,12 +222,14 @@ class PowerReadout(nn.Module):
     def _audible(self, covariances: Tensor) -> Tensor:
         """Whether a band of a case says anything, 1.0 or 0.0: (n, n_bands)."""
         i, j = self._triangle()
-        return (covariances[..., i == j].mean(-1) > SILENT).double()
+        # A sum that is out of range says nothing either.
+        return ((covariances[..., i == j].mean(-1) > SILENT) & covariances.isfinite().all(-1)).double()
 
     def _shrunk(self, covariances: Tensor) -> Tensor:
         i, j = self._triangle()
         C = covariances.new_empty(*covariances.shape[:-1], self.n_channels, self.n_channels, dtype=torch.float64)
-        C[..., i, j] = C[..., j, i] = covariances.double()
+        # What says nothing may be a difference of equal sums, less than zero.
+        C[..., i, j] = C[..., j, i] = covariances.double().where(self._audible(covariances)[..., None] > 0, 0.0)
         variance = C.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(SILENT)[..., None, None]
         return C.lerp(variance * torch.eye(self.n_channels, dtype=C.dtype), SHRINKAGE)
 
@@ -275,6 +277,11 @@ class PowerSteps:
 def highest_hz(sfreq: float) -> float:
     """Return the highest frequency of the oscillators at a sampling rate, both in Hz."""
     return min(HIGHEST_HZ, OF_THE_RATE * sfreq)
+
+
+def _log(values: Tensor) -> Tensor:
+    """Take logarithms of eigenvalues in ascending order, which rounding may have left below zero."""
+    return values.maximum(1e-9 * values[..., -1:]).log()
 
 
 def _map_eigenvalues(C: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

@@ -128,3 +128,16 @@ def test_at_another_rate_a_wave_has_the_power_that_it_has():
 def test_a_rate_that_holds_no_oscillator_is_refused():
     with pytest.raises(ValueError, match="oscillators of 2 Hz need a rate of at least 8 Hz"):
         PowerReadout(2, 2, n_oscillators=2, sfreq=7.0)
+
+
+@pytest.mark.parametrize("value", [-1e-13, 0.0, np.inf])
+def test_a_band_whose_sums_are_rounding_or_out_of_range_says_nothing(x, value):
+    readout = PowerReadout(3, 2, n_oscillators=6, sfreq=SFREQ).double()
+    covariances = readout.covariances(x)
+    covariances[0, 2], covariances[1:3, 4] = value, 1e-13 * torch.randn(2, 6, dtype=torch.float64)
+    readout.fit_center(covariances, torch.ones(30))
+    vectors = readout.vectors(covariances).unflatten(1, (6, -1))
+    assert vectors.isfinite().all()
+    assert (vectors[0, 2] == 0).all()
+    assert (vectors[1:3, 4] == 0).all()
+    assert (vectors[3:].abs().amax((0, 2)) > 0.1).all()
