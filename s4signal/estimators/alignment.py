@@ -6,25 +6,23 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.estimators.base import SignalEstimator
-from s4signal.estimators.validation import check_chunk, check_signals
+from s4signal.estimators.base import SavedMixin, SignalEstimator
+from s4signal.estimators.model_file import State, estimator_state
+from s4signal.estimators.running_alignment import RunningAlignment, inverse_root
+from s4signal.estimators.validation import check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case, transformed
-
-SMALLEST = 1e-9  # eigenvalue, relative to the largest: below it a direction is empty (a common reference leaves one)
-UPDATED = 32  # samples between two updates of a stream
-BELIEF = 10  # samples of a stream a channel, after which they count as much as the training recordings
 
 Floats = NDArray[np.float64]
 
 
 # A case stays a matrix, which no data frame holds: there is no set_output.
-class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     r"""Bring recordings to one mean covariance, the identity, without labels: Euclidean alignment.
 
     Between persons and sessions recordings differ by how channels mix and how strong they are. With the mean
@@ -44,6 +42,8 @@ class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=N
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
         Their names, where X knows them.
+    sfreq_ : float or None
+        Sampling rate of the first case at training, in Hz.
     covariance_ : ndarray (n_channels, n_channels)
         Mean covariance of the recordings at `fit`, each counted once: what a `stream` begins with, nothing else.
 
@@ -103,6 +103,7 @@ class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=N
         """
         signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
         self.covariance_ = np.mean([C for _, C in _recordings(signals, groups)], axis=0)
+        self.sfreq_ = None if np.isnan(signals.sfreqs).any() else float(signals.sfreqs[0])
         return self
 
     def transform(self, X: Any, *, groups: Any = None) -> NDArray[np.floating] | Signals:
@@ -137,7 +138,7 @@ class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=N
         signals = check_signals(self, X, sfreq=self.sfreq)
         aligned: list[Case] = list(signals.cases)
         for rows, covariance in _recordings(signals, groups):
-            mix = partial(_mixed, whitener=_inverse_root(covariance))
+            mix = partial(_mixed, whitener=inverse_root(covariance))
             for row in rows.tolist():
                 aligned[row] = transformed(aligned[row], mix)
         whole = Signals.from_cases(aligned)
@@ -169,8 +170,13 @@ class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=N
         """
         return self.fit(X, y, groups=groups).transform(X, groups=groups)
 
-    def stream(self) -> "RunningAlignment":
+    def stream(self, *, sfreq: float | None = None) -> RunningAlignment:
         """Align a recording while it arrives, by its samples so far.
+
+        Parameters
+        ----------
+        sfreq : float, optional
+            Sampling rate of the stream; any will do.
 
         Returns
         -------
@@ -185,66 +191,11 @@ class AlignRecordings(TransformerMixin, SignalEstimator, auto_wrap_output_keys=N
         check_is_fitted(self)
         return RunningAlignment(self.covariance_)
 
+    def _to_state(self) -> State:
+        return State(estimator_state(self).plain, {"covariance": self.covariance_})
 
-class RunningAlignment:
-    """An alignment that listens: each sample is whitened by the covariance of those before it, in bounded memory.
-
-    It begins with the mean covariance of the training recordings, and forgets it as the recording goes on.
-
-    Parameters
-    ----------
-    covariance : ndarray (n_channels, n_channels)
-        What it begins with.
-    """
-
-    def __init__(self, covariance: Floats) -> None:
-        self._prior = covariance
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all samples so far."""
-        C = len(self._prior)
-        self._n, self._mean, self._scatter = 0, np.zeros(C), np.zeros((C, C))
-        self._waiting, self._whitener = np.zeros((C, 0)), _inverse_root(self._prior)
-
-    def push(self, chunk: ArrayLike) -> Floats:
-        """Take the next samples.
-
-        Parameters
-        ----------
-        chunk : array-like (n_channels, n_times)
-            The next samples, of any number; (n_times,) for one channel.
-
-        Returns
-        -------
-        ndarray (n_channels, n_times)
-            The same samples, aligned; however they are cut into chunks.
-
-        Raises
-        ------
-        ShapeError
-            If the chunk has other channels.
-        ValueError, TypeError
-            If a sample is NaN or infinite, or no number.
-        """
-        rest, aligned = check_chunk(chunk, len(self._prior)), []
-        while rest.shape[1]:
-            piece, rest = np.split(rest, [UPDATED - self._waiting.shape[1]], axis=1)
-            aligned.append(self._whitener @ piece)
-            self._waiting = np.concatenate([self._waiting, piece], axis=1)
-            if self._waiting.shape[1] == UPDATED:
-                self._update()
-        return np.concatenate([np.zeros((len(self._prior), 0)), *aligned], axis=1)
-
-    def _update(self) -> None:
-        """Add the samples that wait to what is known."""
-        piece, n, more = self._waiting, self._n, self._waiting.shape[1]
-        step, centred = piece.mean(1) - self._mean, piece - piece.mean(1, keepdims=True)
-        self._scatter = self._scatter + centred @ centred.T + np.outer(step, step) * n * more / (n + more)
-        self._mean, self._n = self._mean + step * more / (n + more), n + more
-        belief = BELIEF * len(self._prior)
-        self._whitener = _inverse_root((belief * self._prior + self._scatter) / (belief + self._n))
-        self._waiting = piece[:, :0]
+    def _restore(self, state: State) -> None:
+        self.covariance_ = state.array("covariance", self.n_channels_in_, self.n_channels_in_)
 
 
 def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp], Floats]]:
@@ -285,12 +236,6 @@ def _covariance(case: Signal, index: int) -> tuple[int, Floats]:
     if not np.isfinite(C).all():
         raise ValueError(f"case {index} has values up to {np.abs(x).max():.1g}, whose squares overflow; scale X.")
     return x.shape[1], C
-
-
-def _inverse_root(C: Floats) -> Floats:
-    values, vectors = np.linalg.eigh(C)
-    root: Floats = (vectors / np.sqrt(np.maximum(values, SMALLEST * values[-1]))) @ vectors.T
-    return root
 
 
 def _mixed(case: Signal, whitener: Floats) -> Signal:

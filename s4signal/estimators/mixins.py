@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 from s4signal.errors import ModelFileError
+from s4signal.estimators.leakage import Spans, warn_of_overlap
 from s4signal.estimators.model_file import State, array_from_plain
 from s4signal.estimators.validation import check_labels, check_targets, finite_outputs
 from s4signal.signals import Signals
@@ -23,6 +25,7 @@ class PredictionMixin:
 
     _metric: ClassVar[Callable[..., float]]
     _outputs: Callable[..., NDArray[np.float64]]  # (X, sfreq, times) -> (n_samples, n_outputs)
+    _trained_on: Spans = MappingProxyType({})  # not in files: a model that was loaded has seen nothing
 
     def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[Any]:
         """Predict the labels or the targets of cases.
@@ -73,6 +76,7 @@ class PredictionMixin:
 
     def _finite_outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
         outputs: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times))
+        warn_of_overlap(X, self._trained_on)
         return outputs
 
     def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:

@@ -132,7 +132,8 @@ def estimator_from_state(kind: type, state: State, *, tuples: Sequence[str] = ()
     name = state.value("estimator", str)
     matching: list[Any] = [c for c in (kind, *kind.__subclasses__()) if c.__name__ == name]
     if not matching:
-        raise ModelFileError(f"it holds a {name}, not a {kind.__name__}; use {name}.load.")
+        door = "load_pipeline" if name == "Pipeline" else f"{name}.load"
+        raise ModelFileError(f"it holds a {name}, not a {kind.__name__}; use {door}.")
     parameters = dict(state.value("parameters", dict))
     odd = sorted(set(parameters) - ({*matching[0]().get_params(deep=False)} - {*_NEVER_KEPT}))
     if odd:

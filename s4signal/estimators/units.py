@@ -23,7 +23,7 @@ class Units(NamedTuple):
     def rate(self, sfreq: float | None) -> str:
         """Write a sampling rate, given in Hz."""
         if sfreq is None:
-            return "unknown"
+            return "unknown: durations are in samples; pass sfreq=, or Signals(X, sfreq=...), to have seconds and Hz"
         return f"{sfreq:g} Hz" if self.n_seconds == 1.0 else f"{sfreq * self.n_seconds:g} per hour"
 
 

@@ -17,6 +17,7 @@ from s4signal.estimators.closed_form.recordings import TrainingCases, prepare_re
 from s4signal.estimators.closed_form.states import map_from_state, map_state, ridge_from_state, ridge_state
 from s4signal.estimators.closed_form.streaming import ClosedFormStream, open_stream
 from s4signal.estimators.closed_form.transformer import S4RandomFeatures
+from s4signal.estimators.leakage import Spans, spans_of
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.streams import StreamMixin
@@ -37,6 +38,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
     ridge_: Ridge
     _sums: Any = None  # RidgeSums, after partial_fit
     _standardised: Callable[[Floats], Floats]
+    _trained_on: Spans
 
     def __init__(
         self,
@@ -186,6 +188,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         targets = self._encode_targets(y, recordings.signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, recordings.signals, class_weights=self._case_weights(targets))
         cases = TrainingCases(recordings, targets, weights)
+        self._trained_on = spans_of(recordings.signals[weights > 0], {} if reset else self._trained_on)
         return cases if reset else cases.take(np.flatnonzero(weights > 0))
 
     def _solve(self, cases: TrainingCases) -> tuple[TrainingCases, Blocks]:

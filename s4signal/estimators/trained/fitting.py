@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from s4signal.estimators.base import SignalEstimator
+from s4signal.estimators.leakage import Spans, spans_of, warn_of_shared
 from s4signal.estimators.standardizer import Standardizer, warn_of_scale
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
@@ -52,6 +53,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     _standardizer: Standardizer
     _optimizer_state: dict[str, Any]
     _copies: InferenceCopies
+    _trained_on: Spans
 
     def _become(self, draft: Self) -> Self:
         """Take over all that a draft has learned, at once; parameters and callbacks stay one's own."""
@@ -84,6 +86,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         device, warm = prepare(self), self.warm_start and hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, times, groups=groups, reset=not warm)
         held_out = self._validation_data(X_val, y_val)
+        if held_out is not None:
+            warn_of_shared(held_out.signals, self._trained_on)
         seed = draw_seed(self, device)
         why, defaults = "X_val chooses the epoch", choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if held_out is None:
@@ -143,7 +147,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         else:
             check_times(signals, self._plan.sampling, self.sfreq_, found=found)
         groups = check_groups(groups, signals)
-        return LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > 0))
+        data = LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > 0))
+        self._trained_on = spans_of(data.signals, {} if reset else self._trained_on)
+        return data
 
     def _validation_data(self, X: Any, y: Any) -> LabelledCases | None:
         if X is None and y is None:

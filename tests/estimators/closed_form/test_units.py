@@ -15,7 +15,7 @@ def test_a_unit_suits_what_it_says():
     assert readable_units(1 / 3600, 0.4 / 3600).memory(1800.0, 36_000.0) == "0.5 - 10 h"
     assert readable_units(1 / 3600, 0.4 / 3600).rate(1 / 3600) == "1 per hour"
     assert readable_units(None, 0.4).memory(2.0, 30.0) == "2 - 30 samples"
-    assert readable_units(None, 0.4).rate(None) == "unknown"
+    assert readable_units(None, 0.4).rate(None).startswith("unknown: durations are in samples; pass sfreq=")
 
 
 def test_vital_signs_are_described_in_hours():

@@ -1,0 +1,242 @@
+"""Whether a split keeps apart what belongs together: subjects, recordings, windows that overlap, copies."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import check_cv
+
+from s4signal.errors import ShapeError
+from s4signal.signals import Signals
+
+_SLACK_S = 1e-6
+_RUN = 16  # samples in a row that are looked for in other cases
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # multiplier of a rolling hash
+
+Spans: TypeAlias = Mapping[str, NDArray[np.float64]]
+Partners: TypeAlias = dict[int, set[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What a fold, counted from 0, has on both sides: `n_test` test cases are concerned, one is the example.
+
+    A kind is "group", "recording", "overlap" (some samples are those of a training case) or "copy" (all are).
+    """
+
+    fold: int
+    kind: str
+    n_test: int
+    example: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"fold {self.fold}: {self.kind}, {self.n_test} test cases: {self.example}"
+
+
+def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> list[Leak]:
+    """Look for what stands on both sides of the splits of a cross-validation.
+
+    Parameters
+    ----------
+    X : array-like, mne.Epochs, mne.io.Raw or Signals
+        Cases, as `S4Classifier.fit` takes them; those on disk are read once.
+    groups : array-like (n_samples,), optional
+        What must not be split, such as the subject; also passed to `cv`. ``Signals(X).groups`` by default.
+    cv : int, cross-validation generator or iterable, default=5
+        As `cross_val_score` takes it.
+    y : array-like (n_samples,), optional
+        Targets, where `cv` stratifies.
+
+    Returns
+    -------
+    list of Leak
+        Empty if nothing was found: ``fold``, ``kind`` ("group", "recording", "overlap", "copy"), ``n_test`` and an
+        ``example``; as text each is a line.
+
+    Raises
+    ------
+    ShapeError
+        If groups are not one per case.
+
+    See Also
+    --------
+    s4signal.signals.windows : Returns groups with the windows.
+
+    Notes
+    -----
+    Recordings are known to cases from files, from `mne.Epochs` and from `windows`. Windows that overlap are found by
+    where they were cut, and in plain arrays too, by their samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import GroupKFold, KFold
+    >>> from s4signal import Signals
+    >>> from s4signal.estimators import check_leakage
+    >>> from s4signal.signals import windows
+    >>> recordings = Signals(np.random.default_rng(0).standard_normal((4, 2, 1000)), sfreq=100)
+    >>> X, _, groups = windows(recordings, duration_s=2, step_s=1)
+    >>> check_leakage(X, groups, GroupKFold(4))
+    []
+    >>> leaks = check_leakage(X, groups, KFold(4, shuffle=True, random_state=0))
+    >>> sorted({leak.kind for leak in leaks})
+    ['group', 'overlap', 'recording']
+    """
+    signals = Signals(X)
+    given = signals.groups if groups is None else np.asarray(groups)
+    if given.shape != (len(signals),):
+        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {given.shape}.")
+    splitter = check_cv(cv, y, classifier=y is not None)
+    targets = np.zeros(len(signals)) if y is None else y
+    twins, pieces = _same_samples(signals)
+    found: list[Leak] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The groups parameter is ignored")  # which is what is looked for
+        folds = list(splitter.split(np.zeros(len(signals)), targets, given))
+    for fold, (train, test) in enumerate(folds):
+        train, test = np.arange(len(signals))[train], np.arange(len(signals))[test]
+        known = {
+            "group": _shared(given, train, test),
+            "recording": _shared(signals.recordings, train, test),
+            "copy": [(i, f"case {i} has the samples of case {j}") for i, j in _pairs(twins, train, test)],
+        }
+        copies = {i for i, _ in known["copy"]}
+        overlapping = dict(_overlapping(signals, train, test))
+        overlapping |= {i: f"case {i} shares samples with case {j}" for i, j in _pairs(pieces, train, test)}
+        known["overlap"] = [(i, text) for i, text in sorted(overlapping.items()) if i not in copies]
+        found += [Leak(fold, kind, len(cases), cases[0][1]) for kind, cases in known.items() if cases]
+    return found
+
+
+def spans_of(signals: Signals, known: Spans = MappingProxyType({})) -> Spans:
+    """Say from which seconds cases were cut, by the name of the recording, (n, 2) in order; `known` ones with them."""
+    found: dict[str, set[tuple[float, float]]] = {name: {*map(tuple, spans.tolist())} for name, spans in known.items()}
+    for name, spans in _by_recording(signals).items():
+        found.setdefault(name, set()).update(map(tuple, spans[:, :2].tolist()))
+    return {name: np.array(sorted(spans)) for name, spans in found.items()}
+
+
+def warn_of_overlap(X: Any, trained: Spans) -> None:
+    """Warn where a case of `Signals` shares a part, but not all, of its samples with one that was trained on.
+
+    A case that was trained on itself is somebody's wish: the score on the training cases.
+    """
+    if not trained or not isinstance(X, Signals):
+        return
+    hits = [(name, int((part & ~same).sum())) for name, _, part, same in _overlaps(X, trained)]
+    n_cases = sum(n for _, n in hits)
+    if n_cases:
+        warnings.warn(
+            f"{n_cases} of {len(X)} cases overlap in time with cases that the model was trained on, such as in "
+            f"{next(name for name, n in hits if n)}: a score of them says nothing of new recordings. Split by groups: "
+            "GroupKFold; check_leakage looks at a split.",
+            stacklevel=2,
+        )
+
+
+def warn_of_shared(X_val: Signals, trained: Spans) -> None:
+    """Warn where validation cases are of recordings that are trained on."""
+    both = np.isin(X_val.recordings, list(trained))
+    if both.any():
+        warnings.warn(
+            f"{both.sum()} of {len(both)} cases of X_val are of recordings that are trained on, such as "
+            f"{X_val.recordings[both][0]}: the best epoch on them need not be that of new ones. Set whole recordings "
+            "aside, or leave X_val out: fit does.",
+            stacklevel=2,
+        )
+
+
+def _by_recording(signals: Signals) -> dict[str, NDArray[np.float64]]:
+    """Return start, end [s] and number of the cases of each recording whose samples are counted, (n, 3) each."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for i, (name, case) in enumerate(zip(signals.recordings.tolist(), signals.cases, strict=True)):
+        if name and case.recorded_sfreq != 0:
+            rate = case.sfreq or 1.0
+            start = case.first_sample / rate
+            found.setdefault(name, []).append((start, start + case.length / rate, i))
+    return {name: np.array(spans) for name, spans in found.items()}
+
+
+def _overlaps(
+    signals: Signals, trained: Spans
+) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Yield for every recording in both its cases (n, 3), which overlap with trained ones, and which are such."""
+    for name, spans in _by_recording(signals).items():
+        others = trained.get(name)
+        if others is not None:
+            before = np.searchsorted(others[:, 0], spans[:, 1] - _SLACK_S)
+            reach = np.maximum.accumulate(others[:, 1])[np.maximum(before - 1, 0)]
+            part = (before > 0) & (reach > spans[:, 0] + _SLACK_S)
+            yield name, spans, part, np.isin(spans[:, 0] + 1j * spans[:, 1], others[:, 0] + 1j * others[:, 1])
+
+
+def _overlapping(signals: Signals, train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[tuple[int, str]]:
+    for name, spans, part, _ in _overlaps(signals[test], spans_of(signals[train])):
+        for start, end, index in spans[part].tolist():
+            i = int(test[int(index)])
+            yield i, f"case {i} overlaps with a training case in {name}, {start:g} to {end:g} s"
+
+
+def _shared(names: NDArray[Any], train: NDArray[np.intp], test: NDArray[np.intp]) -> list[tuple[int, str]]:
+    both = np.isin(names[test], names[train]) & (names[test].astype(str) != "")
+    return [(i, f"{names[i]} is on both sides") for i in test[both].tolist()]
+
+
+def _pairs(partners: Partners, train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    seen = set(train.tolist())
+    for i in test.tolist():
+        both = partners.get(i, set()) & seen
+        if both:
+            yield i, min(both)
+
+
+def _same_samples(signals: Signals) -> tuple[Partners, Partners]:
+    """Find cases that are the same, and cases of which one holds the first samples of the other, by their number."""
+    hashes, changing = zip(*(_run_hashes(case.data) for case in signals), strict=True)
+    owner = np.repeat(np.arange(len(signals)), [int(there.sum()) for there in changing])
+    position = np.concatenate([np.flatnonzero(there) for there in changing])
+    runs = np.concatenate([of_case[there] for of_case, there in zip(hashes, changing, strict=True)])
+    order = np.argsort(runs, kind="stable")
+    runs = runs[order]
+    twins: Partners = {}
+    pieces: Partners = {}
+    for i, (of_case, there) in enumerate(zip(hashes, changing, strict=True)):
+        if not len(there) or not there[0]:
+            continue
+        hits = order[slice(*(int(np.searchsorted(runs, of_case[0], side)) for side in ("left", "right")))]
+        for j, shift in zip(owner[hits].tolist(), position[hits].tolist(), strict=True):
+            if i != j and _continues(signals[j].data[:, shift:], signals[i].data):
+                same = shift == 0 and signals.lengths[i] == signals.lengths[j]
+                for one, other in ((i, j), (j, i)):
+                    (twins if same else pieces).setdefault(one, set()).add(other)
+    return twins, pieces
+
+
+def _continues(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
+    """Whether two stretches are the same as far as both reach, and that is far enough to be no accident."""
+    n_times = min(one.shape[1], other.shape[1])
+    return n_times >= other.shape[1] / 20 and np.array_equal(one[:, :n_times], other[:, :n_times], equal_nan=True)
+
+
+def _run_hashes(data: NDArray[np.floating]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Hash every run of samples of all channels, (n_runs,), exactly; and say where the run is not flat."""
+    n_runs = data.shape[1] - _RUN + 1
+    if n_runs < 1:
+        return np.zeros(0, np.uint64), np.zeros(0, bool)
+    bits = np.ascontiguousarray(data, dtype=np.float64).view(np.uint64)
+    factors = np.cumprod(np.full(data.shape[0] + _RUN, _ODD, dtype=np.uint64), dtype=np.uint64)
+    moments = (bits * factors[_RUN:, np.newaxis]).sum(0, dtype=np.uint64)
+    moments ^= moments >> np.uint64(31)
+    runs = np.zeros(n_runs, dtype=np.uint64)
+    for k in range(_RUN):
+        runs += moments[k : k + n_runs] * factors[k]
+    turns = np.concatenate([[0], np.cumsum(moments[1:] != moments[:-1])])
+    changing: NDArray[np.bool_] = turns[_RUN - 1 :] - turns[:n_runs] >= _RUN // 2
+    return runs, changing

@@ -1,0 +1,240 @@
+"""Pipelines of steps and a model, in one file without pickle and as one stream."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.errors import ModelFileError, ShapeError
+from s4signal.estimators.alignment import AlignRecordings
+from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
+from s4signal.estimators.closed_form.regressor import S4RidgeRegressor
+from s4signal.estimators.model_file import State, load_model, write_model
+from s4signal.estimators.preprocessing.amplitude import Baseline, Clip, RobustScale
+from s4signal.estimators.preprocessing.channels import InterpolateBads, Rereference
+from s4signal.estimators.preprocessing.filters import BandPass, Notch, Resample
+from s4signal.estimators.preprocessing.to_array import ToArray
+from s4signal.estimators.trained.classifier import S4Classifier
+from s4signal.estimators.trained.regressor import S4Regressor
+from s4signal.estimators.validation import check_chunk
+
+_STEPS = (
+    AlignRecordings,
+    BandPass,
+    Baseline,
+    Clip,
+    InterpolateBads,
+    Notch,
+    Rereference,
+    Resample,
+    RobustScale,
+    ToArray,
+)
+_MODELS = (S4Classifier, S4Regressor, S4RidgeClassifier, S4RidgeRegressor)
+SAVED: dict[str, Any] = {kind.__name__: kind for kind in (*_STEPS, *_MODELS)}
+_MOST_STEPS = 100
+
+
+class PipelineStream:
+    """Steps that change a chunk each, and a model, that listen together; made by `stream_pipeline`."""
+
+    def __init__(self, streams: list[Any], n_channels: int, time_first: bool | None) -> None:
+        self._streams, self._n_channels, self._time_first = streams, n_channels, time_first
+
+    def reset(self) -> None:
+        """Forget all samples so far."""
+        for stream in self._streams:
+            stream.reset()
+
+    def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
+        """Take the next samples, (n_channels, n_times) of any number.
+
+        Returns what ``predict_proba`` (a classifier) or ``predict`` (a regressor) of the pipeline says of all samples
+        so far, (n_outputs,). NaN is a sample that was lost; a chunk is refused as the stream of a model refuses it.
+        """
+        data: NDArray[np.floating] = check_chunk(chunk, self._n_channels, time_first=self._time_first, missing="any")
+        for stream in self._streams:
+            data = stream.push(data)
+        return data
+
+
+def save_pipeline(pipeline: Pipeline, path: Any) -> None:
+    """Write a fitted pipeline of preprocessing steps and a model to one file, without pickle.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Fitted; its steps are those of `s4signal.estimators` that preprocess, and its last one may be one of the four
+        models. ``"passthrough"`` is left out.
+    path : path
+        The file, by custom ``*.s4``.
+
+    Raises
+    ------
+    NotFittedError
+        If a step is not fitted.
+    TypeError
+        If a step is of another library, or has no file.
+    ValueError
+        If a parameter has no plain form.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from s4signal import S4RidgeClassifier
+    >>> from s4signal.estimators import BandPass, load_pipeline, save_pipeline
+    >>> X = np.random.default_rng(0).standard_normal((20, 2, 250))
+    >>> model = make_pipeline(BandPass(8, 30, sfreq=125), S4RidgeClassifier(n_oscillators=4)).fit(X, [0, 1] * 10)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_pipeline(model, f"{folder}/model.s4")
+    ...     again = load_pipeline(f"{folder}/model.s4")
+    >>> bool((again.predict_proba(X) == model.predict_proba(X)).all())
+    True
+    """
+    steps = _fitted_steps(pipeline)
+    state = State({"estimator": "Pipeline", "steps": [[name, type(step).__name__] for name, step in steps]}, {})
+    with TemporaryDirectory() as folder:
+        for number, (_, step) in enumerate(steps):
+            file = Path(folder) / str(number)
+            step.save(file)
+            state.arrays[f"step {number}"] = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+    write_model(path, state)
+
+
+def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
+    """Read a pipeline that `save_pipeline` wrote; nothing the file contains is executed.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    frontend : Module, optional
+        As `S4Classifier.load` takes it.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Fitted, on the CPU.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not such a file or is damaged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from s4signal.estimators import Clip, RobustScale, load_pipeline, save_pipeline
+    >>> steps = make_pipeline(RobustScale(), Clip(5)).fit(np.random.default_rng(0).standard_normal((4, 2, 100)))
+    >>> with TemporaryDirectory() as folder:
+    ...     save_pipeline(steps, f"{folder}/steps.s4")
+    ...     [name for name, _ in load_pipeline(f"{folder}/steps.s4").steps]
+    ['robustscale', 'clip']
+    """
+
+    def from_state(state: State) -> Pipeline:
+        if state.value("estimator", str) != "Pipeline":
+            kind = state.value("estimator", str)
+            raise ModelFileError(f"it holds a {kind}, not a pipeline; use {kind}.load.")
+        said = state.values("steps", list)
+        if not 0 < len(said) <= _MOST_STEPS:
+            raise ModelFileError(f"a pipeline of {len(said)} steps does not belong into a model file.")
+        steps = []
+        with TemporaryDirectory() as folder:
+            for number, line in enumerate(said):
+                name, kind = State({"step": line}, {}).values("step", str, length=2)
+                if kind not in SAVED:
+                    raise ModelFileError(f"step {name[:40]!r} is a {kind[:40]}, which no file may hold.")
+                file = Path(folder) / str(number)
+                file.write_bytes(state.array(f"step {number}", None, kinds="u").tobytes())
+                given = {"frontend": frontend} if kind in ("S4Classifier", "S4Regressor") else {}
+                steps.append((name, SAVED[kind].load(file, **given)))
+        return Pipeline(steps)
+
+    return load_model(path, from_state)
+
+
+def stream_pipeline(
+    pipeline: Pipeline,
+    *,
+    sfreq: float | None = None,
+    window_s: float | None = None,
+    step_s: float | None = None,
+    time_first: bool | None = None,
+) -> PipelineStream:
+    """Run a fitted pipeline while the signal arrives; what it says equals its prediction of all samples so far.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Of causal steps, such as ``BandPass(..., causal=True)``, `Notch` with the same, `Rereference`, `RobustScale` and
+        `Clip`, and a model that has ``stream()``. `AlignRecordings` aligns by the samples so far instead of by all.
+    sfreq : float, optional
+        Sampling rate of the stream, in Hz; that of the training by default.
+    window_s, step_s : float, positive, optional
+        Answer for the last seconds only, as ``stream`` of the model does; the steps go on from the beginning.
+    time_first : bool, optional
+        Whether chunks are (n_times, n_channels), as LSL gives them.
+
+    Returns
+    -------
+    PipelineStream
+        With ``push(chunk)`` and ``reset()``.
+
+    Raises
+    ------
+    NotFittedError
+        If a step is not fitted.
+    TypeError
+        If a step is of another library.
+    ValueError
+        If a step looks ahead, or the model does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from s4signal import S4RidgeClassifier
+    >>> from s4signal.estimators import BandPass, stream_pipeline
+    >>> X = np.random.default_rng(0).standard_normal((20, 2, 250))
+    >>> steps = BandPass(8, 30, causal=True, sfreq=125), S4RidgeClassifier(n_oscillators=4)
+    >>> model = make_pipeline(*steps).fit(X, [0, 1] * 10)
+    >>> stream = stream_pipeline(model)
+    >>> for chunk in np.split(X[0], 5, axis=1):
+    ...     scores = stream.push(chunk)
+    >>> bool(np.allclose(scores, model.predict_proba(X[:1])[0], atol=1e-5))
+    True
+    """
+    steps = [step for _, step in _fitted_steps(pipeline)]
+    models = [step for step in steps if isinstance(step, _MODELS)]
+    streams = [step.stream(sfreq=sfreq) for step in steps if step not in models]
+    known = None if time_first is None else False  # the first step turned the chunk
+    streams += [m.stream(sfreq=sfreq, window_s=window_s, step_s=step_s, time_first=known) for m in models]
+    return PipelineStream(streams, steps[0].n_channels_in_, time_first)
+
+
+def _fitted_steps(pipeline: Any) -> list[tuple[str, Any]]:
+    """Return the steps that do something; refuse those that are not ours."""
+    if not isinstance(pipeline, Pipeline):
+        raise TypeError(
+            f"a Pipeline is needed, got {type(pipeline).__name__}; models have save and stream of their own."
+        )
+    steps = [(name, step) for name, step in pipeline.steps if step is not None and not isinstance(step, str)]
+    if not steps:
+        raise ShapeError("the pipeline has no step.")
+    for name, step in steps:
+        if type(step) not in SAVED.values():
+            raise TypeError(
+                f"step {name!r} is a {type(step).__name__}, which has no form without pickle and no stream. Take one "
+                f"of {', '.join(SAVED)}, or save the whole with joblib."
+            )
+        check_is_fitted(step)
+    return steps

@@ -1,0 +1,201 @@
+"""What every step has in common: checks, cases that are read late, files, streams of chunks."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.estimators.base import SavedMixin, SignalEstimator
+from s4signal.estimators.model_file import State, estimator_state
+from s4signal.estimators.validation import check_chunk, check_rate, check_signals
+from s4signal.signals import Signal, Signals
+from s4signal.signals.lazy import Case, transformed
+from s4signal.signals.summary import name_errors
+
+Floats: TypeAlias = NDArray[np.floating]
+# Takes a chunk (n_channels, n_times) and what was kept of those before, None at first; returns both anew.
+Advance: TypeAlias = Callable[[Floats, Any], tuple[Floats, Any]]
+
+
+class ChunkStream:
+    """A step that works while the signal arrives; together its chunks are what it makes of the whole case."""
+
+    def __init__(self, advance: Advance, n_channels: int) -> None:
+        self._advance, self._n_channels, self._state = advance, n_channels, None
+
+    def reset(self) -> None:
+        """Forget all samples so far."""
+        self._state = None
+
+    def push(self, chunk: Any) -> Floats:
+        """Change the next samples, (n_channels, n_times) of any number."""
+        data: Floats = check_chunk(chunk, self._n_channels, missing="any")
+        if data.shape[1]:
+            data, self._state = self._advance(data, self._state)
+        return data
+
+
+# A case becomes a matrix, which no data frame holds: there is no set_output.
+class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+    """Base of the steps: a subclass checks its parameters, measures the training cases and changes a case."""
+
+    # Fitted arrays by name, and their axes after the first, which is the channel.
+    _ARRAYS: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    _NEEDS_RATE: ClassVar[bool] = False
+    sfreq: float | None = None
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Measure the training cases.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs, mne.io.Raw or Signals
+            Cases, as `S4Classifier.fit` takes them.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+            The fitted step.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or a case cannot be used.
+        """
+        self._check_parameters()
+        signals = self._checked(X, reset=True)
+        rates = np.unique(signals.sfreqs[~np.isnan(signals.sfreqs)])
+        self.sfreq_ = float(rates[0]) if len(rates) else None
+        self._measure(signals)
+        return self
+
+    def transform(self, X: Any) -> Signals:
+        """Change every case.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs, mne.io.Raw or Signals
+            Cases, as `fit` takes them.
+
+        Returns
+        -------
+        Signals
+            With rates, names, times and all else that is known of the cases; those on disk are read, and changed, when
+            they are asked for.
+
+        Raises
+        ------
+        NotFittedError
+            If the step is not fitted.
+        ValueError
+            If X has other channels than at `fit`, or a case cannot be used.
+        """
+        check_is_fitted(self, "n_channels_in_")
+        signals = self._checked(X, reset=False)
+        return Signals.from_cases(
+            name_errors(i, case.source, partial(self._transformed, case)) for i, case in enumerate(signals.cases)
+        )
+
+    def stream(self, *, sfreq: float | None = None) -> ChunkStream:
+        """Change the signal while it arrives.
+
+        Parameters
+        ----------
+        sfreq : float, optional
+            Sampling rate of the stream, in Hz; that of the training by default.
+
+        Returns
+        -------
+        ChunkStream
+            With ``push(chunk)``, which returns the changed chunk, and ``reset()``.
+
+        Raises
+        ------
+        NotFittedError
+            If the step is not fitted.
+        ValueError
+            If the step needs samples that have not come yet.
+        """
+        check_is_fitted(self, "n_channels_in_")
+        check_rate(self, sfreq)
+        return ChunkStream(self._advance(sfreq or self.sfreq_), self.n_channels_in_)
+
+    def _checked(self, X: Any, *, reset: bool) -> Signals:
+        """Return checked cases, with the rate of the parameter where they know none."""
+        carries = isinstance(X, Signals) or type(X).__module__.startswith("mne.")
+        signals = check_signals(self, X, sfreq=None if carries else self.sfreq, reset=reset)
+        unknown = np.isnan(signals.sfreqs)
+        if unknown.all() and self.sfreq is not None:
+            signals = Signals(signals, sfreq=self.sfreq)
+        elif unknown.any() and self._NEEDS_RATE:
+            raise ValueError(
+                f"{type(self).__name__} needs the sampling rate of case {int(np.argmax(unknown))}, which X does not "
+                f"know. Pass {type(self).__name__}(..., sfreq=...), or Signals(X, sfreq=...)."
+            )
+        for i, case in enumerate(signals.cases):
+            if self._NEEDS_RATE and case.has_times:
+                raise ValueError(
+                    f"case {i} has times of its own; {type(self).__name__} needs a regular rate. "
+                    "Interpolate it first: Signals.to_grid."
+                )
+            self._check_case(case, i)
+        return signals
+
+    def _transformed(self, case: Case) -> Case:
+        return transformed(case, self._change(case))
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of their range."""
+
+    def _check_case(self, case: Case, index: int) -> None:
+        """Refuse a case by what is known of it before it is read."""
+
+    def _measure(self, signals: Signals) -> None:
+        """Note what the step must know of the training cases."""
+
+    def _change(self, case: Case) -> Callable[[Signal], Signal]:
+        """Return what changes this case: a function that can be pickled and does not follow the estimator."""
+        raise NotImplementedError
+
+    def _advance(self, sfreq: float | None) -> Advance:
+        raise ValueError(
+            f"{type(self).__name__} needs the whole case, so it cannot be streamed; leave it out of a live pipeline."
+        )
+
+    def _to_state(self) -> State:
+        return State(estimator_state(self).plain, {name: getattr(self, name) for name in self._ARRAYS})
+
+    def _restore(self, state: State) -> None:
+        self._check_parameters()
+        for name, axes in self._ARRAYS.items():
+            setattr(self, name, state.array(name, self.n_channels_in_, *axes, finite=not axes))
+
+
+class PointwiseStep(Step):
+    """A step that changes each moment for itself: `_change_of_samples` takes and returns (n_channels, n_times)."""
+
+    @abstractmethod
+    def _change_of_samples(self) -> Callable[[Floats], Floats]:
+        """Return what changes samples, and does not follow the estimator."""
+
+    def _change(self, case: Case) -> Callable[[Signal], Signal]:
+        return partial(_changed, change=self._change_of_samples())
+
+    def _advance(self, sfreq: float | None) -> Advance:
+        return partial(_changed_chunk, change=self._change_of_samples())
+
+
+def _changed(signal: Signal, *, change: Callable[[Floats], Floats]) -> Signal:
+    return replace(signal, data=change(signal.data).astype(signal.data.dtype, copy=False))
+
+
+def _changed_chunk(data: Floats, state: Any, *, change: Callable[[Floats], Floats]) -> tuple[Floats, Any]:
+    return change(data), state

@@ -1,0 +1,238 @@
+"""Steps across channels: their reference, and bad ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.errors import RecordingError
+from s4signal.estimators.preprocessing.base import Advance, Floats, PointwiseStep, Step
+from s4signal.signals import Signal, Signals
+from s4signal.signals.checks import optional
+from s4signal.signals.lazy import Case
+from s4signal.signals.mne_objects import positions_of
+
+_FEWEST = 4  # good channels: of fewer, nothing is said of the others
+Rows = NDArray[np.intp]
+
+
+class Rereference(PointwiseStep):
+    """Measure every channel against another reference: the average of all, or of some.
+
+    Parameters
+    ----------
+    ref_channels : "average" or sequence of str or int, default="average"
+        The average of all channels, or of these, by name or by number.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it, for the steps that follow.
+
+    Attributes
+    ----------
+    sfreq_ : float or None
+        Sampling rate at training, in Hz.
+    n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+
+    Notes
+    -----
+    Channels that are missing (NaN) are left out of the average; where no channel of the reference was observed, no
+    channel is. No channel is removed.
+
+    Examples
+    --------
+    >>> from s4signal import Signals
+    >>> from s4signal.estimators import Rereference
+    >>> X = Signals([[[1.0, 2.0], [3.0, 6.0]]], ch_names=["Cz", "M1"])
+    >>> Rereference().fit_transform(X)[0].data
+    array([[-1., -2.],
+           [ 1.,  2.]])
+    >>> Rereference(["M1"]).fit_transform(X)[0].data
+    array([[-2., -4.],
+           [ 0.,  0.]])
+    """
+
+    _TUPLES: ClassVar[Sequence[str]] = ("ref_channels",)
+
+    def __init__(self, ref_channels: str | Sequence[str | int] = "average", *, sfreq: float | None = None) -> None:
+        self.ref_channels = ref_channels
+        self.sfreq = sfreq
+
+    def _rows(self) -> Rows:
+        if isinstance(self.ref_channels, str) and self.ref_channels == "average":
+            return np.arange(self.n_channels_in_)
+        given = [self.ref_channels] if isinstance(self.ref_channels, str) else list(self.ref_channels)
+        return _rows_of(self, given, "ref_channels")
+
+    def _measure(self, signals: Signals) -> None:
+        if not len(self._rows()) or self.n_channels_in_ == 1:
+            raise ValueError(
+                f"ref_channels={self.ref_channels!r} of {self.n_channels_in_} channels leaves nothing; a reference "
+                "needs a channel, and another one to be measured against it."
+            )
+
+    def _change_of_samples(self) -> Callable[[Floats], Floats]:
+        return partial(_rereferenced, rows=self._rows())
+
+
+class InterpolateBads(Step):
+    """Fill bad channels from the good ones around them, by MNE's spherical splines.
+
+    A channel is bad where all of its samples in a case are missing, which is what `Signals` makes of channels that are
+    bad in some recordings of a list alone; or where it is named.
+
+    Parameters
+    ----------
+    bads : sequence of str or int, default=()
+        Channels that are bad in every case.
+    montage : str, optional
+        A montage of MNE, such as ``"biosemi64"``, for the positions of channels by name where X does not know them.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it, for the steps that follow.
+
+    Attributes
+    ----------
+    positions_ : ndarray (n_channels, 3)
+        Of the electrodes, in metres.
+    sfreq_ : float or None
+        Sampling rate at training, in Hz.
+    n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+
+    Notes
+    -----
+    A case with fewer than four good channels stays as it is, and so does a sample that is missing in a good channel:
+    models take missing samples. A stream interpolates the channels that are named.
+
+    References
+    ----------
+    .. [1] F. Perrin et al., "Spherical splines for scalp potential and current density mapping",
+       Electroencephalography and Clinical Neurophysiology 72, 1989.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import Signals
+    >>> from s4signal.estimators import InterpolateBads
+    >>> X = np.ones((1, 6, 100))
+    >>> X[0, 2] = np.nan
+    >>> signals = Signals(X, sfreq=250, ch_names=["Fp1", "Fp2", "Cz", "Pz", "O1", "O2"])
+    >>> filled = InterpolateBads(montage="biosemi64").fit_transform(signals)
+    >>> filled[0].data[2, :3].round(3)
+    array([1., 1., 1.])
+    """
+
+    _ARRAYS: ClassVar[Any] = {"positions_": (3,)}
+    _TUPLES: ClassVar[Sequence[str]] = ("bads",)
+
+    def __init__(
+        self, bads: Sequence[str | int] = (), *, montage: str | None = None, sfreq: float | None = None
+    ) -> None:
+        self.bads = bads
+        self.montage = montage
+        self.sfreq = sfreq
+
+    def _measure(self, signals: Signals) -> None:
+        known = next((case.positions for case in signals.cases if case.positions is not None), None)
+        if self.montage is not None:
+            known = _montage_positions(self.montage, self.ch_names_)
+        if known is None:
+            raise RecordingError(
+                "X knows no positions of electrodes. Pass montage=, such as InterpolateBads(montage='biosemi64'), or "
+                "set_montage on the Raw or the Epochs."
+            )
+        self.positions_ = np.asarray(known, dtype=np.float64)
+        self._weights()
+
+    def _named(self) -> Rows:
+        return _rows_of(self, list(self.bads), "bads")
+
+    def _weights(self) -> NDArray[np.float64]:
+        """Return what the named channels take of the others, (n_channels, n_channels)."""
+        bad = np.zeros(self.n_channels_in_, dtype=bool)
+        bad[self._named()] = True
+        return _spline_weights(self.positions_, bad)
+
+    def _change(self, case: Case) -> Callable[[Signal], Signal]:
+        return partial(_interpolated, positions=self.positions_, named=self._named())
+
+    def _advance(self, sfreq: float | None) -> Advance:
+        return partial(_mixed, weights=self._weights(), named=self._named())
+
+
+def _rereferenced(data: Floats, *, rows: Rows) -> Floats:
+    reference = data[rows]
+    n_there = (~np.isnan(reference)).sum(0)
+    mean = np.nansum(reference, axis=0, dtype=np.float64) / np.where(n_there > 0, n_there, np.nan)
+    rereferenced: Floats = data - mean
+    return rereferenced
+
+
+def _interpolated(signal: Signal, *, positions: NDArray[np.float64], named: Rows) -> Signal:
+    bad: NDArray[np.bool_] = np.atleast_1d(np.isnan(signal.data).all(axis=1))
+    bad[named] = True
+    if not bad.any() or (~bad).sum() < _FEWEST:
+        return signal
+    weights = _spline_weights(positions, bad)
+    good = np.where(bad[:, None], 0.0, signal.data)
+    filled = np.where(bad[:, None], weights @ good, signal.data)
+    return replace(signal, data=filled.astype(signal.data.dtype, copy=False))
+
+
+def _mixed(data: Floats, state: Any, *, weights: NDArray[np.float64], named: Rows) -> tuple[Floats, Any]:
+    mixed, good = data.copy(), data.copy()
+    good[named] = 0.0
+    mixed[named] = weights[named] @ good
+    return mixed, state
+
+
+def _spline_weights(positions: NDArray[np.float64], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return what each channel is made of, (n_channels, n_channels): itself, or the good ones around it.
+
+    What MNE interpolates is linear in the good channels: of a unit vector in each it tells the weights.
+    """
+    weights = np.eye(len(bad))
+    if not bad.any():
+        return weights
+    unplaced = np.flatnonzero(np.isnan(positions).any(1))
+    if len(unplaced):
+        raise RecordingError(f"channel {unplaced[0]} has no position. Pass a montage that holds all channels.")
+    mne = optional("mne", "InterpolateBads", "eeg")
+    names = [str(row) for row in range(len(bad))]
+    info = mne.create_info(names, 1000.0, "eeg", verbose="error")
+    where = dict(zip(names, positions, strict=True))
+    info.set_montage(mne.channels.make_dig_montage(where, coord_frame="head"), verbose="error")
+    info["bads"] = [names[row] for row in np.flatnonzero(bad)]
+    weights[bad] = 0.0
+    evoked = mne.EvokedArray(weights, info, verbose="error")
+    interpolated: NDArray[np.float64] = evoked.interpolate_bads(verbose="error").data
+    return interpolated
+
+
+def _montage_positions(montage: str, names: Sequence[str] | None) -> Floats | None:
+    if names is None:
+        raise RecordingError("X knows no names of channels, which montage= needs. Pass Signals(X, ch_names=...).")
+    mne = optional("mne", "InterpolateBads", "eeg")
+    info = mne.create_info(list(names), 1000.0, "eeg", verbose="error")
+    try:
+        info.set_montage(montage, match_case=False, verbose="error")
+    except ValueError as error:
+        said = " ".join(str(error).split())[:200]
+        raise RecordingError(f"montage={montage!r} does not hold the channels of X: {said}") from None
+    return positions_of(info, list(names))
+
+
+def _rows_of(step: Any, given: Sequence[str | int], parameter: str) -> Rows:
+    """Find channels by name or number."""
+    names = step.ch_names_ or []
+    unknown = [c for c in given if c not in names and not (isinstance(c, int) and 0 <= c < step.n_channels_in_)]
+    if unknown:
+        known = ", ".join(names) if names else f"{step.n_channels_in_} channels without names; pass numbers"
+        raise RecordingError(f"{parameter}: X has no channel {unknown[0]!r}. It has: {known}.")
+    return np.array([c if isinstance(c, int) else names.index(c) for c in given], dtype=np.intp)

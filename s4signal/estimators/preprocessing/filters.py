@@ -1,0 +1,286 @@
+"""Steps that filter along time, and another rate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from numbers import Integral
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, iirnotch, sosfilt, sosfilt_zi, sosfiltfilt, tf2sos
+
+from s4signal.estimators.parameters import is_positive
+from s4signal.estimators.preprocessing.base import Advance, Floats, Step
+from s4signal.signals import Signal
+from s4signal.signals.lazy import Case
+from s4signal.signals.resampling import resample_case
+
+Sections: TypeAlias = NDArray[np.float64]  # (n_sections, 6): second-order sections, as scipy has them
+
+
+class _Filter(Step):
+    """A filter of second-order sections, `_design` (sfreq) → (n_sections, 6)."""
+
+    _NEEDS_RATE: ClassVar[bool] = True
+    causal: bool
+
+    def _design(self, sfreq: float) -> Sections:
+        raise NotImplementedError
+
+    def _highest_hz(self) -> float:
+        raise NotImplementedError
+
+    def _check_case(self, case: Case, index: int) -> None:
+        if case.sfreq is not None and self._highest_hz() >= case.sfreq / 2:
+            raise ValueError(
+                f"{type(self).__name__}: {self._highest_hz():g} Hz is not below half the rate of case {index}, "
+                f"{case.sfreq:g} Hz. Lower it, or leave out the recordings of so low a rate."
+            )
+
+    def _change(self, case: Case) -> Callable[[Signal], Signal]:
+        return partial(_filtered, sections=self._design(float(case.sfreq or 1.0)), causal=self.causal)
+
+    def _advance(self, sfreq: float | None) -> Advance:
+        if not self.causal:
+            raise ValueError(f"{type(self).__name__} looks ahead; fit with causal=True to stream.")
+        if self._highest_hz() >= (sfreq or 0.0) / 2:
+            raise ValueError(f"{type(self).__name__}: {self._highest_hz():g} Hz is not below half of sfreq={sfreq}.")
+        return partial(_advance, sections=self._design(float(sfreq or 1.0)))
+
+
+class BandPass(_Filter):
+    """Keep a band of frequencies: a Butterworth filter, without delay or causal.
+
+    A high-pass takes away what drifts slowly: offsets that differ between recordings, electrodes that polarise.
+
+    Parameters
+    ----------
+    l_freq, h_freq : float or None
+        Edges of the band, in Hz; None leaves that side open.
+    order : int in [1, 10], default=4
+        Order of the Butterworth filter. Without delay it runs forwards and backwards, which doubles it.
+    causal : bool, default=False
+        Run forwards alone: what comes later plays no part, and the filter can be streamed. It begins as if the first
+        sample had always been there.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it.
+
+    Attributes
+    ----------
+    sfreq_ : float
+        Sampling rate at training, in Hz. Cases of other rates are filtered at the same edges in Hz.
+    n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+
+    See Also
+    --------
+    Notch : Takes mains hum away.
+
+    Notes
+    -----
+    A missing sample (NaN) stays missing; the filter sees a straight line across it, or, if causal, the last value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.estimators import BandPass
+    >>> t = np.arange(1000) / 250
+    >>> X = (5 + np.sin(2 * np.pi * 10 * t))[np.newaxis]
+    >>> filtered = BandPass(2, 40, sfreq=250).fit_transform(X)
+    >>> filtered
+    Signals: 1 case × 1 channel, 1000 samples, 250 Hz (4 s)
+    >>> round(float(np.asarray(X).mean()), 2), round(abs(float(np.asarray(filtered).mean())), 2)
+    (5.0, 0.0)
+    """
+
+    def __init__(
+        self,
+        l_freq: float | None = None,
+        h_freq: float | None = None,
+        *,
+        order: int = 4,
+        causal: bool = False,
+        sfreq: float | None = None,
+    ) -> None:
+        self.l_freq = l_freq
+        self.h_freq = h_freq
+        self.order = order
+        self.causal = causal
+        self.sfreq = sfreq
+
+    def _check_parameters(self) -> None:
+        edges = [edge for edge in (self.l_freq, self.h_freq) if edge is not None]
+        if not edges or not all(map(is_positive, edges)) or edges != sorted(set(edges)):
+            raise ValueError(
+                f"l_freq={self.l_freq!r} and h_freq={self.h_freq!r} must be positive numbers of Hz, the first below "
+                "the second; None leaves one of them out."
+            )
+        if not isinstance(self.order, Integral) or not 1 <= self.order <= 10:
+            raise ValueError(f"order={self.order!r} must be a whole number from 1 to 10.")
+
+    def _highest_hz(self) -> float:
+        return max(float(edge) for edge in (self.l_freq, self.h_freq) if edge is not None)
+
+    def _design(self, sfreq: float) -> Sections:
+        kind = "lowpass" if self.l_freq is None else "highpass" if self.h_freq is None else "bandpass"
+        edges = [edge for edge in (self.l_freq, self.h_freq) if edge is not None]
+        return np.asarray(butter(self.order, edges if len(edges) > 1 else edges[0], kind, fs=sfreq, output="sos"))
+
+
+class Notch(_Filter):
+    """Take single frequencies away, such as the hum of the mains and its harmonics.
+
+    Parameters
+    ----------
+    freqs : float or sequence of float, default=50.0
+        Frequencies, in Hz.
+    quality : float, > 0, default=30.0
+        A frequency over the width of its notch at -3 dB: 30 takes 1.7 Hz at 50 Hz.
+    causal : bool, default=False
+        Run forwards alone, see `BandPass`.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it.
+
+    Attributes
+    ----------
+    sfreq_ : float
+        Sampling rate at training, in Hz.
+    n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+
+    See Also
+    --------
+    BandPass : Keeps a band.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.estimators import Notch
+    >>> hum = np.sin(2 * np.pi * 50 * np.arange(1000) / 250)[np.newaxis]
+    >>> rest = np.asarray(Notch(50, sfreq=250).fit_transform(hum))[..., 250:-250]
+    >>> bool(abs(rest).max() < 0.01)
+    True
+    """
+
+    _TUPLES: ClassVar[Sequence[str]] = ("freqs",)
+
+    def __init__(
+        self,
+        freqs: float | Sequence[float] = 50.0,
+        *,
+        quality: float = 30.0,
+        causal: bool = False,
+        sfreq: float | None = None,
+    ) -> None:
+        self.freqs = freqs
+        self.quality = quality
+        self.causal = causal
+        self.sfreq = sfreq
+
+    def _check_parameters(self) -> None:
+        if not np.size(self.freqs) or not all(map(is_positive, np.ravel(self.freqs).tolist())):
+            raise ValueError(f"freqs={self.freqs!r} must be one or several positive numbers of Hz.")
+        if not is_positive(self.quality):
+            raise ValueError(f"quality={self.quality!r} must be a positive number.")
+
+    def _highest_hz(self) -> float:
+        return float(np.max(self.freqs))
+
+    def _design(self, sfreq: float) -> Sections:
+        return np.concatenate([tf2sos(*iirnotch(f, self.quality, fs=sfreq)) for f in np.ravel(self.freqs)])
+
+
+class Resample(Step):
+    """Bring every case to one rate, with an anti-aliasing filter, as `Signals.resample`.
+
+    Parameters
+    ----------
+    new_sfreq : float, > 0, default=100.0
+        Samples per second after it, in Hz.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it.
+
+    Attributes
+    ----------
+    sfreq_ : float
+        Sampling rate at training, before it, in Hz.
+    n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+
+    See Also
+    --------
+    s4signal.signals.decimate : Filters nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal.estimators import Resample
+    >>> Resample(100, sfreq=250).fit_transform(np.ones((3, 2, 500)))
+    Signals: 3 cases × 2 channels, 200 samples, 100 Hz (2 s)
+    """
+
+    _NEEDS_RATE: ClassVar[bool] = True
+
+    def __init__(self, new_sfreq: float = 100.0, *, sfreq: float | None = None) -> None:
+        self.new_sfreq = new_sfreq
+        self.sfreq = sfreq
+
+    def _check_parameters(self) -> None:
+        if not is_positive(self.new_sfreq):
+            raise ValueError(f"new_sfreq={self.new_sfreq!r} must be a positive number of Hz.")
+
+    def _transformed(self, case: Case) -> Case:
+        return resample_case(case, float(self.new_sfreq))
+
+
+def _filtered(signal: Signal, *, sections: Sections, causal: bool) -> Signal:
+    data = signal.data
+    filtered = _advance(data, None, sections=sections)[0] if causal else _without_delay(data, sections)
+    return replace(signal, data=filtered.astype(data.dtype, copy=False))
+
+
+def _without_delay(data: Floats, sections: Sections) -> Floats:
+    missing = np.isnan(data)
+    filled = data.copy() if missing.any() else data
+    position = np.arange(data.shape[1])
+    for row, gap in zip(filled, missing, strict=True):
+        if gap.any():
+            row[gap] = 0.0 if gap.all() else np.interp(position[gap], position[~gap], row[~gap])
+    longest = 3 * (2 * len(sections) + 1)  # what scipy pads
+    filtered: Floats = sosfiltfilt(sections, filled, axis=1, padlen=min(longest, data.shape[1] - 1))
+    return np.where(missing, np.nan, filtered)
+
+
+def _advance(data: Floats, state: Any, *, sections: Sections) -> tuple[Floats, Any]:
+    """Filter a chunk (n_channels, n_times); a channel begins at its first observation, as if it had always had it.
+
+    The state: that of the filter (n_sections, n_channels, 2), and the last observation of each channel, NaN before any.
+    """
+    n_channels = len(data)
+    delays, last = (np.zeros((len(sections), n_channels, 2)), np.full(n_channels, np.nan)) if state is None else state
+    missing = np.isnan(data)
+    held, first = _held(data, missing, last)
+    begins = np.isnan(last) & ~np.isnan(first)
+    delays = np.where(begins[:, None], sosfilt_zi(sections)[:, None] * np.where(begins, first, 0.0)[:, None], delays)
+    filtered, delays = sosfilt(sections, held, axis=1, zi=delays)
+    last = np.where(np.isnan(first), last, held[:, -1])
+    return np.where(missing, np.nan, filtered), (delays, last)
+
+
+def _held(data: Floats, missing: NDArray[np.bool_], last: Floats) -> tuple[Floats, Floats]:
+    """Hold the last observation where one is missing, the first one before it; zero without any.
+
+    Shapes: data, missing (n_channels, n_times), last (n_channels,) → the same, and the first observations.
+    """
+    there = np.where(missing, -1, np.arange(data.shape[1]))
+    latest = np.maximum.accumulate(there, axis=1)
+    first = np.where(missing.all(1), np.nan, np.take_along_axis(data, missing.argmin(1)[:, None], 1)[:, 0])
+    before = np.nan_to_num(np.where(np.isnan(last), first, last))[:, None]
+    return np.where(latest < 0, before, np.take_along_axis(data, np.maximum(latest, 0), 1)), first

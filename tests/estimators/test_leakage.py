@@ -1,0 +1,124 @@
+"""What stands on both sides of a split is found: groups, recordings, windows that overlap, copies."""
+
+import pickle
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, cross_val_score
+from small_models import classifier
+
+from s4signal import S4RidgeClassifier, Signals
+from s4signal.errors import ShapeError
+from s4signal.estimators import check_leakage
+from s4signal.signals import windows
+
+__all__: list[str] = []
+
+SHUFFLED = KFold(4, shuffle=True, random_state=0)
+
+
+def cut(rng, *, step_s, n=8):
+    recordings = Signals(rng.standard_normal((n, 2, 1000)), sfreq=100)
+    return windows(recordings, duration_s=2, step_s=step_s, y=np.arange(n) % 2)
+
+
+def kinds(leaks):
+    return sorted({leak.kind for leak in leaks})
+
+
+def test_groups_that_are_kept_together_are_no_leak(rng):
+    X, y, groups = cut(rng, step_s=1)
+    assert check_leakage(X, groups, GroupKFold(4)) == []
+    assert check_leakage(X, groups, StratifiedGroupKFold(4), y=y) == []
+    assert check_leakage(X, cv=GroupKFold(4)) == []
+
+
+def test_shuffled_windows_leak_by_recording_and_by_overlap(rng):
+    X, _, groups = cut(rng, step_s=1)
+    leaks = check_leakage(X, groups, SHUFFLED)
+    assert kinds(leaks) == ["group", "overlap", "recording"]
+    assert sorted({leak.fold for leak in leaks}) == [0, 1, 2, 3]
+    assert "on both sides" in str(leaks[0])
+    assert kinds(check_leakage(cut(rng, step_s=2)[0], np.arange(40), SHUFFLED)) == ["recording"]
+
+
+def test_windows_that_overlap_are_found_in_plain_arrays_too(rng):
+    X, _, _ = cut(rng, step_s=1)
+    plain = X.to_numpy()
+    assert kinds(check_leakage(plain, None, SHUFFLED)) == ["overlap"]
+    assert check_leakage(plain, np.repeat(np.arange(8), 9), GroupKFold(4)) == []
+    assert check_leakage(cut(rng, step_s=2)[0].to_numpy(), None, SHUFFLED) == []
+
+
+def test_the_same_data_twice_is_found(rng):
+    X = rng.standard_normal((20, 2, 100))
+    X[3, 0, 5] = np.nan
+    twice = np.concatenate([X, X[:5].copy()])
+    leaks = check_leakage(twice, None, KFold(5))
+    assert kinds(leaks) == ["copy"]
+    assert sum(leak.n_test for leak in leaks) == 10
+
+
+@pytest.mark.parametrize("quiet", [np.zeros((12, 1, 500)), np.ones((12, 3, 500))])
+def test_silence_is_no_copy(quiet, rng):
+    quiet[:, :, 200:] = rng.standard_normal((12, quiet.shape[1], 300))
+    assert check_leakage(quiet, None, KFold(3)) == []
+
+
+def test_coarse_samples_are_no_copies(rng):
+    assert check_leakage(rng.integers(-1, 2, (60, 1, 2000)).astype(float), None, KFold(3)) == []
+
+
+def test_subjects_of_several_recordings_are_groups(rng):
+    cases = [Signals(rng.standard_normal((1, 2, 300)), sfreq=100)[0] for _ in range(8)]
+    named = Signals([replace(case, metadata={"subject": f"s{i // 2}"}) for i, case in enumerate(cases)])
+    assert check_leakage(named, cv=GroupKFold(4)) == []
+    assert kinds(check_leakage(named, cv=SHUFFLED)) == ["group"]
+
+
+def test_groups_must_be_one_per_case(rng):
+    with pytest.raises(ShapeError, match=r"groups must have shape \(5,\), one group per case, got \(3,\)"):
+        check_leakage(rng.standard_normal((5, 1, 50)), [1, 2, 3])
+
+
+MODELS = {"closed form": S4RidgeClassifier(n_oscillators=4), "network": classifier(early_stopping=False)}
+each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+
+
+@each_model
+def test_a_model_warns_of_windows_that_overlap_with_those_it_was_trained_on(model, rng):
+    X, y, _ = cut(rng, step_s=1)
+    model.fit(X[:40:2], y[:40:2])
+    with pytest.warns(UserWarning, match=r"20 of 20 cases overlap in time with cases that the model was trained on"):
+        model.predict(X[1:40:2])
+    with pytest.warns(UserWarning, match=r"recording 0 \[.*a score of them says nothing of new recordings"):
+        pickle.loads(pickle.dumps(model)).score(X[1:9:2], y[1:9:2])
+    with pytest.warns(UserWarning, match="overlap in time"):
+        cross_val_score(model, X, y, cv=SHUFFLED)
+
+
+@each_model
+def test_a_model_does_not_warn_of_training_cases_nor_of_other_windows_nor_of_other_recordings(model, rng):
+    X, y, groups = cut(rng, step_s=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X[:40], y[:40])
+        model.predict(X[:40])
+        model.predict(cut(rng, step_s=1)[0])
+        cross_val_score(model, X, y, groups=groups, cv=GroupKFold(4))
+        apart, y, _ = cut(rng, step_s=2)
+        cross_val_score(model, apart, y, cv=SHUFFLED)
+        # A case of no weight was not trained on.
+        weights = np.repeat([1, 0], [36, 36])
+        model.fit(X, np.arange(72) % 2, sample_weight=weights).predict(X[36:])
+
+
+def test_validation_cases_of_recordings_that_are_trained_on_are_said(rng):
+    X, y, _ = cut(rng, step_s=2)
+    with pytest.warns(UserWarning, match=r"4 of 5 cases of X_val are of recordings that are trained on"):
+        classifier().fit(X[:15], y[:15], X_val=X[:20:4], y_val=y[:20:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier().fit(X[:20], y[:20], X_val=X[20:], y_val=y[20:])
