@@ -7,11 +7,11 @@ backward pass. Here a step has several passes, or none in a process whose share 
 from __future__ import annotations
 
 import atexit
+import copy
 import hashlib
 import json
 import multiprocessing
 import os
-import pickle
 import secrets
 import threading
 import time
@@ -278,7 +278,7 @@ def _explained() -> Iterator[None]:
 
 def _sendable(error: Exception) -> Exception:
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own error, to see whether the others can read it
+        copy.deepcopy(error)  # takes the same ways as sending it does
     except Exception:
         return DistributedError(f"the first process stopped: {type(error).__name__}: {error}")
     return error

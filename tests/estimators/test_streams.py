@@ -251,3 +251,13 @@ def test_a_regressor_streams_windows_in_its_own_units():
     model = S4RidgeRegressor(n_oscillators=8, precision="64", random_state=0, sfreq=SFREQ).fit(X, 100.0 + y)
     said = model.stream(window_s=1.0, step_s=1.0).push(signal(120))
     close(said, model.predict(signal(120)[None, :, 60:]))
+
+
+@each_wing
+def test_a_masked_chunk_is_refused_and_not_heard(make):
+    stream, data = fitted(make).stream(), signal()
+    before = stream.push(data)
+    with pytest.raises(ValueError, match=r"the chunk is masked; fill what is masked: chunk\.filled\(np\.nan\)"):
+        stream.push(np.ma.array(data, mask=data > 1))
+    np.testing.assert_array_equal(stream.push([]), before)
+    assert np.isfinite(stream.push(np.ma.array(data, mask=False))).all()
