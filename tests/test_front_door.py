@@ -115,6 +115,7 @@ PROMISE: dict[str, list[str]] = {
         "S4Regressor",
         "S4RidgeClassifier",
         "S4RidgeRegressor",
+        "Segment",
         "ToArray",
         "check_leakage",
         "load_pipeline",

@@ -16,7 +16,7 @@ from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.defaults import AUDIO_SFREQ, LOWEST_HZ
 from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, make_cases, training_rate
-from s4signal.estimators.trained.plan import HIGHEST_HZ, HOP_S
+from s4signal.estimators.trained.plan import HOP_S, SPEECH_HZ
 from s4signal.estimators.trained.precompute import extract_features
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, finite_outputs
 from s4signal.signals import Signals
@@ -191,7 +191,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
 
     def _build(self) -> nn.FilterBank:
         sfreq = self.sfreq_ or 1.0
-        highest = min(HIGHEST_HZ, 0.475 * sfreq) if isinstance(self.highest_hz, str) else self.highest_hz
+        highest = min(SPEECH_HZ, 0.475 * sfreq) if isinstance(self.highest_hz, str) else self.highest_hz
         lowest = self.lowest_hz
         if isinstance(lowest, str):
             lowest = min(highest, LOWEST_HZ if sfreq >= AUDIO_SFREQ else sfreq / 128.0)

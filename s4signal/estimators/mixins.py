@@ -1,4 +1,4 @@
-"""What every classifier does with labels, and every regressor with targets."""
+"""What every estimator does with its outputs, and every regressor with targets."""
 
 import inspect
 import re
@@ -8,15 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.leakage import Spans, warn_of_overlap
-from s4signal.estimators.model_file import State, array_from_plain
-from s4signal.estimators.validation import check_labels, check_targets, finite_outputs
+from s4signal.estimators.model_file import State
+from s4signal.estimators.validation import check_targets, finite_outputs
 from s4signal.signals import Signals
 
 
@@ -41,8 +39,8 @@ class PredictionMixin:
 
         Returns
         -------
-        ndarray (n_samples,), of a regressor also (n_samples, n_outputs)
-            Labels, of the dtype they came in, or targets, in their own units.
+        ndarray (n_samples,), of a regressor also (n_samples, n_outputs), of tags (n_samples, n_tags)
+            Labels, of the dtype they came in; tags, 0 or 1; or targets, in their own units.
 
         Raises
         ------
@@ -54,14 +52,14 @@ class PredictionMixin:
         return self._predicted(self._finite_outputs(X, sfreq, times))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
-        """Return the accuracy of a classifier, the coefficient of determination of a regressor.
+        """Return the accuracy of a classifier (of tags: of all of a case), the R² of a regressor.
 
         Parameters
         ----------
         X : as `predict` takes it
             Cases.
-        y : array-like (n_samples,), of a regressor also (n_samples, n_outputs)
-            Labels or targets.
+        y : as `fit` takes it
+            Labels, tags or targets.
         sample_weight : array-like (n_samples,), optional
             Weights of the cases.
         times : as `predict` takes them
@@ -81,98 +79,6 @@ class PredictionMixin:
 
     def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         raise NotImplementedError
-
-
-class SignalClassifierMixin(PredictionMixin, ClassifierMixin):  # type: ignore[misc]
-    """Labels of a classifier that has ``class_weight``, and whose ``_outputs`` are the logits of the classes."""
-
-    _metric = staticmethod(accuracy_score)
-    classes_: NDArray[Any]
-
-    def predict_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Predict the probabilities of the classes.
-
-        Parameters
-        ----------
-        X, sfreq, times : as `predict` takes them
-            Cases, their rate and their times.
-
-        Returns
-        -------
-        ndarray (n_samples, n_classes)
-            Rows sum to one.
-        """
-        return self._finish(self._finite_outputs(X, sfreq, times))
-
-    def predict_log_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Predict the logarithms of the probabilities.
-
-        Parameters
-        ----------
-        X, sfreq, times : as `predict` takes them
-            Cases, their rate and their times.
-
-        Returns
-        -------
-        ndarray (n_samples, n_classes)
-            Natural logarithms.
-        """
-        return np.asarray(log_softmax(self._finite_outputs(X, sfreq, times), axis=1))
-
-    def decision_function(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Return the logits.
-
-        Parameters
-        ----------
-        X, sfreq, times : as `predict` takes them
-            Cases, their rate and their times.
-
-        Returns
-        -------
-        ndarray (n_samples, n_classes), or (n_samples,) for two classes
-            Logits; for two classes their difference, positive for ``classes_[1]``.
-        """
-        logits = self._finite_outputs(X, sfreq, times)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-    def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
-        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
-        return labels
-
-    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[Any]:
-        """Return the position of each label in ``classes_``, (n_samples,)."""
-        if reset and classes is None:
-            self.classes_, indices = check_labels(y, signals)
-            return indices
-        if reset:
-            self.classes_ = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes={list(classes)} differ from those of the first call, {self.classes_.tolist()}.")
-        return check_labels(y, signals, classes=self.classes_)[1]
-
-    def _case_weights(self, targets: NDArray[Any]) -> NDArray[np.float64]:
-        if self.class_weight is None:
-            return np.ones(len(targets))
-        return np.asarray(compute_sample_weight(self.class_weight, self.classes_[targets]), dtype=np.float64)
-
-    def _targets_state(self) -> State:
-        return State({"classes": self.classes_}, {})
-
-    def _restore_targets(self, state: State, *, n_outputs: int) -> None:
-        classes = array_from_plain(state.value("classes", dict))
-        if not 2 <= len(classes) == n_outputs or not (classes[:-1] < classes[1:]).all():
-            raise ModelFileError(f"classes must be {n_outputs} labels in ascending order, got {classes.tolist()[:20]}.")
-        self.classes_ = classes
-
-    def _measure_targets(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> None:
-        """Note nothing: labels have neither mean nor spread."""
-
-    def _standardised(self, targets: NDArray[Any]) -> NDArray[Any]:
-        return targets
-
-    @staticmethod
-    def _finish(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(softmax(outputs, axis=1))
 
 
 class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[misc]

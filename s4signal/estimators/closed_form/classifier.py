@@ -1,14 +1,15 @@
 """The classifier in closed form: frozen state-space oscillators, pooled statistics, ridge regression."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_expit, log_softmax
 
+from s4signal.estimators.classification import SignalClassifierMixin
 from s4signal.estimators.closed_form.ridge import RidgeEstimator
-from s4signal.estimators.mixins import SignalClassifierMixin
 from s4signal.estimators.model_file import State
 from s4signal.signals import Signals
 
@@ -16,6 +17,7 @@ from s4signal.signals import Signals
 class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     """Classify signals by frozen state-space oscillators, pooled statistics and ridge regression in closed form.
 
+    Targets are labels (n_samples,), or tags (n_samples, n_tags) of 0 and 1, of which any number may hold for a case.
     Fits in seconds where `S4Classifier` takes minutes. Leave-one-out errors choose the penalty and which blocks of the
     features of `S4RandomFeatures` are used; probabilities are calibrated on leave-one-out predictions.
 
@@ -36,7 +38,7 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     sfreq : float, optional
         Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes.
+        Weights of the classes; not with tags.
     precision : {"32", "64"}, default="32"
         Precision of the arithmetic; "64" is the reproducible reference mode. With "32", rounding depends on the batch
         of a case: a case of weight 2 and the case twice agree to about 1e-5.
@@ -60,7 +62,7 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     fit_seconds_ : float
         Time that `fit` took.
     classes_ : ndarray (n_classes,)
-        Labels, sorted.
+        Labels, sorted; of tags their positions.
     temperature_ : float
         Factor from scores to logits.
 
@@ -105,16 +107,18 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         self.alphas, self.class_weight = alphas, class_weight
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
-        indices = super()._encode_targets(y, signals, classes=classes, reset=reset)
-        return np.where(indices[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
+        encoded = super()._encode_targets(y, signals, classes=classes, reset=reset)
+        holds = encoded > 0 if self._multilabel else encoded[:, None] == np.arange(len(self.classes_))
+        return np.where(holds, 1.0, -1.0)
 
     def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        return super()._case_weights(targets.argmax(1))
+        return super()._case_weights(targets.argmax(1))  # with tags there are none
 
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         known = np.isfinite(self.ridge_.loo_predictions[:, 0])
         scores = self.ridge_.loo_predictions[known]
-        self.temperature_ = _temperature(scores, targets[known].argmax(1), weights[known])
+        right = _tag_likelihoods if self._multilabel else _label_likelihoods
+        self.temperature_ = _temperature(scores, targets[known], weights[known], right)
 
     def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:
         return super()._scores(features, periods) * self.temperature_
@@ -127,15 +131,35 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         self.temperature_ = state.value("temperature", float, low=np.exp(-5.01), high=np.exp(5.01))
 
 
-def _temperature(scores: NDArray[np.float64], indices: NDArray[np.intp], weights: NDArray[np.float64]) -> float:
+_Likelihoods = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+def _label_likelihoods(
+    logits: NDArray[np.float64], targets: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the log likelihood of the right label and the mean over all labels, each (n,)."""
+    logs = log_softmax(logits, axis=1)
+    return logs[np.arange(len(logs)), targets.argmax(1)], logs.mean(1)
+
+
+def _tag_likelihoods(
+    logits: NDArray[np.float64], targets: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the log likelihood of the right tags and the mean over tag and no tag, each (n,)."""
+    right, wrong = log_expit(logits * targets), log_expit(-logits * targets)
+    return right.mean(1), (right + wrong).mean(1) / 2.0
+
+
+def _temperature(
+    scores: NDArray[np.float64], targets: NDArray[np.float64], weights: NDArray[np.float64], likelihoods: _Likelihoods
+) -> float:
     """Return the factor from scores to logits of the smallest log loss on leave-one-out predictions."""
     # Platt's targets: n cases without a mistake say no more than that the next is right with odds of about n to 1.
     doubt = 1.0 / (len(scores) + 2.0)
 
     def loss(log_factor: float) -> float:
-        logits = log_softmax(np.exp(log_factor) * scores, axis=1)
-        right = logits[np.arange(len(indices)), indices]
-        return -float(np.average((1.0 - doubt) * right + doubt * logits.mean(1), weights=weights))
+        right, mean = likelihoods(np.exp(log_factor) * scores, targets)
+        return -float(np.average((1.0 - doubt) * right + doubt * mean, weights=weights))
 
     # Scores are near +-1: factors beyond say "certain" or "nothing".
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))

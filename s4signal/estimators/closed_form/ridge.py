@@ -64,7 +64,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         X : array-like, mne.Epochs or Signals
             Cases, as `S4Classifier.fit` takes them.
         y : array-like (n_samples,)
-            Targets; the regressor takes (n_samples, n_outputs) too.
+            Targets; (n_samples, n_outputs) of a regressor, (n_samples, n_tags) of 0 and 1 of a classifier too.
         sample_weight : array-like (n_samples,), optional
             Weight of each case: 2 is the case twice, 0 is the case left out; only ratios count. Cases that are the
             same to the last bit, with the same target, are one case with the sum of their weights.

@@ -98,7 +98,7 @@ class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
             Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
             or `Signals`.
         y : array-like (n_samples,)
-            Targets; the regressor takes (n_samples, n_outputs) too.
+            Targets; (n_samples, n_outputs) of a regressor, (n_samples, n_tags) of 0 and 1 of a classifier too.
         sample_weight : array-like (n_samples,), optional
             Weight of each case: 2 is the case twice, 0 is the case left out.
         times : list of array-like (n_times_i,), optional

@@ -1,7 +1,7 @@
 """The classifier."""
 
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from s4signal.estimators.mixins import SignalClassifierMixin
+from s4signal.estimators.classification import SignalClassifierMixin
 from s4signal.estimators.trained.base import S4Estimator
+from s4signal.estimators.trained.presets import preset
 
 
 class S4Classifier(SignalClassifierMixin, S4Estimator):
     """Classify raw signals by a deep structured state space model.
+
+    Targets are labels (n_samples,), or tags (n_samples, n_tags) of 0 and 1, of which any number may hold for a case.
 
     Parameters
     ----------
@@ -103,7 +106,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     n_iter_no_change : int or None, default=None
         Epochs without a better validation loss before training stops; None runs to the end.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, as in scikit-learn.
+        Weights of the classes, as in scikit-learn; not with tags.
     warm_start : bool, default=False
         Whether `fit` goes on from the network that is there.
     precision : {"32", "64", "bf16"}, default="32"
@@ -123,7 +126,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     Attributes
     ----------
     classes_ : ndarray (n_classes,)
-        Labels, as they were given.
+        Labels, as they were given; of tags their positions.
     n_features_in_, n_channels_in_ : int
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
@@ -211,15 +214,46 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         self.precision, self.device, self.checkpoint_dir = precision, device, checkpoint_dir
         self.callbacks, self.random_state, self.verbose = callbacks, random_state, verbose
 
+    @classmethod
+    def from_preset(cls, name: str) -> Self:
+        """Make a classifier with settings that go by a name; ``set_params`` changes them.
+
+        Parameters
+        ----------
+        name : {"speech-small", "speech-commands-35", "audio-events", "eeg"}
+            "speech-small": hundreds of words. "speech-commands-35": the published recipe for 35 words from raw samples
+            at 16 kHz, for a GPU. "audio-events": sounds of seconds, of any rate. "eeg": hundreds of trials that are
+            locked to an event.
+
+        Returns
+        -------
+        S4Classifier
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If there is no such name; the message lists them.
+
+        Examples
+        --------
+        >>> from s4signal import S4Classifier
+        >>> S4Classifier.from_preset("eeg").set_params(random_state=0).d_model
+        16
+        """
+        return cls(**preset(name))
+
     def _n_outputs(self, targets: NDArray[np.int64]) -> int:
         return len(self.classes_)
 
     @staticmethod
     def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        if targets.ndim == 2:  # tags
+            return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(1)
         return F.cross_entropy(outputs, targets, reduction="none")
 
     @staticmethod
     def _score_outputs(outputs: Tensor, targets: Tensor, weights: Tensor) -> float:
-        """Accuracy."""
-        right = (outputs.argmax(1) == targets).to(weights)
-        return float(torch.dot(right, weights) / weights.sum())
+        """Accuracy; of tags: all of a case."""
+        right = ((outputs > 0) == (targets > 0)).all(1) if targets.ndim == 2 else outputs.argmax(1) == targets
+        return float(torch.dot(right.to(weights), weights) / weights.sum())

@@ -167,7 +167,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     def _split(self, data: LabelledCases, seed: int, defaults: Defaults) -> Split:
         """Set validation cases aside, where ``early_stopping`` asks for it."""
         return split_cases(
-            data.targets if self._stratified else None,
+            data.targets if self._stratified and data.targets.ndim == 1 else None,
             data.groups,
             n=len(data.signals),
             early_stopping=self.early_stopping,
@@ -179,6 +179,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     def _begin(self, data: LabelledCases, seed: int, defaults: Defaults, *, readout: str) -> None:
         """Measure channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
+        if readout == "auto" and self._stratified and data.targets.ndim == 2:
+            readout = "pooled"  # whose scores no sigmoid has to learn from: those of powers are numbers for tags
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
         self._plan = plan_network(
             self,

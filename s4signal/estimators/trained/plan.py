@@ -25,7 +25,7 @@ from s4signal.nn.readout import PowerReadout
 from s4signal.signals import Signals
 
 HOP_S, N_BANDS = 0.01, 40
-HIGHEST_HZ = 8000.0
+SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # N_BANDS reach so far; rates that hold more get more bands, as far as we hear
 BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
 _SIZE = ("d_model", "n_layers", "d_state")
@@ -292,7 +292,14 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
 
 def _filter_bank(plan: Plan) -> FilterBank:
     sfreq = plan.sfreq or 1.0
-    frequencies, bandwidths = space_bands("erb", N_BANDS, LOWEST_HZ, min(HIGHEST_HZ, 0.475 * sfreq))
+    highest_hz = min(HIGHEST_HZ, 0.475 * sfreq)
+    n_bands = round(N_BANDS * max(1.0, _erbs(highest_hz) / _erbs(SPEECH_HZ)))
+    frequencies, bandwidths = space_bands("erb", n_bands, LOWEST_HZ, highest_hz)
     return FilterBank(
         frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S, floor=BANK_FLOOR
     )
+
+
+def _erbs(frequency_hz: float) -> float:
+    """Count the critical bands from the lowest to a frequency, by Glasberg and Moore, 1990."""
+    return math.log10((1 + 0.00437 * frequency_hz) / (1 + 0.00437 * LOWEST_HZ))

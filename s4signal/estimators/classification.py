@@ -1,0 +1,134 @@
+"""What every classifier does with labels, and with tags."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.class_weight import compute_sample_weight
+
+from s4signal.errors import ModelFileError
+from s4signal.estimators.mixins import PredictionMixin
+from s4signal.estimators.model_file import State, array_from_plain
+from s4signal.estimators.segments import SegmentsMixin
+from s4signal.estimators.tags import are_tags, check_tags
+from s4signal.estimators.validation import check_labels
+from s4signal.signals import Signals
+
+
+class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  # type: ignore[misc]
+    """Labels of a classifier that has ``class_weight``, and whose ``_outputs`` are the logits of the classes."""
+
+    _metric = staticmethod(accuracy_score)
+    classes_: NDArray[Any]
+    _multilabel: bool = False  # whether it was fitted with tags
+
+    def predict_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X, sfreq, times : as `predict` takes them
+            Cases, their rate and their times.
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes)
+            Rows sum to one, but not those of tags, where each is the probability of one.
+        """
+        return self._finish(self._finite_outputs(X, sfreq, times))
+
+    def predict_log_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
+        """Predict the logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X, sfreq, times : as `predict` takes them
+            Cases, their rate and their times.
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes)
+            Natural logarithms.
+        """
+        outputs = self._finite_outputs(X, sfreq, times)
+        return np.asarray(log_expit(outputs) if self._multilabel else log_softmax(outputs, axis=1))
+
+    def decision_function(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
+        """Return the logits.
+
+        Parameters
+        ----------
+        X, sfreq, times : as `predict` takes them
+            Cases, their rate and their times.
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes), or (n_samples,) for two classes
+            Logits, of tags (n_samples, n_tags); for two classes their difference, positive for ``classes_[1]``.
+        """
+        logits = self._finite_outputs(X, sfreq, times)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 and not self._multilabel else logits
+
+    def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        if self._multilabel:
+            return (outputs > 0).astype(np.int64)
+        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
+        return labels
+
+    def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[Any]:
+        """Return the position of each label in ``classes_``, (n_samples,); of tags 0.0 or 1.0, (n_samples, n_tags)."""
+        if reset:
+            self._multilabel = are_tags(y)
+        if self._multilabel:
+            return self._encode_tags(y, signals, classes=classes, reset=reset)
+        if reset and classes is None:
+            self.classes_, indices = check_labels(y, signals)
+            return indices
+        if reset:
+            self.classes_ = np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={list(classes)} differ from those of the first call, {self.classes_.tolist()}.")
+        return check_labels(y, signals, classes=self.classes_)[1]
+
+    def _encode_tags(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
+        n_tags = None if reset else len(self.classes_)
+        tags = check_tags(y, signals, n_tags=n_tags, class_weight=self.class_weight)
+        self.classes_ = np.arange(tags.shape[1])
+        if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes={list(classes)} must be None, or the positions 0 to {len(self.classes_) - 1} of tags."
+            )
+        return tags
+
+    def _case_weights(self, targets: NDArray[Any]) -> NDArray[np.float64]:
+        if self.class_weight is None:
+            return np.ones(len(targets))
+        return np.asarray(compute_sample_weight(self.class_weight, self.classes_[targets]), dtype=np.float64)
+
+    def _targets_state(self) -> State:
+        return State({"classes": self.classes_, **({"multilabel": True} if self._multilabel else {})}, {})
+
+    def _restore_targets(self, state: State, *, n_outputs: int) -> None:
+        classes = array_from_plain(state.value("classes", dict))
+        if not 2 <= len(classes) == n_outputs or not (classes[:-1] < classes[1:]).all():
+            raise ModelFileError(f"classes must be {n_outputs} labels in ascending order, got {classes.tolist()[:20]}.")
+        self.classes_ = classes
+        self._multilabel = "multilabel" in state.plain and state.value("multilabel", bool)
+
+    def _measure_targets(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        """Note nothing: labels have neither mean nor spread."""
+
+    def _standardised(self, targets: NDArray[Any]) -> NDArray[Any]:
+        return targets
+
+    def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(expit(outputs) if self._multilabel else softmax(outputs, axis=1))
+
+    def __sklearn_tags__(self) -> Any:
+        """Say to scikit-learn what the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
