@@ -50,7 +50,14 @@ RUNS = [
     ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
 ]
 # Those that are tested otherwise, and need recordings too.
-OTHERS = ("hippo_reconstruction.py", "closed_form_benchmark.py", "speech_robustness.py")
+OTHERS = (
+    "hippo_reconstruction.py",
+    "closed_form_benchmark.py",
+    "speech_robustness.py",
+    "keyword_spotting.py",
+    "speech_commands_35.py",
+    "audio_events.py",
+)
 # The option that takes integers, where it is not the seeds.
 WRONG = {"hippo_reconstruction.py": ("--d-states", "--d-states")}
 

@@ -14,9 +14,9 @@ from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
 from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import survey
+from s4signal.estimators.trained.bands import HOP_S, SPEECH_HZ
 from s4signal.estimators.trained.defaults import AUDIO_SFREQ, LOWEST_HZ
 from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, make_cases, training_rate
-from s4signal.estimators.trained.plan import HOP_S, SPEECH_HZ
 from s4signal.estimators.trained.precompute import extract_features
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, finite_outputs
 from s4signal.signals import Signals

@@ -13,10 +13,11 @@ from torch import nn
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
 from s4signal.estimators.survey import Survey
+from s4signal.estimators.trained.bands import HOP_S, sound_bank
 from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
 from s4signal.estimators.trained.readout import choose_oscillators
-from s4signal.nn import FilterBank, S4Network, StackOptions, space_bands
+from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS, SampleDropout
 from s4signal.nn.frontends.module import probe_module
@@ -24,9 +25,6 @@ from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.nn.readout import PowerReadout
 from s4signal.signals import Signals
 
-HOP_S, N_BANDS = 0.01, 40
-SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # N_BANDS reach so far; rates that hold more get more bands, as far as we hear
-BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
 _SIZE = ("d_model", "n_layers", "d_state")
 _STACK = ("kernel", "init", "bidirectional", "dropout")
@@ -279,7 +277,7 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
     causal, changes = not plan.stack["bidirectional"], [AUGMENTATIONS[name]() for name in plan.augmentation]
-    bank = copy.deepcopy(module) if plan.frontend == "module" else _filter_bank(plan)
+    bank = copy.deepcopy(module) if plan.frontend == "module" else sound_bank(plan.sfreq or 1.0, plan.hop_s or HOP_S)
     return FilterBankFrontend(
         plan.n_channels,
         d_model,
@@ -288,18 +286,3 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
         causal=causal,
         augmentations=[part for part in changes if not isinstance(part, SampleDropout)],
     )
-
-
-def _filter_bank(plan: Plan) -> FilterBank:
-    sfreq = plan.sfreq or 1.0
-    highest_hz = min(HIGHEST_HZ, 0.475 * sfreq)
-    n_bands = round(N_BANDS * max(1.0, _erbs(highest_hz) / _erbs(SPEECH_HZ)))
-    frequencies, bandwidths = space_bands("erb", n_bands, LOWEST_HZ, highest_hz)
-    return FilterBank(
-        frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=plan.hop_s or HOP_S, floor=BANK_FLOOR
-    )
-
-
-def _erbs(frequency_hz: float) -> float:
-    """Count the critical bands from the lowest to a frequency, by Glasberg and Moore, 1990."""
-    return math.log10((1 + 0.00437 * frequency_hz) / (1 + 0.00437 * LOWEST_HZ))
