@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {"s4signal", "pipelines", "notebooks", "tests"}
 ARTEFACTS = {"__pycache__", "build", "dist", "out"}
 LONGEST_FILE, LONGEST_TEST_FILE, LONGEST_FUNCTION = 300, 400, 40
-MOST_LINES, MOST_CODE = 14_500, 9_500
+MOST_LINES, MOST_CODE = 25_200, 15_400  # what stands; whoever needs more takes away first, or raises it in the open
 SOURCES = sorted((ROOT / "s4signal").rglob("*.py"))
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
 # Documented for everybody, whatever they begin with: of named tuples; of scikit-learn, for its callbacks; of
@@ -166,7 +166,6 @@ def test_no_function_is_longer_than_a_reader_can_hold() -> None:
     assert long == {}
 
 
-@pytest.mark.xfail(strict=False, reason="the goal, not reached yet")
 def test_the_package_stays_small() -> None:
     n_lines = n_code = 0
     for path, tree in TREES.items():
