@@ -171,7 +171,7 @@ def check_chunk(
     if isinstance(chunk, Signals | Signal):
         raise TypeError(f"a stream takes arrays (n_channels, n_times), not {type(chunk).__name__}; pass signal.data.")
     if np.ma.is_masked(chunk):
-        raise ValueError("the chunk is masked; fill what is masked: chunk.filled(np.nan) where packets were lost.")
+        raise ValueError("the chunk is masked; fill what is lost with NaN: chunk.filled(np.nan).")
     data = as_float_array(chunk, "the chunk").astype(np.float64, copy=False)
     if not data.size:
         return np.zeros((n_channels, 0))

@@ -257,7 +257,7 @@ def test_a_regressor_streams_windows_in_its_own_units():
 def test_a_masked_chunk_is_refused_and_not_heard(make):
     stream, data = fitted(make).stream(), signal()
     before = stream.push(data)
-    with pytest.raises(ValueError, match=r"the chunk is masked; fill what is masked: chunk\.filled\(np\.nan\)"):
+    with pytest.raises(ValueError, match=r"the chunk is masked; fill what is lost with NaN: chunk\.filled\(np\.nan\)"):
         stream.push(np.ma.array(data, mask=data > 1))
     np.testing.assert_array_equal(stream.push([]), before)
     assert np.isfinite(stream.push(np.ma.array(data, mask=False))).all()
