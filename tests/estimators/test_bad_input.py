@@ -123,7 +123,7 @@ LABELS = {
     "one class": (np.zeros(24, int), ValueError, r"y has 1 class \(0\); a classifier needs at least 2 classes"),
     "a missing label": (np.array(["a", None] * 12), ValueError, r"y mixes labels .* \(NoneType, str\); give all"),
     "numbers": (np.linspace(0, 1, 24), ValueError, "Unknown label type: continuous"),
-    "two columns": (np.stack([Y, Y], 1), ValueError, "y should be a 1d array, got an array of shape"),
+    "two columns": (np.stack([Y, 2 * Y], 1), ValueError, r"y of shape \(24, 2\) must hold tags, 0 or 1 each"),
 }
 NUMBERS = {
     **TARGETS,
