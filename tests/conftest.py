@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 __all__: list[str] = []
 
+sys.path.insert(0, str(Path(__file__).parent))  # what the tests of recipes share
 # Figures are drawn to memory: a machine without a screen runs the same tests.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
