@@ -47,6 +47,7 @@ RUNS = [
         ["--seeds", "0", "1"],
         ["training mean", "autocorrelation", "S4RidgeRegressor", "frame times", "grid of 30 Hz", "±"],
     ),
+    ("step_model_in_numpy.py", [], ["accuracy of s4signal", "accuracy of onnxruntime", "largest difference", "e-0"]),
     ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
 ]
 # Those that are tested otherwise, and need recordings too.

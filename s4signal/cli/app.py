@@ -7,6 +7,7 @@ import typer
 
 from s4signal.cli.demo import demo
 from s4signal.cli.evaluate import evaluate
+from s4signal.cli.export import export
 from s4signal.cli.fit import fit
 from s4signal.cli.info import info
 from s4signal.cli.predict import predict
@@ -20,6 +21,7 @@ COMMANDS: list[tuple[Callable[..., None], str]] = [  # and an example of each
     (predict, "s4signal predict model.s4 new_recordings --out predictions.csv"),
     (evaluate, "s4signal evaluate recordings --folds 5 --json"),
     (info, "s4signal info model.s4"),
+    (export, "s4signal export model.s4 model.onnx"),
     (stream, "s4signal stream model.s4 recording.wav --chunk 0.1"),
 ]
 

@@ -131,6 +131,16 @@ def test_a_trained_model_is_fitted_causal_and_streams(run, tones: Path, tmp_path
     assert_allclose(np.sum(probabilities, 1), 1.0)
 
 
+def test_a_trained_model_is_exported(run, tones: Path, tmp_path: Path) -> None:
+    small = ["d_model=4", "d_state=4", "n_layers=1", "max_epochs=1", "frontend='linear'"]
+    options = [text for item in small for text in ("--set", item)]
+    made = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", "--causal", *options)
+    assert made.exit_code == 0, made.output
+    said = document(run("export", tmp_path / "m.s4", tmp_path / "m.pt2", "--view", "step", "--json"))
+    assert (said["classes"], said["unit"], said["sfreq"]) == (["high", "low"], 1, 8000.0)
+    assert (tmp_path / "m.pt2").stat().st_size > 1000
+
+
 def test_json_has_no_word_beside_the_document(run, tones: Path, tmp_path: Path) -> None:
     found = document(run("fit", tones, "-o", tmp_path / "m.s4", "--json", *QUICK))
     assert found["data"]["classes"] == {"high": 9, "low": 9}
@@ -154,6 +164,8 @@ def test_json_has_no_word_beside_the_document(run, tones: Path, tmp_path: Path) 
         (["evaluate", "{tones}/low"], "no label is known"),
         (["evaluate", "{tones}", "--folds", "1"], "1 folds are too few"),
         (["evaluate", "{tones}", "--pattern", "{{label}}_{{group}}_0.wav"], "12 of 18 recordings"),
+        (["export", "{model}", "{tmp}/m.onnx"], "a S4RidgeClassifier, which is not exported; models of `fit --esti"),
+        (["export", "{model}", "{tmp}/m.h5"], "m.h5 ends neither in .onnx nor in .pt2"),
         (["stream", "{model}", "{tones}"], "holds 18 cases; a stream follows one recording"),
         (["stream", "{model}", "{tmp}/none.wav"], "none.wav does not exist"),
         (["stream", "{model}", "-", "--raw", "u8"], "--raw u8 is unknown"),

@@ -15,6 +15,7 @@ from s4signal.estimators.model_file import State, estimator_state, load_model
 from s4signal.estimators.parameters import check_options
 from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.trained.describe import describe_model
+from s4signal.estimators.trained.export import ExportMixin
 from s4signal.estimators.trained.fitting import NetworkFitting
 from s4signal.estimators.trained.inference import InferenceCopies
 from s4signal.estimators.trained.persistence import (
@@ -28,7 +29,7 @@ from s4signal.estimators.validation import check_stream_rate
 from s4signal.training import PRECISIONS, resolve_device
 
 
-class S4Estimator(StreamMixin, SavedMixin, NetworkFitting):
+class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
     """Base of the estimators that train a network; see `S4Classifier` for the parameters."""
 
     _TUPLES = ("timescale", "augmentation", "pooling")

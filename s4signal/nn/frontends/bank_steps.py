@@ -27,7 +27,7 @@ class _Blocks(NamedTuple):
 
     def run(self, x: Tensor, state: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
         """Samples (rows, n_blocks * T) -> outputs (F, rows, n_blocks, Z), and the state after ``n_kept`` blocks."""
-        rows, T = len(x), self.into.shape[1]
+        rows, T = x.shape[0], self.into.shape[1]  # not len(x): an exported number of rows is free
         u, Z = x.reshape(-1, T), self.out.shape[-1]
         product = torch.bmm(u.expand(len(self.into), *u.shape), self.into)
         z, left = product.split([Z, product.shape[-1] - Z], -1)

@@ -55,7 +55,7 @@ class Loudness(nn.Module):
     ) -> tuple[Tensor, LoudnessState | None]:
         """Level a piece (n_features, batch, n_steps) by what was loud until each frame; the last may be left again."""
         energy, several = x.logsumexp(0, keepdim=True), x.shape[-1] > 1
-        loudest = energy.cummax(-1).values if several else energy
+        loudest = self.running_maximum(energy) if several else energy
         if state is not None:
             loudest = torch.maximum(loudest, state.loudest)
         floored = self._floored(x, loudest)
@@ -70,6 +70,10 @@ class Loudness(nn.Module):
             return y, LoudnessState(loudest, total, weight) if keep_last else state
         last = slice(-1, None) if keep_last else slice(-2, -1)
         return y, LoudnessState(loudest[..., last], total[..., last], weight[..., last])
+
+    def running_maximum(self, energy: Tensor) -> Tensor:
+        """Return the largest of all frames so far, (1, batch, n_steps)."""
+        return energy.cummax(-1).values
 
     def _floored(self, x: Tensor, loudest: Tensor) -> Tensor:
         return torch.logaddexp(x, loudest - self.floor_db * DECIBEL - math.log(len(x)))

@@ -1,0 +1,281 @@
+"""A trained model as a file that runs elsewhere: ONNX, or a program of torch alone."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from s4signal.errors import MissingDependencyError
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.trained.plan import Plan
+from s4signal.nn import S4Network
+from s4signal.nn.plain import PlainSteps, plain_network
+from s4signal.training.tensor_file import replace_file
+from s4signal.version import __version__
+
+FORMATS, VIEWS = ("onnx", "torch"), ("offline", "step")
+LONGEST = 2**20  # samples of a case
+_MOST_CASES = 4096
+_OPSET = 20
+
+
+class Parts(NamedTuple):
+    """What predicts: ``scale`` and ``mean`` bring outputs to the units of targets; a classifier has ``classes``."""
+
+    plan: Plan
+    standardizer: Standardizer
+    network: S4Network
+    classes: NDArray[Any] | None
+    scale: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    ch_names: list[str] | None
+
+
+def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: int) -> dict[str, Any]:
+    """Write a model and return its metadata, which the file holds too; ValueError if it has no form to export."""
+    for name, value, known in (("format", format, FORMATS), ("view", view, VIEWS)):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, known))}.")
+    if not (isinstance(longest, int) and longest >= 2):
+        raise ValueError(f"longest={longest!r} must be a whole number of samples, at least 2.")
+    _check(parts.plan, view)
+    if format == "onnx":
+        _need_onnx()
+    parts = parts._replace(network=copy.deepcopy(parts.network).cpu())
+    module, inputs, names, shapes = _step(parts) if view == "step" else _offline(parts, longest)
+    said = _metadata(parts, names["outputs"])
+    bounds = {"shortest": _shortest(parts), "longest": longest} if view == "offline" else _state(inputs, names, shapes)
+    said |= {"view": view, **bounds}
+    with _quiet(), torch.no_grad():
+        # What the exporter cannot prove of a length, such as n % (64 n) != 0, is asked at run time.
+        deferred: dict[str, Any] = {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}
+        program = torch.export.export(module, inputs, dynamic_shapes=shapes, **deferred)
+        content = _onnx(program, names, said) if format == "onnx" else _torch(program, said)
+    replace_file(path, content)
+    return said
+
+
+class ExportMixin:
+    """Export of an estimator whose network, plan and standardiser are fitted."""
+
+    _plan: Plan
+    _standardizer: Standardizer
+    network_: S4Network
+    ch_names_: list[str] | None
+
+    def export(
+        self, path: Any, *, format: str = "onnx", view: str = "offline", longest: int = LONGEST
+    ) -> dict[str, Any]:
+        """Write the fitted model to a file that runs without s4signal; standardisation and classes are in it.
+
+        It takes regular samples at the rate of the training, none of them missing, in the units of the training.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        format : {"onnx", "torch"}, default="onnx"
+            ONNX, for onnxruntime and others, or a program of torch, for ``torch.export.load``.
+        view : {"offline", "step"}, default="offline"
+            "offline" maps whole cases, float32 (batch, n_channels, n_times) of any number and length within bounds, to
+            probabilities, or targets in their units. "step" maps the next samples of a stream (batch, n_channels,
+            unit) and a state to the same, of all samples so far, and the next state: causal models only.
+        longest : int, default=2**20
+            Samples of the longest case of the offline view; fewer make a smaller file.
+
+        Returns
+        -------
+        dict
+            What the file says of itself, as JSON under the name s4signal: classes, rate, channels; bounds of the
+            length, or the samples of a step and the state before the first one.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If an option is unknown, or the model has no such form: irregular times, mostly missing samples, a module of
+            your own as front end; for "step" a bidirectional model.
+        MissingDependencyError
+            If ONNX is asked for and its packages are not installed.
+        """
+        check_is_fitted(self, "network_")
+        classes = getattr(self, "classes_", None)
+        zero = np.zeros((1, self._plan.n_outputs))
+        # What brings outputs to the units of targets is linear: two of them tell it.
+        mean, one = (zero, zero + 1) if classes is not None else (self._finish(zero), self._finish(zero + 1))
+        parts = Parts(self._plan, self._standardizer, self.network_, classes, (one - mean)[0], mean[0], self.ch_names_)
+        return export_model(parts, path, format=format, view=view, longest=longest)
+
+    def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring outputs to predictions."""
+        raise NotImplementedError
+
+
+class Offline(nn.Module):
+    """Standardise, run the network, and bring the outputs to probabilities or the units of the targets."""
+
+    center: Tensor
+    gain: Tensor
+    scale: Tensor
+    mean: Tensor
+
+    def __init__(self, parts: Parts, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.n_masks = network, len(parts.plan.sampling.masked)
+        self.classifies, self.dtype = parts.classes is not None, parts.network.head.weight.dtype
+        weights = {"center": parts.standardizer.mean, "gain": 1.0 / parts.standardizer.scale}
+        for name, value in {**weights, "scale": parts.scale, "mean": parts.mean}.items():
+            self.register_buffer(name, torch.from_numpy(np.asarray(value, np.float64).copy()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict cases (batch, n_channels, n_times)."""
+        return self.finished(self.network(self.standardised(x)))
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """Return (n_inputs, batch, n_times): channels, then masks that say that all is observed."""
+        standard = ((x.double() - self.center[:, None]) * self.gain[:, None]).to(self.dtype).transpose(0, 1)
+        if not self.n_masks:
+            return standard
+        return torch.cat([standard, torch.ones_like(standard[:1]).expand(self.n_masks, -1, -1)])
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        """Return probabilities, or targets in their own units."""
+        if self.classifies:
+            return outputs.softmax(-1)
+        return (outputs.double() * self.scale + self.mean).float()
+
+
+class Step(Offline):
+    """The same for the next samples of a stream, from a state to the next."""
+
+    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Predict from all samples so far; x (batch, n_channels, unit)."""
+        outputs, after = self.network(self.standardised(x), list(state))
+        return self.finished(outputs), *after
+
+
+Built = tuple[nn.Module, tuple[Tensor, ...], dict[str, list[str]], Any]
+
+
+def _offline(parts: Parts, longest: int) -> Built:
+    module = Offline(parts, plain_network(parts.network, longest=longest)).eval()
+    x = torch.zeros(3, parts.plan.n_channels, min(longest, 150 * _shortest(parts) + 1))
+    batch = torch.export.Dim("batch", min=1, max=_MOST_CASES)
+    n_times = torch.export.Dim("n_times", min=_shortest(parts), max=longest)
+    names = {"inputs": ["x"], "outputs": [_answer(parts)]}
+    return module, (x,), names, ({0: batch, 2: n_times},)
+
+
+def _shortest(parts: Parts) -> int:
+    """Return the samples of two frames: the exporter would make a case of its own of one."""
+    hop = 1.0 if parts.plan.hop_s is None else parts.plan.hop_s * (parts.plan.sfreq or 1.0)
+    return 1 + max(1, math.ceil(hop))
+
+
+def _step(parts: Parts) -> Built:
+    steps = PlainSteps(parts.network)
+    module = Step(parts, steps).eval()
+    state = steps.at_rest(3)
+    # An axis whose length is that of the batch, found by trying another one.
+    axes = [
+        next((axis for axis, (n, m) in enumerate(zip(a.shape, b.shape, strict=True)) if n != m), None)
+        for a, b in zip(state, steps.at_rest(5), strict=True)
+    ]
+    batch = torch.export.Dim("batch", min=1, max=_MOST_CASES)
+    shapes = ({0: batch}, tuple({} if axis is None else {axis: batch} for axis in axes))
+    x = torch.zeros(3, parts.plan.n_channels, steps.unit)
+    kept = [f"state_{i}" for i in range(len(state))]
+    names = {"inputs": ["x", *kept], "outputs": [_answer(parts), *(f"next_{name}" for name in kept)]}
+    return module, (x, *state), names, shapes
+
+
+def _answer(parts: Parts) -> str:
+    return "predictions" if parts.classes is None else "probabilities"
+
+
+def _metadata(parts: Parts, outputs: list[str]) -> dict[str, Any]:
+    """Say in the form of JSON what a program needs to know that has the file alone."""
+    classes = None if parts.classes is None else parts.classes.tolist()
+    said: dict[str, Any] = {"s4signal": __version__, "sfreq": parts.plan.sfreq, "n_channels": parts.plan.n_channels}
+    return said | {"ch_names": parts.ch_names, "classes": classes, "outputs": outputs}
+
+
+def _state(inputs: tuple[Tensor, ...], names: dict[str, list[str]], shapes: Any) -> dict[str, Any]:
+    """Say how many samples a step takes, and what the state before the first one is."""
+    rest = []
+    for name, tensor, axes in zip(names["inputs"][1:], inputs[1:], shapes[1], strict=True):
+        shape: list[Any] = list(tensor.shape)
+        for axis in axes:
+            shape[axis] = "batch"
+        fill = "-inf" if bool(torch.isinf(tensor).any()) else "0"
+        rest.append({"name": name, "shape": shape, "dtype": str(tensor.dtype).removeprefix("torch."), "fill": fill})
+    return {"unit": inputs[0].shape[-1], "state": rest}
+
+
+def _onnx(program: Any, names: dict[str, list[str]], said: dict[str, Any]) -> bytes:
+    made: Any = torch.onnx.export(
+        program,
+        input_names=names["inputs"],
+        output_names=names["outputs"],
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    model = made.model_proto
+    for key, value in {"s4signal": said}.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _torch(program: Any, said: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={"s4signal.json": json.dumps(said)})
+    return buffer.getvalue()
+
+
+def _check(plan: Plan, view: str) -> None:
+    if plan.sampling.times:
+        raise ValueError(
+            "a model of samples at irregular times is not exported: put X on a regular grid with Signals.to_grid and "
+            "fit again."
+        )
+    if view == "step" and plan.stack["bidirectional"]:
+        raise ValueError("view='step' needs a causal model, this one looks ahead; fit with bidirectional=False.")
+
+
+def _need_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError('Export to ONNX needs its packages: pip install "s4signal[export]".') from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter says to its own developers to itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

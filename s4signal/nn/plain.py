@@ -1,0 +1,237 @@
+"""Networks in plain operations of real tensors, for export: no operator of our own, no loop over the signal."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, NoReturn, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.functional import pad
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+from s4signal.nn.block import S4Block
+from s4signal.nn.frontends.base import Frames
+from s4signal.nn.frontends.filter_bank import FilterBankFrontend
+from s4signal.nn.frontends.hop_means import HopMeansFrontend
+from s4signal.nn.frontends.linear import LinearFrontend
+from s4signal.nn.frontends.plain import PlainBank, PlainHopMeans, PlainLoudness
+from s4signal.nn.layer import S4Layer
+from s4signal.nn.network import S4Network
+from s4signal.nn.pooling import AttentionPooling, MaxPooling
+from s4signal.nn.prefix_sum import BLOCK, Carry, cut, doublings, first, log2, shifted
+from s4signal.ssm import DenseSystem, SharedSystem
+from s4signal.ssm.pieces import make_pieces
+from s4signal.ssm.systems import System, mirrored
+from s4signal.ssm.tables import block_tables, toeplitz
+
+
+def plain_network(network: S4Network, *, longest: int) -> S4Network:
+    """Copy a network for whole signals of up to ``longest`` samples, at the rate of the training.
+
+    ValueError if its front end has no plain form.
+    """
+    _check(network)
+    own = copy.deepcopy(network).eval().requires_grad_(False)
+    _make_plain(own, longest)
+    rate, n_steps = _frames(own, longest)
+    for module in list(own.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, S4Layer):
+                setattr(module, name, PlainLayer(child, rate=rate, longest=n_steps))
+    return own
+
+
+class PlainSteps(nn.Module):
+    """A causal network, frame by frame, from state to state; a state is a list of tensors.
+
+    ValueError if a part of it has no plain form, or needs whole cases.
+    """
+
+    def __init__(self, network: S4Network) -> None:
+        super().__init__()
+        _check(network)
+        if getattr(network.frontend, "mean_subtraction", "none") == "running":
+            _refuse("a step of a filter bank with mean_subtraction='running'")
+        own = copy.deepcopy(network).eval().requires_grad_(False)
+        self.frontend = own.frontend.steps(1.0)
+        self.blocks = [_BlockStep(cast(S4Block, block), self.frontend.rate) for block in own.blocks]
+        self.norm, self.pooling, self.head = own.norm, own.pooling, own.head
+        self.unit, self.n_channels = self.frontend.unit, _n_channels(network)
+        self._leaves, self._structure = tree_flatten(self._rested(1))
+
+    def forward(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Take the next ``unit`` samples.
+
+        Shapes: x (n_channels, batch, unit) → outputs (batch, n_outputs) of all samples so far, and the next state.
+        """
+        given = iter(state)
+        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
+        outputs, after = self._advance(x, *tree_unflatten(leaves, self._structure))
+        return outputs, _tensors(after)
+
+    def at_rest(self, batch: int) -> list[Tensor]:
+        """Return the state before the first sample."""
+        return _tensors(self._rested(batch))
+
+    def _advance(self, x: Tensor, front: Any, states: list[Tensor], pooled: Any) -> tuple[Tensor, tuple[Any, ...]]:
+        h, front = self.frontend.advance(x, front)
+        after = []
+        for block, entering in zip(self.blocks, states, strict=True):
+            h, left = block.advance(h, entering)
+            after.append(left)
+        pooled = self.pooling.advance(self.norm(h), pooled)
+        value = self.pooling.value(pooled).to(self.head.weight.dtype)
+        return self.head(value), (front, after, pooled)
+
+    @torch.no_grad()
+    def _rested(self, batch: int) -> tuple[Any, ...]:
+        """Return the state of nothing heard, in the form of the one after a step."""
+        x = self.head.weight.new_zeros(self.n_channels, batch, self.unit)
+        _, after = self._advance(x, None, [block.at_rest(batch) for block in self.blocks], None)
+        front, states, pooled = tree_map(lambda x: torch.zeros_like(x) if isinstance(x, Tensor) else x, after)
+        if getattr(front, "loudness", None) is not None:
+            front = front._replace(loudness=front.loudness._replace(loudest=front.loudness.loudest - math.inf))
+        if isinstance(self.pooling, AttentionPooling | MaxPooling):  # they keep a largest value
+            pooled = pooled._replace(parts=(pooled.parts[0] - math.inf, *pooled.parts[1:]))
+        return front, states, pooled
+
+
+class _BlockStep:
+    """A causal block that takes one step after the other."""
+
+    def __init__(self, block: S4Block, rate: float) -> None:
+        layer = block.layer
+        with torch.no_grad():
+            self.pieces = make_pieces(layer.kernel.system(layer.D, rate=rate), layer.D.dtype, longest=1)
+        self.norm, self.mix, self.at_rest = block.norm, block.mix, self.pieces.at_rest
+
+    def advance(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a step (d_model, batch, 1)."""
+        y, state = self.pieces.advance(self.norm(x), state)
+        return x + F.glu(self.mix(F.gelu(y)), 0), state
+
+
+class PlainLayer(nn.Module):
+    """An `S4Layer` over whole signals from rest, for up to ``longest`` steps."""
+
+    def __init__(self, layer: S4Layer, *, rate: float, longest: int) -> None:
+        super().__init__()
+        with torch.no_grad():
+            system = layer.kernel.system(layer.D, rate=rate)
+        dtype, reverse = layer.D.dtype, mirrored(system)
+        n_doublings = doublings(longest)
+        self.causal = _plain_system(system._replace(C_reverse=None), dtype, n_doublings)
+        self.reverse = None if reverse is None else _plain_system(reverse, dtype, n_doublings)
+
+    def forward(self, u: Tensor, *, rate: float = 1.0, gaps: Tensor | None = None) -> Tensor:
+        """Run the layer, u (d_model, batch, n_times); the rate is the one it was made for."""
+        y: Tensor = self.causal(u)
+        if self.reverse is not None:  # it sees the samples after k only: its output moves by one
+            y = y + pad(self.reverse(u.flip(-1)).flip(-1)[..., 1:], (0, 1))
+        return y
+
+
+class _BlockSystem(nn.Module):
+    """A causal system of one kind per channel: products within a block, a prefix sum from block to block."""
+
+    WQ: Tensor
+    P: Tensor
+
+    def __init__(self, system: System, dtype: torch.dtype, n_doublings: int) -> None:
+        super().__init__()
+        tables = block_tables(system, BLOCK, torch.float64)  # type: ignore[arg-type]
+        dense = isinstance(system, DenseSystem)
+        P, Q, transition = (x if dense else _planar(x) for x in (tables.P, tables.Q, tables.transition))
+        self.carry = Carry(transition, dtype, n_doublings, dense=dense)
+        # Samples beside the state: outputs are one product.
+        self.register_buffer("WQ", torch.cat([toeplitz(tables.kernel, BLOCK), Q.mT], 1).unsqueeze(1).to(dtype))
+        self.register_buffer("P", P.unsqueeze(1).to(dtype))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Run it, (d_model, batch, n_times)."""
+        U = cut(u, BLOCK)
+        entering = shifted(self.carry(torch.matmul(U, self.P)), 1)
+        return first(torch.matmul(torch.cat([U, entering], -1), self.WQ).flatten(2), u.shape[-1])
+
+
+class _SharedModes(nn.Module):
+    """A causal system that all channels share: modes are few, so that the prefix sum runs from sample to sample."""
+
+    B: Tensor
+    C: Tensor
+    D: Tensor
+
+    def __init__(self, system: SharedSystem, dtype: torch.dtype, n_doublings: int) -> None:
+        super().__init__()
+        transition = torch.cat([*system.Lambda_bar]).unsqueeze(0)
+        self.carry = Carry(transition, dtype, n_doublings + log2(BLOCK), dense=False)
+        self.register_buffer("B", torch.cat([*system.B_bar]).to(dtype))
+        self.register_buffer("C", torch.cat([2.0 * system.C.re, -2.0 * system.C.im], 1).to(dtype))
+        self.register_buffer("D", system.D[:, None, None].to(dtype))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Run it, (d_model, batch, n_times)."""
+        V = torch.matmul(u.permute(1, 2, 0), self.B.mT).unsqueeze(0)  # (1, batch, n_times, 2 n_pairs)
+        y: Tensor = torch.matmul(self.carry(V)[0], self.C.mT).permute(2, 0, 1) + self.D * u
+        return y
+
+
+def _check(network: S4Network) -> None:
+    """Refuse a network that has no plain form."""
+    if network.readout is not None:
+        _refuse("a power readout, whose eigenvalues ONNX has not (fit with readout='pooled'),")
+    if network.summary is not None:
+        _refuse("a model of mostly missing samples")
+    if not isinstance(network.frontend, FilterBankFrontend | HopMeansFrontend | LinearFrontend):
+        _refuse("a module of your own as front end")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(
+        f"{what} is not exported. Front ends 'linear', 'hop_means' and 'filterbank', all kernels and poolings are, for "
+        "regular samples of which none is missing."
+    )
+
+
+def _tensors(state: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor)]
+
+
+def _n_channels(network: S4Network) -> int:
+    frontend = network.frontend
+    if isinstance(frontend, FilterBankFrontend):
+        return len(frontend.center) // frontend.bank.n_outputs
+    return int(cast(LinearFrontend, frontend).mix.weight.shape[1])
+
+
+def _make_plain(network: S4Network, longest: int) -> None:
+    """Put the plain form of a front end in its place."""
+    frontend = network.frontend
+    if isinstance(frontend, HopMeansFrontend):
+        frontend.__class__ = PlainHopMeans
+    elif isinstance(frontend, FilterBankFrontend):
+        bank = PlainBank(frontend.bank, network.head.weight.dtype, longest)
+        frontend.bank, frontend.augmentations = bank, nn.ModuleList()  # type: ignore[assignment]
+        if frontend.loudness is not None and frontend.loudness.causal:
+            frontend.loudness.__class__ = PlainLoudness
+            frontend.loudness.n_doublings = log2(-(-longest // bank.hop) + 1)  # type: ignore[assignment]
+
+
+def _frames(network: S4Network, longest: int) -> tuple[float, int]:
+    """Return the rate of the frames of a plain network, and their number in the longest signal."""
+    x = network.head.weight.new_zeros(_n_channels(network), 1, min(longest, 2**13))
+    frames = network.frontend.features(Frames(x))
+    return frames.rate, -(-longest * frames.features.shape[-1] // x.shape[-1]) + 1
+
+
+def _plain_system(system: System, dtype: torch.dtype, n_doublings: int) -> nn.Module:
+    kind = _SharedModes if isinstance(system, SharedSystem) else _BlockSystem
+    return kind(system, dtype, n_doublings)  # type: ignore[arg-type]
+
+
+def _planar(x: Tensor) -> Tensor:
+    """Put the real parts of (..., 2 n), where they lie beside the imaginary ones, before all of these."""
+    return torch.cat([x[..., ::2], x[..., 1::2]], -1)

@@ -1,0 +1,160 @@
+"""Exported models answer as the estimator does, at any length and batch, without s4signal."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from sklearn.exceptions import NotFittedError
+
+from s4signal import S4Classifier, S4Regressor, Signals
+
+__all__: list[str] = []
+
+SMALL = {"d_model": 6, "d_state": 4, "n_layers": 1, "max_epochs": 2, "readout": "pooled", "random_state": 0}
+
+
+def waves(n: int, n_times: int, *, n_channels: int = 2, seed: int = 0) -> NDArray[np.float32]:
+    """Return noise on large offsets, as sensors give it."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((n, n_channels, n_times)) + 100.0
+    return (1e-5 * noise).astype(np.float32)
+
+
+def classifier(**options: Any) -> S4Classifier:
+    X = waves(20, 150)
+    X[:10] += (1e-5 * np.sin(np.arange(150))).astype(np.float32)
+    return S4Classifier(**{**SMALL, "sfreq": 100.0, "frontend": "linear", **options}).fit(X, ["a", "b"] * 10)
+
+
+def regressor(**options: Any) -> S4Regressor:
+    return S4Regressor(**{**SMALL, "sfreq": 100.0, **options}).fit(waves(20, 640), 50.0 + 10.0 * np.arange(20))
+
+
+def audio(**options: Any) -> S4Classifier:
+    X = 1e4 * waves(8, 2400, n_channels=1)
+    return S4Classifier(**{**SMALL, "sfreq": 8000.0, "frontend": "filterbank", **options}).fit(X, ["a", "b"] * 4)
+
+
+def expected(model: Any, X: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(model.predict_proba(X) if hasattr(model, "classes_") else model.predict(X)[:, None])
+
+
+def onnx_session(path: Path) -> tuple[Any, dict[str, Any]]:
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(path)
+    return session, json.loads(session.get_modelmeta().custom_metadata_map["s4signal"])
+
+
+OFFLINE = [
+    (classifier, {}, (3, 64, 65, 500), 2),
+    (classifier, {"bidirectional": False, "kernel": "s5", "pooling": "attention"}, (3, 64, 500), 2),
+    (regressor, {}, (22, 64, 500), 2),
+    (audio, {}, (200, 1000, 2777), 1),
+    (audio, {"bidirectional": False}, (200, 2777), 1),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "options", "lengths", "n_channels"), OFFLINE)
+def test_onnx_answers_as_the_estimator_at_any_length(make, options, lengths, n_channels, tmp_path: Path) -> None:
+    model = make(**options)
+    said = model.export(tmp_path / "m.onnx", longest=4096)
+    session, read = onnx_session(tmp_path / "m.onnx")
+    assert read == json.loads(json.dumps(said))
+    assert read["shortest"] <= min(lengths) <= max(lengths) <= read["longest"] == 4096
+    for n_times in lengths:
+        for batch in (1, 4):
+            X = waves(batch, n_times, n_channels=n_channels, seed=n_times) * (1e4 if make is audio else 1)
+            (answer,) = session.run(None, {"x": X})
+            assert_allclose(answer, expected(model, X), rtol=1e-5, atol=1e-5)
+
+
+STEPS = [
+    (classifier, {"kernel": "s4", "pooling": "max"}, 150, 2),
+    (regressor, {}, 640, 2),
+    (audio, {}, 2400, 1),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "options", "n_times", "n_channels"), STEPS)
+def test_onnx_steps_follow_a_stream_from_state_to_state(make, options, n_times, n_channels, tmp_path: Path) -> None:
+    model = make(bidirectional=False, **options)
+    said = model.export(tmp_path / "m.onnx", view="step")
+    session, read = onnx_session(tmp_path / "m.onnx")
+    assert read == json.loads(json.dumps(said))
+    for batch in (1, 3):
+        X = waves(batch, n_times, n_channels=n_channels, seed=7) * (1e4 if make is audio else 1)
+        state = {
+            part["name"]: np.full(
+                [batch if n == "batch" else n for n in part["shape"]], float(part["fill"]), part["dtype"]
+            )
+            for part in read["state"]
+        }
+        for first in range(0, n_times - said["unit"] + 1, said["unit"]):
+            heard = first + said["unit"]
+            answer, *after = session.run(None, {"x": X[:, :, first:heard], **state})
+            state = dict(zip(state, after, strict=True))
+            if first in (0, said["unit"]):
+                assert_allclose(answer, expected(model, X[:, :, :heard]), rtol=1e-5, atol=1e-5)
+        assert_allclose(answer, expected(model, X[:, :, :heard]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_torch_program_needs_no_s4signal(tmp_path: Path) -> None:
+    model = classifier(bidirectional=False)
+    model.export(tmp_path / "m.pt2", format="torch", longest=512)
+    extra = {"s4signal.json": ""}
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=extra)
+    said = json.loads(extra["s4signal.json"])
+    assert (said["classes"], said["sfreq"], said["n_channels"], said["longest"]) == (["a", "b"], 100.0, 2, 512)
+    assert not [node for node in program.graph.nodes if "s4signal" in str(node.target)]
+    for n_times in (2, 64, 65, 512):
+        X = waves(3, n_times, seed=n_times)
+        assert_allclose(program.module()(torch.from_numpy(X)).numpy(), expected(model, X), atol=1e-5)
+
+
+def test_a_step_of_torch_goes_from_state_to_state(tmp_path: Path) -> None:
+    model, X = classifier(bidirectional=False, precision="64"), waves(2, 30)
+    said = model.export(tmp_path / "m.pt2", format="torch", view="step")
+    step = torch.export.load(tmp_path / "m.pt2").module()
+    state = [
+        torch.full([2 if n == "batch" else n for n in p["shape"]], float(p["fill"]), dtype=getattr(torch, p["dtype"]))
+        for p in said["state"]
+    ]
+    for t in range(30):
+        answer, *state = step(torch.from_numpy(X[:, :, t : t + 1]), *state)
+    assert_allclose(answer.numpy(), expected(model, X), atol=1e-6)
+
+
+def test_exporting_changes_nothing_in_the_model(tmp_path: Path) -> None:
+    model, X = classifier(bidirectional=False), waves(3, 99)
+    before = model.predict_proba(X)
+    model.export(tmp_path / "m.pt2", format="torch", view="step")
+    assert_allclose(model.predict_proba(X), before, rtol=0, atol=0)
+
+
+def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path) -> None:
+    model, path = classifier(), tmp_path / "m.onnx"
+    for options, message in {
+        ("format", "tflite"): r"format='tflite' is unknown; choose one of 'onnx', 'torch'\.",
+        ("view", "frame"): r"view='frame' is unknown; choose one of 'offline', 'step'\.",
+        ("longest", 1): "longest=1 must be a whole number of samples, at least 2",
+        ("view", "step"): "view='step' needs a causal model, this one looks ahead; fit with bidirectional=False",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            model.export(path, **dict([options]))
+    with pytest.raises(NotFittedError):
+        S4Classifier().export(path)
+    times = [np.cumsum(np.random.default_rng(i).uniform(0.5, 1.5, 30)) for i in range(8)]
+    irregular = S4Classifier(**SMALL).fit(Signals(waves(8, 30), times=times), ["a", "b"] * 4)
+    with pytest.raises(ValueError, match=r"irregular times is not exported: put X on a regular grid"):
+        irregular.export(path)
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError, match="make the folder first"):
+        model.export(tmp_path / "no" / "m.pt2", format="torch", longest=256)
