@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         train, test = (synthetic(p) if args.data == "synthetic" else load_speech_commands(p) for p in ("train", "test"))
     except S4SignalError as error:
         parser.error(f"{error} Or try --data synthetic.")
-    if missing := sorted(set(args.keywords) - set(train[1].tolist())):
-        parser.error(f"argument --keywords: there is no word {', '.join(missing)}; choose of {sorted(set(train[1]))}.")
+    there = sorted(set(train[1].tolist()))
+    if missing := sorted(set(args.keywords) - set(there)):
+        parser.error(f"argument --keywords: there is no word {', '.join(missing)}; choose of {', '.join(there)}.")
     heads = (("seed", 6), ("threshold", 11), ("hits, chosen", 14), ("per hour", 9), ("hits, test", 14), ("per hour", 9))
     print(f"{'model':20}" + "".join(f"{name:>{width}}" for name, width in heads))
     for seed in args.seeds:

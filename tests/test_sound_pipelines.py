@@ -74,3 +74,29 @@ def test_environmental_sounds_are_scored_fold_by_fold(sounds: Path) -> None:
     assert lines[-4].split() == ["fold", "log-mel", "+", "logistic", "S4RidgeClassifier", "S4Classifier"]
     assert [line.split()[0] for line in lines[-3:]] == ["1", "3", "mean"]
     assert [float(score) for score in lines[-1].split()[1:3]] == [1.0, 1.0]  # the two in closed form
+
+
+def test_a_fold_that_is_not_there_exits_with_2(sounds: Path) -> None:
+    answer = run("audio_events.py", "--root", str(sounds), "--folds", "9")
+    assert answer.returncode == 2
+    assert "there is no fold 9; choose of 1, 2, 3" in answer.stderr
+
+
+@pytest.mark.slow
+def test_keywords_are_spotted_in_synthetic_streams() -> None:
+    answer = run("keyword_spotting.py", "--data", "synthetic", "--keywords", "0", "3", "--max-epochs", "1")
+    assert answer.returncode == 0, answer.stderr
+    heading, closed_form, trained = answer.stdout.splitlines()
+    assert heading.split()[:3] == ["model", "seed", "threshold"]
+    assert (closed_form.split()[0], trained.split()[0]) == ("S4RidgeClassifier", "S4Classifier")
+    threshold, hits_chosen, per_hour_chosen, hits, _ = map(float, closed_form.split()[2:])
+    assert 0 <= threshold <= 1
+    assert per_hour_chosen <= 20
+    assert hits_chosen > 0.5
+    assert hits > 0.5
+
+
+def test_a_keyword_that_is_not_there_exits_with_2() -> None:
+    answer = run("keyword_spotting.py", "--data", "synthetic", "--keywords", "maybe")
+    assert answer.returncode == 2
+    assert "there is no word maybe; choose of 0, 1, 2, 3, 4, 5" in answer.stderr
