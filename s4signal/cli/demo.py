@@ -2,13 +2,15 @@
 
 import wave
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from s4signal.cli.options import Choice, Reading
+
+if TYPE_CHECKING:  # numpy is a third of what --help would cost
+    import numpy as np
+    from numpy.typing import NDArray
 
 SFREQ, N_TAKES = 8000, 4
 SPEAKERS = {"ada": 0.9, "ben": 1.0, "cleo": 1.1, "dan": 0.95, "eve": 1.05, "finn": 1.15}  # pitch
@@ -19,6 +21,8 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="A new folder for recordings and model.")] = Path("s4demo"),
 ) -> None:
     """Make a folder of whistles by six speakers; evaluate, fit and predict on it, showing each command."""
+    import numpy as np
+
     from s4signal.cli.evaluate import evaluate
     from s4signal.cli.fit import fit
     from s4signal.cli.predict import predict
@@ -48,6 +52,8 @@ def _announce(command: str) -> None:
 
 def write_whistles(folder: Path) -> None:
     """Write recordings, named as {label}_{group}_{take}.wav."""
+    import numpy as np
+
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for speaker, pitch in SPEAKERS.items():
@@ -56,8 +62,10 @@ def write_whistles(folder: Path) -> None:
                 write_wave(folder / f"{name}_{speaker}_{take}.wav", whistle(name, pitch, rng))
 
 
-def whistle(name: str, pitch: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def whistle(name: str, pitch: float, rng: "np.random.Generator") -> "NDArray[np.float64]":
     """Return half a second of a tone that falls, rises or stays, in noise."""
+    import numpy as np
+
     start, stop = (pitch * hertz * rng.uniform(0.9, 1.1) for hertz in WHISTLES[name])
     n_times = round(SFREQ * rng.uniform(0.4, 0.6))
     hertz = np.linspace(start, stop, n_times)
@@ -66,8 +74,10 @@ def whistle(name: str, pitch: float, rng: np.random.Generator) -> NDArray[np.flo
     return sound
 
 
-def write_wave(path: Path, sound: NDArray[np.float64]) -> None:
+def write_wave(path: Path, sound: "NDArray[np.float64]") -> None:
     """Write sound of -1...1 as 16 bits."""
+    import numpy as np
+
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

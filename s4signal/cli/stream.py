@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
-import numpy as np
 import typer
 
 from s4signal.cli.options import ModelFile, Reading, with_options
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 RAW = {"s16": ("<i2", 32768.0), "f32": ("<f4", 1.0)}  # type of a sample, and what stands for one
@@ -86,11 +86,15 @@ def _recorded(
 
 
 def _loaded(case: Any) -> "NDArray[np.floating]":
+    import numpy as np
+
     return np.asarray(case.load().data if hasattr(case, "load") else case.data)
 
 
 def _piped(pipe: BinaryIO, n_channels: int, size: int, raw: str) -> "Iterator[NDArray[np.floating]]":
     """Yield pieces (n_channels, n_times) of raw samples, whose channels come in turn; the last may be short."""
+    import numpy as np
+
     dtype, one = RAW[raw]
     frame = np.dtype(dtype).itemsize * n_channels
     while content := pipe.read(size * frame):

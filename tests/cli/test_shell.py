@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from s4signal.cli import app; "
         "CliRunner().invoke(app, ['--help']); CliRunner().invoke(app, ['fit', '--help']); "
-        "print(*sorted({'torch', 'sklearn', 'scipy', 'mne', 'matplotlib', 'pandas'} & set(sys.modules)))"
+        "print(*sorted({'numpy', 'torch', 'sklearn', 'scipy', 'mne', 'matplotlib', 'pandas'} & set(sys.modules)))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []
