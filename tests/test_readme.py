@@ -27,6 +27,26 @@ def record(folder: Path) -> None:
                 soundfile.write(folder / f"{label}_{speaker}_{take}.wav", 0.3 * tone, 8000)
 
 
+SHELL = re.findall(r"^(s4signal .*)$", README, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_in_order(tmp_path):
+    record(tmp_path / "all")
+    for path in sorted((tmp_path / "all").iterdir()):
+        folder = tmp_path / "recordings" / path.name.split("_")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    soundfile.write(tmp_path / "recording.wav", np.sin(np.arange(3200)), 8000)
+    assert [line.split()[1] for line in SHELL] == ["evaluate", "fit", "report", "stream"]
+    for line in SHELL:
+        command = [sys.executable, "-m", *line.split()]
+        answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert answer.returncode == 0, answer.stderr
+    assert {"model.s4", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+    assert len(answer.stdout.splitlines()) == 4  # an answer each 0.1 s
+
+
 @pytest.mark.slow
 def test_the_blocks_of_the_readme_run_in_order(tmp_path):
     record(tmp_path / "recordings")

@@ -11,6 +11,7 @@ from s4signal.cli.export import export
 from s4signal.cli.fit import fit
 from s4signal.cli.info import info
 from s4signal.cli.predict import predict
+from s4signal.cli.report import report
 from s4signal.cli.running import checked
 from s4signal.cli.stream import stream
 from s4signal.version import __version__
@@ -21,6 +22,7 @@ COMMANDS: list[tuple[Callable[..., None], str]] = [  # and an example of each
     (predict, "s4signal predict model.s4 new_recordings --out predictions.csv"),
     (evaluate, "s4signal evaluate recordings --folds 5 --json"),
     (info, "s4signal info model.s4"),
+    (report, "s4signal report model.s4 recordings -o report.html"),
     (export, "s4signal export model.s4 model.onnx"),
     (stream, "s4signal stream model.s4 recording.wav --chunk 0.1"),
 ]

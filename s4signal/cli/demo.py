@@ -1,4 +1,4 @@
-"""`s4signal demo`: made recordings, and the four commands that lead from them to predictions and a stream."""
+"""`s4signal demo`: made recordings, and the four commands that lead from them to a report and a stream."""
 
 import wave
 from pathlib import Path
@@ -18,18 +18,19 @@ WHISTLES = {"falling": (1400, 600), "rising": (600, 1400), "steady": (1000, 1000
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="A new folder for recordings and model.")] = Path("s4demo"),
+    folder: Annotated[Path, typer.Argument(help="A new folder for recordings, model and report.")] = Path("s4demo"),
 ) -> None:
-    """Make a folder of whistles by six speakers; evaluate, fit and predict on it, showing each command."""
+    """Make a folder of whistles by six speakers; evaluate, fit, predict and report on it, showing each command."""
     import numpy as np
 
     from s4signal.cli.evaluate import evaluate
     from s4signal.cli.fit import fit
     from s4signal.cli.predict import predict
+    from s4signal.cli.report import report
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already and not empty; name a new folder: s4signal demo FOLDER.")
-    recordings, model = folder / "recordings", folder / "whistles.s4"
+    recordings, model, page = folder / "recordings", folder / "whistles.s4", folder / "report.html"
     new = folder / "new.wav"
     write_whistles(recordings)
     write_wave(new, whistle("rising", 1.02, np.random.default_rng(99)))
@@ -43,7 +44,9 @@ def demo(
     fit(data=recordings, out=model, as_json=False, **options)
     _announce(f"predict {model} {new}")
     predict(model=model, data=new, out=None, as_json=False, **reading)
-    typer.echo(f"\nNow try:\n  s4signal stream {model} {new}")
+    _announce(f"report {model} {recordings} -o {page}")
+    report(model=model, data=recordings, out=page, protocol="auto", folds=3, curve=True, as_json=False, **reading)
+    typer.echo(f"\nOpen {page} in a browser, and try:\n  s4signal stream {model} {new}")
 
 
 def _announce(command: str) -> None:

@@ -38,6 +38,8 @@ def fit(
         provenance = Provenance.of(cases.X, cases.split_by.tolist(), reading.changed(), step)
     with nullcontext() if trained else screen.progress(f"fitting {type(model).__name__}", total=None):
         model = fit_copy(model, cases.X, cases.labels, cases.split_by)
+    if trained:
+        model.set_params(verbose=0)  # the bar was for this fit
     model.save(out)
     add_provenance(out, provenance)
     screen.say("\n" + model.describe())

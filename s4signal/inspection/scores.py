@@ -254,8 +254,8 @@ def learning_curve(
     *,
     shares: tuple[float, ...] = (0.25, 0.5),
     seed: int = 0,
-) -> Iterator[tuple[int, float]]:
-    """Yield number of training cases and accuracy (or mean absolute error) for parts of the training sets.
+) -> Iterator[tuple[float, int, float]]:
+    """Yield share and number of training cases, and accuracy (or mean absolute error) for parts of the training sets.
 
     A part is of whole groups, drawn at random; parts that lack a class are passed over.
     """
@@ -269,4 +269,4 @@ def learning_curve(
                 continue
             said = fit_copy(model, X[kept], y[kept], groups[kept]).predict(X[test])
             error = np.abs(np.asarray(said, float) - y[test]) if not classifies else said == y[test]
-            yield len(kept), float(np.mean(error))
+            yield share, len(kept), float(np.mean(error))

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 from s4signal import S4RidgeClassifier
 from s4signal.cli.data import read_cases
+from s4signal.cli.demo import write_wave
 from s4signal.cli.options import Reading
 from s4signal.estimators.provenance import load_estimator, read_provenance
 
@@ -147,9 +148,41 @@ def test_json_has_no_word_beside_the_document(run, tones: Path, tmp_path: Path) 
     assert math.isfinite(found["fit_seconds"])
 
 
+def test_a_report_cross_validates_what_the_model_has_seen(run, model: Path, tones: Path, tmp_path: Path) -> None:
+    found = document(run("report", model, tones, "-o", tmp_path / "r.html", "--json"))
+    assert found["protocol"].startswith("3-fold cross-validation by group")
+    assert found["checks"] == [
+        [True, "No group, recording, copied or overlapping samples stand on both sides of a fold."]
+    ]
+    assert "accuracy over the number of training cases" in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_a_report_scores_other_cases_as_held_out(run, model: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for label, hertz in (("low", 300), ("high", 1200)):
+        (tmp_path / "new" / label).mkdir(parents=True)
+        for speaker in ("anna", "dora"):
+            tone = np.sin(2 * np.pi * hertz * np.arange(1600) / 8000) + 0.05 * rng.standard_normal(1600)
+            write_wave(tmp_path / "new" / label / f"{label}_{speaker}_9.wav", 0.3 * tone)
+    found = document(run("report", model, tmp_path / "new", "-o", tmp_path / "r.html", "--json"))
+    assert found["protocol"] == "The model in the file predicts these cases, which are held out."
+    assert found["checks"] == [
+        [True, "0 of 4 cases are among the 18 that the model was fitted on."],
+        [False, "1 of 2 groups have the name of a group that the model was fitted on."],
+    ]
+    S4RidgeClassifier.load(model).save(tmp_path / "bare.s4")
+    bare = ["report", tmp_path / "bare.s4", tmp_path / "new", "-o", tmp_path / "r.html", "--json"]
+    assert document(run(*bare))["checks"] == [
+        [False, "The file does not say which cases the model was fitted on: these may be among them."]
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["report", "{model}", "{tones}", "-o", "{tmp}/r.html", "--protocol", "none"], "--protocol none is unknown"),
+        (["report", "{model}", "{tones}", "-o", "{tmp}/no/r.html"], "does not exist; make it first"),
+        (["report", "{model}", "{tones}/low", "-o", "{tmp}/r.html"], "all cases have the label 'low'"),
         (["fit", "{tones}", "-o", "{tmp}/no/m.s4"], "does not exist; make it first"),
         (["fit", "{tones}", "-o", "{tmp}"], "is a folder; name a file"),
         (["fit", "{tmp}", "-o", "{tmp}/m.s4"], "holds no recording"),

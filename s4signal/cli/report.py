@@ -1,0 +1,133 @@
+"""`s4signal report`: one page about a model: data, protocol, leakage, scores, cases, bands and memory."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from s4signal.cli.fit import check_out
+from s4signal.cli.options import AsJson, Data, ModelFile, Reading, with_options
+from s4signal.cli.running import Screen
+
+if TYPE_CHECKING:
+    from s4signal.cli.data import Cases
+    from s4signal.estimators.provenance import Provenance
+
+PROTOCOLS = ("auto", "held-out", "cross-validation")
+
+
+@with_options
+def report(
+    model: ModelFile,
+    data: Data,
+    reading: Reading,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
+    protocol: Annotated[str, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = "auto",
+    folds: Annotated[int, typer.Option(help="Of a cross-validation; at most one per group.")] = 5,
+    curve: Annotated[bool, typer.Option(help="Draw a learning curve, where there is a cross-validation.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write one page (HTML, nothing outside it) about a model on labelled recordings.
+
+    Cases that the model was fitted on are cross-validated by group, with the same parameters; others are held out.
+    """
+    from s4signal.cli.data import read_cases
+    from s4signal.cli.evaluate import scores_document
+    from s4signal.estimators.provenance import load_estimator, read_provenance
+    from s4signal.inspection.report import write_report
+
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"--protocol {protocol} is unknown; choose one of {', '.join(PROTOCOLS)}.")
+    check_out(out)
+    fitted, provenance = load_estimator(model), read_provenance(model)
+    cases = read_cases(data, reading.after(None if provenance is None else provenance.reading)).labelled()
+    if cases.is_regression == hasattr(fitted, "classes_"):
+        raise ValueError(f"{model} is a {type(fitted).__name__}, but the labels are not of its kind; see --regression.")
+    screen = Screen(as_json=as_json)
+    screen.facts(cases.facts())
+    with screen.progress("evaluating", total=None) as step:
+        what = evaluation(fitted, model, cases, provenance, protocol=protocol, folds=folds, curve=curve, step=step)
+    screen.facts({"protocol": what.protocol})
+    for ok, text in what.checks:
+        screen.say(f"  {'✓' if ok else '!'} {text}")
+    write_report(out, what)
+    screen.say(f"written to {out}, {os.path.getsize(out) / 1e6:.1f} MB")
+    document = {"report": str(out), "protocol": what.protocol, "checks": [list(check) for check in what.checks]}
+    screen.result(document | scores_document(what.said))
+
+
+def evaluation(
+    fitted: Any,
+    path: Path,
+    cases: "Cases",
+    provenance: "Provenance | None",
+    *,
+    protocol: str,
+    folds: int,
+    curve: bool,
+    step: Callable[[], None],
+) -> Any:
+    """Score a model by the protocol that its training cases allow."""
+    from s4signal.inspection.report import Evaluation
+    from s4signal.inspection.scores import cross_validate, folds_of, learning_curve, predictions_of
+
+    seen, checks = known_cases(cases, provenance)
+    y, groups = cases.labels, cases.split_by
+    crossed = protocol == "cross-validation" or (protocol == "auto" and bool(seen))
+    common = {
+        "model": fitted,
+        "model_file": path,
+        "X": cases.X,
+        "facts": cases.facts(),
+        "grouped": cases.groups is not None,
+    }
+    if not crossed:
+        text = "The model in the file predicts these cases, which are held out."
+        return Evaluation(said=predictions_of(fitted, cases.X, y, groups), protocol=text, checks=checks, **common)
+    parts = folds_of(y, groups, n_folds=folds, regression=cases.is_regression)
+    said = cross_validate(fitted, cases.X, y, groups, parts, step)
+    points = []
+    if curve:
+        values = abs(said.certainty) if said.classes is None else said.right
+        points = [(1.0, len(train), float(values[test].mean())) for train, test in parts]
+        points += list(learning_curve(fitted, cases.X, y, groups, parts))
+    text = (
+        f"{len(parts)}-fold cross-validation by group: models with the parameters of the one in the file, each fitted "
+        "without the groups that it is scored on."
+    )
+    return Evaluation(said=said, protocol=text, checks=split_checks(cases, parts), curve=points, **common)
+
+
+def known_cases(cases: "Cases", provenance: "Provenance | None") -> tuple[int, list[tuple[bool, str]]]:
+    """Count the cases that a model was fitted on, and say so; groups by their names."""
+    import numpy as np
+
+    from s4signal.estimators.provenance import Provenance
+
+    if provenance is None:
+        return 0, [(False, "The file does not say which cases the model was fitted on: these may be among them.")]
+    here = Provenance.of(cases.X, cases.split_by.tolist(), {}, lambda: None)
+    seen = int(np.isin(here.cases, provenance.cases).sum())
+    n = len(provenance.cases)
+    checks = [(not seen, f"{seen} of {len(cases.X)} cases are among the {n} that the model was fitted on.")]
+    if cases.groups is None:
+        return seen, [*checks, (False, "No groups are known: cases of people in the training cannot be told.")]
+    shared = int(np.isin(here.groups, provenance.groups).sum())
+    text = f"{shared} of {len(here.groups)} groups have the name of a group that the model was fitted on."
+    return seen, [*checks, (not shared, text)]
+
+
+def split_checks(cases: "Cases", parts: list[Any]) -> list[tuple[bool, str]]:
+    """Say what stands on both sides of the folds."""
+    from s4signal.estimators import check_leakage
+
+    leaks = check_leakage(cases.X, cases.split_by, parts, y=None if cases.is_regression else cases.labels)
+    checks = [(False, str(leak)) for leak in leaks[:10]]
+    if not leaks:
+        checks = [(True, "No group, recording, copied or overlapping samples stand on both sides of a fold.")]
+    if cases.groups is None:
+        text = "No groups are known: each case is taken for independent, cases of one person may stand on both sides."
+        checks.append((False, text))
+    return checks

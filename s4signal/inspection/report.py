@@ -1,0 +1,215 @@
+"""One page that says how good a model is, on what, by which protocol, and how sure that is."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s4signal.inspection import report_pictures as pictures
+from s4signal.inspection.scores import Interval, Predictions
+
+_MOST_ROWS, _MOST_CLASSES, _N_CASES = 50, 30, 4
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is reported: a fitted model, cases, what it says of them, and how that was found out."""
+
+    model: Any
+    model_file: Path
+    X: Any
+    said: Predictions
+    facts: Mapping[str, str]  # of the data, for a person
+    protocol: str
+    checks: Sequence[tuple[bool, str]]  # of leakage
+    curve: Sequence[tuple[float, int, float]] = ()  # share and number of training cases, score
+    grouped: bool = True
+
+
+def write_report(path: Path, what: Evaluation) -> None:
+    """Write the page; nothing in it is loaded from elsewhere, nothing is executed."""
+    from jinja2 import Environment
+
+    template = files("s4signal.inspection").joinpath("report.html").read_text("utf-8")
+    page = Environment(autoescape=True).from_string(template).render(**context(what))
+    path.write_text(page, encoding="utf-8")
+
+
+def context(what: Evaluation) -> dict[str, Any]:
+    """Return what the template shows."""
+    said, kind = what.said, type(what.model).__name__
+    scores = said.scores()
+    return {
+        "title": f"{kind} on {len(said.y)} cases",
+        "subtitle": f"{what.model_file.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "headline": _headline(scores),
+        "facts": what.facts,
+        "protocol": what.protocol,
+        "checks": what.checks,
+        "scores": [{"name": n, "value": f"{v:.3f}", "interval": _interval(i)} for n, (v, i) in scores.items()],
+        "remarks": _remarks(what),
+        "confusion": _confusion(said),
+        "tables": _tables(what),
+        "pictures": _pictures(what),
+        "cases": _cases(what),
+        "environment": _environment(what),
+    }
+
+
+def _headline(scores: Mapping[str, tuple[float, Interval | None]]) -> dict[str, str]:
+    """Return the score that stands in large print, and what it is to be held against."""
+    name, (value, interval) = next(iter(scores.items()))
+    beside = [f"95 % interval {_interval(interval)}"] if interval else []
+    beside += [f"{other}: {scores[other][0]:.3f}" for other in ("most frequent class", "R²") if other in scores]
+    return {"name": name, "value": f"{value:.3f}", "interval": "; ".join(beside)}
+
+
+def _interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _remarks(what: Evaluation) -> list[str]:
+    """Say how to read the scores."""
+    found, said = [], what.said
+    if said.classes is not None:
+        found.append("The interval of the accuracy is Wilson's, for cases that are independent.")
+    if what.grouped and (over := said.over_groups()) is not None:
+        what_of = "accuracy" if said.classes is not None else "mean absolute error"
+        found.append(f"For new groups the {what_of} is {_interval(over)}: groups drawn anew, 95 % of 2,000 times.")
+    if (folds := said.over_folds()) is not None:
+        found.append(
+            f"Over folds: {folds['mean']:.3f} ± {folds['sd']:.3f} (mean ± standard deviation), {folds['min']:.3f} to "
+            f"{folds['max']:.3f}."
+        )
+    return found
+
+
+def _confusion(said: Predictions) -> dict[str, Any] | None:
+    if said.classes is None or len(said.classes) > _MOST_CLASSES:
+        return None
+    counts, names = said.confusion(), [str(name) for name in said.classes]
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    rows = [
+        {
+            "name": name,
+            "cells": [
+                {"n": int(n), "shade": round(float(share), 3), "true": i == j}
+                for j, (n, share) in enumerate(zip(counts[i], shares[i], strict=True))
+            ],
+        }
+        for i, name in enumerate(names)
+    ]
+    return {"names": names, "rows": rows}
+
+
+def _tables(what: Evaluation) -> list[dict[str, Any]]:
+    said, found = what.said, []
+    if said.classes is not None:
+        rows = [
+            [r["class"], r["n"], _number(r["recall"]), _interval(r["interval"]), _number(r["precision"])]
+            for r in said.by_class()
+        ]
+        columns = ["class", "cases", "recall", "95 % interval", "precision"]
+        found.append({"title": "By class", "columns": columns, "rows": rows, "note": ""})
+    groups = said.by_group()
+    if what.grouped and len(groups) > 1:
+        score = "accuracy" if said.classes is not None else "mean absolute error"
+        rows = [[g["group"], g["n"], _number(g[score]), _interval(g.get("interval"))] for g in groups[:_MOST_ROWS]]
+        note = f"The worst {_MOST_ROWS} of {len(groups)} groups." if len(groups) > _MOST_ROWS else "The worst first."
+        columns = ["group", "cases", score, "95 % interval" if said.classes is not None else ""]
+        found.append({"title": "By group", "columns": columns, "rows": rows, "note": note})
+    return found
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _pictures(what: Evaluation) -> list[dict[str, Any]]:
+    """Draw the curves, and what the model covers."""
+    model, said, curves = what.model, what.said, []
+    if said.classes is None:
+        curves.append(_item(pictures.truth_and_prediction(said.y, said.predicted), "Predictions over true values."))
+    if what.curve:
+        score = "Accuracy" if said.classes is not None else "Mean absolute error"
+        text = f"Learning curve: {score.lower()} over the number of training cases, all of other groups."
+        curves.append(_item(pictures.learning_curve(what.curve, score), text))
+    if getattr(model, "history_", None):
+        curves.append(_item(pictures.training_curve(model), "Training of the model in the file, epoch by epoch."))
+    sections = [{"title": "Curves", "pictures": curves, "text": ""}] if curves else []
+    return [*sections, {"title": "Bands and memory", "pictures": _coverage(model), "text": model.describe()}]
+
+
+def _item(src: str, text: str) -> dict[str, str]:
+    return {"src": src, "text": text}
+
+
+def _coverage(model: Any) -> list[dict[str, str]]:
+    """Draw the modes of a model, and what they pass or carry."""
+    hertz = model.sfreq_ is not None
+    if hasattr(model, "network_"):
+        network = model.network_
+        step_s = network.frontend.hop_s or 1.0 / (model.sfreq_ or 1.0)
+        found = [_item(pictures.modes(*pictures.network_modes(network, step_s), hertz=hertz), _MODES)]
+        text = (
+            "Frequency response of the blocks, before their gates: median of the channels; the middle 80 % of block 1."
+        )
+        return [*found, _item(pictures.frequency_responses(network, step_s, hertz=hertz), text)]
+    features = model.features_
+    shown = _item(pictures.modes(features.frequencies_, features.time_constants_, hertz=hertz), _MODES)
+    text = "Share of the squared coefficients that falls to each oscillator, and their sums over octaves."
+    return [shown, _item(pictures.band_importance(model), text)]
+
+
+_MODES = "Modes: the frequency at which each rings, and the time in which it forgets to 1/e."
+
+
+def _cases(what: Evaluation) -> list[dict[str, Any]]:
+    """Show the cases that the model is furthest from, and those it is surest of."""
+    order = np.argsort(what.said.certainty, kind="stable")
+    n = min(_N_CASES, len(order) // 2)
+    shown = {"Worst cases": order[:n], "Best cases": order[::-1][:n]}
+    return [
+        {"title": title, "cases": [_case(what, int(i), f"{title[0]}{i}") for i in chosen]}
+        for title, chosen in shown.items()
+        if len(chosen)
+    ]
+
+
+def _case(what: Evaluation, i: int, mark: str) -> dict[str, Any]:
+    said, case = what.said, what.X[i]
+    truth, predicted = said.y[i], said.predicted[i]
+    if said.classes is None:
+        text = f"true {truth:.4g}, predicted {predicted:.4g}"
+    else:
+        text = f"true {truth}, predicted {predicted}; probability of the true class {said.certainty[i]:.3f}"
+    source = Path(case.source).name if case.source else ""
+    found = {"id": mark, "title": f"case {i}{source and f', {source}'}", "text": text}
+    return (
+        {**found, "sound": pictures.sound(case)}
+        if pictures.is_sound(case)
+        else {**found, "trace": pictures.trace(case)}
+    )
+
+
+def _environment(what: Evaluation) -> dict[str, str]:
+    content = what.model_file.read_bytes()
+    packages = ("s4signal", "torch", "numpy", "scipy", "scikit-learn")
+    seconds = getattr(what.model, "fit_seconds_", None)
+    return {
+        "model file": f"{what.model_file.name}, {len(content) / 1e6:.2f} MB",
+        "SHA-256": hashlib.sha256(content).hexdigest(),
+        **({} if seconds is None else {"fitted in": f"{seconds:.1f} s"}),
+        "parameters": ", ".join(f"{k}={v!r}" for k, v in what.model.get_params(deep=False).items() if k != "callbacks"),
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
+    }
