@@ -16,16 +16,16 @@ brought to the rate that their kernels are made for (128 Hz; 250 Hz), short case
 100 epochs of AdamW with the authors' rates, batches of 32, of which the last weights are kept. MiniRocket and
 MultiRocket-Hydra (aeon). Logistic regression on tangent spaces of covariances (pyriemann): with Xdawn's prototypes, and
 in nine bands of 4 Hz from 4 to 40 Hz. Where ``--models`` names them: "S4 average", the mean of the probabilities of
-both of ours; "S4Classifier, pooled" and "S4Classifier, power", whose readout is that one instead of the one that the
-training cases choose. Where people are tested on that no model has seen, models that take ``groups`` get those of the
-training cases. ``pip install "s4signal[benchmark]"`` brings the other packages; models that are not there are left out.
+both of ours; "S4Classifier, pooled", the layers alone. Where people are tested on that no model has seen, models that
+take ``groups`` get those of the training cases. ``pip install "s4signal[benchmark]"`` brings the other packages; models
+that are not there are left out.
 
 Command::
 
     python pipelines/eeg_benchmark.py  # every set, every model, seeds 0 1 2
     python pipelines/eeg_benchmark.py --sets blink --models S4Classifier  # measures what OUT does not hold yet
     python pipelines/eeg_benchmark.py --data cv --models S4Classifier --redo
-    python pipelines/eeg_benchmark.py --data cv --models "S4Classifier, pooled" "S4Classifier, power" S4Classifier
+    python pipelines/eeg_benchmark.py --data cv --models "S4Classifier, pooled" S4RidgeClassifier S4Classifier
 
 Output: a table: accuracy ± standard deviation over seeds, with Wilson's interval of 95 %, balanced accuracy, seconds of
 a fit and its predictions by the wall clock (compilation before it starts), and weights. OUT/eeg_benchmark.csv has the

@@ -143,10 +143,7 @@ MODELS = {
     "S4Classifier": Model("s4signal", LABELS, partial(s4, S4Classifier)),
     "S4Regressor": Model("s4signal", ("PPG",), partial(s4, S4Regressor)),
     "S4 average": Model("s4signal", LABELS, average, shown=False),
-    **{
-        f"S4Classifier, {readout}": Model("s4signal", ("EEG",), partial(s4, S4Classifier, readout=readout), shown=False)
-        for readout in ("pooled", "power")
-    },
+    "S4Classifier, pooled": Model("s4signal", ("EEG",), partial(s4, S4Classifier, readout="pooled"), shown=False),
     "S4Classifier, linear": Model("s4signal", ("speech",), partial(s4, S4Classifier, frontend="linear"), shown=False),
     **{name: Model("braindecode", ("EEG",), partial(eeg_net, name)) for name in EEG_NETS},
     **{name: Model("aeon", (*LABELS, "PPG"), partial(rocket, name)) for name in ("MiniRocket", "MultiRocketHydra")},
@@ -159,6 +156,8 @@ MODELS = {
 
 def n_parameters(model: Any) -> int:
     """Count what is learned last: weights of a network, or coefficients of a linear model; 0 where that is unknown."""
+    if model is None:
+        return 0
     if isinstance(model, torch.nn.Module):
         return sum(weights.numel() for weights in model.parameters())
     for coef, intercept in (("coef_", "intercept_"), ("coef", "intercept")):

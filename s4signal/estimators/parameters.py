@@ -140,7 +140,7 @@ _RULES: Rules = {
     "kernel": _choice(*KERNELS),
     "init": (lambda v: isinstance(v, str), "it must be the name of initial dynamics"),
     "pooling": (_pooling, f"choose one of 'auto', {', '.join(map(repr, POOLINGS))} or ('legs', order)"),
-    "readout": _choice("auto", "pooled", "power"),
+    "readout": _choice("auto", "pooled", "closed_form"),
     "precision": _choice(*PRECISIONS),
     "early_stopping": _choice("auto", True, False),
     "missing": _choice("auto", "error", "gap", "mask"),

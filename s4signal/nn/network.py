@@ -11,7 +11,6 @@ from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.frontends.base import Frames, Frontend
 from s4signal.nn.heads import SummaryHead
 from s4signal.nn.pooling import make_pooling
-from s4signal.nn.readout import PowerReadout
 
 
 class S4Network(nn.Module):
@@ -29,8 +28,6 @@ class S4Network(nn.Module):
         From a sequence of frames to one vector per case.
     n_summaries : int, default=0
         The number of features of the front end, if the outputs also see their mean and last value, past the blocks.
-    readout : Module, optional
-        A second readout, of the signals themselves, whose scores are added to the outputs.
 
     Raises
     ------
@@ -55,7 +52,6 @@ class S4Network(nn.Module):
         options: StackOptions,
         pooling: str | tuple[str, int] = "mean",
         n_summaries: int = 0,
-        readout: PowerReadout | None = None,
     ) -> None:
         super().__init__()
         self.frontend = frontend
@@ -64,7 +60,6 @@ class S4Network(nn.Module):
         self.pooling = make_pooling(pooling, options.d_model)
         self.head = nn.Linear(options.d_model * self.pooling.order, n_outputs)
         self.summary = SummaryHead(n_summaries, n_outputs) if n_summaries else None
-        self.readout = readout
 
     def forward(
         self,
@@ -87,7 +82,7 @@ class S4Network(nn.Module):
         rate, gaps : as in `S4Layer.forward`
             Sample period and irregular times, which a filter bank reads on its grid.
         offset : Tensor (batch, n_outputs), optional
-            Scores of the second readout, where they are known already.
+            Added to the outputs.
         generator : torch.Generator, optional
             Source of dropout and augmentation in training, on the device of x; torch's global one by default.
 
@@ -102,8 +97,6 @@ class S4Network(nn.Module):
             If gaps are given to a module as front end, or to a dense kernel behind the linear one.
         """
         frames = self.frontend.features(Frames(x, mask, rate, gaps), generator=generator)
-        if offset is None and self.readout is not None:
-            offset = self.readout(x, mask, rate=rate, gaps=gaps).to(x.device)
         return self.from_features(frames, offset=offset, generator=generator)
 
     def from_features(
@@ -116,7 +109,7 @@ class S4Network(nn.Module):
         frames : Frames
             As ``frontend.features`` gives them.
         offset : Tensor (batch, n_outputs), optional
-            Scores of the second readout, which is not computed here; none by default.
+            As in `forward`.
         generator : torch.Generator, optional
             As in `forward`.
 
@@ -133,7 +126,7 @@ class S4Network(nn.Module):
         scores: Tensor = self.head(self.pooling(self.norm(h, mask), mask, gaps))
         if self.summary is not None:
             scores = scores + self.summary(frames.features, mask, gaps)
-        return scores if offset is None or self.readout is None else self.readout.add(scores, offset)
+        return scores if offset is None else scores + offset
 
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
         """Run a causal network over a piece of signal, up to the pooling.

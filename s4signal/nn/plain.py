@@ -181,8 +181,6 @@ class _SharedModes(nn.Module):
 
 def _check(network: S4Network) -> None:
     """Refuse a network that has no plain form."""
-    if network.readout is not None:
-        _refuse("a power readout, whose eigenvalues ONNX has not (fit with readout='pooled'),")
     if network.summary is not None:
         _refuse("a model of mostly missing samples")
     if not isinstance(network.frontend, FilterBankFrontend | HopMeansFrontend | LinearFrontend):

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.network import S4Network
-from s4signal.nn.readout import PowerState
 from s4signal.ssm.pieces import LONGEST, amplified, make_pieces
 
 _LONGEST_HOLD = 4096  # steps at once
@@ -79,7 +78,6 @@ class NetworkState(NamedTuple):
     blocks: list[Tensor]
     n_steps: int  # so far
     pooled: tuple[Tensor, ...] | None
-    power: PowerState | None
 
 
 class NetworkSteps:
@@ -90,7 +88,6 @@ class NetworkSteps:
         with torch.no_grad():
             self._frontend = own.frontend.steps(rate)
             self._blocks = [BlockSteps(cast(S4Block, block), self._frontend.rate) for block in own.blocks]
-            self._power = None if own.readout is None else own.readout.steps(rate)
         self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t(), own.head.bias
         d_model = len(own.head.weight.t()) // own.pooling.order
         self._norm, self._gain = UnitRMS(d_model, self._bias), math.sqrt(d_model)
@@ -102,7 +99,7 @@ class NetworkSteps:
     def _at_rest(self, x: Tensor) -> NetworkState:
         """Return the state before the first samples x (n_channels, batch, n_times)."""
         at_rest = [block.at_rest(x.shape[1]) for block in self._blocks]
-        return NetworkState(x[..., :0], None, at_rest, 0, None, None)
+        return NetworkState(x[..., :0], None, at_rest, 0, None)
 
     @torch.no_grad()
     def advance(
@@ -122,7 +119,7 @@ class NetworkSteps:
             h, after = block.advance(h, before, keep_last=not left, held=held)
             blocks.append(after)
         h = self._norm(h) * self._gain
-        pooled, n_steps, power = state.pooled, state.n_steps, state.power
+        pooled, n_steps = state.pooled, state.n_steps
         for n in pieces_of(held - 1):
             pooled = self._pooling.regular(h.expand(-1, -1, n).contiguous(), pooled, n_steps)
             n_steps += n
@@ -132,15 +129,9 @@ class NetworkSteps:
             n_steps += whole
         if left and answer:
             parts = self._pooling.regular(h[..., whole:] if whole else h, pooled, n_steps)
-        own = None
-        if self._power is not None:
-            for n in pieces_of(held - 1):
-                _, power = self._power.advance(x.expand(-1, -1, n), power, answer=False)
-            own, power = self._power.advance(x, power, answer=answer)
         rest = heard[..., heard.shape[-1] - left :]
-        scores = self._scores(parts or (), h.dtype, own) if answer else None
-        return scores, NetworkState(rest, frontend, blocks, n_steps, pooled, power)
+        scores = self._scores(parts or (), h.dtype) if answer else None
+        return scores, NetworkState(rest, frontend, blocks, n_steps, pooled)
 
-    def _scores(self, parts: tuple[Tensor, ...], dtype: torch.dtype, own: Tensor | None) -> Tensor:
-        scores = torch.addmm(self._bias, self._pooling.vector(parts).to(dtype), self._weight)
-        return scores if own is None or self._power is None else self._power.add(scores, own)
+    def _scores(self, parts: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+        return torch.addmm(self._bias, self._pooling.vector(parts).to(dtype), self._weight)

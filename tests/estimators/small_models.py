@@ -7,7 +7,7 @@ from s4signal import S4Classifier, S4Regressor
 __all__ = ["REFERENCE", "SMALL", "classifier", "regressor", "same_weights", "waves"]
 
 SMALL = {"d_model": 8, "d_state": 8, "n_layers": 1, "pooling": "mean", "max_epochs": 2, "learning_rate": 1e-2}
-SMALL["random_state"] = 0
+SMALL |= {"readout": "pooled", "random_state": 0}
 REFERENCE = {**SMALL, "precision": "64", "batch_size": None}
 
 

@@ -258,7 +258,7 @@ def test_an_option_out_of_range_is_refused_with_what_it_may_be(make, name, value
         ("kernel", "'s4d'"),
         ("init", "'legs', 'inv', 'lin', 'real'"),
         ("pooling", r"'auto', 'mean', 'legs', 'attention', 'max', 'last' or \('legs', order\)"),
-        ("readout", "'auto', 'pooled', 'power'"),
+        ("readout", "'auto', 'pooled', 'closed_form'"),
         ("precision", "'32', '64', 'bf16'"),
         ("early_stopping", "'auto', True, False"),
         ("missing", "'auto', 'error', 'gap', 'mask'"),

@@ -10,7 +10,6 @@ from s4signal.nn import KERNELS, FilterBank, S4Network, StackOptions, space_band
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.plain import PlainSteps, plain_network
 from s4signal.nn.pooling import POOLINGS
-from s4signal.nn.readout import PowerReadout
 
 __all__: list[str] = []
 
@@ -131,15 +130,11 @@ class Halves(nn.Module):
 
 def test_what_has_no_plain_form_is_refused() -> None:
     stack = StackOptions(d_model=6, n_layers=1, d_state=4)
-    readout = PowerReadout(2, 3, n_oscillators=2, sfreq=100.0)
     cases = {
         "a module of your own as front end is not exported": S4Network(
             ModuleFrontend(Halves(), 2, 6), 3, options=stack
         ),
         "a model of mostly missing samples is not exported": S4Network(linear(True), 3, options=stack, n_summaries=2),
-        "a power readout, .*readout='pooled'.* is not exported": S4Network(
-            linear(True), 3, options=stack, readout=readout
-        ),
         "smoothing or an automatic gain is not exported": S4Network(bank(True, output="pcen"), 3, options=stack),
     }
     for message, net in cases.items():

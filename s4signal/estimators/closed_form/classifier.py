@@ -1,13 +1,11 @@
 """The classifier in closed form: frozen state-space oscillators, pooled statistics, ridge regression."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, log_softmax
 
+from s4signal.estimators.calibration import signs, temperature
 from s4signal.estimators.classification import SignalClassifierMixin
 from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.model_file import State
@@ -108,8 +106,7 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         encoded = super()._encode_targets(y, signals, classes=classes, reset=reset)
-        holds = encoded > 0 if self._multilabel else encoded[:, None] == np.arange(len(self.classes_))
-        return np.where(holds, 1.0, -1.0)
+        return signs(encoded, len(self.classes_))
 
     def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         return super()._case_weights(targets.argmax(1))  # with tags there are none
@@ -117,11 +114,10 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         known = np.isfinite(self.ridge_.loo_predictions[:, 0])
         scores = self.ridge_.loo_predictions[known]
-        right = _tag_likelihoods if self._multilabel else _label_likelihoods
-        self.temperature_ = _temperature(scores, targets[known], weights[known], right)
+        self.temperature_ = temperature(scores, targets[known], weights[known], tags=self._multilabel)
 
-    def _scores(self, features: NDArray[np.floating], periods: NDArray[np.float64]) -> NDArray[np.float64]:
-        return super()._scores(features, periods) * self.temperature_
+    def _scaled(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return outputs * self.temperature_
 
     def _targets_state(self) -> State:
         return State({**super()._targets_state().plain, "temperature": self.temperature_}, {})
@@ -129,37 +125,3 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     def _restore_targets(self, state: State, *, n_outputs: int) -> None:
         super()._restore_targets(state, n_outputs=n_outputs)
         self.temperature_ = state.value("temperature", float, low=np.exp(-5.01), high=np.exp(5.01))
-
-
-_Likelihoods = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
-
-
-def _label_likelihoods(
-    logits: NDArray[np.float64], targets: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the log likelihood of the right label and the mean over all labels, each (n,)."""
-    logs = log_softmax(logits, axis=1)
-    return logs[np.arange(len(logs)), targets.argmax(1)], logs.mean(1)
-
-
-def _tag_likelihoods(
-    logits: NDArray[np.float64], targets: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the log likelihood of the right tags and the mean over tag and no tag, each (n,)."""
-    right, wrong = log_expit(logits * targets), log_expit(-logits * targets)
-    return right.mean(1), (right + wrong).mean(1) / 2.0
-
-
-def _temperature(
-    scores: NDArray[np.float64], targets: NDArray[np.float64], weights: NDArray[np.float64], likelihoods: _Likelihoods
-) -> float:
-    """Return the factor from scores to logits of the smallest log loss on leave-one-out predictions."""
-    # Platt's targets: n cases without a mistake say no more than that the next is right with odds of about n to 1.
-    doubt = 1.0 / (len(scores) + 2.0)
-
-    def loss(log_factor: float) -> float:
-        right, mean = likelihoods(np.exp(log_factor) * scores, targets)
-        return -float(np.average((1.0 - doubt) * right + doubt * mean, weights=weights))
-
-    # Scores are near +-1: factors beyond say "certain" or "nothing".
-    return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.closed_form.feature_map import FeatureMap
+from s4signal.estimators.features.feature_map import FeatureMap
 
 
 def feature_names(features: FeatureMap, channels: Sequence[str]) -> NDArray[np.object_]:

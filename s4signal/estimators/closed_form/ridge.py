@@ -11,12 +11,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.estimators.base import SavedMixin, SignalEstimator
-from s4signal.estimators.closed_form.drawing import draw_feature_map
-from s4signal.estimators.closed_form.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
-from s4signal.estimators.closed_form.recordings import TrainingCases, prepare_recordings
-from s4signal.estimators.closed_form.states import map_from_state, map_state, ridge_from_state, ridge_state
-from s4signal.estimators.closed_form.streaming import ClosedFormStream, open_stream
 from s4signal.estimators.closed_form.transformer import S4RandomFeatures
+from s4signal.estimators.features.feature_map import Blocks
+from s4signal.estimators.features.recordings import TrainingCases, prepare_recordings
+from s4signal.estimators.features.regression import FeatureRegression, fit_regression, octave_subsets
+from s4signal.estimators.features.streaming import FeatureStream, open_stream
 from s4signal.estimators.leakage import Spans, spans_of
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.parameters import check_closed_form_options
@@ -24,10 +23,8 @@ from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
-from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, fit_ridge
+from s4signal.random_features.ridge import ALPHAS, Floats, Ridge
 from s4signal.random_features.ridge_sums import RidgeSums
-
-_OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
 
 
 class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
@@ -131,7 +128,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         targets = draft._standardised(cases.targets)
         draft._sums = draft._sums.added(np.concatenate([*blocks.values()], axis=1), targets, cases.weights)
         if not first:
-            draft.ridge_ = draft._sums.solve(draft._subsets())
+            draft.ridge_ = draft._sums.solve(octave_subsets(self.features_.feature_map_))
             if draft._sums.chooses:
                 draft._finish_fit(draft._sums.targets, draft._sums.weights)
         draft.fit_seconds_ += time.perf_counter() - started
@@ -164,23 +161,23 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         state, features = estimator_state(self), self.features_
         if not isinstance(self.alphas, str):
             state.plain["parameters"]["alphas"] = self._alphas()
-        state = state.nest("targets", self._targets_state())
-        state = state.nest("features", map_state(features.feature_map_, features.random_state))
-        return state.nest("ridge", ridge_state(self.ridge_))
+        model = self._regression().to_state(features.random_state)
+        return State(state.plain | model.plain, state.arrays | model.arrays).nest("targets", self._targets_state())
 
     def _restore(self, state: State) -> None:
         check_closed_form_options(self)
-        features, seed = map_from_state(state.part("features"), self.n_channels_in_, self.sfreq_, self.precision)
-        self._keep_features(features, seed)
-        self.ridge_ = ridge_from_state(state.part("ridge"), features.sizes, n_subsets=self._n_octaves())
+        regression, seed = FeatureRegression.from_state(
+            state, n_channels=self.n_channels_in_, sfreq=self.sfreq_, precision=self.precision
+        )
+        self._keep(regression, seed)
         self._restore_targets(state.part("targets"), n_outputs=self.ridge_.coef.shape[-1])
 
-    def _open_stream(self, sfreq: float | None) -> ClosedFormStream:
+    def _open_stream(self, sfreq: float | None) -> FeatureStream:
         return open_stream(self, self.features_.feature_map_, self._answer, sfreq)
 
     def _answer(self, features: NDArray[np.float64], period: float) -> Floats:
         """Predict cases of one period from their features (n, n_features)."""
-        return np.asarray(self._finish(self._scores(features, np.array([period]))))
+        return np.asarray(self._finish(self._scaled(self._regression().of_features(features, np.array([period])))))
 
     def _cases(self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool) -> TrainingCases:
         fitted = None if reset else self.features_.feature_map_
@@ -195,38 +192,29 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         """Draw, describe and fit; return the cases of the regression and their features by block."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
-        drawn = draw_feature_map(self, cases.recordings, cases.weights, check_random_state(seed))
-        cases = cases.merged(drawn.found.digests)
-        blocks = drawn.feature_map.blocks(cases.recordings)
-        self.sfreq_ = drawn.feature_map.sfreq
-        self._keep_features(drawn.feature_map.with_fill(blocks, cases.weights), seed)
-        self._measure_targets(cases.targets, cases.weights)
-        self.ridge_ = fit_ridge(
-            blocks,
-            self._standardised(cases.targets),
-            cases.weights,
-            rng,
-            alphas=self._alphas(),
-            shared_scale={NARROW_BANDS},  # what varies most in a narrow band is no noise
-            preferred=OBSERVATIONS,
-            subsets=self._subsets(),
-        )
-        self._finish_fit(cases.targets, cases.weights)
-        return cases, blocks
+        solved = fit_regression(self, cases, rng, seed=seed, targets=self._measured, alphas=self._alphas())
+        self._keep(solved.regression, seed)
+        self._finish_fit(solved.cases.targets, solved.cases.weights)
+        return solved.cases, solved.blocks
 
-    def _keep_features(self, feature_map: FeatureMap, seed: int) -> None:
-        """Keep a feature map in a transformer with the parameters that it was drawn with."""
+    def _measured(self, cases: TrainingCases) -> Floats:
+        self._measure_targets(cases.targets, cases.weights)
+        return self._standardised(cases.targets)
+
+    def _regression(self) -> FeatureRegression:
+        return FeatureRegression(self.features_.feature_map_, self.ridge_)
+
+    def _keep(self, regression: FeatureRegression, seed: int) -> None:
+        """Keep a regression, its feature map in a transformer with the parameters that it was drawn with."""
+        feature_map, self.ridge_ = regression
         shared = {name: getattr(self, name) for name in S4RandomFeatures().get_params()}
         self.features_ = features = S4RandomFeatures(**shared | {"random_state": seed})
         features.n_features_in_ = features.n_channels_in_ = self.n_channels_in_
-        features.ch_names_, features.sfreq_, features.feature_map_ = self.ch_names_, feature_map.sfreq, feature_map
+        features.ch_names_, features.feature_map_ = self.ch_names_, feature_map
+        self.sfreq_ = features.sfreq_ = feature_map.sfreq
 
     def _alphas(self) -> Sequence[float]:
         return ALPHAS if isinstance(self.alphas, str) else np.ravel(self.alphas).tolist()
-
-    def _subsets(self) -> list[NDArray[np.bool_]]:
-        """Which features exist at half the rate, and at half of that."""
-        return [self.features_.feature_map_.exists(2.0**i) for i in range(1, self._n_octaves() + 1)]
 
     def _outputs(self, X: Any, sfreq: float | None, times: Any) -> Floats:
         """Return the outputs of the regression (n_samples, n_outputs)."""
@@ -234,19 +222,11 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         check_rate(self, sfreq)
         features = self.features_.feature_map_
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
-        blocks = features.blocks(recordings, wanted=frozenset(self.ridge_.blocks), warn=True)
-        return self._scores(
-            np.concatenate([*blocks.values()], axis=1), relative_periods(recordings.signals, self.sfreq_)
-        )
+        return self._scaled(self._regression().outputs(recordings, warn=True))
 
-    def _scores(self, features: NDArray[np.floating], periods: Floats) -> Floats:
-        """Return the outputs for features of cases with these periods, over that of the training."""
-        octaves = np.ceil(np.log2(periods) - 1e-6)
-        return self.ridge_.predict(features, np.clip(octaves, 0, self._n_octaves()).astype(np.int64))
-
-    def _n_octaves(self) -> int:
-        """How many halvings of the sampling rate have coefficients of their own."""
-        return 0 if self.sfreq_ is None else _OCTAVES
+    def _scaled(self, outputs: Floats) -> Floats:
+        """Return outputs as they are finished."""
+        return outputs
 
     def _finish_fit(self, targets: Floats, weights: Floats) -> None:
         """Learn what comes after the regression."""

@@ -10,11 +10,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
-from s4signal.estimators.closed_form.drawing import draw_feature_map
-from s4signal.estimators.closed_form.feature_map import FeatureMap
 from s4signal.estimators.closed_form.feature_names import feature_names
-from s4signal.estimators.closed_form.recordings import prepare_recordings
-from s4signal.estimators.closed_form.streaming import ClosedFormStream, open_stream
+from s4signal.estimators.features.drawing import draw_feature_map
+from s4signal.estimators.features.feature_map import FeatureMap
+from s4signal.estimators.features.recordings import prepare_recordings
+from s4signal.estimators.features.streaming import FeatureStream, open_stream
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.validation import check_rate, check_weights
@@ -196,7 +196,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
     def _names(self, channels: list[str]) -> NDArray[np.object_]:
         return feature_names(self.feature_map_, channels)
 
-    def _open_stream(self, sfreq: float | None) -> ClosedFormStream:
+    def _open_stream(self, sfreq: float | None) -> FeatureStream:
         return open_stream(self, self.feature_map_, self._answer, sfreq)
 
     def _answer(self, features: NDArray[np.float64], period: float) -> NDArray[np.floating]:

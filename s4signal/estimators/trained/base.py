@@ -24,8 +24,10 @@ from s4signal.estimators.trained.persistence import (
     network_state,
     plain_history,
 )
+from s4signal.estimators.trained.readout import Readout
 from s4signal.estimators.trained.streaming import Stream
 from s4signal.estimators.validation import check_stream_rate
+from s4signal.random_features.ridge import Ridge
 from s4signal.training import PRECISIONS, resolve_device
 
 
@@ -78,6 +80,13 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         self.n_iter_no_change, self.warm_start, self.precision = n_iter_no_change, warm_start, precision
         self.device, self.checkpoint_dir, self.callbacks = device, checkpoint_dir, callbacks
         self.random_state, self.verbose = random_state, verbose
+
+    @property
+    def ridge_(self) -> Ridge | None:
+        """The regression of a readout in closed form; None where there is none."""
+        if not hasattr(self, "network_"):
+            raise AttributeError("ridge_ is there once the estimator is fitted.")
+        return None if self._readout is None else self._readout.regression.ridge
 
     @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn carries no annotations
     def fit(
@@ -162,7 +171,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
             A few lines to print.
         """
         check_is_fitted(self)
-        return describe_model(type(self).__name__, self._plan, self.network_)
+        return describe_model(type(self).__name__, self._plan, self.network_, self._readout)
 
     def __str__(self) -> str:
         """Describe a fitted estimator; otherwise as `repr`."""
@@ -197,14 +206,16 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         period = check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
         device = resolve_device(self.device, precision=self.precision)
         network = copy.deepcopy(self.network_).to(device, PRECISIONS[self.precision])
-        return Stream(self._plan, self._standardizer, network, self._finish, period=period)
+        own = None if self._readout is None else self._readout.stream(period)
+        return Stream(self._plan, self._standardizer, network, self._finish, period=period, readout=own)
 
     def _to_state(self) -> State:
         # Of a module its weights alone: to build it would be to execute what a file contains.
         state = estimator_state(self, left_out=("frontend",) if isinstance(self.frontend, nn.Module) else ())
         fit = {"history": plain_history(self.history_), "n_iter": self.n_iter_, "best_epoch": self.best_epoch_}
         model = network_state(self._plan, self._standardizer, self.network_)
-        return State({**state.plain, **fit}, state.arrays).nest("model", model).nest("targets", self._targets_state())
+        state = State({**state.plain, **fit}, state.arrays).nest("model", model).nest("targets", self._targets_state())
+        return state if self._readout is None else state.nest("readout", self._readout.to_state())
 
     def _restore(self, state: State, *, frontend: Any = None) -> None:
         self.frontend = self.frontend if frontend is None else frontend
@@ -220,6 +231,15 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
             raise ModelFileError("its entries are of models with different numbers of channels or rates.")
         self._plan, self._standardizer, self.network_, self._copies = plan, standardizer, network, InferenceCopies()
         self._restore_targets(state.part("targets"), n_outputs=plan.n_outputs)
+        self._readout = None
+        if plan.readout == "closed_form":
+            self._readout = Readout.from_state(
+                state.part("readout"),
+                n_channels=plan.n_channels,
+                n_outputs=plan.n_outputs,
+                sfreq=plan.sfreq,
+                precision=self.precision,
+            )
         self._optimizer_state, self.history_ = {}, history_from_state(state)
         self.n_iter_, self.best_epoch_ = (state.value(k, int, low=1) for k in ("n_iter", "best_epoch"))
 

@@ -53,15 +53,13 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         (or ``order``) Legendre polynomials, for signals that are locked to an event; order 1 is the mean. "attention":
         mean over steps that are weighed by a learned score. "auto" takes "legs" for several channels on a regular grid
         without missing samples (of at least 32 samples a case), "attention" for audio, "mean" for the rest.
-    readout : {"auto", "pooled", "power"}, default="auto"
-        What the outputs are read from. "pooled": from what is pooled of the layers alone. "power": also from the power
-        of oscillators at 2 to 45 Hz and their covariances between channels over the case (as many as its duration
-        resolves, at most 40), as tangent vectors at the mean covariance of the training cases; a ridge regression on
-        these, in closed form, its penalty by the cases left out, is what the network starts from, and it learns what
-        is left. "auto" takes "power" for several channels on a regular grid without missing samples, from 8 Hz on, if
-        a ridge regression on these vectors predicts a share of the variance of left-out training cases that is larger
-        by 0.05 than that of one on Legendre coefficients of the channels; cases of one group are left out together.
-        `partial_fit` sees too few cases to ask: there "auto" is "pooled".
+    readout : {"auto", "pooled", "closed_form"}, default="auto"
+        What the outputs are read from. "pooled": from what is pooled of the layers alone. "closed_form": the sum of
+        that and of what `S4RidgeClassifier` or `S4RidgeRegressor` says, a ridge regression on frozen oscillators that
+        is fitted first; the layers begin with nothing to add, and learn what the regression leaves of each training
+        case when it is fitted on the others. It takes at most 4,000 cases. "auto" takes "closed_form" for several
+        channels on a regular grid without missing samples, for up to so many cases, else "pooled". In `partial_fit`
+        the regression is of the first call, and "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     timescale : "auto" or (shortest_s, longest_s), default="auto"
@@ -136,6 +134,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Sampling rate at training, in Hz: the highest of several; one over the median gap where only times are known.
     network_ : torch.nn.Module
         The network, with the weights of the best epoch.
+    ridge_ : Ridge or None
+        The regression whose outputs are added to those of the network, with ``readout="closed_form"``.
     n_iter_, best_epoch_ : int
         Epochs run, and the one whose weights are kept.
     history_ : list of dict
@@ -150,8 +150,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     Space Models", 2022, doi:10.48550/arXiv.2206.11893; Polyak, Juditsky, "Acceleration of Stochastic Approximation by
     Averaging", 1992, doi:10.1137/0330046; Jaitly, Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech
     recognition", 2013; Park et al., "SpecAugment", 2019, doi:10.21437/Interspeech.2019-2680: bands moved and left out;
-    Barachant, Bonnet, Congedo, Jutten, "Multiclass Brain-Computer Interface Classification by Riemannian Geometry",
-    2012, doi:10.1109/TBME.2011.2172210: the power readout.
+    Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, doi:10.1214/aos/1013203451: to learn
+    what another model leaves; here of cases that it has not seen, as in Wolpert, "Stacked Generalization", 1992,
+    doi:10.1016/S0893-6080(05)80023-1.
 
     Examples
     --------

@@ -8,13 +8,14 @@ import torch
 
 from s4signal.estimators.trained.missing import Sampling
 from s4signal.estimators.trained.plan import Plan
+from s4signal.estimators.trained.readout import Readout
 from s4signal.estimators.units import Units, readable_units
 from s4signal.nn import S4Network
 from s4signal.nn.block import S4Block
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS
 
 
-def describe_model(name: str, plan: Plan, network: S4Network) -> str:
+def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout | None) -> str:
     """Describe a fitted model, a line for each thing that was asked for or decided."""
     slowest, fastest, shortest, longest = _coverage(network, plan.step_s)
     units, stack = readable_units(plan.sfreq, fastest), plan.stack
@@ -32,7 +33,7 @@ def describe_model(name: str, plan: Plan, network: S4Network) -> str:
         "pooling": plan.pooling
         + f", {plan.pooling_order} Legendre coefficients per feature" * (plan.pooling == "legs")
         + _reason(plan, "pooling"),
-        "readout": _readout(plan, network),
+        "readout": ("pooled" if readout is None else readout.describe()) + _reason(plan, "readout"),
         "training": plan.why.get("schedule", "") + shared,
         "validation": plan.why.get("validation", ""),
         "band": units.band(slowest, fastest),
@@ -50,15 +51,6 @@ def _frontend(plan: Plan, network: S4Network, units: Units) -> str:
         text += f" every {1e3 * hop:g} ms" if unit == "s" and hop < 1 else f" every {hop:g} {unit}"
     text += ", learned with the rest" if frontend.learned else ""
     return text + _reason(plan, "frontend")
-
-
-def _readout(plan: Plan, network: S4Network) -> str:
-    what = (
-        "pooled"
-        if network.readout is None
-        else f"power, {network.readout.describe()}, layers x {network.readout.share:.2f}"
-    )
-    return what + _reason(plan, "readout")
 
 
 def _reason(plan: Plan, name: str) -> str:

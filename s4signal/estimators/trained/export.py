@@ -107,8 +107,8 @@ class ExportMixin:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If an option is unknown, or the model has no such form: irregular times, mostly missing samples, a module of
-            your own as front end; for "step" a bidirectional model.
+            If an option is unknown, or the model has no such form: a readout in closed form, irregular times, mostly
+            missing samples, a module of your own as front end; for "step" a bidirectional model.
         MissingDependencyError
             If ONNX is asked for and its packages are not installed.
         """
@@ -255,6 +255,8 @@ def _check(plan: Plan, view: str) -> None:
             "a model of samples at irregular times is not exported: put X on a regular grid with Signals.to_grid and "
             "fit again."
         )
+    if plan.readout == "closed_form":
+        raise ValueError("a model with a readout in closed form is not exported; fit with readout='pooled'.")
     if view == "step" and plan.stack["bidirectional"]:
         raise ValueError("view='step' needs a causal model, this one looks ahead; fit with bidirectional=False.")
 

@@ -27,8 +27,9 @@ from s4signal.estimators.trained.plan import (
     plan_schedule,
     trains_to_the_end,
 )
-from s4signal.estimators.trained.preparation import prepare_training, prepare_validation
-from s4signal.estimators.trained.readout import is_silent
+from s4signal.estimators.trained.precompute import precompute, with_offsets
+from s4signal.estimators.trained.preparation import fit_closed_form, prepare_training
+from s4signal.estimators.trained.readout import Readout, in_memory
 from s4signal.estimators.trained.splitting import Split, check_groups, split_cases
 from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
@@ -53,6 +54,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     _standardizer: Standardizer
     _optimizer_state: dict[str, Any]
     _copies: InferenceCopies
+    _readout: Readout | None
     _trained_on: Spans
 
     def _become(self, draft: Self) -> Self:
@@ -104,9 +106,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
         cases, validation = self._prepare(data, seed, device, first=not warm, refit=True), None
         if held_out is not None:
-            options = inference_options(self, self._plan, device)
-            validation = prepare_validation(self.network_, self._cases(held_out), options, self._plan)
-        schedule = plan_schedule(self, self._plan, len(data.signals), defaults, silent=is_silent(self.network_))
+            options, offsets = inference_options(self, self._plan, device), self._scores(held_out.signals)
+            validation = precompute(self.network_.frontend, self._cases(held_out), options)
+            validation = with_offsets(validation, offsets)
+        schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
         parts = (data, held_out)
         self._train(cases, validation, seed, device, schedule=schedule, parts=parts, given=(X, y), owner=owner)
@@ -141,7 +144,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         signals = check_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
-        found = survey(signals, refuse_missing=self.missing == "error", hashed=self.checkpoint_dir is not None)
+        hashed = self.checkpoint_dir is not None or self.readout != "pooled"
+        found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed)
         if reset:
             self.sfreq_ = training_rate(found)
         else:
@@ -179,8 +183,6 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     def _begin(self, data: LabelledCases, seed: int, defaults: Defaults, *, readout: str) -> None:
         """Measure channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
-        if readout == "auto" and self._stratified and data.targets.ndim == 2:
-            readout = "pooled"  # whose scores no sigmoid has to learn from: those of powers are numbers for tags
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
         self._plan = plan_network(
             self,
@@ -192,7 +194,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             sfreq=self.sfreq_,
             readout=readout,
         )
-        self._optimizer_state = {}
+        self._optimizer_state, self._readout = {}, None
         with draws_from(torch.Generator().manual_seed(seed)):
             self.network_ = build_network(self._plan, self.frontend)
 
@@ -217,19 +219,20 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         )
 
     def _prepare(self, data: LabelledCases, seed: int, device: torch.device, *, first: bool, refit: bool) -> Cases:
-        """Return training cases as the learned part of the network takes them; they decide on the power readout."""
-        cases, self._plan = prepare_training(
-            self.network_,
-            self._cases(data),
-            inference_options(self, self._plan, device),
-            self._plan,
-            groups=data.groups,
-            seed=seed,
-            first=first,
-            refit=refit,
-            ask=self.readout == "auto",
-        )
-        return cases
+        """Return training cases as the learned part takes them, scored by a readout, which is fitted if ``refit``."""
+        offsets = None
+        if self._plan.readout == "closed_form":
+            data = data._replace(signals=in_memory(data.signals))
+            offsets = None if refit else self._scores(data.signals)
+            if refit:
+                given = data._replace(targets=self._standardised(data.targets))
+                known = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
+                self._readout, offsets = fit_closed_form(given, self._plan, self._standardizer, **known)
+        cases, options = self._cases(data), inference_options(self, self._plan, device)
+        return with_offsets(prepare_training(self.network_, cases, options, self._plan, seed, first=first), offsets)
+
+    def _scores(self, signals: Signals) -> NDArray[np.float64] | None:
+        return None if self._readout is None else self._readout.scores(signals)
 
     def _train(
         self,
@@ -289,7 +292,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         network = self._copies.of(self.network_, options.device, self.precision)
         outputs = np.asarray(evaluate_network(network, cases, options=options).numpy())
         warn_of_scale(standardizer, scales)
-        return outputs
+        return outputs if self._readout is None else outputs + self._readout.scores(signals)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(self._standardised(targets)))

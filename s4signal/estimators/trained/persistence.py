@@ -64,9 +64,6 @@ def _check_sizes(plan: Plan, weights: State) -> None:
     """Compare what a plan wants built with the weights that are there, before it is."""
     d_model, d_state, n_layers = (plan.stack[name] for name in ("d_model", "d_state", "n_layers"))
     weights.array("head.weight", plan.n_outputs, d_model * plan.pooling_order)
-    if plan.n_oscillators:
-        n_features = plan.n_oscillators * plan.n_channels * (plan.n_channels + 1) // 2
-        weights.array("readout.weight", plan.n_outputs, n_features)
     found = {match[1] for name in weights.arrays if (match := re.match(r"blocks\.(\d+)\.", name))}
     if found != {str(index) for index in range(min(n_layers, len(found) + 1))}:
         raise ModelFileError(f"the plan has {n_layers} layers, there are weights of {len(found)}.")

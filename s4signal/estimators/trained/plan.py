@@ -16,13 +16,12 @@ from s4signal.estimators.survey import Survey
 from s4signal.estimators.trained.bands import HOP_S, sound_bank
 from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
-from s4signal.estimators.trained.readout import choose_oscillators
+from s4signal.estimators.trained.readout import choose_readout
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS, SampleDropout
 from s4signal.nn.frontends.module import probe_module
 from s4signal.nn.pooling import LEGS_ORDER
-from s4signal.nn.readout import PowerReadout
 from s4signal.signals import Signals
 
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
@@ -42,7 +41,7 @@ class Plan(NamedTuple):
     stack: dict[str, Any]
     pooling: str
     pooling_order: int
-    n_oscillators: int  # of the power readout; 0: there is none
+    readout: str  # "pooled" or "closed_form"
     sampling: Sampling
     augmentation: tuple[str, ...]
     n_features: int | None  # of a module
@@ -86,8 +85,7 @@ class Plan(NamedTuple):
             stack={**whole, **texts, **flags},
             pooling=pooling,
             pooling_order=order,
-            # Files of 0.1.0 have none.
-            n_oscillators=plain("n_oscillators", int, low=0) if "n_oscillators" in state.plain else 0,
+            readout=plain("readout", str) if "readout" in state.plain else "pooled",  # none in the first files
             sampling=Sampling.from_state(state.part("sampling"), n_channels=n_channels),
             augmentation=augmentation,
             n_features=plain("n_features", int, None, low=1),
@@ -140,7 +138,7 @@ def plan_network(
         stack=stack,
         pooling=pooling[0],
         pooling_order=pooling[1],
-        n_oscillators=choose_oscillators(readout, frontend, defaults.kind, found, sfreq),
+        readout=choose_readout(readout, frontend, defaults.kind, signals),
         sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
         augmentation=_augmentation(options, frontend),
         n_features=n_features,
@@ -163,8 +161,8 @@ def _chosen(options: Any, defaults: Defaults) -> tuple[dict[str, Any], tuple[str
     return stack, _pooling(defaults.pooling if "pooling" in auto else options.pooling), why
 
 
-def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults, *, silent: bool = False) -> Schedule:
-    """Choose the cases of a step and the epochs; a single one where the layers are ``silent``."""
+def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) -> Schedule:
+    """Choose the cases of a step and the epochs."""
     banked, batch_size, max_epochs = plan.frontend == "filterbank", options.batch_size, options.max_epochs
     if isinstance(batch_size, str):
         # Behind the filter bank more steps of fewer cases gain, at about the time of more epochs.
@@ -173,7 +171,7 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults, *,
         steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
         # Small sets need steps, large ones epochs; mostly missing cases are overfitted after a few.
         fewest = 5 if plan.sampling.mostly_missing else 15 if banked else max(20, defaults.max_epochs)
-        max_epochs = 1 if silent else max(fewest, math.ceil(200 / steps))
+        max_epochs = max(fewest, math.ceil(200 / steps))
     averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}
     cases = "all" if batch_size is None else batch_size
@@ -199,9 +197,7 @@ def build_network(plan: Plan, frontend: Any = None) -> S4Network:
     built = _frontend(plan, options.d_model, frontend)
     n_summaries = plan.n_inputs if plan.sampling.mostly_missing else 0
     pooling = ("legs", plan.pooling_order) if plan.pooling == "legs" else plan.pooling
-    count, sfreq = plan.n_oscillators, plan.sfreq or 1.0
-    readout = PowerReadout(plan.n_channels, plan.n_outputs, n_oscillators=count, sfreq=sfreq) if count else None
-    return S4Network(built, plan.n_outputs, options=options, pooling=pooling, n_summaries=n_summaries, readout=readout)
+    return S4Network(built, plan.n_outputs, options=options, pooling=pooling, n_summaries=n_summaries)
 
 
 def _name(frontend: Any, defaults: Defaults) -> str:

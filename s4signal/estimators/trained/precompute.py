@@ -15,8 +15,6 @@ from s4signal.nn.frontends import Frames, Frontend
 from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, run_in_parts, sequential_batches
 
-Look = Callable[[NDArray[np.intp], Batch], None]  # at a batch and the places of its cases
-
 
 @torch.no_grad()
 def extract_features(
@@ -26,9 +24,8 @@ def extract_features(
     max_samples: int,
     dtype: torch.dtype,
     device: torch.device,
-    look: Look | None = None,
 ) -> Cases:
-    """Run a function of batches over cases, and keep what it gives for each of them; ``look`` sees the batches."""
+    """Run a function of batches over cases, and keep what it gives for each of them."""
     kept: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
     rates = np.empty(len(cases))
 
@@ -41,8 +38,6 @@ def extract_features(
             # A copy: a view would keep the padded batch alive.
             kept[index] = column[:, :length].copy()
         rates[indices] = frames.rate
-        if look is not None:  # last: a batch that does not fit comes again, in halves
-            look(indices, batch)
 
     run_in_parts(keep, cases, max_samples=max_samples, dtype=dtype, device=device)
     lengths = np.array([case.shape[1] for case in kept], dtype=np.int64)
@@ -50,15 +45,9 @@ def extract_features(
 
 
 @torch.no_grad()
-def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, look: Look | None = None) -> Cases:
-    """Return the features of cases; the cases themselves where the front end has none, or learns them.
-
-    ``look`` sees batches of all cases, with their places.
-    """
+def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Cases:
+    """Return the features of cases; the cases themselves where the front end has none, or learns them."""
     if not frontend.precomputable:
-        if look is not None:
-            for indices, batch in _batches(cases, options):
-                look(indices, batch)
         return cases
     return extract_features(
         lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate)),
@@ -66,12 +55,13 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, lo
         max_samples=options.max_samples,
         dtype=PRECISIONS[options.precision],
         device=options.device,
-        look=look,
     )
 
 
-def with_offsets(cases: Cases, offsets: NDArray[np.floating]) -> Cases:
-    """Return cases with numbers (n, n_outputs) that are added to the outputs of the network."""
+def with_offsets(cases: Cases, offsets: NDArray[np.floating] | None) -> Cases:
+    """Return cases with numbers (n, n_outputs) that are added to the outputs of the network, if there are any."""
+    if offsets is None:
+        return cases
     augment = cases.augment
 
     def load(index: int) -> Samples:
@@ -83,9 +73,7 @@ def with_offsets(cases: Cases, offsets: NDArray[np.floating]) -> Cases:
     return replace(cases, load=load, augment=augment and changed)
 
 
-def with_sample_dropout(
-    frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int, look: Look | None = None
-) -> Cases:
+def with_sample_dropout(frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int) -> Cases:
     """Return the features of cases; a share of the loads in training has other ones, of a case with samples removed."""
     rng = np.random.RandomState(seed)
     chosen = rng.permutation(len(cases))[: round(SampleDropout.CASES * len(cases))]
@@ -108,12 +96,7 @@ def with_sample_dropout(
 
     both = Cases(load, cases.lengths[original], cases.rates[original], cases.weights[original])
 
-    def look_at_originals(indices: NDArray[np.intp], batch: Batch) -> None:
-        chosen = np.flatnonzero(~dropped[indices])
-        if look is not None and len(chosen):
-            look(original[indices[chosen]], batch.take(torch.from_numpy(chosen).to(batch.x.device)))
-
-    features = precompute(frontend, both, options, look=None if look is None else look_at_originals)
+    features = precompute(frontend, both, options)
     first = np.flatnonzero(~dropped)
     second = dict(zip(original[dropped].tolist(), np.flatnonzero(dropped).tolist(), strict=True))
 

@@ -1,65 +1,55 @@
-"""Cases as the learned part of a network takes them, and what of the network is fitted before it is trained."""
+"""Cases as the learned part of a network takes them, and what is known of them in closed form."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 from numpy.typing import NDArray
 
+from s4signal.estimators.calibration import signs
+from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.plan import Plan
-from s4signal.estimators.trained.precompute import Look, feature_batches, precompute, with_offsets, with_sample_dropout
-from s4signal.estimators.trained.readout import CaseStatistics, start_at_zero
+from s4signal.estimators.trained.precompute import feature_batches, precompute, with_sample_dropout
+from s4signal.estimators.trained.readout import Readout, fit_readout, start_at_zero
+from s4signal.estimators.trained.training import LabelledCases
 from s4signal.nn import S4Network
 from s4signal.training import Cases, TrainingOptions
 
 
 def prepare_training(
-    network: S4Network,
-    cases: Cases,
-    options: TrainingOptions,
-    plan: Plan,
-    *,
-    groups: NDArray[Any] | None,
-    seed: int,
-    first: bool,
-    refit: bool,
-    ask: bool,
-) -> tuple[Cases, Plan]:
-    """Return training cases, augmented by removed samples where the plan says so, and the plan with what they decided.
+    network: S4Network, cases: Cases, options: TrainingOptions, plan: Plan, seed: int, *, first: bool
+) -> Cases:
+    """Return training cases, augmented by removed samples where the plan says so.
 
-    A network that is ``first`` trained is calibrated. Its power readout is fitted where ``refit``, and taken out where
-    the cases, asked by ``ask``, do not want it.
+    The front end of a network that is ``first`` trained is calibrated, and its head has nothing to add to a readout.
     """
-    frontend, (found, look) = network.frontend.eval(), _statistics(network, plan)
+    frontend = network.frontend.eval()
     if "sample_dropout" in plan.augmentation:
-        cases = with_sample_dropout(frontend, cases, options, seed=seed, look=look)
+        cases = with_sample_dropout(frontend, cases, options, seed=seed)
     else:
-        cases = precompute(frontend, cases, options, look=look)
+        cases = precompute(frontend, cases, options)
+    if first and plan.readout == "closed_form":
+        start_at_zero(network.head)
     if first:
         frontend.calibrate(feature_batches(frontend, cases, options))
-    if found is None or cases.targets is None:
-        return cases, plan
-    if not refit:
-        return with_offsets(cases, found.scores()), plan
-    fitted = found.fit(cases.targets, cases.weights, groups)
-    plan = plan._replace(why={**plan.why, "readout": "auto, " * ask + fitted.why})
-    if first and ask and not fitted.better:
-        network.readout = None
-        return cases, plan._replace(n_oscillators=0)
-    if first:
-        start_at_zero(network.head)
-    return with_offsets(cases, fitted.offsets), plan
+    return cases
 
 
-def prepare_validation(network: S4Network, cases: Cases, options: TrainingOptions, plan: Plan) -> Cases:
-    """Return cases to score."""
-    found, look = _statistics(network, plan)
-    cases = precompute(network.frontend, cases, options, look=look)
-    return cases if found is None else with_offsets(cases, found.scores())
+def fit_closed_form(
+    data: LabelledCases, plan: Plan, standardizer: Standardizer, *, classifies: bool, precision: str, seed: int
+) -> tuple[Readout, NDArray[np.float64]]:
+    """Fit the readout to cases with classes, tags or standardised targets; return also what it says of those left out.
 
-
-def _statistics(network: S4Network, plan: Plan) -> tuple[CaseStatistics, Look] | tuple[None, None]:
-    if network.readout is None:
-        return None, None
-    found = CaseStatistics(network.readout, plan.n_inputs)
-    return found, found.look
+    Shape: (n, n_outputs).
+    """
+    task = "numbers" if not classifies else "tags" if data.targets.ndim == 2 else "classes"
+    return fit_readout(
+        data.signals,
+        data.found,
+        data.weights,
+        signs(data.targets, plan.n_outputs) if classifies else data.targets,
+        task=task,
+        standardizer=standardizer,
+        sfreq=plan.sfreq,
+        precision=precision,
+        seed=seed,
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.streams import SignalStream
 from s4signal.estimators.trained.missing import carried_forward
@@ -20,6 +21,7 @@ class Stream(SignalStream):
     """A causal network that listens; it is for inference and no other's.
 
     ``finish`` makes predictions of outputs (1, n_outputs); ``period`` is that of a sample, over that of the training.
+    A ``readout`` hears the same, and its scores are added.
     """
 
     def __init__(
@@ -30,15 +32,17 @@ class Stream(SignalStream):
         finish: Callable[[NDArray[np.float64]], NDArray[np.float64]],
         *,
         period: float,
+        readout: FeatureStream | None = None,
     ) -> None:
         # The plan knows how the network was built; a parameter may have been set since.
         if plan.stack["bidirectional"]:
             raise ValueError("stream needs a causal model, this one looks ahead; fit with bidirectional=False.")
-        self._network, self._finish, self._period = network, finish, period
+        self._network, self._finish, self._period, self._readout = network, finish, period, readout
         how = self._sampling = plan.sampling
         self._steps = NetworkSteps(network, period)
         # What is read on a grid is interpolated there, towards samples that are still to come.
-        super().__init__(standardizer, missing="refused" if how.missing == "error" or how.grid else "any")
+        refused, gaps = how.missing == "error" or how.grid, "any" if readout is None else "whole"
+        super().__init__(standardizer, missing="refused" if refused else gaps)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made of the network again."""
@@ -49,11 +53,13 @@ class Stream(SignalStream):
         self._steps = NetworkSteps(self._network, self._period)
 
     def _forget(self) -> None:
+        self._readout = None if self._readout is None else self._readout.fresh()
         self._state: NetworkState | None = None
         self._last: NDArray[np.floating] | None = None  # observation of each channel
         self._lost = 0  # samples since the last that was observed
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
+        own = None if self._readout is None else self._readout.hear(data, answer=answer)
         inputs, periods, lost = self._inputs(data)
         if not inputs.shape[1]:
             self._lost = lost
@@ -62,7 +68,10 @@ class Stream(SignalStream):
         for first, last in _runs(periods):
             x, held = self._steps.tensor(inputs[:, first:last]), int(periods[first])
             outputs, state = self._steps.advance(x, state, held=held, answer=answer and last == len(periods))
-        finite = None if outputs is None else finite_outputs(outputs.double().cpu().numpy())
+        numbers = None if outputs is None else outputs.double().cpu().numpy()
+        if self._readout is not None:  # which waits for the end of what is lost
+            numbers = None if numbers is None or own is None else numbers + own
+        finite = None if numbers is None else finite_outputs(numbers)
         self._state, self._last, self._lost = state, inputs[: len(data), -1].copy(), lost
         return None if finite is None else self._finish(finite)[0]
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from s4signal import Signals
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
-from s4signal.estimators.closed_form import ridge
+from s4signal.estimators.features import regression
 from s4signal.signals import Signal
 
 __all__: list[str] = []
@@ -304,8 +304,8 @@ def test_a_fit_decodes_a_case_twice_before_the_solve(kind, holes, monkeypatch):
         Counted.solved = True
         return ridge_of(*args, **kwargs)
 
-    ridge_of = ridge.fit_ridge
-    monkeypatch.setattr(ridge, "fit_ridge", solve)
+    ridge_of = regression.fit_ridge
+    monkeypatch.setattr(regression, "fit_ridge", solve)
     monkeypatch.setattr(Counted, "solved", False)
     kind(**SMALL).fit(Signals.from_cases(cases), y)
     counts = {len(case.loads) for case in cases}
@@ -321,6 +321,6 @@ def test_cases_that_are_decoded_are_the_cases_in_memory():
 
 
 def test_long_cases_of_the_calibration_are_few(monkeypatch):
-    monkeypatch.setattr("s4signal.estimators.closed_form.drawing._MOST_NUMBERS", 5 * 3 * 120)
+    monkeypatch.setattr("s4signal.estimators.features.drawing._MOST_NUMBERS", 5 * 3 * 120)
     X, y = waves()
     assert S4RidgeClassifier(**SMALL).fit(X, y).score(*waves(seed=1)) > 0.9

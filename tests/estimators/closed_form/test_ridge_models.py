@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from s4signal import S4Classifier, Signals
 from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
-from s4signal.estimators.closed_form.recordings import Recordings
+from s4signal.estimators.features.recordings import Recordings
 
 __all__: list[str] = []
 

@@ -48,8 +48,8 @@ def test_a_flat_array_takes_times_too():
 
 def test_regular_times_are_no_times():
     times = [5.0 + np.arange(60) / 100.0] * 24
-    timed = classifier(**REFERENCE, readout="pooled").fit(Signals(X, times=times), Y)
-    plain = classifier(**REFERENCE, readout="pooled").fit(Signals(X, sfreq=100.0), Y)
+    timed = classifier(**REFERENCE).fit(Signals(X, times=times), Y)
+    plain = classifier(**REFERENCE).fit(Signals(X, sfreq=100.0), Y)
     assert timed.sfreq_ == pytest.approx(100.0)
     np.testing.assert_allclose(
         timed.predict_proba(Signals(X, times=times)), plain.predict_proba(Signals(X, sfreq=100.0)), atol=1e-9

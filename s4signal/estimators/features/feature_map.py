@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s4signal.estimators.closed_form.recordings import Recordings
-from s4signal.estimators.closed_form.summaries import ObservationSummaries
+from s4signal.estimators.features.recordings import Recordings
+from s4signal.estimators.features.summaries import ObservationSummaries
 from s4signal.estimators.standardizer import Standardizer, warn_of_scale
 from s4signal.estimators.survey import relative_periods
 from s4signal.random_features.contrast import contrast_exists, neighbour_contrast

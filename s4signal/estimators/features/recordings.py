@@ -25,6 +25,11 @@ class Recordings(NamedTuple):
         """Return some of the cases."""
         return Recordings(self.signals[indices], self.recorded[indices], self.timed)
 
+    def in_memory(self) -> Recordings:
+        """Return the same cases as recorded, read."""
+        recorded = Signals.from_cases(case.load() for case in self.recorded.cases)
+        return Recordings(recorded, recorded, timed=False)
+
     def load(self, index: int) -> tuple[Signal, NDArray[np.floating]]:
         """Read a case: as recorded, and its filled samples (n_channels, n_times) on the grid."""
         recorded = self.recorded.cases[index].load()
@@ -48,14 +53,19 @@ class TrainingCases(NamedTuple):
         weights = self.weights[indices] if weights is None else weights
         return TrainingCases(self.recordings.take(indices), self.targets[indices], weights)
 
-    def merged(self, digests: Sequence[bytes]) -> TrainingCases:
-        """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another."""
+    def merged(self, digests: Sequence[bytes]) -> tuple[TrainingCases, NDArray[np.intp]]:
+        """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another.
+
+        The second is the place of each case of some weight among those that are left.
+        """
         first: dict[tuple[bytes, bytes], int] = {}
         totals: dict[int, float] = {}
+        kept: list[int] = []
         for index in np.flatnonzero(self.weights > 0).tolist():
-            kept = first.setdefault((digests[index], self.targets[index].tobytes()), index)
-            totals[kept] = totals.get(kept, 0.0) + float(self.weights[index])
-        return self.take(np.array(list(totals), dtype=np.intp), np.array(list(totals.values())))
+            kept.append(first.setdefault((digests[index], self.targets[index].tobytes()), index))
+            totals[kept[-1]] = totals.get(kept[-1], 0.0) + float(self.weights[index])
+        order = np.array(list(totals), dtype=np.intp)
+        return self.take(order, np.array(list(totals.values()))), np.searchsorted(order, kept)
 
 
 def prepare_recordings(
@@ -79,10 +89,19 @@ def prepare_recordings(
     else:
         rate = fitted.sfreq
         check_time_unit(recorded, rate)
-    parts = [_on_grid(recorded[i : i + 1], i, rate) for i in range(len(recorded))]
-    signals = check_signals(estimator, Signals.concatenate(parts), reset=reset)
+    recordings = on_grid(recorded, rate)
+    signals = check_signals(estimator, recordings.signals, reset=reset)
     _check_rates(signals, fitted, estimator)
-    return Recordings(signals, recorded, timed=True)
+    return recordings._replace(signals=signals)
+
+
+def on_grid(signals: Signals, rate: float) -> Recordings:
+    """Put those cases that carry times on a grid, of their own rate or the one that is given."""
+    if not any(case.has_times for case in signals.cases):
+        return Recordings(signals, signals, timed=False)
+    recorded = Signals.from_cases(case.load() for case in signals.cases)
+    parts = [_on_grid(recorded[i : i + 1], i, rate) for i in range(len(recorded))]
+    return Recordings(Signals.concatenate(parts), recorded, timed=True)
 
 
 def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.closed_form.feature_map import FeatureMap
-from s4signal.estimators.closed_form.summaries import ObservationSummaries
+from s4signal.estimators.features.feature_map import FeatureMap
+from s4signal.estimators.features.summaries import ObservationSummaries
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.random_features.combinations import FilterCombinations

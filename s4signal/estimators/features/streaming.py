@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4signal.estimators.closed_form.feature_map import FeatureMap
+from s4signal.estimators.features.feature_map import FeatureMap
 from s4signal.estimators.streams import SignalStream
 from s4signal.estimators.validation import check_stream_rate
 from s4signal.random_features.running import RunningStatistics
@@ -17,7 +17,7 @@ _LONGEST = 2**14  # samples of a line at once
 Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
 
 
-class ClosedFormStream(SignalStream):
+class FeatureStream(SignalStream):
     """A feature map that listens: its answers are of all samples so far as one case.
 
     ``finish`` makes them of features (1, n_features), NaN where one does not exist, and of ``period``, the sample
@@ -59,7 +59,7 @@ class ClosedFormStream(SignalStream):
             running.push(part)
 
 
-def open_stream(estimator: Any, features: FeatureMap, finish: Finish, sfreq: float | None) -> ClosedFormStream:
+def open_stream(estimator: Any, features: FeatureMap, finish: Finish, sfreq: float | None) -> FeatureStream:
     """Return a stream at a rate that suits how an estimator was fitted."""
     period = check_stream_rate(estimator, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)
-    return ClosedFormStream(features, finish, period=period)
+    return FeatureStream(features, finish, period=period)

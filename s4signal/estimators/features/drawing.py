@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s4signal.estimators.closed_form.feature_map import FeatureMap
-from s4signal.estimators.closed_form.recordings import Recordings
-from s4signal.estimators.closed_form.summaries import ObservationSummaries
+from s4signal.estimators.features.feature_map import FeatureMap
+from s4signal.estimators.features.recordings import Recordings
+from s4signal.estimators.features.summaries import ObservationSummaries
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, check_squares, survey
 from s4signal.random_features.combinations import draw_combinations, normal_quantiles
@@ -28,6 +28,16 @@ _FRAMES = 8  # at least in each window of the shortest case
 _OUTPUTS = 1536  # channels x oscillators, if these are not given
 
 
+class FeatureOptions(NamedTuple):
+    """The parameters of `S4RandomFeatures` that a feature map is drawn by, and their defaults."""
+
+    n_oscillators: str | int = "auto"
+    orders: tuple[int, ...] = (1, 2)
+    n_spatial_filters: int = 4
+    n_windows: int = 4
+    precision: str = "32"
+
+
 class Drawn(NamedTuple):
     """A feature map without ``fill``, the cases that its thresholds were computed from, and what the pass found."""
 
@@ -38,18 +48,28 @@ class Drawn(NamedTuple):
 
 
 def draw_feature_map(
-    options: Any, recordings: Recordings, weights: NDArray[np.float64], rng: np.random.RandomState
+    options: Any,
+    recordings: Recordings,
+    weights: NDArray[np.float64],
+    rng: np.random.RandomState,
+    *,
+    found: Survey | None = None,
+    standardizer: Standardizer | None = None,
 ) -> Drawn:
     """Draw oscillators for the rate, duration and channels of cases, and compute thresholds from some of them.
 
     ``options`` has the parameters of `S4RandomFeatures`. Every case is read once; those of weight 0 are only checked.
+    Of complete cases that were ``found`` before, those of the calibration alone are read.
     """
     signals, sfreq = recordings.signals, recordings.signals.sfreq
     some = _calibration_cases(signals, weights, rng)
-    watched = _Watched(recordings, set(some.tolist()))
-    found = survey(recordings.recorded, hashed=True, visit=watched)
-    standardizer = Standardizer.fit(watched.on_grid(found), weights)
-    calibration, few_weights = watched.kept(some), weights[some]
+    if found is None:
+        watched = _Watched(recordings, set(some.tolist()))
+        found = survey(recordings.recorded, hashed=True, visit=watched)
+        calibration, on_grid = watched.kept(some), watched.on_grid(found)
+    else:
+        calibration, on_grid = recordings.take(some).in_memory(), found
+    few_weights, standardizer = weights[some], standardizer or Standardizer.fit(on_grid, weights)
     cases = [standardizer(case.data) for case in calibration.signals]
     for data in cases:
         data[np.isnan(data)] = 0.0  # channels without observations

@@ -1,0 +1,105 @@
+"""A ridge regression on the blocks of a feature map: what the closed form is, and what a network may start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.estimators.features.drawing import draw_feature_map
+from s4signal.estimators.features.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
+from s4signal.estimators.features.recordings import Recordings, TrainingCases
+from s4signal.estimators.features.states import map_from_state, map_state, ridge_from_state, ridge_state
+from s4signal.estimators.model_file import State
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.survey import Survey, relative_periods
+from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, fit_ridge
+
+_OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
+
+
+class FeatureRegression(NamedTuple):
+    """A feature map and the regression on its features."""
+
+    feature_map: FeatureMap
+    ridge: Ridge
+
+    def outputs(self, recordings: Recordings, *, warn: bool = False) -> Floats:
+        """Return what it says of cases, (n, n_outputs); ``warn`` of those in other units."""
+        blocks = self.feature_map.blocks(recordings, wanted=frozenset(self.ridge.blocks), warn=warn)
+        periods = relative_periods(recordings.signals, self.feature_map.sfreq)
+        return self.of_features(np.concatenate([*blocks.values()], axis=1), periods)
+
+    def of_features(self, features: NDArray[np.floating], periods: Floats) -> Floats:
+        """Return what it says of features (n, p) of cases with these periods, over that of the training."""
+        octaves = np.ceil(np.log2(periods) - 1e-6)
+        return self.ridge.predict(features, np.clip(octaves, 0, n_octaves(self.feature_map.sfreq)).astype(np.int64))
+
+    def to_state(self, seed: int) -> State:
+        """Say it, and the seed of its feature map."""
+        state = State({}, {}).nest("features", map_state(self.feature_map, seed))
+        return state.nest("ridge", ridge_state(self.ridge))
+
+    @classmethod
+    def from_state(
+        cls, state: State, *, n_channels: int, sfreq: float | None, precision: str
+    ) -> tuple[FeatureRegression, int]:
+        """Check and restore what `to_state` said, and the seed."""
+        feature_map, seed = map_from_state(state.part("features"), n_channels, sfreq, precision)
+        ridge = ridge_from_state(state.part("ridge"), feature_map.sizes, n_subsets=n_octaves(sfreq))
+        return cls(feature_map, ridge), seed
+
+
+class Solved(NamedTuple):
+    """A fitted regression; its cases, of which those that are the same are one (``places`` says which), by block."""
+
+    regression: FeatureRegression
+    cases: TrainingCases
+    places: NDArray[np.intp]
+    blocks: Blocks
+
+
+def fit_regression(
+    options: Any,
+    cases: TrainingCases,
+    rng: np.random.RandomState,
+    *,
+    seed: int,
+    targets: Callable[[TrainingCases], Floats],
+    alphas: Sequence[float] = ALPHAS,
+    found: Survey | None = None,
+    standardizer: Standardizer | None = None,
+) -> Solved:
+    """Draw a feature map, describe cases, and regress what ``targets`` makes of them.
+
+    ``options`` has the parameters of `S4RandomFeatures`; ``found`` is what a survey with digests found of the cases,
+    and ``standardizer`` one of their channels, where these are there already.
+    """
+    draws = np.random.RandomState(seed)
+    drawn = draw_feature_map(options, cases.recordings, cases.weights, draws, found=found, standardizer=standardizer)
+    cases, places = cases.merged(drawn.found.digests)
+    blocks = drawn.feature_map.blocks(cases.recordings)
+    feature_map = drawn.feature_map.with_fill(blocks, cases.weights)
+    ridge = fit_ridge(
+        blocks,
+        targets(cases),
+        cases.weights,
+        rng,
+        alphas=alphas,
+        shared_scale={NARROW_BANDS},  # what varies most in a narrow band is no noise
+        preferred=OBSERVATIONS,
+        subsets=octave_subsets(feature_map),
+    )
+    return Solved(FeatureRegression(feature_map, ridge), cases, places, blocks)
+
+
+def octave_subsets(feature_map: FeatureMap) -> list[NDArray[np.bool_]]:
+    """Which features exist at half the rate, and at half of that."""
+    return [feature_map.exists(2.0**i) for i in range(1, n_octaves(feature_map.sfreq) + 1)]
+
+
+def n_octaves(sfreq: float | None) -> int:
+    """How many halvings of the sampling rate have coefficients of their own."""
+    return 0 if sfreq is None else _OCTAVES
