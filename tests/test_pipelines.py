@@ -58,6 +58,8 @@ OTHERS = (
     "keyword_spotting.py",
     "speech_commands_35.py",
     "audio_events.py",
+    "eeg_dense_labels.py",
+    "voice_activity.py",
 )
 # The option that takes integers, where it is not the seeds.
 WRONG = {"hippo_reconstruction.py": ("--d-states", "--d-states")}

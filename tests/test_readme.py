@@ -47,9 +47,22 @@ def test_the_commands_of_the_readme_run_in_order(tmp_path):
     assert len(answer.stdout.splitlines()) == 4  # an answer each 0.1 s
 
 
+def record_nights(folder: Path) -> None:
+    """Write five minutes of slow and fast waves of four subjects, annotated as stages of sleep."""
+    mne = pytest.importorskip("mne")
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for subject in range(4):
+        wave = np.sin(2 * np.pi * np.repeat([1, 6], 7500) * np.arange(15000) / 50) + rng.standard_normal((2, 15000))
+        raw = mne.io.RawArray(1e-5 * wave, mne.create_info(["C3", "C4"], 50.0, "eeg"), verbose="error")
+        raw.set_annotations(mne.Annotations([0, 60, 150], [60, 90, 150], [f"Sleep stage {n}" for n in (4, 3, 2)]))
+        raw.save(folder / f"s{subject}_raw.fif", verbose="error")
+
+
 @pytest.mark.slow
 def test_the_blocks_of_the_readme_run_in_order(tmp_path):
     record(tmp_path / "recordings")
+    record_nights(tmp_path / "nights")
     assert len(BLOCKS) >= 3
     command = [sys.executable, "-c", "\n".join(BLOCKS)]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

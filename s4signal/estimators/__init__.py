@@ -11,6 +11,7 @@ from s4signal.estimators.preprocessing.amplitude import Baseline, Clip, RobustSc
 from s4signal.estimators.preprocessing.channels import InterpolateBads, Rereference
 from s4signal.estimators.preprocessing.filters import BandPass, Notch, Resample
 from s4signal.estimators.preprocessing.to_array import ToArray
+from s4signal.estimators.segmenter import S4Segmenter
 from s4signal.estimators.segments import Segment
 from s4signal.estimators.trained.classifier import S4Classifier
 from s4signal.estimators.trained.regressor import S4Regressor
@@ -31,6 +32,7 @@ __all__ = [
     "S4Regressor",
     "S4RidgeClassifier",
     "S4RidgeRegressor",
+    "S4Segmenter",
     "Segment",
     "ToArray",
     "check_leakage",

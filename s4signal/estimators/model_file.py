@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -122,6 +123,20 @@ def estimator_state(estimator: Any, *, left_out: Iterable[str] = ()) -> State:
     names = ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "feature_names_in_", "fit_seconds_")
     taken = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
     return State({"estimator": type(estimator).__name__, "parameters": kept, "input": taken}, {})
+
+
+def packed(estimator: Any) -> NDArray[np.uint8]:
+    """Return the file of an estimator as an array, a part of another file."""
+    with TemporaryDirectory() as folder:
+        estimator.save(Path(folder) / "part")
+        return np.frombuffer((Path(folder) / "part").read_bytes(), dtype=np.uint8)
+
+
+def unpacked(kind: Any, state: State, name: str, **given: Any) -> Any:
+    """Load the estimator that `packed` made an array of."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "part").write_bytes(state.array(name, None, kinds="u").tobytes())
+        return kind.load(Path(folder) / "part", **given)
 
 
 def estimator_from_state(kind: type, state: State, *, tuples: Sequence[str] = ()) -> Any:

@@ -1,7 +1,5 @@
 """Pipelines of steps and a model, in one file without pickle and as one stream."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,12 @@ from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators.alignment import AlignRecordings
 from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
 from s4signal.estimators.closed_form.regressor import S4RidgeRegressor
-from s4signal.estimators.model_file import State, load_model, write_model
+from s4signal.estimators.model_file import State, load_model, packed, unpacked, write_model
 from s4signal.estimators.preprocessing.amplitude import Baseline, Clip, RobustScale
 from s4signal.estimators.preprocessing.channels import InterpolateBads, Rereference
 from s4signal.estimators.preprocessing.filters import BandPass, Notch, Resample
 from s4signal.estimators.preprocessing.to_array import ToArray
+from s4signal.estimators.segmenter import S4Segmenter
 from s4signal.estimators.trained.classifier import S4Classifier
 from s4signal.estimators.trained.regressor import S4Regressor
 from s4signal.estimators.validation import check_chunk
@@ -34,7 +33,7 @@ _STEPS = (
     RobustScale,
     ToArray,
 )
-_MODELS = (S4Classifier, S4Regressor, S4RidgeClassifier, S4RidgeRegressor)
+_MODELS = (S4Classifier, S4Regressor, S4RidgeClassifier, S4RidgeRegressor, S4Segmenter)
 SAVED: dict[str, Any] = {kind.__name__: kind for kind in (*_STEPS, *_MODELS)}
 _MOST_STEPS = 100
 
@@ -99,11 +98,8 @@ def save_pipeline(pipeline: Pipeline, path: Any) -> None:
     """
     steps = _fitted_steps(pipeline)
     state = State({"estimator": "Pipeline", "steps": [[name, type(step).__name__] for name, step in steps]}, {})
-    with TemporaryDirectory() as folder:
-        for number, (_, step) in enumerate(steps):
-            file = Path(folder) / str(number)
-            step.save(file)
-            state.arrays[f"step {number}"] = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+    for number, (_, step) in enumerate(steps):
+        state.arrays[f"step {number}"] = packed(step)
     write_model(path, state)
 
 
@@ -148,15 +144,12 @@ def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
         if not 0 < len(said) <= _MOST_STEPS:
             raise ModelFileError(f"a pipeline of {len(said)} steps does not belong into a model file.")
         steps = []
-        with TemporaryDirectory() as folder:
-            for number, line in enumerate(said):
-                name, kind = State({"step": line}, {}).values("step", str, length=2)
-                if kind not in SAVED:
-                    raise ModelFileError(f"step {name[:40]!r} is a {kind[:40]}, which no file may hold.")
-                file = Path(folder) / str(number)
-                file.write_bytes(state.array(f"step {number}", None, kinds="u").tobytes())
-                given = {"frontend": frontend} if kind in ("S4Classifier", "S4Regressor") else {}
-                steps.append((name, SAVED[kind].load(file, **given)))
+        for number, line in enumerate(said):
+            name, kind = State({"step": line}, {}).values("step", str, length=2)
+            if kind not in SAVED:
+                raise ModelFileError(f"step {name[:40]!r} is a {kind[:40]}, which no file may hold.")
+            given = {"frontend": frontend} if kind in ("S4Classifier", "S4Regressor") else {}
+            steps.append((name, unpacked(SAVED[kind], state, f"step {number}", **given)))
         return Pipeline(steps)
 
     return load_model(path, from_state)
@@ -217,7 +210,8 @@ def stream_pipeline(
     models = [step for step in steps if isinstance(step, _MODELS)]
     streams = [step.stream(sfreq=sfreq) for step in steps if step not in models]
     known = None if time_first is None else False  # the first step turned the chunk
-    streams += [m.stream(sfreq=sfreq, window_s=window_s, step_s=step_s, time_first=known) for m in models]
+    windows = {name: s for name, s in (("window_s", window_s), ("step_s", step_s)) if s is not None}
+    streams += [m.stream(sfreq=sfreq, time_first=known, **windows) for m in models]
     return PipelineStream(streams, steps[0].n_channels_in_, time_first)
 
 

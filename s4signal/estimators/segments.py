@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from s4signal.errors import RecordingError
 from s4signal.signals import Signal, Signals, read_audio
 from s4signal.signals.checks import check_positive
+from s4signal.signals.epochs import cut_epoch
 
-_MOST_SAMPLES, _MOST_WINDOWS = 2**21, 256  # of a piece: 8 MB of one channel, and what is computed from it at once
+_MOST_VALUES, _MOST_WINDOWS = 2**21, 256  # of a piece: 16 MB at most, and what is computed from it at once
 
 Floats = NDArray[np.float64]
 
@@ -124,9 +125,9 @@ class SegmentsMixin:
             starts = window_starts(case.length, window, hop)
             pieces = [
                 score_windows(self.predict_proba, piece, len(self.classes_))
-                for piece in read_windows(case, starts, window)
+                for piece in read_windows(case, starts, np.minimum(starts + window, case.length))
             ]
-            scores = smooth(np.concatenate(pieces), round(smoothing * rate / hop))
+            scores = smooth(np.nan_to_num(np.concatenate(pieces)), round(smoothing * rate / hop))
             edges_s = cell_edges(starts, window, case.length) / rate
             found += join(scores, edges_s, self.classes_, i, threshold=threshold, multilabel=self._multilabel)
         return found
@@ -151,22 +152,24 @@ def window_starts(length: int, window: int, hop: int) -> NDArray[np.int64]:
     return starts if starts[-1] == last else np.append(starts, last)
 
 
-def read_windows(case: Any, starts: NDArray[np.int64], window: int) -> Iterator[list[Signal]]:
-    """Yield windows in groups, each of one stretch that is read at once."""
+def read_windows(case: Any, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Iterator[list[Signal]]:
+    """Yield windows in groups, each of one stretch that is read at once; outside the recording they are mirrored."""
     whole = case.load() if getattr(case, "in_one", False) else case
     first = 0
     while first < len(starts):
-        end = int(np.searchsorted(starts, starts[first] + _MOST_SAMPLES - window, side="right"))
-        group = starts[first : max(first + 1, min(end, first + _MOST_WINDOWS))]
-        stretch = whole.crop(int(group[0]), min(case.length, int(group[-1]) + window)).load()
-        yield [stretch.crop(a, min(stretch.length, a + window)) for a in (group - group[0]).tolist()]
-        first += len(group)
+        end = int(np.searchsorted(stops, starts[first] + _MOST_VALUES // case.n_channels, side="right"))
+        group = slice(first, max(first + 1, min(end, first + _MOST_WINDOWS)))
+        low = max(0, int(starts[first]))
+        stretch = whole.crop(low, min(case.length, int(stops[group][-1]))).load()
+        spans = zip((starts[group] - low).tolist(), (stops[group] - low).tolist(), strict=True)
+        yield [cut_epoch(stretch, a, b).load() for a, b in spans]
+        first = group.stop
 
 
 def score_windows(predict_proba: Callable[..., Floats], windows: list[Signal], n_classes: int) -> Floats:
-    """Return probabilities (n_windows, n_classes), 0 for a window without an observation."""
+    """Return probabilities (n_windows, n_classes), NaN for a window without an observation."""
     observed = np.array([bool(np.isfinite(w.data.sum())) or bool(w.observed.any()) for w in windows])
-    scores = np.zeros((len(windows), n_classes))
+    scores = np.full((len(windows), n_classes), np.nan)
     if observed.any():
         heard = [window for window, some in zip(windows, observed, strict=True) if some]
         scores[observed] = predict_proba(Signals.from_cases(heard))

@@ -8,6 +8,7 @@ from s4signal.signals.case import Annotation, Signal
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_eeg
 from s4signal.signals.eeg_recordings import EegRecordings
+from s4signal.signals.epochs import epoch_labels
 from s4signal.signals.labelled import LabelledSignals
 from s4signal.signals.tabular import read_csv, read_events
 from s4signal.signals.transforms import decimate, drop_samples
@@ -23,6 +24,7 @@ __all__ = [
     "datasets",
     "decimate",
     "drop_samples",
+    "epoch_labels",
     "epochs_from_events",
     "read_audio",
     "read_audio_folder",

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -10,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Signal, part_of
+from s4signal.signals.case import Signal
 from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_mne_events
-from s4signal.signals.lazy import Case
+from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.mne_objects import fingerprint
 from s4signal.signals.window_labels import is_bad, labelled
 
@@ -100,7 +99,7 @@ def windows(
     cases: list[Case] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
-        clock = Clock(i, _recognised(i, recording))
+        clock = Clock(i, recognised(i, recording))
         pieces = [clock.case.crop(a, b) for a, b in _edges(clock, duration_s, step_s, start_s, stop_s)]
         pieces = [piece for piece in pieces if not (reject_by_annotation and is_bad(piece, duration_s))]
         cases += pieces
@@ -183,14 +182,14 @@ def epochs_from_events(
     names: list[str] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
-        clock = Clock(i, _recognised(i, recording))
+        clock = Clock(i, recognised(i, recording))
         found = _named(_marks(clock, given[i]), event_id)
         spans = [(clock.around(onset_s, tmin, tmax), name) for onset_s, name in found]
         inside = [(span, name) for span, name in spans if span is not None]
         if len(inside) < len(found):
             said = f"{len(found) - len(inside)} of {len(found)} events reach outside the recording and are left out."
             warnings.warn(f"{clock.name}: {said}", stacklevel=2)
-        cut = [(_around_event(clock.case.crop(*span), name, tmin), name) for span, name in inside]
+        cut = [(with_metadata(clock.case.crop(*span), event=name, tmin=tmin), name) for span, name in inside]
         cut = [(piece, name) for piece, name in cut if not (reject_by_annotation and is_bad(piece, tmax - tmin))]
         cases += [piece for piece, _ in cut]
         names += [name for _, name in cut]
@@ -219,16 +218,11 @@ def _edges(
             yield span
 
 
-def _recognised(i: int, case: Case) -> Case:
+def recognised(i: int, case: Case) -> Case:
     """Name a recording in memory, so that its parts are known for parts of one."""
     if case.source or "recording" in case.metadata or not isinstance(case, Signal):
         return case
-    return part_of(case, metadata={**case.metadata, "recording": f"recording {i} [{fingerprint(case.data)}]"})
-
-
-def _around_event(case: Case, name: str, tmin: float) -> Case:
-    metadata = {**case.metadata, "event": name, "tmin": tmin}
-    return part_of(case, metadata=metadata) if isinstance(case, Signal) else replace(case, metadata=metadata)
+    return with_metadata(case, recording=f"recording {i} [{fingerprint(case.data)}]")
 
 
 def _marks(clock: Clock, events: npt.NDArray[np.int64] | None) -> list[tuple[float, str]]:

@@ -1,0 +1,111 @@
+"""Label every two seconds of long EEG recordings, sleep-like: rest or mental arithmetic, of new subjects.
+
+Data: EEG at rest and during mental arithmetic (Zyma et al., 2019): 10 subjects, 19 channels, a minute of each. Set
+S4SIGNAL_DATA to the folder that holds eegmat/. As stages of sleep follow each other, stretches of 8 to 20 s of both are
+joined in turn to one recording of two minutes for each subject (at 100 Hz); its annotations are the hypnogram.
+
+Protocol: five folds of whole subjects; a recording is scored by a model of the other folds' subjects, by its balanced
+accuracy over epochs of 2 s. Every setting is a default, and nothing is chosen on test subjects. The baseline sees the
+same windows: log power of each channel in five bands, standardised, and logistic regression. Guessing scores 0.5.
+
+Command::
+
+    python pipelines/eeg_dense_labels.py --seeds 0 1 2
+    python pipelines/eeg_dense_labels.py --trained      # S4Classifier too: minutes
+
+Output: a line per model and context (seconds before and after an epoch): mean and standard deviation over subjects.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from data import load_eegmat
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from s4signal import S4Classifier, S4RidgeClassifier, Signals
+from s4signal.errors import S4SignalError
+from s4signal.estimators import S4Segmenter
+from s4signal.signals import Annotation, Signal, epoch_labels
+
+__all__ = ["main"]
+
+EPOCH_S, SFREQ = 2.0, 100.0
+BANDS_HZ = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score every model and context by subject."""
+    parser = argparse.ArgumentParser(description="Label epochs of long EEG recordings beside band power.")
+    parser.add_argument("--trained", action="store_true", help="score S4Classifier too")
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="orders of the stretches, and fits")
+    parser.add_argument("--max-epochs", type=int, help="stop the training earlier than the default")
+    args = parser.parse_args(argv)
+    try:
+        trials = load_eegmat()
+    except S4SignalError as error:
+        parser.error(str(error))
+    nights = {seed: join(*trials, seed) for seed in args.seeds}
+    print(f"{'model':34}{'context':>10}   balanced accuracy over {len(nights[args.seeds[0]])} subjects", flush=True)
+    for name in ("band power + logistic regression", "S4RidgeClassifier", *["S4Classifier"] * args.trained):
+        for context_s in ((0, 0), (4, 4), (8, 0)):
+            scores = [
+                by_subject(S4Segmenter(classifier(name, seed, args), epoch_s=EPOCH_S, context_s=context_s), X)
+                for seed, X in nights.items()
+            ]
+            each = np.mean(scores, axis=0)
+            print(f"{name:34}{context_s!s:>10}   {each.mean():.3f} ± {each.std():.3f}", flush=True)
+
+
+def join(trials: Signals, y: npt.NDArray[np.str_], subjects: npt.NDArray[np.str_], seed: int) -> Signals:
+    """Join stretches of two to five trials of 4 s, in their order, to one recording for each subject."""
+    rng, recordings = np.random.default_rng(seed), []
+    for subject in np.unique(subjects):
+        left = [np.flatnonzero((subjects == subject) & (y == label)).tolist() for label in np.unique(y)]
+        order: list[int] = []
+        turn = rng.integers(2)
+        while any(left):
+            n, turn = rng.integers(2, 6), 1 - turn
+            order, left[turn] = order + left[turn][:n], left[turn][n:]
+        parts = [trials[i] for i in order]
+        marks = [Annotation(4.0 * k, 4.0, str(y[i])) for k, i in enumerate(order)]
+        data = np.concatenate([part.data for part in parts], axis=1)
+        known = {"sfreq": parts[0].sfreq, "ch_names": parts[0].ch_names, "annotations": tuple(marks)}
+        recordings.append(Signal(data, metadata={"subject": str(subject)}, **known))
+    return Signals(list(Signals(recordings).resample(SFREQ)))
+
+
+def by_subject(model: Any, X: Signals) -> list[float]:
+    """Return the balanced accuracy of each subject, by models of others."""
+    y, scores = epoch_labels(X, epoch_s=EPOCH_S), np.zeros(len(X))
+    for train, test in KFold(5).split(X):
+        model.fit(X[train], y[train])
+        scores[test] = [model.score(X[[i]], y[[i]]) for i in test]
+    return scores.tolist()
+
+
+def classifier(name: str, seed: int, args: argparse.Namespace) -> Any:
+    """Make what labels a window."""
+    if name == "S4RidgeClassifier":
+        return S4RidgeClassifier(random_state=seed)
+    if name == "S4Classifier":
+        return S4Classifier(random_state=seed, **({"max_epochs": args.max_epochs} if args.max_epochs else {}))
+    return make_pipeline(FunctionTransformer(band_power), StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def band_power(windows: Signals) -> npt.NDArray[np.float64]:
+    """Return log power in five bands, (n_windows, n_channels * 5)."""
+    data = windows.to_numpy()
+    power = np.abs(np.fft.rfft(data * np.hanning(data.shape[-1]))) ** 2
+    hertz = np.fft.rfftfreq(data.shape[-1], 1 / SFREQ)
+    means = [power[..., (low <= hertz) & (hertz < high)].mean(-1) for low, high in BANDS_HZ]
+    return np.log(np.concatenate(means, axis=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Labels of epochs, an array for each recording, and the windows that go with them."""
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4signal.errors import ShapeError
+from s4signal.estimators.parameters import is_positive
+from s4signal.estimators.segments import read_windows
+from s4signal.signals import Signals
+from s4signal.signals.checks import check_positive
+from s4signal.signals.clock import Clock
+from s4signal.signals.epochs import Samples, cut_epoch
+from s4signal.signals.lazy import Case, with_metadata
+
+Labels = tuple[NDArray[np.bool_], NDArray[Any]]  # which epochs have one (n_epochs,), and these (n_known,)
+
+
+def check_epoch_options(segmenter: Any) -> None:
+    """Check the parameters of a segmenter, before any work."""
+    check_positive("epoch_s", segmenter.epoch_s)
+    pair = segmenter.context_s if isinstance(segmenter.context_s, tuple | list) else ()
+    if len(pair) != 2 or not all(isinstance(s, Real) and 0 <= float(s) < np.inf for s in pair):
+        raise ValueError(f"context_s={segmenter.context_s!r} must be (before, after), each at least 0 s.")
+    if segmenter.sfreq is not None and not is_positive(segmenter.sfreq):
+        raise ValueError(f"sfreq={segmenter.sfreq!r} must be a positive number of Hz, or None.")
+    if segmenter.estimator is not None and not hasattr(segmenter.estimator, "predict_proba"):
+        raise ValueError(f"estimator={segmenter.estimator!r} must be a classifier with predict_proba, or None.")
+
+
+def per_recording(arrays: Sequence[NDArray[Any]]) -> NDArray[np.object_]:
+    """Keep arrays of any lengths in one of shape (n_recordings,)."""
+    found = np.empty(len(arrays), dtype=object)
+    for i, array in enumerate(arrays):
+        found[i] = array
+    return found
+
+
+def most_probable(scores: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[Any]:
+    """Name the most probable class of each epoch, (n_epochs, n_classes) to (n_epochs,); None where scores are NaN."""
+    unknown = np.isnan(scores[:, 0])
+    labels: NDArray[Any] = classes[np.where(unknown[:, None], 0.0, scores).argmax(1)]
+    if unknown.any():
+        labels = labels.astype(object)
+        labels[unknown] = None
+    return labels
+
+
+def check_dense_labels(
+    y: Any, names: Sequence[str], counts: Sequence[int], epoch_s: float, *, n_classes: int
+) -> list[Labels]:
+    """Return which epochs of each recording have a label, and these labels; of at least `n_classes`."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None.")
+    if isinstance(y, str) or not hasattr(y, "__len__") or len(y) != len(names):
+        came = f"{len(y)} of them" if hasattr(y, "__len__") and not isinstance(y, str) else repr(y)[:60]
+        raise ShapeError(
+            f"y must hold one array of labels for each of {len(names)} recordings, got {came}. A recording is "
+            "(n_channels, n_times): pass a list of them, and a list for y; of one recording [x] and [y]."
+        )
+    found = []
+    for of_one, name, n in zip(y, names, counts, strict=True):
+        labels = np.asarray(of_one, dtype=object)
+        if labels.ndim != 1:
+            raise ShapeError(f"y must hold for {name} labels of shape (n_epochs,), got shape {labels.shape}.")
+        if len(labels) != n:
+            raise ShapeError(
+                f"{name} has {n} epochs of epoch_s={epoch_s:g}, but y holds {len(labels)} labels for it. An epoch "
+                "without a label is None; what is left at the end of a recording is no epoch."
+            )
+        known = np.array([label is not None and label == label for label in labels.tolist()])
+        found.append((known, labels[known]))
+    every = np.concatenate([labels for _, labels in found]).tolist()
+    if not every:
+        raise ValueError("y has no label: all epochs of all recordings are None or NaN.")
+    kinds = {str if isinstance(label, str) else type(label) for label in every}
+    if str in kinds and len(kinds) > 1:
+        names_of_kinds = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"y mixes labels that cannot be sorted ({names_of_kinds}); give all of them one type.")
+    if len(set(every)) < n_classes:
+        raise ValueError(
+            f"y has 1 class ({every[0]!r}) in all recordings; at least 2 are needed. If this is a fold of a "
+            "cross-validation, take fewer folds: they are made of whole recordings."
+        )
+    dtype = np.array(every).dtype
+    return [(known, labels.astype(dtype)) for known, labels in found]
+
+
+def labelled_windows(
+    clocks: Sequence[Clock], spans: Sequence[tuple[Samples, Samples]], labels: Sequence[Labels], groups: Any
+) -> tuple[Signals, NDArray[Any]]:
+    """Cut the windows of epochs that have a label and an observation; the group of a recording is their subject."""
+    if groups is not None and np.shape(groups) != (len(clocks),):
+        raise ShapeError(f"groups must hold one for each of {len(clocks)} recordings, got {np.shape(groups)}.")
+    windows: list[Case] = []
+    targets = []
+    for i, (clock, (starts, stops), (known, of_one)) in enumerate(zip(clocks, spans, labels, strict=True)):
+        seen = known & (starts < stops)
+        pieces = read_windows(clock.case, starts[seen], stops[seen])
+        seen[seen] = [bool(window.observed.any()) for piece in pieces for window in piece]
+        case = clock.case if groups is None else with_metadata(clock.case, subject=str(groups[i]))
+        windows += [cut_epoch(case, a, b) for a, b in zip(starts[seen].tolist(), stops[seen].tolist(), strict=True)]
+        targets.append(of_one[seen[known]])
+    return Signals.from_cases(windows), np.concatenate(targets)
+
+
+def balanced_accuracy(said: Sequence[NDArray[Any]], labels: Sequence[Labels]) -> float:
+    """Return the mean, over the labels that there are, of the share of their epochs for which they are said."""
+    true = np.concatenate([of_one for _, of_one in labels])
+    found = np.concatenate([of_one[known] for of_one, (known, _) in zip(said, labels, strict=True)])
+    return float(np.mean([np.mean(found[true == label] == label) for label in np.unique(true)]))

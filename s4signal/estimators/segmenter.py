@@ -1,0 +1,297 @@
+"""Dense labels: one for each epoch of long recordings, by a classifier of windows around the epochs."""
+
+from collections.abc import Set
+from math import ceil
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from s4signal.errors import ModelFileError
+from s4signal.estimators.base import SavedMixin, SignalEstimator
+from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
+from s4signal.estimators.dense_labels import (
+    balanced_accuracy,
+    check_dense_labels,
+    check_epoch_options,
+    labelled_windows,
+    most_probable,
+    per_recording,
+)
+from s4signal.estimators.epoch_stream import EpochShape, EpochStream
+from s4signal.estimators.model_file import State, estimator_state, packed, unpacked
+from s4signal.estimators.segments import read_windows, score_windows
+from s4signal.estimators.trained.classifier import S4Classifier
+from s4signal.estimators.validation import check_rate
+from s4signal.signals import Signals
+from s4signal.signals.clock import Clock
+from s4signal.signals.epochs import epoch_spans
+from s4signal.signals.lazy import Case, with_metadata
+from s4signal.signals.windows import recognised
+
+SAVED: dict[str, Any] = {kind.__name__: kind for kind in (S4Classifier, S4RidgeClassifier)}
+
+Floats = NDArray[np.float64]
+_FEWEST_PARTS = 4  # of a window, that features are pooled over
+
+
+class S4Segmenter(SavedMixin, SignalEstimator):
+    """Label every epoch of long recordings: sleep stages, seizures, artefacts, voice activity.
+
+    A classifier learns windows around the epochs, each with the label of the epoch in its middle. Recordings are the
+    samples of scikit-learn here: `cross_val_score` and `GridSearchCV` split by recording, or by ``groups`` of them, and
+    no epoch stands on both sides. Recordings are cut piece by piece: hours on disk take the memory of minutes.
+
+    Parameters
+    ----------
+    estimator : classifier, optional
+        What labels a window: `S4RidgeClassifier`, `S4Classifier`, or a pipeline that takes `Signals` and ends in a
+        classifier with ``predict_proba``. If missing, an `S4RidgeClassifier` that pools over as many parts of a window
+        as it has epochs.
+    epoch_s : float, positive, default=30.0
+        Length of an epoch [s]. The first begins with the recording; what is left at its end is no epoch.
+    context_s : (before, after), default=(0.0, 0.0)
+        Seconds before and after an epoch that its label may depend on. With nothing after, the model is causal and
+        can `stream`. Beyond the ends of a recording the window goes on as the mirror image of what it holds; where a
+        recording has times, it ends there.
+    sfreq : float, optional
+        Sampling rate of X, in Hz, where X does not know it.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier of windows.
+    classes_ : ndarray (n_classes,)
+        Labels, sorted.
+    n_features_in_, n_channels_in_ : int
+        Channels.
+    ch_names_ : list of str or None
+        Their names, where X knows them.
+    sfreq_ : float or None
+        Sampling rate at training, in Hz: the highest of several.
+
+    See Also
+    --------
+    s4signal.signals.epoch_labels : Makes ``y`` of annotations and hypnograms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import Signals
+    >>> from s4signal.estimators import S4Segmenter
+    >>> rng = np.random.default_rng(0)
+    >>> y = [np.repeat(["slow", "fast", "slow"], 4), np.repeat(["fast", "slow"], [3, 5])]
+    >>> hertz = [np.where(labels == "slow", 2, 8).repeat(100) for labels in y]
+    >>> waves = [np.sin(np.cumsum(2 * np.pi * h / 50)) + 0.1 * rng.standard_normal(len(h)) for h in hertz]
+    >>> model = S4Segmenter(epoch_s=2, context_s=(2, 2)).fit(Signals(waves, sfreq=50), y)
+    >>> model.predict(Signals(waves, sfreq=50))[1].tolist()
+    ['fast', 'fast', 'fast', 'slow', 'slow', 'slow', 'slow', 'slow']
+    """
+
+    _TUPLES = ("context_s",)
+    _trained_on: Set[tuple[str, float, int]] = frozenset()
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        epoch_s: float = 30.0,
+        context_s: tuple[float, float] = (0.0, 0.0),
+        sfreq: float | None = None,
+    ) -> None:
+        self.estimator, self.epoch_s, self.context_s, self.sfreq = estimator, epoch_s, context_s, sfreq
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None) -> Self:
+        """Fit the classifier on the windows of all epochs that have a label.
+
+        Parameters
+        ----------
+        X : Signals, list of (n_channels, n_times_i) or of mne.io.Raw
+            Recordings of any length, at any rates, with missing samples (NaN) or times.
+        y : list of array-like (n_epochs_i,)
+            For each recording the labels of its epochs, text or numbers. None or NaN is an epoch without a label, which
+            is left out, and so is one without any observation.
+        groups : array-like (n_recordings,), optional
+            Subject, or whatever else belongs together when the classifier sets cases aside to choose its epoch. By
+            default the subjects that recordings know, else the recordings.
+
+        Returns
+        -------
+        self
+            The fitted estimator; after an error, what it was before.
+
+        Raises
+        ------
+        RecordingError
+            If a recording is shorter than an epoch or has no known rate.
+        ShapeError
+            If `y` or `groups` is not one per recording, or has another number of labels than the recording has epochs.
+        ValueError
+            If an option is out of range, fewer than two labels come, or as the classifier says.
+        """
+        check_epoch_options(self)
+        signals = Signals(X, sfreq=self.sfreq)
+        clocks = [Clock(i, recognised(i, case)) for i, case in enumerate(signals.cases)]
+        spans = [epoch_spans(clock, self.epoch_s, *self.context_s) for clock in clocks]
+        names, counts = [clock.name for clock in clocks], [len(starts) for starts, _ in spans]
+        labels = check_dense_labels(y, names, counts, self.epoch_s, n_classes=2)
+        windows, targets = labelled_windows(clocks, spans, labels, groups)
+        fitted = clone(self._classifier()).fit(windows, targets)
+        rates = signals.sfreqs
+        self.estimator_, self.classes_ = fitted, fitted.classes_
+        self._trained_on = {_identity(clock.case) for clock in clocks}
+        self.n_channels_in_ = self.n_features_in_ = signals.n_channels
+        self.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
+        self.sfreq_ = None if np.isnan(rates).all() else float(np.nanmax(rates))
+        return self
+
+    def predict(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.object_]:
+        """Label the epochs of recordings.
+
+        Parameters
+        ----------
+        X : as `fit` takes it
+            Recordings; they are read piece by piece.
+        sfreq : float, optional
+            Sampling rate of X, in Hz, where X does not know it; that of the training by default.
+
+        Returns
+        -------
+        ndarray of shape (n_recordings,)
+            For each recording an array of (n_epochs_i,) labels, None where nothing was observed;
+            ``numpy.concatenate`` makes one array of them.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        RecordingError
+            If a recording is shorter than an epoch or has no known rate.
+        ValueError
+            If a recording has other channels, or as the classifier says.
+        """
+        return per_recording([most_probable(scores, self.classes_) for scores in self._scores(X, sfreq)])
+
+    def predict_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.object_]:
+        """Predict the probabilities of the labels for the epochs of recordings.
+
+        Parameters
+        ----------
+        X, sfreq : as `predict` takes them
+            Recordings and their rate.
+
+        Returns
+        -------
+        ndarray of shape (n_recordings,)
+            For each recording an array (n_epochs_i, n_classes), NaN where nothing was observed.
+        """
+        return per_recording(self._scores(X, sfreq))
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return the balanced accuracy over the labelled epochs of all recordings together.
+
+        Parameters
+        ----------
+        X, y : as `fit` takes them
+            Recordings and their labels; epochs without a label do not count.
+
+        Returns
+        -------
+        float
+            The mean, over the labels in y, of the share of epochs that are given that label.
+        """
+        said = self.predict(X)
+        names = [f"recording {i}" for i in range(len(said))]
+        labels = check_dense_labels(y, names, [len(of_one) for of_one in said], self.epoch_s, n_classes=1)
+        return balanced_accuracy(list(said), labels)
+
+    def stream(self, *, sfreq: float | None = None, time_first: bool | None = None) -> EpochStream:
+        """Label epochs while the signal arrives; a later fit does not reach a stream that is open.
+
+        Parameters
+        ----------
+        sfreq : float, optional
+            Sampling rate of the stream, in Hz; that of the training by default.
+        time_first : bool, optional
+            Whether chunks are (n_times, n_channels), as LSL gives them.
+
+        Returns
+        -------
+        EpochStream
+            With ``push(chunk)`` and ``reset()``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If an epoch depends on what comes after it, or no rate is known.
+        """
+        check_is_fitted(self)
+        check_rate(self, sfreq)
+        before_s, after_s = self.context_s
+        if after_s > 0:
+            raise ValueError(
+                f"context_s=({before_s:g}, {after_s:g}) needs {after_s:g} s after an epoch, which a stream has not "
+                f"heard yet; fit with context_s=({before_s:g}, 0)."
+            )
+        rate = self.sfreq_ if sfreq is None else sfreq
+        if rate is None:
+            raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
+        names = None if self.ch_names_ is None else tuple(self.ch_names_)
+        shape = EpochShape(self.n_channels_in_, self.epoch_s, before_s, rate, names)
+        return EpochStream(self.estimator_, shape, time_first=time_first)
+
+    def _scores(self, X: Any, sfreq: float | None) -> list[Floats]:
+        """Return the probabilities of each recording, (n_epochs, n_classes)."""
+        check_is_fitted(self)
+        check_rate(self, sfreq)
+        found = []
+        for i, case in enumerate(Signals(X, sfreq=sfreq).cases):
+            if case.sfreq is None and not case.has_times:
+                (case,) = Signals([case], sfreq=self.sfreq_).cases
+            case = recognised(i, case)
+            if _identity(case) in self._trained_on:  # to label the rest of it is somebody's wish
+                case = with_metadata(case, recording="one of the training, as a whole")
+            clock = Clock(i, case)
+            starts, stops = epoch_spans(clock, self.epoch_s, *self.context_s)
+            some = starts < stops  # of irregular times an epoch may have no sample
+            scores = np.full((len(starts), len(self.classes_)), np.nan)
+            pieces = read_windows(clock.case, starts[some], stops[some])
+            said = [score_windows(self.estimator_.predict_proba, piece, len(self.classes_)) for piece in pieces]
+            scores[some] = np.concatenate(said or [scores[:0]])
+            found.append(scores)
+        return found
+
+    def _classifier(self) -> Any:
+        if self.estimator is not None:
+            return self.estimator
+        n_epochs = max(1, round((self.epoch_s + sum(self.context_s)) / self.epoch_s))
+        return S4RidgeClassifier(n_windows=n_epochs * ceil(_FEWEST_PARTS / n_epochs))
+
+    def _to_state(self) -> State:
+        kind = type(self.estimator_).__name__
+        if SAVED.get(kind) is not type(self.estimator_):
+            raise TypeError(
+                f"estimator is a {kind}, which has no form without pickle. Take one of {', '.join(SAVED)}, or save the "
+                "whole with joblib."
+            )
+        state = estimator_state(self, left_out=("estimator",))
+        return State({**state.plain, "kind": kind}, {"windows": packed(self.estimator_)})
+
+    def _restore(self, state: State) -> None:
+        check_epoch_options(self)
+        kind = state.value("kind", str)
+        if kind not in SAVED:
+            raise ModelFileError(f"its classifier is a {kind[:40]}, which no file may hold.")
+        self.estimator_ = unpacked(SAVED[kind], state, "windows")
+        if self.estimator_.n_channels_in_ != self.n_channels_in_:
+            raise ModelFileError("its entries are of models with different numbers of channels.")
+        self.estimator, self.classes_ = clone(self.estimator_), self.estimator_.classes_
+
+
+def _identity(case: Case) -> tuple[str, float, int]:
+    """Say which stretch of which recording a case is."""
+    return str(case.metadata.get("recording") or case.source), case.first_sample, case.length

@@ -1,0 +1,133 @@
+"""A label for every epoch of a long recording, from annotations and hypnograms."""
+
+import numpy as np
+import pytest
+
+from s4signal.errors import RecordingError, ShapeError
+from s4signal.signals import Annotation, Signal, Signals, epoch_labels
+from s4signal.signals.clock import Clock
+from s4signal.signals.epochs import cut_epoch, epoch_spans
+
+STAGES = {"Sleep stage 2": "N2", "Sleep stage 3": "N3", "Sleep stage 4": "N3"}
+HYPNOGRAM = [
+    (0, 90, "Sleep stage 2"),
+    (90, 60, "Sleep stage 3"),
+    (150, 60, "Sleep stage 4"),
+    (210, 300, "Sleep stage ?"),
+]
+ANSWER = ["N2"] * 3 + ["N3"] * 4 + [None] * 3
+
+
+def night(seconds=300.0, sfreq=10.0, annotations=()):
+    return Signals([Signal(np.zeros((1, round(seconds * sfreq))), sfreq=sfreq, annotations=annotations)])
+
+
+def write_hypnogram(path, rows):
+    """Write an EDF+ file of annotations alone, as archives of sleep hold them."""
+    tal = b"+0\x14\x14\x00" + b"".join(f"+{a}\x15{b}\x14{text}\x14".encode() + b"\x00" for a, b, text in rows)
+    n = -(-len(tal) // 2)
+    fields = [
+        ("0", 8), ("X X X X", 80), ("Startdate 01-JAN-2000 X X X", 80), ("01.01.00", 8), ("00.00.00", 8), ("512", 8),
+        ("EDF+C", 44), ("1", 8), ("0", 8), ("1", 4), ("EDF Annotations", 16), ("", 80), ("", 8), ("-1", 8), ("1", 8),
+        ("-32768", 8), ("32767", 8), ("", 80), (str(n), 8), ("", 32),
+    ]  # fmt: skip
+    path.write_bytes("".join(text.ljust(width) for text, width in fields).encode("ascii") + tal.ljust(2 * n, b"\x00"))
+
+
+def test_one_annotation_of_an_hour_labels_its_120_epochs():
+    (y,) = epoch_labels(night(3700.0, annotations=(Annotation(0, 3600, "Sleep stage 2"),)), labels=STAGES)
+    assert y.tolist() == ["N2"] * 120 + [None] * 3
+
+
+def test_merged_stages_come_from_annotations_lists_and_files_alike(tmp_path):
+    mne = pytest.importorskip("mne")
+    write_hypnogram(tmp_path / "hypnogram.edf", HYPNOGRAM)
+    marks = [Annotation(*row) for row in HYPNOGRAM]
+    for given in (HYPNOGRAM, marks, mne.Annotations(*zip(*HYPNOGRAM, strict=True)), tmp_path / "hypnogram.edf"):
+        assert epoch_labels(night(), labels=STAGES, annotations=[given])[0].tolist() == ANSWER
+    raw = mne.io.RawArray(np.zeros((1, 3000)), mne.create_info(["Cz"], 10.0, "eeg"), verbose="error")
+    raw.set_annotations(mne.Annotations(*zip(*HYPNOGRAM[:3], strict=True)))
+    assert epoch_labels([raw, raw], labels=STAGES)[1].tolist() == ANSWER
+    assert epoch_labels(raw)[0].tolist()[:5] == ["Sleep stage 2"] * 3 + ["Sleep stage 3"] * 2
+
+
+def test_the_label_that_covers_more_than_half_of_an_epoch_holds_and_bad_spans_have_none():
+    rows = [(0, 16, "a"), (16, 29, "b"), (45, 16, "a"), (61, 0, "b"), (90, 10, "a"), (100, 10, "b"), (120, 150, "b")]
+    assert epoch_labels(night(), annotations=[rows])[0].tolist() == [
+        "a",
+        None,
+        None,
+        None,
+        "b",
+        "b",
+        "b",
+        "b",
+        "b",
+        None,
+    ]
+    bad = [*rows, (149, 2, "BAD_artefact"), (200, 0, "bad")]
+    assert epoch_labels(night(), annotations=[bad])[0].tolist()[4:7] == [None, None, "b"]
+    others = epoch_labels(night(), annotations=[bad], otherwise="background")
+    assert others[0].tolist()[:5] == ["a", *["background"] * 3, None]
+    kept = epoch_labels(night(), annotations=[bad], reject_by_annotation=False)
+    assert kept[0].tolist()[4:7] == ["b", "b", "b"]
+
+
+@pytest.mark.parametrize(("sfreq", "epoch_s"), [(10.0, 0.33), (256.03, 0.25), (12.5, 0.1), (100.0, 2.0)])
+def test_epochs_begin_at_their_seconds_and_none_reaches_beyond_the_end(sfreq, epoch_s):
+    clock = Clock(0, night(20.0, sfreq).cases[0])
+    starts, stops = epoch_spans(clock, epoch_s)
+    assert np.abs(starts / sfreq - np.arange(len(starts)) * epoch_s).max() < 0.51 / sfreq
+    assert set(stops - starts) == {max(1, round(epoch_s * sfreq))}
+    assert stops[-1] <= clock.case.length < stops[-1] + 2 * epoch_s * sfreq
+    around = epoch_spans(clock, epoch_s, 1.0, 2.0)
+    assert ((starts - around[0]) == round(sfreq)).all()
+    assert ((around[1] - stops) == round(2 * sfreq)).all()
+
+
+def test_epochs_of_irregular_times_hold_the_samples_of_their_seconds():
+    times = np.array([5.0, 5.5, 5.9, 7.0, 9.5, 9.9])
+    clock = Clock(0, Signal(np.arange(6.0), times=times))
+    starts, stops = epoch_spans(clock, 1.0)
+    assert list(zip(starts, stops, strict=True)) == [(0, 3), (3, 3), (3, 4), (4, 4), (4, 6)]
+    starts, stops = epoch_spans(clock, 1.0, 1.0, 0.0)
+    assert list(zip(starts, stops, strict=True)) == [(0, 3), (0, 3), (3, 4), (3, 4), (4, 6)]
+
+
+def test_beyond_the_ends_a_recording_is_mirrored():
+    case = Signal([[1.0, 2.0, 3.0]], sfreq=1.0, first_sample=10)
+    around = cut_epoch(case, -2, 5)
+    assert around.data.tolist() == [[2, 1, 1, 2, 3, 3, 2]]
+    assert (around.first_sample, around.length) == (8, 7)
+    assert cut_epoch(case, 1, 3).data.base is not None  # a view
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"annotations": [HYPNOGRAM] * 2}, "annotations must hold one list or file for each of 1 recordings, got 2"),
+        ({"annotations": "night.edf"}, "for each of 1 recordings, got 'night.edf'"),
+        ({"annotations": [[(0, 30)]]}, r"an annotation must be \(onset, duration, label\), got \(0, 30\)"),
+        ({"annotations": [HYPNOGRAM], "labels": ["REM"]}, r"no annotation of labels=\['REM'\] covers more than half"),
+        ({}, r"no annotation .* of 30 s. The recordings hold: no annotations; pass annotations="),
+        ({"annotations": [HYPNOGRAM], "epoch_s": 0}, "epoch_s=0 must be a positive number of seconds"),
+        ({"annotations": [HYPNOGRAM], "epoch_s": 301}, "recording 0 lasts 300.00 s, less than an epoch of epoch_s=301"),
+    ],
+)
+def test_what_gives_no_labels_is_one_clear_line(given, message):
+    with pytest.raises((RecordingError, ShapeError, ValueError), match=message):
+        epoch_labels(night(), **given)
+
+
+def test_files_that_hold_no_annotations_are_one_clear_line(tmp_path):
+    pytest.importorskip("mne")
+    with pytest.raises(RecordingError, match=r"gone\.edf does not exist"):
+        epoch_labels(night(), annotations=[tmp_path / "gone.edf"])
+    (tmp_path / "noise.edf").write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(RecordingError, match=r"noise\.edf holds no annotations; pass \[\]"):
+        epoch_labels(night(), annotations=[tmp_path / "noise.edf"])
+    (tmp_path / "notes.txt").write_text("nobody slept")
+    with pytest.raises(RecordingError, match=r"notes\.txt cannot be read as annotations"):
+        epoch_labels(night(), annotations=[tmp_path / "notes.txt"])
+    with pytest.raises(RecordingError, match="recording 0 has no known rate"):
+        epoch_labels([np.zeros((1, 100))], annotations=[HYPNOGRAM])
