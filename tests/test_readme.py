@@ -12,7 +12,8 @@ soundfile = pytest.importorskip("soundfile")
 
 __all__: list[str] = []
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -57,6 +58,16 @@ def record_nights(folder: Path) -> None:
         raw = mne.io.RawArray(1e-5 * wave, mne.create_info(["C3", "C4"], 50.0, "eeg"), verbose="error")
         raw.set_annotations(mne.Annotations([0, 60, 150], [60, 90, 150], [f"Sleep stage {n}" for n in (4, 3, 2)]))
         raw.save(folder / f"s{subject}_raw.fif", verbose="error")
+
+
+def test_every_promise_is_held_by_a_test_that_is_there():
+    table = README.partition("## What you can rely on")[2].partition("\n## ")[0]
+    promises = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    assert len(promises) > 10
+    for line in promises:
+        held_by = re.findall(r"`(tests/[^`]+)`", line.split("|")[2])
+        assert held_by, line
+        assert [path for path in held_by if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.slow

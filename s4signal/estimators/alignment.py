@@ -101,9 +101,10 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         ValueError
             As `transform`.
         """
-        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
-        self.covariance_ = np.mean([C for _, C in _recordings(signals, groups)], axis=0)
-        self.sfreq_ = None if np.isnan(signals.sfreqs).any() else float(signals.sfreqs[0])
+        with self._drafted() as draft:
+            signals = check_signals(draft, X, sfreq=self.sfreq, reset=True)
+            draft.covariance_ = np.mean([C for _, C in _recordings(signals, groups)], axis=0)
+            draft.sfreq_ = None if np.isnan(signals.sfreqs).any() else float(signals.sfreqs[0])
         return self
 
     def transform(self, X: Any, *, groups: Any = None) -> NDArray[np.floating] | Signals:

@@ -1,6 +1,9 @@
 """What every estimator says to scikit-learn, every transformer of its features, and every model to a file."""
 
-from collections.abc import Callable, Sequence
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,6 +22,25 @@ class SignalEstimator(BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
         return tags
+
+    @contextmanager
+    def _drafted(self) -> Iterator[Self]:
+        """Give a copy to fit, and take over all that it has learned, at once; parameters and callbacks stay one's own.
+
+        A fit that fails or is interrupted changes nothing; a warning says what an interrupt has left.
+        """
+        draft, before = copy.copy(self), self.__dict__
+        try:
+            yield draft
+            parameters = self.get_params(deep=False)
+            own = {name: value for name, value in before.items() if name in parameters or "callback" in name}
+            self.__dict__ = {**vars(draft), **own}
+        except KeyboardInterrupt as interrupt:
+            what = "as it was before" if self.__dict__ is before else "complete, as this fit was done"
+            try:
+                warnings.warn(f"a fit of {type(self).__name__} was interrupted; the estimator is {what}.", stacklevel=4)
+            finally:  # where warnings are errors, too
+                raise interrupt
 
 
 class NamedFeaturesMixin:

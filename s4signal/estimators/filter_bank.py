@@ -124,13 +124,14 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
             shorter than a hop, all NaN or has infinity.
         """
         check_filter_bank_options(self)
-        signals = check_signals(self, X, sfreq=self.sfreq, reset=True)
-        found = survey(signals)
-        self.sfreq_ = training_rate(found)
-        self._sampling = Sampling(times=bool(found.has_times.any()), missing="hold")
-        self.bank_ = self._build()
-        self._check_durations(signals)
-        self._standardizer = Standardizer.fit(found, np.ones(len(signals)), identity=not self.standardize)
+        with self._drafted() as draft:
+            signals = check_signals(draft, X, sfreq=self.sfreq, reset=True)
+            found = survey(signals)
+            draft.sfreq_ = training_rate(found)
+            draft._sampling = Sampling(times=bool(found.has_times.any()), missing="hold")
+            draft.bank_ = draft._build()
+            draft._check_durations(signals)
+            draft._standardizer = Standardizer.fit(found, np.ones(len(signals)), identity=not self.standardize)
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.floating] | Signals:

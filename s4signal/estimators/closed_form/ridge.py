@@ -1,6 +1,5 @@
 """What the classifier and the regressor in closed form share: frozen features, and a ridge regression on them."""
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -80,12 +79,11 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         """
         started = time.perf_counter()
         check_closed_form_options(self)
-        draft = copy.copy(self)
-        draft._sums = None
-        cases = draft._cases(X, y, sample_weight, times, None, reset=True)
-        draft._solve(cases._replace(weights=cases.weights / cases.weights.max()))
-        draft.fit_seconds_ = time.perf_counter() - started
-        self.__dict__ = draft.__dict__
+        with self._drafted() as draft:
+            draft._sums = None
+            cases = draft._cases(X, y, sample_weight, times, None, reset=True)
+            draft._solve(cases._replace(weights=cases.weights / cases.weights.max()))
+            draft.fit_seconds_ = time.perf_counter() - started
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None, times: Any = None) -> Self:
@@ -116,23 +114,9 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         """
         started = time.perf_counter()
         check_closed_form_options(self)
-        draft, first = copy.copy(self), self._sums is None
-        cases = draft._cases(X, y, sample_weight, times, classes, reset=first)
-        if first:
-            cases, blocks = draft._solve(cases)
-            draft._sums, draft.fit_seconds_ = RidgeSums(draft.ridge_, draft._alphas()), 0.0
-        elif not np.allclose(relative_periods(cases.recordings.signals, self.sfreq_), 1.0):
-            raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
-        else:
-            blocks = self.features_.feature_map_.blocks(cases.recordings)
-        targets = draft._standardised(cases.targets)
-        draft._sums = draft._sums.added(np.concatenate([*blocks.values()], axis=1), targets, cases.weights)
-        if not first:
-            draft.ridge_ = draft._sums.solve(octave_subsets(self.features_.feature_map_))
-            if draft._sums.chooses:
-                draft._finish_fit(draft._sums.targets, draft._sums.weights)
-        draft.fit_seconds_ += time.perf_counter() - started
-        self.__dict__ = draft.__dict__
+        with self._drafted() as draft:
+            draft._add_batch(draft._cases(X, y, sample_weight, times, classes, reset=self._sums is None))
+            draft.fit_seconds_ += time.perf_counter() - started
         return self
 
     def describe(self) -> str:
@@ -196,6 +180,22 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         self._keep(solved.regression, seed)
         self._finish_fit(solved.cases.targets, solved.cases.weights)
         return solved.cases, solved.blocks
+
+    def _add_batch(self, cases: TrainingCases) -> None:
+        """Fit on the first batch; on another one, add it to the sums and solve again."""
+        if first := self._sums is None:
+            cases, blocks = self._solve(cases)
+            self._sums, self.fit_seconds_ = RidgeSums(self.ridge_, self._alphas()), 0.0
+        elif not np.allclose(relative_periods(cases.recordings.signals, self.sfreq_), 1.0):
+            raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
+        else:
+            blocks = self.features_.feature_map_.blocks(cases.recordings)
+        targets = self._standardised(cases.targets)
+        self._sums = self._sums.added(np.concatenate([*blocks.values()], axis=1), targets, cases.weights)
+        if not first:
+            self.ridge_ = self._sums.solve(octave_subsets(self.features_.feature_map_))
+            if self._sums.chooses:
+                self._finish_fit(self._sums.targets, self._sums.weights)
 
     def _measured(self, cases: TrainingCases) -> Floats:
         self._measure_targets(cases.targets, cases.weights)

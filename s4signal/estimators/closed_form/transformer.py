@@ -1,6 +1,5 @@
 """Frozen random oscillators and their pooled statistics, as a transformer."""
 
-import copy
 from typing import Any, Self
 
 import numpy as np
@@ -139,14 +138,13 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
             If an option or a signal cannot be used; `ShapeError` and `RecordingError` are such errors.
         """
         check_closed_form_options(self)
-        draft = copy.copy(self)
-        recordings = prepare_recordings(draft, X, sfreq=self.sfreq, times=times, reset=True)
-        weights = check_weights(sample_weight, recordings.signals)
-        drawn = draw_feature_map(self, recordings, weights / weights.max(), check_random_state(self.random_state))
-        blocks = drawn.feature_map.blocks(drawn.calibration)
-        draft.feature_map_ = drawn.feature_map.with_fill(blocks, drawn.calibration_weights)
-        draft.sfreq_ = draft.feature_map_.sfreq
-        self.__dict__ = draft.__dict__
+        with self._drafted() as draft:
+            recordings = prepare_recordings(draft, X, sfreq=self.sfreq, times=times, reset=True)
+            weights = check_weights(sample_weight, recordings.signals)
+            drawn = draw_feature_map(self, recordings, weights / weights.max(), check_random_state(self.random_state))
+            blocks = drawn.feature_map.blocks(drawn.calibration)
+            draft.feature_map_ = drawn.feature_map.with_fill(blocks, drawn.calibration_weights)
+            draft.sfreq_ = draft.feature_map_.sfreq
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.floating]:

@@ -1,5 +1,6 @@
 """Draw the feature map of the closed form for training cases, in one pass over them."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s4signal.estimators.features.feature_map import FeatureMap
-from s4signal.estimators.features.recordings import Recordings
+from s4signal.estimators.features.recordings import Recordings, weights_of_first
 from s4signal.estimators.features.summaries import ObservationSummaries
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, check_squares, survey
@@ -58,18 +59,20 @@ def draw_feature_map(
 ) -> Drawn:
     """Draw oscillators for the rate, duration and channels of cases, and compute thresholds from some of them.
 
-    ``options`` has the parameters of `S4RandomFeatures`. Every case is read once; those of weight 0 are only checked.
-    Of complete cases that were ``found`` before, those of the calibration alone are read.
+    ``options`` has the parameters of `S4RandomFeatures`. Every case is read once, and those of weight 0 are only
+    checked; where cases come twice, some of the calibration are read once more. Of complete cases that were ``found``
+    before, those of the calibration alone are read.
     """
-    signals, sfreq = recordings.signals, recordings.signals.sfreq
-    some = _calibration_cases(signals, weights, rng)
+    signals, sfreq, watched = recordings.signals, recordings.signals.sfreq, None
     if found is None:
-        watched = _Watched(recordings, set(some.tolist()))
+        watched = _Watched(recordings, set(_calibration_cases(signals, weights, copy.deepcopy(rng)).tolist()))
         found = survey(recordings.recorded, hashed=True, visit=watched)
-        calibration, on_grid = watched.kept(some), watched.on_grid(found)
-    else:
-        calibration, on_grid = recordings.take(some).in_memory(), found
-    few_weights, standardizer = weights[some], standardizer or Standardizer.fit(on_grid, weights)
+    weights, _ = weights_of_first(found.digests, weights)
+    some = _calibration_cases(signals, weights, rng)  # as chosen before, unless cases come twice
+    calibration = recordings.take(some).in_memory() if watched is None else watched.kept(some)
+    if standardizer is None:
+        standardizer = Standardizer.fit(found if watched is None else watched.on_grid(found), weights)
+    few_weights = weights[some]
     cases = [standardizer(case.data) for case in calibration.signals]
     for data in cases:
         data[np.isnan(data)] = 0.0  # channels without observations
@@ -124,7 +127,10 @@ class _Watched:
         return replace(found, n_observed=n_observed, sums=sums, squares=squares)
 
     def kept(self, some: NDArray[np.intp]) -> Recordings:
-        """Return the cases of the calibration, in memory."""
+        """Return the cases of the calibration, in memory; read those that were not chosen before."""
+        self._chosen = set(some.tolist())
+        for index in self._chosen - set(self._kept):
+            self(index, self._recordings.recorded[index])
         on_grid, recorded = zip(*(self._kept[index] for index in some.tolist()), strict=True)
         return Recordings(Signals.from_cases(on_grid), Signals.from_cases(recorded), self._recordings.timed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,14 +58,25 @@ class TrainingCases(NamedTuple):
 
         The second is the place of each case of some weight among those that are left.
         """
-        first: dict[tuple[bytes, bytes], int] = {}
-        totals: dict[int, float] = {}
-        kept: list[int] = []
-        for index in np.flatnonzero(self.weights > 0).tolist():
-            kept.append(first.setdefault((digests[index], self.targets[index].tobytes()), index))
-            totals[kept[-1]] = totals.get(kept[-1], 0.0) + float(self.weights[index])
-        order = np.array(list(totals), dtype=np.intp)
-        return self.take(order, np.array(list(totals.values()))), np.searchsorted(order, kept)
+        keys = [(digest, target.tobytes()) for digest, target in zip(digests, self.targets, strict=True)]
+        weights, first = weights_of_first(keys, self.weights)
+        kept = np.flatnonzero(weights)
+        return self.take(kept, weights[kept]), np.searchsorted(kept, first)
+
+
+def weights_of_first(
+    keys: Sequence[Hashable], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Give the first of the cases with the same key the weights of all of them, (n,), and the others 0.
+
+    The second is that first one, for each case of some weight.
+    """
+    seen: dict[Hashable, int] = {}
+    totals = np.zeros_like(weights)
+    used = np.flatnonzero(weights > 0).tolist()
+    first = np.array([seen.setdefault(keys[index], index) for index in used], dtype=np.intp)
+    np.add.at(totals, first, weights[used])
+    return totals, first
 
 
 def prepare_recordings(

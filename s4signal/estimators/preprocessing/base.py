@@ -71,10 +71,11 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
             If a parameter is out of its range, or a case cannot be used.
         """
         self._check_parameters()
-        signals = self._checked(X, reset=True)
-        rates = np.unique(signals.sfreqs[~np.isnan(signals.sfreqs)])
-        self.sfreq_ = float(rates[0]) if len(rates) else None
-        self._measure(signals)
+        with self._drafted() as draft:
+            signals = draft._checked(X, reset=True)
+            rates = np.unique(signals.sfreqs[~np.isnan(signals.sfreqs)])
+            draft.sfreq_ = float(rates[0]) if len(rates) else None
+            draft._measure(signals)
         return self
 
     def transform(self, X: Any) -> Signals:

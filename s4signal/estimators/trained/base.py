@@ -132,7 +132,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         Warns
         -----
         UserWarning
-            If a channel is flat or never observed, or groups had to be split for validation.
+            If a channel is flat or never observed, groups had to be split for validation, or the fit was interrupted.
         """
         check_options(self)
         return self._learn(X, y, sample_weight, times=times, groups=groups, X_val=X_val, y_val=y_val)

@@ -18,8 +18,8 @@ def own_callbacks(estimator: Any, *, silent: bool = False) -> Iterator[None]:
         # Within a search or a pipeline, these belong to the outermost estimator, which hands them down.
         own = [callback for callback in own if not isinstance(callback, AutoPropagatedCallback)]
     together = [*before, *(callback for callback in own if callback not in before)]
-    estimator.set_callbacks(*([] if silent else together))
     try:
+        estimator.set_callbacks(*([] if silent else together))
         yield
     finally:
         estimator.set_callbacks(*before)

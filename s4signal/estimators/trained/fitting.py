@@ -57,29 +57,17 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     _readout: Readout | None
     _trained_on: Spans
 
-    def _become(self, draft: Self) -> Self:
-        """Take over all that a draft has learned, at once; parameters and callbacks stay one's own."""
-        parameters = self.get_params(deep=False)
-        own = {name: value for name, value in vars(self).items() if name in parameters or "callback" in name}
-        self.__dict__ = {**vars(draft), **own}
+    def _learn(self, *data: Any, **more: Any) -> Self:
+        """Fit, or leave the estimator as it was."""
+        with self._drafted() as draft:
+            draft._fit(*data, **more, owner=self)
         return self
 
-    def _learn(self, *data: Any, **more: Any) -> Self:
-        """Fit a draft, so that a fit that fails or is interrupted leaves the estimator as it was."""
-        draft = self._draft()
-        draft._fit(*data, **more, owner=self)
-        return self._become(draft)
-
     def _learn_on(self, *data: Any, **more: Any) -> Self:
-        """Fit a draft one epoch more."""
-        draft = self._draft()
-        draft._fit_on(*data, **more)
-        return self._become(draft)
-
-    def _draft(self) -> Self:
-        draft = copy.copy(self)
-        draft._copies = InferenceCopies()  # made here, so that predict adds nothing
-        return draft
+        """Fit one epoch more, or leave the estimator as it was."""
+        with self._drafted() as draft:
+            draft._fit_on(*data, **more)
+        return self
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, times: Any, groups: Any, X_val: Any, y_val: Any, owner: Any
@@ -152,6 +140,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             check_times(signals, self._plan.sampling, self.sfreq_, found=found)
         groups = check_groups(groups, signals)
         data = LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > 0))
+        self._copies = InferenceCopies()  # made here, so that predict adds nothing
         self._trained_on = spans_of(data.signals, {} if reset else self._trained_on)
         return data
 

@@ -52,12 +52,16 @@ def test_only_ratios_of_weights_count(kind, factor):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@each_model
-def test_a_case_of_weight_two_is_the_case_twice(kind):
-    X, y = waves()
-    y = y if kind is S4RidgeClassifier else y + X[:, 0, 0]
-    weights = np.random.default_rng(0).integers(0, 4, 40)
-    order = np.random.default_rng(1).permutation(np.repeat(np.arange(40), weights))
+@pytest.mark.parametrize("target", ["labels", "tags", "numbers"])
+@pytest.mark.parametrize("n", [40, 100])
+def test_a_case_of_weight_two_is_the_case_twice(n, target):
+    X, y = waves(n)
+    kind = S4RidgeRegressor if target == "numbers" else S4RidgeClassifier
+    y = {"labels": y, "tags": np.stack([y, X[:, 0, 0] > 0], 1).astype(int), "numbers": y + X[:, 0, 0]}[target]
+    weights = np.random.default_rng(0).integers(0, 4, n)
+    order = np.repeat(np.arange(n), weights)
+    if n <= 64:  # of more cases 64 are drawn to compute thresholds from, by their order
+        order = np.random.default_rng(1).permutation(order)
     weighted = kind(**SMALL, precision="64").fit(X, y, sample_weight=weights)
     repeated = kind(**SMALL, precision="64").fit(X[order], y[order])
     assert repeated.ridge_.blocks == weighted.ridge_.blocks
