@@ -1,6 +1,7 @@
 # make venv   the environment alone            make test   everything that can fail, doctests included
 # make demo   train and report on recorded EEG  make quick  the same without the slow ones
 # make lint   format, types, walls, docstrings  make bench  timings, against the plain FFT formulation
+# make docs   the site, in out/docs; runs the notebooks for their pictures
 # make stress thousands of random inputs, damaged files, kills and interrupts, all seeded
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip -qq --no-input --disable-pip-version-check
 
-.PHONY: venv demo test quick stress lint format bench clean
+.PHONY: venv demo test quick stress lint format bench docs clean
 .DEFAULT_GOAL := test
 
 venv: $(STAMP)
@@ -53,6 +54,10 @@ format: venv
 # addopts is emptied of --benchmark-skip, which pytest-benchmark refuses beside --benchmark-only.
 bench: venv
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --override-ini addopts="--import-mode=importlib"
+
+docs: venv
+	@S4SIGNAL_RUN_NOTEBOOKS=1 $(BIN)/python -m sphinx -W --keep-going -q -c notebooks -d out/doctrees . out/docs
+	@echo "out/docs/index.html"
 
 clean:
 	rm -rf .venv build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and are kept without outputs."""
+"""The notebooks run from top to bottom, end in a picture, and are kept without outputs."""
 
 from functools import cache
 from pathlib import Path
@@ -10,6 +10,8 @@ from nbclient import NotebookClient
 __all__: list[str] = []
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+NEED_RECORDINGS = ("eeg_with_mne", "speech")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -28,9 +30,13 @@ def executed(path: Path) -> nbformat.NotebookNode:
 
 @pytest.mark.slow
 @each_notebook
-def test_a_notebook_runs(path: Path) -> None:
+def test_a_notebook_runs_and_ends_in_a_picture(path: Path, request: pytest.FixtureRequest) -> None:
+    if path.stem in NEED_RECORDINGS:
+        request.getfixturevalue("recordings")
     cells = [cell for cell in executed(path).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert "image/png" in {kind for output in cells[-1].outputs for kind in output.get("data", {})}
+    assert [output.text for cell in cells for output in cell.outputs if output.get("name") == "stderr"] == []
 
 
 @pytest.mark.slow

@@ -1,0 +1,46 @@
+"""The documentation site is built without a warning, and has every promised name, notebook, guide and recipe."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_front_door import NAMES
+
+__all__: list[str] = []
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site as `make docs` does, but for the notebooks, which tests of their own run."""
+    for package in ("furo", "myst_parser", "numpydoc"):
+        pytest.importorskip(package)
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "notebooks", "-d", str(out / "cache")]
+    environment = os.environ | {"S4SIGNAL_RUN_NOTEBOOKS": ""}
+    answer = subprocess.run(
+        [*command, ".", str(out / "html")], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return out / "html"
+
+
+@pytest.mark.slow
+def test_every_promised_name_is_in_the_site(site: Path) -> None:
+    from sphinx.util.inventory import InventoryFile
+
+    found = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    names = {name for kind, items in found.items() if kind.startswith("py:") for name in items}
+    assert {f"{room}.{name}" for room, name in NAMES} - names == set()
+
+
+@pytest.mark.slow
+def test_every_notebook_guide_and_recipe_has_its_place_in_the_site(site: Path) -> None:
+    pages = [path.relative_to(ROOT) for end in ("ipynb", "md") for path in (ROOT / "notebooks").rglob(f"*.{end}")]
+    assert [str(page) for page in pages if not (site / page.with_suffix(".html")).is_file()] == []
+    recipes = (site / "pipelines" / "README.html").read_text("utf-8")
+    assert [p.name for p in (ROOT / "pipelines").glob("*.py") if f"python pipelines/{p.name}" not in recipes] == []
+    assert 'url=README.html"' in (site / "index.html").read_text("utf-8")
