@@ -86,13 +86,18 @@ def shown(cell: Any) -> list[str]:
 
 
 def add_contents(_app: Sphinx, name: str, source: list[str]) -> None:
-    """Add the table of contents to the front page, and what each recipe says of itself to their page."""
+    """Add the table of contents to the front page, and to other pages what recipes and modules say of themselves."""
     if name == root_doc:
         source[0] += "".join(CONTENTS.format(caption, "\n".join(of.split())) for caption, of in SHELVES.items())
     elif name == "pipelines/README":
         for path in sorted((ROOT / "pipelines").glob("*.py")):
             text = ast.get_docstring(ast.parse(path.read_text("utf-8")))
             source[0] += f"\n## {path.name}\n\n```text\n{text}\n```\n"
+    elif name == "ARCHITECTURE":
+        source[0] += "\n## What every file holds\n\n"
+        for path in sorted((ROOT / "s4signal").rglob("*.py")):
+            first, *_ = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()
+            source[0] += f"- `{path.relative_to(ROOT)}`: {first}\n"
 
 
 def skip_foreign(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:

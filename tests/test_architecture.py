@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -175,6 +176,14 @@ def test_the_package_stays_small() -> None:
         n_code += sum(bool(line) and not line.startswith("#") for line in stripped)
     assert n_lines <= MOST_LINES
     assert n_code <= MOST_CODE
+
+
+def test_the_architecture_names_every_file() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Every file")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z_/]+)/` \| (.+) \|$", text, re.MULTILINE)
+    named = {f"{folder}/{name}" for folder, names in rows for name in re.findall(r"`([a-z0-9_]+)`", names)}
+    paths = {path.relative_to(ROOT / "s4signal").with_suffix("").as_posix() for path in SOURCES}
+    assert named == {path for path in paths if "/" in path and not path.endswith("__init__")}
 
 
 def test_the_top_holds_four_rooms_and_single_files() -> None:
