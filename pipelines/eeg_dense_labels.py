@@ -5,13 +5,14 @@ S4SIGNAL_DATA to the folder that holds eegmat/. As stages of sleep follow each o
 joined in turn to one recording of two minutes for each subject (at 100 Hz); its annotations are the hypnogram.
 
 Protocol: five folds of whole subjects; a recording is scored by a model of the other folds' subjects, by its balanced
-accuracy over epochs of 2 s. Every setting is a default, and nothing is chosen on test subjects. The baseline sees the
-same windows: log power of each channel in five bands, standardised, and logistic regression. Guessing scores 0.5.
+accuracy over epochs of 2 s. Every setting is a default, and nothing is chosen on test subjects. The baseline, "bands",
+sees the same windows: log power of each channel in five bands, standardised, and logistic regression. Guessing scores
+0.5.
 
 Command::
 
     python pipelines/eeg_dense_labels.py --seeds 0 1 2
-    python pipelines/eeg_dense_labels.py --trained      # S4Classifier too: minutes
+    python pipelines/eeg_dense_labels.py --models bands S4Classifier      # trained: minutes
 
 Output: a line per model and context (seconds before and after an epoch): mean and standard deviation over subjects.
 """
@@ -36,13 +37,14 @@ from s4signal.signals import Annotation, Signal, epoch_labels
 __all__ = ["main"]
 
 EPOCH_S, SFREQ = 2.0, 100.0
+MODELS = ("bands", "S4RidgeClassifier", "S4Classifier")
 BANDS_HZ = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score every model and context by subject."""
     parser = argparse.ArgumentParser(description="Label epochs of long EEG recordings beside band power.")
-    parser.add_argument("--trained", action="store_true", help="score S4Classifier too")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS[:2], help="what labels a window")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="orders of the stretches, and fits")
     parser.add_argument("--max-epochs", type=int, help="stop the training earlier than the default")
     args = parser.parse_args(argv)
@@ -51,15 +53,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     except S4SignalError as error:
         parser.error(str(error))
     nights = {seed: join(*trials, seed) for seed in args.seeds}
-    print(f"{'model':34}{'context':>10}   balanced accuracy over {len(nights[args.seeds[0]])} subjects", flush=True)
-    for name in ("band power + logistic regression", "S4RidgeClassifier", *["S4Classifier"] * args.trained):
-        for context_s in ((0, 0), (4, 4), (8, 0)):
+    print(f"{'model':18}{'context':>10}   balanced accuracy over {len(nights[args.seeds[0]])} subjects", flush=True)
+    for name in args.models:
+        for context_s, n_windows in (((0, 0), 4), ((4, 4), 5)):  # parts of a window: those that S4Segmenter() takes
             scores = [
-                by_subject(S4Segmenter(classifier(name, seed, args), epoch_s=EPOCH_S, context_s=context_s), X)
+                by_subject(
+                    S4Segmenter(classifier(name, seed, args, n_windows), epoch_s=EPOCH_S, context_s=context_s), X
+                )
                 for seed, X in nights.items()
             ]
             each = np.mean(scores, axis=0)
-            print(f"{name:34}{context_s!s:>10}   {each.mean():.3f} ± {each.std():.3f}", flush=True)
+            print(f"{name:18}{context_s!s:>10}   {each.mean():.3f} ± {each.std():.3f}", flush=True)
 
 
 def join(trials: Signals, y: npt.NDArray[np.str_], subjects: npt.NDArray[np.str_], seed: int) -> Signals:
@@ -89,10 +93,10 @@ def by_subject(model: Any, X: Signals) -> list[float]:
     return scores.tolist()
 
 
-def classifier(name: str, seed: int, args: argparse.Namespace) -> Any:
+def classifier(name: str, seed: int, args: argparse.Namespace, n_windows: int) -> Any:
     """Make what labels a window."""
     if name == "S4RidgeClassifier":
-        return S4RidgeClassifier(random_state=seed)
+        return S4RidgeClassifier(n_windows=n_windows, random_state=seed)
     if name == "S4Classifier":
         return S4Classifier(random_state=seed, **({"max_epochs": args.max_epochs} if args.max_epochs else {}))
     return make_pipeline(FunctionTransformer(band_power), StandardScaler(), LogisticRegression(max_iter=1000))

@@ -29,7 +29,7 @@ from s4signal.signals import Annotation, Signal, datasets, epoch_labels
 
 __all__ = ["main"]
 
-EPOCH_S, LENGTH_S, RATE = 0.1, 20.0, 8000
+EPOCH_S, RATE = 0.1, 8000
 Labels = npt.NDArray[np.object_]
 
 
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Score every model and context by speaker."""
     parser = argparse.ArgumentParser(description="Voice activity in noise beside an energy threshold.")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="noises and fits")
+    parser.add_argument("--seconds", type=int, default=20, help="length of a recording")
     args = parser.parse_args(argv)
     try:
         words, _, speakers = datasets.load_spoken_digits()
@@ -47,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         models[f"S4RidgeClassifier {context_s}"] = context_s
     scores: dict[str, list[list[float]]] = {name: [] for name in models}
     for seed in args.seeds:
-        made = {s: scenes(words[speakers == s], seed + 100 * k) for k, s in enumerate(np.unique(speakers))}
+        made = {
+            s: scenes(words[speakers == s], seed + 100 * k, args.seconds) for k, s in enumerate(np.unique(speakers))
+        }
         for name, context_s in models.items():
             scores[name].append([score(made, speaker, context_s, seed) for speaker in made])
     print(f"{'model':34}   balanced accuracy over {len(made)} speakers")
@@ -56,15 +59,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{name:34}   {each.mean():.3f} ± {each.std():.3f}   {' '.join(f'{value:.3f}' for value in each)}")
 
 
-def scenes(words: Signals, seed: int) -> tuple[Signals, Labels]:
+def scenes(words: Signals, seed: int, seconds: int) -> tuple[Signals, Labels]:
     """Make recordings of one speaker at two levels, and the labels of their epochs."""
-    made = Signals([scene(words, decibels, np.random.default_rng(seed + 10 * decibels)) for decibels in (0, 10)])
+    made = Signals(
+        [scene(words, decibels, np.random.default_rng(seed + 10 * decibels), seconds) for decibels in (0, 10)]
+    )
     return made, epoch_labels(made, epoch_s=EPOCH_S, otherwise="noise")
 
 
-def scene(words: Signals, decibels: int, rng: np.random.Generator) -> Signal:
+def scene(words: Signals, decibels: int, rng: np.random.Generator, seconds: int) -> Signal:
     """Place words in noise whose level changes, which is 1 on average; each word is an annotation."""
-    n = round(LENGTH_S * RATE)
+    n = seconds * RATE
     spectrum = np.fft.rfft(rng.standard_normal(n)) / np.maximum(1, np.arange(n // 2 + 1) / n * RATE / 200) ** 0.5
     noise = np.fft.irfft(spectrum, n)
     swell = 10 ** (0.3 * np.sin(2 * np.pi * (np.arange(n) / n * rng.uniform(1, 3) + rng.uniform())) / 2)

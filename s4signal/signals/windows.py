@@ -166,6 +166,10 @@ def epochs_from_events(
     UserWarning
         If the stretch of an event reaches outside its recording, or holds no sample: the event is left out.
 
+    See Also
+    --------
+    epoch_labels : Labels every epoch within annotations that last, such as stages of sleep.
+
     Examples
     --------
     >>> recording = Signals(np.zeros((1, 2, 1000)), sfreq=100)
