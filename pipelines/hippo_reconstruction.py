@@ -19,7 +19,6 @@ Output: a table of relative errors, and hippo_reconstruction.png in the output f
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,6 +26,7 @@ import numpy.typing as npt
 from matplotlib import pyplot
 
 from s4signal.errors import S4SignalError
+from s4signal.inspection import MemoryDisplay
 from s4signal.signals import Signal, datasets
 from s4signal.ssm import MEASURES, HiPPO
 
@@ -59,16 +59,6 @@ def relative_errors(wave: Wave, past: Wave) -> tuple[float, float]:
     return float(whole / np.linalg.norm(wave)), float(last / np.linalg.norm(wave[recent]))
 
 
-def draw(panel: Any, seconds: Wave, wave: Wave, pasts: dict[int, Wave], first: int) -> None:
-    """Draw a wave in grey, and what is left of it by state size, from a first sample on."""
-    panel.plot(seconds, wave, color="0.75", linewidth=0.8)
-    colors = pyplot.get_cmap("viridis")(np.linspace(0, 0.8, len(pasts)))
-    for (d_state, past), color in zip(pasts.items(), colors, strict=True):
-        panel.plot(seconds[first:], past[first:], color=color, linewidth=0.8, label=f"N = {d_state}")
-    panel.set_ylim(1.2 * wave.min(), 1.2 * wave.max())
-    panel.margins(x=0)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the errors and draw the reconstructions."""
     parser = argparse.ArgumentParser(description="HiPPO memories of an EEG trial and a spoken digit.")
@@ -96,13 +86,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             pasts = {d_state: remembered(measure, d_state, wave) for d_state in args.d_states}
             for d_state, past in pasts.items():
                 whole, last = relative_errors(wave, past)
-                shown = "-" if measure == "lagt" else f"{whole:.3f}"
-                print(f"{name:16}{NAMES[measure]:10}{d_state:8}{shown:>10}{last:12.3f}")
+                error = "-" if measure == "lagt" else f"{whole:.3f}"
+                print(f"{name:16}{NAMES[measure]:10}{d_state:8}{error:>10}{last:12.3f}")
             first = len(wave) - len(wave) // 10 if measure == "lagt" else 0
-            draw(panel, seconds, wave, pasts, first)
+            shown = {f"N = {n}": np.where(np.arange(len(wave)) < first, np.nan, past) for n, past in pasts.items()}
+            MemoryDisplay(times=seconds, signal=wave, reconstructions=shown).plot(ax=panel)
             panel.set_title(f"{NAMES[measure]}: {name}", loc="left", fontsize=10)
-        column[-1].set_xlabel("time (s)")
-    panels[0, 0].legend(loc="upper right", fontsize=8)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "hippo_reconstruction.png"
     figure.savefig(path, dpi=120)

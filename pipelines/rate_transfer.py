@@ -30,6 +30,7 @@ from matplotlib import pyplot
 
 from s4signal import S4Classifier, Signals
 from s4signal.errors import S4SignalError
+from s4signal.inspection import RobustnessDisplay
 from s4signal.signals import datasets, decimate, drop_samples
 
 __all__ = ["main"]
@@ -116,11 +117,9 @@ def draw(curves: dict[str, dict[float, Scores]], out: Path) -> Path:
     figure, panels = pyplot.subplots(1, len(curves), figsize=(9, 3.5), sharey=True)
     for axes, (label, curve) in zip(panels, curves.items(), strict=True):
         places = sorted(curve)
-        means, spreads = ([function(curve[place]) for place in places] for function in (np.mean, np.std))
-        axes.errorbar(places, means, yerr=spreads, marker="o", capsize=3)
-        axes.set(xlabel=label, ylim=(0, 1.02), xlim=(0, None))
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("test accuracy")
+        scores = {"S4Classifier": np.stack([curve[place] for place in places])}
+        RobustnessDisplay(levels=places, scores=scores, xlabel=label, ylabel="test accuracy").plot(ax=axes)
+        axes.set(ylim=(0, 1.02), xlim=(0, None))
     out.mkdir(parents=True, exist_ok=True)
     path = out / "rate_transfer.png"
     figure.savefig(path, dpi=150, bbox_inches="tight")

@@ -124,7 +124,19 @@ PROMISE: dict[str, list[str]] = {
         "save_pipeline",
         "stream_pipeline",
     ],
-    "s4signal.inspection": ["BandImportanceDisplay", "TrainingCurveDisplay"],
+    "s4signal.inspection": [
+        "BandImportanceDisplay",
+        "ChannelImportanceDisplay",
+        "FrequencyResponseDisplay",
+        "GroupScoresDisplay",
+        "KernelDisplay",
+        "MemoryDisplay",
+        "PolesDisplay",
+        "RobustnessDisplay",
+        "SaliencyDisplay",
+        "TopographyDisplay",
+        "TrainingCurveDisplay",
+    ],
 }
 # pandas is left out: scikit-learn imports it wherever it is installed.
 HEAVY = ["librosa", "matplotlib", "mne", "pooch", "soundfile", "soxr", "torchaudio", "wfdb"]

@@ -53,6 +53,7 @@ RUNS = [
 # Those that are tested otherwise, and need recordings too.
 OTHERS = (
     "hippo_reconstruction.py",
+    "what_decides.py",
     "closed_form_benchmark.py",
     "speech_robustness.py",
     "keyword_spotting.py",
@@ -179,6 +180,14 @@ def test_the_memories_are_drawn(tmp_path: Path, recordings: Path) -> None:
     for text in ("EEG trial", "spoken digit", "LegS", "LegT", "LagT", "FouT", "ChebT"):
         assert text in answer.stdout
     assert (tmp_path / "hippo_reconstruction.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_what_decides_is_drawn(tmp_path: Path, recordings: Path) -> None:
+    answer = run("what_decides.py", "--out", str(tmp_path), "--words", "60", data=recordings)
+    assert answer.returncode == 0, answer.stderr
+    assert "mental arithmetic, two new subjects: accuracy 0." in answer.stdout
+    assert 10_000 < (tmp_path / "what_decides.png").stat().st_size < 150_000
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Which bands of a signal carry the decision of a model in closed form."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -8,15 +8,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.closed_form.feature_names import add_by_oscillator
-from s4signal.inspection.training_curve import new_axes
+from s4signal.inspection.drawing import BLACK, BLUE, Display, model_of, units_of
 
 
-class BandImportanceDisplay:
+class BandImportanceDisplay(Display):
     """Share of the squared ridge coefficients of a model in closed form that falls to each oscillator, by frequency.
 
     Features are standardised, so a coefficient says how far the output moves when its feature moves by one standard
     deviation. Coefficients of neighbouring bands, which are correlated, share what they explain: look at regions, not
-    at single points. The share of a feature of three oscillators is divided equally among the three.
+    at single points. The share of a feature of three oscillators is divided equally among the three. Bars are sums over
+    octaves around 1, 2, 4 … and 1/2, 1/4 … Hz.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
@@ -43,14 +44,14 @@ class BandImportanceDisplay:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from s4signal import S4RidgeClassifier
     >>> from s4signal.inspection import BandImportanceDisplay
-    >>> display = BandImportanceDisplay(frequency=[2.0, 10.0, 20.0], importance=[0.1, 0.7, 0.2])
-    >>> display.plot().ax_.get_xlabel()
-    'Frequency (Hz)'
+    >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
+    >>> model = S4RidgeClassifier(n_oscillators=16, sfreq=50, random_state=0).fit(X, y)
+    >>> BandImportanceDisplay.from_estimator(model).importance.shape
+    (16,)
     """
-
-    ax_: Any
-    figure_: Any
 
     def __init__(self, *, frequency: npt.ArrayLike, importance: npt.ArrayLike, unit: str = "Hz") -> None:
         self.frequency = np.asarray(frequency, dtype=np.float64)
@@ -63,7 +64,7 @@ class BandImportanceDisplay:
             )
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "BandImportanceDisplay":
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
         """Draw the bands of a fitted model in closed form; return the display.
 
         Parameters
@@ -77,49 +78,28 @@ class BandImportanceDisplay:
         ------
         NotFittedError
             If `estimator` has no `ridge_`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from s4signal.estimators import S4RidgeClassifier
-        >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
-        >>> estimator = S4RidgeClassifier(n_oscillators=16, sfreq=50, random_state=0).fit(X, y)
-        >>> BandImportanceDisplay.from_estimator(estimator).importance.shape
-        (16,)
         """
+        estimator = model_of(estimator)
         check_is_fitted(
             estimator, "ridge_", msg="%(name)s has no ridge_. Give a fitted S4RidgeClassifier or S4RidgeRegressor."
         )
         features = estimator.features_
         importance = add_by_oscillator(features.feature_map_, np.square(estimator.ridge_.coef[0]).sum(1))
         total = importance.sum()
-        unit = "Hz" if estimator.sfreq_ is not None else "cycles per sample"
-        display = cls(frequency=features.frequencies_, importance=importance / (total if total > 0 else 1.0), unit=unit)
-        return display.plot(ax=ax)
+        shares = importance / (total if total > 0 else 1.0)
+        return cls(frequency=features.frequencies_, importance=shares, unit=units_of(estimator)[0]).plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> "BandImportanceDisplay":
-        """Draw the shares of oscillators, and their sums over octaves around 1, 2, 4 … and 1/2, 1/4 … Hz.
-
-        It returns this display, with `ax_` and `figure_`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
-        """
-        ax = new_axes() if ax is None else ax
-        self.ax_, self.figure_ = ax, ax.figure
+    def _draw(self, ax: Any) -> None:
         band = self.frequency > 0
         if band.any():
             octaves, place = np.unique(np.round(np.log2(self.frequency[band])), return_inverse=True)
             lowest, highest = 2 ** (octaves - 0.5), 2 ** (octaves + 0.5)
             sums = np.bincount(place, self.importance[band])
             ax.bar(lowest, sums, width=highest - lowest, align="edge", color="0.85", edgecolor="w", label="octave")
-            ax.plot(self.frequency[band], self.importance[band], "o", color="C0", markersize=3, label="oscillator")
+            ax.plot(self.frequency[band], self.importance[band], "o", color=BLUE, markersize=3, label="oscillator")
             ax.set_xscale("log")
         if not band.all():
             low = float(self.importance[~band].sum())
-            ax.axhline(low, color="C1", linestyle="--", label="all low-passes")
+            ax.axhline(low, color=BLACK, linestyle="--", label="all low-passes")
         ax.set(xlabel=f"Frequency ({self.unit})", ylabel="Share of squared coefficients")
         ax.legend()
-        return self

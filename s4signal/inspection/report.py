@@ -7,15 +7,22 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import PredictionErrorDisplay
 
 from s4signal.inspection import report_pictures as pictures
+from s4signal.inspection.bands import BandImportanceDisplay
+from s4signal.inspection.frequency_response import FrequencyResponseDisplay
+from s4signal.inspection.poles import PolesDisplay
 from s4signal.inspection.scores import Interval, Predictions
+from s4signal.inspection.training_curve import TrainingCurveDisplay
+from s4signal.signals.checks import optional
 
 _MOST_ROWS, _MOST_CLASSES, _N_CASES = 50, 30, 4
 
@@ -37,10 +44,9 @@ class Evaluation:
 
 def write_report(path: Path, what: Evaluation) -> None:
     """Write the page; nothing in it is loaded from elsewhere, nothing is executed."""
-    from jinja2 import Environment
-
+    jinja2 = optional("jinja2", "A report", "plot")
     template = files("s4signal.inspection").joinpath("report.html").read_text("utf-8")
-    page = Environment(autoescape=True).from_string(template).render(**context(what))
+    page = jinja2.Environment(autoescape=True).from_string(template).render(**context(what))
     path.write_text(page, encoding="utf-8")
 
 
@@ -138,13 +144,14 @@ def _pictures(what: Evaluation) -> list[dict[str, Any]]:
     """Draw the curves, and what the model covers."""
     model, said, curves = what.model, what.said, []
     if said.classes is None:
-        curves.append(_item(pictures.truth_and_prediction(said.y, said.predicted), "Predictions over true values."))
+        drawn = partial(PredictionErrorDisplay.from_predictions, said.y, said.predicted, kind="actual_vs_predicted")
+        curves.append(_item(pictures.picture(lambda ax: drawn(ax=ax)), "True values over predictions."))
     if what.curve:
         score = "Accuracy" if said.classes is not None else "Mean absolute error"
         text = f"Learning curve: {score.lower()} over the number of training cases, all of other groups."
         curves.append(_item(pictures.learning_curve(what.curve, score), text))
     if getattr(model, "history_", None):
-        curves.append(_item(pictures.training_curve(model), "Training of the model in the file, epoch by epoch."))
+        curves.append(_item(_drawn(TrainingCurveDisplay, model), "Training of the model in the file, epoch by epoch."))
     sections = [{"title": "Curves", "pictures": curves, "text": ""}] if curves else []
     return [*sections, {"title": "Bands and memory", "pictures": _coverage(model), "text": model.describe()}]
 
@@ -153,24 +160,18 @@ def _item(src: str, text: str) -> dict[str, str]:
     return {"src": src, "text": text}
 
 
+def _drawn(display: type[Any], model: Any) -> str:
+    return pictures.picture(lambda ax: display.from_estimator(model, ax=ax))
+
+
 def _coverage(model: Any) -> list[dict[str, str]]:
-    """Draw the modes of a model, and what they pass or carry."""
-    hertz = model.sfreq_ is not None
+    """Draw the poles of a model, and what it passes."""
+    found = [_item(_drawn(PolesDisplay, model), "Modes: where each rings, and the time in which it decays to 1/e.")]
     if hasattr(model, "network_"):
-        network = model.network_
-        step_s = network.frontend.hop_s or 1.0 / (model.sfreq_ or 1.0)
-        found = [_item(pictures.modes(*pictures.network_modes(network, step_s), hertz=hertz), _MODES)]
-        text = (
-            "Frequency response of the blocks, before their gates: median of the channels; the middle 80 % of block 1."
-        )
-        return [*found, _item(pictures.frequency_responses(network, step_s, hertz=hertz), text)]
-    features = model.features_
-    shown = _item(pictures.modes(features.frequencies_, features.time_constants_, hertz=hertz), _MODES)
+        text = "Frequency response of the blocks, before their gates: median of the channels and the middle 80 %."
+        return [*found, _item(_drawn(FrequencyResponseDisplay, model), text)]
     text = "Share of the squared coefficients that falls to each oscillator, and their sums over octaves."
-    return [shown, _item(pictures.band_importance(model), text)]
-
-
-_MODES = "Modes: the frequency at which each rings, and the time in which it forgets to 1/e."
+    return [*found, _item(_drawn(BandImportanceDisplay, model), text)]
 
 
 def _cases(what: Evaluation) -> list[dict[str, Any]]:
@@ -193,12 +194,13 @@ def _case(what: Evaluation, i: int, mark: str) -> dict[str, Any]:
     else:
         text = f"true {truth}, predicted {predicted}; probability of the true class {said.certainty[i]:.3f}"
     source = Path(case.source).name if case.source else ""
-    found = {"id": mark, "title": f"case {i}{source and f', {source}'}", "text": text}
-    return (
-        {**found, "sound": pictures.sound(case)}
-        if pictures.is_sound(case)
-        else {**found, "trace": pictures.trace(case)}
-    )
+    return {
+        "id": mark,
+        "title": f"case {i}{source and f', {source}'}",
+        "text": text,
+        "sound": pictures.sound(case) if pictures.is_sound(case) else "",
+        "trace": pictures.case_picture(what.model, case),
+    }
 
 
 def _environment(what: Evaluation) -> dict[str, str]:

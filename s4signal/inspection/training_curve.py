@@ -1,17 +1,17 @@
 """How a training went: loss and validation score, epoch by epoch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
-from s4signal.signals.checks import optional
+from s4signal.inspection.drawing import BLACK, BLUE, Display, model_of
 
 
-class TrainingCurveDisplay:
+class TrainingCurveDisplay(Display):
     """Training curve of a fitted estimator: its loss and, where one was measured, its validation score by epoch.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
@@ -49,9 +49,7 @@ class TrainingCurveDisplay:
     'Epoch'
     """
 
-    ax_: Any
     score_ax_: Any
-    figure_: Any
 
     def __init__(
         self,
@@ -71,7 +69,7 @@ class TrainingCurveDisplay:
                 raise ShapeError(f"{name} must hold one value for each of {len(self.epoch)} epochs, got {len(values)}.")
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "TrainingCurveDisplay":
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
         """Draw the training curve of a fitted estimator; return the display.
 
         Parameters
@@ -85,16 +83,8 @@ class TrainingCurveDisplay:
         ------
         NotFittedError
             If `estimator` has no `history_`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from s4signal import S4Classifier
-        >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
-        >>> estimator = S4Classifier(d_model=8, n_layers=1, max_epochs=2, random_state=0).fit(X, y)
-        >>> TrainingCurveDisplay.from_estimator(estimator).loss.shape
-        (2,)
         """
+        estimator = model_of(estimator)
         missing = "%(name)s has no history_. Fit it first; an estimator in closed form has no epochs to draw."
         check_is_fitted(estimator, "history_", msg=missing)
         history = estimator.history_
@@ -106,37 +96,20 @@ class TrainingCurveDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> "TrainingCurveDisplay":
-        """Draw the curves; return this display, with `ax_`, `score_ax_` and `figure_`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
-        """
-        ax = new_axes() if ax is None else ax
-        self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
+    def _draw(self, ax: Any) -> None:
+        self.score_ax_ = None
         marker = "o" if len(self.epoch) == 1 else None  # a line of one point can't be seen
-        lines = ax.plot(self.epoch, self.loss, color="C0", marker=marker, label="training loss")
+        lines = ax.plot(self.epoch, self.loss, color=BLUE, marker=marker, label="training loss")
         ax.set(xlabel="Epoch", ylabel="Training loss")
         validated = np.isfinite(self.validation_score).any()
         if validated:
             self.score_ax_ = ax.twinx()
             self.score_ax_.set_ylabel("Validation score")
             lines += self.score_ax_.plot(
-                self.epoch, self.validation_score, color="C1", marker=marker, label="validation score"
+                self.epoch, self.validation_score, color=BLACK, linestyle="--", marker=marker, label="validation score"
             )
         if self.best_epoch is not None:
             kind = "best epoch" if validated else "epoch kept"  # nothing was measured that one could be best at
             label = f"{kind} ({self.best_epoch})"
-            lines.append(ax.axvline(self.best_epoch, color="0.5", linestyle="--", label=label))
+            lines.append(ax.axvline(self.best_epoch, color="0.5", linestyle=":", label=label))
         ax.legend(handles=lines, loc="center right")
-        return self
-
-
-def new_axes() -> Any:
-    """Make a figure, and import matplotlib for it."""
-    optional("matplotlib", "Drawing", "plot")
-    from matplotlib import pyplot
-
-    return pyplot.subplots()[1]

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from s4signal import S4Classifier, S4RidgeClassifier, S4RidgeRegressor, Signals
+from s4signal.inspection import SaliencyDisplay
 from s4signal.inspection.report import Evaluation, write_report
-from s4signal.inspection.report_pictures import sound, trace
+from s4signal.inspection.report_pictures import picture, sound
 from s4signal.inspection.scores import predictions_of
 from s4signal.signals import Signal
 
@@ -42,6 +43,11 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def trace(case: Signal) -> str:
+    """Draw a case as a report does."""
+    return picture(lambda ax: SaliencyDisplay(case=case, edges=[0, 1], importance=[1]).plot(ax=ax))
 
 
 def cases(n: int, *, n_channels: int = 2, sfreq: float = 100.0, n_times: int = 200, source: str = "") -> Signals:
@@ -98,7 +104,7 @@ def test_a_classifier_is_reported_in_full(tmp_path: Path) -> None:
 def test_numbers_are_reported_by_their_errors(tmp_path: Path) -> None:
     X, y = cases(20), np.arange(20) % 2 + 0.1 * np.arange(20)
     seen = page(tmp_path, S4RidgeRegressor(n_oscillators=16, random_state=0).fit(X, y), X, y)
-    for text in ("root mean square error", "R²", "mean absolute error", "Predictions over true values"):
+    for text in ("root mean square error", "R²", "mean absolute error", "True values over predictions"):
         assert text in seen.text
     assert "Confusion" not in seen.text
 

@@ -1,0 +1,205 @@
+"""What the filters of a model pass: of the blocks of a network, or of a bank of oscillators, in Hz and in time."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.inspection.drawing import BLACK, MAP, STYLES, Display, model_of, units_of
+from s4signal.ssm import impulse_response
+
+Real = npt.NDArray[np.float64]
+_N = 2048  # samples of a kernel
+
+
+class FrequencyResponseDisplay(Display):
+    """Gain of the filters of a fitted model over frequency.
+
+    Of the blocks of a network, the median over channels is drawn with the middle 80 %, before the gates; of a bank,
+    every filter.
+
+    Create it with `from_estimator`. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    frequency : array-like of shape (n_frequencies,)
+        Where the gains were taken.
+    gain : mapping of str to array of shape (n_filters, n_frequencies)
+        Gains in dB by part of the model, such as ``"block 1"``; a part named ``"bank"`` is drawn filter by filter.
+    unit : str, default="Hz"
+        Of the frequencies.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the gains.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import S4RidgeClassifier
+    >>> from s4signal.inspection import FrequencyResponseDisplay
+    >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
+    >>> model = S4RidgeClassifier(n_oscillators=16, sfreq=50, random_state=0).fit(X, y)
+    >>> FrequencyResponseDisplay.from_estimator(model).gain["bank"].shape
+    (16, 500)
+    """
+
+    def __init__(self, *, frequency: npt.ArrayLike, gain: Mapping[str, npt.ArrayLike], unit: str = "Hz") -> None:
+        self.frequency, self.unit = np.asarray(frequency, np.float64), unit
+        self.gain = {name: np.asarray(values, np.float64) for name, values in gain.items()}
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, part: str = "auto", ax: Any = None) -> Self:
+        """Draw what a fitted model passes; return the display.
+
+        Parameters
+        ----------
+        estimator : estimator of this package, or a pipeline that ends in one
+            Fitted.
+        part : {"auto", "blocks", "bank"}, default="auto"
+            The blocks of a network, or the bank of a model in closed form or of a network's front end. By default the
+            blocks if there are any.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such part.
+        """
+        model = model_of(estimator)
+        if part == "blocks" or (part == "auto" and hasattr(model, "network_")):
+            kernels, step = block_kernels(model)
+            frequency = np.fft.rfftfreq(_N, step)[1:]
+            gain = {k: 20 * np.log10(np.abs(np.fft.rfft(v, axis=1))[:, 1:] + 1e-6) for k, v in kernels.items()}
+        else:
+            centers, bandwidths, orders, nyquist = _bank(model)
+            frequency = np.geomspace(max(centers[centers > 0].min(initial=nyquist) / 2, nyquist / 1e5), nyquist, 500)
+            # Of a cascade of one-pole resonators, in continuous time.
+            detuned = (frequency - centers[:, None]) / bandwidths[:, None]
+            gain = {"bank": -10 * orders[:, None] * np.log10(1 + detuned**2)}
+        return cls(frequency=frequency, gain=gain, unit=units_of(model)[0]).plot(ax=ax)
+
+    def _draw(self, ax: Any) -> None:
+        from matplotlib import colormaps
+
+        for i, (name, gain) in enumerate(self.gain.items()):
+            if name == "bank":
+                ax.set_prop_cycle(color=colormaps[MAP](np.linspace(0, 0.9, len(gain))))
+                ax.plot(self.frequency, gain[gain.argmax(1).argsort()].T, linewidth=0.8)
+                ax.set_ylim(-40, 2)
+                continue
+            low, middle, high = np.percentile(gain, [10, 50, 90], axis=0)
+            (line,) = ax.plot(self.frequency, middle, STYLES[i % 4], label=name)
+            ax.fill_between(self.frequency, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+            ax.legend()
+        ax.set(xscale="log", xlabel=f"Frequency ({self.unit})", ylabel="Gain (dB)")
+
+
+class KernelDisplay(Display):
+    """Kernels of a fitted network: what the systems of its blocks answer to one sample, over time.
+
+    Of each block that of the channel with the greatest energy is drawn, scaled to one.
+
+    Create it with `from_estimator`. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    times : array-like of shape (n_times,)
+        Time after the sample.
+    kernels : mapping of str to array of shape (n_channels, n_times)
+        Kernels by block.
+    unit : str, default="s"
+        Of the times.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the kernels.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import S4Classifier
+    >>> from s4signal.inspection import KernelDisplay
+    >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
+    >>> model = S4Classifier(d_model=8, n_layers=2, max_epochs=1, random_state=0).fit(X, y)
+    >>> list(KernelDisplay.from_estimator(model).kernels)
+    ['block 1', 'block 2']
+    """
+
+    def __init__(self, *, times: npt.ArrayLike, kernels: Mapping[str, npt.ArrayLike], unit: str = "s") -> None:
+        self.times, self.unit = np.asarray(times, np.float64), unit
+        self.kernels = {name: np.asarray(values, np.float64) for name, values in kernels.items()}
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
+        """Draw the kernels of a fitted network; return the display.
+
+        Parameters
+        ----------
+        estimator : S4Classifier, S4Regressor, or a pipeline that ends in one
+            Fitted.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Raises
+        ------
+        ValueError
+            If the model has no blocks.
+        """
+        model = model_of(estimator)
+        kernels, step = block_kernels(model)
+        return cls(times=np.arange(_N) * step, kernels=kernels, unit=units_of(model)[1]).plot(ax=ax)
+
+    def _draw(self, ax: Any) -> None:
+        end = 1
+        for i, (name, kernels) in enumerate(self.kernels.items()):
+            strongest = kernels[np.square(kernels).sum(1).argmax()]
+            shape = strongest / (np.abs(strongest).max() or 1.0)
+            end = max(end, int(np.flatnonzero(np.abs(shape) > 0.02).max(initial=0)))
+            ax.plot(self.times, shape - 2.2 * i, STYLES[i % 4], label=name)
+        ax.axhline(0.0, color=BLACK, linewidth=0.5)
+        ax.set(xlabel=f"Time ({self.unit})", ylabel="Kernel, scaled", yticks=[], xlim=(0, self.times[end]))
+        ax.legend(loc="upper right")
+
+
+def block_kernels(model: Any) -> tuple[dict[str, Real], float]:
+    """Return the impulse responses (n_channels, _N) of the blocks of a fitted network, and their time step."""
+    if not hasattr(model, "network_"):
+        raise ValueError(f"{type(model).__name__} has no blocks; a fitted S4Classifier or S4Regressor is needed.")
+    kernels = {}
+    for i, block in enumerate(model.network_.blocks):
+        system = block.layer.kernel.system(block.layer.D.detach())
+        kernels[f"block {i + 1}"] = impulse_response(system, _N).detach().double().cpu().numpy().reshape(-1, _N)
+    return kernels, step_of(model)
+
+
+def step_of(model: Any) -> float:
+    """Return the time between two steps of the blocks of a network, in seconds or samples."""
+    return float(model.network_.frontend.hop_s or 1.0 / (model.sfreq_ or 1.0))
+
+
+def _bank(model: Any) -> tuple[Real, Real, Real, float]:
+    """Return centres, bandwidths and orders of the filters of a bank, and the Nyquist frequency."""
+    if hasattr(model, "features_"):
+        banks = model.features_.feature_map_.banks
+    else:
+        banks = [bank] if (bank := getattr(model.network_.frontend, "bank", None)) is not None else []
+    if not banks:
+        raise ValueError("the front end of this model is no filter bank; part='blocks' shows what its blocks pass.")
+    centers, bandwidths = (
+        np.concatenate([getattr(bank, name).detach().double().cpu().numpy() for bank in banks])
+        for name in ("frequencies_hz", "bandwidths_hz")
+    )
+    orders = [
+        np.broadcast_to(np.asarray(bank.orders if hasattr(bank, "orders") else bank.order), len(bank.frequencies_hz))
+        for bank in banks
+    ]
+    return centers, bandwidths, np.concatenate(orders).astype(np.float64), (model.sfreq_ or 1.0) / 2

@@ -1,0 +1,273 @@
+"""What a decision rests on: the change of a model's answer when a stretch of time, or a channel, is missing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.inspection.drawing import BLACK, MAP, NAMES, ORANGE, Display, draw_traces, seconds, time_label
+from s4signal.inspection.topography import TopographyDisplay
+from s4signal.signals import Signal, Signals
+
+Real = npt.NDArray[np.float64]
+
+
+class SaliencyDisplay(Display):
+    """What each stretch of a case adds to a decision: how far the answer falls when it is missing.
+
+    The answer is the log odds of a class, or the prediction of a regressor. Any model that knows
+    missing samples (NaN) can be asked, at any rate and at irregular times.
+
+    Create it with `from_estimator`. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    case : Signal
+        What is looked at.
+    edges : array-like of shape (n_windows + 1,)
+        Where stretches begin and end, in seconds, or in samples where no rate is known.
+    importance : array-like of shape (n_windows,)
+        Fall of the answer for each stretch.
+    label : str, default="Fall of the answer"
+        What was measured.
+    spectrogram : bool, default=False
+        Whether the background is the spectrogram of the first channel instead of the traces.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the case.
+    importance_ax_ : matplotlib Axes
+        Axes with the importance, on the right.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import S4RidgeClassifier, Signals
+    >>> from s4signal.inspection import SaliencyDisplay
+    >>> noise, y = np.random.default_rng(0).standard_normal((40, 1, 200)), np.repeat([0, 1], 20)
+    >>> noise[y == 1, :, 50:100] += 3 * np.sin(np.arange(50))  # the classes differ in the second quarter
+    >>> X = Signals(noise, sfreq=100)
+    >>> model = S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y)
+    >>> display = SaliencyDisplay.from_estimator(model, X[30], target=1, n_windows=4)
+    >>> int(display.importance.argmax())
+    1
+    """
+
+    importance_ax_: Any
+
+    def __init__(
+        self,
+        *,
+        case: Signal,
+        edges: npt.ArrayLike,
+        importance: npt.ArrayLike,
+        label: str = "Fall of the answer",
+        spectrogram: bool = False,
+    ) -> None:
+        self.case, self.label, self.spectrogram = case, label, spectrogram
+        self.edges, self.importance = np.asarray(edges, float), np.asarray(importance, float)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        case: Signal,
+        *,
+        target: Any = None,
+        n_windows: int = 32,
+        spectrogram: bool = False,
+        ax: Any = None,
+    ) -> Self:
+        """Draw what each stretch of a case adds to a decision; return the display.
+
+        Parameters
+        ----------
+        estimator : classifier or regressor
+            Fitted; it takes `Signals` with missing samples.
+        case : Signal
+            Such as ``X[0]``.
+        target : label, optional
+            The class that is asked for; by default the one that is predicted.
+        n_windows : int, default=32
+            Stretches, of equal length in time.
+        spectrogram : bool, default=False
+            Whether to draw over the spectrogram of the first channel, which needs a rate.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Raises
+        ------
+        ValueError
+            If `target` is none of the classes, or a spectrogram is asked of a case without a rate.
+        """
+        if spectrogram and (case.sfreq is None or case.times is not None):
+            raise ValueError("a spectrogram needs samples at a rate, this case has none; pass spectrogram=False.")
+        times = seconds(case)
+        edges = np.linspace(times[0], times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1), n_windows + 1)
+        place = np.minimum(np.searchsorted(edges, times, side="right") - 1, n_windows - 1)
+        hidden = [_without(case, slice(None), place == k) for k in range(n_windows)]
+        answers, label = _answers(estimator, Signals([case, *hidden]), target)
+        fall = answers[0] - answers[1:]
+        return cls(case=case, edges=edges, importance=fall, label=label, spectrogram=spectrogram).plot(ax=ax)
+
+    def _draw(self, ax: Any) -> None:
+        from matplotlib.patheffects import withStroke
+
+        if self.spectrogram:
+            _draw_spectrogram(ax, self.case)
+        else:
+            draw_traces(ax, self.case)
+        self.importance_ax_ = ax.twinx()
+        style: dict[str, Any] = {"color": ORANGE, "alpha": 0.4, "fill": True, "baseline": 0.0}
+        if self.spectrogram:
+            outline = [withStroke(linewidth=3.5, foreground=BLACK)]
+            style = {"color": "w", "linewidth": 1.8, "baseline": None, "path_effects": outline}
+        self.importance_ax_.stairs(self.importance, self.edges, **style)
+        self.importance_ax_.set_ylabel(self.label, **NAMES)
+        self.importance_ax_.grid(visible=False)
+
+
+class ChannelImportanceDisplay(Display):
+    """What each channel adds: how far answers fall when it is missing, over cases.
+
+    The answer is the log odds of the true class, or minus the absolute error of a regressor. A box
+    holds the middle half of the cases, with their median as a line and their mean as a diamond; channels that carry the
+    same need not lower it one by one.
+
+    Create it with `from_estimator`. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    importance : array-like of shape (n_channels, n_cases)
+        Fall of the answer.
+    ch_names : sequence of str
+        Names of the channels.
+    positions : array-like of shape (n_channels, 3), optional
+        Where the sensors are, in metres; see `Signal`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the boxes.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import S4RidgeClassifier, Signals
+    >>> from s4signal.inspection import ChannelImportanceDisplay
+    >>> noise, y = np.random.default_rng(0).standard_normal((40, 2, 200)), np.repeat([0, 1], 20)
+    >>> noise[y == 1, 1] *= 3  # the second channel tells
+    >>> X = Signals(noise, sfreq=100, ch_names=["Fz", "Oz"])
+    >>> model = S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y)
+    >>> display = ChannelImportanceDisplay.from_estimator(model, X, y)
+    >>> display.ch_names[display.importance.mean(1).argmax()]
+    'Oz'
+    """
+
+    def __init__(
+        self, *, importance: npt.ArrayLike, ch_names: Sequence[str], positions: npt.ArrayLike | None = None
+    ) -> None:
+        self.importance, self.ch_names, self.positions = np.asarray(importance, float), list(ch_names), positions
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Signals, y: npt.ArrayLike, *, ax: Any = None) -> Self:
+        """Draw what each channel adds; return the display.
+
+        Parameters
+        ----------
+        estimator : classifier or regressor
+            Fitted; it takes `Signals` with missing samples.
+        X : Signals
+            Cases that it was not fitted on.
+        y : array-like of shape (n_samples,)
+            Their labels or targets.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Raises
+        ------
+        ValueError
+            If there is one channel only, or a label is none of the classes.
+        """
+        n, cases = X.n_channels, list(X)
+        if n < 2:
+            raise ValueError("X has one channel, without which nothing is left; two at least are needed.")
+        hidden = [Signals([_without(case, slice(k, k + 1), slice(None)) for case in cases]) for k in range(n)]
+        full, *fewer = (_goodness(estimator, part, np.asarray(y)) for part in (Signals(cases), *hidden))
+        names = cases[0].ch_names or [f"channel {k}" for k in range(n)]
+        return cls(importance=full - np.stack(fewer), ch_names=names, positions=cases[0].positions).plot(ax=ax)
+
+    def topography(self, *, ax: Any = None) -> TopographyDisplay:
+        """Draw the means over cases on a head; return that display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+        """
+        display = TopographyDisplay(
+            values=self.importance.mean(1),
+            ch_names=self.ch_names,
+            positions=self.positions,
+            label="Mean fall of the answer",
+        )
+        return display.plot(ax=ax)
+
+    def _draw(self, ax: Any) -> None:
+        order = self.importance.mean(1).argsort()[::-1]
+        dots = {"marker": "D", "markerfacecolor": "w", "markeredgecolor": BLACK, "markersize": 4}
+        style = {"showfliers": False, "showmeans": True, "meanprops": dots, "medianprops": {"color": BLACK}}
+        ax.boxplot(self.importance[order].T, **style)
+        ax.set_xticks(np.arange(1, len(order) + 1), [self.ch_names[k] for k in order], rotation=90, **NAMES)
+        ax.axhline(0.0, color="0.5", linestyle="--", linewidth=1)
+        ax.set(xlabel="Channel that is missing", ylabel="Fall of the answer")
+
+
+def _without(case: Signal, rows: slice, columns: Any) -> Signal:
+    data = np.array(case.data)
+    data[rows, columns] = np.nan
+    return replace(case, data=data)
+
+
+def _log_odds(estimator: Any, X: Signals, labels: npt.NDArray[Any]) -> Real:
+    classes = np.asarray(estimator.classes_)
+    if len(unknown := np.setdiff1d(labels, classes)):
+        raise ValueError(f"{unknown.tolist()[0]!r} is none of the classes, {classes.tolist()[:20]}.")
+    proba = np.asarray(estimator.predict_proba(X), np.float64)
+    own = labels[:, None] == classes  # the sum of the others keeps its digits where one minus the class has none left
+    sides = (np.maximum((proba * side).sum(1), 1e-30) for side in (own, ~own))
+    return np.asarray(np.subtract(*map(np.log, sides)))
+
+
+def _answers(estimator: Any, X: Signals, target: Any) -> tuple[Real, str]:
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(X), np.float64).reshape(len(X), -1)[:, 0], "Fall of the prediction"
+    target = estimator.predict(X[:1])[0] if target is None else target
+    return _log_odds(estimator, X, np.full(len(X), target)), f"Fall of log odds of {target}"
+
+
+def _goodness(estimator: Any, X: Signals, y: npt.NDArray[Any]) -> Real:
+    if hasattr(estimator, "predict_proba"):
+        return _log_odds(estimator, X, y)
+    return np.asarray(-np.abs(np.asarray(estimator.predict(X), np.float64) - y))
+
+
+def _draw_spectrogram(ax: Any, case: Signal) -> None:
+    from scipy.signal import ShortTimeFFT
+    from scipy.signal.windows import hann
+
+    sfreq = float(case.sfreq or 1.0)
+    width = max(16, min(round(0.025 * sfreq), case.length // 4) if sfreq >= 1000 else round(case.length / 16))
+    stft = ShortTimeFFT(hann(width), hop=max(1, width // 4), fs=sfreq, mfft=max(256, width), scale_to="psd")
+    power = 10 * np.log10(stft.spectrogram(np.nan_to_num(np.asarray(case.data[0], np.float64))) + 1e-20)
+    extent = stft.extent(case.length)
+    style = {"cmap": MAP, "vmin": power.max() - 70, "rasterized": True}
+    ax.imshow(power, origin="lower", aspect="auto", extent=extent, **style)
+    ax.set(xlabel=time_label(case), ylabel="Frequency (Hz)", xlim=(0, case.length / sfreq), ylim=(0, sfreq / 2))

@@ -1,0 +1,166 @@
+"""Values of channels on a head, drawn by mne."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from s4signal.errors import ShapeError
+from s4signal.inspection.drawing import MAP, Display, model_of
+from s4signal.signals import Signals
+from s4signal.signals.checks import optional
+from s4signal.signals.montage import standard_name
+
+_FEWEST = 4  # channels
+
+
+class TopographyDisplay(Display):
+    """Values of EEG channels on a head.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_channels,)
+        What is drawn: importances, a spatial filter or its pattern.
+    ch_names : sequence of str
+        Names of the channels; those of the 10-05 system are found by name where `positions` is missing.
+    positions : array-like of shape (n_channels, 3), optional
+        Where the sensors are, in metres, in the coordinates of the head; NaN where that is unknown.
+    label : str, default=""
+        What the colours mean.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the head.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one value for each channel.
+
+    Examples
+    --------
+    >>> from s4signal.inspection import TopographyDisplay
+    >>> names = ["EEG Fp1-REF", "Fp2", "T3", "C4", "O1", "O2"]
+    >>> TopographyDisplay(values=[0, 0, 1, 1, 4, 4], ch_names=names, label="Importance").known.sum()
+    np.int64(6)
+    """
+
+    def __init__(
+        self,
+        *,
+        values: npt.ArrayLike,
+        ch_names: Sequence[str],
+        positions: npt.ArrayLike | None = None,
+        label: str = "",
+    ) -> None:
+        self.values, self.ch_names, self.label = np.asarray(values, float), list(ch_names), label
+        self.positions = _standard_positions(self.ch_names) if positions is None else np.asarray(positions, float)
+        if self.values.shape != (len(self.ch_names),) or self.positions.shape != (len(self.ch_names), 3):
+            raise ShapeError(
+                f"values {self.values.shape} and positions {self.positions.shape} must be those of "
+                f"{len(self.ch_names)} channels, (n_channels,) and (n_channels, 3)."
+            )
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Which channels have a place, shape (n_channels,)."""
+        return np.asarray(np.isfinite(self.positions).all(1))
+
+    @classmethod
+    def from_filter(cls, weights: npt.ArrayLike, X: Signals, *, label: str = "Pattern (V)", ax: Any = None) -> Self:
+        """Draw the pattern of a spatial filter: how the source that it picks out arrives at the sensors.
+
+        The weights themselves also say which channels cancel other sources; the covariance of the channels, times the
+        weights, does not.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_channels,)
+            Of the filter.
+        X : Signals
+            Cases, from which covariance, names and positions of the channels come.
+        label : str, default="Pattern (V)"
+            What the colours mean.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        References
+        ----------
+        Haufe, Meinecke, Görgen, Dähne, Haynes, Blankertz, Bießmann, "On the interpretation of weight vectors of linear
+        models in multivariate neuroimaging", 2014, equation 6, doi:10.1016/j.neuroimage.2013.10.067.
+        """
+        pattern = _covariance(X) @ np.asarray(weights, np.float64)
+        names = X.ch_names or [f"channel {k}" for k in range(len(pattern))]
+        return cls(values=pattern, ch_names=names, positions=X[0].positions, label=label).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Signals, *, component: int = 0, ax: Any = None) -> Self:
+        """Draw the pattern of a spatial filter that a network has learned in its front end.
+
+        Parameters
+        ----------
+        estimator : S4Classifier, S4Regressor, or a pipeline that ends in one
+            Fitted, with a front end that mixes the channels, such as ``frontend="linear"``.
+        X : Signals
+            Cases, from which covariance, names and positions of the channels come.
+        component : int, default=0
+            Which filter: the directions in the space of standardised channels, those that pass with the greatest gain
+            first.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if missing.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such front end.
+        """
+        model = model_of(estimator)
+        mix = getattr(getattr(getattr(model, "network_", None), "frontend", None), "mix", None)
+        weight: Any = getattr(mix, "weight", np.empty((0, 0)))
+        if weight.ndim != 2 or weight.shape[1] != X.n_channels:
+            raise ValueError(
+                f"{type(model).__name__} has no front end that mixes {X.n_channels} channels; fit S4Classifier("
+                "frontend='linear'), or draw ChannelImportanceDisplay.from_estimator(...).topography()."
+            )
+        directions = np.linalg.svd(weight.detach().double().cpu().numpy())[2]
+        filters = directions[component] / np.sqrt(np.diag(_covariance(X)))
+        return cls.from_filter(filters, X, label=f"Pattern of filter {component + 1} (V)", ax=ax)
+
+    def _draw(self, ax: Any) -> None:
+        mne = optional("mne", "A topography", "eeg")
+        known = self.known
+        if known.sum() < _FEWEST:
+            raise ValueError(
+                f"{known.sum()} of {len(known)} channels have a place, {_FEWEST} are needed; pass positions=, or names "
+                "of the 10-05 system."
+            )
+        # Sensors on one circle, as four around Cz, have no triangulation: they move by a tenth of a millimetre.
+        moved = self.positions[known] + 1e-4 * np.random.default_rng(0).uniform(-1, 1, (known.sum(), 3))
+        places = dict(zip(map(str, np.flatnonzero(known)), moved, strict=True))
+        info = mne.create_info(list(places), 1.0, "eeg", verbose="error")
+        info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"), verbose="error")
+        image, _ = mne.viz.plot_topomap(self.values[known], info, axes=ax, show=False, cmap=MAP)
+        self.figure_.colorbar(image, ax=ax, label=self.label, shrink=0.7)
+
+
+def _standard_positions(names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return (n_channels, 3) in metres by the names of the 10-05 system, NaN for others."""
+    mne = optional("mne", "A topography", "eeg")
+    name = "colin27_1005" if "colin27_1005" in mne.channels.get_builtin_montages() else "standard_1005"  # before 1.13
+    places = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
+    unknown = np.full(3, np.nan)
+    return np.array([places.get(standard_name(name), unknown) for name in names])
+
+
+def _covariance(X: Signals) -> npt.NDArray[np.float64]:
+    """Return the mean covariance of the channels within cases; a missing sample is the mean."""
+    total = np.zeros((X.n_channels, X.n_channels))
+    for case in X:
+        data = np.asarray(case.data, np.float64)
+        data = np.nan_to_num(data - np.nanmean(np.where(np.isnan(data).all(1, keepdims=True), 0.0, data), 1)[:, None])
+        total += data @ data.T / data.shape[1]
+    return total / len(X)

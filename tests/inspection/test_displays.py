@@ -1,0 +1,263 @@
+"""Displays draw what was measured, where it lies, in the units of the recording."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot
+from scipy import signal as scipy_signal
+
+from s4signal import S4Classifier, S4RidgeClassifier, S4RidgeRegressor, Signals
+from s4signal.errors import ShapeError
+from s4signal.inspection import (
+    BandImportanceDisplay,
+    ChannelImportanceDisplay,
+    FrequencyResponseDisplay,
+    GroupScoresDisplay,
+    KernelDisplay,
+    MemoryDisplay,
+    PolesDisplay,
+    RobustnessDisplay,
+    SaliencyDisplay,
+    TopographyDisplay,
+)
+from s4signal.nn import FilterBank
+from s4signal.signals import Signal
+
+__all__: list[str] = []
+
+NAMES = ("Fz", "C3", "C4", "Pz", "Oz")
+
+
+def bursts(n: int = 40) -> tuple[Signals, np.ndarray]:
+    """Make noise with a burst of 10 Hz in the third quarter of channel Oz, in every other case."""
+    rng, y = np.random.default_rng(0), np.arange(n) % 2
+    data, t = rng.standard_normal((n, 5, 400)), np.arange(100) / 100
+    data[y == 1, 4, 200:300] += 4 * np.sin(2 * np.pi * 10 * t)
+    return Signals(data, sfreq=100.0, ch_names=NAMES), y
+
+
+@pytest.fixture(scope="module")
+def ridge() -> S4RidgeClassifier:
+    return S4RidgeClassifier(n_oscillators=16, random_state=0).fit(*bursts())
+
+
+@pytest.fixture(scope="module")
+def network() -> S4Classifier:
+    X, y = bursts()
+    return S4Classifier(
+        d_model=4, d_state=4, n_layers=2, max_epochs=1, frontend="linear", readout="pooled", random_state=0
+    ).fit(X, y)
+
+
+def test_every_display_draws_into_given_axes(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
+    X, y = bursts(8)
+    draw: list[Any] = [
+        lambda ax: BandImportanceDisplay.from_estimator(ridge, ax=ax),
+        lambda ax: ChannelImportanceDisplay.from_estimator(ridge, X, y, ax=ax),
+        lambda ax: FrequencyResponseDisplay.from_estimator(network, ax=ax),
+        lambda ax: GroupScoresDisplay.from_estimator(ridge, X, y, groups=y, ax=ax),
+        lambda ax: KernelDisplay.from_estimator(network, ax=ax),
+        lambda ax: MemoryDisplay.from_signal(X[0].data[0], ax=ax),
+        lambda ax: PolesDisplay.from_estimator(ridge, ax=ax),
+        lambda ax: RobustnessDisplay(levels=[0, 1], scores={"a": [1, 0.5], "b": [1, 0.7]}).plot(ax=ax),
+        lambda ax: SaliencyDisplay.from_estimator(ridge, X[0], ax=ax),
+        lambda ax: TopographyDisplay(values=np.arange(5), ch_names=NAMES).plot(ax=ax),
+    ]
+    for one in draw:
+        figure, ax = pyplot.subplots()
+        display = one(ax)
+        assert (display.ax_, display.figure_) == (ax, figure)
+        figure.canvas.draw()
+
+
+def test_the_stretch_that_tells_is_found_in_seconds(ridge: S4RidgeClassifier) -> None:
+    X, _ = bursts(4)
+    for case in (X[1], Signals([X[1]]).resample(200.0)[0]):
+        display = SaliencyDisplay.from_estimator(ridge, case, target=1, n_windows=4)
+        np.testing.assert_allclose(display.edges, [0, 1, 2, 3, 4], atol=0.02)
+        assert display.importance.argmax() == 2
+
+
+def test_the_stretch_that_tells_is_found_at_irregular_times(ridge: S4RidgeClassifier) -> None:
+    data = bursts(4)[0][1].data
+    kept = np.sort(np.random.default_rng(0).permutation(400)[:300])
+    case = Signal(data[:, kept], times=7.0 + kept / 100, ch_names=NAMES)
+    display = SaliencyDisplay.from_estimator(ridge, case, target=1, n_windows=4)
+    assert display.importance.argmax() == 2
+    assert 6.9 < display.edges[0] < display.edges[-1] < 11.1
+
+
+def test_a_fall_is_that_of_the_prediction_without_the_stretch() -> None:
+    X, y = bursts(20)
+    model = S4RidgeRegressor(n_oscillators=8, random_state=0).fit(X, y.astype(float))
+    display = SaliencyDisplay.from_estimator(model, X[1], n_windows=2)
+    half = X[1].data.copy()
+    half[:, :200] = np.nan
+    whole, without = model.predict(Signals([X[1].data, half], sfreq=100.0, ch_names=NAMES))
+    assert display.importance[0] == pytest.approx(whole - without, abs=1e-6)
+
+
+def test_a_spectrogram_lies_where_the_tone_is() -> None:
+    tone = Signal(np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000), sfreq=8000.0)
+    ax = SaliencyDisplay(case=tone, edges=[0, 1], importance=[1.0], spectrogram=True).plot().ax_
+    (image,) = ax.get_images()
+    left, right, bottom, top = image.get_extent()
+    power = np.asarray(image.get_array())
+    height = bottom + (power.mean(1).argmax() + 0.5) / len(power) * (top - bottom)
+    assert abs(height - 1000) < 50
+    assert left <= 0.0 < 0.99 < right
+
+
+def test_the_channel_that_tells_stands_first(ridge: S4RidgeClassifier) -> None:
+    display = ChannelImportanceDisplay.from_estimator(ridge, *bursts(10))
+    assert display.importance.shape == (5, 10)
+    assert display.ax_.get_xticklabels()[0].get_text() == "Oz"
+    np.testing.assert_allclose(display.topography().values, display.importance.mean(1))
+
+
+def test_positions_of_the_recording_are_those_on_the_head() -> None:
+    places = np.array([[0.05, 0, 0.08], [0, 0.05, 0.08], [-0.05, 0, 0.08], [0, -0.05, 0.08], [np.nan] * 3])
+    display = TopographyDisplay(values=[0, 1, 2, 3, 9], ch_names=list("abcde"), positions=places)
+    assert display.known.tolist() == [True] * 4 + [False]
+    display.plot()
+    named = TopographyDisplay(values=np.zeros(3), ch_names=["EEG T3-REF", "t7", "marker"])
+    np.testing.assert_array_equal(named.positions[0], named.positions[1])  # one electrode, two names
+    assert named.positions[0][0] < -0.07  # on the left
+    assert named.known.tolist() == [True, True, False]
+    with pytest.raises(ValueError, match="2 of 3 channels have a place, 4 are needed; pass positions="):
+        named.plot()
+
+
+def test_a_pattern_is_how_the_source_arrives_that_a_filter_picks_out() -> None:
+    rng = np.random.default_rng(0)
+    mixing, sources = rng.standard_normal((5, 5)), rng.standard_normal((4, 5, 20_000))
+    X = Signals(mixing @ sources, sfreq=100.0, ch_names=NAMES)
+    display = TopographyDisplay.from_filter(np.linalg.inv(mixing)[2], X)
+    np.testing.assert_allclose(display.values, mixing[:, 2], atol=0.05)
+
+
+def test_the_filter_of_a_front_end_is_the_direction_of_its_greatest_gain(network: S4Classifier) -> None:
+    X, _ = bursts()
+    with torch.no_grad():
+        network.network_.frontend.mix.weight[:] = 1e-3 * torch.eye(4, 5)
+        network.network_.frontend.mix.weight[0, 1:3] = torch.tensor([1.0, -1.0])
+    display = TopographyDisplay.from_estimator(network, X)
+    assert np.abs(display.values).argsort()[-2:].tolist() in ([1, 2], [2, 1])
+    assert display.values[1] * display.values[2] < 0
+    with pytest.raises(ValueError, match="S4RidgeClassifier has no front end that mixes 5 channels; fit S4Classifier"):
+        TopographyDisplay.from_estimator(S4RidgeClassifier(n_oscillators=4), X)
+
+
+def test_the_response_of_a_bank_is_that_of_its_filters() -> None:
+    bank = FilterBank(
+        frequencies_hz=torch.tensor([100.0]),
+        bandwidths_hz=torch.tensor([20.0]),
+        sfreq=8000.0,
+        hop_s=0.01,
+        order=3,
+        output="power",
+    )
+    frontend = type("Frontend", (), {"bank": bank})()
+    model = type("Model", (), {"network_": type("Net", (), {"frontend": frontend}), "sfreq_": 8000.0})()
+    display = FrequencyResponseDisplay.from_estimator(model, part="bank")
+    t = torch.arange(8000) / 8000
+    tones = torch.stack([torch.sin(2 * torch.pi * f * t) for f in (100.0, 130.0, 60.0)])[None]
+    energy = 10 * np.log10(np.asarray(bank(tones.float()).features[0, :, -20:].double() ** (1 / 0.3)).mean(1))
+    drawn = np.interp([100.0, 130.0, 60.0], display.frequency, display.gain["bank"][0])
+    np.testing.assert_allclose(energy - energy[0], drawn - drawn[0], atol=0.3)
+
+
+def test_responses_of_blocks_are_those_of_their_kernels(network: S4Classifier) -> None:
+    responses, kernels = FrequencyResponseDisplay.from_estimator(network), KernelDisplay.from_estimator(network)
+    assert list(responses.gain) == list(kernels.kernels) == ["block 1", "block 2"]
+    step = kernels.times[1]
+    assert responses.frequency[-1] == pytest.approx(0.5 / step)
+    _, expected = scipy_signal.freqz(kernels.kernels["block 2"][0], worN=responses.frequency, fs=1 / step)
+    np.testing.assert_allclose(responses.gain["block 2"][0], 20 * np.log10(np.abs(expected) + 1e-6), atol=1e-4)
+
+
+def test_poles_are_in_hertz_and_seconds(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
+    display = PolesDisplay.from_estimator(ridge)
+    np.testing.assert_allclose(display.frequency, ridge.features_.frequencies_)
+    poles = PolesDisplay.from_estimator(network)
+    assert set(poles.part) == {"block 1", "block 2"}
+    assert poles.frequency.max() <= 50
+    assert poles.ax_.get_xlabel() == "Frequency (Hz)"
+    # A kernel of one block decays no slower than its slowest pole.
+    kernel = KernelDisplay.from_estimator(network).kernels["block 1"]
+    assert np.abs(kernel[:, -1]).max() < np.abs(kernel).max() * np.exp(-0.5 * 2048 / 100 / poles.time_constant.max())
+
+
+def test_a_model_without_a_part_says_so(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
+    with pytest.raises(ValueError, match="S4RidgeClassifier has no blocks; a fitted S4Classifier"):
+        KernelDisplay.from_estimator(ridge)
+    with pytest.raises(ValueError, match="front end of this model is no filter bank; part='blocks'"):
+        FrequencyResponseDisplay.from_estimator(network, part="bank")
+
+
+def test_a_larger_memory_knows_more() -> None:
+    wave = np.sin(np.arange(600) ** 1.3 / 40)
+    for measure in ("legs", "legt"):
+        display = MemoryDisplay.from_signal(wave, measure=measure, d_states=(4, 16, 64), sfreq=100.0)
+        errors = [np.abs(past - wave).mean() for past in display.reconstructions.values()]
+        assert errors == sorted(errors, reverse=True)
+        assert display.times[-1] == pytest.approx(5.995)
+
+
+def test_groups_stand_with_their_recalls_the_worst_first() -> None:
+    y, said = np.array(list("aabbaabb")), np.array(list("aabbaaaa"))
+    display = GroupScoresDisplay.from_predictions(y, said, groups=[1, 1, 1, 1, 2, 2, 2, 2])
+    assert display.groups == ["2", "1"]
+    assert display.columns == ["accuracy", "a", "b"]
+    np.testing.assert_array_equal(display.scores, [[0.5, 1, 0], [1, 1, 1]])
+    assert [text.get_text() for text in display.ax_.texts] == ["0.50", "1.00", "0.00", "1.00", "1.00", "1.00"]
+    numbers = GroupScoresDisplay.from_predictions([1.0, 2.0, 3.0], [1.0, 2.5, 4.0], groups=["x", "y", "y"])
+    np.testing.assert_allclose(numbers.scores, [[0.75], [0.0]])
+
+
+def test_all_models_get_the_same_disturbed_cases(ridge: S4RidgeClassifier) -> None:
+    X, y = bursts(10)
+    calls: list[float] = []
+
+    def disturb(X: Signals, level: float) -> Signals:
+        calls.append(level)
+        return Signals([level * case.data for case in X], sfreq=100.0, ch_names=NAMES)
+
+    display = RobustnessDisplay.from_estimators({"a": ridge, "b": ridge}, X, y, disturb=disturb, levels=[1.0, 0.0])
+    assert calls == [1.0, 0.0]
+    np.testing.assert_array_equal(display.scores["a"], [[ridge.score(X, y)], [0.5]])
+    lines = display.ax_.get_lines()
+    assert len({(line.get_linestyle(), line.get_marker()) for line in lines if len(line.get_xdata()) == 2}) >= 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RobustnessDisplay(levels=[0, 1], scores={"a": [1]}), "a has 1 scores, but there are 2 levels"),
+        (lambda: PolesDisplay(frequency=[1, 2], time_constant=[1]), "must be of one length, got 2, 1 and 2"),
+        (lambda: TopographyDisplay(values=[1], ch_names=NAMES), r"values \(1,\) and positions \(5, 3\)"),
+        (
+            lambda: GroupScoresDisplay(groups=["a"], n_cases=[1], scores=[[1, 2]], columns=["x"]),
+            r"scores must have shape \(n_groups, n_columns\), \(1, 1\), got \(1, 2\)",
+        ),
+        (
+            lambda: GroupScoresDisplay.from_predictions([1], [1, 2], groups=[1]),
+            "y_true, y_pred and groups must be of one length, got 1, 2 and 1",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        make()
+
+
+def test_wrong_questions_are_refused(ridge: S4RidgeClassifier) -> None:
+    X, y = bursts(4)
+    with pytest.raises(ValueError, match=r"7 is none of the classes, \[0, 1\]"):
+        SaliencyDisplay.from_estimator(ridge, X[0], target=7)
+    with pytest.raises(ValueError, match="a spectrogram needs samples at a rate"):
+        SaliencyDisplay.from_estimator(ridge, Signal(X[0].data), spectrogram=True)
+    with pytest.raises(ValueError, match="X has one channel, without which nothing is left"):
+        ChannelImportanceDisplay.from_estimator(ridge, Signals(np.zeros((4, 1, 400))), y)
