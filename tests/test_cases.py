@@ -1,17 +1,15 @@
 """Troubles that people reported for other packages of the trade, as scripts beside the recordings: each says ok."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import run_script
 
 __all__: list[str] = []
 
 FOLDER = Path(os.environ.get("S4SIGNAL_DATA", "nowhere")).resolve().parent / "cases"
 CASES = sorted(FOLDER.glob("*.py"))
-LONGEST_S = 900  # on a busy machine
 
 
 @pytest.mark.slow
@@ -19,9 +17,6 @@ LONGEST_S = 900  # on a busy machine
     "path", CASES or [pytest.param(None, marks=pytest.mark.skip("no cases beside the recordings"))]
 )
 def test_a_reported_trouble_is_none_here(path: Path) -> None:
-    # -P: one is called polars.py, and must not be imported for polars.
-    command = [sys.executable, "-P", str(path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LONGEST_S, check=False)
+    answer = run_script(path, safe_path=True)  # one is called polars.py, and must not be imported for polars
     # The exit status says no more: one hands numpy's False to sys.exit, which is 1 for it.
     assert answer.stdout.startswith("ok"), answer.stdout + answer.stderr

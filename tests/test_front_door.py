@@ -213,11 +213,13 @@ def test_public_names_are_the_promised_ones(room: str) -> None:
     assert sorted(set(names) & set(PROMISE[room]) if inner else names) == PROMISE[room]
 
 
-@pytest.mark.parametrize("room", PROMISE)
-def test_importing_a_room_imports_no_heavy_package(room: str) -> None:
-    code = f"import sys; from {room} import *; print(*sorted(set({HEAVY}) & set(sys.modules)))"
-    came_along = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert came_along == []
+def test_importing_a_room_imports_no_heavy_package() -> None:
+    code = (
+        f"import sys\nfor room in {[*PROMISE]}:\n"
+        f"    exec(f'from {{room}} import *', {{}})\n    print(room, *sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == [*PROMISE]
 
 
 def test_reading_recordings_imports_no_torch() -> None:

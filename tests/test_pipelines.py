@@ -2,12 +2,11 @@
 
 import ast
 import importlib
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import run_script
 
 from s4signal.errors import RecordingError
 from s4signal.signals import datasets
@@ -73,9 +72,8 @@ def run(
     name: str, *arguments: str, data: Path | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a recipe as a user does, on one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", **({} if data is None else {"S4SIGNAL_DATA": str(data)})}
-    command = [sys.executable, str(ROOT / "pipelines" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    settings = {} if data is None else {"S4SIGNAL_DATA": str(data.resolve())}
+    return run_script(ROOT / "pipelines" / name, *arguments, cwd=cwd, **settings)
 
 
 def s4signal_imports(tree: ast.Module) -> list[tuple[str, str]]:
@@ -133,7 +131,7 @@ def test_missing_recordings_exit_with_2_and_say_what_to_set(name: str, tmp_path:
 def test_a_pipeline_prints_its_table(
     name: str, arguments: list[str], expected: list[str], recordings: Path, tmp_path: Path
 ) -> None:
-    answer = run(name, "--max-epochs", "1", *arguments, data=recordings.resolve(), cwd=tmp_path)
+    answer = run(name, "--max-epochs", "1", *arguments, data=recordings, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert [text for text in expected if text not in answer.stdout] == []
 

@@ -141,11 +141,12 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         windows, targets = labelled_windows(clocks, spans, labels, groups)
         fitted = clone(self._classifier()).fit(windows, targets)
         rates = signals.sfreqs
-        self.estimator_, self.classes_ = fitted, fitted.classes_
-        self._trained_on = {_identity(clock.case) for clock in clocks}
-        self.n_channels_in_ = self.n_features_in_ = signals.n_channels
-        self.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
-        self.sfreq_ = None if np.isnan(rates).all() else float(np.nanmax(rates))
+        with self._drafted() as draft:
+            draft.estimator_, draft.classes_ = fitted, fitted.classes_
+            draft._trained_on = {_identity(clock.case) for clock in clocks}
+            draft.n_channels_in_ = draft.n_features_in_ = signals.n_channels
+            draft.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
+            draft.sfreq_ = None if np.isnan(rates).all() else float(np.nanmax(rates))
         return self
 
     def predict(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.object_]:

@@ -152,7 +152,7 @@ def looped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor) -> tuple[Tensor
 def test_gradients_of_the_scan_are_right(bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "PIECE_STATES", 1)  # several pieces in a short signal
     run, leaves = scan_of_leaves(bidirectional, 20)
-    assert torch.autograd.gradcheck(run, leaves)
+    assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize("n_times", [30, 700])
@@ -222,7 +222,7 @@ def test_gradients_of_a_shared_scan_are_right(reverse: bool, monkeypatch: pytest
     def run(*z: Tensor) -> Pair:
         return shared_scan(Pair(z[0], z[1]), Pair(z[2], z[3]), random_gaps(20), Pair(z[4], z[5]), reverse=reverse)
 
-    assert torch.autograd.gradcheck(run, leaves)
+    assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
