@@ -50,7 +50,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
     estimator : classifier, optional
         What labels a window: `S4RidgeClassifier`, `S4Classifier`, or a pipeline that takes `Signals` and ends in a
         classifier with ``predict_proba``. If missing, an `S4RidgeClassifier` that pools over as many parts of a window
-        as it has epochs.
+        as it has epochs; with a ``random_state`` of your own answers are the same every time.
     epoch_s : float, positive, default=30.0
         Length of an epoch [s]. The first begins with the recording; what is left at its end is no epoch.
     context_s : (before, after), default=(0.0, 0.0)
