@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from data import load_eegmat
 from matplotlib.figure import Figure
+from PIL import Image
 
 from s4signal import S4RidgeClassifier
 from s4signal.errors import S4SignalError
@@ -64,12 +65,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     SaliencyDisplay.from_estimator(words, X_test[shown], spectrogram=True, ax=left)
     left.set_title(f"Which part of a spoken “{WORD}” decides")
     FrequencyResponseDisplay.from_estimator(words, ax=middle)
-    middle.set_title("The filters that hear it")
+    middle.set_title("Filters that hear it, 32 of them")
     importance.topography(ax=right)
-    right.set_title("Which electrodes tell mental arithmetic from rest")
+    right.set_title("Where arithmetic differs from rest")
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "what_decides.png"
     figure.savefig(path, dpi=80)
+    Image.open(path).quantize(96).save(path, optimize=True)
     print(f"\n{path}, {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -11,13 +11,14 @@ from s4signal.ssm import impulse_response
 
 Real = npt.NDArray[np.float64]
 _N = 2048  # samples of a kernel
+_MOST_FILTERS = 32  # that are drawn of a bank
 
 
 class FrequencyResponseDisplay(Display):
     """Gain of the filters of a fitted model over frequency.
 
     Of the blocks of a network, the median over channels is drawn with the middle 80 %, before the gates; of a bank,
-    every filter.
+    every filter, or 32 from the lowest to the highest.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
@@ -89,8 +90,10 @@ class FrequencyResponseDisplay(Display):
 
         for i, (name, gain) in enumerate(self.gain.items()):
             if name == "bank":
-                ax.set_prop_cycle(color=colormaps[MAP](np.linspace(0, 0.9, len(gain))))
-                ax.plot(self.frequency, gain[gain.argmax(1).argsort()].T, linewidth=0.8)
+                order = gain.argmax(1).argsort()
+                shown = gain[order[np.linspace(0, len(order) - 1, min(len(order), _MOST_FILTERS)).astype(int)]]
+                ax.set_prop_cycle(color=colormaps[MAP](np.linspace(0, 0.9, len(shown))))
+                ax.plot(self.frequency, shown.T, linewidth=1)
                 ax.set_ylim(-40, 2)
                 continue
             low, middle, high = np.percentile(gain, [10, 50, 90], axis=0)

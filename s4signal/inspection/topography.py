@@ -143,7 +143,9 @@ class TopographyDisplay(Display):
         places = dict(zip(map(str, np.flatnonzero(known)), moved, strict=True))
         info = mne.create_info(list(places), 1.0, "eeg", verbose="error")
         info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"), verbose="error")
-        image, _ = mne.viz.plot_topomap(self.values[known], info, axes=ax, show=False, cmap=MAP)
+        values = self.values[known]
+        limits = (values.min(), values.max())
+        image, _ = mne.viz.plot_topomap(values, info, axes=ax, show=False, cmap=MAP, vlim=limits)
         self.figure_.colorbar(image, ax=ax, label=self.label, shrink=0.7)
 
 
@@ -151,9 +153,12 @@ def _standard_positions(names: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return (n_channels, 3) in metres by the names of the 10-05 system, NaN for others."""
     mne = optional("mne", "A topography", "eeg")
     name = "colin27_1005" if "colin27_1005" in mne.channels.get_builtin_montages() else "standard_1005"  # before 1.13
-    places = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
-    unknown = np.full(3, np.nan)
-    return np.array([places.get(standard_name(name), unknown) for name in names])
+    info = mne.create_info(list(dict.fromkeys(map(standard_name, names))), 1.0, "eeg", verbose="error")
+    info.set_montage(
+        mne.channels.make_standard_montage(name), on_missing="ignore", verbose="error"
+    )  # turns to the head
+    places = {channel["ch_name"]: channel["loc"][:3] for channel in info["chs"]}
+    return np.array([places[standard_name(name)] for name in names], np.float64)
 
 
 def _covariance(X: Signals) -> npt.NDArray[np.float64]:
