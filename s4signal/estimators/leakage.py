@@ -40,6 +40,20 @@ class Leak:
         return f"fold {self.fold}: {self.kind}, {self.n_test} test cases: {self.example}"
 
 
+def check_groups(groups: Any, signals: Signals) -> NDArray[Any] | None:
+    """Return the group of each case, (n,): as given, or its subject or recording where several cases come from one.
+
+    None if every case is a group of its own.
+    """
+    if groups is None:
+        recordings = np.array([name or f"case {index}" for index, name in enumerate(signals.recordings)])
+        known = (names for names in (signals.groups, recordings) if 1 < len(np.unique(names)) < len(names))
+        return next(known, None)
+    if len(np.shape(groups)) != 1 or len(groups) != len(signals):
+        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
+    return np.array([str(group) for group in groups])
+
+
 def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> list[Leak]:
     """Look for what stands on both sides of the splits of a cross-validation.
 

@@ -1,17 +1,4 @@
-r"""Ridge regression in closed form on named blocks of features, chosen by leave-one-out errors.
-
-Let :math:`w_i` be the weights of the cases, of mean one, W their sum; X the centred features and Y the centred targets,
-rows multiplied by :math:`\sqrt{w_i}`. The coefficients minimise :math:`|Y - X \beta|^2 + \alpha |\beta|^2`. With
-:math:`G = X X^T = U V U^T` they are :math:`\beta = X^T c`, :math:`c = (G + \alpha)^{-1} Y`; the hat matrix is
-:math:`H = G (G + \alpha)^{-1} = U \frac{V}{V + \alpha} U^T` and the residual :math:`r = Y - H Y = \alpha c`, so that
-one decomposition serves every penalty. Fitted without case i, a linear smoother has the residual
-:math:`r_i / (1 - H_{ii})` there. The intercept, which is not penalised, is a smoother too: the weighted mean,
-:math:`s s^T` with :math:`s_i = \sqrt{w_i / W}`. The columns of X are centred, :math:`X^T s = 0`, so the two add up:
-
-.. math:: y_i - \hat y_{-i} = \frac{r_i / \sqrt{w_i}}{1 - H_{ii} - w_i / W} .
-
-Divided by :math:`\alpha`, numerator and denominator are c and d of scikit-learn's ``_RidgeGCV`` (looe = c / d). A case
-is left out with all of its weight: only ratios of weights count.
+"""Ridge regression in closed form on named blocks of features, chosen by left-out errors (`left_out`).
 
 References
 ----------
@@ -28,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, eigh, solve
+from scipy.linalg import LinAlgError, solve
 from threadpoolctl import threadpool_limits
 
-Floats = NDArray[np.float64]
+from s4signal.random_features.left_out import ALPHAS, Choice, Floats, Groups, Spectrum, choose, choose_ridge
 
-ALPHAS = tuple(np.logspace(-3, 5, 17).tolist())  # relative to the mean squared norm of a case
 _FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
 _MOST_TO_CHOOSE = 400  # cases on which blocks are compared
@@ -78,14 +64,6 @@ class Ridge(NamedTuple):
         return np.asarray(outputs + self.intercept)
 
 
-class Choice(NamedTuple):
-    """The penalty of the smallest leave-one-out error: dual coefficients c and predictions, each (n, k)."""
-
-    alpha: float
-    dual: Floats
-    loo_predictions: Floats
-
-
 def fit_ridge(
     blocks: Mapping[str, NDArray[np.floating]],
     targets: Floats,
@@ -96,8 +74,9 @@ def fit_ridge(
     shared_scale: Set[str] = frozenset(),
     preferred: str | None = None,
     subsets: Sequence[NDArray[np.bool_]] = (),
+    groups: Groups = None,
 ) -> Ridge:
-    """Fit coefficients; leave-one-out errors choose the penalty and which blocks of features count.
+    """Fit coefficients; errors of cases left out, by ``groups`` (n,), choose the penalty and the blocks that count.
 
     Blocks (n, p_i) have one variance in total, whatever their size; within those of ``shared_scale``, features keep
     their relative scale. The block ``preferred`` is used alone unless others are clearly better. Each of ``subsets``
@@ -108,10 +87,10 @@ def fit_ridge(
         moments = {name: _moments(part, case_weights, shared=name in shared_scale) for name, part in blocks.items()}
         root = np.sqrt(case_weights)[:, None]
         rows = {name: _scaled(part, *moments[name], root) for name, part in blocks.items()}
-        chosen = _choose_blocks(rows, targets, case_weights, rng, alphas, preferred)
+        chosen = _choose_blocks(rows, targets, case_weights, rng, alphas, preferred, groups)
         X = np.concatenate([part for name, part in rows.items() if name in chosen], axis=1)
         columns = np.concatenate([np.full(part.shape[1], name in chosen) for name, part in rows.items()])
-        best = _choose_on_some(X, targets, case_weights, rng, alphas)
+        best = _choose_on_some(X, targets, case_weights, rng, alphas, groups)
         intercept = np.average(targets, axis=0, weights=case_weights)
         Y = root * (targets - intercept)
         coef = np.zeros((1 + len(subsets), len(columns), targets.shape[1]))
@@ -132,13 +111,6 @@ def fit_ridge(
     )
 
 
-def choose_ridge(
-    X: NDArray[np.floating], targets: Floats, case_weights: Floats, alphas: Sequence[float] = ALPHAS
-) -> Choice:
-    """Keep the penalty whose leave-one-out error is least, of rows X (n, p) that are centred and root-weighted."""
-    return _choose(_Spectrum.of(X), targets, case_weights, alphas)
-
-
 def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:
     """Solve for one penalty, by the smaller of the two Gram matrices: X (n, p), Y (n, k) -> (p, k)."""
     n, p = X.shape
@@ -147,7 +119,7 @@ def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.
     try:
         solution = solve(gram + alpha * np.eye(len(gram)), right, assume_a="pos", overwrite_a=True, check_finite=False)
     except LinAlgError:  # rounding has made an eigenvalue less than -alpha
-        values, vectors = _Spectrum.of_gram(gram)
+        values, vectors = Spectrum.of_gram(gram)
         solution = vectors @ ((vectors.T @ right) / (values + alpha)[:, None])
     return np.asarray(X.T @ solution.astype(X.dtype) if n <= p else solution)
 
@@ -186,15 +158,17 @@ def _choose_on_some(
     case_weights: Floats,
     rng: np.random.RandomState,
     alphas: Sequence[float],
+    groups: Groups,
 ) -> Choice:
     """Choose the penalty; of many cases on some, of which alone ``dual`` is then."""
     n = len(X)
     if n <= _MOST_TO_DECOMPOSE:
-        return choose_ridge(X, targets, case_weights, alphas)
+        return choose_ridge(X, targets, case_weights, alphas, groups)
     some = np.sort(rng.permutation(n)[:_MOST_TO_DECOMPOSE])
     weights = case_weights[some]
     root = np.sqrt(weights)[:, None].astype(X.dtype)
-    best = choose_ridge(X[some] - root * (root.T @ X[some] / (root.T @ root)), targets[some], weights, alphas)
+    centred, few = X[some] - root * (root.T @ X[some] / (root.T @ root)), None if groups is None else groups[some]
+    best = choose_ridge(centred, targets[some], weights, alphas, few)
     predictions = np.full(targets.shape, np.nan)
     predictions[some] = best.loo_predictions
     return best._replace(loo_predictions=predictions)
@@ -207,17 +181,18 @@ def _choose_blocks(
     rng: np.random.RandomState,
     alphas: Sequence[float],
     preferred: str | None,
+    groups: Groups,
 ) -> frozenset[str]:
     """Take blocks in one after the other, each time the best, as long as the leave-one-out error falls."""
     n, names = len(targets), [name for name, part in rows.items() if part.shape[1]]
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
     grams = {name: rows[name][some] @ rows[name][some].T for name in names}
-    few, few_weights = targets[some], case_weights[some]
+    few, few_weights, few_groups = targets[some], case_weights[some], None if groups is None else groups[some]
 
     @cache
     def errors(chosen: frozenset[str]) -> Floats:
         gram = np.asarray(sum(grams[name] for name in names if name in chosen))
-        best = _choose(_Spectrum.of_gram(gram), few, few_weights, alphas)
+        best = choose(Spectrum.of_gram(gram), few, few_weights, alphas, few_groups)
         return np.asarray(((few - best.loo_predictions) ** 2).mean(1))
 
     def error(chosen: frozenset[str]) -> float:
@@ -240,41 +215,3 @@ def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:
     mean = np.average(gain, weights=case_weights)
     spread = np.sqrt(np.average((gain - mean) ** 2, weights=case_weights))
     return bool(mean > 2.0 * spread / np.sqrt(case_weights.sum()))
-
-
-class _Spectrum(NamedTuple):
-    """Eigenvalues (r,) and orthonormal eigenvectors (n, r) of a Gram matrix between cases."""
-
-    values: Floats
-    vectors: Floats
-
-    @classmethod
-    def of_gram(cls, gram: Floats) -> _Spectrum:
-        values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
-        return cls(np.maximum(values, 0.0), vectors)
-
-    @classmethod
-    def of(cls, X: NDArray[np.floating]) -> _Spectrum:
-        """Of rows (n, p), by the smaller of the two Gram matrices."""
-        n, p = X.shape
-        if n <= p:
-            return cls.of_gram((X @ X.T).astype(np.float64))
-        values, vectors = eigh((X.T @ X).astype(np.float64), driver="evd", overwrite_a=True, check_finite=False)
-        kept = values > 1e-10 * max(values[-1], 1e-300)
-        return cls(values[kept], (X @ vectors[:, kept]) / np.sqrt(values[kept]))
-
-
-def _choose(spectrum: _Spectrum, targets: Floats, case_weights: Floats, alphas: Sequence[float]) -> Choice:
-    """Compute the leave-one-out errors of every penalty, as derived above, and keep the one whose mean is least."""
-    values, U = spectrum
-    root, total = np.sqrt(case_weights)[:, None], case_weights.sum()
-    Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
-    mean_squared_norm = values.sum() / total if values.sum() > 0 else 1.0
-    penalties = mean_squared_norm * np.asarray(alphas, dtype=np.float64)
-    shrunk = values[:, None] / (values[:, None] + penalties)  # V / (V + alpha)
-    residual = Y[:, None] - np.tensordot(U, shrunk[:, :, None] * (U.T @ Y)[:, None], axes=1)
-    leverage = U**2 @ shrunk + (case_weights / total)[:, None]
-    loo_errors = residual / root[:, None] / np.maximum(1.0 - leverage, 1e-9)[:, :, None]
-    least = int(np.average((loo_errors**2).mean(2), axis=0, weights=case_weights).argmin())
-    alpha = float(penalties[least])
-    return Choice(alpha, residual[:, least] / alpha, targets - loo_errors[:, least])

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, choose_ridge, solve_ridge, solver_threads
+from s4signal.random_features.left_out import ALPHAS, Floats, choose_ridge
+from s4signal.random_features.ridge import Ridge, solve_ridge, solver_threads
 
 _MOST_TO_CHOOSE = 1000  # cases; their decomposition takes a second
 

@@ -6,6 +6,7 @@ from sklearn.linear_model import Ridge as Reference
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from s4signal.random_features import ridge
+from s4signal.random_features.left_out import choose_ridge
 from s4signal.random_features.ridge import fit_ridge, solve_ridge
 from s4signal.random_features.ridge_sums import RidgeSums
 
@@ -210,3 +211,26 @@ def test_few_cases_are_solved_on_one_thread_of_blas(monkeypatch, n, n_threads):
         RidgeSums(model).added(np.concatenate(list(blocks.values()), 1), y, np.ones(n)).solve(subsets)
         assert threads() == {2}
     assert seen == [{n_threads}, {1}, {1}]  # the sums of many cases are as few rows as there are features
+
+
+def test_errors_of_groups_left_out_are_those_of_fits_without_them(rng):
+    X, Y = rng.standard_normal((24, 40)), rng.standard_normal((24, 2))
+    weights, groups = rng.uniform(0.5, 2.0, 24), np.repeat(np.arange(6), 4)
+    weights /= weights.mean()
+    root = np.sqrt(weights)[:, None]
+    rows = root * (X - np.average(X, axis=0, weights=weights))
+    found = choose_ridge(rows, Y, weights, [0.5], groups)
+    for group in range(6):
+        kept, left = groups != group, groups == group
+        model = Reference(found.alpha).fit(X[kept], Y[kept], sample_weight=weights[kept])
+        np.testing.assert_allclose(found.loo_predictions[left], model.predict(X[left]), atol=1e-9)
+
+
+def test_groups_choose_another_penalty_where_cases_of_one_are_alike(rng):
+    centres = np.repeat(rng.standard_normal((8, 200)), 6, axis=0)
+    X, y = centres + 0.1 * rng.standard_normal((48, 200)), np.repeat(rng.standard_normal((8, 1)), 6, axis=0)
+    rows, weights, groups = X - X.mean(0), np.ones(48), np.repeat(np.arange(8), 6)
+    alone = choose_ridge(rows, y, weights)
+    together = choose_ridge(rows, y, weights, groups=groups)
+    assert np.abs(y - alone.loo_predictions).mean() < 0.3 < np.abs(y - together.loo_predictions).mean()
+    assert together.alpha > alone.alpha

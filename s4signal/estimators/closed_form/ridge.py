@@ -15,14 +15,15 @@ from s4signal.estimators.features.feature_map import Blocks
 from s4signal.estimators.features.recordings import TrainingCases, prepare_recordings
 from s4signal.estimators.features.regression import FeatureRegression, fit_regression, octave_subsets
 from s4signal.estimators.features.streaming import FeatureStream, open_stream
-from s4signal.estimators.leakage import Spans, spans_of
+from s4signal.estimators.leakage import Spans, check_groups, spans_of
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
-from s4signal.random_features.ridge import ALPHAS, Floats, Ridge
+from s4signal.random_features.left_out import ALPHAS, Floats
+from s4signal.random_features.ridge import Ridge
 from s4signal.random_features.ridge_sums import RidgeSums
 
 
@@ -52,7 +53,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
         self.sfreq, self.precision, self.random_state, self.alphas = sfreq, precision, random_state, alphas
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None, groups: Any = None) -> Self:
         """Draw the oscillators and solve the regression.
 
         Parameters
@@ -66,6 +67,10 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
             same to the last bit, with the same target, are one case with the sum of their weights.
         times : list of array-like (n_times_i,), optional
             Seconds of every sample, one array per case, where X does not carry them; the cases are put on a grid.
+        groups : array-like (n_samples,), optional
+            Subject, or whatever else belongs together: cases of one group are left out together when blocks, penalty
+            and probabilities are chosen, where each class is of several groups. By default cases of one subject or
+            recording are a group, where X knows it.
 
         Returns
         -------
@@ -81,7 +86,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         check_closed_form_options(self)
         with self._drafted() as draft:
             draft._sums = None
-            cases = draft._cases(X, y, sample_weight, times, None, reset=True)
+            cases = draft._cases(X, y, sample_weight, times, None, reset=True, groups=groups)
             draft._solve(cases._replace(weights=cases.weights / cases.weights.max()))
             draft.fit_seconds_ = time.perf_counter() - started
         return self
@@ -163,12 +168,14 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         """Predict cases of one period from their features (n, n_features)."""
         return np.asarray(self._finish(self._scaled(self._regression().of_features(features, np.array([period])))))
 
-    def _cases(self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool) -> TrainingCases:
+    def _cases(
+        self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool, groups: Any = None
+    ) -> TrainingCases:
         fitted = None if reset else self.features_.feature_map_
         recordings = prepare_recordings(self, X, sfreq=self.sfreq, times=times, fitted=fitted, reset=reset)
         targets = self._encode_targets(y, recordings.signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, recordings.signals, class_weights=self._case_weights(targets))
-        cases = TrainingCases(recordings, targets, weights)
+        cases = TrainingCases(recordings, targets, weights, check_groups(groups, recordings.signals))
         self._trained_on = spans_of(recordings.signals[weights > 0], {} if reset else self._trained_on)
         return cases if reset else cases.take(np.flatnonzero(weights > 0))
 

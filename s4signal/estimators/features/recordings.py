@@ -42,16 +42,18 @@ class Recordings(NamedTuple):
 
 
 class TrainingCases(NamedTuple):
-    """Cases with targets (n, k) and weights (n,)."""
+    """Cases with targets (n, k), weights and groups (n,)."""
 
     recordings: Recordings
     targets: NDArray[np.float64]
     weights: NDArray[np.float64]
+    groups: NDArray[Any] | None = None
 
     def take(self, indices: NDArray[np.intp], weights: NDArray[np.float64] | None = None) -> TrainingCases:
         """Return some of the cases, with other weights if these are given."""
         weights = self.weights[indices] if weights is None else weights
-        return TrainingCases(self.recordings.take(indices), self.targets[indices], weights)
+        groups = None if self.groups is None else self.groups[indices]
+        return TrainingCases(self.recordings.take(indices), self.targets[indices], weights, groups)
 
     def merged(self, digests: Sequence[bytes]) -> tuple[TrainingCases, NDArray[np.intp]]:
         """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another.

@@ -15,7 +15,8 @@ from s4signal.estimators.features.states import map_from_state, map_state, ridge
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, relative_periods
-from s4signal.random_features.ridge import ALPHAS, Floats, Ridge, fit_ridge
+from s4signal.random_features.left_out import ALPHAS, Floats
+from s4signal.random_features.ridge import Ridge, fit_ridge
 
 _OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
 
@@ -91,8 +92,23 @@ def fit_regression(
         shared_scale={NARROW_BANDS},  # what varies most in a narrow band is no noise
         preferred=OBSERVATIONS,
         subsets=octave_subsets(feature_map),
+        groups=_left_out_together(cases),
     )
     return Solved(FeatureRegression(feature_map, ridge), cases, places, blocks)
+
+
+def _left_out_together(cases: TrainingCases) -> NDArray[np.intp] | None:
+    """Number the groups of cases, (n,), unless all cases of a class or tag, or none of it, are of one group."""
+    if cases.groups is None:
+        return None
+    names, numbers = np.unique(cases.groups, return_inverse=True)
+    if not 1 < len(names) < len(numbers):
+        return None
+    for column in cases.targets.T:
+        alike = [column == sign for sign in (-1.0, 1.0)]
+        if (alike[0] | alike[1]).all() and min(len(np.unique(numbers[some])) for some in alike) < 2:
+            return None
+    return np.asarray(numbers, dtype=np.intp)
 
 
 def octave_subsets(feature_map: FeatureMap) -> list[NDArray[np.bool_]]:

@@ -57,9 +57,11 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         What the outputs are read from. "pooled": from what is pooled of the layers alone. "closed_form": the sum of
         that and of what `S4RidgeClassifier` or `S4RidgeRegressor` says, a ridge regression on frozen oscillators that
         is fitted first; the layers begin with nothing to add, and learn what the regression leaves of each training
-        case when it is fitted on the others. It takes at most 4,000 cases. "auto" takes "closed_form" for several
-        channels on a regular grid without missing samples, for up to so many cases, else "pooled". In `partial_fit`
-        the regression is of the first call, and "auto" is "pooled".
+        case when it is fitted on the others, cases of one group together. How much either counts is what serves cases
+        that it was not fitted on: those that are set aside, or of fewer than 1,000 cases each of five parts. It takes
+        at most 4,000 cases. "auto" takes "closed_form" for up to so many cases on a regular grid without missing
+        samples, or mostly missing data; "pooled" for audio and all other data. In `partial_fit` the regression is of
+        the first call, and "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     timescale : "auto" or (shortest_s, longest_s), default="auto"

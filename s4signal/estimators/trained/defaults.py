@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.estimators.survey import Survey
+from s4signal.estimators.trained.readout import MOST_CASES, MOST_NUMBERS
 from s4signal.signals import Signals
 
 AUDIO_SFREQ, AUDIO_CHANNELS = 4000.0, 2  # from this rate on, and up to so many channels, a plain array is audio
@@ -24,6 +25,7 @@ class Defaults(NamedTuple):
     hop_s: float  # of means over hops; samples where the rate is unknown
     size: dict[str, int]
     pooling: str
+    readout: str
     max_epochs: int  # or what makes 200 steps
     to_the_end: str  # why no case is set aside for validation; "" if some are
     why: dict[str, str]
@@ -54,8 +56,20 @@ def choose_defaults(signals: Signals, found: Survey, weights: NDArray[np.float64
             max_epochs, to_the_end = 40, f"of fewer than {FEW_CASES:,} cases of several channels none is set aside"
     if mostly_missing:
         max_epochs, to_the_end = 5, "of mostly missing data all cases are trained on"
-    reasons = {"frontend": why, "size": size_why, "pooling": pooling_why}
-    return Defaults(kind, frontend, hop / (sfreq or 1.0), size, pooling, max_epochs, to_the_end, reasons)
+    readout, readout_why = _readout(signals, kind, regular=regular, mostly_missing=mostly_missing)
+    reasons = {"frontend": why, "size": size_why, "pooling": pooling_why, "readout": readout_why}
+    return Defaults(kind, frontend, hop / (sfreq or 1.0), size, pooling, readout, max_epochs, to_the_end, reasons)
+
+
+def _readout(signals: Signals, kind: str, *, regular: bool, mostly_missing: bool) -> tuple[str, str]:
+    """Choose "closed_form", which hears on a grid, where it loses nothing of the cases, or few values are there."""
+    if kind == "audio":
+        return "pooled", "auto, for audio"
+    if not (regular or mostly_missing):
+        return "pooled", "auto, for irregular or missing samples"
+    if len(signals) > MOST_CASES or int(signals.lengths.sum()) * signals.n_channels > MOST_NUMBERS:
+        return "pooled", "auto, for many cases"
+    return "closed_form", "auto, for mostly missing data" if mostly_missing else "auto, for regular signals"
 
 
 def choose_frontend(frontend: Any, signals: Signals, sfreq: float | None) -> tuple[str, str]:

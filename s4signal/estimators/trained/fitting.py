@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from s4signal.estimators.base import SignalEstimator
-from s4signal.estimators.leakage import Spans, spans_of, warn_of_shared
+from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_shared
 from s4signal.estimators.standardizer import Standardizer, warn_of_scale
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
@@ -30,13 +30,14 @@ from s4signal.estimators.trained.plan import (
 from s4signal.estimators.trained.precompute import precompute, with_offsets
 from s4signal.estimators.trained.preparation import fit_closed_form, prepare_training
 from s4signal.estimators.trained.readout import Readout, in_memory
-from s4signal.estimators.trained.splitting import Split, check_groups, split_cases
+from s4signal.estimators.trained.splitting import Split, split_cases
+from s4signal.estimators.trained.stacking import choose_shares, settle_shares
 from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
-from s4signal.training import PRECISIONS, Cases, evaluate_network, fit_network, is_first, resolve_device
+from s4signal.training import PRECISIONS, Cases, TrainingResult, evaluate_network, fit_network, is_first, resolve_device
 
 
 class NetworkFitting(CallbackSupportMixin, SignalEstimator):
@@ -94,7 +95,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
         cases, validation = self._prepare(data, seed, device, first=not warm, refit=True), None
         if held_out is not None:
-            options, offsets = inference_options(self, self._plan, device), self._scores(held_out.signals)
+            options = inference_options(self, self._plan, device)
+            offsets = None if self._readout is None else self._readout.scores(held_out.signals)
             validation = precompute(self.network_.frontend, self._cases(held_out), options)
             validation = with_offsets(validation, offsets)
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
@@ -212,16 +214,14 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         offsets = None
         if self._plan.readout == "closed_form":
             data = data._replace(signals=in_memory(data.signals))
-            offsets = None if refit else self._scores(data.signals)
+            if self._readout is not None:
+                offsets = self._readout.scores(data.signals)
             if refit:
                 given = data._replace(targets=self._standardised(data.targets))
                 known = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
                 self._readout, offsets = fit_closed_form(given, self._plan, self._standardizer, **known)
         cases, options = self._cases(data), inference_options(self, self._plan, device)
         return with_offsets(prepare_training(self.network_, cases, options, self._plan, seed, first=first), offsets)
-
-    def _scores(self, signals: Signals) -> NDArray[np.float64] | None:
-        return None if self._readout is None else self._readout.scores(signals)
 
     def _train(
         self,
@@ -240,6 +240,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if self.checkpoint_dir is not None:
             fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
             options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
+        beside: dict[str, Any] = {"classifies": self._stratified, "options": options}
+        given_cases = None if self.warm_start or validation is not None else parts[0]
+        shares = choose_shares(self._plan, self.network_, cases, given_cases, loss=self._loss, **beside)
         with own_callbacks(owner, silent=not is_first()):
             context = owner._init_callback_context(max_subtasks=options.max_epochs)
             context.call_on_fit_task_begin(estimator=owner)
@@ -257,11 +260,15 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 score=self._score_outputs,
                 on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
             )
-            self.network_, self.history_ = result.network, result.history
-            self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
-            self.fit_seconds_ = result.seconds
-            self._optimizer_state = result.optimizer_state
+            self._take(result)
+            fitted = self._readout, self._plan, result.network
+            self._readout, self._plan = settle_shares(fitted, shares, validation, **beside)
             end_task(owner, context, given, learned=vars(self), n_iter=self.n_iter_, network=self.network_)
+
+    def _take(self, result: TrainingResult[S4Network]) -> None:
+        self.network_, self.history_, self.n_iter_ = result.network, result.history, len(result.history)
+        self.best_epoch_, self.fit_seconds_ = result.best_epoch, result.seconds
+        self._optimizer_state = result.optimizer_state
 
     def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Return the network's outputs (n_samples, n_outputs); nothing of the estimator changes."""

@@ -16,7 +16,7 @@ from s4signal.estimators.survey import Survey
 from s4signal.estimators.trained.bands import HOP_S, sound_bank
 from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
-from s4signal.estimators.trained.readout import choose_readout
+from s4signal.estimators.trained.readout import check_many
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.frontends.augmentation import AUGMENTATIONS, SampleDropout
@@ -128,6 +128,8 @@ def plan_network(
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     stack, pooling, why = _chosen(options, defaults)
+    chosen = check_many(_readout(readout, frontend, defaults), len(signals))
+    why |= {"readout": "auto"} if "readout" in why and chosen != defaults.readout else {}
     return Plan(
         n_channels=signals.n_channels,
         n_outputs=n_outputs,
@@ -138,7 +140,7 @@ def plan_network(
         stack=stack,
         pooling=pooling[0],
         pooling_order=pooling[1],
-        readout=choose_readout(readout, frontend, defaults.kind, signals),
+        readout=chosen,
         sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
         augmentation=_augmentation(options, frontend),
         n_features=n_features,
@@ -148,13 +150,13 @@ def plan_network(
 
 def _chosen(options: Any, defaults: Defaults) -> tuple[dict[str, Any], tuple[str, int], dict[str, str]]:
     """Return the options of the blocks, the pooling with its order, and why "auto" took what it took."""
-    asked = {name: getattr(options, name) for name in ("frontend", "pooling", *_SIZE)}
+    asked = {name: getattr(options, name) for name in ("frontend", "pooling", "readout", *_SIZE)}
     auto = {name for name, value in asked.items() if isinstance(value, str) and value == "auto"}
     stack = {name: getattr(options, name) for name in _STACK}
     stack |= {name: defaults.size[name] if name in auto else asked[name] for name in _SIZE}
     # All cases in one step share one dropout mask, so that a case of weight two is the case twice.
     stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
-    why: dict[str, str] = {name: defaults.why[name] for name in ("frontend", "pooling") if name in auto}
+    why: dict[str, str] = {name: defaults.why[name] for name in ("frontend", "pooling", "readout") if name in auto}
     if chosen := [name for name in _SIZE if name in auto]:
         reason = defaults.why["size"]
         why["size"] = reason if len(chosen) == len(_SIZE) else f"{', '.join(chosen)}: {reason}"
@@ -204,6 +206,13 @@ def _name(frontend: Any, defaults: Defaults) -> str:
     if isinstance(frontend, nn.Module):
         return "module"
     return defaults.frontend if frontend == "auto" else str(frontend)
+
+
+def _readout(readout: str, frontend: str, defaults: Defaults) -> str:
+    """Return the readout; "auto" is "pooled" behind front ends that are not plain."""
+    if readout != "auto":
+        return readout
+    return defaults.readout if frontend in ("linear", "hop_means") else "pooled"
 
 
 def _pooling(pooling: str | tuple[str, int]) -> tuple[str, int]:

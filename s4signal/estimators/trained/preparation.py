@@ -52,4 +52,5 @@ def fit_closed_form(
         sfreq=plan.sfreq,
         precision=precision,
         seed=seed,
+        groups=data.groups,
     )

@@ -6,7 +6,7 @@ the regression has learned by heart is not taken for what it knows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +29,11 @@ MOST_NUMBERS = 2**27  # of the training cases: what is kept in memory, half a gi
 Floats = NDArray[np.float64]
 
 
-def choose_readout(readout: str, frontend: str, kind: str, signals: Signals) -> str:
-    """Return "pooled" or "closed_form"; "auto" takes this one behind plain front ends where ``kind`` is "epochs"."""
-    n_numbers = int(signals.lengths.sum()) * signals.n_channels
-    if readout == "auto":
-        fits = len(signals) <= MOST_CASES and n_numbers <= MOST_NUMBERS
-        plain = frontend in ("linear", "hop_means")
-        return "closed_form" if kind == "epochs" and plain and fits else "pooled"
-    if readout == "closed_form" and len(signals) > MOST_CASES:
+def check_many(readout: str, n_cases: int) -> str:
+    """Return the readout, unless there are too many cases for it."""
+    if readout == "closed_form" and n_cases > MOST_CASES:
         raise ValueError(
-            f"readout='closed_form' takes at most {MOST_CASES:,} training cases, got {len(signals):,}; use "
-            "readout='pooled'."
+            f"readout='closed_form' takes at most {MOST_CASES:,} training cases, got {n_cases:,}; use readout='pooled'."
         )
     return readout
 
@@ -81,7 +75,7 @@ class Readout(NamedTuple):
         regression, _ = FeatureRegression.from_state(state, n_channels=n_channels, sfreq=sfreq, precision=precision)
         if regression.ridge.coef.shape[-1] != n_outputs:
             raise ModelFileError(f"its readout has {regression.ridge.coef.shape[-1]} outputs, not {n_outputs}.")
-        return cls(regression, state.value("scale", float, low=np.nextafter(0, 1), high=np.exp(5.01)))
+        return cls(regression, state.value("scale", float, low=0.0, high=np.exp(5.01)))
 
 
 def fit_readout(
@@ -95,12 +89,15 @@ def fit_readout(
     sfreq: float | None,
     precision: str,
     seed: int,
+    groups: NDArray[Any] | None,
 ) -> tuple[Readout, Floats]:
     """Fit to training cases; return also the scores (n, n_outputs) of each by the regression on the others.
 
+    Cases of one group are left out together, where each class is of several groups.
+
     Targets are signs of "classes" or "tags", or standardised "numbers", (n, n_outputs).
     """
-    cases = TrainingCases(on_grid(signals, sfreq or 1.0), targets, weights / weights.max())
+    cases = TrainingCases(on_grid(signals, sfreq or 1.0), targets, weights / weights.max(), groups)
     complete = not found.has_times.any() and not found.missing.any()
     solved = fit_regression(
         FeatureOptions(precision=_precision(precision)),

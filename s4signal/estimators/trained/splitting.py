@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from s4signal.errors import ShapeError
-from s4signal.signals import Signals
-
 FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets some aside
 _DRAWS = 100  # of groups, of which the one is taken that keeps the shares of the classes best
 
@@ -23,20 +20,6 @@ class Split(NamedTuple):
     train: Indices
     held_out: Indices | None
     why: str
-
-
-def check_groups(groups: Any, signals: Signals) -> NDArray[Any] | None:
-    """Return the group of each case, (n,): as given, or its subject or recording where several cases come from one.
-
-    None if every case is a group of its own.
-    """
-    if groups is None:
-        recordings = np.array([name or f"case {index}" for index, name in enumerate(signals.recordings)])
-        known = (names for names in (signals.groups, recordings) if 1 < len(np.unique(names)) < len(names))
-        return next(known, None)
-    if len(np.shape(groups)) != 1 or len(groups) != len(signals):
-        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
-    return np.array([str(group) for group in groups])
 
 
 def split_cases(

@@ -372,3 +372,19 @@ def test_wrong_signals_are_refused_as_by_the_trained_models():
         S4RidgeClassifier(**SMALL).fit(X, y, sample_weight=np.zeros(40))
     with pytest.raises(ValueError, match="times class_weight is zero for every case"):
         fitted(class_weight={0: 0.0, 1: 0.0})
+
+
+def test_cases_of_one_subject_are_left_out_together():
+    rng = np.random.default_rng(0)
+    subjects, y = np.repeat(np.arange(8), 8), np.repeat(np.arange(2), 4).tolist() * 8
+    mine = np.array([rng.standard_normal((2, 60)) for _ in range(8)])  # says who it is, nothing of y
+    X = mine[subjects] + 0.1 * rng.standard_normal((64, 2, 60)) + 0.3 * rng.standard_normal((64, 1, 1))
+    X[:, 0] += np.where(np.array(y) == 1, 0.2, -0.2)[:, None] * rng.standard_normal((8, 1))[subjects]
+    alone, together = (S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, y, groups=g) for g in (None, subjects))
+    surest = [np.abs(model.predict_proba(rng.standard_normal(X.shape)) - 0.5).max() for model in (alone, together)]
+    assert surest[1] < surest[0]
+    one_class_each = np.array(y) + 10
+    same = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, y, groups=one_class_each)
+    np.testing.assert_array_equal(same.predict_proba(X), alone.predict_proba(X))  # a class can't be left out
+    with pytest.raises(ValueError, match=r"groups must have shape \(64,\)"):
+        S4RidgeClassifier().fit(X, y, groups=subjects[:3])

@@ -2,14 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from small_models import classifier, regressor, same_weights
 
 from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.errors import ModelFileError
+from s4signal.estimators.survey import survey
 from s4signal.estimators.trained import readout as room
+from s4signal.estimators.trained.precompute import with_offsets
+from s4signal.estimators.trained.stacking import best_shares, number_folds
+from s4signal.estimators.trained.training import LabelledCases
 from s4signal.signals import drop_samples
+from s4signal.training import Cases
 
 __all__: list[str] = []
 
@@ -159,14 +165,28 @@ def test_irregular_and_missing_samples_in_training_leave_the_pooled_readout():
         assert asked.score(drop_samples(NEW, 0.1, random_state=1, as_nan=as_nan), Y) > 0.7
 
 
-def test_one_channel_and_an_unknown_rate_are_read_where_that_is_asked_for():
+def test_one_channel_and_an_unknown_rate_are_read():
     one, other = powers()[:, :1], powers(seed=1)[:, :1]
-    assert "readout        pooled" in classifier(max_epochs=1, **AUTO).fit(one, Y).describe()
-    assert classifier(max_epochs=2, **CLOSED).fit(one, Y).score(other, Y) > 0.9
+    model = classifier(max_epochs=2, **AUTO).fit(one, Y)
+    assert "(auto, for regular signals" in model.describe()
+    assert model.score(other, Y) > 0.9
+
+
+def test_audio_is_read_by_the_layers_alone():
+    audio = Signals(powers()[:, :1], sfreq=8000.0)
+    assert "readout        pooled (auto" in classifier(max_epochs=1, **AUTO).fit(audio, Y).describe()
+
+
+def test_mostly_missing_data_is_read(rng):
+    X = powers()
+    X[rng.random(X.shape) < 0.7] = np.nan
+    model = classifier(max_epochs=1, **AUTO).fit(Signals(X, sfreq=SFREQ), Y)
+    assert "(auto, for mostly missing data" in model.describe()
 
 
 def test_more_cases_than_can_be_left_out_are_refused_or_read_by_the_layers_alone(monkeypatch):
     monkeypatch.setattr(room, "MOST_CASES", N - 1)
+    monkeypatch.setattr("s4signal.estimators.trained.defaults.MOST_CASES", N - 1)
     with pytest.raises(ValueError, match=r"takes at most 39 training cases, got 40; use\s+readout='pooled'"):
         classifier(**CLOSED).fit(POWERS, Y)
     assert "readout        pooled" in classifier(max_epochs=1, **AUTO).fit(POWERS, Y).describe()
@@ -204,10 +224,55 @@ def test_a_warm_start_fits_the_readout_to_its_cases():
     assert model.fit(powers(), Y).score(NEW, Y) > max(0.9, before - 1e-9)
 
 
-def test_validation_cases_are_scored_as_predictions_are():
+def test_validation_cases_say_how_much_the_layers_count():
     X, new = powers(), powers(seed=1)
     model = classifier(sfreq=SFREQ, max_epochs=1, **AUTO).fit(X, Y, X_val=new, y_val=Y)
-    assert model.history_[0]["validation_score"] == model.score(new, Y)
+    assert model.score(new, Y) > 0.9
+    assert "and layers x " in model.describe()
+
+
+def test_layers_count_as_much_as_serves_cases_they_have_not_seen():
+    rng, y = np.random.default_rng(0), torch.from_numpy(Y.astype(np.int64))
+    offsets = rng.standard_normal((N, 2))
+    cases = Cases.of(list(powers()), y)
+    cases = with_offsets(cases, offsets)
+    right = torch.nn.functional.one_hot(y, 2).double()
+    for added, share in ((9.0 * right, 1.0), (-right, 0.0)):
+        outputs = torch.from_numpy(offsets) + added
+        assert best_shares(outputs, cases, classifies=True) == (0.0, share)  # the offsets are noise
+    known = with_offsets(cases, 2.0 * right.numpy())
+    assert best_shares(2.0 * right, known, classifies=True) == (1.0, 0.0)
+
+
+def test_what_tells_subjects_apart_does_not_count_for_new_ones():
+    rng, n = np.random.default_rng(0), 120
+    subjects = np.repeat(np.arange(6), n // 6)
+    y = np.where(rng.random(n) < 0.9, subjects % 2, 1 - subjects % 2)  # who it is says what it is, of these six
+    X = rng.standard_normal((n, 3, 64)) + 2.0 * rng.standard_normal((6, 3, 1))[subjects] * np.hanning(64)
+    fits = {
+        name: classifier(max_epochs=30, **CLOSED).fit(X, y, groups=g) for name, g in (("no", None), ("yes", subjects))
+    }
+    surest = {name: model.predict_proba(rng.standard_normal(X.shape)).max(1).mean() for name, model in fits.items()}
+    assert surest["yes"] < surest["no"]
+    assert "layers x 1 " not in fits["yes"].describe()
+
+
+def test_folds_follow_from_the_cases_whatever_their_order():
+    signals = Signals(np.concatenate([powers(), powers()[:7]]), sfreq=SFREQ)
+    y = np.concatenate([Y, Y[:7]])
+    order = np.random.default_rng(0).permutation(N + 7)
+
+    def folds(rows, groups=None):
+        some = signals[rows]
+        return number_folds(LabelledCases(some, survey(some, hashed=True), np.ones(len(rows)), y[rows], groups))
+
+    found = folds(np.arange(N + 7))
+    assert (found[:7] == found[N:]).all()  # the same case
+    assert np.bincount(found[:N]).min() >= N // 5 - 1
+    np.testing.assert_array_equal(folds(order), found[order])
+    groups = np.arange(N + 7) // 10
+    assert all(len(np.unique(folds(np.arange(N + 7), groups)[groups == g])) == 1 for g in range(5))
+    assert folds(np.arange(N + 7), groups // 9) is None  # of one group
 
 
 def test_samples_removed_in_training_do_not_stop_it():

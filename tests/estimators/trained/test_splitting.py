@@ -8,7 +8,8 @@ from small_models import classifier, regressor, waves
 
 from s4signal import Signals
 from s4signal.errors import ShapeError
-from s4signal.estimators.trained.splitting import check_groups, split_cases
+from s4signal.estimators.leakage import check_groups
+from s4signal.estimators.trained.splitting import split_cases
 from s4signal.signals import Signal
 
 N = 120

@@ -1,0 +1,107 @@
+r"""Errors of cases that a ridge regression is fitted without, in closed form, and the penalty for which they are least.
+
+Let :math:`w_i` be the weights of the cases, of mean one, W their sum; X the centred features and Y the centred targets,
+rows multiplied by :math:`\sqrt{w_i}`. The coefficients minimise :math:`|Y - X \beta|^2 + \alpha |\beta|^2`. With
+:math:`G = X X^T = U V U^T` they are :math:`\beta = X^T c`, :math:`c = (G + \alpha)^{-1} Y`; the hat matrix is
+:math:`H = G (G + \alpha)^{-1} = U \frac{V}{V + \alpha} U^T` and the residual :math:`r = Y - H Y = \alpha c`, so that
+one decomposition serves every penalty. Fitted without case i, a linear smoother has the residual
+:math:`r_i / (1 - H_{ii})` there. The intercept, which is not penalised, is a smoother too: the weighted mean,
+:math:`s s^T` with :math:`s_i = \sqrt{w_i / W}`. The columns of X are centred, :math:`X^T s = 0`, so the two add up:
+
+.. math:: y_i - \hat y_{-i} = \frac{r_i / \sqrt{w_i}}{1 - H_{ii} - w_i / W} .
+
+Divided by :math:`\alpha`, numerator and denominator are c and d of scikit-learn's ``_RidgeGCV`` (looe = c / d). A case
+is left out with all of its weight: only ratios of weights count. Fitted without the cases of a group g, the errors
+:math:`e_g` of its cases, times the roots of their weights, solve :math:`(I - H_{gg} - s_g s_g^T) e_g = r_g`.
+
+References
+----------
+Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+Floats = NDArray[np.float64]
+Groups: TypeAlias = NDArray[np.intp] | None
+
+ALPHAS = tuple(np.logspace(-3, 5, 17).tolist())  # relative to the mean squared norm of a case
+
+
+class Choice(NamedTuple):
+    """The penalty of the smallest leave-one-out error: dual coefficients c and predictions, each (n, k)."""
+
+    alpha: float
+    dual: Floats
+    loo_predictions: Floats
+
+
+def choose_ridge(
+    X: NDArray[np.floating],
+    targets: Floats,
+    case_weights: Floats,
+    alphas: Sequence[float] = ALPHAS,
+    groups: Groups = None,
+) -> Choice:
+    """Keep the penalty whose leave-one-out error is least, of rows X (n, p) that are centred and root-weighted."""
+    return choose(Spectrum.of(X), targets, case_weights, alphas, groups)
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues (r,) and orthonormal eigenvectors (n, r) of a Gram matrix between cases."""
+
+    values: Floats
+    vectors: Floats
+
+    @classmethod
+    def of_gram(cls, gram: Floats) -> Spectrum:
+        values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
+        return cls(np.maximum(values, 0.0), vectors)
+
+    @classmethod
+    def of(cls, X: NDArray[np.floating]) -> Spectrum:
+        """Of rows (n, p), by the smaller of the two Gram matrices."""
+        n, p = X.shape
+        if n <= p:
+            return cls.of_gram((X @ X.T).astype(np.float64))
+        values, vectors = eigh((X.T @ X).astype(np.float64), driver="evd", overwrite_a=True, check_finite=False)
+        kept = values > 1e-10 * max(values[-1], 1e-300)
+        return cls(values[kept], (X @ vectors[:, kept]) / np.sqrt(values[kept]))
+
+
+def choose(
+    spectrum: Spectrum, targets: Floats, case_weights: Floats, alphas: Sequence[float], groups: Groups
+) -> Choice:
+    """Compute the left-out errors of every penalty, as derived above, and keep the one whose mean is least."""
+    values, U = spectrum
+    root, total = np.sqrt(case_weights)[:, None], case_weights.sum()
+    Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
+    mean_squared_norm = values.sum() / total if values.sum() > 0 else 1.0
+    penalties = mean_squared_norm * np.asarray(alphas, dtype=np.float64)
+    shrunk = values[:, None] / (values[:, None] + penalties)  # V / (V + alpha)
+    residual = Y[:, None] - np.tensordot(U, shrunk[:, :, None] * (U.T @ Y)[:, None], axes=1)
+    if groups is None:
+        leverage = U**2 @ shrunk + (case_weights / total)[:, None]
+        loo_errors = residual / np.maximum(1.0 - leverage, 1e-9)[:, :, None] / root[:, None]
+    else:
+        loo_errors = _group_errors(U, shrunk, residual, root / np.sqrt(total), groups) / root[:, None]
+    least = int(np.average((loo_errors**2).mean(2), axis=0, weights=case_weights).argmin())
+    alpha = float(penalties[least])
+    return Choice(alpha, residual[:, least] / alpha, targets - loo_errors[:, least])
+
+
+def _group_errors(U: Floats, shrunk: Floats, residual: Floats, s: Floats, groups: NDArray[np.intp]) -> Floats:
+    """Solve (I - H_gg) e = r_g for the errors of each group g left out, for every penalty: (n, n_penalties, k)."""
+    errors = np.empty_like(residual)
+    for rows in (np.flatnonzero(groups == group) for group in np.unique(groups)):
+        rest = np.eye(len(rows)) - s[rows] @ s[rows].T
+        for index, kept in enumerate(shrunk.T):
+            inverse_of = rest - (U[rows] * kept) @ U[rows].T
+            errors[rows, index] = np.linalg.lstsq(inverse_of, residual[rows, index], rcond=1e-9)[0]
+    return errors
