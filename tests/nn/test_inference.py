@@ -68,6 +68,7 @@ def test_the_original_is_left_as_it_is() -> None:
     assert torch.equal(quick(x), before)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # of torch 2.13, to itself
 def test_a_step_for_inference_compiles_to_one_graph() -> None:
     quick, x = for_inference(causal("s4d")), torch.randn(1, 2)
     with torch.no_grad():
