@@ -117,3 +117,24 @@ def test_frames_and_series_of_polars_are_taken():
     for y in (polars.Series(names), polars.Series(names).cast(polars.Categorical)):
         model = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(frame, y)
         np.testing.assert_array_equal(model.predict_proba(frame), expected)
+
+
+NO_CHUNKS = {
+    "Signals": (Signals(X[:1]), r"a stream takes arrays \(n_channels, n_times\), not Signals; pass signal\.data"),
+    "complex": (X[0] + 1j, "Complex data not supported"),
+    "dates": (X[0].astype("M8[s]"), "the chunk"),
+    "texts": ([["a"] * 5] * 2, "could not convert string|the chunk"),
+}
+
+
+@each_model
+def test_a_stream_refuses_what_is_no_array_of_numbers(make):
+    model = make()
+    if "bidirectional" in model.get_params():
+        model.set_params(bidirectional=False)
+    stream = model.fit(X, Y).stream()
+    expected = model.stream().push(X[0])
+    for chunk, text in NO_CHUNKS.values():
+        with pytest.raises((TypeError, ValueError), match=text):
+            stream.push(chunk)
+    np.testing.assert_array_equal(stream.push(X[0]), expected)  # nothing of them was heard
