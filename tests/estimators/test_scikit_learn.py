@@ -42,7 +42,7 @@ def run(check, estimator):
 
 
 @parametrize_with_checks(
-    [S4Classifier(**CLASSIFIER, **REFERENCE), S4Regressor(**REGRESSOR, **REFERENCE, max_epochs=80)]
+    [S4Classifier(**CLASSIFIER, **REFERENCE), S4Regressor(**REGRESSOR, **REFERENCE, **POOLED, max_epochs=80)]
 )
 def test_reference_mode_passes_every_check(estimator, check):
     run(check, estimator)
