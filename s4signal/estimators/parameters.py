@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.callback import FitCallback
 from torch import nn
 
+from s4signal.estimators.augmentation import parse_augmentation
 from s4signal.nn import KERNELS
-from s4signal.nn.frontends.augmentation import AUGMENTATIONS
 from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.nn.pooling import POOLINGS
 from s4signal.training import PRECISIONS
@@ -26,6 +26,8 @@ def check_options(estimator: Any) -> None:
     allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
     _check_rules(estimator, {"init": (allowed, f"{need} with kernel={estimator.kernel!r}")})
     _check_class_weight(estimator)
+    if not (isinstance(estimator.augmentation, str) and estimator.augmentation == "auto"):
+        parse_augmentation(estimator.augmentation)
     if estimator.checkpoint_dir is not None:
         if Path(estimator.checkpoint_dir).is_file():
             raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")
@@ -58,6 +60,15 @@ def check_closed_form_options(estimator: Any) -> None:
 def check_filter_bank_options(estimator: Any) -> None:
     """Check the hyper-parameters of the filter bank, before any work; ``output`` is checked by the module."""
     _check_rules(estimator, _FILTER_BANK_RULES)
+
+
+def check_band(band_hz: tuple[float, float] | None, sfreq: float | None) -> None:
+    """Refuse a band of which a sampling rate holds nothing."""
+    if band_hz is not None and (sfreq is None or band_hz[0] >= 0.4 * sfreq):
+        raise ValueError(
+            f"band_hz={band_hz} needs a sampling rate above {band_hz[0] / 0.4:g} Hz, got {sfreq}. Pass sfreq, or a "
+            "band that the recordings hold."
+        )
 
 
 def is_positive(v: Any) -> bool:
@@ -121,7 +132,7 @@ def _penalties(v: Any) -> bool:
     return len(values) > 0 and all(map(is_positive, values))
 
 
-def _pair_of_seconds(v: Any) -> bool:
+def _rising_pair(v: Any) -> bool:
     return _all(v, is_positive) and len(v) == 2 and v[0] < v[1]
 
 
@@ -135,6 +146,7 @@ _FRONTENDS = ("auto", "linear", "hop_means", "filterbank")
 _BOOL = (lambda v: isinstance(v, bool | np.bool_), "choose one of True, False")
 _COUNT = (_whole(1), "it must be a whole number of at least 1")
 _AUTO_OR_COUNT = (_auto_or(_whole(1)), "it must be 'auto' or a whole number of at least 1")
+_BAND = (_none_or(_rising_pair), "it must be None or a pair (lowest, highest) of Hz, the lower one first")
 _SFREQ = (_none_or(is_positive), "it must be a positive number of Hz, or None")
 _RULES: Rules = {
     "kernel": _choice(*KERNELS),
@@ -144,10 +156,6 @@ _RULES: Rules = {
     "precision": _choice(*PRECISIONS),
     "early_stopping": _choice("auto", True, False),
     "missing": _choice("auto", "error", "gap", "mask"),
-    "augmentation": (
-        _none_or(_auto_or(lambda v: _all(v, lambda name: isinstance(name, str) and name in AUGMENTATIONS))),
-        f"it must be 'auto', None or a tuple of {', '.join(map(repr, AUGMENTATIONS))}",
-    ),
     **dict.fromkeys(("bidirectional", "standardize", "warm_start"), _BOOL),
     **dict.fromkeys(("d_model", "n_layers", "max_epochs"), _AUTO_OR_COUNT),
     "d_state": (
@@ -156,8 +164,9 @@ _RULES: Rules = {
     ),
     "dropout": (lambda v: _number(v) and 0 <= v < 1, "it must be in [0, 1)"),
     "sfreq": _SFREQ,
+    "band_hz": _BAND,
     "timescale": (
-        _auto_or(_pair_of_seconds),
+        _auto_or(_rising_pair),
         "it must be 'auto' or a pair (shortest_s, longest_s) of seconds, the shorter one first",
     ),
     "batch_size": (
@@ -183,6 +192,7 @@ _CLOSED_FORM_RULES: Rules = {
         "it must be a tuple of whole numbers of at least 1",
     ),
     "sfreq": _SFREQ,
+    "band_hz": _BAND,
     "precision": _choice("32", "64"),
 }
 _FILTER_BANK_RULES: Rules = {

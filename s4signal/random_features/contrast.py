@@ -24,14 +24,22 @@ _SHRINKAGE = 0.05  # a narrow band has few independent numbers for its covarianc
 
 
 def narrow_bands(
-    bandwidth_hz: float, n_components: int, *, sfreq: float, shortest: float, longest_hop: float, dtype: torch.dtype
+    bandwidth_hz: float,
+    n_components: int,
+    *,
+    sfreq: float,
+    shortest: float,
+    longest_hop: float,
+    dtype: torch.dtype,
+    band_hz: tuple[float, float] | None = None,
 ) -> PooledStatistics:
-    """Space bands evenly up to ``bandwidth_hz``, no closer than cases of ``shortest`` samples can resolve."""
-    highest = min(_HIGHEST * sfreq, max(bandwidth_hz, _FEWEST * sfreq / shortest))
-    bands = int(np.clip(highest * shortest / sfreq, 1, _BANDS))
-    frequencies = highest * (np.arange(bands) + 0.5) / bands
+    """Space bands evenly up to ``bandwidth_hz``, or over ``band_hz``, no closer than ``shortest`` samples resolve."""
+    lowest, highest = band_hz or (0.0, max(bandwidth_hz, _FEWEST * sfreq / shortest))
+    width = min(_HIGHEST * sfreq, highest) - lowest
+    bands = int(np.clip(width * shortest / sfreq, 1, _BANDS))
+    frequencies = lowest + width * (np.arange(bands) + 0.5) / bands
     # As wide as they are apart, on either side: what lies between two of them shows in both.
-    bandwidths = np.full(bands, highest / bands)
+    bandwidths = np.full(bands, width / bands)
     none = torch.zeros(bands, 0, 2, dtype=dtype)
     return PooledStatistics(
         frequencies_hz=torch.from_numpy(frequencies),

@@ -24,11 +24,21 @@ _SHARPEST = 16.0  # largest ratio of a frequency to its bandwidth
 
 
 def draw_oscillators(
-    n_oscillators: int, *, sfreq: float, duration_s: float, rng: np.random.RandomState
+    n_oscillators: int,
+    *,
+    sfreq: float,
+    duration_s: float,
+    rng: np.random.RandomState,
+    band_hz: tuple[float, float] | None = None,
 ) -> tuple[Floats, Floats]:
-    """Draw frequencies and bandwidths (F,) in Hz, log-uniformly between 1 / (2 duration) and 0.45 of the rate."""
+    """Draw frequencies and bandwidths (F,) in Hz, log-uniformly between 1 / (2 duration) and 0.45 of the rate.
+
+    Within ``band_hz``, where it is given: features are standardised, which amplifies what a filter has left beside it.
+    """
     F, highest = n_oscillators, _HIGHEST * sfreq
     lowest = min(0.5 / duration_s, 0.5 * highest)
+    if band_hz is not None:
+        lowest, highest = max(lowest, band_hz[0]), min(highest, band_hz[1])
     # One in each of F strata: no octave is left out by chance.
     strata = (np.arange(F) + rng.uniform(size=F)) / F
     frequencies = lowest * (highest / lowest) ** strata
@@ -36,7 +46,7 @@ def draw_oscillators(
     bandwidths = sharpest * (frequencies / sharpest) ** rng.uniform(size=F)
     low = rng.permutation(F)[: round(_LOW_PASSES * F)]
     frequencies[low] = 0.0
-    bandwidths[low] = lowest * (highest / 2 / lowest) ** rng.uniform(size=len(low))
+    bandwidths[low] = lowest * (max(lowest, highest / 2) / lowest) ** rng.uniform(size=len(low))
     return frequencies, bandwidths
 
 

@@ -36,7 +36,7 @@ def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArr
     """
     n_times, n_new = data.shape[1], _resampled_length(data.shape[1], sfreq, new_sfreq)
     missing = np.isnan(data)
-    filled = _fill_missing(data, missing) if missing.any() else data
+    filled = fill_missing(data, missing) if missing.any() else data
     # Take the line from first to last sample away: the filter sees zeros outside, and a step there would ring.
     first, last = filled[:, :1], filled[:, -1:]
     position = np.arange(n_times, dtype=data.dtype) / max(1, n_times - 1)
@@ -55,7 +55,8 @@ def _resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
     return max(1, round(n_times * new_sfreq / sfreq))
 
 
-def _fill_missing(data: FloatArray, missing: npt.NDArray[np.bool_]) -> FloatArray:
+def fill_missing(data: FloatArray, missing: npt.NDArray[np.bool_]) -> FloatArray:
+    """Draw lines across missing samples of (n_channels, n_times)."""
     filled, position = data.copy(), np.arange(data.shape[1])
     for channel, gap in zip(filled, missing, strict=True):
         channel[gap] = 0.0 if gap.all() else np.interp(position[gap], position[~gap], channel[~gap])

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.errors import DivergenceError
@@ -19,7 +20,7 @@ from s4signal.training.evaluation import evaluate_network
 from s4signal.training.memory import free_memory, half_the_samples, is_out_of_memory
 from s4signal.training.options import TrainingOptions
 from s4signal.training.result import Network, OnEpoch, Progress, Score, TrainingInterrupted, TrainingResult
-from s4signal.training.step import Loss, Share, add_gradients
+from s4signal.training.step import Loss, add_gradients
 
 
 def fit_network(
@@ -124,9 +125,9 @@ class _Training:
         per_epoch = len(self._plan(np.random.RandomState(options.seed)))
         self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
         self.averaged = RunningMean(self.network, options.averaging) if options.averaging else None
-        # Of dropout and augmentation of features; of the order of the cases and augmentation at their load.
-        self.generator = torch.Generator(options.device).manual_seed(options.seed)
-        self.rng = np.random.RandomState(options.seed)
+        self.generator = torch.Generator(options.device).manual_seed(options.seed)  # of dropout, in the features too
+        self.rng = np.random.RandomState(options.seed)  # of the order of the cases
+        self.chances: NDArray[np.float64] | None = None  # of each case in an epoch, whatever the batches are
         self.max_samples = options.max_samples  # less, if that was too much for the memory
         self.progress = Progress([], 0, math.inf, {})
         self.checkpoints: Checkpoints | None = None  # of the first process alone
@@ -179,6 +180,8 @@ class _Training:
         self.network.train()
         if options.batch_size is not None:  # all cases in one step draw one mask, in each process the same
             self.ranks.spread(self.generator, options.seed, self.epoch)
+        if self.cases.augment is not None:
+            self.chances = np.random.default_rng((options.seed, 1 + self.epoch)).random(len(self.cases))
         steps = self._plan(self.rng)
         # One synchronisation per epoch: losses and norms of the gradients stay on the device until here.
         losses = torch.stack([self._step(pieces) for pieces in steps]).tolist()
@@ -210,17 +213,14 @@ class _Training:
     def _gradients(self, planned: list[Indices]) -> Tensor:
         """Compute the gradients of this process's share, in smaller passes where the memory does not hold it."""
         total_weight = float(sum(self.cases.weights[piece].sum() for piece in planned))
-        indices = np.concatenate(planned)
-        # Drawn for all of them: the next step begins alike in each process.
-        chances = None if self.cases.augment is None else self.ranks.share(self.rng.uniform(size=len(indices)))
         add = partial(add_gradients, loss=self.loss, options=self.options, generator=self.generator)
-        own = planned if self.ranks.size == 1 else [self.ranks.share(indices)]
+        own = planned if self.ranks.size == 1 else [self.ranks.share(np.concatenate(planned))]
         while True:
             if self.ranks.size > 1 or self.max_samples < self.options.max_samples:
                 own = pieces(self.cases, np.concatenate(own), self.max_samples)  # they are sorted, and stay in order
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                return add(self.network, self.cases, Share(own, chances), total_weight=total_weight)
+                return add(self.network, self.cases, own, total_weight=total_weight, chances=self.chances)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

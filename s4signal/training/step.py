@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,34 +16,29 @@ from s4signal.training.runtime import PRECISIONS, autocast
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per case
 
 
-class Share(NamedTuple):
-    """Which cases of a step a process computes, and in which passes."""
-
-    passes: list[Indices]
-    chances: NDArray[np.float64] | None  # of their augmentation at the load, in the same order
-
-
 def add_gradients(
     network: nn.Module,
     cases: Cases,
-    share: Share,
+    passes: list[Indices],
     *,
     loss: Loss,
     options: TrainingOptions,
     generator: torch.Generator | None,
     total_weight: float,
+    chances: NDArray[np.float64] | None = None,
 ) -> Tensor:
-    """Add the gradients of the mean loss over ``total_weight`` to those that are there; return the summed loss."""
-    dtype, start = PRECISIONS[options.precision], 0
+    """Add the gradients of the mean loss over ``total_weight`` to those that are there; return the summed loss.
+
+    ``chances`` (n,) is a random number for each of all cases, for their augmentation at the load.
+    """
+    dtype = PRECISIONS[options.precision]
     summed = torch.zeros((), device=options.device, dtype=dtype)
-    for indices in share.passes:
-        stop = start + len(indices)
-        chances = None if share.chances is None else share.chances[start:stop]
-        for _, batch in cases.batches(indices, dtype=dtype, device=options.device, chances=chances):
+    for indices in passes:
+        drawn = None if chances is None else chances[indices]
+        for _, batch in cases.batches(indices, dtype=dtype, device=options.device, chances=drawn):
             losses = (_losses(network, batch, loss, options, generator) * batch.weight).sum()
             (losses / total_weight).backward()
             summed += losses.detach()
-        start = stop
     return summed
 
 

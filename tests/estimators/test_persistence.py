@@ -208,7 +208,7 @@ EDITS = {
     "plan of other poolings": (lambda h: plan(h).update(pooling="min"), "pooling='min' is unknown"),
     "plan of another kernel": (lambda h: plan(h)["stack"].update(kernel="s9"), "kernel='s9' is unknown"),
     "masks of no channel": (lambda h: plan(h)["sampling"].update(masked=[7]), "masks of the channels"),
-    "unknown augmentation": (lambda h: plan(h).update(augmentation=["noise"]), "augmentation="),
+    "unknown augmentation": (lambda h: plan(h).update(augmentation=["louder"]), "augmentation="),
     "history of text": (lambda h: h.update(history=["ab"]), "the entry history must be dict"),
     "targets gone": (lambda h: h.pop("targets"), "targets"),
     "channels gone": (lambda h: h["input"].pop("n_channels_in_"), "n_channels_in_ is missing"),

@@ -29,6 +29,9 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         Random weights over up to nine channels, drawn for each oscillator; one channel needs none.
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
+    band_hz : (lowest, highest) or None, default=None
+        Frequencies in Hz that the cases hold, such as (1, 45) after a band-pass: oscillators lie there alone. Features
+        are standardised, so that others would amplify what the filter has left.
     alphas : "auto" or array-like of positive floats, default="auto"
         Penalties to choose from, as those of `sklearn.linear_model.RidgeCV`, but relative to the mean squared norm of
         the standardised cases, which is the number of blocks of features in use, and beside weights of mean one; "auto"
@@ -93,6 +96,7 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         orders: tuple[int, ...] = (1, 2),
         n_spatial_filters: int = 4,
         n_windows: int = 4,
+        band_hz: tuple[float, float] | None = None,
         alphas: Any = "auto",
         sfreq: float | None = None,
         class_weight: Any = None,
@@ -100,7 +104,7 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         random_state: Any = None,
     ) -> None:
         self.n_oscillators, self.orders = n_oscillators, orders
-        self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
+        self.n_spatial_filters, self.n_windows, self.band_hz = n_spatial_filters, n_windows, band_hz
         self.sfreq, self.precision, self.random_state = sfreq, precision, random_state
         self.alphas, self.class_weight = alphas, class_weight
 

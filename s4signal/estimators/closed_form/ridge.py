@@ -30,7 +30,7 @@ from s4signal.random_features.ridge_sums import RidgeSums
 class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
     """Base of the ridge models, whose targets a mixin knows; see `S4RidgeClassifier` for the parameters."""
 
-    _TUPLES = ("orders", "alphas")
+    _TUPLES = ("orders", "alphas", "band_hz")
     features_: S4RandomFeatures
     ridge_: Ridge
     _sums: Any = None  # RidgeSums, after partial_fit
@@ -44,13 +44,14 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         orders: tuple[int, ...] = (1, 2),
         n_spatial_filters: int = 4,
         n_windows: int = 4,
+        band_hz: tuple[float, float] | None = None,
         alphas: Any = "auto",
         sfreq: float | None = None,
         precision: str = "32",
         random_state: Any = None,
     ) -> None:
         self.n_oscillators, self.orders = n_oscillators, orders
-        self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
+        self.n_spatial_filters, self.n_windows, self.band_hz = n_spatial_filters, n_windows, band_hz
         self.sfreq, self.precision, self.random_state, self.alphas = sfreq, precision, random_state, alphas
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None, groups: Any = None) -> Self:

@@ -34,6 +34,9 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         Random weights over up to nine channels, drawn for each oscillator; one channel needs none.
     n_windows : int, default=4
         Equal parts of a case that are pooled over, beside the whole.
+    band_hz : (lowest, highest) or None, default=None
+        Frequencies in Hz that the cases hold, such as (1, 45) after a band-pass: oscillators lie there alone. Features
+        are standardised, so that others would amplify what the filter has left.
     sfreq : float, optional
         Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
     precision : {"32", "64"}, default="32"
@@ -105,12 +108,13 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         orders: tuple[int, ...] = (1, 2),
         n_spatial_filters: int = 4,
         n_windows: int = 4,
+        band_hz: tuple[float, float] | None = None,
         sfreq: float | None = None,
         precision: str = "32",
         random_state: Any = None,
     ) -> None:
         self.n_oscillators, self.orders = n_oscillators, orders
-        self.n_spatial_filters, self.n_windows = n_spatial_filters, n_windows
+        self.n_spatial_filters, self.n_windows, self.band_hz = n_spatial_filters, n_windows, band_hz
         self.sfreq, self.precision, self.random_state = sfreq, precision, random_state
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, times: Any = None) -> Self:

@@ -13,6 +13,7 @@ from torch import Tensor
 from s4signal.estimators.features.feature_map import FeatureMap
 from s4signal.estimators.features.recordings import Recordings, weights_of_first
 from s4signal.estimators.features.summaries import ObservationSummaries
+from s4signal.estimators.parameters import check_band
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, check_squares, survey
 from s4signal.random_features.combinations import draw_combinations, normal_quantiles
@@ -36,6 +37,7 @@ class FeatureOptions(NamedTuple):
     orders: tuple[int, ...] = (1, 2)
     n_spatial_filters: int = 4
     n_windows: int = 4
+    band_hz: tuple[float, float] | None = None
     precision: str = "32"
 
 
@@ -64,6 +66,7 @@ def draw_feature_map(
     before, those of the calibration alone are read.
     """
     signals, sfreq, watched = recordings.signals, recordings.signals.sfreq, None
+    check_band(options.band_hz, sfreq)
     if found is None:
         watched = _Watched(recordings, set(_calibration_cases(signals, weights, copy.deepcopy(rng)).tolist()))
         found = survey(recordings.recorded, hashed=True, visit=watched)
@@ -88,6 +91,7 @@ def draw_feature_map(
             shortest=shortest,
             longest_hop=shortest / (_FRAMES * options.n_windows),
             dtype=PRECISIONS[options.precision],
+            band_hz=options.band_hz,
         )
     summaries, fill = ObservationSummaries.fit(found.take(used), weights[used]), np.empty(0)
     drawn = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, options.precision, recordings.timed, fill)
@@ -152,7 +156,9 @@ def _draw_oscillators(
     C, n_windows, dtype = components.shape[1], options.n_windows, PRECISIONS[options.precision]
     J = 1 if C == 1 else options.n_spatial_filters
     F = min(max(_OUTPUTS // C, 64), 256) if isinstance(options.n_oscillators, str) else options.n_oscillators
-    frequencies, bandwidths = draw_oscillators(F, sfreq=sfreq, duration_s=shortest / sfreq, rng=rng)
+    frequencies, bandwidths = draw_oscillators(
+        F, sfreq=sfreq, duration_s=shortest / sfreq, rng=rng, band_hz=options.band_hz
+    )
     hops = oscillator_hops(frequencies, bandwidths, sfreq=sfreq, longest=shortest / (_FRAMES * n_windows))
     filters, quantiles = draw_spatial_filters(F, J, C, rng), normal_quantiles(F, J, 2).to(dtype)
     bank = PooledStatistics(

@@ -10,11 +10,12 @@ SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # so far reach the bands; rates that ho
 BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame
 
 
-def sound_bank(sfreq: float, hop_s: float) -> FilterBank:
-    """Space gammatone bands evenly on the scale of critical bands, as densely at every rate."""
-    highest_hz = min(HIGHEST_HZ, 0.475 * sfreq)
+def sound_bank(sfreq: float, hop_s: float, band_hz: tuple[float, float] | None = None) -> FilterBank:
+    """Space gammatone bands evenly on the scale of critical bands, as densely at every rate; or within a band."""
+    lowest_hz, highest_hz = (LOWEST_HZ, HIGHEST_HZ) if band_hz is None else band_hz
+    highest_hz = min(highest_hz, 0.475 * sfreq)
     n_bands = round(N_BANDS * max(1.0, _critical_bands(highest_hz) / _critical_bands(SPEECH_HZ)))
-    frequencies, bandwidths = space_bands("erb", n_bands, LOWEST_HZ, highest_hz)
+    frequencies, bandwidths = space_bands("erb", n_bands, lowest_hz, highest_hz)
     return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, floor=BANK_FLOOR)
 
 

@@ -34,7 +34,7 @@ from s4signal.training import PRECISIONS, resolve_device
 class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
     """Base of the estimators that train a network; see `S4Classifier` for the parameters."""
 
-    _TUPLES = ("timescale", "augmentation", "pooling")
+    _TUPLES = ("timescale", "augmentation", "pooling", "band_hz")
 
     def __init__(
         self,
@@ -50,9 +50,10 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         pooling: str | tuple[str, int] = "auto",
         readout: str = "auto",
         sfreq: float | None = None,
+        band_hz: tuple[float, float] | None = None,
         timescale: str | tuple[float, float] = "auto",
         missing: str = "auto",
-        augmentation: str | tuple[str, ...] | None = "auto",
+        augmentation: str | tuple[str, ...] | dict[str, Any] | None = "auto",
         standardize: bool = True,
         max_epochs: str | int = "auto",
         batch_size: str | int | None = "auto",
@@ -73,8 +74,9 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
         self.n_layers, self.bidirectional, self.dropout, self.pooling = n_layers, bidirectional, dropout, pooling
         self.readout = readout
-        self.sfreq, self.timescale, self.missing, self.augmentation = sfreq, timescale, missing, augmentation
-        self.standardize, self.max_epochs, self.batch_size = standardize, max_epochs, batch_size
+        self.sfreq, self.band_hz, self.timescale, self.missing = sfreq, band_hz, timescale, missing
+        self.augmentation, self.standardize = augmentation, standardize
+        self.max_epochs, self.batch_size = max_epochs, batch_size
         self.learning_rate, self.ssm_learning_rate, self.weight_decay = learning_rate, ssm_learning_rate, weight_decay
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.n_iter_no_change, self.warm_start, self.precision = n_iter_no_change, warm_start, precision

@@ -64,6 +64,10 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         the first call, and "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
+    band_hz : (lowest, highest) or None, default=None
+        Frequencies in Hz that the cases hold, such as (1, 45) after a band-pass: the bands of "filterbank" and the
+        oscillators of the closed form lie there alone. What they give is standardised, so that others would amplify
+        what the filter has left. The other front ends take samples as they are.
     timescale : "auto" or (shortest_s, longest_s), default="auto"
         Range of the initial memories, in seconds (in samples where the rate is unknown). "auto" takes ten steps to
         the longest case.
@@ -75,12 +79,20 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         bank missing samples are interpolated. "error" refuses NaN.
         Mostly missing data (of the values at times when any channel was observed, more than half are missing) is
         clipped to four standard deviations, and the outputs also see mean and last value of each channel.
-    augmentation : "auto", None or tuple of names, default="auto"
-        Random changes of the training cases. "band_shift" moves energies along the bands of a filter bank by up to one
-        band, as another speaker would; "band_dropout" silences the upper bands of a quarter of the cases, as rates down
-        to a quarter would; "silence_padding" puts up to half a second of silence or low noise before and after half of
-        the cases; "sample_dropout" removes 10 to 80 % of the samples of a third of the cases, for models that will meet
-        missing samples behind a filter bank or a module. "auto" is the first three with "filterbank", else None.
+    augmentation : "auto", None, tuple of names or dict from names to settings, default="auto"
+        Random changes of the training cases, such as ``("noise", "gain")`` or ``{"noise": {"snr_db": (0, 20)}}``; they
+        follow from ``random_state``, and act in this order. Of the samples, in half of the loads of a case, each with
+        the probability ``share`` (0.5): "speed" (``most``, 0.1: that much faster or slower), "time_shift"
+        (``longest_s``, 0.1), "room" (echoes: ``rt60_s``, (0.2, 1), ``direct_db``, (0, 10)), "babble" (``voices``, 6
+        other cases at ``snr_db``, (0, 30)), "noise" (white, ``snr_db``, (0, 30), over the variance of each channel),
+        "gain" (``db``, (-10, 10)), "clipping" (at ``level``, (0.05, 0.5), of the peak), "time_masking" (``longest_s``,
+        0.5), "channel_dropout" (``channels``, 0.2, are missing), "sample_dropout" (``removed``, (0.1, 0.8), are
+        missing; not with "linear"). Behind a front end that learns nothing two changed versions of each case are made
+        before training, elsewhere a new one at each load. Of the energies of a filter bank, at each step: "band_shift"
+        (by up to ``bands``, 1, as another speaker would), "band_dropout" (the upper bands of a ``share``, 0.25, of the
+        cases, as rates down to a quarter would), "silence_padding" (up to ``longest_s``, 0.5, of silence or low noise
+        before and after a ``share``, 0.5), "spec_augment" (a stretch of up to ``bands``, 0.2, of them and of up to
+        ``longest_s``, 0.1, is hidden). "auto" is the first three of these with "filterbank", else None.
     standardize : bool, default=True
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
@@ -185,9 +197,10 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         pooling: str | tuple[str, int] = "auto",
         readout: str = "auto",
         sfreq: float | None = None,
+        band_hz: tuple[float, float] | None = None,
         timescale: str | tuple[float, float] = "auto",
         missing: str = "auto",
-        augmentation: str | tuple[str, ...] | None = "auto",
+        augmentation: str | tuple[str, ...] | dict[str, Any] | None = "auto",
         standardize: bool = True,
         max_epochs: str | int = "auto",
         batch_size: str | int | None = "auto",
@@ -209,8 +222,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
         self.n_layers, self.bidirectional, self.dropout, self.pooling = n_layers, bidirectional, dropout, pooling
         self.readout = readout
-        self.sfreq, self.timescale, self.missing, self.augmentation = sfreq, timescale, missing, augmentation
-        self.standardize, self.max_epochs, self.batch_size = standardize, max_epochs, batch_size
+        self.sfreq, self.band_hz, self.timescale, self.missing = sfreq, band_hz, timescale, missing
+        self.augmentation, self.standardize = augmentation, standardize
+        self.max_epochs, self.batch_size = max_epochs, batch_size
         self.learning_rate, self.ssm_learning_rate, self.weight_decay = learning_rate, ssm_learning_rate, weight_decay
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.n_iter_no_change, self.class_weight, self.warm_start = n_iter_no_change, class_weight, warm_start

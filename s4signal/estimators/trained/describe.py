@@ -6,13 +6,13 @@ from typing import cast
 
 import torch
 
+from s4signal.estimators.augmentation import describe_changes
 from s4signal.estimators.trained.missing import Sampling
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.trained.readout import Readout
 from s4signal.estimators.units import Units, readable_units
 from s4signal.nn import S4Network
 from s4signal.nn.block import S4Block
-from s4signal.nn.frontends.augmentation import AUGMENTATIONS
 
 
 def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout | None) -> str:
@@ -21,7 +21,7 @@ def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout |
     units, stack = readable_units(plan.sfreq, fastest), plan.stack
     size = sum(p.numel() for p in network.parameters())
     sfreq, names = plan.sfreq or 1.0, plan.augmentation
-    changes = ", ".join(AUGMENTATIONS[change]().describe(sfreq) for change in names)
+    changes = describe_changes(names, sfreq)
     shared = ", one dropout mask per step" if stack["dropout_axis"] == "batch" else ""
     lines = {
         "sampling rate": units.rate(plan.sfreq),

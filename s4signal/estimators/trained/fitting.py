@@ -1,6 +1,7 @@
 """What a fit does, step by step, on a draft of the estimator: its end is the one moment at which the model changes."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from s4signal.estimators.augmentation import sample_changes
 from s4signal.estimators.base import SignalEstimator
 from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_shared
 from s4signal.estimators.standardizer import Standardizer, warn_of_scale
@@ -37,6 +39,7 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
+from s4signal.signals.augmentation import SampleChange
 from s4signal.training import PRECISIONS, Cases, TrainingResult, evaluate_network, fit_network, is_first, resolve_device
 
 
@@ -198,7 +201,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             )
         self.network_ = copy.deepcopy(self.network_)
 
-    def _cases(self, data: LabelledCases) -> Cases:
+    def _cases(self, data: LabelledCases, changes: Sequence[SampleChange] = ()) -> Cases:
         return make_cases(
             data.signals,
             self._standardizer,
@@ -207,6 +210,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             found=data.found,
             weights=data.weights,
             targets=self._target_tensor(data.targets),
+            changes=changes,
         )
 
     def _prepare(self, data: LabelledCases, seed: int, device: torch.device, *, first: bool, refit: bool) -> Cases:
@@ -220,7 +224,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 given = data._replace(targets=self._standardised(data.targets))
                 known = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
                 self._readout, offsets = fit_closed_form(given, self._plan, self._standardizer, **known)
-        cases, options = self._cases(data), inference_options(self, self._plan, device)
+        cases = self._cases(data, sample_changes(self._plan.augmentation))
+        options = inference_options(self, self._plan, device)
         return with_offsets(prepare_training(self.network_, cases, options, self._plan, seed, first=first), offsets)
 
     def _train(

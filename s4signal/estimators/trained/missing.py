@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from s4signal.errors import ModelFileError
+from s4signal.estimators.augmentation import CHANGED_LOADS, CaseVersions
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
 from s4signal.estimators.survey import Survey, check_span, check_time_unit, relative_periods
 from s4signal.estimators.validation import all_finite
 from s4signal.nn import KERNELS
-from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.signals import Signal, Signals
+from s4signal.signals.augmentation import SampleChange
 from s4signal.training import Cases, Samples
 
 LONGEST_SPLINE = 8.5  # periods from sample to sample
@@ -97,20 +99,29 @@ def make_cases(
     weights: NDArray[np.float64] | None = None,
     targets: torch.Tensor | None = None,
     look: Callable[[int, Signal], None] | None = None,
+    changes: Sequence[SampleChange] = (),
 ) -> Cases:
-    """Wrap signals for the loop; a lazy case is decoded when a batch needs it, and shown to ``look`` then."""
-    stored = signals.cases
+    """Wrap signals for the loop; a lazy case is decoded when a batch needs it, and shown to ``look`` then.
+
+    With ``changes`` a share of the loads in training has a version of the case that follows from their random number.
+    """
+    prepare = partial(prepare_case, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
+    versions, n = CaseVersions(signals.cases, changes, sfreq), len(signals)
 
     def load(index: int) -> Samples:
-        case = stored[index].load()
+        case = versions.read(index)
         if look is not None:
             look(index, case)
-        return prepare_case(case, index, standardizer=standardizer, sampling=sampling, sfreq=sfreq)
+        return prepare(case, index)
+
+    def augment(index: int, chance: float) -> Samples:
+        return prepare(versions.changed(index, chance), index) if chance < CHANGED_LOADS else load(index)
 
     on_grid = sampling.grid or sampling.missing == "hold"
     lengths = grid_lengths(signals, sfreq, found=found) if on_grid else signals.lengths
-    weights = np.ones(len(signals)) if weights is None else weights
-    return Cases(load, lengths, relative_periods(signals, sfreq), weights, targets)
+    weights = np.ones(n) if weights is None else weights
+    periods = relative_periods(signals, sfreq)
+    return Cases(load, lengths, periods, weights, targets, augment if changes else None)
 
 
 def grid_lengths(signals: Signals, sfreq: float | None, *, found: Survey | None = None) -> NDArray[np.int64]:
@@ -156,12 +167,6 @@ def prepare_case(
         observed = np.ones(data.shape, dtype=data.dtype) if missing is None else ~missing
         data = np.concatenate([data, observed[list(sampling.masked)]])
     return Samples(data, gaps)
-
-
-def drop_samples(samples: Samples, share: float, *, seed: int) -> Samples:
-    """Remove samples at random from a case on a regular grid, and interpolate them as any that are missing."""
-    removed = SampleDropout.removed(samples.data.shape[1], share, seed=seed)
-    return Samples(_on_grid(samples.data, None, 1.0, np.broadcast_to(removed, samples.data.shape)))
 
 
 def _positions(case: Signal, index: int, sfreq: float | None) -> Floats | None:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.errors import ModelFileError
+from s4signal.estimators.augmentation import Settings, choose_augmentation, feature_changes, parse_augmentation
 from s4signal.estimators.model_file import State
+from s4signal.estimators.parameters import check_band
 from s4signal.estimators.survey import Survey
 from s4signal.estimators.trained.bands import HOP_S, sound_bank
 from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
@@ -19,7 +21,6 @@ from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sam
 from s4signal.estimators.trained.readout import check_many
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
-from s4signal.nn.frontends.augmentation import AUGMENTATIONS, SampleDropout
 from s4signal.nn.frontends.module import probe_module
 from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
@@ -43,8 +44,9 @@ class Plan(NamedTuple):
     pooling_order: int
     readout: str  # "pooled" or "closed_form"
     sampling: Sampling
-    augmentation: tuple[str, ...]
+    augmentation: Settings
     n_features: int | None  # of a module
+    band_hz: tuple[float, float] | None
     why: dict[str, str]  # of what "auto" decided
 
     @property
@@ -65,10 +67,11 @@ class Plan(NamedTuple):
     def from_state(cls, state: State) -> Plan:
         """Check and restore what `to_state` said; whether it can be built is seen when it is."""
         n_channels, plain = state.value("n_channels", int, low=1), state.value
+        band = state.values("band_hz", float, length=2, low=0) if state.plain.get("band_hz") is not None else None
         shortest, longest = state.values("dt_range", float, length=2, low=np.nextafter(0, 1))
-        augmentation, why = tuple(state.values("augmentation", str)), state.value("why", dict)
-        if set(augmentation) - set(AUGMENTATIONS) or not all(isinstance(reason, str) for reason in why.values()):
-            raise ModelFileError(f"augmentation={augmentation} or its reasons are not of this model.")
+        augmentation, why = parse_augmentation(plain("augmentation", dict, list)), state.value("why", dict)
+        if not all(isinstance(reason, str) for reason in why.values()):
+            raise ModelFileError(f"the reasons {why} are not of this model.")
         stack, pooling, order = state.part("stack"), plain("pooling", str), plain("pooling_order", int, low=1)
         if order > 1 and pooling != "legs":
             raise ModelFileError(f"pooling={pooling!r} has no order {order}.")
@@ -89,6 +92,7 @@ class Plan(NamedTuple):
             sampling=Sampling.from_state(state.part("sampling"), n_channels=n_channels),
             augmentation=augmentation,
             n_features=plain("n_features", int, None, low=1),
+            band_hz=None if band is None else (band[0], band[1]),
             why=why,
         )
 
@@ -118,6 +122,7 @@ def plan_network(
     ``options`` has the parameters of an estimator as attributes; ``readout`` is the one that counts.
     """
     frontend = _name(options.frontend, defaults)
+    check_band(options.band_hz, sfreq)
     if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
         raise ValueError(
             f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
@@ -142,8 +147,11 @@ def plan_network(
         pooling_order=pooling[1],
         readout=chosen,
         sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
-        augmentation=_augmentation(options, frontend),
+        augmentation=choose_augmentation(
+            options.augmentation, frontend, module=options.frontend, timed=bool(found.has_times.any())
+        ),
         n_features=n_features,
+        band_hz=options.band_hz,
         why=why,
     )
 
@@ -222,25 +230,6 @@ def _pooling(pooling: str | tuple[str, int]) -> tuple[str, int]:
     return str(pooling[0]), int(pooling[1])
 
 
-def _augmentation(options: Any, frontend: str) -> tuple[str, ...]:
-    """Return the names of the changes, in the order of the table."""
-    chosen = options.augmentation
-    if isinstance(chosen, str):
-        return ("band_shift", "band_dropout", "silence_padding") if frontend == "filterbank" else ()
-    chosen, module = chosen or (), options.frontend
-    bands = frontend == "filterbank" or isinstance(module, FilterBank)
-    for name in chosen:
-        if name == "silence_padding" and isinstance(module, FilterBank) and module.output != "log":
-            raise ValueError(f"augmentation={name!r} needs a filter bank with output='log', got {module.output!r}.")
-        if frontend == "linear" or not (bands or name == "sample_dropout"):
-            needs = "a front end on a regular grid" if name == "sample_dropout" else "a filter bank"
-            raise ValueError(
-                f"augmentation={name!r} needs {needs}, but frontend is {frontend!r}; use frontend='filterbank' or "
-                "augmentation=None."
-            )
-    return tuple(name for name in AUGMENTATIONS if name in chosen)
-
-
 def _module_features(module: nn.Module, signals: Signals, found: Survey, sfreq: float | None) -> int | None:
     """Check a module against the cases; return how many features it has."""
     rate, n_channels = sfreq or 1.0, signals.n_channels
@@ -281,13 +270,17 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
         return ModuleFrontend(copy.deepcopy(module), plan.n_features or 0, d_model)
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
-    causal, changes = not plan.stack["bidirectional"], [AUGMENTATIONS[name]() for name in plan.augmentation]
-    bank = copy.deepcopy(module) if plan.frontend == "module" else sound_bank(plan.sfreq or 1.0, plan.hop_s or HOP_S)
+    causal = not plan.stack["bidirectional"]
+    bank = (
+        copy.deepcopy(module)
+        if plan.frontend == "module"
+        else sound_bank(plan.sfreq or 1.0, plan.hop_s or HOP_S, plan.band_hz)
+    )
     return FilterBankFrontend(
         plan.n_channels,
         d_model,
         bank=bank,
         mean_subtraction="active" if bank.output == "log" else "running" if causal else "case",
         causal=causal,
-        augmentations=[part for part in changes if not isinstance(part, SampleDropout)],
+        augmentations=feature_changes(plan.augmentation),
     )

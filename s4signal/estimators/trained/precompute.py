@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s4signal.estimators.trained.missing import drop_samples
+from s4signal.estimators.augmentation import CHANGED_LOADS
 from s4signal.nn import S4Network
 from s4signal.nn.frontends import Frames, Frontend
-from s4signal.nn.frontends.augmentation import SampleDropout
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, run_in_parts, sequential_batches
+
+VERSIONS = 2  # changed ones of each case, beside the case itself
 
 
 @torch.no_grad()
@@ -73,39 +74,31 @@ def with_offsets(cases: Cases, offsets: NDArray[np.floating] | None) -> Cases:
     return replace(cases, load=load, augment=augment and changed)
 
 
-def with_sample_dropout(frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int) -> Cases:
-    """Return the features of cases; a share of the loads in training has other ones, of a case with samples removed."""
-    rng = np.random.RandomState(seed)
-    chosen = rng.permutation(len(cases))[: round(SampleDropout.CASES * len(cases))]
-    shares = rng.uniform(SampleDropout.LEAST, SampleDropout.MOST, len(chosen))
-    seeds = rng.randint(2**31 - 1, size=len(chosen))
-    removal = {int(i): (float(share), int(s)) for i, share, s in zip(chosen, shares, seeds, strict=True)}
-    # Both versions of a case follow each other, so that it is read once: the loop sorts by length, and stably.
-    original = np.repeat(np.arange(len(cases)), 1 + np.isin(np.arange(len(cases)), chosen))
-    dropped = np.concatenate([[False], original[1:] == original[:-1]])
-    read: dict[int, Samples] = {}
+def precompute_versions(frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int) -> Cases:
+    """Return the features of cases and of some changed versions of each; which one a load in training has is chance.
 
-    def load(position: int) -> Samples:
-        index = int(original[position])
-        samples = read.pop(index, None) or cases.load(index)
-        if dropped[position]:
-            return drop_samples(samples, removal[index][0], seed=removal[index][1])
-        if index in removal and frontend.precomputable:
-            read[index] = samples
-        return samples
+    Where the features are learned, or the samples themselves, each load makes a version of its own.
+    """
+    if cases.augment is None or not frontend.precomputable:
+        return precompute(frontend, cases, options)
+    n, change = len(cases), cases.augment
+    chances = CHANGED_LOADS * np.random.default_rng(seed).random((n, VERSIONS))
+    # All versions of a case follow each other, so that it is read once: the loop sorts by length, and stably.
+    case, version = np.divmod(np.arange(n * (1 + VERSIONS)), 1 + VERSIONS)
 
-    both = Cases(load, cases.lengths[original], cases.rates[original], cases.weights[original])
+    def load(place: int) -> Samples:
+        index, which = int(case[place]), int(version[place])
+        return change(index, float(chances[index, which - 1])) if which else cases.load(index)
 
-    features = precompute(frontend, both, options)
-    first = np.flatnonzero(~dropped)
-    second = dict(zip(original[dropped].tolist(), np.flatnonzero(dropped).tolist(), strict=True))
+    every = Cases(load, cases.lengths[case], cases.rates[case], cases.weights[case])
+    features = precompute(frontend, every, options)
 
     def augment(index: int, chance: float) -> Samples:
-        dropped = index in second and chance < SampleDropout.LOADS
-        return features.load(second[index] if dropped else int(first[index]))
+        which = 1 + int(chance / CHANGED_LOADS * VERSIONS) if chance < CHANGED_LOADS else 0
+        return features.load(index * (1 + VERSIONS) + which)
 
-    lengths, rates = features.lengths[first], features.rates[first]
-    return Cases(lambda index: features.load(int(first[index])), lengths, rates, cases.weights, cases.targets, augment)
+    first = features.take(np.flatnonzero(version == 0))
+    return replace(first, weights=cases.weights, targets=cases.targets, augment=augment)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from s4signal.estimators.calibration import signs
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.plan import Plan
-from s4signal.estimators.trained.precompute import feature_batches, precompute, with_sample_dropout
+from s4signal.estimators.trained.precompute import feature_batches, precompute_versions
 from s4signal.estimators.trained.readout import Readout, fit_readout, start_at_zero
 from s4signal.estimators.trained.training import LabelledCases
 from s4signal.nn import S4Network
@@ -18,15 +18,12 @@ from s4signal.training import Cases, TrainingOptions
 def prepare_training(
     network: S4Network, cases: Cases, options: TrainingOptions, plan: Plan, seed: int, *, first: bool
 ) -> Cases:
-    """Return training cases, augmented by removed samples where the plan says so.
+    """Return training cases, with changed versions where they have such.
 
     The front end of a network that is ``first`` trained is calibrated, and its head has nothing to add to a readout.
     """
     frontend = network.frontend.eval()
-    if "sample_dropout" in plan.augmentation:
-        cases = with_sample_dropout(frontend, cases, options, seed=seed)
-    else:
-        cases = precompute(frontend, cases, options)
+    cases = precompute_versions(frontend, cases, options, seed=seed)
     if first and plan.readout == "closed_form":
         start_at_zero(network.head)
     if first:
@@ -51,6 +48,7 @@ def fit_closed_form(
         standardizer=standardizer,
         sfreq=plan.sfreq,
         precision=precision,
+        band_hz=plan.band_hz,
         seed=seed,
         groups=data.groups,
     )

@@ -88,6 +88,7 @@ def fit_readout(
     standardizer: Standardizer,
     sfreq: float | None,
     precision: str,
+    band_hz: tuple[float, float] | None,
     seed: int,
     groups: NDArray[Any] | None,
 ) -> tuple[Readout, Floats]:
@@ -100,7 +101,7 @@ def fit_readout(
     cases = TrainingCases(on_grid(signals, sfreq or 1.0), targets, weights / weights.max(), groups)
     complete = not found.has_times.any() and not found.missing.any()
     solved = fit_regression(
-        FeatureOptions(precision=_precision(precision)),
+        FeatureOptions(band_hz=band_hz, precision=_precision(precision)),
         cases,
         np.random.RandomState(seed),
         seed=seed,

@@ -1,11 +1,8 @@
-"""Augmentation in training: changes that leave a label as it is. A new one is a class here and a line in the table."""
+"""Changes of the energies of a filter bank that leave a label as it is. New: a class, and a line in the table."""
 
 import math
-from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.nn.frontends.loudness import DECIBEL
@@ -67,18 +64,18 @@ class BandDropout(nn.Module):
 
     LOWEST = 0.25  # cut-off over the Nyquist frequency; cut-offs are log-uniform above it
 
-    def __init__(self, probability: float = 0.25) -> None:
+    def __init__(self, share: float = 0.25) -> None:
         super().__init__()
-        self.probability = probability  # of a case to lose bands
+        self.share = share  # of the cases
 
     def forward(
         self, features: Tensor, heights: Tensor, *, floor: float = 0.0, generator: torch.Generator | None = None
     ) -> Tensor:
         """Drop bands; see `BandShift.forward` for the shapes."""
-        if not self.training or self.probability == 0.0:
+        if not self.training or self.share == 0.0:
             return features
         chance, place = torch.rand(2, features.shape[1], 1, device=features.device, generator=generator)
-        cutoffs = torch.where(chance < self.probability, self.LOWEST**place, torch.inf)
+        cutoffs = torch.where(chance < self.share, self.LOWEST**place, torch.inf)
         kept = (heights.to(features.device) < cutoffs).repeat(1, features.shape[0] // len(heights))
         return torch.where(kept.t().unsqueeze(-1), features, floor)
 
@@ -154,33 +151,56 @@ def _noise(x: Tensor, widths: Tensor, generator: torch.Generator | None) -> Tens
     return loudest - below.to(x) + (widths / widths.sum()).log() + drawn
 
 
-class SampleDropout:
-    """Remove samples of some cases at random, before the front end; what is removed is interpolated as any hole is.
+class SpecAugment(nn.Module):
+    """Give a stretch of bands and a stretch of time of each case its mean there; off in evaluation.
 
-    An interpolated signal is not what was there: its error is largest in the upper bands, and a network that never met
-    it takes it for sound.
+    References
+    ----------
+    Park et al., "SpecAugment", 2019, doi:10.21437/Interspeech.2019-2680, without the warp of time.
     """
 
-    CASES: ClassVar[float] = 1 / 3  # share of the training cases: features of another version cost as much as the first
-    LOADS: ClassVar[float] = 3 / 4  # share of the loads of these cases, so that a quarter of all has samples missing
-    LEAST: ClassVar[float] = 0.1  # share of the samples of a case that is removed
-    MOST: ClassVar[float] = 0.8
+    def __init__(self, bands: float = 0.2, *, longest_s: float = 0.1, share: float = 0.5) -> None:
+        super().__init__()
+        self.bands, self.share = bands, share  # at most this share of the bands; of the cases
+        self.longest_s = longest_s
 
-    @staticmethod
-    def removed(n_times: int, share: float, *, seed: int) -> NDArray[np.bool_]:
-        """Draw which samples of a case are removed, (n_times,); never the first or the last."""
-        removed = np.asarray(np.random.RandomState(seed).uniform(size=n_times) < share)
-        removed[[0, -1]] = False
-        return removed
+    def forward(
+        self,
+        features: Tensor,
+        mask: Tensor | None,
+        *,
+        n_bands: int,
+        hop_s: float,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Mask features (n_planes * n_bands, batch, n_steps) whose frames ``mask`` (batch, n_steps) calls valid."""
+        if not self.training or self.share == 0.0:
+            return features
+        valid = torch.ones_like(features[0]) if mask is None else mask
+        means = (features * valid).sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1.0)[:, None]
+        draws = torch.rand(5, features.shape[1], 1, device=features.device, generator=generator)
+        chosen = draws[0] < self.share
+        bands = _stretch(draws[1:3], self.bands * n_bands, torch.full_like(valid[:, :1], n_bands), n_bands)
+        times = _stretch(draws[3:5], self.longest_s / hop_s, valid.sum(-1, keepdim=True), features.shape[-1])
+        hidden = (bands & chosen).t().repeat(len(features) // n_bands, 1)[..., None] | (times & chosen)
+        return torch.where(hidden, means * valid, features)
 
     def describe(self, sfreq: float) -> str:
         """Return what the network is trained for."""
-        return f"up to {self.MOST:.0%} of samples missing"
+        return f"up to {self.bands:.0%} of the bands and {self.longest_s:g} s hidden"
 
 
-AUGMENTATIONS: dict[str, type[BandShift] | type[BandDropout] | type[SilencePadding] | type[SampleDropout]] = {
+def _stretch(draws: Tensor, longest: float, lengths: Tensor, n: int) -> Tensor:
+    """Draw a stretch of at most ``longest`` places within lengths (batch, 1): (batch, n) of bool."""
+    width = (draws[0] * (longest + 1.0)).floor().minimum(lengths)
+    start = (draws[1] * (lengths - width + 1.0)).floor()
+    place = torch.arange(n, device=draws.device)
+    return (place >= start) & (place < start + width)
+
+
+FEATURE_CHANGES: dict[str, type[nn.Module]] = {  # in the order in which they act
     "band_shift": BandShift,
     "band_dropout": BandDropout,
     "silence_padding": SilencePadding,
-    "sample_dropout": SampleDropout,
+    "spec_augment": SpecAugment,
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.nn.choices import check_choice
-from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SilencePadding
+from s4signal.nn.frontends.augmentation import SilencePadding, SpecAugment
 from s4signal.nn.frontends.bank import BankState, FilterBank
 from s4signal.nn.frontends.bank_steps import BankSteps
 from s4signal.nn.frontends.base import Frames, FrontendSteps, StandardizedFrontend
@@ -46,7 +46,7 @@ class FilterBankFrontend(StandardizedFrontend):
         bank: FilterBank,
         mean_subtraction: str = "none",
         causal: bool = False,
-        augmentations: Iterable[BandShift | BandDropout | SilencePadding] = (),
+        augmentations: Iterable[nn.Module] = (),
     ) -> None:
         check_choice("mean_subtraction", mean_subtraction, SUBTRACTIONS)
         if mean_subtraction == "active" and bank.output != "log":
@@ -87,6 +87,9 @@ class FilterBankFrontend(StandardizedFrontend):
                 features, mask = part(
                     features, mask, bandwidths_hz=bank.bandwidths_hz, hop_s=hop_s, floor=floor, generator=generator
                 )
+            elif isinstance(part, SpecAugment):
+                hop_s = bank.hop_s * frames.rate
+                features = part(features, mask, n_bands=bank.n_bands, hop_s=hop_s, generator=generator)
             else:
                 features = part(features, heights, floor=floor, generator=generator)
         return replace(frames, features=features, mask=mask)

@@ -1,4 +1,4 @@
-"""Features computed once per case; some cases also with samples removed, chosen by chance and by the seed alone."""
+"""Features computed once per case; changed versions of them too, by the seed and the case alone."""
 
 from dataclasses import replace
 
@@ -10,11 +10,11 @@ from small_models import classifier, same_weights
 from s4signal import Signals
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.inference import inference_options
-from s4signal.estimators.trained.missing import Sampling, drop_samples, make_cases
-from s4signal.estimators.trained.precompute import precompute, with_sample_dropout
+from s4signal.estimators.trained.missing import Sampling, make_cases
+from s4signal.estimators.trained.precompute import precompute, precompute_versions
 from s4signal.nn import FilterBank, space_bands
-from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SampleDropout, SilencePadding
-from s4signal.training import Samples
+from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SilencePadding
+from s4signal.signals.augmentation import Noise, SampleDropout, Speed
 
 __all__: list[str] = []
 
@@ -39,11 +39,10 @@ def bank():
     return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01)
 
 
-def cases_of(X):
-    plain = Standardizer(np.zeros(2), np.ones(2))
-    return make_cases(
-        Signals(X, sfreq=SFREQ), plain, sfreq=SFREQ, sampling=Sampling(grid=True), targets=torch.arange(len(X))
-    )
+def cases_of(X, *changes):
+    plain, targets = Standardizer(np.zeros(2), np.ones(2)), torch.arange(len(X))
+    signals = Signals(X, sfreq=SFREQ)
+    return make_cases(signals, plain, sfreq=SFREQ, sampling=Sampling(grid=True), targets=targets, changes=changes)
 
 
 def fitted_front_end():
@@ -52,70 +51,56 @@ def fitted_front_end():
     return model.network_.frontend, inference_options(model, model._plan, CPU)
 
 
-def test_removed_samples_are_interpolated_and_the_others_stay():
-    data = np.sin(np.arange(2 * 200).reshape(2, 200) / 50.0)
-    gone = drop_samples(Samples(data), 0.5, seed=0).data
-    kept = (gone == data).all(0)
-    assert gone.shape == data.shape
-    assert kept[0]
-    assert kept[-1]
-    assert kept.mean() == pytest.approx(0.5, abs=0.1)
-    assert (gone != data)[:, ~kept].all(), "a sample is missing in all channels or in none"
-    assert np.abs(gone - data).max() < 0.01
-    assert np.array_equal(drop_samples(Samples(data), 0.0, seed=0).data, data)
-
-
-def test_a_case_of_one_sample_keeps_it():
-    assert drop_samples(Samples(np.ones((1, 1))), 1.0, seed=0).data.tolist() == [[1.0]]
-
-
-def test_a_third_of_the_cases_misses_samples_in_three_of_four_loads():
-    cases, (frontend, options) = cases_of(X), fitted_front_end()
-    mixed = with_sample_dropout(frontend, cases, options, seed=0)
+def test_half_of_the_loads_have_one_of_two_versions_that_stay_the_same():
+    cases, (frontend, options) = cases_of(X, Noise(share=1.0)), fitted_front_end()
+    mixed = precompute_versions(frontend, cases, options, seed=0)
     once = precompute(frontend, cases, options)
     for i in range(len(X)):
         np.testing.assert_allclose(mixed.load(i).data, once.load(i).data, atol=1e-5)
     chances = np.random.default_rng(0).uniform(size=(60, len(X)))
-    loads = [[mixed.augment(i, chance).data for i, chance in enumerate(row)] for row in chances]
-    other = np.array([[not np.array_equal(loaded[i], mixed.load(i).data) for i in range(len(X))] for loaded in loads])
-    dropped = other.any(0)
-    assert dropped.sum() == len(X) // 3
-    assert other[:, dropped].mean() == pytest.approx(0.75, abs=0.1)
-    assert {len({loaded[i].tobytes() for loaded in loads}) for i in np.flatnonzero(dropped)} == {2}
+    loads = [[mixed.augment(i, chance).data.tobytes() for i, chance in enumerate(row)] for row in chances]
+    original = np.array([[found == mixed.load(i).data.tobytes() for i, found in enumerate(row)] for row in loads])
+    assert original.mean() == pytest.approx(0.5, abs=0.05)
+    assert {len({row[i] for row in loads}) for i in range(len(X))} == {3}
     assert np.array_equal(mixed.weights, cases.weights)
     assert torch.equal(mixed.targets, cases.targets)
     assert mixed.lengths.tolist() == once.lengths.tolist()
+    assert mixed.rates.tolist() == once.rates.tolist()
 
 
 def test_what_misses_samples_equals_a_case_with_missing_samples(monkeypatch):
     removed = np.arange(X.shape[2]) % 3 == 1
     removed[-1] = False
-    monkeypatch.setattr(SampleDropout, "removed", lambda n_times, share, seed: removed)
-    cases, (frontend, options) = cases_of(X), fitted_front_end()
-    mixed = with_sample_dropout(frontend, cases, options, seed=3)
+    monkeypatch.setattr(SampleDropout, "__call__", lambda self, x, draw: np.where(removed, np.nan, x))
+    cases, (frontend, options) = cases_of(X, SampleDropout(share=1.0)), fitted_front_end()
+    mixed = precompute_versions(frontend, cases, options, seed=3)
     expected = precompute(frontend, cases_of(np.where(removed, np.nan, X)), options)
-    n_dropped = 0
     for index in range(len(X)):
-        other = mixed.augment(index, 0.0).data
-        if not np.array_equal(other, mixed.load(index).data):
-            n_dropped += 1
-            np.testing.assert_allclose(other, expected.load(index).data, atol=1e-5)
-    assert n_dropped == len(X) // 3
+        for chance in (0.0, 0.4):
+            np.testing.assert_allclose(mixed.augment(index, chance).data, expected.load(index).data, atol=1e-5)
 
 
-def test_both_versions_of_a_case_come_from_one_reading():
-    cases, (frontend, options), reads = cases_of(X), fitted_front_end(), []
-    watched = replace(cases, load=lambda index: reads.append(index) or cases.load(index))
-    with_sample_dropout(frontend, watched, options, seed=3)
-    assert sorted(reads) == list(range(len(X)))
+def test_a_version_follows_from_seed_and_case_whatever_the_batches_are():
+    changes = Speed(share=1.0), Noise()
+    frontend, options = fitted_front_end()
+    one, same, other = (
+        precompute_versions(frontend, cases_of(X, *changes), replace(options, max_samples=size), seed=seed)
+        for size, seed in ((options.max_samples, 1), (2000, 1), (2000, 2))
+    )
+    for i in range(len(X)):
+        np.testing.assert_allclose(one.augment(i, 0.2).data, same.augment(i, 0.2).data, atol=1e-5)
+        assert one.augment(i, 0.2).data.shape != other.augment(i, 0.2).data.shape or not np.array_equal(
+            one.augment(i, 0.2).data, other.augment(i, 0.2).data
+        )
+    assert len({one.augment(i, 0.2).data.shape for i in range(len(X))}) > 5
 
 
-@pytest.mark.parametrize("changes", [{"augmentation": "auto"}, {"missing": "gap", "augmentation": None}])
+@pytest.mark.parametrize("changes", [{"augmentation": None}, {"missing": "gap", "augmentation": None}])
 def test_cases_miss_samples_only_where_that_is_asked_for(changes, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("removed")
 
-    monkeypatch.setattr("s4signal.estimators.trained.precompute.drop_samples", refuse)
+    monkeypatch.setattr(SampleDropout, "__call__", refuse)
     classifier(**{**DROPPED, **changes}).fit(X, Y)
     with pytest.raises(AssertionError, match="removed"):
         classifier(**DROPPED).fit(X, Y)

@@ -5,7 +5,7 @@ import torch
 
 from s4signal.nn import FilterBank, Frames, space_bands
 from s4signal.nn.frontends import FilterBankFrontend
-from s4signal.nn.frontends.augmentation import AUGMENTATIONS, BandDropout, BandShift, SampleDropout, SilencePadding
+from s4signal.nn.frontends.augmentation import BandDropout, BandShift, SilencePadding, SpecAugment
 from s4signal.nn.frontends.bank import OUTPUTS
 
 __all__: list[str] = []
@@ -141,17 +141,41 @@ def test_what_is_drawn_comes_from_the_generator_alone(augmentation: torch.nn.Mod
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_samples_are_removed_by_the_seed_but_never_the_first_or_the_last() -> None:
-    removed = SampleDropout.removed(1000, 0.5, seed=3)
-    assert removed.mean() == pytest.approx(0.5, abs=0.1)
-    assert not removed[[0, -1]].any()
-    assert (removed == SampleDropout.removed(1000, 0.5, seed=3)).all()
-    assert not SampleDropout.removed(1, 1.0, seed=0).any()
+def runs(hidden: torch.Tensor) -> torch.Tensor:
+    """Count the stretches of each row (n, length) of bool."""
+    return (torch.diff(hidden.int(), dim=1, prepend=torch.zeros(len(hidden), 1)) > 0).sum(1)
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_every_augmentation_says_what_it_trains_for(name: str) -> None:
-    assert AUGMENTATIONS[name]().describe(8000.0)
+def test_a_stretch_of_bands_and_one_of_time_become_the_mean_of_their_case() -> None:
+    torch.manual_seed(0)
+    features, mask = torch.randn(2 * 40, 300, 60), torch.ones(300, 60)
+    mask[7, 30:] = 0
+    features *= mask
+    masked = SpecAugment(0.25, longest_s=0.1, share=0.5)(features, mask, n_bands=40, hop_s=0.01)
+    hidden = (masked != features).unflatten(0, (2, 40))
+    means = (features.sum(-1) / mask.sum(-1))[..., None].expand(features.shape)
+    torch.testing.assert_close(masked[masked != features], means[masked != features], rtol=0, atol=0)
+    assert (masked * (1 - mask) == 0).all()
+    assert torch.equal(hidden[0], hidden[1])
+    bands, times = (hidden[0] | ~mask.bool()).all(-1), hidden[0].all(0)
+    assert torch.equal(hidden[0][:, mask.bool()], (bands[..., None] | times)[:, mask.bool()])
+    assert runs(bands.t()).max() == 1
+    assert runs(times).max() == 1
+    assert (bands.sum(0).max(), times.sum(1).max()) == (10, 10)
+    assert hidden.any(-1).any(1)[0].double().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_nothing_is_hidden_in_evaluation_and_else_by_the_generator_alone() -> None:
+    features, state = torch.randn(40, 20, 30), torch.get_rng_state()
+    options = {"n_bands": 40, "hop_s": 0.01}
+    assert SpecAugment().eval()(features, None, **options) is features
+    assert SpecAugment(share=0.0)(features, None, **options) is features
+    one, same, other = (
+        SpecAugment()(features, None, **options, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 BANK = {"bandwidths_hz": torch.full((8,), 100.0), "hop_s": 0.01, "floor": -27.0}

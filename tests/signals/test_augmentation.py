@@ -1,0 +1,205 @@
+"""Each change of samples against a definition of its own: in seconds, seeded, missing samples stay missing."""
+
+import numpy as np
+import pytest
+from scipy.signal import welch
+
+from s4signal.signals import Signal
+from s4signal.signals.augmentation import (
+    SAMPLE_CHANGES,
+    Babble,
+    ChannelDropout,
+    Clipping,
+    Draw,
+    Gain,
+    Noise,
+    Room,
+    SampleDropout,
+    Shift,
+    Speed,
+    TimeMasking,
+    change_case,
+    room_response,
+)
+
+__all__: list[str] = []
+
+SFREQ = 1000.0
+T = np.arange(2000) / SFREQ
+X = np.stack([np.sin(2 * np.pi * 40 * T), 3.0 + 2.0 * np.cos(2 * np.pi * 70 * T)])
+OTHERS = [np.random.default_rng(i).standard_normal((2, 300 + 50 * i)) * 10**i for i in range(6)]
+
+
+def draw(seed=0, sfreq=SFREQ):
+    return Draw(sfreq, np.random.default_rng(seed), lambda rng: OTHERS[rng.integers(6)])
+
+
+def holes(x):
+    return np.where(np.random.default_rng(9).random(x.shape) < 0.2, np.nan, x)
+
+
+def made(name, **settings):
+    return SAMPLE_CHANGES[name](**settings)
+
+
+@pytest.mark.parametrize("kind", [Noise, Babble])
+@pytest.mark.parametrize("snr", [-5.0, 20.0])
+def test_the_ratio_of_signal_to_noise_is_what_was_asked_for_in_each_channel(kind, snr):
+    noise = kind(snr_db=(snr, snr))(X, draw()) - X
+    assert 10 * np.log10(X.var(1) / noise.var(1)) == pytest.approx([snr, snr], abs=1e-9)
+
+
+def test_noise_is_white_and_another_one_in_each_channel():
+    noise = Noise(snr_db=(0, 0))(X, draw()) - X
+    _, density = welch(noise, fs=SFREQ, nperseg=64)
+    assert (density[:, 2:-2].max(1) / density[:, 2:-2].min(1) < 3).all()
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.1
+
+
+def test_babble_is_the_sum_of_other_cases_as_loud_as_each_other():
+    one = Babble(voices=1, snr_db=(0, 0))(X, draw(3)) - X
+    offsets = draw(3).rng
+    voice = OTHERS[offsets.integers(6)]
+    start = offsets.integers(voice.shape[1])
+    expected = np.tile(voice, 20)[:, start : start + X.shape[1]]
+    for mine, its in zip(one, expected, strict=True):
+        assert np.corrcoef(mine, its)[0, 1] == pytest.approx(1.0)
+    # Independent voices: the largest one does not drown the others.
+    many = Babble(voices=6, snr_db=(0, 0))(X, draw(3)) - X
+    assert np.abs([np.corrcoef(many[0], np.resize(np.roll(v[0], 0), 2000))[0, 1] for v in OTHERS]).max() < 0.9
+
+
+@pytest.mark.parametrize("rt60", [0.3, 1.2])
+def test_echoes_lose_60_db_in_the_reverberation_time(rt60):
+    echoes = room_response(rt60, 8000.0, direct_db=3.0, rng=np.random.default_rng(0))[1:]
+    # Schroeder's backward integral, and the slope of its first 30 dB.
+    decay = 10 * np.log10(np.cumsum(echoes[::-1] ** 2)[::-1])
+    slope = np.polyfit(np.arange(len(decay)) / 8000.0, decay, 1, w=decay > decay[0] - 30)[0]
+    assert -60 / slope == pytest.approx(rt60, rel=0.05)
+    assert -10 * np.log10((echoes**2).sum()) == pytest.approx(3.0)
+
+
+def test_a_room_answers_a_click_with_its_response_and_keeps_half_of_the_tail():
+    click = np.zeros((2, 50))
+    click[:, 10] = 1.0
+    heard = Room(rt60_s=(0.4, 0.4), direct_db=(6, 6))(click, draw())
+    assert heard.shape[1] == 50 + 200
+    assert heard[:, :10] == pytest.approx(np.zeros((2, 10)), abs=1e-12)
+    assert heard[:, 10] == pytest.approx([1.0, 1.0])
+    expected = room_response(0.4, SFREQ, direct_db=6.0, rng=np.random.default_rng(0))
+    assert 10 * np.log10((heard[0, 11:] ** 2).sum()) == pytest.approx(-6.0, abs=0.2)
+    assert len(expected) == 400
+
+
+def test_a_shift_is_exact_and_repeats_the_end():
+    moves = set()
+    for seed in range(40):
+        moved = Shift(longest_s=0.05)(X, draw(seed))
+        (n,) = (k for k in range(-50, 51) if np.array_equal(moved[:, 60:-60], X[:, 60 - k : 2000 - 60 - k]))
+        moves.add(n)
+        end = moved[:, :n] - X[:, :1] if n > 0 else moved[:, 2000 + n :] - X[:, -1:]
+        assert not end.any()
+    assert min(moves) < -30
+    assert max(moves) > 30
+
+
+def test_a_faster_tone_is_shorter_and_higher_by_the_same_factor():
+    factors = []
+    for seed in range(12):
+        fast = Speed(most=0.2)(X, draw(seed))
+        middle = slice(200, fast.shape[1] - 200)
+        # The frequency by the slope of the phase: 40 Hz times the factor.
+        spectrum = np.fft.fft(fast[0, middle])
+        spectrum[len(spectrum) // 2 :] = 0
+        phase = np.unwrap(np.angle(np.fft.ifft(spectrum)))[100:-100]
+        factor = np.polyfit(np.arange(len(phase)), phase, 1)[0] * SFREQ / (2 * np.pi * 40)
+        assert fast.shape[1] == pytest.approx(2000 / factor, abs=3.0)
+        assert fast[0, middle].std() == pytest.approx(0.5**0.5, rel=0.02)
+        factors.append(factor)
+    assert 1 / 1.21 < min(factors) < 0.93
+    assert 1.07 < max(factors) < 1.21
+
+
+def test_gain_is_in_decibels():
+    assert Gain(db=(6, 6))(X, draw()) == pytest.approx(X * 1.99526, rel=1e-4)
+
+
+def test_clipping_is_at_a_share_of_the_peak():
+    clipped = Clipping(level=(0.1, 0.1))(X, draw())
+    assert clipped == pytest.approx(np.clip(X, -0.1 * np.abs(X).max(), 0.1 * np.abs(X).max()))
+
+
+def test_a_stretch_of_some_seconds_has_the_mean():
+    lengths = set()
+    for seed in range(50):
+        masked = TimeMasking(longest_s=0.3)(X, draw(seed))
+        hidden = np.flatnonzero((masked != X).any(0))
+        if len(hidden):
+            assert masked[:, hidden] == pytest.approx(np.repeat(X.mean(1)[:, None], len(hidden), 1))
+            lengths.add(hidden[-1] - hidden[0] + 1)
+    assert 250 < max(lengths) <= 300
+    assert min(lengths) < 60
+
+
+def test_channels_are_missing_but_never_all():
+    many = np.random.default_rng(0).standard_normal((8, 30))
+    gone = np.array([np.isnan(ChannelDropout(channels=0.25)(many, draw(seed))).all(1) for seed in range(200)])
+    assert gone.mean() == pytest.approx(0.25, abs=0.03)
+    assert not np.isnan(ChannelDropout(channels=1.0)(many, draw())).all()
+    assert np.isnan(ChannelDropout(channels=1.0)(many, draw())).all(1).sum() == 7
+
+
+def test_samples_are_missing_in_all_channels_but_never_the_first_or_the_last():
+    gone = np.isnan(SampleDropout(removed=(0.5, 0.5))(X, draw()))
+    assert (gone[0] == gone[1]).all()
+    assert gone.mean() == pytest.approx(0.5, abs=0.05)
+    assert not gone[:, [0, -1]].any()
+    assert not np.isnan(SampleDropout(removed=(1.0, 1.0))(X[:, :1], draw())).any()
+
+
+@pytest.mark.parametrize("name", SAMPLE_CHANGES)
+def test_a_change_follows_from_the_seed_and_leaves_the_case_as_it_was(name):
+    case, before = Signal(holes(X).astype(np.float32), sfreq=SFREQ), holes(X).astype(np.float32)
+    change, state = made(name, share=1.0), np.random.get_state()[1].copy()  # noqa: NPY002 - must not move
+    one, same, other = (
+        change_case(case, [change], np.random.default_rng(s), sfreq=None, other=draw().other) for s in (1, 1, 2)
+    )
+    assert np.array_equal(one.data, same.data, equal_nan=True)
+    assert not np.array_equal(one.data, other.data, equal_nan=True)
+    assert np.array_equal(case.data, before, equal_nan=True)
+    assert one.data.dtype == np.float32
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002 - as above
+    assert change.describe(SFREQ)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLE_CHANGES if "dropout" not in name])
+def test_missing_samples_stay_missing_and_spread_to_no_others(name):
+    after = made(name)(holes(X), draw())
+    if name in ("speed", "time_shift"):
+        assert np.isnan(after).mean() == pytest.approx(0.2, abs=0.03)
+    else:
+        assert np.array_equal(np.isnan(after[:, :2000]), np.isnan(holes(X)))
+        assert not np.isnan(after[:, 2000:]).any()
+
+
+@pytest.mark.parametrize("name", SAMPLE_CHANGES)
+def test_a_case_of_one_sample_and_one_without_any_are_no_trouble(name):
+    for x in (np.ones((2, 1)), np.full((2, 30), np.nan), np.zeros((2, 30))):
+        after = made(name)(x, draw())
+        assert len(after) == len(x)
+        assert after.shape[1] >= 1
+        assert not np.isinf(after).any()
+
+
+def test_seconds_are_those_of_the_case():
+    def hidden(sfreq):
+        masked = [TimeMasking(longest_s=0.3)(X, draw(seed, sfreq)) for seed in range(20)]
+        return np.mean([(x != X).any(0).sum() for x in masked])
+
+    assert hidden(2000.0) == pytest.approx(2 * hidden(1000.0), rel=0.02)
+
+
+def test_a_share_of_the_versions_has_a_change():
+    case, half = Signal(X), [Gain(share=0.5)]
+    same = [change_case(case, half, np.random.default_rng(i), sfreq=1.0, other=draw().other).data for i in range(200)]
+    assert np.mean([np.array_equal(data, X) for data in same]) == pytest.approx(0.5, abs=0.1)
