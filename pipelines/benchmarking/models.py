@@ -137,6 +137,11 @@ def mel_net(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
 
 
 LABELS = ("EEG", "vowels", "speech")
+# The changes of the energies that are defaults, and a quarter of the changed versions with each of those of samples.
+AUGMENTED = {
+    **{name: {} for name in ("band_shift", "band_dropout", "silence_padding")},
+    **{name: {"share": 0.25} for name in ("noise", "babble", "room", "clipping", "sample_dropout")},
+}
 MODELS = {
     "S4RidgeClassifier": Model("s4signal", LABELS, partial(ridge, S4RidgeClassifier)),
     "S4RidgeRegressor": Model("s4signal", ("PPG",), partial(ridge, S4RidgeRegressor)),
@@ -144,6 +149,9 @@ MODELS = {
     "S4Regressor": Model("s4signal", ("PPG",), partial(s4, S4Regressor)),
     "S4 average": Model("s4signal", LABELS, average, shown=False),
     "S4Classifier, pooled": Model("s4signal", ("EEG",), partial(s4, S4Classifier, readout="pooled"), shown=False),
+    "S4Classifier, augmented": Model(
+        "s4signal", ("speech",), partial(s4, S4Classifier, augmentation=AUGMENTED), shown=False
+    ),
     "S4Classifier, linear": Model("s4signal", ("speech",), partial(s4, S4Classifier, frontend="linear"), shown=False),
     **{name: Model("braindecode", ("EEG",), partial(eeg_net, name)) for name in EEG_NETS},
     **{name: Model("aeon", (*LABELS, "PPG"), partial(rocket, name)) for name in ("MiniRocket", "MultiRocketHydra")},
