@@ -38,11 +38,12 @@ def parse_augmentation(asked: Any) -> Settings:
     return {name: dict(given[name]) for name in AUGMENTATIONS if name in given}
 
 
-def choose_augmentation(asked: Any, frontend: str, *, module: Any, timed: bool) -> Settings:
+def choose_augmentation(options: Any, frontend: str, *, timed: bool) -> Settings:
     """Return the changes of the training cases, which must suit the front end, and irregular times where X has such."""
-    if isinstance(asked, str):
+    if isinstance(options.augmentation, str):
         return parse_augmentation(AUTO_AUDIO if frontend == "filterbank" else None)
-    chosen, own_bank = parse_augmentation(asked), isinstance(module, FilterBank)
+    chosen, module = parse_augmentation(options.augmentation), options.frontend
+    own_bank = isinstance(module, FilterBank)
     for name in chosen:
         change, needs = SAMPLE_CHANGES.get(name), ""
         if name == "silence_padding" and own_bank and module.output != "log":

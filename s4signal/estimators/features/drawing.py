@@ -75,11 +75,10 @@ def draw_feature_map(
     calibration = recordings.take(some).in_memory() if watched is None else watched.kept(some)
     if standardizer is None:
         standardizer = Standardizer.fit(found if watched is None else watched.on_grid(found), weights)
-    few_weights = weights[some]
+    used, few_weights = np.flatnonzero(weights > 0), weights[some]
     cases = [standardizer(case.data) for case in calibration.signals]
     for data in cases:
         data[np.isnan(data)] = 0.0  # channels without observations
-    used = np.flatnonzero(weights > 0)
     rate, shortest = sfreq or 1.0, float(signals.lengths[used].min())
     components = principal_components(cases, few_weights, signals.n_channels)
     oscillators, bands = _draw_oscillators(options, components, rate, shortest, rng), None

@@ -147,9 +147,7 @@ def plan_network(
         pooling_order=pooling[1],
         readout=chosen,
         sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
-        augmentation=choose_augmentation(
-            options.augmentation, frontend, module=options.frontend, timed=bool(found.has_times.any())
-        ),
+        augmentation=choose_augmentation(options, frontend, timed=bool(found.has_times.any())),
         n_features=n_features,
         band_hz=options.band_hz,
         why=why,
