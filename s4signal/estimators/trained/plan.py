@@ -122,12 +122,7 @@ def plan_network(
     ``options`` has the parameters of an estimator as attributes; ``readout`` is the one that counts.
     """
     frontend = _name(options.frontend, defaults)
-    check_band(options.band_hz, sfreq)
-    if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
-        raise ValueError(
-            f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
-            "or frontend='linear'."
-        )
+    _check_rate(options, frontend, sfreq)
     fixed = {"linear": None, "hop_means": defaults.hop_s, "filterbank": HOP_S}
     hop_s = fixed[frontend] if frontend in fixed else getattr(options.frontend, "hop_s", None)
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
@@ -206,6 +201,16 @@ def build_network(plan: Plan, frontend: Any = None) -> S4Network:
     n_summaries = plan.n_inputs if plan.sampling.mostly_missing else 0
     pooling = ("legs", plan.pooling_order) if plan.pooling == "legs" else plan.pooling
     return S4Network(built, plan.n_outputs, options=options, pooling=pooling, n_summaries=n_summaries)
+
+
+def _check_rate(options: Any, frontend: str, sfreq: float | None) -> None:
+    """Refuse a rate that the bands cannot have."""
+    check_band(options.band_hz, sfreq)
+    if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
+        raise ValueError(
+            f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
+            "or frontend='linear'."
+        )
 
 
 def _name(frontend: Any, defaults: Defaults) -> str:
