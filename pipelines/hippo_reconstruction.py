@@ -92,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             shown = {f"N = {n}": np.where(np.arange(len(wave)) < first, np.nan, past) for n, past in pasts.items()}
             MemoryDisplay(times=seconds, signal=wave, reconstructions=shown).plot(ax=panel)
             panel.set_title(f"{NAMES[measure]}: {name}", loc="left", fontsize=10)
+    for panel in panels[:-1].flat:
+        panel.set_xlabel("")
+    for panel in panels.flat[1:]:
+        panel.get_legend().remove()
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "hippo_reconstruction.png"
     figure.savefig(path, dpi=120)

@@ -89,10 +89,11 @@ class MemoryDisplay(Display):
     def _draw(self, ax: Any) -> None:
         from matplotlib import colormaps
 
-        ax.plot(self.times, self.signal, color="0.7", linewidth=2, label="signal")
-        colors = colormaps[MAP](np.linspace(0, 0.8, len(self.reconstructions)))
+        ax.plot(self.times, self.signal, color="0.8", linewidth=2, label="signal")
+        n = len(self.reconstructions)
+        colors = colormaps[MAP](np.linspace(0.6, 0, n))
         for i, (name, past) in enumerate(self.reconstructions.items()):
-            ax.plot(self.times, past, STYLES[::-1][i % 4], color=colors[i], linewidth=1, label=name)
+            ax.plot(self.times, past, STYLES[(n - 1 - i) % 4], color=colors[i], linewidth=1.2, label=name)
         ax.set(xlabel=f"Time ({self.unit})", ylim=(1.2 * self.signal.min(), 1.2 * self.signal.max()))
         ax.margins(x=0)
-        ax.legend(loc="upper left")
+        ax.legend(loc="upper left", fontsize="small", framealpha=0.6)

@@ -14,7 +14,7 @@ from s4signal.inspection.drawing import BLUE, ORANGE
 from s4signal.inspection.occlusion import SaliencyDisplay
 from s4signal.signals.checks import optional
 
-_N_STRETCHES = 12  # of a case: each is a prediction
+_N_STRETCHES = 8  # of a case: each is a prediction
 _MOST_HZ, _MOST_S = 16_000.0, 8.0  # of a sound
 
 
