@@ -54,11 +54,13 @@ def fit(model, interrupt_at=None):
         if calls == interrupt_at and event == "call":
             signal.raise_signal(signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
     sys.setprofile(profile)
     try:
         model.fit(X, Y)
     finally:
         sys.setprofile(None)
+        signal.signal(signal.SIGINT, before)
     return calls
 
 
