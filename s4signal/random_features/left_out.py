@@ -61,6 +61,7 @@ class Spectrum(NamedTuple):
 
     @classmethod
     def of_gram(cls, gram: Floats) -> Spectrum:
+        """Of a Gram matrix (n, n), which is overwritten."""
         values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
         return cls(np.maximum(values, 0.0), vectors)
 
