@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, end in a picture, and are kept without outputs."""
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
 @cache
 def executed(path: Path) -> nbformat.NotebookNode:
     """Run a notebook, once for all tests; an error in a cell is an error here."""
-    return NotebookClient(nbformat.read(path, as_version=4), timeout=300, kernel_name="python3").execute()
+    notebook = nbformat.read(path, as_version=4)
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # as a reader's kernel
+    return NotebookClient(notebook, timeout=300, kernel_name="python3").execute(env=environment)
 
 
 @pytest.mark.slow

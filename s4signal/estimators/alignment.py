@@ -71,7 +71,8 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
     >>> from s4signal import S4RidgeClassifier
     >>> with sklearn.config_context(enable_metadata_routing=True):
     ...     align = AlignRecordings().set_fit_request(groups=True).set_transform_request(groups=True)
-    ...     model = make_pipeline(align, S4RidgeClassifier(random_state=0)).fit(X, [0, 1] * 3, groups=subjects)
+    ...     ridge = S4RidgeClassifier(random_state=0).set_fit_request(groups=True)
+    ...     model = make_pipeline(align, ridge).fit(X, [0, 1] * 3, groups=subjects)
     ...     model.predict(X[3:], groups=subjects[3:]).shape
     (3,)
     """

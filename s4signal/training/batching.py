@@ -24,8 +24,6 @@ class Samples(NamedTuple):
         Standardised samples.
     gaps : ndarray (n_times,), optional
         Time before each sample, in training sample periods, where it is not one.
-    offset : ndarray (n_outputs,), optional
-        What is added to the outputs of the network.
 
     Examples
     --------
@@ -35,7 +33,6 @@ class Samples(NamedTuple):
 
     data: NDArray[np.floating]
     gaps: NDArray[np.floating] | None = None
-    offset: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,8 @@ class Cases:
         On the CPU.
     augment : function, optional
         Takes the place of ``load`` in training: of an index and a random number from [0, 1).
+    offsets : ndarray (n, n_outputs), optional
+        What is added to the outputs of the network for each case.
 
     Examples
     --------
@@ -70,6 +69,7 @@ class Cases:
     weights: NDArray[np.float64]
     targets: Tensor | None = None
     augment: Callable[[int, float], Samples] | None = None
+    offsets: NDArray[np.floating] | None = None
 
     @classmethod
     def of(
@@ -125,6 +125,7 @@ class Cases:
             self.weights[indices],
             None if self.targets is None else self.targets[torch.from_numpy(indices)],
             augment and (lambda i, chance: augment(int(indices[i]), chance)),
+            None if self.offsets is None else self.offsets[indices],
         )
 
     def batches(
@@ -173,8 +174,7 @@ class Cases:
             x[:, position, : case.data.shape[1]] = case.data
             if gaps is not None:
                 gaps[position, : case.data.shape[1]] = case.gaps
-        move, offsets = partial(_moved, device=device), [case.offset for case in samples]
-        mask = None
+        move, mask = partial(_moved, device=device), None
         if lengths.min() < n_times:
             mask = move((np.arange(n_times) < lengths[:, None]).astype(numpy_dtype))
         return Batch(
@@ -185,7 +185,7 @@ class Cases:
             None if self.targets is None else move(self.targets[torch.from_numpy(indices)]),
             # Times want float64, which MPS does not have.
             None if gaps is None else move(gaps, dtype=torch.float32 if device.type == "mps" else torch.float64),
-            None if offsets[0] is None else move(np.array(offsets), dtype=dtype),
+            None if self.offsets is None else move(self.offsets[indices], dtype=dtype),
         )
 
 
@@ -207,7 +207,7 @@ class Batch(NamedTuple):
     gaps : Tensor (batch, n_times), optional
         Time before each sample in training sample periods, 0 where padded.
     offset : Tensor (batch, n_outputs), optional
-        What is added to the outputs of the network; of all cases or of none.
+        What is added to the outputs of the network.
 
     Examples
     --------
@@ -224,23 +224,6 @@ class Batch(NamedTuple):
     target: Tensor | None
     gaps: Tensor | None = None
     offset: Tensor | None = None
-
-    def take(self, rows: Tensor) -> Batch:
-        """Choose some of the cases.
-
-        Parameters
-        ----------
-        rows : Tensor of int
-            Which, in their new order.
-
-        Returns
-        -------
-        Batch
-            Those cases, as long as before.
-        """
-        names = ("mask", "weight", "target", "gaps", "offset")
-        some = {name: part[rows] for name in names if (part := getattr(self, name)) is not None}
-        return self._replace(x=self.x[:, rows], **some)
 
 
 def padded_length(n_times: int) -> int:

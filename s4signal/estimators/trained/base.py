@@ -235,13 +235,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         self._restore_targets(state.part("targets"), n_outputs=plan.n_outputs)
         self._readout = None
         if plan.readout == "closed_form":
-            self._readout = Readout.from_state(
-                state.part("readout"),
-                n_channels=plan.n_channels,
-                n_outputs=plan.n_outputs,
-                sfreq=plan.sfreq,
-                precision=self.precision,
-            )
+            self._readout = Readout.from_state(state.part("readout"), plan, self.precision)
         self._optimizer_state, self.history_ = {}, history_from_state(state)
         self.n_iter_, self.best_epoch_ = (state.value(k, int, low=1) for k in ("n_iter", "best_epoch"))
 

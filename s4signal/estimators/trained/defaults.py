@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.estimators.survey import Survey
-from s4signal.estimators.trained.readout import MOST_CASES, MOST_NUMBERS
 from s4signal.signals import Signals
 
 AUDIO_SFREQ, AUDIO_CHANNELS = 4000.0, 2  # from this rate on, and up to so many channels, a plain array is audio
 LOWEST_HZ = 60.0  # of the filter bank
 FEW_CASES = 1000  # between 500 cases, where a small network did better, and 1,800 nothing was measured
 HOPS_PER_CASE = 64
+MOST_CASES = 4000  # of a readout in closed form, each of which is predicted from all others
+MOST_NUMBERS = 2**27  # of such cases: what is kept in memory, half a gigabyte in single precision
 FEWEST_SAMPLES = 32  # of the shortest case, for ten coefficients
 
 

@@ -29,9 +29,9 @@ from s4signal.estimators.trained.plan import (
     plan_schedule,
     trains_to_the_end,
 )
-from s4signal.estimators.trained.precompute import precompute, with_offsets
-from s4signal.estimators.trained.preparation import fit_closed_form, prepare_training
-from s4signal.estimators.trained.readout import Readout, in_memory
+from s4signal.estimators.trained.precompute import precompute
+from s4signal.estimators.trained.preparation import prepare_training
+from s4signal.estimators.trained.readout import Readout, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
 from s4signal.estimators.trained.stacking import choose_shares, settle_shares
 from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
@@ -98,10 +98,11 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
         cases, validation = self._prepare(data, seed, device, first=not warm, refit=True), None
         if held_out is not None:
-            options = inference_options(self, self._plan, device)
-            offsets = None if self._readout is None else self._readout.scores(held_out.signals)
-            validation = precompute(self.network_.frontend, self._cases(held_out), options)
-            validation = with_offsets(validation, offsets)
+            options, offsets = inference_options(self, self._plan, device), None
+            if self._readout is not None:
+                held_out = held_out._replace(signals=in_memory(held_out.signals))
+                offsets = self._readout.scores(held_out.signals)
+            validation = replace(precompute(self.network_.frontend, self._cases(held_out), options), offsets=offsets)
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
         parts = (data, held_out)
@@ -122,8 +123,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         cases = self._prepare(data, seed, device, first=first, refit=first)
         options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
-        options = replace(options, schedule=None)
-        moments = getattr(self, "_optimizer_state", None)
+        options, moments = replace(options, schedule=None), getattr(self, "_optimizer_state", None)
         result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
         self.network_, self._optimizer_state = result.network, result.optimizer_state
         self.n_iter_ = self.best_epoch_ = 1 if first else self.n_iter_ + 1
@@ -137,7 +137,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         signals = check_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
-        hashed = self.checkpoint_dir is not None or self.readout != "pooled"
+        hashed = self.checkpoint_dir is not None or (self.readout if reset else self._plan.readout) != "pooled"
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed)
         if reset:
             self.sfreq_ = training_rate(found)
@@ -218,15 +218,15 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         offsets = None
         if self._plan.readout == "closed_form":
             data = data._replace(signals=in_memory(data.signals))
-            if self._readout is not None:
-                offsets = self._readout.scores(data.signals)
             if refit:
                 given = data._replace(targets=self._standardised(data.targets))
                 known = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
-                self._readout, offsets = fit_closed_form(given, self._plan, self._standardizer, **known)
+                self._readout, offsets = fit_readout(given, self._plan, self._standardizer, **known)
+            elif self._readout is not None:
+                offsets = self._readout.scores(data.signals)
         cases = self._cases(data, sample_changes(self._plan.augmentation))
         options = inference_options(self, self._plan, device)
-        return with_offsets(prepare_training(self.network_, cases, options, self._plan, seed, first=first), offsets)
+        return replace(prepare_training(self.network_, cases, options, self._plan, seed, first=first), offsets=offsets)
 
     def _train(
         self,

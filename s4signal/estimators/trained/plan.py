@@ -16,9 +16,8 @@ from s4signal.estimators.model_file import State
 from s4signal.estimators.parameters import check_band
 from s4signal.estimators.survey import Survey
 from s4signal.estimators.trained.bands import HOP_S, sound_bank
-from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
+from s4signal.estimators.trained.defaults import LOWEST_HZ, MOST_CASES, Defaults, case_durations
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
-from s4signal.estimators.trained.readout import check_many
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
 from s4signal.nn.frontends.module import probe_module
@@ -75,6 +74,9 @@ class Plan(NamedTuple):
         stack, pooling, order = state.part("stack"), plain("pooling", str), plain("pooling_order", int, low=1)
         if order > 1 and pooling != "legs":
             raise ModelFileError(f"pooling={pooling!r} has no order {order}.")
+        readout = plain("readout", str) if "readout" in state.plain else "pooled"  # none in the first files
+        if readout not in ("pooled", "closed_form"):
+            raise ModelFileError(f"a plan has no readout {readout!r}.")
         whole = {name: stack.value(name, int, low=1) for name in ("d_model", "n_layers", "d_state")}
         texts = {name: stack.value(name, str) for name in ("kernel", "init", "dropout_axis")}
         flags = {"bidirectional": stack.value("bidirectional", bool), "dropout": stack.value("dropout", float, low=0)}
@@ -88,7 +90,7 @@ class Plan(NamedTuple):
             stack={**whole, **texts, **flags},
             pooling=pooling,
             pooling_order=order,
-            readout=plain("readout", str) if "readout" in state.plain else "pooled",  # none in the first files
+            readout=readout,
             sampling=Sampling.from_state(state.part("sampling"), n_channels=n_channels),
             augmentation=augmentation,
             n_features=plain("n_features", int, None, low=1),
@@ -128,7 +130,7 @@ def plan_network(
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     stack, pooling, why = _chosen(options, defaults)
-    chosen = check_many(_readout(readout, frontend, defaults), len(signals))
+    chosen = _readout(readout, frontend, defaults, len(signals))
     why |= {"readout": "auto"} if "readout" in why and chosen != defaults.readout else {}
     return Plan(
         n_channels=signals.n_channels,
@@ -219,11 +221,15 @@ def _name(frontend: Any, defaults: Defaults) -> str:
     return defaults.frontend if frontend == "auto" else str(frontend)
 
 
-def _readout(readout: str, frontend: str, defaults: Defaults) -> str:
+def _readout(readout: str, frontend: str, defaults: Defaults, n_cases: int) -> str:
     """Return the readout; "auto" is "pooled" behind front ends that are not plain."""
-    if readout != "auto":
-        return readout
-    return defaults.readout if frontend in ("linear", "hop_means") else "pooled"
+    if readout == "auto":
+        return defaults.readout if frontend in ("linear", "hop_means") else "pooled"
+    if readout == "closed_form" and n_cases > MOST_CASES:
+        raise ValueError(
+            f"readout='closed_form' takes at most {MOST_CASES:,} training cases, got {n_cases:,}; use readout='pooled'."
+        )
+    return readout
 
 
 def _pooling(pooling: str | tuple[str, int]) -> tuple[str, int]:

@@ -59,21 +59,6 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Ca
     )
 
 
-def with_offsets(cases: Cases, offsets: NDArray[np.floating] | None) -> Cases:
-    """Return cases with numbers (n, n_outputs) that are added to the outputs of the network, if there are any."""
-    if offsets is None:
-        return cases
-    augment = cases.augment
-
-    def load(index: int) -> Samples:
-        return cases.load(index)._replace(offset=offsets[index])
-
-    def changed(index: int, chance: float) -> Samples:
-        return load(index) if augment is None else augment(index, chance)._replace(offset=offsets[index])
-
-    return replace(cases, load=load, augment=augment and changed)
-
-
 def precompute_versions(frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int) -> Cases:
     """Return the features of cases and of some changed versions of each; which one a load in training has is chance.
 

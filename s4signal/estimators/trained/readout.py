@@ -13,29 +13,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.calibration import temperature
+from s4signal.estimators.calibration import signs, temperature
 from s4signal.estimators.features.drawing import FeatureOptions
 from s4signal.estimators.features.recordings import TrainingCases, on_grid
 from s4signal.estimators.features.regression import FeatureRegression, fit_regression
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.survey import Survey
+from s4signal.estimators.trained.defaults import MOST_NUMBERS
+from s4signal.estimators.trained.plan import Plan
+from s4signal.estimators.trained.training import LabelledCases
 from s4signal.signals import Signals
 
-MOST_CASES = 4000  # each of which is predicted from all others
-MOST_NUMBERS = 2**27  # of the training cases: what is kept in memory, half a gigabyte in single precision
-
 Floats = NDArray[np.float64]
-
-
-def check_many(readout: str, n_cases: int) -> str:
-    """Return the readout, unless there are too many cases for it."""
-    if readout == "closed_form" and n_cases > MOST_CASES:
-        raise ValueError(
-            f"readout='closed_form' takes at most {MOST_CASES:,} training cases, got {n_cases:,}; use readout='pooled'."
-        )
-    return readout
 
 
 class Readout(NamedTuple):
@@ -67,42 +57,29 @@ class Readout(NamedTuple):
         return State({**state.plain, "scale": self.scale}, state.arrays)
 
     @classmethod
-    def from_state(
-        cls, state: State, *, n_channels: int, n_outputs: int, sfreq: float | None, precision: str
-    ) -> Readout:
-        """Check and restore what `to_state` said."""
-        precision = _precision(precision)
-        regression, _ = FeatureRegression.from_state(state, n_channels=n_channels, sfreq=sfreq, precision=precision)
-        if regression.ridge.coef.shape[-1] != n_outputs:
-            raise ModelFileError(f"its readout has {regression.ridge.coef.shape[-1]} outputs, not {n_outputs}.")
+    def from_state(cls, state: State, plan: Plan, precision: str) -> Readout:
+        """Check and restore what `to_state` said, for a network of this plan."""
+        known: dict[str, Any] = {"n_channels": plan.n_channels, "sfreq": plan.sfreq, "precision": _precision(precision)}
+        regression, _ = FeatureRegression.from_state(state, **known)
+        n_outputs = regression.ridge.coef.shape[-1]
+        if n_outputs != plan.n_outputs:
+            raise ModelFileError(f"its readout has {n_outputs} outputs, not {plan.n_outputs}.")
         return cls(regression, state.value("scale", float, low=0.0, high=np.exp(5.01)))
 
 
 def fit_readout(
-    signals: Signals,
-    found: Survey,
-    weights: Floats,
-    targets: Floats,
-    *,
-    task: str,
-    standardizer: Standardizer,
-    sfreq: float | None,
-    precision: str,
-    band_hz: tuple[float, float] | None,
-    seed: int,
-    groups: NDArray[Any] | None,
+    data: LabelledCases, plan: Plan, standardizer: Standardizer, *, classifies: bool, precision: str, seed: int
 ) -> tuple[Readout, Floats]:
-    """Fit to training cases; return also the scores (n, n_outputs) of each by the regression on the others.
+    """Fit to cases with classes, tags or standardised targets; return also the scores (n, n_outputs) of those left out.
 
-    Cases of one group are left out together, where each class is of several groups.
-
-    Targets are signs of "classes" or "tags", or standardised "numbers", (n, n_outputs).
+    Each case is left out, or all of its group, where each class is of several groups.
     """
-    cases = TrainingCases(on_grid(signals, sfreq or 1.0), targets, weights / weights.max(), groups)
+    targets, found = signs(data.targets, plan.n_outputs) if classifies else data.targets, data.found
+    recordings, weights = on_grid(data.signals, plan.sfreq or 1.0), data.weights / data.weights.max()
     complete = not found.has_times.any() and not found.missing.any()
     solved = fit_regression(
-        FeatureOptions(band_hz=band_hz, precision=_precision(precision)),
-        cases,
+        FeatureOptions(band_hz=plan.band_hz, precision=_precision(precision)),
+        TrainingCases(recordings, targets, weights, data.groups),
         np.random.RandomState(seed),
         seed=seed,
         targets=lambda merged: merged.targets,
@@ -110,8 +87,8 @@ def fit_readout(
         standardizer=standardizer,
     )
     left_out, scale = solved.regression.ridge.loo_predictions, 1.0
-    if task != "numbers":
-        scale = temperature(left_out, solved.cases.targets, solved.cases.weights, tags=task == "tags")
+    if classifies:
+        scale = temperature(left_out, solved.cases.targets, solved.cases.weights, tags=data.targets.ndim == 2)
     return Readout(solved.regression, scale), scale * left_out[solved.places]
 
 

@@ -92,10 +92,10 @@ def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool) -> Shares:
 
     By squared errors, of probabilities (Brier's score): the logarithm of one that is off decides too much.
     """
-    offsets = torch.from_numpy(np.stack([np.asarray(cases.load(index).offset) for index in range(len(cases))])).double()
-    weights, targets, added = torch.from_numpy(cases.weights), cases.targets, outputs - offsets
-    if targets is None:
+    if cases.targets is None or cases.offsets is None:
         return Shares(1.0, 1.0)
+    weights, targets, offsets = torch.from_numpy(cases.weights), cases.targets, torch.from_numpy(cases.offsets).double()
+    added = outputs - offsets
     wanted = targets.cpu().double() if targets.is_floating_point() else F.one_hot(targets.cpu(), offsets.shape[1])
 
     def cost(shares: Shares) -> float:

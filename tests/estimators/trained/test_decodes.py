@@ -37,9 +37,9 @@ HOLES = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
 TIMES = [np.cumsum(np.random.default_rng(i).uniform(0.01, 0.03, 600)) for i in range(24)]
 ROW = {
     "linear": (X, {"sfreq": 100.0}, {"frontend": "linear", "readout": "pooled"}, 1 + EPOCHS, 1 + EPOCHS),
-    "linear, closed form": (X, {"sfreq": 100.0}, {"frontend": "linear", "readout": "closed_form"}, 2, 2 + EPOCHS),
+    "linear, closed form": (X, {"sfreq": 100.0}, {"frontend": "linear", "readout": "closed_form"}, 2, 2),
     "hop means": (X, {"sfreq": 100.0}, {}, 2, 2),
-    "hop means, closed form": (X, {"sfreq": 100.0}, {"readout": "closed_form"}, 2, 3),
+    "hop means, closed form": (X, {"sfreq": 100.0}, {"readout": "closed_form"}, 2, 2),
     "with holes": (HOLES, {"sfreq": 100.0}, {}, 1 + EPOCHS, 1 + EPOCHS),
     "with times": (X, {"times": TIMES}, {}, 1 + EPOCHS, 1 + EPOCHS),
     "filter bank": (X, {"sfreq": 8000.0}, {}, 2, 2),

@@ -1,5 +1,7 @@
 """The readout in closed form: when "auto" takes it, what it is fitted to, and that everything else works with it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,6 @@ from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.errors import ModelFileError
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained import readout as room
-from s4signal.estimators.trained.precompute import with_offsets
 from s4signal.estimators.trained.stacking import best_shares, number_folds
 from s4signal.estimators.trained.training import LabelledCases
 from s4signal.signals import drop_samples
@@ -70,7 +71,7 @@ def test_layers_learn_what_predictions_of_left_out_cases_leave():
 
     fit = room.fit_readout
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s4signal.estimators.trained.preparation.fit_readout", spy)
+        patch.setattr("s4signal.estimators.trained.fitting.fit_readout", spy)
         classifier(max_epochs=1, **CLOSED).fit(noise, y)
     readout = seen["readout"]
     np.testing.assert_array_equal(seen["offsets"], readout.scale * readout.regression.ridge.loo_predictions)
@@ -124,7 +125,7 @@ def test_a_saved_model_is_the_model(model, tmp_path):
 def test_a_readout_of_other_outputs_is_refused(model):
     state = model._readout.to_state()
     with pytest.raises(ModelFileError, match="its readout has 2 outputs, not 3"):
-        room.Readout.from_state(state, n_channels=3, n_outputs=3, sfreq=SFREQ, precision="32")
+        room.Readout.from_state(state, model._plan._replace(n_outputs=3), "32")
 
 
 def test_a_regressor_reads_powers_too():
@@ -185,7 +186,7 @@ def test_mostly_missing_data_is_read(rng):
 
 
 def test_more_cases_than_can_be_left_out_are_refused_or_read_by_the_layers_alone(monkeypatch):
-    monkeypatch.setattr(room, "MOST_CASES", N - 1)
+    monkeypatch.setattr("s4signal.estimators.trained.plan.MOST_CASES", N - 1)
     monkeypatch.setattr("s4signal.estimators.trained.defaults.MOST_CASES", N - 1)
     with pytest.raises(ValueError, match=r"takes at most 39 training cases, got 40; use\s+readout='pooled'"):
         classifier(**CLOSED).fit(POWERS, Y)
@@ -220,7 +221,7 @@ def test_fits_by_parts_begin_with_the_first_part():
 
 def test_a_warm_start_fits_the_readout_to_its_cases():
     model = classifier(sfreq=SFREQ, warm_start=True, max_epochs=2, **AUTO).fit(powers(seed=2)[:10], Y[:10])
-    before = model.score(NEW, Y)
+    before = model.set_params(readout="pooled").score(NEW, Y)  # a network that is there keeps its readout
     assert model.fit(powers(), Y).score(NEW, Y) > max(0.9, before - 1e-9)
 
 
@@ -235,12 +236,12 @@ def test_layers_count_as_much_as_serves_cases_they_have_not_seen():
     rng, y = np.random.default_rng(0), torch.from_numpy(Y.astype(np.int64))
     offsets = rng.standard_normal((N, 2))
     cases = Cases.of(list(powers()), y)
-    cases = with_offsets(cases, offsets)
+    cases = replace(cases, offsets=offsets)
     right = torch.nn.functional.one_hot(y, 2).double()
     for added, share in ((9.0 * right, 1.0), (-right, 0.0)):
         outputs = torch.from_numpy(offsets) + added
         assert best_shares(outputs, cases, classifies=True) == (0.0, share)  # the offsets are noise
-    known = with_offsets(cases, 2.0 * right.numpy())
+    known = replace(cases, offsets=2.0 * right.numpy())
     assert best_shares(2.0 * right, known, classifies=True) == (1.0, 0.0)
 
 
