@@ -3,13 +3,14 @@
 # make lint   format, types, walls, docstrings  make bench  timings, against the plain FFT formulation
 # make docs   the site, in out/docs; runs the notebooks for their pictures
 # make stress thousands of random inputs, damaged files, kills and interrupts, all seeded
+# make gpu    whether a CUDA card computes what the CPU does, and how fast: minutes, to out/
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip -qq --no-input --disable-pip-version-check
 
-.PHONY: venv demo test quick stress lint format bench docs clean
+.PHONY: venv demo test quick stress lint format bench docs gpu clean
 .DEFAULT_GOAL := test
 
 venv: $(STAMP)
@@ -58,6 +59,9 @@ bench: venv
 docs: venv
 	@S4SIGNAL_RUN_NOTEBOOKS=1 $(BIN)/python -m sphinx -W --keep-going -q -c notebooks -d out/doctrees . out/docs
 	@echo "out/docs/index.html"
+
+gpu: venv
+	@$(BIN)/python tests/benchmarks/gpu.py --out out
 
 clean:
 	rm -rf .venv build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis

@@ -174,7 +174,9 @@ _RULES: Rules = {
         "it must be 'auto', None (all cases in one step) or a whole number of at least 1",
     ),
     **dict.fromkeys(("learning_rate", "ssm_learning_rate"), (is_positive, "it must be positive")),
-    "weight_decay": (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0"),
+    **dict.fromkeys(
+        ("weight_decay", "memory_budget_gb"), (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0")
+    ),
     "validation_fraction": (lambda v: _number(v) and 0 < v < 1, "it must be in (0, 1)"),
     "n_iter_no_change": (_none_or(_whole(1)), "it must be None or a whole number of at least 1"),
     "checkpoint_dir": (_none_or(lambda v: isinstance(v, str | PathLike)), "it must be None or the path of a folder"),

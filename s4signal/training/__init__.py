@@ -6,7 +6,7 @@ from s4signal.training.distributed import agreed, is_first
 from s4signal.training.evaluation import evaluate_network
 from s4signal.training.loop import fit_network
 from s4signal.training.memory import run_in_parts
-from s4signal.training.options import TrainingOptions
+from s4signal.training.options import TrainingOptions, call_network
 from s4signal.training.result import TrainingInterrupted, TrainingResult
 from s4signal.training.runtime import PRECISIONS, resolve_device
 
@@ -19,6 +19,7 @@ __all__ = [
     "TrainingOptions",
     "TrainingResult",
     "agreed",
+    "call_network",
     "check_folder",
     "evaluate_network",
     "fit_network",

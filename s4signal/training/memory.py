@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -46,20 +47,31 @@ def free_memory(device: torch.device, *, said: bool) -> None:
 def run_in_parts(
     run: Callable[[Indices, Batch], None], cases: Cases, *, max_samples: int, dtype: torch.dtype, device: torch.device
 ) -> None:
-    """Call a function with batches of all cases, similar lengths together; a batch too large comes again in halves."""
+    """Call a function with batches of all cases, similar lengths together; a batch too large comes again in halves.
+
+    A thread loads the cases of the next batch meanwhile.
+    """
+
+    def load(indices: Indices) -> list[tuple[Indices, Batch]]:
+        return list(cases.batches(indices, dtype=dtype, device=device))
+
     todo, said = pieces(cases, np.arange(len(cases)), max_samples), False
-    while todo:
-        try:
-            for indices, batch in cases.batches(todo[0], dtype=dtype, device=device):
-                run(indices, batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            largest = half_the_samples(cases, todo[:1], error)
-        else:
-            todo.pop(0)
-            continue
-        # Out of the handler, whose traceback holds what the attempt has computed.
-        free_memory(device, said=said)
-        halves, said = [part for piece in todo for part in pieces(cases, piece, largest)], True
-        todo = halves
+    with ThreadPoolExecutor(1) as thread:
+        coming = [thread.submit(load, piece) for piece in todo[:1]]
+        while todo:
+            try:
+                batches = coming.pop().result()
+                coming = [thread.submit(load, piece) for piece in todo[1:2]]
+                while batches:
+                    run(*batches.pop(0))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                largest = half_the_samples(cases, todo[:1], error)
+            else:
+                todo.pop(0)
+                continue
+            # Out of the handler, whose traceback holds what the attempt has computed.
+            free_memory(device, said=said)
+            halves, said = [part for piece in todo for part in pieces(cases, piece, largest)], True
+            todo, coming = halves, [thread.submit(load, piece) for piece in halves[:1]]

@@ -233,6 +233,7 @@ WRONG = {
     "weight_decay": [-1, np.nan, np.inf, None],
     "validation_fraction": [0, 1, -0.1, np.nan, None],
     "n_iter_no_change": [0, -1, 1.5, "auto"],
+    "memory_budget_gb": [-1, np.nan, np.inf, "all", None],
     "checkpoint_dir": [3, True, ["a"]],
     "callbacks": [3, [3], "bar", [object()]],
     "verbose": [-1, 0.5, "yes", None],

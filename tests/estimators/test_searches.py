@@ -1,14 +1,15 @@
-"""Searches: halving by epochs, and workers that share the cores."""
+"""Searches: halving by epochs, optuna, and workers that share the cores."""
 
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from joblib import cpu_count
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - makes the class below
-from sklearn.model_selection import HalvingRandomSearchCV
+from sklearn.model_selection import HalvingRandomSearchCV, cross_val_score
 
 from s4signal import S4Classifier
 
@@ -37,6 +38,22 @@ def test_a_halving_search_gives_more_epochs_to_what_learns() -> None:
     assert search.n_resources_ == [2, 6]
     assert search.n_candidates_ == [3, 1]
     assert search.best_estimator_.n_iter_ == search.best_params_["max_epochs"] == 6
+
+
+def test_optuna_proposes_and_a_model_answers() -> None:
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def objective(trial: Any) -> float:
+        rate = trial.suggest_float("learning_rate", 1e-6, 1e-2, log=True)
+        model = S4Classifier(d_model=4, d_state=4, n_layers=1, learning_rate=rate, random_state=0)
+        return float(cross_val_score(model.set_params(max_epochs=6), tones(), Y, cv=2).mean())
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    study.enqueue_trial({"learning_rate": 1e-6})
+    study.enqueue_trial({"learning_rate": 1e-2})
+    study.optimize(objective, n_trials=3)
+    assert study.best_value > study.trials[0].value
 
 
 # As a program of its own: the process of the tests computes on one thread.

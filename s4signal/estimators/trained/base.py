@@ -66,6 +66,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         warm_start: bool = False,
         precision: str = "32",
         device: str = "auto",
+        memory_budget_gb: float = 0.25,
         checkpoint_dir: str | PathLike[str] | None = None,
         callbacks: list[Any] | None = None,
         random_state: Any = None,
@@ -80,8 +81,8 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         self.learning_rate, self.ssm_learning_rate, self.weight_decay = learning_rate, ssm_learning_rate, weight_decay
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.n_iter_no_change, self.warm_start, self.precision = n_iter_no_change, warm_start, precision
-        self.device, self.checkpoint_dir, self.callbacks = device, checkpoint_dir, callbacks
-        self.random_state, self.verbose = random_state, verbose
+        self.device, self.memory_budget_gb, self.checkpoint_dir = device, memory_budget_gb, checkpoint_dir
+        self.callbacks, self.random_state, self.verbose = callbacks, random_state, verbose
 
     @property
     def ridge_(self) -> Ridge | None:

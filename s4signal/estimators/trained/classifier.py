@@ -125,6 +125,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Of the arithmetic; "bf16" is autocast, with the state spaces in float32.
     device : str, default="auto"
         Where to train: CUDA or MPS if present.
+    memory_budget_gb : float, >= 0, default=0.25
+        Features that are computed once per case (filter bank, means over hops), of the training cases and again of the
+        validation cases, are kept in memory up to this many gigabytes, and beyond it, unchanged, in a temporary file.
     checkpoint_dir : path, optional
         Folder for the state after each epoch, in a folder of its own for each training; the same fit on the same data,
         started again, goes on from it.
@@ -214,6 +217,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         warm_start: bool = False,
         precision: str = "32",
         device: str = "auto",
+        memory_budget_gb: float = 0.25,
         checkpoint_dir: str | PathLike[str] | None = None,
         callbacks: list[Any] | None = None,
         random_state: Any = None,
@@ -228,8 +232,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         self.learning_rate, self.ssm_learning_rate, self.weight_decay = learning_rate, ssm_learning_rate, weight_decay
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.n_iter_no_change, self.class_weight, self.warm_start = n_iter_no_change, class_weight, warm_start
-        self.precision, self.device, self.checkpoint_dir = precision, device, checkpoint_dir
-        self.callbacks, self.random_state, self.verbose = callbacks, random_state, verbose
+        self.precision, self.device, self.memory_budget_gb = precision, device, memory_budget_gb
+        self.checkpoint_dir, self.callbacks = checkpoint_dir, callbacks
+        self.random_state, self.verbose = random_state, verbose
 
     @classmethod
     def from_preset(cls, name: str) -> Self:

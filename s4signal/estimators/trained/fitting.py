@@ -1,7 +1,6 @@
 """What a fit does, step by step, on a draft of the estimator: its end is the one moment at which the model changes."""
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -19,7 +18,7 @@ from s4signal.estimators.standardizer import Standardizer, warn_of_scale
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import Defaults, choose_defaults
-from s4signal.estimators.trained.inference import InferenceCopies, inference_options
+from s4signal.estimators.trained.inference import InferenceCopies, inference_options, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import (
     Plan,
@@ -29,7 +28,6 @@ from s4signal.estimators.trained.plan import (
     plan_schedule,
     trains_to_the_end,
 )
-from s4signal.estimators.trained.precompute import precompute
 from s4signal.estimators.trained.preparation import prepare_training
 from s4signal.estimators.trained.readout import Readout, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
@@ -39,8 +37,7 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
-from s4signal.signals.augmentation import SampleChange
-from s4signal.training import PRECISIONS, Cases, TrainingResult, evaluate_network, fit_network, is_first, resolve_device
+from s4signal.training import PRECISIONS, Cases, TrainingResult, fit_network, is_first, resolve_device
 
 
 class NetworkFitting(CallbackSupportMixin, SignalEstimator):
@@ -98,11 +95,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
         cases, validation = self._prepare(data, seed, device, first=not warm, refit=True), None
         if held_out is not None:
-            options, offsets = inference_options(self, self._plan, device), None
-            if self._readout is not None:
-                held_out = held_out._replace(signals=in_memory(held_out.signals))
-                offsets = self._readout.scores(held_out.signals)
-            validation = replace(precompute(self.network_.frontend, self._cases(held_out), options), offsets=offsets)
+            validation = self._prepare(held_out, seed, device, trains=False)
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
         parts = (data, held_out)
@@ -201,20 +194,17 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             )
         self.network_ = copy.deepcopy(self.network_)
 
-    def _cases(self, data: LabelledCases, changes: Sequence[SampleChange] = ()) -> Cases:
-        return make_cases(
-            data.signals,
-            self._standardizer,
-            sfreq=self.sfreq_,
-            sampling=self._plan.sampling,
-            found=data.found,
-            weights=data.weights,
-            targets=self._target_tensor(data.targets),
-            changes=changes,
-        )
-
-    def _prepare(self, data: LabelledCases, seed: int, device: torch.device, *, first: bool, refit: bool) -> Cases:
-        """Return training cases as the learned part takes them, scored by a readout, which is fitted if ``refit``."""
+    def _prepare(
+        self,
+        data: LabelledCases,
+        seed: int,
+        device: torch.device,
+        *,
+        first: bool = False,
+        refit: bool = False,
+        trains: bool = True,
+    ) -> Cases:
+        """Return cases as the learned part takes them, scored by a readout, which is fitted if ``refit``."""
         offsets = None
         if self._plan.readout == "closed_form":
             data = data._replace(signals=in_memory(data.signals))
@@ -224,9 +214,20 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 self._readout, offsets = fit_readout(given, self._plan, self._standardizer, **known)
             elif self._readout is not None:
                 offsets = self._readout.scores(data.signals)
-        cases = self._cases(data, sample_changes(self._plan.augmentation))
+        cases = make_cases(
+            data.signals,
+            self._standardizer,
+            sfreq=self.sfreq_,
+            sampling=self._plan.sampling,
+            found=data.found,
+            weights=data.weights,
+            targets=self._target_tensor(data.targets),
+            changes=sample_changes(self._plan.augmentation) if trains else (),
+        )
         options = inference_options(self, self._plan, device)
-        return replace(prepare_training(self.network_, cases, options, self._plan, seed, first=first), offsets=offsets)
+        how = {"first": first, "budget_gb": self.memory_budget_gb}
+        prepared = prepare_training(self.network_, cases, options, self._plan, seed, **how)
+        return replace(prepared, offsets=offsets)
 
     def _train(
         self,
@@ -290,8 +291,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
         options = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
-        network = self._copies.of(self.network_, options.device, self.precision)
-        outputs = np.asarray(evaluate_network(network, cases, options=options).numpy())
+        outputs = score_cases(self._copies.of(self.network_, options.device, self.precision), cases, options)
         warn_of_scale(standardizer, scales)
         return outputs if self._readout is None else outputs + self._readout.scores(signals)
 

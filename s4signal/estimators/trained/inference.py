@@ -1,15 +1,23 @@
 """Prediction leaves a network as it is: copies of it run on the device and in the precision that are asked for."""
 
 import copy
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.estimators.trained.plan import Plan
 from s4signal.nn import S4Network
-from s4signal.training import PRECISIONS, TrainingOptions
+from s4signal.nn.steps import NetworkSteps
+from s4signal.training import PRECISIONS, Batch, Cases, TrainingOptions, call_network, evaluate_network
+
+_MOST_SAMPLES = 2**20  # at once: a minute at 16 kHz; 330 s of clips take 0.8 GB
+_PIECE = 2**16  # samples, of which 40 bands take 20 MB, 64 features as much
 
 
 class InferenceCopies:
@@ -34,6 +42,30 @@ class InferenceCopies:
         return own
 
 
+def score_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> NDArray[np.float64]:
+    """Return the outputs of a network (n, n_outputs), which does not change."""
+    in_pieces = replace(options, forward=partial(_in_pieces, longest=options.max_samples))
+    return np.asarray(evaluate_network(network, cases, options=in_pieces).numpy())
+
+
+def _in_pieces(network: Any, batch: Batch, generator: torch.Generator | None, *, longest: int) -> Any:
+    """Score cases, (batch, n_outputs); a longer one, by a causal network, piece by piece with its state carried on."""
+    x, n_times = batch.x, batch.x.shape[-1]
+    if n_times <= longest or x.shape[1] > 1 or batch.gaps is not None or network.summary is not None:
+        return call_network(network, batch, generator)
+    try:
+        steps = NetworkSteps(network, batch.rate)
+    except ValueError:  # it looks ahead, or its front end takes whole cases
+        return call_network(network, batch, generator)
+    n_times = n_times if batch.mask is None else int(batch.mask.sum())
+    outputs, state = None, None
+    with torch.autocast(x.device.type, enabled=False):
+        for start in range(0, n_times, _PIECE):
+            stop = min(start + _PIECE, n_times)
+            outputs, state = steps.advance(x[..., start:stop], state, answer=stop == n_times)
+    return outputs
+
+
 def inference_options(options: Any, plan: Plan, device: torch.device) -> TrainingOptions:
     """Say how to run the whole network on raw signals; ``options`` has the parameters of an estimator."""
     hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
@@ -45,7 +77,7 @@ def inference_options(options: Any, plan: Plan, device: torch.device) -> Trainin
         weight_decay=options.weight_decay,
         n_iter_no_change=options.n_iter_no_change,
         # The front end keeps little of each sample: a quarter of what the blocks keep of a step.
-        max_samples=max(1, int(most_steps(plan) * max(1.0, hop / 4.0))),
+        max_samples=min(max(1, int(most_steps(plan) * max(1.0, hop / 4.0))), _MOST_SAMPLES),
         device=device,
         precision=options.precision,
         seed=0,

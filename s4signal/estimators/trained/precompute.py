@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.estimators.augmentation import CHANGED_LOADS
+from s4signal.estimators.trained.feature_store import FeatureStore
 from s4signal.nn import S4Network
 from s4signal.nn.frontends import Frames, Frontend
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, run_in_parts, sequential_batches
@@ -25,10 +26,10 @@ def extract_features(
     max_samples: int,
     dtype: torch.dtype,
     device: torch.device,
+    budget_gb: float = np.inf,
 ) -> Cases:
-    """Run a function of batches over cases, and keep what it gives for each of them."""
-    kept: list[NDArray[np.floating]] = [np.empty(0)] * len(cases)
-    rates = np.empty(len(cases))
+    """Run a function of batches over cases, and keep what it gives for each of them; beyond ``budget_gb`` on disk."""
+    store, rates = FeatureStore(cases.lengths * cases.rates, budget_gb), np.empty(len(cases))
 
     def keep(indices: NDArray[np.intp], batch: Batch) -> None:
         frames = features(batch)
@@ -36,17 +37,15 @@ def extract_features(
         n_steps = [width] * len(indices) if mask is None else mask.sum(-1).long().tolist()
         columns = frames.features.transpose(0, 1).cpu().numpy()
         for column, length, index in zip(columns, n_steps, indices, strict=True):
-            # A copy: a view would keep the padded batch alive.
-            kept[index] = column[:, :length].copy()
+            store.put(int(index), column[:, :length])
         rates[indices] = frames.rate
 
     run_in_parts(keep, cases, max_samples=max_samples, dtype=dtype, device=device)
-    lengths = np.array([case.shape[1] for case in kept], dtype=np.int64)
-    return Cases(lambda index: Samples(kept[index]), lengths, rates, cases.weights, cases.targets)
+    return Cases(lambda index: Samples(store.get(index)), store.n_steps, rates, cases.weights, cases.targets)
 
 
 @torch.no_grad()
-def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Cases:
+def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, budget_gb: float = np.inf) -> Cases:
     """Return the features of cases; the cases themselves where the front end has none, or learns them."""
     if not frontend.precomputable:
         return cases
@@ -56,16 +55,19 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Ca
         max_samples=options.max_samples,
         dtype=PRECISIONS[options.precision],
         device=options.device,
+        budget_gb=budget_gb,
     )
 
 
-def precompute_versions(frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int) -> Cases:
+def precompute_versions(
+    frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int, budget_gb: float = np.inf
+) -> Cases:
     """Return the features of cases and of some changed versions of each; which one a load in training has is chance.
 
     Where the features are learned, or the samples themselves, each load makes a version of its own.
     """
     if cases.augment is None or not frontend.precomputable:
-        return precompute(frontend, cases, options)
+        return precompute(frontend, cases, options, budget_gb=budget_gb)
     n, change = len(cases), cases.augment
     chances = CHANGED_LOADS * np.random.default_rng(seed).random((n, VERSIONS))
     # All versions of a case follow each other, so that it is read once: the loop sorts by length, and stably.
@@ -76,7 +78,7 @@ def precompute_versions(frontend: Frontend, cases: Cases, options: TrainingOptio
         return change(index, float(chances[index, which - 1])) if which else cases.load(index)
 
     every = Cases(load, cases.lengths[case], cases.rates[case], cases.weights[case])
-    features = precompute(frontend, every, options)
+    features = precompute(frontend, every, options, budget_gb=budget_gb)
 
     def augment(index: int, chance: float) -> Samples:
         which = 1 + int(chance / CHANGED_LOADS * VERSIONS) if chance < CHANGED_LOADS else 0

@@ -10,14 +10,14 @@ from s4signal.training import Cases, TrainingOptions
 
 
 def prepare_training(
-    network: S4Network, cases: Cases, options: TrainingOptions, plan: Plan, seed: int, *, first: bool
+    network: S4Network, cases: Cases, options: TrainingOptions, plan: Plan, seed: int, *, first: bool, budget_gb: float
 ) -> Cases:
     """Return training cases, with changed versions where they have such.
 
     The front end of a network that is ``first`` trained is calibrated, and its head has nothing to add to a readout.
     """
     frontend = network.frontend.eval()
-    cases = precompute_versions(frontend, cases, options, seed=seed)
+    cases = precompute_versions(frontend, cases, options, seed=seed, budget_gb=budget_gb)
     if first and plan.readout == "closed_form":
         start_at_zero(network.head)
     if first:

@@ -24,7 +24,8 @@ from s4signal.nn.backbone import state_space_parameters
 from s4signal.signals import Signals
 from s4signal.training import TrainingOptions, agreed, check_folder, resolve_device
 
-_FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "random_state")  # the seed stands for random_state
+# What changes no training; the seed stands for random_state.
+_FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "memory_budget_gb", "random_state")
 
 
 class LabelledCases(NamedTuple):

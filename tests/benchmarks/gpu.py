@@ -1,0 +1,267 @@
+"""`make gpu`: on a graphics card the numbers are right; how fast it is, and what memory it takes. A few minutes.
+
+It needs torch and s4signal alone (with matplotlib it draws too), and writes out/gpu.json and out/gpu.png. Without a
+card it runs on the CPU, with sizes that take seconds and tell nothing of speed, and says so.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from reference import FFTS4D
+from torch import Tensor, nn
+
+from s4signal import S4Classifier, Signals
+from s4signal.nn import FRONTENDS, KERNELS, FilterBank, S4Layer, S4Network, StackOptions, space_bands
+
+__all__ = ["main"]
+
+SFREQ = 16_000
+#: Largest difference from float64 on the CPU, over the largest value: of outputs, and of gradients of parameters.
+MOST_WRONG = {"32": (1e-3, 1e-2), "bf16": (0.05, 0.2)}
+LONGEST_S = 8.0  # that a form is timed
+
+
+class Sizes(NamedTuple):
+    """How much is computed."""
+
+    batch: int
+    d_model: int
+    lengths: tuple[int, ...]
+    n_checked: int  # samples of the cases whose numbers are compared
+    n_clips: int
+    rounds: int
+
+
+SIZES = {"cuda": Sizes(16, 64, (1024, 4096, 16_384), 3000, 2000, 10), "cpu": Sizes(2, 8, (128, 256), 400, 16, 2)}
+
+
+class PlainScan(nn.Module):
+    """A diagonal system as selective scans are written in plain torch: step by step, in real pairs."""
+
+    def __init__(self, d_model: int, d_state: int) -> None:
+        super().__init__()
+        phase, self.decay = torch.rand(d_model, d_state // 2), nn.Parameter(torch.full((d_model, d_state // 2), 0.99))
+        self.turn = nn.Parameter(torch.stack([phase.cos(), phase.sin()]))
+        self.B, self.C = (nn.Parameter(torch.randn(2, d_model, d_state // 2)) for _ in range(2))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(batch, d_model, n_times) to the same shape."""
+        a, b = self.decay * self.turn
+        re = im = u.new_zeros(*u.shape[:2], a.shape[-1])
+        outputs = []
+        for u_t in u.unbind(-1):
+            re, im = a * re - b * im + self.B[0] * u_t[..., None], a * im + b * re + self.B[1] * u_t[..., None]
+            outputs.append((self.C[0] * re - self.C[1] * im).sum(-1))
+        return torch.stack(outputs, -1)
+
+
+class FirstOutput(nn.Module):
+    """What a recurrent network of torch gives, without its last state."""
+
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(n_times, batch, d_model) to the same shape."""
+        y: Tensor = self.rnn(u)[0]
+        return y
+
+
+class Strided(nn.Module):
+    """A module as front end."""
+
+    def __init__(self, hop: int) -> None:
+        super().__init__()
+        self.conv, self.hop_s = nn.Conv1d(2, 6, hop, stride=hop), hop / SFREQ
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, n_times, n_channels) to (batch, n_hops, n_features)."""
+        y: Tensor = self.conv(x.mT).mT
+        return y
+
+
+def front_end(name: str, d_model: int) -> nn.Module:
+    """Build a front end for two channels, with hops of 20 samples."""
+    hop_s = 20 / SFREQ
+    if name == "filterbank":
+        frequencies, bandwidths = space_bands("erb", 8, 500.0, 4000.0)
+        bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=hop_s)
+        return FRONTENDS[name](2, d_model, bank=bank)
+    if name == "hop_means":
+        return FRONTENDS[name](2, d_model, sfreq=SFREQ, hop_s=hop_s)
+    return FRONTENDS[name](Strided(20), 6, d_model) if name == "module" else FRONTENDS[name](2, d_model)
+
+
+def errors(
+    module: nn.Module, device: torch.device, precision: str, x: Tensor, **options: Tensor
+) -> tuple[float, float]:
+    """Compare outputs and gradients with those in float64 on the CPU: largest difference over the largest value."""
+    results = []
+    for dtype, where in ((torch.float64, torch.device("cpu")), (torch.float32, device)):
+        own = copy.deepcopy(module).to(where, dtype)
+        moved = {name: value.to(where, dtype) for name, value in options.items()}
+        with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16" and dtype == torch.float32):
+            y = own(x.to(where, dtype), **moved)
+        y.double().square().mean().backward()
+        results.append((y, torch.cat([p.grad.flatten() for p in own.parameters() if p.grad is not None])))
+    pairs = [(own.detach().double().cpu(), exact.detach()) for exact, own in zip(*results, strict=True)]
+    output, gradient = (float((own - exact).abs().max() / exact.abs().max()) for own, exact in pairs)
+    return output, gradient
+
+
+def correctness(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
+    """Compare every kernel, at regular and irregular times, and every front end."""
+    torch.manual_seed(0)
+    d_model, n = min(16, sizes.d_model), sizes.n_checked
+    u, gaps = torch.randn(d_model, 2, n), 0.5 + torch.rand(2, n)
+    checked: list[tuple[str, nn.Module, Tensor, dict[str, Tensor]]] = []
+    for name, kernel in KERNELS.items():
+        layer = S4Layer(d_model, 16, kernel=name, bidirectional=True)
+        checked.append((f"kernel {name}", layer, u, {}))
+        if kernel.TAKES_GAPS:
+            checked.append((f"kernel {name}, irregular times", layer, u, {"gaps": gaps}))
+    stack = StackOptions(d_model=d_model, n_layers=2, d_state=16, dropout=0.0)
+    for name in FRONTENDS:
+        network = S4Network(front_end(name, d_model), 3, options=stack)
+        checked.append((f"network behind {name}", network, torch.randn(2, 2, n), {}))
+    for name, module, x, options in checked:
+        for precision in ("32", "bf16") if name.startswith("network") else ("32",):
+            output, gradient = errors(module, device, precision, x, **options)
+            most = MOST_WRONG[precision]
+            yield {
+                "what": f"{name}, precision={precision!r}",
+                "output": output,
+                "gradient": gradient,
+                "right": output <= most[0] and gradient <= most[1],
+            }
+
+
+FORMS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, int, int]]] = {  # and the order of d_model, batch, time
+    "s4d": (lambda d: S4Layer(d, 64), (0, 1, 2)),
+    "s4": (lambda d: S4Layer(d, 64, kernel="s4"), (0, 1, 2)),
+    "s5": (lambda d: S4Layer(d, 64, kernel="s5"), (0, 1, 2)),
+    "S4D by FFT": (lambda d: FFTS4D(d, 64), (1, 0, 2)),
+    "scan in plain torch": (lambda d: PlainScan(d, 64), (1, 0, 2)),
+    "GRU": (lambda d: FirstOutput(nn.GRU(d, d)), (2, 1, 0)),
+}
+
+
+def speed(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
+    """Time a training step of a layer in each form, forward and backward, and measure its peak memory."""
+    for n_times in sizes.lengths:
+        for form, (make, layout) in FORMS.items():
+            torch.manual_seed(0)
+            line: dict[str, object] = {"form": form, "n_times": n_times, "seconds": None, "peak_mib": None}
+            try:
+                module = make(sizes.d_model).to(device)
+                u = torch.randn(sizes.d_model, sizes.batch, n_times, device=device).permute(layout)
+                line |= measured(module, u.contiguous().requires_grad_(), device, sizes.rounds)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+            yield line
+
+
+def measured(module: nn.Module, u: Tensor, device: torch.device, rounds: int) -> dict[str, object]:
+    """Return the median of the seconds, and on a card the MiB at the peak beyond what was there."""
+
+    def step() -> float:
+        module.zero_grad()
+        synchronize(device)
+        start = time.perf_counter()
+        module(u).sum().backward()
+        synchronize(device)
+        return time.perf_counter() - start
+
+    step()
+    peak, before = None, 0
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    taken = [step()]
+    if device.type == "cuda":
+        peak = (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    while len(taken) < rounds and sum(taken) < LONGEST_S:
+        taken.append(step())
+    return {"seconds": statistics.median(taken), "peak_mib": peak}
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for a card."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def epoch(device: torch.device, sizes: Sizes) -> dict[str, float]:
+    """Train the default model for sound on one-second clips: what precedes the loop, and an epoch."""
+    rng, labels = np.random.default_rng(0), np.arange(sizes.n_clips) % 2
+    pitch = np.array([300.0, 450.0])[labels][:, None] * 2 * np.pi / SFREQ * np.arange(SFREQ)
+    clips = np.sin(pitch, dtype=np.float32) + 0.1 * rng.standard_normal(pitch.shape, dtype=np.float32)
+    start = time.perf_counter()
+    model = S4Classifier(max_epochs=3, device=str(device), random_state=0).fit(Signals(clips, sfreq=SFREQ), labels)
+    before_the_loop = time.perf_counter() - start - model.fit_seconds_
+    seconds = statistics.median(line["seconds"] for line in model.history_[1:])
+    return {"n_clips": sizes.n_clips, "before_the_loop_s": before_the_loop, "epoch_s": seconds}
+
+
+def draw(lines: list[dict[str, object]], path: Path, title: str) -> bool:
+    """Draw seconds of a step over samples; False without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    axes = (figure := Figure()).subplots()
+    for form in FORMS:
+        timed = [line for line in lines if line["form"] == form and line["seconds"] is not None]
+        axes.loglog([line["n_times"] for line in timed], [line["seconds"] for line in timed], marker="o", label=form)
+    axes.set(xlabel="samples", ylabel="seconds, forward and backward", title=title)
+    axes.legend()
+    figure.savefig(path)
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check, measure, print and write; 1 if a number is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for gpu.json and gpu.png")
+    out = parser.parse_args(arguments).out
+    out.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    if device.type == "cpu":
+        print("There is no CUDA card: this is the CPU, with small sizes; its times say nothing of a card.")
+    started, sizes = time.perf_counter(), SIZES[device.type]
+    checks = list(correctness(device, sizes))
+    print(f"\n{name}, torch {torch.__version__}: largest difference from float64 on the CPU, over the largest value")
+    for check in checks:
+        wrong = "" if check["right"] else "   WRONG"
+        print(f"  {check['what']:45} output {check['output']:.1e}   gradient {check['gradient']:.1e}{wrong}")
+    lines = list(speed(device, sizes))
+    print(f"\na training step of {sizes.batch} x {sizes.d_model} features, float32")
+    for line in lines:
+        taken = "out of memory" if line["seconds"] is None else f"{1e3 * line['seconds']:10.2f} ms"  # type: ignore[operator]
+        peak = "" if line["peak_mib"] is None else f"{line['peak_mib']:10.0f} MiB"
+        print(f"  {line['n_times']:7} samples  {line['form']:20} {taken}{peak}")
+    trained = epoch(device, sizes)
+    before = f"{trained['before_the_loop_s']:.2f} s before the loop"
+    print(f"\n{sizes.n_clips} one-second clips at 16 kHz: {before}, {trained['epoch_s']:.2f} s an epoch")
+    seconds = time.perf_counter() - started
+    found = {"device": name, "torch": torch.__version__, "sizes": sizes._asdict(), "seconds": seconds}
+    found |= {"correctness": checks, "speed": lines, "epoch": trained}
+    (out / "gpu.json").write_text(json.dumps(found, indent=1))
+    drawn = draw(lines, out / "gpu.png", name)
+    print(f"\n{seconds:.0f} s in all; written to {out / 'gpu.json'}" + (f" and {out / 'gpu.png'}" if drawn else ""))
+    return int(not all(check["right"] for check in checks))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
