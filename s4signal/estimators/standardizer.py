@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
-from s4signal.estimators.survey import Survey
+from s4signal.estimators.survey import Survey, spread
 
 FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
 LARGEST = 1e15  # standard deviations, whose squares single precision holds
 OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: not the same units
+AVERAGED = 1e-4  # of the power: the average over channels keeps no more of it where it is the reference
 
 
 class Standardizer(NamedTuple):
@@ -25,7 +26,8 @@ class Standardizer(NamedTuple):
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]  # infinite where a channel says nothing: division silences it
-    range: tuple[float, float] = (0.0, np.inf)  # of `case_scale` over the training cases
+    range: tuple[float, float] = (0.0, np.inf)  # of the scale that `look` returns, over the training cases
+    common: tuple[float, float] = (np.nan, np.nan)  # of the share that it returns
 
     @classmethod
     def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
@@ -42,8 +44,10 @@ class Standardizer(NamedTuple):
         if identity:
             mean, std = np.zeros_like(mean), np.ones_like(std)
         scale = np.where(unseen | flat, np.inf, std)
-        scales = (found.deviations() / scale).max(1)[weights > 0]
-        return cls(mean, scale, (float(scales[scales > 0].min(initial=np.inf)), float(scales.max(initial=0.0))))
+        scales, common = (found.deviations() / scale).max(1)[weights > 0], found.common[weights > 0]
+        of_scale = float(scales[scales > 0].min(initial=np.inf)), float(scales.max(initial=0.0))
+        lowest, highest = (float(extreme.reduce(common, initial=np.nan)) for extreme in (np.fmin, np.fmax))
+        return cls(mean, scale, of_scale, (lowest, highest))
 
     def __call__(self, data: NDArray[np.floating], name: str = "X") -> NDArray[np.floating]:
         """Return (n_channels, n_times) standardised; refuse values that nothing can be computed from."""
@@ -59,47 +63,50 @@ class Standardizer(NamedTuple):
 
     def to_state(self) -> State:
         """Say what it is, for a file."""
-        return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range)})
+        return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range + self.common)})
 
     @classmethod
     def from_state(cls, state: State, *, n_channels: int) -> Standardizer:
         """Check and restore what `to_state` said."""
-        smallest, largest = state.array("range", 2, finite=False).tolist()
+        given = state.array("range", None, finite=False).tolist()
+        smallest, largest, low, high = (*given, *4 * [np.nan])[:4]  # older files have two
         scale = state.array("scale", n_channels, positive=True, finite=False)
         if np.isnan(scale).any() or not (smallest >= 0 and largest >= 0):
             raise ModelFileError("scales of the channels must be positive.")
-        return cls(state.array("mean", n_channels), scale, (smallest, largest))
+        return cls(state.array("mean", n_channels), scale, (smallest, largest), (low, high))
 
-    def case_scale(self, data: NDArray[np.floating]) -> float:
-        """Return the largest standard deviation of a channel of (n_channels, n_times), in standard units."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            deviation = np.std(data, axis=1, dtype=np.float64)
-            if not np.isfinite(deviation).all():
-                observed = ~np.isnan(data)
-                count = np.maximum(observed.sum(1), 1)
-                mean = np.where(observed, data, 0.0).sum(1) / count
-                rest = np.where(observed, data - mean[:, None], 0.0)
-                deviation = np.sqrt(np.einsum("ct,ct->c", rest, rest) / count)
-            return float(np.nan_to_num(deviation / self.scale, posinf=np.inf).max())
+    def look(self, data: NDArray[np.floating]) -> tuple[float, float]:
+        """Return the largest deviation of a channel, in standard units, and the share of `spread`."""
+        deviation, share = spread(data)
+        return float(np.nan_to_num(deviation / self.scale, posinf=np.inf).max()), share
 
 
-def warn_of_scale(standardizer: Standardizer, scales: NDArray[np.float64], *, chunk: bool = False) -> bool:
-    """Warn where the scales of cases (n,) are so far from those of training that their units must be others.
+def warn_of_looks(standardizer: Standardizer, looks: NDArray[np.float64], *, chunk: bool = False) -> bool:
+    """Warn where cases look otherwise than in training, (n, 2) as `look` says: other units, or another reference.
 
     A ``chunk`` of a stream may vary less: it may be short.
     """
-    smallest, largest = standardizer.range
+    (scales, shares), (smallest, largest), (low, high) = looks.T, standardizer.range, standardizer.common
     over = scales > OTHER_UNITS * largest
-    under = (scales > 0) & (scales < smallest / OTHER_UNITS) & (not chunk)
-    if largest == 0 or not (over | under).any():
-        return False
-    index, n_others = int(np.argmax(over | under)), int((over | under).sum()) - 1
-    what = "the chunk" if chunk else f"case {index}"
+    others = (over | (scales > 0) & (scales < smallest / OTHER_UNITS) & (not chunk)) & (largest > 0)
+    index = int(np.argmax(others))
     bound, which = (largest, "any") if over[index] else (smallest, "the calmest")
-    others = f", {n_others} more as well" if n_others else ""
-    warnings.warn(
-        f"{what} varies {scales[index] / bound:.1g} times as much as {which} training case{others}: other units? "
-        "Pass volts where the model was fitted on volts, and samples of one range (-1 to 1, or integers).",
-        stacklevel=2,
+    units = _warn(
+        others,
+        f"varies {scales[index] / bound if bound else 0:.1g} times as much as {which} training case",
+        "other units? Pass volts where the model was fitted on volts, and samples of one range (-1 to 1, or integers).",
+        chunk=chunk,
     )
-    return True
+    averaged, all_were = shares < AVERAGED, high < AVERAGED
+    others = ~averaged & np.isfinite(shares) if all_were else averaged & (low >= AVERAGED)
+    adds_up = "does not add up to zero over channels, as every" if all_were else "adds up to zero over channels, as no"
+    advice = "another reference? Measure against the same one, as Rereference in front of the model does."
+    return _warn(others, f"{adds_up} training case does", advice, chunk=chunk) or units
+
+
+def _warn(others: NDArray[np.bool_], said: str, advice: str, *, chunk: bool) -> bool:
+    if others.any():
+        what = "the chunk" if chunk else f"case {int(np.argmax(others))}"
+        more = f", {int(others.sum()) - 1} more as well" if others.sum() > 1 else ""
+        warnings.warn(f"{what} {said}{more}: {advice}", stacklevel=3)
+    return bool(others.any())

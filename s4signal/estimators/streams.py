@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.standardizer import Standardizer, warn_of_scale
+from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.validation import check_chunk, check_observed_chunk, window_samples
 
 
@@ -78,7 +78,8 @@ class SignalStream(ABC):
         Warns
         -----
         UserWarning
-            If a chunk varies 100 times as much as any training case, or is square and nobody said which axis is time.
+            If a chunk varies 100 times as much as any training case; if its reference is the average of the channels
+            and that of no training case is, or the reverse; or if it is square and nobody said which axis is time.
         """
         n_channels = len(self._standardizer.mean)
         data = check_chunk(chunk, n_channels, time_first=self.time_first, missing=self._missing)
@@ -109,7 +110,7 @@ class SignalStream(ABC):
         """Take standardised samples (n_channels, n_times), and answer, if asked and if one was observed."""
 
     def _look_at(self, data: NDArray[np.floating]) -> None:
-        """Warn, once, of other units, and of a chunk that may be transposed."""
+        """Warn, once, of other units or another reference, and of a chunk that may be transposed."""
         n = len(data)
         if self.time_first is None and data.shape == (n, n) and n > 1:
             warnings.warn(
@@ -119,8 +120,8 @@ class SignalStream(ABC):
             )
             self.time_first = False
         if not self._warned:
-            scale = np.array([self._standardizer.case_scale(data)])
-            self._warned = warn_of_scale(self._standardizer, scale, chunk=True)
+            look = np.array([self._standardizer.look(data)])
+            self._warned = warn_of_looks(self._standardizer, look, chunk=True)
 
 
 class WindowStream(SignalStream):

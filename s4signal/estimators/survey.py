@@ -37,6 +37,7 @@ class Survey:
     spans_s: Floats  # from first to last time; NaN where a case carries no times
     lengths: Counts
     sfreqs: Floats  # Hz, NaN where unknown
+    common: Floats  # share of the power that the average over channels keeps, as `spread` has it
     shift: Floats  # mean of each channel in the first case that observed it
     median_gap: float | None  # s, over all cases that carry times and know no rate, whichever `take` leaves
     ch_names: tuple[str, ...] | None
@@ -48,7 +49,7 @@ class Survey:
 
     def take(self, indices: NDArray[np.intp]) -> Survey:
         """Return what is known of some of the cases, in that order."""
-        names = ("n_observed", "sums", "squares", "n_present", "spans_s", "lengths", "sfreqs")
+        names = ("n_observed", "sums", "squares", "n_present", "spans_s", "lengths", "sfreqs", "common")
         parts: dict[str, Any] = {name: getattr(self, name)[indices] for name in names}
         return replace(self, **parts, digests=tuple(self.digests[i] for i in indices) if self.digests else ())
 
@@ -114,14 +115,14 @@ def survey(
         check_squares(squares, case, index, name)
         span_s = np.nan if case.times is None else float(case.times[-1] - case.times[0])
         present = np.broadcast_to(True, case.data.shape) if observed is None else observed
-        rows.append((present.sum(1), sums, squares, int(present.any(0).sum()), span_s))
+        rows.append((present.sum(1), sums, squares, int(present.any(0).sum()), span_s, spread(case.data)[1]))
         if case.times is not None and case.sfreq is None:
             gaps.append(np.diff(case.times))
         if hashed:
             digests.append(_digest(case))
         if visit is not None:
             visit(index, case)
-    n_observed, sums, squares, n_present, spans_s = (np.array(column) for column in zip(*rows, strict=True))
+    n_observed, sums, squares, n_present, spans_s, common = (np.array(column) for column in zip(*rows, strict=True))
     names = {case.ch_names for case in signals.cases} - {None}
     return Survey(
         n_observed,
@@ -131,11 +132,35 @@ def survey(
         spans_s,
         signals.lengths,
         signals.sfreqs,
+        common,
         shift=np.where(np.isnan(shift), 0.0, shift),
         median_gap=_median(gaps),
         ch_names=names.pop() if len(names) == 1 else None,
         digests=tuple(digests),
     )
+
+
+def spread(data: NDArray[np.floating]) -> tuple[Floats, float]:
+    """Return the standard deviation of each channel (n_channels,), and what their average keeps of the power.
+
+    That share is 0 where the average is the reference; NaN where it cannot be told.
+    """
+    with np.errstate(all="ignore"):
+        count: Any = data.shape[1]
+        mean = data.mean(1, dtype=np.float64)
+        whole = centred = data - mean[:, None]
+        if not all_finite(data):
+            observed = ~np.isnan(data)
+            count = np.maximum(observed.sum(1), 1)
+            mean = np.where(observed, data, 0.0).sum(1, dtype=np.float64) / count
+            centred = np.where(observed, data - mean[:, None], 0.0)
+            whole = centred[:, observed.all(0)]
+        average = whole.mean(0)
+        power = np.einsum("ct,ct->c", centred, centred) / count
+        power[power <= (1e-12 * mean) ** 2] = 0.0  # rounding
+        if not average.size:
+            return np.sqrt(power), np.nan
+        return np.sqrt(power), float((average @ average / len(average) - average.mean() ** 2) / power.mean())
 
 
 def check_squares(squares: NDArray[np.float64], case: Signal, index: int, name: str = "X") -> None:

@@ -9,7 +9,7 @@ from small_models import classifier, waves
 
 from s4signal import S4RidgeClassifier, Signals
 from s4signal.errors import ShapeError
-from s4signal.estimators import S4FilterBank, S4RandomFeatures
+from s4signal.estimators import Rereference, S4FilterBank, S4RandomFeatures
 from s4signal.signals import Signal
 
 __all__: list[str] = []
@@ -132,3 +132,26 @@ def test_irregular_times_are_put_in_order_too(rng):
     with pytest.warns(UserWarning, match="another order"):
         moved = model.predict_proba(named(X[:, ::-1], NAMES[::-1], times=times))
     np.testing.assert_array_equal(moved, expected)
+
+
+@pytest.mark.parametrize("model", [S4RidgeClassifier(n_oscillators=4), classifier(bidirectional=False, sfreq=100.0)])
+@pytest.mark.parametrize("averaged_first", [False, True])
+def test_another_reference_at_prediction_is_said(model, averaged_first):
+    X, y = waves(n_channels=4)
+    forms = [X, np.float32(1e3) + np.asarray(Rereference().fit_transform(X), dtype=np.float32)]  # rounded, as in files
+    own, other = forms[::-1] if averaged_first else forms
+    model.fit(own, y)
+    holes = own.copy()
+    holes[:, 0, 5:9] = holes[1, 2] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for same in (own, holes, other[:, :, :1] + np.zeros(60)):  # what has gaps or is flat does not tell
+            model.predict(same)
+    adds_up = "does not add up to zero over channels, as every" if averaged_first else "adds up to zero .*, as no"
+    for mixed in (other, np.where(np.isnan(holes), holes, other)):
+        with pytest.warns(UserWarning, match=f"case 0 {adds_up} training case does, 2[23] more as well: another ref"):
+            model.predict(mixed)
+    stream = model.stream()
+    with pytest.warns(UserWarning, match=f"the chunk {adds_up} training case does: another reference"):
+        stream.push(other[0, :, :8])
+    stream.push(other[0, :, 8:])  # said once

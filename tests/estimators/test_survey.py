@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from s4signal import Signals
-from s4signal.estimators.standardizer import Standardizer, warn_of_scale
+from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import survey
 
 RNG = np.random.default_rng(0)
@@ -101,15 +101,15 @@ def test_a_channel_that_says_nothing_is_ignored_with_a_warning(constant, identit
 def test_microvolts_for_volts_are_noticed_and_so_is_the_reverse():
     data = RNG.standard_normal((6, 2, 50)) * np.array([1e-6, 3e-6])[:, None]
     standardizer = Standardizer.fit(survey(Signals(data)), np.ones(6))
-    scales = np.array([standardizer.case_scale(case) for case in data])
+    looks, factor = np.array([standardizer.look(case) for case in data]), np.array([1, 1, 1e6, 1, 1, 1e6])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_scale(standardizer, 50 * scales)
-        warn_of_scale(standardizer, 0 * scales)
+        warn_of_looks(standardizer, looks * [50, 1])
+        warn_of_looks(standardizer, looks * [0, 1])
     with pytest.warns(UserWarning, match=r"case 2 varies \de\+06 times as much as any training case, 1 more as well"):
-        warn_of_scale(standardizer, scales * np.array([1, 1, 1e6, 1, 1, 1e6]))
+        warn_of_looks(standardizer, looks * np.stack([factor, np.ones(6)], axis=1))
     with pytest.warns(UserWarning, match=r"case 0 varies \de-0[67] times as much as the calmest training case: other"):
-        warn_of_scale(standardizer, scales[:1] * 1e-6)
+        warn_of_looks(standardizer, looks[:1] * [1e-6, 1])
     holes = np.where(RNG.random(data[0].shape) < 0.2, np.nan, data[0])
     expected = (np.nanstd(holes, axis=1) / standardizer.scale).max()
-    assert standardizer.case_scale(holes) == pytest.approx(expected)
+    assert standardizer.look(holes)[0] == pytest.approx(expected)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from s4signal.estimators.features.recordings import Recordings
 from s4signal.estimators.features.summaries import ObservationSummaries
-from s4signal.estimators.standardizer import Standardizer, warn_of_scale
+from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import relative_periods
 from s4signal.random_features.contrast import contrast_exists, neighbour_contrast
 from s4signal.random_features.statistics import STATISTICS, PooledStatistics, feature_blocks
@@ -110,20 +110,20 @@ class FeatureMap:
     def blocks(self, recordings: Recordings, *, wanted: Set[str] = frozenset(BLOCKS), warn: bool = False) -> Blocks:
         """Return the features of cases by block, each (n, p_i); NaN where they do not exist or are not wanted.
 
-        ``warn`` of cases whose scale is not that of the training: other units.
+        ``warn`` of cases that look otherwise than in training: other units, another reference.
         """
         rows: Blocks = {}
         asked = (wanted & {*STATISTICS}, {"energies"} if NARROW_BANDS in wanted else frozenset())
-        scales = np.ones(len(recordings.signals))
-        for indices, x, lengths, rate, summaries in self.batches(recordings, scales):
+        looks = np.full((len(recordings.signals), 2), np.nan)
+        for indices, x, lengths, rate, summaries in self.batches(recordings, looks):
             inputs = zip(self.banks, self.inputs(x), asked, strict=False)
             parts = [bank.pool(part, lengths, rate=rate, wanted=names) for bank, part, names in inputs]
             named = self._named(parts, summaries)
-            rows = rows or {name: np.empty((len(scales), p.shape[1]), p.dtype) for name, p in named.items()}
+            rows = rows or {name: np.empty((len(looks), p.shape[1]), p.dtype) for name, p in named.items()}
             for name, part in named.items():
                 rows[name][indices] = part
         if warn:
-            warn_of_scale(self.standardizer, scales)
+            warn_of_looks(self.standardizer, looks)
         return rows
 
     def inputs(self, x: Tensor) -> list[Tensor]:
@@ -136,11 +136,11 @@ class FeatureMap:
         return np.concatenate(list(self._named(pooled, np.empty((0, 0))).values()), axis=1)
 
     def batches(
-        self, recordings: Recordings, scales: NDArray[np.float64]
+        self, recordings: Recordings, looks: NDArray[np.float64]
     ) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float, NDArray[np.float64]]]:
         """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate, summaries (n, p).
 
-        Notes their scales, (n_samples,), in standard deviations of the training.
+        Notes what the standardizer sees in them, (n_samples, 2).
         """
         signals = recordings.signals
         lengths, rates, C = signals.lengths, relative_periods(signals, self.sfreq), signals.n_channels
@@ -155,7 +155,7 @@ class FeatureMap:
             summaries = []
             for column, index in enumerate(indices.tolist()):
                 recorded, data = recordings.load(index)
-                scales[index] = self.standardizer.case_scale(data)
+                looks[index] = self.standardizer.look(recorded.data)
                 # A channel without observations is its mean.
                 standardised = np.nan_to_num(self.standardizer(data, f"case {index}"), copy=False)
                 x[:, column, : data.shape[1]] = torch.from_numpy(np.ascontiguousarray(standardised))

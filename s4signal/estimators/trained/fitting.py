@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from s4signal.estimators.augmentation import sample_changes
 from s4signal.estimators.base import SignalEstimator
 from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_shared
-from s4signal.estimators.standardizer import Standardizer, warn_of_scale
+from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import Defaults, choose_defaults
@@ -283,16 +283,16 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         signals = check_signals(self, X, sfreq=sfreq, times=times)
         sampling, standardizer = self._plan.sampling, self._standardizer
         check_times(signals, sampling, self.sfreq_)
-        scales = np.zeros(len(signals))
+        looks = np.full((len(signals), 2), np.nan)
 
         def look(index: int, case: Signal) -> None:
             check_observed(case, index, refuse=sampling.missing == "error")
-            scales[index] = standardizer.case_scale(case.data)
+            looks[index] = standardizer.look(case.data)
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
         options = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
         outputs = score_cases(self._copies.of(self.network_, options.device, self.precision), cases, options)
-        warn_of_scale(standardizer, scales)
+        warn_of_looks(standardizer, looks)
         return outputs if self._readout is None else outputs + self._readout.scores(signals)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
