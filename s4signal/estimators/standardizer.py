@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
-from s4signal.estimators.survey import Survey, spread
+from s4signal.estimators.survey import WILD, Survey, spread
 
 FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
 LARGEST = 1e15  # standard deviations, whose squares single precision holds
 OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: not the same units
+DRIFT = 10.0  # times the deviation within cases: what varies beyond it is where they lie, as electrodes drift
 AVERAGED = 1e-4  # of the power: the average over channels keeps no more of it where it is the reference
 
 
@@ -28,10 +29,19 @@ class Standardizer(NamedTuple):
     scale: NDArray[np.float64]  # infinite where a channel says nothing: division silences it
     range: tuple[float, float] = (0.0, np.inf)  # of the scale that `look` returns, over the training cases
     common: tuple[float, float] = (np.nan, np.nan)  # of the share that it returns
+    kept: NDArray[np.float64] | None = None  # of the means of cases, so that they vary as the samples around them
 
     @classmethod
     def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
         """Standardise by what a survey found, or (``identity``) just silence channels that are flat or not observed."""
+        tame = found.tame(weights)
+        if wild := int((tame < weights).sum()):
+            warnings.warn(
+                f"{wild} training case(s) vary more than {WILD:g} times as much as nine tenths of them, and say "
+                "nothing of the scale of the channels. Leave them out, or put Clip in front of the model.",
+                stacklevel=2,
+            )
+        weights = tame
         mean, std = found.moments(weights)
         unseen = np.isnan(mean)
         mean = np.where(unseen, 0.0, mean)
@@ -43,16 +53,23 @@ class Standardizer(NamedTuple):
             warnings.warn(f"{found.channel(channel)} {why}; it is ignored.", stacklevel=2)
         if identity:
             mean, std = np.zeros_like(mean), np.ones_like(std)
-        scale = np.where(unseen | flat, np.inf, std)
+        scale, within = np.where(unseen | flat, np.inf, std), found.within(weights)
+        drifting = (within > rounding) & (std > DRIFT * within) & (not identity)
+        kept = np.where(drifting, within / scale, 1.0) if drifting.any() else None
+        scale = np.where(drifting, within, scale)
         scales, common = (found.deviations() / scale).max(1)[weights > 0], found.common[weights > 0]
         of_scale = float(scales[scales > 0].min(initial=np.inf)), float(scales.max(initial=0.0))
         lowest, highest = (float(extreme.reduce(common, initial=np.nan)) for extreme in (np.fmin, np.fmax))
-        return cls(mean, scale, of_scale, (lowest, highest))
+        return cls(mean, scale, of_scale, (lowest, highest), kept)
 
     def __call__(self, data: NDArray[np.floating], name: str = "X") -> NDArray[np.floating]:
         """Return (n_channels, n_times) standardised; refuse values that nothing can be computed from."""
         with np.errstate(over="ignore", invalid="ignore"):
-            standardised = (data - self.mean[:, None]) / self.scale[:, None]
+            centre = self.mean
+            if self.kept is not None:
+                own = np.nan_to_num(np.nansum(data, axis=1, dtype=np.float64) / (~np.isnan(data)).sum(1))
+                centre = own - (own - self.mean) * self.kept
+            standardised = (data - centre[:, None]) / self.scale[:, None]
             largest = np.fmax.reduce(np.abs(standardised), axis=None, initial=0.0)  # passes over NaN
         if largest > LARGEST:
             raise ValueError(
@@ -63,7 +80,8 @@ class Standardizer(NamedTuple):
 
     def to_state(self) -> State:
         """Say what it is, for a file."""
-        return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range + self.common)})
+        kept = {} if self.kept is None else {"kept": self.kept}
+        return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range + self.common), **kept})
 
     @classmethod
     def from_state(cls, state: State, *, n_channels: int) -> Standardizer:
@@ -73,7 +91,8 @@ class Standardizer(NamedTuple):
         scale = state.array("scale", n_channels, positive=True, finite=False)
         if np.isnan(scale).any() or not (smallest >= 0 and largest >= 0):
             raise ModelFileError("scales of the channels must be positive.")
-        return cls(state.array("mean", n_channels), scale, (smallest, largest), (low, high))
+        kept = state.array("kept", n_channels) if "kept" in state.arrays else None
+        return cls(state.array("mean", n_channels), scale, (smallest, largest), (low, high), kept)
 
     def look(self, data: NDArray[np.floating]) -> tuple[float, float]:
         """Return the largest deviation of a channel, in standard units, and the share of `spread`."""

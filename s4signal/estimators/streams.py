@@ -31,6 +31,11 @@ class SignalStream(ABC):
     time_first: bool | None = None
 
     def __init__(self, standardizer: Standardizer, *, missing: str = "refused") -> None:
+        if standardizer.kept is not None:
+            raise ValueError(
+                "the training cases lie so far apart that the mean of each was taken away, which a stream does not "
+                "know yet; fit with a causal high-pass in front, such as BandPass(0.5, None, causal=True)."
+            )
         self._standardizer, self._missing = standardizer, missing
         self.reset()
 

@@ -16,6 +16,7 @@ from s4signal.signals import Signal, Signals
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LARGEST_RATE_RATIO = 1000.0  # of sampling rates, either way: beyond it tables of a hop ask for all memory
 LARGEST_SPAN, SPARE_SAMPLES = 200, 2**16  # of a grid: samples for each one recorded, and in any case
+WILD = 100.0  # times the deviation of nine tenths of the cases
 MOSTLY_MISSING = 0.5  # of the values: beyond it more is made up than was observed
 
 Floats = NDArray[np.float64]
@@ -81,6 +82,24 @@ class Survey:
         """Return the standard deviation of each channel within each case, (n, n_channels); 0 where not observed."""
         count = np.maximum(self.n_observed, 1)
         return np.sqrt(np.maximum(self.squares / count - (self.sums / count) ** 2, 0.0))
+
+    def within(self, weights: Floats) -> Floats:
+        """Return the standard deviation of each channel around its mean in each case, (n_channels,)."""
+        weights = weights / weights.max()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variances = weights @ (self.n_observed * self.deviations() ** 2) / (weights @ self.n_observed)
+        return np.sqrt(variances)
+
+    def tame(self, weights: Floats) -> Floats:
+        """Return weights (n,) of 0 for the few cases that vary beyond all proportion in some channel.
+
+        That is, `WILD` times as much as nine tenths of the cases: means and deviations would be of such a case alone.
+        """
+        used, deviations = np.flatnonzero(weights > 0), self.deviations()
+        usual = np.quantile(deviations[used], 0.9, axis=0, method="higher")
+        silence = 1e-8 * np.maximum(np.abs(self.shift), deviations[used].max(0))  # and rounding
+        wild = ((deviations > WILD * usual) & (usual > silence)).any(1)
+        return np.where(wild, 0.0, weights)
 
     def mostly_missing(self, weights: Floats) -> bool:
         """Whether more than half is missing of the values at times when some channel was observed: never of one."""

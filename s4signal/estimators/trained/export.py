@@ -51,7 +51,7 @@ def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: in
             raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, known))}.")
     if not (isinstance(longest, int) and longest >= 2):
         raise ValueError(f"longest={longest!r} must be a whole number of samples, at least 2.")
-    _check(parts.plan, view)
+    _check(parts, view)
     if format == "onnx":
         _need_onnx()
     parts = parts._replace(network=copy.deepcopy(parts.network).cpu())
@@ -249,7 +249,13 @@ def _torch(program: Any, said: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _check(plan: Plan, view: str) -> None:
+def _check(parts: Parts, view: str) -> None:
+    plan = parts.plan
+    if parts.standardizer.kept is not None:
+        raise ValueError(
+            "a model of cases whose means lie far apart, which are taken away, is not exported; fit with BandPass or "
+            "Baseline in front."
+        )
     if plan.sampling.times:
         raise ValueError(
             "a model of samples at irregular times is not exported: put X on a regular grid with Signals.to_grid and "

@@ -88,7 +88,8 @@ def fingerprint_of(
     """Hash the settings, the network as it starts, and the data: every value in order, weights and targets."""
     settings = sorted((k, repr(v)) for k, v in options.get_params(deep=False).items() if k not in _FREE)
     digest = hashlib.sha256(json.dumps([settings, seed, plan.to_state().plain], default=str).encode())
-    digest.update(standardizer.mean.tobytes() + standardizer.scale.tobytes())
+    for array in standardizer.to_state().arrays.values():
+        digest.update(array.tobytes())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
     for part in parts:

@@ -1,0 +1,95 @@
+"""Cases beyond all proportion, or far from each other, leave the others as they are."""
+
+import numpy as np
+import pytest
+from small_models import classifier, waves
+
+from s4signal import S4Classifier, S4RidgeClassifier, Signals
+from s4signal.estimators.model_file import State
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.survey import survey
+
+__all__: list[str] = []
+
+SMALL = {"d_model": 16, "d_state": 16, "n_layers": 1, "bidirectional": False, "max_epochs": 30, "readout": "pooled"}
+MODELS = {
+    "closed form": lambda: S4RidgeClassifier(n_oscillators=8, random_state=0, sfreq=100.0),
+    "network": lambda: S4Classifier(**SMALL, random_state=0, sfreq=100.0),
+}
+each_wing = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+
+
+def drifting(n=40, seed=0):
+    """Return waves of recordings of ten cases each, hundreds of standard deviations apart, and their classes."""
+    X, y = waves(n, n_times=100, seed=seed)
+    return X + 300 * np.repeat(np.random.default_rng(seed).standard_normal((n // 10, 2, 1)), 10, axis=0), y
+
+
+@each_wing
+def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_a_model(make):
+    X, y = waves(80, n_times=100)
+    X[3] *= 1000
+    with pytest.warns(
+        UserWarning, match=r"1 training case\(s\) vary more than 100 times as much as nine tenths of them"
+    ):
+        model = make().fit(X, y)
+    assert model.score(*waves(60, n_times=100, seed=1)) > 0.9
+
+
+@each_wing
+def test_offsets_that_differ_between_recordings_do_not_ruin_a_model(make, tmp_path):
+    model, (X, y) = make().fit(*drifting(80)), drifting(60, seed=1)
+    assert model.score(X, y) > 0.75
+    model.save(tmp_path / "model.s4")
+    again = type(model).load(tmp_path / "model.s4")
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    X[0, 0, :5] = X[1, 0] = np.nan  # what is missing is no part of a mean
+    assert np.isfinite(model.predict_proba(X[:2])).all()
+    with pytest.raises(
+        ValueError, match=r"mean of each was taken away, which a stream does not know yet; fit with a cau"
+    ):
+        model.stream()
+
+
+def test_a_network_of_cases_far_apart_is_not_exported(tmp_path):
+    model = classifier().fit(*drifting())
+    with pytest.raises(
+        ValueError, match="whose means lie far apart, which are taken away, is not exported; fit with Band"
+    ):
+        model.export(tmp_path / "model.pt", format="torch")
+
+
+def test_where_cases_lie_is_kept_on_a_scale_of_its_own():
+    X, _ = drifting()
+    X[:, 1] -= X[:, 1].mean(-1, keepdims=True)  # the second channel does not drift
+    found = survey(Signals(X))
+    standardizer = Standardizer.fit(found, np.ones(40))
+    Z = np.array([standardizer(case) for case in X])
+    means = Z.mean(-1)
+    np.testing.assert_allclose([means.mean(0), means.std(0)], [[0, 0], [1, 0]], atol=1e-3)
+    np.testing.assert_allclose((Z - means[..., None]).std((0, 2)), 1, atol=1e-6)
+    plain = Standardizer(standardizer.mean, standardizer.scale)
+    np.testing.assert_allclose(Z[:, 1], [plain(case)[1] for case in X], atol=1e-9)
+    again = Standardizer.from_state(State({}, standardizer.to_state().arrays), n_channels=2)
+    np.testing.assert_array_equal(again(X[0]), standardizer(X[0]))
+
+
+@pytest.mark.parametrize("identity", [False, True])
+def test_ordinary_cases_are_standardised_by_mean_and_deviation_alone(identity):
+    X, _ = waves()
+    X[:, :, 0] += np.linspace(-5, 5, len(X))[:, None]
+    found = survey(Signals(X))
+    assert (found.tame(np.ones(24)) == 1).all()
+    standardizer = Standardizer.fit(found, np.ones(24), identity=identity)
+    assert standardizer.kept is None
+    expected = X if identity else (X - X.mean((0, 2))[:, None]) / X.std((0, 2))[:, None]
+    np.testing.assert_allclose([standardizer(case) for case in X], expected, atol=1e-9)
+
+
+def test_of_few_cases_none_is_beyond_proportion_and_silence_is_no_measure():
+    X, _ = waves(20)
+    X[0] *= 1e6
+    assert (survey(Signals(X[:10])).tame(np.ones(10)) == 1).all()
+    assert (survey(Signals(X)).tame(np.ones(20)) == (np.arange(20) > 0)).all()
+    X[1:] = 0
+    assert (survey(Signals(X)).tame(np.ones(20)) == 1).all()
