@@ -5,6 +5,7 @@ import importlib
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scripts import run_script
 
@@ -62,7 +63,7 @@ OTHERS = (
     "voice_activity.py",
 )
 # The option that takes integers, where it is not the seeds.
-WRONG = {"hippo_reconstruction.py": ("--d-states", "--d-states")}
+WRONG = {"hippo_reconstruction.py": ("--d-states", "--d-states"), "eeg_live.py": ("--seed", "--seed")}
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT / "pipelines").as_posix())
 each_pipeline = pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
@@ -194,6 +195,26 @@ def test_dense_labels_are_scored(name: str, arguments: list[str], expected: list
     answer = run(name, *arguments, data=recordings.resolve())
     assert answer.returncode == 0, answer.stderr
     assert [text for text in (*expected, "±") if text not in answer.stdout] == []
+
+
+def test_a_live_decoder_says_what_holds() -> None:
+    import eeg_live
+
+    raw = eeg_live.recording(0)
+    decoder, classes = eeg_live.fitted(raw, "S4RidgeClassifier", 0)
+    said, seconds = eeg_live.decode(decoder, np.split(raw.get_data()[:, 12_000:13_500].T, 25))
+    assert said.shape == (1500, 2)
+    assert len(seconds) == 25
+    assert eeg_live.accuracy(said, classes, 54) > 0.9
+
+
+def test_a_live_decoder_follows_what_lsl_sends() -> None:
+    pytest.importorskip("mne_lsl")
+    answer = run("eeg_live.py", "--seconds", "4")
+    assert answer.returncode == 0, answer.stderr
+    assert [
+        text for text in (" of 1000 samples", "accuracy          1.000", "ms, 99 %") if text not in answer.stdout
+    ] == []
 
 
 @pytest.mark.slow

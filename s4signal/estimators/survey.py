@@ -137,8 +137,7 @@ def survey(
         rows.append((present.sum(1), sums, squares, int(present.any(0).sum()), span_s, spread(case.data)[1]))
         if case.times is not None and case.sfreq is None:
             gaps.append(np.diff(case.times))
-        if hashed:
-            digests.append(_digest(case))
+        digests += [_digest(case)] if hashed else []
         if visit is not None:
             visit(index, case)
     n_observed, sums, squares, n_present, spans_s, common = (np.array(column) for column in zip(*rows, strict=True))
@@ -176,7 +175,7 @@ def spread(data: NDArray[np.floating]) -> tuple[Floats, float]:
             whole = centred[:, observed.all(0)]
         average = whole.mean(0)
         power = np.einsum("ct,ct->c", centred, centred) / count
-        power[power <= (1e-12 * mean) ** 2] = 0.0  # rounding
+        power[power < (1e-12 * mean) ** 2] = 0.0  # rounding
         if not average.size:
             return np.sqrt(power), np.nan
         return np.sqrt(power), float((average @ average / len(average) - average.mean() ** 2) / power.mean())

@@ -71,8 +71,7 @@ def draw_feature_map(
         watched = _Watched(recordings, set(_calibration_cases(signals, weights, copy.deepcopy(rng)).tolist()))
         found = survey(recordings.recorded, hashed=True, visit=watched)
     weights, _ = weights_of_first(found.digests, weights)
-    tame = found.tame(weights)
-    some = _calibration_cases(signals, tame, rng)  # as chosen before, unless cases come twice
+    some = _calibration_cases(signals, found.tame(weights), rng)  # as chosen before, unless cases come twice
     calibration = recordings.take(some).in_memory() if watched is None else watched.kept(some)
     if standardizer is None:
         standardizer = Standardizer.fit(found if watched is None else watched.on_grid(found), weights)

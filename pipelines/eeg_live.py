@@ -1,0 +1,116 @@
+"""Follow EEG that arrives by LSL, as from an amplifier: what holds in the last second, eight samples at a time.
+
+Data: made here: a minute of noise on 8 channels at 250 Hz, with a rhythm of 10 Hz over the back of the head in every
+second stretch of 3 s. Nothing else is needed but mne-lsl: ``pip install "s4signal[lsl]"``. Of an amplifier leave the
+player out, and give `follow` the name of its stream.
+
+Protocol: a causal pipeline (band-pass, model) is fitted on the first 48 s. The player of mne-lsl sends up to 12 s more
+over the loopback as fast as an amplifier would; the decoder is scored where its second lies within one stretch.
+
+Command::
+
+    python pipelines/eeg_live.py
+    python pipelines/eeg_live.py --model S4Classifier --seconds 6
+
+Output: how many samples came, accuracy, and the median and 99th percentile of the time of a push.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import make_pipeline
+
+from s4signal import S4Classifier, S4RidgeClassifier
+from s4signal.estimators import BandPass, stream_pipeline
+from s4signal.signals import windows
+
+__all__ = ["accuracy", "decode", "fitted", "follow", "main", "recording"]
+
+SFREQ, STRETCH_S, WINDOW_S, TRAINING_S, CHUNK = 250, 3, 1.0, 48, 8
+MODELS = {
+    "S4RidgeClassifier": lambda seed: S4RidgeClassifier(random_state=seed),
+    "S4Classifier": lambda seed: S4Classifier(bidirectional=False, random_state=seed),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fit, play and follow."""
+    parser = argparse.ArgumentParser(description="A live decoder, with mne-lsl's player on the loopback.")
+    parser.add_argument("--model", choices=MODELS, default="S4RidgeClassifier", help="what decodes")
+    parser.add_argument("--seconds", type=float, default=12.0, help="how much is played")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the recording and the model")
+    args = parser.parse_args(argv)
+    try:
+        from mne_lsl.player import PlayerLSL
+    except ImportError:
+        parser.error('mne-lsl is needed: pip install "s4signal[lsl]"')
+    raw = recording(args.seed)
+    decoder, classes = fitted(raw, args.model, args.seed)
+    heard = raw.crop(TRAINING_S, TRAINING_S + args.seconds, include_tmax=False).set_annotations(None)
+    with PlayerLSL(heard, chunk_size=CHUNK, n_repeat=1, name="s4signal", source_id=f"s4signal-{args.seed}"):
+        said, seconds = decode(decoder, follow("s4signal"))
+    print(f"{len(said)} of {len(heard.times)} samples in {len(seconds)} chunks, model {args.model}")
+    print(f"accuracy          {accuracy(said, classes, TRAINING_S + args.seconds):.3f}, guessing 0.5")
+    print(f"time of a push    median {1e3 * np.median(seconds):.2f} ms, 99 % {1e3 * np.quantile(seconds, 0.99):.2f} ms")
+
+
+def recording(seed: int) -> Any:
+    """Make a `mne.io.RawArray` in volts, whose annotations say what holds."""
+    import mne
+
+    rng, names = np.random.default_rng(seed), ["Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "O2"]
+    t = np.arange(60 * SFREQ) / SFREQ
+    rhythm = np.sin(2 * np.pi * 10 * t) * (t // STRETCH_S % 2)
+    strength = np.array([0, 0, 0.2, 0.2, 0.6, 0.6, 1, 1])
+    data = 1e-5 * (rng.standard_normal((len(names), len(t))) + strength[:, None] * rhythm)
+    onsets = np.arange(0, 60, STRETCH_S)
+    marks = mne.Annotations(onsets, [STRETCH_S] * len(onsets), ["rest", "rhythm"] * (len(onsets) // 2))
+    return mne.io.RawArray(data, mne.create_info(names, SFREQ, "eeg"), verbose="error").set_annotations(marks)
+
+
+def follow(name: str, *, wait_s: float = 2.0) -> Iterator[npt.NDArray[np.floating]]:
+    """Give the chunks (n_times, n_channels) of a stream of LSL, until none has come for a while."""
+    from mne_lsl.lsl import StreamInlet, resolve_streams
+
+    inlet = StreamInlet(resolve_streams(timeout=10, name=name, minimum=1)[0], max_buffered=60)
+    inlet.open_stream(timeout=10)
+    last = time.monotonic()
+    while time.monotonic() - last < wait_s:
+        chunk, _ = inlet.pull_chunk(timeout=0.05, max_samples=CHUNK)
+        if len(chunk):
+            last = time.monotonic()
+            yield chunk
+    inlet.close_stream()
+
+
+def fitted(raw: Any, model: str, seed: int) -> tuple[Any, npt.NDArray[np.str_]]:
+    """Fit on the first part of a recording; return a decoder of its chunks, and the classes."""
+    X, y, _ = windows(raw, duration_s=WINDOW_S, stop_s=TRAINING_S, labels=["rest", "rhythm"])
+    pipeline = make_pipeline(BandPass(1, 40, causal=True), MODELS[model](seed)).fit(X, y)
+    return stream_pipeline(pipeline, window_s=WINDOW_S, time_first=True), pipeline.classes_
+
+
+def decode(decoder: Any, chunks: Iterable[Any]) -> tuple[npt.NDArray[np.floating], list[float]]:
+    """Return what is said at each sample, (n_times, n_classes), and the seconds of each push."""
+    said, seconds = [], []
+    for chunk in chunks:
+        start = time.perf_counter()
+        said += [decoder.push(chunk)] * len(chunk)
+        seconds.append(time.perf_counter() - start)
+    return np.array(said), seconds
+
+
+def accuracy(said: npt.NDArray[np.floating], classes: npt.NDArray[np.str_], end_s: float) -> float:
+    """Score answers (n_times, n_classes) to the samples before ``end_s``, where a window lies within a stretch."""
+    at = end_s - np.arange(len(said), 0, -1) / SFREQ  # counted from the end: a stream may be joined late
+    whole = at % STRETCH_S >= WINDOW_S
+    truth = np.where(at // STRETCH_S % 2, "rhythm", "rest")
+    return float((classes[said.argmax(1)] == truth)[whole].mean())
+
+
+if __name__ == "__main__":
+    main()
