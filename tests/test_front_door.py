@@ -111,6 +111,7 @@ PROMISE: dict[str, list[str]] = {
         "Resample",
         "RobustScale",
         "S4Classifier",
+        "S4Features",
         "S4FilterBank",
         "S4RandomFeatures",
         "S4Regressor",

@@ -48,6 +48,11 @@ RUNS = [
         ["training mean", "autocorrelation", "S4RidgeRegressor", "frame times", "grid of 30 Hz", "±"],
     ),
     ("step_model_in_numpy.py", [], ["accuracy of s4signal", "accuracy of onnxruntime", "largest difference", "e-0"]),
+    (
+        "pretraining.py",
+        ["--sets", "spoken_digits", "--seeds", "0", "--tests", "1"],
+        ["10% of labels", "pretrained", "random weights", "S4RandomFeatures", "pretraining.png"],
+    ),
     ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
 ]
 # Those that are tested otherwise, and need recordings too.

@@ -50,6 +50,8 @@ def stream(
         line = _line(fitted, listening.push(piece), n_times / (sfreq or 1.0), as_json=as_json)
         typer.echo(line)
         sys.stdout.flush()
+    if not n_times:
+        raise ValueError(f"{'the pipe' if source == '-' else source} ended before a sample came; is its source there?")
 
 
 def _line(fitted: Any, scores: "NDArray[np.floating]", time: float, *, as_json: bool) -> str:

@@ -15,6 +15,7 @@ from s4signal.estimators.segmenter import S4Segmenter
 from s4signal.estimators.segments import Segment
 from s4signal.estimators.trained.classifier import S4Classifier
 from s4signal.estimators.trained.regressor import S4Regressor
+from s4signal.estimators.trained.transformer import S4Features
 
 __all__ = [
     "AlignRecordings",
@@ -27,6 +28,7 @@ __all__ = [
     "Resample",
     "RobustScale",
     "S4Classifier",
+    "S4Features",
     "S4FilterBank",
     "S4RandomFeatures",
     "S4Regressor",

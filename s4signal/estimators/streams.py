@@ -26,6 +26,11 @@ class SignalStream(ABC):
         Of the channels.
     missing : {"refused", "whole", "any"}
         Whether samples may be missing: none, at all channels at once, or at any.
+
+    Attributes
+    ----------
+    n_missing : int
+        Values so far that were NaN, of all channels together.
     """
 
     time_first: bool | None = None
@@ -41,7 +46,7 @@ class SignalStream(ABC):
 
     def reset(self) -> None:
         """Forget all samples so far."""
-        self._warned = False
+        self._warned, self.n_missing = False, 0
         self._answer: NDArray[np.floating] | None = None  # the last one
         self._forget()
 
@@ -95,6 +100,7 @@ class SignalStream(ABC):
         check_observed_chunk(data, before=self._answer is not None)
         self._look_at(data)
         answer = self.hear(self._standardizer(data, "the chunk"))
+        self.n_missing += int(np.isnan(data).sum())
         self._answer = self._answer if answer is None else answer
         if self._answer is None:  # what was observed lies before all windows
             raise ValueError(

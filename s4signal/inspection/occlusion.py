@@ -236,26 +236,27 @@ def _without(case: Signal, rows: slice, columns: Any) -> Signal:
     return replace(case, data=data)
 
 
-def _log_odds(estimator: Any, X: Signals, labels: npt.NDArray[Any]) -> Real:
-    classes = np.asarray(estimator.classes_)
+def _log_odds(estimator: Any, X: Signals, labels: npt.NDArray[Any] | None) -> tuple[Real, Any]:
+    """Return those of labels, by default of the class that is predicted for the first case, and the first label."""
+    classes, proba = np.asarray(estimator.classes_), np.asarray(estimator.predict_proba(X), np.float64)
+    labels = np.full(len(X), classes[proba[0].argmax()]) if labels is None else labels
     if len(unknown := np.setdiff1d(labels, classes)):
         raise ValueError(f"{unknown.tolist()[0]!r} is none of the classes, {classes.tolist()[:20]}.")
-    proba = np.asarray(estimator.predict_proba(X), np.float64)
     own = labels[:, None] == classes  # the sum of the others keeps its digits where one minus the class has none left
     sides = (np.maximum((proba * side).sum(1), 1e-30) for side in (own, ~own))
-    return np.asarray(np.subtract(*map(np.log, sides)))
+    return np.asarray(np.subtract(*map(np.log, sides))), labels[0]
 
 
 def _answers(estimator: Any, X: Signals, target: Any) -> tuple[Real, str]:
     if not hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict(X), np.float64).reshape(len(X), -1)[:, 0], "Fall of the prediction"
-    target = estimator.predict(X[:1])[0] if target is None else target
-    return _log_odds(estimator, X, np.full(len(X), target)), f"Fall of log odds of {target}"
+    odds, target = _log_odds(estimator, X, None if target is None else np.full(len(X), target))
+    return odds, f"Fall of log odds of {target}"
 
 
 def _goodness(estimator: Any, X: Signals, y: npt.NDArray[Any]) -> Real:
     if hasattr(estimator, "predict_proba"):
-        return _log_odds(estimator, X, y)
+        return _log_odds(estimator, X, y)[0]
     return np.asarray(-np.abs(np.asarray(estimator.predict(X), np.float64) - y))
 
 

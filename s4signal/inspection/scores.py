@@ -87,9 +87,15 @@ class Predictions:
         """Return each score and its 95 % interval; of accuracies by Wilson, of others by drawing groups anew."""
         if self.classes is None:
             return _regression_scores(self)
-        right, n = int(self.right.sum()), len(self.y)
-        common = int(np.bincount(np.searchsorted(self.classes, self.y)).max())
-        recalls = self._recalls
+        were_right, place, n = self.right, np.searchsorted(self.classes, self.y), len(self.y)
+        right = int(were_right.sum())
+        common = int(np.bincount(place).max())
+
+        def recalls(cases: NDArray[np.intp]) -> float:
+            """Return the mean recall of the classes that occur among these cases."""
+            found, of_class = np.bincount(place[cases], were_right[cases]), np.bincount(place[cases])
+            return float(np.mean(found[of_class > 0] / of_class[of_class > 0]))
+
         return {
             "accuracy": (right / n, wilson_interval(right, n)),
             "balanced accuracy": (recalls(np.arange(n)), group_interval(recalls, self.groups)),
@@ -139,11 +145,6 @@ class Predictions:
                 }
             )
         return rows
-
-    def _recalls(self, cases: NDArray[np.intp]) -> float:
-        """Return the mean recall of the classes that occur among these cases."""
-        truth, right = self.y[cases], self.right[cases]
-        return float(np.mean([right[truth == name].mean() for name in np.unique(truth)]))
 
 
 def _regression_scores(said: Predictions) -> dict[str, tuple[float, Interval | None]]:

@@ -177,6 +177,12 @@ def test_a_report_scores_other_cases_as_held_out(run, model: Path, tmp_path: Pat
     ]
 
 
+def test_a_microphone_that_is_gone_is_said(run, model: Path) -> None:
+    answer = run("stream", model, "-", input=b"")
+    assert answer.exit_code == 2
+    assert answer.stderr == "error: the pipe ended before a sample came; is its source there?\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -197,6 +197,7 @@ def test_while_packets_are_lost_the_answer_stays(make):
     stream = model.stream()
     said = stream.push(x)
     np.testing.assert_array_equal(stream.push(np.full((3, 25), np.nan)), said)
+    assert stream.n_missing == 75
     late = np.concatenate([x, np.full((3, 25), np.nan), x[:, :10]], axis=1)
     close(stream.push(x[:, :10]), model.predict_proba(late[None])[0])
 

@@ -5,6 +5,8 @@ from functools import partial
 from os import PathLike
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.callback import with_callbacks
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -17,7 +19,7 @@ from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.trained.describe import describe_model
 from s4signal.estimators.trained.export import ExportMixin
 from s4signal.estimators.trained.fitting import NetworkFitting
-from s4signal.estimators.trained.inference import InferenceCopies
+from s4signal.estimators.trained.inference import InferenceCopies, embed_batch
 from s4signal.estimators.trained.persistence import (
     history_from_state,
     network_from_state,
@@ -26,7 +28,7 @@ from s4signal.estimators.trained.persistence import (
 )
 from s4signal.estimators.trained.readout import Readout
 from s4signal.estimators.trained.streaming import Stream
-from s4signal.estimators.validation import check_stream_rate
+from s4signal.estimators.validation import check_stream_rate, finite_outputs
 from s4signal.random_features.ridge import Ridge
 from s4signal.training import PRECISIONS, resolve_device
 
@@ -164,6 +166,22 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         if self.checkpoint_dir is not None:
             raise ValueError("partial_fit writes no checkpoints; set checkpoint_dir=None, and save the model.")
         return self._learn_on(X, y, sample_weight, classes=classes)
+
+    def embed(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
+        """Describe cases by what the head of the network sees; `s4signal.estimators.S4Features` is the transformer.
+
+        Parameters
+        ----------
+        X, sfreq, times : as `predict` takes them
+            Cases.
+
+        Returns
+        -------
+        ndarray (n_samples, n_features)
+            Steps of the last layer, pooled over time; without a readout in closed form.
+        """
+        embedded: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times, forward=embed_batch))
+        return embedded
 
     def describe(self) -> str:
         """Say what the model covers and what was decided: front end, band in Hz, memory in seconds, training.

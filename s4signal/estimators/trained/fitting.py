@@ -43,8 +43,7 @@ from s4signal.training import PRECISIONS, Cases, TrainingResult, fit_network, is
 class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     """From parameters and signals to a trained network and its outputs.
 
-    A subclass says what its targets are: by `SignalClassifierMixin` or `SignalRegressorMixin`, and by ``_n_outputs``,
-    ``_loss`` and ``_score_outputs``.
+    A subclass says what its targets are: by a mixin, and by ``_n_outputs``, ``_loss`` and ``_score_outputs``.
     """
 
     _stratified: ClassVar[bool] = False
@@ -276,8 +275,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self.best_epoch_, self.fit_seconds_ = result.best_epoch, result.seconds
         self._optimizer_state = result.optimizer_state
 
-    def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Return the network's outputs (n_samples, n_outputs); nothing of the estimator changes."""
+    def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None, **how: Any) -> NDArray[np.float64]:
+        """Return the network's outputs (n_samples, n_outputs), or what else ``how`` asks for; nothing changes."""
         check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq, times=times)
@@ -291,9 +290,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
         options = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
-        outputs = score_cases(self._copies.of(self.network_, options.device, self.precision), cases, options)
+        outputs = score_cases(self._copies.of(self.network_, options.device, self.precision), cases, options, **how)
         warn_of_looks(standardizer, looks)
-        return outputs if self._readout is None else outputs + self._readout.scores(signals)
+        return outputs if how or self._readout is None else outputs + self._readout.scores(signals)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(self._standardised(targets)))

@@ -1,21 +1,23 @@
 """Prediction leaves a network as it is: copies of it run on the device and in the precision that are asked for."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from s4signal.estimators.trained.plan import Plan
-from s4signal.nn import S4Network
+from s4signal.nn import Frames, S4Network
 from s4signal.nn.steps import NetworkSteps
 from s4signal.training import PRECISIONS, Batch, Cases, TrainingOptions, call_network, evaluate_network
 
+Forward = Callable[[nn.Module, Batch, torch.Generator | None], Tensor]
 _MOST_SAMPLES = 2**20  # at once: a minute at 16 kHz; 330 s of clips take 0.8 GB
 _PIECE = 2**16  # samples, of which 40 bands take 20 MB, 64 features as much
 
@@ -42,10 +44,12 @@ class InferenceCopies:
         return own
 
 
-def score_cases(network: S4Network, cases: Cases, options: TrainingOptions) -> NDArray[np.float64]:
-    """Return the outputs of a network (n, n_outputs), which does not change."""
-    in_pieces = replace(options, forward=partial(_in_pieces, longest=options.max_samples))
-    return np.asarray(evaluate_network(network, cases, options=in_pieces).numpy())
+def score_cases(
+    network: S4Network, cases: Cases, options: TrainingOptions, *, forward: Forward | None = None
+) -> NDArray[np.float64]:
+    """Return the outputs of a network (n, n_outputs), or what ``forward`` makes of batches; it does not change."""
+    in_pieces = partial(_in_pieces, longest=options.max_samples)
+    return np.asarray(evaluate_network(network, cases, options=replace(options, forward=forward or in_pieces)).numpy())
 
 
 def _in_pieces(network: Any, batch: Batch, generator: torch.Generator | None, *, longest: int) -> Any:
@@ -82,6 +86,13 @@ def inference_options(options: Any, plan: Plan, device: torch.device) -> Trainin
         precision=options.precision,
         seed=0,
     )
+
+
+def embed_batch(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
+    """Describe the cases of a batch, (batch, d_model * order)."""
+    whole = cast(S4Network, network)
+    frames = whole.frontend.features(Frames(batch.x, batch.mask, batch.rate, batch.gaps), generator=generator)
+    return whole.embed(frames, generator=generator)
 
 
 def most_steps(plan: Plan) -> int:

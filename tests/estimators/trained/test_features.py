@@ -1,0 +1,111 @@
+"""Embeddings as features: those of a trained network, and those of one that has learned without labels."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from small_models import classifier, regressor, same_weights, waves
+
+from s4signal.errors import ModelFileError, ShapeError
+from s4signal.estimators import S4Features, S4RidgeClassifier
+from s4signal.estimators.model_file import read_model, write_model
+from s4signal.nn import FRONTENDS, Frames, S4Network, StackOptions
+
+__all__: list[str] = []
+
+X, Y = waves()
+
+
+def pretrained(**changes):
+    return S4Features(regressor(**{"max_epochs": 1, "pooling": "auto", **changes})).fit(X)
+
+
+@parametrize_with_checks([S4Features(regressor(max_epochs=1, precision="64"))])
+def test_scikit_learn_finds_nothing(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("pooling", ["mean", ("legs", 3)])
+def test_embeddings_are_what_the_head_sees(pooling):
+    model = classifier(pooling=pooling).fit(X, Y)
+    features = S4Features(model).fit(X)
+    embedded = features.transform(X)
+    outputs = model.network_.head(torch.from_numpy(embedded).float()).softmax(1)
+    np.testing.assert_allclose(outputs.detach().numpy(), model.predict_proba(X), atol=1e-5)
+    assert features.estimator_ is model
+    assert len(features.get_feature_names_out()) == embedded.shape[1]
+
+
+def test_a_clone_keeps_a_fitted_estimator_and_no_other_fit():
+    model = classifier().fit(X, Y)
+    assert clone(S4Features(model)).estimator is model
+    settings = regressor()
+    copy = clone(S4Features(settings).fit(X))
+    assert copy.estimator is not settings
+    assert not hasattr(copy, "estimator_")
+    assert not hasattr(copy.estimator, "network_")
+
+
+@pytest.mark.parametrize("settings", [classifier, regressor])
+def test_pretraining_lowers_the_error_and_changes_no_settings(settings):
+    given = settings(max_epochs=8, d_model=16, dropout=0.0)
+    features = S4Features(given).fit(X)
+    losses = [line["loss"] for line in features.estimator_.history_]
+    assert losses[-1] < 0.8 * losses[0]
+    assert not hasattr(given, "network_")
+    assert same_weights(features.estimator_, S4Features(given).fit(X, Y).estimator_)  # labels are not looked at
+
+
+def test_what_is_hidden_does_not_reach_the_network():
+    network = S4Network(FRONTENDS["linear"](2, 8), 1, options=StackOptions(d_model=8, n_layers=1, bidirectional=True))
+    x, keep = torch.randn(2, 3, 40), (torch.arange(40) % 16 < 8).float().expand(3, 40)
+    changed = x + (1 - keep) * torch.randn(2, 3, 40)
+    torch.testing.assert_close(network.eval().hidden(Frames(changed), keep=keep), network.hidden(Frames(x), keep=keep))
+    assert not torch.allclose(network.hidden(Frames(changed)), network.hidden(Frames(x)))
+
+
+def test_few_labels_are_enough_on_features_of_cases_without_any():
+    more, y = waves(200, seed=1)
+    features = FrozenEstimator(S4Features(regressor(max_epochs=5, d_model=16)).fit(more))
+    model = make_pipeline(features, LogisticRegression(max_iter=1000))
+    assert model.fit(X, Y).score(more, y) > 0.8
+
+
+def test_cases_may_have_any_length_times_and_holes():
+    cases = [case[:, : 30 + i] for i, case in enumerate(X)]
+    cases[3] = cases[3].copy()
+    cases[3][:, 5:9] = np.nan
+    times = [np.sort(np.random.default_rng(i).uniform(0, 60, case.shape[1])) for i, case in enumerate(cases)]
+    features = S4Features(regressor(max_epochs=1)).fit(cases, times=times)
+    embedded = features.transform(cases, times=times)
+    np.testing.assert_allclose(embedded[[7]], features.transform(cases[7:8], times=times[7:8]), atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [pretrained, lambda: S4Features(classifier().fit(X, Y)).fit(X)])
+def test_what_is_loaded_says_the_same(make, tmp_path):
+    features = make()
+    features.save(tmp_path / "features.s4")
+    loaded = S4Features.load(tmp_path / "features.s4")
+    np.testing.assert_array_equal(loaded.transform(X), features.transform(X))
+    assert loaded.get_feature_names_out().tolist() == features.get_feature_names_out().tolist()
+    state = read_model(tmp_path / "features.s4")
+    write_model(tmp_path / "other.s4", state._replace(plain={**state.plain, "kind": "Exit"}))
+    with pytest.raises(ModelFileError, match="its network is of a Exit, which no file may hold"):
+        S4Features.load(tmp_path / "other.s4")
+
+
+def test_what_cannot_be_pretrained_is_refused():
+    with pytest.raises(TypeError, match=r"estimator must be an S4Classifier or S4Regressor, .* got S4RidgeClassifier"):
+        S4Features(S4RidgeClassifier()).fit(X)
+
+    class Learned(torch.nn.Linear):
+        hop_s = 1.0
+
+    with pytest.raises(ValueError, match="the front end learns its features, so that they are nothing to reconstruct"):
+        S4Features(regressor(frontend=Learned(2, 4))).fit(X)
+    with pytest.raises(ShapeError, match="fitted with 2"):
+        pretrained().transform(X[:, :1])
