@@ -119,48 +119,11 @@ class S4Network(nn.Module):
             Logits or standardised targets.
         """
         frames = self.frontend.augment(frames, generator=generator)
-        scores: Tensor = self.head(self.embed(frames, generator=generator))
+        mask, gaps = frames.mask, frames.gaps
+        scores: Tensor = self.head(self.pooling(network_steps(self, frames, generator=generator), mask, gaps))
         if self.summary is not None:
-            scores = scores + self.summary(frames.features, frames.mask, frames.gaps)
+            scores = scores + self.summary(frames.features, mask, gaps)
         return scores if offset is None else scores + offset
-
-    def embed(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
-        """Describe each case by a vector, from the features of the front end: what the head sees.
-
-        Parameters
-        ----------
-        frames, generator : as `from_features` takes them
-            Features and source of dropout.
-
-        Returns
-        -------
-        Tensor (batch, d_model * pooling.order)
-            Pooled steps.
-        """
-        pooled: Tensor = self.pooling(self.hidden(frames, generator=generator), frames.mask, frames.gaps)
-        return pooled
-
-    def hidden(self, frames: Frames, *, keep: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Run the blocks over the features of the front end, to what is pooled.
-
-        Parameters
-        ----------
-        frames, generator : as `from_features` takes them
-            Features and source of dropout.
-        keep : Tensor (batch, n_steps), optional
-            0 where the blocks get zeros instead of a step.
-
-        Returns
-        -------
-        Tensor (d_model, batch, n_steps)
-            Normalised steps, zero where masked.
-        """
-        h = self.frontend.encode(frames, generator=generator)
-        h = h if keep is None else h * keep
-        for block in self.blocks:
-            h = block(h, frames.mask, rate=frames.rate, gaps=frames.gaps, generator=generator)
-        normed: Tensor = self.norm(h, frames.mask)
-        return normed
 
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
         """Run a causal network over a piece of signal, up to the pooling.
@@ -188,3 +151,18 @@ class S4Network(nn.Module):
             h, left = block.advance(h, entering, rate=frames.rate)
             after.append(left)
         return self.norm(h), after
+
+
+def network_steps(
+    network: S4Network, frames: Frames, *, keep: Tensor | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return the steps that are pooled (d_model, batch, n_steps), zero where masked.
+
+    Where keep (batch, n_steps) is 0 the blocks get zeros instead of a step.
+    """
+    h = network.frontend.encode(frames, generator=generator)
+    h = h if keep is None else h * keep
+    for block in network.blocks:
+        h = block(h, frames.mask, rate=frames.rate, gaps=frames.gaps, generator=generator)
+    normed: Tensor = network.norm(h, frames.mask)
+    return normed

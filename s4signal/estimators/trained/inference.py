@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from s4signal.estimators.trained.plan import Plan
 from s4signal.nn import Frames, S4Network
+from s4signal.nn.network import network_steps
 from s4signal.nn.steps import NetworkSteps
 from s4signal.training import PRECISIONS, Batch, Cases, TrainingOptions, call_network, evaluate_network
 
@@ -89,10 +90,11 @@ def inference_options(options: Any, plan: Plan, device: torch.device) -> Trainin
 
 
 def embed_batch(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
-    """Describe the cases of a batch, (batch, d_model * order)."""
-    whole = cast(S4Network, network)
-    frames = whole.frontend.features(Frames(batch.x, batch.mask, batch.rate, batch.gaps), generator=generator)
-    return whole.embed(frames, generator=generator)
+    """Return what the head sees of the cases of a batch, (batch, d_model * order)."""
+    own = cast(S4Network, network)
+    frames = own.frontend.features(Frames(batch.x, batch.mask, batch.rate, batch.gaps))
+    pooled: Tensor = own.pooling(network_steps(own, frames), frames.mask, frames.gaps)
+    return pooled
 
 
 def most_steps(plan: Plan) -> int:

@@ -22,9 +22,9 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     """Describe signals by a network that was trained before, or that learns here from signals without labels.
 
     Given a fitted estimator, its embeddings are the features, and `fit` learns nothing. Otherwise a network is
-    pretrained: stretches of each case are hidden from it, and it learns to tell from the rest what its front end hears
-    there. Where few cases have labels, a linear model on these features learns from all that were recorded;
-    ``FrozenEstimator`` of scikit-learn keeps a pipeline with that model from pretraining anew on the few.
+    pretrained: stretches of each case are hidden from it, and from the rest it learns to tell what its front end heard
+    there from what it heard elsewhere. Where few cases have labels, a linear model on these features learns from all
+    that were recorded; ``FrozenEstimator`` of scikit-learn keeps a pipeline from pretraining anew on the few.
 
     Parameters
     ----------
@@ -37,8 +37,7 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     Attributes
     ----------
     estimator_ : estimator
-        What embeds; after pretraining its ``history_`` has the loss of each epoch: the squared error in the hidden
-        stretches, of features of variance one.
+        What embeds; after pretraining its ``history_`` has the loss of each epoch, a cross entropy.
     n_features_in_, n_channels_in_ : int
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
@@ -48,9 +47,9 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     References
     ----------
-    Baevski, Zhou, Mohamed, Auli, "wav2vec 2.0", 2020, doi:10.48550/arXiv.2006.11477 (hidden spans); He, Chen, Xie, Li,
-    Dollár, Girshick, "Masked Autoencoders Are Scalable Vision Learners", 2022, doi:10.48550/arXiv.2111.06377
-    (reconstruction of normalised patches).
+    van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018,
+    doi:10.48550/arXiv.1807.03748 (the loss); Baevski, Zhou, Mohamed, Auli, "wav2vec 2.0", 2020,
+    doi:10.48550/arXiv.2006.11477 (hidden stretches).
 
     Examples
     --------
@@ -91,8 +90,8 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         TypeError
             If ``estimator`` is neither of the two.
         ValueError
-            If an option or a signal cannot be used, or the front end learns its features, so that what is to be
-            reconstructed would not stay.
+            If an option or a signal cannot be used, or the front end learns its features, so that what is to be told
+            would not stay.
         """
         given = S4Regressor() if self.estimator is None else self.estimator
         if not isinstance(given, S4Estimator):
@@ -120,7 +119,7 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Returns
         -------
         ndarray (n_samples, n_features)
-            Steps of the last layer, after pretraining of every layer, pooled over time.
+            Steps of the last layer, pooled over time.
 
         Raises
         ------
@@ -133,9 +132,7 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     @property
     def _n_features_out(self) -> int:
-        network = self.estimator_.network_
-        n_layers = len(network.blocks) if isinstance(self.estimator_, PretrainedNetwork) else 1
-        return int(n_layers * network.head.in_features)
+        return int(self.estimator_.network_.head.in_features)
 
     def __sklearn_clone__(self) -> Self:
         """Clone parameters; an estimator that is fitted stays so, as its embeddings are what was asked for."""

@@ -14,6 +14,7 @@ from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators import S4Features, S4RidgeClassifier
 from s4signal.estimators.model_file import read_model, write_model
 from s4signal.nn import FRONTENDS, Frames, S4Network, StackOptions
+from s4signal.nn.network import network_steps
 
 __all__: list[str] = []
 
@@ -51,11 +52,11 @@ def test_a_clone_keeps_a_fitted_estimator_and_no_other_fit():
 
 
 @pytest.mark.parametrize("settings", [classifier, regressor])
-def test_pretraining_lowers_the_error_and_changes_no_settings(settings):
+def test_pretraining_lowers_the_loss_and_changes_no_settings(settings):
     given = settings(max_epochs=8, d_model=16, dropout=0.0)
     features = S4Features(given).fit(X)
     losses = [line["loss"] for line in features.estimator_.history_]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
     assert not hasattr(given, "network_")
     assert same_weights(features.estimator_, S4Features(given).fit(X, Y).estimator_)  # labels are not looked at
 
@@ -64,15 +65,17 @@ def test_what_is_hidden_does_not_reach_the_network():
     network = S4Network(FRONTENDS["linear"](2, 8), 1, options=StackOptions(d_model=8, n_layers=1, bidirectional=True))
     x, keep = torch.randn(2, 3, 40), (torch.arange(40) % 16 < 8).float().expand(3, 40)
     changed = x + (1 - keep) * torch.randn(2, 3, 40)
-    torch.testing.assert_close(network.eval().hidden(Frames(changed), keep=keep), network.hidden(Frames(x), keep=keep))
-    assert not torch.allclose(network.hidden(Frames(changed)), network.hidden(Frames(x)))
+    steps, others = (network_steps(network.eval(), Frames(z), keep=keep) for z in (x, changed))
+    torch.testing.assert_close(steps, others)
+    assert not torch.allclose(network_steps(network, Frames(changed)), network_steps(network, Frames(x)))
 
 
-def test_few_labels_are_enough_on_features_of_cases_without_any():
-    more, y = waves(200, seed=1)
-    features = FrozenEstimator(S4Features(regressor(max_epochs=5, d_model=16)).fit(more))
-    model = make_pipeline(features, LogisticRegression(max_iter=1000))
-    assert model.fit(X, Y).score(more, y) > 0.8
+def test_a_frozen_one_is_not_pretrained_anew_on_the_cases_with_labels():
+    features = pretrained()
+    before, expected = features.estimator_, LogisticRegression().fit(features.transform(X[:8]), Y[:8])
+    model = make_pipeline(FrozenEstimator(features), LogisticRegression()).fit(X[:8], Y[:8])
+    assert features.estimator_ is before
+    np.testing.assert_array_equal(model.predict(X), expected.predict(features.transform(X)))
 
 
 def test_cases_may_have_any_length_times_and_holes():
@@ -105,7 +108,7 @@ def test_what_cannot_be_pretrained_is_refused():
     class Learned(torch.nn.Linear):
         hop_s = 1.0
 
-    with pytest.raises(ValueError, match="the front end learns its features, so that they are nothing to reconstruct"):
+    with pytest.raises(ValueError, match="the front end learns its features, and would learn such as are easy to tell"):
         S4Features(regressor(frontend=Learned(2, 4))).fit(X)
     with pytest.raises(ShapeError, match="fitted with 2"):
         pretrained().transform(X[:, :1])
