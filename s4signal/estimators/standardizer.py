@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
-from s4signal.estimators.survey import WILD, Survey, spread
+from s4signal.estimators.survey import WILD, Survey, channel_name, spread
 
 FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
 LARGEST = 1e15  # standard deviations, whose squares single precision holds
-OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: not the same units
+OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: other units, or flat
 DRIFT = 10.0  # times the deviation within cases: what varies beyond it is where they lie, as electrodes drift
 AVERAGED = 1e-4  # of the power: the average over channels keeps no more of it where it is the reference
 
@@ -22,14 +23,15 @@ AVERAGED = 1e-4  # of the power: the average over channels keeps no more of it w
 class Standardizer(NamedTuple):
     """Channel means and scales of the training cases, and how much those cases varied.
 
-    Shapes: mean (n_channels,), scale (n_channels,).
+    Shapes: mean, scale, kept, calmest (n_channels,).
     """
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]  # infinite where a channel says nothing: division silences it
-    range: tuple[float, float] = (0.0, np.inf)  # of the scale that `look` returns, over the training cases
+    range: tuple[float, float] = (0.0, np.inf)  # of the largest deviation in `look`, over the training cases
     common: tuple[float, float] = (np.nan, np.nan)  # of the share that it returns
     kept: NDArray[np.float64] | None = None  # of the means of cases, so that they vary as the samples around them
+    calmest: NDArray[np.float64] | None = None  # the least deviation of each in a training case; older files have none
 
     @classmethod
     def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
@@ -57,10 +59,12 @@ class Standardizer(NamedTuple):
         drifting = (within > rounding) & (std > DRIFT * within) & (not identity)
         kept = np.where(drifting, within / scale, 1.0) if drifting.any() else None
         scale = np.where(drifting, within, scale)
-        scales, common = (found.deviations() / scale).max(1)[weights > 0], found.common[weights > 0]
+        deviations, common = (found.deviations() / scale)[weights > 0], found.common[weights > 0]
+        scales, calmest = deviations.max(1), deviations.min(0)
+        calmest[calmest < 1e-6] = 0.0  # sums leave a rest of what is flat
         of_scale = float(scales[scales > 0].min(initial=np.inf)), float(scales.max(initial=0.0))
         lowest, highest = (float(extreme.reduce(common, initial=np.nan)) for extreme in (np.fmin, np.fmax))
-        return cls(mean, scale, of_scale, (lowest, highest), kept)
+        return cls(mean, scale, of_scale, (lowest, highest), kept, calmest)
 
     def __call__(self, data: NDArray[np.floating], name: str = "X") -> NDArray[np.floating]:
         """Return (n_channels, n_times) standardised; refuse values that nothing can be computed from."""
@@ -80,8 +84,8 @@ class Standardizer(NamedTuple):
 
     def to_state(self) -> State:
         """Say what it is, for a file."""
-        kept = {} if self.kept is None else {"kept": self.kept}
-        return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range + self.common), **kept})
+        some = {name: value for name in ("kept", "calmest") if (value := getattr(self, name)) is not None}
+        return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range + self.common), **some})
 
     @classmethod
     def from_state(cls, state: State, *, n_channels: int) -> Standardizer:
@@ -91,21 +95,39 @@ class Standardizer(NamedTuple):
         scale = state.array("scale", n_channels, positive=True, finite=False)
         if np.isnan(scale).any() or not (smallest >= 0 and largest >= 0):
             raise ModelFileError("scales of the channels must be positive.")
-        kept = state.array("kept", n_channels) if "kept" in state.arrays else None
-        return cls(state.array("mean", n_channels), scale, (smallest, largest), (low, high), kept)
+        kept, calmest = (state.array(n, n_channels) if n in state.arrays else None for n in ("kept", "calmest"))
+        return cls(state.array("mean", n_channels), scale, (smallest, largest), (low, high), kept, calmest)
 
-    def look(self, data: NDArray[np.floating]) -> tuple[float, float]:
-        """Return the largest deviation of a channel, in standard units, and the share of `spread`."""
+    def look(self, data: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the deviation of each channel, in standard units, and the share of `spread`: (n_channels + 1,).
+
+        NaN for a channel of fewer than two observations.
+        """
         deviation, share = spread(data)
-        return float(np.nan_to_num(deviation / self.scale, posinf=np.inf).max()), share
+        with np.errstate(invalid="ignore"):
+            standard = np.nan_to_num(deviation / self.scale, posinf=np.inf)
+        standard[np.count_nonzero(~np.isnan(data), axis=1) < 2] = np.nan
+        return np.append(standard, share)
 
 
-def warn_of_looks(standardizer: Standardizer, looks: NDArray[np.float64], *, chunk: bool = False) -> bool:
-    """Warn where cases look otherwise than in training, (n, 2) as `look` says: other units, or another reference.
+def warn_of_looks(
+    standardizer: Standardizer,
+    looks: NDArray[np.float64],
+    names: Sequence[str] | None = None,
+    *,
+    chunk: bool = False,
+) -> bool:
+    """Warn where cases look otherwise than in training, (n, n_channels + 1) as `look` says.
 
-    A ``chunk`` of a stream may vary less: it may be short.
+    That is in other units, against another reference, or with a channel off, by ``names``. A ``chunk`` of a stream may
+    vary less: it may be short.
     """
-    (scales, shares), (smallest, largest), (low, high) = looks.T, standardizer.range, standardizer.common
+    deviations, shares = looks[:, :-1], looks[:, -1]
+    (smallest, largest), (low, high) = standardizer.range, standardizer.common
+    scales = np.fmax.reduce(deviations, axis=1, initial=0.0)
+    if not chunk and standardizer.calmest is not None:
+        same_units = (scales == 0) | (scales >= smallest / OTHER_UNITS)
+        _warn_of_flat(same_units[:, None] & (deviations < standardizer.calmest / OTHER_UNITS), names)
     over = scales > OTHER_UNITS * largest
     others = (over | (scales > 0) & (scales < smallest / OTHER_UNITS) & (not chunk)) & (largest > 0)
     index = int(np.argmax(others))
@@ -129,3 +151,18 @@ def _warn(others: NDArray[np.bool_], said: str, advice: str, *, chunk: bool) -> 
         more = f", {int(others.sum()) - 1} more as well" if others.sum() > 1 else ""
         warnings.warn(f"{what} {said}{more}: {advice}", stacklevel=3)
     return bool(others.any())
+
+
+def _warn_of_flat(flat: NDArray[np.bool_], names: Sequence[str] | None) -> None:
+    """Warn of channels (n, n_channels) that are flat in a case, and were in none of training."""
+    cases, channels = np.flatnonzero(flat.any(1)).tolist(), np.flatnonzero(flat.any(0)).tolist()
+    if not cases:
+        return
+    named = ", ".join(channel_name(channel, names) for channel in channels[:5])
+    named += f" and {len(channels) - 5} more" if len(channels) > 5 else ""
+    others = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
+    warnings.warn(
+        f"{named}: flat in case {cases[0]}{others}, but in no training case. Look whether the sensor is off: what "
+        "is predicted there is not to be relied on.",
+        stacklevel=3,
+    )

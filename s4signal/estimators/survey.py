@@ -109,7 +109,12 @@ class Survey:
 
     def channel(self, index: int) -> str:
         """Name a channel, for a message."""
-        return f"channel {index}" if self.ch_names is None else f"channel {index} ({self.ch_names[index]})"
+        return channel_name(index, self.ch_names)
+
+
+def channel_name(index: int, names: Sequence[str] | None) -> str:
+    """Name a channel, for a message."""
+    return f"channel {index}" if names is None else f"channel {index} ({names[index]})"
 
 
 def survey(

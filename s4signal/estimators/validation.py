@@ -47,9 +47,8 @@ def check_signals(
             f"{estimator.n_channels_in_}. Pick the same channels; a case is (n_channels, n_times), pass its transpose "
             "if time came first." + (" If X is one case, pass [X]." if one_case else "")
         )
-    names = signals.ch_names
     if reset:
-        estimator.ch_names_ = None if names is None else list(names)
+        estimator.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
     return signals
 
 
@@ -213,10 +212,7 @@ def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int
             raise ValueError(f"{name}={value!r} must be a positive number of seconds.")
     n_window, n_step = round(window_s * sfreq), max(1, round(step_s * sfreq))
     if n_window < 1 or n_step > n_window:
-        raise ValueError(
-            f"window_s={window_s:g} must last a sample of {sfreq:g} Hz at least, and step_s={step_s:g} no longer than "
-            "that."
-        )
+        raise ValueError(f"window_s={window_s:g} must last a sample of {sfreq:g} Hz, and step_s={step_s:g} no longer.")
     return n_window, n_step
 
 
@@ -245,7 +241,8 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
 
 def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
     """Check regression targets, (n_samples,) or (n_samples, n_outputs)."""
-    y = check_array(_given(y), ensure_2d=False, dtype=np.float64, input_name="y")
+    with np.errstate(invalid="ignore"):  # of a sum that overflows either way
+        y = check_array(_given(y), ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
     if np.abs(y).max(initial=0.0) > _LARGEST_TARGET:
@@ -283,9 +280,11 @@ def check_weights(
     if (weights == 0).all():
         raise ValueError("sample_weight must contain at least one non-zero number: 0 leaves a case out.")
     if class_weights is not None:
-        weights = weights * class_weights
-        if (weights == 0).all():
-            raise ValueError("sample_weight times class_weight is zero for every case; at least one must be positive.")
+        with np.errstate(over="ignore"):
+            weights = weights * class_weights
+        if not 0 < weights.max() < np.inf:
+            what = "infinite" if weights.max() > 0 else "zero for every case; at least one must be positive"
+            raise ValueError(f"sample_weight times class_weight is {what}.")
     return np.asarray(weights, dtype=np.float64)
 
 

@@ -9,6 +9,7 @@ of blocks, with one penalty for all of them).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence, Set
 from functools import cache
 from typing import NamedTuple
@@ -125,8 +126,12 @@ def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.
 
 
 def solver_threads(n_cases: int) -> threadpool_limits:
-    """Limit the threads of BLAS to what so many cases are worth, within a ``with`` statement."""
-    return threadpool_limits(1 if n_cases <= _FEW else None, user_api="blas")
+    """Limit the threads of BLAS to what so many cases are worth, within a ``with`` statement of the main thread.
+
+    The limit is the process's: of two threads, the one that ends last would leave that of the other.
+    """
+    alone = threading.current_thread() is threading.main_thread()
+    return threadpool_limits(1 if n_cases <= _FEW and alone else None, user_api="blas")
 
 
 def _moments(features: NDArray[np.floating], case_weights: Floats, *, shared: bool) -> tuple[Floats, Floats]:

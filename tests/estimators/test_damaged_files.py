@@ -20,6 +20,7 @@ KINDS = {
     "classifier": lambda: classifier(),
     "regressor": lambda: regressor(missing="mask"),
     "audio": lambda: classifier(sfreq=8000.0, frontend="filterbank", bidirectional=False),
+    "network with a readout": lambda: classifier(max_epochs=1, readout="closed_form"),
     "ridge classifier": lambda: S4RidgeClassifier(**CLOSED_FORM),
     "ridge regressor": lambda: S4RidgeRegressor(**CLOSED_FORM, sfreq=50.0),
 }

@@ -31,6 +31,9 @@ def network(kind):
             "precision": rng.choice(["32", "64"]),
             "bidirectional": bool(rng.integers(2)),
             "standardize": bool(rng.random() < 0.9),
+            "readout": rng.choice(["auto", "closed_form", "pooled"]),
+            "early_stopping": bool(rng.random() < 0.2) or "auto",
+            "warm_start": bool(rng.random() < 0.2),
         }
         return kind(**SMALL, **{name: v.item() if isinstance(v, np.generic) else v for name, v in options.items()})
 
@@ -165,13 +168,21 @@ def targets(rng, estimator, n):
 
 
 def answers(rng, build):
-    """Fit, predict and stream; yield every answer."""
+    """Fit, perhaps go on, predict and stream; yield every answer."""
     n, n_channels = int(rng.integers(2, 9)), int(rng.integers(1, 4))
     estimator, X = build(rng), cases(rng, n, n_channels)
-    y, weight = targets(rng, estimator, n), None
+    y, given = targets(rng, estimator, n), {}
     if rng.random() < 0.2 and not isinstance(estimator, S4FilterBank):
-        weight = rng.random(n) * 10.0 ** rng.choice([0, -6, 6, -300, 300]) * (rng.random(n) < 0.8)
-    estimator.fit(X, y, **({} if weight is None else {"sample_weight": weight}))
+        given["sample_weight"] = rng.random(n) * 10.0 ** rng.choice([0, -6, 6, -300, 300]) * (rng.random(n) < 0.8)
+    if rng.random() < 0.2 and hasattr(estimator, "predict"):
+        given["groups"] = rng.integers(0, rng.choice([1, 2, 4]), n)
+    if rng.random() < 0.2 and hasattr(estimator, "warm_start"):
+        X_val = X if rng.random() < 0.3 else cases(rng, n, n_channels)
+        given |= {"X_val": X_val, "y_val": y}
+    estimator.fit(X, y, **given)
+    for go_on in (estimator.fit, getattr(estimator, "partial_fit", estimator.fit)):
+        if rng.random() < 0.1:
+            go_on(*(X if rng.random() < 0.5 else cases(rng, n, n_channels), y))
     Z = X if rng.random() < 0.3 else cases(rng, int(rng.integers(1, 5)), n_channels)
     for name in ("predict", "predict_proba", "decision_function", "transform"):
         if hasattr(estimator, name):

@@ -22,6 +22,7 @@ OLD_X = 3 * X[::-1] + 1
 MAKERS = {
     "classifier": classifier,
     "regressor": lambda: regressor(missing="mask"),
+    "with a readout": lambda: classifier(max_epochs=1, readout="closed_form"),
     "ridge classifier": lambda: S4RidgeClassifier(n_oscillators=4, random_state=0),
     "ridge regressor": lambda: S4RidgeRegressor(n_oscillators=4, random_state=0),
     "random features": lambda: S4RandomFeatures(n_oscillators=4, random_state=0),
@@ -32,7 +33,7 @@ STEPS = {
     "band pass": lambda: BandPass(1, 20, sfreq=50),
     "scale": lambda: RobustScale(sfreq=50),
 }
-SAVED = ("classifier", "regressor", "ridge classifier", "ridge regressor")
+SAVED = ("classifier", "regressor", "with a readout", "ridge classifier", "ridge regressor")
 
 
 def answers(model):

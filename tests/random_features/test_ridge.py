@@ -1,5 +1,8 @@
 """Ridge regression in closed form against other formulations."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as Reference
@@ -7,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from s4signal.random_features import ridge
 from s4signal.random_features.left_out import choose_ridge
-from s4signal.random_features.ridge import fit_ridge, solve_ridge
+from s4signal.random_features.ridge import fit_ridge, solve_ridge, solver_threads
 from s4signal.random_features.ridge_sums import RidgeSums
 
 __all__: list[str] = []
@@ -234,3 +237,31 @@ def test_groups_choose_another_penalty_where_cases_of_one_are_alike(rng):
     together = choose_ridge(rows, y, weights, groups=groups)
     assert np.abs(y - alone.loo_predictions).mean() < 0.3 < np.abs(y - together.loo_predictions).mean()
     assert together.alpha > alone.alpha
+
+
+def test_threads_that_overlap_leave_those_of_blas_as_they_were():
+    second_began, first_ended = Event(), Event()
+
+    def counts():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    def first():
+        with solver_threads(4):
+            assert second_began.wait(10)
+        first_ended.set()
+
+    def second():
+        with solver_threads(4):
+            second_began.set()
+            assert first_ended.wait(10)
+
+    with threadpool_limits(2, user_api="blas"), ThreadPoolExecutor(2) as pool:
+        before, jobs = counts(), [pool.submit(first)]
+        while not jobs[0].running():
+            pass
+        jobs.append(pool.submit(second))
+        assert [job.result() for job in jobs] == [None, None]
+        assert counts() == before
+        with solver_threads(4):
+            assert set(counts()) == {1}
+        assert counts() == before

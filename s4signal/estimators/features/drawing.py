@@ -183,5 +183,5 @@ def _draw_oscillators(
 def _weighted_batches(
     drawn: FeatureMap, cases: Recordings, weights: NDArray[np.float64]
 ) -> Iterator[tuple[Tensor, Tensor, float, Tensor]]:
-    for indices, x, lengths, rate, _ in drawn.batches(cases, np.empty((len(weights), 2))):
+    for indices, x, lengths, rate, _ in drawn.batches(cases, np.empty((len(weights), cases.signals.n_channels + 1))):
         yield x, lengths, rate, torch.from_numpy(weights[indices]).to(x.dtype)

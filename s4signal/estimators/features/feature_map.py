@@ -110,11 +110,11 @@ class FeatureMap:
     def blocks(self, recordings: Recordings, *, wanted: Set[str] = frozenset(BLOCKS), warn: bool = False) -> Blocks:
         """Return the features of cases by block, each (n, p_i); NaN where they do not exist or are not wanted.
 
-        ``warn`` of cases that look otherwise than in training: other units, another reference.
+        ``warn`` of cases that look otherwise than in training: other units, another reference, a channel off.
         """
         rows: Blocks = {}
         asked = (wanted & {*STATISTICS}, {"energies"} if NARROW_BANDS in wanted else frozenset())
-        looks = np.full((len(recordings.signals), 2), np.nan)
+        looks = np.full((len(recordings.signals), recordings.signals.n_channels + 1), np.nan)
         for indices, x, lengths, rate, summaries in self.batches(recordings, looks):
             inputs = zip(self.banks, self.inputs(x), asked, strict=False)
             parts = [bank.pool(part, lengths, rate=rate, wanted=names) for bank, part, names in inputs]
@@ -123,7 +123,7 @@ class FeatureMap:
             for name, part in named.items():
                 rows[name][indices] = part
         if warn:
-            warn_of_looks(self.standardizer, looks)
+            warn_of_looks(self.standardizer, looks, recordings.signals.cases[0].ch_names)
         return rows
 
     def inputs(self, x: Tensor) -> list[Tensor]:
@@ -140,7 +140,7 @@ class FeatureMap:
     ) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float, NDArray[np.float64]]]:
         """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate, summaries (n, p).
 
-        Notes what the standardizer sees in them, (n_samples, 2).
+        Notes what the standardizer sees in them, (n_samples, n_channels + 1).
         """
         signals = recordings.signals
         lengths, rates, C = signals.lengths, relative_periods(signals, self.sfreq), signals.n_channels

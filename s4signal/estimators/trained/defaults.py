@@ -15,6 +15,7 @@ FEW_CASES = 1000  # between 500 cases, where a small network did better, and 1,8
 HOPS_PER_CASE = 64
 MOST_CASES = 4000  # of a readout in closed form, each of which is predicted from all others
 MOST_NUMBERS = 2**27  # of such cases: what is kept in memory, half a gigabyte in single precision
+LIGHTEST = 1e-30  # weight beside 1: in single precision the steps of lighter cases alone would divide by zero
 FEWEST_SAMPLES = 32  # of the shortest case, for ten coefficients
 
 

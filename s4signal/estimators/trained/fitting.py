@@ -17,7 +17,7 @@ from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_s
 from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
-from s4signal.estimators.trained.defaults import Defaults, choose_defaults
+from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, choose_defaults
 from s4signal.estimators.trained.inference import InferenceCopies, inference_options, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import (
@@ -82,9 +82,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         why, defaults = "X_val chooses the epoch", choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
         if held_out is None:
             split = self._split(data, seed, defaults)
-            why, everything = split.why, data
-            data = everything.take(split.train)
-            held_out = None if split.held_out is None else everything.take(split.held_out)
+            held_out = None if split.held_out is None else data.take(split.held_out)
+            data, why = data.take(split.train), split.why
         if warm:
             self._go_on(data)
         else:
@@ -136,7 +135,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         else:
             check_times(signals, self._plan.sampling, self.sfreq_, found=found)
         groups = check_groups(groups, signals)
-        data = LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > 0))
+        weights = weights / weights.max()  # only ratios count
+        data = LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > LIGHTEST))
         self._copies = InferenceCopies()  # made here, so that predict adds nothing
         self._trained_on = spans_of(data.signals, {} if reset else self._trained_on)
         return data
@@ -282,7 +282,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         signals = check_signals(self, X, sfreq=sfreq, times=times)
         sampling, standardizer = self._plan.sampling, self._standardizer
         check_times(signals, sampling, self.sfreq_)
-        looks = np.full((len(signals), 2), np.nan)
+        looks = np.full((len(signals), signals.n_channels + 1), np.nan)
 
         def look(index: int, case: Signal) -> None:
             check_observed(case, index, refuse=sampling.missing == "error")
@@ -291,7 +291,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
         options = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
         outputs = score_cases(self._copies.of(self.network_, options.device, self.precision), cases, options, **how)
-        warn_of_looks(standardizer, looks)
+        warn_of_looks(standardizer, looks, self.ch_names_)
         return outputs if how or self._readout is None else outputs + self._readout.scores(signals)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:

@@ -16,7 +16,7 @@ from s4signal.estimators.model_file import State
 from s4signal.estimators.parameters import check_band
 from s4signal.estimators.survey import Survey
 from s4signal.estimators.trained.bands import HOP_S, sound_bank
-from s4signal.estimators.trained.defaults import LOWEST_HZ, MOST_CASES, Defaults, case_durations
+from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
@@ -130,7 +130,7 @@ def plan_network(
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     stack, pooling, why = _chosen(options, defaults)
-    chosen = _readout(readout, frontend, defaults, len(signals))
+    chosen = _readout(readout, frontend, defaults)
     why |= {"readout": "auto"} if "readout" in why and chosen != defaults.readout else {}
     return Plan(
         n_channels=signals.n_channels,
@@ -221,14 +221,10 @@ def _name(frontend: Any, defaults: Defaults) -> str:
     return defaults.frontend if frontend == "auto" else str(frontend)
 
 
-def _readout(readout: str, frontend: str, defaults: Defaults, n_cases: int) -> str:
+def _readout(readout: str, frontend: str, defaults: Defaults) -> str:
     """Return the readout; "auto" is "pooled" behind front ends that are not plain."""
     if readout == "auto":
         return defaults.readout if frontend in ("linear", "hop_means") else "pooled"
-    if readout == "closed_form" and n_cases > MOST_CASES:
-        raise ValueError(
-            f"readout='closed_form' takes at most {MOST_CASES:,} training cases, got {n_cases:,}; use readout='pooled'."
-        )
     return readout
 
 

@@ -20,7 +20,7 @@ from s4signal.estimators.features.regression import FeatureRegression, fit_regre
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.trained.defaults import MOST_NUMBERS
+from s4signal.estimators.trained.defaults import MOST_CASES, MOST_NUMBERS
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.trained.training import LabelledCases
 from s4signal.signals import Signals
@@ -74,6 +74,11 @@ def fit_readout(
 
     Each case is left out, or all of its group, where each class is of several groups.
     """
+    if len(data.signals) > MOST_CASES:
+        raise ValueError(
+            f"readout='closed_form' takes at most {MOST_CASES:,} training cases, got {len(data.signals):,}; use "
+            "readout='pooled', and warm_start=False."
+        )
     targets, found = signs(data.targets, plan.n_outputs) if classifies else data.targets, data.found
     recordings, weights = on_grid(data.signals, plan.sfreq or 1.0), data.weights / data.weights.max()
     complete = not found.has_times.any() and not found.missing.any()

@@ -83,7 +83,7 @@ def settle_shares(
         for tensor in (*network.head.parameters(), *([] if network.summary is None else network.summary.parameters())):
             tensor.mul_(shares.layers)
     counted = f"x {shares.readout:g} and layers x {shares.layers:.2g} by cases left out"
-    why = f"{plan.why.get('readout', 'asked for')}, {counted}"
+    why = f"{plan.why.get('readout', 'asked for').partition(', x ')[0]}, {counted}"  # without an earlier count
     return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})
 
 

@@ -85,7 +85,7 @@ def fingerprint_of(
     seed: int,
     parts: Iterable[LabelledCases | None],
 ) -> str:
-    """Hash the settings, the network as it starts, and the data: every value in order, weights and targets."""
+    """Hash the settings, the network as it starts, and the data: every value in order, weights, targets and groups."""
     settings = sorted((k, repr(v)) for k, v in options.get_params(deep=False).items() if k not in _FREE)
     digest = hashlib.sha256(json.dumps([settings, seed, plan.to_state().plain], default=str).encode())
     for array in standardizer.to_state().arrays.values():
@@ -96,4 +96,6 @@ def fingerprint_of(
         digest.update(b"none" if part is None else b"".join(part.found.digests))
         if part is not None:
             digest.update(part.weights.tobytes() + np.ascontiguousarray(part.targets).tobytes())
+        if part is not None and part.groups is not None:
+            digest.update(np.unique(part.groups, return_inverse=True)[1].tobytes())
     return digest.hexdigest()

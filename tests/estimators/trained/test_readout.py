@@ -186,7 +186,7 @@ def test_mostly_missing_data_is_read(rng):
 
 
 def test_more_cases_than_can_be_left_out_are_refused_or_read_by_the_layers_alone(monkeypatch):
-    monkeypatch.setattr("s4signal.estimators.trained.plan.MOST_CASES", N - 1)
+    monkeypatch.setattr(room, "MOST_CASES", N - 1)
     monkeypatch.setattr("s4signal.estimators.trained.defaults.MOST_CASES", N - 1)
     with pytest.raises(ValueError, match=r"takes at most 39 training cases, got 40; use\s+readout='pooled'"):
         classifier(**CLOSED).fit(POWERS, Y)
@@ -223,6 +223,22 @@ def test_a_warm_start_fits_the_readout_to_its_cases():
     model = classifier(sfreq=SFREQ, warm_start=True, max_epochs=2, **AUTO).fit(powers(seed=2)[:10], Y[:10])
     before = model.set_params(readout="pooled").score(NEW, Y)  # a network that is there keeps its readout
     assert model.fit(powers(), Y).score(NEW, Y) > max(0.9, before - 1e-9)
+
+
+def test_a_warm_start_with_too_many_cases_is_refused(monkeypatch):
+    model = classifier(sfreq=SFREQ, warm_start=True, max_epochs=1, **CLOSED).fit(powers()[:20], Y[:20])
+    monkeypatch.setattr(room, "MOST_CASES", 30)
+    with pytest.raises(ValueError, match="takes at most 30 training cases, got 40; use readout='pooled', and warm_st"):
+        model.fit(powers(), Y)
+
+
+def test_a_checkpoint_of_other_groups_is_not_taken_up(tmp_path):
+    X, y, groups = POWERS[:20], Y[:20], np.arange(20) // 4
+    made = {"max_epochs": 2, **CLOSED}
+    grouped = classifier(checkpoint_dir=tmp_path, **made).fit(X, y, groups=groups)
+    alone = classifier(**made).fit(X, y)
+    assert grouped.history_[1]["loss"] != alone.history_[1]["loss"]
+    assert classifier(checkpoint_dir=tmp_path, **made).fit(X, y).history_[1]["loss"] == alone.history_[1]["loss"]
 
 
 def test_validation_cases_say_how_much_the_layers_count():

@@ -236,6 +236,25 @@ def test_fit_leaves_the_global_random_states_alone():
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
 
 
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_only_ratios_of_weights_count(make):
+    X, y = waves()
+    weights = np.where(y == 1, 2.0, 1.0)
+    expected = make().fit(X, y, sample_weight=weights)._outputs(X)
+    for factor in (5e-324, 1e-300, 8e307):
+        found = make().fit(X, y, sample_weight=factor * weights)._outputs(X)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_weight_too_light_to_count_is_none():
+    X, y = waves()
+    weights = np.where(np.arange(24) < 6, 1e-60, 1.0)
+    light = classifier(batch_size=2).fit(X, y, sample_weight=weights)
+    assert same_weights(light, classifier(batch_size=2).fit(X, y, sample_weight=np.floor(weights)))
+    with pytest.raises(ValueError, match="sample_weight times class_weight is infinite"):
+        classifier(class_weight={0: 1e200, 1: 1e200}).fit(X, y, sample_weight=np.full(24, 1e200))
+
+
 def test_weight_two_is_twice_and_weight_zero_is_left_out():
     X, y = waves()
     weights = np.ones(24)
