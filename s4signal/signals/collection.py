@@ -220,7 +220,13 @@ class Signals(CaseList):
             If the cases differ in length or channels, or there are none.
         """
         self._check_one_shape()
-        return np.stack([case.data for case in self])
+        stacked: FloatArray = np.empty(0, np.float32)
+        for i, data in enumerate(case.data for case in self):  # one at a time: cases may come from files
+            if np.promote_types(stacked.dtype, data.dtype) != stacked.dtype:
+                stacked = stacked.astype(data.dtype)
+            stacked = stacked if i else np.empty((len(self), *data.shape), data.dtype)
+            stacked[i] = data
+        return stacked
 
     def _check_one_shape(self) -> None:
         if not len(self):

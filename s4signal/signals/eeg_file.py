@@ -20,6 +20,7 @@ from s4signal.signals.mne_objects import common_type, positions_of, raw_annotati
 from s4signal.signals.wrong_files import shortened, what_it_is
 
 _mne = partial(optional, "mne", "Reading EEG", "eeg")
+_READ_AHEAD = 2**19  # numbers: 4 MB
 _TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt", re.IGNORECASE)
 
 
@@ -89,10 +90,21 @@ class _RawFile:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open recording behind."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("raw", "data")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("raw", "data", "kept")}
 
     def read(self, start: int, stop: int) -> FloatArray:
-        """Return a stretch, (n_channels, n_times)."""
+        """Return a stretch, (n_channels, n_times); where it follows the last one, what comes then is read with it."""
+        last, first, kept = self.__dict__.get("kept", (range(0), 0, None))
+        if kept is None or not first <= start < stop <= first + kept.shape[1]:
+            follows = last.start < start <= last.stop
+            end = min(int(self.data.n_times), start + _READ_AHEAD // len(self.ch_names)) if follows else stop
+            first, kept = start, self._read(start, max(stop, end))
+        ends = stop == first + kept.shape[1]  # nothing to keep
+        self.__dict__["kept"] = range(start, stop), first, None if ends else kept
+        stretch: FloatArray = kept[:, start - first : stop - first]
+        return stretch if ends and start == first else stretch.copy()
+
+    def _read(self, start: int, stop: int) -> FloatArray:
         try:
             data = self.data.get_data(list(self.ch_names), start, stop, verbose="error")
         except Exception as error:

@@ -9,7 +9,7 @@ import pytest
 import recording_files as files
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals import Signal, Signals, epochs_from_events, read_eeg
+from s4signal.signals import Signal, Signals, epochs_from_events, read_eeg, windows
 
 mne = pytest.importorskip("mne")
 
@@ -28,6 +28,21 @@ def test_nothing_is_read_until_a_case_is_asked_for(fif):
 def test_a_stretch_is_read_alone(fif):
     part = read_eeg(fif).cases[0].crop(100, 150)
     np.testing.assert_allclose(part.crop(10, 20).load().data, files.DATA[:, 110:120])
+
+
+def test_stretches_that_follow_each_other_are_read_together_and_are_ones_own(tmp_path, monkeypatch):
+    path, asked = tmp_path / "a.edf", []
+    files.write_edf_signals(path, {"Fz": ("uV", 100), "Oz": ("uV", 100)})
+    cuts, _, _ = windows(read_eeg(path), duration_s=0.5, step_s=0.25)
+    whole, get_data = mne.io.read_raw(path, verbose="error").get_data(), mne.io.BaseRaw.get_data
+    monkeypatch.setattr(mne.io.BaseRaw, "get_data", lambda *args, **known: asked.append(1) or get_data(*args, **known))
+    for order in (range(len(cuts)), range(len(cuts))[::-1], [0, 3, 1, 2, 2]):
+        for i in order:
+            np.testing.assert_array_equal((data := cuts[i].data), whole[:, 25 * i : 25 * i + 50])
+            data[:] = 0.0
+        asked.append(0)
+    assert "".join(map(str, asked)).index("0") == 2  # the first alone, the others together
+    assert pickle.loads(pickle.dumps(cuts)) == cuts
 
 
 def test_recordings_survive_pickling(fif):
