@@ -83,7 +83,7 @@ def test_a_stream_keeps_up(benchmark: BenchmarkFixture, name: str) -> None:
         f" {figures['median_over_offline']:.1f} times what they cost offline"
     )
     assert figures["median_over_duration"] < 1
-    assert "EEG" not in name or p99 <= 2e-3  # for a live decoder
+    assert name != "EEG, 8 samples" or p99 <= 2e-3  # for a live decoder
 
 
 def timed_once(run: Callable[[], object]) -> float:
