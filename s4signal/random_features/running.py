@@ -6,7 +6,7 @@ chunks. All is done in numpy, whose calls cost a fraction of torch's on arrays a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import groupby
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from s4signal.random_features.combinations import soft_edges
 from s4signal.random_features.filters import OscillatorBlocks, oscillator_blocks
 from s4signal.random_features.spatial_filters import SpatialFilters
-from s4signal.random_features.statistics import SEGMENTS, OscillatorGroup, PooledStatistics
+from s4signal.random_features.statistics import SEGMENTS, STATISTICS, OscillatorGroup, PooledStatistics
 
 _FRAMES_AT_ONCE = 512
 _BLOCK = 64  # samples
@@ -27,14 +27,16 @@ Floats = NDArray[np.floating]
 
 
 class RunningStatistics:
-    """What `PooledStatistics.pool` says of all samples so far as one case, after every chunk."""
+    """What `PooledStatistics.pool` says of all samples so far as one case, after every chunk, of what is wanted."""
 
-    def __init__(self, statistics: PooledStatistics, *, rate: float = 1.0) -> None:
+    def __init__(
+        self, statistics: PooledStatistics, *, rate: float = 1.0, wanted: Set[str] = frozenset(STATISTICS)
+    ) -> None:
         self.n_times = 0
         self._statistics = statistics
-        by_hop = groupby(sorted(statistics.groups(rate), key=_hop), key=_hop)
+        by_hop = groupby(sorted(statistics.groups(rate) if wanted else (), key=_hop), key=_hop)
         groups = [list(groups) for _, groups in by_hop]
-        self._groups = [_RunningGroup(statistics, group, rate) for group in groups]
+        self._groups = [_RunningGroup(statistics, group, rate, wanted) for group in groups]
         self._places = statistics.places(_joined([group for part in groups for group in part], 0))
         self._empty = statistics.empty(1, statistics.spatial_filters)
 
@@ -121,20 +123,22 @@ class _RunningGroup:
     Shapes: f oscillators with J spatial filters each, R signals that each of them filters, m frames.
     """
 
-    def __init__(self, statistics: PooledStatistics, groups: Sequence[OscillatorGroup], rate: float) -> None:
+    def __init__(
+        self, statistics: PooledStatistics, groups: Sequence[OscillatorGroup], rate: float, wanted: Set[str]
+    ) -> None:
         dtype, (_, J, C) = statistics.spatial_filters.dtype, statistics.spatial_filters.shape
         group, K = _joined(groups, J), len(statistics.components)
         f, bank = len(group.oscillators), _bank(statistics, groups, rate)
         self._into, self._out, self._transition = (part.numpy() for part in bank)
         self._hop, self._block = group.hop, bank.block
-        spatial = statistics.spatial(group, dtype, covariance=True)
+        spatial = statistics.spatial(group, dtype, covariance="energies" in wanted)
         self._filters = _SpatialFilters(spatial)
         self._state = bank.at_rest(spatial.rows(1)).numpy()
         self._unfinished = np.zeros((C, 0), self._into.dtype)  # samples of the block that is not full
         edges = soft_edges(statistics.thresholds[group.oscillators], statistics.scales[group.oscillators])
         self._start, self._slope = (edge.to(dtype).numpy()[..., None] for edge in edges)
         self._combinations, self._members = None, group.members.numpy()
-        if statistics.combinations is not None:
+        if statistics.combinations is not None and "combinations" in wanted:
             weights, thresholds = statistics.combinations.weights, statistics.combinations.thresholds
             starts = (thresholds[group.combinations] - 0.5).numpy()[..., None]
             self._combinations = weights[group.combinations].numpy(), starts
@@ -146,9 +150,8 @@ class _RunningGroup:
         self._totals: dict[str, NDArray[np.float64]] = {}  # of what the windows do not have
         if self._combinations is not None:
             self._totals["combinations"] = np.zeros(self._combinations[1].shape[:-1])
-        n_covariances = int(statistics.has_covariance[group.oscillators].sum())
-        if not self._with_energies:
-            self._totals["energies"] = np.zeros((n_covariances, K, K))
+        if not self._with_energies and "energies" in wanted:
+            self._totals["energies"] = np.zeros((int(spatial.has_covariance.sum()), K, K))
 
     def push(self, x: Floats) -> None:
         """Filter a chunk (C, n), and add its frames; the block that is not full comes again."""

@@ -163,7 +163,8 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         self._restore_targets(state.part("targets"), n_outputs=self.ridge_.coef.shape[-1])
 
     def _open_stream(self, sfreq: float | None) -> FeatureStream:
-        return open_stream(self, self.features_.feature_map_, self._answer, sfreq)
+        used = frozenset(self.ridge_.blocks)
+        return open_stream(self, self.features_.feature_map_, self._answer, sfreq, wanted=used)
 
     def _answer(self, features: NDArray[np.float64], period: float) -> Floats:
         """Predict cases of one period from their features (n, n_features)."""

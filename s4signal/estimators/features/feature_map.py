@@ -26,6 +26,11 @@ _BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
 Blocks = dict[str, NDArray[np.floating]]
 
 
+def statistics_of(wanted: Set[str]) -> tuple[Set[str], Set[str]]:
+    """Return the statistics that blocks of features need of the oscillators, and of the narrow bands."""
+    return wanted & {*STATISTICS}, {"energies"} if NARROW_BANDS in wanted else frozenset()
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
     """Standardised channels, through frozen oscillators, narrow bands (of several channels) and summaries."""
@@ -113,7 +118,7 @@ class FeatureMap:
         ``warn`` of cases that look otherwise than in training: other units, another reference, a channel off.
         """
         rows: Blocks = {}
-        asked = (wanted & {*STATISTICS}, {"energies"} if NARROW_BANDS in wanted else frozenset())
+        asked = statistics_of(wanted)
         looks = np.full((len(recordings.signals), recordings.signals.n_channels + 1), np.nan)
         for indices, x, lengths, rate, summaries in self.batches(recordings, looks):
             inputs = zip(self.banks, self.inputs(x), asked, strict=False)

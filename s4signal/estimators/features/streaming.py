@@ -1,13 +1,13 @@
 """Features and predictions of the closed form while the signal arrives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4signal.estimators.features.feature_map import FeatureMap
+from s4signal.estimators.features.feature_map import BLOCKS, FeatureMap, statistics_of
 from s4signal.estimators.streams import SignalStream
 from s4signal.estimators.validation import check_stream_rate
 from s4signal.random_features.running import RunningStatistics
@@ -21,16 +21,20 @@ class FeatureStream(SignalStream):
     """A feature map that listens: its answers are of all samples so far as one case.
 
     ``finish`` makes them of features (1, n_features), NaN where one does not exist, and of ``period``, the sample
-    period of the stream over that of the training.
+    period of the stream over that of the training. Features of blocks that are not ``wanted`` may be NaN, too.
     """
 
-    def __init__(self, feature_map: FeatureMap, finish: Finish, *, period: float) -> None:
+    def __init__(
+        self, feature_map: FeatureMap, finish: Finish, *, period: float, wanted: Set[str] = frozenset(BLOCKS)
+    ) -> None:
         self._feature_map, self._finish, self._period = feature_map, finish, period
+        self._asked = statistics_of(wanted)
         # Of one channel alone the line to its next sample may begin at any time before.
         super().__init__(feature_map.standardizer, missing="whole")
 
     def _forget(self) -> None:
-        self._running = [RunningStatistics(bank, rate=self._period) for bank in self._feature_map.banks]
+        banks = zip(self._feature_map.banks, self._asked, strict=False)
+        self._running = [RunningStatistics(bank, rate=self._period, wanted=asked) for bank, asked in banks]
         self._last, self._lost = np.zeros((len(self._standardizer.mean), 0)), 0
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
@@ -59,7 +63,9 @@ class FeatureStream(SignalStream):
             running.push(part)
 
 
-def open_stream(estimator: Any, features: FeatureMap, finish: Finish, sfreq: float | None) -> FeatureStream:
+def open_stream(
+    estimator: Any, features: FeatureMap, finish: Finish, sfreq: float | None, *, wanted: Set[str] = frozenset(BLOCKS)
+) -> FeatureStream:
     """Return a stream at a rate that suits how an estimator was fitted."""
     period = check_stream_rate(estimator, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)
-    return FeatureStream(features, finish, period=period)
+    return FeatureStream(features, finish, period=period, wanted=wanted)

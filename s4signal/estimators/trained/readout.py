@@ -44,7 +44,8 @@ class Readout(NamedTuple):
         def scores(features: Floats, period: float) -> Floats:
             return self.scale * self.regression.of_features(features, np.array([period]))
 
-        return FeatureStream(self.regression.feature_map, scores, period=period)
+        used = frozenset(self.regression.ridge.blocks)
+        return FeatureStream(self.regression.feature_map, scores, period=period, wanted=used)
 
     def describe(self) -> str:
         """Return a phrase for a person."""

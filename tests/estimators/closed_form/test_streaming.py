@@ -5,12 +5,14 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 from tensor_calls import Calls
 
 from s4signal import Signals
 from s4signal.errors import ShapeError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.random_features import filters, running
 
 __all__: list[str] = []
@@ -152,3 +154,22 @@ def test_what_cannot_be_streamed_is_refused():
     timed = S4RandomFeatures(n_oscillators=4).fit(Signals(cases(2), times=times))
     with pytest.raises(ValueError, match="a stream is regular: pass its rate"):
         timed.stream()
+
+
+@pytest.mark.parametrize("wanted", [{"means", "ppv"}, {"combinations"}, {"energies"}, {"narrow bands", "means"}])
+def test_what_no_regression_reads_is_not_computed(wanted, monkeypatch):
+    rng = np.random.default_rng(0)
+    fitted = S4RandomFeatures(n_oscillators=8, precision="64", random_state=0).fit(rng.standard_normal((6, 3, 200)))
+    features, chunks = fitted.feature_map_, rng.standard_normal((3, 3, 50))
+    every, some = (
+        FeatureStream(features, lambda values, _: values, period=1.0, **given) for given in ({}, {"wanted": wanted})
+    )
+    expected = [every.push(chunk) for chunk in chunks]
+    if wanted <= {"means", "ppv", "combinations"}:
+        monkeypatch.setattr(torch.linalg, "eigh", lambda *_: pytest.fail("a covariance was computed"))
+    blocks = np.repeat(list(features.sizes), list(features.sizes.values()))
+    for chunk, values in zip(chunks, expected, strict=True):
+        answer = some.push(chunk)
+        read = np.isin(blocks, list(wanted))
+        np.testing.assert_array_equal(answer[read], values[read])
+        assert np.isnan(answer[np.isin(blocks, list({"energies", "narrow bands"} - wanted))]).all()
