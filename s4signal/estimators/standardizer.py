@@ -101,12 +101,12 @@ class Standardizer(NamedTuple):
     def look(self, data: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the deviation of each channel, in standard units, and the share of `spread`: (n_channels + 1,).
 
-        NaN for a channel of fewer than two observations.
+        NaN for a channel of so few observations that they may well be alike.
         """
         deviation, share = spread(data)
         with np.errstate(invalid="ignore"):
             standard = np.nan_to_num(deviation / self.scale, posinf=np.inf)
-        standard[np.count_nonzero(~np.isnan(data), axis=1) < 2] = np.nan
+        standard[np.count_nonzero(~np.isnan(data), axis=1) < 8] = np.nan
         return np.append(standard, share)
 
 
