@@ -1,12 +1,17 @@
 """Outputs of a network, without training."""
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from s4signal.training.batching import Batch, Cases, Indices
 from s4signal.training.memory import run_in_parts
 from s4signal.training.options import TrainingOptions
+from s4signal.training.result import Score
 from s4signal.training.runtime import PRECISIONS, autocast, evaluating
+from s4signal.training.step import Loss
 
 
 @torch.no_grad()
@@ -34,8 +39,7 @@ def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptio
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from s4signal.training import Cases, TrainingOptions, evaluate_network
+    >>>     >>> from s4signal.training import Cases, TrainingOptions, evaluate_network
     >>> options = TrainingOptions(forward=lambda network, batch, generator: network(batch.x.mean(-1).t()))
     >>> evaluate_network(torch.nn.Linear(2, 3), Cases.of([np.zeros((2, 30))]), options=options).shape
     torch.Size([1, 3])
@@ -55,3 +59,12 @@ def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptio
     if not kept:
         raise ValueError("there are no cases or no targets; pass at least one case with its target.")
     return kept[0]
+
+
+def validated(outputs: Tensor, cases: Cases, loss: Loss, score: Score | None) -> dict[str, float | None]:
+    """Return the mean loss of outputs (n, n_outputs) of cases with targets, and their score, for the history."""
+    weights, targets = torch.from_numpy(cases.weights), cast(Tensor, cases.targets).cpu()
+    losses = loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
+    mean = float((losses * weights).sum() / weights.sum())
+    scored = score(outputs, targets, weights) if score is not None and math.isfinite(mean) else None
+    return {"validation_loss": mean, "validation_score": scored}

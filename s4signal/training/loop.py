@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -16,10 +17,12 @@ from s4signal.training.averaging import RunningMean
 from s4signal.training.batching import Cases, Indices, pieces, plan_steps
 from s4signal.training.checkpoint import Checkpoints, Snapshot, flat_moments, moments_of
 from s4signal.training.distributed import Ranks, digests, joined
-from s4signal.training.evaluation import evaluate_network
+from s4signal.training.evaluation import evaluate_network, validated
+from s4signal.training.loading import Loaded, LoadedAhead
 from s4signal.training.memory import free_memory, half_the_samples, is_out_of_memory
 from s4signal.training.options import TrainingOptions
 from s4signal.training.result import Network, OnEpoch, Progress, Score, TrainingInterrupted, TrainingResult
+from s4signal.training.runtime import PRECISIONS
 from s4signal.training.step import Loss, add_gradients
 
 
@@ -128,6 +131,7 @@ class _Training:
         self.generator = torch.Generator(options.device).manual_seed(options.seed)  # of dropout, in the features too
         self.rng = np.random.RandomState(options.seed)  # of the order of the cases
         self.chances: NDArray[np.float64] | None = None  # of each case in an epoch, whatever the batches are
+        self.load: Callable[[Indices], Loaded] = self._load
         self.max_samples = options.max_samples  # less, if that was too much for the memory
         self.progress = Progress([], 0, math.inf, {})
         self.checkpoints: Checkpoints | None = None  # of the first process alone
@@ -159,7 +163,8 @@ class _Training:
             self.ranks.copy_first(self.scored)
         if validation is not None and validation.targets is not None:
             outputs = self.ranks.score(validation, partial(evaluate_network, self.scored, options=self.options))
-            line |= self.ranks.from_first(partial(self._validated, outputs, validation, score))
+            line |= self.ranks.from_first(partial(validated, outputs, validation, self.loss, score))
+            self._finite("validation loss", line["validation_loss"])
         line["seconds"] = self.ranks.from_first(lambda: time.perf_counter() - started)
         loss = line["validation_loss"]
         if loss is None or loss < best.best_loss:
@@ -167,12 +172,6 @@ class _Training:
             best = Progress([], epoch, math.inf if loss is None else loss, now)
         self.progress = best._replace(history=[*self.progress.history, line])
         return line
-
-    def _validated(self, outputs: Tensor, validation: Cases, score: Score | None) -> dict[str, float | None]:
-        weights, targets = torch.from_numpy(validation.weights), _required(validation.targets).cpu()
-        losses = self.loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
-        loss = self._finite("validation loss", float((losses * weights).sum() / weights.sum()))
-        return {"validation_loss": loss, "validation_score": score and score(outputs, targets, weights)}
 
     def _train(self) -> float:
         """Run one epoch; return the mean loss per case."""
@@ -184,11 +183,11 @@ class _Training:
             self.chances = np.random.default_rng((options.seed, 1 + self.epoch)).random(len(self.cases))
         steps = self._plan(self.rng)
         # One synchronisation per epoch: losses and norms of the gradients stay on the device until here.
-        losses = torch.stack([self._step(pieces) for pieces in steps]).tolist()
-        for batch, (loss, norm) in enumerate(losses, start=1):
-            where = f" in batch {batch} of {len(steps)}"
-            self._finite("loss", loss, where)
-            self._finite("norm of the gradient", norm, where)
+        with LoadedAhead(self._load, (part for step in steps for part in self._own(step))) as self.load:
+            losses = torch.stack([self._step(step) for step in steps]).tolist()
+        for batch, values in enumerate(losses, start=1):
+            for what, value in zip(("loss", "norm of the gradient"), values, strict=True):
+                self._finite(what, value, f" in batch {batch} of {len(steps)}")
         return float(sum(loss for loss, _ in losses) / self.cases.weights.sum())
 
     def _plan(self, rng: np.random.RandomState) -> list[list[Indices]]:
@@ -214,13 +213,11 @@ class _Training:
         """Compute the gradients of this process's share, in smaller passes where the memory does not hold it."""
         total_weight = float(sum(self.cases.weights[piece].sum() for piece in planned))
         add = partial(add_gradients, loss=self.loss, options=self.options, generator=self.generator)
-        own = planned if self.ranks.size == 1 else [self.ranks.share(np.concatenate(planned))]
         while True:
-            if self.ranks.size > 1 or self.max_samples < self.options.max_samples:
-                own = pieces(self.cases, np.concatenate(own), self.max_samples)  # they are sorted, and stay in order
+            own = self._own(planned)
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                return add(self.network, self.cases, own, total_weight=total_weight, chances=self.chances)
+                return add(self.network, own, self.load, total_weight=total_weight)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -229,13 +226,22 @@ class _Training:
             free_memory(self.options.device, said=self.max_samples < self.options.max_samples)
             self.max_samples = fewer
 
-    def _finite(self, what: str, value: float, where: str = "") -> float:
-        if math.isfinite(value):
-            return value
-        raise DivergenceError(
-            f"the {what} is {value}{where} of epoch {self.epoch + 1}: training has diverged. Lower learning_rate (now "
-            f"{self.options.learning_rate:g}), or look for values in X or y that are far from all others."
-        )
+    def _own(self, planned: list[Indices]) -> list[Indices]:
+        """Return this process's share of a step, in parts that fit into memory."""
+        if self.ranks.size == 1 and self.max_samples == self.options.max_samples:
+            return planned
+        return pieces(self.cases, self.ranks.share(np.concatenate(planned)), self.max_samples)  # in the same order
+
+    def _load(self, indices: Indices) -> Loaded:
+        drawn, dtype = None if self.chances is None else self.chances[indices], PRECISIONS[self.options.precision]
+        return list(self.cases.batches(indices, dtype=dtype, device=self.options.device, chances=drawn))
+
+    def _finite(self, what: str, value: float, where: str = "") -> None:
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"the {what} is {value}{where} of epoch {self.epoch + 1}: training has diverged. Lower learning_rate "
+                f"(now {self.options.learning_rate:g}), or look for values in X or y that are far from all others."
+            )
 
     def save(self) -> None:
         if self.options.checkpoint_dir is not None:
@@ -292,9 +298,3 @@ class _Training:
         moments = self.optimizer.state_dict()
         seconds, (history, best_epoch, *_) = time.perf_counter() - self.started, self.progress
         return TrainingResult(self.network.eval(), history, best_epoch, moments, seconds)
-
-
-def _required(tensor: Tensor | None) -> Tensor:
-    if tensor is None:
-        raise ValueError("there are no cases or no targets; pass at least one case with its target.")
-    return tensor

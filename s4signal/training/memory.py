@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
 from s4signal.training.batching import Batch, Cases, Indices, padded_length, pieces
+from s4signal.training.loading import Loaded, LoadedAhead
 
 # Of CUDA (torch.OutOfMemoryError says so by its class), of the CPU, of a Mac's graphics card.
 _MESSAGES = ("can't allocate memory", "out of memory")
@@ -52,26 +52,24 @@ def run_in_parts(
     A thread loads the cases of the next batch meanwhile.
     """
 
-    def load(indices: Indices) -> list[tuple[Indices, Batch]]:
+    def load(indices: Indices) -> Loaded:
         return list(cases.batches(indices, dtype=dtype, device=device))
 
     todo, said = pieces(cases, np.arange(len(cases)), max_samples), False
-    with ThreadPoolExecutor(1) as thread:
-        coming = [thread.submit(load, piece) for piece in todo[:1]]
-        while todo:
-            try:
-                batches = coming.pop().result()
-                coming = [thread.submit(load, piece) for piece in todo[1:2]]
-                while batches:
-                    run(*batches.pop(0))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                largest = half_the_samples(cases, todo[:1], error)
-            else:
-                todo.pop(0)
-                continue
-            # Out of the handler, whose traceback holds what the attempt has computed.
-            free_memory(device, said=said)
-            halves, said = [part for piece in todo for part in pieces(cases, piece, largest)], True
-            todo, coming = halves, [thread.submit(load, piece) for piece in halves[:1]]
+    while todo:
+        try:
+            with LoadedAhead(load, tuple(todo)) as ahead:
+                while todo:
+                    batches = ahead(todo[0])
+                    while batches:
+                        run(*batches.pop(0))
+                    todo.pop(0)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            largest = half_the_samples(cases, todo[:1], error)
+        else:
+            return
+        # Out of the handler, whose traceback holds what the attempt has computed.
+        free_memory(device, said=said)
+        todo, said = [part for piece in todo for part in pieces(cases, piece, largest)], True

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s4signal.training.batching import Batch, Cases, Indices
+from s4signal.training.batching import Batch, Indices
+from s4signal.training.loading import Loaded
 from s4signal.training.options import TrainingOptions
 from s4signal.training.runtime import PRECISIONS, autocast
 
@@ -18,24 +17,18 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per c
 
 def add_gradients(
     network: nn.Module,
-    cases: Cases,
     passes: list[Indices],
+    load: Callable[[Indices], Loaded],
     *,
     loss: Loss,
     options: TrainingOptions,
     generator: torch.Generator | None,
     total_weight: float,
-    chances: NDArray[np.float64] | None = None,
 ) -> Tensor:
-    """Add the gradients of the mean loss over ``total_weight`` to those that are there; return the summed loss.
-
-    ``chances`` (n,) is a random number for each of all cases, for their augmentation at the load.
-    """
-    dtype = PRECISIONS[options.precision]
-    summed = torch.zeros((), device=options.device, dtype=dtype)
+    """Add the gradients of the mean loss over ``total_weight`` to those that are there; return the summed loss."""
+    summed = torch.zeros((), device=options.device, dtype=PRECISIONS[options.precision])
     for indices in passes:
-        drawn = None if chances is None else chances[indices]
-        for _, batch in cases.batches(indices, dtype=dtype, device=options.device, chances=drawn):
+        for _, batch in load(indices):
             losses = (_losses(network, batch, loss, options, generator) * batch.weight).sum()
             (losses / total_weight).backward()
             summed += losses.detach()

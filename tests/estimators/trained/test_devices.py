@@ -97,7 +97,7 @@ def test_no_step_of_a_default_model_waits_for_the_device(kind, monkeypatch):
     pretend(monkeypatch)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     training.network._apply(lambda t: FakeTensor(mode, torch.empty_like(t, device=META), META))
-    training.options, training.generator = replace(training.options, device=META), None
+    training.options, training.generator, training.load = replace(training.options, device=META), None, training._load
     # The fused AdamW knows no pretended device.
     training.optimizer = torch.optim.SGD(training.network.parameters(), lr=0.1)
     training.scheduler = training.averaged = None
