@@ -89,6 +89,12 @@ def test_network_is_six_times_as_fast_as_with_the_fft_core(benchmark: BenchmarkF
     assert times_as_fast(benchmark, "fft", network=True) >= 6
 
 
+def test_network_is_four_times_as_fast_with_memory_kept_on_both_sides(benchmark: BenchmarkFixture) -> None:
+    own, fft = seconds_alone(benchmark, [("s4d", True), ("fft", True)], BATCH, N_TIMES, network=True)
+    report(benchmark, "times as fast as by FFT, both keeping memory", fft / own)
+    assert fft / own >= 4
+
+
 def test_time_a_sample_is_flat_from_2000_to_200_000_samples(benchmark: BenchmarkFixture) -> None:
     # As many samples a step at both lengths: the tables of a step are paid once for all its samples, so that with one
     # batch size the short signals would be the dearer ones (by 1.5 times at 16 cases) and hide a cost that grows.

@@ -1,17 +1,21 @@
-"""Searches: halving by epochs, optuna, and workers that share the cores."""
+"""Searches: halving by epochs, by Dask's workers and by optuna; what workers share: features and cores."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from joblib import cpu_count
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - makes the class below
-from sklearn.model_selection import HalvingRandomSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 
 from s4signal import S4Classifier
+from s4signal.estimators import S4FilterBank
 
 __all__: list[str] = []
 
@@ -40,13 +44,60 @@ def test_a_halving_search_gives_more_epochs_to_what_learns() -> None:
     assert search.best_estimator_.n_iter_ == search.best_params_["max_epochs"] == 6
 
 
+DASK = """
+import joblib, numpy as np
+from dask.distributed import Client, LocalCluster
+from sklearn.model_selection import GridSearchCV
+from s4signal import S4Classifier
+from test_searches import Y, threads, tones
+
+model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=2, random_state=0)
+grid = {"learning_rate": [1e-5, 1e-2]}
+if __name__ == "__main__":
+    here = GridSearchCV(model, grid, cv=2).fit(tones(), Y)
+    scoring = {"s": "accuracy", "threads": threads}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster), joblib.parallel_config("dask"):
+        there = GridSearchCV(model, grid, cv=2, scoring=scoring, refit="s").fit(tones(), Y)
+    assert there.best_params_ == here.best_params_
+    assert (there.cv_results_["mean_test_s"] == here.cv_results_["mean_test_score"]).all()
+    print(*there.cv_results_["mean_test_threads"].astype(int))
+"""
+
+
+@pytest.mark.slow
+def test_two_workers_of_dask_find_what_one_process_finds_on_a_core_each() -> None:
+    pytest.importorskip("distributed")
+    assert program(DASK) == ["1", "1"]
+
+
+def test_features_that_no_candidate_changes_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits, fit = [], S4FilterBank.fit
+
+    def counted(bank: S4FilterBank, X: Any, y: Any = None) -> S4FilterBank:
+        fits.append(len(X))
+        return fit(bank, X, y)
+
+    monkeypatch.setattr(S4FilterBank, "fit", counted)
+    bank, grid = S4FilterBank(n_bands=3, sfreq=100.0), {"s4classifier__learning_rate": [1e-5, 1e-2, 1e-3]}
+    model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=1, random_state=0)
+    scores = [
+        GridSearchCV(make_pipeline(bank, model, memory=memory), grid, cv=2, refit=False)
+        .fit(tones(), Y)
+        .cv_results_["mean_test_score"]
+        for memory in (str(tmp_path), None)
+    ]
+    np.testing.assert_array_equal(*scores)
+    assert len(fits) == 2 + 6
+
+
 def test_optuna_proposes_and_a_model_answers() -> None:
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def objective(trial: Any) -> float:
         rate = trial.suggest_float("learning_rate", 1e-6, 1e-2, log=True)
-        model = S4Classifier(d_model=4, d_state=4, n_layers=1, learning_rate=rate, random_state=0)
+        model = S4Classifier(d_model=4, d_state=4, n_layers=1, readout="pooled", learning_rate=rate, random_state=0)
         return float(cross_val_score(model.set_params(max_epochs=6), tones(), Y, cv=2).mean())
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
@@ -56,28 +107,34 @@ def test_optuna_proposes_and_a_model_answers() -> None:
     assert study.best_value > study.trials[0].value
 
 
-# As a program of its own: the process of the tests computes on one thread.
-WORKERS = """
-import numpy as np, torch
-from sklearn.model_selection import cross_validate
-from s4signal import S4Classifier
-
-def threads(model, X, y):
+def threads(model: Any, X: Any, y: Any) -> int:
+    """Score a model by the threads of the process that asks."""
     return torch.get_num_threads()
 
-X, y = np.random.default_rng(0).standard_normal((24, 2, 64)), np.arange(24) % 2
-model = S4Classifier(d_model=4, d_state=4, n_layers=1, max_epochs=1, random_state=0)
+
+def program(text: str) -> list[str]:
+    """Run a program, as the process of the tests computes on one thread, and return the words that it prints."""
+    environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-W", "ignore", "-c", text]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.split()
+
+
+WORKERS = """
+import torch
+from sklearn.model_selection import cross_validate
+from s4signal import S4Classifier
+from test_searches import Y, threads, tones
+
+model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=1, random_state=0)
 if __name__ == "__main__":
     torch.set_num_threads(4)
-    print(*cross_validate(model, X, y, cv=2, n_jobs=2, scoring=threads)["test_score"].astype(int))
+    print(*cross_validate(model, tones(), Y, cv=2, n_jobs=2, scoring=threads)["test_score"].astype(int))
 """
 
 
 @pytest.mark.slow
 def test_the_threads_of_two_workers_are_no_more_than_the_cores() -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    command = [sys.executable, "-W", "ignore", "-c", WORKERS]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
-    numbers = [int(number) for number in answer.stdout.split()]
+    numbers = [int(number) for number in program(WORKERS)]
     assert len(numbers) == 2
     assert sum(numbers) <= max(2, cpu_count())

@@ -18,7 +18,7 @@ from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, choose_defaults
-from s4signal.estimators.trained.inference import InferenceCopies, inference_options, score_cases
+from s4signal.estimators.trained.inference import InferenceCopies, inference_options, on_host, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import (
     Plan,
@@ -116,7 +116,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
         options, moments = replace(options, schedule=None), getattr(self, "_optimizer_state", None)
         result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
-        self.network_, self._optimizer_state = result.network, result.optimizer_state
+        self.network_, self._optimizer_state = on_host(result)
         self.n_iter_ = self.best_epoch_ = 1 if first else self.n_iter_ + 1
         line = {**result.history[0], "epoch": self.n_iter_}
         self.history_ = [line] if first else [*self.history_, line]
@@ -265,15 +265,15 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 score=self._score_outputs,
                 on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
             )
-            self._take(result)
             fitted = self._readout, self._plan, result.network
             self._readout, self._plan = settle_shares(fitted, shares, validation, **beside)
+            self._take(result)
             end_task(owner, context, given, learned=vars(self), n_iter=self.n_iter_, network=self.network_)
 
     def _take(self, result: TrainingResult[S4Network]) -> None:
-        self.network_, self.history_, self.n_iter_ = result.network, result.history, len(result.history)
+        self.network_, self._optimizer_state = on_host(result)
+        self.history_, self.n_iter_ = result.history, len(result.history)
         self.best_epoch_, self.fit_seconds_ = result.best_epoch, result.seconds
-        self._optimizer_state = result.optimizer_state
 
     def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None, **how: Any) -> NDArray[np.float64]:
         """Return the network's outputs (n_samples, n_outputs), or what else ``how`` asks for; nothing changes."""

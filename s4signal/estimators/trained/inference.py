@@ -16,7 +16,7 @@ from s4signal.estimators.trained.plan import Plan
 from s4signal.nn import Frames, S4Network
 from s4signal.nn.network import network_steps
 from s4signal.nn.steps import NetworkSteps
-from s4signal.training import PRECISIONS, Batch, Cases, TrainingOptions, call_network, evaluate_network
+from s4signal.training import PRECISIONS, Batch, Cases, TrainingOptions, TrainingResult, call_network, evaluate_network
 
 Forward = Callable[[nn.Module, Batch, torch.Generator | None], Tensor]
 _MOST_SAMPLES = 2**20  # at once: a minute at 16 kHz; 330 s of clips take 0.8 GB
@@ -43,6 +43,12 @@ class InferenceCopies:
             own = copy.deepcopy(network).to(*key).eval().requires_grad_(False)
             self._kept[key] = network, weights, own
         return own
+
+
+def on_host(result: TrainingResult[S4Network]) -> tuple[S4Network, dict[str, Any]]:
+    """Return a trained network and the moments of its optimizer where a machine without the device can load them."""
+    moments = {i: {k: x.cpu() for k, x in kept.items()} for i, kept in result.optimizer_state["state"].items()}
+    return result.network.cpu(), {**result.optimizer_state, "state": moments}
 
 
 def score_cases(

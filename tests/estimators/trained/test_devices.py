@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from s4signal import S4Classifier
+from s4signal.estimators.trained.inference import on_host
 from s4signal.estimators.trained.precompute import feature_batches
-from s4signal.training import evaluate_network
+from s4signal.training import TrainingResult, evaluate_network
 from s4signal.training.loop import _Training
 
 __all__: list[str] = []
@@ -127,3 +129,18 @@ def test_a_mac_scores_and_calibrates_though_it_has_no_float64(kind, monkeypatch)
         outputs = evaluate_network(network, training.cases, options=options)
         network.frontend.calibrate(feature_batches(network.frontend, training.cases, options))
     assert (outputs.device.type, outputs.dtype) == ("cpu", torch.float64)
+
+
+def test_what_a_device_has_trained_is_kept_where_every_machine_can_load_it(monkeypatch):
+    network, brought = nn.Linear(2, 3), []
+    monkeypatch.setattr(network, "cpu", lambda: brought.append(True) or network)  # a pretended one cannot be moved
+    with FakeTensorMode():
+        moments = {0: {"step": torch.ones((), device=META), "exp_avg": torch.ones(3, 2, device=META)}}
+        result = TrainingResult(network, [], 1, {"state": moments, "param_groups": []}, 1.0)
+        own, state = on_host(result)
+    assert own is network
+    assert brought == [True]
+    assert {name: (x.device.type, tuple(x.shape)) for name, x in state["state"][0].items()} == {
+        "step": ("cpu", ()),
+        "exp_avg": ("cpu", (3, 2)),
+    }
