@@ -263,6 +263,9 @@ def sequential_batches(
 def pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
     """Cut indices into arrays of one rate and at most ``max_samples`` padded samples, similar lengths together."""
     order = indices[np.lexsort((cases.lengths[indices], cases.rates[indices]))]
+    alike = len(order) > 0 and cases.rates[order[0]] == cases.rates[order[-1]]
+    if alike and len(order) * padded_length(int(cases.lengths[order[-1]])) <= max_samples:  # as most steps are
+        return [order]
     found: list[Indices] = []
     start = 0
     for stop in range(1, len(order) + 1):
