@@ -35,7 +35,9 @@ class Readout(NamedTuple):
     scale: float
 
     def scores(self, signals: Signals) -> Floats:
-        """Score cases, (n, n_outputs)."""
+        """Score cases, (n, n_outputs); they are not read where nothing of it counts."""
+        if self.scale == 0.0:
+            return np.zeros((len(signals), self.regression.ridge.coef.shape[-1]))
         return self.scale * self.regression.outputs(on_grid(signals, self.regression.feature_map.sfreq or 1.0))
 
     def stream(self, period: float) -> FeatureStream:
