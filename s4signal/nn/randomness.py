@@ -34,6 +34,10 @@ class _Drawing(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = generator
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to be skipped by the compiler it would import it, in as long as torch itself takes
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         device = kwargs.get("device") or (args[0].device if args and isinstance(args[0], Tensor) else "cpu")

@@ -47,7 +47,13 @@ def operator(
         return tuple(g if is_tensor else None for g, is_tensor in zip_longest(pulled, ctx.tensors))
 
     run.register_autograd(gradients, setup_context=setup)
-    return run
+
+    def call(*arguments: Any) -> Any:
+        # An operator imports the compiler at its first call, in as long as torch itself takes.
+        plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        return (forward if plain else run)(*arguments)
+
+    return call
 
 
 def as_complex(x: Tensor) -> Tensor:
