@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Score each kind of features on every set."""
     parser = argparse.ArgumentParser(description="Accuracy over the share of labels, with pretraining and without.")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="recordings")
-    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0, 1, 2], help="of networks and labels")
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="of networks and labels")
     parser.add_argument("--max-epochs", type=int, default=10, help="passes over the cases without labels")
     parser.add_argument("--tests", type=int, help="test on the first so many speakers, or pairs of subjects, alone")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the picture")
