@@ -114,4 +114,4 @@ class PretrainedNetwork(S4Regressor):
         )
         result = fit_network(task, cases, loss=self._loss, options=options)
         network = result.network.network
-        self._take(TrainingResult(network, result.history, result.best_epoch, {}, result.seconds))
+        self._take(TrainingResult(network, result.history, result.best_epoch, {"state": {}}, result.seconds))
