@@ -225,7 +225,9 @@ def test_all_models_get_the_same_disturbed_cases(ridge: S4RidgeClassifier) -> No
         calls.append(level)
         return Signals([level * case.data for case in X], sfreq=100.0, ch_names=NAMES)
 
-    display = RobustnessDisplay.from_estimators({"a": ridge, "b": ridge}, X, y, disturb=disturb, levels=[1.0, 0.0])
+    models = {"a": ridge, "b": ridge}
+    with pytest.warns(UserWarning, match="flat in case 0 and 9 more, but in no training case"):
+        display = RobustnessDisplay.from_estimators(models, X, y, disturb=disturb, levels=[1.0, 0.0])
     assert calls == [1.0, 0.0]
     np.testing.assert_array_equal(display.scores["a"], [[ridge.score(X, y)], [0.5]])
     lines = display.ax_.get_lines()
