@@ -8,7 +8,14 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-__all__ = ["run_script"]
+__all__ = ["PEAK_GIB", "run_script"]
+
+# For a program of its own; ru_maxrss would begin with what the process that starts it has taken.
+PEAK_GIB = """
+def peak_gib():
+    with open("/proc/self/status") as file:
+        return int(file.read().partition("VmHWM:")[2].split()[0]) / 2**20
+"""
 
 LONGEST_S = 900  # of processor time, until a script counts as hanging
 
