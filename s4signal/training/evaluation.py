@@ -39,7 +39,8 @@ def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptio
 
     Examples
     --------
-    >>>     >>> from s4signal.training import Cases, TrainingOptions, evaluate_network
+    >>> import numpy as np
+    >>> from s4signal.training import Cases, TrainingOptions, evaluate_network
     >>> options = TrainingOptions(forward=lambda network, batch, generator: network(batch.x.mean(-1).t()))
     >>> evaluate_network(torch.nn.Linear(2, 3), Cases.of([np.zeros((2, 30))]), options=options).shape
     torch.Size([1, 3])
