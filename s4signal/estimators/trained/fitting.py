@@ -18,7 +18,7 @@ from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, choose_defaults
-from s4signal.estimators.trained.inference import InferenceCopies, inference_options, on_host, score_cases
+from s4signal.estimators.trained.inference import Forward, InferenceCopies, inference_options, on_host, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import (
     Plan,
@@ -29,7 +29,7 @@ from s4signal.estimators.trained.plan import (
     trains_to_the_end,
 )
 from s4signal.estimators.trained.preparation import prepare_training
-from s4signal.estimators.trained.readout import Readout, fit_readout, in_memory
+from s4signal.estimators.trained.readout import Floats, Readout, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
 from s4signal.estimators.trained.stacking import choose_shares, settle_shares
 from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
@@ -275,8 +275,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self.history_, self.n_iter_ = result.history, len(result.history)
         self.best_epoch_, self.fit_seconds_ = result.best_epoch, result.seconds
 
-    def _outputs(self, X: Any, sfreq: float | None = None, times: Any = None, **how: Any) -> NDArray[np.float64]:
-        """Return the network's outputs (n_samples, n_outputs), or what else ``how`` asks for; nothing changes."""
+    def _outputs(self, X: Any, sfreq: Any = None, times: Any = None, forward: Forward | None = None) -> Floats:
+        """Return outputs (n_samples, n_outputs), or what ``forward`` makes of the network alone; nothing changes."""
         check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq, times=times)
@@ -289,10 +289,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             looks[index] = standardizer.look(case.data)
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
-        options = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
-        outputs = score_cases(self._copies.of(self.network_, options.device, self.precision), cases, options, **how)
+        how = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
+        outputs = score_cases(self._copies.of(self.network_, how.device, self.precision), cases, how, forward=forward)
         warn_of_looks(standardizer, looks, self.ch_names_)
-        return outputs if how or self._readout is None else outputs + self._readout.scores(signals)
+        return outputs if forward or self._readout is None else outputs + self._readout.scores(signals)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(self._standardised(targets)))
