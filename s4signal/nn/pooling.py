@@ -259,5 +259,5 @@ def _legendre(degree: int, y: Tensor) -> Tensor:
     """Return P_0 ... P_degree: (...,) to (..., degree + 1)."""
     P = [torch.ones_like(y), y]
     for n in range(1, degree):
-        P.append(((2 * n + 1) * y * P[n] - n * P[n - 1]) / (n + 1))
+        P.append(torch.addcmul(P[n - 1] * (-n / (n + 1)), y, P[n], value=(2 * n + 1) / (n + 1)))
     return torch.stack(P, -1)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from s4signal.ssm.operators import operator
 from s4signal.ssm.systems import Pair
 
 
@@ -33,11 +34,42 @@ def zero_order_hold(Lambda: Pair, dt: Tensor | float) -> tuple[Pair, Pair]:
 
     Sample k is held over the step that ends at it: u(t) = u_k for t_{k-1} < t <= t_k. (S4D, section 3.1.)
     """
-    z = Lambda.scaled(dt)
-    # At a pole of 0, an integrator, the gain 0 / 0 is dt.
-    at_zero = Lambda.re.abs() + Lambda.im.abs() < 1e-18
-    gain = z.expm1().times(Pair(Lambda.re.masked_fill(at_zero, 1.0), Lambda.im).reciprocal())
-    return z.exp(), Pair(torch.where(at_zero, dt, gain.re), gain.im.masked_fill(at_zero, 0.0))
+    dt = torch.as_tensor(dt, dtype=Lambda.re.dtype, device=Lambda.re.device)
+    Lambda_bar, gain = _hold_op(Lambda.stacked(), dt)
+    return Pair.of(Lambda_bar), Pair.of(gain)
+
+
+def _hold(Lambda: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Hold poles (..., 2) of (re, im) for a time; an operator, as each step of a training pays for a dozen calls."""
+    L = torch.view_as_complex(Lambda)
+    z = L * dt
+    # Not exp(z) - 1, which loses three digits in float32 at |z| < 1e-3. At a pole of 0, an integrator, 0 / 0 is dt.
+    gain = torch.where(_at_zero(L), dt.to(z.dtype), torch.expm1(z) / L)
+    return torch.view_as_real(torch.exp(z)), torch.view_as_real(gain)
+
+
+def _hold_backward(
+    dLambda_bar: Tensor | None, dgain: Tensor | None, Lambda: Tensor, dt: Tensor, Lambda_bar: Tensor, gain: Tensor
+) -> tuple[Tensor, Tensor]:
+    L, held, G = (torch.view_as_complex(x) for x in (Lambda, Lambda_bar, gain))
+    dL, ddt = torch.zeros_like(held), torch.zeros_like(held)
+    if dLambda_bar is not None:
+        g = torch.view_as_complex(dLambda_bar.contiguous()) * held.conj_physical()
+        dL, ddt = g * dt, g * L.conj_physical()
+    if dgain is not None:
+        g = torch.view_as_complex(dgain.contiguous())
+        slope = torch.where(_at_zero(L), 0.5 * dt * dt, (held * dt - G) / L)
+        dL, ddt = dL + g * slope.conj_physical(), ddt + g * held.conj_physical()
+    return torch.view_as_real(dL), ddt.real.sum_to_size(dt.shape).contiguous()
+
+
+def _at_zero(L: Tensor) -> Tensor:
+    return L.abs() < 1e-18
+
+
+_hold_op = operator(
+    "zero_order_hold", _hold, _hold_backward, keep=lambda inputs, outputs: (*inputs, *outputs), n_gradients=2
+)
 
 
 def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:

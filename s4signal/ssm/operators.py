@@ -6,11 +6,32 @@ function itself, or a shortcut where that would take long.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class _Gradients(NamedTuple):
+    """What an operator keeps for its gradient, and how that is called."""
+
+    keep: Callable[..., tuple[Tensor | None, ...]]
+    n_gradients: int
+    options: slice
+
+    def setup(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*self.keep(inputs, output if isinstance(output, tuple) else (output,)))
+        ctx.options, ctx.tensors = inputs[self.options], [isinstance(x, Tensor) for x in inputs]
+        ctx.set_materialize_grads(False)
+
+    def pull(self, backward: Callable[..., Any], ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if not any(isinstance(g, Tensor) for g in grads[: self.n_gradients]):
+            return (None,) * len(ctx.tensors)
+        pulled = backward(*grads[: self.n_gradients], *ctx.saved_tensors, *ctx.options)
+        return tuple(g if is_tensor else None for g, is_tensor in zip_longest(pulled, ctx.tensors))
 
 
 def operator(
@@ -31,29 +52,38 @@ def operator(
     gradients of the first inputs.
     """
     run = torch.library.custom_op(f"s4signal::{name}", forward, mutates_args=())
-    pull = torch.library.custom_op(f"s4signal::{name}_backward", backward, mutates_args=())
+    run_backward = torch.library.custom_op(f"s4signal::{name}_backward", backward, mutates_args=())
     run.register_fake(fake or forward)
-    pull.register_fake(fake_backward or backward)
-
-    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(*keep(inputs, output if isinstance(output, tuple) else (output,)))
-        ctx.options, ctx.tensors = inputs[options], [isinstance(x, Tensor) for x in inputs]
-        ctx.set_materialize_grads(False)
-
-    def gradients(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        if not any(isinstance(g, Tensor) for g in grads[:n_gradients]):
-            return (None,) * len(ctx.tensors)
-        pulled = pull(*grads[:n_gradients], *ctx.saved_tensors, *ctx.options)
-        return tuple(g if is_tensor else None for g, is_tensor in zip_longest(pulled, ctx.tensors))
-
-    run.register_autograd(gradients, setup_context=setup)
+    run_backward.register_fake(fake_backward or backward)
+    rules = _Gradients(keep, n_gradients, options)
+    run.register_autograd(partial(rules.pull, run_backward), setup_context=rules.setup)
+    function = _function(forward, backward, rules)
 
     def call(*arguments: Any) -> Any:
-        # An operator imports the compiler at its first call, in as long as torch itself takes.
-        plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
-        return (forward if plain else run)(*arguments)
+        # Only a compiler needs the operator: to call it costs as much as a short signal, and imports the compiler.
+        if torch.compiler.is_compiling():
+            return run(*arguments)
+        return (function if torch.is_grad_enabled() else forward)(*arguments)
 
     return call
+
+
+def _function(forward: Callable[..., Any], backward: Callable[..., Any], rules: _Gradients) -> Callable[..., Any]:
+    """Return what autograd calls without the dispatcher."""
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = forward(*inputs)
+            rules.setup(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+            return rules.pull(backward, ctx, *grads)
+
+    return cast(Callable[..., Any], Function.apply)
 
 
 def as_complex(x: Tensor) -> Tensor:

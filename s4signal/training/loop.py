@@ -119,9 +119,10 @@ class _Training:
     ) -> None:
         self.started = time.perf_counter()
         self.network, self.cases, self.loss, self.options = copy.deepcopy(network), cases, loss, options
-        self.ranks = Ranks() if ranks is None else ranks
+        self.ranks = ranks or Ranks()
         self.ranks.check_alike(partial(digests, self.network, cases, options))
         self.ranks.copy_first(self.network)
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = options.optimizer(self.network, options)
         if optimizer_state:
             self._take_up(copy.deepcopy(optimizer_state["state"]))
@@ -200,13 +201,13 @@ class _Training:
     def _step(self, planned: list[Indices]) -> Tensor:
         """Take one optimizer step; return its summed loss and the norm of its gradient, without waiting for them."""
         summed = self._gradients(planned)
-        self.ranks.add_up([p for p in self.network.parameters() if p.requires_grad], summed)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.max_norm or math.inf)
+        self.ranks.add_up(self.parameters, summed)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.options.max_norm or math.inf)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
         if self.averaged is not None:
-            self.averaged.follow(self.network)
+            self.averaged.follow()
         return torch.stack([summed, norm.to(summed.dtype)])
 
     def _gradients(self, planned: list[Indices]) -> Tensor:
@@ -295,6 +296,5 @@ class _Training:
     def result(self) -> TrainingResult[Any]:
         if self.progress.weights:
             self.network.load_state_dict(self.progress.weights)
-        moments = self.optimizer.state_dict()
         seconds, (history, best_epoch, *_) = time.perf_counter() - self.started, self.progress
-        return TrainingResult(self.network.eval(), history, best_epoch, moments, seconds)
+        return TrainingResult(self.network.eval(), history, best_epoch, self.optimizer.state_dict(), seconds)

@@ -64,6 +64,10 @@ SAMPLES: dict[str, Callable[[], list[list[Any]]]] = {
     "block_scan_backward": lambda: [block_scan_backward(False, 2, True), block_scan_backward(True, 1, False)],
     "diagonal_tables": lambda: [tables(1), tables(2)],
     "diagonal_tables_backward": lambda: [tables_backward(1), tables_backward(2)],
+    "zero_order_hold": lambda: [[poles(D_MODEL, N), torch.rand(D_MODEL, 1).double().requires_grad_()]],
+    "zero_order_hold_backward": lambda: [
+        [poles(D_MODEL, N, grad=False) if i != 3 else normal(D_MODEL, 1, grad=False) for i in range(6)]
+    ],
     "modal_scan": lambda: [[poles(N), turned(normal(2, N, BATCH, 70)), reverse] for reverse in (False, True)],
     "modal_scan_backward": lambda: [
         [*(turned(normal(2, N, BATCH, 70, grad=False)) for _ in range(2)), poles(N, grad=False), True]
