@@ -39,6 +39,8 @@ def as_float_array(data: Any, name: str = "X") -> FloatArray:
         raise TypeError("Sparse data was passed, but dense data is required. Use .toarray() to convert it.")
     if np.ma.isMaskedArray(data):
         data = np.ma.filled(data.astype(np.float64), np.nan)
+    if hasattr(data, "detach"):  # a tensor, which may be part of a graph, or on a card
+        data = data.detach().cpu()
     try:
         array = np.asarray(data)
     except ValueError:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from s4signal.errors import ShapeError
 from s4signal.signals import Annotation, Signal
@@ -161,3 +162,9 @@ def test_equality_looks_at_everything_but_calls_nan_equal():
 
 def test_a_case_can_be_read():
     assert repr(Signal(np.zeros((2, 3)), times=[0, 1, 3])) == "Signal: 2 channels × 3 samples, irregular times"
+
+
+def test_a_tensor_that_is_part_of_a_graph_is_an_array_of_numbers() -> None:
+    x = torch.arange(6.0).reshape(1, 6).requires_grad_()
+    for given in (x, 1.0 * x):
+        assert np.array_equal(Signal(given).data, [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]])

@@ -179,8 +179,8 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) ->
         max_epochs = max(fewest, math.ceil(200 / steps))
     averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}
-    cases = "all" if batch_size is None else batch_size
-    text = f"{max_epochs} epochs{auto['max_epochs']}, {cases} of {n_cases} cases per step{auto['batch_size']}"
+    epochs, cases = "epoch" if max_epochs == 1 else "epochs", "all" if batch_size is None else batch_size
+    text = f"{max_epochs} {epochs}{auto['max_epochs']}, {cases} of {n_cases} cases per step{auto['batch_size']}"
     return Schedule(batch_size, max_epochs, averaging, text + ", mean of the last weights" * (averaging > 0))
 
 
