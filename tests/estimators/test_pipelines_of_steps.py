@@ -184,7 +184,8 @@ def test_a_damaged_file_is_a_model_file_error(tmp_path):
 
 
 def score_of(steps, X, y, n_train):
-    model = S4Classifier(d_model=16, d_state=16, n_layers=1, max_epochs=30, random_state=0, sfreq=100.0)
+    size = {"d_model": 16, "d_state": 16, "n_layers": 1, "readout": "pooled", "max_epochs": 30}
+    model = S4Classifier(**size, random_state=0, sfreq=100.0)
     return make_pipeline(*steps, model).fit(X[:n_train], y[:n_train]).score(X[n_train:], y[n_train:])
 
 

@@ -160,17 +160,18 @@ def test_a_disturbed_state_is_forgotten():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n_turns", [16, pytest.param(125, marks=pytest.mark.stress)])
 @pytest.mark.parametrize("pooling", ["legs", "mean", "last", "attention"])
-def test_a_million_samples_in_single_precision_are_those_in_double(pooling):
+def test_samples_up_to_a_million_in_single_precision_are_those_in_double(pooling, n_turns):
     t = torch.arange(8000, dtype=torch.float64)
     tone = torch.stack([torch.sin(2 * math.pi * t / period) for period in (40, 800)]).unsqueeze(1)
     net = small("linear", pooling=pooling)
     exact, single = NetworkSteps(net, 1.0), NetworkSteps(copy.deepcopy(net).float(), 1.0)
     states, early = [None, None], None
-    for turn in range(125):
+    for turn in range(n_turns):
         expected, states[0] = exact.advance(tone, states[0])
         scores, states[1] = single.advance(tone.float(), states[1])
         early = (scores - expected).abs().max() if turn == 0 else early
     error = (scores - expected).abs().max()
-    assert states[0].n_steps == 10**6
+    assert states[0].n_steps == 8000 * n_turns
     assert error <= 3 * early + 1e-5

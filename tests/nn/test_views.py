@@ -89,7 +89,7 @@ def relative_error(got: Tensor, wanted: Tensor) -> float:
 
 
 @torch.no_grad()
-@examples(150)
+@examples(80)
 @given(drawn=drawn([1, 2, 37, 130, 200], dtypes=tuple(TOLERANCE), directions=(False, True)))
 def test_blocks_equal_the_fft_and_the_recurrence(drawn: Drawn) -> None:
     layer, u = drawn.layer(), drawn.signal()
@@ -101,7 +101,7 @@ def test_blocks_equal_the_fft_and_the_recurrence(drawn: Drawn) -> None:
 
 
 @torch.no_grad()
-@examples(150)
+@examples(80)
 @given(drawn=drawn([2, 40, 150], dtypes=tuple(TOLERANCE)), cuts=st.lists(st.integers(1, 149), min_size=1, max_size=4))
 def test_pieces_and_steps_equal_the_whole(drawn: Drawn, cuts: list[int]) -> None:
     layer, u, rate = drawn.layer(), drawn.signal(), drawn.rate
@@ -119,7 +119,7 @@ def test_pieces_and_steps_equal_the_whole(drawn: Drawn, cuts: list[int]) -> None
         assert relative_error(end, final) < TOLERANCE[drawn.dtype]
 
 
-@examples(60)
+@examples(40)
 @given(drawn=drawn([20, 150], directions=(False, True)))
 def test_gradients_of_all_views_agree(drawn: Drawn) -> None:
     layer, u = drawn.layer(), drawn.signal().requires_grad_()

@@ -24,6 +24,7 @@ from s4signal.nn.frontends.module import probe_module
 from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
 
+FEWEST_STEPS = 200  # of a training
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
 _SIZE = ("d_model", "n_layers", "d_state")
 _STACK = ("kernel", "init", "bidirectional", "dropout")
@@ -176,7 +177,7 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) ->
         steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
         # Small sets need steps, large ones epochs; mostly missing cases are overfitted after a few.
         fewest = 5 if plan.sampling.mostly_missing else 15 if banked else max(20, defaults.max_epochs)
-        max_epochs = max(fewest, math.ceil(200 / steps))
+        max_epochs = max(fewest, math.ceil(FEWEST_STEPS / steps))
     averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}
     epochs, cases = "epoch" if max_epochs == 1 else "epochs", "all" if batch_size is None else batch_size

@@ -5,6 +5,7 @@ import pytest
 from small_models import classifier, regressor, same_weights, waves
 
 from s4signal import Signals
+from s4signal.estimators.trained import plan
 from s4signal.signals import Signal
 
 N = 110
@@ -76,7 +77,8 @@ def test_a_dense_kernel_masks_by_itself(kernel):
 
 
 @pytest.mark.parametrize("signals", [AUDIO, PLAIN, CHARTS], ids=["audio", "plain", "charts"])
-def test_a_number_of_epochs_decides_nothing_else(signals):
+def test_a_number_of_epochs_decides_nothing_else(signals, monkeypatch):
+    monkeypatch.setattr(plan, "FEWEST_STEPS", 20)
     auto = classifier(max_epochs="auto").fit(signals, Y)
     assert same_weights(auto, classifier(max_epochs=auto.n_iter_).fit(signals, Y))
 

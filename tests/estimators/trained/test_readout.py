@@ -269,7 +269,7 @@ def test_what_tells_subjects_apart_does_not_count_for_new_ones():
     y = np.where(rng.random(n) < 0.9, subjects % 2, 1 - subjects % 2)  # who it is says what it is, of these six
     X = rng.standard_normal((n, 3, 64)) + 2.0 * rng.standard_normal((6, 3, 1))[subjects] * np.hanning(64)
     fits = {
-        name: classifier(max_epochs=30, **CLOSED).fit(X, y, groups=g) for name, g in (("no", None), ("yes", subjects))
+        name: classifier(max_epochs=10, **CLOSED).fit(X, y, groups=g) for name, g in (("no", None), ("yes", subjects))
     }
     surest = {name: model.predict_proba(rng.standard_normal(X.shape)).max(1).mean() for name, model in fits.items()}
     assert surest["yes"] < surest["no"]
