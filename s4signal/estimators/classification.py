@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
@@ -125,7 +125,10 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         return targets
 
     def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(expit(outputs) if self._multilabel else softmax(outputs, axis=1))
+        if self._multilabel:
+            return np.asarray(expit(outputs))
+        shares = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""

@@ -68,19 +68,23 @@ class Standardizer(NamedTuple):
 
     def __call__(self, data: NDArray[np.floating], name: str = "X") -> NDArray[np.floating]:
         """Return (n_channels, n_times) standardised; refuse values that nothing can be computed from."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            centre = self.mean
-            if self.kept is not None:
-                own = np.nan_to_num(np.nansum(data, axis=1, dtype=np.float64) / (~np.isnan(data)).sum(1))
-                centre = own - (own - self.mean) * self.kept
-            standardised = (data - centre[:, None]) / self.scale[:, None]
-            largest = np.fmax.reduce(np.abs(standardised), axis=None, initial=0.0)  # passes over NaN
+        standardised, largest = self.measured(data)
         if largest > LARGEST:
             raise ValueError(
                 f"{name} has values up to {np.nanmax(np.abs(data)):.1g}, more than {LARGEST:g} times what the training "
                 "cases vary; nothing can be computed from them. Clip the recording or leave it out."
             )
         return standardised
+
+    def measured(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], float]:
+        """Return (n_channels, n_times) standardised, and the largest magnitude in it."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            centre = self.mean
+            if self.kept is not None:
+                own = np.nan_to_num(np.nansum(data, axis=1, dtype=np.float64) / (~np.isnan(data)).sum(1))
+                centre = own - (own - self.mean) * self.kept
+            standardised = (data - centre[:, None]) / self.scale[:, None]
+            return standardised, np.fmax.reduce(np.abs(standardised), axis=None, initial=0.0)  # passes over NaN
 
     def to_state(self) -> State:
         """Say what it is, for a file."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
-from s4signal.estimators.standardizer import Standardizer, warn_of_looks
+from s4signal.estimators.standardizer import LARGEST, OTHER_UNITS, Standardizer, warn_of_looks
 from s4signal.estimators.validation import check_chunk, check_observed_chunk, window_samples
 
 
@@ -47,6 +47,7 @@ class SignalStream(ABC):
     def reset(self) -> None:
         """Forget all samples so far."""
         self._warned, self.n_missing = False, 0
+        self._n_heard = self._next_look = 0  # samples so far, and those after which a chunk is looked at again
         self._answer: NDArray[np.floating] | None = None  # the last one
         self._forget()
 
@@ -89,7 +90,8 @@ class SignalStream(ABC):
         -----
         UserWarning
             If a chunk varies 100 times as much as any training case; if its reference is the average of the channels
-            and that of no training case is, or the reverse; or if it is square and nobody said which axis is time.
+            and that of no training case is, or the reverse (looked at whenever twice as much has been heard); or if it
+            is square and nobody said which axis is time.
         """
         n_channels = len(self._standardizer.mean)
         data = check_chunk(chunk, n_channels, time_first=self.time_first, missing=self._missing)
@@ -98,9 +100,12 @@ class SignalStream(ABC):
                 raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
             return self._answer.copy()
         check_observed_chunk(data, before=self._answer is not None)
-        self._look_at(data)
-        answer = self.hear(self._standardizer(data, "the chunk"))
-        self.n_missing += int(np.isnan(data).sum())
+        standardised, largest = self._standardizer.measured(data)
+        self._look_at(data, largest)
+        if largest > LARGEST:
+            self._standardizer(data, "the chunk")  # which refuses it
+        answer = self.hear(standardised)
+        self.n_missing += int(np.count_nonzero(np.isnan(data)))
         self._answer = self._answer if answer is None else answer
         if self._answer is None:  # what was observed lies before all windows
             raise ValueError(
@@ -120,8 +125,8 @@ class SignalStream(ABC):
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
         """Take standardised samples (n_channels, n_times), and answer, if asked and if one was observed."""
 
-    def _look_at(self, data: NDArray[np.floating]) -> None:
-        """Warn, once, of other units or another reference, and of a chunk that may be transposed."""
+    def _look_at(self, data: NDArray[np.floating], largest: float) -> None:
+        """Warn, once, of other units (by the largest deviation), another reference, or a chunk that may be turned."""
         n = len(data)
         if self.time_first is None and data.shape == (n, n) and n > 1:
             warnings.warn(
@@ -130,7 +135,10 @@ class SignalStream(ABC):
                 stacklevel=3,
             )
             self.time_first = False
-        if not self._warned:
+        self._n_heard += data.shape[1]
+        wild = largest > OTHER_UNITS * self._standardizer.range[1]
+        if not self._warned and (wild or self._n_heard >= self._next_look):
+            self._next_look = 2 * self._n_heard
             look = np.array([self._standardizer.look(data)])
             self._warned = warn_of_looks(self._standardizer, look, chunk=True)
 

@@ -183,10 +183,11 @@ def check_chunk(
         if turned and time_first:
             advice = " Time seems to come second: say stream(time_first=False), or pass chunk.T."
         raise ShapeError(f"chunk must have shape {form}, got {np.shape(chunk)}.{advice}")
-    unknown = np.isnan(data)
+    if all_finite(data):
+        return data
     if missing == "refused" or np.isinf(data).any():
         check_finite(data, 0, "the chunk")
-    elif missing == "whole" and (unknown.any(0) != unknown.all(0)).any():
+    elif missing == "whole" and ((unknown := np.isnan(data)).any(0) != unknown.all(0)).any():
         raise ValueError(
             "the chunk contains NaN in some channels alone; this model takes gaps of all channels at once. Push NaN "
             "for all of them where a packet was lost, and the last value of a channel that is lost alone."

@@ -216,10 +216,10 @@ class S4Backbone(nn.Module):
         """
         if x.ndim != 2 or x.shape[-1] != self.d_input:
             raise ShapeError(f"x must have shape (batch, {self.d_input}), got {tuple(x.shape)}.")
-        h: Tensor = self.encoder(x.t())
+        h: Tensor = self.encoder(x.t()).unsqueeze(-1)
         before = [None] * len(self.blocks) if state is None else state
         after: list[Tensor] = []
         for block, entering in zip(self.blocks, before, strict=True):
             h, left = cast(S4Block, block).step(h, entering, rate=rate)
             after.append(left)
-        return self.norm(h).t(), after
+        return self.norm(h).squeeze(-1).t(), after

@@ -131,9 +131,9 @@ class S4Block(nn.Module):
         return self._mixed(x, y), state
 
     def step(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Run a causal block over one sample (d_model, batch)."""
-        y, state = self.layer.step(self.norm(x), state, rate=rate)
-        return self._mixed(x, y), state
+        """Run a causal block over one sample (d_model, batch, 1)."""
+        y, state = self.layer.step(self.norm(x).squeeze(-1), state, rate=rate)
+        return self._mixed(x, y.unsqueeze(-1)), state
 
     def _mixed(self, x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
         weight: Tensor = self.mix.weight

@@ -135,15 +135,14 @@ class InferenceBlock(nn.Module):
         return self.block.advance(x, state, rate=rate)
 
     def step(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Run over one sample (d_model, batch), as `S4Block` does."""
+        """Run over one sample (d_model, batch, 1), as `S4Block` does."""
         _check_causal(self.block.layer.layer)
         key = rate, x.dtype
         if key not in self._kept:
             with torch.no_grad():
                 self._kept[key] = BlockSteps(self.block, rate, longest=1)
         steps = self._kept[key]
-        y, state = steps.advance(x.unsqueeze(-1), steps.at_rest(x.shape[1]) if state is None else state)
-        return y.squeeze(-1), state
+        return steps.advance(x, steps.at_rest(x.shape[1]) if state is None else state)
 
 
 def _check_causal(layer: Any) -> None:

@@ -4,7 +4,7 @@ A new one is a class here and a line in the table.
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -82,6 +82,41 @@ class Pooling(nn.Module, ABC):
         return parts[0].T
 
 
+class _Legendre(NamedTuple):
+    """What normalised Legendre polynomials are at Gauss nodes: arrays, or tensors.
+
+    References
+    ----------
+    Berrut, Trefethen, "Barycentric Lagrange Interpolation", 2004, doi:10.1137/S0036144502417715, equation 4.2.
+    """
+
+    nodes: Any
+    weights: Any  # of the interpolation
+    projection: Any  # (order, n_nodes): half the scalar products with a polynomial, by quadrature
+    integrals: Any  # (n_nodes, order), halved
+    values: Any  # (n_nodes, order)
+
+    @classmethod
+    def of(cls, order: int) -> Self:
+        """Evaluate the first polynomials."""
+        # Exact to degree 2 order + 3, and the product of two polynomials has 2 order - 2.
+        nodes, masses = np.polynomial.legendre.leggauss(order + 2)
+        P, norms = np.polynomial.legendre.legvander(nodes, order), np.sqrt(2.0 * np.arange(order) + 1.0)
+        # (2 n + 1) P_n is the derivative of P_{n+1} - P_{n-1}.
+        integrals, own = np.concatenate([P[:, 1:2], P[:, 2:] - P[:, :-2]], 1) / (2.0 * norms), P[:, :-1] * norms
+        weights = (-1.0) ** np.arange(len(nodes)) * np.sqrt((1.0 - nodes**2) * masses)
+        return cls(nodes, weights, 0.5 * own.T * masses, integrals, own)
+
+    def to(self, like: Tensor) -> Self:
+        """Return tensors."""
+        return type(self)(*(torch.from_numpy(array).to(like) for array in self))
+
+    def shares(self, y: Any) -> Any:
+        """What a polynomial at y (...) from -1 to 1 takes of its values at the nodes, (..., n_nodes): exactly."""
+        shares = self.weights / (y[..., None] - self.nodes + 1e-30)  # never divided by zero
+        return shares / shares.sum(-1, keepdims=True)
+
+
 class LegendrePooling(Pooling):
     """Coefficients of the features in the first Legendre polynomials over the duration of a case: HiPPO-LegS.
 
@@ -100,60 +135,37 @@ class LegendrePooling(Pooling):
         if order < 1:
             raise ValueError(f"order={order} must be at least 1.")
         self.order = order
-        # Exact to degree 2 order - 1, and the product of two polynomials has 2 order - 2. No buffers: a cast of the
-        # network would cut their digits.
-        self._nodes, self._masses = np.polynomial.legendre.leggauss(order)
+        self._polynomials = _Legendre.of(order)  # no buffers: a cast of the network would cut their digits
 
     def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the coefficients (d_model, batch, order)."""
-        total = steps.ends[:, -1:]
-        weights = self._weights(steps, total).to(x.dtype)
+        total, P = steps.ends[:, -1:], self._polynomials.to(steps.ends)
+        edges = P.shares(2.0 * torch.stack([steps.ends - steps.durations, steps.ends]) / total - 1.0)
+        weights = ((edges[1] - edges[0]) @ P.integrals).to(x.dtype)  # of each step, as a share of the whole
         rows = x @ weights[0] if len(weights) == 1 else torch.einsum("hbt,btn->hbn", x, weights)
         coefficients = rows.to(total.dtype)
         if state is not None:
-            stretch = self._stretch(state.elapsed / total[:, 0])
+            share = (state.elapsed / total[:, 0])[:, None]
+            stretch = share[..., None] * P.projection @ P.shares(share * (P.nodes + 1.0) - 1.0) @ P.values
             coefficients = coefficients + torch.einsum("hbm,bmn->hbn", state.parts[0], stretch)
         return (coefficients,)
 
     def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, n_before: int) -> tuple[Tensor, ...]:
         """Return the coefficients after further steps; what they are projected by is computed without tensors."""
-        d_model, batch, n = x.shape
-        total, order = n_before + n, self.order
-        dtype = construction_dtype(x.device)
-        edges = 2.0 * np.arange(n_before, total + 1) / total - 1.0
-        change = np.diff(np.polynomial.legendre.legvander(edges, order), axis=0)
-        norms = np.sqrt(2.0 * np.arange(order) + 1.0)
-        integrals = np.concatenate([change[:, 1:2], change[:, 2:] - change[:, :-2]], 1) / (2.0 * norms)
-        rows = torch.mm(x.reshape(-1, n), torch.from_numpy(integrals).to(x)).to(dtype)
+        (d_model, batch, n), total, P = x.shape, n_before + x.shape[-1], self._polynomials
+        share, dtype = n_before / total, construction_dtype(x.device)
+        edges = np.arange(n_before, total + 1) * (2.0 / total) - 1.0
+        shares = P.shares(np.concatenate([edges, share * (P.nodes + 1.0) - 1.0]))
+        weights = torch.from_numpy((shares[1 : n + 1] - shares[:n]) @ P.integrals).to(dtype=dtype, device=x.device)
+        rows = torch.mm(x.reshape(-1, n).to(dtype), weights)
         if parts is not None:
-            share = n_before / total
-            P = np.polynomial.legendre.legvander(np.stack([self._nodes, share * (self._nodes + 1.0) - 1.0]), order - 1)
-            own, whole = P * norms
-            stretch = 0.5 * share * (own * self._masses[:, None]).T @ whole
-            rows = torch.addmm(rows, parts[0].flatten(0, 1), torch.from_numpy(stretch).to(rows))
-        return (rows.view(d_model, batch, order),)
+            stretch = torch.from_numpy(share * P.projection @ shares[n + 1 :] @ P.values).to(rows)
+            rows = torch.addmm(rows, parts[0].view(-1, self.order), stretch)
+        return (rows.view(d_model, batch, self.order),)
 
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return the coefficients (batch, d_model * order), those of the first feature first."""
         return parts[0].transpose(0, 1).flatten(1)
-
-    def _weights(self, steps: Steps, total: Tensor) -> Tensor:
-        """Integrate each polynomial over each step, as a share of the whole: (batch, n_steps, order)."""
-        P = _legendre(self.order, 2.0 * torch.stack([steps.ends - steps.durations, steps.ends]) / total - 1.0)
-        change = P[1] - P[0]
-        # (2 n + 1) P_n is the derivative of P_{n+1} - P_{n-1}.
-        integrals = torch.cat([change[..., 1:2], change[..., 2:] - change[..., :-2]], -1)
-        return integrals / (2.0 * self._norms(total))
-
-    def _stretch(self, share: Tensor) -> Tensor:
-        """Project the polynomials on a first share of the time onto those on all of it: (batch, order, order)."""
-        nodes, masses = (torch.from_numpy(array).to(share) for array in (self._nodes, self._masses))
-        own = _legendre(self.order, nodes)[:, :-1] * self._norms(share)
-        whole = _legendre(self.order, share[:, None] * (nodes + 1.0) - 1.0)[..., :-1] * self._norms(share)
-        return torch.einsum("km,bk,bkn->bmn", own, 0.5 * share[:, None] * masses, whole)
-
-    def _norms(self, like: Tensor) -> Tensor:
-        return torch.sqrt(2.0 * torch.arange(self.order, device=like.device, dtype=like.dtype) + 1.0)
 
 
 class MeanPooling(LegendrePooling):
@@ -253,11 +265,3 @@ def make_pooling(pooling: str | tuple[str, int], d_model: int) -> Pooling:
     if name != "legs":
         raise ValueError(f"pooling={pooling!r}: only 'legs' has an order.")
     return LegendrePooling(d_model, order)
-
-
-def _legendre(degree: int, y: Tensor) -> Tensor:
-    """Return P_0 ... P_degree: (...,) to (..., degree + 1)."""
-    P = [torch.ones_like(y), y]
-    for n in range(1, degree):
-        P.append(torch.addcmul(P[n - 1] * (-n / (n + 1)), y, P[n], value=(2 * n + 1) / (n + 1)))
-    return torch.stack(P, -1)

@@ -45,13 +45,13 @@ class BlockSteps:
 
     def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
         layer: S4Layer = getattr(block.layer, "layer", block.layer)  # of a network for inference, too
-        self._weight = block.mix.weight
-        d_model, system = len(layer.D), layer.kernel.system(layer.D, rate=rate)
-        self._norm = None
-        if isinstance(block.norm, ChannelNorm):
-            self._norm, system = UnitRMS(d_model, self._weight), amplified(system, math.sqrt(d_model))
-        self._pieces = make_pieces(system, self._weight.dtype, longest=longest)
-        self._bias = block.mix.bias.unsqueeze(-1)
+        d_model, normed = len(layer.D), isinstance(block.norm, ChannelNorm)
+        self._norm = UnitRMS(d_model, block.mix.weight) if normed else None
+        # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the factors, and that of the norm, are in the tables.
+        system = amplified(layer.kernel.system(layer.D, rate=rate), math.sqrt(d_model / 2 if normed else 0.5))
+        self._pieces = make_pieces(system, block.mix.weight.dtype, longest=longest)
+        # As rows of steps: a product of few columns takes twice as long.
+        self._weight, self._bias = (block.mix.weight * math.sqrt(0.5)).t().contiguous(), block.mix.bias
 
     def at_rest(self, batch: int) -> Tensor:
         """Return the state before the first step, (n_systems, batch, d_state)."""
@@ -65,9 +65,11 @@ class BlockSteps:
         u = x if self._norm is None else self._norm(x)
         for n in pieces_of(held - 1):
             _, state = self._pieces.advance(u.expand(-1, -1, n).contiguous(), state)
-        y, state = self._pieces.advance(u, state, keep_last=keep_last)
-        mixed = F.glu(torch.addmm(self._bias, self._weight, F.gelu(y).flatten(1)), 0)
-        return x + mixed.view(x.shape), state
+        v, state = self._pieces.advance(u, state, keep_last=keep_last)
+        v = torch.addcmul(v, v, torch.erf(v))
+        rows = v.view(1, -1) if x.shape[1:] == (1, 1) else v.flatten(1).t()
+        mixed = F.glu(torch.addmm(self._bias, rows, self._weight), 1)
+        return x + (mixed if len(rows) == 1 else mixed.t()).view(x.shape), state
 
 
 class NetworkState(NamedTuple):
@@ -101,7 +103,7 @@ class NetworkSteps:
         at_rest = [block.at_rest(x.shape[1]) for block in self._blocks]
         return NetworkState(x[..., :0], None, at_rest, 0, None)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def advance(
         self, x: Tensor, state: NetworkState | None, *, held: int = 1, answer: bool = True
     ) -> tuple[Tensor | None, NetworkState]:

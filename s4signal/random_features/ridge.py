@@ -10,9 +10,9 @@ of blocks, with one penalty for all of them).
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence, Set
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,19 +50,27 @@ class Ridge(NamedTuple):
 
         A feature is clipped to its training range and a tenth more: what hardly varied there can decide nothing.
         """
-        used = self.scale > 0
-        low, high = self.low[used], self.high[used]
-        margin = _MARGIN * (high - low)
-        standardised = features[:, used].astype(np.float64, copy=False)  # a copy already
-        np.clip(standardised, low - margin, high + margin, out=standardised)
-        standardised -= self.mean[used]
-        standardised *= self.scale[used]
-        standardised[np.isnan(standardised)] = 0.0
         outputs = np.empty((len(features), self.coef.shape[-1]))
-        for index in np.unique(subset):
+        for index in np.unique(subset).tolist():
             rows = slice(None) if (subset == index).all() else subset == index
-            outputs[rows] = standardised[rows] @ self.coef[index][used]
-        return np.asarray(outputs + self.intercept)
+            outputs[rows] = self.of_subset(index)(features[rows])
+        return outputs
+
+    def of_subset(self, index: int, *, factor: float = 1.0) -> Callable[[NDArray[np.floating]], Floats]:
+        """Return what predicts cases that have one of the subsets, ``factor`` times as large."""
+        used = np.flatnonzero((self.scale > 0) & self.coef[index].any(1))
+        low, high, mean = (part[used] for part in (self.low, self.high, self.mean))
+        margin, weights = _MARGIN * (high - low), factor * self.scale[used, None] * self.coef[index][used]
+        bounds = low - margin, high + margin
+        return partial(_predict, used=used, bounds=bounds, mean=mean, weights=weights, offset=factor * self.intercept)
+
+
+def _predict(features: NDArray[np.floating], *, used: Any, bounds: Any, mean: Any, weights: Any, offset: Any) -> Floats:
+    x = features[:, used].astype(np.float64, copy=False)  # a copy already
+    np.minimum(np.maximum(x, bounds[0], out=x), bounds[1], out=x)
+    x -= mean
+    x[np.isnan(x)] = 0.0
+    return np.asarray(x @ weights + offset)
 
 
 def fit_ridge(

@@ -6,8 +6,10 @@ chunks. All is done in numpy, whose calls cost a fraction of torch's on arrays a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence, Set
 from itertools import groupby
+from typing import Self
 
 import numpy as np
 import torch
@@ -32,32 +34,37 @@ class RunningStatistics:
     def __init__(
         self, statistics: PooledStatistics, *, rate: float = 1.0, wanted: Set[str] = frozenset(STATISTICS)
     ) -> None:
-        self.n_times = 0
+        self.n_times, self.listens = 0, bool(wanted)
         self._statistics = statistics
         by_hop = groupby(sorted(statistics.groups(rate) if wanted else (), key=_hop), key=_hop)
         groups = [list(groups) for _, groups in by_hop]
         self._groups = [_RunningGroup(statistics, group, rate, wanted) for group in groups]
         self._places = statistics.places(_joined([group for part in groups for group in part], 0))
-        self._empty = statistics.empty(1, statistics.spatial_filters)
+        self._table = statistics.empty(1, statistics.spatial_filters)
 
-    @torch.no_grad()
-    def push(self, x: Tensor) -> None:
+    def fresh(self) -> Self:
+        """Return the same before the first sample; what does not depend on samples is shared."""
+        other = copy.copy(self)
+        other.n_times, other._groups = 0, [copy.copy(group) for group in self._groups]
+        for group in other._groups:
+            group.forget()
+        other._table = {name: part.clone() for name, part in self._table.items()}
+        return other
+
+    def push(self, x: Floats) -> None:
         """Take a chunk (n_channels, n_times)."""
         self.n_times += x.shape[1]
-        samples = x.numpy()
         for group in self._groups:
-            group.push(samples)
+            group.push(x)
 
     @torch.no_grad()
     def value(self) -> dict[str, Tensor]:
-        """Return the statistics of all samples so far, for n = 1."""
-        weights = dict[int, NDArray[np.float64]]()
-        means = [group.means(weights, self.n_times) for group in self._groups]
-        table = {name: part.clone() for name, part in self._empty.items()}
+        """Return the statistics of all samples so far, for n = 1, as they are until the next call."""
+        means = [group.means(self.n_times) for group in self._groups]
         for name in means[0] if means else ():
             whole = torch.from_numpy(np.concatenate([part[name] for part in means]))
-            self._statistics.enter(table, self._places, {name: whole.unsqueeze(0)})
-        return self._statistics.finished(table)
+            self._statistics.enter(self._table, self._places, {name: whole.unsqueeze(0)})
+        return self._statistics.finished(self._table)
 
 
 def _hop(group: OscillatorGroup) -> int:
@@ -133,8 +140,7 @@ class _RunningGroup:
         self._hop, self._block = group.hop, bank.block
         spatial = statistics.spatial(group, dtype, covariance="energies" in wanted)
         self._filters = _SpatialFilters(spatial)
-        self._state = bank.at_rest(spatial.rows(1)).numpy()
-        self._unfinished = np.zeros((C, 0), self._into.dtype)  # samples of the block that is not full
+        self._at_rest = bank.at_rest(spatial.rows(1)).numpy()
         edges = soft_edges(statistics.thresholds[group.oscillators], statistics.scales[group.oscillators])
         self._start, self._slope = (edge.to(dtype).numpy()[..., None] for edge in edges)
         self._combinations, self._members = None, group.members.numpy()
@@ -143,15 +149,24 @@ class _RunningGroup:
             starts = (thresholds[group.combinations] - 0.5).numpy()[..., None]
             self._combinations = weights[group.combinations].numpy(), starts
         self._n_windows, self._shape = statistics.n_windows, (f, J, 2)
-        self._count, self._length = 0, 1  # frames, and how many a segment has
-        self._with_energies = C == 1
-        rows = 2 * f * J * 2 + f * self._with_energies
-        self._sums = np.zeros((rows, SEGMENTS))  # of outputs, of how far they lie above thresholds, of energies
-        self._totals: dict[str, NDArray[np.float64]] = {}  # of what the windows do not have
+        sizes = {"means": f * J * 2, "ppv": f * J * 2, "energies": f}
+        # Numbers that windows have, side by side, and shapes of the others.
+        self._windowed = {name: size for name, size in sizes.items() if name in wanted & statistics.windowed}
+        self._others: dict[str, tuple[int, ...]] = {}
         if self._combinations is not None:
-            self._totals["combinations"] = np.zeros(self._combinations[1].shape[:-1])
-        if not self._with_energies and "energies" in wanted:
-            self._totals["energies"] = np.zeros((int(spatial.has_covariance.sum()), K, K))
+            self._others["combinations"] = self._combinations[1].shape[:-1]
+        if "energies" in wanted - statistics.windowed:
+            self._others["energies"] = (int(spatial.has_covariance.sum()), K, K)
+        self._n_channels = C
+        self.forget()
+
+    def forget(self) -> None:
+        """Go back to before the first sample."""
+        self._state = self._at_rest
+        self._unfinished = np.zeros((self._n_channels, 0), self._into.dtype)  # samples of the block that is not full
+        self._count, self._length = 0, 1  # frames, and how many a segment has
+        self._before = np.zeros((SEGMENTS + 1, sum(self._windowed.values())))  # sums over the segments before each
+        self._totals = {name: np.zeros(shape) for name, shape in self._others.items()}
 
     def push(self, x: Floats) -> None:
         """Filter a chunk (C, n), and add its frames; the block that is not full comes again."""
@@ -159,21 +174,27 @@ class _RunningGroup:
         for first in range(0, x.shape[1], longest):
             self._take(x[:, first : first + longest])
 
-    def means(self, weights: dict[int, NDArray[np.float64]], n_times: int) -> dict[str, NDArray[np.float64]]:
-        """Return the means over all frames so far, and over equal windows of all samples so far.
-
-        ``weights`` of segments, by hop, are the same for all groups.
-        """
-        if self._hop not in weights:
-            weights[self._hop] = self._weights(n_times)
-        pooled = self._sums[:, : -(-self._count // self._length)] @ weights[self._hop]
-        f, J, _ = self._shape
-        n = f * J * 2
-        shape = (*self._shape, self._n_windows + 1)
-        means = {"means": pooled[:n].reshape(shape), "ppv": pooled[n : 2 * n].reshape(shape)}
-        if self._with_energies:
-            means["energies"] = pooled[2 * n :]
-        return means | {name: total / self._count for name, total in self._totals.items()}
+    def means(self, n_times: int) -> dict[str, NDArray[np.float64]]:
+        """Return the means over all frames so far, and over equal windows of all samples so far."""
+        means = {name: total / self._count for name, total in self._totals.items()}
+        if not self._windowed:
+            return means
+        ends = -(-np.arange(self._n_windows + 1) * n_times // (self._n_windows * self._hop))
+        segments, last = ends // self._length, -(-self._count // self._length)
+        inside = ends - segments * self._length
+        # Of a segment across a border the sum is split as its frames are.
+        share = inside / np.maximum(np.minimum(self._length, self._count - segments * self._length), 1)
+        sums = self._before[segments]
+        sums += share[:, None] * (self._before[np.minimum(segments + 1, last)] - sums)
+        whole, counts = self._before[last] / self._count, ends[1:] - ends[:-1]
+        windows = (sums[1:] - sums[:-1]) / np.maximum(counts, 1)[:, None]
+        windows[counts == 0] = whole  # a case too short to have a frame in each window
+        pooled, first = np.concatenate([whole[None], windows]).T, 0
+        for name, size in self._windowed.items():
+            shape = self._shape[:1] if name == "energies" else self._shape
+            means[name] = pooled[first : first + size].reshape(*shape, -1)
+            first += size
+        return means
 
     def _take(self, x: Floats) -> None:
         counted = -(-self._unfinished.shape[1] // self._hop)  # of the frames to come
@@ -194,52 +215,53 @@ class _RunningGroup:
         R = inputs.shape[1]
         product = np.matmul(inputs.reshape(len(inputs), -1, T), self._into)
         left = product[..., Z:].reshape(len(product), R, -1, S)
-        states = [self._state]
+        entering, state = np.empty_like(left), self._state
         for i in range(left.shape[2]):
-            states.append(left[:, :, i] + states[-1] @ self._transition)
-        self._state = states[n_kept]
-        z = product[..., :Z] + np.matmul(np.stack(states[:-1], 2).reshape(len(product), -1, S), self._out)
+            entering[:, :, i] = state
+            if i < n_kept:
+                state = left[:, :, i] + state @ self._transition
+        self._state = state
+        z = product[..., :Z] + np.matmul(entering.reshape(len(product), -1, S), self._out)
         frames: Floats = z.reshape(len(product), R, -1, 2, Z // 2).swapaxes(2, 3).reshape(len(product), R, 2, -1)
         return frames
 
     def _add(self, frames: Floats) -> None:
         """Add frames (f, R, 2, m) to the sums."""
         m = frames.shape[-1]
-        while self._count + m > SEGMENTS * self._length:
-            self._sums[:, : SEGMENTS // 2] = self._sums[:, ::2] + self._sums[:, 1::2]
-            self._sums[:, SEGMENTS // 2 :] = 0.0
-            self._length *= 2
         filtered, z = self._filters.split(frames)
-        above = filtered * self._slope
-        above += self._start
-        np.clip(above, 0.0, 1.0, out=above)
-        values = [filtered.reshape(-1, m), above.reshape(-1, m)]
-        if self._with_energies:
+        values = [filtered.reshape(-1, m)] if "means" in self._windowed else []
+        if "ppv" in self._windowed:
+            above = filtered * self._slope
+            above += self._start
+            values.append(_clipped(above).reshape(-1, m))
+        if "energies" in self._windowed:
             values.append(np.square(filtered[:, 0]).sum(1))
         elif len(z):
             products = z.reshape(*z.shape[:2], 2 * m).astype(np.float64)
             self._totals["energies"] += products @ products.swapaxes(1, 2)
-        first, last = self._count // self._length, (self._count + m - 1) // self._length
-        begins = np.maximum(np.arange(first, last + 1) * self._length - self._count, 0)
-        self._sums[:, first : last + 1] += np.add.reduceat(np.concatenate(values), begins, axis=1, dtype=np.float64)
+        if values:
+            self._add_to_segments(np.concatenate(values))
         if self._combinations is not None:
             weights, starts = self._combinations
             parts = filtered.reshape(-1, 2, m)[self._members].reshape(len(weights), -1, m)
-            sums = np.matmul(weights, parts)[:, :, None] - starts
-            np.clip(sums, 0.0, 1.0, out=sums)
-            self._totals["combinations"] += sums.sum(-1, dtype=np.float64)
+            self._totals["combinations"] += _clipped(np.matmul(weights, parts)[:, :, None] - starts).sum(-1)
         self._count += m
 
-    def _weights(self, n_times: int) -> NDArray[np.float64]:
-        """What the mean over all frames and those over equal windows take of each segment, (n_segments, W)."""
-        begins = np.arange(0, self._count, self._length)
-        sizes = np.minimum(self._length, self._count - begins)
-        edges = -(-np.arange(self._n_windows + 1) * n_times // (self._n_windows * self._hop))
-        before = np.minimum(np.maximum((edges - begins[:, None]) / sizes[:, None], 0.0), 1.0)
-        counts = edges[1:] - edges[:-1]
-        weights = np.empty((len(begins), self._n_windows + 1))
-        weights[:, 0] = 1.0 / self._count
-        np.divide(before[:, 1:] - before[:, :-1], np.maximum(counts, 1), out=weights[:, 1:])
-        # A case too short to have a frame in each window: such a window is the whole case.
-        weights[:, 1:][:, counts == 0] = 1.0 / self._count
-        return weights
+    def _add_to_segments(self, values: Floats) -> None:
+        """Add values (rows, m) of new frames."""
+        m = values.shape[1]
+        while self._count + m > SEGMENTS * self._length:
+            last = -(-self._count // self._length)
+            self._before[last + 1 :] = self._before[last]
+            self._before[: SEGMENTS // 2 + 1] = self._before[::2]
+            self._length *= 2
+        first, last = self._count // self._length, (self._count + m - 1) // self._length
+        begins = np.maximum(np.arange(first, last + 1) * self._length - self._count, 0)
+        sums = np.add.reduceat(values, begins, axis=1, dtype=np.float64).T
+        self._before[first + 1 : last + 2] = self._before[-(-self._count // self._length)] + sums.cumsum(0)
+
+
+def _clipped(x: Floats) -> Floats:
+    """Cut off at 0 and 1, in place; `numpy.clip` takes longer to begin with."""
+    np.maximum(x, 0.0, out=x)
+    return np.minimum(x, 1.0, out=x)

@@ -79,11 +79,12 @@ class _TablePieces(Pieces):
 
     def _piece(self, u: Tensor, X: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         n = u.shape[-1]
-        y = torch.baddbmm(torch.bmm(u, self._K[n]), X, self._Q[n])
+        # Of one sample the product is one number times a row, for which a product of matrices takes ten times as long.
+        y = torch.baddbmm(u * self._K[1] if n == 1 else torch.bmm(u, self._K[n]), X, self._Q[n])
         if kept == 0:
             return y, X
-        last = u if kept == n else u[..., :kept]
-        return y, torch.baddbmm(self._moved(X, kept), last, self._P[kept])
+        last, moved = u if kept == n else u[..., :kept], self._moved(X, kept)
+        return y, moved.addcmul_(last, self._P[1]) if kept == 1 else torch.baddbmm(moved, last, self._P[kept])
 
     def _blocks(self, u: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         N = self._longest

@@ -14,7 +14,7 @@ from s4signal.estimators.closed_form.transformer import S4RandomFeatures
 from s4signal.estimators.features.feature_map import Blocks
 from s4signal.estimators.features.recordings import TrainingCases, prepare_recordings
 from s4signal.estimators.features.regression import FeatureRegression, fit_regression, octave_subsets
-from s4signal.estimators.features.streaming import FeatureStream, open_stream
+from s4signal.estimators.features.streaming import FeatureStream, stream_period
 from s4signal.estimators.leakage import Spans, check_groups, spans_of
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.parameters import check_closed_form_options
@@ -163,12 +163,14 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         self._restore_targets(state.part("targets"), n_outputs=self.ridge_.coef.shape[-1])
 
     def _open_stream(self, sfreq: float | None) -> FeatureStream:
-        used = frozenset(self.ridge_.blocks)
-        return open_stream(self, self.features_.feature_map_, self._answer, sfreq, wanted=used)
+        features, used = self.features_.feature_map_, frozenset(self.ridge_.blocks)
+        period = stream_period(self, features, sfreq)
+        self._ridge_of_stream = self._regression().at(period)  # self is a copy, for this stream
+        return FeatureStream(features, self._answer, period=period, wanted=used)
 
-    def _answer(self, features: NDArray[np.float64], period: float) -> Floats:
-        """Predict cases of one period from their features (n, n_features)."""
-        return np.asarray(self._finish(self._scaled(self._regression().of_features(features, np.array([period])))))
+    def _answer(self, features: NDArray[np.float64]) -> Floats:
+        """Predict cases of the period of the stream from their features (n, n_features)."""
+        return np.asarray(self._finish(self._scaled(self._ridge_of_stream(features))))
 
     def _cases(
         self, X: Any, y: Any, sample_weight: Any, times: Any, classes: Any, *, reset: bool, groups: Any = None

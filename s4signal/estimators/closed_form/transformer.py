@@ -13,7 +13,7 @@ from s4signal.estimators.closed_form.feature_names import feature_names
 from s4signal.estimators.features.drawing import draw_feature_map
 from s4signal.estimators.features.feature_map import FeatureMap
 from s4signal.estimators.features.recordings import prepare_recordings
-from s4signal.estimators.features.streaming import FeatureStream, open_stream
+from s4signal.estimators.features.streaming import FeatureStream, stream_period
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.validation import check_rate, check_weights
@@ -199,7 +199,5 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         return feature_names(self.feature_map_, channels)
 
     def _open_stream(self, sfreq: float | None) -> FeatureStream:
-        return open_stream(self, self.feature_map_, self._answer, sfreq)
-
-    def _answer(self, features: NDArray[np.float64], period: float) -> NDArray[np.floating]:
-        return self.feature_map_.filled(features)
+        period = stream_period(self, self.feature_map_, sfreq)
+        return FeatureStream(self.feature_map_, self.feature_map_.filled, period=period)

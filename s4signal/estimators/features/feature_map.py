@@ -121,8 +121,10 @@ class FeatureMap:
         asked = statistics_of(wanted)
         looks = np.full((len(recordings.signals), recordings.signals.n_channels + 1), np.nan)
         for indices, x, lengths, rate, summaries in self.batches(recordings, looks):
-            inputs = zip(self.banks, self.inputs(x), asked, strict=False)
-            parts = [bank.pool(part, lengths, rate=rate, wanted=names) for bank, part, names in inputs]
+            parts = [
+                bank.pool(self.input(bank, x), lengths, rate=rate, wanted=names)
+                for bank, names in zip(self.banks, asked, strict=False)
+            ]
             named = self._named(parts, summaries)
             rows = rows or {name: np.empty((len(looks), p.shape[1]), p.dtype) for name, p in named.items()}
             for name, part in named.items():
@@ -131,10 +133,11 @@ class FeatureMap:
             warn_of_looks(self.standardizer, looks, recordings.signals.cases[0].ch_names)
         return rows
 
-    def inputs(self, x: Tensor) -> list[Tensor]:
-        """What each bank filters of (C, ...): the channels, and their components."""
+    def input(self, bank: PooledStatistics, x: Tensor) -> Tensor:
+        """What a bank filters of (C, ...): the channels, or of narrow bands their components."""
         components = self.oscillators.components
-        return [x, x if len(components) == len(x) else torch.tensordot(components, x, dims=1)]
+        narrow = bank is self.bands and len(components) < len(x)
+        return torch.tensordot(components, x, dims=1) if narrow else x
 
     def concatenated(self, pooled: Sequence[Mapping[str, Tensor]]) -> NDArray[np.floating]:
         """Put what each bank pooled side by side, (n, n_features); there are no summaries."""

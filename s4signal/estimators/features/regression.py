@@ -31,12 +31,15 @@ class FeatureRegression(NamedTuple):
         """Return what it says of cases, (n, n_outputs); ``warn`` of those in other units."""
         blocks = self.feature_map.blocks(recordings, wanted=frozenset(self.ridge.blocks), warn=warn)
         periods = relative_periods(recordings.signals, self.feature_map.sfreq)
-        return self.of_features(np.concatenate([*blocks.values()], axis=1), periods)
+        return self.ridge.predict(np.concatenate([*blocks.values()], axis=1), self._octaves(periods))
 
-    def of_features(self, features: NDArray[np.floating], periods: Floats) -> Floats:
-        """Return what it says of features (n, p) of cases with these periods, over that of the training."""
+    def at(self, period: float, *, factor: float = 1.0) -> Callable[[NDArray[np.floating]], Floats]:
+        """Return what says it, times a factor, of features (n, p) of cases with this period."""
+        return self.ridge.of_subset(int(self._octaves(np.array([period]))[0]), factor=factor)
+
+    def _octaves(self, periods: Floats) -> NDArray[np.int64]:
         octaves = np.ceil(np.log2(periods) - 1e-6)
-        return self.ridge.predict(features, np.clip(octaves, 0, n_octaves(self.feature_map.sfreq)).astype(np.int64))
+        return np.clip(octaves, 0, n_octaves(self.feature_map.sfreq)).astype(np.int64)
 
     def to_state(self, seed: int) -> State:
         """Say it, and the seed of its feature map."""

@@ -14,27 +14,27 @@ from s4signal.random_features.running import RunningStatistics
 
 _LONGEST = 2**14  # samples of a line at once
 
-Finish = Callable[[NDArray[np.float64], float], NDArray[np.floating]]
+Finish = Callable[[NDArray[np.float64]], NDArray[np.floating]]
 
 
 class FeatureStream(SignalStream):
     """A feature map that listens: its answers are of all samples so far as one case.
 
-    ``finish`` makes them of features (1, n_features), NaN where one does not exist, and of ``period``, the sample
-    period of the stream over that of the training. Features of blocks that are not ``wanted`` may be NaN, too.
+    ``finish`` makes them of features (1, n_features), NaN where one does not exist or is of a block that is not
+    ``wanted``; ``period`` is the sample period of the stream over that of the training.
     """
 
     def __init__(
         self, feature_map: FeatureMap, finish: Finish, *, period: float, wanted: Set[str] = frozenset(BLOCKS)
     ) -> None:
-        self._feature_map, self._finish, self._period = feature_map, finish, period
-        self._asked = statistics_of(wanted)
+        self._feature_map, self._finish = feature_map, finish
+        banks = zip(feature_map.banks, statistics_of(wanted), strict=False)
+        self._running = [RunningStatistics(bank, rate=period, wanted=asked) for bank, asked in banks]
         # Of one channel alone the line to its next sample may begin at any time before.
         super().__init__(feature_map.standardizer, missing="whole")
 
     def _forget(self) -> None:
-        banks = zip(self._feature_map.banks, self._asked, strict=False)
-        self._running = [RunningStatistics(bank, rate=self._period, wanted=asked) for bank, asked in banks]
+        self._running = [running.fresh() for running in self._running]
         self._last, self._lost = np.zeros((len(self._standardizer.mean), 0)), 0
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
@@ -54,18 +54,16 @@ class FeatureStream(SignalStream):
         if not answer:
             return None
         features = self._feature_map.concatenated([running.value() for running in self._running])
-        said: NDArray[np.floating] = self._finish(features.astype(np.float64), self._period)[0]
+        said: NDArray[np.floating] = self._finish(features.astype(np.float64))[0]
         return said
 
     def _push(self, data: NDArray[np.floating]) -> None:
         x = torch.from_numpy(np.ascontiguousarray(data)).to(self._feature_map.dtype)
-        for running, part in zip(self._running, self._feature_map.inputs(x), strict=False):
-            running.push(part)
+        for running, bank in zip(self._running, self._feature_map.banks, strict=True):
+            if running.listens:
+                running.push(self._feature_map.input(bank, x).numpy())
 
 
-def open_stream(
-    estimator: Any, features: FeatureMap, finish: Finish, sfreq: float | None, *, wanted: Set[str] = frozenset(BLOCKS)
-) -> FeatureStream:
-    """Return a stream at a rate that suits how an estimator was fitted."""
-    period = check_stream_rate(estimator, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)
-    return FeatureStream(features, finish, period=period, wanted=wanted)
+def stream_period(estimator: Any, features: FeatureMap, sfreq: float | None) -> float:
+    """Return the sample period of a stream at a rate that suits how an estimator was fitted, over that of the fit."""
+    return check_stream_rate(estimator, sfreq, timed=features.timed, mostly_missing=features.summaries is not None)

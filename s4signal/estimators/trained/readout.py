@@ -42,11 +42,7 @@ class Readout(NamedTuple):
 
     def stream(self, period: float) -> FeatureStream:
         """Return what scores a signal as it arrives, (n_outputs,)."""
-
-        def scores(features: Floats, period: float) -> Floats:
-            return self.scale * self.regression.of_features(features, np.array([period]))
-
-        used = frozenset(self.regression.ridge.blocks)
+        used, scores = frozenset(self.regression.ridge.blocks), self.regression.at(period, factor=self.scale)
         return FeatureStream(self.regression.feature_map, scores, period=period, wanted=used)
 
     def describe(self) -> str:

@@ -65,9 +65,9 @@ class Stream(SignalStream):
             self._lost = lost
             return None
         state, outputs = self._state, None
-        for first, last in _runs(periods):
-            x, held = self._steps.tensor(inputs[:, first:last]), int(periods[first])
-            outputs, state = self._steps.advance(x, state, held=held, answer=answer and last == len(periods))
+        for first, last, held in _runs(periods, inputs.shape[1]):
+            x = self._steps.tensor(inputs[:, first:last])
+            outputs, state = self._steps.advance(x, state, held=held, answer=answer and last == inputs.shape[1])
         numbers = None if outputs is None else outputs.double().cpu().numpy()
         if self._readout is not None:  # which waits for the end of what is lost
             numbers = None if numbers is None or own is None else numbers + own
@@ -75,29 +75,34 @@ class Stream(SignalStream):
         self._state, self._last, self._lost = state, inputs[: len(data), -1].copy(), lost
         return None if finite is None else self._finish(finite)[0]
 
-    def _inputs(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp], int]:
-        """Return samples as `prepare_case` gives them, masks below; the periods each stands for; how many were lost."""
-        missing, n, lost = np.isnan(data), data.shape[1], 0
-        periods = np.ones(n, dtype=np.intp)
-        if self._sampling.missing == "gap" and self._sampling.gaps and (self._lost or missing.any()):
+    def _inputs(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp] | None, int]:
+        """Return samples as `prepare_case` gives them, masks below; the periods each stands for; how many were lost.
+
+        No periods if each stands for one.
+        """
+        missing, n, lost, periods = np.isnan(data), data.shape[1], 0, None
+        holes = bool(missing.any())
+        if self._sampling.missing == "gap" and self._sampling.gaps and (self._lost or holes):
             present = np.flatnonzero(~missing.all(0))
             periods = np.diff(present, prepend=-1 - self._lost)
             if self._state is None:  # nothing precedes the first sample
                 periods[:1] = 1
             lost = self._lost + n if not len(present) else n - 1 - int(present[-1])
             data, missing = data[:, present], missing[:, present]
-        if missing.any():
+        if holes and missing.any():
             before = np.zeros(len(data)) if self._last is None else self._last
             behind = np.concatenate([before[:, None], data], axis=1)
             data = carried_forward(behind, np.pad(missing, ((0, 0), (1, 0))))[:, 1:]
-        masks = ~missing[list(self._sampling.masked)]
-        return np.concatenate([data, masks]) if len(masks) else data, periods, lost
+        if self._sampling.masked:
+            data = np.concatenate([data, ~missing[list(self._sampling.masked)]])
+        return data, periods, lost
 
 
-def _runs(periods: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Cut samples into runs of one period each, and samples that stand for more."""
-    if (periods == 1).all():
-        yield 0, len(periods)
+def _runs(periods: NDArray[np.intp] | None, n: int) -> Iterator[tuple[int, int, int]]:
+    """Cut n samples into runs of one period each, and samples that stand for more."""
+    if periods is None:
+        yield 0, n, 1
         return
     late = np.flatnonzero(periods > 1)
-    yield from pairwise(sorted({0, len(periods), *late.tolist(), *(late + 1).tolist()}))
+    for first, last in pairwise(sorted({0, n, *late.tolist(), *(late + 1).tolist()})):
+        yield first, last, int(periods[first])

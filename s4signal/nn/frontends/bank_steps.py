@@ -21,21 +21,22 @@ class _Blocks(NamedTuple):
 
     into: Tensor  # (F, T, Z + 2 order): samples to outputs, and to the state they leave behind
     out: Tensor  # (F, 2 order, Z): the state before the block to outputs
-    transition: Tensor  # (F, 2 order, 2 order)
+    carry: Tensor  # (F, n, n): the state before a hop, and what its blocks leave, to the states before and after these
     hops: int  # of a block
     per_hop: int  # blocks
 
     def run(self, x: Tensor, state: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
         """Samples (rows, n_blocks * T) -> outputs (F, rows, n_blocks, Z), and the state after ``n_kept`` blocks."""
-        rows, T = x.shape[0], self.into.shape[1]  # not len(x): an exported number of rows is free
-        u, Z = x.reshape(-1, T), self.out.shape[-1]
-        product = torch.bmm(u.expand(len(self.into), *u.shape), self.into)
-        z, left = product.split([Z, product.shape[-1] - Z], -1)
-        entering = [state]
-        for added in left.unflatten(1, (rows, -1)).unbind(2):
-            entering.append(torch.baddbmm(added, entering[-1], self.transition))
-        before = entering[0] if len(entering) == 2 else torch.stack(entering[:-1], 2).flatten(1, 2)
-        return torch.baddbmm(z, before, self.out).unflatten(1, (rows, -1)), entering[n_kept]
+        rows, (F, T, _), (S, Z) = x.shape[0], self.into.shape, self.out.shape[1:]  # an exported number of rows is free
+        u = x.reshape(-1, T)
+        z, left = torch.bmm(u.expand(F, *u.shape), self.into).split([Z, S], -1)
+        before, entering = [], [state]
+        for added in left.reshape(F, rows, -1, self.per_hop * S).unbind(2):
+            states = torch.bmm(torch.cat([entering[-1], added], -1), self.carry)
+            before.append(states[..., :-S])
+            entering.append(states[..., -S:])
+        all_before = (before[0] if len(before) == 1 else torch.cat(before, -1)).reshape(F, -1, S)
+        return torch.baddbmm(z, all_before, self.out).view(F, rows, -1, Z), entering[n_kept // self.per_hop]
 
 
 class BankSteps(FrontendSteps):
@@ -98,7 +99,7 @@ class BankSteps(FrontendSteps):
             last = z[:, :, blocks.per_hop - 1 :: blocks.per_hop]
             hops: Tensor = last.unflatten(-1, (2, blocks.hops)).transpose(2, 3).flatten(3)
         elif blocks.hops == 1:
-            hops = z.square().unflatten(2, (-1, blocks.per_hop)).flatten(3).sum(-1)
+            hops = z.square().view(*z.shape[:2], -1, blocks.per_hop * z.shape[-1]).sum(-1)
         else:
             hops = z.square().unflatten(-1, (2, blocks.hops, -1)).sum((3, 5)).flatten(2)
         return hops
@@ -124,8 +125,20 @@ def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.
         W, Q = W[..., read], Q[..., read]
     else:
         W, Q = W * hop**-0.5, Q * hop**-0.5
-    into, out, transition = (x.to(dtype).contiguous() for x in (torch.cat([W, tables.P], -1), Q, tables.transition))
-    return _Blocks(into, out, transition, hops, max(1, hop // length))
+    per_hop = max(1, hop // length)
+    carry = _carry(tables.transition, per_hop)
+    into, out, carry = (x.to(dtype).contiguous() for x in (torch.cat([W, tables.P], -1), Q, carry))
+    return _Blocks(into, out, carry, hops, per_hop)
+
+
+def _carry(transition: Tensor, n_blocks: int) -> Tensor:
+    """Lay out powers of transitions (F, S, S) for a state and what n blocks leave: (F, S (n + 1), S (n + 1))."""
+    S = transition.shape[-1]
+    inputs = torch.eye(S * (n_blocks + 1)).to(transition).expand(len(transition), -1, -1).split(S, -1)
+    states = [inputs[0]]
+    for added in inputs[1:]:
+        states.append(states[-1] @ transition + added)
+    return torch.cat(states, -1)
 
 
 def _short_block(unit: int, otherwise: int) -> int:

@@ -56,13 +56,14 @@ class _Steps(FrontendSteps):
     """Hops of one rate; nothing is kept from one to the next."""
 
     def __init__(self, frontend: HopMeansFrontend, rate: float) -> None:
-        self.unit, self._mix = frontend.unit(rate), frontend.mix
+        self.unit, mix = frontend.unit(rate), frontend.mix
+        self._weight, self._bias = mix.weight / self.unit, mix.bias.unsqueeze(-1)  # of sums
         self.rate = rate * self.unit / (frontend.sfreq * float(frontend.hop_s or 1.0))
 
     def advance(self, x: Tensor, state: Any, *, keep_last: bool = True) -> tuple[Tensor, Any]:
         """Encode a piece."""
         short = -x.shape[-1] % self.unit
-        means = (F.pad(x, (0, short)) if short else x).unflatten(-1, (-1, self.unit)).mean(-1)
+        sums = (F.pad(x, (0, short)) if short else x).reshape(*x.shape[:2], -1, self.unit).sum(-1)
         if short:
-            means[..., -1] *= self.unit / (self.unit - short)
-        return self._mix(means), None
+            sums[..., -1] *= self.unit / (self.unit - short)
+        return torch.addmm(self._bias, self._weight, sums.flatten(1)).view(-1, *sums.shape[1:]), None

@@ -54,12 +54,13 @@ class Loudness(nn.Module):
         self, x: Tensor, state: LoudnessState | None, *, keep_last: bool = True
     ) -> tuple[Tensor, LoudnessState | None]:
         """Level a piece (n_features, batch, n_steps) by what was loud until each frame; the last may be left again."""
-        energy, several = x.logsumexp(0, keepdim=True), x.shape[-1] > 1
+        power, several = x.exp().sum(0, keepdim=True), x.shape[-1] > 1
+        energy = power.log()
         loudest = self.running_maximum(energy) if several else energy
         if state is not None:
             loudest = torch.maximum(loudest, state.loudest)
         floored = self._floored(x, loudest)
-        amplitude = (0.5 * energy.to(construction_dtype(x.device))).exp()
+        amplitude = power.to(construction_dtype(x.device)).sqrt()
         total, weight = floored * amplitude, amplitude
         if several:
             total, weight = total.cumsum(-1), weight.cumsum(-1)
@@ -76,4 +77,4 @@ class Loudness(nn.Module):
         return energy.cummax(-1).values
 
     def _floored(self, x: Tensor, loudest: Tensor) -> Tensor:
-        return torch.logaddexp(x, loudest - self.floor_db * DECIBEL - math.log(len(x)))
+        return torch.logaddexp(x, loudest - (self.floor_db * DECIBEL + math.log(len(x))))

@@ -162,7 +162,7 @@ def test_what_no_regression_reads_is_not_computed(wanted, monkeypatch):
     fitted = S4RandomFeatures(n_oscillators=8, precision="64", random_state=0).fit(rng.standard_normal((6, 3, 200)))
     features, chunks = fitted.feature_map_, rng.standard_normal((3, 3, 50))
     every, some = (
-        FeatureStream(features, lambda values, _: values, period=1.0, **given) for given in ({}, {"wanted": wanted})
+        FeatureStream(features, lambda values: values, period=1.0, **given) for given in ({}, {"wanted": wanted})
     )
     expected = [every.push(chunk) for chunk in chunks]
     if wanted <= {"means", "ppv", "combinations"}:
