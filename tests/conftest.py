@@ -5,6 +5,8 @@ import random
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of numpy and of programs that tests start; there is a worker a core
+
 import numpy as np
 import pytest
 import torch

@@ -21,9 +21,10 @@ LONGEST_S = 900  # of processor time, until a script counts as hanging
 
 # One job a line. What it imports, most scripts would import themselves; it computes nothing, and has one thread.
 SERVER = """
-import json, os, resource, runpy, sys
+import gc, json, os, resource, runpy, sys
 import matplotlib.pyplot, mne, pandas, sklearn.ensemble, sklearn.linear_model, torch
 import s4signal.estimators, s4signal.inspection, s4signal.signals
+gc.freeze()  # a child that ends looks at none of it
 for line in sys.stdin:
     job = json.loads(line)
     if (child := os.fork()) == 0:
