@@ -15,6 +15,7 @@ from s4signal.cli.listing import Listing, Row, header_of, kind_of, list_manifest
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
 from s4signal.signals import Signals, epochs_from_events, read_csv, read_eeg, read_ts, windows
+from s4signal.signals.checks import few
 
 _SHOWN = 12  # classes or events named in one line
 
@@ -50,10 +51,8 @@ class Cases:
         if self.y is not None and self.is_regression:
             facts["targets"] = f"numbers from {self.y.min():g} to {self.y.max():g}"
         elif self.y is not None:
-            counts = Counter(self.y.tolist())
-            more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-            facts["classes"] = f"{len(counts)}: " + ", ".join(f"{k} ({n})" for k, n in counts.most_common(_SHOWN))
-            facts["classes"] += more
+            counts = [f"{label} ({n})" for label, n in Counter(self.y.tolist()).most_common()]
+            facts["classes"] = f"{len(counts)}: {few(counts, _SHOWN)}"
         if self.by:
             facts["labels by"] = self.by
         n = 0 if self.groups is None else len(set(self.groups.tolist()))

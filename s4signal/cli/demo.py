@@ -1,6 +1,5 @@
 """`s4signal demo`: made recordings, and the four commands that lead from them to a report and a stream."""
 
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,10 +78,6 @@ def whistle(name: str, pitch: float, rng: "np.random.Generator") -> "NDArray[np.
 
 def write_wave(path: Path, sound: "NDArray[np.float64]") -> None:
     """Write sound of -1...1 as 16 bits."""
-    import numpy as np
+    from scipy.io import wavfile
 
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SFREQ)
-        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+    wavfile.write(path, SFREQ, (sound.clip(-1, 1) * 32767).astype("int16"))

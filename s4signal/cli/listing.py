@@ -1,7 +1,6 @@
 """Which files a folder or a manifest holds, of which kind, and what is known of each."""
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import NamedTuple
 
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
+from s4signal.signals.audio_manifest import manifest_table, texts_of
+from s4signal.signals.name_patterns import compile_pattern
 
 KINDS = {
     "audio": (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff"),
@@ -66,37 +67,31 @@ def list_recordings(root: Path, how: Reading) -> Listing:
 
 
 def list_manifest(path: Path, root: Path, how: Reading) -> Listing:
-    """List the recordings that a CSV file names, one a row; its paths are below ``root``."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = list(csv.DictReader(file))
-    header = list(header_of(path))
-    wanted = [how.path_column, *([how.group_column] if how.group_column else [])]
-    missing = [name for name in wanted if name not in header]
-    if missing:
-        raise RecordingError(
-            f"{path} has no column {', '.join(missing)}; it has {', '.join(header) or 'none'}. Name the columns by "
-            "--path-column, --label-column and --group-column."
-        )
-    if not lines:
+    """List the recordings that a table names, one a row; its paths are below ``root``."""
+    table = manifest_table(path)
+    try:
+        table.check([how.path_column, *([how.group_column] if how.group_column else [])])
+    except RecordingError as error:
+        advice = "Name the columns by --path-column, --label-column and --group-column."
+        raise RecordingError(f"{error} {advice}") from None
+    files = texts_of(table, how.path_column)
+    if not files:
         raise RecordingError(f"{path} lists no recording.")
-    group = how.group_column or next((n for n in ("group", "subject", "speaker") if n in header), None)
-    rows = [_row_of_line(i, line, path, root, how, group) for i, line in enumerate(lines, start=2)]
+    group = how.group_column or next((n for n in ("group", "subject", "speaker") if n in table.header), None)
+    labels = texts_of(table, how.label_column) if how.label_column in table.header else [None] * len(files)
+    owners = texts_of(table, group) if group else [""] * len(files)
+    rows = [Row(root / f, label, owner or None) for f, label, owner in zip(files, labels, owners, strict=True)]
+    for i, (file, row) in enumerate(zip(files, rows, strict=True)):
+        if not file or row.label == "":
+            raise RecordingError(f"{table.row(i)}: {how.label_column if file else how.path_column} is empty.")
+        if not row.path.exists():
+            raise RecordingError(f"{table.row(i)}: {row.path} does not exist. Paths are below {root}.")
     kinds = {kind_of(row.path) for row in rows}
     if len(kinds) != 1 or None in kinds:
         endings = ", ".join(sorted({row.path.suffix or "no ending" for row in rows}))
         raise RecordingError(f"{path} must list recordings of one kind, audio, EEG or CSV; its files end in {endings}.")
-    by = f"column {how.label_column} of {path.name}" if how.label_column in header else ""
+    by = f"column {how.label_column} of {path.name}" if how.label_column in table.header else ""
     return Listing(str(kinds.pop()), rows, by + (f", groups in column {group}" if group else ""))
-
-
-def _row_of_line(i: int, line: dict[str, str], path: Path, root: Path, how: Reading, group: str | None) -> Row:
-    cells = {name: (value or "").strip() for name, value in line.items() if isinstance(name, str)}
-    label, file = cells.get(how.label_column), cells[how.path_column]
-    if not file or label == "":
-        raise RecordingError(f"{path}, row {i}: {how.path_column if not file else how.label_column} is empty.")
-    if not (root / file).exists():
-        raise RecordingError(f"{path}, row {i}: {root / file} does not exist. Paths are below {root}.")
-    return Row(root / file, label, (cells[group] or None) if group else None)
 
 
 def header_of(path: Path) -> list[str]:
@@ -126,7 +121,9 @@ def _rows_of_folders(files: Sequence[Path], root: Path) -> tuple[list[Row], str]
 
 
 def _rows_of_pattern(files: Sequence[Path], root: Path, pattern: str) -> list[Row]:
-    expression = _compiled(pattern)
+    expression = compile_pattern(pattern)
+    if not {"label", "group"} & set(expression.groupindex):
+        raise ValueError(f"--pattern {pattern!r} has no {{label}} and no {{group}}; write '{{label}}_{{group}}.wav'.")
     rows, others = [], []
     for path in files:
         found = expression.fullmatch(path.relative_to(root).as_posix() if "/" in pattern else path.name)
@@ -141,13 +138,3 @@ def _rows_of_pattern(files: Sequence[Path], root: Path, pattern: str) -> list[Ro
             f"{', '.join(others[:_SHOWN])}. Move them away, or write another pattern."
         )
     return rows
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Turn "{label}_{group}.wav" into an expression with named groups."""
-    parts = re.split(r"\{(\w+)\}", pattern)
-    names = parts[1::2]
-    if not {"label", "group"} & set(names):
-        raise ValueError(f"--pattern {pattern!r} has no {{label}} and no {{group}}; write '{{label}}_{{group}}.wav'.")
-    fields = [f"(?P<{n}>[^/]+?)" if n not in names[:i] else f"(?P={n})" for i, n in enumerate(names)]
-    return re.compile("".join(fields[i // 2] if i % 2 else re.escape(part) for i, part in enumerate(parts)))

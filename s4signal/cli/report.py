@@ -74,30 +74,22 @@ def evaluation(
     from s4signal.inspection.scores import cross_validate, folds_of, learning_curve, predictions_of
 
     seen, checks = known_cases(cases, provenance)
-    y, groups = cases.labels, cases.split_by
-    crossed = protocol == "cross-validation" or (protocol == "auto" and bool(seen))
-    common = {
-        "model": fitted,
-        "model_file": path,
-        "X": cases.X,
-        "facts": cases.facts(),
-        "grouped": cases.groups is not None,
-    }
-    if not crossed:
+    y, groups, points = cases.labels, cases.split_by, list[tuple[float, int, float]]()
+    if protocol == "cross-validation" or (protocol == "auto" and seen):
+        parts = folds_of(y, groups, n_folds=folds, regression=cases.is_regression)
+        said, checks = cross_validate(fitted, cases.X, y, groups, parts, step), split_checks(cases, parts)
+        text = (
+            f"{len(parts)}-fold cross-validation by group: models with the parameters of the one in the file, each "
+            "fitted without the groups that it is scored on."
+        )
+        if curve:
+            values = abs(said.certainty) if said.classes is None else said.right
+            points = [(1.0, len(train), float(values[test].mean())) for train, test in parts]
+            points += learning_curve(fitted, cases.X, y, groups, parts)
+    else:
+        said = predictions_of(fitted, cases.X, y, groups)
         text = "The model in the file predicts these cases, which are held out."
-        return Evaluation(said=predictions_of(fitted, cases.X, y, groups), protocol=text, checks=checks, **common)
-    parts = folds_of(y, groups, n_folds=folds, regression=cases.is_regression)
-    said = cross_validate(fitted, cases.X, y, groups, parts, step)
-    points = []
-    if curve:
-        values = abs(said.certainty) if said.classes is None else said.right
-        points = [(1.0, len(train), float(values[test].mean())) for train, test in parts]
-        points += list(learning_curve(fitted, cases.X, y, groups, parts))
-    text = (
-        f"{len(parts)}-fold cross-validation by group: models with the parameters of the one in the file, each fitted "
-        "without the groups that it is scored on."
-    )
-    return Evaluation(said=said, protocol=text, checks=split_checks(cases, parts), curve=points, **common)
+    return Evaluation(fitted, path, cases.X, said, cases.facts(), text, checks, points, cases.groups is not None)
 
 
 def known_cases(cases: "Cases", provenance: "Provenance | None") -> tuple[int, list[tuple[bool, str]]]:

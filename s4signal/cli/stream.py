@@ -84,13 +84,7 @@ def _recorded(
     rate, size = case.sfreq or sfreq, _size(chunk, case.sfreq or sfreq)
     whole = case.load() if getattr(case, "in_one", False) else case
     edges = range(0, case.length, size)
-    return rate, (_loaded(whole.crop(start, min(start + size, case.length))) for start in edges)
-
-
-def _loaded(case: Any) -> "NDArray[np.floating]":
-    import numpy as np
-
-    return np.asarray(case.load().data if hasattr(case, "load") else case.data)
+    return rate, (whole.crop(start, min(start + size, case.length)).load().data for start in edges)
 
 
 def _piped(pipe: BinaryIO, n_channels: int, size: int, raw: str) -> "Iterator[NDArray[np.floating]]":

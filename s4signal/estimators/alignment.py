@@ -38,12 +38,8 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
 
     Attributes
     ----------
-    n_features_in_, n_channels_in_ : int
-        Columns of a 2-D X or channels of any other; channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
-    sfreq_ : float or None
-        Sampling rate of the first case at training, in Hz.
+    n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
+        Channels and their names, and the sampling rate in Hz of the first case.
     covariance_ : ndarray (n_channels, n_channels)
         Mean covariance of the recordings at `fit`, each counted once: what a `stream` begins with, nothing else.
 
@@ -153,22 +149,13 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
 
         Parameters
         ----------
-        X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them.
-        y : None
-            Ignored.
-        groups : array-like (n_samples,), optional
-            As `transform` takes them.
+        X, y, groups : as `fit` takes them
+            Cases, and whose they are.
 
         Returns
         -------
         ndarray, of the shape of X, or Signals
-            As `transform` returns them.
-
-        Raises
-        ------
-        ValueError
-            As `transform`.
+            As `transform`, which raises the same errors.
         """
         return self.fit(X, y, groups=groups).transform(X, groups=groups)
 

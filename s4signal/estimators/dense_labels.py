@@ -31,14 +31,6 @@ def check_epoch_options(segmenter: Any) -> None:
         raise ValueError(f"estimator={segmenter.estimator!r} must be a classifier with predict_proba, or None.")
 
 
-def per_recording(arrays: Sequence[NDArray[Any]]) -> NDArray[np.object_]:
-    """Keep arrays of any lengths in one of shape (n_recordings,)."""
-    found = np.empty(len(arrays), dtype=object)
-    for i, array in enumerate(arrays):
-        found[i] = array
-    return found
-
-
 def most_probable(scores: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[Any]:
     """Name the most probable class of each epoch, (n_epochs, n_classes) to (n_epochs,); None where scores are NaN."""
     unknown = np.isnan(scores[:, 0])

@@ -63,12 +63,8 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
     ----------
     bank_ : s4signal.nn.FilterBank
         The filters.
-    n_features_in_, n_channels_in_ : int
-        Columns of a 2-D X or channels of any other; channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
+    n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
+        Channels and their names, and the sampling rate in Hz.
 
     Examples
     --------

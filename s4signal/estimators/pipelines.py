@@ -9,32 +9,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators.alignment import AlignRecordings
-from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
-from s4signal.estimators.closed_form.regressor import S4RidgeRegressor
 from s4signal.estimators.model_file import State, load_model, packed, unpacked, write_model
 from s4signal.estimators.preprocessing.amplitude import Baseline, Clip, RobustScale
 from s4signal.estimators.preprocessing.channels import InterpolateBads, Rereference
 from s4signal.estimators.preprocessing.filters import BandPass, Notch, Resample
 from s4signal.estimators.preprocessing.to_array import ToArray
+from s4signal.estimators.provenance import ESTIMATORS
 from s4signal.estimators.segmenter import S4Segmenter
-from s4signal.estimators.trained.classifier import S4Classifier
-from s4signal.estimators.trained.regressor import S4Regressor
 from s4signal.estimators.validation import check_chunk
 
-_STEPS = (
-    AlignRecordings,
-    BandPass,
-    Baseline,
-    Clip,
-    InterpolateBads,
-    Notch,
-    Rereference,
-    Resample,
-    RobustScale,
-    ToArray,
-)
-_MODELS = (S4Classifier, S4Regressor, S4RidgeClassifier, S4RidgeRegressor, S4Segmenter)
-SAVED: dict[str, Any] = {kind.__name__: kind for kind in (*_STEPS, *_MODELS)}
+_STEPS = (BandPass, Baseline, Clip, InterpolateBads, Notch, Rereference, Resample, RobustScale, ToArray)
+_MODELS: tuple[Any, ...] = (*ESTIMATORS.values(), S4Segmenter)
+SAVED: dict[str, Any] = {kind.__name__: kind for kind in (AlignRecordings, *_STEPS, *_MODELS)}
 _MOST_STEPS = 100
 
 
@@ -137,8 +123,7 @@ def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
     """
 
     def from_state(state: State) -> Pipeline:
-        if state.value("estimator", str) != "Pipeline":
-            kind = state.value("estimator", str)
+        if (kind := state.value("estimator", str)) != "Pipeline":
             raise ModelFileError(f"it holds a {kind}, not a pipeline; use {kind}.load.")
         said = state.values("steps", list)
         if not 0 < len(said) <= _MOST_STEPS:

@@ -18,7 +18,6 @@ from s4signal.estimators.dense_labels import (
     check_epoch_options,
     labelled_windows,
     most_probable,
-    per_recording,
 )
 from s4signal.estimators.epoch_stream import EpochShape, EpochStream
 from s4signal.estimators.model_file import State, estimator_state, packed, unpacked
@@ -26,6 +25,7 @@ from s4signal.estimators.segments import read_windows, score_windows
 from s4signal.estimators.trained.classifier import S4Classifier
 from s4signal.estimators.validation import check_rate
 from s4signal.signals import Signals
+from s4signal.signals.checks import object_array
 from s4signal.signals.clock import Clock
 from s4signal.signals.epochs import epoch_spans
 from s4signal.signals.lazy import Case, with_metadata
@@ -66,12 +66,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         The fitted classifier of windows.
     classes_ : ndarray (n_classes,)
         Labels, sorted.
-    n_features_in_, n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
-    sfreq_ : float or None
-        Sampling rate at training, in Hz: the highest of several.
+    n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
+        Channels and their names, and the sampling rate in Hz, the highest of several.
 
     See Also
     --------
@@ -174,7 +170,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         ValueError
             If a recording has other channels, or as the classifier says.
         """
-        return per_recording([most_probable(scores, self.classes_) for scores in self._scores(X, sfreq)])
+        return object_array([most_probable(scores, self.classes_) for scores in self._scores(X, sfreq)])
 
     def predict_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.object_]:
         """Predict the probabilities of the labels for the epochs of recordings.
@@ -189,7 +185,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         ndarray of shape (n_recordings,)
             For each recording an array (n_epochs_i, n_classes), NaN where nothing was observed.
         """
-        return per_recording(self._scores(X, sfreq))
+        return object_array(self._scores(X, sfreq))
 
     def score(self, X: Any, y: Any) -> float:
         """Return the balanced accuracy over the labelled epochs of all recordings together.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
 from s4signal.estimators.survey import WILD, Survey, channel_name, spread
+from s4signal.signals.checks import few
 
 FURTHEST = 4.0  # standard deviations: where most values are missing, an outlier counts no more than that
 LARGEST = 1e15  # standard deviations, whose squares single precision holds
@@ -162,8 +163,7 @@ def _warn_of_flat(flat: NDArray[np.bool_], names: Sequence[str] | None) -> None:
     cases, channels = np.flatnonzero(flat.any(1)).tolist(), np.flatnonzero(flat.any(0)).tolist()
     if not cases:
         return
-    named = ", ".join(channel_name(channel, names) for channel in channels[:5])
-    named += f" and {len(channels) - 5} more" if len(channels) > 5 else ""
+    named = few([channel_name(channel, names) for channel in channels], 5)
     others = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
     warnings.warn(
         f"{named}: flat in case {cases[0]}{others}, but in no training case. Look whether the sensor is off: what "

@@ -32,10 +32,8 @@ class BandImportanceDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the shares.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with the shares, and their figure.
 
     Raises
     ------

@@ -33,10 +33,8 @@ class FrequencyResponseDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the gains.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with the gains, and their figure.
 
     Examples
     --------
@@ -121,10 +119,8 @@ class KernelDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the kernels.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with the kernels, and their figure.
 
     Examples
     --------

@@ -33,10 +33,8 @@ class GroupScoresDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the table.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with the table, and their figure.
 
     Raises
     ------

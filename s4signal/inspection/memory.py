@@ -28,10 +28,8 @@ class MemoryDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with signal and reconstructions.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with signal and reconstructions, and their figure.
 
     Examples
     --------

@@ -37,12 +37,8 @@ class SaliencyDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the case.
-    importance_ax_ : matplotlib Axes
-        Axes with the importance, on the right.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, importance_ax_, figure_ : matplotlib Axes, Axes, Figure
+        Axes with the case, those with the importance on the right, and their figure.
 
     Examples
     --------
@@ -152,10 +148,8 @@ class ChannelImportanceDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the boxes.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with the boxes, and their figure.
 
     Examples
     --------

@@ -28,10 +28,8 @@ class PolesDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the poles.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with the poles, and their figure.
 
     Raises
     ------

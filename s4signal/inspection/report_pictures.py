@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-import wave
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.io import wavfile
 
 from s4signal.inspection.drawing import BLUE, ORANGE
 from s4signal.inspection.occlusion import SaliencyDisplay
-from s4signal.signals.checks import optional
+from s4signal.signals.checks import is_audio, optional
 
 _N_STRETCHES = 8  # of a case: each is a prediction
 _MOST_HZ, _MOST_S = 16_000.0, 8.0  # of a sound
@@ -66,16 +66,10 @@ def sound(case: Any) -> str:
     samples = np.nan_to_num(np.asarray(case.data, float).mean(0)[: int(_MOST_S * case.sfreq)])
     samples = 0.9 * samples / (np.abs(samples).max(initial=0.0) or 1.0)
     buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(round(case.sfreq))
-        file.writeframes((32767 * samples).astype("<i2").tobytes())
+    wavfile.write(buffer, round(case.sfreq), (32767 * samples).astype(np.int16))
     return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def is_sound(case: Any) -> bool:
     """Whether a case can be listened to."""
-    if case.sfreq is None or case.times is not None:
-        return False
-    return bool(case.modality == "audio" or (case.modality is None and case.n_channels <= 2 and case.sfreq >= 4000))
+    return case.sfreq is not None and case.times is None and is_audio(case.modality, case.sfreq, case.n_channels)

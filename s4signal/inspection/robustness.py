@@ -28,10 +28,8 @@ class RobustnessDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the curves.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, figure_ : matplotlib Axes, Figure
+        Axes with the curves, and their figure.
 
     Raises
     ------

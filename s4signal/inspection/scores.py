@@ -11,29 +11,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.base import clone
+from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-Z = 1.959963984540054  # of a normal distribution, 95 % lie within
 _RESAMPLES = 2000
+_SHARES = 0.25, 0.5  # of the training cases, in a learning curve
 Interval = tuple[float, float]
 Statistic = Callable[[NDArray[np.intp]], float]
 
 
-def wilson_interval(n_right: float, n: float) -> Interval:
-    """Return the 95 % interval of a share, of cases that are independent.
-
-    References
-    ----------
-    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927, equation 4,
-    doi:10.1080/01621459.1927.10502953.
-    """
+def wilson_interval(n_right: int, n: int) -> Interval:
+    """Return Wilson's 95 % interval of a share, of cases that are independent."""
     if n == 0:
         return 0.0, 1.0
-    share, extra = n_right / n, Z * Z / n
-    middle = (share + extra / 2) / (1 + extra)
-    half = Z * math.sqrt(share * (1 - share) / n + extra / (4 * n)) / (1 + extra)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low, high = binomtest(n_right, n).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def group_interval(statistic: Statistic, groups: NDArray[Any], *, seed: int = 0) -> Interval | None:
@@ -78,10 +72,7 @@ class Predictions:
 
     def confusion(self) -> NDArray[np.int64]:
         """Count cases by true class (rows) and predicted class."""
-        classes = np.asarray(self.classes)
-        n = len(classes)
-        true, said = (np.searchsorted(classes, labels) for labels in (self.y, self.predicted))
-        return np.bincount(true * n + said, minlength=n * n).reshape(n, n)
+        return np.asarray(confusion_matrix(self.y, self.predicted, labels=self.classes))
 
     def scores(self) -> dict[str, tuple[float, Interval | None]]:
         """Return each score and its 95 % interval; of accuracies by Wilson, of others by drawing groups anew."""
@@ -200,11 +191,8 @@ def folds_of(
     n_folds = min(n_folds, n_groups)
     if not regression:
         n_folds = max(2, min(n_folds, int(np.unique(y, return_counts=True)[1].max())))
-    splitter = (
-        GroupKFold(n_folds, shuffle=True, random_state=seed)
-        if regression
-        else StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    )
+    kind = GroupKFold if regression else StratifiedGroupKFold
+    splitter = kind(n_folds, shuffle=True, random_state=seed)
     found = [pair for pair in splitter.split(np.zeros(len(y)), y, groups) if len(pair[1])]
     if not regression and any(len(np.unique(y[train])) < 2 for train, _ in found):
         raise ValueError(
@@ -252,17 +240,14 @@ def learning_curve(
     y: NDArray[Any],
     groups: NDArray[Any],
     folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
-    *,
-    shares: tuple[float, ...] = (0.25, 0.5),
-    seed: int = 0,
 ) -> Iterator[tuple[float, int, float]]:
     """Yield share and number of training cases, and accuracy (or mean absolute error) for parts of the training sets.
 
     A part is of whole groups, drawn at random; parts that lack a class are passed over.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     classifies = hasattr(model, "predict_proba")
-    for share in shares:
+    for share in _SHARES:
         for train, test in folds:
             names = rng.permutation(np.unique(groups[train]))
             kept = train[np.isin(groups[train], names[: max(1, round(share * len(names)))])]

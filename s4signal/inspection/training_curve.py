@@ -29,12 +29,8 @@ class TrainingCurveDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the loss.
-    score_ax_ : matplotlib Axes or None
-        Axes with the validation score, on the right; None if none was measured.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+    ax_, score_ax_, figure_ : matplotlib Axes, Axes or None, Figure
+        Axes with the loss, those with the validation score on the right if one was measured, and their figure.
 
     Raises
     ------

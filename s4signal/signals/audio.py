@@ -95,16 +95,12 @@ def read_audio_folder(
         `root` if it contains "/".
     manifest : path, optional
         A table as `read_audio_manifest` takes it, absolute or below `root`; its paths are below `root`.
-    path_column, label_column : str
+    path_column, label_column, group_column : as `read_audio_manifest` takes them
         Columns of the manifest.
-    group_column : str, optional
-        Column of the manifest that tells the speaker; "group" if there is one.
     split : str, optional
         Read this part of the data set alone, such as "train": by the lists, the folders at the top or the manifest.
-    sfreq : float, optional
-        Resample to this rate [Hz].
-    mono : bool
-        Whether to average the channels.
+    sfreq, mono : as `read_audio` takes them
+        A rate [Hz] to resample to, and whether to average the channels.
     on_error : {"raise", "skip"}
         What to do with files that are no audio, empty, damaged, infinite somewhere or without a label: refuse the
         folder, or leave them out and warn. "skip" decodes once what may be damaged inside.

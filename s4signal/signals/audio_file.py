@@ -12,7 +12,7 @@ import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.audio_decoders import COMPRESSED, average_channels, open_compressed
-from s4signal.signals.checks import FloatArray, PathOrText, check_file, optional
+from s4signal.signals.checks import FloatArray, PathOrText, check_choice, check_file, optional
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mp3 import with_length
 
@@ -60,8 +60,7 @@ def open_audio_files(
 
 def check_on_error(on_error: str) -> None:
     """Refuse another word than the two."""
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error={on_error!r} is unknown; choose one of 'raise', 'skip'.")
+    check_choice("on_error", on_error, ("raise", "skip"))
 
 
 def skip_or_raise(error: Exception, path: object, on_error: OnError) -> Skipped:

@@ -53,7 +53,7 @@ def rows_of_folders(root: Path, on_error: OnError) -> Layout:
     audio, aside = _without_noise(root, found.audio)
     tops = {path.relative_to(root).parts[0] for path in audio if len(path.relative_to(root).parts) > 1}
     depth = 1 if tops and {top.lower() for top in tops} <= PARTS else 0
-    listed = {} if depth else _listed(root, audio)
+    listed = {} if depth else _listed(root)
     rows, skipped = [], [*found.skipped, *_lists_without_files(root, listed, audio)]
     for path in audio:
         below = path.relative_to(root)
@@ -133,7 +133,7 @@ def _without_noise(root: Path, audio: Sequence[Path]) -> tuple[list[Path], list[
     return cases, [f"{NOISE}: {n} files, to cut noise from"] * bool(n)
 
 
-def _listed(root: Path, audio: Sequence[Path]) -> dict[str, str]:
+def _listed(root: Path) -> dict[str, str]:
     """Return the part of a data set that its lists name for a file, by its path below `root`."""
     found: dict[str, str] = {}
     for part, name in LISTS.items():

@@ -48,10 +48,8 @@ def read_audio_manifest(
         Column of the speaker, or whatever must not be split; "group" if there is one, otherwise the file.
     split : str, optional
         Read this part alone, by the column "split".
-    sfreq : float, optional
-        Resample to this rate [Hz].
-    mono : bool
-        Whether to average the channels.
+    sfreq, mono : as `read_audio` takes them
+        A rate [Hz] to resample to, and whether to average the channels.
     on_error : {"raise", "skip"}
         Whether a row that cannot be used is an error, or is left out: the warning says how many, ``skipped`` which.
 
@@ -102,7 +100,7 @@ def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on
     group_column = group_column or ("group" if "group" in table.header else None)
     needed = [name for name in (path_column, label_column, group_column) if name is not None]
     table.check([*needed, *(name for name in _OPTIONAL if name in table.header and name not in needed)])
-    texts = {name: _texts(table, name) for name in (*needed, "split") if name in table.header}
+    texts = {name: texts_of(table, name) for name in (*needed, "split") if name in table.header}
     n = len(texts[needed[0]])
     if not n:
         raise RecordingError(f"{table.name} lists no file.")
@@ -148,12 +146,13 @@ def _json_lines(path: Path) -> Table:
     return table
 
 
-def _texts(table: Table, name: str) -> list[str]:
+def texts_of(table: Table, name: str) -> list[str]:
+    """Return a column as texts, "" where a cell is empty."""
     return ["" if _is_empty(item) else str(item).strip() for item in list(table.columns[name])]
 
 
 def _is_empty(item: Any) -> bool:
-    return item is None or item != item or str(item) in ("", "NaT", "<NA>")  # NaN differs from itself
+    return item is None or str(item) in ("", "NaT", "<NA>") or item != item  # NaN differs from itself, NA from nothing
 
 
 def _seconds(table: Table, name: str, otherwise: float, n: int) -> list[float]:

@@ -115,6 +115,25 @@ def check_positive(name: str, seconds: Any) -> None:
         raise ValueError(f"{name}={seconds!r} must be a positive number of seconds.")
 
 
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a word that is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}.")
+
+
+def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
+    """Keep any objects, arrays of any lengths among them, in one array of shape (n,)."""
+    array = np.empty(len(items), dtype=object)
+    for i, item in enumerate(items):
+        array[i] = item
+    return array
+
+
+def few(items: Sequence[Any], most: int = 3) -> str:
+    """List the first items, and say how many more there are."""
+    return ", ".join(map(str, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
 def as_times(times: Any, n_times: int) -> FloatArray:
     """Convert to float64 seconds; refuse what goes back, and what is too coarse to tell samples apart."""
     given = np.asarray(times)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from s4signal.errors import ShapeError
 from s4signal.signals.audio_file import OnError, open_audio_files, warn_of_skipped
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_positive
+from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_choice, check_positive, object_array
 from s4signal.signals.forms import cases_from, describe_cases
 from s4signal.signals.lazy import Case, cached
 from s4signal.signals.mne_objects import epochs_from
@@ -76,7 +76,7 @@ class Signals(CaseList):
         cases = list(data._cases) if isinstance(data, Signals) else cases_from(data, sfreq)
         if sfreq is not None or times is not None or ch_names is not None:
             cases = describe_cases(cases, sfreq=sfreq, times=times, ch_names=ch_names)
-        self._cases = _object_array(cases)
+        self._cases = object_array(cases)
 
     @classmethod
     def from_cases(cls, cases: Iterable[Case]) -> "Signals":
@@ -88,7 +88,7 @@ class Signals(CaseList):
             `Signal` objects or lazy cases; may be empty.
         """
         signals = cls.__new__(cls)
-        signals._cases = _object_array(list(cases))
+        signals._cases = object_array(list(cases))
         return signals
 
     @classmethod
@@ -107,10 +107,8 @@ class Signals(CaseList):
         ----------
         paths : path or iterable of paths
             wav, flac, ogg or mp3 files, one per case.
-        sfreq : float, optional
-            Resample to this rate [Hz] when read.
-        mono : bool
-            Whether to average the channels.
+        sfreq, mono : as `read_audio` takes them
+            A rate [Hz] to resample to when read, and whether to average the channels.
         cache : path, optional
             A folder that keeps what was decoded and resampled, as plain arrays: another pass, and another run, reads
             it back. A file that changed is decoded anew. Nothing is ever removed: delete the folder.
@@ -202,8 +200,7 @@ class Signals(CaseList):
         >>> signals.to_grid(1, method="previous")[0].data
         array([[0., 2., 2., 2., 8.]])
         """
-        if method not in ("linear", "previous"):
-            raise ValueError(f"method={method!r} is unknown; choose one of 'linear', 'previous'.")
+        check_choice("method", method, ("linear", "previous"))
         if longest_gap_s is not None:
             check_positive("longest_gap_s", longest_gap_s)
         put = partial(grid_signal, sfreq=as_rate(sfreq), method=method, longest_gap_s=longest_gap_s)
@@ -288,10 +285,3 @@ class Signals(CaseList):
         if copy is False:
             raise ValueError("cases are stacked by copying them; copy=False cannot be.")
         return np.asarray(self.to_numpy(), dtype=dtype)
-
-
-def _object_array(cases: Sequence[Case]) -> npt.NDArray[np.object_]:
-    array = np.empty(len(cases), dtype=object)
-    for i, case in enumerate(cases):
-        array[i] = case
-    return array

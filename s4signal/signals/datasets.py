@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import RecordingError
 from s4signal.signals.audio import read_audio_folder
+from s4signal.signals.audio_layout import LISTS
 from s4signal.signals.audio_manifest import read_audio_manifest
 from s4signal.signals.collection import Signals
 from s4signal.signals.dataset_table import DATASETS, data_home, documented, fetch, find
@@ -39,7 +39,6 @@ _FINGER_MOVEMENTS = [
     "C4", "C6", "CP5", "CP3", "CP1", "CPz", "CP2", "CP4", "CP6", "O1", "O2",
 ]
 # fmt: on
-_LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 _COMMANDS = '"train", "validation", "test"'
 
 
@@ -106,15 +105,11 @@ def fetch_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Tex
 @documented("speech_commands", splits=_COMMANDS, groups=True)
 def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load spoken commands [1]_, up to 1 s at 16 kHz, in the parts that the lists of the set name."""
-    parts = _parts(split, ("train", *_LISTS))
-    root = find("speech_commands")
-    names = sorted(path.relative_to(root).as_posix() for path in root.glob("[!_]*/*_nohash_*.wav"))
-    if split is not None or all((root / file).is_file() for file in _LISTS.values()):
-        listed = {name: part for part, file in _LISTS.items() for name in _words(root / file)}
-        names = [name for part in parts for name in names if listed.get(name, "train") == part]
-    pairs = [name.split("/") for name in names]
-    speakers = [file.split("_")[0] for _, file in pairs]
-    return Signals.from_files(root / name for name in names), np.array([word for word, _ in pairs]), np.array(speakers)
+    parts = _parts(split, ("train", *LISTS))
+    data = read_audio_folder(find("speech_commands"), split=split)
+    named = ["train"] * len(data.y) if data.splits is None else data.splits.tolist()
+    rows = np.argsort([parts.index(part) for part in named], kind="stable")
+    return data.signals[rows], data.y[rows], data.groups[rows]
 
 
 @documented("speech_commands", splits=_COMMANDS, groups=True)
@@ -172,9 +167,3 @@ def _read_ts(name: str, split: str | None) -> tuple[Signals, _Texts]:
     parts, root = _parts(split), find(name)
     read = [read_ts(root / f"{name}_{part.upper()}.ts", sfreq=DATASETS[name].sfreq) for part in parts]
     return Signals.concatenate(signals for signals, _ in read), np.concatenate([np.asarray(y, str) for _, y in read])
-
-
-def _words(path: Path) -> list[str]:
-    if not path.is_file():
-        raise RecordingError(f"{path} does not exist; the data set is incomplete. Copy it again.")
-    return path.read_text(encoding="utf-8").split()

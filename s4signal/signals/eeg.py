@@ -12,7 +12,7 @@ import numpy.typing as npt
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import OnError, Skipped, check_on_error, skip_or_raise, warn_of_skipped
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import PathOrText, check_file, check_positive, optional
+from s4signal.signals.checks import PathOrText, check_choice, check_file, check_positive, few, optional
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg_alike import Montage, make_alike
 from s4signal.signals.eeg_file import OpenedFile, open_recording
@@ -112,7 +112,11 @@ def read_eeg(
     Signals: 1 case × 1 channel, 500 samples, 250 Hz (2 s)
     array(['s03'], dtype='<U3')
     """
-    _check_options(on_error, incomplete, ch_names, min_duration_s)
+    check_on_error(on_error)
+    check_choice("incomplete", incomplete, ("error", "warn"))
+    check_choice("ch_names", ch_names, ("file", "standard"))
+    if min_duration_s is not None:
+        check_positive("min_duration_s", min_duration_s)
     listing = find_recordings(path, pattern)
     opened, skipped = _opened(listing, picks, min_duration_s, on_error, incomplete)
     _warn_of_files(opened)
@@ -135,8 +139,9 @@ def read_eeg(
 def read_mne_events(path: PathOrText) -> npt.NDArray[np.int64]:
     """Read an MNE events file, (n_events, 3)."""
     check_file(path)
+    mne = _mne()
     try:
-        events: npt.NDArray[np.int64] = _mne().read_events(path, verbose="error").astype(np.int64)
+        events: npt.NDArray[np.int64] = mne.read_events(path, verbose="error").astype(np.int64)
     except Exception as error:
         raise RecordingError(f"{path} cannot be read as an MNE events file ({error}).") from error
     return events
@@ -158,18 +163,6 @@ def _opened(
     if not opened:
         raise RecordingError(f"none of {len(skipped)} recordings can be used; the first: {skipped[0].reason}")
     return opened, skipped
-
-
-def _check_options(on_error: str, incomplete: str, ch_names: str, min_duration_s: float | None) -> None:
-    check_on_error(on_error)
-    for name, value, choices in (
-        ("incomplete", incomplete, ("error", "warn")),
-        ("ch_names", ch_names, ("file", "standard")),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}.")
-    if min_duration_s is not None:
-        check_positive("min_duration_s", min_duration_s)
 
 
 def _check_duration(case: Case, min_duration_s: float | None) -> None:
@@ -194,11 +187,8 @@ def _warn_of_files(files: Sequence[OpenedFile]) -> None:
         warnings.warn(text, stacklevel=3)
     short = [file.incomplete for file in files if file.incomplete]
     if short:
-        more = f" and {len(short) - 3} more" if len(short) > 3 else ""
-        warnings.warn(
-            f"{len(short)} recordings are incomplete, and read as far as they go: {', '.join(short[:3])}{more}.",
-            stacklevel=3,
-        )
+        said = f"{len(short)} recordings are incomplete, and read as far as they go: {few(short)}."
+        warnings.warn(said, stacklevel=3)
 
 
 def _filtered(case: Case, l_freq: float | None, h_freq: float | None) -> Case:

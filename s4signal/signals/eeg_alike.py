@@ -6,11 +6,10 @@ from typing import NamedTuple, TypeVar
 
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import OnError, Skipped, skip_or_raise
-from s4signal.signals.checks import FloatArray
+from s4signal.signals.checks import FloatArray, few
 from s4signal.signals.lazy import Case
 from s4signal.signals.montage import arranged, channel_key, match_channels, standard_name
 
-_NAMED = 3  # files or channels that a report names
 _Value = TypeVar("_Value", bound=Hashable)
 
 
@@ -57,7 +56,7 @@ class _Done:
             ("further channels are left out", self.extra),
             ("bad channels are missing (NaN)", self.bad),
         ]
-        return [f"{what}: {_some(which)}" for what, which in parts if which]
+        return [f"{what}: {few(which)}" for what, which in parts if which]
 
 
 def _reference(alike: Sequence[Montage]) -> list[str]:
@@ -87,7 +86,7 @@ def _brought_to(reference: Sequence[str], names: Sequence[str], one: Montage, ra
     absent = [name for name, row in zip(reference, known, strict=True) if row < 0]
     if absent:
         raise RecordingError(
-            f"{case.source} has no channel {_some(absent)}, as others have; it has {_some(one.every)}. Pass picks= the "
+            f"{case.source} has no channel {few(absent)}, as others have; it has {few(one.every)}. Pass picks= the "
             "names that all have."
         )
     if rows == list(range(len(own))) and list(own) == list(names):
@@ -112,8 +111,3 @@ def _note(done: _Done, source: str, own: Sequence[str], rows: Sequence[int], nam
 
 def _most_common(values: Iterable[_Value]) -> _Value:
     return Counter(values).most_common(1)[0][0]  # the first of those that come equally often
-
-
-def _some(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return ", ".join(items[:_NAMED]) + more

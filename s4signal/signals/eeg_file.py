@@ -116,7 +116,6 @@ class _RawFile:
         """All of the recording, by what is told of it."""
         sfreq, recorded = float(self.data.info["sfreq"]), float(self.raw.info["sfreq"])
         types = told.get_channel_types()
-        subject = subject_of(told.info)
         return LazyCase(
             read=self.read,
             n_channels=len(self.ch_names),
@@ -129,7 +128,7 @@ class _RawFile:
             recorded_sfreq=None if sfreq == recorded else recorded,
             modality=common_type(types[row] for row in chosen.rows),
             in_one=self.in_one,
-            metadata={**({} if subject is None else {"subject": subject}), **found.known},
+            metadata={**subject_of(told.info), **found.known},
             positions=positions_of(told.info, [told.ch_names[row] for row in chosen.rows]),
         )
 

@@ -99,10 +99,9 @@ def _of_bids(root: Path) -> list[Found]:
     eeg = [p for p in paths if p.datatype == "eeg"] or paths
     if not eeg:
         raise RecordingError(f"{root} is a BIDS data set without a recording below sub-…/eeg. Check the path.")
-    names = ("subject", "session", "task", "acquisition", "run")
     found = []
     for path in sorted(eeg, key=lambda p: str(p.fpath)):
-        known = {name: str(getattr(path, name)) for name in names if getattr(path, name) is not None}
+        known = {name: str(getattr(path, name)) for name in _ENTITIES.values() if getattr(path, name) is not None}
         if not _NO_RECORDING.search(Path(path.fpath).name):
             found.append(Found(Path(path.fpath), known, path))
     return found

@@ -1,6 +1,6 @@
 """Epochs of long recordings: stretches of one length that follow each other, what lies around them, their labels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -14,9 +14,9 @@ from s4signal.signals.checks import check_file, check_positive, optional
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import Case, transformed
+from s4signal.signals.window_labels import labels_of, named_labels
 
 Samples = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 def epoch_labels(
@@ -84,7 +84,7 @@ def epoch_labels(
     found, n_labelled = np.empty(len(cases), dtype=object), 0
     for i, case in enumerate(cases):
         n = len(epoch_spans(Clock(i, case), epoch_s)[0])
-        found[i], holds, bad = _labels_of(marks[i], _named(labels, marks[i]), n, epoch_s)
+        found[i], holds, bad = labels_of(marks[i], named_labels(labels, marks[i]), n, epoch_s)
         n_labelled += holds.sum()
         found[i][~holds] = otherwise
         found[i][bad & reject_by_annotation] = None
@@ -138,8 +138,9 @@ def _marks(given: Any) -> Sequence[Annotation]:
     if isinstance(given, str | PathLike):
         name = given
         check_file(name)
+        mne = optional("mne", "Reading annotations", "eeg")
         try:
-            given = optional("mne", "Reading annotations", "eeg").read_annotations(given)
+            given = mne.read_annotations(given)
         except Exception as error:
             raise RecordingError(f"{name} cannot be read as annotations ({error}).") from error
         if not len(given):
@@ -151,31 +152,3 @@ def _marks(given: Any) -> Sequence[Annotation]:
         return [Annotation(float(onset), float(duration), str(label)) for onset, duration, label in rows]
     except (TypeError, ValueError):
         raise ShapeError(f"an annotation must be (onset, duration, label), got {repr(rows[:1])[1:-1][:60]}.") from None
-
-
-def _named(labels: Mapping[str, Any] | Sequence[str] | None, marks: Iterable[Annotation]) -> Mapping[str, Any]:
-    if isinstance(labels, Mapping):
-        return labels
-    if labels is None:
-        labels = [m.description for m in marks if not m.description.lower().startswith(("bad", "edge"))]
-    return {name: name for name in ([labels] if isinstance(labels, str) else labels)}
-
-
-def _labels_of(
-    marks: Iterable[Annotation], named: Mapping[str, Any], n: int, epoch_s: float
-) -> tuple[npt.NDArray[np.object_], Flags, Flags]:
-    """Return the label that covers most of each epoch, whether that is more than half, and which are bad, (n,) each."""
-    choices = list(dict.fromkeys(named.values()))
-    covered = np.zeros((len(choices) + 2, n))  # a row of nothing, so that there is one; and the bad spans
-    for mark in marks:
-        first, end = mark.onset_s, mark.onset_s + mark.duration_s
-        inside = np.arange(max(0, int(first // epoch_s)), min(n, int(np.ceil(end / epoch_s))))
-        seconds = np.minimum(end, (inside + 1) * epoch_s) - np.maximum(first, inside * epoch_s)
-        if mark.description in named:
-            covered[choices.index(named[mark.description]), inside] += seconds
-        if mark.description.lower().startswith("bad"):
-            covered[-1, inside] += seconds
-    best = covered[:-1].argmax(0)
-    labels = np.empty(len(choices) + 1, dtype=object)
-    labels[:-1] = choices
-    return labels[best], covered[best, np.arange(n)] > epoch_s / 2, covered[-1] > 0

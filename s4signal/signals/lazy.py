@@ -48,8 +48,8 @@ class LazyCase:
     def load(self) -> Signal:
         """Bring the case into memory."""
         data = self.read(self.start, self.start + self.length)
-        if isinstance(data, Signal):
-            return data
+        if isinstance(data, Signal):  # as it was made; of names and metadata more may have been said since
+            return part_of(data, ch_names=self.ch_names, positions=self.positions, metadata=self.metadata)
         names = [f.name for f in fields(Signal) if f.name not in ("data", "times")]
         return Signal(data, **{name: getattr(self, name) for name in names})
 
@@ -82,10 +82,14 @@ def _read_and_change(case: LazyCase, transform: Callable[[Signal], Signal], star
     return transform(case.load())
 
 
+def with_known(case: Case, **known: Any) -> Case:
+    """Say something else of a case, without reading it."""
+    return part_of(case, **known) if isinstance(case, Signal) else replace(case, **known)
+
+
 def with_metadata(case: Case, **more: Any) -> Case:
-    """Say more of a case, without reading it."""
-    metadata = {**case.metadata, **more}
-    return part_of(case, metadata=metadata) if isinstance(case, Signal) else replace(case, metadata=metadata)
+    """Add to the metadata of a case, without reading it."""
+    return with_known(case, metadata={**case.metadata, **more})
 
 
 def recount(case: Case, sfreq: float, rate: float | None = None) -> dict[str, Any]:

@@ -68,8 +68,7 @@ def cases_from_epochs(items: Sequence[Any]) -> list[Case]:
         trials = _without_bads(epochs.get_data(picks=list(names)), epochs.info, names)
         known["source"] = str(getattr(epochs, "filename", None) or "")
         single = len(trials) == 1 and any("IGNORED" in why for why in epochs.drop_log)
-        subject = subject_of(epochs.info)
-        whose = {} if subject is None else {"subject": subject}
+        whose = subject_of(epochs.info)
         if not single and len(trials):
             whose["recording"] = known["source"] or f"recording {index} [{fingerprint(trials[[0, -1]])}]"
         elif single and not known["source"]:
@@ -93,8 +92,7 @@ def cases_from_raws(items: Sequence[Any]) -> list[Case]:
         known["source"] = str(raw.filenames[0] or "") if raw.filenames else ""
         known["annotations"] = raw_annotations(raw)
         known["first_sample"] = int(raw.first_samp)
-        subject = subject_of(raw.info)
-        known["metadata"] = {} if subject is None else {"subject": subject}
+        known["metadata"] = subject_of(raw.info)
         if raw.preload:
             data = _read_raw(raw, names, 0, raw.n_times)
             if not known["source"]:
@@ -211,10 +209,10 @@ def _read_raw(raw: Any, names: Sequence[str], start: int, stop: int) -> FloatArr
     return _without_bads(raw.get_data(list(names), start, stop, verbose="error"), raw.info, names)
 
 
-def subject_of(info: Any) -> str | None:
-    """Say whose recording it is; None where a file names nobody."""
+def subject_of(info: Any) -> dict[str, Any]:
+    """Say whose recording it is, as metadata; nothing where a file names nobody."""
     subject = str((info["subject_info"] or {}).get("his_id") or "").strip()
-    return None if subject.lower() in _NO_SUBJECT else subject
+    return {} if subject.lower() in _NO_SUBJECT else {"subject": subject}
 
 
 def _rows(epochs: Any) -> list[dict[str, Any]]:

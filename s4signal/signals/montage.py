@@ -11,7 +11,7 @@ import numpy as np
 
 from s4signal.signals.case import Signal, part_of
 from s4signal.signals.checks import FloatArray
-from s4signal.signals.lazy import Case
+from s4signal.signals.lazy import Case, with_known
 
 _SENSOR = re.compile(r"^(EEG|POL)[\s_-]+(?=.)", re.IGNORECASE)
 _REFERENCE = re.compile(r"(?<=.)[\s_-]+(REF|LE|AR|AVG|CAR)$", re.IGNORECASE)
@@ -54,31 +54,18 @@ def arranged(case: Case, rows: Sequence[int], names: Sequence[str], *, positions
     Positions (n_channels, 3) are those of the rows, if they are not given.
     """
     if list(rows) == list(range(case.n_channels)):
-        return _known(case, ch_names=tuple(names))
+        return with_known(case, ch_names=tuple(names))
     if positions is None and case.positions is not None:
         positions = _rows(case.positions, rows)
-    known: dict[str, Any] = {"ch_names": tuple(names), "positions": positions}
-    if isinstance(case, Signal):
-        return part_of(case, data=_rows(case.data, rows), **known)
-    return replace(case, read=partial(_read_rows, case.read, rows, known), n_channels=len(rows), **known)
+    known = with_known(case, ch_names=tuple(names), positions=positions)
+    if isinstance(known, Signal):
+        return part_of(known, data=_rows(known.data, rows))
+    return replace(known, read=partial(_read_rows, known.read, rows), n_channels=len(rows))
 
 
-def _known(case: Case, **known: Any) -> Case:
-    if isinstance(case, Signal):
-        return part_of(case, **known)
-    return replace(case, read=partial(_read_known, case.read, known), **known)
-
-
-def _read_known(read: Any, known: dict[str, Any], start: int, stop: int) -> FloatArray | Signal:
-    data: FloatArray | Signal = read(start, stop)
-    return part_of(data, **known) if isinstance(data, Signal) else data
-
-
-def _read_rows(read: Any, rows: Sequence[int], known: dict[str, Any], start: int, stop: int) -> FloatArray | Signal:
+def _read_rows(read: Any, rows: Sequence[int], start: int, stop: int) -> FloatArray | Signal:
     data = read(start, stop)
-    if isinstance(data, Signal):
-        return part_of(data, data=_rows(data.data, rows), **known)
-    return _rows(data, rows)
+    return part_of(data, data=_rows(data.data, rows)) if isinstance(data, Signal) else _rows(data, rows)
 
 
 def _rows(data: FloatArray, rows: Sequence[int]) -> FloatArray:

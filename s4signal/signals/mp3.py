@@ -28,16 +28,15 @@ def _tagged(content: mmap | bytes) -> bytes | None:
     begin = _skip_id3(content)
     frames = _frames(content, begin)
     first = next(frames, None)
-    if first is None or any(tag in content[first[0] : first[0] + 200] for tag in (b"Xing", b"Info", b"VBRI")):
+    if first is None or any(tag in content[first : first + 200] for tag in (b"Xing", b"Info", b"VBRI")):
         return None
     n_frames = 1 + sum(1 for _ in frames)
-    at, _ = first
-    version, mono = (content[at + 1] >> 3) & 3, content[at + 3] >> 6 == 3
+    version, mono = (content[first + 1] >> 3) & 3, content[first + 3] >> 6 == 3
     side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[version == 3, mono]
     # Large enough for the tag, without a checksum behind the header.
-    header = bytes([255, content[at + 1] | 1, 0x90 | (content[at + 2] & 0x0C), content[at + 3]])
+    header = bytes([255, content[first + 1] | 1, 0x90 | (content[first + 2] & 0x0C), content[first + 3]])
     tag = header + bytes(side) + b"Info" + (1).to_bytes(4, "big") + n_frames.to_bytes(4, "big")
-    return content[:at] + tag.ljust(_size(header), b"\0") + content[at:]
+    return content[:first] + tag.ljust(_size(header), b"\0") + content[first:]
 
 
 def _skip_id3(content: mmap | bytes) -> int:
@@ -49,15 +48,15 @@ def _skip_id3(content: mmap | bytes) -> int:
     return begin
 
 
-def _frames(content: mmap | bytes, at: int) -> Iterator[tuple[int, int]]:
-    """Yield where each whole frame begins, and its size; what is no frame is skipped."""
+def _frames(content: mmap | bytes, at: int) -> Iterator[int]:
+    """Yield where each whole frame begins; what is no frame is skipped."""
     while (found := _SYNC.search(content, at)) is not None:
         at = found.start()
         size = _size(content[at : at + 4])
         if size == 0 or at + size > len(content):
             at += 1
             continue
-        yield at, size
+        yield at
         at += size
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, check_file
+from s4signal.signals.checks import FloatArray, check_file, few
 
 _EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # as texts of a frame say it
 _FEWEST = 10  # samples that tell a rate
@@ -78,7 +78,7 @@ class Table:
         """Refuse the table if one of these columns is not there or there twice, or they differ in length."""
         missing = [name for name in names if name not in self.header]
         if missing:
-            raise RecordingError(f"{self.name} has no column {', '.join(missing)}; it has {some(self.header)}.")
+            raise RecordingError(f"{self.name} has no column {', '.join(missing)}; it has {few(self.header, 10)}.")
         repeated = [name for name in dict.fromkeys(names) if self.header.count(name) > 1]
         if repeated:
             raise RecordingError(f"{self.name} has several columns {', '.join(repeated)}. Give each a name of its own.")
@@ -214,11 +214,6 @@ def as_moments(moments: Sequence[Any], where: str) -> npt.NDArray[Any]:
     if len(dates) > 1:
         raise RecordingError(f"{where} mixes dates with numbers. Write all times alike.")
     return np.array(moments, dtype="M8[us]" if dates == {True} else np.float64)
-
-
-def some(names: Sequence[Any]) -> str:
-    """List names, the first ten of many."""
-    return ", ".join(map(str, names[:10])) + (", …" if len(names) > 10 else "")
 
 
 def _clock_seconds(text: str) -> float:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_positive
+from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_choice, check_positive, few
 from s4signal.signals.collection import Signals
-from s4signal.signals.table import Table, as_seconds, some, without_regular_times
+from s4signal.signals.table import Table, as_seconds, without_regular_times
 
 _TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?\b.*", re.IGNORECASE)
 
@@ -192,8 +192,7 @@ def read_events(
     (array([   0., 1800.]), array([[73. , 77. ],
            [ nan, 36.5]]))
     """
-    if duplicates not in ("mean", "last"):
-        raise ValueError(f"duplicates={duplicates!r} is unknown; choose one of 'mean', 'last'.")
+    check_choice("duplicates", duplicates, ("mean", "last"))
     check_positive("time_unit_s", time_unit_s)
     table = Table(data, delimiter=delimiter, case=case)
     table.check((case, time, variable, value))
@@ -206,7 +205,7 @@ def read_events(
     observed = (channel >= 0) & ~np.isnan(numbers)
     if not observed.any():
         raise RecordingError(
-            f"{table.name} holds no observation of {some(names)}. Its variables are {some(sorted(set(what)))}."
+            f"{table.name} holds no observation of {few(names, 10)}. Its variables are {few(sorted(set(what)), 10)}."
         )
     moments, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
     signals = []

@@ -16,7 +16,7 @@ from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_mne_events
 from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.mne_objects import fingerprint
-from s4signal.signals.window_labels import is_bad, labelled
+from s4signal.signals.window_labels import is_bad, labelled, named_labels
 
 
 def windows(
@@ -136,11 +136,8 @@ def epochs_from_events(
         Which events to take and how to name them; every one if missing, except what starts with "bad" or "edge".
     tmin, tmax : float
         From `tmin` to `tmax` [s] after the event, both included, as in MNE: ``tmax=1`` at 100 Hz gives 101 samples.
-    groups : array-like of shape (n_recordings,), optional
-        What must not be split, such as the subject; if missing, the subject that a recording knows, else the recording.
-        Trials of one `mne.Epochs` are of one recording.
-    reject_by_annotation : bool
-        Whether to leave out epochs into which a span reaches whose annotation begins with "bad", as MNE does.
+    groups, reject_by_annotation : as `windows` takes them
+        Whose the recordings are, and whether epochs in bad spans are left out.
 
     Returns
     -------
@@ -193,11 +190,12 @@ def epochs_from_events(
         if len(inside) < len(found):
             said = f"{len(found) - len(inside)} of {len(found)} events reach outside the recording and are left out."
             warnings.warn(f"{clock.name}: {said}", stacklevel=2)
-        cut = [(with_metadata(clock.case.crop(*span), event=name, tmin=tmin), name) for span, name in inside]
-        cut = [(piece, name) for piece, name in cut if not (reject_by_annotation and is_bad(piece, tmax - tmin))]
-        cases += [piece for piece, _ in cut]
-        names += [name for _, name in cut]
-        origin += [i] * len(cut)
+        for span, name in inside:
+            piece = with_metadata(clock.case.crop(*span), event=name, tmin=tmin)
+            if not (reject_by_annotation and is_bad(piece, tmax - tmin)):
+                cases.append(piece)
+                names.append(name)
+                origin.append(i)
     if not cases:
         raise RecordingError(_nothing_found(recordings, event_id, events is None))
     return Signals.from_cases(cases), np.array(names), _groups(recordings, groups)[origin]
@@ -240,9 +238,7 @@ def _named(marks: Iterable[tuple[float, str]], event_id: Any) -> list[tuple[floa
     """Choose events and name them by `event_id`; without it take all but those that mark a fault."""
     if event_id is None:
         return [(at, what) for at, what in marks if not what.lower().startswith(("bad", "edge"))]
-    if not isinstance(event_id, Mapping):
-        event_id = {name: name for name in ([event_id] if isinstance(event_id, str) else event_id)}
-    names = {str(code): str(name) for name, code in event_id.items()}
+    names = {str(code): str(name) for name, code in named_labels(event_id).items()}
     return [(at, names[what]) for at, what in marks if what in names]
 
 

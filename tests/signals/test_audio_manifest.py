@@ -52,6 +52,12 @@ def test_tables_in_memory_are_taken(folder, kind):
     np.testing.assert_array_equal(data.signals[0].data[0], RAMP[4000:])
 
 
+def test_a_cell_that_a_frame_calls_missing_is_empty(folder):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"path": ["a.wav", "a.wav"], "label": ["x", "y"], "group": ["ann", pandas.NA]})
+    assert read_audio_manifest(frame, root=folder).groups.tolist() == ["ann", str(folder / "a.wav")]
+
+
 @pytest.mark.parametrize("ending", ["mp3", "flac"])
 @pytest.mark.parametrize("sfreq", [None, 4000])
 def test_a_stretch_is_that_of_the_whole_whatever_the_format(folder, ending, sfreq):

@@ -1,10 +1,12 @@
 """A label for every epoch of a long recording, from annotations and hypnograms."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals import Annotation, Signal, Signals, epoch_labels
+from s4signal.errors import MissingDependencyError, RecordingError, ShapeError
+from s4signal.signals import Annotation, Signal, Signals, epoch_labels, epochs_from_events
 from s4signal.signals.clock import Clock
 from s4signal.signals.epochs import cut_epoch, epoch_spans
 
@@ -131,3 +133,12 @@ def test_files_that_hold_no_annotations_are_one_clear_line(tmp_path):
         epoch_labels(night(), annotations=[tmp_path / "notes.txt"])
     with pytest.raises(RecordingError, match="recording 0 has no known rate"):
         epoch_labels([np.zeros((1, 100))], annotations=[HYPNOGRAM])
+
+
+def test_without_mne_files_of_annotations_and_events_name_the_extra(monkeypatch, tmp_path):
+    (tmp_path / "night-eve.fif").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "mne", None)
+    with pytest.raises(MissingDependencyError, match=r"s4signal\[eeg\]"):
+        epoch_labels(night(), annotations=[tmp_path / "night-eve.fif"])
+    with pytest.raises(MissingDependencyError, match=r"s4signal\[eeg\]"):
+        epochs_from_events(night(), events=tmp_path / "night-eve.fif", tmax=1)

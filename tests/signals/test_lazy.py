@@ -14,7 +14,7 @@ import recording_files as files
 import s4signal
 from s4signal.errors import RecordingError
 from s4signal.signals import Signals, windows
-from s4signal.signals.lazy import LazyCase
+from s4signal.signals.lazy import LazyCase, with_metadata
 
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 SAFE = {"np.load": ("allow_pickle", "False"), "torch.load": ("weights_only", "True")}
@@ -151,6 +151,11 @@ def test_windows_of_cached_files_are_those_of_the_files(audio, tmp_path, sfreq):
 def test_cached_files_can_be_resampled_sliced_and_pickled(audio, tmp_path):
     signals = Signals.from_files([audio, audio], cache=tmp_path).resample(4000)
     assert pickle.loads(pickle.dumps(signals[[1]])) == Signals.from_files(audio, sfreq=4000)
+
+
+def test_what_is_said_of_a_file_that_is_resampled_when_it_is_read_stays(audio):
+    (case,) = Signals.from_files(audio, sfreq=4000).cases
+    assert with_metadata(case, recording="a", subject="ann").load().metadata == {"recording": "a", "subject": "ann"}
 
 
 def test_the_repr_reads_no_file(audio, tmp_path, monkeypatch):

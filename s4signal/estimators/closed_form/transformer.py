@@ -26,19 +26,8 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
 
     Parameters
     ----------
-    n_oscillators : "auto" or int, default="auto"
-        Oscillators; "auto" takes 256 for up to 6 channels, 1536 / n_channels for up to 24, then 64.
-    orders : tuple of int, default=(1, 2)
-        Poles in cascade, taken in turn by the oscillators; more fall off faster beside the band.
-    n_spatial_filters : int, default=4
-        Random weights over up to nine channels, drawn for each oscillator; one channel needs none.
-    n_windows : int, default=4
-        Equal parts of a case that are pooled over, beside the whole.
-    band_hz : (lowest, highest) or None, default=None
-        Frequencies in Hz that the cases hold, such as (1, 45) after a band-pass: oscillators lie there alone. Features
-        are standardised, so that others would amplify what the filter has left.
-    sfreq : float, optional
-        Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
+    n_oscillators, orders, n_spatial_filters, n_windows, band_hz, sfreq : as `S4RidgeClassifier` takes them
+        What is drawn, what it is pooled over, and the rate in Hz of an X that does not know it.
     precision : {"32", "64"}, default="32"
         Precision of the arithmetic; with "64" the features of a case do not depend on its batch beyond 1e-9.
     random_state : int, RandomState or None, default=None
@@ -46,13 +35,8 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
 
     Attributes
     ----------
-    n_features_in_, n_channels_in_ : int
-        Columns of a 2-D X or channels of any other; channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them. By them channels are found at prediction: in any order, however written
-        (``EEG FP1-REF`` is ``Fp1``), without new ones, as missing where they are not there; a warning says so.
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
+    n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
+        Channels and their names, and the sampling rate in Hz.
     frequencies_, time_constants_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands,)
         Centre frequencies in Hz and time constants in seconds; in cycles per sample and samples without a rate.
     oscillators_ : ndarray (n_features,)
@@ -161,8 +145,8 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         sfreq : float, optional
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate. A feature whose
             frequency lies above the Nyquist frequency is its mean in the training cases.
-        times : list of array-like (n_times_i,), optional
-            Seconds of every sample, as `fit` takes them.
+        times : as `fit` takes them
+            Seconds of every sample.
 
         Returns
         -------

@@ -12,6 +12,7 @@ from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.survey import check_span, check_time_unit, median_gap
 from s4signal.estimators.validation import all_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
+from s4signal.signals.resampling import fill_missing
 
 
 class Recordings(NamedTuple):
@@ -126,12 +127,8 @@ def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
     if all_finite(data):
         return data
     check_observed(case, index)
-    observed, filled = ~np.isnan(data), data.copy()
-    grid = np.arange(data.shape[1])
-    for row, seen in zip(filled, observed, strict=True):
-        if seen.any() and not seen.all():
-            row[:] = np.interp(grid, grid[seen], row[seen])
-    return filled
+    missing = np.isnan(data)
+    return np.where(missing.all(1, keepdims=True), data, fill_missing(data, missing))
 
 
 def _check_rates(signals: Signals, fitted: Any, estimator: Any) -> None:
@@ -157,8 +154,5 @@ def _on_grid(one: Signals, index: int, rate: float) -> Signals:
     if not one.cases[0].has_times:
         return one
     case = one[0]
-    times = case.times if case.times is not None else np.zeros(1)
-    check_span(
-        float(times[-1] - times[0]), case.length, rate, f"case {index}" + f" ({case.source})" * bool(case.source)
-    )
+    check_span(float(case.duration_s or 0.0), case.length, rate, f"case {index}{case.source and f' ({case.source})'}")
     return one.to_grid(rate)

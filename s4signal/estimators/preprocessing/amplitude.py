@@ -55,16 +55,8 @@ class RobustScale(_Robust):
     scale_ : ndarray (n_channels,)
         Interquartile ranges over that of the normal distribution, 1.349; the standard deviation where the range is 0,
         and 1 where that is 0 too.
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
-
-    See Also
-    --------
-    Clip : Limits values in the same units.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Examples
     --------
@@ -76,9 +68,6 @@ class RobustScale(_Robust):
     >>> step.center_.round(1), step.scale_.round(1)
     (array([5.]), array([2.1]))
     """
-
-    def __init__(self, *, sfreq: float | None = None) -> None:
-        self.sfreq = sfreq
 
     def _change_of_samples(self) -> Callable[[Floats], Floats]:
         return partial(_scaled, center=self.center_, scale=self.scale_)
@@ -104,16 +93,8 @@ class Clip(_Robust):
         Medians, in the units of X.
     scale_ : ndarray (n_channels,)
         Robust standard deviations, as in `RobustScale`.
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
-
-    See Also
-    --------
-    RobustScale : Brings channels to one scale.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Examples
     --------
@@ -153,12 +134,8 @@ class Baseline(Step):
 
     Attributes
     ----------
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     See Also
     --------
@@ -178,9 +155,7 @@ class Baseline(Step):
     """
 
     def __init__(self, tmin: float | None = None, tmax: float | None = 0.0, *, sfreq: float | None = None) -> None:
-        self.tmin = tmin
-        self.tmax = tmax
-        self.sfreq = sfreq
+        self.tmin, self.tmax, self.sfreq = tmin, tmax, sfreq
 
     def _check_parameters(self) -> None:
         if self.tmin is not None and self.tmax is not None and not self.tmin <= self.tmax:

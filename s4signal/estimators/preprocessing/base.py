@@ -48,7 +48,9 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
     # Fitted arrays by name, and their axes after the first, which is the channel.
     _ARRAYS: ClassVar[Mapping[str, tuple[int, ...]]] = {}
     _NEEDS_RATE: ClassVar[bool] = False
-    sfreq: float | None = None
+
+    def __init__(self, *, sfreq: float | None = None) -> None:
+        self.sfreq = sfreq
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Measure the training cases.

@@ -31,12 +31,8 @@ class Rereference(PointwiseStep):
 
     Attributes
     ----------
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Notes
     -----
@@ -98,12 +94,8 @@ class InterpolateBads(Step):
     ----------
     positions_ : ndarray (n_channels, 3)
         Of the electrodes, in metres.
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Notes
     -----
@@ -134,9 +126,7 @@ class InterpolateBads(Step):
     def __init__(
         self, bads: Sequence[str | int] = (), *, montage: str | None = None, sfreq: float | None = None
     ) -> None:
-        self.bads = bads
-        self.montage = montage
-        self.sfreq = sfreq
+        self.bads, self.montage, self.sfreq = bads, montage, sfreq
 
     def _measure(self, signals: Signals) -> None:
         known = next((case.positions for case in signals.cases if case.positions is not None), None)

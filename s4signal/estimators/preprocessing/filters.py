@@ -14,7 +14,7 @@ from s4signal.estimators.parameters import is_positive
 from s4signal.estimators.preprocessing.base import Advance, Floats, Step
 from s4signal.signals import Signal
 from s4signal.signals.lazy import Case
-from s4signal.signals.resampling import resample_case
+from s4signal.signals.resampling import fill_missing, resample_case
 
 Sections: TypeAlias = NDArray[np.float64]  # (n_sections, 6): second-order sections, as scipy has them
 
@@ -57,7 +57,7 @@ class BandPass(_Filter):
     Parameters
     ----------
     l_freq, h_freq : float or None
-        Edges of the band, in Hz; None leaves that side open.
+        Edges of the band, in Hz, whatever the rate of a case; None leaves that side open.
     order : int in [1, 10], default=4
         Order of the Butterworth filter. Without delay it runs forwards and backwards, which doubles it.
     causal : bool, default=False
@@ -68,12 +68,8 @@ class BandPass(_Filter):
 
     Attributes
     ----------
-    sfreq_ : float
-        Sampling rate at training, in Hz. Cases of other rates are filtered at the same edges in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     See Also
     --------
@@ -105,11 +101,8 @@ class BandPass(_Filter):
         causal: bool = False,
         sfreq: float | None = None,
     ) -> None:
-        self.l_freq = l_freq
-        self.h_freq = h_freq
-        self.order = order
-        self.causal = causal
-        self.sfreq = sfreq
+        self.l_freq, self.h_freq, self.order = l_freq, h_freq, order
+        self.causal, self.sfreq = causal, sfreq
 
     def _check_parameters(self) -> None:
         edges = [edge for edge in (self.l_freq, self.h_freq) if edge is not None]
@@ -146,16 +139,8 @@ class Notch(_Filter):
 
     Attributes
     ----------
-    sfreq_ : float
-        Sampling rate at training, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
-
-    See Also
-    --------
-    BandPass : Keeps a band.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Examples
     --------
@@ -177,10 +162,7 @@ class Notch(_Filter):
         causal: bool = False,
         sfreq: float | None = None,
     ) -> None:
-        self.freqs = freqs
-        self.quality = quality
-        self.causal = causal
-        self.sfreq = sfreq
+        self.freqs, self.quality, self.causal, self.sfreq = freqs, quality, causal, sfreq
 
     def _check_parameters(self) -> None:
         if not np.size(self.freqs) or not all(map(is_positive, np.ravel(self.freqs).tolist())):
@@ -207,12 +189,8 @@ class Resample(Step):
 
     Attributes
     ----------
-    sfreq_ : float
-        Sampling rate at training, before it, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     See Also
     --------
@@ -248,11 +226,7 @@ def _filtered(signal: Signal, *, sections: Sections, causal: bool) -> Signal:
 
 def _without_delay(data: Floats, sections: Sections) -> Floats:
     missing = np.isnan(data)
-    filled = data.copy() if missing.any() else data
-    position = np.arange(data.shape[1])
-    for row, gap in zip(filled, missing, strict=True):
-        if gap.any():
-            row[gap] = 0.0 if gap.all() else np.interp(position[gap], position[~gap], row[~gap])
+    filled = fill_missing(data, missing) if missing.any() else data
     longest = 3 * (2 * len(sections) + 1)  # what scipy pads
     filtered: Floats = sosfiltfilt(sections, filled, axis=1, padlen=min(longest, data.shape[1] - 1))
     return np.where(missing, np.nan, filtered)

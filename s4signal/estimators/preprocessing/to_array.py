@@ -24,12 +24,8 @@ class ToArray(PointwiseStep):
 
     Attributes
     ----------
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
-    n_channels_in_ : int
-        Channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
+    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
+        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Examples
     --------
@@ -47,9 +43,6 @@ class ToArray(PointwiseStep):
     >>> model.predict(signals).shape
     (20,)
     """
-
-    def __init__(self, *, sfreq: float | None = None) -> None:
-        self.sfreq = sfreq
 
     def transform(self, X: Any) -> NDArray[np.floating]:  # type: ignore[override]
         """Stack the cases.
