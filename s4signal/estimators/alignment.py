@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from s4signal.errors import RecordingError, ShapeError
+from s4signal.errors import RecordingError
 from s4signal.estimators.base import SavedMixin, SignalEstimator
+from s4signal.estimators.leakage import one_group_each
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.running_alignment import RunningAlignment, inverse_root
 from s4signal.estimators.validation import check_signals
@@ -189,9 +190,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
 
 def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp], Floats]]:
     """Yield the rows of each recording, and the mean covariance of its cases."""
-    names = _known(signals) if groups is None else [str(group) for group in np.ravel(np.asarray(groups, dtype=object))]
-    if groups is not None and (np.ndim(groups) != 1 or len(names) != len(signals)):
-        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
+    names = _known(signals) if groups is None else [str(group) for group in one_group_each(groups, signals)]
     for name in dict.fromkeys(names):
         rows = np.flatnonzero(np.array(names) == name)
         found = [_covariance(signals[int(row)], int(row)) for row in rows]

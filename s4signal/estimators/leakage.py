@@ -41,17 +41,19 @@ class Leak:
 
 
 def check_groups(groups: Any, signals: Signals) -> NDArray[Any] | None:
-    """Return the group of each case, (n,): as given, or its subject or recording where several cases come from one.
-
-    None if every case is a group of its own.
-    """
+    """Return the group of each case, (n,): as given, else its subject or recording; None if none has two cases."""
     if groups is None:
         recordings = np.array([name or f"case {index}" for index, name in enumerate(signals.recordings)])
         known = (names for names in (signals.groups, recordings) if 1 < len(np.unique(names)) < len(names))
         return next(known, None)
-    if len(np.shape(groups)) != 1 or len(groups) != len(signals):
+    return np.array([str(group) for group in one_group_each(groups, signals)])
+
+
+def one_group_each(groups: Any, signals: Signals) -> NDArray[Any]:
+    """Return given groups as an array (n,); refuse another number of them than there are cases."""
+    if np.shape(groups) != (len(signals),):
         raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
-    return np.array([str(group) for group in groups])
+    return np.asarray(groups)
 
 
 def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> list[Leak]:
@@ -104,9 +106,7 @@ def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> 
     ['group', 'overlap', 'recording']
     """
     signals = Signals(X)
-    given = signals.groups if groups is None else np.asarray(groups)
-    if given.shape != (len(signals),):
-        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {given.shape}.")
+    given = signals.groups if groups is None else one_group_each(groups, signals)
     splitter = check_cv(cv, y, classifier=y is not None)
     targets = np.zeros(len(signals)) if y is None else y
     twins, pieces = _same_samples(signals)

@@ -10,10 +10,7 @@ from s4signal.signals.montage import arranged, match_channels
 
 
 def in_order_of_fit(estimator: Any, signals: Signals) -> Signals:
-    """Bring the channels of cases to those of the fit, NaN for a missing one; a warning says what was done.
-
-    Where the model or a case knows no names, nothing is done.
-    """
+    """Bring channels to those of the fit by name, if known, NaN for a missing one; a warning says what was done."""
     wanted = estimator.ch_names_
     layouts = dict.fromkeys(case.ch_names for case in signals.cases)
     if wanted is None or None in layouts or list(layouts) == [tuple(wanted)]:

@@ -155,12 +155,8 @@ def stream_pipeline(
     pipeline : sklearn.pipeline.Pipeline
         Of causal steps, such as ``BandPass(..., causal=True)``, `Notch` with the same, `Rereference`, `RobustScale` and
         `Clip`, and a model that has ``stream()``. `AlignRecordings` aligns by the samples so far instead of by all.
-    sfreq : float, optional
-        Sampling rate of the stream, in Hz; that of the training by default.
-    window_s, step_s : float, positive, optional
-        Answer for the last seconds only, as ``stream`` of the model does; the steps go on from the beginning.
-    time_first : bool, optional
-        Whether chunks are (n_times, n_channels), as LSL gives them.
+    sfreq, window_s, step_s, time_first : as the ``stream`` of the model takes them
+        Rate in Hz, seconds to answer for, and whether time comes first; the steps go on from the beginning.
 
     Returns
     -------

@@ -210,10 +210,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
 
         Parameters
         ----------
-        sfreq : float, optional
-            Sampling rate of the stream, in Hz; that of the training by default.
-        time_first : bool, optional
-            Whether chunks are (n_times, n_channels), as LSL gives them.
+        sfreq, time_first : as the ``stream`` of `S4RidgeClassifier` takes them
+            Sampling rate, in Hz, and whether chunks are (n_times, n_channels).
 
         Returns
         -------

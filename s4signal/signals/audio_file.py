@@ -82,10 +82,7 @@ def warn_of_skipped(skipped: Sequence[Skipped], n: int, *, stacklevel: int) -> N
 
 
 def usable(case: LazyCase, on_error: OnError) -> LazyCase:
-    """Decode a file once, where files may be skipped, and refuse what a fit would refuse: damage, infinity, no sample.
-
-    Whole numbers of one channel need no look.
-    """
+    """Decode a file once, where files may be skipped; refuse what a fit would refuse: damage, infinity, no sample."""
     if on_error == "skip" and not _surely_usable(case) and not case.load().observed.any():
         raise RecordingError(f"{case.source} holds no sample that is a number, all are NaN. Leave it out.")
     return case

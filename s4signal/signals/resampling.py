@@ -30,10 +30,7 @@ def resample_case(case: Case, sfreq: float) -> Case:
 
 
 def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
-    """Resample along time with an anti-aliasing filter; missing samples stay missing.
-
-    Shapes: data (n_channels, n_times) → (n_channels, n_times_new).
-    """
+    """Resample (n_channels, n_times) along time with an anti-aliasing filter; missing samples stay missing."""
     n_times, n_new = data.shape[1], _resampled_length(data.shape[1], sfreq, new_sfreq)
     missing = np.isnan(data)
     filled = fill_missing(data, missing) if missing.any() else data

@@ -119,10 +119,7 @@ def on_grid(signals: Signals, rate: float) -> Recordings:
 
 
 def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
-    """Draw lines over missing samples (n_channels, n_times), and hold the first and the last to the ends.
-
-    A channel without any observation stays NaN.
-    """
+    """Draw lines over missing samples (n_channels, n_times), and hold the ends; a channel never observed stays NaN."""
     data: NDArray[np.floating] = case.data
     if all_finite(data):
         return data
