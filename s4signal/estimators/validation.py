@@ -183,7 +183,7 @@ def check_chunk(
         if turned and time_first:
             advice = " Time seems to come second: say stream(time_first=False), or pass chunk.T."
         raise ShapeError(f"chunk must have shape {form}, got {np.shape(chunk)}.{advice}")
-    if all_finite(data):
+    if np.isfinite(data).all():
         return data
     if missing == "refused" or np.isinf(data).any():
         check_finite(data, 0, "the chunk")

@@ -32,12 +32,12 @@ def pieces_of(n: int) -> Iterator[int]:
 class UnitRMS:
     """`ChannelNorm` less the root of the number of channels: x / sqrt(sum x^2 + d epsilon)."""
 
-    def __init__(self, d_model: int, like: Tensor) -> None:
-        self._floor = torch.full((1, 1, 1), math.sqrt(d_model * EPSILON), dtype=like.dtype, device=like.device)
+    def __init__(self, like: Tensor) -> None:
+        self._floor = torch.full((), EPSILON, dtype=like.dtype, device=like.device)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Normalise x (d_model, batch, n_times)."""
-        return x / torch.hypot(torch.linalg.vector_norm(x, dim=0, keepdim=True), self._floor)
+        """Normalise x (d_model, batch, n_times), by a sum: a norm over the first axis takes three times as long."""
+        return x * torch.addcmul(self._floor, x, x).sum(0, keepdim=True).rsqrt_()
 
 
 class BlockSteps:
@@ -46,7 +46,7 @@ class BlockSteps:
     def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
         layer: S4Layer = getattr(block.layer, "layer", block.layer)  # of a network for inference, too
         d_model, normed = len(layer.D), isinstance(block.norm, ChannelNorm)
-        self._norm = UnitRMS(d_model, block.mix.weight) if normed else None
+        self._norm = UnitRMS(block.mix.weight) if normed else None
         # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the factors, and that of the norm, are in the tables.
         system = amplified(layer.kernel.system(layer.D, rate=rate), math.sqrt(d_model / 2 if normed else 0.5))
         self._pieces = make_pieces(system, block.mix.weight.dtype, longest=longest)
@@ -92,7 +92,7 @@ class NetworkSteps:
             self._blocks = [BlockSteps(cast(S4Block, block), self._frontend.rate) for block in own.blocks]
         self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t(), own.head.bias
         d_model = len(own.head.weight.t()) // own.pooling.order
-        self._norm, self._gain = UnitRMS(d_model, self._bias), math.sqrt(d_model)
+        self._norm, self._gain = UnitRMS(self._bias), math.sqrt(d_model)
 
     def tensor(self, samples: NDArray[np.floating]) -> Tensor:
         """Put samples (n_channels, n_times) of one signal where the network is, (n_channels, 1, n_times)."""

@@ -83,8 +83,8 @@ class _TablePieces(Pieces):
         y = torch.baddbmm(u * self._K[1] if n == 1 else torch.bmm(u, self._K[n]), X, self._Q[n])
         if kept == 0:
             return y, X
-        last, moved = u if kept == n else u[..., :kept], self._moved(X, kept)
-        return y, moved.addcmul_(last, self._P[1]) if kept == 1 else torch.baddbmm(moved, last, self._P[kept])
+        last = u if kept == n else u[..., :kept]
+        return y, self._moved(X, kept, last * self._P[1] if kept == 1 else torch.bmm(last, self._P[kept]))
 
     def _blocks(self, u: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         N = self._longest
@@ -92,13 +92,13 @@ class _TablePieces(Pieces):
         left, entering = torch.bmm(U, self._P[N]).unflatten(1, (u.shape[1], -1)), []
         for added in left.unbind(2):
             entering.append(X)
-            X = self._moved(X, N).add_(added)
+            X = self._moved(X, N, added)
         states = torch.stack(entering, 2).flatten(1, 2)
         return torch.baddbmm(torch.bmm(U, self._K[N]), states, self._Q[N]).view(u.shape), X
 
     @abstractmethod
-    def _moved(self, X: Tensor, n: int) -> Tensor:
-        """Return the state n samples later, without input, in memory of its own."""
+    def _moved(self, X: Tensor, n: int, added: Tensor) -> Tensor:
+        """Return the state n samples later, with what the input has added to it, whose memory it may take."""
 
 
 class _DiagonalPieces(_TablePieces):
@@ -127,9 +127,9 @@ class _DiagonalPieces(_TablePieces):
         del state["_turns"]
         return state
 
-    def _moved(self, X: Tensor, n: int) -> Tensor:
+    def _moved(self, X: Tensor, n: int, added: Tensor) -> Tensor:
         own, other = self._turns
-        return torch.mul(X, own[n]).addcmul_(X.roll(X.shape[-1] // 2, -1), other[n])
+        return added.addcmul_(X, own[n]).addcmul_(X.roll(X.shape[-1] // 2, -1), other[n])
 
 
 class _DensePieces(_TablePieces):
@@ -142,11 +142,11 @@ class _DensePieces(_TablePieces):
             squares.append(squares[-1] @ squares[-1])
         super().__init__(system, dtype, (toeplitz(kernel, N), P, Q.mT, *squares))
 
-    def _moved(self, X: Tensor, n: int) -> Tensor:
+    def _moved(self, X: Tensor, n: int, added: Tensor) -> Tensor:
         for exponent, square in enumerate(self._tables[3:]):
             if n >> exponent & 1:
                 X = torch.bmm(X, square)
-        return X
+        return X + added
 
 
 class _SharedPieces(Pieces):

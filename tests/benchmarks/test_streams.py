@@ -54,14 +54,19 @@ def timed(push: Callable[[], object]) -> list[float]:
     return seconds
 
 
-@pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_keeps_up(benchmark: BenchmarkFixture, name: str) -> None:
+def fitted(name: str) -> tuple[Any, int, float, int]:
+    """Return a model, its channels and Hz, and the samples of a push."""
     kind, options, n_channels, sfreq, n = STREAMS[name]
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((4, n_channels, int(sfreq / 10) if n_channels == 1 else int(sfreq)))
+    X = np.random.default_rng(1).standard_normal((4, n_channels, int(sfreq / 10) if n_channels == 1 else int(sfreq)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = kind(**options, sfreq=sfreq).fit(X, [0, 1] * 2)
+        return kind(**options, sfreq=sfreq).fit(X, [0, 1] * 2), n_channels, sfreq, n
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_keeps_up(benchmark: BenchmarkFixture, name: str) -> None:
+    model, n_channels, sfreq, n = fitted(name)
+    rng = np.random.default_rng(0)
     long, stream = rng.standard_normal((1, n_channels, int(4 * sfreq))), model.stream()
     chunk = long[0, :, :n]
     offline = statistics.median(timed_once(lambda: model.predict(long)) for _ in range(3)) / long.shape[-1]
@@ -84,6 +89,17 @@ def test_a_stream_keeps_up(benchmark: BenchmarkFixture, name: str) -> None:
     )
     assert figures["median_over_duration"] < 1
     assert name != "EEG, 8 samples" or p99 <= 2e-3  # for a live decoder
+
+
+@pytest.mark.parametrize("name", ["EEG, 8 samples", "ridge, EEG, 8 samples"])
+def test_a_push_takes_less_time_than_the_prediction_of_the_last_window(name: str) -> None:
+    model, n_channels, sfreq, n = fitted(name)
+    window = np.random.default_rng(0).standard_normal((1, n_channels, int(sfreq)))
+    stream = model.stream(window_s=1.0)
+    pushed = statistics.median(timed(lambda: stream.push(window[0, :, :n])))
+    anew = statistics.median(timed_once(lambda: model.predict_proba(window)) for _ in range(20))
+    print(f"\n{name}: a push {1e3 * pushed:.2f} ms, a window anew {1e3 * anew:.2f} ms")
+    assert pushed < anew
 
 
 def timed_once(run: Callable[[], object]) -> float:

@@ -179,6 +179,15 @@ def with_lost_packets(n_times=200):
 
 
 @each_wing
+def test_other_units_are_said_however_late_they_begin(make):
+    stream, x = fitted(make).stream(), signal(210)
+    for chunk, _ in chunks(x[:, :200], (7,)):
+        stream.push(chunk)
+    with pytest.warns(UserWarning, match="the chunk varies .* times as much as any training case: other units"):
+        stream.push(1e4 * x[:, 200:])
+
+
+@each_wing
 @pytest.mark.parametrize("sizes", [(1,), (7, 0, 23), (200,)])
 def test_lost_packets_are_gaps_as_in_a_case(make, sizes):
     model, x = fitted(make), with_lost_packets()
