@@ -31,13 +31,13 @@ demo: venv
 
 # One worker a core: each test runs on one thread.
 test: venv
-	@$(BIN)/python -m pytest --numprocesses logical
+	@$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 quick: venv
-	@$(BIN)/python -m pytest --numprocesses logical -m "not slow and not stress"
+	@$(BIN)/python -m pytest --numprocesses logical --dist worksteal -m "not slow and not stress"
 
 stress: venv
-	@$(BIN)/python -m pytest --numprocesses logical -m stress
+	@$(BIN)/python -m pytest --numprocesses logical --dist worksteal -m stress
 
 lint: venv
 	$(BIN)/ruff check

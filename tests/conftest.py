@@ -18,6 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent))  # what the tests of recipes shar
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker ends with it while the others have nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Sum in one order, so that a result is the same whatever the number of cores or OMP_NUM_THREADS."""

@@ -88,6 +88,25 @@ def test_a_prediction_knows_nothing_of_its_company(make, pooling, rng):
     np.testing.assert_allclose(model._outputs(mixed[order]), together[order], atol=1e-6)
 
 
+@BOTH
+def test_one_wrong_clock_costs_no_memory(make):
+    wrong = [1.7e9 + times for times in TIMES]
+    wrong[3] = np.concatenate([[0.0], wrong[3][1:]])  # on a grid, 10^11 samples
+    assert np.isfinite(make().fit(Signals(X, times=wrong), Y)._outputs(Signals(X, times=wrong))).all()
+
+
+@BOTH
+@pytest.mark.parametrize(("n", "k"), [(256, 3), (256, 20), (160, 20)])
+def test_time_passes_in_as_many_holes_as_padding_fills(make, n, k, rng):
+    holes = rng.standard_normal((6, 2, n))
+    model = make(precision="64", max_epochs=1, sfreq=100.0).fit(holes, np.arange(6) % 2)
+    for case in holes:
+        case[:, rng.choice(np.arange(1, n - 1), k, replace=False)] = np.nan
+    longer = np.pad(holes[0], ((0, 0), (0, 1)), mode="edge")
+    company = model._outputs([*holes, longer, np.concatenate([holes[1], holes[2]], axis=1)])[:6]
+    np.testing.assert_allclose(model._outputs(list(holes)), company, atol=1e-9)
+
+
 def test_a_regular_recording_with_a_rate_suits_a_model_fitted_with_times():
     model = classifier(**REFERENCE).fit(Signals(X, times=TIMES, sfreq=100.0), Y)
     regular = Signals(X, sfreq=100.0)
