@@ -17,7 +17,8 @@ from s4signal.ssm import cascade_tables
 
 Floats = NDArray[np.float64]
 
-_BLOCK = 64  # samples, the longest hop
+_BLOCK = 64  # samples, the longest hop in training
+LONGEST_HOP = 4096  # samples, at any rate: tables take memory for each
 _LOW_PASSES = 0.1  # of the oscillators are low-passes, at 0 Hz
 _HIGHEST = 0.45  # of the sampling rate
 _SHARPEST = 16.0  # largest ratio of a frequency to its bandwidth
@@ -93,10 +94,8 @@ def oscillator_blocks(
     frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, longest: int, dtype: torch.dtype
 ) -> OscillatorBlocks:
     """Build the matrices of oscillators that share a hop; frequencies and bandwidths (F,) in cycles per sample."""
-    block = hop * math.ceil(longest / hop)
-    tables = cascade_tables(frequencies, bandwidths, order, block, dtype)
-    read = torch.cat([torch.arange(0, block, hop), torch.arange(block, 2 * block, hop)]).to(frequencies.device)
-    return OscillatorBlocks(torch.cat([tables.W[..., read], tables.P], -1), tables.Q[..., read], tables.transition)
+    tables = cascade_tables(frequencies, bandwidths, order, hop * math.ceil(longest / hop), dtype, every=hop)
+    return OscillatorBlocks(torch.cat([tables.W, tables.P], -1), tables.Q, tables.transition)
 
 
 def filter_frames(
@@ -108,16 +107,17 @@ def filter_frames(
     hop: int,
     max_frames: int,
     spatial_filters: Tensor | None = None,
-    tables: dict[tuple[int, torch.dtype, torch.device], OscillatorBlocks] | None = None,
+    tables: dict[tuple[int, int, torch.dtype, torch.device], OscillatorBlocks] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run oscillators that share a hop over signals from rest; yield the first sample of each piece and its frames.
 
     Shapes: x (rows, n_times), frequencies, bandwidths (F,), spatial_filters (F, R, C) → frames (F, R, 2, m).
     """
     F, n_times = len(frequencies), x.shape[1]
-    tables, key = {} if tables is None else tables, (min(_BLOCK, n_times), x.dtype, x.device)
+    hop, longest = min(hop, n_times), min(_BLOCK, n_times)
+    tables, key = {} if tables is None else tables, (hop, longest, x.dtype, x.device)
     if key not in tables:
-        tables[key] = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=key[0], dtype=x.dtype)
+        tables[key] = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=longest, dtype=x.dtype)
     bank = tables[key]
     block, per_block = bank.block, bank.block // hop
     n_blocks = math.ceil(n_times / block)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from s4signal.random_features.combinations import FilterCombinations, soft_above
 from s4signal.random_features.covariances import log_energy, log_euclidean, sum_of_products
-from s4signal.random_features.filters import OscillatorBlocks, filter_frames
+from s4signal.random_features.filters import LONGEST_HOP, OscillatorBlocks, filter_frames
 from s4signal.random_features.spatial_filters import SpatialFilters
 
 STATISTICS = ("means", "ppv", "combinations", "energies")
@@ -85,7 +85,7 @@ class PooledStatistics:
 
     def groups(self, rate: float) -> Iterator[OscillatorGroup]:
         """Yield the oscillators below the Nyquist frequency by order and hop."""
-        hops = (self.hops / rate).round().clamp_min(1).long()
+        hops = (self.hops / rate).round().clamp(1, LONGEST_HOP).long()
         kinds, exists = torch.stack([hops, self.orders], 1), self.below_nyquist(rate)
         for hop, order in kinds[exists].unique(dim=0).tolist():
             index = torch.nonzero((hops == hop) & (self.orders == order) & exists)[:, 0]

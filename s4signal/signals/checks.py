@@ -18,6 +18,7 @@ PathOrText: TypeAlias = str | PathLike[str]
 _AUDIO_SFREQ = 4000.0  # Hz
 _PCM = {"u1": (128.0, 2.0**7), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}  # silence and full scale
 _FAR_TOO_WIDE = 100  # channels per sample in time; probes of 384 channels are cut to some 80 samples
+_LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000  # points in any case, and for each sample
 # How far the gaps between times may be from 1 / sfreq. Holes and dropped samples widen them; milliseconds passed for
 # seconds do so a thousand times, sample numbers sfreq times.
 _LARGEST_RATIO = 200.0
@@ -173,6 +174,16 @@ def check_time_unit(times: FloatArray, sfreq: float) -> None:
         raise ValueError(
             f"times must be seconds: their median gap is {gap:g}, but sfreq={sfreq:g} Hz means {1 / sfreq:g} s. "
             "Divide milliseconds by 1000 and sample numbers by sfreq; leave sfreq out if the times are right."
+        )
+
+
+def check_clock(times: FloatArray, n_grid: float, what: str) -> None:
+    """Refuse to lay a grid of far more points than were observed across times: one of them is of a wrong clock."""
+    if n_grid > _LARGEST_GRID + _PER_SAMPLE * len(times):
+        jump = int(np.argmax(np.diff(times)))
+        raise RecordingError(
+            f"{what} for {len(times)} observed: times jump by {times[jump + 1] - times[jump]:.4g} s after sample "
+            f"{jump}. Correct that clock, or cut the case there."
         )
 
 

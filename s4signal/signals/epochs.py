@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Annotation, Signal, part_of
-from s4signal.signals.checks import check_file, check_positive, optional
+from s4signal.signals.checks import check_clock, check_file, check_positive, optional
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import Case, transformed
@@ -109,6 +109,8 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
         first = first[first + max(1, length) <= clock.case.length]
         starts, stops = first - before, first + max(1, length) + after
     else:
+        n_epochs = clock.total_s / epoch_s
+        check_clock(clock.times, n_epochs, f"{clock.name} has {n_epochs:.3g} epochs of {epoch_s:g} s")
         onsets = np.arange(int((clock.total_s + clock.slack_s) / epoch_s + 1e-9)) * epoch_s - 1e-6 * clock.slack_s
         starts, stops = (np.searchsorted(clock.times, onsets + s) for s in (-before_s, epoch_s + after_s))
     if not len(starts):
@@ -149,6 +151,10 @@ def _marks(given: Any) -> Sequence[Annotation]:
         given = zip(given.onset.tolist(), given.duration.tolist(), given.description.tolist(), strict=True)
     rows = [(m.onset_s, m.duration_s, m.description) if isinstance(m, Annotation) else m for m in given]
     try:
-        return [Annotation(float(onset), float(duration), str(label)) for onset, duration, label in rows]
+        marks = [Annotation(float(onset), float(duration), str(label)) for onset, duration, label in rows]
     except (TypeError, ValueError):
         raise ShapeError(f"an annotation must be (onset, duration, label), got {repr(rows[:1])[1:-1][:60]}.") from None
+    odd = [mark for mark in marks if not (np.isfinite(mark.onset_s) and mark.duration_s >= 0)]
+    if odd:
+        raise ValueError(f"{odd[0]} has no time; give onset and duration in seconds, or leave it out.")
+    return marks

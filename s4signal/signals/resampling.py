@@ -9,12 +9,10 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal, sample_times
-from s4signal.signals.checks import FloatArray, optional
+from s4signal.signals.checks import FloatArray, check_clock, optional
 from s4signal.signals.lazy import Case, recount, transformed
 
 _NO_RATE = "the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it."
-# A grid of more samples per observation than this, and of more than a million, follows from a wrong clock.
-_LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000
 
 
 def resample_case(case: Case, sfreq: float) -> Case:
@@ -87,12 +85,7 @@ def grid_signal(
     times = sample_times(signal)
     times = times - times[0]
     n_grid = times[-1] * sfreq * (1 + 1e-12) + 1e-9  # the last time is on the grid although 0.3 * 10 is less than 3
-    if n_grid > _LARGEST_GRID + _PER_SAMPLE * len(times):
-        jump = int(np.argmax(np.diff(times)))
-        raise RecordingError(
-            f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples for {len(times)} observed: times jump by "
-            f"{times[jump + 1] - times[jump]:.4g} s after sample {jump}. Correct that clock, or cut the case there."
-        )
+    check_clock(times, n_grid, f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples")
     grid = np.arange(int(n_grid) + 1) / sfreq
     longest = np.inf if longest_gap_s is None else longest_gap_s
     data = np.full((signal.n_channels, len(grid)), np.nan, dtype=signal.data.dtype)

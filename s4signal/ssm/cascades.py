@@ -16,23 +16,24 @@ from s4signal.ssm.systems import Pair
 class CascadeTables(NamedTuple):
     """What a bank of F cascades multiplies blocks of T samples with; all real, real parts before imaginary ones."""
 
-    W: Tensor  # (F, T, 2 T): samples to outputs
+    W: Tensor  # (F, T, 2 T): samples to outputs; of every n-th sample T / n of them
     P: Tensor  # (F, T, 2 order): samples to the state they leave behind
-    Q: Tensor  # (F, 2 order, 2 T): the state before the block to outputs
+    Q: Tensor  # (F, 2 order, 2 T): the state before the block to outputs, as many
     transition: Tensor  # (F, 2 order, 2 order): the state before the block to the state after it
 
 
 def cascade_tables(
-    frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype
+    frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype, *, every: int = 1
 ) -> CascadeTables:
-    """Build the tables of a bank whose filters (F,) have gain one at their centre frequencies.
+    """Build the tables of a bank whose filters (F,) have gain one at their centres; of ``every`` n-th output.
 
     Poles and stages are exact under a zero-order hold; what the hold itself takes away at the centre is given back.
     """
     R = _transitions(frequencies, bandwidths, order, torch.arange(length + 1, device=frequencies.device))
     B_bar = held_response(frequencies, bandwidths, order, torch.ones(1, device=frequencies.device))
     into = torch.einsum("fit,flij->flj", B_bar, R[:, :-1])  # the state at each lag after a sample
-    tables = _to_outputs(_last_stage(into).mT), into.flip(1), _last_stage(R[:, 1:]).permute(0, 2, 3, 1).flatten(2)
+    samples = _to_outputs(_last_stage(into).mT, every)
+    tables = samples, into.flip(1), _last_stage(R[:, 1::every]).permute(0, 2, 3, 1).flatten(2)
     return CascadeTables(*(table.to(dtype) for table in (*tables, R[:, -1])))
 
 
@@ -88,12 +89,12 @@ def _last_stage(rows: Tensor) -> Tensor:
     return parts[..., -1]
 
 
-def _toeplitz(response: Tensor) -> Tensor:
-    """Lay out causal responses (..., n) as (..., n, n): a row for each place of the input."""
+def _toeplitz(response: Tensor, every: int = 1) -> Tensor:
+    """Lay out causal responses (..., n) as (..., n, n / every): a row for each place of the input."""
     n = response.shape[-1]
-    return torch.nn.functional.pad(response, (n - 1, 0)).unfold(-1, n, 1).flip(-2)
+    return torch.nn.functional.pad(response, (n - 1, 0)).unfold(-1, n, 1)[..., ::every].flip(-2)
 
 
-def _to_outputs(response: Tensor) -> Tensor:
+def _to_outputs(response: Tensor, every: int = 1) -> Tensor:
     """(F, ..., 2, T) -> (F, T, ..., 2 T): from an input at each sample to the real and imaginary parts of outputs."""
-    return _toeplitz(response).movedim(-2, 1).flatten(-2)
+    return _toeplitz(response, every).movedim(-2, 1).flatten(-2)

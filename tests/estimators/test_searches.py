@@ -112,12 +112,64 @@ def threads(model: Any, X: Any, y: Any) -> int:
     return torch.get_num_threads()
 
 
-def program(text: str) -> list[str]:
+def program(text: str, *given: str) -> list[str]:
     """Run a program, as the process of the tests computes on one thread, and return the words that it prints."""
     environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-W", "ignore", "-c", text]
+    command = [sys.executable, "-W", "ignore", "-c", text, *given]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.split()
+
+
+KILLED = """
+import os, signal, sys
+import torch; torch.set_num_threads(1)
+from joblib import parallel_config
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from s4signal import S4Classifier
+from s4signal.training.loop import _Training
+from test_searches import Y, tones
+
+n_steps, kill_at, step = 0, None, _Training._step
+X, Y = tones()[:16, :, :40], Y[:16]
+
+def counted(self, planned):
+    global n_steps
+    n_steps += 1
+    if n_steps == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, planned)
+
+_Training._step = counted
+
+def search(folder=None, n_jobs=None):
+    model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=2, batch_size=4,
+                         standardize=False, checkpoint_dir=folder, random_state=0)
+    found = GridSearchCV(model, {"learning_rate": [1e-3, 1e-2]}, cv=2, n_jobs=n_jobs).fit(X, Y)
+    folds = cross_val_score(model, X, Y, cv=2, n_jobs=n_jobs)
+    scores = [*found.cv_results_["mean_test_score"], *folds]
+    return scores, [x.numpy().tobytes() for x in found.best_estimator_.network_.state_dict().values()]
+
+def forked(work):
+    if (child := os.fork()) == 0:
+        os._exit(0 if work() == expected else 1)
+    return child
+
+expected, folder = search(), sys.argv[1]
+whole, n_steps, kill_at = n_steps, 0, 11
+status = os.waitpid(forked(lambda: search(folder + "/killed")), 0)[1]  # in the third fit of 2 x 2 steps
+kill_at = None
+again = search(folder + "/killed") == expected
+at_once = [os.waitpid(child, 0)[1] for child in [forked(lambda: search(folder + "/shared")) for _ in range(2)]]
+with parallel_config("multiprocessing"):
+    jobs = search(folder + "/jobs", n_jobs=2) == expected
+print(whole, n_steps, status, again, *at_once, jobs)
+"""
+
+
+def test_a_killed_search_goes_on_where_it_was_and_workers_share_its_folder(tmp_path: Path) -> None:
+    whole, after, status, again, one, other, jobs = program(KILLED, str(tmp_path))
+    assert (status, again, one, other, jobs) == ("9", "True", "0", "0", "True")
+    assert int(after) == int(whole) - 10  # two fits and the first epoch of a third are not run again
 
 
 WORKERS = """

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import lfilter
 
-from s4signal.random_features.filters import draw_oscillators, filter_frames, oscillator_hops
+from s4signal.random_features.filters import LONGEST_HOP, draw_oscillators, filter_frames, oscillator_hops
 
 __all__: list[str] = []
 
@@ -51,6 +51,17 @@ def test_frames_equal_the_recurrence(hop, max_frames):
     for k in range(3):
         expected = lfilter([gain[k]], [1, -np.exp(pole[k])], x.numpy())[:, ::hop]
         np.testing.assert_allclose(frames[k, :, 0] + 1j * frames[k, :, 1], expected, atol=1e-11)
+
+
+@pytest.mark.parametrize(("n_times", "starts"), [(160, [0]), (9000, [0, 4096, 8192])])
+def test_a_long_hop_takes_memory_for_its_samples_and_not_their_square(n_times, starts):
+    frequencies = torch.linspace(1e-6, 1e-3, 300, dtype=torch.float64)
+    x = torch.randn(2, n_times, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    oscillators = {"frequencies": frequencies, "bandwidths": frequencies, "order": 1, "max_frames": 2**20}
+    hop = 50_000 if n_times == 160 else LONGEST_HOP
+    frames = torch.cat([part for _, part in filter_frames(x, **oscillators, hop=hop)], -1)
+    every = torch.cat([part for _, part in filter_frames(x, **oscillators, hop=1)], -1)
+    torch.testing.assert_close(frames, every[..., starts])
 
 
 def test_pieces_say_where_they_start():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from s4signal.random_features.filters import filter_frames
+from s4signal.random_features.filters import LONGEST_HOP, filter_frames
 from s4signal.random_features.statistics import PooledStatistics
 
 __all__: list[str] = []
@@ -44,6 +44,10 @@ def signals(n=3, n_channels=2, n_times=200):
 
 def calibrated(x, lengths, **options):
     return statistics(len(x), **options).calibrated([(x, lengths, 1.0, torch.ones(x.shape[1], dtype=x.dtype))])
+
+
+def test_a_case_at_a_thousand_times_the_rate_has_hops_that_fit_into_memory():
+    assert max(group.hop for group in statistics(hops=(64, 64, 4, 2, 1)).groups(1e-3)) == LONGEST_HOP
 
 
 def outputs(bank, x, k):

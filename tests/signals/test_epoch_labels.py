@@ -96,6 +96,21 @@ def test_epochs_of_irregular_times_hold_the_samples_of_their_seconds():
     assert list(zip(starts, stops, strict=True)) == [(0, 3), (0, 3), (3, 4), (3, 4), (4, 6)]
 
 
+def test_one_wrong_clock_is_named_and_asks_for_no_memory():
+    times = np.concatenate([[0.0], 1.7e9 + np.arange(200)])
+    said = r"recording 0 has 8\.5e\+08 epochs of 2 s for 201 observed: times jump by 1\.7e\+09 s after sample 0"
+    with pytest.raises(RecordingError, match=said):
+        epoch_labels(Signals([np.zeros(201)], times=[times]), epoch_s=2.0, annotations=[[(0, 2, "W")]])
+
+
+def test_an_annotation_without_end_lasts_to_the_end_and_one_without_time_is_refused():
+    recording = Signals([np.zeros(50)], sfreq=10.0)
+    assert epoch_labels(recording, epoch_s=1.0, annotations=[[(2, np.inf, "W")]])[0].tolist() == [None] * 2 + ["W"] * 3
+    for mark in ((np.nan, 1, "W"), (np.inf, 1, "W"), (0, -1, "W"), (0, np.nan, "W")):
+        with pytest.raises(ValueError, match=r"Annotation\(onset_s=.* has no time; give onset and duration in seconds"):
+            epoch_labels(recording, epoch_s=1.0, annotations=[[mark]])
+
+
 def test_beyond_the_ends_a_recording_is_mirrored():
     case = Signal([[1.0, 2.0, 3.0]], sfreq=1.0, first_sample=10)
     around = cut_epoch(case, -2, 5)
