@@ -40,7 +40,8 @@ class EpochStream:
 
         Returns what ``predict_proba`` says of the epochs that ended with them, (n_epochs, n_classes): most often none.
         """
-        data = check_chunk(chunk, self._shape.n_channels, time_first=self._time_first, missing="any")
+        n_channels, sfreq = self._shape.n_channels, self._shape.sfreq
+        data = check_chunk(chunk, n_channels, sfreq=sfreq, time_first=self._time_first, missing="any")
         self._kept = np.concatenate([self._kept, data], axis=1)
         windows = []
         while (end := round(self._epoch * self._period) + self._length - self._first) <= self._kept.shape[1]:

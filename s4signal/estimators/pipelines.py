@@ -27,8 +27,8 @@ _MOST_STEPS = 100
 class PipelineStream:
     """Steps that change a chunk each, and a model, that listen together; made by `stream_pipeline`."""
 
-    def __init__(self, streams: list[Any], n_channels: int, time_first: bool | None) -> None:
-        self._streams, self._n_channels, self._time_first = streams, n_channels, time_first
+    def __init__(self, streams: list[Any], n_channels: int, **door: Any) -> None:
+        self._streams, self._n_channels, self._door = streams, n_channels, door  # rate, and which axis is time
 
     def reset(self) -> None:
         """Forget all samples so far."""
@@ -41,7 +41,7 @@ class PipelineStream:
         Returns what ``predict_proba`` (a classifier) or ``predict`` (a regressor) of the pipeline says of all samples
         so far, (n_outputs,). NaN is a sample that was lost; a chunk is refused as the stream of a model refuses it.
         """
-        data: NDArray[np.floating] = check_chunk(chunk, self._n_channels, time_first=self._time_first, missing="any")
+        data: NDArray[np.floating] = check_chunk(chunk, self._n_channels, missing="any", **self._door)
         for stream in self._streams:
             data = stream.push(data)
         return data
@@ -193,7 +193,8 @@ def stream_pipeline(
     known = None if time_first is None else False  # the first step turned the chunk
     windows = {name: s for name, s in (("window_s", window_s), ("step_s", step_s)) if s is not None}
     streams += [m.stream(sfreq=sfreq, time_first=known, **windows) for m in models]
-    return PipelineStream(streams, steps[0].n_channels_in_, time_first)
+    rate = getattr(steps[0], "sfreq_", None) if sfreq is None else sfreq
+    return PipelineStream(streams, steps[0].n_channels_in_, sfreq=rate, time_first=time_first)
 
 
 def _fitted_steps(pipeline: Any) -> list[tuple[str, Any]]:

@@ -23,7 +23,7 @@ from s4signal.estimators.epoch_stream import EpochShape, EpochStream
 from s4signal.estimators.model_file import State, estimator_state, packed, unpacked
 from s4signal.estimators.segments import read_windows, score_windows
 from s4signal.estimators.trained.classifier import S4Classifier
-from s4signal.estimators.validation import check_rate
+from s4signal.estimators.validation import check_rate, in_full_scale
 from s4signal.signals import Signals
 from s4signal.signals.checks import object_array
 from s4signal.signals.clock import Clock
@@ -245,6 +245,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         check_is_fitted(self)
         check_rate(self, sfreq)
         found = []
+        X = in_full_scale(X, self.sfreq_ if sfreq is None else sfreq)
         for i, case in enumerate(Signals(X, sfreq=sfreq).cases):
             if case.sfreq is None and not case.has_times:
                 (case,) = Signals([case], sfreq=self.sfreq_).cases

@@ -34,6 +34,7 @@ class SignalStream(ABC):
     """
 
     time_first: bool | None = None
+    sfreq: float | None = None
 
     def __init__(self, standardizer: Standardizer, *, missing: str = "refused") -> None:
         if standardizer.kept is not None:
@@ -94,7 +95,7 @@ class SignalStream(ABC):
             is square and nobody said which axis is time.
         """
         n_channels = len(self._standardizer.mean)
-        data = check_chunk(chunk, n_channels, time_first=self.time_first, missing=self._missing)
+        data = check_chunk(chunk, n_channels, sfreq=self.sfreq, time_first=self.time_first, missing=self._missing)
         if not data.size:
             if self._answer is None:
                 raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
@@ -222,8 +223,8 @@ class StreamMixin:
         """
         check_is_fitted(self)
         stream = copy.copy(self)._open_stream(sfreq)
+        rate = self.sfreq_ if sfreq is None else sfreq
         if window_s is not None or step_s is not None:
-            rate = self.sfreq_ if sfreq is None else sfreq
             stream = stream.in_windows(*window_samples(window_s, step_s, rate))
-        stream.time_first = time_first
+        stream.time_first, stream.sfreq = time_first, rate
         return stream

@@ -14,7 +14,7 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import as_float_array
+from s4signal.signals.checks import as_float_array, scale_pcm
 
 _LARGEST_TARGET = 1e150
 # What numpy says of texts and dates.
@@ -25,6 +25,7 @@ def check_signals(
     estimator: Any, X: Any, *, sfreq: float | None = None, times: Any = None, reset: bool = False
 ) -> Signals:
     """Turn any accepted form of X into `Signals`, and note or compare its shape."""
+    X = in_full_scale(X, sfreq if reset or sfreq is not None else getattr(estimator, "sfreq_", None))
     if _is_table(X):
         signals = _table(estimator, X, sfreq, times, reset=reset)
     else:
@@ -50,6 +51,13 @@ def check_signals(
     if reset:
         estimator.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
     return signals
+
+
+def in_full_scale(X: Any, sfreq: float | None) -> Any:
+    """Scale integers as `Signals` scales those of sound, where the rate is that of the fit."""
+    if isinstance(X, list):
+        return [scale_pcm(case, sfreq) for case in X]
+    return scale_pcm(X, sfreq, n_channels=X.shape[1] if X.ndim == 3 else 1) if isinstance(X, np.ndarray) else X
 
 
 def _is_table(X: Any) -> bool:
@@ -160,7 +168,12 @@ def check_stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, mostl
 
 
 def check_chunk(
-    chunk: Any, n_channels: int, *, time_first: bool | None = None, missing: str = "refused"
+    chunk: Any,
+    n_channels: int,
+    *,
+    sfreq: float | None = None,
+    time_first: bool | None = None,
+    missing: str = "refused",
 ) -> NDArray[np.float64]:
     """Check a piece of a stream as a case is checked; samples may be missing ("whole", "any") or not ("refused").
 
@@ -171,7 +184,7 @@ def check_chunk(
         raise TypeError(f"a stream takes arrays (n_channels, n_times), not {type(chunk).__name__}; pass signal.data.")
     if np.ma.is_masked(chunk):
         raise ValueError("the chunk is masked; fill what is lost with NaN: chunk.filled(np.nan).")
-    data = as_float_array(chunk, "the chunk").astype(np.float64, copy=False)
+    data = as_float_array(scale_pcm(chunk, sfreq, n_channels=n_channels), "the chunk").astype(np.float64, copy=False)
     if not data.size:
         return np.zeros((n_channels, 0))
     data = data[:, np.newaxis] if time_first and data.ndim == n_channels == 1 else np.atleast_2d(data)

@@ -63,10 +63,11 @@ def is_audio(modality: str | None, sfreq: float | None, n_channels: int) -> bool
     return modality == "audio" or (modality is None and sfreq is not None and sfreq >= _AUDIO_SFREQ and n_channels <= 2)
 
 
-def scale_pcm(data: Any, sfreq: float | None, modality: str | None) -> Any:
+def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_channels: int | None = None) -> Any:
     """Scale integer samples of sound to -1…1, as soundfile reads them; leave everything else alone."""
-    kind = getattr(getattr(data, "dtype", None), "str", "")[1:]
-    if kind not in _PCM or np.ndim(data) not in (1, 2) or not is_audio(modality, sfreq, len(np.atleast_2d(data))):
+    kind, n_axes = getattr(getattr(data, "dtype", None), "str", "")[1:], np.ndim(data)
+    n_channels = len(np.atleast_2d(data)) if n_channels is None and n_axes in (1, 2) else n_channels
+    if kind not in _PCM or n_channels is None or not is_audio(modality, sfreq, n_channels):
         return data
     silence, full = _PCM[kind]
     return (data.astype(np.float32) - np.float32(silence)) / np.float32(full)

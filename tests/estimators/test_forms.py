@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from scipy.signal import resample
+from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from small_models import REFERENCE, classifier, regressor, waves
 
-from s4signal import Signals
+from s4signal import S4RidgeClassifier, Signals
+from s4signal.estimators import S4Segmenter
 
 
 def unequal(n=24, seed=0):
@@ -30,6 +32,33 @@ def test_an_offset_of_a_volt_on_microvolts_makes_no_difference():
     np.testing.assert_allclose(
         with_offset.predict_proba(1e-6 * X + 1.0), classifier(**REFERENCE).fit(X, y).predict_proba(X), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("kind", ["network", "ridge", "segmenter"])
+def test_integers_of_sound_are_of_one_scale_in_every_form(kind):
+    rng, y = np.random.default_rng(0), np.arange(8) % 2
+    waves = np.sin(np.arange(800) * np.where(y == 1, 0.3, 0.6)[:, None]) * rng.uniform(0.5, 1, (8, 1))
+    X = (9000 * waves).astype(np.int16)[:, None]
+    forms = [Signals(X, sfreq=8000.0), list(X), list(X / 2**15)]
+    model = S4RidgeClassifier(n_oscillators=4, sfreq=8000.0, random_state=0)
+    if kind == "segmenter":
+        model, y = S4Segmenter(model, epoch_s=0.02, sfreq=8000.0), [np.repeat(label, 5) for label in "abababab"]
+    else:
+        X = X[..., :200]
+        forms = [Signals(X, sfreq=8000.0), list(X), list(X / 2**15), X, X[:, 0], X / 2**15]
+    if kind == "network":
+        model = classifier(max_epochs=1, sfreq=8000.0, frontend="linear", bidirectional=False)
+
+    def said(model, form):
+        return np.ravel(np.concatenate(list(model.predict_proba(form))))
+
+    models = [clone(model).fit(form, y) for form in forms]
+    expected = said(models[0], forms[0])
+    for fitted, form in zip(models, forms, strict=True):
+        np.testing.assert_allclose(said(fitted, forms[0]), expected, atol=1e-5)
+        np.testing.assert_allclose(said(models[0], form), expected, atol=1e-5)
+    streamed = models[0].stream().push(X[0])
+    np.testing.assert_allclose(np.ravel(streamed), expected[: streamed.size], atol=1e-5)
 
 
 @pytest.mark.parametrize("constant", [0.0, 5e-6, 0.1, 1e9])

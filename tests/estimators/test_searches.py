@@ -158,11 +158,11 @@ expected, folder = search(), sys.argv[1]
 whole, n_steps, kill_at = n_steps, 0, 11
 status = os.waitpid(forked(lambda: search(folder + "/killed")), 0)[1]  # in the third fit of 2 x 2 steps
 kill_at = None
-again = search(folder + "/killed") == expected
+again, after = search(folder + "/killed") == expected, n_steps
 at_once = [os.waitpid(child, 0)[1] for child in [forked(lambda: search(folder + "/shared")) for _ in range(2)]]
 with parallel_config("multiprocessing"):
     jobs = search(folder + "/jobs", n_jobs=2) == expected
-print(whole, n_steps, status, again, *at_once, jobs)
+print(whole, after, status, again, *at_once, jobs)
 """
 
 

@@ -46,8 +46,9 @@ def calibrated(x, lengths, **options):
     return statistics(len(x), **options).calibrated([(x, lengths, 1.0, torch.ones(x.shape[1], dtype=x.dtype))])
 
 
-def test_a_case_at_a_thousand_times_the_rate_has_hops_that_fit_into_memory():
-    assert max(group.hop for group in statistics(hops=(64, 64, 4, 2, 1)).groups(1e-3)) == LONGEST_HOP
+@pytest.mark.parametrize(("longest", "rate"), [(64.0, 1e-3), (2.0**63, 1.0)])
+def test_at_a_thousand_times_the_rate_hops_fit_into_memory(longest, rate):
+    assert max(group.hop for group in statistics(hops=(longest, 64, 4, 2, 1)).groups(rate)) == LONGEST_HOP
 
 
 def outputs(bank, x, k):
