@@ -204,6 +204,7 @@ EDITS = {
     "plan of other front end": (lambda h: plan(h).update(frontend="ear"), "no front end 'ear'"),
     "plan of a filter bank": (lambda h: plan(h).update(frontend="filterbank"), "damaged"),
     "plan of other channels": (lambda h: plan(h).update(n_channels=3), "frontend.mix.weight has shape"),
+    "plan of a hop of years": (lambda h: plan(h).update(hop_s=1e9), "the entry hop_s is out of range: 1"),
     "plan of text": (lambda h: plan(h).update(dt_range="ab"), "the entry dt_range must be list"),
     "plan of other poolings": (lambda h: plan(h).update(pooling="min"), "pooling='min' is unknown"),
     "plan of another kernel": (lambda h: plan(h)["stack"].update(kernel="s9"), "kernel='s9' is unknown"),

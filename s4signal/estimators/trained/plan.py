@@ -26,6 +26,7 @@ from s4signal.signals import Signals
 
 FEWEST_STEPS = 200  # of a training
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
+_LONGEST_HOP = 2**22  # samples, in a file
 _SIZE = ("d_model", "n_layers", "d_state")
 _STACK = ("kernel", "init", "bidirectional", "dropout")
 
@@ -75,6 +76,8 @@ class Plan(NamedTuple):
         stack, pooling, order = state.part("stack"), plain("pooling", str), plain("pooling_order", int, low=1)
         if order > 1 and pooling != "legs":
             raise ModelFileError(f"pooling={pooling!r} has no order {order}.")
+        frontend, sfreq = plain("frontend", str), plain("sfreq", float, None, low=np.nextafter(0, 1))
+        longest_hop_s = 1.0 if frontend == "filterbank" else _LONGEST_HOP / (sfreq or 1.0)  # cases are padded to it
         readout = plain("readout", str) if "readout" in state.plain else "pooled"  # none in the first files
         if readout not in ("pooled", "closed_form"):
             raise ModelFileError(f"a plan has no readout {readout!r}.")
@@ -84,9 +87,9 @@ class Plan(NamedTuple):
         return cls(
             n_channels=n_channels,
             n_outputs=plain("n_outputs", int, low=1),
-            frontend=plain("frontend", str),
-            sfreq=plain("sfreq", float, None, low=np.nextafter(0, 1)),
-            hop_s=plain("hop_s", float, None, low=np.nextafter(0, 1)),
+            frontend=frontend,
+            sfreq=sfreq,
+            hop_s=plain("hop_s", float, None, low=np.nextafter(0, 1), high=longest_hop_s),
             dt_range=(shortest, longest),
             stack={**whole, **texts, **flags},
             pooling=pooling,
