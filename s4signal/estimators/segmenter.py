@@ -23,9 +23,9 @@ from s4signal.estimators.epoch_stream import EpochShape, EpochStream
 from s4signal.estimators.model_file import State, estimator_state, packed, unpacked
 from s4signal.estimators.segments import read_windows, score_windows
 from s4signal.estimators.trained.classifier import S4Classifier
-from s4signal.estimators.validation import check_rate, in_full_scale
+from s4signal.estimators.validation import check_rate
 from s4signal.signals import Signals
-from s4signal.signals.checks import object_array
+from s4signal.signals.checks import in_full_scale, object_array
 from s4signal.signals.clock import Clock
 from s4signal.signals.epochs import epoch_spans
 from s4signal.signals.lazy import Case, with_metadata
@@ -245,8 +245,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         check_is_fitted(self)
         check_rate(self, sfreq)
         found = []
-        X = in_full_scale(X, self.sfreq_ if sfreq is None else sfreq)
-        for i, case in enumerate(Signals(X, sfreq=sfreq).cases):
+        for i, case in enumerate(Signals(in_full_scale(X, sfreq or self.sfreq_), sfreq=sfreq).cases):
             if case.sfreq is None and not case.has_times:
                 (case,) = Signals([case], sfreq=self.sfreq_).cases
             case = recognised(i, case)

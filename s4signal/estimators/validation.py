@@ -14,11 +14,10 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import as_float_array, scale_pcm
+from s4signal.signals.checks import as_float_array, in_full_scale, scale_pcm
 
 _LARGEST_TARGET = 1e150
-# What numpy says of texts and dates.
-_NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")
+_NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")  # numpy, of texts
 
 
 def check_signals(
@@ -51,13 +50,6 @@ def check_signals(
     if reset:
         estimator.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
     return signals
-
-
-def in_full_scale(X: Any, sfreq: float | None) -> Any:
-    """Scale integers as `Signals` scales those of sound, where the rate is that of the fit."""
-    if isinstance(X, list):
-        return [scale_pcm(case, sfreq) for case in X]
-    return scale_pcm(X, sfreq, n_channels=X.shape[1] if X.ndim == 3 else 1) if isinstance(X, np.ndarray) else X
 
 
 def _is_table(X: Any) -> bool:
@@ -168,12 +160,7 @@ def check_stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, mostl
 
 
 def check_chunk(
-    chunk: Any,
-    n_channels: int,
-    *,
-    sfreq: float | None = None,
-    time_first: bool | None = None,
-    missing: str = "refused",
+    chunk: Any, n_channels: int, *, sfreq: float | None = None, time_first: bool | None = None, missing: str = "refused"
 ) -> NDArray[np.float64]:
     """Check a piece of a stream as a case is checked; samples may be missing ("whole", "any") or not ("refused").
 

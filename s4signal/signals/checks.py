@@ -73,6 +73,13 @@ def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_
     return (data.astype(np.float32) - np.float32(silence)) / np.float32(full)
 
 
+def in_full_scale(X: Any, sfreq: float | None) -> Any:
+    """Scale integers of sound in cases that know no rate, by that of a model."""
+    if isinstance(X, list):
+        return [scale_pcm(case, sfreq) for case in X]
+    return scale_pcm(X, sfreq, n_channels=X.shape[1] if X.ndim == 3 else 1) if isinstance(X, np.ndarray) else X
+
+
 def as_case_array(data: Any) -> FloatArray:
     """Convert to (n_channels, n_times)."""
     array = as_float_array(data)
