@@ -90,9 +90,13 @@ def few_recordings(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -
         if path.name not in ("fsdd", "physionet2012", "ssvep_exo", "welltory_ppg"):
             (few / path.name).symlink_to(path)
     (few / "physionet2012").mkdir()
-    (few / "physionet2012" / "set-a").symlink_to(whole / "physionet2012" / "set-a")
+    (few / "physionet2012" / "set-a").mkdir()
     stays = (whole / "physionet2012" / "Outcomes-a.txt").read_text("utf-8").splitlines(keepends=True)
-    (few / "physionet2012" / "Outcomes-a.txt").write_text("".join(stays[:1601]), "utf-8")  # 100 of them to test on
+    (few / "physionet2012" / "Outcomes-a.txt").write_text("".join(stays[:1581]), "utf-8")  # 80 of them to test on
+    for stay in stays[1:1581]:  # their first 80 observations
+        name = f"set-a/{stay.split(',')[0]}.txt"
+        first = (whole / "physionet2012" / name).read_text("utf-8").splitlines(keepends=True)[:81]
+        (few / "physionet2012" / name).write_text("".join(first), "utf-8")
     (few / "fsdd" / "recordings").mkdir(parents=True)
     for path in (whole / "fsdd" / "recordings").glob("*_*_[0156789].wav"):  # two takes to test on, five to train on
         (few / "fsdd" / "recordings" / path.name).symlink_to(path)
@@ -105,7 +109,7 @@ def few_recordings(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -
         (few / "welltory_ppg" / path.name).mkdir(parents=True)
         (few / "welltory_ppg" / path.name / "RR.txt").symlink_to(path / "RR.txt")
         frames = (path / "PPG.csv").read_text("utf-8").splitlines(keepends=True)
-        (few / "welltory_ppg" / path.name / "PPG.csv").write_text("".join(frames[:1001]), "utf-8")  # 33 s
+        (few / "welltory_ppg" / path.name / "PPG.csv").write_text("".join(frames[:701]), "utf-8")  # 23 s
     return few
 
 
