@@ -70,12 +70,19 @@ def predicted_rows(fitted: Any, X: Any) -> list[dict[str, Any]]:
     if hasattr(fitted, "classes_"):
         proba = fitted.predict_proba(X)
         for row, shares in zip(rows, proba, strict=True):
-            row["prediction"] = fitted.classes_[shares.argmax()].item()
+            row["prediction"] = label_of(fitted, shares)
             row |= {f"p({name})": round(float(p), 6) for name, p in zip(fitted.classes_, shares, strict=True)}
         return rows
     values = fitted.predict(X).reshape(len(rows), -1)
     names = ["prediction"] if values.shape[1] == 1 else [f"prediction {i}" for i in range(values.shape[1])]
     return [{**row, **dict(zip(names, said.tolist(), strict=True))} for row, said in zip(rows, values, strict=True)]
+
+
+def label_of(fitted: Any, shares: Any) -> Any:
+    """Return the label that probabilities speak for; of tags those that are more likely than not."""
+    if getattr(fitted[-1] if hasattr(fitted, "steps") else fitted, "multilabel_", False):
+        return fitted.classes_[shares > 0.5].tolist()
+    return fitted.classes_[shares.argmax()].item()
 
 
 def encoded(rows: list[dict[str, Any]], ending: str) -> bytes:

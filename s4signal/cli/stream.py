@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from s4signal.cli.options import ModelFile, Reading, with_options
+from s4signal.cli.predict import label_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,14 +58,14 @@ def stream(
 def _line(fitted: Any, scores: "NDArray[np.floating]", time: float, *, as_json: bool) -> str:
     """Write an answer, for a person or a machine."""
     if not hasattr(fitted, "classes_"):
-        said = {"prediction": scores.tolist()}
+        answer = {"prediction": scores.tolist()}
         text = "  ".join(f"{value:.4g}" for value in scores)
     else:
-        best = int(scores.argmax())
+        prediction, best = label_of(fitted, scores), float(scores.max())
         shares = dict(zip(map(str, fitted.classes_.tolist()), map(float, scores), strict=True))
-        said = {"prediction": fitted.classes_[best].item(), "probabilities": shares}
-        text = f"{fitted.classes_[best]!s:<20} {scores[best]:.3f} {'█' * round(20 * float(scores[best]))}"
-    return json.dumps({"time": round(time, 6), **said}) if as_json else f"{time:9.3f}  {text}"
+        answer = {"prediction": prediction, "probabilities": shares}
+        text = f"{prediction!s:<20} {best:.3f} {'█' * round(20 * best)}"
+    return json.dumps({"time": round(time, 6), **answer}) if as_json else f"{time:9.3f}  {text}"
 
 
 def _size(chunk: float, sfreq: float | None) -> int:

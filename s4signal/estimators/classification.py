@@ -23,7 +23,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
 
     _metric = staticmethod(accuracy_score)
     classes_: NDArray[Any]
-    _multilabel: bool = False  # whether it was fitted with tags
+    multilabel_: bool = False  # whether it was fitted with tags
 
     def predict_proba(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Predict the probabilities of the classes.
@@ -54,7 +54,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
             Natural logarithms.
         """
         outputs = self._finite_outputs(X, sfreq, times)
-        return np.asarray(log_expit(outputs) if self._multilabel else log_softmax(outputs, axis=1))
+        return np.asarray(log_expit(outputs) if self.multilabel_ else log_softmax(outputs, axis=1))
 
     def decision_function(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Return the logits.
@@ -70,10 +70,10 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
             Logits, of tags (n_samples, n_tags); for two classes their difference, positive for ``classes_[1]``.
         """
         logits = self._finite_outputs(X, sfreq, times)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 and not self._multilabel else logits
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 and not self.multilabel_ else logits
 
     def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
-        if self._multilabel:
+        if self.multilabel_:
             return (outputs > 0).astype(np.int64)
         labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
         return labels
@@ -81,8 +81,8 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[Any]:
         """Return the position of each label in ``classes_``, (n_samples,); of tags 0.0 or 1.0, (n_samples, n_tags)."""
         if reset:
-            self._multilabel = are_tags(y)
-        if self._multilabel:
+            self.multilabel_ = are_tags(y)
+        if self.multilabel_:
             return self._encode_tags(y, signals, classes=classes, reset=reset)
         if reset and classes is None:
             self.classes_, indices = check_labels(y, signals)
@@ -109,14 +109,14 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         return np.asarray(compute_sample_weight(self.class_weight, self.classes_[targets]), dtype=np.float64)
 
     def _targets_state(self) -> State:
-        return State({"classes": self.classes_, **({"multilabel": True} if self._multilabel else {})}, {})
+        return State({"classes": self.classes_, **({"multilabel": True} if self.multilabel_ else {})}, {})
 
     def _restore_targets(self, state: State, *, n_outputs: int) -> None:
         classes = array_from_plain(state.value("classes", dict))
         if not 2 <= len(classes) == n_outputs or not (classes[:-1] < classes[1:]).all():
             raise ModelFileError(f"classes must be {n_outputs} labels in ascending order, got {classes.tolist()[:20]}.")
         self.classes_ = classes
-        self._multilabel = "multilabel" in state.plain and state.value("multilabel", bool)
+        self.multilabel_ = "multilabel" in state.plain and state.value("multilabel", bool)
 
     def _measure_targets(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> None:
         """Note nothing: labels have neither mean nor spread."""
@@ -125,7 +125,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         return targets
 
     def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._multilabel:
+        if self.multilabel_:
             return np.asarray(expit(outputs))
         shares = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))

@@ -52,7 +52,7 @@ class SegmentsMixin:
     classes_: NDArray[Any]
     sfreq_: float | None
     predict_proba: Callable[..., Floats]
-    _multilabel: bool
+    multilabel_: bool
 
     def predict_segments(
         self,
@@ -129,7 +129,7 @@ class SegmentsMixin:
             ]
             scores = smooth(np.nan_to_num(np.concatenate(pieces)), round(smoothing * rate / hop))
             edges_s = cell_edges(starts, window, case.length) / rate
-            found += join(scores, edges_s, self.classes_, i, threshold=threshold, multilabel=self._multilabel)
+            found += join(scores, edges_s, self.classes_, i, threshold=threshold, multilabel=self.multilabel_)
         return found
 
 

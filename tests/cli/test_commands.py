@@ -258,3 +258,13 @@ def test_the_demo_leads_from_recordings_to_predictions(run, tmp_path: Path) -> N
     again = run("demo", folder)
     assert again.exit_code == 2
     assert "is there already and not empty" in again.stderr
+
+
+def test_tags_are_predicted_as_a_list(run, tones: Path, tmp_path: Path) -> None:
+    X = read_cases(tones, Reading()).X
+    tags = np.stack([np.arange(18) < 9, np.ones(18, dtype=bool)], 1).astype(int)  # high, and any sound
+    S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, tags).save(tmp_path / "tags.s4")
+    wanted = [[0, 1]] * 9 + [[1]] * 9
+    assert [row["prediction"] for row in document(run("predict", tmp_path / "tags.s4", tones, "--json"))] == wanted
+    answer = run("stream", tmp_path / "tags.s4", X.sources[0], "--json")
+    assert json.loads(answer.stdout.splitlines()[-1])["prediction"] == [0, 1]

@@ -43,7 +43,7 @@ DAY = day(("noise", 2), ("low", 1.5), ("noise", 2.5), ("high", 1), ("noise", 3))
 class Meter(SegmentsMixin, BaseEstimator):
     """Says "loud" with a probability that is the mean of the window, so that every answer can be worked out."""
 
-    sfreq_, classes_, _multilabel = 100.0, np.array(["quiet", "loud"]), False
+    sfreq_, classes_, multilabel_ = 100.0, np.array(["quiet", "loud"]), False
 
     def fit(self):
         """Be fitted already, as scikit-learn asks."""
@@ -59,7 +59,7 @@ class Meter(SegmentsMixin, BaseEstimator):
 class Meters(Meter):
     """The same of two tags that are the mean and its complement."""
 
-    classes_, _multilabel = np.array([0, 1]), True
+    classes_, multilabel_ = np.array([0, 1]), True
 
 
 def levels(*parts):

@@ -57,6 +57,8 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         Sampling rate at training, in Hz.
     features_ : S4RandomFeatures
         The transformer.
+    multilabel_ : bool
+        Whether it was fitted with tags.
     ridge_ : Ridge
         The regression: ``coef``, ``intercept``, ``alpha``, ``blocks`` of features in use and ``loo_predictions`` of
         the training cases.
@@ -118,7 +120,7 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         known = np.isfinite(self.ridge_.loo_predictions[:, 0])
         scores = self.ridge_.loo_predictions[known]
-        self.temperature_ = temperature(scores, targets[known], weights[known], tags=self._multilabel)
+        self.temperature_ = temperature(scores, targets[known], weights[known], tags=self.multilabel_)
 
     def _scaled(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         return outputs * self.temperature_

@@ -142,6 +142,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     ----------
     classes_ : ndarray (n_classes,)
         Labels, as they were given; of tags their positions.
+    multilabel_ : bool
+        Whether it was fitted with tags.
     n_features_in_, n_channels_in_ : int
         Columns of a 2-D X or channels of any other; channels.
     ch_names_ : list of str or None
