@@ -113,7 +113,9 @@ class _Legendre(NamedTuple):
 
     def shares(self, y: Any) -> Any:
         """What a polynomial at y (...) from -1 to 1 takes of its values at the nodes, (..., n_nodes): exactly."""
-        shares = self.weights / (y[..., None] - self.nodes + 1e-30)  # never divided by zero
+        distances = y[..., None] - self.nodes
+        # Not + 1e-30 for all, which exported programs add to the nodes instead.
+        shares = self.weights / (distances + 1e-30 * (distances == 0.0))
         return shares / shares.sum(-1, keepdims=True)
 
 

@@ -76,6 +76,7 @@ def test_onnx_answers_as_the_estimator_at_any_length(make, options, lengths, n_c
 
 STEPS = [
     (classifier, {"kernel": "s4", "pooling": "max"}, 150, 2),
+    (classifier, {"pooling": "mean"}, 40, 2),
     (regressor, {}, 640, 2),
     (audio, {}, 2400, 1),
 ]
