@@ -41,7 +41,7 @@ def check_signals(
     if reset:
         estimator.n_channels_in_ = signals.n_channels
     elif signals.n_channels != estimator.n_channels_in_:
-        one_case = np.ndim(X) == 2 and len(X) == estimator.n_channels_in_
+        one_case = getattr(X, "ndim", 0) == 2 and len(X) == estimator.n_channels_in_
         raise ShapeError(
             f"X has {signals.n_channels} channels, but {type(estimator).__name__} was fitted with "
             f"{estimator.n_channels_in_}. Pick the same channels; a case is (n_channels, n_times), pass its transpose "

@@ -59,6 +59,14 @@ def test_time_in_the_place_of_channels_is_refused_at_prediction(make):
             model.predict(form)
 
 
+def test_cases_of_unequal_length_with_other_channels_are_refused_in_one_line():
+    model = S4RidgeClassifier(n_oscillators=2, random_state=0).fit(
+        np.random.default_rng(0).standard_normal((6, 3, 40)), [0, 1] * 3
+    )
+    with pytest.raises(ShapeError, match="X has 2 channels, but S4RidgeClassifier was fitted with 3"):
+        model.predict([np.ones((2, 20)), np.ones((2, 30))])
+
+
 def test_many_channels_of_few_samples_are_taken_where_the_user_says_so():
     swapped = RNG.standard_normal((12, 500, 8))
     y = np.arange(12) % 2
