@@ -8,14 +8,8 @@ from scripts import run_script
 
 __all__: list[str] = []
 
-# Tests of estimators/ hold the same at sizes of seconds: test_forms.py and trained/test_times.py what stands beside a
-# case, holes and clocks; test_processes.py forks and threads; closed_form/test_nothing_silently.py clocks and threads.
-LONG = {"batch_mates", "fork_after_predict", "holes_and_round_lengths", "one_wrong_clock", "threads"}
 FOLDER = Path(os.environ.get("S4SIGNAL_DATA", "nowhere")).resolve().parent / "cases"
-CASES = [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.stress] if path.stem in LONG else [])
-    for path in sorted(FOLDER.glob("*.py"))
-]
+CASES = [pytest.param(path, id=path.stem) for path in sorted(FOLDER.glob("*.py"))]
 
 
 @pytest.mark.slow
