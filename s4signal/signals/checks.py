@@ -40,7 +40,7 @@ def as_float_array(data: Any, name: str = "X") -> FloatArray:
         raise TypeError("Sparse data was passed, but dense data is required. Use .toarray() to convert it.")
     if np.ma.isMaskedArray(data):
         data = np.ma.filled(data.astype(np.float64), np.nan)
-    if hasattr(data, "detach"):  # a tensor, which may be part of a graph, or on a card
+    if hasattr(data, "requires_grad"):  # a tensor, which may be part of a graph, or on a card
         data = data.detach().cpu()
     try:
         array = np.asarray(data)
@@ -65,9 +65,10 @@ def is_audio(modality: str | None, sfreq: float | None, n_channels: int) -> bool
 
 def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_channels: int | None = None) -> Any:
     """Scale integer samples of sound to -1…1, as soundfile reads them; leave everything else alone."""
-    kind, n_axes = getattr(getattr(data, "dtype", None), "str", "")[1:], np.ndim(data)
-    n_channels = len(np.atleast_2d(data)) if n_channels is None and n_axes in (1, 2) else n_channels
-    if kind not in _PCM or n_channels is None or not is_audio(modality, sfreq, n_channels):
+    kind = getattr(getattr(data, "dtype", None), "str", "")[1:]
+    if kind not in _PCM or (n_channels is None and data.ndim not in (1, 2)):
+        return data
+    if not is_audio(modality, sfreq, len(np.atleast_2d(data)) if n_channels is None else n_channels):
         return data
     silence, full = _PCM[kind]
     return (data.astype(np.float32) - np.float32(silence)) / np.float32(full)

@@ -104,10 +104,15 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
     """
     if clock.times is None:
         rate = clock.case.sfreq or 1.0
+        if round(epoch_s * rate) < 1:
+            raise RecordingError(
+                f"{clock.name} has a sample each {1 / rate:g} s, an epoch of epoch_s={epoch_s:g} is shorter. Raise it, "
+                "or look at the sampling rate."
+            )
         before, length, after = (round(seconds * rate) for seconds in (before_s, epoch_s, after_s))
         first = np.rint(np.arange(clock.total_s / epoch_s + 1) * epoch_s * rate).astype(np.int64)
-        first = first[first + max(1, length) <= clock.case.length]
-        starts, stops = first - before, first + max(1, length) + after
+        first = first[first + length <= clock.case.length]
+        starts, stops = first - before, first + length + after
     else:
         n_epochs = clock.total_s / epoch_s
         check_clock(clock.times, n_epochs, f"{clock.name} has {n_epochs:.3g} epochs of {epoch_s:g} s")

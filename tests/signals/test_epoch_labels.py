@@ -128,6 +128,7 @@ def test_beyond_the_ends_a_recording_is_mirrored():
         ({"annotations": [HYPNOGRAM], "labels": ["REM"]}, r"no annotation of labels=\['REM'\] covers more than half"),
         ({}, r"no annotation .* of 30 s. The recordings hold: no annotations; pass annotations="),
         ({"annotations": [HYPNOGRAM], "epoch_s": 0}, "epoch_s=0 must be a positive number of seconds"),
+        ({"annotations": [HYPNOGRAM], "epoch_s": 1e-4}, "recording 0 has a sample each .* epoch_s=0.0001 is shorter"),
         ({"annotations": [HYPNOGRAM], "epoch_s": 301}, "recording 0 lasts 300.00 s, less than an epoch of epoch_s=301"),
     ],
 )
