@@ -1,5 +1,8 @@
 """The errors of s4signal: each says what came, what is needed and what to do."""
 
+from collections.abc import Iterable
+from typing import Any
+
 __all__ = [
     "CheckpointError",
     "DistributedError",
@@ -42,3 +45,10 @@ class DivergenceError(S4SignalError, ValueError):
 
 class MissingDependencyError(S4SignalError, ImportError):
     """An optional package is missing; the message names the extra that brings it."""
+
+
+def check_choice(option: str, value: Any, choices: Iterable[Any]) -> None:
+    """Refuse a value that is none of the choices."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise ValueError(f"{option}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}.")

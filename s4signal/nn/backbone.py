@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s4signal.errors import ShapeError
+from s4signal.errors import ShapeError, check_choice
 from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
-from s4signal.nn.choices import check_choice
 from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
 

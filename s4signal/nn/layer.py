@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from s4signal.errors import ShapeError
-from s4signal.nn.choices import check_choice
+from s4signal.errors import ShapeError, check_choice
 from s4signal.nn.kernels import KERNELS, Kernel
 from s4signal.ssm import block_scan, step
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s4signal.nn.choices import check_choice
+from s4signal.errors import check_choice
 from s4signal.ssm import construction_dtype
 
 LEGS_ORDER = 10  # half waves over a case that the highest coefficient sees
@@ -138,10 +138,25 @@ class LegendrePooling(Pooling):
             raise ValueError(f"order={order} must be at least 1.")
         self.order = order
         self._polynomials = _Legendre.of(order)  # no buffers: a cast of the network would cut their digits
+        self._kept: dict[Any, _Legendre] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what lies on a device."""
+        return {**self.__dict__, "_kept": {}}
+
+    def _tensors(self, like: Tensor) -> _Legendre:
+        """Return the polynomials where a tensor is; a step of a training sends nothing to a card."""
+        key = like.dtype, like.device
+        if key not in self._kept:
+            tensors = self._polynomials.to(like)
+            if type(tensors.nodes) is not Tensor or torch.compiler.is_compiling():  # a fake one, or one being traced
+                return tensors
+            self._kept[key] = tensors
+        return self._kept[key]
 
     def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the coefficients (d_model, batch, order)."""
-        total, P = steps.ends[:, -1:], self._polynomials.to(steps.ends)
+        total, P = steps.ends[:, -1:], self._tensors(steps.ends)
         edges = P.shares(2.0 * torch.stack([steps.ends - steps.durations, steps.ends]) / total - 1.0)
         weights = ((edges[1] - edges[0]) @ P.integrals).to(x.dtype)  # of each step, as a share of the whole
         rows = x @ weights[0] if len(weights) == 1 else torch.einsum("hbt,btn->hbn", x, weights)

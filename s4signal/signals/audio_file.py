@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from s4signal.errors import MissingDependencyError, RecordingError
+from s4signal.errors import MissingDependencyError, RecordingError, check_choice
 from s4signal.signals.audio_decoders import COMPRESSED, average_channels, open_compressed
-from s4signal.signals.checks import FloatArray, PathOrText, check_choice, check_file, optional
+from s4signal.signals.checks import FloatArray, PathOrText, check_file, optional
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mp3 import with_length
 

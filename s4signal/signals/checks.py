@@ -125,12 +125,6 @@ def check_positive(name: str, seconds: Any) -> None:
         raise ValueError(f"{name}={seconds!r} must be a positive number of seconds.")
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse a word that is none of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}.")
-
-
 def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
     """Keep any objects, arrays of any lengths among them, in one array of shape (n,)."""
     array = np.empty(len(items), dtype=object)

@@ -9,10 +9,10 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import ShapeError
+from s4signal.errors import ShapeError, check_choice
 from s4signal.signals.audio_file import OnError, open_audio_files, warn_of_skipped
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_choice, check_positive, object_array
+from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_positive, object_array
 from s4signal.signals.forms import cases_from, describe_cases
 from s4signal.signals.lazy import Case, cached
 from s4signal.signals.mne_objects import epochs_from

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import RecordingError
+from s4signal.errors import RecordingError, check_choice
 from s4signal.signals.audio_file import OnError, Skipped, check_on_error, skip_or_raise, warn_of_skipped
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import PathOrText, check_choice, check_file, check_positive, few, optional
+from s4signal.signals.checks import PathOrText, check_file, check_positive, few, optional
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg_alike import Montage, make_alike
 from s4signal.signals.eeg_file import OpenedFile, open_recording

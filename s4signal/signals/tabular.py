@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import RecordingError
+from s4signal.errors import RecordingError, check_choice
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_choice, check_positive, few
+from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_positive, few
 from s4signal.signals.collection import Signals
 from s4signal.signals.table import Table, as_seconds, without_regular_times
 

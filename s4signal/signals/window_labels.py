@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Annotation
+from s4signal.signals.checks import object_array
 from s4signal.signals.lazy import Case
 
 Flags = npt.NDArray[np.bool_]
@@ -67,6 +68,4 @@ def labels_of(
         if mark.description.lower().startswith("bad"):
             covered[-1, inside] += seconds
     best = covered[:-1].argmax(0)
-    labels = np.empty(len(choices) + 1, dtype=object)
-    labels[:-1] = choices
-    return labels[best], covered[best, np.arange(n)] > window_s / 2, covered[-1] > 0
+    return object_array([*choices, None])[best], covered[best, np.arange(n)] > window_s / 2, covered[-1] > 0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
-from s4signal.nn.choices import check_choice
+from s4signal.errors import check_choice
 from s4signal.nn.frontends.bands import check_bands
 from s4signal.nn.frontends.base import Frames
 from s4signal.nn.frontends.compression import compress, low_pass

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from s4signal.nn.choices import check_choice
+from s4signal.errors import check_choice
 from s4signal.nn.frontends.augmentation import SilencePadding, SpecAugment
 from s4signal.nn.frontends.bank import BankState, FilterBank
 from s4signal.nn.frontends.bank_steps import BankSteps

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s4signal.nn.choices import check_choice
+from s4signal.errors import check_choice
 from s4signal.ssm import DENSE_DISCRETIZATIONS, DIAGONAL_INITS, DISCRETIZATIONS, Pair, construction_dtype
 from s4signal.ssm.hippo import Complex
 from s4signal.ssm.systems import System
