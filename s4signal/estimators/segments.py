@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import RecordingError
 from s4signal.signals import Signal, Signals, read_audio
-from s4signal.signals.checks import check_positive
+from s4signal.signals.checks import check_positive, in_full_scale
 from s4signal.signals.epochs import cut_epoch
 
 _MOST_VALUES, _MOST_WINDOWS = 2**21, 256  # of a piece: 16 MB at most, and what is computed from it at once
@@ -114,7 +114,7 @@ class SegmentsMixin:
         check_segment_options(window_s, hop_s, threshold, smoothing)
         listed = isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], str | PathLike)
         paths = listed or isinstance(X, str | PathLike)
-        recordings = read_audio(X) if paths else Signals(X)
+        recordings = read_audio(X) if paths else Signals(in_full_scale(X, self.sfreq_))
         found: list[Segment] = []
         for i, case in enumerate(recordings.cases):
             name, rate = case.source or f"case {i}", case.sfreq or self.sfreq_

@@ -16,7 +16,7 @@ from s4signal.errors import MissingDependencyError, RecordingError, ShapeError
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 PathOrText: TypeAlias = str | PathLike[str]
 _AUDIO_SFREQ = 4000.0  # Hz
-_PCM = {"u1": (128.0, 2.0**7), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}  # silence and full scale
+_PCM = {"u1": (128, 2**7), "i1": (0, 2**7), "i2": (0, 2**15), "i4": (0, 2**31)}  # silence and full scale
 _FAR_TOO_WIDE = 100  # channels per sample in time; probes of 384 channels are cut to some 80 samples
 _LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000  # points in any case, and for each sample
 # How far the gaps between times may be from 1 / sfreq. Holes and dropped samples widen them; milliseconds passed for
@@ -34,16 +34,19 @@ def optional(package: str, purpose: str, extra: str = "") -> Any:
         raise MissingDependencyError(f'{purpose} needs {package}: pip install "{install}".') from None
 
 
+def as_numpy(data: Any) -> Any:
+    """Return a tensor, which may be part of a graph, or on a card, as an array; anything else as it is."""
+    return data.detach().cpu().numpy() if hasattr(data, "requires_grad") else data
+
+
 def as_float_array(data: Any, name: str = "X") -> FloatArray:
     """Convert to float32 (if it is) or float64; refuse what is not real numbers."""
     if issparse(data):
         raise TypeError("Sparse data was passed, but dense data is required. Use .toarray() to convert it.")
     if np.ma.isMaskedArray(data):
         data = np.ma.filled(data.astype(np.float64), np.nan)
-    if hasattr(data, "requires_grad"):  # a tensor, which may be part of a graph, or on a card
-        data = data.detach().cpu()
     try:
-        array = np.asarray(data)
+        array = np.asarray(as_numpy(data))
     except ValueError:
         raise ShapeError("X has rows of unequal length inside one case; a case is (n_channels, n_times).") from None
     if array.dtype.kind == "c":
@@ -65,6 +68,7 @@ def is_audio(modality: str | None, sfreq: float | None, n_channels: int) -> bool
 
 def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_channels: int | None = None) -> Any:
     """Scale integer samples of sound to -1…1, as soundfile reads them; leave everything else alone."""
+    data = as_numpy(data)
     kind = getattr(getattr(data, "dtype", None), "str", "")[1:]
     if kind not in _PCM or (n_channels is None and data.ndim not in (1, 2)):
         return data
@@ -76,9 +80,13 @@ def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_
 
 def in_full_scale(X: Any, sfreq: float | None) -> Any:
     """Scale integers of sound in cases that know no rate, by that of a model."""
-    if isinstance(X, list):
-        return [scale_pcm(case, sfreq) for case in X]
-    return scale_pcm(X, sfreq, n_channels=X.shape[1] if X.ndim == 3 else 1) if isinstance(X, np.ndarray) else X
+    X = as_numpy(X)
+    if isinstance(X, np.ndarray) and (X.dtype != object or X.ndim != 1):
+        return scale_pcm(X, sfreq, n_channels=X.shape[1] if X.ndim == 3 else 1)
+    if not isinstance(X, list | tuple | np.ndarray) or any(isinstance(case, Real) for case in X):  # (array, rate)
+        return X
+    cases = [scale_pcm(case, sfreq) for case in X]
+    return object_array(cases) if isinstance(X, np.ndarray) else cases
 
 
 def as_case_array(data: Any) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.audio_items import with_audio_items
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import as_float_array
+from s4signal.signals.checks import as_float_array, as_numpy
 from s4signal.signals.lazy import Case, LazyCase
 from s4signal.signals.mne_objects import cases_from_epochs, cases_from_raws, is_epochs, is_raw, refuse_other_mne
 from s4signal.signals.summary import name_errors
@@ -19,7 +19,7 @@ from s4signal.signals.summary import name_errors
 
 def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
     """Turn arrays, lists and what MNE holds into cases; `sfreq` is one rate, one per case, or None."""
-    data = with_audio_items(data)
+    data = with_audio_items(as_numpy(data))
     of_cases = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
     listed = isinstance(data, list | tuple) or (of_cases and not all(map(np.isscalar, data)))
     items = list(data) if listed else [data]

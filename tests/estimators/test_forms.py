@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.signal import resample
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from small_models import REFERENCE, classifier, regressor, waves
 
 from s4signal import S4RidgeClassifier, Signals
-from s4signal.estimators import S4Segmenter
+from s4signal.estimators import RobustScale, S4Segmenter
+from s4signal.signals.checks import object_array
 
 
 def unequal(n=24, seed=0):
@@ -59,6 +61,24 @@ def test_integers_of_sound_are_of_one_scale_in_every_form(kind):
         np.testing.assert_allclose(said(models[0], form), expected, atol=1e-5)
     streamed = models[0].stream().push(X[0])
     np.testing.assert_allclose(np.ravel(streamed), expected[: streamed.size], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "i4"])
+def test_loud_sound_of_any_width_says_what_its_floats_say(kind):
+    rng, y = np.random.default_rng(0), np.arange(16) % 2
+    X = np.sin(np.arange(400) * np.where(y == 1, 0.3, 0.6)[:, None]) * rng.uniform(0.6, 0.9, (16, 1))
+    model = S4RidgeClassifier(n_oscillators=4, sfreq=8000.0, random_state=0).fit(X, y)
+    silence, full = {"u1": (128, 2**7), "i1": (0, 2**7), "i2": (0, 2**15), "i4": (0, 2**31)}[kind]
+    words = np.round(X * full + silence).astype(kind)
+    tensors = [torch.from_numpy(word) for word in words]
+    for form in (words, list(words), tuple(words), object_array(list(words)), tensors, torch.from_numpy(words)):
+        np.testing.assert_allclose(model.predict_proba(form), model.predict_proba(X), atol=0.02)
+    pair = (words[0], 8000)
+    np.testing.assert_allclose(model.predict_proba(pair), model.predict_proba(X[:1]), atol=0.02)
+    said = [model.predict_segments(form, window_s=0.05, hop_s=0.05) for form in (list(words), list(X))]
+    assert [piece.label for piece in said[0]] == [piece.label for piece in said[1]] == y.tolist()
+    chunk = RobustScale(sfreq=8000.0).fit(X).stream().push(words[0])
+    np.testing.assert_allclose(chunk, RobustScale(sfreq=8000.0).fit(X).stream().push(X[0]), atol=0.05)
 
 
 @pytest.mark.parametrize("constant", [0.0, 5e-6, 0.1, 1e9])

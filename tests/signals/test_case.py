@@ -54,7 +54,7 @@ def test_times_that_their_type_can_tell_apart_are_kept(times):
     assert Signal(np.zeros(3), times=times).has_times
 
 
-PCM = [("u1", 128, 128), ("i2", 0, 2**15), ("i4", 0, 2**31)]
+PCM = [("u1", 128, 128), ("i1", 0, 128), ("i2", 0, 2**15), ("i4", 0, 2**31)]
 
 
 @pytest.mark.parametrize(("kind", "silence", "full"), PCM)

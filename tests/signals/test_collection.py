@@ -332,7 +332,16 @@ def test_integers_without_a_rate_stay_counts_whatever_rate_they_get_later():
     np.testing.assert_array_equal(Signals(counts, sfreq=8000).to_numpy(), 100)
 
 
-@pytest.mark.parametrize("form", [list, object_array, np.array])
+def tensors(words):
+    torch = pytest.importorskip("torch")
+    return [torch.from_numpy(np.array(word)) for word in words]
+
+
+def tensor(words):
+    return pytest.importorskip("torch").from_numpy(np.array(words))
+
+
+@pytest.mark.parametrize("form", [list, object_array, np.array, tuple, tensors, tensor])
 def test_integers_of_sound_are_scaled_in_every_form(form):
     words = RNG.integers(-(2**15), 2**15, size=(3, 50)).astype("i2")
     for signals in (Signals(form(list(words)), sfreq=8000), Signals(form(list(words)), sfreq=[8000] * 3)):

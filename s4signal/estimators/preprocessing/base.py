@@ -26,8 +26,8 @@ Advance: TypeAlias = Callable[[Floats, Any], tuple[Floats, Any]]
 class ChunkStream:
     """A step that works while the signal arrives; together its chunks are what it makes of the whole case."""
 
-    def __init__(self, advance: Advance, n_channels: int) -> None:
-        self._advance, self._n_channels, self._state = advance, n_channels, None
+    def __init__(self, advance: Advance, n_channels: int, sfreq: float | None) -> None:
+        self._advance, self._n_channels, self._sfreq, self._state = advance, n_channels, sfreq, None
 
     def reset(self) -> None:
         """Forget all samples so far."""
@@ -35,7 +35,7 @@ class ChunkStream:
 
     def push(self, chunk: Any) -> Floats:
         """Change the next samples, (n_channels, n_times) of any number."""
-        data: Floats = check_chunk(chunk, self._n_channels, missing="any")
+        data: Floats = check_chunk(chunk, self._n_channels, sfreq=self._sfreq, missing="any")
         if data.shape[1]:
             data, self._state = self._advance(data, self._state)
         return data
@@ -129,7 +129,8 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         """
         check_is_fitted(self, "n_channels_in_")
         check_rate(self, sfreq)
-        return ChunkStream(self._advance(sfreq or self.sfreq_), self.n_channels_in_)
+        rate = sfreq or self.sfreq_
+        return ChunkStream(self._advance(rate), self.n_channels_in_, rate)
 
     def _checked(self, X: Any, *, reset: bool) -> Signals:
         """Return checked cases, with the rate of the parameter where they know none."""
