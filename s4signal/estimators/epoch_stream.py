@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from s4signal.estimators.segments import score_windows
 from s4signal.estimators.validation import check_chunk
 from s4signal.signals import Signal
-from s4signal.signals.epochs import cut_epoch
+from s4signal.signals.epochs import cut_epoch, epoch_samples
 
 
 class EpochShape(NamedTuple):
@@ -27,7 +27,8 @@ class EpochStream:
     def __init__(self, classifier: Any, shape: EpochShape, *, time_first: bool | None) -> None:
         self._classifier, self._shape, self._time_first = classifier, shape, time_first
         self._period = shape.epoch_s * shape.sfreq
-        self._length, self._before = max(1, round(self._period)), round(shape.before_s * shape.sfreq)
+        self._length = epoch_samples(shape.epoch_s, shape.sfreq, "the stream")
+        self._before = round(shape.before_s * shape.sfreq)
         self.reset()
 
     def reset(self) -> None:

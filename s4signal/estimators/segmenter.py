@@ -222,6 +222,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         ------
         NotFittedError
             If the estimator is not fitted.
+        RecordingError
+            If an epoch is shorter than a sample.
         ValueError
             If an epoch depends on what comes after it, or no rate is known.
         """

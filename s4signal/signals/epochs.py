@@ -104,12 +104,7 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
     """
     if clock.times is None:
         rate = clock.case.sfreq or 1.0
-        if round(epoch_s * rate) < 1:
-            raise RecordingError(
-                f"{clock.name} has a sample each {1 / rate:g} s, an epoch of epoch_s={epoch_s:g} is shorter. Raise it, "
-                "or look at the sampling rate."
-            )
-        before, length, after = (round(seconds * rate) for seconds in (before_s, epoch_s, after_s))
+        before, length, after = round(before_s * rate), epoch_samples(epoch_s, rate, clock.name), round(after_s * rate)
         first = np.rint(np.arange(clock.total_s / epoch_s + 1) * epoch_s * rate).astype(np.int64)
         first = first[first + length <= clock.case.length]
         starts, stops = first - before, first + length + after
@@ -124,6 +119,16 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
             "leave this recording out."
         )
     return starts, stops
+
+
+def epoch_samples(epoch_s: float, rate: float, name: str) -> int:
+    """Count the samples of an epoch, to the nearest; refuse one that has none."""
+    if round(epoch_s * rate) < 1:
+        raise RecordingError(
+            f"{name} has a sample each {1 / rate:g} s, an epoch of epoch_s={epoch_s:g} is shorter. Raise it, or look "
+            "at the sampling rate."
+        )
+    return round(epoch_s * rate)
 
 
 def cut_epoch(case: Case, start: int, stop: int) -> Case:

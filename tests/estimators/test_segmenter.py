@@ -295,8 +295,11 @@ def test_what_cannot_be_is_one_clear_line(tmp_path):
         fitted.score(X, [y[0][1:], *y[1:]])
     with pytest.raises(TypeError, match="estimator is a Meter, which has no form without pickle"):
         S4Segmenter(Meter(), epoch_s=2, sfreq=RATE).fit(X, y).save(tmp_path / "model.s4")
+    causal = model(context_s=(0, 0)).fit(X, y)
     with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\)"):
-        model(context_s=(0, 0)).fit(X, y).stream().push(X[0].T)
+        causal.stream().push(X[0].T)
+    with pytest.raises(RecordingError, match=r"the stream has a sample each 10 s, an epoch of epoch_s=2 is shorter"):
+        causal.stream(sfreq=0.1)
 
 
 MEASURE = f"""{PEAK_GIB}
