@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from s4signal.ssm.operators import as_complex, as_real
+from s4signal.ssm.operators import as_complex, as_real, runs_triton
 from s4signal.ssm.tables import powers
 
 GROUP = 16  # blocks that are walked through at once, in groups side by side; a power of two
@@ -18,6 +18,10 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
     Shapes: S (d_model, batch, n_blocks, d_state), transition (d_model, d_state) of complex factors or (d_model,
     d_state, d_state), first (d_model, batch, d_state) → (d_model, batch, d_state).
     """
+    if transition.ndim == 2 and runs_triton(S):
+        from s4signal.ssm.fused_carry import fused_carry
+
+        return fused_carry(S, transition, first, reverse=reverse)
     # The blocks are walked through one after the other where each holds enough work for one operation. Otherwise, and
     # on every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the
     # number of operations grows with the logarithm of the number of blocks.

@@ -6,13 +6,24 @@ function itself, or a shortcut where that would take long.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
 from itertools import zip_longest
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+def runs_triton(x: Tensor) -> bool:
+    """Tell whether a kernel of ours can take a tensor: float32, on a card that is there."""
+    return x.is_cuda and x.dtype == torch.float32 and torch.cuda.is_available() and _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 class _Gradients(NamedTuple):

@@ -167,6 +167,8 @@ class Cases:
     def _batch(self, indices: Indices, samples: list[Samples], dtype: torch.dtype, device: torch.device) -> Batch:
         lengths = np.array([case.data.shape[1] for case in samples])
         n_times = padded_length(int(lengths.max()))
+        if device.type == "cuda" and lengths.min() < n_times:
+            n_times = -(-n_times // 32) * 32  # few shapes, so that graphs are replayed
         numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
         x = np.zeros((samples[0].data.shape[0], len(indices), n_times), dtype=numpy_dtype)
         gaps = None if samples[0].gaps is None else np.zeros((len(indices), n_times))

@@ -23,7 +23,7 @@ from s4signal.training.memory import free_memory, half_the_samples, is_out_of_me
 from s4signal.training.options import TrainingOptions
 from s4signal.training.result import Network, OnEpoch, Progress, Score, TrainingInterrupted, TrainingResult
 from s4signal.training.runtime import PRECISIONS
-from s4signal.training.step import Loss, add_gradients
+from s4signal.training.step import Gradients, Loss
 
 
 def fit_network(
@@ -130,6 +130,7 @@ class _Training:
         self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
         self.averaged = RunningMean(self.network, options.averaging) if options.averaging else None
         self.generator = torch.Generator(options.device).manual_seed(options.seed)  # of dropout, in the features too
+        self.gradients = Gradients(self.network, loss=loss, options=options, generator=self.generator)
         self.rng = np.random.RandomState(options.seed)  # of the order of the cases
         self.chances: NDArray[np.float64] | None = None  # of each case in an epoch, whatever the batches are
         self.load: Callable[[Indices], Loaded] = self._load
@@ -213,12 +214,11 @@ class _Training:
     def _gradients(self, planned: list[Indices]) -> Tensor:
         """Compute the gradients of this process's share, in smaller passes where the memory does not hold it."""
         total_weight = float(sum(self.cases.weights[piece].sum() for piece in planned))
-        add = partial(add_gradients, loss=self.loss, options=self.options, generator=self.generator)
         while True:
             own = self._own(planned)
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                return add(self.network, own, self.load, total_weight=total_weight)
+                return self.gradients(own, self.load, total_weight=total_weight)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

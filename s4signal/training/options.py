@@ -81,6 +81,9 @@ class TrainingOptions:
         Where to train.
     precision : {"32", "64", "bf16"}, default="32"
         Of the arithmetic.
+    cuda_graphs : bool, default=False
+        On CUDA, record what a batch launches and replay it for those of the same shapes. ``forward`` and the losses
+        must then hang on the network, the batch and the generator alone, and never wait for the device.
     seed : int, default=0
         Of the order of the cases, of dropout and of augmentation.
     state_space : collection of str, default=()
@@ -140,6 +143,7 @@ class TrainingOptions:
     max_samples: int = 2**20
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - it never changes
     precision: str = "32"
+    cuda_graphs: bool = False
     seed: int = 0
     state_space: Collection[str] = ()
     checkpoint_dir: str | PathLike[str] | None = None

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from s4signal import S4Classifier, Signals
 from s4signal.nn import FRONTENDS, KERNELS, FilterBank, S4Layer, S4Network, StackOptions, space_bands
+from s4signal.training import Cases, TrainingOptions, fit_network
 
 __all__ = ["main"]
 
@@ -112,9 +113,12 @@ def errors(
     for dtype, where in ((torch.float64, torch.device("cpu")), (torch.float32, device)):
         own = copy.deepcopy(module).to(where, dtype)
         moved = {name: value.to(where, dtype) for name, value in options.items()}
-        with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16" and dtype == torch.float32):
-            y = own(x.to(where, dtype), **moved)
-        y.double().square().mean().backward()
+        # torch's convolutions round float32 to ten bits on a card, unless they are told not to.
+        with torch.backends.cudnn.flags(allow_tf32=precision == "bf16"):
+            half = precision == "bf16" and dtype == torch.float32
+            with torch.autocast(where.type, torch.bfloat16, enabled=half):
+                y = own(x.to(where, dtype), **moved)
+            y.double().square().mean().backward()
         results.append((y, torch.cat([p.grad.flatten() for p in own.parameters() if p.grad is not None])))
     pairs = [(own.detach().double().cpu(), exact.detach()) for exact, own in zip(*results, strict=True)]
     output, gradient = (float((own - exact).abs().max() / exact.abs().max()) for own, exact in pairs)
@@ -136,6 +140,7 @@ def correctness(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object
     for name in FRONTENDS:
         network = S4Network(front_end(name, d_model), 3, options=stack)
         checked.append((f"network behind {name}", network, torch.randn(2, 2, n), {}))
+    yield graphs(device)
     for name, module, x, options in checked:
         for precision in ("32", "bf16") if name.startswith("network") else ("32",):
             output, gradient = errors(module, device, precision, x, **options)
@@ -148,11 +153,36 @@ def correctness(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object
             }
 
 
+def graphs(device: torch.device) -> dict[str, object]:
+    """Compare a training that replays graphs with one that doesn't, and see that each replay drops other channels."""
+    rng, labels = np.random.default_rng(0), torch.arange(36) % 2
+    lengths = np.repeat([300, 400, 90, 70, 64, 60], 6)
+    cases = Cases.of([rng.standard_normal((2, n)) + 0.5 * int(y) for n, y in zip(lengths, labels, strict=True)], labels)
+    weights, losses = [], []
+    for dropout, rate in ((0.0, 4e-3), (0.5, 1e-12)):
+        torch.manual_seed(0)
+        stack = StackOptions(d_model=16, n_layers=2, d_state=16, dropout=dropout)
+        network = S4Network(FRONTENDS["linear"](2, 16), 2, options=stack).to(device)
+        for by_graphs in (False, True):
+            options = TrainingOptions(
+                max_epochs=8, batch_size=6, device=device, learning_rate=rate, cuda_graphs=by_graphs, weight_decay=0.0
+            )
+            result = fit_network(network, cases, loss=nn.CrossEntropyLoss(reduction="none"), options=options)
+            weights.append(torch.cat([p.detach().flatten().double().cpu() for p in result.network.parameters()]))
+            losses.append([line["loss"] for line in result.history])
+    wrong = float((weights[0] - weights[1]).abs().max() / weights[0].abs().max())
+    drawn = len({round(loss, 9) for loss in losses[3]})
+    right = wrong < 1e-3 and drawn == len(losses[3])
+    return {"what": f"training by graphs, {drawn} draws of 8", "output": wrong, "gradient": wrong, "right": right}
+
+
 FORMS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, int, int]]] = {  # and the order of d_model, batch, time
     "s4d": (lambda d: S4Layer(d, 64), (0, 1, 2)),
     "s4": (lambda d: S4Layer(d, 64, kernel="s4"), (0, 1, 2)),
     "s5": (lambda d: S4Layer(d, 64, kernel="s5"), (0, 1, 2)),
+    "s4d, as a graph": (lambda d: S4Layer(d, 64), (0, 1, 2)),
     "S4D by FFT": (lambda d: FFTS4D(d, 64), (1, 0, 2)),
+    "S4D by FFT, as a graph": (lambda d: FFTS4D(d, 64), (1, 0, 2)),
     "scan in plain torch": (lambda d: PlainScan(d, 64), (1, 0, 2)),
     "GRU": (lambda d: FirstOutput(nn.GRU(d, d)), (2, 1, 0)),
 }
@@ -160,14 +190,21 @@ FORMS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, int, int]]] = {  #
 
 def speed(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
     """Time a training step of a layer in each form, forward and backward, and measure its peak memory."""
-    for n_times in sizes.lengths:
-        for form, (make, layout) in FORMS.items():
+    for form, (make, layout) in FORMS.items():
+        line: dict[str, object] = {"n_times": 1, "seconds": 0.0}
+        for n_times in sizes.lengths:
+            expected = line["seconds"] and float(line["seconds"]) * n_times / int(line["n_times"])  # type: ignore
+            line = {"form": form, "n_times": n_times, "seconds": None, "peak_mib": None}
+            if expected is None or expected > LONGEST_S or ("graph" in form and device.type != "cuda"):
+                continue
             torch.manual_seed(0)
-            line: dict[str, object] = {"form": form, "n_times": n_times, "seconds": None, "peak_mib": None}
             try:
                 module = make(sizes.d_model).to(device)
                 u = torch.randn(sizes.d_model, sizes.batch, n_times, device=device).permute(layout)
-                line |= measured(module, u.contiguous().requires_grad_(), device, sizes.rounds)
+                u = u.contiguous().requires_grad_()
+                if "graph" in form:
+                    module = torch.cuda.make_graphed_callables(module, (u,))
+                line |= measured(module, u, device, sizes.rounds)
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
             yield line

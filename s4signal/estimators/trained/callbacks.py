@@ -10,8 +10,8 @@ from torch import nn
 
 
 @contextmanager
-def own_callbacks(estimator: Any, *, silent: bool = False) -> Iterator[None]:
-    """Let the callbacks of the parameters act inside, beside those of ``set_callbacks``; ``silent``: none of them."""
+def own_callbacks(estimator: Any, *, n_epochs: int, silent: bool = False) -> Iterator[Any]:
+    """Let the callbacks of the parameters act on a fit, beside those of ``set_callbacks``; ``silent``: none of them."""
     before = list(vars(estimator).get("_skl_callbacks", []))
     own = [*(estimator.callbacks or []), *([ProgressBar()] if estimator.verbose else [])]
     if hasattr(estimator, "_parent_callback_ctx"):
@@ -20,7 +20,7 @@ def own_callbacks(estimator: Any, *, silent: bool = False) -> Iterator[None]:
     together = [*before, *(callback for callback in own if callback not in before)]
     try:
         estimator.set_callbacks(*([] if silent else together))
-        yield
+        yield estimator._init_callback_context(max_subtasks=n_epochs).call_on_fit_task_begin(estimator=estimator)
     finally:
         estimator.set_callbacks(*before)
 

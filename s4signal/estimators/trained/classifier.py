@@ -38,9 +38,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         "fout" of "s4", and also "chebt" of "lssl".
     d_model : "auto" or int, >= 1, default="auto"
         Features of a layer. "auto" takes, for several channels on a regular grid without missing samples, 16 below
-        1,000 training cases and 64 from there on, for audio 32 and 64, otherwise 64.
+        1,000 training cases and 64 from there on, otherwise 64.
     d_state : "auto" or int, even, default="auto"
-        State size of each feature's system; "auto" is 16 where ``d_model`` depends on the number of cases, else 64.
+        State size of each feature's system; "auto" is 16 for several channels as above and for audio, else 64.
     n_layers : "auto" or int, >= 1, default="auto"
         Layers. "auto" takes, for several channels as above, 1 below 1,000 cases and 2 from there on, for audio 2,
         otherwise 4.
@@ -57,11 +57,11 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         What the outputs are read from. "pooled": from what is pooled of the layers alone. "closed_form": the sum of
         that and of what `S4RidgeClassifier` or `S4RidgeRegressor` says, a ridge regression on frozen oscillators that
         is fitted first; the layers begin with nothing to add, and learn what the regression leaves of each training
-        case when it is fitted on the others, cases of one group together. How much either counts is what serves cases
-        that it was not fitted on: those that are set aside, or of fewer than 1,000 cases each of five parts. It takes
-        at most 4,000 cases. "auto" takes "closed_form" for up to so many cases on a regular grid without missing
-        samples, or mostly missing data; "pooled" for audio and all other data. In `partial_fit` the regression is of
-        the first call, and "auto" is "pooled".
+        case when it is fitted on the others, cases of one group together; those of a regressor learn the targets
+        themselves. How much either counts is what serves cases that it was not fitted on: those that are set aside, or
+        of fewer than 1,000 cases each of five parts. It takes at most 4,000 cases. "auto" takes "closed_form" for up to
+        so many cases on a regular grid without missing samples, or mostly missing data; "pooled" for audio and all
+        other data. In `partial_fit` the regression is of the first call, and "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     band_hz : (lowest, highest) or None, default=None
@@ -97,7 +97,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Centre and scale the channels by the training cases.
     max_epochs : "auto" or int, default="auto"
         Passes over the cases; "auto" takes 20, for fewer than 1,000 cases of several channels as above 40, behind the
-        filter bank 15, for mostly missing data 5, or what makes 200 steps.
+        filter bank 15 to 40, as many as make 4,000 steps, for mostly missing data 5; or what makes 200 steps.
     batch_size : "auto", int or None, default="auto"
         Cases per step: "auto" takes 32, behind the filter bank 16, or 64 from 4,097 cases on. None takes all cases in
         one step, in whatever pieces fit into memory, and draws one dropout mask per step, for all cases; with

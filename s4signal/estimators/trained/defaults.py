@@ -48,8 +48,8 @@ def choose_defaults(signals: Signals, found: Survey, weights: NDArray[np.float64
     count = f"auto, for {'fewer than' if few else 'at least'} {FEW_CASES:,} cases"
     kind, size_why, pooling_why = "other", "auto", "auto"
     if frontend == "filterbank":
-        kind, size = "audio", {"d_model": 32 if few else 64, "n_layers": 2, "d_state": 16}
-        pooling, size_why, pooling_why = "attention", f"{count} of audio", "auto, for audio"
+        kind, size = "audio", {"d_model": 64, "n_layers": 2, "d_state": 16}
+        pooling, size_why, pooling_why = "attention", "auto, for audio", "auto, for audio"
     elif signals.n_channels > 1 and regular and samples.min() >= FEWEST_SAMPLES:
         kind, size = "epochs", {"d_model": 16 if few else 64, "n_layers": 1 if few else 2, "d_state": 16}
         pooling, size_why, pooling_why = "legs", count, "auto, for several channels"

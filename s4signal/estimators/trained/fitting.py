@@ -31,7 +31,7 @@ from s4signal.estimators.trained.plan import (
 from s4signal.estimators.trained.preparation import prepare_training
 from s4signal.estimators.trained.readout import Floats, Readout, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
-from s4signal.estimators.trained.stacking import choose_shares, settle_shares
+from s4signal.estimators.trained.stacking import choose_shares, of_layers, settle_shares
 from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
 from s4signal.nn import S4Network
@@ -245,12 +245,11 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if self.checkpoint_dir is not None:
             fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
             options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
-        beside: dict[str, Any] = {"classifies": self._stratified, "options": options}
-        given_cases = None if self.warm_start or validation is not None else parts[0]
-        shares = choose_shares(self._plan, self.network_, cases, given_cases, loss=self._loss, **beside)
-        with own_callbacks(owner, silent=not is_first()):
-            context = owner._init_callback_context(max_subtasks=options.max_epochs)
-            context.call_on_fit_task_begin(estimator=owner)
+        alone = not (self._stratified or self.warm_start or self._readout is None)
+        how: dict[str, Any] = {"classifies": self._stratified, "alone": alone, "options": options}
+        folded = None if self.warm_start or validation is not None else parts[0]
+        shares = choose_shares(self._plan, self.network_, cases, folded, loss=self._loss, **how)
+        with own_callbacks(owner, n_epochs=options.max_epochs, silent=not is_first()) as context:
 
             def on_epoch(line: dict[str, Any], network: nn.Module) -> bool:
                 task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=owner)
@@ -258,15 +257,15 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
             result = fit_network(
                 self.network_,
-                cases,
+                of_layers(cases, alone=alone),
                 loss=self._loss,
                 options=options,
-                validation=validation,
+                validation=of_layers(validation, alone=alone),
                 score=self._score_outputs,
                 on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
             )
             fitted = self._readout, self._plan, result.network
-            self._readout, self._plan = settle_shares(fitted, shares, validation, **beside)
+            self._readout, self._plan = settle_shares(fitted, shares, validation, **how)
             self._take(result)
             end_task(owner, context, given, learned=vars(self), n_iter=self.n_iter_, network=self.network_)
 

@@ -25,6 +25,7 @@ from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
 
 FEWEST_STEPS = 200  # of a training
+STEPS_OF_AUDIO, MOST_EPOCHS = 4000, 40  # behind the filter bank, so many if that takes no more epochs than these
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
 _LONGEST_HOP = 2**22  # samples, in a file
 _SIZE = ("d_model", "n_layers", "d_state")
@@ -180,6 +181,8 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) ->
         steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
         # Small sets need steps, large ones epochs; mostly missing cases are overfitted after a few.
         fewest = 5 if plan.sampling.mostly_missing else 15 if banked else max(20, defaults.max_epochs)
+        if banked:
+            fewest = max(fewest, min(MOST_EPOCHS, math.ceil(STEPS_OF_AUDIO / steps)))
         max_epochs = max(fewest, math.ceil(FEWEST_STEPS / steps))
     averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}

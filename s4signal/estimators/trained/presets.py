@@ -6,10 +6,10 @@ from typing import Any
 _SAMPLE_S = 1 / 16000  # of Speech Commands
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # A few hundred words and voices: what "auto" takes for so many cases of sound.
+    # A few hundred words and voices: what "auto" takes for sound.
     "speech-small": {
         "frontend": "filterbank",
-        "d_model": 32,
+        "d_model": 64,
         "n_layers": 2,
         "d_state": 16,
         "pooling": "attention",

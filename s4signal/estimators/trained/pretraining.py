@@ -110,6 +110,7 @@ class PretrainedNetwork(S4Regressor):
         options = replace(
             training_options(self, self._plan, schedule, self.network_, seed=seed, device=device),
             losses=lambda task, batch, generator: cast(ContrastiveTask, task).losses(batch, generator),
+            cuda_graphs=False,  # how many steps are hidden is chance
             state_space=state_space_parameters(task),
         )
         result = fit_network(task, cases, loss=self._loss, options=options)

@@ -1,4 +1,8 @@
-"""How much layers count beside a readout in closed form: as much as serves cases that neither was fitted on."""
+"""How much layers count beside a readout in closed form: as much as serves cases that neither was fitted on.
+
+Layers learn what the readout leaves over of the classes. Of numbers they learn the numbers themselves: two that err
+apart are better in the mean, and what one leaves over is hardest to learn.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +48,7 @@ def choose_shares(
     *,
     loss: Loss,
     classifies: bool,
+    alone: bool,
     options: TrainingOptions,
 ) -> Shares | None:
     """Return the best shares for the cases of each fold of layers that are trained on the others.
@@ -54,15 +59,15 @@ def choose_shares(
     folds = number_folds(data) if data is not None and few else None
     if folds is None:
         return None
-    options, parts = replace(options, checkpoint_dir=None), []
+    options, parts, learned = replace(options, checkpoint_dir=None), [], of_layers(cases, alone=alone)
     for fold in np.unique(folds):
         others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        trained = fit_network(copy.deepcopy(network), cases.take(others), loss=loss, options=options).network
-        parts.append((own, evaluate_network(trained, cases.take(own), options=options)))
+        trained = fit_network(copy.deepcopy(network), learned.take(others), loss=loss, options=options).network
+        parts.append((own, evaluate_network(trained, learned.take(own), options=options)))
     outputs = torch.empty(len(cases), parts[0][1].shape[1], dtype=torch.float64)
     for own, scores in parts:
         outputs[torch.from_numpy(own)] = scores
-    return best_shares(outputs, cases, classifies=classifies)
+    return best_shares(outputs, cases, classifies=classifies, alone=alone)
 
 
 def settle_shares(
@@ -71,32 +76,46 @@ def settle_shares(
     validation: Cases | None,
     *,
     classifies: bool,
+    alone: bool,
     options: TrainingOptions,
 ) -> tuple[Readout | None, Plan]:
     """Let trained layers and the readout beside them count for their shares, by default those of validation cases."""
     readout, plan, network = fitted
     if readout is not None and shares is None and validation is not None:
-        shares = best_shares(evaluate_network(network, validation, options=options), validation, classifies=classifies)
+        outputs = evaluate_network(network, of_layers(validation, alone=alone), options=options)
+        shares = best_shares(outputs, validation, classifies=classifies, alone=alone)
+    elif shares is None and alone:
+        shares = Shares(0.5, 0.5)
     if readout is None or shares is None:
         return readout, plan
     with torch.no_grad():
         for tensor in (*network.head.parameters(), *([] if network.summary is None else network.summary.parameters())):
             tensor.mul_(shares.layers)
-    counted = f"x {shares.readout:g} and layers x {shares.layers:.2g} by cases left out"
+    counted = f"x {shares.readout:.2g} and layers x {shares.layers:.2g} by cases left out"
     why = f"{plan.why.get('readout', 'asked for').partition(', x ')[0]}, {counted}"  # without an earlier count
     return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})
 
 
-def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool) -> Shares:
+def of_layers(cases: Cases | None, *, alone: bool) -> Any:
+    """Return the cases as layers learn them: without what the readout says, or with it."""
+    return replace(cases, offsets=None) if alone and cases is not None else cases
+
+
+def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool = False) -> Shares:
     """Return the shares of the offsets of cases, and of what layers add to them, whose sum errs least.
 
-    By squared errors, of probabilities (Brier's score): the logarithm of one that is off decides too much.
+    By squared errors, of probabilities (Brier's score): the logarithm of one that is off decides too much. Of two that
+    were fitted alone each counts by the other's error, as for errors that are independent.
     """
     if cases.targets is None or cases.offsets is None:
         return Shares(1.0, 1.0)
     weights, targets, offsets = torch.from_numpy(cases.weights), cases.targets, torch.from_numpy(cases.offsets).double()
     added = outputs - offsets
     wanted = targets.cpu().double() if targets.is_floating_point() else F.one_hot(targets.cpu(), offsets.shape[1])
+    if alone:
+        errors = [float(weights @ (said - wanted).square().sum(1)) for said in (outputs, offsets)]
+        total = sum(errors) or 1.0
+        return Shares(errors[0] / total, errors[1] / total)
 
     def cost(shares: Shares) -> float:
         said = shares.readout * offsets + shares.layers * added

@@ -74,7 +74,7 @@ def training_options(
         seed=seed,
         state_space=state_space_parameters(network),
     )
-    return whole if network.frontend.learned else replace(whole, forward=score_features)
+    return whole if network.frontend.learned else replace(whole, forward=score_features, cuda_graphs=True)
 
 
 def fingerprint_of(

@@ -15,10 +15,12 @@ from s4signal.nn.frontends.base import Frames
 from s4signal.nn.frontends.compression import compress, low_pass
 from s4signal.nn.frontends.held_signal import Jumps, fill_from_next, hold_on_grid
 from s4signal.ssm import cascade_tables, construction_dtype
+from s4signal.ssm.carry import carry
 from s4signal.ssm.cascades import CascadeTables, state_tables
 
 OUTPUTS = ("log", "power", "pcen", "linear")
 PCEN_MEMORY_S = 0.4  # of the automatic gain
+MOST_AT_ONCE = {True: 2**18, False: 2**25}  # numbers of all bands, on a CPU and elsewhere: what a cache or memory holds
 
 
 class BankState(NamedTuple):
@@ -224,41 +226,51 @@ class FilterBank(nn.Module):
         self, x: Tensor, sfreq: float, hops: int, jumps: Jumps | None, state: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """(rows, n_blocks, block) -> (n_bands, rows, parts, n_blocks, hops): sums of energies, or last band signals."""
-        rows, _, block = x.shape
+        rows, n_blocks, block = x.shape
         frequencies, bandwidths = self.frequencies_hz / sfreq, self.bandwidths_hz / sfreq
         below_nyquist = frequencies < 0.5
         cascades = torch.where(below_nyquist, frequencies, 0.0), bandwidths, self.order
         tables = cascade_tables(*cascades, block, x.dtype)
         into = () if jumps is None else state_tables(*cascades, block, x.dtype)
-        gain = below_nyquist.to(x.dtype)[:, None, None, None]
+        gain = below_nyquist.to(x.dtype)[:, None, None, None, None]
         state = x.new_zeros(self.n_bands, rows, 2 * self.order) if state is None else state
         outputs, batch = [], 1 if jumps is None else rows // len(jumps.change)
-        for i, u in enumerate(x.unbind(1)):  # block by block: outputs at the full rate are never kept
-            v = None if jumps is None else jumps.states(i * block, block, batch, *cascades)
-            if torch.is_grad_enabled() and (tables.W.requires_grad or x.requires_grad):
-                # Not for the gradient either: it runs the block again.
-                out, state = checkpoint(self._block, u, v, state, tables, into, hops, use_reentrant=False)
+        learns = torch.is_grad_enabled() and (tables.W.requires_grad or x.requires_grad)
+        # Outputs at the full rate are never kept, only those of some blocks side by side.
+        side_by_side = 1 if learns else max(1, MOST_AT_ONCE[x.is_cpu] // (self.n_bands * rows * block))
+        for first in range(0, n_blocks, side_by_side):
+            U = x[:, first : first + side_by_side]
+            v = None if jumps is None else jumps.states(first * block, U.shape[1] * block, batch, *cascades)
+            if learns:  # not for the gradient either: it runs the blocks again
+                out, state = checkpoint(self._blocks, U, v, state, tables, into, hops, use_reentrant=False)
             else:
-                out, state = self._block(u, v, state, tables, into, hops)
+                out, state = self._blocks(U, v, state, tables, into, hops)
             outputs.append(out * gain)
-        return torch.stack(outputs, 3), state
+        return torch.cat(outputs, 3), state
 
-    def _block(
-        self, u: Tensor, v: Tensor | None, state: Tensor, tables: CascadeTables, into: Sequence[Tensor], hops: int
+    def _blocks(
+        self, x: Tensor, v: Tensor | None, state: Tensor, tables: CascadeTables, into: Sequence[Tensor], hops: int
     ) -> tuple[Tensor, Tensor]:
-        """Filter one block, (rows, block), and jumps of the state, (n_bands, rows, block * 2 order).
+        """Filter blocks, (rows, n_blocks, block), and jumps of the state, (n_bands, rows, n_blocks * block * 2 order).
 
-        Return (n_bands, rows, parts, hops) and the state after the block.
+        Return (n_bands, rows, parts, n_blocks, hops) and the state after them.
         """
-        U = u.expand(self.n_bands, *u.shape)
-        z = torch.baddbmm(torch.bmm(U, tables.W), state, tables.Q)
-        state = torch.baddbmm(torch.bmm(U, tables.P), state, tables.transition)
+        (rows, n_blocks, block), n = x.shape, self.n_bands
+        U = x.reshape(1, -1, block).expand(n, -1, -1)
+        z, left = torch.bmm(U, tables.W), torch.bmm(U, tables.P)
         if v is not None:
-            z, state = (torch.baddbmm(x, v, table) for x, table in zip((z, state), into, strict=True))
-        z = z.unflatten(-1, (2, hops, -1))
+            v = v.reshape(n, rows * n_blocks, -1)
+            z, left = (torch.baddbmm(y, v, table) for y, table in zip((z, left), into, strict=True))
+        if n_blocks == 1:
+            entering, state = state, torch.baddbmm(left, state, tables.transition)
+        else:
+            entering = left.view(n, rows, n_blocks, -1)
+            state = carry(entering, tables.transition, state)
+            entering = entering.flatten(1, 2)
+        z = torch.baddbmm(z, entering, tables.Q).view(n, rows, n_blocks, 2, hops, -1)
         if self.output == "linear":
-            return z[..., -1], state
-        re, im = z.unbind(2)
+            return z[..., -1].transpose(2, 3), state
+        re, im = z.unbind(3)
         return torch.addcmul(re * re, im, im).sum(-1).unsqueeze(2), state
 
     def _compressed(

@@ -14,6 +14,7 @@ from s4signal.ssm.cascades import CascadeTables
 
 _SHORT = 48  # samples: the tables of 40 bands take 800 kB, those of 128 samples 5 MB
 _MANY = 4
+_MOST_CARRIED = 32  # blocks: the table grows with their square
 
 
 class _Blocks(NamedTuple):
@@ -21,9 +22,10 @@ class _Blocks(NamedTuple):
 
     into: Tensor  # (F, T, Z + 2 order): samples to outputs, and to the state they leave behind
     out: Tensor  # (F, 2 order, Z): the state before the block to outputs
-    carry: Tensor  # (F, n, n): the state before a hop, and what its blocks leave, to the states before and after these
+    carry: Tensor  # (F, n, n): the state before some blocks, and what they leave, to the states before and after these
     hops: int  # of a block
     per_hop: int  # blocks
+    per_carry: int  # of these
 
     def run(self, x: Tensor, state: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
         """Samples (rows, n_blocks * T) -> outputs (F, rows, n_blocks, Z), and the state after ``n_kept`` blocks."""
@@ -31,12 +33,12 @@ class _Blocks(NamedTuple):
         u = x.reshape(-1, T)
         z, left = torch.bmm(u.expand(F, *u.shape), self.into).split([Z, S], -1)
         before, entering = [], [state]
-        for added in left.reshape(F, rows, -1, self.per_hop * S).unbind(2):
+        for added in left.reshape(F, rows, -1, self.per_carry * S).unbind(2):
             states = torch.bmm(torch.cat([entering[-1], added], -1), self.carry)
             before.append(states[..., :-S])
             entering.append(states[..., -S:])
         all_before = (before[0] if len(before) == 1 else torch.cat(before, -1)).reshape(F, -1, S)
-        return torch.baddbmm(z, all_before, self.out).view(F, rows, -1, Z), entering[n_kept // self.per_hop]
+        return torch.baddbmm(z, all_before, self.out).view(F, rows, -1, Z), entering[n_kept // self.per_carry]
 
 
 class BankSteps(FrontendSteps):
@@ -126,9 +128,10 @@ def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.
     else:
         W, Q = W * hop**-0.5, Q * hop**-0.5
     per_hop = max(1, hop // length)
-    carry = _carry(tables.transition, per_hop)
+    per_carry = max(n for n in range(1, _MOST_CARRIED + 1) if per_hop % n == 0)
+    carry = _carry(tables.transition, per_carry)
     into, out, carry = (x.to(dtype).contiguous() for x in (torch.cat([W, tables.P], -1), Q, carry))
-    return _Blocks(into, out, carry, hops, per_hop)
+    return _Blocks(into, out, carry, hops, per_hop, per_carry)
 
 
 def _carry(transition: Tensor, n_blocks: int) -> Tensor:

@@ -4,7 +4,6 @@ Samples are taken in pieces. Only the states between pieces are kept, and the pi
 Every pass over the states counts: they are d_state times as many numbers as the signal has.
 """
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch.nn.functional import pad
 
 from s4signal.ssm.irregular.factors import GapFactors
 from s4signal.ssm.irregular.layout import from_rows, pieces, rows_of
-from s4signal.ssm.operators import as_complex, as_real, conjugate
+from s4signal.ssm.operators import as_complex, as_real, conjugate, runs_triton
 
 PIECE_STATES = 1 << 19  # complex states in a piece: longer ones leave the cache, shorter are many small operations
 
@@ -27,7 +26,7 @@ def stepped_scan(
         y, final = stepped_scan(u.flip(-1), gaps.flip(-1), Lambda, G, first)
         # The mirrored scan has passed sample k when it gives the future of the sample before k.
         return pad(y.flip(-1)[..., 1:], (0, 1)), final
-    if u.is_cuda and u.dtype == torch.float32 and torch.cuda.is_available() and find_spec("triton") is not None:
+    if runs_triton(u):
         from s4signal.ssm.irregular.triton import FusedScan
 
         y, final = FusedScan.apply(u, gaps, Lambda, G, first)

@@ -52,7 +52,7 @@ def test_naming_what_auto_takes_changes_nothing(signals, named):
 
 SIZES = [
     pytest.param(PLAIN, (16, 1, 16), ["legs", ("legs", 10)], id="several channels"),
-    pytest.param(AUDIO, (32, 2, 16), ["attention"], id="audio"),
+    pytest.param(AUDIO, (64, 2, 16), ["attention"], id="audio"),
     pytest.param(ONE, (64, 4, 64), ["mean", ("legs", 1)], id="one channel"),
     pytest.param(CHARTS, (64, 4, 64), ["mean"], id="charts"),
 ]

@@ -305,3 +305,24 @@ def test_a_readout_that_counts_for_nothing_is_not_computed():
     expected = 0.0 * readout.scores(NEW[:2])
     unread = LazyCase(read=lambda *_: pytest.fail("it was read"), n_channels=3, length=128, sfreq=SFREQ)
     np.testing.assert_array_equal(readout._replace(scale=0.0).scores(Signals.from_cases([unread] * 2)), expected)
+
+
+def test_of_numbers_the_layers_and_the_regression_each_count_by_the_error_of_the_other():
+    y = torch.from_numpy(np.random.default_rng(0).standard_normal((N, 1)))
+    noise = np.random.default_rng(1).choice([-1.0, 1.0], (N, 1))
+    cases = replace(Cases.of(list(powers()), y), offsets=y.numpy() + 0.3 * noise)
+    for error, share in ((0.3, 0.5), (0.1, 0.9), (0.9, 0.1)):
+        shares = best_shares(y - error * torch.from_numpy(noise), cases, classifies=False, alone=True)
+        np.testing.assert_allclose(shares, (1 - share, share))
+
+
+def test_a_regressor_is_the_mean_of_layers_alone_and_the_regression():
+    X, y = waves(N, n_channels=1)[0], np.linspace(-1, 1, N)
+    made = {"sfreq": SFREQ, "max_epochs": 2, "early_stopping": False}
+    both, pooled = (regressor(readout=how, **made).fit(X[: N - 1], y[: N - 1]) for how in ("closed_form", "pooled"))
+    assert both.history_[-1]["loss"] == pytest.approx(pooled.history_[-1]["loss"], rel=0.3)  # of the targets themselves
+    ridge = S4RidgeRegressor(sfreq=SFREQ, random_state=0).fit(X[: N - 1], y[: N - 1])
+    counted = float(re.search(r"x ([\d.]+) and layers x ([\d.]+)", both.describe())[1])
+    assert 0.0 < counted < 1.0
+    apart = np.abs(both.predict(X) - counted * ridge.predict(X)).max()
+    assert apart < np.abs(both.predict(X) - ridge.predict(X)).max() + 1.0

@@ -6,6 +6,8 @@ os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported
 
 import torch
 
+from s4signal.ssm.carry import carry
+from s4signal.ssm.fused_carry import BLOCKS, fused_carry
 from s4signal.ssm.irregular.steps import SteppedScan
 from s4signal.ssm.irregular.triton import FusedScan
 
@@ -34,6 +36,23 @@ def compare(d_model: int, batch: int, n_times: int, n: int, *, carried: bool) ->
         assert error < 1e-5, error
 
 
+def compare_carries(n_blocks: int, *, reverse: bool, carried: bool) -> None:
+    torch.manual_seed(n_blocks)
+    d_model, batch, n = 2, 3, 3
+    transition = torch.view_as_real(torch.polar(torch.rand(d_model, n), 6.0 * torch.rand(d_model, n))).flatten(1)
+    first = torch.randn(d_model, batch, 2 * n) if carried else None
+    both = torch.randn(d_model, batch, n_blocks, 4 * n)  # states of two directions: the other one is left alone
+    results = []
+    for run in (carry, fused_carry):
+        states = both.clone()
+        results.append((run(states[..., 2 * n :], transition, first, reverse=reverse), states))
+    for expected, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
 if __name__ == "__main__":
+    for n_blocks in (1, 5, BLOCKS, 2 * BLOCKS + 3):
+        for reverse in (False, True):
+            compare_carries(n_blocks, reverse=reverse, carried=n_blocks % 2 == 1)
     compare(2, 3, 40, 3, carried=False)
     compare(1, 9, 33, 4, carried=True)
