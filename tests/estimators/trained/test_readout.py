@@ -13,6 +13,7 @@ from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.errors import ModelFileError
 from s4signal.estimators.features import FeatureRegression
 from s4signal.estimators.survey import survey
+from s4signal.estimators.trained import fitting
 from s4signal.estimators.trained import readout as room
 from s4signal.estimators.trained.stacking import best_shares, number_folds
 from s4signal.estimators.trained.training import LabelledCases
@@ -316,13 +317,13 @@ def test_of_numbers_the_layers_and_the_regression_each_count_by_the_error_of_the
         np.testing.assert_allclose(shares, (1 - share, share))
 
 
-def test_a_regressor_is_the_mean_of_layers_alone_and_the_regression():
-    X, y = waves(N, n_channels=1)[0], np.linspace(-1, 1, N)
-    made = {"sfreq": SFREQ, "max_epochs": 2, "early_stopping": False}
-    both, pooled = (regressor(readout=how, **made).fit(X[: N - 1], y[: N - 1]) for how in ("closed_form", "pooled"))
-    assert both.history_[-1]["loss"] == pytest.approx(pooled.history_[-1]["loss"], rel=0.3)  # of the targets themselves
-    ridge = S4RidgeRegressor(sfreq=SFREQ, random_state=0).fit(X[: N - 1], y[: N - 1])
-    counted = float(re.search(r"x ([\d.]+) and layers x ([\d.]+)", both.describe())[1])
-    assert 0.0 < counted < 1.0
-    apart = np.abs(both.predict(X) - counted * ridge.predict(X)).max()
-    assert apart < np.abs(both.predict(X) - ridge.predict(X)).max() + 1.0
+@pytest.mark.parametrize(
+    ("make", "warm", "alone"), [(classifier, False, False), (regressor, False, True), (regressor, True, False)]
+)
+def test_layers_of_a_regressor_learn_the_targets_themselves(make, warm, alone, monkeypatch):
+    seen, own = [], fitting.fit_network
+    monkeypatch.setattr(fitting, "fit_network", lambda net, cases, **how: seen.append(cases) or own(net, cases, **how))
+    y = Y if make is classifier else np.arange(float(N))
+    model = make(sfreq=SFREQ, max_epochs=1, warm_start=warm, early_stopping=False, **CLOSED).fit(powers(), y)
+    assert [cases.offsets is None for cases in seen] == [alone]
+    assert ("and layers x " in model.describe()) == (not warm)
