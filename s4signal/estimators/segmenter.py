@@ -26,7 +26,7 @@ from s4signal.estimators.trained.classifier import S4Classifier
 from s4signal.estimators.validation import check_rate
 from s4signal.signals import Signals
 from s4signal.signals.checks import in_full_scale, object_array
-from s4signal.signals.clock import Clock
+from s4signal.signals.clock import Clock, warn_of_clocks
 from s4signal.signals.epochs import epoch_spans
 from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.windows import recognised
@@ -132,6 +132,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         signals = Signals(X, sfreq=self.sfreq)
         clocks = [Clock(i, recognised(i, case)) for i, case in enumerate(signals.cases)]
         spans = [epoch_spans(clock, self.epoch_s, *self.context_s) for clock in clocks]
+        warn_of_clocks(signals.cases)
         names, counts = [clock.name for clock in clocks], [len(starts) for starts, _ in spans]
         labels = check_dense_labels(y, names, counts, self.epoch_s, n_classes=2)
         windows, targets = labelled_windows(clocks, spans, labels, groups)
@@ -247,7 +248,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         check_is_fitted(self)
         check_rate(self, sfreq)
         found = []
-        for i, case in enumerate(Signals(in_full_scale(X, sfreq or self.sfreq_), sfreq=sfreq).cases):
+        cases = Signals(in_full_scale(X, sfreq or self.sfreq_), sfreq=sfreq).cases
+        for i, case in enumerate(cases):
             if case.sfreq is None and not case.has_times:
                 (case,) = Signals([case], sfreq=self.sfreq_).cases
             case = recognised(i, case)
@@ -261,6 +263,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
             said = [score_windows(self.estimator_.predict_proba, piece, len(self.classes_)) for piece in pieces]
             scores[some] = np.concatenate(said or [scores[:0]])
             found.append(scores)
+        warn_of_clocks(cases)
         return found
 
     def _classifier(self) -> Any:

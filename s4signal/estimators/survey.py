@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from s4signal.estimators.validation import all_finite, check_finite, check_observed
 from s4signal.signals import Signal, Signals
+from s4signal.signals.checks import largest_jump
+from s4signal.signals.lazy import Case
 
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
 LARGEST_RATE_RATIO = 1000.0  # of sampling rates, either way: beyond it tables of a hop ask for all memory
@@ -210,14 +212,16 @@ def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = No
         )
 
 
-def check_span(span_s: float, n_samples: int, rate: float, case: str) -> None:
+def check_span(case: Case, index: int, span_s: float, rate: float) -> None:
     """Refuse times that no grid of ``rate`` can hold: all of one moment, or far apart, as a wrong clock makes them."""
-    if n_samples > 1 and span_s <= 0:
-        raise ValueError(f"{case} has all its samples at one time; pass times in float64.")
-    if span_s * rate > LARGEST_SPAN * n_samples + SPARE_SAMPLES:
+    name, n = f"case {index}" + (f" ({case.source})" if case.source else ""), case.length
+    if n > 1 and span_s <= 0:
+        raise ValueError(f"{name} has all its samples at one time; pass times in float64.")
+    if span_s * rate > LARGEST_SPAN * n + SPARE_SAMPLES:
+        after, jump_s = largest_jump(np.asarray(case.load().times))
         raise ValueError(
-            f"{case} has {n_samples} samples within {span_s:.4g} s, too few for a grid of {rate:.4g} Hz; correct a "
-            "wrong time stamp, pass seconds, or fit with a lower sfreq."
+            f"{name} has {n} samples within {span_s:.4g} s, too few for a grid of {rate:.4g} Hz: times jump by "
+            f"{jump_s:.4g} s after sample {after}. Correct a wrong time stamp, pass seconds, or fit with a lower sfreq."
         )
 
 

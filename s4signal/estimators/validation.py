@@ -15,6 +15,7 @@ from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array, in_full_scale, scale_pcm
+from s4signal.signals.clock import warn_of_clocks
 
 _LARGEST_TARGET = 1e150
 _NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")  # numpy, of texts
@@ -36,10 +37,10 @@ def check_signals(
         _check_axes(estimator, X, signals, reset=reset)
         if reset:
             estimator.n_features_in_ = signals.n_channels
-            if hasattr(estimator, "feature_names_in_"):
-                del estimator.feature_names_in_
+            vars(estimator).pop("feature_names_in_", None)
     if reset:
         estimator.n_channels_in_ = signals.n_channels
+        estimator.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
     elif signals.n_channels != estimator.n_channels_in_:
         one_case = getattr(X, "ndim", 0) == 2 and len(X) == estimator.n_channels_in_
         raise ShapeError(
@@ -47,8 +48,7 @@ def check_signals(
             f"{estimator.n_channels_in_}. Pick the same channels; a case is (n_channels, n_times), pass its transpose "
             "if time came first." + (" If X is one case, pass [X]." if one_case else "")
         )
-    if reset:
-        estimator.ch_names_ = None if signals.ch_names is None else list(signals.ch_names)
+    warn_of_clocks(signals.cases)
     return signals
 
 

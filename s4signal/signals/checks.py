@@ -191,11 +191,17 @@ def check_time_unit(times: FloatArray, sfreq: float) -> None:
 def check_clock(times: FloatArray, n_grid: float, what: str) -> None:
     """Refuse to lay a grid of far more points than were observed across times: one of them is of a wrong clock."""
     if n_grid > _LARGEST_GRID + _PER_SAMPLE * len(times):
-        jump = int(np.argmax(np.diff(times)))
+        after, jump_s = largest_jump(times)
         raise RecordingError(
-            f"{what} for {len(times)} observed: times jump by {times[jump + 1] - times[jump]:.4g} s after sample "
-            f"{jump}. Correct that clock, or cut the case there."
+            f"{what} for {len(times)} observed: times jump by {jump_s:.4g} s after sample {after}. Correct that clock, "
+            "or cut the case there."
         )
+
+
+def largest_jump(times: FloatArray) -> tuple[int, float]:
+    """Tell after which sample times jump furthest, and how far [s]."""
+    gaps = np.diff(times)
+    return int(np.argmax(gaps)), float(gaps.max())
 
 
 def median_gap(times: FloatArray) -> float:

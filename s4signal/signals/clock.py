@@ -1,5 +1,6 @@
 """Seconds of a case, counted in its samples."""
 
+import warnings
 from collections.abc import Iterable
 from itertools import chain
 
@@ -7,8 +8,11 @@ import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import median_gap
+from s4signal.signals.checks import largest_jump, median_gap
 from s4signal.signals.lazy import Case, LazyCase
+
+_YEAR_S = 3.15e7
+_ALONE = 100.0  # times as long as all that is on either side
 
 
 class Clock:
@@ -82,3 +86,23 @@ class Clock:
         within = min(max(index, 0), case.length - 1)
         known = 0.0 if self.times is None else float(self.times[within])
         return known + (index - within) * 2 * self.slack_s
+
+
+def warn_of_clocks(cases: Iterable[Case]) -> None:
+    """Warn of cases in memory of which a few samples lie years from all others, as of a clock that was not yet set."""
+    wrong = []
+    for i, case in enumerate(cases):
+        times = case.times if isinstance(case, Signal) else None
+        if times is None or len(times) < 3:
+            continue
+        after, jump_s = largest_jump(times)
+        rest_s, n_few = times[-1] - times[0] - jump_s, min(after + 1, len(times) - after - 1)
+        if jump_s > max(_YEAR_S, _ALONE * rest_s) and n_few <= max(1, len(times) // 10):
+            name = f"case {i}" + (f" ({case.source})" if case.source else "")
+            wrong.append(f"{name}: times jump by {jump_s / _YEAR_S:.1f} years after sample {after}")
+    if wrong:
+        more = f", {len(wrong) - 1} more as well" if len(wrong) > 1 else ""
+        warnings.warn(
+            f"{wrong[0]}{more}. If a clock was wrong, correct it or leave its samples out; if not, nothing is amiss.",
+            stacklevel=3,
+        )

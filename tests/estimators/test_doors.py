@@ -146,3 +146,16 @@ def test_a_stream_refuses_what_is_no_array_of_numbers(make):
         with pytest.raises((TypeError, ValueError), match=text):
             stream.push(chunk)
     np.testing.assert_array_equal(stream.push(X[0]), expected)  # nothing of them was heard
+
+
+@each_estimator
+def test_a_wrong_clock_is_named_by_every_door(make):
+    X, y = waves(8, n_channels=1, n_times=30)
+    days = [1.7e9 + 86400.0 * np.arange(30) for _ in X]
+    model = make().fit(Signals(X, times=days), y)
+    days[3], days[5] = np.r_[0.0, days[3][1:]], np.r_[days[5][:-1], 2.0**32]
+    wrong, said = Signals(X, times=days), r"case 3: times jump by 54\.0 years after sample 0, 1 more as well\. If a"
+    answer = model.predict if hasattr(model, "predict") else model.transform
+    for call in (lambda: make().fit(wrong, y), lambda: answer(wrong)):
+        with pytest.warns(UserWarning, match=said):
+            call()

@@ -12,6 +12,7 @@ from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.survey import check_span, check_time_unit, median_gap
 from s4signal.estimators.validation import all_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
+from s4signal.signals.clock import warn_of_clocks
 from s4signal.signals.resampling import fill_missing
 
 
@@ -104,6 +105,7 @@ def prepare_recordings(
         rate = fitted.sfreq
         check_time_unit(recorded, rate)
     recordings = on_grid(recorded, rate)
+    warn_of_clocks(recorded.cases)
     signals = check_signals(estimator, recordings.signals, reset=reset)
     _check_rates(signals, fitted, estimator)
     return recordings._replace(signals=signals)
@@ -151,5 +153,5 @@ def _on_grid(one: Signals, index: int, rate: float) -> Signals:
     if not one.cases[0].has_times:
         return one
     case = one[0]
-    check_span(float(case.duration_s or 0.0), case.length, rate, f"case {index}{case.source and f' ({case.source})'}")
+    check_span(case, index, float(case.duration_s or 0.0), rate)
     return one.to_grid(rate)

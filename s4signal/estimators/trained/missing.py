@@ -131,7 +131,7 @@ def grid_lengths(signals: Signals, sfreq: float | None, *, found: Survey | None 
         if case.has_times:
             span_s = case.load().duration_s or 0.0 if found is None else float(found.spans_s[index])
             rate = case.sfreq or sfreq or 1.0
-            check_span(span_s, int(lengths[index]), rate, f"case {index}")
+            check_span(case, index, span_s, rate)
             lengths[index] = round(span_s * rate) + 1
     return lengths
 

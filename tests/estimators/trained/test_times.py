@@ -89,10 +89,15 @@ def test_a_prediction_knows_nothing_of_its_company(make, pooling, rng):
 
 
 @BOTH
-def test_one_wrong_clock_costs_no_memory(make):
+def test_one_wrong_clock_is_named_and_costs_no_memory(make):
     wrong = [1.7e9 + times for times in TIMES]
     wrong[3] = np.concatenate([[0.0], wrong[3][1:]])  # on a grid, 10^11 samples
-    assert np.isfinite(make().fit(Signals(X, times=wrong), Y)._outputs(Signals(X, times=wrong))).all()
+    with pytest.warns(UserWarning, match=r"case 3: times jump by 54.0 years after sample 0\. If a clock was wrong"):
+        model = make().fit(Signals(X, times=wrong), Y)
+    with pytest.warns(UserWarning, match=r"case 3: times jump by 54.0 years after sample 0\. If a clock was wrong"):
+        assert np.isfinite(model._outputs(Signals(X, times=wrong))).all()
+    sessions = [np.r_[t[:30], 7 * 86400 + t[30:]] for t in TIMES]
+    assert np.isfinite(model._outputs(Signals(X, times=sessions))).all()  # a week is a gap; warnings are errors
 
 
 @BOTH
