@@ -1,14 +1,15 @@
-"""Scripts as a shell runs them, without the time of their imports: each is a fork of a process that has done those."""
+"""Programs as a shell runs them, without the time of their imports: each is a fork of a process that has done those."""
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
-__all__ = ["PEAK_GIB", "run_script"]
+__all__ = ["PEAK_GIB", "Fork", "run_code", "run_script"]
 
 # For a program of its own; ru_maxrss would begin with what the process that starts it has taken.
 PEAK_GIB = """
@@ -19,16 +20,20 @@ def peak_gib():
 
 LONGEST_S = 900  # of processor time, until a script counts as hanging
 
-# One job a line. What it imports, most scripts would import themselves; it computes nothing, and has one thread.
+# One job a line. What it imports, most scripts would import themselves, torch._dynamo at the first step of a training;
+# it computes nothing, and has one thread.
 SERVER = """
 import gc, json, os, resource, runpy, sys
-import matplotlib.pyplot, mne, pandas, sklearn.ensemble, sklearn.linear_model, torch
+import matplotlib.pyplot, mne, pandas, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, torch._dynamo
 import s4signal.estimators, s4signal.inspection, s4signal.signals
 gc.freeze()  # a child that ends looks at none of it
 for line in sys.stdin:
     job = json.loads(line)
     if (child := os.fork()) == 0:
         break
+    if job["group"]:
+        os.setpgid(child, child)
+    print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 else:
     sys.exit()
@@ -37,6 +42,7 @@ for number, path in enumerate(job["outputs"], start=1):
     os.dup2(os.open(path, os.O_WRONLY), number)
 os.environ.clear()
 os.environ.update(job["environment"])
+matplotlib.rcParams["backend"] = os.environ.get("MPLBACKEND", "agg")
 os.chdir(job["folder"])
 resource.setrlimit(resource.RLIMIT_CPU, (job["longest_s"], job["longest_s"]))
 sys.argv, sys.path[:1] = job["command"], [os.path.dirname(job["command"][0])] * (not job["safe_path"])
@@ -45,10 +51,47 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @cache
-def _server() -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", SERVER], text=True, env=environment, **pipes)
+def _server() -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # each job has its own
+    # There is a worker a core: threads of OpenMP that wait for another would take the processor from it.
+    environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    return subprocess.Popen([sys.executable, "-c", SERVER], env=environment, **pipes)
+
+
+class Fork:
+    """A script that runs, one at a time; whoever starts a kernel finds the methods of a `subprocess.Popen`."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        env: dict[str, str],
+        cwd: str,
+        outputs: tuple[str, str] = (os.devnull, os.devnull),
+        safe_path: bool = False,
+        group: bool = True,
+    ) -> None:
+        job = {"command": command, "environment": env, "folder": cwd, "outputs": outputs, "group": group}
+        _server().stdin.write(json.dumps(job | {"safe_path": safe_path, "longest_s": LONGEST_S}).encode() + b"\n")
+        self.pid, self.returncode = int(_server().stdout.readline()), None
+
+    def wait(self) -> int:
+        """Return the exit status when there is one."""
+        if self.returncode is None:
+            self.returncode = int(_server().stdout.readline())
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return the exit status, if there is one."""
+        ended = self.returncode is None and select.select([_server().stdout], [], [], 0)[0]
+        return self.wait() if ended else self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
 
 
 def run_script(
@@ -66,8 +109,19 @@ def run_script(
         outputs = [Path(place) / name for name in ("out", "err")]
         for output in outputs:
             output.touch()
-        job = {"command": command, "environment": environment, "folder": folder, "outputs": list(map(str, outputs))}
-        server = _server()
-        print(json.dumps(job | {"safe_path": safe_path, "longest_s": LONGEST_S}), file=server.stdin, flush=True)
-        code = int(server.stdout.readline())
+        names = (str(outputs[0]), str(outputs[1]))
+        code = Fork(command, env=environment, cwd=folder, outputs=names, safe_path=safe_path, group=False).wait()
         return subprocess.CompletedProcess(command, code, *(output.read_text("utf-8") for output in outputs))
+
+
+def run_code(code: str, *arguments: object, warnings: str = "default") -> str:
+    """Run a program that is given as text, and return what it prints."""
+    begin = (
+        f"import sys, warnings; warnings.simplefilter({warnings!r}); sys.path.append({str(Path(__file__).parent)!r})\n"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "program.py"
+        path.write_text(begin + code, "utf-8")
+        answer = run_script(path, *map(str, arguments), safe_path=True)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout

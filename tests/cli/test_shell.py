@@ -6,19 +6,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from scripts import run_script
 
+from s4signal import cli
 from s4signal.cli.app import COMMANDS
 
 __all__: list[str] = []
 
+TERMINAL = {"COLUMNS": "80", "TERM": "dumb"}
 NAMES = [command.__name__ for command, _ in COMMANDS]
 
 
-def shell(*arguments: str, columns: int = 80, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m s4signal` in a terminal of a width."""
-    environment = os.environ | {"COLUMNS": str(columns), "OMP_NUM_THREADS": "1", "TERM": "dumb"} | settings
+def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m s4signal` in a terminal of 80 columns."""
     command = [sys.executable, "-m", "s4signal", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | TERMINAL, check=False)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -41,7 +43,8 @@ def test_each_help_has_an_example_and_fits_80_columns(run, name: str) -> None:
 
 def test_tables_are_whole_in_80_columns(tones: Path) -> None:
     pattern = "{label}_{group}_{take}.wav"
-    answer = shell("evaluate", str(tones), "--pattern", pattern, "--set", "n_oscillators=16")
+    arguments = ("evaluate", str(tones), "--pattern", pattern, "--set", "n_oscillators=16")
+    answer = run_script(Path(cli.__file__).parents[1] / "__main__.py", *arguments, safe_path=True, **TERMINAL)
     assert answer.returncode == 0, answer.stderr
     tables = answer.stdout[answer.stdout.index("score") :].splitlines()
     assert max(map(len, tables)) <= 80

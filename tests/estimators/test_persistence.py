@@ -2,13 +2,12 @@
 
 import json
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from scripts import run_code
 from sklearn.exceptions import NotFittedError
 from small_models import classifier, regressor, same_weights, waves
 
@@ -94,7 +93,7 @@ def test_a_model_predicts_the_same_in_another_process(saved, tmp_path):
         "model = S4Classifier.load(sys.argv[1])\n"
         "np.save(sys.argv[2] + '/p.npy', model.predict_proba(np.load(sys.argv[2] + '/X.npy')))"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, str(saved), str(tmp_path)], check=True)
+    run_code(code, saved, tmp_path, warnings="error")
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), S4Classifier.load(saved).predict_proba(X))
 
 

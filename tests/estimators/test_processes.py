@@ -2,13 +2,12 @@
 
 import multiprocessing as mp
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from scripts import run_code, run_script
 from sklearn.model_selection import cross_val_score
 from small_models import classifier, waves
 
@@ -19,7 +18,6 @@ __all__: list[str] = []
 X, Y = waves(40, n_times=400)
 MAKERS = {"trained": classifier, "closed form": lambda: S4RidgeClassifier(n_oscillators=16, random_state=0)}
 each_model = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-LONGEST_S = 300  # until a process counts as hanging
 
 # What a service does: it loads one model, forks workers, and each answers requests. As a program of its own, since
 # the process of the tests computes on one thread.
@@ -29,6 +27,8 @@ import numpy as np, torch
 from s4signal import S4Classifier, S4RidgeClassifier
 
 torch.set_num_threads(2)
+torch.ones(10**6).exp()
+assert not os.path.exists("/proc/self/task") or len(os.listdir("/proc/self/task")) > 1  # there is another thread
 X = np.random.default_rng(0).standard_normal((40, 4, 2000))
 for kind in (S4Classifier, S4RidgeClassifier):
     model = kind.load(sys.argv[1 if kind is S4Classifier else 2])
@@ -49,15 +49,7 @@ def test_a_forked_worker_answers_though_its_parent_has_computed_with_two_threads
     wide = np.random.default_rng(0).standard_normal((40, 4, 2000))
     classifier().fit(wide, Y).save(tmp_path / "trained")
     S4RidgeClassifier(n_oscillators=16, random_state=0).fit(wide, Y).save(tmp_path / "closed")
-    answer = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SERVICE, tmp_path / "trained", tmp_path / "closed"],
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_S,
-        env=os.environ | {"OMP_NUM_THREADS": "2"},
-        check=True,
-    )
-    lines = answer.stdout.split("\n")
+    lines = run_code(SERVICE, tmp_path / "trained", tmp_path / "closed").split("\n")
     assert [lines[0], lines[2]] == ["same 0"] * 2
     assert all(line.endswith(" 0") for line in (lines[1], lines[3]))
 
@@ -94,8 +86,8 @@ def test_a_new_process_answers_to_the_last_bit(start, tmp_path):
         model.save(tmp_path / f"{name}.s4")
     np.save(tmp_path / "X.npy", X)
     (tmp_path / "service.py").write_text(WORKER)
-    command = [sys.executable, "-W", "ignore", str(tmp_path / "service.py"), start, str(tmp_path)]
-    subprocess.run(command, check=True, timeout=LONGEST_S, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    answer = run_script(tmp_path / "service.py", start, str(tmp_path))
+    assert answer.returncode == 0, answer.stderr
     for name, model in models.items():
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), model.predict_proba(X))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from joblib import cpu_count
+from scripts import run_code
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - makes the class below
 from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -112,16 +113,16 @@ def threads(model: Any, X: Any, y: Any) -> int:
     return torch.get_num_threads()
 
 
-def program(text: str, *given: str) -> list[str]:
+def program(text: str) -> list[str]:
     """Run a program, as the process of the tests computes on one thread, and return the words that it prints."""
     environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-W", "ignore", "-c", text, *given]
+    command = [sys.executable, "-W", "ignore", "-c", text]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.split()
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys; sys.path.insert(0, sys.argv[2])
 import torch; torch.set_num_threads(1)
 from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -167,7 +168,7 @@ print(whole, after, status, again, *at_once, jobs)
 
 
 def test_a_killed_search_goes_on_where_it_was_and_workers_share_its_folder(tmp_path: Path) -> None:
-    whole, after, status, again, one, other, jobs = program(KILLED, str(tmp_path))
+    whole, after, status, again, one, other, jobs = run_code(KILLED, tmp_path, Path(__file__).parent).split()
     assert (status, again, one, other, jobs) == ("9", "True", "0", "0", "True")
     assert int(after) == int(whole) - 10  # two fits and the first epoch of a third are not run again
 

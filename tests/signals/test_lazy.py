@@ -3,13 +3,12 @@
 import ast
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import recording_files as files
+from scripts import run_code
 
 import s4signal
 from s4signal.errors import RecordingError
@@ -122,10 +121,10 @@ except RecordingError as error:
 
 def test_a_full_disk_names_the_cache_and_leaves_nothing_half(audio, tmp_path):
     folder = tmp_path / "cache"
-    answer = subprocess.run([sys.executable, "-c", FULL, audio, folder], capture_output=True, text=True, check=True)
-    assert answer.stdout.startswith(f"cache='{folder}' cannot be written (")
-    assert answer.stdout.endswith("Free space there, choose another folder, or leave cache out.\n")
-    assert answer.stdout.count("\n") == 1
+    said = run_code(FULL, audio, folder)
+    assert said.startswith(f"cache='{folder}' cannot be written (")
+    assert said.endswith("Free space there, choose another folder, or leave cache out.\n")
+    assert said.count("\n") == 1
     assert list(folder.iterdir()) == []
 
 

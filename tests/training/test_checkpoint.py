@@ -3,12 +3,11 @@
 import os
 import pickle
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from scripts import run_code
 from small_training import loss, make_network, options_for, tones
 
 from s4signal.errors import CheckpointError, ModelFileError
@@ -217,20 +216,22 @@ def test_a_disk_that_fills_up_during_a_training_leaves_what_was_there(tmp_path, 
     assert_same_weights(expected, train(tmp_path)[0])
 
 
-CODE = """
-import sys; sys.path.insert(0, sys.argv[1])
+TWICE = """
+import os, sys; sys.path.insert(0, sys.argv[1])
+import torch; torch.set_num_threads(1)
 from test_checkpoint import train
+child = os.fork()
 network, result = train(sys.argv[2], max_epochs=6)
-print(len(result.history), network.head.weight.double().sum().item().hex())
+print(len(result.history), network.head.weight.double().sum().item().hex(), flush=True)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
 """
 
 
 def test_two_processes_may_train_the_same_at_once(tmp_path):
-    command = [sys.executable, "-c", CODE, str(Path(__file__).parent), str(tmp_path)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate()[0] for process in running]
+    said = run_code(TWICE, Path(__file__).parent, tmp_path)
     expected, _ = train()
-    assert said == [f"6 {expected.head.weight.double().sum().item().hex()}\n"] * 2
+    assert said.splitlines() == [f"6 {expected.head.weight.double().sum().item().hex()}"] * 2
     assert {path.name[:8] for path in snapshots(tmp_path)} <= {"00000006", "00000005"}
 
 
@@ -278,8 +279,6 @@ print(point)
 
 @pytest.mark.parametrize("every", [17, pytest.param(1, marks=pytest.mark.stress)])
 def test_a_training_that_is_killed_anywhere_goes_on_to_the_same_bits(every, tmp_path):
-    command = [sys.executable, "-c", KILLS, str(Path(__file__).parent), str(tmp_path), str(every)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    last = run_code(KILLS, Path(__file__).parent, tmp_path, every)
     # Two moments of each of three steps per epoch, of the writes and of what is removed after them.
-    assert int(done.stdout) > 60
+    assert int(last) > 60

@@ -4,13 +4,12 @@ import errno
 import json
 import os
 import resource
-import subprocess
-import sys
 import time
 import tracemalloc
 
 import numpy as np
 import pytest
+from scripts import run_code
 
 from s4signal.errors import ModelFileError
 from s4signal.training.tensor_file import read_tensor_file, replace_file, write_tensor_file
@@ -176,30 +175,36 @@ except OSError as error:
 
 def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
-    answer = subprocess.run([sys.executable, "-c", FULL, tmp_path / "a"], capture_output=True, text=True, check=True)
-    assert answer.stdout.startswith(f"{errno.EFBIG} ")
-    assert "a cannot be written (File too large); what was there is unchanged" in answer.stdout
+    said = run_code(FULL, tmp_path / "a")
+    assert said.startswith(f"{errno.EFBIG} ")
+    assert "a cannot be written (File too large); what was there is unchanged" in said
     assert (tmp_path / "a").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE) != (1000, 1000)
 
 
+# Two processes write all the time, the third reads.
+WRITERS = """
+import itertools, os, signal, sys, time
+from pathlib import Path
+from s4signal.training.tensor_file import replace_file
+path, writers = Path(sys.argv[1]), []
+for _ in range(2):
+    writers.append(os.fork())
+    if writers[-1] == 0:
+        for i in itertools.count():
+            replace_file(path, bytes([i % 256]) * 200_000)
+seen, until = set(), time.monotonic() + 60
+while len(seen) < 20 and time.monotonic() < until:
+    content = path.read_bytes() if path.exists() else b""
+    if content != content[:1] * 200_000 and content:
+        break
+    seen |= set(content[:1])
+for writer in writers:
+    os.kill(writer, signal.SIGKILL)
+print(len(seen))
+"""
+
+
 def test_a_file_that_is_being_written_is_seen_whole_or_not_at_all(tmp_path):
-    code = (
-        "import sys, itertools\nfrom s4signal.training.tensor_file import replace_file\n"
-        "for i in itertools.count(): replace_file(sys.argv[1], bytes([i % 256]) * 200_000)"
-    )
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")]) for _ in range(2)]
-    try:
-        until = time.monotonic() + 60
-        seen = set()
-        while len(seen) < 20 and time.monotonic() < until:
-            if (tmp_path / "a").exists():
-                content = (tmp_path / "a").read_bytes()
-                assert content == content[:1] * 200_000
-                seen.add(content[0])
-    finally:
-        for writer in writers:
-            writer.kill()
-            writer.wait()
-    assert len(seen) == 20
+    assert run_code(WRITERS, tmp_path / "a") == "20\n"

@@ -2,12 +2,11 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from scripts import run_code
 from sklearn.base import clone
 from small_models import REFERENCE, SMALL, classifier, regressor, same_weights, waves
 
@@ -226,7 +225,7 @@ def test_a_pickle_predicts_the_same_in_another_process(tmp_path):
         "model = pickle.load(open(folder + '/model.pkl', 'rb'))\n"
         "np.save(folder + '/p.npy', model.predict_proba(np.load(folder + '/X.npy')))"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True)
+    run_code(code, tmp_path, warnings="error")
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), model.predict_proba(X))
 
 
