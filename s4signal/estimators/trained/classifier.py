@@ -59,9 +59,10 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         is fitted first; the layers begin with nothing to add, and learn what the regression leaves of each training
         case when it is fitted on the others, cases of one group together; those of a regressor learn the targets
         themselves. How much either counts is what serves cases that it was not fitted on: those that are set aside, or
-        of fewer than 1,000 cases each of five parts. It takes at most 4,000 cases. "auto" takes "closed_form" for up to
-        so many cases on a regular grid without missing samples, or mostly missing data; "pooled" for audio and all
-        other data. In `partial_fit` the regression is of the first call, and "auto" is "pooled".
+        each of five parts of them, of 1,000 cases and more one of these. It takes at most 4,000 cases. "auto" takes
+        "closed_form" for up to so many cases on a regular grid without missing samples, or mostly missing data;
+        "pooled" for audio and all other data. In `partial_fit` the regression is of the first call, and "auto" is
+        "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     band_hz : (lowest, highest) or None, default=None

@@ -53,21 +53,19 @@ def choose_shares(
 ) -> Shares | None:
     """Return the best shares for the cases of each fold of layers that are trained on the others.
 
-    None without ``data``, and of many cases, where that takes long, or too few.
+    Of many cases one fold is enough. None without ``data``, or where there are too few.
     """
-    few = plan.readout == "closed_form" and len(cases) < FEW_CASES
-    folds = number_folds(data) if data is not None and few else None
+    folds = number_folds(data) if data is not None and plan.readout == "closed_form" else None
     if folds is None:
         return None
-    options, parts, learned = replace(options, checkpoint_dir=None), [], of_layers(cases, alone=alone)
-    for fold in np.unique(folds):
+    options, learned = replace(options, checkpoint_dir=None), of_layers(cases, alone=alone)
+    left_out, outputs = [], []
+    for fold in np.unique(folds)[: None if len(cases) < FEW_CASES else 1]:
         others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         trained = fit_network(copy.deepcopy(network), learned.take(others), loss=loss, options=options).network
-        parts.append((own, evaluate_network(trained, learned.take(own), options=options)))
-    outputs = torch.empty(len(cases), parts[0][1].shape[1], dtype=torch.float64)
-    for own, scores in parts:
-        outputs[torch.from_numpy(own)] = scores
-    return best_shares(outputs, cases, classifies=classifies, alone=alone)
+        outputs.append(evaluate_network(trained, learned.take(own), options=options))
+        left_out.append(own)
+    return best_shares(torch.cat(outputs), cases.take(np.concatenate(left_out)), classifies=classifies, alone=alone)
 
 
 def settle_shares(
