@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -29,7 +30,7 @@ class SignalEstimator(BaseEstimator):  # type: ignore[misc]
 
         A fit that fails or is interrupted changes nothing; a warning says what an interrupt has left.
         """
-        draft, before = copy.copy(self), self.__dict__
+        draft, before, gradients = copy.copy(self), self.__dict__, torch.is_grad_enabled()
         try:
             yield draft
             parameters = self.get_params(deep=False)
@@ -41,6 +42,8 @@ class SignalEstimator(BaseEstimator):  # type: ignore[misc]
                 warnings.warn(f"a fit of {type(self).__name__} was interrupted; the estimator is {what}.", stacklevel=4)
             finally:  # where warnings are errors, too
                 raise interrupt
+        finally:
+            torch.set_grad_enabled(gradients)  # an interrupt within the exit of torch.no_grad leaves them off
 
 
 class NamedFeaturesMixin:
