@@ -3,8 +3,9 @@
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +36,8 @@ class SignalStream(ABC):
 
     time_first: bool | None = None
     sfreq: float | None = None
+    n_streams: int | None = None  # side by side
+    _SIDE_BY_SIDE: ClassVar[bool] = True  # whether `_advance` takes (n_streams, n_channels, n_times) as well
 
     def __init__(self, standardizer: Standardizer, *, missing: str = "refused") -> None:
         if standardizer.kept is not None:
@@ -50,6 +53,7 @@ class SignalStream(ABC):
         self._warned, self.n_missing = False, 0
         self._n_heard = self._next_look = 0  # samples so far, and those after which a chunk is looked at again
         self._answer: NDArray[np.floating] | None = None  # the last one
+        self._each: list[SignalStream] = []  # of streams side by side, where there is no faster way
         self._forget()
 
     def fresh(self) -> Self:
@@ -71,18 +75,19 @@ class SignalStream(ABC):
         chunk : array-like (n_channels, n_times)
             The next samples, of any number; (n_times,) for one channel. With ``stream(time_first=True)``
             (n_times, n_channels), as LSL gives them, or one sample (n_channels,). An empty chunk changes nothing.
-            NaN is a sample that was lost: it is a gap, where the model takes missing samples.
+            NaN is a sample that was lost: it is a gap, where the model takes missing samples. With
+            ``stream(n_streams=...)`` such chunks, all of one shape, are stacked along a first axis, without NaN.
 
         Returns
         -------
-        ndarray (n_outputs,) or (n_features,)
+        ndarray (n_outputs,) or (n_features,), or a row for each of the streams
             What ``predict_proba`` (a classifier), ``predict`` (a regressor) or ``transform`` says of all samples so
             far, or of the window; while none is observed, what it said before.
 
         Raises
         ------
         ShapeError
-            If the chunk has other channels, or there was no sample yet.
+            If the chunk has other channels, or there was no sample yet, or chunks are not one for each stream.
         ValueError, TypeError
             If a sample is infinite, or NaN where the model takes none, or the chunk is something that `predict` would
             refuse too.
@@ -95,18 +100,27 @@ class SignalStream(ABC):
             is square and nobody said which axis is time.
         """
         n_channels = len(self._standardizer.mean)
-        data = check_chunk(chunk, n_channels, sfreq=self.sfreq, time_first=self.time_first, missing=self._missing)
-        if not data.size:
+        chunks: Sequence[Any] = [chunk] if self.n_streams is None else stacked_chunks(chunk, self.n_streams)
+        door: dict[str, Any] = {"sfreq": self.sfreq, "time_first": self.time_first, "missing": self._missing}
+        pieces = [check_chunk(one, n_channels, **door) for one in chunks]
+        if not pieces[0].size:
             if self._answer is None:
                 raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
             return self._answer.copy()
-        check_observed_chunk(data, before=self._answer is not None)
-        standardised, largest = self._standardizer.measured(data)
-        self._look_at(data, largest)
+        if self.n_streams is None:
+            check_observed_chunk(pieces[0], before=self._answer is not None)
+        elif gaps := [k for k, data in enumerate(pieces) if np.isnan(data).any()]:
+            raise ValueError(
+                f"chunk {gaps[0]} contains NaN, and streams side by side take no gaps; push the last value instead, or "
+                "open a stream of its own for a signal that may miss samples."
+            )
+        measured = [self._standardizer.measured(data) for data in pieces]
+        self._look_at(pieces, largest := max(largest for _, largest in measured))
         if largest > LARGEST:
-            self._standardizer(data, "the chunk")  # which refuses it
-        answer = self.hear(standardised)
-        self.n_missing += int(np.count_nonzero(np.isnan(data)))
+            for data in pieces:
+                self._standardizer(data, "the chunk")  # which refuses it
+        answer = self.hear(measured[0][0] if self.n_streams is None else np.stack([data for data, _ in measured]))
+        self.n_missing += int(np.count_nonzero(np.isnan(pieces[0])))  # those side by side miss none
         self._answer = self._answer if answer is None else answer
         if self._answer is None:  # what was observed lies before all windows
             raise ValueError(
@@ -115,8 +129,15 @@ class SignalStream(ABC):
         return self._answer.copy()
 
     def hear(self, data: NDArray[np.floating], *, answer: bool = True) -> NDArray[np.floating] | None:
-        """Take standardised samples (n_channels, n_times), NaN where missing; None if nothing new is said."""
-        return self._advance(data, answer=answer)
+        """Take standardised samples (n_channels, n_times), NaN where missing; None if nothing new is said.
+
+        Of streams side by side they are (n_streams, n_channels, n_times), and so is what is said of them.
+        """
+        if data.ndim == 2 or self._SIDE_BY_SIDE:
+            return self._advance(data, answer=answer)
+        self._each = self._each or [self.fresh() for _ in data]
+        said = [stream.hear(one, answer=answer) for stream, one in zip(self._each, data, strict=True)]
+        return np.array(said) if answer else None
 
     @abstractmethod
     def _forget(self) -> None:
@@ -126,21 +147,21 @@ class SignalStream(ABC):
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
         """Take standardised samples (n_channels, n_times), and answer, if asked and if one was observed."""
 
-    def _look_at(self, data: NDArray[np.floating], largest: float) -> None:
+    def _look_at(self, pieces: Sequence[NDArray[np.floating]], largest: float) -> None:
         """Warn, once, of other units (by the largest deviation), another reference, or a chunk that may be turned."""
-        n = len(data)
-        if self.time_first is None and data.shape == (n, n) and n > 1:
+        n, shape = len(pieces[0]), pieces[0].shape
+        if self.time_first is None and shape == (n, n) and n > 1:
             warnings.warn(
                 f"the chunk is square, ({n}, {n}), and is taken as (n_channels, n_times). Say stream(time_first=False) "
                 "if that is right, stream(time_first=True) if it is (n_times, n_channels), as LSL gives it.",
                 stacklevel=3,
             )
             self.time_first = False
-        self._n_heard += data.shape[1]
+        self._n_heard += shape[1]
         wild = largest > OTHER_UNITS * self._standardizer.range[1]
         if not self._warned and (wild or self._n_heard >= self._next_look):
             self._next_look = 2 * self._n_heard
-            look = np.array([self._standardizer.look(data)])
+            look = np.array([self._standardizer.look(data) for data in pieces])
             self._warned = warn_of_looks(self._standardizer, look, chunk=True)
 
 
@@ -162,16 +183,25 @@ class WindowStream(SignalStream):
         self._now = 0
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
-        now, end = self._now, self._now + data.shape[1]
+        now, end = self._now, self._now + data.shape[-1]
         first, oldest = -(-now // self._n_step) * self._n_step, end - self._n_window
         new = [(start, self._stream.fresh()) for start in range(first, end, self._n_step) if start >= oldest]
         self._open = [(start, stream) for start, stream in self._open + new if start >= oldest]
         self._now = end
         said = [
-            stream.hear(data[:, max(0, start - now) :], answer=answer and index == 0)
+            stream.hear(data[..., max(0, start - now) :], answer=answer and index == 0)
             for index, (start, stream) in enumerate(self._open)
         ]
         return said[0]
+
+
+def stacked_chunks(chunks: Any, n_streams: int) -> list[Any]:
+    """Return the chunks of streams side by side; refuse another number of them, and other lengths."""
+    each = list(chunks) if hasattr(chunks, "__len__") else []
+    if len(each) != n_streams or len({np.shape(chunk) for chunk in each}) > 1:
+        came = f"{len(each)} of {', '.join(sorted({str(np.shape(chunk)) for chunk in each})[:3])}" if each else "none"
+        raise ShapeError(f"push the chunks of all {n_streams} streams, of one shape, along a first axis; got {came}.")
+    return each
 
 
 class StreamMixin:
@@ -187,6 +217,7 @@ class StreamMixin:
         window_s: float | None = None,
         step_s: float | None = None,
         time_first: bool | None = None,
+        n_streams: int | None = None,
     ) -> SignalStream:
         """Predict, or describe, while the signal arrives; a later fit does not reach a stream that is open.
 
@@ -206,6 +237,9 @@ class StreamMixin:
         time_first : bool, optional
             Whether chunks are (n_times, n_channels), as LSL gives them. By default they are (n_channels, n_times), and
             a square one is taken so with a warning.
+        n_streams : int, >= 1, optional
+            Follow as many signals at once, in chunks (n_streams, n_channels, n_times): each has the answers that it
+            would have alone. A network takes them in one pass, the closed form one after the other.
 
         Returns
         -------
@@ -219,12 +253,15 @@ class StreamMixin:
         ValueError
             If sfreq is given and the model was fitted without one, or is not given and it was fitted with times; if it
             was fitted on mostly missing data, or is a network that is bidirectional or whose front end takes whole
-            cases alone; if windows are asked for and no rate is known, or they are shorter than a sample or a step.
+            cases alone; if windows are asked for and no rate is known, or they are shorter than a sample or a step; if
+            `n_streams` is no positive integer.
         """
         check_is_fitted(self)
+        if n_streams is not None and not (isinstance(n_streams, Integral) and n_streams >= 1):
+            raise ValueError(f"n_streams={n_streams!r} must be a positive integer, or None for one signal.")
         stream = copy.copy(self)._open_stream(sfreq)
         rate = self.sfreq_ if sfreq is None else sfreq
         if window_s is not None or step_s is not None:
             stream = stream.in_windows(*window_samples(window_s, step_s, rate))
-        stream.time_first, stream.sfreq = time_first, rate
+        stream.time_first, stream.sfreq, stream.n_streams = time_first, rate, n_streams
         return stream

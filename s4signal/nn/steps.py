@@ -95,8 +95,9 @@ class NetworkSteps:
         self._norm, self._gain = UnitRMS(self._bias), math.sqrt(d_model)
 
     def tensor(self, samples: NDArray[np.floating]) -> Tensor:
-        """Put samples (n_channels, n_times) of one signal where the network is, (n_channels, 1, n_times)."""
-        return torch.from_numpy(samples).to(self._bias).unsqueeze(1)
+        """Put samples (n_channels, n_times), or (batch, ...), where the network is: (n_channels, batch, n_times)."""
+        x = torch.from_numpy(samples).to(self._bias)
+        return x.unsqueeze(1) if x.dim() == 2 else x.transpose(0, 1).contiguous()
 
     def _at_rest(self, x: Tensor) -> NetworkState:
         """Return the state before the first samples x (n_channels, batch, n_times)."""

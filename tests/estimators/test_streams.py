@@ -1,5 +1,9 @@
 """Streams of both wings: windows of the last seconds, lost packets, chunks as LSL gives them."""
 
+import functools
+import itertools
+import pickle
+
 import numpy as np
 import pytest
 from small_models import classifier, waves
@@ -271,3 +275,55 @@ def test_a_masked_chunk_is_refused_and_not_heard(make):
         stream.push(np.ma.array(data, mask=data > 1))
     np.testing.assert_array_equal(stream.push([]), before)
     assert np.isfinite(stream.push(np.ma.array(data, mask=False))).all()
+
+
+def masked_network():
+    X, y = waves(n_channels=3)
+    X[3, 1, 10:20] = np.nan  # this channel has a mask
+    return network(missing="mask").fit(X, y)
+
+
+def sound_network():
+    X, y = waves(n_channels=3, n_times=400)
+    options = {"frontend": "filterbank", "precision": "64", "sfreq": 1000.0, "readout": "closed_form"}
+    model = classifier(bidirectional=False, **options).fit(X, y)
+    assert model.ridge_ is not None
+    return model
+
+
+SIDE_BY_SIDE = {name: functools.cache(functools.partial(fitted, make)) for name, make in WINGS.items()}
+SIDE_BY_SIDE |= {"masks": functools.cache(masked_network), "filter bank, readout": functools.cache(sound_network)}
+
+
+@pytest.mark.parametrize("make", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
+@pytest.mark.parametrize("options", [{}, {"window_s": 0.5, "step_s": 0.25}], ids=["all", "windows"])
+def test_streams_side_by_side_say_what_each_says_alone(make, options):
+    model = make()
+    x = np.random.default_rng(3).standard_normal((4, 3, 160)) * np.array([1, 0.5, 2, 1])[:, None, None]
+    together, alone = model.stream(n_streams=4, **options), [model.stream(**options) for _ in x]
+    for turn, (first, last) in enumerate(itertools.pairwise([0, 7, 8, 8, 31, 60, 124, 160])):
+        together = pickle.loads(pickle.dumps(together)) if turn == 4 else together
+        said = together.push(x[:, :, first:last])
+        close(said, [stream.push(one[:, first:last]) for stream, one in zip(alone, x, strict=True)])
+    together.reset()
+    close(together.push(list(x[:, :, :40])), [model.stream(**options).push(one[:, :40]) for one in x])
+
+
+@each_wing
+def test_what_streams_side_by_side_cannot_take_is_one_clear_line(make):
+    model, x = fitted(make), np.stack([signal(40)] * 3)
+    for wrong in (0, 2.5, "3"):
+        with pytest.raises(ValueError, match="must be a positive integer, or None for one signal"):
+            model.stream(n_streams=wrong)
+    stream = model.stream(n_streams=3)
+    with pytest.raises(ShapeError, match=r"the chunks of all 3 streams, of one shape, .* got 2 of \(3, 40\)"):
+        stream.push(x[:2])
+    with pytest.raises(ShapeError, match=r"of one shape, along a first axis; got 3 of \(3, 30\), \(3, 40\)"):
+        stream.push([x[0], x[1], x[2, :, :30]])
+    lost = x.copy()
+    lost[1, :, 5] = np.nan
+    with pytest.raises(ValueError, match="chunk 1 contains NaN, and streams side by side take no gaps"):
+        stream.push(lost)
+    close(stream.push(x.transpose(0, 2, 1)[:, :20].transpose(0, 2, 1)), [model.stream().push(x[0, :, :20])] * 3)
+    with pytest.warns(UserWarning, match="the chunk varies .* as any training case: other units"):
+        stream.push(np.stack([x[0], x[1], 1e5 * x[2]]))

@@ -24,6 +24,8 @@ class FeatureStream(SignalStream):
     ``wanted``; ``period`` is the sample period of the stream over that of the training.
     """
 
+    _SIDE_BY_SIDE = False
+
     def __init__(
         self, feature_map: FeatureMap, finish: Finish, *, period: float, wanted: Set[str] = frozenset(BLOCKS)
     ) -> None:

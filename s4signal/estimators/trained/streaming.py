@@ -61,26 +61,27 @@ class Stream(SignalStream):
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
         own = None if self._readout is None else self._readout.hear(data, answer=answer)
         inputs, periods, lost = self._inputs(data)
-        if not inputs.shape[1]:
+        if not inputs.shape[-1]:
             self._lost = lost
             return None
         state, outputs = self._state, None
-        for first, last, held in _runs(periods, inputs.shape[1]):
-            x = self._steps.tensor(inputs[:, first:last])
-            outputs, state = self._steps.advance(x, state, held=held, answer=answer and last == inputs.shape[1])
+        for first, last, held in _runs(periods, inputs.shape[-1]):
+            x = self._steps.tensor(inputs[..., first:last])
+            outputs, state = self._steps.advance(x, state, held=held, answer=answer and last == inputs.shape[-1])
         numbers = None if outputs is None else outputs.double().cpu().numpy()
         if self._readout is not None:  # which waits for the end of what is lost
             numbers = None if numbers is None or own is None else numbers + own
         finite = None if numbers is None else finite_outputs(numbers)
-        self._state, self._last, self._lost = state, inputs[: len(data), -1].copy(), lost
-        return None if finite is None else self._finish(finite)[0]
+        self._state, self._last, self._lost = state, inputs[..., : data.shape[-2], -1].copy(), lost
+        said = None if finite is None else self._finish(finite)
+        return said if said is None or data.ndim == 3 else said[0]
 
     def _inputs(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp] | None, int]:
         """Return samples as `prepare_case` gives them, masks below; the periods each stands for; how many were lost.
 
         No periods if each stands for one.
         """
-        missing, n, lost, periods = np.isnan(data), data.shape[1], 0, None
+        missing, n, lost, periods = np.isnan(data), data.shape[-1], 0, None
         holes = bool(missing.any())
         if self._sampling.missing == "gap" and self._sampling.gaps and (self._lost or holes):
             present = np.flatnonzero(~missing.all(0))
@@ -94,7 +95,7 @@ class Stream(SignalStream):
             behind = np.concatenate([before[:, None], data], axis=1)
             data = carried_forward(behind, np.pad(missing, ((0, 0), (1, 0))))[:, 1:]
         if self._sampling.masked:
-            data = np.concatenate([data, ~missing[list(self._sampling.masked)]])
+            data = np.concatenate([data, ~missing[..., list(self._sampling.masked), :]], axis=-2)
         return data, periods, lost
 
 
