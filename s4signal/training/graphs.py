@@ -7,6 +7,7 @@ PyTorch, "CUDA Graphs", https://docs.pytorch.org/docs/stable/notes/cuda.html#cud
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -42,6 +43,7 @@ class Graphs:
     def __init__(self, run: Run, parameters: Sequence[Tensor], record: Record) -> None:
         self._run, self._parameters, self._record = run, parameters, record
         self._seen: Counter[Hashable] = Counter()
+        self._most = MOST
         self._recorded: dict[Hashable, _Recorded] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -49,11 +51,14 @@ class Graphs:
         key = tuple((x.shape, x.dtype) if isinstance(x, Tensor) else x for x in batch)
         if key not in self._recorded:
             self._seen[key] += 1
-            if self._seen[key] <= EAGER or len(self._recorded) == MOST:
+            if self._seen[key] <= EAGER or len(self._recorded) >= self._most:
                 return self._run(batch)
             parts: tuple[Any, ...] = tuple(x.clone() if isinstance(x, Tensor) else x for x in batch)
             own = Batch(*parts)
-            replay, result = self._record(partial(self._run, own))
+            try:
+                replay, result = self._record(partial(self._run, own))
+            except RuntimeError as error:  # for lack of memory, too
+                return self._without(batch, error)
             self._recorded[key] = _Recorded(replay, own, result, [p.grad for p in self._parameters])
         recorded = self._recorded[key]
         for memory, given in zip(recorded.batch, batch, strict=True):
@@ -63,6 +68,15 @@ class Graphs:
         for parameter, gradient in zip(self._parameters, recorded.gradients, strict=True):
             parameter.grad = gradient
         return recorded.result.clone()
+
+    def _without(self, batch: Batch, error: RuntimeError) -> Tensor:
+        """Go on without further graphs."""
+        first = str(error).partition("\n")[0]
+        warnings.warn(f"a step could not be recorded as a CUDA graph ({first}); the others go without.", stacklevel=2)
+        self._most = 0
+        for parameter in self._parameters:
+            parameter.grad = None
+        return self._run(batch)
 
 
 def recorder(device: torch.device, generator: torch.Generator | None) -> Record:

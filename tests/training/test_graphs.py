@@ -82,3 +82,24 @@ def test_no_more_graphs_are_kept_than_the_memory_is_for(graphs):
     options = type(options)(**{**vars(options), "sampler": lambda cases, rng: np.arange(len(cases)).reshape(-1, 3)})
     fit_network(network, cases, loss=loss, options=options)
     assert graphs[0] == {"recorded": MOST, "replayed": 2 * MOST}
+
+
+def test_a_step_that_cannot_be_recorded_is_said_and_computed(monkeypatch):
+    def record(run):
+        run()
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    network, cases = make_network(), tones(12, low=30, high=31)
+    options = options_for(network, batch_size=4, max_epochs=4)
+    plain, own = fit_network(network, cases, loss=loss, options=options), loop.Gradients
+
+    def gradients(network, **how):
+        made = own(network, **how)
+        made._one_pass = Graphs(made._add, [p for p in network.parameters() if p.requires_grad], record)
+        return made
+
+    monkeypatch.setattr(loop, "Gradients", gradients)
+    with pytest.warns(UserWarning, match="could not be recorded as a CUDA graph .CUDA error: operation") as said:
+        replayed = fit_network(network, cases, loss=loss, options=options)
+    assert len(said) == 1
+    assert [line["loss"] for line in replayed.history] == [line["loss"] for line in plain.history]
