@@ -284,7 +284,7 @@ def masked_network():
 
 
 def sound_network():
-    X, y = waves(n_channels=3, n_times=400)
+    X, y = waves(12, n_channels=3, n_times=200)
     options = {"frontend": "filterbank", "precision": "64", "sfreq": 1000.0, "readout": "closed_form"}
     model = classifier(bidirectional=False, **options).fit(X, y)
     assert model.ridge_ is not None
