@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,14 +19,38 @@ def peak_gib():
         return int(file.read().partition("VmHWM:")[2].split()[0]) / 2**20
 """
 
-LONGEST_S = 900  # of processor time, until a script counts as hanging
+LONGEST_S = 900  # of processor time, until a script counts as hanging; of waiting, four times that
 
 # One job a line. What it imports, most scripts would import themselves, torch._dynamo at the first step of a training;
-# it computes nothing, and has one thread.
+# it computes nothing, and has one thread. With "python", a script that starts others by `sys.executable` calls a
+# program that has them forked by a copy of this process, too.
 SERVER = """
-import gc, json, os, resource, runpy, sys
+import contextlib, gc, json, os, resource, runpy, select, signal, socket, sys
 import matplotlib.pyplot, mne, pandas, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, torch._dynamo
 import s4signal.estimators, s4signal.inspection, s4signal.signals
+
+def serve(listener, parent):
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener.settimeout(1)
+    while os.getppid() == parent:
+        try:
+            asked = listener.accept()[0]
+        except TimeoutError:
+            continue
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            text, files, *_ = socket.recv_fds(asked, 2**20, 3)
+            if (child := os.fork()) == 0:
+                return json.loads(text), files
+            while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+                if select.select([asked], [], [], 0.05)[0]:  # who asked is gone
+                    os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(BrokenPipeError):
+                asked.send(b"%d" % os.waitstatus_to_exitcode(ended[1]))
+            os._exit(0)
+        asked.close()
+    os._exit(0)
+
 gc.freeze()  # a child that ends looks at none of it
 for line in sys.stdin:
     job = json.loads(line)
@@ -37,16 +62,38 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 else:
     sys.exit()
-os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-for number, path in enumerate(job["outputs"], start=1):
-    os.dup2(os.open(path, os.O_WRONLY), number)
+files = [os.open(os.devnull, os.O_RDONLY), *(os.open(path, os.O_WRONLY) for path in job["outputs"])]
+resource.setrlimit(resource.RLIMIT_CPU, (job["longest_s"], job["longest_s"]))
+if job["python"]:
+    sys.executable, parent = job["python"], os.getpid()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(job["python"] + ".socket")
+    listener.listen()
+    if os.fork() == 0:
+        asked, files = serve(listener, parent)
+        job |= asked
+    listener.close()
+for number, file in enumerate(files):
+    os.dup2(file, number)
 os.environ.clear()
 os.environ.update(job["environment"])
 matplotlib.rcParams["backend"] = os.environ.get("MPLBACKEND", "agg")
 os.chdir(job["folder"])
-resource.setrlimit(resource.RLIMIT_CPU, (job["longest_s"], job["longest_s"]))
 sys.argv, sys.path[:1] = job["command"], [os.path.dirname(job["command"][0])] * (not job["safe_path"])
 runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+PYTHON = """#!{python} -IS
+import json, os, socket, sys
+asked = socket.socket(socket.AF_UNIX)
+asked.connect({place!r} + ".socket")
+job = {{"command": [word for word in sys.argv[1:] if word != "-u"], "safe_path": False}}
+job |= {{"folder": os.getcwd(), "environment": {{**os.environ}}}}
+socket.send_fds(asked, [json.dumps(job).encode()], [0, 1, 2])
+code = int(asked.recv(9))
+if code < 0:
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
@@ -73,14 +120,18 @@ class Fork:
         outputs: tuple[str, str] = (os.devnull, os.devnull),
         safe_path: bool = False,
         group: bool = True,
+        python: str = "",
     ) -> None:
         job = {"command": command, "environment": env, "folder": cwd, "outputs": outputs, "group": group}
-        _server().stdin.write(json.dumps(job | {"safe_path": safe_path, "longest_s": LONGEST_S}).encode() + b"\n")
+        job |= {"safe_path": safe_path, "python": python, "longest_s": LONGEST_S}
+        _server().stdin.write(json.dumps(job).encode() + b"\n")
         self.pid, self.returncode = int(_server().stdout.readline()), None
 
     def wait(self) -> int:
         """Return the exit status when there is one."""
         if self.returncode is None:
+            if not select.select([_server().stdout], [], [], 4 * LONGEST_S)[0]:
+                self.send_signal(signal.SIGKILL)
             self.returncode = int(_server().stdout.readline())
         return self.returncode
 
@@ -95,9 +146,12 @@ class Fork:
 
 
 def run_script(
-    path: Path, *arguments: str, cwd: Path | None = None, safe_path: bool = False, **settings: str
+    path: Path, *arguments: str, cwd: Path | None = None, safe_path: bool = False, starts: bool = False, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script on one thread; ``settings`` of the environment; ``safe_path`` as python -P."""
+    """Run a script on one thread; ``settings`` of the environment; ``safe_path`` as python -P.
+
+    Scripts that it ``starts`` by `sys.executable` are forks as it is.
+    """
     environment, folder = os.environ | {"OMP_NUM_THREADS": "1"} | settings, str(cwd or Path.cwd())
     command = [str(path), *arguments]
     if not hasattr(os, "fork"):
@@ -110,7 +164,11 @@ def run_script(
         for output in outputs:
             output.touch()
         names = (str(outputs[0]), str(outputs[1]))
-        code = Fork(command, env=environment, cwd=folder, outputs=names, safe_path=safe_path, group=False).wait()
+        python = Path(place) / "python"
+        python.write_text(PYTHON.format(python=sys.executable, place=str(python)), "utf-8")
+        python.chmod(0o700)
+        options = {"outputs": names, "safe_path": safe_path, "group": False, "python": str(python) if starts else ""}
+        code = Fork(command, env=environment, cwd=folder, **options).wait()
         return subprocess.CompletedProcess(command, code, *(output.read_text("utf-8") for output in outputs))
 
 

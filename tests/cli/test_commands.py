@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from s4signal import S4RidgeClassifier
 from s4signal.cli.data import read_cases
 from s4signal.cli.demo import write_wave
-from s4signal.cli.options import Reading
+from s4signal.cli.options import Choice, Reading
 from s4signal.estimators.provenance import load_estimator, read_provenance
 
 __all__: list[str] = []
@@ -248,11 +248,13 @@ def test_warnings_are_lines(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_leads_from_recordings_to_predictions(run, tmp_path: Path) -> None:
+def test_the_demo_leads_from_recordings_to_predictions(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s4signal.cli.demo.N_TAKES", 1)
+    monkeypatch.setattr("s4signal.cli.demo.Choice", lambda: Choice(set=["n_oscillators=16"]))
     folder = tmp_path / "demo"
     answer = run("demo", folder)
     assert answer.exit_code == 0, answer.output
-    assert "72 recordings of 6 speakers" in answer.stdout
+    assert "18 recordings of 6 speakers" in answer.stdout
     assert (folder / "whistles.s4").stat().st_size > 10_000
     assert f"$ s4signal predict {folder / 'whistles.s4'}" in answer.stdout
     again = run("demo", folder)

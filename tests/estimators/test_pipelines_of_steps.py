@@ -189,10 +189,15 @@ def score_of(steps, X, y, n_train):
     return make_pipeline(*steps, model).fit(X[:n_train], y[:n_train]).score(X[n_train:], y[n_train:])
 
 
+@pytest.fixture(scope="module")
+def clean():
+    """Return the score on trials of which nothing is bad."""
+    return score_of([], *waves(160, n_channels=2, n_times=100), 80)
+
+
 @pytest.mark.slow
-def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_the_network_behind_clip():
+def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_the_network_behind_clip(clean):
     X, y = waves(160, n_channels=2, n_times=100)
-    clean = score_of([], X, y, 80)
     bad = X.copy()
     bad[3] *= 1000
     assert clean > 0.9
@@ -201,8 +206,9 @@ def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_the_netwo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [BandPass(l_freq=1, order=2, sfreq=100), Baseline(None, None, sfreq=100)])
-def test_an_offset_that_differs_between_recordings_does_not_ruin_the_network_behind_a_step_that_takes_it_away(step):
+def test_an_offset_that_differs_between_recordings_does_not_ruin_the_network_behind_a_step_that_takes_it_away(
+    step, clean
+):
     X, y = waves(160, n_channels=2, n_times=100)
-    clean = score_of([], X, y, 80)
     level = 300 * np.random.default_rng(1).standard_normal((16, 2, 1))
     assert score_of([step], X + np.repeat(level, 10, axis=0), y, 80) > clean - 0.05
