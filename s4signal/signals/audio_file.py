@@ -18,6 +18,7 @@ from s4signal.signals.mp3 import with_length
 
 OnError = Literal["raise", "skip"]
 _ALWAYS_FINITE = ("PCM", "ULAW", "ALAW")  # subtypes that hold neither infinity nor damage that decoding would find
+_LONGEST_PAGE = 2**16  # bytes, of an ogg file
 
 
 class Skipped(NamedTuple):
@@ -100,7 +101,7 @@ def _opened(source: str | bytes, name: str, mono: bool) -> LazyCase:
     soundfile = optional("soundfile", "Reading audio", "audio")
     try:
         with soundfile.SoundFile(_content(source)) as file:
-            if file.frames > 0 and not _is_complete(file):
+            if file.frames > 0 and not (_is_complete(file) and _ends_a_page(source, file.format)):
                 raise _unreadable(name, "it is incomplete: samples that its header promises are missing")
             n_channels, n_times, sfreq = 1 if mono else file.channels, file.frames, float(file.samplerate)
             # Of variable rate, libsndfile finds the samples of an mp3 only roughly.
@@ -156,6 +157,17 @@ def _is_complete(file: Any) -> bool:
         return len(file.read(1)) == 1
     except RuntimeError:  # LibsndfileError: the seek fails
         return False
+
+
+def _ends_a_page(source: str | bytes, form: str) -> bool:
+    """Tell whether the last page of an ogg file is whole; no header of it says how long the file is."""
+    if form != "OGG":
+        return True
+    with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - 2 * _LONGEST_PAGE))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    return len(page) > 26 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _unreadable(path: str, reason: str) -> RecordingError:

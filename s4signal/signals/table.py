@@ -113,6 +113,7 @@ class Table:
             moments = column / np.timedelta64(1, "s")
         elif column.dtype.kind in "biuf":
             moments = column.astype(np.float64) * unit_s
+            self._check_precision(name, column, unit_s)
         else:
             moments = self._moments(name, column.tolist(), unit_s)
         unknown = np.isnat(moments) if moments.dtype.kind == "M" else ~np.isfinite(moments)
@@ -120,6 +121,15 @@ class Table:
             row = self._row(int(np.flatnonzero(unknown)[0]), name)
             raise RecordingError(f"{row} is no time. Leave out rows whose time is unknown.")
         return moments
+
+    def _check_precision(self, name: str, column: npt.NDArray[Any], unit_s: float) -> None:
+        """Refuse seconds since 1970 in float32, which makes one time of all."""
+        narrow = column.dtype.kind == "f" and column.dtype.itemsize < 8 and column.size
+        if narrow and (coarse_s := float(np.spacing(np.nanmax(np.abs(column)))) * unit_s) > 1:
+            raise RecordingError(
+                f"{self.name}, column {name}: times as {column.dtype} are {coarse_s:g} s apart. Keep float64, or "
+                "subtract the first time before you convert them."
+            )
 
     def _array(self, name: str) -> npt.NDArray[Any]:
         """Return a column as it is, texts and mixed cells as objects; what is masked is NaN."""

@@ -13,7 +13,9 @@ from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_posi
 from s4signal.signals.collection import Signals
 from s4signal.signals.table import Table, as_seconds, without_regular_times
 
-_TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?\b.*", re.IGNORECASE)
+_TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?(?![a-z]).*", re.IGNORECASE)
+# These may mean something else: they tell the time, or count the rows, if they rise from row to row.
+_COUNTERS = re.compile(r"(.*[ _]time(stamp)?|t|m?s|(milli)?sec(ond)?s?|index|unnamed: 0|)([ _\[(].*)?", re.IGNORECASE)
 
 
 def read_csv(
@@ -109,8 +111,12 @@ def _channels(table: Table, picks: Sequence[str] | None, time: str | None, speci
         raise RecordingError(f"{table.name} has no column of a channel; it has {', '.join(table.header)}.")
     if not len(table.columns[names[0]]):
         raise RecordingError(f"{table.name} holds no row of samples. A header and one row per sample are needed.")
+    if picks is not None or time is not None:
+        return names
     times = [name for name in names if _TIMES.fullmatch(name)]
-    if picks is None and time is None and times:
+    counters = {name: np.diff(table.numbers(name)) for name in names if _COUNTERS.fullmatch(name)}
+    times += [name for name, steps in counters.items() if len(steps) and (steps > 0).all()]
+    if times:
         raise RecordingError(
             f"{table.name}: column {times[0]!r} seems to tell the time. Pass time={times[0]!r} (and time_unit_s= if it "
             "does not count seconds), or name the columns of the channels by picks=."

@@ -256,3 +256,13 @@ def test_an_mp3_that_is_cut_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(RecordingError, match=r"a\.mp3 cannot be read as audio \(it is incomplete"):
         read_audio(path)
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_an_ogg_that_is_cut_is_refused(tmp_path, as_bytes):
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, SOUND[:, 0].repeat(40), 16000)
+    assert read_audio(path)[0].length == 40 * len(SOUND)
+    path.write_bytes(content := path.read_bytes()[:-50])
+    with pytest.raises(RecordingError, match="it is incomplete"):
+        Signals([{"bytes": content, "path": None}]) if as_bytes else read_audio(path)

@@ -152,6 +152,12 @@ def test_dates_of_pandas_are_understood():
         (changed(number=[NAN, 1, NAN, NAN, 2, NAN]), {}, RecordingError, "case b has no observation"),
         (changed(number=[1] * 5 + ["high"]), {}, RecordingError, r"row 5 \(case b\), column number: 'high' is no num"),
         (changed(when=[1, 2, NAN, 4, 5, 6]), {}, RecordingError, r"row 2 \(case b\), column when is no time"),
+        (
+            changed(when=np.float32([1.6e9] * 6)),
+            {},
+            RecordingError,
+            "column when: times as float32 are 128 s apart",
+        ),
         (changed(when=["1"] * 5 + ["noon"]), {}, RecordingError, r"row 5 \(case b\).*'noon' is no number, no HH:MM"),
         (changed(when=["1"] * 5 + ["2012-01-01"]), {}, RecordingError, "column when of the table mixes dates"),
         (changed(what=["HR", ""] + ["HR"] * 4), {}, RecordingError, r"row 1 \(case a\), column what is empty"),

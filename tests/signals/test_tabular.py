@@ -128,13 +128,21 @@ def test_clock_times_are_understood(tmp_path):
     assert signals[0].times.tolist() == [86340, 86460, 90030]
 
 
-@pytest.mark.parametrize("name", ["time", "Time", "timestamp", "Time [s]", "unix_time", "datetime", "Date"])
+NAMES_OF_TIMES = ["time", "Time", "timestamp", "Time [s]", "unix_time", "datetime", "Date", "time_ms", "device_time"]
+
+
+@pytest.mark.parametrize("name", [*NAMES_OF_TIMES, "t", "t (s)", "seconds", "ms", "index", "Unnamed: 0", ""])
 def test_a_column_of_times_never_becomes_a_channel_unsaid(tmp_path, name):
     path = csv(tmp_path, f"{name},x\n0,1\n1,2\n")
     with pytest.raises(RecordingError, match=rf"column {re.escape(repr(name))} seems to tell the time. Pass time="):
         read_csv(path)
     assert read_csv(path, time=name)[0].ch_names == ("x",)
     assert read_csv(path, picks=[name, "x"])[0].ch_names == (name, "x")
+
+
+@pytest.mark.parametrize("text", ["t,x\n0,1\n0,2\n", "T7,x\n0,1\n1,2\n", "s,x\n0,1\n"])
+def test_a_channel_with_the_name_of_a_counter_stays_one(tmp_path, text):
+    assert len(read_csv(csv(tmp_path, text))[0].ch_names) == 2
 
 
 @pytest.mark.parametrize(
