@@ -12,11 +12,11 @@ from s4signal.signals.epochs import cut_epoch, epoch_samples
 
 
 class EpochShape(NamedTuple):
-    """Channels and seconds of an epoch and of what comes before it."""
+    """Channels and seconds of an epoch, and of what is seen before and after it."""
 
     n_channels: int
     epoch_s: float
-    before_s: float
+    context_s: tuple[float, float]
     sfreq: float
     ch_names: tuple[str, ...] | None
 
@@ -28,7 +28,7 @@ class EpochStream:
         self._classifier, self._shape, self._time_first = classifier, shape, time_first
         self._period = shape.epoch_s * shape.sfreq
         self._length = epoch_samples(shape.epoch_s, shape.sfreq, "the stream")
-        self._before = round(shape.before_s * shape.sfreq)
+        self._before, self._after = (round(seconds * shape.sfreq) for seconds in shape.context_s)
         self.reset()
 
     def reset(self) -> None:
@@ -39,15 +39,17 @@ class EpochStream:
     def push(self, chunk: ArrayLike) -> NDArray[np.float64]:
         """Take the next samples, (n_channels, n_times) of any number; NaN is a sample that was lost.
 
-        Returns what ``predict_proba`` says of the epochs that ended with them, (n_epochs, n_classes): most often none.
+        Returns what ``predict_proba`` says, (n_epochs, n_classes), of the epochs of which all is heard now, what comes
+        after them too: most often none.
         """
         n_channels, sfreq = self._shape.n_channels, self._shape.sfreq
         data = check_chunk(chunk, n_channels, sfreq=sfreq, time_first=self._time_first, missing="any")
         self._kept = np.concatenate([self._kept, data], axis=1)
         windows = []
-        while (end := round(self._epoch * self._period) + self._length - self._first) <= self._kept.shape[1]:
+        seen = self._length + self._after
+        while (end := round(self._epoch * self._period) + seen - self._first) <= self._kept.shape[1]:
             so_far = Signal(self._kept[:, :end], sfreq=self._shape.sfreq, ch_names=self._shape.ch_names)
-            windows.append(cut_epoch(so_far, end - self._length - self._before, end).load())
+            windows.append(cut_epoch(so_far, end - seen - self._before, end).load())
             self._epoch += 1
         spare = round(self._epoch * self._period) - self._before - self._first
         if spare > 0:

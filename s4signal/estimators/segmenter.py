@@ -54,9 +54,9 @@ class S4Segmenter(SavedMixin, SignalEstimator):
     epoch_s : float, positive, default=30.0
         Length of an epoch [s]. The first begins with the recording; what is left at its end is no epoch.
     context_s : (before, after), default=(0.0, 0.0)
-        Seconds before and after an epoch that its label may depend on. With nothing after, the model is causal and
-        can `stream`. Beyond the ends of a recording the window goes on as the mirror image of what it holds; where a
-        recording has times, it ends there.
+        Seconds before and after an epoch that its label may depend on. A `stream` waits for what comes after. Beyond
+        the ends of a recording the window goes on as the mirror image of what it holds; where a recording has times, it
+        ends there.
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it.
 
@@ -209,6 +209,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
     def stream(self, *, sfreq: float | None = None, time_first: bool | None = None) -> EpochStream:
         """Label epochs while the signal arrives; a later fit does not reach a stream that is open.
 
+        What ``context_s`` sees after an epoch delays its label by so many seconds.
+
         Parameters
         ----------
         sfreq, time_first : as the ``stream`` of `S4RidgeClassifier` takes them
@@ -226,21 +228,15 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         RecordingError
             If an epoch is shorter than a sample.
         ValueError
-            If an epoch depends on what comes after it, or no rate is known.
+            If no rate is known.
         """
         check_is_fitted(self)
         check_rate(self, sfreq)
-        before_s, after_s = self.context_s
-        if after_s > 0:
-            raise ValueError(
-                f"context_s=({before_s:g}, {after_s:g}) needs {after_s:g} s after an epoch, which a stream has not "
-                f"heard yet; fit with context_s=({before_s:g}, 0)."
-            )
         rate = self.sfreq_ if sfreq is None else sfreq
         if rate is None:
             raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
         names = None if self.ch_names_ is None else tuple(self.ch_names_)
-        shape = EpochShape(self.n_channels_in_, self.epoch_s, before_s, rate, names)
+        shape = EpochShape(self.n_channels_in_, self.epoch_s, self.context_s, rate, names)
         return EpochStream(self.estimator_, shape, time_first=time_first)
 
     def _scores(self, X: Any, sfreq: float | None) -> list[Floats]:
