@@ -3,14 +3,14 @@
 import json
 import os
 import re
-import subprocess
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
 from joint_training import TRAININGS, numbers, train
+from scripts import run_script
 
 from s4signal.errors import DistributedError
 from s4signal.training.distributed import joined, world_size
@@ -21,22 +21,13 @@ __all__: list[str] = []
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("joint_training.py")
-LONGEST_S = 600  # until a job counts as hanging
 
 
 def torchrun(work, folder, *options):
     """Run a work in two processes; return what each of them wrote, and what was printed."""
-    # Every case of a checkout that is not installed: the processes find what this one finds.
-    path = os.pathsep.join([str(SCRIPT.parents[2]), *filter(None, sys.path)])
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, *options, str(SCRIPT), work, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_S,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        check=False,
-    )
+    launcher = Path(find_spec("torch.distributed.run").origin)
+    given = ["--standalone", "--nproc-per-node", "2", *options, str(SCRIPT), work, str(folder)]
+    done = run_script(launcher, *given, safe_path=True, starts=True)
     files = [folder / f"{work}.{rank}.json" for rank in range(2)]
     assert all(file.exists() for file in files), done.stdout[-4000:] + done.stderr[-4000:]
     return [json.loads(file.read_text()) for file in files], done

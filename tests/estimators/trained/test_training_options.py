@@ -39,11 +39,12 @@ def test_early_stopping_sets_validation_cases_aside(n, early_stopping, validated
 
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_behind_the_filter_bank_all_cases_are_trained_on_to_the_end(make, monkeypatch):
-    assert plan.FEWEST_STEPS == 200
-    monkeypatch.setattr(plan, "FEWEST_STEPS", 105)
-    X, y = waves(100, n_channels=1, n_times=600)
+    assert (plan.FEWEST_STEPS, plan.STEPS_OF_AUDIO, plan.MOST_EPOCHS) == (200, 4000, 40)
+    monkeypatch.setattr(plan, "FEWEST_STEPS", 20)
+    monkeypatch.setattr(plan, "MOST_EPOCHS", 16)
+    X, y = waves(100, n_channels=1, n_times=200)
     model = make(max_epochs="auto", sfreq=8000.0).fit(X, y)
-    assert model.n_iter_ == model.best_epoch_ == 15  # of 7 steps
+    assert model.n_iter_ == model.best_epoch_ == 16  # of 7 steps
     assert model.history_[-1]["validation_loss"] is None
     assert make(sfreq=8000.0).fit(X, y).history_[-1]["validation_loss"] is None, "whatever the number of epochs"
     assert make(max_epochs="auto", sfreq=100.0, batch_size=100).fit(X, y).history_[-1]["validation_loss"] is not None
