@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from s4signal.estimators.validation import check_chunk
 
 SMALLEST = 1e-9  # eigenvalue, relative to the largest: below it a direction is empty (a common reference leaves one)
+_ROUNDING = 1e-14  # the same: below it there is none, as where a channel is flat
 UPDATED = 32  # samples between two updates of a stream
 BELIEF = 10  # samples of a stream a channel, after which they count as much as the training recordings
 
@@ -74,7 +75,7 @@ class RunningAlignment:
 
 
 def inverse_root(C: Floats) -> Floats:
-    """Return C^(-1/2), empty directions left small; (n_channels, n_channels)."""
+    """Return C^(-1/2), empty directions left small, none of what is constant; (n_channels, n_channels)."""
     values, vectors = np.linalg.eigh(C)
-    root: Floats = (vectors / np.sqrt(np.maximum(values, SMALLEST * values[-1]))) @ vectors.T
-    return root
+    gains = (values > _ROUNDING * values[-1]) / np.sqrt(np.maximum(values, SMALLEST * values[-1]))
+    return np.asarray((vectors * gains) @ vectors.T)

@@ -17,6 +17,7 @@ from s4signal.signals.lazy import Case, transformed
 from s4signal.signals.window_labels import labels_of, named_labels
 
 Samples = npt.NDArray[np.int64]
+_MOST = 100  # times as long as a recording may its epochs and what lies around them be
 
 
 def epoch_labels(
@@ -102,6 +103,11 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
 
     Those of a regular recording may lie outside of it, see `cut_epoch`; of one with times they may hold no sample.
     """
+    if max(epoch_s, before_s, after_s) > _MOST * clock.total_s:
+        raise RecordingError(
+            f"{clock.name} lasts {clock.total_s:.2f} s, too short for epochs of {epoch_s:g} s with {before_s:g} s "
+            f"before and {after_s:g} s after them. Lower epoch_s and context_s, which count seconds."
+        )
     if clock.times is None:
         rate = clock.case.sfreq or 1.0
         before, length, after = round(before_s * rate), epoch_samples(epoch_s, rate, clock.name), round(after_s * rate)

@@ -84,7 +84,7 @@ def _describe(case: Case, sfreq: Any, times: Any, ch_names: Any) -> Case:
         new["sfreq"] = sfreq
     elif sfreq is not None and sfreq != case.sfreq:
         raise RecordingError(
-            f"it is sampled at {case.sfreq:g} Hz, but sfreq={sfreq:g} was passed. Leave sfreq out, or call resample."
+            f"it is sampled at {case.sfreq:g} Hz, but sfreq={sfreq} was passed. Leave sfreq out, or call resample."
         )
     if ch_names is not None and case.ch_names is None:
         new["ch_names"] = ch_names

@@ -91,6 +91,17 @@ def test_a_direction_that_a_reference_took_out_stays_empty():
     np.testing.assert_allclose(values, [0, 1, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-3, -32.768])
+def test_the_level_of_a_flat_channel_is_not_amplified(level):
+    volts = 1e-5 * X[:8]
+    flat = np.concatenate([volts, np.full_like(volts[:, :1], level)], axis=1)
+    aligned, without = AlignRecordings().fit_transform(flat), AlignRecordings().fit_transform(volts)
+    np.testing.assert_allclose(aligned[:, :-1], without, atol=1e-6)
+    np.testing.assert_allclose(aligned[:, -1], 0, atol=1e-6)
+    heard = AlignRecordings().fit(flat).stream().push(np.concatenate(list(flat), axis=1))
+    np.testing.assert_allclose(heard[-1], 0, atol=1e-6)
+
+
 class Powers(ClassifierMixin, BaseEstimator):
     """The nearest mean of the logarithms of the channels' powers."""
 

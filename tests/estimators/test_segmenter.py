@@ -258,6 +258,8 @@ def test_long_recordings_are_read_piece_by_piece():
         ({"epoch_s": 0}, "epoch_s=0 must be a positive number of seconds"),
         ({"epoch_s": 100}, "recording 0 lasts 24.00 s, less than an epoch of epoch_s=100. Lower epoch_s"),
         ({"context_s": 3}, r"context_s=3 must be \(before, after\), each at least 0 s"),
+        ({"context_s": (1e9, 0)}, r"lasts .* s, too short for epochs of 2 s with 1e\+09 s before"),
+        ({"epoch_s": 1e308}, r"lasts .* s, too short for epochs of 1e\+308 s"),
         ({"context_s": (1, -1)}, r"context_s=\(1, -1\) must be"),
         ({"sfreq": -1}, "sfreq=-1 must be a positive number of Hz, or None"),
         ({"sfreq": None}, "recording 0 has no known rate, so seconds cannot be counted. Pass sfreq="),

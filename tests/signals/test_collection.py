@@ -108,6 +108,7 @@ def test_wrong_descriptions_are_refused(options, error, message):
     ("options", "message"),
     [
         ({"sfreq": 20}, "case 0: it is sampled at 10 Hz, but sfreq=20 was passed"),
+        ({"sfreq": "20"}, "case 0: it is sampled at 10 Hz, but sfreq=20 was passed"),
         ({"ch_names": ["c", "d"]}, "channel names"),
         ({"times": [np.arange(n) + 1.0 for n in (5, 3, 8)]}, "other times"),
     ],
