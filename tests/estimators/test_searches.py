@@ -116,7 +116,8 @@ def threads(model: Any, X: Any, y: Any) -> int:
 def program(text: str) -> list[str]:
     """Run a program, as the process of the tests computes on one thread, and return the words that it prints."""
     environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environ.get("PYTHONPATH", "")])
+    rooms = [str(Path(__file__).parent), str(Path(__file__).parents[1]), environ.get("PYTHONPATH", "")]
+    environ["PYTHONPATH"] = os.pathsep.join(rooms)
     command = [sys.executable, "-W", "ignore", "-c", text]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.split()
 

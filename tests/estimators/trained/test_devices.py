@@ -17,6 +17,7 @@ from s4signal.estimators.trained.inference import on_host
 from s4signal.estimators.trained.precompute import feature_batches
 from s4signal.training import TrainingResult, evaluate_network
 from s4signal.training.loop import _Training
+from s4signal.training.step import Gradients
 
 __all__: list[str] = []
 
@@ -100,6 +101,7 @@ def test_no_step_of_a_default_model_waits_for_the_device(kind, monkeypatch):
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     training.network._apply(lambda t: FakeTensor(mode, torch.empty_like(t, device=META), META))
     training.options, training.generator, training.load = replace(training.options, device=META), None, training._load
+    training.gradients = Gradients(training.network, loss=training.loss, options=training.options, generator=None)
     # The fused AdamW knows no pretended device.
     training.optimizer = torch.optim.SGD(training.network.parameters(), lr=0.1)
     training.scheduler = training.averaged = None
