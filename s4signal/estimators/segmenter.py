@@ -54,9 +54,9 @@ class S4Segmenter(SavedMixin, SignalEstimator):
     epoch_s : float, positive, default=30.0
         Length of an epoch [s]. The first begins with the recording; what is left at its end is no epoch.
     context_s : (before, after), default=(0.0, 0.0)
-        Seconds before and after an epoch that its label may depend on. A `stream` waits for what comes after. Beyond
-        the ends of a recording the window goes on as the mirror image of what it holds; where a recording has times, it
-        ends there.
+        Seconds before and after an epoch that its label may depend on; a `stream` waits for what comes after. Beyond
+        the ends of a recording the window goes on as the mirror image of what it holds, or ends, where the recording
+        has times.
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from s4signal.estimators.validation import all_finite, check_finite, check_observed
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import largest_jump
+from s4signal.signals.checks import case_name, largest_jump
 from s4signal.signals.lazy import Case
 
 LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
@@ -214,7 +214,7 @@ def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = No
 
 def check_span(case: Case, index: int, span_s: float, rate: float) -> None:
     """Refuse times that no grid of ``rate`` can hold: all of one moment, or far apart, as a wrong clock makes them."""
-    name, n = f"case {index}" + (f" ({case.source})" if case.source else ""), case.length
+    name, n = case_name(index, case.source), case.length
     if n > 1 and span_s <= 0:
         raise ValueError(f"{name} has all its samples at one time; pass times in float64.")
     if span_s * rate > LARGEST_SPAN * n + SPARE_SAMPLES:

@@ -14,7 +14,7 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import as_float_array, in_full_scale, scale_pcm
+from s4signal.signals.checks import as_float_array, case_name, in_full_scale, scale_pcm
 from s4signal.signals.clock import warn_of_clocks
 
 _LARGEST_TARGET = 1e150
@@ -125,8 +125,8 @@ def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str 
     if refuse:
         check_finite(case.data, index, case.source, name=name)
     elif not all_finite(case.data) and not case.observed.any():
-        where = f" ({case.source})" if case.source else ""
-        raise ValueError(f"case {index}{where} of {name} has no observation, all of it is NaN; leave the case out.")
+        where = case_name(index, case.source)
+        raise ValueError(f"{where} of {name} has no observation, all of it is NaN; leave the case out.")
 
 
 def all_finite(signal: NDArray[np.floating]) -> bool:
@@ -143,7 +143,7 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
     if not np.isinf(signal).any():
         kind = "NaN"
         advice = "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
-    where = f"case {index}" + (f" ({source})" if source else "")
+    where = case_name(index, source)
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 
 

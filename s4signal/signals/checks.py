@@ -133,6 +133,11 @@ def check_positive(name: str, seconds: Any) -> None:
         raise ValueError(f"{name}={seconds!r} must be a positive number of seconds.")
 
 
+def case_name(index: int, source: str | None) -> str:
+    """Name a case by its place, and by its source if it has one."""
+    return f"case {index}" + (f" ({source})" if source else "")
+
+
 def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
     """Keep any objects, arrays of any lengths among them, in one array of shape (n,)."""
     array = np.empty(len(items), dtype=object)

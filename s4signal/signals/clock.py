@@ -8,7 +8,7 @@ import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import largest_jump, median_gap
+from s4signal.signals.checks import case_name, largest_jump, median_gap
 from s4signal.signals.lazy import Case, LazyCase
 
 _YEAR_S = 3.15e7
@@ -98,7 +98,7 @@ def warn_of_clocks(cases: Iterable[Case]) -> None:
         after, jump_s = largest_jump(times)
         rest_s, n_few = times[-1] - times[0] - jump_s, min(after + 1, len(times) - after - 1)
         if jump_s > max(_YEAR_S, _ALONE * rest_s) and n_few <= max(1, len(times) // 10):
-            name = f"case {i}" + (f" ({case.source})" if case.source else "")
+            name = case_name(i, case.source)
             wrong.append(f"{name}: times jump by {jump_s / _YEAR_S:.1f} years after sample {after}")
     if wrong:
         more = f", {len(wrong) - 1} more as well" if len(wrong) > 1 else ""

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
+from s4signal.signals.checks import case_name
 from s4signal.signals.lazy import Case
 
 # What cases may have in common: a word for it, and what to do where they differ.
@@ -157,7 +158,7 @@ def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
     try:
         return build()
     except (RecordingError, ShapeError, TypeError, ValueError) as error:
-        raise type(error)(f"case {i}{source and f' ({source})'}: {error}") from None
+        raise type(error)(f"{case_name(i, source)}: {error}") from None
 
 
 def _common_value(cases: Sequence[Case], name: str) -> Any:

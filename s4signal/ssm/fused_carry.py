@@ -1,6 +1,5 @@
 """The recurrence over blocks in one kernel launch, for float32 on a GPU; imported only where triton is."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -55,8 +54,7 @@ def _kernel(  # type: ignore[no-untyped-def]
 def fused_carry(S: Tensor, transition: Tensor, first: Tensor | None, *, reverse: bool) -> Tensor:
     """Do what `s4signal.ssm.carry.carry` does with complex factors."""
     d_model, batch, n_blocks, d_state = S.shape
-    like = torch.contiguous_format
-    state = S.new_zeros(d_model, batch, d_state) if first is None else first.clone(memory_format=like)
+    state = S.new_zeros(d_model, batch, d_state) if first is None else first.contiguous().clone()
     n = d_state // 2
     _kernel[d_model, batch](
         S, transition.contiguous(), state, n_blocks, n, *S.stride()[:3],

@@ -81,17 +81,15 @@ class Graphs:
 
 def recorder(device: torch.device, generator: torch.Generator | None) -> Record:
     """Return what records graphs on a CUDA card; at each replay they draw anew from the generator."""
-    pool: list[Any] = []
+    pool = torch.cuda.graph_pool_handle()  # one for all
 
     def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
         if generator is not None:
             graph.register_generator_state(generator)
-        shared = pool[0] if pool else None
         # Thread-local: the thread that loads ahead goes on meanwhile.
-        with torch.cuda.device(device), torch.cuda.graph(graph, pool=shared, capture_error_mode="thread_local"):
+        with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = run()
-        pool[:] = [graph.pool()]
         return graph.replay, result
 
     return record

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -191,13 +191,12 @@ FORMS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, int, int]]] = {  #
 def speed(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
     """Time a training step of a layer in each form, forward and backward, and measure its peak memory."""
     for form, (make, layout) in FORMS.items():
-        line: dict[str, object] = {"n_times": 1, "seconds": 0.0}
-        for n_times in sizes.lengths:
-            expected = line["seconds"] and float(line["seconds"]) * n_times / int(line["n_times"])  # type: ignore
-            line = {"form": form, "n_times": n_times, "seconds": None, "peak_mib": None}
-            if expected is None or expected > LONGEST_S or ("graph" in form and device.type != "cuda"):
-                continue
+        of_a_sample: float | None = 0.0  # seconds; None if there was no memory
+        for n_times in sizes.lengths if "graph" not in form or device.type == "cuda" else ():
+            if of_a_sample is None or of_a_sample * n_times > LONGEST_S:
+                break
             torch.manual_seed(0)
+            line: dict[str, object] = {"form": form, "n_times": n_times, "seconds": None, "peak_mib": None}
             try:
                 module = make(sizes.d_model).to(device)
                 u = torch.randn(sizes.d_model, sizes.batch, n_times, device=device).permute(layout)
@@ -207,8 +206,10 @@ def speed(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
                 line |= measured(module, u, device, sizes.rounds)
                 if "graph" in form:
                     line["peak_mib"] = None  # what a graph keeps for itself is not counted
+                of_a_sample = cast(float, line["seconds"]) / n_times
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
+                of_a_sample = None
             yield line
 
 

@@ -180,9 +180,8 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) ->
     if isinstance(max_epochs, str):
         steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
         # Small sets need steps, large ones epochs; mostly missing cases are overfitted after a few.
-        fewest = 5 if plan.sampling.mostly_missing else 15 if banked else max(20, defaults.max_epochs)
-        if banked:
-            fewest = max(fewest, min(MOST_EPOCHS, math.ceil(STEPS_OF_AUDIO / steps)))
+        of_audio = max(15, min(MOST_EPOCHS, math.ceil(STEPS_OF_AUDIO / steps)))
+        fewest = 5 if plan.sampling.mostly_missing else of_audio if banked else max(20, defaults.max_epochs)
         max_epochs = max(fewest, math.ceil(FEWEST_STEPS / steps))
     averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}
