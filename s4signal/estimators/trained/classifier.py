@@ -59,10 +59,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         is fitted first; the layers begin with nothing to add, and learn what the regression leaves of each training
         case when it is fitted on the others, cases of one group together; those of a regressor learn the targets
         themselves. How much either counts is what serves cases that it was not fitted on: those that are set aside, or
-        each of five parts of them, from 1,000 cases on one part. It takes at most 4,000 cases. "auto" takes
-        "closed_form" for up to so many cases on a regular grid without missing samples, or mostly missing data;
-        "pooled" for audio and all other data. `partial_fit` keeps the regression of the first call; its "auto" is
-        "pooled".
+        of five parts of them each, from 1,000 cases on one. It takes at most 4,000 cases. "auto" takes "closed_form"
+        for up to so many cases on a regular grid without missing samples, or mostly missing data; "pooled" for audio
+        and all other data. `partial_fit` keeps the regression of the first call; its "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.
     band_hz : (lowest, highest) or None, default=None
