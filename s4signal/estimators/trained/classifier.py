@@ -59,7 +59,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         is fitted first; the layers begin with nothing to add, and learn what the regression leaves of each training
         case when it is fitted on the others, cases of one group together; those of a regressor learn the targets
         themselves. How much either counts is what serves cases that it was not fitted on: those that are set aside, or
-        of five parts of them each, from 1,000 cases on one. It takes at most 4,000 cases. "auto" takes "closed_form"
+        each of five parts, of which 1,000 cases need only one. It takes at most 4,000 cases. "auto" takes "closed_form"
         for up to so many cases on a regular grid without missing samples, or mostly missing data; "pooled" for audio
         and all other data. `partial_fit` keeps the regression of the first call; its "auto" is "pooled".
     sfreq : float, optional
