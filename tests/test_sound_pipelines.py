@@ -76,8 +76,10 @@ def test_environmental_sounds_are_scored_fold_by_fold(sounds: Path) -> None:
     assert [float(score) for score in lines[-1].split()[1:3]] == [1.0, 1.0]  # the two in closed form
 
 
-def test_a_fold_that_is_not_there_exits_with_2(sounds: Path) -> None:
-    answer = run("audio_events.py", "--root", str(sounds), "--folds", "9")
+def test_a_fold_that_a_set_found_by_name_has_not_exits_with_2(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds.rename(sounds.with_name("ESC-50-master"))
+    monkeypatch.setenv("S4SIGNAL_DATA", str(sounds.parent))
+    answer = run("audio_events.py", "--folds", "9")
     assert answer.returncode == 2
     assert "there is no fold 9; choose of 1, 2, 3" in answer.stderr
 

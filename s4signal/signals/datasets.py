@@ -5,6 +5,7 @@ They lie in the folder that S4SIGNAL_DATA names, or in the user's cache, each la
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from s4signal.signals.ts import read_ts
 
 __all__ = [
     "data_home",
+    "fetch_esc50",
     "fetch_speech_commands",
     "fetch_spoken_digits",
     "load_blink",
@@ -39,6 +41,7 @@ _FINGER_MOVEMENTS = [
     "C4", "C6", "CP5", "CP3", "CP1", "CPz", "CP2", "CP4", "CP6", "O1", "O2",
 ]
 # fmt: on
+_FOLDS = '"1", "2", "3", "4", "5"'
 _COMMANDS = '"train", "validation", "test"'
 
 
@@ -85,7 +88,7 @@ def load_japanese_vowels(split: str | None = None) -> tuple[Signals, _Texts]:
     return _read_ts("JapaneseVowels", split)
 
 
-@documented("spoken_digits", groups=True)
+@documented("spoken_digits", groups="speakers")
 def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load spoken digits [1]_: 500 words of each speaker at 8 kHz, 0.14 to 1 s; takes 0 to 4 are "test"."""
     parts = _parts(split)
@@ -95,14 +98,14 @@ def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Text
     return signals[rows], y[rows], groups[rows]
 
 
-@documented("spoken_digits", groups=True)
+@documented("spoken_digits", groups="speakers")
 def fetch_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Fetch the 2,500 spoken digits of version 1.0.9, 12 MB, unless they are there, and load them."""
     fetch("spoken_digits")
     return load_spoken_digits(split)
 
 
-@documented("speech_commands", splits=_COMMANDS, groups=True)
+@documented("speech_commands", splits=_COMMANDS, groups="speakers")
 def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load spoken commands [1]_, up to 1 s at 16 kHz, in the parts that the lists of the set name."""
     parts = _parts(split, ("train", *LISTS))
@@ -112,47 +115,29 @@ def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Te
     return data.signals[rows], data.y[rows], data.groups[rows]
 
 
-@documented("speech_commands", splits=_COMMANDS, groups=True)
+@documented("speech_commands", splits=_COMMANDS, groups="speakers")
 def fetch_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Fetch the 105,829 spoken commands of version 0.02, 2.4 GB, unless they are there, and load them."""
     fetch("speech_commands")
     return load_speech_commands(split)
 
 
-def load_esc50() -> tuple[Signals, _Texts, _Texts]:
-    """Load environmental sounds [1]_: 2,000 clips of 50 classes, 5 s at 44.1 kHz, in five folds.
+@documented("esc50", splits=_FOLDS, groups="recordings that clips are cut from; a recording is of one fold")
+def load_esc50(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
+    """Load environmental sounds [1]_: 2,000 clips of 50 classes, 5 s at 44.1 kHz, in the five folds of the set."""
+    parts, root = _parts(split, tuple("12345")), find("esc50")
+    columns: Any = {"path_column": "filename", "label_column": "category", "group_column": "src_file"}
+    data = read_audio_manifest(root / "meta" / "esc50.csv", root=root / "audio", **columns)
+    folds = np.array([Path(source).name[0] for source in data.signals.sources])  # "fold-recording-take-class.wav"
+    rows = np.concatenate([np.flatnonzero(folds == part) for part in parts])
+    return data.signals[rows], data.y[rows], data.groups[rows]
 
-    Published at https://github.com/karolpiczak/ESC-50, licence: CC BY-NC 3.0. The archive that is published there is of
-    a branch, so no checksum of it stays: download it by hand.
 
-    Returns
-    -------
-    signals : Signals
-        One case per clip, in the order of its table.
-    y : ndarray of shape (n,)
-        The classes.
-    groups : ndarray of shape (n,)
-        The folds, "1" to "5", as the set is scored; the clips of one recording are in one of them.
-
-    Raises
-    ------
-    RecordingError
-        If the set, or a file of it, is not there; the message says what to set.
-
-    References
-    ----------
-    .. [1] K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia, 2015,
-       doi:10.1145/2733373.2806390.
-
-    Examples
-    --------
-    >>> from s4signal.signals import datasets
-    >>> signals, y, folds = datasets.load_esc50()  # doctest: +SKIP
-    """
-    root = find("esc50")
-    table, audio = root / "meta" / "esc50.csv", root / "audio"
-    data = read_audio_manifest(table, root=audio, path_column="filename", label_column="category", group_column="fold")
-    return data.signals, data.y, data.groups
+@documented("esc50", splits=_FOLDS, groups="recordings that clips are cut from; a recording is of one fold")
+def fetch_esc50(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
+    """Fetch the 2,000 environmental sounds, 646 MB, unless they are there, and load them; see `load_esc50`."""
+    fetch("esc50")
+    return load_esc50(split)
 
 
 def _parts(split: str | None, names: tuple[str, ...] = ("train", "test")) -> tuple[str, ...]:

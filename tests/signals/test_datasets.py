@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import shutil
 import tarfile
 import threading
 from dataclasses import replace
@@ -86,6 +87,14 @@ def published(monkeypatch, tmp_path):
     digits.mkdir(parents=True)
     for name in ("3_ann_0", "3_ann_10", "7_bob_5", "7_bob_4"):
         files.write_audio(digits / f"{name}.wav")
+    sounds = shelf / "ESC-50-master"
+    (sounds / "audio").mkdir(parents=True)
+    (sounds / "meta").mkdir()
+    rows = ["filename,fold,target,category,esc10,src_file,take"]
+    for name, category in (("4-9-A-10.wav", "rain"), ("1-7-A-0.wav", "dog"), ("1-7-B-0.wav", "dog")):
+        files.write_audio(sounds / "audio" / name)
+        rows.append(f"{name},{name[0]},{name[6:-4]},{category},False,{name[2]},{name[4]}")
+    (sounds / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
     packed = {"speech_commands": [*words, "validation_list.txt", "testing_list.txt"], "spoken_digits": ["fsdd-1.0"]}
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=shelf)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -94,10 +103,13 @@ def published(monkeypatch, tmp_path):
             with tarfile.open(shelf / f"{name}.tar.gz", "w:gz") as archive:
                 for member in members:
                     archive.add(shelf / member, f"./{member}")
+        shutil.make_archive(str(shelf / "esc50"), "zip", shelf, "ESC-50-master")
+        for file in (*(f"{name}.tar.gz" for name in packed), "esc50.zip"):
+            name = file.partition(".")[0]
             row = replace(
                 dataset_table.DATASETS[name],
-                archive=f"http://127.0.0.1:{server.server_port}/{name}.tar.gz",
-                checksum=hashlib.sha256((shelf / f"{name}.tar.gz").read_bytes()).hexdigest(),
+                archive=f"http://127.0.0.1:{server.server_port}/{file}",
+                checksum=hashlib.sha256((shelf / file).read_bytes()).hexdigest(),
             )
             monkeypatch.setitem(dataset_table.DATASETS, name, row)
         yield shelf
@@ -128,18 +140,21 @@ def test_commands_follow_the_lists_of_the_set(published):
         datasets.load_speech_commands("dev")
 
 
-def test_environmental_sounds_follow_the_table_of_the_set(monkeypatch, tmp_path):
-    pytest.importorskip("soundfile")
-    monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
-    (tmp_path / "ESC-50-master" / "audio").mkdir(parents=True)
-    (tmp_path / "ESC-50-master" / "meta").mkdir()
-    rows = ["filename,fold,target,category,esc10,src_file,take"]
-    for name, category in (("1-7-A-0.wav", "dog"), ("1-7-B-0.wav", "dog"), ("4-9-A-10.wav", "rain")):
-        files.write_audio(tmp_path / "ESC-50-master" / "audio" / name)
-        rows.append(f"{name},{name[0]},{name[6:-4]},{category},False,{name[2]},{name[4]}")
-    (tmp_path / "ESC-50-master" / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
-    signals, y, folds = datasets.load_esc50()
-    assert (len(signals), y.tolist(), folds.tolist()) == (3, ["dog", "dog", "rain"], ["1", "1", "4"])
+def test_environmental_sounds_come_fold_by_fold_with_their_recordings(published, tmp_path):
+    signals, y, recordings = datasets.fetch_esc50()
+    assert (y.tolist(), recordings.tolist()) == (["dog", "dog", "rain"], ["7", "7", "9"])
+    assert len(signals) == 3
+    assert datasets.load_esc50("4")[1].tolist() == ["rain"]
+    with pytest.raises(ValueError, match="split='train' is unknown; choose '1', '2', '3', '4', '5' or None for all"):
+        datasets.load_esc50("train")
+
+
+def test_a_set_unpacked_by_hand_is_taken_without_a_server(published, tmp_path):
+    (published / "esc50.zip").write_bytes(b"made anew")
+    with pytest.raises(RecordingError, match=r"hash.* download it by hand, see .*unpack it so that .* in (.*)\.$") as e:
+        datasets.fetch_esc50()
+    shutil.copytree(published / "ESC-50-master", str(e.value).rpartition(" in ")[2].removesuffix("."))
+    assert len(datasets.fetch_esc50("1")[0]) == 2
 
 
 def test_an_archive_of_another_checksum_leaves_nothing_behind(published, tmp_path):
