@@ -155,30 +155,30 @@ class Cases:
             Indices of a batch, and the batch.
         """
         if chances is None or self.augment is None:
-            samples = [self.load(int(i)) for i in indices]
+            samples = list(map(self.load, indices.tolist()))
         else:
             samples = list(map(self.augment, indices.tolist(), chances.tolist()))
         # Regular cases take the fast path whatever their batch mates are: a prediction hangs on its case alone.
-        irregular = np.array([case.gaps is not None for case in samples])
-        for kind in np.unique(irregular):
-            chosen = np.flatnonzero(irregular == kind)
+        irregular = [case.gaps is not None for case in samples]
+        for kind in sorted(set(irregular)):
+            chosen = [i for i, other in enumerate(irregular) if other is kind]
             yield indices[chosen], self._batch(indices[chosen], [samples[i] for i in chosen], dtype, device)
 
     def _batch(self, indices: Indices, samples: list[Samples], dtype: torch.dtype, device: torch.device) -> Batch:
-        lengths = np.array([case.data.shape[1] for case in samples])
-        n_times = padded_length(int(lengths.max()))
-        if device.type == "cuda" and lengths.min() < n_times:
+        lengths = [case.data.shape[1] for case in samples]
+        n_times = padded_length(max(lengths))
+        if device.type == "cuda" and min(lengths) < n_times:
             n_times = -(-n_times // 32) * 32  # few shapes, so that graphs are replayed
         numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
         x = np.zeros((samples[0].data.shape[0], len(indices), n_times), dtype=numpy_dtype)
         gaps = None if samples[0].gaps is None else np.zeros((len(indices), n_times))
-        for position, case in enumerate(samples):
-            x[:, position, : case.data.shape[1]] = case.data
+        for position, (case, length) in enumerate(zip(samples, lengths, strict=True)):
+            x[:, position, :length] = case.data
             if gaps is not None:
-                gaps[position, : case.data.shape[1]] = case.gaps
+                gaps[position, :length] = case.gaps
         move, mask = partial(_moved, device=device), None
-        if lengths.min() < n_times:
-            mask = move((np.arange(n_times) < lengths[:, None]).astype(numpy_dtype))
+        if min(lengths) < n_times:
+            mask = move((np.arange(n_times) < np.array(lengths)[:, None]).astype(numpy_dtype))
         return Batch(
             move(x),
             mask,
@@ -284,5 +284,5 @@ def pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
 def _moved(values: NDArray[np.generic] | Tensor, *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Bring numbers to a device, without waiting for it."""
     tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
-    tensor = tensor.to(dtype=dtype)
+    tensor = tensor if dtype is None else tensor.to(dtype)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

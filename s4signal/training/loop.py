@@ -186,7 +186,7 @@ class _Training:
         steps = self._plan(self.rng)
         # One synchronisation per epoch: losses and norms of the gradients stay on the device until here.
         with LoadedAhead(self._load, (part for step in steps for part in self._own(step))) as self.load:
-            losses = torch.stack([self._step(step) for step in steps]).tolist()
+            losses = torch.stack([value for step in steps for value in self._step(step)]).view(-1, 2).tolist()
         for batch, values in enumerate(losses, start=1):
             for what, value in zip(("loss", "norm of the gradient"), values, strict=True):
                 self._finite(what, value, f" in batch {batch} of {len(steps)}")
@@ -199,7 +199,7 @@ class _Training:
             return plan_steps(cases, batch_size=options.batch_size, max_samples=options.max_samples, rng=rng)
         return [pieces(cases, np.asarray(step), options.max_samples) for step in options.sampler(cases, rng)]
 
-    def _step(self, planned: list[Indices]) -> Tensor:
+    def _step(self, planned: list[Indices]) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; return its summed loss and the norm of its gradient, without waiting for them."""
         summed = self._gradients(planned)
         self.ranks.add_up(self.parameters, summed)
@@ -209,7 +209,7 @@ class _Training:
             self.scheduler.step()
         if self.averaged is not None:
             self.averaged.follow()
-        return torch.stack([summed, norm.to(summed.dtype)])
+        return summed, norm
 
     def _gradients(self, planned: list[Indices]) -> Tensor:
         """Compute the gradients of this process's share, in smaller passes where the memory does not hold it."""

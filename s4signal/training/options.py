@@ -44,14 +44,11 @@ def adamw(network: nn.Module, options: TrainingOptions) -> Optimizer:
     matrices = [p for name, p in named if name not in options.state_space and name.endswith("weight")]
     rest = [p for name, p in named if name not in options.state_space and not name.endswith("weight")]
     slow = min(options.ssm_learning_rate, options.learning_rate)
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "lr": options.learning_rate, "weight_decay": options.weight_decay},
-            {"params": rest, "lr": options.learning_rate, "weight_decay": 0.0},
-            {"params": poles, "lr": slow, "weight_decay": 0.0},
-        ],
-        fused=True,  # its count of steps stays on the device; the others read it at each step
-    )
+    lr, decay = options.learning_rate, options.weight_decay
+    settings = [(matrices, lr, decay), (rest, lr, 0.0), (poles, slow, 0.0)]
+    # Fused: its count of steps stays on the device; the others read it at each step. A group costs, empty or not.
+    groups = [{"params": p, "lr": rate, "weight_decay": share} for p, rate, share in settings if p]
+    return torch.optim.AdamW(groups, fused=True)
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,16 @@ class Gradients:
 
     def __call__(self, passes: list[Indices], load: Callable[[Indices], Loaded], *, total_weight: float) -> Tensor:
         """Compute those of the mean loss over ``total_weight``, where there are none; return the summed loss."""
-        summed = torch.zeros((), device=self.options.device, dtype=PRECISIONS[self.options.precision])
+        sums = []
         for indices in passes:
             batches = load(indices)
             for _, batch in batches:
-                # How an irregular scan goes hangs on the gaps.
-                alone = len(passes) == len(batches) == 1 and batch.gaps is None
+                alone = len(passes) == len(batches) == 1 and batch.gaps is None  # on gaps hangs how a scan goes
                 add = self._one_pass if alone else self._add
-                summed += total_weight * add(batch._replace(weight=batch.weight / total_weight))
-        return summed
+                sums.append(total_weight * add(batch._replace(weight=batch.weight / total_weight)))
+        if not sums:
+            sums = [torch.zeros((), device=self.options.device, dtype=PRECISIONS[self.options.precision])]
+        return sum(sums[1:], sums[0])
 
     def _add(self, batch: Batch) -> Tensor:
         """Add those of the weighed losses of a batch to the gradients that are there; return the sum of the losses."""
