@@ -1,9 +1,11 @@
 """A stack of state space blocks, and the backbone that puts one into any torch model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -12,6 +14,7 @@ from s4signal.errors import ShapeError, check_choice
 from s4signal.nn.block import ChannelLinear, ChannelNorm, S4Block
 from s4signal.nn.kernels import Kernel
 from s4signal.nn.layer import S4Layer
+from s4signal.nn.replay import Replays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +120,8 @@ class S4Backbone(nn.Module):
     torch.Size([3, 500, 16])
     """
 
+    replays: Replays | None = None  # of `step`, in a copy for inference
+
     def __init__(
         self,
         d_input: int,
@@ -215,10 +220,21 @@ class S4Backbone(nn.Module):
         """
         if x.ndim != 2 or x.shape[-1] != self.d_input:
             raise ShapeError(f"x must have shape (batch, {self.d_input}), got {tuple(x.shape)}.")
+        if state is None or self.replays is None or torch.compiler.is_compiling() or x.requires_grad or not x.is_cpu:
+            return self._step(x, [None] * len(self.blocks) if state is None else state, rate)
+
+        def run(given: Sequence[Tensor]) -> tuple[list[Tensor], None]:
+            y, after = self._step(given[0], given[1:], rate)
+            return [y, *after], None
+
+        outputs, _ = self.replays((x.shape, x.dtype, rate), run, [x, *state])
+        y, *after = (torch.from_numpy(o) if isinstance(o, np.ndarray) else o for o in outputs)
+        return y, after
+
+    def _step(self, x: Tensor, state: Sequence[Tensor | None], rate: float) -> tuple[Tensor, list[Tensor]]:
         h: Tensor = self.encoder(x.t()).unsqueeze(-1)
-        before = [None] * len(self.blocks) if state is None else state
         after: list[Tensor] = []
-        for block, entering in zip(self.blocks, before, strict=True):
+        for block, entering in zip(self.blocks, state, strict=True):
             h, left = cast(S4Block, block).step(h, entering, rate=rate)
             after.append(left)
         return self.norm(h).squeeze(-1).t(), after

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from s4signal.nn.backbone import S4Backbone
 from s4signal.nn.block import S4Block
 from s4signal.nn.layer import S4Layer
+from s4signal.nn.replay import Replays
 from s4signal.nn.steps import BlockSteps
 from s4signal.ssm import block_scan
 from s4signal.ssm.pieces import Pieces, make_pieces
-from s4signal.ssm.systems import DiagonalSystem, System
+from s4signal.ssm.systems import System
 from s4signal.ssm.tables import BlockTables
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -55,14 +57,13 @@ def for_inference(network: Network) -> Network:
         for name, child in module.named_children():
             if isinstance(child, S4Block):
                 setattr(module, name, InferenceBlock(child))
+        if isinstance(module, S4Backbone):
+            module.replays = Replays()
     return own
 
 
 class InferenceLayer(nn.Module):
-    """An `S4Layer` that keeps its discrete systems, one for each rate it has been called at.
-
-    States of diagonal systems have another layout here: all real parts, then all imaginary ones.
-    """
+    """An `S4Layer` that keeps its discrete systems, one for each rate it has been called at."""
 
     def __init__(self, layer: S4Layer) -> None:
         super().__init__()
@@ -80,16 +81,11 @@ class InferenceLayer(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the layer over signals, as `S4Layer` does."""
         kept = self._at(rate)
-        planar = isinstance(kept.system, DiagonalSystem)
-        if state is not None and planar:
-            state = state.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
         if gaps is None:
             y, final = block_scan(kept.system, u, state, return_state=return_state, tables=kept.tables)
         else:
             y, final = self.layer.kernel.scan(self.layer.D, u, gaps, state, rate=rate, return_state=return_state)
-        if final is None:
-            return y
-        return y, final.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2) if planar else final
+        return y if final is None else (y, final)
 
     def step(self, u: Tensor, state: Tensor | None = None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Advance by one sample, as `S4Layer` does."""

@@ -70,12 +70,16 @@ class Pooling(nn.Module, ABC):
         """Return what is pooled from all steps so far, (batch, d_model * order)."""
         return self.vector(state.parts)
 
-    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, n_before: int) -> tuple[Tensor, ...]:
+    def numbers(self, n_before: int, n: int, like: Tensor) -> tuple[Any, ...]:
+        """Return what the next n steps of a stream are pooled by that depends on how many came before."""
+        return ()
+
+    def regular(
+        self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, ...]:
         """Return the parts after further steps (d_model, batch, n_steps) of equal length, for a stream."""
-        dtype = construction_dtype(x.device)
-        ends = torch.arange(n_before + 1, n_before + 1 + x.shape[-1], dtype=dtype, device=x.device).unsqueeze(0)
-        state = None if parts is None else PoolingState(ends[:, 0] - 1.0, parts)
-        return self.further(x, Steps(torch.ones_like(ends), ends, None), state)
+        ones = x.new_ones(x.shape[1:])
+        return self.further(x, Steps(ones, ones, None), None if parts is None else PoolingState(ones[:, 0], parts))
 
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return what the parts of a state say, (batch, d_model * order)."""
@@ -167,18 +171,29 @@ class LegendrePooling(Pooling):
             coefficients = coefficients + torch.einsum("hbm,bmn->hbn", state.parts[0], stretch)
         return (coefficients,)
 
-    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, n_before: int) -> tuple[Tensor, ...]:
-        """Return the coefficients after further steps; what they are projected by is computed without tensors."""
-        (d_model, batch, n), total, P = x.shape, n_before + x.shape[-1], self._polynomials
-        share, dtype = n_before / total, construction_dtype(x.device)
+    def numbers(self, n_before: int, n: int, like: Tensor) -> tuple[Any, ...]:
+        """Return weights of the steps (n, order), and what coefficients so far are multiplied by (order, order)."""
+        total, P = n_before + n, self._polynomials
+        share = n_before / total
         edges = np.arange(n_before, total + 1) * (2.0 / total) - 1.0
         shares = P.shares(np.concatenate([edges, share * (P.nodes + 1.0) - 1.0]))
-        weights = torch.from_numpy((shares[1 : n + 1] - shares[:n]) @ P.integrals).to(dtype=dtype, device=x.device)
-        rows = torch.mm(x.reshape(-1, n).to(dtype), weights)
+        weights = (shares[1 : n + 1] - shares[:n]) @ P.integrals
+        stretch = share * P.projection @ shares[n + 1 :] @ P.values
+        return (
+            (weights, stretch)
+            if like.is_cpu
+            else tuple(torch.from_numpy(x).to(like.device, construction_dtype(like.device)) for x in (weights, stretch))
+        )
+
+    def regular(
+        self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, ...]:
+        """Return the coefficients after further steps."""
+        weights, stretch = numbers
+        rows = torch.mm(x.reshape(-1, x.shape[-1]).to(weights.dtype), weights)
         if parts is not None:
-            stretch = torch.from_numpy(share * P.projection @ shares[n + 1 :] @ P.values).to(rows)
             rows = torch.addmm(rows, parts[0].view(-1, self.order), stretch)
-        return (rows.view(d_model, batch, self.order),)
+        return (rows.view(*x.shape[:2], self.order),)
 
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return the coefficients (batch, d_model * order), those of the first feature first."""
@@ -222,7 +237,9 @@ class AttentionPooling(Pooling):
             total, summed = total + faded * state.parts[1], summed + faded * state.parts[2]
         return largest, total, summed
 
-    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, n_before: int) -> tuple[Tensor, ...]:
+    def regular(
+        self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, ...]:
         """Return the parts after further steps, that all count alike."""
         scores = torch.mm(self.weight, x.flatten(1)).view(x.shape[1:]).to(construction_dtype(x.device))
         largest = scores.amax(-1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -12,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.network import S4Network
+from s4signal.nn.replay import Replays
 from s4signal.ssm.pieces import LONGEST, amplified, make_pieces
 
 _LONGEST_HOLD = 4096  # steps at once
+_MOST_REPLAYED = 256  # steps: of more the products cost most
 EPSILON = 1e-6  # of `ChannelNorm`
 
 
@@ -32,12 +36,12 @@ def pieces_of(n: int) -> Iterator[int]:
 class UnitRMS:
     """`ChannelNorm` less the root of the number of channels: x / sqrt(sum x^2 + d epsilon)."""
 
-    def __init__(self, like: Tensor) -> None:
-        self._floor = torch.full((), EPSILON, dtype=like.dtype, device=like.device)
+    def __init__(self, d_model: int) -> None:
+        self._floor = d_model * EPSILON
 
     def __call__(self, x: Tensor) -> Tensor:
         """Normalise x (d_model, batch, n_times), by a sum: a norm over the first axis takes three times as long."""
-        return x * torch.addcmul(self._floor, x, x).sum(0, keepdim=True).rsqrt_()
+        return x / (x.square().sum(0, keepdim=True) + self._floor).sqrt_()
 
 
 class BlockSteps:
@@ -46,7 +50,7 @@ class BlockSteps:
     def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
         layer: S4Layer = getattr(block.layer, "layer", block.layer)  # of a network for inference, too
         d_model, normed = len(layer.D), isinstance(block.norm, ChannelNorm)
-        self._norm = UnitRMS(block.mix.weight) if normed else None
+        self._norm = UnitRMS(d_model) if normed else None
         # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the factors, and that of the norm, are in the tables.
         system = amplified(layer.kernel.system(layer.D, rate=rate), math.sqrt(d_model / 2 if normed else 0.5))
         self._pieces = make_pieces(system, block.mix.weight.dtype, longest=longest)
@@ -76,10 +80,21 @@ class NetworkState(NamedTuple):
     """Of a network between two pieces."""
 
     rest: Tensor  # (n_channels, batch, fewer than a unit): samples that wait for more
-    frontend: Any
-    blocks: list[Tensor]
+    parts: list[Any]  # tensors or arrays: what the front end, the blocks and the pooling remember
+    structure: Any  # in which the parts lie
     n_steps: int  # so far
-    pooled: tuple[Tensor, ...] | None
+
+
+def _flat(tree: Any) -> tuple[list[Tensor], Any]:
+    """Return the tensors of nested parts, of which some may be None, and all else about them."""
+    leaves, spec = tree_flatten(tree)
+    return [leaf for leaf in leaves if leaf is not None], (spec, [leaf is None for leaf in leaves])
+
+
+def _nested(tensors: Iterator[Tensor], structure: Any) -> Any:
+    """Put tensors back to where `_flat` found them."""
+    spec, absent = structure
+    return tree_unflatten([None if none else next(tensors) for none in absent], spec)
 
 
 class NetworkSteps:
@@ -92,49 +107,77 @@ class NetworkSteps:
             self._blocks = [BlockSteps(cast(S4Block, block), self._frontend.rate) for block in own.blocks]
         self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t(), own.head.bias
         d_model = len(own.head.weight.t()) // own.pooling.order
-        self._norm, self._gain = UnitRMS(self._bias), math.sqrt(d_model)
+        self._norm, self._gain = UnitRMS(d_model), math.sqrt(d_model)
+        self._structures: list[Any] = []  # of the parts, each once
+        self._replays = Replays()
 
     def tensor(self, samples: NDArray[np.floating]) -> Tensor:
         """Put samples (n_channels, n_times), or (batch, ...), where the network is: (n_channels, batch, n_times)."""
         x = torch.from_numpy(samples).to(self._bias)
         return x.unsqueeze(1) if x.dim() == 2 else x.transpose(0, 1).contiguous()
 
-    def _at_rest(self, x: Tensor) -> NetworkState:
-        """Return the state before the first samples x (n_channels, batch, n_times)."""
-        at_rest = [block.at_rest(x.shape[1]) for block in self._blocks]
-        return NetworkState(x[..., :0], None, at_rest, 0, None)
-
-    @torch.inference_mode()
     def advance(
         self, x: Tensor, state: NetworkState | None, *, held: int = 1, answer: bool = True
-    ) -> tuple[Tensor | None, NetworkState]:
+    ) -> tuple[Any, NetworkState]:
         """Score all samples so far, (batch, n_outputs), the last of which are x (n_channels, batch, n_times >= 1).
 
+        Scores are a tensor, or an array where a step was replayed.
         Samples that do not fill a step of the blocks are heard, and kept to be heard again with those that follow.
         Where every sample is a step, one may stand for several (``held``): those before it were lost.
         """
-        state = self._at_rest(x) if state is None else state
-        heard = torch.cat([state.rest, x], -1) if state.rest.shape[-1] else x
+        if state is None:
+            at_rest = None, [block.at_rest(x.shape[1]) for block in self._blocks], None
+            state = NetworkState(x[..., :0], *_flat(at_rest), 0)
+        rest, parts, structure, n_before = state
+        structure = self._once(structure)
+        heard = torch.cat([rest, x], -1) if rest.shape[-1] else x
         whole, left = divmod(heard.shape[-1], self._frontend.unit)
-        h, frontend = self._frontend.advance(heard, state.frontend, keep_last=not left)
+        pooled = [*pieces_of(held - 1), *[whole] * (whole > 0), *[1] * (left > 0 and answer)]
+        starts = accumulate(pooled, initial=n_before)
+        numbers = [self._pooling.numbers(start, n, x) for start, n in zip(starts, pooled, strict=False)]
+
+        def run(given: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
+            own = iter(given)
+            heard, before = next(own), _nested(islice(own, len(parts)), structure)
+            of_pieces = [tuple(islice(own, len(some))) for some in numbers]
+            scores, after = self._run(heard, before, of_pieces, held=held, answer=answer)
+            remembered, found = _flat(after)
+            return [*scores, *remembered], self._once(found)
+
+        alike = x.is_cpu and held == 1 and (whole + 1) * x.shape[1] <= _MOST_REPLAYED
+        key = (heard.shape, id(structure), answer) if alike else None
+        outputs, structure = self._replays(key, run, [heard, *parts, *chain(*numbers)])
+        scores = outputs.pop(0) if answer else None
+        rest = heard[..., heard.shape[-1] - left :]
+        return scores, NetworkState(rest, outputs, structure, n_before + held - 1 + whole)
+
+    def _once(self, structure: Any) -> Any:
+        """Return the same object for structures that are alike."""
+        for known in self._structures:
+            if known is structure:
+                return known
+        if structure not in self._structures:
+            self._structures.append(structure)
+        return self._structures[self._structures.index(structure)]
+
+    def _run(
+        self, heard: Tensor, before: Any, numbers: Sequence[tuple[Tensor, ...]], *, held: int, answer: bool
+    ) -> tuple[list[Tensor], Any]:
+        """Return the scores, if asked, and what is remembered."""
+        frontend, entering, pooled = before
+        whole, left = divmod(heard.shape[-1], self._frontend.unit)
+        h, frontend = self._frontend.advance(heard, frontend, keep_last=not left)
         blocks = []
-        for block, before in zip(self._blocks, state.blocks, strict=True):
-            h, after = block.advance(h, before, keep_last=not left, held=held)
+        for block, state in zip(self._blocks, entering, strict=True):
+            h, after = block.advance(h, state, keep_last=not left, held=held)
             blocks.append(after)
         h = self._norm(h) * self._gain
-        pooled, n_steps = state.pooled, state.n_steps
-        for n in pieces_of(held - 1):
-            pooled = self._pooling.regular(h.expand(-1, -1, n).contiguous(), pooled, n_steps)
-            n_steps += n
-        parts = pooled
-        if whole:
-            pooled = parts = self._pooling.regular(h[..., :whole] if left else h, pooled, n_steps)
-            n_steps += whole
-        if left and answer:
-            parts = self._pooling.regular(h[..., whole:] if whole else h, pooled, n_steps)
-        rest = heard[..., heard.shape[-1] - left :]
-        scores = self._scores(parts or (), h.dtype) if answer else None
-        return scores, NetworkState(rest, frontend, blocks, n_steps, pooled)
-
-    def _scores(self, parts: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
-        return torch.addmm(self._bias, self._pooling.vector(parts).to(dtype), self._weight)
+        steps = [h.expand(-1, -1, n).contiguous() for n in pieces_of(held - 1)]
+        steps += [h[..., :whole]] * (whole > 0) + [h[..., whole:]] * (left > 0 and answer)
+        kept = pooled
+        for step, own in zip(steps, numbers, strict=True):
+            kept, pooled = pooled, self._pooling.regular(step, pooled, own)
+        if not answer:
+            return [], (frontend, blocks, pooled)
+        scores = torch.addmm(self._bias, self._pooling.vector(pooled).to(h.dtype), self._weight)
+        return [scores], (frontend, blocks, kept if left else pooled)

@@ -84,25 +84,35 @@ class _TablePieces(Pieces):
         if kept == 0:
             return y, X
         last = u if kept == n else u[..., :kept]
-        return y, self._moved(X, kept, last * self._P[1] if kept == 1 else torch.bmm(last, self._P[kept]))
+        added = last * self._P[1] if kept == 1 else torch.bmm(last, self._P[kept])
+        return y, self._real(self._moved(self._numbers(X), kept, self._numbers(added)))
 
     def _blocks(self, u: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         N = self._longest
         U = u.reshape(len(u), -1, N)
-        left, entering = torch.bmm(U, self._P[N]).unflatten(1, (u.shape[1], -1)), []
-        for added in left.unbind(2):
+        left = torch.bmm(U, self._P[N]).unflatten(1, (u.shape[1], -1))  # type: ignore[no-untyped-call]
+        X, entering = self._numbers(X), []
+        for added in self._numbers(left).unbind(2):
             entering.append(X)
             X = self._moved(X, N, added)
-        states = torch.stack(entering, 2).flatten(1, 2)
-        return torch.baddbmm(torch.bmm(U, self._K[N]), states, self._Q[N]).view(u.shape), X
+        states = self._real(torch.stack(entering, 2).flatten(1, 2))
+        return torch.baddbmm(torch.bmm(U, self._K[N]), states, self._Q[N]).view(u.shape), self._real(X)
+
+    def _numbers(self, X: Tensor) -> Tensor:
+        """Return a state as the numbers that it is of."""
+        return X
+
+    def _real(self, X: Tensor) -> Tensor:
+        """Return what `_numbers` was given."""
+        return X
 
     @abstractmethod
     def _moved(self, X: Tensor, n: int, added: Tensor) -> Tensor:
-        """Return the state n samples later, with what the input has added to it, whose memory it may take."""
+        """Return the numbers of the state n samples later, with what the input has added to them."""
 
 
 class _DiagonalPieces(_TablePieces):
-    """Of conjugate pairs: a state is all real parts, then all imaginary ones."""
+    """Of conjugate pairs; the imaginary part of a number of the state follows its real part."""
 
     def __init__(self, system: DiagonalSystem, dtype: torch.dtype, N: int) -> None:
         Lambda, B, C = (torch.view_as_complex(z.stacked()) for z in system[:3])
@@ -113,23 +123,35 @@ class _DiagonalPieces(_TablePieces):
         kernel[:, 0] += system.D
         K = toeplitz(pad(kernel, (N - 1, 0)), N)
         # (re, im) of a state times the first, and (im, re) times the second
-        turns = torch.cat([V.real, V.real], -1), torch.cat([-V.imag, V.imag], -1)
-        P = torch.cat([P.real, P.imag], -1).flip(1)
-        Q = torch.cat([Q.real, -Q.imag], -1).mT
-        super().__init__(system, dtype, (K, P, Q, *(turn.transpose(0, 1).unsqueeze(2) for turn in turns)))
+        turns = torch.stack([V.real, V.real], -1), torch.stack([-V.imag, V.imag], -1)
+        P, Q = (torch.view_as_real(z.resolve_conj()).flatten(-2) for z in (P.flip(1), Q.conj()))
+        super().__init__(
+            system, dtype, (K, P, Q.mT, *(turn.flatten(-2).transpose(0, 1).unsqueeze(2) for turn in turns))
+        )
 
     def _cut(self) -> None:
         super()._cut()
         self._turns = [table.unbind(0) for table in self._tables[3:]]
+        own, other = (table[..., 1::2] for table in self._tables[3:])
+        self._turn = torch.complex(own.contiguous(), other.contiguous()).unbind(0)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_turns"]
+        del state["_turns"], state["_turn"]
         return state
 
+    def _numbers(self, X: Tensor) -> Tensor:
+        # A compiler knows no complex numbers.
+        return X if torch.compiler.is_compiling() else torch.view_as_complex(X.unflatten(-1, (-1, 2)))
+
+    def _real(self, X: Tensor) -> Tensor:
+        return X if torch.compiler.is_compiling() else torch.view_as_real(X).flatten(-2)
+
     def _moved(self, X: Tensor, n: int, added: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return torch.addcmul(added, X, self._turn[n])
         own, other = self._turns
-        return added.addcmul_(X, own[n]).addcmul_(X.roll(X.shape[-1] // 2, -1), other[n])
+        return added.addcmul(X, own[n]).addcmul(X.unflatten(-1, (-1, 2)).flip(-1).flatten(-2), other[n])
 
 
 class _DensePieces(_TablePieces):

@@ -74,7 +74,7 @@ def _in_pieces(network: Any, batch: Batch, generator: torch.Generator | None, *,
         for start in range(0, n_times, _PIECE):
             stop = min(start + _PIECE, n_times)
             outputs, state = steps.advance(x[..., start:stop], state, answer=stop == n_times)
-    return outputs
+    return torch.as_tensor(outputs)
 
 
 def inference_options(options: Any, plan: Plan, device: torch.device) -> TrainingOptions:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.standardizer import Standardizer
@@ -68,7 +69,9 @@ class Stream(SignalStream):
         for first, last, held in _runs(periods, inputs.shape[-1]):
             x = self._steps.tensor(inputs[..., first:last])
             outputs, state = self._steps.advance(x, state, held=held, answer=answer and last == inputs.shape[-1])
-        numbers = None if outputs is None else outputs.double().cpu().numpy()
+        if isinstance(outputs, Tensor):
+            outputs = outputs.double().cpu().numpy()
+        numbers = None if outputs is None else outputs.astype(np.float64)
         if self._readout is not None:  # which waits for the end of what is lost
             numbers = None if numbers is None or own is None else numbers + own
         finite = None if numbers is None else finite_outputs(numbers)

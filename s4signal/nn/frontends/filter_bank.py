@@ -22,9 +22,7 @@ class _State(NamedTuple):
     """Of a front end between two pieces."""
 
     bank: BankState | None
-    # Sum of the features (n_features, batch, 1) and number of the frames so far, for the running mean.
-    total: Tensor | float
-    n_frames: int
+    running: tuple[Tensor, Tensor] | None  # sum of the features (n_features, batch, 1) and number of the frames so far
     loudness: LoudnessState | None
     mix: list[Tensor] | None
 
@@ -72,7 +70,7 @@ class FilterBankFrontend(StandardizedFrontend):
             weight = features.new_ones(features.shape[1:]) if frames.mask is None else frames.mask
             features = features - (features * weight).sum(-1, keepdim=True) / weight.sum(-1)[:, None]
         elif self.mean_subtraction == "running":
-            features, _ = _without_running_mean(features, 0.0, 0)
+            features, _ = _without_running_mean(features, None)
         return Frames(features, frames.mask, frames.rate)
 
     def augment(self, frames: Frames, *, generator: torch.Generator | None = None) -> Frames:
@@ -134,20 +132,25 @@ class _Steps(FrontendSteps):
 
     def advance(self, x: Tensor, state: _State | None, *, keep_last: bool = True) -> tuple[Tensor, _State]:
         """Encode a piece of signal."""
-        bank, total, n_frames, loudness, mix = (None, 0.0, 0, None, None) if state is None else state
+        bank, running, loudness, mix = (None, None, None, None) if state is None else state
         features, bank = self._bank.advance(x, bank, keep_last=keep_last)
         if self._running_mean:
-            features, totals = _without_running_mean(features, total, n_frames)
-            # What came before the last frame, if that one is not kept.
-            total = totals[..., -1:] if keep_last else totals[..., -2:-1] if totals.shape[-1] > 1 else total
+            features, (totals, counts) = _without_running_mean(features, running)
+            if keep_last or len(counts) > 1:  # what came before the last frame, if that one is not kept
+                last = slice(-1, None) if keep_last else slice(-2, -1)
+                running = totals[..., last], counts[last]
         if self._loudness is not None:
             features, loudness = self._loudness.advance(features, loudness, keep_last=keep_last)
         h, mix = self._mix.advance(torch.addcmul(self._shift, features, self._scale), mix, keep_last=keep_last)
-        return h, _State(bank, total, n_frames + features.shape[-1] - (not keep_last), loudness, mix)
+        return h, _State(bank, running, loudness, mix)
 
 
-def _without_running_mean(features: Tensor, total: Tensor | float, n_before: int) -> tuple[Tensor, Tensor]:
-    """Take out the mean of the frames so far; return the sums up to each frame too."""
-    totals = features.double().cumsum(-1) + total
-    counts = torch.arange(n_before + 1, n_before + 1 + features.shape[-1], device=features.device)
-    return features - (totals / counts).to(features.dtype), totals
+def _without_running_mean(
+    features: Tensor, before: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Take out the mean of the frames so far; return the sums, and the numbers of frames, up to each one."""
+    totals = features.double().cumsum(-1)
+    counts = torch.arange(1, 1 + features.shape[-1], device=features.device)
+    if before is not None:
+        totals, counts = totals + before[0], counts + before[1]
+    return features - (totals / counts).to(features.dtype), (totals, counts)
