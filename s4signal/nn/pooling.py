@@ -4,6 +4,7 @@ A new one is a class here and a line in the table.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -74,9 +75,7 @@ class Pooling(nn.Module, ABC):
         """Return what the next n steps of a stream are pooled by that depends on how many came before."""
         return ()
 
-    def regular(
-        self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: tuple[Tensor, ...] = ()
-    ) -> tuple[Tensor, ...]:
+    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the parts after further steps (d_model, batch, n_steps) of equal length, for a stream."""
         ones = x.new_ones(x.shape[1:])
         return self.further(x, Steps(ones, ones, None), None if parts is None else PoolingState(ones[:, 0], parts))
@@ -185,9 +184,7 @@ class LegendrePooling(Pooling):
             else tuple(torch.from_numpy(x).to(like.device, construction_dtype(like.device)) for x in (weights, stretch))
         )
 
-    def regular(
-        self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: tuple[Tensor, ...] = ()
-    ) -> tuple[Tensor, ...]:
+    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the coefficients after further steps."""
         weights, stretch = numbers
         rows = torch.mm(x.reshape(-1, x.shape[-1]).to(weights.dtype), weights)
@@ -237,9 +234,7 @@ class AttentionPooling(Pooling):
             total, summed = total + faded * state.parts[1], summed + faded * state.parts[2]
         return largest, total, summed
 
-    def regular(
-        self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: tuple[Tensor, ...] = ()
-    ) -> tuple[Tensor, ...]:
+    def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the parts after further steps, that all count alike."""
         scores = torch.mm(self.weight, x.flatten(1)).view(x.shape[1:]).to(construction_dtype(x.device))
         largest = scores.amax(-1)

@@ -88,7 +88,7 @@ def test_a_window_forgets_what_was_before(make):
     stream.push(x[:, :70])
     other = model.stream(window_s=1.0)
     other.push(np.zeros((3, 450)))
-    np.testing.assert_array_equal(stream.push(x[:, 70:]), other.push(x))
+    close(stream.push(x[:, 70:]), other.push(x))
 
 
 @each_wing
