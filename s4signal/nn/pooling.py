@@ -178,11 +178,9 @@ class LegendrePooling(Pooling):
         shares = P.shares(np.concatenate([edges, share * (P.nodes + 1.0) - 1.0]))
         weights = (shares[1 : n + 1] - shares[:n]) @ P.integrals
         stretch = share * P.projection @ shares[n + 1 :] @ P.values
-        return (
-            (weights, stretch)
-            if like.is_cpu
-            else tuple(torch.from_numpy(x).to(like.device, construction_dtype(like.device)) for x in (weights, stretch))
-        )
+        if like.is_cpu:
+            return weights, stretch
+        return tuple(torch.from_numpy(x).to(like.device, construction_dtype(like.device)) for x in (weights, stretch))
 
     def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the coefficients after further steps."""
