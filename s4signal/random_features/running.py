@@ -7,9 +7,9 @@ chunks. All is done in numpy, whose calls cost a fraction of torch's on arrays a
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -60,11 +60,22 @@ class RunningStatistics:
     @torch.no_grad()
     def value(self) -> dict[str, Tensor]:
         """Return the statistics of all samples so far, for n = 1, as they are until the next call."""
-        means = [group.means(self.n_times) for group in self._groups]
+        means = [group.means(*windows) for group, windows in zip(self._groups, self._windows(), strict=True)]
         for name in means[0] if means else ():
             whole = torch.from_numpy(np.concatenate([part[name] for part in means]))
             self._statistics.enter(self._table, self._places, {name: whole.unsqueeze(0)})
         return self._statistics.finished(self._table)
+
+    def _windows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield for each group where the windows of all samples so far begin and end, among its segments."""
+        W, known = self._statistics.n_windows, [(group.hop, group.length, group.count) for group in self._groups]
+        hop, length, count = np.array(known, np.int64).reshape(-1, 3, 1).swapaxes(0, 1)
+        ends = -(-np.arange(W + 1) * self.n_times // (W * hop))
+        segments, last = ends // length, -(-count // length)
+        # Of a segment across a border the sum is split as its frames are.
+        share = (ends - segments * length) / np.maximum(np.minimum(length, count - segments * length), 1)
+        frames = ends[:, 1:] - ends[:, :-1]
+        return zip(segments, np.minimum(segments + 1, last), last[:, 0], share[..., None], frames, strict=True)
 
 
 def _hop(group: OscillatorGroup) -> int:
@@ -137,7 +148,7 @@ class _RunningGroup:
         group, K = _joined(groups, J), len(statistics.components)
         f, bank = len(group.oscillators), _bank(statistics, groups, rate)
         self._into, self._out, self._transition = (part.numpy() for part in bank)
-        self._hop, self._block = group.hop, bank.block
+        self.hop, self._block = group.hop, bank.block
         spatial = statistics.spatial(group, dtype, covariance="energies" in wanted)
         self._filters = _SpatialFilters(spatial)
         self._at_rest = bank.at_rest(spatial.rows(1)).numpy()
@@ -148,7 +159,7 @@ class _RunningGroup:
             weights, thresholds = statistics.combinations.weights, statistics.combinations.thresholds
             starts = (thresholds[group.combinations] - 0.5).numpy()[..., None]
             self._combinations = weights[group.combinations].numpy(), starts
-        self._n_windows, self._shape = statistics.n_windows, (f, J, 2)
+        self._shape = f, J, 2
         sizes = {"means": f * J * 2, "ppv": f * J * 2, "energies": f}
         # Numbers that windows have, side by side, and shapes of the others.
         self._windowed = {name: size for name, size in sizes.items() if name in wanted & statistics.windowed}
@@ -164,31 +175,33 @@ class _RunningGroup:
         """Go back to before the first sample."""
         self._state = self._at_rest
         self._unfinished = np.zeros((self._n_channels, 0), self._into.dtype)  # samples of the block that is not full
-        self._count, self._length = 0, 1  # frames, and how many a segment has
+        self.count, self.length = 0, 1  # frames, and how many a segment has
         self._before = np.zeros((SEGMENTS + 1, sum(self._windowed.values())))  # sums over the segments before each
         self._totals = {name: np.zeros(shape) for name, shape in self._others.items()}
 
     def push(self, x: Floats) -> None:
         """Filter a chunk (C, n), and add its frames; the block that is not full comes again."""
-        longest = max(1, _FRAMES_AT_ONCE * self._hop // self._block) * self._block
+        longest = max(1, _FRAMES_AT_ONCE * self.hop // self._block) * self._block
         for first in range(0, x.shape[1], longest):
             self._take(x[:, first : first + longest])
 
-    def means(self, n_times: int) -> dict[str, NDArray[np.float64]]:
-        """Return the means over all frames so far, and over equal windows of all samples so far."""
-        means = {name: total / self._count for name, total in self._totals.items()}
+    def means(
+        self, segments: NDArray[Any], following: NDArray[Any], last: int, share: Floats, frames: NDArray[Any]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return the means over all frames so far, and over windows.
+
+        These begin and end in ``segments``, or by a share in those that follow, and have so many frames.
+        """
+        means = {name: total / self.count for name, total in self._totals.items()}
         if not self._windowed:
             return means
-        ends = -(-np.arange(self._n_windows + 1) * n_times // (self._n_windows * self._hop))
-        segments, last = ends // self._length, -(-self._count // self._length)
-        inside = ends - segments * self._length
-        # Of a segment across a border the sum is split as its frames are.
-        share = inside / np.maximum(np.minimum(self._length, self._count - segments * self._length), 1)
-        sums = self._before[segments]
-        sums += share[:, None] * (self._before[np.minimum(segments + 1, last)] - sums)
-        whole, counts = self._before[last] / self._count, ends[1:] - ends[:-1]
-        windows = (sums[1:] - sums[:-1]) / np.maximum(counts, 1)[:, None]
-        windows[counts == 0] = whole  # a case too short to have a frame in each window
+        sums, further = self._before[segments], self._before[following]
+        further -= sums
+        further *= share
+        sums += further
+        whole, windows = self._before[last] / self.count, sums[1:] - sums[:-1]
+        windows /= np.maximum(frames, 1)[:, None]
+        windows[frames == 0] = whole  # a case too short to have a frame in each window
         pooled, first = np.concatenate([whole[None], windows]).T, 0
         for name, size in self._windowed.items():
             shape = self._shape[:1] if name == "energies" else self._shape
@@ -197,14 +210,14 @@ class _RunningGroup:
         return means
 
     def _take(self, x: Floats) -> None:
-        counted = -(-self._unfinished.shape[1] // self._hop)  # of the frames to come
+        counted = -(-self._unfinished.shape[1] // self.hop)  # of the frames to come
         waited = self._unfinished.shape[1]
         n, T = waited + x.shape[1], self._block
         padded = np.zeros((len(x), -(-n // T) * T), x.dtype)
         padded[:, :waited], padded[:, waited:n] = self._unfinished, x
         frames = self._run(padded, n // T)
         self._unfinished = padded[:, n // T * T : n].copy()
-        if (new := frames[..., counted : -(-n // self._hop)]).shape[-1]:
+        if (new := frames[..., counted : -(-n // self.hop)]).shape[-1]:
             self._add(new)
 
     def _run(self, x: Floats, n_kept: int) -> Floats:
@@ -245,20 +258,20 @@ class _RunningGroup:
             weights, starts = self._combinations
             parts = filtered.reshape(-1, 2, m)[self._members].reshape(len(weights), -1, m)
             self._totals["combinations"] += _clipped(np.matmul(weights, parts)[:, :, None] - starts).sum(-1)
-        self._count += m
+        self.count += m
 
     def _add_to_segments(self, values: Floats) -> None:
         """Add values (rows, m) of new frames."""
         m = values.shape[1]
-        while self._count + m > SEGMENTS * self._length:
-            last = -(-self._count // self._length)
+        while self.count + m > SEGMENTS * self.length:
+            last = -(-self.count // self.length)
             self._before[last + 1 :] = self._before[last]
             self._before[: SEGMENTS // 2 + 1] = self._before[::2]
-            self._length *= 2
-        first, last = self._count // self._length, (self._count + m - 1) // self._length
-        begins = np.maximum(np.arange(first, last + 1) * self._length - self._count, 0)
+            self.length *= 2
+        first, last = self.count // self.length, (self.count + m - 1) // self.length
+        begins = np.maximum(np.arange(first, last + 1) * self.length - self.count, 0)
         sums = np.add.reduceat(values, begins, axis=1, dtype=np.float64).T
-        self._before[first + 1 : last + 2] = self._before[-(-self._count // self._length)] + sums.cumsum(0)
+        self._before[first + 1 : last + 2] = self._before[-(-self.count // self.length)] + sums.cumsum(0)
 
 
 def _clipped(x: Floats) -> Floats:

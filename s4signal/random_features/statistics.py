@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -171,7 +172,11 @@ class PooledStatistics:
         energies (n, F, W) for one channel, (n, E, K (K + 1) / 2) for several.
         """
         means = table["means"]
-        return {**table, "means": means[..., 0], "segment means": means[:, self.has_segment_means, ..., 1:]}
+        return {**table, "means": means[..., 0], "segment means": means[:, self._segmented, ..., 1:]}
+
+    @cached_property
+    def _segmented(self) -> Tensor:
+        return torch.nonzero(self.has_segment_means)[:, 0]  # which a mask would be turned into at every call
 
     def spatial(self, group: OscillatorGroup, dtype: torch.dtype, *, covariance: bool) -> SpatialFilters:
         """Return the spatial filters of some oscillators, with their covariances if these are wanted."""
