@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from s4signal.nn import S4Backbone, for_inference
+from s4signal.nn import S4Backbone, for_inference, replay
 from s4signal.nn.replay import Replay, Replays
 
 __all__: list[str] = []
@@ -23,6 +23,10 @@ FUNCTIONS = {
     "a part in place": lambda x, y, z: _with_last(x.clone(), y),
     "products": lambda x, y, z: torch.baddbmm(torch.bmm(x, z), y, z, beta=1) + torch.baddbmm(x[..., :5], x, z, beta=2),
     "a linear map": lambda x, y, z: torch.addmm(BIAS.to(x), x[0], z[0]) + x[1] @ z[1],
+    "products in place": lambda x, y, z: x[..., :5].clone().baddbmm_(x, z) + x[0, :, :5].clone().addmm_(x[0], z[0]),
+    "gelu in place": lambda x, y, z: torch.ops.aten.gelu_(x.clone()),
+    "not turned at all": lambda x, y, z: x.roll(6, -1) + y.roll((1, 1), (0, 1)) + x.roll(1),
+    "of all": lambda x, y, z: x.mean() + y.sum([]) + x.amax() + x.copy_(y, True).mean((0, 1)).sum(),
     "sums": lambda x, y, z: x.sum() + y.sum((0, 2), keepdim=True) + x.mean(1, keepdim=True) + x.amax(0),
     "powers": lambda x, y, z: x.square() + y**-0.5 + torch.rsqrt(y) + y.log() + y.exp().sqrt(),
     "gates": lambda x, y, z: F.glu(x, -1) + F.gelu(y)[..., :3] + torch.erf(x)[..., 3:] + F.glu(x.mT, 1).mT.sum(),
@@ -52,19 +56,19 @@ def test_a_function_is_replayed_on_other_numbers(name, dtype):
         return [FUNCTIONS[name](*given)], name
 
     given = [x.to(dtype) for x in (X, Y, Z)]
-    replay = Replay(function, given)
+    again = Replay(function, given)
     for scale in (1.0, 0.5, 3.0):
         scaled = [x * scale for x in given]
-        (found,), extra = replay([x.numpy() for x in scaled])
+        (found,), extra = again([x.numpy() for x in scaled])
         expected = FUNCTIONS[name](*(x.clone() for x in scaled))
-        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-5)
         assert extra == name
         assert all(torch.equal(x, y * scale) for x, y in zip(scaled, given, strict=True))  # which stay as they were
 
 
 def test_what_was_given_out_stays_as_it_was():
-    replay = Replay(lambda given: ([given[0] + 1], None), [torch.zeros(3)])
-    first, second = (replay([torch.full((3,), number).numpy()])[0][0] for number in (1.0, 5.0))
+    plus_one = Replay(lambda given: ([given[0] + 1], None), [torch.zeros(3)])
+    first, second = (plus_one([torch.full((3,), number).numpy()])[0][0] for number in (1.0, 5.0))
     assert first.tolist() == [2.0] * 3
     assert second.tolist() == [6.0] * 3
 
@@ -91,13 +95,23 @@ def test_a_call_is_replayed_from_the_third_time_on_and_few_kinds_are_kept():
         assert not other._seen
 
 
+def test_what_would_be_replayed_wrongly_is_not_replayed(monkeypatch):
+    wrong = dict(replay._BY_NUMPY, mul=replay._BY_NUMPY["add"])
+    monkeypatch.setattr(replay, "_BY_NUMPY", wrong)
+    replays = Replays()
+    for _ in range(5):
+        (said,), _ = replays(0, lambda given: ([given[0] * 3.0], None), [torch.full((2,), 5.0)])
+        assert said.tolist() == [15.0, 15.0]
+    assert not replays._seen[0].right
+
+
 def test_threads_that_share_a_replay_do_not_meet():
-    replay = Replay(lambda given: ([(given[0] * 2).cumsum(0)], None), [torch.zeros(2000)])
+    doubled = Replay(lambda given: ([(given[0] * 2).cumsum(0)], None), [torch.zeros(2000)])
     wrong = []
 
     def run(number):
         for _ in range(200):
-            (found,), _ = replay([torch.full((2000,), number).numpy()])
+            (found,), _ = doubled([torch.full((2000,), number).numpy()])
             if found[-1] != 4000 * number:
                 wrong.append(number)
 
