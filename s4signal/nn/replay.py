@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, is_in_torch_dispatch_mode
 from torch.utils._pytree import tree_leaves, tree_map
 
-_MOST_KEPT = 16
+_MOST_KEPT = 32
 _SMALL = 256  # numbers
 Array = NDArray[Any]
 Work = tuple[Callable[..., Any], tuple[Any, ...]]  # a function, and what to call it with
