@@ -1,6 +1,7 @@
 """Covariances between channels within the band of an oscillator, and their logarithms."""
 
 import math
+from collections.abc import Callable
 from functools import reduce
 
 import torch
@@ -22,7 +23,15 @@ def log_energy(energy: Tensor) -> Tensor:
     return torch.log(energy + 1e-10)
 
 
-def log_euclidean(covariance: Tensor, shrinkage: float) -> Tensor:
+def matrix_log(covariance: Tensor) -> Tensor:
+    """Take the logarithm of symmetric matrices (..., K, K)."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return torch.matmul(vectors * torch.log(values.clamp_min(1e-12))[..., None, :], vectors.transpose(-1, -2))
+
+
+def log_euclidean(
+    covariance: Tensor, shrinkage: float, *, logarithm: Callable[[Tensor], Tensor] = matrix_log
+) -> Tensor:
     """Take the matrix logarithm: (..., K, K) -> (..., K (K + 1) / 2), scaled to keep the Frobenius norm.
 
     It is shrunk towards the identity times its mean eigenvalue, which bounds the logarithm from below.
@@ -30,9 +39,7 @@ def log_euclidean(covariance: Tensor, shrinkage: float) -> Tensor:
     K = covariance.shape[-1]
     mean_eigenvalue = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     eye = torch.eye(K, dtype=covariance.dtype, device=covariance.device)
-    values, vectors = torch.linalg.eigh(covariance + (shrinkage * mean_eigenvalue + 1e-10) * eye)
-    logarithm = torch.matmul(vectors * torch.log(values.clamp_min(1e-12))[..., None, :], vectors.transpose(-1, -2))
     row, column = torch.triu_indices(K, K)
-    upper: Tensor = logarithm[..., row, column]
+    upper: Tensor = logarithm(covariance + (shrinkage * mean_eigenvalue + 1e-10) * eye)[..., row, column]
     off_diagonal: Tensor = (row != column).to(upper)  # counts twice in the norm
     return upper * (1.0 + (math.sqrt(2.0) - 1.0) * off_diagonal)

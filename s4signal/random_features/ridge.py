@@ -10,9 +10,10 @@ of blocks, with one penalty for all of them).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
-from functools import cache, partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,26 @@ _MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for 
 _MOST_TO_CHOOSE = 400  # cases on which blocks are compared
 _LEAST_STD = 0.03  # with weights, as a part of the one without: reached where weights are 1,000 : 1 apart
 _MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What predicts (n, k) from features (n, p), of which it uses some (q,) within bounds; weights are (q, k)."""
+
+    used: NDArray[np.intp]
+    low: Floats
+    high: Floats
+    mean: Floats
+    weights: Floats
+    offset: Floats
+
+    def __call__(self, features: NDArray[np.floating]) -> Floats:
+        """Predict; a feature that is missing is its mean."""
+        x = features[:, self.used].astype(np.float64, copy=False)  # a copy already
+        np.minimum(np.maximum(x, self.low, out=x), self.high, out=x)
+        x -= self.mean
+        x[np.isnan(x)] = 0.0
+        return np.asarray(x @ self.weights + self.offset)
 
 
 class Ridge(NamedTuple):
@@ -56,21 +77,12 @@ class Ridge(NamedTuple):
             outputs[rows] = self.of_subset(index)(features[rows])
         return outputs
 
-    def of_subset(self, index: int, *, factor: float = 1.0) -> Callable[[NDArray[np.floating]], Floats]:
+    def of_subset(self, index: int, *, factor: float = 1.0) -> Rule:
         """Return what predicts cases that have one of the subsets, ``factor`` times as large."""
         used = np.flatnonzero((self.scale > 0) & self.coef[index].any(1))
         low, high, mean = (part[used] for part in (self.low, self.high, self.mean))
         margin, weights = _MARGIN * (high - low), factor * self.scale[used, None] * self.coef[index][used]
-        bounds = low - margin, high + margin
-        return partial(_predict, used=used, bounds=bounds, mean=mean, weights=weights, offset=factor * self.intercept)
-
-
-def _predict(features: NDArray[np.floating], *, used: Any, bounds: Any, mean: Any, weights: Any, offset: Any) -> Floats:
-    x = features[:, used].astype(np.float64, copy=False)  # a copy already
-    np.minimum(np.maximum(x, bounds[0], out=x), bounds[1], out=x)
-    x -= mean
-    x[np.isnan(x)] = 0.0
-    return np.asarray(x @ weights + offset)
+        return Rule(used, low - margin, high + margin, mean, weights, factor * self.intercept)
 
 
 def fit_ridge(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -36,10 +37,9 @@ class RunningStatistics:
     ) -> None:
         self.n_times, self.listens = 0, bool(wanted)
         self._statistics = statistics
-        by_hop = groupby(sorted(statistics.groups(rate) if wanted else (), key=_hop), key=_hop)
-        groups = [list(groups) for _, groups in by_hop]
+        groups = groups_by_hop(statistics, rate) if wanted else []
         self._groups = [_RunningGroup(statistics, group, rate, wanted) for group in groups]
-        self._places = statistics.places(_joined([group for part in groups for group in part], 0))
+        self._places = statistics.places(joined([group for part in groups for group in part], 0))
         self._table = statistics.empty(1, statistics.spatial_filters)
 
     def fresh(self) -> Self:
@@ -78,11 +78,13 @@ class RunningStatistics:
         return zip(segments, np.minimum(segments + 1, last), last[:, 0], share[..., None], frames, strict=True)
 
 
-def _hop(group: OscillatorGroup) -> int:
-    return group.hop
+def groups_by_hop(statistics: PooledStatistics, rate: float) -> list[list[OscillatorGroup]]:
+    """Return the oscillators that exist at a period, those of one hop together."""
+    hop = attrgetter("hop")
+    return [list(groups) for _, groups in groupby(sorted(statistics.groups(rate), key=hop), key=hop)]
 
 
-def _joined(groups: Sequence[OscillatorGroup], n_filters: int) -> OscillatorGroup:
+def joined(groups: Sequence[OscillatorGroup], n_filters: int) -> OscillatorGroup:
     """Put oscillators side by side; members count the outputs of all of them, ``n_filters`` of each."""
     none, first = torch.zeros(0, dtype=torch.long), 0
     oscillators, combinations, members = [none], [none], []
@@ -96,13 +98,24 @@ def _joined(groups: Sequence[OscillatorGroup], n_filters: int) -> OscillatorGrou
     return OscillatorGroup(torch.cat(oscillators), hop, order, torch.cat(combinations), every)
 
 
-def _bank(statistics: PooledStatistics, groups: Sequence[OscillatorGroup], rate: float) -> OscillatorBlocks:
-    """Build the matrices of oscillators of one hop and several orders; what a state has too much stays zero."""
-    sfreq, dtype = statistics.sfreq / rate, statistics.spatial_filters.dtype
+def joined_bank(
+    statistics: PooledStatistics,
+    groups: Sequence[OscillatorGroup],
+    rate: float,
+    *,
+    dtype: torch.dtype,
+    longest: int = _BLOCK,
+    hop: int | None = None,
+) -> OscillatorBlocks:
+    """Build the matrices of oscillators of one hop and several orders; what a state has too much stays zero.
+
+    ``hop`` is another one than theirs.
+    """
+    sfreq = statistics.sfreq / rate
     most, parts = max(2 * group.order for group in groups), []
     for group in groups:
         bands = (values[group.oscillators] / sfreq for values in (statistics.frequencies_hz, statistics.bandwidths_hz))
-        bank = oscillator_blocks(*bands, order=group.order, hop=group.hop, longest=_BLOCK, dtype=dtype)
+        bank = oscillator_blocks(*bands, order=group.order, hop=hop or group.hop, longest=longest, dtype=dtype)
         n = most - 2 * group.order
         into, out, transition = pad(bank.into, (0, n)), pad(bank.out, (0, 0, 0, n)), pad(bank.transition, (0, n, 0, n))
         parts.append((into, out, transition))
@@ -145,8 +158,8 @@ class _RunningGroup:
         self, statistics: PooledStatistics, groups: Sequence[OscillatorGroup], rate: float, wanted: Set[str]
     ) -> None:
         dtype, (_, J, C) = statistics.spatial_filters.dtype, statistics.spatial_filters.shape
-        group, K = _joined(groups, J), len(statistics.components)
-        f, bank = len(group.oscillators), _bank(statistics, groups, rate)
+        group, K = joined(groups, J), len(statistics.components)
+        f, bank = len(group.oscillators), joined_bank(statistics, groups, rate, dtype=dtype)
         self._into, self._out, self._transition = (part.numpy() for part in bank)
         self.hop, self._block = group.hop, bank.block
         spatial = statistics.spatial(group, dtype, covariance="energies" in wanted)

@@ -45,6 +45,7 @@ class SpatialFilters:
 
     def __init__(self, filters: Tensor, components: Tensor, has_covariance: Tensor) -> None:
         self.filters, self.components, self.has_covariance = filters, components, has_covariance
+        self._chosen = None if has_covariance.all() else has_covariance.nonzero()[:, 0]
         every = components.expand(len(filters), *components.shape)
         both = torch.cat([filters, every], 1) if has_covariance.any() else filters
         self.before = both if both.shape[1] < both.shape[2] else None
@@ -55,10 +56,10 @@ class SpatialFilters:
 
     def split(self, frames: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Sort frames: (f, R * n, 2, m) -> (n, f, J, 2, m) of the filters, (f', K, n, 2, m) of the components."""
-        z, J, chosen = frames.unflatten(1, (-1, n)), self.filters.shape[1], self.has_covariance
+        z, J = frames.unflatten(1, (self.rows(1), n)), self.filters.shape[1]
         filtered = _applied(self.filters, z) if self.before is None else z[:, :J]
         z = z if self.before is None else z[:, J:]
-        z = z if chosen.all() else z[chosen]
+        z = z if self._chosen is None else z[self._chosen]
         if self.before is None and self.components.shape[0] < self.components.shape[1]:
             z = _applied(self.components.expand(len(z), *self.components.shape), z)
         return filtered.permute(2, 0, 1, 3, 4).contiguous(), z

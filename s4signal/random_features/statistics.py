@@ -105,7 +105,7 @@ class PooledStatistics:
         for x, lengths, rate, weights in batches:
             total += float(weights.sum())
             for group in self.groups(rate):
-                ends = self._ends(lengths, group.hop)
+                ends = self.ends(lengths, group.hop)
                 weight = (weights / ends[:, -1]).to(x.dtype)[:, None]
                 for frames, _, windows in self._frames(x, ends, rate, group, covariance=False):
                     counted = frames * (windows[..., 0] * weight)[:, None, None, None]
@@ -127,13 +127,11 @@ class PooledStatistics:
         """Pool over cases x (C, n, n_times) of these lengths (n,); see `finished`. What is not wanted is NaN."""
         table = self.empty(x.shape[1], x)
         for group in self.groups(rate) if wanted else ():
-            ends, sums = self._ends(lengths, group.hop), dict[str, Tensor]()
+            ends, sums = self.ends(lengths, group.hop), dict[str, Tensor]()
             for frames, z, windows in self._frames(x, ends, rate, group, covariance="energies" in wanted):
                 more = self.add_up(frames, z, group, windows, windows[..., 0], wanted=wanted)
                 sums = {name: sums[name] + part for name, part in more.items()} if sums else more
-            count = ends[:, -1, None, None, None].to(x.dtype)
-            means = {name: _mean(part, ends) if name in self.windowed else part / count for name, part in sums.items()}
-            self.enter(table, self.places(group), means)
+            self.enter(table, self.places(group), self.averaged(sums, ends))
         return self.finished(table)
 
     def empty(self, n: int, like: Tensor) -> dict[str, Tensor]:
@@ -156,6 +154,11 @@ class PooledStatistics:
             "combinations": group.combinations,
             "energies": (chosen.cumsum(0) - 1)[group.oscillators[chosen[group.oscillators]]],
         }
+
+    def averaged(self, sums: Mapping[str, Tensor], ends: Tensor) -> dict[str, Tensor]:
+        """Divide what was added up by the frames of each window, or of the case; ``ends`` as of `ends`."""
+        count = ends[:, -1, None, None, None]
+        return {name: _mean(part, ends) if name in self.windowed else part / count for name, part in sums.items()}
 
     def enter(self, table: dict[str, Tensor], places: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> None:
         """Enter means over the frames of some oscillators at their places in a table."""
@@ -210,10 +213,10 @@ class PooledStatistics:
             sums["energies"] = sum_of_products(z, inside)
         return sums
 
-    def _ends(self, lengths: Tensor, hop: int) -> Tensor:
-        """Return the first frame of each window of each case, and how many there are, (n, n_windows + 1)."""
+    def ends(self, lengths: Tensor, hop: int) -> Tensor:
+        """Return the first frame of each window of cases (n,), and how many there are, (n, n_windows + 1)."""
         samples = torch.arange(self.n_windows + 1) * lengths[:, None]
-        return -(-samples // (self.n_windows * hop))
+        return (samples + self.n_windows * hop - 1) // (self.n_windows * hop)
 
     def _frames(
         self, x: Tensor, ends: Tensor, rate: float, group: OscillatorGroup, *, covariance: bool
@@ -234,7 +237,7 @@ class PooledStatistics:
             tables=self._tables.setdefault((rate, group.hop, group.order), {}),
         ):
             filtered, z = filters.split(frames, n)
-            windows = _windows(start // group.hop + torch.arange(frames.shape[-1]), ends)
+            windows = share_of_windows(start // group.hop + torch.arange(frames.shape[-1]), ends)
             yield filtered, z, windows.to(x.dtype)
 
 
@@ -244,13 +247,19 @@ def feature_blocks(statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: means if name == "means" else statistics[name].flatten(1) for name in STATISTICS}
 
 
-def _windows(numbers: Tensor, ends: Tensor) -> Tensor:
+def segment_length(frames: Tensor) -> Tensor:
+    """Return how many frames a segment has, a power of two, so that SEGMENTS hold so many frames."""
+    powers = 2 ** torch.arange(32)
+    return powers[(frames[..., None] > SEGMENTS * powers).sum(-1)]
+
+
+def share_of_windows(numbers: Tensor, ends: Tensor) -> Tensor:
     """How much of which frame (m,) lies in which window, given the first frame behind each: (n, m, W), 0 to 1.
 
     A stream keeps sums over at most SEGMENTS equal segments: a segment across a border counts in part in either window.
     """
     frames = ends[:, -1:]
-    length = torch.exp2(torch.log2(frames / SEGMENTS).ceil().clamp_min(0.0)).long()
+    length = segment_length(frames)
     start = numbers // length * length  # of the segment
     size = torch.minimum(length, frames - start).clamp_min(1)
     before = ((ends[:, None] - start[..., None]) / size[..., None].to(torch.float64)).clamp_(0.0, 1.0)
@@ -267,6 +276,6 @@ def _pool(values: Tensor, windows: Tensor) -> Tensor:
 def _mean(sums: Tensor, ends: Tensor) -> Tensor:
     """Divide (n, ..., W) by how many frames each window has, once: every weight of 1 is added up exactly."""
     total = torch.cat([ends[:, -1:], ends.diff(dim=1)], 1).to(sums.dtype)
-    total = total.view(len(total), *[1] * (sums.ndim - 2), -1)
+    total = total.view(total.shape[0], *[1] * (sums.ndim - 2), -1)
     # A case too short to have a frame in each window: such a window is the whole case.
     return torch.where(total > 0, sums / total.clamp_min(1), sums[..., :1] / total[..., :1])

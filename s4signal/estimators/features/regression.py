@@ -16,7 +16,7 @@ from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, relative_periods
 from s4signal.random_features.left_out import ALPHAS, Floats
-from s4signal.random_features.ridge import Ridge, fit_ridge
+from s4signal.random_features.ridge import Ridge, Rule, fit_ridge
 
 _OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
 
@@ -33,7 +33,7 @@ class FeatureRegression(NamedTuple):
         periods = relative_periods(recordings.signals, self.feature_map.sfreq)
         return self.ridge.predict(np.concatenate([*blocks.values()], axis=1), self._octaves(periods))
 
-    def at(self, period: float, *, factor: float = 1.0) -> Callable[[NDArray[np.floating]], Floats]:
+    def at(self, period: float, *, factor: float = 1.0) -> Rule:
         """Return what says it, times a factor, of features (n, p) of cases with this period."""
         return self.ridge.of_subset(int(self._octaves(np.array([period]))[0]), factor=factor)
 

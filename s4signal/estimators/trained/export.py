@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from s4signal.errors import MissingDependencyError
+from s4signal.estimators.features.plain import PlainRegression, PlainRegressionSteps
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.trained.plain import Offline, Parts, Step
 from s4signal.estimators.trained.plan import Plan
+from s4signal.estimators.trained.readout import Readout
 from s4signal.nn import S4Network
 from s4signal.nn.plain import PlainSteps, plain_network
 from s4signal.training.tensor_file import replace_file
@@ -30,18 +33,6 @@ FORMATS, VIEWS = ("onnx", "torch"), ("offline", "step")
 LONGEST = 2**20  # samples of a case
 _MOST_CASES = 4096
 _OPSET = 20
-
-
-class Parts(NamedTuple):
-    """What predicts: ``scale`` and ``mean`` bring outputs to the units of targets; a classifier has ``classes``."""
-
-    plan: Plan
-    standardizer: Standardizer
-    network: S4Network
-    classes: NDArray[Any] | None
-    scale: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    ch_names: list[str] | None
 
 
 def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: int) -> dict[str, Any]:
@@ -73,6 +64,7 @@ class ExportMixin:
 
     _plan: Plan
     _standardizer: Standardizer
+    _readout: Readout | None
     network_: S4Network
     ch_names_: list[str] | None
 
@@ -107,8 +99,8 @@ class ExportMixin:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If an option is unknown, or the model has no such form: a readout in closed form, irregular times, mostly
-            missing samples, a module of your own as front end; for "step" a bidirectional model.
+            If an option is unknown, or the model has no such form: irregular times, mostly missing samples, a module of
+            your own as front end; for "step" a bidirectional model, or cases whose means lie far apart.
         MissingDependencyError
             If ONNX is asked for and its packages are not installed.
         """
@@ -117,7 +109,10 @@ class ExportMixin:
         zero = np.zeros((1, self._plan.n_outputs))
         # What brings outputs to the units of targets is linear: two of them tell it.
         mean, one = (zero, zero + 1) if classes is not None else (self._finish(zero), self._finish(zero + 1))
-        parts = Parts(self._plan, self._standardizer, self.network_, classes, (one - mean)[0], mean[0], self.ch_names_)
+        readout = self._readout if self._readout is not None and self._readout.scale > 0.0 else None
+        tags, units = bool(getattr(self, "multilabel_", False)), ((one - mean)[0], mean[0])
+        model = (self._plan, self._standardizer, self.network_, readout)
+        parts = Parts(*model, classes, tags, *units, self.ch_names_)
         return export_model(parts, path, format=format, view=view, longest=longest)
 
     def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -125,54 +120,12 @@ class ExportMixin:
         raise NotImplementedError
 
 
-class Offline(nn.Module):
-    """Standardise, run the network, and bring the outputs to probabilities or the units of the targets."""
-
-    center: Tensor
-    gain: Tensor
-    scale: Tensor
-    mean: Tensor
-
-    def __init__(self, parts: Parts, network: nn.Module) -> None:
-        super().__init__()
-        self.network, self.n_masks = network, len(parts.plan.sampling.masked)
-        self.classifies, self.dtype = parts.classes is not None, parts.network.head.weight.dtype
-        weights = {"center": parts.standardizer.mean, "gain": 1.0 / parts.standardizer.scale}
-        for name, value in {**weights, "scale": parts.scale, "mean": parts.mean}.items():
-            self.register_buffer(name, torch.from_numpy(np.asarray(value, np.float64).copy()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Predict cases (batch, n_channels, n_times)."""
-        return self.finished(self.network(self.standardised(x)))
-
-    def standardised(self, x: Tensor) -> Tensor:
-        """Return (n_inputs, batch, n_times): channels, then masks that say that all is observed."""
-        standard = ((x.double() - self.center[:, None]) * self.gain[:, None]).to(self.dtype).transpose(0, 1)
-        if not self.n_masks:
-            return standard
-        return torch.cat([standard, torch.ones_like(standard[:1]).expand(self.n_masks, -1, -1)])
-
-    def finished(self, outputs: Tensor) -> Tensor:
-        """Return probabilities, or targets in their own units."""
-        if self.classifies:
-            return outputs.softmax(-1)
-        return (outputs.double() * self.scale + self.mean).float()
-
-
-class Step(Offline):
-    """The same for the next samples of a stream, from a state to the next."""
-
-    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """Predict from all samples so far; x (batch, n_channels, unit)."""
-        outputs, after = self.network(self.standardised(x), list(state))
-        return self.finished(outputs), *after
-
-
 Built = tuple[nn.Module, tuple[Tensor, ...], dict[str, list[str]], Any]
 
 
 def _offline(parts: Parts, longest: int) -> Built:
-    module = Offline(parts, plain_network(parts.network, longest=longest)).eval()
+    own = None if parts.readout is None else PlainRegression(*parts.readout, longest=longest)
+    module = Offline(parts, plain_network(parts.network, longest=longest), own).eval()
     x = torch.zeros(3, parts.plan.n_channels, min(longest, 150 * _shortest(parts) + 1))
     batch = torch.export.Dim("batch", min=1, max=_MOST_CASES)
     n_times = torch.export.Dim("n_times", min=_shortest(parts), max=longest)
@@ -182,18 +135,22 @@ def _offline(parts: Parts, longest: int) -> Built:
 
 def _shortest(parts: Parts) -> int:
     """Return the samples of two frames: the exporter would make a case of its own of one."""
-    hop = 1.0 if parts.plan.hop_s is None else parts.plan.hop_s * (parts.plan.sfreq or 1.0)
-    return 1 + max(1, math.ceil(hop))
+    hops = [1.0, 1.0 if parts.plan.hop_s is None else parts.plan.hop_s * (parts.plan.sfreq or 1.0)]
+    if parts.readout is not None:
+        hops += [float(bank.hops.max()) for bank in parts.readout.regression.feature_map.banks]
+    return 1 + math.ceil(max(hops))
 
 
 def _step(parts: Parts) -> Built:
-    steps = PlainSteps(parts.network)
-    module = Step(parts, steps).eval()
-    state = steps.at_rest(3)
+    steps, own = PlainSteps(parts.network), None
+    if parts.readout is not None:
+        own = PlainRegressionSteps(*parts.readout, n_channels=parts.plan.n_channels, unit=steps.unit)
+    module = Step(parts, steps, own).eval()
+    state = module.at_rest(3)
     # An axis whose length is that of the batch, found by trying another one.
     axes = [
         next((axis for axis, (n, m) in enumerate(zip(a.shape, b.shape, strict=True)) if n != m), None)
-        for a, b in zip(state, steps.at_rest(5), strict=True)
+        for a, b in zip(state, module.at_rest(5), strict=True)
     ]
     batch = torch.export.Dim("batch", min=1, max=_MOST_CASES)
     shapes = ({0: batch}, tuple({} if axis is None else {axis: batch} for axis in axes))
@@ -251,18 +208,16 @@ def _torch(program: Any, said: dict[str, Any]) -> bytes:
 
 def _check(parts: Parts, view: str) -> None:
     plan = parts.plan
-    if parts.standardizer.kept is not None:
+    if view == "step" and parts.standardizer.kept is not None:
         raise ValueError(
-            "a model of cases whose means lie far apart, which are taken away, is not exported; fit with BandPass or "
-            "Baseline in front."
+            "view='step' of a model of cases whose means lie far apart, which are taken away, needs whole cases; fit "
+            "with BandPass(0.5, None, causal=True) or Baseline in front."
         )
     if plan.sampling.times:
         raise ValueError(
             "a model of samples at irregular times is not exported: put X on a regular grid with Signals.to_grid and "
             "fit again."
         )
-    if plan.readout == "closed_form":
-        raise ValueError("a model with a readout in closed form is not exported; fit with readout='pooled'.")
     if view == "step" and plan.stack["bidirectional"]:
         raise ValueError("view='step' needs a causal model, this one looks ahead; fit with bidirectional=False.")
 

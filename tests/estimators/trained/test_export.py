@@ -40,6 +40,21 @@ def audio(**options: Any) -> S4Classifier:
     return S4Classifier(**{**SMALL, "sfreq": 8000.0, "frontend": "filterbank", **options}).fit(X, ["a", "b"] * 4)
 
 
+def epochs(*, drift: float = 0.0, tags: bool = False, **options: Any) -> S4Classifier:
+    """Three channels that may drift from case to case, with the readout that "auto" takes: the closed form."""
+    y = np.arange(40) // (1 + np.arange(2)[:, None] * 2) % 2  # two tags
+    X = waves(40, 150, n_channels=3) + drift * (np.arange(40)[:, None, None] % 7).astype(np.float32)
+    X += (2e-5 * np.sin(np.arange(150) / 3.0)).astype(np.float32) * y[0][:, None, None].astype(np.float32)
+    model = S4Classifier(**{**SMALL, "readout": "auto", "max_epochs": 1, "sfreq": 100.0, **options})
+    model.fit(X, y.T if tags else y[0])
+    assert model.ridge_ is not None
+    return model
+
+
+def drifting(**options: Any) -> S4Classifier:
+    return epochs(drift=1e-3, **options)
+
+
 def expected(model: Any, X: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(model.predict_proba(X) if hasattr(model, "classes_") else model.predict(X)[:, None])
 
@@ -55,6 +70,8 @@ OFFLINE = [
     (classifier, {"bidirectional": False, "kernel": "s5", "pooling": "attention"}, (3, 64, 500), 2),
     (regressor, {}, (22, 64, 500), 2),
     (audio, {}, (200, 1000, 2777), 1),
+    pytest.param(epochs, {}, (5, 64, 333), 3, marks=pytest.mark.stress),
+    pytest.param(drifting, {}, (64, 150), 3, marks=pytest.mark.stress),
     # The causal bank is exported in steps below, the causal layers above.
     pytest.param(audio, {"bidirectional": False}, (200, 2777), 1, marks=pytest.mark.stress),
 ]
@@ -80,6 +97,7 @@ STEPS = [
     (classifier, {"pooling": "mean"}, 40, 2),
     (regressor, {}, 640, 2),
     (audio, {}, 2400, 1),
+    pytest.param(epochs, {}, 150, 3, marks=pytest.mark.stress),
 ]
 
 
@@ -134,6 +152,29 @@ def test_a_step_of_torch_goes_from_state_to_state(tmp_path: Path) -> None:
     assert_allclose(answer.numpy(), expected(model, X), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "view"), [({"drift": 1e-3}, "offline"), ({"bidirectional": False, "tags": True}, "step")]
+)
+def test_a_readout_in_closed_form_drifts_and_tags_are_in_what_is_exported(options, view, monkeypatch, tmp_path) -> None:
+    """What goes into the exporter; what comes out of it is tested above, at length."""
+    model, X, given = epochs(**options), waves(2, 60, n_channels=3, seed=3), []
+
+    def export(module, inputs, **how):
+        given[:] = [module, inputs]
+        raise InterruptedError
+
+    monkeypatch.setattr(torch.export, "export", export)
+    with pytest.raises(InterruptedError):
+        model.export(tmp_path / "m.pt2", format="torch", view=view, longest=256)
+    module, (x, *state) = given
+    unit = x.shape[2] if state else 60
+    state = module.at_rest(2) if state else []
+    for end in range(unit, 61, unit):
+        answer = module(torch.from_numpy(X[:, :, end - unit : end]), *state)
+        answer, *state = answer if isinstance(answer, tuple) else (answer,)
+    assert_allclose(answer.numpy(), expected(model, X), atol=1e-5)
+
+
 def test_exporting_changes_nothing_in_the_model(tmp_path: Path) -> None:
     model, X = classifier(bidirectional=False), waves(3, 99)
     before = model.predict_proba(X)
@@ -158,5 +199,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"irregular times is not exported: put X on a regular grid"):
         irregular.export(path)
     assert not path.exists()
+    with pytest.raises(ValueError, match=r"view='step' of a model of cases whose means lie far apart.* needs whole"):
+        drifting(bidirectional=False).export(path, view="step")
     with pytest.raises(FileNotFoundError, match="make the folder first"):
         model.export(tmp_path / "no" / "m.pt2", format="torch", longest=256)

@@ -1,0 +1,95 @@
+"""What is exported of a trained model: from samples in their units to probabilities or targets in theirs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.trained.plan import Plan
+from s4signal.estimators.trained.readout import Readout
+from s4signal.nn import S4Network
+
+
+class Parts(NamedTuple):
+    """What predicts: ``scale`` and ``mean`` bring outputs to the units of targets; a classifier has ``classes``.
+
+    A ``readout`` adds to the outputs.
+    """
+
+    plan: Plan
+    standardizer: Standardizer
+    network: S4Network
+    readout: Readout | None
+    classes: NDArray[Any] | None
+    tags: bool  # which do not exclude each other
+    scale: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    ch_names: list[str] | None
+
+
+class Offline(nn.Module):
+    """Standardise, run the network, and bring the outputs to probabilities or the units of the targets."""
+
+    center: Tensor
+    gain: Tensor
+    scale: Tensor
+    mean: Tensor
+    network: Any
+    readout: Any
+
+    def __init__(self, parts: Parts, network: nn.Module, readout: nn.Module | None) -> None:
+        super().__init__()
+        self.network, self.readout, self.n_masks = network, readout, len(parts.plan.sampling.masked)
+        self.classifies, self.tags = parts.classes is not None, parts.tags
+        self.dtype, self.kept = parts.network.head.weight.dtype, parts.standardizer.kept
+        weights = {"center": parts.standardizer.mean, "gain": 1.0 / parts.standardizer.scale}
+        for name, value in {**weights, "scale": parts.scale, "mean": parts.mean}.items():
+            self.register_buffer(name, torch.from_numpy(np.asarray(value, np.float64).copy()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict cases (batch, n_channels, n_times)."""
+        standard = self.standardised(x)
+        outputs = self.network(self.with_masks(standard))
+        return self.finished(outputs if self.readout is None else outputs + self.readout(standard))
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """Return the channels (n_channels, batch, n_times)."""
+        x, center = x.double(), self.center[:, None]
+        if self.kept is not None:
+            own = x.mean(-1, keepdim=True)
+            center = own - (own - center) * torch.from_numpy(self.kept)[:, None]
+        return ((x - center) * self.gain[:, None]).to(self.dtype).transpose(0, 1)
+
+    def with_masks(self, standard: Tensor) -> Tensor:
+        """Put masks that say that all is observed below the channels."""
+        if not self.n_masks:
+            return standard
+        return torch.cat([standard, torch.ones_like(standard[:1]).expand(self.n_masks, -1, -1)])
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        """Return probabilities, or targets in their own units."""
+        if self.classifies:
+            return (outputs.sigmoid() if self.tags else outputs.softmax(-1)).to(self.dtype)
+        return (outputs.double() * self.scale + self.mean).float()
+
+
+class Step(Offline):
+    """The same for the next samples of a stream, from a state to the next."""
+
+    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Predict from all samples so far; x (batch, n_channels, unit)."""
+        standard, n = self.standardised(x), len(self.network.at_rest(1))
+        outputs, after = self.network(self.with_masks(standard), list(state[:n]))
+        if self.readout is not None:
+            said, more = self.readout(standard, list(state[n:]))
+            outputs, after = outputs + said, after + more
+        return self.finished(outputs), *after
+
+    def at_rest(self, batch: int) -> list[Tensor]:
+        """Return the state before the first sample."""
+        return [tensor for part in (self.network, self.readout) if part is not None for tensor in part.at_rest(batch)]
