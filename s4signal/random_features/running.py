@@ -24,7 +24,7 @@ from s4signal.random_features.spatial_filters import SpatialFilters
 from s4signal.random_features.statistics import SEGMENTS, STATISTICS, OscillatorGroup, PooledStatistics
 
 _FRAMES_AT_ONCE = 512
-_BLOCK = 64  # samples
+_BLOCK = 32  # samples: those of one that is not full are filtered again with the next ones
 
 Floats = NDArray[np.floating]
 

@@ -174,7 +174,9 @@ class FeatureMap:
         drawn, *narrow = pooled
         named = {name: block.numpy() for name, block in feature_blocks(drawn).items()}
         if narrow:
-            named[NARROW_BANDS] = neighbour_contrast(narrow[0]["energies"]).flatten(1).numpy()
+            energies = narrow[0]["energies"]
+            unheard = bool(energies.isnan().all())  # a stream asks for what is wanted alone
+            named[NARROW_BANDS] = (energies if unheard else neighbour_contrast(energies)).flatten(1).numpy()
         if self.summaries is not None:
             named[OBSERVATIONS] = summaries.astype(named["means"].dtype)
         return named
