@@ -34,22 +34,22 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
         state = _one_by_one(rest, transition, state, reverse=True)
     groups = S[:, :, :whole].unflatten(2, (-1, GROUP))
     entering = _one_by_one(groups, transition, None, reverse=reverse)
-    over_group, spread = _through_group(transition)
+    over_group, spread = _through_group(transition, reverse=reverse)
     state = carry(entering, over_group, state, reverse=reverse)
-    within = spread(entering)
-    groups += within.flip(3) if reverse else within
+    groups += spread(entering)
     return state if reverse or whole == n_blocks else _one_by_one(rest, transition, state, reverse=False)
 
 
-def _through_group(transition: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _through_group(transition: Tensor, *, reverse: bool) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Return the transition over a group, and what carries (d_model, batch, n_groups, d_state) to each block of one."""
     if transition.ndim == 2:
         V = powers(as_complex(transition), GROUP)
-        return as_real(V[:, -1]), lambda x: as_real(as_complex(x).unsqueeze(3) * V[:, None, None, :-1])
+        within = V[:, None, None, :-1].flip(3) if reverse else V[:, None, None, :-1]
+        return as_real(V[:, -1]), lambda x: as_real(as_complex(x).unsqueeze(3) * within)
     steps = [torch.eye(transition.shape[-1], dtype=transition.dtype, device=transition.device).expand_as(transition)]
     for _ in range(GROUP):
         steps.append(steps[-1] @ transition)
-    columns = torch.cat(steps[:-1], -1)
+    columns = torch.cat(steps[-2::-1] if reverse else steps[:-1], -1)
     return steps[-1], lambda x: torch.bmm(x.flatten(1, 2), columns).view(*x.shape[:3], GROUP, -1)
 
 
