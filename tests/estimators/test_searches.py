@@ -1,4 +1,4 @@
-"""Searches: halving by epochs, by Dask's workers and by optuna; what workers share: features and cores."""
+"""Searches: halving by epochs, by workers of Dask and of Ray and by optuna; what workers share: features and cores."""
 
 import os
 import subprocess
@@ -70,6 +70,32 @@ if __name__ == "__main__":
 def test_two_workers_of_dask_find_what_one_process_finds_on_a_core_each() -> None:
     pytest.importorskip("distributed")
     assert program(DASK) == ["1", "1"]
+
+
+RAY = """
+import joblib, numpy as np, ray
+from ray.util.joblib import register_ray
+from sklearn.model_selection import GridSearchCV
+from s4signal import S4RidgeClassifier, Signals
+from test_searches import Y, threads, tones
+
+X = Signals([case[:, : 100 - i] for i, case in enumerate(tones())], sfreq=100.0)
+model, grid, scoring = S4RidgeClassifier(random_state=0), {"n_windows": [1, 4]}, {"s": "accuracy", "threads": threads}
+here = GridSearchCV(model, grid, cv=2).fit(X, Y)
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+register_ray()
+with joblib.parallel_config("ray", n_jobs=-1):
+    there = GridSearchCV(model, grid, cv=2, scoring=scoring, refit="s").fit(X, Y)
+assert there.best_params_ == here.best_params_
+assert (there.cv_results_["mean_test_s"] == here.cv_results_["mean_test_score"]).all()
+print(*there.cv_results_["mean_test_threads"].astype(int))
+"""
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray_find_what_one_process_finds_on_a_core_each() -> None:
+    pytest.importorskip("ray")
+    assert program(RAY)[-2:] == ["1", "1"]
 
 
 def test_features_that_no_candidate_changes_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,16 @@ def test_forward_optimizer_and_schedule_may_be_functions_of_ones_own():
     assert rates == list(range(10))
 
 
+@pytest.mark.stress  # the compiler takes its time
+def test_forward_may_be_compiled():
+    def forward(network, batch, generator):
+        return network(batch.x, batch.mask)
+
+    compiled = torch.compile(forward, backend="aot_eager")
+    one, other = (trained(tones(), forward=run, max_epochs=2) for run in (forward, compiled))
+    assert_same_weights(one, other, atol=1e-12)
+
+
 def test_losses_of_ones_own_take_the_place_of_forward_and_loss():
     def smoothed(network, batch, generator):
         return torch.nn.functional.cross_entropy(
