@@ -206,7 +206,7 @@ def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
         ("eeg_dense_labels.py", ["--models", "bands"], ["over 5 subjects", "bands", "(0, 0)", "(4, 4)"]),
         (
             "voice_activity.py",
-            ["--seconds", "4"],
+            ["--seconds", "2"],
             ["over 4 speakers", "energy threshold", "S4RidgeClassifier (0.2, 0.0)"],
         ),
     ],
