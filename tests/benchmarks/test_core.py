@@ -6,6 +6,7 @@ comparison), everything else within one process under that setting. Run `make be
 else.
 """
 
+import math
 import os
 import sys
 import time
@@ -114,11 +115,18 @@ def test_an_hour_of_signal_costs_a_sample_what_seconds_do(benchmark: BenchmarkFi
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
-def test_an_hour_of_signal_takes_the_memory_that_seconds_do(benchmark: BenchmarkFixture) -> None:
+@pytest.mark.parametrize("short", [(500, 2_000), (64, 16_384)])
+def test_an_hour_of_signal_takes_the_memory_that_seconds_do(
+    benchmark: BenchmarkFixture, short: tuple[int, int]
+) -> None:
     peaks = []
-    shapes = ((1, 1_000_000), (500, 2_000))
-    benchmark.pedantic(lambda: peaks.extend(peak_mib("s4d", *shape, network=True) for shape in shapes), rounds=1)
-    report(benchmark, f"peaks {peaks[0]:.0f} and {peaks[1]:.0f} MiB", peaks[0] / peaks[1])
+    shapes = ((1, 2**20), short)
+    benchmark.pedantic(
+        lambda: peaks.extend(peak_mib("s4d", *shape, network=True) / math.prod(shape) for shape in shapes), rounds=1
+    )
+    report(
+        benchmark, "peaks of {:.0f} and {:.0f} bytes a sample".format(*(2**20 * x for x in peaks)), peaks[0] / peaks[1]
+    )
     assert peaks[0] / peaks[1] <= 1.15
 
 
