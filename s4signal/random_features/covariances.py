@@ -2,20 +2,97 @@
 
 import math
 from collections.abc import Callable
-from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from s4signal.random_features.filters import filter_frames
+from s4signal.ssm.carry import carry
+from s4signal.ssm.cascades import EnergyTables, energy_tables
+
 _SUMMED = 128  # products that are added up in single precision
+_LONGEST_BLOCK = 1024  # samples; tables take memory for each
+_AT_ONCE = 2**20  # products and spectra of samples
 
 
-def sum_of_products(z: Tensor, inside: Tensor) -> Tensor:
-    """(f, K, n, 2, m) -> (n, f, K, K): the sum of Re z z* over frames with ``inside`` (n, m) 1, not 0, in float64."""
-    rows = (z if inside.all() else z * inside[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
-    # A logarithm magnifies the rounding of the largest eigenvalue to that of the smallest.
-    parts = (torch.matmul(part, part.transpose(-1, -2)).double() for part in rows.split(_SUMMED, -1))
-    return reduce(torch.add, parts)
+def sum_of_products(
+    x: Tensor, lengths: Tensor, bands: tuple[Tensor, Tensor], order: int, hop: int, tables: dict[Any, Any]
+) -> Tensor:
+    """Sum Re z z* over all frames z of f filters: x (K, n, n_times), lengths (n,) -> (n, f, K, K), in float64.
+
+    ``bands`` are frequencies and bandwidths (f,) in cycles per sample; ``tables`` is where tables of them are kept.
+    """
+    (K, n, n_times), f = x.shape, len(bands[0])
+    sums = torch.zeros(n, f, K, K, dtype=torch.float64)
+    if f == 0:
+        return sums
+    if hop == 1:
+        block = energy_block(n_times, order)
+        if block not in tables:
+            tables[block] = energy_tables(*bands, order, block)
+        return sum_over_all_samples(x, lengths, tables[block])
+    frames = filter_frames(x.flatten(0, 1), *bands, order=order, hop=hop, at_once=_AT_ONCE, tables=tables)
+    for start, part in frames:
+        inside = start + hop * torch.arange(part.shape[-1]) < lengths[:, None]
+        z = part.unflatten(1, (K, n))
+        rows = (z if inside.all() else z * inside[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
+        # A logarithm magnifies the rounding of the largest eigenvalue to that of the smallest.
+        for some in rows.split(_SUMMED, -1):
+            sums += torch.matmul(some, some.mT)
+    return sums
+
+
+def energy_block(n_times: int, order: int) -> int:
+    """Return how many samples a block of `sum_over_all_samples` should have: equal blocks, so that few are padding."""
+    n_blocks = math.ceil(n_times * order / _LONGEST_BLOCK)
+    return 16 * math.ceil(n_times / n_blocks / 16)
+
+
+def sum_over_all_samples(x: Tensor, lengths: Tensor, tables: EnergyTables) -> Tensor:
+    """(K, n, n_times) -> (n, f, K, K): the sum of Re z z* over all outputs z of f filters at the full rate, in float64.
+
+    The outputs are never computed: the sum has the spectrum of each block, and what the state before it adds.
+    """
+    (f, T, S), (K, n, n_times) = tables.P.shape, x.shape
+    into = torch.cat([tables.P, tables.N], -1).transpose(0, 1).flatten(1)
+    n_blocks, most = math.ceil(n_times / T), max(1, _AT_ONCE // (K * (into.shape[1] + 2 * T)))
+    cases, sums = max(1, most // n_blocks), torch.zeros(n, f, K * K, dtype=torch.float64)
+    for some in torch.arange(n).split(cases):
+        state = sums.new_zeros(f, len(some) * K, S)
+        for first in range(0, n_blocks, most):
+            # Zeros before the first sample change nothing, so that all cases end with the last block.
+            u = _ending_together(x, lengths, some.tolist(), first * T - n_blocks * T, min(most, n_blocks - first) * T)
+            u = u.unflatten(2, (-1, T))
+            product = (u.flatten(0, 2) @ into).view(len(some) * K, -1, f, 2, S)
+            entering, later = product.permute(3, 2, 0, 1, 4)
+            entering = entering.contiguous()
+            state = carry(entering, tables.transition, state)
+            carried = _by_case(entering, K) @ _by_case(later, K).mT
+            spectra = torch.view_as_real(torch.fft.rfft(u, 2 * T)).permute(0, 3, 1, 2, 4).flatten(3)
+            inside = tables.spectrum @ (spectra @ spectra.mT).flatten(2)
+            sums[some] += inside + (carried + carried.mT).transpose(0, 1).flatten(2)
+        left = state.unflatten(1, (-1, K))
+        sums[some] -= (left @ tables.remaining[:, None] @ left.mT).transpose(0, 1).flatten(2)
+    products: Tensor = sums.unflatten(2, (K, K))
+    return products
+
+
+def _ending_together(x: Tensor, lengths: Tensor, some: list[int], start: int, n_times: int) -> Tensor:
+    """Cut ``n_times`` samples of some cases from ``start`` < 0, counted from their ends: (K, n, ...) -> (k, K, ...)."""
+    u = torch.zeros(len(some), len(x), n_times, dtype=torch.float64)
+    for row, case in zip(u, some, strict=True):
+        first = int(lengths[case]) + start
+        before, end = max(-first, 0), first + n_times
+        if before < n_times:
+            row[:, before:] = x[:, case, first + before : end]
+    return u
+
+
+def _by_case(states: Tensor, n_channels: int) -> Tensor:
+    """(f, n * K, n_blocks, S) -> (f, n, K, n_blocks * S)."""
+    by_case: Tensor = states.flatten(2).unflatten(1, (-1, n_channels))
+    return by_case
 
 
 def log_energy(energy: Tensor) -> Tensor:

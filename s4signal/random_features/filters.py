@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from s4signal.ssm import cascade_tables
+from s4signal.ssm.carry import carry
 
 Floats = NDArray[np.float64]
 
-_BLOCK = 64  # samples, the longest hop in training
+_LONGEST = 64  # samples, a hop in training
+_BLOCK = 32  # samples: of longer ones most of the product is zeros, of shorter ones there are many states
 LONGEST_HOP = 4096  # samples, at any rate: tables take memory for each
 _LOW_PASSES = 0.1  # of the oscillators are low-passes, at 0 Hz
 _HIGHEST = 0.45  # of the sampling rate
@@ -54,7 +57,7 @@ def draw_oscillators(
 def oscillator_hops(frequencies_hz: Floats, bandwidths_hz: Floats, *, sfreq: float, longest: float) -> Floats:
     """Return the samples (F,) from one frame of each oscillator to the next: powers of two, eight frames a period."""
     wanted = sfreq / (8.0 * (frequencies_hz + bandwidths_hz))
-    return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _BLOCK))))))
+    return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _LONGEST))))))
 
 
 class OscillatorBlocks(NamedTuple):
@@ -77,18 +80,6 @@ class OscillatorBlocks(NamedTuple):
         """State before the first sample, (F, rows, 2 * order)."""
         return self.out.new_zeros(len(self.out), rows, self.out.shape[1])
 
-    def run(self, blocks: Tensor, state: Tensor, spatial_filters: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Filter blocks (rows, n_blocks, block) one after the other, from a state (F, R, 2 * order) on.
-
-        Shapes: → frames (F, R, 2, n_blocks * block / hop), the state after them.
-        """
-        parts, width = [], self.out.shape[-1]
-        for u in blocks.unbind(1):
-            product = torch.bmm(_inputs(u, len(self.out), spatial_filters), self.into)
-            parts.append(torch.baddbmm(product[..., :width], state, self.out))
-            state = torch.baddbmm(product[..., width:], state, self.transition)
-        return torch.stack(parts, 2).unflatten(-1, (2, -1)).transpose(2, 3).flatten(3), state
-
 
 def oscillator_blocks(
     frequencies: Tensor, bandwidths: Tensor, *, order: int, hop: int, longest: int, dtype: torch.dtype
@@ -105,13 +96,14 @@ def filter_frames(
     *,
     order: int,
     hop: int,
-    max_frames: int,
+    at_once: int,
     spatial_filters: Tensor | None = None,
     tables: dict[tuple[int, int, torch.dtype, torch.device], OscillatorBlocks] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run oscillators that share a hop over signals from rest; yield the first sample of each piece and its frames.
 
-    Shapes: x (rows, n_times), frequencies, bandwidths (F,), spatial_filters (F, R, C) → frames (F, R, 2, m).
+    Inputs and frames of a piece are ``at_once`` numbers, or those of a block. Shapes: x (rows, n_times), frequencies,
+    bandwidths (F,), spatial_filters (F, R, C) → frames (F, R, 2, m).
     """
     F, n_times = len(frequencies), x.shape[1]
     hop, longest = min(hop, n_times), min(_BLOCK, n_times)
@@ -119,24 +111,19 @@ def filter_frames(
     if key not in tables:
         tables[key] = oscillator_blocks(frequencies, bandwidths, order=order, hop=hop, longest=longest, dtype=x.dtype)
     bank = tables[key]
-    block, per_block = bank.block, bank.block // hop
-    n_blocks = math.ceil(n_times / block)
-    blocks = torch.nn.functional.pad(x, (0, n_blocks * block - n_times)).view(len(x), n_blocks, block)
-    if n_blocks == 1:  # no state to carry
-        frames = torch.bmm(_inputs(blocks[:, 0], F, spatial_filters), bank.into[..., : 2 * per_block])
-        yield 0, frames.unflatten(-1, (2, per_block))
-        return
+    block, width = bank.block, bank.out.shape[-1]
     R, C = (1, 1) if spatial_filters is None else spatial_filters.shape[1:]
-    state = bank.at_rest(len(x) * R // C)
-    at_once = max(1, max_frames // (state[..., 0].numel() * 2 * per_block))
-    for first in range(0, n_blocks, at_once):
-        frames, state = bank.run(blocks[:, first : first + at_once], state, spatial_filters)
-        start = first * block
+    rows = len(x) * R // C
+    state = bank.at_rest(rows)
+    length = max(1, at_once // (1 + F * rows * (block + width))) * block
+    for start in range(0, n_times, length):
+        u = x[:, start : start + length]
+        u = pad(u, (0, -u.shape[1] % block)).unsqueeze(0)
+        if spatial_filters is not None:
+            u = torch.matmul(spatial_filters, u.reshape(C, -1))
+        product = torch.bmm(u.reshape(len(u), -1, block).expand(F, -1, -1), bank.into)
+        entering = product[..., width:].unflatten(1, (rows, -1)).contiguous()
+        state = carry(entering, bank.transition, state)
+        frames = torch.baddbmm(product[..., :width], entering.flatten(1, 2), bank.out)
+        frames = frames.view(F, rows, -1, 2, block // hop).transpose(2, 3).flatten(3)
         yield start, frames[..., : math.ceil((n_times - start) / hop)]
-
-
-def _inputs(u: Tensor, n_oscillators: int, spatial_filters: Tensor | None) -> Tensor:
-    """(rows, block) -> (F, rows, block), the input of each oscillator."""
-    if spatial_filters is None:
-        return u.expand(n_oscillators, *u.shape)
-    return torch.matmul(spatial_filters, u.reshape(spatial_filters.shape[2], -1)).view(n_oscillators, -1, u.shape[1])

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from s4signal.random_features.combinations import FilterCombinations, soft_above
 from s4signal.random_features.covariances import log_energy, log_euclidean, sum_of_products
-from s4signal.random_features.filters import LONGEST_HOP, OscillatorBlocks, filter_frames
+from s4signal.random_features.filters import LONGEST_HOP, filter_frames
 from s4signal.random_features.spatial_filters import SpatialFilters
 
 STATISTICS = ("means", "ppv", "combinations", "energies")
 SEGMENTS = 512  # most sums that a stream keeps of the past; each covers twice as much time whenever they are full
 
-_MAX_FRAMES = 2**20
+_AT_ONCE = 2**21  # numbers in the inputs and frames of a piece
 _MOST_TABLES = 64
 _COVARIANCES = 32  # oscillators at least have one, or every second
 
@@ -61,7 +61,7 @@ class PooledStatistics:
     n_windows: int
     shrinkage: float  # of covariances
     combinations: FilterCombinations | None = None
-    _tables: dict[Any, dict[Any, OscillatorBlocks]] = field(default_factory=dict, init=False, repr=False)
+    _tables: dict[Any, dict[Any, Any]] = field(default_factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be built again."""
@@ -107,7 +107,7 @@ class PooledStatistics:
             for group in self.groups(rate):
                 ends = self.ends(lengths, group.hop)
                 weight = (weights / ends[:, -1]).to(x.dtype)[:, None]
-                for frames, _, windows in self._frames(x, ends, rate, group, covariance=False):
+                for frames, windows in self._frames(x, ends, rate, group):
                     counted = frames * (windows[..., 0] * weight)[:, None, None, None]
                     first[group.oscillators] += counted.sum((0, 4))
                     second[group.oscillators] += (counted * frames).sum((0, 4))
@@ -125,12 +125,17 @@ class PooledStatistics:
         self, x: Tensor, lengths: Tensor, *, rate: float = 1.0, wanted: Set[str] = frozenset(STATISTICS)
     ) -> dict[str, Tensor]:
         """Pool over cases x (C, n, n_times) of these lengths (n,); see `finished`. What is not wanted is NaN."""
-        table = self.empty(x.shape[1], x)
+        table, of_frames = self.empty(x.shape[1], x), wanted - ({"energies"} - self.windowed)
+        components = x if len(self.components) == len(x) else torch.tensordot(self.components.to(x), x, dims=1)
         for group in self.groups(rate) if wanted else ():
             ends, sums = self.ends(lengths, group.hop), dict[str, Tensor]()
-            for frames, z, windows in self._frames(x, ends, rate, group, covariance="energies" in wanted):
-                more = self.add_up(frames, z, group, windows, windows[..., 0], wanted=wanted)
+            for frames, windows in self._frames(x, ends, rate, group) if of_frames else ():
+                more = self.add_up(frames, group, windows, windows[..., 0], wanted=of_frames)
                 sums = {name: sums[name] + part for name, part in more.items()} if sums else more
+            if wanted - of_frames:
+                some = self._bands(group.oscillators[self.has_covariance[group.oscillators]], rate)
+                tables = self._tables_of(rate, group, "products")
+                sums["energies"] = sum_of_products(components, lengths, some, group.order, group.hop, tables)
             self.enter(table, self.places(group), self.averaged(sums, ends))
         return self.finished(table)
 
@@ -189,14 +194,13 @@ class PooledStatistics:
     def add_up(
         self,
         frames: Tensor,
-        z: Tensor,
         group: OscillatorGroup,
         windows: Tensor,
         inside: Tensor,
         *,
         wanted: Set[str] = frozenset(STATISTICS),
     ) -> dict[str, Tensor]:
-        """Add up what the statistics are made of, over frames (n, f, J, 2, m) of the filters and z of the components.
+        """Add up what the statistics are made of, over frames (n, f, J, 2, m) of the filters.
 
         ``windows`` (n, m, W) says how much of a frame lies in each, ``inside`` (n, m) whether it lies in the case.
         """
@@ -207,10 +211,8 @@ class PooledStatistics:
             sums["ppv"] = _pool(soft_above(frames, self.thresholds[index], self.scales[index]), windows)
         if "combinations" in wanted and self.combinations is not None:
             sums["combinations"] = self.combinations.count_above(frames, group.combinations, group.members, inside)
-        if "energies" in wanted and "energies" in self.windowed:
+        if "energies" in wanted & self.windowed:
             sums["energies"] = _pool(frames.square().sum(3), windows)[:, :, 0]
-        elif "energies" in wanted and len(z):
-            sums["energies"] = sum_of_products(z, inside)
         return sums
 
     def ends(self, lengths: Tensor, hop: int) -> Tensor:
@@ -218,27 +220,31 @@ class PooledStatistics:
         samples = torch.arange(self.n_windows + 1) * lengths[:, None]
         return (samples + self.n_windows * hop - 1) // (self.n_windows * hop)
 
-    def _frames(
-        self, x: Tensor, ends: Tensor, rate: float, group: OscillatorGroup, *, covariance: bool
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield frames of the filters (n, f, J, 2, m) and components (f', K, n, 2, m), and their windows (n, m, W)."""
-        n, sfreq, f = x.shape[1], self.sfreq / rate, len(group.oscillators)
-        filters = self.spatial(group, x.dtype, covariance=covariance)
-        if len(self._tables) >= _MOST_TABLES:  # recordings of many rates
-            self._tables.clear()
+    def _frames(self, x: Tensor, ends: Tensor, rate: float, group: OscillatorGroup) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield frames of the filters (n, f, J, 2, m), and their windows (n, m, W)."""
+        spatial, f = self.spatial(group, x.dtype, covariance=False), len(group.oscillators)
         for start, frames in filter_frames(
             x.flatten(0, 1),
-            self.frequencies_hz[group.oscillators] / sfreq,
-            self.bandwidths_hz[group.oscillators] / sfreq,
+            *self._bands(group.oscillators, rate),
             order=group.order,
             hop=group.hop,
-            max_frames=_MAX_FRAMES * f // (f + 16),  # the windows take what some 16 oscillators do
-            spatial_filters=filters.before,
-            tables=self._tables.setdefault((rate, group.hop, group.order), {}),
+            at_once=_AT_ONCE * f // (f + 16),  # the windows take what some 16 oscillators do
+            spatial_filters=spatial.before,
+            tables=self._tables_of(rate, group, "frames"),
         ):
-            filtered, z = filters.split(frames, n)
             windows = share_of_windows(start // group.hop + torch.arange(frames.shape[-1]), ends)
-            yield filtered, z, windows.to(x.dtype)
+            yield spatial.split(frames, x.shape[1])[0], windows.to(x.dtype)
+
+    def _bands(self, oscillators: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """Return frequencies and bandwidths in cycles per sample."""
+        sfreq = self.sfreq / rate
+        return self.frequencies_hz[oscillators] / sfreq, self.bandwidths_hz[oscillators] / sfreq
+
+    def _tables_of(self, rate: float, group: OscillatorGroup, what: str) -> dict[Any, Any]:
+        """Return where tables of a group are kept."""
+        if len(self._tables) >= _MOST_TABLES:  # recordings of many rates
+            self._tables.clear()
+        return self._tables.setdefault((rate, group.hop, group.order, what), {})
 
 
 def feature_blocks(statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,20 @@ class CascadeTables(NamedTuple):
     transition: Tensor  # (F, 2 order, 2 order): the state before the block to the state after it
 
 
+class EnergyTables(NamedTuple):
+    """What sums of products over time follow from, of the outputs of a bank for blocks of T samples.
+
+    What a block alone leaves as long as it sounds has a spectrum. With it sounds the state before the block, and what
+    the last state would still sound was counted too much.
+    """
+
+    spectrum: Tensor  # (F, T + 1): weights of the squares of `torch.fft.rfft(block, 2 T)`
+    P: Tensor  # (F, T, 2 order): samples to the state they leave behind
+    N: Tensor  # (F, T, 2 order): samples to what the state before the block is multiplied with
+    transition: Tensor  # (F, 2 order, 2 order): the state before the block to the state after it
+    remaining: Tensor  # (F, 2 order, 2 order): the quadratic form of a state that says what it will still sound
+
+
 def cascade_tables(
     frequencies: Tensor, bandwidths: Tensor, order: int, length: int, dtype: torch.dtype, *, every: int = 1
 ) -> CascadeTables:
@@ -35,6 +49,28 @@ def cascade_tables(
     samples = _to_outputs(_last_stage(into).mT, every)
     tables = samples, into.flip(1), _last_stage(R[:, 1::every]).permute(0, 2, 3, 1).flatten(2)
     return CascadeTables(*(table.to(dtype) for table in (*tables, R[:, -1])))
+
+
+def energy_tables(frequencies: Tensor, bandwidths: Tensor, order: int, length: int) -> EnergyTables:
+    r"""Build the tables of sums over time of real parts of :math:`z_c \bar z_d`, in float64.
+
+    Of a state s the output is :math:`s R_t q` t samples later, so that its energy is :math:`s L s^T` with
+    :math:`L = \sum_t R_t q q^T R_t^T`, and a sample that comes then has the product :math:`s R_t L B^T` with it. Where
+    the state is what another sample left, :math:`B`, this is the autocorrelation of the filter.
+    """
+    R = _transitions(frequencies, bandwidths, order, torch.arange(length + 1, device=frequencies.device))
+    B = held_response(frequencies, bandwidths, order, torch.ones(1, device=frequencies.device)).mT
+    q = _last_stage(torch.eye(2 * order).to(R))
+    one = power = R[:, 1]
+    L = (q @ q.mT).expand_as(one)
+    for _ in range(64):  # each doubles the time
+        L, power = L + power @ L @ power.mT, power @ power
+    products = R @ (L @ B.mT)[:, None]
+    autocorrelation = (B @ products[:, :-1].squeeze(-1).mT).squeeze(1)
+    spectrum = 2.0 * torch.fft.rfft(autocorrelation, 2 * length).real - autocorrelation[:, :1]
+    spectrum[:, 1:-1] *= 2.0  # of the negative frequencies too
+    P = (B[:, None] @ R[:, :-1]).squeeze(2).flip(1)
+    return EnergyTables(spectrum / (2 * length), P, products[:, 1:].squeeze(-1), R[:, -1], one @ L @ one.mT)
 
 
 def state_tables(

@@ -40,11 +40,11 @@ def test_slow_oscillators_have_fewer_frames():
 
 
 @pytest.mark.parametrize("hop", [1, 3, 8, 64])
-@pytest.mark.parametrize("max_frames", [1, 2**20])
-def test_frames_equal_the_recurrence(hop, max_frames):
+@pytest.mark.parametrize("at_once", [1, 2**20])
+def test_frames_equal_the_recurrence(hop, at_once):
     frequency, bandwidth = torch.tensor([0.0, 0.02, 0.3]).double(), torch.tensor([0.01, 0.005, 0.1]).double()
     x = torch.randn(4, 333, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    parts = list(filter_frames(x, frequency, bandwidth, order=1, hop=hop, max_frames=max_frames))
+    parts = list(filter_frames(x, frequency, bandwidth, order=1, hop=hop, at_once=at_once))
     frames = torch.cat([part for _, part in parts], -1).numpy()
     pole = 2 * np.pi * (-bandwidth + 1j * frequency).numpy()
     gain = 2 * np.pi * bandwidth.numpy() * np.expm1(pole) / pole / np.sinc(frequency.numpy())
@@ -57,7 +57,7 @@ def test_frames_equal_the_recurrence(hop, max_frames):
 def test_a_long_hop_takes_memory_for_its_samples_and_not_their_square(n_times, starts):
     frequencies = torch.linspace(1e-6, 1e-3, 300, dtype=torch.float64)
     x = torch.randn(2, n_times, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    oscillators = {"frequencies": frequencies, "bandwidths": frequencies, "order": 1, "max_frames": 2**20}
+    oscillators = {"frequencies": frequencies, "bandwidths": frequencies, "order": 1, "at_once": 2**20}
     hop = 50_000 if n_times == 160 else LONGEST_HOP
     frames = torch.cat([part for _, part in filter_frames(x, **oscillators, hop=hop)], -1)
     every = torch.cat([part for _, part in filter_frames(x, **oscillators, hop=1)], -1)
@@ -67,9 +67,9 @@ def test_a_long_hop_takes_memory_for_its_samples_and_not_their_square(n_times, s
 def test_pieces_say_where_they_start():
     x = torch.zeros(1, 300)
     one = torch.tensor([0.1], dtype=torch.float64)
-    pieces = list(filter_frames(x, one, one, order=1, hop=5, max_frames=1))
-    assert [start for start, _ in pieces] == [0, 65, 130, 195, 260]
-    assert [part.shape[-1] for _, part in pieces] == [13, 13, 13, 13, 8]
+    pieces = list(filter_frames(x, one, one, order=1, hop=5, at_once=1))
+    assert [start for start, _ in pieces] == [*range(0, 300, 35)]
+    assert [part.shape[-1] for _, part in pieces] == [7] * 8 + [4]
 
 
 @pytest.mark.parametrize("n_times", [50, 300])
@@ -80,7 +80,7 @@ def test_filters_over_channels_and_over_time_commute(n_times):
     oscillators = {"frequencies": torch.tensor([0.02, 0.3]).double(), "bandwidths": torch.tensor([0.01, 0.1]).double()}
 
     def frames(filters=None):
-        pieces = filter_frames(x, **oscillators, order=2, hop=2, max_frames=2**20, spatial_filters=filters)
+        pieces = filter_frames(x, **oscillators, order=2, hop=2, at_once=2**20, spatial_filters=filters)
         return torch.cat([part for _, part in pieces], -1)
 
     after = torch.einsum("frc,fcnpm->frnpm", filters, frames().unflatten(1, (4, 5)))

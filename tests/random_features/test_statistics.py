@@ -59,7 +59,7 @@ def outputs(bank, x, k):
         BANDWIDTHS[k : k + 1] / 100,
         order=int(bank.orders[k]),
         hop=int(bank.hops[k]),
-        max_frames=2**20,
+        at_once=2**20,
     )
     return torch.cat([piece for _, piece in pieces], -1)[0].unflatten(0, x.shape[:2])
 
@@ -157,7 +157,8 @@ def test_long_signals_are_pooled_piece_by_piece(monkeypatch):
     x, lengths = signals(n_times=500), torch.tensor([500, 400, 300])
     bank = calibrated(x, lengths)
     whole = bank.pool(x, lengths)
-    monkeypatch.setattr("s4signal.random_features.statistics._MAX_FRAMES", 1)
+    monkeypatch.setattr("s4signal.random_features.statistics._AT_ONCE", 1)
+    monkeypatch.setattr("s4signal.random_features.covariances._AT_ONCE", 1)
     for name, piecewise in bank.pool(x, lengths).items():
         torch.testing.assert_close(piecewise, whole[name], rtol=1e-10, atol=1e-10)
 

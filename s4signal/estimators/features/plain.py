@@ -171,7 +171,7 @@ class _Group(nn.Module):
     def sums(self, frames: Tensor, n: int, windows: Tensor, inside: Tensor) -> Table:
         """Add up frames (f, R * n, 2, m); see `PooledStatistics.add_up`."""
         filtered, z = self.spatial.split(frames, n)
-        sums = self.statistics.add_up(filtered, z[:0], self.group, windows, inside, wanted=self.wanted)
+        sums = self.statistics.add_up(filtered, self.group, windows, inside, wanted=self.wanted)
         if len(z) and "energies" in self.wanted - self.statistics.windowed:
             rows = (z * inside[:, None]).permute(2, 0, 1, 3, 4).flatten(3).double()
             sums["energies"] = torch.matmul(rows, rows.mT)
