@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -67,7 +68,8 @@ class Replays:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Any, Replay | None] = {}
+        self._kept: dict[Any, Replay] = {}
+        self._last: deque[Any] = deque(maxlen=_MOST_KEPT)  # what comes seldom is not worth the recording of it
 
     def __reduce__(self) -> Any:
         """Pickle and copy none of them: they are made again."""
@@ -76,13 +78,12 @@ class Replays:
     def __call__(self, key: Any, function: Function, inputs: Sequence[Array | Tensor]) -> tuple[list[Any], Any]:
         """Call it; ``key`` says all that decides on its operations, None that it is not to be replayed."""
         if key is not None and not is_in_torch_dispatch_mode():  # in which somebody watches the operations
-            if (replay := self._seen.get(key)) is not None and replay.right:
+            replay = self._kept.get(key)
+            if replay is not None and replay.right:
                 return replay([x if isinstance(x, np.ndarray) else x.numpy() for x in inputs])
-            again = replay is None and key in self._seen and sum(map(bool, self._seen.values())) < _MOST_KEPT
-            if again:
-                self._seen[key] = Replay(function, [torch.as_tensor(x) for x in inputs])
-            elif len(self._seen) < 4 * _MOST_KEPT:
-                self._seen.setdefault(key)
+            if replay is None and key in self._last and len(self._kept) < _MOST_KEPT:
+                self._kept[key] = Replay(function, [torch.as_tensor(x) for x in inputs])
+            self._last.append(key)
         with torch.inference_mode():
             return function([torch.as_tensor(x) for x in inputs])
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from s4signal.nn.block import ChannelNorm, S4Block
@@ -54,8 +53,11 @@ class BlockSteps:
         # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the factors, and that of the norm, are in the tables.
         system = amplified(layer.kernel.system(layer.D, rate=rate), math.sqrt(d_model / 2 if normed else 0.5))
         self._pieces = make_pieces(system, block.mix.weight.dtype, longest=longest)
-        # As rows of steps: a product of few columns takes twice as long.
-        self._weight, self._bias = (block.mix.weight * math.sqrt(0.5)).t().contiguous(), block.mix.bias
+        # As rows of steps: a product of few columns takes twice as long. Of gates, exp(-x) is wanted.
+        sign = torch.ones_like(block.mix.bias)
+        sign[d_model:] = -1.0
+        self._weight = (block.mix.weight * math.sqrt(0.5) * sign[:, None]).t().contiguous()
+        self._bias = block.mix.bias * sign
 
     def at_rest(self, batch: int) -> Tensor:
         """Return the state before the first step, (n_systems, batch, d_state)."""
@@ -72,7 +74,8 @@ class BlockSteps:
         v, state = self._pieces.advance(u, state, keep_last=keep_last)
         v = torch.addcmul(v, v, torch.erf(v))
         rows = v.view(1, -1) if x.shape[1:] == (1, 1) else v.flatten(1).t()
-        mixed = F.glu(torch.addmm(self._bias, rows, self._weight), 1)
+        mixed, gate = torch.addmm(self._bias, rows, self._weight).chunk(2, 1)
+        mixed = mixed / (torch.exp(gate) + 1.0)
         return x + (mixed if len(rows) == 1 else mixed.t()).view(x.shape), state
 
 
@@ -106,6 +109,7 @@ class NetworkSteps:
             self._frontend = own.frontend.steps(rate)
             self._blocks = [BlockSteps(cast(S4Block, block), self._frontend.rate) for block in own.blocks]
         self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t(), own.head.bias
+        self._dtype = np.float64 if self._bias.dtype == torch.float64 else np.float32
         d_model = len(own.head.weight.t()) // own.pooling.order
         self._norm, self._gain = UnitRMS(d_model), math.sqrt(d_model)
         self._structures: list[Any] = []  # of the parts, each once
@@ -113,8 +117,8 @@ class NetworkSteps:
 
     def tensor(self, samples: NDArray[np.floating]) -> Tensor:
         """Put samples (n_channels, n_times), or (batch, ...), where the network is: (n_channels, batch, n_times)."""
-        x = torch.from_numpy(samples).to(self._bias)
-        return x.unsqueeze(1) if x.dim() == 2 else x.transpose(0, 1).contiguous()
+        x = samples[:, None] if samples.ndim == 2 else samples.swapaxes(0, 1)
+        return torch.from_numpy(np.ascontiguousarray(x, self._dtype)).to(self._bias.device)
 
     def advance(
         self, x: Tensor, state: NetworkState | None, *, held: int = 1, answer: bool = True
@@ -148,7 +152,8 @@ class NetworkSteps:
         key = (heard.shape, id(structure), answer) if alike else None
         outputs, structure = self._replays(key, run, [heard, *parts, *chain(*numbers)])
         scores = outputs.pop(0) if answer else None
-        rest = heard[..., heard.shape[-1] - left :]
+        if left or rest.shape[-1]:
+            rest = heard[..., heard.shape[-1] - left :]
         return scores, NetworkState(rest, outputs, structure, n_before + held - 1 + whole)
 
     def _once(self, structure: Any) -> Any:

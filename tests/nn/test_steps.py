@@ -83,11 +83,11 @@ def eeg():
 
 
 COUNTED = {
-    "filter bank, 10 ms": (lambda: network(filter_bank()), 1, 160, 175),
-    "filter bank, an unfinished hop": (lambda: network(filter_bank()), 1, 161, 215),
-    "linear, 10 ms": (lambda: network(LinearFrontend(1, 64)), 1, 160, 180),
-    "linear, a sample": (lambda: network(LinearFrontend(1, 64)), 1, 1, 120),
-    "EEG, 8 samples": (eeg, 32, 8, 130),
+    "filter bank, 10 ms": (lambda: network(filter_bank()), 1, 160, 190),
+    "filter bank, an unfinished hop": (lambda: network(filter_bank()), 1, 161, 230),
+    "linear, 10 ms": (lambda: network(LinearFrontend(1, 64)), 1, 160, 190),
+    "linear, a sample": (lambda: network(LinearFrontend(1, 64)), 1, 1, 130),
+    "EEG, 8 samples": (eeg, 32, 8, 140),
 }
 
 
@@ -106,7 +106,7 @@ def test_a_step_of_a_bare_backbone_takes_few_tensor_calls():
     _, state = backbone.step(x)
     with Calls() as calls:
         backbone.step(x, state)
-    assert calls.n <= 105
+    assert calls.n <= 115
 
 
 @pytest.mark.parametrize("make", [lambda: small("smooth").float(), lambda: small("linear", kernel="s4").float()])

@@ -37,7 +37,8 @@ class FeatureStream(SignalStream):
 
     def _forget(self) -> None:
         self._running = [running.fresh() for running in self._running]
-        self._last, self._lost = np.zeros((len(self._standardizer.mean), 0)), 0
+        self._last: NDArray[np.floating] = np.zeros((len(self._standardizer.mean), 0))
+        self._lost = 0
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
         """Draw lines over what was lost, as over the missing samples of a case; what is lost last waits for its end."""
@@ -46,13 +47,16 @@ class FeatureStream(SignalStream):
             self._lost += data.shape[1]
             return None
         first, end = -self._lost, int(seen[-1]) + 1
-        at = np.concatenate([np.full(self._last.shape[1], first - 1), seen])
-        known = np.concatenate([self._last, data[:, seen]], axis=1)
-        for start in range(first, end, _LONGEST):
-            when = np.arange(start, min(start + _LONGEST, end))
-            whole = len(seen) == end and not self._lost
-            self._push(data[:, when] if whole else np.stack([np.interp(when, at, row) for row in known]))
-        self._last, self._lost = known[:, -1:], data.shape[1] - end
+        if len(seen) == end and not self._lost:
+            for start in range(0, end, _LONGEST):
+                self._push(data[:, start : min(start + _LONGEST, end)])
+        else:
+            at = np.concatenate([np.full(self._last.shape[1], first - 1), seen])
+            known = np.concatenate([self._last, data[:, seen]], axis=1)
+            for start in range(first, end, _LONGEST):
+                when = np.arange(start, min(start + _LONGEST, end))
+                self._push(np.stack([np.interp(when, at, row) for row in known]))
+        self._last, self._lost = data[:, end - 1 : end].copy(), data.shape[1] - end
         if not answer:
             return None
         features = self._feature_map.concatenated([running.value() for running in self._running])

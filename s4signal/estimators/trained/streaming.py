@@ -74,7 +74,7 @@ class Stream(SignalStream):
         numbers = None if outputs is None else outputs.astype(np.float64)
         if self._readout is not None:  # which waits for the end of what is lost
             numbers = None if numbers is None or own is None else numbers + own
-        finite = None if numbers is None else finite_outputs(numbers)
+        finite = numbers if numbers is None or np.isfinite(numbers).all() else finite_outputs(numbers)
         self._state, self._last, self._lost = state, inputs[..., : data.shape[-2], -1].copy(), lost
         said = None if finite is None else self._finish(finite)
         return said if said is None or data.ndim == 3 else said[0]

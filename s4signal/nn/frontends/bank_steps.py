@@ -127,6 +127,9 @@ def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.
         W, Q = W[..., read], Q[..., read]
     else:
         W, Q = W * hop**-0.5, Q * hop**-0.5
+        if hops == 1 and length + Q.shape[1] < W.shape[-1]:
+            # Sums of squares alone are read: outputs turned in their space have the same, and are no more than inputs.
+            W, Q = torch.linalg.qr(torch.cat([W, Q], 1).mT, "r").R.mT.split([length, Q.shape[1]], 1)
     per_hop = max(1, hop // length)
     per_carry = max(n for n in range(1, _MOST_CARRIED + 1) if per_hop % n == 0)
     carry = _carry(tables.transition, per_carry)

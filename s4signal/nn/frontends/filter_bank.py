@@ -128,7 +128,7 @@ class _Steps(FrontendSteps):
         self._bank = BankSteps(frontend.bank, rate, scale.dtype)
         self.unit, self.rate = self._bank.unit, self._bank.rate
         self._running_mean, self._loudness = frontend.mean_subtraction == "running", frontend.loudness
-        self._scale, self._shift, self._mix = scale, -center * scale, frontend.mix
+        self._scale, self._shift, self._mix = scale, -center * scale, frontend.mix.for_steps()
 
     def advance(self, x: Tensor, state: _State | None, *, keep_last: bool = True) -> tuple[Tensor, _State]:
         """Encode a piece of signal."""

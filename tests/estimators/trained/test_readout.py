@@ -202,11 +202,6 @@ def test_another_readout_is_refused(readout):
         classifier(readout=readout).fit(POWERS, Y)
 
 
-def test_a_model_with_a_readout_is_not_exported(model, tmp_path):
-    with pytest.raises(ValueError, match="with a readout in closed form is not exported; fit with readout='pooled'"):
-        model.export(tmp_path / "model.onnx")
-
-
 def test_a_search_chooses_the_readout():
     search = GridSearchCV(classifier(sfreq=SFREQ), {"readout": ["pooled", "closed_form"]}, cv=2).fit(powers(), Y)
     assert search.best_params_ == CLOSED
