@@ -1,8 +1,9 @@
 """Classify environmental sounds, 5 s at 44.1 kHz, beside log-mel statistics and logistic regression.
 
-Data: ESC-50 (Piczak, 2015): 2,000 clips of 50 classes in five folds, clips of one recording within a fold; fetched by
-name, 646 MB, unless the folder of S4SIGNAL_DATA holds ESC-50-master/. Or pass ``--root`` with a folder that has
-meta/esc50.csv (columns filename, fold, category) and audio/, of any rate and length.
+Data: ESC-50 (Piczak, 2015): 2,000 clips of 50 classes in five folds, clips of one recording within a fold. Set
+S4SIGNAL_DATA to the folder that holds ESC-50-master/; ``s4signal.signals.datasets.fetch_esc50()`` fetches it, 646 MB.
+Or pass ``--root`` with a folder that has meta/esc50.csv (columns filename, fold, category) and audio/, of any rate and
+length.
 
 Protocol: a fold is tested on after training on all the others, as the set asks; within training no clip is held out.
 Bands and hops of the models follow from the rate and the length of the clips. The baseline takes mean and standard
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def load(root: Path | None) -> tuple[Signals, Array, Array]:
     """Open the sounds, their classes and folds."""
     if root is None:
-        X, y, _ = datasets.fetch_esc50()
+        X, y, _ = datasets.load_esc50()
         return X, y, np.array([Path(source).name[0] for source in X.sources])  # names begin with the fold
     columns = {"path_column": "filename", "label_column": "category", "group_column": "fold"}
     signals, y, folds = read_audio_manifest(root / "meta" / "esc50.csv", root=root / "audio", **columns)

@@ -41,6 +41,7 @@ class RunningStatistics:
         self._groups = [_RunningGroup(statistics, group, rate, wanted) for group in groups]
         self._places = statistics.places(joined([group for part in groups for group in part], 0))
         self._table = statistics.empty(1, statistics.spatial_filters)
+        self._nothing = statistics.finished(self._table) if not wanted else {}
 
     def fresh(self) -> Self:
         """Return the same before the first sample; what does not depend on samples is shared."""
@@ -60,7 +61,10 @@ class RunningStatistics:
     @torch.no_grad()
     def value(self) -> dict[str, Tensor]:
         """Return the statistics of all samples so far, for n = 1, as they are until the next call."""
-        means = [group.means(*windows) for group, windows in zip(self._groups, self._windows(), strict=True)]
+        if not self.listens:
+            return self._nothing
+        windows = self._windows() if self._groups and self._groups[0].windowed else [()] * len(self._groups)
+        means = [group.means(*window) for group, window in zip(self._groups, windows, strict=True)]
         for name in means[0] if means else ():
             whole = torch.from_numpy(np.concatenate([part[name] for part in means]))
             self._statistics.enter(self._table, self._places, {name: whole.unsqueeze(0)})
@@ -175,7 +179,7 @@ class _RunningGroup:
         self._shape = f, J, 2
         sizes = {"means": f * J * 2, "ppv": f * J * 2, "energies": f}
         # Numbers that windows have, side by side, and shapes of the others.
-        self._windowed = {name: size for name, size in sizes.items() if name in wanted & statistics.windowed}
+        self.windowed = {name: size for name, size in sizes.items() if name in wanted & statistics.windowed}
         self._others: dict[str, tuple[int, ...]] = {}
         if self._combinations is not None:
             self._others["combinations"] = self._combinations[1].shape[:-1]
@@ -189,7 +193,7 @@ class _RunningGroup:
         self._state = self._at_rest
         self._unfinished = np.zeros((self._n_channels, 0), self._into.dtype)  # samples of the block that is not full
         self.count, self.length = 0, 1  # frames, and how many a segment has
-        self._before = np.zeros((SEGMENTS + 1, sum(self._windowed.values())))  # sums over the segments before each
+        self._before = np.zeros((SEGMENTS + 1, sum(self.windowed.values())))  # sums over the segments before each
         self._totals = {name: np.zeros(shape) for name, shape in self._others.items()}
 
     def push(self, x: Floats) -> None:
@@ -198,16 +202,15 @@ class _RunningGroup:
         for first in range(0, x.shape[1], longest):
             self._take(x[:, first : first + longest])
 
-    def means(
-        self, segments: NDArray[Any], following: NDArray[Any], last: int, share: Floats, frames: NDArray[Any]
-    ) -> dict[str, NDArray[np.float64]]:
+    def means(self, *where: Any) -> dict[str, NDArray[np.float64]]:
         """Return the means over all frames so far, and over windows.
 
-        These begin and end in ``segments``, or by a share in those that follow, and have so many frames.
+        These begin and end in segments, or by a share in those that follow, and have so many frames.
         """
         means = {name: total / self.count for name, total in self._totals.items()}
-        if not self._windowed:
+        if not where:
             return means
+        segments, following, last, share, frames = where
         sums, further = self._before[segments], self._before[following]
         further -= sums
         further *= share
@@ -216,7 +219,7 @@ class _RunningGroup:
         windows /= np.maximum(frames, 1)[:, None]
         windows[frames == 0] = whole  # a case too short to have a frame in each window
         pooled, first = np.concatenate([whole[None], windows]).T, 0
-        for name, size in self._windowed.items():
+        for name, size in self.windowed.items():
             shape = self._shape[:1] if name == "energies" else self._shape
             means[name] = pooled[first : first + size].reshape(*shape, -1)
             first += size
@@ -255,12 +258,12 @@ class _RunningGroup:
         """Add frames (f, R, 2, m) to the sums."""
         m = frames.shape[-1]
         filtered, z = self._filters.split(frames)
-        values = [filtered.reshape(-1, m)] if "means" in self._windowed else []
-        if "ppv" in self._windowed:
+        values = [filtered.reshape(-1, m)] if "means" in self.windowed else []
+        if "ppv" in self.windowed:
             above = filtered * self._slope
             above += self._start
             values.append(_clipped(above).reshape(-1, m))
-        if "energies" in self._windowed:
+        if "energies" in self.windowed:
             values.append(np.square(filtered[:, 0]).sum(1))
         elif len(z):
             products = z.reshape(*z.shape[:2], 2 * m).astype(np.float64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_models import classifier, waves
+from small_models import waves
 
 from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.estimators.model_file import State
@@ -49,14 +49,6 @@ def test_offsets_that_differ_between_recordings_do_not_ruin_a_model(make, tmp_pa
         ValueError, match=r"mean of each was taken away, which a stream does not know yet; fit with a cau"
     ):
         model.stream()
-
-
-def test_a_network_of_cases_far_apart_is_not_exported(tmp_path):
-    model = classifier().fit(*drifting())
-    with pytest.raises(
-        ValueError, match="whose means lie far apart, which are taken away, is not exported; fit with Band"
-    ):
-        model.export(tmp_path / "model.pt", format="torch")
 
 
 def test_where_cases_lie_is_kept_on_a_scale_of_its_own():

@@ -100,13 +100,14 @@ def test_no_step_of_a_default_model_waits_for_the_device(kind, monkeypatch):
     pretend(monkeypatch)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     training.network._apply(lambda t: FakeTensor(mode, torch.empty_like(t, device=META), META))
+    training.parameters = list(training.network.parameters())
     training.options, training.generator, training.load = replace(training.options, device=META), None, training._load
     training.gradients = Gradients(training.network, loss=training.loss, options=training.options, generator=None)
     # The fused AdamW knows no pretended device.
     training.optimizer = torch.optim.SGD(training.network.parameters(), lr=0.1)
     training.scheduler = training.averaged = None
     with mode, Refusing():
-        assert training._step(planned).device == META
+        assert [given.device for given in training._step(planned)] == [META] * 2
 
 
 def test_the_pretended_device_notices_waiting_and_float64():
