@@ -45,12 +45,19 @@ def test_a_halving_search_gives_more_epochs_to_what_learns() -> None:
     assert search.best_estimator_.n_iter_ == search.best_params_["max_epochs"] == 6
 
 
+def compare(here, there):
+    """Check that workers found what this process did; print the threads that each of them had."""
+    assert there.best_params_ == here.best_params_
+    assert (there.cv_results_["mean_test_s"] == here.cv_results_["mean_test_score"]).all()
+    print(*there.cv_results_["mean_test_threads"].astype(int))
+
+
 DASK = """
 import joblib, numpy as np
 from dask.distributed import Client, LocalCluster
 from sklearn.model_selection import GridSearchCV
 from s4signal import S4Classifier
-from test_searches import Y, threads, tones
+from test_searches import Y, compare, threads, tones
 
 model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=2, random_state=0)
 grid = {"learning_rate": [1e-5, 1e-2]}
@@ -60,9 +67,7 @@ if __name__ == "__main__":
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(**options) as cluster, Client(cluster), joblib.parallel_config("dask"):
         there = GridSearchCV(model, grid, cv=2, scoring=scoring, refit="s").fit(tones(), Y)
-    assert there.best_params_ == here.best_params_
-    assert (there.cv_results_["mean_test_s"] == here.cv_results_["mean_test_score"]).all()
-    print(*there.cv_results_["mean_test_threads"].astype(int))
+    compare(here, there)
 """
 
 
@@ -77,7 +82,7 @@ import joblib, numpy as np, ray
 from ray.util.joblib import register_ray
 from sklearn.model_selection import GridSearchCV
 from s4signal import S4RidgeClassifier, Signals
-from test_searches import Y, threads, tones
+from test_searches import Y, compare, threads, tones
 
 X = Signals([case[:, : 100 - i] for i, case in enumerate(tones())], sfreq=100.0)
 model, grid, scoring = S4RidgeClassifier(random_state=0), {"n_windows": [1, 4]}, {"s": "accuracy", "threads": threads}
@@ -86,9 +91,7 @@ ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 register_ray()
 with joblib.parallel_config("ray", n_jobs=-1):
     there = GridSearchCV(model, grid, cv=2, scoring=scoring, refit="s").fit(X, Y)
-assert there.best_params_ == here.best_params_
-assert (there.cv_results_["mean_test_s"] == here.cv_results_["mean_test_score"]).all()
-print(*there.cv_results_["mean_test_threads"].astype(int))
+compare(here, there)
 """
 
 
@@ -204,7 +207,7 @@ WORKERS = """
 import torch
 from sklearn.model_selection import cross_validate
 from s4signal import S4Classifier
-from test_searches import Y, threads, tones
+from test_searches import Y, compare, threads, tones
 
 model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=1, random_state=0)
 if __name__ == "__main__":
