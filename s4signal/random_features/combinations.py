@@ -69,7 +69,7 @@ class FilterCombinations:
 
     def parts(self, frames: Tensor, place: Tensor) -> Tensor:
         """Take the real and imaginary parts of the members: (n, f, J, 2, m) -> (n, q, 2 k, m)."""
-        parts: Tensor = frames.flatten(1, 2)[:, place].flatten(2, 3)
+        parts: Tensor = frames.flatten(1, 2).index_select(1, place.flatten()).unflatten(1, place.shape).flatten(2, 3)
         return parts
 
     def count_above(self, frames: Tensor, which: Tensor, place: Tensor, inside: Tensor) -> Tensor:
@@ -77,14 +77,14 @@ class FilterCombinations:
 
         Shapes: frames (n, f, J, 2, m), inside (n, m), 1 for a frame of the case → (n, q, 2 k, T).
         """
-        sums = torch.matmul(self.weights[which], self.parts(frames, place))
+        sums = torch.einsum("qsk,nqkm->qsnm", self.weights[which], self.parts(frames, place))
+        sums += torch.log(inside)  # 0, or what lies above no threshold
         above, counted = torch.empty_like(sums), []
         # One threshold after the other, in one piece of memory: all at once take twice the time. As `soft_above`.
         for start in (self.thresholds[which] - 0.5).unbind(-1):
-            torch.sub(sums, start[..., None], out=above)
-            counted.append(torch.bmm(above.clamp_(0.0, 1.0).flatten(1, 2), inside[..., None]))
-        rows: Tensor = torch.cat(counted, -1).unflatten(1, sums.shape[1:3])
-        return rows
+            torch.sub(sums, start[..., None, None], out=above)
+            counted.append(above.clamp_(0.0, 1.0).sum(-1))
+        return torch.stack(counted, -1).permute(2, 0, 1, 3)
 
     def calibrated(self, mean: Tensor, products: Tensor) -> FilterCombinations:
         """Scale each sum to a standard deviation of 1 / EDGE, and put the thresholds at quantiles of it.

@@ -2,12 +2,13 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from s4signal import S4Classifier, Signals
+from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.inspection.report import Evaluation, write_report
 from s4signal.inspection.scores import predictions_of
 
@@ -17,14 +18,15 @@ N = 500
 LARGEST_MB = 10
 
 
-def test_a_report_of_500_cases_is_a_small_page(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [S4Classifier(max_epochs=1, random_state=0), S4RidgeClassifier(random_state=0)])
+def test_a_report_of_500_cases_is_a_small_page(model: Any, benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     rng, y = np.random.default_rng(0), np.array(["noise", "tone"] * (N // 2))
     data = 0.1 * rng.standard_normal((N, 1, 16000)).astype(np.float32)
     data[1::2] += np.sin(0.2 * np.arange(16000, dtype=np.float32))
     X, groups = Signals(data, sfreq=16000.0), np.repeat(np.arange(N // 10).astype(str), 10)
-    model, page = S4Classifier(max_epochs=1, random_state=0).fit(X[:40], y[:40]), tmp_path / "report.html"
-    model.save(tmp_path / "m.s4")
+    page = tmp_path / "report.html"
+    model.fit(X[:40], y[:40]).save(tmp_path / "m.s4")
 
     def report() -> tuple[float, float]:
         """Return the seconds of processor time that predictions and the page take."""

@@ -57,18 +57,18 @@ def test_quantiles_are_standard_deviations_around_the_mean_of_each_sum():
         )
 
 
-def test_counts_are_weighted_numbers_of_frames_above():
+def test_counts_are_numbers_of_frames_of_the_case_above():
     outputs = frames()
     combinations = calibrated(drawn(), outputs)
     index = torch.from_numpy(GROUPS[1])
     which, place = combinations.among(index, J)
-    share = torch.rand(5, 400, dtype=torch.float64)
-    counted = combinations.count_above(outputs[:, index], which, place, share)
+    inside = (torch.rand(5, 400) < 0.7).double()
+    counted = combinations.count_above(outputs[:, index], which, place, inside)
     for column, q in enumerate(which.tolist()):
         sums = sums_of(combinations, outputs, q)
         scales = sums.std((0, 2), correction=0)[:, None].expand_as(combinations.quantiles[q])
         above = soft_above(sums[:, :, None], combinations.thresholds[q], scales)
-        torch.testing.assert_close(counted[:, column], (above * share[:, None, None]).sum(-1))
+        torch.testing.assert_close(counted[:, column], (above * inside[:, None, None]).sum(-1))
 
 
 def test_members_lie_within_an_octave():

@@ -193,9 +193,8 @@ def _onnx(program: Any, names: dict[str, list[str]], said: dict[str, Any]) -> by
         verbose=False,
     )
     model = made.model_proto
-    for key, value in {"s4signal": said}.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, json.dumps(value)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "s4signal", json.dumps(said)
     content: bytes = model.SerializeToString()
     return content
 
