@@ -47,7 +47,8 @@ def list_recordings(root: Path, how: Reading) -> Listing:
         raise ValueError("--manifest and --pattern were both given; choose one.")
     if how.manifest is not None:
         return list_manifest(root / how.manifest, root, how)
-    files = sorted(p for p in root.rglob("*") if p.is_file() and kind_of(p) and not _hidden(p, root))
+    shown = (p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts))
+    files = sorted(p for p in shown if p.is_file() and kind_of(p))
     kinds = Counter(str(kind_of(path)) for path in files)
     recordings = {kind for kind in kinds if kind in ("audio", "EEG")}
     manifests = [p for p in files if p.parent == root and kind_of(p) == "CSV" and how.path_column in header_of(p)]
@@ -101,10 +102,6 @@ def header_of(path: Path) -> list[str]:
             return [name.strip() for name in next(csv.reader(file), [])]
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _rows_of_folders(files: Sequence[Path], root: Path) -> tuple[list[Row], str]:

@@ -27,7 +27,8 @@ def parse_augmentation(asked: Any) -> Settings:
     """Check what was asked for, None included; say what can be asked for where something is wrong."""
     if asked is None:
         return {}
-    given = {name: {} for name in asked} if _is_list(asked) else asked
+    listed = isinstance(asked, tuple | list) and all(isinstance(name, str) for name in asked)
+    given = {name: {} for name in asked} if listed else asked
     if not isinstance(given, Mapping) or not all(name in AUGMENTATIONS for name in given):
         raise ValueError(
             f"augmentation={asked!r} is unknown or out of range; it must be 'auto', None, a tuple of "
@@ -109,10 +110,6 @@ class CaseVersions:
         if place not in self._babble:
             self._babble[place] = self._cases[place].load()
         return self._babble[place].data
-
-
-def _is_list(asked: Any) -> bool:
-    return isinstance(asked, tuple | list) and all(isinstance(name, str) for name in asked)
 
 
 def _check_settings(name: str, settings: Any) -> None:

@@ -122,11 +122,6 @@ def _all(v: Any, allowed: Test, kinds: Any = (tuple, list)) -> bool:
     return isinstance(v, kinds) and all(map(allowed, v))
 
 
-def _is_callback(v: Any) -> bool:
-    # A class has the methods too, but is no callback yet.
-    return isinstance(v, FitCallback) and not isinstance(v, type)
-
-
 def _penalties(v: Any) -> bool:
     values = np.ravel(np.asarray(v, dtype=object)).tolist()
     return len(values) > 0 and all(map(is_positive, values))
@@ -181,7 +176,8 @@ _RULES: Rules = {
     "n_iter_no_change": (_none_or(_whole(1)), "it must be None or a whole number of at least 1"),
     "checkpoint_dir": (_none_or(lambda v: isinstance(v, str | PathLike)), "it must be None or the path of a folder"),
     "callbacks": (
-        _none_or(lambda v: _all(v, _is_callback)),
+        # A class has the methods too, but is no callback yet.
+        _none_or(lambda v: _all(v, lambda one: isinstance(one, FitCallback) and not isinstance(one, type))),
         "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
     ),
     "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
@@ -189,10 +185,7 @@ _RULES: Rules = {
 _CLOSED_FORM_RULES: Rules = {
     "n_oscillators": _AUTO_OR_COUNT,
     **dict.fromkeys(("n_spatial_filters", "n_windows"), _COUNT),
-    "orders": (
-        lambda v: _all(v, _whole(1), tuple) and len(v) > 0,
-        "it must be a tuple of whole numbers of at least 1",
-    ),
+    "orders": (lambda v: _all(v, _whole(1), tuple) and len(v) > 0, "it must be a tuple of whole numbers of at least 1"),
     "sfreq": _SFREQ,
     "band_hz": _BAND,
     "precision": _choice("32", "64"),

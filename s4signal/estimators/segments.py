@@ -55,13 +55,7 @@ class SegmentsMixin:
     multilabel_: bool
 
     def predict_segments(
-        self,
-        X: Any,
-        *,
-        window_s: float,
-        hop_s: float | None = None,
-        threshold: float = 0.5,
-        smoothing: float = 0.0,
+        self, X: Any, *, window_s: float, hop_s: float | None = None, threshold: float = 0.5, smoothing: float = 0.0
     ) -> list[Segment]:
         """Say what holds when in long recordings: windows are read, scored, smoothed, and joined where they agree.
 

@@ -235,11 +235,7 @@ def fit_copy(model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any]) -> Any:
 
 
 def learning_curve(
-    model: Any,
-    X: Any,
-    y: NDArray[Any],
-    groups: NDArray[Any],
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any], folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 ) -> Iterator[tuple[float, int, float]]:
     """Yield share and number of training cases, and accuracy (or mean absolute error) for parts of the training sets.
 

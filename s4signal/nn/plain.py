@@ -144,7 +144,8 @@ class _BlockSystem(nn.Module):
         super().__init__()
         tables = block_tables(system, BLOCK, torch.float64)  # type: ignore[arg-type]
         dense = isinstance(system, DenseSystem)
-        P, Q, transition = (x if dense else _planar(x) for x in (tables.P, tables.Q, tables.transition))
+        given = (tables.P, tables.Q, tables.transition)  # real parts lie beside the imaginary ones, not before them
+        P, Q, transition = (x if dense else torch.cat([x[..., ::2], x[..., 1::2]], -1) for x in given)
         self.carry = Carry(transition, dtype, n_doublings, dense=dense)
         # Samples beside the state: outputs are one product.
         self.register_buffer("WQ", torch.cat([toeplitz(tables.kernel, BLOCK), Q.mT], 1).unsqueeze(1).to(dtype))
@@ -228,8 +229,3 @@ def _frames(network: S4Network, longest: int) -> tuple[float, int]:
 def _plain_system(system: System, dtype: torch.dtype, n_doublings: int) -> nn.Module:
     kind = _SharedModes if isinstance(system, SharedSystem) else _BlockSystem
     return kind(system, dtype, n_doublings)  # type: ignore[arg-type]
-
-
-def _planar(x: Tensor) -> Tensor:
-    """Put the real parts of (..., 2 n), where they lie beside the imaginary ones, before all of these."""
-    return torch.cat([x[..., ::2], x[..., 1::2]], -1)

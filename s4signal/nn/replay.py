@@ -141,16 +141,12 @@ def _copy(out: Any, *args: Any) -> list[Work]:
     return [(np.copyto, (out, args[:2][-1]))]  # `copy_` is given the output first
 
 
-def _rsqrt(out: Any, x: Any) -> list[Work]:
-    return [(np.sqrt, (x, out)), (np.reciprocal, (out, out))]
+def _reduced(ufunc: np.ufunc, out: Any, x: Any, axes: Any = (), keepdims: bool = False) -> list[Work]:
+    return [(ufunc.reduce, (x, tuple(axes) or None, None, out, keepdims))]
 
 
-def _sum(out: Any, x: Any, axes: Any = (), keepdims: bool = False) -> list[Work]:
-    return [(np.add.reduce, (x, tuple(axes) or None, None, out, keepdims))]
-
-
-def _mean(out: Any, x: Any, axes: Any = (), keepdims: bool = False) -> list[Work]:
-    return [*_sum(out, x, axes, keepdims), (np.divide, (out, x.size // out.size, out))]
+def _mean(out: Any, x: Any, *how: Any) -> list[Work]:
+    return [*_reduced(np.add, out, x, *how), (np.divide, (out, x.size // out.size, out))]
 
 
 def _addcmul(out: Any, x: Any, a: Any, b: Any) -> list[Work]:
@@ -169,10 +165,6 @@ def _product_and(out: Any, x: Any, a: Any, b: Any) -> list[Work] | None:
     return [*_product(out, a, b), (np.add, (out, _laid_out(x, out), out))]
 
 
-def _pow(out: Any, x: Any, exponent: Any) -> list[Work]:
-    return [(np.square, (x, out)) if exponent == 2 else (np.power, (x, exponent, out))]
-
-
 def _pad(out: Any, x: Any, widths: Any, value: float = 0.0) -> list[Work] | None:
     if len(widths) != 2 or min(widths) < 0:
         return None
@@ -180,18 +172,6 @@ def _pad(out: Any, x: Any, widths: Any, value: float = 0.0) -> list[Work] | None
     inner = out[..., before : before + x.shape[-1]]
     edges = [(ends.fill, (value,)) for ends in (out[..., :before], out[..., out.shape[-1] - after :]) if ends.size]
     return [*edges, (np.copyto, (inner, x))]
-
-
-def _amax(out: Any, x: Any, axes: Any = (), keepdims: bool = False) -> list[Work]:
-    return [(np.maximum.reduce, (x, tuple(axes) or None, None, out, keepdims))]
-
-
-def _cat(out: Any, arrays: Any, axis: int = 0) -> list[Work]:
-    return [(np.concatenate, (arrays, axis, out))]
-
-
-def _stack(out: Any, arrays: Any, axis: int = 0) -> list[Work]:
-    return [(np.stack, (arrays, axis, out))]
 
 
 def _erf(out: Any, x: Any) -> list[Work]:
@@ -247,7 +227,7 @@ _BY_NUMPY: dict[str, Callable[..., list[Work] | None]] = {
     "mul": _ufunc(np.multiply),
     "div": _ufunc(np.divide),
     "maximum": lambda out, a, b: [(partial(np.maximum, a, b, out=out), ())],  # no third one is taken
-    "pow": _pow,
+    "pow": lambda out, x, by: [(np.square, (x, out)) if by == 2 else (np.power, (x, by, out))],
     "constant_pad_nd": _pad,
     "sqrt": _ufunc(np.sqrt),
     "exp": _ufunc(np.exp),
@@ -256,17 +236,17 @@ _BY_NUMPY: dict[str, Callable[..., list[Work] | None]] = {
     "clone": _copy,
     "copy": _copy,
     "_to_copy": _copy,
-    "rsqrt": _rsqrt,
-    "sum": _sum,
+    "rsqrt": lambda out, x: [(np.sqrt, (x, out)), (np.reciprocal, (out, out))],
+    "sum": partial(_reduced, np.add),
     "mean": _mean,
     "addcmul": _addcmul,
     "mm": _product,
     "bmm": _product,
     "addmm": _product_and,
     "baddbmm": _product_and,
-    "cat": _cat,
-    "stack": _stack,
-    "amax": _amax,
+    "cat": lambda out, arrays, axis=0: [(np.concatenate, (arrays, axis, out))],
+    "stack": lambda out, arrays, axis=0: [(np.stack, (arrays, axis, out))],
+    "amax": partial(_reduced, np.maximum),
     "erf": _erf,
     "gelu": _gelu,
     "glu": _glu,

@@ -1,8 +1,8 @@
 """Recordings of one montage, whatever each file calls its channels, in whatever order, and which it marks as bad."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import OnError, Skipped, skip_or_raise
@@ -11,6 +11,11 @@ from s4signal.signals.lazy import Case
 from s4signal.signals.montage import arranged, channel_key, match_channels, standard_name
 
 _Value = TypeVar("_Value", bound=Hashable)
+_DONE = (
+    "channels are called by one name", "channels are put in one order", "further channels are left out",
+    "bad channels are missing (NaN)",
+)  # fmt: skip
+_Done: TypeAlias = Mapping[str, dict[str, None]]  # what was done, and to which channels or files
 
 
 class Montage(NamedTuple):
@@ -30,33 +35,13 @@ def make_alike(
     first = _reference(alike)
     names = _names(first, standard)
     rate = _most_common(one.case.sfreq for one in alike) if one_rate else None
-    cases, skipped, done = [], [], _Done()
+    cases, skipped, done = [], [], {what: dict[str, None]() for what in _DONE}
     for one in opened:
         try:
             cases.append(_brought_to(first, names, one, rate, done))
         except RecordingError as error:
             skipped.append(skip_or_raise(error, one.case.source, on_error))
-    return cases, skipped, done.report()
-
-
-class _Done:
-    """What was done to which files."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, str] = {}
-        self.moved: list[str] = []
-        self.extra: list[str] = []
-        self.bad: list[str] = []
-
-    def report(self) -> list[str]:
-        renamed = [f"{old} is {new}" for old, new in self.names.items()]
-        parts = [
-            ("channels are called by one name", renamed),
-            ("channels are put in one order", self.moved),
-            ("further channels are left out", self.extra),
-            ("bad channels are missing (NaN)", self.bad),
-        ]
-        return [f"{what}: {few(which)}" for what, which in parts if which]
+    return cases, skipped, [f"{what}: {few(list(which))}" for what, which in done.items() if which]
 
 
 def _reference(alike: Sequence[Montage]) -> list[str]:
@@ -97,16 +82,14 @@ def _brought_to(reference: Sequence[str], names: Sequence[str], one: Montage, ra
 
 
 def _note(done: _Done, source: str, own: Sequence[str], rows: Sequence[int], names: Sequence[str]) -> None:
-    done.names |= {own[row]: name for row, name in zip(rows, names, strict=True) if row >= 0 and own[row] != name}
     there = [row for row in rows if row >= 0]
+    renamed = [f"{own[row]} is {name}" for row, name in zip(rows, names, strict=True) if row >= 0 and own[row] != name]
     extra = [name for row, name in enumerate(own) if row not in there]
     bad = [name for row, name in zip(rows, names, strict=True) if row < 0]
-    if there != sorted(there):
-        done.moved.append(source)
-    if extra:
-        done.extra.append(f"{source} ({', '.join(extra)})")
-    if bad:
-        done.bad.append(f"{source} ({', '.join(bad)})")
+    moved = [source] if there != sorted(there) else []
+    of_file = ([f"{source} ({', '.join(channels)})"] if channels else [] for channels in (extra, bad))
+    for which, said in zip(done.values(), (renamed, moved, *of_file), strict=True):
+        which |= dict.fromkeys(said)
 
 
 def _most_common(values: Iterable[_Value]) -> _Value:

@@ -6,7 +6,7 @@ function itself, or a shortcut where that would take long.
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from importlib.util import find_spec
 from itertools import zip_longest
 from typing import Any, NamedTuple, cast
@@ -15,15 +15,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_HAS_TRITON = find_spec("triton") is not None
+
 
 def runs_triton(x: Tensor) -> bool:
     """Tell whether a kernel of ours can take a tensor: float32, on a card that is there."""
-    return x.is_cuda and x.dtype == torch.float32 and torch.cuda.is_available() and _has_triton()
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+    return x.is_cuda and x.dtype == torch.float32 and torch.cuda.is_available() and _HAS_TRITON
 
 
 class _Gradients(NamedTuple):

@@ -129,12 +129,7 @@ class Cases:
         )
 
     def batches(
-        self,
-        indices: Indices,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        chances: NDArray[np.float64] | None = None,
+        self, indices: Indices, *, dtype: torch.dtype, device: torch.device, chances: NDArray[np.float64] | None = None
     ) -> Iterator[tuple[Indices, Batch]]:
         """Load cases of one rate, padded to the longest; those with gaps and those without apart.
 

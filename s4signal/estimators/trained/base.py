@@ -20,12 +20,7 @@ from s4signal.estimators.trained.describe import describe_model
 from s4signal.estimators.trained.export import ExportMixin
 from s4signal.estimators.trained.fitting import NetworkFitting
 from s4signal.estimators.trained.inference import InferenceCopies, embed_batch
-from s4signal.estimators.trained.persistence import (
-    history_from_state,
-    network_from_state,
-    network_state,
-    plain_history,
-)
+from s4signal.estimators.trained.persistence import history_from_state, network_from_state, network_state, plain_history
 from s4signal.estimators.trained.readout import Readout
 from s4signal.estimators.trained.streaming import Stream
 from s4signal.estimators.validation import check_stream_rate, finite_outputs

@@ -44,12 +44,7 @@ class PlainBank(nn.Module):
         self.register_buffer("P", tables.P.unsqueeze(1).to(dtype))
 
     def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        *,
-        rate: float = 1.0,
-        gaps: Tensor | None = None,
+        self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None
     ) -> Frames:
         """Filter signals (n_channels, batch, n_times)."""
         hop, U = self.hop, cut(x, self.block * self.blocks_per_hop)
