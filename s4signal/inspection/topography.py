@@ -10,7 +10,7 @@ from s4signal.errors import ShapeError
 from s4signal.inspection.drawing import MAP, Display, model_of
 from s4signal.signals import Signals
 from s4signal.signals.checks import optional
-from s4signal.signals.montage import standard_name
+from s4signal.signals.mne_objects import montage_positions
 
 _FEWEST = 4  # channels
 
@@ -48,12 +48,7 @@ class TopographyDisplay(Display):
     """
 
     def __init__(
-        self,
-        *,
-        values: npt.ArrayLike,
-        ch_names: Sequence[str],
-        positions: npt.ArrayLike | None = None,
-        label: str = "",
+        self, *, values: npt.ArrayLike, ch_names: Sequence[str], positions: npt.ArrayLike | None = None, label: str = ""
     ) -> None:
         self.values, self.ch_names, self.label = np.asarray(values, float), list(ch_names), label
         self.positions = _standard_positions(self.ch_names) if positions is None else np.asarray(positions, float)
@@ -91,6 +86,7 @@ class TopographyDisplay(Display):
         Haufe, Meinecke, Görgen, Dähne, Haynes, Blankertz, Bießmann, "On the interpretation of weight vectors of linear
         models in multivariate neuroimaging", 2014, equation 6, doi:10.1016/j.neuroimage.2013.10.067.
         """
+        X = Signals(X)
         pattern = _covariance(X) @ np.asarray(weights, np.float64)
         names = X.ch_names or [f"channel {k}" for k in range(len(pattern))]
         return cls(values=pattern, ch_names=names, positions=X[0].positions, label=label).plot(ax=ax)
@@ -116,7 +112,7 @@ class TopographyDisplay(Display):
         ValueError
             If the model has no such front end.
         """
-        model = model_of(estimator)
+        X, model = Signals(X), model_of(estimator)
         mix = getattr(getattr(getattr(model, "network_", None), "frontend", None), "mix", None)
         weight: Any = getattr(mix, "weight", np.empty((0, 0)))
         if weight.ndim != 2 or weight.shape[1] != X.n_channels:
@@ -151,12 +147,7 @@ def _standard_positions(names: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return (n_channels, 3) in metres by the names of the 10-05 system, NaN for others."""
     mne = optional("mne", "A topography", "eeg")
     name = "colin27_1005" if "colin27_1005" in mne.channels.get_builtin_montages() else "standard_1005"  # before 1.13
-    info = mne.create_info(list(dict.fromkeys(map(standard_name, names))), 1.0, "eeg", verbose="error")
-    info.set_montage(
-        mne.channels.make_standard_montage(name), on_missing="ignore", verbose="error"
-    )  # turns to the head
-    places = {channel["ch_name"]: channel["loc"][:3] for channel in info["chs"]}
-    return np.array([places[standard_name(name)] for name in names], np.float64)
+    return montage_positions(name, names)
 
 
 def _covariance(X: Signals) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,7 +22,7 @@ from s4signal.signals.wrong_files import shortened, what_it_is
 
 _mne = partial(optional, "mne", "Reading EEG", "eeg")
 _READ_AHEAD = 2**19  # numbers: 4 MB
-_TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt", re.IGNORECASE)
+_TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt|record length", re.IGNORECASE)
 
 
 class OpenedFile(NamedTuple):
@@ -53,10 +54,12 @@ def open_recording(found: Found, picks: str | Sequence[str], *, incomplete: str)
         tolerant=incomplete == "warn",
     )
     file.__dict__["raw"] = raw
-    try:
-        raw.get_data([0], start=raw.n_times - 1, verbose="error")
-    except Exception as error:
-        raise _incomplete(path, f"its last sample is missing: {error}") from error
+    if (n_whole := _n_whole(raw)) < raw.n_times:
+        reason = f"of {raw.n_times} samples {n_whole} can be read"
+        if incomplete != "warn" or not n_whole:
+            raise _incomplete(path, reason)
+        missing = f"{path} ({reason})"
+        raw.crop(tmax=(n_whole - 1) / raw.info["sfreq"], verbose="error")
     case = file.case(told, chosen, found)
     positions = case.positions if chosen.names == chosen.every else positions_of(told.info, chosen.every)
     return OpenedFile(case, chosen, positions, numbered, missing)
@@ -201,6 +204,20 @@ def _cut_binary(raw: Any, path: Path) -> str:
     if any(n_bytes == n_values * width for width in (2, 4, 8)):
         return ""
     return f"{data.name} has {n_bytes} bytes, no whole number of samples of all channels"
+
+
+def _n_whole(raw: Any) -> int:
+    """Count the samples that can be read: all of them, but of a file that ends too early."""
+
+    def is_lost(sample: int) -> bool:
+        try:
+            raw.get_data([0], sample, sample + 1, verbose="error")
+        except Exception:  # each format fails in its own way
+            return True
+        return False
+
+    n: int = raw.n_times
+    return bisect_left(range(n), True, key=is_lost) if is_lost(n - 1) else n
 
 
 def _unreadable(path: str, reason: str) -> RecordingError:

@@ -127,6 +127,8 @@ def _by_pattern(found: list[Found], pattern: str, single: bool) -> Listing:
             skipped.append(Skipped(str(one.path), f"{one.path} does not follow pattern={pattern!r}."))
         else:
             kept.append(one._replace(known={**one.known, **match.groupdict("")}))
+    if not kept and not found[0].path.exists():
+        raise RecordingError(f"{found[0].path} does not exist. Check the path.")
     if not kept:
         raise RecordingError(f"no recording follows pattern={pattern!r}; one of them is {found[0].path.name}.")
     return Listing(kept, skipped, single)

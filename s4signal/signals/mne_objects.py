@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Annotation, Signal
-from s4signal.signals.checks import FloatArray, optional
+from s4signal.signals.checks import FloatArray, few, optional
 from s4signal.signals.lazy import Case, LazyCase
+from s4signal.signals.montage import match_channels, standard_name
 
 _NO_SUBJECT = ("", "0", "x", "anonymous", "mne_anonymize", "none", "unknown")  # what anonymised files call everybody
 _OWN = ("event", "tmin")  # of the metadata: Epochs keep them elsewhere
@@ -34,10 +35,10 @@ def refuse_other_mne(data: Any) -> None:
     name = type(data).__name__
     if hasattr(data, "freqs"):
         raise TypeError(
-            f"X is an {name}: its values are powers at frequencies, not samples in time. Pass the Epochs or the Raw "
+            f"X holds {name}: its values are powers at frequencies, not samples in time. Pass the Epochs or the Raw "
             "that it was computed from."
         )
-    raise TypeError(f"X is a {name}; recordings or trials are needed. Pass the Raw, or its mne.Epochs.")
+    raise TypeError(f"X holds {name}; recordings or trials are needed. Pass the Raw, or its mne.Epochs.")
 
 
 def _of_mne(data: Any) -> bool:
@@ -73,7 +74,7 @@ def cases_from_epochs(items: Sequence[Any]) -> list[Case]:
             whose["recording"] = known["source"] or f"recording {index} [{fingerprint(trials[[0, -1]])}]"
         elif single and not known["source"]:
             whose["recording"] = f"trials of {len(epochs.drop_log)}"
-        counted = type(epochs).__name__ == "Epochs" and not single  # events of arrays may be made up
+        counted = type(epochs).__name__ == "Epochs"  # events of arrays may be made up
         first = epochs.events[:, 0] + round(epochs.tmin * epochs.info["sfreq"])
         rows, marks = _rows(epochs), _marks(epochs)
         for i, trial in enumerate(trials):
@@ -127,6 +128,17 @@ def positions_of(info: Any, names: Sequence[str]) -> FloatArray | None:
     positions = np.array([where[name] for name in names])
     positions[~np.isfinite(positions).all(1) | (positions == 0).all(1)] = np.nan
     return None if np.isnan(positions).all() else positions
+
+
+def montage_positions(montage: str, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return where a montage of MNE has channels, by any spelling, (n_channels, 3) in metres; NaN for others."""
+    mne = optional("mne", "Places of electrodes", "eeg")
+    whole = mne.channels.make_standard_montage(montage)
+    info = mne.create_info(whole.ch_names, 1.0, "eeg", verbose="error")
+    info.set_montage(whole, verbose="error")  # which turns it to the head
+    places = np.array([channel["loc"][:3] for channel in info["chs"]], dtype=np.float64)
+    rows = np.array([match_channels([standard_name(name)], whole.ch_names)[0] for name in names])
+    return np.where(rows[:, None] < 0, np.nan, places[rows])
 
 
 def epochs_from(cases: Sequence[Signal], sfreq: float | None, ch_types: Any) -> Any:
@@ -187,6 +199,8 @@ def _data_channels(info: Any, exclude: Any) -> tuple[str, ...]:
 
 
 def _known(info: Any, names: Sequence[str]) -> dict[str, Any]:
+    if set(names) <= set(info["bads"]):
+        raise RecordingError(f"all channels are marked as bad ({few(names)}). Leave it out, or correct info['bads'].")
     kinds = dict(zip(info["ch_names"], info.get_channel_types(), strict=True))
     return {
         "sfreq": float(info["sfreq"]),
@@ -197,9 +211,9 @@ def _known(info: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _without_bads(data: FloatArray, info: Any, names: Sequence[str]) -> FloatArray:
-    """Make missing what is marked as bad, (…, n_channels, n_times), unless every channel is."""
+    """Make missing what is marked as bad, (…, n_channels, n_times)."""
     bad = np.isin(names, info["bads"])
-    if bad.any() and not bad.all():
+    if bad.any():
         data = data.copy()
         data[..., bad, :] = np.nan
     return data

@@ -13,6 +13,7 @@ _KINDS = [
     (r"\.(wav|flac|ogg|mp3|m4a)$", "Sound is read by s4signal.read_audio."),
     (r"\.ts$", "Such files are read by s4signal.signals.read_ts."),
     (r"\.(npy|npz)$", "Pass the array itself: Signals(numpy.load(path), sfreq=...)."),
+    (r"\.mat$", "Pass the array itself: Signals(scipy.io.loadmat(path)[name], sfreq=...)."),
     (r"\.(vmrk|eeg|avg)$", "Of BrainVision pass the header, .vhdr."),
     (r"\.fdt$", "Of EEGLAB pass the header, .set."),
     (r"\.(json|tsv)$", "It is the description of a recording. Pass the recording, or the folder of the BIDS data set."),

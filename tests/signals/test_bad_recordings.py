@@ -90,6 +90,7 @@ BAD = {
     ),
     "more records than there are": (lambda f: edf(f, field(236, "9")), r"a\.edf is incomplete"),
     "more channels than there are": (lambda f: edf(f, field(252, "99")), r"a\.edf cannot be read as a recording"),
+    "records of no length": (lambda f: edf(f, field(244, "0")), r"a\.edf is incomplete .*incorrect for record length"),
     "EDF called BDF": (as_bdf, r"a\.bdf begins as EDF does\. Correct its ending: \.edf"),
     "EDF called FIF": (as_fif, r"a_raw\.fif cannot be read as a recording.*ending must tell its format"),
     "epochs": (
@@ -117,6 +118,10 @@ BAD = {
     "sound": (lambda f: text(f, "a.wav"), r"Sound is read by s4signal\.read_audio"),
     "WFDB": (lambda f: text(f, "a.hea"), r"WFDB records are read by s4signal\.signals\.read_wfdb"),
     "array": (lambda f: text(f, "a.npy"), r"Pass the array itself: Signals\(numpy\.load\(path\), sfreq="),
+    "MATLAB": (
+        lambda f: text(f, "a.mat"),
+        r"Pass the array itself: Signals\(scipy\.io\.loadmat\(path\)\[name\], sfreq=",
+    ),
     "markers": (
         lambda f: brainvision(f, lambda p: None).with_suffix(".vmrk"),
         r"Of BrainVision pass the header, \.vhdr",
@@ -144,6 +149,18 @@ def test_a_recording_that_cannot_be_read_says_why_in_one_line(tmp_path, case):
     with pytest.raises(RecordingError, match=message) as raised:
         read_eeg(make(tmp_path))
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_fif_file_that_ends_too_early_is_read_as_far_as_it_goes(tmp_path):
+    path = tmp_path / "a_raw.fif"
+    recording().save(path, buffer_size_sec=0.5, verbose="error")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RecordingError, match=r"is incomplete \(of \d+ samples \d+ can be read\).*incomplete='warn'"):
+        read_eeg(path)
+    with pytest.warns(UserWarning, match="1 recordings are incomplete, and read as far as they go"):
+        part = read_eeg(path, incomplete="warn")[0].data
+    assert 0.3 * files.DATA.shape[1] < part.shape[1] < 0.6 * files.DATA.shape[1]
+    np.testing.assert_allclose(part, files.DATA[:, : part.shape[1]], rtol=1e-6)
 
 
 def test_events_outside_a_recording_are_named():

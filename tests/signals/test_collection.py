@@ -389,7 +389,7 @@ def test_epochs_are_not_mixed_with_arrays_or_recordings(epochs):
         Signals([epochs, np.zeros(3)])
     average = mne.EvokedArray(np.zeros((4, 10)), epochs.info)
     for recording in (average, [average]):
-        with pytest.raises(TypeError, match=r"X is a EvokedArray; recordings or trials are needed. Pass the Raw, or"):
+        with pytest.raises(TypeError, match=r"X holds EvokedArray; recordings or trials are needed. Pass the Raw, or"):
             Signals(recording)
 
 

@@ -107,6 +107,11 @@ def test_other_files_of_mne_are_no_recordings(tmp_path):
     assert [Path(source).name for source in read_eeg(tmp_path).sources] == ["s1_raw.fif"]
 
 
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(RecordingError, match=r"nowhere does not exist\. Check the path"):
+        read_eeg(tmp_path / "nowhere", pattern="{subject}.edf")
+
+
 def test_an_empty_folder_says_what_it_holds(tmp_path):
     (tmp_path / "a.csv").write_text("1")
     with pytest.raises(RecordingError, match=r"holds no EEG recording \(.edf, .*\), but 1 .csv. Check the path"):

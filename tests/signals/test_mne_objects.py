@@ -155,10 +155,18 @@ def test_spectra_and_averages_are_refused(rng):
     epochs = trials(recording(rng))
     with pytest.raises(TypeError, match=r"EpochsSpectrum: its values are powers at frequencies.*Pass the Epochs"):
         Signals(epochs.compute_psd(verbose="error"))
-    with pytest.raises(TypeError, match=r"X is a EvokedArray; recordings or trials are needed"):
+    with pytest.raises(TypeError, match=r"X holds EvokedArray; recordings or trials are needed"):
         Signals(epochs.average())
     with pytest.raises(TypeError, match=r"mixes mne.Epochs or Raw with other things"):
         Signals([epochs, np.zeros((3, 100))])
+
+
+def test_what_is_bad_altogether_is_refused(rng):
+    raw = recording(rng)
+    raw.info["bads"] = list(raw.ch_names)
+    for given in (raw, [recording(rng), raw], trials(raw)):
+        with pytest.raises(RecordingError, match=r"all channels are marked as bad \(.*correct info\['bads'\]"):
+            Signals(given)
 
 
 def test_asarray_is_the_stack_and_shape_counts_cases():

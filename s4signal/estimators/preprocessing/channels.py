@@ -13,7 +13,8 @@ from s4signal.estimators.preprocessing.base import Advance, Floats, PointwiseSte
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import optional
 from s4signal.signals.lazy import Case
-from s4signal.signals.mne_objects import positions_of
+from s4signal.signals.mne_objects import montage_positions
+from s4signal.signals.montage import match_channels
 
 _FEWEST = 4  # good channels: of fewer, nothing is said of the others
 Rows = NDArray[np.intp]
@@ -205,24 +206,24 @@ def _spline_weights(positions: NDArray[np.float64], bad: NDArray[np.bool_]) -> N
     return interpolated
 
 
-def _montage_positions(montage: str, names: Sequence[str] | None) -> Floats | None:
+def _montage_positions(montage: str, names: Sequence[str] | None) -> Floats:
     if names is None:
         raise RecordingError("X knows no names of channels, which montage= needs. Pass Signals(X, ch_names=...).")
-    mne = optional("mne", "InterpolateBads", "eeg")
-    info = mne.create_info(list(names), 1000.0, "eeg", verbose="error")
     try:
-        info.set_montage(montage, match_case=False, verbose="error")
+        known = montage_positions(montage, names)
     except ValueError as error:
-        said = " ".join(str(error).split())[:200]
-        raise RecordingError(f"montage={montage!r} does not hold the channels of X: {said}") from None
-    return positions_of(info, list(names))
+        raise RecordingError(f"montage={montage!r} is none of MNE: {' '.join(str(error).split())[:200]}") from None
+    if unplaced := [name for name, place in zip(names, known, strict=True) if np.isnan(place).any()]:
+        raise RecordingError(f"montage={montage!r} does not hold the channels of X: {', '.join(unplaced)}.")
+    return known
 
 
 def _rows_of(step: Any, given: Sequence[str | int], parameter: str) -> Rows:
     """Find channels by name or number."""
     names = step.ch_names_ or []
-    unknown = [c for c in given if c not in names and not (isinstance(c, int) and 0 <= c < step.n_channels_in_)]
-    if unknown:
-        known = ", ".join(names) if names else f"{step.n_channels_in_} channels without names; pass numbers"
-        raise RecordingError(f"{parameter}: X has no channel {unknown[0]!r}. It has: {known}.")
-    return np.array([c if isinstance(c, int) else names.index(c) for c in given], dtype=np.intp)
+    rows = [c if isinstance(c, int) else match_channels([c], names)[0] for c in given]
+    for channel, row in zip(given, rows, strict=True):
+        if not 0 <= row < step.n_channels_in_:
+            known = ", ".join(names) if names else f"{step.n_channels_in_} channels without names; pass numbers"
+            raise RecordingError(f"{parameter}: X has no channel {channel!r}. It has: {known}.")
+    return np.array(rows, dtype=np.intp)
