@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s4signal.estimators.segments import score_windows
+from s4signal.estimators.streams import said_axes
 from s4signal.estimators.validation import check_chunk
 from s4signal.signals import Signal
 from s4signal.signals.epochs import cut_epoch, epoch_samples
@@ -44,6 +45,7 @@ class EpochStream:
         """
         n_channels, sfreq = self._shape.n_channels, self._shape.sfreq
         data = check_chunk(chunk, n_channels, sfreq=sfreq, time_first=self._time_first, missing="any")
+        self._time_first = said_axes(data.shape, self._time_first)
         self._kept = np.concatenate([self._kept, data], axis=1)
         windows = []
         seen = self._length + self._after

@@ -106,7 +106,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         Parameters
         ----------
         X : Signals, list of (n_channels, n_times_i) or of mne.io.Raw
-            Recordings of any length, at any rates, with missing samples (NaN) or times.
+            Recordings of any length, with missing samples (NaN) or times; of several rates, where `estimator` takes
+            these, as a pipeline that begins with `Resample` does.
         y : list of array-like (n_epochs_i,)
             For each recording the labels of its epochs, text or numbers. None or NaN is an epoch without a label, which
             is left out, and so is one without any observation.

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.standardizer import LARGEST, OTHER_UNITS, Standardizer, warn_of_looks
-from s4signal.estimators.validation import check_chunk, check_observed_chunk, window_samples
+from s4signal.estimators.validation import all_finite, check_chunk, check_observed_chunk, window_samples
+
+_LONGEST = 2**14  # samples of a line at once
 
 
 class SignalStream(ABC):
@@ -149,20 +151,50 @@ class SignalStream(ABC):
 
     def _look_at(self, pieces: Sequence[NDArray[np.floating]], largest: float) -> None:
         """Warn, once, of other units (by the largest deviation), another reference, or a chunk that may be turned."""
-        n, shape = len(pieces[0]), pieces[0].shape
-        if self.time_first is None and shape == (n, n) and n > 1:
-            warnings.warn(
-                f"the chunk is square, ({n}, {n}), and is taken as (n_channels, n_times). Say stream(time_first=False) "
-                "if that is right, stream(time_first=True) if it is (n_times, n_channels), as LSL gives it.",
-                stacklevel=3,
-            )
-            self.time_first = False
-        self._n_heard += shape[1]
+        self.time_first = said_axes(pieces[0].shape, self.time_first)
+        self._n_heard += pieces[0].shape[1]
         wild = largest > OTHER_UNITS * self._standardizer.range[1]
         if not self._warned and (wild or self._n_heard >= self._next_look):
             self._next_look = 2 * self._n_heard
             look = np.array([self._standardizer.look(data) for data in pieces])
             self._warned = warn_of_looks(self._standardizer, look, chunk=True)
+
+
+def said_axes(shape: Sequence[int], time_first: bool | None) -> bool:
+    """Warn of a square chunk of which nobody said which axis is time; return what holds from then on."""
+    if time_first is None and shape[0] == shape[1] > 1:
+        n = shape[0]
+        warnings.warn(
+            f"the chunk is square, ({n}, {n}), and is taken as (n_channels, n_times). Say stream(time_first=False) "
+            "if that is right, stream(time_first=True) if it is (n_times, n_channels), as LSL gives it.",
+            stacklevel=4,
+        )
+    return bool(time_first)
+
+
+class Lines:
+    """Lines over what was lost, as over the missing samples of a case; what is lost last waits for its end."""
+
+    def __init__(self) -> None:
+        self._last: NDArray[np.floating] | None = None  # the sample that came last (n_channels, 1)
+        self._lost = 0
+
+    def over(self, data: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
+        """Return the samples (…, n_channels, n_times) up to the last that was observed, in pieces."""
+        first, end, at = -self._lost, data.shape[-1], None
+        if self._lost or not all_finite(data):
+            seen = np.flatnonzero(~np.isnan(data).any(0))
+            if not len(seen):
+                self._lost += end
+                return
+            end, known = int(seen[-1]) + 1, data[:, seen]
+            at = seen if self._last is None else np.append(first - 1, seen)
+            known = known if self._last is None else np.append(self._last, known, axis=1)
+        for start in range(first, end, _LONGEST):
+            stop = min(start + _LONGEST, end)
+            when = np.arange(start, stop)
+            yield data[..., start:stop] if at is None else np.stack([np.interp(when, at, row) for row in known])
+        self._last, self._lost = data[..., end - 1 : end].copy(), data.shape[-1] - end
 
 
 class WindowStream(SignalStream):

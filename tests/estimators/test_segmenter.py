@@ -17,7 +17,7 @@ from small_models import classifier
 
 from s4signal import S4RidgeClassifier, Signals
 from s4signal.errors import ModelFileError, RecordingError, ShapeError
-from s4signal.estimators import Clip, S4Segmenter, load_pipeline, save_pipeline, stream_pipeline
+from s4signal.estimators import Clip, Resample, S4Segmenter, load_pipeline, save_pipeline, stream_pipeline
 from s4signal.estimators.segments import _MOST_VALUES
 from s4signal.signals import Signal
 from s4signal.signals.lazy import LazyCase
@@ -189,6 +189,24 @@ def test_rates_and_irregular_times_are_followed():
     assert at_times.score(times, y) > 0.9
     with pytest.raises(ValueError, match="the model was fitted with times; a stream is regular: pass its rate"):
         S4Segmenter(ridge(), epoch_s=2).fit(times, y).stream()
+
+
+def test_recordings_of_several_rates_train_behind_a_step_that_resamples():
+    X, y = nights(6)
+    mixed = Signals.concatenate([Signals(X[:3], sfreq=RATE), Signals(X[3:], sfreq=RATE).resample(RATE / 2)])
+    with pytest.raises(RecordingError, match=r"case 0 has 50 and case \d+ has 25 Hz. Call resample"):
+        model(sfreq=None).fit(mixed, y)
+    assert model(make_pipeline(Resample(RATE / 2), ridge()), sfreq=None).fit(mixed, y).score(mixed, y) > 0.9
+
+
+def test_a_square_chunk_is_not_turned_in_silence(causal):
+    fitted, recording = causal, nights()[0][0]
+    n = len(recording)
+    with pytest.warns(
+        UserWarning, match=rf"the chunk is square, \({n}, {n}\), and is taken as \(n_channels, n_times\)"
+    ):
+        fitted.stream().push(recording[:, :n])
+    fitted.stream(time_first=True).push(recording[:, :n].T)
 
 
 def test_the_trained_classifier_sets_whole_groups_aside():

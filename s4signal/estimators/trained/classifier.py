@@ -75,8 +75,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         How missing samples (NaN) reach the model. "gap": a sample that is missing in all channels is left out, and time
         passes; one that is missing in some holds their last values, and each channel that was ever missing so in
         training comes with another one that says whether it is observed. "mask": all samples stay, held and marked that
-        way; faster, for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. Behind a filter
-        bank missing samples are interpolated. "error" refuses NaN.
+        way; faster, for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. Hop means and
+        a filter bank take them interpolated. "error" refuses NaN.
         Mostly missing data (of the values at times when any channel was observed, more than half are missing) is
         clipped to four standard deviations, and the outputs also see mean and last value of each channel.
     augmentation : "auto", None, tuple of names or dict from names to settings, default="auto"

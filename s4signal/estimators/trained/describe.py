@@ -62,9 +62,10 @@ def _samples(sampling: Sampling) -> str:
     missing = {
         "gap": "time passes where one is missing" if sampling.gaps else "the last value is held where one is missing",
         "mask": "marked where one is missing",
+        "line": "on a grid, lines drawn where one is missing",
         "error": "none may be missing",
     }[sampling.missing]
-    if sampling.grid and sampling.missing != "error":
+    if sampling.grid and sampling.missing in ("gap", "mask"):
         missing = "on a grid, interpolated where one is missing"
     marked = f", {len(sampling.masked)} channels with a mask" if sampling.masked else ""
     marked += ", most values missing" if sampling.mostly_missing else ""

@@ -32,7 +32,7 @@ class Sampling(NamedTuple):
     """How irregular times and missing samples reach the network."""
 
     times: bool = False  # some training case carried times
-    missing: str = "gap"  # "gap", "mask", "error"; "hold" of the transformer
+    missing: str = "gap"  # "gap", "mask", "error"; on a grid "line" too; "hold" of the transformer
     masked: tuple[int, ...] = ()  # channels with a second one that says where they are observed
     grid: bool = False  # the front end takes a regular grid
     gaps: bool = True  # the kernel takes gaps
@@ -47,14 +47,14 @@ class Sampling(NamedTuple):
         """Check and restore what `to_state` said."""
         flags = {name: state.value(name, bool) for name in ("times", "grid", "gaps", "mostly_missing")}
         missing, masked = state.value("missing", str), tuple(state.values("masked", int, low=0))
-        if missing not in ("gap", "mask", "error") or not all(channel < n_channels for channel in masked):
+        if missing not in ("gap", "mask", "line", "error") or not all(channel < n_channels for channel in masked):
             raise ModelFileError(f"missing={missing!r} with masks of the channels {masked} is not of this model.")
         return cls(missing=missing, masked=masked, **flags)
 
 
-def plan_sampling(kernel: str, missing: str, found: Survey, weights: NDArray[np.float64], *, grid: bool) -> Sampling:
+def plan_sampling(kernel: str, missing: str, found: Survey, weights: NDArray[np.float64], frontend: str) -> Sampling:
     """Decide by a survey of the training cases how the network gets their times and missing samples."""
-    times, gaps = bool(found.has_times.any()), KERNELS[kernel].TAKES_GAPS
+    times, gaps, grid = bool(found.has_times.any()), KERNELS[kernel].TAKES_GAPS, frontend != "linear"
     if missing == "auto":
         missing = "gap" if gaps else "mask"
     if (times or missing == "gap") and not (gaps or grid):
@@ -67,6 +67,7 @@ def plan_sampling(kernel: str, missing: str, found: Survey, weights: NDArray[np.
     masked = () if grid else tuple(np.flatnonzero(absent & found.n_observed.any(0)).tolist())
     # On a grid whatever is missing is interpolated: a filter bank hears waves, whose peaks are no outliers.
     mostly_missing = not grid and found.mostly_missing(weights)
+    missing = "line" if frontend == "hop_means" and missing != "error" else missing
     return Sampling(times, missing, masked, grid, gaps, mostly_missing)
 
 
@@ -147,7 +148,7 @@ def prepare_case(
     if sampling.mostly_missing:
         data = np.clip(data, -FURTHEST, FURTHEST)
     if sampling.grid:
-        return Samples(_on_grid(data, when, period, missing))
+        return Samples(_on_grid(data, when, period, missing, lines=sampling.missing == "line"))
     known = case.sfreq is not None or not case.has_times
     if sampling.missing == "hold":
         return Samples(data, None if when is None else _gaps(when, period, known=known))
@@ -205,7 +206,7 @@ def carried_forward(data: Floats, missing: Flags) -> Floats:
     return data
 
 
-def _on_grid(data: Floats, when: Floats | None, period: float, missing: Flags | None) -> Floats:
+def _on_grid(data: Floats, when: Floats | None, period: float, missing: Flags | None, *, lines: bool) -> Floats:
     """Interpolate the samples that are observed on a grid of one period."""
     if when is None and missing is None:
         return data
@@ -213,10 +214,11 @@ def _on_grid(data: Floats, when: Floats | None, period: float, missing: Flags | 
     observed = np.ones(data.shape, dtype=bool) if missing is None else ~missing
     n_times = round(float(positions[-1])) + 1
     channels = zip(data, observed, strict=True)
-    return np.stack([_interpolated(positions[seen], x[seen], n_times) for x, seen in channels]).astype(data.dtype)
+    filled = [_interpolated(positions[seen], x[seen], n_times, lines) for x, seen in channels]
+    return np.stack(filled).astype(data.dtype)
 
 
-def _interpolated(positions: Floats, values: Floats, n_times: int) -> Floats:
+def _interpolated(positions: Floats, values: Floats, n_times: int, only_lines: bool) -> Floats:
     """Interpolate linearly, but by a cubic spline across short holes of a regular recording.
 
     A spline keeps more of the bands' energies, and swings out where a hole is long or two times nearly meet.
@@ -226,7 +228,8 @@ def _interpolated(positions: Floats, values: Floats, n_times: int) -> Floats:
         return np.zeros(n_times)
     lines = np.interp(grid, positions, values)
     steps = np.diff(positions)
-    if len(positions) < 4 or (np.abs(positions - np.round(positions)) > 1e-6).any() or (steps < 0.5).any():
+    regular = (np.abs(positions - np.round(positions)) <= 1e-6).all() and (steps >= 0.5).all()
+    if only_lines or len(positions) < 4 or not regular:
         return lines
     after = np.clip(np.searchsorted(positions, grid, side="left"), 1, len(steps))
     inside = (grid > positions[0]) & (grid < positions[-1])

@@ -148,7 +148,7 @@ def plan_network(
         pooling=pooling[0],
         pooling_order=pooling[1],
         readout=chosen,
-        sampling=plan_sampling(options.kernel, options.missing, found, weights, grid=frontend != "linear"),
+        sampling=plan_sampling(options.kernel, options.missing, found, weights, frontend),
         augmentation=choose_augmentation(options, frontend, timed=bool(found.has_times.any())),
         n_features=n_features,
         band_hz=options.band_hz,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.streams import SignalStream
+from s4signal.estimators.streams import Lines, SignalStream
 from s4signal.estimators.trained.missing import carried_forward
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.validation import finite_outputs
@@ -41,8 +41,9 @@ class Stream(SignalStream):
         self._network, self._finish, self._period, self._readout = network, finish, period, readout
         how = self._sampling = plan.sampling
         self._steps = NetworkSteps(network, period)
-        # What is read on a grid is interpolated there, towards samples that are still to come.
-        refused, gaps = how.missing == "error" or how.grid, "any" if readout is None else "whole"
+        # What a filter bank reads is interpolated by a spline, towards all samples that are still to come.
+        refused, lines = how.missing == "error" or (how.grid and how.missing != "line"), how.missing == "line"
+        gaps = "whole" if lines or readout is not None else "any"
         super().__init__(standardizer, missing="refused" if refused else gaps)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,12 +55,19 @@ class Stream(SignalStream):
         self._steps = NetworkSteps(self._network, self._period)
 
     def _forget(self) -> None:
+        self._lines = Lines()
         self._readout = None if self._readout is None else self._readout.fresh()
         self._state: NetworkState | None = None
         self._last: NDArray[np.floating] | None = None  # observation of each channel
         self._lost = 0  # samples since the last that was observed
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
+        said = None
+        for piece in self._lines.over(data) if self._sampling.missing == "line" else (data,):
+            said = self._take(piece, answer=answer)
+        return said
+
+    def _take(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
         own = None if self._readout is None else self._readout.hear(data, answer=answer)
         inputs, periods, lost = self._inputs(data)
         if not inputs.shape[-1]:

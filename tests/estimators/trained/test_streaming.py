@@ -57,6 +57,29 @@ def test_a_filter_bank_streams_in_any_chunks_at_any_rate(pooling, precision, sfr
         np.testing.assert_allclose(scores, expected, rtol=0, atol=TOLERANCE[precision])
 
 
+@pytest.mark.parametrize("readout", ["pooled", "closed_form"])
+@pytest.mark.parametrize("n_lost", [1, 5, 30])
+def test_lost_packets_are_gaps_to_means_over_hops(readout, n_lost, tmp_path):
+    X, y = waves(n_times=200)
+    model = classifier(frontend="hop_means", sfreq=100.0, readout=readout, bidirectional=False).fit(X, y)
+    model.save(tmp_path / "model.s4")
+    signal = X[0].copy()
+    signal[:, :3] = signal[:, 57 : 57 + n_lost] = np.nan
+    streams = [model.stream(), model.stream(window_s=1, step_s=0.5), type(model).load(tmp_path / "model.s4").stream()]
+    for start in range(0, 200, 10):
+        whole, window, loaded = (stream.push(signal[:, start : start + 10]) for stream in streams)
+        end = start + 10
+        if np.isfinite(signal[:, end - 1]).all():  # what is lost last waits for its end
+            np.testing.assert_allclose(whole, said(model, signal[:, :end]), rtol=0, atol=1e-5)
+            if end >= 100 and end % 50 == 0:
+                np.testing.assert_allclose(window, said(model, signal[:, end - 100 : end]), rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(loaded, whole)
+    one = signal.copy()
+    one[0, 90:93] = np.nan
+    with pytest.raises(ValueError, match="NaN in some channels alone; this model takes gaps of all channels at once"):
+        model.stream().push(one)
+
+
 @pytest.mark.parametrize("n_outputs", [1, 3])
 def test_a_regressor_streams_every_output_in_its_own_units(n_outputs):
     X, y = waves()
