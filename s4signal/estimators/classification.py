@@ -84,6 +84,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
             self.multilabel_ = are_tags(y)
         if self.multilabel_:
             return self._encode_tags(y, signals, classes=classes, reset=reset)
+        _check_known(y)
         if reset and classes is None:
             self.classes_, indices = check_labels(y, signals)
             return indices
@@ -135,3 +136,11 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _check_known(y: Any) -> None:
+    """Refuse labels that are missing, before NaN becomes a text; those of a column of numbers are seen later."""
+    if y is not None and (not isinstance(y, np.ndarray) or y.dtype == object):
+        for index, label in enumerate(np.asarray(y, dtype=object).ravel().tolist()):
+            if label is None or (isinstance(label, float) and label != label):
+                raise ValueError(f"Input y contains NaN or None: case {index} has no label; leave it out.")

@@ -16,6 +16,7 @@ from s4signal.estimators.leakage import Spans, warn_of_overlap
 from s4signal.estimators.model_file import State
 from s4signal.estimators.validation import check_targets, finite_outputs
 from s4signal.signals import Signals
+from s4signal.signals.mne_objects import is_epochs
 
 
 class PredictionMixin:
@@ -73,6 +74,8 @@ class PredictionMixin:
         return float(self._metric(y, self.predict(X, times=times), sample_weight=sample_weight))
 
     def _finite_outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
+        if is_epochs(X[0] if isinstance(X, list) and X else X):  # which know where they were cut
+            X = Signals(X)
         outputs: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times))
         warn_of_overlap(X, self._trained_on)
         return outputs

@@ -116,11 +116,7 @@ class Standardizer(NamedTuple):
 
 
 def warn_of_looks(
-    standardizer: Standardizer,
-    looks: NDArray[np.float64],
-    names: Sequence[str] | None = None,
-    *,
-    chunk: bool = False,
+    standardizer: Standardizer, looks: NDArray[np.float64], names: Sequence[str] | None = None, *, chunk: bool = False
 ) -> bool:
     """Warn where cases look otherwise than in training, (n, n_channels + 1) as `look` says.
 
@@ -143,8 +139,8 @@ def warn_of_looks(
         "other units? Pass volts where the model was fitted on volts, and samples of one range (-1 to 1, or integers).",
         chunk=chunk,
     )
-    averaged, all_were = shares < AVERAGED, high < AVERAGED
-    others = ~averaged & np.isfinite(shares) if all_were else averaged & (low >= AVERAGED)
+    all_were = high < AVERAGED  # what lies around the limit at training and at prediction differs by chance
+    others = shares > 10 * AVERAGED if all_were else (shares < AVERAGED) & (low > 10 * AVERAGED)
     adds_up = "does not add up to zero over channels, as every" if all_were else "adds up to zero over channels, as no"
     advice = "another reference? Measure against the same one, as Rereference in front of the model does."
     return _warn(others, f"{adds_up} training case does", advice, chunk=chunk) or units

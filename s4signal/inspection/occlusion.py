@@ -101,6 +101,8 @@ class SaliencyDisplay(Display):
         ValueError
             If `target` is none of the classes, or a spectrogram is asked of a case without a rate.
         """
+        if not isinstance(case, Signal):
+            raise TypeError(f"case is of type {type(case).__name__}; pass one case, such as Signals(X)[0].")
         if spectrogram and (case.sfreq is None or case.times is not None):
             raise ValueError("a spectrogram needs samples at a rate, this case has none; pass spectrogram=False.")
         times = seconds(case)
@@ -190,6 +192,7 @@ class ChannelImportanceDisplay(Display):
         ValueError
             If there is one channel only, or a label is none of the classes.
         """
+        X = Signals(X)
         n, cases = X.n_channels, list(X)
         if n < 2:
             raise ValueError("X has one channel, without which nothing is left; two at least are needed.")

@@ -100,6 +100,18 @@ def test_a_model_warns_of_windows_that_overlap_with_those_it_was_trained_on(mode
 
 
 @each_model
+@pytest.mark.parametrize("overlap", [0.0, 1.0])
+def test_epochs_of_mne_that_overlap_are_seen_where_scikit_learn_cuts_them(model, overlap, rng):
+    mne = pytest.importorskip("mne")
+    raw = mne.io.RawArray(rng.standard_normal((2, 4000)), mne.create_info(["C3", "C4"], 100.0, "eeg"), verbose="error")
+    epochs = mne.make_fixed_length_epochs(raw, 2.0, overlap=overlap, preload=True, verbose="error")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        cross_val_score(model, epochs, np.arange(len(epochs)) % 2, cv=SHUFFLED)
+    assert any("overlap in time" in str(warning.message) for warning in said) == (overlap > 0)
+
+
+@each_model
 def test_a_model_does_not_warn_of_training_cases_nor_of_other_windows_nor_of_other_recordings(model, rng):
     X, y, groups = cut(rng, step_s=1)
     with warnings.catch_warnings():

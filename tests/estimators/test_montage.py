@@ -10,6 +10,7 @@ from small_models import classifier, waves
 from s4signal import S4RidgeClassifier, Signals
 from s4signal.errors import ShapeError
 from s4signal.estimators import Rereference, S4FilterBank, S4RandomFeatures
+from s4signal.estimators.survey import spread
 from s4signal.signals import Signal
 
 __all__: list[str] = []
@@ -132,6 +133,17 @@ def test_irregular_times_are_put_in_order_too(rng):
     with pytest.warns(UserWarning, match="another order"):
         moved = model.predict_proba(named(X[:, ::-1], NAMES[::-1], times=times))
     np.testing.assert_array_equal(moved, expected)
+
+
+def test_channels_that_nearly_cancel_at_training_and_at_prediction_are_no_other_reference():
+    rng = np.random.default_rng(0)
+    X, y = waves(n_channels=4)
+    nearly = np.asarray(Rereference().fit_transform(X)) + 0.005 * rng.standard_normal((len(X), 1, 60))
+    model = S4RidgeClassifier(n_oscillators=4).fit(nearly, y)
+    assert 1e-4 < min(spread(x)[1] for x in nearly) < 1e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(np.asarray(Rereference().fit_transform(X)) + 0.002 * rng.standard_normal((len(X), 1, 60)))
 
 
 @pytest.mark.parametrize("model", [S4RidgeClassifier(n_oscillators=4), classifier(bidirectional=False, sfreq=100.0)])

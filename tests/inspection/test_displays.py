@@ -117,6 +117,20 @@ def test_the_channel_that_tells_stands_first(ridge: S4RidgeClassifier) -> None:
     np.testing.assert_allclose(display.topography().values, display.importance.mean(1))
 
 
+def test_epochs_and_arrays_are_taken_as_by_models(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
+    mne = pytest.importorskip("mne")
+    X, y = bursts(10)
+    epochs = mne.EpochsArray(np.asarray(X), mne.create_info(list(NAMES), 100.0, "eeg"), verbose="error")
+    expected = ChannelImportanceDisplay.from_estimator(ridge, X, y).importance
+    for given in (epochs, np.asarray(X)):
+        display = ChannelImportanceDisplay.from_estimator(ridge, given, y)
+        np.testing.assert_allclose(display.importance, expected)
+    head = TopographyDisplay.from_estimator(network, epochs)
+    np.testing.assert_allclose(head.values, TopographyDisplay.from_estimator(network, X).values)
+    with pytest.raises(TypeError, match=r"case is of type EpochsArray; pass one case, such as Signals\(X\)\[0\]"):
+        SaliencyDisplay.from_estimator(ridge, epochs[0])
+
+
 def test_positions_of_the_recording_are_those_on_the_head() -> None:
     places = np.array([[0.05, 0, 0.08], [0, 0.05, 0.08], [-0.05, 0, 0.08], [0, -0.05, 0.08], [np.nan] * 3])
     display = TopographyDisplay(values=[0, 1, 2, 3, 9], ch_names=list("abcde"), positions=places)

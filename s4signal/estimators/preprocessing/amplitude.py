@@ -1,5 +1,6 @@
 """Steps that act on the values of each channel: scale, limits, and the level before an event."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -190,6 +191,11 @@ def _scaled(data: Floats, *, center: NDArray[np.float64], scale: NDArray[np.floa
 
 
 def _limited(data: Floats, *, low: NDArray[np.float64], high: NDArray[np.float64]) -> Floats:
+    with np.errstate(invalid="ignore"):
+        # A bad trial of a thousand deviations is what Clip is for; millions are microvolts for volts.
+        beyond = np.abs(2 * data - (low + high)[:, None]) > 10_000 * (high - low)[:, None]
+    if beyond.mean() > 0.5:
+        warnings.warn("most of a case lies far beyond Clip, which leaves nothing of it: other units?", stacklevel=2)
     return np.clip(data, low[:, None], high[:, None])
 
 

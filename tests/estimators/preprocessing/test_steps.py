@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
 
 from s4signal import Signals
 from s4signal.errors import RecordingError, ShapeError
@@ -211,6 +212,29 @@ def test_robust_scale_and_clip_do_not_mind_one_bad_trial(rng):
     np.testing.assert_allclose(np.delete(with_bad, 7, 0), np.delete(scaled, 7, 0), atol=0.1)
     assert np.abs(np.asarray(Clip(10).fit_transform(bad)) - 3).max() < 10.5
     np.testing.assert_array_equal(np.asarray(Clip(10).fit_transform(X)), X)
+
+
+def test_other_units_do_not_vanish_in_clip(rng):
+    X = rng.standard_normal((20, 2, 200))
+    steps = make_pipeline(RobustScale(), Clip(5)).fit(1e-5 * X)
+    with pytest.warns(
+        UserWarning, match="most of a case lies far beyond Clip, which leaves nothing of it: other units"
+    ):
+        steps.transform(10 * X)
+    with pytest.warns(UserWarning, match="most of a case lies far beyond Clip"):
+        steps[-1].stream().push(10 / 1e-5 * X[0])
+
+
+def test_channels_are_named_in_any_spelling(rng):
+    X, long = array(rng), [f"EEG {name.upper()}-REF" for name in NAMES]
+    spelled = Signals(X, sfreq=250, ch_names=long)
+    np.testing.assert_array_equal(
+        Rereference(["C3"]).fit_transform(spelled), Rereference(["C3"]).fit_transform(signals(X))
+    )
+    filled, expected = (InterpolateBads(["Pz"], montage="biosemi64").fit_transform(s) for s in (spelled, signals(X)))
+    np.testing.assert_array_equal(filled, expected)
+    with pytest.raises(RecordingError, match=r"ref_channels: X has no channel 'M1'. It has: EEG FP1-REF"):
+        Rereference(["M1"]).fit(spelled)
 
 
 def test_channels_that_are_flat_or_unseen_are_scaled_by_one():
