@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 
 from s4signal import S4Classifier, S4Regressor, Signals
+from s4signal.estimators.trained.export import _onnx
+from s4signal.random_features.covariances import log_energy
 
 __all__: list[str] = []
 
@@ -123,6 +125,18 @@ def test_onnx_steps_follow_a_stream_from_state_to_state(make, options, n_times, 
             if first in (0, said["unit"]):
                 assert_allclose(answer, expected(model, X[:, :, :heard]), rtol=1e-5, atol=1e-5)
         assert_allclose(answer, expected(model, X[:, :, :heard]), rtol=1e-5, atol=1e-5)
+
+
+def test_the_floor_of_a_logarithm_is_in_the_file(tmp_path: Path) -> None:
+    class Log(torch.nn.Module):
+        def forward(self, energy: torch.Tensor) -> torch.Tensor:
+            return log_energy(energy)
+
+    energy = torch.tensor([0.0, 1e-12, 1.0])
+    program, names = torch.export.export(Log(), (energy,)), {"inputs": ["x"], "outputs": ["y"]}
+    (tmp_path / "m.onnx").write_bytes(_onnx(program, names, {}))
+    (logarithm,) = onnx_session(tmp_path / "m.onnx")[0].run(None, {"x": energy.numpy()})
+    assert_allclose(logarithm, log_energy(energy).numpy(), rtol=1e-6)
 
 
 @pytest.mark.slow
