@@ -123,7 +123,7 @@ def faint_noise(clips: Signals, n: int, seed: int) -> Signals:
 
 def synthetic(part: str) -> Words:
     """Make six words of two tones, said twice by each of six speakers whose pitch differs."""
-    rng, t = np.random.default_rng(part == "test"), np.arange(2000) / 8000
+    rng, t = np.random.default_rng(part == "test"), np.arange(1000) / 4000
     clips, names = [], []
     for speaker in range(6):
         pitch = rng.uniform(0.85, 1.18)
@@ -133,7 +133,7 @@ def synthetic(part: str) -> Words:
                 tone = np.where(t < 0.12, np.sin(2 * np.pi * first * t), np.sin(2 * np.pi * second * t))
                 clips.append((0.3 * tone * np.hanning(len(t)) + 1e-3 * rng.standard_normal(len(t))).astype(np.float32))
                 names.append((str(word), f"{part}{speaker}"))
-    return Signals(clips, sfreq=8000), np.array([w for w, _ in names]), np.array([s for _, s in names])
+    return Signals(clips, sfreq=4000), np.array([w for w, _ in names]), np.array([s for _, s in names])
 
 
 if __name__ == "__main__":

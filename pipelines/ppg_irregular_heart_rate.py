@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     X, grid = red(recorded), red(recorded.to_grid(SFREQ))
     names = list(np.unique(recordings))
     scored = np.concatenate([np.flatnonzero(recordings == name)[::SCORED] for name in names])
-    print(f"Welltory PPG, heart rate, {len(names)} recordings in {FOLDS} folds, seeds {args.seeds}\n{X}\n", flush=True)
+    folds = min(FOLDS, len(names))
+    print(f"Welltory PPG, heart rate, {len(names)} recordings in {folds} folds, seeds {args.seeds}\n{X}\n", flush=True)
 
     def trained(seed: int) -> Fit:
         return lambda X, y, groups: fit_regressor(X, y, groups, seed, args.max_epochs)
@@ -106,7 +107,7 @@ def red(signals: Signals) -> Signals:
 def leave_recordings_out(X: Signals, y: Floats, recordings: Names, fit: Fit) -> Floats:
     """Predict every window by a model that was fitted on other recordings."""
     predicted = np.empty_like(y)
-    for train, test in GroupKFold(FOLDS).split(y, groups=recordings):
+    for train, test in GroupKFold(min(FOLDS, len(np.unique(recordings)))).split(y, groups=recordings):
         predicted[test] = fit(X[train], y[train], recordings[train]).predict(X[test])
     return predicted
 

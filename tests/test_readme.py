@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from scripts import run_script
-from test_pipelines import EVERY_FOURTH_TRIAL
+from test_pipelines import EVERY_EIGHTH_TRIAL
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -27,7 +27,7 @@ def blocks(text: str, language: str = r"\w*") -> list[str]:
 
 
 # A training of 20 steps says as much of the page as one of 200.
-QUICKLY = f"""{EVERY_FOURTH_TRIAL}
+QUICKLY = f"""{EVERY_EIGHTH_TRIAL}
 from s4signal.estimators.trained import plan
 plan.FEWEST_STEPS, plan.MOST_EPOCHS = 20, 20
 """

@@ -44,7 +44,7 @@ def sounds(tmp_path: Path) -> Path:
             for source in (1, 2):
                 for take in "AB":
                     name = f"{fold}-{source}-{take}-{target}.wav"
-                    write(tmp_path / "sounds" / "audio" / name, hertz * rng.uniform(0.9, 1.1), 0.5, 44100, rng)
+                    write(tmp_path / "sounds" / "audio" / name, hertz * rng.uniform(0.9, 1.1), 0.2, 44100, rng)
                     rows.append(f"{name},{fold},{target},{category},False,{source},{take}")
     (tmp_path / "sounds" / "meta").mkdir()
     (tmp_path / "sounds" / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
@@ -70,7 +70,7 @@ def test_environmental_sounds_are_scored_fold_by_fold(sounds: Path) -> None:
     answer = run("audio_events.py", "--root", str(sounds), "--max-epochs", "1", "--folds", "1", "3")
     assert answer.returncode == 0, answer.stderr
     lines = answer.stdout.splitlines()
-    assert "24 cases × 1 channel, 22050 samples, 44100 Hz (0.5 s)" in lines[0]
+    assert "24 cases × 1 channel, 8820 samples, 44100 Hz (0.2 s)" in lines[0]
     assert lines[-4].split() == ["fold", "log-mel", "+", "logistic", "S4RidgeClassifier", "S4Classifier"]
     assert [line.split()[0] for line in lines[-3:]] == ["1", "3", "mean"]
     assert [float(score) for score in lines[-1].split()[1:3]] == [1.0, 1.0]  # the two in closed form

@@ -29,13 +29,14 @@ SERIES = [
 def load_physionet2012(split: str | None = None) -> tuple[Signals, npt.NDArray[np.int64]]:
     """Load 48 h of intensive care: 2,000 stays of 36 series at irregular hours and 5 descriptors; death in hospital.
 
-    The first 1,500 stays are "train", the others "test".
+    The first three quarters of the stays are "train", 1,500, the others "test".
 
     I. Silva et al., "Predicting in-hospital mortality of ICU patients: the PhysioNet/Computing in Cardiology Challenge
     2012", Computing in Cardiology 39:245-248, 2012.
     """
     outcomes = sorted(read_index("physionet2012/Outcomes-a.txt"), key=lambda row: int(row["RecordID"]))
-    chosen = {"train": outcomes[:1500], "test": outcomes[1500:], None: outcomes}[split]
+    n_train = len(outcomes) * 3 // 4
+    chosen = {"train": outcomes[:n_train], "test": outcomes[n_train:], None: outcomes}[split]
     names = [row["RecordID"] for row in chosen]
     table = observations([datasets.data_home() / "physionet2012" / "set-a" / f"{name}.txt" for name in names])
     columns = {"case": "case", "time": "time", "variable": "variable", "value": "value"}

@@ -52,9 +52,17 @@ def compare(here, there):
     print(*there.cv_results_["mean_test_threads"].astype(int))
 
 
+# Workers of a process that limits no threads; they find what is pickled by name here.
+UNLIMITED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+os.environ.pop("OMP_NUM_THREADS", None)
+"""
+
 DASK = """
-import joblib, numpy as np
+import dask, joblib, multiprocessing, numpy as np
 from dask.distributed import Client, LocalCluster
+from distributed.utils import get_mp_context
 from sklearn.model_selection import GridSearchCV
 from s4signal import S4Classifier
 from test_searches import Y, compare, threads, tones
@@ -62,6 +70,8 @@ from test_searches import Y, compare, threads, tones
 model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=2, random_state=0)
 grid = {"learning_rate": [1e-5, 1e-2]}
 if __name__ == "__main__":
+    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+    get_mp_context().set_forkserver_preload(["distributed", "sklearn.model_selection"])
     here = GridSearchCV(model, grid, cv=2).fit(tones(), Y)
     scoring = {"s": "accuracy", "threads": threads}
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
@@ -74,7 +84,7 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_two_workers_of_dask_find_what_one_process_finds_on_a_core_each() -> None:
     pytest.importorskip("distributed")
-    assert program(DASK) == ["1", "1"]
+    assert run_code(UNLIMITED + DASK, Path(__file__).parent).split() == ["1", "1"]
 
 
 RAY = """
@@ -206,10 +216,10 @@ def test_a_killed_search_goes_on_where_it_was_and_workers_share_its_folder(tmp_p
 WORKERS = """
 import torch
 from sklearn.model_selection import cross_validate
-from s4signal import S4Classifier
-from test_searches import Y, compare, threads, tones
+from s4signal import S4RidgeClassifier
+from test_searches import Y, threads, tones
 
-model = S4Classifier(readout="pooled", d_model=4, d_state=4, n_layers=1, max_epochs=1, random_state=0)
+model = S4RidgeClassifier(n_oscillators=8, random_state=0)
 if __name__ == "__main__":
     torch.set_num_threads(4)
     print(*cross_validate(model, tones(), Y, cv=2, n_jobs=2, scoring=threads)["test_score"].astype(int))
@@ -218,6 +228,6 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_the_threads_of_two_workers_are_no_more_than_the_cores() -> None:
-    numbers = [int(number) for number in program(WORKERS)]
+    numbers = [int(number) for number in run_code(UNLIMITED + WORKERS, Path(__file__).parent).split()]
     assert len(numbers) == 2
     assert sum(numbers) <= max(2, cpu_count())
