@@ -65,8 +65,8 @@ def write_nights(folder: Path) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for subject in range(4):
-        wave = np.sin(2 * np.pi * np.repeat([1, 6], 2250) * np.arange(4500) / 25) + rng.standard_normal((2, 4500))
-        raw = mne.io.RawArray(1e-5 * wave, mne.create_info(["C3", "C4"], 25.0, "eeg"), verbose="error")
+        wave = np.sin(2 * np.pi * np.repeat([1, 3], 900) * np.arange(1800) / 10) + rng.standard_normal((2, 1800))
+        raw = mne.io.RawArray(1e-5 * wave, mne.create_info(["C3", "C4"], 10.0, "eeg"), verbose="error")
         raw.set_annotations(mne.Annotations([0, 60, 90], [60, 30, 90], [f"Sleep stage {n}" for n in (4, 3, 2)]))
         raw.save(folder / f"s{subject}_raw.fif", verbose="error")
 

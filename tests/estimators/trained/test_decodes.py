@@ -7,7 +7,7 @@ from small_models import classifier, regressor, waves
 from s4signal import Signals
 from s4signal.signals import Signal
 
-X, Y = waves(n_times=600)
+X, Y = waves(12, n_times=200)
 EPOCHS = 3
 
 
@@ -34,7 +34,7 @@ def reads(signals):
 
 
 HOLES = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
-TIMES = [np.cumsum(np.random.default_rng(i).uniform(0.01, 0.03, 600)) for i in range(24)]
+TIMES = [np.cumsum(np.random.default_rng(i).uniform(0.01, 0.03, 200)) for i in range(12)]
 ROW = {
     "linear": (X, {"sfreq": 100.0}, {"frontend": "linear", "readout": "pooled"}, 1 + EPOCHS, 1 + EPOCHS),
     "linear, closed form": (X, {"sfreq": 100.0}, {"frontend": "linear", "readout": "closed_form"}, 2, 2),

@@ -5,6 +5,7 @@ import pytest
 from small_models import classifier, regressor, same_weights, waves
 
 from s4signal import S4Classifier, Signals
+from s4signal.estimators.trained import plan
 from s4signal.signals import Signal, drop_samples
 
 X, Y = waves(n_channels=4)
@@ -69,10 +70,12 @@ def test_the_outputs_see_summaries_of_mostly_missing_data_past_the_blocks(make):
     assert dense.network_.summary is None
 
 
-def test_a_few_epochs_of_mostly_missing_data_are_run_to_the_end_on_all_cases():
+def test_a_few_epochs_of_mostly_missing_data_are_run_to_the_end_on_all_cases(monkeypatch):
+    assert plan.FEWEST_STEPS == 200
+    monkeypatch.setattr(plan, "FEWEST_STEPS", 40)
     many, labels = Signals([case for _ in range(5) for case in charts()]), np.tile(Y, 5)
     model = classifier(max_epochs="auto").fit(many, labels)
-    assert model.n_iter_ == model.best_epoch_ == 50  # 200 steps of 30 cases
+    assert model.n_iter_ == model.best_epoch_ == 10  # 40 steps of 30 cases
     assert model.history_[-1]["validation_loss"] is None
     assert classifier().fit(many, labels).history_[-1]["validation_loss"] is None, "whatever the number of epochs"
 
