@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.cli.listing import Listing, Row, header_of, kind_of, list_manifest, list_recordings
+from s4signal.cli.listing import Listing, Row, header_of, is_manifest, kind_of, list_manifest, list_recordings
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
 from s4signal.signals import Signals, epochs_from_events, read_csv, read_eeg, read_ts, windows
@@ -70,7 +70,7 @@ class Cases:
         if self.y is None:
             raise RecordingError(
                 f"{self.source}: no label is known. Sort the files into a folder per class, or pass --pattern, "
-                "--manifest with a column of labels, or --tmax to cut around the events of recordings."
+                "--manifest with a column of labels (--label-column), or --tmax to cut around the events of recordings."
             )
         if not self.is_regression and len(set(self.y.tolist())) < 2:
             raise RecordingError(
@@ -89,7 +89,7 @@ def read_cases(path: Path, how: Reading) -> Cases:
     if kind == "ts":
         X, y = read_ts(path, sfreq=how.sfreq)
         return Cases(X, y, None, f"{path}, a .ts file", "" if y is None else "the file")
-    if kind == "CSV" and how.path_column in header_of(path):
+    if kind == "CSV" and is_manifest(path, how):
         return _from_listing(list_manifest(path, path.parent, how), str(path), how)
     if kind == "CSV":
         return _from_table(path, how)

@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,11 +96,18 @@ def list_manifest(path: Path, root: Path, how: Reading) -> Listing:
     return Listing(str(kinds.pop()), rows, by + (f", groups in column {group}" if group else ""))
 
 
-def header_of(path: Path) -> list[str]:
-    """Return the names of the columns of a CSV file; none if it cannot be read."""
+def is_manifest(path: Path, how: Reading) -> bool:
+    """Whether a CSV file lists recordings: by a column of paths, or whatever the column is called."""
+    return how.path_column in header_of(path) or any(kind_of(Path(cell)) for cell in header_of(path, row=1))
+
+
+def header_of(path: Path, *, row: int = 0) -> list[str]:
+    """Return the names of the columns of a CSV file, or a row below them; none if it cannot be read."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
+            lines = list(islice(file, row + 1))
+            rows = [*csv.reader(lines, delimiter=max(",\t;", key="".join(lines[:1]).count))]
+            return [cell.strip() for cell in rows[row]] if row < len(rows) else []
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
 

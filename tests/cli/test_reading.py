@@ -154,6 +154,11 @@ def other_columns(folder: Path) -> tuple[Path, Reading]:
     return manifest(folder, "file,class\na.wav,yes\n")
 
 
+def other_columns_without_a_folder(folder: Path) -> tuple[Path, Reading]:
+    folder, _ = manifest(folder, "file;class\na.wav;yes\n")
+    return folder / "index.csv", Reading()
+
+
 def other_groups(folder: Path) -> tuple[Path, Reading]:
     return manifest(folder, "path,label\na.wav,yes\n", group_column="speaker")
 
@@ -206,6 +211,7 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (no_field, r"has no \{label\} and no \{group\}"),
         (both, "--manifest and --pattern were both given"),
         (other_columns, "has no column path; it has file, class. Name the columns by --path-column"),
+        (other_columns_without_a_folder, "has no column path; it has file, class. Name the columns by --path-column"),
         (other_groups, "has no column speaker; it has path, label"),
         (no_rows, "lists no recording"),
         (no_label, r"index\.csv, row 2: label is empty"),
