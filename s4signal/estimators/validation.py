@@ -143,6 +143,7 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
     if not np.isinf(signal).any():
         kind = "NaN"
         advice = "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
+        advice = "Push the last value of the channel for what was lost." if source == "the chunk" else advice
     where = case_name(index, source)
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 
@@ -179,9 +180,8 @@ def check_chunk(
     if data.ndim != 2 or len(data) != n_channels:
         form = f"(n_times, {n_channels})" if time_first else f"({n_channels}, n_times)"
         turned = data.ndim == 2 and data.shape[1] == n_channels
-        advice = " Time seems to come first: say stream(time_first=True), or pass chunk.T." if turned else ""
-        if turned and time_first:
-            advice = " Time seems to come second: say stream(time_first=False), or pass chunk.T."
+        place, said = ("second", False) if time_first else ("first", True)
+        advice = f" Time seems to come {place}: say stream(time_first={said}), or pass chunk.T." if turned else ""
         raise ShapeError(f"chunk must have shape {form}, got {np.shape(chunk)}.{advice}")
     if np.isfinite(data).all():
         return data

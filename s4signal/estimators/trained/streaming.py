@@ -37,7 +37,8 @@ class Stream(SignalStream):
     ) -> None:
         # The plan knows how the network was built; a parameter may have been set since.
         if plan.stack["bidirectional"]:
-            raise ValueError("stream needs a causal model, this one looks ahead; fit with bidirectional=False.")
+            instead = "fit with bidirectional=False, or s4signal fit --causal"
+            raise ValueError(f"stream needs a causal model, this one looks ahead; {instead}.")
         self._network, self._finish, self._period, self._readout = network, finish, period, readout
         how = self._sampling = plan.sampling
         self._steps = NetworkSteps(network, period)
