@@ -1,11 +1,10 @@
 """The documentation site is built without a warning, and has every promised name, notebook, guide and recipe."""
 
-import os
-import subprocess
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from scripts import run_script
 from test_front_door import NAMES
 
 __all__: list[str] = []
@@ -19,11 +18,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("furo", "myst_parser", "numpydoc"):
         pytest.importorskip(package)
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "notebooks", "-d", str(out / "cache")]
-    environment = os.environ | {"S4SIGNAL_RUN_NOTEBOOKS": ""}
-    answer = subprocess.run(
-        [*command, ".", str(out / "html")], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
-    )
+    sphinx = Path(find_spec("sphinx.__main__").origin)
+    options = ["-W", "--keep-going", "-q", "-c", "notebooks", "-d", str(out / "cache"), ".", str(out / "html")]
+    answer = run_script(sphinx, *options, cwd=ROOT, safe_path=True, S4SIGNAL_RUN_NOTEBOOKS="")
     assert answer.returncode == 0, answer.stderr
     return out / "html"
 

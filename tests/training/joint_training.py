@@ -178,7 +178,7 @@ def together(folder):
     os.environ["S4SIGNAL_TIMEOUT_S"] = "2"
 
     def hang(outputs, targets):
-        time.sleep(6.0 * (int(os.environ["RANK"]) == 1))
+        time.sleep(4.0 * (int(os.environ["RANK"]) == 1))
         return loss(outputs, targets)
 
     found["one hangs"] = outcome(lambda: fit_network(network, tones(4), loss=hang, options=options))
