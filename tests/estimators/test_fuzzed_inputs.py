@@ -24,7 +24,7 @@ MOST_MEMORY = 2**32  # bytes beside what the process has
 SMALL = {"d_model": 4, "d_state": 4, "n_layers": 1, "max_epochs": 1, "random_state": 0}
 OWN = ("s4signal/", "sklearn/utils/", "sklearn/base.py")  # whose errors are clear
 
-FEW, MANY, SHARES = 40, 10_000, 4
+FEW, MANY, SHARES = 24, 10_000, 4
 FITTED = 0.15  # share of the inputs that a model is fitted to; the others are given to models that are fitted once
 N_MODELS = 24
 
