@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import sys
+from itertools import islice
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of numpy and of programs that tests start; there is a worker a core
@@ -19,9 +20,15 @@ sys.path.insert(0, str(Path(__file__).parent))  # what the tests of recipes shar
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no worker ends with it while the others have nothing left."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Let each worker begin with files that take long: none ends with them while the others have nothing left."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # of as many items each, in their order
+    slow, others = ([i for i in items if bool(i.get_closest_marker("slow")) == asked] for asked in (True, False))
+    files, rest, size = list(dict.fromkeys(item.path for item in slow)), iter(others), len(items) // workers
+    shares = [[item for item in slow if files.index(item.path) % workers == worker] for worker in range(workers)]
+    items[:] = [item for share in shares for item in (*share, *islice(rest, max(0, size - len(share))))]
+    items += rest
 
 
 def pytest_collection_finish() -> None:
