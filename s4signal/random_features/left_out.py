@@ -21,7 +21,7 @@ Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -30,27 +30,9 @@ from scipy.linalg import eigh
 
 Floats = NDArray[np.float64]
 Groups: TypeAlias = NDArray[np.intp] | None
+Loss: TypeAlias = Callable[[Floats, Floats, Floats], Floats]  # targets (n, k), predictions (n, k), weights (n,) -> (n,)
 
 ALPHAS = tuple(np.logspace(-3, 5, 17).tolist())  # relative to the mean squared norm of a case
-
-
-class Choice(NamedTuple):
-    """The penalty of the smallest leave-one-out error: dual coefficients c and predictions, each (n, k)."""
-
-    alpha: float
-    dual: Floats
-    loo_predictions: Floats
-
-
-def choose_ridge(
-    X: NDArray[np.floating],
-    targets: Floats,
-    case_weights: Floats,
-    alphas: Sequence[float] = ALPHAS,
-    groups: Groups = None,
-) -> Choice:
-    """Keep the penalty whose leave-one-out error is least, of rows X (n, p) that are centred and root-weighted."""
-    return choose(Spectrum.of(X), targets, case_weights, alphas, groups)
 
 
 class Spectrum(NamedTuple):
@@ -76,25 +58,53 @@ class Spectrum(NamedTuple):
         return cls(values[kept], (X @ vectors[:, kept]) / np.sqrt(values[kept]))
 
 
-def choose(
-    spectrum: Spectrum, targets: Floats, case_weights: Floats, alphas: Sequence[float], groups: Groups
-) -> Choice:
-    """Compute the left-out errors of every penalty, as derived above, and keep the one whose mean is least."""
-    values, U = spectrum
-    root, total = np.sqrt(case_weights)[:, None], case_weights.sum()
-    Y = root * (targets - np.average(targets, axis=0, weights=case_weights))
-    mean_squared_norm = values.sum() / total if values.sum() > 0 else 1.0
-    penalties = mean_squared_norm * np.asarray(alphas, dtype=np.float64)
-    shrunk = values[:, None] / (values[:, None] + penalties)  # V / (V + alpha)
-    residual = Y[:, None] - np.tensordot(U, shrunk[:, :, None] * (U.T @ Y)[:, None], axes=1)
-    if groups is None:
-        leverage = U**2 @ shrunk + (case_weights / total)[:, None]
-        loo_errors = residual / np.maximum(1.0 - leverage, 1e-9)[:, :, None] / root[:, None]
-    else:
-        loo_errors = _group_errors(U, shrunk, residual, root / np.sqrt(total), groups) / root[:, None]
-    least = int(np.average((loo_errors**2).mean(2), axis=0, weights=case_weights).argmin())
-    alpha = float(penalties[least])
-    return Choice(alpha, residual[:, least] / alpha, targets - loo_errors[:, least])
+class Choice(NamedTuple):
+    """The penalty of the smallest mean of the ``losses`` (n,): dual coefficients c and predictions, each (n, k)."""
+
+    alpha: float
+    dual: Floats
+    loo_predictions: Floats
+    losses: Floats
+
+
+def squared_errors(targets: Floats, predictions: Floats, weights: Floats) -> Floats:
+    """Return the squared error of each case, (n,), the mean over its targets."""
+    return np.asarray(np.square(targets - predictions).mean(1))
+
+
+class LeftOut(NamedTuple):
+    """By what a penalty is chosen: the loss of cases, or ``groups`` (n,) of them, that a regression does not know."""
+
+    targets: Floats  # (n, k)
+    weights: Floats  # (n,), of mean one
+    alphas: Sequence[float] = ALPHAS
+    groups: Groups = None
+    loss: Loss = squared_errors
+
+    def among(self, rows: NDArray[np.intp]) -> LeftOut:
+        """Return the same of some cases."""
+        groups = None if self.groups is None else self.groups[rows]
+        return self._replace(targets=self.targets[rows], weights=self.weights[rows], groups=groups)
+
+    def choose(self, spectrum: Spectrum) -> Choice:
+        """Compute the left-out errors of every penalty, as derived above, and keep the one whose mean loss is least."""
+        (values, U), (targets, weights, alphas, groups, loss) = spectrum, self
+        root, total = np.sqrt(weights)[:, None], weights.sum()
+        Y = root * (targets - np.average(targets, axis=0, weights=weights))
+        mean_squared_norm = values.sum() / total if values.sum() > 0 else 1.0
+        penalties = mean_squared_norm * np.asarray(alphas, dtype=np.float64)
+        shrunk = values[:, None] / (values[:, None] + penalties)  # V / (V + alpha)
+        residual = Y[:, None] - np.tensordot(U, shrunk[:, :, None] * (U.T @ Y)[:, None], axes=1)
+        if groups is None:
+            leverage = U**2 @ shrunk + (weights / total)[:, None]
+            errors = residual / np.maximum(1.0 - leverage, 1e-9)[:, :, None] / root[:, None]
+        else:
+            errors = _group_errors(U, shrunk, residual, root / np.sqrt(total), groups) / root[:, None]
+        predictions = targets[:, None] - errors
+        losses = [loss(targets, some, weights) for some in predictions.swapaxes(0, 1)]
+        least = int(np.average(losses, axis=1, weights=weights).argmin())
+        alpha = float(penalties[least])
+        return Choice(alpha, residual[:, least] / alpha, predictions[:, least], losses[least])
 
 
 def _group_errors(U: Floats, shrunk: Floats, residual: Floats, s: Floats, groups: NDArray[np.intp]) -> Floats:

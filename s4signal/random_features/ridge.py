@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, solve
 from threadpoolctl import threadpool_limits
 
-from s4signal.random_features.left_out import ALPHAS, Choice, Floats, Groups, Spectrum, choose, choose_ridge
+from s4signal.random_features.left_out import Choice, Floats, LeftOut, Spectrum
 
 _FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
 _MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
@@ -87,31 +87,27 @@ class Ridge(NamedTuple):
 
 def fit_ridge(
     blocks: Mapping[str, NDArray[np.floating]],
-    targets: Floats,
-    case_weights: Floats,
+    left_out: LeftOut,
     rng: np.random.RandomState,
     *,
-    alphas: Sequence[float] = ALPHAS,
     shared_scale: Set[str] = frozenset(),
     preferred: str | None = None,
     subsets: Sequence[NDArray[np.bool_]] = (),
-    groups: Groups = None,
 ) -> Ridge:
-    """Fit coefficients; errors of cases left out, by ``groups`` (n,), choose the penalty and the blocks that count.
+    """Fit coefficients; the loss of cases left out chooses the penalty and the blocks that count.
 
-    Blocks (n, p_i) have one variance in total, whatever their size; within those of ``shared_scale``, features keep
-    their relative scale. The block ``preferred`` is used alone unless others are clearly better. Each of ``subsets``
-    (p,) gets coefficients of its own. Shapes: targets (n, k), case_weights (n,).
+    Blocks (n, p_i) have one variance in total; within those of ``shared_scale``, features keep their relative scale.
+    ``preferred`` is used alone unless others are clearly better. Each of ``subsets`` (p,) has its own coefficients.
     """
-    case_weights = case_weights / case_weights.mean()
+    targets, case_weights = left_out.targets, left_out.weights
     with solver_threads(len(targets)):
         moments = {name: _moments(part, case_weights, shared=name in shared_scale) for name, part in blocks.items()}
         root = np.sqrt(case_weights)[:, None]
         rows = {name: _scaled(part, *moments[name], root) for name, part in blocks.items()}
-        chosen = _choose_blocks(rows, targets, case_weights, rng, alphas, preferred, groups)
+        chosen = _choose_blocks(rows, left_out, rng, preferred)
         X = np.concatenate([part for name, part in rows.items() if name in chosen], axis=1)
         columns = np.concatenate([np.full(part.shape[1], name in chosen) for name, part in rows.items()])
-        best = _choose_on_some(X, targets, case_weights, rng, alphas, groups)
+        best = _choose_on_some(X, left_out, rng)
         intercept = np.average(targets, axis=0, weights=case_weights)
         Y = root * (targets - intercept)
         coef = np.zeros((1 + len(subsets), len(columns), targets.shape[1]))
@@ -177,65 +173,49 @@ def _scaled(features: NDArray[np.floating], mean: Floats, scale: Floats, root: F
     return np.asarray((features - mean) * scale * root)
 
 
-def _choose_on_some(
-    X: NDArray[np.floating],
-    targets: Floats,
-    case_weights: Floats,
-    rng: np.random.RandomState,
-    alphas: Sequence[float],
-    groups: Groups,
-) -> Choice:
+def _choose_on_some(X: NDArray[np.floating], left_out: LeftOut, rng: np.random.RandomState) -> Choice:
     """Choose the penalty; of many cases on some, of which alone ``dual`` is then."""
     n = len(X)
     if n <= _MOST_TO_DECOMPOSE:
-        return choose_ridge(X, targets, case_weights, alphas, groups)
+        return left_out.choose(Spectrum.of(X))
     some = np.sort(rng.permutation(n)[:_MOST_TO_DECOMPOSE])
-    weights = case_weights[some]
-    root = np.sqrt(weights)[:, None].astype(X.dtype)
-    centred, few = X[some] - root * (root.T @ X[some] / (root.T @ root)), None if groups is None else groups[some]
-    best = choose_ridge(centred, targets[some], weights, alphas, few)
-    predictions = np.full(targets.shape, np.nan)
+    root = np.sqrt(left_out.weights[some])[:, None].astype(X.dtype)
+    best = left_out.among(some).choose(Spectrum.of(X[some] - root * (root.T @ X[some] / (root.T @ root))))
+    predictions = np.full(left_out.targets.shape, np.nan)
     predictions[some] = best.loo_predictions
     return best._replace(loo_predictions=predictions)
 
 
 def _choose_blocks(
-    rows: Mapping[str, NDArray[np.floating]],
-    targets: Floats,
-    case_weights: Floats,
-    rng: np.random.RandomState,
-    alphas: Sequence[float],
-    preferred: str | None,
-    groups: Groups,
+    rows: Mapping[str, NDArray[np.floating]], left_out: LeftOut, rng: np.random.RandomState, preferred: str | None
 ) -> frozenset[str]:
-    """Take blocks in one after the other, each time the best, as long as the leave-one-out error falls."""
-    n, names = len(targets), [name for name, part in rows.items() if part.shape[1]]
+    """Take blocks in one after the other, each time the best, as long as the left-out loss falls."""
+    n, names = len(left_out.targets), [name for name, part in rows.items() if part.shape[1]]
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
     grams = {name: rows[name][some] @ rows[name][some].T for name in names}
-    few, few_weights, few_groups = targets[some], case_weights[some], None if groups is None else groups[some]
+    few = left_out.among(some)
 
     @cache
-    def errors(chosen: frozenset[str]) -> Floats:
+    def losses(chosen: frozenset[str]) -> Floats:
         gram = np.asarray(sum(grams[name] for name in names if name in chosen))
-        best = choose(Spectrum.of_gram(gram), few, few_weights, alphas, few_groups)
-        return np.asarray(((few - best.loo_predictions) ** 2).mean(1))
+        return few.choose(Spectrum.of_gram(gram)).losses
 
-    def error(chosen: frozenset[str]) -> float:
-        return float(np.average(errors(chosen), weights=few_weights))
+    def mean_loss(chosen: frozenset[str]) -> float:
+        return float(np.average(losses(chosen), weights=few.weights))
 
     chosen = frozenset[str]()
     while more := [chosen | {name} for name in names if name not in chosen]:
-        best = min(more, key=error)
-        if chosen and error(best) >= error(chosen):
+        best = min(more, key=mean_loss)
+        if chosen and mean_loss(best) >= mean_loss(chosen):
             break
         chosen = best
-    if preferred in names and not _clearly_less(errors(chosen), errors(frozenset({preferred})), few_weights):
+    if preferred in names and not _clearly_less(losses(chosen), losses(frozenset({preferred})), few.weights):
         return frozenset({preferred})
     return chosen
 
 
 def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:
-    """Whether errors are less than others by more than twice the standard error of their difference."""
+    """Whether losses are less than others by more than twice the standard error of their difference."""
     gain = others - ones
     mean = np.average(gain, weights=case_weights)
     spread = np.sqrt(np.average((gain - mean) ** 2, weights=case_weights))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from s4signal.random_features.left_out import ALPHAS, Floats, choose_ridge
+from s4signal.random_features.left_out import ALPHAS, Floats, LeftOut, Spectrum
 from s4signal.random_features.ridge import Ridge, solve_ridge, solver_threads
 
 _MOST_TO_CHOOSE = 1000  # cases; their decomposition takes a second
@@ -56,7 +56,7 @@ class RidgeSums:
         X, Y = X - root @ mean, targets - root @ intercept
         with solver_threads(len(X)):
             if self.chooses:
-                best = choose_ridge(X, self.targets, self.weights, self._alphas)
+                best = LeftOut(self.targets, self.weights, self._alphas).choose(Spectrum.of(X))
                 self._ridge = self._ridge._replace(alpha=best.alpha, loo_predictions=best.loo_predictions)
             old = self._ridge
             coef = [solve_ridge(X, Y, old.alpha), *(solve_ridge(X * subset, Y, old.alpha) for subset in subsets)]

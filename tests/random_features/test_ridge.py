@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge as Reference
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from s4signal.random_features import ridge
-from s4signal.random_features.left_out import choose_ridge
+from s4signal.random_features.left_out import LeftOut, Spectrum, squared_errors
 from s4signal.random_features.ridge import fit_ridge, solve_ridge, solver_threads
 from s4signal.random_features.ridge_sums import RidgeSums
 
@@ -25,7 +25,8 @@ def data(n=40, sizes=(6, 8, 5), seed=0):
 
 def fit(blocks, y, weights=None, **options):
     weights = np.ones(len(y)) if weights is None else weights
-    return fit_ridge(blocks, y, weights, np.random.RandomState(0), **options)
+    how = {name: options.pop(name) for name in ("alphas", "groups", "loss") if name in options}
+    return fit_ridge(blocks, LeftOut(y, weights / weights.mean(), **how), np.random.RandomState(0), **options)
 
 
 def predict(model, X, subset=0):
@@ -91,13 +92,20 @@ def test_penalties_are_relative_to_the_mean_squared_norm_of_a_case(alphas):
     assert any(model.alpha == pytest.approx(alpha * norm) for alpha in alphas)
 
 
-def test_one_penalty_of_many_has_the_least_leave_one_out_error():
+def absolute_errors(targets, predictions, weights):
+    return np.abs(targets - predictions).mean(1)
+
+
+@pytest.mark.parametrize("loss", [squared_errors, absolute_errors])
+def test_one_penalty_of_many_has_the_least_loss_of_cases_left_out(loss):
     blocks, y = data()
+    y[:4] += 20.0  # which decide on squared errors
     alphas = np.logspace(-3, 3, 7)
-    chosen = fit(blocks, y, alphas=alphas)
+    chosen = fit(blocks, y, alphas=alphas, loss=loss)
     used = {name: block for name, block in blocks.items() if name in chosen.blocks}
-    errors = [((fit(used, y, alphas=[alpha]).loo_predictions - y) ** 2).mean() for alpha in alphas]
-    assert ((chosen.loo_predictions - y) ** 2).mean() == pytest.approx(min(errors))
+    losses = [loss(y, fit(used, y, alphas=[alpha]).loo_predictions, None).mean() for alpha in alphas]
+    assert loss(y, chosen.loo_predictions, None).mean() == pytest.approx(min(losses))
+    assert len({round(x, 6) for x in losses}) == len(alphas)
 
 
 def test_features_of_a_shared_scale_keep_their_relative_scale():
@@ -222,7 +230,7 @@ def test_errors_of_groups_left_out_are_those_of_fits_without_them(rng):
     weights /= weights.mean()
     root = np.sqrt(weights)[:, None]
     rows = root * (X - np.average(X, axis=0, weights=weights))
-    found = choose_ridge(rows, Y, weights, [0.5], groups)
+    found = LeftOut(Y, weights, [0.5], groups).choose(Spectrum.of(rows))
     for group in range(6):
         kept, left = groups != group, groups == group
         model = Reference(found.alpha).fit(X[kept], Y[kept], sample_weight=weights[kept])
@@ -233,8 +241,8 @@ def test_groups_choose_another_penalty_where_cases_of_one_are_alike(rng):
     centres = np.repeat(rng.standard_normal((8, 200)), 6, axis=0)
     X, y = centres + 0.1 * rng.standard_normal((48, 200)), np.repeat(rng.standard_normal((8, 1)), 6, axis=0)
     rows, weights, groups = X - X.mean(0), np.ones(48), np.repeat(np.arange(8), 6)
-    alone = choose_ridge(rows, y, weights)
-    together = choose_ridge(rows, y, weights, groups=groups)
+    alone = LeftOut(y, weights).choose(Spectrum.of(rows))
+    together = LeftOut(y, weights, groups=groups).choose(Spectrum.of(rows))
     assert np.abs(y - alone.loo_predictions).mean() < 0.3 < np.abs(y - together.loo_predictions).mean()
     assert together.alpha > alone.alpha
 

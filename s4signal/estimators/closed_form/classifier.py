@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.calibration import signs, temperature
+from s4signal.estimators.calibration import calibrated_losses, signs, temperature
 from s4signal.estimators.classification import SignalClassifierMixin
 from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.model_file import State
+from s4signal.random_features.left_out import Floats
 from s4signal.signals import Signals
 
 
@@ -113,6 +114,9 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         encoded = super()._encode_targets(y, signals, classes=classes, reset=reset)
         return signs(encoded, len(self.classes_))
+
+    def _loss(self, targets: Floats, scores: Floats, weights: Floats) -> Floats:
+        return calibrated_losses(targets, scores, weights, tags=self.multilabel_)
 
     def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         return super()._case_weights(targets.argmax(1))  # with tags there are none

@@ -22,7 +22,7 @@ from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.units import readable_units
 from s4signal.estimators.validation import check_rate, check_weights
-from s4signal.random_features.left_out import ALPHAS, Floats
+from s4signal.random_features.left_out import ALPHAS, Floats, Loss, squared_errors
 from s4signal.random_features.ridge import Ridge
 from s4signal.random_features.ridge_sums import RidgeSums
 
@@ -36,6 +36,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
     _sums: Any = None  # RidgeSums, after partial_fit
     _standardised: Callable[[Floats], Floats]
     _trained_on: Spans
+    _loss: Loss = staticmethod(squared_errors)
 
     def __init__(
         self,
@@ -187,7 +188,8 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         """Draw, describe and fit; return the cases of the regression and their features by block."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
-        solved = fit_regression(self, cases, rng, seed=seed, targets=self._measured, alphas=self._alphas())
+        how: dict[str, Any] = {"targets": self._measured, "alphas": self._alphas(), "loss": self._loss}
+        solved = fit_regression(self, cases, rng, seed=seed, **how)
         self._keep(solved.regression, seed)
         self._finish_fit(solved.cases.targets, solved.cases.weights)
         return solved.cases, solved.blocks

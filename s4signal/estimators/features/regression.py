@@ -15,7 +15,7 @@ from s4signal.estimators.features.states import map_from_state, map_state, ridge
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, relative_periods
-from s4signal.random_features.left_out import ALPHAS, Floats
+from s4signal.random_features.left_out import ALPHAS, Floats, LeftOut, Loss, squared_errors
 from s4signal.random_features.ridge import Ridge, Rule, fit_ridge
 
 _OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
@@ -75,27 +75,26 @@ def fit_regression(
     alphas: Sequence[float] = ALPHAS,
     found: Survey | None = None,
     standardizer: Standardizer | None = None,
+    loss: Loss = squared_errors,
 ) -> Solved:
     """Draw a feature map, describe cases, and regress what ``targets`` makes of them.
 
     ``options`` has the parameters of `S4RandomFeatures`; ``found`` is what a survey with digests found of the cases,
-    and ``standardizer`` one of their channels, where these are there already.
+    and ``standardizer`` one of their channels, where these are there already. ``loss`` is that of groups left out.
     """
     draws = np.random.RandomState(seed)
     drawn = draw_feature_map(options, cases.recordings, cases.weights, draws, found=found, standardizer=standardizer)
     cases, places = cases.merged(drawn.found.digests)
     blocks = drawn.feature_map.blocks(cases.recordings)
     feature_map = drawn.feature_map.with_fill(blocks, cases.weights)
+    groups, weights = _left_out_together(cases), cases.weights / cases.weights.mean()
     ridge = fit_ridge(
         blocks,
-        targets(cases),
-        cases.weights,
+        LeftOut(targets(cases), weights, alphas, groups, squared_errors if groups is None else loss),
         rng,
-        alphas=alphas,
         shared_scale={NARROW_BANDS},  # what varies most in a narrow band is no noise
         preferred=OBSERVATIONS,
         subsets=octave_subsets(feature_map),
-        groups=_left_out_together(cases),
     )
     return Solved(FeatureRegression(feature_map, ridge), cases, places, blocks)
 

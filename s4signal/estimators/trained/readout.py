@@ -6,6 +6,7 @@ the regression has learned by heart is not taken for what it knows.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.calibration import signs, temperature
+from s4signal.estimators.calibration import calibrated_losses, signs, temperature
 from s4signal.estimators.features.drawing import FeatureOptions
 from s4signal.estimators.features.recordings import TrainingCases, on_grid
 from s4signal.estimators.features.regression import FeatureRegression, fit_regression
@@ -23,6 +24,7 @@ from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.defaults import MOST_CASES, MOST_NUMBERS
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.trained.training import LabelledCases
+from s4signal.random_features.left_out import squared_errors
 from s4signal.signals import Signals
 
 Floats = NDArray[np.float64]
@@ -80,6 +82,7 @@ def fit_readout(
         )
     targets, found = signs(data.targets, plan.n_outputs) if classifies else data.targets, data.found
     recordings, weights = on_grid(data.signals, plan.sfreq or 1.0), data.weights / data.weights.max()
+    loss = partial(calibrated_losses, tags=data.targets.ndim == 2) if classifies else squared_errors
     complete = not found.has_times.any() and not found.missing.any()
     solved = fit_regression(
         FeatureOptions(band_hz=plan.band_hz, precision=_precision(precision)),
@@ -89,6 +92,7 @@ def fit_readout(
         targets=lambda merged: merged.targets,
         found=found if complete else None,
         standardizer=standardizer,
+        loss=loss,
     )
     left_out, scale = solved.regression.ridge.loo_predictions, 1.0
     if classifies:

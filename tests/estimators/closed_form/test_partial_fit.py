@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss
 from s4signal import Signals
 from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
 from s4signal.random_features import ridge_sums
+from s4signal.random_features.left_out import LeftOut
 from s4signal.random_features.ridge import fit_ridge
 from s4signal.random_features.ridge_sums import RidgeSums
 
@@ -35,7 +36,11 @@ def test_batches_have_the_solution_of_all_cases_together(n_features):
     rng = np.random.default_rng(0)
     blocks = {f"block {p}": rng.standard_normal((90, p)) + 2 for p in n_features}
     X, Y, weights = np.concatenate(list(blocks.values()), 1), rng.standard_normal((90, 2)), rng.uniform(0.5, 2, 90)
-    first = fit_ridge({name: f[:30] for name, f in blocks.items()}, Y[:30], weights[:30], np.random.RandomState(0))
+    first = fit_ridge(
+        {name: f[:30] for name, f in blocks.items()},
+        LeftOut(Y[:30], weights[:30] / weights[:30].mean()),
+        np.random.RandomState(0),
+    )
     sums = RidgeSums(first)
     for part in (slice(0, 30), slice(30, 55), slice(55, 90)):
         sums = sums.added(X[part], Y[part], weights[part])
@@ -52,7 +57,7 @@ def test_the_penalty_is_that_of_all_cases_while_they_are_few(monkeypatch):
     rng = np.random.default_rng(0)
     blocks = {name: rng.standard_normal((60, 30)) for name in "abc"}
     X, Y = np.concatenate(list(blocks.values()), 1), rng.standard_normal((60, 1))
-    first = fit_ridge(blocks, Y, np.ones(60), np.random.RandomState(0))
+    first = fit_ridge(blocks, LeftOut(Y, np.ones(60)), np.random.RandomState(0))
     sums = RidgeSums(first)
     model = sums.added(X[:15], Y[:15], np.ones(15)).added(X[15:], Y[15:], np.ones(45)).solve([])
     assert model.alpha == pytest.approx(first.alpha)

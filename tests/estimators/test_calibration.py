@@ -1,0 +1,31 @@
+"""Scores that become probabilities."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+
+from s4signal.estimators.calibration import calibrated_losses, signs, temperature
+from s4signal.random_features.left_out import squared_errors
+
+__all__: list[str] = []
+
+
+def test_of_people_left_out_what_tells_classes_apart_goes_before_what_says_nothing():
+    rng, labels, people = np.random.default_rng(0), np.tile(np.arange(4), 30), np.repeat(np.arange(3), 40)
+    targets = signs(labels, 4)
+    told = targets + 1.5 * rng.standard_normal((3, 4))[people] + 0.5 * rng.standard_normal((120, 4))
+    nothing = targets.mean(0) + 0.01 * rng.standard_normal((120, 4))
+    squared, calibrated = (
+        [float(loss(targets, scores, np.ones(120)).mean()) for scores in (told, nothing)]
+        for loss in (squared_errors, partial(calibrated_losses, tags=False))
+    )
+    assert squared[0] > squared[1]
+    assert calibrated[0] < 0.9 * calibrated[1] < 1.3
+    logits = temperature(told, targets, np.ones(120), tags=False) * told
+    assert calibrated[0] == pytest.approx(log_loss(labels, softmax(logits, axis=1)), abs=0.05)
+    tags = calibrated_losses(targets, told, np.ones(120), tags=True)
+    assert tags.shape == (120,)
+    assert tags.mean() < np.log(2)
