@@ -1,5 +1,6 @@
 """`s4signal stream`: the answer of a model while a signal arrives."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def stream(
     raw: Annotated[str, typer.Option(help="Of a pipe: s16 or f32, channels in turn.")] = "s16",
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,
 ) -> None:
-    """Follow a recording or a pipe, and print what the model says of all it has seen so far.
+    """Follow a recording or a pipe, and print what the model says of all so far, or of the last --window seconds.
 
     A microphone: arecord -t raw -f S16_LE -r 16000 | s4signal stream model.s4 - --sfreq 16000
     """
@@ -42,9 +43,12 @@ def stream(
         sfreq = reading.sfreq or fitted.sfreq_
         pieces = _piped(sys.stdin.buffer, fitted.n_channels_in_, _size(chunk, sfreq), raw)
     else:
-        how = reading.after(None if provenance is None else provenance.reading, left_out=("pattern", "window", "tmax"))
+        remembered = None if provenance is None else provenance.reading
+        whole = dataclasses.replace(reading, window=None, step=None)
+        how = whole.after(remembered, left_out=("pattern", "window", "step", "tmax"))
         sfreq, pieces = _recorded(Path(source), how, chunk, fitted.sfreq_)
-    listening = fitted.stream(sfreq=sfreq if fitted.sfreq_ is not None else None)
+    rate = sfreq if fitted.sfreq_ is not None else None
+    listening = fitted.stream(sfreq=rate, window_s=reading.window, step_s=reading.step)
     n_times = 0
     for piece in pieces:
         n_times += piece.shape[1]

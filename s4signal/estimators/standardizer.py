@@ -87,6 +87,10 @@ class Standardizer(NamedTuple):
             standardised = (data - centre[:, None]) / self.scale[:, None]
             return standardised, np.fmax.reduce(np.abs(standardised), axis=None, initial=0.0)  # passes over NaN
 
+    def undone(self, standardised: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return (n_channels, n_times) as it was recorded, where no mean of its own was taken away."""
+        return standardised * self.scale[:, None] + self.mean[:, None]
+
     def to_state(self) -> State:
         """Say what it is, for a file."""
         some = {name: value for name in ("kept", "calmest") if (value := getattr(self, name)) is not None}

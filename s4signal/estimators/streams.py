@@ -200,8 +200,8 @@ class Lines:
 class WindowStream(SignalStream):
     """What a model says of the last seconds: streams that begin one after the other, of which the oldest answers.
 
-    Windows begin every ``n_step`` samples; the one that answers is the oldest of at most ``n_window`` samples. It is
-    exact, as each window is heard from its own first sample on, and takes ``n_window / n_step`` streams.
+    Windows begin every ``n_step`` samples, and the oldest of at most ``n_window`` samples answers. Each is heard from
+    its own first sample on.
     """
 
     def __init__(
@@ -242,6 +242,9 @@ class StreamMixin:
     _open_stream: Callable[[float | None], SignalStream]
     sfreq_: float | None
 
+    def _open_windows(self, sfreq: float | None) -> SignalStream:
+        return self._open_stream(sfreq)
+
     def stream(
         self,
         *,
@@ -261,8 +264,7 @@ class StreamMixin:
             Answer for the last seconds only; by default for all since the stream began. A window begins every `step_s`;
             the oldest that is no longer than `window_s` answers, and says what ``predict`` says of its samples as one
             case: whenever it is full, exactly what it says of a window that `s4signal.signals.windows` cuts with
-            ``duration_s=window_s, step_s=step_s``. Memory is bounded. Forgetting by degrees is not offered: no
-            prediction of a case equals it.
+            ``duration_s=window_s, step_s=step_s``. A network that looks ahead needs windows: a push predicts one anew.
         step_s : float, positive, optional
             From the start of a window to the start of the next [s]; half of `window_s` by default. A push costs
             ``window_s / step_s`` times what it costs without windows.
@@ -270,8 +272,7 @@ class StreamMixin:
             Whether chunks are (n_times, n_channels), as LSL gives them. By default they are (n_channels, n_times), and
             a square one is taken so with a warning.
         n_streams : int, >= 1, optional
-            Follow as many signals at once, in chunks (n_streams, n_channels, n_times): each has the answers that it
-            would have alone. A network takes them in one pass, the closed form one after the other.
+            Follow as many signals at once, in chunks (n_streams, n_channels, n_times), each as if it were alone.
 
         Returns
         -------
@@ -284,16 +285,16 @@ class StreamMixin:
             If the estimator is not fitted.
         ValueError
             If sfreq is given and the model was fitted without one, or is not given and it was fitted with times; if it
-            was fitted on mostly missing data, or is a network that is bidirectional or whose front end takes whole
-            cases alone; if windows are asked for and no rate is known, or they are shorter than a sample or a step; if
-            `n_streams` is no positive integer.
+            was fitted on mostly missing data, or looks ahead without windows; if no rate is known for windows, or they
+            are shorter than a sample or a step; if `n_streams` is no positive integer.
         """
-        check_is_fitted(self)
         if n_streams is not None and not (isinstance(n_streams, Integral) and n_streams >= 1):
             raise ValueError(f"n_streams={n_streams!r} must be a positive integer, or None for one signal.")
-        stream = copy.copy(self)._open_stream(sfreq)
-        rate = self.sfreq_ if sfreq is None else sfreq
-        if window_s is not None or step_s is not None:
-            stream = stream.in_windows(*window_samples(window_s, step_s, rate))
+        check_is_fitted(self)
+        own, rate = copy.copy(self), self.sfreq_ if sfreq is None else sfreq
+        if window_s is None and step_s is None:
+            stream = own._open_stream(sfreq)
+        else:
+            stream = own._open_windows(sfreq).in_windows(*window_samples(window_s, step_s, rate))
         stream.time_first, stream.sfreq, stream.n_streams = time_first, rate, n_streams
         return stream

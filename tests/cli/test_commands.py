@@ -10,7 +10,7 @@ import pytest
 from documents import QUICK, document
 from numpy.testing import assert_allclose
 
-from s4signal import S4RidgeClassifier
+from s4signal import S4RidgeClassifier, Signals
 from s4signal.cli.data import read_cases
 from s4signal.cli.demo import write_wave
 from s4signal.cli.options import Choice, Reading
@@ -130,6 +130,12 @@ def test_a_trained_model_is_fitted_causal_and_streams(run, tones: Path, tmp_path
     probabilities = [list(json.loads(line)["probabilities"].values()) for line in answer.stdout.splitlines()]
     assert len(probabilities) == 2
     assert_allclose(np.sum(probabilities, 1), 1.0)
+    assert run("fit", tones, "-o", tmp_path / "both.s4", "--estimator", "s4", *options).exit_code == 0
+    model, path = load_estimator(tmp_path / "both.s4"), tones / "low" / "low_bert_1.wav"
+    answer = run("stream", tmp_path / "both.s4", path, "--json", "--window", "0.1", "--chunk", "0.05")
+    last = model.predict_proba(Signals([read_cases(path, Reading()).X[0].data[:, 800:]], sfreq=8000))[0]
+    found = json.loads(answer.stdout.splitlines()[-1])
+    assert_allclose(list(found["probabilities"].values()), last, atol=1e-5)
 
 
 def test_a_trained_model_is_exported(run, tones: Path, tmp_path: Path) -> None:

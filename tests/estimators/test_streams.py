@@ -29,8 +29,13 @@ def pooled(**options):
     return network(pooling="attention", **options)
 
 
+def ahead(**options):
+    return classifier(precision="64", frontend="linear", sfreq=SFREQ, n_layers=2, **options)
+
+
 WINGS = {"closed form": closed_form, "network": network, "attention": pooled}
 each_wing = pytest.mark.parametrize("make", WINGS.values(), ids=WINGS)
+in_windows = pytest.mark.parametrize("make", [*WINGS.values(), ahead], ids=[*WINGS, "looks ahead"])
 
 
 def fitted(make, n_channels=3, **options):
@@ -54,7 +59,7 @@ def close(said, expected):
     np.testing.assert_allclose(said, expected, rtol=1e-6, atol=1e-8)
 
 
-@each_wing
+@in_windows
 @pytest.mark.parametrize("step", [None, 20, 60, 7])
 def test_a_window_answers_as_the_prediction_of_its_samples(make, step):
     model, x, n_window = fitted(make), signal(), 60
@@ -66,7 +71,21 @@ def test_a_window_answers_as_the_prediction_of_its_samples(make, step):
         close(said, model.predict_proba(x[None, :, start:now])[0])
 
 
-@each_wing
+def test_a_network_that_looks_ahead_follows_lost_packets_and_many_signals_in_windows():
+    model, x = fitted(ahead), signal(120)
+    x[:, 70:75], x[1, 90] = np.nan, np.nan
+    stream, many = (model.stream(window_s=1.0, n_streams=n) for n in (None, 2))
+    said = [stream.push(x[:, k : k + 10]) for k in range(0, 100, 10)]
+    close(said[-1], model.predict_proba(Signals([x[:, 60:100]], sfreq=SFREQ))[0])
+    copied = pickle.loads(pickle.dumps(stream))
+    close(copied.push(x[:, 100:]), stream.push(x[:, 100:]))
+    assert stream.n_missing == 16
+    close(many.push(np.stack([x[:, :50], 2 * x[:, :50]]))[0], said[4])
+    with pytest.raises(ValueError, match=r"this one looks ahead; .* or ask for windows: stream\(window_s=\.\.\.\)"):
+        model.stream()
+
+
+@in_windows
 def test_full_windows_are_those_that_are_cut_offline(make):
     model, x = fitted(make), signal()
     cut, _, _ = windows(Signals([x], sfreq=SFREQ), duration_s=1.0, step_s=0.25)

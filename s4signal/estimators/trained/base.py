@@ -15,16 +15,17 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators.base import SavedMixin
 from s4signal.estimators.model_file import State, estimator_state, load_model
 from s4signal.estimators.parameters import check_options
-from s4signal.estimators.streams import StreamMixin
+from s4signal.estimators.streams import SignalStream, StreamMixin
 from s4signal.estimators.trained.describe import describe_model
 from s4signal.estimators.trained.export import ExportMixin
 from s4signal.estimators.trained.fitting import NetworkFitting
 from s4signal.estimators.trained.inference import InferenceCopies, embed_batch
 from s4signal.estimators.trained.persistence import history_from_state, network_from_state, network_state, plain_history
 from s4signal.estimators.trained.readout import Readout
-from s4signal.estimators.trained.streaming import Stream
+from s4signal.estimators.trained.streaming import Stream, WholeStream
 from s4signal.estimators.validation import check_stream_rate, finite_outputs
 from s4signal.random_features.ridge import Ridge
+from s4signal.signals import Signals
 from s4signal.training import PRECISIONS, resolve_device
 
 
@@ -224,6 +225,19 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         network = copy.deepcopy(self.network_).to(device, PRECISIONS[self.precision])
         own = None if self._readout is None or self._readout.scale == 0.0 else self._readout.stream(period)
         return Stream(self._plan, self._standardizer, network, self._finish, period=period, readout=own)
+
+    def _open_windows(self, sfreq: float | None) -> SignalStream:
+        how = self._plan.sampling
+        if not self._plan.stack["bidirectional"]:
+            return self._open_stream(sfreq)
+        check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
+        refused = "refused" if how.missing == "error" else "any"
+        return WholeStream(self._standardizer, partial(self._said_of, sfreq=sfreq or self.sfreq_), missing=refused)
+
+    def _said_of(self, recording: NDArray[np.floating], sfreq: float | None) -> NDArray[np.float64]:
+        outputs = finite_outputs(self._outputs(Signals([recording], sfreq=sfreq), warn=False))  # the stream does
+        said: NDArray[np.float64] = self._finish(outputs)[0]
+        return said
 
     def _to_state(self) -> State:
         # Of a module its weights alone: to build it would be to execute what a file contains.

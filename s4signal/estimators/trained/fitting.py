@@ -245,8 +245,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if self.checkpoint_dir is not None:
             fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
             options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
-        alone = not (self._stratified or self.warm_start or self._readout is None)
-        how: dict[str, Any] = {"classifies": self._stratified, "alone": alone, "options": options}
+        classifies, alone = self._stratified, not (self._stratified or self.warm_start or self._readout is None)
+        how: dict[str, Any] = {"classifies": classifies, "alone": alone, "options": options}
         folded = None if self.warm_start or validation is not None else parts[0]
         shares = choose_shares(self._plan, self.network_, cases, folded, loss=self._loss, **how)
         with own_callbacks(owner, n_epochs=options.max_epochs, silent=not is_first()) as context:
@@ -274,7 +274,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self.history_, self.n_iter_ = result.history, len(result.history)
         self.best_epoch_, self.fit_seconds_ = result.best_epoch, result.seconds
 
-    def _outputs(self, X: Any, sfreq: Any = None, times: Any = None, forward: Forward | None = None) -> Floats:
+    def _outputs(
+        self, X: Any, sfreq: Any = None, times: Any = None, forward: Forward | None = None, *, warn: bool = True
+    ) -> Floats:
         """Return outputs (n_samples, n_outputs), or what ``forward`` makes of the network alone; nothing changes."""
         check_is_fitted(self)
         check_rate(self, sfreq)
@@ -285,7 +287,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
         def look(index: int, case: Signal) -> None:
             check_observed(case, index, refuse=sampling.missing == "error")
-            looks[index] = standardizer.look(case.data)
+            looks[index] = standardizer.look(case.data) if warn else np.nan
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
         how = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))

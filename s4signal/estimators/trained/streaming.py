@@ -37,7 +37,7 @@ class Stream(SignalStream):
     ) -> None:
         # The plan knows how the network was built; a parameter may have been set since.
         if plan.stack["bidirectional"]:
-            instead = "fit with bidirectional=False, or s4signal fit --causal"
+            instead = "fit with bidirectional=False (s4signal fit --causal), or ask for windows: stream(window_s=...)"
             raise ValueError(f"stream needs a causal model, this one looks ahead; {instead}.")
         self._network, self._finish, self._period, self._readout = network, finish, period, readout
         how = self._sampling = plan.sampling
@@ -109,6 +109,36 @@ class Stream(SignalStream):
         if self._sampling.masked:
             data = np.concatenate([data, ~missing[..., list(self._sampling.masked), :]], axis=-2)
         return data, periods, lost
+
+
+class WholeStream(SignalStream):
+    """A network that looks ahead: all samples so far are predicted anew for each answer; windows keep them few.
+
+    ``predict`` says of a recording (n_channels, n_times), not standardised, what the stream answers.
+    """
+
+    _SIDE_BY_SIDE = False
+
+    def __init__(
+        self,
+        standardizer: Standardizer,
+        predict: Callable[[NDArray[np.floating]], NDArray[np.float64]],
+        *,
+        missing: str,
+    ) -> None:
+        self._predict = predict
+        super().__init__(standardizer, missing=missing)
+
+    def _forget(self) -> None:
+        self._heard: list[NDArray[np.floating]] = []
+
+    def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
+        self._heard = [*self._heard, data]
+        if not answer:
+            return None
+        self._heard = [np.concatenate(self._heard, axis=1)]
+        recording = self._standardizer.undone(self._heard[0])
+        return None if np.isnan(recording).all() else self._predict(recording)
 
 
 def _runs(periods: NDArray[np.intp] | None, n: int) -> Iterator[tuple[int, int, int]]:
