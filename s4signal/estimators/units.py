@@ -27,6 +27,11 @@ class Units(NamedTuple):
         return f"{sfreq:g} Hz" if self.n_seconds == 1.0 else f"{sfreq * self.n_seconds:g} per hour"
 
 
+def counted(n: int, noun: str) -> str:
+    """Write how many there are: 1 channel, 2 channels."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
 def readable_units(sfreq: float | None, highest: float) -> Units:
     """Choose units for a rate and the highest frequency, in Hz."""
     if sfreq is None:

@@ -20,7 +20,7 @@ from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.parameters import check_closed_form_options
 from s4signal.estimators.streams import StreamMixin
 from s4signal.estimators.survey import relative_periods
-from s4signal.estimators.units import readable_units
+from s4signal.estimators.units import counted, readable_units
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.random_features.left_out import ALPHAS, Floats, Loss, squared_errors
 from s4signal.random_features.ridge import Ridge
@@ -139,7 +139,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         f, tau, n = features.frequencies, features.time_constants, len(features.oscillators.hops)
         low, units = (f[:n] == 0).sum(), readable_units(self.sfreq_, float(f.max()))
         return (
-            f"{type(self).__name__}: {self.n_channels_in_} channels, {len(regression.mean):,} features\n"
+            f"{type(self).__name__}: {counted(self.n_channels_in_, 'channel')}, {len(regression.mean):,} features\n"
             f"  sampling rate  {units.rate(self.sfreq_)}\n"
             f"  oscillators    {n} of orders {self.features_.orders}, {low} of them low-passes\n"
             f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}\n"

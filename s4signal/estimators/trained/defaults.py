@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.estimators.survey import Survey
+from s4signal.estimators.units import counted
 from s4signal.signals import Signals
 
 AUDIO_SFREQ, AUDIO_CHANNELS = 4000.0, 2  # from this rate on, and up to so many channels, a plain array is audio
@@ -92,7 +93,7 @@ def choose_frontend(frontend: Any, signals: Signals, sfreq: float | None) -> tup
         audio = modalities == {"audio"}
         return ("filterbank" if audio else "linear"), f"auto, for {', '.join(sorted(map(str, named)))}"
     audio = sfreq >= AUDIO_SFREQ and signals.n_channels <= AUDIO_CHANNELS
-    return ("filterbank" if audio else "linear"), f"auto, for {signals.n_channels} channels at {rate}"
+    return ("filterbank" if audio else "linear"), f"auto, for {counted(signals.n_channels, 'channel')} at {rate}"
 
 
 def case_durations(found: Survey, sfreq: float | None) -> NDArray[np.float64]:

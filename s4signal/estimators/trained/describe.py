@@ -10,7 +10,7 @@ from s4signal.estimators.augmentation import describe_changes
 from s4signal.estimators.trained.missing import Sampling
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.trained.readout import Readout
-from s4signal.estimators.units import Units, readable_units
+from s4signal.estimators.units import Units, counted, readable_units
 from s4signal.nn import S4Network
 from s4signal.nn.block import S4Block
 
@@ -39,7 +39,8 @@ def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout |
         "band": units.band(slowest, fastest),
         "memory": units.memory(shortest, longest),
     }
-    head = f"{name}: {plan.n_channels} channels to {plan.n_outputs} outputs, {size:,} parameters"
+    ends = f"{counted(plan.n_channels, 'channel')} to {counted(plan.n_outputs, 'output')}"
+    head = f"{name}: {ends}, {size:,} parameters"
     return "\n".join([head, *(f"  {what:<14} {text}" for what, text in lines.items() if text)])
 
 
