@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
+from s4signal.estimators.units import warn_of_no_rate
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array, case_name, in_full_scale, scale_pcm
 from s4signal.signals.clock import warn_of_clocks
@@ -90,20 +91,21 @@ def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bo
 
 
 def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> None:
-    """Refuse arrays whose time axis seems to come second: a 3-D one, or those of a list."""
+    """Refuse arrays whose time axis seems to come second: a 3-D one, or those of a list; ask for a rate."""
     stated = isinstance(X, Signals) or type(X).__module__.startswith("mne.")
     if stated or any(isinstance(case, Signal) or type(case).__module__.startswith("mne.") for case in X):
         return
     n_channels, n_times = signals.n_channels, int(signals.lengths.max())
     if reset:
-        # No montage has so many channels for so few samples; Signals(X) says that the axes are meant.
+        if hasattr(estimator, "sfreq"):
+            warn_of_no_rate(signals)
         swapped = n_times < n_channels and (n_channels > 400 or 1 < n_times < n_channels / 20)
     else:
         swapped = n_channels != estimator.n_channels_in_ == n_times
     if swapped:
-        array = getattr(X, "ndim", 1) == 3
-        came = f"{tuple(X.shape)}" if array else f"cases of {signals[0].data.shape}"
-        advice = "X.transpose(0, 2, 1)" if array else "[np.transpose(case) for case in X]"
+        came, advice = f"cases of {signals[0].data.shape}", "[np.transpose(case) for case in X]"
+        if getattr(X, "ndim", 1) == 3:
+            came, advice = f"{tuple(X.shape)}", "X.transpose(0, 2, 1)"
         raise ShapeError(
             f"X must have shape (n_samples, n_channels, n_times), got {came}. If time comes second, pass {advice}; "
             "if it does not, pass Signals(X)."
@@ -112,11 +114,9 @@ def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> Non
 
 def check_rate(estimator: Any, sfreq: float | None) -> None:
     """Check the sampling rate of signals to predict."""
-    if sfreq is None:
-        return
-    if not is_positive(sfreq):
+    if sfreq is not None and not is_positive(sfreq):
         raise ValueError(f"sfreq={sfreq!r} must be a positive number of Hz.")
-    if estimator.sfreq_ is None:
+    if sfreq is not None and estimator.sfreq_ is None:
         raise ValueError("sfreq is given, but the model was fitted without a sampling rate; fit with sfreq.")
 
 

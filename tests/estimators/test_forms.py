@@ -1,5 +1,7 @@
 """Every form of X says the same: units, lengths, company, rates, epochs, files."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,18 @@ def unequal(n=24, seed=0):
     X, y = waves(n, n_times=90, seed=seed)
     lengths = np.random.default_rng(seed).integers(20, 90, n)
     return [case[:, :length] for case, length in zip(X, lengths, strict=True)], y
+
+
+@pytest.mark.parametrize("form", [np.asarray, list], ids=["array", "list"])
+def test_several_channels_without_a_rate_are_asked_for_one(form):
+    X, y = waves(n_channels=3)
+    with pytest.warns(UserWarning, match=r"several channels and no sampling rate: .* Pass sfreq= to the model"):
+        S4RidgeClassifier(n_oscillators=4).fit(form(X), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for known in (Signals(X), Signals(X, sfreq=60.0), X[:, :1]):
+            S4RidgeClassifier(n_oscillators=4).fit(known, y)
+        S4RidgeClassifier(n_oscillators=4, sfreq=60.0).fit(form(X), y)
 
 
 def test_volts_and_microvolts_give_the_same_predictions():
