@@ -288,9 +288,9 @@ class StreamMixin:
             was fitted on mostly missing data, or looks ahead without windows; if no rate is known for windows, or they
             are shorter than a sample or a step; if `n_streams` is no positive integer.
         """
+        check_is_fitted(self)
         if n_streams is not None and not (isinstance(n_streams, Integral) and n_streams >= 1):
             raise ValueError(f"n_streams={n_streams!r} must be a positive integer, or None for one signal.")
-        check_is_fitted(self)
         own, rate = copy.copy(self), self.sfreq_ if sfreq is None else sfreq
         if window_s is None and step_s is None:
             stream = own._open_stream(sfreq)

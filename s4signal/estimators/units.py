@@ -1,9 +1,6 @@
 """Units in which a person reads frequencies and durations."""
 
-import warnings
 from typing import NamedTuple
-
-from s4signal.signals import Signals
 
 _SLOW = 1 / 60  # Hz; below one cycle per minute frequencies are per hour
 
@@ -28,17 +25,6 @@ class Units(NamedTuple):
         if sfreq is None:
             return "unknown: durations are in samples; pass sfreq=, or Signals(X, sfreq=...), to have seconds and Hz"
         return f"{sfreq:g} Hz" if self.n_seconds == 1.0 else f"{sfreq * self.n_seconds:g} per hour"
-
-
-def warn_of_no_rate(signals: Signals) -> None:
-    """Ask for the rate of several channels: they are a recording, of which Hz and seconds mean something."""
-    known = (case.sfreq is not None or getattr(case, "times", None) is not None for case in signals.cases)
-    if signals.n_channels > 1 and not all(known):
-        warnings.warn(
-            "X has several channels and no sampling rate: durations are taken in samples, and other rates cannot be "
-            "told. Pass sfreq= to the model, or Signals(X, sfreq=...); Signals(X) says that there is none.",
-            stacklevel=6,
-        )
 
 
 def counted(n: int, noun: str) -> str:

@@ -13,10 +13,9 @@ from sklearn.utils.validation import validate_data
 from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
-from s4signal.estimators.units import warn_of_no_rate
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array, case_name, in_full_scale, scale_pcm
-from s4signal.signals.clock import warn_of_clocks
+from s4signal.signals.clock import warn_of_clocks, warn_of_no_rate
 
 _LARGEST_TARGET = 1e150
 _NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")  # numpy, of texts
@@ -98,7 +97,7 @@ def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> Non
     n_channels, n_times = signals.n_channels, int(signals.lengths.max())
     if reset:
         if hasattr(estimator, "sfreq"):
-            warn_of_no_rate(signals)
+            warn_of_no_rate(signals.cases)
         swapped = n_times < n_channels and (n_channels > 400 or 1 < n_times < n_channels / 20)
     else:
         swapped = n_channels != estimator.n_channels_in_ == n_times

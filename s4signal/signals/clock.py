@@ -106,3 +106,13 @@ def warn_of_clocks(cases: Iterable[Case]) -> None:
             f"{wrong[0]}{more}. If a clock was wrong, correct it or leave its samples out; if not, nothing is amiss.",
             stacklevel=3,
         )
+
+
+def warn_of_no_rate(cases: Iterable[Case]) -> None:
+    """Ask for the rate of cases of several channels: they are recordings, of which Hz and seconds mean something."""
+    if any(case.n_channels > 1 and case.sfreq is None and getattr(case, "times", None) is None for case in cases):
+        warnings.warn(
+            "X has several channels and no sampling rate: durations are taken in samples, and other rates cannot be "
+            "told. Pass sfreq= to the model, or Signals(X, sfreq=...); Signals(X) says that there is none.",
+            stacklevel=4,
+        )
