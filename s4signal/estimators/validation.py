@@ -96,8 +96,6 @@ def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> Non
         return
     n_channels, n_times = signals.n_channels, int(signals.lengths.max())
     if reset:
-        if hasattr(estimator, "sfreq"):
-            warn_of_no_rate(signals.cases)
         swapped = n_times < n_channels and (n_channels > 400 or 1 < n_times < n_channels / 20)
     else:
         swapped = n_channels != estimator.n_channels_in_ == n_times
@@ -109,6 +107,8 @@ def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> Non
             f"X must have shape (n_samples, n_channels, n_times), got {came}. If time comes second, pass {advice}; "
             "if it does not, pass Signals(X)."
         )
+    if reset and hasattr(estimator, "sfreq"):
+        warn_of_no_rate(signals.cases)
 
 
 def check_rate(estimator: Any, sfreq: float | None) -> None:
