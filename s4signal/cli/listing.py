@@ -10,7 +10,7 @@ from typing import NamedTuple
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_manifest import manifest_table, texts_of
-from s4signal.signals.name_patterns import compile_pattern
+from s4signal.signals.checks import compile_pattern
 
 KINDS = {
     "audio": (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff"),

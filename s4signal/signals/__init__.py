@@ -6,8 +6,7 @@ from s4signal.signals.audio_manifest import read_audio_manifest
 from s4signal.signals.biosignal import read_wfdb
 from s4signal.signals.case import Annotation, Signal
 from s4signal.signals.collection import Signals
-from s4signal.signals.eeg import read_eeg
-from s4signal.signals.eeg_recordings import EegRecordings
+from s4signal.signals.eeg import EegRecordings, read_eeg
 from s4signal.signals.epochs import epoch_labels
 from s4signal.signals.labelled import LabelledSignals
 from s4signal.signals.tabular import read_csv, read_events

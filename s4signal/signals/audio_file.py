@@ -1,6 +1,8 @@
 """Audio files as cases that are decoded when they are asked for."""
 
 import re
+import shutil
+import subprocess
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -11,13 +13,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from s4signal.errors import MissingDependencyError, RecordingError, check_choice
-from s4signal.signals.audio_decoders import COMPRESSED, average_channels, open_compressed
 from s4signal.signals.checks import FloatArray, PathOrText, check_file, optional
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mp3 import with_length
 
+# What libsndfile does not read: decoded whole by torchcodec or ffmpeg, if one is there.
+COMPRESSED = {".3gp", ".aac", ".ac3", ".amr", ".m4a", ".m4b", ".mka", ".mp4", ".webm", ".wma"}
 OnError = Literal["raise", "skip"]
 _ALWAYS_FINITE = ("PCM", "ULAW", "ALAW")  # subtypes that hold neither infinity nor damage that decoding would find
+_AUDIBLE = 1e-8  # mean square, of full scale one: below it the last bits of the channels may differ
+_CANCELLED = 1e-6  # of that of the channels
 _LONGEST_PAGE = 2**16  # bytes, of an ogg file
 
 
@@ -30,11 +35,9 @@ class Skipped(NamedTuple):
 
 def open_audio(path: PathOrText, *, mono: bool = True) -> LazyCase:
     """Read the header of an audio file; the samples wait until `load`."""
-    if Path(path).suffix.lower() not in COMPRESSED:
+    if not _is_compressed(str(path)):
         optional("soundfile", "Reading audio", "audio")  # what is missing most is said first
     check_file(path)
-    if Path(path).suffix.lower() in COMPRESSED:
-        return open_compressed(str(path), mono=mono)
     return _opened(str(path), str(path), mono)
 
 
@@ -90,29 +93,28 @@ def usable(case: LazyCase, on_error: OnError) -> LazyCase:
 
 
 def _surely_usable(case: LazyCase) -> bool:
-    if Path(case.source).suffix.lower() in COMPRESSED:
+    if _is_compressed(case.source):
         return False
     with optional("soundfile", "Reading audio", "audio").SoundFile(case.source) as file:
         plain = file.subtype.startswith(_ALWAYS_FINITE) and file.format != "FLAC"
         return bool(plain and file.channels == case.n_channels)
 
 
+def _is_compressed(source: str | bytes) -> bool:
+    return isinstance(source, str) and Path(source).suffix.lower() in COMPRESSED
+
+
 def _opened(source: str | bytes, name: str, mono: bool) -> LazyCase:
-    soundfile = optional("soundfile", "Reading audio", "audio")
-    try:
-        with soundfile.SoundFile(_content(source)) as file:
-            if file.frames > 0 and not (_is_complete(file) and _ends_a_page(source, file.format)):
-                raise _unreadable(name, "it is incomplete: samples that its header promises are missing")
-            n_channels, n_times, sfreq = 1 if mono else file.channels, file.frames, float(file.samplerate)
-            # Of variable rate, libsndfile finds the samples of an mp3 only roughly.
-            in_one = not file.seekable() or file.subtype.startswith("MPEG")
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise _unreadable(name, str(error)) from None
-    if n_times < 1:
+    if _is_compressed(source):  # what the header says of the length is only nearly true
+        data, sfreq = _decode(name)
+        (n_channels, n_times), in_one = data.shape, True
+    else:
+        n_channels, n_times, sfreq, in_one = _header(source, name)
+    if n_times < 1 or n_channels < 1:
         raise RecordingError(f"{name} holds no samples. Leave it out.")
     return LazyCase(
         read=partial(_read, source, name, mono),
-        n_channels=n_channels,
+        n_channels=1 if mono else n_channels,
         length=n_times,
         sfreq=sfreq,
         source=name,
@@ -121,16 +123,80 @@ def _opened(source: str | bytes, name: str, mono: bool) -> LazyCase:
     )
 
 
-def _read(source: str | bytes, name: str, mono: bool, start: int, stop: int) -> FloatArray:
-    """Decode a stretch, float32 in -1…1; one channel is the average of all."""
+def _header(source: str | bytes, name: str) -> tuple[int, int, float, bool]:
+    """Return numbers of channels and samples, rate [Hz], and whether a stretch costs as much as the whole."""
     soundfile = optional("soundfile", "Reading audio", "audio")
     try:
-        frames, _ = soundfile.read(_content(source), start=start, stop=stop, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(_content(source)) as file:
+            if file.frames > 0 and not (_is_complete(file) and _ends_a_page(source, file.format)):
+                raise _unreadable(name, "it is incomplete: samples that its header promises are missing")
+            # Of variable rate, libsndfile finds the samples of an mp3 only roughly.
+            in_one = not file.seekable() or file.subtype.startswith("MPEG")
+            return file.channels, file.frames, float(file.samplerate), in_one
     except (soundfile.LibsndfileError, OSError) as error:
         raise _unreadable(name, str(error)) from None
-    if len(frames) != stop - start:
-        raise _unreadable(name, f"it ends after {start + len(frames)} of {stop} samples")
-    return np.ascontiguousarray(average_channels(frames.T, name) if mono else frames.T)
+
+
+def _read(source: str | bytes, name: str, mono: bool, start: int, stop: int) -> FloatArray:
+    """Decode a stretch, float32 in -1…1; one channel is the average of all."""
+    if _is_compressed(source):
+        data = _decode(name)[0][:, start:stop]
+    else:
+        soundfile = optional("soundfile", "Reading audio", "audio")
+        try:
+            data = soundfile.read(_content(source), start=start, stop=stop, dtype="float32", always_2d=True)[0].T
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise _unreadable(name, str(error)) from None
+    if data.shape[1] != stop - start:
+        raise _unreadable(name, f"it ends after {start + data.shape[1]} of {stop} samples")
+    return np.ascontiguousarray(average_channels(data, name) if mono else data)
+
+
+def average_channels(data: FloatArray, source: str) -> FloatArray:
+    """Average (n_channels, n_times) to (1, n_times); refuse channels that cancel each other."""
+    mean: FloatArray = data.mean(axis=0, keepdims=True)
+    if len(data) == 1:
+        return mean
+    with np.errstate(all="ignore"):
+        power, left = data.var(axis=1, dtype=np.float64).mean(), mean.var(dtype=np.float64)
+    if power > _AUDIBLE and left < _CANCELLED * power:
+        raise RecordingError(
+            f"{source} has channels that cancel each other (one is the other, inverted): their average is silence. "
+            "Pass mono=False and pick a channel."
+        )
+    return mean
+
+
+def _decode(path: str) -> tuple[FloatArray, float]:
+    """Return all samples (n_channels, n_times), float32, and their rate [Hz], by torchcodec or ffmpeg."""
+    try:
+        from torchcodec.decoders import AudioDecoder
+    except (ImportError, OSError, RuntimeError):  # not there, or without the libraries that it needs
+        return _decode_by_ffmpeg(path)
+    try:
+        samples = AudioDecoder(path).get_all_samples()
+    except (RuntimeError, ValueError) as error:
+        raise _unreadable(path, str(error).splitlines()[0]) from None
+    return np.asarray(samples.data, dtype=np.float32), float(samples.sample_rate)
+
+
+def _decode_by_ffmpeg(path: str) -> tuple[FloatArray, float]:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise MissingDependencyError(
+            f"{path}: reading {Path(path).suffix} needs torchcodec or ffmpeg, and neither is there: pip install "
+            '"torchcodec", install ffmpeg, or convert the file to wav or flac.'
+        )
+    # "file:" and the white list: a name or a playlist must not make it read anything else.
+    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
+    command += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+    answer = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  no shell
+    if answer.returncode:
+        lines = answer.stderr.decode(errors="replace").strip().splitlines()
+        raise _unreadable(path, lines[-1] if lines else "ffmpeg failed")
+    soundfile = optional("soundfile", "Reading audio", "audio")
+    frames, sfreq = soundfile.read(BytesIO(answer.stdout), dtype="float32", always_2d=True)
+    return frames.T, float(sfreq)
 
 
 def _content(source: str | bytes) -> str | BytesIO:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s4signal.errors import RecordingError
-from s4signal.signals.audio_decoders import COMPRESSED
-from s4signal.signals.audio_file import OnError, Skipped, skip_or_raise
-from s4signal.signals.name_patterns import compile_pattern
+from s4signal.signals.audio_file import COMPRESSED, OnError, Skipped, skip_or_raise
+from s4signal.signals.checks import compile_pattern
 
 _BY_LIBSNDFILE = {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd"}
 ENDINGS = COMPRESSED | _BY_LIBSNDFILE | {".voc", ".w64", ".wav"}

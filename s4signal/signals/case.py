@@ -8,17 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.checks import (
-    FloatArray,
-    as_case_array,
-    as_ch_names,
-    as_sfreq,
-    as_times,
-    check_time_unit,
-    refuse_infinite,
-    refuse_time_first,
-    scale_pcm,
-)
+from s4signal.signals import checks
+from s4signal.signals.checks import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +118,17 @@ class Signal:
 
     def __post_init__(self) -> None:
         """Check and convert what was given."""
-        object.__setattr__(self, "sfreq", as_sfreq(self.sfreq))
-        data = as_case_array(scale_pcm(self.data, self.sfreq, self.modality))
-        refuse_time_first(data.shape, self.sfreq)
-        refuse_infinite(data, self.source)
+        object.__setattr__(self, "sfreq", checks.as_sfreq(self.sfreq))
+        data = checks.as_case_array(checks.scale_pcm(self.data, self.sfreq, self.modality))
+        checks.refuse_time_first(data.shape, self.sfreq)
+        checks.refuse_infinite(data, self.source)
         object.__setattr__(self, "data", data)
         if self.times is not None:
-            object.__setattr__(self, "times", as_times(self.times, data.shape[1]))
+            object.__setattr__(self, "times", checks.as_times(self.times, data.shape[1]))
             if self.sfreq is not None:
-                check_time_unit(self.times, self.sfreq)
+                checks.check_time_unit(self.times, self.sfreq)
         if self.ch_names is not None:
-            object.__setattr__(self, "ch_names", as_ch_names(self.ch_names, data.shape[0]))
+            object.__setattr__(self, "ch_names", checks.as_ch_names(self.ch_names, data.shape[0]))
 
     @property
     def n_channels(self) -> int:

@@ -1,5 +1,6 @@
 """Convert what a user gives for one case, or as paths; refuse what is not one."""
 
+import re
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from numbers import Real
@@ -267,3 +268,17 @@ def check_file(path: PathOrText) -> None:
         raise RecordingError(f"{path} {problem}. Check the path.")
     if Path(path).stat().st_size == 0:
         raise RecordingError(f"{path} is empty (0 bytes). Copy it again or leave it out.")
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Turn fields in braces, or a regular expression with named groups, into an expression."""
+    expression = pattern
+    if "(?P<" not in pattern:
+        parts = re.split(r"\{(\w+)\}", pattern)
+        names = parts[1::2]
+        fields = [f"(?P<{name}>[^/]+?)" if name not in names[:i] else f"(?P={name})" for i, name in enumerate(names)]
+        expression = "".join(re.escape(part) if i % 2 == 0 else fields[i // 2] for i, part in enumerate(parts))
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}.") from None

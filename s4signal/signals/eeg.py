@@ -17,7 +17,6 @@ from s4signal.signals.collection import Signals
 from s4signal.signals.eeg_alike import Montage, make_alike
 from s4signal.signals.eeg_file import OpenedFile, open_recording
 from s4signal.signals.eeg_folder import Listing, find_recordings
-from s4signal.signals.eeg_recordings import EegRecordings
 from s4signal.signals.lazy import Case
 
 _mne = partial(optional, "mne", "Reading EEG", "eeg")
@@ -154,7 +153,11 @@ def _opened(
     for one in listing.found:
         try:
             file = open_recording(one, picks, incomplete=incomplete)
-            _check_duration(file.case, min_duration_s)
+            if min_duration_s is not None and (file.case.duration_s or 0.0) < min_duration_s:
+                raise RecordingError(
+                    f"{one.path} lasts {file.case.duration_s:.2f} s, less than min_duration_s={min_duration_s:.2f}. "
+                    "Lower it, or leave this recording out."
+                )
             opened.append(file)
         except RecordingError as error:
             if listing.single or (len(listing.found) == 1 and on_error == "raise"):
@@ -163,14 +166,6 @@ def _opened(
     if not opened:
         raise RecordingError(f"none of {len(skipped)} recordings can be used; the first: {skipped[0].reason}")
     return opened, skipped
-
-
-def _check_duration(case: Case, min_duration_s: float | None) -> None:
-    if min_duration_s is not None and (case.duration_s or 0.0) < min_duration_s:
-        raise RecordingError(
-            f"{case.source} lasts {case.duration_s:.2f} s, less than min_duration_s={min_duration_s:.2f}. Lower it, or "
-            "leave this recording out."
-        )
 
 
 def _warn_of_files(files: Sequence[OpenedFile]) -> None:
@@ -200,3 +195,68 @@ def _filtered(case: Case, l_freq: float | None, h_freq: float | None) -> Case:
     except ValueError as error:
         raise RecordingError(f"{signal.source} ({signal.sfreq:g} Hz) cannot be filtered: {error}") from None
     return replace(signal, data=data)
+
+
+class EegRecordings(Signals):
+    """`Signals` of several EEG recordings of one montage, as `read_eeg` gives them; printed, they say what was done.
+
+    What is known of each recording stands in `metadata`: subject, session, task and run, where names, headers or the
+    data set say them. A part of it, and what is made of it, are `Signals`.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+        A case per recording.
+    skipped : sequence of (path, reason)
+        What was left out, and why.
+    changes : sequence of str
+        What was done so that all have the same channels.
+
+    Examples
+    --------
+    >>> import mne
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> from s4signal import read_eeg
+    >>> info = mne.create_info(["Oz", "O1"], sfreq=250.0, ch_types="eeg")
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("anna_1", "anna_2", "ben_1"):
+    ...         raw = mne.io.RawArray(np.zeros((2, 500)), info, verbose="error")
+    ...         raw.save(f"{folder}/{name}_raw.fif", verbose="error")
+    ...     recordings = read_eeg(folder, pattern="{subject}_{session}_raw.fif")
+    [...]
+    >>> recordings
+    Signals: 3 cases × 2 channels, 500 samples, 250 Hz (2 s)
+    3 recordings of 2 subjects
+    >>> recordings.metadata["session"], recordings.groups
+    (array(['1', '2', '1'], dtype='<U1'), array(['anna', 'anna', 'ben'], dtype='<U4'))
+    >>> recordings.skipped, recordings.changes
+    ((), ())
+    """
+
+    def __init__(self, cases: Iterable[Case], *, skipped: Sequence[Skipped] = (), changes: Sequence[str] = ()) -> None:
+        super().__init__(list(cases))
+        self.skipped, self.changes = tuple(skipped), tuple(changes)
+
+    @classmethod
+    def from_cases(cls, cases: Iterable[Case]) -> Signals:  # type: ignore[override]  # a part says nothing of files
+        """Collect cases as `Signals`: what was done and left out is said of the whole.
+
+        Parameters
+        ----------
+        cases : iterable of Case
+            `Signal` objects or lazy cases; may be empty.
+        """
+        return Signals.from_cases(cases)
+
+    def __repr__(self) -> str:
+        """Say what is held, of whom, what was done, and what was left out."""
+        lines = [super().__repr__()]
+        subjects = self.metadata.get("subject")
+        if subjects is not None:
+            n = len(set(subjects.tolist()) - {None})
+            lines.append(f"{len(self)} recordings of {n} subject{'s' * (n != 1)}")
+        lines += self.changes
+        if self.skipped:
+            lines.append(f"skipped: {len(self.skipped)}, the first: {self.skipped[0].reason}")
+        return "\n".join(lines)

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import Skipped
-from s4signal.signals.checks import PathOrText, as_paths, optional
-from s4signal.signals.name_patterns import compile_pattern
+from s4signal.signals.checks import PathOrText, as_paths, compile_pattern, optional
 
 _FOLDERS = (".mff", ".ds", ".mefd")  # recordings that are folders
 _FILES = (

@@ -1,15 +1,16 @@
 """Every form in which a user may hold cases, turned into a list of cases."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.audio_items import with_audio_items
+from s4signal.signals.audio_file import open_audio, open_audio_bytes
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import as_float_array, as_numpy
 from s4signal.signals.lazy import Case, LazyCase
@@ -19,10 +20,12 @@ from s4signal.signals.summary import name_errors
 
 def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
     """Turn arrays, lists and what MNE holds into cases; `sfreq` is one rate, one per case, or None."""
-    data = with_audio_items(as_numpy(data))
+    data = [data] if _is_pair(data) else as_numpy(data)
+    if type(data).__module__.split(".")[0] == "datasets":  # a column is a sequence, but no list
+        data = list(data)
     of_cases = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
     listed = isinstance(data, list | tuple) or (of_cases and not all(map(np.isscalar, data)))
-    items = list(data) if listed else [data]
+    items = [_from_audio(i, item) for i, item in enumerate(data)] if listed else [data]
     if not items:
         raise ShapeError("X holds no case; at least one is needed.")
     epochs, raws = [is_epochs(item) for item in items], [is_raw(item) for item in items]
@@ -108,3 +111,34 @@ def _one_each(values: Any, n: int, name: str) -> list[Any]:
         came = f"{len(values)} of them" if wrong_length else repr(values)[:60]
         raise ShapeError(f"{name} must be {one} for each case ({n} cases), got {came}.")
     return list(values)
+
+
+def _from_audio(i: int, item: Any) -> Any:
+    """Make a case of what librosa.load, torchaudio.load or an audio column of a Hugging Face data set gives."""
+    of_audio = isinstance(item, Mapping) or _is_pair(item) or hasattr(item, "get_all_samples")
+    return name_errors(i, "", partial(_case, item)) if of_audio else item
+
+
+def _is_pair(item: Any) -> bool:
+    """Whether this is (array, rate)."""
+    paired = isinstance(item, tuple) and len(item) == 2 and hasattr(item[0], "__array__") and np.ndim(item[0]) > 0
+    return paired and isinstance(item[1], Real) and not isinstance(item[1], bool)
+
+
+def _case(item: Any) -> Case:
+    if isinstance(item, tuple):
+        return Signal(np.asarray(item[0]), sfreq=item[1])
+    if not isinstance(item, Mapping):  # a decoder of torchcodec
+        samples = item.get_all_samples()
+        return Signal(np.asarray(samples.data), sfreq=samples.sample_rate, modality="audio")
+    path = item.get("path")
+    if item.get("array") is not None and item.get("sampling_rate") is not None:
+        array = np.asarray(item["array"])
+        return Signal(array, sfreq=item["sampling_rate"], source=str(path or ""), modality="audio")
+    if item.get("bytes") is not None:
+        return open_audio_bytes(bytes(item["bytes"]), name=str(path or "bytes"))
+    if path:
+        return open_audio(path)
+    raise TypeError(
+        f"a dict of audio must have array and sampling_rate, bytes, or path; this one has {', '.join(map(str, item))}."
+    )

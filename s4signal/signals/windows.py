@@ -14,9 +14,9 @@ from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_mne_events
+from s4signal.signals.epochs import is_bad, labelled, named_labels
 from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.mne_objects import fingerprint
-from s4signal.signals.window_labels import is_bad, labelled, named_labels
 
 
 def windows(
