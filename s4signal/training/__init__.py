@@ -4,8 +4,8 @@ from s4signal.training.batching import Batch, Cases, Samples, sequential_batches
 from s4signal.training.checkpoint import check_folder
 from s4signal.training.distributed import agreed, is_first
 from s4signal.training.evaluation import evaluate_network
+from s4signal.training.loading import run_in_parts
 from s4signal.training.loop import fit_network
-from s4signal.training.memory import run_in_parts
 from s4signal.training.options import TrainingOptions, call_network
 from s4signal.training.result import TrainingInterrupted, TrainingResult
 from s4signal.training.runtime import PRECISIONS, resolve_device

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.training.batching import Batch, Cases, Indices
-from s4signal.training.memory import run_in_parts
+from s4signal.training.loading import run_in_parts
 from s4signal.training.options import TrainingOptions
 from s4signal.training.result import Score
 from s4signal.training.runtime import PRECISIONS, autocast, evaluating

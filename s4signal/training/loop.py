@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.errors import DivergenceError
-from s4signal.training.averaging import RunningMean
 from s4signal.training.batching import Cases, Indices, pieces, plan_steps
 from s4signal.training.checkpoint import Checkpoints, Snapshot, flat_moments, moments_of
 from s4signal.training.distributed import Ranks, digests, joined
 from s4signal.training.evaluation import evaluate_network, validated
-from s4signal.training.loading import Loaded, LoadedAhead
-from s4signal.training.memory import free_memory, half_the_samples, is_out_of_memory
+from s4signal.training.loading import Loaded, LoadedAhead, free_memory, half_the_samples, is_out_of_memory
 from s4signal.training.options import TrainingOptions
 from s4signal.training.result import Network, OnEpoch, Progress, Score, TrainingInterrupted, TrainingResult
 from s4signal.training.runtime import PRECISIONS
-from s4signal.training.step import Gradients, Loss
+from s4signal.training.step import Gradients, Loss, RunningMean
 
 
 def fit_network(

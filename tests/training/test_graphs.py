@@ -6,7 +6,7 @@ import torch
 from small_training import loss, make_network, options_for, tones
 
 from s4signal.training import fit_network, loop
-from s4signal.training.graphs import EAGER, MOST, Graphs
+from s4signal.training.step import EAGER, MOST, Graphs
 
 __all__: list[str] = []
 
