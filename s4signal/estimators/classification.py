@@ -1,20 +1,21 @@
-"""What every classifier does with labels, and with tags."""
+"""What every classifier does with labels, and with tags: several of them may hold for a case."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
+from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_sample_weight
 
-from s4signal.errors import ModelFileError
+from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators.mixins import PredictionMixin
 from s4signal.estimators.model_file import State, array_from_plain
 from s4signal.estimators.segments import SegmentsMixin
-from s4signal.estimators.tags import are_tags, check_tags
-from s4signal.estimators.validation import check_labels
+from s4signal.estimators.validation import check_labels, check_length, given_targets
 from s4signal.signals import Signals
 
 
@@ -144,3 +145,39 @@ def _check_known(y: Any) -> None:
         for index, label in enumerate(np.asarray(y, dtype=object).ravel().tolist()):
             if label is None or (isinstance(label, float) and label != label):
                 raise ValueError(f"Input y contains NaN or None: case {index} has no label; leave it out.")
+
+
+def are_tags(y: Any) -> bool:
+    """Whether targets are a table of at least two columns."""
+    return len(shape := _shape(y)) == 2 and shape[1] > 1
+
+
+def check_tags(y: Any, X: Signals, *, n_tags: int | None, class_weight: Any) -> NDArray[np.float64]:
+    """Check tags: (n_samples, n_tags) of 0 and 1, `n_tags` as in training."""
+    if n_tags is not None and not are_tags(y):
+        raise ShapeError(f"y has shape {_shape(y)}, but the model was fitted with {n_tags} tags, 0 or 1 each.")
+    if class_weight is not None:
+        raise ValueError(
+            f"class_weight={class_weight!r} weighs the classes of one label, but y holds tags; pass class_weight=None, "
+            "and sample_weight if cases count differently."
+        )
+    tags = np.asarray(y.toarray() if issparse(given_targets(y)) else y)
+    if tags.dtype.kind in "biuf":
+        assert_all_finite(tags, input_name="y")
+    wrong = [] if tags.dtype.kind in "b" else [value for value in np.unique(tags).tolist() if value not in (0, 1)]
+    if wrong:
+        raise ValueError(
+            f"y of shape {tags.shape} must hold tags, 0 or 1 each, but it holds {wrong[0]!r}. If a case has one label, "
+            "pass y of shape (n_samples,)."
+        )
+    check_length(tags, X)
+    if n_tags is not None and tags.shape[1] != n_tags:
+        raise ShapeError(f"y has {tags.shape[1]} tags, the model was fitted with {n_tags}.")
+    return tags.astype(np.float64)
+
+
+def _shape(y: Any) -> tuple[int, ...]:
+    try:
+        return tuple(y.shape) if hasattr(y, "shape") else np.asarray(y).shape
+    except ValueError:  # rows of unequal length
+        return (len(y),)

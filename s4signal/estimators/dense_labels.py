@@ -1,19 +1,21 @@
-"""Labels of epochs, an array for each recording, and the windows that go with them."""
+"""Labels of epochs, an array for each recording, the windows that go with them, and labels while a signal arrives."""
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.parameters import is_positive
-from s4signal.estimators.segments import read_windows
-from s4signal.signals import Signals
+from s4signal.estimators.segments import read_windows, score_windows
+from s4signal.estimators.streams import said_axes
+from s4signal.estimators.validation import check_chunk, given_targets
+from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
-from s4signal.signals.epochs import Samples, cut_epoch
+from s4signal.signals.epochs import Samples, cut_epoch, epoch_samples
 from s4signal.signals.lazy import Case, with_metadata
 
 Labels = tuple[NDArray[np.bool_], NDArray[Any]]  # which epochs have one (n_epochs,), and these (n_known,)
@@ -45,9 +47,7 @@ def check_dense_labels(
     y: Any, names: Sequence[str], counts: Sequence[int], epoch_s: float, *, n_classes: int
 ) -> list[Labels]:
     """Return which epochs of each recording have a label, and these labels; of at least `n_classes`."""
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None.")
-    if isinstance(y, str) or not hasattr(y, "__len__") or len(y) != len(names):
+    if isinstance(given_targets(y), str) or not hasattr(y, "__len__") or len(y) != len(names):
         came = f"{len(y)} of them" if hasattr(y, "__len__") and not isinstance(y, str) else repr(y)[:60]
         raise ShapeError(
             f"y must hold one array of labels for each of {len(names)} recordings, got {came}. A recording is "
@@ -104,3 +104,50 @@ def balanced_accuracy(said: Sequence[NDArray[Any]], labels: Sequence[Labels]) ->
     true = np.concatenate([of_one for _, of_one in labels])
     found = np.concatenate([of_one[known] for of_one, (known, _) in zip(said, labels, strict=True)])
     return float(np.mean([np.mean(found[true == label] == label) for label in np.unique(true)]))
+
+
+class EpochShape(NamedTuple):
+    """Channels and seconds of an epoch, and of what is seen before and after it."""
+
+    n_channels: int
+    epoch_s: float
+    context_s: tuple[float, float]
+    sfreq: float
+    ch_names: tuple[str, ...] | None
+
+
+class EpochStream:
+    """A segmenter that listens: what it says of an epoch equals the prediction; made by ``S4Segmenter.stream``."""
+
+    def __init__(self, classifier: Any, shape: EpochShape, *, time_first: bool | None) -> None:
+        self._classifier, self._shape, self._time_first = classifier, shape, time_first
+        self._period = shape.epoch_s * shape.sfreq
+        self._length = epoch_samples(shape.epoch_s, shape.sfreq, "the stream")
+        self._before, self._after = (round(seconds * shape.sfreq) for seconds in shape.context_s)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples so far."""
+        self._kept = np.zeros((self._shape.n_channels, 0))
+        self._first = self._epoch = 0  # the sample at which what is kept begins, and the epoch that comes next
+
+    def push(self, chunk: ArrayLike) -> NDArray[np.float64]:
+        """Take the next samples, (n_channels, n_times) of any number; NaN is a sample that was lost.
+
+        Returns what ``predict_proba`` says, (n_epochs, n_classes), of the epochs of which all is heard now, what comes
+        after them too: most often none.
+        """
+        n_channels, sfreq = self._shape.n_channels, self._shape.sfreq
+        data = check_chunk(chunk, n_channels, sfreq=sfreq, time_first=self._time_first, missing="any")
+        self._time_first = said_axes(data.shape, self._time_first)
+        self._kept = np.concatenate([self._kept, data], axis=1)
+        windows = []
+        seen = self._length + self._after
+        while (end := round(self._epoch * self._period) + seen - self._first) <= self._kept.shape[1]:
+            so_far = Signal(self._kept[:, :end], sfreq=self._shape.sfreq, ch_names=self._shape.ch_names)
+            windows.append(cut_epoch(so_far, end - seen - self._before, end).load())
+            self._epoch += 1
+        spare = round(self._epoch * self._period) - self._before - self._first
+        if spare > 0:
+            self._kept, self._first = self._kept[:, spare:], self._first + spare
+        return score_windows(self._classifier.predict_proba, windows, len(self._classifier.classes_))

@@ -13,13 +13,14 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators.base import SavedMixin, SignalEstimator
 from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
 from s4signal.estimators.dense_labels import (
+    EpochShape,
+    EpochStream,
     balanced_accuracy,
     check_dense_labels,
     check_epoch_options,
     labelled_windows,
     most_probable,
 )
-from s4signal.estimators.epoch_stream import EpochShape, EpochStream
 from s4signal.estimators.model_file import State, estimator_state, packed, unpacked
 from s4signal.estimators.segments import read_windows, score_windows
 from s4signal.estimators.trained.classifier import S4Classifier

@@ -218,9 +218,9 @@ def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int
 
 def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Check class labels; return the classes, and the position of each label among them."""
-    y = column_or_1d(_given(y), warn=True)
+    y = column_or_1d(given_targets(y), warn=True)
     assert_all_finite(y, input_name="y")
-    _check_length(y, X)
+    check_length(y, X)
     try:
         check_classification_targets(y)
     except TypeError:
@@ -242,16 +242,16 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
 def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
     """Check regression targets, (n_samples,) or (n_samples, n_outputs)."""
     with np.errstate(invalid="ignore"):  # of a sum that overflows either way
-        y = check_array(_given(y), ensure_2d=False, dtype=np.float64, input_name="y")
+        y = check_array(given_targets(y), ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
     if np.abs(y).max(initial=0.0) > _LARGEST_TARGET:
         raise ValueError(f"y has values up to {np.abs(y).max():.1g}, whose squares overflow; scale y.")
-    _check_length(y, X)
+    check_length(y, X)
     return np.asarray(y, dtype=np.float64)
 
 
-def _given(y: Any) -> Any:
+def given_targets(y: Any) -> Any:
     """Refuse no targets at all, and some that are masked: there is a number behind each mask."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
@@ -260,7 +260,8 @@ def _given(y: Any) -> Any:
     return y
 
 
-def _check_length(y: NDArray[Any], X: Signals) -> None:
+def check_length(y: NDArray[Any], X: Signals) -> None:
+    """Refuse another number of targets than of cases."""
     if len(y) != len(X):
         raise ShapeError(f"X and y have inconsistent numbers of samples: {len(X)} cases and {len(y)} targets.")
 

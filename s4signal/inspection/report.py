@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,17 +16,77 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import wavfile
 from sklearn.metrics import PredictionErrorDisplay
 
-from s4signal.inspection import report_pictures as pictures
 from s4signal.inspection.bands import BandImportanceDisplay
+from s4signal.inspection.drawing import BLUE, ORANGE
 from s4signal.inspection.frequency_response import FrequencyResponseDisplay
+from s4signal.inspection.occlusion import SaliencyDisplay
 from s4signal.inspection.poles import PolesDisplay
 from s4signal.inspection.scores import Interval, Predictions
 from s4signal.inspection.training_curve import TrainingCurveDisplay
-from s4signal.signals.checks import optional
+from s4signal.signals import Signals
+from s4signal.signals.checks import is_audio, optional
 
 _MOST_ROWS, _MOST_CLASSES, _N_CASES = 50, 30, 4
+_N_STRETCHES = 8  # of a case: each is a prediction
+_MOST_HZ, _MOST_S = 16_000.0, 8.0  # of a sound
+
+
+def picture(draw: Callable[[Any], None], *, width: float = 6.4, height: float = 3.4) -> str:
+    """Draw on axes, and return the address of an SVG that a page can hold: "data:…"."""
+    matplotlib = optional("matplotlib", "A report", "plot")
+    from matplotlib.figure import Figure
+
+    style = {"svg.fonttype": "none", "svg.hashsalt": "s4signal", "font.size": 10, "axes.grid": True, "grid.alpha": 0.3}
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def learning_curve(points: Sequence[tuple[float, int, float]], score: str) -> str:
+    """Draw the score over the number of training cases: every fold a point, a line through the mean of each share."""
+
+    def draw(ax: Any) -> None:
+        share, n, values = np.array(points, dtype=np.float64).T
+        ax.plot(n, values, "o", color=BLUE, alpha=0.4, label="a fold")
+        means = [(n[share == s].mean(), values[share == s].mean()) for s in np.unique(share)]
+        ax.plot(*zip(*means, strict=True), "s-", color=ORANGE, label="mean")
+        ax.set(xlabel="Training cases", ylabel=score)
+        ax.legend()
+
+    return picture(draw)
+
+
+def case_picture(model: Any, case: Any) -> str:
+    """Draw a case, and what each stretch of it adds to the prediction; a sound as its spectrogram."""
+    height = 3.4 if is_sound(case) else 1.4 + 0.6 * min(case.n_channels, 6)
+
+    def draw(ax: Any) -> None:
+        n = min(_N_STRETCHES, case.length)
+        SaliencyDisplay.from_estimator(model, case, n_windows=n, spectrogram=is_sound(case), ax=ax)
+
+    return picture(draw, width=6.4 if is_sound(case) else 8.0, height=height)
+
+
+def sound(case: Any) -> str:
+    """Return the address of a sound that a page can hold: one channel, as loud as 16 bits allow, at most 8 s."""
+    if case.sfreq > _MOST_HZ:
+        case = Signals([case]).resample(_MOST_HZ)[0]
+    samples = np.nan_to_num(np.asarray(case.data, float).mean(0)[: int(_MOST_S * case.sfreq)])
+    samples = 0.9 * samples / (np.abs(samples).max(initial=0.0) or 1.0)
+    buffer = io.BytesIO()
+    wavfile.write(buffer, round(case.sfreq), (32767 * samples).astype(np.int16))
+    return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def is_sound(case: Any) -> bool:
+    """Whether a case can be listened to."""
+    return case.sfreq is not None and case.times is None and is_audio(case.modality, case.sfreq, case.n_channels)
 
 
 @dataclass(frozen=True)
@@ -145,11 +207,11 @@ def _pictures(what: Evaluation) -> list[dict[str, Any]]:
     model, said, curves = what.model, what.said, []
     if said.classes is None:
         drawn = partial(PredictionErrorDisplay.from_predictions, said.y, said.predicted, kind="actual_vs_predicted")
-        curves.append(_item(pictures.picture(lambda ax: drawn(ax=ax)), "True values over predictions."))
+        curves.append(_item(picture(lambda ax: drawn(ax=ax)), "True values over predictions."))
     if what.curve:
         score = "Accuracy" if said.classes is not None else "Mean absolute error"
         text = f"Learning curve: {score.lower()} over the number of training cases, all of other groups."
-        curves.append(_item(pictures.learning_curve(what.curve, score), text))
+        curves.append(_item(learning_curve(what.curve, score), text))
     if getattr(model, "history_", None):
         curves.append(_item(_drawn(TrainingCurveDisplay, model), "Training of the model in the file, epoch by epoch."))
     sections = [{"title": "Curves", "pictures": curves, "text": ""}] if curves else []
@@ -161,7 +223,7 @@ def _item(src: str, text: str) -> dict[str, str]:
 
 
 def _drawn(display: type[Any], model: Any) -> str:
-    return pictures.picture(lambda ax: display.from_estimator(model, ax=ax))
+    return picture(lambda ax: display.from_estimator(model, ax=ax))
 
 
 def _coverage(model: Any) -> list[dict[str, str]]:
@@ -198,8 +260,8 @@ def _case(what: Evaluation, i: int, mark: str) -> dict[str, Any]:
         "id": mark,
         "title": f"case {i}{source and f', {source}'}",
         "text": text,
-        "sound": pictures.sound(case) if pictures.is_sound(case) else "",
-        "trace": pictures.case_picture(what.model, case),
+        "sound": sound(case) if is_sound(case) else "",
+        "trace": case_picture(what.model, case),
     }
 
 

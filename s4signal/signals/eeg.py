@@ -14,10 +14,10 @@ from s4signal.signals.audio_file import OnError, Skipped, check_on_error, skip_o
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import PathOrText, check_file, check_positive, few, optional
 from s4signal.signals.collection import Signals
-from s4signal.signals.eeg_alike import Montage, make_alike
-from s4signal.signals.eeg_file import OpenedFile, open_recording
+from s4signal.signals.eeg_file import open_recording
 from s4signal.signals.eeg_folder import Listing, find_recordings
 from s4signal.signals.lazy import Case
+from s4signal.signals.montage import OpenedFile, make_alike
 
 _mne = partial(optional, "mne", "Reading EEG", "eeg")
 
@@ -120,7 +120,7 @@ def read_eeg(
     opened, skipped = _opened(listing, picks, min_duration_s, on_error, incomplete)
     _warn_of_files(opened)
     cases, others, changes = make_alike(
-        [Montage(_filtered(f.case, l_freq, h_freq), f.chosen.every, f.positions) for f in opened],
+        [file._replace(case=_filtered(file.case, l_freq, h_freq)) for file in opened],
         standard=ch_names == "standard",
         one_rate=sfreq is None and not listing.single,
         on_error=on_error,

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.checks import FloatArray, check_file, optional
 from s4signal.signals.edf import holds_no_signal, other_format, read_edf_signals, volts_per_unit
-from s4signal.signals.eeg_channels import Chosen, choose_channels
 from s4signal.signals.eeg_folder import Found
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mne_objects import common_type, positions_of, raw_annotations, subject_of
+from s4signal.signals.montage import Chosen, OpenedFile, choose_channels
 
 _mne = partial(optional, "mne", "Reading EEG", "eeg")
 _READ_AHEAD = 2**19  # numbers: 4 MB
@@ -39,16 +39,6 @@ _KINDS = [
     (r"\.(json|tsv)$", "It is the description of a recording. Pass the recording, or the folder of the BIDS data set."),
 ]
 _ENDING = "Its ending must tell its format (.edf, .bdf, .gdf, .vhdr, .fif, .set …); copy the file again or convert it."
-
-
-class OpenedFile(NamedTuple):
-    """A recording without its bad channels, and what was seen on the way."""
-
-    case: LazyCase
-    chosen: Chosen
-    positions: FloatArray | None  # of all channels that were meant, bad ones among them
-    numbered: str  # channels of one name, numbered
-    incomplete: str  # why, where that was to be no error
 
 
 def open_recording(found: Found, picks: str | Sequence[str], *, incomplete: str) -> OpenedFile:

@@ -13,8 +13,7 @@ import pytest
 
 from s4signal import S4Classifier, S4RidgeClassifier, S4RidgeRegressor, Signals
 from s4signal.inspection import SaliencyDisplay
-from s4signal.inspection.report import Evaluation, write_report
-from s4signal.inspection.report_pictures import picture, sound
+from s4signal.inspection.report import Evaluation, picture, sound, write_report
 from s4signal.inspection.scores import predictions_of
 from s4signal.signals import Signal
 

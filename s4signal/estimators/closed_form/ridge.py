@@ -23,8 +23,7 @@ from s4signal.estimators.survey import relative_periods
 from s4signal.estimators.units import counted, readable_units
 from s4signal.estimators.validation import check_rate, check_weights
 from s4signal.random_features.left_out import ALPHAS, Floats, Loss, squared_errors
-from s4signal.random_features.ridge import Ridge
-from s4signal.random_features.ridge_sums import RidgeSums
+from s4signal.random_features.ridge import Ridge, RidgeSums
 
 
 class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):

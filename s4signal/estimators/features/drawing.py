@@ -79,7 +79,7 @@ def draw_feature_map(
     cases = [standardizer(case.data) for case in calibration.signals]
     for data in cases:
         data[np.isnan(data)] = 0.0  # channels without observations
-    rate, shortest = sfreq or 1.0, float(signals.lengths[used].min())
+    rate, shortest, dtype = sfreq or 1.0, float(signals.lengths[used].min()), PRECISIONS[options.precision]
     components = principal_components(cases, few_weights, signals.n_channels)
     oscillators, bands = _draw_oscillators(options, components, rate, shortest, rng), None
     if signals.n_channels > 1:
@@ -89,11 +89,11 @@ def draw_feature_map(
             sfreq=rate,
             shortest=shortest,
             longest_hop=shortest / (_FRAMES * options.n_windows),
-            dtype=PRECISIONS[options.precision],
+            dtype=dtype,
             band_hz=options.band_hz,
         )
     summaries, fill = ObservationSummaries.fit(found.take(used), weights[used]), np.empty(0)
-    drawn = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, options.precision, recordings.timed, fill)
+    drawn = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, dtype, recordings.timed, fill)
     oscillators = oscillators.calibrated(_weighted_batches(drawn, calibration, few_weights))
     return Drawn(replace(drawn, oscillators=oscillators), calibration, few_weights, found)
 

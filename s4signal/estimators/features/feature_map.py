@@ -15,7 +15,6 @@ from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import relative_periods
 from s4signal.random_features.contrast import contrast_exists, neighbour_contrast
 from s4signal.random_features.statistics import STATISTICS, PooledStatistics, feature_blocks
-from s4signal.training import PRECISIONS
 
 NARROW_BANDS, OBSERVATIONS = "narrow bands", "observation summaries"
 BLOCKS = (*STATISTICS, NARROW_BANDS, OBSERVATIONS)
@@ -40,14 +39,9 @@ class FeatureMap:
     bands: PooledStatistics | None
     summaries: ObservationSummaries | None
     sfreq: float | None  # Hz, of the training
-    precision: str
+    dtype: torch.dtype  # of the arithmetic
     timed: bool  # whether training cases carried times
     fill: NDArray[np.floating]  # (n_features,), training means, for features above the Nyquist frequency
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the arithmetic."""
-        return PRECISIONS[self.precision]
 
     @property
     def banks(self) -> list[PooledStatistics]:

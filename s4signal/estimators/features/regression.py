@@ -1,22 +1,29 @@
-"""A ridge regression on the blocks of a feature map: what the closed form is, and what a network may start from."""
+"""A ridge regression on the blocks of a feature map, which is the closed form and a start of networks; and its file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from s4signal.errors import ModelFileError
 from s4signal.estimators.features.drawing import draw_feature_map
 from s4signal.estimators.features.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
 from s4signal.estimators.features.recordings import Recordings, TrainingCases
-from s4signal.estimators.features.states import map_from_state, map_state, ridge_from_state, ridge_state
+from s4signal.estimators.features.summaries import ObservationSummaries
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, relative_periods
+from s4signal.random_features.combinations import FilterCombinations
 from s4signal.random_features.left_out import ALPHAS, Floats, LeftOut, Loss, squared_errors
 from s4signal.random_features.ridge import Ridge, Rule, fit_ridge
+from s4signal.random_features.statistics import PooledStatistics
+from s4signal.training import PRECISIONS
 
 _OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
 
@@ -121,3 +128,119 @@ def octave_subsets(feature_map: FeatureMap) -> list[NDArray[np.bool_]]:
 def n_octaves(sfreq: float | None) -> int:
     """How many halvings of the sampling rate have coefficients of their own."""
     return 0 if sfreq is None else _OCTAVES
+
+
+_REVISION = 1  # of what the features are; a file of another is refused, as its coefficients would be of other features
+_HIGHEST_ORDER = 64
+_LONGEST_HOP = 64
+
+
+def map_state(features: FeatureMap, seed: int) -> State:
+    """Say a feature map, and the seed it was drawn with."""
+    state = State({"revision": _REVISION, "seed": seed, "timed": features.timed}, {"fill": features.fill})
+    state = state.nest("standardizer", features.standardizer.to_state())
+    state = state.nest("oscillators", _bank_state(features.oscillators))
+    if features.bands is not None:
+        state = state.nest("bands", _bank_state(features.bands))
+    if features.summaries is not None:
+        state = state.nest("summaries", features.summaries.to_state())
+    return state
+
+
+def map_from_state(state: State, n_channels: int, sfreq: float | None, precision: str) -> tuple[FeatureMap, int]:
+    """Build the feature map of `map_state`, and its seed."""
+    if state.value("revision", int) != _REVISION:
+        raise ModelFileError("it is of a version of s4signal that has other features; fit and save again.")
+    standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=n_channels)
+    dtype, summaries = PRECISIONS[precision], None
+    oscillators = _bank_from_state(state.part("oscillators"), n_channels, sfreq or 1.0, dtype)
+    bands = None
+    if n_channels > 1:
+        bands = _bank_from_state(state.part("bands"), len(oscillators.components), sfreq or 1.0, dtype)
+    if "summaries" in state.plain:
+        summaries = ObservationSummaries.from_state(state.part("summaries"), n_channels)
+    fill, timed = state.array("fill", None), state.value("timed", bool)
+    features = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, dtype, timed, fill)
+    if len(fill) != sum(features.sizes.values()):
+        raise ModelFileError("its parts are of models of different sizes.")
+    return features, state.value("seed", int, low=0)
+
+
+def ridge_state(ridge: Ridge) -> State:
+    """Say a regression."""
+    arrays = {name: value for name, value in ridge._asdict().items() if isinstance(value, np.ndarray)}
+    return State({"alpha": ridge.alpha, "blocks": list(ridge.blocks)}, arrays)
+
+
+def ridge_from_state(state: State, sizes: Mapping[str, int], *, n_subsets: int) -> Ridge:
+    """Build the regression of `ridge_state`, on blocks of features of these sizes."""
+    used, n_features = state.values("blocks", str), sum(sizes.values())
+    if not used or not set(used) <= set(sizes):
+        raise ModelFileError(f"blocks must be some of {', '.join(sizes)}, got {used[:10]}.")
+    coef = state.array("coef", 1 + n_subsets, n_features, None)
+    k = coef.shape[-1]
+    return Ridge(
+        **{name: state.array(name, n_features) for name in ("mean", "scale", "low", "high")},
+        coef=coef,
+        intercept=state.array("intercept", k),
+        alpha=state.value("alpha", float, low=0.0),
+        blocks=tuple(used),
+        loo_predictions=state.array("loo_predictions", None, k, finite=False),
+    )
+
+
+def _bank_state(bank: PooledStatistics) -> State:
+    state = State({"n_windows": bank.n_windows, "shrinkage": bank.shrinkage}, _arrays(bank))
+    return state if bank.combinations is None else state.nest("combinations", State({}, _arrays(bank.combinations)))
+
+
+def _arrays(record: Any) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a dataclass, by name."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: value.numpy() for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.dtype) -> PooledStatistics:
+    filters = state.array("spatial_filters", None, None, n_channels)
+    F, J, _ = filters.shape
+    orders, hops = state.array("orders", F, kinds="i"), state.array("hops", F, positive=True)
+    components = state.array("components", None, n_channels)
+    if F == 0 or (orders < 1).any() or orders.max() > _HIGHEST_ORDER or hops.max() > _LONGEST_HOP:
+        raise ModelFileError("it has oscillators of orders or hops that no model has.")
+    if not 1 <= len(components) <= n_channels:
+        raise ModelFileError(f"it has {len(components)} components of {n_channels} channels.")
+    combinations = None
+    if J > 0:
+        combinations = _combinations_from_state(state.part("combinations"), F * J, dtype)
+    gaussian = {name: state.array(name, F, J, 2) for name in ("quantiles", "thresholds", "scales")}
+    floats = {"spatial_filters": filters, "components": components, **gaussian}
+    return PooledStatistics(
+        frequencies_hz=torch.from_numpy(state.array("frequencies_hz", F).astype(np.float64)),
+        bandwidths_hz=torch.from_numpy(state.array("bandwidths_hz", F, positive=True).astype(np.float64)),
+        orders=torch.from_numpy(orders.astype(np.int64)),
+        hops=torch.from_numpy(hops.astype(np.float64)),
+        has_segment_means=torch.from_numpy(state.array("has_segment_means", F, kinds="b")),
+        **{name: torch.from_numpy(array).to(dtype) for name, array in floats.items()},
+        sfreq=sfreq,
+        # Sizes are checked by the features: those of narrow bands, without spatial filters, have no windows.
+        n_windows=state.value("n_windows", int, low=1, high=2**20 if J > 0 else 1),
+        shrinkage=state.value("shrinkage", float, low=0.0),
+        combinations=combinations,
+    )
+
+
+def _combinations_from_state(state: State, n_outputs: int, dtype: torch.dtype) -> FilterCombinations:
+    members = state.array("members", None, None, kinds="i")
+    Q, k = members.shape
+    if Q == 0 or k == 0 or members.min() < 0 or members.max() >= n_outputs:
+        raise ModelFileError("it has filter combinations of filters that it does not have.")
+    quantiles = state.array("quantiles", Q, 2 * k, None)
+    arrays = {
+        "weights": state.array("weights", Q, 2 * k, 2 * k),
+        "quantiles": quantiles,
+        "thresholds": state.array("thresholds", *quantiles.shape),
+    }
+    return FilterCombinations(
+        torch.from_numpy(members.astype(np.int64)),
+        **{name: torch.from_numpy(array).to(dtype) for name, array in arrays.items()},
+    )

@@ -28,10 +28,9 @@ from s4signal.estimators.trained.plan import (
     plan_schedule,
     trains_to_the_end,
 )
-from s4signal.estimators.trained.preparation import prepare_training
-from s4signal.estimators.trained.readout import Floats, Readout, fit_readout, in_memory
+from s4signal.estimators.trained.precompute import prepare_training
+from s4signal.estimators.trained.readout import Readout, choose_shares, fit_readout, in_memory, of_layers, settle_shares
 from s4signal.estimators.trained.splitting import Split, split_cases
-from s4signal.estimators.trained.stacking import choose_shares, of_layers, settle_shares
 from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
 from s4signal.nn import S4Network
@@ -276,7 +275,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
     def _outputs(
         self, X: Any, sfreq: Any = None, times: Any = None, forward: Forward | None = None, *, warn: bool = True
-    ) -> Floats:
+    ) -> NDArray[np.float64]:
         """Return outputs (n_samples, n_outputs), or what ``forward`` makes of the network alone; nothing changes."""
         check_is_fitted(self)
         check_rate(self, sfreq)

@@ -1,8 +1,15 @@
 """Features of the fixed part of a front end, computed once per case instead of once per epoch."""
 
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
+from io import FileIO
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -10,12 +17,78 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s4signal.estimators.augmentation import CHANGED_LOADS
-from s4signal.estimators.trained.feature_store import FeatureStore
+from s4signal.estimators.trained.plan import Plan
 from s4signal.nn import S4Network
 from s4signal.nn.frontends import Frames, Frontend
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, run_in_parts, sequential_batches
 
 VERSIONS = 2  # changed ones of each case, beside the case itself
+
+Floats = NDArray[np.floating]
+
+
+class FeatureStore:
+    """Arrays (n_features, n_steps) of cases, whose sizes go with their ``durations`` (n,), in whatever unit.
+
+    The file is read, not mapped: mapped pages count as memory of the process. It has no name, so that it is gone
+    whenever the store or the process is, however that ends.
+    """
+
+    def __init__(self, durations: NDArray[np.float64], budget_gb: float) -> None:
+        self.n_steps = np.zeros(len(durations), dtype=np.int64)
+        self._durations, self._budget_gb = durations, budget_gb
+        self._kept: dict[int, Floats] = {}
+        self._file: FileIO | None = None
+        self._end, self._offsets = 0, np.zeros(len(durations), dtype=np.int64)
+        self._like: Floats | None = None  # (n_features, 0)
+
+    def put(self, index: int, features: Floats) -> None:
+        """Keep a copy of the features of a case; the first one tells what all will take."""
+        if self._like is None:
+            self._like = features[:, :0].copy()
+            size_gb = features.nbytes / 1e9 * float(self._durations.sum() / self._durations[index])
+            if size_gb > self._budget_gb:
+                self._file = self._open(size_gb)
+        self.n_steps[index] = features.shape[1]
+        if self._file is None:
+            self._kept[index] = features.copy()  # a view would keep its whole batch
+            return
+        self._offsets[index] = self._end
+        data = np.ascontiguousarray(features)
+        try:
+            if self._file.write(data.data) < data.nbytes:
+                raise OSError(errno.ENOSPC, "no space left")
+        except OSError as error:
+            raise self._no_room(f"{self._end / 1e9:.3g} GB in: {error.strerror}") from error
+        self._end += data.nbytes
+
+    def get(self, index: int) -> Floats:
+        """Return the features of a case."""
+        if self._file is None or self._like is None:
+            return self._kept[index]
+        features = np.empty((len(self._like), int(self.n_steps[index])), dtype=self._like.dtype)
+        self._file.seek(int(self._offsets[index]))
+        if self._file.readinto(features.data) < features.nbytes:
+            raise OSError("the temporary file of features has been cut short by something else; fit again.")
+        return features
+
+    def _open(self, size_gb: float) -> FileIO:
+        try:
+            free_gb = shutil.disk_usage(tempfile.gettempdir()).free / 1e9
+            if free_gb < size_gb:
+                raise self._no_room(f"{free_gb:.3g} GB are free, {size_gb:.3g} GB are needed")
+            file = tempfile.TemporaryFile(prefix="s4signal-", buffering=0)  # noqa: SIM115 - closed with the store
+        except FileNotFoundError as error:  # no folder that can be written
+            raise self._no_room(str(error)) from error
+        weakref.finalize(self, file.close)
+        return file
+
+    def _no_room(self, why: str) -> OSError:
+        return OSError(
+            f"the features of {len(self.n_steps)} cases take more than memory_budget_gb={self._budget_gb:g} and do not "
+            f"fit into the temporary folder, {tempfile.gettempdir()!r} ({why}). Free space there, set TMPDIR to "
+            "another folder, or raise memory_budget_gb."
+        )
 
 
 @torch.no_grad()
@@ -91,11 +164,10 @@ def precompute_versions(
 @torch.no_grad()
 def feature_batches(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Iterator[tuple[Frames, Tensor]]:
     """Yield the features of training cases and their weights, for `Frontend.calibrate`."""
-    for _, batch in _batches(cases, options):
+    how: dict[str, Any] = {"dtype": PRECISIONS[options.precision], "device": options.device}
+    for _, batch in sequential_batches(cases, max_samples=options.max_samples, **how):
         frames = Frames(batch.x, batch.mask, batch.rate)
-        if frontend.learned:
-            frames = frontend.features(Frames(batch.x, batch.mask, batch.rate))
-        yield frames, batch.weight
+        yield frontend.features(frames) if frontend.learned else frames, batch.weight
 
 
 def score_features(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
@@ -104,6 +176,18 @@ def score_features(network: nn.Module, batch: Batch, generator: torch.Generator 
     return cast(S4Network, network).from_features(frames, offset=batch.offset, generator=generator)
 
 
-def _batches(cases: Cases, options: TrainingOptions) -> Iterator[tuple[NDArray[np.intp], Batch]]:
-    dtype = PRECISIONS[options.precision]
-    return sequential_batches(cases, max_samples=options.max_samples, dtype=dtype, device=options.device)
+def prepare_training(
+    network: S4Network, cases: Cases, options: TrainingOptions, plan: Plan, seed: int, *, first: bool, budget_gb: float
+) -> Cases:
+    """Return training cases, with changed versions where they have such.
+
+    The front end of a network that is ``first`` trained is calibrated, and its head has nothing to add to a readout.
+    """
+    frontend = network.frontend.eval()
+    cases = precompute_versions(frontend, cases, options, seed=seed, budget_gb=budget_gb)
+    if first and plan.readout == "closed_form":
+        nn.init.zeros_(network.head.weight)
+        nn.init.zeros_(network.head.bias)
+    if first:
+        frontend.calibrate(feature_batches(frontend, cases, options))
+    return cases

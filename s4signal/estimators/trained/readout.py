@@ -1,17 +1,25 @@
 """The readout in closed form: what ridge regression says of the cases, from which the layers learn the rest.
 
 The layers are trained on what is left of the training cases by predictions of each case from the others, so that what
-the regression has learned by heart is not taken for what it knows.
+the regression has learned by heart is not taken for what it knows. Layers learn what the readout leaves over of the
+classes. Of numbers they learn the numbers themselves: two that err apart are better in the mean, and what one leaves
+over is hardest to learn. Both count as much as serves cases that neither was fitted on.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.calibration import calibrated_losses, signs, temperature
@@ -21,13 +29,21 @@ from s4signal.estimators.features.regression import FeatureRegression, fit_regre
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.trained.defaults import MOST_CASES, MOST_NUMBERS
+from s4signal.estimators.trained.defaults import FEW_CASES, MOST_CASES, MOST_NUMBERS
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.trained.training import LabelledCases
+from s4signal.nn import S4Network
 from s4signal.random_features.left_out import squared_errors
 from s4signal.signals import Signals
+from s4signal.training import Cases, TrainingOptions, evaluate_network, fit_network
+
+# How much either counts in their sum.
+OF_THE_READOUT = (1.0, 0.75, 0.5, 0.25, 0.0)  # where layers add what it says too
+OF_THE_LAYERS = (0.0, *2.0 ** np.arange(-5.0, 1.0))  # which are surer than they are right of few cases
+N_FOLDS = 5  # at most
 
 Floats = NDArray[np.float64]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Readout(NamedTuple):
@@ -60,7 +76,7 @@ class Readout(NamedTuple):
     @classmethod
     def from_state(cls, state: State, plan: Plan, precision: str) -> Readout:
         """Check and restore what `to_state` said, for a network of this plan."""
-        known: dict[str, Any] = {"n_channels": plan.n_channels, "sfreq": plan.sfreq, "precision": _precision(precision)}
+        known: dict[str, Any] = {"n_channels": plan.n_channels, "sfreq": plan.sfreq, "precision": precision}
         regression, _ = FeatureRegression.from_state(state, **known)
         n_outputs = regression.ridge.coef.shape[-1]
         if n_outputs != plan.n_outputs:
@@ -85,7 +101,7 @@ def fit_readout(
     loss = partial(calibrated_losses, tags=data.targets.ndim == 2) if classifies else squared_errors
     complete = not found.has_times.any() and not found.missing.any()
     solved = fit_regression(
-        FeatureOptions(band_hz=plan.band_hz, precision=_precision(precision)),
+        FeatureOptions(band_hz=plan.band_hz, precision=precision),
         TrainingCases(recordings, targets, weights, data.groups),
         np.random.RandomState(seed),
         seed=seed,
@@ -107,11 +123,109 @@ def in_memory(signals: Signals) -> Signals:
     return Signals.from_cases(case.load() for case in signals.cases)
 
 
-def start_at_zero(head: nn.Linear) -> None:
-    """Let a head begin with nothing to add."""
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+class Shares(NamedTuple):
+    """How much a readout and layers count in their sum."""
+
+    readout: float
+    layers: float
 
 
-def _precision(precision: str) -> str:
-    return "64" if precision == "64" else "32"
+def choose_shares(
+    plan: Plan,
+    network: S4Network,
+    cases: Cases,
+    data: LabelledCases | None,
+    *,
+    loss: Loss,
+    classifies: bool,
+    alone: bool,
+    options: TrainingOptions,
+) -> Shares | None:
+    """Return the best shares for the cases of each fold of layers that are trained on the others.
+
+    Of many cases one fold is enough. None without ``data``, or where there are too few.
+    """
+    folds = number_folds(data) if data is not None and plan.readout == "closed_form" else None
+    if folds is None:
+        return None
+    options, learned = replace(options, checkpoint_dir=None), of_layers(cases, alone=alone)
+    left_out, outputs = [], []
+    for fold in np.unique(folds)[: None if len(cases) < FEW_CASES else 1]:
+        others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        trained = fit_network(copy.deepcopy(network), learned.take(others), loss=loss, options=options).network
+        outputs.append(evaluate_network(trained, learned.take(own), options=options))
+        left_out.append(own)
+    return best_shares(torch.cat(outputs), cases.take(np.concatenate(left_out)), classifies=classifies, alone=alone)
+
+
+def settle_shares(
+    fitted: tuple[Readout | None, Plan, S4Network],
+    shares: Shares | None,
+    validation: Cases | None,
+    *,
+    classifies: bool,
+    alone: bool,
+    options: TrainingOptions,
+) -> tuple[Readout | None, Plan]:
+    """Let trained layers and the readout beside them count for their shares, by default those of validation cases."""
+    readout, plan, network = fitted
+    if readout is not None and shares is None and validation is not None:
+        outputs = evaluate_network(network, of_layers(validation, alone=alone), options=options)
+        shares = best_shares(outputs, validation, classifies=classifies, alone=alone)
+    elif shares is None and alone:
+        shares = Shares(0.5, 0.5)
+    if readout is None or shares is None:
+        return readout, plan
+    with torch.no_grad():
+        for tensor in (*network.head.parameters(), *([] if network.summary is None else network.summary.parameters())):
+            tensor.mul_(shares.layers)
+    counted = f"x {shares.readout:.2g} and layers x {shares.layers:.2g} by cases left out"
+    why = f"{plan.why.get('readout', 'asked for').partition(', x ')[0]}, {counted}"  # without an earlier count
+    return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})
+
+
+def of_layers(cases: Cases | None, *, alone: bool) -> Any:
+    """Return the cases as layers learn them: without what the readout says, or with it."""
+    return replace(cases, offsets=None) if alone and cases is not None else cases
+
+
+def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool = False) -> Shares:
+    """Return the shares of the offsets of cases, and of what layers add to them, whose sum errs least.
+
+    By squared errors, of probabilities (Brier's score): the logarithm of one that is off decides too much. Of two that
+    were fitted alone each counts by the other's error, as for errors that are independent.
+    """
+    if cases.targets is None or cases.offsets is None:
+        return Shares(1.0, 1.0)
+    weights, targets, offsets = torch.from_numpy(cases.weights), cases.targets, torch.from_numpy(cases.offsets).double()
+    added = outputs - offsets
+    wanted = targets.cpu().double() if targets.is_floating_point() else F.one_hot(targets.cpu(), offsets.shape[1])
+    if alone:
+        errors = [float(weights @ (said - wanted).square().sum(1)) for said in (outputs, offsets)]
+        total = sum(errors) or 1.0
+        return Shares(errors[0] / total, errors[1] / total)
+
+    def cost(shares: Shares) -> float:
+        said = shares.readout * offsets + shares.layers * added
+        if classifies:
+            said = torch.sigmoid(said) if targets.is_floating_point() else torch.softmax(said, 1)
+        return float(weights @ (said - wanted).square().sum(1))
+
+    return min((Shares(*pair) for pair in product(OF_THE_READOUT, OF_THE_LAYERS)), key=cost)
+
+
+def number_folds(data: LabelledCases) -> NDArray[np.intp] | None:
+    """Number the fold of each case, (n,), whole groups and equal cases in one; None if there are too few.
+
+    It follows from what is in the cases, whatever their order.
+    """
+    names = np.array([digest.hex() for digest in data.found.digests] if data.groups is None else data.groups, dtype=str)
+    classes = data.targets if data.groups is None and data.targets.dtype.kind in "iu" else np.zeros(len(names), np.intp)
+    members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
+    n_folds = min(N_FOLDS, *(len(np.unique(names[rows])) for rows in members))
+    if n_folds < 2:
+        return None
+    folds = np.empty(len(names), np.intp)
+    for rows in members:
+        folds[rows] = np.unique(names[rows], return_inverse=True)[1] % n_folds
+    return folds

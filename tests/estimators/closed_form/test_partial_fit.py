@@ -7,10 +7,9 @@ from sklearn.metrics import log_loss
 
 from s4signal import Signals
 from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
-from s4signal.random_features import ridge_sums
+from s4signal.random_features import ridge
 from s4signal.random_features.left_out import LeftOut
-from s4signal.random_features.ridge import fit_ridge
-from s4signal.random_features.ridge_sums import RidgeSums
+from s4signal.random_features.ridge import RidgeSums, fit_ridge
 
 __all__: list[str] = []
 
@@ -62,7 +61,7 @@ def test_the_penalty_is_that_of_all_cases_while_they_are_few(monkeypatch):
     model = sums.added(X[:15], Y[:15], np.ones(15)).added(X[15:], Y[15:], np.ones(45)).solve([])
     assert model.alpha == pytest.approx(first.alpha)
     np.testing.assert_allclose(model.loo_predictions, first.loo_predictions, atol=1e-8)
-    monkeypatch.setattr(ridge_sums, "_MOST_TO_CHOOSE", 20)
+    monkeypatch.setattr(ridge, "_MOST_TO_CHOOSE_ANEW", 20)
     assert RidgeSums(first._replace(alpha=7.0)).added(X, Y, np.ones(60)).solve([]).alpha == 7.0
 
 

@@ -11,7 +11,7 @@ from small_models import classifier, same_weights, waves
 
 from s4signal import Signals
 from s4signal.estimators.trained import inference
-from s4signal.estimators.trained.feature_store import FeatureStore
+from s4signal.estimators.trained.precompute import FeatureStore
 from s4signal.nn.steps import NetworkSteps
 
 __all__: list[str] = []
