@@ -9,13 +9,14 @@ The cost is linear in the length, and nothing of size (d_model, d_state, length)
 """
 
 import math
+import os
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from s4signal.ssm.carry import carry
-from s4signal.ssm.operators import conjugate, operator
+from s4signal.ssm.operators import conjugate, operator, runs_triton
 from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, times_state
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
@@ -130,13 +131,27 @@ def _untoeplitz(W: Tensor) -> Tensor:
     return skewed.reshape(d_model, T, 2 * T - 1).sum(1)
 
 
+def block_product(
+    U: Tensor, kernel: Tensor, X: Tensor | None = None, Q: Tensor | None = None, *, transposed: bool = False
+) -> Tensor:
+    """U (d_model, rows, T) -> U W, or U W^T, + X Q^T, for the table W of a kernel; X and Q may be left out together."""
+    if runs_triton(U) and os.environ.get("S4SIGNAL_FUSED_PRODUCT") == "1":  # not yet timed on a card: asked for
+        from s4signal.ssm.fused_product import fused_product
+
+        with torch.cuda.device(U.device):  # triton takes the current card
+            return fused_product(U, kernel, X, Q, transposed=transposed)
+    W = toeplitz(kernel, U.shape[-1])
+    Y = torch.bmm(U, W.transpose(1, 2) if transposed else W)
+    return Y if X is None or Q is None else Y.baddbmm_(X, Q.transpose(1, 2))
+
+
 def _one_block(u: Tensor, kernel: Tensor) -> Tensor:
     """u (d_model, batch, T) -> y from rest, by the Toeplitz product alone."""
-    return torch.bmm(u, toeplitz(kernel, u.shape[-1]))
+    return block_product(u, kernel)
 
 
 def _one_block_backward(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    du = torch.bmm(dy, toeplitz(kernel, u.shape[-1]).transpose(1, 2))
+    du = block_product(dy, kernel, transposed=True)
     return du, _untoeplitz(torch.bmm(u.transpose(1, 2), dy))
 
 
@@ -157,7 +172,7 @@ def _scan(
     carry(directions[0], transition, first)
     if len(directions) == 2:
         carry(directions[1], transition, reverse=True)
-    Y = torch.bmm(U, toeplitz(kernel, T)).baddbmm_(X, Q.transpose(1, 2))
+    Y = block_product(U, kernel, X, Q)
     return Y.view(u.shape), directions[0][:, :, -1].clone(), X
 
 
@@ -189,7 +204,7 @@ def _scan_backward(
     dtransition = products[0] if len(products) == 1 else products[0] + products[1]
     if transition.ndim == 2:
         dtransition = _of_modes(dtransition)
-    du = torch.bmm(dY, toeplitz(kernel, T).transpose(1, 2)).baddbmm_(dX, P.transpose(1, 2)).view(u.shape)
+    du = block_product(dY, kernel, dX, P, transposed=True).view(u.shape)
     dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
     # Transposed: the long side first is the faster product by a fifth.
     dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)
@@ -222,7 +237,14 @@ def _scan_backward_fake(
     return u.new_empty(u.shape), kernel.new_empty(kernel.shape), dP, dQ, u.new_empty(transition.shape), dfirst
 
 
-_one_block_op = operator("one_block", _one_block, _one_block_backward, keep=lambda inputs, outputs: inputs)
+_one_block_op = operator(
+    "one_block",
+    _one_block,
+    _one_block_backward,
+    fake=lambda u, kernel: u.new_empty(u.shape),
+    fake_backward=lambda dy, u, kernel: (u.new_empty(u.shape), kernel.new_empty(kernel.shape)),
+    keep=lambda inputs, outputs: inputs,
+)
 _scan_op = operator(
     "block_scan",
     _scan,

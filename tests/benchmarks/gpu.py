@@ -7,11 +7,13 @@ card it runs on the CPU, with sizes that take seconds and tell nothing of speed,
 import argparse
 import copy
 import json
+import os
 import pickle
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 from unittest.mock import patch
@@ -23,13 +25,15 @@ from torch import Tensor, nn
 
 from s4signal import S4Classifier, Signals
 from s4signal.nn import FRONTENDS, KERNELS, FilterBank, S4Layer, S4Network, StackOptions, space_bands
+from s4signal.ssm.blocks import LONGEST_BLOCK, block_product
+from s4signal.ssm.operators import runs_triton
 from s4signal.training import Cases, TrainingOptions, fit_network
 
 __all__ = ["main"]
 
 SFREQ = 16_000
 #: Largest difference from float64 on the CPU, over the largest value: of outputs, and of gradients of parameters.
-MOST_WRONG = {"32": (1e-3, 1e-2), "bf16": (0.05, 0.2)}
+MOST_WRONG = {"32": (1e-3, 1e-2), "TF32": (0.05, 0.2), "bf16": (0.05, 0.2)}
 LONGEST_S = 8.0  # that a form is timed
 
 
@@ -45,6 +49,25 @@ class Sizes(NamedTuple):
 
 
 SIZES = {"cuda": Sizes(16, 64, (1024, 4096, 16_384), 3000, 2000, 10), "cpu": Sizes(2, 8, (128, 256), 400, 16, 2)}
+
+
+@contextmanager
+def switches(form: str) -> Iterator[None]:
+    """Turn on what the name of a form speaks of: the fused product, and TF32."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    with patch.dict(os.environ, S4SIGNAL_FUSED_PRODUCT=str(int("fused" in form))):
+        torch.backends.cuda.matmul.allow_tf32 = "TF32" in form
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def available(form: str, device: torch.device) -> bool:
+    """Whether a device has what a form needs: graphs and TF32 a card, the fused product triton too."""
+    if "fused" in form:
+        return runs_triton(torch.empty(0, device=device))
+    return device.type == "cuda" or not ("graph" in form or "TF32" in form)
 
 
 class PlainScan(nn.Module):
@@ -134,6 +157,8 @@ def correctness(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object
     for name, kernel in KERNELS.items():
         layer = S4Layer(d_model, 16, kernel=name, bidirectional=True)
         checked.append((f"kernel {name}", layer, u, {}))
+        if name in ("s4d", "s4"):  # diagonal and dense; s5 has other products
+            checked += [(f"kernel {name}, {form}", layer, u, {}) for form in PRODUCTS if "fused" in form]
         if kernel.TAKES_GAPS:
             checked.append((f"kernel {name}, irregular times", layer, u, {"gaps": gaps}))
     stack = StackOptions(d_model=d_model, n_layers=2, d_state=16, dropout=0.0)
@@ -142,8 +167,11 @@ def correctness(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object
         checked.append((f"network behind {name}", network, torch.randn(2, 2, n), {}))
     yield graphs(device)
     for name, module, x, options in checked:
-        for precision in ("32", "bf16") if name.startswith("network") else ("32",):
-            output, gradient = errors(module, device, precision, x, **options)
+        if not available(name, device):
+            continue
+        for precision in ("32", "bf16") if name.startswith("network") else ("TF32" if "TF32" in name else "32",):
+            with switches(name):
+                output, gradient = errors(module, device, precision, x, **options)
             most = MOST_WRONG[precision]
             yield {
                 "what": f"{name}, precision={precision!r}",
@@ -176,11 +204,43 @@ def graphs(device: torch.device) -> dict[str, object]:
     return {"what": f"training by graphs, {drawn} draws of 8", "output": wrong, "gradient": wrong, "right": right}
 
 
+PRODUCTS = ("plain", "fused", "plain, TF32", "fused, TF32")
+
+
+def products(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
+    """Compare the outputs of blocks, U W + X Q, with float64 on the CPU, and time them in each form."""
+    T, rows = LONGEST_BLOCK, sizes.batch * max(sizes.lengths) // LONGEST_BLOCK
+    for S in (64, 128):
+        torch.manual_seed(S)
+        shapes = (rows, T), (2 * T - 1,), (rows, S), (T, S)
+        tables = [torch.randn(sizes.d_model, *shape) for shape in shapes]
+        exact, moved = block_product(*(table.double() for table in tables)), [table.to(device) for table in tables]
+        for form in (form for form in PRODUCTS if available(form, device)):
+            with switches(form):
+                wrong = float((block_product(*moved).double().cpu() - exact).abs().max() / exact.abs().max())
+                taken = []
+                for _ in range(sizes.rounds):
+                    synchronize(device)
+                    start = time.perf_counter()
+                    for _ in range(10):
+                        block_product(*moved)
+                    synchronize(device)
+                    taken.append((time.perf_counter() - start) / 10)
+            seconds = statistics.median(taken)
+            line = {"form": form, "n_states": S, "n_blocks": rows, "error": wrong, "seconds": seconds}
+            line["tflop_per_s"] = 2e-12 * exact.numel() * (T + S) / seconds
+            yield line | {"right": wrong <= MOST_WRONG["TF32" if "TF32" in form else "32"][0]}
+
+
 FORMS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, int, int]]] = {  # and the order of d_model, batch, time
     "s4d": (lambda d: S4Layer(d, 64), (0, 1, 2)),
     "s4": (lambda d: S4Layer(d, 64, kernel="s4"), (0, 1, 2)),
     "s5": (lambda d: S4Layer(d, 64, kernel="s5"), (0, 1, 2)),
+    "s4d, fused": (lambda d: S4Layer(d, 64), (0, 1, 2)),
     "s4d, as a graph": (lambda d: S4Layer(d, 64), (0, 1, 2)),
+    "s4d, fused, as a graph": (lambda d: S4Layer(d, 64), (0, 1, 2)),
+    "s4d, TF32, as a graph": (lambda d: S4Layer(d, 64), (0, 1, 2)),
+    "s4d, fused, TF32, as a graph": (lambda d: S4Layer(d, 64), (0, 1, 2)),
     "S4D by FFT": (lambda d: FFTS4D(d, 64), (1, 0, 2)),
     "S4D by FFT, as a graph": (lambda d: FFTS4D(d, 64), (1, 0, 2)),
     "scan in plain torch": (lambda d: PlainScan(d, 64), (1, 0, 2)),
@@ -192,21 +252,22 @@ def speed(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
     """Time a training step of a layer in each form, forward and backward, and measure its peak memory."""
     for form, (make, layout) in FORMS.items():
         of_a_sample: float | None = 0.0  # seconds; None if there was no memory
-        for n_times in sizes.lengths if "graph" not in form or device.type == "cuda" else ():
+        for n_times in sizes.lengths if available(form, device) else ():
             if of_a_sample is None or of_a_sample * n_times > LONGEST_S:
                 break
             torch.manual_seed(0)
             line: dict[str, object] = {"form": form, "n_times": n_times, "seconds": None, "peak_mib": None}
             try:
-                module = make(sizes.d_model).to(device)
-                u = torch.randn(sizes.d_model, sizes.batch, n_times, device=device).permute(layout)
-                u = u.contiguous().requires_grad_()
-                if "graph" in form:
-                    module = torch.cuda.make_graphed_callables(module, (u,))
-                line |= measured(module, u, device, sizes.rounds)
-                if "graph" in form:
-                    line["peak_mib"] = None  # what a graph keeps for itself is not counted
-                of_a_sample = cast(float, line["seconds"]) / n_times
+                with switches(form):
+                    module = make(sizes.d_model).to(device)
+                    u = torch.randn(sizes.d_model, sizes.batch, n_times, device=device).permute(layout)
+                    u = u.contiguous().requires_grad_()
+                    if "graph" in form:
+                        module = torch.cuda.make_graphed_callables(module, (u,))
+                    line |= measured(module, u, device, sizes.rounds)
+                    if "graph" in form:
+                        line["peak_mib"] = None  # what a graph keeps for itself is not counted
+                    of_a_sample = cast(float, line["seconds"]) / n_times
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 of_a_sample = None
@@ -289,22 +350,28 @@ def main(arguments: list[str] | None = None) -> int:
     for check in checks:
         wrong = "" if check["right"] else "   WRONG"
         print(f"  {check['what']:45} output {check['output']:.1e}   gradient {check['gradient']:.1e}{wrong}")
+    timed = list(products(device, sizes))
+    print(f"\noutputs of {LONGEST_BLOCK} samples, {sizes.d_model} channels, float32: U W + X Q; difference as above")
+    for line in timed:
+        took = f"{1e6 * line['seconds']:10.0f} us   {line['tflop_per_s']:8.2f} TFLOP/s"  # type: ignore[operator]
+        wrong = "" if line["right"] else "   WRONG"
+        print(f"  {line['n_states']:4} states  {line['form']:12} {took}   {line['error']:.1e}{wrong}")
     lines = list(speed(device, sizes))
     print(f"\na training step of {sizes.batch} x {sizes.d_model} features, float32")
     for line in lines:
         taken = "out of memory" if line["seconds"] is None else f"{1e3 * line['seconds']:10.2f} ms"  # type: ignore[operator]
         peak = "" if line["peak_mib"] is None else f"{line['peak_mib']:10.0f} MiB"
-        print(f"  {line['n_times']:7} samples  {line['form']:20} {taken}{peak}")
+        print(f"  {line['n_times']:7} samples  {line['form']:28} {taken}{peak}")
     trained = epoch(device, sizes)
     before = f"{trained['before_the_loop_s']:.2f} s before the loop"
     print(f"\n{sizes.n_clips} one-second clips at 16 kHz: {before}, {trained['epoch_s']:.2f} s an epoch")
     seconds = time.perf_counter() - started
     found = {"device": name, "torch": torch.__version__, "sizes": sizes._asdict(), "seconds": seconds}
-    found |= {"correctness": checks, "speed": lines, "epoch": trained}
+    found |= {"correctness": checks, "products": timed, "speed": lines, "epoch": trained}
     (out / "gpu.json").write_text(json.dumps(found, indent=1))
     drawn = draw(lines, out / "gpu.png", name)
     print(f"\n{seconds:.0f} s in all; written to {out / 'gpu.json'}" + (f" and {out / 'gpu.png'}" if drawn else ""))
-    return int(not all(check["right"] for check in checks))
+    return int(not all(check["right"] for check in checks + timed))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What `make gpu` does on a card, it does here on the CPU, with small sizes."""
 
 import json
+import os
 from pathlib import Path
 
 import gpu
@@ -11,12 +12,19 @@ __all__: list[str] = []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="`make gpu` does it on the card")
-def test_the_check_of_a_card_runs_without_one_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_check_of_a_card_runs_without_one_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_cpu = {form for form in (*gpu.FORMS, *gpu.PRODUCTS) if gpu.available(form, torch.device("cpu"))}
+    assert not any(word in form for form in on_cpu for word in ("graph", "fused", "TF32"))
+    # As if there were a card, though the products of a CPU are the same in every form.
+    monkeypatch.setattr(gpu, "available", lambda form, device: "graph" not in form)
     assert gpu.main(["--out", str(tmp_path)]) == 0
     said, found = capsys.readouterr().out, json.loads((tmp_path / "gpu.json").read_text())
     assert "There is no CUDA card" in said
     assert {line["form"] for line in found["speed"]} == {form for form in gpu.FORMS if "graph" not in form}
-    assert len(found["correctness"]) == 1 + len(gpu.KERNELS) + 2 + 2 * len(gpu.FRONTENDS)
+    assert len(found["correctness"]) == 1 + len(gpu.KERNELS) + 4 + 2 + 2 * len(gpu.FRONTENDS)
+    assert len(found["products"]) == 2 * len(gpu.PRODUCTS)
     assert all(line["seconds"] > 0 for line in found["speed"])
     assert (tmp_path / "gpu.png").exists()
 
@@ -29,3 +37,12 @@ class Wrong(torch.nn.Linear):
 def test_a_wrong_number_is_found() -> None:
     found = gpu.errors(Wrong(3, 3), torch.device("cpu"), "32", torch.randn(5, 3))
     assert all(error > most for error, most in zip(found, gpu.MOST_WRONG["32"], strict=True))
+
+
+def test_switches_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("S4SIGNAL_FUSED_PRODUCT", raising=False)
+    with gpu.switches("s4d, fused, TF32"):
+        assert os.environ["S4SIGNAL_FUSED_PRODUCT"] == "1"
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    assert "S4SIGNAL_FUSED_PRODUCT" not in os.environ
+    assert torch.backends.cuda.matmul.fp32_precision != "tf32"

@@ -1,0 +1,71 @@
+"""The outputs of blocks in one kernel launch, for float32 on a GPU; imported only where triton is.
+
+Bytes of memory a sample, for S states and R blocks per channel; counted, not measured:
+
+| | samples and outputs | states | outputs once more, both ways | tables | T = 128, S = 64, R = 128 |
+| --- | --- | --- | --- | --- | --- |
+| products | 8 | 4 S / T | 8 | 8 T / R for W, 4 S / R | 28 |
+| this kernel, TF32 | 8 | 4 S / T | – | 4 S / R | 12 |
+| this kernel, float32 | 8 | 4 S / T | – | 12 S / R | 16 |
+
+Besides, programs of a channel read the same responses and Q, 4 (T + S) / ROWS bytes a sample, from the caches. U P by
+itself reads samples and writes states once already.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def _kernel(  # type: ignore[no-untyped-def]
+    U, kernel, X, Q, Y, rows, T, S,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr, TF32: tl.constexpr,
+):  # fmt: skip
+    """One program makes the outputs of some blocks of one channel, and keeps them in registers until they are whole."""
+    # Tensor cores read W and Q^T by columns, other cores by rows: the numbers that are read together lie side by side.
+    precision: tl.constexpr = "tf32" if TF32 else "ieee"
+    h = tl.program_id(1).to(tl.int64)
+    r, t, k = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLUMNS)[None, :], tl.arange(0, STEP)
+    row, block = (r < rows)[:, None], (h * rows + r)[:, None]
+    kernel, Q = kernel + h * (2 * T - 1) + T - 1, Q + h * T * S
+    y = tl.zeros((ROWS, COLUMNS), tl.float32)
+    for start in range(0, T, STEP):
+        s = start + k
+        u = tl.load(U + block * T + s[None, :], mask=row & (s < T)[None, :], other=0.0)
+        lag = s[:, None] - t if TF32 else t - s[:, None]
+        w = tl.load(kernel + lag, mask=(s < T)[:, None] & (t < T), other=0.0)
+        y = tl.dot(u, w, y, input_precision=precision)
+    for start in range(0, S, STEP):
+        n = start + k
+        x = tl.load(X + block * S + n[None, :], mask=row & (n < S)[None, :], other=0.0)
+        at = t * S + n[:, None] if TF32 else n[:, None] * T + t
+        q = tl.load(Q + at, mask=(n < S)[:, None] & (t < T), other=0.0)
+        y = tl.dot(x, q, y, input_precision=precision)
+    tl.store(Y + block * T + t, y, mask=row & (t < T))
+
+
+def tiles(T: int, *, tf32: bool) -> dict[str, Any]:
+    """Return how the work is cut: what the kernel is compiled for."""
+    # Compiled for compute capabilities 8.0 and 9.0 no register is spilled, and 8 to 16 warps run at once. With TF32 a
+    # program mostly lays out tables, which more rows share; without, 128 rows leave no room for a second program.
+    cut = {"ROWS": 128, "num_warps": 8} if tf32 else {"ROWS": 64, "num_warps": 4}
+    return {**cut, "COLUMNS": max(16, triton.next_power_of_2(T)), "STEP": 16, "TF32": tf32}
+
+
+def fused_product(
+    U: Tensor, kernel: Tensor, X: Tensor | None = None, Q: Tensor | None = None, *, transposed: bool = False
+) -> Tensor:
+    """Do what `s4signal.ssm.blocks.block_product` does, in the precision of torch's products there."""
+    d_model, rows, T = U.shape
+    tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
+    U, kernel = U.contiguous(), kernel.contiguous() if transposed == tf32 else kernel.flip(1)
+    states, S = (U, U), 0
+    if X is not None and Q is not None:
+        states, S = (X.contiguous(), (Q if tf32 else Q.mT).contiguous()), X.shape[-1]
+    Y, cut = torch.empty_like(U), tiles(T, tf32=tf32)
+    _kernel[triton.cdiv(rows, cut["ROWS"]), d_model](U, kernel, *states, Y, rows, T, S, **cut)
+    return Y
