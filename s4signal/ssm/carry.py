@@ -21,7 +21,8 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
     if transition.ndim == 2 and runs_triton(S):
         from s4signal.ssm.fused_carry import fused_carry
 
-        return fused_carry(S, transition, first, reverse=reverse)
+        with torch.cuda.device(S.device):  # triton takes the current card
+            return fused_carry(S, transition, first, reverse=reverse)
     # The blocks are walked through one after the other where each holds enough work for one operation. Otherwise, and
     # on every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the
     # number of operations grows with the logarithm of the number of blocks.

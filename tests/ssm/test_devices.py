@@ -1,13 +1,17 @@
 """Inside the operators nothing leaves the device and nothing waits for it; pretended, so it needs none."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from s4signal.ssm import blocks, shared, tables
+from s4signal.ssm import blocks, carry, shared, tables
+from s4signal.ssm.irregular import steps
 
 __all__: list[str] = []
 
@@ -51,3 +55,28 @@ def test_shared_modes_stay_on_their_device(device: torch.device, reverse: bool) 
     V = torch.randn(2, N // 2, BATCH, 1000, device=device)
     X = shared._modal(Lambda_bar, V, reverse)
     check(device, X, *shared._modal_backward(X, X, Lambda_bar, reverse))
+
+
+def test_kernels_are_launched_on_the_card_of_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[torch.device] = []
+
+    @contextmanager
+    def set_device(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    def launch(x: Tensor, *arguments: Tensor, **options: bool) -> tuple[bool, None]:
+        return current == [x.device], None
+
+    kernels = SimpleNamespace(fused_product=launch, fused_carry=launch, FusedScan=SimpleNamespace(apply=launch))
+    for kernel in ("fused_product", "fused_carry", "irregular.triton"):
+        monkeypatch.setitem(sys.modules, f"s4signal.ssm.{kernel}", kernels)
+    for module in (blocks, carry, steps):
+        monkeypatch.setattr(module, "runs_triton", lambda x: True)
+    monkeypatch.setattr(torch.cuda, "device", set_device)
+    monkeypatch.setenv("S4SIGNAL_FUSED_PRODUCT", "1")
+    with FakeTensorMode():
+        x = torch.empty(2, 3, 4, device="cuda:1")
+        launched = blocks.block_product(x, x[0]), carry.carry(x, x[0]), steps.stepped_scan(x, x, x, x)
+    assert launched == 3 * ((True, None),)

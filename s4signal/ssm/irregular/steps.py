@@ -29,7 +29,8 @@ def stepped_scan(
     if runs_triton(u):
         from s4signal.ssm.irregular.triton import FusedScan
 
-        y, final = FusedScan.apply(u, gaps, Lambda, G, first)
+        with torch.cuda.device(u.device):  # triton takes the current card; autograd sets it
+            y, final = FusedScan.apply(u, gaps, Lambda, G, first)
     else:
         y, final = SteppedScan.apply(u, gaps, Lambda, G, first)
     return y, final
