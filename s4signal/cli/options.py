@@ -71,6 +71,9 @@ class Choice:
         str, _option("--estimator", panel=MODEL, help="ridge (closed form, seconds) or s4 (trained network).")
     ] = "ridge"
     causal: Annotated[bool, _option("--causal", panel=MODEL, help="s4 that can follow a stream.")] = False
+    lookahead: Annotated[
+        float | None, _option(panel=MODEL, help="s4 that sees so many seconds ahead, and follows a stream.")
+    ] = None
     set: Annotated[list[str] | None, _option("--set", panel=MODEL, help="A parameter: --set d_model=32. Repeat.")] = (
         None
     )
@@ -86,12 +89,15 @@ class Choice:
         }
         if self.estimator not in kinds:
             raise ValueError(f"--estimator {self.estimator} is unknown; choose ridge or s4.")
-        if self.causal and self.estimator == "ridge":
-            raise ValueError("--causal is for --estimator s4; a ridge model follows a stream as it is.")
+        if self.estimator == "ridge" and (self.causal or self.lookahead is not None):
+            asked = "--causal" if self.causal else "--lookahead"
+            raise ValueError(f"{asked} is for --estimator s4; a ridge model follows a stream as it is.")
         model = kinds[self.estimator][regression]()
         parameters = dict(map(_parameter, self.set or []), random_state=self.seed)
         if self.causal:
             parameters["bidirectional"] = False
+        if self.lookahead is not None:
+            parameters["lookahead_s"] = self.lookahead
         known = model.get_params()
         odd = [name for name in parameters if name not in known]
         if odd:

@@ -26,6 +26,8 @@ def check_options(estimator: Any) -> None:
     allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
     _check_rules(estimator, {"init": (allowed, f"{need} with kernel={estimator.kernel!r}")})
     _check_class_weight(estimator)
+    if estimator.lookahead_s is not None and not estimator.bidirectional:
+        raise ValueError("lookahead_s needs bidirectional=True; without it the model sees nothing ahead.")
     if not (isinstance(estimator.augmentation, str) and estimator.augmentation == "auto"):
         parse_augmentation(estimator.augmentation)
     if estimator.checkpoint_dir is not None:
@@ -157,6 +159,7 @@ _RULES: Rules = {
         _auto_or(lambda v: _whole(2)(v) and v % 2 == 0),
         "it must be 'auto' or even and at least 2: modes come in conjugate pairs",
     ),
+    "lookahead_s": (_none_or(is_positive), "it must be None or a positive number of seconds"),
     "dropout": (lambda v: _number(v) and 0 <= v < 1, "it must be in [0, 1)"),
     "sfreq": _SFREQ,
     "band_hz": _BAND,

@@ -264,7 +264,7 @@ class StreamMixin:
             Answer for the last seconds only; by default for all since the stream began. A window begins every `step_s`;
             the oldest that is no longer than `window_s` answers, and says what ``predict`` says of its samples as one
             case: whenever it is full, exactly what it says of a window that `s4signal.signals.windows` cuts with
-            ``duration_s=window_s, step_s=step_s``. A network that looks ahead needs windows: a push predicts one anew.
+            ``duration_s=window_s, step_s=step_s``. A model that sees all ahead needs windows: a push predicts one anew.
         step_s : float, positive, optional
             From the start of a window to the start of the next [s]; half of `window_s` by default. A push costs
             ``window_s / step_s`` times what it costs without windows.

@@ -35,6 +35,8 @@ class StackOptions:
         Whether each case or each batch draws which features are left out.
     dt_range, discretization : as in `S4Layer`
         Options of each layer.
+    lookahead : float, > 0, optional
+        As in `S4Layer`, of all layers together.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class StackOptions:
     dropout_axis: str = "case"
     dt_range: tuple[float, float] = (1e-3, 0.1)
     discretization: str | None = None
+    lookahead: float | None = None
 
     def __post_init__(self) -> None:
         """Check what no module below checks."""
@@ -75,6 +78,7 @@ class StackOptions:
             kernel=self.kernel,
             init=self.init,
             bidirectional=self.bidirectional,
+            lookahead=None if self.lookahead is None else self.lookahead / self.n_layers,
             dt_range=self.dt_range,
             discretization=self.discretization,
         )

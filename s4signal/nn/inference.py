@@ -80,11 +80,10 @@ class InferenceLayer(nn.Module):
         gaps: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the layer over signals, as `S4Layer` does."""
+        if gaps is not None:
+            return self.layer.forward(u, state=state, return_state=return_state, rate=rate, gaps=gaps)
         kept = self._at(rate)
-        if gaps is None:
-            y, final = block_scan(kept.system, u, state, return_state=return_state, tables=kept.tables)
-        else:
-            y, final = self.layer.kernel.scan(self.layer.D, u, gaps, state, rate=rate, return_state=return_state)
+        y, final = block_scan(kept.system, u, state, return_state=return_state, tables=kept.tables)
         return y if final is None else (y, final)
 
     def step(self, u: Tensor, state: Tensor | None = None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -101,7 +100,7 @@ class InferenceLayer(nn.Module):
     def _at(self, rate: float) -> _Kept:
         if rate not in self._kept:
             with torch.no_grad():
-                self._kept[rate] = _Kept(self.layer.kernel.system(self.layer.D, rate=rate), {}, {})
+                self._kept[rate] = _Kept(self.layer.system(rate), {}, {})
         return self._kept[rate]
 
 

@@ -1,11 +1,15 @@
 """One layer of state spaces: a learnable linear system per channel."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from s4signal.errors import ShapeError, check_choice
 from s4signal.nn.kernels import KERNELS, Kernel
 from s4signal.ssm import block_scan, step
+from s4signal.ssm.lookahead import cut_off
+from s4signal.ssm.systems import System
 
 
 class S4Layer(nn.Module):
@@ -23,6 +27,8 @@ class S4Layer(nn.Module):
         Initial dynamics, a name in ``KERNELS[kernel].INITS``.
     bidirectional : bool, default=False
         Whether outputs see the future too.
+    lookahead : float, > 0, optional
+        How much of it, in training sample periods, of which whole samples count; all by default.
     dt_range : tuple of two float, default=(1e-3, 0.1)
         Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
     discretization : str, optional
@@ -33,7 +39,7 @@ class S4Layer(nn.Module):
     Raises
     ------
     ValueError
-        If an option is unknown or out of its range.
+        If an option is unknown or out of its range, or there is a ``lookahead`` and the layer is causal.
 
     Examples
     --------
@@ -54,6 +60,7 @@ class S4Layer(nn.Module):
         kernel: str | type[Kernel] = "s4d",
         init: str = "legs",
         bidirectional: bool = False,
+        lookahead: float | None = None,
         dt_range: tuple[float, float] = (1e-3, 0.1),
         discretization: str | None = None,
         frozen: bool = False,
@@ -61,7 +68,9 @@ class S4Layer(nn.Module):
         super().__init__()
         if not (isinstance(kernel, type) and issubclass(kernel, Kernel)):
             check_choice("kernel", kernel, KERNELS)
-        self.d_model, self.d_state, self.bidirectional = d_model, d_state, bidirectional
+        if lookahead is not None and not (bidirectional and lookahead > 0):
+            raise ValueError(f"lookahead={lookahead} must be positive, of a layer with bidirectional=True, or None.")
+        self.d_model, self.d_state, self.bidirectional, self.lookahead = d_model, d_state, bidirectional, lookahead
         self.kernel = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(
             d_model, d_state, init=init, bidirectional=bidirectional, dt_range=dt_range, discretization=discretization
         )
@@ -106,20 +115,21 @@ class S4Layer(nn.Module):
         ------
         ShapeError, ValueError
             If u, the state or the gaps have another shape, a state is passed to or asked of a bidirectional layer, the
-            rate is not positive, a gap is negative, or the kernel is dense and gets gaps.
+            rate is not positive, a gap is negative, or gaps come to a dense kernel or a layer with ``lookahead``.
         """
         if u.ndim != 3 or u.shape[0] != self.d_model or u.shape[-1] == 0:
             raise ShapeError(f"u must have shape ({self.d_model}, batch, n_times), got {tuple(u.shape)}.")
         self._check(state, u.shape[1], rate, None if state is None and not return_state else "a carried state")
         if gaps is not None:
             _check_gaps(gaps, u)
+            if self.lookahead is not None:
+                raise ValueError("gaps need a layer that sees nothing ahead, or all; build it with lookahead=None.")
         exact = _exact_dtype(u)
         # Powers of poles near the unit circle do not survive bfloat16: the state math leaves autocast.
         with torch.autocast(u.device.type, enabled=False):
             state = None if state is None else state.to(exact)
             if gaps is None:
-                system = self.kernel.system(self.D, rate=rate)
-                y, final = block_scan(system, u.to(exact), state, return_state=return_state)
+                y, final = block_scan(self.system(rate), u.to(exact), state, return_state=return_state)
             else:
                 y, final = self.kernel.scan(self.D, u.to(exact), gaps, state, rate=rate, return_state=return_state)
         y = y.to(u.dtype)
@@ -153,8 +163,24 @@ class S4Layer(nn.Module):
         exact = _exact_dtype(u)
         with torch.autocast(u.device.type, enabled=False):
             state = None if state is None else state.to(exact)
-            y, state = step(self.kernel.system(self.D, rate=rate), u.to(exact), state)
+            y, state = step(self.system(rate), u.to(exact), state)
         return y.to(u.dtype), state
+
+    def system(self, rate: float = 1.0) -> System:
+        """Discretise the layer.
+
+        Parameters
+        ----------
+        rate : float, > 0, default=1.0
+            As in `forward`.
+
+        Returns
+        -------
+        DiagonalSystem, DenseSystem or SharedSystem
+            As `s4signal.ssm` runs them.
+        """
+        system = self.kernel.system(self.D, rate=rate)
+        return system if self.lookahead is None else cut_off(system, math.floor(self.lookahead / rate + 1e-6))
 
     def _check(self, state: Tensor | None, batch: int, rate: float, causal_for: str | None) -> None:
         """Refuse what does not fit, and what is for causal layers alone if this is none."""

@@ -23,6 +23,7 @@ from s4signal.nn.network import S4Network
 from s4signal.nn.pooling import AttentionPooling, MaxPooling
 from s4signal.nn.prefix_sum import BLOCK, Carry, cut, doublings, first, log2, shifted
 from s4signal.ssm import DenseSystem, SharedSystem
+from s4signal.ssm.lookahead import summed_ahead
 from s4signal.ssm.pieces import make_pieces
 from s4signal.ssm.systems import System, mirrored
 from s4signal.ssm.tables import block_tables, toeplitz
@@ -105,7 +106,7 @@ class _BlockStep:
     def __init__(self, block: S4Block, rate: float) -> None:
         layer = block.layer
         with torch.no_grad():
-            self.pieces = make_pieces(layer.kernel.system(layer.D, rate=rate), layer.D.dtype, longest=1)
+            self.pieces = make_pieces(layer.system(rate), layer.D.dtype, longest=1)
         self.norm, self.mix, self.at_rest = block.norm, block.mix, self.pieces.at_rest
 
     def advance(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,13 +118,16 @@ class _BlockStep:
 class PlainLayer(nn.Module):
     """An `S4Layer` over whole signals from rest, for up to ``longest`` steps."""
 
+    ahead: Tensor | None
+
     def __init__(self, layer: S4Layer, *, rate: float, longest: int) -> None:
         super().__init__()
         with torch.no_grad():
-            system = layer.kernel.system(layer.D, rate=rate)
+            system = layer.system(rate)
         dtype, reverse = layer.D.dtype, mirrored(system)
         n_doublings = doublings(longest)
         self.causal = _plain_system(system._replace(C_reverse=None), dtype, n_doublings)
+        self.register_buffer("ahead", None if system.ahead is None else system.ahead.to(dtype))
         self.reverse = None if reverse is None else _plain_system(reverse, dtype, n_doublings)
 
     def forward(self, u: Tensor, *, rate: float = 1.0, gaps: Tensor | None = None) -> Tensor:
@@ -131,6 +135,8 @@ class PlainLayer(nn.Module):
         y: Tensor = self.causal(u)
         if self.reverse is not None:  # it sees the samples after k only: its output moves by one
             y = y + pad(self.reverse(u.flip(-1)).flip(-1)[..., 1:], (0, 1))
+        if self.ahead is not None:
+            y = y + summed_ahead(self.ahead, u)
         return y
 
 

@@ -1,4 +1,7 @@
-"""A causal network over one piece of signal after the other, with all that does not depend on samples kept."""
+"""A network over one piece of signal after the other, with all that does not depend on samples kept.
+
+Outputs at steps whose look-ahead is not complete come again with the next piece, as do those of an unfinished step.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.network import S4Network
 from s4signal.nn.replay import Replays
+from s4signal.ssm.lookahead import look_ahead
 from s4signal.ssm.pieces import LONGEST, amplified, make_pieces
 
 _LONGEST_HOLD = 4096  # steps at once
@@ -44,34 +48,45 @@ class UnitRMS:
 
 
 class BlockSteps:
-    """A causal block at one rate; ``longest`` steps at most are run at once."""
+    """A block at one rate that sees ``ahead`` steps of what follows; ``longest`` steps at most are run at once."""
 
     def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
         layer: S4Layer = getattr(block.layer, "layer", block.layer)  # of a network for inference, too
         d_model, normed = len(layer.D), isinstance(block.norm, ChannelNorm)
         self._norm = UnitRMS(d_model) if normed else None
         # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the factors, and that of the norm, are in the tables.
-        system = amplified(layer.kernel.system(layer.D, rate=rate), math.sqrt(d_model / 2 if normed else 0.5))
-        self._pieces = make_pieces(system, block.mix.weight.dtype, longest=longest)
+        system, dtype = amplified(layer.system(rate), math.sqrt(d_model / 2 if normed else 0.5)), block.mix.weight.dtype
+        self._pieces = make_pieces(system._replace(ahead=None), dtype, longest=longest)
+        self._later = None if system.ahead is None else system.ahead.to(dtype)
+        self.ahead = 0 if self._later is None else self._later.shape[-1]
         # As rows of steps: a product of few columns takes twice as long. Of gates, exp(-x) is wanted.
         sign = torch.ones_like(block.mix.bias)
         sign[d_model:] = -1.0
         self._weight = (block.mix.weight * math.sqrt(0.5) * sign[:, None]).t().contiguous()
         self._bias = block.mix.bias * sign
 
-    def at_rest(self, batch: int) -> Tensor:
-        """Return the state before the first step, (n_systems, batch, d_state)."""
-        return self._pieces.at_rest(batch)
+    def at_rest(self, batch: int) -> Any:
+        """Return the state before the first step, (n_systems, batch, d_state), with steps that wait for others."""
+        state = self._pieces.at_rest(batch)
+        return (state, state.new_zeros(len(self._bias) // 2, batch, 0)) if self.ahead else state
 
-    def advance(self, x: Tensor, state: Tensor, *, keep_last: bool = True, held: int = 1) -> tuple[Tensor, Tensor]:
-        """Run over a piece (d_model, batch, n_steps), to the state after it or before its last step.
+    def advance(self, x: Tensor, state: Any, *, dropped: int = 0, held: int = 1) -> tuple[Tensor, Any]:
+        """Run over the steps that waited and a piece (d_model, batch, n_steps), of which the last are ``dropped``.
 
         One step that stands for several (``held``) is a constant over them: the zero-order hold is exact.
         """
+        if self._later is not None:
+            state, waiting = state
+            x = torch.cat([waiting, x], -1)
+            end = x.shape[-1] - dropped
+            dropped = min(dropped + self.ahead, x.shape[-1])
+            waiting = x[..., x.shape[-1] - dropped : end].contiguous()
         u = x if self._norm is None else self._norm(x)
         for n in pieces_of(held - 1):
             _, state = self._pieces.advance(u.expand(-1, -1, n).contiguous(), state)
-        v, state = self._pieces.advance(u, state, keep_last=keep_last)
+        v, state = self._pieces.advance(u, state, dropped=dropped)
+        if self._later is not None:
+            v, state = v + look_ahead(self._later, u), (state, waiting)
         v = torch.addcmul(v, v, torch.erf(v))
         rows = v.view(1, -1) if x.shape[1:] == (1, 1) else v.flatten(1).t()
         mixed, gate = torch.addmm(self._bias, rows, self._weight).chunk(2, 1)
@@ -101,13 +116,14 @@ def _nested(tensors: Iterator[Tensor], structure: Any) -> Any:
 
 
 class NetworkSteps:
-    """A causal network at one rate, for inference; later changes of the network do not reach it."""
+    """A network at one rate, for inference; later changes of the network do not reach it."""
 
     def __init__(self, network: S4Network, rate: float) -> None:
         own = copy.deepcopy(network).eval().requires_grad_(False)
         with torch.no_grad():
             self._frontend = own.frontend.steps(rate)
             self._blocks = [BlockSteps(cast(S4Block, block), self._frontend.rate) for block in own.blocks]
+        self._ahead = sum(block.ahead for block in self._blocks)
         self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t(), own.head.bias
         self._dtype = np.float64 if self._bias.dtype == torch.float64 else np.float32
         d_model = len(own.head.weight.t()) // own.pooling.order
@@ -136,8 +152,11 @@ class NetworkSteps:
         structure = self._once(structure)
         heard = torch.cat([rest, x], -1) if rest.shape[-1] else x
         whole, left = divmod(heard.shape[-1], self._frontend.unit)
-        pooled = [*pieces_of(held - 1), *[whole] * (whole > 0), *[1] * (left > 0 and answer)]
-        starts = accumulate(pooled, initial=n_before)
+        final = max(0, n_before - self._ahead)
+        new = max(0, n_before + whole - self._ahead) - final
+        tail = n_before + whole + (left > 0) - final - new
+        pooled = [*pieces_of(held - 1), *[new] * (new > 0), *[tail] * (tail > 0 and answer)]
+        starts = accumulate(pooled, initial=final)
         numbers = [self._pooling.numbers(start, n, x) for start, n in zip(starts, pooled, strict=False)]
 
         def run(given: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
@@ -148,8 +167,8 @@ class NetworkSteps:
             remembered, found = _flat(after)
             return [*scores, *remembered], self._once(found)
 
-        alike = x.is_cpu and held == 1 and (whole + 1) * x.shape[1] <= _MOST_REPLAYED
-        key = (heard.shape, id(structure), answer) if alike else None
+        alike = x.is_cpu and held == 1 and (self._ahead + whole + 1) * x.shape[1] <= _MOST_REPLAYED
+        key = (heard.shape, min(n_before, self._ahead), id(structure), answer) if alike else None
         outputs, structure = self._replays(key, run, [heard, *parts, *chain(*numbers)])
         scores = outputs.pop(0) if answer else None
         if left or rest.shape[-1]:
@@ -170,19 +189,21 @@ class NetworkSteps:
     ) -> tuple[list[Tensor], Any]:
         """Return the scores, if asked, and what is remembered."""
         frontend, entering, pooled = before
-        whole, left = divmod(heard.shape[-1], self._frontend.unit)
+        left = heard.shape[-1] % self._frontend.unit
         h, frontend = self._frontend.advance(heard, frontend, keep_last=not left)
-        blocks = []
+        blocks, tail = [], int(left > 0)
         for block, state in zip(self._blocks, entering, strict=True):
-            h, after = block.advance(h, state, keep_last=not left, held=held)
+            h, after = block.advance(h, state, dropped=tail, held=held)
+            tail = min(tail + block.ahead, h.shape[-1])
             blocks.append(after)
         h = self._norm(h) * self._gain
         steps = [h.expand(-1, -1, n).contiguous() for n in pieces_of(held - 1)]
-        steps += [h[..., :whole]] * (whole > 0) + [h[..., whole:]] * (left > 0 and answer)
+        new = h.shape[-1] - tail
+        steps += [h[..., :new]] * (new > 0) + [h[..., new:]] * (tail > 0 and answer)
         kept = pooled
         for step, own in zip(steps, numbers, strict=True):
             kept, pooled = pooled, self._pooling.regular(step, pooled, own)
         if not answer:
             return [], (frontend, blocks, pooled)
         scores = torch.addmm(self._bias, self._pooling.vector(pooled).to(h.dtype), self._weight)
-        return [scores], (frontend, blocks, kept if left else pooled)
+        return [scores], (frontend, blocks, kept if tail else pooled)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from s4signal.ssm.carry import carry
+from s4signal.ssm.lookahead import look_ahead
 from s4signal.ssm.operators import conjugate, operator, runs_triton
 from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, times_state
@@ -79,6 +80,10 @@ def block_scan(
     ([[[1.0, 1.5, 1.75]]], [[[1.75]]])
     """
     check_signal(system, u, state)
+    if system.ahead is not None:
+        causal: System = system._replace(ahead=None)
+        y, state = block_scan(causal, u, state, return_state=return_state, tables=tables)
+        return y + look_ahead(system.ahead, u), state
     if isinstance(system, SharedSystem):
         return shared_block_scan(system, u, state, return_state=return_state)
     _, batch, n_times = u.shape

@@ -12,12 +12,17 @@ def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> 
 
     All pairs are (d_model, n_pairs). (Gu, Goel, Gupta, Ré, 2022, equation 6, doi:10.48550/arXiv.2206.11893.)
     """
+    V = _vandermonde(Lambda_bar, n_times)
+    return 2.0 * V.times(C.times(B_bar).unsqueeze(-1)).re.sum(1)
+
+
+def _vandermonde(Lambda_bar: Pair, n_times: int) -> Pair:
+    """Return the powers of poles from 0 on, on a new last axis."""
     radius = torch.hypot(Lambda_bar.re, Lambda_bar.im)
     radius = torch.log(radius.clamp_min(torch.finfo(radius.dtype).tiny))  # a pole at 0 has 0^0 = 1 at lag 0
     angle = torch.atan2(Lambda_bar.im, Lambda_bar.re)
     time = torch.arange(n_times, dtype=radius.dtype, device=radius.device)
-    V = Pair(radius.unsqueeze(-1) * time, angle.unsqueeze(-1) * time).exp()
-    return 2.0 * V.times(C.times(B_bar).unsqueeze(-1)).re.sum(1)
+    return Pair(radius.unsqueeze(-1) * time, angle.unsqueeze(-1) * time).exp()
 
 
 def impulse_response(system: System, n_times: int) -> Tensor:
@@ -53,9 +58,9 @@ def impulse_response(system: System, n_times: int) -> Tensor:
     if isinstance(system, DiagonalSystem):
         return vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
     if isinstance(system, SharedSystem):
-        poles, columns = system.Lambda_bar.unsqueeze(0), zip(system.B_bar.re.mT, system.B_bar.im.mT, strict=True)
-        # From one channel to all at a time.
-        return torch.stack([vandermonde_kernel(poles, Pair(*b).unsqueeze(0), system.C, n_times) for b in columns], 1)
+        V, B = _vandermonde(system.Lambda_bar, n_times), system.B_bar
+        G = system.C.unsqueeze(1).times(Pair(B.re.mT, B.im.mT))
+        return 2.0 * (G.re @ V.re - G.im @ V.im)
     state, responses = system.B_bar.unsqueeze(-1), []
     for _ in range(n_times):
         responses.append((system.C.unsqueeze(1) @ state)[:, 0, 0])
@@ -92,10 +97,18 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     check_signal(system, u)
     n_times = u.shape[-1]
     kernel = pad(impulse_response(system, n_times), (0, n_times))
+    ahead = system.ahead
     if (reverse := mirrored(system)) is not None:
-        kernel = kernel + pad(impulse_response(reverse, n_times).flip(-1), (n_times, 0))
-    response = torch.fft.rfft(kernel.to(u.dtype))
-    paths = "hkf,kbf->hbf" if isinstance(system, SharedSystem) else "hf,hbf->hbf"
-    spectrum = torch.einsum(paths, response, torch.fft.rfft(u, n=2 * n_times))
-    y: Tensor = torch.fft.irfft(spectrum, n=2 * n_times)[..., :n_times]
-    return y + system.D.to(u.dtype)[:, None, None] * u
+        ahead = impulse_response(reverse, n_times)
+    if ahead is not None:
+        ahead = ahead[..., :n_times].flip(-1)
+        kernel = kernel + pad(ahead, (2 * n_times - ahead.shape[-1], 0))
+    return circular_convolution(kernel.to(u.dtype), u) + system.D.to(u.dtype)[:, None, None] * u
+
+
+def circular_convolution(kernel: Tensor, u: Tensor) -> Tensor:
+    """Return u * kernel, (d_model, n) or (d_model, d_model, n), by an FFT of n >= n_times; the end is that before 0."""
+    n, paths = kernel.shape[-1], "hkf,kbf->hbf" if kernel.ndim == 3 else "hf,hbf->hbf"
+    spectrum = torch.einsum(paths, torch.fft.rfft(kernel), torch.fft.rfft(u, n=n))
+    y: Tensor = torch.fft.irfft(spectrum, n=n)[..., : u.shape[-1]]
+    return y

@@ -4,13 +4,13 @@ A piece of n <= N samples is, in real arithmetic, with what `tables` holds for b
 
     Y = U K + X Q,   X' = X a^n + U P
 
-Samples at the end of a piece may be heard without being kept, when they are to come again with others behind them.
+The last samples of a piece may be dropped: heard, but not kept, when they are to come again with others behind them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Pieces(ABC):
     """A causal system at one precision, ready to run; a state is (n_systems, batch, d_state)."""
 
     def __init__(self, system: System, dtype: torch.dtype) -> None:
-        if system.C_reverse is not None:
+        if system.C_reverse is not None or system.ahead is not None:
             raise ValueError("pieces need a causal system; build the layer with bidirectional=False.")
         self._size, self._like = system.state_size, system.D.new_empty(0, dtype=dtype)
 
@@ -38,8 +38,8 @@ class Pieces(ABC):
         return self._like.new_zeros(self._size[0], batch, self._size[1])
 
     @abstractmethod
-    def advance(self, u: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
-        """Run over u (d_model, batch, n_times); the state after it, or before its last sample if that is not kept."""
+    def advance(self, u: Tensor, state: Tensor, *, dropped: int = 0) -> tuple[Tensor, Tensor]:
+        """Run over u (d_model, batch, n_times); the state after it, or before its last samples that are dropped."""
 
 
 class _TablePieces(Pieces):
@@ -65,16 +65,20 @@ class _TablePieces(Pieces):
         self._K = [table[:, :n] for n, table in enumerate(self._K)]
         self._P = [P[:, N - n :] for n in range(N + 1)]
 
-    def advance(self, u: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
+    def advance(self, u: Tensor, state: Tensor, *, dropped: int = 0) -> tuple[Tensor, Tensor]:
         """Run whole blocks side by side, and what is left after them."""
         n, N = u.shape[-1], self._longest
+        kept = n - dropped
         if n <= N:
-            return self._piece(u, state, n if keep_last else n - 1)
-        whole = (n if keep_last else n - 1) // N * N
-        y, state = self._blocks(u[..., :whole], state)
-        if whole == n:
-            return y, state
-        rest, state = self._piece(u[..., whole:], state, n - whole - (not keep_last))
+            return self._piece(u, state, kept)
+        if whole := kept // N * N:
+            y, state = self._blocks(u[..., :whole], state)
+            if whole == n:
+                return y, state
+            rest, state = self.advance(u[..., whole:], state, dropped=dropped)
+        else:
+            y, state = self._piece(u[..., :kept], state, kept)
+            rest, _ = self.advance(u[..., kept:], state)
         return torch.cat([y, rest], -1), state
 
     def _piece(self, u: Tensor, X: Tensor, kept: int) -> tuple[Tensor, Tensor]:
@@ -179,19 +183,23 @@ class _SharedPieces(Pieces):
         parts: Any = (part.to(dtype) for part in system[:4])
         self._steps, self._system = SharedSystem(*parts), system
 
-    def advance(self, u: Tensor, state: Tensor, *, keep_last: bool = True) -> tuple[Tensor, Tensor]:
+    def advance(self, u: Tensor, state: Tensor, *, dropped: int = 0) -> tuple[Tensor, Tensor]:
         """Run over a piece."""
-        ys, kept = [], u.shape[-1] - (not keep_last)
-        if kept > _STEPS:
-            y, after = shared_block_scan(self._system, u[..., :kept], state)
-            ys, state, u = [y], state if after is None else after, u[..., kept:]
-            kept = 0
-        before = state
-        for index, u_t in enumerate(u.unbind(-1)):
-            y_t, before = step(self._steps, u_t, before)
+        kept = u.shape[-1] - dropped
+        ys, after = self._run(u[..., :kept], state)
+        if dropped:
+            ys += self._run(u[..., kept:], after)[0]
+        return (ys[0] if len(ys) == 1 else torch.cat(ys, -1)), after
+
+    def _run(self, u: Tensor, state: Tensor) -> tuple[list[Tensor], Tensor]:
+        if u.shape[-1] > _STEPS:
+            y, after = shared_block_scan(self._system, u, state)
+            return [y], cast(Tensor, after)
+        ys = []
+        for u_t in u.unbind(-1):
+            y_t, state = step(self._steps, u_t, state)
             ys.append(y_t.unsqueeze(-1))
-            state = before if index < kept else state
-        return (ys[0] if len(ys) == 1 else torch.cat(ys, -1)), state
+        return ys, state
 
 
 @torch.no_grad()
@@ -208,4 +216,5 @@ def amplified(system: System, gain: float) -> System:
     """Return the system whose input is ``gain`` times as large."""
     B_bar: Any = system.B_bar * gain if isinstance(system, DenseSystem) else system.B_bar.scaled(gain)
     changes: dict[str, Any] = {"B_bar": B_bar, "D": system.D * gain}
+    changes["ahead"] = None if system.ahead is None else system.ahead * gain
     return system._replace(**changes)

@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from s4signal.ssm.lookahead import look_ahead
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
 
 
@@ -76,4 +77,6 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
         future, _ = recurrent_scan(reverse, u.flip(-1))
         # The anti-causal direction sees the samples after k only: its output moves by one.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
+    if system.ahead is not None:
+        y = y + look_ahead(system.ahead, u)
     return y, cast(Tensor, state)

@@ -123,6 +123,8 @@ class DiagonalSystem(NamedTuple):
         Feed-through.
     C_reverse : Pair of (d_model, n_pairs) or None
         Output vector of the anti-causal direction, which sees the samples after k only; None: causal.
+    ahead : Tensor (d_model, n_ahead) or None
+        In place of C_reverse, where that direction is cut off: its response to the n_ahead samples after k.
 
     Examples
     --------
@@ -138,6 +140,7 @@ class DiagonalSystem(NamedTuple):
     C: Pair
     D: Tensor
     C_reverse: Pair | None = None
+    ahead: Tensor | None = None
 
     @property
     def state_size(self) -> tuple[int, int]:
@@ -159,6 +162,8 @@ class DenseSystem(NamedTuple):
         Feed-through.
     C_reverse : Tensor (d_model, d_state) or None
         Output vector of the anti-causal direction, as in `DiagonalSystem`.
+    ahead : Tensor (d_model, n_ahead) or None
+        As in `DiagonalSystem`.
 
     Examples
     --------
@@ -174,6 +179,7 @@ class DenseSystem(NamedTuple):
     C: Tensor
     D: Tensor
     C_reverse: Tensor | None = None
+    ahead: Tensor | None = None
 
     @property
     def state_size(self) -> tuple[int, int]:
@@ -192,6 +198,8 @@ class SharedSystem(NamedTuple):
         Input matrix.
     C, D, C_reverse : as in `DiagonalSystem`
         Output matrix, feed-through from each channel to itself, and output matrix of the anti-causal direction.
+    ahead : Tensor (d_model, d_model, n_ahead) or None
+        As in `DiagonalSystem`, from the second channel to the first.
 
     Examples
     --------
@@ -207,6 +215,7 @@ class SharedSystem(NamedTuple):
     C: Pair
     D: Tensor
     C_reverse: Pair | None = None
+    ahead: Tensor | None = None
 
     @property
     def state_size(self) -> tuple[int, int]:

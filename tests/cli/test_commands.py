@@ -120,10 +120,11 @@ def test_a_stream_ends_with_the_prediction_of_the_whole(run, model: Path, tones:
     assert run("stream", model, path).stdout.splitlines()[-1].split()[:2] == ["0.200", "low"]
 
 
-def test_a_trained_model_is_fitted_causal_and_streams(run, tones: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [["--causal"], ["--lookahead", "0.01"]], ids=" ".join)
+def test_a_trained_model_is_fitted_causal_and_streams(run, tones: Path, tmp_path: Path, how: list[str]) -> None:
     small = ["d_model=4", "d_state=4", "n_layers=1", "max_epochs=1", "frontend='linear'", "timescale=(0.001, 0.1)"]
     options = [text for item in small for text in ("--set", item)]
-    made = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", "--causal", *options)
+    made = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", *how, *options)
     assert made.exit_code == 0, made.output
     assert load_estimator(tmp_path / "m.s4").get_params()["timescale"] == (0.001, 0.1)
     answer = run("stream", tmp_path / "m.s4", tones / "low" / "low_bert_1.wav", "--json")
@@ -200,6 +201,7 @@ def test_a_microphone_that_is_gone_is_said(run, model: Path) -> None:
         (["fit", "{tmp}", "-o", "{tmp}/m.s4"], "holds no recording"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--estimator", "svm"], "--estimator svm is unknown"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--causal"], "--causal is for --estimator s4"),
+        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--lookahead", "0.2"], "--lookahead is for --estimator s4"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_osc=3"], "--set n_osc: S4RidgeClassifier has the param"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_oscillators"], "is no name=value"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_oscillators=-1"], "n_oscillators"),

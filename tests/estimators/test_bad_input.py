@@ -220,6 +220,7 @@ WRONG = {
     "augmentation": ["louder", ("louder",), 3],
     "band_hz": [(45, 1), (0, 45), 45, "alpha"],
     "bidirectional": ["yes", 1, None],
+    "lookahead_s": [0, -0.2, np.inf, np.nan, "auto", True],
     "standardize": ["yes", 0],
     "warm_start": ["yes", 1],
     "d_model": [0, -1, 8.0, "8", True],

@@ -43,7 +43,7 @@ def test_pieces_equal_the_recurrence(kernel, longest, sizes):
 def test_a_last_sample_that_is_not_kept_is_heard_and_can_come_again(kernel, n):
     pieces, u = make_pieces(system_of(kernel), torch.float64), torch.randn(3, 2, n + 9, dtype=torch.float64)
     whole, _ = run(pieces, u, [n + 9])
-    y, state = pieces.advance(u[..., :n], pieces.at_rest(2), keep_last=False)
+    y, state = pieces.advance(u[..., :n], pieces.at_rest(2), dropped=1)
     again, _ = pieces.advance(u[..., n - 1 :], state)
     torch.testing.assert_close(y, whole[..., :n], rtol=0, atol=1e-10)
     torch.testing.assert_close(again, whole[..., n - 1 :], rtol=0, atol=1e-10)

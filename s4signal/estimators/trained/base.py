@@ -44,6 +44,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         d_state: str | int = "auto",
         n_layers: str | int = "auto",
         bidirectional: bool = True,
+        lookahead_s: float | None = None,
         dropout: float = 0.1,
         pooling: str | tuple[str, int] = "auto",
         readout: str = "auto",
@@ -71,8 +72,8 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         verbose: int = 0,
     ) -> None:
         self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
-        self.n_layers, self.bidirectional, self.dropout, self.pooling = n_layers, bidirectional, dropout, pooling
-        self.readout = readout
+        self.n_layers, self.bidirectional, self.lookahead_s = n_layers, bidirectional, lookahead_s
+        self.dropout, self.pooling, self.readout = dropout, pooling, readout
         self.sfreq, self.band_hz, self.timescale, self.missing = sfreq, band_hz, timescale, missing
         self.augmentation, self.standardize = augmentation, standardize
         self.max_epochs, self.batch_size = max_epochs, batch_size
@@ -228,7 +229,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
 
     def _open_windows(self, sfreq: float | None) -> SignalStream:
         how = self._plan.sampling
-        if not self._plan.stack["bidirectional"]:
+        if not self._plan.sees_all:
             return self._open_stream(sfreq)
         check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
         refused = "refused" if how.missing == "error" else "any"

@@ -45,7 +45,11 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Layers. "auto" takes, for several channels as above, 1 below 1,000 cases and 2 from there on, for audio 2,
         otherwise 4.
     bidirectional : bool, default=True
-        Whether a step sees the future too; False allows `stream`.
+        Whether a step sees the future too; False allows `stream`, and so does ``lookahead_s``.
+    lookahead_s : float, > 0, or None, default=None
+        How much of the future a step sees, at most, in seconds (in samples where the rate is unknown), with
+        ``bidirectional=True``; None is all of it. Each layer sees an equal share, in whole steps, and the front end
+        nothing. It takes no gaps between samples: ``missing="auto"`` is "mask".
     dropout : float in [0, 1), default=0.3
         Share of features left out at a training step.
     pooling : {"auto", "mean", "legs", "attention", "max", "last"} or ("legs", order), default="auto"
@@ -75,8 +79,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         How missing samples (NaN) reach the model. "gap": a sample that is missing in all channels is left out, and time
         passes; one that is missing in some holds their last values, and each channel that was ever missing so in
         training comes with another one that says whether it is observed. "mask": all samples stay, held and marked that
-        way; faster, for regular recordings. "auto" is "gap", or "mask" for kernels that take no gaps. Hop means and
-        a filter bank take them interpolated. "error" refuses NaN.
+        way; faster, for regular recordings. "auto" is "gap", or "mask" where kernels or layers take no gaps. Hop means
+        and a filter bank take them interpolated. "error" refuses NaN.
         Mostly missing data (of the values at times when any channel was observed, more than half are missing) is
         clipped to four standard deviations, and the outputs also see mean and last value of each channel.
     augmentation : "auto", None, tuple of names or dict from names to settings, default="auto"
@@ -198,6 +202,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         d_state: str | int = "auto",
         n_layers: str | int = "auto",
         bidirectional: bool = True,
+        lookahead_s: float | None = None,
         dropout: float = 0.3,
         pooling: str | tuple[str, int] = "auto",
         readout: str = "auto",
@@ -226,8 +231,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         verbose: int = 0,
     ) -> None:
         self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
-        self.n_layers, self.bidirectional, self.dropout, self.pooling = n_layers, bidirectional, dropout, pooling
-        self.readout = readout
+        self.n_layers, self.bidirectional, self.lookahead_s = n_layers, bidirectional, lookahead_s
+        self.dropout, self.pooling, self.readout = dropout, pooling, readout
         self.sfreq, self.band_hz, self.timescale, self.missing = sfreq, band_hz, timescale, missing
         self.augmentation, self.standardize = augmentation, standardize
         self.max_epochs, self.batch_size = max_epochs, batch_size

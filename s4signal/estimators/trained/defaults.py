@@ -101,3 +101,15 @@ def case_durations(found: Survey, sfreq: float | None) -> NDArray[np.float64]:
     periods = np.where(np.isnan(found.sfreqs), 1.0 / (sfreq or 1.0), 1.0 / found.sfreqs)
     durations: NDArray[np.float64] = np.where(found.has_times, found.spans_s + periods, found.lengths * periods)
     return durations
+
+
+def trains_to_the_end(frontend: Any, defaults: Defaults) -> str:
+    """Say why early_stopping="auto" trains on all cases, without a choice of the epoch; "" if it does not.
+
+    Validation cases by the speakers of the training cases cannot select the epoch for others, nor can a few cases most
+    of whose values are missing (the mean of the last weights does better), nor a tenth of few cases.
+    """
+    if frontend == "filterbank" or (isinstance(frontend, str) and frontend == "auto" and defaults.kind == "audio"):
+        return "behind the filter bank all cases are trained on"
+    # A filter bank or a module reads mostly missing cases on a grid.
+    return defaults.to_the_end if defaults.kind == "epochs" or frontend in ("auto", "linear") else ""

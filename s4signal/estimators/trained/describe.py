@@ -29,7 +29,7 @@ def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout |
         "front end": _frontend(plan, network, units),
         "trained for": f"{changes} (augmentation: {', '.join(names)})" if names else "",
         "blocks": f"{stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), d_state "
-        f"{stack['d_state']}, {'both directions' if stack['bidirectional'] else 'causal'}" + _reason(plan, "size"),
+        f"{stack['d_state']}, {_directions(plan, network, units)}" + _reason(plan, "size"),
         "pooling": plan.pooling
         + f", {plan.pooling_order} Legendre coefficients per feature" * (plan.pooling == "legs")
         + _reason(plan, "pooling"),
@@ -42,6 +42,15 @@ def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout |
     ends = f"{counted(plan.n_channels, 'channel')} to {counted(plan.n_outputs, 'output')}"
     head = f"{name}: {ends}, {size:,} parameters"
     return "\n".join([head, *(f"  {what:<14} {text}" for what, text in lines.items() if text)])
+
+
+def _directions(plan: Plan, network: S4Network, units: Units) -> str:
+    """Say what the steps of the last layer see."""
+    if plan.sees_all or not plan.stack["bidirectional"]:
+        return "both directions" if plan.sees_all else "causal"
+    later = [block.layer.system().ahead for block in cast(Iterable[S4Block], network.blocks)]
+    n_ahead = sum(0 if ahead is None else ahead.shape[-1] for ahead in later)
+    return f"{counted(n_ahead, 'step')} ahead ({n_ahead * plan.step_s / units.n_seconds:.3g} {units.duration})"
 
 
 def _frontend(plan: Plan, network: S4Network, units: Units) -> str:

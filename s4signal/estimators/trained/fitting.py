@@ -17,7 +17,7 @@ from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_s
 from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
-from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, choose_defaults
+from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, choose_defaults, trains_to_the_end
 from s4signal.estimators.trained.inference import Forward, InferenceCopies, inference_options, on_host, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import (
@@ -26,7 +26,6 @@ from s4signal.estimators.trained.plan import (
     build_network,
     plan_network,
     plan_schedule,
-    trains_to_the_end,
 )
 from s4signal.estimators.trained.precompute import prepare_training
 from s4signal.estimators.trained.readout import Readout, choose_shares, fit_readout, in_memory, of_layers, settle_shares

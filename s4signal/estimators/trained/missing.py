@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class Sampling(NamedTuple):
     missing: str = "gap"  # "gap", "mask", "error"; on a grid "line" too; "hold" of the transformer
     masked: tuple[int, ...] = ()  # channels with a second one that says where they are observed
     grid: bool = False  # the front end takes a regular grid
-    gaps: bool = True  # the kernel takes gaps
+    gaps: bool = True  # the layers take gaps
     mostly_missing: bool = False
 
     def to_state(self) -> State:
@@ -52,16 +52,20 @@ class Sampling(NamedTuple):
         return cls(missing=missing, masked=masked, **flags)
 
 
-def plan_sampling(kernel: str, missing: str, found: Survey, weights: NDArray[np.float64], frontend: str) -> Sampling:
+def plan_sampling(options: Any, found: Survey, weights: NDArray[np.float64], frontend: str) -> Sampling:
     """Decide by a survey of the training cases how the network gets their times and missing samples."""
-    times, gaps, grid = bool(found.has_times.any()), KERNELS[kernel].TAKES_GAPS, frontend != "linear"
+    times, missing, grid = bool(found.has_times.any()), options.missing, frontend != "linear"
+    diagonal, limited = KERNELS[options.kernel].TAKES_GAPS, options.lookahead_s is not None
+    gaps = diagonal and not limited
     if missing == "auto":
         missing = "gap" if gaps else "mask"
     if (times or missing == "gap") and not (gaps or grid):
         what = "X has times" if times else "missing='gap' was asked for"
+        why = f"kernel={options.kernel!r} has dense state matrices, which cannot", "kernel='s4d' or 's5'"
+        why = (f"lookahead_s={options.lookahead_s:g} cannot", "lookahead_s=None") if diagonal else why
         raise ValueError(
-            f"{what}, but kernel={kernel!r} has dense state matrices, which cannot take gaps between samples. Use "
-            "kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
+            f"{what}, but {why[0]} take gaps between samples. Use {why[1]}, or put X on a regular grid with "
+            "Signals.to_grid."
         )
     absent = (found.partly_missing if missing == "gap" else found.missing).any(0)
     masked = () if grid else tuple(np.flatnonzero(absent & found.n_observed.any(0)).tolist())
@@ -159,8 +163,9 @@ def prepare_case(
     gaps = None if when is None else _gaps(when, period, known=known)
     if gaps is not None and not sampling.gaps:
         raise ValueError(
-            f"case {index} has samples that are not equally far apart, but the kernel has dense state matrices, which "
-            "cannot take gaps. Fit with kernel='s4d' or 's5', or put X on a regular grid with Signals.to_grid."
+            f"case {index} has samples that are not equally far apart, but the kernel has dense state matrices, or the "
+            "model has lookahead_s, and takes no gaps. Fit with kernel='s4d' or 's5' and lookahead_s=None, or put X on "
+            "a regular grid with Signals.to_grid."
         )
     if missing is not None and missing.any():
         data = carried_forward(data, missing)

@@ -61,6 +61,11 @@ class Plan(NamedTuple):
         """Period of the frames that the blocks see, in seconds; in samples where the rate is unknown."""
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether outputs see all of the future, so that no stream can follow."""
+        return bool(self.stack["bidirectional"]) and self.stack["lookahead"] is None
+
     def to_state(self) -> State:
         """Say what it is, for a file."""
         return State({**self._asdict(), "sampling": {}}, {}).nest("sampling", self.sampling.to_state())
@@ -85,6 +90,7 @@ class Plan(NamedTuple):
         whole = {name: stack.value(name, int, low=1) for name in ("d_model", "n_layers", "d_state")}
         texts = {name: stack.value(name, str) for name in ("kernel", "init", "dropout_axis")}
         flags = {"bidirectional": stack.value("bidirectional", bool), "dropout": stack.value("dropout", float, low=0)}
+        flags["lookahead"] = stack.value("lookahead", float, None, low=0) if "lookahead" in stack.plain else None
         return cls(
             n_channels=n_channels,
             n_outputs=plain("n_outputs", int, low=1),
@@ -135,6 +141,7 @@ def plan_network(
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     stack, pooling, why = _chosen(options, defaults)
+    stack["lookahead"] = _lookahead(options.lookahead_s, step_s, stack["n_layers"])
     chosen = _readout(readout, frontend, defaults)
     why |= {"readout": "auto"} if "readout" in why and chosen != defaults.readout else {}
     return Plan(
@@ -148,7 +155,7 @@ def plan_network(
         pooling=pooling[0],
         pooling_order=pooling[1],
         readout=chosen,
-        sampling=plan_sampling(options.kernel, options.missing, found, weights, frontend),
+        sampling=plan_sampling(options, found, weights, frontend),
         augmentation=choose_augmentation(options, frontend, timed=bool(found.has_times.any())),
         n_features=n_features,
         band_hz=options.band_hz,
@@ -188,18 +195,6 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) ->
     epochs, cases = "epoch" if max_epochs == 1 else "epochs", "all" if batch_size is None else batch_size
     text = f"{max_epochs} {epochs}{auto['max_epochs']}, {cases} of {n_cases} cases per step{auto['batch_size']}"
     return Schedule(batch_size, max_epochs, averaging, text + ", mean of the last weights" * (averaging > 0))
-
-
-def trains_to_the_end(frontend: Any, defaults: Defaults) -> str:
-    """Say why early_stopping="auto" trains on all cases, without a choice of the epoch; "" if it does not.
-
-    Validation cases by the speakers of the training cases cannot select the epoch for others, nor can a few cases most
-    of whose values are missing (the mean of the last weights does better), nor a tenth of few cases.
-    """
-    if frontend == "filterbank" or (isinstance(frontend, str) and frontend == "auto" and defaults.kind == "audio"):
-        return "behind the filter bank all cases are trained on"
-    # A filter bank or a module reads mostly missing cases on a grid.
-    return defaults.to_the_end if defaults.kind == "epochs" or frontend in ("auto", "linear") else ""
 
 
 def build_network(plan: Plan, frontend: Any = None) -> S4Network:
@@ -272,6 +267,16 @@ def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, 
     return 1.0 / longest, 1.0 / shortest
 
 
+def _lookahead(lookahead_s: float | None, step_s: float, n_layers: int) -> float | None:
+    """Turn seconds into steps; refuse less than a step for each layer."""
+    if lookahead_s is not None and lookahead_s < (1 - 1e-6) * n_layers * step_s:
+        raise ValueError(
+            f"lookahead_s={lookahead_s:g} is less than a step of {step_s:g} s for each layer; raise it to "
+            f"{n_layers * step_s:g}, or fit with bidirectional=False."
+        )
+    return None if lookahead_s is None else lookahead_s / step_s
+
+
 def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
     if plan.frontend == "linear":
         return LinearFrontend(plan.n_inputs, d_model)
@@ -281,17 +286,13 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
         return ModuleFrontend(copy.deepcopy(module), plan.n_features or 0, d_model)
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
-    causal = not plan.stack["bidirectional"]
-    bank = (
-        copy.deepcopy(module)
-        if plan.frontend == "module"
-        else sound_bank(plan.sfreq or 1.0, plan.hop_s or HOP_S, plan.band_hz)
-    )
+    given = plan.frontend == "module"
+    bank = copy.deepcopy(module) if given else sound_bank(plan.sfreq or 1.0, plan.hop_s or HOP_S, plan.band_hz)
     return FilterBankFrontend(
         plan.n_channels,
         d_model,
         bank=bank,
-        mean_subtraction="active" if bank.output == "log" else "running" if causal else "case",
-        causal=causal,
+        mean_subtraction="active" if bank.output == "log" else "case" if plan.sees_all else "running",
+        causal=not plan.sees_all,
         augmentations=feature_changes(plan.augmentation),
     )

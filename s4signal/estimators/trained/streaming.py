@@ -19,7 +19,7 @@ from s4signal.nn.steps import NetworkState, NetworkSteps
 
 
 class Stream(SignalStream):
-    """A causal network that listens; it is for inference and no other's.
+    """A network that listens, and looks no further ahead than so far; it is for inference and no other's.
 
     ``finish`` makes predictions of outputs (1, n_outputs); ``period`` is that of a sample, over that of the training.
     A ``readout`` hears the same, and its scores are added.
@@ -36,9 +36,11 @@ class Stream(SignalStream):
         readout: FeatureStream | None = None,
     ) -> None:
         # The plan knows how the network was built; a parameter may have been set since.
-        if plan.stack["bidirectional"]:
-            instead = "fit with bidirectional=False (s4signal fit --causal), or ask for windows: stream(window_s=...)"
-            raise ValueError(f"stream needs a causal model, this one looks ahead; {instead}.")
+        if plan.sees_all:
+            raise ValueError(
+                "stream needs a causal model, this one looks ahead; fit with bidirectional=False (s4signal fit "
+                "--causal) or lookahead_s=0.2 (--lookahead 0.2), or ask for windows: stream(window_s=...)."
+            )
         self._network, self._finish, self._period, self._readout = network, finish, period, readout
         how = self._sampling = plan.sampling
         self._steps = NetworkSteps(network, period)

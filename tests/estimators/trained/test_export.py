@@ -71,6 +71,7 @@ OFFLINE = [
     (classifier, {}, (3, 64, 65, 200), 2),
     (regressor, {"bidirectional": False, "kernel": "s5", "pooling": "attention"}, (22, 64, 200), 2),
     (audio, {}, (200, 333, 1111), 1),
+    pytest.param(classifier, {"lookahead_s": 0.1}, (3, 64, 200), 2, marks=pytest.mark.stress),
     pytest.param(epochs, {}, (5, 64, 333), 3, marks=pytest.mark.stress),
     pytest.param(drifting, {}, (64, 150), 3, marks=pytest.mark.stress),
     # The causal bank is exported in steps below, the causal layers above.
