@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -239,15 +240,16 @@ def learning_curve(
 ) -> Iterator[tuple[float, int, float]]:
     """Yield share and number of training cases, and accuracy (or mean absolute error) for parts of the training sets.
 
-    A part is of whole groups, drawn at random; parts that lack a class are passed over.
+    A part is of whole groups, drawn at random; those that lack a class or are as large as the next are left out.
     """
     rng = np.random.default_rng(0)
     classifies = hasattr(model, "predict_proba")
-    for share in _SHARES:
+    for share, following in pairwise((*_SHARES, 1.0)):
         for train, test in folds:
             names = rng.permutation(np.unique(groups[train]))
-            kept = train[np.isin(groups[train], names[: max(1, round(share * len(names)))])]
-            if classifies and len(np.unique(y[kept])) < len(np.unique(y[train])):
+            n, n_following = (max(1, round(part * len(names))) for part in (share, following))
+            kept = train[np.isin(groups[train], names[:n])]
+            if n == n_following or (classifies and len(np.unique(y[kept])) < len(np.unique(y[train]))):
                 continue
             said = fit_copy(model, X[kept], y[kept], groups[kept]).predict(X[test])
             error = np.abs(np.asarray(said, float) - y[test]) if not classifies else said == y[test]

@@ -1,8 +1,12 @@
 """A report is one page that says everything, holds everything, and executes nothing."""
 
 import base64
+import html
 import io
+import json
 import re
+import shutil
+import subprocess
 import wave
 from html.parser import HTMLParser
 from pathlib import Path
@@ -126,6 +130,30 @@ def test_audio_is_to_be_listened_to(tmp_path: Path) -> None:
     seen = page(tmp_path, S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, y), X, y)
     assert seen.tags.count("audio") == 8
     assert (tmp_path / "report.html").stat().st_size < 10e6  # however many more cases there are
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MEASURE = """const page = document.querySelector("iframe").contentDocument, root = page.documentElement;
+document.title = JSON.stringify({n_images: page.images.length, width: root.clientWidth, content: root.scrollWidth,
+blank: [...page.images].filter(image => !image.naturalWidth).length})"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+@pytest.mark.parametrize("width", [400, 1400])
+def test_a_browser_shows_all_pictures_and_needs_no_scrolling_sideways(tmp_path: Path, width: int) -> None:
+    X, y = cases(20, source="a_rather_long_name_of_a_recording_" * 3), [f"a class called {i % 2}" for i in range(20)]
+    page(tmp_path, S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y), X, y)
+    frame = f"<iframe src=report.html style='width:{width}px;height:900px' onload='{MEASURE}'></iframe>"
+    (tmp_path / "frame.html").write_text(frame)
+    address = (tmp_path / "frame.html").as_uri()
+    options = [f"--user-data-dir={tmp_path}/browser", "--allow-file-access-from-files", "--window-size=1500,1000"]
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", *options, "--dump-dom", address]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    found = json.loads(html.unescape(re.search("<title>(.*)</title>", seen)[1]))
+    assert found["n_images"] > 8
+    assert found["blank"] == 0
+    assert width - 20 <= found["content"] == found["width"] <= width
 
 
 def test_a_trace_is_drawn_with_holes_and_at_any_times() -> None:

@@ -73,6 +73,10 @@ def test_errors_of_numbers_are_those_of_scikit_learn(rng: np.random.Generator) -
     assert {"group", "n", "mean absolute error"} == set(said.by_group()[0])
     shares = [(share, n) for share, n, _ in learning_curve(LinearRegression(), X, y, groups, [*_folds(y, groups)])]
     assert shares == [(0.25, 10)] * 4 + [(0.5, 15)] * 4
+    # Of two groups to train on, a quarter and a half of them are one group: the same size is drawn once.
+    few = np.arange(40) % 4
+    parts = folds_of(y, few, n_folds=2, regression=True)
+    assert [(s, n) for s, n, _ in learning_curve(LinearRegression(), X, y, few, parts)] == [(0.5, 10)] * 2
 
 
 def _folds(y, groups):
