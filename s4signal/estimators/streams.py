@@ -77,8 +77,8 @@ class SignalStream(ABC):
         chunk : array-like (n_channels, n_times)
             The next samples, of any number; (n_times,) for one channel. With ``stream(time_first=True)``
             (n_times, n_channels), as LSL gives them, or one sample (n_channels,). An empty chunk changes nothing.
-            NaN is a sample that was lost: it is a gap, where the model takes missing samples. With
-            ``stream(n_streams=...)`` such chunks, all of one shape, are stacked along a first axis, without NaN.
+            NaN is a sample that was lost: a gap, where the model takes such (of sound a line; `predict` has a spline
+            across fewer than eight). With ``stream(n_streams=...)`` chunks of one shape are stacked, without NaN.
 
         Returns
         -------

@@ -42,12 +42,9 @@ class Stream(SignalStream):
                 "--causal) or lookahead_s=0.2 (--lookahead 0.2), or ask for windows: stream(window_s=...)."
             )
         self._network, self._finish, self._period, self._readout = network, finish, period, readout
-        how = self._sampling = plan.sampling
-        self._steps = NetworkSteps(network, period)
-        # What a filter bank reads is interpolated by a spline, towards all samples that are still to come.
-        refused, lines = how.missing == "error" or (how.grid and how.missing != "line"), how.missing == "line"
-        gaps = "whole" if lines or readout is not None else "any"
-        super().__init__(standardizer, missing="refused" if refused else gaps)
+        self._sampling, self._steps = plan.sampling, NetworkSteps(network, period)
+        gaps = "whole" if plan.sampling.grid or readout is not None else "any"
+        super().__init__(standardizer, missing="refused" if plan.sampling.missing == "error" else gaps)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made of the network again."""
@@ -66,7 +63,8 @@ class Stream(SignalStream):
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
         said = None
-        for piece in self._lines.over(data) if self._sampling.missing == "line" else (data,):
+        # Across short holes of sound, too: a spline would go through samples that are still to come.
+        for piece in self._lines.over(data) if self._sampling.grid else (data,):
             said = self._take(piece, answer=answer)
         return said
 

@@ -80,6 +80,24 @@ def test_lost_packets_are_gaps_to_means_over_hops(readout, n_lost, tmp_path):
         model.stream().push(one)
 
 
+@pytest.mark.parametrize("n_lost", [1, 7, 8, 300])
+def test_lost_packets_of_sound_are_lines_which_is_what_a_prediction_draws_across_eight_samples_and_more(n_lost):
+    rng = np.random.default_rng(0)
+    X = np.cumsum(rng.standard_normal((6, 1600)), 1)
+    model = classifier(sfreq=8000.0, bidirectional=False, missing="gap").fit(X, [0, 1] * 3)
+    signal = X[:1].copy()
+    signal[:, :2] = signal[:, 317 : 317 + n_lost] = np.nan
+    stream, by_lines = model.stream(), signal.copy()
+    seen = np.flatnonzero(np.isfinite(signal[0]))
+    by_lines[0] = np.interp(np.arange(1600), seen, signal[0, seen])
+    for start in range(0, 1600, 160):
+        scores, end = stream.push(signal[:, start : start + 160]), start + 160
+        if np.isfinite(signal[0, end - 1]):
+            expected = signal if n_lost >= 8 else by_lines
+            np.testing.assert_allclose(scores, said(model, expected[:, :end]), rtol=0, atol=1e-5)
+    assert stream.n_missing == 2 + n_lost
+
+
 @pytest.mark.parametrize("n_outputs", [1, 3])
 def test_a_regressor_streams_every_output_in_its_own_units(n_outputs):
     X, y = waves()
