@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
@@ -132,11 +132,13 @@ def packed(estimator: Any) -> NDArray[np.uint8]:
         return np.frombuffer((Path(folder) / "part").read_bytes(), dtype=np.uint8)
 
 
-def unpacked(kind: Any, state: State, name: str, **given: Any) -> Any:
-    """Load the estimator that `packed` made an array of."""
+def unpacked(kinds: Mapping[str, Any], kind: str, state: State, name: str, *, what: str, **given: Any) -> Any:
+    """Load the estimator that `packed` made an array of, of one of these classes; an error says ``what`` it is."""
+    if kind not in kinds:
+        raise ModelFileError(f"{what} {kind[:40]}, which no file may hold.")
     with TemporaryDirectory() as folder:
         (Path(folder) / "part").write_bytes(state.array(name, None, kinds="u").tobytes())
-        return kind.load(Path(folder) / "part", **given)
+        return kinds[kind].load(Path(folder) / "part", **given)
 
 
 def estimator_from_state(kind: type, state: State, *, tuples: Sequence[str] = ()) -> Any:

@@ -22,10 +22,9 @@ Rules = dict[str, tuple[Test, str]]  # what a parameter may be, and the same in 
 
 def check_options(estimator: Any) -> None:
     """Check the hyper-parameters of an estimator, before any work."""
-    _check_rules(estimator, _RULES)
+    _check_rules(estimator, _RULES | _CLASSIFIER_RULES)
     allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
     _check_rules(estimator, {"init": (allowed, f"{need} with kernel={estimator.kernel!r}")})
-    _check_class_weight(estimator)
     if estimator.lookahead_s is not None and not estimator.bidirectional:
         raise ValueError("lookahead_s needs bidirectional=True; without it the model sees nothing ahead.")
     if not (isinstance(estimator.augmentation, str) and estimator.augmentation == "auto"):
@@ -53,8 +52,7 @@ def check_options(estimator: Any) -> None:
 
 def check_closed_form_options(estimator: Any) -> None:
     """Check the hyper-parameters of an estimator on frozen oscillators, before any work."""
-    _check_rules(estimator, _CLOSED_FORM_RULES)
-    _check_class_weight(estimator)
+    _check_rules(estimator, _CLOSED_FORM_RULES | _CLASSIFIER_RULES)
     if not _auto_or(_penalties)(getattr(estimator, "alphas", "auto")):
         raise ValueError(f"alphas={estimator.alphas!r} is out of range; it must be 'auto' or positive numbers.")
 
@@ -80,22 +78,9 @@ def is_positive(v: Any) -> bool:
 
 def _check_rules(estimator: Any, rules: Rules) -> None:
     for name, (allowed, need) in rules.items():
-        value = getattr(estimator, name)
+        value = getattr(estimator, name, None)  # a regressor has no class_weight
         if not allowed(value):
             raise ValueError(f"{name}={value!r} is unknown or out of range; {need}.")
-
-
-def _check_class_weight(estimator: Any) -> None:
-    weights = getattr(estimator, "class_weight", None)
-    if isinstance(weights, dict):
-        right = all(_number(weight) and 0 <= weight < np.inf for weight in weights.values())
-    else:
-        right = weights is None or (isinstance(weights, str) and weights == "balanced")
-    if not right:
-        raise ValueError(
-            f"class_weight={weights!r} is unknown or out of range; it must be None, 'balanced' or a dict from labels "
-            "to weights of at least 0."
-        )
 
 
 def _number(v: Any) -> bool:
@@ -127,6 +112,12 @@ def _all(v: Any, allowed: Test, kinds: Any = (tuple, list)) -> bool:
 def _penalties(v: Any) -> bool:
     values = np.ravel(np.asarray(v, dtype=object)).tolist()
     return len(values) > 0 and all(map(is_positive, values))
+
+
+def _class_weight(v: Any) -> bool:
+    if isinstance(v, dict):
+        return all(_number(weight) and 0 <= weight < np.inf for weight in v.values())
+    return v is None or (isinstance(v, str) and v == "balanced")
 
 
 def _rising_pair(v: Any) -> bool:
@@ -184,6 +175,9 @@ _RULES: Rules = {
         "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
     ),
     "verbose": (lambda v: isinstance(v, bool | np.bool_) or _whole(0)(v), "it must be 0 or a positive whole number"),
+}
+_CLASSIFIER_RULES: Rules = {
+    "class_weight": (_class_weight, "it must be None, 'balanced' or a dict from labels to weights of at least 0")
 }
 _CLOSED_FORM_RULES: Rules = {
     "n_oscillators": _AUTO_OR_COUNT,

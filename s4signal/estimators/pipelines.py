@@ -131,10 +131,9 @@ def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
         steps = []
         for number, line in enumerate(said):
             name, kind = State({"step": line}, {}).values("step", str, length=2)
-            if kind not in SAVED:
-                raise ModelFileError(f"step {name[:40]!r} is a {kind[:40]}, which no file may hold.")
             given = {"frontend": frontend} if kind in ("S4Classifier", "S4Regressor") else {}
-            steps.append((name, unpacked(SAVED[kind], state, f"step {number}", **given)))
+            what = f"step {name[:40]!r} is a"
+            steps.append((name, unpacked(SAVED, kind, state, f"step {number}", what=what, **given)))
         return Pipeline(steps)
 
     return load_model(path, from_state)

@@ -282,10 +282,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
 
     def _restore(self, state: State) -> None:
         check_epoch_options(self)
-        kind = state.value("kind", str)
-        if kind not in SAVED:
-            raise ModelFileError(f"its classifier is a {kind[:40]}, which no file may hold.")
-        self.estimator_ = unpacked(SAVED[kind], state, "windows")
+        self.estimator_ = unpacked(SAVED, state.value("kind", str), state, "windows", what="its classifier is a")
         if self.estimator_.n_channels_in_ != self.n_channels_in_:
             raise ModelFileError("its entries are of models with different numbers of channels.")
         self.estimator, self.classes_ = clone(self.estimator_), self.estimator_.classes_

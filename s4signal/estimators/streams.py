@@ -67,7 +67,7 @@ class SignalStream(ABC):
 
     def in_windows(self, n_window: int, n_step: int) -> "WindowStream":
         """Return a stream that answers for windows of samples, which begin every `n_step`."""
-        return WindowStream(self, self._standardizer, n_window, n_step, missing=self._missing)
+        return WindowStream(self, n_window, n_step)
 
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
         """Take the next samples.
@@ -204,11 +204,9 @@ class WindowStream(SignalStream):
     its own first sample on.
     """
 
-    def __init__(
-        self, stream: SignalStream, standardizer: Standardizer, n_window: int, n_step: int, *, missing: str
-    ) -> None:
+    def __init__(self, stream: SignalStream, n_window: int, n_step: int) -> None:
         self._stream, self._n_window, self._n_step = stream, n_window, n_step
-        super().__init__(standardizer, missing=missing)
+        super().__init__(stream._standardizer, missing=stream._missing)
 
     def _forget(self) -> None:
         self._open: list[tuple[int, SignalStream]] = []

@@ -200,6 +200,16 @@ def median_gap(cases: Iterable[Signal]) -> float | None:
     return _median([np.diff(case.times) for case in cases if case.times is not None])
 
 
+def check_timed(signals: Signals, model: str = "the model") -> None:
+    """Refuse cases without times or a rate, for a model of cases with times."""
+    for index, case in enumerate(signals.cases):
+        if not case.has_times and case.sfreq is None:
+            raise ValueError(
+                f"case {index} has neither times nor a rate, but {model} was fitted with times; pass "
+                "Signals(X, times=...) or times=, or sfreq if the samples are regular."
+            )
+
+
 def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = None) -> None:
     """Refuse times in another unit than seconds, by the median gap of cases that carry times and know no rate."""
     unnamed = [index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.estimators.montage import in_order_of_fit
-from s4signal.estimators.survey import check_span, check_time_unit, median_gap
+from s4signal.estimators.survey import check_span, check_time_unit, check_timed, median_gap
 from s4signal.estimators.validation import all_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.clock import warn_of_clocks
@@ -91,10 +91,10 @@ def prepare_recordings(
         X = Signals(X, times=times)
     if not isinstance(X, Signals) or not any(case.has_times for case in X.cases):
         signals = check_signals(estimator, X, sfreq=sfreq, reset=reset)
-        _check_rates(signals, fitted, estimator)
+        if fitted is not None and fitted.timed:
+            check_timed(signals, type(estimator).__name__)
         return Recordings(signals, signals, timed=False)
-    # Read once: the grid is in memory too.
-    recorded = Signals.from_cases(case.load() if case.has_times else case for case in X.cases)
+    recorded = Signals.from_cases(X)  # read once: the grid is in memory too
     if not reset:
         recorded = in_order_of_fit(estimator, recorded)
     if fitted is None:
@@ -107,7 +107,8 @@ def prepare_recordings(
     recordings = on_grid(recorded, rate)
     warn_of_clocks(recorded.cases)
     signals = check_signals(estimator, recordings.signals, reset=reset)
-    _check_rates(signals, fitted, estimator)
+    if fitted is not None and fitted.timed:
+        check_timed(signals, type(estimator).__name__)
     return recordings._replace(signals=signals)
 
 
@@ -115,9 +116,12 @@ def on_grid(signals: Signals, rate: float) -> Recordings:
     """Put those cases that carry times on a grid, of their own rate or the one that is given."""
     if not any(case.has_times for case in signals.cases):
         return Recordings(signals, signals, timed=False)
-    recorded = Signals.from_cases(case.load() for case in signals.cases)
-    parts = [_on_grid(recorded[i : i + 1], i, rate) for i in range(len(recorded))]
-    return Recordings(Signals.concatenate(parts), recorded, timed=True)
+    recorded, gridded = Signals.from_cases(signals), list[Signal]()
+    for index, case in enumerate(recorded):
+        if case.has_times:
+            check_span(case, index, float(case.duration_s or 0.0), rate)
+        gridded.append(Signals([case]).to_grid(rate)[0] if case.has_times else case)
+    return Recordings(Signals.from_cases(gridded), recorded, timed=True)
 
 
 def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
@@ -130,28 +134,9 @@ def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
     return np.where(missing.all(1, keepdims=True), data, fill_missing(data, missing))
 
 
-def _check_rates(signals: Signals, fitted: Any, estimator: Any) -> None:
-    """Refuse cases without times or a rate, if training cases had times."""
-    if fitted is not None and fitted.timed and np.isnan(signals.sfreqs).any():
-        raise ValueError(
-            f"case {int(np.flatnonzero(np.isnan(signals.sfreqs))[0])} has neither times nor a rate, but "
-            f"{type(estimator).__name__} was fitted with times; pass Signals(X, times=...), or sfreq if the samples "
-            "are regular."
-        )
-
-
 def _rate(signals: Signals) -> float:
     named = signals.sfreqs
     if not np.isnan(named).any() and named.min() == named.max():
         return float(named[0])
     gap = median_gap(signals)
     return 1.0 if gap is None else 1.0 / gap
-
-
-def _on_grid(one: Signals, index: int, rate: float) -> Signals:
-    """Put a case on a grid, if it carries times that can be."""
-    if not one.cases[0].has_times:
-        return one
-    case = one[0]
-    check_span(case, index, float(case.duration_s or 0.0), rate)
-    return one.to_grid(rate)

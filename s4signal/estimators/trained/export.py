@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from s4signal.errors import MissingDependencyError
 from s4signal.estimators.features.plain import PlainRegression, PlainRegressionSteps
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.plain import Offline, Parts, Step
@@ -26,6 +25,7 @@ from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.trained.readout import Readout
 from s4signal.nn import S4Network
 from s4signal.nn.plain import PlainSteps, plain_network
+from s4signal.signals.checks import optional
 from s4signal.training.tensor_file import replace_file
 from s4signal.version import __version__
 
@@ -44,7 +44,8 @@ def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: in
         raise ValueError(f"longest={longest!r} must be a whole number of samples, at least 2.")
     _check(parts, view)
     if format == "onnx":
-        _need_onnx()
+        for package in ("onnx", "onnxscript"):
+            optional(package, "Export to ONNX", "export")
     parts = parts._replace(network=copy.deepcopy(parts.network).cpu())
     module, inputs, names, shapes = _step(parts) if view == "step" else _offline(parts, longest)
     said = _metadata(parts, names["outputs"])
@@ -215,14 +216,6 @@ def _check(parts: Parts, view: str) -> None:
         )
     if view == "step" and plan.stack["bidirectional"]:
         raise ValueError("view='step' needs a causal model, this one looks ahead; fit with bidirectional=False.")
-
-
-def _need_onnx() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError('Export to ONNX needs its packages: pip install "s4signal[export]".') from None
 
 
 @contextmanager

@@ -81,8 +81,6 @@ def inference_options(options: Any, plan: Plan, device: torch.device) -> Trainin
     """Say how to run the whole network on raw signals; ``options`` has the parameters of an estimator."""
     hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
     return TrainingOptions(
-        max_epochs=1,
-        batch_size=None,
         learning_rate=options.learning_rate,
         ssm_learning_rate=options.ssm_learning_rate,
         weight_decay=options.weight_decay,
@@ -91,7 +89,6 @@ def inference_options(options: Any, plan: Plan, device: torch.device) -> Trainin
         max_samples=min(max(1, int(most_steps(plan) * max(1.0, hop / 4.0))), _MOST_SAMPLES),
         device=device,
         precision=options.precision,
-        seed=0,
     )
 
 
@@ -99,8 +96,7 @@ def embed_batch(network: nn.Module, batch: Batch, generator: torch.Generator | N
     """Return what the head sees of the cases of a batch, (batch, d_model * order)."""
     own = cast(S4Network, network)
     frames = own.frontend.features(Frames(batch.x, batch.mask, batch.rate, batch.gaps))
-    pooled: Tensor = own.pooling(network_steps(own, frames), frames.mask, frames.gaps)
-    return pooled
+    return cast(Tensor, own.pooling(network_steps(own, frames), frames.mask, frames.gaps))
 
 
 def most_steps(plan: Plan) -> int:

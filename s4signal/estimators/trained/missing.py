@@ -15,7 +15,7 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators.augmentation import CHANGED_LOADS, CaseVersions
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
-from s4signal.estimators.survey import Survey, check_span, check_time_unit, relative_periods
+from s4signal.estimators.survey import Survey, check_span, check_time_unit, check_timed, relative_periods
 from s4signal.estimators.validation import all_finite
 from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
@@ -84,12 +84,8 @@ def training_rate(found: Survey) -> float | None:
 
 def check_times(signals: Signals, sampling: Sampling, sfreq: float | None, *, found: Survey | None = None) -> None:
     """Refuse cases that do not suit how a model was fitted: without times, or in another unit than seconds."""
-    for index, case in enumerate(signals.cases):
-        if sampling.times and not case.has_times and case.sfreq is None:
-            raise ValueError(
-                f"case {index} has neither times nor a rate, but the model was fitted with times; pass "
-                "Signals(X, times=...) or times=, or sfreq if the samples are regular."
-            )
+    if sampling.times:
+        check_timed(signals)
     if sfreq is not None:
         check_time_unit(signals, sfreq, found=found)
 

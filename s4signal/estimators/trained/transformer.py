@@ -259,8 +259,6 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _restore(self, state: State) -> None:
         kind = state.value("kind", str)
-        if kind not in SAVED:
-            raise ModelFileError(f"its network is of a {kind[:40]}, which no file may hold.")
-        self.estimator_ = self.estimator = unpacked(SAVED[kind], state, "network")
+        self.estimator_ = self.estimator = unpacked(SAVED, kind, state, "network", what="its network is of a")
         if self.estimator_.n_channels_in_ != self.n_channels_in_:
             raise ModelFileError("its entries are of models with different numbers of channels.")
