@@ -72,8 +72,7 @@ def whistle(name: str, pitch: float, rng: "np.random.Generator") -> "NDArray[np.
     n_times = round(SFREQ * rng.uniform(0.4, 0.6))
     hertz = np.linspace(start, stop, n_times)
     tone = np.sin(2 * np.pi * np.cumsum(hertz) / SFREQ) * np.hanning(n_times)
-    sound: NDArray[np.float64] = 0.3 * tone + 0.1 * rng.standard_normal(n_times)
-    return sound
+    return np.asarray(0.3 * tone + 0.1 * rng.standard_normal(n_times))
 
 
 def write_wave(path: Path, sound: "NDArray[np.float64]") -> None:

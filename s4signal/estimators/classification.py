@@ -76,8 +76,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
     def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         if self.multilabel_:
             return (outputs > 0).astype(np.int64)
-        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
-        return labels
+        return np.asarray(self.classes_[outputs.argmax(1)])
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[Any]:
         """Return the position of each label in ``classes_``, (n_samples,); of tags 0.0 or 1.0, (n_samples, n_tags)."""

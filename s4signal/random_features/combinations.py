@@ -69,8 +69,8 @@ class FilterCombinations:
 
     def parts(self, frames: Tensor, place: Tensor) -> Tensor:
         """Take the real and imaginary parts of the members: (n, f, J, 2, m) -> (n, q, 2 k, m)."""
-        parts: Tensor = frames.flatten(1, 2).index_select(1, place.flatten()).unflatten(1, place.shape).flatten(2, 3)
-        return parts
+        members = frames.flatten(1, 2).index_select(1, place.flatten())
+        return members.view(len(frames), len(place), 2 * place.shape[1], frames.shape[-1])
 
     def count_above(self, frames: Tensor, which: Tensor, place: Tensor, inside: Tensor) -> Tensor:
         """Add up the members, and the frames in which the sums lie above their thresholds.

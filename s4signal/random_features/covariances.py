@@ -68,14 +68,13 @@ def sum_over_all_samples(x: Tensor, lengths: Tensor, tables: EnergyTables) -> Te
             entering, later = product.permute(3, 2, 0, 1, 4)
             entering = entering.contiguous()
             state = carry(entering, tables.transition, state)
-            carried = _by_case(entering, K) @ _by_case(later, K).mT
+            carried = entering.reshape(f, len(some), K, -1) @ later.reshape(f, len(some), K, -1).mT
             spectra = torch.view_as_real(torch.fft.rfft(u, 2 * T)).permute(0, 3, 1, 2, 4).flatten(3)
             inside = tables.spectrum @ (spectra @ spectra.mT).flatten(2)
             sums[some] += inside + (carried + carried.mT).transpose(0, 1).flatten(2)
         left = state.unflatten(1, (-1, K))
         sums[some] -= (left @ tables.remaining[:, None] @ left.mT).transpose(0, 1).flatten(2)
-    products: Tensor = sums.unflatten(2, (K, K))
-    return products
+    return sums.view(n, f, K, K)
 
 
 def _ending_together(x: Tensor, lengths: Tensor, some: list[int], start: int, n_times: int) -> Tensor:
@@ -87,12 +86,6 @@ def _ending_together(x: Tensor, lengths: Tensor, some: list[int], start: int, n_
         if before < n_times:
             row[:, before:] = x[:, case, first + before : end]
     return u
-
-
-def _by_case(states: Tensor, n_channels: int) -> Tensor:
-    """(f, n * K, n_blocks, S) -> (f, n, K, n_blocks * S)."""
-    by_case: Tensor = states.flatten(2).unflatten(1, (-1, n_channels))
-    return by_case
 
 
 def log_energy(energy: Tensor) -> Tensor:

@@ -251,8 +251,7 @@ class _RunningGroup:
                 state = left[:, :, i] + state @ self._transition
         self._state = state
         z = product[..., :Z] + np.matmul(entering.reshape(len(product), -1, S), self._out)
-        frames: Floats = z.reshape(len(product), R, -1, 2, Z // 2).swapaxes(2, 3).reshape(len(product), R, 2, -1)
-        return frames
+        return np.asarray(z.reshape(len(product), R, -1, 2, Z // 2).swapaxes(2, 3).reshape(len(product), R, 2, -1))
 
     def _add(self, frames: Floats) -> None:
         """Add frames (f, R, 2, m) to the sums."""

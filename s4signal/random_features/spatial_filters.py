@@ -67,5 +67,4 @@ class SpatialFilters:
 
 def _applied(filters: Tensor, z: Tensor) -> Tensor:
     """(f, R, C), (f, C, n, 2, m) -> (f, R, n, 2, m)."""
-    filtered: Tensor = torch.matmul(filters, z.flatten(2)).unflatten(-1, z.shape[2:])
-    return filtered
+    return torch.matmul(filters, z.flatten(2)).view(*filters.shape[:2], *z.shape[2:])

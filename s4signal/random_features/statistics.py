@@ -276,8 +276,7 @@ def share_of_windows(numbers: Tensor, ends: Tensor) -> Tensor:
 
 def _pool(values: Tensor, windows: Tensor) -> Tensor:
     """(n, ..., m), (n, m, W) -> (n, ..., W)."""
-    pooled: Tensor = torch.bmm(values.flatten(1, -2), windows).unflatten(1, values.shape[1:-1])
-    return pooled
+    return torch.bmm(values.flatten(1, -2), windows).view(*values.shape[:-1], windows.shape[-1])
 
 
 def _mean(sums: Tensor, ends: Tensor) -> Tensor:

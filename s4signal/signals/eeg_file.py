@@ -118,8 +118,7 @@ class _RawFile:
             data = self.data.get_data(list(self.ch_names), start, stop, verbose="error")
         except Exception as error:
             raise _unreadable(self.source, str(error)) from error
-        in_volts: FloatArray = data if set(self.scales) == {1.0} else data * np.array(self.scales)[:, np.newaxis]
-        return in_volts
+        return np.asarray(data if set(self.scales) == {1.0} else data * np.array(self.scales)[:, np.newaxis])
 
     def case(self, told: Any, chosen: Chosen, found: Found) -> LazyCase:
         """All of the recording, by what is told of it."""

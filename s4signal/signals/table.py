@@ -202,8 +202,7 @@ def as_seconds(moments: npt.NDArray[Any]) -> FloatArray:
     """Count dates of one case from the first of them; numbers are seconds already."""
     if moments.dtype.kind != "M":
         return moments
-    seconds: FloatArray = (moments - moments.min()) / np.timedelta64(1, "s")
-    return seconds
+    return np.asarray((moments - moments.min()) / np.timedelta64(1, "s"))
 
 
 def parse_moment(text: str, unit_s: float) -> float | datetime | None:

@@ -42,8 +42,7 @@ class FeatureStream(SignalStream):
         if not n_heard or not answer:
             return None
         features = self._feature_map.concatenated([running.value() for running in self._running])
-        said: NDArray[np.floating] = self._finish(features.astype(np.float64))[0]
-        return said
+        return np.asarray(self._finish(features.astype(np.float64))[0])
 
     def _push(self, data: NDArray[np.floating]) -> int:
         x = torch.from_numpy(np.ascontiguousarray(data)).to(self._feature_map.dtype)

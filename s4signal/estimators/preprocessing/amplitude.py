@@ -186,8 +186,7 @@ class Baseline(Step):
 
 
 def _scaled(data: Floats, *, center: NDArray[np.float64], scale: NDArray[np.float64]) -> Floats:
-    scaled: Floats = (data - center[:, None]) / scale[:, None]
-    return scaled
+    return np.asarray((data - center[:, None]) / scale[:, None])
 
 
 def _limited(data: Floats, *, low: NDArray[np.float64], high: NDArray[np.float64]) -> Floats:

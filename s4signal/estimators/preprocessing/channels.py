@@ -161,8 +161,7 @@ def _rereferenced(data: Floats, *, rows: Rows) -> Floats:
     reference = data[rows]
     n_there = (~np.isnan(reference)).sum(0)
     mean = np.nansum(reference, axis=0, dtype=np.float64) / np.where(n_there > 0, n_there, np.nan)
-    rereferenced: Floats = data - mean
-    return rereferenced
+    return np.asarray(data - mean)
 
 
 def _interpolated(signal: Signal, *, positions: NDArray[np.float64], named: Rows) -> Signal:
@@ -202,8 +201,7 @@ def _spline_weights(positions: NDArray[np.float64], bad: NDArray[np.bool_]) -> N
     info["bads"] = [names[row] for row in np.flatnonzero(bad)]
     weights[bad] = 0.0
     evoked = mne.EvokedArray(weights, info, verbose="error")
-    interpolated: NDArray[np.float64] = evoked.interpolate_bads(verbose="error").data
-    return interpolated
+    return np.asarray(evoked.interpolate_bads(verbose="error").data)
 
 
 def _montage_positions(montage: str, names: Sequence[str] | None) -> Floats:

@@ -99,8 +99,7 @@ def choose_frontend(frontend: Any, signals: Signals, sfreq: float | None) -> tup
 def case_durations(found: Survey, sfreq: float | None) -> NDArray[np.float64]:
     """Return how long each case lasts, (n,), in seconds; in samples where the rate is unknown."""
     periods = np.where(np.isnan(found.sfreqs), 1.0 / (sfreq or 1.0), 1.0 / found.sfreqs)
-    durations: NDArray[np.float64] = np.where(found.has_times, found.spans_s + periods, found.lengths * periods)
-    return durations
+    return np.asarray(np.where(found.has_times, found.spans_s + periods, found.lengths * periods))
 
 
 def trains_to_the_end(frontend: Any, defaults: Defaults) -> str:

@@ -237,8 +237,7 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             As `S4Classifier.predict`.
         """
         check_is_fitted(self)
-        embedded: NDArray[np.floating] = self.estimator_.embed(X, sfreq=sfreq, times=times)
-        return embedded
+        return np.asarray(self.estimator_.embed(X, sfreq=sfreq, times=times))
 
     @property
     def _n_features_out(self) -> int:
