@@ -1,7 +1,5 @@
 """Whether a split keeps apart what belongs together: subjects, recordings, windows that overlap, copies."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One page that says how good a model is, on what, by which protocol, and how sure that is."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

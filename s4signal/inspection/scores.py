@@ -1,7 +1,5 @@
 """How good predictions are, and how sure that is: scores with intervals, by class, by group, over folds."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import math

@@ -4,8 +4,6 @@ A frame is read at the first sample of its hop, so that each is added once and f
 chunks. All is done in numpy, whose calls cost a fraction of torch's on arrays as small as those of a chunk.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence, Set
 from itertools import groupby

@@ -4,8 +4,6 @@ One all-reduce per step adds up the gradients, as torch's DistributedDataParalle
 backward pass. Here a step has several passes, or none in a process whose share is empty, through any forward function.
 """
 
-from __future__ import annotations
-
 import atexit
 import copy
 import hashlib

@@ -1,7 +1,5 @@
 """Batches are loaded ahead where that takes long, and computed in smaller parts where the memory is too small."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence

@@ -7,8 +7,6 @@ References
 PyTorch, "CUDA Graphs", https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
 """
 
-from __future__ import annotations
-
 import copy
 import warnings
 from collections import Counter

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from s4signal.estimators.calibration import calibrated_losses, signs, temperature
+from s4signal.estimators.classification import calibrated_losses, signs, temperature
 from s4signal.random_features.left_out import squared_errors
 
 __all__: list[str] = []

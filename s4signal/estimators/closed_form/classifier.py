@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.calibration import calibrated_losses, signs, temperature
-from s4signal.estimators.classification import SignalClassifierMixin
+from s4signal.estimators.classification import SignalClassifierMixin, calibrated_losses, signs, temperature
 from s4signal.estimators.closed_form.ridge import RidgeEstimator
 from s4signal.estimators.model_file import State
 from s4signal.random_features.left_out import Floats

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s4signal.estimators.features.feature_map import FeatureMap
+from s4signal.estimators.features.feature_map import FeatureMap, ObservationSummaries
 from s4signal.estimators.features.recordings import Recordings, weights_of_first
-from s4signal.estimators.features.summaries import ObservationSummaries
 from s4signal.estimators.parameters import check_band
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, check_squares, survey

@@ -1,7 +1,5 @@
 """A regression on pooled statistics in plain operations of real tensors, for export; every feature exists there."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -13,9 +13,14 @@ from torch import Tensor
 
 from s4signal.errors import ModelFileError
 from s4signal.estimators.features.drawing import draw_feature_map
-from s4signal.estimators.features.feature_map import NARROW_BANDS, OBSERVATIONS, Blocks, FeatureMap
+from s4signal.estimators.features.feature_map import (
+    NARROW_BANDS,
+    OBSERVATIONS,
+    Blocks,
+    FeatureMap,
+    ObservationSummaries,
+)
 from s4signal.estimators.features.recordings import Recordings, TrainingCases
-from s4signal.estimators.features.summaries import ObservationSummaries
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, relative_periods

@@ -1,7 +1,5 @@
 """A trained model as a file that runs elsewhere: ONNX, or a program of torch alone."""
 
-from __future__ import annotations
-
 import copy
 import io
 import json

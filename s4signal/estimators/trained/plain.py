@@ -1,7 +1,5 @@
 """What is exported of a trained model: from samples in their units to probabilities or targets in theirs."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Features of the fixed part of a front end, computed once per case instead of once per epoch."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 import tempfile

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.calibration import calibrated_losses, signs, temperature
+from s4signal.estimators.classification import calibrated_losses, signs, temperature
 from s4signal.estimators.features.drawing import FeatureOptions
 from s4signal.estimators.features.recordings import TrainingCases, on_grid
 from s4signal.estimators.features.regression import FeatureRegression, fit_regression

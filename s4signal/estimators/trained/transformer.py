@@ -1,7 +1,5 @@
 """Embeddings of a network as a transformer: of a trained one, or of one that has learned from cases without labels."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any, Self, cast
 

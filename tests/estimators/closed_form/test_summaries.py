@@ -6,7 +6,7 @@ import pytest
 from s4signal import Signals
 from s4signal.errors import ModelFileError
 from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier, S4RidgeRegressor
-from s4signal.estimators.features.summaries import ObservationSummaries
+from s4signal.estimators.features.feature_map import ObservationSummaries
 from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.survey import relative_periods, survey
 from s4signal.inspection import BandImportanceDisplay
