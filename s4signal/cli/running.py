@@ -28,7 +28,7 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
             try:
                 command(*args, **kwargs)
             except BrokenPipeError:  # the reader has what it wanted: `s4signal predict ... | head`
-                _leave_pipe()
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
             except (typer.Exit, typer.Abort):
                 raise
             except KeyboardInterrupt:
@@ -51,11 +51,6 @@ def _fail(text: str, code: int) -> None:
         raise
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(code)
-
-
-def _leave_pipe() -> None:
-    """Close what nobody reads any more, so that Python does not complain at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.sparse import issparse
-from scipy.special import expit, log_expit, log_softmax
+from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import assert_all_finite
@@ -127,10 +127,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         return targets
 
     def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.multilabel_:
-            return np.asarray(expit(outputs))
-        shares = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+        return np.asarray(expit(outputs) if self.multilabel_ else softmax(outputs, axis=1))
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn what the estimator takes."""
@@ -212,19 +209,12 @@ def calibrated_losses(targets: Floats, scores: Floats, weights: Floats, *, tags:
 
 
 def _log_losses(logits: Floats, targets: Floats, *, tags: bool) -> Floats:
-    right, mean = (_tag_likelihoods if tags else _label_likelihoods)(logits, targets)
+    if tags:
+        held, not_held = log_expit(logits * targets), log_expit(-logits * targets)
+        right, mean = held.mean(1), (held + not_held).mean(1) / 2.0
+    else:
+        logs = log_softmax(logits, axis=1)
+        right, mean = logs[np.arange(len(logs)), targets.argmax(1)], logs.mean(1)
     # Platt's targets: n cases without a mistake say no more than that the next is right with odds of about n to 1.
     doubt = 1.0 / (len(logits) + 2.0)
     return np.asarray((doubt - 1.0) * right - doubt * mean)
-
-
-def _label_likelihoods(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
-    """Return the log likelihood of the right label and the mean over all labels, each (n,)."""
-    logs = log_softmax(logits, axis=1)
-    return logs[np.arange(len(logs)), targets.argmax(1)], logs.mean(1)
-
-
-def _tag_likelihoods(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
-    """Return the log likelihood of the right tags and the mean over tag and no tag, each (n,)."""
-    right, wrong = log_expit(logits * targets), log_expit(-logits * targets)
-    return right.mean(1), (right + wrong).mean(1) / 2.0

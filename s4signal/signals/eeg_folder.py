@@ -52,7 +52,10 @@ def find_recordings(path: PathOrText | Iterable[PathOrText], pattern: str | None
         elif given.is_dir() and given.suffix.lower() not in _FOLDERS:
             found = [_named(p) for p in _below(given)]
         elif not given.exists() and any(sign in str(path) for sign in "*?["):
-            found = [_named(p) for p in _of_glob(str(path))]
+            there = [Path(p) for p in sorted(glob(str(path), recursive=True))]
+            if not there:
+                raise RecordingError(f"no file matches {path}. Check the path; ** stands for any folders.")
+            found = [_named(p) for p in [p for p in there if is_recording(p)] or there]
         else:
             found, single = [_named(given)], True
     else:
@@ -79,13 +82,6 @@ def _below(root: Path) -> list[Path]:
             "pass a list of files."
         )
     return found
-
-
-def _of_glob(text: str) -> list[Path]:
-    there = [Path(p) for p in sorted(glob(text, recursive=True))]
-    if not there:
-        raise RecordingError(f"no file matches {text}. Check the path; ** stands for any folders.")
-    return [p for p in there if is_recording(p)] or there
 
 
 def _of_bids(root: Path) -> list[Found]:

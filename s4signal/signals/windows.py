@@ -247,14 +247,11 @@ def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
     items = [events] if single else list(events)
     if len(items) != n:
         raise ShapeError(f"events must hold one array or path for each of {n} recordings, got {len(items)}.")
-    return [_events_array(item) for item in items]
-
-
-def _events_array(item: Any) -> npt.NDArray[np.int64]:
-    array = np.asarray(read_mne_events(item) if isinstance(item, str | PathLike) else item)
-    if array.ndim != 2 or array.shape[1] != 3:
-        raise ShapeError(f"events must have shape (n_events, 3): sample, 0, code; got {array.shape}.")
-    return array.astype(np.int64)
+    arrays = [np.asarray(read_mne_events(item) if isinstance(item, str | PathLike) else item) for item in items]
+    for array in arrays:
+        if array.ndim != 2 or array.shape[1] != 3:
+            raise ShapeError(f"events must have shape (n_events, 3): sample, 0, code; got {array.shape}.")
+    return [array.astype(np.int64) for array in arrays]
 
 
 def _groups(recordings: Signals, groups: Any) -> npt.NDArray[Any]:

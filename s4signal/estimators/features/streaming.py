@@ -38,18 +38,17 @@ class FeatureStream(SignalStream):
         self._lines = Lines()
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.floating] | None:
-        n_heard = sum(map(self._push, self._lines.over(data)))
+        n_heard = 0
+        for piece in self._lines.over(data):
+            n_heard += piece.shape[1]
+            x = torch.from_numpy(np.ascontiguousarray(piece)).to(self._feature_map.dtype)
+            for running, bank in zip(self._running, self._feature_map.banks, strict=True):
+                if running.listens:
+                    running.push(self._feature_map.input(bank, x).numpy())
         if not n_heard or not answer:
             return None
         features = self._feature_map.concatenated([running.value() for running in self._running])
         return np.asarray(self._finish(features.astype(np.float64))[0])
-
-    def _push(self, data: NDArray[np.floating]) -> int:
-        x = torch.from_numpy(np.ascontiguousarray(data)).to(self._feature_map.dtype)
-        for running, bank in zip(self._running, self._feature_map.banks, strict=True):
-            if running.listens:
-                running.push(self._feature_map.input(bank, x).numpy())
-        return int(data.shape[1])
 
 
 def stream_period(estimator: Any, features: FeatureMap, sfreq: float | None) -> float:
