@@ -104,134 +104,69 @@ class Evaluation:
 
 def write_report(path: Path, what: Evaluation) -> None:
     """Write the page; nothing in it is loaded from elsewhere, nothing is executed."""
-    jinja2 = optional("jinja2", "A report", "plot")
+    environment = optional("jinja2", "A report", "plot").Environment(autoescape=True)
+    environment.filters |= {"number": _number, "interval": _interval}
     template = files("s4signal.inspection").joinpath("report.html").read_text("utf-8")
-    page = jinja2.Environment(autoescape=True).from_string(template).render(**context(what))
-    path.write_text(page, encoding="utf-8")
+    path.write_text(environment.from_string(template).render(**context(what)), encoding="utf-8")
 
 
 def context(what: Evaluation) -> dict[str, Any]:
     """Return what the template shows."""
-    said, kind = what.said, type(what.model).__name__
-    scores = said.scores()
+    said, names, groups = what.said, what.said.classes, what.said.by_group()
     return {
-        "title": f"{kind} on {len(said.y)} cases",
+        "what": what,
+        "title": f"{type(what.model).__name__} on {len(said.y)} cases",
         "subtitle": f"{what.model_file.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "headline": _headline(scores),
-        "facts": what.facts,
-        "protocol": what.protocol,
-        "checks": what.checks,
-        "scores": [{"name": n, "value": f"{v:.3f}", "interval": _interval(i)} for n, (v, i) in scores.items()],
-        "remarks": _remarks(what),
-        "confusion": _confusion(said),
-        "tables": _tables(what),
-        "pictures": _pictures(what),
+        "measure": "mean absolute error" if names is None else "accuracy",
+        "scores": said.scores(),
+        "over_groups": said.over_groups() if what.grouped else None,
+        "over_folds": said.over_folds(),
+        "confusion": None if names is None or len(names) > _MOST_CLASSES else said.confusion().tolist(),
+        "by_class": [] if names is None else said.by_class(),
+        "by_group": groups if what.grouped and len(groups) > 1 else [],
+        "most_rows": _MOST_ROWS,
+        "curves": _curves(what),
+        "coverage": _coverage(what.model),
         "cases": _cases(what),
         "environment": _environment(what),
     }
-
-
-def _headline(scores: Mapping[str, tuple[float, Interval | None]]) -> dict[str, str]:
-    """Return the score that stands in large print, and what it is to be held against."""
-    name, (value, interval) = next(iter(scores.items()))
-    beside = [f"95 % interval {_interval(interval)}"] if interval else []
-    beside += [f"{other}: {scores[other][0]:.3f}" for other in ("most frequent class", "R²") if other in scores]
-    return {"name": name, "value": f"{value:.3f}", "interval": "; ".join(beside)}
-
-
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
-def _remarks(what: Evaluation) -> list[str]:
-    """Say how to read the scores."""
-    found, said = [], what.said
-    if said.classes is not None:
-        found.append("The interval of the accuracy is Wilson's, for cases that are independent.")
-    if what.grouped and (over := said.over_groups()) is not None:
-        what_of = "accuracy" if said.classes is not None else "mean absolute error"
-        found.append(f"For new groups the {what_of} is {_interval(over)}: groups drawn anew, 95 % of 2,000 times.")
-    if (folds := said.over_folds()) is not None:
-        found.append(
-            f"Over folds: {folds['mean']:.3f} ± {folds['sd']:.3f} (mean ± standard deviation), {folds['min']:.3f} to "
-            f"{folds['max']:.3f}."
-        )
-    return found
-
-
-def _confusion(said: Predictions) -> dict[str, Any] | None:
-    if said.classes is None or len(said.classes) > _MOST_CLASSES:
-        return None
-    counts, names = said.confusion(), [str(name) for name in said.classes]
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    rows = [
-        {
-            "name": name,
-            "cells": [
-                {"n": int(n), "shade": round(float(share), 3), "true": i == j}
-                for j, (n, share) in enumerate(zip(counts[i], shares[i], strict=True))
-            ],
-        }
-        for i, name in enumerate(names)
-    ]
-    return {"names": names, "rows": rows}
-
-
-def _tables(what: Evaluation) -> list[dict[str, Any]]:
-    said, found = what.said, []
-    if said.classes is not None:
-        rows = [
-            [r["class"], r["n"], _number(r["recall"]), _interval(r["interval"]), _number(r["precision"])]
-            for r in said.by_class()
-        ]
-        columns = ["class", "cases", "recall", "95 % interval", "precision"]
-        found.append({"title": "By class", "columns": columns, "rows": rows, "note": ""})
-    groups = said.by_group()
-    if what.grouped and len(groups) > 1:
-        score = "accuracy" if said.classes is not None else "mean absolute error"
-        rows = [[g["group"], g["n"], _number(g[score]), _interval(g.get("interval"))] for g in groups[:_MOST_ROWS]]
-        note = f"The worst {_MOST_ROWS} of {len(groups)} groups." if len(groups) > _MOST_ROWS else "The worst first."
-        columns = ["group", "cases", score, "95 % interval" if said.classes is not None else ""]
-        found.append({"title": "By group", "columns": columns, "rows": rows, "note": note})
-    return found
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _pictures(what: Evaluation) -> list[dict[str, Any]]:
-    """Draw the curves, and what the model covers."""
+def _interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _curves(what: Evaluation) -> list[tuple[str, str]]:
+    """Draw the curves, with a text for each."""
     model, said, curves = what.model, what.said, []
     if said.classes is None:
         drawn = partial(PredictionErrorDisplay.from_predictions, said.y, said.predicted, kind="actual_vs_predicted")
-        curves.append(_item(picture(lambda ax: drawn(ax=ax)), "True values over predictions."))
+        curves.append((picture(lambda ax: drawn(ax=ax)), "True values over predictions."))
     if what.curve:
         score = "Accuracy" if said.classes is not None else "Mean absolute error"
         text = f"Learning curve: {score.lower()} over the number of training cases, all of other groups."
-        curves.append(_item(learning_curve(what.curve, score), text))
+        curves.append((learning_curve(what.curve, score), text))
     if getattr(model, "history_", None):
-        curves.append(_item(_drawn(TrainingCurveDisplay, model), "Training of the model in the file, epoch by epoch."))
-    sections = [{"title": "Curves", "pictures": curves, "text": ""}] if curves else []
-    return [*sections, {"title": "Bands and memory", "pictures": _coverage(model), "text": model.describe()}]
-
-
-def _item(src: str, text: str) -> dict[str, str]:
-    return {"src": src, "text": text}
+        curves.append((_drawn(TrainingCurveDisplay, model), "Training of the model in the file, epoch by epoch."))
+    return curves
 
 
 def _drawn(display: type[Any], model: Any) -> str:
     return picture(lambda ax: display.from_estimator(model, ax=ax))
 
 
-def _coverage(model: Any) -> list[dict[str, str]]:
+def _coverage(model: Any) -> list[tuple[str, str]]:
     """Draw the poles of a model, and what it passes."""
-    found = [_item(_drawn(PolesDisplay, model), "Modes: where each rings, and the time in which it decays to 1/e.")]
+    modes = _drawn(PolesDisplay, model), "Modes: where each rings, and the time in which it decays to 1/e."
     if hasattr(model, "network_"):
         text = "Frequency response of the blocks, before their gates: median of the channels and the middle 80 %."
-        return [*found, _item(_drawn(FrequencyResponseDisplay, model), text)]
+        return [modes, (_drawn(FrequencyResponseDisplay, model), text)]
     text = "Share of the squared coefficients that falls to each oscillator, and their sums over octaves."
-    return [*found, _item(_drawn(BandImportanceDisplay, model), text)]
+    return [modes, (_drawn(BandImportanceDisplay, model), text)]
 
 
 def _cases(what: Evaluation) -> list[dict[str, Any]]:
