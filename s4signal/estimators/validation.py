@@ -14,7 +14,7 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import as_float_array, case_name, in_full_scale, scale_pcm
+from s4signal.signals.checks import as_float_array, case_name, check_positive, in_full_scale, scale_pcm
 from s4signal.signals.clock import warn_of_clocks, warn_of_no_rate
 
 _LARGEST_TARGET = 1e150
@@ -207,9 +207,8 @@ def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int
     if sfreq is None:
         raise ValueError("window_s needs a rate, but the model was fitted without one; fit with sfreq.")
     step_s = window_s / 2 if step_s is None and is_positive(window_s) else step_s
-    for name, value in (("window_s", window_s), ("step_s", step_s)):
-        if not is_positive(value):
-            raise ValueError(f"{name}={value!r} must be a positive number of seconds.")
+    check_positive("window_s", window_s)
+    check_positive("step_s", step_s)
     n_window, n_step = round(window_s * sfreq), max(1, round(step_s * sfreq))
     if n_window < 1 or n_step > n_window:
         raise ValueError(f"window_s={window_s:g} must last a sample of {sfreq:g} Hz, and step_s={step_s:g} no longer.")

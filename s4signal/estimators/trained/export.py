@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from s4signal.errors import check_choice
 from s4signal.estimators.features.plain import PlainRegression, PlainRegressionSteps
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.plain import Offline, Parts, Step
@@ -35,9 +36,8 @@ _OPSET = 20
 
 def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: int) -> dict[str, Any]:
     """Write a model and return its metadata, which the file holds too; ValueError if it has no form to export."""
-    for name, value, known in (("format", format, FORMATS), ("view", view, VIEWS)):
-        if value not in known:
-            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, known))}.")
+    check_choice("format", format, FORMATS)
+    check_choice("view", view, VIEWS)
     if not (isinstance(longest, int) and longest >= 2):
         raise ValueError(f"longest={longest!r} must be a whole number of samples, at least 2.")
     _check(parts, view)
