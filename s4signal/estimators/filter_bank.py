@@ -14,12 +14,12 @@ from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
 from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import survey
-from s4signal.estimators.trained.bands import HOP_S, SPEECH_HZ
-from s4signal.estimators.trained.defaults import AUDIO_SFREQ, LOWEST_HZ
+from s4signal.estimators.trained.defaults import HOP_S, LOWEST_HZ, SPEECH_HZ
 from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, make_cases, training_rate
 from s4signal.estimators.trained.precompute import extract_features
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, finite_outputs
 from s4signal.signals import Signals
+from s4signal.signals.checks import AUDIO_SFREQ
 
 MAX_SAMPLES = 2**22  # at once: a band keeps little of each
 

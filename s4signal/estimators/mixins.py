@@ -76,7 +76,7 @@ class PredictionMixin:
     def _finite_outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
         if is_epochs(X[0] if isinstance(X, list) and X else X):  # which know where they were cut
             X = Signals(X)
-        outputs: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times))
+        outputs = finite_outputs(self._outputs(X, sfreq, times))
         warn_of_overlap(X, self._trained_on)
         return outputs
 

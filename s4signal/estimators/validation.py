@@ -1,7 +1,7 @@
 """The only place that checks signals, targets and weights."""
 
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array, case_name, check_positive, in_full_scale, scale_pcm
 from s4signal.signals.clock import warn_of_clocks, warn_of_no_rate
 
+Outputs = TypeVar("Outputs", bound=Any)
 _LARGEST_TARGET = 1e150
 _NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")  # numpy, of texts
 
@@ -288,7 +289,7 @@ def check_weights(
     return np.asarray(weights, dtype=np.float64)
 
 
-def finite_outputs(outputs: Any) -> Any:
+def finite_outputs(outputs: Outputs) -> Outputs:
     """Return the outputs of cases, if all are finite: argmax would make the first class of NaN."""
     bad = [index for index, output in enumerate(outputs) if not np.isfinite(output).all()]
     if bad:

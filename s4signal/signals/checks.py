@@ -16,7 +16,7 @@ from s4signal.errors import MissingDependencyError, RecordingError, ShapeError
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 PathOrText: TypeAlias = str | PathLike[str]
-_AUDIO_SFREQ = 4000.0  # Hz
+AUDIO_SFREQ = 4000.0  # Hz: from here on one or two channels of a plain array are audio
 _PCM = {"u1": (128, 2**7), "i1": (0, 2**7), "i2": (0, 2**15), "i4": (0, 2**31)}  # silence and full scale
 _FAR_TOO_WIDE = 100  # channels per sample in time; probes of 384 channels are cut to some 80 samples
 _LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000  # points in any case, and for each sample
@@ -64,7 +64,7 @@ def as_float_array(data: Any, name: str = "X") -> FloatArray:
 
 def is_audio(modality: str | None, sfreq: float | None, n_channels: int) -> bool:
     """Whether a case is sound: it says so, or it says nothing and has the rate and channels of sound."""
-    return modality == "audio" or (modality is None and sfreq is not None and sfreq >= _AUDIO_SFREQ and n_channels <= 2)
+    return modality == "audio" or (modality is None and sfreq is not None and sfreq >= AUDIO_SFREQ and n_channels <= 2)
 
 
 def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_channels: int | None = None) -> Any:
@@ -105,7 +105,7 @@ def as_case_array(data: Any) -> FloatArray:
 def refuse_time_first(shape: tuple[int, ...], sfreq: float | None) -> None:
     """Refuse (n_times, n_channels) of sound, as soundfile gives it: each sample would be a channel."""
     n_channels, n_times = shape
-    if sfreq is not None and sfreq >= _AUDIO_SFREQ and n_channels >= _FAR_TOO_WIDE * n_times:
+    if sfreq is not None and sfreq >= AUDIO_SFREQ and n_channels >= _FAR_TOO_WIDE * n_times:
         raise ShapeError(
             f"it has {n_channels} channels of {n_times} sample{'s' * (n_times != 1)} at {sfreq:g} Hz, so time seems to "
             "come first. A case is (n_channels, n_times): pass its transpose, x.T."

@@ -162,7 +162,9 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         check_options(self)
         if self.checkpoint_dir is not None:
             raise ValueError("partial_fit writes no checkpoints; set checkpoint_dir=None, and save the model.")
-        return self._learn_on(X, y, sample_weight, classes=classes)
+        with self._drafted() as draft:
+            draft._fit_on(X, y, sample_weight, classes=classes)
+        return self
 
     def embed(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
         """Describe cases by what the head of the network sees; `s4signal.estimators.S4Features` is the transformer.
@@ -177,8 +179,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         ndarray (n_samples, n_features)
             Steps of the last layer, pooled over time; without a readout in closed form.
         """
-        embedded: NDArray[np.float64] = finite_outputs(self._outputs(X, sfreq, times, forward=embed_batch))
-        return embedded
+        return finite_outputs(self._outputs(X, sfreq, times, forward=embed_batch))
 
     def describe(self) -> str:
         """Say what the model covers and what was decided: front end, band in Hz, memory in seconds, training.
@@ -237,8 +238,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
 
     def _said_of(self, recording: NDArray[np.floating], sfreq: float | None) -> NDArray[np.float64]:
         outputs = finite_outputs(self._outputs(Signals([recording], sfreq=sfreq), warn=False))  # the stream does
-        said: NDArray[np.float64] = self._finish(outputs)[0]
-        return said
+        return np.asarray(self._finish(outputs)[0])
 
     def _to_state(self) -> State:
         # Of a module its weights alone: to build it would be to execute what a file contains.

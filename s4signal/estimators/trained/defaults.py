@@ -1,17 +1,22 @@
 """The rule of defaults: what "auto" stands for, by the kind, number, channels and duration of the training cases."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from s4signal.estimators.survey import Survey
 from s4signal.estimators.units import counted
+from s4signal.nn import FilterBank, space_bands
 from s4signal.signals import Signals
+from s4signal.signals.checks import is_audio
 
-AUDIO_SFREQ, AUDIO_CHANNELS = 4000.0, 2  # from this rate on, and up to so many channels, a plain array is audio
-LOWEST_HZ = 60.0  # of the filter bank
+# Of the filter bank for sound, whose bands follow the rate of the recordings.
+LOWEST_HZ = 60.0
+HOP_S, N_BANDS = 0.01, 40
+SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # so far reach the bands; rates that hold more get more, as far as we hear
+BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame
 FEW_CASES = 1000  # between 500 cases, where a small network did better, and 1,800 nothing was measured
 HOPS_PER_CASE = 64
 MOST_CASES = 4000  # of a readout in closed form, each of which is predicted from all others
@@ -40,7 +45,7 @@ def choose_defaults(signals: Signals, found: Survey, weights: NDArray[np.float64
     Sound is not locked to the beginning of a case: steps are weighed by what they say. Of epochs of several channels it
     matters when a wave comes: the course over the case is kept, in Legendre coefficients, and a step is a 64th of it.
     """
-    frontend, why = choose_frontend("auto", signals, sfreq)
+    frontend, why = _frontend(signals, sfreq)
     samples = case_durations(found, sfreq) * (sfreq or 1.0)
     hop = max(1, int(samples.max() + 1e-6) // HOPS_PER_CASE)
     mostly_missing, few = found.mostly_missing(weights), len(signals) < FEW_CASES
@@ -75,25 +80,19 @@ def _readout(signals: Signals, kind: str, *, regular: bool, mostly_missing: bool
     return "closed_form", "auto, for mostly missing data" if mostly_missing else "auto, for regular signals"
 
 
-def choose_frontend(frontend: Any, signals: Signals, sfreq: float | None) -> tuple[str, str]:
-    """Tell audio from other signals, and say why: "auto" takes the filter bank for audio.
+def _frontend(signals: Signals, sfreq: float | None) -> tuple[str, str]:
+    """Tell audio, which takes the filter bank, from other signals, and say why.
 
     Audio is what its reader calls so; of a plain array, one or two channels at 4 kHz or more.
     """
-    if isinstance(frontend, nn.Module):
-        return "module", ""
-    if frontend != "auto":
-        return str(frontend), ""
-    modalities = {getattr(case, "modality", None) for case in signals.cases}
-    named = modalities - {None}
-    rate = "unknown" if sfreq is None else f"{sfreq:g} Hz"
     if sfreq is None or sfreq < 4 * LOWEST_HZ:
-        return "linear", f"auto, for a rate of {rate}" if sfreq is not None else "auto, as the rate is unknown"
-    if named:
-        audio = modalities == {"audio"}
-        return ("filterbank" if audio else "linear"), f"auto, for {', '.join(sorted(map(str, named)))}"
-    audio = sfreq >= AUDIO_SFREQ and signals.n_channels <= AUDIO_CHANNELS
-    return ("filterbank" if audio else "linear"), f"auto, for {counted(signals.n_channels, 'channel')} at {rate}"
+        return "linear", "auto, as the rate is unknown" if sfreq is None else f"auto, for a rate of {sfreq:g} Hz"
+    modalities = {case.modality for case in signals.cases}
+    audio, why = modalities == {"audio"}, ", ".join(sorted(map(str, modalities - {None})))
+    if modalities == {None}:
+        audio = is_audio(None, sfreq, signals.n_channels)
+        why = f"{counted(signals.n_channels, 'channel')} at {sfreq:g} Hz"
+    return ("filterbank" if audio else "linear"), f"auto, for {why}"
 
 
 def case_durations(found: Survey, sfreq: float | None) -> NDArray[np.float64]:
@@ -112,3 +111,23 @@ def trains_to_the_end(frontend: Any, defaults: Defaults) -> str:
         return "behind the filter bank all cases are trained on"
     # A filter bank or a module reads mostly missing cases on a grid.
     return defaults.to_the_end if defaults.kind == "epochs" or frontend in ("auto", "linear") else ""
+
+
+def sound_bank(sfreq: float, hop_s: float, band_hz: tuple[float, float] | None = None) -> FilterBank:
+    """Space gammatone bands evenly on the scale of critical bands, as densely at every rate; or within a band."""
+    lowest_hz, highest_hz = (LOWEST_HZ, HIGHEST_HZ) if band_hz is None else band_hz
+    highest_hz = min(highest_hz, 0.475 * sfreq)
+    n_bands = round(N_BANDS * max(1.0, _critical_bands(highest_hz) / _critical_bands(SPEECH_HZ)))
+    frequencies, bandwidths = space_bands("erb", n_bands, lowest_hz, highest_hz)
+    return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, floor=BANK_FLOOR)
+
+
+def _critical_bands(frequency_hz: float) -> float:
+    """Count them from the lowest frequency on, relative to 21.4 [1]_.
+
+    References
+    ----------
+    .. [1] B. R. Glasberg, B. C. J. Moore, "Derivation of auditory filter shapes from notched-noise data", Hearing
+       Research 47:103-138, 1990.
+    """
+    return math.log10((1 + 0.00437 * frequency_hz) / (1 + 0.00437 * LOWEST_HZ))

@@ -61,12 +61,6 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             draft._fit(*data, **more, owner=self)
         return self
 
-    def _learn_on(self, *data: Any, **more: Any) -> Self:
-        """Fit one epoch more, or leave the estimator as it was."""
-        with self._drafted() as draft:
-            draft._fit_on(*data, **more)
-        return self
-
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, times: Any, groups: Any, X_val: Any, y_val: Any, owner: Any
     ) -> None:

@@ -15,8 +15,7 @@ from s4signal.estimators.augmentation import Settings, choose_augmentation, feat
 from s4signal.estimators.model_file import State
 from s4signal.estimators.parameters import check_band
 from s4signal.estimators.survey import Survey
-from s4signal.estimators.trained.bands import HOP_S, sound_bank
-from s4signal.estimators.trained.defaults import LOWEST_HZ, Defaults, case_durations
+from s4signal.estimators.trained.defaults import HOP_S, LOWEST_HZ, Defaults, case_durations, sound_bank
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
@@ -142,7 +141,8 @@ def plan_network(
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     stack, pooling, why = _chosen(options, defaults)
     stack["lookahead"] = _lookahead(options.lookahead_s, step_s, stack["n_layers"])
-    chosen = _readout(readout, frontend, defaults)
+    if (chosen := readout) == "auto":
+        chosen = defaults.readout if frontend in ("linear", "hop_means") else "pooled"
     why |= {"readout": "auto"} if "readout" in why and chosen != defaults.readout else {}
     return Plan(
         n_channels=signals.n_channels,
@@ -220,13 +220,6 @@ def _name(frontend: Any, defaults: Defaults) -> str:
     if isinstance(frontend, nn.Module):
         return "module"
     return defaults.frontend if frontend == "auto" else str(frontend)
-
-
-def _readout(readout: str, frontend: str, defaults: Defaults) -> str:
-    """Return the readout; "auto" is "pooled" behind front ends that are not plain."""
-    if readout == "auto":
-        return defaults.readout if frontend in ("linear", "hop_means") else "pooled"
-    return readout
 
 
 def _pooling(pooling: str | tuple[str, int]) -> tuple[str, int]:
