@@ -2,7 +2,6 @@
 
 import functools
 import json
-import math
 import os
 import sys
 import warnings
@@ -94,7 +93,8 @@ class Screen:
     def result(self, document: dict[str, Any]) -> None:
         """Print what a machine reads."""
         if self.as_json:
-            typer.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+            text = json.dumps(document, default=lambda item: item.tolist() if hasattr(item, "tolist") else str(item))
+            typer.echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # what is no number: null
 
     @contextmanager
     def progress(self, text: str, total: int | None) -> Iterator[Callable[[], None]]:
@@ -106,16 +106,3 @@ class Screen:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(text, total=total)
             yield lambda: bar.advance(task)
-
-
-def _plain(value: Any) -> Any:
-    """Give a value the form of JSON: arrays become lists, what is no number null, anything else its text."""
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

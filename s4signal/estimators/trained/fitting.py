@@ -28,7 +28,7 @@ from s4signal.estimators.trained.plan import (
     plan_schedule,
 )
 from s4signal.estimators.trained.precompute import prepare_training
-from s4signal.estimators.trained.readout import Readout, choose_shares, fit_readout, in_memory, of_layers, settle_shares
+from s4signal.estimators.trained.readout import Readout, Stacking, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
 from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
@@ -237,10 +237,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if self.checkpoint_dir is not None:
             fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
             options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
-        classifies, alone = self._stratified, not (self._stratified or self.warm_start or self._readout is None)
-        how: dict[str, Any] = {"classifies": classifies, "alone": alone, "options": options}
-        folded = None if self.warm_start or validation is not None else parts[0]
-        shares = choose_shares(self._plan, self.network_, cases, folded, loss=self._loss, **how)
+        alone, shares = not (self._stratified or self.warm_start or self._readout is None), None
+        stacking = Stacking(self._loss, options, self._stratified, alone)
+        if self._plan.readout == "closed_form" and not self.warm_start and validation is None:
+            shares = stacking.choose(self.network_, cases, parts[0])
         with own_callbacks(owner, n_epochs=options.max_epochs, silent=not is_first()) as context:
 
             def on_epoch(line: dict[str, Any], network: nn.Module) -> bool:
@@ -249,15 +249,16 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
             result = fit_network(
                 self.network_,
-                of_layers(cases, alone=alone),
+                stacking.learned(cases),
                 loss=self._loss,
                 options=options,
-                validation=of_layers(validation, alone=alone),
+                validation=stacking.learned(validation),
                 score=self._score_outputs,
                 on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
             )
-            fitted = self._readout, self._plan, result.network
-            self._readout, self._plan = settle_shares(fitted, shares, validation, **how)
+            if self._readout is not None:
+                fitted = self._readout, self._plan, result.network
+                self._readout, self._plan = stacking.settle(*fitted, shares, validation)
             self._take(result)
             end_task(owner, context, given, learned=vars(self), n_iter=self.n_iter_, network=self.network_)
 

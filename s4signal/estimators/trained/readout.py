@@ -130,63 +130,56 @@ class Shares(NamedTuple):
     layers: float
 
 
-def choose_shares(
-    plan: Plan,
-    network: S4Network,
-    cases: Cases,
-    data: LabelledCases | None,
-    *,
-    loss: Loss,
-    classifies: bool,
-    alone: bool,
-    options: TrainingOptions,
-) -> Shares | None:
-    """Return the best shares for the cases of each fold of layers that are trained on the others.
+class Stacking(NamedTuple):
+    """How layers are trained beside a readout; ``alone``, they learn the targets, not what it leaves over."""
 
-    Of many cases one fold is enough. None without ``data``, or where there are too few.
-    """
-    folds = number_folds(data) if data is not None and plan.readout == "closed_form" else None
-    if folds is None:
-        return None
-    options, learned = replace(options, checkpoint_dir=None), of_layers(cases, alone=alone)
-    left_out, outputs = [], []
-    for fold in np.unique(folds)[: None if len(cases) < FEW_CASES else 1]:
-        others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        trained = fit_network(copy.deepcopy(network), learned.take(others), loss=loss, options=options).network
-        outputs.append(evaluate_network(trained, learned.take(own), options=options))
-        left_out.append(own)
-    return best_shares(torch.cat(outputs), cases.take(np.concatenate(left_out)), classifies=classifies, alone=alone)
+    loss: Loss
+    options: TrainingOptions
+    classifies: bool
+    alone: bool
 
+    def learned(self, cases: Cases | None) -> Any:
+        """Return the cases as layers learn them: without what the readout says, or with it."""
+        return replace(cases, offsets=None) if self.alone and cases is not None else cases
 
-def settle_shares(
-    fitted: tuple[Readout | None, Plan, S4Network],
-    shares: Shares | None,
-    validation: Cases | None,
-    *,
-    classifies: bool,
-    alone: bool,
-    options: TrainingOptions,
-) -> tuple[Readout | None, Plan]:
-    """Let trained layers and the readout beside them count for their shares, by default those of validation cases."""
-    readout, plan, network = fitted
-    if readout is not None and shares is None and validation is not None:
-        outputs = evaluate_network(network, of_layers(validation, alone=alone), options=options)
-        shares = best_shares(outputs, validation, classifies=classifies, alone=alone)
-    elif shares is None and alone:
-        shares = Shares(0.5, 0.5)
-    if readout is None or shares is None:
-        return readout, plan
-    with torch.no_grad():
-        for tensor in (*network.head.parameters(), *([] if network.summary is None else network.summary.parameters())):
-            tensor.mul_(shares.layers)
-    counted = f"x {shares.readout:.2g} and layers x {shares.layers:.2g} by cases left out"
-    why = f"{plan.why.get('readout', 'asked for').partition(', x ')[0]}, {counted}"  # without an earlier count
-    return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})
+    def choose(self, network: S4Network, cases: Cases, data: LabelledCases) -> Shares | None:
+        """Return the best shares for the cases of each fold of layers that are trained on the others.
 
+        Of many cases one fold is enough. None where there are too few.
+        """
+        folds = number_folds(data)
+        if folds is None:
+            return None
+        options, learned = replace(self.options, checkpoint_dir=None), self.learned(cases)
+        left_out, outputs = [], []
+        for fold in np.unique(folds)[: None if len(cases) < FEW_CASES else 1]:
+            others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            fresh = copy.deepcopy(network)
+            trained = fit_network(fresh, learned.take(others), loss=self.loss, options=options).network
+            outputs.append(evaluate_network(trained, learned.take(own), options=options))
+            left_out.append(own)
+        return self._best(torch.cat(outputs), cases.take(np.concatenate(left_out)))
 
-def of_layers(cases: Cases | None, *, alone: bool) -> Any:
-    """Return the cases as layers learn them: without what the readout says, or with it."""
-    return replace(cases, offsets=None) if alone and cases is not None else cases
+    def settle(
+        self, readout: Readout, plan: Plan, network: S4Network, shares: Shares | None, validation: Cases | None
+    ) -> tuple[Readout, Plan]:
+        """Let trained layers and the readout count for their shares, by default those of validation cases."""
+        if shares is None and validation is not None:
+            shares = self._best(evaluate_network(network, self.learned(validation), options=self.options), validation)
+        elif shares is None and self.alone:
+            shares = Shares(0.5, 0.5)
+        if shares is None:
+            return readout, plan
+        with torch.no_grad():
+            for part in (network.head, network.summary):
+                for tensor in () if part is None else part.parameters():
+                    tensor.mul_(shares.layers)
+        counted = f"x {shares.readout:.2g} and layers x {shares.layers:.2g} by cases left out"
+        why = f"{plan.why.get('readout', 'asked for').partition(', x ')[0]}, {counted}"  # without an earlier count
+        return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})
+
+    def _best(self, outputs: Tensor, cases: Cases) -> Shares:
+        return best_shares(outputs, cases, classifies=self.classifies, alone=self.alone)
 
 
 def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool = False) -> Shares:
