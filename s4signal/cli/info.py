@@ -14,10 +14,10 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
     classes = [str(name) for name in fitted.classes_.tolist()] if hasattr(fitted, "classes_") else None
     facts = {} if classes is None else {"classes": ", ".join(classes)}
     facts |= {"channels": ", ".join(fitted.ch_names_)} if fitted.ch_names_ else {}
-    known = {} if provenance is None else provenance.reading
-    if provenance is not None:
-        facts["fitted on"] = f"{len(provenance.cases)} cases of {len(provenance.groups)} groups"
-        facts["read by"] = ", ".join(f"{name} {value}" for name, value in known.items()) or "the default options"
+    if n_cases := len(provenance.cases):
+        how = ", ".join(f"{name} {value}" for name, value in provenance.reading.items())
+        facts |= {"fitted on": f"{n_cases} cases of {len(provenance.groups)} groups"}
+        facts |= {"read by": how or "the default options"}
     screen.facts(facts or {"fitted on": "not said in the file"})
     screen.result(
         {
@@ -27,8 +27,8 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
             "sfreq": fitted.sfreq_,
             "classes": classes,
             "parameters": {k: v for k, v in fitted.get_params(deep=False).items() if k != "callbacks"},
-            "n_training_cases": None if provenance is None else len(provenance.cases),
-            "reading": known,
+            "n_training_cases": n_cases or None,
+            "reading": provenance.reading,
             "description": fitted.describe(),
         }
     )

@@ -33,7 +33,7 @@ def predict(
     if out is not None:
         check_format(out)
     fitted, provenance = load_estimator(model), read_provenance(model)
-    how = reading.after(None if provenance is None else provenance.reading, left_out=("regression", "pattern"))
+    how = reading.after(provenance.reading, left_out=("regression", "pattern"))
     cases = read_cases(data, how)
     screen = Screen(as_json=as_json)
     if out is not None:

@@ -42,7 +42,7 @@ def report(
         raise ValueError(f"--protocol {protocol} is unknown; choose one of {', '.join(PROTOCOLS)}.")
     check_out(out)
     fitted, provenance = load_estimator(model), read_provenance(model)
-    cases = read_cases(data, reading.after(None if provenance is None else provenance.reading)).labelled()
+    cases = read_cases(data, reading.after(provenance.reading)).labelled()
     if cases.is_regression == hasattr(fitted, "classes_"):
         raise ValueError(f"{model} is a {type(fitted).__name__}, but the labels are not of its kind; see --regression.")
     screen = Screen(as_json=as_json)
@@ -62,7 +62,7 @@ def evaluation(
     fitted: Any,
     path: Path,
     cases: "Cases",
-    provenance: "Provenance | None",
+    provenance: "Provenance",
     *,
     protocol: str,
     folds: int,
@@ -92,13 +92,13 @@ def evaluation(
     return Evaluation(fitted, path, cases.X, said, cases.facts(), text, checks, points, cases.groups is not None)
 
 
-def known_cases(cases: "Cases", provenance: "Provenance | None") -> tuple[int, list[tuple[bool, str]]]:
+def known_cases(cases: "Cases", provenance: "Provenance") -> tuple[int, list[tuple[bool, str]]]:
     """Count the cases that a model was fitted on, and say so; groups by their names."""
     import numpy as np
 
     from s4signal.estimators.provenance import Provenance
 
-    if provenance is None:
+    if not len(provenance.cases):
         return 0, [(False, "The file does not say which cases the model was fitted on: these may be among them.")]
     here = Provenance.of(cases.X, cases.split_by.tolist(), {}, lambda: None)
     seen = int(np.isin(here.cases, provenance.cases).sum())

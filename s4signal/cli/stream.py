@@ -43,9 +43,8 @@ def stream(
         sfreq = reading.sfreq or fitted.sfreq_
         pieces = _piped(sys.stdin.buffer, fitted.n_channels_in_, _size(chunk, sfreq), raw)
     else:
-        remembered = None if provenance is None else provenance.reading
         whole = dataclasses.replace(reading, window=None, step=None)
-        how = whole.after(remembered, left_out=("pattern", "window", "step", "tmax"))
+        how = whole.after(provenance.reading, left_out=("pattern", "window", "step", "tmax"))
         sfreq, pieces = _recorded(Path(source), how, chunk, fitted.sfreq_)
     rate = sfreq if fitted.sfreq_ is not None else None
     listening = fitted.stream(sfreq=rate, window_s=reading.window, step_s=reading.step)

@@ -63,11 +63,11 @@ def add_provenance(path: Any, provenance: Provenance) -> None:
     write_model(path, state.nest(_NAME, part))
 
 
-def read_provenance(path: Any) -> Provenance | None:
-    """Return what a model file says of the cases that its model was fitted on; None if it says nothing."""
+def read_provenance(path: Any) -> Provenance:
+    """Return what a model file says of the cases that its model was fitted on; without cases if it says nothing."""
     state = read_model(path)
     if _NAME not in state.plain:
-        return None
+        return Provenance({}, np.empty(0, np.uint64), np.empty(0, np.uint64))
     part = state.part(_NAME)
     cases, groups = (part.array(name, None, kinds="u") for name in ("cases", "groups"))
     return Provenance(part.value("reading", dict), cases, groups)

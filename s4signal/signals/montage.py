@@ -122,13 +122,9 @@ def choose_channels(raw: Any, signals: Sequence[EdfSignal], picks: str | Sequenc
     others = [row for row in meant if types[row] == "eeg" and not _is_eeg(names[row], signals, row)]
     meant = [row for row in meant if row not in others or picks != "eeg"]
     rows = [row for row in meant if names[row] not in bads]
-    if meant and not rows:
-        raise RecordingError(
-            f"{path} has no {picks} channel that is not marked as bad. Leave it out, or pass picks= a list of names "
-            f"from: {', '.join(names)}."
-        )
     if not rows:
-        raise RecordingError(f"{path} has no {picks} channel. Pass picks= a list of names from: {', '.join(names)}.")
+        why = " that is not marked as bad. Leave it out, or pass" if meant else ". Pass"
+        raise RecordingError(f"{path} has no {picks} channel{why} picks= a list of names from: {', '.join(names)}.")
     said = [names[row] for row in others if names[row] not in bads] if picks == "eeg" else []
     return Chosen(rows, tuple(names[row] for row in rows), tuple(names[row] for row in meant), said)
 
