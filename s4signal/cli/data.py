@@ -1,7 +1,5 @@
 """From a folder, a manifest or a file to cases, labels and groups; and what was understood, in words."""
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from dataclasses import dataclass
@@ -65,7 +63,7 @@ class Cases:
         classes = None if self.y is None or self.is_regression else dict(Counter(map(str, self.y.tolist())))
         return {"source": self.source, "n_cases": len(self.X), "n_groups": n_groups, "classes": classes}
 
-    def labelled(self) -> Cases:
+    def labelled(self) -> "Cases":
         """Return the cases; RecordingError if there are no labels."""
         if self.y is None:
             raise RecordingError(

@@ -4,8 +4,6 @@ A part says itself by `to_state` and is built again by a `from_state` that check
 may be anything. Whatever is wrong with a file is a `ModelFileError`.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -36,12 +34,12 @@ class State(NamedTuple):
     plain: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
 
-    def nest(self, name: str, part: State) -> State:
+    def nest(self, name: str, part: "State") -> "State":
         """Return this state with another one as a part of it."""
         arrays = {f"{name}.{key}": array for key, array in part.arrays.items()}
         return State({**self.plain, name: part.plain}, {**self.arrays, **arrays})
 
-    def part(self, name: str) -> State:
+    def part(self, name: str) -> "State":
         """Return the state that was nested under a name."""
         arrays = {k.removeprefix(f"{name}."): v for k, v in self.arrays.items() if k.startswith(f"{name}.")}
         return State(self.value(name, dict), arrays)

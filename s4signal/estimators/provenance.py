@@ -1,10 +1,8 @@
 """Models of any class from their files, and what such a file says of the cases that the model was fitted on."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +30,7 @@ class Provenance(NamedTuple):
     groups: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, X: Signals, groups: Iterable[Any], reading: Mapping[str, Any], step: Callable[[], None]) -> Provenance:
+    def of(cls, X: Signals, groups: Iterable[Any], reading: Mapping[str, Any], step: Callable[[], None]) -> Self:
         """Mark cases and groups; ``step`` is called after each case."""
         marks = []
         for case in X:

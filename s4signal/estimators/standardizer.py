@@ -1,7 +1,5 @@
 """Channels are centred and scaled by the training cases."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,7 +33,7 @@ class Standardizer(NamedTuple):
     calmest: NDArray[np.float64] | None = None  # the least deviation of each in a training case; older files have none
 
     @classmethod
-    def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> Standardizer:
+    def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> "Standardizer":
         """Standardise by what a survey found, or (``identity``) just silence channels that are flat or not observed."""
         tame = found.tame(weights)
         if wild := int((tame < weights).sum()):
@@ -97,7 +95,7 @@ class Standardizer(NamedTuple):
         return State({}, {"mean": self.mean, "scale": self.scale, "range": np.array(self.range + self.common), **some})
 
     @classmethod
-    def from_state(cls, state: State, *, n_channels: int) -> Standardizer:
+    def from_state(cls, state: State, *, n_channels: int) -> "Standardizer":
         """Check and restore what `to_state` said."""
         given = state.array("range", None, finite=False).tolist()
         smallest, largest, low, high = (*given, *4 * [np.nan])[:4]  # older files have two

@@ -1,7 +1,5 @@
 """One pass over the cases of a fit: what checks, standardisation, sampling plan, durations and rates ask of them."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +48,7 @@ class Survey:
         """Return the number of cases."""
         return len(self.lengths)
 
-    def take(self, indices: NDArray[np.intp]) -> Survey:
+    def take(self, indices: NDArray[np.intp]) -> "Survey":
         """Return what is known of some of the cases, in that order."""
         names = ("n_observed", "sums", "squares", "n_present", "spans_s", "lengths", "sfreqs", "common")
         parts: dict[str, Any] = {name: getattr(self, name)[indices] for name in names}

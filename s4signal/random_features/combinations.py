@@ -3,8 +3,6 @@
 Some modes with random weights are what an S4D kernel is before training; here they stay so.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -86,7 +84,7 @@ class FilterCombinations:
             counted.append(above.clamp_(0.0, 1.0).sum(-1))
         return torch.stack(counted, -1).permute(2, 0, 1, 3)
 
-    def calibrated(self, mean: Tensor, products: Tensor) -> FilterCombinations:
+    def calibrated(self, mean: Tensor, products: Tensor) -> "FilterCombinations":
         """Scale each sum to a standard deviation of 1 / EDGE, and put the thresholds at quantiles of it.
 
         Shapes: mean (F, J, 2) of the filter outputs, products (Q, 2 k, 2 k), mean products of the members.

@@ -19,8 +19,6 @@ References
 Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007, section 4.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -42,13 +40,13 @@ class Spectrum(NamedTuple):
     vectors: Floats
 
     @classmethod
-    def of_gram(cls, gram: Floats) -> Spectrum:
+    def of_gram(cls, gram: Floats) -> "Spectrum":
         """Of a Gram matrix (n, n), which is overwritten."""
         values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
         return cls(np.maximum(values, 0.0), vectors)
 
     @classmethod
-    def of(cls, X: NDArray[np.floating]) -> Spectrum:
+    def of(cls, X: NDArray[np.floating]) -> "Spectrum":
         """Of rows (n, p), by the smaller of the two Gram matrices."""
         n, p = X.shape
         if n <= p:
@@ -81,7 +79,7 @@ class LeftOut(NamedTuple):
     groups: Groups = None
     loss: Loss = squared_errors
 
-    def among(self, rows: NDArray[np.intp]) -> LeftOut:
+    def among(self, rows: NDArray[np.intp]) -> "LeftOut":
         """Return the same of some cases."""
         groups = None if self.groups is None else self.groups[rows]
         return self._replace(targets=self.targets[rows], weights=self.weights[rows], groups=groups)

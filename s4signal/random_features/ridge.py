@@ -7,8 +7,6 @@ Elisseeff, "An Introduction to Variable and Feature Selection", JMLR 3, 2003, se
 of blocks, with one penalty for all of them).
 """
 
-from __future__ import annotations
-
 import copy
 import threading
 from collections.abc import Mapping, Sequence, Set
@@ -239,7 +237,7 @@ class RidgeSums:
         self._rows: NDArray[np.floating] = np.empty((0, 1 + p), dtype=np.float32)
         self._targets: Floats = np.empty((0, k))
 
-    def added(self, features: NDArray[np.floating], targets: Floats, case_weights: Floats) -> RidgeSums:
+    def added(self, features: NDArray[np.floating], targets: Floats, case_weights: Floats) -> "RidgeSums":
         """Return the sums with further cases: features (n, p), targets (n, k), case_weights (n,)."""
         sums = copy.copy(self)
         low, high = (end(features, axis=0) for end in (np.min, np.max))

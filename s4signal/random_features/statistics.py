@@ -5,8 +5,6 @@ block by block, at any length. Statistics are a mapping by name, from sums over 
 F oscillators, J spatial filters each, C channels, K components of them, W windows (first the whole case).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -96,7 +94,7 @@ class PooledStatistics:
             yield OscillatorGroup(index, hop, order, *among)
 
     @torch.no_grad()
-    def calibrated(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> PooledStatistics:
+    def calibrated(self, batches: Iterator[tuple[Tensor, Tensor, float, Tensor]]) -> "PooledStatistics":
         """Set the thresholds from batches of training cases: x (C, n, n_times), lengths (n,), rate, weights (n,)."""
         first = torch.zeros_like(self.thresholds)
         second, total = torch.zeros_like(first), 0.0

@@ -1,7 +1,5 @@
 """From cases of any length to batches of bounded size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -78,7 +76,7 @@ class Cases:
         targets: Tensor | None = None,
         *,
         weights: NDArray[np.float64] | None = None,
-    ) -> Cases:
+    ) -> "Cases":
         """Make cases of arrays in memory.
 
         Parameters
@@ -104,7 +102,7 @@ class Cases:
         """Return the number of cases."""
         return len(self.lengths)
 
-    def take(self, indices: Indices) -> Cases:
+    def take(self, indices: Indices) -> "Cases":
         """Choose some of the cases.
 
         Parameters
@@ -130,7 +128,7 @@ class Cases:
 
     def batches(
         self, indices: Indices, *, dtype: torch.dtype, device: torch.device, chances: NDArray[np.float64] | None = None
-    ) -> Iterator[tuple[Indices, Batch]]:
+    ) -> "Iterator[tuple[Indices, Batch]]":
         """Load cases of one rate, padded to the longest; those with gaps and those without apart.
 
         Parameters
@@ -159,7 +157,7 @@ class Cases:
             chosen = [i for i, other in enumerate(irregular) if other is kind]
             yield indices[chosen], self._batch(indices[chosen], [samples[i] for i in chosen], dtype, device)
 
-    def _batch(self, indices: Indices, samples: list[Samples], dtype: torch.dtype, device: torch.device) -> Batch:
+    def _batch(self, indices: Indices, samples: list[Samples], dtype: torch.dtype, device: torch.device) -> "Batch":
         lengths = [case.data.shape[1] for case in samples]
         n_times = padded_length(max(lengths))
         if device.type == "cuda" and min(lengths) < n_times:

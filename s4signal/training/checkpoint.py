@@ -1,7 +1,5 @@
 """The state of an interrupted training on disk: two files with checksums, in a folder per training."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -33,7 +31,7 @@ class Snapshot(NamedTuple):
     tensors: dict[str, Tensor]
 
     @classmethod
-    def of(cls, plain: dict[str, Any], **parts: Mapping[str, Tensor]) -> Snapshot:
+    def of(cls, plain: dict[str, Any], **parts: Mapping[str, Tensor]) -> "Snapshot":
         """Put the tensors of several parts together."""
         return cls(plain, {f"{part}/{name}": x for part, tensors in parts.items() for name, x in tensors.items()})
 

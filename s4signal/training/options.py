@@ -1,7 +1,5 @@
 """How to train: the options of the loop, and the optimizer and the schedule that it takes by default."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -37,7 +35,7 @@ def cosine_with_warmup(optimizer: Optimizer, n_steps: int) -> LambdaLR:
     return LambdaLR(optimizer, factor)
 
 
-def adamw(network: nn.Module, options: TrainingOptions) -> Optimizer:
+def adamw(network: nn.Module, options: "TrainingOptions") -> Optimizer:
     """Group the parameters by name: matrices decay, vectors and systems do not, poles and steps move slowly."""
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     poles = [p for name, p in named if name in options.state_space]
@@ -147,7 +145,7 @@ class TrainingOptions:
     fingerprint: str = ""
     averaging: float = 0.0
     forward: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] = field(default_factory=lambda: call_network)
-    optimizer: Callable[[nn.Module, TrainingOptions], Optimizer] = field(default_factory=lambda: adamw)
+    optimizer: "Callable[[nn.Module, TrainingOptions], Optimizer]" = field(default_factory=lambda: adamw)
     schedule: Callable[[Optimizer, int], LambdaLR] | None = field(default_factory=lambda: cosine_with_warmup)
     losses: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] | None = None
     sampler: Callable[[Cases, np.random.RandomState], Iterable[NDArray[np.intp]]] | None = None

@@ -1,7 +1,5 @@
 """Cases as the oscillators take them: on a regular grid, with straight lines across missing samples."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,11 +21,11 @@ class Recordings(NamedTuple):
     recorded: Signals
     timed: bool
 
-    def take(self, indices: Any) -> Recordings:
+    def take(self, indices: Any) -> "Recordings":
         """Return some of the cases."""
         return Recordings(self.signals[indices], self.recorded[indices], self.timed)
 
-    def in_memory(self) -> Recordings:
+    def in_memory(self) -> "Recordings":
         """Return the same cases as recorded, read."""
         recorded = Signals.from_cases(case.load() for case in self.recorded.cases)
         return Recordings(recorded, recorded, timed=False)
@@ -51,13 +49,13 @@ class TrainingCases(NamedTuple):
     weights: NDArray[np.float64]
     groups: NDArray[Any] | None = None
 
-    def take(self, indices: NDArray[np.intp], weights: NDArray[np.float64] | None = None) -> TrainingCases:
+    def take(self, indices: NDArray[np.intp], weights: NDArray[np.float64] | None = None) -> "TrainingCases":
         """Return some of the cases, with other weights if these are given."""
         weights = self.weights[indices] if weights is None else weights
         groups = None if self.groups is None else self.groups[indices]
         return TrainingCases(self.recordings.take(indices), self.targets[indices], weights, groups)
 
-    def merged(self, digests: Sequence[bytes]) -> tuple[TrainingCases, NDArray[np.intp]]:
+    def merged(self, digests: Sequence[bytes]) -> "tuple[TrainingCases, NDArray[np.intp]]":
         """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another.
 
         The second is the place of each case of some weight among those that are left.

@@ -1,7 +1,5 @@
 """A ridge regression on the blocks of a feature map, which is the closed form and a start of networks; and its file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -61,7 +59,7 @@ class FeatureRegression(NamedTuple):
     @classmethod
     def from_state(
         cls, state: State, *, n_channels: int, sfreq: float | None, precision: str
-    ) -> tuple[FeatureRegression, int]:
+    ) -> "tuple[FeatureRegression, int]":
         """Check and restore what `to_state` said, and the seed."""
         feature_map, seed = map_from_state(state.part("features"), n_channels, sfreq, precision)
         ridge = ridge_from_state(state.part("ridge"), feature_map.sizes, n_subsets=n_octaves(sfreq))

@@ -1,7 +1,5 @@
 """When samples were taken and which are missing: from a recorded case to what the network takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -43,7 +41,7 @@ class Sampling(NamedTuple):
         return State(self._asdict(), {})
 
     @classmethod
-    def from_state(cls, state: State, *, n_channels: int) -> Sampling:
+    def from_state(cls, state: State, *, n_channels: int) -> "Sampling":
         """Check and restore what `to_state` said."""
         flags = {name: state.value(name, bool) for name in ("times", "grid", "gaps", "mostly_missing")}
         missing, masked = state.value("missing", str), tuple(state.values("masked", int, low=0))

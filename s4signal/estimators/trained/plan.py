@@ -1,7 +1,5 @@
 """What a fit decides before it trains: front end, time scales, augmentation, batches, epochs; and why."""
 
-from __future__ import annotations
-
 import copy
 import math
 from typing import Any, NamedTuple
@@ -70,7 +68,7 @@ class Plan(NamedTuple):
         return State({**self._asdict(), "sampling": {}}, {}).nest("sampling", self.sampling.to_state())
 
     @classmethod
-    def from_state(cls, state: State) -> Plan:
+    def from_state(cls, state: State) -> "Plan":
         """Check and restore what `to_state` said; whether it can be built is seen when it is."""
         n_channels, plain = state.value("n_channels", int, low=1), state.value
         band = state.values("band_hz", float, length=2, low=0) if state.plain.get("band_hz") is not None else None

@@ -6,8 +6,6 @@ classes. Of numbers they learn the numbers themselves: two that err apart are be
 over is hardest to learn. Both count as much as serves cases that neither was fitted on.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,7 +72,7 @@ class Readout(NamedTuple):
         return State({**state.plain, "scale": self.scale}, state.arrays)
 
     @classmethod
-    def from_state(cls, state: State, plan: Plan, precision: str) -> Readout:
+    def from_state(cls, state: State, plan: Plan, precision: str) -> "Readout":
         """Check and restore what `to_state` said, for a network of this plan."""
         known: dict[str, Any] = {"n_channels": plan.n_channels, "sfreq": plan.sfreq, "precision": precision}
         regression, _ = FeatureRegression.from_state(state, **known)

@@ -1,7 +1,5 @@
 """From an estimator's parameters and plan to the options of the loop, and what makes a training the same one."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable
@@ -40,7 +38,7 @@ class LabelledCases(NamedTuple):
     targets: NDArray[Any]
     groups: NDArray[Any] | None = None
 
-    def take(self, indices: NDArray[np.intp]) -> LabelledCases:
+    def take(self, indices: NDArray[np.intp]) -> "LabelledCases":
         """Return some of the cases."""
         signals, found, weights, targets, groups = self
         groups = None if groups is None else groups[indices]
