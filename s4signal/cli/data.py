@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.cli.listing import Listing, Row, header_of, is_manifest, kind_of, list_manifest, list_recordings
+from s4signal.cli.listing import Listing, header_of, is_manifest, kind_of, list_manifest, list_recordings, unlabelled
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
 from s4signal.signals import Signals, epochs_from_events, read_csv, read_eeg, read_ts, windows
+from s4signal.signals.audio_file import Skipped
+from s4signal.signals.audio_layout import Layout
 from s4signal.signals.checks import few
+from s4signal.signals.labelled import LabelledSignals, assemble, of_split
 
 _SHOWN = 12  # classes or events named in one line
 
@@ -27,6 +30,9 @@ class Cases:
     groups: NDArray[Any] | None  # None: every case is a group of its own
     source: str  # what was read, in words
     by: str = ""  # where labels and groups come from
+    splits: NDArray[Any] | None = None  # the part of the data set that each is of
+    skipped: tuple[Skipped, ...] = ()
+    aside: tuple[str, ...] = ()  # what was seen and is no case
 
     @property
     def is_regression(self) -> bool:
@@ -55,13 +61,18 @@ class Cases:
             facts["labels by"] = self.by
         n = 0 if self.groups is None else len(set(self.groups.tolist()))
         facts["groups"] = f"{n}, never split" if n else "none known: each case is taken for independent of the others"
+        if self.splits is not None:
+            facts["parts"] = ", ".join(f"{part} ({k})" for part, k in sorted(Counter(self.splits.tolist()).items()))
+        if self.aside:
+            facts["left aside"] = "; ".join(self.aside)
         return facts
 
     def document(self) -> dict[str, Any]:
         """Say the same for a machine."""
         n_groups = None if self.groups is None else len(set(self.groups.tolist()))
         classes = None if self.y is None or self.is_regression else dict(Counter(map(str, self.y.tolist())))
-        return {"source": self.source, "n_cases": len(self.X), "n_groups": n_groups, "classes": classes}
+        known = {"source": self.source, "n_cases": len(self.X), "n_groups": n_groups, "classes": classes}
+        return known | {"skipped": [left._asdict() for left in self.skipped]}
 
     def labelled(self) -> "Cases":
         """Return the cases; RecordingError if there are no labels."""
@@ -87,56 +98,57 @@ def read_cases(path: Path, how: Reading) -> Cases:
     if kind == "ts":
         X, y = read_ts(path, sfreq=how.sfreq)
         return Cases(X, y, None, f"{path}, a .ts file", "" if y is None else "the file")
-    if kind == "CSV" and is_manifest(path, how):
+    if is_manifest(path, how):
         return _from_listing(list_manifest(path, path.parent, how), str(path), how)
     if kind == "CSV":
         return _from_table(path, how)
     if kind is None:
         raise RecordingError(f"{path} is no recording by its ending; audio, EEG, .csv or .ts is needed.")
-    return _from_listing(Listing(kind, [Row(path)], ""), str(path), how)
+    return _from_listing(unlabelled(kind, [path]), str(path), how)
 
 
 def _from_listing(listing: Listing, name: str, how: Reading) -> Cases:
-    kind, rows, by = listing
+    kind, layout, by = listing
     if kind == "ts":
-        raise RecordingError(f"{name} holds {len(rows)} .ts files; name one of them, such as {rows[0].path}.")
-    labelled = all(row.label is not None for row in rows)
-    X = _read(kind, [row.path for row in rows], how)
-    y = np.array([row.label for row in rows]) if labelled else None
-    grouped = any(row.group is not None for row in rows)
-    groups = np.array([row.group or str(row.path) for row in rows])
-    source = f"{name}, {len(rows)} {'recordings' if len(rows) > 1 else 'recording'} ({kind})"
+        one = f"name one of them, such as {layout.rows[0].path}"
+        raise RecordingError(f"{name} holds {len(layout.rows)} .ts files; {one}.")
+    X, labels, groups = data = _read(kind, layout, how)
+    y = labels if all(labels) else None
+    grouped = not {str(row.path) for row in layout.rows} >= (owners := set(groups.tolist())) or len(owners) < len(X)
+    source = f"{name}, {len(X)} {'recordings' if len(X) > 1 else 'recording'} ({kind})"
+    left: dict[str, Any] = {"skipped": data.skipped, "aside": data.aside}
     if how.tmax is not None:
-        if labelled:
+        if y is not None:
             raise ValueError(f"--tmax cuts around events, but labels come from {by}; leave one of them out.")
         X, y, groups = epochs_from_events(X, event_id=how.event or None, tmin=how.tmin, tmax=how.tmax, groups=groups)
         by = f"events, {how.tmin:g} to {how.tmax:g} s after each; groups: " + ("pattern" if grouped else "recordings")
-        return Cases(X, y, groups, source, by)
+        return Cases(X, y, groups, source, by, **left)
     if how.window is not None:
         X, y, groups = windows(X, duration_s=how.window, step_s=how.step, y=y, groups=groups)
         by += f"; windows of {how.window:g} s, groups: " + ("as named" if grouped else "recordings")
-        return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "))
-    if kind == "EEG" and not labelled:
+        return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "), **left)
+    if kind == "EEG" and y is None:
         source += _events_said(X)
-    return Cases(X, _targets(y, how), groups if grouped else None, source, by)
+    return Cases(X, _targets(y, how), groups if grouped else None, source, by, data.splits, **left)
 
 
-def _read(kind: str, paths: list[Path], how: Reading) -> Signals:
+def _read(kind: str, layout: Layout, how: Reading) -> LabelledSignals:
     """Open recordings of one kind, all with one rate."""
+    if kind == "audio":
+        return assemble(layout, split=how.split, sfreq=how.sfreq, mono=True, on_error=how.on_error)
+    rows = of_split(layout.rows, how.split)
+    paths = [row.path for row in rows]
     names = None if how.picks is None else [name.strip() for name in how.picks.split(",")]
     if kind == "EEG":
         picks: Any = "eeg" if names is None else names[0] if names in (["eeg"], ["data"], ["all"]) else names
         X = read_eeg(paths, picks=picks, l_freq=how.l_freq, h_freq=how.h_freq, sfreq=how.sfreq)
-    elif kind == "audio":
-        X = Signals.from_files(paths, sfreq=how.sfreq)
     else:
         X = read_csv(paths, time=how.time_column, sfreq=how.sfreq, picks=names)[0]
     if len(rates := sorted(set(X.sfreqs.tolist()))) > 1 and kind != "CSV":
-        raise RecordingError(
-            f"the recordings have {len(rates)} rates, {rates[0]:g} to {rates[-1]:g} Hz; pass --sfreq to bring them to "
-            "one."
-        )
-    return X
+        span = f"{len(rates)} rates, {rates[0]:g} to {rates[-1]:g} Hz"
+        raise RecordingError(f"the recordings have {span}; pass --sfreq to bring them to one.")
+    labels, groups = np.array([row.label for row in rows]), np.array([row.group for row in rows])
+    return LabelledSignals(X, labels, groups, skipped=layout.skipped)
 
 
 def _from_table(path: Path, how: Reading) -> Cases:
@@ -146,9 +158,8 @@ def _from_table(path: Path, how: Reading) -> Cases:
     label = how.label_column if how.label_column in header else None
     group = how.group_column or ("group" if "group" in header else None)
     time = how.time_column or ("time" if "time" in header else None)
-    names = None if how.picks is None else [name.strip() for name in how.picks.split(",")]
-    if names is None:
-        names = [name for name in header if name not in (case, label, group, time)]
+    others = [name for name in header if name not in (case, label, group, time)]
+    names = others if how.picks is None else [name.strip() for name in how.picks.split(",")]
     X, y = read_csv(path, time=time, sfreq=how.sfreq, picks=names, case=case, label=label)
     if group is not None and group not in header:
         raise RecordingError(f"{path} has no column {group}; it has {', '.join(header)}.")

@@ -9,31 +9,23 @@ from typing import NamedTuple
 
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
-from s4signal.signals.audio_manifest import manifest_table, texts_of
-from s4signal.signals.checks import compile_pattern
+from s4signal.signals.audio_layout import ENDINGS, Layout, Row, files_below, rows_of_folders, rows_of_pattern
+from s4signal.signals.audio_manifest import manifest_table, rows_of_manifest
+from s4signal.signals.checks import few
 
 KINDS = {
-    "audio": (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff"),
+    "audio": tuple(ENDINGS),
     "EEG": (".edf", ".bdf", ".gdf", ".vhdr", ".fif", ".set", ".cnt"),
     "CSV": (".csv",),
     "ts": (".ts",),
 }
-_SHOWN = 5
-
-
-class Row(NamedTuple):
-    """One recording: its file, and its label and group where they are known."""
-
-    path: Path
-    label: str | None = None
-    group: str | None = None
 
 
 class Listing(NamedTuple):
-    """The recordings of a folder."""
+    """The recordings of a folder; a label is "" and a group the path of its file where they are not known."""
 
     kind: str
-    rows: list[Row]
+    layout: Layout
     by: str  # where labels come from, for a person
 
 
@@ -48,8 +40,7 @@ def list_recordings(root: Path, how: Reading) -> Listing:
         raise ValueError("--manifest and --pattern were both given; choose one.")
     if how.manifest is not None:
         return list_manifest(root / how.manifest, root, how)
-    shown = (p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts))
-    files = sorted(p for p in shown if p.is_file() and kind_of(p))
+    files = [path for path in files_below(root)[0] if kind_of(path)]
     kinds = Counter(str(kind_of(path)) for path in files)
     recordings = {kind for kind in kinds if kind in ("audio", "EEG")}
     manifests = [p for p in files if p.parent == root and kind_of(p) == "CSV" and how.path_column in header_of(p)]
@@ -64,40 +55,49 @@ def list_recordings(root: Path, how: Reading) -> Listing:
     kind = str(next(iter(recordings or set(kinds))))
     chosen = [path for path in files if kind_of(path) == kind]
     if how.pattern is not None:
-        return Listing(kind, _rows_of_pattern(chosen, root, how.pattern), "the pattern")
-    return Listing(kind, *_rows_of_folders(chosen, root))
+        layout = rows_of_pattern(root, how.pattern, how.on_error, KINDS[kind], ("label", "group"))
+        odd = [Path(left.path).name for left in layout.skipped if "does not follow" in left.reason]
+        if odd and how.on_error == "raise":
+            of_all = f"{len(odd)} of {len(chosen)} recordings below {root}"
+            raise RecordingError(
+                f'{of_all} do not follow {how.pattern!r}: {few(odd)}. on_error="skip" leaves them out.'
+            )
+        return Listing(kind, layout, "the pattern")
+    if all(path.parent == root for path in chosen):
+        return unlabelled(kind, chosen)
+    return Listing(kind, rows_of_folders(root, how.on_error, KINDS[kind]), "class folders")
+
+
+def unlabelled(kind: str, paths: Sequence[Path]) -> Listing:
+    """List recordings of which nothing else is known."""
+    return Listing(kind, Layout([Row(path, "", str(path)) for path in paths], [], []), "")
 
 
 def list_manifest(path: Path, root: Path, how: Reading) -> Listing:
     """List the recordings that a table names, one a row; its paths are below ``root``."""
     table = manifest_table(path)
+    label = how.label_column if how.label_column in table.header else None
+    group = how.group_column or next((n for n in ("group", "subject", "speaker") if n in table.header), None)
     try:
-        table.check([how.path_column, *([how.group_column] if how.group_column else [])])
+        table.check([name for name in (how.path_column, group) if name])
     except RecordingError as error:
         advice = "Name the columns by --path-column, --label-column and --group-column."
         raise RecordingError(f"{error} {advice}") from None
-    files = texts_of(table, how.path_column)
-    if not files:
-        raise RecordingError(f"{path} lists no recording.")
-    group = how.group_column or next((n for n in ("group", "subject", "speaker") if n in table.header), None)
-    labels = texts_of(table, how.label_column) if how.label_column in table.header else [None] * len(files)
-    owners = texts_of(table, group) if group else [""] * len(files)
-    rows = [Row(root / f, label, owner or None) for f, label, owner in zip(files, labels, owners, strict=True)]
-    for i, (file, row) in enumerate(zip(files, rows, strict=True)):
-        if not file or row.label == "":
-            raise RecordingError(f"{table.row(i)}: {how.label_column if file else how.path_column} is empty.")
-        if not row.path.exists():
-            raise RecordingError(f"{table.row(i)}: {row.path} does not exist. Paths are below {root}.")
-    kinds = {kind_of(row.path) for row in rows}
-    if len(kinds) != 1 or None in kinds:
-        endings = ", ".join(sorted({row.path.suffix or "no ending" for row in rows}))
+    layout = rows_of_manifest(table, root, (how.path_column, label, group), how.on_error)
+    kinds = {kind_of(row.path) for row in layout.rows}
+    if len(kinds) > 1 or None in kinds:
+        endings = ", ".join(sorted({row.path.suffix or "no ending" for row in layout.rows}))
         raise RecordingError(f"{path} must list recordings of one kind, audio, EEG or CSV; its files end in {endings}.")
-    by = f"column {how.label_column} of {path.name}" if how.label_column in table.header else ""
-    return Listing(str(kinds.pop()), rows, by + (f", groups in column {group}" if group else ""))
+    if kinds - {"audio"} and {"start", "end"} & set(table.header):
+        raise RecordingError(f"{path} has a column start or end, which cut audio alone; cut other files by --window.")
+    by = f"column {label} of {path.name}" if label else ""
+    return Listing(str(next(iter(kinds), "audio")), layout, by + (f", groups in column {group}" if group else ""))
 
 
 def is_manifest(path: Path, how: Reading) -> bool:
-    """Whether a CSV file lists recordings: by a column of paths, or whatever the column is called."""
+    """Whether a file lists recordings: of a CSV file, by a column of paths, or whatever the column is called."""
+    if kind_of(path) != "CSV":
+        return path.suffix.lower() in (".tsv", ".jsonl", ".ndjson")
     return how.path_column in header_of(path) or any(kind_of(Path(cell)) for cell in header_of(path, row=1))
 
 
@@ -110,36 +110,3 @@ def header_of(path: Path, *, row: int = 0) -> list[str]:
             return [cell.strip() for cell in rows[row]] if row < len(rows) else []
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
-
-
-def _rows_of_folders(files: Sequence[Path], root: Path) -> tuple[list[Row], str]:
-    parts = [path.relative_to(root).parts for path in files]
-    loose = [path for path, below in zip(files, parts, strict=True) if len(below) == 1]
-    if len(loose) == len(files):
-        return [Row(path) for path in files], ""
-    if loose:
-        raise RecordingError(
-            f"{loose[0]} lies in no class folder, {len(files) - len(loose)} other recordings do. Sort all of them as "
-            f"{root.name}/<class>/<file>, or pass --pattern or --manifest."
-        )
-    return [Row(path, below[0]) for path, below in zip(files, parts, strict=True)], "class folders"
-
-
-def _rows_of_pattern(files: Sequence[Path], root: Path, pattern: str) -> list[Row]:
-    expression = compile_pattern(pattern)
-    if not {"label", "group"} & set(expression.groupindex):
-        raise ValueError(f"--pattern {pattern!r} has no {{label}} and no {{group}}; write '{{label}}_{{group}}.wav'.")
-    rows, others = [], []
-    for path in files:
-        found = expression.fullmatch(path.relative_to(root).as_posix() if "/" in pattern else path.name)
-        if found is None:
-            others.append(path.name)
-        else:
-            named = found.groupdict()
-            rows.append(Row(path, named.get("label"), named.get("group")))
-    if others:
-        raise RecordingError(
-            f"{len(others)} of {len(files)} recordings below {root} do not follow --pattern {pattern!r}: "
-            f"{', '.join(others[:_SHOWN])}. Move them away, or write another pattern."
-        )
-    return rows

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -34,6 +34,8 @@ class Reading:
     path_column: Annotated[str, _option(help="Column of paths in a manifest: path.")] = "path"
     label_column: Annotated[str, _option(help="Column of labels: label.")] = "label"
     group_column: Annotated[str | None, _option(help="Column of subjects or speakers: group.")] = None
+    split: Annotated[str | None, _option(help="Read this part of the data set alone, such as train.")] = None
+    on_error: Annotated[Literal["raise", "skip"], _option(help="What to do with unusable files.")] = "raise"
     case_column: Annotated[str | None, _option(help="Of a CSV of samples: column that tells the case.")] = None
     time_column: Annotated[str | None, _option(help="Of a CSV of samples: column of the seconds.")] = None
     sfreq: Annotated[float | None, _option(help="Hz: resample to it, or the rate of CSV and .ts files.")] = None
@@ -58,7 +60,7 @@ class Reading:
 
     def after(self, remembered: dict[str, Any] | None, *, left_out: tuple[str, ...] = ()) -> "Reading":
         """Return what was asked for now, and for the rest what a model remembers; other names are passed over."""
-        known = {field.name for field in dataclasses.fields(self)} - {"manifest", *left_out}
+        known = {field.name for field in dataclasses.fields(self)} - {"manifest", "split", *left_out}
         old = {name: value for name, value in (remembered or {}).items() if name in known}
         return dataclasses.replace(self, **{**old, **self.changed()})
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,8 +42,9 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def one_line(error: BaseException | str) -> str:
-    """Return the text of an error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return the text of an error in one line; what readers call sfreq= is --sfreq here."""
+    text = re.sub(r"\b(pattern|manifest|on_error|sfreq|split)=", lambda m: f"--{m[1].replace('_', '-')} ", str(error))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _fail(text: str, code: int) -> None:

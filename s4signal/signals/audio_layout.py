@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,34 +46,46 @@ class _Listing(NamedTuple):
     skipped: list[Skipped]
 
 
-def rows_of_folders(root: Path, on_error: OnError) -> Layout:
+def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = ENDINGS) -> Layout:
     """Take the folders below `root` as labels, or, where those are parts of a data set, the folders below these."""
-    found = _files_below(root)
+    found = _listing(root, endings)
     audio, aside = _without_noise(root, found.audio)
-    tops = {path.relative_to(root).parts[0] for path in audio if len(path.relative_to(root).parts) > 1}
-    depth = 1 if tops and {top.lower() for top in tops} <= PARTS else 0
+    depth = _depth_of_labels(belows := [path.relative_to(root).parts for path in audio])
     listed = {} if depth else _listed(root)
     rows, skipped = [], [*found.skipped, *_lists_without_files(root, listed, audio)]
-    for path in audio:
-        below = path.relative_to(root)
-        if len(below.parts) < 2 + depth:
-            where = f"{root.name}/{below.parts[0]}" if depth and len(below.parts) > 1 else root.name
+    for path, below in zip(audio, belows, strict=True):
+        is_sorted = len(below) >= 2 + depth and (not depth or below[0].lower() in PARTS)
+        if not is_sorted or not (label := _nfc(below[depth]).strip()):
+            where = f"{root.name}/{min(b[0] for b in belows if b[0].lower() in PARTS)}" if depth else root.name
             error = RecordingError(
-                f"{path} lies in no class folder. Sort the files as {where}/<class>/<file>, or pass pattern= or "
-                "manifest=."
+                f"{path} lies in no class folder{' that has a name' * is_sorted}. Sort the files as "
+                f"{where}/<class>/<file>, or pass pattern= or manifest=."
             )
             skipped.append(skip_or_raise(error, path, on_error))
             continue
         speaker = _SPEAKER.fullmatch(path.stem)
-        split = below.parts[0] if depth else listed.get(_nfc(below.as_posix()), "train" if listed else "")
-        rows.append(Row(path, _nfc(below.parts[depth]), speaker[1] if speaker else str(path), split))
-    skipped += _lost_folders(root, found.others, {path.relative_to(root).parts[: depth + 1] for path in audio}, depth)
+        split = below[0] if depth else listed.get(_nfc("/".join(below)), "train" if listed else "")
+        rows.append(Row(path, label, speaker[1] if speaker else str(path), split))
+    skipped += _lost_folders(root, found.others, {below[: depth + 1] for below in belows}, depth)
     return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(found.others))
 
 
-def rows_of_pattern(root: Path, pattern: str, on_error: OnError) -> Layout:
+def _depth_of_labels(belows: Sequence[tuple[str, ...]]) -> int:
+    """Tell how many folders lie above those of the classes: one, where all or two at least are parts of a data set."""
+    tops, holding = {below[0] for below in belows if len(below) > 1}, {below[0] for below in belows if len(below) == 2}
+    parts = {top for top in tops if top.lower() in PARTS}
+    return int(bool(parts) and (parts == tops or len(parts - holding) > 1))
+
+
+def rows_of_pattern(
+    root: Path, pattern: str, on_error: OnError, endings: Collection[str] = ENDINGS, needed: Sequence[str] = ("label",)
+) -> Layout:
     """Take label and group from the names, or from the paths below `root` if the pattern has a slash."""
-    expression, found = _compile(pattern), _files_below(root)
+    expression = compile_pattern(pattern)
+    if not set(needed) & set(expression.groupindex):
+        fields = " and no ".join(f"{{{name}}}" for name in needed)
+        raise ValueError(f"pattern={pattern!r} has no {fields}. Write it like '{{label}}_{{group}}_{{take}}.wav'.")
+    found = _listing(root, endings)
     audio, aside = _without_noise(root, found.audio)
     rows, skipped = [], list(found.skipped)
     for path in audio:
@@ -81,9 +93,9 @@ def rows_of_pattern(root: Path, pattern: str, on_error: OnError) -> Layout:
         if match is None:
             skipped.append(Skipped(str(path), f"{path} does not follow pattern={pattern!r}."))
             continue
-        label, group = match["label"].strip(), match.groupdict().get("group") or str(path)
-        if label:
-            rows.append(Row(path, label, group, match.groupdict().get("split") or ""))
+        named = {name: (text or "").strip() for name, text in match.groupdict().items()}
+        if named.get("label", "unknown"):
+            rows.append(Row(path, named.get("label", ""), named.get("group") or str(path), named.get("split", "")))
         else:
             error = RecordingError(f"{path} has an empty label by pattern={pattern!r}. Rename it, or leave it out.")
             skipped.append(skip_or_raise(error, path, on_error))
@@ -92,14 +104,7 @@ def rows_of_pattern(root: Path, pattern: str, on_error: OnError) -> Layout:
     return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(found.others))
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    compiled = compile_pattern(pattern)
-    if "label" not in compiled.groupindex:
-        raise ValueError(f"pattern={pattern!r} has no label. Write it like '{{label}}_{{group}}_{{take}}.wav'.")
-    return compiled
-
-
-def _files_below(root: Path) -> _Listing:
+def files_below(root: Path) -> tuple[list[Path], list[Skipped]]:
     """List all files below `root`, through links to folders too; a folder that was seen already is not seen twice."""
     files: list[Path] = []
     skipped: list[Skipped] = []
@@ -118,10 +123,15 @@ def _files_below(root: Path) -> _Listing:
             folders[:] = sorted(n for n in folders if n[0] != "." and n != "__MACOSX" and n not in again)
             pending += [folder / n for n in folders if (folder / n).is_symlink()]
             files += [folder / n for n in names if n[0] != "."]
-    audio = sorted(path for path in files if path.suffix.lower() in ENDINGS)
+    return sorted(files), skipped
+
+
+def _listing(root: Path, endings: Collection[str]) -> _Listing:
+    files, skipped = files_below(root)
+    audio = [path for path in files if path.suffix.lower() in endings]
     if not audio:
-        raise RecordingError(f"{root} holds no audio file ({', '.join(sorted(ENDINGS))}). Check the path.")
-    return _Listing(audio, sorted(path for path in files if path.suffix.lower() not in ENDINGS), skipped)
+        raise RecordingError(f"{root} holds no audio file ({', '.join(sorted(endings))}). Check the path.")
+    return _Listing(audio, [path for path in files if path.suffix.lower() not in endings], skipped)
 
 
 def _without_noise(root: Path, audio: Sequence[Path]) -> tuple[list[Path], list[str]]:

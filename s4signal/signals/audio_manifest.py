@@ -95,24 +95,22 @@ def read_audio_manifest(
 
 
 def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on_error: OnError) -> Layout:
-    """Take rows from a table; `columns` are those of the path, the label and, if it is named, the group."""
+    """Take rows from a table; `columns` are those of the path and, if they are named, of the label and the group."""
     path_column, label_column, group_column = columns
     group_column = group_column or ("group" if "group" in table.header else None)
-    needed = [name for name in (path_column, label_column, group_column) if name is not None]
-    table.check([*needed, *(name for name in _OPTIONAL if name in table.header and name not in needed)])
-    texts = {name: texts_of(table, name) for name in (*needed, "split") if name in table.header}
-    n = len(texts[needed[0]])
+    needed = [name for name in columns if name is not None]
+    table.check(list(dict.fromkeys([*needed, *(name for name in _OPTIONAL if name in table.header)])))
+    names = (path_column, label_column, group_column, "split", "start", "end")
+    texts = [texts_of(table, name) if name in table.header else None for name in names]
+    n = len(texts[0] or [])
     if not n:
         raise RecordingError(f"{table.name} lists no file.")
-    starts, ends = _seconds(table, "start", 0.0, n), _seconds(table, "end", np.inf, n)
-    nothing, rows, skipped = [""] * n, list[Row](), list[Skipped]()
-    fields = (texts[needed[0]], texts[needed[1]], texts.get(group_column or "", nothing), texts.get("split", nothing))
-    for i, (path, label, group, split) in enumerate(zip(*fields, strict=True)):
-        row = Row(root / path, label, group or str(root / path), split, starts[i], ends[i], table.row(i))
+    rows, skipped = list[Row](), list[Skipped]()
+    for i, cells in enumerate(zip(*(column or [""] * n for column in texts), strict=True)):
         try:
-            rows.append(_checked(row, path, needed))
+            rows.append(_row(table.row(i), root, cells, columns))
         except RecordingError as error:
-            skipped.append(skip_or_raise(error, row.where, on_error))
+            skipped.append(skip_or_raise(error, table.row(i), on_error))
     return Layout(rows, skipped, [])
 
 
@@ -155,18 +153,27 @@ def _is_empty(item: Any) -> bool:
     return item is None or str(item) in ("", "NaT", "<NA>") or item != item  # NaN differs from itself, NA from nothing
 
 
-def _seconds(table: Table, name: str, otherwise: float, n: int) -> list[float]:
-    if name not in table.header:
-        return [otherwise] * n
-    return [otherwise if np.isnan(value) else float(value) for value in table.numbers(name)]
-
-
-def _checked(row: Row, path: str, columns: Sequence[str]) -> Row:
-    for name, text in zip(columns, (path, row.label), strict=False):
-        if not text:
-            raise RecordingError(f"{row.where}, column {name} is empty. Leave the row out.")
-    if not 0 <= row.start_s < row.end_s:
+def _row(where: str, root: Path, cells: Sequence[str], columns: Sequence[str | None]) -> Row:
+    """Check the cells of a row: path, label, group, split, start and end; `columns` are the first that are needed."""
+    path, label, group, split, start, end = cells
+    for name, text in zip(columns[:2], (path, label), strict=False):
+        if name and not text:
+            raise RecordingError(f"{where}, column {name} is empty. Leave the row out.")
+    if not (root / path).exists():
+        raise RecordingError(f"{where}: {root / path} does not exist. Paths are below {root}.")
+    start_s, end_s = _seconds(where, "start", start, 0.0), _seconds(where, "end", end, np.inf)
+    if not 0 <= start_s < end_s:
         raise RecordingError(
-            f"{row.where}: start={row.start_s:g} s must be at least 0 and before end={row.end_s:g} s. Correct the row."
+            f"{where}: start={start_s:g} s must be at least 0 and before end={end_s:g} s. Correct the row."
         )
-    return row
+    return Row(root / path, label, group or str(root / path), split, start_s, end_s, where)
+
+
+def _seconds(where: str, name: str, text: str, otherwise: float) -> float:
+    try:
+        value = float(text or otherwise)
+    except ValueError:
+        raise RecordingError(
+            f"{where}, column {name}: {text!r} is no number. Leave the cell empty for that of the file."
+        ) from None
+    return otherwise if np.isnan(value) else value

@@ -93,7 +93,7 @@ def assemble(
     """Open what a layout lists, in its order; what cannot be used is refused, or skipped with a warning."""
     opened: dict[str, LazyCase] = {}
     cases, rows, skipped = [], [], list(layout.skipped)
-    for row in _of_split(layout.rows, split):
+    for row in of_split(layout.rows, split):
         try:
             if str(row.path) not in opened:
                 opened[str(row.path)] = usable(open_audio(row.path, mono=mono), on_error)
@@ -118,7 +118,8 @@ def assemble(
     )
 
 
-def _of_split(rows: Sequence[Row], split: str | None) -> list[Row]:
+def of_split(rows: Sequence[Row], split: str | None) -> list[Row]:
+    """Take the rows of one part of the data set, all if `split` is None."""
     parts = sorted({row.split for row in rows} - {""})
     if split is None:
         return list(rows)

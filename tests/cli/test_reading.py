@@ -1,14 +1,17 @@
 """What a folder, a manifest or a file is understood as; and what is refused, in one line, before any work."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from documents import QUICK
 
 from s4signal.cli.data import Cases, read_cases
 from s4signal.cli.demo import write_wave
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
+from s4signal.signals import read_audio, read_audio_folder
 
 __all__: list[str] = []
 
@@ -205,20 +208,20 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (empty, "holds no recording"),
         (missing, "nowhere does not exist"),
         (a_picture, "no recording by its ending"),
-        (half_sorted, r"b\.wav lies in no class folder, 1 other"),
+        (half_sorted, r"b\.wav lies in no class folder\. Sort the files as .*/<class>/<file>"),
         (two_kinds, r"several kinds of recordings \(1 EEG, 1 audio\)"),
-        (odd_name, r"1 of 1 recordings below .* do not follow --pattern .*: yes-ann\.wav"),
+        (odd_name, r"no file below .* follows pattern=.*; one of them is yes-ann\.wav"),
         (no_field, r"has no \{label\} and no \{group\}"),
         (both, "--manifest and --pattern were both given"),
         (other_columns, "has no column path; it has file, class. Name the columns by --path-column"),
         (other_columns_without_a_folder, "has no column path; it has file, class. Name the columns by --path-column"),
         (other_groups, "has no column speaker; it has path, label"),
-        (no_rows, "lists no recording"),
-        (no_label, r"index\.csv, row 2: label is empty"),
+        (no_rows, "lists no file"),
+        (no_label, r"index\.csv, row 2, column label is empty"),
         (no_file, r"row 2: .*b\.wav does not exist\. Paths are below"),
         (no_audio, r"must list recordings of one kind.*its files end in \.csv, \.wav"),
         (several_ts, r"holds 2 \.ts files; name one of them"),
-        (two_rates, "the recordings have 2 rates, 8000 to 16000 Hz; pass --sfreq"),
+        (two_rates, r"x\.wav is sampled at 8000 Hz and .*x\.wav at 16000 Hz\. Pass sfreq= to resample"),
         (events_and_labels, "--tmax cuts around events, but labels come from class folders"),
     ],
 )
@@ -246,3 +249,74 @@ def test_facts_count_what_is_too_much_to_name(tones: Path) -> None:
     X = read_cases(tones, Reading()).X
     many = Cases(X, np.array([f"w{i}" for i in range(len(X))]), None, "x")
     assert many.facts()["classes"].endswith(" and 6 more")
+
+
+def spoken(root: Path) -> None:
+    """Write sounds as Speech Commands has them: a class that is a link, noise, a list of the test, a .w64 file."""
+    soundfile = pytest.importorskip("soundfile")
+    for i, name in enumerate(("root/no", "root/yes", "linked", "root/_background_noise_")):
+        (root / name).mkdir(parents=True)
+        for speaker in ("ann", "bob"):
+            sound = np.random.default_rng([i, len(speaker), ord(speaker[0])]).uniform(-0.5, 0.5, 800)
+            soundfile.write(root / name / f"{speaker}_nohash_0.wav", sound, 8000)
+    soundfile.write(root / "root" / "no" / "cy_nohash_0.w64", np.ones(800) / 2, 8000, format="W64")
+    (root / "root" / "up").symlink_to(root / "linked")
+    (root / "root" / "testing_list.txt").write_text("no/bob_nohash_0.wav\nyes/bob_nohash_0.wav\nup/bob_nohash_0.wav\n")
+
+
+def test_sound_is_read_by_the_program_as_by_the_reader_of_folders(tmp_path: Path) -> None:
+    spoken(tmp_path)
+    cases, data = read_cases(tmp_path / "root", Reading()), read_audio_folder(tmp_path / "root")
+    assert cases.X.sources == data.signals.sources
+    assert cases.labels.tolist() == data.y.tolist() == ["no", "no", "no", "up", "up", "yes", "yes"]
+    assert cases.split_by.tolist() == data.groups.tolist() == ["ann", "bob", "cy", "ann", "bob", "ann", "bob"]
+    assert cases.facts()["parts"] == "test (3), train (4)"
+    assert cases.facts()["left aside"].startswith("_background_noise_: 2 files")
+    test = read_cases(tmp_path / "root", Reading(split="test"))
+    assert (test.labels.tolist(), test.split_by.tolist()) == (["no", "up", "yes"], ["bob"] * 3)
+    assert len(read_cases(tmp_path / "root", Reading(pattern="{label}/{group}_nohash_{take}.{ending}")).X) == 7
+
+
+def test_parts_of_a_data_set_are_no_classes(tones: Path, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part).symlink_to(tones)
+    (tmp_path / "test").unlink()
+    for label in ("low", "high"):
+        (tmp_path / "test" / label).mkdir(parents=True)
+        write_wave(tmp_path / "test" / label / "x.wav", np.full(99, 0.1 * len(label)))
+    cases = read_cases(tmp_path, Reading(split="train"))
+    assert set(cases.labels.tolist()) == {"low", "high"}
+    assert len(cases.X) == 18
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.jsonl"])
+def test_a_manifest_cuts_stretches_which_stay_together(tmp_path: Path, name: str) -> None:
+    write_wave(tmp_path / "a.wav", np.linspace(-0.5, 0.5, 8000))
+    rows = [("path", "label", "start", "end"), ("a.wav", "yes", "0.1", "0.35"), ("a.wav", "no", "0.5", "")]
+    text = "\n".join({"rows.csv": ",", "rows.tsv": "\t"}.get(name, ",").join(row) for row in rows)
+    if name == "rows.jsonl":
+        text = "\n".join(json.dumps(dict(zip(rows[0], row, strict=True))) for row in rows[1:])
+    (tmp_path / name).write_text(text)
+    cases, whole = read_cases(tmp_path / name, Reading()), read_audio(tmp_path / "a.wav")[0]
+    assert cases.X.lengths.tolist() == [2000, 4000]
+    np.testing.assert_array_equal(cases.X[0].data, whole.data[:, 800:2800])
+    assert cases.split_by.tolist() == [str(tmp_path / "a.wav")] * 2
+
+
+def test_what_cannot_be_used_is_refused_or_skipped_and_listed(tmp_path: Path, run) -> None:
+    spoken(tmp_path)
+    (tmp_path / "root" / "yes" / "text.wav").write_text("no sound")
+    answer = run("fit", tmp_path / "root", "-o", tmp_path / "m.s4", *QUICK)
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+    assert "--on-error" in answer.stderr
+    answer = run("fit", tmp_path / "root", "--on-error", "skip", "-o", tmp_path / "m.s4", "--json", *QUICK)
+    assert answer.exit_code == 0
+    assert [Path(left["path"]).name for left in json.loads(answer.stdout)["data"]["skipped"]] == ["text.wav"]
+    assert "1 of 8 files are left out" in answer.stderr
+
+
+def test_stretches_of_other_files_than_sound_are_refused(tmp_path: Path) -> None:
+    record(tmp_path, ["s1_raw.fif"], label="rest")
+    (tmp_path / "rows.csv").write_text("path,label,start\ns1_raw.fif,rest,0.5\n")
+    with pytest.raises(RecordingError, match="has a column start or end, which cut audio alone"):
+        read_cases(tmp_path / "rows.csv", Reading())

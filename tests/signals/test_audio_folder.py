@@ -115,6 +115,25 @@ def test_a_word_that_sounds_like_a_part_is_a_label_beside_others(tmp_path):
         read_audio_folder(tmp_path, split="test")
 
 
+def test_parts_of_a_data_set_are_no_labels_beside_another_folder(tmp_path):
+    for folder in ("train/yes", "train/no", "test/yes", "extra"):
+        write(tmp_path / folder / "a.wav")
+    with pytest.raises(RecordingError, match=r"extra/a\.wav lies in no class folder.*/test/<class>/<file>"):
+        read_audio_folder(tmp_path)
+    with pytest.warns(UserWarning, match="1 of 4 files are left out"):
+        data = read_audio_folder(tmp_path, on_error="skip")
+    assert (data.y.tolist(), data.splits.tolist()) == (["yes", "no", "yes"], ["test", "train", "train"])
+
+
+def test_blanks_around_the_name_of_a_class_make_no_other_class(tmp_path):
+    for folder in ("yes", "yes ", "no"):
+        write(tmp_path / folder / f"{len(folder)}.wav")
+    assert read_audio_folder(tmp_path).y.tolist() == ["no", "yes", "yes"]
+    write(tmp_path / "  " / "a.wav")
+    with pytest.raises(RecordingError, match=r"a\.wav lies in no class folder that has a name"):
+        read_audio_folder(tmp_path)
+
+
 def test_speech_commands_are_read_as_published(tmp_path):
     for name in (
         "no/ann_nohash_0",
