@@ -14,10 +14,15 @@ from s4signal.errors import RecordingError
 from s4signal.estimators.base import SavedMixin, SignalEstimator
 from s4signal.estimators.leakage import one_group_each
 from s4signal.estimators.model_file import State, estimator_state
-from s4signal.estimators.running_alignment import RunningAlignment, inverse_root
+from s4signal.estimators.preprocessing.base import ChunkStream
 from s4signal.estimators.validation import check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case, transformed
+
+SMALLEST = 1e-9  # eigenvalue, relative to the largest: below it a direction is empty (a common reference leaves one)
+_ROUNDING = 1e-14  # the same: below it there is none, as where a channel is flat
+UPDATED = 32  # samples between two updates of a stream
+BELIEF = 10  # samples of a stream a channel, after which they count as much as the training recordings
 
 Floats = NDArray[np.float64]
 
@@ -160,7 +165,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         """
         return self.fit(X, y, groups=groups).transform(X, groups=groups)
 
-    def stream(self, *, sfreq: float | None = None) -> RunningAlignment:
+    def stream(self, *, sfreq: float | None = None) -> ChunkStream:
         """Align a recording while it arrives, by its samples so far.
 
         Parameters
@@ -170,7 +175,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
 
         Returns
         -------
-        RunningAlignment
+        ChunkStream
             With ``push(chunk)`` and ``reset()``.
 
         Raises
@@ -179,7 +184,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
             If the transformer is not fitted.
         """
         check_is_fitted(self)
-        return RunningAlignment(self.covariance_)
+        return ChunkStream(partial(_aligned, prior=self.covariance_), self.n_channels_in_, None, missing="refused")
 
     def _to_state(self) -> State:
         return State(estimator_state(self).plain, {"covariance": self.covariance_})
@@ -228,3 +233,30 @@ def _covariance(case: Signal, index: int) -> tuple[int, Floats]:
 
 def _mixed(case: Signal, whitener: Floats) -> Signal:
     return replace(case, data=(whitener @ case.data).astype(case.data.dtype, copy=False))
+
+
+def _aligned(rest: NDArray[np.floating], state: Any, *, prior: Floats) -> tuple[Floats, Any]:
+    """Whiten each sample of a chunk by the covariance of those before it, in bounded memory.
+
+    That begins with the mean covariance of the training recordings, and forgets it as the recording goes on.
+    """
+    C, aligned = len(prior), []
+    known = (0, np.zeros(C), np.zeros((C, C)), np.zeros((C, 0)), inverse_root(prior)) if state is None else state
+    n, mean, scatter, waiting, whitener = known
+    while rest.shape[1]:
+        piece, rest = np.split(rest, [UPDATED - waiting.shape[1]], axis=1)
+        aligned.append(whitener @ piece)
+        waiting = np.concatenate([waiting, piece], axis=1)
+        if (more := waiting.shape[1]) == UPDATED:
+            step, centred = waiting.mean(1) - mean, waiting - waiting.mean(1, keepdims=True)
+            scatter = scatter + centred @ centred.T + np.outer(step, step) * n * more / (n + more)
+            mean, n, waiting = mean + step * more / (n + more), n + more, waiting[:, :0]
+            whitener = inverse_root((BELIEF * C * prior + scatter) / (BELIEF * C + n))
+    return np.concatenate(aligned, axis=1), (n, mean, scatter, waiting, whitener)
+
+
+def inverse_root(C: Floats) -> Floats:
+    """Return C^(-1/2), empty directions left small, none of what is constant; (n_channels, n_channels)."""
+    values, vectors = np.linalg.eigh(C)
+    gains = (values > _ROUNDING * values[-1]) / np.sqrt(np.maximum(values, SMALLEST * values[-1]))
+    return np.asarray((vectors * gains) @ vectors.T)

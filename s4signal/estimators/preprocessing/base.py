@@ -26,16 +26,17 @@ Advance: TypeAlias = Callable[[Floats, Any], tuple[Floats, Any]]
 class ChunkStream:
     """A step that works while the signal arrives; together its chunks are what it makes of the whole case."""
 
-    def __init__(self, advance: Advance, n_channels: int, sfreq: float | None) -> None:
-        self._advance, self._n_channels, self._sfreq, self._state = advance, n_channels, sfreq, None
+    def __init__(self, advance: Advance, n_channels: int, sfreq: float | None, *, missing: str = "any") -> None:
+        self._advance, self._n_channels, self._sfreq, self._missing = advance, n_channels, sfreq, missing
+        self.reset()
 
     def reset(self) -> None:
         """Forget all samples so far."""
-        self._state = None
+        self._state: Any = None
 
     def push(self, chunk: Any) -> Floats:
         """Change the next samples, (n_channels, n_times) of any number."""
-        data: Floats = check_chunk(chunk, self._n_channels, sfreq=self._sfreq, missing="any")
+        data: Floats = check_chunk(chunk, self._n_channels, sfreq=self._sfreq, missing=self._missing)
         if data.shape[1]:
             data, self._state = self._advance(data, self._state)
         return data
