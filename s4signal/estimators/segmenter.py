@@ -10,17 +10,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ModelFileError
+from s4signal.estimators import dense_labels
 from s4signal.estimators.base import SavedMixin, SignalEstimator
 from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
-from s4signal.estimators.dense_labels import (
-    EpochShape,
-    EpochStream,
-    balanced_accuracy,
-    check_dense_labels,
-    check_epoch_options,
-    labelled_windows,
-    most_probable,
-)
 from s4signal.estimators.model_file import State, estimator_state, packed, unpacked
 from s4signal.estimators.segments import read_windows, score_windows
 from s4signal.estimators.trained.classifier import S4Classifier
@@ -130,14 +122,14 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         ValueError
             If an option is out of range, fewer than two labels come, or as the classifier says.
         """
-        check_epoch_options(self)
+        dense_labels.check_epoch_options(self)
         signals = Signals(X, sfreq=self.sfreq)
         clocks = [Clock(i, recognised(i, case)) for i, case in enumerate(signals.cases)]
         spans = [epoch_spans(clock, self.epoch_s, *self.context_s) for clock in clocks]
         warn_of_clocks(signals.cases)
         names, counts = [clock.name for clock in clocks], [len(starts) for starts, _ in spans]
-        labels = check_dense_labels(y, names, counts, self.epoch_s, n_classes=2)
-        windows, targets = labelled_windows(clocks, spans, labels, groups)
+        labels = dense_labels.check_dense_labels(y, names, counts, self.epoch_s, n_classes=2)
+        windows, targets = dense_labels.labelled_windows(clocks, spans, labels, groups)
         fitted = clone(self._classifier()).fit(windows, targets)
         rates = signals.sfreqs
         with self._drafted() as draft:
@@ -173,7 +165,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         ValueError
             If a recording has other channels, or as the classifier says.
         """
-        return object_array([most_probable(scores, self.classes_) for scores in self._scores(X, sfreq)])
+        return object_array([dense_labels.most_probable(scores, self.classes_) for scores in self._scores(X, sfreq)])
 
     def predict_proba(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.object_]:
         """Predict the probabilities of the labels for the epochs of recordings.
@@ -205,10 +197,10 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         """
         said = self.predict(X)
         names = [f"recording {i}" for i in range(len(said))]
-        labels = check_dense_labels(y, names, [len(of_one) for of_one in said], self.epoch_s, n_classes=1)
-        return balanced_accuracy(list(said), labels)
+        labels = dense_labels.check_dense_labels(y, names, [len(of_one) for of_one in said], self.epoch_s, n_classes=1)
+        return dense_labels.balanced_accuracy(list(said), labels)
 
-    def stream(self, *, sfreq: float | None = None, time_first: bool | None = None) -> EpochStream:
+    def stream(self, *, sfreq: float | None = None, time_first: bool | None = None) -> dense_labels.EpochStream:
         """Label epochs while the signal arrives; a later fit does not reach a stream that is open.
 
         What ``context_s`` sees after an epoch delays its label by so many seconds.
@@ -238,8 +230,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         if rate is None:
             raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
         names = None if self.ch_names_ is None else tuple(self.ch_names_)
-        shape = EpochShape(self.n_channels_in_, self.epoch_s, self.context_s, rate, names)
-        return EpochStream(self.estimator_, shape, time_first=time_first)
+        shape = dense_labels.EpochShape(self.n_channels_in_, self.epoch_s, self.context_s, rate, names)
+        return dense_labels.EpochStream(self.estimator_, shape, time_first=time_first)
 
     def _scores(self, X: Any, sfreq: float | None) -> list[Floats]:
         """Return the probabilities of each recording, (n_epochs, n_classes)."""
@@ -281,7 +273,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         return State({**state.plain, "kind": kind}, {"windows": packed(self.estimator_)})
 
     def _restore(self, state: State) -> None:
-        check_epoch_options(self)
+        dense_labels.check_epoch_options(self)
         self.estimator_ = unpacked(SAVED, state.value("kind", str), state, "windows", what="its classifier is a")
         if self.estimator_.n_channels_in_ != self.n_channels_in_:
             raise ModelFileError("its entries are of models with different numbers of channels.")

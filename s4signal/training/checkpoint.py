@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,17 +29,7 @@ class Snapshot(NamedTuple):
     """What a training needs to go on."""
 
     plain: dict[str, Any]  # values of JSON
-    tensors: dict[str, Tensor]
-
-    @classmethod
-    def of(cls, plain: dict[str, Any], **parts: Mapping[str, Tensor]) -> "Snapshot":
-        """Put the tensors of several parts together."""
-        return cls(plain, {f"{part}/{name}": x for part, tensors in parts.items() for name, x in tensors.items()})
-
-    def part(self, part: str) -> dict[str, Tensor]:
-        """Return the tensors of one part."""
-        start = f"{part}/"
-        return {name.removeprefix(start): x for name, x in self.tensors.items() if name.startswith(start)}
+    parts: Mapping[str, dict[str, Tensor]]
 
 
 class Checkpoints:
@@ -71,7 +62,11 @@ class Checkpoints:
                     continue
                 if damaged:
                     warnings.warn(f"{damaged[0]} is damaged; going on from the one before, {path}.", stacklevel=2)
-                return Snapshot(json.loads(text), {name: torch.from_numpy(x) for name, x in arrays.items()})
+                parts: dict[str, dict[str, Tensor]] = defaultdict(dict)  # one without tensors is not there
+                for name, x in arrays.items():
+                    part, _, own = name.partition("/")
+                    parts[part][own] = torch.from_numpy(x)
+                return Snapshot(json.loads(text), parts)
         if damaged:
             raise ModelFileError(
                 f"{damaged[0]} is damaged, and no checkpoint before it is intact; delete {self.folder}."
@@ -80,7 +75,8 @@ class Checkpoints:
 
     def save(self, epoch: int, snapshot: Snapshot) -> None:
         """Write a snapshot, and keep that of the epoch before it."""
-        arrays = {name: x.detach().cpu().numpy() for name, x in snapshot.tensors.items()}
+        named = ((f"{part}/{name}", x) for part, tensors in snapshot.parts.items() for name, x in tensors.items())
+        arrays = {name: x.detach().cpu().numpy() for name, x in named}
         # Nobody can know the name before, and put a link in its place.
         path = self.folder / f"{epoch:08d}-{secrets.token_hex(8)}.checkpoint"
         with self._locked():

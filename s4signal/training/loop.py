@@ -254,15 +254,14 @@ class _Training:
             "learning_rates": [group["lr"] for group in self.optimizer.param_groups],
             "rng": [part.tolist() if isinstance(part, np.ndarray) else part for part in self.rng.get_state()],
         }
-        snapshot = Snapshot.of(
-            plain,
-            network=self.network.state_dict(),
-            averaged={} if self.averaged is None else self.averaged.module.state_dict(),
-            best=self.progress.weights,
-            optimizer=flat_moments(self.optimizer),
-            generator={"state": self.generator.get_state()},
-        )
-        cast(Checkpoints, self.checkpoints).save(self.epoch, snapshot)
+        parts = {
+            "network": self.network.state_dict(),
+            "averaged": {} if self.averaged is None else self.averaged.module.state_dict(),
+            "best": self.progress.weights,
+            "optimizer": flat_moments(self.optimizer),
+            "generator": {"state": self.generator.get_state()},
+        }
+        cast(Checkpoints, self.checkpoints).save(self.epoch, Snapshot(plain, parts))
 
     def _read(self) -> Snapshot | None:
         if self.options.checkpoint_dir is None:
@@ -276,20 +275,20 @@ class _Training:
         if snapshot is None:
             self.save()
             return
-        plain = snapshot.plain
-        self.network.load_state_dict(snapshot.part("network"))
+        plain, parts = snapshot
+        self.network.load_state_dict(parts["network"])
         if self.averaged is not None:
-            self.averaged.module.load_state_dict(snapshot.part("averaged"))
+            self.averaged.module.load_state_dict(parts["averaged"])
             self.averaged.n_steps = plain["n_averaged"]
-        self._take_up(moments_of(snapshot.part("optimizer")))
+        self._take_up(moments_of(parts["optimizer"]))
         for group, rate in zip(self.optimizer.param_groups, plain["learning_rates"], strict=True):
             group["lr"] = rate
         if self.scheduler is not None:
             self.scheduler.last_epoch = plain["n_scheduled"]
-        self.generator.set_state(snapshot.part("generator")["state"])
+        self.generator.set_state(parts["generator"]["state"])
         name, keys, *rest = plain["rng"]
         self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-        self.progress = Progress(plain["history"], plain["best_epoch"], plain["best_loss"], snapshot.part("best"))
+        self.progress = Progress(plain["history"], plain["best_epoch"], plain["best_loss"], parts["best"])
 
     def result(self) -> TrainingResult[Any]:
         if self.progress.weights:

@@ -14,7 +14,7 @@ from s4signal.errors import CheckpointError, ModelFileError
 from s4signal.training import TrainingInterrupted, fit_network
 from s4signal.training.checkpoint import Checkpoints, Snapshot
 
-SNAPSHOT = Snapshot.of({"history": [{"loss": 0.5, "score": None}]}, weights={"w": torch.arange(3)})
+SNAPSHOT = Snapshot({"history": [{"loss": 0.5, "score": None}]}, {"weights": {"w": torch.arange(3)}})
 
 
 def train(folder=None, *, precision="64", interrupt_after=None, fingerprint="a", **changes):
@@ -86,7 +86,7 @@ def test_a_state_of_numbers_strings_and_tensors_comes_back(tmp_path):
     checkpoints.save(1, SNAPSHOT)
     loaded = Checkpoints(tmp_path, "a").load()
     assert loaded.plain == SNAPSHOT.plain
-    assert loaded.part("weights")["w"].tolist() == [0, 1, 2]
+    assert loaded.parts["weights"]["w"].tolist() == [0, 1, 2]
 
 
 def damage(path, kind, rng):
@@ -110,7 +110,8 @@ def test_whatever_is_changed_in_a_file_is_noticed(n_files, tmp_path, rng):
         with pytest.warns(UserWarning, match="is damaged; going on from the one before"):
             loaded = Checkpoints(tmp_path, "a").load()
         assert [line["epoch"] for line in loaded.plain["history"]] == [1]
-        assert before is None or all(torch.equal(x, before.tensors[name]) for name, x in loaded.tensors.items())
+        for part, tensors in loaded.parts.items():
+            assert before is None or all(torch.equal(x, before.parts[part][name]) for name, x in tensors.items())
         before = loaded
         newest.write_bytes(intact)
 

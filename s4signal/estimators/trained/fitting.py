@@ -20,13 +20,7 @@ from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, choose_defaults, trains_to_the_end
 from s4signal.estimators.trained.inference import Forward, InferenceCopies, inference_options, on_host, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
-from s4signal.estimators.trained.plan import (
-    Plan,
-    Schedule,
-    build_network,
-    plan_network,
-    plan_schedule,
-)
+from s4signal.estimators.trained.plan import Plan, Schedule, build_network, plan_network, plan_schedule
 from s4signal.estimators.trained.precompute import prepare_training
 from s4signal.estimators.trained.readout import Readout, Stacking, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
