@@ -23,6 +23,7 @@ class PredictionMixin:
     """Predictions from ``_outputs``, and their score."""
 
     _metric: ClassVar[Callable[..., float]]
+    _predicted: Callable[[NDArray[np.float64]], NDArray[Any]]
     _outputs: Callable[..., NDArray[np.float64]]  # (X, sfreq, times) -> (n_samples, n_outputs)
     _trained_on: Spans = MappingProxyType({})  # not in files: a model that was loaded has seen nothing
 
@@ -79,9 +80,6 @@ class PredictionMixin:
         outputs = finite_outputs(self._outputs(X, sfreq, times))
         warn_of_overlap(X, self._trained_on)
         return outputs
-
-    def _predicted(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
-        raise NotImplementedError
 
 
 class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[misc]

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.standardizer import LARGEST, OTHER_UNITS, Standardizer, warn_of_looks
-from s4signal.estimators.validation import all_finite, check_chunk, check_observed_chunk, window_samples
+from s4signal.estimators.validation import all_finite, check_chunk, window_samples
 
 _LONGEST = 2**14  # samples of a line at once
 
@@ -65,10 +65,6 @@ class SignalStream(ABC):
         other.reset()
         return other
 
-    def in_windows(self, n_window: int, n_step: int) -> "WindowStream":
-        """Return a stream that answers for windows of samples, which begin every `n_step`."""
-        return WindowStream(self, n_window, n_step)
-
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
         """Take the next samples.
 
@@ -110,7 +106,10 @@ class SignalStream(ABC):
                 raise ShapeError("chunk is empty and nothing came before; push at least one sample.")
             return self._answer.copy()
         if self.n_streams is None:
-            check_observed_chunk(pieces[0], before=self._answer is not None)
+            if self._answer is None and np.isnan(pieces[0]).all():
+                raise ValueError(
+                    "the chunk contains NaN alone and nothing came before; push at least one observed sample."
+                )
         elif gaps := [k for k, data in enumerate(pieces) if np.isnan(data).any()]:
             raise ValueError(
                 f"chunk {gaps[0]} contains NaN, and streams side by side take no gaps; push the last value instead, or "
@@ -293,6 +292,6 @@ class StreamMixin:
         if window_s is None and step_s is None:
             stream = own._open_stream(sfreq)
         else:
-            stream = own._open_windows(sfreq).in_windows(*window_samples(window_s, step_s, rate))
+            stream = WindowStream(own._open_windows(sfreq), *window_samples(window_s, step_s, rate))
         stream.time_first, stream.sfreq, stream.n_streams = time_first, rate, n_streams
         return stream

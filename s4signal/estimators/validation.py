@@ -195,12 +195,6 @@ def check_chunk(
     return data
 
 
-def check_observed_chunk(data: NDArray[np.float64], *, before: bool) -> None:
-    """Refuse a first chunk in which nothing was observed."""
-    if not before and np.isnan(data).all():
-        raise ValueError("the chunk contains NaN alone and nothing came before; push at least one observed sample.")
-
-
 def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int, int]:
     """Count the samples of the windows of a stream and of their steps."""
     if window_s is None:

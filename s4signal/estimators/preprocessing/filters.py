@@ -20,16 +20,12 @@ Sections: TypeAlias = NDArray[np.float64]  # (n_sections, 6): second-order secti
 
 
 class _Filter(Step):
-    """A filter of second-order sections, `_design` (sfreq) → (n_sections, 6)."""
+    """A filter of second-order sections, `_design` (sfreq) → (n_sections, 6); it acts up to `_highest_hz`."""
 
     _NEEDS_RATE: ClassVar[bool] = True
     causal: bool
-
-    def _design(self, sfreq: float) -> Sections:
-        raise NotImplementedError
-
-    def _highest_hz(self) -> float:
-        raise NotImplementedError
+    _design: Callable[[float], Sections]
+    _highest_hz: Callable[[], float]
 
     def _check_case(self, case: Case, index: int) -> None:
         if case.sfreq is not None and self._highest_hz() >= case.sfreq / 2:

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,6 +61,7 @@ def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: in
 class ExportMixin:
     """Export of an estimator whose network, plan and standardiser are fitted."""
 
+    _finish: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # from outputs to predictions
     _plan: Plan
     _standardizer: Standardizer
     _readout: Readout | None
@@ -113,10 +114,6 @@ class ExportMixin:
         model = (self._plan, self._standardizer, self.network_, readout)
         parts = Parts(*model, classes, tags, *units, self.ch_names_)
         return export_model(parts, path, format=format, view=view, longest=longest)
-
-    def _finish(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Bring outputs to predictions."""
-        raise NotImplementedError
 
 
 Built = tuple[nn.Module, tuple[Tensor, ...], dict[str, list[str]], Any]
