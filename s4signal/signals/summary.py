@@ -1,7 +1,7 @@
 """What a collection says of its cases: what they have in common, and one line that says what they are."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -63,14 +63,12 @@ class CaseList:
     @property
     def sfreq(self) -> float | None:
         """The one rate of all cases [Hz], None if unknown; RecordingError if they differ."""
-        sfreq: float | None = _common_value(self.cases, "sfreq")
-        return sfreq
+        return cast("float | None", _common_value(self.cases, "sfreq"))
 
     @property
     def ch_names(self) -> tuple[str, ...] | None:
         """The channel names of all cases, None if unknown; RecordingError if they differ."""
-        names: tuple[str, ...] | None = _common_value(self.cases, "ch_names")
-        return names
+        return cast("tuple[str, ...] | None", _common_value(self.cases, "ch_names"))
 
     @property
     def has_times(self) -> bool:

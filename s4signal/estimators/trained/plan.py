@@ -131,7 +131,8 @@ def plan_network(
 
     ``options`` has the parameters of an estimator as attributes; ``readout`` is the one that counts.
     """
-    frontend = _name(options.frontend, defaults)
+    frontend = "module" if isinstance(options.frontend, nn.Module) else options.frontend
+    frontend = defaults.frontend if frontend == "auto" else frontend
     _check_rate(options, frontend, sfreq)
     fixed = {"linear": None, "hop_means": defaults.hop_s, "filterbank": HOP_S}
     hop_s = fixed[frontend] if frontend in fixed else getattr(options.frontend, "hop_s", None)
@@ -212,12 +213,6 @@ def _check_rate(options: Any, frontend: str, sfreq: float | None) -> None:
             f"frontend='filterbank' needs a sampling rate of at least {4 * LOWEST_HZ:g} Hz, got {sfreq}. Pass sfreq, "
             "or frontend='linear'."
         )
-
-
-def _name(frontend: Any, defaults: Defaults) -> str:
-    if isinstance(frontend, nn.Module):
-        return "module"
-    return defaults.frontend if frontend == "auto" else str(frontend)
 
 
 def _pooling(pooling: str | tuple[str, int]) -> tuple[str, int]:
