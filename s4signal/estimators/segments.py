@@ -1,6 +1,7 @@
 """Long recordings: which label holds when, from the probabilities of windows that are read piece by piece."""
 
 from collections.abc import Callable, Iterator
+from numbers import Real
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -104,8 +105,7 @@ class SegmentsMixin:
         [('noise', 0, 1), ('tone', 1, 2), ('noise', 2, 2)]
         """
         check_is_fitted(self)
-        hop_s = window_s / 2 if hop_s is None else hop_s
-        check_segment_options(window_s, hop_s, threshold, smoothing)
+        hop_s = check_segment_options(window_s, hop_s, threshold, smoothing)
         listed = isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], str | PathLike)
         paths = listed or isinstance(X, str | PathLike)
         recordings = read_audio(X) if paths else Signals(in_full_scale(X, self.sfreq_))
@@ -127,16 +127,17 @@ class SegmentsMixin:
         return found
 
 
-def check_segment_options(window_s: float, hop_s: float, threshold: float, smoothing: float) -> None:
-    """Refuse what is out of range."""
+def check_segment_options(window_s: float, hop_s: float | None, threshold: float, smoothing: float) -> float:
+    """Refuse what is out of range; return the hop [s]."""
     check_positive("window_s", window_s)
-    check_positive("hop_s", hop_s)
+    check_positive("hop_s", hop_s := window_s / 2 if hop_s is None else hop_s)
     if hop_s > window_s:
         raise ValueError(f"hop_s={hop_s:g} must be at most window_s={window_s:g}: what lies between is never read.")
-    if not 0 <= threshold <= 1:
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold!r} must be a probability, from 0 to 1.")
-    if not 0 <= smoothing < np.inf:
+    if not isinstance(smoothing, Real) or not 0 <= smoothing < np.inf:
         raise ValueError(f"smoothing={smoothing!r} must be at least 0 s.")
+    return hop_s
 
 
 def window_starts(length: int, window: int, hop: int) -> NDArray[np.int64]:
@@ -171,8 +172,8 @@ def score_windows(predict_proba: Callable[..., Floats], windows: list[Signal], n
 
 
 def smooth(scores: Floats, n: int) -> Floats:
-    """Average over n windows, (n_windows, n_classes)."""
-    return scores if n < 2 else np.asarray(uniform_filter1d(scores, n, axis=0, mode="nearest"))
+    """Average over n windows, one more if n is even, which would move onsets; (n_windows, n_classes)."""
+    return scores if n < 2 else np.asarray(uniform_filter1d(scores, n | 1, axis=0, mode="nearest"))
 
 
 def cell_edges(starts: NDArray[np.int64], window: int, length: int) -> Floats:

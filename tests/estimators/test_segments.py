@@ -96,6 +96,15 @@ def test_smoothing_takes_short_events_away_and_keeps_long_ones():
     assert smooth[1].onset_s == pytest.approx(6.3, abs=0.06)
 
 
+@pytest.mark.parametrize("smoothing", [0.1, 0.15, 0.2, 0.25])
+def test_smoothing_moves_neither_onset_nor_offset(smoothing):
+    recording = [levels((0.1, 3), (0.9, 3), (0.1, 3))]
+    plain, smooth = (
+        Meter().predict_segments(recording, window_s=0.05, hop_s=0.05, smoothing=s)[1] for s in (0.0, smoothing)
+    )
+    assert smooth[1:3] == plain[1:3] == (3, 6)
+
+
 def test_tags_hold_each_by_itself():
     segments = Meters().predict_segments([levels((0.2, 2), (0.5, 2), (0.8, 2))], window_s=0.02, threshold=0.5)
     assert [segment.label for segment in segments] == [0, 1]
@@ -176,6 +185,10 @@ def test_windows_cover_a_recording_to_its_end_in_stretches(length, window, hop):
         ({"window_s": 1, "hop_s": 2}, "hop_s=2 must be at most window_s=1"),
         ({"window_s": 1, "threshold": 2}, "threshold=2 must be a probability, from 0 to 1"),
         ({"window_s": 1, "smoothing": -1}, "smoothing=-1 must be at least 0 s"),
+        ({"window_s": None}, "window_s=None must be a positive number of seconds"),
+        ({"window_s": "1"}, "window_s='1' must be a positive number of seconds"),
+        ({"window_s": 1, "threshold": "half"}, "threshold='half' must be a probability"),
+        ({"window_s": 1, "smoothing": None}, "smoothing=None must be at least 0 s"),
     ],
 )
 def test_options_out_of_range_are_one_clear_line(model, options, message):
