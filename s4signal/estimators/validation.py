@@ -15,7 +15,7 @@ from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import as_float_array, case_name, check_positive, in_full_scale, scale_pcm
-from s4signal.signals.clock import warn_of_clocks, warn_of_no_rate
+from s4signal.signals.clock import warn_of_clocks, warn_of_no_rate, warn_of_short_sounds
 
 Outputs = TypeVar("Outputs", bound=Any)
 _LARGEST_TARGET = 1e150
@@ -50,21 +50,21 @@ def check_signals(
             "if time came first." + (" If X is one case, pass [X]." if one_case else "")
         )
     warn_of_clocks(signals.cases)
+    warn_of_short_sounds(signals.cases)
     return signals
 
 
 def _is_table(X: Any) -> bool:
-    """Whether X is scikit-learn's own form: a 2-D array or frame, or something only it can refuse well."""
+    """Whether X is scikit-learn's own form: 2-D, a frame, rows of plain numbers, or what only it can refuse well."""
     if isinstance(X, list | tuple) and X and all(isinstance(row, list | tuple) for row in X):
-        # Rows of plain numbers are a table; rows of rows, or of arrays, are cases.
         return len({len(row) for row in X}) == 1 and all(np.ndim(value) == 0 for value in X[0])
-    if isinstance(X, Signals | Signal | list | tuple | str | PathLike) or type(X).__module__.startswith("mne."):
+    of_mne = type(X).__module__.startswith("mne.")
+    if of_mne or type(X) is dict or isinstance(X, Signals | Signal | list | tuple | str | PathLike):
         return False
     if issparse(X) or hasattr(X, "columns") or not hasattr(X, "__array__"):
         return True
     array = np.asarray(X)
-    ragged = array.dtype == object and array.ndim == 1 and len(array) > 0 and np.ndim(array[0]) > 0
-    return array.ndim < 3 and not ragged
+    return array.ndim < 3 and not (array.dtype == object and array.ndim == 1 and not all(map(np.isscalar, array[:1])))
 
 
 def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bool) -> Signals:

@@ -120,7 +120,7 @@ def as_sfreq(sfreq: Any) -> float | None:
 
 def as_rate(sfreq: Any) -> float:
     """Convert to a positive finite float."""
-    if not isinstance(sfreq, Real):
+    if not isinstance(sfreq, Real) or isinstance(sfreq, bool):
         raise TypeError(f"sfreq={sfreq!r} must be a number of samples per second.")
     rate = float(sfreq)
     if not 1 / _HIGHEST_RATE < rate < _HIGHEST_RATE:

@@ -8,7 +8,7 @@ import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import case_name, largest_jump, median_gap
+from s4signal.signals.checks import case_name, is_audio, largest_jump, median_gap
 from s4signal.signals.lazy import Case, LazyCase
 
 _YEAR_S = 3.15e7
@@ -106,6 +106,16 @@ def warn_of_clocks(cases: Iterable[Case]) -> None:
             f"{wrong[0]}{more}. If a clock was wrong, correct it or leave its samples out; if not, nothing is amiss.",
             stacklevel=3,
         )
+
+
+def warn_of_short_sounds(cases: Iterable[Case]) -> None:
+    """Warn of sounds that are over before they can tell anything: damaged files, or seconds that were milliseconds."""
+    for i, case in enumerate(cases):
+        rate = case.sfreq or 0.0
+        if case.length < 0.002 * rate and is_audio(case.modality, rate, case.n_channels):
+            name = case_name(i, case.source)
+            warnings.warn(f"{name}: {case.length} samples at {rate:g} Hz are no sound; leave it out.", stacklevel=3)
+            break
 
 
 def warn_of_no_rate(cases: Iterable[Case]) -> None:

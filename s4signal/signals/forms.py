@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from os import PathLike
 from typing import Any
 
@@ -20,8 +19,8 @@ from s4signal.signals.summary import name_errors
 
 def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
     """Turn arrays, lists and what MNE holds into cases; `sfreq` is one rate, one per case, or None."""
-    data = [data] if _is_pair(data) else as_numpy(data)
-    if type(data).__module__.split(".")[0] == "datasets":  # a column is a sequence, but no list
+    data = [data] if _is_pair(data) or type(data) is dict else as_numpy(data)
+    if type(data).__module__.split(".")[0] == "datasets" or hasattr(data, "to_list"):  # a column is no list
         data = list(data)
     of_cases = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
     listed = isinstance(data, list | tuple) or (of_cases and not all(map(np.isscalar, data)))
@@ -38,10 +37,9 @@ def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
     _refuse_others(data, items[0])
     if not listed or all(map(np.isscalar, items)):  # of numbers alone: says what shape is needed
         items = _rows(data if isinstance(data, np.ndarray) else as_float_array(data))
-    rates = _one_rate_each(sfreq, len(items))
     return [
         item if isinstance(item, Signal | LazyCase) else name_errors(i, "", partial(Signal, item, sfreq=rate))
-        for i, (item, rate) in enumerate(zip(items, rates, strict=True))
+        for i, (item, rate) in enumerate(zip(items, _one_rate_each(sfreq, len(items)), strict=True))
     ]
 
 
@@ -120,14 +118,15 @@ def _from_audio(i: int, item: Any) -> Any:
 
 
 def _is_pair(item: Any) -> bool:
-    """Whether this is (array, rate)."""
-    paired = isinstance(item, tuple) and len(item) == 2 and hasattr(item[0], "__array__") and np.ndim(item[0]) > 0
-    return paired and isinstance(item[1], Real) and not isinstance(item[1], bool)
+    """Whether this is an array and something single, which must be its rate; scipy.io.wavfile has the rate first."""
+    paired = isinstance(item, tuple) and len(item) == 2 and any(hasattr(part, "__array__") for part in item)
+    return paired and sorted(min(np.ndim(part), 1) for part in item) == [0, 1]
 
 
 def _case(item: Any) -> Case:
     if isinstance(item, tuple):
-        return Signal(np.asarray(item[0]), sfreq=item[1])
+        data, sfreq = item if np.ndim(item[0]) else item[::-1]
+        return Signal(np.asarray(data), sfreq=sfreq)
     if not isinstance(item, Mapping):  # a decoder of torchcodec
         samples = item.get_all_samples()
         return Signal(np.asarray(samples.data), sfreq=samples.sample_rate, modality="audio")

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from small_models import REFERENCE, classifier, regressor, waves
 
-from s4signal import S4RidgeClassifier, Signals
+from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.estimators import RobustScale, S4Segmenter
 from s4signal.signals.checks import object_array
 
@@ -249,3 +249,12 @@ def test_files_are_read_when_they_are_needed(tmp_path):
     assert model._plan.frontend == "filterbank"
     held = classifier().fit(Signals([s.astype(np.float32) for s in sounds], sfreq=8000.0), y)
     np.testing.assert_allclose(model.predict_proba(files), held.predict_proba(files), atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", [S4RidgeClassifier(n_oscillators=4), S4Classifier(max_epochs=1, d_model=4)])
+def test_sounds_of_ten_samples_are_named_at_training_and_at_prediction(estimator):
+    clips = Signals([np.sin(np.arange(800.0 if i else 10.0) * (i % 3 + 1)) for i in range(6)], sfreq=16000)
+    with pytest.warns(UserWarning, match="case 0: 10 samples at 16000 Hz are no sound; leave it out"):
+        fitted = clone(estimator).fit(clips, [0, 1] * 3)
+    with pytest.warns(UserWarning, match="case 1: 10 samples at 16000 Hz are no sound"):
+        assert np.isfinite(fitted.predict_proba(clips[[1, 0]])).all()

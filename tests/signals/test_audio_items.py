@@ -43,6 +43,26 @@ def test_what_librosa_loads_is_a_case(tmp_path):
     np.testing.assert_allclose(signals[0].data[0], SOUND, atol=1e-6)
 
 
+def test_what_scipy_reads_has_the_rate_first():
+    assert Signals([(16000, SOUND)])[0] == Signals((16000, SOUND))[0] == Signals([SOUND], sfreq=16000)[0]
+
+
+@pytest.mark.parametrize("rate", ["16000", True])
+def test_a_rate_that_is_no_number_is_named(rate):
+    with pytest.raises(TypeError, match=f"case 0: sfreq={rate!r} must be a number of samples per second"):
+        Signals([(SOUND, rate)])
+
+
+def test_one_item_and_a_column_of_a_table_are_cases():
+    pandas = pytest.importorskip("pandas")
+    item = {"array": SOUND, "sampling_rate": 16000}
+    column = pandas.DataFrame({"audio": [item, item]})["audio"]
+    model = S4RidgeClassifier(n_oscillators=4, random_state=0).fit([item, {**item, "array": -(SOUND**3)}], [0, 1])
+    for form, n in ((item, 1), (column, 2), (column.to_numpy(), 2)):
+        assert Signals(form)[0] == Signals([item])[0]
+        assert model.predict(form).tolist() == [0] * n
+
+
 def test_rates_that_disagree_are_refused():
     with pytest.raises(RecordingError, match="it is sampled at 16000 Hz, but sfreq=8000 was passed"):
         Signals([(SOUND, 16000)], sfreq=8000)
