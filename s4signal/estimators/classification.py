@@ -142,6 +142,10 @@ def _check_known(y: Any) -> None:
         for index, label in enumerate(np.asarray(y, dtype=object).ravel().tolist()):
             if label is None or (isinstance(label, float) and label != label):
                 raise ValueError(f"Input y contains NaN or None: case {index} has no label; leave it out.")
+            if isinstance(label, list | tuple | set):
+                raise ValueError(
+                    f"y holds {label!r} (case {index}); of tags pass MultiLabelBinarizer().fit_transform(y)."
+                )
 
 
 def are_tags(y: Any) -> bool:

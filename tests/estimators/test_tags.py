@@ -126,6 +126,7 @@ def test_a_tag_that_never_holds_is_learned_as_such(model):
         (np.where(Y, np.nan, 0.0), "Input y contains NaN"),
         (Y[:50], "inconsistent numbers of samples: 60 cases and 50 targets"),
         (np.ma.masked_array(Y, Y == 1), "some values of y are masked"),
+        ([["a"], ["a", "b"]] * 30, r"y holds \['a'\] \(case 0\); of tags pass MultiLabelBinarizer"),
     ],
 )
 def test_tags_that_are_none_are_one_clear_line(model, y, message):
