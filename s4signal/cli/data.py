@@ -145,8 +145,7 @@ def _read(kind: str, layout: Layout, how: Reading) -> LabelledSignals:
     else:
         X = read_csv(paths, time=how.time_column, sfreq=how.sfreq, picks=names)[0]
     if len(rates := sorted(set(X.sfreqs.tolist()))) > 1 and kind != "CSV":
-        span = f"{len(rates)} rates, {rates[0]:g} to {rates[-1]:g} Hz"
-        raise RecordingError(f"the recordings have {span}; pass --sfreq to bring them to one.")
+        raise RecordingError(f"the recordings have rates of {rates[0]:g} to {rates[-1]:g} Hz; pass --sfreq for one.")
     labels, groups = np.array([row.label for row in rows]), np.array([row.group for row in rows])
     return LabelledSignals(X, labels, groups, skipped=layout.skipped)
 

@@ -58,10 +58,8 @@ def list_recordings(root: Path, how: Reading) -> Listing:
         layout = rows_of_pattern(root, how.pattern, how.on_error, KINDS[kind], ("label", "group"))
         odd = [Path(left.path).name for left in layout.skipped if "does not follow" in left.reason]
         if odd and how.on_error == "raise":
-            of_all = f"{len(odd)} of {len(chosen)} recordings below {root}"
-            raise RecordingError(
-                f'{of_all} do not follow {how.pattern!r}: {few(odd)}. on_error="skip" leaves them out.'
-            )
+            said = f"{len(odd)} of {len(chosen)} recordings do not follow --pattern {how.pattern!r}: {few(odd)}."
+            raise RecordingError(f"{said} Move them away, write another pattern, or pass --on-error skip.")
         return Listing(kind, layout, "the pattern")
     if all(path.parent == root for path in chosen):
         return unlabelled(kind, chosen)

@@ -35,7 +35,7 @@ class Reading:
     label_column: Annotated[str, _option(help="Column of labels: label.")] = "label"
     group_column: Annotated[str | None, _option(help="Column of subjects or speakers: group.")] = None
     split: Annotated[str | None, _option(help="Read this part of the data set alone, such as train.")] = None
-    on_error: Annotated[Literal["raise", "skip"], _option(help="What to do with unusable files.")] = "raise"
+    on_error: Annotated[Literal["raise", "skip"], _option(help="Of audio: what to do with unusable files.")] = "raise"
     case_column: Annotated[str | None, _option(help="Of a CSV of samples: column that tells the case.")] = None
     time_column: Annotated[str | None, _option(help="Of a CSV of samples: column of the seconds.")] = None
     sfreq: Annotated[float | None, _option(help="Hz: resample to it, or the rate of CSV and .ts files.")] = None

@@ -40,19 +40,13 @@ class Layout(NamedTuple):
     aside: list[str]
 
 
-class _Listing(NamedTuple):
-    audio: list[Path]
-    others: list[Path]
-    skipped: list[Skipped]
-
-
 def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = ENDINGS) -> Layout:
     """Take the folders below `root` as labels, or, where those are parts of a data set, the folders below these."""
-    found = _listing(root, endings)
-    audio, aside = _without_noise(root, found.audio)
+    audio, others, links = _listing(root, endings)
+    audio, aside = _without_noise(root, audio)
     depth = _depth_of_labels(belows := [path.relative_to(root).parts for path in audio])
     listed = {} if depth else _listed(root)
-    rows, skipped = [], [*found.skipped, *_lists_without_files(root, listed, audio)]
+    rows, skipped = [], [*links, *_lists_without_files(root, listed, audio)]
     for path, below in zip(audio, belows, strict=True):
         is_sorted = len(below) >= 2 + depth and (not depth or below[0].lower() in PARTS)
         if not is_sorted or not (label := _nfc(below[depth]).strip()):
@@ -66,8 +60,8 @@ def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = EN
         speaker = _SPEAKER.fullmatch(path.stem)
         split = below[0] if depth else listed.get(_nfc("/".join(below)), "train" if listed else "")
         rows.append(Row(path, label, speaker[1] if speaker else str(path), split))
-    skipped += _lost_folders(root, found.others, {below[: depth + 1] for below in belows}, depth)
-    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(found.others))
+    skipped += _lost_folders(root, others, {below[: depth + 1] for below in belows}, depth)
+    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(others))
 
 
 def _depth_of_labels(belows: Sequence[tuple[str, ...]]) -> int:
@@ -83,11 +77,11 @@ def rows_of_pattern(
     """Take label and group from the names, or from the paths below `root` if the pattern has a slash."""
     expression = compile_pattern(pattern)
     if not set(needed) & set(expression.groupindex):
-        fields = " and no ".join(f"{{{name}}}" for name in needed)
-        raise ValueError(f"pattern={pattern!r} has no {fields}. Write it like '{{label}}_{{group}}_{{take}}.wav'.")
-    found = _listing(root, endings)
-    audio, aside = _without_noise(root, found.audio)
-    rows, skipped = [], list(found.skipped)
+        fields = " and no ".join(needed) + ". Write it like '{label}_{group}_{take}.wav'."
+        raise ValueError(f"pattern={pattern!r} has no {fields}")
+    audio, others, skipped = _listing(root, endings)
+    audio, aside = _without_noise(root, audio)
+    rows = []
     for path in audio:
         match = expression.fullmatch(_nfc(path.relative_to(root).as_posix() if "/" in pattern else path.name))
         if match is None:
@@ -101,7 +95,7 @@ def rows_of_pattern(
             skipped.append(skip_or_raise(error, path, on_error))
     if not rows:
         raise RecordingError(f"no file below {root} follows pattern={pattern!r}; one of them is {audio[0].name}.")
-    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(found.others))
+    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(others))
 
 
 def files_below(root: Path) -> tuple[list[Path], list[Skipped]]:
@@ -126,12 +120,12 @@ def files_below(root: Path) -> tuple[list[Path], list[Skipped]]:
     return sorted(files), skipped
 
 
-def _listing(root: Path, endings: Collection[str]) -> _Listing:
+def _listing(root: Path, endings: Collection[str]) -> tuple[list[Path], list[Path], list[Skipped]]:
     files, skipped = files_below(root)
     audio = [path for path in files if path.suffix.lower() in endings]
     if not audio:
         raise RecordingError(f"{root} holds no audio file ({', '.join(sorted(endings))}). Check the path.")
-    return _Listing(audio, [path for path in files if path.suffix.lower() not in endings], skipped)
+    return audio, [path for path in files if path.suffix.lower() not in endings], skipped
 
 
 def _without_noise(root: Path, audio: Sequence[Path]) -> tuple[list[Path], list[str]]:

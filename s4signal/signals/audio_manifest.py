@@ -98,8 +98,7 @@ def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on
     """Take rows from a table; `columns` are those of the path and, if they are named, of the label and the group."""
     path_column, label_column, group_column = columns
     group_column = group_column or ("group" if "group" in table.header else None)
-    needed = [name for name in columns if name is not None]
-    table.check(list(dict.fromkeys([*needed, *(name for name in _OPTIONAL if name in table.header)])))
+    table.check(list(dict.fromkeys([*filter(None, columns), *(name for name in _OPTIONAL if name in table.header)])))
     names = (path_column, label_column, group_column, "split", "start", "end")
     texts = [texts_of(table, name) if name in table.header else None for name in names]
     n = len(texts[0] or [])
@@ -132,12 +131,9 @@ def _json_lines(path: Path) -> Table:
     objects = []
     for i, line in lines:
         try:
-            item = json.loads(line)
-        except ValueError as error:
-            raise RecordingError(f"{path}, line {i} is no JSON ({error}). Write one object per line.") from None
-        if not isinstance(item, dict):
-            raise RecordingError(f"{path}, line {i} is no JSON object. Write one object per line.")
-        objects.append(item)
+            objects.append({**json.loads(line)})
+        except (TypeError, ValueError) as error:
+            raise RecordingError(f"{path}, line {i} is no JSON object ({error}). Write one object per line.") from None
     names = list(dict.fromkeys(name for item in objects for name in item))
     table = Table({name: [item.get(name) for item in objects] for name in names})
     table.name, table.first_row = str(path), 1

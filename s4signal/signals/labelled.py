@@ -75,8 +75,8 @@ class LabelledSignals(_Triple):
     def __repr__(self) -> str:
         """Say what was read, how often each label and part comes, and what was left out."""
         n_groups = Counter(self.groups.tolist())
-        fewest, most = min(n_groups.values(), default=0), max(n_groups.values(), default=0)
-        span = f"{fewest}" if fewest == most else f"{fewest}–{most}"
+        most = max(n_groups.values(), default=0)
+        span = "–".join(map(str, sorted({min(n_groups.values(), default=0), most})))
         lines = [repr(self.signals), f"{len(set(self.y.tolist()))} labels: {_counts(self.y)}"]
         lines.append(f"{len(n_groups)} groups of {span} case{'s' * (most != 1)}")
         if self.splits is not None:
@@ -107,12 +107,11 @@ def assemble(
     warn_of_skipped(skipped, len(layout.rows) + len(layout.skipped), stacklevel=3)
     signals = Signals.from_cases(cases)
     _check_alike(cases, resampled=sfreq is not None)
-    splits = np.array([row.split for row in rows])
     return LabelledSignals(
         signals if sfreq is None else signals.resample(sfreq),
         np.array([row.label for row in rows]),
         np.array([row.group for row in rows]),
-        splits if any(row.split for row in layout.rows) else None,
+        np.array([row.split for row in rows]) if any(row.split for row in layout.rows) else None,
         skipped,
         layout.aside,
     )

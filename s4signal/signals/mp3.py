@@ -66,6 +66,5 @@ def _size(header: bytes) -> int:
     rate, bits = (header[2] >> 2) & 3, header[2] >> 4
     if len(header) < 4 or version == 1 or layer != 1 or rate == 3 or bits in (0, 15):
         return 0
-    return (144 if version == 3 else 72) * _KBIT[version == 3][bits] * 1000 // _HERTZ[version][rate] + (
-        (header[2] >> 1) & 1
-    )
+    padding, unit = (header[2] >> 1) & 1, 144_000 if version == 3 else 72_000
+    return unit * _KBIT[version == 3][bits] // _HERTZ[version][rate] + padding

@@ -37,7 +37,7 @@ def read_columns(path: Path, delimiter: str, *, numeric: bool = False) -> tuple[
             file.seek(0)
             _, *rows = filter(None, csv.reader(file, delimiter=delimiter))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordingError(f"{path} cannot be read as CSV ({error}).") from None
+        raise RecordingError(f"{path} cannot be read as CSV ({error}). Save it as UTF-8.") from None
     n = len(header)
     wrong = next((number for number, row in enumerate(rows, start=2) if len(row) != n), None)
     if wrong is not None:

@@ -211,7 +211,7 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (half_sorted, r"b\.wav lies in no class folder\. Sort the files as .*/<class>/<file>"),
         (two_kinds, r"several kinds of recordings \(1 EEG, 1 audio\)"),
         (odd_name, r"no file below .* follows pattern=.*; one of them is yes-ann\.wav"),
-        (no_field, r"has no \{label\} and no \{group\}"),
+        (no_field, "has no label and no group. Write it like"),
         (both, "--manifest and --pattern were both given"),
         (other_columns, "has no column path; it has file, class. Name the columns by --path-column"),
         (other_columns_without_a_folder, "has no column path; it has file, class. Name the columns by --path-column"),

@@ -240,6 +240,11 @@ def test_channels_that_cancel_are_refused_when_they_are_averaged(tmp_path):
     with pytest.raises(RecordingError, match=r"a\.wav has channels that cancel each other.*Pass mono=False"):
         read_audio(path)[0]
     assert read_audio(path, mono=False)[0].n_channels == 2
+    for coder in ({"format": "OGG"}, {"subtype": "IMA_ADPCM"}, {"subtype": "PCM_U8"}):  # which leave a little of it
+        wave = np.sin(np.arange(8000) * [[0.1], [0.33]]).sum(0)[:, None] * [0.2, -0.2]
+        soundfile.write(tmp_path / "b.snd", wave, 8000, **{"format": "WAV"} | coder)
+        with pytest.raises(RecordingError, match="channels that cancel each other"):
+            read_audio(tmp_path / "b.snd")[0]
     assert not read_audio(write(tmp_path / "silent.wav", np.zeros((800, 2))))[0].data.any()
 
 
