@@ -134,7 +134,7 @@ class PlainLayer(nn.Module):
         """Run the layer, u (d_model, batch, n_times); the rate is the one it was made for."""
         y: Tensor = self.causal(u)
         if self.reverse is not None:  # it sees the samples after k only: its output moves by one
-            y = y + pad(self.reverse(u.flip(-1)).flip(-1)[..., 1:], (0, 1))
+            y = y + pad(self.reverse(u.flip(-1)).flip(-1), (0, 1))[..., 1:]  # so two samples export as three do
         if self.ahead is not None:
             y = y + summed_ahead(self.ahead, u)
         return y

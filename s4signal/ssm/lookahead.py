@@ -37,6 +37,6 @@ def look_ahead(ahead: Tensor, u: Tensor) -> Tensor:
 
 def summed_ahead(ahead: Tensor, u: Tensor) -> Tensor:
     """Do what `look_ahead` does by one convolution."""
-    later = pad(u[..., 1:], (0, ahead.shape[-1])).transpose(0, 1)
+    later = pad(u, (0, ahead.shape[-1]))[..., 1:].transpose(0, 1)  # in this order two samples export as three do
     weight, groups = (ahead, 1) if ahead.ndim == 3 else (ahead.unsqueeze(1), len(ahead))
     return conv1d(later, weight, groups=groups).transpose(0, 1)

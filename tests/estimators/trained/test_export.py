@@ -139,8 +139,9 @@ def test_the_floor_of_a_logarithm_is_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_torch_program_needs_no_s4signal(tmp_path: Path) -> None:
-    model = classifier(bidirectional=False)
+@pytest.mark.parametrize("options", [{"bidirectional": False}, {}, {"lookahead_s": 0.1}], ids=str)
+def test_a_torch_program_needs_no_s4signal(options: dict[str, Any], tmp_path: Path) -> None:
+    model = classifier(**options)
     model.export(tmp_path / "m.pt2", format="torch", longest=512)
     extra = {"s4signal.json": ""}
     program = torch.export.load(tmp_path / "m.pt2", extra_files=extra)
