@@ -53,19 +53,19 @@ def scores_document(said: "Predictions") -> dict[str, Any]:
 
 
 def _print(screen: Screen, said: "Predictions", *, grouped: bool) -> None:
+    measure = "mean absolute error" if said.classes is None else "accuracy"
     rows = [[name, f"{value:.3f}", _range(interval)] for name, (value, interval) in said.scores().items()]
     if grouped and (over := said.over_groups()) is not None:
-        rows.insert(1, ["  for new groups" if said.classes is not None else "mean error, new groups", "", _range(over)])
+        rows.insert(1, [f"{measure}, new groups", "", _range(over)])
     if (folds := said.over_folds()) is not None:
-        spread = f"{folds['min']:.3f} to {folds['max']:.3f}"
-        rows.append([f"over {len(set(said.fold.tolist()))} folds", f"{folds['mean']:.3f} ± {folds['sd']:.3f}", spread])
+        name, spread = f"{measure}, {len(set(said.fold.tolist()))} folds", f"{folds['min']:.3f} to {folds['max']:.3f}"
+        rows.append([name, f"{folds['mean']:.3f} ± {folds['sd']:.3f}", spread])
     screen.table(["score", "value", "95 % interval"], rows)
     groups = said.by_group()
     if grouped and len(groups) > 1:
-        column = "mean absolute error" if said.classes is None else "accuracy"
-        rows = [[g["group"], str(g["n"]), f"{g[column]:.3f}", _range(g.get("interval"))] for g in groups]
+        rows = [[g["group"], str(g["n"]), f"{g[measure]:.3f}", _range(g.get("interval"))] for g in groups]
         more = f" (the worst {_MOST_GROUPS} of {len(rows)})" if len(rows) > _MOST_GROUPS else ""
-        screen.table([f"group{more}", "cases", column, "95 % interval"], rows[:_MOST_GROUPS])
+        screen.table([f"group{more}", "cases", measure, "95 % interval"], rows[:_MOST_GROUPS])
     if said.classes is not None:
         for line in _confused(said):
             screen.say(line)

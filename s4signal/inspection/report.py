@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from scipy.io import wavfile
-from sklearn.metrics import PredictionErrorDisplay
 
 from s4signal.inspection.bands import BandImportanceDisplay
 from s4signal.inspection.drawing import BLUE, ORANGE
@@ -144,8 +143,7 @@ def _curves(what: Evaluation) -> list[tuple[str, str]]:
     """Draw the curves, with a text for each."""
     model, said, curves = what.model, what.said, []
     if said.classes is None:
-        drawn = partial(PredictionErrorDisplay.from_predictions, said.y, said.predicted, kind="actual_vs_predicted")
-        curves.append((picture(lambda ax: drawn(ax=ax)), "True values over predictions."))
+        curves.append((picture(partial(_errors, said)), "True values over predictions."))
     if what.curve:
         score = "Accuracy" if said.classes is not None else "Mean absolute error"
         text = f"Learning curve: {score.lower()} over the number of training cases, all of other groups."
@@ -153,6 +151,12 @@ def _curves(what: Evaluation) -> list[tuple[str, str]]:
     if getattr(model, "history_", None):
         curves.append((_drawn(TrainingCurveDisplay, model), "Training of the model in the file, epoch by epoch."))
     return curves
+
+
+def _errors(said: Predictions, ax: Any) -> None:
+    ax.axline([said.y.mean()] * 2, slope=1, color="0.3", linestyle="--")
+    ax.plot(said.predicted, said.y, "o", color=BLUE, alpha=0.5)
+    ax.set(xlabel="Prediction", ylabel="True value")
 
 
 def _drawn(display: type[Any], model: Any) -> str:
