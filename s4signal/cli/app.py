@@ -58,4 +58,4 @@ def _options(
 
 def main() -> None:
     """Run the program, as the shell calls it."""
-    app()
+    app(prog_name="s4signal")
