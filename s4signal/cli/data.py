@@ -121,7 +121,8 @@ def _from_listing(listing: Listing, name: str, how: Reading) -> Cases:
         if y is not None:
             raise ValueError(f"--tmax cuts around events, but labels come from {by}; leave one of them out.")
         X, y, groups = epochs_from_events(X, event_id=how.event or None, tmin=how.tmin, tmax=how.tmax, groups=groups)
-        by = f"events, {how.tmin:g} to {how.tmax:g} s after each; groups: " + ("pattern" if grouped else "recordings")
+        named = by.rpartition("groups in ")[2] if grouped else "recordings"
+        by = f"events, {how.tmin:g} to {how.tmax:g} s after each; groups: {named}"
         return Cases(X, y, groups, source, by, **left)
     if how.window is not None:
         X, y, groups = windows(X, duration_s=how.window, step_s=how.step, y=y, groups=groups)

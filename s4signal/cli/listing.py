@@ -14,7 +14,7 @@ from s4signal.signals.audio_manifest import manifest_table, rows_of_manifest
 from s4signal.signals.checks import few
 
 KINDS = {
-    "audio": tuple(ENDINGS),
+    "audio": tuple(sorted(ENDINGS)),
     "EEG": (".edf", ".bdf", ".gdf", ".vhdr", ".fif", ".set", ".cnt"),
     "CSV": (".csv",),
     "ts": (".ts",),
@@ -63,7 +63,12 @@ def list_recordings(root: Path, how: Reading) -> Listing:
         return Listing(kind, layout, "the pattern")
     if all(path.parent == root for path in chosen):
         return unlabelled(kind, chosen)
-    return Listing(kind, rows_of_folders(root, how.on_error, KINDS[kind]), "class folders")
+    layout = rows_of_folders(root, how.on_error, KINDS[kind])
+    if how.tmax is None:
+        return Listing(kind, layout, "class folders")
+    one = len({row.label for row in layout.rows}) == 1  # events are the labels: folders are of subjects
+    rows = [row._replace(label="", group=row.group if one else row.label) for row in layout.rows]
+    return Listing(kind, layout._replace(rows=rows), "folders")
 
 
 def unlabelled(kind: str, paths: Sequence[Path]) -> Listing:

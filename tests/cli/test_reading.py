@@ -81,6 +81,17 @@ def test_eeg_with_events_is_cut_around_them(tmp_path: Path) -> None:
         uncut.labelled()
 
 
+def test_of_eeg_with_events_folders_are_subjects(tmp_path: Path) -> None:
+    for subject in ("ann", "bob"):
+        record(tmp_path / subject, ["1_raw.fif", "2_raw.fif"])
+    cases = read_cases(tmp_path, Reading(tmax=0.3))
+    assert cases.split_by.tolist() == ["ann"] * 6 + ["bob"] * 6
+    assert cases.facts()["labels by"] == "events, 0 to 0.3 s after each; groups: folders"
+    assert len(set(read_cases(tmp_path / "ann", Reading(tmax=0.3)).split_by.tolist())) == 2
+    (tmp_path / "bob").rename(tmp_path / "ann" / "more")
+    assert len(set(read_cases(tmp_path, Reading(tmax=0.3)).split_by.tolist())) == 4  # one folder is no subject
+
+
 def test_tables_give_cases_labels_and_groups(tmp_path: Path) -> None:
     rows = [f"{c},{'ab'[c % 2]},{'uv'[c // 2]},{0.1 * t:.1f},{c + t}" for c in range(4) for t in range(12)]
     path = tmp_path / "table.csv"
@@ -197,9 +208,8 @@ def two_rates(folder: Path) -> tuple[Path, Reading]:
 
 
 def events_and_labels(folder: Path) -> tuple[Path, Reading]:
-    (folder / "yes").mkdir()
-    write_wave(folder / "yes" / "a.wav", np.zeros(9))
-    return folder, Reading(tmax=1.0)
+    write_wave(folder / "yes_a.wav", np.zeros(9))
+    return folder, Reading(tmax=1.0, pattern="{label}_{group}.wav")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +232,7 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (no_audio, r"must list recordings of one kind.*its files end in \.csv, \.wav"),
         (several_ts, r"holds 2 \.ts files; name one of them"),
         (two_rates, r"x\.wav is sampled at 8000 Hz and .*x\.wav at 16000 Hz\. Pass sfreq= to resample"),
-        (events_and_labels, "--tmax cuts around events, but labels come from class folders"),
+        (events_and_labels, "--tmax cuts around events, but labels come from the pattern"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_in_one_line(make, message: str, tmp_path: Path) -> None:
