@@ -1,5 +1,6 @@
 """`s4signal fit`: a folder of recordings in, a model file out."""
 
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -52,5 +53,9 @@ def check_out(path: Path) -> None:
     """Refuse a place where no file can be written, before there is any work."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file to write.")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"the folder {path.absolute().parent} does not exist; make it first.")
+    folder = path.absolute().parent
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        text = f"cannot be written in ({error.strerror})" if folder.is_dir() else "does not exist; make it first"
+        raise ValueError(f"the folder {folder} {text}.") from None

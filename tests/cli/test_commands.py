@@ -92,7 +92,7 @@ def test_evaluation_of_numbers_gives_errors(run, tmp_path: Path) -> None:
     assert set(found) == {"root mean square error", "mean absolute error", "R²"}
     assert found["R²"]["value"] > 0.5
     assert found["mean absolute error"]["interval"][0] < found["mean absolute error"]["value"]
-    assert "mean absolute error" in run("evaluate", path, *QUICK).stdout
+    assert "mean absolute error, 5 folds " in run("evaluate", path, *QUICK).stdout
 
 
 def test_info_says_what_a_model_is_and_was_fitted_on(run, model: Path) -> None:
@@ -198,6 +198,7 @@ def test_a_microphone_that_is_gone_is_said(run, model: Path) -> None:
         (["report", "{model}", "{tones}/low", "-o", "{tmp}/r.html"], "all cases have the label 'low'"),
         (["fit", "{tones}", "-o", "{tmp}/no/m.s4"], "does not exist; make it first"),
         (["fit", "{tones}", "-o", "{tmp}"], "is a folder; name a file"),
+        (["fit", "{tones}", "-o", "/proc/m.s4"], "the folder /proc cannot be written in"),
         (["fit", "{tmp}", "-o", "{tmp}/m.s4"], "holds no recording"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--estimator", "svm"], "--estimator svm is unknown"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--causal"], "--causal is for --estimator s4"),
@@ -228,6 +229,7 @@ def test_wrong_input_exits_with_2_and_one_line(run, arguments, message, tones, m
     assert len(errors) == 1
     assert message in errors[0]
     assert not (tmp_path / "m.s4").exists()
+    assert "/proc/m.s4" not in filled or not answer.stdout  # before there is any work
 
 
 def test_an_interrupt_exits_with_130_and_a_fault_with_1(run, monkeypatch, tones: Path, tmp_path: Path) -> None:
