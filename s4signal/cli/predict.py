@@ -11,7 +11,6 @@ import typer
 from s4signal.cli.fit import check_out
 from s4signal.cli.options import AsJson, Data, ModelFile, Reading, with_options
 from s4signal.cli.running import Screen
-from s4signal.errors import MissingDependencyError
 
 FORMATS = (".csv", ".json", ".parquet")
 
@@ -54,14 +53,10 @@ def check_format(out: Path) -> None:
         raise ValueError(f"--out {out} ends in none of {', '.join(FORMATS)}.")
     check_out(out)
     if out.suffix.lower() == ".parquet":
-        try:
-            import pandas  # noqa: F401
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"parquet needs pandas and pyarrow ({error.name} is missing): pip install pandas pyarrow. Or write "
-                ".csv or .json."
-            ) from None
+        from s4signal.signals.checks import optional
+
+        for package in ("pandas", "pyarrow"):
+            optional(package, "A .parquet file (.csv and .json need nothing)")
 
 
 def predicted_rows(fitted: Any, X: Any) -> list[dict[str, Any]]:

@@ -193,13 +193,8 @@ def _case(what: Evaluation, i: int, mark: str) -> dict[str, Any]:
     else:
         text = f"true {truth}, predicted {predicted}; probability of the true class {said.certainty[i]:.3f}"
     source = Path(case.source).name if case.source else ""
-    return {
-        "id": mark,
-        "title": f"case {i}{source and f', {source}'}",
-        "text": text,
-        "sound": sound(case) if is_sound(case) else "",
-        "trace": case_picture(what.model, case),
-    }
+    shown = {"sound": sound(case) if is_sound(case) else "", "trace": case_picture(what.model, case)}
+    return {"id": mark, "title": f"case {i}{source and f', {source}'}", "text": text, **shown}
 
 
 def _environment(what: Evaluation) -> dict[str, str]:
