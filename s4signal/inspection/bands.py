@@ -75,12 +75,11 @@ class BandImportanceDisplay(Display):
         Raises
         ------
         NotFittedError
-            If `estimator` has no `ridge_`.
+            If `estimator` is no fitted model in closed form.
         """
         estimator = model_of(estimator)
-        check_is_fitted(
-            estimator, "ridge_", msg="%(name)s has no ridge_. Give a fitted S4RidgeClassifier or S4RidgeRegressor."
-        )
+        missing = "%(name)s is no fitted model in closed form. Give a fitted S4RidgeClassifier or S4RidgeRegressor."
+        check_is_fitted(estimator, ["ridge_", "features_"], msg=missing)
         features = estimator.features_
         importance = add_by_oscillator(features.feature_map_, np.square(estimator.ridge_.coef[0]).sum(1))
         total = importance.sum()

@@ -80,7 +80,7 @@ def test_the_bars_of_all_octaves_add_up_to_what_the_oscillators_hold():
 
 
 def test_what_has_no_coefficients_is_refused():
-    with pytest.raises(NotFittedError, match=r"S4RidgeClassifier has no ridge_\. Give a fitted"):
+    with pytest.raises(NotFittedError, match=r"S4RidgeClassifier is no fitted model in closed form\. Give a fitted"):
         BandImportanceDisplay.from_estimator(S4RidgeClassifier())
     with pytest.raises(ShapeError, match="importance must hold one value for each of 2 oscillators, got 1"):
         BandImportanceDisplay(frequency=[1, 2], importance=[1])

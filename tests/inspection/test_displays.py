@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib import pyplot
 from scipy import signal as scipy_signal
+from sklearn.exceptions import NotFittedError
 
 from s4signal import S4Classifier, S4RidgeClassifier, S4RidgeRegressor, Signals
 from s4signal.errors import ShapeError
@@ -207,6 +208,9 @@ def test_poles_are_in_hertz_and_seconds(ridge: S4RidgeClassifier, network: S4Cla
 def test_a_model_without_a_part_says_so(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
     with pytest.raises(ValueError, match="S4RidgeClassifier has no blocks; a fitted S4Classifier"):
         KernelDisplay.from_estimator(ridge)
+    layers = {"d_model": 4, "n_layers": 1, "max_epochs": 1, "readout": "closed_form"}
+    with pytest.raises(NotFittedError, match=r"S4Classifier is no fitted model in closed form\. Give a fitted"):
+        BandImportanceDisplay.from_estimator(S4Classifier(**layers, random_state=0).fit(*bursts()))
     with pytest.raises(ValueError, match="front end of this model is no filter bank; part='blocks'"):
         FrequencyResponseDisplay.from_estimator(network, part="bank")
 
