@@ -76,7 +76,9 @@ def follow(name: str, *, wait_s: float = 2.0) -> Iterator[npt.NDArray[np.floatin
     """Give the chunks (n_times, n_channels) of a stream of LSL, until none has come for a while."""
     from mne_lsl.lsl import StreamInlet, resolve_streams
 
-    inlet = StreamInlet(resolve_streams(timeout=10, name=name, minimum=1)[0], max_buffered=60)
+    if not (found := resolve_streams(timeout=10, name=name, minimum=1)):
+        raise SystemExit(f"no stream {name!r} is sent here by LSL; is the amplifier on, and its program streaming?")
+    inlet = StreamInlet(found[0], max_buffered=60)
     inlet.open_stream(timeout=10)
     last = time.monotonic()
     while time.monotonic() - last < wait_s:

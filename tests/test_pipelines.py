@@ -3,8 +3,10 @@
 import ast
 import importlib
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,6 +239,30 @@ def test_a_live_decoder_says_what_holds() -> None:
     assert said.shape == (1500, 2)
     assert len(seconds) == 25
     assert eeg_live.accuracy(said, classes, 54) > 0.9
+
+
+def test_an_amplifier_that_is_off_is_said_and_one_that_vanishes_ends_the_stream(monkeypatch) -> None:
+    import eeg_live
+
+    class Inlet:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.left = [np.ones((8, 2)), np.ones((3, 2))]
+
+        def pull_chunk(self, **_: object) -> tuple[np.ndarray, None]:
+            return self.left.pop(0) if self.left else np.empty((0, 2)), None
+
+        def open_stream(self, **_: object) -> None: ...
+
+        def close_stream(self) -> None: ...
+
+    senders: list[str] = []
+    lsl = SimpleNamespace(StreamInlet=Inlet, resolve_streams=lambda **_: senders)
+    monkeypatch.setitem(sys.modules, "mne_lsl", SimpleNamespace(lsl=lsl))
+    monkeypatch.setitem(sys.modules, "mne_lsl.lsl", lsl)
+    with pytest.raises(SystemExit, match="no stream 'amp' is sent here by LSL; is the amplifier on"):
+        next(eeg_live.follow("amp"))
+    senders.append("amp")
+    assert [len(chunk) for chunk in eeg_live.follow("amp", wait_s=0.05)] == [8, 3]
 
 
 def test_a_live_decoder_follows_what_lsl_sends() -> None:
