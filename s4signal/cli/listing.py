@@ -39,7 +39,8 @@ def list_recordings(root: Path, how: Reading) -> Listing:
     if how.manifest is not None and how.pattern is not None:
         raise ValueError("--manifest and --pattern were both given; choose one.")
     if how.manifest is not None:
-        return list_manifest(root / how.manifest, root, how)
+        below = root / how.manifest  # else named as the shell completes it
+        return list_manifest(below if below.exists() else how.manifest, root, how)
     files = [path for path in files_below(root)[0] if kind_of(path)]
     kinds = Counter(str(kind_of(path)) for path in files)
     recordings = {kind for kind in kinds if kind in ("audio", "EEG")}

@@ -42,14 +42,16 @@ def test_class_folders_give_labels_and_patterns_speakers(tones: Path) -> None:
     assert by_name.facts()["classes"] == "2: high (9), low (9)"
 
 
-def test_a_manifest_is_found_in_its_folder_and_read_alone(tones: Path, tmp_path: Path) -> None:
+def test_a_manifest_is_found_in_its_folder_and_read_alone(tones: Path, tmp_path: Path, monkeypatch) -> None:
     root = tmp_path / "all"
     root.mkdir()
     for file in tones.rglob("*_0.wav"):
         (root / file.name).write_bytes(file.read_bytes())
     lines = [f"{p.name},{p.name.split('_')[0]},{p.name.split('_')[1]}" for p in sorted(root.glob("*.wav"))]
     (root / "index.csv").write_text("\n".join(["path,label,subject", *lines]))
-    for path, how in ((root, Reading()), (root / "index.csv", Reading()), (root, Reading(manifest=Path("index.csv")))):
+    named = [Reading(), Reading(manifest=Path("index.csv")), Reading(manifest=Path("all/index.csv"))]
+    monkeypatch.chdir(tmp_path)
+    for path, how in [(root / "index.csv", Reading()), *((root, how) for how in named)]:
         cases = read_cases(path, how)
         assert cases.by == "column label of index.csv, groups in column subject"
         assert cases.split_by.tolist() == ["anna", "bert", "cleo"] * 2
