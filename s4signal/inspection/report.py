@@ -59,13 +59,13 @@ def learning_curve(points: Sequence[tuple[float, int, float]], score: str) -> st
     return picture(draw)
 
 
-def case_picture(model: Any, case: Any) -> str:
-    """Draw a case, and what each stretch of it adds to the prediction; a sound as its spectrogram."""
+def case_picture(model: Any, case: Any, target: Any) -> str:
+    """Draw a case, and what each stretch of it adds to the odds of its class; a sound as its spectrogram."""
     height = 3.4 if is_sound(case) else 1.4 + 0.6 * min(case.n_channels, 6)
 
     def draw(ax: Any) -> None:
         n = min(_N_STRETCHES, case.length)
-        SaliencyDisplay.from_estimator(model, case, n_windows=n, spectrogram=is_sound(case), ax=ax)
+        SaliencyDisplay.from_estimator(model, case, target=target, n_windows=n, spectrogram=is_sound(case), ax=ax)
 
     return picture(draw, width=6.4 if is_sound(case) else 8.0, height=height)
 
@@ -193,7 +193,9 @@ def _case(what: Evaluation, i: int, mark: str) -> dict[str, Any]:
     else:
         text = f"true {truth}, predicted {predicted}; probability of the true class {said.certainty[i]:.3f}"
     source = Path(case.source).name if case.source else ""
-    shown = {"sound": sound(case) if is_sound(case) else "", "trace": case_picture(what.model, case)}
+    known = said.classes is not None and truth in what.model.classes_.tolist()  # a model of a fold may differ
+    trace = case_picture(what.model, case, truth if known else None)
+    shown = {"sound": sound(case) if is_sound(case) else "", "trace": trace}
     return {"id": mark, "title": f"case {i}{source and f', {source}'}", "text": text, **shown}
 
 

@@ -125,6 +125,15 @@ def test_a_sound_can_be_played(sfreq: int) -> None:
     assert abs(strongest - 440) < 1
 
 
+def test_a_trace_shows_what_speaks_for_the_true_class(tmp_path: Path) -> None:
+    X, y = cases(20), np.array(["slow", "fast"] * 10)
+    seen = page(tmp_path, S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y), X, y[::-1])
+    numbers = [int(number) for number in re.findall(r"case (\d+)", seen.text)]
+    traces = [base64.b64decode(a.split(",")[1]) for a in seen.addresses if a.startswith("data:image")][-8:]
+    for number, drawn in zip(numbers, traces, strict=True):
+        assert f"Fall of log odds of {y[::-1][number]}".encode() in drawn
+
+
 def test_audio_is_to_be_listened_to(tmp_path: Path) -> None:
     X, y = cases(12, n_channels=1, sfreq=16000.0, n_times=16000), ["slow", "fast"] * 6
     seen = page(tmp_path, S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, y), X, y)
