@@ -161,7 +161,7 @@ def precompute_versions(
 
 @torch.no_grad()
 def feature_batches(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Iterator[tuple[Frames, Tensor]]:
-    """Yield features of training cases and weights for `Frontend.calibrate`: few at once, as it copies them in float64."""
+    """Yield features of cases and weights for `Frontend.calibrate`: few at once, as it copies them in float64."""
     how: dict[str, Any] = {"dtype": PRECISIONS[options.precision], "device": options.device}
     for _, batch in sequential_batches(cases, max_samples=max(1, options.max_samples // 16), **how):
         frames = Frames(batch.x, batch.mask, batch.rate)
