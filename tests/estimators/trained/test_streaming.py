@@ -44,6 +44,7 @@ def test_any_chunks_give_the_prediction_of_all_heard(chunks, pooling, precision)
 @pytest.mark.parametrize("pooling", ["mean", "legs", "attention", "last"])
 @pytest.mark.parametrize("precision", ["32", "64"])
 @pytest.mark.parametrize("sfreq", [8000.0, 6000.0, 22050.0])
+@pytest.mark.filterwarnings("ignore:.* samples at .* are no sound")  # says a prediction of what is heard first
 def test_a_filter_bank_streams_in_any_chunks_at_any_rate(pooling, precision, sfreq):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((6, 1600)), [0, 1] * 3
