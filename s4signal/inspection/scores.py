@@ -125,9 +125,9 @@ class Predictions:
         counts, rows = self.confusion(), []
         for i, name in enumerate(np.asarray(self.classes)):
             n, right, said = int(counts[i].sum()), int(counts[i, i]), int(counts[:, i].sum())
-            recall, precision = right / n if n else None, right / said if said else None
-            row = {"class": str(name), "n": n, "recall": recall, "interval": wilson_interval(right, n)}
-            rows.append(row | {"precision": precision})
+            recall, interval = right / n if n else None, wilson_interval(right, n)
+            precision = right / said if said else None
+            rows.append({"class": str(name), "n": n, "recall": recall, "interval": interval, "precision": precision})
         return rows
 
 

@@ -267,7 +267,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         """Return outputs (n_samples, n_outputs), or what ``forward`` makes of the network alone; nothing changes."""
         check_is_fitted(self)
         check_rate(self, sfreq)
-        signals = check_signals(self, X, sfreq=sfreq, times=times)
+        signals = check_signals(self, X, sfreq=sfreq, times=times, warn=warn)
         sampling, standardizer = self._plan.sampling, self._standardizer
         check_times(signals, sampling, self.sfreq_)
         looks = np.full((len(signals), signals.n_channels + 1), np.nan)

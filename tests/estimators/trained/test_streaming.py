@@ -81,6 +81,14 @@ def test_lost_packets_are_gaps_to_means_over_hops(readout, n_lost, tmp_path):
         model.stream().push(one)
 
 
+def test_the_first_samples_of_a_window_of_sound_are_not_called_too_short():
+    X = np.random.default_rng(0).standard_normal((6, 1600))
+    model = classifier(sfreq=8000.0).fit(X, [0, 1] * 3)
+    scores = model.stream(window_s=0.1).push(X[0, :5])
+    with pytest.warns(UserWarning, match="5 samples at 8000 Hz are no sound"):
+        np.testing.assert_allclose(scores, said(model, X[:1, :5], sfreq=8000.0), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("n_lost", [1, 7, 8, 300])
 def test_lost_packets_of_sound_are_lines_which_is_what_a_prediction_draws_across_eight_samples_and_more(n_lost):
     rng = np.random.default_rng(0)
