@@ -94,11 +94,6 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         groups : array-like (n_samples,), optional
             As `transform` takes them.
 
-        Returns
-        -------
-        self
-            The fitted transformer.
-
         Raises
         ------
         ValueError
@@ -166,17 +161,12 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         return self.fit(X, y, groups=groups).transform(X, groups=groups)
 
     def stream(self, *, sfreq: float | None = None) -> ChunkStream:
-        """Align a recording while it arrives, by its samples so far.
+        """Align a recording while it arrives, by its samples so far: by ``push(chunk)``, until ``reset()``.
 
         Parameters
         ----------
         sfreq : float, optional
             Sampling rate of the stream; any will do.
-
-        Returns
-        -------
-        ChunkStream
-            With ``push(chunk)`` and ``reset()``.
 
         Raises
         ------

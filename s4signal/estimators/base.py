@@ -118,11 +118,6 @@ class SavedMixin:
         path : path
             The file.
 
-        Returns
-        -------
-        estimator
-            As it was.
-
         Raises
         ------
         ModelFileError

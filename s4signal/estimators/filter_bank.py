@@ -108,11 +108,6 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         y : None
             Ignored.
 
-        Returns
-        -------
-        self
-            The fitted transformer.
-
         Raises
         ------
         ValueError

@@ -66,11 +66,6 @@ class PredictionMixin:
             Weights of the cases.
         times : as `predict` takes them
             Seconds of every sample.
-
-        Returns
-        -------
-        float
-            At most 1.
         """
         return float(self._metric(y, self.predict(X, times=times), sample_weight=sample_weight))
 

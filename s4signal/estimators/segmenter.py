@@ -94,7 +94,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         self.estimator, self.epoch_s, self.context_s, self.sfreq = estimator, epoch_s, context_s, sfreq
 
     def fit(self, X: Any, y: Any, *, groups: Any = None) -> Self:
-        """Fit the classifier on the windows of all epochs that have a label.
+        """Fit the classifier on the windows of all epochs that have a label; an error leaves the estimator as it was.
 
         Parameters
         ----------
@@ -107,11 +107,6 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         groups : array-like (n_recordings,), optional
             Subject, or whatever else belongs together when the classifier sets cases aside to choose its epoch. By
             default the subjects that recordings know, else the recordings.
-
-        Returns
-        -------
-        self
-            The fitted estimator; after an error, what it was before.
 
         Raises
         ------
@@ -185,15 +180,12 @@ class S4Segmenter(SavedMixin, SignalEstimator):
     def score(self, X: Any, y: Any) -> float:
         """Return the balanced accuracy over the labelled epochs of all recordings together.
 
+        That is the mean, over the labels in y, of the share of their epochs that are given that label.
+
         Parameters
         ----------
         X, y : as `fit` takes them
             Recordings and their labels; epochs without a label do not count.
-
-        Returns
-        -------
-        float
-            The mean, over the labels in y, of the share of epochs that are given that label.
         """
         said = self.predict(X)
         names = [f"recording {i}" for i in range(len(said))]
@@ -201,7 +193,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         return dense_labels.balanced_accuracy(list(said), labels)
 
     def stream(self, *, sfreq: float | None = None, time_first: bool | None = None) -> dense_labels.EpochStream:
-        """Label epochs while the signal arrives; a later fit does not reach a stream that is open.
+        """Label epochs while the signal arrives, by ``push(chunk)``; a later fit does not reach a stream that is open.
 
         What ``context_s`` sees after an epoch delays its label by so many seconds.
 
@@ -209,11 +201,6 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         ----------
         sfreq, time_first : as the ``stream`` of `S4RidgeClassifier` takes them
             Sampling rate, in Hz, and whether chunks are (n_times, n_channels).
-
-        Returns
-        -------
-        EpochStream
-            With ``push(chunk)`` and ``reset()``.
 
         Raises
         ------

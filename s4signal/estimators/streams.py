@@ -251,7 +251,7 @@ class StreamMixin:
         time_first: bool | None = None,
         n_streams: int | None = None,
     ) -> SignalStream:
-        """Predict, or describe, while the signal arrives; a later fit does not reach a stream that is open.
+        """Predict, or describe, while the signal arrives, by ``push(chunk)``; a later fit reaches no open stream.
 
         Parameters
         ----------
@@ -270,11 +270,6 @@ class StreamMixin:
             a square one is taken so with a warning.
         n_streams : int, >= 1, optional
             Follow as many signals at once, in chunks (n_streams, n_channels, n_times), each as if it were alone.
-
-        Returns
-        -------
-        SignalStream
-            With ``push(chunk)`` and ``reset()``.
 
         Raises
         ------

@@ -30,11 +30,6 @@ class BandImportanceDisplay(Display):
     unit : str, default="Hz"
         Of the frequencies.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the shares, and their figure.
-
     Raises
     ------
     ShapeError

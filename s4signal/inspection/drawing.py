@@ -25,7 +25,7 @@ class Display(ABC):
     figure_: Any
 
     def plot(self, *, ax: Any = None) -> Self:
-        """Draw; return this display, with `ax_` and `figure_`.
+        """Draw; return this display, with the axes `ax_` and their figure `figure_`.
 
         Parameters
         ----------

@@ -31,11 +31,6 @@ class FrequencyResponseDisplay(Display):
     unit : str, default="Hz"
         Of the frequencies.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the gains, and their figure.
-
     Examples
     --------
     >>> import numpy as np
@@ -116,11 +111,6 @@ class KernelDisplay(Display):
         Kernels by block.
     unit : str, default="s"
         Of the times.
-
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the kernels, and their figure.
 
     Examples
     --------

@@ -26,11 +26,6 @@ class MemoryDisplay(Display):
     unit : str, default="s"
         Of the times.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with signal and reconstructions, and their figure.
-
     Examples
     --------
     >>> import numpy as np

@@ -148,11 +148,6 @@ class ChannelImportanceDisplay(Display):
     positions : array-like of shape (n_channels, 3), optional
         Where the sensors are, in metres; see `Signal`.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the boxes, and their figure.
-
     Examples
     --------
     >>> import numpy as np

@@ -26,11 +26,6 @@ class PolesDisplay(Display):
     units : tuple of two str, default=("Hz", "s")
         Of frequencies and time constants.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the poles, and their figure.
-
     Raises
     ------
     ShapeError

@@ -26,11 +26,6 @@ class RobustnessDisplay(Display):
     ylabel : str, default="Accuracy"
         What the scores are.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the curves, and their figure.
-
     Raises
     ------
     ShapeError

@@ -29,11 +29,6 @@ class TopographyDisplay(Display):
     label : str, default=""
         What the colours mean.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the head, and their figure.
-
     Raises
     ------
     ShapeError

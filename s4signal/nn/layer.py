@@ -167,17 +167,12 @@ class S4Layer(nn.Module):
         return y.to(u.dtype), state
 
     def system(self, rate: float = 1.0) -> System:
-        """Discretise the layer.
+        """Return the discretised layer, as `s4signal.ssm` runs it.
 
         Parameters
         ----------
         rate : float, > 0, default=1.0
             As in `forward`.
-
-        Returns
-        -------
-        DiagonalSystem, DenseSystem or SharedSystem
-            As `s4signal.ssm` runs them.
         """
         system = self.kernel.system(self.D, rate=rate)
         return system if self.lookahead is None else cut_off(system, math.floor(self.lookahead / rate + 1e-6))

@@ -77,7 +77,7 @@ class Cases:
         *,
         weights: NDArray[np.float64] | None = None,
     ) -> "Cases":
-        """Make cases of arrays in memory.
+        """Make cases of arrays in memory, in the same order.
 
         Parameters
         ----------
@@ -87,11 +87,6 @@ class Cases:
             What is to be learned.
         weights : ndarray (n,), optional
             Weight of each case in the loss; 1 by default.
-
-        Returns
-        -------
-        Cases
-            In the same order.
         """
         n = len(signals)
         lengths = np.array([signal.shape[1] for signal in signals], dtype=np.int64)
@@ -109,11 +104,6 @@ class Cases:
         ----------
         indices : ndarray of int
             Which, in their new order.
-
-        Returns
-        -------
-        Cases
-            Those cases.
         """
         load, augment = self.load, self.augment
         return Cases(

@@ -55,7 +55,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         self.sfreq, self.precision, self.random_state, self.alphas = sfreq, precision, random_state, alphas
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None, groups: Any = None) -> Self:
-        """Draw the oscillators and solve the regression.
+        """Draw the oscillators and solve the regression; an error or an interruption leaves the estimator as it was.
 
         Parameters
         ----------
@@ -72,11 +72,6 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
             Subject, or whatever else belongs together: cases of one group are left out together when blocks, penalty
             and probabilities are chosen, where each class is of several groups. By default cases of one subject or
             recording are a group, where X knows it.
-
-        Returns
-        -------
-        self
-            The fitted estimator; after an error or an interruption, what it was before.
 
         Raises
         ------
@@ -97,7 +92,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
 
         The first batch chooses oscillators and blocks of features; the coefficients are those of all batches together,
         and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and files keep no sums to
-        add to: after them, `partial_fit` begins anew.
+        add to: after them, `partial_fit` begins anew. An error or an interruption leaves the estimator as it was.
 
         Parameters
         ----------
@@ -107,11 +102,6 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
             All labels that will ever come to a classifier, at its first call; by default those of that call.
         times : as `fit` takes them
             Seconds of every sample.
-
-        Returns
-        -------
-        self
-            The estimator; after an error or an interruption, what it was before.
 
         Raises
         ------
@@ -126,13 +116,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         return self
 
     def describe(self) -> str:
-        """Say what the model covers: oscillators, band in Hz, memory in seconds, which blocks of features it uses.
-
-        Returns
-        -------
-        str
-            A few lines to print.
-        """
+        """Say in a few lines what the model covers: oscillators, band in Hz, memory in seconds, blocks of features."""
         check_is_fitted(self)
         features, regression = self.features_.feature_map_, self.ridge_
         f, tau, n = features.frequencies, features.time_constants, len(features.oscillators.hops)

@@ -115,11 +115,6 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         times : list of array-like (n_times_i,), optional
             Seconds of every sample, one array per case, where X does not carry them.
 
-        Returns
-        -------
-        self
-            The fitted transformer; after an error, what it was before.
-
         Raises
         ------
         ValueError

@@ -56,8 +56,6 @@ class RobustScale(_Robust):
     scale_ : ndarray (n_channels,)
         Interquartile ranges over that of the normal distribution, 1.349; the standard deviation where the range is 0,
         and 1 where that is 0 too.
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Examples
     --------
@@ -94,8 +92,6 @@ class Clip(_Robust):
         Medians, in the units of X.
     scale_ : ndarray (n_channels,)
         Robust standard deviations, as in `RobustScale`.
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Examples
     --------
@@ -132,11 +128,6 @@ class Baseline(Step):
         sample where it knows none; None is its beginning, or its end.
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it.
-
-    Attributes
-    ----------
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     See Also
     --------

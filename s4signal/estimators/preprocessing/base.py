@@ -66,7 +66,8 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         Returns
         -------
         self
-            The fitted step.
+            The fitted step; ``sfreq_`` is the sampling rate of the cases in Hz (None where unknown), ``n_channels_in_``
+            the number of channels, ``ch_names_`` their names (None where X does not know them).
 
         Raises
         ------
@@ -109,17 +110,12 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         )
 
     def stream(self, *, sfreq: float | None = None) -> ChunkStream:
-        """Change the signal while it arrives.
+        """Change the signal while it arrives: ``push(chunk)`` returns the changed chunk, ``reset()`` begins anew.
 
         Parameters
         ----------
         sfreq : float, optional
             Sampling rate of the stream, in Hz; that of the training by default.
-
-        Returns
-        -------
-        ChunkStream
-            With ``push(chunk)``, which returns the changed chunk, and ``reset()``.
 
         Raises
         ------

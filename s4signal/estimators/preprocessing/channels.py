@@ -30,11 +30,6 @@ class Rereference(PointwiseStep):
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it, for the steps that follow.
 
-    Attributes
-    ----------
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
-
     Notes
     -----
     Channels that are missing (NaN) are left out of the average; where no channel of the reference was observed, no
@@ -95,8 +90,6 @@ class InterpolateBads(Step):
     ----------
     positions_ : ndarray (n_channels, 3)
         Of the electrodes, in metres.
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Notes
     -----

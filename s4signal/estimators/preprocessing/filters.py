@@ -62,11 +62,6 @@ class BandPass(_Filter):
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it.
 
-    Attributes
-    ----------
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
-
     See Also
     --------
     Notch : Takes mains hum away.
@@ -133,11 +128,6 @@ class Notch(_Filter):
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it.
 
-    Attributes
-    ----------
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
-
     Examples
     --------
     >>> import numpy as np
@@ -182,11 +172,6 @@ class Resample(Step):
         Samples per second after it, in Hz.
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it.
-
-    Attributes
-    ----------
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     See Also
     --------

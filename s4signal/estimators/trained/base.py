@@ -121,11 +121,6 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         X_val, y_val : as X and y, optional
             Cases to choose the epoch on, instead of some that ``early_stopping`` sets aside.
 
-        Returns
-        -------
-        self
-            The fitted estimator.
-
         Raises
         ------
         ValueError
@@ -148,11 +143,6 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
             Cases, targets and weights.
         classes : array-like, optional
             All labels that will ever come to a classifier, at its first call; by default those of that call.
-
-        Returns
-        -------
-        self
-            The estimator.
 
         Raises
         ------
@@ -182,13 +172,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         return finite_outputs(self._outputs(X, sfreq, times, forward=embed_batch))
 
     def describe(self) -> str:
-        """Say what the model covers and what was decided: front end, band in Hz, memory in seconds, training.
-
-        Returns
-        -------
-        str
-            A few lines to print.
-        """
+        """Say in a few lines what the model covers and what was decided: front end, band, memory, training."""
         check_is_fitted(self)
         return describe_model(type(self).__name__, self._plan, self.network_, self._readout)
 
@@ -198,7 +182,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
 
     @classmethod
     def load(cls, path: Any, *, frontend: Any = None) -> Self:
-        """Read an estimator that `save` wrote; nothing the file contains is executed.
+        """Read an estimator that `save` wrote, on the CPU; nothing the file contains is executed.
 
         Parameters
         ----------
@@ -206,11 +190,6 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
             The file.
         frontend : Module, optional
             For a model that was fitted with a module as front end: such a module; its weights come from the file.
-
-        Returns
-        -------
-        estimator
-            On the CPU.
 
         Raises
         ------

@@ -245,7 +245,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
 
     @classmethod
     def from_preset(cls, name: str) -> Self:
-        """Make a classifier with settings that go by a name; ``set_params`` changes them.
+        """Make a classifier, not fitted, with settings that go by a name; ``set_params`` changes them.
 
         Parameters
         ----------
@@ -253,11 +253,6 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
             "speech-small": hundreds of words. "speech-commands-35": the published recipe for 35 words from raw samples
             at 16 kHz, for a GPU. "audio-events": sounds of seconds, of any rate. "eeg": hundreds of trials that are
             locked to an event.
-
-        Returns
-        -------
-        S4Classifier
-            Not fitted.
 
         Raises
         ------

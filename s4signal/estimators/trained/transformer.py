@@ -146,12 +146,8 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     ----------
     estimator_ : estimator
         What embeds; after pretraining its ``history_`` has the loss of each epoch, a cross entropy.
-    n_features_in_, n_channels_in_ : int
-        Columns of a 2-D X or channels of any other; channels.
-    ch_names_ : list of str or None
-        Their names, where X knows them.
-    sfreq_ : float or None
-        Sampling rate at training, in Hz.
+    n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4Classifier`
+        Channels and their names, and the sampling rate in Hz.
 
     References
     ----------
@@ -187,11 +183,6 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Ignored.
         times : list of array-like (n_times_i,), optional
             Seconds of every sample, one array per case, where X does not carry them.
-
-        Returns
-        -------
-        self
-            The fitted transformer; after an error, what it was before.
 
         Raises
         ------
