@@ -53,7 +53,7 @@ def scores_document(said: "Predictions") -> dict[str, Any]:
 
 
 def _print(screen: Screen, said: "Predictions", *, grouped: bool) -> None:
-    measure = "mean absolute error" if said.classes is None else "accuracy"
+    measure = said.measure
     rows = [[name, f"{value:.3f}", _range(interval)] for name, (value, interval) in said.scores().items()]
     if grouped and (over := said.over_groups()) is not None:
         rows.insert(1, [f"{measure}, new groups", "", _range(over)])

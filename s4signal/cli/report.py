@@ -83,8 +83,7 @@ def evaluation(
             "fitted without the groups that it is scored on."
         )
         if curve:
-            values = abs(said.certainty) if said.classes is None else said.right
-            points = [(1.0, len(train), float(values[test].mean())) for train, test in parts]
+            points = [(1.0, len(train), float(said.measured[test].mean())) for train, test in parts]
             points += learning_curve(fitted, cases.X, y, groups, parts)
     else:
         said = predictions_of(fitted, cases.X, y, groups)

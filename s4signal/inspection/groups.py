@@ -31,11 +31,6 @@ class GroupScoresDisplay(Display):
     columns : sequence of str
         What the columns are.
 
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes, Figure
-        Axes with the table, and their figure.
-
     Raises
     ------
     ShapeError
@@ -109,8 +104,8 @@ class GroupScoresDisplay(Display):
             lengths = f"{len(y)}, {len(predicted)} and {len(owner)}"
             raise ShapeError(f"y_true, y_pred and groups must be of one length, got {lengths}.")
         classes = None if y.dtype.kind == "f" else np.unique(y)
-        rows = Predictions(y, predicted, None, classes, owner, np.zeros(len(y), np.int64)).by_group()
-        first = "mean absolute error" if classes is None else "accuracy"
+        said = Predictions(y, predicted, None, classes, owner, np.zeros(len(y), np.int64))
+        rows, first = said.by_group(), said.measure
         scores = [[row[first], *_recalls(y, predicted, owner == row["group"], classes)] for row in rows]
         columns = [first, *([] if classes is None else classes.astype(str).tolist())]
         names, sizes = [row["group"] for row in rows], [row["n"] for row in rows]

@@ -116,7 +116,7 @@ def context(what: Evaluation) -> dict[str, Any]:
         "what": what,
         "title": f"{type(what.model).__name__} on {len(said.y)} cases",
         "subtitle": f"{what.model_file.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "measure": "mean absolute error" if names is None else "accuracy",
+        "measure": said.measure,
         "scores": said.scores(),
         "over_groups": said.over_groups() if what.grouped else None,
         "over_folds": said.over_folds(),
@@ -145,9 +145,8 @@ def _curves(what: Evaluation) -> list[tuple[str, str]]:
     if said.classes is None:
         curves.append((picture(partial(_errors, said)), "True values over predictions."))
     if what.curve:
-        score = "Accuracy" if said.classes is not None else "Mean absolute error"
-        text = f"Learning curve: {score.lower()} over the number of training cases, all of other groups."
-        curves.append((learning_curve(what.curve, score), text))
+        text = f"Learning curve: {said.measure} over the number of training cases, all of other groups."
+        curves.append((learning_curve(what.curve, said.measure.capitalize()), text))
     if getattr(model, "history_", None):
         curves.append((_drawn(TrainingCurveDisplay, model), "Training of the model in the file, epoch by epoch."))
     return curves

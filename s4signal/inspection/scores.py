@@ -92,33 +92,38 @@ class Predictions:
             "most frequent class": (common / n, None),
         }
 
+    @property
+    def measure(self) -> str:
+        """What the mean of `measured` is called."""
+        return "mean absolute error" if self.classes is None else "accuracy"
+
+    @property
+    def measured(self) -> NDArray[Any]:
+        """Whether each case was classified rightly, or the size of its error."""
+        return np.abs(self.certainty) if self.classes is None else self.right
+
     def over_groups(self) -> Interval | None:
-        """Return the interval of the accuracy (of the error, for numbers) when groups are drawn anew."""
-        values = self.right if self.classes is not None else np.abs(self.certainty)
+        """Return the interval of the mean of `measured` when groups are drawn anew."""
+        values = self.measured
         return group_interval(lambda cases: float(np.mean(values[cases])), self.groups)
 
     def over_folds(self) -> dict[str, float] | None:
-        """Return mean, standard deviation, least and greatest accuracy (or mean absolute error) of the folds."""
+        """Return mean, standard deviation, least and greatest of the means of the folds."""
         folds = np.unique(self.fold)
         if len(folds) < 2:
             return None
-        values = self.right if self.classes is not None else np.abs(self.certainty)
-        each = [float(np.mean(values[self.fold == fold])) for fold in folds]
+        each = [float(np.mean(self.measured[self.fold == fold])) for fold in folds]
         return {"mean": float(np.mean(each)), "sd": float(np.std(each, ddof=1)), "min": min(each), "max": max(each)}
 
     def by_group(self) -> list[dict[str, Any]]:
-        """Return number of cases and accuracy with interval (or mean absolute error) of each group, worst first."""
-        rows = []
+        """Return number of cases, mean of `measured` and, of an accuracy, its interval for each group, worst first."""
+        values, rows = self.measured, list[dict[str, Any]]()
         for name in np.unique(self.groups):
-            here = self.groups == name
-            row: dict[str, Any] = {"group": str(name), "n": int(here.sum())}
-            if self.classes is None:
-                row["mean absolute error"] = float(-self.certainty[here].mean())
-            else:
-                right = int(self.right[here].sum())
-                row |= {"accuracy": right / row["n"], "interval": wilson_interval(right, row["n"])}
-            rows.append(row)
-        return sorted(rows, key=lambda row: row.get("accuracy", -row.get("mean absolute error", 0.0)))
+            here = values[self.groups == name]
+            rows.append({"group": str(name), "n": len(here), self.measure: float(here.mean())})
+            if self.classes is not None:
+                rows[-1]["interval"] = wilson_interval(int(here.sum()), len(here))
+        return sorted(rows, key=lambda row: float(row[self.measure]), reverse=self.classes is None)
 
     def by_class(self) -> list[dict[str, Any]]:
         """Return number, recall with its interval and precision of each class."""
@@ -132,13 +137,14 @@ class Predictions:
 
 
 def _regression_scores(said: Predictions) -> dict[str, tuple[float, Interval | None]]:
-    truth, predicted = np.asarray(said.y, float), np.asarray(said.predicted, float)
+    truth = np.asarray(said.y, float)
+    error = truth - np.asarray(said.predicted, float)
 
     def rmse(cases: NDArray[np.intp]) -> float:
-        return float(np.sqrt(np.mean((truth[cases] - predicted[cases]) ** 2)))
+        return float(np.sqrt(np.mean(error[cases] ** 2)))
 
     def mae(cases: NDArray[np.intp]) -> float:
-        return float(np.mean(np.abs(truth[cases] - predicted[cases])))
+        return float(np.mean(np.abs(error[cases])))
 
     def r2(cases: NDArray[np.intp]) -> float:
         spread = float(np.var(truth[cases]))

@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.errors import ShapeError, check_choice
+from s4signal.errors import check_choice
 from s4signal.signals.audio_file import OnError, open_audio_files, warn_of_skipped
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, as_paths, as_rate, check_positive, object_array
@@ -224,17 +224,6 @@ class Signals(CaseList):
             stacked = stacked if i else np.empty((len(self), *data.shape), data.dtype)
             stacked[i] = data
         return stacked
-
-    def _check_one_shape(self) -> None:
-        if not len(self):
-            raise ShapeError("there is no case to stack.")
-        self.n_channels  # noqa: B018  says which case differs
-        lengths = self.lengths
-        if lengths.min() != lengths.max():
-            raise ShapeError(
-                f"the cases have {lengths.min()} to {lengths.max()} samples, so they make no single array. Cut them to "
-                "one length by windows, or take them one by one: [case.data for case in signals]."
-            )
 
     def to_epochs(self, *, ch_types: str | Sequence[str] | None = None) -> Any:
         """Make an `mne.EpochsArray`: what `Signals` took from `mne.Epochs` comes back, missing samples as NaN.

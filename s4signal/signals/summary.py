@@ -20,6 +20,11 @@ _COMMON = {
     "sfreq": ("Hz", "Call resample(sfreq) to bring them to one rate."),
     "ch_names": ("as channel names", "Pick the same channels in the same order from every recording."),
     "has_times": ("for having times", "Give times to all cases or to none."),
+    "length": (
+        "samples",
+        "They make no single array: cut them to one length by windows, or take them one by one: "
+        "[case.data for case in signals].",
+    ),
 }
 
 
@@ -119,6 +124,13 @@ class CaseList:
         columns = {name: [case.metadata.get(name) for case in self._cases] for name in names}
         return {name: np.array(c, dtype=object if None in c else None) for name, c in columns.items()}
 
+    def _check_one_shape(self) -> None:
+        """Refuse cases that make no single array."""
+        if not len(self):
+            raise ShapeError("there is no case to stack.")
+        for name in ("n_channels", "length"):
+            _common_value(self.cases, name)
+
     def __len__(self) -> int:
         """Count the cases."""
         return len(self._cases)
@@ -168,7 +180,7 @@ def _common_value(cases: Sequence[Case], name: str) -> Any:
             first, other = (
                 f"case {k}{cases[k].source and f' ({cases[k].source})'} has {_say(values[k])}" for k in (0, i)
             )
-            error = ShapeError if name == "n_channels" else RecordingError
+            error = ShapeError if name in ("n_channels", "length") else RecordingError
             raise error(f"the cases differ: {first} and {other} {noun}. {cure}")
     return values[0] if values else None
 

@@ -73,7 +73,9 @@ def test_arrays_become_epochs_that_mne_can_use(rng):
     assert len(np.unique(epochs.events[:, 0])) == 4
     with pytest.raises(RecordingError, match=r"need a rate. Pass sfreq="):
         Signals(X).to_epochs()
-    with pytest.raises(ShapeError, match=r"10 to 20 samples, so they make no single array. Cut them to one length"):
+    with pytest.raises(
+        ShapeError, match=r"case 0 has 10 and case 1 has 20 samples. They make no single array: cut them"
+    ):
         Signals([X[0, :, :10], X[1, :, :20]], sfreq=250).to_epochs()
     assert Signals(X, sfreq=250).to_epochs(ch_types=["eeg", "eog"]).get_channel_types() == ["eeg", "eog"]
 

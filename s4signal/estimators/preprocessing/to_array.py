@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.errors import ShapeError
 from s4signal.estimators.preprocessing.base import Floats, PointwiseStep
 
 
@@ -21,11 +20,6 @@ class ToArray(PointwiseStep):
     ----------
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it. An array carries no rate to the next step.
-
-    Attributes
-    ----------
-    sfreq_, n_channels_in_, ch_names_ : float or None, int, list of str or None
-        Sampling rate at training in Hz, number of channels, and their names where X knows them.
 
     Examples
     --------
@@ -68,13 +62,6 @@ class ToArray(PointwiseStep):
         """
         signals = super().transform(X)
         signals.sfreq  # noqa: B018  says which case differs
-        lengths = signals.lengths
-        other = np.flatnonzero(lengths != lengths[0])
-        if len(other):
-            raise ShapeError(
-                f"the cases differ: case 0 has {lengths[0]} samples and case {other[0]} has {lengths[other[0]]}, so "
-                "they make no single array. Cut them to one length: s4signal.signals.windows."
-            )
         return signals.to_numpy()
 
     def _change_of_samples(self) -> Callable[[Floats], Floats]:
