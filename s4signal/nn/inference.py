@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -53,22 +53,20 @@ def for_inference(network: Network) -> Network:
         for name, child in module.named_children():
             if isinstance(child, S4Layer):
                 setattr(module, name, InferenceLayer(child))
-    for module in list(own.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, S4Block):
+            elif isinstance(child, S4Block):
                 setattr(module, name, InferenceBlock(child))
         if isinstance(module, S4Backbone):
             module.replays = Replays()
     return own
 
 
-class InferenceLayer(nn.Module):
-    """An `S4Layer` that keeps its discrete systems, one for each rate it has been called at."""
+class InferenceLayer(S4Layer):
+    """The same layer, which keeps its discrete systems, one for each rate it has been called at."""
+
+    _kept: dict[float, _Kept]
 
     def __init__(self, layer: S4Layer) -> None:
-        super().__init__()
-        self.layer = layer
-        self._kept: dict[float, _Kept] = {}
+        vars(self).update(vars(layer), _kept={})
 
     def forward(
         self,
@@ -81,14 +79,14 @@ class InferenceLayer(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the layer over signals, as `S4Layer` does."""
         if gaps is not None:
-            return self.layer.forward(u, state=state, return_state=return_state, rate=rate, gaps=gaps)
+            return super().forward(u, state=state, return_state=return_state, rate=rate, gaps=gaps)
         kept = self._at(rate)
         y, final = block_scan(kept.system, u, state, return_state=return_state, tables=kept.tables)
         return y if final is None else (y, final)
 
     def step(self, u: Tensor, state: Tensor | None = None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Advance by one sample, as `S4Layer` does."""
-        _check_causal(self.layer)
+        _check_causal(self)
         kept = self._at(rate)
         if u.dtype not in kept.pieces:
             kept.pieces[u.dtype] = make_pieces(kept.system, u.dtype, longest=1)
@@ -100,7 +98,7 @@ class InferenceLayer(nn.Module):
     def _at(self, rate: float) -> _Kept:
         if rate not in self._kept:
             with torch.no_grad():
-                self._kept[rate] = _Kept(self.layer.system(rate), {}, {})
+                self._kept[rate] = _Kept(self.system(rate), {}, {})
         return self._kept[rate]
 
 
@@ -112,34 +110,25 @@ class _Kept(NamedTuple):
     pieces: dict[torch.dtype, Pieces]
 
 
-class InferenceBlock(nn.Module):
-    """An `S4Block` that keeps what its steps need, for each rate and precision that they had."""
+class InferenceBlock(S4Block):
+    """The same block, which keeps what its steps need, for each rate and precision that they had."""
+
+    _kept: dict[tuple[float, torch.dtype], BlockSteps]
 
     def __init__(self, block: S4Block) -> None:
-        super().__init__()
-        self.block = block
-        self._kept: dict[tuple[float, torch.dtype], BlockSteps] = {}
-
-    def forward(self, x: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-        """Run the block over whole signals, as `S4Block` does."""
-        y: Tensor = self.block(x, mask, **options)
-        return y
-
-    def advance(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Run over a piece of signal, as `S4Block` does."""
-        return self.block.advance(x, state, rate=rate)
+        vars(self).update(vars(block), _kept={})
 
     def step(self, x: Tensor, state: Tensor | None, *, rate: float = 1.0) -> tuple[Tensor, Tensor]:
         """Run over one sample (d_model, batch, 1), as `S4Block` does."""
-        _check_causal(self.block.layer.layer)
+        _check_causal(self.layer)
         key = rate, x.dtype
         if key not in self._kept:
             with torch.no_grad():
-                self._kept[key] = BlockSteps(self.block, rate, longest=1)
+                self._kept[key] = BlockSteps(self, rate, longest=1)
         steps = self._kept[key]
         return steps.advance(x, steps.at_rest(x.shape[1]) if state is None else state)
 
 
-def _check_causal(layer: Any) -> None:
+def _check_causal(layer: S4Layer) -> None:
     if layer.bidirectional:
         raise ValueError("step needs a causal layer; build it with bidirectional=False.")

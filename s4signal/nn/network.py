@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from s4signal.nn.backbone import StackOptions
 from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.frontends.base import Frames, Frontend
-from s4signal.nn.heads import SummaryHead
-from s4signal.nn.pooling import make_pooling
+from s4signal.nn.pooling import LastPooling, MeanPooling, make_pooling
 
 
 class S4Network(nn.Module):
@@ -102,7 +101,7 @@ class S4Network(nn.Module):
     def from_features(
         self, frames: Frames, *, offset: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Score cases from the features of the front end: all that is learned, if these are not.
+        """Score cases, (batch, n_outputs), from the features of the front end: all that is learned, if these are not.
 
         Parameters
         ----------
@@ -112,11 +111,6 @@ class S4Network(nn.Module):
             As in `forward`.
         generator : torch.Generator, optional
             As in `forward`.
-
-        Returns
-        -------
-        Tensor (batch, n_outputs)
-            Logits or standardised targets.
         """
         frames = self.frontend.augment(frames, generator=generator)
         mask, gaps = frames.mask, frames.gaps
@@ -166,3 +160,23 @@ def network_steps(
         h = block(h, frames.mask, rate=frames.rate, gaps=frames.gaps, generator=generator)
     normed: Tensor = network.norm(h, frames.mask)
     return normed
+
+
+class SummaryHead(nn.Module):
+    """Add scores of the mean and the last value of each input channel to the outputs, past all blocks.
+
+    Each is split at zero, as too high and too low may both be bad. The weights begin at zero.
+    """
+
+    def __init__(self, n_channels: int, n_outputs: int) -> None:
+        super().__init__()
+        self.mean, self.last = MeanPooling(n_channels), LastPooling(n_channels)
+        self.weight = nn.Parameter(torch.zeros(n_outputs, 4 * n_channels))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
+        """Score cases.
+
+        Shapes: x (n_channels, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (batch, n_outputs).
+        """
+        summary = torch.cat([self.mean(x, mask, gaps), self.last(x, mask, gaps)], 1)
+        return torch.cat([summary.clamp_min(0.0), summary.clamp_max(0.0)], 1) @ self.weight.T

@@ -118,8 +118,6 @@ class _BlockStep:
 class PlainLayer(nn.Module):
     """An `S4Layer` over whole signals from rest, for up to ``longest`` steps."""
 
-    ahead: Tensor | None
-
     def __init__(self, layer: S4Layer, *, rate: float, longest: int) -> None:
         super().__init__()
         with torch.no_grad():
@@ -127,7 +125,7 @@ class PlainLayer(nn.Module):
         dtype, reverse = layer.D.dtype, mirrored(system)
         n_doublings = doublings(longest)
         self.causal = _plain_system(system._replace(C_reverse=None), dtype, n_doublings)
-        self.register_buffer("ahead", None if system.ahead is None else system.ahead.to(dtype))
+        self.ahead = None if system.ahead is None else nn.Buffer(system.ahead.to(dtype))
         self.reverse = None if reverse is None else _plain_system(reverse, dtype, n_doublings)
 
     def forward(self, u: Tensor, *, rate: float = 1.0, gaps: Tensor | None = None) -> Tensor:
@@ -143,9 +141,6 @@ class PlainLayer(nn.Module):
 class _BlockSystem(nn.Module):
     """A causal system of one kind per channel: products within a block, a prefix sum from block to block."""
 
-    WQ: Tensor
-    P: Tensor
-
     def __init__(self, system: System, dtype: torch.dtype, n_doublings: int) -> None:
         super().__init__()
         tables = block_tables(system, BLOCK, torch.float64)  # type: ignore[arg-type]
@@ -154,8 +149,8 @@ class _BlockSystem(nn.Module):
         P, Q, transition = (x if dense else torch.cat([x[..., ::2], x[..., 1::2]], -1) for x in given)
         self.carry = Carry(transition, dtype, n_doublings, dense=dense)
         # Samples beside the state: outputs are one product.
-        self.register_buffer("WQ", torch.cat([toeplitz(tables.kernel, BLOCK), Q.mT], 1).unsqueeze(1).to(dtype))
-        self.register_buffer("P", P.unsqueeze(1).to(dtype))
+        self.WQ = nn.Buffer(torch.cat([toeplitz(tables.kernel, BLOCK), Q.mT], 1).unsqueeze(1).to(dtype))
+        self.P = nn.Buffer(P.unsqueeze(1).to(dtype))
 
     def forward(self, u: Tensor) -> Tensor:
         """Run it, (d_model, batch, n_times)."""
@@ -167,17 +162,13 @@ class _BlockSystem(nn.Module):
 class _SharedModes(nn.Module):
     """A causal system that all channels share: modes are few, so that the prefix sum runs from sample to sample."""
 
-    B: Tensor
-    C: Tensor
-    D: Tensor
-
     def __init__(self, system: SharedSystem, dtype: torch.dtype, n_doublings: int) -> None:
         super().__init__()
         transition = torch.cat([*system.Lambda_bar]).unsqueeze(0)
         self.carry = Carry(transition, dtype, n_doublings + log2(BLOCK), dense=False)
-        self.register_buffer("B", torch.cat([*system.B_bar]).to(dtype))
-        self.register_buffer("C", torch.cat([2.0 * system.C.re, -2.0 * system.C.im], 1).to(dtype))
-        self.register_buffer("D", system.D[:, None, None].to(dtype))
+        self.B = nn.Buffer(torch.cat([*system.B_bar]).to(dtype))
+        self.C = nn.Buffer(torch.cat([2.0 * system.C.re, -2.0 * system.C.im], 1).to(dtype))
+        self.D = nn.Buffer(system.D[:, None, None].to(dtype))
 
     def forward(self, u: Tensor) -> Tensor:
         """Run it, (d_model, batch, n_times)."""

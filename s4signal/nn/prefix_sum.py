@@ -17,13 +17,11 @@ class Carry(nn.Module):
     States are rows of real numbers: of modes, all real parts before all imaginary ones.
     """
 
-    swap: Tensor
-
     def __init__(self, transition: Tensor, dtype: torch.dtype, n_doublings: int, *, dense: bool) -> None:
         super().__init__()
         self.dense, power = dense, transition  # the powers 1, 2, 4 ..., built in its precision
         n = transition.shape[-1] // 2
-        self.register_buffer("swap", torch.arange(2 * n).roll(n))
+        self.swap = nn.Buffer(torch.arange(2 * n).roll(n))
         for k in range(n_doublings):
             if dense:
                 self.register_buffer(f"power_{k}", power.unsqueeze(1).to(dtype))

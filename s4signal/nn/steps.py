@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from s4signal.nn.block import ChannelNorm, S4Block
-from s4signal.nn.layer import S4Layer
 from s4signal.nn.network import S4Network
 from s4signal.nn.replay import Replays
 from s4signal.ssm.lookahead import look_ahead
@@ -51,7 +50,7 @@ class BlockSteps:
     """A block at one rate that sees ``ahead`` steps of what follows; ``longest`` steps at most are run at once."""
 
     def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
-        layer: S4Layer = getattr(block.layer, "layer", block.layer)  # of a network for inference, too
+        layer = block.layer
         d_model, normed = len(layer.D), isinstance(block.norm, ChannelNorm)
         self._norm = UnitRMS(d_model) if normed else None
         # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the factors, and that of the norm, are in the tables.

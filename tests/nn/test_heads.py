@@ -6,7 +6,7 @@ import torch
 from s4signal.nn import S4Network
 from s4signal.nn.backbone import StackOptions, length_mask
 from s4signal.nn.frontends import LinearFrontend
-from s4signal.nn.heads import SummaryHead
+from s4signal.nn.network import SummaryHead
 
 __all__: list[str] = []
 

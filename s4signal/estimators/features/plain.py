@@ -38,7 +38,6 @@ class PlainRegression(nn.Module):
     mean: Tensor
     weights: Tensor
     offset: Tensor
-    used: Tensor
     banks: Any
 
     def __init__(self, regression: FeatureRegression, factor: float, *, longest: int | None = None) -> None:
@@ -50,7 +49,7 @@ class PlainRegression(nn.Module):
             first_of += size
         for name in ("low", "high", "mean", "weights", "offset"):
             self.register_buffer(name, torch.from_numpy(np.asarray(getattr(rule, name), np.float64)))
-        self.register_buffer("used", torch.from_numpy(np.searchsorted(np.concatenate(places), rule.used)))
+        self.used = nn.Buffer(torch.from_numpy(np.searchsorted(np.concatenate(places), rule.used)))
         asked = zip(self.feature_map.banks, statistics_of(blocks), strict=False)
         self.banks = nn.ModuleList(_Bank(bank, wanted, longest) for bank, wanted in asked)
 
@@ -132,9 +131,6 @@ class _Bank(nn.Module):
 class _Group(nn.Module):
     """Oscillators of one hop over whole signals from rest."""
 
-    into: Tensor
-    out: Tensor
-
     def __init__(
         self, statistics: PooledStatistics, groups: Sequence[OscillatorGroup], wanted: Any, longest: int | None
     ) -> None:
@@ -146,8 +142,8 @@ class _Group(nn.Module):
         if longest is not None:
             bank = joined_bank(statistics, groups, 1.0, dtype=torch.float64, longest=BLOCK)
             self.carry = Carry(bank.transition, self.dtype, doublings(longest), dense=True)
-            self.register_buffer("into", bank.into.unsqueeze(1).to(self.dtype))
-            self.register_buffer("out", bank.out.unsqueeze(1).to(self.dtype))
+            self.into = nn.Buffer(bank.into.unsqueeze(1).to(self.dtype))
+            self.out = nn.Buffer(bank.out.unsqueeze(1).to(self.dtype))
 
     def forward(self, x: Tensor) -> Table:
         """Return the means over signals (n_channels, batch, n_times) of one length."""
@@ -189,13 +185,10 @@ class _Group(nn.Module):
 class _StepGroup(_Group):
     """Oscillators of one hop, step by step."""
 
-    transition: Tensor
-
     def __init__(self, group: _Group, unit: int) -> None:
         super().__init__(group.statistics, group.groups, group.wanted, None)
         bank = joined_bank(group.statistics, group.groups, 1.0, dtype=self.dtype, longest=unit, hop=1)
-        for name, part in bank._asdict().items():
-            self.register_buffer(name, part)
+        self.into, self.out, self.transition = map(nn.Buffer, bank)
 
     def advance(self, x: Tensor, now: Tensor, kept: Any) -> tuple[Table, Any]:
         """Take samples (n_channels, batch, unit) after ``now`` (1,) others; a state keeps sums over segments."""

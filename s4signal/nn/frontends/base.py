@@ -119,13 +119,9 @@ class Frontend(nn.Module, ABC):
 class StandardizedFrontend(Frontend):
     """A front end whose features are brought to mean zero and variance one over the training cases."""
 
-    center: Tensor
-    scale: Tensor
-
     def __init__(self, n_features: int) -> None:
         super().__init__()
-        self.register_buffer("center", torch.zeros(n_features))
-        self.register_buffer("scale", torch.ones(n_features))
+        self.center, self.scale = nn.Buffer(torch.zeros(n_features)), nn.Buffer(torch.ones(n_features))
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:

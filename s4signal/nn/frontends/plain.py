@@ -18,11 +18,6 @@ from s4signal.ssm import cascade_tables
 class PlainBank(nn.Module):
     """A `FilterBank` at the rate of its training, over whole signals from rest."""
 
-    frequencies_hz: Tensor
-    bandwidths_hz: Tensor
-    WQ: Tensor
-    P: Tensor
-
     def __init__(self, bank: FilterBank, dtype: torch.dtype, longest: int) -> None:
         super().__init__()
         if bank.output == "pcen" or hasattr(bank, "log_smooth"):
@@ -35,13 +30,12 @@ class PlainBank(nn.Module):
         self.block, self.blocks_per_hop, self.hops_per_block = hop_blocks(bank.hop_s * bank.sfreq)
         self.hop = self.block * self.blocks_per_hop // self.hops_per_block
         n_doublings = log2(-(-longest // self.block) + 2 * self.blocks_per_hop)
-        self.register_buffer("frequencies_hz", bank.frequencies_hz.detach())
-        self.register_buffer("bandwidths_hz", bank.bandwidths_hz.detach())
+        self.frequencies_hz, self.bandwidths_hz = nn.Buffer(bank.frequencies_hz), nn.Buffer(bank.bandwidths_hz)
         frequencies, bandwidths = self.frequencies_hz / bank.sfreq, self.bandwidths_hz / bank.sfreq
         tables = cascade_tables(frequencies, bandwidths, bank.order, self.block, torch.float64)
         self.carry = Carry(tables.transition, dtype, n_doublings, dense=True)
-        self.register_buffer("WQ", torch.cat([tables.W, tables.Q], 1).unsqueeze(1).to(dtype))
-        self.register_buffer("P", tables.P.unsqueeze(1).to(dtype))
+        self.WQ = nn.Buffer(torch.cat([tables.W, tables.Q], 1).unsqueeze(1).to(dtype))
+        self.P = nn.Buffer(tables.P.unsqueeze(1).to(dtype))
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, *, rate: float = 1.0, gaps: Tensor | None = None

@@ -16,8 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from s4signal.ssm.irregular.factors import BLOCK, BlockBasis, expm1, polynomial_tables
-from s4signal.ssm.irregular.layout import by_channel, by_mode, from_rows, pieces, rows_of
-from s4signal.ssm.irregular.steps import stepped_scan
+from s4signal.ssm.irregular.steps import from_rows, pieces, rows_of, stepped_scan
 from s4signal.ssm.operators import as_complex, as_real, conjugate
 from s4signal.ssm.systems import Pair
 
@@ -102,11 +101,11 @@ def mixed_scan(
     y, final = blocked_scan(u, blocks, Lambda.where(slow[..., None], decaying), G.where(slow[..., None], 0.0), first)
     channels, modes = _packs(~slow)
     Lambda, G = (_fetch(z.flatten(0, 1), modes) for z in (Lambda, G))
-    packed = None if first is None else by_channel(_fetch(by_mode(first), modes))
+    packed = None if first is None else _by_channel(_fetch(_by_mode(first), modes))
     fast, fast_final = stepped_scan(u[channels], gaps, Lambda, G, packed, reverse=reverse)
     exists = (modes < slow.numel()).flatten()
-    final = by_mode(final).index_copy(0, modes.flatten()[exists], by_mode(fast_final)[exists])
-    return y.index_add(0, channels, fast), by_channel(final.unflatten(0, slow.shape))
+    final = _by_mode(final).index_copy(0, modes.flatten()[exists], _by_mode(fast_final)[exists])
+    return y.index_add(0, channels, fast), _by_channel(final.unflatten(0, slow.shape))
 
 
 def _packs(fast: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,6 +113,16 @@ def _packs(fast: Tensor) -> tuple[Tensor, Tensor]:
     packs = [(c, pack) for c, row in enumerate(fast) for pack in row.nonzero().squeeze(1).split(PACK)]
     modes = [pad(pack + c * fast.shape[1], (0, PACK - len(pack)), value=fast.numel()) for c, pack in packs]
     return torch.tensor([c for c, _ in packs]), torch.stack(modes)
+
+
+def _by_mode(state: Tensor) -> Tensor:
+    """(d_model, batch, 2 n) -> (d_model * n, batch, 2)."""
+    return state.view(*state.shape[:2], -1, 2).transpose(1, 2).flatten(0, 1)
+
+
+def _by_channel(state: Tensor) -> Tensor:
+    """(d_model, n, batch, 2) -> (d_model, batch, 2 n)."""
+    return state.transpose(1, 2).flatten(-2)
 
 
 def _fetch(x: Tensor, modes: Tensor) -> Tensor:
