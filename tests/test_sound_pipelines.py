@@ -62,7 +62,7 @@ def test_the_recipe_of_35_words_runs_on_a_folder_of_them(words: Path) -> None:
 def test_an_unknown_preset_exits_with_2_and_the_names(words: Path) -> None:
     answer = run("speech_commands_35.py", "--root", str(words), "--preset", "speech")
     assert answer.returncode == 2
-    assert "preset 'speech' is unknown; choose one of 'speech-small'" in answer.stderr
+    assert "preset='speech' is unknown; choose one of 'speech-small'" in answer.stderr
 
 
 @pytest.mark.slow

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.errors import ModelFileError
-from s4signal.estimators.closed_form import S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
+from s4signal.estimators.closed_form.regressor import S4RidgeRegressor
 from s4signal.estimators.model_file import State, read_model, write_model
-from s4signal.estimators.trained import S4Classifier, S4Regressor
+from s4signal.estimators.trained.classifier import S4Classifier
+from s4signal.estimators.trained.regressor import S4Regressor
 from s4signal.signals import Signals
 
 ESTIMATORS: dict[str, type[Any]] = {

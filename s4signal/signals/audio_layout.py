@@ -42,8 +42,7 @@ class Layout(NamedTuple):
 
 def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = ENDINGS) -> Layout:
     """Take the folders below `root` as labels, or, where those are parts of a data set, the folders below these."""
-    audio, others, links = _listing(root, endings)
-    audio, aside = _without_noise(root, audio)
+    audio, others, links, aside = _listing(root, endings)
     depth = _depth_of_labels(belows := [path.relative_to(root).parts for path in audio])
     listed = {} if depth else _listed(root)
     rows, skipped = [], [*links, *_lists_without_files(root, listed, audio)]
@@ -61,7 +60,7 @@ def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = EN
         split = below[0] if depth else listed.get(_nfc("/".join(below)), "train" if listed else "")
         rows.append(Row(path, label, speaker[1] if speaker else str(path), split))
     skipped += _lost_folders(root, others, {below[: depth + 1] for below in belows}, depth)
-    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(others))
+    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside)
 
 
 def _depth_of_labels(belows: Sequence[tuple[str, ...]]) -> int:
@@ -79,8 +78,7 @@ def rows_of_pattern(
     if not set(needed) & set(expression.groupindex):
         fields = " and no ".join(needed) + ". Write it like '{label}_{group}_{take}.wav'."
         raise ValueError(f"pattern={pattern!r} has no {fields}")
-    audio, others, skipped = _listing(root, endings)
-    audio, aside = _without_noise(root, audio)
+    audio, _, skipped, aside = _listing(root, endings)
     rows = []
     for path in audio:
         match = expression.fullmatch(_nfc(path.relative_to(root).as_posix() if "/" in pattern else path.name))
@@ -95,7 +93,7 @@ def rows_of_pattern(
             skipped.append(skip_or_raise(error, path, on_error))
     if not rows:
         raise RecordingError(f"no file below {root} follows pattern={pattern!r}; one of them is {audio[0].name}.")
-    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside + _count_others(others))
+    return Layout(_each_file_once(rows, skipped, on_error), skipped, aside)
 
 
 def files_below(root: Path) -> tuple[list[Path], list[Skipped]]:
@@ -120,20 +118,21 @@ def files_below(root: Path) -> tuple[list[Path], list[Skipped]]:
     return sorted(files), skipped
 
 
-def _listing(root: Path, endings: Collection[str]) -> tuple[list[Path], list[Path], list[Skipped]]:
+def _listing(root: Path, endings: Collection[str]) -> tuple[list[Path], list[Path], list[Skipped], list[str]]:
+    """List cases, other files and links to what is there already; say what is no case."""
     files, skipped = files_below(root)
     audio = [path for path in files if path.suffix.lower() in endings]
+    others = [path for path in files if path.suffix.lower() not in endings]
     if not audio:
         raise RecordingError(f"{root} holds no audio file ({', '.join(sorted(endings))}). Check the path.")
-    return audio, [path for path in files if path.suffix.lower() not in endings], skipped
-
-
-def _without_noise(root: Path, audio: Sequence[Path]) -> tuple[list[Path], list[str]]:
     cases = [path for path in audio if NOISE not in path.relative_to(root).parts]
     if not cases:
         raise RecordingError(f"{root} holds no audio but that of {NOISE}/. Check the path.")
-    n = len(audio) - len(cases)
-    return cases, [f"{NOISE}: {n} files, to cut noise from"] * bool(n)
+    aside = [f"{NOISE}: {len(audio) - len(cases)} files, to cut noise from"] if len(cases) < len(audio) else []
+    if others:
+        counts = Counter(path.suffix.lower() or "no ending" for path in others)
+        aside.append(f"other files: {', '.join(f'{n} {ending}' for ending, n in sorted(counts.items()))}")
+    return cases, others, skipped, aside
 
 
 def _listed(root: Path) -> dict[str, str]:
@@ -179,11 +178,6 @@ def _each_file_once(rows: Sequence[Row], skipped: list[Skipped], on_error: OnErr
         else:
             skipped.append(Skipped(str(row.path), f"{row.path} is the same file as {first.path}."))
     return sorted(kept.values(), key=lambda row: row.path)
-
-
-def _count_others(others: Sequence[Path]) -> list[str]:
-    counts = Counter(path.suffix.lower() or "no ending" for path in others)
-    return [f"other files: {', '.join(f'{n} {ending}' for ending, n in sorted(counts.items()))}"] if counts else []
 
 
 def _nfc(text: str) -> str:

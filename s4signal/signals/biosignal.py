@@ -111,6 +111,4 @@ def _beats(marks: Any, sfreq: float) -> tuple[Annotation, ...]:
 
 def _numbered(names: Sequence[str]) -> list[str]:
     """Number channels of one name, as MNE does."""
-    all_names = list(names)
-    twice = [name for name in all_names if all_names.count(name) > 1]
-    return [f"{name}-{all_names[:i].count(name)}" if name in twice else name for i, name in enumerate(all_names)]
+    return [f"{name}-{names[:i].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+_ENDINGS = (".edf", ".bdf")
 _VOLTS = {"v": 1.0, "volt": 1.0, "mv": 1e-3, "millivolt": 1e-3, "uv": 1e-6, "microvolt": 1e-6, "nv": 1e-9}
 
 
@@ -21,7 +22,7 @@ def volts_per_unit(unit: str) -> float | None:
 
 def read_edf_signals(path: Path) -> list[EdfSignal]:
     """Read the fixed part of the header, annotations left out as MNE leaves them out; nothing of other formats."""
-    if path.suffix.lower() not in (".edf", ".bdf"):
+    if path.suffix.lower() not in _ENDINGS:
         return []
     with path.open("rb") as file:
         n = int(file.read(256)[252:])
@@ -38,23 +39,19 @@ def read_edf_signals(path: Path) -> list[EdfSignal]:
 
 def holds_no_signal(path: Path) -> bool:
     """Whether a file of EDF or BDF has annotations alone, as those of sleep stages do."""
-    if path.suffix.lower() not in (".edf", ".bdf"):
+    if path.suffix.lower() not in _ENDINGS:
         return False
     try:
         with path.open("rb") as file:
-            n = int(file.read(256)[252:])
-        return n > 0 and not read_edf_signals(path)
+            return int(file.read(256)[252:]) > 0 and not read_edf_signals(path)
     except ValueError:  # no such header
         return False
 
 
 def other_format(path: Path) -> str:
     """Name the format by which a file begins, if its ending says the other of EDF and BDF; else nothing."""
-    ending = path.suffix.lower()
-    if ending not in (".edf", ".bdf"):
+    if (ending := path.suffix.lower()) not in _ENDINGS:
         return ""
+    begins, other = {".edf": (b"\xffBIOSEMI", "BDF"), ".bdf": (b"0       ", "EDF")}[ending]
     with path.open("rb") as file:
-        begins = file.read(8)
-    if ending == ".edf" and begins == b"\xffBIOSEMI":
-        return "BDF"
-    return "EDF" if ending == ".bdf" and begins == b"0       " else ""
+        return other if file.read(8) == begins else ""

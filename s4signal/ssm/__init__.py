@@ -7,9 +7,9 @@ From the ODE to a discrete system: `discretization`. A system (`systems`) runs b
 kernels, views and measures.
 """
 
-from s4signal.ssm.blocks import block_length, block_scan
+from s4signal.ssm.blocks import block_scan
 from s4signal.ssm.cascades import cascade_tables
-from s4signal.ssm.convolution import fft_convolve, impulse_response, vandermonde_kernel
+from s4signal.ssm.convolution import fft_convolve, impulse_response
 from s4signal.ssm.discretization import DENSE_DISCRETIZATIONS, DISCRETIZATIONS
 from s4signal.ssm.hippo import BASES, DIAGONAL_INITS, LOW_RANK_PARTS, MEASURES, low_rank_form
 from s4signal.ssm.irregular import Modes, irregular_scan, shared_scan
@@ -30,7 +30,6 @@ __all__ = [
     "Modes",
     "Pair",
     "SharedSystem",
-    "block_length",
     "block_scan",
     "cascade_tables",
     "construction_dtype",
@@ -41,5 +40,4 @@ __all__ = [
     "recurrent_scan",
     "shared_scan",
     "step",
-    "vandermonde_kernel",
 ]

@@ -12,7 +12,7 @@ import torch
 from numpy.polynomial.legendre import leggauss, legvander
 from numpy.typing import ArrayLike, NDArray
 
-from s4signal.errors import ShapeError
+from s4signal.errors import ShapeError, check_choice
 from s4signal.ssm.discretization import dense_zero_order_hold
 from s4signal.ssm.hippo import BASES, MEASURES
 
@@ -60,8 +60,7 @@ class HiPPO:
     """
 
     def __init__(self, measure: str = "legs", d_state: int = 64, *, window: float | None = None) -> None:
-        if measure not in MEASURES:
-            raise ValueError(f"measure={measure!r} is unknown; choose one of {', '.join(map(repr, MEASURES))}.")
+        check_choice("measure", measure, MEASURES)
         if not isinstance(d_state, int | np.integer) or d_state < 1:
             raise ValueError(f"d_state={d_state!r} must be at least 1, and an integer.")
         if measure == "legs" and window is not None:

@@ -53,8 +53,9 @@ class FeatureRegression(NamedTuple):
 
     def to_state(self, seed: int) -> State:
         """Say it, and the seed of its feature map."""
-        state = State({}, {}).nest("features", map_state(self.feature_map, seed))
-        return state.nest("ridge", ridge_state(self.ridge))
+        arrays = {name: value for name, value in self.ridge._asdict().items() if isinstance(value, np.ndarray)}
+        ridge = State({"alpha": self.ridge.alpha, "blocks": list(self.ridge.blocks)}, arrays)
+        return State({}, {}).nest("features", map_state(self.feature_map, seed)).nest("ridge", ridge)
 
     @classmethod
     def from_state(
@@ -169,14 +170,8 @@ def map_from_state(state: State, n_channels: int, sfreq: float | None, precision
     return features, state.value("seed", int, low=0)
 
 
-def ridge_state(ridge: Ridge) -> State:
-    """Say a regression."""
-    arrays = {name: value for name, value in ridge._asdict().items() if isinstance(value, np.ndarray)}
-    return State({"alpha": ridge.alpha, "blocks": list(ridge.blocks)}, arrays)
-
-
 def ridge_from_state(state: State, sizes: Mapping[str, int], *, n_subsets: int) -> Ridge:
-    """Build the regression of `ridge_state`, on blocks of features of these sizes."""
+    """Build a regression on blocks of features of these sizes."""
     used, n_features = state.values("blocks", str), sum(sizes.values())
     if not used or not set(used) <= set(sizes):
         raise ModelFileError(f"blocks must be some of {', '.join(sizes)}, got {used[:10]}.")

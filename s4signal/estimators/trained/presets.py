@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from s4signal.errors import check_choice
+
 _SAMPLE_S = 1 / 16000  # of Speech Commands
+
+
+def _for_sound(**more: Any) -> Mapping[str, Any]:
+    """Add to the sizes of a small network behind the filter bank."""
+    return {"frontend": "filterbank", "d_model": 64, "n_layers": 2, "d_state": 16, "pooling": "attention", **more}
+
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # A few hundred words and voices: what "auto" takes for sound.
-    "speech-small": {
-        "frontend": "filterbank",
-        "d_model": 64,
-        "n_layers": 2,
-        "d_state": 16,
-        "pooling": "attention",
-        "augmentation": ("band_shift", "band_dropout", "silence_padding"),
-    },
+    "speech-small": _for_sound(augmentation=("band_shift", "band_dropout", "silence_padding")),
     # 35 words of Speech Commands from raw samples [1]_: six layers of 128, steps dt of 1e-3 to 0.1 samples, 40 epochs.
     #
     # .. [1] A. Gu, K. Goel, A. Gupta, C. Ré, "On the Parameterization and Initialization of Diagonal State Space
@@ -38,15 +39,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "weight_decay": 0.05,
     },
     # Sounds of seconds that begin at any moment: no voice whose bands would move together, no silence to pad.
-    "audio-events": {
-        "frontend": "filterbank",
-        "d_model": 64,
-        "n_layers": 2,
-        "d_state": 16,
-        "pooling": "attention",
-        "augmentation": ("band_dropout",),
-        "max_epochs": 30,
-    },
+    "audio-events": _for_sound(augmentation=("band_dropout",), max_epochs=30),
     # Some hundred trials that are locked to an event.
     "eeg": {
         "frontend": "hop_means",
@@ -63,6 +56,5 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 def preset(name: str) -> dict[str, Any]:
     """Return the parameters of a name; ValueError lists the names."""
-    if name not in PRESETS:
-        raise ValueError(f"preset {name!r} is unknown; choose one of {', '.join(map(repr, PRESETS))}.")
+    check_choice("preset", name, PRESETS)
     return dict(PRESETS[name])

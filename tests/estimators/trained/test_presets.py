@@ -50,7 +50,7 @@ def test_the_network_of_35_words_is_that_of_the_paper():
 
 def test_an_unknown_preset_lists_those_there_are():
     with pytest.raises(
-        ValueError, match="preset 'speech' is unknown; choose one of 'speech-small', 'speech-commands-35'"
+        ValueError, match="preset='speech' is unknown; choose one of 'speech-small', 'speech-commands-35'"
     ):
         S4Classifier.from_preset("speech")
 

@@ -11,7 +11,7 @@ from small_models import classifier, regressor, same_weights
 
 from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.errors import ModelFileError
-from s4signal.estimators.features import FeatureRegression
+from s4signal.estimators.features.regression import FeatureRegression
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained import fitting
 from s4signal.estimators.trained import readout as room
