@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.randomness import dropout_mask
+from s4signal.ssm.products import large_products
 
 
 class ChannelNorm(nn.Module):
@@ -79,7 +80,8 @@ class _GatedMix(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, keep: Tensor | None) -> Tensor:
-        z = torch.addmm(bias.unsqueeze(-1), weight, F.gelu(y).flatten(1))
+        with large_products(y, len(weight)):
+            z = torch.addmm(bias.unsqueeze(-1), weight, F.gelu(y).flatten(1))
         a, b = z.view(2, -1, *y.shape[1:]).unbind(0)
         gate = b.sigmoid_()
         ctx.save_for_backward(y, z, weight, keep)
@@ -98,8 +100,9 @@ class _GatedMix(torch.autograd.Function):
         # d sigmoid(b) = gate (1 - gate): what is left of da * a after its share of gate
         torch.mul(da, a, out=db)
         db.addcmul_(db, gate, value=-1.0)
-        dy = torch.ops.aten.gelu_backward((weight.t() @ dz).view(y.shape), y)
-        return dy, dz @ F.gelu(y).flatten(1).t(), dz.sum(1), None
+        with large_products(y, len(weight)):
+            dy, dweight = weight.t() @ dz, dz @ F.gelu(y).flatten(1).t()
+        return torch.ops.aten.gelu_backward(dy.view(y.shape), y), dweight, dz.sum(1), None
 
 
 class S4Block(nn.Module):

@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from s4signal.ssm.carry import carry
 from s4signal.ssm.lookahead import look_ahead
 from s4signal.ssm.operators import conjugate, operator, runs_triton
+from s4signal.ssm.products import large_products
 from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, times_state
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
@@ -152,12 +153,14 @@ def block_product(
 
 def _one_block(u: Tensor, kernel: Tensor) -> Tensor:
     """u (d_model, batch, T) -> y from rest, by the Toeplitz product alone."""
-    return block_product(u, kernel)
+    with large_products(u, u.shape[-1]):
+        return block_product(u, kernel)
 
 
 def _one_block_backward(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    du = block_product(dy, kernel, transposed=True)
-    return du, _untoeplitz(torch.bmm(u.transpose(1, 2), dy))
+    with large_products(u, u.shape[-1]):
+        du = block_product(dy, kernel, transposed=True)
+        return du, _untoeplitz(torch.bmm(u.transpose(1, 2), dy))
 
 
 def _by_direction(x: Tensor, batch: int, d_state: int) -> list[Tensor]:
@@ -172,12 +175,13 @@ def _scan(
     d_model, batch, _ = u.shape
     T = P.shape[1]
     U = u.reshape(d_model, -1, T)
-    X = torch.bmm(U, P)
-    directions = _by_direction(X, batch, transition.shape[1])
-    carry(directions[0], transition, first)
-    if len(directions) == 2:
-        carry(directions[1], transition, reverse=True)
-    Y = block_product(U, kernel, X, Q)
+    with large_products(U, T):
+        X = torch.bmm(U, P)
+        directions = _by_direction(X, batch, transition.shape[1])
+        carry(directions[0], transition, first)
+        if len(directions) == 2:
+            carry(directions[1], transition, reverse=True)
+        Y = block_product(U, kernel, X, Q)
     return Y.view(u.shape), directions[0][:, :, -1].clone(), X
 
 
@@ -196,24 +200,25 @@ def _scan_backward(
     T, d_state = P.shape[1], transition.shape[1]
     dy = u.new_zeros(u.shape) if dy is None else dy
     U, dY = u.reshape(d_model, -1, T), dy.reshape(d_model, -1, T)
-    dX = torch.bmm(dY, Q)
-    gradients, states = _by_direction(dX, batch, d_state), X.split(d_state, -1)
-    if dlast is not None:
-        gradients[0][:, :, -1] += dlast
-    # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
-    adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2).contiguous()
-    dfirst = carry(gradients[0], adjoint, reverse=True)
-    if len(gradients) == 2:
-        carry(gradients[1], adjoint)
-    products = [torch.bmm(x.transpose(1, 2), g) for x, g in zip(states, dX.split(d_state, -1), strict=True)]
-    dtransition = products[0] if len(products) == 1 else products[0] + products[1]
-    if transition.ndim == 2:
-        dtransition = _of_modes(dtransition)
-    du = block_product(dY, kernel, dX, P, transposed=True).view(u.shape)
-    dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
-    # Transposed: the long side first is the faster product by a fifth.
-    dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)
-    return du, dkernel, dP.transpose(1, 2), dQ.transpose(1, 2), dtransition, dfirst
+    with large_products(U, T):
+        dX = torch.bmm(dY, Q)
+        gradients, states = _by_direction(dX, batch, d_state), X.split(d_state, -1)
+        if dlast is not None:
+            gradients[0][:, :, -1] += dlast
+        # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
+        adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2).contiguous()
+        dfirst = carry(gradients[0], adjoint, reverse=True)
+        if len(gradients) == 2:
+            carry(gradients[1], adjoint)
+        products = [torch.bmm(x.transpose(1, 2), g) for x, g in zip(states, dX.split(d_state, -1), strict=True)]
+        dtransition = products[0] if len(products) == 1 else products[0] + products[1]
+        if transition.ndim == 2:
+            dtransition = _of_modes(dtransition)
+        du = block_product(dY, kernel, dX, P, transposed=True).view(u.shape)
+        dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
+        # Transposed: the long side first is the faster product by a fifth.
+        dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)
+        return du, dkernel, dP.transpose(1, 2), dQ.transpose(1, 2), dtransition, dfirst
 
 
 def _of_modes(products: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from s4signal.ssm.carry import carry
 from s4signal.ssm.operators import operator
+from s4signal.ssm.products import large_products, product
 from s4signal.ssm.systems import Pair, SharedSystem
 from s4signal.ssm.tables import powers, toeplitz
 
@@ -51,13 +52,13 @@ def last_state(X: Tensor) -> Tensor:
 
 def project_in(B_bar: Pair, u: Tensor) -> Tensor:
     """Mix channels to the inputs of modes, (d_model, batch, n_times) -> (2, n_pairs, batch, n_times)."""
-    V = torch.cat([B_bar.re, B_bar.im]).to(u.dtype) @ u.flatten(1)
+    V: Tensor = product(torch.cat([B_bar.re, B_bar.im]).to(u.dtype), u.flatten(1))
     return V.view(2, B_bar.re.shape[0], *u.shape[1:])
 
 
 def project_out(C: Pair, X: Tensor) -> Tensor:
     """Mix states to channels, 2 Re(C x), (2, n_pairs, batch, n_times) -> (d_model, batch, n_times)."""
-    y = torch.cat([2.0 * C.re, -2.0 * C.im], 1).to(X.dtype) @ X.flatten(2).flatten(0, 1)
+    y: Tensor = product(torch.cat([2.0 * C.re, -2.0 * C.im], 1).to(X.dtype), X.flatten(2).flatten(0, 1))
     return y.view(C.re.shape[0], *X.shape[2:])
 
 
@@ -84,8 +85,9 @@ def _blockwise(K: Tensor, V: Tensor, batch: int, T: int, *, reverse: bool) -> Te
     if reverse:
         W_re, W_im = W_re.mT, W_im.mT
     X = torch.empty(2, *re.shape, dtype=V.dtype, device=V.device)
-    torch.bmm(re, W_re, out=X[0]).baddbmm_(im, W_im, alpha=-1.0)
-    torch.bmm(re, W_im, out=X[1]).baddbmm_(im, W_re)
+    with large_products(re, T):
+        torch.bmm(re, W_re, out=X[0]).baddbmm_(im, W_im, alpha=-1.0)
+        torch.bmm(re, W_im, out=X[1]).baddbmm_(im, W_re)
     end = 0 if reverse else T - 1
     S = X[..., end].permute(1, 2, 0).contiguous().unflatten(1, (batch, -1))  # (n, batch, n_blocks, 2)
     carry(S, K[:, T], reverse=reverse)

@@ -9,6 +9,7 @@ from reference_s4 import FFTS4
 from torch import Tensor, nn
 
 from s4signal.nn import KERNELS, S4Backbone, S4Layer
+from s4signal.ssm.products import large_products
 
 __all__ = ["FORMS", "core_step", "network_step"]
 
@@ -88,7 +89,11 @@ def core_step(form: str, batch: int, n_times: int) -> Callable[[], None]:
         y: Tensor | tuple[Tensor, ...] = layer(u)
         (y if isinstance(y, Tensor) else y[0]).backward(weight)
 
-    return step
+    def bare_step() -> None:
+        with large_products(u, BLOCK):  # as the engine does
+            step()
+
+    return bare_step if form == "products" else step
 
 
 def network_step(form: str, batch: int, n_times: int, *, checkpointing: bool = False) -> Callable[[], None]:

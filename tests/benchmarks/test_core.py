@@ -23,6 +23,7 @@ from torch._inductor import aoti_compile_and_package, aoti_load_package
 
 from s4signal.nn import S4Backbone, S4Network, StackOptions, for_inference
 from s4signal.nn.frontends import LinearFrontend
+from s4signal.ssm import products
 
 __all__: list[str] = []
 
@@ -75,6 +76,19 @@ def test_core_costs_little_beyond_its_matrix_products(benchmark: BenchmarkFixtur
     own, bare = medians_in_turn(benchmark, *(core_step(f, BATCH, N_TIMES) for f in ("s4d", "products")), rounds=ROUNDS)
     report(benchmark, "time of s4d over that of its bare products", own / bare)
     assert own / bare <= 1.4
+
+
+@pytest.mark.skipif(not products._mkl_is_slow(), reason="torch's own products are as fast here")
+def test_large_products_take_two_thirds_of_the_time_of_those_of_torch(benchmark: BenchmarkFixture) -> None:
+    U, W = torch.randn(64, 2048, 128), torch.randn(64, 128, 128)
+
+    def large() -> None:
+        with products.large_products(U, 128):
+            torch.bmm(U, W)
+
+    own, plain = medians_in_turn(benchmark, large, lambda: torch.bmm(U, W), rounds=ROUNDS)
+    report(benchmark, "time of large products over that of torch's", own / plain)
+    assert own / plain <= 2 / 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")

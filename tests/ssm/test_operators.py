@@ -68,6 +68,8 @@ SAMPLES: dict[str, Callable[[], list[list[Any]]]] = {
     "zero_order_hold_backward": lambda: [
         [poles(D_MODEL, N, grad=False) if i != 3 else normal(D_MODEL, 1, grad=False) for i in range(6)]
     ],
+    "product": lambda: [[normal(3, 4), normal(4, 70)], [normal(3, 4), normal(70, 4).t()]],
+    "product_backward": lambda: [[normal(3, 70, grad=False), normal(3, 4, grad=False), normal(4, 70, grad=False)]],
     "modal_scan": lambda: [[poles(N), turned(normal(2, N, BATCH, 70)), reverse] for reverse in (False, True)],
     "modal_scan_backward": lambda: [
         [*(turned(normal(2, N, BATCH, 70, grad=False)) for _ in range(2)), poles(N, grad=False), True]
