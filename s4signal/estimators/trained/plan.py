@@ -17,6 +17,7 @@ from s4signal.estimators.trained.defaults import HOP_S, LOWEST_HZ, Defaults, cas
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
+from s4signal.nn.frontends.loudness import FLOOR_DB
 from s4signal.nn.frontends.module import probe_module
 from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
@@ -47,6 +48,7 @@ class Plan(NamedTuple):
     n_features: int | None  # of a module
     band_hz: tuple[float, float] | None
     why: dict[str, str]  # of what "auto" decided
+    floor_db: float = FLOOR_DB  # of energies, below the loudest frame
 
     @property
     def n_inputs(self) -> int:
@@ -101,6 +103,7 @@ class Plan(NamedTuple):
             readout=readout,
             sampling=Sampling.from_state(state.part("sampling"), n_channels=n_channels),
             augmentation=augmentation,
+            floor_db=plain("floor_db", float, low=30) if "floor_db" in state.plain else 50.0,  # of the first files
             n_features=plain("n_features", int, None, low=1),
             band_hz=None if band is None else (band[0], band[1]),
             why=why,
@@ -279,6 +282,7 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
         d_model,
         bank=bank,
         mean_subtraction="active" if bank.output == "log" else "case" if plan.sees_all else "running",
+        floor_db=plan.floor_db,
         causal=not plan.sees_all,
         augmentations=feature_changes(plan.augmentation),
     )

@@ -12,7 +12,7 @@ from s4signal.nn.frontends.augmentation import SilencePadding, SpecAugment
 from s4signal.nn.frontends.bank import BankState, FilterBank
 from s4signal.nn.frontends.bank_steps import BankSteps
 from s4signal.nn.frontends.base import Frames, FrontendSteps, StandardizedFrontend
-from s4signal.nn.frontends.loudness import Loudness, LoudnessState
+from s4signal.nn.frontends.loudness import FLOOR_DB, Loudness, LoudnessState
 from s4signal.nn.frontends.time_frequency_conv import TimeFrequencyConv
 
 SUBTRACTIONS = ("none", "case", "running", "active")
@@ -32,8 +32,8 @@ class FilterBankFrontend(StandardizedFrontend):
 
     With log energies the subtraction is cepstral mean normalisation: a gain or a channel response drops out.
     ``mean_subtraction="case"`` takes out the mean of each case, ``"running"`` that of the frames so far, ``"active"``
-    that of the loud frames, above a floor relative to the loudest (`Loudness`): then silence drops out too. That is
-    done after augmentation, on features that are plain energies.
+    that of the loud frames, above a floor ``floor_db`` below the loudest (`Loudness`): then silence drops out too. That
+    is done after augmentation, on features that are plain energies.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class FilterBankFrontend(StandardizedFrontend):
         *,
         bank: FilterBank,
         mean_subtraction: str = "none",
+        floor_db: float = FLOOR_DB,
         causal: bool = False,
         augmentations: Iterable[nn.Module] = (),
     ) -> None:
@@ -52,7 +53,7 @@ class FilterBankFrontend(StandardizedFrontend):
         n_features = n_channels * bank.n_outputs
         super().__init__(n_features)
         self.bank, self.mean_subtraction = bank, mean_subtraction
-        self.loudness = Loudness(causal=causal) if mean_subtraction == "active" else None
+        self.loudness = Loudness(floor_db=floor_db, causal=causal) if mean_subtraction == "active" else None
         self.augmentations = nn.ModuleList(augmentations)  # in the order in which they act
         self.mix = TimeFrequencyConv(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
         self.hop_s = bank.hop_s
