@@ -58,6 +58,17 @@ def fill_missing(data: FloatArray, missing: npt.NDArray[np.bool_]) -> FloatArray
     return filled
 
 
+def hold_missing(
+    data: FloatArray, missing: npt.NDArray[np.bool_], before: float | FloatArray = 0.0
+) -> npt.NDArray[np.floating]:
+    """Carry the last observation forward (LOCF); what stands before the first is given, a row a channel."""
+    held = np.where(missing, before, data)
+    for channel in np.flatnonzero(missing.any(1)):
+        latest = np.maximum.accumulate(np.where(missing[channel], -1, np.arange(data.shape[1])))
+        held[channel] = np.where(latest < 0, held[channel], data[channel, latest])
+    return held
+
+
 def _resample_signal(signal: Signal, sfreq: float) -> Signal:
     """Resample a case in memory; see `resample_case`."""
     rate = signal.sfreq if signal.times is None else _regular_rate(signal.times)

@@ -14,7 +14,7 @@ from s4signal.estimators.parameters import is_positive
 from s4signal.estimators.preprocessing.base import Advance, Floats, Step
 from s4signal.signals import Signal
 from s4signal.signals.lazy import Case
-from s4signal.signals.resampling import fill_missing, resample_case
+from s4signal.signals.resampling import fill_missing, hold_missing, resample_case
 
 Sections: TypeAlias = NDArray[np.float64]  # (n_sections, 6): second-order sections, as scipy has them
 
@@ -221,21 +221,10 @@ def _advance(data: Floats, state: Any, *, sections: Sections) -> tuple[Floats, A
     n_channels = len(data)
     delays, last = (np.zeros((len(sections), n_channels, 2)), np.full(n_channels, np.nan)) if state is None else state
     missing = np.isnan(data)
-    held, first = _held(data, missing, last)
+    first = np.where(missing.all(1), np.nan, np.take_along_axis(data, missing.argmin(1)[:, None], 1)[:, 0])
     begins = np.isnan(last) & ~np.isnan(first)
+    held = hold_missing(data, missing, np.nan_to_num(np.where(begins, first, last))[:, None])
     delays = np.where(begins[:, None], sosfilt_zi(sections)[:, None] * np.where(begins, first, 0.0)[:, None], delays)
     filtered, delays = sosfilt(sections, held, axis=1, zi=delays)
     last = np.where(np.isnan(first), last, held[:, -1])
     return np.where(missing, np.nan, filtered), (delays, last)
-
-
-def _held(data: Floats, missing: NDArray[np.bool_], last: Floats) -> tuple[Floats, Floats]:
-    """Hold the last observation where one is missing, the first one before it; zero without any.
-
-    Shapes: data, missing (n_channels, n_times), last (n_channels,) → the same, and the first observations.
-    """
-    there = np.where(missing, -1, np.arange(data.shape[1]))
-    latest = np.maximum.accumulate(there, axis=1)
-    first = np.where(missing.all(1), np.nan, np.take_along_axis(data, missing.argmin(1)[:, None], 1)[:, 0])
-    before = np.nan_to_num(np.where(np.isnan(last), first, last))[:, None]
-    return np.where(latest < 0, before, np.take_along_axis(data, np.maximum(latest, 0), 1)), first

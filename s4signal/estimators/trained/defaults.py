@@ -25,6 +25,25 @@ LIGHTEST = 1e-30  # weight beside 1: in single precision the steps of lighter ca
 FEWEST_SAMPLES = 32  # of the shortest case, for ten coefficients
 
 
+class LabelledCases(NamedTuple):
+    """Cases of positive weight and what a survey found of them; targets before they are standardised.
+
+    Shapes: weights (n,), targets (n,) or (n, n_outputs), groups (n,).
+    """
+
+    signals: Signals
+    found: Survey
+    weights: NDArray[np.float64]
+    targets: NDArray[Any]
+    groups: NDArray[Any] | None = None
+
+    def take(self, indices: NDArray[np.intp]) -> "LabelledCases":
+        """Return some of the cases."""
+        signals, found, weights, targets, groups = self
+        groups = None if groups is None else groups[indices]
+        return LabelledCases(signals[indices], found.take(indices), weights[indices], targets[indices], groups)
+
+
 class Defaults(NamedTuple):
     """What "auto" stands for; a parameter that is given goes before."""
 
@@ -39,12 +58,13 @@ class Defaults(NamedTuple):
     why: dict[str, str]
 
 
-def choose_defaults(signals: Signals, found: Survey, weights: NDArray[np.float64], sfreq: float | None) -> Defaults:
+def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
     """Choose by all training cases.
 
     Sound is not locked to the beginning of a case: steps are weighed by what they say. Of epochs of several channels it
     matters when a wave comes: the course over the case is kept, in Legendre coefficients, and a step is a 64th of it.
     """
+    signals, found, weights = data[:3]
     frontend, why = _frontend(signals, sfreq)
     samples = case_durations(found, sfreq) * (sfreq or 1.0)
     hop = max(1, int(samples.max() + 1e-6) // HOPS_PER_CASE)

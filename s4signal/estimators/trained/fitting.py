@@ -17,14 +17,14 @@ from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_s
 from s4signal.estimators.standardizer import Standardizer, warn_of_looks
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
-from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, choose_defaults, trains_to_the_end
+from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, LabelledCases, choose_defaults, trains_to_the_end
 from s4signal.estimators.trained.inference import Forward, InferenceCopies, inference_options, on_host, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import Plan, Schedule, build_network, plan_network, plan_schedule
 from s4signal.estimators.trained.precompute import prepare_training
 from s4signal.estimators.trained.readout import Readout, Stacking, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
-from s4signal.estimators.trained.training import LabelledCases, draw_seed, fingerprint_of, prepare, training_options
+from s4signal.estimators.trained.training import draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
@@ -65,7 +65,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if held_out is not None:
             warn_of_shared(held_out.signals, self._trained_on)
         seed = draw_seed(self, device)
-        why, defaults = "X_val chooses the epoch", choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
+        why, defaults = "X_val chooses the epoch", choose_defaults(data, self.sfreq_)
         if held_out is None:
             split = self._split(data, seed, defaults)
             held_out = None if split.held_out is None else data.take(split.held_out)
@@ -90,7 +90,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         device, first = prepare(self), not hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
         seed = draw_seed(self, device) + getattr(self, "n_iter_", 0)
-        defaults = choose_defaults(data.signals, data.found, data.weights, self.sfreq_)
+        defaults = choose_defaults(data, self.sfreq_)
         if first:
             self._begin(data, seed, defaults, readout="pooled" if self.readout == "auto" else self.readout)
         else:
@@ -156,16 +156,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         """Measure channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
-        self._plan = plan_network(
-            self,
-            data.signals,
-            data.found,
-            data.weights,
-            defaults=defaults,
-            n_outputs=self._n_outputs(data.targets),
-            sfreq=self.sfreq_,
-            readout=readout,
-        )
+        known = {"n_outputs": self._n_outputs(data.targets), "sfreq": self.sfreq_, "readout": readout}
+        self._plan = plan_network(self, data, defaults=defaults, **known)
         self._optimizer_state, self._readout = {}, None
         with draws_from(torch.Generator().manual_seed(seed)):
             self.network_ = build_network(self._plan, self.frontend)

@@ -18,6 +18,7 @@ from s4signal.estimators.validation import all_finite
 from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
 from s4signal.signals.augmentation import SampleChange
+from s4signal.signals.resampling import hold_missing
 from s4signal.training import Cases, Samples
 
 LONGEST_SPLINE = 8.5  # periods from sample to sample
@@ -162,7 +163,7 @@ def prepare_case(
             "a regular grid with Signals.to_grid."
         )
     if missing is not None and missing.any():
-        data = carried_forward(data, missing)
+        data = hold_missing(data, missing)  # zero, the mean, before the first observation
     if sampling.masked:
         observed = np.ones(data.shape, dtype=data.dtype) if missing is None else ~missing
         data = np.concatenate([data, observed[list(sampling.masked)]])
@@ -194,15 +195,6 @@ def _gaps(when: Floats, period: float, *, known: bool) -> Floats | None:
     first = period if known or not len(later) else float(np.median(later))
     gaps = np.concatenate([[first], gaps])
     return None if (gaps == period).all() else gaps
-
-
-def carried_forward(data: Floats, missing: Flags) -> Floats:
-    """Last observation carried forward; zero, the mean, before the first."""
-    data = np.where(missing, 0.0, data)
-    for channel in np.flatnonzero(missing.any(1)):
-        last = np.maximum.accumulate(np.where(missing[channel], -1, np.arange(data.shape[1])))
-        data[channel] = np.where(last < 0, 0.0, data[channel, last])
-    return data
 
 
 def _on_grid(data: Floats, when: Floats | None, period: float, missing: Flags | None, *, lines: bool) -> Floats:

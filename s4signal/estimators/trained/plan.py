@@ -5,7 +5,6 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from s4signal.errors import ModelFileError
@@ -13,7 +12,7 @@ from s4signal.estimators.augmentation import Settings, choose_augmentation, feat
 from s4signal.estimators.model_file import State
 from s4signal.estimators.parameters import check_band
 from s4signal.estimators.survey import Survey
-from s4signal.estimators.trained.defaults import HOP_S, LOWEST_HZ, Defaults, case_durations, sound_bank
+from s4signal.estimators.trained.defaults import HOP_S, LOWEST_HZ, Defaults, LabelledCases, case_durations, sound_bank
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
 from s4signal.nn import FilterBank, S4Network, StackOptions
 from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
@@ -120,20 +119,13 @@ class Schedule(NamedTuple):
 
 
 def plan_network(
-    options: Any,
-    signals: Signals,
-    found: Survey,
-    weights: NDArray[np.float64],
-    *,
-    defaults: Defaults,
-    n_outputs: int,
-    sfreq: float | None,
-    readout: str,
+    options: Any, data: LabelledCases, *, defaults: Defaults, n_outputs: int, sfreq: float | None, readout: str
 ) -> Plan:
     """Put together what was asked for and, where that is "auto", what the rule of defaults says.
 
     ``options`` has the parameters of an estimator as attributes; ``readout`` is the one that counts.
     """
+    signals, found, weights = data[:3]
     frontend = "module" if isinstance(options.frontend, nn.Module) else options.frontend
     frontend = defaults.frontend if frontend == "auto" else frontend
     _check_rate(options, frontend, sfreq)

@@ -27,9 +27,8 @@ from s4signal.estimators.features.regression import FeatureRegression, fit_regre
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.trained.defaults import FEW_CASES, MOST_CASES, MOST_NUMBERS
+from s4signal.estimators.trained.defaults import FEW_CASES, MOST_CASES, MOST_NUMBERS, LabelledCases
 from s4signal.estimators.trained.plan import Plan
-from s4signal.estimators.trained.training import LabelledCases
 from s4signal.nn import S4Network
 from s4signal.random_features.left_out import squared_errors
 from s4signal.signals import Signals

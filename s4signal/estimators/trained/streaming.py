@@ -11,11 +11,11 @@ from torch import Tensor
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.streams import Lines, SignalStream
-from s4signal.estimators.trained.missing import carried_forward
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.validation import finite_outputs
 from s4signal.nn import S4Network
 from s4signal.nn.steps import NetworkState, NetworkSteps
+from s4signal.signals.resampling import hold_missing
 
 
 class Stream(SignalStream):
@@ -105,7 +105,7 @@ class Stream(SignalStream):
         if holes and missing.any():
             before = np.zeros(len(data)) if self._last is None else self._last
             behind = np.concatenate([before[:, None], data], axis=1)
-            data = carried_forward(behind, np.pad(missing, ((0, 0), (1, 0))))[:, 1:]
+            data = hold_missing(behind, np.pad(missing, ((0, 0), (1, 0))))[:, 1:]
         if self._sampling.masked:
             data = np.concatenate([data, ~missing[..., list(self._sampling.masked), :]], axis=-2)
         return data, periods, lost

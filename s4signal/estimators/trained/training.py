@@ -5,44 +5,23 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.survey import Survey
+from s4signal.estimators.trained.defaults import LabelledCases
 from s4signal.estimators.trained.inference import inference_options, most_steps
 from s4signal.estimators.trained.plan import Plan, Schedule
 from s4signal.estimators.trained.precompute import score_features
 from s4signal.nn import S4Network
 from s4signal.nn.backbone import state_space_parameters
-from s4signal.signals import Signals
 from s4signal.training import TrainingOptions, agreed, check_folder, resolve_device
 
 # What changes no training; the seed stands for random_state.
 _FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "memory_budget_gb", "random_state")
-
-
-class LabelledCases(NamedTuple):
-    """Cases of positive weight and what a survey found of them; targets before they are standardised.
-
-    Shapes: weights (n,), targets (n,) or (n, n_outputs), groups (n,).
-    """
-
-    signals: Signals
-    found: Survey
-    weights: NDArray[np.float64]
-    targets: NDArray[Any]
-    groups: NDArray[Any] | None = None
-
-    def take(self, indices: NDArray[np.intp]) -> "LabelledCases":
-        """Return some of the cases."""
-        signals, found, weights, targets, groups = self
-        groups = None if groups is None else groups[indices]
-        return LabelledCases(signals[indices], found.take(indices), weights[indices], targets[indices], groups)
 
 
 def prepare(options: Any) -> torch.device:

@@ -15,8 +15,8 @@ from s4signal.estimators.features.regression import FeatureRegression
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained import fitting
 from s4signal.estimators.trained import readout as room
+from s4signal.estimators.trained.defaults import LabelledCases
 from s4signal.estimators.trained.readout import best_shares, number_folds
-from s4signal.estimators.trained.training import LabelledCases
 from s4signal.signals import drop_samples
 from s4signal.signals.lazy import LazyCase
 from s4signal.training import Cases
