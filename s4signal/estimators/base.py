@@ -19,7 +19,6 @@ class SignalEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of all estimators: cases are arrays of three dimensions, too, and may have missing samples."""
 
     def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
         return tags

@@ -130,7 +130,6 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         return np.asarray(expit(outputs) if self.multilabel_ else softmax(outputs, axis=1))
 
     def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags

@@ -34,7 +34,6 @@ class Leak:
     example: str
 
     def __str__(self) -> str:
-        """Say it in one line."""
         return f"fold {self.fold}: {self.kind}, {self.n_test} test cases: {self.example}"
 
 

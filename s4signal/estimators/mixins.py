@@ -122,7 +122,6 @@ class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[mis
         return np.asarray(outputs * self._target_scale + self._target_mean)
 
     def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s4signal.estimators.validation import all_finite, check_finite, check_observed
+from s4signal.estimators.validation import all_finite, check_observed
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import case_name, largest_jump
 from s4signal.signals.lazy import Case
@@ -45,7 +45,6 @@ class Survey:
     digests: tuple[bytes, ...]  # of data and times, one per case, where asked for
 
     def __len__(self) -> int:
-        """Return the number of cases."""
         return len(self.lengths)
 
     def take(self, indices: NDArray[np.intp]) -> "Survey":
@@ -125,7 +124,7 @@ def survey(
     visit: Callable[[int, Signal], None] | None = None,
     name: str = "X",
 ) -> Survey:
-    """Read every case once; refuse one without any observation, with infinity or (if asked to) missing samples.
+    """Read every case once; refuse one without any observation, or (if asked to) with missing samples.
 
     ``visit`` gets the number of each case and the case, once it is checked.
     """
@@ -250,9 +249,7 @@ def _observed(case: Signal, index: int, *, refuse_missing: bool, name: str) -> F
     """Where samples are observed, (n_channels, n_times); None if all are, which one sum finds without a copy."""
     if all_finite(case.data):
         return None
-    if refuse_missing or np.isinf(case.data).any():
-        check_finite(case.data, index, case.source, name=name)
-    check_observed(case, index, name=name)
+    check_observed(case, index, refuse=refuse_missing, name=name)
     observed: Flags = case.observed
     return None if observed.all() else observed
 

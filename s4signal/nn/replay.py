@@ -52,7 +52,6 @@ class Replay:
         )
 
     def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], Any]:
-        """Run the function."""
         with self._lock, np.errstate(all="ignore"):
             for own, x in zip(self._inputs, inputs, strict=True):
                 own[...] = x

@@ -117,7 +117,6 @@ class Signal:
     positions: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        """Check and convert what was given."""
         object.__setattr__(self, "sfreq", checks.as_sfreq(self.sfreq))
         data = checks.as_case_array(checks.scale_pcm(self.data, self.sfreq, self.modality))
         checks.refuse_time_first(data.shape, self.sfreq)
@@ -194,7 +193,6 @@ class Signal:
         return (np.nan, np.nan) if self.sfreq is None else (start / self.sfreq, stop / self.sfreq)
 
     def __repr__(self) -> str:
-        """Say in one line what is held."""
         rate = "rate unknown" if self.sfreq is None else f"{self.sfreq:g} Hz"
         channels = f"{self.n_channels} channel{'s' * (self.n_channels != 1)}"
         source = self.source and f", {self.source}"

@@ -132,7 +132,6 @@ class CaseList:
             _common_value(self.cases, name)
 
     def __len__(self) -> int:
-        """Count the cases."""
         return len(self._cases)
 
     def __iter__(self) -> Iterator[Signal]:

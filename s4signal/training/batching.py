@@ -94,7 +94,6 @@ class Cases:
         return cls(lambda i: Samples(signals[i]), lengths, ones, ones if weights is None else weights, targets)
 
     def __len__(self) -> int:
-        """Return the number of cases."""
         return len(self.lengths)
 
     def take(self, indices: Indices) -> "Cases":

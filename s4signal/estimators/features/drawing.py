@@ -106,7 +106,6 @@ class _Watched:
         self._kept: dict[int, tuple[Signal, Signal]] = {}
 
     def __call__(self, index: int, case: Signal) -> None:
-        """Take what is needed of a case as recorded."""
         data = self._recordings.fill(case, index)
         if data is not case.data:  # other samples than the survey adds up
             count = np.where(np.isnan(data[:, 0]), 0, data.shape[1])

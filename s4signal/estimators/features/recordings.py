@@ -87,27 +87,26 @@ def prepare_recordings(
     """Check X, and put cases with times on a grid: of the rate of the feature map ``fitted``, or their median gap."""
     if times is not None:
         X = Signals(X, times=times)
-    if not isinstance(X, Signals) or not any(case.has_times for case in X.cases):
-        signals = check_signals(estimator, X, sfreq=sfreq, reset=reset)
-        if fitted is not None and fitted.timed:
-            check_timed(signals, type(estimator).__name__)
-        return Recordings(signals, signals, timed=False)
-    recorded = Signals.from_cases(X)  # read once: the grid is in memory too
-    if not reset:
-        recorded = in_order_of_fit(estimator, recorded)
-    if fitted is None:
-        rate = sfreq or _rate(recorded)
-    elif fitted.sfreq is None:
-        rate = 1.0  # a model of samples without seconds takes times for numbers of samples
+    if isinstance(X, Signals) and any(case.has_times for case in X.cases):
+        recorded = Signals.from_cases(X)  # read once: the grid is in memory too
+        if not reset:
+            recorded = in_order_of_fit(estimator, recorded)
+        if fitted is None:
+            rate = sfreq or _rate(recorded)
+        elif fitted.sfreq is None:
+            rate = 1.0  # a model of samples without seconds takes times for numbers of samples
+        else:
+            rate = fitted.sfreq
+            check_time_unit(recorded, rate)
+        recordings = on_grid(recorded, rate)
+        warn_of_clocks(recorded.cases)
+        recordings = recordings._replace(signals=check_signals(estimator, recordings.signals, reset=reset))
     else:
-        rate = fitted.sfreq
-        check_time_unit(recorded, rate)
-    recordings = on_grid(recorded, rate)
-    warn_of_clocks(recorded.cases)
-    signals = check_signals(estimator, recordings.signals, reset=reset)
+        signals = check_signals(estimator, X, sfreq=sfreq, reset=reset)
+        recordings = Recordings(signals, signals, timed=False)
     if fitted is not None and fitted.timed:
-        check_timed(signals, type(estimator).__name__)
-    return recordings._replace(signals=signals)
+        check_timed(recordings.signals, type(estimator).__name__)
+    return recordings
 
 
 def on_grid(signals: Signals, rate: float) -> Recordings:

@@ -248,7 +248,6 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         self.n_iter_, self.best_epoch_ = (state.value(k, int, low=1) for k in ("n_iter", "best_epoch"))
 
     def __sklearn_tags__(self) -> Any:
-        """Say to scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = not (isinstance(self.missing, str) and self.missing == "error")
         return tags

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
+from s4signal.signals.checks import few
+
 FEWEST_TO_SPLIT = 100  # cases from which early_stopping="auto" sets some aside
 _DRAWS = 100  # of groups, of which the one is taken that keeps the shares of the classes best
 
@@ -106,11 +108,10 @@ def _split_within(
     labels: NDArray[np.int64] | None, groups: NDArray[Any], fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
     train, held_out = _split_each(labels, len(groups), fraction, seed)
-    both = np.intersect1d(groups[train], groups[held_out])
-    names = ", ".join(map(str, both[:5].tolist())) + (f" and {len(both) - 5} more" if len(both) > 5 else "")
+    both = np.intersect1d(groups[train], groups[held_out]).tolist()
     warnings.warn(
-        f"the groups {names} have cases in training and in validation: whole groups would take a class away from one "
-        "of them. Validation scores are too good then; pass X_val and y_val, or early_stopping=False.",
+        f"the groups {few(both, 5)} have cases in training and in validation: whole groups would take a class away "
+        "from one of them. Validation scores are too good then; pass X_val and y_val, or early_stopping=False.",
         stacklevel=2,
     )
     return train, held_out

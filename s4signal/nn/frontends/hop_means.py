@@ -13,6 +13,8 @@ from s4signal.nn.frontends.base import Frames, Frontend, FrontendSteps
 class HopMeansFrontend(Frontend):
     """Mean of each channel over hops, then a mix of the channels: some 64 frames per case, whatever its rate."""
 
+    hop_s: float
+
     def __init__(self, n_channels: int, d_model: int, *, sfreq: float, hop_s: float) -> None:
         super().__init__()
         if hop_s * sfreq < 0.999:
@@ -31,7 +33,7 @@ class HopMeansFrontend(Frontend):
         counts = F.pad(valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
         sums = F.pad(x * valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
         frame_mask = None if mask is None else (counts > 0).to(x.dtype)
-        period = signals.rate * hop / (self.sfreq * float(self.hop_s or 1.0))
+        period = signals.rate * hop / (self.sfreq * self.hop_s)
         return Frames(sums / counts.clamp_min(1.0), frame_mask, period)
 
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
@@ -41,7 +43,7 @@ class HopMeansFrontend(Frontend):
 
     def unit(self, rate: float) -> int:
         """Return the samples of a hop."""
-        return max(1, round(self.sfreq * float(self.hop_s or 1.0) / rate))
+        return max(1, round(self.sfreq * self.hop_s / rate))
 
     def steps(self, rate: float) -> FrontendSteps:
         """Return what encodes pieces."""
@@ -58,7 +60,7 @@ class _Steps(FrontendSteps):
     def __init__(self, frontend: HopMeansFrontend, rate: float) -> None:
         self.unit, mix = frontend.unit(rate), frontend.mix
         self._weight, self._bias = mix.weight / self.unit, mix.bias.unsqueeze(-1)  # of sums
-        self.rate = rate * self.unit / (frontend.sfreq * float(frontend.hop_s or 1.0))
+        self.rate = rate * self.unit / (frontend.sfreq * frontend.hop_s)
 
     def advance(self, x: Tensor, state: Any, *, keep_last: bool = True) -> tuple[Tensor, Any]:
         """Encode a piece."""

@@ -76,7 +76,7 @@ class PlainHopMeans(HopMeansFrontend):
         n_steps = (x.shape[-1] + hop - 1) // hop
         sums, lengths = (first(cut(part, hop).sum(-1), n_steps) for part in (x, torch.ones_like(x[:1])))
         means = sums / lengths
-        return Frames(means, None, hop / (self.sfreq * float(self.hop_s or 1.0)))
+        return Frames(means, None, hop / (self.sfreq * self.hop_s))
 
 
 class PlainLoudness(Loudness):
