@@ -202,23 +202,25 @@ def _scan_backward(
     U, dY = u.reshape(d_model, -1, T), dy.reshape(d_model, -1, T)
     with large_products(U, T):
         dX = torch.bmm(dY, Q)
-        gradients, states = _by_direction(dX, batch, d_state), X.split(d_state, -1)
-        if dlast is not None:
-            gradients[0][:, :, -1] += dlast
-        # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
-        adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2).contiguous()
-        dfirst = carry(gradients[0], adjoint, reverse=True)
-        if len(gradients) == 2:
-            carry(gradients[1], adjoint)
-        products = [torch.bmm(x.transpose(1, 2), g) for x, g in zip(states, dX.split(d_state, -1), strict=True)]
-        dtransition = products[0] if len(products) == 1 else products[0] + products[1]
-        if transition.ndim == 2:
-            dtransition = _of_modes(dtransition)
+    gradients, states = _by_direction(dX, batch, d_state), X.split(d_state, -1)
+    if dlast is not None:
+        gradients[0][:, :, -1] += dlast
+    # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
+    adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2).contiguous()
+    dfirst = carry(gradients[0], adjoint, reverse=True)
+    if len(gradients) == 2:
+        carry(gradients[1], adjoint)
+    # Not among the large ones: of two directions each is a view, which oneDNN would copy.
+    products = [torch.bmm(x.transpose(1, 2), g) for x, g in zip(states, dX.split(d_state, -1), strict=True)]
+    dtransition = products[0] if len(products) == 1 else products[0] + products[1]
+    if transition.ndim == 2:
+        dtransition = _of_modes(dtransition)
+    with large_products(U, T):
         du = block_product(dY, kernel, dX, P, transposed=True).view(u.shape)
         dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
         # Transposed: the long side first is the faster product by a fifth.
         dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)
-        return du, dkernel, dP.transpose(1, 2), dQ.transpose(1, 2), dtransition, dfirst
+    return du, dkernel, dP.transpose(1, 2), dQ.transpose(1, 2), dtransition, dfirst
 
 
 def _of_modes(products: Tensor) -> Tensor:
