@@ -68,7 +68,7 @@ class FilterCombinations:
     def parts(self, frames: Tensor, place: Tensor) -> Tensor:
         """Take the real and imaginary parts of the members: (n, f, J, 2, m) -> (n, q, 2 k, m)."""
         members = frames.flatten(1, 2).index_select(1, place.flatten())
-        return members.view(len(frames), len(place), 2 * place.shape[1], frames.shape[-1])
+        return members.view(frames.shape[0], len(place), 2 * place.shape[1], frames.shape[-1])
 
     def count_above(self, frames: Tensor, which: Tensor, place: Tensor, inside: Tensor) -> Tensor:
         """Add up the members, and the frames in which the sums lie above their thresholds.

@@ -53,6 +53,18 @@ def test_whole_signals_of_any_length(regression):
         assert_allclose(said, 2.0 * regression.outputs(recordings(X)), rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("regression", [3], indirect=True)
+def test_an_exporter_finds_no_number_of_cases_and_no_length_in_it(regression):
+    plain, n_channels = PlainRegression(regression, 2.0, longest=500), len(regression.feature_map.standardizer.mean)
+    batch, n_times = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("n_times", min=9, max=500)
+    how = {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}
+    x = torch.zeros(n_channels, 3, 401)
+    program = torch.export.export(plain, (x,), dynamic_shapes=({1: batch, 2: n_times},), **how)
+    x = torch.randn(n_channels, 5, 90, generator=torch.Generator().manual_seed(0))
+    assert_allclose(program.module()(x).detach().numpy(), plain(x).numpy(), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("unit", [1, 70])
 def test_steps_from_state_to_state(regression, unit):
     n_channels = len(regression.feature_map.standardizer.mean)
