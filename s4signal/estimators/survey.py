@@ -100,6 +100,11 @@ class Survey:
         wild = ((deviations > WILD * usual) & (usual > silence)).any(1)
         return np.where(wild, 0.0, weights)
 
+    def share_missing(self, weights: Floats) -> float:
+        """Return which share of the values of channels is missing that are observed at all."""
+        weights, observed = weights / weights.max(), self.n_observed[:, self.n_observed.any(0)]
+        return 1.0 - float(weights @ observed.sum(1) / (weights @ self.lengths * observed.shape[1]))
+
     def mostly_missing(self, weights: Floats) -> bool:
         """Whether more than half is missing of the values at times when some channel was observed: never of one."""
         weights = weights / weights.max()

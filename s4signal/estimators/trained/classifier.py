@@ -26,7 +26,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         mixed ("hop_means"), or gammatone energies every 10 ms, mixed where they lie together in frequency and time,
         relative to what is loud in a case ("filterbank"). "auto" takes the filter bank for audio: what an audio reader
         gave, or plain arrays of one or two channels at 4 kHz or more. It takes means over hops for several channels on
-        a regular grid without missing samples, if a hop has two samples.
+        a regular grid of whose values at most 30 % are missing, if a hop has two samples.
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``,
         seconds between two outputs (samples where the rate is unknown). A copy of it begins with the weights that it
         has and learns those that require gradients; it takes one sampling rate, on a regular grid, every case at its
@@ -37,8 +37,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Initial dynamics: "legs", "inv", "lin", "real", "fout" or "random" of "s4d" and "s5"; "legs", "legt", "lagt" or
         "fout" of "s4", and also "chebt" of "lssl".
     d_model : "auto" or int, >= 1, default="auto"
-        Features of a layer. "auto" takes, for several channels on a regular grid without missing samples, 16 below
-        1,000 training cases and 64 from there on, otherwise 64.
+        Features of a layer. "auto" takes, for several channels on a regular grid as above, 16 below 1,000
+        training cases and 64 from there on, otherwise 64.
     d_state : "auto" or int, even, default="auto"
         State size of each feature's system; "auto" is 16 for several channels as above and for audio, else 64.
     n_layers : "auto" or int, >= 1, default="auto"
@@ -56,7 +56,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         From steps to one vector per case. "legs": coefficients of each feature's course over the case in the first 10
         (or ``order``) Legendre polynomials, for signals that are locked to an event; order 1 is the mean. "attention":
         mean over steps that are weighed by a learned score. "auto" takes "legs" for several channels on a regular grid
-        without missing samples (of at least 32 samples a case), "attention" for audio, "mean" for the rest.
+        as above (of at least 32 samples a case), "attention" for audio, "mean" for the rest.
     readout : {"auto", "pooled", "closed_form"}, default="auto"
         What the outputs are read from. "pooled": from what is pooled of the layers alone. "closed_form": the sum of
         that and of what `S4RidgeClassifier` or `S4RidgeRegressor` says, a ridge regression on frozen oscillators that
@@ -64,7 +64,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         case when it is fitted on the others, cases of one group together; those of a regressor learn the targets
         themselves. How much either counts is what serves cases that it was not fitted on: those that are set aside, or
         each of five parts, of which 1,000 cases need only one. It takes at most 4,000 cases. "auto" takes "closed_form"
-        for up to so many cases on a regular grid without missing samples, or mostly missing data; "pooled" for audio
+        for up to so many cases on a regular grid, at most 30 % missing, or mostly missing data; "pooled" for audio
         and all other data. `partial_fit` keeps the regression of the first call; its "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X, in Hz, where X does not know it; the nominal one where X has times.

@@ -22,6 +22,7 @@ HOPS_PER_CASE = 64
 MOST_CASES = 4000  # of a readout in closed form, each of which is predicted from all others
 MOST_NUMBERS = 2**27  # of such cases: what is kept in memory, half a gigabyte in single precision
 LIGHTEST = 1e-30  # weight beside 1: in single precision the steps of lighter cases alone would divide by zero
+FEW_MISSING = 0.3  # of the values of channels that are there: so far measured, lines across holes beat masks
 FEWEST_SAMPLES = 32  # of the shortest case, for ten coefficients
 
 
@@ -47,7 +48,7 @@ class LabelledCases(NamedTuple):
 class Defaults(NamedTuple):
     """What "auto" stands for; a parameter that is given goes before."""
 
-    kind: str  # "audio", "epochs" (several channels on a regular grid, nothing missing) or "other"
+    kind: str  # "audio", "epochs" (several channels on a regular grid, few values missing) or "other"
     frontend: str
     hop_s: float  # of means over hops; samples where the rate is unknown
     size: dict[str, int]
@@ -69,7 +70,7 @@ def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
     samples = case_durations(found, sfreq) * (sfreq or 1.0)
     hop = max(1, int(samples.max() + 1e-6) // HOPS_PER_CASE)
     mostly_missing, few = found.mostly_missing(weights), len(signals) < FEW_CASES
-    regular = not found.has_times.any() and not found.missing[weights > 0].any()
+    regular = not found.has_times.any() and found.share_missing(weights) <= FEW_MISSING
     size, pooling, max_epochs, to_the_end = {"d_model": 64, "n_layers": 4, "d_state": 64}, "mean", 20, ""
     count = f"auto, for {'fewer than' if few else 'at least'} {FEW_CASES:,} cases"
     kind, size_why, pooling_why = "other", "auto", "auto"
@@ -94,7 +95,7 @@ def _readout(signals: Signals, kind: str, *, regular: bool, mostly_missing: bool
     if kind == "audio":
         return "pooled", "auto, for audio"
     if not (regular or mostly_missing):
-        return "pooled", "auto, for irregular or missing samples"
+        return "pooled", "auto, for irregular or many missing samples"
     if len(signals) > MOST_CASES or int(signals.lengths.sum()) * signals.n_channels > MOST_NUMBERS:
         return "pooled", "auto, for many cases"
     return "closed_form", "auto, for mostly missing data" if mostly_missing else "auto, for regular signals"

@@ -77,7 +77,7 @@ def _samples(sampling: Sampling) -> str:
     }[sampling.missing]
     if sampling.grid and sampling.missing in ("gap", "mask"):
         missing = "on a grid, interpolated where one is missing"
-    marked = f", {len(sampling.masked)} channels with a mask" if sampling.masked else ""
+    marked = f", {counted(len(sampling.masked), 'channel')} with a mask" if sampling.masked else ""
     marked += ", most values missing" if sampling.mostly_missing else ""
     return f"{'at their own times' if sampling.times else 'at a regular rate'}; {missing}{marked}"
 

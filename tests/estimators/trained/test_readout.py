@@ -1,5 +1,6 @@
 """The readout in closed form: when "auto" takes it, what it is fitted to, and that everything else works with it."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -160,13 +161,25 @@ def test_missing_samples_at_prediction_leave_the_answer_nearly_what_it_is(model)
         assert model.score(drop_samples(NEW, 0.05, random_state=0, as_nan=as_nan), Y) > 0.85
 
 
-def test_irregular_and_missing_samples_in_training_leave_the_pooled_readout():
+def test_irregular_and_many_missing_samples_in_training_leave_the_pooled_readout():
     for as_nan in (True, False):
-        holes = drop_samples(POWERS, 0.3, random_state=0, as_nan=as_nan)
+        holes = drop_samples(POWERS, 0.4, random_state=0, as_nan=as_nan)
         assert "readout        pooled" in classifier(max_epochs=1, **AUTO).fit(holes, Y).describe()
         few = drop_samples(POWERS, 0.1, random_state=0, as_nan=as_nan)
         asked = classifier(max_epochs=2, **CLOSED).fit(few, Y)
         assert asked.score(drop_samples(NEW, 0.1, random_state=1, as_nan=as_nan), Y) > 0.7
+
+
+def test_few_missing_samples_and_a_dead_channel_change_no_default():
+    few = powers()
+    few[5, 1, 10:20] = np.nan
+    dead = np.concatenate([powers(), np.full((N, 1, 128), np.nan)], axis=1)
+    for X in (few, dead):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "channel 3 has no observation")
+            model = S4Classifier(max_epochs=1, random_state=0).fit(Signals(X, sfreq=SFREQ), Y)
+        plan = model._plan
+        assert (plan.frontend, plan.pooling, plan.readout) == ("hop_means", "legs", "closed_form")
 
 
 def test_one_channel_and_an_unknown_rate_are_read():
