@@ -13,8 +13,8 @@ from s4signal.training.batching import Batch, Cases, Indices, padded_length, pie
 
 Loaded = list[tuple[Indices, Batch]]
 WORTH_S = 2e-3  # from here on a thread gains more than it costs
-# Of CUDA (torch.OutOfMemoryError says so by its class), of the CPU, of a Mac's graphics card.
-_MESSAGES = ("can't allocate memory", "out of memory")
+# Of the CPU; of CUDA (torch.OutOfMemoryError says so by its class) and a Mac's card; of libraries such as cuBLAS.
+_MESSAGES = ("DefaultCPUAllocator", "out of memory", "_ALLOC_FAILED")
 
 
 class LoadedAhead:

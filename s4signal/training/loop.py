@@ -37,9 +37,8 @@ def fit_network(
 ) -> TrainingResult[Network]:
     """Train a copy of a network, and return it with the weights of the epoch that did best on the validation cases.
 
-    The network, the optimizer state and all global state (random numbers, threads, dtypes) are left as they are. An
-    interrupt within the second epoch or later is a `TrainingInterrupted`. The processes of a torchrun job train
-    together; the first one writes the checkpoints, scores the validation cases and calls ``on_epoch``.
+    Network, optimizer state and all global state (random numbers, threads, dtypes) are left as they are. An interrupt
+    after the first epoch is a `TrainingInterrupted`. Processes of a torchrun job train together; the first one writes.
 
     Parameters
     ----------
@@ -69,6 +68,8 @@ def fit_network(
     ------
     DivergenceError
         If a loss or a gradient is no finite number; it says epoch and batch.
+    ShapeError
+        If a loss is not one number per case.
     DistributedError
         If processes that train together were given other cases, or one of them is gone.
     MemoryError
@@ -281,10 +282,12 @@ class _Training:
             self.averaged.module.load_state_dict(parts["averaged"])
             self.averaged.n_steps = plain["n_averaged"]
         self._take_up(moments_of(parts["optimizer"]))
+        if self.scheduler is not None:
+            vars(self.optimizer)["_opt_called"] = True  # before: torch warns of schedules that come first
+            for _ in range(plain["n_scheduled"]):  # some change more than rates, or know more than their last step
+                self.scheduler.step()
         for group, rate in zip(self.optimizer.param_groups, plain["learning_rates"], strict=True):
             group["lr"] = rate
-        if self.scheduler is not None:
-            self.scheduler.last_epoch = plain["n_scheduled"]
         self.generator.set_state(parts["generator"]["state"])
         name, keys, *rest = plain["rng"]
         self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))

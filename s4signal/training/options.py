@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from s4signal.errors import check_choice
 from s4signal.training.batching import Batch, Cases
+from s4signal.training.runtime import PRECISIONS, resolve_device
 
 
 def call_network(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
@@ -72,8 +74,8 @@ class TrainingOptions:
         Epochs without a better validation loss before stopping; None never stops.
     max_samples : int, default=2**20
         At most, of all cases together, in one forward pass; a step adds the gradients of several.
-    device : torch.device, default=torch.device("cpu")
-        Where to train.
+    device : torch.device or str, default=torch.device("cpu")
+        Where to train; "auto" takes a graphics card that is there.
     precision : {"32", "64", "bf16"}, default="32"
         Of the arithmetic.
     cuda_graphs : bool, default=False
@@ -95,7 +97,8 @@ class TrainingOptions:
     optimizer : function, default=adamw
         Of the network and these options, returns a torch optimizer.
     schedule : function or None, default=cosine_with_warmup
-        Of the optimizer and the number of steps, returns a ``LambdaLR`` that follows each step; None is constant.
+        Of the optimizer and the number of steps, returns a scheduler of torch, which is asked for a ``step()`` after
+        each one; None is constant.
     losses : function, optional
         Of the network, a `Batch` and a generator, returns the loss of each case (batch,) in training, in place of
         ``forward`` and the loss.
@@ -146,7 +149,13 @@ class TrainingOptions:
     averaging: float = 0.0
     forward: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] = field(default_factory=lambda: call_network)
     optimizer: "Callable[[nn.Module, TrainingOptions], Optimizer]" = field(default_factory=lambda: adamw)
-    schedule: Callable[[Optimizer, int], LambdaLR] | None = field(default_factory=lambda: cosine_with_warmup)
+    schedule: Callable[[Optimizer, int], LRScheduler] | None = field(default_factory=lambda: cosine_with_warmup)
     losses: Callable[[nn.Module, Batch, torch.Generator | None], Tensor] | None = None
     sampler: Callable[[Cases, np.random.RandomState], Iterable[NDArray[np.intp]]] | None = None
     max_norm: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        """Find the device that a name stands for, before any work."""
+        check_choice("precision", self.precision, PRECISIONS)
+        if isinstance(self.device, str):
+            object.__setattr__(self, "device", resolve_device(self.device, precision=self.precision))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from s4signal.errors import ShapeError
 from s4signal.training.batching import Batch, Indices
 from s4signal.training.loading import Loaded
 from s4signal.training.options import TrainingOptions
@@ -129,7 +130,13 @@ class Gradients:
 
     def _add(self, batch: Batch) -> Tensor:
         """Add those of the weighed losses of a batch to the gradients that are there; return the sum of the losses."""
-        loss = (self._losses(batch) * batch.weight).sum()
+        losses = self._losses(batch)
+        if losses.shape != batch.weight.shape:
+            raise ShapeError(
+                f"the loss must be one number per case, of shape {tuple(batch.weight.shape)}, got "
+                f"{tuple(losses.shape)}. Losses of torch have reduction='none' for that; average over all other axes."
+            )
+        loss = (losses * batch.weight).sum()
         loss.backward()
         return loss.detach()
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from small_training import loss, make_network, options_for, tones
 
-from s4signal.training import fit_network
+from s4signal.errors import ShapeError
+from s4signal.training import TrainingOptions, fit_network
 
 __all__: list[str] = []
 
@@ -97,6 +98,39 @@ def test_a_sampler_of_ones_own_chooses_the_cases_and_counts_the_steps():
     )
     assert taken == 3 * [[0] * 3, [1] * 3, [1] * 3]
     assert steps == [9]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_loss_that_is_one_number_of_all_cases_is_refused(reduction):
+    network, wrong = make_network(), torch.nn.CrossEntropyLoss(reduction=reduction)
+    with pytest.raises(ShapeError, match=r"one number per case, of shape \(4,\), got \(\)\. .*reduction='none'"):
+        fit_network(network, tones(), loss=wrong, options=options_for(network, batch_size=4))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda optimizer, n_steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=n_steps),
+        lambda optimizer, n_steps: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4),
+        lambda optimizer, n_steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps),
+    ],
+)
+def test_every_schedule_of_torch_goes_on_from_a_checkpoint(schedule, tmp_path, recwarn):
+    network = make_network()
+    options = options_for(network, schedule=schedule, batch_size=4, max_epochs=4)
+    whole = fit_network(network, tones(), loss=loss, options=options)
+    kept = replace(options, checkpoint_dir=tmp_path)
+    fit_network(network, tones(), loss=loss, options=kept, on_epoch=lambda line, _: line["epoch"] == 2)
+    assert_same_weights(fit_network(network, tones(), loss=loss, options=kept).network, whole.network, 0.0)
+    assert not recwarn.list
+
+
+def test_the_device_may_be_named_and_is_checked_at_once():
+    assert TrainingOptions(device="cpu").device == torch.device("cpu")
+    with pytest.raises(ValueError, match="device='tpu' is unknown; choose"):
+        TrainingOptions(device="tpu")
+    with pytest.raises(ValueError, match="precision='16' is unknown"):
+        TrainingOptions(precision="16")
 
 
 def test_the_gradient_is_clipped_to_the_norm_that_is_given():
