@@ -120,7 +120,8 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         -------
         ndarray, of the shape of X, or Signals
             For an array an array; for any other form `Signals`, whose channels keep their names. Where one channel
-            misses a sample, all do: each output is a mixture of all channels.
+            misses a sample, all do: each output is a mixture of all channels. One that a whole case lacks stays
+            missing, and the others are mixed without it.
 
         Raises
         ------
@@ -137,7 +138,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         signals = check_signals(self, X, sfreq=self.sfreq)
         aligned: list[Case] = list(signals.cases)
         for rows, covariance in _recordings(signals, groups):
-            mix = partial(_mixed, whitener=inverse_root(covariance))
+            mix = partial(_mixed, covariance=covariance, whitener=inverse_root(covariance))
             for row in rows.tolist():
                 aligned[row] = transformed(aligned[row], mix)
         whole = Signals.from_cases(aligned)
@@ -189,14 +190,15 @@ def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp
     for name in dict.fromkeys(names):
         rows = np.flatnonzero(np.array(names) == name)
         found = [_covariance(signals[int(row)], int(row)) for row in rows]
-        n_observed = sum(n for n, _ in found)
-        which = f"the recording {name!r}" if name else "the recording"
-        if n_observed < signals.n_channels:
+        n_both, products = (np.sum(part, axis=0) for part in zip(*found, strict=True))
+        which, n_observed = f"the recording {name!r}" if name else "the recording", int(n_both.max())
+        n_channels = int((n_both.diagonal() > 0).sum()) or signals.n_channels
+        if n_observed < n_channels:
             raise RecordingError(
-                f"{which} has {n_observed} samples at which all {signals.n_channels} channels are observed, fewer than "
+                f"{which} has {n_observed} samples at which all {n_channels} channels are observed, fewer than "
                 "channels. Leave channels out that are mostly missing, or interpolate with Signals.to_grid."
             )
-        covariance = np.asarray(sum(n * C for n, C in found) / n_observed)
+        covariance = products / np.maximum(n_both, 1)
         if not np.trace(covariance) > 0:
             raise RecordingError(f"{which} does not vary in any channel; leave it out.")
         yield rows, covariance
@@ -208,21 +210,27 @@ def _known(signals: Signals) -> list[str]:
     return [str(case.metadata.get("subject") or recording) for case, recording in pairs]
 
 
-def _covariance(case: Signal, index: int) -> tuple[int, Floats]:
-    """Count the samples at which all channels are observed; return them with their covariance."""
-    x = case.data[:, ~np.isnan(case.data).any(0)].astype(np.float64)
-    if not x.shape[1]:
-        return 0, np.zeros((len(x), len(x)))
-    x = x - x.mean(1, keepdims=True)
+def _covariance(case: Signal, index: int) -> tuple[NDArray[np.intp], Floats]:
+    """Return of how many samples, and sums of products of channels: where all are observed that the case has."""
+    there: Any = case.observed.any(1)
+    x = np.where(there[:, None], case.data, 0.0)
+    x = x[:, ~np.isnan(x).any(0)].astype(np.float64)
+    x = x - x.mean(1, keepdims=True) if x.shape[1] else x
     with np.errstate(over="ignore", invalid="ignore"):
-        C = x @ x.T / x.shape[1]
-    if not np.isfinite(C).all():
+        products = x @ x.T
+    if not np.isfinite(products).all():
         raise ValueError(f"case {index} has values up to {np.abs(x).max():.1g}, whose squares overflow; scale X.")
-    return x.shape[1], C
+    return x.shape[1] * np.outer(there, there), products
 
 
-def _mixed(case: Signal, whitener: Floats) -> Signal:
-    return replace(case, data=(whitener @ case.data).astype(case.data.dtype, copy=False))
+def _mixed(case: Signal, covariance: Floats, whitener: Floats) -> Signal:
+    """Mix the channels of a case; one that it has nothing of stays missing, and the others are mixed without it."""
+    there: Any = case.observed.any(1)
+    if not there.all():
+        whitener = inverse_root(covariance * np.outer(there, there))
+    mixed = whitener @ np.where(there[:, None], case.data, 0.0)
+    mixed[~there] = np.nan
+    return replace(case, data=mixed.astype(case.data.dtype, copy=False))
 
 
 def _aligned(rest: NDArray[np.floating], state: Any, *, prior: Floats) -> tuple[Floats, Any]:

@@ -84,6 +84,22 @@ def test_a_time_at_which_one_channel_is_missing_is_missing_and_does_not_count():
     np.testing.assert_allclose(aligned[..., seen], AlignRecordings().fit_transform(X[..., seen], groups=SUBJECTS))
 
 
+def test_a_channel_that_a_recording_lacks_stays_missing_and_the_others_are_aligned_without_it():
+    lacking = X.copy()
+    lacking[SUBJECTS == "b", 1] = np.nan
+    aligned = AlignRecordings().fit_transform(lacking, groups=SUBJECTS)
+    others, without = SUBJECTS != "b", AlignRecordings().fit_transform(X[:, [0, 2]], groups=SUBJECTS)
+    np.testing.assert_array_equal(aligned[others], AlignRecordings().fit_transform(X, groups=SUBJECTS)[others])
+    np.testing.assert_allclose(aligned[~others][:, [0, 2]], without[~others])
+    assert np.isnan(aligned[~others, 1]).all()
+    lacking = X.copy()
+    lacking[3, 1] = np.nan  # a single case
+    aligned = AlignRecordings().fit_transform(lacking, groups=SUBJECTS)
+    assert np.isnan(aligned[3, 1]).all()
+    assert np.isfinite(aligned[3, [0, 2]]).all()
+    assert np.isfinite(np.delete(aligned, 3, axis=0)).all()
+
+
 def test_a_direction_that_a_reference_took_out_stays_empty():
     referenced = X - X.mean(1, keepdims=True)
     aligned = AlignRecordings().fit_transform(referenced, groups=SUBJECTS)
