@@ -156,8 +156,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         """Measure channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
-        known = {"n_outputs": self._n_outputs(data.targets), "sfreq": self.sfreq_, "readout": readout}
-        self._plan = plan_network(self, data, defaults=defaults, **known)
+        self._plan = plan_network(
+            self, data, defaults=defaults, n_outputs=self._n_outputs(data.targets), sfreq=self.sfreq_, readout=readout
+        )
         self._optimizer_state, self._readout = {}, None
         with draws_from(torch.Generator().manual_seed(seed)):
             self.network_ = build_network(self._plan, self.frontend)
