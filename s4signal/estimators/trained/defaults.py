@@ -65,7 +65,7 @@ def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
     Sound is not locked to the beginning of a case: steps are weighed by what they say. Of epochs of several channels it
     matters when a wave comes: the course over the case is kept, in Legendre coefficients, and a step is a 64th of it.
     """
-    signals, found, weights = data[:3]
+    signals, found, weights = data.signals, data.found, data.weights
     frontend, why = _frontend(signals, sfreq)
     samples = case_durations(found, sfreq) * (sfreq or 1.0)
     hop = max(1, int(samples.max() + 1e-6) // HOPS_PER_CASE)

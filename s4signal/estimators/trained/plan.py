@@ -125,7 +125,7 @@ def plan_network(
 
     ``options`` has the parameters of an estimator as attributes; ``readout`` is the one that counts.
     """
-    signals, found, weights = data[:3]
+    signals, found, weights = data.signals, data.found, data.weights
     frontend = "module" if isinstance(options.frontend, nn.Module) else options.frontend
     frontend = defaults.frontend if frontend == "auto" else frontend
     _check_rate(options, frontend, sfreq)
