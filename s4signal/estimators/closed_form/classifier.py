@@ -13,59 +13,59 @@ from s4signal.signals import Signals
 
 
 class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
-    """Classify signals by frozen state-space oscillators, pooled statistics and ridge regression in closed form.
+    """Classify signals with frozen state-space oscillators, pooled statistics and closed-form ridge regression.
 
-    Targets are labels (n_samples,), or tags (n_samples, n_tags) of 0 and 1, of which any number may hold for a case.
-    Fits in seconds where `S4Classifier` takes minutes. Leave-one-out errors choose the penalty and which blocks of the
-    features of `S4RandomFeatures` are used; probabilities are calibrated on leave-one-out predictions.
+    Targets are labels (n_samples,) or binary tags (n_samples, n_tags); a case may have any number of tags. `fit` takes
+    seconds where that of `S4Classifier` takes minutes. Leave-one-out errors select the penalty and the feature blocks
+    of `S4RandomFeatures`; probabilities are calibrated on leave-one-out predictions.
 
     Parameters
     ----------
     n_oscillators : "auto" or int, default="auto"
-        Oscillators; "auto" takes 256 for up to 6 channels, 1536 / n_channels for up to 24, then 64.
+        Number of oscillators; "auto" is 256 for up to 6 channels, 1536 / n_channels for up to 24, and 64 for more.
     orders : tuple of int, default=(1, 2)
-        Poles in cascade, taken in turn by the oscillators; more fall off faster beside the band.
+        Filter orders (poles in cascade), assigned to the oscillators in turn; higher orders have a steeper roll-off.
     n_spatial_filters : int, default=4
-        Random weights over up to nine channels, drawn for each oscillator; one channel needs none.
+        Spatial filters per oscillator, each with random weights over up to nine channels; unused for one channel.
     n_windows : int, default=4
-        Equal parts of a case that are pooled over, beside the whole.
+        Number of equal windows of a case to pool over, in addition to the whole case.
     band_hz : (lowest, highest) or None, default=None
-        Frequencies in Hz that the cases hold, such as (1, 45) after a band-pass: oscillators lie there alone. Features
-        are standardised, so that others would amplify what the filter has left.
+        Band in Hz that the cases contain, such as (1, 45) after a band-pass filter; all oscillators lie within it.
+        Features are standardised, so oscillators outside the band would amplify the residue of the filter.
     alphas : "auto" or array-like of positive floats, default="auto"
-        Penalties to choose from, as those of `sklearn.linear_model.RidgeCV`, but relative to the mean squared norm of
-        the standardised cases, which is the number of blocks of features in use, and beside weights of mean one; "auto"
-        is ``numpy.logspace(-3, 5, 17)``. The one chosen is ``ridge_.alpha``, in absolute terms.
+        Penalties to choose from, as in `sklearn.linear_model.RidgeCV`, but relative to the mean squared norm of the
+        standardised cases (the number of feature blocks in use), and with sample weights of mean one; "auto" is
+        ``numpy.logspace(-3, 5, 17)``. ``ridge_.alpha`` is the selected penalty in absolute terms.
     sfreq : float, optional
-        Sampling rate of X in Hz, where X does not know it; of the grid, where X has times.
+        Sampling rate in Hz: of X, if X does not carry one; of the grid, if X has times.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes; not with tags.
+        Weights of the classes; must be None for tags.
     precision : {"32", "64"}, default="32"
-        Precision of the arithmetic; "64" is the reproducible reference mode. With "32", rounding depends on the batch
-        of a case: a case of weight 2 and the case twice agree to about 1e-5.
+        Precision of the arithmetic; "64" is the reproducible reference mode. With "32", rounding depends on the batch:
+        results with weight 2 for a case and with the case duplicated agree to about 1e-5.
     random_state : int, RandomState or None, default=None
         Seed.
 
     Attributes
     ----------
     n_features_in_, n_channels_in_ : int
-        Columns of a 2-D X or channels of any other; channels.
+        Number of columns of a 2-D X, or of channels of any other X; number of channels.
     ch_names_ : list of str or None
-        Their names, where X knows them. By them channels are found at prediction: in any order, however written
-        (``EEG FP1-REF`` is ``Fp1``), without new ones, as missing where they are not there; a warning says so.
+        Channel names, if X carries them. At prediction, channels are matched by name: in any order and spelling
+        (``EEG FP1-REF`` is ``Fp1``); extra channels are dropped and absent ones are missing, both with a warning.
     sfreq_ : float or None
         Sampling rate at training, in Hz.
     features_ : S4RandomFeatures
-        The transformer.
+        The fitted transformer.
     multilabel_ : bool
-        Whether it was fitted with tags.
+        Whether the training targets were tags.
     ridge_ : Ridge
-        The regression: ``coef``, ``intercept``, ``alpha``, ``blocks`` of features in use and ``loo_predictions`` of
-        the training cases.
+        The regression: ``coef``, ``intercept``, ``alpha``, ``blocks`` (the feature blocks in use) and
+        ``loo_predictions`` of the training cases.
     fit_seconds_ : float
-        Time that `fit` took.
+        Duration of `fit`, in seconds.
     classes_ : ndarray (n_classes,)
-        Labels, sorted; of tags their positions.
+        Sorted labels; for tags, their positions.
     temperature_ : float
         Factor from scores to logits.
 
@@ -118,12 +118,12 @@ class S4RidgeClassifier(SignalClassifierMixin, RidgeEstimator):
         return calibrated_losses(targets, scores, weights, tags=self.multilabel_)
 
     def _case_weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        return super()._case_weights(targets.argmax(1))  # with tags there are none
+        return super()._case_weights(targets.argmax(1))  # tags have no class weights
 
     def _finish_fit(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
-        known = np.isfinite(self.ridge_.loo_predictions[:, 0])
-        scores = self.ridge_.loo_predictions[known]
-        self.temperature_ = temperature(scores, targets[known], weights[known], tags=self.multilabel_)
+        finite = np.isfinite(self.ridge_.loo_predictions[:, 0])
+        scores = self.ridge_.loo_predictions[finite]
+        self.temperature_ = temperature(scores, targets[finite], weights[finite], tags=self.multilabel_)
 
     def _scaled(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         return outputs * self.temperature_

@@ -10,7 +10,7 @@ from s4signal.estimators.features.feature_map import FeatureMap
 
 
 def feature_names(features: FeatureMap, channels: Sequence[str]) -> NDArray[np.object_]:
-    """Name every feature, in the order of the columns (n_features,); no name comes twice."""
+    """Return a unique name for every feature, in column order (n_features,)."""
     bank = features.oscillators
     frequency, time = ("cycles/sample", "samples") if features.sfreq is None else ("Hz", "s")
     oscillators = [
@@ -37,7 +37,7 @@ def feature_names(features: FeatureMap, channels: Sequence[str]) -> NDArray[np.o
 
 
 def add_by_oscillator(features: FeatureMap, values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Add up values of features (n_features,) by oscillator; those of a combination are shared among its members."""
+    """Sum values of features (n_features,) by oscillator; members of a combination share its values equally."""
     owners, members, sizes = features.owners, features.members, features.sizes
     start = sizes["means"] + sizes["ppv"]
     combinations = slice(start, start + sizes["combinations"])
@@ -85,7 +85,7 @@ def _spatial_filter(weights: NDArray[np.floating], channels: Sequence[str]) -> s
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Number the names that rounding has made equal."""
+    """Number the names that rounding made identical."""
     counts, seen, unique = Counter(names), Counter[str](), []
     for name in names:
         seen[name] += 1

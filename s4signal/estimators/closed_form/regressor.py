@@ -6,10 +6,10 @@ from s4signal.estimators.mixins import SignalRegressorMixin, describe_regressor
 
 
 class S4RidgeRegressor(SignalRegressorMixin, RidgeEstimator):
-    """Predict numbers from signals by frozen oscillators, pooled statistics and ridge regression in closed form.
+    """Predict numbers with frozen oscillators, pooled statistics and closed-form ridge regression.
 
-    Any number of outputs, which are standardised; leave-one-out errors choose the penalty and which blocks of features
-    are used, one choice for all outputs. Parameters are those of `S4RidgeClassifier`, but for ``class_weight``.
+    Any number of outputs is supported; outputs are standardised. Leave-one-out errors select one penalty and one set of
+    feature blocks for all outputs. Parameters are those of `S4RidgeClassifier` except ``class_weight``.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the classifier and the regressor in closed form share: frozen features, and a ridge regression on them."""
+"""The base class of the closed-form classifier and regressor: frozen features and a ridge regression on them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from s4signal.random_features.ridge import Ridge, RidgeSums
 
 
 class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
-    """Base of the ridge models, whose targets a mixin knows; see `S4RidgeClassifier` for the parameters."""
+    """Base class of the ridge models; a mixin handles the targets. `S4RidgeClassifier` documents the parameters."""
 
     _TUPLES = ("orders", "alphas", "band_hz")
     features_: S4RandomFeatures
@@ -62,21 +62,21 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         X : array-like, mne.Epochs or Signals
             Cases, as `S4Classifier.fit` takes them.
         y : array-like (n_samples,)
-            Targets; (n_samples, n_outputs) of a regressor, (n_samples, n_tags) of 0 and 1 of a classifier too.
+            Targets; a regressor also takes (n_samples, n_outputs), a classifier also binary tags (n_samples, n_tags).
         sample_weight : array-like (n_samples,), optional
-            Weight of each case: 2 is the case twice, 0 is the case left out; only ratios count. Cases that are the
-            same to the last bit, with the same target, are one case with the sum of their weights.
+            Weight of each case: weight 2 equals duplicating the case, weight 0 equals removing it; only ratios count.
+            Bitwise identical cases with the same target count as one case with the sum of their weights.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them; the cases are put on a grid.
+            Time of every sample in seconds, one array per case, if X does not carry times; cases are put on a grid.
         groups : array-like (n_samples,), optional
-            Subject, or whatever else belongs together: cases of one group are left out together when blocks, penalty
-            and probabilities are chosen, where each class is of several groups. By default cases of one subject or
-            recording are a group, where X knows it.
+            Subject, or another grouping: the cases of a group are left out together to select blocks, penalty and
+            probability scale, provided that each class occurs in several groups. By default, the cases of one subject
+            or recording are a group, if X carries these.
 
         Raises
         ------
         ValueError
-            If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
+            If an option, a signal or a target is invalid; `ShapeError` and `RecordingError` are subclasses.
         """
         started = time.perf_counter()
         check_closed_form_options(self)
@@ -88,25 +88,25 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None, times: Any = None) -> Self:
-        """Fit on cases that come in batches, each of which is read once.
+        """Fit on cases in batches; each batch is read once.
 
-        The first batch chooses oscillators and blocks of features; the coefficients are those of all batches together,
-        and so are the penalty and the scale of probabilities up to a thousand cases. `fit` and files keep no sums to
-        add to: after them, `partial_fit` begins anew. An error or an interruption leaves the estimator as it was.
+        The first batch selects oscillators and feature blocks. All batches together determine the coefficients and, up
+        to a thousand cases, the penalty and the scale of probabilities. `fit` and saved files keep no running sums, so
+        `partial_fit` starts anew after them. An error or an interruption leaves the estimator as it was.
 
         Parameters
         ----------
         X, y, sample_weight : as `fit` takes them
-            Cases, targets and weights, whose ratios count over all batches.
+            Cases, targets and weights; only ratios of weights count, over all batches.
         classes : array-like, optional
-            All labels that will ever come to a classifier, at its first call; by default those of that call.
+            All labels that may occur, at the first call of a classifier; by default the labels of that call.
         times : as `fit` takes them
-            Seconds of every sample.
+            Time of every sample in seconds.
 
         Raises
         ------
         ValueError
-            As `fit`; if the rate is another than that of the first batch.
+            As `fit`, or if the sampling rate differs from that of the first batch.
         """
         started = time.perf_counter()
         check_closed_form_options(self)
@@ -116,7 +116,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         return self
 
     def describe(self) -> str:
-        """Say in a few lines what the model covers: oscillators, band in Hz, memory in seconds, blocks of features."""
+        """Return a short description: oscillators, band in Hz, memory in seconds, feature blocks, penalty."""
         check_is_fitted(self)
         features, regression = self.features_.feature_map_, self.ridge_
         f, tau, n = features.frequencies, features.time_constants, len(features.oscillators.hops)
@@ -128,7 +128,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
             f"  band           {units.band(f[f > 0].min(initial=np.inf), f.max())}\n"
             f"  memory         {units.memory(tau.min(), tau.max())}\n"
             f"  features used  {', '.join(regression.blocks)}\n"
-            f"  penalty        {regression.alpha:.3g}, of the least leave-one-out error"
+            f"  penalty        {regression.alpha:.3g}, with the smallest leave-one-out error"
         )
 
     def _to_state(self) -> State:
@@ -149,11 +149,11 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
     def _open_stream(self, sfreq: float | None) -> FeatureStream:
         features, used = self.features_.feature_map_, frozenset(self.ridge_.blocks)
         period = stream_period(self, features, sfreq)
-        self._ridge_of_stream = self._regression().at(period)  # self is a copy, for this stream
-        return FeatureStream(features, self._answer, period=period, wanted=used)
+        self._ridge_of_stream = self._regression().at(period)  # self is a copy for this stream
+        return FeatureStream(features, self._predict_from, period=period, wanted=used)
 
-    def _answer(self, features: NDArray[np.float64]) -> Floats:
-        """Predict cases of the period of the stream from their features (n, n_features)."""
+    def _predict_from(self, features: NDArray[np.float64]) -> Floats:
+        """Predict from features (n, n_features) at the sample period of the stream."""
         return np.asarray(self._finish(self._scaled(self._ridge_of_stream(features))))
 
     def _cases(
@@ -168,7 +168,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         return cases if reset else cases.take(np.flatnonzero(weights > 0))
 
     def _solve(self, cases: TrainingCases) -> tuple[TrainingCases, Blocks]:
-        """Draw, describe and fit; return the cases of the regression and their features by block."""
+        """Draw the feature map and fit; return the cases of the regression and their features by block."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
         how: dict[str, Any] = {"targets": self._measured, "alphas": self._alphas(), "loss": self._loss}
@@ -178,7 +178,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         return solved.cases, solved.blocks
 
     def _add_batch(self, cases: TrainingCases) -> None:
-        """Fit on the first batch; on another one, add it to the sums and solve again."""
+        """Fit on the first batch; add later batches to the sums and solve again."""
         if first := self._sums is None:
             cases, blocks = self._solve(cases)
             self._sums, self.fit_seconds_ = RidgeSums(self.ridge_, self._alphas()), 0.0
@@ -201,7 +201,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         return FeatureRegression(self.features_.feature_map_, self.ridge_)
 
     def _keep(self, regression: FeatureRegression, seed: int) -> None:
-        """Keep a regression, its feature map in a transformer with the parameters that it was drawn with."""
+        """Store a regression, and its feature map in a transformer with the parameters used to draw it."""
         feature_map, self.ridge_ = regression
         shared = {name: getattr(self, name) for name in S4RandomFeatures().get_params()}
         self.features_ = features = S4RandomFeatures(**shared | {"random_state": seed})
@@ -221,8 +221,8 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         return self._scaled(self._regression().outputs(recordings, warn=True))
 
     def _scaled(self, outputs: Floats) -> Floats:
-        """Return outputs as they are finished."""
+        """Scale the outputs of the regression; the default is no scaling."""
         return outputs
 
     def _finish_fit(self, targets: Floats, weights: Floats) -> None:
-        """Learn what comes after the regression."""
+        """Fit what follows the regression; the default is nothing."""

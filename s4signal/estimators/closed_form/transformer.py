@@ -20,16 +20,16 @@ from s4signal.estimators.validation import check_rate, check_weights
 
 
 class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, SignalEstimator):  # type: ignore[misc]
-    r"""Describe signals by frozen random state-space oscillators and pooled statistics of their outputs.
+    r"""Extract features with frozen random state-space oscillators and pooled statistics of their outputs.
 
-    The role of ROCKET's features: nothing is learned but scales and thresholds. Exact at any sampling rate.
+    As in ROCKET, only scales and thresholds are learned. The features are exact at any sampling rate.
 
     Parameters
     ----------
     n_oscillators, orders, n_spatial_filters, n_windows, band_hz, sfreq : as `S4RidgeClassifier` takes them
-        What is drawn, what it is pooled over, and the rate in Hz of an X that does not know it.
+        Parameters of the random draw and of pooling, and the sampling rate in Hz of an X that does not carry one.
     precision : {"32", "64"}, default="32"
-        Precision of the arithmetic; with "64" the features of a case do not depend on its batch beyond 1e-9.
+        Precision of the arithmetic; with "64" the features of a case depend on its batch by no more than 1e-9.
     random_state : int, RandomState or None, default=None
         Seed.
 
@@ -38,32 +38,32 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
     n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
         Channels and their names, and the sampling rate in Hz.
     frequencies_, time_constants_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands,)
-        Centre frequencies in Hz and time constants in seconds; in cycles per sample and samples without a rate.
+        Centre frequencies in Hz and time constants in seconds; in cycles per sample and samples if no rate is known.
     oscillators_ : ndarray (n_features,)
-        Number of the oscillator of each feature, the highest of a combination; -1 for observation summaries.
+        Index of the oscillator of each feature (the highest frequency of a combination); -1 for observation summaries.
     feature_map_ : FeatureMap
-        What was drawn and computed, in one piece.
+        Everything that was drawn and fitted.
 
     Notes
     -----
-    Channels are standardised by the training cases. Oscillator i has the frequency :math:`f_i`, the bandwidth
-    :math:`b_i` and the impulse response :math:`h_i(t) \propto t^{m-1} e^{2 \pi (i f_i - b_i) t}` with its order m; a
-    spatial filter :math:`v_{ij}` weights the channels: :math:`z_{ij} = h_i * (v_{ij}^T x)`. Of their real and imaginary
-    parts u, and with :math:`\langle\cdot\rangle` the mean over a case or over one of its windows, the features are
+    Channels are standardised with statistics of the training cases. Oscillator i has the frequency :math:`f_i`, the
+    bandwidth :math:`b_i` and the impulse response :math:`h_i(t) \propto t^{m-1} e^{2 \pi (i f_i - b_i) t}` of order m.
+    Spatial filters :math:`v_{ij}` weight the channels: :math:`z_{ij} = h_i * (v_{ij}^T x)`. Let u be the real and
+    imaginary parts, and :math:`\langle\cdot\rangle` the mean over a case or one of its windows. The features are
 
-    - means :math:`\langle u \rangle`, in windows for oscillators slower than a window;
-    - PPV, the proportion of positive values :math:`\langle [u > \theta] \rangle`, :math:`\theta` at a random normal
-      quantile of the training frames and a soft edge of 0.1 standard deviations;
+    - means :math:`\langle u \rangle`, also per window for oscillators slower than a window;
+    - PPV, the proportion of positive values :math:`\langle [u > \theta] \rangle`, with :math:`\theta` at a random
+      normal quantile of the training frames and a soft edge of 0.1 standard deviations;
     - combinations: the PPV of random sums of the u of three filters, at four thresholds, over the whole case;
-    - energies :math:`\log \langle |z|^2 \rangle` of one channel; of several, the matrix logarithm of the covariance
-      :math:`\mathrm{Re} \langle (h_i * x) (h_i * x)^* \rangle` of the channels, or of 12 principal components;
-    - narrow bands, of several channels: the same in up to 40 even bands below the frequency under which 99 % of the
-      power lies, minus half the mean of eight neighbours on either side;
-    - observation summaries, where most values are missing: mean, recency-weighted mean, last value and number of the
-      observations of each channel.
+    - energies: :math:`\log \langle |z|^2 \rangle` for one channel; for several, the matrix logarithm of the covariance
+      :math:`\mathrm{Re} \langle (h_i * x) (h_i * x)^* \rangle` of the channels or of 12 principal components;
+    - narrow bands, for several channels: the same in up to 40 evenly spaced bands below the frequency that bounds 99 %
+      of the power, minus half the mean of eight neighbours on either side;
+    - observation summaries, if most values are missing: mean, recency-weighted mean, last value and number of
+      observations per channel.
 
-    Missing samples (NaN) are replaced by straight lines between observations, a channel that is missing altogether by
-    its training mean; cases with times are put on a grid in the same way.
+    Missing samples (NaN) are linearly interpolated, and a channel without observations takes its training mean. Cases
+    with times are interpolated onto a grid in the same way.
 
     References
     ----------
@@ -111,14 +111,14 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         y : None
             Ignored.
         sample_weight : array-like (n_samples,), optional
-            Weight of each case: 2 is the case twice, 0 is the case left out.
+            Weight of each case: weight 2 equals duplicating the case, weight 0 equals removing it.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them.
+            Time of every sample in seconds, one array per case, if X does not carry times.
 
         Raises
         ------
         ValueError
-            If an option or a signal cannot be used; `ShapeError` and `RecordingError` are such errors.
+            If an option or a signal is invalid; `ShapeError` and `RecordingError` are subclasses.
         """
         check_closed_form_options(self)
         with self._drafted() as draft:
@@ -131,7 +131,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.floating]:
-        """Describe cases.
+        """Compute the features of cases.
 
         Parameters
         ----------
@@ -139,9 +139,9 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
             Cases, as `fit` takes them.
         sfreq : float, optional
             Sampling rate of X, in Hz; the oscillators keep their frequencies in Hz at any rate. A feature whose
-            frequency lies above the Nyquist frequency is its mean in the training cases.
+            frequency lies above the Nyquist frequency takes its training mean.
         times : as `fit` takes them
-            Seconds of every sample.
+            Time of every sample in seconds.
 
         Returns
         -------
@@ -151,7 +151,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         Raises
         ------
         ValueError
-            If X has other channels, infinity, a case of nothing but NaN or one whose times cannot be used.
+            If X has other channels or infinite values, or if a case is all NaN or has invalid times.
         """
         check_is_fitted(self)
         check_rate(self, sfreq)
@@ -171,7 +171,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
 
     @property
     def oscillators_(self) -> NDArray[np.intp]:
-        """Number of the oscillator of each feature, (n_features,); -1 for observation summaries."""
+        """Index of the oscillator of each feature, (n_features,); -1 for observation summaries."""
         return self.feature_map_.owners
 
     def _names(self, channels: list[str]) -> NDArray[np.object_]:

@@ -1,3 +1,3 @@
-"""From checked cases to named blocks of features, and a ridge regression on them: what both wings stand on."""
+"""Named feature blocks of checked cases and a ridge regression on them, for both families of estimators."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Draw the feature map of the closed form for training cases, in one pass over them."""
+"""Draw the feature map of the closed form from training cases, in one pass over them."""
 
 import copy
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ from s4signal.random_features.statistics import PooledStatistics
 from s4signal.signals import Signal, Signals
 from s4signal.training import PRECISIONS
 
-_CALIBRATION = 64  # cases that thresholds and principal components are computed from
-_MOST_NUMBERS = 2**26  # in these cases together
-_FRAMES = 8  # at least in each window of the shortest case
-_OUTPUTS = 1536  # channels x oscillators, if these are not given
+_CALIBRATION = 64  # cases from which thresholds and principal components are computed
+_MOST_NUMBERS = 2**26  # values in these cases together
+_FRAMES = 8  # minimum in each window of the shortest case
+_OUTPUTS = 1536  # channels x oscillators, by default
 
 
 class FeatureOptions(NamedTuple):
-    """The parameters of `S4RandomFeatures` that a feature map is drawn by, and their defaults."""
+    """The parameters of `S4RandomFeatures` that determine a feature map, and their defaults."""
 
     n_oscillators: str | int = "auto"
     orders: tuple[int, ...] = (1, 2)
@@ -41,7 +41,7 @@ class FeatureOptions(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A feature map without ``fill``, the cases that its thresholds were computed from, and what the pass found."""
+    """A feature map without ``fill``, its calibration cases and their weights, and the survey of all cases."""
 
     feature_map: FeatureMap
     calibration: Recordings
@@ -60,20 +60,20 @@ def draw_feature_map(
 ) -> Drawn:
     """Draw oscillators for the rate, duration and channels of cases, and compute thresholds from some of them.
 
-    ``options`` has the parameters of `S4RandomFeatures`. Every case is read once, and those of weight 0 are only
-    checked; where cases come twice, some of the calibration are read once more. Of complete cases that were ``found``
-    before, those of the calibration alone are read.
+    ``options`` has the parameters of `S4RandomFeatures`. Every case is read once; cases of weight 0 are only checked.
+    With duplicates, some calibration cases are read again. With a survey ``found`` of complete cases, only the
+    calibration cases are read.
     """
-    signals, sfreq, watched = recordings.signals, recordings.signals.sfreq, None
+    signals, sfreq, visitor = recordings.signals, recordings.signals.sfreq, None
     check_band(options.band_hz, sfreq)
     if found is None:
-        watched = _Watched(recordings, set(_calibration_cases(signals, weights, copy.deepcopy(rng)).tolist()))
-        found = survey(recordings.recorded, hashed=True, visit=watched)
+        visitor = _SurveyVisitor(recordings, set(_calibration_cases(signals, weights, copy.deepcopy(rng)).tolist()))
+        found = survey(recordings.recorded, hashed=True, visit=visitor)
     weights, _ = weights_of_first(found.digests, weights)
-    some = _calibration_cases(signals, found.tame(weights), rng)  # as chosen before, unless cases come twice
-    calibration = recordings.take(some).in_memory() if watched is None else watched.kept(some)
+    some = _calibration_cases(signals, found.tame(weights), rng)  # the same as above, unless there are duplicates
+    calibration = recordings.take(some).in_memory() if visitor is None else visitor.kept(some)
     if standardizer is None:
-        standardizer = Standardizer.fit(found if watched is None else watched.on_grid(found), weights)
+        standardizer = Standardizer.fit(found if visitor is None else visitor.on_grid(found), weights)
     used, few_weights = np.flatnonzero(weights > 0), weights[some]
     cases = [standardizer(case.data) for case in calibration.signals]
     for data in cases:
@@ -97,8 +97,8 @@ def draw_feature_map(
     return Drawn(replace(drawn, oscillators=oscillators), calibration, few_weights, found)
 
 
-class _Watched:
-    """What is taken from the cases while the survey reads them: sums on the grid, and the cases of the calibration."""
+class _SurveyVisitor:
+    """Visitor of the survey: sums on the grid and keeps the calibration cases."""
 
     def __init__(self, recordings: Recordings, chosen: set[int]) -> None:
         self._recordings, self._chosen = recordings, chosen
@@ -107,7 +107,7 @@ class _Watched:
 
     def __call__(self, index: int, case: Signal) -> None:
         data = self._recordings.fill(case, index)
-        if data is not case.data:  # other samples than the survey adds up
+        if data is not case.data:  # the survey adds up other samples
             count = np.where(np.isnan(data[:, 0]), 0, data.shape[1])
             observed = np.where(count[:, None] > 0, data, 0.0)
             with np.errstate(over="ignore"):
@@ -119,7 +119,7 @@ class _Watched:
             self._kept[index] = (replace(on_grid, data=data), case)
 
     def on_grid(self, found: Survey) -> Survey:
-        """Return what the survey would have found on the grid, with lines across missing samples."""
+        """Return the survey with the sums of the interpolated samples on the grid."""
         n_observed, sums, squares = found.n_observed.copy(), found.sums.copy(), found.squares.copy()
         for index, (count, mean, variance) in self._moments.items():
             centred = np.where(count > 0, mean - found.shift, 0.0)
@@ -128,7 +128,7 @@ class _Watched:
         return replace(found, n_observed=n_observed, sums=sums, squares=squares)
 
     def kept(self, some: NDArray[np.intp]) -> Recordings:
-        """Return the cases of the calibration, in memory; read those that were not chosen before."""
+        """Return the calibration cases, in memory; load those that were not chosen before."""
         self._chosen = set(some.tolist())
         for index in self._chosen - set(self._kept):
             self(index, self._recordings.recorded[index])
@@ -137,7 +137,7 @@ class _Watched:
 
 
 def _calibration_cases(signals: Signals, weights: NDArray[np.float64], rng: np.random.RandomState) -> NDArray[np.intp]:
-    """Choose at most 64 cases of positive weight, which are kept in memory: fewer, if they are long."""
+    """Choose at most 64 cases of positive weight to keep in memory; fewer if they are long."""
     used = np.flatnonzero(weights > 0)
     numbers = signals.lengths[used] * signals.n_channels
     if len(used) > _CALIBRATION or numbers.sum() > _MOST_NUMBERS:
@@ -163,7 +163,7 @@ def _draw_oscillators(
         bandwidths_hz=torch.from_numpy(bandwidths),
         orders=torch.from_numpy(np.resize(options.orders, F).astype(np.int64)),
         hops=torch.from_numpy(hops),
-        # A window that is shorter than a period knows where in it the oscillator is.
+        # The mean over a window shorter than a period depends on the phase.
         has_segment_means=torch.from_numpy(frequencies * shortest <= n_windows * sfreq),
         spatial_filters=torch.from_numpy(filters).to(dtype),
         components=torch.from_numpy(components).to(dtype),

@@ -1,4 +1,4 @@
-"""The fitted feature map of the closed form: from checked cases to named blocks of features."""
+"""The fitted feature map of the closed form: computes named feature blocks of checked cases."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -21,10 +21,10 @@ _MEANS = ("mean", "recency-weighted mean", "last observation")
 
 
 class ObservationSummaries(NamedTuple):
-    """Means of each channel over its observations, split at the training mean, and their number.
+    """Means of the observations of each channel, split at the training mean, and their number.
 
-    A mean with the weights exp(-age / time_constant) is exact at any times, and free of what an interpolation makes up.
-    The three never forget, forget within a third of a case, and know the last observation alone.
+    A mean with weights exp(-age / time_constant) is exact at any times and uses no interpolated values. The three means
+    weight all observations equally, decay within a third of a case, and take the last observation only.
     """
 
     standardizer: Standardizer
@@ -32,12 +32,12 @@ class ObservationSummaries(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many statistics there are."""
+        """Number of statistics."""
         return len(self.names([""] * len(self.standardizer.mean)))
 
     @classmethod
     def fit(cls, found: Survey, weights: NDArray[np.float64]) -> Self | None:
-        """Measure the channels (weights (n,)); None if not most of the values are missing."""
+        """Fit to the channels (weights (n,)); return None unless most values are missing."""
         if not found.mostly_missing(weights):
             return None
         mean, std = found.moments(weights)
@@ -46,7 +46,7 @@ class ObservationSummaries(NamedTuple):
         return cls(Standardizer(np.nan_to_num(mean), scale), max(float(np.median(spans)), 1e-9) / 3.0)
 
     def describe(self, case: Signal, period: float) -> NDArray[np.float64]:
-        """Return the statistics (size,); ``period`` is that of a sample, over that of the training."""
+        """Return the statistics (size,); ``period`` is the sample period relative to training."""
         data, observed = self.standardizer(case.data), case.observed
         times = np.arange(case.length) / (case.sfreq or 1.0) if case.times is None else np.asarray(case.times, float)
         values = np.where(observed, np.clip(data, -FURTHEST, FURTHEST), 0.0)
@@ -59,23 +59,23 @@ class ObservationSummaries(NamedTuple):
         return np.concatenate([*halves, ones.sum(1) * period])
 
     def names(self, channels: list[str]) -> list[str]:
-        """Name the statistics."""
+        """Return the names of the statistics."""
         halves = [f"{mean} {side} the training mean" for mean in _MEANS for side in ("above", "below")]
         return [f"{what}, {channel}" for what in (*halves, "number of observations") for channel in channels]
 
     def to_state(self) -> State:
-        """Say the summaries in plain values and arrays."""
+        """Return the state in plain values and arrays."""
         return State({"time_constant": self.time_constant}, {}).nest("standardizer", self.standardizer.to_state())
 
     @classmethod
     def from_state(cls, state: State, n_channels: int) -> Self:
-        """Build the summaries of `to_state`."""
+        """Restore the summaries of `to_state`."""
         standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=n_channels)
         return cls(standardizer, state.value("time_constant", float, low=1e-12))
 
 
 def _mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted means of (n_channels, n_times); 0, the training mean, where there is nothing."""
+    """Return weighted means of (n_channels, n_times); 0, the training mean, for a channel without observations."""
     total = weights.sum(1)
     return np.asarray((values * weights).sum(1) / np.where(total > 0, total, 1.0))
 
@@ -90,26 +90,26 @@ Blocks = dict[str, NDArray[np.floating]]
 
 
 def statistics_of(wanted: Set[str]) -> tuple[Set[str], Set[str]]:
-    """Return the statistics that blocks of features need of the oscillators, and of the narrow bands."""
+    """Return the statistics of the oscillators and of the narrow bands that feature blocks need."""
     return wanted & {*STATISTICS}, {"energies"} if NARROW_BANDS in wanted else frozenset()
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """Standardised channels, through frozen oscillators, narrow bands (of several channels) and summaries."""
+    """Standardised channels, frozen oscillators, narrow bands (for several channels) and observation summaries."""
 
     standardizer: Standardizer
     oscillators: PooledStatistics
     bands: PooledStatistics | None
     summaries: ObservationSummaries | None
-    sfreq: float | None  # Hz, of the training
+    sfreq: float | None  # Hz, at training
     dtype: torch.dtype  # of the arithmetic
     timed: bool  # whether training cases carried times
     fill: NDArray[np.floating]  # (n_features,), training means, for features above the Nyquist frequency
 
     @property
     def banks(self) -> list[PooledStatistics]:
-        """Oscillators, and narrow bands if there are any."""
+        """Oscillators, and narrow bands if there are several channels."""
         return [self.oscillators] if self.bands is None else [self.oscillators, self.bands]
 
     @property
@@ -124,20 +124,20 @@ class FeatureMap:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many features each block has."""
+        """Number of features in each block."""
         pooled = [bank.finished(bank.empty(0, bank.spatial_filters)) for bank in self.banks]  # of no cases
         summaries = np.empty((0, 0 if self.summaries is None else self.summaries.size))
         return {name: block.shape[1] for name, block in self._named(pooled, summaries).items()}
 
     @property
     def members(self) -> NDArray[np.intp]:
-        """Numbers of the oscillators in each filter combination, (Q, k)."""
+        """Indices of the oscillators in each filter combination, (Q, k)."""
         combinations, J = self.oscillators.combinations, self.oscillators.spatial_filters.shape[1]
         return np.empty((0, 1), np.intp) if combinations is None else np.asarray(combinations.members.numpy() // J)
 
     @property
     def owners(self) -> NDArray[np.intp]:
-        """Number of the oscillator of each feature, (n_features,): the highest of a combination, -1 for summaries."""
+        """Oscillator index of each feature, (n_features,); the highest frequency of a combination, -1 for summaries."""
         bank, sizes = self.oscillators, self.sizes
         F, J, _ = bank.spatial_filters.shape
         every, n_bands = np.arange(F), 0 if self.bands is None else len(self.bands.hops)
@@ -157,7 +157,7 @@ class FeatureMap:
         return np.concatenate(list(repeated.values()))
 
     def exists(self, rate: float) -> NDArray[np.bool_]:
-        """Which features exist, (n_features,), at a sample period of ``rate`` training periods."""
+        """Return which features exist, (n_features,), at a sample period of ``rate`` training periods."""
         drawn, *narrow = (bank.below_nyquist(rate).numpy() for bank in self.banks)
         exists = np.concatenate([drawn, *(contrast_exists(bands) for bands in narrow), [True]])  # last: summaries
         return np.asarray(exists[self.owners])
@@ -167,13 +167,13 @@ class FeatureMap:
         return np.where(np.isnan(features), self.fill, features)
 
     def with_fill(self, blocks: Mapping[str, NDArray[np.floating]], weights: NDArray[np.float64]) -> Self:
-        """Return the map with the means of these features for those that do not exist."""
+        """Return the map with the weighted means of these features as ``fill``."""
         return replace(self, fill=np.concatenate([np.average(b, axis=0, weights=weights) for b in blocks.values()]))
 
     def blocks(self, recordings: Recordings, *, wanted: Set[str] = frozenset(BLOCKS), warn: bool = False) -> Blocks:
-        """Return the features of cases by block, each (n, p_i); NaN where they do not exist or are not wanted.
+        """Return the features of cases by block, each (n, p_i); NaN if they do not exist or are not ``wanted``.
 
-        ``warn`` of cases that look otherwise than in training: other units, another reference, a channel off.
+        ``warn`` if cases look different from training: other units, another reference, a dead channel.
         """
         rows: Blocks = {}
         asked = statistics_of(wanted)
@@ -192,21 +192,21 @@ class FeatureMap:
         return rows
 
     def input(self, bank: PooledStatistics, x: Tensor) -> Tensor:
-        """What a bank filters of (C, ...): the channels, or of narrow bands their components."""
+        """Return the input of a bank from channels (C, ...): the channels, or their components for narrow bands."""
         components = self.oscillators.components
         narrow = bank is self.bands and len(components) < len(x)
         return torch.tensordot(components, x, dims=1) if narrow else x
 
     def concatenated(self, pooled: Sequence[Mapping[str, Tensor]]) -> NDArray[np.floating]:
-        """Put what each bank pooled side by side, (n, n_features); there are no summaries."""
+        """Concatenate the pooled statistics of the banks, (n, n_features), without summaries."""
         return np.concatenate(list(self._named(pooled, np.empty((0, 0))).values()), axis=1)
 
     def batches(
         self, recordings: Recordings, looks: NDArray[np.float64]
     ) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float, NDArray[np.float64]]]:
-        """Standardised cases of one rate and similar length: indices, (C, n, n_times), (n,), rate, summaries (n, p).
+        """Yield batches of one rate and similar length: indices, (C, n, n_times), (n,), rate, summaries (n, p).
 
-        Notes what the standardizer sees in them, (n_samples, n_channels + 1).
+        Stores the measurements of the standardizer in ``looks``, (n_samples, n_channels + 1).
         """
         signals = recordings.signals
         lengths, rates, C = signals.lengths, relative_periods(signals, self.sfreq), signals.n_channels
@@ -222,7 +222,7 @@ class FeatureMap:
             for column, index in enumerate(indices.tolist()):
                 recorded, data = recordings.load(index)
                 looks[index] = self.standardizer.look(recorded.data)
-                # A channel without observations is its mean.
+                # A channel without observations takes its mean.
                 standardised = np.nan_to_num(self.standardizer(data, f"case {index}"), copy=False)
                 x[:, column, : data.shape[1]] = torch.from_numpy(np.ascontiguousarray(standardised))
                 summaries += [] if self.summaries is None else [self.summaries.describe(recorded, rate)]
@@ -233,8 +233,8 @@ class FeatureMap:
         named = {name: block.numpy() for name, block in feature_blocks(drawn).items()}
         if narrow:
             energies = narrow[0]["energies"]
-            unheard = bool(energies.isnan().all())  # a stream asks for what is wanted alone
-            named[NARROW_BANDS] = (energies if unheard else neighbour_contrast(energies)).flatten(1).numpy()
+            absent = bool(energies.isnan().all())  # a stream computes only what is wanted
+            named[NARROW_BANDS] = (energies if absent else neighbour_contrast(energies)).flatten(1).numpy()
         if self.summaries is not None:
             named[OBSERVATIONS] = summaries.astype(named["means"].dtype)
         return named

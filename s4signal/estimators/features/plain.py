@@ -1,4 +1,4 @@
-"""A regression on pooled statistics in plain operations of real tensors, for export; every feature exists there."""
+"""A regression on pooled statistics in plain operations on real tensors, for export at the training rate."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,13 +25,13 @@ from s4signal.random_features.statistics import (
     share_of_windows,
 )
 
-_ERROR = 1e-9  # of the logarithm of a covariance
+_ERROR = 1e-9  # tolerance of the logarithm of a covariance
 
 Table = dict[str, Tensor]
 
 
 class PlainRegression(nn.Module):
-    """What a regression says, times a factor, of whole standardised signals of up to ``longest`` samples."""
+    """Outputs of a regression, times a factor, for whole standardised signals of up to ``longest`` samples."""
 
     low: Tensor
     high: Tensor
@@ -50,20 +50,20 @@ class PlainRegression(nn.Module):
         for name in ("low", "high", "mean", "weights", "offset"):
             self.register_buffer(name, torch.from_numpy(np.asarray(getattr(rule, name), np.float64)))
         self.used = nn.Buffer(torch.from_numpy(np.searchsorted(np.concatenate(places), rule.used)))
-        asked = zip(self.feature_map.banks, statistics_of(blocks), strict=False)
-        self.banks = nn.ModuleList(_Bank(bank, wanted, longest) for bank, wanted in asked)
+        pairs = zip(self.feature_map.banks, statistics_of(blocks), strict=False)
+        self.banks = nn.ModuleList(_Bank(bank, wanted, longest) for bank, wanted in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Say it of signals (n_channels, batch, n_times): (batch, n_outputs), in double precision."""
-        return self._said([[group(part) for group in bank.groups] for bank, part in self._heard(x)])
+        """Return the outputs (batch, n_outputs) for signals (n_channels, batch, n_times), in double precision."""
+        return self._predict([[group(part) for group in bank.groups] for bank, part in self._bank_inputs(x)])
 
-    def _heard(self, x: Tensor) -> list[tuple[Any, Tensor]]:
-        """Return each bank and what it filters."""
+    def _bank_inputs(self, x: Tensor) -> list[tuple[Any, Tensor]]:
+        """Return each bank with its input."""
         x = x.to(self.feature_map.dtype)
         banks = self.feature_map.banks
         return [(own, self.feature_map.input(bank, x)) for own, bank in zip(self.banks, banks, strict=False)]
 
-    def _said(self, means: Sequence[Sequence[Table]]) -> Tensor:
+    def _predict(self, means: Sequence[Sequence[Table]]) -> Tensor:
         tables = [bank.table(part) for bank, part in zip(self.banks, means, strict=True)]
         blocks = [tables[0][name].flatten(1) for name in STATISTICS if name in tables[0]]
         if len(tables) > 1 and tables[1]:
@@ -73,7 +73,7 @@ class PlainRegression(nn.Module):
 
 
 class PlainRegressionSteps(PlainRegression):
-    """The same of the next ``unit`` samples and all before them, from state to state; a state is a list of tensors."""
+    """The same regression on the next ``unit`` samples and all before them; a state is a list of tensors."""
 
     def __init__(self, regression: FeatureRegression, factor: float, *, n_channels: int, unit: int) -> None:
         super().__init__(regression, factor)
@@ -83,9 +83,9 @@ class PlainRegressionSteps(PlainRegression):
         self._structure = tree_flatten(self._rested(1))[1]
 
     def forward(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:  # type: ignore[override]
-        """Take the next samples (n_channels, batch, unit)."""
-        said, after = self._advance(x, tree_unflatten(state, self._structure))
-        return said, tree_flatten(after)[0]
+        """Process the next samples (n_channels, batch, unit); return the outputs and the next state."""
+        outputs, after = self._advance(x, tree_unflatten(state, self._structure))
+        return outputs, tree_flatten(after)[0]
 
     def at_rest(self, batch: int) -> list[Tensor]:
         """Return the state before the first sample."""
@@ -95,10 +95,10 @@ class PlainRegressionSteps(PlainRegression):
         now, kept = state
         advanced = [
             [group.advance(part, now, before) for group, before in zip(bank.groups, befores, strict=True)]
-            for (bank, part), befores in zip(self._heard(x), kept, strict=True)
+            for (bank, part), befores in zip(self._bank_inputs(x), kept, strict=True)
         ]
-        said = self._said([[means for means, _ in bank] for bank in advanced])
-        return said, (now + self.unit, [[after for _, after in bank] for bank in advanced])
+        outputs = self._predict([[means for means, _ in bank] for bank in advanced])
+        return outputs, (now + self.unit, [[after for _, after in bank] for bank in advanced])
 
     @torch.no_grad()
     def _rested(self, batch: int) -> Any:
@@ -108,7 +108,7 @@ class PlainRegressionSteps(PlainRegression):
 
 
 class _Bank(nn.Module):
-    """The oscillators of `PooledStatistics`, those of one hop together."""
+    """The oscillators of `PooledStatistics`, grouped by hop."""
 
     def __init__(self, statistics: PooledStatistics, wanted: Any, longest: int | None) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class _Bank(nn.Module):
         self.segmented = statistics.has_segment_means.nonzero()[:, 0]
 
     def table(self, means: Sequence[Table]) -> Table:
-        """Put the means of the groups in order, as `PooledStatistics.finished` does."""
+        """Concatenate the means of the groups in the order of `PooledStatistics.finished`."""
         names = {name for part in means for name in part}
         table = {n: torch.cat([part[n] for part in means if n in part], 1)[:, self.order[n]] for n in names}
         if "means" in table:
@@ -129,7 +129,7 @@ class _Bank(nn.Module):
 
 
 class _Group(nn.Module):
-    """Oscillators of one hop over whole signals from rest."""
+    """Oscillators of one hop over whole signals, from the zero state."""
 
     def __init__(
         self, statistics: PooledStatistics, groups: Sequence[OscillatorGroup], wanted: Any, longest: int | None
@@ -157,7 +157,7 @@ class _Group(nn.Module):
         return self.means(self.sums(frames, n, windows, windows[..., 0]), ends)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Return what the oscillators filter, (f or 1, R * batch, n_times)."""
+        """Return the input of the oscillators, (f or 1, R * batch, n_times)."""
         if self.spatial.before is None:
             return x.flatten(0, 1).unsqueeze(0)
         return torch.einsum("frc,cnt->frnt", self.spatial.before, x).flatten(1, 2)
@@ -172,7 +172,7 @@ class _Group(nn.Module):
         return sums
 
     def means(self, sums: Table, ends: Tensor) -> Table:
-        """Return what `PooledStatistics.enter` enters."""
+        """Return the statistics that `PooledStatistics.enter` stores."""
         means = self.statistics.averaged(sums, ends)
         if "energies" in means:
             shrinkage, energies = self.statistics.shrinkage, means["energies"]
@@ -191,14 +191,14 @@ class _StepGroup(_Group):
         self.into, self.out, self.transition = map(nn.Buffer, bank)
 
     def advance(self, x: Tensor, now: Tensor, kept: Any) -> tuple[Table, Any]:
-        """Take samples (n_channels, batch, unit) after ``now`` (1,) others; a state keeps sums over segments."""
+        """Process samples (n_channels, batch, unit) after ``now`` (1,) others; a state keeps sums over segments."""
         hop, n, unit = self.group.hop, x.shape[1], x.shape[2]
         product, width = torch.matmul(self.inputs(x), self.into), self.out.shape[-1]
         frames, after = product[..., :width], product[..., width:]
         if kept is not None:
             before = kept[0].flatten(1, 2)
             frames, after = frames + torch.matmul(before, self.out), after + torch.matmul(before, self.transition)
-        at = (hop - now % hop) % hop + hop * torch.arange(-(-unit // hop))  # the samples that frames are read at
+        at = (hop - now % hop) % hop + hop * torch.arange(-(-unit // hop))  # sample indices of the frames
         inside, until = at < unit, now + unit
         frames = frames.unflatten(-1, (2, unit))[..., at.clamp_max(unit - 1)]
         long, longer = (segment_length((end + hop - 1) // hop) for end in (now, until))
@@ -219,9 +219,9 @@ class _StepGroup(_Group):
 
 
 def matrix_log(covariance: Tensor, *, shrinkage: float) -> Tensor:
-    """Take the logarithm of matrices (..., K, K): the integral of (A - I) (I + t (A - I))^-1 over t from 0 to 1.
+    """Return the logarithm of matrices (..., K, K): the integral of (A - I) (I + t (A - I))^-1 over t from 0 to 1.
 
-    Their trace bounds eigenvalues from above, and what they were shrunk by from below; both are as far from one then.
+    The trace bounds the eigenvalues from above, the shrinkage from below; ``centre`` is the geometric mean of both.
     """
     K, lowest = covariance.shape[-1], shrinkage / (1.0 + shrinkage)
     eye = torch.eye(K, dtype=covariance.dtype)
@@ -232,7 +232,7 @@ def matrix_log(covariance: Tensor, *, shrinkage: float) -> Tensor:
     rest = (covariance / centre - eye).unsqueeze(-3)
     steps = 0.5 * (nodes + 1.0) * rest
     X = torch.cat([eye + steps, rest.expand_as(steps)], -1)
-    for k in range(K):  # eliminated without a pivot, as matrices are positive definite
+    for k in range(K):  # elimination without pivoting: the matrices are positive definite
         X = X - (X[..., k : k + 1] - eye[:, k : k + 1]) * (X[..., k : k + 1, :] / X[..., k : k + 1, k : k + 1])
     logarithm: Tensor = (0.5 * weights * X[..., K:]).sum(-3) + centre.log() * eye
     return logarithm

@@ -1,4 +1,4 @@
-"""Cases as the oscillators take them: on a regular grid, with straight lines across missing samples."""
+"""Cases as input of the oscillators: on a regular grid, with missing samples linearly interpolated."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from s4signal.signals.resampling import fill_missing
 
 
 class Recordings(NamedTuple):
-    """Checked cases, on a regular grid and as recorded: the same, unless some carry times (``timed``)."""
+    """Checked cases on a regular grid and as recorded; both are the same unless some carry times (``timed``)."""
 
     signals: Signals
     recorded: Signals
@@ -26,17 +26,17 @@ class Recordings(NamedTuple):
         return Recordings(self.signals[indices], self.recorded[indices], self.timed)
 
     def in_memory(self) -> "Recordings":
-        """Return the same cases as recorded, read."""
+        """Return the recorded cases, loaded into memory."""
         recorded = Signals.from_cases(case.load() for case in self.recorded.cases)
         return Recordings(recorded, recorded, timed=False)
 
     def load(self, index: int) -> tuple[Signal, NDArray[np.floating]]:
-        """Read a case: as recorded, and its filled samples (n_channels, n_times) on the grid."""
+        """Load a case: as recorded, and its interpolated samples (n_channels, n_times) on the grid."""
         recorded = self.recorded.cases[index].load()
         return recorded, self.fill(recorded, index)
 
     def fill(self, recorded: Signal, index: int) -> NDArray[np.floating]:
-        """Return the filled samples on the grid of a case that was read."""
+        """Return the interpolated samples on the grid of a loaded case."""
         case = self.signals.cases[index].load() if self.timed else recorded
         return fill_lines(case, index)
 
@@ -56,9 +56,9 @@ class TrainingCases(NamedTuple):
         return TrainingCases(self.recordings.take(indices), self.targets[indices], weights, groups)
 
     def merged(self, digests: Sequence[bytes]) -> "tuple[TrainingCases, NDArray[np.intp]]":
-        """Leave out weights of 0, and make one of cases that are the same: left out together, none predicts another.
+        """Drop cases of weight 0 and merge duplicates, so that no left-out case is predicted from its copy.
 
-        The second is the place of each case of some weight among those that are left.
+        Also return the position among the remaining cases of each case with positive weight.
         """
         keys = [(digest, target.tobytes()) for digest, target in zip(digests, self.targets, strict=True)]
         weights, first = weights_of_first(keys, self.weights)
@@ -69,9 +69,9 @@ class TrainingCases(NamedTuple):
 def weights_of_first(
     keys: Sequence[Hashable], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Give the first of the cases with the same key the weights of all of them, (n,), and the others 0.
+    """Give the first of the cases with the same key the sum of their weights, (n,), and the others 0.
 
-    The second is that first one, for each case of some weight.
+    Also return the index of that first case for each case with positive weight.
     """
     seen: dict[Hashable, int] = {}
     totals = np.zeros_like(weights)
@@ -84,17 +84,17 @@ def weights_of_first(
 def prepare_recordings(
     estimator: Any, X: Any, *, sfreq: float | None, times: Any = None, fitted: Any = None, reset: bool = False
 ) -> Recordings:
-    """Check X, and put cases with times on a grid: of the rate of the feature map ``fitted``, or their median gap."""
+    """Check X, and put cases with times on a grid of the rate of the feature map ``fitted``, or of their median gap."""
     if times is not None:
         X = Signals(X, times=times)
     if isinstance(X, Signals) and any(case.has_times for case in X.cases):
-        recorded = Signals.from_cases(X)  # read once: the grid is in memory too
+        recorded = Signals.from_cases(X)  # load once: the grid is in memory too
         if not reset:
             recorded = in_order_of_fit(estimator, recorded)
         if fitted is None:
             rate = sfreq or _rate(recorded)
         elif fitted.sfreq is None:
-            rate = 1.0  # a model of samples without seconds takes times for numbers of samples
+            rate = 1.0  # a model without a rate takes times as sample numbers
         else:
             rate = fitted.sfreq
             check_time_unit(recorded, rate)
@@ -110,7 +110,7 @@ def prepare_recordings(
 
 
 def on_grid(signals: Signals, rate: float) -> Recordings:
-    """Put those cases that carry times on a grid, of their own rate or the one that is given."""
+    """Put cases with times on a grid of this rate."""
     if not any(case.has_times for case in signals.cases):
         return Recordings(signals, signals, timed=False)
     recorded, gridded = Signals.from_cases(signals), list[Signal]()
@@ -122,7 +122,7 @@ def on_grid(signals: Signals, rate: float) -> Recordings:
 
 
 def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
-    """Draw lines over missing samples (n_channels, n_times), and hold the ends; a channel never observed stays NaN."""
+    """Interpolate missing samples (n_channels, n_times) linearly and hold the ends; a channel of only NaN stays NaN."""
     data: NDArray[np.floating] = case.data
     if all_finite(data):
         return data
@@ -132,8 +132,8 @@ def fill_lines(case: Signal, index: int) -> NDArray[np.floating]:
 
 
 def _rate(signals: Signals) -> float:
-    named = signals.sfreqs
-    if not np.isnan(named).any() and named.min() == named.max():
-        return float(named[0])
+    rates = signals.sfreqs
+    if not np.isnan(rates).any() and rates.min() == rates.max():
+        return float(rates[0])
     gap = median_gap(signals)
     return 1.0 if gap is None else 1.0 / gap

@@ -1,4 +1,4 @@
-"""A ridge regression on the blocks of a feature map, which is the closed form and a start of networks; and its file."""
+"""A ridge regression on the blocks of a feature map, for the closed form and to initialise networks; and its file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -28,7 +28,7 @@ from s4signal.random_features.ridge import Ridge, Rule, fit_ridge
 from s4signal.random_features.statistics import PooledStatistics
 from s4signal.training import PRECISIONS
 
-_OCTAVES = 2  # halvings of the sampling rate that have coefficients of their own
+_OCTAVES = 2  # halvings of the sampling rate with coefficients of their own
 
 
 class FeatureRegression(NamedTuple):
@@ -38,13 +38,13 @@ class FeatureRegression(NamedTuple):
     ridge: Ridge
 
     def outputs(self, recordings: Recordings, *, warn: bool = False) -> Floats:
-        """Return what it says of cases, (n, n_outputs); ``warn`` of those in other units."""
+        """Return the outputs for cases, (n, n_outputs); ``warn`` if cases have other units."""
         blocks = self.feature_map.blocks(recordings, wanted=frozenset(self.ridge.blocks), warn=warn)
         periods = relative_periods(recordings.signals, self.feature_map.sfreq)
         return self.ridge.predict(np.concatenate([*blocks.values()], axis=1), self._octaves(periods))
 
     def at(self, period: float, *, factor: float = 1.0) -> Rule:
-        """Return what says it, times a factor, of features (n, p) of cases with this period."""
+        """Return the rule from features (n, p) of cases with this period to the outputs, times a factor."""
         return self.ridge.of_subset(int(self._octaves(np.array([period]))[0]), factor=factor)
 
     def _octaves(self, periods: Floats) -> NDArray[np.int64]:
@@ -52,7 +52,7 @@ class FeatureRegression(NamedTuple):
         return np.clip(octaves, 0, n_octaves(self.feature_map.sfreq)).astype(np.int64)
 
     def to_state(self, seed: int) -> State:
-        """Say it, and the seed of its feature map."""
+        """Return the state, including the seed of the feature map."""
         arrays = {name: value for name, value in self.ridge._asdict().items() if isinstance(value, np.ndarray)}
         ridge = State({"alpha": self.ridge.alpha, "blocks": list(self.ridge.blocks)}, arrays)
         return State({}, {}).nest("features", map_state(self.feature_map, seed)).nest("ridge", ridge)
@@ -61,14 +61,14 @@ class FeatureRegression(NamedTuple):
     def from_state(
         cls, state: State, *, n_channels: int, sfreq: float | None, precision: str
     ) -> "tuple[FeatureRegression, int]":
-        """Check and restore what `to_state` said, and the seed."""
+        """Check and restore the state of `to_state`; return the regression and the seed."""
         feature_map, seed = map_from_state(state.part("features"), n_channels, sfreq, precision)
         ridge = ridge_from_state(state.part("ridge"), feature_map.sizes, n_subsets=n_octaves(sfreq))
         return cls(feature_map, ridge), seed
 
 
 class Solved(NamedTuple):
-    """A fitted regression; its cases, of which those that are the same are one (``places`` says which), by block."""
+    """A fitted regression, its cases and blocks; duplicates are merged, ``places`` are the positions of given cases."""
 
     regression: FeatureRegression
     cases: TrainingCases
@@ -88,10 +88,10 @@ def fit_regression(
     standardizer: Standardizer | None = None,
     loss: Loss = squared_errors,
 ) -> Solved:
-    """Draw a feature map, describe cases, and regress what ``targets`` makes of them.
+    """Draw a feature map, compute features, and fit a regression to the values that ``targets`` returns.
 
-    ``options`` has the parameters of `S4RandomFeatures`; ``found`` is what a survey with digests found of the cases,
-    and ``standardizer`` one of their channels, where these are there already. ``loss`` is that of groups left out.
+    ``options`` has the parameters of `S4RandomFeatures`. ``found``, a survey of the cases with digests, and
+    ``standardizer`` are computed if they are not given. ``loss`` is the loss of left-out groups.
     """
     draws = np.random.RandomState(seed)
     drawn = draw_feature_map(options, cases.recordings, cases.weights, draws, found=found, standardizer=standardizer)
@@ -103,7 +103,7 @@ def fit_regression(
         blocks,
         LeftOut(targets(cases), weights, alphas, groups, squared_errors if groups is None else loss),
         rng,
-        shared_scale={NARROW_BANDS},  # what varies most in a narrow band is no noise
+        shared_scale={NARROW_BANDS},  # large variance in a narrow band is not noise
         preferred=OBSERVATIONS,
         subsets=octave_subsets(feature_map),
     )
@@ -111,7 +111,7 @@ def fit_regression(
 
 
 def _left_out_together(cases: TrainingCases) -> NDArray[np.intp] | None:
-    """Number the groups of cases, (n,), unless all cases of a class or tag, or none of it, are of one group."""
+    """Return the group number of each case, (n,); None if a class or tag, or its absence, occurs in only one group."""
     if cases.groups is None:
         return None
     names, numbers = np.unique(cases.groups, return_inverse=True)
@@ -125,22 +125,22 @@ def _left_out_together(cases: TrainingCases) -> NDArray[np.intp] | None:
 
 
 def octave_subsets(feature_map: FeatureMap) -> list[NDArray[np.bool_]]:
-    """Which features exist at half the rate, and at half of that."""
+    """Return which features exist at half the rate and at a quarter of it."""
     return [feature_map.exists(2.0**i) for i in range(1, n_octaves(feature_map.sfreq) + 1)]
 
 
 def n_octaves(sfreq: float | None) -> int:
-    """How many halvings of the sampling rate have coefficients of their own."""
+    """Return the number of halvings of the sampling rate with coefficients of their own."""
     return 0 if sfreq is None else _OCTAVES
 
 
-_REVISION = 1  # of what the features are; a file of another is refused, as its coefficients would be of other features
+_REVISION = 1  # of the feature definitions; a file of another revision is refused, as its coefficients do not apply
 _HIGHEST_ORDER = 64
 _LONGEST_HOP = 64
 
 
 def map_state(features: FeatureMap, seed: int) -> State:
-    """Say a feature map, and the seed it was drawn with."""
+    """Return the state of a feature map and the seed it was drawn with."""
     state = State({"revision": _REVISION, "seed": seed, "timed": features.timed}, {"fill": features.fill})
     state = state.nest("standardizer", features.standardizer.to_state())
     state = state.nest("oscillators", _bank_state(features.oscillators))
@@ -152,7 +152,7 @@ def map_state(features: FeatureMap, seed: int) -> State:
 
 
 def map_from_state(state: State, n_channels: int, sfreq: float | None, precision: str) -> tuple[FeatureMap, int]:
-    """Build the feature map of `map_state`, and its seed."""
+    """Restore the feature map of `map_state`, and its seed."""
     if state.value("revision", int) != _REVISION:
         raise ModelFileError("it is of a version of s4signal that has other features; fit and save again.")
     standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=n_channels)
@@ -171,7 +171,7 @@ def map_from_state(state: State, n_channels: int, sfreq: float | None, precision
 
 
 def ridge_from_state(state: State, sizes: Mapping[str, int], *, n_subsets: int) -> Ridge:
-    """Build a regression on blocks of features of these sizes."""
+    """Restore a regression on feature blocks of these sizes."""
     used, n_features = state.values("blocks", str), sum(sizes.values())
     if not used or not set(used) <= set(sizes):
         raise ModelFileError(f"blocks must be some of {', '.join(sizes)}, got {used[:10]}.")
@@ -204,7 +204,7 @@ def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.d
     orders, hops = state.array("orders", F, kinds="i"), state.array("hops", F, positive=True)
     components = state.array("components", None, n_channels)
     if F == 0 or (orders < 1).any() or orders.max() > _HIGHEST_ORDER or hops.max() > _LONGEST_HOP:
-        raise ModelFileError("it has oscillators of orders or hops that no model has.")
+        raise ModelFileError("the orders or hops of its oscillators are out of range.")
     if not 1 <= len(components) <= n_channels:
         raise ModelFileError(f"it has {len(components)} components of {n_channels} channels.")
     combinations = None
@@ -220,7 +220,7 @@ def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.d
         has_segment_means=torch.from_numpy(state.array("has_segment_means", F, kinds="b")),
         **{name: torch.from_numpy(array).to(dtype) for name, array in floats.items()},
         sfreq=sfreq,
-        # Sizes are checked by the features: those of narrow bands, without spatial filters, have no windows.
+        # The feature map checks sizes; narrow bands have no spatial filters and no windows.
         n_windows=state.value("n_windows", int, low=1, high=2**20 if J > 0 else 1),
         shrinkage=state.value("shrinkage", float, low=0.0),
         combinations=combinations,
@@ -231,7 +231,7 @@ def _combinations_from_state(state: State, n_outputs: int, dtype: torch.dtype) -
     members = state.array("members", None, None, kinds="i")
     Q, k = members.shape
     if Q == 0 or k == 0 or members.min() < 0 or members.max() >= n_outputs:
-        raise ModelFileError("it has filter combinations of filters that it does not have.")
+        raise ModelFileError("its filter combinations refer to filters that do not exist.")
     quantiles = state.array("quantiles", Q, 2 * k, None)
     arrays = {
         "weights": state.array("weights", Q, 2 * k, 2 * k),
