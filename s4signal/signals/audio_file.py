@@ -191,9 +191,9 @@ def _decode_by_ffmpeg(path: str) -> tuple[FloatArray, float]:
     command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
     command += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
     answer = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  no shell
-    if answer.returncode:
-        lines = answer.stderr.decode(errors="replace").strip().splitlines()
-        raise _unreadable(path, lines[-1] if lines else "ffmpeg failed")
+    lines = answer.stderr.decode(errors="replace").strip().splitlines()
+    if answer.returncode or lines:  # of a file that is cut or damaged, it decodes the rest and ends well
+        raise _unreadable(path, lines[0] if lines else "ffmpeg failed")
     soundfile = optional("soundfile", "Reading audio", "audio")
     frames, sfreq = soundfile.read(BytesIO(answer.stdout), dtype="float32", always_2d=True)
     return frames.T, float(sfreq)

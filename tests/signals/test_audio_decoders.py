@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals import read_audio, read_audio_folder
+from s4signal.signals import read_audio, read_audio_folder, read_audio_manifest
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -109,16 +109,59 @@ def test_what_is_empty_or_silent_by_inversion_is_refused(with_ffmpeg, tmp_path):
         read_audio(write(tmp_path / "b.m4a", SOUND[:1] * [[1], [-1]]))[0]
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
-@pytest.mark.parametrize("ending", ["m4a", "mka"])
-def test_ffmpeg_itself_is_called_rightly(ending, tmp_path, monkeypatch):
+RATE = 16000
+T = np.arange(RATE) / RATE
+# A quarter of a second of silence, half a second of two tones, a quarter of a second of silence.
+BURST = 0.5 * np.sin(2 * np.pi * np.array([[440], [880]]) * T) * ((T >= 0.25) & (T < 0.75))
+
+
+@pytest.fixture
+def encoded(tmp_path, monkeypatch):
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        pytest.skip("needs ffmpeg")
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    sine = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    write(tmp_path / "a.wav", sine[None])
-    command = [str(shutil.which("ffmpeg")), "-v", "error", "-i", str(tmp_path / "a.wav"), str(tmp_path / f"a.{ending}")]
-    subprocess.run(command, check=True, env=os.environ)
-    signals = read_audio(tmp_path / f"a.{ending}")
-    assert signals.sfreq == 16000
-    assert abs(signals.lengths[0] - 16000) < 3000  # the encoder pads
-    middle = signals[0].data[0, 4000:12000]
-    assert np.argmax(np.abs(np.fft.rfft(middle))) == 220
+
+    def encode(ending, data=BURST, *options):
+        source, target = write(tmp_path / "no" / "burst.wav", data), tmp_path / "yes" / f"-\u00fc 1.{ending}"
+        target.parent.mkdir(exist_ok=True)
+        command = [ffmpeg, "-v", "error", "-i", str(source), *options, str(target)]
+        subprocess.run(command, check=True, env=os.environ)
+        return target
+
+    return encode
+
+
+# Samples that a coder puts in front, where no header says so: a frame of AAC without a container.
+@pytest.mark.parametrize(("ending", "delay"), [("m4a", 0), ("mka", 0), ("webm", 0), ("opus", 0), ("aac", 1024)])
+def test_what_ffmpeg_wrote_is_read_in_time_and_in_its_channels(ending, delay, encoded, tmp_path):
+    path = encoded(ending)
+    signals = read_audio(path, mono=False)
+    rate = signals.sfreq
+    assert rate == (48000 if ending == "webm" else RATE)  # opus in webm is 48 kHz
+    assert 0 <= signals.lengths[0] / rate - 1 < (2048 + delay) / RATE  # whole frames
+    left, right = signals[0].data
+    loud = np.flatnonzero(np.abs(left) > 0.2) / rate - delay / RATE
+    assert (loud[0], loud[-1]) == pytest.approx((0.25, 0.75), abs=0.001)
+    for tone, channel in ((440, left), (880, right)):
+        middle = channel[round(0.4 * rate) : round(0.7 * rate)]
+        assert np.abs(np.fft.rfft(middle)).argmax() == round(0.3 * tone)
+    rows = {"path": [path.name] * 2, "label": ["tone", "silence"], "start": [0.4, ""], "end": [0.7, 0.2]}
+    tone, silence = read_audio_manifest(rows, root=path.parent).signals
+    np.testing.assert_allclose(tone.data, (left + right)[None, round(0.4 * rate) : round(0.7 * rate)] / 2, atol=1e-6)
+    assert silence.length == round(0.2 * rate)
+    assert np.abs(silence.data).max() < 0.01
+    assert read_audio_folder(tmp_path, sfreq=8000).y.tolist() == ["no", "yes"]
+
+
+@pytest.mark.parametrize("ending", ["m4a", "aac", "webm", "mka", "ac3", "wma"])
+def test_channels_in_antiphase_and_files_that_were_cut_are_refused(ending, encoded):
+    path = encoded(ending, BURST[:1] * [[1], [-1]])
+    with pytest.raises(RecordingError, match="channels that cancel each other"):
+        read_audio(path)[0]
+    noise = 0.3 * np.random.default_rng(0).standard_normal((1, 4 * RATE)).clip(-1, 1)
+    front = ("-y", "-movflags", "+faststart") if ending == "m4a" else ("-y",)  # its header first, which is else lost
+    content = encoded(ending, noise, *front).read_bytes()
+    path.write_bytes(content[: len(content) // 2 + 7])
+    with pytest.raises(RecordingError, match=rf"\.{ending} cannot be read as audio \("):
+        read_audio(path)
