@@ -1,6 +1,5 @@
 """From a folder, a manifest or a file to cases, labels and groups; and what was understood, in words."""
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from s4signal.signals import Signals, epochs_from_events, read_csv, read_eeg, re
 from s4signal.signals.audio_file import Skipped
 from s4signal.signals.audio_layout import Layout
 from s4signal.signals.checks import few
-from s4signal.signals.labelled import LabelledSignals, assemble, of_split
+from s4signal.signals.labelled import LabelledSignals, assemble, labelled, of_split
+from s4signal.signals.table import Table
 
 _SHOWN = 12  # classes or events named in one line
 
@@ -30,7 +30,7 @@ class Cases:
     groups: NDArray[Any] | None  # None: every case is a group of its own
     source: str  # what was read, in words
     by: str = ""  # where labels and groups come from
-    splits: NDArray[Any] | None = None  # the part of the data set that each is of
+    splits: NDArray[Any] | None = None  # the part of the data set that each recording is of
     skipped: tuple[Skipped, ...] = ()
     aside: tuple[str, ...] = ()  # what was seen and is no case
 
@@ -116,21 +116,21 @@ def _from_listing(listing: Listing, name: str, how: Reading) -> Cases:
     y = labels if all(labels) else None
     grouped = not {str(row.path) for row in layout.rows} >= (owners := set(groups.tolist())) or len(owners) < len(X)
     source = f"{name}, {len(X)} {'recordings' if len(X) > 1 else 'recording'} ({kind})"
-    left: dict[str, Any] = {"skipped": data.skipped, "aside": data.aside}
+    known: dict[str, Any] = {"splits": data.splits, "skipped": data.skipped, "aside": data.aside}
     if how.tmax is not None:
         if y is not None:
             raise ValueError(f"--tmax cuts around events, but labels come from {by}; leave one of them out.")
         X, y, groups = epochs_from_events(X, event_id=how.event or None, tmin=how.tmin, tmax=how.tmax, groups=groups)
         named = by.rpartition("groups in ")[2] if grouped else "recordings"
         by = f"events, {how.tmin:g} to {how.tmax:g} s after each; groups: {named}"
-        return Cases(X, y, groups, source, by, **left)
+        return Cases(X, y, groups, source, by, **known)
     if how.window is not None:
         X, y, groups = windows(X, duration_s=how.window, step_s=how.step, y=y, groups=groups)
         by += f"; windows of {how.window:g} s, groups: " + ("as named" if grouped else "recordings")
-        return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "), **left)
+        return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "), **known)
     if kind == "EEG" and y is None:
         source += _events_said(X)
-    return Cases(X, _targets(y, how), groups if grouped else None, source, by, data.splits, **left)
+    return Cases(X, _targets(y, how), groups if grouped else None, source, by, **known)
 
 
 def _read(kind: str, layout: Layout, how: Reading) -> LabelledSignals:
@@ -147,8 +147,7 @@ def _read(kind: str, layout: Layout, how: Reading) -> LabelledSignals:
         X = read_csv(paths, time=how.time_column, sfreq=how.sfreq, picks=names)[0]
     if len(rates := sorted(set(X.sfreqs.tolist()))) > 1 and kind != "CSV":
         raise RecordingError(f"the recordings have rates of {rates[0]:g} to {rates[-1]:g} Hz; pass --sfreq for one.")
-    labels, groups = np.array([row.label for row in rows]), np.array([row.group for row in rows])
-    return LabelledSignals(X, labels, groups, skipped=layout.skipped)
+    return labelled(X, rows, layout)
 
 
 def _from_table(path: Path, how: Reading) -> Cases:
@@ -163,18 +162,14 @@ def _from_table(path: Path, how: Reading) -> Cases:
     X, y = read_csv(path, time=time, sfreq=how.sfreq, picks=names, case=case, label=label)
     if group is not None and group not in header:
         raise RecordingError(f"{path} has no column {group}; it has {', '.join(header)}.")
-    groups = None if group is None or case is None else _groups_of_rows(path, case, group)
+    groups = None
+    if group is not None and case is not None:
+        pairs = list(dict.fromkeys(zip(*map(Table(path).names, (case, group)), strict=True)))
+        if len(pairs) > len(X):
+            raise RecordingError(f"{path}: a case of column {case} has several groups in column {group}.")
+        groups = np.array([name for _, name in pairs])
     source = f"{path}, a table of samples with the channels {', '.join(names[:_SHOWN])}"
     return Cases(X, _targets(y, how), groups, source, f"column {label}" if label else "")
-
-
-def _groups_of_rows(path: Path, case: str, group: str) -> NDArray[Any]:
-    """Return the group of each case, in the order of their first rows."""
-    found: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row[case].strip(), row[group].strip())
-    return np.array(list(found.values()))
 
 
 def _targets(y: NDArray[Any] | None, how: Reading) -> NDArray[Any] | None:

@@ -81,7 +81,7 @@ def read_audio_folder(
 ) -> LabelledSignals:
     """Read a folder of labelled audio: a folder per class, or names that follow a pattern, or a manifest.
 
-    Folders may be links. Where all folders at the top are parts of a data set (train, test, dev, …), classes lie below.
+    Folders may be links. Parts of a data set (train, test, dev, …) may stand above the classes, or below each of them.
     ``_background_noise_`` is no class; ``validation_list.txt``, ``testing_list.txt`` and names like
     ``bae55a_nohash_0.wav`` are read as Speech Commands means them.
 

@@ -41,33 +41,38 @@ class Layout(NamedTuple):
 
 
 def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = ENDINGS) -> Layout:
-    """Take the folders below `root` as labels, or, where those are parts of a data set, the folders below these."""
+    """Take the folders below `root` as labels, and as parts of a data set those that stand above or below them."""
     audio, others, links, aside = _listing(root, endings)
-    depth = _depth_of_labels(belows := [path.relative_to(root).parts for path in audio])
-    listed = {} if depth else _listed(root)
+    folders = _folders(belows := [path.relative_to(root).parts for path in audio])
+    depth, at = len(folders), folders.index("<class>")
+    listed = _listed(root) if depth == 1 else {}
     rows, skipped = [], [*links, *_lists_without_files(root, listed, audio)]
     for path, below in zip(audio, belows, strict=True):
-        is_sorted = len(below) >= 2 + depth and (not depth or below[0].lower() in PARTS)
-        if not is_sorted or not (label := _nfc(below[depth]).strip()):
-            where = f"{root.name}/{min(b[0] for b in belows if b[0].lower() in PARTS)}" if depth else root.name
+        is_sorted = len(below) > depth and (depth == 1 or below[1 - at].lower() in PARTS)
+        if not is_sorted or not (label := _nfc(below[at]).strip()):
+            lacks = "class folder" if is_sorted or at == depth - 1 else "part of the data set"
             error = RecordingError(
-                f"{path} lies in no class folder{' that has a name' * is_sorted}. Sort the files as "
-                f"{where}/<class>/<file>, or pass pattern= or manifest=."
+                f"{path} lies in no {lacks}{' that has a name' * is_sorted}. Sort the files as "
+                f"{'/'.join([str(root), *folders])}/<file>, or pass pattern= or manifest=."
             )
             skipped.append(skip_or_raise(error, path, on_error))
             continue
         speaker = _SPEAKER.fullmatch(path.stem)
-        split = below[0] if depth else listed.get(_nfc("/".join(below)), "train" if listed else "")
+        split = below[1 - at] if depth == 2 else listed.get(_nfc("/".join(below)), "train" if listed else "")
         rows.append(Row(path, label, speaker[1] if speaker else str(path), split))
-    skipped += _lost_folders(root, others, {below[: depth + 1] for below in belows}, depth)
+    skipped += _lost_folders(root, others, {below[:depth] for below in belows}, depth)
     return Layout(_each_file_once(rows, skipped, on_error), skipped, aside)
 
 
-def _depth_of_labels(belows: Sequence[tuple[str, ...]]) -> int:
-    """Tell how many folders lie above those of the classes: one, where all or two at least are parts of a data set."""
-    tops, holding = {below[0] for below in belows if len(below) > 1}, {below[0] for below in belows if len(below) == 2}
-    parts = {top for top in tops if top.lower() in PARTS}
-    return int(bool(parts) and (parts == tops or len(parts - holding) > 1))
+def _folders(belows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Say which folders lie above a file: that of its class, and above or below it, if all or two are such, a part."""
+    holding = {below[0] for below in belows if len(below) == 2}
+    for at in (0, 1):
+        names = {below[at] for below in belows if len(below) > at + 1}
+        parts = {name for name in names if name.lower() in PARTS}
+        if parts and (parts == names or len(parts - holding) > 1):
+            return ["<class>", min(parts)] if at else [min(parts), "<class>"]
+    return ["<class>"]
 
 
 def rows_of_pattern(
@@ -157,12 +162,12 @@ def _lost_folders(
 ) -> Iterator[Skipped]:
     """Name the class folders that hold files, but none that is known as audio."""
     below = [path.relative_to(root).parts for path in others]
-    lost = Counter(parts[: depth + 1] for parts in below if len(parts) > depth + 1)
+    lost = Counter(parts[:depth] for parts in below if len(parts) > depth)
     for parts, n in lost.items():
         if parts not in with_audio:
             folder = root.joinpath(*parts)
             ending = next(path.suffix for path in others if path.is_relative_to(folder)) or "no ending"
-            yield Skipped(str(folder), f"{folder} holds no file that is known as audio, but {n} others ({ending}).")
+            yield Skipped(str(folder), f"{folder} holds no recording of a known kind, but {n} other files ({ending}).")
 
 
 def _each_file_once(rows: Sequence[Row], skipped: list[Skipped], on_error: OnError) -> list[Row]:

@@ -103,18 +103,17 @@ def assemble(
         else:
             rows.append(row)
     if not cases:
-        raise RecordingError(f"nothing can be used, {len(skipped)} are left out; the first: {skipped[-1].reason}")
-    warn_of_skipped(skipped, len(layout.rows) + len(layout.skipped), stacklevel=3)
-    signals = Signals.from_cases(cases)
+        raise RecordingError(f"nothing can be used, {len(skipped)} are left out; the last: {skipped[-1].reason}")
     _check_alike(cases, resampled=sfreq is not None)
-    return LabelledSignals(
-        signals if sfreq is None else signals.resample(sfreq),
-        np.array([row.label for row in rows]),
-        np.array([row.group for row in rows]),
-        np.array([row.split for row in rows]) if any(row.split for row in layout.rows) else None,
-        skipped,
-        layout.aside,
-    )
+    signals = Signals.from_cases(cases)
+    return labelled(signals if sfreq is None else signals.resample(sfreq), rows, layout._replace(skipped=skipped))
+
+
+def labelled(signals: Signals, rows: Sequence[Row], layout: Layout) -> LabelledSignals:
+    """Put to recordings what is known of their rows, and warn of what was left out."""
+    warn_of_skipped(layout.skipped, len(rows) + len(layout.skipped), stacklevel=4)
+    y, groups, splits = (np.array([row[i] for row in rows]) for i in (1, 2, 3))
+    return LabelledSignals(signals, y, groups, splits if any(splits) else None, layout.skipped, layout.aside)
 
 
 def of_split(rows: Sequence[Row], split: str | None) -> list[Row]:
@@ -125,7 +124,7 @@ def of_split(rows: Sequence[Row], split: str | None) -> list[Row]:
     if not parts:
         raise ValueError(
             f"split={split!r} was passed, but nothing says which part a recording belongs to: no folders train/ and "
-            "test/ above those of the classes, no validation_list.txt or testing_list.txt, no column split."
+            "test/ above or below those of classes, no validation_list.txt or testing_list.txt, no column split."
         )
     if split not in parts:
         raise ValueError(f"split={split!r} is unknown; there are {', '.join(map(repr, parts))}.")

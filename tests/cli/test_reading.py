@@ -175,6 +175,11 @@ def other_columns_without_a_folder(folder: Path) -> tuple[Path, Reading]:
     return folder / "index.csv", Reading()
 
 
+def two_groups(folder: Path) -> tuple[Path, Reading]:
+    (folder / "samples.csv").write_text("case,label,group,red\na,x,u,1\na,x,u,2\nb,y,u,3\nb,y,v,4\n")
+    return folder / "samples.csv", Reading(sfreq=8.0)
+
+
 def other_groups(folder: Path) -> tuple[Path, Reading]:
     return manifest(folder, "path,label\na.wav,yes\n", group_column="speaker")
 
@@ -227,6 +232,7 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (both, "--manifest and --pattern were both given"),
         (other_columns, "has no column path; it has file, class. Name the columns by --path-column"),
         (other_columns_without_a_folder, "has no column path; it has file, class. Name the columns by --path-column"),
+        (two_groups, "a case of column case has several groups in column group"),
         (other_groups, "has no column speaker; it has path, label"),
         (no_rows, "lists no file"),
         (no_label, r"index\.csv, row 2, column label is empty"),
@@ -299,6 +305,33 @@ def test_parts_of_a_data_set_are_no_classes(tones: Path, tmp_path: Path) -> None
     cases = read_cases(tmp_path, Reading(split="train"))
     assert set(cases.labels.tolist()) == {"low", "high"}
     assert len(cases.X) == 18
+
+
+def test_parts_below_the_classes_are_said_and_read_alone(tmp_path: Path, run) -> None:
+    for i, label in enumerate(("low", "high")):
+        for part in ("train", "test"):
+            (tmp_path / "all" / label / part).mkdir(parents=True)
+            for take in range(3):
+                sound = 0.3 * np.sin(np.arange(800) * (i + 0.1 * take + 0.2))
+                write_wave(tmp_path / "all" / label / part / f"{take}.wav", sound)
+    for windows in ([], ["--window", "0.05"]):
+        arguments = [tmp_path / "all", "-o", tmp_path / "m.s4", *QUICK, *windows]
+        assert "test (6), train (6)" in run("fit", *arguments).stdout
+        answer = run("fit", *arguments, "--split", "train").stdout
+        assert "parts      train (6)\n" in answer
+        assert "classes    2: high (" in answer
+    found = json.loads(run("predict", tmp_path / "m.s4", tmp_path / "all", "--split", "test", "--json").stdout)
+    assert {Path(row["source"]).parent.name for row in found} == {"test"}
+
+
+def test_a_folder_of_eeg_says_its_parts_and_what_it_leaves_aside(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        record(tmp_path / part / "rest", [f"{part}_raw.fif"], label="rest")
+    (tmp_path / "train" / "moved").mkdir()
+    (tmp_path / "train" / "moved" / "a.xdf").write_bytes(b"?")
+    with pytest.warns(UserWarning, match=r"moved holds no recording of a known kind, but 1 other files \(\.xdf\)"):
+        facts = read_cases(tmp_path, Reading()).facts()
+    assert (facts["parts"], facts["left aside"]) == ("test (1), train (1)", "other files: 1 .xdf")
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.jsonl"])

@@ -81,20 +81,24 @@ def test_a_class_without_known_audio_is_named(tmp_path):
     (tmp_path / "yes").mkdir()
     for name in ("a.dsf", "b.dsf"):
         (tmp_path / "yes" / name).write_bytes(b"sound")
-    with pytest.warns(UserWarning, match=r"yes holds no file that is known as audio, but 2 others \(\.dsf\)"):
+    with pytest.warns(UserWarning, match=r"yes holds no recording of a known kind, but 2 other files \(\.dsf\)"):
         data = read_audio_folder(tmp_path)
     assert "other files: 2 .dsf" in repr(data)
 
 
+@pytest.mark.parametrize("order", ["{part}/{label}", "{label}/{part}"])
 @pytest.mark.parametrize("parts", [("train", "test"), ("Training", "dev"), ("train",)])
-def test_parts_of_a_data_set_are_no_labels(tmp_path, parts):
+def test_parts_of_a_data_set_are_no_labels(tmp_path, parts, order):
     for part in parts:
         for label in ("no", "yes"):
-            write(tmp_path / part / label / "a.wav")
+            write(tmp_path / order.format(part=part, label=label) / f"{part}.wav")
     data = read_audio_folder(tmp_path)
     assert sorted(set(data.y)) == ["no", "yes"]
     assert sorted(set(data.splits)) == sorted(parts)
-    assert read_audio_folder(tmp_path, split=parts[0]).splits.tolist() == [parts[0]] * 2
+    assert f"parts: {', '.join(f'{part} 2' for part in sorted(parts))}" in repr(data)
+    one = read_audio_folder(tmp_path, split=parts[0])
+    assert one.splits.tolist() == [parts[0]] * 2
+    assert [os.path.basename(source) for source in one.signals.sources] == [f"{parts[0]}.wav"] * 2
     with pytest.raises(ValueError, match=r"split='other' is unknown; there are "):
         read_audio_folder(tmp_path, split="other")
 
@@ -104,6 +108,23 @@ def test_parts_that_hold_files_alone_have_no_labels(tmp_path):
         write(tmp_path / part / "a.wav")
     with pytest.raises(RecordingError, match=r"a\.wav lies in no class folder. Sort the files as .*/test/<class>"):
         read_audio_folder(tmp_path)
+
+
+def test_what_stands_beside_the_parts_of_a_class_is_of_none(tmp_path):
+    for folder in ("yes/train", "yes/test", "no/train", "no"):
+        write(tmp_path / folder / "a.wav")
+    with pytest.raises(RecordingError, match=r"no/a\.wav lies in no part of the data set. Sort .*/<class>/test/<file>"):
+        read_audio_folder(tmp_path)
+    with pytest.warns(UserWarning, match="1 of 4 files are left out"):
+        data = read_audio_folder(tmp_path, on_error="skip")
+    assert (data.y.tolist(), data.splits.tolist()) == (["no", "yes", "yes"], ["train", "test", "train"])
+
+
+def test_a_speaker_whose_name_is_that_of_a_part_is_none_beside_others(tmp_path):
+    for folder in ("yes/ann", "yes/dev", "no/ann"):
+        write(tmp_path / folder / "a.wav")
+    data = read_audio_folder(tmp_path)
+    assert (data.y.tolist(), data.splits) == (["no", "yes", "yes"], None)
 
 
 def test_a_word_that_sounds_like_a_part_is_a_label_beside_others(tmp_path):
