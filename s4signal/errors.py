@@ -1,4 +1,4 @@
-"""The errors of s4signal: each says what came, what is needed and what to do."""
+"""The exceptions of s4signal. Each message states what was received, what is required and what to do."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,11 +16,11 @@ __all__ = [
 
 
 class S4SignalError(Exception):
-    """Base of every error that s4signal defines."""
+    """Base class of all exceptions of s4signal."""
 
 
 class ShapeError(S4SignalError, ValueError):
-    """An array has another shape, rank or length than is needed."""
+    """An array has the wrong shape, number of dimensions or length."""
 
 
 class RecordingError(S4SignalError, ValueError):
@@ -28,7 +28,7 @@ class RecordingError(S4SignalError, ValueError):
 
 
 class ModelFileError(S4SignalError, ValueError):
-    """A file is not a model that s4signal saved, or it is damaged."""
+    """A file is not a model saved by s4signal, or it is damaged."""
 
 
 class CheckpointError(S4SignalError, OSError):
@@ -36,19 +36,19 @@ class CheckpointError(S4SignalError, OSError):
 
 
 class DistributedError(S4SignalError, RuntimeError):
-    """Processes that train together do not fit together, or one of them is gone."""
+    """The processes of a distributed training do not match, or one of them has stopped."""
 
 
 class DivergenceError(S4SignalError, ValueError):
-    """A training has led to a loss or a gradient that is no finite number."""
+    """Training produced a loss or a gradient that is not finite."""
 
 
 class MissingDependencyError(S4SignalError, ImportError):
-    """An optional package is missing; the message names the extra that brings it."""
+    """An optional package is missing; the message names the extra that installs it."""
 
 
 def check_choice(option: str, value: Any, choices: Iterable[Any]) -> None:
-    """Refuse a value that is none of the choices."""
+    """Raise ValueError if a value is not one of the choices."""
     choices = tuple(choices)
     if value not in choices:
         raise ValueError(f"{option}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}.")

@@ -1,9 +1,9 @@
-"""The mathematics: state matrices, discretisations, and equal views of a linear state space.
+"""The mathematics: state matrices, discretisations, and equivalent views of a linear state space model.
 
-Pure functions on tensors. What is remembered: `measures`, as modes in `hippo`, as an online memory in `memory`.
-From the ODE to a discrete system: `discretization`. A system (`systems`) runs block by block (`blocks`, with the parts
-`tables`, `carry` and `shared`), by one FFT (`convolution`), sample by sample (`recurrence`) or at any times
-(`irregular`), with the same result. `cascades` are the filters of filter banks. ARCHITECTURE.md has the table of
+Pure functions on tensors. `hippo` defines the HiPPO measures and their modes, `memory` an online memory for them.
+`discretization` turns the ODE into a discrete system. A system (`systems`) runs block by block (`blocks`, which uses
+`tables`, `carry` and `shared`), by one FFT (`convolution`), sample by sample (`recurrence`) or at irregular times
+(`irregular`), with the same result. `cascades` defines the filters of filter banks. ARCHITECTURE.md has the table of
 kernels, views and measures.
 """
 

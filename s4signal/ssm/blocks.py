@@ -1,11 +1,11 @@
-"""The block engine: a linear state space over long signals at the speed of matrix products.
+"""The block engine: run a linear state space system over long signals at the speed of matrix products.
 
-Time is cut into blocks of T samples. Within a block the outputs are one Toeplitz product, and what the block leaves
-behind is one product with the powers of the state matrix; from block to block only the state is carried:
+Time is cut into blocks of T samples. The outputs within a block are one Toeplitz product. The state that a block adds
+is one product with the powers of the state matrix. Only the state is carried from block to block:
 
     Y = U W + X Q,   S = U P,   X_{m+1} = X_m a + S_m
 
-The cost is linear in the length, and nothing of size (d_model, d_state, length) is ever made.
+The cost is linear in the length. No array of size (d_model, d_state, length) is allocated.
 """
 
 import math
@@ -23,14 +23,14 @@ from s4signal.ssm.shared import shared_block_scan
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, times_state
 from s4signal.ssm.tables import BlockTables, block_tables, toeplitz
 
-LONGEST_BLOCK = 128  # measured: the product U W costs 2 T flops a sample, and larger T leave the cache
+LONGEST_BLOCK = 128  # measured: the product U W costs 2 T flops per sample, and tables for larger T leave the cache
 
 
 def block_length(n_times: int, batch: int = 1) -> int:
-    """Return the block length T for a batch of signals, at most 128: short signals are one block.
+    """Return the block length T for a batch of signals, at most 128. Short signals are one block.
 
-    The products cost 2 T flops a sample, the tables some hundred flops for each of d_state T entries: the best T grows
-    with the square root of the samples at hand.
+    The products cost 2 T flops per sample, the tables some hundred flops for each of d_state T entries. The best T
+    therefore grows with the square root of the number of samples.
     """
     if n_times <= LONGEST_BLOCK:
         return n_times
@@ -50,15 +50,15 @@ def block_scan(
     Parameters
     ----------
     system : DiagonalSystem, DenseSystem or SharedSystem
-        In float64 where the device has it.
+        The system, in float64 if the device supports it.
     u : Tensor (d_model, batch, n_times)
         Input, float32 or float64; n_times >= 1.
     state : Tensor (n_systems, batch, d_state), optional
-        State before the first sample, of the sizes in ``system.state_size``; at rest by default.
+        State before the first sample, of the sizes in ``system.state_size``; zero by default.
     return_state : bool, default=True
         Whether to compute the state after the last sample.
     tables : dict, optional
-        Where to look for the tables of this very system, and to leave them for the next call.
+        Cache for the tables of this system, filled in place and reused by the next call.
 
     Returns
     -------
@@ -92,27 +92,27 @@ def block_scan(
     tables = {} if tables is None else tables
     if (T, u.dtype) not in tables:
         tables[T, u.dtype] = block_tables(system, T, u.dtype)
-    of_block = tables[T, u.dtype]
+    parts = tables[T, u.dtype]
     if n_times == T and state is None and not return_state:
-        return _one_block_op(u, of_block.kernel), None
+        return _one_block_op(u, parts.kernel), None
     padding = -n_times % T
     if padding:
         u = pad(u, (0, padding))
     if state is not None and isinstance(system, DiagonalSystem):
         inverse = system.B_bar.reciprocal()
         if u.is_cpu and not torch.compiler.is_compiling() and not bool(inverse.re.isfinite().all()):
-            raise ValueError("B_bar is 0 for some modes, which no input reaches: leave them out to carry a state.")
+            raise ValueError("B_bar is 0 for some modes, so that no input reaches them: remove them to pass a state.")
         state = times_state(inverse, state)
-    y, entering, _ = _scan_op(u, *of_block, state)
+    y, entering, _ = _scan_op(u, *parts, state)
     if padding:
         y = y[..., :n_times]
     if not return_state:
         return y, None
-    return y, _state_after(system, of_block, u[..., n_times + padding - T : n_times], entering)
+    return y, _state_after(system, parts, u[..., n_times + padding - T : n_times], entering)
 
 
 def _state_after(system: DiagonalSystem | DenseSystem, tables: BlockTables, last: Tensor, entering: Tensor) -> Tensor:
-    """Carry the state through the last block, which may hold fewer than T samples."""
+    """Return the state after the last block, which may hold fewer than T samples."""
     n_last, T = last.shape[-1], tables.P.shape[1]
     added = torch.bmm(last, tables.P[:, T - n_last :, : entering.shape[-1]])
     if isinstance(system, DenseSystem):
@@ -123,7 +123,7 @@ def _state_after(system: DiagonalSystem | DenseSystem, tables: BlockTables, last
 
 
 def _power(z: Pair, exponent: int) -> Pair:
-    """z to a power >= 1, by squaring."""
+    """Raise z to a power >= 1 by repeated squaring."""
     if exponent == 1:
         return z
     half = _power(z.times(z), exponent // 2)
@@ -140,11 +140,11 @@ def _untoeplitz(W: Tensor) -> Tensor:
 def block_product(
     U: Tensor, kernel: Tensor, X: Tensor | None = None, Q: Tensor | None = None, *, transposed: bool = False
 ) -> Tensor:
-    """U (d_model, rows, T) -> U W, or U W^T, + X Q^T, for the table W of a kernel; X and Q may be left out together."""
-    if runs_triton(U) and os.environ.get("S4SIGNAL_FUSED_PRODUCT") == "1":  # not yet timed on a card: asked for
+    """Return U W, or U W^T, plus X Q^T, for U (d_model, rows, T) and the table W of a kernel; X and Q are optional."""
+    if runs_triton(U) and os.environ.get("S4SIGNAL_FUSED_PRODUCT") == "1":  # opt-in: not yet timed on a GPU
         from s4signal.ssm.fused_product import fused_product
 
-        with torch.cuda.device(U.device):  # triton takes the current card
+        with torch.cuda.device(U.device):  # triton launches on the current GPU
             return fused_product(U, kernel, X, Q, transposed=transposed)
     W = toeplitz(kernel, U.shape[-1])
     Y = torch.bmm(U, W.transpose(1, 2) if transposed else W)
@@ -152,7 +152,7 @@ def block_product(
 
 
 def _one_block(u: Tensor, kernel: Tensor) -> Tensor:
-    """u (d_model, batch, T) -> y from rest, by the Toeplitz product alone."""
+    """Return y for u (d_model, batch, T) and zero initial state, by the Toeplitz product alone."""
     with large_products(u, u.shape[-1]):
         return block_product(u, kernel)
 
@@ -164,7 +164,7 @@ def _one_block_backward(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, 
 
 
 def _by_direction(x: Tensor, batch: int, d_state: int) -> list[Tensor]:
-    """(d_model, batch * n_blocks, S) -> views (d_model, batch, n_blocks, d_state): causal, then anti-causal."""
+    """Split (d_model, batch * n_blocks, S) into views (d_model, batch, n_blocks, d_state): causal, then anti-causal."""
     return list(x.view(x.shape[0], batch, -1, x.shape[-1]).split(d_state, -1))
 
 
@@ -195,7 +195,7 @@ def _scan_backward(
     Q: Tensor,
     transition: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of u, the tables and the first state."""
+    """Return the gradients of u, the tables and the first state."""
     d_model, batch, _ = u.shape
     T, d_state = P.shape[1], transition.shape[1]
     dy = u.new_zeros(u.shape) if dy is None else dy
@@ -205,12 +205,12 @@ def _scan_backward(
     gradients, states = _by_direction(dX, batch, d_state), X.split(d_state, -1)
     if dlast is not None:
         gradients[0][:, :, -1] += dlast
-    # The adjoint of the recurrence is the recurrence with the adjoint transition, run the other way.
+    # The adjoint of the recurrence is the recurrence with the adjoint transition, in reversed time.
     adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2).contiguous()
     dfirst = carry(gradients[0], adjoint, reverse=True)
     if len(gradients) == 2:
         carry(gradients[1], adjoint)
-    # Not among the large ones: of two directions each is a view, which oneDNN would copy.
+    # Outside large_products: with two directions each operand is a view, which oneDNN would copy.
     products = [torch.bmm(x.transpose(1, 2), g) for x, g in zip(states, dX.split(d_state, -1), strict=True)]
     dtransition = products[0] if len(products) == 1 else products[0] + products[1]
     if transition.ndim == 2:
@@ -218,14 +218,14 @@ def _scan_backward(
     with large_products(U, T):
         du = block_product(dY, kernel, dX, P, transposed=True).view(u.shape)
         dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
-        # Transposed: the long side first is the faster product by a fifth.
+        # Transposed: the product with the long side first is faster by a fifth.
         dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)
     return du, dkernel, dP.transpose(1, 2), dQ.transpose(1, 2), dtransition, dfirst
 
 
 def _of_modes(products: Tensor) -> Tensor:
-    """Pick Re and Im of sum conj(x) g of each mode from the products of all real numbers (d_model, 2 n, 2 n)."""
-    # One matrix product and a pick: summing the elementwise products of two arrays of states costs four times as much.
+    """Pick Re and Im of sum conj(x) g of each mode from the products of all real parts (d_model, 2 n, 2 n)."""
+    # One matrix product and an indexing: summing elementwise products of two arrays of states costs four times as much.
     n = products.shape[-1] // 2
     blocks = products.view(-1, n, 2, n, 2).diagonal(dim1=1, dim2=3)  # (d_model, 2, 2, n)
     return torch.stack([blocks[:, 0, 0] + blocks[:, 1, 1], blocks[:, 0, 1] - blocks[:, 1, 0]], -1).flatten(-2)

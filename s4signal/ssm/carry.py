@@ -1,4 +1,4 @@
-"""From what each block leaves behind to the state that enters it: the recurrence over blocks."""
+"""The recurrence over blocks: compute the state that enters each block from the state that each block adds."""
 
 from collections.abc import Callable
 
@@ -8,24 +8,24 @@ from torch import Tensor
 from s4signal.ssm.operators import as_complex, as_real, runs_triton
 from s4signal.ssm.tables import powers
 
-GROUP = 16  # blocks that are walked through at once, in groups side by side; a power of two
-ENOUGH = 1 << 14  # numbers in the states of one block, from which an operation costs more than its call
+GROUP = 16  # blocks per group; groups are processed in parallel; a power of two
+ENOUGH = 1 << 14  # numbers in the states of one block, above which an operation costs more than its call overhead
 
 
 def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse: bool = False) -> Tensor:
-    """Replace, in place, what each block leaves behind by the state that enters it: X_{m+1} = X_m a + S_m.
+    """Replace the state that each block adds by the state that enters it, in place: X_{m+1} = X_m a + S_m.
 
     Shapes: S (d_model, batch, n_blocks, d_state), transition (d_model, d_state) of complex factors or (d_model,
-    d_state, d_state), first (d_model, batch, d_state) → (d_model, batch, d_state).
+    d_state, d_state), first (d_model, batch, d_state) → state after the last block, (d_model, batch, d_state).
     """
     if transition.ndim == 2 and runs_triton(S):
         from s4signal.ssm.fused_carry import fused_carry
 
-        with torch.cuda.device(S.device):  # triton takes the current card
+        with torch.cuda.device(S.device):  # triton launches on the current GPU
             return fused_carry(S, transition, first, reverse=reverse)
-    # The blocks are walked through one after the other where each holds enough work for one operation. Otherwise, and
-    # on every accelerator, groups of blocks are walked through side by side and then joined, level upon level: the
-    # number of operations grows with the logarithm of the number of blocks.
+    # Blocks are processed one after the other if each has enough work for one operation. Otherwise, and on every
+    # accelerator, groups of blocks are processed in parallel and then joined, level by level: the number of operations
+    # grows with the logarithm of the number of blocks.
     d_model, batch, n_blocks, n = S.shape
     if n_blocks < 2 * GROUP or (S.is_cpu and d_model * batch * n >= ENOUGH):
         return _one_by_one(S, transition, first, reverse=reverse)
@@ -42,7 +42,7 @@ def carry(S: Tensor, transition: Tensor, first: Tensor | None = None, *, reverse
 
 
 def _through_group(transition: Tensor, *, reverse: bool) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Return the transition over a group, and what carries (d_model, batch, n_groups, d_state) to each block of one."""
+    """Return the transition over a group, and a function from the states entering groups to their share per block."""
     if transition.ndim == 2:
         V = powers(as_complex(transition), GROUP)
         within = V[:, None, None, :-1].flip(3) if reverse else V[:, None, None, :-1]
@@ -55,32 +55,32 @@ def _through_group(transition: Tensor, *, reverse: bool) -> tuple[Tensor, Callab
 
 
 def _one_by_one(S: Tensor, transition: Tensor, first: Tensor | None, *, reverse: bool) -> Tensor:
-    """Walk along the last axis but one."""
-    # In place: the states are as large as the signal where T = d_state, and a second array of them would be written
-    # only to be read once.
+    """Run the recurrence along the second-to-last axis, in place; return the last state."""
+    # In place: the states are as large as the signal if T = d_state, and a second array would be written only to be
+    # read once.
     state = torch.zeros_like(S.select(-2, 0), memory_format=torch.contiguous_format)
     if first is not None:
         state.copy_(first)
     following = torch.empty_like(state)
     advance, advance_next = _step(state, following, transition), _step(following, state, transition)
-    lefts = S.unbind(-2)  # a view made in the loop costs as much as a third of the step
-    for left in reversed(lefts) if reverse else lefts:
-        advance(left)
-        left.copy_(state)
+    blocks = S.unbind(-2)  # creating a view in the loop costs a third of the step
+    for block in reversed(blocks) if reverse else blocks:
+        advance(block)
+        block.copy_(state)
         state, following, advance, advance_next = following, state, advance_next, advance
     return state
 
 
 def _step(state: Tensor, out: Tensor, transition: Tensor) -> Callable[[Tensor], Tensor]:
-    """Prepare the step that adds what a block leaves behind to the state carried through it."""
+    """Return a function for one step: multiply the state by the transition and add the state that a block adds."""
     if transition.ndim == 3:
         rows, out_rows = state.flatten(1, -2), out.flatten(1, -2)
-        return lambda left: torch.baddbmm(left.flatten(1, -2), rows, transition, out=out_rows)
+        return lambda added: torch.baddbmm(added.flatten(1, -2), rows, transition, out=out_rows)
     a = as_complex(transition)
     a, x, ax = a.view(len(a), *[1] * (state.ndim - 2), -1), as_complex(state), as_complex(out)
 
-    def advance(left: Tensor) -> Tensor:
+    def advance(added: Tensor) -> Tensor:
         torch.mul(x, a, out=ax)
-        return out.add_(left)  # not addcmul: of complex numbers it multiplies twice, and is not vectorised over strides
+        return out.add_(added)  # not addcmul: complex, it multiplies twice and is not vectorised over strides
 
     return advance

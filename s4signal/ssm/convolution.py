@@ -1,4 +1,4 @@
-"""The convolution view: the closed-form kernel and an FFT. The second formulation, and the way to look at a kernel."""
+"""The convolution view: the impulse response in closed form, and an FFT. An independent formulation of the scan."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> 
 
 
 def _vandermonde(Lambda_bar: Pair, n_times: int) -> Pair:
-    """Return the powers of poles from 0 on, on a new last axis."""
+    """Return the powers 0 ... n_times - 1 of poles on a new last axis."""
     radius = torch.hypot(Lambda_bar.re, Lambda_bar.im)
     radius = torch.log(radius.clamp_min(torch.finfo(radius.dtype).tiny))  # a pole at 0 has 0^0 = 1 at lag 0
     angle = torch.atan2(Lambda_bar.im, Lambda_bar.re)
@@ -26,7 +26,7 @@ def _vandermonde(Lambda_bar: Pair, n_times: int) -> Pair:
 
 
 def impulse_response(system: System, n_times: int) -> Tensor:
-    """Return the causal response of a system to one unit sample, without the feed-through.
+    """Return the causal impulse response of a system, without the feed-through.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def impulse_response(system: System, n_times: int) -> Tensor:
 
 
 def fft_convolve(system: System, u: Tensor) -> Tensor:
-    """Run a system from rest by one FFT over the whole signal.
+    """Run a system with zero initial state by one FFT over the whole signal.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
 
 
 def circular_convolution(kernel: Tensor, u: Tensor) -> Tensor:
-    """Return u * kernel, (d_model, n) or (d_model, d_model, n), by an FFT of n >= n_times; the end is that before 0."""
+    """Return u * kernel, (d_model, n) or (d_model, d_model, n), by an FFT of n >= n_times; lags may be negative."""
     n, paths = kernel.shape[-1], "hkf,kbf->hbf" if kernel.ndim == 3 else "hf,hbf->hbf"
     spectrum = torch.einsum(paths, torch.fft.rfft(kernel), torch.fft.rfft(u, n=n))
     y: Tensor = torch.fft.irfft(spectrum, n=n)[..., : u.shape[-1]]

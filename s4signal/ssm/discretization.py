@@ -1,8 +1,8 @@
 """From continuous to discrete time: x' = A x + B u becomes x_k = A_bar x_{k-1} + B_bar u_k, with an input per sample.
 
-Each rule is written twice, for the modes of a diagonal system and for dense matrices; `RULES` names both. Rules of
-modes return Lambda_bar and the gain B_bar / B, Lambda (d_model, n_pairs) and dt (d_model, 1) broadcasting; dense rules
-return A_bar and B_bar and broadcast over leading dimensions, A (..., N, N), B (..., N), dt (..., 1). All are
+Each rule is written twice, for the modes of a diagonal system and for dense matrices; `RULES` lists both. Rules for
+modes return Lambda_bar and the gain B_bar / B; Lambda (d_model, n_pairs) and dt (d_model, 1) are broadcast. Dense rules
+return A_bar and B_bar; A (..., N, N), B (..., N) and dt (..., 1) are broadcast over leading dimensions. All rules are
 differentiable.
 
 References
@@ -40,7 +40,7 @@ def zero_order_hold(Lambda: Pair, dt: Tensor | float) -> tuple[Pair, Pair]:
 
 
 def _hold(Lambda: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-    """Hold poles (..., 2) of (re, im) for a time; an operator, as each step of a training pays for a dozen calls."""
+    """Apply the zero-order hold to poles (..., 2) of (re, im); one operator in place of a dozen calls per step."""
     L = torch.view_as_complex(Lambda)
     z = L * dt
     # Not exp(z) - 1, which loses three digits in float32 at |z| < 1e-3. At a pole of 0, an integrator, 0 / 0 is dt.
@@ -78,7 +78,7 @@ def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Ten
     .. math:: \exp\!\left(\begin{bmatrix} A & B \\ 0 & 0 \end{bmatrix} \Delta\right)
               = \begin{bmatrix} \bar A & \bar B \\ 0 & 1 \end{bmatrix}
 
-    Nothing is inverted or subtracted: A may be singular, and dt as small as it likes. (Van Loan.)
+    Nothing is inverted or subtracted: A may be singular, and dt may be arbitrarily small. (Van Loan.)
     """
     augmented = torch.nn.functional.pad(_beside(A * dt.unsqueeze(-1), B * dt), (0, 0, 0, 1))
     exponential = _matrix_exp(augmented)
@@ -86,28 +86,28 @@ def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Ten
 
 
 def generalized_bilinear(Lambda: Pair, dt: Tensor, alpha: float) -> tuple[Pair, Pair]:
-    r"""Discretise modes by a weighted trapezoid rule.
+    r"""Discretise modes by a weighted trapezoidal rule.
 
     .. math:: \bar\Lambda = \frac{1 + (1 - \alpha)\Lambda\Delta}{1 - \alpha\Lambda\Delta}, \qquad
               \bar B / B = \frac{\Delta}{1 - \alpha\Lambda\Delta}
     """  # Zhang; S4, equation 3; HiPPO, appendix B.3
-    # Stable poles stay stable for alpha >= 0.5. alpha=0.5 is the trapezoid rule (Tustin) of LSSL and S4: frequencies
-    # are warped, by 7 % at abs(Im(Lambda)) dt = 1, and by another amount at another rate. alpha=1, backward Euler,
-    # damps oscillations by the step itself. alpha=0, forward Euler, is unstable where dt > -2 Re(Lambda) / |Lambda|^2,
-    # for the oscillating poles of HiPPO at small steps already; it is here for comparison.
+    # Stable poles stay stable for alpha >= 0.5. alpha=0.5 is the trapezoidal rule (Tustin) of LSSL and S4: frequencies
+    # are warped, by 7 % at abs(Im(Lambda)) dt = 1; the warping depends on the rate. alpha=1, backward Euler, adds
+    # numerical damping to oscillations. alpha=0, forward Euler, is unstable where dt > -2 Re(Lambda) / |Lambda|^2: for
+    # the oscillating poles of HiPPO even at small steps. It is included for comparison.
     z = Lambda.scaled(dt)
     inverse = Pair(1.0 - alpha * z.re, -alpha * z.im).reciprocal()
     return Pair(1.0 + (1.0 - alpha) * z.re, (1.0 - alpha) * z.im).times(inverse), inverse.scaled(dt)
 
 
 def dense_generalized_bilinear(A: Tensor, B: Tensor, dt: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    r"""Discretise matrices by a weighted trapezoid rule, as `generalized_bilinear` does modes.
+    r"""Discretise matrices by a weighted trapezoidal rule, as `generalized_bilinear` does for modes.
 
     .. math:: \bar A = (I - \alpha\Delta A)^{-1} (I + (1 - \alpha)\Delta A), \qquad
               \bar B = (I - \alpha\Delta A)^{-1} \Delta B
     (LSSL, section 2.)
     """
-    # Of HiPPO-LegS, whose fastest mode decays as exp(-N t), forward Euler is unstable for every step beyond 2 / N.
+    # The fastest mode of HiPPO-LegS decays as exp(-N t): forward Euler is unstable for every step above 2 / N.
     step = A * dt.unsqueeze(-1)
     eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     right = _beside(eye + (1.0 - alpha) * step, B * dt)
@@ -120,8 +120,8 @@ def dirac(Lambda: Pair, dt: Tensor) -> tuple[Pair, Pair]:
 
     .. math:: \bar\Lambda = e^{\Lambda\Delta}, \qquad \bar B / B = \Delta
 
-    The kernel is the sampled impulse response of the continuous system, times dt: poles are exact, and the gain is
-    comparable to that of the other rules at every rate. (Jackson.)
+    The kernel is the sampled impulse response of the continuous system, times dt. Poles are exact, and the factor dt
+    makes the gain comparable to the other rules at every rate. (Jackson.)
     """
     z = Lambda.scaled(dt)
     return z.exp(), Pair(dt + torch.zeros_like(z.re), torch.zeros_like(z.im))
@@ -133,19 +133,19 @@ def dense_dirac(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _beside(A: Tensor, B: Tensor) -> Tensor:
-    """[A | B], whatever their leading dimensions."""
+    """Return [A | B], with leading dimensions broadcast."""
     batch = torch.broadcast_shapes(A.shape[:-2], B.shape[:-1])
     return torch.cat([A.expand(*batch, -1, -1), B.unsqueeze(-1).expand(*batch, -1, -1)], -1)
 
 
 def _matrix_exp(M: Tensor) -> Tensor:
-    # Of a single matrix of norm 0.003 to 0.05, torch 2.14 gets ten digits only; of a batch of two, all sixteen.
+    # For a single matrix of norm 0.003 to 0.05, torch 2.14 is accurate to ten digits only; for a batch of two, sixteen.
     exponential: Tensor = torch.linalg.matrix_exp(M if M.shape[:-2].numel() > 1 else torch.stack([M, M]))
     return exponential if exponential.ndim == M.ndim else exponential[0]
 
 
 class Rule(NamedTuple):
-    """One rule, for modes (Lambda, dt) and for matrices (A, B, dt)."""
+    """A discretisation rule, for modes (Lambda, dt) and for matrices (A, B, dt)."""
 
     modes: Callable[[Pair, Tensor], tuple[Pair, Pair]]
     dense: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -1,15 +1,15 @@
-"""The recurrence over blocks in one kernel launch, for float32 on a GPU; imported only where triton is."""
+"""The recurrence over blocks in one kernel launch, for float32 on a GPU; imported only if triton is installed."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCKS = 64  # that a program takes at once
+BLOCKS = 64  # blocks that a program processes at once
 
 
 @triton.jit
 def _join(a_re, a_im, x_re, x_im, b_re, b_im, y_re, y_im):  # type: ignore[no-untyped-def]
-    """One stretch of blocks, then another: the factors multiply, and the first sum goes through the second factor."""
+    """Combine two consecutive ranges of blocks: multiply the factors, and the first state by the second factor."""
     re, im = b_re * x_re - b_im * x_im + y_re, b_re * x_im + b_im * x_re + y_im
     return a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re, re, im
 
@@ -19,7 +19,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     S, transition, state, n_blocks, n, by_channel, by_case, by_block,
     N: tl.constexpr, BLOCKS: tl.constexpr, REVERSE: tl.constexpr,
 ):  # fmt: skip
-    """One program carries the modes of one channel and one case."""
+    """Run the recurrence; one program handles the modes of one channel and one case."""
     h, b, j, i = tl.program_id(0), tl.program_id(1), tl.arange(0, N), tl.arange(0, BLOCKS)
     mode, S = j < n, S + h.to(tl.int64) * by_channel + b.to(tl.int64) * by_case
     a_re = tl.load(transition + 2 * (h * n + j), mask=mode, other=0.0)
@@ -31,11 +31,11 @@ def _kernel(  # type: ignore[no-untyped-def]
         m = start + i
         place = (n_blocks - 1 - m if REVERSE else m)[:, None] * by_block + 2 * j[None, :]
         both = (m < n_blocks)[:, None] & mode[None, :]
-        left_re, left_im = tl.load(S + place, mask=both, other=0.0), tl.load(S + place + 1, mask=both, other=0.0)
-        # What enters is what the blocks before have left: the state goes in with the first one.
+        added_re, added_im = tl.load(S + place, mask=both, other=0.0), tl.load(S + place + 1, mask=both, other=0.0)
+        # The state so far is added to the first block of the range, multiplied by the transition.
         first = (i == 0)[:, None]
-        x_re = left_re + tl.where(first, (a_re * re - a_im * im)[None, :], 0.0)
-        x_im = left_im + tl.where(first, (a_re * im + a_im * re)[None, :], 0.0)
+        x_re = added_re + tl.where(first, (a_re * re - a_im * im)[None, :], 0.0)
+        x_im = added_im + tl.where(first, (a_re * im + a_im * re)[None, :], 0.0)
         _, _, x_re, x_im = tl.associative_scan((factors_re, factors_im, x_re, x_im), 0, _join)
         tl.debug_barrier()
         here = S + (n_blocks - 1 - start if REVERSE else start) * by_block + 2 * j
@@ -52,7 +52,7 @@ def _kernel(  # type: ignore[no-untyped-def]
 
 
 def fused_carry(S: Tensor, transition: Tensor, first: Tensor | None, *, reverse: bool) -> Tensor:
-    """Do what `s4signal.ssm.carry.carry` does with complex factors."""
+    """Compute `s4signal.ssm.carry.carry` for complex factors."""
     d_model, batch, n_blocks, d_state = S.shape
     state = S.new_zeros(d_model, batch, d_state) if first is None else first.contiguous().clone()
     n = d_state // 2

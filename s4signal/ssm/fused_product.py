@@ -1,15 +1,15 @@
-"""The outputs of blocks in one kernel launch, for float32 on a GPU; imported only where triton is.
+"""The outputs of blocks in one kernel launch, for float32 on a GPU; imported only if triton is installed.
 
-Bytes of memory a sample, for S states and R blocks per channel; counted, not measured:
+Bytes of memory traffic per sample, for S states and R blocks per channel; counted, not measured:
 
-| | samples and outputs | states | outputs once more, both ways | tables | T = 128, S = 64, R = 128 |
+| | samples and outputs | states | second read and write of outputs | tables | T = 128, S = 64, R = 128 |
 | --- | --- | --- | --- | --- | --- |
 | products | 8 | 4 S / T | 8 | 8 T / R for W, 4 S / R | 28 |
 | this kernel, TF32 | 8 | 4 S / T | – | 4 S / R | 12 |
 | this kernel, float32 | 8 | 4 S / T | – | 12 S / R | 16 |
 
-Besides, programs of a channel read the same responses and Q, 4 (T + S) / ROWS bytes a sample, from the caches. U P by
-itself reads samples and writes states once already.
+In addition, the programs of a channel read the same responses and Q from the caches, 4 (T + S) / ROWS bytes per sample.
+The separate product U P already reads samples and writes states only once.
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ def _kernel(  # type: ignore[no-untyped-def]
     U, kernel, X, Q, Y, rows, T, S,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr, TF32: tl.constexpr,
 ):  # fmt: skip
-    """One program makes the outputs of some blocks of one channel, and keeps them in registers until they are whole."""
-    # Tensor cores read W and Q^T by columns, other cores by rows: the numbers that are read together lie side by side.
+    """Compute outputs; one program accumulates the outputs of some blocks of one channel in registers."""
+    # Tensor cores read W and Q^T by columns, other cores by rows: numbers that are read together are contiguous.
     precision: tl.constexpr = "tf32" if TF32 else "ieee"
     h = tl.program_id(1).to(tl.int64)
     r, t, k = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLUMNS)[None, :], tl.arange(0, STEP)
@@ -49,9 +49,9 @@ def _kernel(  # type: ignore[no-untyped-def]
 
 
 def tiles(T: int, *, tf32: bool) -> dict[str, Any]:
-    """Return how the work is cut: what the kernel is compiled for."""
-    # Compiled for compute capabilities 8.0 and 9.0 no register is spilled, and 8 to 16 warps run at once. With TF32 a
-    # program mostly lays out tables, which more rows share; without, 128 rows leave no room for a second program.
+    """Return the tile sizes, which are constants of the compiled kernel."""
+    # Compiled for compute capabilities 8.0 and 9.0, no register is spilled, and 8 to 16 warps run at once. With TF32 a
+    # program mostly arranges tables, so that more rows share this work. Without, 128 rows exclude a second program.
     cut = {"ROWS": 128, "num_warps": 8} if tf32 else {"ROWS": 64, "num_warps": 4}
     return {**cut, "COLUMNS": max(16, triton.next_power_of_2(T)), "STEP": 16, "TF32": tf32}
 
@@ -59,7 +59,7 @@ def tiles(T: int, *, tf32: bool) -> dict[str, Any]:
 def fused_product(
     U: Tensor, kernel: Tensor, X: Tensor | None = None, Q: Tensor | None = None, *, transposed: bool = False
 ) -> Tensor:
-    """Do what `s4signal.ssm.blocks.block_product` does, in the precision of torch's products there."""
+    """Compute `s4signal.ssm.blocks.block_product`, in the precision that torch uses for matrix products."""
     d_model, rows, T = U.shape
     tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
     U, kernel = U.contiguous(), kernel.contiguous() if transposed == tf32 else kernel.flip(1)

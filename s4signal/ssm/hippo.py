@@ -1,10 +1,10 @@
-"""HiPPO: state matrices that remember the past of a signal, the bases of their states, and the same systems as modes.
+"""HiPPO: state matrices that compress the past of a signal, the bases of their states, and their modes.
 
 The state c(t) projects the past of a signal f onto an orthonormal basis: c_n(t) = sum of f(t - s) p_n(s) over the ages
-s, weighted by the measure. It obeys c' = A c + B f. Windows have length 1 here; a window of length θ divides A and B
-by θ. Transitions are A (d_state, d_state) and B (d_state,); bases take ages (n,) and return (d_state, n).
+s, weighted by the measure. It obeys c' = A c + B f. Windows have length 1 here; for a window of length θ, divide A and
+B by θ. Transitions are A (d_state, d_state) and B (d_state,); bases take ages (n,) and return (d_state, n).
 
-A real system of d_state numbers is d_state // 2 conjugate pairs of modes, of which one each is kept, with Im >= 0.
+A real system of size d_state has d_state // 2 conjugate pairs of modes. One mode of each pair is kept, with Im >= 0.
 
 References
 ----------
@@ -29,7 +29,7 @@ Complex = NDArray[np.complexfloating[Any, Any]]
 
 
 def legs_transition(d_state: int) -> tuple[Real, Real]:
-    """Return the state matrices of HiPPO-LegS: the whole past, uniformly.
+    """Return the state matrices of HiPPO-LegS: the whole past, uniformly weighted.
 
     The state is exact for c' = (A c + B f) / t, with the orthonormal Legendre basis on [0, t].
     S4 drops the 1 / t. (HiPPO, theorem 2.)
@@ -40,10 +40,10 @@ def legs_transition(d_state: int) -> tuple[Real, Real]:
 
 
 def legt_transition(d_state: int) -> tuple[Real, Real]:
-    """Return the state matrices of HiPPO-LegT: the last unit of time, uniformly, in the orthonormal Legendre basis.
+    """Return the state matrices of HiPPO-LegT: the last unit of time, uniformly weighted, in the Legendre basis.
 
-    What leaves the window, f(t - 1), is read from the state: the equation is exact for polynomials of degree below
-    d_state, and an approximation for other signals. (HiPPO, theorem 1 and appendix D.1, in the orthonormal scaling.)
+    The value that leaves the window, f(t - 1), is estimated from the state. The equation is exact for polynomials of
+    degree below d_state, and approximate otherwise. (HiPPO, theorem 1 and appendix D.1, in the orthonormal scaling.)
     """
     n = np.arange(d_state)
     B = np.sqrt(2.0 * n + 1.0)
@@ -60,12 +60,12 @@ def lagt_transition(d_state: int) -> tuple[Real, Real]:
 
 
 def fout_transition(d_state: int) -> tuple[Real, Real]:
-    """Return the state matrices of HiPPO-FouT: the last unit of time, uniformly, in a truncated Fourier basis.
+    """Return the state matrices of HiPPO-FouT: the last unit of time, uniformly weighted, in a truncated Fourier basis.
 
-    The basis is 1, 0, √2 cos 2πs, √2 sin 2πs, √2 cos 4πs ...: the sine of frequency zero keeps its place, so that
-    every frequency is a pair, and its state stays at zero. What leaves the window is read from the Fourier series: the
-    equation is exact for trigonometric polynomials of period 1 and frequencies below d_state / 2, and an approximation
-    for other signals. (HTTYH, S4-FouT.)
+    The basis is 1, 0, √2 cos 2πs, √2 sin 2πs, √2 cos 4πs ... It keeps the sine of frequency zero, so that every
+    frequency is a pair; the state of this sine is always zero. The value that leaves the window is estimated from the
+    Fourier series. The equation is exact for trigonometric polynomials of period 1 and frequencies below d_state / 2,
+    and approximate otherwise. (HTTYH, S4-FouT.)
     """
     check_even(d_state)
     at_zero = np.zeros(d_state)
@@ -80,11 +80,11 @@ def fout_transition(d_state: int) -> tuple[Real, Real]:
 def chebt_transition(d_state: int) -> tuple[Real, Real]:
     r"""Return the state matrices of a Chebyshev memory: the last unit of time under :math:`1/(\pi\sqrt{s(1-s)})`.
 
-    The basis is 1, √2 T_1(1 - 2s), √2 T_2(1 - 2s) ... The window moves by c' = -D c, with D the derivative of a
-    Chebyshev series; the one coefficient beyond the state that D needs is the one with which the series meets f(t) at
-    age zero (Lanczos' tau method). The equation is exact for polynomials of degree up to d_state, and an approximation
-    for other signals. The paper's translated Chebyshev tilts the measure instead. (The measure: HiPPO, appendix D.5;
-    tau: Tau, section 2.)
+    The basis is 1, √2 T_1(1 - 2s), √2 T_2(1 - 2s) ... The window moves by c' = -D c, where D differentiates a
+    Chebyshev series. D needs one coefficient more than the state has: it is chosen so that the series equals f(t) at
+    age zero (Lanczos' tau method). The equation is exact for polynomials of degree up to d_state, and approximate
+    otherwise. The translated Chebyshev of HiPPO tilts the measure instead. (The measure: HiPPO, appendix D.5; the tau
+    method: Tau, section 2.)
     """
     at_zero = np.full(d_state + 1, np.sqrt(2.0))
     at_zero[0] = 1.0
@@ -139,13 +139,13 @@ BASES: dict[str, Callable[[int, Real], Real]] = {
 
 
 def check_even(d_state: int) -> None:
-    """Refuse state sizes that are not pairs."""
+    """Raise ValueError if the state size is not a positive even integer."""
     if not isinstance(d_state, int | np.integer) or d_state < 2 or d_state % 2:
         raise ValueError(f"d_state={d_state!r} must be even and at least 2: modes, cosines and sines come in pairs.")
 
 
 def _numbers(d_state: int) -> Real:
-    """Number the pairs, 0 ... d_state // 2 - 1."""
+    """Return the indices of the pairs, 0 ... d_state // 2 - 1."""
     check_even(d_state)
     return np.arange(d_state // 2, dtype=np.float64)
 
@@ -154,7 +154,7 @@ def legs_poles(d_state: int) -> Complex:
     """Return the poles of S4D-LegS: eigenvalues of the normal part of HiPPO-LegS (S4D, section 4.2)."""
     check_even(d_state)
     A, B = legs_transition(d_state)
-    # A + B B^T / 2 = -1/2 + a skew-symmetric matrix, whose spectrum is exact through a Hermitian solver.
+    # A + B B^T / 2 = -1/2 + a skew-symmetric matrix; a Hermitian solver keeps its eigenvalues purely imaginary.
     skew = A + 0.5 * np.outer(B, B) + 0.5 * np.eye(d_state)
     return -0.5 + 1j * np.linalg.eigvalsh(1j * skew)[d_state // 2 :]
 
@@ -182,7 +182,7 @@ def fout_poles(d_state: int) -> Complex:
 def random_poles(d_state: int) -> Complex:
     """Return unstructured poles: decays uniform in (0, 1], frequencies uniform over the range of S4D-Lin.
 
-    They come from torch's global generator, as the other random numbers of a kernel. (S4D, section 4.4.)
+    They are drawn from torch's global generator, like the other random numbers of a kernel. (S4D, section 4.4.)
     """
     check_even(d_state)
     decay, frequency = torch.rand(2, d_state // 2, dtype=torch.float64).numpy()
@@ -194,10 +194,10 @@ DIAGONAL_INITS = {poles.__name__.removesuffix("_poles"): poles for poles in _POL
 
 
 def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex]:
-    """Return a HiPPO system as diagonal plus low rank, one of each pair of conjugate modes.
+    """Return a HiPPO system in diagonal-plus-low-rank form, with one mode of each conjugate pair.
 
     The other half of Lambda, P and B is the conjugate of this one. Phases are chosen so that B is real and positive.
-    Re(Lambda) is -1/2 for ``"legs"`` and ``"lagt"``, zero for ``"legt"`` and ``"fout"``, whose decay is all in P.
+    Re(Lambda) is -1/2 for ``"legs"`` and ``"lagt"``. It is zero for ``"legt"`` and ``"fout"``: P holds all their decay.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex
     V = low_rank_basis(measure, d_state)
     (A, B), P = MEASURES[measure](d_state), LOW_RANK_PARTS[measure](d_state)
     Lambda = np.einsum("in,ij,jn->n", V.conj(), A + P @ P.T, V)
-    # What is symmetric in the normal part is a multiple of the identity: no rounding errors in Re(Lambda).
+    # The symmetric part of the normal matrix is a multiple of the identity: no rounding errors in Re(Lambda).
     decay = (A[0, 0] + P[0] @ P[0]).round(12)
     return decay + 1j * Lambda.imag, V.conj().T @ P, V.conj().T @ B
 
@@ -249,7 +249,7 @@ def low_rank_basis(measure: str, d_state: int) -> Complex:
     normal = A + P @ P.T
     skew = 0.5 * (normal - normal.T)
     if measure == "fout":
-        # Frequency zero is a pair of equal eigenvalues: moved up by one with the others, it comes apart the same way.
+        # Frequency zero is a double eigenvalue. Shifting all frequencies by one separates it like the other pairs.
         skew += np.kron(np.eye(d_state // 2), [[0.0, -1.0], [1.0, 0.0]])
     V = np.linalg.eigh(-1j * skew)[1][:, d_state // 2 :]
     phase = V.conj().T @ B
@@ -261,7 +261,7 @@ def _half_input(measure: str) -> Callable[[int], Real]:
 
 
 def _parities(d_state: int) -> Real:
-    """Even and odd degrees apart: the symmetric part of LegT does not mix them."""
+    """Separate even and odd degrees: the symmetric part of LegT does not mix them."""
     degree = np.arange(d_state)[:, None]
     return np.asarray(np.sqrt(2.0 * degree + 1.0) * (degree % 2 == [0, 1]))
 

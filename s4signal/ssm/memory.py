@@ -1,6 +1,6 @@
-"""HiPPO as an online memory: feed a signal, keep a fixed number of coefficients, look back at any time.
+"""HiPPO as an online memory: feed a signal, keep a fixed number of coefficients, reconstruct the past at any time.
 
-The coefficients are moved on by a chunk of samples at a time, exactly if the signal is constant within a sample.
+The coefficients are updated chunk by chunk. The update is exact if the signal is constant within a sample.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ CHUNK = 1024  # samples at a time: bounds the memory, and keeps the tables of 64
 
 
 class HiPPO:
-    """The past of a signal in d_state coefficients, updated online.
+    """Compress the past of a signal into d_state coefficients, online.
 
-    A sample stands for the time since the one before it: for that held signal the differential equation of the measure
-    is solved exactly, however the samples are cut into chunks, at a cost that does not depend on what was fed before.
+    Each sample is held over the time since the sample before it. For this held signal, the differential equation of the
+    measure is solved exactly, for any division into chunks. The cost does not depend on the samples fed before.
 
     Parameters
     ----------
     measure : {"legs", "legt", "lagt", "fout", "chebt"}, default="legs"
-        ``"legs"`` holds the whole past, evenly, in Legendre polynomials; ``"legt"``, ``"fout"``, ``"chebt"`` the last
-        ``window`` in Legendre polynomials, a Fourier series, Chebyshev polynomials; ``"lagt"`` the past as it fades
-        with time constant ``window``, in Laguerre polynomials.
+        ``"legs"`` holds the whole past, uniformly weighted, in Legendre polynomials. ``"legt"``, ``"fout"`` and
+        ``"chebt"`` hold the last ``window`` in Legendre polynomials, a Fourier series or Chebyshev polynomials.
+        ``"lagt"`` weights the past by an exponential with time constant ``window``, in Laguerre polynomials.
     d_state : int, >= 1, default=64
         Coefficients per channel; even for ``"fout"``.
     window : float, > 0, optional
-        In samples, or in the unit of the times if those are given. Not for ``"legs"``, whose result does not depend on
-        the unit of time.
+        Length in samples, or in the unit of ``times`` if those are given. Not for ``"legs"``, whose result does not
+        depend on the unit of time.
 
     Raises
     ------
     ValueError
-        If the measure is unknown, d_state does not suit it, or the window is missing or not wanted.
+        If the measure is unknown, d_state is not valid for it, or the window is missing or not allowed.
 
     References
     ----------
@@ -72,7 +72,7 @@ class HiPPO:
         self.reset()
 
     def reset(self) -> HiPPO:
-        """Forget everything, the number of channels and the kind of clock included; return this memory."""
+        """Clear the state, the number of channels and whether times are used; return this memory."""
         self._state: Real | None = None
         self._one_dimensional = self._timed = False
         self._start = self._now = 0.0
@@ -86,27 +86,27 @@ class HiPPO:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Earliest and latest time that `reconstruct` knows of."""
+        """Earliest and latest time that `reconstruct` accepts."""
         self._fed_state()
         windowed = self.measure not in ("legs", "lagt")
         return (self._now - float(self.window or 0.0) if windowed else self._start), self._now
 
     def update(self, samples: ArrayLike, times: ArrayLike | None = None) -> HiPPO:
-        """Take in more of the signal, and return this memory.
+        """Feed the next samples, and return this memory.
 
         Parameters
         ----------
         samples : array-like (n_times,) or (n_channels, n_times)
             The next samples, in a chunk of any length.
         times : array-like (n_times,), optional
-            When they were taken, increasing; the very first sample opens the memory. By default a sample lasts one unit
-            of time, and the first one begins at zero. For other measures than ``"legs"``, each length of gap costs a
-            matrix exponential per chunk: jitter is slow.
+            Times of the samples, increasing; the time of the very first sample is the start of the memory. By default a
+            sample lasts one unit of time and the first one begins at zero. For all measures but ``"legs"``, each
+            distinct gap costs a matrix exponential per chunk, so that jittered times are slow.
 
         Raises
         ------
         ShapeError, ValueError
-            If samples or times have another shape than before, a sample is no real, finite number or too large, times
+            If samples or times have another shape than before, a sample is not real and finite or is too large, times
             do not increase, or only some chunks have times.
         """
         values = self._checked_samples(samples)
@@ -116,9 +116,9 @@ class HiPPO:
         state, start, opens = self._state, self._start, self._state is None
         if state is None:
             state, start = np.zeros((len(values), self.d_state)), float(edges[0])
-            if self.measure == "legs":  # a constant, which has no length yet
+            if self.measure == "legs":  # a constant signal of length zero
                 state[:, 0] = values[:, 0]
-        if len(edges) == values.shape[1]:  # the sample that opened the memory
+        if len(edges) == values.shape[1]:  # the first sample only marks the start
             values = values[:, 1:]
         with np.errstate(over="ignore", invalid="ignore"):
             for begin in range(0, values.shape[1], CHUNK):
@@ -132,17 +132,17 @@ class HiPPO:
         return self
 
     def reconstruct(self, times: ArrayLike) -> Real:
-        """Look back.
+        """Reconstruct the past of the signal from the coefficients.
 
         Parameters
         ----------
         times : array-like (n_times,)
-            Moments within `span`; without timestamps, sample k stands for the time from k to k + 1.
+            Times within `span`; without times in `update`, sample k stands for the time from k to k + 1.
 
         Returns
         -------
         ndarray (n_times,) or (n_channels, n_times)
-            The signal, as far as the coefficients hold it.
+            The approximation of the signal by the coefficients.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class HiPPO:
         return np.atleast_2d(values)
 
     def _edges(self, times: ArrayLike | None, n_times: int) -> Real:
-        """Edges of the samples: the time so far, if there is one, and those given or counted."""
+        """Return the edges of the samples: the current time, if there is one, then the given or counted times."""
         if times is None:
             if self._state is not None and self._timed:
                 raise ValueError("the chunks before this one came with times: give times for this one, or reset().")
@@ -211,11 +211,11 @@ def _real(x: ArrayLike, name: str) -> Real:
 
 
 class _WholePast:
-    """LegS: the Legendre coefficients of everything since time zero.
+    """LegS: the Legendre coefficients of the signal since time zero.
 
-    The old coefficients are a polynomial on [0, t1]; its projection onto polynomials on [0, t2] is a sum over Gauss
-    nodes, without error, since the product of two polynomials of degree N - 1 is integrated. The new samples add the
-    integrals of the polynomials over each of them. Nothing grows, and nothing is inverted.
+    The old coefficients describe a polynomial on [0, t1]. Gauss quadrature projects it onto polynomials on [0, t2],
+    without error, since the integrand is a product of two polynomials of degree N - 1. Each new sample adds the
+    integrals of the polynomials over its interval. Nothing grows, and no matrix is inverted.
     """
 
     def __init__(self, d_state: int) -> None:
@@ -237,20 +237,20 @@ class _WholePast:
 
 
 class _FadingPast:
-    """The other measures: a linear system that does not change with time, c' = (A c + B f) / window."""
+    """The other measures: a linear time-invariant system, c' = (A c + B f) / window."""
 
     def __init__(self, A: Real, B: Real, window: float) -> None:
         self._A, self._B, self._window = torch.from_numpy(A), torch.from_numpy(B), window
         self._gap = 0.0
         self._powers: list[Real] = []  # transition over 1, 2, 4 ... gaps
-        self._responses = np.empty((0, len(B)))  # what an impulse leaves after 0, 1, 2 ... gaps
+        self._responses = np.empty((0, len(B)))  # state 0, 1, 2 ... gaps after an impulse
 
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
         gaps, n = np.diff(edges), samples.shape[1]
         if np.ptp(gaps) > 1e-9 * gaps[0]:
             return self._irregular(state, samples, gaps)
-        # Tables for n equal gaps, by doubling; those of the last gap are kept.
+        # Tables for n equal gaps, by doubling; they are reused while the gap stays the same.
         gap = float(gaps.mean())
         if abs(gap - self._gap) > 1e-9 * gap:
             A_bar, B_bar = self._held(np.array([gap]))
@@ -274,7 +274,7 @@ class _FadingPast:
         return state
 
     def _held(self, gaps: Real) -> tuple[Real, Real]:
-        """A_bar (n, d_state, d_state) and B_bar (n, d_state) for each gap."""
+        """Return A_bar (n, d_state, d_state) and B_bar (n, d_state) for each gap."""
         dt = torch.from_numpy(gaps / self._window).unsqueeze(-1)
         A_bar, B_bar = dense_zero_order_hold(self._A, self._B, dt)
         return A_bar.numpy(), B_bar.numpy()

@@ -1,8 +1,8 @@
-"""Functions with a gradient of their own, as operators of torch.
+"""Functions with custom gradients, registered as torch operators.
 
-Inside, results are written in place and numbers may be complex; autograd, autocast and the compiler see real tensors
-go in and come out. A compiler, which has no data, learns the shapes and strides of the results from a fake: the
-function itself, or a shortcut where that would take long.
+Inside, results are written in place and numbers may be complex; autograd, autocast and the compiler see only real
+inputs and outputs. The compiler has no data and infers shapes and strides of the results from a fake function: the
+function itself, or a shortcut if that would be slow.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ _HAS_TRITON = find_spec("triton") is not None
 
 
 def runs_triton(x: Tensor) -> bool:
-    """Tell whether a kernel of ours can take a tensor: float32, on a card that is there."""
+    """Return whether our triton kernels accept a tensor: float32 on a GPU, with triton installed."""
     return x.is_cuda and x.dtype == torch.float32 and torch.cuda.is_available() and _HAS_TRITON
 
 
 class _Gradients(NamedTuple):
-    """What an operator keeps for its gradient, and how that is called."""
+    """The tensors that an operator saves for its gradient, and the call of the gradient."""
 
     keep: Callable[..., tuple[Tensor | None, ...]]
     n_gradients: int
@@ -53,10 +53,10 @@ def operator(
     fake: Callable[..., Any] | None = None,
     fake_backward: Callable[..., Any] | None = None,
 ) -> Any:
-    """Register ``forward`` as s4signal::name, with ``backward`` for its gradient.
+    """Register ``forward`` as s4signal::name, with ``backward`` as its gradient.
 
-    ``backward`` gets the gradients of the first ``n_gradients`` outputs (None where there is none), the tensors that
-    ``keep`` picks from inputs and outputs, and the inputs at ``options``, which are no tensors. It returns the
+    ``backward`` receives the gradients of the first ``n_gradients`` outputs (None for unused outputs), the tensors that
+    ``keep`` selects from inputs and outputs, and the inputs at ``options``, which are not tensors. It returns the
     gradients of the first inputs.
     """
     run = torch.library.custom_op(f"s4signal::{name}", forward, mutates_args=())
@@ -68,7 +68,7 @@ def operator(
     function = _function(forward, backward, rules)
 
     def call(*arguments: Any) -> Any:
-        # Only a compiler needs the operator: to call it costs as much as a short signal, and imports the compiler.
+        # Only a compiler needs the operator: a call costs as much as a short signal, and imports the compiler.
         if torch.compiler.is_compiling():
             return run(*arguments)
         return (function if torch.is_grad_enabled() else forward)(*arguments)
@@ -77,7 +77,7 @@ def operator(
 
 
 def _function(forward: Callable[..., Any], backward: Callable[..., Any], rules: _Gradients) -> Callable[..., Any]:
-    """Return what autograd calls without the dispatcher."""
+    """Return an autograd function that bypasses the dispatcher."""
 
     class Function(torch.autograd.Function):
         @staticmethod
@@ -95,15 +95,15 @@ def _function(forward: Callable[..., Any], backward: Callable[..., Any], rules: 
 
 
 def as_complex(x: Tensor) -> Tensor:
-    """View (re, im) side by side, (..., 2 n), as complex numbers (..., n)."""
+    """View interleaved (re, im), (..., 2 n), as complex numbers (..., n)."""
     return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
 
 
 def as_real(z: Tensor) -> Tensor:
-    """View complex numbers (..., n) as (re, im) side by side, (..., 2 n)."""
+    """View complex numbers (..., n) as interleaved (re, im), (..., 2 n)."""
     return torch.view_as_real(z).flatten(-2)
 
 
 def conjugate(x: Tensor) -> Tensor:
-    """Return the conjugate of (re, im) side by side, (..., 2 n)."""
+    """Return the conjugate of interleaved (re, im), (..., 2 n)."""
     return as_real(as_complex(x.contiguous()).conj_physical())

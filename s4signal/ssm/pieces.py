@@ -1,10 +1,10 @@
-"""A discrete system over one short piece of signal after the other: all that does not depend on samples is kept.
+"""Run a discrete system over consecutive short pieces of a signal; everything independent of samples is precomputed.
 
-A piece of n <= N samples is, in real arithmetic, with what `tables` holds for blocks of N cut to n:
+For a piece of n <= N samples, in real arithmetic, with the `tables` for blocks of N truncated to n:
 
     Y = U K + X Q,   X' = X a^n + U P
 
-The last samples of a piece may be dropped: heard, but not kept, when they are to come again with others behind them.
+The last samples of a piece may be dropped: they give outputs but leave the state unchanged, as they will come again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from s4signal.ssm.systems import DenseSystem, DiagonalSystem, SharedSystem, Syst
 from s4signal.ssm.tables import block_tables, powers, toeplitz
 
 LONGEST = 32  # samples at once: the tables of a layer of 64 by 64 take a megabyte, and stay in the cache
-_STEPS = 8  # samples up to which a shared system goes step by step
+_STEPS = 8  # samples up to which a shared system runs step by step
 
 
 class Pieces(ABC):
-    """A causal system at one precision, ready to run; a state is (n_systems, batch, d_state)."""
+    """A causal system with precomputed tables in one precision; a state is (n_systems, batch, d_state)."""
 
     def __init__(self, system: System, dtype: torch.dtype) -> None:
         if system.C_reverse is not None or system.ahead is not None:
@@ -34,16 +34,16 @@ class Pieces(ABC):
         self._size, self._like = system.state_size, system.D.new_empty(0, dtype=dtype)
 
     def at_rest(self, batch: int) -> Tensor:
-        """Return the state before the first sample."""
+        """Return the zero state before the first sample."""
         return self._like.new_zeros(self._size[0], batch, self._size[1])
 
     @abstractmethod
     def advance(self, u: Tensor, state: Tensor, *, dropped: int = 0) -> tuple[Tensor, Tensor]:
-        """Run over u (d_model, batch, n_times); the state after it, or before its last samples that are dropped."""
+        """Return the output for u (d_model, batch, n_times), and the state before the last ``dropped`` samples."""
 
 
 class _TablePieces(Pieces):
-    """By tables for blocks of N samples: K (d_model, N, N), P (N, d_state), Q (d_state, N) of each channel."""
+    """Pieces by tables for blocks of N samples: K (d_model, N, N), P (N, d_state), Q (d_state, N) per channel."""
 
     def __init__(self, system: System, dtype: torch.dtype, tables: tuple[Tensor, ...]) -> None:
         super().__init__(system, dtype)
@@ -51,7 +51,7 @@ class _TablePieces(Pieces):
         self._cut()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the views, of which each would be stored as a tensor of its own."""
+        """Exclude the views: each would be pickled as a separate tensor."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_K", "_P", "_Q")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ class _TablePieces(Pieces):
         self._P = [P[:, N - n :] for n in range(N + 1)]
 
     def advance(self, u: Tensor, state: Tensor, *, dropped: int = 0) -> tuple[Tensor, Tensor]:
-        """Run whole blocks side by side, and what is left after them."""
+        """Run full blocks in one product, then the remaining samples."""
         n, N = u.shape[-1], self._longest
         kept = n - dropped
         if n <= N:
@@ -83,7 +83,7 @@ class _TablePieces(Pieces):
 
     def _piece(self, u: Tensor, X: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         n = u.shape[-1]
-        # Of one sample the product is one number times a row, for which a product of matrices takes ten times as long.
+        # For one sample the product is a number times a row; a matrix product would take ten times as long.
         y = torch.baddbmm(u * self._K[1] if n == 1 else torch.bmm(u, self._K[n]), X, self._Q[n])
         if kept == 0:
             return y, X
@@ -94,29 +94,29 @@ class _TablePieces(Pieces):
     def _blocks(self, u: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         N = self._longest
         U = u.reshape(len(u), -1, N)
-        left = torch.bmm(U, self._P[N]).unflatten(1, (u.shape[1], -1))  # type: ignore[no-untyped-call]
+        blocks = torch.bmm(U, self._P[N]).unflatten(1, (u.shape[1], -1))  # type: ignore[no-untyped-call]
         X, entering = self._numbers(X), []
-        for added in self._numbers(left).unbind(2):
+        for added in self._numbers(blocks).unbind(2):
             entering.append(X)
             X = self._moved(X, N, added)
         states = self._real(torch.stack(entering, 2).flatten(1, 2))
         return torch.baddbmm(torch.bmm(U, self._K[N]), states, self._Q[N]).view(u.shape), self._real(X)
 
     def _numbers(self, X: Tensor) -> Tensor:
-        """Return a state as the numbers that it is of."""
+        """View a state as the numbers of the system, complex for a diagonal one."""
         return X
 
     def _real(self, X: Tensor) -> Tensor:
-        """Return what `_numbers` was given."""
+        """Undo `_numbers`."""
         return X
 
     @abstractmethod
     def _moved(self, X: Tensor, n: int, added: Tensor) -> Tensor:
-        """Return the numbers of the state n samples later, with what the input has added to them."""
+        """Return the state n samples later, given the contribution ``added`` of the input."""
 
 
 class _DiagonalPieces(_TablePieces):
-    """Of conjugate pairs; the imaginary part of a number of the state follows its real part."""
+    """Pieces of a system of conjugate pairs; real and imaginary parts alternate in the state."""
 
     def __init__(self, system: DiagonalSystem, dtype: torch.dtype, N: int) -> None:
         Lambda, B, C = (torch.view_as_complex(z.stacked()) for z in system[:3])
@@ -127,25 +127,23 @@ class _DiagonalPieces(_TablePieces):
         kernel[:, 0] += system.D
         K = toeplitz(pad(kernel, (N - 1, 0)), N)
         # (re, im) of a state times the first, and (im, re) times the second
-        turns = torch.stack([V.real, V.real], -1), torch.stack([-V.imag, V.imag], -1)
+        factors = torch.stack([V.real, V.real], -1), torch.stack([-V.imag, V.imag], -1)
         P, Q = (torch.view_as_real(z.resolve_conj()).flatten(-2) for z in (P.flip(1), Q.conj()))
-        super().__init__(
-            system, dtype, (K, P, Q.mT, *(turn.flatten(-2).transpose(0, 1).unsqueeze(2) for turn in turns))
-        )
+        super().__init__(system, dtype, (K, P, Q.mT, *(z.flatten(-2).transpose(0, 1).unsqueeze(2) for z in factors)))
 
     def _cut(self) -> None:
         super()._cut()
-        self._turns = [table.unbind(0) for table in self._tables[3:]]
+        self._factors = [table.unbind(0) for table in self._tables[3:]]
         own, other = (table[..., 1::2] for table in self._tables[3:])
-        self._turn = torch.complex(own.contiguous(), other.contiguous()).unbind(0)
+        self._factor = torch.complex(own.contiguous(), other.contiguous()).unbind(0)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_turns"], state["_turn"]
+        del state["_factors"], state["_factor"]
         return state
 
     def _numbers(self, X: Tensor) -> Tensor:
-        # A compiler knows no complex numbers.
+        # The compiler does not support complex numbers.
         return X if torch.compiler.is_compiling() else torch.view_as_complex(X.unflatten(-1, (-1, 2)))
 
     def _real(self, X: Tensor) -> Tensor:
@@ -153,13 +151,13 @@ class _DiagonalPieces(_TablePieces):
 
     def _moved(self, X: Tensor, n: int, added: Tensor) -> Tensor:
         if not torch.compiler.is_compiling():
-            return torch.addcmul(added, X, self._turn[n])
-        own, other = self._turns
+            return torch.addcmul(added, X, self._factor[n])
+        own, other = self._factors
         return added.addcmul(X, own[n]).addcmul(X.unflatten(-1, (-1, 2)).flip(-1).flatten(-2), other[n])
 
 
 class _DensePieces(_TablePieces):
-    """Of matrices, of which the powers 1, 2, 4, ... are kept."""
+    """Pieces of a dense system, with the powers 1, 2, 4, ... of its matrices."""
 
     def __init__(self, system: DenseSystem, dtype: torch.dtype, N: int) -> None:
         kernel, P, Q, _ = block_tables(system, N, system.A_bar.dtype)
@@ -176,7 +174,7 @@ class _DensePieces(_TablePieces):
 
 
 class _SharedPieces(Pieces):
-    """Of a system that all channels share: step by step, longer ones block by block."""
+    """Pieces of a system that all channels share: short ones step by step, longer ones block by block."""
 
     def __init__(self, system: SharedSystem, dtype: torch.dtype) -> None:
         super().__init__(system, dtype)
@@ -204,7 +202,7 @@ class _SharedPieces(Pieces):
 
 @torch.no_grad()
 def make_pieces(system: System, dtype: torch.dtype, *, longest: int = LONGEST) -> Pieces:
-    """Build all that a causal system needs for pieces of any length; it runs ``longest`` samples at once."""
+    """Precompute a causal system for pieces of any length, with tables for ``longest`` samples at once."""
     if isinstance(system, SharedSystem):
         return _SharedPieces(system, dtype)
     if isinstance(system, DenseSystem):

@@ -1,4 +1,4 @@
-"""Large matrix products at the speed of the processor."""
+"""Large matrix products in the faster of MKL and oneDNN."""
 
 import platform
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from torch import Tensor
 from s4signal.ssm.operators import operator
 
 _SETTING: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-LARGE = 1 << 27  # multiplications: from here on it pays even for a shape that does not come again (1 ms to compile)
+LARGE = 1 << 27  # multiplications, above which oneDNN pays even for a shape that is used once (1 ms to compile)
 
 
 def large_products(x: Tensor, n_columns: int) -> AbstractContextManager[None]:
-    """Let oneDNN compute the matrix products inside where x times so many columns is large, and MKL would be slow.
+    """Use oneDNN for the matrix products inside if x times ``n_columns`` columns is large and MKL is slow.
 
-    MKL, which torch asks for products in float32, runs at half speed on processors of AMD with AVX-512. torch asks
-    oneDNN where it may round to bfloat16, and on these processors oneDNN then computes in float32 all the same.
+    By default, torch uses MKL for products in float32, which runs at half speed on AMD processors with AVX-512. torch
+    uses oneDNN if it may round to bfloat16; on these processors, oneDNN still computes in float32.
     """
     large = x.is_cpu and x.dtype == torch.float32 and x.numel() * n_columns >= LARGE
     if torch.compiler.is_compiling() or not large or _SETTING.fp32_precision != "none" or not _mkl_is_slow():
@@ -34,7 +34,7 @@ def _by_onednn() -> Iterator[None]:
     try:
         yield
     finally:
-        _SETTING.fp32_precision = "none"  # not what was read before: another thread may have set that
+        _SETTING.fp32_precision = "none"  # not the value read before: another thread may have set it
 
 
 def _product(weight: Tensor, x: Tensor) -> Tensor:
@@ -47,13 +47,13 @@ def _product_backward(dy: Tensor, weight: Tensor, x: Tensor) -> tuple[Tensor, Te
         return dy @ x.t(), weight.t() @ dy
 
 
-#: weight (m, n) times x (n, many), with a gradient
+#: Product of weight (m, n) and x (n, n_columns), with a gradient
 product = operator("product", _product, _product_backward, keep=lambda inputs, outputs: inputs)
 
 
 @cache
 def _mkl_is_slow() -> bool:
-    """Tell whether MKL leaves AVX-512 unused here, and oneDNN rounds nothing."""
+    """Return whether MKL does not use AVX-512 on this processor, and oneDNN does not round to bfloat16."""
     cpuinfo = Path("/proc/cpuinfo")
     names = platform.processor() + (cpuinfo.read_text("utf-8") if cpuinfo.exists() else "")
     half_used = "AuthenticAMD" in names and torch.backends.cpu.get_cpu_capability() == "AVX512"

@@ -1,4 +1,4 @@
-"""The step view: one sample at a time. The oracle of the other views, and the heart of streaming."""
+"""The step view: one sample at a time. It is the reference for the other views, and the basis of streaming."""
 
 from typing import cast
 
@@ -10,7 +10,7 @@ from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem
 
 
 def step(system: System, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Advance a causal system by one sample; None is the state at rest.
+    """Advance a causal system by one sample; None is the zero state.
 
     Shapes: u (d_model, batch), state (n_systems, batch, d_state) → (d_model, batch), (n_systems, batch, d_state).
     """
@@ -41,7 +41,7 @@ def _step_modes(system: DiagonalSystem | SharedSystem, u: Tensor, state: Tensor)
 
 
 def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Run a system sample by sample; slow, for comparison.
+    """Run a system sample by sample. This is slow, and meant for comparison.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def recurrent_scan(system: System, u: Tensor, state: Tensor | None = None) -> tu
     y = torch.stack(ys, -1)
     if (reverse := mirrored(system)) is not None:
         future, _ = recurrent_scan(reverse, u.flip(-1))
-        # The anti-causal direction sees the samples after k only: its output moves by one.
+        # The anti-causal direction sees only the samples after k: its output is shifted by one.
         y = y + torch.nn.functional.pad(future.flip(-1)[..., 1:], (0, 1))
     if system.ahead is not None:
         y = y + look_ahead(system.ahead, u)

@@ -1,7 +1,7 @@
-"""The block engine for one system that all channels share: project, run every mode by itself, project back.
+"""The block engine for one system that all channels share: project, run each mode separately, project back.
 
-The modes are first-order filters with complex inputs, so that here each complex mode takes the place of a channel:
-real and imaginary parts lie in planes, (2, n_pairs, batch, n_times).
+The modes are first-order filters with complex inputs. Each complex mode takes the place of a channel here, and real and
+imaginary parts are separate planes, (2, n_pairs, batch, n_times).
 """
 
 from typing import cast
@@ -16,7 +16,7 @@ from s4signal.ssm.products import large_products, product
 from s4signal.ssm.systems import Pair, SharedSystem
 from s4signal.ssm.tables import powers, toeplitz
 
-MODAL_BLOCK = 32  # one complex number of state: short blocks keep the Toeplitz products, 8 T flops per sample, small
+MODAL_BLOCK = 32  # a state is one complex number: short blocks keep the Toeplitz products, 8 T flops per sample, small
 
 
 def shared_block_scan(
@@ -41,29 +41,29 @@ def shared_block_scan(
 
 
 def modal_state(state: Tensor) -> Pair:
-    """Turn the state of a system (1, batch, 2 n_pairs) into that of its modes, (n_pairs, batch)."""
+    """Convert the state of a system (1, batch, 2 n_pairs) to the state of its modes, (n_pairs, batch)."""
     return Pair.of(state[0].unflatten(-1, (-1, 2)).transpose(0, 1))
 
 
 def last_state(X: Tensor) -> Tensor:
-    """Take the state after the last sample, (2, n_pairs, batch, n_times) -> (1, batch, 2 n_pairs)."""
+    """Return the state after the last sample, (2, n_pairs, batch, n_times) -> (1, batch, 2 n_pairs)."""
     return X[..., -1].permute(2, 1, 0).flatten(1).unsqueeze(0)
 
 
 def project_in(B_bar: Pair, u: Tensor) -> Tensor:
-    """Mix channels to the inputs of modes, (d_model, batch, n_times) -> (2, n_pairs, batch, n_times)."""
+    """Project channels to the inputs of modes, (d_model, batch, n_times) -> (2, n_pairs, batch, n_times)."""
     V: Tensor = product(torch.cat([B_bar.re, B_bar.im]).to(u.dtype), u.flatten(1))
     return V.view(2, B_bar.re.shape[0], *u.shape[1:])
 
 
 def project_out(C: Pair, X: Tensor) -> Tensor:
-    """Mix states to channels, 2 Re(C x), (2, n_pairs, batch, n_times) -> (d_model, batch, n_times)."""
+    """Project states to channels, 2 Re(C x), (2, n_pairs, batch, n_times) -> (d_model, batch, n_times)."""
     y: Tensor = product(torch.cat([2.0 * C.re, -2.0 * C.im], 1).to(X.dtype), X.flatten(2).flatten(0, 1))
     return y.view(C.re.shape[0], *X.shape[2:])
 
 
 def modal_scan(Lambda_bar: Tensor, V: Tensor, *, reverse: bool = False) -> Tensor:
-    """Return the states x_k = Lambda_bar x_{k-1} + v_k of modes (n_pairs, 2), as V (2, n_pairs, batch, n_times)."""
+    """Return the states x_k = Lambda_bar x_{k-1} + v_k of modes (n_pairs, 2) for V (2, n_pairs, batch, n_times)."""
     return cast(Tensor, _modal_op(Lambda_bar, V, reverse))
 
 
@@ -71,7 +71,7 @@ def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
     n_times = V.shape[-1]
     T = min(MODAL_BLOCK, n_times)
     padding = -n_times % T
-    # Padding comes last in the order of the walk, where nothing follows it.
+    # Padding comes last in the direction of the scan, so that it affects no sample.
     V = pad(V, (padding, 0) if reverse else (0, padding))
     K = torch.view_as_real(powers(torch.view_as_complex(Lambda_bar.unsqueeze(1)), T)[..., 0]).to(V.dtype)
     X = _blockwise(K, V.flatten(2), V.shape[2], T, reverse=reverse).view(V.shape)
@@ -79,7 +79,7 @@ def _modal(Lambda_bar: Tensor, V: Tensor, reverse: bool) -> Tensor:
 
 
 def _blockwise(K: Tensor, V: Tensor, batch: int, T: int, *, reverse: bool) -> Tensor:
-    """V (2, n, batch * n_blocks * T) -> states, with the powers 0 ... T of the poles in K (n, T + 1, 2)."""
+    """Return the states for V (2, n, batch * n_blocks * T), given the powers 0 ... T of the poles K (n, T + 1, 2)."""
     re, im = V.unflatten(-1, (-1, T)).unbind(0)
     W_re, W_im = (toeplitz(pad(part[:, :T], (T - 1, 0)), T) for part in K.unbind(-1))
     if reverse:
@@ -98,7 +98,7 @@ def _blockwise(K: Tensor, V: Tensor, batch: int, T: int, *, reverse: bool) -> Te
 
 
 def _modal_backward(dX: Tensor, X: Tensor, Lambda_bar: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
-    """Gradients of the poles and the inputs: the scan with conjugate poles, run the other way."""
+    """Return the gradients of poles and inputs, by a scan with conjugate poles in reversed time."""
     conjugate = torch.stack([Lambda_bar[:, 0], -Lambda_bar[:, 1]], -1)
     dV = _modal(conjugate, dX, not reverse)
     before, after = (X[..., 1:], dV[..., :-1]) if reverse else (X[..., :-1], dV[..., 1:])

@@ -1,4 +1,4 @@
-"""Linear state spaces in discrete time: diagonal, dense, and shared by all channels; and complex numbers as pairs."""
+"""Discrete linear state space systems: diagonal, dense, and shared by all channels; and complex numbers as pairs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from s4signal.errors import ShapeError
 
 
 class Pair(NamedTuple):
-    """A complex tensor as its real and imaginary parts: no complex dtype reaches autograd, autocast or export.
+    """A complex tensor as real and imaginary parts, so that autograd, autocast and export see no complex dtype.
 
     Parameters
     ----------
     re, im : Tensor
-        Real and imaginary part, of one shape.
+        Real and imaginary part, of the same shape.
 
     Examples
     --------
@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> Pair:
-        """Return the pair whose parts lie beside one another on the last axis.
+        """Return the pair whose parts are stacked on the last axis.
 
         Parameters
         ----------
@@ -40,7 +40,7 @@ class Pair(NamedTuple):
         return cls(*x.unbind(-1))
 
     def stacked(self) -> Tensor:
-        """Return both parts beside one another on a new last axis, (..., 2): the way back from `of`."""
+        """Stack both parts on a new last axis, (..., 2): the inverse of `of`."""
         return torch.stack([self.re, self.im], -1)
 
     def times(self, other: Pair) -> Pair:
@@ -49,7 +49,7 @@ class Pair(NamedTuple):
         Parameters
         ----------
         other : Pair
-            Of the same shape, or one that broadcasts.
+            The other factor, of a shape that broadcasts.
         """
         return Pair(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
 
@@ -75,7 +75,7 @@ class Pair(NamedTuple):
 
     def expm1(self) -> Pair:
         """Return exp(z) - 1 without cancellation near z = 0."""
-        # exp(x) cos y - 1 = expm1(x) cos y - 2 sin(y / 2)^2: the left side loses three digits in float32 at |z| < 1e-3.
+        # exp(x) cos y - 1 = expm1(x) cos y - 2 sin(y / 2)^2. The left side loses three digits in float32 at |z| < 1e-3.
         half = torch.sin(0.5 * self.im)
         return Pair(
             torch.expm1(self.re) * torch.cos(self.im) - 2.0 * half * half, torch.exp(self.re) * torch.sin(self.im)
@@ -87,12 +87,12 @@ class Pair(NamedTuple):
         Parameters
         ----------
         dim : int
-            Where to insert it.
+            Index at which to insert it.
         """
         return Pair(self.re.unsqueeze(dim), self.im.unsqueeze(dim))
 
     def to(self, dtype: torch.dtype) -> Pair:
-        """Return the pair in another dtype.
+        """Convert the pair to another dtype.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Pair(NamedTuple):
 
 
 def times_state(modes: Pair, state: Tensor) -> Tensor:
-    """Multiply factors of modes (d_model, n) with a state (d_model, batch, 2 n), in the dtype of the state."""
+    """Multiply a state (d_model, batch, 2 n) by factors of its modes (d_model, n), in the dtype of the state."""
     product = modes.to(state.dtype).unsqueeze(1).times(Pair.of(state.unflatten(-1, (-1, 2))))
     return product.stacked().flatten(-2)
 
@@ -111,7 +111,7 @@ def times_state(modes: Pair, state: Tensor) -> Tensor:
 class DiagonalSystem(NamedTuple):
     """x_k = Lambda_bar x_{k-1} + B_bar u_k,  y_k = 2 Re(C x_k) + D u_k, one system per channel.
 
-    Each of the n_pairs modes stands for itself and its conjugate: d_state = 2 n_pairs.
+    Each of the n_pairs modes represents a conjugate pair: d_state = 2 n_pairs.
 
     Parameters
     ----------
@@ -122,9 +122,9 @@ class DiagonalSystem(NamedTuple):
     D : Tensor (d_model,)
         Feed-through.
     C_reverse : Pair of (d_model, n_pairs) or None
-        Output vector of the anti-causal direction, which sees the samples after k only; None: causal.
+        Output vector of the anti-causal direction, which sees only the samples after k. None: the system is causal.
     ahead : Tensor (d_model, n_ahead) or None
-        In place of C_reverse, where that direction is cut off: its response to the n_ahead samples after k.
+        Replaces C_reverse if that direction is truncated: its response to the n_ahead samples after k.
 
     Examples
     --------
@@ -144,7 +144,7 @@ class DiagonalSystem(NamedTuple):
 
     @property
     def state_size(self) -> tuple[int, int]:
-        """Systems, and real numbers in the state of each: (re, im) of each pair."""
+        """Number of systems, and of real numbers in each state: (re, im) of each pair."""
         d_model, n_pairs = self.Lambda_bar.re.shape
         return int(d_model), 2 * int(n_pairs)
 
@@ -183,7 +183,7 @@ class DenseSystem(NamedTuple):
 
     @property
     def state_size(self) -> tuple[int, int]:
-        """Systems, and real numbers in the state of each."""
+        """Number of systems, and of real numbers in each state."""
         return int(self.B_bar.shape[0]), int(self.B_bar.shape[1])
 
 
@@ -193,7 +193,7 @@ class SharedSystem(NamedTuple):
     Parameters
     ----------
     Lambda_bar : Pair of (n_pairs,)
-        Discrete poles, inside the unit circle; each mode stands for itself and its conjugate.
+        Discrete poles, inside the unit circle; each represents a conjugate pair.
     B_bar : Pair of (n_pairs, d_model)
         Input matrix.
     C, D, C_reverse : as in `DiagonalSystem`
@@ -219,7 +219,7 @@ class SharedSystem(NamedTuple):
 
     @property
     def state_size(self) -> tuple[int, int]:
-        """Systems, one, and real numbers in its state: (re, im) of each pair."""
+        """Number of systems, 1, and of real numbers in the state: (re, im) of each pair."""
         return 1, 2 * int(self.Lambda_bar.re.shape[-1])
 
 
@@ -227,7 +227,7 @@ System = DiagonalSystem | DenseSystem | SharedSystem
 
 
 def mirrored(system: System) -> System | None:
-    """Return the anti-causal direction as a causal system of its own, without feed-through; None: there is none."""
+    """Return the anti-causal direction as a causal system without feed-through, or None if there is none."""
     if system.C_reverse is None:
         return None
     changes: dict[str, Any] = {"C": system.C_reverse, "D": torch.zeros_like(system.D), "C_reverse": None}
@@ -235,10 +235,10 @@ def mirrored(system: System) -> System | None:
 
 
 def check_signal(system: System, u: Tensor, state: Tensor | None = None) -> None:
-    """Refuse signals and states that do not fit a system, which would be broadcast or rounded in silence."""
+    """Raise an error if the signal or state does not fit the system: it could be broadcast or rounded silently."""
     d_model, (n_systems, d_state) = len(system.D), system.state_size
     if u.ndim != 3 or u.shape[0] != d_model or 0 in u.shape:
-        raise ShapeError(f"u must have shape ({d_model}, batch, n_times), none of it empty, got {tuple(u.shape)}.")
+        raise ShapeError(f"u must have shape ({d_model}, batch, n_times), none of them 0, got {tuple(u.shape)}.")
     if u.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"u must be float32 or float64, got {u.dtype}: convert it with u.float().")
     if state is not None and state.shape != (n_systems, u.shape[1], d_state):

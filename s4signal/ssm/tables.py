@@ -1,4 +1,4 @@
-"""The tables that let a discrete system run on blocks of samples."""
+"""Tables to run a discrete system over blocks of samples."""
 
 from typing import NamedTuple
 
@@ -11,20 +11,20 @@ from s4signal.ssm.systems import DenseSystem, DiagonalSystem
 
 
 class BlockTables(NamedTuple):
-    """What the block engine multiplies with; states of both directions lie side by side, S numbers.
+    """Matrices of the block engine; the states of both directions are concatenated to S numbers.
 
-    The state of a diagonal system is held in units of B_bar, so that P needs the powers of the poles alone.
+    The state of a diagonal system is stored in units of B_bar, so that P needs only the powers of the poles.
     """
 
-    kernel: Tensor  # (d_model, 2 T - 1): response at the lags 1 - T ... T - 1, D included at lag 0
-    P: Tensor  # (d_model, T, S): from a block of samples to the state it leaves behind
+    kernel: Tensor  # (d_model, 2 T - 1): response at the lags 1 - T ... T - 1, with D at lag 0
+    P: Tensor  # (d_model, T, S): from a block of samples to the state that it adds
     Q: Tensor  # (d_model, T, S): from the state that enters a block to its outputs, transposed
     transition: Tensor  # from the state before a block to the state after it, without input: Lambda_bar^T as (re, im)
     #                     of each mode, (d_model, d_state); or A_bar^T transposed, (d_model, d_state, d_state)
 
 
 def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch.dtype) -> BlockTables:
-    """Build the tables of a system for blocks of a length."""
+    """Build the tables of a system for blocks of ``length`` samples."""
     if isinstance(system, DenseSystem):
         kernel, P, Q, transition = (table.to(dtype) for table in _dense_tables(system, length))
     else:
@@ -37,12 +37,12 @@ def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch
 
 
 def toeplitz(kernel: Tensor, T: int) -> Tensor:
-    """Lay out responses (d_model, 2 T - 1) as (d_model, T, T): a row of samples times that is their convolution."""
+    """Return Toeplitz matrices W (d_model, T, T) of responses (d_model, 2 T - 1): u W is a convolution of a row u."""
     return kernel.unfold(-1, T, 1).flip(1)
 
 
 def _dense_tables(system: DenseSystem, T: int) -> tuple[Tensor, ...]:
-    # Powers by doubling, in the precision of the system: A^2, A^4, ... are all that is ever multiplied with.
+    # Powers by doubling, in the precision of the system: all products use A, A^2, A^4, ... only.
     squares = [system.A_bar.mT]
     while 1 << len(squares) < T:
         squares.append(squares[-1] @ squares[-1])
@@ -57,7 +57,7 @@ def _dense_tables(system: DenseSystem, T: int) -> tuple[Tensor, ...]:
 
 
 def _krylov(v: Tensor, squares: list[Tensor], T: int) -> Tensor:
-    """(d_model, N) -> (d_model, T, N): v M^i for the matrix M whose powers 1, 2, 4 ... are given."""
+    """Return v M^i (d_model, T, N) for v (d_model, N) and a matrix M with given powers 1, 2, 4 ..."""
     V = v.unsqueeze(1)
     for square in squares:
         if V.shape[1] < T:
@@ -66,7 +66,7 @@ def _krylov(v: Tensor, squares: list[Tensor], T: int) -> Tensor:
 
 
 def powers(Lambda_bar: Tensor, last: int) -> Tensor:
-    """Return the powers 0 ... last of poles (d_model, n) by doubling, in their precision, (d_model, last + 1, n)."""
+    """Return the powers 0 ... last of poles (d_model, n), (d_model, last + 1, n), by doubling in their precision."""
     V = Lambda_bar.new_empty(Lambda_bar.shape[0], last + 1, Lambda_bar.shape[1])
     V[:, 0] = 1.0
     done, step = 1, Lambda_bar.unsqueeze(1)
@@ -80,7 +80,7 @@ def powers(Lambda_bar: Tensor, last: int) -> Tensor:
 def _diagonal_tables(
     Lambda_bar: Tensor, G: Tensor, G_reverse: Tensor | None, T: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Poles and output vectors (d_model, n, 2) -> kernel, P, Q, transition, powers; complex numbers stay inside.
+    """Return kernel, P, Q, transition and powers for poles and output vectors (d_model, n, 2), all as real tensors.
 
     The powers are computed in the precision of the poles (float64: repeated products in float32 lose four digits in
     16,000 steps) and then cast; the gradient is computed in the precision of the tables.
@@ -106,12 +106,12 @@ def _diagonal_tables_backward(
     G: Tensor,
     G_reverse: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of poles and output vectors, (d_model, n, 2); the last is empty if there is one direction."""
-    # Conjugates in memory: compiled code runs operators where a lazy conj() is not seen.
+    """Return the gradients of poles and output vectors, (d_model, n, 2); the last is empty for a causal system."""
+    # Conjugate in memory: compiled code ignores the flag of a lazy conj().
     V_conj = torch.view_as_complex(parts).conj_physical()
     T, n = V_conj.shape[1] - 1, V_conj.shape[2]
     dV, dGV, dG_reverse = torch.zeros_like(V_conj), torch.zeros_like(V_conj), G.new_empty(0)
-    # A single block from rest has no use for P, Q and transition: their gradients are None.
+    # A single block with zero initial state does not use P, Q and transition: their gradients are None.
     if dtransition is not None:
         dV[:, T] = as_complex(dtransition.contiguous())
     if dP is not None:
@@ -138,7 +138,7 @@ def _diagonal_tables_backward(
 
 
 def _through_output(dGV: Tensor, V_conj: Tensor, G: Tensor, dV: Tensor) -> Tensor:
-    """Return the gradient of 2 G V with respect to G, and add that with respect to V."""
+    """Return the gradient of 2 G V with respect to G, and add the gradient with respect to V to ``dV``."""
     weight = torch.view_as_complex(G.to(dV.real.dtype)).conj_physical().unsqueeze(1)
     dV.addcmul_(dGV, weight, value=2.0)
     return torch.view_as_real(2.0 * (dGV * V_conj).sum(1)).to(G.dtype)

@@ -50,7 +50,7 @@ each_view = pytest.mark.parametrize("view", [block_scan, recurrent_scan, fft_con
 @each_view
 @pytest.mark.parametrize("shape", [(1, BATCH, 5), (4, BATCH, 5), (D_MODEL, 5), (D_MODEL, BATCH, 0), (D_MODEL, 0, 5)])
 def test_signals_of_another_shape_are_refused(system: object, view: Callable[..., object], shape: tuple[int]) -> None:
-    with pytest.raises(ShapeError, match=r"u must have shape \(3, batch, n_times\), none of it empty, got \("):
+    with pytest.raises(ShapeError, match=r"u must have shape \(3, batch, n_times\), none of them 0, got \("):
         view(system, torch.ones(shape))
 
 

@@ -1,8 +1,8 @@
-r"""The irregular scan block by block: a step of the states takes eight samples.
+r"""The irregular scan block by block: the states take one step per eight samples.
 
-Within a block, :math:`e^{\Lambda\tau}` of every mode is a polynomial in the time :math:`\tau`, to the last digits. Its
-basis belongs to the times and its coefficients to the modes (`factors`). So samples become states, states become
-outputs, and samples become outputs of their block by real matrix products:
+Within a block, :math:`e^{\Lambda\tau}` of each mode is a polynomial in the time :math:`\tau`, to machine precision. Its
+basis depends only on the times, its coefficients only on the modes (`factors`). The maps from samples to states, from
+states to outputs, and from samples to outputs of the same block are therefore real matrix products:
 
     m = basis x samples,  S = m P,  x' = exp(Lambda tau) x + S,  y = basis x Q x + (basis K) x samples
 """
@@ -20,34 +20,34 @@ from s4signal.ssm.irregular.steps import from_rows, pieces, rows_of, stepped_sca
 from s4signal.ssm.operators import as_complex, as_real, conjugate
 from s4signal.ssm.systems import Pair
 
-STRETCH = 1.6  # longest block over the median time of so many samples; at random times one in ten ends early
-SLOW_RADIUS = 30.0  # |Lambda| times half the span of a block, of what runs in blocks; the degree grows with it
-MOST_STATES = 1 << 20  # numbers in states at once: more leave the cache, fewer are many small operations
-MOST_ROWS = 2048  # blocks that are computed at once: they have polynomials of their own
-WITHIN = BLOCK - 1  # samples of a block that are not its last
+STRETCH = 1.6  # longest duration of a block over the median duration of BLOCK samples; at random times 10 % end early
+SLOW_RADIUS = 30.0  # largest |Lambda| times half the span for modes that run in blocks; the degree grows with it
+MOST_STATES = 1 << 20  # numbers in states at once: more exceed the cache, fewer are many small operations
+MOST_ROWS = 2048  # blocks that are computed at once; each has its own values of the polynomials
+WITHIN = BLOCK - 1  # samples of a block before its last
 PACK = 4  # fast modes of a channel that are stepped together
 
 
 class SampleBlocks(NamedTuple):
-    """Samples of every case in blocks of BLOCK slots, one after the other, at the end of a block that is not full.
+    """Consecutive samples of each case in blocks of BLOCK slots; the first slots of a block may be empty.
 
-    A block ends when it is full or would last longer than ``span``; a single sample may last longer. Slots without a
-    sample last no time.
+    A block ends when it is full or would last longer than ``span``; a single sample may last longer. Empty slots have
+    duration zero.
     """
 
-    span: float  # longest time of a block of two samples or more, in the unit of the gaps
+    span: float  # longest duration of a block of two samples or more, in the unit of the gaps
     times: Tensor  # (n_blocks, batch, BLOCK), float64: time of each slot since the end of the block before
-    source: Tensor  # (n_blocks, batch, BLOCK): sample of each slot, counted through all cases; their number: none
-    target: Tensor  # of that shape: sample whose output the states at the slot give; reversed, the one before
+    source: Tensor  # (n_blocks, batch, BLOCK): flat index of the sample in each slot; batch * n_times: empty
+    target: Tensor  # same shape: flat index of the output that the states at the slot give; if reversed, one earlier
 
     def slow(self, Lambda: Tensor) -> Tensor:
-        """Say which modes (d_model, n, 2) are slow enough for polynomials, (d_model, n)."""
+        """Return which modes (d_model, n, 2) are slow enough for polynomials, (d_model, n)."""
         radius: Tensor = torch.linalg.vector_norm(Lambda.detach(), dim=-1) * (0.5 * self.span)
         return radius <= SLOW_RADIUS
 
 
 def cut_blocks(gaps: Tensor, *, reverse: bool = False) -> SampleBlocks | None:
-    """Cut samples with gaps (batch, n_times) into blocks; None: few samples, few near others, or not on a CPU."""
+    """Cut samples with gaps (batch, n_times) into blocks; None if samples are few or far apart, or not on a CPU."""
     batch, n_times = gaps.shape
     if n_times < 2 * BLOCK or not gaps.is_cpu:
         return None
@@ -72,7 +72,7 @@ def cut_blocks(gaps: Tensor, *, reverse: bool = False) -> SampleBlocks | None:
 
 
 def _bounds(at: Tensor, span: float) -> Tensor:
-    """First samples of the blocks, (n_blocks + 1, batch), from the times before and after all samples."""
+    """Return the first sample of each block, (n_blocks + 1, batch), given the times before and after all samples."""
     batch, n_times = at.shape[0], at.shape[1] - 1
     ends = pad(at[:, 1:], (0, BLOCK - 1), value=torch.inf).unfold(1, BLOCK, 1)
     fitting = (ends <= (at[:, :-1] + span).unsqueeze(2)).sum(2).clamp_min(1)
@@ -86,7 +86,7 @@ def _bounds(at: Tensor, span: float) -> Tensor:
 def blocked_scan(
     u: Tensor, blocks: SampleBlocks, Lambda: Tensor, G: Tensor, first: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Run slow modes block by block; arguments and results as of `s4signal.ssm.irregular.scan_modes`."""
+    """Run slow modes block by block; arguments and results as in `s4signal.ssm.irregular.scan_modes`."""
     y, final = _BlockedScan.apply(u, blocks, *polynomial_tables(Lambda, G, blocks.span, u.dtype), Lambda, first)
     return y, final
 
@@ -94,9 +94,9 @@ def blocked_scan(
 def mixed_scan(
     u: Tensor, gaps: Tensor, blocks: SampleBlocks, Lambda: Tensor, G: Tensor, first: Tensor | None, *, reverse: bool
 ) -> tuple[Tensor, Tensor]:
-    """Run slow modes block by block, and the fast ones, packed by channel, sample by sample."""
+    """Run slow modes block by block, and fast modes, packed by channel, sample by sample."""
     slow = blocks.slow(Lambda)
-    # In blocks, the place of a fast mode is taken by one that decays within a block and has no output.
+    # In blocks, each fast mode is replaced by one that decays within a block and has no output.
     decaying = Lambda.new_tensor([-1.0 / blocks.span, 0.0])
     y, final = blocked_scan(u, blocks, Lambda.where(slow[..., None], decaying), G.where(slow[..., None], 0.0), first)
     channels, modes = _packs(~slow)
@@ -109,24 +109,24 @@ def mixed_scan(
 
 
 def _packs(fast: Tensor) -> tuple[Tensor, Tensor]:
-    """Channels (n_packs,) and their fast modes (n_packs, PACK), counted through all; their number: none."""
+    """Return channels (n_packs,) and flat indices of their fast modes (n_packs, PACK); d_model * n marks no mode."""
     packs = [(c, pack) for c, row in enumerate(fast) for pack in row.nonzero().squeeze(1).split(PACK)]
     modes = [pad(pack + c * fast.shape[1], (0, PACK - len(pack)), value=fast.numel()) for c, pack in packs]
     return torch.tensor([c for c, _ in packs]), torch.stack(modes)
 
 
 def _by_mode(state: Tensor) -> Tensor:
-    """(d_model, batch, 2 n) -> (d_model * n, batch, 2)."""
+    """Reshape a state (d_model, batch, 2 n) to (d_model * n, batch, 2)."""
     return state.view(*state.shape[:2], -1, 2).transpose(1, 2).flatten(0, 1)
 
 
 def _by_channel(state: Tensor) -> Tensor:
-    """(d_model, n, batch, 2) -> (d_model, batch, 2 n)."""
+    """Reshape (d_model, n, batch, 2) to a state (d_model, batch, 2 n)."""
     return state.transpose(1, 2).flatten(-2)
 
 
 def _fetch(x: Tensor, modes: Tensor) -> Tensor:
-    """Rows of modes; zeros where there is none."""
+    """Return the rows of modes, zeros for no mode."""
     return torch.cat([x, torch.zeros_like(x[:1])])[modes]
 
 
@@ -137,7 +137,7 @@ class _BlockedScan(torch.autograd.Function):
     def forward(
         ctx: Any, u: Tensor, blocks: SampleBlocks, P: Tensor, Q: Tensor, K: Tensor, Lambda: Tensor, first: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return 2 Re(G x) and the last state; all states are in units of their response to a constant."""
+        """Return 2 Re(G x) and the last state; states are in units of their response to a constant."""
         d_model, batch, _ = u.shape
         bounds, inputs = _pieces(blocks, P), _samples(u)
         state = u.new_zeros(d_model, batch, P.shape[2]) if first is None else first
@@ -161,9 +161,9 @@ class _BlockedScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the states of a piece again, then walk back through it with the adjoint."""
+        """Recompute the states of a piece, then run the adjoint backward through it."""
         inputs, P, Q, K, Lambda, entering = ctx.saved_tensors
-        # The adjoint is carried as its conjugate: it takes the same factors as the states then.
+        # The conjugate of the adjoint is carried, so that it uses the same factors as the states.
         blocks, carried, P_conj, Q_conj = ctx.blocks, conjugate(grads[1]), conjugate(P).transpose(1, 2), conjugate(Q)
         batch, outputs = entering.shape[2], _samples(grads[0])
         dP, dQ, dK, dLambda = (torch.zeros_like(table) for table in (P, Q, K, Lambda))
@@ -197,12 +197,12 @@ def _pieces(blocks: SampleBlocks, P: Tensor) -> list[slice]:
 
 
 def _samples(u: Tensor) -> Tensor:
-    """(d_model, batch, n_times) -> (batch * n_times + 1, d_model): a sample is one row; the last one is none, zeros."""
+    """Reshape (d_model, batch, n_times) to one row per sample, and append a row of zeros for empty slots."""
     return pad(rows_of(u), (0, 0, 0, 1))
 
 
 def _rows(inputs: Tensor, index: Tensor) -> Tensor:
-    """Fetch samples (batch * n_times + 1, d_model) -> (rows, BLOCK, d_model)."""
+    """Gather the samples of blocks, (batch * n_times + 1, d_model) -> (rows, BLOCK, d_model)."""
     return inputs.index_select(0, index.flatten()).view(-1, BLOCK, inputs.shape[1])
 
 
@@ -225,12 +225,12 @@ def _states(basis: BlockBasis, P: Tensor, Lambda: Tensor, U: Tensor, entering: T
     x, z, added = X.unbind(1), as_complex(X).unbind(1), S.view_as(X[:, 1:]).unbind(1)
     for k, factor in enumerate(factors.unbind(1)):
         torch.mul(factor, z[k], out=z[k + 1])
-        x[k + 1].add_(added[k])  # of real numbers: a sum of complex ones takes longer
+        x[k + 1].add_(added[k])  # real, since a complex sum is slower
     return m, factors, X
 
 
 def _retreat(a: Tensor, E: Tensor) -> None:
-    """Walk back through the states: a_k += exp(Lambda tau_k) a_{k+1}."""
+    """Run the adjoint recurrence in place: a_k += exp(Lambda tau_k) a_{k+1}."""
     spare = torch.empty_like(a[:, 0], memory_format=torch.contiguous_format)
     product, x, z = as_complex(spare), a.unbind(1), as_complex(a).unbind(1)
     for k, factor in reversed(list(enumerate(E.unbind(1)))):
@@ -239,7 +239,7 @@ def _retreat(a: Tensor, E: Tensor) -> None:
 
 
 def _outputs_backward(dY: Tensor, basis: BlockBasis, batch: int) -> Tensor:
-    """Gradient of the outputs of states, (d_model, rows + batch, p + 1): of one more block than there are."""
+    """Return the gradient of the outputs of states, (d_model, rows + batch, p + 1), for one block more."""
     rows, _, d_model = dY.shape
     doutputs = dY.new_empty(rows + batch, d_model, basis.since.shape[2])
     torch.bmm(dY.transpose(1, 2), basis.since, out=doutputs[:rows])
@@ -252,7 +252,7 @@ def _outputs_backward(dY: Tensor, basis: BlockBasis, batch: int) -> Tensor:
 def _long_backward(
     basis: BlockBasis, E: Tensor, U: Tensor, dE: Tensor, dS: Tensor, dU: Tensor, dLambda: Tensor
 ) -> None:
-    """Add the gradients through blocks of one sample that stands for longer than the span."""
+    """Add the gradients through blocks of a single sample that lasts longer than the span."""
     if not len(rows := basis.long):
         return
     e, s = E.flatten(1, 2)[:, rows], as_complex(dS[:, rows])
@@ -263,31 +263,31 @@ def _long_backward(
 
 
 def _by_lag(response: Tensor) -> Sequence[Tensor]:
-    """(rows * pairs, d_model) -> (rows, BLOCK - 1 - lag, d_model) for each lag."""
+    """Split (rows * pairs, d_model) into (rows, BLOCK - 1 - lag, d_model) for each lag."""
     return cast(Sequence[Tensor], response.unflatten(0, (-1, WITHIN * BLOCK // 2)).split([*range(WITHIN, 0, -1)], 1))
 
 
 def _changes(U: Tensor) -> Tensor:
-    """From slot to slot, but the last; within a block, samples act as the steps of which they are sums."""
+    """Return the differences between slots, without the last: within a block, samples are sums of step functions."""
     return torch.cat([U[:, :1], U[:, 1:-1] - U[:, :-2]], 1)
 
 
 def _add_within(Y: Tensor, K: Tensor, basis: BlockBasis, U: Tensor) -> None:
-    """Add what samples (rows, BLOCK, d_model) give to outputs of their block; the last one's is in the state."""
+    """Add the response to samples (rows, BLOCK, d_model) within their block, except at its last sample."""
     changes = _changes(U)
     for lag, response in enumerate(_by_lag(basis.between.T @ K)):
         Y[:, lag:-1].addcmul_(response, changes[:, : WITHIN - lag])
 
 
 def _within_backward(dU: Tensor, dY: Tensor, K: Tensor, basis: BlockBasis, U: Tensor) -> Tensor:
-    """Add to the gradient of the samples, return that of K."""
+    """Add to the gradient ``dU`` of the samples, and return the gradient of K."""
     changes = _changes(U)
     responses = basis.between.T @ K
     dchanges = torch.zeros_like(changes)
     for lag, response in enumerate(_by_lag(responses)):
         dy = dY[:, lag:-1]
         dchanges[:, : WITHIN - lag].addcmul_(response, dy)
-        torch.mul(dy, changes[:, : WITHIN - lag], out=response)  # from here on the gradient of the response
+        torch.mul(dy, changes[:, : WITHIN - lag], out=response)  # now the gradient of the response
     dU[:, :-1] += dchanges
     dU[:, : WITHIN - 1] -= dchanges[:, 1:]
     return basis.between @ responses

@@ -1,4 +1,4 @@
-"""Irregular times that lie on a regular grid: each sample is repeated over the holes before it, which it stands for."""
+"""Irregular times that lie on a regular grid with holes: each sample is repeated (held) over the holes before it."""
 
 from typing import NamedTuple
 
@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-LONGEST_EXPANSION = 8  # times as many samples: measured at 5.5, a causal step takes 3.2 regular ones, by the scan 5.4
-TOLERANCE = 1e-6  # of the period of the grid, by which a gap may miss a multiple of it
+LONGEST_EXPANSION = 8  # grid points per sample: measured at 5.5, a causal step takes 3.2 regular ones, by the scan 5.4
+TOLERANCE = 1e-6  # largest deviation of a gap from a multiple of the period, in periods
 
 
 class RegularGrid(NamedTuple):
-    """A regular grid on which irregular samples lie; its points are counted from the time before the first sample."""
+    """A regular grid that contains the irregular sample times; it starts at the time before the first sample."""
 
     period: float  # in the unit of the gaps
-    source: Tensor  # (batch, length + 1): sample that each point takes its value from; after the last one of a case
-    #                 n_times at the first point, n_times + 1 from there on
-    ends: Tensor  # (batch, n_times): point of each sample, counted from 1; a sample covers those since the one before
-    full: bool  # whether there are neither holes nor padding: each sample is one point after the sample before
+    source: Tensor  # (batch, length + 1): sample that each point repeats; after the last sample of a case,
+    #                 n_times at the first point and n_times + 1 at all later points
+    ends: Tensor  # (batch, n_times): point of each sample, counted from 1; a sample covers those after the previous one
+    full: bool  # whether there are neither holes nor padding: each sample is one point after the previous sample
 
     @property
     def even(self) -> bool:
-        """Whether all cases end together."""
+        """Whether all cases end at the same point."""
         return bool((self.ends[:, -1] == self.ends[0, -1]).all())
 
     def repeat(self, u: Tensor) -> Tensor:
-        """Expand samples (..., batch, n_times) to the grid, (..., batch, length), 0 after the last of a case."""
+        """Repeat samples (..., batch, n_times) on the grid, (..., batch, length), with 0 after the end of a case."""
         return u if self.full else _pick(pad(u, (0, 2)), self.source[:, :-1])
 
     def pick(self, y: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class RegularGrid(NamedTuple):
         return y if self.full else _pick(y, self.ends - 1)
 
     def repeat_then(self, v: Tensor, last: Tensor) -> Tensor:
-        """Expand samples to the grid and one point more, with the value ``last`` (..., batch) after each case."""
+        """Repeat samples on the grid plus one point, with the value ``last`` (..., batch) after the end of a case."""
         return _pick(torch.cat([v, last.unsqueeze(-1), torch.zeros_like(last).unsqueeze(-1)], -1), self.source)
 
     def pick_after(self, x: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ class RegularGrid(NamedTuple):
 def find_grid(gaps: Tensor) -> RegularGrid | None:
     """Find the grid on which samples with gaps (batch, n_times) lie; zeros at the end are padding.
 
-    None: there is no grid, one of more than eight times as many points as samples, or an accelerator would have to wait
-    for the answer.
+    Return None if there is no grid, if it has more than eight times as many points as samples, or if the search would
+    force a synchronisation with an accelerator.
     """
     if not gaps.is_cpu:
         return None
@@ -70,7 +70,7 @@ def find_grid(gaps: Tensor) -> RegularGrid | None:
 
 
 def _pick(x: Tensor, index: Tensor) -> Tensor:
-    """Take entries of the last axis, other ones for each case: (..., batch, n), (batch, m) -> (..., batch, m)."""
+    """Take entries of the last axis per case: x (..., batch, n), index (batch, m) -> (..., batch, m)."""
     batch, n = x.shape[-2:]
     rows = index + n * torch.arange(batch).unsqueeze(1)
     picked: Tensor = x.flatten(-2).index_select(-1, rows.flatten()).unflatten(-1, index.shape)

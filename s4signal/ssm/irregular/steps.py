@@ -1,7 +1,7 @@
-"""The irregular scan sample by sample, with its gradients: all modes of all cases take a step at once.
+"""The irregular scan sample by sample, with its gradients: all modes of all cases take a step together.
 
-Samples are taken in pieces. Only the states between pieces are kept, and the pieces are computed again for gradients.
-Every pass over the states counts: they are d_state times as many numbers as the signal has.
+Samples are processed in pieces. Only the states between pieces are stored; the states within are recomputed for
+gradients. Passes over the states are expensive: they are d_state times as many numbers as the signal.
 """
 
 from typing import Any
@@ -14,21 +14,21 @@ from torch.nn.functional import pad
 from s4signal.ssm.irregular.factors import GapFactors
 from s4signal.ssm.operators import as_complex, as_real, conjugate, runs_triton
 
-PIECE_STATES = 1 << 19  # complex states in a piece: longer ones leave the cache, shorter are many small operations
+PIECE_STATES = 1 << 19  # complex states in a piece: longer ones exceed the cache, shorter are many small operations
 
 
 def stepped_scan(
     u: Tensor, gaps: Tensor, Lambda: Tensor, G: Tensor, first: Tensor | None = None, *, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Step through all samples; arguments and results as of `s4signal.ssm.irregular.scan_modes`."""
+    """Step through all samples; arguments and results as in `s4signal.ssm.irregular.scan_modes`."""
     if reverse:
         y, final = stepped_scan(u.flip(-1), gaps.flip(-1), Lambda, G, first)
-        # The mirrored scan has passed sample k when it gives the future of the sample before k.
+        # The mirrored scan has passed sample k when it gives the anti-causal output of the sample before k.
         return pad(y.flip(-1)[..., 1:], (0, 1)), final
     if runs_triton(u):
         from s4signal.ssm.irregular.triton import FusedScan
 
-        with torch.cuda.device(u.device):  # triton takes the current card; autograd sets it
+        with torch.cuda.device(u.device):  # triton launches on the current GPU; autograd sets it
             y, final = FusedScan.apply(u, gaps, Lambda, G, first)
     else:
         y, final = SteppedScan.apply(u, gaps, Lambda, G, first)
@@ -36,7 +36,7 @@ def stepped_scan(
 
 
 class SteppedScan(torch.autograd.Function):
-    """u (d_model, batch, n_times), gaps, Lambda, G (d_model, n, 2), first -> y, final state; all real outside."""
+    """u (d_model, batch, n_times), gaps, Lambda, G (d_model, n, 2), first -> y, final state; all real tensors."""
 
     @staticmethod
     def forward(
@@ -68,10 +68,10 @@ class SteppedScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the states of a piece again, then walk back through it with the adjoint."""
+        """Recompute the states of a piece, then run the adjoint backward through it."""
         inputs, G, entering = ctx.saved_tensors
         T, n, dtype = ctx.bounds[0].stop, G.shape[1], inputs.dtype
-        # The adjoint is carried as its conjugate: it takes the same factors as the states then.
+        # The conjugate of the adjoint is carried, so that it uses the same factors as the states.
         response = (2.0 * G).to(dtype).flatten(1)
         carried = _complex_state(grads[1]).conj_physical()
         factor, sums, pulled, added = (entering.new_empty(T, *entering.shape[1:]) for _ in range(4))
@@ -88,7 +88,7 @@ class SteppedScan(torch.autograd.Function):
             torch.mul(dy[piece].unsqueeze(-1), response, out=as_real(pulled[:T]))
             _retreat(carried, factor, pulled[:T], added)
             carried.copy_(pulled[0])
-            # A product with a vector reads the numbers in a row: it is twice as fast as a sum over pairs.
+            # A product with a vector reads memory contiguously: it is twice as fast as a sum over pairs.
             du[piece] = torch.mv(torch.view_as_real(added[:T]).view(-1, 2 * n), real_parts).view_as(dy[piece])
             rows = dy[piece].flatten(0, 1).t().unsqueeze(-1)
             dG += torch.bmm(_channels(states[1 : T + 1]).transpose(1, 2), rows).view_as(G)
@@ -99,7 +99,7 @@ class SteppedScan(torch.autograd.Function):
 
 
 class SharedScan(torch.autograd.Function):
-    """Held input (n_times, batch, n, 2), gaps, Lambda (n, 2), first (batch, n, 2) -> states as the input."""
+    """Held input (n_times, batch, n, 2), gaps, Lambda (n, 2), first (batch, n, 2) -> states, shaped as the input."""
 
     @staticmethod
     def forward(ctx: Any, held: Tensor, gaps: Tensor, Lambda: Tensor, first: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class SharedScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Walk back with the adjoint."""
+        """Run the adjoint backward."""
         inputs, states = ctx.saved_tensors
         carried = torch.zeros_like(states[0])
         pulled = torch.view_as_complex(grads[0].contiguous()).conj_physical()
@@ -134,25 +134,25 @@ class SharedScan(torch.autograd.Function):
 
 
 def _advance(states: Tensor, factors: Tensor, inputs: Tensor, sums: Tensor | None = None) -> None:
-    """Step through a piece: x_k = x_{k-1} + m_k (x_{k-1} + u_k), with m = expm1(Lambda g).
+    """Step through a piece in place: x_k = x_{k-1} + m_k (x_{k-1} + u_k), with m = expm1(Lambda g).
 
-    ``states`` (T + 1, batch, ..., n) holds x_0 and is filled, ``sums`` is filled with x_{k-1} + u_k; ``factors`` m and
-    ``sums`` may have more rows than T.
+    ``states`` (T + 1, batch, ..., n) starts with x_0 and is filled with the others; ``sums`` is filled with
+    x_{k-1} + u_k. ``factors`` m and ``sums`` may have more rows than T.
     """
     spare = torch.empty_like(states[0])
     x = states.unbind()
     for k, (m, u) in enumerate(zip(factors[: len(inputs)], inputs, strict=True)):
         t = spare if sums is None else sums[k]
         torch.add(x[k], u, out=t)
-        # Not addcmul, which of complex numbers is slower than both.
+        # Not addcmul, which is slower than both operations for complex numbers.
         torch.mul(m, t, out=x[k + 1])
         x[k + 1].add_(x[k])
 
 
 def _retreat(carried: Tensor, factors: Tensor, pulled: Tensor, added: Tensor) -> None:
-    """Step back through a piece with the adjoint: a_k = e_{k+1} a_{k+1} + d_k, with e = 1 + m.
+    """Step backward through a piece with the adjoint: a_k = e_{k+1} a_{k+1} + d_k, with e = 1 + m.
 
-    ``pulled`` holds d (T, batch, ..., n) and becomes e_k a_k; ``added`` becomes m_k a_k.
+    ``pulled`` holds d (T, batch, ..., n) and is overwritten with e_k a_k; ``added`` is filled with m_k a_k.
     """
     for k in range(len(pulled) - 1, -1, -1):
         a, part = pulled[k], added[k]
@@ -162,53 +162,53 @@ def _retreat(carried: Tensor, factors: Tensor, pulled: Tensor, added: Tensor) ->
 
 
 def _weighted_sum(gaps: Tensor, z: Tensor) -> Tensor:
-    """Sum complex (T, batch, ..., n) over time and batch with real weights (T, batch), as real pairs (..., n, 2)."""
+    """Sum complex z (T, batch, ..., n) over time and batch, weighted by gaps (T, batch); return pairs (..., n, 2)."""
     real = torch.view_as_real(z)
     return torch.mm(gaps.reshape(1, -1).to(real.dtype), real.flatten(2).flatten(0, 1)).view(real.shape[2:])
 
 
 def _pieces(n_times: int, n_states: int) -> tuple[list[slice], int]:
-    """Pieces of time for so many states per sample, and the length of the longest."""
+    """Return pieces of time for ``n_states`` states per sample, and the length of the longest."""
     T = min(n_times, 512, max(8, PIECE_STATES // max(1, n_states)))
     return pieces(n_times, T), T
 
 
 def rows_of(u: Tensor) -> Tensor:
-    """Turn a signal (d_model, batch, n_times) into one row per sample, (batch * n_times, d_model)."""
-    # Two axes: three at once are turned without regard for the cache, five times as slowly.
+    """Reshape a signal (d_model, batch, n_times) to one row per sample, (batch * n_times, d_model)."""
+    # Transpose two axes: a transposition of three ignores the cache, and is five times as slow.
     return u.flatten(1).t().contiguous()
 
 
 def from_rows(rows: Tensor, like: Tensor) -> Tensor:
-    """Turn rows of samples back into a signal of the shape of another."""
+    """Reshape rows of samples to a signal of the shape of ``like``."""
     return rows.t().contiguous().view(like.shape)
 
 
 def pieces(n: int, length: int) -> list[slice]:
-    """Cut n steps into pieces of a length, the last of what is left."""
+    """Cut n steps into pieces of ``length`` steps; the last may be shorter."""
     return [slice(start, min(start + length, n)) for start in range(0, n, length)]
 
 
 def _time_first(u: Tensor) -> Tensor:
-    """(d_model, batch, n_times) -> (n_times, batch, d_model), channels adjacent."""
+    """Move time first, (d_model, batch, n_times) -> (n_times, batch, d_model), channels contiguous."""
     return rows_of(u).view(*u.shape[1:], -1).transpose(0, 1)
 
 
 def _time_last(y: Tensor, like: Tensor) -> Tensor:
-    """As `_time_first` makes it, (n_times, batch, d_model) -> (d_model, batch, n_times)."""
+    """Undo `_time_first`, (n_times, batch, d_model) -> (d_model, batch, n_times)."""
     return from_rows(y.transpose(0, 1).reshape(-1, y.shape[-1]), like)
 
 
 def _channels(z: Tensor) -> Tensor:
-    """Complex (T, batch, d_model, n) -> real view (d_model, T batch, 2 n)."""
+    """View complex (T, batch, d_model, n) as real (d_model, T batch, 2 n)."""
     return as_real(z).flatten(0, 1).transpose(0, 1)
 
 
 def _complex_state(state: Tensor) -> Tensor:
-    """(d_model, batch, 2 n) -> complex (batch, d_model, n)."""
+    """Convert (d_model, batch, 2 n) to complex (batch, d_model, n)."""
     return as_complex(state.transpose(0, 1).contiguous())
 
 
 def _real_state(state: Tensor) -> Tensor:
-    """Complex (batch, d_model, n) -> (d_model, batch, 2 n)."""
+    """Convert complex (batch, d_model, n) to (d_model, batch, 2 n)."""
     return as_real(state).transpose(0, 1).contiguous()

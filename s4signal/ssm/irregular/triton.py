@@ -1,7 +1,7 @@
-"""The irregular scan as one kernel launch each way, for float32 on a GPU; imported only where triton is.
+"""The irregular scan in one kernel launch per direction, for float32 on a GPU; imported only if triton is installed.
 
-One program holds the modes of one channel for a few cases in registers and walks through time. The states at the
-bounds of pieces are kept; the backward kernel computes a piece again into a scratch area of one piece.
+One program keeps the modes of one channel for a few cases in registers and steps through time. The states at the
+bounds of pieces are stored; the backward kernel recomputes the states of each piece in a scratch buffer.
 """
 
 import math
@@ -13,13 +13,13 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PIECE = 32  # samples between two states that are kept
+PIECE = 32  # samples between two stored states
 CASES = 8  # cases per program
 
 
 @triton.jit
 def _factor(gap, decay, turns, TWO_PI: tl.constexpr):  # type: ignore[no-untyped-def]
-    """expm1(Lambda g), (cases, n): the phase is reduced in float64, small decays are a series."""
+    """Return expm1(Lambda g), (cases, n): the phase is reduced in float64, small decays use a series."""
     a = (gap[:, None] * decay[None, :]).to(tl.float32)
     t = gap[:, None] * turns[None, :]
     half = (t - tl.floor(t + 0.5)).to(tl.float32) * TWO_PI
@@ -28,13 +28,13 @@ def _factor(gap, decay, turns, TWO_PI: tl.constexpr):  # type: ignore[no-untyped
     series = a * (1.0 + a * 0.5 * (1.0 + a * (1.0 / 3.0) * (1.0 + a * 0.25 * series)))
     decay_m1 = tl.where(a > -0.5, series, tl.exp(a) - 1.0)
     sin = tl.sin(half)
-    chord = 2.0 * sin * (decay_m1 + 1.0)
-    return decay_m1 - sin * chord, chord * tl.cos(half)
+    scale = 2.0 * sin * (decay_m1 + 1.0)
+    return decay_m1 - sin * scale, scale * tl.cos(half)
 
 
 @triton.jit
 def _load(pointer, mask):  # type: ignore[no-untyped-def]
-    """(re, im) side by side; zeros outside the mask."""
+    """Load interleaved (re, im), with zeros outside the mask."""
     return tl.load(pointer, mask=mask, other=0.0), tl.load(pointer + 1, mask=mask, other=0.0)
 
 
@@ -46,9 +46,9 @@ def _store(pointer, re, im, mask):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _place(decays, turns, G, batch, n, N: tl.constexpr, CASES: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where a program works: masks of cases and of states, decay, turns and G of its modes; and pointer offsets.
+    """Return masks of cases and of states, decay, turns and G of the modes, and pointer offsets of a program.
 
-    The offsets are those of the gaps (cases,), of the signals (cases,), of the states (cases, n), and of a kept piece.
+    The offsets are for the gaps (cases,), the signals (cases,), the states (cases, n), and one stored piece.
     """
     h = tl.program_id(0)
     b, j = tl.program_id(1) * CASES + tl.arange(0, CASES), tl.arange(0, N)
@@ -64,7 +64,7 @@ def _place(decays, turns, G, batch, n, N: tl.constexpr, CASES: tl.constexpr):  #
 
 @triton.jit
 def _advance(re, im, u, gaps, decay, turn, case, TWO_PI: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Step x to x + m (x + u), m = expm1(Lambda g); return the gap, m, and the real part of x + u too."""
+    """Return x + m (x + u), with m = expm1(Lambda g), then the gap, m, and the real part of x + u."""
     gap = tl.load(gaps, mask=case, other=0.0)
     m_re, m_im = _factor(gap, decay, turn, TWO_PI)
     t = re + tl.load(u, mask=case, other=0.0)[:, None]
@@ -95,7 +95,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     case, both, decay, turn, G_re, G_im, b, rows, at, size = _place(decays, turns, G, batch, n, N, CASES)
     u, gaps, dy, du = u + rows * n_times, gaps + b * n_times, dy + rows * n_times, du + rows * n_times
     a_re, a_im = _load(carried + at, both)
-    a_im = -a_im  # the adjoint is carried as its conjugate
+    a_im = -a_im  # the conjugate of the adjoint is carried
     dL_re, dL_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
     dG_re, dG_im = tl.zeros((CASES, N), tl.float32), tl.zeros((CASES, N), tl.float32)
     last = (n_times - 1) // PIECE
@@ -103,7 +103,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
         start = (last - back) * PIECE
         length = tl.minimum(PIECE, n_times - start)
         re, im = _load(entering + (last - back) * size + at, both)
-        for i in range(length):  # the states before each sample of the piece again
+        for i in range(length):  # recompute the state before each sample of the piece
             _store(scratch + i * size + at, re, im, both)
             re, im, _, _, _, _ = _advance(re, im, u + start + i, gaps + start + i, decay, turn, case, TWO_PI)
         tl.debug_barrier()
@@ -127,7 +127,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
 
 
 class FusedScan(torch.autograd.Function):
-    """As `SteppedScan`, one kernel launch each way."""
+    """`SteppedScan` in one kernel launch per direction."""
 
     @staticmethod
     def forward(
@@ -148,7 +148,7 @@ class FusedScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Pull the gradients of outputs and last state back."""
+        """Backpropagate the gradients of outputs and last state."""
         u, gaps, Lambda, G, entering = ctx.saved_tensors
         (d_model, batch, n_times), n = u.shape, G.shape[1]
         carried = grads[1].to(u.dtype, copy=True).contiguous()
@@ -163,7 +163,7 @@ class FusedScan(torch.autograd.Function):
 
 
 def _tables(gaps: Tensor, Lambda: Tensor, G: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gaps and poles in float64, the phase of half a factor in turns; output vectors in float32."""
+    """Return gaps and decay rates in float64, half the phase rates in turns, and output vectors in float32."""
     turns = Lambda[..., 1].double() / (4.0 * math.pi)
     return gaps.double().contiguous(), Lambda[..., 0].double().contiguous(), turns, G.float().contiguous()
 
