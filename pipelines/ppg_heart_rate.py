@@ -1,15 +1,14 @@
-"""Read the heart rate from two seconds of finger PPG: an S4 regressor beside the autocorrelation.
+"""Estimate the heart rate from two seconds of finger PPG: an S4 regressor and the autocorrelation.
 
 Data: PPG-BP (Liang et al., 2018): 160 subjects, three segments of 2.1 s at 1 kHz each (two last 4.2 s). The target is
-the heart rate that the blood pressure monitor showed, one integer a subject [beats per minute]. Set S4SIGNAL_DATA to
-the folder that holds ppg_bp/.
+the heart rate of the blood pressure monitor, one integer per subject [beats per minute]. Set S4SIGNAL_DATA to the
+folder that contains ppg_bp/.
 
-Protocol: the split of the data set, 116 training and 44 test subjects, so nobody is on both sides. The regressor hears
-the segments at 125 Hz, which holds all of the pulse and fits faster; every setting is a default. What is fitted
-(standardisation of signal and target, the epoch to stop at) sees training subjects alone, and the epoch is chosen on
-a seventh of them who are not trained on. The mean of the training
-targets shows what guessing scores; the autocorrelation takes the strongest lag between 40 and 180 beats per minute
-after a 1 to 8 Hz filter, and is not trained.
+Protocol: the split of the data set, 116 training and 44 test subjects; nobody is on both sides. The segments are
+resampled to 125 Hz, which keeps the whole pulse and makes the fit faster; all settings are defaults. Everything
+(standardisation of signal and target, the epoch to stop at) is fitted on training subjects only; the epoch is chosen on
+a held-out seventh of them. The mean of the training targets shows the chance level. The autocorrelation takes the
+strongest lag between 40 and 180 beats per minute after a 1 to 8 Hz filter, and is not trained.
 
 Command::
 
@@ -42,9 +41,9 @@ SFREQ = 125.0  # Hz
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score the regressor and two baselines on the test subjects."""
-    parser = argparse.ArgumentParser(description="Heart rate from PPG: an S4 regressor beside the autocorrelation.")
+    parser = argparse.ArgumentParser(description="Heart rate from PPG: an S4 regressor and the autocorrelation.")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs")
     args = parser.parse_args(argv)
     try:
         X_train, y_train, groups = load_ppg_bp("train")
@@ -71,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def autocorrelation_rate(segment: Floats, sfreq: float) -> float:
     """Return the heart rate [bpm] at the strongest lag of the autocorrelation."""
     pulse = sosfiltfilt(butter(2, (1, 8), "bandpass", fs=sfreq, output="sos"), segment)
-    # The sum is not divided by the overlap: long lags, of which few samples are left, lose weight.
+    # The sum is not divided by the overlap: long lags, which have few samples, have a smaller weight.
     correlation = np.correlate(pulse, pulse, mode="full")[len(pulse) - 1 :]
     lags = np.arange(int(60 * sfreq / FASTEST), int(60 * sfreq / SLOWEST) + 1)
     return float(60 * sfreq / lags[np.argmax(correlation[lags])])
@@ -80,7 +79,7 @@ def autocorrelation_rate(segment: Floats, sfreq: float) -> float:
 def fit_predict(
     X: Signals, y: Floats, groups: npt.NDArray[np.str_], X_test: Signals, seed: int, max_epochs: int | None
 ) -> Floats:
-    """Fit a regressor with default settings, the epoch chosen on held-out subjects, and predict the test segments."""
+    """Fit a regressor with default settings, choosing the epoch on held-out subjects; predict the test segments."""
     model = S4Regressor(random_state=seed, verbose=1)
     if max_epochs is not None:
         model.set_params(max_epochs=max_epochs)

@@ -1,26 +1,26 @@
-"""Read the heart rate from phone-camera video at its true frame times, which are not equally far apart.
+"""Estimate the heart rate from phone-camera video at its true, irregular frame times.
 
 Data: Welltory PPG (Neshitov et al., 2021): 14 recordings of 68 to 112 s, mean red, green and blue of each frame, about
-30 frames a second, with the heart beats of a chest strap. Set S4SIGNAL_DATA to the folder that holds welltory_ppg/.
+30 frames per second, with the heart beats of a chest strap. Set S4SIGNAL_DATA to the folder with welltory_ppg/.
 
-Protocol: red alone, since five of the phones saw no green; windows of 10 s, each less its mean and over its standard
-deviation, as brightness tells the phone, not the heart. Every window is predicted by a model that has heard nothing of
-its recording: seven folds of two recordings, trained on windows every 2.5 s, scored on one every 10 s. Volunteers made
-one or two recordings and nobody knows which, so one may be on both sides: a smoke test, not an estimate.
+Protocol: only the red channel, since five of the phones recorded no green; windows of 10 s, each standardised, because
+the brightness depends on the phone, not on the heart. Seven folds of two held-out recordings, trained on windows every
+2.5 s, scored on one every 10 s. Volunteers made one or two recordings, and it is not known which belong together, so a
+person may be on both sides of a split: this is a smoke test, not an estimate.
 
-The trained regressor, small and brief so that the recipe takes minutes (2 causal layers of 32, state 16; 12 epochs, the
-best of them chosen on a fifth of the training recordings; otherwise default settings), hears the windows at their frame
-times, and drawn on a grid of 30 Hz by straight lines. The instant one, with default settings, draws them on a grid by
-itself. The mean of the training targets shows what guessing scores. The autocorrelation on the grid, which is not
-trained, takes the strongest lag between 40 and 150 beats per minute.
+The trained regressor is small and trained briefly, so that the recipe takes minutes (2 causal layers of 32, state 16;
+12 epochs, the best of them chosen on a fifth of the training recordings; otherwise default settings). Its input is
+either the windows at their frame times, or a linear interpolation on a grid of 30 Hz. The closed form has default
+settings and interpolates by itself. The mean of the training targets shows the chance level. The autocorrelation on the
+grid, which is not trained, takes the strongest lag between 40 and 150 beats per minute.
 
 Command::
 
     python pipelines/ppg_irregular_heart_rate.py
     python pipelines/ppg_irregular_heart_rate.py --seeds 0 1 2     # mean ± standard deviation over seeds: 8 minutes
 
-Output: a table of mean absolute errors over all recordings, in beats per minute, of the worst recording (the mean over
-seeds), and the seconds of the processor that a seed takes.
+Output: a table of mean absolute errors in beats per minute, over all recordings and of the worst recording (mean over
+seeds), and the processor time per seed in seconds.
 """
 
 import argparse
@@ -45,15 +45,15 @@ Names = npt.NDArray[np.str_]
 Fit = Callable[[Signals, Floats, Names], Any]
 SLOWEST, FASTEST = 40, 150  # beats per minute
 SFREQ = 30.0  # Hz, of the grid
-STEP_S, SCORED = 2.5, 4  # from window to window, and which of them are scored
+STEP_S, SCORED = 2.5, 4  # from window to window; every fourth one is scored
 FOLDS = 7
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Score the regressors and two baselines on recordings that they have not heard."""
-    parser = argparse.ArgumentParser(description="Heart rate from video: true frame times beside a grid.")
+    """Score the regressors and two baselines on held-out recordings."""
+    parser = argparse.ArgumentParser(description="Heart rate from video: true frame times compared with a grid.")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, default=12, help="of the trained regressor")
+    parser.add_argument("--max-epochs", type=int, default=12, help="maximum number of epochs of the trained regressor")
     args = parser.parse_args(argv)
     try:
         recorded, y, recordings = load_welltory_ppg(step_s=STEP_S)
@@ -68,11 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     def trained(seed: int) -> Fit:
         return lambda X, y, groups: fit_regressor(X, y, groups, seed, args.max_epochs)
 
-    def instant(seed: int) -> Fit:
+    def closed_form(seed: int) -> Fit:
         return lambda X, y, groups: S4RidgeRegressor(random_state=seed).fit(X, y)
 
     rows: dict[str, tuple[Signals, Callable[[int], Fit]]] = {
-        "S4RidgeRegressor": (X, instant),
+        "S4RidgeRegressor": (X, closed_form),
         f"S4Regressor, grid of {SFREQ:g} Hz": (grid, trained),
         "S4Regressor, frame times": (X, trained),
     }
@@ -87,25 +87,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 class Mean:
-    """What guessing scores: the mean of the training targets."""
+    """Baseline that predicts the mean of the training targets."""
 
     def __init__(self, y: Floats) -> None:
         self.mean = float(y.mean())
 
     def predict(self, X: Signals) -> Floats:
-        """Say it of every case."""
+        """Return the mean for every case."""
         return np.full(len(X), self.mean)
 
 
 def red(signals: Signals) -> Signals:
-    """Keep the first channel of every window, less its mean and over its standard deviation."""
+    """Return the first channel of every window, standardised."""
     cases = [np.asarray(case.data[:1], dtype=np.float64) for case in signals]
     times = [case.times for case in signals] if signals.has_times else None
     return Signals([(x - x.mean()) / x.std() for x in cases], times=times, sfreq=None if times else SFREQ)
 
 
 def leave_recordings_out(X: Signals, y: Floats, recordings: Names, fit: Fit) -> Floats:
-    """Predict every window by a model that was fitted on other recordings."""
+    """Predict every window with a model fitted on other recordings."""
     predicted = np.empty_like(y)
     for train, test in GroupKFold(min(FOLDS, len(np.unique(recordings)))).split(y, groups=recordings):
         predicted[test] = fit(X[train], y[train], recordings[train]).predict(X[test])
@@ -113,7 +113,7 @@ def leave_recordings_out(X: Signals, y: Floats, recordings: Names, fit: Fit) -> 
 
 
 def fit_regressor(X: Signals, y: Floats, recordings: Names, seed: int, max_epochs: int) -> S4Regressor:
-    """Fit a small regressor, the epoch chosen on recordings held out."""
+    """Fit a small regressor, choosing the epoch on held-out recordings."""
     size = {"d_model": 32, "d_state": 16, "n_layers": 2, "bidirectional": False}
     model = S4Regressor(**size, max_epochs=max_epochs, random_state=seed)
     train, held_out = next(GroupShuffleSplit(1, test_size=0.2, random_state=seed).split(y, groups=recordings))
@@ -136,7 +136,7 @@ def report(
     scored: npt.NDArray[np.intp],
     seconds: float | None = None,
 ) -> None:
-    """Print a line of the table: mean over seeds, standard deviation if there are several, worst recording, seconds."""
+    """Print one line of the table: mean over seeds, standard deviation if several, worst recording, seconds."""
     errors = np.abs(np.array(predictions) - y)[:, scored]
     means = errors.mean(1)
     worst = max(errors[:, recordings[scored] == recording].mean() for recording in np.unique(recordings))

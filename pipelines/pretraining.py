@@ -1,20 +1,20 @@
-"""Learn from recordings without labels first: accuracy over the share of labels, with pretraining and without.
+"""Pretrain on recordings without labels: accuracy over the share of labels, with and without pretraining.
 
 Data: Free Spoken Digit Dataset (10 digits × 50 takes × 4 speakers at 8 kHz) and mental arithmetic (EEG of 10 subjects,
-windows of 4 s, brought to 100 Hz). Set S4SIGNAL_DATA to the folder that holds fsdd/ and eegmat/.
+windows of 4 s, resampled to 100 Hz). Set S4SIGNAL_DATA to the folder that contains fsdd/ and eegmat/.
 
-Protocol: one speaker, or two of the ten subjects, are tested on by models of the others. S4Features is pretrained on
-all cases of these others, without labels; logistic regression then learns from its embeddings of 5, 10, 25 or 100 % of
-these cases, drawn from each class. Beside it the same network with random weights, and S4RandomFeatures. Settings are
-one for both sets; contrastive prediction was chosen, before reconstruction, with george as the new speaker.
+Protocol: one speaker, or two of the ten subjects, are the test set; the others are for training. S4Features is
+pretrained on all training cases without labels. Logistic regression is then fitted on its embeddings of 5, 10, 25 or
+100 % of these cases, drawn from each class. Baselines: the same network with random weights, and S4RandomFeatures.
+Settings are the same for both sets; contrastive prediction was chosen over reconstruction with george as new speaker.
 
 Command::
 
     python pipelines/pretraining.py
     python pipelines/pretraining.py --sets spoken_digits --seeds 0 --tests 1
 
-Output: for each set a table: accuracy, mean over the tests, ± standard deviation over seeds, for each share of labels;
-OUT/pretraining.png has the curves.
+Output: for each set a table of the accuracy for each share of labels: mean over the tests ± standard deviation over
+seeds. OUT/pretraining.png shows the curves.
 """
 
 import argparse
@@ -46,12 +46,12 @@ Array = npt.NDArray[Any]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score each kind of features on every set."""
-    parser = argparse.ArgumentParser(description="Accuracy over the share of labels, with pretraining and without.")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="recordings")
-    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="of networks and labels")
-    parser.add_argument("--max-epochs", type=int, default=10, help="passes over the cases without labels")
-    parser.add_argument("--tests", type=int, help="test on the first so many speakers, or pairs of subjects, alone")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the picture")
+    parser = argparse.ArgumentParser(description="Accuracy over the share of labels, with and without pretraining.")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="data sets")
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="states of networks and labels")
+    parser.add_argument("--max-epochs", type=int, default=10, help="number of epochs of the pretraining")
+    parser.add_argument("--tests", type=int, help="number of speakers, or pairs of subjects, to test on; default: all")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the figure")
     args = parser.parse_args(argv)
     curves = {}
     for name in args.sets:
@@ -68,12 +68,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def digits() -> tuple[Signals, Array, Array, Any]:
-    """Return recordings, words and speakers, and the front end: the filter bank for sound."""
+    """Return recordings, words and speakers, and the front end: the filter bank."""
     return *datasets.load_spoken_digits(), "filterbank"
 
 
 def arithmetic() -> tuple[Signals, Array, Array, Any]:
-    """Return windows at 100 Hz, classes and subjects, and the front end: the channels, sample by sample."""
+    """Return windows at 100 Hz, classes and subjects, and the front end: one step per sample."""
     X, y, groups = load_eegmat()
     return X.resample(100.0), y, groups, "linear"
 
@@ -82,7 +82,7 @@ SETS = {"spoken_digits": digits, "mental_arithmetic": arithmetic}
 
 
 def run(X: Signals, y: Array, groups: Array, frontend: Any, seed: int, args: argparse.Namespace) -> Array:
-    """Return the accuracy of each kind of features and share of labels, mean over the tests, (n_kinds, n_shares)."""
+    """Return accuracies by kind of features and share of labels, mean over the tests, (n_kinds, n_shares)."""
     folds = list(GroupKFold(min(5, len(np.unique(groups)))).split(y, groups=groups))[: args.tests]
     scores = [
         [accuracy(model, X, y, train, test, seed) for model in models(frontend, seed, args.max_epochs)]
@@ -102,20 +102,20 @@ def models(frontend: Any, seed: int, max_epochs: int) -> Iterator[Any]:
 
 def accuracy(features: Any, X: Signals, y: Array, train: Array, test: Array, seed: int) -> list[float]:
     """Fit features to all training cases, and a linear model to those of each share; return accuracies."""
-    known, new = features.fit_transform(X[train]), features.transform(X[test])
+    embedded, new = features.fit_transform(X[train]), features.transform(X[test])
     found = []
     for share in SHARES:
         rng = np.random.default_rng(seed)
         by_class = [rng.permutation(np.flatnonzero(y[train] == label)) for label in np.unique(y[train])]
         rows = np.concatenate([cases[: max(1, round(share * len(cases)))] for cases in by_class])
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-        found.append(float(model.fit(known[rows], y[train][rows]).score(new, y[test])))
+        found.append(float(model.fit(embedded[rows], y[train][rows]).score(new, y[test])))
     return found
 
 
 def draw(curves: dict[str, Array], path: Path) -> None:
-    """Draw accuracy over the share of labels, a set beside the other."""
-    matplotlib.use("Agg")  # figures go to files: no screen is needed
+    """Draw accuracy over the share of labels, one panel per set."""
+    matplotlib.use("Agg")  # no display is needed: figures go to files
     size = (4.5 * len(curves), 3.5)
     figure, axes = pyplot.subplots(1, len(curves), figsize=size, layout="constrained", squeeze=False)
     for ax, (name, scores) in zip(axes[0], curves.items(), strict=True):

@@ -1,21 +1,21 @@
-"""Train at one sampling rate, predict at another or with samples missing: one set of weights, never trained again.
+"""Train at one sampling rate, predict at others or with missing samples, without retraining.
 
 Data: Free Spoken Digit Dataset (Jackson et al., 2018) at 8 kHz, or Speech Commands (Warden, 2018) at 16 kHz. Set
-S4SIGNAL_DATA to the folder that holds fsdd/ or speech_commands/.
+S4SIGNAL_DATA to the folder that contains fsdd/ or speech_commands/.
 
-Protocol: the split of each set (digits: takes 0 to 4 of known voices; commands: new voices). All settings but
-the augmentation by removed samples are defaults; training recordings are complete and at the full rate. The model gets
-test recordings at lower rates, low-passed and resampled, or every second sample as it is; and with a share of samples
-removed at random, the rest keeping their times. Beside it stands the same classifier trained at half the rate.
+Protocol: the split of each set (digits: takes 0 to 4 of known speakers; commands: new speakers). All settings except
+the augmentation by removed samples are defaults; training recordings are complete and at the full rate. Test recordings
+are at lower rates, either low-passed and resampled or every second sample; or a share of their samples is removed at
+random, while the others keep their times. For comparison, the same classifier is trained at half the rate.
 
 Command::
 
     python pipelines/rate_transfer.py
     python pipelines/rate_transfer.py --data commands --seeds 0 1 2     # mean ± standard deviation over seeds
-    python pipelines/rate_transfer.py --augmentation auto               # every setting a default
+    python pipelines/rate_transfer.py --augmentation auto               # all settings are defaults
 
-Output: a table of test accuracies and the share of the full one that is kept, and the curves over the rate and over the
-removed share as rate_transfer.png in the output folder.
+Output: a table of test accuracies, also as a percentage of the accuracy at the full rate, and their curves over the
+rate and over the share of removed samples in rate_transfer.png in the output folder.
 """
 
 import argparse
@@ -45,12 +45,12 @@ FULL = "as trained"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Score one model at several rates, and with samples removed."""
-    parser = argparse.ArgumentParser(description="One model at other sampling rates and with samples missing.")
+    """Score one model at several rates, and with removed samples."""
+    parser = argparse.ArgumentParser(description="One model at other sampling rates and with missing samples.")
     parser.add_argument("--data", choices=list(SETS), default="digits")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
     parser.add_argument("--augmentation", choices=list(AUGMENTATIONS), default="samples", help="samples: also removed")
-    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     args = parser.parse_args(argv)
     load, rate = SETS[args.data]
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     lower = {share: f"{hertz(share * rate)}, low-passed" for share in RATES}
     half = hertz(rate / 2)
-    hearings = {
+    tests = {
         FULL: X_test,
         **{name: X_test.resample(share * rate) for share, name in lower.items()},
         f"{half}, every second sample": decimate(X_test, 2),
@@ -74,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     models = [fit(X_train, y_train, seed, args) for seed in args.seeds]
     print(models[0].describe(), end="\n\n", flush=True)
-    scores = {name: np.array([model.score(X, y_test) for model in models]) for name, X in hearings.items()}
+    scores = {name: np.array([model.score(X, y_test) for model in models]) for name, X in tests.items()}
     slow = [fit(X_train.resample(rate / 2), y_train, seed, args) for seed in args.seeds]
-    scores[f"trained at {half}"] = np.array([model.score(hearings[lower[0.5]], y_test) for model in slow])
+    scores[f"trained at {half}"] = np.array([model.score(tests[lower[0.5]], y_test) for model in slow])
 
     full = scores[FULL].mean()
     print(f"{'test accuracy, trained at':30}{hertz(rate):>16}{'kept':>8}")
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def fit(X: Signals, y: Labels, seed: int, args: argparse.Namespace) -> S4Classifier:
-    """Fit a classifier that is told, or not, to expect missing samples, with default settings otherwise."""
+    """Fit a classifier with or without sample dropout, and default settings otherwise."""
     model = S4Classifier(augmentation=AUGMENTATIONS[args.augmentation], random_state=seed, verbose=1)
     if args.max_epochs is not None:
         model.set_params(max_epochs=args.max_epochs)
@@ -102,18 +102,18 @@ def fit(X: Signals, y: Labels, seed: int, args: argparse.Namespace) -> S4Classif
 
 
 def removed(share: float) -> str:
-    """Name a line of the table."""
+    """Return the name of a line of the table."""
     return f"{share:.0%} of samples removed"
 
 
 def hertz(rate: float) -> str:
-    """Write a sampling rate."""
+    """Format a sampling rate."""
     return f"{rate / 1e3:g} kHz"
 
 
 def draw(curves: dict[str, dict[float, Scores]], out: Path) -> Path:
-    """Write the curves, one panel each."""
-    matplotlib.use("Agg")  # figures go to files: no screen is needed
+    """Draw the curves, one panel each."""
+    matplotlib.use("Agg")  # no display is needed: figures go to files
     figure, panels = pyplot.subplots(1, len(curves), figsize=(9, 3.5), sharey=True)
     for axes, (label, curve) in zip(panels, curves.items(), strict=True):
         places = sorted(curve)

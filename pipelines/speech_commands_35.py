@@ -1,20 +1,20 @@
-"""Recognise the 35 Speech Commands from raw samples by the recipe of the S4D paper, and at half the rate.
+"""Recognise the 35 Speech Commands from raw samples with the recipe of the S4D paper, also at half the rate.
 
 Data: Speech Commands v0.02 (Warden, 2018), 105,829 clips of up to 1 s at 16 kHz, 2.4 GB. Set S4SIGNAL_DATA to the
-folder that holds speech_commands/, as `datasets.fetch_speech_commands` downloads it, or pass ``--root`` with the folder
-of the words itself.
+folder that contains speech_commands/, as downloaded by `datasets.fetch_speech_commands`, or pass the folder of the
+words itself as ``--root``.
 
-Protocol: the lists of the set. Training words fit ``S4Classifier.from_preset("speech-commands-35")``, validation words
-choose the epoch, test words are scored once: as they are, by every second sample (as the papers do) and low-passed
-first; the model is told that these have 8 kHz. Clips are padded with silence to the length of the longest and decoded
-into memory, 5.4 GB for those of training. It asks for a GPU.
+Protocol: the lists of the set. ``S4Classifier.from_preset("speech-commands-35")`` is fitted on training words, the
+epoch is chosen on validation words, and test words are scored once: unchanged, with every second sample (as in the
+papers), and low-passed and resampled; the latter two carry their rate of 8 kHz. Clips are padded with silence to the
+length of the longest and decoded into memory, 5.4 GB for the training clips. A GPU is recommended.
 
 Command::
 
     python pipelines/speech_commands_35.py --root speech_commands_v0.02
     python pipelines/speech_commands_35.py --preset speech-small --max-epochs 15
 
-Output: a line per test condition with the accuracy, and the seconds of the fit.
+Output: one line per test condition with the accuracy, and the seconds of the fit.
 """
 
 import argparse
@@ -35,13 +35,13 @@ Words = tuple[Signals, npt.NDArray[np.str_]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fit with the preset, and score under every condition."""
-    parser = argparse.ArgumentParser(description="35 spoken commands from raw samples, by the recipe of the S4D paper.")
+    """Fit with the preset and score under every condition."""
+    parser = argparse.ArgumentParser(description="35 spoken commands from raw samples: the recipe of the S4D paper.")
     parser.add_argument("--root", type=Path, help="folder of the words, with validation_list.txt and testing_list.txt")
-    parser.add_argument("--preset", default="speech-commands-35", help="another preset of S4Classifier")
+    parser.add_argument("--preset", default="speech-commands-35", help="preset of S4Classifier")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, help="stop earlier than the preset")
-    parser.add_argument("--device", default="auto", help="where to train")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs; default: that of the preset")
+    parser.add_argument("--device", default="auto", help="device for training")
     args = parser.parse_args(argv)
     try:
         train, validation, test = (load(args.root, part) for part in PARTS)
@@ -68,13 +68,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def load(root: Path | None, part: str) -> Words:
-    """Open one part of the set, by its lists."""
+    """Open one part of the set, as defined by its lists."""
     signals, y, _ = datasets.load_speech_commands(part) if root is None else read_audio_folder(root, split=part)
     return signals, y
 
 
 def in_memory(words: Words, length: int) -> Words:
-    """Decode all clips, silence behind what is shorter."""
+    """Decode all clips, padding shorter ones with silence at the end."""
     signals, y = words
     data = np.zeros((len(signals), length), dtype=np.float32)
     for row, signal in zip(data, signals, strict=True):

@@ -1,20 +1,20 @@
-"""Recognise spoken digits from the raw waveform: an S4 classifier beside MFCCs + logistic regression.
+"""Recognise spoken digits from the raw waveform: an S4 classifier and MFCCs + logistic regression.
 
-Data: Free Spoken Digit Dataset (Jackson et al., 2018): 10 digits × 50 takes × 4 speakers at 8 kHz, 0.14 to 1 s, each at
-its own length. Set S4SIGNAL_DATA to the folder that holds fsdd/.
+Data: Free Spoken Digit Dataset (Jackson et al., 2018): 10 digits × 50 takes × 4 speakers at 8 kHz, 0.14 to 1 s, of
+unequal length. Set S4SIGNAL_DATA to the folder that contains fsdd/.
 
-Protocols: "official" tests on takes 0 to 4 of every speaker and trains on the other 45, so each voice is known;
-"speakers" leaves one speaker out at a time, so the voice is new, which is much harder. Every setting is a default.
-What is fitted (weights, standardisation) sees training recordings alone. The baseline averages
-13 MFCCs (25 ms windows, every 10 ms) in 5 slices of time.
+Protocols: "official" tests on takes 0 to 4 of every speaker and trains on the other 45, so all speakers are known;
+"speakers" leaves one speaker out at a time, which is much harder. All settings are defaults. Everything (weights,
+standardisation) is fitted on training recordings only. The baseline averages 13 MFCCs (25 ms windows, every 10 ms) in 5
+slices of time.
 
 Command::
 
     python pipelines/speech_digits.py
     python pipelines/speech_digits.py --protocol speakers --seeds 0 1 2     # mean ± standard deviation over seeds
 
-Output: a table with one line a test set: test accuracy of both, and the seconds one fit took. With several speakers,
-the last line is the mean over them.
+Output: a table with one line per test set: test accuracy of both models, and the seconds of one fit. With several
+speakers, the last line is the mean over them.
 """
 
 import argparse
@@ -40,10 +40,10 @@ N_SLICES = 5
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score both models on every test set of the protocol."""
-    parser = argparse.ArgumentParser(description="Spoken digits: an S4 classifier beside MFCCs + logistic regression.")
+    parser = argparse.ArgumentParser(description="Spoken digits: an S4 classifier and MFCCs + logistic regression.")
     parser.add_argument("--protocol", choices=["official", "speakers"], default="official")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states, one fit each")
-    parser.add_argument("--max-epochs", type=int, help="stop earlier than the default")
+    parser.add_argument("--max-epochs", type=int, help="maximum number of epochs")
     args = parser.parse_args(argv)
     try:
         n_train = len(datasets.load_spoken_digits("train")[0])
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def splits(protocol: str, n_train: int, speakers: npt.NDArray[np.str_]) -> Iterator[Split]:
-    """Name the test sets of a protocol, each with its training and test rows."""
+    """Yield the name, training rows and test rows of each test set of a protocol."""
     rows = np.arange(len(speakers))
     if protocol == "official":
         yield "takes 0-4", rows[:n_train], rows[n_train:]
@@ -94,7 +94,7 @@ def score(
     seed: int,
     max_epochs: int | None,
 ) -> tuple[float, float]:
-    """Fit a classifier with default settings: test accuracy, and seconds of the fit."""
+    """Fit a classifier with default settings; return test accuracy and seconds of the fit."""
     model = S4Classifier(random_state=seed, verbose=1)
     if max_epochs is not None:
         model.set_params(max_epochs=max_epochs)
@@ -105,7 +105,7 @@ def score(
 
 
 def line(name: str, n_test: int, baseline: float, scores: npt.NDArray[np.float64]) -> str:
-    """Return one line of the table; the spread is that over seeds."""
+    """Return one line of the table, with the standard deviation over seeds."""
     spread = f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else ""
     return f"{name:16}{n_test:>12}{baseline:>18.3f}{f'{np.mean(scores):.3f}{spread}':>18}"
 

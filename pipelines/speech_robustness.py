@@ -1,29 +1,30 @@
-"""Test models of clean spoken digits where words are silent at first, loud, noisy, far away, cut or fast.
+"""Test models of clean spoken digits with silence, noise, reverberation, clipping, and other levels, rates and speeds.
 
 Data: Free Spoken Digit Dataset (Jackson et al., 2018): 10 digits × 50 takes × 4 speakers at 8 kHz, 0.14 to 1 s, cut
-tightly. Set S4SIGNAL_DATA to the folder that holds fsdd/.
+tightly. Set S4SIGNAL_DATA to the folder that contains fsdd/.
 
-Protocol: "spoken_digits" tests on takes 0-4 of every speaker, "digits_new_speaker" on one speaker after the other.
-Training words are as they are; each fit is tested on the same words under every condition. Silence is of zeros; the
-word in noise lies in the middle of 2 s, 20 dB above white noise; DC is half of the loudest sample; clipped is what
-exceeds a tenth of it; babble is six training words at a time; a room is a white, exponentially decaying response (60 dB
-in 0.3 or 1 s) of as much energy as the direct sound. Signal-to-noise ratios are those over the length of the word.
-``--data cv`` does the same by cross-validation of takes 5-49. Every setting is a default.
+Protocol: "spoken_digits" tests on takes 0-4 of every speaker, "digits_new_speaker" leaves one speaker out. Training
+words are unchanged; each fit is tested on the same words under every condition. Silence consists of zeros. "In 2 s of
+noise": the word is in the middle of 2 s, 20 dB above white noise. DC is half of the loudest sample; clipping is at a
+tenth of it. Babble is the sum of six training words. A room is a white impulse response with exponential decay (60 dB
+in 0.3 or 1 s) and the same energy as the direct sound. Signal-to-noise ratios refer to the length of the word.
+``--data cv`` does the same by cross-validation of takes 5-49. All settings are defaults.
 
-Models: S4RidgeClassifier and S4Classifier, which are told the rate and which samples are missing. MFCC by fifths of a
-word and an SVM, and a convolutional net on log-mel spectrograms (librosa): for both, missing samples are interpolated
-and other rates are brought back to 8 kHz. Where ``--models`` names it: "S4Classifier, augmented", trained also on words
-in noise and babble, in rooms, clipped and with samples missing.
+Models: S4RidgeClassifier and S4Classifier, which use the rate and know which samples are missing. An SVM on MFCC
+averaged over fifths of a word, and a convolutional network on log-mel spectrograms (librosa); for both, missing samples
+are interpolated and other rates are resampled to 8 kHz. "S4Classifier, augmented", which is also trained on words in
+noise and babble, in rooms, clipped and with missing samples, runs only if ``--models`` names it.
 
 Command::
 
     python pipelines/speech_robustness.py  # both protocols, seeds 0 1 2
-    python pipelines/speech_robustness.py --sets spoken_digits --models S4Classifier  # measures what OUT does not hold
+    python pipelines/speech_robustness.py --sets spoken_digits --models S4Classifier  # measures only missing scores
 
-Output: a table a protocol, a line a condition, with mean accuracies over seeds and speakers; * marks what is within
-0.02 of the best of a line, and the last lines count these and give the seconds of a fit. OUT/speech_robustness.csv has
-the scores of each fold and seed, by versions of packages: what is there is not measured again, so an interrupted run
-goes on. OUT/speech_robustness_test.png (or _cv.png) is the table as a picture.
+Output: one table per protocol, one line per condition, with mean accuracies over seeds and speakers. * marks scores
+within 0.02 of the best of their line; the last lines count these marks and give the seconds of a fit.
+OUT/speech_robustness.csv stores the scores of each fold and seed with the package versions. Stored scores are not
+measured again, so an interrupted run can be resumed. OUT/speech_robustness_test.png (or _cv.png) shows the table as a
+figure.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,14 +46,14 @@ __all__ = ["main"]
 MODELS = ("S4RidgeClassifier", "S4Classifier", "MFCC + SVM", "log-mel net")
 
 Array = npt.NDArray[np.float64]
-Change = Callable[[Array, float, np.random.Generator, Signals], Array]  # word, its rate, chance, words for babble
+Change = Callable[[Array, float, np.random.Generator, Signals], Array]  # word, its rate, generator, words for babble
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fit every model, test it under every condition, print the tables and draw the picture."""
+    """Fit every model, test it under every condition, print the tables and draw the figure."""
     sets = {name: kind for name, kind in SPEECH_SETS.items() if "digits" in name}
-    known = (*MODELS, "S4Classifier, augmented")
-    cli = parser("Spoken digits as they come: this package's models beside others.", sets, known)
+    choices = (*MODELS, "S4Classifier, augmented")
+    cli = parser("Robustness on spoken digits: the models of this package compared with others.", sets, choices)
     options = cli.parse_args(argv)
     options.models = options.models or MODELS
     lines, failed = measure(options, "speech_robustness", sets, conditions())
@@ -67,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def conditions() -> dict[str, Callable[[Signals, Signals], Signals]]:
-    """Name each condition, and say how it changes test words."""
-    changes: dict[str, tuple[Change, float]] = {  # and how much faster the samples then follow each other
+    """Return the change of the test words for each condition."""
+    changes: dict[str, tuple[Change, float]] = {  # each with the factor of the sampling rate
         "clean": (partial(padded), 1),
         "0.3 s of silence before": (partial(padded, before=0.3), 1),
         "0.25 s of silence before and after": (partial(padded, before=0.25, after=0.25), 1),
@@ -91,7 +92,7 @@ def conditions() -> dict[str, Callable[[Signals, Signals], Signals]]:
 
 
 def changed(X_train: Signals, X_test: Signals, change: Change, rate: float) -> Signals:
-    """Change every test word, always by the same chance."""
+    """Change every test word, with one seed per word."""
     babble = X_train[np.random.default_rng(0).permutation(len(X_train))[:200]]
     sfreq = float(X_test.sfreq or 1.0)
     words = [
@@ -104,12 +105,12 @@ def changed(X_train: Signals, X_test: Signals, change: Change, rate: float) -> S
 def padded(
     x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, before: float = 0, after: float = 0
 ) -> Array:
-    """Put seconds of silence around a word."""
+    """Add seconds of silence before and after a word."""
     return np.pad(x, (round(before * sfreq), round(after * sfreq)))
 
 
 def in_noise(x: Array, sfreq: float, rng: np.random.Generator, words: Signals) -> Array:
-    """Put a word into the middle of two seconds of white noise, 20 dB below it."""
+    """Put a word in the middle of two seconds of white noise, 20 dB below the word."""
     missing = max(round(2 * sfreq) - len(x), 0)
     noise = rng.standard_normal(len(x) + missing) * 0.1 * rms(x)
     return noise + np.pad(x, (missing // 2, missing - missing // 2))
@@ -125,13 +126,13 @@ def scaled(
     offset: float = 0.0,
     limit: float = np.inf,
 ) -> Array:
-    """Change level, offset and range, the latter two as parts of the loudest sample."""
+    """Change level, offset and range; the latter two are relative to the loudest sample."""
     loudest = np.abs(x).max()
     return np.clip(factor * x + offset * loudest, -limit * loudest, limit * loudest)
 
 
 def in_room(x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, decay_s: float) -> Array:
-    """Add echoes that lose 60 dB in decay_s, of the energy of the direct sound."""
+    """Add reverberation that decays by 60 dB in decay_s, with the energy of the direct sound."""
     times = np.arange(1, round(decay_s * sfreq)) / sfreq
     echoes = rng.standard_normal(len(times)) * 10 ** (-3 * times / decay_s)
     return fftconvolve(x, np.concatenate([[1.0], echoes / np.linalg.norm(echoes)]))
@@ -140,7 +141,7 @@ def in_room(x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *,
 def noisy(
     x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, snr: float, babble: bool = False
 ) -> Array:
-    """Add white noise, or six words at a time, at a signal-to-noise ratio in dB."""
+    """Add white noise, or the sum of six words, at a signal-to-noise ratio in dB."""
     if babble:
         talk = [words[int(i)].data[0] for i in rng.integers(len(words), size=6)]
         noise = np.sum([np.resize(word / (rms(word) or 1.0), len(x)) for word in talk], axis=0)
@@ -150,12 +151,12 @@ def noisy(
 
 
 def resampled(x: Array, sfreq: float, rng: np.random.Generator, words: Signals, *, up: int, down: int) -> Array:
-    """Take up samples for every down, low-passed."""
+    """Resample by the factor up / down, with a low-pass filter."""
     return np.asarray(resample_poly(x, up, down))
 
 
 def thinned(x: Array, sfreq: float, rng: np.random.Generator, words: Signals) -> Array:
-    """Lose half of the samples, one by one."""
+    """Set half of the samples to NaN, at random."""
     return np.where(rng.random(len(x)) < 0.5, x, np.nan)
 
 
@@ -165,7 +166,7 @@ def rms(x: Any) -> float:
 
 
 def table(name: str, lines: Sequence[Summary]) -> str:
-    """Write out one protocol."""
+    """Format the table of one protocol."""
     models = list(dict.fromkeys(line.model for line in lines))
     scores = grid(lines, models)
     best = {condition: max(row.values()) for condition, row in scores.items()}
@@ -191,7 +192,7 @@ def grid(lines: Sequence[Summary], models: Sequence[str]) -> dict[str, dict[str,
 
 
 def draw(lines: Sequence[Summary], path: Any) -> None:
-    """Draw a panel a protocol: a line a condition, a mark a model."""
+    """Draw one panel per protocol, with one line per condition and one marker per model."""
     names = list(dict.fromkeys(line.set for line in lines))
     models = list(dict.fromkeys(line.model for line in lines))
     figure = Figure(figsize=(2.5 + 3.8 * len(names), 7), layout="constrained")

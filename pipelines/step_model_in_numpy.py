@@ -1,18 +1,17 @@
-"""Export a causal model, and follow signals with numpy and onnxruntime alone: no torch, no s4signal.
+"""Export a causal model and run it on streams with only numpy and onnxruntime: no torch, no s4signal.
 
-Data: Japanese Vowels (Kudo et al., 1999): nine men say /ae/; 12 cepstrum coefficients, 7 to 29 frames of 6.4 ms a
-series. Set S4SIGNAL_DATA to the folder that holds japanese_vowels/.
+Data: Japanese Vowels (Kudo et al., 1999): nine men say /ae/; 12 cepstral coefficients, 7 to 29 frames of 6.4 ms per
+series. Set S4SIGNAL_DATA to the folder that contains japanese_vowels/.
 
-Protocol: the split of the archive; a small causal classifier is fitted to the training series and exported as a step
-(``view="step"``). `Follower`, which is all that the other machine needs beside the file, then hears each test series
-frame by frame. What it says at the end is held against ``predict_proba`` of the whole series. Nothing is chosen on
-test series.
+Protocol: the split of the archive. A small causal classifier is fitted on the training series and exported as a step
+(``view="step"``). `Follower` then processes each test series frame by frame; another machine needs only this class and
+the file. Its last output is compared with ``predict_proba`` of the whole series. Nothing is chosen on test series.
 
 Command::
 
     python pipelines/step_model_in_numpy.py --out step.onnx
 
-Output: accuracy of both, the largest difference of a probability, and the time of a step.
+Output: accuracy of both, the largest difference between probabilities, and the time of a step.
 """
 
 import argparse
@@ -31,36 +30,36 @@ __all__ = ["Follower", "main"]
 
 
 class Follower:
-    """A model that hears one frame after the other."""
+    """A model that processes one frame after the other."""
 
     def __init__(self, path: str) -> None:
         import onnxruntime
 
         self.session = onnxruntime.InferenceSession(path)
-        self.facts = json.loads(self.session.get_modelmeta().custom_metadata_map["s4signal"])
+        self.info = json.loads(self.session.get_modelmeta().custom_metadata_map["s4signal"])
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was heard."""
+        """Reset the state."""
         self.state = {}
-        for part in self.facts["state"]:
+        for part in self.info["state"]:
             shape = [1 if n == "batch" else n for n in part["shape"]]
             self.state[part["name"]] = np.full(shape, float(part["fill"]), part["dtype"])
 
     def push(self, frame: Any) -> Any:
-        """Hear ``unit`` samples of all channels, (n_channels, unit); return the probabilities of the classes."""
+        """Process ``unit`` samples of all channels, (n_channels, unit); return the probabilities of the classes."""
         x = np.asarray(frame, np.float32)[None]
-        answer, *after = self.session.run(None, {"x": x, **self.state})
-        self.state = dict(zip(self.state, after, strict=True))
-        return answer[0]
+        output, *state = self.session.run(None, {"x": x, **self.state})
+        self.state = dict(zip(self.state, state, strict=True))
+        return output[0]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fit, export, and follow the test series."""
-    parser = argparse.ArgumentParser(description="A step model, run by numpy and onnxruntime alone.")
+    """Fit, export, and run the step model on the test series."""
+    parser = argparse.ArgumentParser(description="A step model, run with only numpy and onnxruntime.")
     parser.add_argument("--seeds", "--seed", type=int, nargs=1, default=[0], help="random state")
-    parser.add_argument("--max-epochs", type=int, default=20, help="epochs of the training")
-    parser.add_argument("--out", default="step.onnx", help="the file to write")
+    parser.add_argument("--max-epochs", type=int, default=20, help="number of epochs")
+    parser.add_argument("--out", default="step.onnx", help="file to write")
     args = parser.parse_args(argv)
     try:
         (X, y), (X_test, y_test) = (datasets.load_japanese_vowels(part) for part in ("train", "test"))
@@ -83,10 +82,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for case in X_test:
         follower.reset()
         for t in range(case.length):
-            answer = follower.push(case.data[:, t : t + 1])
-        found.append(answer)
+            output = follower.push(case.data[:, t : t + 1])
+        found.append(output)
     step_s = (time.perf_counter() - started) / X_test.lengths.sum()
-    classes = np.array(follower.facts["classes"])
+    classes = np.array(follower.info["classes"])
     print(f"accuracy of s4signal      {(model.predict(X_test) == y_test).mean():.3f}")
     print(f"accuracy of onnxruntime   {(classes[np.argmax(found, 1)] == y_test).mean():.3f}")
     print(f"largest difference        {np.abs(np.array(found) - expected).max():.1e}")

@@ -1,18 +1,18 @@
-"""Say for every tenth of a second whether somebody speaks: words in noise, new speakers, beside an energy threshold.
+"""Detect speech in noise for every tenth of a second, for new speakers, compared with an energy threshold.
 
-Data: spoken digits (Jackson et al., 2018), 4 speakers, 8 kHz. Set S4SIGNAL_DATA to the folder that holds fsdd/. For
-each speaker, words are placed in coloured noise of 20 s with pauses of 0.2 to 1.5 s; the noise grows and falls by 6 dB
-within a recording, and words are 0 or 10 dB above it on average.
+Data: spoken digits (Jackson et al., 2018), 4 speakers, 8 kHz. Set S4SIGNAL_DATA to the folder that contains fsdd/.
+For each speaker, words are placed in coloured noise of 20 s with pauses of 0.2 to 1.5 s. The noise level varies by 6 dB
+within a recording, and words are 0 or 10 dB above its average.
 
-Protocol: a speaker is scored by models of the others, with other noise; by balanced accuracy over epochs of 0.1 s, of
-which those are speech that words cover by more than half. The threshold on the energy of an epoch, relative to the
-median of its recording, is the best one for the training recordings. Guessing scores 0.5.
+Protocol: each speaker is the test set of models trained on the others, with other noise. The score is the balanced
+accuracy over epochs of 0.1 s; an epoch is speech if words cover more than half of it. The baseline is a threshold on
+the energy of an epoch, relative to the median of its recording, optimised on the training recordings. Chance is 0.5.
 
 Command::
 
     python pipelines/voice_activity.py --seeds 0 1 2
 
-Output: a line per model and context (seconds before and after an epoch): mean and standard deviation over speakers.
+Output: one line per model and context (seconds before and after an epoch): mean and standard deviation over speakers.
 """
 
 import argparse
@@ -35,8 +35,8 @@ Labels = npt.NDArray[np.object_]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score every model and context by speaker."""
-    parser = argparse.ArgumentParser(description="Voice activity in noise beside an energy threshold.")
-    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="noises and fits")
+    parser = argparse.ArgumentParser(description="Voice activity in noise, compared with an energy threshold.")
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="random states of noise and fits")
     parser.add_argument("--seconds", type=int, default=20, help="length of a recording")
     args = parser.parse_args(argv)
     try:
@@ -68,7 +68,7 @@ def scenes(words: Signals, seed: int, seconds: int) -> tuple[Signals, Labels]:
 
 
 def scene(words: Signals, decibels: int, rng: np.random.Generator, seconds: int) -> Signal:
-    """Place words in noise whose level changes, which is 1 on average; each word is an annotation."""
+    """Place words in noise with a time-varying level, 1 on average; annotate each word."""
     n = seconds * RATE
     spectrum = np.fft.rfft(rng.standard_normal(n)) / np.maximum(1, np.arange(n // 2 + 1) / n * RATE / 200) ** 0.5
     noise = np.fft.irfft(spectrum, n)
@@ -85,7 +85,7 @@ def scene(words: Signals, decibels: int, rng: np.random.Generator, seconds: int)
 
 
 def score(made: dict[str, tuple[Signals, Labels]], speaker: str, context_s: Any, seed: int) -> float:
-    """Fit on the other speakers, and score on this one."""
+    """Fit on the other speakers and score on this one."""
     X = Signals.concatenate([part for name, (part, _) in made.items() if name != speaker])
     y = np.concatenate([labels for name, (_, labels) in made.items() if name != speaker])
     if context_s is None:

@@ -127,8 +127,8 @@ def test_models_that_take_groups_get_those_of_the_training_cases(fold, monkeypat
 
 def test_readouts_stand_beside_each_other_where_they_are_named(fold):
     wanted = runner.parser("", {"blink": "EEG"}).parse_args(["--models", "S4Classifier, pooled"]).models
-    assert [name for name in MODELS if runner.wished(name, wanted)] == ["S4Classifier, pooled"]
-    assert not runner.wished("S4Classifier, pooled", None)
+    assert [name for name in MODELS if runner.selected(name, wanted)] == ["S4Classifier, pooled"]
+    assert not runner.selected("S4Classifier, pooled", None)
     model = MODELS["S4Classifier, pooled"].build(fold, 0, 1).fit(fold.X_train, fold.y_train)
     assert "readout        pooled" in model.describe()
 

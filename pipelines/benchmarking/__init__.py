@@ -1,1 +1,1 @@
-"""What the benchmarks share: sets of recordings, the models they compare with, and the table they fill."""
+"""Shared by the benchmarks: data sets, models to compare with, and the table of results."""

@@ -1,4 +1,4 @@
-"""The models of the tables: those of this package, and others where their packages are installed."""
+"""Models of the benchmarks: those of this package, and others if their packages are installed."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -24,14 +24,14 @@ from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
 __all__ = ["MODELS", "Model", "installed", "n_parameters"]
 
 Array = npt.NDArray[Any]
-Build = Callable[[Fold, int, int | None], Any]  # from a fold, a seed and the most epochs to a model
-BANDS = tuple((low, low + 4) for low in range(4, 40, 4))  # Hz, of the filter bank for EEG
+Build = Callable[[Fold, int, int | None], Any]  # from a fold, a seed and the maximum number of epochs to a model
+BANDS = tuple((low, low + 4) for low in range(4, 40, 4))  # of the filter bank for EEG, in Hz
 
 
 class Model(NamedTuple):
-    """A row of the tables: how it is built, for what, and by which package.
+    """A row of the tables: package, kinds of data, and a function that builds the model.
 
-    A model that is not ``seeded`` is fitted once; one that is not ``shown`` only where it is named.
+    A model that is not ``seeded`` is fitted once; one that is not ``shown`` runs only if it is named.
     """
 
     package: str
@@ -42,17 +42,17 @@ class Model(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Version of the package."""
+        """Return the version of the package."""
         return version(self.package)
 
 
 def installed(model: Model) -> bool:
-    """Whether the package of a model is there."""
+    """Return whether the package of a model is installed."""
     return find_spec(model.package) is not None
 
 
 def s4(estimator: Any, fold: Fold, seed: int, max_epochs: int | None, **options: Any) -> Any:
-    """Build a trained model of this package; whatever is not given is a default."""
+    """Build a trained model of this package, with default settings except for the given options."""
     if max_epochs is not None:
         options["max_epochs"] = max_epochs
     return estimator(random_state=seed, **options)
@@ -64,7 +64,7 @@ def ridge(estimator: Any, fold: Fold, seed: int, max_epochs: int | None) -> Any:
 
 
 def average(fold: Fold, seed: int, max_epochs: int | None) -> VotingClassifier:
-    """Build the average of the probabilities of both."""
+    """Build a classifier with the mean probabilities of both."""
     members = [
         ("closed form", S4RidgeClassifier(random_state=seed)),
         ("trained", s4(S4Classifier, fold, seed, max_epochs)),
@@ -73,7 +73,7 @@ def average(fold: Fold, seed: int, max_epochs: int | None) -> VotingClassifier:
 
 
 def rocket(name: str, fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
-    """Build a rocket of aeon; unequal lengths are padded with zeros."""
+    """Build a ROCKET model of aeon; unequal lengths are padded with zeros."""
     task = "Regressor" if fold.y_train.dtype.kind == "f" else "Classifier"
     first = fold.X_train[0].data
     model = compiled(name, task, min(len(first), 2), first.dtype)(random_state=seed, n_jobs=torch.get_num_threads())
@@ -82,7 +82,7 @@ def rocket(name: str, fold: Fold, seed: int, max_epochs: int | None) -> Pipeline
 
 @cache
 def compiled(name: str, task: str, n_channels: int, dtype: np.dtype[Any]) -> Any:
-    """Return a class of aeon whose functions are compiled for one or several channels, so that the clock sees none."""
+    """Return a class of aeon after compiling its functions, so that compilation is not timed."""
     module = "regression" if task == "Regressor" else "classification"
     rocket = getattr(import_module(f"aeon.{module}.convolution_based"), name + task)
     noise, classes = np.random.default_rng(0).random((10, n_channels, 100)).astype(dtype), np.arange(10) % 2
@@ -91,19 +91,19 @@ def compiled(name: str, task: str, n_channels: int, dtype: np.dtype[Any]) -> Any
 
 
 def padded(X: Signals, n_times: int) -> Array:
-    """Return (n_samples, n_channels, n_times), zeros after the end of each case."""
+    """Return (n_samples, n_channels, n_times), padded with zeros at the end of each case."""
     return np.stack([np.pad(x.data, ((0, 0), (0, n_times - x.data.shape[1]))) for x in X])
 
 
 def xdawn_tangent(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
-    """Build a logistic regression on the tangent space of covariances with Xdawn's prototypes."""
+    """Build a logistic regression on the tangent space of covariances with Xdawn prototypes."""
     covariances = import_module("pyriemann.estimation").XdawnCovariances(2, estimator="oas", xdawn_estimator="oas")
     space = import_module("pyriemann.tangentspace").TangentSpace()
     return make_pipeline(FunctionTransformer(arrays), covariances, space, LogisticRegression(max_iter=1000))
 
 
 def bands_tangent(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
-    """Build a logistic regression on the tangent spaces of covariances in each band."""
+    """Build a logistic regression on the tangent spaces of the covariances in all bands."""
     covariances = import_module("pyriemann.estimation").Covariances
     space = import_module("pyriemann.tangentspace").TangentSpace
     bands = [(low, high) for low, high in BANDS if high < fold.sfreq / 2]
@@ -118,12 +118,12 @@ def arrays(X: Signals) -> Array:
 
 
 def mfcc_svm(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
-    """Build an SVM on the means of MFCC over fifths of each word."""
+    """Build an SVM on MFCC averaged over fifths of each word."""
     return make_pipeline(FunctionTransformer(partial(mfcc_means, sfreq=fold.sfreq)), StandardScaler(), SVC(C=10))
 
 
 def mfcc_means(X: Signals, sfreq: float) -> npt.NDArray[np.float64]:
-    """Return the means of 13 MFCC over fifths of each word, windows of 32 ms every 10 ms."""
+    """Average 13 MFCC over fifths of each word, with windows of 32 ms every 10 ms."""
     sizes = {"n_fft": round(0.032 * sfreq), "hop_length": round(0.010 * sfreq)}
     mfcc = partial(import_module("librosa.feature").mfcc, sr=sfreq, n_mfcc=13, n_mels=40, **sizes)
     words = [np.array_split(mfcc(y=word), 5, axis=1) for word in waveforms(X, sfreq)]
@@ -131,13 +131,13 @@ def mfcc_means(X: Signals, sfreq: float) -> npt.NDArray[np.float64]:
 
 
 def mel_net(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
-    """Build the convolutional net on log-mel energies."""
-    import_module("librosa.feature").melspectrogram  # noqa: B018 - loaded lazily, off the clock
+    """Build the convolutional network on log-mel energies."""
+    import_module("librosa.feature").melspectrogram  # noqa: B018 - a lazy import, not timed
     return log_mel_net(fold.sfreq, int(fold.X_train.lengths.max()), seed=seed, n_epochs=max_epochs or 30)
 
 
 LABELS = ("EEG", "vowels", "speech")
-# The changes of the energies that are defaults, and a quarter of the changed versions with each of those of samples.
+# The default changes of energies, and each change of samples in a quarter of the augmented copies.
 AUGMENTED = {
     **{name: {} for name in ("band_shift", "band_dropout", "silence_padding")},
     **{name: {"share": 0.25} for name in ("noise", "babble", "room", "clipping", "sample_dropout")},
@@ -163,7 +163,7 @@ MODELS = {
 
 
 def n_parameters(model: Any) -> int:
-    """Count what is learned last: weights of a network, or coefficients of a linear model; 0 where that is unknown."""
+    """Count the weights of a network or the coefficients of the final linear model; 0 if unknown."""
     if model is None:
         return 0
     if isinstance(model, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Convolutional nets to compare with, trained on tensors by one loop."""
+"""Convolutional networks to compare with, and their training loop."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +20,7 @@ __all__ = ["EEG_NETS", "NetClassifier", "eeg_net", "log_mel_net", "waveforms"]
 
 Array = npt.NDArray[Any]
 Network = Callable[[torch.Size, int], nn.Module]  # from the shape of a case and the number of classes
-# Rate [Hz] and fewest samples that the kernels are made for; learning rate and weight decay of the authors' code.
+# Rate [Hz] and minimum number of samples of the kernels; learning rate and weight decay of the authors' code.
 EEG_NETS = {
     "EEGNet": (128, 64, 1e-3, 0.0),
     "ShallowFBCSPNet": (250, 125, 6.25e-4, 0.0),
@@ -29,10 +29,10 @@ EEG_NETS = {
 
 
 class NetClassifier(BaseEstimator):
-    """A network on arrays: AdamW on the cross entropy, a schedule of the rate, of the weights the last are kept.
+    """A network on arrays: AdamW on the cross entropy with a learning rate schedule; the last weights are kept.
 
-    With ``standardize``, each channel has mean 0 and standard deviation 1 over the training cases; ``most_shift`` rolls
-    each batch by up to as many steps of the last axis.
+    With ``standardize``, each channel has mean 0 and standard deviation 1 over the training cases. Each batch is rolled
+    along the last axis by up to ``most_shift`` steps.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class NetClassifier(BaseEstimator):
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(self.n_epochs):
             for batch in torch.randperm(len(inputs)).split(self.batch_size):
-                if len(batch) > 1:  # of one case, there is no variance for batch normalisation
+                if len(batch) > 1:  # batch normalisation needs a variance
                     shift = int(torch.randint(-self.most_shift, self.most_shift + 1, ()))
                     outputs = self.network_(inputs[batch].roll(shift, -1))
                     optimizer.zero_grad()
@@ -86,7 +86,7 @@ class NetClassifier(BaseEstimator):
 
     @torch.no_grad()
     def predict(self, X: Array) -> Array:
-        """Name the class of each case."""
+        """Predict the class of each case."""
         self.network_.eval()
         outputs = torch.cat([self.network_(part) for part in self._tensor(X).split(64)])
         return np.asarray(self.classes_[outputs.argmax(1).numpy()])
@@ -96,7 +96,7 @@ class NetClassifier(BaseEstimator):
 
 
 def eeg_net(name: str, fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
-    """Build a net of braindecode: 100 epochs, at the rate that its kernels are made for, or more for short cases."""
+    """Build a network of braindecode: 100 epochs, at the rate of its kernels or a higher one for short cases."""
     module = getattr(import_module("braindecode.models"), name)
     rate, fewest, learning_rate, weight_decay = EEG_NETS[name]
     rate = max(rate, int(np.ceil(fewest * fold.sfreq / fold.n_times)))
@@ -112,17 +112,17 @@ def eeg_net(name: str, fold: Fold, seed: int, max_epochs: int | None) -> Pipelin
 
 
 def at_rate(X: Signals, rate: float) -> Array:
-    """Return cases of one length at a rate [Hz]: (n_samples, n_channels, n_times)."""
+    """Resample cases of one length to a rate [Hz]: (n_samples, n_channels, n_times)."""
     return X.resample(rate).to_numpy()
 
 
 def braindecode_network(module: Any, shape: torch.Size, n_classes: int) -> nn.Module:
-    """Build a net for cases of (n_channels, n_times)."""
+    """Build a network for cases of shape (n_channels, n_times)."""
     return module(n_chans=shape[0], n_times=shape[1], n_outputs=n_classes)
 
 
 def log_mel_net(sfreq: float, n_times: int, *, seed: int = 0, n_epochs: int = 30) -> Pipeline:
-    """Build a convolutional net of 94,000 weights on 40 log-mel energies every 10 ms of words of n_times or more."""
+    """Build a convolutional network of 94,000 weights on 40 log-mel energies every 10 ms, padded to n_times."""
     net = NetClassifier(
         log_mel_network,
         n_epochs=n_epochs,
@@ -136,7 +136,7 @@ def log_mel_net(sfreq: float, n_times: int, *, seed: int = 0, n_epochs: int = 30
 
 
 def log_mel_network(shape: torch.Size, n_classes: int) -> nn.Module:
-    """Build the layers for inputs of (1, 40, n_frames)."""
+    """Build the layers for inputs of shape (1, 40, n_frames)."""
     layers = [nn.Conv2d(1, 32, 5, stride=2, padding=2), nn.BatchNorm2d(32), nn.ReLU()]
     for n_in in (32, 64):
         layers += [nn.Conv2d(n_in, 2 * n_in, 3, padding=1), nn.BatchNorm2d(2 * n_in), nn.ReLU(), nn.MaxPool2d(2)]
@@ -145,9 +145,9 @@ def log_mel_network(shape: torch.Size, n_classes: int) -> nn.Module:
 
 
 def log_mel(X: Signals, sfreq: float, n_times: int) -> Array:
-    """Return log energies (n_samples, 1, 40, n_frames): 0 is the loudest of a case, -1 is 60 dB below.
+    """Return log energies (n_samples, 1, 40, n_frames): 0 is the maximum of a case, -1 is 60 dB below.
 
-    Words are padded with zeros to n_times, or to the longest of them.
+    Words are padded with zeros to n_times, or to the longest word.
     """
     words = waveforms(X, sfreq)
     longest = max(n_times, *(len(word) for word in words))
@@ -160,13 +160,13 @@ def log_mel(X: Signals, sfreq: float, n_times: int) -> Array:
 
 
 def waveforms(X: Signals, sfreq: float) -> list[npt.NDArray[np.float32]]:
-    """Return each word as (n_times,) at a rate [Hz]: missing samples are interpolated, other rates resampled."""
+    """Return each word as (n_times,), resampled to a rate [Hz], with missing samples interpolated."""
     words = X if np.allclose(X.sfreqs, sfreq) else X.resample(sfreq)
     return [filled(word.data[0]).astype(np.float32) for word in words]
 
 
 def filled(x: Array) -> Array:
-    """Interpolate (n_times,) linearly where samples are missing."""
+    """Interpolate missing samples of (n_times,) linearly."""
     missing = np.isnan(x)
     if not missing.any():
         return x

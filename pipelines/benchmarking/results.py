@@ -1,4 +1,4 @@
-"""A file of scores that grows fit by fit, and the table and the picture that are made of it."""
+"""The file of scores, extended after every fit, and its table and figure."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 __all__ = ["Key", "Results", "Scores", "Summary", "draw", "summaries", "table", "wilson"]
 
-OURS = "S4"  # how the names of this package's models begin
+OURS = "S4"  # prefix of the models of this package
 
 
 class Key(NamedTuple):
-    """What was measured. ``settings`` is empty for defaults; ``version`` is that of the package of the model."""
+    """Identity of a score. ``settings`` is empty for defaults; ``version`` is that of the model's package."""
 
     set: str
     data: str
@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Accuracy and balanced accuracy, or root mean square and mean absolute error; 0 parameters: not counted."""
+    """Accuracy and balanced accuracy, or root mean square and mean absolute error; 0 parameters: unknown."""
 
     score: float
     score_2: float
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
 
 
 class Results:
-    """Scores by key in a CSV file. Each is written when it is there, so that an interrupted run loses one fit."""
+    """Scores by key in a CSV file. Each is written immediately, so an interrupted run loses at most one fit."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,7 +56,7 @@ class Results:
                 )
 
     def add(self, key: Key, scores: Scores) -> None:
-        """Keep the scores of one fit."""
+        """Store the scores of one fit."""
         self.rows[key] = scores
         self._append(key + scores)
 
@@ -66,7 +66,7 @@ class Results:
 
 
 class Summary(NamedTuple):
-    """What one line of a table says; scores and seconds are means over folds, spreads are over seeds."""
+    """One line of a table; scores and seconds are means over folds, spreads are over seeds."""
 
     set: str
     condition: str
@@ -84,7 +84,7 @@ class Summary(NamedTuple):
 
 
 def wilson(accuracy: float, n: int) -> tuple[float, float]:
-    """Return the Wilson interval of 95 % of an accuracy over n cases."""
+    """Return the 95 % Wilson interval of an accuracy over n cases."""
     z = 1.96
     centre = (accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(accuracy * (1 - accuracy) / n + z**2 / (4 * n**2))
@@ -92,7 +92,7 @@ def wilson(accuracy: float, n: int) -> tuple[float, float]:
 
 
 def summaries(results: Results, keys: Iterable[Key]) -> list[Summary]:
-    """Average over folds and seeds what was measured of the keys; an error has no interval."""
+    """Average the scores of the keys over folds and seeds; regression errors have no interval."""
     lines: dict[tuple[str, str, str], dict[int, list[Scores]]] = {}
     for key in keys:
         if key in results.rows:
@@ -102,7 +102,7 @@ def summaries(results: Results, keys: Iterable[Key]) -> list[Summary]:
 
 
 def summary(name: str, condition: str, model: str, seeds: list[list[Scores]]) -> Summary:
-    """Average a line of the table, given the folds of each seed."""
+    """Return one line of the table, given the folds of each seed."""
     scores = np.array([np.average(np.array(of)[:, :2], axis=0, weights=[row.n_test for row in of]) for of in seeds])
     (score, score_2), (spread, spread_2) = scores.mean(0), scores.std(0, ddof=min(1, len(scores) - 1))
     n_test = sum(row.n_test for row in seeds[0])
@@ -115,12 +115,12 @@ def summary(name: str, condition: str, model: str, seeds: list[list[Scores]]) ->
 
 
 def is_error(name: str) -> bool:
-    """Whether the scores of a set are errors in beats per minute."""
+    """Return whether the scores of a set are errors in beats per minute."""
     return name.startswith("ppg")
 
 
 def table(lines: Sequence[Summary]) -> str:
-    """Write the lines out: one set after the other, the models as they came."""
+    """Format the lines: one set after the other, models in the given order."""
     heading = ("accuracy (RMSE)", "95 % interval", "balanced (MAE)", "fit [s]", "predict [s]", "parameters", "seeds")
     widths = (18, 18, 18, 10, 13, 12, 7)
     texts = [
@@ -142,12 +142,12 @@ def table(lines: Sequence[Summary]) -> str:
 
 
 def spread(mean: float, deviation: float, n: int) -> str:
-    """Write a mean, with the standard deviation where there are several values."""
+    """Format a mean, with the standard deviation if there are several values."""
     return f"{mean:.3f} ± {deviation:.3f}" if n > 1 else f"{mean:.3f}"
 
 
 def draw(lines: Sequence[Summary], path: Path) -> None:
-    """Draw a panel a set: a line a model, its interval, and seconds; this package's models are filled."""
+    """Draw one panel per set with the score, interval and seconds of each model; filled: models of this package."""
     names = list(dict.fromkeys(line.set for line in lines))
     models = list(dict.fromkeys(line.model for line in lines))
     columns = min(3, len(names))

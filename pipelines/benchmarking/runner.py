@@ -1,4 +1,4 @@
-"""The command line of the benchmarks, and the loop over sets, folds, models and seeds."""
+"""Command line of the benchmarks, and the loop over sets, folds, models and seeds."""
 
 import argparse
 import inspect
@@ -20,29 +20,27 @@ from s4signal.errors import S4SignalError
 
 __all__ = ["benchmark", "measure", "parser"]
 
-Conditions = Mapping[str, Callable[[Signals, Signals], Signals]]  # from training and test cases to those to be tested
+Conditions = Mapping[str, Callable[[Signals, Signals], Signals]]  # from training and test cases to changed test cases
 AS_RECORDED: Conditions = {"": lambda X_train, X_test: X_test}
 
 
 def parser(description: str, sets: Mapping[str, str], models: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the options that every benchmark has; models are those of these sets, or those that are named."""
+    """Return the common command line; the choice of models is given, or all models for these sets."""
     kinds = set(sets.values())
     models = models or [name for name, model in MODELS.items() if kinds.intersection(model.kinds)]
-    found = argparse.ArgumentParser(description=description)
-    found.add_argument("--sets", nargs="+", choices=sets, default=list(sets), metavar="SET", help=", ".join(sets))
-    found.add_argument("--models", nargs="+", choices=models, metavar="MODEL", help=", ".join(models))
-    found.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0, 1, 2], help="random states, one fit each")
-    found.add_argument(
-        "--data", choices=["test", "cv"], default="test", help="test sets, or folds of the training half"
-    )
-    found.add_argument("--max-epochs", type=int, help="stop trained models earlier than by default")
-    found.add_argument("--redo", action="store_true", help="measure again what OUT already holds")
-    found.add_argument("--out", type=Path, default=Path("out"), help="folder of the scores and the picture")
-    return found
+    cli = argparse.ArgumentParser(description=description)
+    cli.add_argument("--sets", nargs="+", choices=sets, default=list(sets), metavar="SET", help=", ".join(sets))
+    cli.add_argument("--models", nargs="+", choices=models, metavar="MODEL", help=", ".join(models))
+    cli.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0, 1, 2], help="random states, one fit each")
+    cli.add_argument("--data", choices=["test", "cv"], default="test", help="test sets, or folds of the training half")
+    cli.add_argument("--max-epochs", type=int, help="maximum number of epochs of trained models")
+    cli.add_argument("--redo", action="store_true", help="measure stored scores again")
+    cli.add_argument("--out", type=Path, default=Path("out"), help="folder for the scores and the figure")
+    return cli
 
 
 def benchmark(name: str, description: str, sets: Mapping[str, str], argv: Sequence[str] | None) -> None:
-    """Measure what has not been measured yet, print the table and draw the picture."""
+    """Measure all scores that are not stored yet, print the table and draw the figure."""
     cli = parser(description, sets)
     options = cli.parse_args(argv)
     lines, failed = measure(options, name, sets)
@@ -57,29 +55,31 @@ def benchmark(name: str, description: str, sets: Mapping[str, str], argv: Sequen
 def measure(
     options: argparse.Namespace, name: str, sets: Mapping[str, str], conditions: Conditions = AS_RECORDED
 ) -> tuple[list[Summary], bool]:
-    """Fit every model to every fold of every set; return the lines of the table, and whether no model failed."""
+    """Fit every model on every fold of every set; return the lines of the table, and whether any model failed."""
     results = Results(options.out / f"{name}.csv")
-    wanted: list[Key] = []
+    requested: list[Key] = []
     failed = False
     for fold, keys in jobs(options, sets, conditions):
-        wanted += keys
+        requested += keys
         missing = [key for key in keys if options.redo or key not in results.rows]
         try:
             for key, scores in fitted(fold, missing, conditions, options.max_epochs) if missing else ():
                 results.add(key, scores)
                 print(f"{' '.join(map(str, key[:6]))}: {scores.score:.3f}, {scores.fit_seconds:.1f} s", flush=True)
-        except Exception as error:  # a model that fails leaves a gap, and the others their scores
+        except Exception as error:  # a model that fails has no score; the others continue
             failed = True
             print(f"{' '.join(map(str, keys[0][:6]))}: {type(error).__name__}: {error}", file=sys.stderr)
-    return summaries(results, wanted), failed
+    return summaries(results, requested), failed
 
 
 def jobs(
     options: argparse.Namespace, sets: Mapping[str, str], conditions: Conditions
 ) -> Iterator[tuple[Fold, list[Key]]]:
-    """Say what is to be fitted, and what is to be scored with each fit. Sets that are not there are left out."""
+    """Yield the fold and the keys of the scores of each fit, skipping sets that are not available."""
     kinds = {sets[name] for name in options.sets}
-    models = {name: MODELS[name] for name in MODELS if wished(name, options.models) and kinds & set(MODELS[name].kinds)}
+    models = {
+        name: MODELS[name] for name in MODELS if selected(name, options.models) and kinds & set(MODELS[name].kinds)
+    }
     absent = {model.package for model in models.values() if not installed(model)}
     if absent:
         print(f"Not installed, so not compared with: {', '.join(sorted(absent))}.")
@@ -97,15 +97,15 @@ def jobs(
                     yield fold, [key(condition=condition, version=model.version) for condition in conditions]
 
 
-def wished(name: str, models: Sequence[str] | None) -> bool:
-    """Whether a model is asked for."""
+def selected(name: str, models: Sequence[str] | None) -> bool:
+    """Return whether a model is requested."""
     return MODELS[name].shown if models is None else name in models
 
 
 def fitted(
     fold: Fold, keys: Sequence[Key], conditions: Conditions, max_epochs: int | None
 ) -> Iterator[tuple[Key, Scores]]:
-    """Fit a model, and score it under each condition."""
+    """Fit a model and score it under each condition."""
     model = MODELS[keys[0].model].build(fold, keys[0].seed, max_epochs)
     takes_groups = fold.groups is not None and "groups" in inspect.signature(model.fit).parameters
     started = time.perf_counter()

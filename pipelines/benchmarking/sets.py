@@ -1,4 +1,4 @@
-"""Sets of recordings, and how each is cut into cases to train on and cases to test on."""
+"""Data sets, and their splits into training and test cases."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from s4signal.signals import datasets
 __all__ = ["EEG_SETS", "OTHER_SETS", "SETS", "SPEECH_SETS", "Fold", "bandpass", "folds"]
 
 Array = npt.NDArray[Any]
-# Each name says what was recorded. The smallest come first.
+# From name to kind of recording, the smallest sets first.
 EEG_SETS = dict.fromkeys(
     (
         "eyes_open_shut",
@@ -34,55 +34,55 @@ SPEECH_SETS = dict.fromkeys(("spoken_digits", "digits_new_speaker", "speech_comm
 OTHER_SETS = {"japanese_vowels": "vowels", "ppg_bp": "PPG", **SPEECH_SETS}
 SETS = EEG_SETS | OTHER_SETS
 
-OWN = {  # whose loaders have other names, or lie with the recipes
+OWN = {  # loaders with other names, or defined with the recipes
     "ppg_bp": load_ppg_bp,
     "speech_commands": load_speech_commands,
     "digits_new_speaker": datasets.load_spoken_digits,
 }
-BY_GROUP = ("ssvep_new_subject", "eegmat", "digits_new_speaker")  # every subject is tested by a model of the others
-BY_SUBJECT = ("ssvep_new_session",)  # a model of each subject
-GROUPED = ("ppg_bp", "speech_commands")  # split between people
-MOST_FOLDS = 5  # as many as there are groups, where every group is a fold of its own
+BY_GROUP = ("ssvep_new_subject", "eegmat", "digits_new_speaker")  # leave subjects out
+BY_SUBJECT = ("ssvep_new_session",)  # one model per subject
+GROUPED = ("ppg_bp", "speech_commands")  # the split is by person
+MOST_FOLDS = 5  # except for ALL_GROUPS
 ALL_GROUPS = ("ssvep_new_subject", "digits_new_speaker")
 
 
 class Fold(NamedTuple):
-    """Cases to train on, and cases to test on."""
+    """Training and test cases."""
 
     name: str
     X_train: Signals
     y_train: Array
     X_test: Signals
     y_test: Array
-    groups: Array | None = None  # of the training cases, where a test is on other groups than the training
+    groups: Array | None = None  # of the training cases, if the test is on other groups
 
     @property
     def sfreq(self) -> float:
-        """Sampling rate in Hz."""
+        """Return the sampling rate in Hz."""
         return float(self.X_train.sfreq or 1.0)
 
     @property
     def n_times(self) -> int:
-        """Samples of the longest case."""
+        """Return the length of the longest case in samples."""
         return int(max(self.X_train.lengths.max(), self.X_test.lengths.max()))
 
 
 def folds(name: str, data: str = "test") -> Iterator[Fold]:
-    """Cut a set as its table is made (``data="test"``), or its training half alone (``"cv"``), into folds.
+    """Yield the folds of a set for its table (``data="test"``), or of its training half only (``"cv"``).
 
     The training half is that of the archive; session 1 of SSVEP, takes 5 to 49 of the digits, and five of the ten
-    subjects of mental arithmetic, whose subjects are all tested in turn.
+    subjects of mental arithmetic, of which the table tests every subject.
     """
     X, y, groups, train = load(name)
     if data == "cv":
         X, y, groups, train = X[train], y[train], groups[train], None
     for label, fit, test in splits(name, y, groups, train):
-        known = groups[fit] if name in (*BY_GROUP, *GROUPED) else None
-        yield Fold(label, X[fit], y[fit], X[test], y[test], known)
+        fit_groups = groups[fit] if name in (*BY_GROUP, *GROUPED) else None
+        yield Fold(label, X[fit], y[fit], X[test], y[test], fit_groups)
 
 
 def load(name: str) -> tuple[Signals, Array, Array, Array]:
-    """Return cases, targets, groups and which cases are of the training half."""
+    """Return cases, targets, groups, and a mask of the training half."""
     if name.startswith("ssvep"):
         X, y, groups = load_ssvep_exo()
         trials = bandpass(X.to_numpy(), 5, 45, X.sfreq)[..., round(0.5 * X.sfreq) : round(4.5 * X.sfreq)]
@@ -99,7 +99,7 @@ def load(name: str) -> tuple[Signals, Array, Array, Array]:
 
 
 def splits(name: str, y: Array, groups: Array, train: Array | None) -> Iterator[tuple[str, Array, Array]]:
-    """Name each fold, with its rows to train on and to test on; without ``train`` all rows are cross-validated."""
+    """Yield name, training rows and test rows of each fold; without ``train`` all rows are cross-validated."""
     rows = np.arange(len(y))
     if name in BY_SUBJECT:
         for group in np.unique(groups):
@@ -118,7 +118,7 @@ def splits(name: str, y: Array, groups: Array, train: Array | None) -> Iterator[
 
 
 def folded(rows: Array, y: Array, groups: Array | None, n_folds: int = MOST_FOLDS) -> list[tuple[Array, Array]]:
-    """Cut rows into folds: by group where there are any, else of alike shares of the classes."""
+    """Split rows into folds: by group if given, otherwise stratified by class."""
     if groups is not None:
         splitter = GroupKFold(n_folds)
     else:
@@ -128,5 +128,5 @@ def folded(rows: Array, y: Array, groups: Array | None, n_folds: int = MOST_FOLD
 
 
 def bandpass(X: Array, low: float, high: float, sfreq: float) -> npt.NDArray[np.float64]:
-    """Keep a band [Hz] of (n_samples, n_channels, n_times)."""
+    """Band-pass (n_samples, n_channels, n_times) to a band [Hz], without phase shift."""
     return np.asarray(sosfiltfilt(butter(2, (low, high), "bandpass", fs=sfreq, output="sos"), X))

@@ -1,4 +1,4 @@
-"""Sets as the recipes keep and cut them, in the folder that S4SIGNAL_DATA names."""
+"""Data sets of the recipes, in the folder S4SIGNAL_DATA."""
 
 from data.index import read_index
 from data.irregular import load_physionet2012, load_welltory_ppg

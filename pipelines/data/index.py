@@ -1,4 +1,4 @@
-"""The index files of the sets: a header, and one row per recording."""
+"""Index files of the data sets: a header, and one row per recording."""
 
 import csv
 from pathlib import Path
@@ -13,16 +13,16 @@ __all__ = ["column", "in_split", "read_index"]
 
 
 def read_index(name: str) -> list[dict[str, str]]:
-    """Return the rows of an index below the folder of recordings."""
+    """Return the rows of an index file in the folder of recordings."""
     path: Path = datasets.data_home() / name
     if not path.is_file():
-        raise RecordingError(f"{path} does not exist. Set S4SIGNAL_DATA to the folder that holds {path.parent.name}/.")
+        raise RecordingError(f"{path} does not exist. Set S4SIGNAL_DATA to the folder with {path.parent.name}/.")
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def in_split(rows: list[dict[str, str]], split: str | None) -> list[dict[str, str]]:
-    """Take the rows of one split, or those of both, train first."""
+    """Return the rows of one split, or those of both, train first."""
     return [row for part in ("train", "test") if split in (None, part) for row in rows if row["split"] == part]
 
 

@@ -1,4 +1,4 @@
-"""Sets whose samples carry their own times."""
+"""Data sets with irregular sample times."""
 
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ SERIES = [
 
 
 def load_physionet2012(split: str | None = None) -> tuple[Signals, npt.NDArray[np.int64]]:
-    """Load 48 h of intensive care: 2,000 stays of 36 series at irregular hours and 5 descriptors; death in hospital.
+    """Load 48 h of intensive care: 2,000 stays of 36 series at irregular times and 5 descriptors; death in hospital.
 
-    The first three quarters of the stays are "train", 1,500, the others "test".
+    The first three quarters of the stays (1,500) are "train", the others "test".
 
     I. Silva et al., "Predicting in-hospital mortality of ICU patients: the PhysioNet/Computing in Cardiology Challenge
     2012", Computing in Cardiology 39:245-248, 2012.
@@ -45,9 +45,9 @@ def load_physionet2012(split: str | None = None) -> tuple[Signals, npt.NDArray[n
 
 
 def load_welltory_ppg(*, duration_s: float = 10.0, step_s: float | None = None) -> tuple[Signals, Floats, Texts]:
-    """Load phone-camera PPG at its true frame times: windows of 14 recordings, the heart rate, the recordings.
+    """Load phone-camera PPG at its true frame times: windows of 14 recordings, heart rates, names of the recordings.
 
-    A volunteer may have made two recordings, so one may be on both sides of a split.
+    A volunteer may have made two recordings, so a person may be on both sides of a split.
 
     A. Neshitov et al., "Wavelet Analysis and Self-Similarity of Photoplethysmography Signals for HRV Estimation and
     Quality Assessment", Sensors 21:6798, 2021.
@@ -55,7 +55,7 @@ def load_welltory_ppg(*, duration_s: float = 10.0, step_s: float | None = None) 
     root = datasets.data_home() / "welltory_ppg"
     folders = sorted(root.glob("subject_*"))
     if not folders:
-        raise RecordingError(f"{root} does not exist. Set S4SIGNAL_DATA to the folder that holds {root.name}/.")
+        raise RecordingError(f"{root} does not exist. Set S4SIGNAL_DATA to the folder with {root.name}/.")
     recordings, _ = read_csv([folder / "PPG.csv" for folder in folders], time="time", time_unit_s=1e-3)
     cut, _, origin = windows(recordings, duration_s=duration_s, step_s=step_s, groups=np.arange(len(folders)))
     intervals_ms = [list(map(float, (folder / "RR.txt").read_text(encoding="utf-8").split())) for folder in folders]
@@ -65,20 +65,20 @@ def load_welltory_ppg(*, duration_s: float = 10.0, step_s: float | None = None) 
 
 
 def observations(paths: list[Path]) -> dict[str, Any]:
-    """Put the rows of all stays below each other; a descriptor of -1 is unknown."""
+    """Concatenate the rows of all stays; a descriptor of -1 is unknown."""
     cells: list[str] = []
     owners: list[str] = []
     for path in paths:
         rows = path.read_text(encoding="utf-8").split()[1:]
         cells += ",".join(rows).split(",")
         owners += [path.stem] * len(rows)
-    what, values = cells[1::3], cells[2::3]
-    known = ["" if v == "-1" and name in DESCRIPTORS else v for name, v in zip(what, values, strict=True)]
-    return {"case": owners, "time": cells[::3], "variable": what, "value": known}
+    names, values = cells[1::3], cells[2::3]
+    values = ["" if v == "-1" and name in DESCRIPTORS else v for name, v in zip(names, values, strict=True)]
+    return {"case": owners, "time": cells[::3], "variable": names, "value": values}
 
 
 def heart_rate(beats_s: Floats, window: Signal) -> float:
-    """Return beats per minute between the first and the last beat in a window."""
+    """Return the heart rate between the first and the last beat of a window, in beats per minute."""
     times = np.asarray(window.times)
     inside = beats_s[(beats_s >= times[0]) & (beats_s <= times[-1])]
     return float(60 * (len(inside) - 1) / (inside[-1] - inside[0]))

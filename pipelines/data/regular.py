@@ -1,4 +1,4 @@
-"""Sets of evenly spaced samples."""
+"""Data sets with regular sampling."""
 
 import numpy as np
 import numpy.typing as npt
@@ -54,17 +54,17 @@ def load_ssvep_exo(session: int | None = None) -> tuple[Signals, Texts, Texts]:
         read_eeg([root / row["raw_path"] for row in rows]),
         events=[root / row["events_path"] for row in rows],
         event_id={"rest": 1, "13 Hz": 2, "21 Hz": 3, "17 Hz": 4},
-        tmax=5 - 1 / 256,  # the last sample is taken along
+        tmax=5 - 1 / 256,  # tmax is inclusive
         groups=column(rows, "subject"),
     )
-    # The files call millivolts volts.
+    # The files contain millivolts, declared as volts.
     return Signals(signals.to_numpy() * 1e-3, sfreq=signals.sfreq, ch_names=signals.ch_names), y, groups
 
 
 def load_eegmat() -> tuple[Signals, Texts, Texts]:
     """Load EEG at rest and during mental arithmetic: 4 s windows of 19 channels at 500 Hz, volts; classes, subjects.
 
-    Only the last 62 s of rest are taken, so that the classes are balanced. Each class is one block within a subject:
+    Only the last 62 s of rest are used, so that the classes are balanced. Each class is one block within a subject, so
     split by subject.
 
     I. Zyma et al., "Electroencephalograms during Mental Arithmetic Task Performance", Data 4:14, 2019,
