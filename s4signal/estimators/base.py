@@ -1,4 +1,4 @@
-"""What every estimator says to scikit-learn, every transformer of its features, and every model to a file."""
+"""What all estimators implement for scikit-learn, all transformers for feature names, and all models for files."""
 
 import copy
 import warnings
@@ -16,7 +16,7 @@ from s4signal.estimators.model_file import State, estimator_from_state, load_mod
 
 
 class SignalEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of all estimators: cases are arrays of three dimensions, too, and may have missing samples."""
+    """Base of all estimators; cases may be arrays of three dimensions and may have missing samples."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -25,9 +25,9 @@ class SignalEstimator(BaseEstimator):  # type: ignore[misc]
 
     @contextmanager
     def _drafted(self) -> Iterator[Self]:
-        """Give a copy to fit, and take over all that it has learned, at once; parameters and callbacks stay one's own.
+        """Yield a copy to fit, and take over its fitted attributes at once; parameters and callbacks are kept.
 
-        A fit that fails or is interrupted changes nothing; a warning says what an interrupt has left.
+        A fit that fails or is interrupted changes nothing; after an interrupt, a warning reports the state.
         """
         draft, before, gradients = copy.copy(self), self.__dict__, torch.is_grad_enabled()
         try:
@@ -39,14 +39,14 @@ class SignalEstimator(BaseEstimator):  # type: ignore[misc]
             what = "as it was before" if self.__dict__ is before else "complete, as this fit was done"
             try:
                 warnings.warn(f"a fit of {type(self).__name__} was interrupted; the estimator is {what}.", stacklevel=4)
-            finally:  # where warnings are errors, too
+            finally:  # also if warnings are errors
                 raise interrupt
         finally:
             torch.set_grad_enabled(gradients)  # an interrupt within the exit of torch.no_grad leaves them off
 
 
 class NamedFeaturesMixin:
-    """Names of the features of a transformer, which ``_names`` makes of those of the channels."""
+    """Names of the features of a transformer; ``_names`` derives them from the names of the channels."""
 
     _names: Callable[[list[str]], NDArray[np.object_]]
     n_features_in_: int
@@ -54,22 +54,22 @@ class NamedFeaturesMixin:
     ch_names_: list[str] | None
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Name the features: channels, frequency in Hz, and whatever else tells one from another.
+        """Return the names of the features: channel, frequency in Hz, and other properties.
 
         Parameters
         ----------
         input_features : array-like of str, optional
-            Names of the channels, where X did not know them; those of the features at `fit` are compared with them.
+            Names of the channels, if X had none; feature names of `fit` are compared with them.
 
         Returns
         -------
         ndarray (n_features,) of str
-            Names, of which none comes twice.
+            Unique names.
 
         Raises
         ------
         ValueError
-            If the number of names is not that of the channels, or they are not those of `fit`.
+            If the number of names differs from the number of channels, or they differ from the names at `fit`.
         """
         check_is_fitted(self)
         C, names = self.n_channels_in_, input_features
@@ -84,11 +84,11 @@ class NamedFeaturesMixin:
 
 
 class SavedMixin:
-    """Files of an estimator that says itself by ``_to_state``, and takes over a state by ``_restore``."""
+    """Model files of an estimator; ``_to_state`` returns its state, ``_restore`` restores it."""
 
-    _TUPLES: ClassVar[Sequence[str]] = ()  # parameters that are tuples: a file has lists
+    _TUPLES: ClassVar[Sequence[str]] = ()  # parameters that are tuples; a file has lists
     _to_state: Callable[[], State]
-    _restore: Callable[..., None]  # (state, **what load was given); the parameters are set, but not checked
+    _restore: Callable[..., None]  # (state, **arguments of load); the parameters are set, but not checked
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one safetensors file, without pickle.
@@ -96,14 +96,14 @@ class SavedMixin:
         Parameters
         ----------
         path : path
-            The file, by custom ``*.s4``.
+            The file, by convention ``*.s4``.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a parameter has no plain form.
+            If a parameter cannot be stored in a file.
         """
         check_is_fitted(self)
         write_model(path, self._to_state())
@@ -120,7 +120,7 @@ class SavedMixin:
         Raises
         ------
         ModelFileError
-            If the file is not such a file, is damaged, or holds another estimator.
+            If the file is no model file, is damaged, or holds another estimator.
         """
         return load_model(path, cls._from_state)
 

@@ -1,4 +1,4 @@
-"""What every classifier does with labels, and with tags: several of them may hold for a case."""
+"""Labels, tags (several of which may apply to a case) and probabilities of all classifiers."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from s4signal.signals import Signals
 
 
 class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  # type: ignore[misc]
-    """Labels of a classifier that has ``class_weight``, and whose ``_outputs`` are the logits of the classes."""
+    """Labels of a classifier with ``class_weight``, whose ``_outputs`` are the logits of the classes."""
 
     _metric = staticmethod(accuracy_score)
     classes_: NDArray[Any]
@@ -38,7 +38,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         Returns
         -------
         ndarray (n_samples, n_classes)
-            Rows sum to one, but not those of tags, where each is the probability of one.
+            Probabilities; rows sum to one, except those of tags, where each value is the probability of one tag.
         """
         return self._finish(self._finite_outputs(X, sfreq, times))
 
@@ -69,7 +69,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         Returns
         -------
         ndarray (n_samples, n_classes), or (n_samples,) for two classes
-            Logits, of tags (n_samples, n_tags); for two classes their difference, positive for ``classes_[1]``.
+            Logits; (n_samples, n_tags) for tags; for two classes their difference, positive for ``classes_[1]``.
         """
         logits = self._finite_outputs(X, sfreq, times)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 and not self.multilabel_ else logits
@@ -80,7 +80,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         return np.asarray(self.classes_[outputs.argmax(1)])
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[Any]:
-        """Return the position of each label in ``classes_``, (n_samples,); of tags 0.0 or 1.0, (n_samples, n_tags)."""
+        """Return the index of each label in ``classes_``, (n_samples,); for tags 0.0 or 1.0, (n_samples, n_tags)."""
         if reset:
             self.multilabel_ = are_tags(y)
         if self.multilabel_:
@@ -121,7 +121,7 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         self.multilabel_ = "multilabel" in state.plain and state.value("multilabel", bool)
 
     def _measure_targets(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> None:
-        """Note nothing: labels have neither mean nor spread."""
+        """Do nothing: labels have no mean and no spread."""
 
     def _standardised(self, targets: NDArray[Any]) -> NDArray[Any]:
         return targets
@@ -136,14 +136,14 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
 
 
 def _check_known(y: Any) -> None:
-    """Refuse labels that are missing, before NaN becomes a text; those of a column of numbers are seen later."""
+    """Refuse missing labels before NaN becomes a string; arrays of numbers are checked later."""
     if y is not None and (not isinstance(y, np.ndarray) or y.dtype == object):
         for index, label in enumerate(np.asarray(y, dtype=object).ravel().tolist()):
             if label is None or (isinstance(label, float) and label != label):
                 raise ValueError(f"Input y contains NaN or None: case {index} has no label; leave it out.")
             if isinstance(label, list | tuple | set):
                 raise ValueError(
-                    f"y holds {label!r} (case {index}); of tags pass MultiLabelBinarizer().fit_transform(y)."
+                    f"y holds {label!r} (case {index}); for tags pass MultiLabelBinarizer().fit_transform(y)."
                 )
 
 
@@ -158,7 +158,7 @@ def check_tags(y: Any, X: Signals, *, n_tags: int | None, class_weight: Any) -> 
         raise ShapeError(f"y has shape {_shape(y)}, but the model was fitted with {n_tags} tags, 0 or 1 each.")
     if class_weight is not None:
         raise ValueError(
-            f"class_weight={class_weight!r} weighs the classes of one label, but y holds tags; pass class_weight=None, "
+            f"class_weight={class_weight!r} weights the classes of one label, but y holds tags; pass class_weight=None "
             "and sample_weight if cases count differently."
         )
     tags = np.asarray(y.toarray() if issparse(given_targets(y)) else y)
@@ -187,13 +187,13 @@ Floats = NDArray[np.float64]
 
 
 def signs(encoded: NDArray[np.int64], n_classes: int) -> Floats:
-    """Return 1 where a case is of a class or has a tag, else -1: (n, k), of class numbers (n,) or tags (n, k)."""
+    """Return 1 where a case is of a class or has a tag, else -1, (n, k), from class indices (n,) or tags (n, k)."""
     holds = encoded > 0 if encoded.ndim == 2 else encoded[:, None] == np.arange(n_classes)
     return np.where(holds, 1.0, -1.0)
 
 
 def temperature(scores: Floats, targets: Floats, weights: Floats, *, tags: bool) -> float:
-    """Return the factor from scores (n, k) to logits of the least log loss of left-out predictions.
+    """Return the factor from scores (n, k) to logits that minimises the log loss of left-out predictions.
 
     Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
     """
@@ -201,23 +201,23 @@ def temperature(scores: Floats, targets: Floats, weights: Floats, *, tags: bool)
     def loss(log_factor: float) -> float:
         return float(np.average(_log_losses(np.exp(log_factor) * scores, targets, tags=tags), weights=weights))
 
-    # Scores are near +-1: factors beyond say "certain" or "nothing".
+    # Scores are near +-1: factors out of these bounds only give probabilities of 0 and 1, or equal ones.
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))
 
 
 def calibrated_losses(targets: Floats, scores: Floats, weights: Floats, *, tags: bool) -> Floats:
     """Return the log loss of each case, (n,), with the temperature of these scores (n, k)."""
-    # Squared errors prefer a regression that says nearly nothing, where each person is off by something of his own.
+    # Squared errors prefer a nearly constant regression if each person has an offset of their own.
     return _log_losses(temperature(scores, targets, weights, tags=tags) * scores, targets, tags=tags)
 
 
 def _log_losses(logits: Floats, targets: Floats, *, tags: bool) -> Floats:
     if tags:
         held, not_held = log_expit(logits * targets), log_expit(-logits * targets)
-        right, mean = held.mean(1), (held + not_held).mean(1) / 2.0
+        correct, mean = held.mean(1), (held + not_held).mean(1) / 2.0
     else:
         logs = log_softmax(logits, axis=1)
-        right, mean = logs[np.arange(len(logs)), targets.argmax(1)], logs.mean(1)
-    # Platt's targets: n cases without a mistake say no more than that the next is right with odds of about n to 1.
+        correct, mean = logs[np.arange(len(logs)), targets.argmax(1)], logs.mean(1)
+    # Platt's targets: n cases without an error only show that the next is correct with odds of about n to 1.
     doubt = 1.0 / (len(logits) + 2.0)
-    return np.asarray((doubt - 1.0) * right - doubt * mean)
+    return np.asarray((doubt - 1.0) * correct - doubt * mean)

@@ -1,4 +1,4 @@
-"""Labels of epochs, an array for each recording, the windows that go with them, and labels while a signal arrives."""
+"""Labels of epochs, one array per recording, the windows of these epochs, and labels of a stream."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from s4signal.errors import ShapeError
 from s4signal.estimators.parameters import is_positive
 from s4signal.estimators.segments import read_windows, score_windows
-from s4signal.estimators.streams import said_axes
+from s4signal.estimators.streams import resolve_time_first
 from s4signal.estimators.validation import check_chunk, given_targets
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import check_positive
@@ -18,7 +18,7 @@ from s4signal.signals.clock import Clock
 from s4signal.signals.epochs import Samples, cut_epoch, epoch_samples
 from s4signal.signals.lazy import Case, with_metadata
 
-Labels = tuple[NDArray[np.bool_], NDArray[Any]]  # which epochs have one (n_epochs,), and these (n_known,)
+Labels = tuple[NDArray[np.bool_], NDArray[Any]]  # which epochs have a label (n_epochs,), and their labels (n_labelled,)
 
 
 def check_epoch_options(segmenter: Any) -> None:
@@ -34,7 +34,7 @@ def check_epoch_options(segmenter: Any) -> None:
 
 
 def most_probable(scores: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[Any]:
-    """Name the most probable class of each epoch, (n_epochs, n_classes) to (n_epochs,); None where scores are NaN."""
+    """Return the most probable class of each epoch, (n_epochs, n_classes) to (n_epochs,); None where scores are NaN."""
     unknown = np.isnan(scores[:, 0])
     labels: NDArray[Any] = classes[np.where(unknown[:, None], 0.0, scores).argmax(1)]
     if unknown.any():
@@ -46,25 +46,25 @@ def most_probable(scores: NDArray[np.float64], classes: NDArray[Any]) -> NDArray
 def check_dense_labels(
     y: Any, names: Sequence[str], counts: Sequence[int], epoch_s: float, *, n_classes: int
 ) -> list[Labels]:
-    """Return which epochs of each recording have a label, and these labels; of at least `n_classes`."""
+    """Return which epochs of each recording have a label, and their labels, of at least `n_classes` classes."""
     if isinstance(given_targets(y), str) or not hasattr(y, "__len__") or len(y) != len(names):
-        came = f"{len(y)} of them" if hasattr(y, "__len__") and not isinstance(y, str) else repr(y)[:60]
+        got = f"{len(y)} of them" if hasattr(y, "__len__") and not isinstance(y, str) else repr(y)[:60]
         raise ShapeError(
-            f"y must hold one array of labels for each of {len(names)} recordings, got {came}. A recording is "
-            "(n_channels, n_times): pass a list of them, and a list for y; of one recording [x] and [y]."
+            f"y must hold one array of labels for each of {len(names)} recordings, got {got}. A recording is "
+            "(n_channels, n_times): pass a list of them, and a list for y; for one recording [x] and [y]."
         )
     found = []
-    for of_one, name, n in zip(y, names, counts, strict=True):
-        labels = np.asarray(of_one, dtype=object)
+    for values, name, n in zip(y, names, counts, strict=True):
+        labels = np.asarray(values, dtype=object)
         if labels.ndim != 1:
-            raise ShapeError(f"y must hold for {name} labels of shape (n_epochs,), got shape {labels.shape}.")
+            raise ShapeError(f"y must hold labels of shape (n_epochs,) for {name}, got shape {labels.shape}.")
         if len(labels) != n:
             raise ShapeError(
                 f"{name} has {n} epochs of epoch_s={epoch_s:g}, but y holds {len(labels)} labels for it. An epoch "
-                "without a label is None; what is left at the end of a recording is no epoch."
+                "without a label is None; the remainder at the end of a recording is not an epoch."
             )
-        known = np.array([label is not None and label == label for label in labels.tolist()])
-        found.append((known, labels[known]))
+        labelled = np.array([label is not None and label == label for label in labels.tolist()])
+        found.append((labelled, labels[labelled]))
     every = np.concatenate([labels for _, labels in found]).tolist()
     if not every:
         raise ValueError("y has no label: all epochs of all recordings are None or NaN.")
@@ -78,36 +78,36 @@ def check_dense_labels(
             "cross-validation, take fewer folds: they are made of whole recordings."
         )
     dtype = np.array(every).dtype
-    return [(known, labels.astype(dtype)) for known, labels in found]
+    return [(labelled, labels.astype(dtype)) for labelled, labels in found]
 
 
 def labelled_windows(
     clocks: Sequence[Clock], spans: Sequence[tuple[Samples, Samples]], labels: Sequence[Labels], groups: Any
 ) -> tuple[Signals, NDArray[Any]]:
-    """Cut the windows of epochs that have a label and an observation; the group of a recording is their subject."""
+    """Cut the windows of epochs with a label and an observation; the group of a recording becomes its subject."""
     if groups is not None and np.shape(groups) != (len(clocks),):
         raise ShapeError(f"groups must hold one for each of {len(clocks)} recordings, got {np.shape(groups)}.")
     windows: list[Case] = []
     targets = []
-    for i, (clock, (starts, stops), (known, of_one)) in enumerate(zip(clocks, spans, labels, strict=True)):
-        seen = known & (starts < stops)
+    for i, (clock, (starts, stops), (labelled, values)) in enumerate(zip(clocks, spans, labels, strict=True)):
+        seen = labelled & (starts < stops)
         pieces = read_windows(clock.case, starts[seen], stops[seen])
         seen[seen] = [bool(window.observed.any()) for piece in pieces for window in piece]
         case = clock.case if groups is None else with_metadata(clock.case, subject=str(groups[i]))
         windows += [cut_epoch(case, a, b) for a, b in zip(starts[seen].tolist(), stops[seen].tolist(), strict=True)]
-        targets.append(of_one[seen[known]])
+        targets.append(values[seen[labelled]])
     return Signals.from_cases(windows), np.concatenate(targets)
 
 
-def balanced_accuracy(said: Sequence[NDArray[Any]], labels: Sequence[Labels]) -> float:
-    """Return the mean, over the labels that there are, of the share of their epochs for which they are said."""
-    true = np.concatenate([of_one for _, of_one in labels])
-    found = np.concatenate([of_one[known] for of_one, (known, _) in zip(said, labels, strict=True)])
-    return float(np.mean([np.mean(found[true == label] == label) for label in np.unique(true)]))
+def balanced_accuracy(predictions: Sequence[NDArray[Any]], labels: Sequence[Labels]) -> float:
+    """Return the balanced accuracy: the mean over labels of the share of their epochs that are predicted correctly."""
+    true = np.concatenate([values for _, values in labels])
+    predicted = np.concatenate([values[labelled] for values, (labelled, _) in zip(predictions, labels, strict=True)])
+    return float(np.mean([np.mean(predicted[true == label] == label) for label in np.unique(true)]))
 
 
 class EpochShape(NamedTuple):
-    """Channels and seconds of an epoch, and of what is seen before and after it."""
+    """Channels and rate of the stream, and the seconds of an epoch and of its context before and after."""
 
     n_channels: int
     epoch_s: float
@@ -117,7 +117,7 @@ class EpochShape(NamedTuple):
 
 
 class EpochStream:
-    """A segmenter that listens: what it says of an epoch equals the prediction; made by ``S4Segmenter.stream``."""
+    """Stream of a segmenter; the output for an epoch equals its prediction. Created by ``S4Segmenter.stream``."""
 
     def __init__(self, classifier: Any, shape: EpochShape, *, time_first: bool | None) -> None:
         self._classifier, self._shape, self._time_first = classifier, shape, time_first
@@ -127,19 +127,19 @@ class EpochStream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples so far."""
+        """Discard all samples so far."""
         self._kept = np.zeros((self._shape.n_channels, 0))
-        self._first = self._epoch = 0  # the sample at which what is kept begins, and the epoch that comes next
+        self._first = self._epoch = 0  # index of the first sample kept, and of the next epoch
 
     def push(self, chunk: ArrayLike) -> NDArray[np.float64]:
-        """Take the next samples, (n_channels, n_times) of any number; NaN is a sample that was lost.
+        """Process the next samples, (n_channels, n_times) of any number; NaN is a dropped sample.
 
-        Returns what ``predict_proba`` says, (n_epochs, n_classes), of the epochs of which all is heard now, what comes
-        after them too: most often none.
+        Returns ``predict_proba``, (n_epochs, n_classes), of the epochs that are now complete with the context after
+        them; most often there are none.
         """
         n_channels, sfreq = self._shape.n_channels, self._shape.sfreq
         data = check_chunk(chunk, n_channels, sfreq=sfreq, time_first=self._time_first, missing="any")
-        self._time_first = said_axes(data.shape, self._time_first)
+        self._time_first = resolve_time_first(data.shape, self._time_first)
         self._kept = np.concatenate([self._kept, data], axis=1)
         windows = []
         seen = self._length + self._after

@@ -1,4 +1,4 @@
-"""What every estimator does with its outputs, and every regressor with targets."""
+"""Predictions of all estimators, and targets of regressors."""
 
 import inspect
 import re
@@ -20,12 +20,12 @@ from s4signal.signals.mne_objects import is_epochs
 
 
 class PredictionMixin:
-    """Predictions from ``_outputs``, and their score."""
+    """Predictions from ``_outputs``, and the score."""
 
     _metric: ClassVar[Callable[..., float]]
     _predicted: Callable[[NDArray[np.float64]], NDArray[Any]]
     _outputs: Callable[..., NDArray[np.float64]]  # (X, sfreq, times) -> (n_samples, n_outputs)
-    _trained_on: Spans = MappingProxyType({})  # not in files: a model that was loaded has seen nothing
+    _trained_on: Spans = MappingProxyType({})  # not saved: a loaded model has no record of its training cases
 
     def predict(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[Any]:
         """Predict the labels or the targets of cases.
@@ -35,26 +35,26 @@ class PredictionMixin:
         X : array-like, mne.Epochs or Signals
             Cases, as `fit` takes them.
         sfreq : float, optional
-            Sampling rate of X, in Hz; another one than at training rescales the model, and low-passes nothing.
+            Sampling rate of X, in Hz; another rate than at training rescales the model, without a low-pass filter on X.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array a case, where X does not carry them.
+            Time of every sample in seconds, one array per case, if X does not carry times.
 
         Returns
         -------
         ndarray (n_samples,), of a regressor also (n_samples, n_outputs), of tags (n_samples, n_tags)
-            Labels, of the dtype they came in; tags, 0 or 1; or targets, in their own units.
+            Labels in their original dtype; tags, 0 or 1; or targets in their original units.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other channels, infinity, a case without an observation, or times that cannot be used.
+            If X has other channels or infinite values, or if a case has no observation or invalid times.
         """
         return self._predicted(self._finite_outputs(X, sfreq, times))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, times: Any = None) -> float:
-        """Return the accuracy of a classifier (of tags: of all of a case), the R² of a regressor.
+        """Return the accuracy of a classifier (for tags the subset accuracy) or the R² of a regressor.
 
         Parameters
         ----------
@@ -65,12 +65,12 @@ class PredictionMixin:
         sample_weight : array-like (n_samples,), optional
             Weights of the cases.
         times : as `predict` takes them
-            Seconds of every sample.
+            Time of every sample in seconds.
         """
         return float(self._metric(y, self.predict(X, times=times), sample_weight=sample_weight))
 
     def _finite_outputs(self, X: Any, sfreq: float | None, times: Any) -> NDArray[np.float64]:
-        if is_epochs(X[0] if isinstance(X, list) and X else X):  # which know where they were cut
+        if is_epochs(X[0] if isinstance(X, list) and X else X):  # epochs carry their position in the recording
             X = Signals(X)
         outputs = finite_outputs(self._outputs(X, sfreq, times))
         warn_of_overlap(X, self._trained_on)
@@ -78,7 +78,7 @@ class PredictionMixin:
 
 
 class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[misc]
-    """Targets of a regressor whose ``_outputs`` are standardised."""
+    """Targets of a regressor with standardised ``_outputs``."""
 
     _metric = staticmethod(r2_score)
 
@@ -87,7 +87,7 @@ class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[mis
         return targets[:, 0] if self._flat else targets
 
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
-        """Return targets (n_samples, n_outputs), in their own units."""
+        """Return targets (n_samples, n_outputs), in their original units."""
         targets = check_targets(y, signals)
         if reset:
             self._flat = targets.ndim == 1
@@ -97,7 +97,7 @@ class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[mis
         return np.ones(len(targets))
 
     def _measure_targets(self, targets: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
-        """Note mean and spread of the training targets."""
+        """Store the mean and spread of the training targets."""
         unit = np.abs(targets).max(axis=0)
         unit[unit == 0] = 1.0
         mean = np.average(targets / unit, axis=0, weights=weights)
@@ -114,7 +114,7 @@ class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[mis
     def _restore_targets(self, state: State, *, n_outputs: int) -> None:
         self._flat = state.value("flat", bool)
         if self._flat and n_outputs != 1:
-            raise ModelFileError(f"targets of one dimension have one output, not {n_outputs}.")
+            raise ModelFileError(f"one-dimensional targets have one output, not {n_outputs}.")
         self._target_mean = state.array("mean", n_outputs)
         self._target_scale = state.array("scale", n_outputs, positive=True)
 
@@ -128,9 +128,9 @@ class SignalRegressorMixin(PredictionMixin, RegressorMixin):  # type: ignore[mis
 
 
 def describe_regressor(kind: type, classifier: type, **changed: str) -> None:
-    """Put parameters, attributes and references of the classifier before a regressor's own example; texts may change.
+    """Insert parameters, attributes and references of the classifier before the example of a regressor.
 
-    ``changed`` are entries by their name, whose lines are other ones; "" for none.
+    ``changed`` are entries with a text of their own, by name; "" removes an entry.
     """
     own, shared = inspect.getdoc(kind) or "", inspect.getdoc(classifier) or ""
     sections = shared[shared.index("Parameters\n") : shared.index("Examples\n")]

@@ -1,4 +1,4 @@
-"""One pass over the cases of a fit: what checks, standardisation, sampling plan, durations and rates ask of them."""
+"""One pass over the cases of a fit: statistics for checks, standardisation, sampling plan, durations and rates."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -13,11 +13,11 @@ from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import case_name, largest_jump
 from s4signal.signals.lazy import Case
 
-LARGEST_RATIO = 200.0  # of the gaps at prediction and at training, either way
-LARGEST_RATE_RATIO = 1000.0  # of sampling rates, either way: beyond it tables of a hop ask for all memory
-LARGEST_SPAN, SPARE_SAMPLES = 200, 2**16  # of a grid: samples for each one recorded, and in any case
-WILD = 100.0  # times the deviation of nine tenths of the cases
-MOSTLY_MISSING = 0.5  # of the values: beyond it more is made up than was observed
+LARGEST_RATIO = 200.0  # between the gaps at prediction and at training, either way
+LARGEST_RATE_RATIO = 1000.0  # between sampling rates, either way: above it, tables of a hop need too much memory
+LARGEST_SPAN, SPARE_SAMPLES = 200, 2**16  # of a grid: samples for each recorded one, and in any case
+OUTLIER = 100.0  # times the deviation of nine tenths of the cases
+MOSTLY_MISSING = 0.5  # of the values: above it, more values are filled in than were observed
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -26,46 +26,46 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one pass found; no data is kept.
+    """Statistics of the cases from one pass; no data is kept.
 
     Shapes: n_observed, sums, squares (n, n_channels); n_present, lengths, sfreqs, spans_s (n,); shift (n_channels,).
     """
 
     n_observed: Counts
-    sums: Floats  # of x - shift: those of microvolts on an offset of a volt would cancel otherwise
+    sums: Floats  # of x - shift: without the shift, microvolts on an offset of a volt would cancel
     squares: Floats  # of x - shift
     n_present: Counts  # times at which at least one channel was observed
-    spans_s: Floats  # from first to last time; NaN where a case carries no times
+    spans_s: Floats  # from first to last time; NaN if a case carries no times
     lengths: Counts
     sfreqs: Floats  # Hz, NaN where unknown
-    common: Floats  # share of the power that the average over channels keeps, as `spread` has it
+    common: Floats  # share of the power that the average over channels has, see `spread`
     shift: Floats  # mean of each channel in the first case that observed it
-    median_gap: float | None  # s, over all cases that carry times and know no rate, whichever `take` leaves
+    median_gap: float | None  # s, over all cases with times and without a rate; `take` does not change it
     ch_names: tuple[str, ...] | None
-    digests: tuple[bytes, ...]  # of data and times, one per case, where asked for
+    digests: tuple[bytes, ...]  # of data and times, one per case, on request
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def take(self, indices: NDArray[np.intp]) -> "Survey":
-        """Return what is known of some of the cases, in that order."""
+        """Return the statistics of some of the cases, in that order."""
         names = ("n_observed", "sums", "squares", "n_present", "spans_s", "lengths", "sfreqs", "common")
         parts: dict[str, Any] = {name: getattr(self, name)[indices] for name in names}
         return replace(self, **parts, digests=tuple(self.digests[i] for i in indices) if self.digests else ())
 
     @property
     def has_times(self) -> Flags:
-        """Which cases carry their times, (n,)."""
+        """Whether each case carries times, (n,)."""
         return ~np.isnan(self.spans_s)
 
     @property
     def missing(self) -> Flags:
-        """In which cases a channel misses a sample, (n, n_channels)."""
+        """Whether a channel misses a sample in a case, (n, n_channels)."""
         return self.n_observed < self.lengths[:, None]
 
     @property
     def partly_missing(self) -> Flags:
-        """In which cases a channel misses a sample that another one has, (n, n_channels)."""
+        """Whether a channel misses a sample of a case that another channel has, (n, n_channels)."""
         return self.n_observed < self.n_present[:, None]
 
     def moments(self, weights: Floats) -> tuple[Floats, Floats]:
@@ -89,35 +89,35 @@ class Survey:
             variances = weights @ (self.n_observed * self.deviations() ** 2) / (weights @ self.n_observed)
         return np.sqrt(variances)
 
-    def tame(self, weights: Floats) -> Floats:
-        """Return weights (n,) of 0 for the few cases that vary beyond all proportion in some channel.
+    def without_outliers(self, weights: Floats) -> Floats:
+        """Return weights (n,) that are 0 for the few cases with an extreme deviation in some channel.
 
-        That is, `WILD` times as much as nine tenths of the cases: means and deviations would be of such a case alone.
+        That is `OUTLIER` times that of nine tenths of the cases: such a case would dominate means and deviations.
         """
         used, deviations = np.flatnonzero(weights > 0), self.deviations()
         usual = np.quantile(deviations[used], 0.9, axis=0, method="higher")
-        silence = 1e-8 * np.maximum(np.abs(self.shift), deviations[used].max(0))  # and rounding
-        wild = ((deviations > WILD * usual) & (usual > silence)).any(1)
-        return np.where(wild, 0.0, weights)
+        rounding = 1e-8 * np.maximum(np.abs(self.shift), deviations[used].max(0))
+        extreme = ((deviations > OUTLIER * usual) & (usual > rounding)).any(1)
+        return np.where(extreme, 0.0, weights)
 
     def share_missing(self, weights: Floats) -> float:
-        """Return which share of the values of channels is missing that are observed at all."""
+        """Return the share of missing values among the channels that are observed at all."""
         weights, observed = weights / weights.max(), self.n_observed[:, self.n_observed.any(0)]
         return 1.0 - float(weights @ observed.sum(1) / (weights @ self.lengths * observed.shape[1]))
 
     def mostly_missing(self, weights: Floats) -> bool:
-        """Whether more than half is missing of the values at times when some channel was observed: never of one."""
+        """Whether more than half of the values are missing at times when some channel was observed."""
         weights = weights / weights.max()
         values = weights @ self.n_present * self.n_observed.shape[1]
         return bool(values - weights @ self.n_observed.sum(1) > MOSTLY_MISSING * values)
 
     def channel(self, index: int) -> str:
-        """Name a channel, for a message."""
+        """Return the name of a channel for a message."""
         return channel_name(index, self.ch_names)
 
 
 def channel_name(index: int, names: Sequence[str] | None) -> str:
-    """Name a channel, for a message."""
+    """Return the name of a channel for a message."""
     return f"channel {index}" if names is None else f"channel {index} ({names[index]})"
 
 
@@ -129,9 +129,9 @@ def survey(
     visit: Callable[[int, Signal], None] | None = None,
     name: str = "X",
 ) -> Survey:
-    """Read every case once; refuse one without any observation, or (if asked to) with missing samples.
+    """Read every case once; refuse a case without observations, or (``refuse_missing``) with missing samples.
 
-    ``visit`` gets the number of each case and the case, once it is checked.
+    ``visit`` is called with the index of each case and the checked case.
     """
     shift = np.full(signals.n_channels, np.nan)
     rows: list[tuple[Any, ...]] = []
@@ -168,9 +168,9 @@ def survey(
 
 
 def spread(data: NDArray[np.floating]) -> tuple[Floats, float]:
-    """Return the standard deviation of each channel (n_channels,), and what their average keeps of the power.
+    """Return the standard deviation of each channel (n_channels,), and the share of the power that their average has.
 
-    That share is 0 where the average is the reference; NaN where it cannot be told.
+    The share is 0 if the average is the reference; NaN if it cannot be computed.
     """
     with np.errstate(all="ignore"):
         count: Any = data.shape[1]
@@ -198,12 +198,12 @@ def check_squares(squares: NDArray[np.float64], case: Signal, index: int, name: 
 
 
 def median_gap(cases: Iterable[Signal]) -> float | None:
-    """Find the median time between two samples, over cases that carry their times."""
+    """Return the median time between two samples, over cases that carry times."""
     return _median([np.diff(case.times) for case in cases if case.times is not None])
 
 
 def check_timed(signals: Signals, model: str = "the model") -> None:
-    """Refuse cases without times or a rate, for a model of cases with times."""
+    """Refuse cases without times or a rate, for a model that was fitted with times."""
     for index, case in enumerate(signals.cases):
         if not case.has_times and case.sfreq is None:
             raise ValueError(
@@ -213,19 +213,19 @@ def check_timed(signals: Signals, model: str = "the model") -> None:
 
 
 def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = None) -> None:
-    """Refuse times in another unit than seconds, by the median gap of cases that carry times and know no rate."""
-    unnamed = [index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None]
-    # Of all cases together: a single one may well be charted by the second where others are by the hour.
-    gap = found.median_gap if found is not None else median_gap(signals.cases[index].load() for index in unnamed)
-    if unnamed and gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
+    """Refuse times that are not in seconds, by the median gap of cases with times and without a rate."""
+    unrated = [index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None]
+    # Over all cases together: a single case may well have samples every second while others have them every hour.
+    gap = found.median_gap if found is not None else median_gap(signals.cases[index].load() for index in unrated)
+    if unrated and gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
         raise ValueError(
-            f"case {unnamed[0]}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in "
+            f"case {unrated[0]}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in "
             "training. Divide milliseconds by 1000 and sample numbers by the rate; pass sfreq if the times are right."
         )
 
 
 def check_span(case: Case, index: int, span_s: float, rate: float) -> None:
-    """Refuse times that no grid of ``rate`` can hold: all of one moment, or far apart, as a wrong clock makes them."""
+    """Refuse times that no grid of ``rate`` can hold: all of one moment, or far apart because of a wrong clock."""
     name, n = case_name(index, case.source), case.length
     if n > 1 and span_s <= 0:
         raise ValueError(f"{name} has all its samples at one time; pass times in float64.")
@@ -238,20 +238,20 @@ def check_span(case: Case, index: int, span_s: float, rate: float) -> None:
 
 
 def relative_periods(signals: Signals, sfreq: float | None) -> Floats:
-    """Compare the sample periods of cases with that of the training; 1 where unknown, (n,)."""
+    """Return the sample periods of cases relative to training, (n,); 1 where unknown."""
     periods = np.ones(len(signals)) if sfreq is None else sfreq / signals.sfreqs
     far = (periods > LARGEST_RATE_RATIO) | (periods < 1 / LARGEST_RATE_RATIO)
     if far.any():
         index = int(np.argmax(far))
         raise ValueError(
-            f"case {index} has {signals.sfreqs[index]:g} Hz beside {sfreq:g} Hz in training; correct the rate, or use "
-            "Signals.resample first."
+            f"case {index} has {signals.sfreqs[index]:g} Hz, but the training cases {sfreq:g} Hz; correct the rate, or "
+            "use Signals.resample first."
         )
     return np.where(np.isnan(periods), 1.0, periods)
 
 
 def _observed(case: Signal, index: int, *, refuse_missing: bool, name: str) -> Flags | None:
-    """Where samples are observed, (n_channels, n_times); None if all are, which one sum finds without a copy."""
+    """Return where samples are observed, (n_channels, n_times); None if all are, which one sum finds without a copy."""
     if all_finite(case.data):
         return None
     check_observed(case, index, refuse=refuse_missing, name=name)
@@ -260,7 +260,7 @@ def _observed(case: Signal, index: int, *, refuse_missing: bool, name: str) -> F
 
 
 def _add_up(case: Signal, observed: Flags | None, shift: Floats) -> tuple[Floats, Floats]:
-    """Return sums and squares of a case around the shift; a channel without one yet gets its mean in this case."""
+    """Return sums and squares of a case around the shift; a channel without a shift gets its mean in this case."""
     mask: Any = True if observed is None else observed
     with np.errstate(over="ignore", invalid="ignore"):
         unknown = np.isnan(shift)

@@ -49,7 +49,7 @@ def test_an_electrode_that_comes_alive_decides_nothing(kind):
 @each_kind
 def test_an_electrode_that_goes_flat_is_named(kind, tmp_path):
     model, off = MAKERS[kind]().fit(named(X), Y), named(with_oz(LEVEL, [3, 7]))
-    said = r"channel 2 \(Oz\): flat in case 3 and 1 more, but in no training case\. Look whether the sensor is off"
+    said = r"channel 2 \(Oz\): flat in case 3 and 1 more, but in no training case\. Check whether the sensor is off"
     with pytest.warns(UserWarning, match=said):
         found = answers(model, off)
     assert np.isfinite(found).all()

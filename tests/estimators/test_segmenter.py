@@ -296,7 +296,7 @@ def test_options_out_of_range_are_one_clear_line(changed, message):
         (lambda y: None, "requires y to be passed, but the target y is None"),
         (lambda y: "slow", "for each of 4 recordings, got 'slow'"),
         (lambda y: [*y[:3], y[3][:-1]], "recording 3 has 15 epochs of epoch_s=2, but y holds 14 labels for it"),
-        (lambda y: [*y[:3], np.array([y[3]] * 2)], r"y must hold for recording 3 labels of shape \(n_epochs,\)"),
+        (lambda y: [*y[:3], np.array([y[3]] * 2)], r"y must hold labels of shape \(n_epochs,\) for recording 3"),
         (lambda y: [[None] * len(labels) for labels in y], "y has no label: all epochs of all recordings are None"),
         (lambda y: [["slow"] * len(labels) for labels in y], "y has 1 class .'slow'. in all recordings; at least 2"),
         (lambda y: [*y[:3], [1] * 15], r"y mixes labels that cannot be sorted \(int, str\)"),

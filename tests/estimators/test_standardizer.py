@@ -46,7 +46,7 @@ def test_offsets_that_differ_between_recordings_do_not_ruin_a_model(make, tmp_pa
     X[0, 0, :5] = X[1, 0] = np.nan  # what is missing is no part of a mean
     assert np.isfinite(model.predict_proba(X[:2])).all()
     with pytest.raises(
-        ValueError, match=r"mean of each was taken away, which a stream does not know yet; fit with a cau"
+        ValueError, match=r"mean of each was subtracted; a stream does not know it yet; fit with a cau"
     ):
         model.stream()
 
@@ -71,7 +71,7 @@ def test_ordinary_cases_are_standardised_by_mean_and_deviation_alone(identity):
     X, _ = waves()
     X[:, :, 0] += np.linspace(-5, 5, len(X))[:, None]
     found = survey(Signals(X))
-    assert (found.tame(np.ones(24)) == 1).all()
+    assert (found.without_outliers(np.ones(24)) == 1).all()
     standardizer = Standardizer.fit(found, np.ones(24), identity=identity)
     assert standardizer.kept is None
     expected = X if identity else (X - X.mean((0, 2))[:, None]) / X.std((0, 2))[:, None]
@@ -81,7 +81,7 @@ def test_ordinary_cases_are_standardised_by_mean_and_deviation_alone(identity):
 def test_of_few_cases_none_is_beyond_proportion_and_silence_is_no_measure():
     X, _ = waves(20)
     X[0] *= 1e6
-    assert (survey(Signals(X[:10])).tame(np.ones(10)) == 1).all()
-    assert (survey(Signals(X)).tame(np.ones(20)) == (np.arange(20) > 0)).all()
+    assert (survey(Signals(X[:10])).without_outliers(np.ones(10)) == 1).all()
+    assert (survey(Signals(X)).without_outliers(np.ones(20)) == (np.arange(20) > 0)).all()
     X[1:] = 0
-    assert (survey(Signals(X)).tame(np.ones(20)) == 1).all()
+    assert (survey(Signals(X)).without_outliers(np.ones(20)) == 1).all()

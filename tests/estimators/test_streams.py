@@ -339,7 +339,7 @@ def test_what_streams_side_by_side_cannot_take_is_one_clear_line(make):
         stream.push([x[0], x[1], x[2, :, :30]])
     lost = x.copy()
     lost[1, :, 5] = np.nan
-    with pytest.raises(ValueError, match="chunk 1 contains NaN, and streams side by side take no gaps"):
+    with pytest.raises(ValueError, match="chunk 1 contains NaN, but parallel streams accept no gaps"):
         stream.push(lost)
     close(stream.push(x.transpose(0, 2, 1)[:, :20].transpose(0, 2, 1)), [model.stream().push(x[0, :, :20])] * 3)
     with pytest.warns(UserWarning, match="the chunk varies .* as any training case: other units"):

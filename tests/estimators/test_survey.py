@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from s4signal import Signals
-from s4signal.estimators.standardizer import Standardizer, warn_of_looks
+from s4signal.estimators.standardizer import Standardizer, warn_of_differences
 from s4signal.estimators.survey import survey
 
 RNG = np.random.default_rng(0)
@@ -101,18 +101,18 @@ def test_a_channel_that_says_nothing_is_ignored_with_a_warning(constant, identit
 def test_microvolts_for_volts_are_noticed_and_so_is_the_reverse():
     data = RNG.standard_normal((6, 2, 50)) * np.array([1e-6, 3e-6])[:, None]
     standardizer = Standardizer.fit(survey(Signals(data)), np.ones(6))
-    looks, factor = np.array([standardizer.look(case) for case in data]), np.array([1, 1, 1e6, 1, 1, 1e6])
+    looks, factor = np.array([standardizer.statistics(case) for case in data]), np.array([1, 1, 1e6, 1, 1, 1e6])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_looks(standardizer, looks * [50, 50, 1])
-        warn_of_looks(standardizer, looks * [0, 0, 1], chunk=True)
+        warn_of_differences(standardizer, looks * [50, 50, 1])
+        warn_of_differences(standardizer, looks * [0, 0, 1], chunk=True)
     with pytest.warns(UserWarning, match=r"case 2 varies \de\+06 times as much as any training case, 1 more as well"):
-        warn_of_looks(standardizer, looks * np.stack([factor, factor, np.ones(6)], axis=1))
-    with pytest.warns(UserWarning, match=r"case 0 varies \de-0[67] times as much as the calmest training case: other"):
-        warn_of_looks(standardizer, looks[:1] * [1e-6, 1e-6, 1])
+        warn_of_differences(standardizer, looks * np.stack([factor, factor, np.ones(6)], axis=1))
+    with pytest.warns(UserWarning, match=r"case 0 varies \de-0[67] times as much as the least varying training case"):
+        warn_of_differences(standardizer, looks[:1] * [1e-6, 1e-6, 1])
     holes = np.where(RNG.random(data[0].shape) < 0.2, np.nan, data[0])
-    np.testing.assert_allclose(standardizer.look(holes)[:-1], np.nanstd(holes, axis=1) / standardizer.scale)
-    assert np.isnan(standardizer.look(holes[:, :1])).all()
+    np.testing.assert_allclose(standardizer.statistics(holes)[:-1], np.nanstd(holes, axis=1) / standardizer.scale)
+    assert np.isnan(standardizer.statistics(holes[:, :1])).all()
 
 
 def test_channels_that_are_off_are_counted():
@@ -121,4 +121,4 @@ def test_channels_that_are_off_are_counted():
     looks[:, :9] = 0.0
     looks[1, :2] = 1.0
     with pytest.warns(UserWarning, match=r"channel 0, .*, channel 4 and 4 more: flat in case 0 and 1 more, but in no"):
-        warn_of_looks(standardizer, looks)
+        warn_of_differences(standardizer, looks)

@@ -126,7 +126,7 @@ def test_a_tag_that_never_holds_is_learned_as_such(model):
         (np.where(Y, np.nan, 0.0), "Input y contains NaN"),
         (Y[:50], "inconsistent numbers of samples: 60 cases and 50 targets"),
         (np.ma.masked_array(Y, Y == 1), "some values of y are masked"),
-        ([["a"], ["a", "b"]] * 30, r"y holds \['a'\] \(case 0\); of tags pass MultiLabelBinarizer"),
+        ([["a"], ["a", "b"]] * 30, r"y holds \['a'\] \(case 0\); for tags pass MultiLabelBinarizer"),
     ],
 )
 def test_tags_that_are_none_are_one_clear_line(model, y, message):
@@ -137,7 +137,7 @@ def test_tags_that_are_none_are_one_clear_line(model, y, message):
 @each_model
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 2.0, 1: 1.0}])
 def test_class_weights_are_refused_with_tags(model, class_weight):
-    with pytest.raises(ValueError, match="weighs the classes of one label, but y holds tags; pass class_weight=None"):
+    with pytest.raises(ValueError, match="weights the classes of one label, but y holds tags; pass class_weight=None"):
         clone(model).set_params(class_weight=class_weight).fit(X, Y)
 
 

@@ -70,7 +70,7 @@ def draw_feature_map(
         visitor = _SurveyVisitor(recordings, set(_calibration_cases(signals, weights, copy.deepcopy(rng)).tolist()))
         found = survey(recordings.recorded, hashed=True, visit=visitor)
     weights, _ = weights_of_first(found.digests, weights)
-    some = _calibration_cases(signals, found.tame(weights), rng)  # the same as above, unless there are duplicates
+    some = _calibration_cases(signals, found.without_outliers(weights), rng)  # only duplicates change it
     calibration = recordings.take(some).in_memory() if visitor is None else visitor.kept(some)
     if standardizer is None:
         standardizer = Standardizer.fit(found if visitor is None else visitor.on_grid(found), weights)

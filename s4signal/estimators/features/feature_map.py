@@ -11,7 +11,7 @@ from torch import Tensor
 
 from s4signal.estimators.features.recordings import Recordings
 from s4signal.estimators.model_file import State
-from s4signal.estimators.standardizer import FURTHEST, Standardizer, warn_of_looks
+from s4signal.estimators.standardizer import FURTHEST, Standardizer, warn_of_differences
 from s4signal.estimators.survey import Survey, relative_periods
 from s4signal.random_features.contrast import contrast_exists, neighbour_contrast
 from s4signal.random_features.statistics import STATISTICS, PooledStatistics, feature_blocks
@@ -173,22 +173,22 @@ class FeatureMap:
     def blocks(self, recordings: Recordings, *, wanted: Set[str] = frozenset(BLOCKS), warn: bool = False) -> Blocks:
         """Return the features of cases by block, each (n, p_i); NaN if they do not exist or are not ``wanted``.
 
-        ``warn`` if cases look different from training: other units, another reference, a dead channel.
+        ``warn`` if cases differ from training: other units, another reference, a dead channel.
         """
         rows: Blocks = {}
         asked = statistics_of(wanted)
-        looks = np.full((len(recordings.signals), recordings.signals.n_channels + 1), np.nan)
-        for indices, x, lengths, rate, summaries in self.batches(recordings, looks):
+        stats = np.full((len(recordings.signals), recordings.signals.n_channels + 1), np.nan)
+        for indices, x, lengths, rate, summaries in self.batches(recordings, stats):
             parts = [
                 bank.pool(self.input(bank, x), lengths, rate=rate, wanted=names)
                 for bank, names in zip(self.banks, asked, strict=False)
             ]
             named = self._named(parts, summaries)
-            rows = rows or {name: np.empty((len(looks), p.shape[1]), p.dtype) for name, p in named.items()}
+            rows = rows or {name: np.empty((len(stats), p.shape[1]), p.dtype) for name, p in named.items()}
             for name, part in named.items():
                 rows[name][indices] = part
         if warn:
-            warn_of_looks(self.standardizer, looks, recordings.signals.cases[0].ch_names)
+            warn_of_differences(self.standardizer, stats, recordings.signals.cases[0].ch_names)
         return rows
 
     def input(self, bank: PooledStatistics, x: Tensor) -> Tensor:
@@ -202,11 +202,11 @@ class FeatureMap:
         return np.concatenate(list(self._named(pooled, np.empty((0, 0))).values()), axis=1)
 
     def batches(
-        self, recordings: Recordings, looks: NDArray[np.float64]
+        self, recordings: Recordings, stats: NDArray[np.float64]
     ) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor, float, NDArray[np.float64]]]:
         """Yield batches of one rate and similar length: indices, (C, n, n_times), (n,), rate, summaries (n, p).
 
-        Stores the measurements of the standardizer in ``looks``, (n_samples, n_channels + 1).
+        Stores the measurements of the standardizer in ``stats``, (n_samples, n_channels + 1).
         """
         signals = recordings.signals
         lengths, rates, C = signals.lengths, relative_periods(signals, self.sfreq), signals.n_channels
@@ -221,7 +221,7 @@ class FeatureMap:
             summaries = []
             for column, index in enumerate(indices.tolist()):
                 recorded, data = recordings.load(index)
-                looks[index] = self.standardizer.look(recorded.data)
+                stats[index] = self.standardizer.statistics(recorded.data)
                 # A channel without observations takes its mean.
                 standardised = np.nan_to_num(self.standardizer(data, f"case {index}"), copy=False)
                 x[:, column, : data.shape[1]] = torch.from_numpy(np.ascontiguousarray(standardised))

@@ -1,3 +1,3 @@
-"""Steps before a model, in pipelines of scikit-learn: recordings in, `Signals` out."""
+"""Preprocessing steps for scikit-learn pipelines: recordings in, `Signals` out."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Steps that act on the values of each channel: scale, limits, and the level before an event."""
+"""Steps on the values of each channel: robust scaling, clipping and baseline correction."""
 
 import warnings
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case
 
 _IQR = 1.3489795003921634  # of the standard normal distribution
-_MOST_VALUES = 2**20  # of a channel that medians are taken of
+_MOST_VALUES = 2**20  # per channel, to compute quantiles
 
 
 class _Robust(PointwiseStep):
-    """A step that knows the median of each channel, and its quartiles as a standard deviation."""
+    """A step with the median of each channel and a standard deviation computed from its quartiles."""
 
     _ARRAYS: ClassVar[Any] = {"center_": (), "scale_": ()}
     center_: NDArray[np.float64]
@@ -28,34 +28,34 @@ class _Robust(PointwiseStep):
     def _measure(self, signals: Signals) -> None:
         every = max(1, -(-int(signals.lengths.sum()) // _MOST_VALUES))
         data = np.concatenate([case.data[:, ::every] for case in signals], axis=1)
-        seen = ~np.isnan(data).all(1)
+        has_values = ~np.isnan(data).all(1)
         self.center_, self.scale_ = np.zeros(len(data)), np.ones(len(data))
-        if seen.any():
-            low, middle, high = np.nanquantile(data[seen], [0.25, 0.5, 0.75], axis=1)
+        if has_values.any():
+            low, middle, high = np.nanquantile(data[has_values], [0.25, 0.5, 0.75], axis=1)
             scale = (high - low) / _IQR
-            # More than half of the values are one: quartiles say nothing of the others.
-            scale = np.where(scale > 0, scale, np.nanstd(data[seen], axis=1))
-            self.center_[seen], self.scale_[seen] = middle, np.where(scale > 0, scale, 1.0)
+            # More than half of the values are equal: the quartiles do not describe the others.
+            scale = np.where(scale > 0, scale, np.nanstd(data[has_values], axis=1))
+            self.center_[has_values], self.scale_[has_values] = middle, np.where(scale > 0, scale, 1.0)
 
 
 class RobustScale(_Robust):
-    """Centre each channel on the median of the training cases, and divide it by what their quartiles say of its spread.
+    """Centre each channel on its median in the training cases, and divide it by a robust standard deviation.
 
-    Values beyond the quartiles play no part: a trial of a thousand standard deviations changes nothing for the others,
-    where a mean and a standard deviation would be of that trial alone. `Clip` takes care of the trial itself.
+    The standard deviation is computed from the quartiles. A trial of a thousand standard deviations does not change the
+    scaling of the others, whereas it would dominate a mean and a standard deviation. Use `Clip` to limit that trial.
 
     Parameters
     ----------
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it, for the steps that follow.
+        Sampling rate of X in Hz, if X does not carry one; for the steps that follow.
 
     Attributes
     ----------
     center_ : ndarray (n_channels,)
         Medians, in the units of X.
     scale_ : ndarray (n_channels,)
-        Interquartile ranges over that of the normal distribution, 1.349; the standard deviation where the range is 0,
-        and 1 where that is 0 too.
+        Interquartile ranges divided by that of the normal distribution, 1.349; the standard deviation if the range is
+        0, and 1 if that is 0 too.
 
     Examples
     --------
@@ -75,16 +75,16 @@ class RobustScale(_Robust):
 class Clip(_Robust):
     """Limit each channel to a number of standard deviations around the median of the training cases.
 
-    The standard deviation is the robust one of `RobustScale`. A bad trial stays in its place and does no harm: no
-    value reaches further than the limit.
+    The standard deviation is the robust one of `RobustScale`. A bad trial is kept but does no harm, because no value
+    exceeds the limit.
 
     Parameters
     ----------
     limit : float, > 0, default=5.0
-        Standard deviations from the median, either way. Of a normal distribution five leave all but a millionth; with
-        twenty a bad trial still weighs 400 times as much as another in a network's gradient.
+        Standard deviations from the median, in both directions. Five keep all but a millionth of a normal distribution;
+        with twenty, a bad trial still has 400 times the weight of another one in the gradient of a network.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it, for the steps that follow.
+        Sampling rate of X in Hz, if X does not carry one; for the steps that follow.
 
     Attributes
     ----------
@@ -117,26 +117,26 @@ class Clip(_Robust):
 
 
 class Baseline(Step):
-    """Take the mean of a stretch of each case away from its channels, as MNE's baseline correction.
+    """Subtract the mean of an interval of each case from its channels, as in MNE's baseline correction.
 
-    Of a case as a whole, ``Baseline(None, None)``, it takes the offset away that differs between recordings.
+    ``Baseline(None, None)`` uses the whole case, which removes offsets that differ between recordings.
 
     Parameters
     ----------
     tmin, tmax : float or None, default=None and 0.0
-        From `tmin` to `tmax`, both included, in seconds after the event that a case was cut around, or after its first
-        sample where it knows none; None is its beginning, or its end.
+        Interval in seconds, both ends included, relative to the event of a case, or to its first sample if the case has
+        no event; None is the beginning or the end of the case.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
+        Sampling rate of X in Hz, if X does not carry one.
 
     See Also
     --------
-    BandPass : Takes away what drifts within a case, too.
+    BandPass : Removes drift within a case, too.
 
     Notes
     -----
-    `mne.Epochs` and `epochs_from_events` say when the event was. A channel that is missing throughout the stretch is
-    missing afterwards.
+    Cases of `mne.Epochs` and `epochs_from_events` carry the time of the event. A channel that is missing throughout the
+    interval is missing in the result.
 
     Examples
     --------
@@ -153,8 +153,8 @@ class Baseline(Step):
         if self.tmin is not None and self.tmax is not None and not self.tmin <= self.tmax:
             raise ValueError(f"tmin={self.tmin!r} must not be after tmax={self.tmax!r}.")
 
-    def _stretch(self, case: Case) -> tuple[int, int]:
-        """Return the first sample of the stretch, and the one after its last."""
+    def _interval(self, case: Case) -> tuple[int, int]:
+        """Return the index of the first sample of the interval, and the one after its last."""
         if self.tmin is None and self.tmax is None:
             return 0, case.length
         if case.sfreq is None or case.has_times:
@@ -173,7 +173,7 @@ class Baseline(Step):
         return first, end
 
     def _change(self, case: Case) -> Callable[[Signal], Signal]:
-        return partial(_above_baseline, stretch=self._stretch(case))
+        return partial(_above_baseline, interval=self._interval(case))
 
 
 def _scaled(data: Floats, *, center: NDArray[np.float64], scale: NDArray[np.float64]) -> Floats:
@@ -182,15 +182,15 @@ def _scaled(data: Floats, *, center: NDArray[np.float64], scale: NDArray[np.floa
 
 def _limited(data: Floats, *, low: NDArray[np.float64], high: NDArray[np.float64]) -> Floats:
     with np.errstate(invalid="ignore"):
-        # A bad trial of a thousand deviations is what Clip is for; millions are microvolts for volts.
+        # Clip is meant for a bad trial of a thousand deviations; millions mean microvolts instead of volts.
         beyond = np.abs(2 * data - (low + high)[:, None]) > 10_000 * (high - low)[:, None]
     if beyond.mean() > 0.5:
         warnings.warn("most of a case lies far beyond Clip, which leaves nothing of it: other units?", stacklevel=2)
     return np.clip(data, low[:, None], high[:, None])
 
 
-def _above_baseline(signal: Signal, *, stretch: tuple[int, int]) -> Signal:
-    part = signal.data[:, slice(*stretch)]
-    n_there = (~np.isnan(part)).sum(1)
-    level = np.nansum(part, axis=1, dtype=np.float64) / np.where(n_there > 0, n_there, np.nan)
+def _above_baseline(signal: Signal, *, interval: tuple[int, int]) -> Signal:
+    part = signal.data[:, slice(*interval)]
+    n_observed = (~np.isnan(part)).sum(1)
+    level = np.nansum(part, axis=1, dtype=np.float64) / np.where(n_observed > 0, n_observed, np.nan)
     return replace(signal, data=(signal.data - level[:, None]).astype(signal.data.dtype))

@@ -1,4 +1,4 @@
-"""What every step has in common: checks, cases that are read late, files, streams of chunks."""
+"""The base class of all steps: checks, lazy cases, model files and streams of chunks."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,32 +19,32 @@ from s4signal.signals.lazy import Case, transformed
 from s4signal.signals.summary import name_errors
 
 Floats: TypeAlias = NDArray[np.floating]
-# Takes a chunk (n_channels, n_times) and what was kept of those before, None at first; returns both anew.
+# Takes a chunk (n_channels, n_times) and the state after the chunks before it (None at first); returns both, updated.
 Advance: TypeAlias = Callable[[Floats, Any], tuple[Floats, Any]]
 
 
 class ChunkStream:
-    """A step that works while the signal arrives; together its chunks are what it makes of the whole case."""
+    """Stream of a step; its output chunks together equal the transformed case."""
 
     def __init__(self, advance: Advance, n_channels: int, sfreq: float | None, *, missing: str = "any") -> None:
         self._advance, self._n_channels, self._sfreq, self._missing = advance, n_channels, sfreq, missing
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples so far."""
+        """Discard all samples so far."""
         self._state: Any = None
 
     def push(self, chunk: Any) -> Floats:
-        """Change the next samples, (n_channels, n_times) of any number."""
+        """Transform the next samples, (n_channels, n_times) of any number."""
         data: Floats = check_chunk(chunk, self._n_channels, sfreq=self._sfreq, missing=self._missing)
         if data.shape[1]:
             data, self._state = self._advance(data, self._state)
         return data
 
 
-# A case becomes a matrix, which no data frame holds: there is no set_output.
+# A case becomes a matrix, which a data frame cannot hold, so there is no set_output.
 class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
-    """Base of the steps: a subclass checks its parameters, measures the training cases and changes a case."""
+    """Base of the steps; a subclass checks its parameters, measures the training cases and transforms a case."""
 
     # Fitted arrays by name, and their axes after the first, which is the channel.
     _ARRAYS: ClassVar[Mapping[str, tuple[int, ...]]] = {}
@@ -54,7 +54,7 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         self.sfreq = sfreq
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Measure the training cases.
+        """Fit the step to the training cases.
 
         Parameters
         ----------
@@ -66,13 +66,13 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         Returns
         -------
         self
-            The fitted step; ``sfreq_`` is the sampling rate of the cases in Hz (None where unknown), ``n_channels_in_``
-            the number of channels, ``ch_names_`` their names (None where X does not know them).
+            The fitted step; ``sfreq_`` is the sampling rate of the cases in Hz (None if unknown), ``n_channels_in_``
+            the number of channels, ``ch_names_`` their names (None if X has none).
 
         Raises
         ------
         ValueError
-            If a parameter is out of its range, or a case cannot be used.
+            If a parameter is out of its range, or a case is invalid.
         """
         self._check_parameters()
         with self._drafted() as draft:
@@ -83,7 +83,7 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         return self
 
     def transform(self, X: Any) -> Signals:
-        """Change every case.
+        """Transform every case.
 
         Parameters
         ----------
@@ -93,15 +93,15 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         Returns
         -------
         Signals
-            With rates, names, times and all else that is known of the cases; those on disk are read, and changed, when
-            they are asked for.
+            The transformed cases with their rates, names, times and metadata; cases on disk are read and transformed
+            only when they are accessed.
 
         Raises
         ------
         NotFittedError
             If the step is not fitted.
         ValueError
-            If X has other channels than at `fit`, or a case cannot be used.
+            If X has other channels than at `fit`, or a case is invalid.
         """
         check_is_fitted(self, "n_channels_in_")
         signals = self._checked(X, reset=False)
@@ -110,19 +110,19 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         )
 
     def stream(self, *, sfreq: float | None = None) -> ChunkStream:
-        """Change the signal while it arrives: ``push(chunk)`` returns the changed chunk, ``reset()`` begins anew.
+        """Open a stream: ``push(chunk)`` returns the transformed chunk, ``reset()`` starts anew.
 
         Parameters
         ----------
         sfreq : float, optional
-            Sampling rate of the stream, in Hz; that of the training by default.
+            Sampling rate of the stream, in Hz; by default the training rate.
 
         Raises
         ------
         NotFittedError
             If the step is not fitted.
         ValueError
-            If the step needs samples that have not come yet.
+            If the step needs future samples.
         """
         check_is_fitted(self, "n_channels_in_")
         check_rate(self, sfreq)
@@ -130,7 +130,7 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         return ChunkStream(self._advance(rate), self.n_channels_in_, rate)
 
     def _checked(self, X: Any, *, reset: bool) -> Signals:
-        """Return checked cases, with the rate of the parameter where they know none."""
+        """Return checked cases, with the rate of the parameter if they carry none."""
         carries = isinstance(X, Signals) or type(X).__module__.startswith("mne.")
         signals = check_signals(self, X, sfreq=None if carries else self.sfreq, reset=reset)
         unknown = np.isnan(signals.sfreqs)
@@ -139,13 +139,13 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         elif unknown.any() and self._NEEDS_RATE:
             raise ValueError(
                 f"{type(self).__name__} needs the sampling rate of case {int(np.argmax(unknown))}, which X does not "
-                f"know. Pass {type(self).__name__}(..., sfreq=...), or Signals(X, sfreq=...)."
+                f"carry. Pass {type(self).__name__}(..., sfreq=...), or Signals(X, sfreq=...)."
             )
         for i, case in enumerate(signals.cases):
             if self._NEEDS_RATE and case.has_times:
                 raise ValueError(
                     f"case {i} has times of its own; {type(self).__name__} needs a regular rate. "
-                    "Interpolate it first: Signals.to_grid."
+                    "Interpolate it first with Signals.to_grid."
                 )
             self._check_case(case, i)
         return signals
@@ -157,13 +157,13 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         """Refuse parameters that are out of their range."""
 
     def _check_case(self, case: Case, index: int) -> None:
-        """Refuse a case by what is known of it before it is read."""
+        """Refuse a case by its metadata, before it is read."""
 
     def _measure(self, signals: Signals) -> None:
-        """Note what the step must know of the training cases."""
+        """Store what the step needs from the training cases."""
 
     def _change(self, case: Case) -> Callable[[Signal], Signal]:
-        """Return what changes this case: a function that can be pickled and does not follow the estimator."""
+        """Return a function that transforms this case; it can be pickled and does not depend on the estimator."""
         raise NotImplementedError
 
     def _advance(self, sfreq: float | None) -> Advance:
@@ -181,11 +181,11 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
 
 
 class PointwiseStep(Step):
-    """A step that changes each moment for itself: `_change_of_samples` takes and returns (n_channels, n_times)."""
+    """A step that transforms each time sample alone: `_change_of_samples` takes and returns (n_channels, n_times)."""
 
     @abstractmethod
     def _change_of_samples(self) -> Callable[[Floats], Floats]:
-        """Return what changes samples, and does not follow the estimator."""
+        """Return a function that transforms samples and does not depend on the estimator."""
 
     def _change(self, case: Case) -> Callable[[Signal], Signal]:
         return partial(_changed, change=self._change_of_samples())

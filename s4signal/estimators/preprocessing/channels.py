@@ -1,4 +1,4 @@
-"""Steps across channels: their reference, and bad ones."""
+"""Steps across channels: rereferencing, and interpolation of bad channels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,24 +16,24 @@ from s4signal.signals.lazy import Case
 from s4signal.signals.mne_objects import montage_positions
 from s4signal.signals.montage import match_channels
 
-_FEWEST = 4  # good channels: of fewer, nothing is said of the others
+_FEWEST = 4  # good channels that an interpolation needs
 Rows = NDArray[np.intp]
 
 
 class Rereference(PointwiseStep):
-    """Measure every channel against another reference: the average of all, or of some.
+    """Rereference every channel to the average of all channels, or of some.
 
     Parameters
     ----------
     ref_channels : "average" or sequence of str or int, default="average"
-        The average of all channels, or of these, by name or by number.
+        The average of all channels, or of the given ones, by name or number.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it, for the steps that follow.
+        Sampling rate of X in Hz, if X does not carry one; for the steps that follow.
 
     Notes
     -----
-    Channels that are missing (NaN) are left out of the average; where no channel of the reference was observed, no
-    channel is. No channel is removed.
+    Missing channels (NaN) are left out of the average. Where no channel of the reference is observed, all channels are
+    missing in the result. No channel is removed.
 
     Examples
     --------
@@ -72,29 +72,29 @@ class Rereference(PointwiseStep):
 
 
 class InterpolateBads(Step):
-    """Fill bad channels from the good ones around them, by MNE's spherical splines.
+    """Interpolate bad channels from the good ones around them, with MNE's spherical splines.
 
-    A channel is bad where all of its samples in a case are missing, which is what `Signals` makes of channels that are
-    bad in some recordings of a list alone; or where it is named.
+    A channel is bad in a case if all of its samples are missing, or if it is named in `bads`. `Signals` represents a
+    channel that is bad in only some recordings of a list by missing samples.
 
     Parameters
     ----------
     bads : sequence of str or int, default=()
         Channels that are bad in every case.
     montage : str, optional
-        A montage of MNE, such as ``"biosemi64"``, for the positions of channels by name where X does not know them.
+        A montage of MNE, such as ``"biosemi64"``, with positions of channels by name, if X does not carry positions.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it, for the steps that follow.
+        Sampling rate of X in Hz, if X does not carry one; for the steps that follow.
 
     Attributes
     ----------
     positions_ : ndarray (n_channels, 3)
-        Of the electrodes, in metres.
+        Positions of the electrodes, in metres.
 
     Notes
     -----
-    A case with fewer than four good channels stays as it is, and so does a sample that is missing in a good channel:
-    models take missing samples. A stream interpolates the channels that are named.
+    A case with fewer than four good channels is not changed, and neither is a missing sample of a good channel, because
+    models accept missing samples. A stream interpolates only the named channels.
 
     References
     ----------
@@ -128,7 +128,7 @@ class InterpolateBads(Step):
             known = _montage_positions(self.montage, self.ch_names_)
         if known is None:
             raise RecordingError(
-                "X knows no positions of electrodes. Pass montage=, such as InterpolateBads(montage='biosemi64'), or "
+                "X has no electrode positions. Pass montage=, such as InterpolateBads(montage='biosemi64'), or "
                 "set_montage on the Raw or the Epochs."
             )
         self.positions_ = np.asarray(known, dtype=np.float64)
@@ -138,7 +138,7 @@ class InterpolateBads(Step):
         return _rows_of(self, list(self.bads), "bads")
 
     def _weights(self) -> NDArray[np.float64]:
-        """Return what the named channels take of the others, (n_channels, n_channels)."""
+        """Return the weights that compute the named channels from the others, (n_channels, n_channels)."""
         bad = np.zeros(self.n_channels_in_, dtype=bool)
         bad[self._named()] = True
         return _spline_weights(self.positions_, bad)
@@ -147,13 +147,13 @@ class InterpolateBads(Step):
         return partial(_interpolated, positions=self.positions_, named=self._named())
 
     def _advance(self, sfreq: float | None) -> Advance:
-        return partial(_mixed, weights=self._weights(), named=self._named())
+        return partial(_interpolated_chunk, weights=self._weights(), named=self._named())
 
 
 def _rereferenced(data: Floats, *, rows: Rows) -> Floats:
     reference = data[rows]
-    n_there = (~np.isnan(reference)).sum(0)
-    mean = np.nansum(reference, axis=0, dtype=np.float64) / np.where(n_there > 0, n_there, np.nan)
+    n_observed = (~np.isnan(reference)).sum(0)
+    mean = np.nansum(reference, axis=0, dtype=np.float64) / np.where(n_observed > 0, n_observed, np.nan)
     return np.asarray(data - mean)
 
 
@@ -168,24 +168,24 @@ def _interpolated(signal: Signal, *, positions: NDArray[np.float64], named: Rows
     return replace(signal, data=filled.astype(signal.data.dtype, copy=False))
 
 
-def _mixed(data: Floats, state: Any, *, weights: NDArray[np.float64], named: Rows) -> tuple[Floats, Any]:
-    mixed, good = data.copy(), data.copy()
+def _interpolated_chunk(data: Floats, state: Any, *, weights: NDArray[np.float64], named: Rows) -> tuple[Floats, Any]:
+    filled, good = data.copy(), data.copy()
     good[named] = 0.0
-    mixed[named] = weights[named] @ good
-    return mixed, state
+    filled[named] = weights[named] @ good
+    return filled, state
 
 
 def _spline_weights(positions: NDArray[np.float64], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return what each channel is made of, (n_channels, n_channels): itself, or the good ones around it.
+    """Return the weights of all channels in each one, (n_channels, n_channels); a good channel is kept.
 
-    What MNE interpolates is linear in the good channels: of a unit vector in each it tells the weights.
+    MNE's interpolation is linear in the good channels, so that unit vectors as input give the weights.
     """
     weights = np.eye(len(bad))
     if not bad.any():
         return weights
-    unplaced = np.flatnonzero(np.isnan(positions).any(1))
-    if len(unplaced):
-        raise RecordingError(f"channel {unplaced[0]} has no position. Pass a montage that holds all channels.")
+    unknown = np.flatnonzero(np.isnan(positions).any(1))
+    if len(unknown):
+        raise RecordingError(f"channel {unknown[0]} has no position. Pass a montage that holds all channels.")
     mne = optional("mne", "InterpolateBads", "eeg")
     names = [str(row) for row in range(len(bad))]
     info = mne.create_info(names, 1000.0, "eeg", verbose="error")
@@ -199,13 +199,13 @@ def _spline_weights(positions: NDArray[np.float64], bad: NDArray[np.bool_]) -> N
 
 def _montage_positions(montage: str, names: Sequence[str] | None) -> Floats:
     if names is None:
-        raise RecordingError("X knows no names of channels, which montage= needs. Pass Signals(X, ch_names=...).")
+        raise RecordingError("X has no channel names, which montage= needs. Pass Signals(X, ch_names=...).")
     try:
         known = montage_positions(montage, names)
     except ValueError as error:
-        raise RecordingError(f"montage={montage!r} is none of MNE: {' '.join(str(error).split())[:200]}") from None
-    if unplaced := [name for name, place in zip(names, known, strict=True) if np.isnan(place).any()]:
-        raise RecordingError(f"montage={montage!r} does not hold the channels of X: {', '.join(unplaced)}.")
+        raise RecordingError(f"montage={montage!r} is not in MNE: {' '.join(str(error).split())[:200]}") from None
+    if unknown := [name for name, place in zip(names, known, strict=True) if np.isnan(place).any()]:
+        raise RecordingError(f"montage={montage!r} does not contain channels of X: {', '.join(unknown)}.")
     return known
 
 

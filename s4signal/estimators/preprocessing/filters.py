@@ -1,4 +1,4 @@
-"""Steps that filter along time, and another rate."""
+"""Steps that filter along time, and resampling."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,11 +16,11 @@ from s4signal.signals import Signal
 from s4signal.signals.lazy import Case
 from s4signal.signals.resampling import fill_missing, hold_missing, resample_case
 
-Sections: TypeAlias = NDArray[np.float64]  # (n_sections, 6): second-order sections, as scipy has them
+Sections: TypeAlias = NDArray[np.float64]  # (n_sections, 6): second-order sections, in scipy's format
 
 
 class _Filter(Step):
-    """A filter of second-order sections, `_design` (sfreq) → (n_sections, 6); it acts up to `_highest_hz`."""
+    """A filter of second-order sections: `_design` (sfreq) returns (n_sections, 6), `_highest_hz` the highest edge."""
 
     _NEEDS_RATE: ClassVar[bool] = True
     causal: bool
@@ -31,7 +31,7 @@ class _Filter(Step):
         if case.sfreq is not None and self._highest_hz() >= case.sfreq / 2:
             raise ValueError(
                 f"{type(self).__name__}: {self._highest_hz():g} Hz is not below half the rate of case {index}, "
-                f"{case.sfreq:g} Hz. Lower it, or leave out the recordings of so low a rate."
+                f"{case.sfreq:g} Hz. Lower it, or leave out recordings with such a low rate."
             )
 
     def _change(self, case: Case) -> Callable[[Signal], Signal]:
@@ -46,29 +46,29 @@ class _Filter(Step):
 
 
 class BandPass(_Filter):
-    """Keep a band of frequencies: a Butterworth filter, without delay or causal.
+    """Keep a band of frequencies with a Butterworth filter, zero-phase or causal.
 
-    A high-pass takes away what drifts slowly: offsets that differ between recordings, electrodes that polarise.
+    A high-pass filter removes slow drift, such as offsets between recordings and electrode polarisation.
 
     Parameters
     ----------
     l_freq, h_freq : float or None
-        Edges of the band, in Hz, whatever the rate of a case; None leaves that side open.
+        Edges of the band in Hz, at any sampling rate; None leaves that side open.
     order : int in [1, 10], default=4
-        Order of the Butterworth filter. Without delay it runs forwards and backwards, which doubles it.
+        Order of the Butterworth filter. Zero-phase filtering runs forwards and backwards, which doubles the order.
     causal : bool, default=False
-        Run forwards alone: what comes later plays no part, and the filter can be streamed. It begins as if the first
-        sample had always been there.
+        Filter forwards only: the output does not depend on later samples, and the filter can be streamed. The initial
+        state assumes that the signal was constant before the first sample.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
+        Sampling rate of X in Hz, if X does not carry one.
 
     See Also
     --------
-    Notch : Takes mains hum away.
+    Notch : Removes mains hum.
 
     Notes
     -----
-    A missing sample (NaN) stays missing; the filter sees a straight line across it, or, if causal, the last value.
+    Missing samples (NaN) stay missing. The filter input is interpolated linearly, or, if causal, holds the last value.
 
     Examples
     --------
@@ -115,18 +115,18 @@ class BandPass(_Filter):
 
 
 class Notch(_Filter):
-    """Take single frequencies away, such as the hum of the mains and its harmonics.
+    """Remove single frequencies, such as mains hum and its harmonics.
 
     Parameters
     ----------
     freqs : float or sequence of float, default=50.0
         Frequencies, in Hz.
     quality : float, > 0, default=30.0
-        A frequency over the width of its notch at -3 dB: 30 takes 1.7 Hz at 50 Hz.
+        Frequency divided by the width of its notch at -3 dB: 30 gives 1.7 Hz at 50 Hz.
     causal : bool, default=False
-        Run forwards alone, see `BandPass`.
+        Filter forwards only, see `BandPass`.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
+        Sampling rate of X in Hz, if X does not carry one.
 
     Examples
     --------
@@ -164,18 +164,18 @@ class Notch(_Filter):
 
 
 class Resample(Step):
-    """Bring every case to one rate, with an anti-aliasing filter, as `Signals.resample`.
+    """Resample every case to one rate, with an anti-aliasing filter, as in `Signals.resample`.
 
     Parameters
     ----------
     new_sfreq : float, > 0, default=100.0
-        Samples per second after it, in Hz.
+        New sampling rate, in Hz.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
+        Sampling rate of X in Hz, if X does not carry one.
 
     See Also
     --------
-    s4signal.signals.decimate : Filters nothing.
+    s4signal.signals.decimate : Decimates without a filter.
 
     Examples
     --------
@@ -208,13 +208,13 @@ def _filtered(signal: Signal, *, sections: Sections, causal: bool) -> Signal:
 def _without_delay(data: Floats, sections: Sections) -> Floats:
     missing = np.isnan(data)
     filled = fill_missing(data, missing) if missing.any() else data
-    longest = 3 * (2 * len(sections) + 1)  # what scipy pads
+    longest = 3 * (2 * len(sections) + 1)  # padding by scipy
     filtered: Floats = sosfiltfilt(sections, filled, axis=1, padlen=min(longest, data.shape[1] - 1))
     return np.where(missing, np.nan, filtered)
 
 
 def _advance(data: Floats, state: Any, *, sections: Sections) -> tuple[Floats, Any]:
-    """Filter a chunk (n_channels, n_times); a channel begins at its first observation, as if it had always had it.
+    """Filter a chunk (n_channels, n_times); the initial state takes the first observation as constant before.
 
     The state: that of the filter (n_sections, n_channels, 2), and the last observation of each channel, NaN before any.
     """

@@ -1,4 +1,4 @@
-"""The array that other libraries take."""
+"""Conversion of cases to an array, for other libraries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,16 +10,16 @@ from s4signal.estimators.preprocessing.base import Floats, PointwiseStep
 
 
 class ToArray(PointwiseStep):
-    """Make an array of cases of one length, for the estimators of other libraries.
+    """Convert cases of one length to an array, for estimators of other libraries.
 
-    `S4Classifier` and its kin take `Signals` and `mne.Epochs` as they are. In front of pyRiemann's ``Covariances``,
-    or of ``CSP``, ``XdawnTransformer`` and ``Scaler`` of `mne.decoding`, this step lets both kinds of model work on one
-    X, in a `VotingClassifier`, a `StackingClassifier` or a grid.
+    The estimators of s4signal take `Signals` and `mne.Epochs` directly. Put this step in front of pyRiemann's
+    ``Covariances``, or of ``CSP``, ``XdawnTransformer`` and ``Scaler`` of `mne.decoding`, to use models of both kinds
+    with one X, in a `VotingClassifier`, a `StackingClassifier` or a grid search.
 
     Parameters
     ----------
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it. An array carries no rate to the next step.
+        Sampling rate of X in Hz, if X does not carry one. An array carries no rate to the next step.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class ToArray(PointwiseStep):
             If the cases differ in rate.
         """
         signals = super().transform(X)
-        signals.sfreq  # noqa: B018  says which case differs
+        signals.sfreq  # noqa: B018  raises an error if the rates differ
         return signals.to_numpy()
 
     def _change_of_samples(self) -> Callable[[Floats], Floats]:

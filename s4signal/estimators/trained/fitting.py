@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from s4signal.estimators.augmentation import sample_changes
 from s4signal.estimators.base import SignalEstimator
 from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_shared
-from s4signal.estimators.standardizer import Standardizer, warn_of_looks
+from s4signal.estimators.standardizer import Standardizer, warn_of_differences
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, LabelledCases, choose_defaults, trains_to_the_end
@@ -263,16 +263,16 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         signals = check_signals(self, X, sfreq=sfreq, times=times, warn=warn)
         sampling, standardizer = self._plan.sampling, self._standardizer
         check_times(signals, sampling, self.sfreq_)
-        looks = np.full((len(signals), signals.n_channels + 1), np.nan)
+        stats = np.full((len(signals), signals.n_channels + 1), np.nan)
 
         def look(index: int, case: Signal) -> None:
             check_observed(case, index, refuse=sampling.missing == "error")
-            looks[index] = standardizer.look(case.data) if warn else np.nan
+            stats[index] = standardizer.statistics(case.data) if warn else np.nan
 
         cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
         how = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
         outputs = score_cases(self._copies.of(self.network_, how.device, self.precision), cases, how, forward=forward)
-        warn_of_looks(standardizer, looks, self.ch_names_)
+        warn_of_differences(standardizer, stats, self.ch_names_)
         return outputs if forward or self._readout is None else outputs + self._readout.scores(signals)
 
     def _target_tensor(self, targets: NDArray[Any]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Prediction while the signal arrives."""
+"""Streams of networks."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.standardizer import Standardizer
-from s4signal.estimators.streams import Lines, SignalStream
+from s4signal.estimators.streams import LinearInterpolator, SignalStream
 from s4signal.estimators.trained.plan import Plan
 from s4signal.estimators.validation import finite_outputs
 from s4signal.nn import S4Network
@@ -19,10 +19,10 @@ from s4signal.signals.resampling import hold_missing
 
 
 class Stream(SignalStream):
-    """A network that listens, and looks no further ahead than so far; it is for inference and no other's.
+    """Stream of a network that is causal or has limited look-ahead; the network is not shared with an estimator.
 
-    ``finish`` makes predictions of outputs (1, n_outputs); ``period`` is that of a sample, over that of the training.
-    A ``readout`` hears the same, and its scores are added.
+    ``finish`` turns outputs (1, n_outputs) into predictions; ``period`` is the sample period relative to training.
+    A ``readout`` processes the same samples, and its scores are added.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Stream(SignalStream):
         period: float,
         readout: FeatureStream | None = None,
     ) -> None:
-        # The plan knows how the network was built; a parameter may have been set since.
+        # The plan describes how the network was built; a parameter may have been set since.
         if plan.sees_all:
             raise ValueError(
                 "stream needs a causal model, this one looks ahead; fit with bidirectional=False (s4signal fit "
@@ -47,32 +47,32 @@ class Stream(SignalStream):
         super().__init__(standardizer, missing="refused" if plan.sampling.missing == "error" else gaps)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is made of the network again."""
+        """Leave out the steps, which are built again from the network."""
         return {name: value for name, value in self.__dict__.items() if name != "_steps"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
         self._steps = NetworkSteps(self._network, self._period)
 
-    def _forget(self) -> None:
-        self._lines = Lines()
+    def _reset_state(self) -> None:
+        self._interpolator = LinearInterpolator()
         self._readout = None if self._readout is None else self._readout.fresh()
         self._state: NetworkState | None = None
-        self._last: NDArray[np.floating] | None = None  # observation of each channel
-        self._lost = 0  # samples since the last that was observed
+        self._last: NDArray[np.floating] | None = None  # last observation of each channel
+        self._n_pending = 0  # samples since the last observed one
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
-        said = None
-        # Across short holes of sound, too: a spline would go through samples that are still to come.
-        for piece in self._lines.over(data) if self._sampling.grid else (data,):
-            said = self._take(piece, answer=answer)
-        return said
+        prediction = None
+        # This also holds for short gaps of audio: a spline would need samples that are still to come.
+        for piece in self._interpolator.interpolate(data) if self._sampling.grid else (data,):
+            prediction = self._take(piece, answer=answer)
+        return prediction
 
     def _take(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
-        own = None if self._readout is None else self._readout.hear(data, answer=answer)
-        inputs, periods, lost = self._inputs(data)
+        readout_scores = None if self._readout is None else self._readout.process(data, answer=answer)
+        inputs, periods, pending = self._inputs(data)
         if not inputs.shape[-1]:
-            self._lost = lost
+            self._n_pending = pending
             return None
         state, outputs = self._state, None
         for first, last, held in _runs(periods, inputs.shape[-1]):
@@ -81,43 +81,43 @@ class Stream(SignalStream):
         if isinstance(outputs, Tensor):
             outputs = outputs.double().cpu().numpy()
         numbers = None if outputs is None else outputs.astype(np.float64)
-        if self._readout is not None:  # which waits for the end of what is lost
-            numbers = None if numbers is None or own is None else numbers + own
+        if self._readout is not None:  # it waits for the end of a gap
+            numbers = None if numbers is None or readout_scores is None else numbers + readout_scores
         finite = numbers if numbers is None or np.isfinite(numbers).all() else finite_outputs(numbers)
-        self._state, self._last, self._lost = state, inputs[..., : data.shape[-2], -1].copy(), lost
-        said = None if finite is None else self._finish(finite)
-        return said if said is None or data.ndim == 3 else said[0]
+        self._state, self._last, self._n_pending = state, inputs[..., : data.shape[-2], -1].copy(), pending
+        prediction = None if finite is None else self._finish(finite)
+        return prediction if prediction is None or data.ndim == 3 else prediction[0]
 
     def _inputs(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp] | None, int]:
-        """Return samples as `prepare_case` gives them, masks below; the periods each stands for; how many were lost.
+        """Return samples as `prepare_case` does, above masks; the periods each stands for; the number still missing.
 
-        No periods if each stands for one.
+        The periods are None if each sample stands for one.
         """
-        missing, n, lost, periods = np.isnan(data), data.shape[-1], 0, None
-        holes = bool(missing.any())
-        if self._sampling.missing == "gap" and self._sampling.gaps and (self._lost or holes):
+        missing, n, pending, periods = np.isnan(data), data.shape[-1], 0, None
+        has_missing = bool(missing.any())
+        if self._sampling.missing == "gap" and self._sampling.gaps and (self._n_pending or has_missing):
             present = np.flatnonzero(~missing.all(0))
-            periods = np.diff(present, prepend=-1 - self._lost)
+            periods = np.diff(present, prepend=-1 - self._n_pending)
             if self._state is None:  # nothing precedes the first sample
                 periods[:1] = 1
-            lost = self._lost + n if not len(present) else n - 1 - int(present[-1])
+            pending = self._n_pending + n if not len(present) else n - 1 - int(present[-1])
             data, missing = data[:, present], missing[:, present]
-        if holes and missing.any():
+        if has_missing and missing.any():
             before = np.zeros(len(data)) if self._last is None else self._last
             behind = np.concatenate([before[:, None], data], axis=1)
             data = hold_missing(behind, np.pad(missing, ((0, 0), (1, 0))))[:, 1:]
         if self._sampling.masked:
             data = np.concatenate([data, ~missing[..., list(self._sampling.masked), :]], axis=-2)
-        return data, periods, lost
+        return data, periods, pending
 
 
 class WholeStream(SignalStream):
-    """A network that looks ahead: all samples so far are predicted anew for each answer; windows keep them few.
+    """Stream of a network that looks ahead: each output is a new prediction of all samples so far; windows limit them.
 
-    ``predict`` says of a recording (n_channels, n_times), not standardised, what the stream answers.
+    ``predict`` returns the output for a recording (n_channels, n_times) in original units.
     """
 
-    _SIDE_BY_SIDE = False
+    _PARALLEL = False
 
     def __init__(
         self,
@@ -129,20 +129,20 @@ class WholeStream(SignalStream):
         self._predict = predict
         super().__init__(standardizer, missing=missing)
 
-    def _forget(self) -> None:
-        self._heard: list[NDArray[np.floating]] = []
+    def _reset_state(self) -> None:
+        self._chunks: list[NDArray[np.floating]] = []
 
     def _advance(self, data: NDArray[np.floating], *, answer: bool) -> NDArray[np.float64] | None:
-        self._heard = [*self._heard, data]
+        self._chunks = [*self._chunks, data]
         if not answer:
             return None
-        self._heard = [np.concatenate(self._heard, axis=1)]
-        recording = self._standardizer.undone(self._heard[0])
+        self._chunks = [np.concatenate(self._chunks, axis=1)]
+        recording = self._standardizer.inverse(self._chunks[0])
         return None if np.isnan(recording).all() else self._predict(recording)
 
 
 def _runs(periods: NDArray[np.intp] | None, n: int) -> Iterator[tuple[int, int, int]]:
-    """Cut n samples into runs of one period each, and samples that stand for more."""
+    """Split n samples into runs of one period each, and single samples that stand for more."""
     if periods is None:
         yield 0, n, 1
         return

@@ -194,8 +194,8 @@ def test_a_rate_that_is_needed_is_asked_for(step, rng):
         (Baseline(0, 1), r"its rate is unknown or irregular, so seconds cannot be counted"),
         (Rereference(["M1"]), r"ref_channels: X has no channel 'M1'. It has: 7 channels without names; pass numbers"),
         (Rereference([]), r"ref_channels=\[\] of 7 channels leaves nothing"),
-        (InterpolateBads(), r"X knows no positions of electrodes. Pass montage="),
-        (InterpolateBads(montage="biosemi64"), r"X knows no names of channels, which montage= needs"),
+        (InterpolateBads(), r"X has no electrode positions. Pass montage="),
+        (InterpolateBads(montage="biosemi64"), r"X has no channel names, which montage= needs"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(step, match, rng):
@@ -274,7 +274,7 @@ def test_interpolated_channels_are_those_of_mne(rng):
     filled = InterpolateBads(montage="biosemi64").fit_transform(given).to_numpy()
     np.testing.assert_allclose(filled[1], expected[1], rtol=1e-6)
     np.testing.assert_array_equal(filled[0], X[0])
-    with pytest.raises(RecordingError, match=r"montage='biosemi64' does not hold the channels of X"):
+    with pytest.raises(RecordingError, match=r"montage='biosemi64' does not contain channels of X"):
         InterpolateBads(montage="biosemi64").fit(Signals(X, sfreq=250, ch_names=[*NAMES[:6], "ECG"]))
 
 
