@@ -1,4 +1,4 @@
-"""The learned parts, for torch users: layers, the backbone and the network that the estimators train."""
+"""Learned modules for torch users: layers, the backbone and the network that the estimators train."""
 
 from s4signal.nn.backbone import S4Backbone, StackOptions
 from s4signal.nn.frontends import FRONTENDS, Frames

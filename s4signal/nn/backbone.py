@@ -1,4 +1,4 @@
-"""A stack of state space blocks, and the backbone that puts one into any torch model."""
+"""A stack of state space blocks, and a backbone for use in any torch model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ class StackOptions:
     Parameters
     ----------
     d_model : int, >= 1, default=64
-        Features inside and of the output.
+        Number of features inside and of the output.
     n_layers : int, >= 1, default=4
-        Blocks.
+        Number of blocks.
     d_state, kernel, init, bidirectional : as in `S4Layer`
         Options of each layer.
     dropout : float in [0, 1), default=0.1
-        Share of features left out at a training step.
+        Fraction of features dropped at a training step.
     dropout_axis : {"case", "batch"}, default="case"
-        Whether each case or each batch draws which features are left out.
+        Whether dropped features are drawn for each case or once for the batch.
     dt_range, discretization : as in `S4Layer`
         Options of each layer.
     lookahead : float, > 0, optional
-        As in `S4Layer`, of all layers together.
+        As in `S4Layer`, summed over all layers.
 
     Raises
     ------
     ValueError
-        If n_layers, dropout or dropout_axis is out of its range; the blocks check the rest when they are built.
+        If n_layers, dropout or dropout_axis is invalid; the blocks check the other options when they are built.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class StackOptions:
     lookahead: float | None = None
 
     def __post_init__(self) -> None:
-        """Check what no module below checks."""
+        """Check the options that the layers do not check."""
         if self.n_layers < 1:
             raise ValueError(f"n_layers={self.n_layers} must be at least 1.")
         if not 0.0 <= self.dropout < 1.0:
@@ -70,7 +70,7 @@ class StackOptions:
         check_choice("dropout_axis", self.dropout_axis, ("case", "batch"))
 
     def blocks(self) -> nn.ModuleList:
-        """Return the blocks, newly built."""
+        """Build the blocks."""
         layer = partial(
             S4Layer,
             self.d_model,
@@ -83,32 +83,32 @@ class StackOptions:
             discretization=self.discretization,
         )
         block = partial(S4Block, dropout=self.dropout, dropout_axis=self.dropout_axis)
-        # The first layer must see amplitudes: a norm before it would divide a slow wave by its own size.
+        # No norm in the first block: it would divide slow waves by their own amplitude.
         return nn.ModuleList(block(layer(), norm=index > 0) for index in range(self.n_layers))
 
 
 def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:
-    """Return 1 where a sample is within its case, 0 where it is padding, (batch, n_times), of lengths (batch,)."""
+    """Return a mask (batch, n_times) for lengths (batch,): 1 for samples of a case, 0 for padding."""
     return (torch.arange(n_times, device=lengths.device) < lengths[:, None]).to(dtype)
 
 
 def state_space_parameters(network: nn.Module) -> list[str]:
-    """Name the parameters that want the state-space learning rate and no weight decay; names survive ``deepcopy``."""
+    """Return the names of parameters with the state-space learning rate and no weight decay; `deepcopy` keeps names."""
     kernels = [(path, module) for path, module in network.named_modules() if isinstance(module, Kernel)]
     return [f"{path}.{name}" if path else name for path, kernel in kernels for name in kernel.STATE_SPACE_PARAMETERS]
 
 
 class S4Backbone(nn.Module):
-    """Residual state space blocks on a linear encoder, for use in any torch model.
+    """Linear encoder and residual state space blocks, for use in any torch model.
 
     Parameters
     ----------
     d_input : int, >= 1
-        Features of the input.
+        Number of features of the input.
     d_model, n_layers, d_state, kernel, init, bidirectional, dropout, dt_range, discretization : as in `StackOptions`
-        Features inside and of the output, and options of the blocks.
+        Number of features inside and of the output, and options of the blocks.
     checkpointing : bool, default=False
-        Keep only the input of each block for the backward pass and compute the rest again: for inputs of an hour.
+        Store only the input of each block for the backward pass and recompute the rest, for inputs of an hour or so.
 
     Raises
     ------
@@ -124,7 +124,7 @@ class S4Backbone(nn.Module):
     torch.Size([3, 500, 16])
     """
 
-    replays: Replays | None = None  # of `step`, in a copy for inference
+    replays: Replays | None = None  # recorded calls of `step`, set by `for_inference`
 
     def __init__(
         self,
@@ -168,9 +168,9 @@ class S4Backbone(nn.Module):
         x : Tensor (batch, n_times, d_input)
             Input.
         lengths : Tensor (batch,), optional
-            Valid samples of each case, the rest being padding; all by default.
+            Number of valid samples of each case; the rest is padding. All samples are valid by default.
         rate, gaps : as in `S4Layer.forward`
-            Sample period and irregular times; what gaps hold in the padding does not matter.
+            Sample period and irregular times; values of gaps in the padding are ignored.
 
         Returns
         -------
@@ -180,7 +180,7 @@ class S4Backbone(nn.Module):
         Raises
         ------
         ShapeError, ValueError
-            If x, lengths or gaps has another shape, a gap is negative, or the kernel is dense and gets gaps.
+            If x, lengths or gaps has the wrong shape, a gap is negative, or gaps are given to a dense kernel.
         """
         if x.ndim != 3 or x.shape[-1] != self.d_input:
             raise ShapeError(f"x must have shape (batch, n_times, {self.d_input}), got {tuple(x.shape)}.")
@@ -206,9 +206,9 @@ class S4Backbone(nn.Module):
         x : Tensor (batch, d_input)
             The sample.
         state : list of Tensor (n_systems, batch, d_state), optional
-            State of each block before it; at rest by default.
+            State of each block before it; zero by default.
         rate : float, > 0, default=1.0
-            Sample period in use over the training sample period.
+            Current sample period divided by the training sample period.
 
         Returns
         -------
@@ -227,8 +227,8 @@ class S4Backbone(nn.Module):
         if state is None or self.replays is None or torch.compiler.is_compiling() or x.requires_grad or not x.is_cpu:
             return self._step(x, [None] * len(self.blocks) if state is None else state, rate)
 
-        def run(given: Sequence[Tensor]) -> tuple[list[Tensor], None]:
-            y, after = self._step(given[0], given[1:], rate)
+        def run(inputs: Sequence[Tensor]) -> tuple[list[Tensor], None]:
+            y, after = self._step(inputs[0], inputs[1:], rate)
             return [y, *after], None
 
         outputs, _ = self.replays((x.shape, x.dtype, rate), run, [x, *state])
@@ -239,6 +239,6 @@ class S4Backbone(nn.Module):
         h: Tensor = self.encoder(x.t()).unsqueeze(-1)
         after: list[Tensor] = []
         for block, entering in zip(self.blocks, state, strict=True):
-            h, left = cast(S4Block, block).step(h, entering, rate=rate)
-            after.append(left)
+            h, block_state = cast(S4Block, block).step(h, entering, rate=rate)
+            after.append(block_state)
         return self.norm(h).squeeze(-1).t(), after

@@ -1,4 +1,4 @@
-"""A residual block: norm ▸ state spaces ▸ gated mixing of the channels ▸ dropout ▸ residual."""
+"""A residual block: norm ▸ state space layer ▸ gated mixing of the channels ▸ dropout ▸ residual."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ from s4signal.ssm.products import large_products
 class ChannelNorm(nn.Module):
     """Scale each time step to unit root mean square over its channels; masked steps become zero.
 
-    The norm looks at one time step only, so it streams and never sees padding.
+    The norm uses one time step only: it works on streams, and padding does not affect it.
 
     References
     ----------
@@ -24,13 +24,13 @@ class ChannelNorm(nn.Module):
     """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise x (d_model, batch, n_times), of which mask (batch, n_times) says what is valid."""
+        """Normalise x (d_model, batch, n_times); mask (batch, n_times) is 1 for valid steps."""
         normed: Tensor = _ChannelNorm.apply(x, mask)
         return normed
 
 
 class _ChannelNorm(torch.autograd.Function):
-    """Saves the input and one scale a time step, nothing else of the input's size."""
+    """Save only the input and one scale per time step for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -42,7 +42,7 @@ class _ChannelNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         x, scale, mask = ctx.saved_tensors
-        g = grads[0].contiguous()  # a transposed one would stay so down the whole residual stream, at 5 times the cost
+        g = grads[0].contiguous()  # a transposed layout would persist in all residual gradients, at 5 times the cost
         inner = (x * g).sum(0) * (scale**3 / x.shape[0])
         if mask is not None:
             scale, inner = scale * mask, inner * mask
@@ -50,10 +50,10 @@ class _ChannelNorm(torch.autograd.Function):
 
 
 class ChannelMask(nn.Module):
-    """Set masked steps to zero, and nothing else."""
+    """Set masked steps to zero, without a norm."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mask as `ChannelNorm` does."""
+        """Apply the mask, as in `ChannelNorm`."""
         return x if mask is None else x * mask
 
 
@@ -73,9 +73,9 @@ class ChannelLinear(nn.Module):
 
 
 class _GatedMix(torch.autograd.Function):
-    """keep * a * sigmoid(b) with (a, b) = W gelu(y) + bias: the gate of a block, in few passes over memory.
+    """Compute keep * a * sigmoid(b) with (a, b) = W gelu(y) + bias, the gate of a block, in few passes over memory.
 
-    Saves y, and a beside sigmoid(b); what lies between is computed again.
+    Saves y, a and sigmoid(b) for the backward pass, and recomputes the other intermediate results.
     """
 
     @staticmethod
@@ -97,7 +97,7 @@ class _GatedMix(torch.autograd.Function):
         dz = torch.empty_like(z)
         da, db = dz.view(2, -1, *y.shape[1:]).unbind(0)
         torch.mul(g, gate, out=da)
-        # d sigmoid(b) = gate (1 - gate): what is left of da * a after its share of gate
+        # d sigmoid(b) = gate (1 - gate), so that db = da * a - da * a * gate
         torch.mul(da, a, out=db)
         db.addcmul_(db, gate, value=-1.0)
         with large_products(y, len(weight)):
@@ -124,7 +124,7 @@ class S4Block(nn.Module):
         gaps: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Run the block over whole signals (d_model, batch, n_times); dropout draws from the generator."""
+        """Run the block over whole signals (d_model, batch, n_times); dropout uses the generator."""
         y = self.layer(self.norm(x, mask), rate=rate, gaps=gaps)
         return self._mixed(x, y, self._kept_channels(y, generator))
 
@@ -151,7 +151,7 @@ class S4Block(nn.Module):
         return x + mixed
 
     def _kept_channels(self, y: Tensor, generator: torch.Generator | None) -> Tensor | None:
-        # Whole channels are dropped: a mask over time would cost as many random numbers as samples.
+        # Dropout of whole channels: a mask over time would need one random number per sample.
         if not self.training or self.dropout == 0.0:
             return None
         shape = (y.shape[0], y.shape[1] if self.dropout_axis == "case" else 1, 1)

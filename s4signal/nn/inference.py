@@ -1,4 +1,4 @@
-"""Networks for inference: the systems are discretised once, where training does it anew at every step."""
+"""Networks for inference: systems are discretised once, not at every call as in training."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def for_inference(network: Network) -> Network:
-    """Copy a network for inference, with the discrete systems and their tables kept from one call to the next.
+    """Copy a network for inference, and cache its discrete systems and their tables between calls.
 
     Parameters
     ----------
     network : Module
-        Any module with `S4Layer` somewhere inside; it is left as it is.
+        Any module that contains `S4Layer`; it is not changed.
 
     Returns
     -------
     Module
-        A copy in evaluation mode, without gradients, that gives the same outputs; later changes to the original don't
-        reach it. ``step`` and ``advance`` of causal networks are many times faster. Faster still is their ``step``
-        compiled (``torch.compile(copy.step)``, called under ``torch.inference_mode()``) or exported (``torch.export``
-        of a module whose ``forward`` it is, compiled ahead of time).
+        A copy in evaluation mode, without gradients, that returns the same outputs; later changes to the original do
+        not affect it. ``step`` and ``advance`` of causal networks are many times faster. ``step`` is faster still if it
+        is compiled (``torch.compile(copy.step)``, called under ``torch.inference_mode()``) or exported
+        (``torch.export`` of a module whose ``forward`` it is, compiled ahead of time).
 
     Examples
     --------
@@ -48,7 +48,7 @@ def for_inference(network: Network) -> Network:
     """
     own = copy.deepcopy(network).eval().requires_grad_(False)
     if isinstance(own, S4Layer):
-        raise TypeError("for_inference() takes a network around its layers, got an S4Layer; use InferenceLayer(layer).")
+        raise TypeError("for_inference() needs a module that contains layers, got a layer: use InferenceLayer(layer).")
     for module in list(own.modules()):
         for name, child in module.named_children():
             if isinstance(child, S4Layer):
@@ -61,9 +61,9 @@ def for_inference(network: Network) -> Network:
 
 
 class InferenceLayer(S4Layer):
-    """The same layer, which keeps its discrete systems, one for each rate it has been called at."""
+    """The same layer, with a cache of its discrete systems, one for each rate used."""
 
-    _kept: dict[float, _Kept]
+    _kept: dict[float, _AtRate]
 
     def __init__(self, layer: S4Layer) -> None:
         vars(self).update(vars(layer), _kept={})
@@ -95,15 +95,15 @@ class InferenceLayer(S4Layer):
         y, state = pieces.advance(u.unsqueeze(-1), state)
         return y.squeeze(-1), state
 
-    def _at(self, rate: float) -> _Kept:
+    def _at(self, rate: float) -> _AtRate:
         if rate not in self._kept:
             with torch.no_grad():
-                self._kept[rate] = _Kept(self.system(rate), {}, {})
+                self._kept[rate] = _AtRate(self.system(rate), {}, {})
         return self._kept[rate]
 
 
-class _Kept(NamedTuple):
-    """What belongs to one rate."""
+class _AtRate(NamedTuple):
+    """Discrete system and tables at one rate."""
 
     system: System
     tables: dict[tuple[int, torch.dtype], BlockTables]  # by block length and dtype
@@ -111,7 +111,7 @@ class _Kept(NamedTuple):
 
 
 class InferenceBlock(S4Block):
-    """The same block, which keeps what its steps need, for each rate and precision that they had."""
+    """The same block, with a cache of the tables for its steps, one for each rate and precision used."""
 
     _kept: dict[tuple[float, torch.dtype], BlockSteps]
 

@@ -1,4 +1,4 @@
-"""One layer of state spaces: a learnable linear system per channel."""
+"""The state space layer: a learnable linear system per channel."""
 
 import math
 
@@ -18,23 +18,23 @@ class S4Layer(nn.Module):
     Parameters
     ----------
     d_model : int, >= 1
-        Channels.
+        Number of channels.
     d_state : int, even, default=64
         Real state size of each system.
     kernel : {"s4d", "s4", "lssl", "s5"} or subclass of Kernel, default="s4d"
-        Diagonal, diagonal plus low rank, dense, or one diagonal system that all channels share; or a class of your own.
+        Diagonal, diagonal plus low rank, dense, or one diagonal system that all channels share; or a custom class.
     init : str, default="legs"
         Initial dynamics, a name in ``KERNELS[kernel].INITS``.
     bidirectional : bool, default=False
-        Whether outputs see the future too.
+        Whether outputs depend on future samples too.
     lookahead : float, > 0, optional
-        How much of it, in training sample periods, of which whole samples count; all by default.
+        Limit of the future, in training sample periods, rounded down to whole samples; no limit by default.
     dt_range : tuple of two float, default=(1e-3, 0.1)
-        Range of the initial steps, in training sample periods; 1 / dt is the memory in samples.
+        Range of the initial step sizes, in training sample periods; 1 / dt is the memory in samples.
     discretization : str, optional
         A name in ``KERNELS[kernel].RULES``; by default ``"zoh"`` for diagonal systems, ``"bilinear"`` for the others.
     frozen : bool, default=False
-        Keep state matrices and steps as initialised; only input, output and feed-through vectors are learned.
+        Keep state matrices and step sizes as initialised; only input, output and feed-through vectors are learned.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class S4Layer(nn.Module):
         if not (isinstance(kernel, type) and issubclass(kernel, Kernel)):
             check_choice("kernel", kernel, KERNELS)
         if lookahead is not None and not (bidirectional and lookahead > 0):
-            raise ValueError(f"lookahead={lookahead} must be positive, of a layer with bidirectional=True, or None.")
+            raise ValueError(f"lookahead={lookahead} must be positive, in a layer with bidirectional=True, or None.")
         self.d_model, self.d_state, self.bidirectional, self.lookahead = d_model, d_state, bidirectional, lookahead
         self.kernel = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(
             d_model, d_state, init=init, bidirectional=bidirectional, dt_range=dt_range, discretization=discretization
@@ -94,15 +94,15 @@ class S4Layer(nn.Module):
         u : Tensor (d_model, batch, n_times)
             Input; float32 or float64, lower precisions are computed in float32.
         state : Tensor (n_systems, batch, d_state), optional
-            State before the first sample; at rest by default. Causal layers only.
+            State before the first sample; zero by default. Causal layers only.
         return_state : bool, default=False
             Also return the state after the last sample. Causal layers only.
         rate : float, > 0, default=1.0
-            Sample period in use over the training sample period: 2.0 if each sample now lasts twice as long.
+            Current sample period divided by the training sample period: 2.0 if each sample now lasts twice as long.
         gaps : Tensor (batch, n_times), optional
-            Time from the sample before to each sample, >= 0, in training sample periods; 0, and u = 0, where padded.
-            u_k stands for the time since sample k - 1, and is integrated exactly; ``rate`` then only says which modes
-            are above the Nyquist frequency. Kernels ``"s4d"`` and ``"s5"``.
+            Time from the previous sample to each sample, >= 0, in training sample periods; in padding, gaps and u are
+            0. u_k is held over the time since sample k - 1 and integrated exactly; ``rate`` then only determines which
+            modes are above the Nyquist frequency. Kernels ``"s4d"`` and ``"s5"``.
 
         Returns
         -------
@@ -114,8 +114,8 @@ class S4Layer(nn.Module):
         Raises
         ------
         ShapeError, ValueError
-            If u, the state or the gaps have another shape, a state is passed to or asked of a bidirectional layer, the
-            rate is not positive, a gap is negative, or gaps come to a dense kernel or a layer with ``lookahead``.
+            If u, the state or the gaps have the wrong shape, a state is passed to or requested from a bidirectional
+            layer, the rate is not positive, a gap is negative, or a dense kernel or ``lookahead`` is used with gaps.
         """
         if u.ndim != 3 or u.shape[0] != self.d_model or u.shape[-1] == 0:
             raise ShapeError(f"u must have shape ({self.d_model}, batch, n_times), got {tuple(u.shape)}.")
@@ -123,9 +123,9 @@ class S4Layer(nn.Module):
         if gaps is not None:
             _check_gaps(gaps, u)
             if self.lookahead is not None:
-                raise ValueError("gaps need a layer that sees nothing ahead, or all; build it with lookahead=None.")
+                raise ValueError("gaps cannot be combined with a limited look-ahead; build with lookahead=None.")
         exact = _exact_dtype(u)
-        # Powers of poles near the unit circle do not survive bfloat16: the state math leaves autocast.
+        # Powers of poles near the unit circle are too inaccurate in bfloat16: the scan runs without autocast.
         with torch.autocast(u.device.type, enabled=False):
             state = None if state is None else state.to(exact)
             if gaps is None:
@@ -155,7 +155,7 @@ class S4Layer(nn.Module):
         Raises
         ------
         ShapeError, ValueError
-            If u or the state has another shape, the layer is bidirectional, or the rate is not positive.
+            If u or the state has the wrong shape, the layer is bidirectional, or the rate is not positive.
         """
         if u.ndim != 2 or u.shape[0] != self.d_model:
             raise ShapeError(f"u must have shape ({self.d_model}, batch), got {tuple(u.shape)}.")
@@ -167,7 +167,7 @@ class S4Layer(nn.Module):
         return y.to(u.dtype), state
 
     def system(self, rate: float = 1.0) -> System:
-        """Return the discretised layer, as `s4signal.ssm` runs it.
+        """Return the discretised system of the layer.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class S4Layer(nn.Module):
         return system if self.lookahead is None else cut_off(system, math.floor(self.lookahead / rate + 1e-6))
 
     def _check(self, state: Tensor | None, batch: int, rate: float, causal_for: str | None) -> None:
-        """Refuse what does not fit, and what is for causal layers alone if this is none."""
+        """Raise an error for invalid arguments, or for a request that needs a causal layer."""
         if causal_for is not None and self.bidirectional:
             raise ValueError(f"{causal_for} needs a causal layer; build it with bidirectional=False.")
         n_systems, d_state = self.kernel.state_size
@@ -186,15 +186,15 @@ class S4Layer(nn.Module):
         if state is not None and state.shape != shape:
             raise ShapeError(f"state must have shape (n_systems, batch, d_state) = {shape}, got {tuple(state.shape)}.")
         if not rate > 0:
-            raise ValueError(f"rate={rate} must be positive: the sample period in use over the training one.")
+            raise ValueError(f"rate={rate} must be positive: the current sample period divided by the training one.")
 
 
 def _check_gaps(gaps: Tensor, u: Tensor) -> None:
     if gaps.shape != u.shape[1:]:
         raise ShapeError(f"gaps must have shape (batch, n_times) = {tuple(u.shape[1:])}, got {tuple(gaps.shape)}.")
-    # Looking at the values would make an accelerator wait for them.
+    # Reading the values would force a synchronisation with an accelerator.
     if gaps.device.type == "cpu" and not bool(((gaps >= 0) & gaps.isfinite()).all()):
-        raise ValueError("gaps must be at least 0 and finite, the time since the sample before; sort samples by time.")
+        raise ValueError("gaps must be finite and at least 0, the time since the sample before; sort samples by time.")
 
 
 def _exact_dtype(u: Tensor) -> torch.dtype:

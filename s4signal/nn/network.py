@@ -1,4 +1,4 @@
-"""The network that the estimators train."""
+"""The network that the estimators train: front end, state space blocks, pooling and linear head."""
 
 from collections.abc import Iterable
 from typing import Any, cast
@@ -18,15 +18,15 @@ class S4Network(nn.Module):
     Parameters
     ----------
     frontend : Module
-        From samples to frames, of a class in ``FRONTENDS``.
+        Instance of a class in ``FRONTENDS``; it turns samples into frames.
     n_outputs : int, >= 1
-        Outputs: logits or targets.
+        Number of outputs: logits or targets.
     options : StackOptions
-        The blocks.
+        Options of the blocks.
     pooling : {"mean", "legs", "attention", "max", "last"} or ("legs", order), default="mean"
-        From a sequence of frames to one vector per case.
+        Pooling of a sequence of frames to one vector per case.
     n_summaries : int, default=0
-        The number of features of the front end, if the outputs also see their mean and last value, past the blocks.
+        Number of features of the front end, if a linear head on their mean and last value bypasses the blocks.
 
     Raises
     ------
@@ -70,7 +70,7 @@ class S4Network(nn.Module):
         offset: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Score the cases of a batch.
+        """Return the outputs for a batch of cases.
 
         Parameters
         ----------
@@ -79,11 +79,11 @@ class S4Network(nn.Module):
         mask : Tensor (batch, n_times), optional
             1 where a sample is valid, 0 where it is padding.
         rate, gaps : as in `S4Layer.forward`
-            Sample period and irregular times, which a filter bank reads on its grid.
+            Sample period and irregular times; a filter bank resamples to its own grid.
         offset : Tensor (batch, n_outputs), optional
             Added to the outputs.
         generator : torch.Generator, optional
-            Source of dropout and augmentation in training, on the device of x; torch's global one by default.
+            Generator for dropout and augmentation in training, on the device of x; torch's global one by default.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class S4Network(nn.Module):
         Raises
         ------
         ValueError
-            If gaps are given to a module as front end, or to a dense kernel behind the linear one.
+            If gaps are given and the front end is a custom module, or it is linear and the kernel is dense.
         """
         frames = self.frontend.features(Frames(x, mask, rate, gaps), generator=generator)
         return self.from_features(frames, offset=offset, generator=generator)
@@ -101,12 +101,12 @@ class S4Network(nn.Module):
     def from_features(
         self, frames: Frames, *, offset: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Score cases, (batch, n_outputs), from the features of the front end: all that is learned, if these are not.
+        """Return the outputs, (batch, n_outputs), from precomputed features of the front end.
 
         Parameters
         ----------
         frames : Frames
-            As ``frontend.features`` gives them.
+            Result of ``frontend.features``.
         offset : Tensor (batch, n_outputs), optional
             As in `forward`.
         generator : torch.Generator, optional
@@ -120,14 +120,14 @@ class S4Network(nn.Module):
         return scores if offset is None else scores + offset
 
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
-        """Run a causal network over a piece of signal, up to the pooling.
+        """Run a causal network over a piece of signal, without the pooling and the head.
 
         Parameters
         ----------
         x : Tensor (n_channels, batch, n_times)
             The piece, a multiple of ``frontend.unit(rate)`` samples unless it is the last.
         state : list or None
-            State of the front end and of each block before it; None at rest.
+            State of the front end and of each block before the piece; None at the start.
         rate : float, > 0, default=1.0
             As in `forward`.
 
@@ -136,23 +136,23 @@ class S4Network(nn.Module):
         h : Tensor (d_model, batch, n_steps)
             Normalised features, ready for ``pooling.advance``.
         state : list
-            State after it.
+            State after the piece.
         """
         before = [None] * (1 + len(self.blocks)) if state is None else state
         frames = self.frontend.advance(x, before[0], rate=rate)
         h, after = frames.features, [frames.state]
         for block, entering in zip(cast(Iterable[S4Block], self.blocks), before[1:], strict=True):
-            h, left = block.advance(h, entering, rate=frames.rate)
-            after.append(left)
+            h, block_state = block.advance(h, entering, rate=frames.rate)
+            after.append(block_state)
         return self.norm(h), after
 
 
 def network_steps(
     network: S4Network, frames: Frames, *, keep: Tensor | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Return the steps that are pooled (d_model, batch, n_steps), zero where masked.
+    """Return the input of the pooling (d_model, batch, n_steps), zero where masked.
 
-    Where keep (batch, n_steps) is 0 the blocks get zeros instead of a step.
+    If ``keep`` (batch, n_steps) is 0 at a step, the blocks receive zeros for this step.
     """
     h = network.frontend.encode(frames, generator=generator)
     h = h if keep is None else h * keep
@@ -163,9 +163,9 @@ def network_steps(
 
 
 class SummaryHead(nn.Module):
-    """Add scores of the mean and the last value of each input channel to the outputs, past all blocks.
+    """Linear head on the mean and the last value of each input channel, added to the outputs; bypasses the blocks.
 
-    Each is split at zero, as too high and too low may both be bad. The weights begin at zero.
+    Values are split into positive and negative parts, as high and low values may both matter. Weights start at zero.
     """
 
     def __init__(self, n_channels: int, n_outputs: int) -> None:
@@ -174,7 +174,7 @@ class SummaryHead(nn.Module):
         self.weight = nn.Parameter(torch.zeros(n_outputs, 4 * n_channels))
 
     def forward(self, x: Tensor, mask: Tensor | None = None, gaps: Tensor | None = None) -> Tensor:
-        """Score cases.
+        """Return the terms to add to the outputs.
 
         Shapes: x (n_channels, batch, n_times), mask (batch, n_times), gaps (batch, n_times) → (batch, n_outputs).
         """

@@ -1,4 +1,4 @@
-"""Networks in plain operations of real tensors, for export: no operator of our own, no loop over the signal."""
+"""Networks in plain operations of real tensors, for export: no custom operators, no loop over time."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from s4signal.ssm.tables import block_tables, toeplitz
 
 
 def plain_network(network: S4Network, *, longest: int) -> S4Network:
-    """Copy a network for whole signals of up to ``longest`` samples, at the rate of the training.
+    """Copy a network for whole signals of up to ``longest`` samples, at the training rate.
 
-    ValueError if its front end has no plain form.
+    Raises ValueError if its front end has no plain form.
     """
     _check(network)
     own = copy.deepcopy(network).eval().requires_grad_(False)
@@ -46,9 +46,9 @@ def plain_network(network: S4Network, *, longest: int) -> S4Network:
 
 
 class PlainSteps(nn.Module):
-    """A causal network, frame by frame, from state to state; a state is a list of tensors.
+    """A causal network that runs frame by frame; its state is a list of tensors.
 
-    ValueError if a part of it has no plain form, or needs whole cases.
+    Raises ValueError if a part of it has no plain form, or needs whole cases.
     """
 
     def __init__(self, network: S4Network) -> None:
@@ -61,47 +61,47 @@ class PlainSteps(nn.Module):
         self.blocks = [_BlockStep(cast(S4Block, block), self.frontend.rate) for block in own.blocks]
         self.norm, self.pooling, self.head = own.norm, own.pooling, own.head
         self.unit, self.n_channels = self.frontend.unit, _n_channels(network)
-        self._leaves, self._structure = tree_flatten(self._rested(1))
+        self._leaves, self._structure = tree_flatten(self._initial_state(1))
 
     def forward(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Take the next ``unit`` samples.
+        """Advance by ``unit`` samples.
 
-        Shapes: x (n_channels, batch, unit) → outputs (batch, n_outputs) of all samples so far, and the next state.
+        Shapes: x (n_channels, batch, unit) → outputs (batch, n_outputs) for all samples so far, and the next state.
         """
-        given = iter(state)
-        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
+        tensors = iter(state)
+        leaves = [next(tensors) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
         outputs, after = self._advance(x, *tree_unflatten(leaves, self._structure))
         return outputs, _tensors(after)
 
     def at_rest(self, batch: int) -> list[Tensor]:
         """Return the state before the first sample."""
-        return _tensors(self._rested(batch))
+        return _tensors(self._initial_state(batch))
 
     def _advance(self, x: Tensor, front: Any, states: list[Tensor], pooled: Any) -> tuple[Tensor, tuple[Any, ...]]:
         h, front = self.frontend.advance(x, front)
         after = []
         for block, entering in zip(self.blocks, states, strict=True):
-            h, left = block.advance(h, entering)
-            after.append(left)
+            h, block_state = block.advance(h, entering)
+            after.append(block_state)
         pooled = self.pooling.advance(self.norm(h), pooled)
         value = self.pooling.value(pooled).to(self.head.weight.dtype)
         return self.head(value), (front, after, pooled)
 
     @torch.no_grad()
-    def _rested(self, batch: int) -> tuple[Any, ...]:
-        """Return the state of nothing heard, in the form of the one after a step."""
+    def _initial_state(self, batch: int) -> tuple[Any, ...]:
+        """Return the state before the first sample, with the structure of the state after a step."""
         x = self.head.weight.new_zeros(self.n_channels, batch, self.unit)
         _, after = self._advance(x, None, [block.at_rest(batch) for block in self.blocks], None)
         front, states, pooled = tree_map(lambda x: torch.zeros_like(x) if isinstance(x, Tensor) else x, after)
         if getattr(front, "loudness", None) is not None:
             front = front._replace(loudness=front.loudness._replace(loudest=front.loudness.loudest - math.inf))
-        if isinstance(self.pooling, AttentionPooling | MaxPooling):  # they keep a largest value
+        if isinstance(self.pooling, AttentionPooling | MaxPooling):  # their state holds a maximum
             pooled = pooled._replace(parts=(pooled.parts[0] - math.inf, *pooled.parts[1:]))
         return front, states, pooled
 
 
 class _BlockStep:
-    """A causal block that takes one step after the other."""
+    """A causal block that runs step by step."""
 
     def __init__(self, block: S4Block, rate: float) -> None:
         layer = block.layer
@@ -110,13 +110,13 @@ class _BlockStep:
         self.norm, self.mix, self.at_rest = block.norm, block.mix, self.pieces.at_rest
 
     def advance(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a step (d_model, batch, 1)."""
+        """Advance by one step (d_model, batch, 1)."""
         y, state = self.pieces.advance(self.norm(x), state)
         return x + F.glu(self.mix(F.gelu(y)), 0), state
 
 
 class PlainLayer(nn.Module):
-    """An `S4Layer` over whole signals from rest, for up to ``longest`` steps."""
+    """An `S4Layer` over whole signals of up to ``longest`` steps, with zero initial state."""
 
     def __init__(self, layer: S4Layer, *, rate: float, longest: int) -> None:
         super().__init__()
@@ -129,38 +129,38 @@ class PlainLayer(nn.Module):
         self.reverse = None if reverse is None else _plain_system(reverse, dtype, n_doublings)
 
     def forward(self, u: Tensor, *, rate: float = 1.0, gaps: Tensor | None = None) -> Tensor:
-        """Run the layer, u (d_model, batch, n_times); the rate is the one it was made for."""
+        """Run the layer over u (d_model, batch, n_times); ``rate`` is ignored, as it is fixed at construction."""
         y: Tensor = self.causal(u)
-        if self.reverse is not None:  # it sees the samples after k only: its output moves by one
-            y = y + pad(self.reverse(u.flip(-1)).flip(-1), (0, 1))[..., 1:]  # so two samples export as three do
+        if self.reverse is not None:  # it sees only the samples after k: its output is shifted by one
+            y = y + pad(self.reverse(u.flip(-1)).flip(-1), (0, 1))[..., 1:]  # in this order, exports accept two samples
         if self.ahead is not None:
             y = y + summed_ahead(self.ahead, u)
         return y
 
 
 class _BlockSystem(nn.Module):
-    """A causal system of one kind per channel: products within a block, a prefix sum from block to block."""
+    """A causal system with separate channels: products within a block, a prefix sum over blocks."""
 
     def __init__(self, system: System, dtype: torch.dtype, n_doublings: int) -> None:
         super().__init__()
         tables = block_tables(system, BLOCK, torch.float64)  # type: ignore[arg-type]
         dense = isinstance(system, DenseSystem)
-        given = (tables.P, tables.Q, tables.transition)  # real parts lie beside the imaginary ones, not before them
-        P, Q, transition = (x if dense else torch.cat([x[..., ::2], x[..., 1::2]], -1) for x in given)
+        interleaved = (tables.P, tables.Q, tables.transition)  # converted to real parts before imaginary parts
+        P, Q, transition = (x if dense else torch.cat([x[..., ::2], x[..., 1::2]], -1) for x in interleaved)
         self.carry = Carry(transition, dtype, n_doublings, dense=dense)
-        # Samples beside the state: outputs are one product.
+        # Samples and states are concatenated: outputs are one product.
         self.WQ = nn.Buffer(torch.cat([toeplitz(tables.kernel, BLOCK), Q.mT], 1).unsqueeze(1).to(dtype))
         self.P = nn.Buffer(P.unsqueeze(1).to(dtype))
 
     def forward(self, u: Tensor) -> Tensor:
-        """Run it, (d_model, batch, n_times)."""
+        """Run the system over u (d_model, batch, n_times)."""
         U = cut(u, BLOCK)
         entering = shifted(self.carry(torch.matmul(U, self.P)), 1)
         return first(torch.matmul(torch.cat([U, entering], -1), self.WQ).flatten(2), u.shape[-1])
 
 
 class _SharedModes(nn.Module):
-    """A causal system that all channels share: modes are few, so that the prefix sum runs from sample to sample."""
+    """A causal system that all channels share: it has few modes, so that the prefix sum runs over samples."""
 
     def __init__(self, system: SharedSystem, dtype: torch.dtype, n_doublings: int) -> None:
         super().__init__()
@@ -171,24 +171,24 @@ class _SharedModes(nn.Module):
         self.D = nn.Buffer(system.D[:, None, None].to(dtype))
 
     def forward(self, u: Tensor) -> Tensor:
-        """Run it, (d_model, batch, n_times)."""
+        """Run the system over u (d_model, batch, n_times)."""
         V = torch.matmul(u.permute(1, 2, 0), self.B.mT).unsqueeze(0)  # (1, batch, n_times, 2 n_pairs)
         y: Tensor = torch.matmul(self.carry(V)[0], self.C.mT).permute(2, 0, 1) + self.D * u
         return y
 
 
 def _check(network: S4Network) -> None:
-    """Refuse a network that has no plain form."""
+    """Raise ValueError if a network has no plain form."""
     if network.summary is not None:
         _refuse("a model of mostly missing samples")
     if not isinstance(network.frontend, FilterBankFrontend | HopMeansFrontend | LinearFrontend):
-        _refuse("a module of your own as front end")
+        _refuse("a custom module as front end")
 
 
 def _refuse(what: str) -> NoReturn:
     raise ValueError(
-        f"{what} is not exported. Front ends 'linear', 'hop_means' and 'filterbank', all kernels and poolings are, for "
-        "regular samples of which none is missing."
+        f"{what} is not exported. Export supports the front ends 'linear', 'hop_means' and 'filterbank', and all "
+        "kernels and poolings, for regular samples without missing values."
     )
 
 
@@ -204,7 +204,7 @@ def _n_channels(network: S4Network) -> int:
 
 
 def _make_plain(network: S4Network, longest: int) -> None:
-    """Put the plain form of a front end in its place."""
+    """Replace the front end by its plain form."""
     frontend = network.frontend
     if isinstance(frontend, HopMeansFrontend):
         frontend.__class__ = PlainHopMeans
@@ -217,7 +217,7 @@ def _make_plain(network: S4Network, longest: int) -> None:
 
 
 def _frames(network: S4Network, longest: int) -> tuple[float, int]:
-    """Return the rate of the frames of a plain network, and their number in the longest signal."""
+    """Return the frame rate of a plain network, and the number of frames in the longest signal."""
     x = network.head.weight.new_zeros(_n_channels(network), 1, min(longest, 2**13))
     frames = network.frontend.features(Frames(x))
     return frames.rate, -(-longest * frames.features.shape[-1] // x.shape[-1]) + 1

@@ -1,6 +1,6 @@
-"""Poolings: from a sequence of features to one vector per case, at once or piece by piece.
+"""Poolings of a sequence of features to one vector per case, for whole cases or piece by piece.
 
-A new one is a class here and a line in the table.
+To add one, add a class here and a line in the table.
 """
 
 from abc import ABC, abstractmethod
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from s4signal.errors import check_choice
 from s4signal.ssm import construction_dtype
 
-LEGS_ORDER = 10  # half waves over a case that the highest coefficient sees
+LEGS_ORDER = 10  # coefficients per feature; the highest resolves half waves of a tenth of a case
 
 
 class PoolingState(NamedTuple):
-    """All that a pooling remembers of the steps so far; what the parts mean, the pooling knows.
+    """State of a pooling; the meaning of the parts depends on the pooling.
 
     Shapes: elapsed (batch,) in training step periods, parts (d_model, batch), (batch,) or (d_model, batch, order).
     """
@@ -28,7 +28,7 @@ class PoolingState(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Time of steps, (batch, n_steps), or (1, n_steps) if the same for all; durations are 0 where masked."""
+    """Durations and end times of steps, (batch, n_steps), or (1, n_steps) if equal for all; 0 long where masked."""
 
     durations: Tensor
     ends: Tensor
@@ -36,7 +36,7 @@ class Steps(NamedTuple):
 
 
 class Pooling(nn.Module, ABC):
-    """A step counts for as long as it stands, a masked one not at all; ``order`` numbers per feature come out."""
+    """Base class: steps are weighted by their duration, masked steps have weight 0; ``order`` outputs per feature."""
 
     order = 1
 
@@ -68,11 +68,11 @@ class Pooling(nn.Module, ABC):
         """Return the parts after further steps."""
 
     def value(self, state: PoolingState) -> Tensor:
-        """Return what is pooled from all steps so far, (batch, d_model * order)."""
+        """Return the pooled vectors of all steps so far, (batch, d_model * order)."""
         return self.vector(state.parts)
 
     def numbers(self, n_before: int, n: int, like: Tensor) -> tuple[Any, ...]:
-        """Return what the next n steps of a stream are pooled by that depends on how many came before."""
+        """Return the coefficients for the next n steps of a stream that depend on the number of steps before."""
         return ()
 
     def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -81,12 +81,12 @@ class Pooling(nn.Module, ABC):
         return self.further(x, Steps(ones, ones, None), None if parts is None else PoolingState(ones[:, 0], parts))
 
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
-        """Return what the parts of a state say, (batch, d_model * order)."""
+        """Return the pooled vectors, (batch, d_model * order), from the parts of a state."""
         return parts[0].T
 
 
 class _Legendre(NamedTuple):
-    """What normalised Legendre polynomials are at Gauss nodes: arrays, or tensors.
+    """Tables of normalised Legendre polynomials at Gauss nodes, as arrays or tensors.
 
     References
     ----------
@@ -94,15 +94,15 @@ class _Legendre(NamedTuple):
     """
 
     nodes: Any
-    weights: Any  # of the interpolation
+    weights: Any  # of barycentric interpolation
     projection: Any  # (order, n_nodes): half the scalar products with a polynomial, by quadrature
     integrals: Any  # (n_nodes, order), halved
     values: Any  # (n_nodes, order)
 
     @classmethod
     def of(cls, order: int) -> Self:
-        """Evaluate the first polynomials."""
-        # Exact to degree 2 order + 3, and the product of two polynomials has 2 order - 2.
+        """Evaluate the first ``order`` polynomials."""
+        # Quadrature is exact up to degree 2 order + 3; the product of two polynomials has degree 2 order - 2.
         nodes, masses = np.polynomial.legendre.leggauss(order + 2)
         P, norms = np.polynomial.legendre.legvander(nodes, order), np.sqrt(2.0 * np.arange(order) + 1.0)
         # (2 n + 1) P_n is the derivative of P_{n+1} - P_{n-1}.
@@ -111,13 +111,13 @@ class _Legendre(NamedTuple):
         return cls(nodes, weights, 0.5 * own.T * masses, integrals, own)
 
     def to(self, like: Tensor) -> Self:
-        """Return tensors."""
+        """Convert to tensors with the dtype and device of ``like``."""
         return type(self)(*(torch.from_numpy(array).to(like) for array in self))
 
     def shares(self, y: Any) -> Any:
-        """What a polynomial at y (...) from -1 to 1 takes of its values at the nodes, (..., n_nodes): exactly."""
+        """Return the weights (..., n_nodes) of exact interpolation at y (...) in [-1, 1] from values at the nodes."""
         distances = y[..., None] - self.nodes
-        # Not + 1e-30 for all, which exported programs add to the nodes instead.
+        # Not + 1e-30 everywhere: exported programs would fold it into the nodes.
         shares = self.weights / (distances + 1e-30 * (distances == 0.0))
         return shares / shares.sum(-1, keepdims=True)
 
@@ -125,9 +125,9 @@ class _Legendre(NamedTuple):
 class LegendrePooling(Pooling):
     """Coefficients of the features in the first Legendre polynomials over the duration of a case: HiPPO-LegS.
 
-    Order 1 is the mean. The state is the coefficients and the time they cover. To go on from t1 to t2, the polynomial
-    on [0, t1] is projected onto those on [0, t2], exactly, by Gauss quadrature; a new step adds the integrals of the
-    polynomials over it.
+    Order 1 is the mean. The state consists of the coefficients and the elapsed time. To advance from t1 to t2, the
+    polynomial on [0, t1] is projected onto the polynomials on [0, t2], exactly, by Gauss quadrature; a new step adds
+    the integrals of the polynomials over its interval.
 
     References
     ----------
@@ -140,19 +140,19 @@ class LegendrePooling(Pooling):
         if order < 1:
             raise ValueError(f"order={order} must be at least 1.")
         self.order = order
-        self._polynomials = _Legendre.of(order)  # no buffers: a cast of the network would cut their digits
+        self._polynomials = _Legendre.of(order)  # no buffers: a cast of the network would reduce their precision
         self._kept: dict[Any, _Legendre] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what lies on a device."""
+        """Exclude the tensors, which may be on a device."""
         return {**self.__dict__, "_kept": {}}
 
     def _tensors(self, like: Tensor) -> _Legendre:
-        """Return the polynomials where a tensor is; a step of a training sends nothing to a card."""
+        """Return the polynomials on the device of a tensor, cached so that training steps copy nothing to a GPU."""
         key = like.dtype, like.device
         if key not in self._kept:
             tensors = self._polynomials.to(like)
-            if type(tensors.nodes) is not Tensor or torch.compiler.is_compiling():  # a fake one, or one being traced
+            if type(tensors.nodes) is not Tensor or torch.compiler.is_compiling():  # fake or traced tensors
                 return tensors
             self._kept[key] = tensors
         return self._kept[key]
@@ -161,7 +161,7 @@ class LegendrePooling(Pooling):
         """Return the coefficients (d_model, batch, order)."""
         total, P = steps.ends[:, -1:], self._tensors(steps.ends)
         edges = P.shares(2.0 * torch.stack([steps.ends - steps.durations, steps.ends]) / total - 1.0)
-        weights = ((edges[1] - edges[0]) @ P.integrals).to(x.dtype)  # of each step, as a share of the whole
+        weights = ((edges[1] - edges[0]) @ P.integrals).to(x.dtype)  # per step, relative to the total duration
         rows = x @ weights[0] if len(weights) == 1 else torch.einsum("hbt,btn->hbn", x, weights)
         coefficients = rows.to(total.dtype)
         if state is not None:
@@ -171,7 +171,7 @@ class LegendrePooling(Pooling):
         return (coefficients,)
 
     def numbers(self, n_before: int, n: int, like: Tensor) -> tuple[Any, ...]:
-        """Return weights of the steps (n, order), and what coefficients so far are multiplied by (order, order)."""
+        """Return weights of the steps (n, order), and the matrix (order, order) for the coefficients so far."""
         total, P = n_before + n, self._polynomials
         share = n_before / total
         edges = np.arange(n_before, total + 1) * (2.0 / total) - 1.0
@@ -191,7 +191,7 @@ class LegendrePooling(Pooling):
         return (rows.view(*x.shape[:2], self.order),)
 
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
-        """Return the coefficients (batch, d_model * order), those of the first feature first."""
+        """Return the coefficients (batch, d_model * order), grouped by feature."""
         return parts[0].transpose(0, 1).flatten(1)
 
 
@@ -203,9 +203,9 @@ class MeanPooling(LegendrePooling):
 
 
 class AttentionPooling(Pooling):
-    """Mean over time, each step weighed by a softmax of one learned score; the mean itself before training.
+    """Mean over time, weighted by a softmax of one learned score per step; the plain mean before training.
 
-    A stream keeps the largest score, and two sums relative to it.
+    The state is the largest score, and two sums relative to it.
 
     References
     ----------
@@ -218,22 +218,22 @@ class AttentionPooling(Pooling):
         self.weight = nn.Parameter(torch.zeros(1, d_model))
 
     def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
-        """Return the largest score, and the sums of the weights and of the weighed features."""
-        # -inf where a step takes no time
+        """Return the largest score, and the sums of the weights and of the weighted features."""
+        # The score is -inf for steps of duration 0.
         scores = torch.einsum("h,hbt->bt", self.weight[0], x).to(steps.ends.dtype) + steps.durations.log()
-        largest = scores.detach().amax(-1)  # any number would do for the result
+        largest = scores.detach().amax(-1)  # subtracted for stability only
         if state is not None:
             largest = torch.maximum(largest, state.parts[0])
         weights = torch.exp(scores - largest[:, None])
         total = weights.sum(-1)
         summed = torch.einsum("hbt,bt->hb", x, weights.to(x.dtype)).to(weights.dtype)
         if state is not None:
-            faded = torch.exp(state.parts[0] - largest)
-            total, summed = total + faded * state.parts[1], summed + faded * state.parts[2]
+            decay = torch.exp(state.parts[0] - largest)
+            total, summed = total + decay * state.parts[1], summed + decay * state.parts[2]
         return largest, total, summed
 
     def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the parts after further steps, that all count alike."""
+        """Return the parts after further steps of equal duration."""
         scores = torch.mm(self.weight, x.flatten(1)).view(x.shape[1:]).to(construction_dtype(x.device))
         largest = scores.amax(-1)
         if parts is not None:
@@ -241,18 +241,18 @@ class AttentionPooling(Pooling):
         weights = torch.exp(scores - largest[:, None])
         total, summed = weights.sum(-1), (x * weights.to(x.dtype)).sum(-1).to(weights.dtype)
         if parts is not None:
-            faded = torch.exp(parts[0] - largest)
-            total, summed = torch.addcmul(total, faded, parts[1]), torch.addcmul(summed, faded, parts[2])
+            decay = torch.exp(parts[0] - largest)
+            total, summed = torch.addcmul(total, decay, parts[1]), torch.addcmul(summed, decay, parts[2])
         return largest, total, summed
 
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
-        """Return the weighed mean (batch, d_model)."""
+        """Return the weighted mean (batch, d_model)."""
         _, total, summed = parts
         return (summed / total).T
 
 
 class MaxPooling(Pooling):
-    """The largest value over the valid steps."""
+    """Maximum over the valid steps."""
 
     def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the largest values (d_model, batch)."""
@@ -261,16 +261,16 @@ class MaxPooling(Pooling):
 
 
 class LastPooling(Pooling):
-    """The last valid step."""
+    """Value of the last valid step."""
 
     def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the last values (d_model, batch)."""
         if (mask := steps.mask) is None:
             return (x[..., -1],)
-        # Missing samples may lie within a case: the last valid step is not the number of valid ones.
+        # Steps within a case may be missing: the index of the last valid step is not the number of valid steps.
         index = ((mask > 0) * torch.arange(1, x.shape[-1] + 1, device=x.device)).argmax(-1).expand(len(x), -1)
         last = torch.gather(x, -1, index.unsqueeze(-1)).squeeze(-1)
-        # A piece may hold nothing valid.
+        # A piece may have no valid step.
         return (last if state is None else torch.where((mask > 0).any(-1), last, state.parts[0]),)
 
 

@@ -1,4 +1,4 @@
-"""Random numbers from a generator of one's own: torch's global state is neither used nor changed."""
+"""Random numbers from a given generator, without using or changing torch's global state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 @contextmanager
 def draws_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Let everything that this thread draws inside, in whatever module, come from a generator; None changes nothing."""
+    """Use a generator for all random numbers that this thread draws inside, in any module; None has no effect."""
     if generator is None:
         yield
         return
@@ -22,13 +22,13 @@ def draws_from(generator: torch.Generator | None) -> Iterator[None]:
 def dropout_mask(
     shape: tuple[int, ...], dropout: float, like: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw 0 with probability ``dropout``, else 1 / (1 - dropout): torch's own dropout takes no generator."""
+    """Draw 0 with probability ``dropout``, else 1 / (1 - dropout): torch's dropout does not accept a generator."""
     kept = torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1.0 - dropout, generator=generator)
     return kept / (1.0 - dropout)
 
 
 class _Drawing(TorchDispatchMode):
-    """Hands the generator to every operator that draws; modes are a thread's own."""
+    """Pass the generator to every operator that draws random numbers; dispatch modes are local to a thread."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -36,7 +36,7 @@ class _Drawing(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # to be skipped by the compiler it would import it, in as long as torch itself takes
+        return False  # skipping imports the compiler, which takes as long as importing torch
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -44,13 +44,13 @@ class _Drawing(TorchDispatchMode):
         draws = torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None
         if not draws or torch.device(device).type != self.generator.device.type:
             return func(*args, **kwargs)
-        if func is torch.ops.aten.native_dropout.default:  # what dropout is on CUDA; it takes no generator
+        if func is torch.ops.aten.native_dropout.default:  # dropout on CUDA, which does not accept a generator
             x, p, train = args
             kept = dropout_mask(x.shape, p if train else 0.0, x, self.generator)
             return x * kept, kept > 0
         if "generator" in {argument.name for argument in func._schema.arguments}:
             return func(*args, **kwargs, generator=self.generator)
-        # rand, randn, randint, randperm and the like have a second overload with a generator.
+        # rand, randn, randint, randperm etc. have a second overload with a generator.
         name = func.name().partition(".")[2]  # "" of aten::rand, "names" of aten::rand.names
         overload = f"{name}_generator" if name else "generator"
         other = getattr(func.overloadpacket, overload, None)

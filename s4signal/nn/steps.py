@@ -1,6 +1,6 @@
-"""A network over one piece of signal after the other, with all that does not depend on samples kept.
+"""Run a network over consecutive pieces of a signal; everything independent of samples is precomputed.
 
-Outputs at steps whose look-ahead is not complete come again with the next piece, as do those of an unfinished step.
+Steps with an incomplete look-ahead, and an incomplete last step, are computed again with the next piece.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from s4signal.nn.replay import Replays
 from s4signal.ssm.lookahead import look_ahead
 from s4signal.ssm.pieces import LONGEST, amplified, make_pieces
 
-_LONGEST_HOLD = 4096  # steps at once
-_MOST_REPLAYED = 256  # steps: of more the products cost most
+_LONGEST_HOLD = 4096  # steps that a held sample is expanded to at once
+_MOST_REPLAYED = 256  # steps: for more, matrix products dominate the cost
 EPSILON = 1e-6  # of `ChannelNorm`
 
 
 def pieces_of(n: int) -> Iterator[int]:
-    """Cut a number of steps into pieces that memory holds."""
+    """Cut a number of steps into pieces that fit into memory."""
     while n > 0:
         yield min(n, _LONGEST_HOLD)
         n -= _LONGEST_HOLD
 
 
 class UnitRMS:
-    """`ChannelNorm` less the root of the number of channels: x / sqrt(sum x^2 + d epsilon)."""
+    """`ChannelNorm` divided by the root of the number of channels: x / sqrt(sum x^2 + d epsilon)."""
 
     def __init__(self, d_model: int) -> None:
         self._floor = d_model * EPSILON
@@ -47,32 +47,32 @@ class UnitRMS:
 
 
 class BlockSteps:
-    """A block at one rate that sees ``ahead`` steps of what follows; ``longest`` steps at most are run at once."""
+    """A block at one rate with a look-ahead of ``ahead`` steps; it runs at most ``longest`` steps at once."""
 
     def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
         layer = block.layer
         d_model, normed = len(layer.D), isinstance(block.norm, ChannelNorm)
         self._norm = UnitRMS(d_model) if normed else None
-        # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the factors, and that of the norm, are in the tables.
+        # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the tables include these factors, and the factor of the norm.
         system, dtype = amplified(layer.system(rate), math.sqrt(d_model / 2 if normed else 0.5)), block.mix.weight.dtype
         self._pieces = make_pieces(system._replace(ahead=None), dtype, longest=longest)
         self._later = None if system.ahead is None else system.ahead.to(dtype)
         self.ahead = 0 if self._later is None else self._later.shape[-1]
-        # As rows of steps: a product of few columns takes twice as long. Of gates, exp(-x) is wanted.
+        # One row per step: a product with few columns takes twice as long. Gates are negated, since they need exp(-x).
         sign = torch.ones_like(block.mix.bias)
         sign[d_model:] = -1.0
         self._weight = (block.mix.weight * math.sqrt(0.5) * sign[:, None]).t().contiguous()
         self._bias = block.mix.bias * sign
 
     def at_rest(self, batch: int) -> Any:
-        """Return the state before the first step, (n_systems, batch, d_state), with steps that wait for others."""
+        """Return the zero state (n_systems, batch, d_state), with an empty buffer of steps if there is a look-ahead."""
         state = self._pieces.at_rest(batch)
         return (state, state.new_zeros(len(self._bias) // 2, batch, 0)) if self.ahead else state
 
     def advance(self, x: Tensor, state: Any, *, dropped: int = 0, held: int = 1) -> tuple[Tensor, Any]:
-        """Run over the steps that waited and a piece (d_model, batch, n_steps), of which the last are ``dropped``.
+        """Run over the buffered steps and a piece (d_model, batch, n_steps), whose last ``dropped`` steps are not kept.
 
-        One step that stands for several (``held``) is a constant over them: the zero-order hold is exact.
+        The step is repeated ``held`` times: the zero-order hold is exact for a constant.
         """
         if self._later is not None:
             state, waiting = state
@@ -94,28 +94,28 @@ class BlockSteps:
 
 
 class NetworkState(NamedTuple):
-    """Of a network between two pieces."""
+    """State of a network between two pieces."""
 
-    rest: Tensor  # (n_channels, batch, fewer than a unit): samples that wait for more
-    parts: list[Any]  # tensors or arrays: what the front end, the blocks and the pooling remember
-    structure: Any  # in which the parts lie
-    n_steps: int  # so far
+    rest: Tensor  # (n_channels, batch, less than a unit): buffered samples of an incomplete step
+    parts: list[Any]  # flat tensors or arrays: states of the front end, the blocks and the pooling
+    structure: Any  # nesting of the parts
+    n_steps: int  # number of steps so far
 
 
 def _flat(tree: Any) -> tuple[list[Tensor], Any]:
-    """Return the tensors of nested parts, of which some may be None, and all else about them."""
+    """Flatten nested parts, some of which may be None, to their tensors and their structure."""
     leaves, spec = tree_flatten(tree)
     return [leaf for leaf in leaves if leaf is not None], (spec, [leaf is None for leaf in leaves])
 
 
 def _nested(tensors: Iterator[Tensor], structure: Any) -> Any:
-    """Put tensors back to where `_flat` found them."""
+    """Undo `_flat`."""
     spec, absent = structure
     return tree_unflatten([None if none else next(tensors) for none in absent], spec)
 
 
 class NetworkSteps:
-    """A network at one rate, for inference; later changes of the network do not reach it."""
+    """A copy of a network at one rate, for inference; later changes of the network do not affect it."""
 
     def __init__(self, network: S4Network, rate: float) -> None:
         own = copy.deepcopy(network).eval().requires_grad_(False)
@@ -127,70 +127,70 @@ class NetworkSteps:
         self._dtype = np.float64 if self._bias.dtype == torch.float64 else np.float32
         d_model = len(own.head.weight.t()) // own.pooling.order
         self._norm, self._gain = UnitRMS(d_model), math.sqrt(d_model)
-        self._structures: list[Any] = []  # of the parts, each once
+        self._structures: list[Any] = []  # distinct structures of the parts
         self._replays = Replays()
 
     def tensor(self, samples: NDArray[np.floating]) -> Tensor:
-        """Put samples (n_channels, n_times), or (batch, ...), where the network is: (n_channels, batch, n_times)."""
+        """Convert samples (n_channels, n_times), or (batch, ...), to an input (n_channels, batch, n_times)."""
         x = samples[:, None] if samples.ndim == 2 else samples.swapaxes(0, 1)
         return torch.from_numpy(np.ascontiguousarray(x, self._dtype)).to(self._bias.device)
 
     def advance(
         self, x: Tensor, state: NetworkState | None, *, held: int = 1, answer: bool = True
     ) -> tuple[Any, NetworkState]:
-        """Score all samples so far, (batch, n_outputs), the last of which are x (n_channels, batch, n_times >= 1).
+        """Return the outputs (batch, n_outputs) for all samples so far, given the next x (n_channels, batch, n_times).
 
-        Scores are a tensor, or an array where a step was replayed.
-        Samples that do not fill a step of the blocks are heard, and kept to be heard again with those that follow.
-        Where every sample is a step, one may stand for several (``held``): those before it were lost.
+        Outputs are a tensor, or an array if the call was replayed. Samples of an incomplete step contribute to these
+        outputs, and are buffered to be used again with the next piece. If each sample is a step, a sample may be
+        repeated ``held`` times, in place of missing samples before it.
         """
         if state is None:
             at_rest = None, [block.at_rest(x.shape[1]) for block in self._blocks], None
             state = NetworkState(x[..., :0], *_flat(at_rest), 0)
         rest, parts, structure, n_before = state
-        structure = self._once(structure)
-        heard = torch.cat([rest, x], -1) if rest.shape[-1] else x
-        whole, left = divmod(heard.shape[-1], self._frontend.unit)
+        structure = self._unique(structure)
+        samples = torch.cat([rest, x], -1) if rest.shape[-1] else x
+        whole, remainder = divmod(samples.shape[-1], self._frontend.unit)
         final = max(0, n_before - self._ahead)
         new = max(0, n_before + whole - self._ahead) - final
-        tail = n_before + whole + (left > 0) - final - new
+        tail = n_before + whole + (remainder > 0) - final - new
         pooled = [*pieces_of(held - 1), *[new] * (new > 0), *[tail] * (tail > 0 and answer)]
         starts = accumulate(pooled, initial=final)
         numbers = [self._pooling.numbers(start, n, x) for start, n in zip(starts, pooled, strict=False)]
 
-        def run(given: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
-            own = iter(given)
-            heard, before = next(own), _nested(islice(own, len(parts)), structure)
-            of_pieces = [tuple(islice(own, len(some))) for some in numbers]
-            scores, after = self._run(heard, before, of_pieces, held=held, answer=answer)
-            remembered, found = _flat(after)
-            return [*scores, *remembered], self._once(found)
+        def run(inputs: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
+            tensors = iter(inputs)
+            samples, before = next(tensors), _nested(islice(tensors, len(parts)), structure)
+            grouped = [tuple(islice(tensors, len(group))) for group in numbers]
+            scores, after = self._run(samples, before, grouped, held=held, answer=answer)
+            flat, new_structure = _flat(after)
+            return [*scores, *flat], self._unique(new_structure)
 
-        alike = x.is_cpu and held == 1 and (self._ahead + whole + 1) * x.shape[1] <= _MOST_REPLAYED
-        key = (heard.shape, min(n_before, self._ahead), id(structure), answer) if alike else None
-        outputs, structure = self._replays(key, run, [heard, *parts, *chain(*numbers)])
+        replayable = x.is_cpu and held == 1 and (self._ahead + whole + 1) * x.shape[1] <= _MOST_REPLAYED
+        key = (samples.shape, min(n_before, self._ahead), id(structure), answer) if replayable else None
+        outputs, structure = self._replays(key, run, [samples, *parts, *chain(*numbers)])
         scores = outputs.pop(0) if answer else None
-        if left or rest.shape[-1]:
-            rest = heard[..., heard.shape[-1] - left :]
+        if remainder or rest.shape[-1]:
+            rest = samples[..., samples.shape[-1] - remainder :]
         return scores, NetworkState(rest, outputs, structure, n_before + held - 1 + whole)
 
-    def _once(self, structure: Any) -> Any:
-        """Return the same object for structures that are alike."""
-        for known in self._structures:
-            if known is structure:
-                return known
+    def _unique(self, structure: Any) -> Any:
+        """Return the same object for equal structures."""
+        for stored in self._structures:
+            if stored is structure:
+                return stored
         if structure not in self._structures:
             self._structures.append(structure)
         return self._structures[self._structures.index(structure)]
 
     def _run(
-        self, heard: Tensor, before: Any, numbers: Sequence[tuple[Tensor, ...]], *, held: int, answer: bool
+        self, samples: Tensor, before: Any, numbers: Sequence[tuple[Tensor, ...]], *, held: int, answer: bool
     ) -> tuple[list[Tensor], Any]:
-        """Return the scores, if asked, and what is remembered."""
+        """Return the outputs, if ``answer``, and the new states."""
         frontend, entering, pooled = before
-        left = heard.shape[-1] % self._frontend.unit
-        h, frontend = self._frontend.advance(heard, frontend, keep_last=not left)
-        blocks, tail = [], int(left > 0)
+        remainder = samples.shape[-1] % self._frontend.unit
+        h, frontend = self._frontend.advance(samples, frontend, keep_last=not remainder)
+        blocks, tail = [], int(remainder > 0)
         for block, state in zip(self._blocks, entering, strict=True):
             h, after = block.advance(h, state, dropped=tail, held=held)
             tail = min(tail + block.ahead, h.shape[-1])
@@ -200,8 +200,8 @@ class NetworkSteps:
         new = h.shape[-1] - tail
         steps += [h[..., :new]] * (new > 0) + [h[..., new:]] * (tail > 0 and answer)
         kept = pooled
-        for step, own in zip(steps, numbers, strict=True):
-            kept, pooled = pooled, self._pooling.regular(step, pooled, own)
+        for step, group in zip(steps, numbers, strict=True):
+            kept, pooled = pooled, self._pooling.regular(step, pooled, group)
         if not answer:
             return [], (frontend, blocks, pooled)
         scores = torch.addmm(self._bias, self._pooling.vector(pooled).to(h.dtype), self._weight)

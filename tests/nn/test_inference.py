@@ -103,5 +103,5 @@ def test_a_bidirectional_backbone_has_no_step_and_a_layer_alone_is_no_network() 
     quick = for_inference(S4Backbone(2, 6, 1, d_state=8, bidirectional=True))
     with pytest.raises(ValueError, match="step needs a causal layer"):
         quick.step(torch.randn(1, 2))
-    with pytest.raises(TypeError, match="takes a network around its layers"):
+    with pytest.raises(TypeError, match="needs a module that contains layers"):
         for_inference(S4Layer(2, 4))

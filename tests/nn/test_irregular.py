@@ -121,7 +121,7 @@ def test_a_dense_kernel_says_why_it_takes_no_gaps(kernel):
 
 @each_diagonal
 def test_gaps_need_the_exact_hold(kernel):
-    with pytest.raises(ValueError, match="discretization='bilinear' does not; build with discretization='zoh'"):
+    with pytest.raises(ValueError, match="discretization='bilinear'; build the layer with discretization='zoh'"):
         S4Layer(2, 4, kernel=kernel, discretization="bilinear")(noise(2, 1, 5), gaps=torch.ones(1, 5))
 
 
@@ -132,7 +132,7 @@ def test_gaps_of_another_shape_are_refused():
 
 @pytest.mark.parametrize("gap", [-1.0, math.nan, math.inf])
 def test_time_goes_forward_by_what_is_known(gap):
-    with pytest.raises(ValueError, match=r"gaps must be at least 0 and finite.*sort samples by time"):
+    with pytest.raises(ValueError, match=r"gaps must be finite and at least 0.*sort samples by time"):
         S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.tensor([[1.0, 1.0, gap, 1.0, 1.0]]))
 
 

@@ -155,14 +155,14 @@ def test_the_plain_form_of_a_network_looks_as_far_ahead(kernel):
 
 @pytest.mark.parametrize("options", [{"lookahead": 3.0}, {"bidirectional": True, "lookahead": 0.0}])
 def test_a_look_ahead_is_positive_and_of_a_bidirectional_layer(options):
-    with pytest.raises(ValueError, match=r"lookahead=.* must be positive, of a layer with bidirectional=True, or None"):
+    with pytest.raises(ValueError, match=r"lookahead=.* must be positive, in a layer with bidirectional=True, or None"):
         S4Layer(3, 6, **options)
 
 
 def test_what_needs_a_causal_layer_or_all_of_the_future_is_refused():
     layer, u = layer_of("s4d", 3.0), torch.randn(3, 1, 5, dtype=torch.float64)
     for run in (layer, for_inference(torch.nn.Sequential(layer))[0]):
-        with pytest.raises(ValueError, match="gaps need a layer that sees nothing ahead, or all"):
+        with pytest.raises(ValueError, match="gaps cannot be combined with a limited look-ahead"):
             run(u, gaps=torch.ones(1, 5))
     with pytest.raises(ValueError, match="a carried state needs a causal layer"):
         layer(u, return_state=True)

@@ -131,9 +131,7 @@ class Halves(nn.Module):
 def test_what_has_no_plain_form_is_refused() -> None:
     stack = StackOptions(d_model=6, n_layers=1, d_state=4)
     cases = {
-        "a module of your own as front end is not exported": S4Network(
-            ModuleFrontend(Halves(), 2, 6), 3, options=stack
-        ),
+        "a custom module as front end is not exported": S4Network(ModuleFrontend(Halves(), 2, 6), 3, options=stack),
         "a model of mostly missing samples is not exported": S4Network(linear(True), 3, options=stack, n_summaries=2),
         "smoothing or an automatic gain is not exported": S4Network(bank(True, output="pcen"), 3, options=stack),
     }

@@ -106,7 +106,7 @@ def test_what_would_be_replayed_wrongly_is_not_replayed(monkeypatch):
     for _ in range(5):
         (said,), _ = replays(0, lambda given: ([given[0] * 3.0], None), [torch.full((2,), 5.0)])
         assert said.tolist() == [15.0, 15.0]
-    assert not replays._kept[0].right
+    assert not replays._kept[0].verified
 
 
 def test_threads_that_share_a_replay_do_not_meet():

@@ -1,4 +1,4 @@
-"""Front ends: from samples to the frames that the blocks work on. A new one is a file here and a line in the table."""
+"""Front ends: from samples to the frames that the blocks process. To add one, add a file and a line in the table."""
 
 from s4signal.nn.frontends.base import Frames, Frontend
 from s4signal.nn.frontends.filter_bank import FilterBankFrontend

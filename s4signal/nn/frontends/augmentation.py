@@ -1,4 +1,4 @@
-"""Changes of the energies of a filter bank that leave a label as it is. New: a class, and a line in the table."""
+"""Augmentations of filter bank energies that keep the label. To add one, add a class and a line in the table."""
 
 import math
 
@@ -9,10 +9,10 @@ from s4signal.nn.frontends.loudness import DECIBEL
 
 
 class BandShift(nn.Module):
-    """Move the features of each case along the bands, by a random fraction of a band; off in evaluation.
+    """Shift the features of each case along the bands by a random fraction of a band; off in evaluation.
 
-    A shorter vocal tract scales all resonances of a voice up, a longer one down. On a scale of the ear's bandwidths a
-    scale of frequency is nearly a shift.
+    A shorter vocal tract scales all resonances of a voice up, a longer one down. On a scale of auditory bandwidths, a
+    scaling of frequency is nearly a shift.
 
     References
     ----------
@@ -27,10 +27,10 @@ class BandShift(nn.Module):
     def forward(
         self, features: Tensor, heights: Tensor, *, floor: float = 0.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Shift bands; beyond the outermost one its value is repeated.
+        """Shift bands; the values of the outermost bands are repeated.
 
-        Shapes: features (n_planes * n_bands, batch, n_steps), heights (n_bands,): centre frequencies over the Nyquist
-        frequency; floor: the value of a band without energy.
+        Shapes: features (n_planes * n_bands, batch, n_steps), heights (n_bands,): centre frequencies divided by the
+        Nyquist frequency; floor: the value of a band without energy.
         """
         n_bands = len(heights)
         if not self.training or self.bands == 0.0 or n_bands == 1:
@@ -46,15 +46,15 @@ class BandShift(nn.Module):
         return shifted
 
     def describe(self, sfreq: float) -> str:
-        """Return what the network is trained for."""
+        """Describe the changes to which the network becomes robust."""
         return f"speakers up to {self.bands:g} band higher or lower"
 
 
 class BandDropout(nn.Module):
-    """Set the upper bands of some cases to their floor, as a recording at a lower rate has them; off in evaluation.
+    """Set the upper bands of some cases to the floor, as in a recording at a lower rate; off in evaluation.
 
-    At a lower rate the bands beyond the Nyquist frequency have no energy. A network that never met that in training
-    takes it for a property of the sound.
+    At a lower rate, bands above the Nyquist frequency have no energy. A network trained without this example takes the
+    missing energy for a property of the sound.
 
     References
     ----------
@@ -62,7 +62,7 @@ class BandDropout(nn.Module):
     Recognition", 2019, doi:10.21437/Interspeech.2019-2680: frequency masking, anywhere along the bands.
     """
 
-    LOWEST = 0.25  # cut-off over the Nyquist frequency; cut-offs are log-uniform above it
+    LOWEST = 0.25  # smallest cut-off, divided by the Nyquist frequency; cut-offs are log-uniform
 
     def __init__(self, share: float = 0.25) -> None:
         super().__init__()
@@ -80,16 +80,16 @@ class BandDropout(nn.Module):
         return torch.where(kept.t().unsqueeze(-1), features, floor)
 
     def describe(self, sfreq: float) -> str:
-        """Return what the network is trained for."""
+        """Describe the changes to which the network becomes robust."""
         return f"rates from {self.LOWEST * sfreq:g} Hz"
 
 
 class SilencePadding(nn.Module):
-    """Put silence or low noise before and after a share of the cases; off in evaluation.
+    """Add silence or low noise before and after a fraction of the cases; off in evaluation.
 
-    How tightly a sound is cut says nothing of it. It works on log energies before their level is taken out. Half of the
-    padded cases have noise all along, 20 to 60 dB below their loudest frame; its energies in a band vary as those of
-    real noise do.
+    The amount of silence around a sound is not informative. Features are log energies before loudness normalisation.
+    Half of the padded cases get noise over their whole length, 20 to 60 dB below their loudest frame; its energies per
+    band vary like those of real noise.
     """
 
     def __init__(self, share: float = 0.5, *, longest_s: float = 0.5) -> None:
@@ -108,8 +108,8 @@ class SilencePadding(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Pad cases.
 
-        Shapes: features (n_planes * n_bands, batch, n_steps), mask (batch, n_steps), bandwidths_hz (n_bands,); out come
-        more steps, of the same cases.
+        Shapes: features (n_planes * n_bands, batch, n_steps), mask (batch, n_steps), bandwidths_hz (n_bands,). The
+        results have more steps.
         """
         if not self.training or self.share == 0.0:
             return features, mask
@@ -119,7 +119,7 @@ class SilencePadding(nn.Module):
         noisy, sides = (draws[1] < 0.5) & chosen, (draws[2:4] * (longest + 1)).long() * (draws[4:] < 2 / 3) * chosen
         lengths = torch.full_like(sides[0], n_steps) if mask is None else mask.sum(-1).long()
         total = lengths + sides.sum(0)
-        # An accelerator would have to wait for the true width and the rows with noise: it takes the most there can be.
+        # The true width and the rows with noise would force a synchronisation with an accelerator: use upper bounds.
         width = int(total.max()) if features.is_cpu else n_steps + 2 * longest
         rows = noisy.nonzero()[:, 0] if features.is_cpu else torch.arange(batch, device=device)
         place = torch.arange(width, device=device) - sides[0][:, None]
@@ -128,20 +128,20 @@ class SilencePadding(nn.Module):
         padded = torch.where(inside, features.gather(-1, source), floor)
         if len(rows):
             silent, widths = padded[:, rows], bandwidths_hz.to(features) * hop_s
-            heard = torch.logaddexp(silent, _noise(silent, widths, generator))
-            padded[:, rows] = torch.where(noisy[rows, None], heard, silent)
+            with_noise = torch.logaddexp(silent, _noise(silent, widths, generator))
+            padded[:, rows] = torch.where(noisy[rows, None], with_noise, silent)
         longer = (torch.arange(padded.shape[-1], device=device) < total[:, None]).to(features.dtype)
         return padded * longer, longer
 
     def describe(self, sfreq: float) -> str:
-        """Return what the network is trained for."""
+        """Describe the changes to which the network becomes robust."""
         return f"up to {self.longest_s:g} s of silence or noise on both sides"
 
 
 def _noise(x: Tensor, widths: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw log energies of white noise below the loudest frames of x; widths (n_bands,) in cycles per hop."""
     # A band of width w has about 1 + w degrees of freedom per hop: a gamma distribution, drawn as the cube of a normal
-    # one (Wilson, Hilferty, 1931).
+    # variable (Wilson, Hilferty, 1931).
     loudest = x.logsumexp(0, keepdim=True).amax(-1, keepdim=True)
     below = DECIBEL * (20.0 + 40.0 * torch.rand(x.shape[1], 1, device=x.device, generator=generator))
     widths = widths.repeat(len(x) // len(widths))[:, None, None]
@@ -152,16 +152,16 @@ def _noise(x: Tensor, widths: Tensor, generator: torch.Generator | None) -> Tens
 
 
 class SpecAugment(nn.Module):
-    """Give a stretch of bands and a stretch of time of each case its mean there; off in evaluation.
+    """Replace a range of bands and a range of time by the mean of each feature of the case; off in evaluation.
 
     References
     ----------
-    Park et al., "SpecAugment", 2019, doi:10.21437/Interspeech.2019-2680, without the warp of time.
+    Park et al., "SpecAugment", 2019, doi:10.21437/Interspeech.2019-2680, without time warping.
     """
 
     def __init__(self, bands: float = 0.2, *, longest_s: float = 0.1, share: float = 0.5) -> None:
         super().__init__()
-        self.bands, self.share = bands, share  # at most this share of the bands; of the cases
+        self.bands, self.share = bands, share  # largest fraction of the bands, fraction of the cases
         self.longest_s = longest_s
 
     def forward(
@@ -173,32 +173,32 @@ class SpecAugment(nn.Module):
         hop_s: float,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Mask features (n_planes * n_bands, batch, n_steps) whose frames ``mask`` (batch, n_steps) calls valid."""
+        """Mask features (n_planes * n_bands, batch, n_steps); ``mask`` (batch, n_steps) is 1 for valid frames."""
         if not self.training or self.share == 0.0:
             return features
         valid = torch.ones_like(features[0]) if mask is None else mask
         means = (features * valid).sum(-1, keepdim=True) / valid.sum(-1).clamp_min(1.0)[:, None]
         draws = torch.rand(5, features.shape[1], 1, device=features.device, generator=generator)
         chosen = draws[0] < self.share
-        bands = _stretch(draws[1:3], self.bands * n_bands, torch.full_like(valid[:, :1], n_bands), n_bands)
-        times = _stretch(draws[3:5], self.longest_s / hop_s, valid.sum(-1, keepdim=True), features.shape[-1])
+        bands = _random_range(draws[1:3], self.bands * n_bands, torch.full_like(valid[:, :1], n_bands), n_bands)
+        times = _random_range(draws[3:5], self.longest_s / hop_s, valid.sum(-1, keepdim=True), features.shape[-1])
         hidden = (bands & chosen).t().repeat(len(features) // n_bands, 1)[..., None] | (times & chosen)
         return torch.where(hidden, means * valid, features)
 
     def describe(self, sfreq: float) -> str:
-        """Return what the network is trained for."""
+        """Describe the changes to which the network becomes robust."""
         return f"up to {self.bands:.0%} of the bands and {self.longest_s:g} s hidden"
 
 
-def _stretch(draws: Tensor, longest: float, lengths: Tensor, n: int) -> Tensor:
-    """Draw a stretch of at most ``longest`` places within lengths (batch, 1): (batch, n) of bool."""
+def _random_range(draws: Tensor, longest: float, lengths: Tensor, n: int) -> Tensor:
+    """Draw a range of at most ``longest`` indices within lengths (batch, 1), as (batch, n) of bool."""
     width = (draws[0] * (longest + 1.0)).floor().minimum(lengths)
     start = (draws[1] * (lengths - width + 1.0)).floor()
     place = torch.arange(n, device=draws.device)
     return (place >= start) & (place < start + width)
 
 
-FEATURE_CHANGES: dict[str, type[nn.Module]] = {  # in the order in which they act
+FEATURE_CHANGES: dict[str, type[nn.Module]] = {  # in the order of application
     "band_shift": BandShift,
     "band_dropout": BandDropout,
     "silence_padding": SilencePadding,

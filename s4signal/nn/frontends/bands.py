@@ -1,4 +1,4 @@
-"""Where the bands of a filter bank lie: centre frequencies and widths in Hz."""
+"""Bands of a filter bank: centre frequencies and bandwidths in Hz."""
 
 import math
 from collections.abc import Callable
@@ -16,33 +16,33 @@ def space_bands(
 ) -> tuple[Tensor, Tensor]:
     """Space bands between two frequencies.
 
-    A band is as wide as the ear's (``"erb"``), or as the distance to its neighbours, so that none is left out.
+    The bandwidth is that of an auditory filter (``"erb"``), or the distance between neighbours, so that no gaps remain.
 
     Parameters
     ----------
     spacing : {"erb", "mel", "log", "linear", "random", "hippo"}
-        Scale on which centres are evenly spaced. "mel" is that of HTK, 2595 log10(1 + f / 700 Hz), not librosa's
-        default, Slaney's. "random" draws centres evenly from the logarithmic scale, with widths from an eighth of the
-        centre to the whole. "hippo" is linear with bands of half the width: of order 1 they have the poles of S4D-Lin,
-        which remember a window of ``1 / (2 * distance)`` seconds in its Fourier series.
+        Scale on which centres are evenly spaced. "mel" is the scale of HTK, 2595 log10(1 + f / 700 Hz), not librosa's
+        default, Slaney's scale. "random" draws centres uniformly on the logarithmic scale, and bandwidths from 1/8 to 1
+        of the centre. "hippo" is linear with half the bandwidth: with order=1, the bands have the poles of S4D-Lin,
+        which store a window of ``1 / (2 * distance)`` seconds as a Fourier series.
     n_bands : int, >= 1
-        Bands.
+        Number of bands.
     lowest_hz, highest_hz : float, > 0
         Lowest and highest centre frequency.
     order : int, default=4
-        Stages of the filters; the more, the larger is the bandwidth of one stage for the same band.
+        Number of stages of the filters; more stages need a larger bandwidth of one stage for the same band.
     seed : int, default=0
-        Seed of the random bands.
+        Seed for ``spacing="random"``.
 
     Returns
     -------
     frequencies_hz, bandwidths_hz : Tensor (n_bands,) of float64
-        Centre frequencies in rising order, and bandwidths of one stage.
+        Centre frequencies in increasing order, and bandwidths of one stage.
 
     Raises
     ------
     ValueError
-        If the spacing is unknown, or the frequencies are not positive and rising.
+        If the spacing is unknown, or the frequencies are not positive and increasing.
 
     References
     ----------
@@ -59,7 +59,7 @@ def space_bands(
     """
     check_choice("spacing", spacing, SPACINGS)
     if not 0 < lowest_hz <= highest_hz < math.inf:
-        raise ValueError(f"bands must rise from above 0 Hz, got lowest_hz={lowest_hz:g} and highest_hz={highest_hz:g}.")
+        raise ValueError(f"lowest_hz={lowest_hz:g} must be above 0 and at most highest_hz={highest_hz:g}, and finite.")
     forward, back = SPACINGS[spacing]
     low, high = forward(torch.tensor([lowest_hz, highest_hz], dtype=torch.float64)).tolist()
     if spacing == "random":
@@ -72,17 +72,17 @@ def space_bands(
         reach = step / 4 if spacing == "hippo" else step / 2
         places = torch.linspace(low, high, n_bands, dtype=torch.float64)
         centres = back(places)
-        of_ear = spacing == "erb" or step == 0
-        widths = 24.7 * (1.0 + 0.00437 * centres) if of_ear else back(places + reach) - back(places - reach)
-    # Stages of bandwidth b = 1 Hz have the gain |H(f)|^2 = (1 + (f / b)^2)^-n at a distance f from the centre, and the
-    # equivalent rectangle is as wide as its integral: ERB = b sqrt(pi) Gamma(n - 1/2) / Gamma(n)
+        auditory = spacing == "erb" or step == 0
+        widths = 24.7 * (1.0 + 0.00437 * centres) if auditory else back(places + reach) - back(places - reach)
+    # n stages of bandwidth b have the gain |H(f)|^2 = (1 + (f / b)^2)^-n at a distance f from the centre. The width of
+    # the equivalent rectangle is the integral: ERB = b sqrt(pi) Gamma(n - 1/2) / Gamma(n)
     # = b pi (2n - 2)! 4^(1 - n) / ((n - 1)!)^2. For n = 4, ERB = b / 1.019 (Patterson et al.).
-    of_unit = math.pi * math.factorial(2 * order - 2) * 4.0 ** (1 - order) / math.factorial(order - 1) ** 2
-    return centres, widths / of_unit
+    unit_width = math.pi * math.factorial(2 * order - 2) * 4.0 ** (1 - order) / math.factorial(order - 1) ** 2
+    return centres, widths / unit_width
 
 
 def check_bands(frequencies_hz: Tensor, bandwidths_hz: Tensor, sfreq: float) -> None:
-    """Refuse bands (n_bands,) that a sampling rate cannot hold."""
+    """Raise ValueError if bands (n_bands,) are invalid at a sampling rate."""
     if frequencies_hz.ndim != 1 or frequencies_hz.shape != bandwidths_hz.shape or len(frequencies_hz) == 0:
         raise ValueError(
             "frequencies_hz and bandwidths_hz must both have shape (n_bands,), n_bands at least 1, got "
@@ -91,8 +91,8 @@ def check_bands(frequencies_hz: Tensor, bandwidths_hz: Tensor, sfreq: float) -> 
     lowest, highest = frequencies_hz.min().item(), frequencies_hz.max().item()
     if not 0 <= lowest <= highest < sfreq / 2:
         raise ValueError(
-            f"bands lie at {lowest:g} to {highest:g} Hz; at a sampling rate of {sfreq:g} Hz they must lie from 0 to "
-            f"below the Nyquist frequency, {sfreq / 2:g} Hz. Choose other bands."
+            f"bands lie at {lowest:g} to {highest:g} Hz; at a sampling rate of {sfreq:g} Hz they must be at least 0 Hz "
+            f"and below the Nyquist frequency, {sfreq / 2:g} Hz. Choose other bands."
         )
     if not bandwidths_hz.min() > 0:
         raise ValueError(f"bandwidths_hz must be positive, the smallest is {bandwidths_hz.min().item():g} Hz.")
@@ -103,7 +103,7 @@ _LOG: Scale = (torch.log, torch.exp)
 
 SPACINGS: dict[str, Scale] = {
     "erb": (lambda hz: torch.log1p(0.00437 * hz), lambda place: torch.expm1(place) / 0.00437),
-    # HTK: any multiple of this logarithm spaces alike.
+    # HTK: any multiple of this logarithm gives the same spacing.
     "mel": (lambda hz: torch.log1p(hz / 700.0), lambda place: 700.0 * torch.expm1(place)),
     "log": _LOG,
     "linear": _LINEAR,

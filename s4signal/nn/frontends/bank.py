@@ -1,4 +1,4 @@
-"""A bank of resonators in Hz: band signals, or their compressed energies, every hop."""
+"""A bank of resonators in Hz: band signals, or their compressed energies, once per hop."""
 
 import math
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ from s4signal.ssm.carry import carry
 from s4signal.ssm.cascades import CascadeTables, state_tables
 
 OUTPUTS = ("log", "power", "pcen", "linear")
-PCEN_MEMORY_S = 0.4  # of the automatic gain
-MOST_AT_ONCE = {True: 2**18, False: 2**25}  # numbers of all bands, on a CPU and elsewhere: what a cache or memory holds
+PCEN_MEMORY_S = 0.4  # time constant of the automatic gain
+MOST_AT_ONCE = {True: 2**18, False: 2**25}  # numbers of all bands at once, on a CPU (cache) and elsewhere (memory)
 
 
 class BankState(NamedTuple):
-    """All that a bank remembers of the past."""
+    """State of a bank between two pieces."""
 
     filters: Tensor  # (n_bands, n_channels * batch, 2 * order)
     smooth: Tensor | None = None  # energies after smoothing, (n_bands, n_channels * batch, 1)
-    gain: Tensor | None = None  # energies that the automatic gain follows, of the same shape
+    gain: Tensor | None = None  # slowly smoothed energies of the automatic gain, of the same shape
 
 
 def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
-    """Return (samples per block, blocks per hop, hops per block), one of the last two being 1, for a hop in samples."""
+    """Return (samples per block, blocks per hop, hops per block) for a hop in samples; one of the last two is 1."""
     if hop > longest:
         blocks = math.ceil(hop / longest)
         return round(hop / blocks), blocks, 1
@@ -42,37 +42,37 @@ def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
 
 
 class FilterBank(nn.Module):
-    """Band-pass filters that are state spaces; their outputs are reduced to a frame every hop.
+    """Band-pass filters as state space systems; their outputs are reduced to one frame per hop.
 
-    A filter is a cascade of one-pole resonators (four of them: a gammatone), exact at any sampling rate; outputs at the
-    full rate never exist at once. A sample stands for the time since the one before it (zero-order hold from the past):
-    samples at their own times (``gaps``) and missing ones (NaN) are integrated exactly so.
+    A filter is a cascade of one-pole resonators (with four stages: a gammatone), exact at any sampling rate. Outputs at
+    the full rate are never stored as a whole. A sample is held over the time since the sample before it (zero-order
+    hold): irregular times (``gaps``) and missing samples (NaN) are integrated exactly under this hold.
 
     Parameters
     ----------
     frequencies_hz, bandwidths_hz : Tensor (n_bands,)
         Centre frequencies, at least 0 and below half of ``sfreq``, and bandwidths of one stage, in Hz; `space_bands`
-        gives both.
+        returns both.
     sfreq : float, > 0
         Sampling rate at training, in Hz.
     hop_s : float, > 0
-        Time between two frames, in seconds; at least a sample.
+        Time between two frames, in seconds; at least one sample.
     order : int in [1, 4], default=4
-        Stages of the cascade.
+        Number of stages of the cascade.
     output : {"log", "power", "pcen", "linear"}, default="log"
-        Mean energy over the hop, compressed by a logarithm, the power 0.3, or the automatic gain of per-channel energy
-        normalisation; or the signal of the band at the end of the hop, its real part and then its imaginary one.
+        Mean energy over the hop, compressed by a logarithm, the power 0.3, or per-channel energy normalisation (PCEN);
+        or, with ``"linear"``, the band signal at the end of the hop, first its real and then its imaginary part.
     smooth_s : float, > 0, optional
-        Time constant of a low-pass over the energies, in seconds; none by default.
+        Time constant of a low-pass filter over the energies, in seconds; no filter by default.
     floor : float, > 0, default=1e-6
-        Energy that is added before compression, in units of the signal's square.
+        Energy added before compression, in units of the squared signal.
     learnable : bool, default=False
-        Whether centres, bandwidths and time constants are parameters; as logarithms, so that all filters are stable.
+        Whether to learn centres, bandwidths and time constants, as logarithms, so that all filters are stable.
 
     Raises
     ------
     ValueError
-        If an option is out of its range, or a frequency beyond the Nyquist frequency.
+        If an option is out of its range, or a frequency is not below the Nyquist frequency.
 
     References
     ----------
@@ -137,21 +137,21 @@ class FilterBank(nn.Module):
 
     @property
     def n_outputs(self) -> int:
-        """Features per channel."""
+        """Number of features per channel."""
         return (2 if self.output == "linear" else 1) * self.n_bands
 
     @property
     def floor_value(self) -> float:
-        """Feature of a band without energy, such as one beyond the Nyquist frequency of a lower rate."""
+        """Feature value of a band without energy, such as a band above the Nyquist frequency of a lower rate."""
         return self._floor_value
 
     def unit(self, rate: float) -> int:
-        """Return how many samples make a piece: pieces of a multiple of it give what the whole signal gives.
+        """Return the unit of pieces, in samples: pieces of a multiple of it give the same frames as the whole signal.
 
         Parameters
         ----------
         rate : float, > 0
-            Sample period in use over the training sample period.
+            Current sample period divided by the training sample period.
         """
         block, blocks_per_hop, _ = hop_blocks(self.hop_s * self.sfreq / rate)
         return block * blocks_per_hop
@@ -174,23 +174,23 @@ class FilterBank(nn.Module):
         mask : Tensor (batch, n_times), optional
             1 where a sample is valid, 0 where it is padding.
         rate : float, > 0, default=1.0
-            Sample period in use over the training one. Bands that it puts beyond the Nyquist frequency have no energy.
+            Current sample period divided by the training one. Bands above the Nyquist frequency have no energy.
         gaps : Tensor (batch, n_times), optional
-            Time from the sample before to each sample, >= 0, in training sample periods; 0 is no sample. ``rate`` is
-            then the period of the grid that energies are read on.
+            Time from the previous sample to each sample, >= 0, in training sample periods; 0 marks no sample. ``rate``
+            is then the period of the grid on which energies are computed.
         state : BankState, optional
-            ``state`` of the frames before the first sample; at rest by default.
+            ``state`` of the frames before the first sample; zero by default.
 
         Returns
         -------
         Frames
-            ``features`` (n_channels * n_outputs, batch, n_steps), those of the first channel first; ``mask``, ``rate``,
-            and ``state`` after the last block.
+            ``features`` (n_channels * n_outputs, batch, n_steps), grouped by channel; ``mask``, ``rate``, and ``state``
+            after the last block.
 
         Raises
         ------
         ShapeError, ValueError
-            If gaps has another shape, a gap is negative, or a case has no time at all.
+            If gaps has the wrong shape, a gap is negative, or all gaps of a case are zero.
         """
         x, jumps = fill_from_next(x, mask), None
         if gaps is not None:
@@ -201,10 +201,10 @@ class FilterBank(nn.Module):
         hop = block * blocks_per_hop // hops_per_block
         n_steps = -(-n_times // hop)
         valid = pad(x.new_ones(batch, n_times) if mask is None else mask, (0, n_steps * hop - n_times))
-        valid = valid.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)  # share of each hop
+        valid = valid.view(batch, n_steps, hop).mean(-1).clamp_min(1e-9)  # valid fraction of each hop
         n_blocks = -(-n_steps // hops_per_block) * blocks_per_hop
         x = pad(x, (0, n_blocks * block - n_times)).reshape(n_channels * batch, n_blocks, block)
-        # Poles near the unit circle do not survive bfloat16: the filters leave autocast.
+        # Poles near the unit circle are too inaccurate in bfloat16: the filters run without autocast.
         with torch.autocast(x.device.type, enabled=False):
             bands, filters = self._run(x, sfreq, hops_per_block, jumps, None if state is None else state.filters)
             # (n_bands, rows, parts, n_blocks, hops_per_block) -> one value per hop
@@ -225,7 +225,7 @@ class FilterBank(nn.Module):
     def _run(
         self, x: Tensor, sfreq: float, hops: int, jumps: Jumps | None, state: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """(rows, n_blocks, block) -> (n_bands, rows, parts, n_blocks, hops): sums of energies, or last band signals."""
+        """Return energy sums or last band signals (n_bands, rows, parts, n_blocks, hops), and the last state."""
         rows, n_blocks, block = x.shape
         frequencies, bandwidths = self.frequencies_hz / sfreq, self.bandwidths_hz / sfreq
         below_nyquist = frequencies < 0.5
@@ -236,12 +236,12 @@ class FilterBank(nn.Module):
         state = x.new_zeros(self.n_bands, rows, 2 * self.order) if state is None else state
         outputs, batch = [], 1 if jumps is None else rows // len(jumps.change)
         learns = torch.is_grad_enabled() and (tables.W.requires_grad or x.requires_grad)
-        # Outputs at the full rate are never kept, only those of some blocks side by side.
-        side_by_side = 1 if learns else max(1, MOST_AT_ONCE[x.is_cpu] // (self.n_bands * rows * block))
-        for first in range(0, n_blocks, side_by_side):
-            U = x[:, first : first + side_by_side]
+        # Outputs at the full rate exist for a limited number of blocks at a time.
+        at_once = 1 if learns else max(1, MOST_AT_ONCE[x.is_cpu] // (self.n_bands * rows * block))
+        for first in range(0, n_blocks, at_once):
+            U = x[:, first : first + at_once]
             v = None if jumps is None else jumps.states(first * block, U.shape[1] * block, batch, *cascades)
-            if learns:  # not for the gradient either: it runs the blocks again
+            if learns:  # not stored for the gradient either: the blocks are recomputed
                 out, state = checkpoint(self._blocks, U, v, state, tables, into, hops, use_reentrant=False)
             else:
                 out, state = self._blocks(U, v, state, tables, into, hops)
@@ -251,20 +251,20 @@ class FilterBank(nn.Module):
     def _blocks(
         self, x: Tensor, v: Tensor | None, state: Tensor, tables: CascadeTables, into: Sequence[Tensor], hops: int
     ) -> tuple[Tensor, Tensor]:
-        """Filter blocks, (rows, n_blocks, block), and jumps of the state, (n_bands, rows, n_blocks * block * 2 order).
+        """Filter blocks (rows, n_blocks, block) and state changes v (n_bands, rows, n_blocks * block * 2 order).
 
-        Return (n_bands, rows, parts, n_blocks, hops) and the state after them.
+        Return (n_bands, rows, parts, n_blocks, hops) and the state after the blocks.
         """
         (rows, n_blocks, block), n = x.shape, self.n_bands
         U = x.reshape(1, -1, block).expand(n, -1, -1)
-        z, left = torch.bmm(U, tables.W), torch.bmm(U, tables.P)
+        z, added = torch.bmm(U, tables.W), torch.bmm(U, tables.P)
         if v is not None:
             v = v.reshape(n, rows * n_blocks, -1)
-            z, left = (torch.baddbmm(y, v, table) for y, table in zip((z, left), into, strict=True))
+            z, added = (torch.baddbmm(y, v, table) for y, table in zip((z, added), into, strict=True))
         if n_blocks == 1:
-            entering, state = state, torch.baddbmm(left, state, tables.transition)
+            entering, state = state, torch.baddbmm(added, state, tables.transition)
         else:
-            entering = left.view(n, rows, n_blocks, -1)
+            entering = added.view(n, rows, n_blocks, -1)
             state = carry(entering, tables.transition, state)
             entering = entering.flatten(1, 2)
         z = torch.baddbmm(z, entering, tables.Q).view(n, rows, n_blocks, 2, hops, -1)
@@ -286,6 +286,6 @@ class FilterBank(nn.Module):
         return compress(self.output, energy, self.floor, slow), BankState(filters, smooth, gain)
 
     def _exact(self, name: str) -> Tensor:
-        # The network may be cast to float32; the tables are built in float64 all the same.
+        # Tables are built in float64, even if the network is cast to float32.
         logarithm: Tensor = getattr(self, f"log_{name}")
         return torch.exp(logarithm.to(construction_dtype(logarithm.device)))

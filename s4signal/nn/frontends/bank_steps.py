@@ -1,4 +1,4 @@
-"""A filter bank over one piece of signal after the other, with all that does not depend on samples kept."""
+"""Run a filter bank over consecutive pieces of a signal; everything independent of samples is precomputed."""
 
 from typing import NamedTuple
 
@@ -12,28 +12,28 @@ from s4signal.nn.frontends.compression import compress, follow, follower_tables
 from s4signal.ssm import cascade_tables, construction_dtype
 from s4signal.ssm.cascades import CascadeTables
 
-_SHORT = 48  # samples: the tables of 40 bands take 800 kB, those of 128 samples 5 MB
-_MANY = 4
-_MOST_CARRIED = 32  # blocks: the table grows with their square
+_SHORT = 48  # samples: the tables of 40 bands take 800 kB, with 128 samples 5 MB
+_MANY = 4  # long blocks, from which their tables pay
+_MOST_CARRIED = 32  # blocks: the table grows with the square of their number
 
 
 class _Blocks(NamedTuple):
-    """Tables of a bank for blocks of T samples, that are hops or parts of one; Z numbers come out of each."""
+    """Tables of a bank for blocks of T samples, which are hops or parts of a hop; a block has Z outputs."""
 
-    into: Tensor  # (F, T, Z + 2 order): samples to outputs, and to the state they leave behind
+    into: Tensor  # (F, T, Z + 2 order): samples to outputs, and to the state they add
     out: Tensor  # (F, 2 order, Z): the state before the block to outputs
-    carry: Tensor  # (F, n, n): the state before some blocks, and what they leave, to the states before and after these
-    hops: int  # of a block
-    per_hop: int  # blocks
-    per_carry: int  # of these
+    carry: Tensor  # (F, n, n): the state before several blocks and the states they add, to the states before and after
+    hops: int  # hops per block
+    per_hop: int  # blocks per hop
+    per_carry: int  # blocks per product with `carry`
 
     def run(self, x: Tensor, state: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
-        """Samples (rows, n_blocks * T) -> outputs (F, rows, n_blocks, Z), and the state after ``n_kept`` blocks."""
-        rows, (F, T, _), (S, Z) = x.shape[0], self.into.shape, self.out.shape[1:]  # an exported number of rows is free
+        """Return outputs (F, rows, n_blocks, Z) of x (rows, n_blocks * T), and the state after ``n_kept`` blocks."""
+        rows, (F, T, _), (S, Z) = x.shape[0], self.into.shape, self.out.shape[1:]  # rows may be symbolic in an export
         u = x.reshape(-1, T)
-        z, left = torch.bmm(u.expand(F, *u.shape), self.into).split([Z, S], -1)
+        z, all_added = torch.bmm(u.expand(F, *u.shape), self.into).split([Z, S], -1)
         before, entering = [], [state]
-        for added in left.reshape(F, rows, -1, self.per_carry * S).unbind(2):
+        for added in all_added.reshape(F, rows, -1, self.per_carry * S).unbind(2):
             states = torch.bmm(torch.cat([entering[-1], added], -1), self.carry)
             before.append(states[..., :-S])
             entering.append(states[..., -S:])
@@ -42,7 +42,7 @@ class _Blocks(NamedTuple):
 
 
 class BankSteps(FrontendSteps):
-    """A `FilterBank` at one rate, for signals of which no sample is missing; features as it gives them."""
+    """A `FilterBank` at one rate, with the same features, for signals without missing samples."""
 
     def __init__(self, bank: FilterBank, rate: float, dtype: torch.dtype) -> None:
         sfreq = bank.sfreq / rate
@@ -60,7 +60,7 @@ class BankSteps(FrontendSteps):
                 self._followers[name] = follower_tables(time_constants / (self.unit / sfreq), 64, dtype)
 
     def advance(self, x: Tensor, state: BankState | None, *, keep_last: bool = True) -> tuple[Tensor, BankState]:
-        """(n_channels, batch, n_times) -> features (n_channels * n_outputs, batch, n_steps)."""
+        """Return features (n_channels * n_outputs, batch, n_steps) of x (n_channels, batch, n_times), and the state."""
         n_channels, batch, n_times = x.shape
         short = -n_times % self.unit
         x = pad(x, (0, short)) if short else x
@@ -72,7 +72,7 @@ class BankSteps(FrontendSteps):
         if self._output == "linear":
             bands = bands.unflatten(1, (n_channels, batch)).permute(1, 3, 0, 2, 4)
             return bands.flatten(0, 2), BankState(filters)
-        if short:  # the mean over the samples that there are
+        if short:  # the mean over the available samples
             bands[..., -1] *= self.unit / (self.unit - short)
         bands, smooth = self._follow("smooth", bands, state.smooth, kept)
         slow, gain = self._follow("gain", bands, state.gain, kept)
@@ -81,9 +81,9 @@ class BankSteps(FrontendSteps):
         return features, BankState(filters, smooth, gain)
 
     def _run(self, x: Tensor, filters: Tensor, kept: int) -> tuple[Tensor, Tensor]:
-        """(rows, n_times) -> (F, rows, n_steps), or (F, rows, 2, n_steps) of band signals."""
+        """Return (F, rows, n_steps), or band signals (F, rows, 2, n_steps), of x (rows, n_times)."""
         long, short = self._long, self._short
-        # Of a few hops the long tables would cost more to read than what they spare.
+        # For few hops, reading the long tables would cost more than they save.
         whole = kept // long.hops * long.hops if kept >= _MANY * long.per_hop else 0
         if whole == 0:
             z, filters = short.run(x, filters, kept * short.per_hop)
@@ -96,7 +96,7 @@ class BankSteps(FrontendSteps):
         return torch.cat([bands, self._read(z, short)], -1), filters
 
     def _read(self, z: Tensor, blocks: _Blocks) -> Tensor:
-        """Reduce outputs (F, rows, n_blocks, Z) to a number a hop."""
+        """Reduce outputs (F, rows, n_blocks, Z) to one number per hop."""
         if self._output == "linear":
             last = z[:, :, blocks.per_hop - 1 :: blocks.per_hop]
             hops: Tensor = last.unflatten(-1, (2, blocks.hops)).transpose(2, 3).flatten(3)
@@ -114,7 +114,7 @@ class BankSteps(FrontendSteps):
 
 
 def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.dtype) -> _Blocks:
-    """Build the tables of blocks; outputs are scaled so that the sum of their squares over a hop is the mean energy."""
+    """Build the tables of blocks; outputs are scaled so that the sum of squares over a hop is the mean energy."""
     frequencies = bank.frequencies_hz / sfreq
     below_nyquist = frequencies < 0.5
     cascades = torch.where(below_nyquist, frequencies, 0.0), bank.bandwidths_hz / sfreq, bank.order
@@ -128,7 +128,7 @@ def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.
     else:
         W, Q = W * hop**-0.5, Q * hop**-0.5
         if hops == 1 and length + Q.shape[1] < W.shape[-1]:
-            # Sums of squares alone are read: outputs turned in their space have the same, and are no more than inputs.
+            # Only sums of squares are needed: a rotation keeps them, and reduces outputs to the number of inputs.
             W, Q = torch.linalg.qr(torch.cat([W, Q], 1).mT, "r").R.mT.split([length, Q.shape[1]], 1)
     per_hop = max(1, hop // length)
     per_carry = max(n for n in range(1, _MOST_CARRIED + 1) if per_hop % n == 0)
@@ -138,7 +138,7 @@ def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.
 
 
 def _carry(transition: Tensor, n_blocks: int) -> Tensor:
-    """Lay out powers of transitions (F, S, S) for a state and what n blocks leave: (F, S (n + 1), S (n + 1))."""
+    """Return (F, S (n + 1), S (n + 1)): from a state and the states that n blocks add, to all states between blocks."""
     S = transition.shape[-1]
     inputs = torch.eye(S * (n_blocks + 1)).to(transition).expand(len(transition), -1, -1).split(S, -1)
     states = [inputs[0]]
@@ -148,7 +148,7 @@ def _carry(transition: Tensor, n_blocks: int) -> Tensor:
 
 
 def _short_block(unit: int, otherwise: int) -> int:
-    """Return the samples of blocks whose tables stay in the cache, if some eight of them at most make a hop."""
+    """Return a block length whose tables fit into the cache, if at most eight equal blocks make a hop."""
     for per_hop in range(-(-unit // _SHORT), 9):
         if unit % per_hop == 0:
             return unit // per_hop

@@ -1,4 +1,4 @@
-"""What every front end is: features of the samples, then a learned map of them to the width of the blocks."""
+"""Base classes of front ends: features of the samples, then a learned map to the width of the blocks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from s4signal.ssm import construction_dtype
 
 @dataclass(frozen=True)
 class Frames:
-    """Signals or features of a batch, a frame per sample or per hop.
+    """Signals or features of a batch, with one frame per sample or per hop.
 
     Parameters
     ----------
@@ -22,11 +22,11 @@ class Frames:
     mask : Tensor (batch, n_steps), optional
         1 where a frame is valid, 0 where it is padding; None if all are valid.
     rate : float, default=1.0
-        Frame period in use over the training frame period.
+        Current frame period divided by the training frame period.
     gaps : Tensor (batch, n_steps), optional
-        Time from the frame before to each frame, in training frame periods; None if frames are equally far apart.
+        Time from the previous frame to each frame, in training frame periods; None if frames are equally spaced.
     state : object, optional
-        State after the last frame, to go on from; None where nothing was carried.
+        State after the last frame, for the next piece; None if no state is kept.
 
     Examples
     --------
@@ -43,9 +43,9 @@ class Frames:
 
 
 class FrontendSteps(ABC):
-    """A front end at one rate and for inference, with all that does not depend on the samples built.
+    """A front end at one rate, for inference; everything independent of samples is precomputed.
 
-    ``unit`` is the samples of a frame, ``rate`` the frame period in use over that of the training.
+    ``unit`` is the number of samples per frame, ``rate`` the current frame period divided by the training frame period.
     """
 
     unit: int
@@ -53,20 +53,20 @@ class FrontendSteps(ABC):
 
     @abstractmethod
     def advance(self, x: Tensor, state: Any, *, keep_last: bool = True) -> tuple[Tensor, Any]:
-        """Encode a piece (n_channels, batch, n_times), going on from a state; None is that at rest.
+        """Encode a piece (n_channels, batch, n_times), given the state before it; None is the initial state.
 
-        Return a frame per unit, the last of which may be short, and the state after the piece; or the state before the
-        last frame, if that is not kept because its samples will come again, with others.
+        Return one frame per unit, the last of which may be incomplete, and the state after the piece. If ``keep_last``
+        is False, return the state before the last frame, because its samples will come again in the next piece.
         """
 
 
 class Frontend(nn.Module, ABC):
-    """From the samples of all channels to the frames that the blocks work on.
+    """Map the samples of all channels to the frames that the blocks process.
 
-    `features` may be fixed, and is then computed once per case instead of once per epoch; `encode` is always learned.
+    If `features` has no parameters, it is computed once per case instead of once per epoch; `encode` is always learned.
     """
 
-    #: Time between two frames in seconds (samples where the rate is unknown); None if every sample is a frame.
+    #: Time between two frames in seconds (in samples if the rate is unknown); None if every sample is a frame.
     hop_s: float | None = None
 
     @property
@@ -76,15 +76,15 @@ class Frontend(nn.Module, ABC):
 
     @property
     def precomputable(self) -> bool:
-        """Whether it pays to compute `features` once per case: they are not learned, nor the samples themselves."""
+        """Whether `features` can be computed once per case: they have no parameters, and are not the samples."""
         return not self.learned
 
     @abstractmethod
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
-        """Compute features of signals (n_channels, batch, n_times), whose frames are samples, zero where masked."""
+        """Compute features of signals (n_channels, batch, n_times), with one frame per sample, zero where masked."""
 
     def augment(self, frames: Frames, *, generator: torch.Generator | None = None) -> Frames:
-        """Change features at random in training, their lengths too; by default nothing changes."""
+        """Augment features, and possibly their lengths, in training; does nothing by default."""
         return frames
 
     @abstractmethod
@@ -92,32 +92,32 @@ class Frontend(nn.Module, ABC):
         """Map features to the width of the blocks, (d_model, batch, n_steps)."""
 
     def steps(self, rate: float) -> FrontendSteps:
-        """Return what encodes pieces of signal at a rate."""
+        """Return an encoder of pieces of signal at a rate."""
         raise ValueError(
-            f"{type(self).__name__} takes whole cases, not pieces; for a stream fit with frontend='linear', "
+            f"{type(self).__name__} needs whole cases, not pieces; for a stream fit with frontend='linear', "
             "'filterbank' or an s4signal.nn.FilterBank."
         )
 
     def unit(self, rate: float) -> int:
-        """Return how many samples make a piece that `advance` can take; a shorter one may come last."""
+        """Return the number of samples that pieces for `advance` must be a multiple of, except the last piece."""
         return self.steps(rate).unit
 
     def advance(self, x: Tensor, state: Any, *, rate: float = 1.0) -> Frames:
-        """Encode a piece of signal (n_channels, batch, n_times), going on from the ``state`` of the one before."""
+        """Encode a piece of signal (n_channels, batch, n_times), given the ``state`` after the previous piece."""
         steps = self.steps(rate)
         h, after = steps.advance(x, state)
         return Frames(h, None, steps.rate, state=after)
 
     @abstractmethod
     def describe(self) -> str:
-        """Return a phrase for a person: what a frame holds."""
+        """Return a phrase that describes a frame, for users."""
 
     def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
-        """Fit the standardisation of the features, if there is one, to batches of training cases and their weights."""
+        """Fit the standardisation of the features, if any, to batches of training cases and their weights."""
 
 
 class StandardizedFrontend(Frontend):
-    """A front end whose features are brought to mean zero and variance one over the training cases."""
+    """A front end that standardises features to mean zero and variance one over the training cases."""
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class StandardizedFrontend(Frontend):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
-        """Measure mean and deviation of each feature over the valid frames, in float64 where the device has it."""
+        """Compute mean and standard deviation of each feature over valid frames, in float64 if the device has it."""
         device, dtype = self.center.device, construction_dtype(self.center.device)
         count, total, square = (torch.zeros((), dtype=dtype, device=device) for _ in range(3))
         for frames, weight in batches:
@@ -137,10 +137,10 @@ class StandardizedFrontend(Frontend):
         center = total / count
         spread = (square / count - center**2).clamp_min(0.0).sqrt()
         self.center.copy_(center)
-        # A feature that never moves carries no information: it becomes zero, instead of being divided by almost zero.
+        # A constant feature carries no information: it is set to zero, instead of being divided by almost zero.
         self.scale.copy_(torch.where(spread > 1e-6, 1.0 / spread.clamp_min(1e-6), 0.0))
 
     def standardize(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Centre and scale features (n_features, batch, n_steps); zero where masked."""
+        """Standardise features (n_features, batch, n_steps); zero where masked."""
         standard = ((features - self.center[:, None, None]) * self.scale[:, None, None]).to(features.dtype)
         return standard if mask is None else standard * mask

@@ -1,4 +1,4 @@
-"""The filter bank as a front end: energies, their mean taken out, standardised and mixed where bands lie together."""
+"""The filter bank as a front end: energies, mean subtraction, standardisation, and convolutions over bands and time."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -19,10 +19,10 @@ SUBTRACTIONS = ("none", "case", "running", "active")
 
 
 class _State(NamedTuple):
-    """Of a front end between two pieces."""
+    """State of a front end between two pieces."""
 
     bank: BankState | None
-    running: tuple[Tensor, Tensor] | None  # sum of the features (n_features, batch, 1) and number of the frames so far
+    running: tuple[Tensor, Tensor] | None  # sum of the features (n_features, batch, 1) and number of frames so far
     loudness: LoudnessState | None
     mix: list[Tensor] | None
 
@@ -30,10 +30,10 @@ class _State(NamedTuple):
 class FilterBankFrontend(StandardizedFrontend):
     """A `FilterBank`, mean subtraction, standardisation and convolutions over bands and frames.
 
-    With log energies the subtraction is cepstral mean normalisation: a gain or a channel response drops out.
-    ``mean_subtraction="case"`` takes out the mean of each case, ``"running"`` that of the frames so far, ``"active"``
-    that of the loud frames, above a floor ``floor_db`` below the loudest (`Loudness`): then silence drops out too. That
-    is done after augmentation, on features that are plain energies.
+    With log energies, this is cepstral mean normalisation: it removes a gain or a channel response.
+    ``mean_subtraction="case"`` subtracts the mean of each case, ``"running"`` the mean of the frames so far,
+    ``"active"`` the mean of the loud frames, with a floor ``floor_db`` below the loudest frame (`Loudness`), which also
+    removes the effect of silence. ``"active"`` is applied after augmentation, in `encode`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class FilterBankFrontend(StandardizedFrontend):
         super().__init__(n_features)
         self.bank, self.mean_subtraction = bank, mean_subtraction
         self.loudness = Loudness(floor_db=floor_db, causal=causal) if mean_subtraction == "active" else None
-        self.augmentations = nn.ModuleList(augmentations)  # in the order in which they act
+        self.augmentations = nn.ModuleList(augmentations)  # in the order of application
         self.mix = TimeFrequencyConv(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
         self.hop_s = bank.hop_s
 
@@ -64,7 +64,7 @@ class FilterBankFrontend(StandardizedFrontend):
         return any(p.requires_grad for p in self.bank.parameters())
 
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
-        """Compute energies, without a mean of all frames; samples with gaps are read on a regular grid."""
+        """Compute energies, with the mean subtracted per case or running; gaps are converted to a regular grid."""
         frames = self.bank(signals.features, signals.mask, rate=signals.rate, gaps=signals.gaps)
         features = frames.features
         if self.mean_subtraction == "case":
@@ -75,10 +75,10 @@ class FilterBankFrontend(StandardizedFrontend):
         return Frames(features, frames.mask, frames.rate)
 
     def augment(self, frames: Frames, *, generator: torch.Generator | None = None) -> Frames:
-        """Change bands, and put silence around cases, in training."""
+        """Apply the augmentations in training."""
         features, mask, bank = frames.features, frames.mask, self.bank
         heights = 2.0 * bank.frequencies_hz / bank.sfreq
-        # The floor is constant: without its mean it is zero.
+        # The floor is constant: after mean subtraction it is zero.
         floor = bank.floor_value if self.mean_subtraction in ("none", "active") else 0.0
         for part in self.augmentations:
             if isinstance(part, SilencePadding):
@@ -94,19 +94,19 @@ class FilterBankFrontend(StandardizedFrontend):
         return replace(frames, features=features, mask=mask)
 
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
-        """Take out the loudness, standardise and mix."""
-        mixed: Tensor = self.mix(self.standardize(self._levelled(frames), frames.mask), frames.mask)
+        """Normalise the loudness, standardise and mix."""
+        mixed: Tensor = self.mix(self.standardize(self._normalised(frames), frames.mask), frames.mask)
         return mixed
 
     def calibrate(self, batches: Iterable[tuple[Frames, Tensor]]) -> None:
-        """Measure mean and deviation of each feature, as they are without the loudness."""
-        super().calibrate((replace(frames, features=self._levelled(frames)), weight) for frames, weight in batches)
+        """Compute mean and standard deviation of each feature, after loudness normalisation."""
+        super().calibrate((replace(frames, features=self._normalised(frames)), weight) for frames, weight in batches)
 
-    def _levelled(self, frames: Frames) -> Tensor:
+    def _normalised(self, frames: Frames) -> Tensor:
         return frames.features if self.loudness is None else self.loudness(frames.features, frames.mask)
 
     def steps(self, rate: float) -> FrontendSteps:
-        """Return what encodes pieces, hop by hop."""
+        """Return an encoder of pieces at a rate, hop by hop."""
         if self.mean_subtraction == "case" or (self.loudness is not None and not self.loudness.causal):
             raise ValueError(
                 f"mean_subtraction={self.mean_subtraction!r} needs the whole case; for pieces use 'running', or "
@@ -115,14 +115,14 @@ class FilterBankFrontend(StandardizedFrontend):
         return _Steps(self, rate)
 
     def describe(self) -> str:
-        """Return what a frame holds."""
+        """Describe a frame."""
         what = "band signals" if self.bank.output == "linear" else "gammatone energies"
         bands = self.bank.frequencies_hz
         return f"{len(bands)} {what} {bands.min():.0f} - {bands.max():.0f} Hz"
 
 
 class _Steps(FrontendSteps):
-    """The front end at one rate."""
+    """Encoder of pieces at one rate."""
 
     def __init__(self, frontend: FilterBankFrontend, rate: float) -> None:
         center, scale = frontend.center[:, None, None], frontend.scale[:, None, None]
@@ -137,7 +137,7 @@ class _Steps(FrontendSteps):
         features, bank = self._bank.advance(x, bank, keep_last=keep_last)
         if self._running_mean:
             features, (totals, counts) = _without_running_mean(features, running)
-            if keep_last or len(counts) > 1:  # what came before the last frame, if that one is not kept
+            if keep_last or len(counts) > 1:  # the state before the last frame, if that is not kept
                 last = slice(-1, None) if keep_last else slice(-2, -1)
                 running = totals[..., last], counts[last]
         if self._loudness is not None:
@@ -149,7 +149,7 @@ class _Steps(FrontendSteps):
 def _without_running_mean(
     features: Tensor, before: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Take out the mean of the frames so far; return the sums, and the numbers of frames, up to each one."""
+    """Subtract the mean of the frames so far; also return the sum and the number of frames up to each frame."""
     totals = features.double().cumsum(-1)
     counts = torch.arange(1, 1 + features.shape[-1], device=features.device)
     if before is not None:

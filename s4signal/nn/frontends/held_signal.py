@@ -1,4 +1,4 @@
-"""Samples at any times and missing ones as a held signal, on the regular grid that a filter bank steps along."""
+"""Zero-order hold of irregular and missing samples, on the regular grid of a filter bank."""
 
 from typing import NamedTuple
 
@@ -9,50 +9,50 @@ from s4signal.errors import ShapeError
 from s4signal.ssm import construction_dtype
 from s4signal.ssm.cascades import held_response
 
-TOLERANCE = 1e-6  # of the period, by which a time may miss a point of the grid that is meant
+TOLERANCE = 1e-6  # largest distance of a time to a grid point that it is rounded to, in periods
 
 
 class Jumps(NamedTuple):
-    """Where a held signal changes within a period of the grid, in the order of the points; J changes."""
+    """Changes of a held signal within periods of the grid, sorted by grid point; J changes."""
 
-    point: Tensor  # (J,) of int: number of the point that ends the period, from 0
-    case: Tensor  # (J,) of int: place in the batch
+    point: Tensor  # (J,) of int: index of the point that ends the period, from 0
+    case: Tensor  # (J,) of int: index in the batch
     ahead: Tensor  # (J,) of float64: periods from the change to that point, in (0, 1)
-    change: Tensor  # (n_channels, J): what is added to the signal
+    change: Tensor  # (n_channels, J): step of the signal
 
     def states(
         self, first: int, length: int, batch: int, frequencies: Tensor, bandwidths: Tensor, order: int
     ) -> Tensor | None:
-        """Return what the changes add to the states of cascades, (n_bands, n_channels * batch, length * 2 * order)."""
+        """Return what the changes add to cascade states, (n_bands, n_channels * batch, length * 2 * order)."""
         edges = torch.tensor([first, first + length], device=self.point.device)
-        here = slice(*torch.searchsorted(self.point, edges).tolist())
-        if here.start == here.stop:
+        inside = slice(*torch.searchsorted(self.point, edges).tolist())
+        if inside.start == inside.stop:
             return None
-        change = self.change[:, here]
-        response = held_response(frequencies, bandwidths, order, self.ahead[here]).mT.to(change.dtype)
+        change = self.change[:, inside]
+        response = held_response(frequencies, bandwidths, order, self.ahead[inside]).mT.to(change.dtype)
         added = response.unsqueeze(2) * change.mT.unsqueeze(-1)  # (n_bands, J, n_channels, 2 order)
-        place = self.case[here] * length + self.point[here] - first
-        states = added.new_zeros(len(frequencies), batch * length, *added.shape[2:]).index_add(1, place, added)
+        index = self.case[inside] * length + self.point[inside] - first
+        states = added.new_zeros(len(frequencies), batch * length, *added.shape[2:]).index_add(1, index, added)
         rows: Tensor = states.unflatten(1, (batch, length)).permute(0, 3, 1, 2, 4).flatten(3).flatten(1, 2)
         return rows
 
 
 class HeldSignal(NamedTuple):
-    """A held signal on a grid whose points are one period apart, the first a period after the time 0."""
+    """A held signal on a regular grid; the first point is one period after time 0."""
 
-    x: Tensor  # (n_channels, batch, n_points): the value from the point before on, zero beyond the case
-    mask: Tensor | None  # (batch, n_points), 1 where a point is within its case
+    x: Tensor  # (n_channels, batch, n_points): the value just after the previous point, zero after the end of a case
+    mask: Tensor | None  # (batch, n_points), 1 for points within a case
     jumps: Jumps | None  # None if every sample lies on the grid
 
 
 def fill_from_next(x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Fill missing samples with the next observation of the channel, carried backward (NOCB); after it with the last.
+    """Fill missing samples with the next observation of the channel (NOCB), at the end with the last observation.
 
-    A sample stands for the time since the one before it, so that nothing else is held where some are missing.
+    A sample is held over the time since the one before it, so that this equals leaving out the missing samples.
     Shapes: x (n_channels, batch, n_times), mask (batch, n_times) → (n_channels, batch, n_times).
     """
     missing = torch.isnan(x)
-    if x.is_cpu and not bool(missing.any()):  # elsewhere the question would wait for the device
+    if x.is_cpu and not bool(missing.any()):  # on other devices, the test would force a synchronisation
         return x
     observed = ~missing if mask is None else ~missing & (mask > 0)
     n_times, index = x.shape[-1], torch.arange(x.shape[-1], device=x.device)
@@ -64,19 +64,19 @@ def fill_from_next(x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def hold_on_grid(x: Tensor, gaps: Tensor, mask: Tensor | None = None) -> HeldSignal:
-    """Read samples at any times as a held signal, x(t) = x_k from the time of the sample before to that of sample k.
+    """Convert irregular samples to a held signal: x(t) = x_k between the times of samples k - 1 and k.
 
-    The last sample is held to the next point.
+    The last sample is held until the next grid point.
 
     Shapes: x (n_channels, batch, n_times), gaps (batch, n_times), mask (batch, n_times).
     """
     if gaps.shape != x.shape[1:]:
-        raise ShapeError(f"gaps must have shape {tuple(x.shape[1:])}, as a channel of x, got {tuple(gaps.shape)}.")
+        raise ShapeError(f"gaps must have shape {tuple(x.shape[1:])}, like a channel of x, got {tuple(gaps.shape)}.")
     gaps = gaps.to(construction_dtype(gaps.device))
     gaps = gaps if mask is None else gaps.masked_fill(mask == 0, 0.0)
     ends = gaps.cumsum(1)
     if not bool(((gaps >= 0) & ends.isfinite()).all()) or not bool((ends[:, -1] > 0).all()):
-        raise ValueError("gaps must be finite and at least 0, and above 0 for a sample of each case; check the times.")
+        raise ValueError("gaps must be finite and at least 0, with at least one above 0 in each case; check the times.")
     ends = torch.where((ends - ends.round()).abs() < TOLERANCE, ends.round(), ends)
     batch, n_times = gaps.shape
     n_points = ends[:, -1].ceil()
@@ -88,14 +88,14 @@ def hold_on_grid(x: Tensor, gaps: Tensor, mask: Tensor | None = None) -> HeldSig
 
 
 def _jumps(x: Tensor, ends: Tensor) -> Jumps | None:
-    """Find the changes between samples whose times (batch, n_times) lie off the grid."""
-    # After its last sample a case does not change: the padding has its time too.
+    """Find the changes between samples whose times (batch, n_times) are not grid points."""
+    # Exclude the last sample of a case; padding has the same end time.
     off = (ends[:, :-1] != ends[:, :-1].floor()) & (ends[:, :-1] < ends[:, -1:])
     case, sample = off.nonzero(as_tuple=True)
     if not len(case):
         return None
     order = ends[case, sample].sort(stable=True).indices
     case, sample = case[order], sample[order]
-    when = ends[case, sample]
+    times = ends[case, sample]
     change = x[:, case, sample + 1] - x[:, case, sample]
-    return Jumps(when.floor().long(), case, when.floor() + 1.0 - when, change)
+    return Jumps(times.floor().long(), case, times.floor() + 1.0 - times, change)

@@ -1,4 +1,4 @@
-"""Slow waves: the channels' means over hops, mixed."""
+"""Front end for slow waves: means of each channel over hops, and a linear map of the channels."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from s4signal.nn.frontends.base import Frames, Frontend, FrontendSteps
 
 
 class HopMeansFrontend(Frontend):
-    """Mean of each channel over hops, then a mix of the channels: some 64 frames per case, whatever its rate."""
+    """Average each channel over hops, by default 64 per case at any rate, then mix the channels linearly."""
 
     hop_s: float
 
@@ -26,7 +26,7 @@ class HopMeansFrontend(Frontend):
         """Average each channel over the valid samples of each hop."""
         x, mask = signals.features, signals.mask
         if signals.gaps is not None:
-            raise ValueError("hop means take regular samples; put the signal on a grid, or use frontend='linear'.")
+            raise ValueError("hop means need regular samples: resample X to a grid, or use frontend='linear'.")
         hop = self.unit(signals.rate)
         short = -x.shape[-1] % hop
         valid = x.new_ones(1, x.shape[-1]) if mask is None else mask
@@ -42,24 +42,24 @@ class HopMeansFrontend(Frontend):
         return mixed
 
     def unit(self, rate: float) -> int:
-        """Return the samples of a hop."""
+        """Return the number of samples per hop."""
         return max(1, round(self.sfreq * self.hop_s / rate))
 
     def steps(self, rate: float) -> FrontendSteps:
-        """Return what encodes pieces."""
+        """Return an encoder of pieces at a rate."""
         return _Steps(self, rate)
 
     def describe(self) -> str:
-        """Return what a frame holds."""
+        """Describe a frame."""
         return "means over hops, channels mixed"
 
 
 class _Steps(FrontendSteps):
-    """Hops of one rate; nothing is kept from one to the next."""
+    """Encoder of pieces, hop by hop, at one rate; no state."""
 
     def __init__(self, frontend: HopMeansFrontend, rate: float) -> None:
         self.unit, mix = frontend.unit(rate), frontend.mix
-        self._weight, self._bias = mix.weight / self.unit, mix.bias.unsqueeze(-1)  # of sums
+        self._weight, self._bias = mix.weight / self.unit, mix.bias.unsqueeze(-1)  # applied to sums
         self.rate = rate * self.unit / (frontend.sfreq * frontend.hop_s)
 
     def advance(self, x: Tensor, state: Any, *, keep_last: bool = True) -> tuple[Tensor, Any]:

@@ -1,4 +1,4 @@
-"""The linear front end: the channels mixed at each sample."""
+"""The linear front end: a linear map of the channels at each sample."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from s4signal.nn.frontends.base import Frames, Frontend, FrontendSteps
 
 
 class LinearFrontend(Frontend):
-    """Mix the channels at each sample: every sample is a frame, regular or not."""
+    """Mix the channels linearly at each sample; each sample is a frame, at regular or irregular times."""
 
     def __init__(self, n_channels: int, d_model: int) -> None:
         super().__init__()
@@ -18,11 +18,11 @@ class LinearFrontend(Frontend):
 
     @property
     def precomputable(self) -> bool:
-        """Return False: there is nothing to compute."""
+        """Return False: the features are the samples."""
         return False
 
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
-        """Return the samples themselves, with their gaps."""
+        """Return the samples and gaps unchanged."""
         return signals
 
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
@@ -31,16 +31,16 @@ class LinearFrontend(Frontend):
         return mixed
 
     def steps(self, rate: float) -> FrontendSteps:
-        """Return what mixes the channels of pieces."""
+        """Return an encoder of pieces at a rate."""
         return _Steps(self, rate)
 
     def describe(self) -> str:
-        """Return what a frame holds."""
+        """Describe a frame."""
         return "each sample, channels mixed"
 
 
 class _Steps(FrontendSteps):
-    """A frame per sample, and no state."""
+    """Encoder of pieces, with one frame per sample and no state."""
 
     unit = 1
 

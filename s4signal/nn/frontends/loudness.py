@@ -1,4 +1,4 @@
-"""Log energies relative to what is loud in a case: neither gain nor silence around a sound changes what is left."""
+"""Normalise log energies by the loud frames of a case, independent of gain and of silence around a sound."""
 
 import math
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from s4signal.ssm import construction_dtype
 
-FLOOR_DB = 45.0  # by cross-validation: at 50 the noise of a room counts, at 35 weak sounds are lost
+FLOOR_DB = 45.0  # by cross-validation: at 50 room noise has an effect, at 35 weak sounds are cut off
 DECIBEL = math.log(10.0) / 10.0  # of energy, in natural logarithms
 
 
@@ -21,21 +21,21 @@ class LoudnessState(NamedTuple):
 
 
 class Loudness(nn.Module):
-    """Floor log energies some way below the loudest frame, and take out their mean over the active frames.
+    """Floor log energies relative to the loudest frame, and subtract their mean over the active frames.
 
-    Causal, "loudest" is the loudest so far, and frames count in the mean by their amplitude: the silence before a sound
-    is soon outweighed, and two sums are all that a stream keeps. Of whole cases frames above a threshold count alone,
-    which did better.
+    For whole cases, active frames are those above a threshold, which performed better. If ``causal``, the loudest frame
+    so far is used, and the mean is weighted by amplitude: the initial silence soon has little weight, and a stream
+    keeps only two sums.
     """
 
     def __init__(self, *, floor_db: float = FLOOR_DB, active_db: float = 30.0, causal: bool = False) -> None:
         super().__init__()
         if not 0 < active_db <= floor_db:
-            raise ValueError(f"active_db={active_db:g} must be above 0, at most floor_db={floor_db:g}.")
+            raise ValueError(f"active_db={active_db:g} must be above 0 and at most floor_db={floor_db:g}.")
         self.floor_db, self.active_db, self.causal = floor_db, active_db, causal
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Level whole cases; zero where masked.
+        """Normalise whole cases; zero where masked.
 
         Shapes: x (n_features, batch, n_steps), mask (batch, n_steps) → (n_features, batch, n_steps).
         """
@@ -54,7 +54,7 @@ class Loudness(nn.Module):
     def advance(
         self, x: Tensor, state: LoudnessState | None, *, keep_last: bool = True
     ) -> tuple[Tensor, LoudnessState | None]:
-        """Level a piece (n_features, batch, n_steps) by what was loud until each frame; the last may be left again."""
+        """Normalise a piece (n_features, batch, n_steps) causally; ``keep_last`` as in `FrontendSteps.advance`."""
         power, several = x.exp().sum(0, keepdim=True), x.shape[-1] > 1
         energy = power.log()
         loudest = self.running_maximum(energy) if several else energy
@@ -74,7 +74,7 @@ class Loudness(nn.Module):
         return y, LoudnessState(loudest[..., last], total[..., last], weight[..., last])
 
     def running_maximum(self, energy: Tensor) -> Tensor:
-        """Return the largest of all frames so far, (1, batch, n_steps)."""
+        """Return the maximum of all frames so far, (1, batch, n_steps)."""
         return energy.cummax(-1).values
 
     def _floored(self, x: Tensor, loudest: Tensor) -> Tensor:

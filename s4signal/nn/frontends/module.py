@@ -1,4 +1,4 @@
-"""Any torch module as a front end: from raw samples to features every hop."""
+"""A custom torch module as front end: from raw samples to features per hop."""
 
 import copy
 from typing import Any
@@ -13,10 +13,10 @@ from s4signal.nn.randomness import draws_from
 
 
 class ModuleFrontend(StandardizedFrontend):
-    """A user's module, its features standardised and mixed.
+    """Run a user's module, then standardise and mix its features.
 
-    It maps (batch, n_times, n_channels) to (batch, n_hops, n_features), and gets cases of one length at a time, without
-    padding: whatever it does, a case never depends on its batch mates.
+    The module maps (batch, n_times, n_channels) to (batch, n_hops, n_features). It receives cases of equal length only,
+    without padding, so that the features of a case do not depend on the batch.
     """
 
     def __init__(self, module: nn.Module, n_features: int, d_model: int) -> None:
@@ -34,11 +34,11 @@ class ModuleFrontend(StandardizedFrontend):
         """Run the module, once for each length in the batch."""
         if abs(signals.rate - 1.0) > 1e-6:
             raise ValueError(
-                f"X has samples {signals.rate:g} times as long as at training, but a module as front end knows one "
-                "rate alone. Use Signals.resample."
+                f"X has samples {signals.rate:g} times as long as at training, but a custom module as front end "
+                "supports the training rate only. Use Signals.resample."
             )
         if signals.gaps is not None:
-            raise ValueError("a module as front end takes regular samples; put the signal on a grid.")
+            raise ValueError("a custom module as front end needs regular samples: resample X to a grid.")
         x, mask = signals.features, signals.mask
         cases = x.permute(1, 2, 0)
         if mask is None:
@@ -59,7 +59,7 @@ class ModuleFrontend(StandardizedFrontend):
         return mixed
 
     def describe(self) -> str:
-        """Return what a frame holds."""
+        """Describe a frame."""
         return f"{type(self.module).__name__}, {self.n_features} features"
 
     def _run(self, cases: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -70,11 +70,11 @@ class ModuleFrontend(StandardizedFrontend):
 
 
 def probe_module(module: nn.Module, *, n_channels: int, n_times: int, hop: float) -> int:
-    """Run a module on zeros, to see whether it is a front end; return its number of features."""
+    """Check a module by running it on zeros; return its number of features."""
     name, n_steps, n_features = type(module).__name__, [], None
     module = copy.deepcopy(module).eval()
     like = next((p for p in module.parameters()), torch.zeros(()))
-    # A second length, longer by whole hops: it must add as many frames, whatever happens at the edges.
+    # A second length, longer by whole hops, must give as many frames more, for any treatment of the edges.
     more = round(hop * max(4, round(n_times / hop)))
     for length in (n_times, n_times + more):
         zeros = torch.zeros(2, length, n_channels, device=like.device, dtype=like.dtype)
@@ -96,16 +96,16 @@ def probe_module(module: nn.Module, *, n_channels: int, n_times: int, hop: float
 
 
 def _check_shape(module: nn.Module, outputs: Any, cases: Tensor, n_features: int | None) -> int:
-    """Refuse what is no (batch, n_hops, n_features); return the features."""
-    wanted = f"(batch, n_hops, {'n_features' if n_features is None else n_features})"
+    """Check that outputs have shape (batch, n_hops, n_features); return n_features."""
+    target = f"(batch, n_hops, {'n_features' if n_features is None else n_features})"
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
         got = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ShapeError(f"frontend, a {type(module).__name__}, must return real numbers {wanted}, got {got}.")
+        raise ShapeError(f"frontend, a {type(module).__name__}, must return real numbers {target}, got {got}.")
     shape = tuple(outputs.shape)
-    right = len(shape) == 3 and shape[0] == len(cases) and min(shape) > 0
-    if not right or n_features not in (None, shape[2]):
+    valid = len(shape) == 3 and shape[0] == len(cases) and min(shape) > 0
+    if not valid or n_features not in (None, shape[2]):
         raise ShapeError(
-            f"frontend, a {type(module).__name__}, must map (batch, n_times, n_channels) to {wanted}, got {shape} for "
+            f"frontend, a {type(module).__name__}, must map (batch, n_times, n_channels) to {target}, got {shape} for "
             f"{tuple(cases.shape)}. If features come second, transpose the last two axes."
         )
     return shape[2]

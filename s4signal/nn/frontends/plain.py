@@ -1,4 +1,4 @@
-"""Front ends in plain operations whose number does not depend on the length: for export."""
+"""Front ends in plain operations, whose number does not depend on the length, for export."""
 
 import math
 
@@ -16,14 +16,14 @@ from s4signal.ssm import cascade_tables
 
 
 class PlainBank(nn.Module):
-    """A `FilterBank` at the rate of its training, over whole signals from rest."""
+    """A `FilterBank` at the training rate, over whole signals, with zero initial state."""
 
     def __init__(self, bank: FilterBank, dtype: torch.dtype, longest: int) -> None:
         super().__init__()
         if bank.output == "pcen" or hasattr(bank, "log_smooth"):
             raise ValueError(
-                "a filter bank with smoothing or an automatic gain is not exported; those of frontend='filterbank' "
-                "and others with output='log', 'power' or 'linear' are."
+                "a filter bank with smoothing or an automatic gain is not exported; use frontend='filterbank', or a "
+                "FilterBank with output='log', 'power' or 'linear' and smooth_s=None."
             )
         self.sfreq, self.hop_s, self.output, self.floor = bank.sfreq, bank.hop_s, bank.output, bank.floor
         self.n_bands, self.n_outputs, self.floor_value = bank.n_bands, bank.n_outputs, bank.floor_value
@@ -54,7 +54,7 @@ class PlainBank(nn.Module):
         return Frames(features, None, hop / self.sfreq / self.hop_s)
 
     def _reduced(self, z: Tensor) -> Tensor:
-        """(n_bands, n_channels, batch, n_blocks, 2, hops, samples) -> features (n_features, batch, n_steps)."""
+        """Reduce (n_bands, n_channels, batch, n_blocks, 2, hops, samples) to features (n_features, batch, n_steps)."""
         z = z.permute(1, 4, 0, 2, 3, 5, 6)  # channels, parts, bands, batch, blocks, hops, samples
         if self.output == "linear":
             bands = z[..., -1].flatten(4)
@@ -68,7 +68,7 @@ class PlainBank(nn.Module):
 
 
 class PlainHopMeans(HopMeansFrontend):
-    """Hop means whose padding has one size for all lengths."""
+    """Hop means with the same amount of padding for all lengths."""
 
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Average each channel over the samples of each hop."""
@@ -80,12 +80,12 @@ class PlainHopMeans(HopMeansFrontend):
 
 
 class PlainLoudness(Loudness):
-    """Causal loudness whose running maximum is made by doubling."""
+    """Causal loudness normalisation with a running maximum by doubling."""
 
     n_doublings = 0
 
     def running_maximum(self, energy: Tensor) -> Tensor:
-        """Return the largest of all frames so far, (1, batch, n_steps)."""
+        """Return the maximum of all frames so far, (1, batch, n_steps)."""
         for k in range(self.n_doublings):
             before = pad(energy, (1 << k, 0), value=-math.inf)[..., : energy.shape[-1]]
             energy = torch.maximum(energy, before)

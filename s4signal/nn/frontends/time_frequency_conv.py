@@ -1,4 +1,4 @@
-"""2-D convolutions over frequency and time, with the same weights at every place along the bands."""
+"""2-D convolutions over frequency and time, with weights shared along frequency."""
 
 import copy
 import math
@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from s4signal.nn.block import ChannelLinear
 
-N_BANDS, N_STEPS = 5, 3  # that a convolution sees at once
-STRIDE = 2  # along the bands; along time there is none, so that the blocks keep the hop's rate
+N_BANDS, N_STEPS = 5, 3  # kernel size of a convolution
+STRIDE = 2  # along the bands; the stride along time is 1, so that the blocks keep the rate of the hops
 
 
 class TimeFrequencyConv(nn.Module):
-    """Convolutions over neighbouring bands and steps, then a mix of all bands.
+    """Convolutions over neighbouring bands and steps, then a linear map of all bands.
 
-    Another speaker has the same sounds a little further up or down the bands: weights that are shared along frequency
-    need not learn them again for each speaker.
+    Another speaker has the same sounds shifted along the bands: with weights shared along frequency, the network need
+    not learn them again for each speaker.
     """
 
     scaled = False
@@ -37,7 +37,7 @@ class TimeFrequencyConv(nn.Module):
         self.mix = ChannelLinear(width * n_places, d_model)
 
     def for_steps(self) -> Self:
-        """Copy it with factors of the GELU, sqrt(2) v -> (v + v erf v) / sqrt(2), in the weights: for few numbers."""
+        """Copy with the factors of the GELU, sqrt(2) v -> (v + v erf v) / sqrt(2), in the weights; faster if small."""
         own = copy.deepcopy(self)
         own.scaled = True
         with torch.no_grad():
@@ -54,9 +54,9 @@ class TimeFrequencyConv(nn.Module):
     def advance(
         self, x: Tensor, state: Sequence[Tensor] | None, *, keep_last: bool = True
     ) -> tuple[Tensor, list[Tensor]]:
-        """Map a piece of the cases, going on from a state; to the one before the last step if that is not kept."""
+        """Map a piece of the cases, given the state before it; ``keep_last`` as in `FrontendSteps.advance`."""
         if not self.causal:
-            raise ValueError("pieces need causal=True: a step sees the next ones otherwise.")
+            raise ValueError("pieces need causal=True: otherwise a step depends on the next steps.")
         return self._run(x, state, None, keep_last=keep_last)
 
     def _run(
@@ -71,6 +71,6 @@ class TimeFrequencyConv(nn.Module):
             after.append(h[..., 1 - N_STEPS :] if keep_last else h[..., -N_STEPS:-1])
             h = convolution(F.pad(h, (0, n_after)) if n_after else h)
             h = torch.addcmul(h, h, torch.erf(h)) if self.scaled else F.gelu(h)
-            # Beyond the end of a case the next convolution sees the zeros that it would see alone.
+            # After the end of a case, the next convolution needs the zeros of a case without padding.
             h = h if mask is None else h * mask[:, None, None]
         return self.mix(h.permute(1, 2, 0, 3).flatten(0, 1)), after

@@ -1,4 +1,4 @@
-"""Kernels: learnable systems in continuous time. A new one is a file here and a line in ``KERNELS``."""
+"""Kernels: learnable systems in continuous time. To add one, add a file here and a line in ``KERNELS``."""
 
 from s4signal.nn.kernels.base import Kernel
 from s4signal.nn.kernels.lssl import LSSLKernel

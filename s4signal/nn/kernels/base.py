@@ -1,4 +1,4 @@
-"""What all kernels share: options, steps, and the parameters of conjugate pairs of modes."""
+"""Base classes of kernels: options, step sizes, and the parameters of conjugate pairs of modes."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,15 +16,15 @@ from s4signal.ssm.systems import System
 
 
 class Kernel(nn.Module, ABC):
-    """A learnable linear system, held in continuous time.
+    """A learnable linear system, parametrised in continuous time.
 
-    A kernel of your own is a class with four tables and three methods: `build` makes its parameters, `system`
-    discretises them, `modes` says what it rings with; `S4Layer` and `StackOptions` take it as ``kernel=``.
+    A custom kernel is a subclass with four tables and three methods: `build` creates its parameters, `system`
+    discretises them, `modes` returns its eigenvalues. `S4Layer` and `StackOptions` accept it as ``kernel=``.
 
     Parameters
     ----------
     d_model, d_state, init, bidirectional, dt_range, discretization : as in `S4Layer`
-        Sizes, a name in ``INITS``, directions, the range from which steps are drawn log-uniformly, a name in ``RULES``.
+        Sizes, a name in ``INITS``, directions, the range of the log-uniform step sizes, a name in ``RULES``.
 
     Raises
     ------
@@ -40,18 +40,18 @@ class Kernel(nn.Module, ABC):
     'bilinear'
     """
 
-    #: Names of the parameters that want the small state-space learning rate and no weight decay.
+    #: Names of the parameters with the small state-space learning rate and no weight decay.
     STATE_SPACE_PARAMETERS: ClassVar[tuple[str, ...]]
-    #: What ``init`` may be.
+    #: Allowed values of ``init``.
     INITS: ClassVar[Collection[str]]
-    #: What ``discretization`` may be, and what it is by default.
+    #: Allowed values of ``discretization``, and its default.
     RULES: ClassVar[Mapping[str, Callable[..., Any]]]
     DEFAULT_RULE: ClassVar[str] = "zoh"
     #: Whether d_state counts both modes of conjugate pairs.
     PAIRS: ClassVar[bool] = True
-    #: Whether one system serves all channels, a step for each mode; otherwise each channel has its system and step.
+    #: Whether all channels share one system, with a step size per mode; otherwise each has its system and step size.
     SHARED: ClassVar[bool] = False
-    #: Whether `scan` runs it over samples that are not equally far apart.
+    #: Whether `scan` accepts irregular sample times.
     TAKES_GAPS: ClassVar[bool] = False
 
     def __init__(
@@ -76,7 +76,7 @@ class Kernel(nn.Module, ABC):
             raise ValueError(f"dt_range={dt_range} must be two positive numbers, the smaller one first.")
         if dt_max > 1:
             raise ValueError(
-                f"dt_range={dt_range}: a step above 1 is a memory of less than one sample, with modes beyond the "
+                f"dt_range={dt_range}: a step above 1 is a memory of less than one sample, with modes above the "
                 "Nyquist frequency; lower the larger number."
             )
         self.d_model, self.d_state = d_model, d_state
@@ -87,7 +87,7 @@ class Kernel(nn.Module, ABC):
 
     @abstractmethod
     def build(self, init: str) -> None:
-        """Make the parameters.
+        """Create the parameters.
 
         Parameters
         ----------
@@ -104,12 +104,12 @@ class Kernel(nn.Module, ABC):
         D : Tensor (d_model,)
             Feed-through of the layer.
         rate : float, > 0, default=1.0
-            Sample period in use over the training sample period: what the steps are multiplied by.
+            Current sample period divided by the training sample period; step sizes are multiplied by it.
 
         Returns
         -------
         DiagonalSystem, DenseSystem or SharedSystem
-            As `s4signal.ssm` runs them; modes above the Nyquist frequency have no output.
+            The discrete system; modes above the Nyquist frequency have no output.
         """
 
     def scan(
@@ -122,35 +122,35 @@ class Kernel(nn.Module, ABC):
         rate: float = 1.0,
         return_state: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the system over samples that are not equally far apart, integrating each gap exactly.
+        """Run the system over irregular sample times, integrating each gap exactly.
 
-        The input is held from the past: u_k stands for the time since sample k - 1, of length gaps_k.
+        u_k is held over the time since sample k - 1, of length gaps_k.
 
         Parameters
         ----------
         D : Tensor (d_model,)
             Feed-through of the layer.
-        u, gaps, state, rate, return_state : as `S4Layer` takes them
-            Input and state.
+        u, gaps, state, rate, return_state : as in `S4Layer.forward`
+            Input, gaps and state.
 
         Returns
         -------
         y, state : Tensor, Tensor or None
-            As `S4Layer` returns them.
+            As in `S4Layer.forward`.
 
         Raises
         ------
         ValueError
-            If the kernel takes no gaps, or the discretization is not the zero-order hold.
+            If the kernel does not support gaps, or the discretization is not the zero-order hold.
         """
         if not self.TAKES_GAPS:
             raise ValueError(
-                f"gaps need a diagonal state matrix, {type(self).__name__} has dense ones: every gap would take matrix "
-                "exponentials of its own. Use kernel='s4d' or 's5', or put the signal on a regular grid."
+                f"gaps need a diagonal state matrix, but {type(self).__name__} has dense ones: each gap would need its "
+                "own matrix exponentials. Use kernel='s4d' or 's5', or resample the signal to a regular grid."
             )
         if self.discretization != "zoh":
             raise ValueError(
-                f"gaps are held exactly, discretization={self.discretization!r} does not; build with "
+                f"gaps need the zero-order hold, but discretization={self.discretization!r}; build the layer with "
                 "discretization='zoh'."
             )
         return self._scan(D, u, gaps, state, rate, return_state)
@@ -158,20 +158,20 @@ class Kernel(nn.Module, ABC):
     def _scan(
         self, D: Tensor, u: Tensor, gaps: Tensor, state: Tensor | None, rate: float, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Do what `scan` says, where ``TAKES_GAPS``."""
+        """Implement `scan` for kernels with ``TAKES_GAPS``."""
         raise NotImplementedError
 
     @abstractmethod
     def modes(self) -> Pair:
-        """Return the eigenvalues of the state matrices times the steps, (n_systems, n_modes)."""
+        """Return the eigenvalues of the state matrices times the step sizes, (n_systems, n_modes)."""
 
     @property
     def state_size(self) -> tuple[int, int]:
-        """Systems, and real numbers in the state of each."""
+        """Number of systems, and of real numbers in each state."""
         return (1 if self.SHARED else self.d_model), self.d_state
 
     def freeze(self) -> None:
-        """Keep the dynamics, state matrices and steps, as they are from now on."""
+        """Exclude the state matrices and step sizes from training."""
         for name in self.STATE_SPACE_PARAMETERS:
             getattr(self, name).requires_grad_(False)
 
@@ -190,18 +190,18 @@ class PairKernel(Kernel):
     RULES: ClassVar[Mapping[str, Callable[..., Any]]] = DISCRETIZATIONS
 
     def build(self, init: str) -> None:
-        """Make the parameters of modes and output vectors."""
+        """Create the parameters of modes and output vectors."""
         poles = self._poles(init)
         if not self.SHARED:
             poles = np.broadcast_to(poles, (self.d_model, len(poles)))
-        # An undamped mode begins with a memory of 10,000 / dt samples: a logarithm can't hold a decay of zero.
+        # An undamped mode starts with a memory of 10,000 / dt samples: the logarithm of a zero decay is not finite.
         self.log_decay = nn.Parameter(torch.from_numpy(np.log(np.maximum(-poles.real, 1e-4))).float())
         self.frequency = nn.Parameter(torch.from_numpy(poles.imag.copy()).float())
         self.C = self._vectors()
         self.C_reverse = self._vectors() if self.bidirectional else None
 
     def modes(self) -> Pair:
-        """Return the poles times the steps, (n_systems, n_modes)."""
+        """Return the poles times the step sizes, (n_systems, n_modes)."""
         Lambda, dt, _ = self._modes(1.0)
         return Lambda.scaled(dt)
 
@@ -213,20 +213,20 @@ class PairKernel(Kernel):
         return nn.Parameter(torch.randn(self.d_model, self.d_state // 2, 2) * 0.5**0.5)
 
     def _modes(self, rate: float) -> tuple[Pair, Tensor, Tensor]:
-        """Return poles, steps of training, and the flags of modes below the Nyquist frequency of the rate in use."""
+        """Return poles, training step sizes, and which modes are below the Nyquist frequency at the current rate."""
         # Re < 0 by construction: -exp.
         Lambda, dt = Pair(-torch.exp(self._exact(self.log_decay)), self._exact(self.frequency)), self._dt()
         return Lambda, dt, (Lambda.im * dt * rate).abs() <= math.pi
 
     def _outputs(self, below_nyquist: Tensor) -> tuple[Pair, Pair | None]:
-        """Return the output vectors, zero for the modes above the Nyquist frequency."""
+        """Return the output vectors, zero for modes above the Nyquist frequency."""
         C, C_reverse = self.C, self.C_reverse
         reverse = None if C_reverse is None else Pair.of(self._exact(C_reverse)).scaled(below_nyquist)
         return Pair.of(self._exact(C)).scaled(below_nyquist), reverse
 
 
 class DenseKernel(Kernel):
-    """A kernel whose state matrices run as real ones."""
+    """A kernel that runs with dense real state matrices."""
 
     RULES: ClassVar[Mapping[str, Callable[..., Any]]] = DENSE_DISCRETIZATIONS
     DEFAULT_RULE = "bilinear"
@@ -236,6 +236,6 @@ class DenseKernel(Kernel):
         """Return A (d_model, d_state, d_state) and B (d_model, d_state) in continuous time."""
 
     def modes(self) -> Pair:
-        """Return the eigenvalues of the state matrices times the steps, (d_model, d_state)."""
+        """Return the eigenvalues of the state matrices times the step sizes, (d_model, d_state)."""
         values = torch.linalg.eigvals(self.matrices()[0]) * self._dt()
         return Pair(values.real, values.imag)

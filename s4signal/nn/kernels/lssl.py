@@ -12,8 +12,8 @@ from s4signal.ssm import MEASURES, DenseSystem
 class LSSLKernel(DenseKernel):
     """Dense systems, one per channel: x' = A x + B u, y = C x, with every entry of A learned.
 
-    A = K - K^T - R R^T: what is symmetric in A never grows a state, whatever is learned, and every stable matrix is of
-    this form in some coordinates.
+    A = K - K^T - R R^T: the symmetric part of A is never positive, so that states cannot grow during training. Every
+    stable matrix has this form in some coordinates.
 
     References
     ----------
@@ -26,8 +26,8 @@ class LSSLKernel(DenseKernel):
     PAIRS = False
 
     def build(self, init: str) -> None:
-        """Make the parameters of the state matrix, input and output vectors."""
-        A, B = _without_growth(*MEASURES[init](self.d_state))
+        """Create the parameters of the state matrix, input and output vectors."""
+        A, B = _dissipative(*MEASURES[init](self.d_state))
         decay, basis = np.linalg.eigh(-0.5 * (A + A.T))
         R = basis * np.sqrt(np.maximum(decay, 0.0))
         self.K = nn.Parameter(_repeated(0.25 * (A - A.T), self.d_model))
@@ -48,8 +48,8 @@ class LSSLKernel(DenseKernel):
         return DenseSystem(A_bar, B_bar, self._exact(self.C), self._exact(D), reverse)
 
 
-def _without_growth(A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Change coordinates, where needed, so that A + A^T has no positive eigenvalue."""
+def _dissipative(A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Change coordinates, if needed, so that A + A^T has no positive eigenvalue."""
     if np.linalg.eigvalsh(A + A.T)[-1] <= 1e-9 * np.abs(A).max():
         return A, B
     # A^T X + X A = -I has a positive definite solution for every stable A; its root is the change of coordinates.

@@ -14,8 +14,8 @@ from s4signal.ssm.hippo import Complex
 class S4Kernel(DenseKernel, PairKernel):
     """Diagonal-plus-low-rank systems, one per channel: x' = (Lambda - P P*) x + B u, y = 2 Re(C x).
 
-    The low rank is subtracted as P P*, and Re(Lambda) < 0: A + A* stays negative definite, also after training. The
-    system is run as a real one of d_state numbers; Cauchy sums are its closed form (the tests hold them equal).
+    The low-rank term is subtracted as P P*, and Re(Lambda) < 0: A + A* stays negative definite, also during training.
+    The system runs as a dense real system of size d_state. The tests compare it with its closed form, Cauchy sums.
 
     References
     ----------
@@ -28,7 +28,7 @@ class S4Kernel(DenseKernel, PairKernel):
     INITS = LOW_RANK_PARTS
 
     def build(self, init: str) -> None:
-        """Make the parameters of modes, low rank, input and output vectors."""
+        """Create the parameters of modes, low rank, input and output vectors."""
         super().build(init)
         _, P, B = low_rank_form(init, self.d_state)
         self.P = nn.Parameter(_parts(P.T).repeat(self.d_model, 1, 1, 1))  # (d_model, rank, d_state // 2, 2)
@@ -40,7 +40,7 @@ class S4Kernel(DenseKernel, PairKernel):
     def matrices(self) -> tuple[Tensor, Tensor]:
         """Return A (d_model, d_state, d_state) and B (d_model, d_state) in continuous time, as real systems."""
         Lambda, _, _ = self._modes(1.0)
-        # P* x over a pair and its conjugate is 2 Re(conj(P) x): twice the inner product of the real vectors.
+        # Summed over a pair, P* x is 2 Re(conj(P) x): twice the inner product of the real vectors.
         P = self._exact(self.P).flatten(-2)
         A = _rotations(Lambda) - 2.0 * P.transpose(1, 2) @ P
         return A, self._exact(self.B).flatten(-2)
@@ -63,6 +63,6 @@ def _parts(z: Complex) -> Tensor:
 
 
 def _rotations(Lambda: Pair) -> Tensor:
-    """(d_model, n) -> (d_model, 2 n, 2 n): each mode as a real 2 x 2 block [[re, -im], [im, re]]."""
+    """Return block-diagonal matrices (d_model, 2 n, 2 n) with a block [[re, -im], [im, re]] per mode (d_model, n)."""
     blocks = torch.stack([torch.stack([Lambda.re, -Lambda.im], -1), torch.stack([Lambda.im, Lambda.re], -1)], -2)
     return torch.diag_embed(blocks.permute(2, 3, 0, 1)).permute(2, 3, 0, 4, 1).flatten(3, 4).flatten(1, 2)

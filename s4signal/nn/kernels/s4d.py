@@ -31,7 +31,7 @@ class S4DKernel(PairKernel):
         Lambda, dt, below_nyquist = self._modes(rate)
         Lambda_dt = Lambda.scaled(dt)
         if not return_state:
-            # A mode without output need not ring: the fastest ones cost the most.
+            # Modes without output are replaced by slow ones: fast modes cost the most.
             Lambda_dt = Pair(Lambda_dt.re.where(below_nyquist, -1e-3), Lambda_dt.im.where(below_nyquist, 0.0))
         B = Pair(dt.expand_as(Lambda.re), torch.zeros_like(Lambda.re))
         C, C_reverse = self._outputs(below_nyquist)

@@ -9,7 +9,7 @@ from s4signal.ssm.shared import last_state, modal_state, project_in, project_out
 
 
 class S5Kernel(PairKernel):
-    """One diagonal system for all channels: x' = Lambda x + B u, y = 2 Re(C x), each mode with a step of its own.
+    """One diagonal system for all channels: x' = Lambda x + B u, y = 2 Re(C x), with a step size per mode.
 
     References
     ----------
@@ -22,7 +22,7 @@ class S5Kernel(PairKernel):
     TAKES_GAPS = True
 
     def build(self, init: str) -> None:
-        """Make the parameters of modes, input and output matrices."""
+        """Create the parameters of modes, input and output matrices."""
         super().build(init)
         self.B = nn.Parameter(torch.randn(self.d_state // 2, self.d_model, 2) * (0.5 / self.d_model) ** 0.5)
 

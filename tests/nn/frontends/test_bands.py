@@ -69,7 +69,7 @@ def test_random_bands_depend_on_the_seed_alone() -> None:
 def test_an_unknown_spacing_or_a_falling_range_is_refused() -> None:
     with pytest.raises(ValueError, match="spacing='bark' is unknown; choose one of 'erb', 'mel', 'log'"):
         space_bands("bark", 4, 10.0, 20.0)
-    with pytest.raises(ValueError, match="must rise from above 0 Hz, got lowest_hz=0 and highest_hz=20"):
+    with pytest.raises(ValueError, match="lowest_hz=0 must be above 0 and at most highest_hz=20"):
         space_bands("erb", 4, 0.0, 20.0)
-    with pytest.raises(ValueError, match="got lowest_hz=30 and highest_hz=20"):
+    with pytest.raises(ValueError, match="lowest_hz=30 must be above 0 and at most highest_hz=20"):
         space_bands("log", 4, 30.0, 20.0)

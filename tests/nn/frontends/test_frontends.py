@@ -83,9 +83,9 @@ def test_padding_and_batch_mates_change_nothing(name: str) -> None:
 def test_pieces_equal_the_whole_or_are_refused(name: str) -> None:
     frontend, x = built(name), torch.randn(2, 1, 640).double()
     if name == "module":
-        with pytest.raises(ValueError, match="ModuleFrontend takes whole cases, not pieces; for a stream fit with"):
+        with pytest.raises(ValueError, match="ModuleFrontend needs whole cases, not pieces; for a stream fit with"):
             frontend.unit(1.0)
-        with pytest.raises(ValueError, match="takes whole cases, not pieces"):
+        with pytest.raises(ValueError, match="needs whole cases, not pieces"):
             frontend.advance(x, None)
         return
     unit, state, pieces = frontend.unit(1.0), None, []

@@ -194,10 +194,10 @@ def test_samples_that_share_a_time_are_one() -> None:
 @pytest.mark.parametrize(
     ("gaps", "error", "text"),
     [
-        (torch.ones(1, 3), ShapeError, r"gaps must have shape \(1, 4\), as a channel of x, got \(1, 3\)"),
+        (torch.ones(1, 3), ShapeError, r"gaps must have shape \(1, 4\), like a channel of x, got \(1, 3\)"),
         (torch.tensor([[1.0, -1.0, 1.0, 1.0]]), ValueError, "gaps must be finite and at least 0"),
         (torch.tensor([[1.0, torch.nan, 1.0, 1.0]]), ValueError, "gaps must be finite and at least 0"),
-        (torch.zeros(1, 4), ValueError, "above 0 for a sample of each case"),
+        (torch.zeros(1, 4), ValueError, "with at least one above 0 in each case"),
     ],
 )
 def test_gaps_that_cannot_be_are_refused(gaps: Tensor, error: type[Exception], text: str) -> None:

@@ -30,5 +30,5 @@ def test_another_rate_gives_nearly_the_same_frames() -> None:
 def test_a_hop_below_a_sample_and_gaps_are_refused() -> None:
     with pytest.raises(ValueError, match=r"hop_s=0.001 is shorter than a sample, 0.01 s"):
         HopMeansFrontend(1, 4, sfreq=100.0, hop_s=0.001)
-    with pytest.raises(ValueError, match="hop means take regular samples"):
+    with pytest.raises(ValueError, match="hop means need regular samples"):
         HopMeansFrontend(1, 4, sfreq=100.0, hop_s=0.1).features(Frames(torch.ones(1, 1, 4), gaps=torch.ones(1, 4)))

@@ -43,5 +43,5 @@ def test_silence_alone_is_finite(causal: bool) -> None:
 
 
 def test_a_threshold_above_the_floor_is_refused() -> None:
-    with pytest.raises(ValueError, match="active_db=60 must be above 0, at most floor_db=45"):
+    with pytest.raises(ValueError, match="active_db=60 must be above 0 and at most floor_db=45"):
         Loudness(active_db=60.0)
