@@ -1,4 +1,4 @@
-"""The recordings: collections of cases, readers, windows and data sets; numpy, never torch."""
+"""Recordings: collections of cases, readers, windows and data sets; NumPy, no torch."""
 
 from s4signal.signals import datasets
 from s4signal.signals.audio import read_audio, read_audio_folder

@@ -170,6 +170,6 @@ def _seconds(where: str, name: str, text: str, otherwise: float) -> float:
         value = float(text or otherwise)
     except ValueError:
         raise RecordingError(
-            f"{where}, column {name}: {text!r} is no number. Leave the cell empty for that of the file."
+            f"{where}, column {name}: {text!r} is not a number. Leave the cell empty for that of the file."
         ) from None
     return otherwise if np.isnan(value) else value

@@ -1,6 +1,6 @@
-"""Changes of a case that leave its label as it is. A new one is a class here and a line in the table.
+"""Augmentations of samples, which keep the label of a case. A new one is a class here and a line in the table.
 
-All are drawn from a generator and think in seconds; samples that are missing (NaN) stay so.
+All draw from a random generator and have parameters in seconds; missing samples (NaN) stay missing.
 """
 
 from abc import ABC, abstractmethod
@@ -22,14 +22,14 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Draw:
-    """What a change draws from; ``other`` returns the samples of another case, (n_channels, any length)."""
+    """Random source of an augmentation; ``other`` returns the samples of another case, (n_channels, any length)."""
 
     sfreq: float
     rng: np.random.Generator
     other: Callable[[np.random.Generator], FloatArray]
 
     def uniform(self, bounds: Range) -> float:
-        """Draw a number."""
+        """Draw a uniform number."""
         return float(self.rng.uniform(*bounds))
 
     def log_uniform(self, bounds: Range) -> float:
@@ -37,7 +37,7 @@ class Draw:
         return float(np.exp(self.rng.uniform(*np.log(bounds))))
 
     def stretch(self, longest_s: float, n_times: int) -> slice:
-        """Draw a stretch of at most so many seconds that lies in a case."""
+        """Draw a segment inside a case, of at most `longest_s` seconds."""
         n = min(round(self.rng.uniform(0.0, longest_s) * self.sfreq), n_times)
         start = int(self.rng.integers(n_times - n + 1))
         return slice(start, start + n)
@@ -45,27 +45,27 @@ class Draw:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleChange(ABC):
-    """A change of samples (n_channels, n_times); ``share`` is its probability in a version of a case."""
+    """Augmentation of samples (n_channels, n_times), applied with probability ``share``."""
 
     text: ClassVar[str]
-    keeps_times: ClassVar[bool] = True  # whether cases whose samples are not equally far apart can be changed
+    keeps_times: ClassVar[bool] = True  # whether it applies to cases at irregular times
     share: float = 0.5
 
     @abstractmethod
     def __call__(self, x: FloatArray, draw: Draw) -> FloatArray:
-        """Return changed samples, (n_channels, any length)."""
+        """Return the augmented samples, (n_channels, any length)."""
 
     def describe(self, sfreq: float) -> str:
-        """Return what a model is trained for."""
+        """Return the variation that a model is trained for, as text."""
         return self.text.format(**vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelDropout(SampleChange):
-    """Channels are missing, as those of a bad electrode are; at least one stays."""
+    """Replace channels by NaN, as those of bad electrodes; at least one stays."""
 
     text = "{channels:.0%} of the channels missing"
-    channels: float = 0.2  # probability of each to be missing
+    channels: float = 0.2  # probability of each channel
 
     def __call__(self, x: FloatArray, draw: Draw) -> FloatArray:
         order = draw.rng.random(len(x))
@@ -74,7 +74,7 @@ class ChannelDropout(SampleChange):
 
 @dataclass(frozen=True, kw_only=True)
 class TimeMasking(SampleChange):
-    """A stretch has the mean of each channel."""
+    """Replace a segment by the mean of each channel."""
 
     text = "up to {longest_s:g} s without signal"
     keeps_times = False
@@ -88,7 +88,7 @@ class TimeMasking(SampleChange):
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(SampleChange):
-    """White noise at a signal-to-noise ratio over the case, in each channel."""
+    """Add white noise at a signal-to-noise ratio over the case, in each channel."""
 
     text = "white noise at {snr_db[0]:g} to {snr_db[1]:g} dB"
     snr_db: Range = (0.0, 30.0)
@@ -99,27 +99,27 @@ class Noise(SampleChange):
 
 @dataclass(frozen=True, kw_only=True)
 class Babble(SampleChange):
-    """Several other cases at once, at a signal-to-noise ratio; each begins anywhere and is repeated to the end."""
+    """Add several other cases at a signal-to-noise ratio; each starts at a random sample and repeats to the end."""
 
-    text = "{voices:g} other cases at {snr_db[0]:g} to {snr_db[1]:g} dB"
+    text = "{voices:g} other cases added at {snr_db[0]:g} to {snr_db[1]:g} dB"
     snr_db: Range = (0.0, 30.0)
     voices: float = 6
 
     def __call__(self, x: FloatArray, draw: Draw) -> FloatArray:
         babble = np.zeros(x.shape)
         for _ in range(round(self.voices)):
-            voice = np.nan_to_num(draw.other(draw.rng))
-            start = draw.rng.integers(voice.shape[1])
-            repeated = voice[:, (start + np.arange(x.shape[1])) % voice.shape[1]]
-            babble += repeated / np.maximum(deviation_of(voice), 1e-300)
+            other = np.nan_to_num(draw.other(draw.rng))
+            start = draw.rng.integers(other.shape[1])
+            repeated = other[:, (start + np.arange(x.shape[1])) % other.shape[1]]
+            babble += repeated / np.maximum(deviation_of(other), 1e-300)
         return at_snr(x, babble, draw.uniform(self.snr_db))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain(SampleChange):
-    """Another level, in decibels."""
+    """Change the level, by decibels."""
 
-    text = "levels of {db[0]:+g} to {db[1]:+g} dB"
+    text = "gains of {db[0]:+g} to {db[1]:+g} dB"
     db: Range = (-10.0, 10.0)
 
     def __call__(self, x: FloatArray, draw: Draw) -> FloatArray:
@@ -128,7 +128,7 @@ class Gain(SampleChange):
 
 @dataclass(frozen=True, kw_only=True)
 class Shift(SampleChange):
-    """Everything earlier or later, by whole samples; what comes in repeats the sample at that end."""
+    """Shift in time by whole samples; the sample at the edge is repeated."""
 
     text = "up to {longest_s:g} s earlier or later"
     keeps_times = False
@@ -141,7 +141,7 @@ class Shift(SampleChange):
 
 @dataclass(frozen=True, kw_only=True)
 class Speed(SampleChange):
-    """Everything faster or slower, frequencies with it; low-passed, so that nothing folds back."""
+    """Play faster or slower, which scales all frequencies; resampled with an anti-aliasing filter."""
 
     text = "up to {most:.0%} faster or slower"
     keeps_times = False
@@ -151,18 +151,18 @@ class Speed(SampleChange):
         ratio = Fraction(draw.log_uniform((1.0 / (1.0 + self.most), 1.0 + self.most))).limit_denominator(50)
         missing = np.isnan(x)
         filled = fill_missing(x, missing) if missing.any() else x
-        moved = np.asarray(resample_poly(filled, ratio.numerator, ratio.denominator, axis=1, padtype="line"))
+        resampled = np.asarray(resample_poly(filled, ratio.numerator, ratio.denominator, axis=1, padtype="line"))
         if missing.any():
-            nearest = np.rint(np.arange(moved.shape[1]) / float(ratio)).astype(int)
-            moved[missing[:, np.minimum(nearest, x.shape[1] - 1)]] = np.nan
-        return moved
+            nearest = np.rint(np.arange(resampled.shape[1]) / float(ratio)).astype(int)
+            resampled[missing[:, np.minimum(nearest, x.shape[1] - 1)]] = np.nan
+        return resampled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room(SampleChange):
-    """Echoes of a room: noise that decays by 60 dB in ``rt60_s``, some decibels below the direct sound.
+    """Add reverberation: noise that decays by 60 dB in ``rt60_s``, at a level relative to the direct sound.
 
-    The end is kept until it has decayed by 30 dB.
+    The reverberation after the end is kept until it has decayed by 30 dB.
 
     References
     ----------
@@ -170,7 +170,7 @@ class Room(SampleChange):
     recognition", 2017, doi:10.1109/ICASSP.2017.7953152.
     """
 
-    text = "rooms of {rt60_s[0]:g} to {rt60_s[1]:g} s"
+    text = "reverberation times of {rt60_s[0]:g} to {rt60_s[1]:g} s"
     keeps_times = False
     rt60_s: Range = (0.2, 1.0)
     direct_db: Range = (0.0, 10.0)  # energy of the direct sound over that of the echoes
@@ -179,14 +179,14 @@ class Room(SampleChange):
         rt60 = draw.log_uniform(self.rt60_s)
         response = room_response(rt60, draw.sfreq, direct_db=draw.uniform(self.direct_db), rng=draw.rng)
         missing, n_times = np.isnan(x), x.shape[1]
-        heard = fftconvolve(np.where(missing, 0.0, x), response[None], axes=1)
-        heard[:, :n_times][missing] = np.nan
-        return np.asarray(heard[:, : n_times + len(response) // 2])
+        output = fftconvolve(np.where(missing, 0.0, x), response[None], axes=1)
+        output[:, :n_times][missing] = np.nan
+        return np.asarray(output[:, : n_times + len(response) // 2])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clipping(SampleChange):
-    """What is beyond a level is cut off, as by a converter."""
+    """Clip samples beyond a level, as a saturated converter does."""
 
     text = "clipped at {level[0]:g} to {level[1]:g} of the peak"
     level: Range = (0.05, 0.5)  # of the largest absolute value
@@ -198,10 +198,10 @@ class Clipping(SampleChange):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleDropout(SampleChange):
-    """Samples are missing at random, in all channels, but never the first or the last.
+    """Replace random samples by NaN, in all channels, but never the first or the last.
 
-    What is missing is interpolated as any hole is. That is not what was there: the error is largest in the upper bands,
-    and a network that never met it takes it for a property of the signal.
+    The model interpolates them like any missing samples. The interpolation error is largest in the upper bands; a
+    network that has never seen it takes it for a property of the signal.
     """
 
     text = "up to {removed[1]:.0%} of samples missing"
@@ -213,7 +213,7 @@ class SampleDropout(SampleChange):
         return np.where(removed, np.nan, x)
 
 
-SAMPLE_CHANGES: dict[str, type[SampleChange]] = {  # in the order in which they act
+SAMPLE_CHANGES: dict[str, type[SampleChange]] = {  # in the order of application
     "speed": Speed,
     "time_shift": Shift,
     "room": Room,
@@ -235,7 +235,7 @@ def change_case(
     sfreq: float | None,
     other: Callable[[np.random.Generator], FloatArray],
 ) -> Signal:
-    """Return a version of a case; ``sfreq`` is the rate where the case knows none, else a sample is a second."""
+    """Return an augmented case; ``sfreq`` is the rate if the case has none; without any, a sample is a second."""
     x, draw = case.data, Draw(case.sfreq or sfreq or 1.0, rng, other)
     for change in changes:
         if rng.random() < change.share:
@@ -244,25 +244,25 @@ def change_case(
 
 
 def mean_of(x: FloatArray) -> FloatArray:
-    """Return the mean of the samples of each channel that are there, (n_channels, 1); 0 where none is."""
-    there = ~np.isnan(x)
-    return np.asarray(np.where(there, x, 0.0).sum(1, keepdims=True) / np.maximum(there.sum(1, keepdims=True), 1))
+    """Return the mean of each channel over observed samples, (n_channels, 1); 0 if there are none."""
+    observed = ~np.isnan(x)
+    return np.asarray(np.where(observed, x, 0.0).sum(1, keepdims=True) / np.maximum(observed.sum(1, keepdims=True), 1))
 
 
 def deviation_of(x: FloatArray) -> FloatArray:
-    """Return the standard deviation of the samples of each channel that are there, (n_channels, 1)."""
+    """Return the standard deviation of each channel over observed samples, (n_channels, 1)."""
     return np.asarray(np.sqrt(mean_of((x - mean_of(x)) ** 2)))
 
 
 def at_snr(x: FloatArray, noise: FloatArray, snr_db: float) -> FloatArray:
-    """Add noise of the same shape to x, at a ratio of their variances in each channel."""
+    """Add noise of the same shape to x, scaled to a signal-to-noise ratio in each channel."""
     return np.asarray(x + noise * (deviation_of(x) / np.maximum(deviation_of(noise), 1e-300) * 10 ** (-snr_db / 20)))
 
 
 def room_response(
     rt60_s: float, sfreq: float, *, direct_db: float, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return a direct sound, 1, and echoes until they have decayed by 60 dB."""
+    """Return an impulse response: a direct sound of 1, then noise until it has decayed by 60 dB."""
     times = np.arange(1, max(2, round(rt60_s * sfreq))) / sfreq
     echoes = rng.standard_normal(len(times)) * 10.0 ** (-3.0 * times / rt60_s)
     return np.concatenate([[1.0], echoes * 10.0 ** (-direct_db / 20.0) / np.linalg.norm(echoes)])

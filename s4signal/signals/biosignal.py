@@ -22,21 +22,21 @@ def read_wfdb(
     Parameters
     ----------
     record : path or iterable of paths
-        The record, with or without ".hea".
+        Path of the record, with or without ".hea".
     picks : sequence of str, optional
-        Names of the signals, in the order wanted; all if missing. Signals of one name are numbered, "ECG-0", "ECG-1".
+        Names of the signals, in this order; by default all. Duplicate names are numbered, "ECG-0", "ECG-1".
     annotator : str, optional
-        Ending of the annotation file, such as "atr"; its marks become annotations, at the rate that it counts in.
+        Extension of the annotation file, such as "atr", whose entries become annotations in seconds.
 
     Returns
     -------
     Signals
-        Voltages in volts ("mV", "uV", "microvolts" …), other units as they are; invalid samples are NaN.
+        Voltages ("mV", "uV", "microvolts" …) are in volts, other units unchanged; invalid samples are NaN.
 
     Raises
     ------
     RecordingError
-        If a record is missing or damaged, has no such channel, or its channels have several rates.
+        If a record is missing or damaged, lacks a picked signal, or its signals have several rates.
     MissingDependencyError
         If wfdb is not installed.
 
@@ -56,7 +56,7 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
         raise RecordingError(f"{header} does not exist. Check the path; a record is a .hea file and its .dat.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # wfdb uses parts of pandas that will go
+            warnings.simplefilter("ignore")  # wfdb uses deprecated parts of pandas
             read = wfdb.rdrecord(str(stem), physical=True, smooth_frames=False)
             marks = wfdb.rdann(str(stem), annotator) if annotator else None
     except Exception as error:
@@ -80,35 +80,35 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
 
 
 def _units(header: Path) -> list[str]:
-    """Return the unit of every signal as the header writes it, "mV" for none: wfdb reads ASCII alone, and µV as V."""
+    """Return the unit of every signal from the header, "mV" by default; wfdb only reads ASCII, so µV as V."""
     content = header.read_bytes()
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
     record, *lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if "/" in record[0]:  # of segments, whose headers have the units; the first one lists all signals
+    if "/" in record[0]:  # segments, whose headers have the units; the first lists all signals
         return _units(header.with_name(f"{next(name for name, *_ in lines if name != '~')}.hea"))
     # A line is: file, format, gain(zero)/unit, …
     return [line[2].partition("/")[2] or "mV" if len(line) > 2 else "mV" for line in lines]
 
 
 def _common_rate(read: Any, names: Sequence[str], rows: Sequence[int], header: Path) -> float:
-    """Return the one rate of the channels: a frame, which is what `fs` counts, may hold several samples of one."""
+    """Return the common rate of the channels; `fs` counts frames, which can have several samples per channel."""
     per_frame = read.samps_per_frame or [1] * len(names)
     rates = {names[row]: float(read.fs) * (per_frame[row] or 1) for row in rows}
     if len(set(rates.values())) > 1:
-        said = ", ".join(f"{name} {rate:g} Hz" for name, rate in rates.items())
-        raise RecordingError(f"{header} has channels of several rates ({said}). Name those of one rate by picks=.")
+        text = ", ".join(f"{name} {rate:g} Hz" for name, rate in rates.items())
+        raise RecordingError(f"{header} has channels of several rates ({text}). Select those of one rate with picks=.")
     return rates[names[rows[0]]]
 
 
 def _beats(marks: Any, sfreq: float) -> tuple[Annotation, ...]:
-    """Count annotations in seconds, by the clock of their own file if it has one."""
+    """Convert annotations to seconds, at the rate of their own file if it has one."""
     onsets_s = (np.asarray(marks.sample) / float(marks.fs or sfreq)).tolist()
     return tuple(Annotation(onset_s, 0.0, str(symbol)) for onset_s, symbol in zip(onsets_s, marks.symbol, strict=True))
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    """Number channels of one name, as MNE does."""
+    """Number duplicate channel names, as MNE does."""
     return [f"{name}-{names[:i].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]

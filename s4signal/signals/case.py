@@ -1,4 +1,4 @@
-"""One case: a recording, a trial or a word, held in memory or read when it is asked for."""
+"""One case in memory: a recording, a trial or a word, with its rate, times, names and annotations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -14,16 +14,16 @@ from s4signal.signals.checks import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A marked stretch of a case.
+    """Annotated span of a case.
 
     Parameters
     ----------
     onset_s : float
-        Seconds after the first sample of the case.
+        Start, in seconds after the first sample of the case.
     duration_s : float, at least 0
-        Zero marks an instant.
+        Duration in seconds; 0 for an instant.
     description : str
-        What happened there.
+        The event or state, as in MNE.
 
     Examples
     --------
@@ -37,7 +37,7 @@ class Annotation:
 
 
 def crop_annotations(annotations: tuple[Annotation, ...], first_s: float, end_s: float) -> tuple[Annotation, ...]:
-    """Keep what reaches into a stretch, counted from its first sample."""
+    """Return the annotations that overlap a segment, with onsets relative to its first sample."""
     return tuple(
         replace(mark, onset_s=mark.onset_s - first_s)
         for mark in annotations
@@ -46,7 +46,7 @@ def crop_annotations(annotations: tuple[Annotation, ...], first_s: float, end_s:
 
 
 def crop_metadata(metadata: Mapping[str, Any], first_s: float) -> Mapping[str, Any]:
-    """Count the time since the event from another first sample."""
+    """Shift "tmin", the time since the event, to a new first sample."""
     return {**metadata, "tmin": metadata["tmin"] + first_s} if "tmin" in metadata else metadata
 
 
@@ -57,42 +57,42 @@ class Signal:
     Parameters
     ----------
     data : array-like of shape (n_channels, n_times) or (n_times,)
-        float32 stays, every other real type becomes float64. NaN is a missing sample. Of sound, integers of 8
-        (unsigned), 16 or 32 bits become float32 in -1…1, as audio files are read; sound is what `modality` calls
-        "audio" or, if that is None, one or two channels at an `sfreq` of 4 kHz or more.
+        float32 is kept, every other real type is converted to float64. NaN marks a missing sample. Integer audio of
+        8 (unsigned), 16 or 32 bits is scaled to float32 in -1…1, as audio files are. A case is audio if `modality` is
+        "audio", or if `modality` is None, `sfreq` is at least 4 kHz and there are one or two channels.
     times : array-like of shape (n_times,) or None
-        Seconds, never decreasing; None means evenly spaced. Samples of one time follow each other without a gap.
+        Seconds, in non-decreasing order; None means evenly spaced. Samples may share a time: their gap is zero.
     sfreq : float or None
         Samples per second [Hz].
     ch_names : sequence of str or None
         One name per channel.
     annotations : tuple of Annotation
-        Marked stretches, in seconds after the first sample.
+        Annotated spans, in seconds after the first sample.
     source : str
-        The file the case came from, "" otherwise.
+        The file the case comes from, "" if none.
     first_sample : float
-        What the recording counts its first sample as, at the rate of the case; MNE's ``first_samp``.
+        Index of the first sample in the recording, at the rate of the case; MNE's ``first_samp``.
     recorded_sfreq : float or None
-        The rate [Hz] in whose samples the recording counts its events, where it is not that of the case; 0 where its
-        samples can no longer be counted.
+        The rate [Hz] at which the sample numbers of events are counted, if it differs from the rate of the case; 0 if
+        sample numbers of the recording are no longer valid.
     modality : str or None
-        What was recorded: "audio" from audio files, MNE's channel type ("eeg", "ecog", "mag", …) or "mixed" from MNE,
+        Type of the signal: "audio" from audio files, MNE's channel type ("eeg", "ecog", "mag", …) or "mixed" from MNE,
         "biosignal" from WFDB.
     metadata : mapping of str to any value
-        What else is known of the case, such as a row of the ``metadata`` of `mne.Epochs`. Four keys have a meaning:
-        "subject" and "recording" say what a split must not tear apart, "event" the name of the event that the case was
-        cut around, and "tmin" when its first sample was taken after that event [s].
+        Other attributes of the case, such as a row of the ``metadata`` of `mne.Epochs`. Four keys have a meaning:
+        "subject" and "recording" define the group that a split must keep together, "event" is the name of the event
+        that the case was cut around, and "tmin" is the time [s] from that event to the first sample.
     positions : ndarray of shape (n_channels, 3) or None
-        Where the sensors are, in metres, in the coordinates of the head; NaN where that is unknown.
+        Positions of the sensors in metres, in head coordinates; NaN where unknown.
 
     Raises
     ------
     ShapeError
-        If `data` is empty or has another rank, or `times` or `ch_names` another length.
+        If `data` is empty or has another number of dimensions, or `times` or `ch_names` has another length.
     TypeError
-        If `data` holds something other than numbers, or is sparse.
+        If `data` is not numeric, or is sparse.
     ValueError
-        If `data` is complex or infinite somewhere, `times` decrease or are no seconds, or `sfreq` is not positive.
+        If `data` is complex or has infinite values, `times` decrease or are not seconds, or `sfreq` is not positive.
 
     Examples
     --------
@@ -136,45 +136,45 @@ class Signal:
 
     @property
     def length(self) -> int:
-        """Number of samples in time."""
+        """Number of samples over time."""
         return int(self.data.shape[1])
 
     @property
     def has_times(self) -> bool:
-        """Whether the case carries the time of every sample."""
+        """Whether the case has a time for every sample."""
         return self.times is not None
 
     @property
     def observed(self) -> npt.NDArray[np.bool_]:
-        """Where a sample is there rather than missing, shape (n_channels, n_times)."""
+        """Mask of the samples that are not missing, shape (n_channels, n_times)."""
         return ~np.isnan(self.data)
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from first to last time, or n_times / sfreq; None if neither is known."""
+        """Seconds from the first to the last time, or n_times / sfreq; None if neither is known."""
         if self.times is not None:
             return float(self.times[-1] - self.times[0])
         return None if self.sfreq is None else self.length / self.sfreq
 
     def load(self) -> "Signal":
-        """Return the case itself: it is in memory."""
+        """Return the case itself, which is already in memory."""
         return self
 
     def crop(self, start: int, stop: int) -> "Signal":
-        """Return a stretch as a view; annotations count from its own first sample, times stay as they are.
+        """Return a segment as a view; annotations are relative to its first sample, times are unchanged.
 
         Parameters
         ----------
         start, stop : int
-            First sample, and the one after the last.
+            Index of the first sample, and of the one after the last.
 
         Raises
         ------
         ShapeError
-            If no sample lies there, or some lie outside the case.
+            If the segment is empty or reaches outside the case.
         """
         if not 0 <= start < stop <= self.length:
-            raise ShapeError(f"samples {start} to {stop} were asked for, but the case has samples 0 to {self.length}.")
+            raise ShapeError(f"samples {start} to {stop} were requested, but the case has samples 0 to {self.length}.")
         inside = slice(start, stop)
         return part_of(
             self,
@@ -186,7 +186,7 @@ class Signal:
         )
 
     def _edges_s(self, start: int, stop: int) -> tuple[float, float]:
-        """Seconds from the first sample to `start` and to `stop`; NaN where neither rate nor times are known."""
+        """Return seconds from the first sample to `start` and to `stop`; NaN if neither rate nor times are known."""
         if self.times is not None:
             end = self.times[stop] - self.times[0] if stop < self.length else np.inf
             return float(self.times[start] - self.times[0]), float(end)
@@ -199,18 +199,18 @@ class Signal:
         return f"Signal: {channels} × {self.length} samples, {'irregular times' if self.has_times else rate}{source}"
 
     def __eq__(self, other: object) -> bool:
-        """Whether data (NaN equals NaN), times and all but the metadata are the same."""
+        """Compare all fields except the metadata; NaN equals NaN."""
         if not isinstance(other, Signal):
             return NotImplemented
         pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "metadata"]
-        with_gaps = ["data"] if self.positions is None or other.positions is None else ["data", "positions"]
-        return all(np.array_equal(mine, its, equal_nan=name in with_gaps) for name, mine, its in pairs)
+        with_nan = ["data"] if self.positions is None or other.positions is None else ["data", "positions"]
+        return all(np.array_equal(a, b, equal_nan=name in with_nan) for name, a, b in pairs)
 
     __hash__ = None  # type: ignore[assignment]
 
 
 def part_of(signal: Signal, **new: Any) -> Signal:
-    """Build a case from samples of another one, which was checked."""
+    """Copy a validated case with some fields replaced, without validating it again."""
     part = object.__new__(Signal)
     for name in (f.name for f in fields(Signal)):
         object.__setattr__(part, name, new.get(name, getattr(signal, name)))
@@ -218,7 +218,7 @@ def part_of(signal: Signal, **new: Any) -> Signal:
 
 
 def sample_times(signal: Signal) -> FloatArray:
-    """Tell when each sample was taken [s], shape (n_times,)."""
+    """Return the time of each sample [s], shape (n_times,)."""
     if signal.times is not None:
         return signal.times
     if signal.sfreq is None:

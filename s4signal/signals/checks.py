@@ -1,4 +1,4 @@
-"""Convert what a user gives for one case, or as paths; refuse what is not one."""
+"""Convert and validate user input: samples, times, rates, names and paths."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,18 +16,18 @@ from s4signal.errors import MissingDependencyError, RecordingError, ShapeError
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 PathOrText: TypeAlias = str | PathLike[str]
-AUDIO_SFREQ = 4000.0  # Hz: from here on one or two channels of a plain array are audio
-_PCM = {"u1": (128, 2**7), "i1": (0, 2**7), "i2": (0, 2**15), "i4": (0, 2**31)}  # silence and full scale
+AUDIO_SFREQ = 4000.0  # Hz: one or two channels of a plain array at this rate or above are audio
+_PCM = {"u1": (128, 2**7), "i1": (0, 2**7), "i2": (0, 2**15), "i4": (0, 2**31)}  # zero level and full scale
 _FAR_TOO_WIDE = 100  # channels per sample in time; probes of 384 channels are cut to some 80 samples
-_LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000  # points in any case, and for each sample
-# How far the gaps between times may be from 1 / sfreq. Holes and dropped samples widen them; milliseconds passed for
-# seconds do so a thousand times, sample numbers sfreq times.
+_LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000  # points always allowed, and more per sample
+# Largest ratio between the median gap of times and 1 / sfreq. Gaps and dropped samples widen it; milliseconds passed
+# as seconds give a factor of 1000, sample numbers a factor of sfreq.
 _LARGEST_RATIO = 200.0
-_HIGHEST_RATE = 1e10  # Hz; from a sample in three centuries on
+_HIGHEST_RATE = 1e10  # Hz; the lowest is 1e-10 Hz, a sample in three centuries
 
 
 def optional(package: str, purpose: str, extra: str = "") -> Any:
-    """Import a package when it is needed; MissingDependencyError says how to install it."""
+    """Import an optional package; MissingDependencyError explains how to install it."""
     try:
         return import_module(package)
     except ImportError:
@@ -36,12 +36,12 @@ def optional(package: str, purpose: str, extra: str = "") -> Any:
 
 
 def as_numpy(data: Any) -> Any:
-    """Return a tensor, which may be part of a graph, or on a card, as an array; anything else as it is."""
+    """Convert a tensor on any device, with or without gradient, to an array; return anything else unchanged."""
     return data.detach().cpu().numpy() if hasattr(data, "requires_grad") else data
 
 
 def as_float_array(data: Any, name: str = "X") -> FloatArray:
-    """Convert to float32 (if it is) or float64; refuse what is not real numbers."""
+    """Convert to float64, or keep float32; raise if the values are not real numbers."""
     if issparse(data):
         raise TypeError("Sparse data was passed, but dense data is required. Use .toarray() to convert it.")
     if np.ma.isMaskedArray(data):
@@ -63,24 +63,24 @@ def as_float_array(data: Any, name: str = "X") -> FloatArray:
 
 
 def is_audio(modality: str | None, sfreq: float | None, n_channels: int) -> bool:
-    """Whether a case is sound: it says so, or it says nothing and has the rate and channels of sound."""
+    """Return whether a case is audio, by its modality or, if that is None, by its rate and number of channels."""
     return modality == "audio" or (modality is None and sfreq is not None and sfreq >= AUDIO_SFREQ and n_channels <= 2)
 
 
 def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_channels: int | None = None) -> Any:
-    """Scale integer samples of sound to -1…1, as soundfile reads them; leave everything else alone."""
+    """Scale integer audio samples to -1…1, as soundfile does; return everything else unchanged."""
     data = as_numpy(data)
     kind = getattr(getattr(data, "dtype", None), "str", "")[1:]
     if kind not in _PCM or (n_channels is None and data.ndim not in (1, 2)):
         return data
     if not is_audio(modality, sfreq, len(np.atleast_2d(data)) if n_channels is None else n_channels):
         return data
-    silence, full = _PCM[kind]
-    return (data.astype(np.float32) - np.float32(silence)) / np.float32(full)
+    zero, full_scale = _PCM[kind]
+    return (data.astype(np.float32) - np.float32(zero)) / np.float32(full_scale)
 
 
 def in_full_scale(X: Any, sfreq: float | None) -> Any:
-    """Scale integers of sound in cases that know no rate, by that of a model."""
+    """Scale integer audio in cases without a rate, with the rate of a model."""
     X = as_numpy(X)
     if isinstance(X, np.ndarray) and (X.dtype != object or X.ndim != 1):
         return scale_pcm(X, sfreq, n_channels=X.shape[1] if X.ndim == 3 else 1)
@@ -103,7 +103,7 @@ def as_case_array(data: Any) -> FloatArray:
 
 
 def refuse_time_first(shape: tuple[int, ...], sfreq: float | None) -> None:
-    """Refuse (n_times, n_channels) of sound, as soundfile gives it: each sample would be a channel."""
+    """Refuse audio of shape (n_times, n_channels), as soundfile returns it: each sample would be a channel."""
     n_channels, n_times = shape
     if sfreq is not None and sfreq >= AUDIO_SFREQ and n_channels >= _FAR_TOO_WIDE * n_times:
         raise ShapeError(
@@ -113,7 +113,7 @@ def refuse_time_first(shape: tuple[int, ...], sfreq: float | None) -> None:
 
 
 def as_sfreq(sfreq: Any) -> float | None:
-    """Convert to a positive finite float, NaN to None."""
+    """Convert to a positive finite float, and NaN to None."""
     unknown = sfreq is None or (isinstance(sfreq, Real) and np.isnan(float(sfreq)))
     return None if unknown else as_rate(sfreq)
 
@@ -129,18 +129,18 @@ def as_rate(sfreq: Any) -> float:
 
 
 def check_positive(name: str, seconds: Any) -> None:
-    """Refuse a duration or a unit of time that is not positive and finite."""
+    """Check that a duration or unit of time is positive and finite."""
     if not isinstance(seconds, Real) or not 0 < float(seconds) < np.inf:
         raise ValueError(f"{name}={seconds!r} must be a positive number of seconds.")
 
 
 def case_name(index: int, source: str | None) -> str:
-    """Name a case by its place, and by its source if it has one."""
+    """Return the name of a case in messages: its index, and its source if it has one."""
     return f"case {index}" + (f" ({source})" if source else "")
 
 
 def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
-    """Keep any objects, arrays of any lengths among them, in one array of shape (n,)."""
+    """Put any objects, also arrays of different lengths, into one object array of shape (n,)."""
     array = np.empty(len(items), dtype=object)
     for i, item in enumerate(items):
         array[i] = item
@@ -148,44 +148,44 @@ def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
 
 
 def few(items: Sequence[Any], most: int = 3) -> str:
-    """List the first items, and say how many more there are."""
+    """List the first items, and the number of the others."""
     return ", ".join(map(str, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def as_times(times: Any, n_times: int) -> FloatArray:
-    """Convert to float64 seconds; refuse what goes back, and what is too coarse to tell samples apart."""
-    given = np.asarray(times)
-    if given.dtype.kind in "mM":
+    """Convert to float64 seconds; refuse times that decrease or whose resolution is too coarse."""
+    raw = np.asarray(times)
+    if raw.dtype.kind in "mM":
         raise TypeError(
-            f"times must be seconds, got dtype {given.dtype}. Pass (times - times[0]) / np.timedelta64(1, 's')."
+            f"times must be seconds, got dtype {raw.dtype}. Pass (times - times[0]) / np.timedelta64(1, 's')."
         )
     array = as_float_array(times, "times").astype(np.float64, copy=False)
     if array.shape != (n_times,):
         raise ShapeError(f"times must have shape ({n_times},), one time per sample, got {array.shape}.")
-    unknown = np.flatnonzero(~np.isfinite(array))
-    if unknown.size:
+    invalid = np.flatnonzero(~np.isfinite(array))
+    if invalid.size:
         raise ValueError(
-            f"times must be finite, but that of sample {unknown[0]} is {array[unknown[0]]:g} ({unknown.size} such). "
+            f"times must be finite, but sample {invalid[0]} has time {array[invalid[0]]:g} ({invalid.size} in all). "
             "Leave out the samples whose time is unknown."
         )
-    back = np.flatnonzero(np.diff(array) < 0)
-    if back.size:
-        i = int(back[0])
+    decreasing = np.flatnonzero(np.diff(array) < 0)
+    if decreasing.size:
+        i = int(decreasing[0])
         raise ValueError(
             f"times must increase or stay equal, but {array[i]:g} s is followed by {array[i + 1]:g} s "
             f"(samples {i} and {i + 1}). Sort the samples by time."
         )
-    coarse = float(np.spacing(np.abs(given).max())) if given.dtype.kind == "f" and given.itemsize < 8 else 0.0
-    if (array[-1] - array[0]) < 8 * coarse * (n_times - 1):
+    resolution = float(np.spacing(np.abs(raw).max())) if raw.dtype.kind == "f" and raw.itemsize < 8 else 0.0
+    if (array[-1] - array[0]) < 8 * resolution * (n_times - 1):
         raise ValueError(
-            f"times as {given.dtype} are {coarse:g} s apart near {array[-1]:g} s, too coarse for {n_times} "
-            f"samples in {array[-1] - array[0]:g} s. Subtract the first time before you convert them, or keep float64."
+            f"times as {raw.dtype} have a resolution of {resolution:g} s near {array[-1]:g} s, too coarse for "
+            f"{n_times} samples in {array[-1] - array[0]:g} s. Keep float64, or subtract the first time."
         )
     return array
 
 
 def check_time_unit(times: FloatArray, sfreq: float) -> None:
-    """Refuse times whose gaps are far from what the rate says: they are no seconds."""
+    """Refuse times whose median gap is far from 1 / sfreq: they are not in seconds."""
     gap = median_gap(times) or 1 / sfreq
     if not 1 / _LARGEST_RATIO < gap * sfreq < _LARGEST_RATIO:
         raise ValueError(
@@ -195,31 +195,31 @@ def check_time_unit(times: FloatArray, sfreq: float) -> None:
 
 
 def check_clock(times: FloatArray, n_grid: float, what: str) -> None:
-    """Refuse to lay a grid of far more points than were observed across times: one of them is of a wrong clock."""
+    """Refuse a grid with far more points than observed samples: some times come from a wrong clock."""
     if n_grid > _LARGEST_GRID + _PER_SAMPLE * len(times):
         after, jump_s = largest_jump(times)
         raise RecordingError(
-            f"{what} for {len(times)} observed: times jump by {jump_s:.4g} s after sample {after}. Correct that clock, "
+            f"{what} for {len(times)} observed: times jump by {jump_s:.4g} s after sample {after}. Correct the times, "
             "or cut the case there."
         )
 
 
 def largest_jump(times: FloatArray) -> tuple[int, float]:
-    """Tell after which sample times jump furthest, and how far [s]."""
+    """Return the sample before the largest gap between times, and the gap [s]."""
     gaps = np.diff(times)
     return int(np.argmax(gaps)), float(gaps.max())
 
 
 def median_gap(times: FloatArray) -> float:
-    """Return the median time [s] between samples that are not of one time; 0 if all are."""
+    """Return the median of the positive gaps between times [s]; 0 if all times are equal."""
     gaps = np.diff(times)
     return float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 0.0
 
 
 def refuse_infinite(data: FloatArray, source: str) -> None:
-    """Refuse infinite samples; a missing one is NaN."""
+    """Refuse infinite samples; missing samples are NaN."""
     with np.errstate(all="ignore"):
-        if np.isfinite(data.sum()):  # one pass and no copy, for all but what is missing or huge
+        if np.isfinite(data.sum()):  # one pass without a copy, unless samples are NaN or huge
             return
     infinite = np.isinf(data)
     if infinite.any():
@@ -230,29 +230,29 @@ def refuse_infinite(data: FloatArray, source: str) -> None:
 
 
 def as_ch_names(ch_names: Any, n_channels: int) -> tuple[str, ...]:
-    """Convert to one string per channel."""
+    """Convert to a tuple of one string per channel."""
     names = tuple(str(name) for name in ch_names)
     if isinstance(ch_names, str) or len(names) != n_channels:
         raise ShapeError(f"ch_names must hold one name for each of {n_channels} channels, got {ch_names!r}.")
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"ch_names holds {', '.join(twice)} more than once. Give each channel a name of its own.")
+    duplicates = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if duplicates:
+        raise ValueError(f"ch_names holds {', '.join(duplicates)} more than once. Give each channel its own name.")
     return names
 
 
 def pick_rows(names: Sequence[str], picks: Sequence[str] | str | None, source: object) -> list[int]:
-    """Find channels by name, in the order wanted; all if `picks` is None; RecordingError says which is not there."""
+    """Return the indices of the picked channels, in that order, or of all; RecordingError names missing channels."""
     if picks is None:
         return list(range(len(names)))
-    wanted = [picks] if isinstance(picks, str) else list(picks)
-    unknown = [name for name in wanted if name not in names]
+    picked = [picks] if isinstance(picks, str) else list(picks)
+    unknown = [name for name in picked if name not in names]
     if unknown:
         raise RecordingError(f"{source} has no channel {', '.join(unknown)}. It has: {', '.join(names)}.")
-    return [names.index(name) for name in wanted]
+    return [names.index(name) for name in picked]
 
 
 def as_paths(paths: PathOrText | Iterable[PathOrText], name: str) -> list[Path]:
-    """Make a list of one path or several; TypeError if it is something else, RecordingError if there is none."""
+    """Convert one path or several to a list; TypeError if they are not paths, RecordingError if there are none."""
     if not isinstance(paths, str | PathLike | Iterable):
         raise TypeError(f"{name} must be a path or an iterable of paths, got {paths!r}.")
     items = [Path(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
@@ -262,7 +262,7 @@ def as_paths(paths: PathOrText | Iterable[PathOrText], name: str) -> list[Path]:
 
 
 def check_file(path: PathOrText) -> None:
-    """Refuse what is no file, or an empty one; RecordingError."""
+    """Raise RecordingError if the path is not a file or the file is empty."""
     if not Path(path).is_file():
         problem = "is a folder; a file is needed" if Path(path).is_dir() else "does not exist"
         raise RecordingError(f"{path} {problem}. Check the path.")
@@ -271,7 +271,7 @@ def check_file(path: PathOrText) -> None:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Turn fields in braces, or a regular expression with named groups, into an expression."""
+    """Compile a pattern: text with fields in braces, or a regular expression with named groups."""
     expression = pattern
     if "(?P<" not in pattern:
         parts = re.split(r"\{(\w+)\}", pattern)
@@ -281,4 +281,4 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(expression)
     except re.error as error:
-        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}.") from None
+        raise ValueError(f"pattern={pattern!r} is not a regular expression: {error}.") from None

@@ -1,4 +1,4 @@
-"""The collection of cases that every estimator takes."""
+"""Signals, the collection of cases that every estimator takes."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -21,38 +21,38 @@ from s4signal.signals.summary import CaseList, name_errors
 
 
 class Signals(CaseList):
-    """Cases of any length, each with its rate, times and names, in memory or on disk.
+    """Collection of cases of any length, each with its rate, times and names, in memory or on disk.
 
-    scikit-learn slices it like an array of shape ``(n,)``: it goes through ``train_test_split``,
-    ``cross_val_score``, ``GridSearchCV`` and ``Pipeline`` unchanged, and slicing copies no data.
+    scikit-learn slices it like an array of shape ``(n,)``: ``train_test_split``, ``cross_val_score``,
+    ``GridSearchCV`` and ``Pipeline`` take it as it is. Slicing copies no data.
 
     Parameters
     ----------
     data : array-like, mne.Epochs, mne.io.Raw, Signals, or list
         A 2-D array (n_samples, n_times) of one channel; a 3-D array (n_samples, n_channels, n_times); a list or
-        object array of (n_times_i,) or (n_channels, n_times_i); ``mne.Epochs``, a case per trial, or ``mne.io.Raw``, a
-        case per recording, or a list of either, which bring volts, rate, names and positions of the channels,
-        annotations, events, metadata and subject (a channel that is bad in some of a list alone is missing there); a
-        list of `Signal`; another `Signals`. NaN, or masked, is a missing sample. Integers of sound (8, 16 or 32 bits,
-        at most two channels) are scaled to -1…1, as in audio files, if the `sfreq` that is passed with them is 4 kHz or
-        more; without a rate they stay counts, whatever rate they are given later.
+        object array of (n_times_i,) or (n_channels, n_times_i); ``mne.Epochs`` (one case per trial), ``mne.io.Raw``
+        (one case per recording), or a list of either; a list of `Signal`; another `Signals`. MNE objects provide volts,
+        rate, channel names and positions, annotations, events, metadata and subject; a channel that is bad in only
+        some objects of a list is missing in these. NaN and masked values are missing samples. Integer audio (8, 16 or
+        32 bits, at most two channels) is scaled to -1…1, as in audio files, if `sfreq` is passed and at least 4 kHz;
+        without a rate the integers stay unscaled, even if a rate is set later.
     sfreq : float or sequence of float, optional
-        Samples per second [Hz], one for all or one per case.
+        Samples per second [Hz], one for all cases or one per case.
     times : sequence of array-like of shape (n_times_i,), optional
-        Seconds of every sample, never decreasing, one array per case; `sfreq` then is the nominal rate.
+        Time of every sample in seconds, non-decreasing, one array per case; `sfreq` is then the nominal rate.
     ch_names : sequence of str, optional
-        The names of the channels.
+        Channel names.
 
     Raises
     ------
     ShapeError
-        If an array has another rank, or a case is empty.
+        If an array has another number of dimensions, or a case is empty.
     TypeError
-        If `data` holds something other than real numbers.
+        If `data` is not real numbers.
     ValueError
-        If `data` is complex or infinite somewhere, or `times` decrease or are no seconds; the case is named.
+        If `data` is complex or has infinite values, or `times` decrease or are not seconds; the message names the case.
     RecordingError
-        If `data` carries a rate, times or names that differ from those passed.
+        If `data` already has a rate, times or names, and they differ from those passed.
 
     Examples
     --------
@@ -80,12 +80,12 @@ class Signals(CaseList):
 
     @classmethod
     def from_cases(cls, cases: Iterable[Case]) -> "Signals":
-        """Collect cases that may still lie on disk; nothing is read.
+        """Collect cases, which may be on disk, without reading them.
 
         Parameters
         ----------
         cases : iterable of Case
-            `Signal` objects or lazy cases; may be empty.
+            `Signal` objects or lazy cases; can be empty.
         """
         signals = cls.__new__(cls)
         signals._cases = object_array(list(cases))
@@ -101,30 +101,30 @@ class Signals(CaseList):
         cache: str | PathLike[str] | None = None,
         on_error: OnError = "raise",
     ) -> "Signals":
-        """Return audio files as cases that are decoded when asked for; the whole may be larger than memory.
+        """Return audio files as cases that are decoded on access, so the collection can be larger than memory.
 
         Parameters
         ----------
         paths : path or iterable of paths
             wav, flac, ogg or mp3 files, one per case.
         sfreq, mono : as `read_audio` takes them
-            A rate [Hz] to resample to when read, and whether to average the channels.
+            The rate [Hz] to resample to on reading, and whether to average the channels.
         cache : path, optional
-            A folder that keeps what was decoded and resampled, as plain arrays: another pass, and another run, reads
-            it back. A file that changed is decoded anew. Nothing is ever removed: delete the folder.
+            Folder that stores the decoded and resampled samples as plain arrays, for the next pass or run. A file that
+            has changed is decoded again. Arrays are never removed: delete the folder to free space.
         on_error : {"raise", "skip"}
-            Whether a file that cannot be used is an error, or is left out with a warning; `sources` names those there.
+            Whether an unusable file raises an error or is skipped with a warning; `sources` lists the files kept.
 
         Raises
         ------
         RecordingError
-            If a file is missing, empty or not audio, or, when a case is asked for, `cache` cannot be written.
+            If a file is missing, empty or not audio, or if `cache` cannot be written when a case is read.
         """
         if cache is not None and not isinstance(cache, str | PathLike):
             raise TypeError(f"cache must be the path of a folder, got {cache!r}.")
-        given = as_paths(paths, "paths")
-        cases, skipped = open_audio_files(given, mono=mono, on_error=on_error)
-        warn_of_skipped(skipped, len(given), stacklevel=2)
+        files = as_paths(paths, "paths")
+        cases, skipped = open_audio_files(files, mono=mono, on_error=on_error)
+        warn_of_skipped(skipped, len(files), stacklevel=2)
         signals = cls.from_cases(cases)
         if sfreq is not None:
             signals = signals.resample(sfreq)
@@ -132,19 +132,19 @@ class Signals(CaseList):
 
     @classmethod
     def concatenate(cls, parts: Iterable["Signals"]) -> "Signals":
-        """Put collections one after the other; nothing is copied or read.
+        """Concatenate collections, without copying or reading.
 
         Parameters
         ----------
         parts : iterable of Signals
-            May differ in rate, length and channels.
+            Collections, which can differ in rate, length and channels.
         """
         return cls.from_cases(case for part in parts for case in part._cases)
 
     def resample(self, sfreq: float) -> "Signals":
-        """Return every case at one rate, by an anti-aliasing filter; cases on disk are resampled when they are read.
+        """Resample every case to one rate, with an anti-aliasing filter; cases on disk are resampled on reading.
 
-        Missing samples stay missing; events that were counted in the samples of a recording keep their instants.
+        Missing samples stay missing. Events given as sample numbers of the recording keep their times.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class Signals(CaseList):
         Raises
         ------
         RecordingError
-            If a rate is unknown or times are irregular; `to_grid` takes those.
+            If a rate is unknown or times are irregular; use `to_grid` for irregular times.
         ValueError
             If `sfreq` is not positive.
 
@@ -171,24 +171,24 @@ class Signals(CaseList):
     def to_grid(
         self, sfreq: float, *, method: Literal["linear", "previous"] = "linear", longest_gap_s: float | None = None
     ) -> "Signals":
-        """Return irregular or missing samples interpolated on a regular grid, channel by channel, in memory.
+        """Interpolate irregular or missing samples on a regular grid, channel by channel, in memory.
 
-        NaN stands before the first observation of a channel, and after the last one where a line would have to leave
-        it. Nothing is low-passed: take a grid as fine as the times and `resample` it.
+        The result is NaN before the first observation of a channel and, with "linear", after the last. There is no
+        low-pass filter: choose a grid as fine as the times, then call `resample`.
 
         Parameters
         ----------
         sfreq : float, positive
-            Samples of the grid per second [Hz]; it begins at the first time of a case.
+            Rate of the grid [Hz]; the grid begins at the first time of a case.
         method : {"linear", "previous"}
-            Draw a line between observations, or hold each until the next.
+            Interpolate linearly between observations, or hold each until the next.
         longest_gap_s : float, positive, optional
-            Leave the grid missing between observations that are further apart [s].
+            Leave NaN between observations that are further apart than this [s].
 
         Raises
         ------
         RecordingError
-            If neither times nor a rate are known.
+            If neither times nor a rate is known.
         ValueError
             If `sfreq` or `longest_gap_s` is not positive, or `method` is unknown.
 
@@ -203,13 +203,13 @@ class Signals(CaseList):
         check_choice("method", method, ("linear", "previous"))
         if longest_gap_s is not None:
             check_positive("longest_gap_s", longest_gap_s)
-        put = partial(grid_signal, sfreq=as_rate(sfreq), method=method, longest_gap_s=longest_gap_s)
+        interpolate = partial(grid_signal, sfreq=as_rate(sfreq), method=method, longest_gap_s=longest_gap_s)
         return self.from_cases(
-            name_errors(i, case.source, partial(put, case.load())) for i, case in enumerate(self._cases)
+            name_errors(i, case.source, partial(interpolate, case.load())) for i, case in enumerate(self._cases)
         )
 
     def to_numpy(self) -> FloatArray:
-        """Return the cases as a new array (n_samples, n_channels, n_times).
+        """Return the cases as a new array of shape (n_samples, n_channels, n_times).
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Signals(CaseList):
         """
         self._check_one_shape()
         stacked: FloatArray = np.empty(0, np.float32)
-        for i, data in enumerate(case.data for case in self):  # one at a time: cases may come from files
+        for i, data in enumerate(case.data for case in self):  # one at a time: cases may be on disk
             if np.promote_types(stacked.dtype, data.dtype) != stacked.dtype:
                 stacked = stacked.astype(data.dtype)
             stacked = stacked if i else np.empty((len(self), *data.shape), data.dtype)
@@ -226,22 +226,22 @@ class Signals(CaseList):
         return stacked
 
     def to_epochs(self, *, ch_types: str | Sequence[str] | None = None) -> Any:
-        """Make an `mne.EpochsArray`: what `Signals` took from `mne.Epochs` comes back, missing samples as NaN.
+        """Return an `mne.EpochsArray`; `Signals` made from `mne.Epochs` convert back, with missing samples as NaN.
 
         Parameters
         ----------
         ch_types : str or sequence of str, optional
-            MNE's type of all channels or of each, where the cases do not know it; "eeg" if nothing is known.
+            MNE's channel type, one for all channels or one each, if the cases have none; "eeg" by default.
 
         Returns
         -------
         mne.EpochsArray
-            With events named by the "event" of the metadata, which pandas, if installed, takes along as a table.
+            Events are named by "event" of the metadata. If pandas is installed, the epochs have the metadata table.
 
         Raises
         ------
         RecordingError
-            If the rate is unknown, or rates or names of channels differ.
+            If the rate is unknown, or rates or channel names differ.
         ShapeError
             If the cases differ in length or channels, or there are none.
         MissingDependencyError
@@ -253,7 +253,7 @@ class Signals(CaseList):
         (4, 2, 500)
         """
         self._check_one_shape()
-        self.ch_names  # noqa: B018  says which case differs
+        self.ch_names  # noqa: B018  raises if they differ
         return epochs_from(list(self), self.sfreq, ch_types)
 
     @overload
@@ -261,16 +261,16 @@ class Signals(CaseList):
     @overload
     def __getitem__(self, key: Any) -> "Signals": ...
     def __getitem__(self, key: Any) -> "Signal | Signals":
-        """Take one case as a `Signal`, or several as `Signals`; ``[key, ...]`` is ``[key]``."""
+        """Return one case as a `Signal`, or several as `Signals`; ``[key, ...]`` is ``[key]``."""
         if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
             key = key[0]
         if isinstance(key, tuple):
             raise IndexError("Signals has one axis, the case. Index channels and times in signal.data.")
-        chosen: Any = self._cases[key]
-        return self.from_cases(chosen) if isinstance(chosen, np.ndarray) else chosen.load()
+        selected: Any = self._cases[key]
+        return self.from_cases(selected) if isinstance(selected, np.ndarray) else selected.load()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Stack the cases, as `to_numpy`: (n_samples, n_channels, n_times)."""
+        """Stack the cases like `to_numpy`: (n_samples, n_channels, n_times)."""
         if copy is False:
-            raise ValueError("cases are stacked by copying them; copy=False cannot be.")
+            raise ValueError("cases are stacked by copying them; copy=False is not possible.")
         return np.asarray(self.to_numpy(), dtype=dtype)

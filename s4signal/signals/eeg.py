@@ -1,4 +1,4 @@
-"""EEG recordings of every format that MNE reads."""
+"""Read EEG recordings in any format that MNE reads."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -37,66 +37,66 @@ def read_eeg(
 ) -> Signals:
     """Read EEG recordings, one case per file: a file, a folder, a glob, a list of files, or a BIDS data set.
 
-    Several recordings come with one montage: that of most of them, under the names of the first such. Case, prefixes
-    (``EEG ``, ``POL ``), references (``-REF``, ``-LE``, ``-AVG`` …) and the older names T3, T4, T5 and T6 do not
-    matter, nor does the order; a further channel is left out, and one that is marked as bad in some files alone is
-    missing there (NaN), as every model takes it. One warning, and the result when it is printed, say what was done.
+    Several recordings get one montage: the channels that most of them have, named as in the first of these. Channels
+    match whatever their order, upper or lower case, prefix (``EEG ``, ``POL ``), reference (``-REF``, ``-LE``, ``-AVG``
+    …), or older name (T3, T4, T5, T6). Extra channels are left out. A channel that is bad in only some files is NaN
+    there, which every model accepts. One warning, and the printed result, list these changes.
 
     Parameters
     ----------
     path : path, glob or iterable of paths
-        EDF, BDF, GDF, BrainVision (.vhdr), FIF, EEGLAB (.set), CNT, EGI or another format of ``mne.io.read_raw``. Of a
-        folder every recording below it, in the order of their paths; a folder with a ``dataset_description.json`` is a
-        BIDS data set, whose channels, events and positions are taken as mne-bids reads them.
+        EDF, BDF, GDF, BrainVision (.vhdr), FIF, EEGLAB (.set), CNT, EGI or another format of ``mne.io.read_raw``. A
+        folder is searched recursively, in the order of paths. A folder with a ``dataset_description.json`` is a BIDS
+        data set, whose channels, events and positions are read by mne-bids.
     picks : {"eeg", "data", "all"}, another channel type of MNE, or sequence of str
-        Channels: "eeg" are those of that type, except what has the name of another sensor (ECG, EOG, EMG, breathing,
-        saturation, pulse, temperature, markers, photic, position …) or another unit than volts, as EDF calls every
-        channel EEG; "data" every data type of MNE; "all" everything; or names, in the order wanted. Channels that the
-        file marks as bad are left out unless named.
+        Channels to read: "eeg" for EEG channels, except those named like another sensor (ECG, EOG, EMG, breathing,
+        saturation, pulse, temperature, markers, photic, position …) or not in volts, since EDF labels every channel as
+        EEG; "data" for every data type of MNE; "all" for all; or a list of names, in this order. Channels marked as
+        bad are left out unless named.
     l_freq, h_freq : float, optional
-        Edges of a zero-phase band-pass filter [Hz]; either may be missing.
+        Edges of a zero-phase band-pass filter [Hz]; with only one of them, a high-pass or low-pass filter.
     sfreq : float, optional
-        Resample to this rate [Hz], after the filter.
+        Rate to resample to [Hz], after the filter.
     pattern : str, optional
-        What the names of files, or the ends of their paths, say: ``"{subject}_{session}.edf"``,
+        Pattern of file names, or of the ends of paths: ``"{subject}_{session}.edf"``,
         ``"{subject}/{task}_raw.fif"``, or a regular expression with named groups. Every field is a column of
-        ``metadata``; "subject" makes the groups. Names in the form of BIDS need none.
+        ``metadata``; "subject" defines the groups. BIDS names need no pattern.
     ch_names : {"file", "standard"}
-        Whether channels are called as in the files, or as in the 10-10 system (``Fp1``, ``T7``) wherever that is known.
+        Whether to keep the names of the files, or to use those of the 10-10 system (``Fp1``, ``T7``) where known.
     min_duration_s : float, positive, optional
-        Recordings that are shorter [s] cannot be used.
+        Recordings shorter than this [s] are handled as unusable, see `on_error`.
     on_error : {"raise", "skip"}
-        Whether a file that cannot be used is an error, or is left out with a warning: what is unreadable, incomplete or
-        too short, lacks a channel of the others, or has another rate (unless `sfreq` is given).
+        Whether an unusable file raises an error or is skipped with a warning. A file is unusable if it is unreadable,
+        incomplete or too short, lacks a channel of the others, or has another rate (unless `sfreq` is given).
     incomplete : {"error", "warn"}
-        Whether a file that ends too early, or does not say its length (archives are full of EDF files whose number of
-        records is -1), is an error, or is read as far as it goes, with a warning.
+        Whether a truncated file, or one without a length (the number of records is -1 in many archived EDF files),
+        raises an error, or is read as far as possible with a warning.
 
     Returns
     -------
     Signals
-        Volts, with rate, channel names, positions and annotations; the events of stimulus channels are annotations too,
-        their code as description. Samples are read from disk when asked for; with a filter or another rate, at once.
-        Channels of EDF or BDF keep their own rate where those asked for share one, whatever the other channels have;
-        otherwise the slower ones are brought to the rate of the fastest. ``metadata`` is a table of what is known of
-        each recording: subject, session, task, run. Several recordings are `EegRecordings`, which say what was left
-        out.
+        Volts, with rate, channel names, positions and annotations; events of stimulus channels become annotations, with
+        their code as description. Samples are read from disk on access; with a filter or another rate, immediately.
+        Channels of EDF or BDF keep their rate if all picked channels share it, whatever the rate of the others;
+        otherwise slower channels are resampled to the rate of the fastest. ``metadata`` is a table of the attributes
+        of each recording: subject, session, task, run. Several recordings are `EegRecordings`, which list skipped
+        files.
 
     Raises
     ------
     RecordingError
-        If a file is missing, empty, truncated or of no format that MNE reads, a channel is not there, recordings differ
-        in channels or rate, or nothing can be used.
+        If a file is missing, empty, truncated or in a format that MNE cannot read, a channel is missing, recordings
+        differ in channels or rate, or no file is usable.
     MissingDependencyError
         If MNE is not installed, or, for a BIDS data set, mne-bids.
     ValueError
-        If an option is unknown.
+        If an option has an unknown value.
 
     Warns
     -----
     UserWarning
-        If files are left out or incomplete, channels were brought to one montage, ``picks="eeg"`` leaves out what the
-        file calls EEG, or channels of one name are numbered.
+        If files are skipped or incomplete, channels were changed to get one montage, ``picks="eeg"`` leaves out
+        channels that a file labels as EEG, or duplicate channel names are numbered.
 
     Examples
     --------
@@ -169,21 +169,21 @@ def _opened(
 
 
 def _warn_of_files(files: Sequence[OpenedFile]) -> None:
-    """Say what the files hold otherwise than they say."""
+    """Warn about channels that are not EEG, duplicate names and incomplete files."""
     others = dict.fromkeys(name for file in files for name in file.chosen.others)
     if others:
         warnings.warn(
-            f"picks='eeg' leaves out {', '.join(others)}: no EEG by name or unit, although the files, such as "
-            f"{next(file.case.source for file in files if file.chosen.others)}, say so. Name the channels to have "
-            "them.",
+            f"picks='eeg' leaves out {', '.join(others)}: not EEG by name or unit, although files such as "
+            f"{next(file.case.source for file in files if file.chosen.others)} label them as EEG. Pass their names as "
+            "picks= to keep them.",
             stacklevel=3,
         )
     for text in (file.numbered for file in files if file.numbered):
         warnings.warn(text, stacklevel=3)
-    short = [file.incomplete for file in files if file.incomplete]
-    if short:
-        said = f"{len(short)} recordings are incomplete, and read as far as they go: {few(short)}."
-        warnings.warn(said, stacklevel=3)
+    incomplete = [file.incomplete for file in files if file.incomplete]
+    if incomplete:
+        text = f"{len(incomplete)} recordings are incomplete, and read as far as possible: {few(incomplete)}."
+        warnings.warn(text, stacklevel=3)
 
 
 def _filtered(case: Case, l_freq: float | None, h_freq: float | None) -> Case:
@@ -198,19 +198,19 @@ def _filtered(case: Case, l_freq: float | None, h_freq: float | None) -> Case:
 
 
 class EegRecordings(Signals):
-    """`Signals` of several EEG recordings of one montage, as `read_eeg` gives them; printed, they say what was done.
+    """EEG recordings with one montage, as `read_eeg` returns them; printing lists changes and skipped files.
 
-    What is known of each recording stands in `metadata`: subject, session, task and run, where names, headers or the
-    data set say them. A part of it, and what is made of it, are `Signals`.
+    `metadata` has the subject, session, task and run of each recording, if names, headers or the data set give them.
+    A selection, and any transformed version, is plain `Signals`.
 
     Parameters
     ----------
     cases : iterable of Case
-        A case per recording.
+        One case per recording.
     skipped : sequence of (path, reason)
-        What was left out, and why.
+        Skipped files, and why.
     changes : sequence of str
-        What was done so that all have the same channels.
+        Changes made so that all recordings have the same channels.
 
     Examples
     --------
@@ -239,18 +239,18 @@ class EegRecordings(Signals):
         self.skipped, self.changes = tuple(skipped), tuple(changes)
 
     @classmethod
-    def from_cases(cls, cases: Iterable[Case]) -> Signals:  # type: ignore[override]  # a part says nothing of files
-        """Collect cases as `Signals`: what was done and left out is said of the whole.
+    def from_cases(cls, cases: Iterable[Case]) -> Signals:  # type: ignore[override]  # a selection has no report
+        """Collect cases as plain `Signals`, as the report on files is only valid for all recordings.
 
         Parameters
         ----------
         cases : iterable of Case
-            `Signal` objects or lazy cases; may be empty.
+            `Signal` objects or lazy cases; can be empty.
         """
         return Signals.from_cases(cases)
 
     def __repr__(self) -> str:
-        """Say what is held, of whom, what was done, and what was left out."""
+        """Summarise recordings, subjects, changes and skipped files."""
         lines = [super().__repr__()]
         subjects = self.metadata.get("subject")
         if subjects is not None:

@@ -1,4 +1,4 @@
-"""One EEG recording on disk: its header read, its samples waiting."""
+"""Open one EEG recording: the header is read now, the samples on access."""
 
 import re
 import warnings
@@ -22,34 +22,34 @@ from s4signal.signals.montage import Chosen, OpenedFile, choose_channels
 _mne = partial(optional, "mne", "Reading EEG", "eeg")
 _READ_AHEAD = 2**19  # numbers: 4 MB
 _TRUNCATED = re.compile(r"truncat|file size|incomplete|corrupt|record length", re.IGNORECASE)
-# What a file is that is no recording, by its name, and what reads it.
+# Advice for files that are not recordings, by name.
 _KINDS = [
-    (r"[-_]epo(-\d+)?\.fif(\.gz)?$", "It holds epochs, no recording: mne.read_epochs(path) goes straight into fit."),
+    (r"[-_]epo(-\d+)?\.fif(\.gz)?$", "It holds epochs, not a recording: pass mne.read_epochs(path) to fit."),
     (r"[-_](ave|evoked)\.fif(\.gz)?$", "It holds averages. Pass the recording that they were computed from."),
     (r"[-_]eve\.(fif(\.gz)?|lst|txt)$", "It holds events: read the recording, and pass this to epochs_from_events."),
     (r"[-_]annot\.(fif(\.gz)?|csv|txt)$", "It holds annotations and no signal. Pass the recording they belong to."),
     (r"\.(csv|tsv|txt)$", "Tables are read by s4signal.signals.read_csv, or by read_events."),
     (r"\.(hea|dat)$", "WFDB records are read by s4signal.signals.read_wfdb."),
-    (r"\.(wav|flac|ogg|mp3|m4a)$", "Sound is read by s4signal.read_audio."),
+    (r"\.(wav|flac|ogg|mp3|m4a)$", "Audio is read by s4signal.read_audio."),
     (r"\.ts$", "Such files are read by s4signal.signals.read_ts."),
     (r"\.(npy|npz)$", "Pass the array itself: Signals(numpy.load(path), sfreq=...)."),
     (r"\.mat$", "Pass the array itself: Signals(scipy.io.loadmat(path)[name], sfreq=...)."),
-    (r"\.(vmrk|eeg|avg)$", "Of BrainVision pass the header, .vhdr."),
-    (r"\.fdt$", "Of EEGLAB pass the header, .set."),
-    (r"\.(json|tsv)$", "It is the description of a recording. Pass the recording, or the folder of the BIDS data set."),
+    (r"\.(vmrk|eeg|avg)$", "For BrainVision pass the header file, .vhdr."),
+    (r"\.fdt$", "For EEGLAB pass the header file, .set."),
+    (r"\.(json|tsv)$", "It describes a recording. Pass the recording, or the folder of the BIDS data set."),
 ]
-_ENDING = "Its ending must tell its format (.edf, .bdf, .gdf, .vhdr, .fif, .set …); copy the file again or convert it."
+_ENDING = "The extension must give its format (.edf, .bdf, .gdf, .vhdr, .fif, .set …). Copy it again or convert it."
 
 
 def open_recording(found: Found, picks: str | Sequence[str], *, incomplete: str) -> OpenedFile:
-    """Read a header, and what a BIDS data set says beside it; RecordingError says what cannot be used."""
+    """Read the header, and the BIDS sidecar files if any; RecordingError if the recording is unusable."""
     path = found.path
     raw, numbered, missing = _read_raw(path, tolerant=incomplete == "warn")
     signals = read_edf_signals(path)
-    if len(signals) != len(raw.ch_names):  # MNE reads the file in another way
+    if len(signals) != len(raw.ch_names):  # MNE reads other channels
         signals = []
-    told = raw if found.bids is None else _bids_raw(found, raw)
-    chosen = choose_channels(told, signals, picks, path)
+    described = raw if found.bids is None else _bids_raw(found, raw)
+    chosen = choose_channels(described, signals, picks, path)
     counts = [signals[row].n_samples for row in chosen.rows] if signals else [1]
     file = _RawFile(
         str(path),
@@ -61,57 +61,57 @@ def open_recording(found: Found, picks: str | Sequence[str], *, incomplete: str)
     )
     file.__dict__["raw"] = raw
     if (n_whole := _n_whole(raw)) < raw.n_times:
-        reason = f"of {raw.n_times} samples {n_whole} can be read"
+        reason = f"only {n_whole} of {raw.n_times} samples can be read"
         if incomplete != "warn" or not n_whole:
             raise _incomplete(path, reason)
         missing = f"{path} ({reason})"
         raw.crop(tmax=(n_whole - 1) / raw.info["sfreq"], verbose="error")
-    case = file.case(told, chosen, found)
-    positions = case.positions if chosen.names == chosen.every else positions_of(told.info, chosen.every)
+    case = file.case(described, chosen, found)
+    positions = case.positions if chosen.names == chosen.every else positions_of(described.info, chosen.every)
     return OpenedFile(case, chosen, positions, numbered, missing)
 
 
 @dataclass(frozen=True, eq=False)
 class _RawFile:
-    """A recording on disk: what its header says; opened once, and again after unpickling."""
+    """A recording on disk with its header; opened once, and again after unpickling."""
 
     source: str
-    ch_names: tuple[str, ...]  # as the file has them
-    scales: tuple[float, ...]  # volts in what MNE calls one
-    alone: bool  # read without the other channels, whose rates are higher
-    in_one: bool  # the channels have several rates: stretches would be resampled each for itself
-    tolerant: bool  # of a file that is incomplete
+    ch_names: tuple[str, ...]  # names in the file
+    scales: tuple[float, ...]  # factors from the values of MNE to volts
+    alone: bool  # read without the other channels, which have higher rates
+    in_one: bool  # channels of several rates: MNE would resample each segment separately
+    tolerant: bool  # whether the file can be incomplete
 
     @cached_property
     def raw(self) -> Any:
-        """The recording as its file has it."""
+        """The recording with all channels of the file."""
         return _read_raw(Path(self.source), tolerant=self.tolerant)[0]
 
     @cached_property
     def data(self) -> Any:
-        """The recording as its samples are read."""
+        """The recording that samples are read from."""
         if not self.alone:
             return self.raw
         read = _mne().io.read_raw_bdf if self.source.lower().endswith(".bdf") else _mne().io.read_raw_edf
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said when it was opened
+            warnings.simplefilter("ignore")  # already raised on opening
             return read(self.source, include=list(self.ch_names), exclude_after_unique=True, verbose="error")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the open recording behind."""
+        """Pickle without the open recording."""
         return {name: value for name, value in self.__dict__.items() if name not in ("raw", "data", "kept")}
 
     def read(self, start: int, stop: int) -> FloatArray:
-        """Return a stretch, (n_channels, n_times); where it follows the last one, what comes then is read with it."""
+        """Return a segment, (n_channels, n_times); for consecutive segments, read ahead."""
         last, first, kept = self.__dict__.get("kept", (range(0), 0, None))
         if kept is None or not first <= start < stop <= first + kept.shape[1]:
             follows = last.start < start <= last.stop
             end = min(int(self.data.n_times), start + _READ_AHEAD // len(self.ch_names)) if follows else stop
             first, kept = start, self._read(start, max(stop, end))
-        ends = stop == first + kept.shape[1]  # nothing to keep
+        ends = stop == first + kept.shape[1]  # nothing read ahead
         self.__dict__["kept"] = range(start, stop), first, None if ends else kept
-        stretch: FloatArray = kept[:, start - first : stop - first]
-        return stretch if ends and start == first else stretch.copy()
+        segment: FloatArray = kept[:, start - first : stop - first]
+        return segment if ends and start == first else segment.copy()
 
     def _read(self, start: int, stop: int) -> FloatArray:
         try:
@@ -120,56 +120,56 @@ class _RawFile:
             raise _unreadable(self.source, str(error)) from error
         return np.asarray(data if set(self.scales) == {1.0} else data * np.array(self.scales)[:, np.newaxis])
 
-    def case(self, told: Any, chosen: Chosen, found: Found) -> LazyCase:
-        """All of the recording, by what is told of it."""
+    def case(self, described: Any, chosen: Chosen, found: Found) -> LazyCase:
+        """Return the recording as a lazy case, with the attributes of `described`."""
         sfreq, recorded = float(self.data.info["sfreq"]), float(self.raw.info["sfreq"])
-        types = told.get_channel_types()
+        types = described.get_channel_types()
         return LazyCase(
             read=self.read,
             n_channels=len(self.ch_names),
             length=int(self.data.n_times),
             sfreq=sfreq,
             ch_names=chosen.names,
-            annotations=raw_annotations(told),
+            annotations=raw_annotations(described),
             source=self.source,
             first_sample=int(self.raw.first_samp) * sfreq / recorded,
             recorded_sfreq=None if sfreq == recorded else recorded,
             modality=common_type(types[row] for row in chosen.rows),
             in_one=self.in_one,
-            metadata={**subject_of(told.info), **found.known},
-            positions=positions_of(told.info, [told.ch_names[row] for row in chosen.rows]),
+            metadata={**subject_of(described.info), **found.known},
+            positions=positions_of(described.info, [described.ch_names[row] for row in chosen.rows]),
         )
 
 
 def _scale(unit: str) -> float:
-    """Return the volts in what MNE calls one: it knows uV and mV, and takes every other unit for volts."""
+    """Return the factor from values of MNE to volts; MNE knows uV and mV, and reads every other unit as volts."""
     volts = volts_per_unit(unit)
     known = {"uV": 1e-6, "\u00b5V": 1e-6, "\u03bcV": 1e-6, "\x83\xcaV": 1e-6, "mV": 1e-3}.get(unit, 1.0)
     return 1.0 if volts is None else volts / known
 
 
 def _bids_raw(found: Found, raw: Any) -> Any:
-    """Read what stands beside a recording: types and state of channels, events, positions."""
+    """Read the BIDS sidecar files of a recording: channel types and status, events, positions."""
     bids = optional("mne_bids", "Reading a BIDS data set", "bids")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a data set may leave out
+        warnings.simplefilter("ignore")  # about optional parts of a data set
         try:
-            told = bids.read_raw_bids(found.bids, on_ch_mismatch="rename", verbose="error")
+            described = bids.read_raw_bids(found.bids, on_ch_mismatch="rename", verbose="error")
         except Exception as error:
             raise RecordingError(
-                f"{found.path}: what the data set says beside it cannot be read ({shortened(str(error))}). Check it "
-                "with the BIDS validator, or pass the list of files."
+                f"{found.path}: its BIDS sidecar files cannot be read ({shortened(str(error))}). Check them with the "
+                "BIDS validator, or pass a list of files."
             ) from error
-    return told if len(told.ch_names) == len(raw.ch_names) else raw
+    return described if len(described.ch_names) == len(raw.ch_names) else raw
 
 
 def _read_raw(path: Path, *, tolerant: bool) -> tuple[Any, str, str]:
-    """Open a recording; say which channels were numbered, and why it is incomplete, if that is tolerated."""
+    """Open a recording; return messages on duplicate channel names and, if tolerated, on missing samples too."""
     mne = _mne()
     if not path.is_dir():  # some formats are folders
         check_file(path)
     if kind := other_format(path):
-        raise RecordingError(f"{path} begins as {kind} does. Correct its ending: .{kind.lower()}.")
+        raise RecordingError(f"{path} has the content of {kind}. Change its extension to .{kind.lower()}.")
     if holds_no_signal(path):
         raise RecordingError(f"{path} holds annotations and no signal. Pass the recording they belong to.")
     with warnings.catch_warnings(record=True) as caught:
@@ -178,19 +178,19 @@ def _read_raw(path: Path, *, tolerant: bool) -> tuple[Any, str, str]:
             raw = mne.io.read_raw(path, preload=False, verbose="warning")
         except FileNotFoundError as error:
             raise RecordingError(
-                f"{path} needs {error.filename or 'another file'}, which is not there. Keep the files of a recording "
-                "together, under their own names."
+                f"{path} needs {error.filename or 'another file'}, which does not exist. Keep the files of a recording "
+                "together, with their original names."
             ) from error
-        except Exception as error:  # each format fails in its own way: struct.error, IndexError, UnicodeDecodeError …
+        except Exception as error:  # each format raises others: struct.error, IndexError, UnicodeDecodeError …
             raise _unreadable(str(path), str(error)) from error
     numbered = missing = ""
     for text in (str(warning.message) for warning in caught):
-        # BrainVision stores no length: a marker after the last sample is a sign that samples are missing.
+        # BrainVision stores no length: a marker after the last sample shows that samples are missing.
         late = path.suffix == ".vhdr" and text.startswith("Omitted")
         if late or _TRUNCATED.search(text):
             missing = missing or text
         if "not unique" in text:
-            numbered = f"{path}: {shortened(text)}. Such channels are numbered: {raw.ch_names}."
+            numbered = f"{path}: {shortened(text)}. Duplicate names are numbered: {raw.ch_names}."
     if path.suffix == ".vhdr":
         missing = missing or _cut_binary(raw, path)
     if missing and not tolerant:
@@ -201,28 +201,28 @@ def _read_raw(path: Path, *, tolerant: bool) -> tuple[Any, str, str]:
 
 
 def _cut_binary(raw: Any, path: Path) -> str:
-    """Say by how much a BrainVision file of binary samples ends within a sample; nothing if it does not."""
+    """Return a message if a binary BrainVision file ends within a sample, else ""."""
     data = Path(raw.filenames[0])
     if b"=ASCII" in path.read_bytes().upper() or not data.is_file():
         return ""
     n_bytes, n_values = data.stat().st_size, raw.n_times * len(raw.ch_names)
     if any(n_bytes == n_values * width for width in (2, 4, 8)):
         return ""
-    return f"{data.name} has {n_bytes} bytes, no whole number of samples of all channels"
+    return f"{data.name} has {n_bytes} bytes, not a whole number of samples of all channels"
 
 
 def _n_whole(raw: Any) -> int:
-    """Count the samples that can be read: all of them, but of a file that ends too early."""
+    """Return the number of samples that can be read, less than all if the file is truncated."""
 
-    def is_lost(sample: int) -> bool:
+    def is_unreadable(sample: int) -> bool:
         try:
             raw.get_data([0], sample, sample + 1, verbose="error")
-        except Exception:  # each format fails in its own way
+        except Exception:  # each format raises different errors
             return True
         return False
 
     n: int = raw.n_times
-    return bisect_left(range(n), True, key=is_lost) if is_lost(n - 1) else n
+    return bisect_left(range(n), True, key=is_unreadable) if is_unreadable(n - 1) else n
 
 
 def _unreadable(path: str, reason: str) -> RecordingError:
@@ -231,23 +231,23 @@ def _unreadable(path: str, reason: str) -> RecordingError:
 
 def _incomplete(path: Path, reason: str) -> RecordingError:
     return RecordingError(
-        f"{path} is incomplete ({shortened(reason)}). Copy it again; to use what is left, pass incomplete='warn'."
+        f"{path} is incomplete ({shortened(reason)}). Copy it again; to use the readable part, pass incomplete='warn'."
     )
 
 
 def what_it_is(path: Path) -> str:
-    """Advise by the name and the first line of a file, and by what MNE finds in it."""
+    """Return advice by the name and first lines of a file, and by the content that MNE detects."""
     name = path.name.lower()
     if name.endswith((".csv", ".tsv", ".txt")) and {"onset", "duration"} <= _words(path):
         return "It holds annotations and no signal. Pass the recording they belong to."
     advice = next((text for kind, text in _KINDS if re.search(kind, name)), "")
     if not advice and name.endswith((".fif", ".fif.gz")):
-        advice = _found_by_mne(path)
+        advice = _advice_by_content(path)
     return advice or _ENDING
 
 
 def shortened(reason: str) -> str:
-    """Put what another package says on one line."""
+    """Shorten the message of another package to one line."""
     return " ".join(reason.split()).rstrip(".")[:200] or "no reason given"
 
 
@@ -260,7 +260,7 @@ def _words(path: Path) -> set[str]:
     return set(re.findall(r"\w+", " ".join(lines).lower()))
 
 
-def _found_by_mne(path: Path) -> str:
+def _advice_by_content(path: Path) -> str:
     from mne import what
 
     try:

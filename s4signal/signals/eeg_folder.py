@@ -1,4 +1,4 @@
-"""Which EEG recordings a folder, a glob, a list or a BIDS root holds, and what their names say of them."""
+"""Find the EEG recordings of a folder, glob, list or BIDS data set, and parse attributes from their names."""
 
 import re
 import warnings
@@ -18,7 +18,7 @@ _FILES = (
     ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".fif", ".fif.gz", ".set", ".cnt", ".cdt", ".nedf", ".nxe", ".lay",
     ".snirf", ".con", ".sqd", ".rs3",
 )  # fmt: skip
-# What else MNE writes as FIF, and the later parts of a recording, which are read with the first.
+# Other FIF files of MNE, and the later parts of split recordings, which are read with the first.
 _NO_RECORDING = re.compile(
     r"[-_](epo|ave|evoked|eve|ica|cov|fwd|inv|src|trans|annot|proj|sol|bem|csd|psd|spectrum|tfr|head)(-\d+)?\.fif(\.gz)?$"
     r"|[-_](raw|eeg|meg|sss|tsss)-\d+\.fif(\.gz)?$|_split-(0[2-9]|[1-9]\d)_"
@@ -27,7 +27,7 @@ _ENTITIES = {"sub": "subject", "ses": "session", "task": "task", "acq": "acquisi
 
 
 class Found(NamedTuple):
-    """A recording, what its name or the data set says of it, and its path in a BIDS data set."""
+    """Path of a recording, its attributes from the name or the data set, and its BIDS path."""
 
     path: Path
     known: Mapping[str, str]
@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Recordings in the order of their names; files that do not follow a pattern; whether one file was asked for."""
+    """Recordings, sorted by name; files that do not match the pattern; whether the path was a single file."""
 
     found: list[Found]
     skipped: list[Skipped]
@@ -43,21 +43,21 @@ class Listing(NamedTuple):
 
 
 def find_recordings(path: PathOrText | Iterable[PathOrText], pattern: str | None) -> Listing:
-    """List the recordings that are meant; files of no recording are passed over, where they were not named."""
+    """List the recordings of a path; in folders and globs, other files are ignored."""
     single = False
     if isinstance(path, str | PathLike):
-        given = Path(path)
-        if (given / "dataset_description.json").is_file():
-            found = _of_bids(given)
-        elif given.is_dir() and given.suffix.lower() not in _FOLDERS:
-            found = [_named(p) for p in _below(given)]
-        elif not given.exists() and any(sign in str(path) for sign in "*?["):
-            there = [Path(p) for p in sorted(glob(str(path), recursive=True))]
-            if not there:
-                raise RecordingError(f"no file matches {path}. Check the path; ** stands for any folders.")
-            found = [_named(p) for p in [p for p in there if is_recording(p)] or there]
+        root = Path(path)
+        if (root / "dataset_description.json").is_file():
+            found = _of_bids(root)
+        elif root.is_dir() and root.suffix.lower() not in _FOLDERS:
+            found = [_named(p) for p in _below(root)]
+        elif not root.exists() and any(sign in str(path) for sign in "*?["):
+            matches = [Path(p) for p in sorted(glob(str(path), recursive=True))]
+            if not matches:
+                raise RecordingError(f"no file matches {path}. Check the path; ** matches any folders.")
+            found = [_named(p) for p in [p for p in matches if is_recording(p)] or matches]
         else:
-            found, single = [_named(given)], True
+            found, single = [_named(root)], True
     else:
         found = [_named(p) for p in as_paths(path, "path")]
     if pattern is None:
@@ -66,19 +66,19 @@ def find_recordings(path: PathOrText | Iterable[PathOrText], pattern: str | None
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a name is that of a recording, and of its first part."""
+    """Return whether the name is that of a recording, or of the first part of a split one."""
     name = path.name.lower()
     return not name.startswith(".") and name.endswith((*_FILES, *_FOLDERS)) and not _NO_RECORDING.search(name)
 
 
 def _below(root: Path) -> list[Path]:
-    there = sorted(root.rglob("*"))
-    found = [p for p in there if is_recording(p) and not any(q.suffix.lower() in _FOLDERS for q in p.parents)]
+    paths = sorted(root.rglob("*"))
+    found = [p for p in paths if is_recording(p) and not any(q.suffix.lower() in _FOLDERS for q in p.parents)]
     if not found:
-        others = Counter(p.suffix or p.name for p in there if p.is_file())
+        others = Counter(p.suffix or p.name for p in paths if p.is_file())
         holds = ", ".join(f"{n} {ending}" for ending, n in others.most_common(5)) or "no file"
         raise RecordingError(
-            f"{root} holds no EEG recording (.edf, .bdf, .gdf, .vhdr, .fif, .set …), but {holds}. Check the path, or "
+            f"{root} holds no EEG recording (.edf, .bdf, .gdf, .vhdr, .fif, .set …), only {holds}. Check the path, or "
             "pass a list of files."
         )
     return found
@@ -96,14 +96,14 @@ def _of_bids(root: Path) -> list[Found]:
         raise RecordingError(f"{root} is a BIDS data set without a recording below sub-…/eeg. Check the path.")
     found = []
     for path in sorted(eeg, key=lambda p: str(p.fpath)):
-        known = {name: str(getattr(path, name)) for name in _ENTITIES.values() if getattr(path, name) is not None}
+        attributes = {name: str(getattr(path, name)) for name in _ENTITIES.values() if getattr(path, name) is not None}
         if not _NO_RECORDING.search(Path(path.fpath).name):
-            found.append(Found(Path(path.fpath), known, path))
+            found.append(Found(Path(path.fpath), attributes, path))
     return found
 
 
 def _named(path: Path) -> Found:
-    """Take what a name in the form of BIDS says: ``sub-01_ses-2_task-rest_run-1_eeg.edf``."""
+    """Parse a BIDS name such as ``sub-01_ses-2_task-rest_run-1_eeg.edf``."""
     if not path.name.startswith("sub-"):
         return Found(path, {})
     entities = dict(re.findall(r"(?:^|_)([a-z]+)-([A-Za-z0-9]+)(?=_)", path.name))

@@ -1,4 +1,4 @@
-"""Epochs of long recordings: stretches of one length that follow each other, what lies around them, their labels."""
+"""Epochs of long recordings: consecutive segments of equal duration, their context, their labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from s4signal.signals.lazy import Case, transformed
 
 Samples = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-_MOST = 100  # times as long as a recording may its epochs and what lies around them be
+_MOST = 100  # largest ratio of an epoch or its context to the recording
 
 
 def epoch_labels(
@@ -31,31 +31,31 @@ def epoch_labels(
 ) -> npt.NDArray[np.object_]:
     """Label every epoch of long recordings by the annotation that covers more than half of it.
 
-    An annotation of an hour labels all epochs within it, as hypnograms with merged stages need it.
+    A long annotation labels all epochs within it, as needed for hypnograms with merged stages.
 
     Parameters
     ----------
     signals : Signals or what Signals takes
         One case per recording.
     epoch_s : float, positive
-        Length of an epoch [s]; the first begins with the recording, and what is left at its end is no epoch.
+        Duration of an epoch [s]. The first starts with the recording; an incomplete epoch at the end is ignored.
     labels : mapping of description to label, or list of descriptions, optional
-        Which annotations count, and as what: several descriptions may have one label. Every one, under its own
-        description, if missing, except what starts with "bad" or "edge".
+        The annotations to use and their labels; several descriptions can share a label. By default every description
+        is a label, except those that start with "bad" or "edge".
     annotations : list, optional
         For each recording a file that `mne.read_annotations` reads, such as an EDF+ hypnogram, `mne.Annotations`, or a
         list of (onset, duration, label) or `Annotation`, in seconds after the first sample of the recording. By default
-        what the recordings carry.
+        the annotations of the recordings.
     otherwise : object, optional
-        The label of epochs in which none holds, such as "background" beside seizures; None, which is no label, if
-        missing.
+        The label of epochs without one, such as "background" for epochs outside seizures; None, the default, leaves
+        them unlabelled.
     reject_by_annotation : bool
-        Whether an epoch into which a span reaches whose annotation begins with "bad" has no label.
+        Whether epochs that overlap an annotation whose description begins with "bad" get no label.
 
     Returns
     -------
     ndarray of shape (n_recordings,)
-        An array of (n_epochs,) labels for each recording, None where no label holds: the ``y`` of
+        An array of (n_epochs,) labels for each recording, None where unlabelled: the ``y`` of
         `s4signal.estimators.S4Segmenter`.
 
     Raises
@@ -64,7 +64,7 @@ def epoch_labels(
         If the rate of a recording is unknown, it is shorter than an epoch, a file cannot be read, or no epoch gets a
         label.
     ShapeError
-        If `annotations` are not one for each recording.
+        If `annotations` does not have one entry per recording.
     ValueError
         If `epoch_s` is not positive.
 
@@ -85,28 +85,28 @@ def epoch_labels(
     found, n_labelled = np.empty(len(cases), dtype=object), 0
     for i, case in enumerate(cases):
         n = len(epoch_spans(Clock(i, case), epoch_s)[0])
-        found[i], holds, bad = labels_of(marks[i], named_labels(labels, marks[i]), n, epoch_s)
-        n_labelled += holds.sum()
-        found[i][~holds] = otherwise
+        found[i], covered, bad = labels_of(marks[i], named_labels(labels, marks[i]), n, epoch_s)
+        n_labelled += covered.sum()
+        found[i][~covered] = otherwise
         found[i][bad & reject_by_annotation] = None
     if not n_labelled:
-        there = sorted({mark.description for of_one in marks for mark in of_one})
+        names = sorted({mark.description for of_recording in marks for mark in of_recording})
         raise RecordingError(
             f"no annotation of labels={labels if labels is None else list(labels)} covers more than half of an epoch "
-            f"of {epoch_s:g} s. The recordings hold: {', '.join(there[:20]) or 'no annotations; pass annotations='}."
+            f"of {epoch_s:g} s. The recordings have: {', '.join(names[:20]) or 'no annotations; pass annotations='}."
         )
     return found
 
 
 def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: float = 0.0) -> tuple[Samples, Samples]:
-    """Return first sample and end of every epoch with what lies around it, (n_epochs,) each.
+    """Return the first sample and the end of every epoch with its context, (n_epochs,) each.
 
-    Those of a regular recording may lie outside of it, see `cut_epoch`; of one with times they may hold no sample.
+    At a fixed rate they can reach outside the recording, see `cut_epoch`; with times, an epoch can have no samples.
     """
     if max(epoch_s, before_s, after_s) > _MOST * clock.total_s:
         raise RecordingError(
             f"{clock.name} lasts {clock.total_s:.2f} s, too short for epochs of {epoch_s:g} s with {before_s:g} s "
-            f"before and {after_s:g} s after them. Lower epoch_s and context_s, which count seconds."
+            f"before and {after_s:g} s after them. Lower epoch_s and context_s, which are in seconds."
         )
     if clock.times is None:
         rate = clock.case.sfreq or 1.0
@@ -128,17 +128,17 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
 
 
 def epoch_samples(epoch_s: float, rate: float, name: str) -> int:
-    """Count the samples of an epoch, to the nearest; refuse one that has none."""
+    """Return the rounded number of samples of an epoch; RecordingError if it is 0."""
     if round(epoch_s * rate) < 1:
         raise RecordingError(
-            f"{name} has a sample each {1 / rate:g} s, an epoch of epoch_s={epoch_s:g} is shorter. Raise it, or look "
-            "at the sampling rate."
+            f"{name} has one sample per {1 / rate:g} s, longer than epoch_s={epoch_s:g}. Raise epoch_s, or check "
+            "the sampling rate."
         )
     return round(epoch_s * rate)
 
 
 def cut_epoch(case: Case, start: int, stop: int) -> Case:
-    """Cut out samples, of which some may lie outside the recording: there it goes on as its mirror image."""
+    """Return a segment, which can reach outside the recording; samples outside are mirrored from inside."""
     first, end = max(0, start), min(case.length, stop)
     part = case.crop(first, end)
     if (first, end) == (start, stop):
@@ -152,7 +152,7 @@ def _mirrored(signal: Signal, before: int, after: int) -> Signal:
 
 
 def _marks(given: Any) -> Sequence[Annotation]:
-    """Read the annotations of one recording in whatever form they came."""
+    """Convert the annotations of one recording, in any supported form."""
     if isinstance(given, str | PathLike):
         name = given
         check_file(name)
@@ -162,7 +162,7 @@ def _marks(given: Any) -> Sequence[Annotation]:
         except Exception as error:
             raise RecordingError(f"{name} cannot be read as annotations ({error}).") from error
         if not len(given):
-            raise RecordingError(f"{name} holds no annotations; pass [] for a recording in which nothing was marked.")
+            raise RecordingError(f"{name} has no annotations. Pass [] for a recording without annotations.")
     if hasattr(given, "onset") and hasattr(given, "description"):
         given = zip(given.onset.tolist(), given.duration.tolist(), given.description.tolist(), strict=True)
     rows = [(m.onset_s, m.duration_s, m.description) if isinstance(m, Annotation) else m for m in given]
@@ -170,33 +170,33 @@ def _marks(given: Any) -> Sequence[Annotation]:
         marks = [Annotation(float(onset), float(duration), str(label)) for onset, duration, label in rows]
     except (TypeError, ValueError):
         raise ShapeError(f"an annotation must be (onset, duration, label), got {repr(rows[:1])[1:-1][:60]}.") from None
-    odd = [mark for mark in marks if not (np.isfinite(mark.onset_s) and mark.duration_s >= 0)]
-    if odd:
-        raise ValueError(f"{odd[0]} has no time; give onset and duration in seconds, or leave it out.")
+    invalid = [mark for mark in marks if not (np.isfinite(mark.onset_s) and mark.duration_s >= 0)]
+    if invalid:
+        raise ValueError(f"{invalid[0]} has an invalid time. Pass onset and duration in seconds, or leave it out.")
     return marks
 
 
 def is_bad(window: Case, duration_s: float) -> bool:
-    """Whether a span that is marked as bad reaches into a window, which counts annotations from its start."""
+    """Return whether a bad span overlaps a window, whose annotations are relative to its start."""
     return any(
         mark.description.lower().startswith("bad") and mark.onset_s < duration_s and mark.onset_s + mark.duration_s > 0
         for mark in window.annotations
-        if mark.duration_s > 0  # an instant is no span
+        if mark.duration_s > 0  # ignore instants
     )
 
 
 def labelled(
     windows: Sequence[Case], labels: Mapping[str, Any] | Iterable[str], duration_s: float
 ) -> tuple[list[int], npt.NDArray[Any]]:
-    """Return the windows that a label covers by more than half, and their labels; RecordingError if there is none."""
+    """Return the windows of which a label covers more than half, and the labels; RecordingError if there are none."""
     named = named_labels(labels)
     found = [labels_of(window.annotations, named, 1, duration_s) for window in windows]
-    kept = [k for k, (_, holds, _) in enumerate(found) if holds[0]]
+    kept = [k for k, (_, covered, _) in enumerate(found) if covered[0]]
     if not kept:
-        there = sorted({mark.description for window in windows for mark in window.annotations})
+        names = sorted({mark.description for window in windows for mark in window.annotations})
         raise RecordingError(
             f"no annotation of labels={list(named)} covers more than half of a window of {duration_s:g} s. The windows "
-            f"hold: {', '.join(there[:20]) or 'no annotations'}. Marks without duration are cut by epochs_from_events."
+            f"have: {', '.join(names[:20]) or 'no annotations'}. For instants use epochs_from_events."
         )
     return kept, np.array([found[k][0][0] for k in kept])
 
@@ -204,7 +204,7 @@ def labelled(
 def named_labels(
     labels: Mapping[str, Any] | Iterable[str] | None, marks: Iterable[Annotation] = ()
 ) -> Mapping[str, Any]:
-    """Return the label of each description that counts; if none are named, of all marks but those of a fault."""
+    """Map descriptions to labels; by default all descriptions except "bad" and "edge"."""
     if isinstance(labels, Mapping):
         return labels
     if labels is None:
@@ -215,12 +215,12 @@ def named_labels(
 def labels_of(
     marks: Iterable[Annotation], named: Mapping[str, Any], n: int, window_s: float
 ) -> tuple[npt.NDArray[np.object_], Flags, Flags]:
-    """Return the label that covers most of each of n windows, whether that is more than half, and which are bad.
+    """Return the label that covers most of each of n windows, whether it covers over half, and which are bad.
 
-    Windows follow each other, and marks count from the start of the first.
+    Windows are consecutive; annotations are relative to the start of the first.
     """
     choices = list(dict.fromkeys(named.values()))
-    covered = np.zeros((len(choices) + 2, n))  # a row of nothing, so that there is one; and the bad spans
+    covered = np.zeros((len(choices) + 2, n))  # plus a row for no label, and one for bad spans
     for mark in marks:
         first, end = mark.onset_s, mark.onset_s + mark.duration_s
         inside = np.arange(max(0, int(first // window_s)), int(np.ceil(min(n, end / window_s))))

@@ -1,4 +1,4 @@
-"""Every form in which a user may hold cases, turned into a list of cases."""
+"""Convert every supported form of input to a list of cases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,12 +18,12 @@ from s4signal.signals.summary import name_errors
 
 
 def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
-    """Turn arrays, lists and what MNE holds into cases; `sfreq` is one rate, one per case, or None."""
+    """Convert arrays, lists and MNE objects to cases; `sfreq` is one rate, one per case, or None."""
     data = [data] if _is_pair(data) or type(data) is dict else as_numpy(data)
-    if type(data).__module__.split(".")[0] == "datasets" or hasattr(data, "to_list"):  # a column is no list
+    if type(data).__module__.split(".")[0] == "datasets" or hasattr(data, "to_list"):  # a Hugging Face column
         data = list(data)
-    of_cases = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
-    listed = isinstance(data, list | tuple) or (of_cases and not all(map(np.isscalar, data)))
+    object_dtype = isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1
+    listed = isinstance(data, list | tuple) or (object_dtype and not all(map(np.isscalar, data)))
     items = [_from_audio(i, item) for i, item in enumerate(data)] if listed else [data]
     if not items:
         raise ShapeError("X holds no case; at least one is needed.")
@@ -33,9 +33,9 @@ def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
     if all(raws):
         return cases_from_raws(items)
     if any(epochs) or any(raws):
-        raise TypeError("X mixes mne.Epochs or Raw with other things. Pass Epochs alone, Raw alone, or arrays alone.")
-    _refuse_others(data, items[0])
-    if not listed or all(map(np.isscalar, items)):  # of numbers alone: says what shape is needed
+        raise TypeError("X mixes mne.Epochs or Raw with other things. Pass only Epochs, only Raw, or only arrays.")
+    _refuse_unsupported(data, items[0])
+    if not listed or all(map(np.isscalar, items)):  # plain numbers: the error describes the shape needed
         items = _rows(data if isinstance(data, np.ndarray) else as_float_array(data))
     return [
         item if isinstance(item, Signal | LazyCase) else name_errors(i, "", partial(Signal, item, sfreq=rate))
@@ -44,16 +44,16 @@ def cases_from(data: Any, sfreq: Any = None) -> list[Case]:
 
 
 def describe_cases(cases: Sequence[Case], *, sfreq: Any, times: Any, ch_names: Any) -> list[Case]:
-    """Add what the user knows of the cases, times one (n_times_i,) each; what they carry themselves must agree."""
+    """Set rates, times (one array (n_times_i,) each) and names of cases; values that they already have must agree."""
     n = len(cases)
-    moments = [None] * n if times is None else _one_each(times, n, "times")
+    all_times = [None] * n if times is None else _one_each(times, n, "times")
     return [
         name_errors(i, case.source, partial(_describe, case, rate, t, ch_names))
-        for i, (case, rate, t) in enumerate(zip(cases, _one_rate_each(sfreq, n), moments, strict=True))
+        for i, (case, rate, t) in enumerate(zip(cases, _one_rate_each(sfreq, n), all_times, strict=True))
     ]
 
 
-def _refuse_others(data: Any, first: Any) -> None:
+def _refuse_unsupported(data: Any, first: Any) -> None:
     if isinstance(data, Signal):
         raise TypeError("X is one Signal, but a list of them is needed. Pass [signal].")
     if isinstance(first, str | PathLike):
@@ -90,11 +90,11 @@ def _describe(case: Case, sfreq: Any, times: Any, ch_names: Any) -> Case:
     if ch_names is not None and case.ch_names is None:
         new["ch_names"] = ch_names
     elif ch_names is not None and tuple(ch_names) != case.ch_names:
-        raise RecordingError(f"it carries the channel names {case.ch_names}. Leave ch_names out.")
+        raise RecordingError(f"it already has the channel names {case.ch_names}. Leave ch_names out.")
     if times is not None:
         new["times"] = times
         if case.has_times and not np.array_equal(times, np.asarray(case.load().times)):
-            raise RecordingError("it carries other times already. Leave times out.")
+            raise RecordingError("it already has other times. Leave times out.")
     return replace(case.load(), **new) if new else case
 
 
@@ -105,20 +105,20 @@ def _one_rate_each(sfreq: Any, n: int) -> list[Any]:
 def _one_each(values: Any, n: int, name: str) -> list[Any]:
     wrong_length = hasattr(values, "__len__") and len(values) != n
     if wrong_length or not hasattr(values, "__len__") or any(np.ndim(v) == (name == "sfreq") for v in values):
-        one = "one number, or one" if name == "sfreq" else "one array of shape (n_times_i,)"
-        came = f"{len(values)} of them" if wrong_length else repr(values)[:60]
-        raise ShapeError(f"{name} must be {one} for each case ({n} cases), got {came}.")
+        needed = "one number, or one" if name == "sfreq" else "one array of shape (n_times_i,)"
+        got = f"{len(values)} of them" if wrong_length else repr(values)[:60]
+        raise ShapeError(f"{name} must be {needed} for each case ({n} cases), got {got}.")
     return list(values)
 
 
 def _from_audio(i: int, item: Any) -> Any:
-    """Make a case of what librosa.load, torchaudio.load or an audio column of a Hugging Face data set gives."""
-    of_audio = isinstance(item, Mapping) or _is_pair(item) or hasattr(item, "get_all_samples")
-    return name_errors(i, "", partial(_case, item)) if of_audio else item
+    """Convert the output of librosa.load or torchaudio.load, or an item of a Hugging Face audio column, to a case."""
+    is_audio = isinstance(item, Mapping) or _is_pair(item) or hasattr(item, "get_all_samples")
+    return name_errors(i, "", partial(_case, item)) if is_audio else item
 
 
 def _is_pair(item: Any) -> bool:
-    """Whether this is an array and something single, which must be its rate; scipy.io.wavfile has the rate first."""
+    """Return whether this is an array and a scalar, its rate, in either order; scipy.io.wavfile has the rate first."""
     paired = isinstance(item, tuple) and len(item) == 2 and any(hasattr(part, "__array__") for part in item)
     return paired and sorted(min(np.ndim(part), 1) for part in item) == [0, 1]
 
@@ -127,7 +127,7 @@ def _case(item: Any) -> Case:
     if isinstance(item, tuple):
         data, sfreq = item if np.ndim(item[0]) else item[::-1]
         return Signal(np.asarray(data), sfreq=sfreq)
-    if not isinstance(item, Mapping):  # a decoder of torchcodec
+    if not isinstance(item, Mapping):  # a torchcodec decoder
         samples = item.get_all_samples()
         return Signal(np.asarray(samples.data), sfreq=samples.sample_rate, modality="audio")
     path = item.get("path")

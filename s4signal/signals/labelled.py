@@ -1,4 +1,4 @@
-"""Labelled audio, and a word on everything that was understood and left out on the way."""
+"""Labelled audio, with a report of what was read, skipped and ignored."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from s4signal.signals.checks import FloatArray
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import LazyCase
 
-_SLACK_S = 0.02  # by which the end of a row may lie behind that of its file: texts round
-_MOST = 12  # labels that a summary names
+_SLACK_S = 0.02  # tolerance of the end of a row beyond that of its file, for rounded times
+_MOST = 12  # labels listed in a summary
 
 
 class _Triple(NamedTuple):
@@ -27,22 +27,22 @@ class _Triple(NamedTuple):
 
 
 class LabelledSignals(_Triple):
-    """Signals, labels and groups of `read_audio_folder` and `read_audio_manifest`; printed, it says what was read.
+    """Signals, labels and groups of `read_audio_folder` and `read_audio_manifest`; printing summarises them.
 
     Parameters
     ----------
     signals : Signals
         The cases.
     y : ndarray of shape (n,)
-        Their labels.
+        The labels.
     groups : ndarray of shape (n,)
-        Speakers, or whatever must not be split; the file where nothing is known.
+        The group of each case for cross-validation, such as the speaker; by default the file.
     splits : ndarray of shape (n,) or None
-        The part of the data set that a case belongs to, such as "train", where folders or lists say so.
+        The part of the data set that a case belongs to, such as "train", if folders or lists define it.
     skipped : tuple of (path, reason)
-        What was left out, and why.
+        Skipped files, and why.
     aside : tuple of str
-        What was seen and is no case.
+        Descriptions of other files, which are ignored.
 
     Examples
     --------
@@ -67,13 +67,13 @@ class LabelledSignals(_Triple):
         skipped: Sequence[Skipped] = (),
         aside: Sequence[str] = (),
     ) -> "LabelledSignals":
-        """Keep what does not unpack beside what does."""
+        """Set the attributes that are not part of the tuple."""
         self = super().__new__(cls, signals, y, groups)
         self.splits, self.skipped, self.aside = splits, tuple(skipped), tuple(aside)
         return self
 
     def __repr__(self) -> str:
-        """Say what was read, how often each label and part comes, and what was left out."""
+        """Summarise the cases, the counts of labels and parts, and ignored or skipped files."""
         n_groups = Counter(self.groups.tolist())
         most = max(n_groups.values(), default=0)
         span = "–".join(map(str, sorted({min(n_groups.values(), default=0), most})))
@@ -90,14 +90,14 @@ class LabelledSignals(_Triple):
 def assemble(
     layout: Layout, *, split: str | None, sfreq: float | None, mono: bool, on_error: OnError
 ) -> LabelledSignals:
-    """Open what a layout lists, in its order; what cannot be used is refused, or skipped with a warning."""
+    """Open the files of a layout in order; unusable ones raise an error, or are skipped with a warning."""
     opened: dict[str, LazyCase] = {}
     cases, rows, skipped = [], [], list(layout.skipped)
     for row in of_split(layout.rows, split):
         try:
             if str(row.path) not in opened:
                 opened[str(row.path)] = usable(open_audio(row.path, mono=mono), on_error)
-            cases.append(_stretch(opened[str(row.path)], row))
+            cases.append(_segment(opened[str(row.path)], row))
         except (ValueError, MissingDependencyError) as error:
             skipped.append(skip_or_raise(error, row.path, on_error))
         else:
@@ -117,32 +117,32 @@ def labelled(signals: Signals, rows: Sequence[Row], layout: Layout) -> LabelledS
 
 
 def of_split(rows: Sequence[Row], split: str | None) -> list[Row]:
-    """Take the rows of one part of the data set, all if `split` is None."""
+    """Return the rows of one part of the data set; all if `split` is None."""
     parts = sorted({row.split for row in rows} - {""})
     if split is None:
         return list(rows)
     if not parts:
         raise ValueError(
-            f"split={split!r} was passed, but nothing says which part a recording belongs to: no folders train/ and "
-            "test/ above or below those of classes, no validation_list.txt or testing_list.txt, no column split."
+            f"split={split!r} was passed, but the data set defines no parts: it has no folders train/ and test/ "
+            "above or below those of classes, no validation_list.txt or testing_list.txt, no column split."
         )
     if split not in parts:
         raise ValueError(f"split={split!r} is unknown; there are {', '.join(map(repr, parts))}.")
     return [row for row in rows if row.split == split]
 
 
-def _stretch(case: LazyCase, row: Row) -> LazyCase:
-    """Cut out what a row asks for, without reading."""
+def _segment(case: LazyCase, row: Row) -> LazyCase:
+    """Return the segment of a row, without reading it."""
     rate = case.sfreq or np.nan
-    lasts_s = case.length / rate
+    duration_s = case.length / rate
     if row.start_s == 0 and row.end_s == np.inf:
         return case
-    if row.start_s >= lasts_s or (row.end_s > lasts_s + _SLACK_S and row.end_s < np.inf):
+    if row.start_s >= duration_s or (row.end_s > duration_s + _SLACK_S and row.end_s < np.inf):
         end = "" if row.end_s == np.inf else f" to {row.end_s:g} s"
         raise RecordingError(
-            f"{row.where}: {row.path} lasts {lasts_s:.2f} s, but {row.start_s:g} s{end} is asked for. Correct the row."
+            f"{row.where}: {row.path} lasts {duration_s:.2f} s, but the row is from {row.start_s:g} s{end}. Correct it."
         )
-    start, stop = round(row.start_s * rate), round(min(row.end_s, lasts_s) * rate)
+    start, stop = round(row.start_s * rate), round(min(row.end_s, duration_s) * rate)
     if stop <= start:
         raise RecordingError(f"{row.where}: no sample lies between {row.start_s:g} and {row.end_s:g} s.")
     read = partial(_read_part, case) if case.in_one else case.read
@@ -154,7 +154,7 @@ def _read_part(case: LazyCase, start: int, stop: int) -> FloatArray:
 
 
 def _check_alike(cases: Sequence[LazyCase], *, resampled: bool) -> None:
-    """Refuse files that differ: a model would take another rate for another voice."""
+    """Refuse files with different rates or numbers of channels."""
     first = cases[0]
     for case in cases:
         if case.sfreq != first.sfreq and not resampled:

@@ -1,4 +1,4 @@
-"""Cases that are read or computed when they are asked for, and a cache of plain arrays on disk."""
+"""Lazy cases, read or computed on access, and a cache of plain arrays on disk."""
 
 import hashlib
 import os
@@ -19,9 +19,9 @@ from s4signal.signals.checks import FloatArray, check_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LazyCase:
-    """What is known of a case that is not in memory; the fields are those of `Signal`.
+    """Describe a case that is not in memory; the fields are those of `Signal`.
 
-    `read` takes the first sample and the one after the last, and returns (n_channels, n_times), or a whole `Signal`.
+    ``read(start, stop)`` returns the samples from start to stop - 1, (n_channels, n_times), or a whole `Signal`.
     """
 
     read: Callable[[int, int], FloatArray | Signal]
@@ -38,23 +38,23 @@ class LazyCase:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     positions: FloatArray | None = None
     start: int = 0
-    in_one: bool = False  # a stretch costs as much as the whole: a filter reaches past the ends of any
+    in_one: bool = False  # a segment costs as much as the whole: a filter needs samples around it
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds the case lasts; None if unknown, or if only reading it would tell."""
+        """Duration in seconds; None if unknown before reading."""
         return None if self.has_times or self.sfreq is None else self.length / self.sfreq
 
     def load(self) -> Signal:
-        """Bring the case into memory."""
+        """Read the case into memory."""
         data = self.read(self.start, self.start + self.length)
-        if isinstance(data, Signal):  # as it was made; of names and metadata more may have been said since
+        if isinstance(data, Signal):  # names and metadata may have been set since it was built
             return part_of(data, ch_names=self.ch_names, positions=self.positions, metadata=self.metadata)
         names = [f.name for f in fields(Signal) if f.name not in ("data", "times")]
         return Signal(data, **{name: getattr(self, name) for name in names})
 
     def crop(self, start: int, stop: int) -> "Case":
-        """Cut out a stretch, without reading if that can wait."""
+        """Return a segment, without reading it if possible."""
         if self.in_one:
             return self.load().crop(start, stop)
         rate = self.sfreq or np.nan
@@ -72,28 +72,28 @@ Case: TypeAlias = Signal | LazyCase
 
 
 def transformed(case: Case, transform: Callable[[Signal], Signal], **new: Any) -> Case:
-    """Change a case: at once if it is in memory, else when it is read; `new` says what changes of what is known."""
+    """Transform a case: now if it is in memory, else on reading; `new` replaces fields of the lazy case."""
     if isinstance(case, Signal):
         return transform(case)
-    return replace(case, read=partial(_read_and_change, case, transform), start=0, in_one=True, **new)
+    return replace(case, read=partial(_read_and_transform, case, transform), start=0, in_one=True, **new)
 
 
-def _read_and_change(case: LazyCase, transform: Callable[[Signal], Signal], start: int, stop: int) -> Signal:
+def _read_and_transform(case: LazyCase, transform: Callable[[Signal], Signal], start: int, stop: int) -> Signal:
     return transform(case.load())
 
 
-def with_known(case: Case, **known: Any) -> Case:
-    """Say something else of a case, without reading it."""
-    return part_of(case, **known) if isinstance(case, Signal) else replace(case, **known)
+def with_fields(case: Case, **new: Any) -> Case:
+    """Replace fields of a case, without reading it."""
+    return part_of(case, **new) if isinstance(case, Signal) else replace(case, **new)
 
 
 def with_metadata(case: Case, **more: Any) -> Case:
     """Add to the metadata of a case, without reading it."""
-    return with_known(case, metadata={**case.metadata, **more})
+    return with_fields(case, metadata={**case.metadata, **more})
 
 
 def recount(case: Case, sfreq: float, rate: float | None = None) -> dict[str, Any]:
-    """Say as what the recording counts the first sample when the case is brought from `rate` to `sfreq`."""
+    """Return `sfreq`, `first_sample` and `recorded_sfreq` of a case after resampling from `rate` to `sfreq`."""
     rate = case.sfreq if rate is None else rate
     if rate is None:
         return {"sfreq": sfreq, "first_sample": 0.0, "recorded_sfreq": 0.0}
@@ -103,21 +103,21 @@ def recount(case: Case, sfreq: float, rate: float | None = None) -> dict[str, An
 
 
 def cached(case: Case, folder: Path) -> Case:
-    """Keep the samples of a file without times in a folder of arrays, once they are read."""
+    """Store the samples of a file without times in a folder of arrays when they are first read."""
     return case if isinstance(case, Signal) else replace(case, read=partial(_read_cached, case, folder))
 
 
 def _read_cached(case: LazyCase, folder: Path, start: int, stop: int) -> FloatArray:
-    """Take samples from the cache, or read them and put them there."""
+    """Return samples from the cache, or read and store them."""
     check_file(case.source)
     state = os.stat(case.source)
-    said = (os.path.abspath(case.source), state.st_mtime_ns, state.st_size, case.n_channels, case.sfreq, start, stop)
-    path = folder / (hashlib.sha256(repr(said).encode()).hexdigest() + ".npy")
+    key = (os.path.abspath(case.source), state.st_mtime_ns, state.st_size, case.n_channels, case.sfreq, start, stop)
+    path = folder / (hashlib.sha256(repr(key).encode()).hexdigest() + ".npy")
     try:
-        data: FloatArray = np.load(path, allow_pickle=False)  # nothing is ever unpickled
+        data: FloatArray = np.load(path, allow_pickle=False)  # never unpickle
         if data.shape == (case.n_channels, stop - start) and data.dtype == np.float32:
             return data
-    except (OSError, ValueError, EOFError):  # not there, or damaged
+    except (OSError, ValueError, EOFError):  # missing or damaged
         pass
     data = replace(case, start=start, length=stop - start).load().data
     partial_file = path.with_name(f".{secrets.token_hex(8)}.part")
@@ -125,7 +125,7 @@ def _read_cached(case: LazyCase, folder: Path, start: int, stop: int) -> FloatAr
         folder.mkdir(parents=True, exist_ok=True)
         with partial_file.open("xb") as file:
             np.save(file, data, allow_pickle=False)
-        partial_file.replace(path)  # whole or not at all, whoever else writes it
+        partial_file.replace(path)  # atomic, even if other processes write it too
     except OSError as error:
         with suppress(OSError):
             partial_file.unlink()

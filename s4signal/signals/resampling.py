@@ -1,4 +1,4 @@
-"""Bring cases to another rate: low-passed so that nothing folds back, or interpolated on a grid."""
+"""Change the rate of cases: resample with an anti-aliasing filter, or interpolate on a grid."""
 
 from dataclasses import replace
 from functools import partial
@@ -16,10 +16,10 @@ _NO_RATE = "the sampling rate is unknown, so it cannot be resampled. Pass sfreq=
 
 
 def resample_case(case: Case, sfreq: float) -> Case:
-    """Resample a case: at once if it is in memory, after reading if it is a file."""
+    """Resample a case: now if it is in memory, on reading if it is on disk."""
     if case.sfreq == sfreq and not case.has_times:
         return case
-    if isinstance(case, Signal) or case.has_times:  # only the times tell the rate, and whether there is one
+    if isinstance(case, Signal) or case.has_times:  # times must be read to know the rate, if there is one
         return _resample_signal(case.load(), sfreq)
     if case.sfreq is None:
         raise RecordingError(_NO_RATE)
@@ -32,7 +32,7 @@ def resample_array(data: FloatArray, sfreq: float, new_sfreq: float) -> FloatArr
     n_times, n_new = data.shape[1], _resampled_length(data.shape[1], sfreq, new_sfreq)
     missing = np.isnan(data)
     filled = fill_missing(data, missing) if missing.any() else data
-    # Take the line from first to last sample away: the filter sees zeros outside, and a step there would ring.
+    # Subtract the line from first to last sample: the filter pads with zeros, and a step at the edges would ring.
     first, last = filled[:, :1], filled[:, -1:]
     position = np.arange(n_times, dtype=data.dtype) / max(1, n_times - 1)
     level = np.ascontiguousarray((filled - (first + (last - first) * position)).T)
@@ -51,17 +51,17 @@ def _resampled_length(n_times: int, sfreq: float, new_sfreq: float) -> int:
 
 
 def fill_missing(data: FloatArray, missing: npt.NDArray[np.bool_]) -> FloatArray:
-    """Draw lines across missing samples of (n_channels, n_times)."""
+    """Fill missing samples of (n_channels, n_times) by linear interpolation."""
     filled, position = data.copy(), np.arange(data.shape[1])
-    for channel, gap in zip(filled, missing, strict=True):
-        channel[gap] = 0.0 if gap.all() else np.interp(position[gap], position[~gap], channel[~gap])
+    for channel, nan in zip(filled, missing, strict=True):
+        channel[nan] = 0.0 if nan.all() else np.interp(position[nan], position[~nan], channel[~nan])
     return filled
 
 
 def hold_missing(
     data: FloatArray, missing: npt.NDArray[np.bool_], before: float | FloatArray = 0.0
 ) -> npt.NDArray[np.floating]:
-    """Carry the last observation forward (LOCF); what stands before the first is given, a row a channel."""
+    """Carry the last observation forward (LOCF); `before`, one row per channel, fills what precedes the first."""
     held = np.where(missing, before, data)
     for channel in np.flatnonzero(missing.any(1)):
         latest = np.maximum.accumulate(np.where(missing[channel], -1, np.arange(data.shape[1])))
@@ -83,8 +83,8 @@ def _regular_rate(times: FloatArray) -> float:
     steps = np.diff(times)
     if steps.size == 0 or np.ptp(steps) > 1e-3 * steps.mean():
         raise RecordingError(
-            "its times are irregular, so it cannot be resampled. Keep the times, a model takes them as they are, "
-            "or call to_grid(sfreq) to interpolate."
+            "its times are irregular, so it cannot be resampled. Keep the times, which models accept, or call "
+            "to_grid(sfreq) to interpolate."
         )
     return float(1 / steps.mean())
 
@@ -95,7 +95,7 @@ def grid_signal(
     """Interpolate a case on a grid; see `Signals.to_grid`."""
     times = sample_times(signal)
     times = times - times[0]
-    n_grid = times[-1] * sfreq * (1 + 1e-12) + 1e-9  # the last time is on the grid although 0.3 * 10 is less than 3
+    n_grid = times[-1] * sfreq * (1 + 1e-12) + 1e-9  # keep the last time, as 0.3 * 10 < 3 in floats
     check_clock(times, n_grid, f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples")
     grid = np.arange(int(n_grid) + 1) / sfreq
     longest = np.inf if longest_gap_s is None else longest_gap_s
@@ -103,21 +103,21 @@ def grid_signal(
     for row, channel, observed in zip(data, signal.data, signal.observed, strict=True):
         if observed.any():
             row[:] = _interpolate(grid, times[observed], channel[observed], method, longest)
-    known = recount(signal, sfreq)
-    if signal.times is not None and signal.recorded_sfreq is None:  # samples at irregular times are no count of time
-        known["recorded_sfreq"] = 0.0
-    return replace(signal, data=data, times=None, **known)
+    new = recount(signal, sfreq)
+    if signal.times is not None and signal.recorded_sfreq is None:  # no sample numbers at irregular times
+        new["recorded_sfreq"] = 0.0
+    return replace(signal, data=data, times=None, **new)
 
 
 def _interpolate(grid: FloatArray, times: FloatArray, values: FloatArray, method: str, longest: float) -> FloatArray:
-    """Interpolate one channel that has an observation; of those at one time the last counts."""
-    slack = 1e-9 * max(1.0, float(times[-1]))  # 3 * 0.1 is a little more than 0.3
+    """Interpolate one channel with at least one observation; of several at one time, the last one is used."""
+    slack = 1e-9 * max(1.0, float(times[-1]))  # 3 * 0.1 is slightly more than 0.3
     after = np.searchsorted(times, grid + slack, side="right")
     before = after - 1
     inside = before >= 0
     if method == "linear":
         inside &= grid <= times[-1] + slack
-    hole = np.where(after < len(times), times[np.minimum(after, len(times) - 1)], grid) - times[before]
+    gap_s = np.where(after < len(times), times[np.minimum(after, len(times) - 1)], grid) - times[before]
     on_sample = np.abs(grid - times[before]) <= slack
-    held = values[before] if method == "previous" else np.interp(grid, times, values)
-    return np.where(inside & (on_sample | (hole <= longest)), held, np.nan)
+    interpolated = values[before] if method == "previous" else np.interp(grid, times, values)
+    return np.where(inside & (on_sample | (gap_s <= longest)), interpolated, np.nan)

@@ -1,4 +1,4 @@
-"""What a collection says of its cases: what they have in common, and one line that says what they are."""
+"""Properties of a collection of cases: what they share, their groups and metadata, a one-line summary."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -11,78 +11,78 @@ from s4signal.signals.case import Signal
 from s4signal.signals.checks import case_name
 from s4signal.signals.lazy import Case
 
-# What cases may have in common: a word for it, and what to do where they differ.
+# Attributes that cases must share: the noun for messages, and what to do if they differ.
 _COMMON = {
     "n_channels": (
         "channels",
-        "Give every case the same channels; a case is (n_channels, n_times), pass x.T if time came first.",
+        "Give every case the same channels. A case is (n_channels, n_times); pass x.T if time comes first.",
     ),
-    "sfreq": ("Hz", "Call resample(sfreq) to bring them to one rate."),
+    "sfreq": ("Hz", "Call resample(sfreq) to resample them to one rate."),
     "ch_names": ("as channel names", "Pick the same channels in the same order from every recording."),
-    "has_times": ("for having times", "Give times to all cases or to none."),
+    "has_times": ("for has_times", "Give times to all cases or to none."),
     "length": (
         "samples",
-        "They make no single array: cut them to one length by windows, or take them one by one: "
+        "They cannot form one array: cut them to one length with windows, or take them one by one: "
         "[case.data for case in signals].",
     ),
 }
 
 
 class CaseList:
-    """What a collection says of its cases; those on disk are read only where it is said."""
+    """Base of `Signals`: properties of its cases, which read cases on disk only where documented."""
 
     _cases: npt.NDArray[np.object_]
 
     @property
     def shape(self) -> tuple[int]:
-        """(n,): as scikit-learn counts."""
+        """Shape of the collection, (n,)."""
         return (len(self),)
 
     @property
     def ndim(self) -> int:
-        """One axis, the case, as in `shape`; ``numpy.asarray`` of cases of one length has three."""
+        """Number of axes, 1, as in `shape`; ``numpy.asarray`` of cases of equal length has three."""
         return 1
 
     @property
     def n_channels(self) -> int:
-        """Channels of every case; ShapeError if they differ."""
+        """Number of channels of every case; ShapeError if they differ."""
         if not len(self):
-            raise ShapeError("there is no case, so no number of channels.")
+            raise ShapeError("there is no case, so the number of channels is unknown.")
         return int(_common_value(self.cases, "n_channels"))
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Samples in time of each case, shape (n,)."""
+        """Number of samples of each case, shape (n,)."""
         return np.array([case.length for case in self._cases], dtype=np.int64)
 
     @property
     def n_observed(self) -> npt.NDArray[np.int64]:
-        """Values of each case that are not missing, over all channels, shape (n,); reads those on disk."""
+        """Number of non-missing values per case, over all channels, shape (n,); reads cases on disk."""
         return np.array([np.count_nonzero(case.observed) for case in self], dtype=np.int64)
 
     @property
     def sfreqs(self) -> npt.NDArray[np.float64]:
-        """Rate of each case [Hz], shape (n,); NaN where unknown."""
+        """Sampling rate of each case [Hz], shape (n,); NaN where unknown."""
         return np.array([case.sfreq for case in self._cases], dtype=np.float64)  # None becomes NaN
 
     @property
     def sfreq(self) -> float | None:
-        """The one rate of all cases [Hz], None if unknown; RecordingError if they differ."""
+        """Sampling rate of all cases [Hz], None if unknown; RecordingError if they differ."""
         return cast("float | None", _common_value(self.cases, "sfreq"))
 
     @property
     def ch_names(self) -> tuple[str, ...] | None:
-        """The channel names of all cases, None if unknown; RecordingError if they differ."""
+        """Channel names of all cases, None if unknown; RecordingError if they differ."""
         return cast("tuple[str, ...] | None", _common_value(self.cases, "ch_names"))
 
     @property
     def has_times(self) -> bool:
-        """Whether the cases carry their times; RecordingError if only some do."""
+        """Whether the cases have times; RecordingError if only some do."""
         return bool(_common_value(self.cases, "has_times"))
 
     @property
     def durations_s(self) -> npt.NDArray[np.float64]:
-        """Seconds each case lasts, shape (n,); from first to last time, or n_times / sfreq; NaN where unknown."""
+        """Duration of each case [s], shape (n,): last minus first time, or n_times / sfreq; NaN where unknown."""
         durations = self.lengths / self.sfreqs
         for i, case in enumerate(self._cases):
             if case.has_times:
@@ -91,24 +91,24 @@ class CaseList:
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """The cases as they are kept: those on disk are not read."""
+        """The cases as stored, in memory or lazy; nothing is read."""
         return tuple(self._cases)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The file each case came from, "" for none."""
+        """The file that each case comes from, "" if none."""
         return tuple(case.source for case in self._cases)
 
     @property
     def recordings(self) -> npt.NDArray[Any]:
-        """What each case was recorded in, shape (n,): its "recording" in the metadata, or its file; "" if unknown."""
+        """Recording of each case, shape (n,): "recording" of its metadata, or its file; "" if unknown."""
         return np.array([str(case.metadata.get("recording") or case.source) for case in self._cases])
 
     @property
     def groups(self) -> npt.NDArray[Any]:
-        """What a split must not tear apart, shape (n,): the subject of each case, else its recording, else itself.
+        """Group of each case for cross-validation, shape (n,): its subject, else its recording, else the case itself.
 
-        Pass them to `cross_val_score` with a splitter such as `GroupKFold`.
+        Pass it to `cross_val_score` with a splitter such as `GroupKFold`.
         """
         subjects = [case.metadata.get("subject") for case in self._cases]
         pairs = enumerate(zip(subjects, self.recordings.tolist(), strict=True))
@@ -116,16 +116,16 @@ class CaseList:
 
     @property
     def metadata(self) -> dict[str, npt.NDArray[Any]]:
-        """What else is known of the cases, a column of shape (n,) for each thing; ``pandas.DataFrame`` takes it.
+        """Metadata of the cases, one column of shape (n,) per key; ``pandas.DataFrame`` accepts it.
 
-        None stands where a case does not know it.
+        A case without the key has None.
         """
         names = dict.fromkeys(name for case in self._cases for name in case.metadata)
         columns = {name: [case.metadata.get(name) for case in self._cases] for name in names}
         return {name: np.array(c, dtype=object if None in c else None) for name, c in columns.items()}
 
     def _check_one_shape(self) -> None:
-        """Refuse cases that make no single array."""
+        """Raise ShapeError if the cases cannot form one array."""
         if not len(self):
             raise ShapeError("there is no case to stack.")
         for name in ("n_channels", "length"):
@@ -135,11 +135,11 @@ class CaseList:
         return len(self._cases)
 
     def __iter__(self) -> Iterator[Signal]:
-        """Go through the cases, reading those on disk one at a time."""
+        """Iterate over the cases, reading those on disk one at a time."""
         return (case.load() for case in self._cases)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the cases are the same, in order; reads those on disk."""
+        """Compare the cases in order; reads those on disk."""
         if not isinstance(other, CaseList):
             return NotImplemented
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
@@ -147,23 +147,23 @@ class CaseList:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Say in one line what is held; reads nothing."""
+        """Return a one-line summary; reads nothing."""
         cases = self.cases
         if not cases:
             return "Signals: 0 cases"
         channels = _span([case.n_channels for case in cases])
         rates = [case.sfreq for case in cases if case.sfreq is not None]
-        when = f"{_span(rates)} Hz" if len(rates) == len(cases) else "rate unknown"
+        timing = f"{_span(rates)} Hz" if len(rates) == len(cases) else "rate unknown"
         if any(case.has_times for case in cases):
-            when = "irregular times"
+            timing = "irregular times"
         return (
             f"Signals: {len(cases)} case{'s' * (len(cases) != 1)} × {channels} channel{'s' * (channels != '1')}, "
-            f"{_span([case.length for case in cases])} samples, {when}{_lasting(cases)}"
+            f"{_span([case.length for case in cases])} samples, {timing}{_durations(cases)}"
         )
 
 
 def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
-    """Call `build`; an error says which case it is about."""
+    """Call `build`, and name the case in its errors."""
     try:
         return build()
     except (RecordingError, ShapeError, TypeError, ValueError) as error:
@@ -175,17 +175,17 @@ def _common_value(cases: Sequence[Case], name: str) -> Any:
     values = [getattr(case, name) for case in cases]
     for i, value in enumerate(values):
         if value != values[0]:
-            noun, cure = _COMMON[name]
+            noun, advice = _COMMON[name]
             first, other = (
-                f"case {k}{cases[k].source and f' ({cases[k].source})'} has {_say(values[k])}" for k in (0, i)
+                f"case {k}{cases[k].source and f' ({cases[k].source})'} has {_text(values[k])}" for k in (0, i)
             )
             error = ShapeError if name in ("n_channels", "length") else RecordingError
-            raise error(f"the cases differ: {first} and {other} {noun}. {cure}")
+            raise error(f"the cases differ: {first} and {other} {noun}. {advice}")
     return values[0] if values else None
 
 
-def _lasting(cases: Sequence[Case]) -> str:
-    """Say how long the cases last, if it is known of all without reading them."""
+def _durations(cases: Sequence[Case]) -> str:
+    """Return the durations of the cases as text, if all are known without reading."""
     durations_s = [case.duration_s for case in cases if case.duration_s is not None]
     if len(durations_s) < len(cases):
         return ""
@@ -193,7 +193,7 @@ def _lasting(cases: Sequence[Case]) -> str:
     return f" ({_span([duration_s / seconds for duration_s in durations_s])} {unit})"
 
 
-def _say(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return "unknown"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Tables: the columns of a CSV file, a frame or a mapping, as numbers, names and seconds."""
+"""Columns of a CSV file, data frame or mapping, converted to numbers, names and seconds."""
 
 import csv
 import warnings
@@ -17,13 +17,13 @@ from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, check_file, few
 
-_EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # as texts of a frame say it
-_FEWEST = 10  # samples that tell a rate
+_EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # missing values of a data frame, as text
+_FEWEST = 10  # samples needed to infer a rate
 _NO_NUMBER = _EMPTY | {"NaN", "NA", "N/A", "n/a", "null", "NULL"}
 
 
 def read_columns(path: Path, delimiter: str, *, numeric: bool = False) -> tuple[list[str], list[Any]]:
-    """Read the header of a CSV file and its columns as texts, or as floats if that is asked for and all are."""
+    """Read the header of a CSV file and its columns as text; as floats if `numeric` and all cells are numbers."""
     check_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -46,10 +46,10 @@ def read_columns(path: Path, delimiter: str, *, numeric: bool = False) -> tuple[
 
 
 def _floats(file: TextIO, n: int, delimiter: str) -> FloatArray | None:
-    """Parse the rest of a file, three times as fast as text by text; None if a cell is no number or a row too short."""
+    """Parse all rows at once, three times as fast as cell by cell; None if a cell is not a number or a row is short."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # no row at all
+            warnings.simplefilter("ignore")  # warns if there are no rows
             rows = np.loadtxt(file, delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
     except ValueError:
         return None
@@ -57,7 +57,7 @@ def _floats(file: TextIO, n: int, delimiter: str) -> FloatArray | None:
 
 
 class Table:
-    """Named columns of equal length; says which row is wrong."""
+    """Named columns of equal length, whose errors name the row."""
 
     def __init__(self, data: Any, *, delimiter: str = ",", case: str | None = None, numeric: bool = False) -> None:
         self.name, self.first_row, self.case = "the table", 0, case
@@ -70,29 +70,29 @@ class Table:
             self.columns = {name: data[name] for name in self.header}
         else:
             raise TypeError(
-                f"data is a {type(data).__name__}; a path, a frame of pandas or polars, or a mapping of columns is "
+                f"data is a {type(data).__name__}; a path, a pandas or polars data frame, or a mapping of columns is "
                 "needed."
             )
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuse the table if one of these columns is not there or there twice, or they differ in length."""
+        """Raise if one of these columns is missing or duplicated, or if their lengths differ."""
         missing = [name for name in names if name not in self.header]
         if missing:
             raise RecordingError(f"{self.name} has no column {', '.join(missing)}; it has {few(self.header, 10)}.")
         repeated = [name for name in dict.fromkeys(names) if self.header.count(name) > 1]
         if repeated:
-            raise RecordingError(f"{self.name} has several columns {', '.join(repeated)}. Give each a name of its own.")
+            raise RecordingError(f"{self.name} has several columns {', '.join(repeated)}. Give each its own name.")
         lengths = {name: len(self.columns[name]) for name in names}
         if len(set(lengths.values())) > 1:
             raise ShapeError(f"the columns of {self.name} must be of one length, got {lengths}.")
 
     def names(self, name: str) -> list[str]:
-        """Return a column as texts."""
+        """Return a column as strings."""
         items = list(self.columns[name])
-        known = {item: str(item).strip() for item in set(items)}
-        texts = [known[item] for item in items]
-        from_file = isinstance(self.columns[name], tuple)  # where "None" is a text like others
-        empty = {""}.intersection(texts) if from_file else _EMPTY.intersection(known.values())
+        text_of = {item: str(item).strip() for item in set(items)}
+        texts = [text_of[item] for item in items]
+        from_file = isinstance(self.columns[name], tuple)  # where "None" is an ordinary string
+        empty = {""}.intersection(texts) if from_file else _EMPTY.intersection(text_of.values())
         if empty:
             raise RecordingError(f"{self._row(min(map(texts.index, empty)), name)} is empty. Leave the row out.")
         return texts
@@ -105,34 +105,34 @@ class Table:
         return np.array([self._number(i, name, item) for i, item in enumerate(column.tolist())])
 
     def seconds(self, name: str, unit_s: float) -> npt.NDArray[Any]:
-        """Return a column of times in seconds, or as dates."""
+        """Return a column of times, in seconds or as dates."""
         column = self._array(name)
         if column.dtype.kind == "M":
-            moments = column.astype("M8[ns]")
+            times = column.astype("M8[ns]")
         elif column.dtype.kind == "m":
-            moments = column / np.timedelta64(1, "s")
+            times = column / np.timedelta64(1, "s")
         elif column.dtype.kind in "biuf":
-            moments = column.astype(np.float64) * unit_s
+            times = column.astype(np.float64) * unit_s
             self._check_precision(name, column, unit_s)
         else:
-            moments = self._moments(name, column.tolist(), unit_s)
-        unknown = np.isnat(moments) if moments.dtype.kind == "M" else ~np.isfinite(moments)
-        if unknown.any():
-            row = self._row(int(np.flatnonzero(unknown)[0]), name)
-            raise RecordingError(f"{row} is no time. Leave out rows whose time is unknown.")
-        return moments
+            times = self._times(name, column.tolist(), unit_s)
+        invalid = np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times)
+        if invalid.any():
+            row = self._row(int(np.flatnonzero(invalid)[0]), name)
+            raise RecordingError(f"{row} is not a time. Leave out rows whose time is unknown.")
+        return times
 
     def _check_precision(self, name: str, column: npt.NDArray[Any], unit_s: float) -> None:
-        """Refuse seconds since 1970 in float32, which makes one time of all."""
+        """Refuse seconds since 1970 in float32, which cannot resolve them."""
         narrow = column.dtype.kind == "f" and column.dtype.itemsize < 8 and column.size
         if narrow and (coarse_s := float(np.spacing(np.nanmax(np.abs(column)))) * unit_s) > 1:
             raise RecordingError(
-                f"{self.name}, column {name}: times as {column.dtype} are {coarse_s:g} s apart. Keep float64, or "
-                "subtract the first time before you convert them."
+                f"{self.name}, column {name}: times as {column.dtype} have a resolution of {coarse_s:g} s. Keep "
+                "float64, or subtract the first time before converting."
             )
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        """Return a column as it is, texts and mixed cells as objects; what is masked is NaN."""
+        """Return a column as an array, strings and mixed cells as objects; masked values are NaN."""
         column = self.columns[name]
         if isinstance(column, list | tuple):
             array = np.empty(len(column), dtype=object)
@@ -140,13 +140,13 @@ class Table:
             return array
         return np.ma.filled(column.astype(np.float64), np.nan) if np.ma.isMaskedArray(column) else np.asarray(column)
 
-    def _moments(self, name: str, items: list[Any], unit_s: float) -> npt.NDArray[Any]:
+    def _times(self, name: str, items: list[Any], unit_s: float) -> npt.NDArray[Any]:
         texts = [str(item).strip() for item in items]
-        known = {text: parse_moment(text, unit_s) for text in dict.fromkeys(texts)}
-        if None in known.values():
-            i = [known[text] for text in texts].index(None)
-            raise RecordingError(f"{self._row(i, name)}: {texts[i]!r} is no number, no HH:MM and no date.")
-        return as_moments([known[text] for text in texts], f"column {name} of {self.name}")
+        parsed = {text: parse_moment(text, unit_s) for text in dict.fromkeys(texts)}
+        if None in parsed.values():
+            i = [parsed[text] for text in texts].index(None)
+            raise RecordingError(f"{self._row(i, name)}: {texts[i]!r} is not a number, HH:MM or date.")
+        return as_moments([parsed[text] for text in texts], f"column {name} of {self.name}")
 
     def _number(self, i: int, name: str, item: Any) -> float:
         try:
@@ -154,11 +154,11 @@ class Table:
         except (TypeError, ValueError):
             if str(item).strip() in _NO_NUMBER:
                 return np.nan
-            advice = "Leave the cell empty if it is missing, or name other columns."
-            raise RecordingError(f"{self._row(i, name)}: {item!r} is no number. {advice}") from None
+            advice = "Leave the cell empty if the value is missing, or pass other columns."
+            raise RecordingError(f"{self._row(i, name)}: {item!r} is not a number. {advice}") from None
 
     def row(self, i: int) -> str:
-        """Say which row this is, as the file counts."""
+        """Return the name of a row in messages, with the line number of the file."""
         owner = "" if self.case is None else f" (case {list(self.columns[self.case])[i]})"
         return f"{self.name}, row {i + self.first_row}{owner}"
 
@@ -167,14 +167,14 @@ class Table:
 
 
 def without_regular_times(cases: Sequence[Signal], unit_s: float = 1.0) -> list[Signal]:
-    """Replace times by a rate where all cases lie on one regular grid, within the last digit of their times."""
+    """Replace times by a rate if all cases are on one regular grid, within the precision of their times."""
     times = [case.times for case in cases if case.times is not None]
     rate = _common_rate(times, unit_s, cases[0].sfreq) if cases and len(times) == len(cases) else None
     return list(cases) if rate is None else [replace(case, times=None, sfreq=rate) for case in cases]
 
 
 def _common_rate(times: Sequence[FloatArray], unit_s: float, sfreq: float | None) -> float | None:
-    """Return the roundest rate of a grid on which all lie, or `sfreq`; few samples say nothing of a rate."""
+    """Return `sfreq`, or the roundest rate, if all times are on its grid; None if not, or with few samples."""
     longest = max(times, key=len)
     span_s = float(longest[-1] - longest[0])
     if len(longest) < _FEWEST or span_s <= 0:
@@ -187,26 +187,26 @@ def _common_rate(times: Sequence[FloatArray], unit_s: float, sfreq: float | None
 
 
 def _last_digit(numbers: FloatArray) -> float:
-    """Return 0.01 for numbers of two decimals; 0 if they have more than nine."""
+    """Return the unit of the last decimal: 0.01 for two decimals; 0 for more than nine."""
     decimals = (n for n in range(10) if np.abs(np.round(numbers * 10.0**n) / 10.0**n - numbers).max() < 1e-4 / 10.0**n)
     return float(10.0 ** -next(decimals, np.inf))
 
 
 def _on_grid(times: FloatArray, rate: float, precision_s: float) -> bool:
-    # A sample that is left out moves the others by half a period at least: coarser digits would hide it.
+    # A missing sample moves the others by at least half a period; coarser decimals would hide it.
     slack = precision_s * (precision_s < 0.45 / rate) + 4 * float(np.spacing(np.abs(times).max()))
     return float(np.ptp(times - np.arange(len(times)) / rate)) <= slack
 
 
 def as_seconds(moments: npt.NDArray[Any]) -> FloatArray:
-    """Count dates of one case from the first of them; numbers are seconds already."""
+    """Convert dates of one case to seconds after the first; numbers are already seconds."""
     if moments.dtype.kind != "M":
         return moments
     return np.asarray((moments - moments.min()) / np.timedelta64(1, "s"))
 
 
 def parse_moment(text: str, unit_s: float) -> float | datetime | None:
-    """Understand a number, hours:minutes[:seconds] or an ISO date, which is brought to UTC if it has a zone."""
+    """Parse a number, hours:minutes[:seconds] or an ISO date, converted to UTC if it has a time zone."""
     parsers: list[Callable[[str], Any]] = [lambda text: float(text) * unit_s, _clock_seconds, datetime.fromisoformat]
     for parse in parsers:
         with suppress(ValueError):
@@ -218,10 +218,10 @@ def parse_moment(text: str, unit_s: float) -> float | datetime | None:
 
 
 def as_moments(moments: Sequence[Any], where: str) -> npt.NDArray[Any]:
-    """Make an array of what `parse_moment` understood, seconds or dates; refuse both together."""
+    """Return an array of parsed times, either seconds or dates; refuse a mixture."""
     dates = {isinstance(moment, datetime) for moment in moments}
     if len(dates) > 1:
-        raise RecordingError(f"{where} mixes dates with numbers. Write all times alike.")
+        raise RecordingError(f"{where} mixes dates with numbers. Write all times in one format.")
     return np.array(moments, dtype="M8[us]" if dates == {True} else np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Signals in tables: one row per sample (`read_csv`), or one row per observation of one variable (`read_events`)."""
+"""Read signals from tables: one row per sample (`read_csv`) or per observation of one variable (`read_events`)."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from s4signal.signals.collection import Signals
 from s4signal.signals.table import Table, as_seconds, without_regular_times
 
 _TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?(?![a-z]).*", re.IGNORECASE)
-# These may mean something else: they tell the time, or count the rows, if they rise from row to row.
+# Ambiguous names: these are times or row numbers if their values increase from row to row.
 _COUNTERS = re.compile(r"(.*[ _]time(stamp)?|t|m?s|(milli)?sec(ond)?s?|index|unnamed: 0|)([ _\[(].*)?", re.IGNORECASE)
 
 
@@ -34,36 +34,36 @@ def read_csv(
     Parameters
     ----------
     path : path or iterable of paths
-        One case per file, unless `case` says otherwise.
+        CSV files, one case per file unless `case` is given.
     time : str, optional
-        The column of times, never decreasing within a case: numbers, "HH:MM[:SS]", or ISO dates, with or without a
-        time zone, which become seconds after the first row of their case. Where all cases lie on one regular grid,
+        The column of times, non-decreasing within a case: numbers, "HH:MM[:SS]", or ISO dates, with or without a time
+        zone, which are converted to seconds after the first row of their case. If all cases are on one regular grid,
         within the precision of the column, they get its rate instead of times.
     time_unit_s : float, positive
         Seconds in one unit of a numeric `time`: 0.001 for milliseconds.
     sfreq : float, optional
         Samples per second [Hz].
     picks : sequence of str, optional
-        The columns of the channels; all others than `time`, `case` and `label` if missing.
+        The columns of the channels; by default all except `time`, `case` and `label`.
     case : str, optional
-        The column that tells the case of a row.
+        The column that identifies the case of a row.
     label : str, optional
         The column of the label, the same in all rows of a case.
     delimiter : str
-        What separates the columns.
+        The separator of columns.
 
     Returns
     -------
     signals : Signals
-        An empty cell is NaN.
+        The cases; empty cells are NaN.
     y : ndarray of shape (n,) or None
         The labels as strings; None without `label`.
 
     Raises
     ------
     RecordingError
-        If a file is missing or empty, a column is not there or there twice, a column of times would become a channel,
-        a cell is no number, or a case has two labels.
+        If a file is missing or empty, a column is missing or duplicated, a column of times would become a channel, a
+        cell is not a number, or a case has two labels.
     ValueError
         If `time_unit_s` is not positive.
 
@@ -85,15 +85,15 @@ def read_csv(
         table = Table(file, delimiter=delimiter, numeric=case is None and label is None)
         names = _channels(table, picks, time, [name for name in (time, case, label) if name is not None])
         numbers = np.array([table.numbers(name) for name in names])
-        moments = None if time is None else table.seconds(time, time_unit_s)
+        seconds = None if time is None else table.seconds(time, time_unit_s)
         marks = None if label is None else np.array(table.names(label))
         for key, rows in _rows_by_key([""] * numbers.shape[1] if case is None else table.names(case)).items():
             where = f"{file}{key and f', case {key}'}"
-            times = None if moments is None else as_seconds(moments[rows])
+            times = None if seconds is None else as_seconds(seconds[rows])
             try:
                 cases.append(Signal(numbers[:, rows], times, sfreq, tuple(names), source=file))
             except ValueError as error:
-                reason = str(error).removeprefix(f"{file}: ")  # an infinite sample is named with its source
+                reason = str(error).removeprefix(f"{file}: ")  # errors of infinite samples begin with the source
                 raise RecordingError(f"{where}: {reason}") from None
             if marks is not None:
                 different = np.unique(marks[rows])
@@ -104,11 +104,11 @@ def read_csv(
 
 
 def _channels(table: Table, picks: Sequence[str] | None, time: str | None, special: list[str]) -> list[str]:
-    """Name the columns of the channels; a column that seems to tell the time is none."""
+    """Return the columns of the channels; raise if one of them looks like times."""
     names = list(picks) if picks is not None else [name for name in table.header if name not in special]
     table.check([*special, *names])
     if not names:
-        raise RecordingError(f"{table.name} has no column of a channel; it has {', '.join(table.header)}.")
+        raise RecordingError(f"{table.name} has no column left for a channel; it has {', '.join(table.header)}.")
     if not len(table.columns[names[0]]):
         raise RecordingError(f"{table.name} holds no row of samples. A header and one row per sample are needed.")
     if picks is not None or time is not None:
@@ -118,8 +118,8 @@ def _channels(table: Table, picks: Sequence[str] | None, time: str | None, speci
     times += [name for name, steps in counters.items() if len(steps) and (steps > 0).all()]
     if times:
         raise RecordingError(
-            f"{table.name}: column {times[0]!r} seems to tell the time. Pass time={times[0]!r} (and time_unit_s= if it "
-            "does not count seconds), or name the columns of the channels by picks=."
+            f"{table.name}: column {times[0]!r} looks like times. Pass time={times[0]!r} (and time_unit_s= if it is "
+            "not in seconds), or pass the columns of the channels as picks=."
         )
     return names
 
@@ -145,41 +145,41 @@ def read_events(
     duplicates: Literal["mean", "last"] = "mean",
     delimiter: str = ",",
 ) -> Signals:
-    """Collect observations of many variables at any times, such as those of an intensive care unit, into cases.
+    """Read observations of many variables at irregular times, such as intensive care records.
 
     Parameters
     ----------
-    data : path, frame of pandas or polars, or mapping of name to column
+    data : path, pandas or polars data frame, or mapping of name to column
         One row per observation, in any order; a path is a CSV file with a header.
     case, time, variable, value : str
-        The columns that tell the case, when, what was observed, and the number. A row without a value is no
-        observation.
+        The columns of the case, the time, the observed variable, and its value. Rows without a value are
+        ignored.
     time_unit_s : float, positive
-        Seconds in one unit of a numeric `time`: 3600 for hours. Texts such as "26:45" are hours and minutes, and may
-        have seconds; ISO dates, with or without a time zone, become seconds after the first observation of their case.
+        Seconds in one unit of a numeric `time`: 3600 for hours. Strings such as "26:45" are hours and minutes, with
+        optional seconds; ISO dates, with or without a time zone, become seconds after the first observation of a case.
     picks : sequence of str, optional
-        The variables that become channels, in this order; rows of others are left out. All that occur, sorted, if
-        missing: name them where training and test data are read apart.
+        The variables that become channels, in this order; other rows are ignored. By default all variables in the
+        table, sorted: pass the names if training and test data are read separately.
     cases : iterable, optional
-        The cases wanted, in this order, as `y` has them; in the order of their first row if missing.
+        The cases to return, in this order, to match `y`; by default all, in the order of their first row.
     duplicates : {"mean", "last"}
-        What remains of several values of one variable at one time.
+        How to combine several values of one variable at one time.
     delimiter : str
-        What separates the columns of a CSV file.
+        The separator of columns in a CSV file.
 
     Returns
     -------
     Signals
-        A case is (n_variables, n_distinct_times), NaN where a variable was not observed; ``sources`` are the names of
+        A case is (n_variables, n_distinct_times), NaN where a variable was not observed; ``sources`` has the names of
         the cases.
 
     Raises
     ------
     RecordingError
-        If the file is missing, a column is not there or there twice, a time or value is no number or infinite, or a
+        If the file is missing, a column is missing or duplicated, a time or value is not a number or infinite, or a
         case has no observation.
     ShapeError
-        If the columns differ in length.
+        If the columns have different lengths.
     ValueError
         If `duplicates` is unknown or `time_unit_s` is not positive.
 
@@ -213,14 +213,14 @@ def read_events(
         raise RecordingError(
             f"{table.name} holds no observation of {few(names, 10)}. Its variables are {few(sorted(set(what)), 10)}."
         )
-    moments, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
+    seconds, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
     signals = []
     for name in rows_of if cases is None else map(str, cases):
         rows = _rows_of_case(name, rows_of, observed, table.name)
-        times, filled = _filled(channel[rows], as_seconds(moments[rows]), numbers[rows], len(names), duplicates)
+        times, filled = _filled(channel[rows], as_seconds(seconds[rows]), numbers[rows], len(names), duplicates)
         try:
             signals.append(Signal(filled, times, ch_names=tuple(names), source=name))
-        except ValueError as error:  # a value is infinite; the source stands in front
+        except ValueError as error:  # a value is infinite; the message begins with the source
             raise RecordingError(f"{table.name}, case {error}") from None
     return Signals(signals)
 
@@ -231,14 +231,14 @@ def _rows_of_case(
     rows = rows_of.get(name, np.empty(0, dtype=np.int64))
     if not observed[rows].any():
         where = "" if name in rows_of else f" in {table}"
-        raise RecordingError(f"case {name} has no observation{where}. Leave it out by cases=.")
+        raise RecordingError(f"case {name} has no observation{where}. Leave it out of cases=.")
     return rows[observed[rows]]
 
 
 def _filled(
     channel: npt.NDArray[np.int64], seconds: FloatArray, numbers: FloatArray, n_channels: int, duplicates: str
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the distinct times, and (n_channels, n_distinct_times) with NaN where nothing was observed."""
+    """Return the distinct times, and the values (n_channels, n_distinct_times), NaN where not observed."""
     times, column = np.unique(seconds, return_inverse=True)
     data = np.full((n_channels, len(times)), np.nan)
     if duplicates == "mean":

@@ -1,4 +1,4 @@
-"""Take samples away: at a lower rate, or at random as a bad sensor does."""
+"""Remove samples: by decimation without a filter, or at random as a faulty sensor does."""
 
 from dataclasses import replace
 from functools import partial
@@ -14,26 +14,26 @@ from s4signal.signals.summary import name_errors
 
 
 def decimate(signals: Any, factor: int) -> Signals:
-    """Keep every `factor`-th sample and filter nothing: what lies above half the new rate folds back.
+    """Keep every `factor`-th sample without a filter: frequencies above half the new rate alias.
 
-    ``Signals.resample`` filters first; this is the plain ``x[::2]`` that papers on other sampling rates test with.
+    ``Signals.resample`` filters first; this is the plain ``x[::2]`` of papers that test other sampling rates.
 
     Parameters
     ----------
     signals : Signals or what Signals takes
         The cases.
     factor : int, at least 1
-        How many samples become one.
+        The decimation factor.
 
     Returns
     -------
     Signals
-        At 1 / `factor` of the rate, times taken along; files are read when asked for.
+        Cases at 1 / `factor` of the rate, with their times; files are read on access.
 
     Raises
     ------
     ValueError
-        If `factor` is no whole number of at least 1.
+        If `factor` is not a whole number of at least 1.
 
     Examples
     --------
@@ -50,28 +50,28 @@ def decimate(signals: Any, factor: int) -> Signals:
 
 
 def drop_samples(signals: Any, fraction: float, *, random_state: Any = None, as_nan: bool = False) -> Signals:
-    """Take away a random share of the samples of every case; those that remain keep their times.
+    """Remove a random fraction of the samples of every case; the others keep their times.
 
     Parameters
     ----------
     signals : Signals or what Signals takes
         The cases, with times or a rate.
     fraction : float, in [0, 1)
-        The share to take away, of all channels at once; at least one sample remains.
+        The fraction to remove, in all channels at once; at least one sample remains.
     random_state : int, numpy.random.Generator or None
-        Which samples go; None draws others every time.
+        Seed of the random choice; None gives a different choice on every call.
     as_nan : bool
-        Whether to keep the same samples on the regular grid, with NaN in place of the others, instead of giving times.
+        Whether to replace the removed samples by NaN on the regular grid, instead of setting times.
 
     Returns
     -------
     Signals
-        Rates and names stay; files are read when asked for.
+        Cases with the same rates and names; files are read on access.
 
     Raises
     ------
     RecordingError
-        If neither times nor rate of a case are known.
+        If neither the times nor the rate of a case are known.
     ValueError
         If `fraction` is not in [0, 1).
 
@@ -100,7 +100,7 @@ def _every(signal: Signal, factor: int) -> Signal:
 
 
 def _slower(case: Case, factor: int) -> dict[str, Any]:
-    """Say what the recording counts at 1 / factor of the rate; irregular times are no count of samples then."""
+    """Return the fields at 1 / factor of the rate; with irregular times, sample numbers are no longer valid."""
     if case.sfreq is None or (case.has_times and case.recorded_sfreq is None):
         sfreq = None if case.sfreq is None else case.sfreq / factor
         return {"sfreq": sfreq, "first_sample": case.first_sample / factor, "recorded_sfreq": 0.0}
@@ -126,9 +126,9 @@ def _drop(signal: Signal, fraction: float, seed: int, as_nan: bool) -> Signal:
         return part_of(signal, data=data)
     grid = sample_times(signal)
     recorded = signal.recorded_sfreq
-    if recorded is None:  # what is left of irregular times is no count of samples
+    if recorded is None:  # with irregular times, sample numbers are not valid
         recorded = signal.sfreq if signal.times is None else 0.0
-    # Annotations count from the first sample, which may be gone.
+    # Annotations are relative to the first sample, which may be removed.
     return part_of(
         signal,
         data=signal.data[:, kept],

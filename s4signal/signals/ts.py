@@ -1,4 +1,4 @@
-"""The .ts files of the UEA, UCR and TSER archives: a header of @ lines, then one case per line."""
+"""Read .ts files of the UEA, UCR and TSER archives: a header of @ lines, then one case per line."""
 
 import re
 from dataclasses import dataclass
@@ -33,17 +33,17 @@ def read_ts(
     Parameters
     ----------
     path : path
-        The file; series may be unequal in length, have several dimensions, missing values and timestamps.
+        The file; series can have unequal lengths, several dimensions, missing values and timestamps.
     sfreq : float, optional
-        Samples per second [Hz]; such files do not tell.
+        Samples per second [Hz], which these files do not contain.
 
     Returns
     -------
     signals : Signals
-        Channels are the dimensions; "?" is NaN. Timestamps become times: numbers are seconds, dates count from the
-        first of the case; dimensions with other timestamps meet on the union of them; a regular grid becomes a rate.
+        Channels are the dimensions; "?" is NaN. Timestamps become times: numbers are seconds, dates are relative to the
+        first of the case. Different timestamps of dimensions are merged to their union. A regular grid becomes a rate.
     y : ndarray of shape (n,) or None
-        Class labels as strings, targets as floats, None if the file has neither.
+        Class labels as strings, or targets as floats; None if the file has neither.
 
     Raises
     ------
@@ -93,12 +93,12 @@ def _parse(path: Path) -> tuple[list[Signal], npt.NDArray[np.str_] | npt.NDArray
     try:
         return cases, np.array(labels, dtype=np.float64) if header.regression else np.array(labels)
     except ValueError as error:
-        raise RecordingError(f"{path}: {error}; @targetlabel promises numbers.") from None
+        raise RecordingError(f"{path}: {error}; with @targetlabel, targets must be numbers.") from None
 
 
 def _parse_header_line(text: str, header: _Header) -> None:
     if not text.startswith("@"):
-        raise RecordingError(f"{text[:40]!r} stands before @data, where a line starts with @. Is it a .ts file?")
+        raise RecordingError(f"{text[:40]!r} is before @data, where lines must start with @. Is it a .ts file?")
     key, *values = text.split()
     key, flag = key.lower(), bool(values) and values[0].lower() == "true"
     if key == "@timestamps":
@@ -120,9 +120,9 @@ def _parse_case(text: str, header: _Header) -> tuple[Signal, str]:
         body, _, label = text.rpartition(":")
         label = label.strip()
         if not body or (header.classes is not None and label not in header.classes):
-            known = "a number" if header.classes is None else ", ".join(sorted(header.classes))
+            expected = "a number" if header.classes is None else ", ".join(sorted(header.classes))
             raise RecordingError(
-                f"it ends with {label[:40]!r}, which is not its label ({known}). The line may be cut off."
+                f"it ends with {label[:40]!r}, which is not a label ({expected}). The line may be truncated."
             )
     if header.timestamps:
         times, data = _timed(body)
@@ -133,7 +133,7 @@ def _parse_case(text: str, header: _Header) -> tuple[Signal, str]:
             raise RecordingError(f"its dimensions have {lengths[0]} to {lengths[-1]} values; one length is needed.")
         data = np.stack(channels)
     if header.dimensions is not None and len(data) != header.dimensions:
-        raise RecordingError(f"it has {len(data)} dimensions, but @dimensions says {header.dimensions}.")
+        raise RecordingError(f"it has {len(data)} dimensions, but @dimensions is {header.dimensions}.")
     return Signal(data, times), label
 
 
@@ -145,19 +145,19 @@ def _numbers(part: str) -> npt.NDArray[np.float64]:
 
 
 def _timed(body: str) -> tuple[FloatArray, FloatArray]:
-    """Put dimensions that were sampled at their own times on the union of all times."""
-    # Dates hold colons too: a colon between dimensions stands after a parenthesis.
+    """Merge dimensions with different timestamps on the union of all times."""
+    # Dates contain colons too; a colon between dimensions follows a parenthesis.
     parts = re.split(r"(?<=\))\s*:", body)
     if any(not _PAIR.search(part) or _PAIR.sub("", part).strip(", \t") for part in parts):
         raise RecordingError("with timestamps, a dimension is written (time,value),(time,value),…")
     triples = [(row, time, value) for row, part in enumerate(parts) for time, value in _PAIR.findall(part)]
     row, stamps, values = zip(*triples, strict=True)
-    known = [parse_moment(stamp.strip(), 1.0) for stamp in stamps]
-    if None in known:
-        raise RecordingError(f"{stamps[known.index(None)]!r} is neither a number of seconds nor a date.")
-    times, column = np.unique(as_moments(known, "it"), return_inverse=True)
+    parsed = [parse_moment(stamp.strip(), 1.0) for stamp in stamps]
+    if None in parsed:
+        raise RecordingError(f"{stamps[parsed.index(None)]!r} is neither a number of seconds nor a date.")
+    times, column = np.unique(as_moments(parsed, "it"), return_inverse=True)
     if len({*zip(row, column.tolist(), strict=True)}) < len(triples):
-        raise RecordingError("a time stands twice in one dimension.")
+        raise RecordingError("a dimension has a time twice.")
     data = np.full((len(parts), len(times)), np.nan)
     data[row, column] = _numbers(",".join(values))
     return as_seconds(times), data

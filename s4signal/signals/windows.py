@@ -1,4 +1,4 @@
-"""Cut recordings into cases, each with the group that keeps cross-validation free of leakage."""
+"""Cut recordings into windows or epochs, with the groups that cross-validation needs to avoid leakage."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,43 +31,43 @@ def windows(
     labels: Mapping[str, Any] | Sequence[str] | None = None,
     reject_by_annotation: bool = True,
 ) -> tuple[Signals, npt.NDArray[Any] | None, npt.NDArray[Any]]:
-    """Cut every recording into windows of one length: by their times where recordings have them.
+    """Cut every recording into windows of equal duration, by times if the recording has them.
 
     Parameters
     ----------
     signals : Signals or what Signals takes
         One case per recording.
     duration_s : float, positive
-        Length of a window [s].
+        Duration of a window [s].
     step_s : float, positive, optional
-        From the start of a window to the start of the next [s]; `duration_s` if missing, so that none overlap.
+        Time between the starts of successive windows [s]; by default `duration_s`, without overlap.
     y : array-like of shape (n_recordings,), optional
-        The target of each recording, handed on to its windows.
+        The target of each recording, which all its windows get.
     groups : array-like of shape (n_recordings,), optional
-        What must not be split, such as the subject; if missing, the subject that a recording knows, else the recording.
-        Trials of one `mne.Epochs` are of one recording.
+        The group of each recording, such as the subject; by default the subject in its metadata, else the recording.
+        Trials of one `mne.Epochs` belong to one recording.
     start_s, stop_s : float, optional
-        Cut between these times [s] after the first sample; negative counts from the end.
+        Range to cut, in seconds after the first sample; negative values count from the end.
     labels : mapping of description to label, or list of descriptions, optional
-        Take the target of each window from the annotation that covers more than half of it: several descriptions may
-        have one label, such as two stages of sleep that are one. Windows that none covers are left out.
+        Take the target of each window from the annotation that covers more than half of it. Several descriptions can
+        share a label, for example to merge two sleep stages. Windows without such an annotation are left out.
     reject_by_annotation : bool
-        Whether to leave out windows into which a span reaches whose annotation begins with "bad", as MNE does.
+        Whether to leave out windows that overlap an annotation whose description begins with "bad", as MNE does.
 
     Returns
     -------
     windows : Signals
-        Views, or parts of files that are not yet read; times stay as they are, and a window in which no sample was
-        taken is left out.
+        Views, or segments of files that are read on access, with unchanged times. A window without samples is left
+        out.
     y : ndarray of shape (n_windows,) or None
-        The targets, or the labels.
+        The targets of the windows.
     groups : ndarray of shape (n_windows,)
-        Pass them to ``GroupKFold``.
+        Groups for a splitter such as ``GroupKFold``.
 
     Raises
     ------
     RecordingError
-        If a recording is shorter than `duration_s`, its rate is unknown, or no annotation gives a label.
+        If a recording is shorter than `duration_s`, its rate is unknown, or no window gets a label.
     ShapeError
         If `y` or `groups` has another length.
     ValueError
@@ -100,13 +100,13 @@ def windows(
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
         clock = Clock(i, recognised(i, recording))
-        pieces = [clock.case.crop(a, b) for a, b in _edges(clock, duration_s, step_s, start_s, stop_s)]
-        pieces = [piece for piece in pieces if not (reject_by_annotation and is_bad(piece, duration_s))]
-        cases += pieces
-        origin += [i] * len(pieces)
+        parts = [clock.case.crop(a, b) for a, b in _edges(clock, duration_s, step_s, start_s, stop_s)]
+        parts = [part for part in parts if not (reject_by_annotation and is_bad(part, duration_s))]
+        cases += parts
+        origin += [i] * len(parts)
     if not cases and len(recordings):
-        raise RecordingError("every window is marked as bad. Pass reject_by_annotation=False to keep such windows.")
-    targets = None if y is None else _one_a_recording(y, "y", len(recordings))[origin]
+        raise RecordingError("every window is marked as bad. Pass reject_by_annotation=False to keep bad windows.")
+    targets = None if y is None else _one_per_recording(y, "y", len(recordings))[origin]
     if labels is not None:
         kept, targets = labelled(cases, labels, duration_s)
         cases, origin = [cases[k] for k in kept], [origin[k] for k in kept]
@@ -123,36 +123,36 @@ def epochs_from_events(
     groups: Any = None,
     reject_by_annotation: bool = True,
 ) -> tuple[Signals, npt.NDArray[np.str_], npt.NDArray[Any]]:
-    """Cut a stretch around every event.
+    """Cut an epoch around every event.
 
     Parameters
     ----------
     signals : Signals or what Signals takes
-        One case per recording, such as `read_eeg` gives.
+        One case per recording, for example from `read_eeg`.
     events : array of shape (n_events, 3), path, or list of them, optional
-        One per recording: an MNE events array, or the ``-eve.fif`` file of one; samples count as in the recording,
-        whatever rate it was brought to since. The annotations (and stimulus channels) of the recordings if missing.
+        One per recording: an MNE events array or an ``-eve.fif`` file. Sample numbers are those of the original
+        recording, even after resampling. By default the annotations (and stimulus channels) of the recordings.
     event_id : mapping of name to code or description, or list of descriptions, optional
-        Which events to take and how to name them; every one if missing, except what starts with "bad" or "edge".
+        The events to use and their names; by default all, except descriptions that start with "bad" or "edge".
     tmin, tmax : float
-        From `tmin` to `tmax` [s] after the event, both included, as in MNE: ``tmax=1`` at 100 Hz gives 101 samples.
-    groups, reject_by_annotation : as `windows` takes them
-        Whose the recordings are, and whether epochs in bad spans are left out.
+        Start and end of the epoch after the event [s], both included as in MNE: 0 to 1 s at 100 Hz has 101 samples.
+    groups, reject_by_annotation : as in `windows`
+        The group of each recording, and whether to leave out epochs that overlap bad spans.
 
     Returns
     -------
     epochs : Signals
-        Views, or parts of files that are not yet read.
+        Views, or segments of files that are read on access.
     y : ndarray of shape (n_epochs,)
         The names of the events.
     groups : ndarray of shape (n_epochs,)
-        Pass them to ``GroupKFold``.
+        Groups for a splitter such as ``GroupKFold``.
 
     Raises
     ------
     RecordingError
-        If no event is found, none has the stretch inside its recording and free of bad spans, a rate is unknown, or
-        `events` count samples that the recording no longer has.
+        If no event is found, no epoch lies inside its recording and outside bad spans, a rate is unknown, or the
+        sample numbers of `events` are no longer valid for the recording.
     ShapeError
         If `events` or `groups` has another length.
     ValueError
@@ -161,11 +161,11 @@ def epochs_from_events(
     Warns
     -----
     UserWarning
-        If the stretch of an event reaches outside its recording, or holds no sample: the event is left out.
+        If an epoch reaches outside its recording or has no samples; it is left out.
 
     See Also
     --------
-    epoch_labels : Labels every epoch within annotations that last, such as stages of sleep.
+    epoch_labels : Label epochs by annotations with a duration, such as sleep stages.
 
     Examples
     --------
@@ -178,26 +178,26 @@ def epochs_from_events(
     if not tmax >= tmin:
         raise ValueError(f"tmax={tmax} must not be less than tmin={tmin}.")
     recordings = Signals(signals)
-    given = [None] * len(recordings) if events is None else _event_lists(events, len(recordings))
+    event_arrays = [None] * len(recordings) if events is None else _event_lists(events, len(recordings))
     cases: list[Case] = []
     names: list[str] = []
     origin: list[int] = []
     for i, recording in enumerate(recordings.cases):
         clock = Clock(i, recognised(i, recording))
-        found = _named(_marks(clock, given[i]), event_id)
+        found = _named(_marks(clock, event_arrays[i]), event_id)
         spans = [(clock.around(onset_s, tmin, tmax), name) for onset_s, name in found]
         inside = [(span, name) for span, name in spans if span is not None]
         if len(inside) < len(found):
-            said = f"{len(found) - len(inside)} of {len(found)} events reach outside the recording and are left out."
-            warnings.warn(f"{clock.name}: {said}", stacklevel=2)
+            text = f"{len(found) - len(inside)} of {len(found)} events reach outside the recording and are left out."
+            warnings.warn(f"{clock.name}: {text}", stacklevel=2)
         for span, name in inside:
-            piece = with_metadata(clock.case.crop(*span), event=name, tmin=tmin)
-            if not (reject_by_annotation and is_bad(piece, tmax - tmin)):
-                cases.append(piece)
+            epoch = with_metadata(clock.case.crop(*span), event=name, tmin=tmin)
+            if not (reject_by_annotation and is_bad(epoch, tmax - tmin)):
+                cases.append(epoch)
                 names.append(name)
                 origin.append(i)
     if not cases:
-        raise RecordingError(_nothing_found(recordings, event_id, events is None))
+        raise RecordingError(_no_events(recordings, event_id, events is None))
     return Signals.from_cases(cases), np.array(names), _groups(recordings, groups)[origin]
 
 
@@ -221,25 +221,25 @@ def _edges(
 
 
 def recognised(i: int, case: Case) -> Case:
-    """Name a recording in memory, so that its parts are known for parts of one."""
+    """Give a recording in memory a name, so that its windows share a group."""
     if case.source or "recording" in case.metadata or not isinstance(case, Signal):
         return case
     return with_metadata(case, recording=f"recording {i} [{fingerprint(case.data)}]")
 
 
 def _marks(clock: Clock, events: npt.NDArray[np.int64] | None) -> list[tuple[float, str]]:
-    """Return instant [s] and description of every event of a recording, its annotations if none are given."""
+    """Return time [s] and description of every event of a recording; its annotations if `events` is None."""
     if events is None:
         return [(mark.onset_s, mark.description) for mark in clock.case.annotations]
     return [(clock.event_s(int(sample)), str(code)) for sample, _, code in events]
 
 
 def _named(marks: Iterable[tuple[float, str]], event_id: Any) -> list[tuple[float, str]]:
-    """Choose events and name them by `event_id`; without it take all but those that mark a fault."""
+    """Select and name events by `event_id`; by default all except "bad" and "edge" annotations."""
     if event_id is None:
-        return [(at, what) for at, what in marks if not what.lower().startswith(("bad", "edge"))]
+        return [(onset_s, text) for onset_s, text in marks if not text.lower().startswith(("bad", "edge"))]
     names = {str(code): str(name) for name, code in named_labels(event_id).items()}
-    return [(at, names[what]) for at, what in marks if what in names]
+    return [(onset_s, names[text]) for onset_s, text in marks if text in names]
 
 
 def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
@@ -256,23 +256,23 @@ def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
 
 def _groups(recordings: Signals, groups: Any) -> npt.NDArray[Any]:
     if groups is not None:
-        return _one_a_recording(groups, "groups", len(recordings))
-    known = [case.source or {"subject", "recording"} & set(case.metadata) for case in recordings.cases]
-    return recordings.groups if all(known) else np.arange(len(recordings))
+        return _one_per_recording(groups, "groups", len(recordings))
+    identified = [case.source or {"subject", "recording"} & set(case.metadata) for case in recordings.cases]
+    return recordings.groups if all(identified) else np.arange(len(recordings))
 
 
-def _one_a_recording(values: Any, name: str, n: int) -> npt.NDArray[Any]:
+def _one_per_recording(values: Any, name: str, n: int) -> npt.NDArray[Any]:
     array = np.asarray(values)
     if array.ndim == 0 or len(array) != n:
         raise ShapeError(f"{name} must hold one value for each of {n} recordings, got shape {array.shape}.")
     return array
 
 
-def _nothing_found(recordings: Signals, event_id: Any, annotated: bool) -> str:
+def _no_events(recordings: Signals, event_id: Any, annotated: bool) -> str:
     if not annotated:
-        return f"no event has a code of event_id={event_id} and lies inside its recording. Look at the events array."
-    there = sorted({mark.description for case in recordings.cases for mark in case.annotations})
+        return f"no event with a code of event_id={event_id} lies inside its recording. Check the events array."
+    found = sorted({mark.description for case in recordings.cases for mark in case.annotations})
     return (
-        f"no annotation matches event_id={event_id} and lies inside its recording. "
-        f"The recordings hold: {', '.join(there[:20]) or 'no annotations; pass events='}."
+        f"no annotation that matches event_id={event_id} lies inside its recording. "
+        f"The recordings have: {', '.join(found[:20]) or 'no annotations; pass events='}."
     )

@@ -254,7 +254,7 @@ def test_files_are_read_when_they_are_needed(tmp_path):
 @pytest.mark.parametrize("estimator", [S4RidgeClassifier(n_oscillators=4), S4Classifier(max_epochs=1, d_model=4)])
 def test_sounds_of_ten_samples_are_named_at_training_and_at_prediction(estimator):
     clips = Signals([np.sin(np.arange(800.0 if i else 10.0) * (i % 3 + 1)) for i in range(6)], sfreq=16000)
-    with pytest.warns(UserWarning, match="case 0: 10 samples at 16000 Hz are no sound; leave it out"):
+    with pytest.warns(UserWarning, match="case 0: 10 samples at 16000 Hz are too short for audio; leave it out"):
         fitted = clone(estimator).fit(clips, [0, 1] * 3)
-    with pytest.warns(UserWarning, match="case 1: 10 samples at 16000 Hz are no sound"):
+    with pytest.warns(UserWarning, match="case 1: 10 samples at 16000 Hz are too short for audio"):
         assert np.isfinite(fitted.predict_proba(clips[[1, 0]])).all()

@@ -326,7 +326,7 @@ def test_what_cannot_be_is_one_clear_line(tmp_path):
     causal = model(context_s=(0, 0)).fit(X, y)
     with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\)"):
         causal.stream().push(X[0].T)
-    with pytest.raises(RecordingError, match=r"the stream has a sample each 10 s, an epoch of epoch_s=2 is shorter"):
+    with pytest.raises(RecordingError, match=r"the stream has one sample per 10 s, longer than epoch_s=2"):
         causal.stream(sfreq=0.1)
 
 

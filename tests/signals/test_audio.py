@@ -165,7 +165,7 @@ def test_differing_channels_are_refused_unless_averaged(tmp_path):
         ({}, RecordingError, r"a\.wav lies in no class folder"),
         ({"pattern": "{label}-{take}.wav"}, RecordingError, r"no file .* follows pattern=.*one of them is a\.wav"),
         ({"pattern": "{take}.wav"}, ValueError, "has no label. Write it like"),
-        ({"pattern": "(?P<label>"}, ValueError, "is no regular expression"),
+        ({"pattern": "(?P<label>"}, ValueError, "is not a regular expression"),
         ({"pattern": "{label}.wav", "manifest": "index.csv"}, ValueError, "both passed; choose one"),
     ],
 )

@@ -87,10 +87,10 @@ BAD = [
     ([("path", "label", "start", "end"), ("a.wav", "x", 0.5, 0.25)], "row 2: start=0.5 s .* before end=0.25 s"),
     ([("path", "label", "start", "end"), ("a.wav", "x", 0.5, 0.5)], "row 2: start=0.5 s .* before end=0.5 s"),
     ([("path", "label", "start"), ("a.wav", "x", -1)], "row 2: start=-1 s must be at least 0"),
-    ([("path", "label", "start"), ("a.wav", "x", 2)], r"row 2: .*a\.wav lasts 1.00 s, but 2 s is asked for"),
-    ([("path", "label", "end"), ("a.wav", "x", 3)], "lasts 1.00 s, but 0 s to 3 s is asked for. Correct the row"),
+    ([("path", "label", "start"), ("a.wav", "x", 2)], r"row 2: .*a\.wav lasts 1.00 s, but the row is from 2 s"),
+    ([("path", "label", "end"), ("a.wav", "x", 3)], "lasts 1.00 s, but the row is from 0 s to 3 s. Correct it"),
     ([("path", "label", "start", "end"), ("a.wav", "x", 0.5, 0.50001)], "no sample lies between"),
-    ([("path", "label", "start"), ("a.wav", "x", "soon")], "row 2, column start: 'soon' is no number"),
+    ([("path", "label", "start"), ("a.wav", "x", "soon")], "row 2, column start: 'soon' is not a number"),
     ([("path", "label"), ("gone.wav", "x")], r"gone\.wav does not exist"),
 ]
 

@@ -91,11 +91,11 @@ BAD = {
     "more records than there are": (lambda f: edf(f, field(236, "9")), r"a\.edf is incomplete"),
     "more channels than there are": (lambda f: edf(f, field(252, "99")), r"a\.edf cannot be read as a recording"),
     "records of no length": (lambda f: edf(f, field(244, "0")), r"a\.edf is incomplete .*incorrect for record length"),
-    "EDF called BDF": (as_bdf, r"a\.bdf begins as EDF does\. Correct its ending: \.edf"),
-    "EDF called FIF": (as_fif, r"a_raw\.fif cannot be read as a recording.*ending must tell its format"),
+    "EDF called BDF": (as_bdf, r"a\.bdf has the content of EDF\. Change its extension to \.edf"),
+    "EDF called FIF": (as_fif, r"a_raw\.fif cannot be read as a recording.*extension must give its format"),
     "epochs": (
         lambda f: saved(f, "a-epo.fif", lambda path: epochs().save(path, verbose="error")),
-        r"It holds epochs, no recording: mne\.read_epochs\(path\) goes straight into fit",
+        r"It holds epochs, not a recording: pass mne\.read_epochs\(path\) to fit",
     ),
     "averages": (
         lambda f: saved(f, "a-ave.fif", lambda path: epochs().average().save(path, verbose="error")),
@@ -115,7 +115,7 @@ BAD = {
     ),
     "hypnogram": (hypnogram, r"night-Hypnogram\.edf holds annotations and no signal\. Pass the recording"),
     "CSV": (lambda f: text(f, "a.csv"), r"a\.csv cannot be .* read by s4signal\.signals\.read_csv, or by read_events"),
-    "sound": (lambda f: text(f, "a.wav"), r"Sound is read by s4signal\.read_audio"),
+    "sound": (lambda f: text(f, "a.wav"), r"Audio is read by s4signal\.read_audio"),
     "WFDB": (lambda f: text(f, "a.hea"), r"WFDB records are read by s4signal\.signals\.read_wfdb"),
     "array": (lambda f: text(f, "a.npy"), r"Pass the array itself: Signals\(numpy\.load\(path\), sfreq="),
     "MATLAB": (
@@ -124,7 +124,7 @@ BAD = {
     ),
     "markers": (
         lambda f: brainvision(f, lambda p: None).with_suffix(".vmrk"),
-        r"Of BrainVision pass the header, \.vhdr",
+        r"For BrainVision pass the header file, \.vhdr",
     ),
     "BrainVision cut at a sample": (
         lambda f: brainvision(f, lambda p: p.write_bytes(p.read_bytes()[:-800])),
@@ -136,7 +136,7 @@ BAD = {
     ),
     "BrainVision without its data": (
         lambda f: brainvision(f, lambda p: p.unlink()),
-        r"needs .*a\.eeg.*, which is not there",
+        r"needs .*a\.eeg.*, which does not exist",
     ),
     "nothing there": (lambda f: f / "b.edf", r"b\.edf does not exist\. Check the path"),
     "bad channels": (bad_channels, r"has no eeg channel that is not marked as bad\. Leave it out, or pass picks="),
@@ -155,9 +155,9 @@ def test_a_fif_file_that_ends_too_early_is_read_as_far_as_it_goes(tmp_path):
     path = tmp_path / "a_raw.fif"
     recording().save(path, buffer_size_sec=0.5, verbose="error")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(RecordingError, match=r"is incomplete \(of \d+ samples \d+ can be read\).*incomplete='warn'"):
+    with pytest.raises(RecordingError, match=r"is incomplete \(only \d+ of \d+ samples.*\).*incomplete='warn'"):
         read_eeg(path)
-    with pytest.warns(UserWarning, match="1 recordings are incomplete, and read as far as they go"):
+    with pytest.warns(UserWarning, match="1 recordings are incomplete, and read as far as possible"):
         part = read_eeg(path, incomplete="warn")[0].data
     assert 0.3 * files.DATA.shape[1] < part.shape[1] < 0.6 * files.DATA.shape[1]
     np.testing.assert_allclose(part, files.DATA[:, : part.shape[1]], rtol=1e-6)
@@ -167,7 +167,7 @@ def test_events_outside_a_recording_are_named():
     signals = Signals(recording())
     with (
         pytest.warns(UserWarning, match="1 of 1 events reach outside the recording and are left out"),
-        pytest.raises(RecordingError, match=r"no event has a code of event_id=None and lies inside its recording"),
+        pytest.raises(RecordingError, match=r"no event with a code of event_id=None lies inside its recording"),
     ):
         epochs_from_events(signals, events=np.array([[9000, 0, 1]]), tmax=0.5)
 

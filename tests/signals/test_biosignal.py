@@ -110,7 +110,7 @@ def test_annotations_count_by_their_own_clock(tmp_path, monkeypatch):
 def test_signals_of_several_rates_are_never_averaged_down(tmp_path):
     pytest.importorskip("wfdb")
     record, values = write_record(tmp_path, ["mV"] * 3, ["II", "RESP", "V"], rates=[500, 250, 500])
-    with pytest.raises(RecordingError, match=r"several rates \(II 500 Hz, RESP 250 Hz, V 500 Hz\)\. Name those of one"):
+    with pytest.raises(RecordingError, match=r"several rates \(II 500 Hz, RESP 250 Hz, V 500 Hz\)\. Select those of"):
         read_wfdb(record)
     fast = read_wfdb(record, picks=["V", "II"])
     assert (fast.sfreq, fast.lengths.tolist()) == (500, [10])

@@ -45,7 +45,7 @@ def test_a_crop_around_a_hole_is_no_other_unit():
 
 @pytest.mark.parametrize(("start", "stop"), [(2, 2), (3, 2), (-1, 2), (0, 6)])
 def test_a_crop_holds_samples_of_the_case(start, stop):
-    with pytest.raises(ShapeError, match=f"samples {start} to {stop} were asked for, but the case has samples 0 to 5"):
+    with pytest.raises(ShapeError, match=f"samples {start} to {stop} were requested, but the case has samples 0 to 5"):
         Signal(np.zeros(5)).crop(start, stop)
 
 
@@ -107,7 +107,7 @@ def test_masked_samples_become_nan():
         ({"times": [0, 2, 1]}, ValueError, r"2 s is followed by 1 s \(samples 1 and 2\)"),
         ({"times": np.array([0, 1, 2], dtype="M8[s]")}, TypeError, r"times must be seconds, got dtype datetime64\[s\]"),
         ({"times": ["a", "b", "c"]}, TypeError, "times must hold real numbers, got dtype <U1"),
-        ({"times": [0, np.nan, 1]}, ValueError, r"times must be finite, but that of sample 1 is nan \(1 such\)"),
+        ({"times": [0, np.nan, 1]}, ValueError, r"times must be finite, but sample 1 has time nan \(1 in all\)"),
         ({"times": [0, 4, 8], "sfreq": 250}, ValueError, "median gap is 4, but sfreq=250 Hz means 0.004 s. Divide"),
         ({"times": [0, 1, 2], "sfreq": 256}, ValueError, "times must be seconds"),
         ({"times": [0, 1e-5, 2e-5], "sfreq": 100}, ValueError, "times must be seconds"),
@@ -116,10 +116,10 @@ def test_masked_samples_become_nan():
         ({"ch_names": ("a", "b")}, ShapeError, "each of 1 channels"),
         ({"ch_names": "a"}, ShapeError, "each of 1 channels"),
         ({"data": np.zeros((3, 2)), "ch_names": ("a", "b", "a")}, ValueError, "ch_names holds a more than once"),
-        ({"times": np.float32([1.7e9] * 3)}, ValueError, "times as float32 are 128 s apart near 1.7e.09 s, too coarse"),
-        ({"times": np.float32([8e4, 80000.01, 80000.02])}, ValueError, "times as float32 are 0.0078125 s apart"),
-        ({"times": np.float16([100, 100.1, 100.2])}, ValueError, "times as float16 are 0.0625 s apart near 100"),
-        ({"times": np.ma.array([0.0, 1, 2], mask=[0, 1, 0])}, ValueError, "that of sample 1 is nan"),
+        ({"times": np.float32([1.7e9] * 3)}, ValueError, "resolution of 128 s near 1.7e.09 s, too coarse"),
+        ({"times": np.float32([8e4, 80000.01, 80000.02])}, ValueError, "as float32 have a resolution of 0.0078125 s"),
+        ({"times": np.float16([100, 100.1, 100.2])}, ValueError, "as float16 have a resolution of 0.0625 s near 100"),
+        ({"times": np.ma.array([0.0, 1, 2], mask=[0, 1, 0])}, ValueError, "sample 1 has time nan"),
     ],
 )
 def test_what_is_not_a_case_is_refused(changes, error, message):

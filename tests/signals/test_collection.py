@@ -143,7 +143,7 @@ def test_channels_may_miss_samples_at_different_times():
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([[0, 0.01, 0.02], [0, np.nan, 2]], "case 1: times must be finite, but that of sample 1 is nan"),
+        ([[0, 0.01, 0.02], [0, np.nan, 2]], "case 1: times must be finite, but sample 1 has time nan"),
         ([[0, 4, 8], [0, 4, 8]], "case 0: times must be seconds: their median gap is 4, but sfreq=250"),
         ([[0, 0.004, 0.008], [0.008, 0.004, 0]], "case 1: times must increase or stay equal, but 0.008 s is followed"),
     ],
@@ -211,7 +211,7 @@ def test_cases_that_differ_are_named(name, signals, error, message):
 def test_to_numpy_gives_back_the_array():
     np.testing.assert_array_equal(Signals(X).to_numpy(), X)
     np.testing.assert_array_equal(np.asarray(Signals(X)), X)
-    with pytest.raises(ShapeError, match=r"case 0 has 5 and case 1 has 3 samples. They make no single array: cut"):
+    with pytest.raises(ShapeError, match=r"case 0 has 5 and case 1 has 3 samples. They cannot form one array: cut"):
         Signals(UNEQUAL).to_numpy()
 
 

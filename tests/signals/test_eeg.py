@@ -174,7 +174,7 @@ def test_channels_of_one_name_are_numbered_and_said(tmp_path):
     path = tmp_path / "a.edf"
     files.write_edf_signals(path, {"Fz": ("uV", 100), "Fy": ("uV", 100)})
     path.write_bytes(path.read_bytes().replace(b"Fy", b"Fz"))
-    with pytest.warns(UserWarning, match=r"a\.edf: .*not unique.*Such channels are numbered: .*Fz-0.*Fz-1"):
+    with pytest.warns(UserWarning, match=r"a\.edf: .*not unique.*Duplicate names are numbered: .*Fz-0.*Fz-1"):
         assert read_eeg(path).ch_names == ("Fz-0", "Fz-1")
 
 

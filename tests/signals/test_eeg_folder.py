@@ -114,7 +114,7 @@ def test_a_folder_that_is_not_there_is_said(tmp_path):
 
 def test_an_empty_folder_says_what_it_holds(tmp_path):
     (tmp_path / "a.csv").write_text("1")
-    with pytest.raises(RecordingError, match=r"holds no EEG recording \(.edf, .*\), but 1 .csv. Check the path"):
+    with pytest.raises(RecordingError, match=r"holds no EEG recording \(.edf, .*\), only 1 .csv. Check the path"):
         read_eeg(tmp_path)
     with pytest.raises(RecordingError, match=r"no file matches .*\*.edf. Check the path"):
         read_eeg(tmp_path / "*.edf")
@@ -135,17 +135,15 @@ def test_spellings_and_order_are_brought_to_one_and_reported(tmp_path):
         expected.append(data)
     expected[2] = expected[2][[3, 1, 2, 0]]
     expected[3] = expected[3][[0, 2, 3, 4]]
-    with pytest.warns(
-        UserWarning, match=r"brought to one montage; channels are called by one name: EEG FP1-REF is"
-    ) as said:
+    with pytest.warns(UserWarning, match=r"brought to one montage; channels are renamed: EEG FP1-REF to") as said:
         recordings = read_eeg(tmp_path)
     assert recordings.ch_names == tuple(TEN)
     for signal, data in zip(recordings, expected, strict=True):
         np.testing.assert_allclose(signal.data, data, rtol=1e-9)
     assert len(said) == 1
-    assert any("one order: " in text and "2.edf" in text for text in recordings.changes)
+    assert any("reordered: " in text and "2.edf" in text for text in recordings.changes)
     assert any("left out: " in text and "3.edf (EXG1)" in text for text in recordings.changes)
-    assert "channels are put in one order" in repr(recordings)
+    assert "channels are reordered" in repr(recordings)
     part = recordings.cases[2].crop(100, 150).load()
     np.testing.assert_allclose(part.data, expected[2][:, 100:150], rtol=1e-9)
 
@@ -155,7 +153,7 @@ def test_names_stay_as_they_are_where_all_agree(tmp_path):
         edf(tmp_path / f"{name}.edf", SPELLINGS[1])
     recordings = read_eeg(tmp_path)
     assert (recordings.ch_names, recordings.changes) == (tuple(SPELLINGS[1]), ())
-    with pytest.warns(UserWarning, match="EEG T3-REF is T7"):
+    with pytest.warns(UserWarning, match="EEG T3-REF to T7"):
         assert read_eeg(tmp_path, ch_names="standard").ch_names == tuple(TEN)
     assert read_eeg(tmp_path / "a.edf", ch_names="standard").ch_names == tuple(TEN)
 
@@ -202,7 +200,7 @@ def test_what_cannot_be_used_is_left_out_on_request_and_listed(tmp_path):
     assert [Path(source).stem for source in recordings.sources] == ["a", "b", "c"]
     reasons = {Path(path).stem: reason for path, reason in recordings.skipped}
     assert "lasts 1.00 s, less than min_duration_s=2.00" in reasons["short"]
-    assert "has no channel T7, Oz, as others have; it has Fp1, Cz" in reasons["few"]
+    assert "has no channel T7, Oz, which others have; it has Fp1, Cz" in reasons["few"]
     assert "is sampled at 200 Hz and others at 100 Hz" in reasons["fast"]
     assert "unknown.edf is incomplete" in reasons["unknown"]
     assert "cannot be read as a recording" in reasons["random"]
@@ -212,7 +210,7 @@ def test_what_cannot_be_used_is_left_out_on_request_and_listed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("few", {}, r"few\.edf has no channel T7, Oz.*Pass picks= the names that all have.*on_error=.skip. leaves"),
+        ("few", {}, r"few\.edf has no channel T7, Oz.*Pass picks= a list of the channels.*on_error=.skip. leaves"),
         ("fast", {}, r"fast\.edf is sampled at 200 Hz and others at 100 Hz\. Pass sfreq="),
         ("short", {"min_duration_s": 2}, r"short\.edf lasts 1\.00 s, less than min_duration_s=2\.00"),
         ("unknown", {}, r"unknown\.edf is incomplete.*pass incomplete='warn'"),
@@ -234,7 +232,7 @@ def test_nothing_that_can_be_used_is_an_error(tmp_path):
 @pytest.mark.parametrize("count", [-1, 9])
 def test_a_file_that_does_not_say_its_length_is_read_as_far_as_it_goes(tmp_path, count):
     data = edf(tmp_path / "a.edf", count=count)
-    with pytest.warns(UserWarning, match=r"1 recordings are incomplete, and read as far as they go: .*a\.edf"):
+    with pytest.warns(UserWarning, match=r"1 recordings are incomplete, and read as far as possible: .*a\.edf"):
         signals = read_eeg(tmp_path / "a.edf", incomplete="warn")
     np.testing.assert_allclose(signals[0].data, data, rtol=1e-9)
     with warnings.catch_warnings():

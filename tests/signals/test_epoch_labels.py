@@ -107,7 +107,7 @@ def test_an_annotation_without_end_lasts_to_the_end_and_one_without_time_is_refu
     recording = Signals([np.zeros(50)], sfreq=10.0)
     assert epoch_labels(recording, epoch_s=1.0, annotations=[[(2, np.inf, "W")]])[0].tolist() == [None] * 2 + ["W"] * 3
     for mark in ((np.nan, 1, "W"), (np.inf, 1, "W"), (0, -1, "W"), (0, np.nan, "W")):
-        with pytest.raises(ValueError, match=r"Annotation\(onset_s=.* has no time; give onset and duration in seconds"):
+        with pytest.raises(ValueError, match=r"Annotation\(onset_s=.* has an invalid time. Pass onset and duration"):
             epoch_labels(recording, epoch_s=1.0, annotations=[[mark]])
 
 
@@ -126,9 +126,9 @@ def test_beyond_the_ends_a_recording_is_mirrored():
         ({"annotations": "night.edf"}, "for each of 1 recordings, got 'night.edf'"),
         ({"annotations": [[(0, 30)]]}, r"an annotation must be \(onset, duration, label\), got \(0, 30\)"),
         ({"annotations": [HYPNOGRAM], "labels": ["REM"]}, r"no annotation of labels=\['REM'\] covers more than half"),
-        ({}, r"no annotation .* of 30 s. The recordings hold: no annotations; pass annotations="),
+        ({}, r"no annotation .* of 30 s. The recordings have: no annotations; pass annotations="),
         ({"annotations": [HYPNOGRAM], "epoch_s": 0}, "epoch_s=0 must be a positive number of seconds"),
-        ({"annotations": [HYPNOGRAM], "epoch_s": 1e-4}, "recording 0 has a sample each .* epoch_s=0.0001 is shorter"),
+        ({"annotations": [HYPNOGRAM], "epoch_s": 1e-4}, "recording 0 has one sample per .* longer than epoch_s=0.0001"),
         ({"annotations": [HYPNOGRAM], "epoch_s": 301}, "recording 0 lasts 300.00 s, less than an epoch of epoch_s=301"),
     ],
 )
@@ -142,7 +142,7 @@ def test_files_that_hold_no_annotations_are_one_clear_line(tmp_path):
     with pytest.raises(RecordingError, match=r"gone\.edf does not exist"):
         epoch_labels(night(), annotations=[tmp_path / "gone.edf"])
     (tmp_path / "noise.edf").write_bytes(bytes(range(256)) * 4)
-    with pytest.raises(RecordingError, match=r"noise\.edf holds no annotations; pass \[\]"):
+    with pytest.raises(RecordingError, match=r"noise\.edf has no annotations. Pass \[\]"):
         epoch_labels(night(), annotations=[tmp_path / "noise.edf"])
     (tmp_path / "notes.txt").write_text("nobody slept")
     with pytest.raises(RecordingError, match=r"notes\.txt cannot be read as annotations"):

@@ -74,7 +74,7 @@ def test_arrays_become_epochs_that_mne_can_use(rng):
     with pytest.raises(RecordingError, match=r"need a rate. Pass sfreq="):
         Signals(X).to_epochs()
     with pytest.raises(
-        ShapeError, match=r"case 0 has 10 and case 1 has 20 samples. They make no single array: cut them"
+        ShapeError, match=r"case 0 has 10 and case 1 has 20 samples. They cannot form one array: cut them"
     ):
         Signals([X[0, :, :10], X[1, :, :20]], sfreq=250).to_epochs()
     assert Signals(X, sfreq=250).to_epochs(ch_types=["eeg", "eog"]).get_channel_types() == ["eeg", "eog"]
@@ -175,5 +175,5 @@ def test_asarray_is_the_stack_and_shape_counts_cases():
     signals = Signals(np.arange(24.0).reshape(4, 2, 3))
     assert (np.ndim(signals), signals.shape, np.asarray(signals).shape) == (1, (4,), (4, 2, 3))
     assert np.asarray(signals, dtype=np.float32).dtype == np.float32
-    with pytest.raises(ShapeError, match="make no single array"):
+    with pytest.raises(ShapeError, match="cannot form one array"):
         np.asarray(Signals([np.zeros(3), np.zeros(4)]))

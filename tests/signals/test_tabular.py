@@ -67,18 +67,18 @@ def test_dates_become_seconds_after_the_first(tmp_path):
 @pytest.mark.parametrize(
     ("body", "header", "message"),
     [
-        ("1,2:a\n1,2:c", "@classLabel true a b", r"line 6: it ends with 'c', which is not its label \(a, b\)"),
-        ("1,2,3", "@classLabel true a b", "line 5: it ends with .* cut off"),
+        ("1,2:a\n1,2:c", "@classLabel true a b", r"line 6: it ends with 'c', which is not a label \(a, b\)"),
+        ("1,2,3", "@classLabel true a b", "line 5: it ends with .* truncated"),
         ("1,x:a", "@classLabel true a", "line 5: could not convert .*'x'.* numbers or '\\?'"),
         ("1,,2:a", "@classLabel true a", "line 5: could not convert"),
         ("1,2:3:a", "@classLabel true a", "line 5: its dimensions have 1 to 2 values"),
-        ("1,2:a", "@dimensions 2\n@classLabel true a", "line 6: it has 1 dimensions, but @dimensions says 2"),
+        ("1,2:a", "@dimensions 2\n@classLabel true a", "line 6: it has 1 dimensions, but @dimensions is 2"),
         ("1,2:a", "@dimensions two", "line 3: '@dimensions two' needs a whole number"),
-        ("1,2:a", "problem x", "line 3: 'problem x' stands before @data"),
-        ("(1,2),(1,3):a", "@timestamps true\n@classLabel true a", "line 6: a time stands twice"),
+        ("1,2:a", "problem x", "line 3: 'problem x' is before @data"),
+        ("(1,2),(1,3):a", "@timestamps true\n@classLabel true a", "line 6: a dimension has a time twice"),
         ("(1,2),3:a", "@timestamps true\n@classLabel true a", r"line 6: .* written \(time,value\)"),
         ("(x,2):a", "@timestamps true\n@classLabel true a", "line 6: 'x' is neither a number of seconds nor a date"),
-        ("1,2:high", "@targetlabel true", "could not convert .*'high'.*promises numbers"),
+        ("1,2:high", "@targetlabel true", "could not convert .*'high'.*targets must be numbers"),
         ("", "@classLabel true a", "holds no case"),
     ],
 )
@@ -134,7 +134,7 @@ NAMES_OF_TIMES = ["time", "Time", "timestamp", "Time [s]", "unix_time", "datetim
 @pytest.mark.parametrize("name", [*NAMES_OF_TIMES, "t", "t (s)", "seconds", "ms", "index", "Unnamed: 0", ""])
 def test_a_column_of_times_never_becomes_a_channel_unsaid(tmp_path, name):
     path = csv(tmp_path, f"{name},x\n0,1\n1,2\n")
-    with pytest.raises(RecordingError, match=rf"column {re.escape(repr(name))} seems to tell the time. Pass time="):
+    with pytest.raises(RecordingError, match=rf"column {re.escape(repr(name))} looks like times. Pass time="):
         read_csv(path)
     assert read_csv(path, time=name)[0].ch_names == ("x",)
     assert read_csv(path, picks=[name, "x"])[0].ch_names == (name, "x")
@@ -217,17 +217,17 @@ def test_several_files_are_several_cases(tmp_path):
     ("text", "options", "message"),
     [
         ("a,b\n1,2\n", {"time": "t"}, "has no column t; it has a, b"),
-        ("a,b\n1,2\n", {"time": "a", "label": "b"}, "has no column of a channel"),
+        ("a,b\n1,2\n", {"time": "a", "label": "b"}, "has no column left for a channel"),
         (
             "a,b\n1,x\n",
             {},
-            "row 2, column b: 'x' is no number. Leave the cell empty if it is missing, or name other columns",
+            "row 2, column b: 'x' is not a number. Leave the cell empty if the value is missing, or pass",
         ),
         ("a,b\n1,2\n3\n", {}, "row 3: 1 cells, but the header has 2"),
         ("a,b\n", {}, "holds no row of samples"),
         ("t,b\n1,2\n0,3\n", {"time": "t"}, "times must increase"),
         ("c,b\n1,2\n2,3\n", {"label": "c"}, "has several labels: 1, 2"),
-        ("a,b,a\n1,2,3\n", {}, "has several columns a. Give each a name"),
+        ("a,b,a\n1,2,3\n", {}, "has several columns a. Give each its own name"),
         ("a,b\n1,inf\n", {}, r"^[^:]*: it contains infinity, in 1 of 2 samples"),
     ],
 )

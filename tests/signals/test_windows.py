@@ -281,8 +281,8 @@ def test_events_that_reach_outside_are_left_out_with_a_warning():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"event_id": ["up"]}, RecordingError, "matches event_id=.*hold: BAD blink, left, right"),
-        ({"events": [np.zeros((0, 3))] * 2}, RecordingError, "Look at the events array"),
+        ({"event_id": ["up"]}, RecordingError, "matches event_id=.*have: BAD blink, left, right"),
+        ({"events": [np.zeros((0, 3))] * 2}, RecordingError, "Check the events array"),
         ({"events": [np.zeros((1, 3))]}, ShapeError, "one array or path for each of 2 recordings, got 1"),
         ({"events": [np.zeros((1, 2))] * 2}, ShapeError, r"shape \(n_events, 3\)"),
         ({"tmin": 1.5}, ValueError, "tmax=1 must not be less than tmin=1.5"),

@@ -295,7 +295,7 @@ def test_to_array_stacks_what_can_be_stacked(rng):
     np.testing.assert_array_equal(ToArray().fit_transform(signals(X)), X)
     np.testing.assert_array_equal(ToArray().fit_transform(X), X)
     np.testing.assert_array_equal(ToArray().fit_transform(list(X)), X)
-    with pytest.raises(ShapeError, match=r"case 0 has 750 and case 1 has 700 samples. They make no single array"):
+    with pytest.raises(ShapeError, match=r"case 0 has 750 and case 1 has 700 samples. They cannot form one array"):
         ToArray().fit_transform([X[0], X[1, :, :700]])
     with pytest.raises(RecordingError, match=r"case 0 has 250 and case 1 has 125 Hz. Call resample"):
         ToArray().fit_transform(Signals(X[:2], sfreq=[250, 125]))

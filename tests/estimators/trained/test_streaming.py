@@ -44,7 +44,7 @@ def test_any_chunks_give_the_prediction_of_all_heard(chunks, pooling, precision)
 @pytest.mark.parametrize("pooling", ["mean", "legs", "attention", "last"])
 @pytest.mark.parametrize("precision", ["32", "64"])
 @pytest.mark.parametrize("sfreq", [8000.0, 6000.0, 22050.0])
-@pytest.mark.filterwarnings("ignore:.* samples at .* are no sound")  # says a prediction of what is heard first
+@pytest.mark.filterwarnings("ignore:.* samples at .* are too short for audio")  # warns the first prediction
 def test_a_filter_bank_streams_in_any_chunks_at_any_rate(pooling, precision, sfreq):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((6, 1600)), [0, 1] * 3
@@ -85,7 +85,7 @@ def test_the_first_samples_of_a_window_of_sound_are_not_called_too_short():
     X = np.random.default_rng(0).standard_normal((6, 1600))
     model = classifier(sfreq=8000.0).fit(X, [0, 1] * 3)
     scores = model.stream(window_s=0.1).push(X[0, :5])
-    with pytest.warns(UserWarning, match="5 samples at 8000 Hz are no sound"):
+    with pytest.warns(UserWarning, match="5 samples at 8000 Hz are too short for audio"):
         np.testing.assert_allclose(scores, said(model, X[:1, :5], sfreq=8000.0), rtol=0, atol=1e-6)
 
 
