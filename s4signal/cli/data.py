@@ -64,7 +64,7 @@ class Cases:
         if self.splits is not None:
             facts["parts"] = ", ".join(f"{part} ({k})" for part, k in sorted(Counter(self.splits.tolist()).items()))
         if self.aside:
-            facts["left aside"] = "; ".join(self.aside)
+            facts["ignored"] = "; ".join(self.aside)
         return facts
 
     def document(self) -> dict[str, Any]:

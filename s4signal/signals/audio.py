@@ -1,4 +1,4 @@
-"""Speech and other sound: one file, many, or a labelled folder."""
+"""Read audio: files, or a labelled folder."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,27 +24,27 @@ def read_audio(
     Parameters
     ----------
     path : path or iterable of paths
-        wav, flac, ogg, mp3 and whatever else libsndfile reads; m4a, aac, webm and their like where torchcodec or ffmpeg
+        wav, flac, ogg, mp3 and other formats of libsndfile; m4a, aac, webm and similar formats if torchcodec or ffmpeg
         is installed.
     sfreq : float, optional
-        Resample to this rate [Hz].
+        Rate to resample to [Hz].
     mono : bool
         Whether to average the channels.
     on_error : {"raise", "skip"}
-        Whether a file that cannot be used is an error, or is left out with a warning; ``signals.sources`` then names
-        the files that are there.
+        Whether an unusable file raises an error or is skipped with a warning; ``signals.sources`` lists the files
+        that were read.
 
     Returns
     -------
     Signals
-        float32 in -1…1; decoded when asked for.
+        float32 in -1…1, decoded on access.
 
     Raises
     ------
     RecordingError
-        If a file is missing, empty or not audio; when it is decoded, if channels cancel each other in their average.
+        If a file is missing, empty or not audio; on decoding, if the channels cancel in their average.
     MissingDependencyError
-        If soundfile is not installed, or nothing that reads the format.
+        If soundfile is not installed, or no decoder of the format.
     ValueError
         If `on_error` is unknown.
 
@@ -79,38 +79,38 @@ def read_audio_folder(
     mono: bool = True,
     on_error: OnError = "raise",
 ) -> LabelledSignals:
-    """Read a folder of labelled audio: a folder per class, or names that follow a pattern, or a manifest.
+    """Read a folder of labelled audio, with labels from class folders, a name pattern or a manifest.
 
-    Folders may be links. Parts of a data set (train, test, dev, …) may stand above the classes, or below each of them.
-    ``_background_noise_`` is no class; ``validation_list.txt``, ``testing_list.txt`` and names like
-    ``bae55a_nohash_0.wav`` are read as Speech Commands means them.
+    Folders can be links. Folders of parts (train, test, dev, …) can be above the class folders or inside each of them.
+    ``_background_noise_`` is not a class; ``validation_list.txt``, ``testing_list.txt`` and names like
+    ``bae55a_nohash_0.wav`` have the same meaning as in Speech Commands.
 
     Parameters
     ----------
     root : path
-        The folder; searched with everything below it.
+        The folder, which is searched recursively.
     pattern : str, optional
-        How the names are built, such as ``"{label}_{group}_{take}.wav"``, or a regular expression with the groups
-        ``label`` and, if there are such, ``group`` and ``split``. Held against the file name, or against the path below
-        `root` if it contains "/".
+        Pattern of names, such as ``"{label}_{group}_{take}.wav"``, or a regular expression with the group ``label``
+        and optionally ``group`` and ``split``. It must match the file name or, if it contains "/", the path relative
+        to `root`.
     manifest : path, optional
-        A table as `read_audio_manifest` takes it, absolute or below `root`; its paths are below `root`.
-    path_column, label_column, group_column : as `read_audio_manifest` takes them
+        A table as in `read_audio_manifest`, absolute or relative to `root`; its paths are relative to `root`.
+    path_column, label_column, group_column : as in `read_audio_manifest`
         Columns of the manifest.
     split : str, optional
-        Read this part of the data set alone, such as "train": by the lists, the folders at the top or the manifest.
-    sfreq, mono : as `read_audio` takes them
-        A rate [Hz] to resample to, and whether to average the channels.
+        The part of the data set to read, such as "train", from the lists, the folders or the manifest.
+    sfreq, mono : as in `read_audio`
+        The rate [Hz] to resample to, and whether to average the channels.
     on_error : {"raise", "skip"}
-        What to do with files that are no audio, empty, damaged, infinite somewhere or without a label: refuse the
-        folder, or leave them out and warn. "skip" decodes once what may be damaged inside.
+        Whether files that are not audio, empty, damaged, not finite or without a label raise an error or are skipped
+        with a warning. With "skip", files in formats that can hide damage are decoded once.
 
     Returns
     -------
     LabelledSignals
-        Unpacks into signals (float32 in -1…1, in the order of the manifest or sorted by path; decoded when asked for),
-        y (labels) and groups (such as speakers; the file itself where none is known). Printed, it says what was
-        understood and what was left out; ``splits`` and ``skipped`` say it case by case.
+        Unpacks into signals (float32 in -1…1, in the order of the manifest or sorted by path; decoded on access), y
+        (labels) and groups (such as speakers; by default the file). Printing summarises what was read, ignored and
+        skipped; ``splits`` and ``skipped`` have the details.
 
     Raises
     ------
@@ -122,8 +122,8 @@ def read_audio_folder(
     Warns
     -----
     UserWarning
-        If anything is left out: names that do not follow `pattern`, folders without a file that is known as audio,
-        links to what is read already, and files that are skipped.
+        If files are left out: names that do not follow `pattern`, folders without audio files, links to files already
+        read, and skipped files.
 
     Examples
     --------

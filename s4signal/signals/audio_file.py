@@ -1,4 +1,4 @@
-"""Audio files as cases that are decoded when they are asked for."""
+"""Open audio files as lazy cases, decoded on access."""
 
 import re
 import shutil
@@ -17,26 +17,26 @@ from s4signal.signals.checks import FloatArray, PathOrText, check_file, optional
 from s4signal.signals.lazy import LazyCase
 from s4signal.signals.mp3 import with_length
 
-# What libsndfile does not read: decoded whole by torchcodec or ffmpeg, if one is there.
+# Formats that libsndfile cannot read; torchcodec or ffmpeg decodes the whole file.
 COMPRESSED = {".3gp", ".aac", ".ac3", ".amr", ".m4a", ".m4b", ".mka", ".mp4", ".webm", ".wma"}
 OnError = Literal["raise", "skip"]
-_ALWAYS_FINITE = ("PCM", "ULAW", "ALAW")  # subtypes that hold neither infinity nor damage that decoding would find
-_AUDIBLE = 1e-8  # mean square, of full scale one: below it the last bits of the channels may differ
-_CANCELLED = 1e-3  # of that of the channels: coders leave -45 dB of what cancels, microphones of 40 dB SNR -43 dB
+_ALWAYS_FINITE = ("PCM", "ULAW", "ALAW")  # subtypes without infinity, or damage that only decoding finds
+_AUDIBLE = 1e-8  # mean square relative to full scale 1; below it, channels can differ by rounding
+_CANCELLED = 1e-3  # ratio to the channels; when they cancel, coders leave -45 dB, microphones with 40 dB SNR -43 dB
 _LONGEST_PAGE = 2**16  # bytes, of an ogg file
 
 
 class Skipped(NamedTuple):
-    """A file or row that was left out, and why."""
+    """A skipped file or row, and why."""
 
     path: str
     reason: str
 
 
 def open_audio(path: PathOrText, *, mono: bool = True) -> LazyCase:
-    """Read the header of an audio file; the samples wait until `load`."""
+    """Read the header of an audio file; samples are decoded on access."""
     if not _is_compressed(str(path)):
-        optional("soundfile", "Reading audio", "audio")  # what is missing most is said first
+        optional("soundfile", "Reading audio", "audio")  # report a missing package first
     check_file(path)
     return _opened(str(path), str(path), mono)
 
@@ -49,7 +49,7 @@ def open_audio_bytes(content: bytes, *, name: str = "bytes", mono: bool = True) 
 def open_audio_files(
     paths: Sequence[PathOrText], *, mono: bool, on_error: OnError
 ) -> tuple[list[LazyCase], list[Skipped]]:
-    """Open files; those that cannot be used are refused, or listed."""
+    """Open files; raise for unusable ones, or list them as skipped."""
     check_on_error(on_error)
     cases, skipped = [], []
     for path in paths:
@@ -63,12 +63,12 @@ def open_audio_files(
 
 
 def check_on_error(on_error: str) -> None:
-    """Refuse another word than the two."""
+    """Check that on_error is "raise" or "skip"."""
     check_choice("on_error", on_error, ("raise", "skip"))
 
 
 def skip_or_raise(error: Exception, path: object, on_error: OnError) -> Skipped:
-    """Say what was left out, or raise the error with the advice to leave it out."""
+    """Return the skipped file, or raise the error with the advice to skip."""
     if on_error == "skip":
         return Skipped(str(path), str(error))
     if not isinstance(error, ValueError):
@@ -78,7 +78,7 @@ def skip_or_raise(error: Exception, path: object, on_error: OnError) -> Skipped:
 
 
 def warn_of_skipped(skipped: Sequence[Skipped], n: int, *, stacklevel: int) -> None:
-    """Say how many of `n` were left out, and why the first was."""
+    """Warn about skipped files: how many of `n`, and why the first."""
     if skipped:
         warnings.warn(
             f"{len(skipped)} of {n} files are left out, the first: {skipped[0].reason}", stacklevel=stacklevel + 1
@@ -86,9 +86,9 @@ def warn_of_skipped(skipped: Sequence[Skipped], n: int, *, stacklevel: int) -> N
 
 
 def usable(case: LazyCase, on_error: OnError) -> LazyCase:
-    """Decode a file once, where files may be skipped; refuse what a fit would refuse: damage, infinity, no sample."""
+    """Decode a file once if it can be skipped; raise if `fit` would: damage, infinity, only NaN."""
     if on_error == "skip" and not _surely_usable(case) and not case.load().observed.any():
-        raise RecordingError(f"{case.source} holds no sample that is a number, all are NaN. Leave it out.")
+        raise RecordingError(f"{case.source} holds only NaN samples. Leave it out.")
     return case
 
 
@@ -105,7 +105,7 @@ def _is_compressed(source: str | bytes) -> bool:
 
 
 def _opened(source: str | bytes, name: str, mono: bool) -> LazyCase:
-    if _is_compressed(source):  # what the header says of the length is only nearly true
+    if _is_compressed(source):  # the length in the header is only approximate
         data, sfreq = _decode(name)
         (n_channels, n_times), in_one = data.shape, True
     else:
@@ -124,13 +124,13 @@ def _opened(source: str | bytes, name: str, mono: bool) -> LazyCase:
 
 
 def _header(source: str | bytes, name: str) -> tuple[int, int, float, bool]:
-    """Return numbers of channels and samples, rate [Hz], and whether a stretch costs as much as the whole."""
+    """Return numbers of channels and samples, rate [Hz], and whether a segment costs as much as the whole."""
     soundfile = optional("soundfile", "Reading audio", "audio")
     try:
         with soundfile.SoundFile(_content(source)) as file:
             if file.frames > 0 and not (_is_complete(file) and _ends_a_page(source, file.format)):
-                raise _unreadable(name, "it is incomplete: samples that its header promises are missing")
-            # Of variable rate, libsndfile finds the samples of an mp3 only roughly.
+                raise _unreadable(name, "it is incomplete: it has fewer samples than its header gives")
+            # libsndfile seeks only approximately in an mp3 of variable bit rate.
             in_one = not file.seekable() or file.subtype.startswith("MPEG")
             return file.channels, file.frames, float(file.samplerate), in_one
     except (soundfile.LibsndfileError, OSError) as error:
@@ -138,7 +138,7 @@ def _header(source: str | bytes, name: str) -> tuple[int, int, float, bool]:
 
 
 def _read(source: str | bytes, name: str, mono: bool, start: int, stop: int) -> FloatArray:
-    """Decode a stretch, float32 in -1…1; one channel is the average of all."""
+    """Decode a segment, float32 in -1…1; with mono, average the channels."""
     if _is_compressed(source):
         data = _decode(name)[0][:, start:stop]
     else:
@@ -153,13 +153,13 @@ def _read(source: str | bytes, name: str, mono: bool, start: int, stop: int) -> 
 
 
 def average_channels(data: FloatArray, source: str) -> FloatArray:
-    """Average (n_channels, n_times) to (1, n_times); refuse channels that cancel each other."""
+    """Average (n_channels, n_times) to (1, n_times); refuse channels that cancel."""
     mean: FloatArray = data.mean(axis=0, keepdims=True)
     if len(data) == 1:
         return mean
     with np.errstate(all="ignore"):
-        power, left = data.var(axis=1, dtype=np.float64).mean(), mean.var(dtype=np.float64)
-    if power > _AUDIBLE and left < _CANCELLED * power:
+        power, residual = data.var(axis=1, dtype=np.float64).mean(), mean.var(dtype=np.float64)
+    if power > _AUDIBLE and residual < _CANCELLED * power:
         raise RecordingError(
             f"{source} has channels that cancel each other (one is the other, inverted): their average is silence. "
             "Pass mono=False and pick a channel."
@@ -171,7 +171,7 @@ def _decode(path: str) -> tuple[FloatArray, float]:
     """Return all samples (n_channels, n_times), float32, and their rate [Hz], by torchcodec or ffmpeg."""
     try:
         from torchcodec.decoders import AudioDecoder
-    except (ImportError, OSError, RuntimeError):  # not there, or without the libraries that it needs
+    except (ImportError, OSError, RuntimeError):  # not installed, or without its libraries
         return _decode_by_ffmpeg(path)
     try:
         samples = AudioDecoder(path).get_all_samples()
@@ -184,23 +184,23 @@ def _decode_by_ffmpeg(path: str) -> tuple[FloatArray, float]:
     program = shutil.which("ffmpeg")
     if program is None:
         raise MissingDependencyError(
-            f"{path}: reading {Path(path).suffix} needs torchcodec or ffmpeg, and neither is there: pip install "
+            f"{path}: reading {Path(path).suffix} needs torchcodec or ffmpeg, and neither is installed: pip install "
             '"torchcodec", install ffmpeg, or convert the file to wav or flac.'
         )
-    # "file:" and the white list: a name or a playlist must not make it read anything else.
+    # "file:" and the protocol whitelist: a file name or playlist must not make ffmpeg read anything else.
     command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
     command += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
-    answer = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  no shell
-    lines = answer.stderr.decode(errors="replace").strip().splitlines()
-    if answer.returncode or lines:  # of a file that is cut or damaged, it decodes the rest and ends well
+    result = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  no shell
+    lines = result.stderr.decode(errors="replace").strip().splitlines()
+    if result.returncode or lines:  # ffmpeg decodes the rest of a truncated or damaged file, and returns 0
         raise _unreadable(path, lines[0] if lines else "ffmpeg failed")
     soundfile = optional("soundfile", "Reading audio", "audio")
-    frames, sfreq = soundfile.read(BytesIO(answer.stdout), dtype="float32", always_2d=True)
+    frames, sfreq = soundfile.read(BytesIO(result.stdout), dtype="float32", always_2d=True)
     return frames.T, float(sfreq)
 
 
 def _content(source: str | bytes) -> str | BytesIO:
-    """Return the path, or the content of an mp3 that does not tell its length, with it."""
+    """Return the path, or, for an mp3 without its length, the content with the length added."""
     if isinstance(source, bytes):
         maybe_mp3 = source[:3] == b"ID3" or source[:1] == b"\xff"
         return BytesIO((with_length(source) if maybe_mp3 else None) or source)
@@ -211,9 +211,9 @@ def _content(source: str | bytes) -> str | BytesIO:
 
 
 def _is_complete(file: Any) -> bool:
-    """Look for the last sample: each format hides a cut in its own way."""
+    """Return whether the last sample can be read; a truncated file looks different in each format."""
     wav = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    # A wav that was written into a pipe declares 0 or about 2**32 bytes, and is complete.
+    # A wav written to a pipe declares 0 or about 2**32 bytes, but is complete.
     if (wav and int(wav[2]) < int(wav[1]) < 0x7FFFFFFF) or "File ended unexpectedly" in file.extra_info:
         return False
     if not file.seekable():
@@ -226,7 +226,7 @@ def _is_complete(file: Any) -> bool:
 
 
 def _ends_a_page(source: str | bytes, form: str) -> bool:
-    """Tell whether the last page of an ogg file is whole; no header of it says how long the file is."""
+    """Return whether the last page of an ogg file is complete; its header does not contain the length."""
     if form != "OGG":
         return True
     with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
@@ -238,9 +238,9 @@ def _ends_a_page(source: str | bytes, form: str) -> bool:
 
 def _unreadable(path: str, reason: str) -> RecordingError:
     reason = reason.strip().rstrip(".").removeprefix(f"Error opening {path!r}: ")
-    if "does not exist" in reason:  # libsndfile says so of any file that it does not recognise
+    if "does not exist" in reason:  # libsndfile reports this for any unknown format
         reason = "its format is not recognised"
     return RecordingError(
         f"{path} cannot be read as audio ({reason}). "
-        "wav, flac, ogg and mp3 are read; copy the file again, convert it or leave it out."
+        "Copy the file again, convert it to wav, flac, ogg or mp3, or leave it out."
     )

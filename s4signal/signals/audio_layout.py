@@ -1,4 +1,4 @@
-"""What the folders and names of audio files say: labels, groups, parts of a data set; and what is no case."""
+"""Derive labels, groups and parts of a data set from folders and names of files, and list ignored files."""
 
 import os
 import re
@@ -15,13 +15,13 @@ from s4signal.signals.checks import compile_pattern
 _BY_LIBSNDFILE = {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd"}
 ENDINGS = COMPRESSED | _BY_LIBSNDFILE | {".voc", ".w64", ".wav"}
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"}
-NOISE = "_background_noise_"  # of Speech Commands: minutes to cut noise from, no class
+NOISE = "_background_noise_"  # long noise recordings of Speech Commands, not a class
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 _SPEAKER = re.compile(r"(.+)_nohash_\d+")
 
 
 class Row(NamedTuple):
-    """One case to be: a file, or a stretch of it."""
+    """One case: a file, or a segment of it."""
 
     path: Path
     label: str
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What a folder or a manifest holds; `aside` are lines that say what was seen and is no case."""
+    """Cases of a folder or manifest; `aside` has descriptions of other files, which are ignored."""
 
     rows: list[Row]
     skipped: list[Skipped]
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
 
 
 def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = ENDINGS) -> Layout:
-    """Take the folders below `root` as labels, and as parts of a data set those that stand above or below them."""
+    """Return cases with class folders as labels, and folders above or inside them as parts of the data set."""
     audio, others, links, aside = _listing(root, endings)
     folders = _folders(belows := [path.relative_to(root).parts for path in audio])
     depth, at = len(folders), folders.index("<class>")
@@ -50,9 +50,9 @@ def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = EN
     for path, below in zip(audio, belows, strict=True):
         is_sorted = len(below) > depth and (depth == 1 or below[1 - at].lower() in PARTS)
         if not is_sorted or not (label := _nfc(below[at]).strip()):
-            lacks = "class folder" if is_sorted or at == depth - 1 else "part of the data set"
+            missing = "class folder" if is_sorted or at == depth - 1 else "part of the data set"
             error = RecordingError(
-                f"{path} lies in no {lacks}{' that has a name' * is_sorted}. Sort the files as "
+                f"{path} is in no {missing}{' with a name' * is_sorted}. Sort the files as "
                 f"{'/'.join([str(root), *folders])}/<file>, or pass pattern= or manifest=."
             )
             skipped.append(skip_or_raise(error, path, on_error))
@@ -60,12 +60,12 @@ def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = EN
         speaker = _SPEAKER.fullmatch(path.stem)
         split = below[1 - at] if depth == 2 else listed.get(_nfc("/".join(below)), "train" if listed else "")
         rows.append(Row(path, label, speaker[1] if speaker else str(path), split))
-    skipped += _lost_folders(root, others, {below[:depth] for below in belows}, depth)
+    skipped += _folders_without_audio(root, others, {below[:depth] for below in belows}, depth)
     return Layout(_each_file_once(rows, skipped, on_error), skipped, aside)
 
 
 def _folders(belows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Say which folders lie above a file: that of its class, and above or below it, if all or two are such, a part."""
+    """Return the folder levels: the class, and a part above or inside it if all, or at least two, have such names."""
     holding = {below[0] for below in belows if len(below) == 2}
     for at in (0, 1):
         names = {below[at] for below in belows if len(below) > at + 1}
@@ -78,11 +78,11 @@ def _folders(belows: Sequence[tuple[str, ...]]) -> list[str]:
 def rows_of_pattern(
     root: Path, pattern: str, on_error: OnError, endings: Collection[str] = ENDINGS, needed: Sequence[str] = ("label",)
 ) -> Layout:
-    """Take label and group from the names, or from the paths below `root` if the pattern has a slash."""
+    """Parse label and group from file names, or from paths relative to `root` if the pattern has a slash."""
     expression = compile_pattern(pattern)
     if not set(needed) & set(expression.groupindex):
-        fields = " and no ".join(needed) + ". Write it like '{label}_{group}_{take}.wav'."
-        raise ValueError(f"pattern={pattern!r} has no {fields}")
+        missing = " and no ".join(needed) + ". Write it like '{label}_{group}_{take}.wav'."
+        raise ValueError(f"pattern={pattern!r} has no {missing}")
     audio, _, skipped, aside = _listing(root, endings)
     rows = []
     for path in audio:
@@ -90,11 +90,11 @@ def rows_of_pattern(
         if match is None:
             skipped.append(Skipped(str(path), f"{path} does not follow pattern={pattern!r}."))
             continue
-        named = {name: (text or "").strip() for name, text in match.groupdict().items()}
-        if named.get("label", "unknown"):
-            rows.append(Row(path, named.get("label", ""), named.get("group") or str(path), named.get("split", "")))
+        fields = {name: (text or "").strip() for name, text in match.groupdict().items()}
+        if fields.get("label", "unknown"):
+            rows.append(Row(path, fields.get("label", ""), fields.get("group") or str(path), fields.get("split", "")))
         else:
-            error = RecordingError(f"{path} has an empty label by pattern={pattern!r}. Rename it, or leave it out.")
+            error = RecordingError(f"{path} has an empty label with pattern={pattern!r}. Rename it, or leave it out.")
             skipped.append(skip_or_raise(error, path, on_error))
     if not rows:
         raise RecordingError(f"no file below {root} follows pattern={pattern!r}; one of them is {audio[0].name}.")
@@ -102,16 +102,16 @@ def rows_of_pattern(
 
 
 def files_below(root: Path) -> tuple[list[Path], list[Skipped]]:
-    """List all files below `root`, through links to folders too; a folder that was seen already is not seen twice."""
+    """List all files below `root`, also through links to folders; each folder is read only once."""
     files: list[Path] = []
     skipped: list[Skipped] = []
     seen: dict[str, Path] = {}
-    pending = [root]  # links wait until all true folders were seen: these give their names to what both lead to
+    pending = [root]  # links come after all real folders, whose paths take precedence
     while pending:
         start = pending.pop(0)
         if (real := os.path.realpath(start)) in seen:
-            known = seen[real]
-            skipped.append(Skipped(str(start), f"{start} is a link to {known}, whose files are read there."))
+            target = seen[real]
+            skipped.append(Skipped(str(start), f"{start} is a link to {target}, whose files are read there."))
             continue
         for name, folders, names in os.walk(start):
             folder = Path(name)
@@ -124,7 +124,7 @@ def files_below(root: Path) -> tuple[list[Path], list[Skipped]]:
 
 
 def _listing(root: Path, endings: Collection[str]) -> tuple[list[Path], list[Path], list[Skipped], list[str]]:
-    """List cases, other files and links to what is there already; say what is no case."""
+    """List cases, other files, skipped links, and descriptions of ignored files."""
     files, skipped = files_below(root)
     audio = [path for path in files if path.suffix.lower() in endings]
     others = [path for path in files if path.suffix.lower() not in endings]
@@ -132,8 +132,8 @@ def _listing(root: Path, endings: Collection[str]) -> tuple[list[Path], list[Pat
         raise RecordingError(f"{root} holds no audio file ({', '.join(sorted(endings))}). Check the path.")
     cases = [path for path in audio if NOISE not in path.relative_to(root).parts]
     if not cases:
-        raise RecordingError(f"{root} holds no audio but that of {NOISE}/. Check the path.")
-    aside = [f"{NOISE}: {len(audio) - len(cases)} files, to cut noise from"] if len(cases) < len(audio) else []
+        raise RecordingError(f"{root} holds no audio except in {NOISE}/. Check the path.")
+    aside = [f"{NOISE}: {len(audio) - len(cases)} files of noise"] if len(cases) < len(audio) else []
     if others:
         counts = Counter(path.suffix.lower() or "no ending" for path in others)
         aside.append(f"other files: {', '.join(f'{n} {ending}' for ending, n in sorted(counts.items()))}")
@@ -141,7 +141,7 @@ def _listing(root: Path, endings: Collection[str]) -> tuple[list[Path], list[Pat
 
 
 def _listed(root: Path) -> dict[str, str]:
-    """Return the part of a data set that its lists name for a file, by its path below `root`."""
+    """Return the part of each listed file, by its path relative to `root`."""
     found: dict[str, str] = {}
     for part, name in LISTS.items():
         if (root / name).is_file():
@@ -150,28 +150,28 @@ def _listed(root: Path) -> dict[str, str]:
 
 
 def _lists_without_files(root: Path, listed: dict[str, str], audio: Sequence[Path]) -> Iterator[Skipped]:
-    there = {_nfc(path.relative_to(root).as_posix()) for path in audio}
+    present = {_nfc(path.relative_to(root).as_posix()) for path in audio}
     for part, name in LISTS.items():
-        gone = [path for path, of in listed.items() if of == part and path not in there]
+        gone = [path for path, of in listed.items() if of == part and path not in present]
         if gone:
-            yield Skipped(gone[0], f"{root / name} names {len(gone)} files that are not there, such as {gone[0]}.")
+            yield Skipped(gone[0], f"{root / name} lists {len(gone)} files that do not exist, such as {gone[0]}.")
 
 
-def _lost_folders(
+def _folders_without_audio(
     root: Path, others: Sequence[Path], with_audio: set[tuple[str, ...]], depth: int
 ) -> Iterator[Skipped]:
-    """Name the class folders that hold files, but none that is known as audio."""
+    """Report class folders that contain files, but no audio."""
     below = [path.relative_to(root).parts for path in others]
-    lost = Counter(parts[:depth] for parts in below if len(parts) > depth)
-    for parts, n in lost.items():
+    folders = Counter(parts[:depth] for parts in below if len(parts) > depth)
+    for parts, n in folders.items():
         if parts not in with_audio:
             folder = root.joinpath(*parts)
             ending = next(path.suffix for path in others if path.is_relative_to(folder)) or "no ending"
-            yield Skipped(str(folder), f"{folder} holds no recording of a known kind, but {n} other files ({ending}).")
+            yield Skipped(str(folder), f"{folder} holds no recording of a known kind, only {n} other files ({ending}).")
 
 
 def _each_file_once(rows: Sequence[Row], skipped: list[Skipped], on_error: OnError) -> list[Row]:
-    """Leave out what links lead to a second time; refuse it under two labels."""
+    """Skip files that links lead to a second time; refuse them if the labels differ."""
     kept: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: row.path.is_symlink()):
         first = kept.setdefault(os.path.realpath(row.path), row)
@@ -186,5 +186,5 @@ def _each_file_once(rows: Sequence[Row], skipped: list[Skipped], on_error: OnErr
 
 
 def _nfc(text: str) -> str:
-    """Write accents in one way: file systems differ in it."""
+    """Normalise accented characters, which file systems encode differently."""
     return unicodedata.normalize("NFC", text)

@@ -1,4 +1,4 @@
-"""Manifests of audio: a table with a recording, or a stretch of one, per row."""
+"""Read audio manifests: tables with one recording, or segment of a recording, per row."""
 
 import json
 from collections.abc import Sequence
@@ -30,39 +30,39 @@ def read_audio_manifest(
     mono: bool = True,
     on_error: OnError = "raise",
 ) -> LabelledSignals:
-    """Read labelled audio that a table lists: a row per recording, or per stretch of one.
+    """Read labelled audio listed in a table, with one row per recording or segment of a recording.
 
-    Columns "start" and "end", if there are any, cut a stretch [s] out of the file, "split" names the part of the data
-    set, "group" the speaker.
+    The optional columns "start" and "end" give the segment of the file [s], "split" the part of the data set, and
+    "group" the speaker.
 
     Parameters
     ----------
-    manifest : path, frame or mapping
-        A CSV or TSV file with a header, a JSON Lines file with an object per line, a frame of pandas or polars, or a
-        mapping of columns. An empty "start" or "end" is that of the file.
+    manifest : path, data frame or mapping
+        A CSV or TSV file with a header, a JSON Lines file with an object per line, a pandas or polars data frame, or a
+        mapping of columns. An empty "start" or "end" means the start or end of the file.
     root : path, optional
-        What the paths are below; the folder of the manifest if missing.
+        The folder that paths are relative to; by default the folder of the manifest.
     path_column, label_column : str
-        Columns of the file and of the label.
+        Columns of the file path and of the label.
     group_column : str, optional
-        Column of the speaker, or whatever must not be split; "group" if there is one, otherwise the file.
+        Column of the group, such as the speaker; by default "group" if present, else the file is the group.
     split : str, optional
-        Read this part alone, by the column "split".
-    sfreq, mono : as `read_audio` takes them
-        A rate [Hz] to resample to, and whether to average the channels.
+        The part of the data set to read, from the column "split".
+    sfreq, mono : as in `read_audio`
+        The rate [Hz] to resample to, and whether to average the channels.
     on_error : {"raise", "skip"}
-        Whether a row that cannot be used is an error, or is left out: the warning says how many, ``skipped`` which.
+        Whether an unusable row raises an error or is skipped with a warning; ``skipped`` lists these rows.
 
     Returns
     -------
     LabelledSignals
-        Unpacks into signals, y and groups, in the order of the rows; decoded when asked for.
+        Unpacks into signals, y and groups, in the order of the rows; decoded on access.
 
     Raises
     ------
     RecordingError
-        If a column, a label or a file is missing, a start is not before its end or lies outside its file, or files
-        differ in rate or channels; the row is named.
+        If a column, a label or a file is missing, a start is not before its end or is outside its file, or files
+        differ in rate or channels; the message names the row.
     ValueError
         If `split` or `on_error` is unknown.
 
@@ -95,7 +95,7 @@ def read_audio_manifest(
 
 
 def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on_error: OnError) -> Layout:
-    """Take rows from a table; `columns` are those of the path and, if they are named, of the label and the group."""
+    """Return the cases of a table; `columns` are the names for path, label and group, or None."""
     path_column, label_column, group_column = columns
     group_column = group_column or ("group" if "group" in table.header else None)
     table.check(list(dict.fromkeys([*filter(None, columns), *(name for name in _OPTIONAL if name in table.header)])))
@@ -114,7 +114,7 @@ def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on
 
 
 def manifest_table(manifest: Any) -> Table:
-    """Read a manifest, whatever its form."""
+    """Read a manifest in any supported form."""
     if not isinstance(manifest, str | PathLike):
         return Table(manifest)
     check_file(manifest)
@@ -126,14 +126,14 @@ def manifest_table(manifest: Any) -> Table:
 
 
 def _json_lines(path: Path) -> Table:
-    """Read a JSON object per line; a column that an object lacks is empty there."""
+    """Read one JSON object per line; missing keys become empty cells."""
     lines = [(i, line) for i, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1) if line.strip()]
     objects = []
     for i, line in lines:
         try:
             objects.append({**json.loads(line)})
         except (TypeError, ValueError) as error:
-            raise RecordingError(f"{path}, line {i} is no JSON object ({error}). Write one object per line.") from None
+            raise RecordingError(f"{path}, line {i} is not a JSON object ({error}). Write one per line.") from None
     names = list(dict.fromkeys(name for item in objects for name in item))
     table = Table({name: [item.get(name) for item in objects] for name in names})
     table.name, table.first_row = str(path), 1
@@ -141,22 +141,22 @@ def _json_lines(path: Path) -> Table:
 
 
 def texts_of(table: Table, name: str) -> list[str]:
-    """Return a column as texts, "" where a cell is empty."""
+    """Return a column as strings, "" for empty cells."""
     return ["" if _is_empty(item) else str(item).strip() for item in list(table.columns[name])]
 
 
 def _is_empty(item: Any) -> bool:
-    return item is None or str(item) in ("", "NaT", "<NA>") or item != item  # NaN differs from itself, NA from nothing
+    return item is None or str(item) in ("", "NaT", "<NA>") or item != item  # NaN is not equal to itself
 
 
 def _row(where: str, root: Path, cells: Sequence[str], columns: Sequence[str | None]) -> Row:
-    """Check the cells of a row: path, label, group, split, start and end; `columns` are the first that are needed."""
+    """Validate the cells path, label, group, split, start, end of a row; path and label if in `columns`."""
     path, label, group, split, start, end = cells
     for name, text in zip(columns[:2], (path, label), strict=False):
         if name and not text:
             raise RecordingError(f"{where}, column {name} is empty. Leave the row out.")
     if not (root / path).exists():
-        raise RecordingError(f"{where}: {root / path} does not exist. Paths are below {root}.")
+        raise RecordingError(f"{where}: {root / path} does not exist. Paths are relative to {root}.")
     start_s, end_s = _seconds(where, "start", start, 0.0), _seconds(where, "end", end, np.inf)
     if not 0 <= start_s < end_s:
         raise RecordingError(
@@ -165,11 +165,11 @@ def _row(where: str, root: Path, cells: Sequence[str], columns: Sequence[str | N
     return Row(root / path, label, group or str(root / path), split, start_s, end_s, where)
 
 
-def _seconds(where: str, name: str, text: str, otherwise: float) -> float:
+def _seconds(where: str, name: str, text: str, default: float) -> float:
     try:
-        value = float(text or otherwise)
+        value = float(text or default)
     except ValueError:
         raise RecordingError(
-            f"{where}, column {name}: {text!r} is not a number. Leave the cell empty for that of the file."
+            f"{where}, column {name}: {text!r} is not a number. Leave the cell empty to use that of the file."
         ) from None
-    return otherwise if np.isnan(value) else value
+    return default if np.isnan(value) else value

@@ -81,7 +81,7 @@ class LabelledSignals(_Triple):
         lines.append(f"{len(n_groups)} groups of {span} case{'s' * (most != 1)}")
         if self.splits is not None:
             lines.append(f"parts: {_counts(self.splits)}")
-        lines += [f"left aside: {text}" for text in self.aside]
+        lines += [f"ignored: {text}" for text in self.aside]
         if self.skipped:
             lines.append(f"skipped: {len(self.skipped)}, the first: {self.skipped[0].reason}")
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The length of an mp3 whose first frame does not tell it: libsndfile guesses there, and cuts what is longer."""
+"""Add the length to an mp3 without it; libsndfile would guess the length, and truncate longer files."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _SYNC = re.compile(rb"\xff[\xe2-\xff][^\xff]")
 
 
 def with_length(source: str | PathLike[str] | bytes) -> bytes | None:
-    """Return a file, or its content, with an Info frame that counts the frames; None if it has one, or no frame."""
+    """Return the content of a file with an added Info frame; None if it has one already, or has no frame."""
     if isinstance(source, bytes):
         return _tagged(source)
     with open(source, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
@@ -33,14 +33,14 @@ def _tagged(content: mmap | bytes) -> bytes | None:
     n_frames = 1 + sum(1 for _ in frames)
     version, mono = (content[first + 1] >> 3) & 3, content[first + 3] >> 6 == 3
     side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[version == 3, mono]
-    # Large enough for the tag, without a checksum behind the header.
+    # A frame large enough for the tag, without a checksum after the header.
     header = bytes([255, content[first + 1] | 1, 0x90 | (content[first + 2] & 0x0C), content[first + 3]])
     tag = header + bytes(side) + b"Info" + (1).to_bytes(4, "big") + n_frames.to_bytes(4, "big")
     return content[:first] + tag.ljust(_size(header), b"\0") + content[first:]
 
 
 def _skip_id3(content: mmap | bytes) -> int:
-    """Return where the tag with title and artist ends; its size counts seven bits per byte."""
+    """Return the end of the ID3 tags; a size has seven bits per byte."""
     begin = 0
     while content[begin : begin + 3] == b"ID3":
         size = [byte & 0x7F for byte in content[begin + 6 : begin + 10]]
@@ -49,7 +49,7 @@ def _skip_id3(content: mmap | bytes) -> int:
 
 
 def _frames(content: mmap | bytes, at: int) -> Iterator[int]:
-    """Yield where each whole frame begins; what is no frame is skipped."""
+    """Yield the start of each complete frame; other bytes are skipped."""
     while (found := _SYNC.search(content, at)) is not None:
         at = found.start()
         size = _size(content[at : at + 4])
@@ -61,7 +61,7 @@ def _frames(content: mmap | bytes, at: int) -> Iterator[int]:
 
 
 def _size(header: bytes) -> int:
-    """Bytes of a frame of Layer III, 0 if the header is none."""
+    """Return the size of a Layer III frame in bytes, 0 if the header is invalid."""
     version, layer = (header[1] >> 3) & 3, (header[1] >> 1) & 3
     rate, bits = (header[2] >> 2) & 3, header[2] >> 4
     if len(header) < 4 or version == 1 or layer != 1 or rate == 3 or bits in (0, 15):

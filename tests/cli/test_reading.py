@@ -225,7 +225,7 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (empty, "holds no recording"),
         (missing, "nowhere does not exist"),
         (a_picture, "no recording by its ending"),
-        (half_sorted, r"b\.wav lies in no class folder\. Sort the files as .*/<class>/<file>"),
+        (half_sorted, r"b\.wav is in no class folder\. Sort the files as .*/<class>/<file>"),
         (two_kinds, r"several kinds of recordings \(1 EEG, 1 audio\)"),
         (odd_name, r"no file below .* follows pattern=.*; one of them is yes-ann\.wav"),
         (no_field, "has no label and no group. Write it like"),
@@ -236,7 +236,7 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (other_groups, "has no column speaker; it has path, label"),
         (no_rows, "lists no file"),
         (no_label, r"index\.csv, row 2, column label is empty"),
-        (no_file, r"row 2: .*b\.wav does not exist\. Paths are below"),
+        (no_file, r"row 2: .*b\.wav does not exist\. Paths are relative to"),
         (no_audio, r"must list recordings of one kind.*its files end in \.csv, \.wav"),
         (several_ts, r"holds 2 \.ts files; name one of them"),
         (two_rates, r"x\.wav is sampled at 8000 Hz and .*x\.wav at 16000 Hz\. Pass sfreq= to resample"),
@@ -289,7 +289,7 @@ def test_sound_is_read_by_the_program_as_by_the_reader_of_folders(tmp_path: Path
     assert cases.labels.tolist() == data.y.tolist() == ["no", "no", "no", "up", "up", "yes", "yes"]
     assert cases.split_by.tolist() == data.groups.tolist() == ["ann", "bob", "cy", "ann", "bob", "ann", "bob"]
     assert cases.facts()["parts"] == "test (3), train (4)"
-    assert cases.facts()["left aside"].startswith("_background_noise_: 2 files")
+    assert cases.facts()["ignored"].startswith("_background_noise_: 2 files")
     test = read_cases(tmp_path / "root", Reading(split="test"))
     assert (test.labels.tolist(), test.split_by.tolist()) == (["no", "up", "yes"], ["bob"] * 3)
     assert len(read_cases(tmp_path / "root", Reading(pattern="{label}/{group}_nohash_{take}.{ending}")).X) == 7
@@ -329,9 +329,9 @@ def test_a_folder_of_eeg_says_its_parts_and_what_it_leaves_aside(tmp_path: Path)
         record(tmp_path / part / "rest", [f"{part}_raw.fif"], label="rest")
     (tmp_path / "train" / "moved").mkdir()
     (tmp_path / "train" / "moved" / "a.xdf").write_bytes(b"?")
-    with pytest.warns(UserWarning, match=r"moved holds no recording of a known kind, but 1 other files \(\.xdf\)"):
+    with pytest.warns(UserWarning, match=r"moved holds no recording of a known kind, only 1 other files \(\.xdf\)"):
         facts = read_cases(tmp_path, Reading()).facts()
-    assert (facts["parts"], facts["left aside"]) == ("test (1), train (1)", "other files: 1 .xdf")
+    assert (facts["parts"], facts["ignored"]) == ("test (1), train (1)", "other files: 1 .xdf")
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.jsonl"])

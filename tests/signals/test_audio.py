@@ -162,7 +162,7 @@ def test_differing_channels_are_refused_unless_averaged(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, RecordingError, r"a\.wav lies in no class folder"),
+        ({}, RecordingError, r"a\.wav is in no class folder"),
         ({"pattern": "{label}-{take}.wav"}, RecordingError, r"no file .* follows pattern=.*one of them is a\.wav"),
         ({"pattern": "{take}.wav"}, ValueError, "has no label. Write it like"),
         ({"pattern": "(?P<label>"}, ValueError, "is not a regular expression"),

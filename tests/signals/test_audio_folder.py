@@ -81,7 +81,7 @@ def test_a_class_without_known_audio_is_named(tmp_path):
     (tmp_path / "yes").mkdir()
     for name in ("a.dsf", "b.dsf"):
         (tmp_path / "yes" / name).write_bytes(b"sound")
-    with pytest.warns(UserWarning, match=r"yes holds no recording of a known kind, but 2 other files \(\.dsf\)"):
+    with pytest.warns(UserWarning, match=r"yes holds no recording of a known kind, only 2 other files \(\.dsf\)"):
         data = read_audio_folder(tmp_path)
     assert "other files: 2 .dsf" in repr(data)
 
@@ -106,14 +106,14 @@ def test_parts_of_a_data_set_are_no_labels(tmp_path, parts, order):
 def test_parts_that_hold_files_alone_have_no_labels(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / part / "a.wav")
-    with pytest.raises(RecordingError, match=r"a\.wav lies in no class folder. Sort the files as .*/test/<class>"):
+    with pytest.raises(RecordingError, match=r"a\.wav is in no class folder. Sort the files as .*/test/<class>"):
         read_audio_folder(tmp_path)
 
 
 def test_what_stands_beside_the_parts_of_a_class_is_of_none(tmp_path):
     for folder in ("yes/train", "yes/test", "no/train", "no"):
         write(tmp_path / folder / "a.wav")
-    with pytest.raises(RecordingError, match=r"no/a\.wav lies in no part of the data set. Sort .*/<class>/test/<file>"):
+    with pytest.raises(RecordingError, match=r"no/a\.wav is in no part of the data set. Sort .*/<class>/test/<file>"):
         read_audio_folder(tmp_path)
     with pytest.warns(UserWarning, match="1 of 4 files are left out"):
         data = read_audio_folder(tmp_path, on_error="skip")
@@ -139,7 +139,7 @@ def test_a_word_that_sounds_like_a_part_is_a_label_beside_others(tmp_path):
 def test_parts_of_a_data_set_are_no_labels_beside_another_folder(tmp_path):
     for folder in ("train/yes", "train/no", "test/yes", "extra"):
         write(tmp_path / folder / "a.wav")
-    with pytest.raises(RecordingError, match=r"extra/a\.wav lies in no class folder.*/test/<class>/<file>"):
+    with pytest.raises(RecordingError, match=r"extra/a\.wav is in no class folder.*/test/<class>/<file>"):
         read_audio_folder(tmp_path)
     with pytest.warns(UserWarning, match="1 of 4 files are left out"):
         data = read_audio_folder(tmp_path, on_error="skip")
@@ -151,7 +151,7 @@ def test_blanks_around_the_name_of_a_class_make_no_other_class(tmp_path):
         write(tmp_path / folder / f"{len(folder)}.wav")
     assert read_audio_folder(tmp_path).y.tolist() == ["no", "yes", "yes"]
     write(tmp_path / "  " / "a.wav")
-    with pytest.raises(RecordingError, match=r"a\.wav lies in no class folder that has a name"):
+    with pytest.raises(RecordingError, match=r"a\.wav is in no class folder with a name"):
         read_audio_folder(tmp_path)
 
 
@@ -175,15 +175,15 @@ def test_speech_commands_are_read_as_published(tmp_path):
         "2 labels: no 2, yes 2",
         "3 groups of 1–2 cases",
         "parts: test 1, train 2, validation 1",
-        "left aside: _background_noise_: 1 files, to cut noise from",
-        "left aside: other files: 2 .txt",
+        "ignored: _background_noise_: 1 files of noise",
+        "ignored: other files: 2 .txt",
     ]
 
 
 def test_lists_that_name_what_is_not_there_are_named(tmp_path):
     write(tmp_path / "no/ann_nohash_0.wav")
     (tmp_path / "testing_list.txt").write_text("no/ann_nohash_0.wav\nno/gone_nohash_0.wav\n")
-    with pytest.warns(UserWarning, match=r"testing_list\.txt names 1 files that are not there, such as no/gone"):
+    with pytest.warns(UserWarning, match=r"testing_list\.txt lists 1 files that do not exist, such as no/gone"):
         assert read_audio_folder(tmp_path).splits.tolist() == ["test"]
 
 
@@ -191,7 +191,7 @@ def test_an_empty_label_is_refused_or_left_out(tmp_path):
     write(tmp_path / "_ann.wav")
     write(tmp_path / "yes_bob.wav")
     pattern = r"(?P<label>[a-z]*)_(?P<group>[a-z]+)\.wav"
-    with pytest.raises(RecordingError, match=r"_ann\.wav has an empty label by pattern"):
+    with pytest.raises(RecordingError, match=r"_ann\.wav has an empty label with pattern"):
         read_audio_folder(tmp_path, pattern=pattern)
     with pytest.warns(UserWarning, match="1 of 2 files are left out"):
         assert read_audio_folder(tmp_path, pattern=pattern, on_error="skip").y.tolist() == ["yes"]

@@ -113,7 +113,7 @@ def test_a_bad_row_is_skipped_on_request_and_listed(folder, rows):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "line 1 is no JSON object"), ("\n[1]", "line 2 is no JSON object")]
+    ("text", "message"), [("{", "line 1 is not a JSON object"), ("\n[1]", "line 2 is not a JSON object")]
 )
 def test_lines_that_are_no_objects_are_named(folder, text, message):
     (folder / "x.jsonl").write_text(text)
