@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     if unknown := sorted(set(args.folds or []) - set(folds.tolist())):
         available = ", ".join(sorted(set(folds.tolist())))
-        parser.error(f"argument --folds: there is no fold {', '.join(unknown)}; choose of {available}.")
+        parser.error(f"argument --folds: there is no fold {', '.join(unknown)}; choose from {available}.")
     print(f"{X}\n{len(set(y.tolist()))} classes, folds {sorted(set(folds.tolist()))}, seeds {args.seeds}\n")
     features = np.array([log_mel_statistics(signal.data[0], float(signal.sfreq)) for signal in X])
     print(f"{'fold':8}" + "".join(f"{name:>20}" for name in args.models))

@@ -77,7 +77,7 @@ def follow(name: str, *, wait_s: float = 2.0) -> Iterator[npt.NDArray[np.floatin
     from mne_lsl.lsl import StreamInlet, resolve_streams
 
     if not (found := resolve_streams(timeout=10, name=name, minimum=1)):
-        raise SystemExit(f"no stream {name!r} is sent here by LSL; is the amplifier on, and its program streaming?")
+        raise SystemExit(f"found no LSL stream {name!r}. Check that the amplifier is on and its program is streaming.")
     inlet = StreamInlet(found[0], max_buffered=60)
     inlet.open_stream(timeout=10)
     last = time.monotonic()

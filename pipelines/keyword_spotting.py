@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"{error} Or try --data synthetic.")
     available = sorted(set(train[1].tolist()))
     if missing := sorted(set(args.keywords) - set(available)):
-        parser.error(f"argument --keywords: there is no word {', '.join(missing)}; choose of {', '.join(available)}.")
+        parser.error(f"argument --keywords: there is no word {', '.join(missing)}; choose from {', '.join(available)}.")
     heads = (("seed", 6), ("threshold", 11), ("hits, chosen", 14), ("per hour", 9), ("hits, test", 14), ("per hour", 9))
     print(f"{'model':20}" + "".join(f"{name:>{width}}" for name, width in heads))
     for seed in args.seeds:

@@ -81,7 +81,7 @@ def test_a_fold_that_a_set_found_by_name_has_not_exits_with_2(sounds: Path, monk
     monkeypatch.setenv("S4SIGNAL_DATA", str(sounds.parent))
     answer = run("audio_events.py", "--folds", "9")
     assert answer.returncode == 2
-    assert "there is no fold 9; choose of 1, 2, 3" in answer.stderr
+    assert "there is no fold 9; choose from 1, 2, 3" in answer.stderr
 
 
 @pytest.mark.slow
@@ -101,4 +101,4 @@ def test_keywords_are_spotted_in_synthetic_streams() -> None:
 def test_a_keyword_that_is_not_there_exits_with_2() -> None:
     answer = run("keyword_spotting.py", "--data", "synthetic", "--keywords", "maybe")
     assert answer.returncode == 2
-    assert "there is no word maybe; choose of 0, 1, 2, 3, 4, 5" in answer.stderr
+    assert "there is no word maybe; choose from 0, 1, 2, 3, 4, 5" in answer.stderr
