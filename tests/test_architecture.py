@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {"s4signal", "pipelines", "notebooks", "tests"}
 ARTEFACTS = {"__pycache__", "build", "dist", "out"}
 LONGEST_FILE, LONGEST_TEST_FILE, LONGEST_FUNCTION = 300, 400, 40
-MOST_LINES, MOST_CODE = 29_887, 18_506  # what stands; whoever needs more takes away first, or raises it in the open
+MOST_LINES, MOST_CODE = 29_922, 18_523  # what stands; whoever needs more takes away first, or raises it in the open
 SOURCES = sorted((ROOT / "s4signal").rglob("*.py"))
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
 # Documented for everybody, whatever they begin with: of named tuples; of scikit-learn, for its callbacks; of

@@ -40,8 +40,11 @@ class FeatureRegression(NamedTuple):
     def outputs(self, recordings: Recordings, *, warn: bool = False) -> Floats:
         """Return the outputs for cases, (n, n_outputs); ``warn`` if cases have other units."""
         blocks = self.feature_map.blocks(recordings, wanted=frozenset(self.ridge.blocks), warn=warn)
-        periods = relative_periods(recordings.signals, self.feature_map.sfreq)
-        return self.ridge.predict(np.concatenate([*blocks.values()], axis=1), self._octaves(periods))
+        return self.ridge.predict(np.concatenate([*blocks.values()], axis=1), self.octaves(recordings))
+
+    def octaves(self, recordings: Recordings) -> NDArray[np.int64]:
+        """Return the octaves between the rate of each case and that of the feature map, (n,)."""
+        return self._octaves(relative_periods(recordings.signals, self.feature_map.sfreq))
 
     def at(self, period: float, *, factor: float = 1.0) -> Rule:
         """Return the rule from features (n, p) of cases with this period to the outputs, times a factor."""
@@ -74,6 +77,20 @@ class Solved(NamedTuple):
     cases: TrainingCases
     places: NDArray[np.intp]
     blocks: Blocks
+    solve: Callable[[Any], Ridge]  # fits another ridge on some of these cases
+
+    def outputs_without(self, held_out: NDArray[np.intp]) -> tuple[Floats, NDArray[np.intp]]:
+        """Return outputs (n, n_outputs) of a ridge fitted to other merged cases (leave-one-out for these), and which.
+
+        The feature map is that of all cases: it knows no targets.
+        """
+        others = np.delete(np.arange(len(self.cases.weights)), held_out)
+        ridge = self.solve(others)
+        outputs = np.empty((len(self.cases.weights), ridge.coef.shape[-1]))
+        outputs[others] = ridge.loo_predictions
+        features = np.concatenate([block[held_out] for block in self.blocks.values()], axis=1)
+        outputs[held_out] = ridge.predict(features, self.regression.octaves(self.cases.recordings.take(held_out)))
+        return outputs, others
 
 
 def fit_regression(
@@ -98,16 +115,20 @@ def fit_regression(
     cases, places = cases.merged(drawn.found.digests)
     blocks = drawn.feature_map.blocks(cases.recordings)
     feature_map = drawn.feature_map.with_fill(blocks, cases.weights)
-    groups, weights = _left_out_together(cases), cases.weights / cases.weights.mean()
-    ridge = fit_ridge(
-        blocks,
-        LeftOut(targets(cases), weights, alphas, groups, squared_errors if groups is None else loss),
-        rng,
-        shared_scale={NARROW_BANDS},  # large variance in a narrow band is not noise
-        preferred=OBSERVATIONS,
-        subsets=octave_subsets(feature_map),
-    )
-    return Solved(FeatureRegression(feature_map, ridge), cases, places, blocks)
+
+    def solve(rows: Any) -> Ridge:
+        some = cases.take(rows)
+        groups, weights = _left_out_together(some), some.weights / some.weights.mean()
+        return fit_ridge(
+            {name: block[rows] for name, block in blocks.items()},
+            LeftOut(targets(some), weights, alphas, groups, squared_errors if groups is None else loss),
+            rng,
+            shared_scale={NARROW_BANDS},  # large variance in a narrow band is not noise
+            preferred=OBSERVATIONS,
+            subsets=octave_subsets(feature_map),
+        )
+
+    return Solved(FeatureRegression(feature_map, solve(slice(None))), cases, places, blocks, solve)
 
 
 def _left_out_together(cases: TrainingCases) -> NDArray[np.intp] | None:

@@ -22,7 +22,7 @@ from s4signal.estimators.trained.inference import Forward, InferenceCopies, infe
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
 from s4signal.estimators.trained.plan import Plan, Schedule, build_network, plan_network, plan_schedule
 from s4signal.estimators.trained.precompute import prepare_training
-from s4signal.estimators.trained.readout import Readout, Stacking, fit_readout, in_memory
+from s4signal.estimators.trained.readout import OffsetsWithout, Readout, Stacking, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
 from s4signal.estimators.trained.training import draw_seed, fingerprint_of, prepare, training_options
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
@@ -77,13 +77,13 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         if held_out is not None:
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
-        cases, validation = self._prepare(data, seed, device, first=not warm, refit=True), None
-        if held_out is not None:
-            validation = self._prepare(held_out, seed, device, trains=False)
+        cases, offsets_without = self._prepare(data, seed, device, first=not warm, refit=True)
+        validation = None if held_out is None else self._prepare(held_out, seed, device, trains=False)[0]
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
-        parts = (data, held_out)
-        self._train(cases, validation, seed, device, schedule=schedule, parts=parts, given=(X, y), owner=owner)
+        how: dict[str, Any] = {"schedule": schedule, "parts": (data, held_out), "given": (X, y), "owner": owner}
+        how["offsets_without"] = None if self.warm_start or validation is not None else offsets_without
+        self._train(cases, validation, seed, device, **how)
 
     def _fit_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
         """Fit one epoch more."""
@@ -98,7 +98,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)._replace(max_epochs=1, averaging=0.0)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": "by partial_fit, an epoch each"})
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
-        cases = self._prepare(data, seed, device, first=first, refit=first)
+        cases, _ = self._prepare(data, seed, device, first=first, refit=first)
         options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
         options, moments = replace(options, schedule=None), getattr(self, "_optimizer_state", None)
         result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
@@ -181,15 +181,15 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         first: bool = False,
         refit: bool = False,
         trains: bool = True,
-    ) -> Cases:
+    ) -> tuple[Cases, OffsetsWithout | None]:
         """Return cases as the learned part takes them, scored by a readout, which is fitted if ``refit``."""
-        offsets = None
+        offsets, without = None, None
         if self._plan.readout == "closed_form":
             data = data._replace(signals=in_memory(data.signals))
             if refit:
                 given = data._replace(targets=self._standardised(data.targets))
                 known = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
-                self._readout, offsets = fit_readout(given, self._plan, self._standardizer, **known)
+                self._readout, offsets, without = fit_readout(given, self._plan, self._standardizer, **known)
             elif self._readout is not None:
                 offsets = self._readout.scores(data.signals)
         cases = make_cases(
@@ -205,7 +205,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         options = inference_options(self, self._plan, device)
         how = {"first": first, "budget_gb": self.memory_budget_gb}
         prepared = prepare_training(self.network_, cases, options, self._plan, seed, **how)
-        return replace(prepared, offsets=offsets)
+        return replace(prepared, offsets=offsets), without
 
     def _train(
         self,
@@ -214,6 +214,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         seed: int,
         device: torch.device,
         *,
+        offsets_without: OffsetsWithout | None,
         schedule: Schedule,
         parts: tuple[LabelledCases, LabelledCases | None],
         given: tuple[Any, Any],
@@ -224,10 +225,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if self.checkpoint_dir is not None:
             fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
             options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
-        alone, shares = not (self._stratified or self.warm_start or self._readout is None), None
+        alone = not (self._stratified or self.warm_start or self._readout is None)
         stacking = Stacking(self._loss, options, self._stratified, alone)
-        if self._plan.readout == "closed_form" and not self.warm_start and validation is None:
-            shares = stacking.choose(self.network_, cases, parts[0])
+        shares = offsets_without and stacking.choose(self.network_, cases, parts[0], offsets_without)
         with own_callbacks(owner, n_epochs=options.max_epochs, silent=not is_first()) as context:
 
             def on_epoch(line: dict[str, Any], network: nn.Module) -> bool:

@@ -23,7 +23,7 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators.classification import calibrated_losses, signs, temperature
 from s4signal.estimators.features.drawing import FeatureOptions
 from s4signal.estimators.features.recordings import TrainingCases, on_grid
-from s4signal.estimators.features.regression import FeatureRegression, fit_regression
+from s4signal.estimators.features.regression import FeatureRegression, Solved, fit_regression
 from s4signal.estimators.features.streaming import FeatureStream
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
@@ -41,6 +41,7 @@ N_FOLDS = 5  # at most
 
 Floats = NDArray[np.float64]
 Loss = Callable[[Tensor, Tensor], Tensor]
+OffsetsWithout = Callable[[NDArray[np.intp]], Floats]
 
 
 class Readout(NamedTuple):
@@ -83,10 +84,11 @@ class Readout(NamedTuple):
 
 def fit_readout(
     data: LabelledCases, plan: Plan, standardizer: Standardizer, *, classifies: bool, precision: str, seed: int
-) -> tuple[Readout, Floats]:
-    """Fit to cases with classes, tags or standardised targets; return also the scores (n, n_outputs) of those left out.
+) -> tuple[Readout, Floats, OffsetsWithout]:
+    """Fit to cases with classes, tags or standardised targets; return also leave-one-out scores (n, n_outputs).
 
-    Each case is left out, or all of its group, where each class is of several groups.
+    Each case is left out, or all of its group, where each class is of several groups. Return last what returns the
+    scores of all cases for a regression without some.
     """
     if len(data.signals) > MOST_CASES:
         raise ValueError(
@@ -107,10 +109,21 @@ def fit_readout(
         standardizer=standardizer,
         loss=loss,
     )
-    left_out, scale = solved.regression.ridge.loo_predictions, 1.0
-    if classifies:
-        scale = temperature(left_out, solved.cases.targets, solved.cases.weights, tags=data.targets.ndim == 2)
-    return Readout(solved.regression, scale), scale * left_out[solved.places]
+    tags = data.targets.ndim == 2 if classifies else None
+    scale, offsets = _calibrated(solved, solved.regression.ridge.loo_predictions, slice(None), tags)
+    return Readout(solved.regression, scale), offsets, partial(_offsets_without, solved, tags)
+
+
+def _calibrated(solved: Solved, outputs: Floats, rows: Any, tags: bool | None) -> tuple[float, Floats]:
+    """Return the factor that calibrates some merged cases (1 if ``tags`` is None), and scores of the given cases."""
+    some = outputs[rows], solved.cases.targets[rows], solved.cases.weights[rows]
+    scale = 1.0 if tags is None else temperature(*some, tags=tags)
+    return scale, (scale * outputs)[solved.places]
+
+
+def _offsets_without(solved: Solved, tags: bool | None, held_out: NDArray[np.intp]) -> Floats:
+    outputs, others = solved.outputs_without(np.unique(solved.places[held_out]))
+    return _calibrated(solved, outputs, others, tags)[1]
 
 
 def in_memory(signals: Signals) -> Signals:
@@ -139,23 +152,29 @@ class Stacking(NamedTuple):
         """Return the cases as layers learn them: without what the readout says, or with it."""
         return replace(cases, offsets=None) if self.alone and cases is not None else cases
 
-    def choose(self, network: S4Network, cases: Cases, data: LabelledCases) -> Shares | None:
-        """Return the best shares for the cases of each fold of layers that are trained on the others.
+    def choose(
+        self, network: S4Network, cases: Cases, data: LabelledCases, offsets_without: OffsetsWithout
+    ) -> Shares | None:
+        """Return the best shares for the cases of each fold, of layers and a readout that are fitted on the others.
 
-        Of many cases one fold is enough. None where there are too few.
+        Leave-one-out scores would not do: those of the other cases know the held-out classes, and the layers learn
+        residuals. Of many cases one fold is enough. None where there are too few.
         """
         folds = number_folds(data)
         if folds is None:
             return None
-        options, learned = replace(self.options, checkpoint_dir=None), self.learned(cases)
-        left_out, outputs = [], []
+        options = replace(self.options, checkpoint_dir=None)
+        held_out, outputs, offsets = [], [], []
         for fold in np.unique(folds)[: None if len(cases) < FEW_CASES else 1]:
             others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            fresh = copy.deepcopy(network)
+            scores, fresh = offsets_without(own), copy.deepcopy(network)
+            learned = self.learned(replace(cases, offsets=scores))
             trained = fit_network(fresh, learned.take(others), loss=self.loss, options=options).network
             outputs.append(evaluate_network(trained, learned.take(own), options=options))
-            left_out.append(own)
-        return self._best(torch.cat(outputs), cases.take(np.concatenate(left_out)))
+            held_out.append(own)
+            offsets.append(scores[own])
+        tested = replace(cases.take(np.concatenate(held_out)), offsets=np.concatenate(offsets))
+        return self._best(torch.cat(outputs), tested)
 
     def settle(
         self, readout: Readout, plan: Plan, network: S4Network, shares: Shares | None, validation: Cases | None

@@ -64,24 +64,34 @@ def test_layers_that_have_learned_nothing_leave_the_closed_form(model):
     assert np.abs(untrained.decision_function(NEW)).max() > 1.0
 
 
+def readout_of(signals, y):
+    """Fit a network; return its readout, what the layers are trained on, and a function to scores without cases."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        fit = room.fit_readout
+        patch.setattr(fitting, "fit_readout", lambda *args, **options: seen.extend(fit(*args, **options)) or seen)
+        classifier(max_epochs=1, **CLOSED).fit(signals, y)
+    return seen
+
+
 def test_layers_learn_what_predictions_of_left_out_cases_leave():
     rng, y = np.random.default_rng(0), np.random.default_rng(1).integers(0, 2, N)
     noise = Signals(rng.standard_normal((N, 3, 128)), sfreq=SFREQ)
-    seen = {}
-
-    def spy(*args, **options):
-        seen["readout"], seen["offsets"] = fit(*args, **options)
-        return seen["readout"], seen["offsets"]
-
-    fit = room.fit_readout
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s4signal.estimators.trained.fitting.fit_readout", spy)
-        classifier(max_epochs=1, **CLOSED).fit(noise, y)
-    readout = seen["readout"]
-    np.testing.assert_array_equal(seen["offsets"], readout.scale * readout.regression.ridge.loo_predictions)
-    right_of_left_out = (seen["offsets"].argmax(1) == y).mean()
+    readout, offsets, _ = readout_of(noise, y)
+    np.testing.assert_array_equal(offsets, readout.scale * readout.regression.ridge.loo_predictions)
+    right_of_left_out = (offsets.argmax(1) == y).mean()
     assert right_of_left_out < 0.75
     assert (readout.scores(noise).argmax(1) == y).mean() > right_of_left_out  # what was learned by heart
+
+
+def test_scores_without_some_cases_do_not_know_their_classes():
+    own = np.arange(0, N, 4)
+    flipped = Y.copy()
+    flipped[own] = 1 - Y[own]
+    (_, before, without), (_, after, without_flipped) = readout_of(POWERS, Y), readout_of(POWERS, flipped)
+    assert np.abs(before - after).max() > 0.1
+    np.testing.assert_allclose(without(own), without_flipped(own), atol=1e-9)
+    assert (without(own).argmax(1) == Y).mean() > 0.9
 
 
 def test_a_case_of_weight_two_is_the_case_twice():
