@@ -49,7 +49,7 @@ def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = EN
     rows, skipped = [], [*links, *_lists_without_files(root, listed, audio)]
     for path, below in zip(audio, belows, strict=True):
         is_sorted = len(below) > depth and (depth == 1 or below[1 - at].lower() in PARTS)
-        if not is_sorted or not (label := _nfc(below[at]).strip()):
+        if not is_sorted or not (label := nfc(below[at]).strip()):
             missing = "class folder" if is_sorted or at == depth - 1 else "part of the data set"
             error = RecordingError(
                 f"{path} is in no {missing}{' with a name' * is_sorted}. Sort the files as "
@@ -58,7 +58,7 @@ def rows_of_folders(root: Path, on_error: OnError, endings: Collection[str] = EN
             skipped.append(skip_or_raise(error, path, on_error))
             continue
         speaker = _SPEAKER.fullmatch(path.stem)
-        split = below[1 - at] if depth == 2 else listed.get(_nfc("/".join(below)), "train" if listed else "")
+        split = below[1 - at] if depth == 2 else listed.get(nfc("/".join(below)), "train" if listed else "")
         rows.append(Row(path, label, speaker[1] if speaker else str(path), split))
     skipped += _folders_without_audio(root, others, {below[:depth] for below in belows}, depth)
     return Layout(_each_file_once(rows, skipped, on_error), skipped, aside)
@@ -86,7 +86,7 @@ def rows_of_pattern(
     audio, _, skipped, aside = _listing(root, endings)
     rows = []
     for path in audio:
-        match = expression.fullmatch(_nfc(path.relative_to(root).as_posix() if "/" in pattern else path.name))
+        match = expression.fullmatch(nfc(path.relative_to(root).as_posix() if "/" in pattern else path.name))
         if match is None:
             skipped.append(Skipped(str(path), f"{path} does not follow pattern={pattern!r}."))
             continue
@@ -145,12 +145,12 @@ def _listed(root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for part, name in LISTS.items():
         if (root / name).is_file():
-            found |= {_nfc(line.strip()): part for line in (root / name).read_text("utf-8-sig").splitlines() if line}
+            found |= {nfc(line.strip()): part for line in (root / name).read_text("utf-8-sig").splitlines() if line}
     return found
 
 
 def _lists_without_files(root: Path, listed: dict[str, str], audio: Sequence[Path]) -> Iterator[Skipped]:
-    present = {_nfc(path.relative_to(root).as_posix()) for path in audio}
+    present = {nfc(path.relative_to(root).as_posix()) for path in audio}
     for part, name in LISTS.items():
         gone = [path for path, of in listed.items() if of == part and path not in present]
         if gone:
@@ -185,6 +185,6 @@ def _each_file_once(rows: Sequence[Row], skipped: list[Skipped], on_error: OnErr
     return sorted(kept.values(), key=lambda row: row.path)
 
 
-def _nfc(text: str) -> str:
+def nfc(text: str) -> str:
     """Normalise accented characters, which file systems encode differently."""
     return unicodedata.normalize("NFC", text)

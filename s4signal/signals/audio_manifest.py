@@ -1,6 +1,7 @@
 """Read audio manifests: tables with one recording, or segment of a recording, per row."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import OnError, Skipped, check_on_error, skip_or_raise
-from s4signal.signals.audio_layout import Layout, Row
-from s4signal.signals.checks import check_file
+from s4signal.signals.audio_layout import Layout, Row, nfc
+from s4signal.signals.checks import check_file, few
 from s4signal.signals.labelled import LabelledSignals, assemble
 from s4signal.signals.table import Table
 
@@ -96,10 +97,9 @@ def read_audio_manifest(
 
 def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on_error: OnError) -> Layout:
     """Return the cases of a table; `columns` are the names for path, label and group, or None."""
-    path_column, label_column, group_column = columns
-    group_column = group_column or ("group" if "group" in table.header else None)
+    group_column = columns[2] or ("group" if "group" in table.header else None)
     table.check(list(dict.fromkeys([*filter(None, columns), *(name for name in _OPTIONAL if name in table.header)])))
-    names = (path_column, label_column, group_column, "split", "start", "end")
+    names = (*columns[:2], group_column, "split", "start", "end")
     texts = [texts_of(table, name) if name in table.header else None for name in names]
     n = len(texts[0] or [])
     if not n:
@@ -107,10 +107,23 @@ def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on
     rows, skipped = list[Row](), list[Skipped]()
     for i, cells in enumerate(zip(*(column or [""] * n for column in texts), strict=True)):
         try:
-            rows.append(_row(table.row(i), root, cells, columns))
+            rows.append(_row(table, i, root, cells, columns))
         except RecordingError as error:
             skipped.append(skip_or_raise(error, table.row(i), on_error))
-    return Layout(rows, skipped, [])
+    _warn_of_contradictions(rows)
+    unread = [name for name in table.header if name not in names]
+    return Layout(rows, skipped, [f"columns: {few(unread, 10)}"] if unread else [])
+
+
+def _warn_of_contradictions(rows: Sequence[Row]) -> None:
+    """Warn of a segment with several labels, as when its times are in columns that are not read."""
+    seen = dict[tuple[Any, ...], Row]()
+    pairs = [(seen.setdefault((row.path, row.start_s, row.end_s), row), row) for row in rows]
+    if again := [(first, row) for first, row in pairs if first.label != row.label]:
+        first, row = again[0]
+        text = f"{row.where}: {row.path} has the label {row.label!r}, but {first.label!r} in {first.where}"
+        more = f"{len(again)} such rows. Only columns start and end [s] select segments of a file"
+        warnings.warn(f"{text}; {more}.", stacklevel=5)
 
 
 def manifest_table(manifest: Any) -> Table:
@@ -127,11 +140,10 @@ def manifest_table(manifest: Any) -> Table:
 
 def _json_lines(path: Path) -> Table:
     """Read one JSON object per line; missing keys become empty cells."""
-    lines = [(i, line) for i, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1) if line.strip()]
-    objects = []
-    for i, line in lines:
+    objects = list[dict[str, Any]]()
+    for i, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            objects.append({**json.loads(line)})
+            objects += [{**json.loads(line)}] if line.strip() else []
         except (TypeError, ValueError) as error:
             raise RecordingError(f"{path}, line {i} is not a JSON object ({error}). Write one per line.") from None
     names = list(dict.fromkeys(name for item in objects for name in item))
@@ -142,34 +154,28 @@ def _json_lines(path: Path) -> Table:
 
 def texts_of(table: Table, name: str) -> list[str]:
     """Return a column as strings, "" for empty cells."""
-    return ["" if _is_empty(item) else str(item).strip() for item in list(table.columns[name])]
+    items = list(table.columns[name])
+    if (several := next((item for item in items if isinstance(item, list | dict)), None)) is not None:
+        raise RecordingError(f"{table.name}, column {name}: {several!r} is not a single string. Pass tags as y.")
+    return ["" if _is_empty(item) else str(item).strip() for item in items]
 
 
 def _is_empty(item: Any) -> bool:
     return item is None or str(item) in ("", "NaT", "<NA>") or item != item  # NaN is not equal to itself
 
 
-def _row(where: str, root: Path, cells: Sequence[str], columns: Sequence[str | None]) -> Row:
+def _row(table: Table, i: int, root: Path, cells: Sequence[str], columns: Sequence[str | None]) -> Row:
     """Validate the cells path, label, group, split, start, end of a row; path and label if in `columns`."""
-    path, label, group, split, start, end = cells
+    (path, label, group, split, *times), where = cells, table.row(i)
     for name, text in zip(columns[:2], (path, label), strict=False):
         if name and not text:
             raise RecordingError(f"{where}, column {name} is empty. Leave the row out.")
     if not (root / path).exists():
         raise RecordingError(f"{where}: {root / path} does not exist. Paths are relative to {root}.")
-    start_s, end_s = _seconds(where, "start", start, 0.0), _seconds(where, "end", end, np.inf)
+    start_s, end_s = (table.number(i, name, text) for name, text in zip(("start", "end"), times, strict=True))
+    start_s, end_s = 0.0 if np.isnan(start_s) else start_s, np.inf if np.isnan(end_s) else end_s
     if not 0 <= start_s < end_s:
         raise RecordingError(
             f"{where}: start={start_s:g} s must be at least 0 and before end={end_s:g} s. Correct the row."
         )
-    return Row(root / path, label, group or str(root / path), split, start_s, end_s, where)
-
-
-def _seconds(where: str, name: str, text: str, default: float) -> float:
-    try:
-        value = float(text or default)
-    except ValueError:
-        raise RecordingError(
-            f"{where}, column {name}: {text!r} is not a number. Leave the cell empty to use that of the file."
-        ) from None
-    return default if np.isnan(value) else value
+    return Row(root / path, nfc(label), nfc(group) or str(root / path), split, start_s, end_s, where)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals.audio_file import OnError, Skipped, open_audio, skip_or_raise, usable, warn_of_skipped
 from s4signal.signals.audio_layout import Layout, Row
-from s4signal.signals.checks import FloatArray
+from s4signal.signals.checks import FloatArray, few
 from s4signal.signals.collection import Signals
 from s4signal.signals.lazy import LazyCase
 
@@ -170,6 +170,4 @@ def _check_alike(cases: Sequence[LazyCase], *, resampled: bool) -> None:
 
 
 def _counts(values: npt.NDArray[Any]) -> str:
-    counts = sorted(Counter(values.tolist()).items())
-    more = f", … ({len(counts) - _MOST} more)" if len(counts) > _MOST else ""
-    return ", ".join(f"{value} {n}" for value, n in counts[:_MOST]) + more
+    return few([f"{value} {n}" for value, n in sorted(Counter(values.tolist()).items())], _MOST)

@@ -102,7 +102,7 @@ class Table:
         column = self._array(name)
         if column.dtype.kind in "biuf":
             return column.astype(np.float64)
-        return np.array([self._number(i, name, item) for i, item in enumerate(column.tolist())])
+        return np.array([self.number(i, name, item) for i, item in enumerate(column.tolist())])
 
     def seconds(self, name: str, unit_s: float) -> npt.NDArray[Any]:
         """Return a column of times, in seconds or as dates."""
@@ -148,7 +148,8 @@ class Table:
             raise RecordingError(f"{self._row(i, name)}: {texts[i]!r} is not a number, HH:MM or date.")
         return as_moments([parsed[text] for text in texts], f"column {name} of {self.name}")
 
-    def _number(self, i: int, name: str, item: Any) -> float:
+    def number(self, i: int, name: str, item: Any) -> float:
+        """Return a cell as a float, NaN if it is empty."""
         try:
             return float(item)
         except (TypeError, ValueError):
