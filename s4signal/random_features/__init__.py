@@ -1,3 +1,3 @@
-"""The closed form: frozen filters, pooled statistics of what they say, and ridge regression; no scikit-learn."""
+"""The closed form: frozen random filters, pooled statistics of their outputs, and ridge regression; no scikit-learn."""
 
 __all__: list[str] = []

@@ -1,6 +1,6 @@
-"""Covariances in evenly spaced narrow bands relative to their neighbours: a signal-to-noise ratio, as for SSVEP.
+"""Covariances in evenly spaced narrow bands relative to neighbouring bands: a signal-to-noise ratio, as for SSVEP.
 
-Neighbouring bands change together from day to day; a flicker or a rhythm stands out of them.
+Neighbouring bands vary together between days; a flicker response or a rhythm exceeds them.
 """
 
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from torch import Tensor
 from s4signal.random_features.filters import oscillator_hops
 from s4signal.random_features.statistics import PooledStatistics
 
-_BANDS = 40  # at most: a covariance needs more independent numbers than the narrowest bands of a case have
+_BANDS = 40  # largest number: narrower bands have too few independent samples per case for a covariance
 _ORDER = 2
-_POWER = 0.99  # of it lies below the highest band
-_HIGHEST = 0.45  # of the sampling rate
-_FEWEST = 4  # bands, wherever the power lies
-_NEIGHBOURS = 8  # on each side, that a band is compared with
-_COMMON = 0.5  # of the neighbours' mean is subtracted
-_SHRINKAGE = 0.05  # a narrow band has few independent numbers for its covariance
+_POWER = 0.99  # fraction of the power below the highest band
+_HIGHEST = 0.45  # largest frequency, as a fraction of the sampling rate
+_FEWEST = 4  # smallest number of bands, for any spectrum
+_NEIGHBOURS = 8  # number of neighbours on each side
+_COMMON = 0.5  # fraction of the neighbours' mean that is subtracted
+_SHRINKAGE = 0.05  # a narrow band has few independent samples for its covariance
 
 
 def narrow_bands(
@@ -33,12 +33,12 @@ def narrow_bands(
     dtype: torch.dtype,
     band_hz: tuple[float, float] | None = None,
 ) -> PooledStatistics:
-    """Space bands evenly up to ``bandwidth_hz``, or over ``band_hz``, no closer than ``shortest`` samples resolve."""
+    """Space bands evenly up to ``bandwidth_hz``, or over ``band_hz``, at least sfreq / ``shortest`` apart."""
     lowest, highest = band_hz or (0.0, max(bandwidth_hz, _FEWEST * sfreq / shortest))
     width = min(_HIGHEST * sfreq, highest) - lowest
     bands = int(np.clip(width * shortest / sfreq, 1, _BANDS))
     frequencies = lowest + width * (np.arange(bands) + 0.5) / bands
-    # As wide as they are apart, on either side: what lies between two of them shows in both.
+    # The bandwidth equals the spacing, on either side of the centre: neighbouring bands overlap.
     bandwidths = np.full(bands, width / bands)
     none = torch.zeros(bands, 0, 2, dtype=dtype)
     return PooledStatistics(
@@ -59,21 +59,21 @@ def narrow_bands(
 
 
 def neighbour_contrast(log_covariances: Tensor) -> Tensor:
-    """Subtract half the mean of a band's neighbours from each: (n, bands, k) -> (n, bands, k)."""
+    """Subtract half the mean of its neighbours from each band: (n, bands, k) -> (n, bands, k)."""
     offsets = torch.tensor([i for i in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if i])
     last = log_covariances.shape[1] - 1
-    around = (torch.arange(last + 1)[:, None] + offsets).clamp(0, last)
-    return log_covariances - _COMMON * log_covariances[:, around].mean(2)
+    neighbours = (torch.arange(last + 1)[:, None] + offsets).clamp(0, last)
+    return log_covariances - _COMMON * log_covariances[:, neighbours].mean(2)
 
 
 def contrast_exists(below_nyquist: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which ascending bands have a contrast, all of whose neighbours lie below the Nyquist frequency."""
+    """Return which of the ascending bands have a contrast: all of their neighbours are below the Nyquist frequency."""
     highest = np.minimum(np.arange(len(below_nyquist)) + _NEIGHBOURS, len(below_nyquist) - 1)
     return np.asarray(below_nyquist[highest])
 
 
 def power_bandwidth(cases: Iterable[NDArray[np.floating]], sfreq: float, *, longest: int) -> float:
-    """Return the frequency in Hz below which 99 % of the power of cases (C, n_times <= longest) lies."""
+    """Return the frequency in Hz that has 99 % of the power of cases (C, n_times <= longest) below it."""
     power = np.zeros(longest // 2 + 1)
     for data in cases:
         power += (np.abs(np.fft.rfft(data, longest)) ** 2).sum(0)

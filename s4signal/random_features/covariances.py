@@ -1,4 +1,4 @@
-"""Covariances between channels within the band of an oscillator, and their logarithms."""
+"""Covariances between channels in the bands of oscillators, and their matrix logarithms."""
 
 import math
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from s4signal.random_features.filters import filter_frames
 from s4signal.ssm.carry import carry
 from s4signal.ssm.cascades import EnergyTables, energy_tables
 
-_SUMMED = 128  # products that are added up in single precision
-_LONGEST_BLOCK = 1024  # samples; tables take memory for each
-_AT_ONCE = 2**20  # products and spectra of samples
+_SUMMED = 128  # products that are summed in single precision
+_LONGEST_BLOCK = 1024  # samples; the memory of the tables grows with it
+_AT_ONCE = 2**20  # numbers in products and spectra at once
 
 
 def sum_of_products(
@@ -21,7 +21,7 @@ def sum_of_products(
 ) -> Tensor:
     """Sum Re z z* over all frames z of f filters: x (K, n, n_times), lengths (n,) -> (n, f, K, K), in float64.
 
-    ``bands`` are frequencies and bandwidths (f,) in cycles per sample; ``tables`` is where tables of them are kept.
+    ``bands`` are frequencies and bandwidths (f,) in cycles per sample; ``tables`` is a cache for their tables.
     """
     (K, n, n_times), f = x.shape, len(bands[0])
     sums = torch.zeros(n, f, K, K, dtype=torch.float64)
@@ -37,22 +37,22 @@ def sum_of_products(
         inside = start + hop * torch.arange(part.shape[-1]) < lengths[:, None]
         z = part.unflatten(1, (K, n))
         rows = (z if inside.all() else z * inside[:, None]).permute(2, 0, 1, 3, 4).flatten(3)
-        # A logarithm magnifies the rounding of the largest eigenvalue to that of the smallest.
+        # Short sums in float32: in a logarithm, rounding errors of large eigenvalues dominate the small eigenvalues.
         for some in rows.split(_SUMMED, -1):
             sums += torch.matmul(some, some.mT)
     return sums
 
 
 def energy_block(n_times: int, order: int) -> int:
-    """Return how many samples a block of `sum_over_all_samples` should have: equal blocks, so that few are padding."""
+    """Return the block length in samples for `sum_over_all_samples`: equal blocks, with little padding."""
     n_blocks = math.ceil(n_times * order / _LONGEST_BLOCK)
     return 16 * math.ceil(n_times / n_blocks / 16)
 
 
 def sum_over_all_samples(x: Tensor, lengths: Tensor, tables: EnergyTables) -> Tensor:
-    """(K, n, n_times) -> (n, f, K, K): the sum of Re z z* over all outputs z of f filters at the full rate, in float64.
+    """Sum Re z z* over all outputs z of f filters at the full rate: (K, n, n_times) -> (n, f, K, K), in float64.
 
-    The outputs are never computed: the sum has the spectrum of each block, and what the state before it adds.
+    The outputs are not computed: the sum follows from the spectrum of each block and the state before it.
     """
     (f, T, S), (K, n, n_times) = tables.P.shape, x.shape
     into = torch.cat([tables.P, tables.N], -1).transpose(0, 1).flatten(1)
@@ -61,8 +61,8 @@ def sum_over_all_samples(x: Tensor, lengths: Tensor, tables: EnergyTables) -> Te
     for some in torch.arange(n).split(cases):
         state = sums.new_zeros(f, len(some) * K, S)
         for first in range(0, n_blocks, most):
-            # Zeros before the first sample change nothing, so that all cases end with the last block.
-            u = _ending_together(x, lengths, some.tolist(), first * T - n_blocks * T, min(most, n_blocks - first) * T)
+            # Cases are aligned at their ends: zeros before the first sample have no effect.
+            u = _aligned_at_end(x, lengths, some.tolist(), first * T - n_blocks * T, min(most, n_blocks - first) * T)
             u = u.unflatten(2, (-1, T))
             product = (u.flatten(0, 2) @ into).view(len(some) * K, -1, f, 2, S)
             entering, later = product.permute(3, 2, 0, 1, 4)
@@ -72,13 +72,13 @@ def sum_over_all_samples(x: Tensor, lengths: Tensor, tables: EnergyTables) -> Te
             spectra = torch.view_as_real(torch.fft.rfft(u, 2 * T)).permute(0, 3, 1, 2, 4).flatten(3)
             inside = tables.spectrum @ (spectra @ spectra.mT).flatten(2)
             sums[some] += inside + (carried + carried.mT).transpose(0, 1).flatten(2)
-        left = state.unflatten(1, (-1, K))
-        sums[some] -= (left @ tables.remaining[:, None] @ left.mT).transpose(0, 1).flatten(2)
+        last = state.unflatten(1, (-1, K))
+        sums[some] -= (last @ tables.remaining[:, None] @ last.mT).transpose(0, 1).flatten(2)
     return sums.view(n, f, K, K)
 
 
-def _ending_together(x: Tensor, lengths: Tensor, some: list[int], start: int, n_times: int) -> Tensor:
-    """Cut ``n_times`` samples of some cases from ``start`` < 0, counted from their ends: (K, n, ...) -> (k, K, ...)."""
+def _aligned_at_end(x: Tensor, lengths: Tensor, some: list[int], start: int, n_times: int) -> Tensor:
+    """Return ``n_times`` samples of some cases from ``start`` < 0, relative to their ends, (k, K, n_times)."""
     u = torch.zeros(len(some), len(x), n_times, dtype=torch.float64)
     for row, case in zip(u, some, strict=True):
         first = int(lengths[case]) + start
@@ -89,12 +89,12 @@ def _ending_together(x: Tensor, lengths: Tensor, some: list[int], start: int, n_
 
 
 def log_energy(energy: Tensor) -> Tensor:
-    """Take the logarithm, with a floor far below any sensible energy of a standardised channel."""
+    """Return the logarithm, with a floor far below any typical energy of a standardised channel."""
     return torch.log(energy + 1e-10)
 
 
 def matrix_log(covariance: Tensor) -> Tensor:
-    """Take the logarithm of symmetric matrices (..., K, K)."""
+    """Return the matrix logarithm of symmetric matrices (..., K, K)."""
     values, vectors = torch.linalg.eigh(covariance)
     return torch.matmul(vectors * torch.log(values.clamp_min(1e-12))[..., None, :], vectors.transpose(-1, -2))
 
@@ -102,9 +102,9 @@ def matrix_log(covariance: Tensor) -> Tensor:
 def log_euclidean(
     covariance: Tensor, shrinkage: float, *, logarithm: Callable[[Tensor], Tensor] = matrix_log
 ) -> Tensor:
-    """Take the matrix logarithm: (..., K, K) -> (..., K (K + 1) / 2), scaled to keep the Frobenius norm.
+    """Return the upper triangle of the matrix logarithm, (..., K, K) -> (..., K (K + 1) / 2), with the Frobenius norm.
 
-    It is shrunk towards the identity times its mean eigenvalue, which bounds the logarithm from below.
+    The covariance is shrunk towards the identity times its mean eigenvalue, which bounds the logarithm from below.
     """
     K = covariance.shape[-1]
     mean_eigenvalue = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]

@@ -1,7 +1,7 @@
-"""Random frozen oscillators: cascades of one complex pole, of any frequency f and bandwidth b.
+"""Random frozen oscillators: cascades of one complex pole with frequency f and bandwidth b.
 
-The impulse response of order m is proportional to t^(m-1) exp((2 pi i f - 2 pi b) t), scaled to a gain of one at f; its
-time constant is 1 / (2 pi b). A frame is the complex output at one sample; a hop is the samples from frame to frame.
+The impulse response of order m is proportional to t^(m-1) exp((2 pi i f - 2 pi b) t), scaled to unit gain at f; its
+time constant is 1 / (2 pi b). A frame is the complex output at one sample; a hop is the number of samples per frame.
 """
 
 import math
@@ -19,11 +19,11 @@ from s4signal.ssm.carry import carry
 
 Floats = NDArray[np.float64]
 
-_LONGEST = 64  # samples, a hop in training
-_BLOCK = 32  # samples: of longer ones most of the product is zeros, of shorter ones there are many states
-LONGEST_HOP = 4096  # samples, at any rate: tables take memory for each
-_LOW_PASSES = 0.1  # of the oscillators are low-passes, at 0 Hz
-_HIGHEST = 0.45  # of the sampling rate
+_LONGEST = 64  # samples, longest hop in training
+_BLOCK = 32  # samples: in longer blocks most of the product is zeros, shorter blocks have many states
+LONGEST_HOP = 4096  # samples, at any rate: the memory of the tables grows with it
+_LOW_PASSES = 0.1  # fraction of oscillators that are low-passes, at 0 Hz
+_HIGHEST = 0.45  # highest frequency, as a fraction of the sampling rate
 _SHARPEST = 16.0  # largest ratio of a frequency to its bandwidth
 
 
@@ -37,13 +37,13 @@ def draw_oscillators(
 ) -> tuple[Floats, Floats]:
     """Draw frequencies and bandwidths (F,) in Hz, log-uniformly between 1 / (2 duration) and 0.45 of the rate.
 
-    Within ``band_hz``, where it is given: features are standardised, which amplifies what a filter has left beside it.
+    Restricted to ``band_hz`` if given: standardisation would amplify residuals outside of a filter's passband.
     """
     F, highest = n_oscillators, _HIGHEST * sfreq
     lowest = min(0.5 / duration_s, 0.5 * highest)
     if band_hz is not None:
         lowest, highest = max(lowest, band_hz[0]), min(highest, band_hz[1])
-    # One in each of F strata: no octave is left out by chance.
+    # One in each of F strata, so that all octaves are represented.
     strata = (np.arange(F) + rng.uniform(size=F)) / F
     frequencies = lowest * (highest / lowest) ** strata
     sharpest = np.minimum(np.maximum(lowest / 2, frequencies / _SHARPEST), frequencies)
@@ -55,13 +55,13 @@ def draw_oscillators(
 
 
 def oscillator_hops(frequencies_hz: Floats, bandwidths_hz: Floats, *, sfreq: float, longest: float) -> Floats:
-    """Return the samples (F,) from one frame of each oscillator to the next: powers of two, eight frames a period."""
-    wanted = sfreq / (8.0 * (frequencies_hz + bandwidths_hz))
-    return np.asarray(2.0 ** np.floor(np.log2(np.clip(wanted, 1.0, max(1.0, min(longest, _LONGEST))))))
+    """Return the hop of each oscillator in samples, (F,): powers of two, with about eight frames per period."""
+    hops = sfreq / (8.0 * (frequencies_hz + bandwidths_hz))
+    return np.asarray(2.0 ** np.floor(np.log2(np.clip(hops, 1.0, max(1.0, min(longest, _LONGEST))))))
 
 
 class OscillatorBlocks(NamedTuple):
-    """Matrices that take a block of samples, and the state before it, to frames and the state after it.
+    """Matrices from a block of samples and the state before it to frames and the state after it.
 
     Shapes: into (F, block, 2 * block / hop + 2 * order), out (F, 2 * order, 2 * block / hop), transition (F, 2 * order,
     2 * order).
@@ -73,11 +73,11 @@ class OscillatorBlocks(NamedTuple):
 
     @property
     def block(self) -> int:
-        """Samples per block, a multiple of the hop."""
+        """Number of samples per block, a multiple of the hop."""
         return int(self.into.shape[1])
 
     def at_rest(self, rows: int) -> Tensor:
-        """State before the first sample, (F, rows, 2 * order)."""
+        """Return the zero state before the first sample, (F, rows, 2 * order)."""
         return self.out.new_zeros(len(self.out), rows, self.out.shape[1])
 
 
@@ -100,10 +100,10 @@ def filter_frames(
     spatial_filters: Tensor | None = None,
     tables: dict[tuple[int, int, torch.dtype, torch.device], OscillatorBlocks] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Run oscillators that share a hop over signals from rest; yield the first sample of each piece and its frames.
+    """Run oscillators that share a hop, from the zero state; yield the first sample of each piece and its frames.
 
-    Inputs and frames of a piece are ``at_once`` numbers, or those of a block. Shapes: x (rows, n_times), frequencies,
-    bandwidths (F,), spatial_filters (F, R, C) → frames (F, R, 2, m).
+    Inputs and frames of a piece have about ``at_once`` numbers, at least one block. Shapes: x (rows, n_times),
+    frequencies, bandwidths (F,), spatial_filters (F, R, C) → frames (F, R, 2, m).
     """
     F, n_times = len(frequencies), x.shape[1]
     hop, longest = min(hop, n_times), min(_BLOCK, n_times)

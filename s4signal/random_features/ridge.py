@@ -1,10 +1,10 @@
-"""Ridge regression in closed form on named blocks of features, chosen by left-out errors (`left_out`), or on batches.
+"""Ridge regression in closed form on named feature blocks, selected by left-out errors (`left_out`); also in batches.
 
 References
 ----------
 Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, 2007, section 4 (leave-one-out); Guyon,
 Elisseeff, "An Introduction to Variable and Feature Selection", JMLR 3, 2003, section 4 (greedy forward selection; here
-of blocks, with one penalty for all of them).
+of blocks, with the same penalty for all of them).
 """
 
 import copy
@@ -21,17 +21,17 @@ from threadpoolctl import threadpool_limits
 
 from s4signal.random_features.left_out import ALPHAS, Choice, Floats, LeftOut, Spectrum
 
-_FEW = 1000  # cases, up to which threads of BLAS take longer to wait for those of torch than to compute
-_MOST_TO_DECOMPOSE = 4000  # cases on which penalties are compared; solving for one takes far less
-_MOST_TO_CHOOSE = 400  # cases on which blocks are compared
-_MOST_TO_CHOOSE_ANEW = 1000  # cases of batches on which penalties are: their decomposition takes a second
-_LEAST_STD = 0.03  # with weights, as a part of the one without: reached where weights are 1,000 : 1 apart
-_MARGIN = 0.1  # of the range of a feature in training, by which it may leave this range at prediction
+_FEW = 1000  # cases, up to which threads of BLAS wait for threads of torch longer than they compute
+_MOST_TO_DECOMPOSE = 4000  # cases to compare penalties on; solving for one penalty is much cheaper
+_MOST_TO_CHOOSE = 400  # cases to compare blocks on
+_MOST_TO_CHOOSE_ANEW = 1000  # cases of batches to compare penalties on: their decomposition takes a second
+_LEAST_STD = 0.03  # smallest weighted std, relative to the unweighted: reached if weights differ by a factor of 1,000
+_MARGIN = 0.1  # at prediction, features are clipped to their training range extended by this fraction on each side
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What predicts (n, k) from features (n, p), of which it uses some (q,) within bounds; weights are (q, k)."""
+    """A linear prediction (n, k) from features (n, p): uses q of them, clipped to bounds; weights are (q, k)."""
 
     used: NDArray[np.intp]
     low: Floats
@@ -41,8 +41,8 @@ class Rule:
     offset: Floats
 
     def __call__(self, features: NDArray[np.floating]) -> Floats:
-        """Predict; a feature that is missing is its mean."""
-        x = features[:, self.used].astype(np.float64, copy=False)  # a copy already
+        """Predict; missing features are replaced by their mean."""
+        x = features[:, self.used].astype(np.float64, copy=False)  # indexing has made a copy
         np.minimum(np.maximum(x, self.low, out=x), self.high, out=x)
         x -= self.mean
         x[np.isnan(x)] = 0.0
@@ -50,10 +50,10 @@ class Rule:
 
 
 class Ridge(NamedTuple):
-    """A fitted ridge regression on p features, with coefficients for m subsets of them (the first: all).
+    """A fitted ridge regression on p features, with coefficients for m subsets of them; the first subset is all.
 
     Shapes: mean, scale, low, high (p,), coef (m, p, k) of standardised features, intercept (k,), loo_predictions
-    (n, k), NaN for cases that were not left out. ``blocks`` are those in use; the scale of other features is 0.
+    (n, k), NaN for cases that were not left out. ``blocks`` are the selected blocks; other features have scale 0.
     """
 
     mean: Floats
@@ -67,9 +67,9 @@ class Ridge(NamedTuple):
     high: Floats
 
     def predict(self, features: NDArray[np.floating], subset: NDArray[np.int64]) -> Floats:
-        """Return (n, k) for features (n, p), of which each case has ``subset`` (n,); the others may be NaN.
+        """Return predictions (n, k) for features (n, p); ``subset`` (n,) is the subset per case, others may be NaN.
 
-        A feature is clipped to its training range and a tenth more: what hardly varied there can decide nothing.
+        Features are clipped to their training range plus a tenth, so that a nearly constant one cannot dominate.
         """
         outputs = np.empty((len(features), self.coef.shape[-1]))
         for index in np.unique(subset).tolist():
@@ -78,7 +78,7 @@ class Ridge(NamedTuple):
         return outputs
 
     def of_subset(self, index: int, *, factor: float = 1.0) -> Rule:
-        """Return what predicts cases that have one of the subsets, ``factor`` times as large."""
+        """Return the rule that predicts cases with one of the subsets; predictions are multiplied by ``factor``."""
         used = np.flatnonzero((self.scale > 0) & self.coef[index].any(1))
         low, high, mean = (part[used] for part in (self.low, self.high, self.mean))
         margin, weights = _MARGIN * (high - low), factor * self.scale[used, None] * self.coef[index][used]
@@ -94,11 +94,11 @@ def fit_ridge(
     preferred: str | None = None,
     subsets: Sequence[NDArray[np.bool_]] = (),
 ) -> Ridge:
-    """Fit coefficients; the loss of cases left out chooses the penalty and the blocks that count.
+    """Fit coefficients; the loss of left-out cases selects the penalty and the blocks.
 
-    Blocks (n, p_i) have one variance in total; within those of ``shared_scale``, features keep their relative scale.
-    ``preferred`` is used alone unless others are clearly better. Each of ``subsets`` (p,) has its own coefficients.
-    """
+    Blocks (n, p_i) are scaled to equal total variance; in blocks of ``shared_scale``, features keep their relative
+    scale. The block ``preferred`` is used alone unless others are clearly better. Each of ``subsets`` (p,) has its own
+    coefficients."""
     targets, case_weights = left_out.targets, left_out.weights
     with solver_threads(len(targets)):
         moments = {name: _moments(part, case_weights, shared=name in shared_scale) for name, part in blocks.items()}
@@ -129,37 +129,37 @@ def fit_ridge(
 
 
 def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:
-    """Solve for one penalty, by the smaller of the two Gram matrices: X (n, p), Y (n, k) -> (p, k)."""
+    """Solve for one penalty by the smaller of the two Gram matrices: X (n, p), Y (n, k) -> (p, k)."""
     n, p = X.shape
     gram = (X @ X.T if n <= p else X.T @ X).astype(np.float64)
     right = Y if n <= p else (X.T @ Y)
     try:
         solution = solve(gram + alpha * np.eye(len(gram)), right, assume_a="pos", overwrite_a=True, check_finite=False)
-    except LinAlgError:  # rounding has made an eigenvalue less than -alpha
+    except LinAlgError:  # an eigenvalue is below -alpha by rounding
         values, vectors = Spectrum.of_gram(gram)
         solution = vectors @ ((vectors.T @ right) / (values + alpha)[:, None])
     return np.asarray(X.T @ solution.astype(X.dtype) if n <= p else solution)
 
 
 def solver_threads(n_cases: int) -> threadpool_limits:
-    """Limit the threads of BLAS to what so many cases are worth, within a ``with`` statement of the main thread.
+    """Limit the threads of BLAS according to the number of cases; for a ``with`` statement in the main thread.
 
-    The limit is the process's: of two threads, the one that ends last would leave that of the other.
+    The limit applies to the whole process: with two threads, the last to end would restore the limit of the other.
     """
     alone = threading.current_thread() is threading.main_thread()
     return threadpool_limits(1 if n_cases <= _FEW and alone else None, user_api="blas")
 
 
 def _moments(features: NDArray[np.floating], case_weights: Floats, *, shared: bool) -> tuple[Floats, Floats]:
-    """Mean, and one over the standard deviation and over the root of the number of features; 0 for constants."""
+    """Return mean and scale, 1 / (standard deviation * root of the number of features); scale 0 for constants."""
     weights = (case_weights / case_weights.sum()).astype(features.dtype)
-    about = weights @ features
-    rest = features - about
-    # Sums in single precision are off by more than what a constant feature varies, but not those of what is left.
+    approximate = weights @ features
+    rest = features - approximate
+    # Sums in float32 have errors larger than the variation of a nearly constant feature; sums of residuals have not.
     squares = np.square(rest)
-    moved, spread = (np.asarray(weights @ part, dtype=np.float64) for part in (rest, squares))
-    mean, std = about + moved, np.sqrt(np.maximum(spread - moved**2, 0.0))
-    # A feature that varies among cases of next to no weight alone would be scaled up until these decide.
+    correction, spread = (np.asarray(weights @ part, dtype=np.float64) for part in (rest, squares))
+    mean, std = approximate + correction, np.sqrt(np.maximum(spread - correction**2, 0.0))
+    # A feature that varies only among cases of tiny weight would be scaled up until these cases dominate.
     std = np.maximum(std, _LEAST_STD * np.sqrt(squares.mean(0, dtype=np.float64)))
     varies = std > 1e-6 * np.abs(mean) + 1e-12
     if shared and varies.any():
@@ -174,7 +174,7 @@ def _scaled(features: NDArray[np.floating], mean: Floats, scale: Floats, root: F
 
 
 def _choose_on_some(X: NDArray[np.floating], left_out: LeftOut, rng: np.random.RandomState) -> Choice:
-    """Choose the penalty; of many cases on some, of which alone ``dual`` is then."""
+    """Select the penalty; if there are many cases, on a random subset, and ``dual`` then refers to the subset only."""
     n = len(X)
     if n <= _MOST_TO_DECOMPOSE:
         return left_out.choose(Spectrum.of(X))
@@ -189,7 +189,7 @@ def _choose_on_some(X: NDArray[np.floating], left_out: LeftOut, rng: np.random.R
 def _choose_blocks(
     rows: Mapping[str, NDArray[np.floating]], left_out: LeftOut, rng: np.random.RandomState, preferred: str | None
 ) -> frozenset[str]:
-    """Take blocks in one after the other, each time the best, as long as the left-out loss falls."""
+    """Select blocks by greedy forward selection, as long as the left-out loss decreases."""
     n, names = len(left_out.targets), [name for name, part in rows.items() if part.shape[1]]
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
     grams = {name: rows[name][some] @ rows[name][some].T for name in names}
@@ -215,7 +215,7 @@ def _choose_blocks(
 
 
 def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:
-    """Whether losses are less than others by more than twice the standard error of their difference."""
+    """Return whether losses are smaller than others by more than twice the standard error of the difference."""
     gain = others - ones
     mean = np.average(gain, weights=case_weights)
     spread = np.sqrt(np.average((gain - mean) ** 2, weights=case_weights))
@@ -223,22 +223,22 @@ def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:
 
 
 class RidgeSums:
-    """What a ridge regression has to know of the cases so far, in bounded memory.
+    """Sufficient statistics of a ridge regression for the cases so far, in bounded memory.
 
-    Cases are kept as they are until they outnumber the features twice; then a QR decomposition puts as many rows in
-    their place as there are features, with the same Gram matrices, so that every solution stays what it was.
+    Cases are stored until there are twice as many as features. Then a QR decomposition replaces them by as many rows as
+    features, with the same Gram matrices, so that all solutions stay the same.
     """
 
     def __init__(self, ridge: Ridge, alphas: Sequence[float] = ALPHAS) -> None:
         self._ridge, self._alphas = ridge, alphas
         self._compressed, self._n_cases, self._total = False, 0, 0.0
         p, k = ridge.coef.shape[1:]
-        # Root-weighted; the first column is that of the intercept.
+        # Multiplied by the roots of the weights; the first column is for the intercept.
         self._rows: NDArray[np.floating] = np.empty((0, 1 + p), dtype=np.float32)
         self._targets: Floats = np.empty((0, k))
 
     def added(self, features: NDArray[np.floating], targets: Floats, case_weights: Floats) -> "RidgeSums":
-        """Return the sums with further cases: features (n, p), targets (n, k), case_weights (n,)."""
+        """Return the sums with added cases: features (n, p), targets (n, k), case_weights (n,)."""
         sums = copy.copy(self)
         low, high = (end(features, axis=0) for end in (np.min, np.max))
         widest = {"low": np.minimum(self._ridge.low, low), "high": np.maximum(self._ridge.high, high)}
@@ -256,7 +256,7 @@ class RidgeSums:
 
     def solve(self, subsets: Sequence[NDArray[np.bool_]]) -> Ridge:
         """Solve for the coefficients of all features and of subsets (p,) of them."""
-        # To weights of mean one: only their ratios count.
+        # Normalise the weights to mean one: only their ratios matter.
         level = float(np.sqrt(self._n_cases / self._total))
         root, X, targets = level * self._rows[:, :1], level * self._rows[:, 1:], level * self._targets
         mean, intercept = root.T @ X / self._n_cases, root.T @ targets / self._n_cases
@@ -267,22 +267,22 @@ class RidgeSums:
                 self._ridge = self._ridge._replace(alpha=best.alpha, loo_predictions=best.loo_predictions)
             old = self._ridge
             coef = [solve_ridge(X, Y, old.alpha), *(solve_ridge(X * subset, Y, old.alpha) for subset in subsets)]
-        moved = np.divide(mean[0], old.scale, out=np.zeros(len(old.scale)), where=old.scale > 0)
+        shift = np.divide(mean[0], old.scale, out=np.zeros(len(old.scale)), where=old.scale > 0)
         return old._replace(
-            mean=old.mean + moved, coef=np.stack(coef).astype(np.float64), intercept=np.asarray(intercept[0])
+            mean=old.mean + shift, coef=np.stack(coef).astype(np.float64), intercept=np.asarray(intercept[0])
         )
 
     @property
     def chooses(self) -> bool:
-        """Whether the cases are few enough to choose the penalty by leave-one-out errors, once more."""
+        """Whether there are few enough cases to select the penalty again by leave-one-out errors."""
         return len(self._targets) <= _MOST_TO_CHOOSE_ANEW and not self._compressed
 
     @property
     def weights(self) -> Floats:
-        """Weights of the cases (n,), of mean one, while ``chooses``."""
+        """Weights of the cases (n,), with mean one; valid while ``chooses``."""
         return np.asarray(self._rows[:, 0] ** 2, dtype=np.float64) * (self._n_cases / self._total)
 
     @property
     def targets(self) -> Floats:
-        """Targets of the cases (n, k), while ``chooses``."""
+        """Targets of the cases (n, k); valid while ``chooses``."""
         return np.asarray(self._targets / self._rows[:, :1])

@@ -1,7 +1,7 @@
-"""Pooled statistics of frozen oscillators while the signal arrives, in bounded memory.
+"""Pooled statistics of frozen oscillators for streams, in bounded memory.
 
-A frame is read at the first sample of its hop, so that each is added once and for good, however samples are cut into
-chunks. All is done in numpy, whose calls cost a fraction of torch's on arrays as small as those of a chunk.
+A frame is computed at the first sample of its hop, so that each frame is final once added, for any division into
+chunks. The computation uses NumPy, whose call overhead is a fraction of torch's for the small arrays of a chunk.
 """
 
 import copy
@@ -22,45 +22,45 @@ from s4signal.random_features.spatial_filters import SpatialFilters
 from s4signal.random_features.statistics import SEGMENTS, STATISTICS, OscillatorGroup, PooledStatistics
 
 _FRAMES_AT_ONCE = 512
-_BLOCK = 32  # samples: those of one that is not full are filtered again with the next ones
+_BLOCK = 32  # samples: an incomplete block is filtered again with the next samples
 
 Floats = NDArray[np.floating]
 
 
 class RunningStatistics:
-    """What `PooledStatistics.pool` says of all samples so far as one case, after every chunk, of what is wanted."""
+    """The statistics ``wanted`` of all samples so far, as `PooledStatistics.pool` returns them for one case."""
 
     def __init__(
         self, statistics: PooledStatistics, *, rate: float = 1.0, wanted: Set[str] = frozenset(STATISTICS)
     ) -> None:
-        self.n_times, self.listens = 0, bool(wanted)
+        self.n_times, self.used = 0, bool(wanted)
         self._statistics = statistics
         groups = groups_by_hop(statistics, rate) if wanted else []
         self._groups = [_RunningGroup(statistics, group, rate, wanted) for group in groups]
         self._places = statistics.places(joined([group for part in groups for group in part], 0))
         self._table = statistics.empty(1, statistics.spatial_filters)
-        self._nothing = statistics.finished(self._table) if not wanted else {}
+        self._unused = statistics.finished(self._table) if not wanted else {}
 
     def fresh(self) -> Self:
-        """Return the same before the first sample; what does not depend on samples is shared."""
+        """Return a copy in the initial state; everything independent of samples is shared."""
         other = copy.copy(self)
         other.n_times, other._groups = 0, [copy.copy(group) for group in self._groups]
         for group in other._groups:
-            group.forget()
+            group.reset()
         other._table = {name: part.clone() for name, part in self._table.items()}
         return other
 
     def push(self, x: Floats) -> None:
-        """Take a chunk (n_channels, n_times)."""
+        """Process a chunk (n_channels, n_times)."""
         self.n_times += x.shape[1]
         for group in self._groups:
             group.push(x)
 
     @torch.no_grad()
     def value(self) -> dict[str, Tensor]:
-        """Return the statistics of all samples so far, for n = 1, as they are until the next call."""
-        if not self.listens:
-            return self._nothing
+        """Return the statistics of all samples so far, for n = 1; arrays are overwritten by the next call."""
+        if not self.used:
+            return self._unused
         windows = self._windows() if self._groups and self._groups[0].windowed else [()] * len(self._groups)
         means = [group.means(*window) for group, window in zip(self._groups, windows, strict=True)]
         for name in means[0] if means else ():
@@ -69,25 +69,25 @@ class RunningStatistics:
         return self._statistics.finished(self._table)
 
     def _windows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield for each group where the windows of all samples so far begin and end, among its segments."""
-        W, known = self._statistics.n_windows, [(group.hop, group.length, group.count) for group in self._groups]
-        hop, length, count = np.array(known, np.int64).reshape(-1, 3, 1).swapaxes(0, 1)
+        """Yield the borders of the windows of all samples so far, in segments of each group; see `means`."""
+        W, sizes = self._statistics.n_windows, [(group.hop, group.length, group.count) for group in self._groups]
+        hop, length, count = np.array(sizes, np.int64).reshape(-1, 3, 1).swapaxes(0, 1)
         ends = -(-np.arange(W + 1) * self.n_times // (W * hop))
         segments, last = ends // length, -(-count // length)
-        # Of a segment across a border the sum is split as its frames are.
+        # The sum of a segment across a border is split in proportion to its frames.
         share = (ends - segments * length) / np.maximum(np.minimum(length, count - segments * length), 1)
         frames = ends[:, 1:] - ends[:, :-1]
         return zip(segments, np.minimum(segments + 1, last), last[:, 0], share[..., None], frames, strict=True)
 
 
 def groups_by_hop(statistics: PooledStatistics, rate: float) -> list[list[OscillatorGroup]]:
-    """Return the oscillators that exist at a period, those of one hop together."""
+    """Return the oscillators below the Nyquist frequency at a rate, grouped by hop."""
     hop = attrgetter("hop")
     return [list(groups) for _, groups in groupby(sorted(statistics.groups(rate), key=hop), key=hop)]
 
 
 def joined(groups: Sequence[OscillatorGroup], n_filters: int) -> OscillatorGroup:
-    """Put oscillators side by side; members count the outputs of all of them, ``n_filters`` of each."""
+    """Concatenate groups of oscillators; members become flat indices of all outputs, ``n_filters`` per oscillator."""
     none, first = torch.zeros(0, dtype=torch.long), 0
     oscillators, combinations, members = [none], [none], []
     for group in groups:
@@ -109,9 +109,9 @@ def joined_bank(
     longest: int = _BLOCK,
     hop: int | None = None,
 ) -> OscillatorBlocks:
-    """Build the matrices of oscillators of one hop and several orders; what a state has too much stays zero.
+    """Build the matrices of oscillators of one hop and several orders; shorter states are padded with zeros.
 
-    ``hop`` is another one than theirs.
+    ``hop`` overrides the hop of the groups.
     """
     sfreq = statistics.sfreq / rate
     most, parts = max(2 * group.order for group in groups), []
@@ -131,17 +131,17 @@ class _SpatialFilters:
         self._filters, components = spatial.filters.numpy(), spatial.components.numpy()
         self._chosen = spatial.has_covariance.numpy()
         self.before = None if spatial.before is None else spatial.before.numpy()
-        # Of one channel the filters are ones, and of few channels the components are these themselves.
-        self._as_they_are = self._filters.shape[1:] == (1, 1) and bool((self._filters == 1.0).all())
+        # For one channel, filters are 1; for few channels, components are the channels.
+        self._identity = self._filters.shape[1:] == (1, 1) and bool((self._filters == 1.0).all())
         self._components = components if components.shape[0] < components.shape[1] else None
 
     def split(self, frames: Floats) -> tuple[Floats, Floats]:
-        """Sort frames (f, R, 2, m): (f, J, 2, m) of the filters, (f', K, 2, m) of the components."""
+        """Split frames (f, R, 2, m) into (f, J, 2, m) of filters and (f', K, 2, m) of components."""
         J, chosen = self._filters.shape[1], frames[self._chosen]
         if self.before is not None:
             return frames[:, :J], chosen[:, J:]
         m = frames.shape[-1]
-        if not self._as_they_are:
+        if not self._identity:
             frames = np.matmul(self._filters, frames.reshape(*frames.shape[:2], 2 * m)).reshape(len(frames), J, 2, m)
         if self._components is not None:
             chosen = np.matmul(self._components, chosen.reshape(*chosen.shape[:2], 2 * m)).reshape(
@@ -151,9 +151,9 @@ class _SpatialFilters:
 
 
 class _RunningGroup:
-    """Oscillators of one hop: their state, and sums over segments of their frames.
+    """Oscillators of one hop: their state, and sums of their frames over segments.
 
-    Shapes: f oscillators with J spatial filters each, R signals that each of them filters, m frames.
+    Shapes: f oscillators with J spatial filters each, R input signals per oscillator, m frames.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class _RunningGroup:
             self._combinations = weights[group.combinations].numpy(), starts
         self._shape = f, J, 2
         sizes = {"means": f * J * 2, "ppv": f * J * 2, "energies": f}
-        # Numbers that windows have, side by side, and shapes of the others.
+        # Numbers per windowed statistic, in order of concatenation; shapes of the other statistics.
         self.windowed = {name: size for name, size in sizes.items() if name in wanted & statistics.windowed}
         self._others: dict[str, tuple[int, ...]] = {}
         if self._combinations is not None:
@@ -184,18 +184,18 @@ class _RunningGroup:
         if "energies" in wanted - statistics.windowed:
             self._others["energies"] = (int(spatial.has_covariance.sum()), K, K)
         self._n_channels = C
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Go back to before the first sample."""
+    def reset(self) -> None:
+        """Reset to the state before the first sample."""
         self._state = self._at_rest
-        self._unfinished = np.zeros((self._n_channels, 0), self._into.dtype)  # samples of the block that is not full
-        self.count, self.length = 0, 1  # frames, and how many a segment has
-        self._before = np.zeros((SEGMENTS + 1, sum(self.windowed.values())))  # sums over the segments before each
+        self._unfinished = np.zeros((self._n_channels, 0), self._into.dtype)  # samples of the incomplete block
+        self.count, self.length = 0, 1  # number of frames, frames per segment
+        self._before = np.zeros((SEGMENTS + 1, sum(self.windowed.values())))  # cumulative sums before each segment
         self._totals = {name: np.zeros(shape) for name, shape in self._others.items()}
 
     def push(self, x: Floats) -> None:
-        """Filter a chunk (C, n), and add its frames; the block that is not full comes again."""
+        """Filter a chunk (C, n), and add its frames; an incomplete block is kept for the next chunk."""
         longest = max(1, _FRAMES_AT_ONCE * self.hop // self._block) * self._block
         for first in range(0, x.shape[1], longest):
             self._take(x[:, first : first + longest])
@@ -203,8 +203,8 @@ class _RunningGroup:
     def means(self, *where: Any) -> dict[str, NDArray[np.float64]]:
         """Return the means over all frames so far, and over windows.
 
-        These begin and end in segments, or by a share in those that follow, and have so many frames.
-        """
+        ``where``: segment of each window border, the next segment, number of segments, fraction of the segment before
+        the border, frames per window."""
         means = {name: total / self.count for name, total in self._totals.items()}
         if not where:
             return means
@@ -215,7 +215,7 @@ class _RunningGroup:
         sums += further
         whole, windows = self._before[last] / self.count, sums[1:] - sums[:-1]
         windows /= np.maximum(frames, 1)[:, None]
-        windows[frames == 0] = whole  # a case too short to have a frame in each window
+        windows[frames == 0] = whole  # the case is too short for a frame in each window
         pooled, first = np.concatenate([whole[None], windows]).T, 0
         for name, size in self.windowed.items():
             shape = self._shape[:1] if name == "energies" else self._shape
@@ -224,29 +224,29 @@ class _RunningGroup:
         return means
 
     def _take(self, x: Floats) -> None:
-        counted = -(-self._unfinished.shape[1] // self.hop)  # of the frames to come
-        waited = self._unfinished.shape[1]
-        n, T = waited + x.shape[1], self._block
+        buffered = self._unfinished.shape[1]
+        counted = -(-buffered // self.hop)  # frames that were already added
+        n, T = buffered + x.shape[1], self._block
         padded = np.zeros((len(x), -(-n // T) * T), x.dtype)
-        padded[:, :waited], padded[:, waited:n] = self._unfinished, x
+        padded[:, :buffered], padded[:, buffered:n] = self._unfinished, x
         frames = self._run(padded, n // T)
         self._unfinished = padded[:, n // T * T : n].copy()
         if (new := frames[..., counted : -(-n // self.hop)]).shape[-1]:
             self._add(new)
 
     def _run(self, x: Floats, n_kept: int) -> Floats:
-        """(C, n), whole blocks -> frames (f, R, 2, m); the state moves on by ``n_kept`` blocks."""
+        """Return frames (f, R, 2, m) of full blocks (C, n), and advance the state by ``n_kept`` blocks."""
         T, (S, Z) = self._block, self._out.shape[1:]
         before = self._filters.before
         inputs = x[None] if before is None else np.matmul(before, x)
         R = inputs.shape[1]
         product = np.matmul(inputs.reshape(len(inputs), -1, T), self._into)
-        left = product[..., Z:].reshape(len(product), R, -1, S)
-        entering, state = np.empty_like(left), self._state
-        for i in range(left.shape[2]):
+        added = product[..., Z:].reshape(len(product), R, -1, S)
+        entering, state = np.empty_like(added), self._state
+        for i in range(added.shape[2]):
             entering[:, :, i] = state
             if i < n_kept:
-                state = left[:, :, i] + state @ self._transition
+                state = added[:, :, i] + state @ self._transition
         self._state = state
         z = product[..., :Z] + np.matmul(entering.reshape(len(product), -1, S), self._out)
         return np.asarray(z.reshape(len(product), R, -1, 2, Z // 2).swapaxes(2, 3).reshape(len(product), R, 2, -1))
@@ -274,7 +274,7 @@ class _RunningGroup:
         self.count += m
 
     def _add_to_segments(self, values: Floats) -> None:
-        """Add values (rows, m) of new frames."""
+        """Add values (rows, m) of new frames; if all segments are full, merge them in pairs."""
         m = values.shape[1]
         while self.count + m > SEGMENTS * self.length:
             last = -(-self.count // self.length)
@@ -288,6 +288,6 @@ class _RunningGroup:
 
 
 def _clipped(x: Floats) -> Floats:
-    """Cut off at 0 and 1, in place; `numpy.clip` takes longer to begin with."""
+    """Clip to [0, 1] in place; `numpy.clip` has more overhead."""
     np.maximum(x, 0.0, out=x)
     return np.minimum(x, 1.0, out=x)

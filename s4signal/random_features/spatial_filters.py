@@ -1,4 +1,4 @@
-"""Filters over channels: random ones, and the principal components whose covariances are features."""
+"""Spatial filters: random filters, and the principal components whose covariances are features."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_MOST_CHANNELS = 9  # of one spatial filter
-_COMPONENTS = 12  # most channels whose covariance is taken
+_MOST_CHANNELS = 9  # largest number of channels in one spatial filter
+_COMPONENTS = 12  # largest number of channels without a reduction to principal components
 
 
 def draw_spatial_filters(
     n_oscillators: int, n_filters: int, n_channels: int, rng: np.random.RandomState
 ) -> NDArray[np.float64]:
-    """Draw (F, J, C): one to nine channels each, few more often than many, with normal weights of unit energy."""
+    """Draw spatial filters (F, J, C) of one to nine channels each (log-uniform), with normal weights of unit energy."""
     filters = np.zeros((n_oscillators, n_filters, n_channels))
     if n_channels == 1:
         return filters + 1.0
@@ -28,7 +28,7 @@ def draw_spatial_filters(
 def principal_components(
     cases: Iterable[NDArray[np.floating]], weights: NDArray[np.float64], n_channels: int
 ) -> NDArray[np.float64]:
-    """Return the channels themselves, or the largest principal components (K, C) of standardised cases (C, n_times)."""
+    """Return the first principal components (K, C) of standardised cases (C, n_times), the identity if C is small."""
     if n_channels <= _COMPONENTS:
         return np.eye(n_channels)
     covariance = np.zeros((n_channels, n_channels))
@@ -38,9 +38,9 @@ def principal_components(
 
 
 class SpatialFilters:
-    """Spatial filters (f, J, C) of some oscillators, and the components (K, C) whose covariance some of them have.
+    """Spatial filters (f, J, C) of some oscillators, and components (K, C) for the covariances of some of them.
 
-    Filters over channels and over time commute: ``before`` (f, R, C) are those to apply first, where that is less work.
+    Filters over channels and over time commute: ``before`` (f, R, C) are applied first if that is less work, else None.
     """
 
     def __init__(self, filters: Tensor, components: Tensor, has_covariance: Tensor) -> None:
@@ -51,11 +51,11 @@ class SpatialFilters:
         self.before = both if both.shape[1] < both.shape[2] else None
 
     def rows(self, n: int) -> int:
-        """How many signals each oscillator filters for n cases."""
+        """Return the number of signals that each oscillator filters for n cases."""
         return n * (self.filters.shape[2] if self.before is None else self.before.shape[1])
 
     def split(self, frames: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Sort frames: (f, R * n, 2, m) -> (n, f, J, 2, m) of the filters, (f', K, n, 2, m) of the components."""
+        """Split frames (f, R * n, 2, m) into (n, f, J, 2, m) of filters and (f', K, n, 2, m) of components."""
         z, J = frames.unflatten(1, (self.rows(1), n)), self.filters.shape[1]
         filtered = _applied(self.filters, z) if self.before is None else z[:, :J]
         z = z if self.before is None else z[:, J:]
@@ -66,5 +66,5 @@ class SpatialFilters:
 
 
 def _applied(filters: Tensor, z: Tensor) -> Tensor:
-    """(f, R, C), (f, C, n, 2, m) -> (f, R, n, 2, m)."""
+    """Apply spatial filters (f, R, C) to (f, C, n, 2, m), giving (f, R, n, 2, m)."""
     return torch.matmul(filters, z.flatten(2)).view(*filters.shape[:2], *z.shape[2:])

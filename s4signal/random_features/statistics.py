@@ -1,8 +1,8 @@
 """Pooled statistics of frozen oscillators: the features of the closed form.
 
-Every statistic is a function of time averages over the whole case or over equal windows of it, so it takes one pass,
-block by block, at any length. Statistics are a mapping by name, from sums over frames to the finished features. Shapes:
-F oscillators, J spatial filters each, C channels, K components of them, W windows (first the whole case).
+Each statistic is a function of time averages over the whole case or over equal windows of it, so that one pass, block
+by block, is enough for any length. Statistics are mappings by name, from sums over frames to the final features.
+Shapes: F oscillators with J spatial filters each, C channels, K components, W windows (the first is the whole case).
 """
 
 from collections.abc import Iterator, Mapping, Set
@@ -19,15 +19,15 @@ from s4signal.random_features.filters import LONGEST_HOP, filter_frames
 from s4signal.random_features.spatial_filters import SpatialFilters
 
 STATISTICS = ("means", "ppv", "combinations", "energies")
-SEGMENTS = 512  # most sums that a stream keeps of the past; each covers twice as much time whenever they are full
+SEGMENTS = 512  # largest number of partial sums in a stream; when all are full, they are merged in pairs
 
 _AT_ONCE = 2**21  # numbers in the inputs and frames of a piece
-_MOST_TABLES = 64
-_COVARIANCES = 32  # oscillators at least have one, or every second
+_MOST_TABLES = 64  # cached
+_COVARIANCES = 32  # smallest number of oscillators with a covariance, unless every second has one
 
 
 class OscillatorGroup(NamedTuple):
-    """Numbers of oscillators (f,) of one order and hop, and of the combinations (q,) of them, with members (q, k)."""
+    """Indices of oscillators (f,) of one order and hop, and of their combinations (q,), with members (q, k)."""
 
     oscillators: Tensor
     hop: int
@@ -38,7 +38,7 @@ class OscillatorGroup(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PooledStatistics:
-    """Frozen oscillators over spatial filters of the channels, and how their outputs are pooled.
+    """Frozen oscillators applied to spatial filters of the channels, and the pooling of their outputs.
 
     Shapes: frequencies_hz, bandwidths_hz, orders, hops, has_segment_means (F,), spatial_filters (F, J, C), components
     (K, C), quantiles, thresholds, scales (F, J, 2). Thresholds lie ``quantiles`` standard deviations (``scales``) from
@@ -49,7 +49,7 @@ class PooledStatistics:
     bandwidths_hz: Tensor
     orders: Tensor
     hops: Tensor
-    has_segment_means: Tensor  # of bool: slower than a window, whose means tell where in a period it lies
+    has_segment_means: Tensor  # of bool: periods longer than a window, whose means reflect the phase
     spatial_filters: Tensor
     components: Tensor
     quantiles: Tensor
@@ -62,12 +62,12 @@ class PooledStatistics:
     _tables: dict[Any, dict[Any, Any]] = field(default_factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be built again."""
+        """Exclude the cached tables."""
         return {**self.__dict__, "_tables": {}}
 
     @property
     def has_covariance(self) -> Tensor:
-        """Which oscillators have energies, (F,): all without spatial filters or of one channel, else 32 to 48."""
+        """Which oscillators have energies, (F,): all if there are no spatial filters or one channel, else 32 to 48."""
         F, J, C = self.spatial_filters.shape
         # Neighbours in frequency have nearly the same covariance.
         every = 1 if C == 1 or J == 0 else max(2, F // _COVARIANCES)
@@ -75,11 +75,11 @@ class PooledStatistics:
 
     @property
     def windowed(self) -> Set[str]:
-        """The statistics that the windows have too, not the whole case alone."""
+        """The statistics that are also computed per window."""
         return {"means", "ppv", "energies"} if self.spatial_filters.shape[2] == 1 else {"means", "ppv"}
 
     def below_nyquist(self, rate: float) -> Tensor:
-        """Which oscillators exist at a sample period of ``rate`` training periods, (F,) of bool."""
+        """Return which oscillators (F,) are below the Nyquist frequency at ``rate`` training sample periods."""
         return self.frequencies_hz * rate < 0.5 * self.sfreq
 
     def groups(self, rate: float) -> Iterator[OscillatorGroup]:
@@ -110,8 +110,8 @@ class PooledStatistics:
                     first[group.oscillators] += counted.sum((0, 4))
                     second[group.oscillators] += (counted * frames).sum((0, 4))
                     if combinations:
-                        some, others = (combinations.parts(part, group.members) for part in (counted, frames))
-                        products[group.combinations] += torch.matmul(some, others.transpose(-1, -2)).sum(0)
+                        weighted, plain = (combinations.parts(part, group.members) for part in (counted, frames))
+                        products[group.combinations] += torch.matmul(weighted, plain.transpose(-1, -2)).sum(0)
         mean = first / total
         scales = (second / total - mean**2).clamp_min(0.0).sqrt()
         if combinations:
@@ -122,7 +122,7 @@ class PooledStatistics:
     def pool(
         self, x: Tensor, lengths: Tensor, *, rate: float = 1.0, wanted: Set[str] = frozenset(STATISTICS)
     ) -> dict[str, Tensor]:
-        """Pool over cases x (C, n, n_times) of these lengths (n,); see `finished`. What is not wanted is NaN."""
+        """Pool over cases x (C, n, n_times) of lengths (n,); see `finished`. Statistics not in ``wanted`` are NaN."""
         table, of_frames = self.empty(x.shape[1], x), wanted - ({"energies"} - self.windowed)
         components = x if len(self.components) == len(x) else torch.tensordot(self.components.to(x), x, dims=1)
         for group in self.groups(rate) if wanted else ():
@@ -150,7 +150,7 @@ class PooledStatistics:
         return {name: like.new_full((n, *shape), torch.nan) for name, shape in shapes.items()}
 
     def places(self, group: OscillatorGroup) -> dict[str, Tensor]:
-        """Return where the statistics of some oscillators stand in a table."""
+        """Return the rows of a table for the statistics of some oscillators."""
         chosen = self.has_covariance
         return {
             **dict.fromkeys(("means", "ppv"), group.oscillators),
@@ -159,12 +159,12 @@ class PooledStatistics:
         }
 
     def averaged(self, sums: Mapping[str, Tensor], ends: Tensor) -> dict[str, Tensor]:
-        """Divide what was added up by the frames of each window, or of the case; ``ends`` as of `ends`."""
+        """Divide sums by the number of frames of each window, or of the case; ``ends`` is the result of `ends`."""
         count = ends[:, -1, None, None, None]
         return {name: _mean(part, ends) if name in self.windowed else part / count for name, part in sums.items()}
 
     def enter(self, table: dict[str, Tensor], places: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> None:
-        """Enter means over the frames of some oscillators at their places in a table."""
+        """Write the statistics of some oscillators, from means over frames, to their rows of a table."""
         for name, part in means.items():
             value = part
             if name == "energies":
@@ -172,7 +172,7 @@ class PooledStatistics:
             table[name][:, places[name]] = value.to(table[name])
 
     def finished(self, table: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Name what a table holds: statistics of n cases.
+        """Return the final statistics of n cases by name.
 
         Shapes: means (n, F, J, 2), segment means (n, S, J, 2, W - 1), ppv (n, F, J, 2, W), combinations (n, Q, 2 k, T),
         energies (n, F, W) for one channel, (n, E, K (K + 1) / 2) for several.
@@ -182,10 +182,10 @@ class PooledStatistics:
 
     @cached_property
     def _segmented(self) -> Tensor:
-        return torch.nonzero(self.has_segment_means)[:, 0]  # which a mask would be turned into at every call
+        return torch.nonzero(self.has_segment_means)[:, 0]  # indices, since a mask would be converted at each call
 
     def spatial(self, group: OscillatorGroup, dtype: torch.dtype, *, covariance: bool) -> SpatialFilters:
-        """Return the spatial filters of some oscillators, with their covariances if these are wanted."""
+        """Return the spatial filters of some oscillators, with components if ``covariance``."""
         chosen = self.has_covariance[group.oscillators] & covariance
         return SpatialFilters(self.spatial_filters[group.oscillators].to(dtype), self.components.to(dtype), chosen)
 
@@ -198,9 +198,9 @@ class PooledStatistics:
         *,
         wanted: Set[str] = frozenset(STATISTICS),
     ) -> dict[str, Tensor]:
-        """Add up what the statistics are made of, over frames (n, f, J, 2, m) of the filters.
+        """Return the sums of the statistics over frames (n, f, J, 2, m) of the filters.
 
-        ``windows`` (n, m, W) says how much of a frame lies in each, ``inside`` (n, m) whether it lies in the case.
+        ``windows`` (n, m, W) is the fraction of a frame in each window; ``inside`` (n, m) is 1 for frames of the case.
         """
         sums, index = {}, group.oscillators
         if "means" in wanted:
@@ -214,7 +214,7 @@ class PooledStatistics:
         return sums
 
     def ends(self, lengths: Tensor, hop: int) -> Tensor:
-        """Return the first frame of each window of cases (n,), and how many there are, (n, n_windows + 1)."""
+        """Return the first frame of each window, then the number of frames, of cases (n,): (n, n_windows + 1)."""
         samples = torch.arange(self.n_windows + 1) * lengths[:, None]
         return (samples + self.n_windows * hop - 1) // (self.n_windows * hop)
 
@@ -226,12 +226,12 @@ class PooledStatistics:
             *self._bands(group.oscillators, rate),
             order=group.order,
             hop=group.hop,
-            at_once=_AT_ONCE * f // (f + 16),  # the windows take what some 16 oscillators do
+            at_once=_AT_ONCE * f // (f + 16),  # windows take the memory of some 16 oscillators
             spatial_filters=spatial.before,
             tables=self._tables_of(rate, group, "frames"),
         ):
             windows = share_of_windows(start // group.hop + torch.arange(frames.shape[-1]), ends)
-            # Frames side by side in memory: products with them take a third of the time.
+            # Frames are contiguous in memory: products take a third of the time.
             yield spatial.split(frames, x.shape[1])[0], windows.to(x.dtype).mT.contiguous().mT
 
     def _bands(self, oscillators: Tensor, rate: float) -> tuple[Tensor, Tensor]:
@@ -240,7 +240,7 @@ class PooledStatistics:
         return self.frequencies_hz[oscillators] / sfreq, self.bandwidths_hz[oscillators] / sfreq
 
     def _tables_of(self, rate: float, group: OscillatorGroup, what: str) -> dict[Any, Any]:
-        """Return where tables of a group are kept."""
+        """Return the cache for the tables of a group."""
         if len(self._tables) >= _MOST_TABLES:  # recordings of many rates
             self._tables.clear()
         return self._tables.setdefault((rate, group.hop, group.order, what), {})
@@ -253,19 +253,19 @@ def feature_blocks(statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def segment_length(frames: Tensor) -> Tensor:
-    """Return how many frames a segment has, a power of two, so that SEGMENTS hold so many frames."""
+    """Return the number of frames per segment, a power of two, so that SEGMENTS segments hold all frames."""
     powers = 2 ** torch.arange(32)
     return powers[(frames[..., None] > SEGMENTS * powers).sum(-1)]
 
 
 def share_of_windows(numbers: Tensor, ends: Tensor) -> Tensor:
-    """How much of which frame (m,) lies in which window, given the first frame behind each: (n, m, W), 0 to 1.
+    """Return the fraction of each frame (m,) in each window, (n, m, W), given the ``ends`` of the windows.
 
-    A stream keeps sums over at most SEGMENTS equal segments: a segment across a border counts in part in either window.
+    A stream keeps sums over at most SEGMENTS equal segments: a segment across a border is divided between both windows.
     """
     frames = ends[:, -1:]
     length = segment_length(frames)
-    start = numbers // length * length  # of the segment
+    start = numbers // length * length  # start of the segment
     size = torch.minimum(length, frames - start).clamp_min(1)
     before = ((ends[:, None] - start[..., None]) / size[..., None].to(torch.float64)).clamp_(0.0, 1.0)
     inside = (numbers < frames)[..., None]
@@ -273,13 +273,13 @@ def share_of_windows(numbers: Tensor, ends: Tensor) -> Tensor:
 
 
 def _pool(values: Tensor, windows: Tensor) -> Tensor:
-    """(n, ..., m), (n, m, W) -> (n, ..., W)."""
+    """Sum values (n, ..., m) over windows (n, m, W), giving (n, ..., W)."""
     return torch.bmm(values.flatten(1, -2), windows).view(*values.shape[:-1], windows.shape[-1])
 
 
 def _mean(sums: Tensor, ends: Tensor) -> Tensor:
-    """Divide (n, ..., W) by how many frames each window has, once: every weight of 1 is added up exactly."""
+    """Divide sums (n, ..., W) by the number of frames of each window; weights of 1 are summed exactly before."""
     total = torch.cat([ends[:, -1:], ends.diff(dim=1)], 1).to(sums.dtype)
     total = total.view(total.shape[0], *[1] * (sums.ndim - 2), -1)
-    # A case too short to have a frame in each window: such a window is the whole case.
+    # If a case is too short for a frame in each window, an empty window is replaced by the whole case.
     return torch.where(total > 0, sums / total.clamp_min(1), sums[..., :1] / total[..., :1])

@@ -43,7 +43,7 @@ class FeatureStream(SignalStream):
             n_new += piece.shape[1]
             x = torch.from_numpy(np.ascontiguousarray(piece)).to(self._feature_map.dtype)
             for running, bank in zip(self._running, self._feature_map.banks, strict=True):
-                if running.listens:
+                if running.used:
                     running.push(self._feature_map.input(bank, x).numpy())
         if not n_new or not answer:
             return None
