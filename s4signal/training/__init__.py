@@ -1,4 +1,4 @@
-"""The loop: device, precision, batches, optimizer, checkpoints; torch alone, no estimators, no signals."""
+"""The training loop: device, precision, batches, optimizer, checkpoints; depends on torch, not on other rooms."""
 
 from s4signal.training.batching import Batch, Cases, Samples, sequential_batches
 from s4signal.training.checkpoint import check_folder

@@ -1,4 +1,4 @@
-"""From cases of any length to batches of bounded size."""
+"""Batches of bounded size from cases of any length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Indices = NDArray[np.intp]
 
 
 class Samples(NamedTuple):
-    """A case as the network takes it.
+    """A case in the form that the network needs.
 
     Parameters
     ----------
     data : ndarray (n_inputs, n_times)
         Standardised samples.
     gaps : ndarray (n_times,), optional
-        Time before each sample, in training sample periods, where it is not one.
+        Time before each sample, in training sample periods; None if all gaps are 1.
 
     Examples
     --------
@@ -35,24 +35,24 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases to train on or to score, loaded when a batch needs them.
+    """Cases for training or evaluation, loaded when a batch needs them.
 
     Parameters
     ----------
     load : function
-        Of an index, returns `Samples`.
+        Takes an index, returns `Samples`.
     lengths : ndarray (n,) of int
-        Samples of each case, or more: some may turn out missing when it is loaded.
+        Number of samples of each case, or an upper bound: samples may turn out to be missing when loaded.
     rates : ndarray (n,)
-        Sample period of each case over the training sample period; cases of different rates share no batch.
+        Sample period of each case divided by the training sample period; a batch has cases of one rate only.
     weights : ndarray (n,)
         Weight of each case in the loss.
     targets : Tensor (n, ...), optional
-        On the CPU.
+        Targets, on the CPU.
     augment : function, optional
-        Takes the place of ``load`` in training: of an index and a random number from [0, 1).
+        Replaces ``load`` in training; takes an index and a random number in [0, 1).
     offsets : ndarray (n, n_outputs), optional
-        What is added to the outputs of the network for each case.
+        Added to the outputs of the network for each case.
 
     Examples
     --------
@@ -77,14 +77,14 @@ class Cases:
         *,
         weights: NDArray[np.float64] | None = None,
     ) -> "Cases":
-        """Make cases of arrays in memory, in the same order.
+        """Create cases from arrays in memory, in the same order.
 
         Parameters
         ----------
         signals : sequence of ndarray (n_inputs, n_times_i)
-            Standardised, all at one rate.
+            Standardised signals, all at the same rate.
         targets : Tensor (n, ...), optional
-            What is to be learned.
+            Targets.
         weights : ndarray (n,), optional
             Weight of each case in the loss; 1 by default.
         """
@@ -97,12 +97,12 @@ class Cases:
         return len(self.lengths)
 
     def take(self, indices: Indices) -> "Cases":
-        """Choose some of the cases.
+        """Select cases.
 
         Parameters
         ----------
         indices : ndarray of int
-            Which, in their new order.
+            Indices of the cases, in the new order.
         """
         load, augment = self.load, self.augment
         return Cases(
@@ -118,29 +118,29 @@ class Cases:
     def batches(
         self, indices: Indices, *, dtype: torch.dtype, device: torch.device, chances: NDArray[np.float64] | None = None
     ) -> "Iterator[tuple[Indices, Batch]]":
-        """Load cases of one rate, padded to the longest; those with gaps and those without apart.
+        """Load cases of one rate, padded to the longest, in separate batches with and without gaps.
 
         Parameters
         ----------
         indices : ndarray of int
-            Which cases.
+            Indices of the cases.
         dtype : torch.dtype
-            Of the samples.
+            Dtype of the samples.
         device : torch.device
-            Where they go.
+            Device of the batches.
         chances : ndarray, optional
-            A random number from [0, 1) per case for ``augment``; None leaves the cases as they are.
+            A random number in [0, 1) per case for ``augment``; None for no augmentation.
 
         Yields
         ------
         ndarray of int, Batch
-            Indices of a batch, and the batch.
+            Indices of the cases in a batch, and the batch.
         """
         if chances is None or self.augment is None:
             samples = list(map(self.load, indices.tolist()))
         else:
             samples = list(map(self.augment, indices.tolist(), chances.tolist()))
-        # Regular cases take the fast path whatever their batch mates are: a prediction hangs on its case alone.
+        # Regular cases always take the fast path, so that a prediction does not depend on the other cases of a batch.
         irregular = [case.gaps is not None for case in samples]
         for kind in sorted(set(irregular)):
             chosen = [i for i, other in enumerate(irregular) if other is kind]
@@ -150,7 +150,7 @@ class Cases:
         lengths = [case.data.shape[1] for case in samples]
         n_times = padded_length(max(lengths))
         if device.type == "cuda" and min(lengths) < n_times:
-            n_times = -(-n_times // 32) * 32  # few shapes, so that graphs are replayed
+            n_times = -(-n_times // 32) * 32  # few distinct shapes, so that graphs can be replayed
         numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
         x = np.zeros((samples[0].data.shape[0], len(indices), n_times), dtype=numpy_dtype)
         gaps = None if samples[0].gaps is None else np.zeros((len(indices), n_times))
@@ -167,7 +167,7 @@ class Cases:
             move(self.weights[indices], dtype=dtype),
             float(self.rates[indices[0]]),
             None if self.targets is None else move(self.targets[torch.from_numpy(indices)]),
-            # Times want float64, which MPS does not have.
+            # Times need float64, which MPS does not support.
             None if gaps is None else move(gaps, dtype=torch.float32 if device.type == "mps" else torch.float64),
             None if self.offsets is None else move(self.offsets[indices], dtype=dtype),
         )
@@ -181,17 +181,17 @@ class Batch(NamedTuple):
     x : Tensor (n_inputs, batch, n_times)
         Samples, zero where padded.
     mask : Tensor (batch, n_times) or None
-        1 where a sample is valid; None if all are.
+        1 where a sample is valid; None if all are valid.
     weight : Tensor (batch,)
         Weight in the loss.
     rate : float
-        Sample period over the training sample period.
+        Sample period divided by the training sample period.
     target : Tensor (batch, ...) or None
-        What is to be learned.
+        Targets.
     gaps : Tensor (batch, n_times), optional
         Time before each sample in training sample periods, 0 where padded.
     offset : Tensor (batch, n_outputs), optional
-        What is added to the outputs of the network.
+        Added to the outputs of the network.
 
     Examples
     --------
@@ -211,7 +211,7 @@ class Batch(NamedTuple):
 
 
 def padded_length(n_times: int) -> int:
-    """Round a length up so that the blocks of the engine fit."""
+    """Round a length up to a multiple of the block length."""
     multiple = 128 if n_times > 2048 else 32 if n_times > 128 else 1
     return -(-n_times // multiple) * multiple
 
@@ -219,9 +219,9 @@ def padded_length(n_times: int) -> int:
 def plan_steps(
     cases: Cases, *, batch_size: int | None, max_samples: int, rng: np.random.RandomState
 ) -> list[list[Indices]]:
-    """Draw the steps of an epoch: each a list of index arrays small enough for memory.
+    """Draw the steps of an epoch; each is a list of index arrays that fit into memory.
 
-    Cases of similar length share a step, so that little is padding; the order of the steps is random.
+    Cases of similar length share a step, so that there is little padding; the order of the steps is random.
     """
     n = len(cases)
     if batch_size is None or batch_size >= n:
@@ -239,18 +239,18 @@ def plan_steps(
 def sequential_batches(
     cases: Cases, *, max_samples: int, dtype: torch.dtype, device: torch.device
 ) -> Iterator[tuple[Indices, Batch]]:
-    """Go through all cases once, similar lengths together."""
+    """Iterate over all cases once, grouped by length."""
     for indices in pieces(cases, np.arange(len(cases)), max_samples):
         yield from cases.batches(indices, dtype=dtype, device=device)
 
 
 def pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
-    """Cut indices into arrays of one rate and at most ``max_samples`` padded samples, similar lengths together."""
+    """Cut indices into arrays of one rate and at most ``max_samples`` padded samples, sorted by length."""
     order = indices[np.lexsort((cases.lengths[indices], cases.rates[indices]))]
-    alike = len(order) > 0 and cases.rates[order[0]] == cases.rates[order[-1]]
-    if alike and len(order) * padded_length(int(cases.lengths[order[-1]])) <= max_samples:  # as most steps are
+    same_rate = len(order) > 0 and cases.rates[order[0]] == cases.rates[order[-1]]
+    if same_rate and len(order) * padded_length(int(cases.lengths[order[-1]])) <= max_samples:  # the usual case
         return [order]
-    found: list[Indices] = []
+    parts: list[Indices] = []
     start = 0
     for stop in range(1, len(order) + 1):
         full = stop == len(order)
@@ -258,13 +258,13 @@ def pieces(cases: Cases, indices: Indices, max_samples: int) -> list[Indices]:
             samples = (stop + 1 - start) * padded_length(int(cases.lengths[order[stop]]))
             full = samples > max_samples or cases.rates[order[stop]] != cases.rates[order[start]]
         if full:
-            found.append(order[start:stop])
+            parts.append(order[start:stop])
             start = stop
-    return found
+    return parts
 
 
 def _moved(values: NDArray[np.generic] | Tensor, *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """Bring numbers to a device, without waiting for it."""
+    """Copy an array to a device, asynchronously on CUDA."""
     tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
     tensor = tensor if dtype is None else tensor.to(dtype)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

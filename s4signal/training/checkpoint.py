@@ -1,4 +1,4 @@
-"""The state of an interrupted training on disk: two files with checksums, in a folder per training."""
+"""Checkpoints of a training on disk: the last two states, in files with checksums, in a folder per training."""
 
 import hashlib
 import json
@@ -21,22 +21,22 @@ from s4signal.training.tensor_file import read_tensor_file, write_tensor_file
 
 try:
     import fcntl
-except ImportError:  # Windows: files are still replaced whole, but a stale partial one may be left
+except ImportError:  # Windows: files are still replaced atomically, but a stale partial file may remain
     fcntl = None  # type: ignore[assignment]
 
 
 class Snapshot(NamedTuple):
-    """What a training needs to go on."""
+    """The state of a training, from which it can be resumed."""
 
-    plain: dict[str, Any]  # values of JSON
+    plain: dict[str, Any]  # JSON values
     parts: Mapping[str, dict[str, Tensor]]
 
 
 class Checkpoints:
-    """The newest snapshots of one training, which its fingerprint names.
+    """The newest snapshots of a training, identified by its fingerprint.
 
-    Trainings with other fingerprints have other folders; of trainings with the same one, which do the same, several may
-    run at once.
+    Each fingerprint has its own folder. Several trainings with the same fingerprint, which are identical, may run at
+    the same time.
     """
 
     def __init__(self, folder: str | os.PathLike[str], fingerprint: str) -> None:
@@ -46,12 +46,12 @@ class Checkpoints:
             if self.folder.is_symlink():
                 raise OSError(None, "it is a link")
         with self._locked():
-            # What a process that was killed has left.
+            # Files left by a process that was killed.
             for stale in (*self.folder.glob(".*.partial"), *self._files()[2:]):
                 stale.unlink(missing_ok=True)
 
     def load(self) -> Snapshot | None:
-        """Return the newest snapshot that is intact, with a warning if a newer one is not; None if there is none."""
+        """Return the newest intact snapshot, with a warning if a newer one is damaged; None if there is none."""
         damaged: list[Path] = []
         with self._locked():
             for path in self._files():
@@ -61,23 +61,21 @@ class Checkpoints:
                     damaged.append(path)
                     continue
                 if damaged:
-                    warnings.warn(f"{damaged[0]} is damaged; going on from the one before, {path}.", stacklevel=2)
-                parts: dict[str, dict[str, Tensor]] = defaultdict(dict)  # one without tensors is not there
+                    warnings.warn(f"{damaged[0]} is damaged; resuming from the previous one, {path}.", stacklevel=2)
+                parts: dict[str, dict[str, Tensor]] = defaultdict(dict)  # parts without tensors are not in the file
                 for name, x in arrays.items():
-                    part, _, own = name.partition("/")
-                    parts[part][own] = torch.from_numpy(x)
+                    part, _, key = name.partition("/")
+                    parts[part][key] = torch.from_numpy(x)
                 return Snapshot(json.loads(text), parts)
         if damaged:
-            raise ModelFileError(
-                f"{damaged[0]} is damaged, and no checkpoint before it is intact; delete {self.folder}."
-            )
+            raise ModelFileError(f"{damaged[0]} is damaged, and no earlier checkpoint is intact; delete {self.folder}.")
         return None
 
     def save(self, epoch: int, snapshot: Snapshot) -> None:
-        """Write a snapshot, and keep that of the epoch before it."""
+        """Write a snapshot, and keep the one before it."""
         named = ((f"{part}/{name}", x) for part, tensors in snapshot.parts.items() for name, x in tensors.items())
         arrays = {name: x.detach().cpu().numpy() for name, x in named}
-        # Nobody can know the name before, and put a link in its place.
+        # A random name, so that nobody can create a link with this name beforehand.
         path = self.folder / f"{epoch:08d}-{secrets.token_hex(8)}.checkpoint"
         with self._locked():
             write_tensor_file(path, arrays, json.dumps(snapshot.plain), kind="checkpoint")
@@ -85,12 +83,12 @@ class Checkpoints:
                 old.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        """Return the snapshots, those of later epochs first."""
+        """Return the snapshot files, latest epochs first."""
         return sorted(self.folder.glob("*.checkpoint"), reverse=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other threads and processes out of the folder; the lock goes with its holder, killed or not."""
+        """Lock the folder against other threads and processes; the lock is released even if its holder is killed."""
         with _clear_errors(self.folder):
             lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
             try:
@@ -102,7 +100,7 @@ class Checkpoints:
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder for checkpoints, and see that files can be written there: before any work that would be lost."""
+    """Create a folder for checkpoints, and check that it is writable, before any work could be lost."""
     with _clear_errors(Path(folder)):
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -110,7 +108,7 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def flat_moments(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return what an optimizer keeps of each parameter, under names such as "3/exp_avg"."""
+    """Return the state of an optimizer for each parameter, with keys such as "3/exp_avg"."""
     state = optimizer.state_dict()["state"].items()
     return {f"{index}/{key}": torch.as_tensor(x) for index, entry in state for key, x in entry.items()}
 
@@ -131,5 +129,5 @@ def _clear_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(
             f"checkpoint_dir cannot be used: {folder}: {error.strerror or error}. Free space or choose another folder; "
-            "checkpoints that were there are unchanged, and the training can go on from them."
+            "existing checkpoints are unchanged, and the training can resume from them."
         ) from error

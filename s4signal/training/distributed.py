@@ -1,7 +1,7 @@
-"""Training by several processes at once: each takes its share of every batch, and all end with the same network.
+"""Distributed training: each process computes its share of each batch, and all end with the same network.
 
-One all-reduce per step adds up the gradients, as torch's DistributedDataParallel does by hooks on one forward and one
-backward pass. Here a step has several passes, or none in a process whose share is empty, through any forward function.
+One all-reduce per step sums the gradients. torch's DistributedDataParallel does this by hooks on one forward and one
+backward pass; here a step has several passes, or none in a process with an empty share, by any forward function.
 """
 
 import atexit
@@ -30,53 +30,53 @@ from s4signal.training.options import TrainingOptions
 
 Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=np.generic)
-LONGEST_WAIT_S = 1800.0  # for another process, as torch has it; S4SIGNAL_TIMEOUT_S says otherwise
+LONGEST_WAIT_S = 1800.0  # timeout for another process, as in torch; S4SIGNAL_TIMEOUT_S overrides it
 
 
 class Ranks:
-    """The processes of a training: here, one."""
+    """The processes of a training; this base class is for a single process."""
 
     rank, size = 0, 1
 
     def share(self, values: NDArray[Row]) -> NDArray[Row]:
-        """Return this process's part of what all of them hold."""
+        """Return this process's share of values that all processes hold."""
         return values
 
     def add_up(self, parameters: Sequence[nn.Parameter], total: Tensor) -> None:
-        """Replace gradients and a total by their sums over the processes; who has no gradient adds nothing."""
+        """Replace gradients and a total by their sums over all processes; a missing gradient counts as zero."""
 
     def from_first(self, make: Callable[[], Answer]) -> Answer:
-        """Return what the first process makes, or raise what it raises; the others make nothing."""
+        """Return the result of ``make`` in the first process, or raise its error; the others do not call it."""
         return make()
 
     def copy_first(self, module: nn.Module) -> None:
-        """Give a module the parameters and buffers of the first process."""
+        """Copy the parameters and buffers of a module from the first process."""
 
     def score(self, cases: Cases, outputs: Callable[[Cases], Tensor]) -> Tensor:
-        """Return the outputs (n, n_outputs) of cases, on the CPU, each computed by one process."""
+        """Return the outputs (n, n_outputs) of cases, on the CPU; each case is computed by one process."""
         return outputs(cases)
 
     def spread(self, generator: torch.Generator, *seeds: int) -> None:
-        """Let each process draw other random numbers."""
+        """Seed a generator differently in each process."""
 
     def check_alike(self, parts: Callable[[], Mapping[str, str]]) -> None:
-        """Refuse to train if a process was given something else than the first one; parts by name."""
+        """Raise DistributedError if a process has other inputs than the first; ``parts`` returns digests by name."""
 
 
 class GroupRanks(Ranks):
-    """Several processes, which talk through a group of torch.distributed."""
+    """Several processes, which communicate through a group of torch.distributed."""
 
     def __init__(self, group: dist.ProcessGroup) -> None:
         self._group: dist.ProcessGroup | None = group
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
 
     def share(self, values: NDArray[Row]) -> NDArray[Row]:
-        """Return every ``size``-th value: of cases in the order of their lengths, about as many samples for each."""
+        """Return every ``size``-th value: if cases are sorted by length, shares have similar numbers of samples."""
         return values[self.rank :: self.size]
 
     def add_up(self, parameters: Sequence[nn.Parameter], total: Tensor) -> None:
-        """Add up the gradients that some process has; what has none anywhere keeps none, as in one process."""
-        # A message of the hosts: the device is not waited for.
+        """Sum the gradients that any process has; a gradient that no process has stays None, as in one process."""
+        # Communication between hosts, without synchronisation of the device.
         used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
         with _explained():
             dist.all_reduce(used, dist.ReduceOp.MAX, group=self._group)
@@ -97,7 +97,7 @@ class GroupRanks(Ranks):
             x.copy_(summed.view_as(x))
 
     def from_first(self, make: Callable[[], Answer]) -> Answer:
-        """Run on the first process alone; its answer or its error is everybody's."""
+        """Call ``make`` in the first process only, and broadcast its result or its error."""
         box: list[Any] = [None, None]
         if self.rank == 0:
             try:
@@ -111,43 +111,43 @@ class GroupRanks(Ranks):
         return cast(Answer, box[0])
 
     def copy_first(self, module: nn.Module) -> None:
-        """Send all of a module in one message."""
+        """Broadcast a module in one message."""
         weights = self.from_first(lambda: {name: x.detach().cpu() for name, x in module.state_dict().items()})
         if self.rank:
             module.load_state_dict(weights)
 
     def score(self, cases: Cases, outputs: Callable[[Cases], Tensor]) -> Tensor:
-        """Score the cases in shares; where there are fewer cases than processes, everybody scores all of them."""
+        """Compute the cases in shares; if there are fewer cases than processes, each process computes all."""
         if len(cases) < self.size:
             return outputs(cases)
         own = self.share(np.argsort(cases.lengths, kind="stable"))
         scores = outputs(cases.take(own))
-        everything = scores.new_zeros(len(cases), *scores.shape[1:])
-        everything[torch.from_numpy(own)] = scores
+        all_scores = scores.new_zeros(len(cases), *scores.shape[1:])
+        all_scores[torch.from_numpy(own)] = scores
         with _explained():
-            dist.all_reduce(everything, group=self._group)
-        return everything
+            dist.all_reduce(all_scores, group=self._group)
+        return all_scores
 
     def spread(self, generator: torch.Generator, *seeds: int) -> None:
-        """Seed a generator by the seeds and the rank: nothing of it need be kept, whatever the number of processes."""
+        """Seed a generator by the seeds and the rank, so that its state need not be stored per process."""
         state = np.random.SeedSequence([*seeds, self.rank]).generate_state(2)
         generator.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 
     def check_alike(self, parts: Callable[[], Mapping[str, str]]) -> None:
-        """Compare what the processes were given."""
-        found: list[Any] = [None] * self.size
+        """Compare the inputs of all processes with those of the first."""
+        gathered: list[Any] = [None] * self.size
         with _explained():
-            dist.all_gather_object(found, dict(parts()), group=self._group)
-        for rank, own in enumerate(found):
-            other = [name for name in found[0] if own.get(name) != found[0][name]]
+            dist.all_gather_object(gathered, dict(parts()), group=self._group)
+        for rank, own in enumerate(gathered):
+            other = [name for name in gathered[0] if own.get(name) != gathered[0][name]]
             if other:
                 raise DistributedError(
                     f"rank {rank} was given other {' and '.join(other)} than rank 0. Pass the same X, y and parameters "
-                    f"in each of the {self.size} processes: fit shares the cases out by itself."
+                    f"in each of the {self.size} processes: fit distributes the cases itself."
                 )
 
     def close(self) -> None:
-        """End the group: a process that waits for this one is told at once."""
+        """Close the group; a process that waits for this one fails immediately."""
         group, self._group = self._group, None
         if group is not None:
             dist.destroy_process_group(group)
@@ -155,19 +155,19 @@ class GroupRanks(Ranks):
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the processes of a torchrun job, or of a group that is initialised already; alone without them.
+    """Join the processes of a torchrun job, or of an initialised group; without either, use this process alone.
 
-    The group of all processes stays open for the next fit, and ends with the process.
+    The default group stays open for the next fit, until the process exits.
     """
     if world_size() == 1:
         yield Ranks()
         return
     if threading.current_thread() is not threading.main_thread():
         raise DistributedError(
-            "several processes train together, one model after the other: fit in the main thread, with n_jobs=None."
+            "distributed training fits one model after the other: fit in the main thread, with n_jobs=None."
         )
     if device.type not in ("cpu", "cuda"):
-        raise DistributedError(f"several processes cannot train together on {device}; set device='cpu'.")
+        raise DistributedError(f"distributed training is not supported on {device}; set device='cpu'.")
     backend, timeout = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timedelta(seconds=_longest_wait())
     with _explained():
         if not dist.is_initialized():
@@ -185,13 +185,13 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
 
 def agreed(make: Callable[[], Answer], device: torch.device) -> Answer:
-    """Return what the first process makes, such as a seed that is drawn at random, or raise its error."""
+    """Return the result of the first process in all processes, for example a random seed, or raise its error."""
     with joined(device) as ranks:
         return ranks.from_first(make)
 
 
 def digests(network: nn.Module, cases: Cases, options: TrainingOptions) -> dict[str, str]:
-    """Say in short what is trained on what, by name; device and folder may differ from machine to machine."""
+    """Return digests of network, cases and options by name, without device and folder, which may differ by machine."""
     data = hashlib.sha256(cases.lengths.tobytes() + cases.rates.tobytes() + cases.weights.tobytes())
     data.update(b"" if cases.targets is None else np.ascontiguousarray(cases.targets.cpu().numpy()).tobytes())
     plain = {k: v for k, v in vars(options).items() if k not in ("device", "checkpoint_dir") and not callable(v)}
@@ -200,14 +200,14 @@ def digests(network: nn.Module, cases: Cases, options: TrainingOptions) -> dict[
 
 
 def is_first() -> bool:
-    """Say whether this process is the one that writes and shows progress."""
+    """Return whether this process is the first, which writes files and shows progress."""
     return world_size() == 1 or int(os.environ["RANK"] if not dist.is_initialized() else dist.get_rank()) == 0
 
 
 def world_size() -> int:
-    """Return how many processes train together: those of an initialised group, or what torchrun's variables say.
+    """Return the number of processes of a distributed training, from an initialised group or torchrun's variables.
 
-    A worker of joblib or of a pool has inherited the variables, but is none of these processes.
+    A worker of joblib or of a pool inherits these variables, but is not one of the processes.
     """
     process = multiprocessing.current_process()
     if not dist.is_available() or process.daemon or type(process).__name__ == "LokyProcess":
@@ -220,16 +220,16 @@ def world_size() -> int:
     absent = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if absent or not size.isdigit():
         raise DistributedError(
-            f"RANK and WORLD_SIZE={size} speak of several processes, but not how they meet: {' and '.join(absent)} "
-            "missing. Start them by torchrun, or unset RANK and WORLD_SIZE."
+            f"RANK and WORLD_SIZE={size} are set for several processes, but {' and '.join(absent)} missing. Start the "
+            "processes with torchrun, or unset RANK and WORLD_SIZE."
         )
     return int(size)
 
 
 def _session(store: Any, rank: int, size: int, timeout: timedelta) -> str:
-    """Agree on a name for this start of the job: torchrun's store still knows the addresses of the one before.
+    """Agree on a name for this start of the job: after a restart, torchrun's store still has the old addresses.
 
-    Each process says hello by a word of its own, and waits for the answer to that word.
+    Each process publishes a random token, and waits for the reply to this token.
     """
     if rank:
         hello = secrets.token_hex(8)
@@ -262,21 +262,21 @@ def _longest_wait() -> float:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Say in one line what it means that the others cannot be reached."""
+    """Convert communication errors to a DistributedError with an explanation in one line."""
     try:
         yield
     except RuntimeError as error:
         reason = str(error).partition("] ")[2] or str(error)
         raise DistributedError(
-            "another process of this training has ended, or did not answer in time "
-            f"({_longest_wait():g} s, S4SIGNAL_TIMEOUT_S): look at what it printed. With checkpoint_dir the same "
-            f"command goes on from the last epoch. [{reason.splitlines()[0].split('. ')[0][:160]}]"
+            "another process of this training has ended, or did not respond in time "
+            f"({_longest_wait():g} s, S4SIGNAL_TIMEOUT_S): see its output. With checkpoint_dir, the same command "
+            f"resumes from the last epoch. [{reason.splitlines()[0].split('. ')[0][:160]}]"
         ) from None
 
 
 def _sendable(error: Exception) -> Exception:
     try:
-        copy.deepcopy(error)  # takes the same ways as sending it does
+        copy.deepcopy(error)  # uses the same protocol as pickling
     except Exception:
         return DistributedError(f"the first process stopped: {type(error).__name__}: {error}")
     return error

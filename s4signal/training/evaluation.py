@@ -1,4 +1,4 @@
-"""Outputs of a network, without training."""
+"""Evaluation of a network."""
 
 import math
 from typing import cast
@@ -16,14 +16,14 @@ from s4signal.training.step import Loss
 
 @torch.no_grad()
 def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptions) -> Tensor:
-    """Score cases without training; the network stays in its mode.
+    """Compute the outputs of a network in evaluation mode; its own mode is restored.
 
     Parameters
     ----------
     network : Module
-        Of any kind that ``options.forward`` can run.
+        Any module that ``options.forward`` can run.
     cases : Cases
-        What to score.
+        The cases.
     options : TrainingOptions
         Device, precision, ``forward`` and ``max_samples``.
 
@@ -45,25 +45,25 @@ def evaluate_network(network: nn.Module, cases: Cases, *, options: TrainingOptio
     >>> evaluate_network(torch.nn.Linear(2, 3), Cases.of([np.zeros((2, 30))]), options=options).shape
     torch.Size([1, 3])
     """
-    kept: list[Tensor] = []
+    results: list[Tensor] = []
 
     def score(indices: Indices, batch: Batch) -> None:
         with autocast(options.device, options.precision):
             scores = options.forward(network, batch, None).cpu().double()  # in this order: MPS has no float64
-        if not kept:
-            kept.append(scores.new_empty(len(cases), scores.shape[1]))
-        kept[0][torch.from_numpy(indices)] = scores
+        if not results:
+            results.append(scores.new_empty(len(cases), scores.shape[1]))
+        results[0][torch.from_numpy(indices)] = scores
 
     dtype = PRECISIONS[options.precision]
     with evaluating(network):
         run_in_parts(score, cases, max_samples=4 * options.max_samples, dtype=dtype, device=options.device)
-    if not kept:
+    if not results:
         raise ValueError("there are no cases or no targets; pass at least one case with its target.")
-    return kept[0]
+    return results[0]
 
 
 def validated(outputs: Tensor, cases: Cases, loss: Loss, score: Score | None) -> dict[str, float | None]:
-    """Return the mean loss of outputs (n, n_outputs) of cases with targets, and their score, for the history."""
+    """Return the mean loss and the score of outputs (n, n_outputs) for cases with targets, for the history."""
     weights, targets = torch.from_numpy(cases.weights), cast(Tensor, cases.targets).cpu()
     losses = loss(outputs, targets.to(outputs.dtype) if targets.is_floating_point() else targets)
     mean = float((losses * weights).sum() / weights.sum())

@@ -1,4 +1,4 @@
-"""The training loop: any network, any batches."""
+"""The training loop, for any network and any batches."""
 
 import copy
 import math
@@ -35,29 +35,29 @@ def fit_network(
     on_epoch: OnEpoch | None = None,
     optimizer_state: dict[str, Any] | None = None,
 ) -> TrainingResult[Network]:
-    """Train a copy of a network, and return it with the weights of the epoch that did best on the validation cases.
+    """Train a copy of a network, and return it with the weights of the epoch with the lowest validation loss.
 
-    Network, optimizer state and all global state (random numbers, threads, dtypes) are left as they are. An interrupt
-    after the first epoch is a `TrainingInterrupted`. Processes of a torchrun job train together; the first one writes.
+    Arguments and global state (random numbers, threads, dtypes) are not changed. An interrupt after the first epoch
+    raises `TrainingInterrupted`. Processes of a torchrun job train together; only the first one writes files.
 
     Parameters
     ----------
     network : Module
-        Any that ``options.forward`` can run.
+        Any module that ``options.forward`` can run.
     cases : Cases
-        What to train on, with targets.
+        Training cases, with targets.
     loss : function
-        Of outputs (batch, n_outputs) and targets, returns the loss of each case (batch,).
+        Takes outputs (batch, n_outputs) and targets, returns the loss of each case (batch,).
     options : TrainingOptions
-        How to train.
+        Options of the loop.
     validation : Cases, optional
-        To choose the epoch on.
+        Cases to select the best epoch; without them the last epoch is used.
     score : function, optional
-        Of all outputs, targets and weights of the validation cases, returns a number for the history.
+        Takes all outputs, targets and weights of the validation cases, returns a number for the history.
     on_epoch : function, optional
-        Of a line of the history and the network, after each epoch; True stops the training.
+        Called after each epoch with the entry of the history and the network; returns True to stop the training.
     optimizer_state : dict, optional
-        Moments to begin with: those of an earlier result.
+        Initial moments, from an earlier result.
 
     Returns
     -------
@@ -67,17 +67,17 @@ def fit_network(
     Raises
     ------
     DivergenceError
-        If a loss or a gradient is no finite number; it says epoch and batch.
+        If a loss or a gradient is not finite; the message names epoch and batch.
     ShapeError
         If a loss is not one number per case.
     DistributedError
-        If processes that train together were given other cases, or one of them is gone.
+        If the processes of a distributed training have different inputs, or one of them has stopped.
     MemoryError
-        If the memory does not hold a single case; a batch that it does not hold is computed in halves.
+        If a single case does not fit into memory; a batch that does not fit is computed in halves.
 
     Examples
     --------
-    >>> from s4signal.training import Cases, TrainingOptions  # which has an example with functions of one's own
+    >>> from s4signal.training import Cases, TrainingOptions  # its example has custom functions
     >>> cases = Cases.of([np.ones((1, 30)), np.zeros((1, 40))], torch.tensor([[1.0], [0.0]]))
     >>> options = TrainingOptions(max_epochs=2, forward=lambda network, batch, _: network(batch.x.mean(-1).t()))
     >>> loss = lambda outputs, targets: (outputs - targets).square().sum(1)
@@ -124,21 +124,21 @@ class _Training:
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = options.optimizer(self.network, options)
         if optimizer_state:
-            self._take_up(copy.deepcopy(optimizer_state["state"]))
+            self._load_moments(copy.deepcopy(optimizer_state["state"]))
         per_epoch = len(self._plan(np.random.RandomState(options.seed)))
         self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
         self.averaged = RunningMean(self.network, options.averaging) if options.averaging else None
-        self.generator = torch.Generator(options.device).manual_seed(options.seed)  # of dropout, in the features too
+        self.generator = torch.Generator(options.device).manual_seed(options.seed)  # for dropout and random features
         self.gradients = Gradients(self.network, loss=loss, options=options, generator=self.generator)
-        self.rng = np.random.RandomState(options.seed)  # of the order of the cases
-        self.chances: NDArray[np.float64] | None = None  # of each case in an epoch, whatever the batches are
+        self.rng = np.random.RandomState(options.seed)  # for the order of the cases
+        self.chances: NDArray[np.float64] | None = None  # per case and epoch, independent of the batches
         self.load: Callable[[Indices], Loaded] = self._load
-        self.max_samples = options.max_samples  # less, if that was too much for the memory
+        self.max_samples = options.max_samples  # reduced if memory was too small
         self.progress = Progress([], 0, math.inf, {})
-        self.checkpoints: Checkpoints | None = None  # of the first process alone
+        self.checkpoints: Checkpoints | None = None  # in the first process only
 
-    def _take_up(self, moments: dict[int, Any]) -> None:
-        """Give the optimizer the moments of another one, and keep its rates."""
+    def _load_moments(self, moments: dict[int, Any]) -> None:
+        """Load moments into the optimizer, and keep its learning rates."""
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
 
     @property
@@ -148,7 +148,7 @@ class _Training:
 
     @property
     def scored(self) -> nn.Module:
-        """The network itself, or the average of what it was."""
+        """The network, or the running mean of its weights."""
         return self.network if self.averaged is None else self.averaged.module
 
     def finished(self, patience: int | None) -> bool:
@@ -178,12 +178,12 @@ class _Training:
         """Run one epoch; return the mean loss per case."""
         options = self.options
         self.network.train()
-        if options.batch_size is not None:  # all cases in one step draw one mask, in each process the same
+        if options.batch_size is not None:  # else, all processes draw the same dropout masks
             self.ranks.spread(self.generator, options.seed, self.epoch)
         if self.cases.augment is not None:
             self.chances = np.random.default_rng((options.seed, 1 + self.epoch)).random(len(self.cases))
         steps = self._plan(self.rng)
-        # One synchronisation per epoch: losses and norms of the gradients stay on the device until here.
+        # One synchronisation per epoch: losses and gradient norms stay on the device until the end.
         with LoadedAhead(self._load, (part for step in steps for part in self._own(step))) as self.load:
             losses = torch.stack([value for step in steps for value in self._step(step)]).view(-1, 2).tolist()
         for batch, values in enumerate(losses, start=1):
@@ -192,14 +192,14 @@ class _Training:
         return float(sum(loss for loss, _ in losses) / self.cases.weights.sum())
 
     def _plan(self, rng: np.random.RandomState) -> list[list[Indices]]:
-        """Draw the steps of an epoch, each in parts that should fit into memory."""
+        """Draw the steps of an epoch; each is a list of parts that should fit into memory."""
         cases, options = self.cases, self.options
         if options.sampler is None:
             return plan_steps(cases, batch_size=options.batch_size, max_samples=options.max_samples, rng=rng)
         return [pieces(cases, np.asarray(step), options.max_samples) for step in options.sampler(cases, rng)]
 
     def _step(self, planned: list[Indices]) -> tuple[Tensor, Tensor]:
-        """Take one optimizer step; return its summed loss and the norm of its gradient, without waiting for them."""
+        """Take one optimizer step; return the summed loss and the gradient norm, without synchronisation."""
         summed = self._gradients(planned)
         self.ranks.add_up(self.parameters, summed)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.max_norm or math.inf)
@@ -211,7 +211,7 @@ class _Training:
         return summed, norm
 
     def _gradients(self, planned: list[Indices]) -> Tensor:
-        """Compute the gradients of this process's share, in smaller passes where the memory does not hold it."""
+        """Compute the gradients of this process's share, in smaller passes if memory is too small."""
         total_weight = float(sum(self.cases.weights[piece].sum() for piece in planned))
         while True:
             own = self._own(planned)
@@ -222,8 +222,8 @@ class _Training:
                 if not is_out_of_memory(error):
                     raise
                 fewer = half_the_samples(self.cases, own, error)
-            # Out of the handler, whose traceback holds what the attempt has computed.
-            free_memory(self.options.device, said=self.max_samples < self.options.max_samples)
+            # Outside of the handler, whose traceback keeps the tensors of the failed attempt alive.
+            free_memory(self.options.device, warned=self.max_samples < self.options.max_samples)
             self.max_samples = fewer
 
     def _own(self, planned: list[Indices]) -> list[Indices]:
@@ -240,7 +240,7 @@ class _Training:
         if not math.isfinite(value):
             raise DivergenceError(
                 f"the {what} is {value}{where} of epoch {self.epoch + 1}: training has diverged. Lower learning_rate "
-                f"(now {self.options.learning_rate:g}), or look for values in X or y that are far from all others."
+                f"(now {self.options.learning_rate:g}), or look for outliers in X or y."
             )
 
     def save(self) -> None:
@@ -271,7 +271,7 @@ class _Training:
         return self.checkpoints.load()
 
     def resume(self) -> None:
-        """Take up the newest checkpoint; if there is none, write one now: better no work is lost than all of it."""
+        """Load the newest checkpoint; if there is none, write one now, so that errors of writing show early."""
         snapshot = self.ranks.from_first(self._read)
         if snapshot is None:
             self.save()
@@ -281,10 +281,10 @@ class _Training:
         if self.averaged is not None:
             self.averaged.module.load_state_dict(parts["averaged"])
             self.averaged.n_steps = plain["n_averaged"]
-        self._take_up(moments_of(parts["optimizer"]))
+        self._load_moments(moments_of(parts["optimizer"]))
         if self.scheduler is not None:
-            vars(self.optimizer)["_opt_called"] = True  # before: torch warns of schedules that come first
-            for _ in range(plain["n_scheduled"]):  # some change more than rates, or know more than their last step
+            vars(self.optimizer)["_opt_called"] = True  # else torch warns about the order of calls
+            for _ in range(plain["n_scheduled"]):  # some schedules change more than rates, or have a state
                 self.scheduler.step()
         for group, rate in zip(self.optimizer.param_groups, plain["learning_rates"], strict=True):
             group["lr"] = rate

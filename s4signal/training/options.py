@@ -1,4 +1,4 @@
-"""How to train: the options of the loop, and the optimizer and the schedule that it takes by default."""
+"""Options of the training loop, and its default optimizer and schedule."""
 
 import math
 from collections.abc import Callable, Collection, Iterable
@@ -18,14 +18,14 @@ from s4signal.training.runtime import PRECISIONS, resolve_device
 
 
 def call_network(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
-    """Run a network on a batch; gaps, offsets and, in training, a generator are passed if there are any."""
-    given = {"gaps": batch.gaps, "offset": batch.offset, "generator": generator}
-    outputs: Tensor = network(batch.x, batch.mask, rate=batch.rate, **{k: v for k, v in given.items() if v is not None})
+    """Run a network on a batch; gaps, offset and generator are passed only if they are not None."""
+    extra = {"gaps": batch.gaps, "offset": batch.offset, "generator": generator}
+    outputs: Tensor = network(batch.x, batch.mask, rate=batch.rate, **{k: v for k, v in extra.items() if v is not None})
     return outputs
 
 
 def cosine_with_warmup(optimizer: Optimizer, n_steps: int) -> LambdaLR:
-    """Rise over the first tenth of the steps, then fall along a cosine to a hundredth of the peak."""
+    """Warm up linearly over the first tenth of the steps, then decay by a cosine to a hundredth of the peak."""
     warmup = max(1, n_steps // 10)
 
     def factor(step: int) -> float:
@@ -38,7 +38,7 @@ def cosine_with_warmup(optimizer: Optimizer, n_steps: int) -> LambdaLR:
 
 
 def adamw(network: nn.Module, options: "TrainingOptions") -> Optimizer:
-    """Group the parameters by name: matrices decay, vectors and systems do not, poles and steps move slowly."""
+    """Build AdamW with groups: weight decay for matrices only, a small learning rate for state-space parameters."""
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     poles = [p for name, p in named if name in options.state_space]
     matrices = [p for name, p in named if name not in options.state_space and name.endswith("weight")]
@@ -46,67 +46,67 @@ def adamw(network: nn.Module, options: "TrainingOptions") -> Optimizer:
     slow = min(options.ssm_learning_rate, options.learning_rate)
     lr, decay = options.learning_rate, options.weight_decay
     settings = [(matrices, lr, decay), (rest, lr, 0.0), (poles, slow, 0.0)]
-    # Fused: its count of steps stays on the device; the others read it at each step. A group costs, empty or not.
+    # Fused: the step count stays on the device; other variants read it at each step. Empty groups would cost time.
     groups = [{"params": p, "lr": rate, "weight_decay": share} for p, rate, share in settings if p]
     return torch.optim.AdamW(groups, fused=True)
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train any module; functions of one's own may take the place of each rung of the loop.
+    """Options of the training loop; custom functions may replace each level of it.
 
-    The rungs: `fit_network` > epoch (``sampler``) > step (``optimizer``, ``schedule``, ``max_norm``) > losses of a
-    batch (``losses``) > ``forward`` and the loss that `fit_network` takes.
+    The levels: `fit_network` > epoch (``sampler``) > step (``optimizer``, ``schedule``, ``max_norm``) > losses of a
+    batch (``losses``) > ``forward`` and the ``loss`` of `fit_network`.
 
     Parameters
     ----------
     max_epochs : int, default=20
-        Passes over the cases.
+        Number of passes over the cases.
     batch_size : int or None, default=32
-        Cases per step, those of all processes together; None takes all of them.
+        Cases per step, summed over all processes; None for all cases.
     learning_rate : float, default=4e-3
-        The peak.
+        Peak learning rate.
     ssm_learning_rate : float, default=1e-3
-        The peak for the parameters in ``state_space``, if it is lower.
+        Peak learning rate of the parameters in ``state_space``, if lower than ``learning_rate``.
     weight_decay : float, default=0.05
-        Of the matrices.
+        Weight decay of the matrices.
     n_iter_no_change : int or None, default=None
-        Epochs without a better validation loss before stopping; None never stops.
+        Epochs without a better validation loss before early stopping; None for no early stopping.
     max_samples : int, default=2**20
-        At most, of all cases together, in one forward pass; a step adds the gradients of several.
+        Largest number of samples, over all cases, in one forward pass; a step sums the gradients of several passes.
     device : torch.device or str, default=torch.device("cpu")
-        Where to train; "auto" takes a graphics card that is there.
+        Device; "auto" uses a GPU if there is one.
     precision : {"32", "64", "bf16"}, default="32"
-        Of the arithmetic.
+        Precision of the arithmetic.
     cuda_graphs : bool, default=False
-        On CUDA, record what a batch launches and replay it for those of the same shapes. ``forward`` and the losses
-        must then hang on the network, the batch and the generator alone, and never wait for the device.
+        On CUDA, record the kernels of a batch and replay them for batches of the same shapes. ``forward`` and the
+        losses must then depend on network, batch and generator only, and must not synchronise with the device.
     seed : int, default=0
-        Of the order of the cases, of dropout and of augmentation.
+        Seed for the order of the cases, dropout and augmentation.
     state_space : collection of str, default=()
         Names of the parameters with the small learning rate.
     checkpoint_dir : path, optional
         Folder for the state after each epoch, in a subfolder per fingerprint.
     fingerprint : str, default=""
-        Of data and settings: a checkpoint of another is not taken up.
+        Identifies data and settings: checkpoints with another fingerprint are ignored.
     averaging : float in [0, 1), default=0.0
-        Of the running mean of the weights, the share that a step keeps; with 0 there is none, otherwise the mean is
-        what is scored and kept.
+        Decay of a running mean of the weights, per step. The mean is then evaluated and returned, in place of the
+        weights; 0 for no mean.
     forward : function, default=call_network
-        Of the network, a `Batch` and a generator (None where nothing is drawn), returns the outputs (batch, n_outputs).
+        Takes the network, a `Batch` and a generator (None in evaluation), returns the outputs (batch, n_outputs).
     optimizer : function, default=adamw
-        Of the network and these options, returns a torch optimizer.
+        Takes the network and these options, returns a torch optimizer.
     schedule : function or None, default=cosine_with_warmup
-        Of the optimizer and the number of steps, returns a scheduler of torch, which is asked for a ``step()`` after
-        each one; None is constant.
+        Takes the optimizer and the number of steps, returns a torch scheduler, whose ``step()`` is called after each
+        step; None for constant learning rates.
     losses : function, optional
-        Of the network, a `Batch` and a generator, returns the loss of each case (batch,) in training, in place of
+        Takes the network, a `Batch` and a generator, returns the loss of each case (batch,) in training; replaces
         ``forward`` and the loss.
     sampler : function, optional
-        Of the `Cases` and a numpy ``RandomState``, returns the steps of an epoch, an array of indices each; by default
-        cases of similar length share a step of ``batch_size``.
+        Takes the `Cases` and a numpy ``RandomState``, returns the steps of an epoch, an array of indices each; by
+        default, cases of similar length share a step of ``batch_size``.
     max_norm : float or None, default=1.0
-        Norm to which the gradient is clipped; None clips nothing.
+        Largest norm of the gradient, for clipping; None for no clipping.
 
     Examples
     --------
@@ -139,7 +139,7 @@ class TrainingOptions:
     weight_decay: float = 0.05
     n_iter_no_change: int | None = None
     max_samples: int = 2**20
-    device: torch.device = torch.device("cpu")  # noqa: RUF009 - it never changes
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     precision: str = "32"
     cuda_graphs: bool = False
     seed: int = 0
@@ -155,7 +155,7 @@ class TrainingOptions:
     max_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
-        """Find the device that a name stands for, before any work."""
+        """Check the precision, and resolve the name of a device."""
         check_choice("precision", self.precision, PRECISIONS)
         if isinstance(self.device, str):
             object.__setattr__(self, "device", resolve_device(self.device, precision=self.precision))

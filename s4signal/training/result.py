@@ -1,4 +1,4 @@
-"""What a training leads to."""
+"""The result of a training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
-Score = Callable[[Tensor, Tensor, Tensor], float]  # of outputs, targets and weights
-OnEpoch = Callable[[dict[str, Any], nn.Module], bool]  # line of the history and network to whether to stop
+Score = Callable[[Tensor, Tensor, Tensor], float]  # takes outputs, targets and weights
+OnEpoch = Callable[[dict[str, Any], nn.Module], bool]  # takes a history entry and the network; True stops the training
 
 
 @dataclass
 class TrainingResult(Generic[Network]):
-    """What came of a training.
+    """The result of a training.
 
     Parameters
     ----------
     network : Module
-        With the weights of the best epoch, in evaluation mode.
+        The network with the weights of the best epoch, in evaluation mode.
     history : list of dict
-        For each epoch: epoch, loss, validation_loss, validation_score (None without), seconds.
+        One entry per epoch: epoch, loss, validation_loss, validation_score (None if not available), seconds.
     best_epoch : int
-        From 1; the last one without validation cases.
+        Best epoch, counted from 1; the last epoch if there are no validation cases.
     optimizer_state : dict
-        To go on with.
+        State of the optimizer, to continue the training.
     seconds : float
-        That it took.
+        Duration of the training.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class TrainingResult(Generic[Network]):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """An interrupt after at least one epoch; ``result`` is that of the epochs before it."""
+    """An interrupt after at least one epoch; ``result`` is the result of the completed epochs."""
 
     def __init__(self, *args: object, result: TrainingResult[Any]) -> None:
         super().__init__(*args)
@@ -50,7 +50,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class Progress(NamedTuple):
-    """What the finished epochs have led to; replaced as one, so that an interrupt leaves nothing half done."""
+    """State after the completed epochs; replaced as a whole, so that an interrupt leaves it consistent."""
 
     history: list[dict[str, Any]]
     best_epoch: int

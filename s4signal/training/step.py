@@ -1,6 +1,6 @@
-"""The gradient of a step, in as many passes as its cases and the memory ask for, and the mean of the weights.
+"""The gradient of a step, in one or several passes, and the running mean of the weights.
 
-A card is done with small kernels sooner than Python has launched them: there a gradient is recorded as a CUDA graph.
+On a GPU, small kernels run faster than Python launches them: gradients can be recorded as CUDA graphs.
 
 References
 ----------
@@ -23,15 +23,15 @@ from s4signal.training.loading import Loaded
 from s4signal.training.options import TrainingOptions
 from s4signal.training.runtime import PRECISIONS, autocast
 
-EAGER = 3  # times that a shape is computed kernel by kernel, which builds all that is kept
-MOST = 16  # graphs of a training; they share the memory of one step
+EAGER = 3  # calls per shape without a graph, which fill all caches
+MOST = 16  # graphs per training; they share the memory of one step
 
-Run = Callable[[Batch], Tensor]  # leaves gradients behind, and returns a number
-Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]  # to what runs it again, and its result
+Run = Callable[[Batch], Tensor]  # computes gradients, and returns a number
+Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]  # returns a replay function and the result
 
 
 class _Recorded(NamedTuple):
-    """What is run again, on which memory."""
+    """A recorded graph and its static memory."""
 
     replay: Callable[[], None]
     batch: Batch
@@ -40,9 +40,9 @@ class _Recorded(NamedTuple):
 
 
 class Graphs:
-    """Does what ``run`` does for a batch; from the fourth batch of the same shapes on by a graph.
+    """Call ``run`` for a batch; from the fourth batch of the same shapes on, replay it as a CUDA graph.
 
-    There are no gradients before, and ``run`` never waits for the device.
+    Gradients must be None before a call, and ``run`` must not synchronise with the device.
     """
 
     def __init__(self, run: Run, parameters: Sequence[Tensor], record: Record) -> None:
@@ -59,25 +59,25 @@ class Graphs:
             if self._seen[key] <= EAGER or len(self._recorded) >= self._most:
                 return self._run(batch)
             parts: tuple[Any, ...] = tuple(x.clone() if isinstance(x, Tensor) else x for x in batch)
-            own = Batch(*parts)
+            static = Batch(*parts)
             try:
-                replay, result = self._record(partial(self._run, own))
-            except RuntimeError as error:  # for lack of memory, too
+                replay, result = self._record(partial(self._run, static))
+            except RuntimeError as error:  # includes a lack of memory
                 return self._without(batch, error)
-            self._recorded[key] = _Recorded(replay, own, result, [p.grad for p in self._parameters])
+            self._recorded[key] = _Recorded(replay, static, result, [p.grad for p in self._parameters])
         recorded = self._recorded[key]
-        for memory, given in zip(recorded.batch, batch, strict=True):
-            if isinstance(memory, Tensor) and isinstance(given, Tensor):
-                memory.copy_(given, non_blocking=True)
+        for memory, new in zip(recorded.batch, batch, strict=True):
+            if isinstance(memory, Tensor) and isinstance(new, Tensor):
+                memory.copy_(new, non_blocking=True)
         recorded.replay()
         for parameter, gradient in zip(self._parameters, recorded.gradients, strict=True):
             parameter.grad = gradient
         return recorded.result.clone()
 
     def _without(self, batch: Batch, error: RuntimeError) -> Tensor:
-        """Go on without further graphs."""
+        """Run without a graph, and record no further graphs."""
         first = str(error).partition("\n")[0]
-        warnings.warn(f"a step could not be recorded as a CUDA graph ({first}); the others go without.", stacklevel=2)
+        warnings.warn(f"a step could not be recorded as a CUDA graph ({first}); no more are recorded.", stacklevel=2)
         self._most = 0
         for parameter in self._parameters:
             parameter.grad = None
@@ -85,14 +85,14 @@ class Graphs:
 
 
 def recorder(device: torch.device, generator: torch.Generator | None) -> Record:
-    """Return what records graphs on a CUDA card; at each replay they draw anew from the generator."""
-    pool = torch.cuda.graph_pool_handle()  # one for all
+    """Return a recorder of CUDA graphs; each replay draws new random numbers from the generator."""
+    pool = torch.cuda.graph_pool_handle()  # shared by all graphs
 
     def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
         if generator is not None:
             graph.register_generator_state(generator)
-        # Thread-local: the thread that loads ahead goes on meanwhile.
+        # Thread-local: the prefetching thread may continue meanwhile.
         with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = run()
         return graph.replay, result
@@ -104,7 +104,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets to a loss per c
 
 
 class Gradients:
-    """Computes the gradients of a network by a loss, drawing from a generator."""
+    """Compute the gradients of a loss of a network, with random numbers from a generator."""
 
     def __init__(
         self, network: nn.Module, *, loss: Loss, options: TrainingOptions, generator: torch.Generator | None
@@ -116,12 +116,12 @@ class Gradients:
             self._one_pass = Graphs(self._add, parameters, recorder(options.device, generator))
 
     def __call__(self, passes: list[Indices], load: Callable[[Indices], Loaded], *, total_weight: float) -> Tensor:
-        """Compute those of the mean loss over ``total_weight``, where there are none; return the summed loss."""
+        """Compute the gradients of the summed loss divided by ``total_weight``; return the summed loss."""
         sums = []
         for indices in passes:
             batches = load(indices)
             for _, batch in batches:
-                alone = len(passes) == len(batches) == 1 and batch.gaps is None  # on gaps hangs how a scan goes
+                alone = len(passes) == len(batches) == 1 and batch.gaps is None  # with gaps, scans are not static
                 add = self._one_pass if alone else self._add
                 sums.append(total_weight * add(batch._replace(weight=batch.weight / total_weight)))
         if not sums:
@@ -129,12 +129,12 @@ class Gradients:
         return sum(sums[1:], sums[0])
 
     def _add(self, batch: Batch) -> Tensor:
-        """Add those of the weighed losses of a batch to the gradients that are there; return the sum of the losses."""
+        """Add the gradients of the weighted losses of a batch; return the sum of these losses."""
         losses = self._losses(batch)
         if losses.shape != batch.weight.shape:
             raise ShapeError(
                 f"the loss must be one number per case, of shape {tuple(batch.weight.shape)}, got "
-                f"{tuple(losses.shape)}. Losses of torch have reduction='none' for that; average over all other axes."
+                f"{tuple(losses.shape)}. Use reduction='none' in losses of torch, and average over all other axes."
             )
         loss = (losses * batch.weight).sum()
         loss.backward()
@@ -142,28 +142,28 @@ class Gradients:
 
     def _losses(self, batch: Batch) -> Tensor:
         """Return the loss of each case, (batch,)."""
-        options, given = self.options, (self.network, batch, self.generator)
+        options, arguments = self.options, (self.network, batch, self.generator)
         with autocast(options.device, options.precision):
             if options.losses is not None:
-                return options.losses(*given).to(batch.weight.dtype)
-            outputs = options.forward(*given)
+                return options.losses(*arguments).to(batch.weight.dtype)
+            outputs = options.forward(*arguments)
         if batch.target is None:
             raise ValueError("there are no cases or no targets; pass at least one case with its target.")
         return self.loss(outputs.to(batch.weight.dtype), batch.target)
 
 
 class RunningMean:
-    """What a network was, on average: over all steps at first, then by a mean that keeps a share of what it was."""
+    """Running mean of the weights of a network: first over all steps, then exponential with decay ``kept``."""
 
     def __init__(self, network: nn.Module, kept: float) -> None:
         self.module, self.kept, self.n_steps = copy.deepcopy(network), kept, 0
-        # Walking through the modules costs as much as all of the means.
+        # Iterating over the modules at each step would cost as much as the means.
         self._parameters = list(zip(self.module.parameters(), network.parameters(), strict=True))
         self._buffered = [network] if any(True for _ in network.buffers()) else []
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Take in the weights of the network after a step; buffers are those of the network."""
+        """Update the mean with the weights of the network; copy its buffers."""
         self.n_steps += 1
         share = max(1.0 - self.kept, 1.0 / self.n_steps)
         for mean, parameter in self._parameters:

@@ -1,4 +1,4 @@
-"""Arrays and a text in one safetensors file: written whole or not at all, and read only if no bit has changed."""
+"""Arrays and a text in one safetensors file, written atomically and verified by a checksum when read."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _LONGEST_HEADER = 2**24  # bytes; safetensors reads no more than 100 MB
 
 
 def write_tensor_file(path: Any, arrays: Mapping[str, NDArray[Any]], text: str, *, kind: str) -> None:
-    """Write arrays and a text, with their SHA-256; `kind` says in a word what the file is."""
+    """Write arrays and a text with their SHA-256; ``kind`` is the type of the file, such as "model"."""
     packed = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {"format": _FORMAT, "kind": kind, "header": text, "sha256": _digest(text, packed)}
     content = save(packed, metadata=metadata)
@@ -30,9 +30,9 @@ def write_tensor_file(path: Any, arrays: Mapping[str, NDArray[Any]], text: str, 
 
 
 def read_tensor_file(path: Any, *, kind: str) -> tuple[dict[str, NDArray[Any]], str]:
-    """Read what `write_tensor_file` wrote: copies, which do not change with the file.
+    """Read a file of `write_tensor_file`; the arrays are copies, independent of the file.
 
-    Memory and time are bounded by the size of the file, whatever its header says.
+    Memory and time are bounded by the size of the file, even with a malicious header.
     """
     if not Path(path).is_file():
         raise ModelFileError(f"{path} does not exist or is no file.")
@@ -41,26 +41,26 @@ def read_tensor_file(path: Any, *, kind: str) -> tuple[dict[str, NDArray[Any]], 
             metadata = file.metadata() or {}
             if (metadata.get("format"), metadata.get("kind")) != (_FORMAT, kind):
                 raise ModelFileError(f"{path} is a safetensors file, but not a {kind} of s4signal.")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  file is not a mapping
         if metadata["sha256"] != _digest(metadata["header"], arrays):
-            raise ValueError("its checksum is not that of its content")
+            raise ValueError("its checksum does not match its content")
     except ModelFileError:
         raise
-    except Exception as error:  # whatever the bytes are
+    except Exception as error:  # any error of the parser
         raise ModelFileError(f"{path} is not a {kind} that s4signal saved, or it is damaged: {error}") from error
     return arrays, metadata["header"]
 
 
 def replace_file(path: Any, content: bytes) -> None:
-    """Write a file in one step: who reads sees the old content or the new one, and a failure leaves the old one.
+    """Write a file atomically: a reader sees the old or the new content, and a failure keeps the old content.
 
-    Links are followed to the file that they name; the temporary file beside it is new, and never a link.
+    Links are resolved to their target; the temporary file in the same folder is new, and never a link.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target.parent} does not exist; make the folder first.")
+        raise FileNotFoundError(f"{target.parent} does not exist; create the folder first.")
     if target.exists() and not target.is_file():
-        raise FileExistsError(f"{path} is a folder or a device, no file that can be replaced; choose another name.")
+        raise FileExistsError(f"{path} is a folder or a device, not a regular file; choose another name.")
     partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb") as file:
@@ -70,7 +70,7 @@ def replace_file(path: Any, content: bytes) -> None:
         partial.replace(target)
     except OSError as error:
         raise OSError(
-            error.errno, f"{path} cannot be written ({error.strerror}); what was there is unchanged"
+            error.errno, f"{path} cannot be written ({error.strerror}); its old content is unchanged"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -131,7 +131,7 @@ def test_what_has_no_plain_form_is_not_saved(tmp_path):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     X, y = waves()
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist; make the folder first"):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist; create the folder first"):
         classifier().fit(X, y).save(tmp_path / "nowhere" / "a.s4")
 
 

@@ -45,9 +45,7 @@ def test_offsets_that_differ_between_recordings_do_not_ruin_a_model(make, tmp_pa
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     X[0, 0, :5] = X[1, 0] = np.nan  # what is missing is no part of a mean
     assert np.isfinite(model.predict_proba(X[:2])).all()
-    with pytest.raises(
-        ValueError, match=r"mean of each was subtracted; a stream does not know it yet; fit with a cau"
-    ):
+    with pytest.raises(ValueError, match=r"mean of each was subtracted; a stream does not know it yet; fit with a cau"):
         model.stream()
 
 

@@ -107,7 +107,7 @@ def test_whatever_is_changed_in_a_file_is_noticed(n_files, tmp_path, rng):
     intact, before = newest.read_bytes(), None
     for index in range(n_files):
         damage(newest, ("bit", "bit", "bit", "cut", "noise")[index % 5], rng)
-        with pytest.warns(UserWarning, match="is damaged; going on from the one before"):
+        with pytest.warns(UserWarning, match="is damaged; resuming from the previous one"):
             loaded = Checkpoints(tmp_path, "a").load()
         assert [line["epoch"] for line in loaded.plain["history"]] == [1]
         for part, tensors in loaded.parts.items():
@@ -121,7 +121,7 @@ def test_a_damaged_file_is_noticed_and_the_one_before_it_taken(kind, tmp_path, r
     expected, _ = train()
     interrupt(tmp_path, 3)
     damage(snapshots(tmp_path)[0], kind, rng)
-    with pytest.warns(UserWarning, match=r"00000003.* is damaged; going on from the one before, .*00000002"):
+    with pytest.warns(UserWarning, match=r"00000003.* is damaged; resuming from the previous one, .*00000002"):
         resumed, _ = train(tmp_path)
     assert_same_weights(expected, resumed)
 
@@ -130,7 +130,7 @@ def test_two_damaged_files_are_refused(tmp_path, rng):
     interrupt(tmp_path, 3)
     for path in snapshots(tmp_path):
         damage(path, "bit", rng)
-    with pytest.raises(ModelFileError, match="is damaged, and no checkpoint before it is intact; delete "):
+    with pytest.raises(ModelFileError, match="is damaged, and no earlier checkpoint is intact; delete "):
         train(tmp_path)
 
 
@@ -192,7 +192,7 @@ def test_a_full_disk_is_refused_before_the_first_step_and_leaves_nothing_half(tm
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(CheckpointError, match=r"cannot be written .*File too large.* the training can go on"):
+        with pytest.raises(CheckpointError, match=r"cannot be written .*File too large.* the training can resume"):
             train(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

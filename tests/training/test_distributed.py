@@ -97,7 +97,7 @@ def test_a_checkpoint_serves_another_number_of_processes(job):
     [
         ("other cases", "DistributedError: rank 1 was given other cases than rank 0. Pass the same X, y"),
         ("no folder", "CheckpointError: checkpoint_dir cannot be used: .*Free space or choose another folder"),
-        ("thread", "DistributedError: several processes train together, .*fit in the main thread"),
+        ("thread", "DistributedError: distributed training fits one model .*fit in the main thread"),
         ("diverged", "DivergenceError: the .* training has diverged"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_worker_of_joblib_is_none_of_the_processes(monkeypatch):
 def test_variables_that_say_too_little_are_refused(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(DistributedError, match=r"MASTER_ADDR and MASTER_PORT missing\. Start them by torchrun"):
+    with pytest.raises(DistributedError, match=r"MASTER_ADDR and MASTER_PORT missing\. Start the proc"):
         world_size()
 
 
@@ -168,7 +168,7 @@ def test_each_process_takes_its_own_graphics_card(monkeypatch):
     assert str(resolve_device("auto")) == str(resolve_device("cuda")) == "cuda:1"
     assert str(resolve_device("cuda:0")) == "cuda:0"
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ValueError, match="process 2 of this machine has no graphics card of its own, there are 2"):
+    with pytest.raises(ValueError, match="process 2 of this machine has no GPU of its own: there are 2"):
         resolve_device("cuda")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")

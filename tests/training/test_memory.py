@@ -53,7 +53,7 @@ def train(network, **changes):
 @pytest.mark.parametrize("kind", NO_MEMORY)
 def test_halves_add_up_to_the_same_training_and_it_is_said_once(kind):
     expected = train(make_network())
-    with pytest.warns(UserWarning, match="the memory of cpu did not hold a batch: it is computed in halves") as said:
+    with pytest.warns(UserWarning, match="did not fit into the memory of cpu: from now on .* in halves") as said:
         found = train(Small(make_network(), 3, NO_MEMORY[kind]))
     # Once in training, once in scoring: three epochs of it find the same halves anew.
     assert len([w for w in said if "training" in str(w.message)]) >= 1
@@ -77,7 +77,7 @@ def test_training_keeps_to_the_size_that_fits_and_warns_once():
 
 def test_a_case_that_does_not_fit_is_refused_with_advice():
     network = Small(make_network(), 0, NO_MEMORY["cuda"])
-    advice = r"a case of \d+ steps is more than the memory holds \(CUDA out of memory.*Cut it into windows"
+    advice = r"a single case of \d+ steps does not fit into memory \(CUDA out of memory.*Cut it into windows"
     with pytest.warns(UserWarning, match="in halves"), pytest.raises(MemoryError, match=advice):
         train(network)
     with pytest.raises(MemoryError, match=advice):
@@ -112,7 +112,7 @@ def test_a_mac_has_no_float64(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert resolve_device("auto").type == "mps"
     assert resolve_device("auto", precision="64").type == "cpu"
-    with pytest.raises(ValueError, match="a Mac's graphics card has no float64; for precision='64' set device='cpu'"):
+    with pytest.raises(ValueError, match="device='mps' has no float64; for precision='64' set device='cpu'"):
         S4Classifier(device="mps", precision="64").fit(np.zeros((4, 2, 30)), [0, 1, 0, 1])
 
 

@@ -28,7 +28,7 @@ def test_unknown_devices_are_refused_with_the_choices(device):
 def test_a_device_that_is_not_there_is_refused(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=rf"device='{device}' is not available on this machine; device='auto' takes"):
+    with pytest.raises(ValueError, match=rf"device='{device}' is not available on this machine; device='auto' uses"):
         resolve_device(device)
 
 

@@ -71,7 +71,7 @@ def test_two_arrays_that_changed_places_are_found(tmp_path):
     write_tensor_file(tmp_path / "a", {"one": np.zeros(4), "two": np.ones(4)}, "{}", kind="model")
     content = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(content[:-64] + content[-32:] + content[-64:-32])
-    with pytest.raises(ModelFileError, match="checksum is not that of its content"):
+    with pytest.raises(ModelFileError, match="checksum does not match its content"):
         read_tensor_file(tmp_path / "a", kind="model")
 
 
@@ -151,7 +151,7 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path):
 def test_what_is_no_file_is_not_replaced(name, tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FileExistsError, match="is a folder or a device, no file that can be replaced"):
+    with pytest.raises(FileExistsError, match="is a folder or a device, not a regular file"):
         replace_file(tmp_path / name, b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
@@ -177,7 +177,7 @@ def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     said = run_code(FULL, tmp_path / "a")
     assert said.startswith(f"{errno.EFBIG} ")
-    assert "a cannot be written (File too large); what was there is unchanged" in said
+    assert "a cannot be written (File too large); its old content is unchanged" in said
     assert (tmp_path / "a").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE) != (1000, 1000)

@@ -210,5 +210,5 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path) -> None:
     assert not path.exists()
     with pytest.raises(ValueError, match=r"view='step' of a model of cases whose means lie far apart.* needs whole"):
         drifting(bidirectional=False).export(path, view="step")
-    with pytest.raises(FileNotFoundError, match="make the folder first"):
+    with pytest.raises(FileNotFoundError, match="create the folder first"):
         model.export(tmp_path / "no" / "m.pt2", format="torch", longest=256)
