@@ -161,8 +161,7 @@ def _folders_without_audio(
     root: Path, others: Sequence[Path], with_audio: set[tuple[str, ...]], depth: int
 ) -> Iterator[Skipped]:
     """Report class folders that contain files, but no audio."""
-    below = [path.relative_to(root).parts for path in others]
-    folders = Counter(parts[:depth] for parts in below if len(parts) > depth)
+    folders = Counter(parts[:depth] for path in others if len(parts := path.relative_to(root).parts) > depth)
     for parts, n in folders.items():
         if parts not in with_audio:
             folder = root.joinpath(*parts)

@@ -122,8 +122,7 @@ def _warn_of_contradictions(rows: Sequence[Row]) -> None:
     if again := [(first, row) for first, row in pairs if first.label != row.label]:
         first, row = again[0]
         text = f"{row.where}: {row.path} has the label {row.label!r}, but {first.label!r} in {first.where}"
-        more = f"{len(again)} such rows. Only columns start and end [s] select segments of a file"
-        warnings.warn(f"{text}; {more}.", stacklevel=5)
+        warnings.warn(f"{text} ({len(again)} such rows). Only columns start and end select segments.", stacklevel=5)
 
 
 def manifest_table(manifest: Any) -> Table:
@@ -157,11 +156,8 @@ def texts_of(table: Table, name: str) -> list[str]:
     items = list(table.columns[name])
     if (several := next((item for item in items if isinstance(item, list | dict)), None)) is not None:
         raise RecordingError(f"{table.name}, column {name}: {several!r} is not a single string. Pass tags as y.")
-    return ["" if _is_empty(item) else str(item).strip() for item in items]
-
-
-def _is_empty(item: Any) -> bool:
-    return item is None or str(item) in ("", "NaT", "<NA>") or item != item  # NaN is not equal to itself
+    texts = ["" if item is None or str(item) in ("NaT", "<NA>") or item != item else str(item) for item in items]
+    return [text.strip() for text in texts]  # NaN is not equal to itself
 
 
 def _row(table: Table, i: int, root: Path, cells: Sequence[str], columns: Sequence[str | None]) -> Row:

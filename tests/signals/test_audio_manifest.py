@@ -80,7 +80,7 @@ def test_times_in_columns_of_other_names_are_not_passed_over_in_silence(folder):
         ("b c.wav", "x", "", ""),
     ]
     with pytest.warns(
-        UserWarning, match=r"row 3: .*a\.wav has the label 'y', but 'x' in .*row 2; 1 such rows\. Only col"
+        UserWarning, match=r"row 3: .*a\.wav has the label 'y', but 'x' in .*row 2 \(1 such rows\)\. Only col"
     ):
         data = read_audio_manifest(write_rows(folder / "x.csv", rows))
     assert repr(data).splitlines()[-1] == "ignored: columns: onset, offset"
