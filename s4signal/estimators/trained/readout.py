@@ -10,7 +10,6 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,9 +33,7 @@ from s4signal.random_features.left_out import squared_errors
 from s4signal.signals import Signals
 from s4signal.training import Cases, TrainingOptions, evaluate_network, fit_network
 
-# How much either counts in their sum.
-OF_THE_READOUT = (1.0, 0.75, 0.5, 0.25, 0.0)  # where layers add what it says too
-OF_THE_LAYERS = (0.0, *2.0 ** np.arange(-5.0, 1.0))  # which are surer than they are right of few cases
+SHARES = (0.0, *2.0 ** np.arange(-5.0, 1.0))  # of the layers in the sum; trained on few cases they are overconfident
 N_FOLDS = 5  # at most
 
 Floats = NDArray[np.float64]
@@ -199,28 +196,26 @@ class Stacking(NamedTuple):
 
 
 def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool = False) -> Shares:
-    """Return the shares of the offsets of cases, and of what layers add to them, whose sum errs least.
+    """Return the shares of the offsets of cases, and of what layers add to them, whose sum has the least error.
 
-    By squared errors, of probabilities (Brier's score): the logarithm of one that is off decides too much. Of two that
-    were fitted alone each counts by the other's error, as for errors that are independent.
+    Errors are squared, for classes those of probabilities (Brier score): log loss depends too much on single cases.
+    Two models that were fitted alone are weighted by each other's error, as for independent errors.
     """
     if cases.targets is None or cases.offsets is None:
         return Shares(1.0, 1.0)
     weights, targets, offsets = torch.from_numpy(cases.weights), cases.targets, torch.from_numpy(cases.offsets).double()
-    added = outputs - offsets
-    wanted = targets.cpu().double() if targets.is_floating_point() else F.one_hot(targets.cpu(), offsets.shape[1])
-    if alone:
-        errors = [float(weights @ (said - wanted).square().sum(1)) for said in (outputs, offsets)]
-        total = sum(errors) or 1.0
-        return Shares(errors[0] / total, errors[1] / total)
+    expected = targets.cpu().double() if targets.is_floating_point() else F.one_hot(targets.cpu(), offsets.shape[1])
 
-    def cost(shares: Shares) -> float:
-        said = shares.readout * offsets + shares.layers * added
+    def error(outputs: Tensor) -> float:
         if classifies:
-            said = torch.sigmoid(said) if targets.is_floating_point() else torch.softmax(said, 1)
-        return float(weights @ (said - wanted).square().sum(1))
+            outputs = torch.sigmoid(outputs) if targets.is_floating_point() else torch.softmax(outputs, 1)
+        return float(weights @ (outputs - expected).square().sum(1))
 
-    return min((Shares(*pair) for pair in product(OF_THE_READOUT, OF_THE_LAYERS)), key=cost)
+    if alone:
+        of_layers, of_readout = error(outputs), error(offsets)
+        total = of_layers + of_readout or 1.0
+        return Shares(of_layers / total, of_readout / total)
+    return Shares(1.0, min(SHARES, key=lambda share: error(torch.lerp(offsets, outputs.double(), share))))
 
 
 def number_folds(data: LabelledCases) -> NDArray[np.intp] | None:
