@@ -97,8 +97,8 @@ def fit_ridge(
     """Fit coefficients; the loss of left-out cases selects the penalty and the blocks.
 
     Blocks (n, p_i) are scaled to equal total variance; in blocks of ``shared_scale``, features keep their relative
-    scale. The block ``preferred`` is used alone unless others are clearly better. Each of ``subsets`` (p,) has its own
-    coefficients."""
+    scale. Only ``preferred`` is used unless other blocks are clearly better. Each of ``subsets`` (p,) has coefficients.
+    """
     targets, case_weights = left_out.targets, left_out.weights
     with solver_threads(len(targets)):
         moments = {name: _moments(part, case_weights, shared=name in shared_scale) for name, part in blocks.items()}

@@ -203,8 +203,8 @@ class _RunningGroup:
     def means(self, *where: Any) -> dict[str, NDArray[np.float64]]:
         """Return the means over all frames so far, and over windows.
 
-        ``where``: segment of each window border, the next segment, number of segments, fraction of the segment before
-        the border, frames per window."""
+        ``where``: segment of each window border, next segment, number of segments, fraction before the border, frames.
+        """
         means = {name: total / self.count for name, total in self._totals.items()}
         if not where:
             return means

@@ -25,8 +25,8 @@ class CascadeTables(NamedTuple):
 class EnergyTables(NamedTuple):
     """Tables for sums over time of products of the outputs of a bank, for blocks of T samples.
 
-    The energy of the response to a block alone, tail included, follows from the spectrum of the block. The response of
-    the state before the block is added, and the energy of the tail after the block is subtracted.
+    The energy of the response to a block alone, tail included, follows from the spectrum of the block. The products
+    with the response of the state before the block are added, and the energy after the last block is subtracted.
     """
 
     spectrum: Tensor  # (F, T + 1): weights of the squares of `torch.fft.rfft(block, 2 T)`

@@ -194,5 +194,5 @@ def test_a_filter_bank_takes_samples_at_their_own_times():
 
 def test_a_module_as_front_end_refuses_gaps():
     net = S4Network(ModuleFrontend(torch.nn.Identity(), 1, 8), 2, options=StackOptions(d_model=8, n_layers=1))
-    with pytest.raises(ValueError, match="takes regular samples; put the signal on a grid"):
+    with pytest.raises(ValueError, match="needs regular samples: resample X to a grid"):
         net(torch.randn(1, 1, 50), gaps=torch.ones(1, 50))

@@ -13,7 +13,7 @@ from s4signal.ssm import cascade_tables, construction_dtype
 from s4signal.ssm.cascades import CascadeTables
 
 _SHORT = 48  # samples: the tables of 40 bands take 800 kB, with 128 samples 5 MB
-_MANY = 4  # long blocks, from which their tables pay
+_MANY = 4  # hops, times the blocks per hop, from which the tables of long blocks pay
 _MOST_CARRIED = 32  # blocks: the table grows with the square of their number
 
 

@@ -139,7 +139,7 @@ def test_a_causal_model_with_a_filter_bank_of_ones_own_streams():
 
 
 def test_a_stream_of_a_module_is_refused_at_once():
-    with pytest.raises(ValueError, match="takes whole cases, not pieces"):
+    with pytest.raises(ValueError, match="needs whole cases, not pieces"):
         fitted(Strided(), bidirectional=False).stream()
 
 
