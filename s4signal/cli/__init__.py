@@ -1,4 +1,4 @@
-"""The command line: one command a file. Nothing here imports torch before a command runs."""
+"""Command line, one command per file; torch is only imported when a command runs."""
 
 from s4signal.cli.app import app, main
 

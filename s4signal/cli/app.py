@@ -16,7 +16,7 @@ from s4signal.cli.running import checked
 from s4signal.cli.stream import stream
 from s4signal.version import __version__
 
-COMMANDS: list[tuple[Callable[..., None], str]] = [  # and an example of each
+COMMANDS: list[tuple[Callable[..., None], str]] = [  # with an example of each
     (demo, "s4signal demo demo_folder"),
     (fit, "s4signal fit recordings --out model.s4"),
     (predict, "s4signal predict model.s4 new_recordings --out predictions.csv"),
@@ -30,8 +30,8 @@ COMMANDS: list[tuple[Callable[..., None], str]] = [  # and an example of each
 app = typer.Typer(
     name="s4signal",
     help="Raw EEG, PPG, ECG or speech in, predictions out.",
-    epilog="Exit codes: 0 done, 1 a fault of the program, 2 wrong input, 130 interrupted. "
-    "S4SIGNAL_TRACEBACK=1 shows where an error arose.",
+    epilog="Exit codes: 0 success, 1 internal error, 2 invalid input, 130 interrupted. "
+    "S4SIGNAL_TRACEBACK=1 shows the traceback of an error.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -41,8 +41,8 @@ for _command, _example in COMMANDS:
     app.command(epilog=f"Example: {_example}", no_args_is_help=_command is not demo)(checked(_command))
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"s4signal {__version__}")
         raise typer.Exit
 
@@ -57,5 +57,5 @@ def _options(
 
 
 def main() -> None:
-    """Run the program, as the shell calls it."""
+    """Run the program; the entry point of the shell command."""
     app(prog_name="s4signal")

@@ -1,4 +1,4 @@
-"""From a folder, a manifest or a file to cases, labels and groups; and what was understood, in words."""
+"""Read cases, labels and groups from a folder, a manifest or a file, and describe them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,39 +18,39 @@ from s4signal.signals.checks import few
 from s4signal.signals.labelled import LabelledSignals, assemble, labelled, of_split
 from s4signal.signals.table import Table
 
-_SHOWN = 12  # classes or events named in one line
+_SHOWN = 12  # classes or events listed in one line
 
 
 @dataclass(frozen=True)
 class Cases:
-    """What was understood: cases, their labels and groups where these are known."""
+    """Cases, with their labels and groups if known."""
 
     X: Signals
     y: NDArray[Any] | None
-    groups: NDArray[Any] | None  # None: every case is a group of its own
-    source: str  # what was read, in words
+    groups: NDArray[Any] | None  # None: every case is its own group
+    source: str  # description of the input
     by: str = ""  # where labels and groups come from
-    splits: NDArray[Any] | None = None  # the part of the data set that each recording is of
+    splits: NDArray[Any] | None = None  # the part of the data set of each recording
     skipped: tuple[Skipped, ...] = ()
-    aside: tuple[str, ...] = ()  # what was seen and is no case
+    aside: tuple[str, ...] = ()  # descriptions of ignored files
 
     @property
     def is_regression(self) -> bool:
-        """Whether the labels are numbers to predict."""
+        """Whether the labels are numeric targets."""
         return self.y is not None and self.y.dtype.kind == "f"
 
     @property
     def labels(self) -> NDArray[Any]:
-        """The labels of cases that have some, as `labelled` asks for."""
+        """The labels, which `labelled` has checked."""
         return np.asarray(self.y)
 
     @property
     def split_by(self) -> NDArray[Any]:
-        """The groups, one for each case where none are known."""
+        """The groups, or one group per case if unknown."""
         return np.arange(len(self.X)) if self.groups is None else self.groups
 
     def facts(self) -> dict[str, str]:
-        """Say what was understood, name and text."""
+        """Describe the cases, as names and texts."""
         facts = {"read": self.source, "cases": repr(self.X).removeprefix("Signals: ")}
         if self.y is not None and self.is_regression:
             facts["targets"] = f"numbers from {self.y.min():g} to {self.y.max():g}"
@@ -58,9 +58,9 @@ class Cases:
             counts = [f"{label} ({n})" for label, n in Counter(self.y.tolist()).most_common()]
             facts["classes"] = f"{len(counts)}: {few(counts, _SHOWN)}"
         if self.by:
-            facts["labels by"] = self.by
+            facts["labels from"] = self.by
         n = 0 if self.groups is None else len(set(self.groups.tolist()))
-        facts["groups"] = f"{n}, never split" if n else "none known: each case is taken for independent of the others"
+        facts["groups"] = f"{n}, never split" if n else "none known: each case is treated as independent"
         if self.splits is not None:
             facts["parts"] = ", ".join(f"{part} ({k})" for part, k in sorted(Counter(self.splits.tolist()).items()))
         if self.aside:
@@ -68,11 +68,11 @@ class Cases:
         return facts
 
     def document(self) -> dict[str, Any]:
-        """Say the same for a machine."""
+        """Describe the cases in the form of JSON."""
         n_groups = None if self.groups is None else len(set(self.groups.tolist()))
         classes = None if self.y is None or self.is_regression else dict(Counter(map(str, self.y.tolist())))
-        known = {"source": self.source, "n_cases": len(self.X), "n_groups": n_groups, "classes": classes}
-        return known | {"skipped": [left._asdict() for left in self.skipped]}
+        facts = {"source": self.source, "n_cases": len(self.X), "n_groups": n_groups, "classes": classes}
+        return facts | {"skipped": [file._asdict() for file in self.skipped]}
 
     def labelled(self) -> "Cases":
         """Return the cases; RecordingError if there are no labels."""
@@ -83,13 +83,13 @@ class Cases:
             )
         if not self.is_regression and len(set(self.y.tolist())) < 2:
             raise RecordingError(
-                f"{self.source}: all cases have the label {str(self.y[0])!r}; two at least are needed."
+                f"{self.source}: all cases have the label {str(self.y[0])!r}; at least two labels are needed."
             )
         return self
 
 
 def read_cases(path: Path, how: Reading) -> Cases:
-    """Understand a folder, a manifest or a file."""
+    """Read cases from a folder, a manifest or a file."""
     if not path.exists():
         raise RecordingError(f"{path} does not exist. Check the path.")
     if path.is_dir():
@@ -103,38 +103,38 @@ def read_cases(path: Path, how: Reading) -> Cases:
     if kind == "CSV":
         return _from_table(path, how)
     if kind is None:
-        raise RecordingError(f"{path} is no recording by its ending; audio, EEG, .csv or .ts is needed.")
+        raise RecordingError(f"{path} has no known extension of a recording; audio, EEG, .csv or .ts is needed.")
     return _from_listing(unlabelled(kind, [path]), str(path), how)
 
 
 def _from_listing(listing: Listing, name: str, how: Reading) -> Cases:
     kind, layout, by = listing
     if kind == "ts":
-        one = f"name one of them, such as {layout.rows[0].path}"
-        raise RecordingError(f"{name} holds {len(layout.rows)} .ts files; {one}.")
+        advice = f"pass one of them, such as {layout.rows[0].path}"
+        raise RecordingError(f"{name} holds {len(layout.rows)} .ts files; {advice}.")
     X, labels, groups = data = _read(kind, layout, how)
     y = labels if all(labels) else None
     grouped = not {str(row.path) for row in layout.rows} >= (owners := set(groups.tolist())) or len(owners) < len(X)
     source = f"{name}, {len(X)} {'recordings' if len(X) > 1 else 'recording'} ({kind})"
-    known: dict[str, Any] = {"splits": data.splits, "skipped": data.skipped, "aside": data.aside}
+    report: dict[str, Any] = {"splits": data.splits, "skipped": data.skipped, "aside": data.aside}
     if how.tmax is not None:
         if y is not None:
             raise ValueError(f"--tmax cuts around events, but labels come from {by}; leave one of them out.")
         X, y, groups = epochs_from_events(X, event_id=how.event or None, tmin=how.tmin, tmax=how.tmax, groups=groups)
-        named = by.rpartition("groups in ")[2] if grouped else "recordings"
-        by = f"events, {how.tmin:g} to {how.tmax:g} s after each; groups: {named}"
-        return Cases(X, y, groups, source, by, **known)
+        names = by.rpartition("groups in ")[2] if grouped else "recordings"
+        by = f"events, {how.tmin:g} to {how.tmax:g} s after each; groups: {names}"
+        return Cases(X, y, groups, source, by, **report)
     if how.window is not None:
         X, y, groups = windows(X, duration_s=how.window, step_s=how.step, y=y, groups=groups)
-        by += f"; windows of {how.window:g} s, groups: " + ("as named" if grouped else "recordings")
-        return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "), **known)
+        by += f"; windows of {how.window:g} s, groups: " + ("as given" if grouped else "recordings")
+        return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "), **report)
     if kind == "EEG" and y is None:
-        source += _events_said(X)
-    return Cases(X, _targets(y, how), groups if grouped else None, source, by, **known)
+        source += _event_counts(X)
+    return Cases(X, _targets(y, how), groups if grouped else None, source, by, **report)
 
 
 def _read(kind: str, layout: Layout, how: Reading) -> LabelledSignals:
-    """Open recordings of one kind, all with one rate."""
+    """Open recordings of one kind, which must have one rate."""
     if kind == "audio":
         return assemble(layout, split=how.split, sfreq=how.sfreq, mono=True, on_error=how.on_error)
     rows = of_split(layout.rows, how.split)
@@ -146,12 +146,12 @@ def _read(kind: str, layout: Layout, how: Reading) -> LabelledSignals:
     else:
         X = read_csv(paths, time=how.time_column, sfreq=how.sfreq, picks=names)[0]
     if len(rates := sorted(set(X.sfreqs.tolist()))) > 1 and kind != "CSV":
-        raise RecordingError(f"the recordings have rates of {rates[0]:g} to {rates[-1]:g} Hz; pass --sfreq for one.")
+        raise RecordingError(f"recordings have rates of {rates[0]:g} to {rates[-1]:g} Hz; pass --sfreq to resample.")
     return labelled(X, rows, layout)
 
 
 def _from_table(path: Path, how: Reading) -> Cases:
-    """Read one CSV of samples, whose columns may tell case, label and group of each row."""
+    """Read one CSV of samples, with optional columns for the case, label and group of each row."""
     header = header_of(path)
     case = how.case_column or ("case" if "case" in header else None)
     label = how.label_column if how.label_column in header else None
@@ -178,10 +178,10 @@ def _targets(y: NDArray[Any] | None, how: Reading) -> NDArray[Any] | None:
     try:
         return y.astype(np.float64)
     except ValueError as error:
-        raise RecordingError(f"--regression needs labels that are numbers: {error}.") from None
+        raise RecordingError(f"--regression needs numeric labels: {error}.") from None
 
 
-def _events_said(X: Signals) -> str:
-    """Name the events of recordings, for who has still to say how to cut."""
+def _event_counts(X: Signals) -> str:
+    """List the events of recordings, which the user can cut around."""
     counts = Counter(mark.description for case in X.cases for mark in case.annotations)
     return "; events: " + ", ".join(f"{k} ({n})" for k, n in counts.most_common(_SHOWN)) if counts else ""

@@ -1,4 +1,4 @@
-"""`s4signal demo`: made recordings, and the four commands that lead from them to a report and a stream."""
+"""`s4signal demo`: synthetic recordings, and the commands that lead to a report and a stream."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,19 +7,19 @@ import typer
 
 from s4signal.cli.options import Choice, Reading
 
-if TYPE_CHECKING:  # numpy is a third of what --help would cost
+if TYPE_CHECKING:  # importing numpy would take a third of the time of --help
     import numpy as np
     from numpy.typing import NDArray
 
 SFREQ, N_TAKES = 8000, 4
 SPEAKERS = {"ada": 0.9, "ben": 1.0, "cleo": 1.1, "dan": 0.95, "eve": 1.05, "finn": 1.15}  # pitch
-WHISTLES = {"falling": (1400, 600), "rising": (600, 1400), "steady": (1000, 1000)}  # Hz, from and to
+WHISTLES = {"falling": (1400, 600), "rising": (600, 1400), "steady": (1000, 1000)}  # Hz, start and end
 
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="A new folder for recordings, model and report.")] = Path("s4demo"),
 ) -> None:
-    """Make a folder of whistles by six speakers; evaluate, fit, predict and report on it, showing each command."""
+    """Make recordings of whistles by six speakers; evaluate, fit, predict and report, showing each command."""
     import numpy as np
 
     from s4signal.cli.evaluate import evaluate
@@ -28,7 +28,7 @@ def demo(
     from s4signal.cli.report import report
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is there already and not empty; name a new folder: s4signal demo FOLDER.")
+        raise ValueError(f"{folder} already exists and is not empty. Pass a new folder: s4signal demo FOLDER.")
     recordings, model, page = folder / "recordings", folder / "whistles.s4", folder / "report.html"
     new = folder / "new.wav"
     write_whistles(recordings)
@@ -53,7 +53,7 @@ def _announce(command: str) -> None:
 
 
 def write_whistles(folder: Path) -> None:
-    """Write recordings, named as {label}_{group}_{take}.wav."""
+    """Write recordings with names of the form {label}_{group}_{take}.wav."""
     import numpy as np
 
     folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ def write_whistles(folder: Path) -> None:
 
 
 def whistle(name: str, pitch: float, rng: "np.random.Generator") -> "NDArray[np.float64]":
-    """Return half a second of a tone that falls, rises or stays, in noise."""
+    """Return 0.4 to 0.6 s of a falling, rising or steady tone in noise."""
     import numpy as np
 
     start, stop = (pitch * hertz * rng.uniform(0.9, 1.1) for hertz in WHISTLES[name])
@@ -76,7 +76,7 @@ def whistle(name: str, pitch: float, rng: "np.random.Generator") -> "NDArray[np.
 
 
 def write_wave(path: Path, sound: "NDArray[np.float64]") -> None:
-    """Write sound of -1...1 as 16 bits."""
+    """Write audio in -1...1 as 16-bit samples."""
     from scipy.io import wavfile
 
     wavfile.write(path, SFREQ, (sound.clip(-1, 1) * 32767).astype("int16"))

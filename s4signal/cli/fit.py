@@ -1,4 +1,4 @@
-"""`s4signal fit`: a folder of recordings in, a model file out."""
+"""`s4signal fit`: fit a model to a folder of recordings and save it."""
 
 import tempfile
 from contextlib import nullcontext
@@ -21,7 +21,7 @@ def fit(
 ) -> None:
     """Fit a model to labelled recordings: class folders, a manifest, EEG with events, .ts or CSV.
 
-    It says what it understood before it starts, and refuses what it cannot use.
+    Prints a summary of the data before it starts, and stops with an error on unusable files.
     """
     from s4signal.cli.data import read_cases
     from s4signal.estimators.provenance import Provenance, add_provenance
@@ -32,15 +32,15 @@ def fit(
     cases = read_cases(data, reading).labelled()
     screen.facts(cases.facts())
     model = choice.build(regression=cases.is_regression)
-    trained = "verbose" in model.get_params()  # shows a bar of its own
+    trained = "verbose" in model.get_params()  # shows its own progress bar
     if trained and not as_json:
         model.set_params(verbose=1)
-    with screen.progress("looking at the cases", len(cases.X)) as step:
+    with screen.progress("reading the cases", len(cases.X)) as step:
         provenance = Provenance.of(cases.X, cases.split_by.tolist(), reading.changed(), step)
     with nullcontext() if trained else screen.progress(f"fitting {type(model).__name__}", total=None):
         model = fit_copy(model, cases.X, cases.labels, cases.split_by)
     if trained:
-        model.set_params(verbose=0)  # the bar was for this fit
+        model.set_params(verbose=0)  # without a progress bar in the saved model
     model.save(out)
     add_provenance(out, provenance)
     screen.say("\n" + model.describe())
@@ -50,12 +50,12 @@ def fit(
 
 
 def check_out(path: Path) -> None:
-    """Refuse a place where no file can be written, before there is any work."""
+    """Check that a file can be written, before any computation."""
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file to write.")
+        raise ValueError(f"{path} is a folder; pass a file to write.")
     folder = path.absolute().parent
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        text = f"cannot be written in ({error.strerror})" if folder.is_dir() else "does not exist; make it first"
+        text = f"is not writable ({error.strerror})" if folder.is_dir() else "does not exist; create it first"
         raise ValueError(f"the folder {folder} {text}.") from None

@@ -1,11 +1,11 @@
-"""`s4signal info`: what a model file holds."""
+"""`s4signal info`: describe a model file."""
 
 from s4signal.cli.options import AsJson, ModelFile
 from s4signal.cli.running import Screen
 
 
 def info(model: ModelFile, as_json: AsJson = False) -> None:
-    """Say what a model is: channels, rate, band in Hz, memory in seconds, classes, and what it was fitted on."""
+    """Describe a model: channels, rate, band in Hz, memory in seconds, classes, training data."""
     from s4signal.estimators.provenance import load_estimator, read_provenance
 
     screen = Screen(as_json=as_json)
@@ -17,8 +17,8 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
     if n_cases := len(provenance.cases):
         how = ", ".join(f"{name} {value}" for name, value in provenance.reading.items())
         facts |= {"fitted on": f"{n_cases} cases of {len(provenance.groups)} groups"}
-        facts |= {"read by": how or "the default options"}
-    screen.facts(facts or {"fitted on": "not said in the file"})
+        facts |= {"read with": how or "the default options"}
+    screen.facts(facts or {"fitted on": "unknown"})
     screen.result(
         {
             "estimator": type(fitted).__name__,

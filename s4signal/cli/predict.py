@@ -1,4 +1,4 @@
-"""`s4signal predict`: what a model says of new recordings."""
+"""`s4signal predict`: predict new recordings with a model."""
 
 import csv
 import io
@@ -21,11 +21,11 @@ def predict(
     data: Data,
     reading: Reading,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help=".csv, .json or .parquet; else CSV to the screen.")
+        Path | None, typer.Option("--out", "-o", help="A .csv, .json or .parquet file; by default CSV on screen.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict recordings, read as the model's own were: a row per case, with the probability of each class."""
+    """Predict recordings, read like the training data: a row per case, with class probabilities."""
     from s4signal.cli.data import read_cases
     from s4signal.estimators.provenance import load_estimator, read_provenance
 
@@ -48,40 +48,40 @@ def predict(
 
 
 def check_format(out: Path) -> None:
-    """Refuse a file that cannot be written, before there is any work."""
+    """Check that a file can be written, before any computation."""
     if out.suffix.lower() not in FORMATS:
-        raise ValueError(f"--out {out} ends in none of {', '.join(FORMATS)}.")
+        raise ValueError(f"--out {out} must end in one of {', '.join(FORMATS)}.")
     check_out(out)
     if out.suffix.lower() == ".parquet":
         from s4signal.signals.checks import optional
 
         for package in ("pandas", "pyarrow"):
-            optional(package, "A .parquet file (.csv and .json need nothing)")
+            optional(package, "A .parquet file (.csv and .json need no package)")
 
 
 def predicted_rows(fitted: Any, X: Any) -> list[dict[str, Any]]:
-    """Return one row per case: its number, file and place in it, the prediction, and probabilities."""
+    """Return one row per case: its number, file, prediction and probabilities."""
     rows: list[dict[str, Any]] = [{"case": i, "source": source} for i, source in enumerate(X.sources)]
     if hasattr(fitted, "classes_"):
         proba = fitted.predict_proba(X)
-        for row, shares in zip(rows, proba, strict=True):
-            row["prediction"] = label_of(fitted, shares)
-            row |= {f"p({name})": round(float(p), 6) for name, p in zip(fitted.classes_, shares, strict=True)}
+        for row, probabilities in zip(rows, proba, strict=True):
+            row["prediction"] = label_of(fitted, probabilities)
+            row |= {f"p({name})": round(float(p), 6) for name, p in zip(fitted.classes_, probabilities, strict=True)}
         return rows
     values = fitted.predict(X).reshape(len(rows), -1)
     names = ["prediction"] if values.shape[1] == 1 else [f"prediction {i}" for i in range(values.shape[1])]
-    return [{**row, **dict(zip(names, said.tolist(), strict=True))} for row, said in zip(rows, values, strict=True)]
+    return [{**row, **dict(zip(names, value.tolist(), strict=True))} for row, value in zip(rows, values, strict=True)]
 
 
-def label_of(fitted: Any, shares: Any) -> Any:
-    """Return the label that probabilities speak for; of tags those that are more likely than not."""
+def label_of(fitted: Any, probabilities: Any) -> Any:
+    """Return the most probable label; with several labels per case, those with a probability above 0.5."""
     if getattr(fitted[-1] if hasattr(fitted, "steps") else fitted, "multilabel_", False):
-        return fitted.classes_[shares > 0.5].tolist()
-    return fitted.classes_[shares.argmax()].item()
+        return fitted.classes_[probabilities > 0.5].tolist()
+    return fitted.classes_[probabilities.argmax()].item()
 
 
 def encoded(rows: list[dict[str, Any]], ending: str) -> bytes:
-    """Return a table as the bytes of a file."""
+    """Encode a table as the content of a file."""
     if ending == ".json":
         return (json.dumps(rows, indent=1) + "\n").encode()
     if ending == ".parquet":

@@ -1,4 +1,4 @@
-"""What all commands share: errors in one line, warnings in one line, words for people or JSON for machines."""
+"""Shared by all commands: errors and warnings in one line, output as text or JSON."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ BAD_INPUT, FAULT, INTERRUPTED = 2, 1, 130
 
 
 def checked(command: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a command: wrong input exits with 2 and one line, a fault of ours with 1, an interrupt with 130."""
+    """Wrap a command: exit with one line and code 2 for invalid input, 1 for internal errors, 130 for an interrupt."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -27,8 +27,8 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
             warnings.showwarning = _show_warning
             try:
                 command(*args, **kwargs)
-            except BrokenPipeError:  # the reader has what it wanted: `s4signal predict ... | head`
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+            except BrokenPipeError:  # the reader stopped early: `s4signal predict ... | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports an error at exit
             except (typer.Exit, typer.Abort):
                 raise
             except KeyboardInterrupt:
@@ -36,13 +36,13 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
             except (S4SignalError, ValueError, TypeError, OSError) as error:
                 _fail(one_line(error), BAD_INPUT)
             except Exception as error:
-                _fail(f"a fault of the program, {type(error).__name__}: {one_line(error)}", FAULT)
+                _fail(f"internal error, {type(error).__name__}: {one_line(error)}", FAULT)
 
     return run
 
 
 def one_line(error: BaseException | str) -> str:
-    """Return the text of an error in one line; what readers call sfreq= is --sfreq here."""
+    """Return an error as one line, with parameters such as sfreq= as options, --sfreq."""
     text = re.sub(r"\b(pattern|manifest|on_error|sfreq|split)=", lambda m: f"--{m[1].replace('_', '-')} ", str(error))
     return " ".join(text.split()) or type(error).__name__
 
@@ -55,29 +55,29 @@ def _fail(text: str, code: int) -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):  # others speak to programmers
+    if issubclass(category, UserWarning):  # other categories are for programmers
         typer.echo(f"warning: {one_line(str(message))}", err=True)
 
 
 class Screen:
-    """Words and tables on standard output, or one JSON document in their place; progress on standard error."""
+    """Print text and tables, or one JSON document, on standard output, and progress on standard error."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
 
     def say(self, text: str) -> None:
-        """Print a line for a person."""
+        """Print a line, unless the output is JSON."""
         if not self.as_json:
             typer.echo(text)
 
     def facts(self, facts: dict[str, str]) -> None:
-        """Print names and what they are, one a line."""
+        """Print names and texts, one per line."""
         width = max(map(len, facts)) + 2
         for name, text in facts.items():
             self.say(f"  {name:<{width}}{text}")
 
     def table(self, columns: list[str], rows: list[list[str]]) -> None:
-        """Print a table, as wide as the terminal at most: cells are folded where they must be."""
+        """Print a table, at most as wide as the terminal; long cells are folded."""
         if self.as_json:
             return
         from rich import box
@@ -93,14 +93,14 @@ class Screen:
         Console(highlight=False, markup=False).print(table)
 
     def result(self, document: dict[str, Any]) -> None:
-        """Print what a machine reads."""
+        """Print the document if the output is JSON."""
         if self.as_json:
             text = json.dumps(document, default=lambda item: item.tolist() if hasattr(item, "tolist") else str(item))
-            typer.echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # what is no number: null
+            typer.echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # NaN to null
 
     @contextmanager
     def progress(self, text: str, total: int | None) -> Iterator[Callable[[], None]]:
-        """Show a bar while something runs; yields what to call after each part."""
+        """Show a progress bar; yields the function to call after each step."""
         from rich.console import Console
         from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""`s4signal stream`: the answer of a model while a signal arrives."""
+"""`s4signal stream`: predictions of a model while a signal arrives."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-RAW = {"s16": ("<i2", 32768.0), "f32": ("<f4", 1.0)}  # type of a sample, and what stands for one
+RAW = {"s16": ("<i2", 32768.0), "f32": ("<f4", 1.0)}  # type of a sample, and full scale
 
 
 @with_options
@@ -24,11 +24,11 @@ def stream(
     model: ModelFile,
     source: Annotated[str, typer.Argument(help="A recording (audio or EEG), or - for raw samples from a pipe.")],
     reading: Reading,
-    chunk: Annotated[float, typer.Option(help="Seconds between two answers.")] = 0.1,
-    raw: Annotated[str, typer.Option(help="Of a pipe: s16 or f32, channels in turn.")] = "s16",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,
+    chunk: Annotated[float, typer.Option(help="Seconds between predictions.")] = 0.1,
+    raw: Annotated[str, typer.Option(help="Pipe: s16 or f32, interleaved channels.")] = "s16",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per prediction.")] = False,
 ) -> None:
-    """Follow a recording or a pipe, and print what the model says of all so far, or of the last --window seconds.
+    """Follow a recording or a pipe; print predictions for all samples so far, or the last --window seconds.
 
     A microphone: arecord -t raw -f S16_LE -r 16000 | s4signal stream model.s4 - --sfreq 16000
     """
@@ -41,34 +41,34 @@ def stream(
     fitted, provenance = load_estimator(model), read_provenance(model)
     if source == "-":
         sfreq = reading.sfreq or fitted.sfreq_
-        pieces = _piped(sys.stdin.buffer, fitted.n_channels_in_, _size(chunk, sfreq), raw)
+        chunks = _piped(sys.stdin.buffer, fitted.n_channels_in_, _size(chunk, sfreq), raw)
     else:
         whole = dataclasses.replace(reading, window=None, step=None)
         how = whole.after(provenance.reading, left_out=("pattern", "window", "step", "tmax"))
-        sfreq, pieces = _recorded(Path(source), how, chunk, fitted.sfreq_)
+        sfreq, chunks = _recorded(Path(source), how, chunk, fitted.sfreq_)
     rate = sfreq if fitted.sfreq_ is not None else None
-    listening = fitted.stream(sfreq=rate, window_s=reading.window, step_s=reading.step)
+    predictor = fitted.stream(sfreq=rate, window_s=reading.window, step_s=reading.step)
     n_times = 0
-    for piece in pieces:
-        n_times += piece.shape[1]
-        line = _line(fitted, listening.push(piece), n_times / (sfreq or 1.0), as_json=as_json)
+    for samples in chunks:
+        n_times += samples.shape[1]
+        line = _line(fitted, predictor.push(samples), n_times / (sfreq or 1.0), as_json=as_json)
         typer.echo(line)
         sys.stdout.flush()
     if not n_times:
-        raise ValueError(f"{'the pipe' if source == '-' else source} ended before a sample came; is its source there?")
+        raise ValueError(f"{'the pipe' if source == '-' else source} ended without a sample; is the source running?")
 
 
 def _line(fitted: Any, scores: "NDArray[np.floating]", time: float, *, as_json: bool) -> str:
-    """Write an answer, for a person or a machine."""
+    """Format a prediction as text or JSON."""
     if not hasattr(fitted, "classes_"):
-        answer = {"prediction": scores.tolist()}
+        document = {"prediction": scores.tolist()}
         text = "  ".join(f"{value:.4g}" for value in scores)
     else:
         prediction, best = label_of(fitted, scores), float(scores.max())
-        shares = dict(zip(map(str, fitted.classes_.tolist()), map(float, scores), strict=True))
-        answer = {"prediction": prediction, "probabilities": shares}
+        probabilities = dict(zip(map(str, fitted.classes_.tolist()), map(float, scores), strict=True))
+        document = {"prediction": prediction, "probabilities": probabilities}
         text = f"{prediction!s:<20} {best:.3f} {'█' * round(20 * best)}"
-    return json.dumps({"time": round(time, 6), **answer}) if as_json else f"{time:9.3f}  {text}"
+    return json.dumps({"time": round(time, 6), **document}) if as_json else f"{time:9.3f}  {text}"
 
 
 def _size(chunk: float, sfreq: float | None) -> int:
@@ -78,7 +78,7 @@ def _size(chunk: float, sfreq: float | None) -> int:
 def _recorded(
     path: Path, how: Reading, chunk: float, sfreq: float | None
 ) -> tuple[float | None, "Iterator[NDArray[np.floating]]"]:
-    """Return the rate of a recording and its pieces, each read when it is its turn."""
+    """Return the rate of a recording and an iterator over its chunks, read one at a time."""
     from s4signal.cli.data import read_cases
 
     X = read_cases(path, how).X
@@ -92,13 +92,13 @@ def _recorded(
 
 
 def _piped(pipe: BinaryIO, n_channels: int, size: int, raw: str) -> "Iterator[NDArray[np.floating]]":
-    """Yield pieces (n_channels, n_times) of raw samples, whose channels come in turn; the last may be short."""
+    """Yield chunks (n_channels, n_times) of raw samples with interleaved channels; the last can be short."""
     import numpy as np
 
-    dtype, one = RAW[raw]
+    dtype, full_scale = RAW[raw]
     frame = np.dtype(dtype).itemsize * n_channels
     while content := pipe.read(size * frame):
         if len(content) % frame:
             n_missing = frame - len(content) % frame
-            raise ValueError(f"the pipe ended within a sample: {n_missing} bytes more would be {n_channels} channels.")
-        yield (np.frombuffer(content, dtype).reshape(-1, n_channels).T / one).astype(np.float64)
+            raise ValueError(f"the pipe ended within a sample: {n_missing} bytes of {n_channels} channels are missing.")
+        yield (np.frombuffer(content, dtype).reshape(-1, n_channels).T / full_scale).astype(np.float64)

@@ -65,7 +65,7 @@ def test_parquet_needs_its_packages_or_is_written(run, model: Path, tones: Path,
         import pyarrow  # noqa: F401
     except ImportError:
         assert answer.exit_code == 2
-        assert '.csv and .json need nothing) needs pyarrow: pip install "pyarrow".' in answer.stderr
+        assert '.csv and .json need no package) needs pyarrow: pip install "pyarrow".' in answer.stderr
     else:
         assert out.read_bytes()[:4] == b"PAR1"
 
@@ -98,7 +98,7 @@ def test_evaluation_of_numbers_gives_errors(run, tmp_path: Path) -> None:
 def test_info_says_what_a_model_is_and_was_fitted_on(run, model: Path) -> None:
     text = run("info", model).stdout
     assert "fitted on  18 cases of 3 groups" in text
-    assert f"read by    pattern {PATTERN}" in text
+    assert f"read with  pattern {PATTERN}" in text
     found = document(run("info", model, "--json"))
     assert (found["estimator"], found["classes"], found["sfreq"]) == ("S4RidgeClassifier", ["high", "low"], 8000.0)
     assert found["parameters"]["n_oscillators"] == 16
@@ -159,7 +159,7 @@ def test_a_report_cross_validates_what_the_model_has_seen(run, model: Path, tone
     found = document(run("report", model, tones, "-o", tmp_path / "r.html", "--json"))
     assert found["protocol"].startswith("3-fold cross-validation by group")
     assert found["checks"] == [
-        [True, "No group, recording, copied or overlapping samples stand on both sides of a fold."]
+        [True, "No group, recording, copied or overlapping samples are on both sides of a fold."]
     ]
     assert "accuracy over the number of training cases" in (tmp_path / "r.html").read_text("utf-8")
 
@@ -172,7 +172,7 @@ def test_a_report_scores_other_cases_as_held_out(run, model: Path, tmp_path: Pat
             tone = np.sin(2 * np.pi * hertz * np.arange(1600) / 8000) + 0.05 * rng.standard_normal(1600)
             write_wave(tmp_path / "new" / label / f"{label}_{speaker}_9.wav", 0.3 * tone)
     found = document(run("report", model, tmp_path / "new", "-o", tmp_path / "r.html", "--json"))
-    assert found["protocol"] == "The model in the file predicts these cases, which are held out."
+    assert found["protocol"] == "The saved model predicts these cases, which are held out."
     assert found["checks"] == [
         [True, "0 of 4 cases are among the 18 that the model was fitted on."],
         [False, "1 of 2 groups have the name of a group that the model was fitted on."],
@@ -180,45 +180,45 @@ def test_a_report_scores_other_cases_as_held_out(run, model: Path, tmp_path: Pat
     S4RidgeClassifier.load(model).save(tmp_path / "bare.s4")
     bare = ["report", tmp_path / "bare.s4", tmp_path / "new", "-o", tmp_path / "r.html", "--json"]
     assert document(run(*bare))["checks"] == [
-        [False, "The file does not say which cases the model was fitted on: these may be among them."]
+        [False, "The file does not list the training cases of the model: these cases may be among them."]
     ]
 
 
 def test_a_microphone_that_is_gone_is_said(run, model: Path) -> None:
     answer = run("stream", model, "-", input=b"")
     assert answer.exit_code == 2
-    assert answer.stderr == "error: the pipe ended before a sample came; is its source there?\n"
+    assert answer.stderr == "error: the pipe ended without a sample; is the source running?\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["report", "{model}", "{tones}", "-o", "{tmp}/r.html", "--protocol", "none"], "--protocol none is unknown"),
-        (["report", "{model}", "{tones}", "-o", "{tmp}/no/r.html"], "does not exist; make it first"),
+        (["report", "{model}", "{tones}", "-o", "{tmp}/no/r.html"], "does not exist; create it first"),
         (["report", "{model}", "{tones}/low", "-o", "{tmp}/r.html"], "all cases have the label 'low'"),
-        (["fit", "{tones}", "-o", "{tmp}/no/m.s4"], "does not exist; make it first"),
-        (["fit", "{tones}", "-o", "{tmp}"], "is a folder; name a file"),
-        (["fit", "{tones}", "-o", "/proc/m.s4"], "the folder /proc cannot be written in"),
+        (["fit", "{tones}", "-o", "{tmp}/no/m.s4"], "does not exist; create it first"),
+        (["fit", "{tones}", "-o", "{tmp}"], "is a folder; pass a file"),
+        (["fit", "{tones}", "-o", "/proc/m.s4"], "the folder /proc is not writable"),
         (["fit", "{tmp}", "-o", "{tmp}/m.s4"], "holds no recording"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--estimator", "svm"], "--estimator svm is unknown"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--causal"], "--causal is for --estimator s4"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--lookahead", "0.2"], "--lookahead is for --estimator s4"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_osc=3"], "--set n_osc: S4RidgeClassifier has the param"),
-        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_oscillators"], "is no name=value"),
+        (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_oscillators"], "must be name=value"),
         (["fit", "{tones}", "-o", "{tmp}/m.s4", "--set", "n_oscillators=-1"], "n_oscillators"),
         (["predict", "{tmp}/none.s4", "{tones}"], "does not exist or is no file"),
         (["predict", "{tones}/low/low_anna_0.wav", "{tones}"], "not a model that s4signal saved"),
-        (["predict", "{model}", "{tones}", "--out", "{tmp}/p.xlsx"], "ends in none of .csv, .json, .parquet"),
+        (["predict", "{model}", "{tones}", "--out", "{tmp}/p.xlsx"], "must end in one of .csv, .json, .parquet"),
         (["evaluate", "{tones}/low"], "no label is known"),
         (["evaluate", "{tones}", "--folds", "1"], "1 folds are too few"),
         (["evaluate", "{tones}", "--pattern", "{{label}}_{{group}}_0.wav"], "12 of 18 recordings"),
-        (["export", "{model}", "{tmp}/m.onnx"], "a S4RidgeClassifier, which is not exported; models of `fit --esti"),
-        (["export", "{model}", "{tmp}/m.h5"], "m.h5 ends neither in .onnx nor in .pt2"),
+        (["export", "{model}", "{tmp}/m.onnx"], "a S4RidgeClassifier, which cannot be exported; models of `fit --es"),
+        (["export", "{model}", "{tmp}/m.h5"], "m.h5 must end in .onnx, or .pt2"),
         (["stream", "{model}", "{tones}"], "holds 18 cases; a stream follows one recording"),
         (["stream", "{model}", "{tmp}/none.wav"], "none.wav does not exist"),
         (["stream", "{model}", "-", "--raw", "u8"], "--raw u8 is unknown"),
         (["stream", "{model}", "-", "--chunk", "0"], "--chunk 0 must be more than 0"),
-        (["stream", "{model}", "-"], "the pipe ended within a sample: 1 bytes more"),
+        (["stream", "{model}", "-"], "the pipe ended within a sample: 1 bytes of"),
     ],
 )
 def test_wrong_input_exits_with_2_and_one_line(run, arguments, message, tones, model, tmp_path) -> None:
@@ -244,7 +244,7 @@ def test_an_interrupt_exits_with_130_and_a_fault_with_1(run, monkeypatch, tones:
     assert (answer.exit_code, answer.stderr) == (130, "error: interrupted; nothing was written.\n")
     monkeypatch.setattr(S4RidgeClassifier, "fit", at_fault)
     answer = run("fit", tones, "-o", tmp_path / "m.s4")
-    assert (answer.exit_code, answer.stderr) == (1, "error: a fault of the program, ZeroDivisionError: by zero\n")
+    assert (answer.exit_code, answer.stderr) == (1, "error: internal error, ZeroDivisionError: by zero\n")
     monkeypatch.setenv("S4SIGNAL_TRACEBACK", "1")
     assert isinstance(run("fit", tones, "-o", tmp_path / "m.s4").exception, ZeroDivisionError)
 
@@ -269,7 +269,7 @@ def test_the_demo_leads_from_recordings_to_predictions(run, tmp_path: Path, monk
     assert f"$ s4signal predict {folder / 'whistles.s4'}" in answer.stdout
     again = run("demo", folder)
     assert again.exit_code == 2
-    assert "is there already and not empty" in again.stderr
+    assert "already exists and is not empty" in again.stderr
 
 
 def test_tags_are_predicted_as_a_list(run, tones: Path, tmp_path: Path) -> None:

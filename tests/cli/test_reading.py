@@ -88,7 +88,7 @@ def test_of_eeg_with_events_folders_are_subjects(tmp_path: Path) -> None:
         record(tmp_path / subject, ["1_raw.fif", "2_raw.fif"])
     cases = read_cases(tmp_path, Reading(tmax=0.3))
     assert cases.split_by.tolist() == ["ann"] * 6 + ["bob"] * 6
-    assert cases.facts()["labels by"] == "events, 0 to 0.3 s after each; groups: folders"
+    assert cases.facts()["labels from"] == "events, 0 to 0.3 s after each; groups: folders"
     assert len(set(read_cases(tmp_path / "ann", Reading(tmax=0.3)).split_by.tolist())) == 2
     (tmp_path / "bob").rename(tmp_path / "ann" / "more")
     assert len(set(read_cases(tmp_path, Reading(tmax=0.3)).split_by.tolist())) == 4  # one folder is no subject
@@ -116,7 +116,7 @@ def test_targets_are_numbers_where_they_are_asked_for(tmp_path: Path) -> None:
     assert cases.y is not None
     assert cases.y.tolist() == [60.0, 71.5]
     (tmp_path / "audio" / "60").rename(tmp_path / "audio" / "sixty")
-    with pytest.raises(RecordingError, match="--regression needs labels that are numbers: could not convert"):
+    with pytest.raises(RecordingError, match="--regression needs numeric labels: could not convert"):
         read_cases(tmp_path / "audio", Reading(regression=True))
 
 
@@ -224,21 +224,21 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
     [
         (empty, "holds no recording"),
         (missing, "nowhere does not exist"),
-        (a_picture, "no recording by its ending"),
+        (a_picture, "no known extension of a recording"),
         (half_sorted, r"b\.wav is in no class folder\. Sort the files as .*/<class>/<file>"),
         (two_kinds, r"several kinds of recordings \(1 EEG, 1 audio\)"),
         (odd_name, r"no file below .* follows pattern=.*; one of them is yes-ann\.wav"),
         (no_field, "has no label and no group. Write it like"),
         (both, "--manifest and --pattern were both given"),
-        (other_columns, "has no column path; it has file, class. Name the columns by --path-column"),
-        (other_columns_without_a_folder, "has no column path; it has file, class. Name the columns by --path-column"),
+        (other_columns, "has no column path; it has file, class. Pass the columns as --path-column"),
+        (other_columns_without_a_folder, "has no column path; it has file, class. Pass the columns as --path-column"),
         (two_groups, "a case of column case has several groups in column group"),
         (other_groups, "has no column speaker; it has path, label"),
         (no_rows, "lists no file"),
         (no_label, r"index\.csv, row 2, column label is empty"),
         (no_file, r"row 2: .*b\.wav does not exist\. Paths are relative to"),
         (no_audio, r"must list recordings of one kind.*its files end in \.csv, \.wav"),
-        (several_ts, r"holds 2 \.ts files; name one of them"),
+        (several_ts, r"holds 2 \.ts files; pass one of them"),
         (two_rates, r"x\.wav is sampled at 8000 Hz and .*x\.wav at 16000 Hz\. Pass sfreq= to resample"),
         (events_and_labels, "--tmax cuts around events, but labels come from the pattern"),
     ],
@@ -252,7 +252,7 @@ def test_what_cannot_be_understood_is_refused_in_one_line(make, message: str, tm
 def test_one_class_is_no_task(tmp_path: Path) -> None:
     (tmp_path / "yes").mkdir()
     write_wave(tmp_path / "yes" / "a.wav", np.zeros(9))
-    with pytest.raises(RecordingError, match="all cases have the label 'yes'; two at least"):
+    with pytest.raises(RecordingError, match="all cases have the label 'yes'; at least two"):
         read_cases(tmp_path, Reading()).labelled()
 
 
@@ -318,8 +318,8 @@ def test_parts_below_the_classes_are_said_and_read_alone(tmp_path: Path, run) ->
         arguments = [tmp_path / "all", "-o", tmp_path / "m.s4", *QUICK, *windows]
         assert "test (6), train (6)" in run("fit", *arguments).stdout
         answer = run("fit", *arguments, "--split", "train").stdout
-        assert "parts      train (6)\n" in answer
-        assert "classes    2: high (" in answer
+        assert "parts        train (6)\n" in answer
+        assert "classes      2: high (" in answer
     found = json.loads(run("predict", tmp_path / "m.s4", tmp_path / "all", "--split", "test", "--json").stdout)
     assert {Path(row["source"]).parent.name for row in found} == {"test"}
 
@@ -363,5 +363,5 @@ def test_what_cannot_be_used_is_refused_or_skipped_and_listed(tmp_path: Path, ru
 def test_stretches_of_other_files_than_sound_are_refused(tmp_path: Path) -> None:
     record(tmp_path, ["s1_raw.fif"], label="rest")
     (tmp_path / "rows.csv").write_text("path,label,start\ns1_raw.fif,rest,0.5\n")
-    with pytest.raises(RecordingError, match="has a column start or end, which cut audio alone"):
+    with pytest.raises(RecordingError, match="has a column start or end, for audio only"):
         read_cases(tmp_path / "rows.csv", Reading())

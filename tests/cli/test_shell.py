@@ -59,7 +59,7 @@ def test_no_argument_shows_the_commands_and_a_wrong_one_exits_with_2() -> None:
     assert answer.returncode == 0
     assert "Usage: s4signal " in answer.stdout  # and completion is that of s4signal
     assert [name for name in NAMES if name not in answer.stdout] == []
-    assert "Exit codes: 0 done, 1 a fault of the program, 2 wrong input, 130 interrupted." in answer.stdout
+    assert "Exit codes: 0 success, 1 internal error, 2 invalid input, 130 interrupted." in answer.stdout
     wrong = shell("predct")
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
