@@ -36,7 +36,7 @@ class Draw:
         """Draw a positive number whose logarithm is uniform."""
         return float(np.exp(self.rng.uniform(*np.log(bounds))))
 
-    def stretch(self, longest_s: float, n_times: int) -> slice:
+    def segment(self, longest_s: float, n_times: int) -> slice:
         """Draw a segment inside a case, of at most `longest_s` seconds."""
         n = min(round(self.rng.uniform(0.0, longest_s) * self.sfreq), n_times)
         start = int(self.rng.integers(n_times - n + 1))
@@ -81,7 +81,7 @@ class TimeMasking(SampleChange):
     longest_s: float = 0.5
 
     def __call__(self, x: FloatArray, draw: Draw) -> FloatArray:
-        masked, where = x.copy(), draw.stretch(self.longest_s, x.shape[1])
+        masked, where = x.copy(), draw.segment(self.longest_s, x.shape[1])
         masked[:, where] = np.where(np.isnan(x[:, where]), np.nan, mean_of(x))
         return masked
 

@@ -73,7 +73,7 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
         np.array([samples[row] * (volts_per_unit(units[row]) or 1.0) for row in rows]),
         sfreq=sfreq,
         ch_names=tuple(names[row] for row in rows),
-        annotations=() if marks is None else _beats(marks, float(read.fs)),
+        annotations=() if marks is None else _annotations(marks, float(read.fs)),
         source=str(header),
         modality="biosignal",
     )
@@ -103,7 +103,7 @@ def _common_rate(read: Any, names: Sequence[str], rows: Sequence[int], header: P
     return rates[names[rows[0]]]
 
 
-def _beats(marks: Any, sfreq: float) -> tuple[Annotation, ...]:
+def _annotations(marks: Any, sfreq: float) -> tuple[Annotation, ...]:
     """Convert annotations to seconds, at the rate of their own file if it has one."""
     onsets_s = (np.asarray(marks.sample) / float(marks.fs or sfreq)).tolist()
     return tuple(Annotation(onset_s, 0.0, str(symbol)) for onset_s, symbol in zip(onsets_s, marks.symbol, strict=True))

@@ -35,7 +35,7 @@ def epoch_labels(
 
     Parameters
     ----------
-    signals : Signals or what Signals takes
+    signals : Signals, or any input of Signals
         One case per recording.
     epoch_s : float, positive
         Duration of an epoch [s]. The first starts with the recording; an incomplete epoch at the end is ignored.

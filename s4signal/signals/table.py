@@ -142,11 +142,11 @@ class Table:
 
     def _times(self, name: str, items: list[Any], unit_s: float) -> npt.NDArray[Any]:
         texts = [str(item).strip() for item in items]
-        parsed = {text: parse_moment(text, unit_s) for text in dict.fromkeys(texts)}
+        parsed = {text: parse_time(text, unit_s) for text in dict.fromkeys(texts)}
         if None in parsed.values():
             i = [parsed[text] for text in texts].index(None)
             raise RecordingError(f"{self._row(i, name)}: {texts[i]!r} is not a number, HH:MM or date.")
-        return as_moments([parsed[text] for text in texts], f"column {name} of {self.name}")
+        return as_time_array([parsed[text] for text in texts], f"column {name} of {self.name}")
 
     def number(self, i: int, name: str, item: Any) -> float:
         """Return a cell as a float, NaN if it is empty."""
@@ -199,31 +199,31 @@ def _on_grid(times: FloatArray, rate: float, precision_s: float) -> bool:
     return float(np.ptp(times - np.arange(len(times)) / rate)) <= slack
 
 
-def as_seconds(moments: npt.NDArray[Any]) -> FloatArray:
+def as_seconds(times: npt.NDArray[Any]) -> FloatArray:
     """Convert dates of one case to seconds after the first; numbers are already seconds."""
-    if moments.dtype.kind != "M":
-        return moments
-    return np.asarray((moments - moments.min()) / np.timedelta64(1, "s"))
+    if times.dtype.kind != "M":
+        return times
+    return np.asarray((times - times.min()) / np.timedelta64(1, "s"))
 
 
-def parse_moment(text: str, unit_s: float) -> float | datetime | None:
+def parse_time(text: str, unit_s: float) -> float | datetime | None:
     """Parse a number, hours:minutes[:seconds] or an ISO date, converted to UTC if it has a time zone."""
     parsers: list[Callable[[str], Any]] = [lambda text: float(text) * unit_s, _clock_seconds, datetime.fromisoformat]
     for parse in parsers:
         with suppress(ValueError):
-            moment: float | datetime = parse(text)
-            if isinstance(moment, datetime) and moment.tzinfo is not None:
-                moment = moment.astimezone(UTC).replace(tzinfo=None)
-            return moment
+            time: float | datetime = parse(text)
+            if isinstance(time, datetime) and time.tzinfo is not None:
+                time = time.astimezone(UTC).replace(tzinfo=None)
+            return time
     return None
 
 
-def as_moments(moments: Sequence[Any], where: str) -> npt.NDArray[Any]:
+def as_time_array(times: Sequence[Any], where: str) -> npt.NDArray[Any]:
     """Return an array of parsed times, either seconds or dates; refuse a mixture."""
-    dates = {isinstance(moment, datetime) for moment in moments}
+    dates = {isinstance(time, datetime) for time in times}
     if len(dates) > 1:
         raise RecordingError(f"{where} mixes dates with numbers. Write all times in one format.")
-    return np.array(moments, dtype="M8[us]" if dates == {True} else np.float64)
+    return np.array(times, dtype="M8[us]" if dates == {True} else np.float64)
 
 
 def _clock_seconds(text: str) -> float:

@@ -202,16 +202,16 @@ def read_events(
     check_positive("time_unit_s", time_unit_s)
     table = Table(data, delimiter=delimiter, case=case)
     table.check((case, time, variable, value))
-    owners, what, numbers = table.names(case), table.names(variable), table.numbers(value)
+    owners, variables, numbers = table.names(case), table.names(variable), table.numbers(value)
     if not owners:
         raise RecordingError(f"{table.name} holds no row. One row per observation is needed.")
-    names = sorted(set(what)) if picks is None else [str(name) for name in picks]
+    names = sorted(set(variables)) if picks is None else [str(name) for name in picks]
     channels = {name: i for i, name in enumerate(names)}
-    channel = np.array([channels.get(name, -1) for name in what])
+    channel = np.array([channels.get(name, -1) for name in variables])
     observed = (channel >= 0) & ~np.isnan(numbers)
     if not observed.any():
         raise RecordingError(
-            f"{table.name} holds no observation of {few(names, 10)}. Its variables are {few(sorted(set(what)), 10)}."
+            f"{table.name} holds no observation of {few(names, 10)}. Variables are {few(sorted(set(variables)), 10)}."
         )
     seconds, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
     signals = []

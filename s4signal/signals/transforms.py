@@ -20,7 +20,7 @@ def decimate(signals: Any, factor: int) -> Signals:
 
     Parameters
     ----------
-    signals : Signals or what Signals takes
+    signals : Signals, or any input of Signals
         The cases.
     factor : int, at least 1
         The decimation factor.
@@ -54,7 +54,7 @@ def drop_samples(signals: Any, fraction: float, *, random_state: Any = None, as_
 
     Parameters
     ----------
-    signals : Signals or what Signals takes
+    signals : Signals, or any input of Signals
         The cases, with times or a rate.
     fraction : float, in [0, 1)
         The fraction to remove, in all channels at once; at least one sample remains.

@@ -11,7 +11,7 @@ from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, PathOrText, check_file
 from s4signal.signals.collection import Signals
-from s4signal.signals.table import as_moments, as_seconds, parse_moment, without_regular_times
+from s4signal.signals.table import as_seconds, as_time_array, parse_time, without_regular_times
 
 _PAIR = re.compile(r"\(([^()]*),([^(),]*)\)")
 
@@ -152,10 +152,10 @@ def _timed(body: str) -> tuple[FloatArray, FloatArray]:
         raise RecordingError("with timestamps, a dimension is written (time,value),(time,value),…")
     triples = [(row, time, value) for row, part in enumerate(parts) for time, value in _PAIR.findall(part)]
     row, stamps, values = zip(*triples, strict=True)
-    parsed = [parse_moment(stamp.strip(), 1.0) for stamp in stamps]
+    parsed = [parse_time(stamp.strip(), 1.0) for stamp in stamps]
     if None in parsed:
         raise RecordingError(f"{stamps[parsed.index(None)]!r} is neither a number of seconds nor a date.")
-    times, column = np.unique(as_moments(parsed, "it"), return_inverse=True)
+    times, column = np.unique(as_time_array(parsed, "it"), return_inverse=True)
     if len({*zip(row, column.tolist(), strict=True)}) < len(triples):
         raise RecordingError("a dimension has a time twice.")
     data = np.full((len(parts), len(times)), np.nan)

@@ -35,7 +35,7 @@ def windows(
 
     Parameters
     ----------
-    signals : Signals or what Signals takes
+    signals : Signals, or any input of Signals
         One case per recording.
     duration_s : float, positive
         Duration of a window [s].
@@ -127,7 +127,7 @@ def epochs_from_events(
 
     Parameters
     ----------
-    signals : Signals or what Signals takes
+    signals : Signals, or any input of Signals
         One case per recording, for example from `read_eeg`.
     events : array of shape (n_events, 3), path, or list of them, optional
         One per recording: an MNE events array or an ``-eve.fif`` file. Sample numbers are those of the original

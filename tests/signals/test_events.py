@@ -147,7 +147,7 @@ def test_dates_of_pandas_are_understood():
         (TABLE, {"duplicates": "max"}, ValueError, "duplicates='max' is unknown; choose one of 'mean', 'last'"),
         (TABLE, {"time_unit_s": 0}, ValueError, "time_unit_s=0 must be a positive"),
         (TABLE, {"cases": ["a", "c"]}, RecordingError, "case c has no observation in the table. Leave it out"),
-        (TABLE, {"picks": ["pH"]}, RecordingError, "no observation of pH. Its variables are HR, Temp"),
+        (TABLE, {"picks": ["pH"]}, RecordingError, "no observation of pH. Variables are HR, Temp"),
         (changed(what=["HR", "x", "HR", "HR", "x", "HR"]), {"picks": ["HR"]}, RecordingError, "case a has no obs"),
         (changed(number=[NAN, 1, NAN, NAN, 2, NAN]), {}, RecordingError, "case b has no observation"),
         (changed(number=[1] * 5 + ["high"]), {}, RecordingError, r"row 5 \(case b\), column number: 'high' is not a"),
