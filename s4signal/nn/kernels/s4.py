@@ -20,7 +20,7 @@ class S4Kernel(DenseKernel, PairKernel):
     References
     ----------
     Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", 2022, section 3,
-    doi:10.48550/arXiv.2111.00396. That P P* keeps it stable: Goel, Gu, Donahue, Ré, "It's Raw! Audio Generation with
+    doi:10.48550/arXiv.2111.00396. Stability by P P*: Goel, Gu, Donahue, Ré, "It's Raw! Audio Generation with
     State-Space Models", 2022, section 4.1, doi:10.48550/arXiv.2202.09729.
     """
 
