@@ -1,12 +1,13 @@
 """Read cases, labels and groups from a folder, a manifest or a file, and describe them."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from s4signal.cli.listing import Listing, header_of, is_manifest, kind_of, list_manifest, list_recordings, unlabelled
 from s4signal.cli.options import Reading
@@ -32,12 +33,19 @@ class Cases:
     by: str = ""  # where labels and groups come from
     splits: NDArray[Any] | None = None  # the part of the data set of each recording
     skipped: tuple[Skipped, ...] = ()
+    tags: NDArray[np.str_] | None = None  # names of the columns of y, if a case may have several labels
     aside: tuple[str, ...] = ()  # descriptions of ignored files
 
     @property
     def is_regression(self) -> bool:
         """Whether the labels are numeric targets."""
         return self.y is not None and self.y.dtype.kind == "f"
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of cases with each label or tag."""
+        names = self.labels if self.tags is None else self.tags[np.nonzero(self.labels)[1]]
+        return Counter(map(str, names.tolist()))
 
     @property
     def labels(self) -> NDArray[Any]:
@@ -55,8 +63,8 @@ class Cases:
         if self.y is not None and self.is_regression:
             facts["targets"] = f"numbers from {self.y.min():g} to {self.y.max():g}"
         elif self.y is not None:
-            counts = [f"{label} ({n})" for label, n in Counter(self.y.tolist()).most_common()]
-            facts["classes"] = f"{len(counts)}: {few(counts, _SHOWN)}"
+            counts = [f"{label} ({n})" for label, n in self.counts.most_common()]
+            facts["classes" if self.tags is None else "tags"] = f"{len(counts)}: {few(counts, _SHOWN)}"
         if self.by:
             facts["labels from"] = self.by
         n = 0 if self.groups is None else len(set(self.groups.tolist()))
@@ -70,18 +78,22 @@ class Cases:
     def document(self) -> dict[str, Any]:
         """Describe the cases in the form of JSON."""
         n_groups = None if self.groups is None else len(set(self.groups.tolist()))
-        classes = None if self.y is None or self.is_regression else dict(Counter(map(str, self.y.tolist())))
+        classes = None if self.y is None or self.is_regression else dict(self.counts)
         facts = {"source": self.source, "n_cases": len(self.X), "n_groups": n_groups, "classes": classes}
         return facts | {"skipped": [file._asdict() for file in self.skipped]}
 
-    def labelled(self) -> "Cases":
-        """Return the cases; RecordingError if there are no labels."""
+    def labelled(self, tags: str | None = None) -> "Cases":
+        """Return the cases, `tags` between several labels of one; RecordingError if there are none."""
         if self.y is None:
             raise RecordingError(
                 f"{self.source}: no label is known. Sort the files into a folder per class, or pass --pattern, "
                 "--manifest with a column of labels (--label-column), or --tmax to cut around the events of recordings."
             )
-        if not self.is_regression and len(set(self.y.tolist())) < 2:
+        if tags is not None:
+            columns = MultiLabelBinarizer()
+            y = columns.fit_transform([{*map(str.strip, str(label).split(tags))} - {""} for label in self.y.tolist()])
+            return replace(self, y=y, tags=np.array(columns.classes_.tolist())).labelled()
+        if not self.is_regression and len(self.counts) < 2:
             raise RecordingError(
                 f"{self.source}: all cases have the label {str(self.y[0])!r}; at least two labels are needed."
             )

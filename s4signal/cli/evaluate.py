@@ -8,7 +8,7 @@ from s4signal.cli.options import AsJson, Choice, Data, Reading, with_options
 from s4signal.cli.running import Screen
 
 if TYPE_CHECKING:
-    from s4signal.inspection.scores import Interval, Predictions
+    from s4signal.inspection.scores import Predictions
 
 _MOST_GROUPS = 20  # in the table; --json has all
 
@@ -29,10 +29,10 @@ def evaluate(
     from s4signal.inspection.scores import cross_validate, folds_of
 
     screen = Screen(as_json=as_json)
-    cases = read_cases(data, reading).labelled()
+    cases = read_cases(data, reading).labelled(reading.tags)
     screen.facts(cases.facts())
     model = choice.build(regression=cases.is_regression)
-    groups, regression = cases.split_by, cases.is_regression
+    groups, regression = cases.split_by, cases.is_regression or cases.tags is not None
     parts = folds_of(cases.labels, groups, n_folds=folds, regression=regression, seed=choice.seed)
     screen.facts({"protocol": f"{len(parts)}-fold cross-validation of {type(model).__name__}, by group"})
     with screen.progress("cross-validating", len(parts)) as step:
@@ -53,17 +53,19 @@ def scores_document(predictions: "Predictions") -> dict[str, Any]:
 
 
 def _print(screen: Screen, predictions: "Predictions", *, grouped: bool) -> None:
+    from s4signal.inspection.scores import interval_text
+
     measure = predictions.measure
-    rows = [[name, f"{value:.3f}", _range(interval)] for name, (value, interval) in predictions.scores().items()]
+    rows = [[name, f"{value:.3f}", interval_text(interval)] for name, (value, interval) in predictions.scores().items()]
     if grouped and (over := predictions.over_groups()) is not None:
-        rows.insert(1, [f"{measure}, new groups", "", _range(over)])
+        rows.insert(1, [f"{measure}, new groups", "", interval_text(over)])
     if (folds := predictions.over_folds()) is not None:
         n_folds, spread = len(set(predictions.fold.tolist())), f"{folds['min']:.3f} to {folds['max']:.3f}"
         rows.append([f"{measure}, {n_folds} folds", f"{folds['mean']:.3f} ± {folds['sd']:.3f}", spread])
     screen.table(["score", "value", "95 % interval"], rows)
     groups = predictions.by_group()
     if grouped and len(groups) > 1:
-        rows = [[g["group"], str(g["n"]), f"{g[measure]:.3f}", _range(g.get("interval"))] for g in groups]
+        rows = [[g["group"], str(g["n"]), f"{g[measure]:.3f}", interval_text(g.get("interval"))] for g in groups]
         more = f" (the worst {_MOST_GROUPS} of {len(rows)})" if len(rows) > _MOST_GROUPS else ""
         screen.table([f"group{more}", "cases", measure, "95 % interval"], rows[:_MOST_GROUPS])
     if predictions.classes is not None:
@@ -78,7 +80,3 @@ def _confused(predictions: "Predictions", most: int = 5) -> list[str]:
     pairs = [(counts[i, j], a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j and counts[i, j]]
     worst = sorted(pairs, key=lambda pair: -pair[0])[:most]
     return [f"  {n} of class {a} predicted as {b}" for n, a, b in worst] or ["  no case is predicted as another class"]
-
-
-def _range(interval: "Interval | None") -> str:
-    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"

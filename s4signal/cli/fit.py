@@ -29,7 +29,7 @@ def fit(
 
     screen = Screen(as_json=as_json)
     check_out(out)
-    cases = read_cases(data, reading).labelled()
+    cases = read_cases(data, reading).labelled(reading.tags)
     screen.facts(cases.facts())
     model = choice.build(regression=cases.is_regression)
     trained = "verbose" in model.get_params()  # shows its own progress bar
@@ -39,6 +39,8 @@ def fit(
         provenance = Provenance.of(cases.X, cases.split_by.tolist(), reading.changed(), step)
     with nullcontext() if trained else screen.progress(f"fitting {type(model).__name__}", total=None):
         model = fit_copy(model, cases.X, cases.labels, cases.split_by)
+    if cases.tags is not None:
+        model.classes_ = cases.tags
     if trained:
         model.set_params(verbose=0)  # without a progress bar in the saved model
     model.save(out)

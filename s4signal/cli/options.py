@@ -47,6 +47,7 @@ class Reading:
     tmin: Annotated[float, _option(help="Cut around events: start, in seconds after the event.")] = 0.0
     tmax: Annotated[float | None, _option(help="Cut around events: end, in seconds after the event.")] = None
     event: Annotated[list[str] | None, _option(help="An event to use; can be repeated. By default all.")] = None
+    tags: Annotated[str | None, _option(help="A case may have several labels, between these: --tags ';'.")] = None
     regression: Annotated[bool, _option("--regression", help="Labels are numeric targets.")] = False
 
     def changed(self) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def report(
     check_out(out)
     fitted, provenance = load_estimator(model), read_provenance(model)
     cases = read_cases(data, reading.after(provenance.reading)).labelled()
-    if cases.is_regression == hasattr(fitted, "classes_"):
-        raise ValueError(f"{model} is a {type(fitted).__name__}, but its labels are of another kind; see --regression.")
+    if cases.is_regression == hasattr(fitted, "classes_") or getattr(fitted, "multilabel_", False):
+        raise ValueError(f"{model} ({type(fitted).__name__}): no report of other labels (see --regression) or tags.")
     screen = Screen(as_json=as_json)
     screen.facts(cases.facts())
     with screen.progress("evaluating", total=None) as step:

@@ -21,7 +21,7 @@ from s4signal.inspection.drawing import BLUE, ORANGE
 from s4signal.inspection.frequency_response import FrequencyResponseDisplay
 from s4signal.inspection.occlusion import SaliencyDisplay
 from s4signal.inspection.poles import PolesDisplay
-from s4signal.inspection.scores import Interval, Predictions
+from s4signal.inspection.scores import Predictions, interval_text
 from s4signal.inspection.training_curve import TrainingCurveDisplay
 from s4signal.signals import Signals
 from s4signal.signals.checks import is_audio, optional
@@ -104,7 +104,7 @@ class Evaluation:
 def write_report(path: Path, what: Evaluation) -> None:
     """Write the page; nothing in it is loaded from elsewhere, nothing is executed."""
     environment = optional("jinja2", "A report", "plot").Environment(autoescape=True)
-    environment.filters |= {"number": _number, "interval": _interval}
+    environment.filters |= {"number": lambda value: "–" if value is None else f"{value:.3f}", "interval": interval_text}
     template = files("s4signal.inspection").joinpath("report.html").read_text("utf-8")
     path.write_text(environment.from_string(template).render(**context(what)), encoding="utf-8")
 
@@ -129,14 +129,6 @@ def context(what: Evaluation) -> dict[str, Any]:
         "cases": _cases(what),
         "environment": _environment(what),
     }
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _curves(what: Evaluation) -> list[tuple[str, str]]:

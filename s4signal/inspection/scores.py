@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.base import clone
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import average_precision_score, confusion_matrix
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 _RESAMPLES = 2000
@@ -45,6 +45,11 @@ def group_interval(statistic: Statistic, groups: NDArray[Any], *, seed: int = 0)
     return float(low), float(high)
 
 
+def interval_text(interval: Interval | None) -> str:
+    """Write an interval for a person."""
+    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
 @dataclass(frozen=True)
 class Predictions:
     """What a model said of labelled cases; ``proba`` for a classifier, whose classes are ``classes``."""
@@ -57,17 +62,12 @@ class Predictions:
     fold: NDArray[np.int64]  # 0 for all where there was no cross-validation
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """Whether each case was classified rightly."""
-        return np.asarray(self.predicted == self.y)
-
-    @property
     def certainty(self) -> NDArray[np.float64]:
         """Probability of the true class of each case, or minus the size of the error: the worst cases are the least."""
         if self.proba is None or self.classes is None:
-            return np.asarray(-np.abs(np.asarray(self.predicted, float) - np.asarray(self.y, float)))
-        place = np.searchsorted(self.classes, self.y)
-        return np.asarray(self.proba[np.arange(len(self.y)), place])
+            errors = np.abs(np.asarray(self.predicted, float) - np.asarray(self.y, float))
+            return np.asarray(-errors.reshape(len(errors), -1).mean(1))
+        return np.asarray(self.proba[np.arange(len(self.y)), np.searchsorted(self.classes, self.y)])
 
     def confusion(self) -> NDArray[np.int64]:
         """Count cases by true class (rows) and predicted class."""
@@ -77,9 +77,8 @@ class Predictions:
         """Return each score and its 95 % interval; of accuracies by Wilson, of others by drawing groups anew."""
         if self.classes is None:
             return _regression_scores(self)
-        were_right, place, n = self.right, np.searchsorted(self.classes, self.y), len(self.y)
+        were_right, place, n = self.measured, np.searchsorted(self.classes, self.y), len(self.y)
         right = int(were_right.sum())
-        common = int(np.bincount(place).max())
 
         def recalls(cases: NDArray[np.intp]) -> float:
             """Return the mean recall of the classes that occur among these cases."""
@@ -89,18 +88,18 @@ class Predictions:
         return {
             "accuracy": (right / n, wilson_interval(right, n)),
             "balanced accuracy": (recalls(np.arange(n)), group_interval(recalls, self.groups)),
-            "most frequent class": (common / n, None),
+            "most frequent class": (float(np.bincount(place).max() / n), None),
         }
 
     @property
     def measure(self) -> str:
         """What the mean of `measured` is called."""
-        return "mean absolute error" if self.classes is None else "accuracy"
+        return "accuracy" if self.classes is not None else "wrong tags" if self.y.ndim == 2 else "mean absolute error"
 
     @property
     def measured(self) -> NDArray[Any]:
         """Whether each case was classified rightly, or the size of its error."""
-        return np.abs(self.certainty) if self.classes is None else self.right
+        return np.abs(self.certainty) if self.classes is None else np.asarray(self.predicted == self.y)
 
     def over_groups(self) -> Interval | None:
         """Return the interval of the mean of `measured` when groups are drawn anew."""
@@ -150,9 +149,14 @@ def _regression_scores(said: Predictions) -> dict[str, tuple[float, Interval | N
         spread = float(np.var(truth[cases]))
         return 1.0 - rmse(cases) ** 2 / spread if spread > 0 else math.nan
 
-    every = np.arange(len(truth))
-    named = {"root mean square error": rmse, "mean absolute error": mae, "R²": r2}
-    return {name: (score(every), group_interval(score, said.groups)) for name, score in named.items()}
+    def precision(cases: NDArray[np.intp]) -> float:
+        """Return the mean average precision of the tags that occur among these cases."""
+        occur = truth[cases].any(0)
+        return float(average_precision_score(truth[cases][:, occur], np.asarray(said.proba)[cases][:, occur]))
+
+    numbers = {"root mean square error": rmse, "mean absolute error": mae, "R²": r2}
+    named = {"mean average precision": precision, "wrong tags": mae} if truth.ndim == 2 else numbers
+    return {name: (score(np.arange(len(truth))), group_interval(score, said.groups)) for name, score in named.items()}
 
 
 def predictions_of(model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any]) -> Predictions:
@@ -211,7 +215,7 @@ def cross_validate(
 ) -> Predictions:
     """Predict every case by a copy of the model that saw no case of its group; ``step`` is called after each fold."""
     regression = y.dtype.kind == "f" and not hasattr(model, "predict_proba")
-    classes = None if regression else np.unique(y)
+    classes = None if regression else np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)
     proba = None if classes is None else np.zeros((len(y), len(classes)))
     predicted, fold = np.empty_like(y), np.zeros(len(y), np.int64)
     for number, (train, test) in enumerate(folds):
@@ -220,10 +224,10 @@ def cross_validate(
             predicted[test] = np.asarray(fitted.predict(X[test])).reshape(len(test), -1)[:, 0]
         else:
             proba[np.ix_(test, np.searchsorted(classes, fitted.classes_))] = fitted.predict_proba(X[test])
-            predicted[test] = classes[proba[test].argmax(1)]
+            predicted[test] = proba[test] > 0.5 if y.ndim == 2 else classes[proba[test].argmax(1)]
         fold[test] = number
         step()
-    return Predictions(y, predicted, proba, classes, groups, fold)
+    return Predictions(y, predicted, proba, None if y.ndim == 2 else classes, groups, fold)
 
 
 def fit_copy(model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any]) -> Any:

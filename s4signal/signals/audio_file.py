@@ -73,8 +73,7 @@ def skip_or_raise(error: Exception, path: object, on_error: OnError) -> Skipped:
         return Skipped(str(path), str(error))
     if not isinstance(error, ValueError):
         raise error  # a package is missing
-    kind = type(error) if isinstance(error, RecordingError) else ValueError
-    raise kind(f'{error} Reading with on_error="skip" leaves such files out.') from None
+    raise RecordingError(f'{error} Reading with on_error="skip" leaves such files out.') from None
 
 
 def warn_of_skipped(skipped: Sequence[Skipped], n: int, *, stacklevel: int) -> None:

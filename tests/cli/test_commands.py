@@ -280,3 +280,37 @@ def test_tags_are_predicted_as_a_list(run, tones: Path, tmp_path: Path) -> None:
     assert [row["prediction"] for row in document(run("predict", tmp_path / "tags.s4", tones, "--json"))] == wanted
     answer = run("stream", tmp_path / "tags.s4", X.sources[0], "--json")
     assert json.loads(answer.stdout.splitlines()[-1])["prediction"] == [0, 1]
+
+
+def test_several_labels_of_a_case_are_tags_with_names(run, tones: Path, tmp_path: Path) -> None:
+    files = sorted(tones.rglob("*.wav"))
+    tags = ["; ".join(["any", "high"] if "high" in p.name else ["any"] if "_0" in p.name else []) or ";" for p in files]
+    rows = [f"{p},{tag},{p.name.split('_')[1]}" for p, tag in zip(files, tags, strict=True)]
+    (tmp_path / "index.csv").write_text("\n".join(["path,label,group", *rows]))
+    model, table = tmp_path / "m.s4", tmp_path / "index.csv"
+    answer = run("fit", table, "--tags", ";", "-o", model, *QUICK)
+    assert answer.exit_code == 0, answer.output
+    assert "tags" in answer.stdout
+    assert "2: any (12), high (9)\n" in answer.stdout
+    fitted = load_estimator(model)
+    assert (fitted.classes_.tolist(), fitted.multilabel_) == (["any", "high"], True)
+    found = list(csv.DictReader(run("predict", model, table).stdout.splitlines()))
+    y = np.array([["any" in tag, "high" in tag] for tag in tags])
+    cases = read_cases(table, Reading())
+    same = S4RidgeClassifier(n_oscillators=16, random_state=0).fit(cases.X, y.astype(int), groups=cases.groups)
+    shares = [[float(row["p(any)"]), float(row["p(high)"])] for row in found]
+    assert_allclose(shares, same.predict_proba(cases.X), atol=1e-6)
+    scores = document(run("evaluate", table, "--tags", ";", "--folds", "3", "--json", *QUICK))["scores"]
+    assert scores["mean average precision"]["value"] > 0.5
+    assert 0 <= scores["wrong tags"]["value"] < 0.5
+    answer = run("report", model, table, "-o", tmp_path / "r.html")
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+    assert "no report of other labels (see --regression) or tags" in answer.stderr
+
+
+def test_one_tag_alone_is_no_task(run, tones: Path, tmp_path: Path) -> None:
+    files = sorted(tones.rglob("*.wav"))
+    (tmp_path / "index.csv").write_text("\n".join(["path,label", *(f"{p},any;" for p in files)]))
+    answer = run("fit", tmp_path / "index.csv", "--tags", ";", "-o", tmp_path / "m.s4")
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+    assert "at least two labels are needed" in answer.stderr

@@ -5,7 +5,15 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision_recall_fscore_support, r2_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    hamming_loss,
+    precision_recall_fscore_support,
+    r2_score,
+)
+from sklearn.neighbors import KNeighborsClassifier
 
 from s4signal.inspection.scores import (
     Predictions,
@@ -60,7 +68,7 @@ def test_scores_are_those_of_scikit_learn(rng: np.random.Generator) -> None:
     assert sum(row["n"] for row in groups) == 60
     assert [row["accuracy"] for row in groups] == sorted(row["accuracy"] for row in groups)
     folds = said.over_folds() or {}
-    assert_allclose(folds["mean"], np.mean([np.mean(said.right[said.fold == k]) for k in range(5)]))
+    assert_allclose(folds["mean"], np.mean([np.mean(said.measured[said.fold == k]) for k in range(5)]))
 
 
 def test_errors_of_numbers_are_those_of_scikit_learn(rng: np.random.Generator) -> None:
@@ -113,6 +121,33 @@ def test_folds_that_cannot_be_are_refused() -> None:
 def test_labels_take_the_type_of_the_classes() -> None:
     model = DummyClassifier().fit(np.zeros((4, 1)), [1, 2, 2, 2])
     said = predictions_of(model, np.zeros((2, 1)), np.array(["1", "2"]), np.arange(2))
-    assert said.right.tolist() == [False, True]
+    assert said.measured.tolist() == [False, True]
     with pytest.raises(ValueError, match=r"the label 'x' is none of the model's classes, \[1, 2\]"):
         predictions_of(model, np.zeros((1, 1)), np.array(["x"]), np.arange(1))
+
+
+def test_tags_are_scored_as_scikit_learn_scores_them(rng: np.random.Generator) -> None:
+    X, groups = rng.standard_normal((60, 2)), np.repeat(np.arange(12), 5)
+    y = (X + 0.5 * rng.standard_normal((60, 2)) > [0, 0.5]).astype(int)
+    folds = folds_of(y, groups, n_folds=3, regression=True)
+    said = cross_validate(Neighbours(), X, y, groups, folds)
+    assert not set(groups[said.fold == 0]) & set(groups[said.fold == 1])
+    scores = {name: value for name, (value, _) in said.scores().items()}
+    assert said.proba is not None
+    assert_allclose(scores["mean average precision"], average_precision_score(y, said.proba))
+    assert_allclose([scores["wrong tags"], said.measured.mean()], hamming_loss(y, said.predicted))
+    assert {row["n"] for row in said.by_group()} == {5}
+    assert said.measure == "wrong tags"
+
+
+class Neighbours(KNeighborsClassifier):
+    """Gives the probability of each tag as the models here do: (n_samples, n_tags)."""
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        self.classes_ = np.arange(y.shape[1])
+        return self
+
+    def predict_proba(self, X):
+        neighbours = self.kneighbors(X, return_distance=False)
+        return self._y[neighbours].mean(1)
