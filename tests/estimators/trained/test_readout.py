@@ -278,8 +278,16 @@ def test_layers_count_as_much_as_serves_cases_they_have_not_seen():
     for added, share in ((9.0 * right, 1.0), (-right, 0.0)):
         outputs = torch.from_numpy(offsets) + added
         assert best_shares(outputs, cases, classifies=True) == (1.0, share)
-    known = replace(cases, offsets=2.0 * right.numpy())
-    assert best_shares(2.0 * right, known, classifies=True) == (1.0, 0.0)
+    known = replace(cases, offsets=0.2 * right.numpy())
+    assert best_shares(9.0 * right, known, classifies=True) == (1.0, 0.0)  # more certain, not more often right
+
+
+def test_layers_count_if_they_correct_tags():
+    tags = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (N, 3)).astype(np.float64))
+    signs = 2.0 * tags - 1.0
+    for offsets, share in ((-0.2 * signs, 1.0), (0.2 * signs, 0.0)):
+        cases = replace(Cases.of(list(powers()), tags), offsets=offsets.numpy())
+        assert best_shares(9.0 * signs, cases, classifies=True) == (1.0, share)
 
 
 def test_what_tells_subjects_apart_does_not_count_for_new_ones():
