@@ -1,9 +1,9 @@
-"""What the tests of the estimators share."""
+"""Make small_models importable in the tests of the estimators."""
 
 import sys
 from pathlib import Path
 
 __all__: list[str] = []
 
-# pytest's importlib mode puts no test folder on the path; small_models.py lies here.
+# The importlib mode of pytest puts no test folder on the path; small_models.py is in this one.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -20,7 +20,7 @@ def regressor(**changes):
 
 
 def waves(n=24, n_channels=2, n_times=60, seed=0):
-    """Return slow and fast noisy waves in turn, (n, n_channels, n_times), and their classes 0 and 1."""
+    """Return alternating slow and fast noisy waves, (n, n_channels, n_times), and their classes 0 and 1."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     phase = np.linspace(0, 6.28, n_times) * np.array([3, 9])[y][:, None, None] + rng.uniform(0, 6, (n, 1, 1))

@@ -1,4 +1,4 @@
-"""Recordings are brought to one mean covariance: by groups, in pipelines, in streams, with samples missing."""
+"""Alignment of recordings to the identity covariance: groups, pipelines, streams, missing samples."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ Y = np.tile([0, 1], 12)
 
 
 def mixed(n_times=200, seed=0):
-    """Return sources whose power is the class, mixed otherwise in each subject: (24, 3, n_times)."""
+    """Return sources whose power depends on the class, mixed differently in each subject: (24, 3, n_times)."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((24, 3, n_times))
     X[:, 0] *= np.where(Y == 1, 2.0, 0.5)[:, None]
@@ -36,13 +36,13 @@ def mean_covariance(cases):
     return np.mean([np.cov(case, bias=True) for case in cases], axis=0)
 
 
-def test_each_recording_has_the_identity_as_mean_covariance():
+def test_mean_covariance_of_each_recording_is_the_identity():
     aligned = AlignRecordings().fit_transform(X, groups=SUBJECTS)
     for subject in "abc":
         np.testing.assert_allclose(mean_covariance(aligned[subject == SUBJECTS]), np.eye(3), atol=1e-8)
 
 
-def test_what_one_recording_becomes_does_not_hang_on_others():
+def test_recording_is_aligned_independently_of_others():
     fitted = AlignRecordings().fit(X[SUBJECTS == "a"])
     alone = fitted.transform(X[SUBJECTS == "b"])
     np.testing.assert_array_equal(fitted.transform(X, groups=SUBJECTS)[SUBJECTS == "b"], alone)
@@ -54,7 +54,7 @@ def test_units_of_a_recording_do_not_matter():
     np.testing.assert_allclose(align.transform(1e6 * X), align.transform(X), rtol=1e-7)
 
 
-def test_signals_say_their_subjects_and_keep_what_is_known_of_them():
+def test_subjects_of_signals_are_the_groups_and_metadata_is_kept():
     cases = [
         Signal(x, sfreq=100, ch_names=("C3", "Cz", "C4"), metadata={"subject": subject})
         for x, subject in zip(X, SUBJECTS, strict=True)
@@ -75,7 +75,7 @@ def test_cases_of_any_length_and_rate_and_one_channel_are_aligned():
     assert np.mean(one.var(1)) == pytest.approx(1.0)
 
 
-def test_a_time_at_which_one_channel_is_missing_is_missing_and_does_not_count():
+def test_times_with_a_missing_channel_become_missing_and_are_ignored():
     holes = X.copy()
     holes[:, 1, 50:80] = np.nan
     aligned = AlignRecordings().fit_transform(holes, groups=SUBJECTS)
@@ -84,7 +84,7 @@ def test_a_time_at_which_one_channel_is_missing_is_missing_and_does_not_count():
     np.testing.assert_allclose(aligned[..., seen], AlignRecordings().fit_transform(X[..., seen], groups=SUBJECTS))
 
 
-def test_a_channel_that_a_recording_lacks_stays_missing_and_the_others_are_aligned_without_it():
+def test_missing_channel_stays_missing_and_the_others_are_aligned():
     lacking = X.copy()
     lacking[SUBJECTS == "b", 1] = np.nan
     aligned = AlignRecordings().fit_transform(lacking, groups=SUBJECTS)
@@ -100,7 +100,7 @@ def test_a_channel_that_a_recording_lacks_stays_missing_and_the_others_are_align
     assert np.isfinite(np.delete(aligned, 3, axis=0)).all()
 
 
-def test_a_direction_that_a_reference_took_out_stays_empty():
+def test_direction_removed_by_the_reference_stays_zero():
     referenced = X - X.mean(1, keepdims=True)
     aligned = AlignRecordings().fit_transform(referenced, groups=SUBJECTS)
     values = np.linalg.eigvalsh(mean_covariance(aligned[SUBJECTS == "b"]))
@@ -114,27 +114,27 @@ def test_the_level_of_a_flat_channel_is_not_amplified(level):
     aligned, without = AlignRecordings().fit_transform(flat), AlignRecordings().fit_transform(volts)
     np.testing.assert_allclose(aligned[:, :-1], without, atol=1e-6)
     np.testing.assert_allclose(aligned[:, -1], 0, atol=1e-6)
-    heard = AlignRecordings().fit(flat).stream().push(np.concatenate(list(flat), axis=1))
-    np.testing.assert_allclose(heard[-1], 0, atol=1e-6)
+    streamed = AlignRecordings().fit(flat).stream().push(np.concatenate(list(flat), axis=1))
+    np.testing.assert_allclose(streamed[-1], 0, atol=1e-6)
 
 
 class Powers(ClassifierMixin, BaseEstimator):
-    """The nearest mean of the logarithms of the channels' powers."""
+    """Nearest-mean classifier on the powers of the principal components (eigenvalues of the covariance)."""
 
     def fit(self, X, y):
         self.classes_ = np.unique(y)
-        self.means_ = np.stack([self._logs(X)[y == label].mean(0) for label in self.classes_])
+        self.means_ = np.stack([self._powers(X)[y == label].mean(0) for label in self.classes_])
         return self
 
     def predict(self, X):
-        return self.classes_[((self._logs(X)[:, None] - self.means_) ** 2).sum(-1).argmin(1)]
+        return self.classes_[((self._powers(X)[:, None] - self.means_) ** 2).sum(-1).argmin(1)]
 
-    def _logs(self, X):
+    def _powers(self, X):
         covariances = np.stack([np.cov(x) for x in np.asarray(X)])
         return np.linalg.eigvalsh(covariances)
 
 
-def test_in_a_pipeline_groups_go_to_fit_and_to_prediction():
+def test_pipeline_routes_groups_to_fit_and_predict():
     train, test = SUBJECTS != "c", SUBJECTS == "c"
     with sklearn.config_context(enable_metadata_routing=True):
         align = AlignRecordings().set_fit_request(groups=True).set_transform_request(groups=True)
@@ -147,7 +147,7 @@ def test_in_a_pipeline_groups_go_to_fit_and_to_prediction():
     assert np.mean(predicted == Y[test]) > 0.8
 
 
-def test_signals_bring_their_groups_through_cross_validation():
+def test_signals_keep_their_groups_in_cross_validation():
     cases = [Signal(x, sfreq=100, metadata={"subject": s}) for x, s in zip(X, SUBJECTS, strict=True)]
     signals = Signals(cases)
     options = {"cv": GroupKFold(3), "groups": signals.groups}
@@ -156,37 +156,37 @@ def test_signals_bring_their_groups_through_cross_validation():
     assert aligned > 0.8 > plain + 0.1
 
 
-def test_it_goes_before_the_models_of_this_package():
+def test_alignment_works_in_a_pipeline_with_the_ridge_classifier():
     model = make_pipeline(AlignRecordings(), CLOSED_FORM).fit(X[SUBJECTS == "a"], Y[SUBJECTS == "a"])
     assert model.score(X[SUBJECTS == "c"], Y[SUBJECTS == "c"]) > 0.6
 
 
 @pytest.mark.parametrize("sizes", [[1] * 90, [200], [31, 1, 0, 64, 5]], ids=["samples", "whole", "uneven"])
-def test_a_stream_is_cut_anyhow_and_looks_back_alone(sizes):
+def test_stream_is_causal_and_independent_of_chunk_sizes(sizes):
     align = AlignRecordings().fit(X[SUBJECTS == "a"])
     stream, signal = align.stream(), X[SUBJECTS == "b"][0]
-    heard, pieces = 0, []
+    n_pushed, pieces = 0, []
     for size in sizes:
-        pieces.append(stream.push(signal[:, heard : heard + size]))
-        heard += size
-    whole = align.stream().push(np.concatenate([signal[:, :heard], 1e9 * np.ones((3, 5))], axis=1))[:, :heard]
+        pieces.append(stream.push(signal[:, n_pushed : n_pushed + size]))
+        n_pushed += size
+    whole = align.stream().push(np.concatenate([signal[:, :n_pushed], 1e9 * np.ones((3, 5))], axis=1))[:, :n_pushed]
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole)
     stream.reset()
     np.testing.assert_array_equal(stream.push(signal[:, :10]), align.stream().push(signal[:, :10]))
 
 
-def test_a_stream_comes_to_what_all_of_the_recording_says():
+def test_stream_converges_to_the_alignment_of_the_whole_recording():
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((3, 3))
     signal = mixing @ rng.standard_normal((3, 20_000)) + 3.0
     stream = AlignRecordings().fit(X[:8] / 10.0).stream()
-    heard = stream.push(signal)
-    np.testing.assert_allclose(np.cov(heard[:, 10_000:]), np.eye(3), atol=0.1)
+    streamed = stream.push(signal)
+    np.testing.assert_allclose(np.cov(streamed[:, 10_000:]), np.eye(3), atol=0.1)
     offline = AlignRecordings().fit(signal[None]).transform(signal[None])[0]
-    np.testing.assert_allclose(heard[:, -100:], offline[:, -100:], atol=0.3)
+    np.testing.assert_allclose(streamed[:, -100:], offline[:, -100:], atol=0.3)
 
 
-def test_what_cannot_be_aligned_is_refused():
+def test_invalid_input_is_refused():
     with pytest.raises(NotFittedError, match="This AlignRecordings instance is not fitted yet"):
         AlignRecordings().transform(X)
     align = AlignRecordings().fit(X)

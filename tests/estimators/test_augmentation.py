@@ -1,4 +1,4 @@
-"""Which changes of training cases can be asked for, with which settings, and what a fit does with them."""
+"""Augmentations of training cases: their names, settings, and effect on a fit."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SAMPLES = {name: {"share": 1.0} for name in SAMPLE_CHANGES}
 
 
 @pytest.mark.parametrize(
-    ("asked", "text"),
+    ("value", "text"),
     [
         (
             ("louder",),
@@ -38,18 +38,18 @@ SAMPLES = {name: {"share": 1.0} for name in SAMPLE_CHANGES}
         ({"speed": {"most": np.nan}}, "most=nan of 'speed' must be a number of at least 0"),
     ],
 )
-def test_what_cannot_be_asked_for_is_said_in_one_line(asked, text):
+def test_invalid_augmentation_raises_an_error_of_one_line(value, text):
     with pytest.raises(ValueError, match=text) as error:
-        classifier(augmentation=asked).fit(EEG, Y)
+        classifier(augmentation=value).fit(EEG, Y)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_every_change_says_what_it_trains_for(name):
+def test_every_augmentation_has_a_description(name):
     assert AUGMENTATIONS[name]().describe(8000.0)
 
 
-def test_changes_act_in_one_order_whatever_order_they_are_asked_for_in():
+def test_augmentations_are_applied_in_a_fixed_order():
     assert list(parse_augmentation(["sample_dropout", "band_shift", "noise"])) == [
         "noise",
         "sample_dropout",
@@ -59,7 +59,7 @@ def test_changes_act_in_one_order_whatever_order_they_are_asked_for_in():
 
 
 @pytest.mark.parametrize(("frontend", "signals"), [("hop_means", EEG), ("filterbank", SOUND), ("linear", EEG)])
-def test_a_fit_with_every_change_is_that_of_its_seed_and_another_than_without(frontend, signals):
+def test_augmented_fit_is_reproducible_and_differs_from_a_plain_fit(frontend, signals):
     changes = {name: SAMPLES[name] for name in SAMPLES if frontend != "linear" or name != "sample_dropout"}
     changes |= {"spec_augment": {}} if frontend == "filterbank" else {}
     options = {"frontend": frontend, "augmentation": changes, "max_epochs": 3, "batch_size": 4}
@@ -70,7 +70,7 @@ def test_a_fit_with_every_change_is_that_of_its_seed_and_another_than_without(fr
     assert np.isfinite(one.predict_proba(signals)).all()
 
 
-def test_loads_of_samples_follow_from_seed_and_epoch_whatever_the_batches_are(monkeypatch):
+def test_augmented_cases_do_not_depend_on_the_batch_size(monkeypatch):
     seen = {}
 
     def fit(batch_size):
@@ -90,7 +90,7 @@ def test_loads_of_samples_follow_from_seed_and_epoch_whatever_the_batches_are(mo
     assert 4 < len(seen[3]) < 20
 
 
-def test_babble_is_of_a_few_cases_that_are_read_once_and_never_of_the_case_itself():
+def test_babble_uses_a_few_other_cases_and_reads_each_once():
     class Case:
         def __init__(self, signal):
             self.signal, self.n_reads = signal, 0
@@ -111,7 +111,7 @@ def test_babble_is_of_a_few_cases_that_are_read_once_and_never_of_the_case_itsel
     assert 10 < sum(case.n_reads == 2 for case in cases) <= 25
 
 
-def test_settings_travel_with_clones_and_files(tmp_path):
+def test_settings_are_kept_in_clones_and_files(tmp_path):
     changes = {"noise": {"snr_db": (5.0, 10.0)}, "band_shift": {"bands": 0.5}}
     model = clone(classifier(augmentation=changes)).fit(SOUND, Y)
     model.save(tmp_path / "model.s4")
@@ -121,7 +121,7 @@ def test_settings_travel_with_clones_and_files(tmp_path):
     assert same_weights(loaded.fit(SOUND, Y), model)
 
 
-def test_missing_samples_and_changes_go_together():
+def test_augmentations_accept_missing_samples():
     holes = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
     for frontend in ("linear", "hop_means"):
         changes = {name: SAMPLES[name] for name in SAMPLES if name != "sample_dropout"}
@@ -129,7 +129,7 @@ def test_missing_samples_and_changes_go_together():
         assert np.isfinite(model.predict(Signals(holes, sfreq=100.0))).all()
 
 
-def test_changes_that_need_regular_samples_are_refused_where_X_has_times():
+def test_augmentations_of_regular_samples_are_refused_with_times():
     times = [np.cumsum(np.random.default_rng(i).uniform(0.005, 0.015, 160)) for i in range(12)]
     with pytest.raises(ValueError, match="augmentation='speed' needs regular samples, but X has times"):
         classifier(augmentation=("speed",)).fit(Signals(X, times=times), Y)
@@ -137,7 +137,7 @@ def test_changes_that_need_regular_samples_are_refused_where_X_has_times():
     assert np.isfinite(model.predict_proba(Signals(X, times=times))).all()
 
 
-def test_predictions_see_the_cases_as_they_are():
+def test_predictions_are_not_augmented():
     model = classifier(augmentation={"noise": {"share": 1.0, "snr_db": (-20, -20)}}).fit(EEG, Y)
     assert torch.equal(torch.from_numpy(model.predict_proba(EEG)), torch.from_numpy(model.predict_proba(EEG)))
     assert Noise(share=1.0).share == 1.0

@@ -1,4 +1,4 @@
-"""Bad input, one table for both estimators: the error says what came and what to do, before any training."""
+"""Invalid input to both estimators: each error states the cause and the remedy, before any training."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def with_case(case, position=2):
 
 @pytest.fixture(autouse=True)
 def _no_training(request, monkeypatch):
-    """Training is the end of a fit; whatever is wrong must be found before it."""
+    """Fail if training starts: every error must be raised before."""
 
     def refuse(*args, **kwargs):
         pytest.fail("training began")
@@ -79,12 +79,16 @@ SIGNALS = {
     "flat strings": (np.full((24, 60), "a"), ValueError, "could not convert string to float"),
     "a path": ("recording.edf", TypeError, r"X holds .recording\.edf., but recordings are needed\. Open files with"),
     "a path object": (Path("recording.edf"), TypeError, r"X holds .recording\.edf., but recordings are needed"),
-    "nothing": (None, ValueError, "Expected 2D array, got scalar array instead"),
-    "other channels in one case": (with_case(X[0, :1]), ShapeError, "the cases differ: .*has 2 .*has 1 channels"),
+    "None": (None, ValueError, "Expected 2D array, got scalar array instead"),
+    "another number of channels in one case": (
+        with_case(X[0, :1]),
+        ShapeError,
+        "the cases differ: .*has 2 .*has 1 channels",
+    ),
     "a case of three axes": (with_case(X), ShapeError, r"case 2: it must have shape \(n_channels, n_times\)"),
     "sparse": (scipy.sparse.csr_array(X[:, 0]), TypeError, "Sparse data was passed"),
     "no observation": (with_case(np.full((2, 9), np.nan)), ValueError, "case 2 of X has no observation, all.*leave"),
-    "masked and nothing left": (np.ma.masked_array(X, np.inf > X), ValueError, "case 0 of X has no observation"),
+    "all samples masked": (np.ma.masked_array(X, np.inf > X), ValueError, "case 0 of X has no observation"),
 }
 
 
@@ -105,7 +109,7 @@ MISSING = {
 
 @BOTH
 @pytest.mark.parametrize(("signals", "text"), MISSING.values(), ids=MISSING)
-def test_missing_samples_are_refused_where_they_are_an_error(make, signals, text):
+def test_missing_samples_are_refused_with_missing_error(make, signals, text):
     with pytest.raises(ValueError, match=text):
         make(missing="error").fit(signals, Y)
     with pytest.raises(ValueError, match=text.replace("Input X", "Input X_val")):
@@ -122,8 +126,8 @@ LABELS = {
     **TARGETS,
     "one class": (np.zeros(24, int), ValueError, r"y has 1 class \(0\); a classifier needs at least 2 classes"),
     "a missing label": (np.array(["a", None] * 12), ValueError, r"y contains NaN or None: case 1 has no label; leave"),
-    "NaN among texts": (["a", np.nan] * 12, ValueError, r"y contains NaN or None: case 1 has no label; leave"),
-    "texts and numbers": (np.array(["a", 3] * 12, object), ValueError, r"y mixes labels .* \(int, str\); give all"),
+    "NaN among strings": (["a", np.nan] * 12, ValueError, r"y contains NaN or None: case 1 has no label; leave"),
+    "strings and numbers": (np.array(["a", 3] * 12, object), ValueError, r"y mixes labels .* \(int, str\); give all"),
     "numbers": (np.linspace(0, 1, 24), ValueError, "Unknown label type: continuous"),
     "two columns": (np.stack([Y, 2 * Y], 1), ValueError, r"y of shape \(24, 2\) must hold tags, 0 or 1 each"),
 }
@@ -179,30 +183,30 @@ def test_unusable_arguments_of_fit_are_refused(make, arguments, error, text):
         make().fit(X, Y, **arguments)
 
 
-def test_weights_of_classes_that_leave_no_case_are_refused():
+def test_class_weights_that_are_zero_for_every_case_are_refused():
     with pytest.raises(ValueError, match="class_weight is zero for every case; at least one must be positive"):
         classifier(class_weight={0: 0.0, 1: 0.0}).fit(X, Y)
 
 
 @pytest.mark.parametrize("value", ["even", {0: -1.0, 1: 1.0}, {0: np.nan, 1: 1.0}, {0: "a", 1: 1.0}, [1, 2], 3])
-def test_weights_of_classes_must_be_at_least_zero(value):
+def test_invalid_class_weights_are_refused(value):
     with pytest.raises(ValueError, match=r"class_weight=.* is unknown or out of range; it must be None, 'balanced' or"):
         classifier(class_weight=value).fit(X, Y)
 
 
 @BOTH
-def test_a_file_is_no_folder_for_checkpoints(make, tmp_path):
+def test_checkpoint_dir_must_not_be_a_file(make, tmp_path):
     (tmp_path / "a").write_text("b")
     with pytest.raises(ValueError, match=r"checkpoint_dir='.*a' is a file; name a folder"):
         make(checkpoint_dir=tmp_path / "a").fit(X, Y)
 
 
-def test_labels_for_validation_must_be_known():
+def test_validation_labels_must_be_among_the_classes():
     with pytest.raises(ValueError, match=r"y holds the label 2, which is not among the classes \[0, 1\]"):
         classifier().fit(X, Y, X_val=X, y_val=Y + 1)
 
 
-def test_the_case_is_named_by_its_number_in_X_even_if_others_are_left_out():
+def test_error_gives_the_index_in_X_with_zero_weight_cases_left_out():
     many = np.concatenate([X] * 5)
     many[117, 0, 0] = np.nan
     with pytest.raises(ValueError, match="case 117 has 1 such"):
@@ -243,13 +247,13 @@ WRONG = {
 }
 
 
-def test_the_table_of_wrong_options_is_whole():
+def test_the_table_of_invalid_values_covers_every_parameter():
     assert set(WRONG) == {*_RULES, "augmentation"}
 
 
 @BOTH
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
-def test_an_option_out_of_range_is_refused_with_what_it_may_be(make, name, value):
+def test_parameter_out_of_range_raises_an_error_with_the_valid_values(make, name, value):
     with pytest.raises(ValueError, match=rf"{name}=.* is unknown or out of range; (choose one of|it must be)"):
         make(**{name: value}).fit(X, Y)
     with pytest.raises(ValueError, match=rf"{name}=.* is unknown or out of range"):
@@ -271,7 +275,7 @@ def test_an_option_out_of_range_is_refused_with_what_it_may_be(make, name, value
         ("device", "'auto', 'cpu', 'cuda'"),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_choices(make, name, choices):
+def test_unknown_name_raises_an_error_with_the_choices(make, name, choices):
     with pytest.raises(ValueError, match=rf"{name}='nonsense' is unknown.*choose (one of )?{choices}"):
         make(**{name: "nonsense"}).fit(X, Y)
 
@@ -305,13 +309,13 @@ OPTIONS = {
 
 @BOTH
 @pytest.mark.parametrize(("options", "error", "text"), OPTIONS.values(), ids=OPTIONS)
-def test_options_that_do_not_fit_the_data_are_refused(make, options, error, text):
+def test_options_incompatible_with_the_data_are_refused(make, options, error, text):
     with pytest.raises(error, match=text):
         make(**options).fit(X, Y)
 
 
 @BOTH
-def test_an_unfitted_estimator_says_so(make):
+def test_unfitted_estimator_raises_not_fitted_error(make):
     for method in ("predict", "predict_proba", "decision_function"):
         if hasattr(make(), method):
             with pytest.raises(NotFittedError, match="instance is not fitted yet"):
@@ -337,7 +341,7 @@ PREDICT = {
 
 
 @BOTH
-def test_a_table_of_observations_is_sent_to_its_reader(make):
+def test_error_for_a_table_of_observations_points_to_read_events(make):
     pd = pytest.importorskip("pandas")
     table = pd.DataFrame({"patient": [1, 1, 2, 2], "what": ["pulse", "breath"] * 2, "value": [80, 20, 90, 18]})
     table["when"] = pd.Timestamp("2026-01-01")
@@ -347,17 +351,17 @@ def test_a_table_of_observations_is_sent_to_its_reader(make):
 
 
 @pytest.mark.parametrize(("signals", "error", "text"), PREDICT.values(), ids=PREDICT)
-def test_unusable_signals_are_not_predicted(fitted, signals, error, text):
+def test_unusable_signals_are_refused_at_prediction(fitted, signals, error, text):
     with pytest.raises(error, match=text):
         fitted.predict(signals)
 
 
 @pytest.mark.parametrize("sfreq", [0, -1.0, np.inf, "8k"])
-def test_a_rate_to_predict_at_must_be_positive(fitted, sfreq):
+def test_prediction_rate_must_be_positive(fitted, sfreq):
     with pytest.raises(ValueError, match="must be a positive number of Hz"):
         fitted.predict(X, sfreq=sfreq)
 
 
-def test_a_rate_to_predict_at_needs_a_model_that_knows_its_own(fitted):
+def test_prediction_rate_needs_a_model_fitted_with_a_rate(fitted):
     with pytest.raises(ValueError, match="the model was fitted without a sampling rate; fit with sfreq"):
         fitted.predict(X, sfreq=100.0)

@@ -1,4 +1,4 @@
-"""``band_hz``: what a filter has left beside a band is neither used nor amplified, by either wing."""
+"""``band_hz``: both kinds of estimator ignore the residue of a filter outside the band."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ Y = np.arange(60) % 2
 
 
 def filtered(*, in_band=0.0):
-    """Return two channels from 4 to 40 Hz with a faint residue at 80 Hz, whose level alone says the class."""
+    """Return two channels from 4 to 40 Hz with a weak residue at 80 Hz, whose level depends on the class."""
     rng, t = np.random.default_rng(0), np.arange(500) / SFREQ
     noise = rng.standard_normal((60, 2, 1500))
     inside = sosfiltfilt(butter(6, BAND, "bandpass", fs=SFREQ, output="sos"), noise)[..., 500:1000]
@@ -25,8 +25,8 @@ def filtered(*, in_band=0.0):
     return Signals(inside + 0.02 * residue, sfreq=SFREQ)
 
 
-def beside(model, X):
-    """Accuracy on every second pair of cases, trained on the others."""
+def held_out_accuracy(model, X):
+    """Return the accuracy on every second pair of cases after training on the others."""
     train = np.arange(60) % 4 < 2
     return model.fit(X[train], Y[train]).score(X[~train], Y[~train])
 
@@ -43,24 +43,24 @@ def test_oscillators_and_narrow_bands_lie_within_the_band():
     assert np.diff(narrow).max() < 1.0
 
 
-def test_a_residue_decides_without_a_band_and_not_with_one():
+def test_residue_outside_the_band_is_ignored():
     X = filtered()
-    assert beside(S4RidgeClassifier(random_state=0), X) > 0.9
-    assert beside(S4RidgeClassifier(band_hz=BAND, random_state=0), X) < 0.75
-    assert beside(S4RidgeClassifier(band_hz=BAND, random_state=0), filtered(in_band=1.0)) > 0.9
+    assert held_out_accuracy(S4RidgeClassifier(random_state=0), X) > 0.9
+    assert held_out_accuracy(S4RidgeClassifier(band_hz=BAND, random_state=0), X) < 0.75
+    assert held_out_accuracy(S4RidgeClassifier(band_hz=BAND, random_state=0), filtered(in_band=1.0)) > 0.9
 
 
-def test_the_closed_form_that_a_network_starts_from_keeps_to_the_band():
+def test_closed_form_readout_of_a_network_uses_the_band():
     X, options = (
         filtered(),
         {"readout": "closed_form", "max_epochs": 1, "learning_rate": 1e-6, "ssm_learning_rate": 1e-6},
     )
-    assert beside(classifier(**options), X) > 0.9
-    assert beside(classifier(band_hz=BAND, **options), X) < 0.75
+    assert held_out_accuracy(classifier(**options), X) > 0.9
+    assert held_out_accuracy(classifier(band_hz=BAND, **options), X) < 0.75
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_a_filter_bank_within_a_band_is_for_eeg_too_and_travels_in_files(make, tmp_path):
+def test_filter_bank_with_a_band_works_for_eeg_and_is_saved(make, tmp_path):
     X = filtered(in_band=1.0)
     model = make(frontend="filterbank", band_hz=BAND, max_epochs=1).fit(X, Y.astype(float) if make is regressor else Y)
     assert "40 gammatone energies 4 - 40 Hz" in model.describe()
@@ -71,7 +71,7 @@ def test_a_filter_bank_within_a_band_is_for_eeg_too_and_travels_in_files(make, t
     assert np.array_equal(loaded.predict(X), model.predict(X))
 
 
-def test_the_closed_form_keeps_its_band_in_a_file(tmp_path):
+def test_closed_form_saves_its_band(tmp_path):
     X = filtered(in_band=1.0)
     model = S4RidgeRegressor(n_oscillators=16, band_hz=BAND, random_state=0).fit(X, Y.astype(float))
     model.save(tmp_path / "model.s4")
@@ -81,7 +81,7 @@ def test_the_closed_form_keeps_its_band_in_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("make", [S4Classifier, S4RidgeClassifier])
-def test_a_band_that_cannot_be_is_refused(make):
+def test_invalid_band_is_refused(make):
     for band in ((40.0, 4.0), (0.0, 40.0), 40.0, (1.0, 20.0, 40.0), "alpha"):
         with pytest.raises(ValueError, match=r"band_hz=.* must be None or a pair \(lowest, highest\) of Hz"):
             make(band_hz=band).fit(filtered(), Y)

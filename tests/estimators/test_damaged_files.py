@@ -1,4 +1,4 @@
-"""Whatever a model file holds: it is refused by a ModelFileError, soon and in little memory, or it is a whole model."""
+"""Damaged model files raise ModelFileError, quickly and with little memory, or still give a complete model."""
 
 import json
 import resource
@@ -29,7 +29,7 @@ VALUES = [
     "", "x", "s5", "auto", "legs", "<U2000000000", "O", "f8", "../../x", [], [0], ["a", "b"], [1, 2, 3], [[]], {},
     {"dtype": "<U9", "values": ["a"]}, {"dtype": "<i8", "values": [2**70]}, [None] * 50, {"a": {"b": {}}},
 ]  # fmt: skip
-LONGEST_LOAD_S = 10.0  # on a busy machine; a whole load takes a hundredth
+LONGEST_LOAD_S = 10.0  # on a busy machine; a complete load takes a hundredth of it
 
 each_share = pytest.mark.parametrize(
     "n", [30, pytest.param(2000, marks=pytest.mark.stress)], ids=["a few", "thousands"]
@@ -46,7 +46,7 @@ def saved(tmp_path_factory):
 
 
 def nodes(value, found=()):
-    """List the containers of a header with the keys in them."""
+    """List every container in a header with each of its keys."""
     found = list(found)
     if isinstance(value, dict | list):
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
@@ -95,7 +95,7 @@ def mutate_array(arrays, rng):
 
 
 def outcome(kind, path, X):
-    """Load a file, and predict by what comes of it."""
+    """Load a file and predict with the model; return the outcome."""
     estimator, started = type(KINDS[kind]()), time.perf_counter()
     try:
         model = estimator.load(path)
@@ -110,7 +110,7 @@ def outcome(kind, path, X):
             assert np.isfinite(predict(X)).all()
     except ValueError:
         return "refused at prediction"
-    return "answered"
+    return "predicted"
 
 
 @each_kind
@@ -123,7 +123,7 @@ def test_changed_bytes_are_always_refused(kind, n, saved, tmp_path):
         changed, action = bytearray(content), rng.integers(4)
         at = rng.integers(len(content))
         if n_header - padding <= at < n_header:
-            continue  # between header and arrays, where nothing is read
+            continue  # padding between header and arrays, which is not read
         if action == 0:
             changed[at] ^= 1 << rng.integers(8)
         elif action == 1:

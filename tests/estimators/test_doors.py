@@ -1,4 +1,4 @@
-"""The doors of all estimators alike: axes, masks, weights, frames, and answers that are numbers."""
+"""Input checks shared by all estimators: axes, masks, weights, data frames, finite outputs."""
 
 import numpy as np
 import pandas as pd
@@ -46,20 +46,20 @@ FORMS = {
 
 @each_estimator
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_time_in_the_place_of_channels_is_refused_in_every_form(make, form):
+def test_swapped_time_and_channels_are_refused_in_fit(make, form):
     with pytest.raises(ShapeError, match=r"If time comes second, pass|the cases differ"):
         make().fit(form(TIME_SECOND), np.arange(12) % 2)
 
 
 @each_model
-def test_time_in_the_place_of_channels_is_refused_at_prediction(make):
+def test_swapped_time_and_channels_are_refused_in_predict(make):
     model = make().fit(X, Y)
     for form in (X.transpose(0, 2, 1), list(X.transpose(0, 2, 1))):
         with pytest.raises(ShapeError, match=r"fitted with 2|If time comes second"):
             model.predict(form)
 
 
-def test_cases_of_unequal_length_with_other_channels_are_refused_in_one_line():
+def test_unequal_cases_with_another_number_of_channels_are_refused():
     model = S4RidgeClassifier(n_oscillators=2, random_state=0).fit(
         np.random.default_rng(0).standard_normal((6, 3, 40)), [0, 1] * 3
     )
@@ -67,7 +67,7 @@ def test_cases_of_unequal_length_with_other_channels_are_refused_in_one_line():
         model.predict([np.ones((2, 20)), np.ones((2, 30))])
 
 
-def test_many_channels_of_few_samples_are_taken_where_the_user_says_so():
+def test_signals_may_have_more_channels_than_samples():
     swapped = RNG.standard_normal((12, 500, 8))
     y = np.arange(12) % 2
     for form in (Signals(swapped), [Signal(case) for case in swapped]):
@@ -75,7 +75,7 @@ def test_many_channels_of_few_samples_are_taken_where_the_user_says_so():
 
 
 @each_model
-def test_what_is_masked_is_missing(make):
+def test_masked_samples_are_missing_samples(make):
     hidden = np.zeros(X.shape, dtype=bool)
     hidden[:, :, 20:25] = True
     masked, missing = np.ma.array(np.where(hidden, -9999.0, X), mask=hidden), np.where(hidden, np.nan, X)
@@ -96,7 +96,7 @@ def test_masked_targets_and_weights_are_refused(make):
 
 
 @each_model
-def test_an_output_that_is_no_number_is_no_prediction(make, monkeypatch):
+def test_non_finite_outputs_raise_an_error(make, monkeypatch):
     model = make().fit(X, Y)
     outputs = np.zeros((24, 2))
     outputs[[3, 5]] = np.nan, np.inf
@@ -107,19 +107,19 @@ def test_an_output_that_is_no_number_is_no_prediction(make, monkeypatch):
                 getattr(model, name)(X)
 
 
-def test_targets_of_pandas_and_frames_of_cases_are_taken():
+def test_pandas_frames_and_series_are_accepted():
     frame = pd.DataFrame(X[:, 0])
     for y in (pd.Series(Y), pd.Series(Y).map({0: "a", 1: "b"}), pd.Series(Y).map({0: "a", 1: "b"}).astype("category")):
         model = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(frame, y)
         assert set(model.predict(frame)) <= set(y)
 
 
-def test_frames_and_series_of_polars_are_taken():
+def test_polars_frames_and_series_are_accepted():
     polars = pytest.importorskip("polars")
     try:
         polars.Series([1])
     except NameError:
-        pytest.skip("polars is here without its binary")
+        pytest.skip("polars is installed without its binary")
     frame, names = polars.DataFrame(X[:, 0]), ["a", "b"] * 12
     expected = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X[:, 0], names).predict_proba(X[:, 0])
     for y in (polars.Series(names), polars.Series(names).cast(polars.Categorical)):
@@ -136,7 +136,7 @@ NO_CHUNKS = {
 
 
 @each_model
-def test_a_stream_refuses_what_is_no_array_of_numbers(make):
+def test_stream_refuses_chunks_that_are_not_numeric_arrays(make):
     model = make()
     if "bidirectional" in model.get_params():
         model.set_params(bidirectional=False)
@@ -145,17 +145,17 @@ def test_a_stream_refuses_what_is_no_array_of_numbers(make):
     for chunk, text in NO_CHUNKS.values():
         with pytest.raises((TypeError, ValueError), match=text):
             stream.push(chunk)
-    np.testing.assert_array_equal(stream.push(X[0]), expected)  # nothing of them was heard
+    np.testing.assert_array_equal(stream.push(X[0]), expected)  # the refused chunks did not change the state
 
 
 @each_estimator
-def test_a_wrong_clock_is_named_by_every_door(make):
+def test_fit_and_predict_warn_about_a_wrong_clock(make):
     X, y = waves(8, n_channels=1, n_times=30)
     days = [1.7e9 + 86400.0 * np.arange(30) for _ in X]
     model = make().fit(Signals(X, times=days), y)
     days[3], days[5] = np.r_[0.0, days[3][1:]], np.r_[days[5][:-1], 2.0**32]
-    wrong, said = Signals(X, times=days), r"case 3: times jump by 54\.0 years after sample 0, 1 more as well\. If a"
-    answer = model.predict if hasattr(model, "predict") else model.transform
-    for call in (lambda: make().fit(wrong, y), lambda: answer(wrong)):
-        with pytest.warns(UserWarning, match=said):
+    wrong, message = Signals(X, times=days), r"case 3: times jump by 54\.0 years after sample 0, 1 more as well\. If a"
+    predict = model.predict if hasattr(model, "predict") else model.transform
+    for call in (lambda: make().fit(wrong, y), lambda: predict(wrong)):
+        with pytest.warns(UserWarning, match=message):
             call()

@@ -1,4 +1,4 @@
-"""An electrode that is flat in training decides nothing later; one that goes flat later is named."""
+"""Electrodes that are flat in training are ignored; a warning names those that become flat later."""
 
 import warnings
 
@@ -11,7 +11,7 @@ from s4signal.estimators import S4RandomFeatures
 
 __all__: list[str] = []
 
-LEVEL = 0.1  # at which an electrode is flat
+LEVEL = 0.1  # of a flat electrode
 NAMES = ["Fz", "Cz", "Oz"]
 MAKERS = {
     "network": lambda: classifier(max_epochs=1, readout="closed_form", early_stopping=True),
@@ -28,33 +28,33 @@ def named(X):
 
 
 def with_oz(values, cases=slice(None)):
-    """Return cases of which some have other values in the last channel."""
+    """Return the cases with other values in the last channel of the selected ones."""
     changed = X.copy()
     changed[cases, 2] = values
     return changed
 
 
-def answers(model, X):
+def outputs(model, X):
     return (model.predict_proba if hasattr(model, "predict_proba") else model.transform)(X)
 
 
 @each_kind
-def test_an_electrode_that_comes_alive_decides_nothing(kind):
-    alive = with_oz(300 + 40 * np.random.default_rng(0).standard_normal(60))
+def test_electrode_flat_only_in_training_is_ignored(kind):
+    varying = with_oz(300 + 40 * np.random.default_rng(0).standard_normal(60))
     with pytest.warns(UserWarning, match=r"channel 2 \(Oz\) is flat in all training cases; it is ignored"):
         model = MAKERS[kind]().fit(named(with_oz(LEVEL)), Y)
-    np.testing.assert_allclose(answers(model, named(alive)), answers(model, named(with_oz(LEVEL))), atol=1e-6)
+    np.testing.assert_allclose(outputs(model, named(varying)), outputs(model, named(with_oz(LEVEL))), atol=1e-6)
 
 
 @each_kind
-def test_an_electrode_that_goes_flat_is_named(kind, tmp_path):
+def test_warning_names_an_electrode_that_becomes_flat(kind, tmp_path):
     model, off = MAKERS[kind]().fit(named(X), Y), named(with_oz(LEVEL, [3, 7]))
-    said = r"channel 2 \(Oz\): flat in case 3 and 1 more, but in no training case\. Check whether the sensor is off"
-    with pytest.warns(UserWarning, match=said):
-        found = answers(model, off)
+    message = r"channel 2 \(Oz\): flat in case 3 and 1 more, but in no training case\. Check whether the sensor is off"
+    with pytest.warns(UserWarning, match=message):
+        found = outputs(model, off)
     assert np.isfinite(found).all()
     rest = np.setdiff1d(np.arange(24), [3, 7])
-    np.testing.assert_allclose(found[rest], answers(model, named(X))[rest], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[rest], outputs(model, named(X))[rest], rtol=1e-4, atol=1e-5)
     if hasattr(model, "save"):
         model.save(tmp_path / "model.s4")
         with pytest.warns(UserWarning, match=r"channel 2.*: flat in case 0, but in no training case"):
@@ -62,11 +62,11 @@ def test_an_electrode_that_goes_flat_is_named(kind, tmp_path):
 
 
 @each_kind
-def test_what_was_flat_in_a_training_case_or_is_missing_is_not_said(kind):
+def test_no_warning_for_known_flat_or_missing_electrodes(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = MAKERS[kind]().fit(named(with_oz(0.0, 5)), Y)
-        answers(model, named(with_oz(0.0)))
+        outputs(model, named(with_oz(0.0)))
         model.fit(named(X), Y)
-        answers(model, named(with_oz(np.nan, 4)))
-        answers(model, named(X[:, :, :1]))  # of one sample none can be flat
+        outputs(model, named(with_oz(np.nan, 4)))
+        outputs(model, named(X[:, :, :1]))  # a single sample is not called flat

@@ -1,4 +1,4 @@
-"""Ensembles are scikit-learn's own: recordings with their times go through them unchanged."""
+"""Ensembles of scikit-learn accept recordings of unequal length and with irregular times."""
 
 import numpy as np
 import pytest
@@ -19,16 +19,16 @@ def regular(rng):
     return waves + 0.3 * rng.standard_normal((30, 2, 80))
 
 
-def of_any_length(rng):
+def unequal_lengths(rng):
     return Signals([case[:, : 80 - i] for i, case in enumerate(regular(rng))], sfreq=20.0)
 
 
-def at_their_own_times(rng):
+def irregular_times(rng):
     times = [np.sort(rng.uniform(0, 4, 80)) for _ in Y]
     return Signals(regular(rng), times=times)
 
 
-FORMS = {"array": regular, "unequal lengths": of_any_length, "irregular times": at_their_own_times}
+FORMS = {"array": regular, "unequal lengths": unequal_lengths, "irregular times": irregular_times}
 each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
 
@@ -37,24 +37,24 @@ def members(kind):
 
 
 @each_form
-def test_soft_voting_is_the_mean_of_the_probabilities_to_the_last_bit(form, rng):
+def test_soft_voting_equals_the_mean_probability_exactly(form, rng):
     X = form(rng)
     voting = VotingClassifier(members(S4RidgeClassifier), voting="soft").fit(X, Y)
-    apart = [clone(model).fit(X, Y).predict_proba(X) for _, model in members(S4RidgeClassifier)]
-    np.testing.assert_array_equal(voting.predict_proba(X), np.mean(apart, axis=0))
-    assert (voting.predict(X) == voting.classes_[np.mean(apart, axis=0).argmax(1)]).all()
+    separate = [clone(model).fit(X, Y).predict_proba(X) for _, model in members(S4RidgeClassifier)]
+    np.testing.assert_array_equal(voting.predict_proba(X), np.mean(separate, axis=0))
+    assert (voting.predict(X) == voting.classes_[np.mean(separate, axis=0).argmax(1)]).all()
 
 
 @each_form
-def test_voting_of_regressors_is_the_mean_of_their_predictions(form, rng):
+def test_voting_regressor_equals_the_mean_prediction_exactly(form, rng):
     X, y = form(rng), rng.standard_normal(30)
     voting = VotingRegressor(members(S4RidgeRegressor)).fit(X, y)
-    apart = [clone(model).fit(X, y).predict(X) for _, model in members(S4RidgeRegressor)]
-    np.testing.assert_array_equal(voting.predict(X), np.mean(apart, axis=0))
+    separate = [clone(model).fit(X, y).predict(X) for _, model in members(S4RidgeRegressor)]
+    np.testing.assert_array_equal(voting.predict(X), np.mean(separate, axis=0))
 
 
 @each_form
-def test_stacking_learns_from_predictions_for_cases_left_out(form, rng):
+def test_stacking_classifies_new_cases(form, rng):
     X = form(rng)
     stack = StackingClassifier(members(S4RidgeClassifier), final_estimator=LogisticRegression(), cv=3)
     assert stack.fit(X[:20], Y[:20]).score(X[20:], Y[20:]) > 0.8

@@ -1,4 +1,4 @@
-"""Every form of X says the same: units, lengths, company, rates, epochs, files."""
+"""All forms of X give the same predictions: units, lengths, batches, rates, epochs, files."""
 
 import warnings
 
@@ -22,14 +22,14 @@ def unequal(n=24, seed=0):
 
 
 @pytest.mark.parametrize("form", [np.asarray, list], ids=["array", "list"])
-def test_several_channels_without_a_rate_are_asked_for_one(form):
+def test_several_channels_without_a_rate_give_a_warning(form):
     X, y = waves(n_channels=3)
     with pytest.warns(UserWarning, match=r"several channels and no sampling rate: .* Pass sfreq= to the model"):
         S4RidgeClassifier(n_oscillators=4).fit(form(X), y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for known in (Signals(X), Signals(X, sfreq=60.0), X[:, :1]):
-            S4RidgeClassifier(n_oscillators=4).fit(known, y)
+        for unambiguous in (Signals(X), Signals(X, sfreq=60.0), X[:, :1]):
+            S4RidgeClassifier(n_oscillators=4).fit(unambiguous, y)
         S4RidgeClassifier(n_oscillators=4, sfreq=60.0).fit(form(X), y)
 
 
@@ -51,7 +51,7 @@ def test_an_offset_of_a_volt_on_microvolts_makes_no_difference():
 
 
 @pytest.mark.parametrize("kind", ["network", "ridge", "segmenter"])
-def test_integers_of_sound_are_of_one_scale_in_every_form(kind):
+def test_int16_sound_is_scaled_alike_in_every_form(kind):
     rng, y = np.random.default_rng(0), np.arange(8) % 2
     waves = np.sin(np.arange(800) * np.where(y == 1, 0.3, 0.6)[:, None]) * rng.uniform(0.5, 1, (8, 1))
     X = (9000 * waves).astype(np.int16)[:, None]
@@ -65,20 +65,20 @@ def test_integers_of_sound_are_of_one_scale_in_every_form(kind):
     if kind == "network":
         model = classifier(max_epochs=1, sfreq=8000.0, frontend="linear", bidirectional=False)
 
-    def said(model, form):
+    def probabilities(model, form):
         return np.ravel(np.concatenate(list(model.predict_proba(form))))
 
     models = [clone(model).fit(form, y) for form in forms]
-    expected = said(models[0], forms[0])
+    expected = probabilities(models[0], forms[0])
     for fitted, form in zip(models, forms, strict=True):
-        np.testing.assert_allclose(said(fitted, forms[0]), expected, atol=1e-5)
-        np.testing.assert_allclose(said(models[0], form), expected, atol=1e-5)
+        np.testing.assert_allclose(probabilities(fitted, forms[0]), expected, atol=1e-5)
+        np.testing.assert_allclose(probabilities(models[0], form), expected, atol=1e-5)
     streamed = models[0].stream().push(X[0])
     np.testing.assert_allclose(np.ravel(streamed), expected[: streamed.size], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["u1", "i1", "i2", "i4"])
-def test_loud_sound_of_any_width_says_what_its_floats_say(kind):
+def test_integer_sound_of_any_width_equals_float_sound(kind):
     rng, y = np.random.default_rng(0), np.arange(16) % 2
     X = np.sin(np.arange(400) * np.where(y == 1, 0.3, 0.6)[:, None]) * rng.uniform(0.6, 0.9, (16, 1))
     model = S4RidgeClassifier(n_oscillators=4, sfreq=8000.0, random_state=0).fit(X, y)
@@ -89,24 +89,24 @@ def test_loud_sound_of_any_width_says_what_its_floats_say(kind):
         np.testing.assert_allclose(model.predict_proba(form), model.predict_proba(X), atol=0.02)
     pair = (words[0], 8000)
     np.testing.assert_allclose(model.predict_proba(pair), model.predict_proba(X[:1]), atol=0.02)
-    said = [model.predict_segments(form, window_s=0.05, hop_s=0.05) for form in (list(words), list(X))]
-    assert [piece.label for piece in said[0]] == [piece.label for piece in said[1]] == y.tolist()
+    segments = [model.predict_segments(form, window_s=0.05, hop_s=0.05) for form in (list(words), list(X))]
+    assert [piece.label for piece in segments[0]] == [piece.label for piece in segments[1]] == y.tolist()
     chunk = RobustScale(sfreq=8000.0).fit(X).stream().push(words[0])
     np.testing.assert_allclose(chunk, RobustScale(sfreq=8000.0).fit(X).stream().push(X[0]), atol=0.05)
 
 
 @pytest.mark.parametrize("constant", [0.0, 5e-6, 0.1, 1e9])
-def test_a_constant_channel_does_no_harm(constant):
+def test_channel_constant_in_training_is_ignored(constant):
     X, y = waves()
     X[:, 1] = constant
     with pytest.warns(UserWarning, match="channel 1 is flat in all training cases; it is ignored"):
         model = classifier().fit(X, y)
-    alive = X.copy()
-    alive[:, 1] = 40 * np.random.default_rng(0).standard_normal(alive[:, 1].shape) + 300
-    np.testing.assert_array_equal(model.predict_proba(alive), model.predict_proba(X))
+    varying = X.copy()
+    varying[:, 1] = 40 * np.random.default_rng(0).standard_normal(varying[:, 1].shape) + 300
+    np.testing.assert_array_equal(model.predict_proba(varying), model.predict_proba(X))
 
 
-def test_without_standardize_channels_stay_as_they_are():
+def test_channels_are_not_scaled_without_standardize():
     X, y = waves()
     model = classifier(standardize=False).fit(X, y)
     assert (model._standardizer.mean == 0).all()
@@ -115,7 +115,7 @@ def test_without_standardize_channels_stay_as_they_are():
 
 @pytest.mark.parametrize("make", [classifier, regressor])
 @pytest.mark.parametrize("pooling", ["mean", "legs", "attention", "last"])
-def test_the_prediction_of_a_case_knows_nothing_of_its_company(make, pooling, rng):
+def test_prediction_of_a_case_does_not_depend_on_the_other_cases(make, pooling, rng):
     X, y = unequal()
     model = make(pooling=pooling).fit(X, y)
     together = model._outputs(X)
@@ -127,7 +127,7 @@ def test_the_prediction_of_a_case_knows_nothing_of_its_company(make, pooling, rn
     np.testing.assert_allclose(model._outputs([*X, long])[:-1], together, atol=1e-6)
 
 
-def test_the_filter_bank_knows_nothing_of_company_either():
+def test_prediction_with_a_filter_bank_does_not_depend_on_the_other_cases():
     rng = np.random.default_rng(0)
     X = [rng.standard_normal(n) for n in (805, 1600, 1111, 90)] * 2
     model = classifier(sfreq=8000.0).fit(X, [0, 1] * 4)
@@ -135,7 +135,7 @@ def test_the_filter_bank_knows_nothing_of_company_either():
     np.testing.assert_allclose(model.decision_function(X), alone, atol=1e-5)
 
 
-def test_one_channel_may_come_in_any_form():
+def test_single_channel_is_accepted_in_any_form():
     X, y = waves(n_channels=1)
     flat = X[:, 0]
     expected = classifier(**REFERENCE).fit(flat, y).predict_proba(flat)
@@ -145,7 +145,7 @@ def test_one_channel_may_come_in_any_form():
         np.testing.assert_allclose(classifier(**REFERENCE).fit(form, y).predict_proba(form), expected, atol=1e-12)
 
 
-def test_a_model_of_one_channel_takes_flat_cases_of_any_length_unless_it_was_fitted_on_them():
+def test_2d_X_may_have_another_length_unless_the_model_was_fitted_on_2d_X():
     X, y = waves(n_channels=1)
     model = classifier().fit(Signals(X), y)
     np.testing.assert_allclose(model.predict_proba(X[:, 0, :40]), model.predict_proba(X[:, :, :40]), atol=1e-12)
@@ -154,7 +154,7 @@ def test_a_model_of_one_channel_takes_flat_cases_of_any_length_unless_it_was_fit
         model.predict(X[:, 0, :40])
 
 
-def test_float32_is_as_good_as_float64():
+def test_float32_and_float64_give_the_same_probabilities():
     X, y = waves()
     model = classifier().fit(X, y)
     np.testing.assert_allclose(model.predict_proba(X.astype(np.float32)), model.predict_proba(X), atol=1e-5)
@@ -169,7 +169,7 @@ def smooth(n=24, sfreq=200.0):
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_half_the_rate_says_nearly_the_same(bidirectional):
+def test_half_the_rate_gives_nearly_the_same_probabilities(bidirectional):
     X, y = smooth()
     model = classifier(sfreq=200.0, bidirectional=bidirectional, max_epochs=5).fit(X, y)
     full = model.predict_proba(X)
@@ -179,12 +179,12 @@ def test_half_the_rate_says_nearly_the_same(bidirectional):
     assert np.abs(model.predict_proba(X[:, :, ::2]) - full).max() > np.abs(half - full).max()
 
 
-def test_half_the_rate_says_nearly_the_same_through_the_filter_bank():
+def test_half_the_rate_gives_nearly_the_same_predictions_with_a_filter_bank():
     rng = np.random.default_rng(0)
     t = np.arange(8000) / 16000
     y = rng.uniform(4, 20, 24)
     tone = np.sin(2 * np.pi * rng.uniform(200, 1500, (24, 1)) * t)
-    # As in a recording, every band holds some noise: the skirts of the filters alone differ with the rate.
+    # Every band contains noise, as in a recording: what leaks through the skirts of the filters depends on the rate.
     noise = resample(rng.standard_normal((24, 3000)), 8000, axis=1)
     X = (1.1 + np.sin(2 * np.pi * y[:, None] * t)) * tone + 0.05 * noise
     model = regressor(sfreq=16000.0, max_epochs=10).fit(X, y)
@@ -215,7 +215,7 @@ def epochs_of(X, y):
     return mne.EpochsArray(1e-6 * X, info, events=events, verbose="error")
 
 
-def test_epochs_are_their_volts_and_their_rate():
+def test_epochs_equal_an_array_in_volts_with_a_rate():
     X, y = waves()
     epochs = epochs_of(X, y)
     from_epochs = classifier(**REFERENCE).fit(epochs, y)
@@ -228,7 +228,7 @@ def test_epochs_are_their_volts_and_their_rate():
     np.testing.assert_allclose(classifier(**REFERENCE).fit(pieces, y).predict_proba(pieces), expected, atol=1e-12)
 
 
-def test_epochs_go_through_cross_validation():
+def test_epochs_work_in_cross_validation():
     X, y = waves()
     epochs = epochs_of(X, y)
     from_epochs = cross_val_score(classifier(**REFERENCE), epochs, y, cv=2)
@@ -236,7 +236,7 @@ def test_epochs_go_through_cross_validation():
     np.testing.assert_array_equal(from_epochs, from_array)
 
 
-def test_files_are_read_when_they_are_needed(tmp_path):
+def test_files_give_the_same_predictions_as_arrays(tmp_path):
     soundfile = pytest.importorskip("soundfile")
     rng = np.random.default_rng(0)
     sounds = [0.1 * rng.standard_normal(n) for n in rng.integers(800, 1600, 8)]
@@ -252,7 +252,7 @@ def test_files_are_read_when_they_are_needed(tmp_path):
 
 
 @pytest.mark.parametrize("estimator", [S4RidgeClassifier(n_oscillators=4), S4Classifier(max_epochs=1, d_model=4)])
-def test_sounds_of_ten_samples_are_named_at_training_and_at_prediction(estimator):
+def test_fit_and_predict_warn_about_sounds_that_are_too_short(estimator):
     clips = Signals([np.sin(np.arange(800.0 if i else 10.0) * (i % 3 + 1)) for i in range(6)], sfreq=16000)
     with pytest.warns(UserWarning, match="case 0: 10 samples at 16000 Hz are too short for audio; leave it out"):
         fitted = clone(estimator).fit(clips, [0, 1] * 3)

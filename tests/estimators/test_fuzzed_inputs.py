@@ -1,4 +1,4 @@
-"""Whatever comes in, each estimator answers in numbers or refuses it in a clear line: soon, and without warnings."""
+"""For any input, an estimator returns finite numbers or raises a clear error: quickly, without warnings of NumPy."""
 
 import functools
 import itertools
@@ -19,13 +19,13 @@ from s4signal.estimators import S4Features, S4FilterBank, S4RandomFeatures
 
 __all__: list[str] = []
 
-LONGEST_S = 30.0  # of processor time, as other work on the machine is no fault; most take a twentieth of a second
-MOST_MEMORY = 2**32  # bytes beside what the process has
+LONGEST_S = 30.0  # processor time, which other processes do not affect; most inputs take 0.05 s
+MOST_MEMORY = 2**32  # bytes above the present size of the process
 SMALL = {"d_model": 4, "d_state": 4, "n_layers": 1, "max_epochs": 1, "random_state": 0}
-OWN = ("s4signal/", "sklearn/utils/", "sklearn/base.py")  # whose errors are clear
+OWN = ("s4signal/", "sklearn/utils/", "sklearn/base.py")  # errors raised in these files are clear
 
 FEW, MANY, SHARES = 24, 10_000, 4
-FITTED = 0.15  # share of the inputs that a model is fitted to; the others are given to models that are fitted once
+FITTED = 0.15  # share of the inputs to which a model is fitted; models fitted once predict the others
 N_MODELS = 24
 
 
@@ -68,7 +68,7 @@ BUILDERS = {
 
 
 def samples(rng, shape):
-    """Draw what a recording may look like, of any size and offset."""
+    """Draw samples of a random kind, amplitude and offset."""
     n_times, kind = shape[-1], rng.integers(9)
     X = [
         lambda: rng.standard_normal(shape),
@@ -108,8 +108,8 @@ def with_holes(rng, X):
     return X
 
 
-def moments(rng, n_times):
-    """Draw times of samples: regular, random, in other units, of one moment, with a wrong clock."""
+def sample_times(rng, n_times):
+    """Draw sample times: regular, random, in other units, all equal, or with a wrong clock."""
     t = np.arange(n_times) / rng.choice([1e-4, 1.0, 50.0, 256.0, 44100.0])
     kind = rng.integers(9)
     if kind == 0:
@@ -132,7 +132,7 @@ def moments(rng, n_times):
 
 
 def cases(rng, n, n_channels, sfreq=None):
-    """Draw cases in any form that an array can have; most of them at a rate that goes with ``sfreq``."""
+    """Draw cases as an array, a list or Signals; most of them have a rate that suits ``sfreq``."""
     lengths = rng.choice([1, 2, 3, 5, 17, 32, 64, 128, 160, 200], n)
     if rng.random() < 0.6:
         lengths[:] = lengths[0]
@@ -165,7 +165,9 @@ def cases(rng, n, n_channels, sfreq=None):
     drawn = rng.choice([None, None, 1e-6, 0.5, 50.0, 256.0, 8000.0, 44100.0, 1e7, 1e300])
     sfreq = drawn if sfreq is None or rng.random() < 0.2 else sfreq * rng.choice([0.1, 0.5, 1.0, 1.0, 1.0, 2.0, 20.0])
     if rng.random() < 0.25:
-        return Signals(X, times=[moments(rng, int(k)) for k in lengths], sfreq=sfreq if rng.random() < 0.3 else None)
+        return Signals(
+            X, times=[sample_times(rng, int(k)) for k in lengths], sfreq=sfreq if rng.random() < 0.3 else None
+        )
     return Signals(X, sfreq=sfreq) if sfreq is not None or rng.random() < 0.3 else X
 
 
@@ -178,7 +180,7 @@ def targets(rng, estimator, n):
 
 
 def fitted_to(rng, estimator, n, n_channels):
-    """Fit to what was drawn, and perhaps go on."""
+    """Fit to random cases; sometimes call fit or partial_fit again."""
     X = cases(rng, n, n_channels)
     y, given = targets(rng, estimator, n), {}
     predicts = hasattr(estimator, "score")
@@ -190,15 +192,15 @@ def fitted_to(rng, estimator, n, n_channels):
         X_val = X if rng.random() < 0.3 else cases(rng, n, n_channels)
         given |= {"X_val": X_val, "y_val": y}
     estimator.fit(X, y, **given)
-    for go_on in (estimator.fit, getattr(estimator, "partial_fit", estimator.fit)):
+    for fit_again in (estimator.fit, getattr(estimator, "partial_fit", estimator.fit)):
         if rng.random() < 0.1:
-            go_on(*(X if rng.random() < 0.5 else cases(rng, n, n_channels), y))
+            fit_again(*(X if rng.random() < 0.5 else cases(rng, n, n_channels), y))
     return estimator, X
 
 
 @functools.cache
 def fitted_once(kind, index):
-    """Fit to plain signals: by the index with a rate, with times, of audio or without any of it."""
+    """Fit to plain signals; the index selects a rate, times, an audio rate or none of them."""
     rng, y = np.random.default_rng(index), np.arange(8) % 2
     X = waves(8, n_channels=1 + index % 3, n_times=128, seed=index)[0]
     how = [{"sfreq": 50.0}, {}, {"times": [np.arange(128.0) ** 1.1 / 60] * 8}, {"sfreq": 8000.0}][index % 4]
@@ -207,20 +209,20 @@ def fitted_once(kind, index):
         try:
             signals = Signals(X, **how)
             return estimator.fit(signals, y)
-        except ValueError:  # options that do not go together
+        except ValueError:  # incompatible options
             continue
 
 
-def answers(rng, kind):
-    """Fit, or take a model that is fitted; predict and stream; yield every answer."""
+def outputs(rng, kind):
+    """Fit a model or take a fitted one; predict and stream; yield every output."""
     n, n_channels = int(rng.integers(2, 9)), int(rng.integers(1, 4))
     if rng.random() < FITTED:
         estimator, X = fitted_to(rng, BUILDERS[kind](rng), n, n_channels)
         Z = X if rng.random() < 0.3 else cases(rng, int(rng.integers(1, 5)), n_channels)
     else:
         estimator = fitted_once(kind, int(rng.integers(N_MODELS)))
-        taken = (n_channels if rng.random() < 0.05 else estimator.n_channels_in_), estimator.sfreq_
-        Z = cases(rng, int(rng.integers(1, 5)), *taken)
+        used = (n_channels if rng.random() < 0.05 else estimator.n_channels_in_), estimator.sfreq_
+        Z = cases(rng, int(rng.integers(1, 5)), *used)
     for name in ("predict", "predict_proba", "decision_function", "transform"):
         if hasattr(estimator, name):
             yield getattr(estimator, name)(Z)
@@ -230,9 +232,9 @@ def answers(rng, kind):
             yield stream.push(case)
 
 
-def finite(answer):
-    """Whether all numbers of an answer are."""
-    parts = [case.data for case in answer] if isinstance(answer, Signals) else [answer]
+def finite(output):
+    """Whether all numbers of an output are finite."""
+    parts = [case.data for case in output] if isinstance(output, Signals) else [output]
     return all(part.dtype.kind != "f" or np.isfinite(part).all() for part in parts)
 
 
@@ -243,9 +245,9 @@ def _stop(*_):
 @contextmanager
 def bounded():
     """Bound processor time and memory."""
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MOST_MEMORY, before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY, before[1]))
     signal.signal(signal.SIGPROF, _stop)
     signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
     try:
@@ -256,30 +258,30 @@ def bounded():
 
 
 def fault(seed, kind):
-    """Say what is wrong with the answer to one input, nothing if all is well; and how many answers there were."""
-    rng, n_answers = np.random.default_rng(seed), 0
+    """Return a description of the fault for one input, or None if there is none, and the number of outputs."""
+    rng, n_outputs = np.random.default_rng(seed), 0
     with bounded(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            for answer in answers(rng, kind):
-                n_answers += 1
-                if not finite(answer):
-                    return "an answer that is no number", n_answers
+            for output in outputs(rng, kind):
+                n_outputs += 1
+                if not finite(output):
+                    return "a non-finite output", n_outputs
         except (ValueError, TypeError) as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             if not any(path in frame.filename for path in OWN) or not str(error):
                 where = frame.filename.split("site-packages/")[-1]
-                return f"{type(error).__name__} from {where}: {str(error)[:150]}", n_answers
+                return f"{type(error).__name__} from {where}: {str(error)[:150]}", n_outputs
         except Exception as error:
             frames = [f for f in traceback.extract_tb(error.__traceback__) if "s4signal/" in f.filename]
             where = f"{frames[-1].filename.split('s4signal/')[-1]}:{frames[-1].lineno}" if frames else "the test"
-            return f"{type(error).__name__} at {where}: {str(error)[:150]}", n_answers
+            return f"{type(error).__name__} at {where}: {str(error)[:150]}", n_outputs
     for warning in caught:
         if issubclass(warning.category, RuntimeWarning):
             where = f"{warning.filename.split('s4signal/')[-1]}:{warning.lineno}"
             text = f"a bare {warning.category.__name__} at {where}: {str(warning.message)[:150]}"
-            return text, n_answers
-    return None, n_answers
+            return text, n_outputs
+    return None, n_outputs
 
 
 @pytest.mark.parametrize(
@@ -290,14 +292,14 @@ def fault(seed, kind):
     ],
 )
 @pytest.mark.parametrize("kind", BUILDERS)
-def test_any_input_is_answered_in_numbers_or_refused_in_a_clear_line(kind, seeds):
+def test_any_input_gives_finite_outputs_or_a_clear_error(kind, seeds):
     found = [(seed, *fault(seed, kind)) for seed in seeds]
     faults = [(seed, text) for seed, text, _ in found if text is not None]
     first = {text: seed for seed, text in reversed(faults)}
     counts = Counter(text for _, text in faults)
     lines = [f"{count} x (seed {first[text]}) {text}" for text, count in itertools.islice(counts.items(), 40)]
     assert not faults, "\n".join([f"{len(faults)} of {len(seeds)}", *lines])
-    n_answered = sum(n > 0 for _, _, n in found)
-    print(f"{kind}: {n_answered} of {len(seeds)} answered")
-    # A filter bank wants longer cases than many of these.
-    assert n_answered > len(seeds) / (20 if kind == "filter bank" else 4)
+    n_predicted = sum(n > 0 for _, _, n in found)
+    print(f"{kind}: {n_predicted} of {len(seeds)} predicted")
+    # A filter bank needs longer cases than many of these.
+    assert n_predicted > len(seeds) / (20 if kind == "filter bank" else 4)

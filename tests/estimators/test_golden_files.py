@@ -1,4 +1,4 @@
-"""Files that this version wrote are read by every later one, and answer the same."""
+"""Golden model files: every later version reads them and gives the same predictions."""
 
 import importlib.util
 from pathlib import Path
@@ -16,7 +16,7 @@ TOLERANCE = 1e-5  # float32, and another processor or version of torch
 
 
 @pytest.mark.parametrize("name", make.MODELS)
-def test_a_golden_file_is_read_and_answers_as_it_did(name):
+def test_golden_file_gives_the_stored_predictions(name):
     X, labels, targets = make.recordings()
     model = type(make.MODELS[name]()).load(FOLDER / f"{name}.s4")
     classifies = hasattr(model, "predict_proba")

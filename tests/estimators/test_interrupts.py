@@ -1,4 +1,4 @@
-"""A fit that is interrupted anywhere, or refused, leaves the estimator as it was, or complete; a warning says which."""
+"""An interrupted or failed fit keeps the old model or gives the complete new one; a warning reports which."""
 
 import copy
 import re
@@ -36,17 +36,17 @@ STEPS = {
 SAVED = ("classifier", "regressor", "with a readout", "ridge classifier", "ridge regressor")
 
 
-def answers(model):
+def outputs(model):
     return next(getattr(model, name)(X) for name in ("predict_proba", "transform", "predict") if hasattr(model, name))
 
 
 def learned(model):
-    """Return what an estimator holds; what scikit-learn keeps for its callbacks during a fit is none of it."""
+    """Return the attributes of an estimator, without those that scikit-learn sets for callbacks during a fit."""
     return {name: value for name, value in vars(model).items() if "callback" not in name}
 
 
 def fit(model, interrupt_at=None):
-    """Fit, with SIGINT at the n-th call of a function of Python; return how many there are."""
+    """Fit, with SIGINT at the n-th call of a Python function; return the number of calls."""
     calls = 0
 
     def profile(frame, event, _):
@@ -55,7 +55,7 @@ def fit(model, interrupt_at=None):
         if calls == interrupt_at and event == "call":
             signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore SIGINT
     sys.setprofile(profile)
     try:
         model.fit(X, Y)
@@ -66,7 +66,7 @@ def fit(model, interrupt_at=None):
 
 
 def outcome(model, before, expected, interrupt_at):
-    """Interrupt a fit; say what is left, once it is known to be that."""
+    """Interrupt a fit; check and return which model remains."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -75,51 +75,51 @@ def outcome(model, before, expected, interrupt_at):
             interrupted = True
         else:
             interrupted = False
-    said = [str(w.message) for w in caught if "was interrupted" in str(w.message)]
+    messages = [str(w.message) for w in caught if "was interrupted" in str(w.message)]
     after = learned(model)
     if after.keys() == before.keys() and all(after[name] is before[name] for name in before):
         assert interrupted
-        assert [re.sub(".*; ", "", text) for text in said] in ([], ["the estimator is as it was before."])
-        return "old" if said else "old, not begun"
-    np.testing.assert_array_equal(answers(model), expected)
-    assert all(text.endswith("complete, as this fit was done.") for text in said)
+        assert [re.sub(".*; ", "", text) for text in messages] in ([], ["the estimator is as it was before."])
+        return "old" if messages else "old, not begun"
+    np.testing.assert_array_equal(outputs(model), expected)
+    assert all(text.endswith("complete, as this fit was done.") for text in messages)
     return "new" if interrupted else "new, too late"
 
 
-# What is interrupted while it is taken down cannot raise.
+# An interrupt during the destruction of an object cannot propagate.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("again", [False, True], ids=["first fit", "fit again"])
 @pytest.mark.parametrize(
     ("kind", "n"),
     [("classifier", 3), ("ridge classifier", 3), *(pytest.param(k, 30, marks=pytest.mark.stress) for k in MAKERS)],
 )
-def test_an_interrupt_anywhere_leaves_the_old_model_or_the_new_one(kind, again, n, tmp_path):
+def test_interrupted_fit_keeps_the_old_model_or_gives_the_new_one(kind, again, n, tmp_path):
     make, rng = MAKERS[kind], np.random.default_rng(0)
     make().fit(X, Y)  # fills the caches
-    n_calls, new, old = fit(make()), answers(make().fit(X, Y)), make()
-    said = answers(old.fit(OLD_X, Y)) if again else None
-    # Anywhere, and close to the end, where a model takes over what it has learned.
+    n_calls, new, old = fit(make()), outputs(make().fit(X, Y)), make()
+    old_outputs = outputs(old.fit(OLD_X, Y)) if again else None
+    # Anywhere, and close to the end, where the fitted attributes are assigned.
     points = [*rng.integers(1, n_calls, n - n // 3), *(n_calls - rng.integers(0, 60, n // 3))]
     found = Counter()
     for point in points:
         model = copy.deepcopy(old)
-        left = outcome(model, learned(model), new, int(point))
-        found[left] += 1
-        if left.startswith("new"):
+        result = outcome(model, learned(model), new, int(point))
+        found[result] += 1
+        if result.startswith("new"):
             if kind in SAVED:
                 model.save(tmp_path / "model.s4")
         elif again:
-            np.testing.assert_array_equal(answers(model), said)
+            np.testing.assert_array_equal(outputs(model), old_outputs)
         else:
             with pytest.raises(NotFittedError):
-                answers(model)
-        np.testing.assert_array_equal(answers(model.fit(X, Y)), new)
+                outputs(model)
+        np.testing.assert_array_equal(outputs(model.fit(X, Y)), new)
     print(kind, dict(found))
     assert found["old"] >= len(points) // 3
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_warning_says_what_an_interrupt_has_left_even_where_warnings_are_errors(kind):
+def test_interrupt_gives_a_warning_and_raises_keyboard_interrupt(kind):
     model = MAKERS[kind]().fit(X, Y)
     with (
         pytest.warns(UserWarning, match=r"a fit of S4\w+ was interrupted; the estimator is as it was before\."),
@@ -131,7 +131,7 @@ def test_a_warning_says_what_an_interrupt_has_left_even_where_warnings_are_error
 
 
 @pytest.mark.parametrize("kind", [*MAKERS, *STEPS])
-def test_a_fit_that_is_refused_changes_nothing(kind):
+def test_failed_fit_leaves_the_estimator_unchanged(kind):
     estimator = (MAKERS | STEPS)[kind]().fit(X, Y)
     before = dict(vars(estimator))
     with pytest.raises(ValueError, match=r"infinity|NaN|observ"):

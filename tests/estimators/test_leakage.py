@@ -1,4 +1,4 @@
-"""What stands on both sides of a split is found: groups, recordings, windows that overlap, copies."""
+"""Leakage between training and test cases: groups, recordings, overlapping windows, copies."""
 
 import pickle
 import warnings
@@ -28,14 +28,14 @@ def kinds(leaks):
     return sorted({leak.kind for leak in leaks})
 
 
-def test_groups_that_are_kept_together_are_no_leak(rng):
+def test_whole_groups_are_not_reported(rng):
     X, y, groups = cut(rng, step_s=1)
     assert check_leakage(X, groups, GroupKFold(4)) == []
     assert check_leakage(X, groups, StratifiedGroupKFold(4), y=y) == []
     assert check_leakage(X, cv=GroupKFold(4)) == []
 
 
-def test_shuffled_windows_leak_by_recording_and_by_overlap(rng):
+def test_shuffled_windows_are_reported_as_recording_and_overlap(rng):
     X, _, groups = cut(rng, step_s=1)
     leaks = check_leakage(X, groups, SHUFFLED)
     assert kinds(leaks) == ["group", "overlap", "recording"]
@@ -44,7 +44,7 @@ def test_shuffled_windows_leak_by_recording_and_by_overlap(rng):
     assert kinds(check_leakage(cut(rng, step_s=2)[0], np.arange(40), SHUFFLED)) == ["recording"]
 
 
-def test_windows_that_overlap_are_found_in_plain_arrays_too(rng):
+def test_overlapping_windows_are_found_in_plain_arrays(rng):
     X, _, _ = cut(rng, step_s=1)
     plain = X.to_numpy()
     assert kinds(check_leakage(plain, None, SHUFFLED)) == ["overlap"]
@@ -52,26 +52,26 @@ def test_windows_that_overlap_are_found_in_plain_arrays_too(rng):
     assert check_leakage(cut(rng, step_s=2)[0].to_numpy(), None, SHUFFLED) == []
 
 
-def test_the_same_data_twice_is_found(rng):
+def test_copies_are_found(rng):
     X = rng.standard_normal((20, 2, 100))
     X[3, 0, 5] = np.nan
-    twice = np.concatenate([X, X[:5].copy()])
-    leaks = check_leakage(twice, None, KFold(5))
+    repeated = np.concatenate([X, X[:5].copy()])
+    leaks = check_leakage(repeated, None, KFold(5))
     assert kinds(leaks) == ["copy"]
     assert sum(leak.n_test for leak in leaks) == 10
 
 
 @pytest.mark.parametrize("quiet", [np.zeros((12, 1, 500)), np.ones((12, 3, 500))])
-def test_silence_is_no_copy(quiet, rng):
+def test_equal_silence_is_not_reported_as_copies(quiet, rng):
     quiet[:, :, 200:] = rng.standard_normal((12, quiet.shape[1], 300))
     assert check_leakage(quiet, None, KFold(3)) == []
 
 
-def test_coarse_samples_are_no_copies(rng):
+def test_coarse_samples_are_not_reported_as_copies(rng):
     assert check_leakage(rng.integers(-1, 2, (60, 1, 2000)).astype(float), None, KFold(3)) == []
 
 
-def test_subjects_of_several_recordings_are_groups(rng):
+def test_subjects_in_metadata_are_groups(rng):
     cases = [Signals(rng.standard_normal((1, 2, 300)), sfreq=100)[0] for _ in range(8)]
     named = Signals([replace(case, metadata={"subject": f"s{i // 2}"}) for i, case in enumerate(cases)])
     assert check_leakage(named, cv=GroupKFold(4)) == []
@@ -88,7 +88,7 @@ each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
 
 @each_model
-def test_a_model_warns_of_windows_that_overlap_with_those_it_was_trained_on(model, rng):
+def test_predict_warns_about_windows_that_overlap_training_windows(model, rng):
     X, y, _ = cut(rng, step_s=1)
     model.fit(X[:40:2], y[:40:2])
     with pytest.warns(UserWarning, match=r"20 of 20 cases overlap in time with cases that the model was trained on"):
@@ -101,18 +101,18 @@ def test_a_model_warns_of_windows_that_overlap_with_those_it_was_trained_on(mode
 
 @each_model
 @pytest.mark.parametrize("overlap", [0.0, 1.0])
-def test_epochs_of_mne_that_overlap_are_seen_where_scikit_learn_cuts_them(model, overlap, rng):
+def test_cross_validation_warns_about_overlapping_mne_epochs(model, overlap, rng):
     mne = pytest.importorskip("mne")
     raw = mne.io.RawArray(rng.standard_normal((2, 4000)), mne.create_info(["C3", "C4"], 100.0, "eeg"), verbose="error")
     epochs = mne.make_fixed_length_epochs(raw, 2.0, overlap=overlap, preload=True, verbose="error")
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         cross_val_score(model, epochs, np.arange(len(epochs)) % 2, cv=SHUFFLED)
-    assert any("overlap in time" in str(warning.message) for warning in said) == (overlap > 0)
+    assert any("overlap in time" in str(warning.message) for warning in caught) == (overlap > 0)
 
 
 @each_model
-def test_a_model_does_not_warn_of_training_cases_nor_of_other_windows_nor_of_other_recordings(model, rng):
+def test_no_warning_for_training_cases_and_separate_windows(model, rng):
     X, y, groups = cut(rng, step_s=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -120,14 +120,14 @@ def test_a_model_does_not_warn_of_training_cases_nor_of_other_windows_nor_of_oth
         model.predict(X[:40])
         model.predict(cut(rng, step_s=1)[0])
         cross_val_score(model, X, y, groups=groups, cv=GroupKFold(4))
-        apart, y, _ = cut(rng, step_s=2)
-        cross_val_score(model, apart, y, cv=SHUFFLED)
-        # A case of no weight was not trained on.
+        separate, y, _ = cut(rng, step_s=2)
+        cross_val_score(model, separate, y, cv=SHUFFLED)
+        # A case of weight zero is not a training case.
         weights = np.repeat([1, 0], [36, 36])
         model.fit(X, np.arange(72) % 2, sample_weight=weights).predict(X[36:])
 
 
-def test_validation_cases_of_recordings_that_are_trained_on_are_said(rng):
+def test_fit_warns_about_validation_cases_of_training_recordings(rng):
     X, y, _ = cut(rng, step_s=2)
     with pytest.warns(UserWarning, match=r"4 of 5 cases of X_val are of recordings that are trained on"):
         classifier().fit(X[:15], y[:15], X_val=X[:20:4], y_val=y[:20:4])

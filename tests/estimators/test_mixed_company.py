@@ -1,4 +1,4 @@
-"""Models of other libraries and ours on one X: votes, stacks, grids, over Epochs and Signals."""
+"""Models of other libraries and of this one on the same Epochs or Signals: voting, stacking, grid search."""
 
 import mne
 import numpy as np
@@ -46,7 +46,7 @@ each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
 @each_form
 @each_other
-def test_votes_stacks_and_cross_validation_take_both_kinds_of_model(make, form, rng):
+def test_voting_stacking_and_cross_validation_combine_both_libraries(make, form, rng):
     given, y = epochs(rng)
     X = form(given)
     members = [("other", make()), ("ours", S4RidgeClassifier(n_oscillators=4, random_state=0))]
@@ -56,7 +56,7 @@ def test_votes_stacks_and_cross_validation_take_both_kinds_of_model(make, form, 
 
 
 @each_form
-def test_a_grid_reaches_into_both(form, rng):
+def test_grid_search_sets_parameters_of_both_libraries(form, rng):
     given, y = epochs(rng)
     members = [("other", make_pipeline(ToArray(), CSP(2), LogisticRegression())), ("ours", S4RidgeClassifier())]
     grid = {"other__csp__n_components": [1, 2], "ours__n_oscillators": [4, 8]}
@@ -74,7 +74,7 @@ def test_a_list_of_epochs_one_per_subject_is_cross_validated_by_subject(rng):
     assert scores.mean() > 0.8
 
 
-def test_a_model_says_once_that_it_knows_no_rate(rng):
+def test_describe_reports_an_unknown_rate(rng):
     X, y = rng.standard_normal((12, 2, 80)), np.arange(12) % 2
     small = {"d_model": 4, "d_state": 4, "n_layers": 1, "max_epochs": 1}
     for model in (S4RidgeClassifier(n_oscillators=4), S4Classifier(**small)):

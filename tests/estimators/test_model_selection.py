@@ -1,4 +1,4 @@
-"""Signals go through scikit-learn's searches, folds and pipelines unchanged."""
+"""Signals in searches, cross-validation and pipelines of scikit-learn."""
 
 import numpy as np
 from sklearn.model_selection import (
@@ -26,7 +26,7 @@ def halved(signals):
     return Signals([2.0 * case.data for case in signals], sfreq=signals.sfreq)
 
 
-def test_groups_of_signals_stay_together():
+def test_signals_work_with_group_k_fold():
     X, y = signals()
     scores = cross_val_score(classifier(), X, y, cv=GroupKFold(4), groups=np.arange(32) // 2)
     assert scores.shape == (4,)
@@ -42,7 +42,7 @@ def test_a_grid_search_tunes_the_estimator_within_a_pipeline():
     assert search.predict(X).shape == (32,)
 
 
-def test_predictions_of_folds_come_in_the_order_of_the_cases():
+def test_cross_val_predict_keeps_the_order_of_the_cases():
     X, y = signals()
     folds = StratifiedKFold(2)
     together = cross_val_predict(classifier(), X, y, cv=folds, method="predict_proba")
@@ -52,14 +52,14 @@ def test_predictions_of_folds_come_in_the_order_of_the_cases():
     assert cross_val_predict(regressor(), X, y, cv=2).shape == (32,)
 
 
-def test_signals_are_split_for_training_and_test():
+def test_signals_work_with_train_test_split():
     X, y = signals()
     X_train, X_test, y_train, _ = train_test_split(X, y, stratify=y, random_state=0)
     assert isinstance(X_test, Signals)
     assert len(classifier().fit(X_train, y_train).predict(X_test)) == 8
 
 
-def test_folds_run_in_other_processes_and_give_the_same_scores():
+def test_parallel_cross_validation_gives_the_same_scores():
     X, y = signals()
     here = cross_val_score(classifier(), X, y, cv=2, scoring="neg_log_loss")
     elsewhere = cross_val_score(classifier(), X, y, cv=2, scoring="neg_log_loss", n_jobs=2)

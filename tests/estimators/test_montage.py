@@ -1,4 +1,4 @@
-"""Channels at prediction are found by the names of the fit: moved, ignored, or missing, with one warning."""
+"""Channels at prediction are matched by name: reordered, ignored or masked, with one warning."""
 
 import warnings
 
@@ -21,7 +21,7 @@ MODELS = {
     "closed form": lambda: S4RidgeClassifier(n_oscillators=16, precision="64", random_state=0),
     "network": lambda: classifier(precision="64", max_epochs=30, frontend="linear", bidirectional=False),
 }
-each_wing = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
 def named(X, names, **options):
@@ -33,46 +33,46 @@ def fitted(make, names=NAMES, n=40):
     return make().fit(named(X, names), y), waves(30, n_channels=len(names), seed=1)
 
 
-@each_wing
+@each_model
 def test_another_order_gives_the_same_predictions(make):
     model, (Z, _) = fitted(make)
     expected = model.predict_proba(named(Z, NAMES))
     order = [2, 0, 3, 1]
     with pytest.warns(
         UserWarning, match="other channels than the model was fitted on: they come in another order"
-    ) as said:
+    ) as caught:
         moved = model.predict_proba(named(Z[:, order], [NAMES[i] for i in order]))
     np.testing.assert_array_equal(moved, expected)
-    assert len(said) == 1
+    assert len(caught) == 1
 
 
-@each_wing
-def test_a_spelling_is_understood_and_a_further_channel_ignored(make):
+@each_model
+def test_other_spellings_are_matched_and_additional_channels_are_ignored(make):
     model, (Z, _) = fitted(make)
     wide = np.insert(Z, 1, 1e3, axis=1)
     with pytest.warns(
         UserWarning, match="ignored: EXG1; taken: EEG FP1-REF as Fp1, CZ as Cz, T3 as T7$|.*T3 as T7"
-    ) as said:
+    ) as caught:
         moved = model.predict_proba(named(wide, ["EEG FP1-REF", "EXG1", "CZ", "T3", "Oz"]))
     np.testing.assert_array_equal(moved, model.predict_proba(named(Z, NAMES)))
-    assert len(said) == 1
+    assert len(caught) == 1
 
 
-@each_wing
-def test_four_of_nineteen_missing_are_masked_and_named_in_one_warning(make):
+@each_model
+def test_missing_channels_are_masked_and_named_in_one_warning(make):
     model, (Z, y) = fitted(make, TEN)
     missing = [1, 5, 9, 13]
     kept = [i for i in range(19) if i not in missing]
-    with pytest.warns(UserWarning, match="missing, and masked: Fp2, Fz, P1, O2") as said:
-        answers = model.predict(named(Z[:, kept], [TEN[i] for i in kept]))
-    assert len(said) == 1
-    assert (answers == y).mean() > 0.8
+    with pytest.warns(UserWarning, match="missing, and masked: Fp2, Fz, P1, O2") as caught:
+        predictions = model.predict(named(Z[:, kept], [TEN[i] for i in kept]))
+    assert len(caught) == 1
+    assert (predictions == y).mean() > 0.8
     as_nan = Z.copy()
     as_nan[:, missing] = np.nan
-    np.testing.assert_array_equal(answers, model.predict(named(as_nan, TEN)))
+    np.testing.assert_array_equal(predictions, model.predict(named(as_nan, TEN)))
 
 
-@each_wing
+@each_model
 def test_cases_of_several_montages_are_predicted_together(make):
     model, (Z, _) = fitted(make)
     cases = [Signal(Z[0], sfreq=100, ch_names=NAMES), Signal(Z[1][::-1], sfreq=100, ch_names=NAMES[::-1])]
@@ -82,8 +82,8 @@ def test_cases_of_several_montages_are_predicted_together(make):
     np.testing.assert_allclose(together[:2], model.predict_proba(named(Z[:2], NAMES)), atol=1e-9)
 
 
-@each_wing
-def test_only_where_nothing_fits_there_is_an_error(make):
+@each_model
+def test_channels_without_any_match_are_refused(make):
     model, (Z, _) = fitted(make)
     with pytest.raises(
         ShapeError, match=r"channels \['a', 'b'\], .* fitted with \['Fp1', .*none of them fits, pick or"
@@ -91,8 +91,8 @@ def test_only_where_nothing_fits_there_is_an_error(make):
         model.predict(named(Z[:, :2], ["a", "b"]))
 
 
-@each_wing
-def test_arrays_and_same_names_are_taken_as_they_are(make):
+@each_model
+def test_arrays_and_equal_names_give_no_warning(make):
     model, (Z, _) = fitted(make)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -103,7 +103,7 @@ def test_arrays_and_same_names_are_taken_as_they_are(make):
     np.testing.assert_array_equal(unnamed.predict(named(Z, ["a", "b", "c", "d"])), unnamed.predict(Z))
 
 
-def test_a_file_keeps_the_names_and_transformers_follow_them(tmp_path):
+def test_loaded_models_and_transformers_match_channels_by_name(tmp_path):
     model, (Z, _) = fitted(MODELS["closed form"])
     model.save(tmp_path / "model.s4")
     moved = named(Z[:, ::-1], NAMES[::-1])
@@ -118,14 +118,14 @@ def test_a_file_keeps_the_names_and_transformers_follow_them(tmp_path):
         assert np.array_equal(np.asarray(again), np.asarray(chain.transform(named(Z, NAMES))))
 
 
-def test_a_network_that_takes_no_missing_samples_refuses_a_missing_channel():
+def test_network_with_missing_error_refuses_a_missing_channel():
     X, y = waves(n_channels=4)
     model = classifier(missing="error").fit(named(X, NAMES), y)
     with pytest.warns(UserWarning, match="masked: Oz"), pytest.raises(ValueError, match="contains NaN: case 0"):
         model.predict(named(X[:, :3], NAMES[:3]))
 
 
-def test_irregular_times_are_put_in_order_too(rng):
+def test_channels_are_reordered_with_irregular_times(rng):
     X, y = waves(n_channels=4)
     times = [np.sort(rng.uniform(0, 0.6, X.shape[2])) for _ in X]
     model = MODELS["closed form"]().fit(named(X, NAMES, times=times), y)
@@ -135,7 +135,7 @@ def test_irregular_times_are_put_in_order_too(rng):
     np.testing.assert_array_equal(moved, expected)
 
 
-def test_channels_that_nearly_cancel_at_training_and_at_prediction_are_no_other_reference():
+def test_no_warning_if_channels_nearly_sum_to_zero_in_fit_and_predict():
     rng = np.random.default_rng(0)
     X, y = waves(n_channels=4)
     nearly = np.asarray(Rereference().fit_transform(X)) + 0.005 * rng.standard_normal((len(X), 1, 60))
@@ -149,7 +149,7 @@ def test_channels_that_nearly_cancel_at_training_and_at_prediction_are_no_other_
 
 @pytest.mark.parametrize("model", [S4RidgeClassifier(n_oscillators=4), classifier(bidirectional=False, sfreq=100.0)])
 @pytest.mark.parametrize("averaged_first", [False, True])
-def test_another_reference_at_prediction_is_said(model, averaged_first):
+def test_another_reference_at_prediction_gives_a_warning(model, averaged_first):
     X, y = waves(n_channels=4)
     forms = [X, np.float32(1e3) + np.asarray(Rereference().fit_transform(X), dtype=np.float32)]  # rounded, as in files
     own, other = forms[::-1] if averaged_first else forms
@@ -158,11 +158,11 @@ def test_another_reference_at_prediction_is_said(model, averaged_first):
     holes[:, 0, 5:9] = holes[1, 2] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for same in (own, holes):  # what has gaps does not tell
+        for same in (own, holes):  # cases with gaps are not checked
             model.predict(same)
-    with pytest.warns(UserWarning, match="flat in case 0 and 23 more, but in no training case") as said:
-        model.predict(other[:, :, :1] + np.zeros(60))  # nor does what is flat
-    assert len(said) == 1
+    with pytest.warns(UserWarning, match="flat in case 0 and 23 more, but in no training case") as caught:
+        model.predict(other[:, :, :1] + np.zeros(60))  # flat cases are not checked either
+    assert len(caught) == 1
     adds_up = "does not add up to zero over channels, as every" if averaged_first else "adds up to zero .*, as no"
     for mixed in (other, np.where(np.isnan(holes), holes, other)):
         with pytest.warns(UserWarning, match=f"case 0 {adds_up} training case does, 2[23] more as well: another ref"):
@@ -170,4 +170,4 @@ def test_another_reference_at_prediction_is_said(model, averaged_first):
     stream = model.stream()
     with pytest.warns(UserWarning, match=f"the chunk {adds_up} training case does: another reference"):
         stream.push(other[0, :, :8])
-    stream.push(other[0, :, 8:])  # said once
+    stream.push(other[0, :, 8:])  # warned once

@@ -1,4 +1,4 @@
-"""One file: the same bits back, and a readable error for anything else."""
+"""Model files: loading restores the model bit for bit; any other file raises a clear error."""
 
 import json
 import struct
@@ -35,7 +35,7 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_a_classifier_comes_back_bit_for_bit(labels, tmp_path):
+def test_loaded_classifier_is_bit_identical(labels, tmp_path):
     X, y = waves()
     model = classifier(class_weight={label: 1 + i for i, label in enumerate(labels.tolist())}).fit(X, labels[y])
     model.save(tmp_path / "a.s4")
@@ -49,7 +49,7 @@ def test_a_classifier_comes_back_bit_for_bit(labels, tmp_path):
 
 @pytest.mark.parametrize("precision", ["32", "64"])
 @pytest.mark.parametrize("n_outputs", [None, 1, 3])
-def test_a_regressor_comes_back_bit_for_bit(n_outputs, precision, tmp_path):
+def test_loaded_regressor_is_bit_identical(n_outputs, precision, tmp_path):
     X, y = waves()
     targets = 1e3 * y if n_outputs is None else np.outer(y, np.arange(1.0, n_outputs + 1))
     model = regressor(precision=precision).fit(X, targets)
@@ -61,7 +61,7 @@ def test_a_regressor_comes_back_bit_for_bit(n_outputs, precision, tmp_path):
     assert loaded.describe() == model.describe()
 
 
-def test_a_filter_bank_comes_back_bit_for_bit_and_hears_other_rates(tmp_path):
+def test_loaded_classifier_with_a_filter_bank_is_bit_identical(tmp_path):
     X, y = waves(8, n_channels=1, n_times=1600)
     model = classifier(sfreq=8000.0, timescale=(0.02, 0.2), bidirectional=False).fit(X, y)
     model.save(tmp_path / "a.s4")
@@ -73,7 +73,7 @@ def test_a_filter_bank_comes_back_bit_for_bit_and_hears_other_rates(tmp_path):
     assert loaded.timescale == (0.02, 0.2)
 
 
-def test_a_loaded_model_goes_on_training(saved):
+def test_loaded_model_continues_training(saved):
     X, y = waves()
     model = S4Classifier.load(saved)
     model.partial_fit(X, np.array(["slow", "fast"])[y])
@@ -81,7 +81,7 @@ def test_a_loaded_model_goes_on_training(saved):
     assert len(model.set_params(warm_start=True).fit(X, np.array(["slow", "fast"])[y]).history_) == 2
 
 
-def test_the_base_class_loads_either(saved):
+def test_base_class_loads_the_saved_class(saved):
     assert type(S4Estimator.load(saved)) is S4Classifier
 
 
@@ -97,7 +97,7 @@ def test_a_model_predicts_the_same_in_another_process(saved, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), S4Classifier.load(saved).predict_proba(X))
 
 
-def test_loading_leaves_the_random_state_alone(saved):
+def test_loading_does_not_change_the_global_random_state(saved):
     before = torch.get_rng_state()
     S4Classifier.load(saved)
     assert torch.equal(torch.get_rng_state(), before)
@@ -117,7 +117,7 @@ def test_an_unfitted_estimator_is_not_saved(tmp_path):
         classifier().save(tmp_path / "a.s4")
 
 
-def test_what_has_no_plain_form_is_not_saved(tmp_path):
+def test_parameters_and_labels_without_a_plain_form_are_not_saved(tmp_path):
     X, y = waves()
     model = classifier(random_state=np.random.RandomState(0)).fit(X, y)
     with pytest.raises(ValueError, match=r"type RandomState has no plain form; set the parameter to a plain value"):
@@ -129,13 +129,13 @@ def test_what_has_no_plain_form_is_not_saved(tmp_path):
     assert not (tmp_path / "a.s4").exists()
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_error_names_the_missing_folder(tmp_path):
     X, y = waves()
     with pytest.raises(FileNotFoundError, match="nowhere does not exist; create the folder first"):
         classifier().fit(X, y).save(tmp_path / "nowhere" / "a.s4")
 
 
-def test_numbers_of_numpy_and_paths_are_plain(tmp_path):
+def test_numpy_numbers_and_paths_are_saved(tmp_path):
     X, y = waves()
     model = classifier(d_model=np.int64(8), dropout=np.float32(0.1), checkpoint_dir=tmp_path).fit(X, y)
     model.save(tmp_path / "a.s4")
@@ -178,7 +178,7 @@ def test_the_model_of_another_estimator_is_refused(saved):
 
 
 def edit(source, target, change):
-    """Copy a model file with an edited header, whose checksum is right."""
+    """Copy a model file with an edited header and a valid checksum."""
     arrays, text = read_tensor_file(source, kind="model")
     header = json.loads(text)
     change(header)
@@ -194,25 +194,25 @@ EDITS = {
     "unknown class": (lambda h: h.update(estimator="S5Oracle"), "holds a S5Oracle, not a S4Classifier"),
     "unknown parameter": (lambda h: h["parameters"].update(d_mode=3), "d_mode"),
     "parameter out of range": (lambda h: h["parameters"].update(d_model=-1), "d_model=-1 is unknown or out of range"),
-    "parameters gone": (lambda h: h.pop("parameters"), "parameters"),
-    "plan gone": (lambda h: h["model"].pop("plan"), "the entry plan is missing"),
+    "no parameters": (lambda h: h.pop("parameters"), "parameters"),
+    "no plan": (lambda h: h["model"].pop("plan"), "the entry plan is missing"),
     "plan of another width": (lambda h: plan(h)["stack"].update(d_model=16), r"head.weight has shape \(2, 8\)"),
     "plan of more outputs": (lambda h: plan(h).update(n_outputs=10**7), r"head.weight has shape \(2, 8\)"),
     "plan of more layers": (lambda h: plan(h)["stack"].update(n_layers=10**5), "100000 layers, there are weights of 1"),
     "plan of a larger state": (lambda h: plan(h)["stack"].update(d_state=6000), "d_state=6000 does not fit"),
-    "plan of other front end": (lambda h: plan(h).update(frontend="ear"), "no front end 'ear'"),
+    "plan of an unknown front end": (lambda h: plan(h).update(frontend="ear"), "no front end 'ear'"),
     "plan of a filter bank": (lambda h: plan(h).update(frontend="filterbank"), "damaged"),
     "plan of other channels": (lambda h: plan(h).update(n_channels=3), "frontend.mix.weight has shape"),
     "plan of a hop of years": (lambda h: plan(h).update(hop_s=1e9), "the entry hop_s is out of range: 1"),
     "plan of text": (lambda h: plan(h).update(dt_range="ab"), "the entry dt_range must be list"),
-    "plan of other poolings": (lambda h: plan(h).update(pooling="min"), "pooling='min' is unknown"),
+    "plan of an unknown pooling": (lambda h: plan(h).update(pooling="min"), "pooling='min' is unknown"),
     "plan of another kernel": (lambda h: plan(h)["stack"].update(kernel="s9"), "kernel='s9' is unknown"),
     "masks of no channel": (lambda h: plan(h)["sampling"].update(masked=[7]), "masks of the channels"),
     "unknown augmentation": (lambda h: plan(h).update(augmentation=["louder"]), "augmentation="),
     "history of text": (lambda h: h.update(history=["ab"]), "the entry history must be dict"),
-    "targets gone": (lambda h: h.pop("targets"), "targets"),
-    "channels gone": (lambda h: h["input"].pop("n_channels_in_"), "n_channels_in_ is missing"),
-    "classes gone": (lambda h: h["targets"].pop("classes"), "classes is missing"),
+    "no targets": (lambda h: h.pop("targets"), "targets"),
+    "no number of channels": (lambda h: h["input"].pop("n_channels_in_"), "n_channels_in_ is missing"),
+    "no classes": (lambda h: h["targets"].pop("classes"), "classes is missing"),
     "labels reversed": (lambda h: h["targets"]["classes"]["values"].reverse(), "labels in ascending order"),
     "other channels": (lambda h: h["input"].update(n_channels_in_=3), "different numbers of channels"),
     "a method replaced": (lambda h: h["parameters"].update(predict=3), "predict, which no file may set"),
@@ -232,7 +232,7 @@ def test_an_edited_header_is_refused(change, text, saved, tmp_path):
         S4Classifier.load(path)
 
 
-def test_a_file_of_a_device_that_is_not_here_loads_all_the_same(saved, tmp_path, monkeypatch):
+def test_model_of_an_unavailable_device_loads_with_device_auto(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     X, _ = waves()
     path = edit(saved, tmp_path / "a.s4", lambda h: h["parameters"].update(device="cuda:3"))

@@ -1,4 +1,4 @@
-"""Steps and a model: in one file without pickle, as one stream, and against bad trials and offsets."""
+"""Pipelines of preprocessing steps and a model: one file without pickle, one stream, bad trials and offsets."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ MODELS = {
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
 
-def answers(pipeline, X):
+def outputs(pipeline, X):
     return pipeline.predict_proba(X) if hasattr(pipeline, "predict_proba") else pipeline.predict(X)[:, np.newaxis]
 
 
@@ -61,12 +61,12 @@ def test_a_pipeline_is_saved_and_loaded_without_pickle(model, tmp_path):
     save_pipeline(fitted, tmp_path / "pipeline.s4")
     again = load_pipeline(tmp_path / "pipeline.s4")
     assert [name for name, _ in again.steps] == ["band", "notch", "reference", "scale", "clip", "model"]
-    np.testing.assert_array_equal(answers(again, X), answers(fitted, X))
+    np.testing.assert_array_equal(outputs(again, X), outputs(fitted, X))
     assert b"pickle" not in (tmp_path / "pipeline.s4").read_bytes()
 
 
 @each_model
-def test_a_stream_of_a_pipeline_says_what_it_says_of_the_whole(model):
+def test_pipeline_stream_equals_prediction(model):
     X, y = recordings()
     fitted = Pipeline([*causal_steps(), ("model", model)]).fit(X, y)
     stream = stream_pipeline(fitted)
@@ -74,10 +74,10 @@ def test_a_stream_of_a_pipeline_says_what_it_says_of_the_whole(model):
         stream.reset()
         for chunk in np.split(case.data, [7, 8, 8, 93, 150], axis=1):
             scores = stream.push(chunk)
-        np.testing.assert_allclose(scores, answers(fitted, [case])[0], atol=2e-5)
+        np.testing.assert_allclose(scores, outputs(fitted, [case])[0], atol=2e-5)
 
 
-def test_lost_packets_pass_through_a_stream_as_through_the_whole():
+def test_dropped_packets_give_the_same_result_in_stream_and_transform():
     X, y = recordings()
     steps = BandPass(1, 40, causal=True), Rereference(), RobustScale(), Clip()
     fitted = make_pipeline(*steps, S4RidgeClassifier(n_oscillators=4, precision="64")).fit(X, y)
@@ -89,13 +89,13 @@ def test_lost_packets_pass_through_a_stream_as_through_the_whole():
     parts = [stream.push(chunk) for chunk in np.split(data, [3, 10, 65, 70, 120], axis=1)]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-9, atol=1e-12)
     assert (np.isnan(whole) == np.isnan(data)).all()
-    turned = stream_pipeline(fitted, time_first=True)
+    transposed = stream_pipeline(fitted, time_first=True)
     for chunk in np.split(X[1].data, 4, axis=1):
-        scores = turned.push(chunk.T)
+        scores = transposed.push(chunk.T)
     np.testing.assert_allclose(scores, fitted.predict_proba(X[1:2])[0], atol=2e-5)
 
 
-def test_a_stream_of_windows_is_that_of_the_model_on_what_the_steps_made():
+def test_windowed_stream_equals_prediction_of_the_last_transformed_window():
     X, y = recordings()
     fitted = make_pipeline(BandPass(1, 40, causal=True), S4RidgeClassifier(n_oscillators=4, precision="64")).fit(X, y)
     stream = stream_pipeline(fitted, window_s=1.0, step_s=0.5)
@@ -105,19 +105,19 @@ def test_a_stream_of_windows_is_that_of_the_model_on_what_the_steps_made():
     np.testing.assert_allclose(scores, fitted[-1].predict_proba([last])[0], atol=2e-5)
 
 
-def test_alignment_is_saved_and_streamed_with_the_others(tmp_path):
+def test_alignment_in_a_pipeline_is_saved_and_streamed(tmp_path):
     X, y = recordings()
     fitted = make_pipeline(BandPass(1, 40, causal=True), AlignRecordings(), S4RidgeClassifier(n_oscillators=4)).fit(
         X, y
     )
     save_pipeline(fitted, tmp_path / "pipeline.s4")
     again = load_pipeline(tmp_path / "pipeline.s4")
-    np.testing.assert_array_equal(answers(again, X), answers(fitted, X))
+    np.testing.assert_array_equal(outputs(again, X), outputs(fitted, X))
     streams = [stream_pipeline(pipeline) for pipeline in (again, fitted)]
     np.testing.assert_array_equal(*(stream.push(X[0].data) for stream in streams))
 
 
-def test_steps_alone_stream_what_they_make_of_the_whole(rng):
+def test_stream_of_each_step_equals_transform(rng):
     X, _ = recordings()
     for name, step in causal_steps():
         whole = step.fit_transform(X)[3].data
@@ -136,13 +136,13 @@ def test_steps_alone_stream_what_they_make_of_the_whole(rng):
         (Baseline(None, None), r"Baseline needs the whole case, so it cannot be streamed"),
     ],
 )
-def test_a_step_that_looks_ahead_cannot_be_streamed(step, match):
+def test_noncausal_steps_cannot_be_streamed(step, match):
     X, y = recordings()
     with pytest.raises(ValueError, match=match):
         stream_pipeline(make_pipeline(step, S4RidgeClassifier(n_oscillators=4)).fit(X, y))
 
 
-def test_the_rate_of_a_stream_moves_the_edges(rng):
+def test_stream_at_another_rate_equals_prediction_at_that_rate(rng):
     X, y = recordings()
     fitted = make_pipeline(BandPass(1, 40, causal=True), S4RidgeClassifier(n_oscillators=4)).fit(X, y)
     slow = Signals(1e-5 * rng.standard_normal((1, 3, 400)), sfreq=90.0)
@@ -152,7 +152,7 @@ def test_the_rate_of_a_stream_moves_the_edges(rng):
         stream_pipeline(fitted, sfreq=60.0)
 
 
-def test_what_has_no_file_is_refused(tmp_path):
+def test_other_types_are_neither_saved_nor_loaded(tmp_path):
     X, y = recordings()
     other = Pipeline(
         [("flat", ToArray()), ("mean", FunctionTransformer(np.mean, kw_args={"axis": 2})), ("clip", Clip())]
@@ -170,7 +170,7 @@ def test_what_has_no_file_is_refused(tmp_path):
         S4RidgeClassifier.load(tmp_path / "pipeline.s4")
 
 
-def test_a_damaged_file_is_a_model_file_error(tmp_path):
+def test_damaged_file_raises_model_file_error(tmp_path):
     X, y = recordings()
     save_pipeline(make_pipeline(Clip(5), S4RidgeClassifier(n_oscillators=4)).fit(X, y), tmp_path / "pipeline.s4")
     content = (tmp_path / "pipeline.s4").read_bytes()
@@ -191,12 +191,12 @@ def score_of(steps, X, y, n_train):
 
 @pytest.fixture(scope="module")
 def clean():
-    """Return the score on trials of which nothing is bad."""
+    """Return the score on clean trials."""
     return score_of([], *waves(160, n_channels=2, n_times=100), 80)
 
 
 @pytest.mark.slow
-def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_the_network_behind_clip(clean):
+def test_network_after_clip_is_robust_to_one_bad_trial(clean):
     X, y = waves(160, n_channels=2, n_times=100)
     bad = X.copy()
     bad[3] *= 1000
@@ -206,9 +206,7 @@ def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_the_netwo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [BandPass(l_freq=1, order=2, sfreq=100), Baseline(None, None, sfreq=100)])
-def test_an_offset_that_differs_between_recordings_does_not_ruin_the_network_behind_a_step_that_takes_it_away(
-    step, clean
-):
+def test_network_after_offset_removal_is_robust_to_offsets_of_recordings(step, clean):
     X, y = waves(160, n_channels=2, n_times=100)
     level = 300 * np.random.default_rng(1).standard_normal((16, 2, 1))
     assert score_of([step], X + np.repeat(level, 10, axis=0), y, 80) > clean - 0.05

@@ -1,4 +1,4 @@
-"""The closed form in plain operations says what it says elsewhere, of whole signals and from state to state."""
+"""The closed form in plain tensor operations equals the original, for whole signals and step by step."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ def recordings(X):
 
 @pytest.fixture(params=[1, 3, 14], scope="module")
 def regression(request) -> FeatureRegression:
-    """Return a regression with weights on every feature, of one, few, or more channels than components."""
+    """Return a regression with coefficients for every feature; one channel, a few, or more channels than components."""
     rng = np.random.default_rng(request.param)
     X = rng.standard_normal((12, request.param, 90)) + np.sin(np.arange(90))
     cases = TrainingCases(recordings(X), rng.standard_normal((12, 2)), np.ones(12))
@@ -44,18 +44,18 @@ def standardised(regression: FeatureRegression, X):
     return torch.from_numpy(np.stack([regression.feature_map.standardizer(x) for x in X], 1))
 
 
-def test_whole_signals_of_any_length(regression):
+def test_plain_regression_equals_the_original_at_any_length(regression):
     plain = PlainRegression(regression, 2.0, longest=2000)
     n_channels = len(regression.feature_map.standardizer.mean)
     for n_times in (2, 65, 1500):  # the last one in segments of four frames
         X = np.random.default_rng(n_times).standard_normal((3, n_channels, n_times))
-        said = plain(standardised(regression, X)).numpy()
-        assert_allclose(said, 2.0 * regression.outputs(recordings(X)), rtol=0, atol=2e-5)
+        outputs = plain(standardised(regression, X)).numpy()
+        assert_allclose(outputs, 2.0 * regression.outputs(recordings(X)), rtol=0, atol=2e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("regression", [3], indirect=True)
-def test_an_exporter_finds_no_number_of_cases_and_no_length_in_it(regression):
+def test_exported_regression_accepts_any_batch_size_and_length(regression):
     plain, n_channels = PlainRegression(regression, 2.0, longest=500), len(regression.feature_map.standardizer.mean)
     batch, n_times = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("n_times", min=9, max=500)
     how = {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}
@@ -66,20 +66,20 @@ def test_an_exporter_finds_no_number_of_cases_and_no_length_in_it(regression):
 
 
 @pytest.mark.parametrize("unit", [1, 70])
-def test_steps_from_state_to_state(regression, unit):
+def test_plain_steps_equal_the_original(regression, unit):
     n_channels = len(regression.feature_map.standardizer.mean)
     steps = PlainRegressionSteps(regression, 2.0, n_channels=n_channels, unit=unit)
     X = np.random.default_rng(unit).standard_normal((2, n_channels, 12 if unit == 1 else 1400))
     x, state = standardised(regression, X), steps.at_rest(2)
     with torch.no_grad():
         for end in range(unit, X.shape[2] + 1, unit):
-            said, state = steps(x[..., end - unit : end], state)
+            outputs, state = steps(x[..., end - unit : end], state)
             if end in (unit, X.shape[2]):
                 expected = 2.0 * regression.outputs(recordings(X[..., :end]))
-                assert_allclose(said.numpy(), expected, rtol=0, atol=2e-5)
+                assert_allclose(outputs.numpy(), expected, rtol=0, atol=2e-5)
 
 
-def test_logarithms_of_covariances_need_no_eigenvectors():
+def test_matrix_log_equals_the_eigendecomposition():
     A = torch.randn(4, 12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     A = A @ A.mT * torch.tensor([0.0, 1e-20, 1.0, 1e6], dtype=torch.float64)[:, None, None]  # none of full rank
     for shrinkage in (0.01, 0.05):

@@ -1,4 +1,4 @@
-"""Models answer in other processes and threads: forked, spawned, of loky, of a service that forks its workers."""
+"""Prediction in other processes and threads: forked, spawned, of joblib, of a service that forks workers."""
 
 import multiprocessing as mp
 import os
@@ -19,8 +19,7 @@ X, Y = waves(40, n_times=400)
 MAKERS = {"trained": classifier, "closed form": lambda: S4RidgeClassifier(n_oscillators=16, random_state=0)}
 each_model = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
-# What a service does: it loads one model, forks workers, and each answers requests. As a program of its own, since
-# the process of the tests computes on one thread.
+# A service loads a model and forks workers, which predict. It is a separate program: the tests run on one thread.
 SERVICE = """
 import os, sys
 import numpy as np, torch
@@ -36,8 +35,8 @@ for kind in (S4Classifier, S4RidgeClassifier):
     for work in (lambda: model.predict_proba(X), lambda: model.fit(X[:20], np.arange(20) % 2).predict_proba(X)):
         ours, theirs = os.pipe()
         if (child := os.fork()) == 0:
-            answer = work()
-            os.write(theirs, b"same" if np.allclose(answer, expected, atol=1e-5) else b"fitted")
+            probabilities = work()
+            os.write(theirs, b"same" if np.allclose(probabilities, expected, atol=1e-5) else b"fitted")
             os._exit(0)
         os.close(theirs)
         print(os.read(ours, 9).decode(), os.waitpid(child, 0)[1])
@@ -45,7 +44,7 @@ for kind in (S4Classifier, S4RidgeClassifier):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_worker_answers_though_its_parent_has_computed_with_two_threads(tmp_path):
+def test_forked_workers_predict_after_the_parent_used_two_threads(tmp_path):
     wide = np.random.default_rng(0).standard_normal((40, 4, 2000))
     classifier().fit(wide, Y).save(tmp_path / "trained")
     S4RidgeClassifier(n_oscillators=16, random_state=0).fit(wide, Y).save(tmp_path / "closed")
@@ -54,7 +53,7 @@ def test_a_forked_worker_answers_though_its_parent_has_computed_with_two_threads
     assert all(line.endswith(" 0") for line in (lines[1], lines[3]))
 
 
-def answer(model):
+def probabilities(model):
     return model.predict_proba(X)
 
 
@@ -78,7 +77,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("start", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
-def test_a_new_process_answers_to_the_last_bit(start, tmp_path):
+def test_new_process_gives_bit_identical_predictions(start, tmp_path):
     if start not in mp.get_all_start_methods():
         pytest.skip(f"no {start} on this system")
     models = {name: make().fit(X, Y) for name, make in MAKERS.items()}
@@ -86,24 +85,24 @@ def test_a_new_process_answers_to_the_last_bit(start, tmp_path):
         model.save(tmp_path / f"{name}.s4")
     np.save(tmp_path / "X.npy", X)
     (tmp_path / "service.py").write_text(WORKER)
-    answer = run_script(tmp_path / "service.py", start, str(tmp_path))
-    assert answer.returncode == 0, answer.stderr
+    process = run_script(tmp_path / "service.py", start, str(tmp_path))
+    assert process.returncode == 0, process.stderr
     for name, model in models.items():
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), model.predict_proba(X))
 
 
 @each_model
-def test_joblib_answers_and_validates_in_processes_of_its_own(make):
+def test_joblib_processes_give_the_same_predictions_and_scores(make):
     model = make().fit(X, Y)
-    answers = Parallel(n_jobs=2)(delayed(answer)(model) for _ in range(2))
-    for found in answers:
+    outputs = Parallel(n_jobs=2)(delayed(probabilities)(model) for _ in range(2))
+    for found in outputs:
         np.testing.assert_array_equal(found, model.predict_proba(X))
     here = cross_val_score(make(), X, Y, cv=2)
     np.testing.assert_array_equal(cross_val_score(make(), X, Y, cv=2, n_jobs=2), here)
 
 
 @each_model
-def test_eight_threads_get_what_one_gets_while_another_model_is_fitted(make):
+def test_threads_predict_correctly_while_another_model_is_fitted(make):
     model, other = make().fit(X, Y), make()
     expected = model.predict_proba(X)
     with ThreadPoolExecutor(9) as pool:

@@ -1,4 +1,4 @@
-"""Searches: halving by epochs, by workers of Dask and of Ray and by optuna; what workers share: features and cores."""
+"""Parameter searches: halving by epochs, Dask, Ray and optuna; workers share features, checkpoints and cores."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def tones() -> np.ndarray:
     return np.asarray(np.sin(np.arange(100) * (0.2 + 0.3 * Y[:, None]))[:, None] + noise)
 
 
-def test_a_halving_search_gives_more_epochs_to_what_learns() -> None:
+def test_halving_search_gives_more_epochs_to_the_best_candidate() -> None:
     model = S4Classifier(d_model=4, d_state=4, n_layers=1, random_state=0)
     search = HalvingRandomSearchCV(
         model,
@@ -46,13 +46,13 @@ def test_a_halving_search_gives_more_epochs_to_what_learns() -> None:
 
 
 def compare(here, there):
-    """Check that workers found what this process did; print the threads that each of them had."""
+    """Check that the workers and this process give the same results; print the number of threads of each worker."""
     assert there.best_params_ == here.best_params_
     assert (there.cv_results_["mean_test_s"] == here.cv_results_["mean_test_score"]).all()
     print(*there.cv_results_["mean_test_threads"].astype(int))
 
 
-# Workers of a process that limits no threads; they find what is pickled by name here.
+# Start workers without a limit of threads; the path lets them unpickle the functions of this module.
 UNLIMITED = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
@@ -82,7 +82,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_two_workers_of_dask_find_what_one_process_finds_on_a_core_each() -> None:
+def test_dask_workers_give_the_results_of_one_process_on_one_thread_each() -> None:
     pytest.importorskip("distributed")
     assert run_code(UNLIMITED + DASK, Path(__file__).parent).split() == ["1", "1"]
 
@@ -106,12 +106,12 @@ compare(here, there)
 
 
 @pytest.mark.slow
-def test_two_workers_of_ray_find_what_one_process_finds_on_a_core_each() -> None:
+def test_ray_workers_give_the_results_of_one_process_on_one_thread_each() -> None:
     pytest.importorskip("ray")
     assert program(RAY)[-2:] == ["1", "1"]
 
 
-def test_features_that_no_candidate_changes_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipeline_memory_computes_features_once_per_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, fit = [], S4FilterBank.fit
 
     def counted(bank: S4FilterBank, X: Any, y: Any = None) -> S4FilterBank:
@@ -131,7 +131,7 @@ def test_features_that_no_candidate_changes_are_computed_once(tmp_path: Path, mo
     assert len(fits) == 2 + 6
 
 
-def test_optuna_proposes_and_a_model_answers() -> None:
+def test_optuna_improves_on_the_first_trial() -> None:
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -148,15 +148,15 @@ def test_optuna_proposes_and_a_model_answers() -> None:
 
 
 def threads(model: Any, X: Any, y: Any) -> int:
-    """Score a model by the threads of the process that asks."""
+    """Return the number of threads of this process as the score."""
     return torch.get_num_threads()
 
 
 def program(text: str) -> list[str]:
-    """Run a program, as the process of the tests computes on one thread, and return the words that it prints."""
+    """Run a program without the thread limit of the tests and return the words that it prints."""
     environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    rooms = [str(Path(__file__).parent), str(Path(__file__).parents[1]), environ.get("PYTHONPATH", "")]
-    environ["PYTHONPATH"] = os.pathsep.join(rooms)
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), environ.get("PYTHONPATH", "")]
+    environ["PYTHONPATH"] = os.pathsep.join(paths)
     command = [sys.executable, "-W", "ignore", "-c", text]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.split()
 
@@ -207,7 +207,7 @@ print(whole, after, status, again, *at_once, jobs)
 """
 
 
-def test_a_killed_search_goes_on_where_it_was_and_workers_share_its_folder(tmp_path: Path) -> None:
+def test_killed_search_resumes_and_workers_share_its_checkpoints(tmp_path: Path) -> None:
     whole, after, status, again, one, other, jobs = run_code(KILLED, tmp_path, Path(__file__).parent).split()
     assert (status, again, one, other, jobs) == ("9", "True", "0", "0", "True")
     assert int(after) == int(whole) - 10  # two fits and the first epoch of a third are not run again
@@ -227,7 +227,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_the_threads_of_two_workers_are_no_more_than_the_cores() -> None:
+def test_two_workers_use_no_more_threads_than_cores() -> None:
     numbers = [int(number) for number in run_code(UNLIMITED + WORKERS, Path(__file__).parent).split()]
     assert len(numbers) == 2
     assert sum(numbers) <= max(2, cpu_count())

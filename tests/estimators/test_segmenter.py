@@ -1,4 +1,4 @@
-"""Labels of the epochs of long recordings."""
+"""S4Segmenter: labels for the epochs of long recordings."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ RATE = 50.0
 
 
 class Meter(ClassifierMixin, BaseEstimator):
-    """Keeps what it was fitted on, and says "high" with a probability that is the mean of a window."""
+    """Keeps the training windows, and predicts "high" with the mean of a window as probability."""
 
     def fit(self, X, y):
         """Keep the windows."""
@@ -45,7 +45,7 @@ def ridge():
 
 
 def nights(n=4, seed=0, n_channels=2):
-    """Recordings of slow and fast stretches, unequally long, and a label for every 2 s; some have none."""
+    """Return slow and fast stretches in recordings of unequal length, and a label for every 2 s, one of them None."""
     rng = np.random.default_rng(seed)
     X, y = [], []
     for i in range(n):
@@ -62,7 +62,7 @@ def model(estimator=None, **changed):
     return S4Segmenter(estimator or ridge(), **{"epoch_s": 2, "context_s": (2, 2), "sfreq": RATE} | changed)
 
 
-def test_windows_are_epochs_with_what_lies_around_them_and_the_label_of_the_middle():
+def test_windows_contain_an_epoch_with_context_and_have_its_label():
     recording = np.arange(47.0)
     y = ["a", None, "b", "a"]
     meter = S4Segmenter(Meter(), epoch_s=1, context_s=(0.5, 1.2), sfreq=10).fit([recording], [y]).estimator_
@@ -75,19 +75,21 @@ def test_windows_are_epochs_with_what_lies_around_them_and_the_label_of_the_midd
     assert meter.windows_[2][0].tolist() == [*recording[25:], *recording[:-6:-1]]
 
 
-def test_answers_are_those_of_the_classifier_for_windows_cut_by_hand():
+def test_predictions_equal_the_classifier_on_windows_cut_by_hand():
     X, y = nights()
     fitted = model().fit(X, y)
     windows = [
         np.pad(x, ((0, 0), (100, 100)), mode="symmetric")[:, k : k + 300] for x in X for k in range(0, x.shape[1], 100)
     ]
-    said = fitted.predict_proba(X)
-    assert np.allclose(np.concatenate(said), fitted.estimator_.predict_proba(Signals(windows, sfreq=RATE)), atol=1e-5)
-    assert [len(of_one) for of_one in said] == [len(labels) for labels in y]
+    outputs = fitted.predict_proba(X)
+    assert np.allclose(
+        np.concatenate(outputs), fitted.estimator_.predict_proba(Signals(windows, sfreq=RATE)), atol=1e-5
+    )
+    assert [len(each) for each in outputs] == [len(labels) for labels in y]
     labels = fitted.predict(X)
     assert labels.shape == (4,)
     assert labels[0].dtype.kind == "U"
-    assert labels[1].tolist() == fitted.classes_[said[1].argmax(1)].tolist()
+    assert labels[1].tolist() == fitted.classes_[outputs[1].argmax(1)].tolist()
 
 
 def test_the_score_is_the_balanced_accuracy_of_all_labelled_epochs():
@@ -98,7 +100,7 @@ def test_the_score_is_the_balanced_accuracy_of_all_labelled_epochs():
     assert fitted.score(X[1:], [["low", np.nan]]) == 1
 
 
-def test_recordings_are_the_samples_of_scikit_learn():
+def test_recordings_are_the_samples_in_cross_validation():
     X, y = nights()
     signals = Signals(X, sfreq=RATE)
     for recordings, labels in ((X, y), (signals, np.array(y, dtype=object))):
@@ -121,34 +123,34 @@ def causal():
 
 
 @pytest.mark.parametrize("sizes", [(1,), (7,), (99, 1, 250), (2000,)])
-def test_a_stream_says_what_prediction_says(sizes, causal):
+def test_stream_equals_prediction(sizes, causal):
     X, fitted = nights()[0], causal
     X[3][:, 500:530] = np.nan
-    stream, said, at = fitted.stream(), [], 0
+    stream, outputs, at = fitted.stream(), [], 0
     for size in sizes * 2000:
-        said.append(stream.push(X[3][:, at : at + size]))
+        outputs.append(stream.push(X[3][:, at : at + size]))
         at += size
         if at >= X[3].shape[1]:
             break
-    assert np.allclose(np.concatenate(said), fitted.predict_proba(X[3:])[0], atol=1e-5)
+    assert np.allclose(np.concatenate(outputs), fitted.predict_proba(X[3:])[0], atol=1e-5)
     stream.reset()
     assert stream.push(X[3][:, :99]).shape == (0, 2)
     assert stream.push(X[3][:, 99:450].astype(np.float32)).shape == (4, 2)
     if sizes == (7,):
-        assert np.allclose(fitted.stream(time_first=True).push(X[3].T), np.concatenate(said), atol=1e-5)
+        assert np.allclose(fitted.stream(time_first=True).push(X[3].T), np.concatenate(outputs), atol=1e-5)
 
 
-def test_a_stream_waits_for_what_comes_after_an_epoch():
+def test_stream_returns_an_epoch_after_its_future_context():
     X, y = nights()
     stream = (fitted := model(context_s=(1, 1.3)).fit(X, y)).stream()
-    said = [stream.push(X[3][:, at : at + 10]) for at in range(0, 280, 10)]
-    assert [at for at, answers in enumerate(said) if len(answers)] == [16, 26]  # 1.3 s after 2 s and after 4 s
-    said = np.concatenate([*said, stream.push(X[3][:, 280:])])
+    outputs = [stream.push(X[3][:, at : at + 10]) for at in range(0, 280, 10)]
+    assert [at for at, output in enumerate(outputs) if len(output)] == [16, 26]  # 1.3 s after 2 s and after 4 s
+    outputs = np.concatenate([*outputs, stream.push(X[3][:, 280:])])
     expected = fitted.predict_proba(X[3:])[0]
-    assert np.allclose(said, expected[:-1], atol=1e-5)  # the last one sees the mirror image of what is still to come
+    assert np.allclose(outputs, expected[:-1], atol=1e-5)  # offline, the context after the last epoch is mirrored
 
 
-def test_parts_of_training_recordings_warn_and_whole_ones_do_not():
+def test_only_parts_of_training_recordings_give_a_warning():
     X, y = nights()
     recordings = Signals([Signal(x, sfreq=RATE, source=f"night {i}") for i, x in enumerate(X)])
     fitted = model().fit(recordings, y)
@@ -159,24 +161,24 @@ def test_parts_of_training_recordings_warn_and_whole_ones_do_not():
         fitted.predict(Signals([recordings[0].crop(110, 810)]))
 
 
-def test_missing_samples_are_taken_and_an_epoch_without_any_is_not_labelled():
+def test_missing_samples_are_accepted_and_empty_epochs_get_no_label():
     X, y = nights()
     X[0][:, 300:900] = np.nan
     X[1][0, 100:200] = np.nan
     fitted = model().fit(X, y)
-    known = np.array([0, 1, 2, 3, 8, 9, 10, 11])  # of the others the context is missing too
+    labelled = np.array([0, 1, 2, 3, 8, 9, 10, 11])  # the others miss their context, too
     labels, scores = fitted.predict(X)[0], fitted.predict_proba(X)[0]
-    assert [label is None for label in labels] == [k not in known for k in range(12)]
-    assert np.isfinite(scores[known]).all()
+    assert [label is None for label in labels] == [k not in labelled for k in range(12)]
+    assert np.isfinite(scores[labelled]).all()
     assert np.isnan(scores[4:8]).all()
-    assert fitted.score(X, y) < 1  # what is not labelled is not right
+    assert fitted.score(X, y) < 1  # epochs without a prediction count as errors
     kept = S4Segmenter(Meter(), epoch_s=2, sfreq=RATE).fit(X, y).estimator_
-    assert len(kept.windows_) == sum(sum(label is not None for label in of_one) for of_one in y) - sum(
+    assert len(kept.windows_) == sum(sum(label is not None for label in each) for each in y) - sum(
         label is not None for label in y[0][3:9]
     )
 
 
-def test_rates_and_irregular_times_are_followed():
+def test_other_rates_and_irregular_times_are_accepted():
     X, y = nights(6)
     fitted = model().fit(X, y)
     half = Signals(X, sfreq=RATE).resample(RATE / 2)
@@ -191,7 +193,7 @@ def test_rates_and_irregular_times_are_followed():
         S4Segmenter(ridge(), epoch_s=2).fit(times, y).stream()
 
 
-def test_recordings_of_several_rates_train_behind_a_step_that_resamples():
+def test_recordings_of_several_rates_are_fitted_after_resampling():
     X, y = nights(6)
     mixed = Signals.concatenate([Signals(X[:3], sfreq=RATE), Signals(X[3:], sfreq=RATE).resample(RATE / 2)])
     with pytest.raises(RecordingError, match=r"case 0 has 50 and case \d+ has 25 Hz. Call resample"):
@@ -199,7 +201,7 @@ def test_recordings_of_several_rates_train_behind_a_step_that_resamples():
     assert model(make_pipeline(Resample(RATE / 2), ridge()), sfreq=None).fit(mixed, y).score(mixed, y) > 0.9
 
 
-def test_a_square_chunk_is_not_turned_in_silence(causal):
+def test_square_chunk_gives_a_warning(causal):
     fitted, recording = causal, nights()[0][0]
     n = len(recording)
     with pytest.warns(
@@ -209,7 +211,7 @@ def test_a_square_chunk_is_not_turned_in_silence(causal):
     fitted.stream(time_first=True).push(recording[:, :n].T)
 
 
-def test_the_trained_classifier_sets_whole_groups_aside():
+def test_trained_classifier_validates_on_whole_groups():
     X, y = nights(8)
     groups = np.repeat([0, 1, 2, 3], 2)
     network = classifier(max_epochs=1, early_stopping=True, validation_fraction=0.25)
@@ -220,7 +222,7 @@ def test_the_trained_classifier_sets_whole_groups_aside():
     assert S4Segmenter(Meter(), epoch_s=2, sfreq=RATE).fit(X, y, groups=groups).estimator_.groups_[0] == "0"
 
 
-def test_a_pipeline_of_others_takes_the_windows():
+def test_pipeline_of_scikit_learn_accepts_the_windows():
     X, y = nights()
     power = FunctionTransformer(lambda S: np.stack([np.log(np.abs(np.fft.rfft(w.data)).mean(0)[:30]) for w in S]))
     assert model(make_pipeline(power, LogisticRegression())).fit(X, y).score(X, y) > 0.9
@@ -229,7 +231,7 @@ def test_a_pipeline_of_others_takes_the_windows():
 
 
 @pytest.mark.parametrize("kind", ["closed form", "trained"])
-def test_files_keep_the_model(kind, tmp_path):
+def test_loaded_segmenter_gives_the_same_probabilities(kind, tmp_path):
     X, y = nights()
     fitted = model(None if kind == "closed form" else classifier(max_epochs=1), context_s=(2, 0)).fit(X, y)
     fitted.save(tmp_path / "model.s4")
@@ -248,26 +250,26 @@ def test_a_pipeline_that_ends_in_a_segmenter_is_saved_and_streamed(tmp_path):
     save_pipeline(fitted, tmp_path / "pipeline.s4")
     again = load_pipeline(tmp_path / "pipeline.s4")
     assert np.array_equal(again.predict_proba(recordings)[0], fitted.predict_proba(recordings)[0])
-    said = stream_pipeline(again).push(X[0])
-    assert np.allclose(said, fitted.predict_proba(recordings)[0], atol=1e-5)
+    outputs = stream_pipeline(again).push(X[0])
+    assert np.allclose(outputs, fitted.predict_proba(recordings)[0], atol=1e-5)
 
 
 def test_long_recordings_are_read_piece_by_piece():
-    asked = []
+    n_read = []
 
     def read(start, stop):
-        asked.append(stop - start)
+        n_read.append(stop - start)
         return np.full((4, stop - start), 0.25)
 
     n = 2**21  # four channels: 64 MB
     night = Signals.from_cases([LazyCase(read=read, n_channels=4, length=n, sfreq=100.0, source="night")])
     y = np.tile(["high", "low", None], n)[: n // 3000]
     fitted = S4Segmenter(Meter(), context_s=(30, 30)).fit(night, [y])
-    assert max(asked) <= _MOST_VALUES / 4
-    asked.clear()
+    assert max(n_read) <= _MOST_VALUES / 4
+    n_read.clear()
     assert (fitted.predict_proba(night)[0] == [0.25, 0.75]).all()
-    assert max(asked) <= _MOST_VALUES / 4
-    assert sum(asked) < 1.1 * n  # and once
+    assert max(n_read) <= _MOST_VALUES / 4
+    assert sum(n_read) < 1.1 * n  # each sample about once
 
 
 @pytest.mark.parametrize(
@@ -284,13 +286,13 @@ def test_long_recordings_are_read_piece_by_piece():
         ({"estimator": FunctionTransformer()}, "must be a classifier with predict_proba, or None"),
     ],
 )
-def test_options_out_of_range_are_one_clear_line(changed, message):
+def test_invalid_options_raise_an_error(changed, message):
     with pytest.raises((ValueError, RecordingError), match=message):
         S4Segmenter(**{"estimator": ridge(), "epoch_s": 2, "sfreq": RATE} | changed).fit(*nights())
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("modify", "message"),
     [
         (lambda y: y[:3], "y must hold one array of labels for each of 4 recordings, got 3 of them"),
         (lambda y: None, "requires y to be passed, but the target y is None"),
@@ -302,13 +304,13 @@ def test_options_out_of_range_are_one_clear_line(changed, message):
         (lambda y: [*y[:3], [1] * 15], r"y mixes labels that cannot be sorted \(int, str\)"),
     ],
 )
-def test_wrong_labels_are_one_clear_line(spoil, message):
+def test_invalid_labels_raise_an_error(modify, message):
     X, y = nights()
     with pytest.raises((ValueError, ShapeError), match=message):
-        model().fit(X, spoil(y))
+        model().fit(X, modify(y))
 
 
-def test_what_cannot_be_is_one_clear_line(tmp_path):
+def test_invalid_input_raises_an_error(tmp_path):
     X, y = nights()
     with pytest.raises(NotFittedError):
         model().predict(X)
@@ -348,12 +350,12 @@ print(len(model.predict(Signals.from_cases([night]))[0]), peak_gib())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs what Linux says of a process")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc of Linux")
 @pytest.mark.parametrize("hours", [1, pytest.param(8, marks=pytest.mark.stress)])
-def test_hours_take_little_memory(hours):
+def test_long_recordings_take_little_memory(hours):
     command = [sys.executable, "-c", MEASURE, str(hours)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    n_epochs, gibibytes = answer.stdout.split()
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    n_epochs, gibibytes = process.stdout.split()
     assert int(n_epochs) == 120 * hours
     assert float(gibibytes) < 1.4

@@ -1,4 +1,4 @@
-"""Segments of long recordings."""
+"""predict_segments: labelled segments of long recordings."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ NAMES = np.array(["high", "low", "noise"])
 
 
 def sound(name, seconds, rng):
-    """Noise, with a tone in it or not."""
+    """Return noise, with a tone for the names "low" and "high"."""
     t = np.arange(round(seconds * RATE)) / RATE
     hertz = {"low": 300.0, "high": 1200.0}.get(name, 0.0)
     return (np.sin(2 * np.pi * hertz * t + rng.uniform(0, 6)) + 0.2 * rng.standard_normal(len(t))).astype(np.float32)
@@ -39,12 +39,12 @@ DAY = day(("noise", 2), ("low", 1.5), ("noise", 2.5), ("high", 1), ("noise", 3))
 
 
 class Meter(SegmentsMixin, BaseEstimator):
-    """Says "loud" with a probability that is the mean of the window, so that every answer can be worked out."""
+    """Predicts "loud" with the mean of the window as probability, so the expected segments are known."""
 
     sfreq_, classes_, multilabel_ = 100.0, np.array(["quiet", "loud"]), False
 
     def fit(self):
-        """Be fitted already, as scikit-learn asks."""
+        """Do nothing; scikit-learn requires the method."""
 
     def __sklearn_is_fitted__(self):
         return True
@@ -55,13 +55,13 @@ class Meter(SegmentsMixin, BaseEstimator):
 
 
 class Meters(Meter):
-    """The same of two tags that are the mean and its complement."""
+    """The same for two tags, whose probabilities are the complement of the mean and the mean."""
 
     classes_, multilabel_ = np.array([0, 1]), True
 
 
 def levels(*parts):
-    """A recording at 100 Hz of levels, each for some seconds."""
+    """Return a recording at 100 Hz of constant parts, each given as (level, seconds)."""
     return np.concatenate([np.full(round(seconds * 100), level) for level, seconds in parts])
 
 
@@ -70,7 +70,7 @@ def model():
     return S4RidgeClassifier(n_oscillators=32, random_state=0).fit(*clips(16))
 
 
-def test_a_segment_begins_and_ends_where_half_of_a_window_is_in_it():
+def test_segment_boundaries_lie_where_half_of_a_window_is_inside():
     quiet, loud, after = Meter().predict_segments([levels((0.1, 2), (0.9, 1), (0.1, 2))], window_s=0.4, hop_s=0.02)
     assert [quiet.label, loud.label, after.label] == ["quiet", "loud", "quiet"]
     assert (quiet.onset_s, after.offset_s) == (0, 5)
@@ -79,14 +79,14 @@ def test_a_segment_begins_and_ends_where_half_of_a_window_is_in_it():
     assert (quiet.score, loud.score) == (pytest.approx(0.9), pytest.approx(0.9))
 
 
-def test_a_threshold_leaves_gaps():
+def test_segments_below_the_threshold_are_omitted():
     segments = Meter().predict_segments([levels((0.1, 2), (0.6, 1), (0.1, 2))], window_s=0.2, hop_s=0.02, threshold=0.7)
     assert [segment.label for segment in segments] == ["quiet", "quiet"]
     assert segments[0].offset_s < 2 < 3 < segments[1].onset_s
     assert Meter().predict_segments([levels((0.4, 2))], window_s=0.2, threshold=1) == []
 
 
-def test_smoothing_takes_short_events_away_and_keeps_long_ones():
+def test_smoothing_removes_short_segments_and_keeps_long_ones():
     recording = [levels((0.1, 3), (0.9, 0.3), (0.1, 3), (0.9, 3), (0.1, 3))]
     options = {"window_s": 0.1, "hop_s": 0.05}
     labels = [s.label for s in Meter().predict_segments(recording, **options)]
@@ -97,7 +97,7 @@ def test_smoothing_takes_short_events_away_and_keeps_long_ones():
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.15, 0.2, 0.25])
-def test_smoothing_moves_neither_onset_nor_offset(smoothing):
+def test_smoothing_does_not_move_onset_and_offset(smoothing):
     recording = [levels((0.1, 3), (0.9, 3), (0.1, 3))]
     plain, smooth = (
         Meter().predict_segments(recording, window_s=0.05, hop_s=0.05, smoothing=s)[1] for s in (0.0, smoothing)
@@ -105,19 +105,19 @@ def test_smoothing_moves_neither_onset_nor_offset(smoothing):
     assert smooth[1:3] == plain[1:3] == (3, 6)
 
 
-def test_tags_hold_each_by_itself():
+def test_segments_of_each_tag_are_independent():
     segments = Meters().predict_segments([levels((0.2, 2), (0.5, 2), (0.8, 2))], window_s=0.02, threshold=0.5)
     assert [segment.label for segment in segments] == [0, 1]
     assert [segment.onset_s for segment in segments] == [0, pytest.approx(2, abs=0.02)]
     assert [segment.offset_s for segment in segments] == [pytest.approx(4, abs=0.02), 6]
 
 
-def test_a_recording_shorter_than_a_window_is_one():
+def test_recording_shorter_than_a_window_is_one_segment():
     (segment,) = Meter().predict_segments([levels((0.9, 0.25))], window_s=0.5)
     assert segment == (0, 0, 0.25, "loud", pytest.approx(0.9))
 
 
-def test_where_nothing_was_recorded_nothing_holds():
+def test_missing_samples_belong_to_no_segment():
     recording = levels((0.1, 2), (np.nan, 2), (0.9, 2))
     quiet, loud = Meter().predict_segments([recording], window_s=0.5, hop_s=0.5)
     assert (quiet.offset_s, loud.onset_s) == (2, 4)
@@ -125,16 +125,16 @@ def test_where_nothing_was_recorded_nothing_holds():
 
 
 @pytest.mark.parametrize("kind", ["closed form", "trained"])
-def test_most_of_a_day_is_labelled_rightly(kind, model):
+def test_most_of_a_recording_is_labelled_correctly(kind, model):
     if kind == "trained":
         size = {"d_model": 16, "d_state": 8, "n_layers": 1, "max_epochs": 20}
         model = S4Classifier(**size, augmentation=None, random_state=0).fit(*clips())
     segments = model.predict_segments(Signals([DAY], sfreq=RATE), window_s=0.5, hop_s=0.1, threshold=0)
     assert (segments[0].onset_s, segments[-1].offset_s) == (0, 10)
     middles = np.arange(0.05, 10, 0.1)
-    said = np.array([next(s.label for s in segments if s.onset_s <= t <= s.offset_s) for t in middles])
+    predicted = np.array([next(s.label for s in segments if s.onset_s <= t <= s.offset_s) for t in middles])
     true = np.select([(middles > 2) & (middles < 3.5), (middles > 6) & (middles < 7)], ["low", "high"], "noise")
-    assert np.mean(said == true) > 0.85
+    assert np.mean(predicted == true) > 0.85
 
 
 def test_scores_are_the_highest_probabilities_of_the_windows(model):
@@ -146,7 +146,7 @@ def test_scores_are_the_highest_probabilities_of_the_windows(model):
     assert {segment.label for segment in segments} == set(NAMES[probabilities.argmax(1)])
 
 
-def test_files_lists_of_them_and_arrays_say_the_same(model, tmp_path):
+def test_files_lists_of_files_and_arrays_give_the_same_segments(model, tmp_path):
     soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "day.wav", DAY / 4, RATE, subtype="FLOAT")
     options = {"window_s": 0.5, "hop_s": 0.1, "threshold": 0}
@@ -158,7 +158,7 @@ def test_files_lists_of_them_and_arrays_say_the_same(model, tmp_path):
     assert model.predict_segments([DAY / 4], **options) == expected  # at the rate of the training
 
 
-def test_a_table_is_made_of_segments(model):
+def test_segments_convert_to_a_data_frame(model):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(model.predict_segments([DAY], window_s=0.5))
     assert frame.columns.tolist() == ["recording", "onset_s", "offset_s", "label", "score"]
@@ -166,7 +166,7 @@ def test_a_table_is_made_of_segments(model):
 
 @pytest.mark.parametrize("length", [1, 2000, 2001, 3_000_000])
 @pytest.mark.parametrize(("window", "hop"), [(2000, 500), (2000, 2000), (2_500_000, 500_000)])
-def test_windows_cover_a_recording_to_its_end_in_stretches(length, window, hop):
+def test_windows_cover_the_whole_recording(length, window, hop):
     case = Signal(np.arange(length, dtype=np.float32)[None], sfreq=RATE)
     starts = window_starts(length, window, hop)
     stops = np.minimum(starts + window, length)
@@ -191,15 +191,15 @@ def test_windows_cover_a_recording_to_its_end_in_stretches(length, window, hop):
         ({"window_s": 1, "smoothing": None}, "smoothing=None must be at least 0 s"),
     ],
 )
-def test_options_out_of_range_are_one_clear_line(model, options, message):
+def test_invalid_options_raise_an_error(model, options, message):
     with pytest.raises(ValueError, match=message):
         model.predict_segments([DAY], **options)
 
 
 def test_recordings_without_a_rate_or_with_times_are_refused(model):
-    unrated = S4RidgeClassifier(n_oscillators=4).fit(np.random.default_rng(0).standard_normal((8, 50)), [0, 1] * 4)
+    without_rate = S4RidgeClassifier(n_oscillators=4).fit(np.random.default_rng(0).standard_normal((8, 50)), [0, 1] * 4)
     with pytest.raises(RecordingError, match="case 0 has no known rate, but windows need a rate"):
-        unrated.predict_segments([DAY], window_s=1)
+        without_rate.predict_segments([DAY], window_s=1)
     timed = Signals([DAY], times=[np.arange(len(DAY)) / RATE], sfreq=RATE)
     with pytest.raises(RecordingError, match="case 0 has irregular times; put it on a grid"):
         model.predict_segments(timed, window_s=1)
@@ -224,7 +224,7 @@ print(1024 * (peak_gib() - before))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs what Linux says of a process")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc of Linux")
 def test_an_hour_takes_no_more_memory_than_five_minutes(tmp_path):
     soundfile = pytest.importorskip("soundfile")
     rng = np.random.default_rng(0)
@@ -233,4 +233,4 @@ def test_an_hour_takes_no_more_memory_than_five_minutes(tmp_path):
             for _ in range(minutes):
                 file.write(0.1 * rng.standard_normal(60 * 16000))
     mebibytes = float(run_code(MEASURE, tmp_path / "short.wav", tmp_path / "long.wav"))
-    assert mebibytes < 20  # as float32 the hour has 220
+    assert mebibytes < 20  # an hour in float32 takes 220

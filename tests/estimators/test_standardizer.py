@@ -1,4 +1,4 @@
-"""Cases beyond all proportion, or far from each other, leave the others as they are."""
+"""Standardisation is robust to outlying cases and to offsets between recordings."""
 
 import numpy as np
 import pytest
@@ -16,17 +16,17 @@ MODELS = {
     "closed form": lambda: S4RidgeClassifier(n_oscillators=8, random_state=0, sfreq=100.0),
     "network": lambda: S4Classifier(**SMALL, random_state=0, sfreq=100.0),
 }
-each_wing = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
 def drifting(n=40, seed=0):
-    """Return waves of recordings of ten cases each, hundreds of standard deviations apart, and their classes."""
+    """Return waves and their classes; each ten cases are a recording with its own offset of hundreds of deviations."""
     X, y = waves(n, n_times=100, seed=seed)
     return X + 300 * np.repeat(np.random.default_rng(seed).standard_normal((n // 10, 2, 1)), 10, axis=0), y
 
 
-@each_wing
-def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_a_model(make):
+@each_model
+def test_models_are_robust_to_one_bad_trial(make):
     X, y = waves(80, n_times=100)
     X[3] *= 1000
     with pytest.warns(
@@ -36,20 +36,20 @@ def test_one_bad_trial_of_a_thousand_standard_deviations_does_not_ruin_a_model(m
     assert model.score(*waves(60, n_times=100, seed=1)) > 0.9
 
 
-@each_wing
-def test_offsets_that_differ_between_recordings_do_not_ruin_a_model(make, tmp_path):
+@each_model
+def test_models_are_robust_to_offsets_between_recordings(make, tmp_path):
     model, (X, y) = make().fit(*drifting(80)), drifting(60, seed=1)
     assert model.score(X, y) > 0.75
     model.save(tmp_path / "model.s4")
     again = type(model).load(tmp_path / "model.s4")
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    X[0, 0, :5] = X[1, 0] = np.nan  # what is missing is no part of a mean
+    X[0, 0, :5] = X[1, 0] = np.nan  # missing samples do not count in a mean
     assert np.isfinite(model.predict_proba(X[:2])).all()
     with pytest.raises(ValueError, match=r"mean of each was subtracted; a stream does not know it yet; fit with a cau"):
         model.stream()
 
 
-def test_where_cases_lie_is_kept_on_a_scale_of_its_own():
+def test_means_of_drifting_cases_are_scaled_separately():
     X, _ = drifting()
     X[:, 1] -= X[:, 1].mean(-1, keepdims=True)  # the second channel does not drift
     found = survey(Signals(X))
@@ -65,7 +65,7 @@ def test_where_cases_lie_is_kept_on_a_scale_of_its_own():
 
 
 @pytest.mark.parametrize("identity", [False, True])
-def test_ordinary_cases_are_standardised_by_mean_and_deviation_alone(identity):
+def test_ordinary_cases_are_standardised_by_mean_and_standard_deviation(identity):
     X, _ = waves()
     X[:, :, 0] += np.linspace(-5, 5, len(X))[:, None]
     found = survey(Signals(X))
@@ -76,7 +76,7 @@ def test_ordinary_cases_are_standardised_by_mean_and_deviation_alone(identity):
     np.testing.assert_allclose([standardizer(case) for case in X], expected, atol=1e-9)
 
 
-def test_of_few_cases_none_is_beyond_proportion_and_silence_is_no_measure():
+def test_no_outliers_are_found_among_few_or_silent_cases():
     X, _ = waves(20)
     X[0] *= 1e6
     assert (survey(Signals(X[:10])).without_outliers(np.ones(10)) == 1).all()

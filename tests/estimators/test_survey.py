@@ -1,4 +1,4 @@
-"""One pass over the cases: its sums against numpy, and what they say of channels, times and missing samples."""
+"""The survey of all cases: sums compared with NumPy; channels, times and missing samples."""
 
 import warnings
 
@@ -21,7 +21,7 @@ def cases(n=8, missing=0.3, offset=0.0, scale=1.0):
 
 
 @pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (1.0, 1e-6), (-1e9, 1e3)])
-def test_moments_are_those_of_all_observed_samples(offset, scale):
+def test_moments_equal_numpy_on_all_observed_samples(offset, scale):
     data, weights = cases(offset=offset, scale=scale), np.arange(8.0)
     mean, std = survey(Signals(data)).moments(weights)
     together = np.concatenate([case for case, k in zip(data, range(8), strict=True) for _ in range(k)], axis=1)
@@ -30,7 +30,7 @@ def test_moments_are_those_of_all_observed_samples(offset, scale):
     np.testing.assert_allclose(std, expected[1], rtol=1e-3)
 
 
-def test_some_of_the_cases_are_as_if_there_were_no_others():
+def test_take_equals_a_survey_of_the_selected_cases():
     data, chosen = cases(), np.array([5, 0, 3])
     some, alone = survey(Signals(data)).take(chosen), survey(Signals([data[i] for i in chosen]))
     np.testing.assert_allclose(some.moments(np.ones(3)), alone.moments(np.ones(3)))
@@ -39,7 +39,7 @@ def test_some_of_the_cases_are_as_if_there_were_no_others():
     assert len(some) == 3
 
 
-def test_mostly_missing_counts_times_at_which_something_was_observed():
+def test_mostly_missing_counts_only_times_with_an_observation():
     data = np.ones((4, 3, 10))
     data[:, 1:] = np.nan  # two of three
     assert survey(Signals(data)).mostly_missing(np.ones(4))
@@ -47,12 +47,12 @@ def test_mostly_missing_counts_times_at_which_something_was_observed():
     assert survey(Signals(data)).mostly_missing(np.array([0.0, 1, 1, 1]))
     assert not survey(Signals(data)).mostly_missing(np.array([3.0, 1, 1, 1]))
     whole = np.ones((4, 3, 10))
-    whole[:, :, 1:] = np.nan  # nothing at all was observed then
+    whole[:, :, 1:] = np.nan  # no channel was observed at these times
     assert not survey(Signals(whole)).mostly_missing(np.ones(4))
-    assert not survey(Signals(whole[:, :1])).mostly_missing(np.ones(4)), "never of one channel"
+    assert not survey(Signals(whole[:, :1])).mostly_missing(np.ones(4)), "never for one channel"
 
 
-def test_gaps_are_those_of_cases_that_know_no_rate():
+def test_median_gap_uses_only_cases_without_a_rate():
     times = [np.array([0.0, 1, 3]), np.array([0.0, 0.1, 0.2]), np.array([5.0, 5, 7])]
     signals = Signals(np.ones((3, 1, 3)), times=times, sfreq=[np.nan, 10.0, np.nan])
     found = survey(signals)
@@ -61,7 +61,7 @@ def test_gaps_are_those_of_cases_that_know_no_rate():
     assert survey(Signals(np.ones((3, 1, 3)), sfreq=10.0)).median_gap is None
 
 
-def test_digests_tell_data_times_and_order_apart():
+def test_digests_depend_on_data_times_and_order():
     data = cases(n=3, missing=0.0)
     digests = survey(Signals(data), hashed=True).digests
     assert len(set(digests)) == 3
@@ -71,7 +71,7 @@ def test_digests_tell_data_times_and_order_apart():
     assert survey(Signals(data), hashed=True).take(np.array([2, 0])).digests == (digests[2], digests[0])
 
 
-def test_a_case_that_cannot_be_added_up_is_named():
+def test_error_names_the_invalid_case():
     data = cases(n=4, missing=0.0)
     data[2][1, 3] = 1e200
     with pytest.raises(ValueError, match=r"case 2 of X has values up to 1e\+200, whose squares overflow; scale X"):
@@ -85,7 +85,7 @@ def test_a_case_that_cannot_be_added_up_is_named():
 
 @pytest.mark.parametrize("constant", [0.0, 5e-6, 0.1, 1e9])
 @pytest.mark.parametrize("identity", [False, True])
-def test_a_channel_that_says_nothing_is_ignored_with_a_warning(constant, identity):
+def test_flat_and_missing_channels_are_ignored_with_a_warning(constant, identity):
     data = RNG.standard_normal((6, 3, 20))
     data[:, 1], data[:, 2] = constant, np.nan
     signals = Signals(data, ch_names=["C3", "Cz", "C4"])
@@ -98,27 +98,27 @@ def test_a_channel_that_says_nothing_is_ignored_with_a_warning(constant, identit
     assert (standardizer(RNG.standard_normal((3, 5)))[1:] == 0).all()
 
 
-def test_microvolts_for_volts_are_noticed_and_so_is_the_reverse():
+def test_volts_instead_of_microvolts_and_the_reverse_give_a_warning():
     data = RNG.standard_normal((6, 2, 50)) * np.array([1e-6, 3e-6])[:, None]
     standardizer = Standardizer.fit(survey(Signals(data)), np.ones(6))
-    looks, factor = np.array([standardizer.statistics(case) for case in data]), np.array([1, 1, 1e6, 1, 1, 1e6])
+    statistics, factor = np.array([standardizer.statistics(case) for case in data]), np.array([1, 1, 1e6, 1, 1, 1e6])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_differences(standardizer, looks * [50, 50, 1])
-        warn_of_differences(standardizer, looks * [0, 0, 1], chunk=True)
+        warn_of_differences(standardizer, statistics * [50, 50, 1])
+        warn_of_differences(standardizer, statistics * [0, 0, 1], chunk=True)
     with pytest.warns(UserWarning, match=r"case 2 varies \de\+06 times as much as any training case, 1 more as well"):
-        warn_of_differences(standardizer, looks * np.stack([factor, factor, np.ones(6)], axis=1))
+        warn_of_differences(standardizer, statistics * np.stack([factor, factor, np.ones(6)], axis=1))
     with pytest.warns(UserWarning, match=r"case 0 varies \de-0[67] times as much as the least varying training case"):
-        warn_of_differences(standardizer, looks[:1] * [1e-6, 1e-6, 1])
+        warn_of_differences(standardizer, statistics[:1] * [1e-6, 1e-6, 1])
     holes = np.where(RNG.random(data[0].shape) < 0.2, np.nan, data[0])
     np.testing.assert_allclose(standardizer.statistics(holes)[:-1], np.nanstd(holes, axis=1) / standardizer.scale)
     assert np.isnan(standardizer.statistics(holes[:, :1])).all()
 
 
-def test_channels_that_are_off_are_counted():
+def test_warning_lists_and_counts_flat_channels():
     standardizer = Standardizer.fit(survey(Signals(RNG.standard_normal((4, 9, 50)))), np.ones(4))
-    looks = np.full((2, 10), np.nan)
-    looks[:, :9] = 0.0
-    looks[1, :2] = 1.0
+    statistics = np.full((2, 10), np.nan)
+    statistics[:, :9] = 0.0
+    statistics[1, :2] = 1.0
     with pytest.warns(UserWarning, match=r"channel 0, .*, channel 4 and 4 more: flat in case 0 and 1 more, but in no"):
-        warn_of_differences(standardizer, looks)
+        warn_of_differences(standardizer, statistics)

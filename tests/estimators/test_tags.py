@@ -1,4 +1,4 @@
-"""Tags: several may hold for a case, by the conventions of scikit-learn's multilabel classifiers."""
+"""Tags: multilabel classification with the conventions of scikit-learn."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ each_model = pytest.mark.parametrize("model", [TRAINED, CLOSED_FORM], ids=["trai
 
 
 def tagged(n=60, n_times=80, seed=0):
-    """Sounds of a slow and a fast wave, each there or not, and a third that both hold or neither does."""
+    """Return signals with a slow wave, a fast wave, both or neither, and the tags slow, fast and both."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, (n, 2))
     t = np.arange(n_times)
@@ -31,7 +31,7 @@ X_TEST, Y_TEST = tagged(seed=1)
 
 
 @each_model
-def test_tags_are_learned_and_all_answers_agree(model):
+def test_tags_are_learned_and_all_outputs_agree(model):
     fitted = clone(model).fit(X, Y)
     tags, probabilities = fitted.predict(X_TEST), fitted.predict_proba(X_TEST)
     assert (tags.shape, probabilities.shape, tags.dtype) == (Y_TEST.shape, Y_TEST.shape, Y_TEST.dtype)
@@ -45,10 +45,10 @@ def test_tags_are_learned_and_all_answers_agree(model):
 
 
 @each_model
-def test_two_tags_keep_two_columns_everywhere(model):
+def test_two_tags_give_two_columns_in_all_outputs(model):
     fitted = clone(model).set_params(**{"max_epochs": 2} if model is TRAINED else {}).fit(X, Y[:, :2])
-    for answer in (fitted.predict, fitted.predict_proba, fitted.predict_log_proba, fitted.decision_function):
-        assert answer(X_TEST).shape == (len(X_TEST), 2)
+    for method in (fitted.predict, fitted.predict_proba, fitted.predict_log_proba, fitted.decision_function):
+        assert method(X_TEST).shape == (len(X_TEST), 2)
 
 
 @pytest.mark.parametrize("form", [np.ndarray.tolist, csr_matrix, lambda y: y.astype(bool), lambda y: y.astype(float)])
@@ -57,21 +57,21 @@ def test_every_form_of_tags_gives_the_same_model(form):
     np.testing.assert_array_equal(clone(CLOSED_FORM).fit(X, form(Y)).predict_proba(X_TEST), expected)
 
 
-def test_a_frame_of_tags_is_taken():
+def test_data_frame_of_tags_is_accepted():
     frame = pytest.importorskip("pandas").DataFrame(Y, columns=["slow", "fast", "both"])
     expected = clone(CLOSED_FORM).fit(X, Y).predict(X_TEST)
     np.testing.assert_array_equal(clone(CLOSED_FORM).fit(X, frame).predict(X_TEST), expected)
 
 
 @each_model
-def test_tags_go_through_cross_validation(model):
+def test_tags_work_in_cross_validation(model):
     model = clone(model).set_params(**{"max_epochs": 2} if model is TRAINED else {})
     assert cross_val_score(model, Signals(X), Y, cv=3).shape == (3,)
     assert cross_val_predict(model, X, Y, cv=3, method="predict_proba").shape == Y.shape
 
 
 @each_model
-def test_a_file_gives_the_model_back(model, tmp_path):
+def test_loaded_model_gives_the_same_predictions(model, tmp_path):
     fitted = clone(model).fit(X, Y)
     fitted.save(tmp_path / "tags.s4")
     loaded = type(model).load(tmp_path / "tags.s4")
@@ -80,14 +80,14 @@ def test_a_file_gives_the_model_back(model, tmp_path):
 
 
 @each_model
-def test_a_stream_says_what_prediction_says(model):
+def test_stream_equals_prediction(model):
     fitted = clone(model).set_params(**{"bidirectional": False, "max_epochs": 2} if model is TRAINED else {}).fit(X, Y)
-    said = fitted.stream().push(X_TEST[0])
-    np.testing.assert_allclose(said, fitted.predict_proba(X_TEST[:1])[0], atol=1e-4)
+    output = fitted.stream().push(X_TEST[0])
+    np.testing.assert_allclose(output, fitted.predict_proba(X_TEST[:1])[0], atol=1e-4)
 
 
 @each_model
-def test_fits_go_on_and_change_their_targets(model):
+def test_partial_fit_keeps_the_number_of_tags_and_fit_may_change_it(model):
     fitted = clone(model).partial_fit(X[:30], Y[:30]).partial_fit(X[30:], Y[30:], classes=[0, 1, 2])
     assert fitted.predict(X_TEST).shape == Y_TEST.shape
     with pytest.raises(ShapeError, match="y has 2 tags, the model was fitted with 3"):
@@ -95,12 +95,12 @@ def test_fits_go_on_and_change_their_targets(model):
     with pytest.raises(ShapeError, match=r"y has shape \(60,\), but the model was fitted with 3 tags"):
         fitted.partial_fit(X, Y[:, 0])
     assert fitted.fit(X, np.where(Y[:, 0], "a", "b")).predict(X_TEST).ndim == 1
-    if model is TRAINED:  # the other begins anew after fit
+    if model is TRAINED:  # the closed form starts over after fit
         with pytest.raises(ValueError, match=r"y should be a 1d array"):
             fitted.partial_fit(X, Y)
 
 
-def test_validation_cases_have_tags_too():
+def test_validation_scores_are_computed_with_tags():
     model = S4Classifier(**SMALL).fit(X, Y, X_val=X_TEST, y_val=Y_TEST)
     assert 0 <= model.history_[0]["validation_score"] <= 1
     many, tags = tagged(120)
@@ -109,7 +109,7 @@ def test_validation_cases_have_tags_too():
 
 
 @each_model
-def test_a_tag_that_never_holds_is_learned_as_such(model):
+def test_constant_tags_are_predicted(model):
     fitted = clone(model).fit(X, np.column_stack([Y[:, 0], np.zeros(len(Y), int), np.ones(len(Y), int)]))
     tags = fitted.predict(X_TEST)
     assert not tags[:, 1].any()
@@ -129,7 +129,7 @@ def test_a_tag_that_never_holds_is_learned_as_such(model):
         ([["a"], ["a", "b"]] * 30, r"y holds \['a'\] \(case 0\); for tags pass MultiLabelBinarizer"),
     ],
 )
-def test_tags_that_are_none_are_one_clear_line(model, y, message):
+def test_invalid_tags_raise_an_error(model, y, message):
     with pytest.raises(ValueError, match=message):
         clone(model).fit(X, y)
 
@@ -141,7 +141,7 @@ def test_class_weights_are_refused_with_tags(model, class_weight):
         clone(model).set_params(class_weight=class_weight).fit(X, Y)
 
 
-def test_probabilities_are_calibrated_on_cases_left_out():
+def test_probabilities_are_less_extreme_with_noisy_tags():
     noisy = Y.copy()
     flipped = np.random.default_rng(3).random(Y.shape) < 0.2
     noisy[flipped] = 1 - noisy[flipped]

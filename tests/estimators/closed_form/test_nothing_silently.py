@@ -1,4 +1,4 @@
-"""Nothing goes wrong in silence: weights, units, dead channels, clocks, failed fits, streams, threads, decodes."""
+"""No silent failures: weights, units, flat channels, wrong clocks, failed fits, streams, threads, decoding."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ each_model = pytest.mark.parametrize("kind", MODELS)
 
 
 def waves(n=40, n_channels=3, n_times=120, seed=0):
-    """Return noisy waves of two frequencies in turn, and their classes."""
+    """Return noisy sine waves that alternate between two frequencies, and their classes."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     t = np.arange(n_times) / 60
@@ -34,8 +34,8 @@ def waves(n=40, n_channels=3, n_times=120, seed=0):
     return X + 0.3 * rng.standard_normal(X.shape), y
 
 
-def answers(model, X):
-    """Return what an estimator says of X in numbers."""
+def outputs(model, X):
+    """Return the numeric output of an estimator for X."""
     for name in ("decision_function", "transform"):
         if hasattr(model, name):
             return getattr(model, name)(X)
@@ -44,31 +44,31 @@ def answers(model, X):
 
 @each_model
 @pytest.mark.parametrize("factor", [1e-300, 1e-6, 1 / 40, 1e6, 1e300])
-def test_only_ratios_of_weights_count(kind, factor):
+def test_only_ratios_of_sample_weights_matter(kind, factor):
     X, y = waves()
     weights = np.where(y == 1, 2.0, 1.0)
-    expected = answers(kind(**SMALL).fit(X, y, sample_weight=weights), X)
-    found = answers(kind(**SMALL).fit(X, y, sample_weight=factor * weights), X)
+    expected = outputs(kind(**SMALL).fit(X, y, sample_weight=weights), X)
+    found = outputs(kind(**SMALL).fit(X, y, sample_weight=factor * weights), X)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("target", ["labels", "tags", "numbers"])
 @pytest.mark.parametrize("n", [40, 100])
-def test_a_case_of_weight_two_is_the_case_twice(n, target):
+def test_integer_weights_equal_repeated_cases(n, target):
     X, y = waves(n)
     kind = S4RidgeRegressor if target == "numbers" else S4RidgeClassifier
     y = {"labels": y, "tags": np.stack([y, X[:, 0, 0] > 0], 1).astype(int), "numbers": y + X[:, 0, 0]}[target]
     weights = np.random.default_rng(0).integers(0, 4, n)
     order = np.repeat(np.arange(n), weights)
-    if n <= 64:  # of more cases 64 are drawn to compute thresholds from, by their order
+    if n <= 64:  # with more cases, 64 are drawn by position to compute the thresholds
         order = np.random.default_rng(1).permutation(order)
     weighted = kind(**SMALL, precision="64").fit(X, y, sample_weight=weights)
     repeated = kind(**SMALL, precision="64").fit(X[order], y[order])
     assert repeated.ridge_.blocks == weighted.ridge_.blocks
-    np.testing.assert_allclose(answers(repeated, X), answers(weighted, X), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(outputs(repeated, X), outputs(weighted, X), rtol=1e-7, atol=1e-9)
 
 
-def test_copies_of_a_case_do_not_predict_each_other():
+def test_leave_one_out_also_leaves_out_copies_of_a_case():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((40, 2, 60)), rng.integers(0, 2, 40)  # noise
     model = S4RidgeClassifier(**SMALL).fit(np.tile(X, (3, 1, 1)), np.tile(y, 3))
@@ -77,7 +77,7 @@ def test_copies_of_a_case_do_not_predict_each_other():
     assert len(model.ridge_.loo_predictions) == 40
 
 
-def test_a_light_class_does_not_decide():
+def test_class_of_small_weight_is_rarely_predicted():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 1, 50)), np.arange(60) % 2
     model = S4RidgeClassifier(**SMALL, class_weight={0: 1000.0, 1: 1e-4}).fit(X, y)
@@ -86,37 +86,37 @@ def test_a_light_class_does_not_decide():
 
 @each_kind
 @pytest.mark.parametrize("level", [0.0, 0.1])
-def test_a_channel_without_information_in_training_is_ignored_later(kind, level):
+def test_channel_flat_in_training_is_ignored_in_prediction(kind, level):
     X, y = waves()
     X[:, 2] = level
     with pytest.warns(UserWarning, match="channel 2 is flat in all training cases; it is ignored"):
         model = kind(**SMALL).fit(X, y)
-    alive = X.copy()
-    alive[:, 2] = 300 + 40 * np.random.default_rng(0).standard_normal(X[:, 2].shape)
+    varying = X.copy()
+    varying[:, 2] = 300 + 40 * np.random.default_rng(0).standard_normal(X[:, 2].shape)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        np.testing.assert_allclose(answers(model, alive), answers(model, X), atol=1e-6)
+        np.testing.assert_allclose(outputs(model, varying), outputs(model, X), atol=1e-6)
 
 
 @each_kind
 @pytest.mark.parametrize("factor", [1e-6, 1e6])
-def test_other_units_are_said(kind, factor):
+def test_different_units_give_a_warning(kind, factor):
     X, y = waves()
     model = kind(**SMALL).fit(X, y)
     with pytest.warns(
         UserWarning, match=r"case 0 varies .* times as much as .* training case, 39 more as well: other un"
     ):
-        answers(model, factor * X)
+        outputs(model, factor * X)
 
 
 @each_kind
 @pytest.mark.parametrize("value", [1e30, -1e200])
-def test_a_case_that_nothing_can_be_computed_of_is_named(kind, value):
+def test_error_names_the_case_with_overflowing_values(kind, value):
     X, y = waves()
     model = kind(**SMALL).fit(X, y)
     X[7, 1, 5] = value
     with pytest.raises(ValueError, match=r"case 7 has values up to .* nothing can be computed from them"):
-        answers(model, X)
+        outputs(model, X)
     with (
         pytest.warns(UserWarning, match=r"the chunk varies .* other units"),
         pytest.raises(ValueError, match="the chunk has values up to"),
@@ -126,9 +126,9 @@ def test_a_case_that_nothing_can_be_computed_of_is_named(kind, value):
 
 @each_kind
 @pytest.mark.parametrize("scale", [1e-140, 1e-30, 1e30, 1e140])
-def test_any_scale_gives_finite_answers(kind, scale):
+def test_outputs_are_finite_at_any_scale(kind, scale):
     X, y = waves()
-    assert np.isfinite(answers(kind(**SMALL).fit(scale * X, y), scale * X)).all()
+    assert np.isfinite(outputs(kind(**SMALL).fit(scale * X, y), scale * X)).all()
 
 
 @each_kind
@@ -137,17 +137,17 @@ def test_times_in_milliseconds_are_refused(kind):
     times = [np.arange(120) / 60] * 40
     model = kind(**SMALL).fit(Signals(X, times=times), y)
     with pytest.raises(ValueError, match=r"case 0: times must be seconds: their median gap is 16\.\d+, but it was"):
-        answers(model, Signals(X, times=[1000 * t for t in times]))
+        outputs(model, Signals(X, times=[1000 * t for t in times]))
 
 
 @each_kind
-def test_one_wrong_clock_is_named(kind):
+def test_error_names_the_case_with_a_wrong_clock(kind):
     X, y = waves()
     times = [1.7e9 + np.arange(120) / 60 for _ in X]
     model = kind(**SMALL).fit(Signals(X, times=times), y)
     times[3][0] = 0.0
     wrong = Signals(X, times=times)
-    for call in (lambda: kind(**SMALL).fit(wrong, y), lambda: answers(model, wrong)):
+    for call in (lambda: kind(**SMALL).fit(wrong, y), lambda: outputs(model, wrong)):
         with pytest.raises(
             ValueError, match=r"case 3 has 120 .* grid of 60 Hz: times jump by 1\.7e\+09 s after sample 0"
         ):
@@ -155,13 +155,13 @@ def test_one_wrong_clock_is_named(kind):
 
 
 @each_kind
-def test_unix_times_are_times_from_zero(kind):
+def test_unix_times_give_the_same_outputs_as_times_from_zero(kind):
     X, y = waves()
     times = [np.sort(np.random.default_rng(i).uniform(0, 2, 120)) for i in range(40)]
     regular = Signals(X, times=times)
     unix = Signals(X, times=[t + 1.7e9 for t in times])
-    expected = answers(kind(**SMALL).fit(regular, y), regular)
-    np.testing.assert_allclose(answers(kind(**SMALL).fit(unix, y), unix), expected, rtol=1e-2, atol=1e-2)
+    expected = outputs(kind(**SMALL).fit(regular, y), regular)
+    np.testing.assert_allclose(outputs(kind(**SMALL).fit(unix, y), unix), expected, rtol=1e-2, atol=1e-2)
     one_time = Signals(X, times=[np.full(120, 1.7e9)] * 40)
     with pytest.raises(ValueError, match="case 0 has all its samples at one time"):
         kind(**SMALL).fit(one_time, y)
@@ -169,10 +169,10 @@ def test_unix_times_are_times_from_zero(kind):
 
 @each_kind
 @pytest.mark.parametrize("how", ["channels", "weights", "labels", "infinity", "interrupt"])
-def test_a_fit_that_fails_changes_nothing(kind, how, monkeypatch):
+def test_failed_fit_leaves_the_model_unchanged(kind, how, monkeypatch):
     X, y = waves()
     model = kind(**SMALL).fit(Signals(X, sfreq=60.0, ch_names=["a", "b", "c"]), y)
-    stream, expected, before = model.stream(), answers(model, X), dict(vars(model))
+    stream, expected, before = model.stream(), outputs(model, X), dict(vars(model))
     other, labels, options = Signals(X[:, :2] + 1.0, sfreq=30.0), y + 5, {}
     if how == "weights":
         options = {"sample_weight": -np.ones(40)}
@@ -189,7 +189,7 @@ def test_a_fit_that_fails_changes_nothing(kind, how, monkeypatch):
             model.fit(other, labels, **options)
     monkeypatch.undo()
     assert vars(model) == before
-    np.testing.assert_array_equal(answers(model, X), expected)
+    np.testing.assert_array_equal(outputs(model, X), expected)
     np.testing.assert_allclose(stream.push(X[0]), model.stream().push(X[0]))
 
 
@@ -198,18 +198,18 @@ def _interrupt(*args, **kwargs):
 
 
 @each_model
-def test_a_batch_that_fails_changes_nothing(kind):
+def test_failed_partial_fit_leaves_the_model_unchanged(kind):
     X, y = waves()
     model = kind(**SMALL).partial_fit(X[:20], y[:20])
     again = kind(**SMALL).partial_fit(X[:20], y[:20])
     with pytest.raises(ValueError, match="infinity"):
         model.partial_fit(np.where(np.arange(20)[:, None, None] == 3, np.inf, X[20:]), y[20:])
-    expected = answers(again.partial_fit(X[20:], y[20:]), X)
-    np.testing.assert_array_equal(answers(model.partial_fit(X[20:], y[20:]), X), expected)
+    expected = outputs(again.partial_fit(X[20:], y[20:]), X)
+    np.testing.assert_array_equal(outputs(model.partial_fit(X[20:], y[20:]), X), expected)
 
 
 @each_kind
-def test_a_stream_keeps_the_model_it_was_made_of(kind):
+def test_stream_keeps_the_model_that_created_it(kind):
     X, y = waves()
     model = kind(**SMALL).fit(X, y)
     stream, expected = model.stream(), model.stream().push(X[0])
@@ -219,7 +219,7 @@ def test_a_stream_keeps_the_model_it_was_made_of(kind):
 
 @each_kind
 @pytest.mark.parametrize("chunk", [np.zeros((3, 5), complex), np.zeros((3, 5), "M8[s]"), [["a"] * 5] * 3])
-def test_a_stream_refuses_what_predict_refuses(kind, chunk):
+def test_stream_refuses_invalid_chunks(kind, chunk):
     X, y = waves()
     stream = kind(**SMALL).fit(X, y).stream()
     with pytest.raises((TypeError, ValueError)):
@@ -230,7 +230,7 @@ def test_a_stream_refuses_what_predict_refuses(kind, chunk):
 
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("n_times", [2, 30])
-def test_no_name_of_a_feature_comes_twice(n_channels, n_times):
+def test_feature_names_are_unique(n_channels, n_times):
     X, _ = waves(n_channels=n_channels, n_times=n_times)
     features = S4RandomFeatures(n_oscillators=40, random_state=0).fit(X)
     names = features.get_feature_names_out()
@@ -238,7 +238,7 @@ def test_no_name_of_a_feature_comes_twice(n_channels, n_times):
 
 
 @pytest.mark.parametrize("form", [lambda X: X, lambda X: X[:, 0], lambda X: pd.DataFrame(X[:, 0]), Signals])
-def test_a_frame_comes_where_one_is_asked_for(form):
+def test_set_output_pandas_returns_a_data_frame(form):
     X = form(waves()[0])
     features = S4RandomFeatures(**SMALL).set_output(transform="pandas")
     frame = features.fit_transform(X)
@@ -248,16 +248,16 @@ def test_a_frame_comes_where_one_is_asked_for(form):
 
 
 @each_model
-def test_threads_fit_and_predict_as_one_after_the_other(kind):
+def test_threads_give_the_same_results_as_sequential_calls(kind):
     X, y = waves()
-    expected = answers(kind(**SMALL).fit(X, y), X)
+    expected = outputs(kind(**SMALL).fit(X, y), X)
     torch.manual_seed(5)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     model = kind(**SMALL).fit(X, y)
     with ThreadPoolExecutor(4) as pool:
-        fitted = list(pool.map(lambda _: answers(kind(**SMALL).fit(X, y), X), range(6)))
-        parts = list(pool.map(lambda i: answers(model, X[i : i + 9]), range(12)))
-    for found in fitted:  # in single precision the last digits depend on how many threads a product was shared by
+        fitted = list(pool.map(lambda _: outputs(kind(**SMALL).fit(X, y), X), range(6)))
+        parts = list(pool.map(lambda i: outputs(model, X[i : i + 9]), range(12)))
+    for found in fitted:  # in single precision the last digits depend on the number of threads of a product
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     for i, found in enumerate(parts):
         np.testing.assert_allclose(found, expected[i : i + 9], rtol=1e-4, atol=1e-4)
@@ -266,19 +266,19 @@ def test_threads_fit_and_predict_as_one_after_the_other(kind):
 
 
 @each_model
-def test_every_penalty_gives_finite_answers(kind):
+def test_outputs_are_finite_for_any_penalty(kind):
     X, y = waves()
     for alpha in (1e-30, 1e-12, 1e12, 1e30):
-        assert np.isfinite(answers(kind(**SMALL, alphas=[alpha]).fit(X, y), X)).all()
+        assert np.isfinite(outputs(kind(**SMALL, alphas=[alpha]).fit(X, y), X)).all()
 
 
 @each_model
-def test_the_penalties_of_auto_are_those_it_names(kind, tmp_path):
+def test_auto_penalties_equal_the_documented_ones(kind, tmp_path):
     X, y = waves()
     auto, named = kind(**SMALL).fit(X, y), kind(**SMALL, alphas=np.logspace(-3, 5, 17)).fit(X, y)
-    np.testing.assert_array_equal(answers(named, X), answers(auto, X))
+    np.testing.assert_array_equal(outputs(named, X), outputs(auto, X))
     named.save(tmp_path / "named.s4")
-    np.testing.assert_array_equal(answers(kind.load(tmp_path / "named.s4"), X), answers(auto, X))
+    np.testing.assert_array_equal(outputs(kind.load(tmp_path / "named.s4"), X), outputs(auto, X))
 
 
 @dataclass
@@ -301,7 +301,7 @@ Counted.solved = False
 
 @each_kind
 @pytest.mark.parametrize("holes", [0.0, 0.1, 0.7])
-def test_a_fit_decodes_a_case_twice_before_the_solve(kind, holes, monkeypatch):
+def test_fit_decodes_each_case_at_most_twice(kind, holes, monkeypatch):
     X, y = waves(n=80, n_channels=4)
     X[np.random.default_rng(0).random(X.shape) < holes] = np.nan
     cases = [Counted(Signal(case, sfreq=60.0)) for case in X]
@@ -318,15 +318,15 @@ def test_a_fit_decodes_a_case_twice_before_the_solve(kind, holes, monkeypatch):
     assert counts == ({1} if kind is S4RandomFeatures else {2})
 
 
-def test_cases_that_are_decoded_are_the_cases_in_memory():
+def test_lazy_cases_give_the_same_model_as_cases_in_memory():
     X, y = waves(n=80)
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
     lazy = Signals.from_cases(Counted(Signal(case, sfreq=60.0)) for case in X)
     expected = S4RidgeClassifier(**SMALL).fit(Signals(X, sfreq=60.0), y)
-    np.testing.assert_array_equal(answers(S4RidgeClassifier(**SMALL).fit(lazy, y), X), answers(expected, X))
+    np.testing.assert_array_equal(outputs(S4RidgeClassifier(**SMALL).fit(lazy, y), X), outputs(expected, X))
 
 
-def test_long_cases_of_the_calibration_are_few(monkeypatch):
+def test_model_is_accurate_with_few_calibration_cases(monkeypatch):
     monkeypatch.setattr("s4signal.estimators.features.drawing._MOST_NUMBERS", 5 * 3 * 120)
     X, y = waves()
     assert S4RidgeClassifier(**SMALL).fit(X, y).score(*waves(seed=1)) > 0.9

@@ -1,4 +1,4 @@
-"""Models in closed form on batches: the coefficients are those of all cases together."""
+"""partial_fit of the closed form: batches give the same coefficients as all cases together."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def batches(model, X, y, size=20, **options):
 
 
 @pytest.mark.parametrize("n_features", [(8, 6, 4), (40, 50, 60)], ids=["compressed", "kept"])
-def test_batches_have_the_solution_of_all_cases_together(n_features):
+def test_batches_give_the_ridge_solution_of_all_cases(n_features):
     rng = np.random.default_rng(0)
     blocks = {f"block {p}": rng.standard_normal((90, p)) + 2 for p in n_features}
     X, Y, weights = np.concatenate(list(blocks.values()), 1), rng.standard_normal((90, 2)), rng.uniform(0.5, 2, 90)
@@ -52,7 +52,7 @@ def test_batches_have_the_solution_of_all_cases_together(n_features):
         np.testing.assert_allclose(model.predict(X, np.full(90, which)), reference.predict(kept), atol=1e-8)
 
 
-def test_the_penalty_is_that_of_all_cases_while_they_are_few(monkeypatch):
+def test_penalty_is_selected_again_on_all_cases_while_they_are_few(monkeypatch):
     rng = np.random.default_rng(0)
     blocks = {name: rng.standard_normal((60, 30)) for name in "abc"}
     X, Y = np.concatenate(list(blocks.values()), 1), rng.standard_normal((60, 1))
@@ -65,13 +65,13 @@ def test_the_penalty_is_that_of_all_cases_while_they_are_few(monkeypatch):
     assert RidgeSums(first._replace(alpha=7.0)).added(X, Y, np.ones(60)).solve([]).alpha == 7.0
 
 
-def test_one_batch_is_fit():
+def test_one_batch_equals_fit():
     X, y = waves()
     one = S4RidgeClassifier(**SMALL).partial_fit(X, y, classes=[0, 1])
     np.testing.assert_array_equal(one.decision_function(X), S4RidgeClassifier(**SMALL).fit(X, y).decision_function(X))
 
 
-def test_more_batches_know_more():
+def test_more_batches_reduce_the_log_loss():
     X, y = waves(200, noise=2.0)
     X_new, y_new = waves(100, seed=1, noise=2.0)
     model = S4RidgeClassifier(**SMALL).partial_fit(X[:10], y[:10], classes=[0, 1])
@@ -100,13 +100,13 @@ def test_a_class_may_be_missing_from_a_batch():
         model.partial_fit(X, y, classes=[0, 1])
 
 
-def test_after_fit_it_begins_anew():
+def test_partial_fit_after_fit_starts_over():
     X, y = waves()
     anew = S4RidgeClassifier(**SMALL).fit(X[:20], y[:20]).partial_fit(X, y)
     np.testing.assert_array_equal(anew.predict_proba(X), S4RidgeClassifier(**SMALL).fit(X, y).predict_proba(X))
 
 
-def test_a_batch_of_another_rate_is_refused():
+def test_batch_with_another_sampling_rate_is_refused():
     X, y = waves()
     model = S4RidgeClassifier(**SMALL).partial_fit(Signals(X, sfreq=60.0), y)
     with pytest.raises(ValueError, match="X must have 60 Hz, as the first batch"):

@@ -1,4 +1,4 @@
-"""Irregular and missing samples are lines between the observations."""
+"""Irregular and missing samples are filled by linear interpolation."""
 
 import numpy as np
 import pytest
@@ -19,28 +19,28 @@ def waves(n=40, n_channels=2, n_times=120):
     return X + 0.2 * rng.standard_normal(X.shape), y
 
 
-def answers(model, X):
+def outputs(model, X):
     return model.decision_function(X)
 
 
-def test_regular_times_are_a_sampling_rate():
+def test_regular_times_equal_a_sampling_rate():
     X, y = waves()
     times = [np.arange(120) / 60] * 40
     plain = S4RidgeClassifier(**SMALL, sfreq=60.0).fit(X, y)
     timed = S4RidgeClassifier(**SMALL).fit(Signals(X, times=times), y)
     assert timed.sfreq_ == pytest.approx(60.0)
-    np.testing.assert_allclose(answers(timed, Signals(X, times=times)), answers(plain, X), atol=1e-6)
-    second_door = S4RidgeClassifier(**SMALL).fit(X, y, times=times)
+    np.testing.assert_allclose(outputs(timed, Signals(X, times=times)), outputs(plain, X), atol=1e-6)
+    by_argument = S4RidgeClassifier(**SMALL).fit(X, y, times=times)
     np.testing.assert_array_equal(
-        answers(second_door, Signals(X, times=times)), answers(timed, Signals(X, times=times))
+        outputs(by_argument, Signals(X, times=times)), outputs(timed, Signals(X, times=times))
     )
-    assert second_door.score(X, y, times=times) == timed.score(Signals(X, times=times), y)
+    assert by_argument.score(X, y, times=times) == timed.score(Signals(X, times=times), y)
     values = y + X[:, 0, 0]
     regressor = S4RidgeRegressor(**SMALL).fit(X, values, times=times)
     assert regressor.score(X, values, times=times) == regressor.score(Signals(X, times=times), values)
 
 
-def test_times_of_any_kind_are_told_apart():
+def test_cases_with_irregular_times_are_classified():
     rng = np.random.default_rng(1)
     y = np.arange(60) % 2
     times = [np.sort(rng.uniform(0, 2, 150)) for _ in y]
@@ -51,15 +51,15 @@ def test_times_of_any_kind_are_told_apart():
     assert model.score(X[40:], y[40:]) > 0.9
 
 
-def test_a_missing_sample_is_a_line_between_its_neighbours():
+def test_missing_samples_are_interpolated_linearly():
     X, y = waves()
     holes = X.copy()
     holes[:, 0, 50:53] = np.nan
-    lines = X.copy()
-    lines[:, 0, 50:53] = X[:, 0, 49, None] + (X[:, 0, 53] - X[:, 0, 49])[:, None] * [0.25, 0.5, 0.75]
-    expected = S4RidgeClassifier(**SMALL).fit(lines, y)
+    interpolated = X.copy()
+    interpolated[:, 0, 50:53] = X[:, 0, 49, None] + (X[:, 0, 53] - X[:, 0, 49])[:, None] * [0.25, 0.5, 0.75]
+    expected = S4RidgeClassifier(**SMALL).fit(interpolated, y)
     found = S4RidgeClassifier(**SMALL).fit(holes, y)
-    np.testing.assert_allclose(answers(found, holes), answers(expected, lines), atol=1e-9)
+    np.testing.assert_allclose(outputs(found, holes), outputs(expected, interpolated), atol=1e-9)
 
 
 def test_a_tenth_of_the_samples_may_be_missing():
@@ -70,14 +70,14 @@ def test_a_tenth_of_the_samples_may_be_missing():
     assert np.isfinite(S4RandomFeatures(**SMALL).fit_transform(holes)).all()
 
 
-def test_a_missing_channel_is_its_training_mean():
+def test_missing_channel_equals_its_training_mean():
     X, y = waves()
     model = S4RidgeClassifier(**SMALL).fit(X, y)
     missing, mean = X[:5].copy(), X[:5].copy()
     missing[:, 1], mean[:, 1] = np.nan, X[:, 1].mean()
     with pytest.warns(UserWarning, match="channel 1: flat in case 0 and 4 more"):
-        expected = answers(model, mean)
-    np.testing.assert_allclose(answers(model, missing), expected, atol=1e-9)
+        expected = outputs(model, mean)
+    np.testing.assert_allclose(outputs(model, missing), expected, atol=1e-9)
     never = X.copy()
     never[:, 1] = np.nan
     with pytest.warns(UserWarning, match="channel 1 has no observation in any training case; it is ignored"):
@@ -85,7 +85,7 @@ def test_a_missing_channel_is_its_training_mean():
     assert model.score(never, y) == 1.0
 
 
-def test_a_model_of_times_asks_for_times_or_a_rate(tmp_path):
+def test_model_fitted_with_times_needs_times_or_a_rate(tmp_path):
     X, y = waves()
     S4RidgeClassifier(**SMALL).fit(X, y, times=[np.arange(120) / 60] * 40).save(tmp_path / "timed.s4")
     model = S4RidgeClassifier.load(tmp_path / "timed.s4")

@@ -1,4 +1,4 @@
-"""Models in closed form: what goes in, what comes out, and what a file keeps."""
+"""Models in closed form: input, output and model files."""
 
 import pickle
 
@@ -21,7 +21,7 @@ SMALL = {"n_oscillators": 12, "random_state": 0}
 
 
 def waves(n=40, n_channels=2, n_times=120, seed=0):
-    """Return slow and fast noisy waves in turn and their classes."""
+    """Return alternating slow and fast noisy waves, and their classes."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     phase = np.linspace(0, 6.28, n_times) * np.array([3, 9])[y][:, None, None] + rng.uniform(0, 6, (n, 1, 1))
@@ -33,7 +33,7 @@ def fitted(**changes):
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 20])
-def test_waves_are_told_apart_by_their_frequency(n_channels):
+def test_waves_are_classified_by_frequency(n_channels):
     X, y = waves(n_channels=n_channels)
     X_new, y_new = waves(n_channels=n_channels, seed=1)
     assert S4RidgeClassifier(**SMALL).fit(X, y).score(X_new, y_new) == 1.0
@@ -47,7 +47,7 @@ def test_more_channels_have_fewer_oscillators(n_channels, n_oscillators):
     assert int(oscillators.has_covariance.sum()) == (256 if n_channels == 1 else 32)
 
 
-def test_probabilities_are_scaled_on_some_of_many_cases(monkeypatch):
+def test_probabilities_are_calibrated_on_a_subset_of_many_cases(monkeypatch):
     monkeypatch.setattr("s4signal.random_features.ridge._MOST_TO_DECOMPOSE", 30)
     X, y = waves(seed=1)
     probabilities = fitted().predict_proba(X)
@@ -55,7 +55,7 @@ def test_probabilities_are_scaled_on_some_of_many_cases(monkeypatch):
     assert 0.6 < probabilities.max(1).mean() < 1.0
 
 
-def test_a_regression_finds_a_frequency():
+def test_regressor_predicts_frequencies():
     rng = np.random.default_rng(0)
     y = rng.uniform(2, 6, (80, 1)) * [1.0, -100.0]
     X = np.sin(np.linspace(0, 6.28, 150) * y[:, :1] + rng.uniform(0, 6, (80, 1)))
@@ -66,7 +66,7 @@ def test_a_regression_finds_a_frequency():
 
 
 @pytest.mark.parametrize("batches", [1, 2])
-def test_a_channel_that_was_silent_in_training_cannot_carry_a_prediction_away(tmp_path, batches):
+def test_channel_nearly_flat_in_training_cannot_dominate_a_prediction(tmp_path, batches):
     rng = np.random.default_rng(0)
     y = rng.uniform(2, 6, 80)
     X = np.sin(np.linspace(0, 6.28, 150) * y[:, None] + rng.uniform(0, 6, (80, 1)))
@@ -81,12 +81,12 @@ def test_a_channel_that_was_silent_in_training_cannot_carry_a_prediction_away(tm
     for each in (model, S4RidgeRegressor.load(tmp_path / "quiet.s4")):
         with pytest.warns(UserWarning, match=r"case 0 varies 9e\+03 times as much as any training case, 19 more"):
             predicted = each.predict(new)
-        assert np.abs(predicted - y[60:]).max() < 4.0  # all that is to be known: y lies between 2 and 6
+        assert np.abs(predicted - y[60:]).max() < 4.0  # no larger than the range of y, 2 to 6
         with pytest.warns(UserWarning, match="the chunk varies"):
             np.testing.assert_allclose(each.stream().push(new[0]), predicted[:1], atol=1e-3)
 
 
-def test_labels_come_back_as_they_went_in():
+def test_predict_returns_the_original_labels():
     X, y = waves()
     labels = np.array(["left", "right"])[y]
     assert S4RidgeClassifier(**SMALL).fit(X, labels).predict(X).tolist() == labels.tolist()
@@ -99,7 +99,7 @@ def test_other_forms_of_the_same_cases_give_the_same_model(form):
     np.testing.assert_array_equal(S4RidgeClassifier(**SMALL).fit(form(X), y).decision_function(form(X)), expected)
 
 
-def test_epochs_bring_rate_and_names():
+def test_epochs_set_rate_and_channel_names():
     mne = pytest.importorskip("mne")
     X, y = waves()
     epochs = mne.EpochsArray(X * 1e-6, mne.create_info(["C3", "C4"], 60.0, "eeg"), verbose="error")
@@ -109,25 +109,25 @@ def test_epochs_bring_rate_and_names():
     assert "C4" in model.features_.get_feature_names_out()[-1]
 
 
-def test_unequal_lengths_are_told_apart():
+def test_cases_of_unequal_length_are_classified():
     X, y = waves()
     cases = [x[:, : 60 + i] for i, x in enumerate(X)]
     assert S4RidgeClassifier(**SMALL).fit(cases, y).score(cases, y) == 1.0
 
 
-def test_volts_and_microvolts_give_the_same_answers():
+def test_volts_and_microvolts_give_the_same_probabilities():
     X, y = waves()
     volts = S4RidgeClassifier(**SMALL, precision="64").fit(X * 1e-6, y).predict_proba(X * 1e-6)
     np.testing.assert_allclose(volts, fitted(precision="64").predict_proba(X), rtol=1e-6)
 
 
-def test_the_seed_settles_everything():
+def test_random_state_determines_the_result():
     X, _ = waves()
     np.testing.assert_array_equal(fitted().decision_function(X), fitted().decision_function(X))
     assert (fitted(random_state=1).decision_function(X) != fitted().decision_function(X)).any()
 
 
-def test_half_the_rate_gives_the_same_answers():
+def test_half_the_rate_gives_the_same_labels():
     X, y = waves(n_times=240)
     model = S4RidgeClassifier(**SMALL, sfreq=120.0).fit(X, y)
     halved = model.predict_proba(X[..., ::2], sfreq=60.0)
@@ -135,7 +135,7 @@ def test_half_the_rate_gives_the_same_answers():
     np.testing.assert_array_equal(model.predict(Signals(X[..., ::2], sfreq=60.0)), y)
 
 
-def test_what_half_the_rate_cannot_hold_is_not_missed():
+def test_half_the_rate_is_classified_without_the_high_frequencies():
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
     times = np.arange(400) / 100
@@ -154,12 +154,12 @@ def test_probabilities_are_calibrated_on_leave_one_out_predictions():
     model = S4RidgeClassifier(**SMALL).fit(rng.standard_normal((60, 50)), rng.integers(0, 3, 60))
     probabilities = model.predict_proba(rng.standard_normal((20, 50)))
     np.testing.assert_allclose(probabilities.sum(1), 1.0)
-    assert probabilities.max() < 0.8  # noise: nothing can be known
+    assert probabilities.max() < 0.8  # noise: the labels cannot be predicted
     X = rng.standard_normal((2, 50))
     np.testing.assert_allclose(model.predict_log_proba(X), np.log(model.predict_proba(X)))
 
 
-def test_a_weight_of_zero_leaves_a_case_out():
+def test_weight_zero_equals_leaving_the_case_out():
     X, y = waves()
     wrong = np.concatenate([y, 1 - y[:10]])
     weights = np.r_[np.ones(40), np.zeros(10)]
@@ -167,7 +167,7 @@ def test_a_weight_of_zero_leaves_a_case_out():
     np.testing.assert_array_equal(model.decision_function(X), fitted().decision_function(X))
 
 
-def test_class_weights_move_the_decision():
+def test_balanced_class_weights_predict_the_rare_class_more_often():
     rng = np.random.default_rng(0)
     y = np.arange(240) % 6 == 0
     X, X_new = rng.standard_normal((2, 240, 50)) + 0.15 * y[:, None]
@@ -177,7 +177,7 @@ def test_class_weights_move_the_decision():
     assert balanced > 0.2
 
 
-def test_it_works_within_scikit_learn():
+def test_estimators_work_with_cross_validation_pipelines_and_clone():
     X, y = waves()
     assert cross_val_score(S4RidgeClassifier(**SMALL), Signals(X, sfreq=60.0), y, cv=3).mean() == 1.0
     features = make_pipeline(S4RandomFeatures(**SMALL), StandardScaler()).fit_transform(X)
@@ -186,7 +186,7 @@ def test_it_works_within_scikit_learn():
     assert not hasattr(copy, "ridge_")
 
 
-def test_names_say_frequency_time_constant_statistic_and_channels():
+def test_feature_names_contain_frequency_time_constant_statistic_and_channels():
     X, _ = waves()
     features = S4RandomFeatures(**SMALL, sfreq=60.0).fit(X)
     names = features.get_feature_names_out(["C3", "C4"])
@@ -201,7 +201,7 @@ def test_names_say_frequency_time_constant_statistic_and_channels():
         features.get_feature_names_out(["C3"])
 
 
-def test_a_flicker_is_found_among_stronger_rhythms():
+def test_flicker_is_classified_under_a_stronger_rhythm():
     rng = np.random.default_rng(0)
     y, times = np.arange(60) % 3, np.arange(512) / 128
     flicker = np.sin(2 * np.pi * np.array([13.0, 15.0, 17.0])[y][:, None] * times + rng.uniform(0, 6, (60, 1)))
@@ -214,7 +214,7 @@ def test_a_flicker_is_found_among_stronger_rhythms():
 
 
 @pytest.mark.parametrize(("n_times", "n_bands"), [(2, 1), (40, 18), (1000, 40)])
-def test_narrow_bands_are_no_closer_than_a_case_can_tell(n_times, n_bands):
+def test_narrow_bands_are_no_closer_than_the_frequency_resolution(n_times, n_bands):
     X = np.random.default_rng(0).standard_normal((6, 2, n_times))
     frequencies = S4RandomFeatures(n_oscillators=4, sfreq=100.0).fit(X).frequencies_[4:]
     assert len(frequencies) == n_bands
@@ -222,8 +222,8 @@ def test_narrow_bands_are_no_closer_than_a_case_can_tell(n_times, n_bands):
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
-def test_shapes_of_one_spectrum_are_told_apart(n_channels):
-    # A tone and its octave: only the angle between them differs, the onset is random.
+def test_waveforms_with_equal_spectra_are_classified(n_channels):
+    # A tone and its octave: only their relative phase differs; the onset is random.
     rng, t = np.random.default_rng(0), np.arange(300) / 100
     y = np.arange(80) % 2
     onset = rng.random(80)
@@ -235,21 +235,21 @@ def test_shapes_of_one_spectrum_are_told_apart(n_channels):
     assert "combinations" in model.ridge_.blocks
 
 
-def test_blocks_that_are_not_used_are_not_computed():
+def test_unused_feature_blocks_are_not_computed():
     model = fitted()
     features, recordings = model.features_.feature_map_, Recordings(Signals(waves()[0]), Signals(waves()[0]), False)
     used = set(model.ridge_.blocks)
     assert used < {*features.sizes}
     some, everything = features.blocks(recordings, wanted=used), features.blocks(recordings)
     assert {name for name, block in some.items() if np.isfinite(block).all()} == used
-    answers = [
+    outputs = [
         model.ridge_.predict(np.concatenate(list(blocks.values()), axis=1), np.zeros(40, int))
         for blocks in (some, everything)
     ]
-    np.testing.assert_array_equal(*answers)
+    np.testing.assert_array_equal(*outputs)
 
 
-def test_many_channels_are_brought_to_components():
+def test_many_channels_are_reduced_to_components():
     X, _ = waves(n_channels=20)
     features = S4RandomFeatures(**SMALL).fit(X)
     names = features.get_feature_names_out()
@@ -257,7 +257,7 @@ def test_many_channels_are_brought_to_components():
     assert "component 12 x component 12" in names[-1]
 
 
-def test_features_above_the_nyquist_frequency_are_their_training_means():
+def test_features_above_nyquist_equal_their_training_means():
     X, _ = waves(n_times=240)
     features = S4RandomFeatures(**SMALL, sfreq=120.0)
     full, half = features.fit_transform(X), features.transform(X[..., ::2], sfreq=60.0)
@@ -266,7 +266,7 @@ def test_features_above_the_nyquist_frequency_are_their_training_means():
     np.testing.assert_allclose(half[0, constant], full[:, constant].mean(0), rtol=1e-4, atol=1e-6)
 
 
-def test_describe_says_band_memory_features_and_penalty():
+def test_describe_reports_band_memory_features_and_penalty():
     text = fitted(sfreq=60.0).describe()
     model = fitted(sfreq=60.0)
     tau = model.features_.time_constants_
@@ -282,7 +282,7 @@ def test_describe_says_band_memory_features_and_penalty():
         assert part in text
 
 
-def test_a_saved_model_answers_the_same(tmp_path):
+def test_loaded_classifier_gives_the_same_outputs(tmp_path):
     X, y = waves()
     model = S4RidgeClassifier(**SMALL, sfreq=60.0, class_weight={0: 1.0, 1: 2.0}).fit(X, y)
     model.save(tmp_path / "waves.s4")
@@ -295,7 +295,7 @@ def test_a_saved_model_answers_the_same(tmp_path):
     np.testing.assert_array_equal(unpickled.predict_proba(X), model.predict_proba(X))
 
 
-def test_the_features_of_a_saved_model_take_what_they_took(tmp_path):
+def test_features_of_a_loaded_model_accept_the_same_inputs(tmp_path):
     X, y = waves(n_channels=1)
     model = S4RidgeClassifier(**SMALL).fit(X[:, 0], y)
     model.save(tmp_path / "waves.s4")
@@ -305,7 +305,7 @@ def test_the_features_of_a_saved_model_take_what_they_took(tmp_path):
     np.testing.assert_array_equal(again.features_.transform(shorter), model.features_.transform(shorter))
 
 
-def test_a_saved_regressor_answers_the_same(tmp_path):
+def test_loaded_regressor_gives_the_same_predictions(tmp_path):
     X, y = waves()
     model = S4RidgeRegressor(**SMALL).fit(X, y + 0.5)
     model.save(tmp_path / "waves.s4")
@@ -351,20 +351,20 @@ def _saved(folder):
         ({"alphas": ()}, r"alphas=\(\) is out of range"),
     ],
 )
-def test_a_wrong_option_is_named(change, message):
+def test_error_names_the_invalid_parameter(change, message):
     with pytest.raises(ValueError, match=message):
         fitted(**change)
 
 
-def test_wrong_signals_are_refused_as_by_the_trained_models():
+def test_invalid_signals_raise_the_same_errors_as_in_trained_models():
     X, y = waves()
     model = fitted()
     with pytest.raises(ShapeError, match="X has 3 channels"):
         model.predict(np.ones((2, 3, 120)))
-    nothing = np.where(np.arange(40)[:, None, None] == 1, np.nan, X)
+    unobserved = np.where(np.arange(40)[:, None, None] == 1, np.nan, X)
     for call in (model.predict, lambda X: S4RidgeClassifier(**SMALL).fit(X, y)):
         with pytest.raises(ValueError, match=r"case 1 of X has no observation, all of it is NaN; leave the case out"):
-            call(nothing)
+            call(unobserved)
     with pytest.raises(ValueError, match="case 0: it contains infinity"):
         S4RidgeClassifier(**SMALL).fit(np.where(np.arange(40)[:, None, None] == 0, np.inf, np.abs(X)), y)
     with pytest.raises(ValueError, match="fitted without a sampling rate"):
@@ -378,12 +378,12 @@ def test_wrong_signals_are_refused_as_by_the_trained_models():
 def test_cases_of_one_subject_are_left_out_together():
     rng = np.random.default_rng(0)
     subjects, y = np.repeat(np.arange(8), 8), np.repeat(np.arange(2), 4).tolist() * 8
-    mine = np.array([rng.standard_normal((2, 60)) for _ in range(8)])  # says who it is, nothing of y
-    X = mine[subjects] + 0.1 * rng.standard_normal((64, 2, 60)) + 0.3 * rng.standard_normal((64, 1, 1))
+    patterns = np.array([rng.standard_normal((2, 60)) for _ in range(8)])  # identifies the subject, independent of y
+    X = patterns[subjects] + 0.1 * rng.standard_normal((64, 2, 60)) + 0.3 * rng.standard_normal((64, 1, 1))
     X[:, 0] += np.where(np.array(y) == 1, 0.2, -0.2)[:, None] * rng.standard_normal((8, 1))[subjects]
     alone, together = (S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, y, groups=g) for g in (None, subjects))
-    surest = [np.abs(model.predict_proba(rng.standard_normal(X.shape)) - 0.5).max() for model in (alone, together)]
-    assert surest[1] < surest[0]
+    confidence = [np.abs(model.predict_proba(rng.standard_normal(X.shape)) - 0.5).max() for model in (alone, together)]
+    assert confidence[1] < confidence[0]
     one_class_each = np.array(y) + 10
     same = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, y, groups=one_class_each)
     np.testing.assert_array_equal(same.predict_proba(X), alone.predict_proba(X))  # a class can't be left out

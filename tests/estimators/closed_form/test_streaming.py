@@ -1,4 +1,4 @@
-"""A stream says what the model would say of all samples so far as one case."""
+"""A stream returns the prediction for all samples so far, taken as one case."""
 
 import copy
 import pickle
@@ -37,46 +37,46 @@ def fitted(n_channels, kind=S4RandomFeatures, **changes):
 
 @pytest.mark.parametrize("n_channels", [1, 3, 20])
 @pytest.mark.parametrize("sizes", [(1,), (7, 64, 129), (1000,)])
-def test_features_equal_those_of_the_whole_after_every_chunk(n_channels, sizes):
+def test_stream_features_equal_transform_after_every_chunk(n_channels, sizes):
     model, x = fitted(n_channels), cases(n_channels)[0]
-    stream, heard = model.stream(), 0
+    stream, n_pushed = model.stream(), 0
     for turn in range(40):
         size = sizes[turn % len(sizes)]
-        said = stream.push(x[:, heard : heard + size])
-        heard = min(heard + size, x.shape[1])
+        output = stream.push(x[:, n_pushed : n_pushed + size])
+        n_pushed = min(n_pushed + size, x.shape[1])
         if turn % 9 in (0, 4):
-            np.testing.assert_allclose(said, model.transform(x[None, :, :heard])[0], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(output, model.transform(x[None, :, :n_pushed])[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("n_times", [513, 1537, 15_001, 2**14])
-def test_long_cases_are_the_same_in_bounded_memory(n_channels, n_times):
+def test_stream_equals_transform_for_long_cases(n_channels, n_times):
     model = fitted(n_channels)
     x = np.random.default_rng(1).standard_normal((n_channels, n_times))
     stream = model.stream()
     for chunk in np.array_split(x, 11, axis=1):
-        said = stream.push(chunk)
+        output = stream.push(chunk)
     longer = np.pad(x, ((0, 0), (0, 700)))  # padded in a batch with a longer case
     together = model.transform([longer, x])[1]
-    np.testing.assert_allclose(said, model.transform(x[None])[0], rtol=1e-5, atol=1e-9)
-    np.testing.assert_allclose(said, together, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(output, model.transform(x[None])[0], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(output, together, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("kind", [S4RidgeClassifier, S4RidgeRegressor])
-def test_predictions_equal_those_of_the_whole(n_channels, kind):
+def test_stream_predictions_equal_predictions_of_the_whole_case(n_channels, kind):
     model, x = fitted(n_channels, kind), cases(n_channels)[1]
-    answer = model.predict_proba if kind is S4RidgeClassifier else model.predict
+    predict = model.predict_proba if kind is S4RidgeClassifier else model.predict
     stream = model.stream()
     for chunk in np.array_split(x, 5, axis=1):
-        said = stream.push(chunk)
-    np.testing.assert_allclose(said, np.atleast_1d(answer(x[None])[0]), rtol=1e-5, atol=1e-5)
+        output = stream.push(chunk)
+    np.testing.assert_allclose(output, np.atleast_1d(predict(x[None])[0]), rtol=1e-5, atol=1e-5)
     half = x[:, ::2]
     slow = model.stream(sfreq=SFREQ / 2).push(half)
-    np.testing.assert_allclose(slow, np.atleast_1d(answer(half[None], sfreq=SFREQ / 2)[0]), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(slow, np.atleast_1d(predict(half[None], sfreq=SFREQ / 2)[0]), rtol=1e-5, atol=1e-5)
 
 
-def test_memory_stays_the_same_however_long_it_listens():
+def test_memory_of_a_stream_does_not_grow():
     stream, rng = fitted(2).stream(), np.random.default_rng(0)
 
     def kept():
@@ -90,21 +90,21 @@ def test_memory_stays_the_same_however_long_it_listens():
     assert kept() == before
 
 
-def test_single_precision_is_as_close_as_it_can_be():
+def test_stream_in_single_precision_is_close_to_transform():
     X = cases(2)
     model = S4RandomFeatures(n_oscillators=12, sfreq=SFREQ, random_state=0).fit(X)
     stream = model.stream()
     for chunk in np.array_split(X[0], 5, axis=1):
-        said = stream.push(chunk)
+        output = stream.push(chunk)
     expected = model.transform(X[:1])[0]
-    np.testing.assert_allclose(said, expected, atol=1e-4)
+    np.testing.assert_allclose(output, expected, atol=1e-4)
     shares = np.array([name.startswith("PPV") for name in model.get_feature_names_out()])
-    np.testing.assert_allclose(said[shares], expected[shares], atol=5e-6)  # counted, then divided once
+    np.testing.assert_allclose(output[shares], expected[shares], atol=5e-6)  # counted, then divided once
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("kind", [S4RandomFeatures, S4RidgeClassifier])
-def test_a_copy_or_a_pickle_of_a_stream_goes_on_to_the_same_bits(n_channels, kind):
+def test_copied_and_pickled_streams_give_bit_identical_outputs(n_channels, kind):
     stream, x = fitted(n_channels, kind).stream(), cases(n_channels)[0]
     stream.push(x[:, :333])
     others = [copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))]
@@ -114,7 +114,7 @@ def test_a_copy_or_a_pickle_of_a_stream_goes_on_to_the_same_bits(n_channels, kin
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
-def test_a_push_builds_no_table_and_calls_few_tensor_operations(n_channels, monkeypatch):
+def test_push_builds_no_tables_and_calls_few_tensor_operations(n_channels, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("a table was built")
 
@@ -128,7 +128,7 @@ def test_a_push_builds_no_table_and_calls_few_tensor_operations(n_channels, monk
 
 
 @pytest.mark.slow
-def test_a_million_samples_in_single_precision_are_those_in_double():
+def test_single_precision_error_does_not_grow_over_a_million_samples():
     t = np.arange(8000)
     tone = np.stack([np.sin(2 * np.pi * t / period) for period in (40, 800)])
     single = S4RandomFeatures(n_oscillators=12, sfreq=SFREQ, random_state=0).fit(cases(2))
@@ -138,7 +138,7 @@ def test_a_million_samples_in_single_precision_are_those_in_double():
     assert errors[-1] <= 3 * errors[0] + 1e-5
 
 
-def test_what_cannot_be_streamed_is_refused():
+def test_invalid_chunks_and_models_are_refused():
     model = fitted(2)
     with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\), got \(3, 5\)"):
         model.stream().push(np.zeros((3, 5)))
@@ -157,7 +157,7 @@ def test_what_cannot_be_streamed_is_refused():
 
 
 @pytest.mark.parametrize("wanted", [{"means", "ppv"}, {"combinations"}, {"energies"}, {"narrow bands", "means"}])
-def test_what_no_regression_reads_is_not_computed(wanted, monkeypatch):
+def test_unused_feature_blocks_are_not_computed_in_a_stream(wanted, monkeypatch):
     rng = np.random.default_rng(0)
     fitted = S4RandomFeatures(n_oscillators=8, precision="64", random_state=0).fit(rng.standard_normal((6, 3, 200)))
     features, chunks = fitted.feature_map_, rng.standard_normal((3, 3, 50))
@@ -169,7 +169,7 @@ def test_what_no_regression_reads_is_not_computed(wanted, monkeypatch):
         monkeypatch.setattr(torch.linalg, "eigh", lambda *_: pytest.fail("a covariance was computed"))
     blocks = np.repeat(list(features.sizes), list(features.sizes.values()))
     for chunk, values in zip(chunks, expected, strict=True):
-        answer = some.push(chunk)
+        output = some.push(chunk)
         read = np.isin(blocks, list(wanted))
-        np.testing.assert_array_equal(answer[read], values[read])
-        assert np.isnan(answer[np.isin(blocks, list({"energies", "narrow bands"} - wanted))]).all()
+        np.testing.assert_array_equal(output[read], values[read])
+        assert np.isnan(output[np.isin(blocks, list({"energies", "narrow bands"} - wanted))]).all()

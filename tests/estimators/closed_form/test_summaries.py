@@ -1,4 +1,4 @@
-"""Summary statistics of the observations against their definitions, and what models make of them."""
+"""Summary statistics of the observations: compared with their definitions, and used by models."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ SMALL = {"n_oscillators": 8, "random_state": 0}
 
 
 def charts(n=40, n_channels=3, seed=0):
-    """Return cases at times of their own, three of four values missing."""
+    """Return cases with individual irregular times; three quarters of the values are missing."""
     rng = np.random.default_rng(seed)
     times = [np.sort(rng.uniform(0, 100, rng.integers(20, 40))) for _ in range(n)]
     cases = [rng.standard_normal((n_channels, len(t))) for t in times]
@@ -45,7 +45,7 @@ def summaries_of(cases, times):
     return summaries, describe(summaries, signals)
 
 
-def test_means_are_weighted_means_of_the_observations():
+def test_summaries_equal_their_definitions():
     cases, times = charts()
     summaries, described = summaries_of(cases, times)
     values = np.concatenate(cases, axis=1)
@@ -65,7 +65,7 @@ def test_means_are_weighted_means_of_the_observations():
     assert (described[:, [1, 3, 5]] <= 0).all()
 
 
-def test_rows_without_an_observation_change_nothing():
+def test_times_without_observations_do_not_change_the_summaries():
     cases, times = charts()
     summaries, described = summaries_of(cases, times)
     longer = [np.insert(case, 5, np.nan, axis=1) for case in cases]
@@ -73,7 +73,7 @@ def test_rows_without_an_observation_change_nothing():
     np.testing.assert_allclose(describe(summaries, Signals(longer, times=between)), described)
 
 
-def test_a_channel_without_observations_is_at_its_training_mean():
+def test_channel_without_observations_equals_its_training_mean():
     cases, times = charts()
     summaries, _ = summaries_of(cases, times)
     cases[0][1] = np.nan
@@ -81,7 +81,7 @@ def test_a_channel_without_observations_is_at_its_training_mean():
     assert (described[:, 1] == 0).all()
 
 
-def test_the_last_observation_counts_however_long_ago():
+def test_last_observation_counts_regardless_of_its_age():
     summaries, _ = summaries_of(*charts())
     case = np.full((3, 2), np.nan)
     case[:, 0] = 2.0
@@ -90,7 +90,7 @@ def test_the_last_observation_counts_however_long_ago():
     assert (described[4] > 0.5).all()
 
 
-def test_half_the_rate_counts_the_same_observations():
+def test_half_the_rate_gives_the_same_summaries():
     X = np.random.default_rng(0).standard_normal((10, 3, 400)).repeat(2, axis=-1)
     X[:, :2, 20:780] = np.nan
     X[:, 2, 200:600] = np.nan
@@ -113,11 +113,11 @@ def test_a_few_missing_samples_need_no_summaries():
     assert fit(Signals(X)) is None
     X[:, :2, 5:45] = np.nan
     assert fit(Signals(X)) is not None
-    X[:, 2, 5:45] = np.nan  # holes of all channels are no samples at all
+    X[:, 2, 5:45] = np.nan  # times at which all channels are missing do not count
     assert fit(Signals(X)) is None
 
 
-def test_a_case_of_weight_two_is_the_case_twice():
+def test_weights_count_in_the_fraction_of_missing_values():
     X = np.random.default_rng(0).standard_normal((2, 3, 50))
     X[0, :2, 2:] = np.nan
     assert fit(Signals(X), [1.0, 1.0]) is None
@@ -131,7 +131,7 @@ def test_a_stream_of_mostly_missing_data_is_refused():
         model.stream(sfreq=1.0)
 
 
-def test_what_is_missing_tells_the_classes_apart():
+def test_missingness_alone_separates_the_classes():
     rng = np.random.default_rng(0)
     y = np.arange(80) % 2
     X = rng.standard_normal((80, 6, 60))
@@ -141,7 +141,7 @@ def test_what_is_missing_tells_the_classes_apart():
     assert model.ridge_.blocks == ("observation summaries",)
 
 
-def test_names_owners_and_files_know_the_summaries(tmp_path):
+def test_summaries_appear_in_names_importances_and_files(tmp_path):
     cases, times = charts()
     y = np.array([np.nanmean(case[0]) for case in cases])
     model = S4RidgeRegressor(**SMALL).fit(Signals(cases, times=times, ch_names=["HR", "pH", "K"]), y)
@@ -156,7 +156,7 @@ def test_names_owners_and_files_know_the_summaries(tmp_path):
     np.testing.assert_array_equal(again.predict(cases, times=times), model.predict(cases, times=times))
 
 
-def test_batches_of_charts_are_added():
+def test_partial_fit_learns_from_batches_of_irregular_cases():
     cases, times = charts(n=60)
     y = np.array([np.nanmean(case[0]) for case in cases])
     model = S4RidgeRegressor(**SMALL, sfreq=0.3)
@@ -167,7 +167,7 @@ def test_batches_of_charts_are_added():
 
 
 @pytest.mark.parametrize("precision", ["32", "64"])
-def test_infinity_is_refused_before_anything_is_measured(precision):
+def test_infinity_is_refused(precision):
     cases, times = charts()
     cases[2][0, 3] = np.inf
     with pytest.raises(ValueError, match="case 2: it contains infinity"):
@@ -175,7 +175,7 @@ def test_infinity_is_refused_before_anything_is_measured(precision):
 
 
 @pytest.mark.parametrize("revision", [None, 0, 2])
-def test_a_file_of_other_features_says_what_to_do(tmp_path, revision):
+def test_file_with_another_feature_revision_is_refused(tmp_path, revision):
     X = np.random.default_rng(0).standard_normal((12, 2, 64))
     model = S4RidgeRegressor(**SMALL).fit(X, np.arange(12.0))
     model.save(tmp_path / "old.s4")
@@ -189,12 +189,12 @@ def test_a_file_of_other_features_says_what_to_do(tmp_path, revision):
         S4RidgeRegressor.load(tmp_path / "old.s4")
 
 
-def test_errors_are_weighed_as_if_cases_came_as_often():
+def test_clearly_less_treats_integer_weights_as_repeated_cases():
     rng = np.random.default_rng(0)
-    ones, gain, often = rng.random(30), rng.normal(0.5, 1.0, 30), rng.integers(1, 4, 30)
-    twice = [np.repeat(errors, often) for errors in (ones, ones + gain)]
+    ones, gain, counts = rng.random(30), rng.normal(0.5, 1.0, 30), rng.integers(1, 4, 30)
+    repeated = [np.repeat(errors, counts) for errors in (ones, ones + gain)]
     for shift in np.linspace(-1.0, 1.0, 21):
-        weighted = _clearly_less(ones, ones + gain + shift, often.astype(float))
-        assert weighted == _clearly_less(twice[0], twice[1] + shift, np.ones(often.sum()))
+        weighted = _clearly_less(ones, ones + gain + shift, counts.astype(float))
+        assert weighted == _clearly_less(repeated[0], repeated[1] + shift, np.ones(counts.sum()))
     assert not _clearly_less(ones, ones, np.ones(30))
     assert _clearly_less(ones, ones + 1.0, np.ones(30))

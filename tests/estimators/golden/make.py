@@ -1,6 +1,6 @@
-"""Write the golden files anew: only when the format of model files changes, which CHANGELOG.md must say.
+"""Rewrite the golden files: only when the format of model files changes, which CHANGELOG.md must mention.
 
-`sound_classifier.s4` was written when no file said its floor, which was 50 dB.
+`sound_classifier.s4` was written before files stored the floor, which was 50 dB.
 
 Command::
 
@@ -29,7 +29,7 @@ MODELS = {
 
 
 def recordings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return slow and fast waves (n_samples, n_channels, n_times), exact in any version, their labels and targets."""
+    """Return slow and fast waves (n_samples, n_channels, n_times), equal in any version, their labels and targets."""
     i = np.arange(12)
     phase = np.arange(48) * np.array([1, 3])[i % 2][:, None, None] * 0.125 + i[:, None, None]
     X = np.round(np.sin(phase + np.arange(2)[:, None]), 6)

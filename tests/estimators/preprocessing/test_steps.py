@@ -1,4 +1,4 @@
-"""Steps before a model: each does what it says, on all forms, and keeps units, rates, names and missing samples."""
+"""Preprocessing steps on all forms of input: results, units, rates, names and missing samples."""
 
 import pickle
 
@@ -51,7 +51,7 @@ def signals(X):
 
 
 @each_step
-def test_signals_and_epochs_and_lazy_cases_give_the_same(step, rng, tmp_path):
+def test_signals_epochs_and_lazy_cases_give_the_same_output(step, rng, tmp_path):
     X = array(rng)
     expected = clone(step).fit_transform(signals(X)).to_numpy()
     info = mne.create_info(NAMES, 250.0, "eeg")
@@ -67,17 +67,17 @@ def test_signals_and_epochs_and_lazy_cases_give_the_same(step, rng, tmp_path):
 
 
 @each_step
-def test_rate_names_and_precision_stay(step, rng):
+def test_rate_names_and_precision_are_preserved(step, rng):
     given = signals(array(rng).astype(np.float32))
     out = clone(step).fit_transform(given)
     assert out.ch_names == tuple(NAMES)
     assert out.sfreq == (100 if isinstance(step, Resample) else 250)
     assert out[0].data.dtype == np.float32
-    assert (given == signals(array(np.random.default_rng(0)).astype(np.float32))) is True  # X is left alone
+    assert (given == signals(array(np.random.default_rng(0)).astype(np.float32))) is True  # the input is unchanged
 
 
 @each_step
-def test_a_missing_sample_stays_missing_and_touches_nothing_that_is_far(step, rng):
+def test_missing_samples_stay_missing_and_affect_only_nearby_samples(step, rng):
     X = array(rng)
     X[2, 1, 300:310] = np.nan
     X[3, 0] = np.nan
@@ -92,7 +92,7 @@ def test_a_missing_sample_stays_missing_and_touches_nothing_that_is_far(step, rn
 
 
 @each_step
-def test_what_a_step_knows_comes_from_the_training_cases_alone(step, rng):
+def test_transform_of_a_case_ignores_other_cases_and_changes_no_state(step, rng):
     X = array(rng, n=8)
     fitted = clone(step).fit(signals(X[:4]))
     before = pickle.dumps(fitted)
@@ -122,18 +122,18 @@ def test_a_step_is_saved_and_loaded_without_pickle(step, rng, tmp_path):
     np.testing.assert_array_equal(again.transform(other).to_numpy(), fitted.transform(other).to_numpy())
 
 
-def test_a_band_pass_keeps_its_band_and_nothing_else(rng):
+def test_band_pass_passes_its_band_and_stops_the_rest(rng):
     X = rng.standard_normal((20, 1, 5000))
     frequencies, before = welch(X, 250, nperseg=1000)
     for causal in (False, True):
         filtered = np.asarray(BandPass(8, 30, causal=causal, sfreq=250).fit_transform(X))[..., 500:-500]
         after = welch(filtered, 250, nperseg=1000)[1]
-        gain = np.sqrt((after / before).mean((0, 1)))[1:]  # a mean was taken away
+        gain = np.sqrt((after / before).mean((0, 1)))[1:]  # the mean was subtracted
         np.testing.assert_allclose(gain[(frequencies[1:] > 11) & (frequencies[1:] < 24)], 1.0, atol=0.05)
         assert gain[(frequencies[1:] < 3) | (frequencies[1:] > 60)].max() < 0.03
 
 
-def test_a_band_pass_without_delay_has_none_and_a_causal_one_does_not_look_ahead(rng):
+def test_band_pass_has_zero_phase_or_is_causal(rng):
     X = rng.standard_normal((1, 1, 1000))
     changed = X.copy()
     changed[..., 600:] += 5
@@ -142,11 +142,11 @@ def test_a_band_pass_without_delay_has_none_and_a_causal_one_does_not_look_ahead
     np.testing.assert_array_equal(one[..., :600], other[..., :600])
     impulse = np.zeros((1, 1, 1001))
     impulse[..., 500] = 1
-    answer = np.asarray(BandPass(8, 30, sfreq=250).fit_transform(impulse))[0, 0]
-    np.testing.assert_allclose(answer, answer[::-1], atol=1e-6)
+    response = np.asarray(BandPass(8, 30, sfreq=250).fit_transform(impulse))[0, 0]
+    np.testing.assert_allclose(response, response[::-1], atol=1e-6)
 
 
-def test_an_offset_makes_no_step_at_the_beginning_of_a_high_pass():
+def test_band_pass_of_a_constant_has_no_initial_transient():
     for causal in (False, True):
         flat = np.asarray(BandPass(l_freq=1, causal=causal, sfreq=250).fit_transform(np.full((1, 1, 500), 7.0)))
         np.testing.assert_allclose(flat, 0, atol=1e-6)
@@ -159,13 +159,13 @@ def test_cut_offs_above_half_the_rate_are_refused(rng):
     fitted = Notch(50, sfreq=250).fit(X)
     with pytest.raises(ValueError, match=r"Notch: 50 Hz is not below half the rate of case 0, 80 Hz"):
         fitted.transform(Signals(X, sfreq=80))
-    # At another rate the edges stay where they are, in Hz.
+    # At another rate the cut-offs stay the same in Hz.
     slow = Signals(rng.standard_normal((1, 7, 4000)), sfreq=125)
     assert fitted.transform(slow).sfreq == 125
 
 
 @pytest.mark.parametrize("step", [BandPass(1, 40), Notch(), Resample(100)])
-def test_a_rate_that_is_needed_is_asked_for(step, rng):
+def test_missing_or_irregular_rate_is_refused(step, rng):
     with pytest.raises(
         ValueError, match=rf"needs the sampling rate of case 0.*Pass {type(step).__name__}\(..., sfreq="
     ):
@@ -198,13 +198,13 @@ def test_a_rate_that_is_needed_is_asked_for(step, rng):
         (InterpolateBads(montage="biosemi64"), r"X has no channel names, which montage= needs"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(step, match, rng):
+def test_invalid_options_raise_an_error_of_one_line(step, match, rng):
     with pytest.raises((ValueError, RecordingError), match=match) as caught:
         step.fit(array(rng)).transform(array(rng))
     assert "\n" not in str(caught.value)
 
 
-def test_robust_scale_and_clip_do_not_mind_one_bad_trial(rng):
+def test_robust_scale_and_clip_are_robust_to_one_bad_trial(rng):
     X = 3 + rng.standard_normal((100, 2, 200))
     bad = X.copy()
     bad[7] *= 1000
@@ -214,7 +214,7 @@ def test_robust_scale_and_clip_do_not_mind_one_bad_trial(rng):
     np.testing.assert_array_equal(np.asarray(Clip(10).fit_transform(X)), X)
 
 
-def test_other_units_do_not_vanish_in_clip(rng):
+def test_clip_warns_about_different_units(rng):
     X = rng.standard_normal((20, 2, 200))
     steps = make_pipeline(RobustScale(), Clip(5)).fit(1e-5 * X)
     with pytest.warns(
@@ -225,7 +225,7 @@ def test_other_units_do_not_vanish_in_clip(rng):
         steps[-1].stream().push(10 / 1e-5 * X[0])
 
 
-def test_channels_are_named_in_any_spelling(rng):
+def test_channel_names_match_in_any_spelling(rng):
     X, long = array(rng), [f"EEG {name.upper()}-REF" for name in NAMES]
     spelled = Signals(X, sfreq=250, ch_names=long)
     np.testing.assert_array_equal(
@@ -237,7 +237,7 @@ def test_channels_are_named_in_any_spelling(rng):
         Rereference(["M1"]).fit(spelled)
 
 
-def test_channels_that_are_flat_or_unseen_are_scaled_by_one():
+def test_flat_and_missing_channels_are_scaled_by_one():
     X = np.zeros((3, 3, 100))
     X[:, 1] = np.nan
     X[:, 2] = 5.0
@@ -249,7 +249,7 @@ def test_channels_that_are_flat_or_unseen_are_scaled_by_one():
     assert RobustScale().fit(rare).scale_ == pytest.approx(1.2)
 
 
-def test_the_average_reference_leaves_out_what_is_missing():
+def test_average_reference_ignores_missing_samples():
     data = np.array([[1.0, 2.0, np.nan], [3.0, np.nan, np.nan], [8.0, 4.0, np.nan]])
     out = Rereference().fit_transform(Signals([data]))[0].data
     np.testing.assert_allclose(out[:, 0], [-3, -1, 4])
@@ -260,7 +260,7 @@ def test_the_average_reference_leaves_out_what_is_missing():
     np.testing.assert_allclose(by_number[:, 0], [-3.5, -1.5, 3.5])
 
 
-def test_interpolated_channels_are_those_of_mne(rng):
+def test_interpolated_channels_equal_those_of_mne(rng):
     info = mne.create_info(NAMES, 250.0, "eeg")
     info.set_montage("biosemi64")
     epochs = mne.EpochsArray(array(rng), info, verbose="error")
@@ -278,19 +278,19 @@ def test_interpolated_channels_are_those_of_mne(rng):
         InterpolateBads(montage="biosemi64").fit(Signals(X, sfreq=250, ch_names=[*NAMES[:6], "ECG"]))
 
 
-def test_a_baseline_counts_from_the_event(rng):
+def test_baseline_interval_is_relative_to_the_event(rng):
     recording = Signals(rng.standard_normal((1, 2, 2000)) + 5, sfreq=100)
     events = np.array([[300, 0, 1], [700, 0, 1]])
     epochs, _, _ = epochs_from_events(recording, events=events, tmin=-0.5, tmax=1.0)
     out = Baseline().fit_transform(epochs).to_numpy()
     np.testing.assert_allclose(out[..., :51].mean(2), 0, atol=1e-12)
     info = mne.create_info(2, 100.0, "eeg")
-    of_mne = mne.EpochsArray(epochs.to_numpy(), info, events, tmin=-0.5, verbose="error")
-    expected = of_mne.copy().apply_baseline((None, 0), verbose="error").get_data()
-    np.testing.assert_allclose(Baseline().fit_transform(of_mne).to_numpy(), expected)
+    mne_epochs = mne.EpochsArray(epochs.to_numpy(), info, events, tmin=-0.5, verbose="error")
+    expected = mne_epochs.copy().apply_baseline((None, 0), verbose="error").get_data()
+    np.testing.assert_allclose(Baseline().fit_transform(mne_epochs).to_numpy(), expected)
 
 
-def test_to_array_stacks_what_can_be_stacked(rng):
+def test_to_array_stacks_cases_of_equal_shape_and_rate(rng):
     X = array(rng)
     np.testing.assert_array_equal(ToArray().fit_transform(signals(X)), X)
     np.testing.assert_array_equal(ToArray().fit_transform(X), X)
@@ -301,7 +301,7 @@ def test_to_array_stacks_what_can_be_stacked(rng):
         ToArray().fit_transform(Signals(X[:2], sfreq=[250, 125]))
 
 
-def test_other_channels_are_refused(rng):
+def test_another_number_of_channels_is_refused(rng):
     step = RobustScale().fit(signals(array(rng)))
     with pytest.raises(ShapeError, match=r"X has 3 channels, but RobustScale was fitted with 7"):
         step.transform(array(rng)[:, :3])

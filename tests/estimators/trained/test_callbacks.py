@@ -40,12 +40,12 @@ class Counter:
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-@pytest.mark.parametrize("door", ["parameter", "set_callbacks"])
-def test_a_callback_hears_of_every_epoch(make, door):
+@pytest.mark.parametrize("set_by", ["parameter", "set_callbacks"])
+def test_callback_is_called_after_every_epoch(make, set_by):
     X, y = waves()
     counter = Counter()
-    model = make(max_epochs=3, callbacks=[counter]) if door == "parameter" else make(max_epochs=3)
-    if door == "set_callbacks":
+    model = make(max_epochs=3, callbacks=[counter]) if set_by == "parameter" else make(max_epochs=3)
+    if set_by == "set_callbacks":
         model.set_callbacks(counter)
     model.fit(X, y)
     assert counter.calls == ["setup", "epoch", "epoch", "epoch", "fit", "teardown"]
@@ -53,7 +53,7 @@ def test_a_callback_hears_of_every_epoch(make, door):
     np.testing.assert_array_equal(counter.fitted[-1].predict(X), model.predict(X))
 
 
-def test_a_callback_sees_the_model_of_its_epoch():
+def test_callback_receives_the_model_of_its_epoch():
     X, y = waves()
     counter = Counter()
     classifier(max_epochs=3, callbacks=[counter]).fit(X, y)
@@ -65,13 +65,13 @@ def test_callbacks_do_not_change_the_training():
     assert same_weights(classifier(callbacks=[Counter()]).fit(X, y), classifier().fit(X, y))
 
 
-def test_a_callback_stops_the_training():
+def test_callback_can_stop_the_training():
     X, y = waves()
     model = classifier(max_epochs=9, callbacks=[Counter(stop=2)]).fit(X, y)
     assert model.n_iter_ == len(model.history_) == 2
 
 
-def test_callbacks_leave_no_trace_even_after_an_interrupt():
+def test_callbacks_leave_no_attributes_after_an_interrupt():
     X, y = waves()
     counter = Counter(interrupt=1)
     model = classifier(callbacks=[counter])
@@ -83,7 +83,7 @@ def test_callbacks_leave_no_trace_even_after_an_interrupt():
     assert counter.calls.count("setup") == 1
 
 
-def test_callbacks_that_were_set_stay_beside_those_of_the_parameter():
+def test_set_callbacks_and_the_parameter_are_combined():
     X, y = waves()
     stays, own = Counter(), Counter()
     model = classifier(callbacks=[own]).set_callbacks(stays)
@@ -110,7 +110,7 @@ def test_verbose_shows_a_progress_bar(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_within_a_search_the_bar_is_left_to_the_search(capsys):
+def test_progress_bar_is_left_to_the_search(capsys):
     X, y = waves()
     model = classifier(verbose=1)
     search = GridSearchCV(model, {"d_model": [4, 8]}, cv=2).set_callbacks(ProgressBar())
@@ -120,7 +120,7 @@ def test_within_a_search_the_bar_is_left_to_the_search(capsys):
 
 @pytest.mark.parametrize("make", [classifier, regressor])
 @pytest.mark.parametrize("precision", ["32", "64"])
-def test_an_interrupted_fit_goes_on_to_the_same_bits(make, precision, tmp_path):
+def test_resumed_fit_is_bit_identical(make, precision, tmp_path):
     X, y = waves()
     options = {"max_epochs": 5, "precision": precision, "batch_size": 8}
     expected = make(**options).fit(X, y, X_val=X[:6], y_val=y[:6])
@@ -137,7 +137,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(make, precision, tmp_path):
 @pytest.mark.parametrize(
     "change", [{"learning_rate": 0.1}, {"random_state": 1}, {"d_model": 4}, {"class_weight": "balanced"}]
 )
-def test_a_checkpoint_of_other_settings_is_not_taken_up(change, tmp_path):
+def test_checkpoint_of_other_settings_is_not_resumed(change, tmp_path):
     X, y = waves()
     classifier(checkpoint_dir=tmp_path).fit(X, y)
     counter = Counter()
@@ -146,10 +146,10 @@ def test_a_checkpoint_of_other_settings_is_not_taken_up(change, tmp_path):
     assert same_weights(other, classifier(**change).fit(X, y))
 
 
-# Whatever the model is told of the data; without standardisation nothing else of it is in the checkpoint.
+# Every change of the data counts; without standardisation the checkpoint contains nothing else about the data.
 OTHERS = {
     "other values": lambda X, y: ((X * 2, y), (X, y)),
-    "backwards": lambda X, y: ((X[:, :, ::-1], y), (X, y)),
+    "reversed in time": lambda X, y: ((X[:, :, ::-1], y), (X, y)),
     "in another order": lambda X, y: ((X[::-1], y[::-1]), (X, y)),
     "fewer": lambda X, y: ((X[:-1], y[:-1]), (X, y)),
     "other labels": lambda X, y: ((X, 1 - y), (X, y)),
@@ -162,7 +162,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("standardize", [True, False])
-def test_a_checkpoint_of_other_data_is_not_taken_up(change, standardize, tmp_path):
+def test_checkpoint_of_other_data_is_not_resumed(change, standardize, tmp_path):
     X, y = waves()
     options = {"checkpoint_dir": tmp_path, "standardize": standardize, "max_epochs": 3, "batch_size": 8}
     classifier(**options).fit(X, y, X_val=X, y_val=y)
@@ -172,7 +172,7 @@ def test_a_checkpoint_of_other_data_is_not_taken_up(change, standardize, tmp_pat
     assert counter.epochs == 3
 
 
-def test_the_same_fit_goes_on_from_its_end(tmp_path):
+def test_repeated_fit_resumes_from_the_final_checkpoint(tmp_path):
     X, y = waves()
     first, counter = classifier(checkpoint_dir=tmp_path).fit(X, y), Counter()
     again = classifier(checkpoint_dir=tmp_path, callbacks=[counter]).fit(X.tolist(), y.tolist())
@@ -180,7 +180,7 @@ def test_the_same_fit_goes_on_from_its_end(tmp_path):
     assert same_weights(again, first)
 
 
-def test_folds_and_searches_share_a_folder_and_leak_nothing(tmp_path):
+def test_folds_and_searches_share_a_folder_without_leakage(tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((24, 2, 40)), np.arange(24) % 2
     plain = cross_val_score(classifier(standardize=False), X, y, cv=KFold(4))
@@ -197,7 +197,7 @@ def test_folds_and_searches_share_a_folder_and_leak_nothing(tmp_path):
     )
 
 
-def test_a_warm_start_goes_on_from_its_own_checkpoint(tmp_path):
+def test_warm_start_resumes_from_its_own_checkpoint(tmp_path):
     X, y = waves()
     options = {"max_epochs": 4, "warm_start": True}
     start = classifier(**options).fit(X, y)
@@ -211,10 +211,10 @@ def test_a_warm_start_goes_on_from_its_own_checkpoint(tmp_path):
     assert counter.epochs == 2
     counter = Counter()
     assert not same_weights(stopped.set_params(callbacks=[counter]).fit(X, y), expected)
-    assert counter.epochs == 4, "from other weights it is another training"
+    assert counter.epochs == 4, "other initial weights start another training"
 
 
-def test_partial_fit_refuses_a_folder_for_checkpoints(tmp_path):
+def test_partial_fit_refuses_checkpoint_dir(tmp_path):
     X, y = waves()
     with pytest.raises(ValueError, match="partial_fit writes no checkpoints; set checkpoint_dir=None, and save"):
         classifier(checkpoint_dir=tmp_path).partial_fit(X, y)

@@ -16,7 +16,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_labels_come_back_in_their_dtype(labels):
+def test_predict_returns_labels_of_the_original_dtype(labels):
     X, y = waves()
     model = classifier().fit(X, labels[y])
     assert model.classes_.dtype == model.predict(X).dtype == labels.dtype
@@ -24,14 +24,14 @@ def test_labels_come_back_in_their_dtype(labels):
     assert set(model.predict(X)) <= set(labels)
 
 
-def test_slow_and_fast_waves_are_told_apart():
+def test_slow_and_fast_waves_are_classified():
     X, y = waves(40)
     model = classifier(max_epochs=20, learning_rate=3e-2).fit(X, np.array(["slow", "fast"])[y])
     X_new, y_new = waves(40, seed=1)
     assert model.score(X_new, np.array(["slow", "fast"])[y_new]) > 0.9
 
 
-def test_probabilities_logarithms_and_logits_agree():
+def test_probabilities_log_probabilities_and_logits_agree():
     X, y = waves(30)
     y = np.arange(30) % 3
     model = classifier().fit(X, y)
@@ -42,7 +42,7 @@ def test_probabilities_logarithms_and_logits_agree():
     assert (model.predict(X) == model.classes_[logits.argmax(1)]).all()
 
 
-def test_of_two_classes_the_logit_is_a_difference():
+def test_decision_function_of_two_classes_is_one_logit():
     X, y = waves()
     model = classifier().fit(X, y)
     logit = model.decision_function(X)
@@ -50,7 +50,7 @@ def test_of_two_classes_the_logit_is_a_difference():
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-logit)), atol=1e-12)
 
 
-def test_balanced_class_weight_is_the_sample_weight_that_balances():
+def test_balanced_class_weight_equals_balancing_sample_weights():
     X, y = waves(30)
     y[:10] = 0
     counts = np.bincount(y)
@@ -61,7 +61,7 @@ def test_balanced_class_weight_is_the_sample_weight_that_balances():
     assert not same_weights(balanced, classifier(**REFERENCE).fit(X, y))
 
 
-def test_class_weight_by_label_is_the_sample_weight():
+def test_class_weight_by_label_equals_sample_weights():
     X, y = waves()
     names = np.array(["slow", "fast"])[y]
     weighted = classifier(**REFERENCE, class_weight={"slow": 1.0, "fast": 3.0}).fit(X, names)
@@ -70,7 +70,7 @@ def test_class_weight_by_label_is_the_sample_weight():
 
 
 @pytest.mark.parametrize("sfreq", [None, 8000.0])
-def test_bf16_says_nearly_what_float32_says(sfreq):
+def test_bf16_gives_nearly_the_probabilities_of_float32(sfreq):
     X, y = waves(n_times=400)
     model = classifier(sfreq=sfreq).fit(X, y)
     expected = model.predict_proba(X)
@@ -78,7 +78,7 @@ def test_bf16_says_nearly_what_float32_says(sfreq):
     assert np.isfinite(model.fit(X, y).predict_proba(X)).all()
 
 
-def test_the_network_is_a_plain_torch_module_at_rest():
+def test_network_is_a_torch_module_in_evaluation_mode():
     X, y = waves()
     model = classifier().fit(X, y)
     assert isinstance(model.network_, torch.nn.Module)
@@ -87,7 +87,7 @@ def test_the_network_is_a_plain_torch_module_at_rest():
     assert model.network_(x).shape == (3, 2)
 
 
-def test_the_description_names_rate_band_and_memory():
+def test_describe_reports_rate_band_and_memory():
     X, y = waves()
     text = classifier(sfreq=100.0, timescale=(0.05, 0.5)).fit(X, y).describe()
     assert text.startswith("S4Classifier: 2 channels to 2 outputs, ")
@@ -97,14 +97,14 @@ def test_the_description_names_rate_band_and_memory():
     assert text.endswith(" s")
 
 
-def test_the_description_counts_in_samples_where_the_rate_is_unknown():
+def test_describe_uses_samples_if_the_rate_is_unknown():
     X, y = waves()
     text = classifier(bidirectional=False).fit(X, y).describe()
     for part in ("sampling rate  unknown", "causal", "cycles per sample", " samples"):
         assert part in text
 
 
-def test_the_description_of_a_filter_bank_names_its_bands():
+def test_describe_reports_bands_and_augmentations_of_a_filter_bank():
     X, y = waves(n_channels=1, n_times=1600)
     text = classifier(max_epochs=1).fit(X, y).describe()
     assert "filterbank" not in text

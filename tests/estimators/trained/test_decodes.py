@@ -1,4 +1,4 @@
-"""How often a case on disk is read: once for the survey, once for what is computed before the first step."""
+"""Number of reads of a case from disk: one for the survey, one for the computations before the first step."""
 
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ class Lazy:
         return self.signal
 
 
-def lazy(X, **known):
-    return Signals.from_cases(Lazy(signal) for signal in Signals(X, **known))
+def lazy(X, **metadata):
+    return Signals.from_cases(Lazy(signal) for signal in Signals(X, **metadata))
 
 
 def reads(signals):
@@ -40,8 +40,8 @@ ROW = {
     "linear, closed form": (X, {"sfreq": 100.0}, {"frontend": "linear", "readout": "closed_form"}, 2, 2),
     "hop means": (X, {"sfreq": 100.0}, {}, 2, 2),
     "hop means, closed form": (X, {"sfreq": 100.0}, {"readout": "closed_form"}, 2, 2),
-    "with holes": (HOLES, {"sfreq": 100.0}, {"frontend": "linear"}, 1 + EPOCHS, 1 + EPOCHS),
-    "hop means, with holes": (HOLES, {"sfreq": 100.0}, {}, 2, 2),
+    "missing samples": (HOLES, {"sfreq": 100.0}, {"frontend": "linear"}, 1 + EPOCHS, 1 + EPOCHS),
+    "hop means, missing samples": (HOLES, {"sfreq": 100.0}, {}, 2, 2),
     "with times": (X, {"times": TIMES}, {}, 1 + EPOCHS, 1 + EPOCHS),
     "filter bank": (X, {"sfreq": 8000.0}, {}, 2, 2),
     "filter bank with times": (X, {"times": [t / 100 for t in TIMES], "sfreq": 8000.0}, {}, 2, 2),
@@ -51,26 +51,26 @@ ROW = {
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-@pytest.mark.parametrize(("data", "known", "options", "n_train", "n_val"), ROW.values(), ids=ROW)
-def test_a_case_is_read_at_most_twice_before_the_first_step(make, data, known, options, n_train, n_val, tmp_path):
+@pytest.mark.parametrize(("data", "metadata", "options", "n_train", "n_val"), ROW.values(), ids=ROW)
+def test_a_case_is_read_at_most_twice_before_the_first_step(make, data, metadata, options, n_train, n_val, tmp_path):
     if "checkpoint_dir" in options:
         options = {"checkpoint_dir": tmp_path}
-    train, validation = lazy(data, **known), lazy(data, **known)
+    train, validation = lazy(data, **metadata), lazy(data, **metadata)
     model = make(max_epochs=EPOCHS, **options).fit(train, Y, X_val=validation, y_val=Y)
     assert reads(train) == {n_train}
     assert reads(validation) == {n_val}
-    new = lazy(data, **known)
+    new = lazy(data, **metadata)
     model.predict(new)
-    assert max(reads(new)) <= 2 + ("times" in known and "sfreq" not in known)
+    assert max(reads(new)) <= 2 + ("times" in metadata and "sfreq" not in metadata)
 
 
-def test_a_stretch_of_a_recording_is_read_as_often(tmp_path):
+def test_internal_validation_cases_are_read_equally_often(tmp_path):
     train = lazy(X, sfreq=100.0)
     model = classifier(frontend="linear", readout="pooled", max_epochs=EPOCHS, early_stopping=True)
     model.set_params(validation_fraction=0.25).fit(train, Y)
     assert reads(train) == {1 + EPOCHS}
 
 
-def test_only_what_the_survey_read_is_kept_of_a_case():
+def test_fitted_model_keeps_no_samples():
     signal = Signal(X[0], sfreq=100.0)
     assert all(value is not signal.data for value in vars(classifier().fit(lazy(X), Y)).values())

@@ -1,4 +1,4 @@
-"""A training step of the default models, on a pretended accelerator: nothing waits for it, nothing falls back."""
+"""A training step of the default models on a fake accelerator: no waiting for the device, no float64."""
 
 import copy
 import sys
@@ -21,7 +21,7 @@ from s4signal.training.step import Gradients
 
 __all__: list[str] = []
 
-META = torch.device("meta")  # autograd follows it; its tensors hold no numbers and mix with no others
+META = torch.device("meta")  # supports autograd; its tensors hold no numbers and cannot be mixed with others
 WAITING = (
     torch.ops.aten._local_scalar_dense.default,
     torch.ops.aten.nonzero.default,
@@ -31,7 +31,7 @@ WAITING = (
 
 
 class Refusing(TorchDispatchMode):
-    """Refuses numbers of 64 bits on the device, as Macs do; and what waits for it, if asked to."""
+    """Raises on float64 on the device, as Macs do, and optionally on operations that wait for the device."""
 
     def __init__(self, *, waiting=True):
         super().__init__()
@@ -66,7 +66,7 @@ def holes():
     return X, options | {"missing": "mask"}
 
 
-KINDS = {"speech": speech, "epochs": epochs, "holes": holes}
+KINDS = {"speech": speech, "epochs": epochs, "missing samples": holes}
 
 
 def step_of(kind, monkeypatch):
@@ -86,8 +86,8 @@ def step_of(kind, monkeypatch):
     return training, planned
 
 
-def pretend(monkeypatch):
-    """Let tables be built as on a device without float64; autocast knows no pretended device."""
+def fake_device(monkeypatch):
+    """Build tables as on a device without float64; disable autocast, which does not support the fake device."""
     for name, module in list(sys.modules.items()):
         if name.startswith("s4signal") and hasattr(module, "construction_dtype"):
             monkeypatch.setattr(module, "construction_dtype", lambda _: torch.float32)
@@ -95,22 +95,22 @@ def pretend(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_step_of_a_default_model_waits_for_the_device(kind, monkeypatch):
+def test_training_step_does_not_wait_for_the_device(kind, monkeypatch):
     training, planned = step_of(kind, monkeypatch)
-    pretend(monkeypatch)
+    fake_device(monkeypatch)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     training.network._apply(lambda t: FakeTensor(mode, torch.empty_like(t, device=META), META))
     training.parameters = list(training.network.parameters())
     training.options, training.generator, training.load = replace(training.options, device=META), None, training._load
     training.gradients = Gradients(training.network, loss=training.loss, options=training.options, generator=None)
-    # The fused AdamW knows no pretended device.
+    # The fused AdamW does not support the fake device.
     training.optimizer = torch.optim.SGD(training.network.parameters(), lr=0.1)
     training.scheduler = training.averaged = None
     with mode, Refusing():
         assert [given.device for given in training._step(planned)] == [META] * 2
 
 
-def test_the_pretended_device_notices_waiting_and_float64():
+def test_fake_device_detects_waiting_and_float64():
     with FakeTensorMode(), Refusing():
         x = torch.ones(3, device=META)
         with pytest.raises(Exception, match=r"waits|item\(\)"):
@@ -122,9 +122,9 @@ def test_the_pretended_device_notices_waiting_and_float64():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_mac_scores_and_calibrates_though_it_has_no_float64(kind, monkeypatch):
+def test_scoring_and_calibration_work_without_float64(kind, monkeypatch):
     training, _ = step_of(kind, monkeypatch)
-    pretend(monkeypatch)
+    fake_device(monkeypatch)
     network, mode = training.network.requires_grad_(requires_grad=False), FakeTensorMode(allow_non_fake_inputs=True)
     network._apply(lambda t: FakeTensor(mode, torch.empty_like(t, device=META), META))
     options = replace(training.options, device=META)
@@ -134,15 +134,15 @@ def test_a_mac_scores_and_calibrates_though_it_has_no_float64(kind, monkeypatch)
     assert (outputs.device.type, outputs.dtype) == ("cpu", torch.float64)
 
 
-def test_what_a_device_has_trained_is_kept_where_every_machine_can_load_it(monkeypatch):
-    network, brought = nn.Linear(2, 3), []
-    monkeypatch.setattr(network, "cpu", lambda: brought.append(True) or network)  # a pretended one cannot be moved
+def test_trained_weights_and_optimizer_state_are_moved_to_the_cpu(monkeypatch):
+    network, moved = nn.Linear(2, 3), []
+    monkeypatch.setattr(network, "cpu", lambda: moved.append(True) or network)  # a fake tensor cannot be moved
     with FakeTensorMode():
         moments = {0: {"step": torch.ones((), device=META), "exp_avg": torch.ones(3, 2, device=META)}}
         result = TrainingResult(network, [], 1, {"state": moments, "param_groups": []}, 1.0)
         own, state = on_host(result)
     assert own is network
-    assert brought == [True]
+    assert moved == [True]
     assert {name: (x.device.type, tuple(x.shape)) for name, x in state["state"][0].items()} == {
         "step": ("cpu", ()),
         "exp_avg": ("cpu", (3, 2)),

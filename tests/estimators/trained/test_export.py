@@ -1,4 +1,4 @@
-"""Exported models answer as the estimator does, at any length and batch, without s4signal."""
+"""Exported models equal the estimator for any length and batch size, without s4signal."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ SMALL = {"d_model": 6, "d_state": 4, "n_layers": 1, "max_epochs": 2, "readout": 
 
 
 def waves(n: int, n_times: int, *, n_channels: int = 2, seed: int = 0) -> NDArray[np.float32]:
-    """Return noise on large offsets, as sensors give it."""
+    """Return noise with large offsets, as from sensors."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((n, n_channels, n_times)) + 100.0
     return (1e-5 * noise).astype(np.float32)
@@ -43,7 +43,7 @@ def audio(**options: Any) -> S4Classifier:
 
 
 def epochs(*, drift: float = 0.0, tags: bool = False, **options: Any) -> S4Classifier:
-    """Three channels that may drift from case to case, with the readout that "auto" takes: the closed form."""
+    """Fit to three channels that may drift between cases, with the readout that "auto" selects: the closed form."""
     y = np.arange(40) // (1 + np.arange(2)[:, None] * 2) % 2  # two tags
     X = waves(40, 150, n_channels=3) + drift * (np.arange(40)[:, None, None] % 7).astype(np.float32)
     X += (2e-5 * np.sin(np.arange(150) / 3.0)).astype(np.float32) * y[0][:, None, None].astype(np.float32)
@@ -74,24 +74,24 @@ OFFLINE = [
     pytest.param(classifier, {"lookahead_s": 0.1}, (3, 64, 200), 2, marks=pytest.mark.stress),
     pytest.param(epochs, {}, (5, 64, 333), 3, marks=pytest.mark.stress),
     pytest.param(drifting, {}, (64, 150), 3, marks=pytest.mark.stress),
-    # The causal bank is exported in steps below, the causal layers above.
+    # The causal filter bank is exported as steps below, the causal layers above.
     pytest.param(audio, {"bidirectional": False}, (200, 2777), 1, marks=pytest.mark.stress),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "options", "lengths", "n_channels"), OFFLINE)
-def test_onnx_answers_as_the_estimator_at_any_length(make, options, lengths, n_channels, tmp_path: Path) -> None:
+def test_onnx_equals_the_estimator_at_any_length(make, options, lengths, n_channels, tmp_path: Path) -> None:
     model = make(**options)
-    said = model.export(tmp_path / "m.onnx", longest=max(lengths))  # the exporter's time grows with it
+    metadata = model.export(tmp_path / "m.onnx", longest=max(lengths))  # the exporter's time grows with it
     session, read = onnx_session(tmp_path / "m.onnx")
-    assert read == json.loads(json.dumps(said))
+    assert read == json.loads(json.dumps(metadata))
     assert read["shortest"] <= min(lengths) <= max(lengths) == read["longest"]
     for n_times in lengths:
         for batch in (1, 4):
             X = waves(batch, n_times, n_channels=n_channels, seed=n_times) * (1e4 if make is audio else 1)
-            (answer,) = session.run(None, {"x": X})
-            assert_allclose(answer, expected(model, X), rtol=1e-5, atol=1e-5)
+            (output,) = session.run(None, {"x": X})
+            assert_allclose(output, expected(model, X), rtol=1e-5, atol=1e-5)
 
 
 STEPS = [
@@ -104,11 +104,11 @@ STEPS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "options", "n_times", "n_channels"), STEPS)
-def test_onnx_steps_follow_a_stream_from_state_to_state(make, options, n_times, n_channels, tmp_path: Path) -> None:
+def test_onnx_steps_equal_the_estimator(make, options, n_times, n_channels, tmp_path: Path) -> None:
     model = make(bidirectional=False, **options)
-    said = model.export(tmp_path / "m.onnx", view="step")
+    metadata = model.export(tmp_path / "m.onnx", view="step")
     session, read = onnx_session(tmp_path / "m.onnx")
-    assert read == json.loads(json.dumps(said))
+    assert read == json.loads(json.dumps(metadata))
     for batch in (1, 3):
         X = waves(batch, n_times, n_channels=n_channels, seed=7) * (1e4 if make is audio else 1)
         state = {
@@ -117,16 +117,16 @@ def test_onnx_steps_follow_a_stream_from_state_to_state(make, options, n_times, 
             )
             for part in read["state"]
         }
-        for first in range(0, n_times - said["unit"] + 1, said["unit"]):
-            heard = first + said["unit"]
-            answer, *after = session.run(None, {"x": X[:, :, first:heard], **state})
+        for first in range(0, n_times - metadata["unit"] + 1, metadata["unit"]):
+            n_seen = first + metadata["unit"]
+            output, *after = session.run(None, {"x": X[:, :, first:n_seen], **state})
             state = dict(zip(state, after, strict=True))
-            if first in (0, said["unit"]):
-                assert_allclose(answer, expected(model, X[:, :, :heard]), rtol=1e-5, atol=1e-5)
-        assert_allclose(answer, expected(model, X[:, :, :heard]), rtol=1e-5, atol=1e-5)
+            if first in (0, metadata["unit"]):
+                assert_allclose(output, expected(model, X[:, :, :n_seen]), rtol=1e-5, atol=1e-5)
+        assert_allclose(output, expected(model, X[:, :, :n_seen]), rtol=1e-5, atol=1e-5)
 
 
-def test_the_floor_of_a_logarithm_is_in_the_file(tmp_path: Path) -> None:
+def test_onnx_keeps_the_floor_of_the_logarithm(tmp_path: Path) -> None:
     class Log(torch.nn.Module):
         def forward(self, energy: torch.Tensor) -> torch.Tensor:
             return log_energy(energy)
@@ -145,34 +145,39 @@ def test_a_torch_program_needs_no_s4signal(options: dict[str, Any], tmp_path: Pa
     model.export(tmp_path / "m.pt2", format="torch", longest=512)
     extra = {"s4signal.json": ""}
     program = torch.export.load(tmp_path / "m.pt2", extra_files=extra)
-    said = json.loads(extra["s4signal.json"])
-    assert (said["classes"], said["sfreq"], said["n_channels"], said["longest"]) == (["a", "b"], 100.0, 2, 512)
+    metadata = json.loads(extra["s4signal.json"])
+    assert (metadata["classes"], metadata["sfreq"], metadata["n_channels"], metadata["longest"]) == (
+        ["a", "b"],
+        100.0,
+        2,
+        512,
+    )
     assert not [node for node in program.graph.nodes if "s4signal" in str(node.target)]
     for n_times in (2, 64, 65, 512):
         X = waves(3, n_times, seed=n_times)
         assert_allclose(program.module()(torch.from_numpy(X)).numpy(), expected(model, X), atol=1e-5)
 
 
-def test_a_step_of_torch_goes_from_state_to_state_and_changes_nothing_in_the_model(tmp_path: Path) -> None:
+def test_torch_steps_equal_the_estimator_and_leave_it_unchanged(tmp_path: Path) -> None:
     model, X = classifier(bidirectional=False, precision="64", pooling="mean"), waves(2, 30)
     before = expected(model, X)
-    said = model.export(tmp_path / "m.pt2", format="torch", view="step")
+    metadata = model.export(tmp_path / "m.pt2", format="torch", view="step")
     step = torch.export.load(tmp_path / "m.pt2").module()
     state = [
         torch.full([2 if n == "batch" else n for n in p["shape"]], float(p["fill"]), dtype=getattr(torch, p["dtype"]))
-        for p in said["state"]
+        for p in metadata["state"]
     ]
     for t in range(30):
-        answer, *state = step(torch.from_numpy(X[:, :, t : t + 1]), *state)
-    assert_allclose(answer.numpy(), before, atol=1e-6)
+        output, *state = step(torch.from_numpy(X[:, :, t : t + 1]), *state)
+    assert_allclose(output.numpy(), before, atol=1e-6)
     assert_allclose(expected(model, X), before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
     ("options", "view"), [({"drift": 1e-3}, "offline"), ({"bidirectional": False, "tags": True}, "step")]
 )
-def test_a_readout_in_closed_form_drifts_and_tags_are_in_what_is_exported(options, view, monkeypatch, tmp_path) -> None:
-    """What goes into the exporter; what comes out of it is tested above, at length."""
+def test_exported_module_includes_closed_form_readout_drift_and_tags(options, view, monkeypatch, tmp_path) -> None:
+    """Check the module that is passed to the exporter; the tests above check the exported files."""
     model, X, given = epochs(**options), waves(2, 60, n_channels=3, seed=3), []
 
     def export(module, inputs, **how):
@@ -186,12 +191,12 @@ def test_a_readout_in_closed_form_drifts_and_tags_are_in_what_is_exported(option
     unit = x.shape[2] if state else 60
     state = module.at_rest(2) if state else []
     for end in range(unit, 61, unit):
-        answer = module(torch.from_numpy(X[:, :, end - unit : end]), *state)
-        answer, *state = answer if isinstance(answer, tuple) else (answer,)
-    assert_allclose(answer.numpy(), expected(model, X), atol=1e-5)
+        output = module(torch.from_numpy(X[:, :, end - unit : end]), *state)
+        output, *state = output if isinstance(output, tuple) else (output,)
+    assert_allclose(output.numpy(), expected(model, X), atol=1e-5)
 
 
-def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_unsupported_exports_raise_an_error(tmp_path: Path) -> None:
     model, path = classifier(), tmp_path / "m.onnx"
     for options, message in {
         ("format", "tflite"): r"format='tflite' is unknown; choose one of 'onnx', 'torch'\.",

@@ -1,4 +1,4 @@
-"""Embeddings as features: those of a trained network, and those of one that has learned without labels."""
+"""S4Features: embeddings of a trained network, and of one pretrained without labels."""
 
 import numpy as np
 import pytest
@@ -26,12 +26,12 @@ def pretrained(**changes):
 
 
 @parametrize_with_checks([S4Features(regressor(max_epochs=1, precision="64"))])
-def test_scikit_learn_finds_nothing(estimator, check):
+def test_all_scikit_learn_checks_pass(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("pooling", ["mean", ("legs", 3)])
-def test_embeddings_are_what_the_head_sees(pooling):
+def test_embeddings_are_the_input_of_the_head(pooling):
     model = classifier(pooling=pooling).fit(X, Y)
     features = S4Features(model).fit(X)
     embedded = features.transform(X)
@@ -41,7 +41,7 @@ def test_embeddings_are_what_the_head_sees(pooling):
     assert len(features.get_feature_names_out()) == embedded.shape[1]
 
 
-def test_a_clone_keeps_a_fitted_estimator_and_no_other_fit():
+def test_clone_keeps_a_fitted_estimator_but_no_pretraining():
     model = classifier().fit(X, Y)
     assert clone(S4Features(model)).estimator is model
     settings = regressor()
@@ -52,16 +52,16 @@ def test_a_clone_keeps_a_fitted_estimator_and_no_other_fit():
 
 
 @pytest.mark.parametrize("settings", [classifier, regressor])
-def test_pretraining_lowers_the_loss_and_changes_no_settings(settings):
+def test_pretraining_lowers_the_loss_and_leaves_the_estimator_unfitted(settings):
     given = settings(max_epochs=8, d_model=16, dropout=0.0)
     features = S4Features(given).fit(X)
     losses = [line["loss"] for line in features.estimator_.history_]
     assert losses[-1] < 0.95 * losses[0]
     assert not hasattr(given, "network_")
-    assert same_weights(features.estimator_, S4Features(given).fit(X, Y).estimator_)  # labels are not looked at
+    assert same_weights(features.estimator_, S4Features(given).fit(X, Y).estimator_)  # labels are ignored
 
 
-def test_what_is_hidden_does_not_reach_the_network():
+def test_masked_samples_do_not_affect_the_network():
     network = S4Network(FRONTENDS["linear"](2, 8), 1, options=StackOptions(d_model=8, n_layers=1, bidirectional=True))
     x, keep = torch.randn(2, 3, 40), (torch.arange(40) % 16 < 8).float().expand(3, 40)
     changed = x + (1 - keep) * torch.randn(2, 3, 40)
@@ -70,7 +70,7 @@ def test_what_is_hidden_does_not_reach_the_network():
     assert not torch.allclose(network_steps(network, Frames(changed)), network_steps(network, Frames(x)))
 
 
-def test_a_frozen_one_is_not_pretrained_anew_on_the_cases_with_labels():
+def test_frozen_features_are_not_pretrained_again():
     features = pretrained()
     before, expected = features.estimator_, LogisticRegression().fit(features.transform(X[:8]), Y[:8])
     model = make_pipeline(FrozenEstimator(features), LogisticRegression()).fit(X[:8], Y[:8])
@@ -78,7 +78,7 @@ def test_a_frozen_one_is_not_pretrained_anew_on_the_cases_with_labels():
     np.testing.assert_array_equal(model.predict(X), expected.predict(features.transform(X)))
 
 
-def test_cases_may_have_any_length_times_and_holes():
+def test_cases_may_have_any_length_times_and_missing_samples():
     cases = [case[:, : 30 + i] for i, case in enumerate(X)]
     cases[3] = cases[3].copy()
     cases[3][:, 5:9] = np.nan
@@ -89,7 +89,7 @@ def test_cases_may_have_any_length_times_and_holes():
 
 
 @pytest.mark.parametrize("make", [pretrained, lambda: S4Features(classifier().fit(X, Y)).fit(X)])
-def test_what_is_loaded_says_the_same(make, tmp_path):
+def test_loaded_features_give_the_same_output(make, tmp_path):
     features = make()
     features.save(tmp_path / "features.s4")
     loaded = S4Features.load(tmp_path / "features.s4")
@@ -101,7 +101,7 @@ def test_what_is_loaded_says_the_same(make, tmp_path):
         S4Features.load(tmp_path / "other.s4")
 
 
-def test_what_cannot_be_pretrained_is_refused():
+def test_unsupported_estimators_are_refused():
     with pytest.raises(TypeError, match=r"estimator must be an S4Classifier or S4Regressor, .* got S4RidgeClassifier"):
         S4Features(S4RidgeClassifier()).fit(X)
 

@@ -1,4 +1,4 @@
-"""Features beyond the budget of memory are kept in a file, long cases predicted in pieces; no number changes by it."""
+"""Features above the memory budget are stored in a file, long cases are predicted in pieces: the results are equal."""
 
 import io
 import shutil
@@ -23,7 +23,7 @@ Usage = type(shutil.disk_usage("."))
 
 @pytest.fixture
 def files(monkeypatch, tmp_path):
-    """Note the files that are opened, in a folder for this test."""
+    """Record the temporary files that are opened, in a folder of this test."""
     opened, real = [], tempfile.TemporaryFile
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: opened.append(real(**options)) or opened[-1])
@@ -39,7 +39,7 @@ def files(monkeypatch, tmp_path):
     ],
     ids=["filter bank", "hop means and validation", "64 bits"],
 )
-def test_a_fit_from_disk_is_the_fit_from_memory(data, options, files, tmp_path):
+def test_fit_from_disk_equals_fit_from_memory(data, options, files, tmp_path):
     in_memory = classifier(max_epochs=2, **options).fit(data, Y)
     assert files == []
     on_disk = classifier(max_epochs=2, memory_budget_gb=0, **options).fit(data, Y)
@@ -49,14 +49,14 @@ def test_a_fit_from_disk_is_the_fit_from_memory(data, options, files, tmp_path):
     assert [path for path in tmp_path.iterdir() if path.name.startswith("s4signal")] == []
 
 
-def test_the_first_case_tells_whether_all_fit(files):
+def test_first_case_determines_whether_features_go_to_disk(files):
     for budget, n_files in ((4e-6, 0), (3.9e-6, 1)):  # four cases of 1000 bytes
         store = FeatureStore(np.full(4, 0.5), budget)
         store.put(2, np.ones((25, 10), dtype=np.float32))
         assert len(files) == n_files
 
 
-def test_what_went_to_disk_comes_back(files, rng):
+def test_features_on_disk_are_restored_exactly(files, rng):
     arrays = [rng.standard_normal((3, n)).astype(np.float32) for n in (5, 0, 9)]
     store = FeatureStore(np.array([5.0, 1.0, 9.0]), 0)
     for index in (2, 0, 1):
@@ -65,7 +65,7 @@ def test_what_went_to_disk_comes_back(files, rng):
     assert store.n_steps.tolist() == [5, 0, 9]
 
 
-def test_a_full_disk_is_found_before_the_work(monkeypatch, files):
+def test_full_disk_is_detected_before_training(monkeypatch, files):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 100))
     with pytest.raises(OSError, match=r"more than memory_budget_gb=0 .*1e-07 GB are free.* Free space .* set TMPDIR"):
         classifier(memory_budget_gb=0).fit(SOUND, Y)
@@ -73,7 +73,7 @@ def test_a_full_disk_is_found_before_the_work(monkeypatch, files):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_disk_that_fills_up_is_said_in_one_line(monkeypatch):
+def test_disk_that_fills_up_raises_an_error(monkeypatch):
     full = io.FileIO("/dev/full", "r+")
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full)
     with (
@@ -83,7 +83,7 @@ def test_a_disk_that_fills_up_is_said_in_one_line(monkeypatch):
         classifier(memory_budget_gb=0).fit(SOUND, Y)
 
 
-def test_a_file_that_was_cut_is_no_case(files):
+def test_truncated_file_raises_an_error(files):
     store = FeatureStore(np.ones(2), 0)
     store.put(0, np.ones((2, 5)))
     files[0].truncate(8)
@@ -93,16 +93,16 @@ def test_a_file_that_was_cut_is_no_case(files):
 
 @pytest.fixture
 def pieces(monkeypatch):
-    """Let few samples be many, and note the lengths of pieces."""
+    """Lower the length above which cases are predicted in pieces, and record the lengths of the pieces."""
     lengths, advance = [], NetworkSteps.advance
     monkeypatch.setattr(inference, "_MOST_SAMPLES", 128)
     monkeypatch.setattr(inference, "_PIECE", 250)
 
-    def noted(self, x, *more, **options):
+    def recorded(self, x, *more, **options):
         lengths.append(x.shape[-1])
         return advance(self, x, *more, **options)
 
-    monkeypatch.setattr(NetworkSteps, "advance", noted)
+    monkeypatch.setattr(NetworkSteps, "advance", recorded)
     return lengths
 
 
@@ -129,7 +129,7 @@ def test_a_causal_model_predicts_a_long_case_in_pieces(options, request):
 
 
 @pytest.mark.parametrize("options", [{"bidirectional": True}, {"bidirectional": False, "missing": "gap"}])
-def test_what_cannot_be_cut_is_predicted_at_once(options, request):
+def test_noncausal_models_and_cases_with_gaps_are_predicted_at_once(options, request):
     holes = X.copy()
     holes[:, :, 100:110] = np.nan
     data = holes if "missing" in options else X

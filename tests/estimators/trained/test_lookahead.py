@@ -1,4 +1,4 @@
-"""Models with a limited look-ahead stream exactly: a push says what a prediction of all heard so far says."""
+"""Streams of models with a limited look-ahead: each push equals the prediction for all samples so far."""
 
 import copy
 import pickle
@@ -36,22 +36,22 @@ def sounds(**options):
     return classifier(**{"n_layers": 2, "sfreq": 8000.0, **options}).fit(X, [0, 1] * 3), X[0]
 
 
-def said(model, heard, **options):
-    return np.ravel(getattr(model, "predict_proba", model.predict)(heard[None], **options))
+def offline(model, pushed, **options):
+    return np.ravel(getattr(model, "predict_proba", model.predict)(pushed[None], **options))
 
 
 @pytest.mark.parametrize("precision", ["32", "64"])
 @each_make
-def test_any_chunks_give_the_prediction_of_all_heard(make, precision):
+def test_stream_equals_prediction_for_any_chunks(make, precision):
     model, signal = make(precision=precision)
     stream = model.stream()
     for sizes in ([1] * 30, [7] * 20, [160] * 3, [1, 50, 0, 3, 90, 1, 1]):
-        heard = 0
+        n_pushed = 0
         stream.reset()
         for n in sizes:
-            scores = stream.push(signal[:, heard : heard + n])
-            heard += n
-            np.testing.assert_allclose(scores, said(model, signal[:, :heard]), rtol=0, atol=TOLERANCE[precision])
+            scores = stream.push(signal[:, n_pushed : n_pushed + n])
+            n_pushed += n
+            np.testing.assert_allclose(scores, offline(model, signal[:, :n_pushed]), rtol=0, atol=TOLERANCE[precision])
 
 
 @pytest.mark.parametrize("kernel", ["s4", "lssl", "s5"])
@@ -60,12 +60,12 @@ def test_every_kernel_streams_at_another_rate(kernel):
     stream = model.stream(sfreq=60.0)
     for start in range(0, 200, 8):
         scores = stream.push(signal[:, start : start + 8])
-        expected = said(model, signal[:, : start + 8], sfreq=60.0)
+        expected = offline(model, signal[:, : start + 8], sfreq=60.0)
         np.testing.assert_allclose(scores, expected, rtol=1e-9)
 
 
 @each_make
-def test_streams_side_by_side_in_windows_copied_and_pickled_say_the_same(make):
+def test_parallel_windowed_copied_and_pickled_streams_equal_prediction(make):
     model, signal = make()
     both = np.stack([signal, -signal])
     many, one, windows = model.stream(n_streams=2), model.stream(), model.stream(window_s=0.1, step_s=0.05)
@@ -73,15 +73,15 @@ def test_streams_side_by_side_in_windows_copied_and_pickled_say_the_same(make):
     for start in range(0, 10 * size, size):
         chunk = slice(start, start + size)
         scores, last = many.push(both[..., chunk]), windows.push(signal[:, chunk])
-        np.testing.assert_allclose(scores, [said(model, x[:, : chunk.stop]) for x in both], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(scores, [offline(model, x[:, : chunk.stop]) for x in both], rtol=0, atol=1e-5)
         np.testing.assert_allclose(one.push(signal[:, chunk]), scores[0], rtol=0, atol=1e-5)
         one = pickle.loads(pickle.dumps(one)) if start % (2 * size) else copy.deepcopy(one)
     n_window, n_step = (round(seconds * model.sfreq_) for seconds in (0.1, 0.05))
     first = -(-(chunk.stop - n_window) // n_step) * n_step
-    np.testing.assert_allclose(last, said(model, signal[:, first : chunk.stop]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(last, offline(model, signal[:, first : chunk.stop]), rtol=0, atol=1e-5)
 
 
-def test_the_end_of_what_it_sees_ahead():
+def test_samples_within_the_look_ahead_change_the_output():
     model, signal = fitted(frontend="linear", lookahead_s=0.2, precision="64", pooling="last", n_layers=4)
     longer = np.concatenate([signal, np.full((2, 1), 50.0)], axis=1)
     stream = model.stream()
@@ -92,7 +92,7 @@ def test_the_end_of_what_it_sees_ahead():
 
 
 @pytest.mark.parametrize("frontend", ["linear", "hop_means"])
-def test_lost_samples_are_those_of_a_prediction(frontend):
+def test_dropped_packets_equal_missing_samples(frontend):
     X, y = waves(n_times=200)
     X[3, :, 20:30] = np.nan
     model = classifier(frontend=frontend, sfreq=100.0, lookahead_s=0.2, n_layers=2).fit(X, y)
@@ -101,12 +101,12 @@ def test_lost_samples_are_those_of_a_prediction(frontend):
     for start in range(0, 200, 10):
         scores = stream.push(signal[:, start : start + 10])
         if np.isfinite(signal[:, start + 9]).all():
-            np.testing.assert_allclose(scores, said(model, signal[:, : start + 10]), rtol=0, atol=1e-5)
+            np.testing.assert_allclose(scores, offline(model, signal[:, : start + 10]), rtol=0, atol=1e-5)
     assert "marked where one is missing" in model.describe() or frontend == "hop_means"
 
 
 @each_make
-def test_a_saved_model_is_the_same_model(make, tmp_path):
+def test_loaded_model_is_identical(make, tmp_path):
     model, signal = make()
     model.save(tmp_path / "m.s4")
     loaded = S4Classifier.load(tmp_path / "m.s4")
@@ -115,7 +115,7 @@ def test_a_saved_model_is_the_same_model(make, tmp_path):
     np.testing.assert_array_equal(loaded.stream().push(signal), model.stream().push(signal))
 
 
-def test_it_is_a_parameter_as_others_are():
+def test_lookahead_s_works_with_clone_set_params_and_searches():
     X, y = waves()
     search = GridSearchCV(classifier(sfreq=100.0, frontend="linear"), {"lookahead_s": [None, 0.05]}, cv=2).fit(X, y)
     assert {p["lookahead_s"] for p in search.cv_results_["params"]} == {None, 0.05}
@@ -126,7 +126,7 @@ def test_it_is_a_parameter_as_others_are():
     assert not same_weights(other.fit(X, y), all_ahead)
 
 
-def test_what_it_does_not_go_with_is_refused():
+def test_incompatible_options_are_refused():
     X, y = waves()
     with pytest.raises(ValueError, match="lookahead_s needs bidirectional=True"):
         classifier(lookahead_s=0.1, bidirectional=False).fit(X, y)

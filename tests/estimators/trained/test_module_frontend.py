@@ -1,4 +1,4 @@
-"""A torch module as front end: cloned, trained, saved and described with the rest; what is none is refused early."""
+"""A torch module as front end: training, clone, files, describe, and early errors for invalid modules."""
 
 import pickle
 
@@ -33,8 +33,8 @@ class Strided(nn.Module):
         return torch.tanh(self.conv(x.mT)).mT
 
 
-class Says(nn.Module):
-    """Returns what a function makes of its input."""
+class FunctionModule(nn.Module):
+    """Applies a function to its input."""
 
     def __init__(self, function, hop_s=0.04):
         super().__init__()
@@ -59,7 +59,7 @@ def weights_of(module):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_a_module_learns_with_the_rest_if_it_may(frozen):
+def test_module_is_trained_unless_frozen(frozen):
     module = Strided(frozen=frozen)
     before = weights_of(module)
     model = fitted(module, max_epochs=30)
@@ -72,7 +72,7 @@ def test_a_module_learns_with_the_rest_if_it_may(frozen):
 
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_fits_of_one_seed_are_the_same_and_survive_clone_and_pickle(make, frozen):
+def test_fit_is_reproducible_and_works_with_clone_and_pickle(make, frozen):
     X, y = waves()
     model = make(frontend=Strided(frozen=frozen), sfreq=SFREQ).fit(X, y)
     again = clone(model).fit(X, y)
@@ -82,14 +82,14 @@ def test_fits_of_one_seed_are_the_same_and_survive_clone_and_pickle(make, frozen
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
-def test_it_is_cross_validated():
+def test_module_works_in_cross_validation():
     X, y = waves(40)
     model = classifier(frontend=Strided(), sfreq=SFREQ, max_epochs=30)
     assert cross_val_score(model, X, y, cv=2).mean() > 0.9
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_cases_of_other_lengths_are_heard_as_if_alone(frozen):
+def test_prediction_of_a_case_does_not_depend_on_the_other_cases(frozen):
     X, y = waves()
     cases = [case[:, : 40 + i] for i, case in enumerate(X)]
     model = classifier(frontend=Strided(frozen=frozen), sfreq=SFREQ, precision="64").fit(cases, y)
@@ -104,7 +104,7 @@ def test_cases_of_other_lengths_are_heard_as_if_alone(frozen):
     assert mask.sum(1).tolist() == [(n - 8) // 4 + 1 for n in lengths.tolist()]
 
 
-def test_a_backbone_of_the_house_is_a_module_as_any_other():
+def test_backbone_of_this_package_works_as_front_end():
     torch.manual_seed(0)
     backbone = S4Backbone(d_input=2, d_model=4, n_layers=1, d_state=4)
     backbone.hop_s = 1 / SFREQ
@@ -115,7 +115,7 @@ def test_a_backbone_of_the_house_is_a_module_as_any_other():
 
 @pytest.mark.parametrize("learnable", [False, True])
 @pytest.mark.parametrize("output", ["log", "linear"])
-def test_a_filter_bank_takes_the_place_of_the_default_one(learnable, output):
+def test_filter_bank_module_works_as_front_end(learnable, output):
     module = bank(learnable=learnable, output=output)
     model = fitted(module, max_epochs=30)
     X, y = waves()
@@ -129,21 +129,21 @@ def test_a_filter_bank_takes_the_place_of_the_default_one(learnable, output):
     assert (" Hz every 50 ms, learned with the rest\n" in model.describe()) == learnable
 
 
-def test_a_causal_model_with_a_filter_bank_of_ones_own_streams():
+def test_causal_model_with_a_filter_bank_module_streams():
     model = fitted(bank(learnable=True), bidirectional=False)
     X, _ = waves()
     stream = model.stream()
     for chunk in np.array_split(X[0], 7, axis=1):
-        said = stream.push(chunk)
-    np.testing.assert_allclose(said, model.predict_proba(X[:1])[0], atol=1e-5)
+        output = stream.push(chunk)
+    np.testing.assert_allclose(output, model.predict_proba(X[:1])[0], atol=1e-5)
 
 
-def test_a_stream_of_a_module_is_refused_at_once():
+def test_stream_of_a_general_module_is_refused():
     with pytest.raises(ValueError, match="needs whole cases, not pieces"):
         fitted(Strided(), bidirectional=False).stream()
 
 
-def test_times_and_missing_samples_reach_a_module_on_a_grid():
+def test_times_and_missing_samples_are_put_on_a_grid():
     X, y = waves()
     t = np.arange(60) / SFREQ
     model = classifier(frontend=Strided(), precision="64").fit(Signals(X, times=[t] * len(X), sfreq=SFREQ), y)
@@ -160,7 +160,7 @@ def test_describe_names_the_module():
 
 
 @pytest.mark.parametrize("make", [Strided, lambda: Strided(frozen=True), bank, lambda: bank(learnable=True)])
-def test_a_file_holds_the_weights_and_asks_for_the_module(make, tmp_path):
+def test_loading_needs_the_module_and_restores_its_weights(make, tmp_path):
     X, _ = waves()
     model = fitted(make())
     model.save(tmp_path / "a.s4")
@@ -185,11 +185,19 @@ def test_another_module_than_the_fitted_one_is_refused_at_load(tmp_path):
 
 
 WRONG = {
-    "channels first": (Says(lambda x: x.mT[..., ::4]), ShapeError, r"must map .* If features come second, transpose"),
-    "no hops": (Says(lambda x: x.mean(1)), ShapeError, r"to \(batch, n_hops, n_features\), got \(2, 2\)"),
-    "a tuple": (Says(lambda x: (x, x)), ShapeError, "must return real numbers .* got tuple"),
-    "whole numbers": (Says(lambda x: x.long()), ShapeError, "must return real numbers .* got torch.int64"),
-    "other hops": (Says(lambda x: x), ValueError, "gives 60 hops for 60 samples and .* but hop_s=0.04 is 4 samples"),
+    "channels first": (
+        FunctionModule(lambda x: x.mT[..., ::4]),
+        ShapeError,
+        r"must map .* If features come second, transpose",
+    ),
+    "no hops": (FunctionModule(lambda x: x.mean(1)), ShapeError, r"to \(batch, n_hops, n_features\), got \(2, 2\)"),
+    "a tuple": (FunctionModule(lambda x: (x, x)), ShapeError, "must return real numbers .* got tuple"),
+    "whole numbers": (FunctionModule(lambda x: x.long()), ShapeError, "must return real numbers .* got torch.int64"),
+    "other hops": (
+        FunctionModule(lambda x: x),
+        ValueError,
+        "gives 60 hops for 60 samples and .* but hop_s=0.04 is 4 samples",
+    ),
     "no hop at all": (Strided(hop_s=0.001), ValueError, "hop_s=0.001, shorter than a sample, 0.01"),
     "other channels": (Strided(n_channels=3), ValueError, r"a Strided, cannot take .* \(2, 60, 2\)"),
     "another rate": (
@@ -201,7 +209,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("frontend", "error", "text"), WRONG.values(), ids=WRONG)
-def test_a_module_that_is_no_front_end_is_refused_before_training(frontend, error, text):
+def test_invalid_modules_are_refused_before_training(frontend, error, text):
     with pytest.raises(error, match=text):
         fitted(frontend)
 

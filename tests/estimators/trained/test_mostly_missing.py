@@ -1,4 +1,4 @@
-"""Mostly missing data: summaries past the blocks, clipped outliers, few epochs; and data that is not so."""
+"""Mostly missing data: summaries that bypass the blocks, clipped outliers, few epochs; and other data."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ X, Y = waves(n_channels=4)
 
 
 def charts(missing=0.7, seed=0):
-    """Return the waves as a chart: at times of their own, most values missing, each sample observed somewhere."""
+    """Return the waves at irregular times with most values missing; every time has an observed channel."""
     rng = np.random.default_rng(seed)
     data = np.where(rng.random(X.shape) < missing, np.nan, X)
     data[:, 0, ::2], data[:, 1, 1::2] = X[:, 0, ::2], X[:, 1, 1::2]
@@ -23,8 +23,10 @@ def charts(missing=0.7, seed=0):
     "dense",
     [
         pytest.param(charts(missing=0.2), id="few values are missing"),
-        pytest.param(drop_samples(Signals(X, sfreq=10.0), 0.7, random_state=0, as_nan=True), id="whole samples are"),
-        pytest.param(Signals(X, sfreq=10.0), id="nothing is"),
+        pytest.param(
+            drop_samples(Signals(X, sfreq=10.0), 0.7, random_state=0, as_nan=True), id="whole samples are missing"
+        ),
+        pytest.param(Signals(X, sfreq=10.0), id="nothing is missing"),
     ],
 )
 @pytest.mark.parametrize("missing", ["gap", "mask"])
@@ -34,18 +36,18 @@ def test_other_data_is_not_mostly_missing(dense, missing):
     assert "most values missing" not in model.describe()
 
 
-def test_an_outlier_counts_four_deviations_in_mostly_missing_data():
+def test_outliers_are_clipped_to_four_deviations_in_mostly_missing_data():
     signals = charts()
     model = classifier().fit(signals, Y)
-    slip, clipped = signals[0].data.copy(), signals[0].data.copy()
-    slip[0, 2] = 1e6
+    outlier, clipped = signals[0].data.copy(), signals[0].data.copy()
+    outlier[0, 2] = 1e6
     clipped[0, 2] = model._standardizer.mean[0] + 4 * model._standardizer.scale[0]
     with pytest.warns(UserWarning, match="times as much as any training case"):
-        outputs = [model._outputs(Signals([Signal(data, times=signals[0].times)])) for data in (slip, clipped)]
+        outputs = [model._outputs(Signals([Signal(data, times=signals[0].times)])) for data in (outlier, clipped)]
     np.testing.assert_allclose(*outputs, rtol=1e-5)
 
 
-def test_a_peak_counts_in_full_otherwise():
+def test_peaks_are_not_clipped_in_other_data():
     model = classifier().fit(X, Y)
     peak = X[:1].copy()
     peak[0, 0, 2] = 1e3
@@ -62,7 +64,7 @@ def test_a_stream_of_mostly_missing_data_is_refused():
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_the_outputs_see_summaries_of_mostly_missing_data_past_the_blocks(make):
+def test_summaries_of_mostly_missing_data_bypass_the_blocks(make):
     sparse, dense = make().fit(charts(), Y), make().fit(X, Y)
     assert sparse.network_.summary.weight.shape[1] == 4 * 8
     assert "most values missing" in sparse.describe()
@@ -70,17 +72,17 @@ def test_the_outputs_see_summaries_of_mostly_missing_data_past_the_blocks(make):
     assert dense.network_.summary is None
 
 
-def test_a_few_epochs_of_mostly_missing_data_are_run_to_the_end_on_all_cases(monkeypatch):
+def test_mostly_missing_data_is_trained_for_few_epochs_without_validation(monkeypatch):
     assert plan.FEWEST_STEPS == 200
     monkeypatch.setattr(plan, "FEWEST_STEPS", 40)
     many, labels = Signals([case for _ in range(5) for case in charts()]), np.tile(Y, 5)
     model = classifier(max_epochs="auto").fit(many, labels)
     assert model.n_iter_ == model.best_epoch_ == 10  # 40 steps of 30 cases
     assert model.history_[-1]["validation_loss"] is None
-    assert classifier().fit(many, labels).history_[-1]["validation_loss"] is None, "whatever the number of epochs"
+    assert classifier().fit(many, labels).history_[-1]["validation_loss"] is None, "for any number of epochs"
 
 
-def test_a_file_keeps_what_mostly_missing_data_is(tmp_path):
+def test_loaded_model_keeps_the_plan_for_mostly_missing_data(tmp_path):
     signals = charts()
     model = classifier().fit(signals, Y)
     model.save(tmp_path / "charts.s4")
@@ -110,7 +112,7 @@ class Interruption:
             raise KeyboardInterrupt("pressed")
 
 
-def test_an_interrupted_training_goes_on_with_the_same_running_mean(tmp_path):
+def test_resumed_training_keeps_the_running_mean(tmp_path):
     options = {"max_epochs": 4, "batch_size": 8}
     whole = classifier(**options).fit(charts(), Y)
     with pytest.raises(KeyboardInterrupt, match="pressed"):

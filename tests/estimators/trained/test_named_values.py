@@ -1,4 +1,4 @@
-"""Naming the value that "auto" takes changes nothing; what was decided is said."""
+"""Passing the value that "auto" selects gives the same model; describe() reports the choices."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ LONG = Signals(waves(40, n_times=140)[0], sfreq=100.0)
 NAMED = [
     pytest.param(PLAIN, {"missing": "gap"}, id="missing"),
     pytest.param(CHARTS, {"missing": "gap"}, id="missing in charts"),
-    pytest.param(AUDIO, {"missing": "gap"}, id="missing behind the filter bank"),
+    pytest.param(AUDIO, {"missing": "gap"}, id="missing with the filter bank"),
     pytest.param(AUDIO, {"frontend": "filterbank"}, id="filter bank"),
     pytest.param(PLAIN, {"frontend": "linear"}, id="linear front end"),
     pytest.param(AUDIO, {"augmentation": ("band_shift", "band_dropout", "silence_padding")}, id="augmentation"),
@@ -31,13 +31,13 @@ NAMED = [
         AUDIO, {"augmentation": ["silence_padding", "band_dropout", "band_shift"]}, id="augmentation in another order"
     ),
     pytest.param(PLAIN, {"augmentation": None}, id="no augmentation"),
-    pytest.param(AUDIO, {"batch_size": 16}, id="batch_size behind the filter bank"),
+    pytest.param(AUDIO, {"batch_size": 16}, id="batch_size with the filter bank"),
     pytest.param(PLAIN, {"batch_size": 32}, id="batch_size"),
     pytest.param(ONE, {"early_stopping": True}, id="early_stopping"),
     pytest.param(PLAIN, {"early_stopping": False}, id="early_stopping of several channels"),
     pytest.param(LONG, {"frontend": "hop_means"}, id="hop means"),
     pytest.param(FEW, {"early_stopping": False}, id="early_stopping of few cases"),
-    pytest.param(AUDIO, {"early_stopping": False}, id="early_stopping behind the filter bank"),
+    pytest.param(AUDIO, {"early_stopping": False}, id="early_stopping with the filter bank"),
     pytest.param(CHARTS, {"early_stopping": False}, id="early_stopping of charts"),
     pytest.param(FEW, {"timescale": (10.0, 40.0)}, id="timescale"),
     pytest.param(FEW, {"device": "cpu"}, id="device"),
@@ -46,7 +46,7 @@ NAMED = [
 
 @pytest.fixture(scope="module")
 def automatic():
-    """Return a function that fits a model with "auto" for everything, once to each of the sets."""
+    """Return a function that fits a model with all values "auto", once per data set."""
     fitted = {}
 
     def fit(signals):
@@ -58,7 +58,7 @@ def automatic():
 
 
 @pytest.mark.parametrize(("signals", "named"), NAMED)
-def test_naming_what_auto_takes_changes_nothing(signals, named, automatic):
+def test_explicit_value_equals_auto(signals, named, automatic):
     assert same_weights(automatic(signals), classifier(**named).fit(signals, Y[: len(signals)]))
 
 
@@ -71,7 +71,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("signals", "size", "poolings"), SIZES)
-def test_naming_size_and_pooling_changes_nothing(signals, size, poolings):
+def test_explicit_size_and_pooling_equal_auto(signals, size, poolings):
     names = ("d_model", "n_layers", "d_state")
     auto = classifier(**dict.fromkeys(names, "auto"), pooling="auto", max_epochs=1).fit(signals, Y)
     named = dict(zip(names, size, strict=True))
@@ -83,13 +83,13 @@ def test_naming_size_and_pooling_changes_nothing(signals, size, poolings):
 
 
 @pytest.mark.parametrize("kernel", ["s4", "lssl"])
-def test_a_dense_kernel_masks_by_itself(kernel):
+def test_auto_uses_masks_with_dense_kernels(kernel):
     auto, named = (classifier(kernel=kernel, missing=m).fit(CHARTS, Y) for m in ("auto", "mask"))
     assert same_weights(auto, named)
 
 
 @pytest.mark.parametrize("signals", [AUDIO[:20], FEW, CHARTS[:40]], ids=["audio", "plain", "charts"])
-def test_a_number_of_epochs_decides_nothing_else(signals, monkeypatch):
+def test_explicit_number_of_epochs_equals_auto(signals, monkeypatch):
     monkeypatch.setattr(plan, "FEWEST_STEPS", 20)
     monkeypatch.setattr(plan, "MOST_EPOCHS", 15)
     auto = classifier(max_epochs="auto").fit(signals, Y[: len(signals)])
@@ -97,7 +97,7 @@ def test_a_number_of_epochs_decides_nothing_else(signals, monkeypatch):
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_all_cases_in_one_step_change_only_the_step_and_the_dropout_mask(make):
+def test_batch_size_none_keeps_the_automatic_augmentation(make):
     model = make(batch_size=None).fit(AUDIO, Y)
     names = ("band_shift", "band_dropout", "silence_padding")
     assert tuple(model._plan.augmentation) == tuple(make().fit(AUDIO, Y)._plan.augmentation) == names
@@ -126,7 +126,7 @@ class Named:
 
 
 @pytest.mark.parametrize(("modality", "sfreq", "n_channels", "frontend", "why"), CASES.values(), ids=CASES)
-def test_which_front_end_runs_is_said_by_modality_rate_and_channels(modality, sfreq, n_channels, frontend, why):
+def test_auto_front_end_depends_on_modality_rate_and_channels(modality, sfreq, n_channels, frontend, why):
     rng = np.random.default_rng(0)
     cases = [Named(Signal(rng.standard_normal((n_channels, 600)), sfreq=sfreq), modality) for _ in range(4)]
     model = classifier(max_epochs=1).fit(Signals.from_cases(cases), [0, 1, 0, 1])
@@ -137,7 +137,7 @@ def test_which_front_end_runs_is_said_by_modality_rate_and_channels(modality, sf
     assert "auto, for" not in named.describe().split("\n  training")[0]
 
 
-def test_a_fitted_model_prints_what_was_decided():
+def test_str_of_a_fitted_model_is_its_description():
     model = classifier()
     assert str(model) == repr(model)
     model.fit(ONE, Y)
@@ -150,6 +150,6 @@ def test_a_fitted_model_prints_what_was_decided():
     ("name", "text"),
     [("band_shift", "'band_shift' needs a filter bank"), ("sample_dropout", "needs a front end on a regular grid")],
 )
-def test_an_augmentation_that_does_not_suit_the_front_end_is_refused(name, text):
+def test_augmentation_incompatible_with_the_front_end_is_refused(name, text):
     with pytest.raises(ValueError, match=text):
         classifier(augmentation=(name,)).fit(PLAIN, Y)

@@ -1,4 +1,4 @@
-"""Predict changes nothing; a fit changes everything at its end, at once, or nothing."""
+"""predict does not change the model; a fit changes it completely at its end, or not at all."""
 
 import copy
 import pickle
@@ -17,57 +17,57 @@ X, Y = waves()
 BOTH = pytest.mark.parametrize("make", [classifier, regressor])
 
 
-def answers(model, X):
+def outputs(model, X):
     return model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
 
 
 def contents(model):
-    """Return what an estimator holds, to compare."""
+    """Return the attributes and the weights of an estimator for comparison."""
     weights = model.network_.state_dict() if hasattr(model, "network_") else {}
     rest = {k: v for k, v in vars(model).items() if k not in ("network_", "_copies", "_optimizer_state")}
     return repr(sorted(rest.items(), key=lambda item: item[0])), {k: v.numpy().tobytes() for k, v in weights.items()}
 
 
 @BOTH
-def test_another_precision_and_back_changes_no_bit(make):
+def test_changing_precision_and_back_gives_bit_identical_outputs(make):
     model = make(precision="64").fit(X, Y)
-    before, held = answers(model, X), contents(model)
+    before, state = outputs(model, X), contents(model)
     model.set_params(precision="32")
-    assert not np.array_equal(answers(model, X), before)
+    assert not np.array_equal(outputs(model, X), before)
     model.set_params(precision="bf16").predict(X)
     assert next(model.network_.parameters()).dtype == torch.float64
     model.set_params(precision="64")
-    np.testing.assert_array_equal(answers(model, X), before)
-    assert contents(model) == held
+    np.testing.assert_array_equal(outputs(model, X), before)
+    assert contents(model) == state
 
 
-def test_predict_leaves_the_training_mode_alone():
+def test_predict_does_not_change_the_training_mode():
     model = classifier().fit(X, Y)
-    before = answers(model, X)
+    before = outputs(model, X)
     model.network_.train()
-    np.testing.assert_array_equal(answers(model, X), before)
+    np.testing.assert_array_equal(outputs(model, X), before)
     assert model.network_.training
 
 
-def test_weights_that_were_changed_by_hand_are_used():
+def test_predict_uses_manually_changed_weights():
     model = classifier().fit(X, Y)
-    before = answers(model, X)
+    before = outputs(model, X)
     with torch.no_grad():
         model.network_.head.bias += torch.tensor([3.0, 0.0])
-    changed = answers(model, X)
+    changed = outputs(model, X)
     assert (changed[:, 0] > before[:, 0]).all()
     model.network_.head = torch.nn.Linear(8, 2).eval()
-    assert not np.array_equal(answers(model, X), changed)
+    assert not np.array_equal(outputs(model, X), changed)
 
 
 def test_copies_for_inference_are_neither_pickled_nor_shared():
     model = classifier().fit(X, Y)
     size = len(pickle.dumps(model))
-    before = answers(model, X)
+    before = outputs(model, X)
     assert len(pickle.dumps(model)) == size
     twin = copy.deepcopy(model)
     twin.fit(-X, Y)
-    np.testing.assert_array_equal(answers(model, X), before)
+    np.testing.assert_array_equal(outputs(model, X), before)
 
 
 REFUSED = {
@@ -84,24 +84,24 @@ REFUSED = {
 
 @BOTH
 @pytest.mark.parametrize("fails", REFUSED.values(), ids=REFUSED)
-def test_a_fit_that_is_refused_changes_nothing(make, fails):
+def test_failed_fit_leaves_the_model_unchanged(make, fails):
     model = make(sfreq=50.0).fit(X, Y)
-    before, held = answers(model, X), contents(model)[1]
+    before, state = outputs(model, X), contents(model)[1]
     with pytest.raises(ValueError, match=r"(?s).+"):
         fails(model)
-    np.testing.assert_array_equal(answers(model, X), before)
-    assert contents(model)[1] == held
+    np.testing.assert_array_equal(outputs(model, X), before)
+    assert contents(model)[1] == state
     assert (model.sfreq_, model.n_channels_in_, model.n_features_in_, model.n_iter_) == (50.0, 2, 2, 2)
     assert not hasattr(make(), "network_")
 
 
 @BOTH
 @pytest.mark.parametrize("before", ["nothing", "a fit", "a warm start", "a batch"])
-def test_an_interrupted_fit_changes_nothing(make, before, monkeypatch, tmp_path):
+def test_interrupted_fit_leaves_the_model_unchanged(make, before, monkeypatch, tmp_path):
     model = make(max_epochs=5, warm_start=before == "a warm start")
     if before != "nothing":
         model.fit(X, Y)
-        said = answers(model, X)
+        expected = outputs(model, X)
     real, calls = loop._Training._train, []
 
     def interrupted(self):
@@ -110,26 +110,26 @@ def test_an_interrupted_fit_changes_nothing(make, before, monkeypatch, tmp_path)
             raise KeyboardInterrupt("pressed")
         return real(self)
 
-    held = contents(model)
+    state = contents(model)
     monkeypatch.setattr(loop._Training, "_train", interrupted)
     with pytest.raises(KeyboardInterrupt, match="pressed"):
         (model.partial_fit if before == "a batch" else model.fit)(100 * X + 7, Y)
     monkeypatch.undo()
-    assert contents(model) == held
+    assert contents(model) == state
     if before == "nothing":
         with pytest.raises(NotFittedError, match="not fitted yet"):
             model.predict(X)
         return
-    np.testing.assert_array_equal(answers(model, X), said)
+    np.testing.assert_array_equal(outputs(model, X), expected)
     model.save(tmp_path / "model.s4")
     model.partial_fit(X, Y)
     assert len(model.history_) == model.n_iter_ == 6
 
 
 @BOTH
-def test_a_stream_keeps_the_model_that_it_was_built_with(make):
+def test_stream_keeps_the_model_that_created_it(make):
     model = make(bidirectional=False).fit(X, Y)
-    stream, expected = model.stream(), answers(model, X[:1])[0]
+    stream, expected = model.stream(), outputs(model, X[:1])[0]
     stream.push(X[0, :, :30])
     model.set_params(precision="64", d_model=4).fit(50 * X + 3, 10 * Y)
     np.testing.assert_allclose(stream.push(X[0, :, 30:]), expected, atol=1e-5)
@@ -137,14 +137,14 @@ def test_a_stream_keeps_the_model_that_it_was_built_with(make):
 
 def test_threads_predict_the_same_while_another_model_is_fitted():
     model = classifier(precision="64").fit(X, Y)
-    expected = answers(model, X)
+    expected = outputs(model, X)
     model.set_params(precision="32")
-    singles = answers(model, X)
+    singles = outputs(model, X)
     with ThreadPoolExecutor(8) as pool:
         fits = [pool.submit(classifier(max_epochs=4).fit, X, Y) for _ in range(2)]
-        told = [pool.submit(answers, model, X[i : i + 8]) for i in range(16)]
-        for i, part in enumerate(told):
+        futures = [pool.submit(outputs, model, X[i : i + 8]) for i in range(16)]
+        for i, part in enumerate(futures):
             np.testing.assert_allclose(part.result(), singles[i : i + 8], atol=1e-6)
         assert same_weights(*(fit.result() for fit in fits))
     model.set_params(precision="64")
-    np.testing.assert_array_equal(answers(model, X), expected)
+    np.testing.assert_array_equal(outputs(model, X), expected)

@@ -1,4 +1,4 @@
-"""Features computed once per case; changed versions of them too, by the seed and the case alone."""
+"""Features and augmented versions are computed once per case and depend only on the seed and the case."""
 
 from dataclasses import replace
 
@@ -46,12 +46,12 @@ def cases_of(X, *changes):
 
 
 def fitted_front_end():
-    """Return the front end of a fitted model, and how to run it."""
+    """Return the front end of a fitted model and its inference options."""
     model = classifier(**DROPPED).fit(X, Y)
     return model.network_.frontend, inference_options(model, model._plan, CPU)
 
 
-def test_half_of_the_loads_have_one_of_two_versions_that_stay_the_same():
+def test_half_of_the_loads_return_one_of_two_fixed_augmented_versions():
     cases, (frontend, options) = cases_of(X, Noise(share=1.0)), fitted_front_end()
     mixed = precompute_versions(frontend, cases, options, seed=0)
     once = precompute(frontend, cases, options)
@@ -68,7 +68,7 @@ def test_half_of_the_loads_have_one_of_two_versions_that_stay_the_same():
     assert mixed.rates.tolist() == once.rates.tolist()
 
 
-def test_what_misses_samples_equals_a_case_with_missing_samples(monkeypatch):
+def test_sample_dropout_equals_a_case_with_missing_samples(monkeypatch):
     removed = np.arange(X.shape[2]) % 3 == 1
     removed[-1] = False
     monkeypatch.setattr(SampleDropout, "__call__", lambda self, x, draw: np.where(removed, np.nan, x))
@@ -80,7 +80,7 @@ def test_what_misses_samples_equals_a_case_with_missing_samples(monkeypatch):
             np.testing.assert_allclose(mixed.augment(index, chance).data, expected.load(index).data, atol=1e-5)
 
 
-def test_a_version_follows_from_seed_and_case_whatever_the_batches_are():
+def test_versions_depend_on_seed_and_case_but_not_on_batches():
     changes = Speed(share=1.0), Noise()
     frontend, options = fitted_front_end()
     one, same, other = (
@@ -96,7 +96,7 @@ def test_a_version_follows_from_seed_and_case_whatever_the_batches_are():
 
 
 @pytest.mark.parametrize("changes", [{"augmentation": None}, {"missing": "gap", "augmentation": None}])
-def test_cases_miss_samples_only_where_that_is_asked_for(changes, monkeypatch):
+def test_samples_are_dropped_only_if_sample_dropout_is_requested(changes, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("removed")
 
@@ -106,7 +106,7 @@ def test_cases_miss_samples_only_where_that_is_asked_for(changes, monkeypatch):
         classifier(**DROPPED).fit(X, Y)
 
 
-def test_the_seed_says_all_that_training_sees():
+def test_training_does_not_depend_on_the_global_random_state():
     with torch.random.fork_rng():
         torch.manual_seed(1)
         one = classifier(**DROPPED).fit(X, Y)
@@ -117,7 +117,7 @@ def test_the_seed_says_all_that_training_sees():
     assert same_weights(one, other)
 
 
-def test_a_fit_that_goes_on_from_a_checkpoint_sees_what_a_whole_one_sees(tmp_path):
+def test_resumed_fit_equals_an_uninterrupted_fit(tmp_path):
     class Interrupt:
         def setup(self, estimator, context):
             pass
@@ -143,7 +143,7 @@ AUTO = [BandShift, BandDropout, SilencePadding]
 
 
 @pytest.mark.parametrize("changes", [{}, {"missing": "gap"}, {"missing": "error"}, {"batch_size": None}])
-def test_energies_are_shifted_and_dropped_behind_the_filter_bank_whatever_else_is_asked_for(changes):
+def test_filter_bank_is_augmented_independently_of_other_options(changes):
     model = classifier(sfreq=SFREQ, **changes).fit(X, Y)
     assert [type(part) for part in model.network_.frontend.augmentations] == AUTO
     assert "rates from 1000 Hz" in model.describe()
@@ -152,7 +152,7 @@ def test_energies_are_shifted_and_dropped_behind_the_filter_bank_whatever_else_i
 @pytest.mark.parametrize(
     ("augmentation", "kinds"), [("auto", []), (None, []), (("band_dropout",), [BandDropout]), (AUTO, AUTO)]
 )
-def test_a_bank_of_ones_own_is_augmented_only_where_that_is_asked_for(augmentation, kinds):
+def test_filter_bank_module_is_augmented_only_if_requested(augmentation, kinds):
     names = ("band_shift", "band_dropout", "silence_padding") if augmentation is AUTO else augmentation
     model = classifier(frontend=bank(), sfreq=SFREQ, augmentation=names).fit(X, Y)
     assert [type(part) for part in model.network_.frontend.augmentations] == kinds

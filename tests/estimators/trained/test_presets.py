@@ -1,4 +1,4 @@
-"""Presets are plain parameters, each checked, and fit what they are named for."""
+"""Presets: valid parameters that fit the kind of data they are named after."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ each_preset = pytest.mark.parametrize("name", PRESETS)
 
 
 @each_preset
-def test_a_preset_is_plain_parameters_that_pass_the_checks(name):
+def test_preset_sets_valid_parameters_and_no_others(name):
     model = S4Classifier.from_preset(name)
     check_options(model)
     assert {key: model.get_params()[key] for key in PRESETS[name]} == dict(PRESETS[name])
@@ -32,7 +32,7 @@ def test_a_preset_is_plain_parameters_that_pass_the_checks(name):
         ("eeg", (3, 128), 128),
     ],
 )
-def test_a_preset_fits_what_it_is_named_for(name, shape, sfreq, tmp_path):
+def test_preset_fits_its_kind_of_data(name, shape, sfreq, tmp_path):
     X = Signals(np.random.default_rng(0).standard_normal((6, *shape)).astype(np.float32), sfreq=sfreq)
     model = S4Classifier.from_preset(name).set_params(max_epochs=1, random_state=0).fit(X, [0, 1] * 3)
     assert np.isfinite(model.predict_proba(X)).all()
@@ -40,15 +40,15 @@ def test_a_preset_fits_what_it_is_named_for(name, shape, sfreq, tmp_path):
     assert S4Classifier.load(tmp_path / "model.s4").get_params() == {**model.get_params(), "device": "auto"}
 
 
-def test_the_network_of_35_words_is_that_of_the_paper():
+def test_speech_commands_35_has_about_the_size_of_the_paper():
     X = Signals(np.random.default_rng(0).standard_normal((70, 400)).astype(np.float32), sfreq=16000)
     model = S4Classifier.from_preset("speech-commands-35").set_params(max_epochs=1, random_state=0)
     model.fit(X, np.arange(70) % 35)
     n_parameters = sum(p.numel() for p in model.network_.parameters())
-    assert 250_000 < n_parameters < 420_000  # 306,000 there
+    assert 250_000 < n_parameters < 420_000  # 306,000 in the paper
 
 
-def test_an_unknown_preset_lists_those_there_are():
+def test_unknown_preset_raises_an_error_with_the_choices():
     with pytest.raises(
         ValueError, match="preset='speech' is unknown; choose one of 'speech-small', 'speech-commands-35'"
     ):
@@ -56,13 +56,13 @@ def test_an_unknown_preset_lists_those_there_are():
 
 
 @pytest.mark.parametrize(("sfreq", "n_bands", "highest_hz"), [(8000, 40, 3800), (16000, 40, 7600), (44100, 51, 20000)])
-def test_the_bands_of_sound_follow_its_rate(sfreq, n_bands, highest_hz):
+def test_bands_of_sound_depend_on_the_rate(sfreq, n_bands, highest_hz):
     X = Signals(np.random.default_rng(0).standard_normal((4, sfreq // 10)).astype(np.float32), sfreq=sfreq)
-    said = S4Classifier(max_epochs=1, random_state=0).fit(X, [0, 1] * 2).describe()
-    assert f"{n_bands} gammatone energies 60 - {highest_hz} Hz" in said
+    description = S4Classifier(max_epochs=1, random_state=0).fit(X, [0, 1] * 2).describe()
+    assert f"{n_bands} gammatone energies 60 - {highest_hz} Hz" in description
 
 
-def test_what_lies_above_speech_is_heard_at_the_rate_of_music():
+def test_audio_events_classifies_frequencies_above_speech():
     rng, t = np.random.default_rng(0), np.arange(11025) / 44100
     y = np.arange(40) % 2
     hertz = np.where(y, 12000.0, 15000.0)[:, None] * rng.uniform(0.97, 1.03, (40, 1))

@@ -1,4 +1,4 @@
-"""The readout in closed form: when "auto" takes it, what it is fitted to, and that everything else works with it."""
+"""The readout in closed form: when "auto" selects it, how it is fitted, and how other options work with it."""
 
 import warnings
 from dataclasses import replace
@@ -15,7 +15,7 @@ from s4signal.errors import ModelFileError
 from s4signal.estimators.features.regression import FeatureRegression
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained import fitting
-from s4signal.estimators.trained import readout as room
+from s4signal.estimators.trained import readout as readout_module
 from s4signal.estimators.trained.defaults import LabelledCases
 from s4signal.estimators.trained.readout import best_shares, number_folds
 from s4signal.signals import drop_samples
@@ -48,16 +48,16 @@ def model():
     return classifier(bidirectional=False, **AUTO).fit(POWERS, Y)
 
 
-def test_auto_reads_the_powers_that_the_layers_do_not_see(model):
+def test_auto_selects_the_closed_form_for_differences_in_power(model):
     assert "readout        closed form, of " in model.describe()
     assert model.score(NEW, Y) > 0.9
     assert classifier(bidirectional=False, readout="pooled").fit(POWERS, Y).score(NEW, Y) < 0.8
-    asked = classifier(bidirectional=False, **CLOSED).fit(POWERS, Y)
-    assert same_weights(model, asked)
-    np.testing.assert_array_equal(model.predict_proba(NEW), asked.predict_proba(NEW))
+    explicit = classifier(bidirectional=False, **CLOSED).fit(POWERS, Y)
+    assert same_weights(model, explicit)
+    np.testing.assert_array_equal(model.predict_proba(NEW), explicit.predict_proba(NEW))
 
 
-def test_layers_that_have_learned_nothing_leave_the_closed_form(model):
+def test_untrained_layers_leave_the_predictions_of_the_closed_form(model):
     closed = S4RidgeClassifier(random_state=0).fit(POWERS, Y)
     untrained = classifier(learning_rate=1e-12, ssm_learning_rate=1e-12, **CLOSED).fit(POWERS, Y)
     assert (untrained.predict(NEW) == closed.predict(NEW)).mean() > 0.9  # other oscillators were drawn
@@ -65,26 +65,26 @@ def test_layers_that_have_learned_nothing_leave_the_closed_form(model):
 
 
 def readout_of(signals, y):
-    """Fit a network; return its readout, what the layers are trained on, and a function to scores without cases."""
+    """Fit a network; return its readout, the offsets of its layers, and a function that scores held-out cases."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        fit = room.fit_readout
+        fit = readout_module.fit_readout
         patch.setattr(fitting, "fit_readout", lambda *args, **options: seen.extend(fit(*args, **options)) or seen)
         classifier(max_epochs=1, **CLOSED).fit(signals, y)
     return seen
 
 
-def test_layers_learn_what_predictions_of_left_out_cases_leave():
+def test_offsets_of_the_layers_are_leave_one_out_predictions():
     rng, y = np.random.default_rng(0), np.random.default_rng(1).integers(0, 2, N)
     noise = Signals(rng.standard_normal((N, 3, 128)), sfreq=SFREQ)
     readout, offsets, _ = readout_of(noise, y)
     np.testing.assert_array_equal(offsets, readout.scale * readout.regression.ridge.loo_predictions)
-    right_of_left_out = (offsets.argmax(1) == y).mean()
-    assert right_of_left_out < 0.75
-    assert (readout.scores(noise).argmax(1) == y).mean() > right_of_left_out  # what was learned by heart
+    loo_accuracy = (offsets.argmax(1) == y).mean()
+    assert loo_accuracy < 0.75
+    assert (readout.scores(noise).argmax(1) == y).mean() > loo_accuracy  # overfitted
 
 
-def test_scores_without_some_cases_do_not_know_their_classes():
+def test_held_out_scores_do_not_depend_on_the_held_out_labels():
     own = np.arange(0, N, 4)
     flipped = Y.copy()
     flipped[own] = 1 - Y[own]
@@ -94,55 +94,55 @@ def test_scores_without_some_cases_do_not_know_their_classes():
     assert (without(own).argmax(1) == Y).mean() > 0.9
 
 
-def test_a_case_of_weight_two_is_the_case_twice():
+def test_weight_two_equals_a_repeated_case():
     options = {"precision": "64", "batch_size": None, "max_epochs": 3, **CLOSED}
     weights = np.where(np.arange(N) < 10, 2.0, 1.0)
-    twice = np.concatenate([np.arange(N), np.arange(10)])
+    rows = np.concatenate([np.arange(N), np.arange(10)])
     weighted = classifier(**options).fit(POWERS, Y, sample_weight=weights)
-    repeated = classifier(**options).fit(POWERS[twice], Y[twice])
+    repeated = classifier(**options).fit(POWERS[rows], Y[rows])
     np.testing.assert_allclose(weighted.predict_proba(NEW), repeated.predict_proba(NEW), atol=1e-6)
 
 
 @pytest.mark.parametrize("frontend", ["linear", "hop_means"])
 @pytest.mark.parametrize("sfreq", [None, 32.0, 100.0])
-def test_a_stream_says_what_the_prediction_says(frontend, sfreq):
+def test_stream_equals_prediction(frontend, sfreq):
     model = classifier(bidirectional=False, frontend=frontend, pooling="legs", max_epochs=2, **CLOSED).fit(POWERS, Y)
     signal = np.random.default_rng(0).standard_normal((3, 150))
-    stream, heard = model.stream(sfreq=sfreq), 0
+    stream, n_pushed = model.stream(sfreq=sfreq), 0
     for n in (1, 20, 0, 64, 65):
-        scores = stream.push(signal[:, heard : heard + n])
-        heard += n
-        expected = model.predict_proba(Signals([signal[:, :heard]], sfreq=sfreq or SFREQ))[0]
+        scores = stream.push(signal[:, n_pushed : n_pushed + n])
+        n_pushed += n
+        expected = model.predict_proba(Signals([signal[:, :n_pushed]], sfreq=sfreq or SFREQ))[0]
         np.testing.assert_allclose(scores, expected, atol=10 * TOLERANCE)
 
 
-def test_windows_of_a_stream_and_lost_samples():
+def test_windowed_stream_with_missing_samples_equals_prediction():
     model = classifier(bidirectional=False, frontend="linear", max_epochs=2, **CLOSED).fit(POWERS, Y)
     signal = np.random.default_rng(0).standard_normal((3, 160))
     signal[:, 40:44] = np.nan
     expected = model.predict_proba(Signals([signal[:, 32:96]], sfreq=SFREQ))[0]
     stream = model.stream(window_s=1.0, step_s=0.5)
     for first in range(0, 96, 8):
-        said = stream.push(signal[:, first : first + 8])
-    np.testing.assert_allclose(said, expected, atol=10 * TOLERANCE)
+        scores = stream.push(signal[:, first : first + 8])
+    np.testing.assert_allclose(scores, expected, atol=10 * TOLERANCE)
     with pytest.raises(ValueError, match="gaps of all channels at once"):
         model.stream().push(np.where(np.arange(3)[:, None] == 1, np.nan, signal[:, :8]))
 
 
-def test_a_saved_model_is_the_model(model, tmp_path):
+def test_loaded_model_is_identical(model, tmp_path):
     model.save(tmp_path / "model.s4")
     loaded = S4Classifier.load(tmp_path / "model.s4")
     np.testing.assert_array_equal(loaded.predict_proba(POWERS), model.predict_proba(POWERS))
     assert loaded.describe() == model.describe()
 
 
-def test_a_readout_of_other_outputs_is_refused(model):
+def test_readout_with_another_number_of_outputs_is_refused(model):
     state = model._readout.to_state()
     with pytest.raises(ModelFileError, match="its readout has 2 outputs, not 3"):
-        room.Readout.from_state(state, model._plan._replace(n_outputs=3), "32")
+        readout_module.Readout.from_state(state, model._plan._replace(n_outputs=3), "32")
 
 
-def test_a_regressor_reads_powers_too():
+def test_regressor_predicts_powers():
     y = np.random.default_rng(3).uniform(0.3, 2.0, N)
     X = np.random.default_rng(0).standard_normal((N, 3, 128))
     phase = 2 * np.pi * (10.0 * np.arange(128) / SFREQ + np.random.default_rng(1).uniform(size=(N, 1)))
@@ -151,40 +151,40 @@ def test_a_regressor_reads_powers_too():
     assert model.score(Signals(X[30:], sfreq=SFREQ), 100 + 10 * y[30:]) > 0.7
 
 
-def test_tags_are_read_too():
+def test_tags_are_predicted_from_powers():
     tags = np.stack([Y, 1 - Y, np.ones(N, int)], 1)
     tags[::4, 2] = 0
     model = classifier(**AUTO).fit(POWERS, tags)
     assert (model.predict(NEW)[:, :2] == tags[:, :2]).mean() > 0.9
 
 
-def test_a_case_at_another_rate_has_the_powers_that_it_has(model):
+def test_powers_are_classified_at_another_rate(model):
     rng = np.random.default_rng(5)
     phase = 2 * np.pi * (10.0 * np.arange(256) / (2 * SFREQ) + rng.uniform(size=(N, 1)))
-    X = rng.standard_normal((N, 3, 256)) * np.sqrt(2)  # as much noise a hertz
+    X = rng.standard_normal((N, 3, 256)) * np.sqrt(2)  # the same noise per hertz
     X[:, 0] += np.where(Y == 1, 2.0, 0.3)[:, None] * np.sin(phase)
     assert model.score(Signals(X, sfreq=2 * SFREQ), Y) > 0.85
 
 
-def test_missing_samples_at_prediction_leave_the_answer_nearly_what_it_is(model):
+def test_predictions_are_accurate_with_missing_samples(model):
     for as_nan in (True, False):
         assert model.score(drop_samples(NEW, 0.05, random_state=0, as_nan=as_nan), Y) > 0.85
 
 
-def test_irregular_and_many_missing_samples_in_training_leave_the_pooled_readout():
+def test_auto_selects_the_pooled_readout_with_many_missing_samples():
     for as_nan in (True, False):
         holes = drop_samples(POWERS, 0.4, random_state=0, as_nan=as_nan)
         assert "readout        pooled" in classifier(max_epochs=1, **AUTO).fit(holes, Y).describe()
         few = drop_samples(POWERS, 0.1, random_state=0, as_nan=as_nan)
-        asked = classifier(max_epochs=2, **CLOSED).fit(few, Y)
-        assert asked.score(drop_samples(NEW, 0.1, random_state=1, as_nan=as_nan), Y) > 0.7
+        explicit = classifier(max_epochs=2, **CLOSED).fit(few, Y)
+        assert explicit.score(drop_samples(NEW, 0.1, random_state=1, as_nan=as_nan), Y) > 0.7
 
 
-def test_few_missing_samples_and_a_dead_channel_change_no_default():
+def test_few_missing_samples_and_a_missing_channel_keep_the_defaults():
     few = powers()
     few[5, 1, 10:20] = np.nan
-    dead = np.concatenate([powers(), np.full((N, 1, 128), np.nan)], axis=1)
-    for X in (few, dead):
+    unobserved = np.concatenate([powers(), np.full((N, 1, 128), np.nan)], axis=1)
+    for X in (few, unobserved):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "channel 3 has no observation")
             model = S4Classifier(max_epochs=1, random_state=0).fit(Signals(X, sfreq=SFREQ), Y)
@@ -192,27 +192,27 @@ def test_few_missing_samples_and_a_dead_channel_change_no_default():
         assert (plan.frontend, plan.pooling, plan.readout) == ("hop_means", "legs", "closed_form")
 
 
-def test_one_channel_and_an_unknown_rate_are_read():
+def test_auto_selects_the_closed_form_for_one_channel_without_a_rate():
     one, other = powers()[:, :1], powers(seed=1)[:, :1]
     model = classifier(max_epochs=2, **AUTO).fit(one, Y)
     assert "(auto, for regular signals" in model.describe()
     assert model.score(other, Y) > 0.9
 
 
-def test_audio_is_read_by_the_layers_alone():
+def test_auto_selects_the_pooled_readout_for_audio():
     audio = Signals(powers()[:, :1], sfreq=8000.0)
     assert "readout        pooled (auto" in classifier(max_epochs=1, **AUTO).fit(audio, Y).describe()
 
 
-def test_mostly_missing_data_is_read(rng):
+def test_auto_selects_the_closed_form_for_mostly_missing_data(rng):
     X = powers()
     X[rng.random(X.shape) < 0.7] = np.nan
     model = classifier(max_epochs=1, **AUTO).fit(Signals(X, sfreq=SFREQ), Y)
     assert "(auto, for mostly missing data" in model.describe()
 
 
-def test_more_cases_than_can_be_left_out_are_refused_or_read_by_the_layers_alone(monkeypatch):
-    monkeypatch.setattr(room, "MOST_CASES", N - 1)
+def test_too_many_cases_are_refused_or_use_the_pooled_readout(monkeypatch):
+    monkeypatch.setattr(readout_module, "MOST_CASES", N - 1)
     monkeypatch.setattr("s4signal.estimators.trained.defaults.MOST_CASES", N - 1)
     with pytest.raises(ValueError, match=r"takes at most 39 training cases, got 40; use\s+readout='pooled'"):
         classifier(**CLOSED).fit(POWERS, Y)
@@ -220,7 +220,7 @@ def test_more_cases_than_can_be_left_out_are_refused_or_read_by_the_layers_alone
 
 
 @pytest.mark.parametrize("readout", ["power", None, 1])
-def test_another_readout_is_refused(readout):
+def test_unknown_readout_is_refused(readout):
     with pytest.raises(ValueError, match=r"readout=.* is unknown or out of range; choose one of 'auto', 'po"):
         classifier(readout=readout).fit(POWERS, Y)
 
@@ -231,45 +231,45 @@ def test_a_search_chooses_the_readout():
     assert clone(search.best_estimator_).readout == "closed_form"
 
 
-def test_fits_by_parts_begin_with_the_first_part():
+def test_partial_fit_fits_the_readout_in_the_first_call():
     X = powers()
     assert "readout        pooled" in classifier(sfreq=SFREQ, **AUTO).partial_fit(X, Y).describe()
     model = classifier(sfreq=SFREQ, **CLOSED).partial_fit(X[:30], Y[:30])
-    said = model.describe().split("readout")[1]
+    description = model.describe().split("readout")[1]
     assert model.partial_fit(X[30:], Y[30:]).score(powers(seed=1), Y) > 0.8
-    assert model.describe().split("readout")[1][:40] == said[:40]
+    assert model.describe().split("readout")[1][:40] == description[:40]
 
 
-def test_a_warm_start_fits_the_readout_to_its_cases():
+def test_warm_start_fits_the_readout_again():
     model = classifier(sfreq=SFREQ, warm_start=True, max_epochs=2, **AUTO).fit(powers(seed=2)[:10], Y[:10])
-    before = model.set_params(readout="pooled").score(NEW, Y)  # a network that is there keeps its readout
+    before = model.set_params(readout="pooled").score(NEW, Y)  # a fitted network keeps its readout
     assert model.fit(powers(), Y).score(NEW, Y) > max(0.9, before - 1e-9)
 
 
 def test_a_warm_start_with_too_many_cases_is_refused(monkeypatch):
     model = classifier(sfreq=SFREQ, warm_start=True, max_epochs=1, **CLOSED).fit(powers()[:20], Y[:20])
-    monkeypatch.setattr(room, "MOST_CASES", 30)
+    monkeypatch.setattr(readout_module, "MOST_CASES", 30)
     with pytest.raises(ValueError, match="takes at most 30 training cases, got 40; use readout='pooled', and warm_st"):
         model.fit(powers(), Y)
 
 
-def test_a_checkpoint_of_other_groups_is_not_taken_up(tmp_path):
+def test_checkpoint_of_other_groups_is_not_resumed(tmp_path):
     X, y, groups = POWERS[:20], Y[:20], np.arange(20) // 4
-    made = {"max_epochs": 2, **CLOSED}
-    grouped = classifier(checkpoint_dir=tmp_path, **made).fit(X, y, groups=groups)
-    alone = classifier(**made).fit(X, y)
+    options = {"max_epochs": 2, **CLOSED}
+    grouped = classifier(checkpoint_dir=tmp_path, **options).fit(X, y, groups=groups)
+    alone = classifier(**options).fit(X, y)
     assert grouped.history_[1]["loss"] != alone.history_[1]["loss"]
-    assert classifier(checkpoint_dir=tmp_path, **made).fit(X, y).history_[1]["loss"] == alone.history_[1]["loss"]
+    assert classifier(checkpoint_dir=tmp_path, **options).fit(X, y).history_[1]["loss"] == alone.history_[1]["loss"]
 
 
-def test_validation_cases_say_how_much_the_layers_count():
+def test_validation_cases_determine_the_share_of_the_layers():
     X, new = powers(), powers(seed=1)
     model = classifier(sfreq=SFREQ, max_epochs=1, **AUTO).fit(X, Y, X_val=new, y_val=Y)
     assert model.score(new, Y) > 0.9
     assert "and layers x " in model.describe()
 
 
-def test_layers_count_as_much_as_serves_cases_they_have_not_seen():
+def test_layers_count_only_if_they_correct_held_out_cases():
     rng, y = np.random.default_rng(0), torch.from_numpy(Y.astype(np.int64))
     offsets = rng.standard_normal((N, 2))
     cases = Cases.of(list(powers()), y)
@@ -278,8 +278,8 @@ def test_layers_count_as_much_as_serves_cases_they_have_not_seen():
     for added, share in ((9.0 * right, 1.0), (-right, 0.0)):
         outputs = torch.from_numpy(offsets) + added
         assert best_shares(outputs, cases, classifies=True) == (1.0, share)
-    known = replace(cases, offsets=0.2 * right.numpy())
-    assert best_shares(9.0 * right, known, classifies=True) == (1.0, 0.0)  # more certain, not more often right
+    correct = replace(cases, offsets=0.2 * right.numpy())
+    assert best_shares(9.0 * right, correct, classifies=True) == (1.0, 0.0)  # more certain, not more often right
 
 
 def test_layers_count_if_they_correct_tags():
@@ -290,20 +290,20 @@ def test_layers_count_if_they_correct_tags():
         assert best_shares(9.0 * signs, cases, classifies=True) == (1.0, share)
 
 
-def test_what_tells_subjects_apart_does_not_count_for_new_ones():
+def test_groups_lower_the_confidence_if_only_subjects_differ():
     rng, n = np.random.default_rng(0), 120
     subjects = np.repeat(np.arange(6), n // 6)
-    y = np.where(rng.random(n) < 0.9, subjects % 2, 1 - subjects % 2)  # who it is says what it is, of these six
+    y = np.where(rng.random(n) < 0.9, subjects % 2, 1 - subjects % 2)  # only these six subjects predict the class
     X = rng.standard_normal((n, 3, 64)) + 2.0 * rng.standard_normal((6, 3, 1))[subjects] * np.hanning(64)
     fits = {
         name: classifier(max_epochs=10, **CLOSED).fit(X, y, groups=g) for name, g in (("no", None), ("yes", subjects))
     }
-    surest = {name: model.predict_proba(rng.standard_normal(X.shape)).max(1).mean() for name, model in fits.items()}
-    assert surest["yes"] < surest["no"]
+    confidence = {name: model.predict_proba(rng.standard_normal(X.shape)).max(1).mean() for name, model in fits.items()}
+    assert confidence["yes"] < confidence["no"]
     assert "layers x 1 " not in fits["yes"].describe()
 
 
-def test_folds_follow_from_the_cases_whatever_their_order():
+def test_folds_depend_on_the_cases_but_not_on_their_order():
     signals = Signals(np.concatenate([powers(), powers()[:7]]), sfreq=SFREQ)
     y = np.concatenate([Y, Y[:7]])
     order = np.random.default_rng(0).permutation(N + 7)
@@ -321,20 +321,20 @@ def test_folds_follow_from_the_cases_whatever_their_order():
     assert folds(np.arange(N + 7), groups // 9) is None  # of one group
 
 
-def test_samples_removed_in_training_do_not_stop_it():
+def test_readout_works_with_sample_dropout():
     model = classifier(augmentation=("sample_dropout",), frontend="hop_means", max_epochs=3, **CLOSED)
     assert model.fit(POWERS, Y).score(NEW, Y) > 0.9
 
 
-def test_a_readout_that_counts_for_nothing_is_not_computed():
+def test_readout_of_scale_zero_is_not_computed():
     model = S4RidgeClassifier(n_oscillators=4, random_state=0).fit(POWERS, Y)
-    readout = room.Readout(FeatureRegression(model.features_.feature_map_, model.ridge_), 1.0)
+    readout = readout_module.Readout(FeatureRegression(model.features_.feature_map_, model.ridge_), 1.0)
     expected = 0.0 * readout.scores(NEW[:2])
     unread = LazyCase(read=lambda *_: pytest.fail("it was read"), n_channels=3, length=128, sfreq=SFREQ)
     np.testing.assert_array_equal(readout._replace(scale=0.0).scores(Signals.from_cases([unread] * 2)), expected)
 
 
-def test_of_numbers_the_layers_and_the_regression_each_count_by_the_error_of_the_other():
+def test_shares_of_a_regressor_are_inverse_to_the_squared_errors():
     y = torch.from_numpy(np.random.default_rng(0).standard_normal((N, 1)))
     noise = np.random.default_rng(1).choice([-1.0, 1.0], (N, 1))
     cases = replace(Cases.of(list(powers()), y), offsets=y.numpy() + 0.3 * noise)
@@ -346,7 +346,7 @@ def test_of_numbers_the_layers_and_the_regression_each_count_by_the_error_of_the
 @pytest.mark.parametrize(
     ("make", "warm", "alone"), [(classifier, False, False), (regressor, False, True), (regressor, True, False)]
 )
-def test_layers_of_a_regressor_learn_the_targets_themselves(make, warm, alone, monkeypatch):
+def test_layers_of_a_regressor_are_trained_on_the_targets(make, warm, alone, monkeypatch):
     seen, own = [], fitting.fit_network
     monkeypatch.setattr(fitting, "fit_network", lambda net, cases, **how: seen.append(cases) or own(net, cases, **how))
     y = Y if make is classifier else np.arange(float(N))

@@ -11,20 +11,20 @@ def ramps(n=40, seed=0):
     return y[:, None, None] * np.sin(np.linspace(0, 30, 60)) + 0.1 * rng.standard_normal((n, 1, 60)), y
 
 
-def test_targets_come_back_in_their_own_units():
+def test_predictions_have_the_units_of_the_targets():
     X, y = ramps()
     model = regressor(max_epochs=40, learning_rate=3e-2).fit(X, 1e-6 * y + 5)
     assert model.score(X, 1e-6 * y + 5) > 0.8
 
 
-def test_the_unit_of_the_target_makes_no_difference():
+def test_predictions_scale_with_the_targets():
     X, y = ramps()
     one, other = regressor(**REFERENCE).fit(X, y), regressor(**REFERENCE).fit(X, 1000 * y)
     np.testing.assert_allclose(other.predict(X), 1000 * one.predict(X), rtol=1e-9)
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
-def test_any_number_of_outputs(n_outputs):
+def test_predictions_have_the_shape_of_the_targets(n_outputs):
     X, y = ramps()
     targets = y[:, None] * np.arange(1, n_outputs + 1)
     model = regressor().fit(X, targets)
@@ -32,23 +32,23 @@ def test_any_number_of_outputs(n_outputs):
     assert model.fit(X, y).predict(X).shape == y.shape
 
 
-def test_a_constant_target_is_learned_at_once():
+def test_constant_target_is_learned():
     X, _ = ramps()
     model = regressor(max_epochs=10).fit(X, np.full(40, 7.0))
     np.testing.assert_allclose(model.predict(X), 7.0, atol=1.0)
     assert np.isfinite(model.predict(X)).all()
 
 
-def test_weighted_targets_are_standardised_by_weight():
+def test_integer_weights_equal_repeated_cases():
     X, y = ramps()
     weights = np.arange(40) % 3
     repeated = np.repeat(np.arange(40), weights)
     weighted = regressor(**REFERENCE).fit(X, y, sample_weight=weights)
-    twice = regressor(**REFERENCE).fit(X[repeated], y[repeated])
-    np.testing.assert_allclose(weighted.predict(X), twice.predict(X), atol=1e-9)
+    by_hand = regressor(**REFERENCE).fit(X[repeated], y[repeated])
+    np.testing.assert_allclose(weighted.predict(X), by_hand.predict(X), atol=1e-9)
 
 
-def test_validation_cases_do_not_enter_the_standardisation():
+def test_validation_cases_do_not_affect_the_standardisation():
     X, y = ramps()
     one = regressor(**REFERENCE).fit(X, y, X_val=X[:4], y_val=y[:4])
     other = regressor(**REFERENCE).fit(X, y, X_val=X[:4] * 50, y_val=y[:4] * 50)
@@ -70,7 +70,7 @@ def test_a_regressor_and_a_classifier_share_every_parameter_but_class_weight():
     assert differing == {"dropout"}
 
 
-def test_partial_fit_keeps_the_units_of_the_first_call():
+def test_partial_fit_keeps_the_target_scale_of_the_first_call():
     X, y = ramps()
     model = regressor().partial_fit(X, y)
     first = model._target_scale
@@ -79,6 +79,6 @@ def test_partial_fit_keeps_the_units_of_the_first_call():
     assert not same_weights(model, regressor().partial_fit(X, y))
 
 
-def test_waves_of_both_classes_can_be_regressed_too():
+def test_integer_targets_give_float_predictions():
     X, y = waves()
     assert regressor().fit(X, y).predict(X).dtype == np.float64

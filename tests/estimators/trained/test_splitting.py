@@ -1,4 +1,4 @@
-"""Validation cases: no class is lost, groups stay whole, and what could not stay whole is named."""
+"""The validation split: every class stays in training, groups stay whole, and a warning names split groups."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_a_split_keeps_groups_whole(labelled, seed):
     assert why == "12 cases of 1 of 10 groups are set aside to choose the epoch"
 
 
-def test_a_split_keeps_the_shares_of_the_classes():
+def test_split_is_stratified():
     labels = (np.arange(N) % 4 == 0).astype(int)
     _, held_out, _ = split(labels)
     assert labels[held_out].sum() == 3
@@ -46,8 +46,8 @@ def test_a_split_keeps_the_shares_of_the_classes():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_split_of_groups_takes_a_class_away(seed):
-    # 36 recordings of 18 subjects; each class is rare in some groups, and alone in others.
+def test_split_of_groups_has_every_class_in_both_parts(seed):
+    # 300 cases of 18 subjects; every subject has one class.
     rng = np.random.default_rng(seed)
     groups = rng.integers(0, 18, 300)
     labels = np.where(groups < 12, 0, 1)
@@ -56,7 +56,7 @@ def test_no_split_of_groups_takes_a_class_away(seed):
     assert set(groups[train]).isdisjoint(groups[held_out])
 
 
-def test_where_no_group_can_be_spared_auto_trains_on_all_cases():
+def test_auto_trains_on_all_cases_if_no_group_can_be_held_out():
     groups = np.arange(N) // 60
     everything, none, why = split(groups, groups)
     assert everything.tolist() == list(range(N))
@@ -65,7 +65,7 @@ def test_where_no_group_can_be_spared_auto_trains_on_all_cases():
     assert split(np.arange(N) % 2, np.zeros(N)).held_out is None
 
 
-def test_groups_that_had_to_be_split_are_named():
+def test_warning_names_groups_that_had_to_be_split():
     names = np.array(["rest.edf", "task.edf"])[np.arange(N) // 60]
     with pytest.warns(UserWarning, match=r"the groups rest\.edf, task\.edf have cases in training and in validation"):
         train, held_out, _ = split(np.arange(N) // 60, names, early_stopping=True)
@@ -82,7 +82,7 @@ def test_groups_that_had_to_be_split_are_named():
         (np.arange(N) % 2, {"early_stopping": False}, "early_stopping=False"),
     ],
 )
-def test_it_says_why_no_case_is_set_aside(labels, options, why):
+def test_split_returns_the_reason_if_no_case_is_held_out(labels, options, why):
     assert split(labels, **options)[1:] == (None, why)
 
 
@@ -94,13 +94,13 @@ def named(sources, subjects=None):
     )
 
 
-def test_groups_are_those_given_or_recordings_of_several_cases():
+def test_groups_default_to_subjects_or_recordings_of_several_cases():
     assert check_groups(None, named(("a", "b", "c"))) is None
     assert check_groups(None, named(("a", "a", "a"))) is None
     assert check_groups(None, named(("", "", ""))) is None
     assert check_groups(None, named(("a", "a", "b"))).tolist() == ["a", "a", "b"]
     assert check_groups(None, named("abcd", "ppqq")).tolist() == ["p", "p", "q", "q"]  # subjects come first
-    assert check_groups(None, named("aabb", "pppp")).tolist() == ["a", "a", "b", "b"]  # unless there is but one
+    assert check_groups(None, named("aabb", "pppp")).tolist() == ["a", "a", "b", "b"]  # unless there is only one
     assert check_groups([3, 3, 1], named(("a", "a", "b"))).tolist() == ["3", "3", "1"]
     with pytest.raises(ShapeError, match=r"groups must have shape \(2,\), one group per case, got \(3,\)"):
         check_groups([3, 3, 1], named(("a", "a")))
@@ -118,7 +118,7 @@ def test_a_fit_keeps_subjects_together(make, monkeypatch):
 
     real = make()._train.__func__
     monkeypatch.setattr(type(make()), "_train", spy)
-    X[:, 0] = subjects[:, None]  # each case says whose it is
+    X[:, 0] = subjects[:, None]  # each case contains the number of its subject
     X[:, 0] += 1e-3 * np.arange(20)
     make().fit(recordings(X, [f"{i // 5}.edf" for i in range(N)]), y, groups=subjects)
     train, held_out = seen[0]
@@ -126,7 +126,7 @@ def test_a_fit_keeps_subjects_together(make, monkeypatch):
     assert train.isdisjoint(held_out)
 
 
-def test_two_recordings_of_a_class_each_are_learned_whole():
+def test_recordings_of_one_class_each_are_all_used_for_training():
     X, y = waves(N, n_times=20)
     order = np.argsort(y, kind="stable")
     model = classifier().fit(recordings(X[order], [f"{label}.edf" for label in y[order]]), y[order])
@@ -134,7 +134,7 @@ def test_two_recordings_of_a_class_each_are_learned_whole():
     assert "no split keeps groups whole and every class on both sides" in model.describe()
 
 
-def test_groups_are_routed():
+def test_groups_are_passed_by_metadata_routing():
     X, y = waves(N, n_times=20)
     subjects = np.arange(N) // 4
     with sklearn.config_context(enable_metadata_routing=True):

@@ -1,4 +1,4 @@
-"""Times as they were recorded: two doors, regular times, other rates, invariance, and what is refused."""
+"""Times of samples: in Signals or as an argument, regular and irregular, other rates, invariance, errors."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def routing():
 
 @BOTH
 @pytest.mark.parametrize("kernel", ["s4d", "s5"])
-def test_both_doors_give_the_same_bits(make, kernel):
+def test_times_in_signals_and_as_an_argument_give_the_same_model(make, kernel):
     carried = make(kernel=kernel).fit(Signals(X, times=TIMES), Y)
     passed = make(kernel=kernel).fit(X, Y, times=TIMES)
     assert same_weights(carried, passed)
@@ -40,13 +40,13 @@ def test_both_doors_give_the_same_bits(make, kernel):
     assert passed.score(X, Y, times=TIMES) == carried.score(Signals(X, times=TIMES), Y)
 
 
-def test_a_flat_array_takes_times_too():
+def test_2d_array_accepts_times():
     model = classifier().fit(X[:, 0], Y, times=TIMES)
     shorter = [times[:50] for times in TIMES]
     assert model.predict_proba(X[:, 0, :50], times=shorter).shape == (24, 2)
 
 
-def test_regular_times_are_no_times():
+def test_regular_times_equal_a_sampling_rate():
     times = [5.0 + np.arange(60) / 100.0] * 24
     timed = classifier(**REFERENCE).fit(Signals(X, times=times), Y)
     plain = classifier(**REFERENCE).fit(Signals(X, sfreq=100.0), Y)
@@ -75,9 +75,9 @@ def test_seconds_and_minutes_give_the_same_model():
 
 @BOTH
 @pytest.mark.parametrize("pooling", ["mean", "legs", "attention", "last"])
-def test_a_prediction_knows_nothing_of_its_company(make, pooling, rng):
+def test_prediction_of_a_case_does_not_depend_on_the_other_cases(make, pooling, rng):
     lengths = rng.integers(5, 60, 24)
-    # Regular, irregular and with missing samples, side by side.
+    # A mix of regular, irregular and incomplete cases.
     signals = Signals([case[:, :n] for case, n in zip(X, lengths, strict=True)], sfreq=100.0)
     timed = Signals([c.data for c in signals], times=[t[:n] for t, n in zip(TIMES, lengths, strict=True)], sfreq=100.0)
     mixed = Signals([*signals[:8], *timed[8:16], *drop_samples(signals[16:], 0.4, random_state=0, as_nan=True)])
@@ -89,7 +89,7 @@ def test_a_prediction_knows_nothing_of_its_company(make, pooling, rng):
 
 
 @BOTH
-def test_one_wrong_clock_is_named_and_costs_no_memory(make):
+def test_wrong_clock_gives_a_warning_and_needs_no_memory(make):
     wrong = [1.7e9 + times for times in TIMES]
     wrong[3] = np.concatenate([[0.0], wrong[3][1:]])  # on a grid, 10^11 samples
     with pytest.warns(UserWarning, match=r"case 3: times jump by 54.0 years after sample 0\. If a clock was wrong"):
@@ -102,24 +102,24 @@ def test_one_wrong_clock_is_named_and_costs_no_memory(make):
 
 @BOTH
 @pytest.mark.parametrize(("n", "k"), [(256, 3), (256, 20), (160, 20)])
-def test_time_passes_in_as_many_holes_as_padding_fills(make, n, k, rng):
+def test_predictions_with_missing_samples_do_not_depend_on_padding(make, n, k, rng):
     holes = rng.standard_normal((6, 2, n))
     model = make(precision="64", max_epochs=1, sfreq=100.0).fit(holes, np.arange(6) % 2)
     for case in holes:
         case[:, rng.choice(np.arange(1, n - 1), k, replace=False)] = np.nan
     longer = np.pad(holes[0], ((0, 0), (0, 1)), mode="edge")
-    company = model._outputs([*holes, longer, np.concatenate([holes[1], holes[2]], axis=1)])[:6]
-    np.testing.assert_allclose(model._outputs(list(holes)), company, atol=1e-9)
+    together = model._outputs([*holes, longer, np.concatenate([holes[1], holes[2]], axis=1)])[:6]
+    np.testing.assert_allclose(model._outputs(list(holes)), together, atol=1e-9)
 
 
-def test_a_regular_recording_with_a_rate_suits_a_model_fitted_with_times():
+def test_model_fitted_with_times_accepts_regular_recordings_with_a_rate():
     model = classifier(**REFERENCE).fit(Signals(X, times=TIMES, sfreq=100.0), Y)
     regular = Signals(X, sfreq=100.0)
     timed = Signals(X, times=[np.arange(60) / 100.0] * 24, sfreq=100.0)
     np.testing.assert_allclose(model.predict_proba(regular), model.predict_proba(timed), atol=1e-9)
 
 
-def test_times_at_half_the_rate_are_the_rate():
+def test_regular_times_equal_a_lower_rate_at_prediction():
     model = classifier(**REFERENCE, sfreq=100.0).fit(X, Y)
     half = decimate(Signals(X, sfreq=100.0), 2)
     timed = Signals([case.data for case in half], times=[np.arange(30) / 50.0] * 24, sfreq=50.0)
@@ -135,13 +135,13 @@ def test_recordings_of_mixed_rates_train_together():
     np.testing.assert_allclose(model.predict_proba(coarse), same_order[12:], atol=1e-6)
 
 
-def test_irregular_training_improves():
+def test_training_with_irregular_times_reduces_the_loss():
     waves = [np.sin((10.0 + 40.0 * label) * times) for label, times in zip(Y, TIMES, strict=True)]
     model = classifier(max_epochs=40, learning_rate=3e-2).fit(Signals(waves, times=TIMES), Y)
     assert model.history_[-1]["loss"] < 0.5 * model.history_[0]["loss"]
 
 
-def test_a_saved_model_keeps_its_times(tmp_path):
+def test_loaded_model_fitted_with_times_gives_the_same_predictions(tmp_path):
     holes = drop_samples(Signals(X, times=TIMES), 0.2, random_state=0)
     model = classifier().fit(holes, Y)
     model.save(tmp_path / "model.s4")
@@ -151,14 +151,14 @@ def test_a_saved_model_keeps_its_times(tmp_path):
         loaded.predict(X)
 
 
-def test_describe_speaks_of_times():
+def test_describe_reports_irregular_times():
     text = classifier().fit(Signals(X, times=TIMES), Y).describe()
     assert "at their own times" in text
     assert " Hz" in text
 
 
 @BOTH
-def test_a_model_fitted_with_times_asks_for_them(make):
+def test_model_fitted_with_times_needs_times(make):
     model = make().fit(Signals(X, times=TIMES), Y)
     text = r"case 0 has neither times nor a rate, but the model was fitted with times; pass Signals\(X, times=\.\.\.\)"
     with pytest.raises(ValueError, match=text):
@@ -170,7 +170,7 @@ def test_a_model_fitted_with_times_asks_for_them(make):
 
 
 @BOTH
-def test_milliseconds_are_noticed(make):
+def test_times_in_milliseconds_are_refused(make):
     milliseconds = [1000 * times for times in TIMES]
     text = r"case 0: times must be seconds: their median gap is .* Divide milliseconds by 1000"
     with pytest.raises(ValueError, match=text):
@@ -179,7 +179,7 @@ def test_milliseconds_are_noticed(make):
         make().fit(X, Y, times=TIMES).predict(X, times=milliseconds)
 
 
-def test_one_case_may_be_charted_much_more_finely_than_the_others():
+def test_some_cases_may_be_sampled_much_more_densely():
     hourly = [3600 * times for times in TIMES]
     model = classifier().fit(X, Y, times=[*hourly[:20], *TIMES[20:]])
     assert model.predict(X[:8], times=[*hourly[:6], *TIMES[:2]]).shape == (8,)
@@ -194,14 +194,14 @@ def test_a_dense_kernel_refuses_times(kernel):
         model.predict(X, times=TIMES)
 
 
-def test_cross_validation_slices_what_signals_carry():
+def test_cross_validation_slices_the_times_of_signals():
     signals = Signals(X, times=TIMES)
     assert cross_val_score(classifier(), signals, Y, cv=3).shape == (3,)
     assert cross_val_predict(classifier(), signals, Y, cv=3, method="predict_proba").shape == (24, 2)
 
 
 @pytest.mark.usefixtures("routing")
-def test_routed_times_give_the_bits_of_carried_ones():
+def test_routed_times_equal_times_in_signals():
     model = classifier().set_fit_request(times=True).set_score_request(times=True)
     routed = cross_validate(model, X, Y, cv=3, params={"times": TIMES}, return_estimator=True)
     carried = cross_validate(classifier(), Signals(X, times=TIMES), Y, cv=3, return_estimator=True)
@@ -210,7 +210,7 @@ def test_routed_times_give_the_bits_of_carried_ones():
 
 
 @pytest.mark.usefixtures("routing")
-def test_as_many_cases_as_samples_are_sliced_by_case():
+def test_times_are_sliced_by_case_if_there_are_as_many_cases_as_samples():
     X, y = waves(n=30, n_times=30)
     times = irregular(30, 30)
     for form in (times, np.array(times)):
@@ -223,7 +223,7 @@ def test_as_many_cases_as_samples_are_sliced_by_case():
 
 
 @pytest.mark.usefixtures("routing")
-def test_half_used_routing_is_refused():
+def test_incomplete_routing_of_times_is_refused():
     with pytest.raises(UnsetMetadataPassedError, match="times"):
         cross_validate(classifier(), X, Y, cv=3, params={"times": TIMES})
     half = classifier().set_fit_request(times=True)

@@ -17,7 +17,7 @@ KEYS = {"epoch", "loss", "validation_loss", "validation_score", "seconds"}
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_the_history_has_a_line_an_epoch(make):
+def test_history_has_one_entry_per_epoch(make):
     X, y = waves()
     model = make(max_epochs=3).fit(X, y)
     assert [line["epoch"] for line in model.history_] == [1, 2, 3]
@@ -38,7 +38,7 @@ def test_early_stopping_sets_validation_cases_aside(n, early_stopping, validated
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_behind_the_filter_bank_all_cases_are_trained_on_to_the_end(make, monkeypatch):
+def test_filter_bank_trains_on_all_cases_without_validation(make, monkeypatch):
     assert (plan.FEWEST_STEPS, plan.STEPS_OF_AUDIO, plan.MOST_EPOCHS) == (200, 4000, 40)
     monkeypatch.setattr(plan, "FEWEST_STEPS", 20)
     monkeypatch.setattr(plan, "MOST_EPOCHS", 16)
@@ -46,14 +46,12 @@ def test_behind_the_filter_bank_all_cases_are_trained_on_to_the_end(make, monkey
     model = make(max_epochs="auto", sfreq=8000.0).fit(X[:60], y[:60])
     assert model.n_iter_ == model.best_epoch_ == 16  # of 4 steps
     assert model.history_[-1]["validation_loss"] is None
-    assert make(sfreq=8000.0).fit(X[:60], y[:60]).history_[-1]["validation_loss"] is None, (
-        "whatever the number of epochs"
-    )
+    assert make(sfreq=8000.0).fit(X[:60], y[:60]).history_[-1]["validation_loss"] is None, "for any number of epochs"
     assert make(max_epochs="auto", sfreq=100.0, batch_size=100).fit(X, y).history_[-1]["validation_loss"] is not None
 
 
 @pytest.mark.parametrize(("n_cases", "sfreq", "batch_size"), [(40, 8000.0, 16), (40, 100.0, 32), (4097, 100.0, 64)])
-def test_a_step_has_fewer_cases_behind_the_filter_bank_and_more_of_many(n_cases, sfreq, batch_size):
+def test_auto_batch_size_depends_on_the_front_end_and_the_number_of_cases(n_cases, sfreq, batch_size):
     X, y = waves(n_cases, n_channels=1, n_times=160 if sfreq > 1000 else 2)
     model = classifier(sfreq=sfreq, max_epochs=1, early_stopping=False).fit(X, y)
     assert f"{batch_size} of {n_cases} cases per step (auto)" in model.describe()
@@ -70,7 +68,7 @@ def test_the_epoch_of_the_lowest_validation_loss_is_kept():
     assert -np.log(probability).mean() == pytest.approx(min(losses), abs=1e-5)
 
 
-def test_training_stops_when_validation_no_longer_gains():
+def test_training_stops_when_the_validation_loss_stops_improving():
     X, y = waves()
     model = classifier(max_epochs=60, learning_rate=0.05, n_iter_no_change=2).fit(X, y, X_val=X, y_val=1 - y)
     assert model.n_iter_ == model.best_epoch_ + 2 < 60
@@ -92,25 +90,25 @@ def test_validation_cases_may_have_other_lengths_and_rates():
 
 
 @pytest.mark.parametrize(("n", "validated"), [(100, False), (1000, True)])
-def test_few_cases_of_several_channels_are_all_trained_on(n, validated):
+def test_few_multichannel_cases_are_all_used_for_training(n, validated):
     X, y = waves(n, n_times=32)
     model = classifier(max_epochs=1).fit(X, y)
     assert (model.history_[0]["validation_loss"] is not None) == validated
 
 
-def test_many_classes_for_few_validation_cases_are_not_split_automatically():
+def test_auto_makes_no_split_with_too_few_cases_per_class():
     X, _ = waves(100, n_times=20)
     model = classifier(max_epochs=1).fit(X, np.arange(100) % 20)
     assert model.history_[0]["validation_loss"] is None
 
 
-def test_a_split_that_cannot_be_made_says_what_to_change():
+def test_impossible_split_raises_an_error():
     X, _ = waves(24, n_times=20)
     with pytest.raises(ValueError, match=r"validation_fraction=0.1 of 24 cases cannot be set aside: .* early_stopping"):
         classifier(early_stopping=True).fit(X, np.arange(24) % 12)
 
 
-def test_a_warm_start_goes_on_where_training_ended():
+def test_warm_start_continues_from_the_last_weights():
     X, y = waves()
     model = classifier(max_epochs=10, learning_rate=0.03, warm_start=True).fit(X, y)
     first = model.history_
@@ -119,7 +117,7 @@ def test_a_warm_start_goes_on_where_training_ended():
     assert model.n_iter_ == 10
 
 
-def test_a_cold_start_forgets():
+def test_fit_without_warm_start_starts_over():
     X, y = waves()
     model = classifier()
     assert same_weights(copy.deepcopy(model.fit(X, y)), model.fit(X, y))
@@ -147,7 +145,7 @@ def test_a_warm_start_refuses_other_channels_labels_or_outputs():
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_partial_fit_is_one_epoch_each(make):
+def test_each_partial_fit_is_one_epoch(make):
     X, y = waves()
     model = make().partial_fit(X, y) if make is regressor else make().partial_fit(X, y, classes=[0, 1])
     first = copy.deepcopy(model)
@@ -157,7 +155,7 @@ def test_partial_fit_is_one_epoch_each(make):
     assert not same_weights(model, first)
 
 
-def test_partial_fit_takes_classes_to_come():
+def test_partial_fit_accepts_classes_that_occur_later():
     X, y = waves()
     model = classifier().partial_fit(X, np.zeros(24, int), classes=[0, 1, 2])
     assert model.predict_proba(X).shape == (24, 3)
@@ -187,7 +185,7 @@ def test_a_refit_on_another_shape_works(make):
     assert len(model.predict(three)) == 24
 
 
-def test_fit_changes_no_parameter_and_the_estimator_holds_nothing_before():
+def test_constructor_stores_only_parameters_and_fit_does_not_change_them():
     X, y = waves()
     model = classifier(class_weight={0: 1, 1: 2})
     assert set(vars(model)) == set(model.get_params())
@@ -196,7 +194,7 @@ def test_fit_changes_no_parameter_and_the_estimator_holds_nothing_before():
     assert model.get_params() == before
 
 
-def test_parameters_may_be_set_after_fit_and_act_at_the_next():
+def test_parameters_set_after_fit_take_effect_in_the_next_fit():
     X, y = waves()
     model = classifier().fit(X, y)
     before = model.predict_proba(X)
@@ -232,17 +230,17 @@ def test_a_pickle_predicts_the_same_in_another_process(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), model.predict_proba(X))
 
 
-def test_fit_leaves_the_global_random_states_alone():
+def test_fit_does_not_change_the_global_random_states():
 
     X, y = waves(100, n_times=20)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - the state that must not move
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - the state that must not change
     S4Classifier(**SMALL).fit(X, y)
     assert (torch.get_rng_state() == before[0]).all()
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_only_ratios_of_weights_count(make):
+def test_only_ratios_of_sample_weights_matter(make):
     X, y = waves()
     weights = np.where(y == 1, 2.0, 1.0)
     expected = make().fit(X, y, sample_weight=weights)._outputs(X)
@@ -251,7 +249,7 @@ def test_only_ratios_of_weights_count(make):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_weight_too_light_to_count_is_none():
+def test_negligible_weights_equal_zero():
     X, y = waves()
     weights = np.where(np.arange(24) < 6, 1e-60, 1.0)
     light = classifier(batch_size=2).fit(X, y, sample_weight=weights)
@@ -260,7 +258,7 @@ def test_a_weight_too_light_to_count_is_none():
         classifier(class_weight={0: 1e200, 1: 1e200}).fit(X, y, sample_weight=np.full(24, 1e200))
 
 
-def test_weight_two_is_twice_and_weight_zero_is_left_out():
+def test_integer_weights_equal_repeated_cases():
     X, y = waves()
     weights = np.ones(24)
     weights[[0, 1, 2, 3]] = [2, 0, 0, 3]
