@@ -1,9 +1,9 @@
-"""What the tests of the mathematics share."""
+"""Put the folder of the tests of `ssm` on the path."""
 
 import sys
 from pathlib import Path
 
 __all__: list[str] = []
 
-# pytest's importlib mode puts no test folder on the path; random_systems.py lies here.
+# pytest's importlib mode puts no test folder on the path; random_systems.py is here.
 sys.path.insert(0, str(Path(__file__).parent))

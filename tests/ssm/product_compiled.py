@@ -1,4 +1,4 @@
-"""Compile the fused product for cards that need not be here; run by test_fused_product.py: PTXAS FOLDER."""
+"""Compile the fused product for GPUs, without needing one; test_fused_product.py runs it. Arguments: PTXAS FOLDER."""
 
 import itertools
 import re
@@ -14,11 +14,11 @@ from s4signal.ssm.fused_product import _kernel, tiles
 
 __all__: list[str] = []
 
-MOST_SHARED = {80: 99 * 1024, 90: 227 * 1024}  # bytes of a block of threads, by the kind of card
+MOST_SHARED = {80: 99 * 1024, 90: 227 * 1024}  # bytes of shared memory per thread block, by compute capability
 
 
 def check(capability: int, T: int, *, tf32: bool, ptxas: str, folder: Path) -> None:
-    """Compile for blocks of T samples: no spills, enough programs at once, tensor cores where they are asked for."""
+    """Compile for blocks of T samples: no spills, enough concurrent programs, tensor cores where requested."""
     cut = tiles(T, tf32=tf32)
     n_warps = cut.pop("num_warps")
     given = dict.fromkeys(_kernel.arg_names[:5], "*fp32") | dict.fromkeys(_kernel.arg_names[5:8], "i32")
@@ -28,12 +28,12 @@ def check(capability: int, T: int, *, tf32: bool, ptxas: str, folder: Path) -> N
     ptx = compiled.asm["ptx"]
     (folder / "kernel.ptx").write_text(ptx)
     command = [ptxas, "-v", f"--gpu-name={re.search(r'[.]target (sm_[0-9a]+)', ptx)[1]}", "kernel.ptx"]
-    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr
-    registers = 8 * -(-int(re.search(r"Used (\d+) registers", said)[1]) // 8)  # as they are given out
+    report = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr
+    registers = 8 * -(-int(re.search(r"Used (\d+) registers", report)[1]) // 8)  # as they are allocated
     programs = min(65_536 // (registers * 32 * n_warps), MOST_SHARED[capability] // compiled.metadata.shared)
-    case = (capability, T, tf32, said)
-    assert " 0 bytes spill stores" in said, case
-    assert n_warps * programs >= 8, case  # at once, so that some multiply while others wait for memory
+    case = (capability, T, tf32, report)
+    assert " 0 bytes spill stores" in report, case
+    assert n_warps * programs >= 8, case  # concurrent: some multiply while others wait for memory
     assert ("mma" in ptx) == tf32, case  # on tensor cores
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported
+os.environ["TRITON_INTERPRET"] = "1"  # triton reads it at import
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -19,9 +19,9 @@ __all__: list[str] = []
 
 
 def compare(T: int, rows: int, S: int) -> None:
-    """U W + X Q^T and U W^T + X Q^T, however they are laid out; S = 0 is the first product alone.
+    """Compare U W + X Q^T and U W^T + X Q^T in every memory layout; S = 0 is the first product alone.
 
-    A sample and a state that are not a number stay within their blocks.
+    A NaN in a sample or a state stays within its block.
     """
     torch.manual_seed(1000 * T + rows)
     U, X, Q = (torch.randn(2, n, m, dtype=torch.float64).mT for n, m in ((T, rows), (S, rows), (S, T)))
@@ -29,7 +29,7 @@ def compare(T: int, rows: int, S: int) -> None:
     tables = [U, torch.randn(2, 2 * T - 1, dtype=torch.float64), *([X, Q] if S else [])]
     for transposed, tf32 in product((False, True), repeat=2):
         expected = blocks.block_product(*tables, transposed=transposed)
-        torch.backends.cuda.matmul.allow_tf32 = tf32  # the interpreter does not round, but tables lie in another order
+        torch.backends.cuda.matmul.allow_tf32 = tf32  # the interpreter does not round, but the table layout differs
         got = fused_product.fused_product(*(table.float() for table in tables), transposed=transposed)
         assert got.dtype == torch.float32
         assert got.is_contiguous()
@@ -50,7 +50,7 @@ def leaves_of(system: DenseSystem | DiagonalSystem) -> Iterator[Tensor]:
 
 
 def compare_scans(n_times: int, *, bidirectional: bool, dense: bool = False, carried: bool = False) -> None:
-    """Outputs, last state and all gradients of the engine."""
+    """Compare outputs, last state and all gradients of the engine."""
     drawn = Drawn("legs", "zoh", 1.0, bidirectional, 6, n_times)
     torch.manual_seed(n_times)
     system = dense_system(bidirectional=bidirectional) if dense else drawn.system()
@@ -69,7 +69,7 @@ def compare_scans(n_times: int, *, bidirectional: bool, dense: bool = False, car
             assert run.call_count == (2 if dtype == torch.float32 else 0)
         results.append([*outputs, *grads])
     for expected, got in zip(*results, strict=True):
-        assert (got is None) == (expected is None)  # a single block has no use for some of the system
+        assert (got is None) == (expected is None)  # a single block does not use every part of the system
         if got is not None:
             assert (got - expected).abs().max() <= 1e-5 * expected.abs().max(), (n_times, bidirectional, dense)
 
@@ -77,7 +77,7 @@ def compare_scans(n_times: int, *, bidirectional: bool, dense: bool = False, car
 if __name__ == "__main__":
     for shape in [(1, 1, 0), (5, 3, 0), (16, 20, 2), (17, 1, 6), (33, 70, 0), (64, 65, 48), (128, 129, 256)]:
         compare(*shape)
-    # Float32 is taken for a tensor on a card; the recurrence over blocks has a test of its own.
+    # Float32 tensors are treated as if on a GPU; the recurrence over blocks has its own test.
     with (
         patch.object(blocks, "runs_triton", lambda x: x.dtype == torch.float32),
         patch.object(torch.cuda, "device", lambda device: nullcontext()),

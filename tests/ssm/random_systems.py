@@ -1,4 +1,4 @@
-"""Random systems of every init, discretisation, rate and direction, and how far two results lie apart."""
+"""Random systems of every init, discretisation, rate and direction, and the relative error between two results."""
 
 from dataclasses import dataclass
 
@@ -83,7 +83,7 @@ class Drawn:
         return DiagonalSystem(Lambda_bar, B_bar, Pair(vectors[0], vectors[1]), vectors[4, :, 0], reverse)
 
     def modes(self) -> Modes:
-        """Leave time continuous: `system` is the hold of these modes, if ``"zoh"``, for gaps of the rate."""
+        """Return the modes in continuous time; with ``"zoh"``, `system` is their hold for gaps equal to the rate."""
         poles, system = torch.from_numpy(self.poles).expand(D_MODEL, -1), self.system()
         dt = (self.dt / self.rate).expand_as(poles.real)
         Lambda_dt = Pair(poles.real * dt, poles.imag * dt)
@@ -111,6 +111,6 @@ drawn_systems = st.builds(
 )
 
 
-def relative_error(got: Tensor, wanted: Tensor) -> float:
+def relative_error(got: Tensor, expected: Tensor) -> float:
     """Largest deviation over the largest value."""
-    return float((got.double() - wanted.double()).abs().max() / wanted.double().abs().max())
+    return float((got.double() - expected.double()).abs().max() / expected.double().abs().max())

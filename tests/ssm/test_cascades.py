@@ -1,4 +1,4 @@
-"""Cascades of resonators: the block tables do what stepping the matrix exponential does."""
+"""Cascades of resonators: the block tables equal stepping the matrix exponential."""
 
 import math
 
@@ -45,7 +45,7 @@ def run_expm(order: int, u: np.ndarray, f: float, b: float) -> np.ndarray:
     for sample in u:
         x = propagator[:order, :order] @ x + propagator[:order, order] * sample
         outputs.append(x[-1])
-    return np.array(outputs) / np.sinc(f)  # unit gain at the centre: what the hold takes away is given back
+    return np.array(outputs) / np.sinc(f)  # unit gain at the centre: compensate the attenuation of the hold
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
@@ -58,7 +58,7 @@ def test_tables_equal_stepping_the_matrix_exponential(order: int, length: int) -
         assert np.abs(row - expected).max() < 1e-9 * np.abs(expected).max()
 
 
-def test_float32_tables_keep_their_digits() -> None:
+def test_float32_tables_are_precise() -> None:
     u = torch.randn(8192, dtype=torch.float64)
     exact, single = run_tables(4, 64, u), run_tables(4, 64, u.float())
     assert (exact - single).abs().max() < 1e-5 * exact.abs().max()
@@ -68,7 +68,7 @@ def test_float32_tables_keep_their_digits() -> None:
 def test_gain_is_one_at_the_centre(order: int) -> None:
     t = torch.arange(16_384, dtype=torch.float64)
     for row, f in enumerate(FREQUENCIES):
-        # A rotating input lies at one frequency only: its real part first, then its imaginary part.
+        # A complex exponential has a single frequency: first its real part, then its imaginary part.
         cosine, sine = (run_tables(order, 128, wave(2 * math.pi * f * t))[row, -1] for wave in (torch.cos, torch.sin))
         assert abs(cosine + 1j * sine) == pytest.approx(1.0, abs=3e-3)
 

@@ -1,4 +1,4 @@
-"""The Cauchy kernel: the powers of the dense matrix, at any length, for every measure with a low-rank form."""
+"""The Cauchy kernel equals the powers of the dense matrix, at any length, for every measure with a low-rank form."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def steps() -> torch.Tensor:
 
 
 def powers(measure: str, d_state: int, C: np.ndarray, n_times: int) -> torch.Tensor:
-    """C A_bar^l B_bar of the dense system, one product a lag."""
+    """C A_bar^l B_bar of the dense system, one product per lag."""
     A, B = (torch.from_numpy(x) for x in MEASURES[measure](d_state))
     A_bar, x = DENSE_DISCRETIZATIONS["bilinear"](A, B, steps())
     response = []
@@ -43,7 +43,7 @@ def powers(measure: str, d_state: int, C: np.ndarray, n_times: int) -> torch.Ten
     n_times=st.sampled_from([1, 2, 3, 64, 255, 1000]),
     seed=st.integers(0, 99),
 )
-def test_the_kernel_is_the_powers_of_the_dense_matrix(measure: str, d_state: int, n_times: int, seed: int) -> None:
+def test_kernel_equals_the_powers_of_the_dense_matrix(measure: str, d_state: int, n_times: int, seed: int) -> None:
     C = np.random.default_rng(seed).standard_normal(d_state)
     Lambda, P, B = low_rank_form(measure, d_state)
     C_modes = C @ low_rank_basis(measure, d_state)
@@ -54,7 +54,7 @@ def test_the_kernel_is_the_powers_of_the_dense_matrix(measure: str, d_state: int
         assert relative_error(got[h], expected[h]) < 1e-9
 
 
-def test_a_system_without_low_rank_part_is_the_diagonal_one() -> None:
+def test_a_system_without_low_rank_part_equals_the_diagonal_one() -> None:
     Lambda, P, B = low_rank_form("legs", 16)
     z = torch.as_tensor(Lambda) * steps()
     pole = (1 + z / 2) / (1 - z / 2)
@@ -64,7 +64,7 @@ def test_a_system_without_low_rank_part_is_the_diagonal_one() -> None:
     assert relative_error(got, expected) < 1e-11
 
 
-def test_gradients_of_the_cauchy_kernel_are_right() -> None:
+def test_gradients_of_the_cauchy_kernel_are_correct() -> None:
     Lambda, P, B = low_rank_form("legt", 4)
     parts = [part for z in (Lambda, P, B, B) for part in pair(z)]
     leaves = [leaf.requires_grad_() for leaf in (*parts, steps())]

@@ -32,7 +32,7 @@ def from_scipy(A: np.ndarray, B: np.ndarray, dt: float, rule: str, alpha: float 
 @each_measure
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(d_state=st.sampled_from([2, 4, 8]), log_dt=st.floats(-4.0, -0.5))
-def test_a_dense_rule_is_that_of_scipy(rule: str, measure: str, d_state: int, log_dt: float) -> None:
+def test_dense_rules_equal_scipy(rule: str, measure: str, d_state: int, log_dt: float) -> None:
     A, B = hippo(measure, d_state)
     dt = 10.0**log_dt
     A_bar, B_bar = DENSE_DISCRETIZATIONS[rule](A, B, torch.tensor([dt], dtype=torch.float64))
@@ -43,7 +43,7 @@ def test_a_dense_rule_is_that_of_scipy(rule: str, measure: str, d_state: int, lo
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 0.8, 1.0])
-def test_the_dense_generalized_rule_is_that_of_scipy(alpha: float) -> None:
+def test_dense_generalized_rule_equals_scipy(alpha: float) -> None:
     A, B = hippo("legs", 6)
     got = dense_generalized_bilinear(A, B, torch.tensor([0.2], dtype=torch.float64), alpha)
     for g, expected in zip(got, from_scipy(A.numpy(), B.numpy(), 0.2, "gbt", alpha), strict=True):
@@ -52,7 +52,7 @@ def test_the_dense_generalized_rule_is_that_of_scipy(alpha: float) -> None:
 
 @each_rule
 @each_measure
-def test_a_dense_rule_approaches_the_matrix_exponential(rule: str, measure: str) -> None:
+def test_dense_rules_approach_the_matrix_exponential(rule: str, measure: str) -> None:
     A, B = hippo(measure, 8)
     scale = float(torch.linalg.matrix_norm(A, 2))
     for z in (1e-2, 1e-3, 1e-4):
@@ -63,7 +63,7 @@ def test_a_dense_rule_approaches_the_matrix_exponential(rule: str, measure: str)
 
 
 @each_rule
-def test_a_dense_rule_equals_the_diagonal_one(rule: str) -> None:
+def test_dense_rules_equal_the_diagonal_ones(rule: str) -> None:
     re, im, dt = torch.tensor([[-0.5]]).double(), torch.tensor([[3.0]]).double(), torch.tensor([[0.2]]).double()
     A = torch.tensor([[-0.5, -3.0], [3.0, -0.5]], dtype=torch.float64)
     A_bar, B_bar = DENSE_DISCRETIZATIONS[rule](A, torch.tensor([1.0, 0.0], dtype=torch.float64), dt[0])
@@ -73,7 +73,7 @@ def test_a_dense_rule_equals_the_diagonal_one(rule: str) -> None:
 
 
 @each_measure
-def test_the_dense_hold_keeps_its_digits_at_tiny_steps_in_float32(measure: str) -> None:
+def test_dense_hold_is_precise_at_tiny_steps_in_float32(measure: str) -> None:
     A, B = hippo(measure, 16, torch.float32)
     _, got = DENSE_DISCRETIZATIONS["zoh"](A, B, torch.tensor([1e-6]))
     _, expected = DENSE_DISCRETIZATIONS["zoh"](A.double(), B.double(), torch.tensor([1e-6]).double())
@@ -98,7 +98,7 @@ def test_dense_forward_euler_of_legs_is_unstable_beyond_its_limit() -> None:
 
 
 @each_rule
-def test_dense_rules_broadcast_over_channels_and_their_gradients_are_right(rule: str) -> None:
+def test_dense_rules_broadcast_over_channels_and_pass_gradcheck(rule: str) -> None:
     A, B = hippo("legs", 3)
     dt = torch.tensor([[0.01], [0.1], [0.5]], dtype=torch.float64)
     A_bar, B_bar = DENSE_DISCRETIZATIONS[rule](A, B, dt)

@@ -1,4 +1,4 @@
-"""Inside the operators nothing leaves the device and nothing waits for it; pretended, so it needs none."""
+"""Operators keep tensors on their device and never wait for it; tested with fake tensors, without a GPU."""
 
 import sys
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from s4signal.ssm.irregular import steps
 __all__: list[str] = []
 
 D_MODEL, BATCH, N = 4, 2, 8
-# Blocks one by one would be 100 operations here: on a device groups of them are joined.
+# One by one, the blocks would be 100 operations: on a device, groups of them are joined.
 T, N_BLOCKS = 16, 100
 
 
@@ -57,7 +57,7 @@ def test_shared_modes_stay_on_their_device(device: torch.device, reverse: bool) 
     check(device, X, *shared._modal_backward(X, X, Lambda_bar, reverse))
 
 
-def test_kernels_are_launched_on_the_card_of_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_launched_on_the_gpu_of_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     current: list[torch.device] = []
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""From continuous time to discrete time: exact where it is said to be, stable, and precise for tiny steps."""
+"""From continuous to discrete time: exact where promised, stable, and precise for tiny steps."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def as_complex(z: Pair) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("init", sorted(DIAGONAL_INITS))
-def test_zero_order_hold_keeps_its_digits_at_tiny_steps(init: str, dtype: torch.dtype) -> None:
+def test_zero_order_hold_is_precise_at_tiny_steps(init: str, dtype: torch.dtype) -> None:
     Lambda = poles(init, 16, dtype)
     dt = torch.tensor([[1e-6], [1e-5]], dtype=dtype)
     _, gain = DISCRETIZATIONS["zoh"](Lambda, dt)
@@ -52,7 +52,7 @@ def test_discrete_poles_approach_the_matrix_exponential(init: str, discretizatio
         assert ((as_complex(gain) / step - 1).abs() <= z.abs()).all()
 
 
-def test_zero_order_hold_is_the_matrix_exponential_at_any_step() -> None:
+def test_zero_order_hold_equals_the_matrix_exponential_at_any_step() -> None:
     Lambda = poles("inv", 8, torch.float64)
     dt = torch.tensor([[0.3], [2.0]], dtype=torch.float64)
     Lambda_bar, gain = DISCRETIZATIONS["zoh"](Lambda, dt)
@@ -63,8 +63,8 @@ def test_zero_order_hold_is_the_matrix_exponential_at_any_step() -> None:
             augmented = torch.tensor([[a, -b, 1.0], [b, a, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64) * dt[h]
             expected = torch.linalg.matrix_exp(augmented)
             got = torch.stack([Lambda_bar.re[h, n], Lambda_bar.im[h, n], gain.re[h, n], gain.im[h, n]])
-            wanted = torch.stack([expected[0, 0], expected[1, 0], expected[0, 2], expected[1, 2]])
-            assert relative_error(got, wanted) < 1e-12
+            expected_parts = torch.stack([expected[0, 0], expected[1, 0], expected[0, 2], expected[1, 2]])
+            assert relative_error(got, expected_parts) < 1e-12
 
 
 @pytest.mark.parametrize("discretization", STABLE)
@@ -79,7 +79,7 @@ def test_stable_poles_stay_stable(discretization: str, decay: float, frequency: 
 
 @given(decay=st.floats(1e-3, 1e2), frequency=st.floats(-1e2, 1e2), step=st.floats(1e-3, 10.0))
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_forward_euler_is_stable_below_its_limit_alone(decay: float, frequency: float, step: float) -> None:
+def test_forward_euler_is_stable_only_below_its_limit(decay: float, frequency: float, step: float) -> None:
     limit = 2 * decay / (decay**2 + frequency**2)
     Lambda = Pair(torch.tensor([[-decay]]).double(), torch.tensor([[frequency]]).double())
     for factor, stable in ((0.999 * min(1.0, step), True), (1.001 + step, False)):
@@ -89,7 +89,7 @@ def test_forward_euler_is_stable_below_its_limit_alone(decay: float, frequency: 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("init", sorted(DIAGONAL_INITS))
-def test_the_generalized_bilinear_rule_is_that_of_scipy(init: str, alpha: float) -> None:
+def test_generalized_bilinear_rule_equals_scipy(init: str, alpha: float) -> None:
     Lambda = poles(init, 8, torch.float64)
     Lambda_bar, gain = generalized_bilinear(Lambda, torch.full((2, 1), 0.3, dtype=torch.float64), alpha)
     A = np.diag(as_complex(Lambda)[0].numpy())
@@ -98,7 +98,7 @@ def test_the_generalized_bilinear_rule_is_that_of_scipy(init: str, alpha: float)
     np.testing.assert_allclose(as_complex(gain)[0].numpy(), B_bar[:, 0], rtol=1e-12)
 
 
-def test_the_named_rules_are_cases_of_the_generalized_one() -> None:
+def test_named_rules_are_special_cases_of_the_generalized_rule() -> None:
     Lambda, dt = poles("legs", 8, torch.float64), torch.tensor([[0.1], [1.0]], dtype=torch.float64)
     for name, alpha in (("forward", 0.0), ("bilinear", 0.5), ("backward", 1.0)):
         for got, expected in zip(
@@ -108,7 +108,7 @@ def test_the_named_rules_are_cases_of_the_generalized_one() -> None:
 
 
 @each_discretization
-def test_gradients_of_a_rule_are_right(discretization: str) -> None:
+def test_gradients_of_rules_are_correct(discretization: str) -> None:
     leaves = (*poles("legs", 4, torch.float64), torch.tensor([[0.1], [1.0]], dtype=torch.float64))
 
     def run(re: torch.Tensor, im: torch.Tensor, dt: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -120,14 +120,14 @@ def test_gradients_of_a_rule_are_right(discretization: str) -> None:
 
 @pytest.mark.parametrize("d_state", [2, 4, 64])
 @pytest.mark.parametrize("init", sorted(DIAGONAL_INITS))
-def test_initial_poles_are_stable_and_half_as_many_as_the_state(init: str, d_state: int) -> None:
+def test_initial_poles_are_stable_and_number_half_of_d_state(init: str, d_state: int) -> None:
     z = DIAGONAL_INITS[init](d_state)
     assert z.shape == (d_state // 2,)
     assert (z.real < 0).all()
     assert (z.imag >= 0).all()
 
 
-def test_legs_poles_are_those_of_hippo_plus_its_low_rank_part() -> None:
+def test_legs_poles_are_eigenvalues_of_hippo_plus_its_low_rank_part() -> None:
     n = np.arange(16)
     A = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) * (n[:, None] > n) - np.diag(n + 1)
     P = np.sqrt(n + 0.5)

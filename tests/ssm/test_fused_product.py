@@ -1,4 +1,4 @@
-"""The kernel for outputs of blocks is right, as its interpreter says, and fits a card, as its compiler says."""
+"""The fused product is correct in triton's interpreter and compiles within the limits of a GPU."""
 
 import os
 import subprocess
@@ -20,12 +20,12 @@ PTXAS = Path(TRITON.origin or "").parent / "backends/nvidia/bin/ptxas" if TRITON
 
 
 @pytest.mark.skipif(TRITON is None, reason="triton is not installed: it comes with torch on Linux")
-def test_the_kernel_equals_the_products() -> None:
-    run_apart("product_interpreted.py")
+def test_kernel_equals_the_products() -> None:
+    run_in_new_process("product_interpreted.py")
 
 
-def run_apart(script: str, *arguments: str) -> None:
-    """Run a script in a process of its own: triton decides when it is imported whether it interprets."""
+def run_in_new_process(script: str, *arguments: str) -> None:
+    """Run a script in a new process: triton chooses its interpreter at import."""
     environment = {**os.environ, "PYTHONPATH": str(Path(s4signal.__file__).parents[1])}
     environment.pop("TRITON_INTERPRET", None)
     command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script)), *arguments]
@@ -33,12 +33,12 @@ def run_apart(script: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not PTXAS.exists(), reason="there is no triton with a compiler for CUDA")
-def test_the_kernel_fits_a_card(tmp_path: Path) -> None:
-    run_apart("product_compiled.py", str(PTXAS), str(tmp_path))
+@pytest.mark.skipif(not PTXAS.exists(), reason="triton comes without a compiler for CUDA")
+def test_kernel_compiles_within_the_limits_of_a_gpu(tmp_path: Path) -> None:
+    run_in_new_process("product_compiled.py", str(PTXAS), str(tmp_path))
 
 
-def test_who_asks_for_the_kernel_on_a_cpu_gets_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_for_the_kernel_changes_nothing_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     tables = torch.randn(2, 5, 16), torch.randn(2, 31), torch.randn(2, 5, 4), torch.randn(2, 16, 4)
     expected = blocks.block_product(*tables)
@@ -46,7 +46,7 @@ def test_who_asks_for_the_kernel_on_a_cpu_gets_the_products(monkeypatch: pytest.
     assert torch.equal(blocks.block_product(*tables), expected)
 
 
-def test_a_compiler_learns_shapes_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fake_tensors_get_shapes_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S4SIGNAL_FUSED_PRODUCT", "1")
     monkeypatch.setattr(blocks, "runs_triton", lambda x: True)
     with FakeTensorMode():

@@ -50,7 +50,7 @@ KINDS: dict[str, Callable[[bool], Kind]] = {"diagonal": diagonal, "dense": dense
 each_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 each_direction = pytest.mark.parametrize("bidirectional", [False, True])
 each_dtype = pytest.mark.parametrize("dtype", sorted(TOLERANCE, key=str))
-# One block, whole blocks, a last block that is not full, and so many that groups of blocks are joined.
+# One block, full blocks, a partial last block, and so many blocks that groups of them are joined.
 each_length = pytest.mark.parametrize("n_times", [1, 2, 31, 128, 129, 300, 1024, 2600])
 
 
@@ -58,7 +58,9 @@ each_length = pytest.mark.parametrize("n_times", [1, 2, 31, 128, 129, 300, 1024,
 @each_direction
 @each_dtype
 @each_length
-def test_every_view_gives_the_same(kind: str, bidirectional: bool, dtype: torch.dtype, n_times: int) -> None:
+def test_all_views_give_the_same_output_and_state(
+    kind: str, bidirectional: bool, dtype: torch.dtype, n_times: int
+) -> None:
     system = KINDS[kind](bidirectional)
     u = normal(D_MODEL, BATCH, n_times)
     n_systems, d_state = system.state_size
@@ -69,13 +71,13 @@ def test_every_view_gives_the_same(kind: str, bidirectional: bool, dtype: torch.
     assert y.dtype == final.dtype == dtype
     assert relative_error(y, expected) < TOLERANCE[dtype]
     assert relative_error(final, expected_state) < TOLERANCE[dtype]
-    rested, none = block_scan(system, u.to(dtype), return_state=False)
+    from_rest, none = block_scan(system, u.to(dtype), return_state=False)
     assert none is None
-    assert relative_error(rested, fft_convolve(system, u)) < TOLERANCE[dtype]
+    assert relative_error(from_rest, fft_convolve(system, u)) < TOLERANCE[dtype]
 
 
 @each_kind
-def test_pieces_and_steps_continue_the_whole(kind: str) -> None:
+def test_pieces_and_steps_equal_the_whole(kind: str) -> None:
     system = KINDS[kind](False)
     u = normal(D_MODEL, BATCH, 401)
     expected, _ = recurrent_scan(system, u)
@@ -111,7 +113,7 @@ def test_gradients_equal_those_of_the_fft(kind: str, bidirectional: bool, n_time
 
 @each_kind
 @pytest.mark.parametrize(("n_times", "bidirectional"), list(product([5, 140], [False, True])))
-def test_gradients_of_states_are_right(kind: str, n_times: int, bidirectional: bool) -> None:
+def test_gradients_of_states_are_correct(kind: str, n_times: int, bidirectional: bool) -> None:
     system = KINDS[kind](bidirectional)
     n_systems, d_state = system.state_size
     u, state = normal(D_MODEL, 1, n_times).requires_grad_(), normal(n_systems, 1, d_state).requires_grad_()
@@ -119,8 +121,8 @@ def test_gradients_of_states_are_right(kind: str, n_times: int, bidirectional: b
 
 
 @each_kind
-def test_operators_keep_their_promises_to_the_compiler(kind: str) -> None:
-    system = KINDS[kind](True)  # both directions call what one calls
+def test_compiled_scan_equals_eager_scan(kind: str) -> None:
+    system = KINDS[kind](True)  # two directions call all operators that one calls
     leaves_of(system)
 
     def run(u: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ each_size = pytest.mark.parametrize("d_state", [2, 4, 16, 64])
 
 @each_form
 @each_size
-def test_modes_and_conjugates_give_the_dense_matrices_back(measure: str, d_state: int) -> None:
+def test_modes_and_conjugates_reconstruct_the_dense_matrices(measure: str, d_state: int) -> None:
     A, B = MEASURES[measure](d_state)
     Lambda, P, B_modes = low_rank_form(measure, d_state)
     V = low_rank_basis(measure, d_state)
@@ -28,7 +28,7 @@ def test_modes_and_conjugates_give_the_dense_matrices_back(measure: str, d_state
 
 @each_form
 @each_size
-def test_the_transfer_function_is_that_of_the_dense_system(measure: str, d_state: int) -> None:
+def test_transfer_function_equals_that_of_the_dense_system(measure: str, d_state: int) -> None:
     A, B = MEASURES[measure](d_state)
     Lambda, P, B_modes = low_rank_form(measure, d_state)
     C = np.random.default_rng(0).standard_normal(d_state)
@@ -53,7 +53,7 @@ def test_modes_are_ordered_and_inputs_positive(measure: str) -> None:
     assert (B.real > 0).all()
 
 
-def test_a_measure_without_the_form_lists_those_with_it() -> None:
+def test_error_without_a_low_rank_form_lists_the_measures_with_one() -> None:
     with pytest.raises(ValueError, match=r"measure='chebt' has no .* choose one of 'legs', 'legt', 'lagt', 'fout'"):
         low_rank_form("chebt", 8)
 

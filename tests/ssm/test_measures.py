@@ -1,4 +1,4 @@
-"""The HiPPO equations compute the projections that they claim to compute."""
+"""The HiPPO equations compute the projections onto their bases."""
 
 from collections.abc import Callable
 
@@ -55,7 +55,7 @@ def test_a_basis_is_orthonormal_under_its_measure(measure: str) -> None:
     np.testing.assert_allclose((rows * weights) @ rows.T, expected, atol=1e-11)
 
 
-def test_bases_equal_those_of_scipy() -> None:
+def test_bases_equal_scipy() -> None:
     age, n = np.linspace(0, 1, 23), np.arange(12)[:, None]
     np.testing.assert_allclose(BASES["legt"](12, age), np.sqrt(2 * n + 1) * eval_legendre(n, 1 - 2 * age), atol=1e-12)
     np.testing.assert_allclose(BASES["lagt"](12, 9 * age), eval_laguerre(n, 9 * age), atol=1e-11)
@@ -71,21 +71,21 @@ def test_equations_without_a_window_are_exact_for_any_signal(measure: str) -> No
 
 
 @pytest.mark.parametrize("measure", WINDOWS)
-def test_equations_with_a_window_are_exact_where_the_state_holds_the_signal(measure: str) -> None:
-    def held(t: np.ndarray) -> np.ndarray:
+def test_equations_with_a_window_are_exact_for_representable_signals(measure: str) -> None:
+    def signal(t: np.ndarray) -> np.ndarray:
         if measure == "fout":
             return 0.3 + np.sin(2 * np.pi * t) - np.cos(4 * np.pi * t + 0.4)
         return 1.0 - t + 0.5 * t**3 - 0.1 * t**5
 
-    got = integrated(measure, 6, held, 0.2, 1.9)
-    np.testing.assert_allclose(got, projection(measure, 6, held, 1.9), atol=1e-7)
+    got = integrated(measure, 6, signal, 0.2, 1.9)
+    np.testing.assert_allclose(got, projection(measure, 6, signal, 1.9), atol=1e-7)
 
 
 def test_the_chebyshev_equation_is_exact_one_degree_beyond_its_state() -> None:
-    def held(t: np.ndarray) -> np.ndarray:
+    def signal(t: np.ndarray) -> np.ndarray:
         return t**4
 
-    np.testing.assert_allclose(integrated("chebt", 4, held, 0.2, 1.9), projection("chebt", 4, held, 1.9), atol=1e-7)
+    np.testing.assert_allclose(integrated("chebt", 4, signal, 0.2, 1.9), projection("chebt", 4, signal, 1.9), atol=1e-7)
 
 
 @pytest.mark.parametrize("measure", WINDOWS)
@@ -101,12 +101,12 @@ def test_the_error_of_a_window_shrinks_as_the_state_grows(measure: str) -> None:
 
 @each_measure
 @pytest.mark.parametrize("d_state", [2, 16, 64])
-def test_memories_fade(measure: str, d_state: int) -> None:
+def test_states_decay_without_input(measure: str, d_state: int) -> None:
     A, B = MEASURES[measure](d_state)
     assert A.shape == (d_state, d_state)
     assert B.shape == (d_state,)
     if measure == "fout":
-        A = np.delete(np.delete(A, 1, 0), 1, 1)  # the sine of frequency zero, which no input reaches
+        A = np.delete(np.delete(A, 1, 0), 1, 1)  # the sine of frequency zero, which has no input
         assert MEASURES[measure](d_state)[1][1] == 0.0
     spectrum = np.diag(A) if measure in ("legs", "lagt") else np.linalg.eigvals(A)
     assert spectrum.real.max() < 0

@@ -1,4 +1,4 @@
-"""The online memory: equal to a slow recurrence, however it is fed, and quick to say what it cannot do."""
+"""The online memory equals a slow recurrence for chunks of any length, and raises clear errors."""
 
 import tracemalloc
 
@@ -22,7 +22,7 @@ def memory(measure: str, d_state: int, window: float = 40.0) -> HiPPO:
 
 
 def stepped(measure: str, d_state: int, samples: np.ndarray, edges: np.ndarray, window: float = 40.0) -> np.ndarray:
-    """State after the samples, one matrix exponential each; LegS in logarithmic time, where it does not change."""
+    """State after the samples, one matrix exponential per sample; LegS in logarithmic time, where A is constant."""
     A, B = MEASURES[measure](d_state)
     c = np.zeros(d_state)
     augmented = np.zeros((d_state + 1, d_state + 1))
@@ -74,7 +74,7 @@ def test_chunks_of_any_length_equal_the_whole(measure: str, cuts: list[int]) -> 
 
 @few_examples
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-1e3, 1e3))
-def test_legs_does_not_know_the_unit_of_time(scale: float, shift: float) -> None:
+def test_legs_does_not_depend_on_the_unit_of_time(scale: float, shift: float) -> None:
     rng = np.random.default_rng(0)
     samples, times = rng.standard_normal(300), np.cumsum(rng.uniform(0.5, 2.0, 300))
     expected = HiPPO("legs", 16).update(samples, times).coefficients
@@ -100,61 +100,61 @@ def test_legs_is_the_projection_of_the_whole_past() -> None:
 def test_a_slow_signal_is_reconstructed(measure: str) -> None:
     times = np.arange(4000) / 1000.0
     signal = np.stack([np.sin(2 * np.pi * times), np.cos(5 * times)])
-    # Laguerre polynomials hold what is slow beside their time constant.
-    held = memory(measure, 32, 0.1 if measure == "lagt" else 1.0).update(signal, times)
+    # Laguerre polynomials represent signals that are slow relative to their time constant.
+    hippo = memory(measure, 32, 0.1 if measure == "lagt" else 1.0).update(signal, times)
     recent = times[times > 3.05][:-1]
     if measure == "fout":
-        recent = recent[(recent > 3.2) & (recent < 3.8)]  # a Fourier series rings where the window ends
+        recent = recent[(recent > 3.2) & (recent < 3.8)]  # a Fourier series rings at the ends of the window
     if measure == "lagt":
         recent = recent[recent > 3.8]
-    got = held.reconstruct(recent)
+    got = hippo.reconstruct(recent)
     expected = np.stack([np.sin(2 * np.pi * recent), np.cos(5 * recent)])
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() < (0.15 if measure == "fout" else 0.02)
 
 
 @each_measure
-def test_reset_forgets_everything(measure: str) -> None:
+def test_reset_clears_the_state(measure: str) -> None:
     used = memory(measure, 8).update(np.ones((3, 50)), np.arange(50.0)).reset().update(np.arange(9.0))
     fresh = memory(measure, 8).update(np.arange(9.0))
     np.testing.assert_array_equal(used.coefficients, fresh.coefficients)
 
 
 def test_coefficients_are_a_copy() -> None:
-    held = HiPPO("legs", 4).update([1.0, 2.0])
-    held.coefficients[:] = 7.0
-    assert held.coefficients[0] == pytest.approx(1.5)
+    hippo = HiPPO("legs", 4).update([1.0, 2.0])
+    hippo.coefficients[:] = 7.0
+    assert hippo.coefficients[0] == pytest.approx(1.5)
 
 
 @each_measure
-def test_one_sample_with_a_time_opens_the_memory(measure: str) -> None:
-    held = memory(measure, 8).update([3.0], [100.0])
-    assert held.span[1] == 100.0
-    assert held.reconstruct([100.0]) == pytest.approx([3.0 if measure == "legs" else 0.0])
+def test_one_sample_with_a_time_starts_the_memory(measure: str) -> None:
+    hippo = memory(measure, 8).update([3.0], [100.0])
+    assert hippo.span[1] == 100.0
+    assert hippo.reconstruct([100.0]) == pytest.approx([3.0 if measure == "legs" else 0.0])
 
 
-def test_a_million_samples_keep_their_digits() -> None:
+def test_a_million_samples_lose_no_precision() -> None:
     samples = np.random.default_rng(0).standard_normal(1_000_000)
-    held = HiPPO("legs", 64)
+    hippo = HiPPO("legs", 64)
     for chunk in np.split(samples, 10):
-        held.update(chunk)
+        hippo.update(chunk)
     # All at once: the integral of sqrt(2n + 1) P_n over each sample, without any state in between.
     expected, norms = np.zeros(64), np.sqrt(2 * np.arange(64) + 1)
     for k in range(0, 1_000_000, 10_000):
         P = np.polynomial.legendre.legvander(2e-6 * np.arange(k, k + 10_001) - 1, 64)
-        P_before = np.pad(P, ((0, 0), (1, 0)))[:, :64]  # P_{n-1}; for n = 0 the derivative of P_1 alone is left
+        P_before = np.pad(P, ((0, 0), (1, 0)))[:, :64]  # P_{n-1}; for n = 0 only the derivative of P_1 remains
         expected += samples[k : k + 10_000] @ np.diff((P[:, 1:] - P_before) / (2 * norms), axis=0)
-    np.testing.assert_allclose(held.coefficients, expected, atol=1e-11 * np.abs(expected).max())
+    np.testing.assert_allclose(hippo.coefficients, expected, atol=1e-11 * np.abs(expected).max())
 
 
 @each_measure
 def test_memory_is_bounded(measure: str) -> None:
-    held = memory(measure, 64)
+    hippo = memory(measure, 64)
     chunk = np.random.default_rng(0).standard_normal(20_000)
-    held.update(chunk)
+    hippo.update(chunk)
     tracemalloc.start()
     for _ in range(5):
-        held.update(chunk)
+        hippo.update(chunk)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8e6
@@ -187,32 +187,32 @@ def test_bad_options_are_refused() -> None:
     ],
 )
 def test_bad_chunks_are_refused_and_change_nothing(samples: object, times: object, message: str) -> None:
-    held = HiPPO("legs", 4)
+    hippo = HiPPO("legs", 4)
     with pytest.raises(ValueError, match=message):
-        held.update(samples, times)
+        hippo.update(samples, times)
     with pytest.raises(ValueError, match="this memory is empty"):
-        held.reconstruct([0.0])
+        hippo.reconstruct([0.0])
 
 
-def test_chunks_that_do_not_continue_the_ones_before_are_refused() -> None:
-    held = HiPPO("legs", 4).update(np.zeros((2, 3)))
+def test_inconsistent_chunks_are_refused() -> None:
+    hippo = HiPPO("legs", 4).update(np.zeros((2, 3)))
     with pytest.raises(ShapeError, match=r"shape \(2, n_times\) as before, got \(3, 3\)"):
-        held.update(np.zeros((3, 3)))
+        hippo.update(np.zeros((3, 3)))
     with pytest.raises(ShapeError, match=r"shape \(2, n_times\) as before, got \(3,\)"):
-        held.update(np.zeros(3))
+        hippo.update(np.zeros(3))
     with pytest.raises(ValueError, match="came without times"):
-        held.update(np.zeros((2, 1)), [9.0])
-    held = HiPPO("legs", 4).update([0.0], [5.0])
+        hippo.update(np.zeros((2, 1)), [9.0])
+    hippo = HiPPO("legs", 4).update([0.0], [5.0])
     with pytest.raises(ValueError, match="came with times"):
-        held.update([0.0])
+        hippo.update([0.0])
     with pytest.raises(ValueError, match="times must increase, but 5 follows 5"):
-        held.update([0.0], [5.0])
+        hippo.update([0.0], [5.0])
 
 
 def test_times_outside_the_memory_are_refused() -> None:
-    held = HiPPO("legt", 8, window=10).update(np.zeros(100))
-    assert held.span == (90.0, 100.0)
+    hippo = HiPPO("legt", 8, window=10).update(np.zeros(100))
+    assert hippo.span == (90.0, 100.0)
     with pytest.raises(ValueError, match="times reach from 80 to 95, but this memory holds 90 to 100"):
-        held.reconstruct([80.0, 95.0])
+        hippo.reconstruct([80.0, 95.0])
     with pytest.raises(ShapeError, match=r"times must have shape \(n_times,\), got \(\)"):
-        held.reconstruct(95.0)
+        hippo.reconstruct(95.0)

@@ -1,4 +1,4 @@
-"""Operators of our own keep what they promise to autograd and to the compiler: schema, shapes, strides, gradients."""
+"""Custom operators satisfy autograd and the compiler: schema, shapes, strides, gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +20,8 @@ def normal(*shape: int, grad: bool = True) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64).requires_grad_(grad)
 
 
-def turned(x: Tensor) -> Tensor:
-    """Lay the same numbers out in another order."""
+def restrided(x: Tensor) -> Tensor:
+    """Return the same values in another memory layout."""
     return x.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_(x.requires_grad)
 
 
@@ -30,7 +30,7 @@ def poles(*shape: int, grad: bool = True) -> Tensor:
 
 
 def block_scan(dense: bool, directions: int, carried: bool, grad: bool = True) -> list[Any]:
-    u = turned(normal(D_MODEL, BATCH, T * N_BLOCKS, grad=grad))
+    u = restrided(normal(D_MODEL, BATCH, T * N_BLOCKS, grad=grad))
     P, Q = (normal(D_MODEL, T, directions * N, grad=grad) for _ in range(2))
     transition = normal(*([D_MODEL, N, N] if dense else [D_MODEL, N]), grad=grad)
     first = normal(D_MODEL, BATCH, N, grad=grad) if carried else None
@@ -41,7 +41,7 @@ def block_scan_backward(dense: bool, directions: int, carried: bool) -> list[Any
     u, kernel, P, Q, transition, _ = block_scan(dense, directions, carried, grad=False)
     X = normal(D_MODEL, BATCH * N_BLOCKS, directions * N, grad=False)
     dlast = normal(D_MODEL, BATCH, N, grad=False) if carried else None
-    return [turned(u), dlast, u, X, kernel, P, Q, transition]
+    return [restrided(u), dlast, u, X, kernel, P, Q, transition]
 
 
 def tables(directions: int, grad: bool = True) -> list[Any]:
@@ -56,9 +56,9 @@ def tables_backward(directions: int) -> list[Any]:
 
 
 SAMPLES: dict[str, Callable[[], list[list[Any]]]] = {
-    "one_block": lambda: [[turned(normal(D_MODEL, BATCH, T)), normal(D_MODEL, 2 * T - 1)]],
+    "one_block": lambda: [[restrided(normal(D_MODEL, BATCH, T)), normal(D_MODEL, 2 * T - 1)]],
     "one_block_backward": lambda: [
-        [turned(normal(D_MODEL, BATCH, T, grad=False)) for _ in range(2)] + [normal(D_MODEL, 2 * T - 1, grad=False)]
+        [restrided(normal(D_MODEL, BATCH, T, grad=False)) for _ in range(2)] + [normal(D_MODEL, 2 * T - 1, grad=False)]
     ],
     "block_scan": lambda: [block_scan(False, 1, False), block_scan(False, 2, True), block_scan(True, 2, True)],
     "block_scan_backward": lambda: [block_scan_backward(False, 2, True), block_scan_backward(True, 1, False)],
@@ -70,9 +70,9 @@ SAMPLES: dict[str, Callable[[], list[list[Any]]]] = {
     ],
     "product": lambda: [[normal(3, 4), normal(4, 70)], [normal(3, 4), normal(70, 4).t()]],
     "product_backward": lambda: [[normal(3, 70, grad=False), normal(3, 4, grad=False), normal(4, 70, grad=False)]],
-    "modal_scan": lambda: [[poles(N), turned(normal(2, N, BATCH, 70)), reverse] for reverse in (False, True)],
+    "modal_scan": lambda: [[poles(N), restrided(normal(2, N, BATCH, 70)), reverse] for reverse in (False, True)],
     "modal_scan_backward": lambda: [
-        [*(turned(normal(2, N, BATCH, 70, grad=False)) for _ in range(2)), poles(N, grad=False), True]
+        [*(restrided(normal(2, N, BATCH, 70, grad=False)) for _ in range(2)), poles(N, grad=False), True]
     ],
 }
 
@@ -86,18 +86,18 @@ def test_every_operator_of_the_package_is_checked() -> None:
     assert set(SAMPLES) == registered()
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of the checks themselves
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # raised by opcheck itself
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_an_operator_passes_the_checks_of_torch(name: str) -> None:
+def test_operators_pass_opcheck(name: str) -> None:
     for sample in SAMPLES[name]():
         opcheck(getattr(torch.ops.s4signal, name).default, tuple(sample))
 
 
 @pytest.mark.parametrize("kernel", ["s4d", "s5", "s4"])
-def test_a_compiled_training_step_has_the_gradients_of_a_plain_one(kernel: str) -> None:
+def test_compiled_gradients_equal_eager_gradients(kernel: str) -> None:
     torch.manual_seed(0)
     layer = s4signal.nn.S4Layer(4, 8, kernel=kernel, bidirectional=True)
-    u = torch.randn(2, 150, 4).permute(2, 0, 1)  # as a network hands it over, time before channels
+    u = torch.randn(2, 150, 4).permute(2, 0, 1)  # the layout in a network: time before channels
 
     def loss(u: Tensor) -> Tensor:
         return layer(u).square().mean()

@@ -1,4 +1,4 @@
-"""Pieces of any length give what the recurrence gives, and what is not kept can come again."""
+"""Pieces of any length equal the recurrence, and dropped samples can be passed again."""
 
 import copy
 import pickle
@@ -40,7 +40,7 @@ def test_pieces_equal_the_recurrence(kernel, longest, sizes):
 
 @each_kernel
 @pytest.mark.parametrize("n", [1, 2, LONGEST, LONGEST + 1, 2 * LONGEST + 1, 70])
-def test_a_last_sample_that_is_not_kept_is_heard_and_can_come_again(kernel, n):
+def test_a_dropped_last_sample_has_an_output_and_can_be_passed_again(kernel, n):
     pieces, u = make_pieces(system_of(kernel), torch.float64), torch.randn(3, 2, n + 9, dtype=torch.float64)
     whole, _ = run(pieces, u, [n + 9])
     y, state = pieces.advance(u[..., :n], pieces.at_rest(2), dropped=1)
@@ -50,7 +50,7 @@ def test_a_last_sample_that_is_not_kept_is_heard_and_can_come_again(kernel, n):
 
 
 @each_kernel
-def test_a_louder_input_is_a_louder_output(kernel):
+def test_an_amplified_system_equals_an_amplified_input(kernel):
     system, u = system_of(kernel), torch.randn(3, 1, 40, dtype=torch.float64)
     y, _ = run(make_pieces(amplified(system, 3.0), u.dtype), u, [40])
     torch.testing.assert_close(y, recurrent_scan(system, 3.0 * u)[0], rtol=0, atol=1e-10)
@@ -58,7 +58,7 @@ def test_a_louder_input_is_a_louder_output(kernel):
 
 @torch.no_grad()
 @each_kernel
-def test_copies_and_pickles_go_on_to_the_same_bits(kernel):
+def test_copies_and_pickles_continue_bit_identically(kernel):
     pieces, u = make_pieces(system_of(kernel), torch.float32), torch.randn(3, 1, 90)
     _, state = pieces.advance(u[..., :41], pieces.at_rest(1))
     expected = pieces.advance(u[..., 41:], state)
@@ -72,7 +72,7 @@ def test_a_pickle_holds_the_tables_once():
     assert len(pickle.dumps(pieces)) < 1.2 * 4 * tables
 
 
-def test_a_system_that_looks_ahead_has_no_pieces():
+def test_a_bidirectional_system_has_no_pieces():
     layer = S4Layer(3, 6, bidirectional=True)
     with pytest.raises(ValueError, match="pieces need a causal system; build the layer with bidir"):
         make_pieces(layer.kernel.system(layer.D), torch.float32)

@@ -1,4 +1,4 @@
-"""Large products are those of float32, and nobody sees how they were computed."""
+"""Large products have the precision of float32, and leave the settings of torch unchanged."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SETTING = torch.backends.mkldnn.matmul
 
 
 @pytest.fixture(autouse=True)
-def _everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def _all_products_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "LARGE", 1)
 
 
@@ -26,7 +26,7 @@ def test_large_products_are_as_exact_as_float32() -> None:
 
 
 @pytest.mark.parametrize("kernel", ["s4d", "s5"])
-def test_a_network_learns_as_in_float64(monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
+def test_gradients_of_a_network_equal_those_in_float64(monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
     entered = []
     monkeypatch.setattr(products, "_mkl_is_slow", lambda slow=products._mkl_is_slow: entered.append(1) or slow())
     net = S4Backbone(3, 16, 2, d_state=16, kernel=kernel, bidirectional=True).eval()
@@ -37,12 +37,12 @@ def test_a_network_learns_as_in_float64(monkeypatch: pytest.MonkeyPatch, kernel:
         net(x.to(dtype)).backward(weight.to(dtype))
         return [p.grad.double() for p in net.parameters() if p.grad is not None]
 
-    for found, right in zip(gradients(torch.float32), gradients(torch.float64), strict=True):
-        torch.testing.assert_close(found, right, rtol=0, atol=2e-4 * float(right.abs().max()))
-    assert len(entered) >= 4 * 2  # the layer and the gate, there and back, of both blocks
+    for got, expected in zip(gradients(torch.float32), gradients(torch.float64), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=2e-4 * float(expected.abs().max()))
+    assert len(entered) >= 4 * 2  # layer and gate, forward and backward, of both blocks
 
 
-def test_the_setting_of_torch_is_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_setting_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_mkl_is_slow", lambda: True)
 
     def fails() -> None:
@@ -55,7 +55,7 @@ def test_the_setting_of_torch_is_put_back_whatever_happens(monkeypatch: pytest.M
     assert SETTING.fp32_precision == "none"
 
 
-def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_mkl_is_slow", lambda: True)
     SETTING.fp32_precision = "ieee"
     try:
@@ -66,7 +66,7 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("x", [torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.bfloat16)])
-def test_other_numbers_are_left_to_torch(monkeypatch: pytest.MonkeyPatch, x: Tensor) -> None:
+def test_other_dtypes_leave_the_setting_unchanged(monkeypatch: pytest.MonkeyPatch, x: Tensor) -> None:
     monkeypatch.setattr(products, "_mkl_is_slow", lambda: True)
     with large_products(x, 2):
         assert SETTING.fp32_precision == "none"

@@ -109,14 +109,14 @@ def test_blocks_equal_scipy(init: str, discretization: str, rate: float) -> None
     y, _ = block_scan(system, u)
     C = system.C.re.numpy() + 1j * system.C.im.numpy()
     for h in range(D_MODEL):
-        # A conjugate pair as a real 2 x 2 block; scipy knows nothing of poles or pairs.
+        # A conjugate pair as a real 2 x 2 block; scipy takes real matrices.
         A = np.kron(np.diag(drawn.poles.real), np.eye(2)) + np.kron(np.diag(drawn.poles.imag), [[0, -1], [1, 0]])
         B = np.tile([[1.0], [0.0]], (3, 1))
         C_real = 2 * np.stack([C[h].real, -C[h].imag], -1).reshape(1, -1)
         A_bar, B_bar, *_ = cont2discrete((A, B, C_real, [[0.0]]), float(drawn.dt[h, 0]), SCIPY_RULES[discretization])
         if discretization == "dirac":
             B_bar = np.linalg.solve(A_bar, B_bar)  # scipy's impulse has decayed by one step when it enters the state
-        # Here an output sees its own sample, in scipy it sees the ones before.
+        # Here an output depends on its own sample; in scipy only on earlier ones.
         discrete = (A_bar, B_bar, C_real @ A_bar, C_real @ B_bar + float(system.D[h]), 1.0)
         for b in range(BATCH):
             _, expected, _ = dlsim(discrete, u[h, b].numpy())
@@ -125,11 +125,11 @@ def test_blocks_equal_scipy(init: str, discretization: str, rate: float) -> None
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("carried", [False, True])
-def test_gradients_of_blocks_are_right(carried: bool, bidirectional: bool) -> None:
+def test_gradients_of_blocks_are_correct(carried: bool, bidirectional: bool) -> None:
     drawn = Drawn("legs", "zoh", 1.0, bidirectional, d_state=4, seed=3)
     system = drawn.system()
     pairs = [system.Lambda_bar, system.B_bar, system.C, *([system.C_reverse] if system.C_reverse else [])]
-    # Short signals from rest are one block; long ones are many, the last of them not full.
+    # A short signal from rest is one block; a long one has many, the last one partial.
     signal = drawn.signal(137 if carried else 20, torch.float64)
     leaves = [signal, drawn.state(torch.float64), system.D, *(part for z in pairs for part in z)]
     leaves = [leaf.clone().requires_grad_() for leaf in leaves]
@@ -156,7 +156,7 @@ def test_gradients_of_blocks_equal_those_of_the_fft() -> None:
         assert all(relative_error(g, e) < TOLERANCE[dtype] for g, e in zip(got, expected, strict=True))
 
 
-def test_a_second_derivative_is_refused_rather_than_wrong() -> None:
+def test_a_second_derivative_is_refused() -> None:
     drawn = Drawn("legs", "zoh", 1.0, bidirectional=False, d_state=4, seed=0)
     u = drawn.signal(20, torch.float64).requires_grad_()
     y, _ = block_scan(drawn.system(), u)

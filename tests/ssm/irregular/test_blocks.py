@@ -1,4 +1,4 @@
-"""Random times in blocks of samples: what the scan gives sample by sample, for all kinds of times and modes."""
+"""Blocks of samples at random times equal the scan sample by sample, for all kinds of times and modes."""
 
 from unittest import mock
 
@@ -18,7 +18,7 @@ from s4signal.ssm.irregular.steps import stepped_scan
 
 __all__: list[str] = []
 
-KINDS = ["random", "bursts", "a few long gaps", "twice at one time", "padded"]
+KINDS = ["random", "bursts", "a few long gaps", "repeated times", "padded"]
 kinds_of_times = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -29,7 +29,7 @@ def gaps_of(kind: str, n_times: int, seed: int = 0) -> Tensor:
         gaps[:, ::11] *= 300.0
     if kind == "a few long gaps":
         gaps[:, 5::90] += 1000.0
-    if kind == "twice at one time":
+    if kind == "repeated times":
         gaps[generator.random(gaps.shape) < 0.3] = 0.0
     if kind == "padded":
         gaps[0, n_times // 2 :] = 0.0
@@ -37,7 +37,7 @@ def gaps_of(kind: str, n_times: int, seed: int = 0) -> Tensor:
 
 
 def leaves_of(n_times: int, fastest: float, seed: int = 0) -> list[Tensor]:
-    """Input, poles, output vectors and first state; one mode of each channel turns as fast as said."""
+    """Input, poles, output vectors and first state; one mode of each channel has the frequency `fastest`."""
     generator = torch.Generator().manual_seed(seed)
     shapes = [(D_MODEL, BATCH, n_times), (D_MODEL, 8, 2), (D_MODEL, 8, 2), (D_MODEL, BATCH, 16)]
     leaves = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
@@ -70,8 +70,8 @@ def test_blocks_equal_the_scan_sample_by_sample(
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_gradients_through_blocks_are_right(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "MOST_STATES", 1)  # a piece a block
+def test_gradients_through_blocks_are_correct(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "MOST_STATES", 1)  # one block per piece
     leaves, gaps = leaves_of(40, fastest=20.0), gaps_of("a few long gaps", 40)
     leaves = [leaf.detach()[:2, ..., :40].clone().requires_grad_() for leaf in leaves]
 
@@ -81,7 +81,7 @@ def test_gradients_through_blocks_are_right(reverse: bool, monkeypatch: pytest.M
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
 
 
-def test_only_modes_that_are_too_fast_are_stepped() -> None:
+def test_only_modes_that_are_too_fast_use_the_stepped_scan() -> None:
     u, Lambda, G, _ = leaves_of(300, fastest=50.0)
     gaps = gaps_of("random", 300)
     stepped = mock.Mock(wraps=stepped_scan)
@@ -110,5 +110,5 @@ def test_blocks_hold_every_sample_once(kind: str, reverse: bool) -> None:
 
 
 @pytest.mark.parametrize("gaps", [torch.ones(2, BLOCK), torch.zeros(2, 100), 4.0 ** torch.arange(40.0)[None]])
-def test_few_samples_or_none_near_others_make_no_blocks(gaps: Tensor) -> None:
+def test_few_or_isolated_samples_make_no_blocks(gaps: Tensor) -> None:
     assert cut_blocks(gaps) is None

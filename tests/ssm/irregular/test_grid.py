@@ -1,4 +1,4 @@
-"""Times on a grid with holes: the block engine gives what the scan gives, gradients included."""
+"""Times on a grid with missing points: the block engine equals the scan, gradients included."""
 
 from unittest import mock
 
@@ -39,7 +39,7 @@ def leaves_of(n_times: int, seed: int) -> list[Tensor]:
 
 
 def run(leaves: list[Tensor], gaps: Tensor, bidirectional: bool, dtype: torch.dtype) -> list[Tensor]:
-    """Return the output, the state where it is asked for, and the gradients of a random weighting of both."""
+    """Return the output, the state unless it is None, and the gradients of a weighted sum of both."""
     Lambda, B, C, C_reverse = (Pair(*leaves[k : k + 2]) for k in (0, 2, 4, 6))
     modes = Modes(Lambda, B, C, leaves[8], C_reverse if bidirectional else None)
     u, state = (leaf.to(dtype) for leaf in leaves[9:])
@@ -57,21 +57,21 @@ def run(leaves: list[Tensor], gaps: Tensor, bidirectional: bool, dtype: torch.dt
     bidirectional=st.booleans(),
     dtype=dtypes,
 )
-def test_on_a_grid_with_holes_blocks_equal_the_scan(
+def test_blocks_equal_the_scan_on_a_grid_with_missing_points(
     n_times: int, unit: float, ending: str, bidirectional: bool, dtype: torch.dtype
 ) -> None:
     leaves, gaps = leaves_of(n_times, seed=n_times), gaps_on_a_grid(n_times, unit, ending)
     with mock.patch.object(irregular, "find_grid", return_value=None):
         expected = run(leaves, gaps, bidirectional, torch.float64)
     got = run(leaves, gaps, bidirectional, dtype)
-    # Of a single sample the future is silent, and so is the gradient of its output vector.
+    # With a single sample, the anti-causal output and the gradient of its output vector are zero.
     pairs = [(g, e) for g, e in zip(got, expected, strict=True) if bool(e.any()) or bool(g.any())]
     assert all(relative_error(g, e) < TOLERANCE[dtype] for g, e in pairs)
 
 
 @few_examples
 @given(unit=units, ending=endings, bidirectional=st.booleans())
-def test_without_a_state_cases_of_any_length_run_in_blocks(unit: float, ending: str, bidirectional: bool) -> None:
+def test_cases_of_any_length_run_in_blocks_without_a_state(unit: float, ending: str, bidirectional: bool) -> None:
     leaves, gaps = leaves_of(60, seed=1), gaps_on_a_grid(60, unit, ending)
     pairs = [Pair(*leaves[k : k + 2]) for k in (0, 2, 4, 6)]
     modes = Modes(*pairs[:3], leaves[8], pairs[3] if bidirectional else None)
@@ -83,7 +83,7 @@ def test_without_a_state_cases_of_any_length_run_in_blocks(unit: float, ending: 
 
 @few_examples
 @given(n_times=st.sampled_from([1, 2, 60]), unit=units, ending=endings, reverse=st.booleans(), carried=st.booleans())
-def test_shared_modes_on_a_grid_with_holes_equal_the_scan(
+def test_shared_modes_equal_the_scan_on_a_grid_with_missing_points(
     n_times: int, unit: float, ending: str, reverse: bool, carried: bool
 ) -> None:
     leaves, gaps = leaves_of(n_times, seed=n_times), gaps_on_a_grid(n_times, unit, ending)
@@ -110,13 +110,13 @@ def test_shared_modes_on_a_grid_with_holes_equal_the_scan(
         ([[7.0, 1.0, 1.0, 0.0]], 1.0),
         ([[1.0, 2.0], [4.0, 0.0]], 1.0),
         ([[1.0, 1.0, 1.0 + 1e-5]], None),  # jitter
-        ([[1.0, 0.0, 1.0]], None),  # twice at one time
-        ([[0.0, 1.0, 1.0]], None),  # nothing before the first sample
-        ([[1.0, 1.0, 50.0]], None),  # a hole that is longer than the recording
+        ([[1.0, 0.0, 1.0]], None),  # two samples at one time
+        ([[0.0, 1.0, 1.0]], None),  # the first gap is zero
+        ([[1.0, 1.0, 50.0]], None),  # a gap longer than the recording
         ([[0.0, 0.0]], None),
     ],
 )
-def test_a_grid_is_found_where_there_is_one(gaps: list[list[float]], unit: float | None) -> None:
+def test_find_grid_returns_the_period_of_a_grid_or_none(gaps: list[list[float]], unit: float | None) -> None:
     grid = find_grid(torch.tensor(gaps, dtype=torch.float64))
     assert (None if grid is None else grid.period) == (None if unit is None else pytest.approx(unit, rel=1e-6))
 
@@ -127,13 +127,13 @@ def test_a_grid_is_found_where_there_is_one(gaps: list[list[float]], unit: float
     more=st.integers(-2, 2),
     bidirectional=st.booleans(),
 )
-def test_time_passes_in_holes_however_much_is_padded(holes: list[int], more: int, bidirectional: bool) -> None:
+def test_padding_changes_nothing_with_missing_points(holes: list[int], more: int, bidirectional: bool) -> None:
     observed = np.setdiff1d(np.arange(160), holes)
     gaps = torch.from_numpy(np.diff(observed, prepend=-1.0)).expand(BATCH, -1)
     leaves = leaves_of(len(observed), seed=0)
     with mock.patch.object(irregular, "find_grid", return_value=None):
         expected = run(leaves, gaps, bidirectional, torch.float64)
-    # Where as many samples are padded as are missing, the grid is as long as the samples are many.
+    # With as many padded as missing samples, the grid has as many points as there are samples.
     padding = max(0, len(holes) + more)
     leaves[9] = torch.nn.functional.pad(leaves[9], (0, padding)).detach().requires_grad_()
     got = run(leaves, torch.nn.functional.pad(gaps, (0, padding)), bidirectional, torch.float64)

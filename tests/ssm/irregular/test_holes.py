@@ -1,4 +1,4 @@
-"""Time passes in the holes of a grid: any length, padding and pattern of holes equals steps sample by sample."""
+"""Missing points of a grid: for any length, padding and pattern, the scan equals steps sample by sample."""
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ some_examples = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 def padded_gaps(length: int, pattern: str, padding: str, seed: int) -> tuple[Tensor, list[int]]:
-    """Gaps (2, n_times) of two cases on a grid, and how many samples each has; the first sample may be missing too."""
+    """Gaps (2, n_times) of two cases on a grid, and their numbers of samples; the first sample may be missing too."""
     rng = np.random.default_rng(seed)
     gaps = []
-    ending = rng.integers(3)  # both at the last point, one earlier, or where the pattern leaves it
+    ending = rng.integers(3)  # both end at the last point, one ends earlier, or the pattern decides
     for points in (length, length - length // 5 if ending == 1 else length):
         missing = np.zeros(points, dtype=bool)
         if pattern == "one by one":
@@ -32,7 +32,7 @@ def padded_gaps(length: int, pattern: str, padding: str, seed: int) -> tuple[Ten
         missing[rng.integers(points) if ending == 2 else -1] = False
         gaps.append(np.diff(np.flatnonzero(~missing), prepend=-1.0))
     counts = [len(g) for g in gaps]
-    # As many samples as the grid has points, one more, or no more than there are.
+    # Padded to the number of grid points, to one more, or not at all.
     n_times = {"to the grid": length, "beyond the grid": length + 1, "none": max(counts)}[padding]
     return torch.from_numpy(np.stack([np.pad(g, (0, n_times - len(g))) for g in gaps])), counts
 
@@ -46,13 +46,13 @@ def poles(re: Tensor, im: Tensor) -> Pair:
     return Pair(-0.3 * torch.exp(re), im)
 
 
-def walked(Lambda: Tensor, v: Tensor, gaps: Tensor, state: Tensor | None, reverse: bool) -> Tensor:
-    """States (..., batch, n_times) of one pole for each (..., batch), held exactly, one sample after the other."""
+def stepped_states(Lambda: Tensor, v: Tensor, gaps: Tensor, state: Tensor | None, reverse: bool) -> Tensor:
+    """States (..., batch, n_times) of one pole per (..., batch), with a zero-order hold, one sample after the other."""
     x = torch.zeros_like(v[..., 0]) if state is None else state
     states: list[Tensor] = []
     for k in reversed(range(v.shape[-1])) if reverse else range(v.shape[-1]):
         if reverse:
-            states.append(x)  # what comes after sample k
+            states.append(x)  # from the samples after k
         factor = torch.exp(Lambda * gaps[:, k])
         x = factor * x + (factor - 1.0) / Lambda * v[..., k]
         if not reverse:
@@ -61,7 +61,7 @@ def walked(Lambda: Tensor, v: Tensor, gaps: Tensor, state: Tensor | None, revers
 
 
 def compare(got: Tensor, expected: Tensor, counts: list[int], leaves: list[Tensor]) -> None:
-    """Compare outputs (..., 2, n_times) at the samples that are there, and the gradients of a weighting of them."""
+    """Compare outputs (..., 2, n_times) at the samples that exist, and the gradients of a weighted sum of them."""
     exists = torch.arange(got.shape[-1]) < torch.tensor(counts)[:, None]
     weights = torch.linspace(-1.0, 2.0, got.numel(), dtype=torch.float64).view_as(got) * exists
     assert relative_error(got.detach() * exists, expected.detach() * exists) < 1e-9
@@ -77,7 +77,9 @@ lengths = st.sampled_from([5, 32, 100, 128, 160, 192])
 
 @some_examples
 @given(lengths, patterns, paddings, st.booleans(), st.integers(0, 99))
-def test_a_system_per_channel(length: int, pattern: str, padding: str, bidirectional: bool, seed: int) -> None:
+def test_a_system_per_channel_equals_steps(
+    length: int, pattern: str, padding: str, bidirectional: bool, seed: int
+) -> None:
     gaps, counts = padded_gaps(length, pattern, padding, seed)
     n_times = gaps.shape[1]
     leaves = drawn(*[(D_MODEL, N)] * (8 if bidirectional else 6), (D_MODEL,), (D_MODEL, 2, n_times), seed=seed)
@@ -90,14 +92,16 @@ def test_a_system_per_channel(length: int, pattern: str, padding: str, bidirecti
     for reverse, output in enumerate([modes.C, modes.C_reverse]):
         if output is not None:
             pole, b, c = (torch.complex(*z).unsqueeze(-1) for z in (modes.Lambda_dt, modes.B, output))
-            X = walked(pole, b.unsqueeze(-1) * u.unsqueeze(1), gaps, None, bool(reverse))
+            X = stepped_states(pole, b.unsqueeze(-1) * u.unsqueeze(1), gaps, None, bool(reverse))
             expected = expected + 2.0 * (c.unsqueeze(-1) * X).real.sum(1)
     compare(y, expected, counts, leaves)
 
 
 @some_examples
 @given(lengths, patterns, paddings, st.booleans(), st.booleans(), st.integers(0, 99))
-def test_a_shared_system(length: int, pattern: str, padding: str, reverse: bool, carried: bool, seed: int) -> None:
+def test_a_shared_system_equals_steps(
+    length: int, pattern: str, padding: str, reverse: bool, carried: bool, seed: int
+) -> None:
     gaps, counts = padded_gaps(length, pattern, padding, seed)
     n_times = gaps.shape[1]
     leaves = drawn((N,), (N,), *[(N, 2, n_times)] * 2, *[(N, 2)] * (2 if carried else 0), seed=seed)
@@ -106,5 +110,5 @@ def test_a_shared_system(length: int, pattern: str, padding: str, reverse: bool,
     state = Pair(*leaves[4:]) if carried else None
     X = shared_scan(Lambda, v, gaps, state, reverse=reverse)
     first = None if state is None else torch.complex(*state)
-    expected = walked(torch.complex(*Lambda).unsqueeze(-1), torch.complex(*v), gaps, first, reverse)
+    expected = stepped_states(torch.complex(*Lambda).unsqueeze(-1), torch.complex(*v), gaps, first, reverse)
     compare(torch.stack(X), torch.stack([expected.real, expected.imag]), counts, leaves)

@@ -1,4 +1,4 @@
-"""The irregular view: equal to the other views on a grid, to the matrix exponential off it, and blind to padding."""
+"""The irregular scan equals the other views on a grid and the matrix exponential elsewhere, and ignores padding."""
 
 import os
 import subprocess
@@ -41,12 +41,12 @@ def random_gaps(n_times: int, seed: int = 0) -> Tensor:
 
 
 def no_grid() -> AbstractContextManager[object]:
-    """Let times on a grid run through the scan as well."""
+    """Make times on a grid run through the scan too."""
     return mock.patch.object(irregular, "find_grid", return_value=None)
 
 
 def stepped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None) -> Tensor:
-    """Step a real 2 x 2 block a mode, with its input held, by scipy's matrix exponential, in both directions."""
+    """Step one real 2 x 2 block per mode by scipy's matrix exponential, with a zero-order hold, in both directions."""
     y = modes.D[:, None, None] * u
     for h in range(u.shape[0]):
         for n in range(modes.C.re.shape[1]):
@@ -70,7 +70,7 @@ def stepped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor | None = None) 
 
 @few_examples
 @given(drawn=zoh_systems, n_times=st.sampled_from([1, 2, 17, 300, 1500]), dtype=dtypes)
-def test_on_a_grid_the_scan_is_the_recurrence(drawn: Drawn, n_times: int, dtype: torch.dtype) -> None:
+def test_scan_equals_the_recurrence_on_a_grid(drawn: Drawn, n_times: int, dtype: torch.dtype) -> None:
     u, state = drawn.signal(n_times, dtype), drawn.state(dtype)
     with no_grid():
         y, final = irregular_scan(drawn.modes(), u, torch.ones(BATCH, n_times), state, return_state=True)
@@ -84,9 +84,7 @@ def test_on_a_grid_the_scan_is_the_recurrence(drawn: Drawn, n_times: int, dtype:
 @pytest.mark.parametrize("n_times", [60, 700])
 @pytest.mark.parametrize("carried", [False, True])
 @both_directions
-def test_at_random_times_the_scan_equals_the_matrix_exponential(
-    bidirectional: bool, carried: bool, n_times: int
-) -> None:
+def test_scan_equals_the_matrix_exponential_at_random_times(bidirectional: bool, carried: bool, n_times: int) -> None:
     drawn = Drawn("legs", "zoh", 1.0, bidirectional, d_state=6, seed=4)
     modes, u, gaps = drawn.modes(), drawn.signal(n_times, torch.float64), random_gaps(n_times)
     state = drawn.state(torch.float64) if carried else None
@@ -149,7 +147,7 @@ def looped(modes: Modes, u: Tensor, gaps: Tensor, state: Tensor) -> tuple[Tensor
 
 
 @both_directions
-def test_gradients_of_the_scan_are_right(bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_of_the_scan_are_correct(bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "PIECE_STATES", 1)  # several pieces in a short signal
     run, leaves = scan_of_leaves(bidirectional, 20)
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
@@ -197,7 +195,7 @@ def shared_inputs(n_times: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_shared_scan_equals_one_scan_a_mode(reverse: bool) -> None:
+def test_a_shared_scan_equals_one_scan_per_mode(reverse: bool) -> None:
     re, im, v_re, v_im, *_ = shared_inputs(700)
     gaps = random_gaps(700)
     states = shared_scan(Pair(re, im), Pair(v_re, v_im), gaps, reverse=reverse)
@@ -205,8 +203,8 @@ def test_a_shared_scan_equals_one_scan_a_mode(reverse: bool) -> None:
     half, quarter = Pair(0.5 * ones, zeros), Pair(zeros, -0.5 * ones)  # 2 Re(C x): real part, imaginary part
 
     def part(C: Pair, u: Tensor) -> Tensor:
-        silent = Pair(zeros, zeros)
-        past, future = (silent, C) if reverse else (C, None)
+        no_output = Pair(zeros, zeros)
+        past, future = (no_output, C) if reverse else (C, None)
         modes = Modes(Pair(re[:, None], im[:, None]), Pair(ones, zeros), past, zeros[:, 0], future)
         return irregular_scan(modes, u, gaps)[0]
 
@@ -215,7 +213,7 @@ def test_a_shared_scan_equals_one_scan_a_mode(reverse: bool) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_gradients_of_a_shared_scan_are_right(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_of_a_shared_scan_are_correct(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "PIECE_STATES", 1)
     leaves = [leaf.clone().requires_grad_() for leaf in shared_inputs(20)]
 
@@ -235,7 +233,7 @@ def test_tables_of_factors_equal_exponentials(distinct: bool, dtype: torch.dtype
     assert (factors.index is not None) is not distinct
     got = factors.piece(slice(100, 700))
     expected = torch.expm1(torch.complex(*Lambda) * gaps.T[100:700, :, None])
-    # Small factors keep their digits: a slow mode adds up thousands of them.
+    # Small factors must be precise: a slow mode accumulates thousands of them.
     scale = torch.minimum(expected.abs(), (torch.complex(*Lambda) * gaps.T[100:700, :, None]).abs()).clamp_min(1e-300)
     assert float(((got - expected).abs() / scale).max()) < 300 * torch.finfo(dtype).eps
 
@@ -252,24 +250,24 @@ def test_a_long_gap_keeps_its_phase_in_float32() -> None:
 @pytest.mark.parametrize("device", ["cuda:0", "meta"])
 def test_a_scan_stays_on_its_device(device: str) -> None:
     with FakeTensorMode(allow_non_fake_inputs=False):
-        here = [torch.empty(D_MODEL, 3, device=device, dtype=torch.float64) for _ in range(8)]
-        if device == "meta":  # autograd would ask the driver of a device that is not there
-            here = [leaf.requires_grad_() for leaf in here]
-        modes = Modes(Pair(*here[:2]), Pair(*here[2:4]), Pair(*here[4:6]), here[6][:, 0], Pair(*here[6:8]))
+        leaves = [torch.empty(D_MODEL, 3, device=device, dtype=torch.float64) for _ in range(8)]
+        if device == "meta":  # autograd would query the driver of a CUDA device
+            leaves = [leaf.requires_grad_() for leaf in leaves]
+        modes = Modes(Pair(*leaves[:2]), Pair(*leaves[2:4]), Pair(*leaves[4:6]), leaves[6][:, 0], Pair(*leaves[6:8]))
         u = torch.empty(D_MODEL, BATCH, 40, device=device)
         y, state = irregular_scan(modes, u, torch.ones(BATCH, 40, device=device), return_state=True)
         assert state is not None
         assert y.device == state.device == torch.device(device)
         v = Pair(u, u)
-        shared = shared_scan(Pair(here[0][0], here[1][0]), v, torch.ones(BATCH, 40, device=device))
+        shared = shared_scan(Pair(leaves[0][0], leaves[1][0]), v, torch.ones(BATCH, 40, device=device))
         if device == "meta":
             (y.sum() + shared.re.sum()).backward()
-            assert all(leaf.grad is not None and leaf.grad.device == torch.device(device) for leaf in here)
+            assert all(leaf.grad is not None and leaf.grad.device == torch.device(device) for leaf in leaves)
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed: it comes with torch on Linux")
-def test_the_kernels_for_a_gpu_equal_the_torch_path() -> None:
-    # In a process of its own: triton decides when it is imported whether it interprets.
+def test_gpu_kernels_equal_the_torch_path() -> None:
+    # In a separate process: triton chooses its interpreter at import.
     script = Path(__file__).with_name("triton_interpreted.py")
     checkout = {"PYTHONPATH": str(Path(s4signal.__file__).parents[1])}
     command = [sys.executable, "-W", "ignore", script]

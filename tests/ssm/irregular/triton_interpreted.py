@@ -2,7 +2,7 @@
 
 import os
 
-os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported
+os.environ["TRITON_INTERPRET"] = "1"  # triton reads it at import
 
 import torch
 
@@ -41,7 +41,7 @@ def compare_carries(n_blocks: int, *, reverse: bool, carried: bool) -> None:
     d_model, batch, n = 2, 3, 3
     transition = torch.view_as_real(torch.polar(torch.rand(d_model, n), 6.0 * torch.rand(d_model, n))).flatten(1)
     first = torch.randn(d_model, batch, 2 * n) if carried else None
-    both = torch.randn(d_model, batch, n_blocks, 4 * n)  # states of two directions: the other one is left alone
+    both = torch.randn(d_model, batch, n_blocks, 4 * n)  # states of two directions; only one of them changes
     results = []
     for run in (carry, fused_carry):
         states = both.clone()
