@@ -1,4 +1,4 @@
-"""Figures are closed after each test: pyplot warns when many stay open."""
+"""Close all figures after each test, because pyplot warns about many open ones."""
 
 import pytest
 from matplotlib import pyplot

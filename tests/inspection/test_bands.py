@@ -1,4 +1,4 @@
-"""The bands that carry a decision are shown where they lie."""
+"""BandImportanceDisplay: the importance of frequency bands in models in closed form."""
 
 import numpy as np
 import pytest
@@ -21,14 +21,14 @@ def rhythms(n=80):
     return rhythm + rng.standard_normal((n, 400)), y
 
 
-def test_the_band_that_differs_carries_the_decision():
+def test_band_that_differs_between_classes_is_most_important():
     X, y = rhythms()
     model = S4RidgeClassifier(sfreq=100.0, random_state=0).fit(X, y)
     display = BandImportanceDisplay.from_estimator(model)
     assert display.importance.sum() == pytest.approx(1.0)
-    heard = display.frequency > 0
-    near = heard & (np.abs(np.log2(np.maximum(display.frequency, 1e-9) / 10)) < 0.75)
-    assert display.importance[near].mean() > 3 * display.importance[heard & ~near].mean()
+    above_zero = display.frequency > 0
+    near = above_zero & (np.abs(np.log2(np.maximum(display.frequency, 1e-9) / 10)) < 0.75)
+    assert display.importance[near].mean() > 3 * display.importance[above_zero & ~near].mean()
 
 
 def test_every_feature_has_an_oscillator():
@@ -38,7 +38,7 @@ def test_every_feature_has_an_oscillator():
     assert all(f"{model.features_.frequencies_[k]:.4g} Hz" in name for k, name in zip(owners, names, strict=True))
 
 
-def test_a_combination_is_shared_among_its_members():
+def test_importance_of_a_combination_is_split_equally():
     X, y = rhythms()
     features = S4RidgeClassifier(n_oscillators=7, sfreq=100.0, random_state=0).fit(np.stack([X, X], 1), y).features_
     values = np.random.default_rng(0).random(len(features.oscillators_))
@@ -55,7 +55,7 @@ def test_a_combination_is_shared_among_its_members():
     np.testing.assert_allclose(add_by_oscillator(features.feature_map_, values), sums)
 
 
-def test_axes_units_and_low_passes_are_named():
+def test_plot_labels_axes_units_and_low_passes():
     figure, ax = pyplot.subplots()
     display = BandImportanceDisplay(frequency=[0.0, 0.1, 0.2], importance=[0.2, 0.5, 0.3], unit="cycles per sample")
     assert display.plot(ax=ax).figure_ is figure
@@ -63,7 +63,7 @@ def test_axes_units_and_low_passes_are_named():
     assert "all low-passes" in [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_an_octave_is_drawn_from_its_lowest_to_its_highest_frequency():
+def test_each_frequency_lies_in_the_bar_of_one_octave():
     display = BandImportanceDisplay(frequency=[3.0, 5.0, 7.0, 16.0], importance=[0.1, 0.2, 0.3, 0.4]).plot()
     bars = [(bar.get_x(), bar.get_x() + bar.get_width(), bar.get_height()) for bar in display.ax_.patches]
     expected = [(2.0**1.5, 2.0**2.5, 0.3), (2.0**2.5, 2.0**3.5, 0.3), (2.0**3.5, 2.0**4.5, 0.4)]
@@ -72,14 +72,14 @@ def test_an_octave_is_drawn_from_its_lowest_to_its_highest_frequency():
         assert sum(low <= f < high for low, high, _ in bars) == 1
 
 
-def test_the_bars_of_all_octaves_add_up_to_what_the_oscillators_hold():
+def test_bars_sum_to_the_importance_of_all_oscillators():
     X, y = rhythms()
     display = BandImportanceDisplay.from_estimator(S4RidgeClassifier(sfreq=100.0, random_state=0).fit(X, y))
     drawn = sum(bar.get_height() for bar in display.ax_.patches)
     assert drawn == pytest.approx(display.importance[display.frequency > 0].sum())
 
 
-def test_what_has_no_coefficients_is_refused():
+def test_unfitted_models_and_wrong_shapes_are_refused():
     with pytest.raises(NotFittedError, match=r"S4RidgeClassifier is no fitted model in closed form\. Give a fitted"):
         BandImportanceDisplay.from_estimator(S4RidgeClassifier())
     with pytest.raises(ShapeError, match="importance must hold one value for each of 2 oscillators, got 1"):

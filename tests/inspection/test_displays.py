@@ -1,4 +1,4 @@
-"""Displays draw what was measured, where it lies, in the units of the recording."""
+"""Displays: the values, positions and units that they draw."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ def test_every_display_draws_into_given_axes(ridge: S4RidgeClassifier, network: 
         figure.canvas.draw()
 
 
-def test_the_stretch_that_tells_is_found_in_seconds(ridge: S4RidgeClassifier) -> None:
+def test_saliency_finds_the_decisive_window_in_seconds(ridge: S4RidgeClassifier) -> None:
     X, _ = bursts(4)
     for case in (X[1], Signals([X[1]]).resample(200.0)[0]):
         display = SaliencyDisplay.from_estimator(ridge, case, target=1, n_windows=4)
@@ -81,7 +81,7 @@ def test_the_stretch_that_tells_is_found_in_seconds(ridge: S4RidgeClassifier) ->
         assert display.importance.argmax() == 2
 
 
-def test_the_stretch_that_tells_is_found_at_irregular_times(ridge: S4RidgeClassifier) -> None:
+def test_saliency_finds_the_decisive_window_at_irregular_times(ridge: S4RidgeClassifier) -> None:
     data = bursts(4)[0][1].data
     kept = np.sort(np.random.default_rng(0).permutation(400)[:300])
     case = Signal(data[:, kept], times=7.0 + kept / 100, ch_names=NAMES)
@@ -90,7 +90,7 @@ def test_the_stretch_that_tells_is_found_at_irregular_times(ridge: S4RidgeClassi
     assert 6.9 < display.edges[0] < display.edges[-1] < 11.1
 
 
-def test_a_fall_is_that_of_the_prediction_without_the_stretch() -> None:
+def test_saliency_is_the_difference_to_the_prediction_without_the_window() -> None:
     X, y = bursts(20)
     model = S4RidgeRegressor(n_oscillators=8, random_state=0).fit(X, y.astype(float))
     display = SaliencyDisplay.from_estimator(model, X[1], n_windows=2)
@@ -100,7 +100,7 @@ def test_a_fall_is_that_of_the_prediction_without_the_stretch() -> None:
     assert display.importance[0] == pytest.approx(whole - without, abs=1e-6)
 
 
-def test_a_spectrogram_lies_where_the_tone_is() -> None:
+def test_spectrogram_has_its_maximum_at_the_frequency_of_the_tone() -> None:
     tone = Signal(np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000), sfreq=8000.0)
     ax = SaliencyDisplay(case=tone, edges=[0, 1], importance=[1.0], spectrogram=True).plot().ax_
     (image,) = ax.get_images()
@@ -111,14 +111,14 @@ def test_a_spectrogram_lies_where_the_tone_is() -> None:
     assert left <= 0.0 < 0.99 < right
 
 
-def test_the_channel_that_tells_stands_first(ridge: S4RidgeClassifier) -> None:
+def test_most_important_channel_comes_first(ridge: S4RidgeClassifier) -> None:
     display = ChannelImportanceDisplay.from_estimator(ridge, *bursts(10))
     assert display.importance.shape == (5, 10)
     assert display.ax_.get_xticklabels()[0].get_text() == "Oz"
     np.testing.assert_allclose(display.topography().values, display.importance.mean(1))
 
 
-def test_epochs_and_arrays_are_taken_as_by_models(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
+def test_displays_accept_epochs_and_arrays(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
     mne = pytest.importorskip("mne")
     X, y = bursts(10)
     epochs = mne.EpochsArray(np.asarray(X), mne.create_info(list(NAMES), 100.0, "eeg"), verbose="error")
@@ -132,9 +132,9 @@ def test_epochs_and_arrays_are_taken_as_by_models(ridge: S4RidgeClassifier, netw
         SaliencyDisplay.from_estimator(ridge, epochs[0])
 
 
-def test_positions_of_the_recording_are_those_on_the_head() -> None:
-    places = np.array([[0.05, 0, 0.08], [0, 0.05, 0.08], [-0.05, 0, 0.08], [0, -0.05, 0.08], [np.nan] * 3])
-    display = TopographyDisplay(values=[0, 1, 2, 3, 9], ch_names=list("abcde"), positions=places)
+def test_topography_uses_given_positions_or_channel_names() -> None:
+    coordinates = np.array([[0.05, 0, 0.08], [0, 0.05, 0.08], [-0.05, 0, 0.08], [0, -0.05, 0.08], [np.nan] * 3])
+    display = TopographyDisplay(values=[0, 1, 2, 3, 9], ch_names=list("abcde"), positions=coordinates)
     assert display.known.tolist() == [True] * 4 + [False]
     display.plot()
     named = TopographyDisplay(values=np.zeros(3), ch_names=["EEG T3-REF", "t7", "marker"])
@@ -145,7 +145,7 @@ def test_positions_of_the_recording_are_those_on_the_head() -> None:
         named.plot()
 
 
-def test_a_pattern_is_how_the_source_arrives_that_a_filter_picks_out() -> None:
+def test_topography_of_a_filter_is_the_pattern_of_its_source() -> None:
     rng = np.random.default_rng(0)
     mixing, sources = rng.standard_normal((5, 5)), rng.standard_normal((4, 5, 20_000))
     X = Signals(mixing @ sources, sfreq=100.0, ch_names=NAMES)
@@ -153,7 +153,7 @@ def test_a_pattern_is_how_the_source_arrives_that_a_filter_picks_out() -> None:
     np.testing.assert_allclose(display.values, mixing[:, 2], atol=0.05)
 
 
-def test_the_filter_of_a_front_end_is_the_direction_of_its_greatest_gain(network: S4Classifier) -> None:
+def test_topography_of_a_network_is_the_direction_of_greatest_gain(network: S4Classifier) -> None:
     X, _ = bursts()
     with torch.no_grad():
         network.network_.frontend.mix.weight[:] = 1e-3 * torch.eye(4, 5)
@@ -165,7 +165,7 @@ def test_the_filter_of_a_front_end_is_the_direction_of_its_greatest_gain(network
         TopographyDisplay.from_estimator(S4RidgeClassifier(n_oscillators=4), X)
 
 
-def test_the_response_of_a_bank_is_that_of_its_filters() -> None:
+def test_frequency_response_of_a_filter_bank_equals_its_measured_gain() -> None:
     bank = FilterBank(
         frequencies_hz=torch.tensor([100.0]),
         bandwidths_hz=torch.tensor([20.0]),
@@ -184,7 +184,7 @@ def test_the_response_of_a_bank_is_that_of_its_filters() -> None:
     np.testing.assert_allclose(energy - energy[0], drawn - drawn[0], atol=0.3)
 
 
-def test_responses_of_blocks_are_those_of_their_kernels(network: S4Classifier) -> None:
+def test_frequency_responses_of_blocks_equal_those_of_their_kernels(network: S4Classifier) -> None:
     responses, kernels = FrequencyResponseDisplay.from_estimator(network), KernelDisplay.from_estimator(network)
     assert list(responses.gain) == list(kernels.kernels) == ["block 1", "block 2"]
     step = kernels.times[1]
@@ -205,7 +205,7 @@ def test_poles_are_in_hertz_and_seconds(ridge: S4RidgeClassifier, network: S4Cla
     assert np.abs(kernel[:, -1]).max() < np.abs(kernel).max() * np.exp(-0.5 * 2048 / 100 / poles.time_constant.max())
 
 
-def test_a_model_without_a_part_says_so(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
+def test_models_without_the_displayed_part_are_refused(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
     with pytest.raises(ValueError, match="S4RidgeClassifier has no blocks; a fitted S4Classifier"):
         KernelDisplay.from_estimator(ridge)
     layers = {"d_model": 4, "n_layers": 1, "max_epochs": 1, "readout": "closed_form"}
@@ -215,7 +215,7 @@ def test_a_model_without_a_part_says_so(ridge: S4RidgeClassifier, network: S4Cla
         FrequencyResponseDisplay.from_estimator(network, part="bank")
 
 
-def test_a_larger_memory_knows_more() -> None:
+def test_larger_state_reconstructs_the_past_better() -> None:
     wave = np.sin(np.arange(600) ** 1.3 / 40)
     for measure in ("legs", "legt"):
         display = MemoryDisplay.from_signal(wave, measure=measure, d_states=(4, 16, 64), sfreq=100.0)
@@ -224,9 +224,9 @@ def test_a_larger_memory_knows_more() -> None:
         assert display.times[-1] == pytest.approx(5.995)
 
 
-def test_groups_stand_with_their_recalls_the_worst_first() -> None:
-    y, said = np.array(list("aabbaabb")), np.array(list("aabbaaaa"))
-    display = GroupScoresDisplay.from_predictions(y, said, groups=[1, 1, 1, 1, 2, 2, 2, 2])
+def test_groups_are_sorted_from_worst_to_best() -> None:
+    y, predicted = np.array(list("aabbaabb")), np.array(list("aabbaaaa"))
+    display = GroupScoresDisplay.from_predictions(y, predicted, groups=[1, 1, 1, 1, 2, 2, 2, 2])
     assert display.groups == ["2", "1"]
     assert display.columns == ["accuracy", "a", "b"]
     np.testing.assert_array_equal(display.scores, [[0.5, 1, 0], [1, 1, 1]])
@@ -268,12 +268,12 @@ def test_all_models_get_the_same_disturbed_cases(ridge: S4RidgeClassifier) -> No
         ),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(make: Any, message: str) -> None:
+def test_inconsistent_shapes_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         make()
 
 
-def test_wrong_questions_are_refused(ridge: S4RidgeClassifier) -> None:
+def test_invalid_arguments_are_refused(ridge: S4RidgeClassifier) -> None:
     X, y = bursts(4)
     with pytest.raises(ValueError, match=r"7 is none of the classes, \[0, 1\]"):
         SaliencyDisplay.from_estimator(ridge, X[0], target=7)

@@ -1,4 +1,4 @@
-"""A report is one page that says everything, holds everything, and executes nothing."""
+"""The report is one complete HTML page that loads and executes nothing."""
 
 import base64
 import html
@@ -29,7 +29,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 class Page(HTMLParser):
-    """What a browser would see: the tags, the addresses they load, and the text."""
+    """Parses a page into its tags, the addresses that they load, and the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def page(path: Path, model: Any, X: Signals, y: Any, **options: Any) -> Page:
     return Page((path / "report.html").read_text("utf-8"))
 
 
-def test_nothing_of_the_data_is_executed_and_nothing_is_loaded(tmp_path: Path) -> None:
+def test_report_executes_no_data_and_loads_nothing(tmp_path: Path) -> None:
     X, y = cases(20, source=f"x/{EVIL}"), [f"{EVIL}{i % 2}" for i in range(20)]
     seen = page(tmp_path, S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y), X, y)
     assert not {"script", "iframe", "object", "link", "base", "form"} & set(seen.tags)
@@ -90,7 +90,7 @@ def test_nothing_of_the_data_is_executed_and_nothing_is_loaded(tmp_path: Path) -
     assert "script-src" not in policy[1]
 
 
-def test_a_classifier_is_reported_in_full(tmp_path: Path) -> None:
+def test_report_of_a_classifier_is_complete(tmp_path: Path) -> None:
     X, y = cases(20), ["slow", "fast"] * 10
     model = S4Classifier(d_model=4, d_state=4, n_layers=2, max_epochs=2, random_state=0).fit(X, y)
     seen = page(tmp_path, model, X, y, curve=[(0.5, 8, 0.6), (0.5, 8, 0.7), (1.0, 16, 0.8)])
@@ -104,7 +104,7 @@ def test_a_classifier_is_reported_in_full(tmp_path: Path) -> None:
     assert seen.tags.count("input") == 8  # to enlarge a trace
 
 
-def test_numbers_are_reported_by_their_errors(tmp_path: Path) -> None:
+def test_report_of_a_regressor_contains_errors(tmp_path: Path) -> None:
     X, y = cases(20), np.arange(20) % 2 + 0.1 * np.arange(20)
     seen = page(tmp_path, S4RidgeRegressor(n_oscillators=16, random_state=0).fit(X, y), X, y)
     for text in ("root mean square error", "R²", "mean absolute error", "True values over predictions"):
@@ -113,7 +113,7 @@ def test_numbers_are_reported_by_their_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sfreq", [8000, 44100])
-def test_a_sound_can_be_played(sfreq: int) -> None:
+def test_sound_is_embedded_as_wav_of_at_most_eight_seconds(sfreq: int) -> None:
     tone = 0.01 * np.sin(2 * np.pi * 440 * np.arange(10 * sfreq) / sfreq)
     content = base64.b64decode(sound(Signal(tone, sfreq=sfreq)).removeprefix("data:audio/wav;base64,"))
     with wave.open(io.BytesIO(content)) as file:
@@ -125,7 +125,7 @@ def test_a_sound_can_be_played(sfreq: int) -> None:
     assert abs(strongest - 440) < 1
 
 
-def test_a_trace_shows_what_speaks_for_the_true_class(tmp_path: Path) -> None:
+def test_traces_show_the_importance_for_the_true_class(tmp_path: Path) -> None:
     X, y = cases(20), np.array(["slow", "fast"] * 10)
     seen = page(tmp_path, S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y), X, y[::-1])
     numbers = [int(number) for number in re.findall(r"case (\d+)", seen.text)]
@@ -134,11 +134,11 @@ def test_a_trace_shows_what_speaks_for_the_true_class(tmp_path: Path) -> None:
         assert f"Fall of log odds of {y[::-1][number]}".encode() in drawn
 
 
-def test_audio_is_to_be_listened_to(tmp_path: Path) -> None:
+def test_report_of_audio_contains_players(tmp_path: Path) -> None:
     X, y = cases(12, n_channels=1, sfreq=16000.0, n_times=16000), ["slow", "fast"] * 6
     seen = page(tmp_path, S4RidgeClassifier(n_oscillators=8, random_state=0).fit(X, y), X, y)
     assert seen.tags.count("audio") == 8
-    assert (tmp_path / "report.html").stat().st_size < 10e6  # however many more cases there are
+    assert (tmp_path / "report.html").stat().st_size < 10e6  # for any number of cases
 
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -150,7 +150,7 @@ blank: [...page.images].filter(image => !image.naturalWidth).length})"""
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 @pytest.mark.parametrize("width", [400, 1400])
-def test_a_browser_shows_all_pictures_and_needs_no_scrolling_sideways(tmp_path: Path, width: int) -> None:
+def test_browser_shows_all_images_without_horizontal_scrolling(tmp_path: Path, width: int) -> None:
     X, y = cases(20, source="a_rather_long_name_of_a_recording_" * 3), [f"a class called {i % 2}" for i in range(20)]
     page(tmp_path, S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y), X, y)
     frame = f"<iframe src=report.html style='width:{width}px;height:900px' onload='{MEASURE}'></iframe>"
@@ -165,17 +165,17 @@ def test_a_browser_shows_all_pictures_and_needs_no_scrolling_sideways(tmp_path: 
     assert width - 20 <= found["content"] == found["width"] <= width
 
 
-def test_a_trace_is_drawn_with_holes_and_at_any_times() -> None:
+def test_traces_are_drawn_with_missing_samples_and_irregular_times() -> None:
     data = np.random.default_rng(0).standard_normal((8, 5000))
     data[0, 100:200] = np.nan
     for case in (Signal(data, sfreq=100.0), Signal(data, times=np.sort(np.random.default_rng(1).uniform(0, 9, 5000)))):
         content = base64.b64decode(trace(case).split(",")[1])
         assert len(content) < 300_000
         assert b"channel 5" in content
-        assert b"channel 6" not in content  # six are enough to look at
+        assert b"channel 6" not in content  # at most six channels are drawn
 
 
-def test_names_of_channels_are_no_formulas_and_a_dead_channel_is_an_empty_line() -> None:
+def test_channel_names_are_not_interpreted_and_empty_channels_are_drawn() -> None:
     data = np.stack([np.full(50, np.nan), np.arange(50.0)])
     content = base64.b64decode(trace(Signal(data, sfreq=100.0, ch_names=("$\\frac$", "<script>"))).split(",")[1])
     assert b"$\\frac$" in content

@@ -1,4 +1,4 @@
-"""The training curve shows what the history says."""
+"""TrainingCurveDisplay: curves, legend and errors."""
 
 import sys
 
@@ -15,18 +15,18 @@ __all__: list[str] = []
 
 
 class Trained(BaseEstimator):
-    """What a trained estimator shows of its training."""
+    """Mimics the attributes of a trained estimator."""
 
     history_: list[dict[str, float | None]]
     best_epoch_: int | None
 
     def fit(self) -> "Trained":
-        """Do nothing; scikit-learn asks for the method."""
+        """Do nothing; scikit-learn requires the method."""
         return self
 
 
 def fitted(scores: list[float | None], best_epoch: int | None = 2) -> Trained:
-    """Return an estimator with one loss and score an epoch."""
+    """Return an estimator with one loss and score per epoch."""
     estimator = Trained()
     estimator.history_ = [
         {"epoch": i, "loss": 1.0 / i, "validation_score": score, "seconds": 0.1} for i, score in enumerate(scores, 1)
@@ -67,29 +67,29 @@ def test_an_epoch_without_a_score_leaves_a_gap() -> None:
     assert np.isnan(display.score_ax_.get_lines()[0].get_ydata()[1])
 
 
-def test_a_single_epoch_can_be_seen() -> None:
+def test_single_epoch_is_drawn_as_a_point() -> None:
     display = TrainingCurveDisplay.from_estimator(fitted([0.5], best_epoch=1))
     assert display.ax_.get_lines()[0].get_marker() == "o"
 
 
-def test_it_draws_into_given_axes() -> None:
+def test_curve_is_drawn_into_given_axes() -> None:
     figure, ax = pyplot.subplots()
     display = TrainingCurveDisplay.from_estimator(fitted([0.5, 0.9]), ax=ax)
     assert display.ax_ is ax
     assert display.figure_ is figure
 
 
-def test_an_estimator_without_history_says_what_to_do() -> None:
+def test_estimator_without_history_is_refused() -> None:
     with pytest.raises(NotFittedError, match=r"Trained has no history_\. Fit it first"):
         TrainingCurveDisplay.from_estimator(Trained())
 
 
-def test_curves_of_another_length_are_refused() -> None:
+def test_curves_of_different_lengths_are_refused() -> None:
     with pytest.raises(ShapeError, match="loss must hold one value for each of 2 epochs, got 1"):
         TrainingCurveDisplay(epoch=[1, 2], loss=[0.5])
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_extra_if_matplotlib_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match=r"s4signal\[plot\]"):
         TrainingCurveDisplay(epoch=[1], loss=[0.5]).plot()
