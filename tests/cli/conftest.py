@@ -1,4 +1,4 @@
-"""Folders of recordings that are quick to read, and a program that runs in this process."""
+"""Small folders of recordings, and a function that runs the program in this process."""
 
 import sys
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from s4signal.cli.demo import write_wave
 __all__: list[str] = []
 
 QUICK = ["--set", "n_oscillators=16"]
-sys.path.insert(0, str(Path(__file__).parent))  # what the tests of this room share
+sys.path.insert(0, str(Path(__file__).parent))  # makes documents.py importable
 Program = Callable[..., Result]
 
 
@@ -48,6 +48,6 @@ def model(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a ridge model of the tones, fitted by the program."""
     path = tmp_path_factory.mktemp("model") / "tones.s4"
     pattern = "{label}_{group}_{take}.wav"
-    answer = CliRunner().invoke(app, ["fit", str(tones), "--pattern", pattern, "-o", str(path), *QUICK])
-    assert answer.exit_code == 0, answer.output
+    result = CliRunner().invoke(app, ["fit", str(tones), "--pattern", pattern, "-o", str(path), *QUICK])
+    assert result.exit_code == 0, result.output
     return path

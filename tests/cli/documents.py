@@ -1,4 +1,4 @@
-"""What the tests of the commands share."""
+"""Helpers for the tests of the commands."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ __all__: list[str] = []
 QUICK = ["--set", "n_oscillators=16"]
 
 
-def document(answer: Result) -> Any:
+def document(result: Result) -> Any:
     """Return the one JSON document that a command printed."""
-    assert answer.exit_code == 0, answer.output
-    return json.loads(answer.stdout)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""The commands, each in this process: what they write, print and refuse."""
+"""The commands, run in this process: output files, printed text and errors."""
 
 import csv
 import json
@@ -21,33 +21,33 @@ __all__: list[str] = []
 PATTERN = "{label}_{group}_{take}.wav"
 
 
-def test_fit_says_what_it_understood_and_writes_a_model(run, tones: Path, tmp_path: Path) -> None:
-    answer = run("fit", tones, "--pattern", PATTERN, "--out", tmp_path / "m.s4", *QUICK)
-    assert answer.exit_code == 0
-    understood, _, model = answer.stdout.partition("S4RidgeClassifier")
-    assert "2: high (9), low (9)" in understood
-    assert "3, never split" in understood
+def test_fit_reports_data_and_model_and_writes_a_file(run, tones: Path, tmp_path: Path) -> None:
+    result = run("fit", tones, "--pattern", PATTERN, "--out", tmp_path / "m.s4", *QUICK)
+    assert result.exit_code == 0
+    data, _, model = result.stdout.partition("S4RidgeClassifier")
+    assert "2: high (9), low (9)" in data
+    assert "3, never split" in data
     assert "sampling rate  8000 Hz" in model
     X = read_cases(tones, Reading()).X
     assert (load_estimator(tmp_path / "m.s4").predict(X) == ["high"] * 9 + ["low"] * 9).all()
     S4RidgeClassifier.load(tmp_path / "m.s4")  # as any other model file
 
 
-def test_a_model_file_tells_its_cases_from_others(model: Path, tones: Path) -> None:
+def test_model_file_identifies_its_training_cases(model: Path, tones: Path) -> None:
     provenance = read_provenance(model)
     assert provenance is not None
     assert provenance.reading == {"pattern": PATTERN}
     assert (len(set(provenance.cases.tolist())), len(provenance.groups)) == (18, 3)
-    assert b"anna" not in model.read_bytes()  # names of people stay out of it
+    assert b"anna" not in model.read_bytes()  # without names of people
 
 
-def test_predictions_are_those_of_the_model(run, model: Path, tones: Path, tmp_path: Path) -> None:
+def test_predict_writes_the_predictions_of_the_model(run, model: Path, tones: Path, tmp_path: Path) -> None:
     X = read_cases(tones, Reading()).X
     proba = load_estimator(model).predict_proba(X)
     for name in ("p.csv", "p.json"):
-        answer = run("predict", model, tones, "--out", tmp_path / name)
-        assert answer.exit_code == 0, answer.output
-        assert "18 predictions written" in answer.stdout
+        result = run("predict", model, tones, "--out", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        assert "18 predictions written" in result.stdout
     with (tmp_path / "p.csv").open() as file:
         rows = list(csv.DictReader(file))
     loaded = json.loads((tmp_path / "p.json").read_text())
@@ -58,21 +58,21 @@ def test_predictions_are_those_of_the_model(run, model: Path, tones: Path, tmp_p
     assert one[0]["prediction"] == "high"
 
 
-def test_parquet_needs_its_packages_or_is_written(run, model: Path, tones: Path, tmp_path: Path) -> None:
+def test_parquet_is_written_or_needs_pyarrow(run, model: Path, tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.parquet"
-    answer = run("predict", model, tones, "--out", out)
+    result = run("predict", model, tones, "--out", out)
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        assert answer.exit_code == 2
-        assert '.csv and .json need no package) needs pyarrow: pip install "pyarrow".' in answer.stderr
+        assert result.exit_code == 2
+        assert '.csv and .json need no package) needs pyarrow: pip install "pyarrow".' in result.stderr
     else:
         assert out.read_bytes()[:4] == b"PAR1"
 
 
-def test_evaluation_keeps_groups_whole_and_gives_intervals(run, tones: Path) -> None:
+def test_evaluate_keeps_groups_whole_and_returns_intervals(run, tones: Path) -> None:
     found = document(run("evaluate", tones, "--pattern", PATTERN, "--json", *QUICK))
-    assert found["n_folds"] == 3  # as many as there are speakers
+    assert found["n_folds"] == 3  # one per speaker
     assert found["scores"]["accuracy"]["value"] == 1.0
     low, high = found["scores"]["accuracy"]["interval"]
     assert_allclose(low, 18 / (18 + 1.959963984540054**2))  # Wilson, all right
@@ -81,7 +81,7 @@ def test_evaluation_keeps_groups_whole_and_gives_intervals(run, tones: Path) -> 
     assert found["confusion"] == {"classes": ["high", "low"], "counts": [[9, 0], [0, 9]]}
 
 
-def test_evaluation_of_numbers_gives_errors(run, tmp_path: Path) -> None:
+def test_evaluate_reports_errors_of_a_regression(run, tmp_path: Path) -> None:
     rng, lines = np.random.default_rng(0), ["@targetlabel true", "@data"]
     for i in range(30):
         values = np.sin(2 * np.pi * (1 + i / 10) * np.arange(60) / 60) + 0.01 * rng.standard_normal(60)
@@ -95,7 +95,7 @@ def test_evaluation_of_numbers_gives_errors(run, tmp_path: Path) -> None:
     assert "mean absolute error, 5 folds " in run("evaluate", path, *QUICK).stdout
 
 
-def test_info_says_what_a_model_is_and_was_fitted_on(run, model: Path) -> None:
+def test_info_reports_the_model_and_its_training_data(run, model: Path) -> None:
     text = run("info", model).stdout
     assert "fitted on  18 cases of 3 groups" in text
     assert f"read with  pattern {PATTERN}" in text
@@ -104,7 +104,7 @@ def test_info_says_what_a_model_is_and_was_fitted_on(run, model: Path) -> None:
     assert found["parameters"]["n_oscillators"] == 16
 
 
-def test_a_stream_ends_with_the_prediction_of_the_whole(run, model: Path, tones: Path) -> None:
+def test_stream_ends_with_the_prediction_of_the_whole_recording(run, model: Path, tones: Path) -> None:
     path = tones / "low" / "low_bert_1.wav"
     X = read_cases(path, Reading()).X
     expected = load_estimator(model).predict_proba(X)[0]
@@ -121,41 +121,41 @@ def test_a_stream_ends_with_the_prediction_of_the_whole(run, model: Path, tones:
 
 
 @pytest.mark.parametrize("how", [["--causal"], ["--lookahead", "0.01"]], ids=" ".join)
-def test_a_trained_model_is_fitted_causal_and_streams(run, tones: Path, tmp_path: Path, how: list[str]) -> None:
+def test_causal_and_look_ahead_models_are_fitted_and_streamed(run, tones: Path, tmp_path: Path, how: list[str]) -> None:
     small = ["d_model=4", "d_state=4", "n_layers=1", "max_epochs=1", "frontend='linear'", "timescale=(0.001, 0.1)"]
     options = [text for item in small for text in ("--set", item)]
-    made = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", *how, *options)
-    assert made.exit_code == 0, made.output
+    fitted = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", *how, *options)
+    assert fitted.exit_code == 0, fitted.output
     assert load_estimator(tmp_path / "m.s4").get_params()["timescale"] == (0.001, 0.1)
-    answer = run("stream", tmp_path / "m.s4", tones / "low" / "low_bert_1.wav", "--json")
-    probabilities = [list(json.loads(line)["probabilities"].values()) for line in answer.stdout.splitlines()]
+    result = run("stream", tmp_path / "m.s4", tones / "low" / "low_bert_1.wav", "--json")
+    probabilities = [list(json.loads(line)["probabilities"].values()) for line in result.stdout.splitlines()]
     assert len(probabilities) == 2
     assert_allclose(np.sum(probabilities, 1), 1.0)
     assert run("fit", tones, "-o", tmp_path / "both.s4", "--estimator", "s4", *options).exit_code == 0
     model, path = load_estimator(tmp_path / "both.s4"), tones / "low" / "low_bert_1.wav"
-    answer = run("stream", tmp_path / "both.s4", path, "--json", "--window", "0.1", "--chunk", "0.05")
+    result = run("stream", tmp_path / "both.s4", path, "--json", "--window", "0.1", "--chunk", "0.05")
     last = model.predict_proba(Signals([read_cases(path, Reading()).X[0].data[:, 800:]], sfreq=8000))[0]
-    found = json.loads(answer.stdout.splitlines()[-1])
+    found = json.loads(result.stdout.splitlines()[-1])
     assert_allclose(list(found["probabilities"].values()), last, atol=1e-5)
 
 
 def test_a_trained_model_is_exported(run, tones: Path, tmp_path: Path) -> None:
     small = ["d_model=4", "d_state=4", "n_layers=1", "max_epochs=1", "frontend='linear'"]
     options = [text for item in small for text in ("--set", item)]
-    made = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", "--causal", *options)
-    assert made.exit_code == 0, made.output
-    said = document(run("export", tmp_path / "m.s4", tmp_path / "m.pt2", "--view", "step", "--json"))
-    assert (said["classes"], said["unit"], said["sfreq"]) == (["high", "low"], 1, 8000.0)
+    fitted = run("fit", tones, "-o", tmp_path / "m.s4", "--estimator", "s4", "--causal", *options)
+    assert fitted.exit_code == 0, fitted.output
+    metadata = document(run("export", tmp_path / "m.s4", tmp_path / "m.pt2", "--view", "step", "--json"))
+    assert (metadata["classes"], metadata["unit"], metadata["sfreq"]) == (["high", "low"], 1, 8000.0)
     assert (tmp_path / "m.pt2").stat().st_size > 1000
 
 
-def test_json_has_no_word_beside_the_document(run, tones: Path, tmp_path: Path) -> None:
+def test_json_output_contains_only_the_document(run, tones: Path, tmp_path: Path) -> None:
     found = document(run("fit", tones, "-o", tmp_path / "m.s4", "--json", *QUICK))
     assert found["data"]["classes"] == {"high": 9, "low": 9}
     assert math.isfinite(found["fit_seconds"])
 
 
-def test_a_report_cross_validates_what_the_model_has_seen(run, model: Path, tones: Path, tmp_path: Path) -> None:
+def test_report_cross_validates_the_training_cases(run, model: Path, tones: Path, tmp_path: Path) -> None:
     found = document(run("report", model, tones, "-o", tmp_path / "r.html", "--json"))
     assert found["protocol"].startswith("3-fold cross-validation by group")
     assert found["checks"] == [
@@ -164,7 +164,7 @@ def test_a_report_cross_validates_what_the_model_has_seen(run, model: Path, tone
     assert "accuracy over the number of training cases" in (tmp_path / "r.html").read_text("utf-8")
 
 
-def test_a_report_scores_other_cases_as_held_out(run, model: Path, tmp_path: Path) -> None:
+def test_report_scores_new_cases_as_held_out(run, model: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for label, hertz in (("low", 300), ("high", 1200)):
         (tmp_path / "new" / label).mkdir(parents=True)
@@ -184,10 +184,10 @@ def test_a_report_scores_other_cases_as_held_out(run, model: Path, tmp_path: Pat
     ]
 
 
-def test_a_microphone_that_is_gone_is_said(run, model: Path) -> None:
-    answer = run("stream", model, "-", input=b"")
-    assert answer.exit_code == 2
-    assert answer.stderr == "error: the pipe ended without a sample; is the source running?\n"
+def test_empty_pipe_exits_with_2(run, model: Path) -> None:
+    result = run("stream", model, "-", input=b"")
+    assert result.exit_code == 2
+    assert result.stderr == "error: the pipe ended without a sample; is the source running?\n"
 
 
 @pytest.mark.parametrize(
@@ -221,18 +221,18 @@ def test_a_microphone_that_is_gone_is_said(run, model: Path) -> None:
         (["stream", "{model}", "-"], "the pipe ended within a sample: 1 bytes of"),
     ],
 )
-def test_wrong_input_exits_with_2_and_one_line(run, arguments, message, tones, model, tmp_path) -> None:
+def test_invalid_input_exits_with_2_and_one_line(run, arguments, message, tones, model, tmp_path) -> None:
     filled = [text.format(tones=tones, model=model, tmp=tmp_path) for text in arguments]
-    answer = run(*filled, input=b"\0\0\0")
-    assert answer.exit_code == 2
-    errors = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    result = run(*filled, input=b"\0\0\0")
+    assert result.exit_code == 2
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert message in errors[0]
     assert not (tmp_path / "m.s4").exists()
-    assert "/proc/m.s4" not in filled or not answer.stdout  # before there is any work
+    assert "/proc/m.s4" not in filled or not result.stdout  # checked before any work
 
 
-def test_an_interrupt_exits_with_130_and_a_fault_with_1(run, monkeypatch, tones: Path, tmp_path: Path) -> None:
+def test_interrupt_exits_with_130_and_an_internal_error_with_1(run, monkeypatch, tones: Path, tmp_path: Path) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -240,33 +240,33 @@ def test_an_interrupt_exits_with_130_and_a_fault_with_1(run, monkeypatch, tones:
         raise ZeroDivisionError("by\nzero")
 
     monkeypatch.setattr(S4RidgeClassifier, "fit", interrupted)
-    answer = run("fit", tones, "-o", tmp_path / "m.s4")
-    assert (answer.exit_code, answer.stderr) == (130, "error: interrupted; nothing was written.\n")
+    result = run("fit", tones, "-o", tmp_path / "m.s4")
+    assert (result.exit_code, result.stderr) == (130, "error: interrupted; nothing was written.\n")
     monkeypatch.setattr(S4RidgeClassifier, "fit", at_fault)
-    answer = run("fit", tones, "-o", tmp_path / "m.s4")
-    assert (answer.exit_code, answer.stderr) == (1, "error: internal error, ZeroDivisionError: by zero\n")
+    result = run("fit", tones, "-o", tmp_path / "m.s4")
+    assert (result.exit_code, result.stderr) == (1, "error: internal error, ZeroDivisionError: by zero\n")
     monkeypatch.setenv("S4SIGNAL_TRACEBACK", "1")
     assert isinstance(run("fit", tones, "-o", tmp_path / "m.s4").exception, ZeroDivisionError)
 
 
-def test_warnings_are_lines(run, tmp_path: Path) -> None:
+def test_warnings_are_printed_in_one_line(run, tmp_path: Path) -> None:
     rows = [f"{c},{c % 2},{(c + 1) * t % 7},1" for c in range(8) for t in range(30)]
     (tmp_path / "table.csv").write_text("\n".join(["case,label,a,b", *rows]))
-    answer = run("fit", tmp_path / "table.csv", "-o", tmp_path / "m.s4", *QUICK)
-    assert answer.exit_code == 0
-    assert answer.stderr == "warning: channel 1 (b) is flat in all training cases; it is ignored.\n"
+    result = run("fit", tmp_path / "table.csv", "-o", tmp_path / "m.s4", *QUICK)
+    assert result.exit_code == 0
+    assert result.stderr == "warning: channel 1 (b) is flat in all training cases; it is ignored.\n"
 
 
 @pytest.mark.slow
-def test_the_demo_leads_from_recordings_to_predictions(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_creates_recordings_a_model_and_predictions(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s4signal.cli.demo.N_TAKES", 1)
     monkeypatch.setattr("s4signal.cli.demo.Choice", lambda: Choice(set=["n_oscillators=16"]))
     folder = tmp_path / "demo"
-    answer = run("demo", folder)
-    assert answer.exit_code == 0, answer.output
-    assert "18 recordings of 6 speakers" in answer.stdout
+    result = run("demo", folder)
+    assert result.exit_code == 0, result.output
+    assert "18 recordings of 6 speakers" in result.stdout
     assert (folder / "whistles.s4").stat().st_size > 10_000
-    assert f"$ s4signal predict {folder / 'whistles.s4'}" in answer.stdout
+    assert f"$ s4signal predict {folder / 'whistles.s4'}" in result.stdout
     again = run("demo", folder)
     assert again.exit_code == 2
     assert "already exists and is not empty" in again.stderr
@@ -276,22 +276,22 @@ def test_tags_are_predicted_as_a_list(run, tones: Path, tmp_path: Path) -> None:
     X = read_cases(tones, Reading()).X
     tags = np.stack([np.arange(18) < 9, np.ones(18, dtype=bool)], 1).astype(int)  # high, and any sound
     S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, tags).save(tmp_path / "tags.s4")
-    wanted = [[0, 1]] * 9 + [[1]] * 9
-    assert [row["prediction"] for row in document(run("predict", tmp_path / "tags.s4", tones, "--json"))] == wanted
-    answer = run("stream", tmp_path / "tags.s4", X.sources[0], "--json")
-    assert json.loads(answer.stdout.splitlines()[-1])["prediction"] == [0, 1]
+    expected = [[0, 1]] * 9 + [[1]] * 9
+    assert [row["prediction"] for row in document(run("predict", tmp_path / "tags.s4", tones, "--json"))] == expected
+    result = run("stream", tmp_path / "tags.s4", X.sources[0], "--json")
+    assert json.loads(result.stdout.splitlines()[-1])["prediction"] == [0, 1]
 
 
-def test_several_labels_of_a_case_are_tags_with_names(run, tones: Path, tmp_path: Path) -> None:
+def test_tags_keep_the_names_of_the_labels(run, tones: Path, tmp_path: Path) -> None:
     files = sorted(tones.rglob("*.wav"))
     tags = ["; ".join(["any", "high"] if "high" in p.name else ["any"] if "_0" in p.name else []) or ";" for p in files]
     rows = [f"{p},{tag},{p.name.split('_')[1]}" for p, tag in zip(files, tags, strict=True)]
     (tmp_path / "index.csv").write_text("\n".join(["path,label,group", *rows]))
     model, table = tmp_path / "m.s4", tmp_path / "index.csv"
-    answer = run("fit", table, "--tags", ";", "-o", model, *QUICK)
-    assert answer.exit_code == 0, answer.output
-    assert "tags" in answer.stdout
-    assert "2: any (12), high (9)\n" in answer.stdout
+    result = run("fit", table, "--tags", ";", "-o", model, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "tags" in result.stdout
+    assert "2: any (12), high (9)\n" in result.stdout
     fitted = load_estimator(model)
     assert (fitted.classes_.tolist(), fitted.multilabel_) == (["any", "high"], True)
     found = list(csv.DictReader(run("predict", model, table).stdout.splitlines()))
@@ -303,14 +303,14 @@ def test_several_labels_of_a_case_are_tags_with_names(run, tones: Path, tmp_path
     scores = document(run("evaluate", table, "--tags", ";", "--folds", "3", "--json", *QUICK))["scores"]
     assert scores["mean average precision"]["value"] > 0.5
     assert 0 <= scores["wrong tags"]["value"] < 0.5
-    answer = run("report", model, table, "-o", tmp_path / "r.html")
-    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
-    assert "no report of other labels (see --regression) or tags" in answer.stderr
+    result = run("report", model, table, "-o", tmp_path / "r.html")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "no report of other labels (see --regression) or tags" in result.stderr
 
 
-def test_one_tag_alone_is_no_task(run, tones: Path, tmp_path: Path) -> None:
+def test_single_tag_is_refused(run, tones: Path, tmp_path: Path) -> None:
     files = sorted(tones.rglob("*.wav"))
     (tmp_path / "index.csv").write_text("\n".join(["path,label", *(f"{p},any;" for p in files)]))
-    answer = run("fit", tmp_path / "index.csv", "--tags", ";", "-o", tmp_path / "m.s4")
-    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
-    assert "at least two labels are needed" in answer.stderr
+    result = run("fit", tmp_path / "index.csv", "--tags", ";", "-o", tmp_path / "m.s4")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "at least two labels are needed" in result.stderr

@@ -1,4 +1,4 @@
-"""What a folder, a manifest or a file is understood as; and what is refused, in one line, before any work."""
+"""Interpretation of folders, manifests and files; invalid ones raise an error of one line before any work."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ PATTERN = "{label}_{group}_{take}.wav"
 
 
 def record(folder: Path, names: list[str], *, label: str = "") -> None:
-    """Write raw EEG of two channels, two seconds at 100 Hz, with events where there is no label."""
+    """Write raw EEG: two channels, two seconds at 100 Hz, with events if there is no label."""
     mne = pytest.importorskip("mne")
     folder.mkdir(parents=True, exist_ok=True)
     info = mne.create_info(["C3", "C4"], 100.0, "eeg")
@@ -30,7 +30,7 @@ def record(folder: Path, names: list[str], *, label: str = "") -> None:
         raw.save(folder / name, verbose="error")
 
 
-def test_class_folders_give_labels_and_patterns_speakers(tones: Path) -> None:
+def test_class_folders_give_labels_and_patterns_give_groups(tones: Path) -> None:
     by_folder, by_name = read_cases(tones, Reading()), read_cases(tones, Reading(pattern=PATTERN))
     assert by_folder.y is not None
     assert by_name.groups is not None
@@ -42,7 +42,7 @@ def test_class_folders_give_labels_and_patterns_speakers(tones: Path) -> None:
     assert by_name.facts()["classes"] == "2: high (9), low (9)"
 
 
-def test_a_manifest_is_found_in_its_folder_and_read_alone(tones: Path, tmp_path: Path, monkeypatch) -> None:
+def test_manifest_is_found_in_its_folder(tones: Path, tmp_path: Path, monkeypatch) -> None:
     root = tmp_path / "all"
     root.mkdir()
     for file in tones.rglob("*_0.wav"):
@@ -83,7 +83,7 @@ def test_eeg_with_events_is_cut_around_them(tmp_path: Path) -> None:
         uncut.labelled()
 
 
-def test_of_eeg_with_events_folders_are_subjects(tmp_path: Path) -> None:
+def test_folders_are_subjects_for_eeg_with_events(tmp_path: Path) -> None:
     for subject in ("ann", "bob"):
         record(tmp_path / subject, ["1_raw.fif", "2_raw.fif"])
     cases = read_cases(tmp_path, Reading(tmax=0.3))
@@ -91,7 +91,7 @@ def test_of_eeg_with_events_folders_are_subjects(tmp_path: Path) -> None:
     assert cases.facts()["labels from"] == "events, 0 to 0.3 s after each; groups: folders"
     assert len(set(read_cases(tmp_path / "ann", Reading(tmax=0.3)).split_by.tolist())) == 2
     (tmp_path / "bob").rename(tmp_path / "ann" / "more")
-    assert len(set(read_cases(tmp_path, Reading(tmax=0.3)).split_by.tolist())) == 4  # one folder is no subject
+    assert len(set(read_cases(tmp_path, Reading(tmax=0.3)).split_by.tolist())) == 4  # a single folder is not a subject
 
 
 def test_tables_give_cases_labels_and_groups(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_tables_give_cases_labels_and_groups(tmp_path: Path) -> None:
     assert cases.split_by.tolist() == ["u", "u", "v", "v"]
 
 
-def test_targets_are_numbers_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_regression_gives_numeric_targets(tmp_path: Path) -> None:
     path = tmp_path / "rates.ts"
     path.write_text("@targetlabel true\n@data\n1,2,3:60.5\n3,4,5:71\n")
     assert read_cases(path, Reading()).is_regression
@@ -146,7 +146,7 @@ def two_kinds(folder: Path) -> tuple[Path, Reading]:
     return folder, Reading()
 
 
-def odd_name(folder: Path) -> tuple[Path, Reading]:
+def wrong_name(folder: Path) -> tuple[Path, Reading]:
     write_wave(folder / "yes-ann.wav", np.zeros(9))
     return folder, Reading(pattern=PATTERN)
 
@@ -227,7 +227,7 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (a_picture, "no known extension of a recording"),
         (half_sorted, r"b\.wav is in no class folder\. Sort the files as .*/<class>/<file>"),
         (two_kinds, r"several kinds of recordings \(1 EEG, 1 audio\)"),
-        (odd_name, r"no file below .* follows pattern=.*; one of them is yes-ann\.wav"),
+        (wrong_name, r"no file below .* follows pattern=.*; one of them is yes-ann\.wav"),
         (no_field, "has no label and no group. Write it like"),
         (both, "--manifest and --pattern were both given"),
         (other_columns, "has no column path; it has file, class. Pass the columns as --path-column"),
@@ -243,34 +243,34 @@ def events_and_labels(folder: Path) -> tuple[Path, Reading]:
         (events_and_labels, "--tmax cuts around events, but labels come from the pattern"),
     ],
 )
-def test_what_cannot_be_understood_is_refused_in_one_line(make, message: str, tmp_path: Path) -> None:
+def test_invalid_recordings_raise_an_error_of_one_line(make, message: str, tmp_path: Path) -> None:
     with pytest.raises((RecordingError, ValueError), match=message) as error:
         read_cases(*make(tmp_path))
     assert "\n" not in str(error.value)
 
 
-def test_one_class_is_no_task(tmp_path: Path) -> None:
+def test_single_class_is_refused(tmp_path: Path) -> None:
     (tmp_path / "yes").mkdir()
     write_wave(tmp_path / "yes" / "a.wav", np.zeros(9))
     with pytest.raises(RecordingError, match="all cases have the label 'yes'; at least two"):
         read_cases(tmp_path, Reading()).labelled()
 
 
-def test_what_a_model_remembers_yields_to_what_is_asked_for_now() -> None:
+def test_given_options_override_those_stored_in_a_model() -> None:
     remembered = Reading(window=2.0, sfreq=100.0, manifest=Path("index.csv")).changed() | {"of_later_versions": 1}
     assert Reading(sfreq=50.0).after(remembered) == Reading(window=2.0, sfreq=50.0)
     assert Reading().after(remembered, left_out=("window",)) == Reading(sfreq=100.0)
     assert Reading().after(None) == Reading()
 
 
-def test_facts_count_what_is_too_much_to_name(tones: Path) -> None:
+def test_facts_shorten_long_lists_of_classes(tones: Path) -> None:
     X = read_cases(tones, Reading()).X
     many = Cases(X, np.array([f"w{i}" for i in range(len(X))]), None, "x")
     assert many.facts()["classes"].endswith(" and 6 more")
 
 
 def spoken(root: Path) -> None:
-    """Write sounds as Speech Commands has them: a class that is a link, noise, a list of the test, a .w64 file."""
+    """Write sounds in the layout of Speech Commands: a linked class, noise, a list of test files, a .w64 file."""
     soundfile = pytest.importorskip("soundfile")
     for i, name in enumerate(("root/no", "root/yes", "linked", "root/_background_noise_")):
         (root / name).mkdir(parents=True)
@@ -282,7 +282,7 @@ def spoken(root: Path) -> None:
     (root / "root" / "testing_list.txt").write_text("no/bob_nohash_0.wav\nyes/bob_nohash_0.wav\nup/bob_nohash_0.wav\n")
 
 
-def test_sound_is_read_by_the_program_as_by_the_reader_of_folders(tmp_path: Path) -> None:
+def test_program_reads_sound_like_read_audio_folder(tmp_path: Path) -> None:
     spoken(tmp_path)
     cases, data = read_cases(tmp_path / "root", Reading()), read_audio_folder(tmp_path / "root")
     assert cases.X.sources == data.signals.sources
@@ -295,7 +295,7 @@ def test_sound_is_read_by_the_program_as_by_the_reader_of_folders(tmp_path: Path
     assert len(read_cases(tmp_path / "root", Reading(pattern="{label}/{group}_nohash_{take}.{ending}")).X) == 7
 
 
-def test_parts_of_a_data_set_are_no_classes(tones: Path, tmp_path: Path) -> None:
+def test_train_and_test_folders_are_not_classes(tones: Path, tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / part).symlink_to(tones)
     (tmp_path / "test").unlink()
@@ -307,7 +307,7 @@ def test_parts_of_a_data_set_are_no_classes(tones: Path, tmp_path: Path) -> None
     assert len(cases.X) == 18
 
 
-def test_parts_below_the_classes_are_said_and_read_alone(tmp_path: Path, run) -> None:
+def test_train_and_test_folders_below_the_classes_are_reported(tmp_path: Path, run) -> None:
     for i, label in enumerate(("low", "high")):
         for part in ("train", "test"):
             (tmp_path / "all" / label / part).mkdir(parents=True)
@@ -317,14 +317,14 @@ def test_parts_below_the_classes_are_said_and_read_alone(tmp_path: Path, run) ->
     for windows in ([], ["--window", "0.05"]):
         arguments = [tmp_path / "all", "-o", tmp_path / "m.s4", *QUICK, *windows]
         assert "test (6), train (6)" in run("fit", *arguments).stdout
-        answer = run("fit", *arguments, "--split", "train").stdout
-        assert "parts        train (6)\n" in answer
-        assert "classes      2: high (" in answer
+        result = run("fit", *arguments, "--split", "train").stdout
+        assert "parts        train (6)\n" in result
+        assert "classes      2: high (" in result
     found = json.loads(run("predict", tmp_path / "m.s4", tmp_path / "all", "--split", "test", "--json").stdout)
     assert {Path(row["source"]).parent.name for row in found} == {"test"}
 
 
-def test_a_folder_of_eeg_says_its_parts_and_what_it_leaves_aside(tmp_path: Path) -> None:
+def test_facts_of_an_eeg_folder_list_parts_and_ignored_files(tmp_path: Path) -> None:
     for part in ("train", "test"):
         record(tmp_path / part / "rest", [f"{part}_raw.fif"], label="rest")
     (tmp_path / "train" / "moved").mkdir()
@@ -335,7 +335,7 @@ def test_a_folder_of_eeg_says_its_parts_and_what_it_leaves_aside(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.jsonl"])
-def test_a_manifest_cuts_stretches_which_stay_together(tmp_path: Path, name: str) -> None:
+def test_segments_of_a_manifest_stay_together_by_file(tmp_path: Path, name: str) -> None:
     write_wave(tmp_path / "a.wav", np.linspace(-0.5, 0.5, 8000))
     rows = [("path", "label", "start", "end"), ("a.wav", "yes", "0.1", "0.35"), ("a.wav", "no", "0.5", "")]
     text = "\n".join({"rows.csv": ",", "rows.tsv": "\t"}.get(name, ",").join(row) for row in rows)
@@ -348,19 +348,19 @@ def test_a_manifest_cuts_stretches_which_stay_together(tmp_path: Path, name: str
     assert cases.split_by.tolist() == [str(tmp_path / "a.wav")] * 2
 
 
-def test_what_cannot_be_used_is_refused_or_skipped_and_listed(tmp_path: Path, run) -> None:
+def test_damaged_files_are_refused_or_skipped_and_listed(tmp_path: Path, run) -> None:
     spoken(tmp_path)
     (tmp_path / "root" / "yes" / "text.wav").write_text("no sound")
-    answer = run("fit", tmp_path / "root", "-o", tmp_path / "m.s4", *QUICK)
-    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
-    assert "--on-error" in answer.stderr
-    answer = run("fit", tmp_path / "root", "--on-error", "skip", "-o", tmp_path / "m.s4", "--json", *QUICK)
-    assert answer.exit_code == 0
-    assert [Path(left["path"]).name for left in json.loads(answer.stdout)["data"]["skipped"]] == ["text.wav"]
-    assert "1 of 8 files are left out" in answer.stderr
+    result = run("fit", tmp_path / "root", "-o", tmp_path / "m.s4", *QUICK)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--on-error" in result.stderr
+    result = run("fit", tmp_path / "root", "--on-error", "skip", "-o", tmp_path / "m.s4", "--json", *QUICK)
+    assert result.exit_code == 0
+    assert [Path(file["path"]).name for file in json.loads(result.stdout)["data"]["skipped"]] == ["text.wav"]
+    assert "1 of 8 files are left out" in result.stderr
 
 
-def test_stretches_of_other_files_than_sound_are_refused(tmp_path: Path) -> None:
+def test_segments_of_a_manifest_are_refused_for_other_files_than_audio(tmp_path: Path) -> None:
     record(tmp_path, ["s1_raw.fif"], label="rest")
     (tmp_path / "rows.csv").write_text("path,label,start\ns1_raw.fif,rest,0.5\n")
     with pytest.raises(RecordingError, match="has a column start or end, for audio only"):

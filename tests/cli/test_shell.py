@@ -1,4 +1,4 @@
-"""The program as a shell starts it: light help, 80 columns, completion, pipes."""
+"""The program started from a shell: imports, help, 80 columns, exit codes and completion."""
 
 import os
 import subprocess
@@ -23,30 +23,30 @@ def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | TERMINAL, check=False)
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_imports_no_heavy_packages() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from s4signal.cli import app; "
         "CliRunner().invoke(app, ['--help']); CliRunner().invoke(app, ['fit', '--help']); "
         "print(*sorted({'numpy', 'torch', 'sklearn', 'scipy', 'mne', 'matplotlib', 'pandas'} & set(sys.modules)))"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == []
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_help_has_an_example_and_fits_80_columns(run, name: str) -> None:
-    answer = run(name, "--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
-    assert answer.exit_code == 0
-    assert f"Example: s4signal {name} " in answer.stdout
-    assert max(map(len, answer.stdout.splitlines())) <= 80
+    result = run(name, "--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert result.exit_code == 0
+    assert f"Example: s4signal {name} " in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_tables_are_whole_in_80_columns(tones: Path) -> None:
+def test_tables_fit_80_columns(tones: Path) -> None:
     pattern = "{label}_{group}_{take}.wav"
     arguments = ("evaluate", str(tones), "--pattern", pattern, "--set", "n_oscillators=16")
-    answer = run_script(Path(cli.__file__).parents[1] / "__main__.py", *arguments, safe_path=True, **TERMINAL)
-    assert answer.returncode == 0, answer.stderr
-    tables = answer.stdout[answer.stdout.index("score") :].splitlines()
+    result = run_script(Path(cli.__file__).parents[1] / "__main__.py", *arguments, safe_path=True, **TERMINAL)
+    assert result.returncode == 0, result.stderr
+    tables = result.stdout[result.stdout.index("score") :].splitlines()
     assert max(map(len, tables)) <= 80
     accuracy = next(line for line in tables if line.strip().startswith("accuracy"))
     assert accuracy.split() == ["accuracy", "1.000", "0.824", "to", "1.000"]
@@ -54,19 +54,19 @@ def test_tables_are_whole_in_80_columns(tones: Path) -> None:
     assert anna.split() == ["anna", "6", "1.000", "0.610", "to", "1.000"]
 
 
-def test_no_argument_shows_the_commands_and_a_wrong_one_exits_with_2() -> None:
-    answer = shell("--help")
-    assert answer.returncode == 0
-    assert "Usage: s4signal " in answer.stdout  # and completion is that of s4signal
-    assert [name for name in NAMES if name not in answer.stdout] == []
-    assert "Exit codes: 0 success, 1 internal error, 2 invalid input, 130 interrupted." in answer.stdout
+def test_help_lists_the_commands_and_an_unknown_one_exits_with_2() -> None:
+    result = shell("--help")
+    assert result.returncode == 0
+    assert "Usage: s4signal " in result.stdout  # and completion is that of s4signal
+    assert [name for name in NAMES if name not in result.stdout] == []
+    assert "Exit codes: 0 success, 1 internal error, 2 invalid input, 130 interrupted." in result.stdout
     wrong = shell("predct")
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
     assert "predct" in wrong.stderr
 
 
-def test_completion_knows_the_commands(run) -> None:
+def test_completion_completes_commands(run) -> None:
     variables = {"_S4SIGNAL_COMPLETE": "complete_bash", "COMP_WORDS": "s4signal ev", "COMP_CWORD": "1"}
-    answer = run(env=variables, prog_name="s4signal")
-    assert answer.stdout.split() == ["evaluate"]
+    result = run(env=variables, prog_name="s4signal")
+    assert result.stdout.split() == ["evaluate"]
