@@ -1,4 +1,4 @@
-"""What every test shares: fixed seeds, one thread, and the recorded data when it is there."""
+"""Fixtures of all tests: fixed seeds, one thread, and the folder of recorded data if there is one."""
 
 import gc
 import os
@@ -7,7 +7,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of numpy and of programs that tests start; there is a worker a core
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for numpy and programs that tests start: one worker per core
 
 import numpy as np
 import pytest
@@ -15,16 +15,16 @@ import torch
 
 __all__: list[str] = []
 
-sys.path.insert(0, str(Path(__file__).parent))  # what the tests of recipes share
+sys.path.insert(0, str(Path(__file__).parent))  # makes scripts.py importable
 # Figures are drawn to memory: a machine without a screen runs the same tests.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker begin with files that take long: none ends with them while the others have nothing left."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # of as many items each, in their order
-    slow, others = ([i for i in items if bool(i.get_closest_marker("slow")) == asked] for asked in (True, False))
+    """Let each worker begin with slow files, so that none runs them at the end while the others are idle."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # each takes the same number of items, in order
+    slow, others = ([i for i in items if bool(i.get_closest_marker("slow")) == is_slow] for is_slow in (True, False))
     files, rest, size = list(dict.fromkeys(item.path for item in slow)), iter(others), len(items) // workers
     shares = [[item for item in slow if files.index(item.path) % workers == worker] for worker in range(workers)]
     items[:] = [item for share in shares for item in (*share, *islice(rest, max(0, size - len(share))))]
@@ -32,14 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what stays to the end: modules and tests, half a million objects."""
+    """Exclude modules and tests from garbage collection: half a million objects, which stay to the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Sum in one order, so that a result is the same whatever the number of cores or OMP_NUM_THREADS."""
+    """Sum in one order, so that results do not depend on the number of cores or OMP_NUM_THREADS."""
     torch.set_num_threads(1)
 
 
@@ -53,13 +53,13 @@ def _seeded() -> None:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """Return a generator that starts anew in every test."""
+    """Return a generator with the same seed in every test."""
     return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="session")
 def recordings() -> Path:
-    """Return the folder of recorded data, or skip the test that asks for it."""
+    """Return the folder of recorded data, or skip the test that needs it."""
     folder = Path(os.environ.get("S4SIGNAL_DATA", ""))
     if not os.environ.get("S4SIGNAL_DATA") or not folder.is_dir():
         pytest.skip("needs recorded data: set S4SIGNAL_DATA to the folder that holds it")

@@ -1,4 +1,4 @@
-"""Programs as a shell runs them, without the time of their imports: each is a fork of a process that has done those."""
+"""Run programs as a shell does, without the time of their imports: each is a fork of a process that has done these."""
 
 import json
 import os
@@ -12,18 +12,18 @@ from pathlib import Path
 
 __all__ = ["PEAK_GIB", "Fork", "run_code", "run_script"]
 
-# For a program of its own; ru_maxrss would begin with what the process that starts it has taken.
+# For separate programs: ru_maxrss would include the memory of the process that starts them.
 PEAK_GIB = """
 def peak_gib():
     with open("/proc/self/status") as file:
         return int(file.read().partition("VmHWM:")[2].split()[0]) / 2**20
 """
 
-LONGEST_S = 900  # of processor time, until a script counts as hanging; of waiting, four times that
+LONGEST_S = 900  # processor time after which a script counts as hanging; the limit of waiting is four times that
 
-# One job a line. What it imports, most scripts would import themselves, torch._dynamo at the first step of a training;
-# it computes nothing, and has one thread. With "python", a script that starts others by `sys.executable` calls a
-# program that has them forked by a copy of this process, too.
+# Reads one job per line. Most scripts need its imports (torch._dynamo at the first training step). It computes nothing
+# and has one thread. With "python", `sys.executable` of a script is a program that asks a copy of this process to fork
+# the scripts that it starts, too.
 SERVER = """
 import contextlib, gc, json, os, resource, runpy, select, signal, socket, sys
 import matplotlib.pyplot, mne, pandas, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, torch._dynamo
@@ -34,24 +34,24 @@ def serve(listener, parent):
     listener.settimeout(1)
     while os.getppid() == parent:
         try:
-            asked = listener.accept()[0]
+            connection = listener.accept()[0]
         except TimeoutError:
             continue
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            text, files, *_ = socket.recv_fds(asked, 2**20, 3)
+            text, files, *_ = socket.recv_fds(connection, 2**20, 3)
             if (child := os.fork()) == 0:
                 return json.loads(text), files
             while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-                if select.select([asked], [], [], 0.05)[0]:  # who asked is gone
+                if select.select([connection], [], [], 0.05)[0]:  # the client is gone
                     os.kill(child, signal.SIGKILL)
             with contextlib.suppress(BrokenPipeError):
-                asked.send(b"%d" % os.waitstatus_to_exitcode(ended[1]))
+                connection.send(b"%d" % os.waitstatus_to_exitcode(ended[1]))
             os._exit(0)
-        asked.close()
+        connection.close()
     os._exit(0)
 
-gc.freeze()  # a child that ends looks at none of it
+gc.freeze()  # the garbage collector of a child skips these objects
 for line in sys.stdin:
     job = json.loads(line)
     if (child := os.fork()) == 0:
@@ -70,8 +70,8 @@ if job["python"]:
     listener.bind(job["python"] + ".socket")
     listener.listen()
     if os.fork() == 0:
-        asked, files = serve(listener, parent)
-        job |= asked
+        request, files = serve(listener, parent)
+        job |= request
     listener.close()
 for number, file in enumerate(files):
     os.dup2(file, number)
@@ -85,12 +85,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 PYTHON = """#!{python} -IS
 import json, os, socket, sys
-asked = socket.socket(socket.AF_UNIX)
-asked.connect({place!r} + ".socket")
+connection = socket.socket(socket.AF_UNIX)
+connection.connect({place!r} + ".socket")
 job = {{"command": [word for word in sys.argv[1:] if word != "-u"], "safe_path": False}}
 job |= {{"folder": os.getcwd(), "environment": {{**os.environ}}}}
-socket.send_fds(asked, [json.dumps(job).encode()], [0, 1, 2])
-code = int(asked.recv(9))
+socket.send_fds(connection, [json.dumps(job).encode()], [0, 1, 2])
+code = int(connection.recv(9))
 if code < 0:
     os.kill(os.getpid(), -code)
 sys.exit(code)
@@ -100,14 +100,14 @@ sys.exit(code)
 @cache
 def _server() -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # each job has its own
-    # There is a worker a core: threads of OpenMP that wait for another would take the processor from it.
+    # There is one worker per core: waiting threads of OpenMP would take the processor from the others.
     environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
     return subprocess.Popen([sys.executable, "-c", SERVER], env=environment, **pipes)
 
 
 class Fork:
-    """A script that runs, one at a time; whoever starts a kernel finds the methods of a `subprocess.Popen`."""
+    """A running script, one at a time, with the methods of `subprocess.Popen` that a starter of kernels needs."""
 
     stdin = stdout = stderr = None
 
@@ -128,7 +128,7 @@ class Fork:
         self.pid, self.returncode = int(_server().stdout.readline()), None
 
     def wait(self) -> int:
-        """Return the exit status when there is one."""
+        """Wait for the exit status and return it."""
         if self.returncode is None:
             if not select.select([_server().stdout], [], [], 4 * LONGEST_S)[0]:
                 self.send_signal(signal.SIGKILL)
@@ -148,9 +148,9 @@ class Fork:
 def run_script(
     path: Path, *arguments: str, cwd: Path | None = None, safe_path: bool = False, starts: bool = False, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script on one thread; ``settings`` of the environment; ``safe_path`` as python -P.
+    """Run a script on one thread, with ``settings`` in its environment and ``safe_path`` as in python -P.
 
-    Scripts that it ``starts`` by `sys.executable` are forks as it is.
+    If it ``starts`` scripts by `sys.executable`, these are forks, too.
     """
     environment, folder = os.environ | {"OMP_NUM_THREADS": "1"} | settings, str(cwd or Path.cwd())
     command = [str(path), *arguments]
@@ -180,6 +180,6 @@ def run_code(code: str, *arguments: object, warnings: str = "default") -> str:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "program.py"
         path.write_text(begin + code, "utf-8")
-        answer = run_script(path, *map(str, arguments), safe_path=True)
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+        result = run_script(path, *map(str, arguments), safe_path=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -1,4 +1,4 @@
-"""What users were promised: names that stay, a light import, and docstrings that say everything."""
+"""The public interface: promised names, light imports and complete docstrings."""
 
 import ast
 import functools
@@ -18,7 +18,7 @@ import s4signal
 
 __all__: list[str] = []
 
-# A name that leaves this table breaks somebody's code: say so in CHANGELOG.md.
+# Removing a name from this table breaks the code of users: CHANGELOG.md must mention it.
 PROMISE: dict[str, list[str]] = {
     "s4signal": [
         "S4Classifier",
@@ -139,27 +139,27 @@ PROMISE: dict[str, list[str]] = {
         "TrainingCurveDisplay",
     ],
 }
-# pandas is left out: scikit-learn imports it wherever it is installed.
+# pandas is not listed: scikit-learn imports it wherever it is installed.
 HEAVY = ["librosa", "matplotlib", "mne", "pooch", "soundfile", "soxr", "torchaudio", "wfdb"]
-# The front door has no names of its own.
-NAMES = [(room, name) for room, names in PROMISE.items() if room != "s4signal" for name in names]
-# Sections of numpydoc: there is a docstring, with every parameter, its type and meaning, and what comes back.
+# s4signal itself has only names of its packages.
+NAMES = [(module_name, name) for module_name, names in PROMISE.items() if module_name != "s4signal" for name in names]
+# Checks of numpydoc: a docstring exists and describes every parameter, its type, and the returned value.
 COMPLETE = {"GL08", "PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03"}
-LONGEST_NOTE = 5  # lines of a docstring whose name was not promised; references are not counted
+LONGEST_NOTE = 5  # lines of a docstring of a name that is not promised, without references
 ROOT = Path(__file__).parents[1]
 
-each_name = pytest.mark.parametrize(("room", "name"), NAMES)
+each_name = pytest.mark.parametrize(("module_name", "name"), NAMES)
 
 
-def promised(room: str, name: str) -> Any:
-    """Return what a promised name stands for."""
-    return getattr(importlib.import_module(room), name)
+def promised(module_name: str, name: str) -> Any:
+    """Return the object of a promised name."""
+    return getattr(importlib.import_module(module_name), name)
 
 
 def reachable() -> list[Any]:
-    """List the classes and functions that users are shown: promised ones, entries of tables, what methods return."""
-    found = [promised(room, name) for room, name in NAMES]
-    for member in found:  # grows on the way
+    """List the classes and functions that users see: promised ones, entries of tables, types that methods return."""
+    found = [promised(module_name, name) for module_name, name in NAMES]
+    for member in found:  # grows during the loop
         if inspect.ismodule(member):
             found += [getattr(member, name) for name in member.__all__]
         elif isinstance(member, Mapping):
@@ -172,19 +172,19 @@ def reachable() -> list[Any]:
 
 
 def faults(path: str, codes: set[str]) -> list[str]:
-    """Say what numpydoc misses in the docstring of a live object."""
+    """Return the errors that numpydoc finds in the docstring of an object."""
     return [f"{path}: {text}" for code, text in validate(path)["errors"] if code in codes]
 
 
 def faults_of_entry(key: str, entry: Any) -> list[str]:
-    """Say what is missing in the documentation of an entry of a table: a function, a class or a partial of one."""
+    """Return what is missing in the documentation of an entry of a table: a function, a class or a partial of one."""
     text = inspect.getdoc(entry.func if isinstance(entry, functools.partial) else entry)
     documented = (inspect.isclass(entry) or callable(entry)) and bool(text) and text.split("\n\n")[0].endswith(".")
     return [] if documented else [f"{key} is {entry!r}, which has no docstring of its own"]
 
 
 def faults_of(path: str, member: Any) -> list[str]:
-    """Say what is missing in the documentation of anything that can be promised."""
+    """Return what is missing in the documentation of anything that can be promised."""
     if inspect.ismodule(member):
         return [fault for name in member.__all__ for fault in faults_of(f"{path}.{name}", getattr(member, name))]
     if isinstance(member, Mapping):
@@ -206,58 +206,60 @@ def public_methods(member: type) -> dict[str, Any]:
     return {name: plain[name] for name in shown if (modules[name] or "").startswith("s4signal")}
 
 
-@pytest.mark.parametrize("room", PROMISE)
-def test_public_names_are_the_promised_ones(room: str) -> None:
-    names = getattr(importlib.import_module(room), "__all__", [])
-    # The mathematics and the loop have more names, for the rooms above them: those may move.
-    inner = room in ("s4signal.ssm", "s4signal.training")
-    assert sorted(set(names) & set(PROMISE[room]) if inner else names) == PROMISE[room]
+@pytest.mark.parametrize("module_name", PROMISE)
+def test_public_names_are_the_promised_ones(module_name: str) -> None:
+    names = getattr(importlib.import_module(module_name), "__all__", [])
+    # ssm and training have more names, for the packages that import them: those may change.
+    inner = module_name in ("s4signal.ssm", "s4signal.training")
+    assert sorted(set(names) & set(PROMISE[module_name]) if inner else names) == PROMISE[module_name]
 
 
-def test_importing_a_room_imports_no_heavy_package() -> None:
+def test_importing_the_packages_imports_no_heavy_package() -> None:
     code = (
-        f"import sys\nfor room in {[*PROMISE]}:\n"
-        f"    exec(f'from {{room}} import *', {{}})\n    print(room, *sorted(set({HEAVY}) & set(sys.modules)))"
+        f"import sys\nfor package in {[*PROMISE]}:\n"
+        f"    exec(f'from {{package}} import *', {{}})\n    print(package, *sorted(set({HEAVY}) & set(sys.modules)))"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.splitlines() == [*PROMISE]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == [*PROMISE]
 
 
 def test_reading_recordings_imports_no_torch() -> None:
     code = "import sys; from s4signal import Signals, read_audio, read_eeg; print('torch' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "False"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
 
 
 @each_name
-def test_a_promised_name_is_documented_in_full_with_an_example(room: str, name: str) -> None:
-    assert faults_of(f"{room}.{name}", promised(room, name)) == []
+def test_a_promised_name_has_a_full_docstring_with_an_example(module_name: str, name: str) -> None:
+    assert faults_of(f"{module_name}.{name}", promised(module_name, name)) == []
 
 
-@pytest.mark.parametrize(("room", "name"), [(r, n) for r, n in NAMES if inspect.isclass(promised(r, n))])
-def test_the_methods_of_a_promised_class_are_documented(room: str, name: str) -> None:
+@pytest.mark.parametrize(("module_name", "name"), [(r, n) for r, n in NAMES if inspect.isclass(promised(r, n))])
+def test_the_methods_of_a_promised_class_are_documented(module_name: str, name: str) -> None:
     found = []
-    for method, member in public_methods(promised(room, name)).items():
+    for method, member in public_methods(promised(module_name, name)).items():
         # RT01: "Return the …" in one line is enough for a method.
         codes = {"GL08"} if isinstance(member, property) else COMPLETE - {"RT01"}
-        found += faults(f"{room}.{name}.{method}", codes)
+        found += faults(f"{module_name}.{name}.{method}", codes)
     assert found == []
 
 
-def test_a_name_that_cannot_be_checked_is_a_fault() -> None:
+def test_entries_without_docstrings_and_other_types_are_reported() -> None:
     assert faults_of("s4signal.__version__", s4signal.__version__) != []
     assert faults_of("table", {"zoh": lambda x: x}) != []
     assert faults_of("table", {}) != []
 
 
-def test_other_names_are_documented_in_a_few_lines() -> None:
+def test_docstrings_of_other_names_are_short() -> None:
     shown = [m for m in reachable() if inspect.isclass(m) or inspect.isfunction(m)]
-    owed = {(m.__module__, m.__qualname__) for m in shown}
-    owed |= {(m.__module__, f"{m.__qualname__}.{name}") for m in shown for name in vars(m) if name[0] != "_"}
+    promised_members = {(m.__module__, m.__qualname__) for m in shown}
+    promised_members |= {
+        (m.__module__, f"{m.__qualname__}.{name}") for m in shown for name in vars(m) if name[0] != "_"
+    }
     long = {
         f"{module}.{name}": n_lines
         for module, name, n_lines in docstrings()
-        if n_lines > LONGEST_NOTE and (module, name) not in owed
+        if n_lines > LONGEST_NOTE and (module, name) not in promised_members
     }
     assert long == {}
 

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, end in a picture, and are kept without outputs."""
+"""The notebooks run from top to bottom, end with a figure, and are stored without outputs."""
 
 import os
 from importlib.util import find_spec
@@ -20,13 +20,13 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 
 
 @each_notebook
-def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
+def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.source for cell in cells if cell.outputs or cell.execution_count is not None] == []
 
 
 def executed(path: Path) -> nbformat.NotebookNode:
-    """Run a notebook in a kernel that a reader would have; an error in a cell is an error here."""
+    """Run a notebook in a standard kernel; an error in a cell is raised here."""
     notebook = nbformat.read(path, as_version=4)
     environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     return NotebookClient(notebook, timeout=300, kernel_name="python3").execute(env=environment)
@@ -34,7 +34,7 @@ def executed(path: Path) -> nbformat.NotebookNode:
 
 @pytest.fixture
 def forked_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a kernel be a fork: its imports are done."""
+    """Start kernels as forks of a process that has done their imports."""
     launcher = find_spec("ipykernel_launcher").origin
 
     def launch(command: list[str], *, env: dict[str, str], cwd: str | None = None, **_: object) -> Fork:
@@ -47,7 +47,7 @@ def forked_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked_kernels")
 @each_notebook
-def test_a_notebook_runs_and_ends_in_a_picture(path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_notebook_runs_and_ends_with_a_figure(path: Path, request: pytest.FixtureRequest) -> None:
     if path.stem in NEED_RECORDINGS:
         request.getfixturevalue("recordings")
     cells = [cell for cell in executed(path).cells if cell.cell_type == "code"]

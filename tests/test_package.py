@@ -1,4 +1,4 @@
-"""What is handed out: a wheel with the package alone, a source archive with all else; the core needs no extra."""
+"""The distributions: a wheel with only the package, a source archive with everything; the core needs no extra."""
 
 import os
 import re
@@ -22,7 +22,7 @@ __all__: list[str] = []
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-NOT_HANDED_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "out", "*.egg-info")
+NOT_DISTRIBUTED = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "out", "*.egg-info")
 CORE = """
 import importlib
 import pkgutil
@@ -47,12 +47,12 @@ except ImportError as error:
 
 
 def build(kind: str, source: Path, out: Path) -> Path:
-    """Build the sdist or the wheel of a folder, as pip does, by the setuptools that is there."""
+    """Build the sdist or the wheel of a folder, as pip does, with the installed setuptools."""
     code = f"import sys; from setuptools import build_meta; print(build_meta.build_{kind}(sys.argv[1]))"
     command = [sys.executable, "-W", "ignore", "-c", code, str(out)]
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=source, check=False)
-    assert answer.returncode == 0, answer.stderr
-    return out / answer.stdout.splitlines()[-1]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=source, check=False)
+    assert result.returncode == 0, result.stderr
+    return out / result.stdout.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +60,22 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the archive of a copy of this checkout."""
     pytest.importorskip("setuptools", minversion="77")
     folder = tmp_path_factory.mktemp("sdist")
-    shutil.copytree(ROOT, folder / "checkout", ignore=NOT_HANDED_OUT)
+    shutil.copytree(ROOT, folder / "checkout", ignore=NOT_DISTRIBUTED)
     return build("sdist", folder / "checkout", folder)
 
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path) -> Path:
-    """Build the wheel from the archive, as whoever has nothing else."""
+    """Build the wheel from the source archive alone."""
     folder = sdist.parent
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     return build("wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
 
 
-def tree(*rooms: str) -> set[str]:
-    """Name the files of rooms of the checkout."""
-    files = [path for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()]
+def tree(*folders: str) -> set[str]:
+    """Return the files of folders of the checkout."""
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     return {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
 
 
@@ -86,17 +86,17 @@ def metadata(wheel: Path) -> Message:
 
 
 @pytest.mark.slow
-def test_the_source_archive_has_tests_recipes_notebooks_and_changes(sdist: Path) -> None:
+def test_the_source_archive_has_tests_recipes_notebooks_and_changelog(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames() if archive.getmember(name).isfile()}
     singles = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "ARCHITECTURE.md", "LICENSE", "Makefile", "README.md"}
     assert (tree("s4signal", "tests", "pipelines", "notebooks") | singles) - names == set()
-    strangers = {name for name in names if name.split("/")[0] in (".venv", ".git", "build", "dist", "out")}
-    assert strangers == set()
+    unexpected = {name for name in names if name.split("/")[0] in (".venv", ".git", "build", "dist", "out")}
+    assert unexpected == set()
 
 
 @pytest.mark.slow
-def test_the_wheel_has_the_package_whole_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_has_exactly_the_package(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name for name in names if ".dist-info/" not in name} == tree("s4signal")
@@ -104,18 +104,18 @@ def test_the_wheel_has_the_package_whole_and_nothing_else(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_metadata_say_version_pythons_addresses_and_extras(wheel: Path) -> None:
-    said = metadata(wheel)
-    assert said["Version"] == s4signal.__version__
-    assert said["Requires-Python"] == ">=3.11"
-    assert said.get_all("Project-URL") == [f"{name}, {address}" for name, address in PROJECT["urls"].items()]
-    assert said.get_all("Provides-Extra") == list(PROJECT["optional-dependencies"])
-    assert "Programming Language :: Python :: 3.13" in said.get_all("Classifier", [])
-    assert said["Description-Content-Type"] == "text/markdown"
+def test_the_metadata_have_version_pythons_urls_and_extras(wheel: Path) -> None:
+    fields = metadata(wheel)
+    assert fields["Version"] == s4signal.__version__
+    assert fields["Requires-Python"] == ">=3.11"
+    assert fields.get_all("Project-URL") == [f"{name}, {address}" for name, address in PROJECT["urls"].items()]
+    assert fields.get_all("Provides-Extra") == list(PROJECT["optional-dependencies"])
+    assert "Programming Language :: Python :: 3.13" in fields.get_all("Classifier", [])
+    assert fields["Description-Content-Type"] == "text/markdown"
 
 
 def closure(requirements: list[str]) -> set[str]:
-    """Name the distributions that requirements stand for, and those that these need."""
+    """Return the distributions of requirements and all their dependencies."""
     found: set[str] = set()
     pending = [(text, "") for text in requirements]
     while pending:
@@ -129,7 +129,7 @@ def closure(requirements: list[str]) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_wheel_works_with_the_core_alone(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_with_the_core_dependencies_alone(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     with ZipFile(wheel) as archive:
         archive.extractall(site)  # noqa: S202 - built above
@@ -140,17 +140,17 @@ def test_the_wheel_works_with_the_core_alone(wheel: Path, tmp_path: Path) -> Non
                 (site / top).symlink_to(found.locate_file(top))
     assert not (site / "pandas").exists()
     environment = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-S", "-c", CORE]  # -S: nothing is there but PYTHONPATH
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
-    assert answer.returncode == 0, answer.stderr
-    file, *shapes, missing = answer.stdout.splitlines()
+    command = [sys.executable, "-S", "-c", CORE]  # -S: only PYTHONPATH is on the path
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    file, *shapes, missing = result.stdout.splitlines()
     assert Path(file) == tmp_path / "site" / "s4signal" / "__init__.py"
     assert shapes == ["(8,)", "(8,)"]
     assert re.search(r"pip install .*s4signal\[eeg\]", missing)
 
 
-def test_importing_the_package_imports_nothing_but_itself() -> None:
+def test_importing_the_package_imports_no_other_package() -> None:
     code = "import sys; before = set(sys.modules); import s4signal; print(*sorted(set(sys.modules) - before))"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    came = {name.split(".")[0] for name in answer.stdout.split()} - sys.stdlib_module_names
-    assert {name for name in came if not name.startswith("__editable__")} == {"s4signal"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = {name.split(".")[0] for name in result.stdout.split()} - sys.stdlib_module_names
+    assert {name for name in imported if not name.startswith("__editable__")} == {"s4signal"}

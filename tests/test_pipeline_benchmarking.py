@@ -1,4 +1,4 @@
-"""What the benchmarks share: folds, files of scores, the models that they compare with, and changes of words."""
+"""The common code of the benchmarks: folds, files of scores, compared models, and distortions of words."""
 
 from functools import partial
 
@@ -32,7 +32,7 @@ def fold(rng):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_folds_of_the_training_half_never_see_the_test_set(name):
+def test_folds_of_the_training_set_do_not_use_the_test_set(name):
     n = 360
     rows, y = np.arange(n), np.array(["a", "b", "c"] * (n // 3))
     train = rows < n // 2
@@ -42,11 +42,11 @@ def test_folds_of_the_training_half_never_see_the_test_set(name):
     assert {*np.concatenate([test for *_, test in tested])} in ({*rows}, {*rows[~train]})
     inner = list(splits(name, y[train], groups[train], None))
     assert sorted(np.concatenate([test for *_, test in inner])) == [*rows[train]]
-    if any(not set(groups[fit]) & set(groups[test]) for _, fit, test in tested):  # people are kept apart
+    if any(not set(groups[fit]) & set(groups[test]) for _, fit, test in tested):  # folds separate subjects
         assert not any(set(groups[train][fit]) & set(groups[train][test]) for _, fit, test in inner)
 
 
-def test_scores_are_read_as_they_were_written_and_a_later_one_counts(tmp_path):
+def test_scores_are_read_as_written_and_the_last_one_counts(tmp_path):
     results = Results(tmp_path / "scores.csv")
     results.add(KEY, Scores(0.1, 1 / 3, 450, 7e3, 0.5, 10))
     results.add(KEY._replace(fold="archive, again"), Scores(0.2, 0.2, 450, 1.0, 0.5, 0))
@@ -55,12 +55,12 @@ def test_scores_are_read_as_they_were_written_and_a_later_one_counts(tmp_path):
     assert results.rows[KEY].score == 0.5
 
 
-def test_an_interval_is_wilsons():
+def test_interval_equals_the_wilson_interval():
     interval = binomtest(63, 74).proportion_ci(method="wilson")
     np.testing.assert_allclose(wilson(63 / 74, 74), (interval.low, interval.high), atol=1e-4)
 
 
-def test_a_line_averages_folds_by_their_cases_and_spreads_over_seeds(tmp_path):
+def test_summary_averages_folds_by_cases_and_has_the_spread_over_seeds(tmp_path):
     results = Results(tmp_path / "scores.csv")
     for seed, (few, many) in enumerate([(0.5, 0.8), (0.5, 0.4)]):
         for name, score, n in (("one", few, 10), ("two", many, 30)):
@@ -74,7 +74,7 @@ def test_a_line_averages_folds_by_their_cases_and_spreads_over_seeds(tmp_path):
     assert (tmp_path / "table.png").stat().st_size > 5_000
 
 
-def test_what_was_measured_is_not_measured_again(fold, tmp_path, monkeypatch, capsys):
+def test_existing_scores_are_not_measured_again(fold, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runner, "folds", lambda name, data: iter([fold]))
     options = ["--sets", "blink", "--models", "S4RidgeClassifier", "--out", str(tmp_path), "--seeds"]
     measure = partial(runner.measure, name="table", sets={"blink": "EEG"})
@@ -82,15 +82,15 @@ def test_what_was_measured_is_not_measured_again(fold, tmp_path, monkeypatch, ca
     measure(parse([*options, "0"]))
     assert capsys.readouterr().out.count("S4RidgeClassifier") == 1
     (line,), failed = measure(parse([*options, "0", "1"]))
-    assert "S4RidgeClassifier 1:" in (told := capsys.readouterr().out)
-    assert "S4RidgeClassifier 0:" not in told
+    assert "S4RidgeClassifier 1:" in (output := capsys.readouterr().out)
+    assert "S4RidgeClassifier 0:" not in output
     assert (line.n_seeds, failed) == (2, False)
     measure(parse([*options, "0", "--redo"]))
     assert "S4RidgeClassifier 0:" in capsys.readouterr().out
 
 
-def test_a_model_that_fails_leaves_a_gap(fold, tmp_path, monkeypatch, capsys):
-    broken = MODELS["S4Classifier"]._replace(build=lambda *_: LogisticRegression())  # takes no signals
+def test_a_model_that_fails_is_left_out_of_the_table(fold, tmp_path, monkeypatch, capsys):
+    broken = MODELS["S4Classifier"]._replace(build=lambda *_: LogisticRegression())  # does not accept Signals
     monkeypatch.setitem(MODELS, "S4Classifier", broken)
     monkeypatch.setattr(runner, "folds", lambda name, data: iter([fold]))
     options = [
@@ -110,24 +110,24 @@ def test_a_model_that_fails_leaves_a_gap(fold, tmp_path, monkeypatch, capsys):
     assert "S4Classifier 0: " in capsys.readouterr().err
 
 
-def test_models_that_take_groups_get_those_of_the_training_cases(fold, monkeypatch):
-    class Noting(DummyClassifier):
+def test_models_that_accept_groups_get_the_groups_of_the_training_cases(fold, monkeypatch):
+    class Recording(DummyClassifier):
         def fit(self, X, y, groups=None):
             self.groups = groups
             return super().fit(np.zeros((len(y), 1)), y)
 
-    noting, groups = Noting(), np.repeat(["a", "b"], 10)
-    monkeypatch.setitem(MODELS, "S4Classifier", MODELS["S4Classifier"]._replace(build=lambda *_: noting))
+    recording, groups = Recording(), np.repeat(["a", "b"], 10)
+    monkeypatch.setitem(MODELS, "S4Classifier", MODELS["S4Classifier"]._replace(build=lambda *_: recording))
     next(runner.fitted(fold._replace(groups=groups), [KEY], runner.AS_RECORDED, None))
-    assert noting.groups is groups
+    assert recording.groups is groups
     monkeypatch.setitem(MODELS, "S4Classifier", MODELS["S4Classifier"]._replace(build=lambda *_: DummyClassifier()))
     ((_, scores),) = runner.fitted(fold._replace(groups=groups), [KEY], runner.AS_RECORDED, None)
     assert scores.score == 0.5
 
 
-def test_readouts_stand_beside_each_other_where_they_are_named(fold):
-    wanted = runner.parser("", {"blink": "EEG"}).parse_args(["--models", "S4Classifier, pooled"]).models
-    assert [name for name in MODELS if runner.selected(name, wanted)] == ["S4Classifier, pooled"]
+def test_the_pooled_readout_is_selected_only_by_name(fold):
+    selection = runner.parser("", {"blink": "EEG"}).parse_args(["--models", "S4Classifier, pooled"]).models
+    assert [name for name in MODELS if runner.selected(name, selection)] == ["S4Classifier, pooled"]
     assert not runner.selected("S4Classifier, pooled", None)
     model = MODELS["S4Classifier, pooled"].build(fold, 0, 1).fit(fold.X_train, fold.y_train)
     assert "readout        pooled" in model.describe()
@@ -136,7 +136,7 @@ def test_readouts_stand_beside_each_other_where_they_are_named(fold):
 @pytest.mark.parametrize(
     "name", [name for name in MODELS if MODELS[name].package != "s4signal" and "EEG" in MODELS[name].kinds]
 )
-def test_each_other_model_of_eeg_names_a_class(name, fold):
+def test_each_other_model_for_eeg_predicts_a_class(name, fold):
     if not installed(MODELS[name]):
         pytest.skip(f"{MODELS[name].package} is not installed")
     model = MODELS[name].build(fold, 0, 1).fit(fold.X_train, fold.y_train)
@@ -144,47 +144,47 @@ def test_each_other_model_of_eeg_names_a_class(name, fold):
     assert n_parameters(model) > 0
 
 
-def test_the_net_on_log_mel_energies_tells_pitches_apart(rng):
+def test_log_mel_net_classifies_pitches(rng):
     pytest.importorskip("librosa")
     y = np.array(["low", "high"] * 20)
-    turns = 2 * np.pi * np.where(y == "low", 300, 900)[:, None] * np.arange(1000) / 8000
-    X = Signals((np.sin(turns) + 0.1 * rng.standard_normal(turns.shape))[:, None], sfreq=8000)
+    phase = 2 * np.pi * np.where(y == "low", 300, 900)[:, None] * np.arange(1000) / 8000
+    X = Signals((np.sin(phase) + 0.1 * rng.standard_normal(phase.shape))[:, None], sfreq=8000)
     net = log_mel_net(8000, 1000, seed=0, n_epochs=40).fit(X[:30], y[:30])
-    assert (net.predict(Signals(1e-3 * X[30:].to_numpy(), sfreq=8000)) == y[30:]).all()  # however loud
+    assert (net.predict(Signals(1e-3 * X[30:].to_numpy(), sfreq=8000)) == y[30:]).all()  # at any level
     assert n_parameters(net) == pytest.approx(94_000, rel=0.02)
 
 
-def test_the_average_is_that_of_the_probabilities_of_both(fold):
+def test_the_average_model_averages_the_probabilities(fold):
     members = S4RidgeClassifier(random_state=0), S4Classifier(random_state=0, max_epochs=1)
     both = [model.fit(fold.X_train, fold.y_train).predict_proba(fold.X_test) for model in members]
     average = MODELS["S4 average"].build(fold, 0, 1).fit(fold.X_train, fold.y_train)
     np.testing.assert_allclose(average.predict_proba(fold.X_test), np.mean(both, axis=0), atol=1e-6)
 
 
-def test_coefficients_are_counted_at_the_end_of_a_pipeline(rng):
+def test_n_parameters_counts_the_last_step_of_a_pipeline(rng):
     X, y = rng.standard_normal((20, 3)), np.arange(20) % 2
     assert n_parameters(make_pipeline(LogisticRegression()).fit(X, y)) == 4
 
 
 @pytest.mark.parametrize("condition", speech_robustness.conditions())
-def test_a_changed_word_is_the_word_still(condition, rng):
+def test_a_distorted_word_correlates_with_the_original(condition, rng):
     words = Signals([WORD[None].astype(np.float32)] * 2, sfreq=8000)
     (word, _) = speech_robustness.conditions()[condition](words, words)
-    (heard,) = waveforms(Signals([word], sfreq=word.sfreq), 8000)
-    x = np.pad(WORD, (len(heard), len(heard)))
-    likeness = max(np.correlate(x, heard, "valid")) / np.linalg.norm(WORD) / np.linalg.norm(heard)
-    assert np.isfinite(heard).all()
-    assert likeness > (0.35 if "0 dB" in condition or "room" in condition else 0.6) or "15 %" in condition
+    (waveform,) = waveforms(Signals([word], sfreq=word.sfreq), 8000)
+    x = np.pad(WORD, (len(waveform), len(waveform)))
+    correlation = max(np.correlate(x, waveform, "valid")) / np.linalg.norm(WORD) / np.linalg.norm(waveform)
+    assert np.isfinite(waveform).all()
+    assert correlation > (0.35 if "0 dB" in condition or "room" in condition else 0.6) or "15 %" in condition
 
 
 @pytest.mark.parametrize(("snr", "babble"), [(20, False), (0, True)])
-def test_noise_is_as_loud_as_its_ratio_says(snr, babble, rng):
+def test_noise_has_the_requested_snr(snr, babble, rng):
     words = Signals([rng.standard_normal((1, 900)) for _ in range(9)], sfreq=8000)
     noise = speech_robustness.noisy(WORD, 8000, rng, words, snr=snr, babble=babble) - WORD
     assert 10 * np.log10(np.mean(WORD**2) / np.mean(noise**2)) == pytest.approx(snr)
 
 
-def test_fast_words_are_short_and_high():
+def test_fast_words_are_shorter_and_higher():
     fast = speech_robustness.resampled(WORD, 8000, np.random.default_rng(0), Signals([WORD]), up=20, down=23)
     assert len(fast) == pytest.approx(len(WORD) / 1.15, abs=1)
     peaks = [np.abs(np.fft.rfft(x, 8000)).argmax() for x in (WORD, fast)]

@@ -1,4 +1,4 @@
-"""The sets that the recipes keep in folders of their own."""
+"""The data sets that the recipes read from their own folders."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def data_home(recordings, monkeypatch):
         (load_ppg_bp, "480 cases × 1 channel, 2100–4200 samples, 1000 Hz", 132, 160),
     ],
 )
-def test_sets_with_groups_are_complete_and_split_between_them(data_home, load, text, n_test, n_groups):
+def test_data_sets_are_complete_and_split_by_group(data_home, load, text, n_test, n_groups):
     signals, y, groups = load()
     assert repr(signals).startswith(f"Signals: {text}")
     assert len(y) == len(groups) == len(signals)
@@ -52,7 +52,7 @@ def test_ssvep_trials_are_volts_and_grouped_by_subject(data_home):
 @pytest.mark.parametrize(
     "load", [load_eegmat, load_physionet2012, load_ppg_bp, load_speech_commands, load_ssvep_exo, load_welltory_ppg]
 )
-def test_a_missing_folder_and_its_variable_are_named(load, monkeypatch, tmp_path):
+def test_error_names_the_missing_folder_and_its_variable(load, monkeypatch, tmp_path):
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
     with pytest.raises(RecordingError, match=f"{tmp_path}.* does not exist. Set S4SIGNAL_DATA"):
         load()
@@ -64,7 +64,7 @@ def test_eegmat_windows_are_balanced_and_grouped_by_subject(data_home):
     assert (np.sum(y == "rest"), np.sum(y == "arithmetic"), len(set(groups))) == (150, 150, 10)
 
 
-def test_stays_in_intensive_care_are_complete(data_home):
+def test_intensive_care_stays_are_complete(data_home):
     signals, y = load_physionet2012()
     assert (len(signals), signals.n_channels, int(y.sum())) == (2000, 41, 284)
     assert signals.sources[0] == "132539"
@@ -77,14 +77,14 @@ def test_stays_in_intensive_care_are_complete(data_home):
     assert max(signal.times[-1] for signal in signals) <= 48 * 3600
 
 
-def test_stays_are_split_in_the_order_of_their_number(data_home):
+def test_intensive_care_stays_are_split_in_the_order_of_their_numbers(data_home):
     train, test = (load_physionet2012(split) for split in ("train", "test"))
     assert (len(train[0]), len(train[1]), len(test[0]), len(test[1])) == (1500, 1500, 500, 500)
     assert train[0].ch_names == test[0].ch_names
     assert max(map(int, train[0].sources)) < min(map(int, test[0].sources))
 
 
-def test_camera_pulses_carry_the_times_of_their_frames(data_home):
+def test_camera_ppg_has_the_times_of_its_frames(data_home):
     signals, y, groups = load_welltory_ppg(duration_s=8, step_s=4)
     assert (signals.ch_names, signals.has_times, len(set(groups))) == (("R", "G", "B"), True, 14)
     assert len(signals) == len(y) == len(groups)
@@ -92,6 +92,6 @@ def test_camera_pulses_carry_the_times_of_their_frames(data_home):
     assert ((y > 40) & (y < 120)).all()
 
 
-def test_a_descriptor_of_minus_one_is_unknown(tmp_path):
+def test_a_descriptor_of_minus_one_is_a_missing_value(tmp_path):
     (tmp_path / "7.txt").write_text("Time,Parameter,Value\n00:00,Height,-1\n00:00,Weight,70\n01:30,HR,-1\n")
     assert observations([tmp_path / "7.txt"])["value"] == ["", "70", "-1"]

