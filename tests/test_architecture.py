@@ -109,8 +109,8 @@ def private_reads(path: Path) -> list[str]:
         if isinstance(node, ast.ImportFrom):
             found += [f"{path.name}:{node.lineno} imports {a.name}" for a in node.names if is_private(a.name)]
         if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_self(node.value):
-            known = node.attr in own | PUBLIC_IN_SPITE_OF_ITS_NAME
-            found += [] if known else [f"{path.name}:{node.lineno} reads {ast.unparse(node)}"]
+            allowed = node.attr in own | PUBLIC_IN_SPITE_OF_ITS_NAME
+            found += [] if allowed else [f"{path.name}:{node.lineno} reads {ast.unparse(node)}"]
     return found
 
 

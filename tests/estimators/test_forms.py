@@ -196,8 +196,8 @@ def test_cases_of_different_rates_are_predicted_together():
     X, y = smooth()
     model = classifier(sfreq=200.0).fit(X, y)
     both = Signals.concatenate([Signals(X[:3], sfreq=200.0), Signals(X[3:6, :, ::2], sfreq=100.0)])
-    apart = [model.predict_proba(X[:3]), model.predict_proba(X[3:6, :, ::2], sfreq=100.0)]
-    np.testing.assert_allclose(model.predict_proba(both), np.concatenate(apart), atol=1e-6)
+    separate = [model.predict_proba(X[:3]), model.predict_proba(X[3:6, :, ::2], sfreq=100.0)]
+    np.testing.assert_allclose(model.predict_proba(both), np.concatenate(separate), atol=1e-6)
 
 
 def test_the_rate_may_come_with_signals_or_as_a_parameter():

@@ -20,8 +20,8 @@ def test_golden_file_gives_the_stored_predictions(name):
     X, labels, targets = make.recordings()
     model = type(make.MODELS[name]()).load(FOLDER / f"{name}.s4")
     classifies = hasattr(model, "predict_proba")
-    answers = model.predict_proba(X) if classifies else model.predict(X)
-    np.testing.assert_allclose(answers, np.load(FOLDER / "answers.npz")[name], atol=TOLERANCE)
+    outputs = model.predict_proba(X) if classifies else model.predict(X)
+    np.testing.assert_allclose(outputs, np.load(FOLDER / "answers.npz")[name], atol=TOLERANCE)
     assert model.get_params() == make.MODELS[name]().get_params()
     assert np.isfinite(model.fit(X, labels if classifies else targets).score(X, labels if classifies else targets))
 

@@ -81,7 +81,7 @@ def test_plain_steps_equal_the_original(regression, unit):
 
 def test_matrix_log_equals_the_eigendecomposition():
     A = torch.randn(4, 12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    A = A @ A.mT * torch.tensor([0.0, 1e-20, 1.0, 1e6], dtype=torch.float64)[:, None, None]  # none of full rank
+    A = A @ A.mT * torch.tensor([0.0, 1e-20, 1.0, 1e6], dtype=torch.float64)[:, None, None]  # none has full rank
     for shrinkage in (0.01, 0.05):
         plain = log_euclidean(A, shrinkage, logarithm=partial(matrix_log, shrinkage=shrinkage))
         assert_allclose(plain.numpy(), log_euclidean(A, shrinkage).numpy(), rtol=0, atol=1e-8)

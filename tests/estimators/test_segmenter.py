@@ -45,7 +45,7 @@ def ridge():
 
 
 def nights(n=4, seed=0, n_channels=2):
-    """Return slow and fast stretches in recordings of unequal length, and a label for every 2 s, one of them None."""
+    """Return recordings of unequal length with slow and fast segments, and a label for every 2 s, one of them None."""
     rng = np.random.default_rng(seed)
     X, y = [], []
     for i in range(n):

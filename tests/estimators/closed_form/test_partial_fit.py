@@ -102,8 +102,8 @@ def test_a_class_may_be_missing_from_a_batch():
 
 def test_partial_fit_after_fit_starts_over():
     X, y = waves()
-    anew = S4RidgeClassifier(**SMALL).fit(X[:20], y[:20]).partial_fit(X, y)
-    np.testing.assert_array_equal(anew.predict_proba(X), S4RidgeClassifier(**SMALL).fit(X, y).predict_proba(X))
+    restarted = S4RidgeClassifier(**SMALL).fit(X[:20], y[:20]).partial_fit(X, y)
+    np.testing.assert_array_equal(restarted.predict_proba(X), S4RidgeClassifier(**SMALL).fit(X, y).predict_proba(X))
 
 
 def test_batch_with_another_sampling_rate_is_refused():

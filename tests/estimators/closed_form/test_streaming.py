@@ -124,7 +124,7 @@ def test_push_builds_no_tables_and_calls_few_tensor_operations(n_channels, monke
     stream.push(x[:, :100])
     with Calls() as calls:
         stream.push(x[:, 100:260])
-    assert calls.n <= (60 if n_channels == 1 else 160)  # whatever the number of oscillators
+    assert calls.n <= (60 if n_channels == 1 else 160)  # for any number of oscillators
 
 
 @pytest.mark.slow

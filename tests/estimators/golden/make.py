@@ -39,10 +39,10 @@ def recordings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     X, labels, targets = recordings()
-    answers = {}
+    outputs = {}
     for name, build in MODELS.items():
         classifies = name.endswith("classifier")
         model = build().fit(X, labels if classifies else targets)
         model.save(FOLDER / f"{name}.s4")
-        answers[name] = model.predict_proba(X) if classifies else model.predict(X)
-    np.savez_compressed(FOLDER / "answers.npz", **answers)
+        outputs[name] = model.predict_proba(X) if classifies else model.predict(X)
+    np.savez_compressed(FOLDER / "answers.npz", **outputs)
