@@ -22,7 +22,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for: who only reads recordings waits for no torch."""
+    """Import a name on first access, so that reading recordings does not import torch."""
     if name not in __all__:
         raise AttributeError(f"module 's4signal' has no attribute {name!r}")
     room = "estimators" if name.startswith("S4") else "signals"
@@ -30,5 +30,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the names that are there without having been imported."""
+    """Return the names of the module, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -55,7 +55,7 @@ def report(
     write_report(out, page)
     screen.say(f"written to {out}, {os.path.getsize(out) / 1e6:.1f} MB")
     document = {"report": str(out), "protocol": page.protocol, "checks": [list(check) for check in page.checks]}
-    screen.result(document | scores_document(page.said))
+    screen.result(document | scores_document(page.predictions))
 
 
 def evaluation(

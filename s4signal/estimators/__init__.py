@@ -1,4 +1,4 @@
-"""The roof: where networks, the loop, signals and the scikit-learn contract meet."""
+"""The estimators: networks, the training loop and signals behind the scikit-learn interface."""
 
 from s4signal.estimators.alignment import AlignRecordings
 from s4signal.estimators.closed_form.classifier import S4RidgeClassifier

@@ -1,4 +1,4 @@
-"""Recordings are brought to one mean covariance, without labels."""
+"""Alignment of recordings to one mean covariance, without labels."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -19,35 +19,35 @@ from s4signal.estimators.validation import check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case, transformed
 
-SMALLEST = 1e-9  # eigenvalue, relative to the largest: below it a direction is empty (a common reference leaves one)
-_ROUNDING = 1e-14  # the same: below it there is none, as where a channel is flat
+SMALLEST = 1e-9  # eigenvalue, relative to the largest, of an empty direction (a common reference leaves one)
+_ROUNDING = 1e-14  # the same for no direction, as of a flat channel
 UPDATED = 32  # samples between two updates of a stream
-BELIEF = 10  # samples of a stream a channel, after which they count as much as the training recordings
+PRIOR_SAMPLES = 10  # per channel: after these, a stream has the same weight as the training recordings
 
 Floats = NDArray[np.float64]
 
 
-# A case stays a matrix, which no data frame holds: there is no set_output.
+# A case stays a matrix, which a data frame cannot hold, so there is no set_output.
 class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
-    r"""Bring recordings to one mean covariance, the identity, without labels: Euclidean alignment.
+    r"""Align recordings to one mean covariance, the identity, without labels: Euclidean alignment.
 
-    Between persons and sessions recordings differ by how channels mix and how strong they are. With the mean
-    :math:`R` of the covariances of its own cases, each case of a recording becomes :math:`R^{-1/2} x`. Training and
-    test recordings are aligned apart: nothing is learned from one for another, so a new recording needs no calibration,
-    but all of its cases at once. Where a whole recording is of one class, this would remove the class: group by
+    Recordings of different persons and sessions differ in the mixture and strength of channels. A case x of a recording
+    becomes :math:`R^{-1/2} x`, where :math:`R` is the mean covariance of all cases of this recording. Training and test
+    recordings are aligned separately: nothing is learned from one for another, so a new recording needs no calibration,
+    but all of its cases at once. If a whole recording is of one class, this would remove the class: then group by
     subject.
 
     Parameters
     ----------
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it; cases keep theirs.
+        Sampling rate of X in Hz, if X does not carry one; cases keep their own.
 
     Attributes
     ----------
     n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
         Channels and their names, and the sampling rate in Hz of the first case.
     covariance_ : ndarray (n_channels, n_channels)
-        Mean covariance of the recordings at `fit`, each counted once: what a `stream` begins with, nothing else.
+        Mean covariance of the recordings at `fit`, with equal weights; only the initial value of a `stream`.
 
     References
     ----------
@@ -66,7 +66,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
     array([[1., 0.],
            [0., 1.]])
 
-    In a pipeline groups travel by scikit-learn's metadata routing:
+    In a pipeline, pass groups by scikit-learn's metadata routing:
 
     >>> import sklearn
     >>> from sklearn.pipeline import make_pipeline
@@ -83,7 +83,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         self.sfreq = sfreq
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
-        """Note the channels, and what a stream begins with.
+        """Store the channels, and the initial covariance of a stream.
 
         Parameters
         ----------
@@ -106,21 +106,21 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         return self
 
     def transform(self, X: Any, *, groups: Any = None) -> NDArray[np.floating] | Signals:
-        """Align each recording by its own cases.
+        """Align each recording by the covariance of its own cases.
 
         Parameters
         ----------
         X : array-like, mne.Epochs or Signals
-            Cases, as `fit` takes them; all of a recording together.
+            Cases, as `fit` takes them; all cases of a recording together.
         groups : array-like (n_samples,), optional
-            Recording, or subject, of each case. By default what `Signals` know: the subject, else the recording; cases
-            of which neither is known are of one recording.
+            Recording, or subject, of each case. By default the subject, else the recording, if `Signals` carry them;
+            the cases without both are one recording.
 
         Returns
         -------
         ndarray, of the shape of X, or Signals
-            For an array an array; for any other form `Signals`, whose channels keep their names. Where one channel
-            misses a sample, all do: each output is a mixture of all channels. One that a whole case lacks stays
+            An array for an array; otherwise `Signals`, whose channels keep their names. If one channel misses a sample,
+            all outputs do, because each is a mixture of all channels. A channel that is missing in a whole case stays
             missing, and the others are mixed without it.
 
         Raises
@@ -130,9 +130,9 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         ShapeError
             If X has other channels than at `fit`, or groups another length.
         RecordingError
-            If a recording has fewer samples than channels at which all channels are observed, or does not vary.
+            If a recording has fewer samples with all channels observed than channels, or does not vary.
         ValueError
-            If X has infinity, or values whose squares overflow.
+            If X has infinite values, or values whose squares overflow.
         """
         check_is_fitted(self)
         signals = check_signals(self, X, sfreq=self.sfreq)
@@ -152,7 +152,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         Parameters
         ----------
         X, y, groups : as `fit` takes them
-            Cases, and whose they are.
+            Cases, and their groups.
 
         Returns
         -------
@@ -162,12 +162,12 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
         return self.fit(X, y, groups=groups).transform(X, groups=groups)
 
     def stream(self, *, sfreq: float | None = None) -> ChunkStream:
-        """Align a recording while it arrives, by its samples so far: by ``push(chunk)``, until ``reset()``.
+        """Return a stream that aligns a recording by its samples so far, with ``push(chunk)`` and ``reset()``.
 
         Parameters
         ----------
         sfreq : float, optional
-            Sampling rate of the stream; any will do.
+            Sampling rate of the stream; it has no effect.
 
         Raises
         ------
@@ -205,42 +205,42 @@ def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp
 
 
 def _known(signals: Signals) -> list[str]:
-    """Name the subject of each case, or its recording; "" where neither is known."""
+    """Return the subject of each case, or its recording; "" if neither is known."""
     pairs = zip(signals.cases, signals.recordings.tolist(), strict=True)
     return [str(case.metadata.get("subject") or recording) for case, recording in pairs]
 
 
 def _covariance(case: Signal, index: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return of how many samples, and sums of products of channels: where all are observed that the case has."""
-    there: Any = case.observed.any(1)
-    x = np.where(there[:, None], case.data, 0.0)
+    """Return counts of samples and sums of products of channels, where all channels of the case are observed."""
+    present: Any = case.observed.any(1)
+    x = np.where(present[:, None], case.data, 0.0)
     x = x[:, ~np.isnan(x).any(0)].astype(np.float64)
     x = x - x.mean(1, keepdims=True) if x.shape[1] else x
     with np.errstate(over="ignore", invalid="ignore"):
         products = x @ x.T
     if not np.isfinite(products).all():
         raise ValueError(f"case {index} has values up to {np.abs(x).max():.1g}, whose squares overflow; scale X.")
-    return x.shape[1] * np.outer(there, there), products
+    return x.shape[1] * np.outer(present, present), products
 
 
 def _mixed(case: Signal, covariance: Floats, whitener: Floats) -> Signal:
-    """Mix the channels of a case; one that it has nothing of stays missing, and the others are mixed without it."""
-    there: Any = case.observed.any(1)
-    if not there.all():
-        whitener = inverse_root(covariance * np.outer(there, there))
-    mixed = whitener @ np.where(there[:, None], case.data, 0.0)
-    mixed[~there] = np.nan
+    """Mix the channels of a case; a channel without observations stays missing, and the others are mixed without it."""
+    present: Any = case.observed.any(1)
+    if not present.all():
+        whitener = inverse_root(covariance * np.outer(present, present))
+    mixed = whitener @ np.where(present[:, None], case.data, 0.0)
+    mixed[~present] = np.nan
     return replace(case, data=mixed.astype(case.data.dtype, copy=False))
 
 
 def _aligned(rest: NDArray[np.floating], state: Any, *, prior: Floats) -> tuple[Floats, Any]:
-    """Whiten each sample of a chunk by the covariance of those before it, in bounded memory.
+    """Whiten each sample of a chunk by the covariance of the samples before it, in bounded memory.
 
-    That begins with the mean covariance of the training recordings, and forgets it as the recording goes on.
+    The covariance starts as the mean of the training recordings, whose weight decreases during the recording.
     """
     C, aligned = len(prior), []
-    known = (0, np.zeros(C), np.zeros((C, C)), np.zeros((C, 0)), inverse_root(prior)) if state is None else state
-    n, mean, scatter, waiting, whitener = known
+    initial = (0, np.zeros(C), np.zeros((C, C)), np.zeros((C, 0)), inverse_root(prior)) if state is None else state
+    n, mean, scatter, waiting, whitener = initial
     while rest.shape[1]:
         piece, rest = np.split(rest, [UPDATED - waiting.shape[1]], axis=1)
         aligned.append(whitener @ piece)
@@ -249,12 +249,12 @@ def _aligned(rest: NDArray[np.floating], state: Any, *, prior: Floats) -> tuple[
             step, centred = waiting.mean(1) - mean, waiting - waiting.mean(1, keepdims=True)
             scatter = scatter + centred @ centred.T + np.outer(step, step) * n * more / (n + more)
             mean, n, waiting = mean + step * more / (n + more), n + more, waiting[:, :0]
-            whitener = inverse_root((BELIEF * C * prior + scatter) / (BELIEF * C + n))
+            whitener = inverse_root((PRIOR_SAMPLES * C * prior + scatter) / (PRIOR_SAMPLES * C + n))
     return np.concatenate(aligned, axis=1), (n, mean, scatter, waiting, whitener)
 
 
 def inverse_root(C: Floats) -> Floats:
-    """Return C^(-1/2), empty directions left small, none of what is constant; (n_channels, n_channels)."""
+    """Return C^(-1/2), bounded in empty directions, without those that are constant; (n_channels, n_channels)."""
     values, vectors = np.linalg.eigh(C)
     gains = (values > _ROUNDING * values[-1]) / np.sqrt(np.maximum(values, SMALLEST * values[-1]))
     return np.asarray((vectors * gains) @ vectors.T)

@@ -1,4 +1,4 @@
-"""Changes of the training cases: which are asked for, by names or names with settings, and versions of the cases."""
+"""Augmentation: names and settings of the changes of training cases, and changed versions of the cases."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,22 @@ from s4signal.signals import Signal
 from s4signal.signals.augmentation import SAMPLE_CHANGES, SampleChange, change_case
 
 AUGMENTATIONS: dict[str, type[Any]] = {**SAMPLE_CHANGES, **FEATURE_CHANGES}
-AUTO_AUDIO = ("band_shift", "band_dropout", "silence_padding")  # behind the filter bank; elsewhere nothing is changed
-CHANGED_LOADS = 0.5  # share of the loads of a case in training that have a changed version
-BABBLE_CASES = 32  # at most; they stay in memory
+AUTO_AUDIO = ("band_shift", "band_dropout", "silence_padding")  # with the filter bank; otherwise no augmentation
+CHANGED_LOADS = 0.5  # share of the loads of a case in training that return a changed version
+BABBLE_CASES = 32  # maximum; they stay in memory
 
-Settings = dict[str, dict[str, Any]]  # by name, in the order in which they act
+Settings = dict[str, dict[str, Any]]  # by name, in the order of application
 
 
-def parse_augmentation(asked: Any) -> Settings:
-    """Check what was asked for, None included; say what can be asked for where something is wrong."""
-    if asked is None:
+def parse_augmentation(augmentation: Any) -> Settings:
+    """Check the parameter augmentation, other than "auto"; an error lists what is allowed."""
+    if augmentation is None:
         return {}
-    listed = isinstance(asked, tuple | list) and all(isinstance(name, str) for name in asked)
-    given = {name: {} for name in asked} if listed else asked
+    listed = isinstance(augmentation, tuple | list) and all(isinstance(name, str) for name in augmentation)
+    given = {name: {} for name in augmentation} if listed else augmentation
     if not isinstance(given, Mapping) or not all(name in AUGMENTATIONS for name in given):
         raise ValueError(
-            f"augmentation={asked!r} is unknown or out of range; it must be 'auto', None, a tuple of "
+            f"augmentation={augmentation!r} is unknown or out of range; it must be 'auto', None, a tuple of "
             f"{', '.join(map(repr, AUGMENTATIONS))}, or a dictionary from such names to their settings."
         )
     for name, settings in given.items():
@@ -40,7 +40,7 @@ def parse_augmentation(asked: Any) -> Settings:
 
 
 def choose_augmentation(options: Any, frontend: str, *, timed: bool) -> Settings:
-    """Return the changes of the training cases, which must suit the front end, and irregular times where X has such."""
+    """Return the changes of the training cases; check them against the front end and irregular times."""
     if isinstance(options.augmentation, str):
         return parse_augmentation(AUTO_AUDIO if frontend == "filterbank" else None)
     chosen, module = parse_augmentation(options.augmentation), options.frontend
@@ -67,30 +67,30 @@ def choose_augmentation(options: Any, frontend: str, *, timed: bool) -> Settings
 
 
 def sample_changes(settings: Settings) -> list[SampleChange]:
-    """Build what changes samples."""
-    return [SAMPLE_CHANGES[name](**of_it) for name, of_it in settings.items() if name in SAMPLE_CHANGES]
+    """Return the changes of samples."""
+    return [SAMPLE_CHANGES[name](**values) for name, values in settings.items() if name in SAMPLE_CHANGES]
 
 
 def feature_changes(settings: Settings) -> list[nn.Module]:
-    """Build what changes the energies of a filter bank."""
-    return [FEATURE_CHANGES[name](**of_it) for name, of_it in settings.items() if name in FEATURE_CHANGES]
+    """Return the changes of the energies of a filter bank."""
+    return [FEATURE_CHANGES[name](**values) for name, values in settings.items() if name in FEATURE_CHANGES]
 
 
 def describe_changes(settings: Settings, sfreq: float) -> str:
-    """Say what a model is trained for."""
-    return ", ".join(AUGMENTATIONS[name](**of_it).describe(sfreq) for name, of_it in settings.items())
+    """Return a description of the changes."""
+    return ", ".join(AUGMENTATIONS[name](**values).describe(sfreq) for name, values in settings.items())
 
 
 class CaseVersions:
-    """Cases, and versions of them that follow from a random number alone."""
+    """Cases, and versions of them that depend only on a random number."""
 
     def __init__(self, cases: Sequence[Any], changes: Sequence[SampleChange], sfreq: float | None) -> None:
         self._cases, self._changes, self._sfreq = cases, changes, sfreq
-        self._last: tuple[int, Signal] | None = None  # versions of a case follow each other: it is decoded once
+        self._last: tuple[int, Signal] | None = None  # versions of a case are adjacent: it is read once
         self._babble: dict[int, Signal] = {}
 
     def read(self, index: int) -> Signal:
-        """Return a case in memory."""
+        """Load a case into memory."""
         if not self._changes:
             return cast(Signal, self._cases[index].load())
         if self._last is None or self._last[0] != index:
@@ -98,12 +98,12 @@ class CaseVersions:
         return self._last[1]
 
     def changed(self, index: int, chance: float) -> Signal:
-        """Return a version of a case by a number from [0, 1), of which all bits count."""
+        """Return a version of a case that depends on all bits of a number from [0, 1)."""
         rng, other = np.random.default_rng(int(chance * 2**53)), partial(self._other, index)
         return change_case(self.read(index), self._changes, rng, sfreq=self._sfreq, other=other)
 
     def _other(self, index: int, rng: np.random.Generator) -> NDArray[np.floating]:
-        """Return the samples of another case than ``index``, of those that babble is made of."""
+        """Return the samples of another case than ``index``, among those that are used for babble."""
         places = range(0, len(self._cases), -(-len(self._cases) // BABBLE_CASES))
         chosen = int(rng.integers(len(places)))
         place = places[(chosen + (places[chosen] == index)) % len(places)]
@@ -113,15 +113,15 @@ class CaseVersions:
 
 
 def _check_settings(name: str, settings: Any) -> None:
-    known = {key: value.default for key, value in inspect.signature(AUGMENTATIONS[name]).parameters.items()}
-    if not isinstance(settings, Mapping) or set(settings) - set(known):
-        raise ValueError(f"augmentation: {name!r} has the settings {', '.join(known)}; got {settings!r}.")
+    defaults = {key: value.default for key, value in inspect.signature(AUGMENTATIONS[name]).parameters.items()}
+    if not isinstance(settings, Mapping) or set(settings) - set(defaults):
+        raise ValueError(f"augmentation: {name!r} has the settings {', '.join(defaults)}; got {settings!r}.")
     for key, value in settings.items():
-        pair = isinstance(known[key], tuple)
+        pair = isinstance(defaults[key], tuple)
         numbers = value if pair and isinstance(value, tuple | list) else [value]
-        right = len(numbers) == 1 + pair and all(_is_number(v) for v in numbers) and numbers[0] <= numbers[-1]
+        valid = len(numbers) == 1 + pair and all(_is_number(v) for v in numbers) and numbers[0] <= numbers[-1]
         low, high = (-np.inf if key.endswith("db") else 0.0), (1.0 if key == "share" else np.inf)
-        if not right or not low <= numbers[0] <= numbers[-1] <= high:
+        if not valid or not low <= numbers[0] <= numbers[-1] <= high:
             need = "two numbers, the lower one first" if pair else "a number"
             bounds = "" if low < 0 else f" in [0, {high:g}]" if key == "share" else " of at least 0"
             raise ValueError(f"augmentation: {key}={value!r} of {name!r} must be {need}{bounds}.")

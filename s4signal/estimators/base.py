@@ -1,4 +1,4 @@
-"""What all estimators implement for scikit-learn, all transformers for feature names, and all models for files."""
+"""The scikit-learn interface of all estimators, feature names of transformers, and model files."""
 
 import copy
 import warnings
@@ -73,8 +73,8 @@ class NamedFeaturesMixin:
         """
         check_is_fitted(self)
         C, names = self.n_channels_in_, input_features
-        known = getattr(self, "feature_names_in_", None)
-        if names is not None and known is not None and not np.array_equal(known, names):
+        fitted_names = getattr(self, "feature_names_in_", None)
+        if names is not None and fitted_names is not None and not np.array_equal(fitted_names, names):
             raise ValueError("input_features is not equal to feature_names_in_")
         if names is not None and len(names) not in (C, self.n_features_in_):
             raise ValueError(f"input_features should have length equal to the number of channels {C}.")
@@ -120,7 +120,7 @@ class SavedMixin:
         Raises
         ------
         ModelFileError
-            If the file is no model file, is damaged, or holds another estimator.
+            If the file is not a model file, is damaged, or holds another estimator.
         """
         return load_model(path, cls._from_state)
 

@@ -90,12 +90,12 @@ def labelled_windows(
     windows: list[Case] = []
     targets = []
     for i, (clock, (starts, stops), (labelled, values)) in enumerate(zip(clocks, spans, labels, strict=True)):
-        seen = labelled & (starts < stops)
-        pieces = read_windows(clock.case, starts[seen], stops[seen])
-        seen[seen] = [bool(window.observed.any()) for piece in pieces for window in piece]
+        used = labelled & (starts < stops)
+        pieces = read_windows(clock.case, starts[used], stops[used])
+        used[used] = [bool(window.observed.any()) for piece in pieces for window in piece]
         case = clock.case if groups is None else with_metadata(clock.case, subject=str(groups[i]))
-        windows += [cut_epoch(case, a, b) for a, b in zip(starts[seen].tolist(), stops[seen].tolist(), strict=True)]
-        targets.append(values[seen[labelled]])
+        windows += [cut_epoch(case, a, b) for a, b in zip(starts[used].tolist(), stops[used].tolist(), strict=True)]
+        targets.append(values[used[labelled]])
     return Signals.from_cases(windows), np.concatenate(targets)
 
 
@@ -142,10 +142,10 @@ class EpochStream:
         self._time_first = resolve_time_first(data.shape, self._time_first)
         self._kept = np.concatenate([self._kept, data], axis=1)
         windows = []
-        seen = self._length + self._after
-        while (end := round(self._epoch * self._period) + seen - self._first) <= self._kept.shape[1]:
+        n_needed = self._length + self._after
+        while (end := round(self._epoch * self._period) + n_needed - self._first) <= self._kept.shape[1]:
             so_far = Signal(self._kept[:, :end], sfreq=self._shape.sfreq, ch_names=self._shape.ch_names)
-            windows.append(cut_epoch(so_far, end - seen - self._before, end).load())
+            windows.append(cut_epoch(so_far, end - n_needed - self._before, end).load())
             self._epoch += 1
         spare = round(self._epoch * self._period) - self._before - self._first
         if spare > 0:

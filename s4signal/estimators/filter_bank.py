@@ -21,41 +21,41 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.signals import Signals
 from s4signal.signals.checks import AUDIO_SFREQ
 
-MAX_SAMPLES = 2**22  # at once: a band keeps little of each
+MAX_SAMPLES = 2**22  # at once: a band stores little per sample
 
 
-# A case becomes a matrix, which no data frame holds: there is no set_output.
+# A case becomes a matrix, which a data frame cannot hold, so there is no set_output.
 class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
-    """Filter signals into bands, by resonators that are state spaces: energies or band signals every hop.
+    """Filter signals into bands with state-space resonators: energies or band signals every hop.
 
-    `s4signal.nn.FilterBank`, a torch module, does the work, and can learn its frequencies. Irregular times and missing
-    samples (NaN) are taken exactly, as those of a signal that has between two samples the value of the second; a smooth
-    signal with holes is better interpolated first, by `Signals.to_grid`.
+    The filters are the torch module `s4signal.nn.FilterBank`, whose frequencies can be learned. Irregular times and
+    missing samples (NaN) are exact for a signal that has between two samples the value of the second; interpolate gaps
+    in a smooth signal first, with `Signals.to_grid`.
 
     Parameters
     ----------
     n_bands : int, >= 1, default=40
-        Bands a channel.
+        Number of bands per channel.
     spacing : {"erb", "mel", "log", "linear", "random", "hippo"}, default="erb"
         Scale on which the bands are evenly spaced, see `s4signal.nn.space_bands`.
     lowest_hz, highest_hz : "auto" or float, > 0
-        Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles per sample where the rate is
-        unknown). "auto" begins at 60 Hz for signals of 4 kHz and more, at 1/128 of the rate for others, and ends at
-        8 kHz or 0.475 times the rate.
+        Lowest and highest centre frequency, below half the sampling rate, in Hz (cycles per sample if the rate is
+        unknown). "auto" is from 60 Hz for rates of 4 kHz or more, otherwise from 1/128 of the rate, to 8 kHz or 0.475
+        times the rate.
     order : int in [1, 4], default=4
-        Resonators in a cascade; 4 is the gammatone.
+        Number of resonators in cascade; 4 is the gammatone.
     hop_s : "auto" or float, > 0
-        Time between two steps, in seconds (samples where the rate is unknown), of which a whole number of samples is
-        made. "auto" is 10 ms, or a sample if that is longer.
+        Time between two steps, in seconds (samples if the rate is unknown), rounded to a whole number of samples.
+        "auto" is 10 ms, or a sample if that is longer.
     output : {"log", "power", "pcen", "linear"}, default="log"
         Mean energy over the hop, compressed by a logarithm, by the power 0.3 or by per-channel energy normalisation;
-        or the signal of the band, its real part and its imaginary one.
+        or the real and the imaginary part of the band signal.
     smooth_s : float, > 0, optional
-        Time constant of a low-pass over the energies, in seconds.
+        Time constant of a low-pass filter on the energies, in seconds.
     standardize : bool, default=True
-        Centre and scale the channels by the training cases.
+        Whether to centre and scale the channels with statistics of the training cases.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
+        Sampling rate of X in Hz, if X does not carry one.
     random_state : int, RandomState or None, default=None
         Seed of the bands of spacing "random".
 
@@ -99,7 +99,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         self.standardize, self.sfreq, self.random_state = standardize, sfreq, random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Measure the channels and build the filters.
+        """Fit the statistics of the channels and build the filters.
 
         Parameters
         ----------
@@ -111,8 +111,8 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         Raises
         ------
         ValueError
-            If an option is out of its range, a band lies beyond the Nyquist frequency, or a case cannot be used: it is
-            shorter than a hop, all NaN or has infinity.
+            If an option is out of its range, a band lies beyond the Nyquist frequency, or a case is invalid: shorter
+            than a hop, all NaN or with infinite values.
         """
         check_filter_bank_options(self)
         with self._drafted() as draft:
@@ -133,18 +133,18 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         X : array-like, mne.Epochs or Signals
             Cases, as `fit` takes them.
         sfreq : float, optional
-            Sampling rate of X, in Hz; another one than at training leaves every band where it is, in Hz.
+            Sampling rate of X, in Hz; at another rate than at training, every band keeps its frequency in Hz.
 
         Returns
         -------
         ndarray (n_samples, n_features, n_steps) or Signals
-            For an array or a data frame an array; for any other form `Signals`, whose samples are the steps and whose
-            channels are the features. Its rate is that of the steps, unknown where that of X is.
+            An array for an array or a data frame; otherwise `Signals`, whose samples are the steps and whose channels
+            are the features. Their rate is that of the steps, unknown if that of X is.
 
         Raises
         ------
         ValueError
-            If X has other channels than at `fit`, or a case cannot be used.
+            If X has other channels than at `fit`, or a case is invalid.
         """
         check_is_fitted(self)
         check_rate(self, sfreq)
@@ -156,7 +156,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
             self._standardizer,
             sfreq=self.sfreq_,
             sampling=self._sampling,
-            look=lambda index, case: check_observed(case, index),
+            visit=lambda index, case: check_observed(case, index),
         )
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64  # the precision of X
         bands = extract_features(
@@ -170,7 +170,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)
         names = self.get_feature_names_out().tolist()
-        # A hop is a whole number of samples: bands.rates say how much longer it is than hop_s.
+        # A hop is a whole number of samples: bands.rates are its lengths relative to hop_s.
         rates = None if self.sfreq_ is None else 1.0 / (bands.rates * self.bank_.hop_s)
         return Signals(steps, sfreq=rates, ch_names=names)
 
@@ -198,7 +198,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
     def _check_durations(self, signals: Signals) -> None:
         rates = np.nan_to_num(signals.sfreqs, nan=self.sfreq_ or 1.0)
         lengths = grid_lengths(signals, self.sfreq_)
-        # Half a sample: a hop is a whole number of them.
+        # Tolerance of half a sample: a hop is a whole number of samples.
         short = np.flatnonzero(lengths + 0.5 < self.bank_.hop_s * rates)
         if len(short):
             unit = "s" if self.sfreq_ is not None else "samples"

@@ -1,4 +1,4 @@
-"""Whether a split keeps apart what belongs together: subjects, recordings, windows that overlap, copies."""
+"""Checks that a split keeps related cases together: subjects, recordings, overlapping windows, copies."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from s4signal.errors import ShapeError
 from s4signal.signals import Signals
 
 _SLACK_S = 1e-6
-_RUN = 16  # samples in a row that are looked for in other cases
+_RUN = 16  # consecutive samples that are searched for in other cases
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # multiplier of a rolling hash
 
 Spans: TypeAlias = Mapping[str, NDArray[np.float64]]
@@ -23,9 +23,9 @@ Partners: TypeAlias = dict[int, set[int]]
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """What a fold, counted from 0, has on both sides: `n_test` test cases are concerned, one is the example.
+    """Something that a fold, counted from 0, has on both sides: `n_test` test cases are affected, one is the example.
 
-    A kind is "group", "recording", "overlap" (some samples are those of a training case) or "copy" (all are).
+    Kinds are "group", "recording", "overlap" (some samples are those of a training case) and "copy" (all are).
     """
 
     fold: int
@@ -41,37 +41,37 @@ def check_groups(groups: Any, signals: Signals) -> NDArray[Any] | None:
     """Return the group of each case, (n,): as given, else its subject or recording; None if none has two cases."""
     if groups is None:
         recordings = np.array([name or f"case {index}" for index, name in enumerate(signals.recordings)])
-        known = (names for names in (signals.groups, recordings) if 1 < len(np.unique(names)) < len(names))
-        return next(known, None)
+        groupings = (names for names in (signals.groups, recordings) if 1 < len(np.unique(names)) < len(names))
+        return next(groupings, None)
     return np.array([str(group) for group in one_group_each(groups, signals)])
 
 
 def one_group_each(groups: Any, signals: Signals) -> NDArray[Any]:
-    """Return given groups as an array (n,); refuse another number of them than there are cases."""
+    """Return given groups as an array (n,); refuse a number of them that differs from the number of cases."""
     if np.shape(groups) != (len(signals),):
         raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
     return np.asarray(groups)
 
 
 def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> list[Leak]:
-    """Look for what stands on both sides of the splits of a cross-validation.
+    """Find related cases on both sides of the splits of a cross-validation.
 
     Parameters
     ----------
     X : array-like, mne.Epochs, mne.io.Raw or Signals
         Cases, as `S4Classifier.fit` takes them; those on disk are read once.
     groups : array-like (n_samples,), optional
-        What must not be split, such as the subject; also passed to `cv`. ``Signals(X).groups`` by default.
+        Groups that must not be split, such as subjects; also passed to `cv`. ``Signals(X).groups`` by default.
     cv : int, cross-validation generator or iterable, default=5
-        As `cross_val_score` takes it.
+        As in `cross_val_score`.
     y : array-like (n_samples,), optional
-        Targets, where `cv` stratifies.
+        Targets, if `cv` stratifies.
 
     Returns
     -------
     list of Leak
-        Empty if nothing was found: ``fold``, ``kind`` ("group", "recording", "overlap", "copy"), ``n_test`` and an
-        ``example``; as text each is a line.
+        Empty if nothing was found. Each has ``fold``, ``kind`` ("group", "recording", "overlap", "copy"), ``n_test``
+        and an ``example``; as text, each is one line.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> 
 
     Notes
     -----
-    Recordings are known to cases from files, from `mne.Epochs` and from `windows`. Windows that overlap are found by
-    where they were cut, and in plain arrays too, by their samples.
+    Cases from files, from `mne.Epochs` and from `windows` carry their recording. Overlapping windows are found by their
+    position in the recording, and in plain arrays by their samples.
 
     Examples
     --------
@@ -109,63 +109,63 @@ def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> 
     twins, pieces = _same_samples(signals)
     found: list[Leak] = []
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The groups parameter is ignored")  # which is what is looked for
+        warnings.filterwarnings("ignore", "The groups parameter is ignored")  # the check finds its effect
         folds = list(splitter.split(np.zeros(len(signals)), targets, given))
     for fold, (train, test) in enumerate(folds):
         train, test = np.arange(len(signals))[train], np.arange(len(signals))[test]
-        known = {
+        leaks = {
             "group": _shared(given, train, test),
             "recording": _shared(signals.recordings, train, test),
             "copy": [(i, f"case {i} has the samples of case {j}") for i, j in _pairs(twins, train, test)],
         }
-        copies = {i for i, _ in known["copy"]}
+        copies = {i for i, _ in leaks["copy"]}
         overlapping = dict(_overlapping(signals, train, test))
         overlapping |= {i: f"case {i} shares samples with case {j}" for i, j in _pairs(pieces, train, test)}
-        known["overlap"] = [(i, text) for i, text in sorted(overlapping.items()) if i not in copies]
-        found += [Leak(fold, kind, len(cases), cases[0][1]) for kind, cases in known.items() if cases]
+        leaks["overlap"] = [(i, text) for i, text in sorted(overlapping.items()) if i not in copies]
+        found += [Leak(fold, kind, len(cases), cases[0][1]) for kind, cases in leaks.items() if cases]
     return found
 
 
-def spans_of(signals: Signals, known: Spans = MappingProxyType({})) -> Spans:
-    """Say from which seconds cases were cut, by the name of the recording, (n, 2) in order; `known` ones with them."""
-    found: dict[str, set[tuple[float, float]]] = {name: {*map(tuple, spans.tolist())} for name, spans in known.items()}
+def spans_of(signals: Signals, given: Spans = MappingProxyType({})) -> Spans:
+    """Return the seconds that cases were cut from, by recording, (n, 2) in order, including `given` ones."""
+    found: dict[str, set[tuple[float, float]]] = {name: {*map(tuple, spans.tolist())} for name, spans in given.items()}
     for name, spans in _by_recording(signals).items():
         found.setdefault(name, set()).update(map(tuple, spans[:, :2].tolist()))
     return {name: np.array(sorted(spans)) for name, spans in found.items()}
 
 
 def warn_of_overlap(X: Any, trained: Spans) -> None:
-    """Warn where a case of `Signals` shares a part, but not all, of its samples with one that was trained on.
+    """Warn if a case of `Signals` shares some, but not all, of its samples with a training case.
 
-    A case that was trained on itself is somebody's wish: the score on the training cases.
+    An identical case is not an error: it gives the score on the training cases.
     """
     if not trained or not isinstance(X, Signals):
         return
-    hits = [(name, int((part & ~same).sum())) for name, _, part, same in _overlaps(X, trained)]
-    n_cases = sum(n for _, n in hits)
+    matches = [(name, int((part & ~same).sum())) for name, _, part, same in _overlaps(X, trained)]
+    n_cases = sum(n for _, n in matches)
     if n_cases:
         warnings.warn(
             f"{n_cases} of {len(X)} cases overlap in time with cases that the model was trained on, such as in "
-            f"{next(name for name, n in hits if n)}: a score of them says nothing of new recordings. Split by groups: "
-            "GroupKFold; check_leakage looks at a split.",
+            f"{next(name for name, n in matches if n)}: their score does not estimate that of new recordings. Split by "
+            "groups, as GroupKFold does; check_leakage checks a split.",
             stacklevel=2,
         )
 
 
 def warn_of_shared(X_val: Signals, trained: Spans) -> None:
-    """Warn where validation cases are of recordings that are trained on."""
+    """Warn if validation cases are from recordings of the training cases."""
     both = np.isin(X_val.recordings, list(trained))
     if both.any():
         warnings.warn(
-            f"{both.sum()} of {len(both)} cases of X_val are of recordings that are trained on, such as "
-            f"{X_val.recordings[both][0]}: the best epoch on them need not be that of new ones. Set whole recordings "
-            "aside, or leave X_val out: fit does.",
+            f"{both.sum()} of {len(both)} cases of X_val are from recordings of the training cases, such as "
+            f"{X_val.recordings[both][0]}: the best epoch on them need not be the best for new ones. Hold out whole "
+            "recordings, or omit X_val: fit then holds them out.",
             stacklevel=2,
         )
 
 
 def _by_recording(signals: Signals) -> dict[str, NDArray[np.float64]]:
-    """Return start, end [s] and number of the cases of each recording whose samples are counted, (n, 3) each."""
+    """Return start, end [s] and index of the cases of each recording with known sample positions, (n, 3) each."""
     found: dict[str, list[tuple[float, float, float]]] = {}
     for i, (name, case) in enumerate(zip(signals.recordings.tolist(), signals.cases, strict=True)):
         if name and case.recorded_sfreq != 0:
@@ -178,7 +178,7 @@ def _by_recording(signals: Signals) -> dict[str, NDArray[np.float64]]:
 def _overlaps(
     signals: Signals, trained: Spans
 ) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Yield for every recording in both its cases (n, 3), which overlap with trained ones, and which are such."""
+    """Yield for every shared recording its cases (n, 3), which overlap with trained ones, and which equal one."""
     for name, spans in _by_recording(signals).items():
         others = trained.get(name)
         if others is not None:
@@ -201,28 +201,28 @@ def _shared(names: NDArray[Any], train: NDArray[np.intp], test: NDArray[np.intp]
 
 
 def _pairs(partners: Partners, train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    seen = set(train.tolist())
+    trained = set(train.tolist())
     for i in test.tolist():
-        both = partners.get(i, set()) & seen
+        both = partners.get(i, set()) & trained
         if both:
             yield i, min(both)
 
 
 def _same_samples(signals: Signals) -> tuple[Partners, Partners]:
-    """Find cases that are the same, and cases of which one holds the first samples of the other, by their number."""
+    """Return identical cases, and cases of which one contains the first samples of the other, by index."""
     hashes, changing = zip(*(_run_hashes(case.data) for case in signals), strict=True)
-    owner = np.repeat(np.arange(len(signals)), [int(there.sum()) for there in changing])
-    position = np.concatenate([np.flatnonzero(there) for there in changing])
-    runs = np.concatenate([of_case[there] for of_case, there in zip(hashes, changing, strict=True)])
+    owner = np.repeat(np.arange(len(signals)), [int(varies.sum()) for varies in changing])
+    position = np.concatenate([np.flatnonzero(varies) for varies in changing])
+    runs = np.concatenate([case_hashes[varies] for case_hashes, varies in zip(hashes, changing, strict=True)])
     order = np.argsort(runs, kind="stable")
     runs = runs[order]
     twins: Partners = {}
     pieces: Partners = {}
-    for i, (of_case, there) in enumerate(zip(hashes, changing, strict=True)):
-        if not len(there) or not there[0]:
+    for i, (case_hashes, varies) in enumerate(zip(hashes, changing, strict=True)):
+        if not len(varies) or not varies[0]:
             continue
-        hits = order[slice(*(int(np.searchsorted(runs, of_case[0], side)) for side in ("left", "right")))]
-        for j, shift in zip(owner[hits].tolist(), position[hits].tolist(), strict=True):
+        matches = order[slice(*(int(np.searchsorted(runs, case_hashes[0], side)) for side in ("left", "right")))]
+        for j, shift in zip(owner[matches].tolist(), position[matches].tolist(), strict=True):
             if i != j and _continues(signals[j].data[:, shift:], signals[i].data):
                 same = shift == 0 and signals.lengths[i] == signals.lengths[j]
                 for one, other in ((i, j), (j, i)):
@@ -231,13 +231,13 @@ def _same_samples(signals: Signals) -> tuple[Partners, Partners]:
 
 
 def _continues(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
-    """Whether two stretches are the same as far as both reach, and that is far enough to be no accident."""
+    """Whether two intervals are equal over their common length, which is long enough to exclude chance."""
     n_times = min(one.shape[1], other.shape[1])
     return n_times >= other.shape[1] / 20 and np.array_equal(one[:, :n_times], other[:, :n_times], equal_nan=True)
 
 
 def _run_hashes(data: NDArray[np.floating]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Hash every run of samples of all channels, (n_runs,), exactly; and say where the run is not flat."""
+    """Return exact hashes of all runs of samples of all channels, (n_runs,), and whether a run is not flat."""
     n_runs = data.shape[1] - _RUN + 1
     if n_runs < 1:
         return np.zeros(0, np.uint64), np.zeros(0, bool)

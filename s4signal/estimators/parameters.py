@@ -1,4 +1,4 @@
-"""The only place that checks hyper-parameters."""
+"""All checks of hyper-parameters."""
 
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -17,7 +17,7 @@ from s4signal.nn.pooling import POOLINGS
 from s4signal.training import PRECISIONS
 
 Test = Callable[[Any], bool]
-Rules = dict[str, tuple[Test, str]]  # what a parameter may be, and the same in words
+Rules = dict[str, tuple[Test, str]]  # whether a value of a parameter is allowed, and the rule in words
 
 
 def check_options(estimator: Any) -> None:
@@ -26,7 +26,7 @@ def check_options(estimator: Any) -> None:
     allowed, need = _choice(*KERNELS[estimator.kernel].INITS)
     _check_rules(estimator, {"init": (allowed, f"{need} with kernel={estimator.kernel!r}")})
     if estimator.lookahead_s is not None and not estimator.bidirectional:
-        raise ValueError("lookahead_s needs bidirectional=True; without it the model sees nothing ahead.")
+        raise ValueError("lookahead_s needs bidirectional=True; without it the model has no look-ahead.")
     if not (isinstance(estimator.augmentation, str) and estimator.augmentation == "auto"):
         parse_augmentation(estimator.augmentation)
     if estimator.checkpoint_dir is not None:
@@ -34,8 +34,8 @@ def check_options(estimator: Any) -> None:
             raise ValueError(f"checkpoint_dir={str(estimator.checkpoint_dir)!r} is a file; name a folder.")
         if not isinstance(estimator.random_state, Integral):
             raise ValueError(
-                f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: another seed "
-                "is another training, which cannot go on from the checkpoint."
+                f"checkpoint_dir needs random_state to be a whole number, got {estimator.random_state!r}: a training "
+                "with another seed cannot resume from the checkpoint."
             )
     if isinstance(estimator.frontend, nn.Module):
         if not is_positive(getattr(estimator.frontend, "hop_s", None)):
@@ -63,11 +63,11 @@ def check_filter_bank_options(estimator: Any) -> None:
 
 
 def check_band(band_hz: tuple[float, float] | None, sfreq: float | None) -> None:
-    """Refuse a band of which a sampling rate holds nothing."""
+    """Refuse a band that is not within the range of a sampling rate."""
     if band_hz is not None and (sfreq is None or band_hz[0] >= 0.4 * sfreq):
         raise ValueError(
             f"band_hz={band_hz} needs a sampling rate above {band_hz[0] / 0.4:g} Hz, got {sfreq}. Pass sfreq, or a "
-            "band that the recordings hold."
+            "band that the recordings contain."
         )
 
 
@@ -170,7 +170,7 @@ _RULES: Rules = {
     "n_iter_no_change": (_none_or(_whole(1)), "it must be None or a whole number of at least 1"),
     "checkpoint_dir": (_none_or(lambda v: isinstance(v, str | PathLike)), "it must be None or the path of a folder"),
     "callbacks": (
-        # A class has the methods too, but is no callback yet.
+        # A class has the methods too, but is not an instance.
         _none_or(lambda v: _all(v, lambda one: isinstance(one, FitCallback) and not isinstance(one, type))),
         "it must be None or a list of callbacks with the methods of sklearn.callback.FitCallback",
     ),

@@ -25,23 +25,23 @@ _MOST_STEPS = 100
 
 
 class PipelineStream:
-    """Steps that change a chunk each, and a model, that listen together; made by `stream_pipeline`."""
+    """Stream of steps and a model, one after the other; created by `stream_pipeline`."""
 
-    def __init__(self, streams: list[Any], n_channels: int, **door: Any) -> None:
-        self._streams, self._n_channels, self._door = streams, n_channels, door  # rate, and which axis is time
+    def __init__(self, streams: list[Any], n_channels: int, **options: Any) -> None:
+        self._streams, self._n_channels, self._options = streams, n_channels, options  # rate, and which axis is time
 
     def reset(self) -> None:
-        """Forget all samples so far."""
+        """Discard all samples so far."""
         for stream in self._streams:
             stream.reset()
 
     def push(self, chunk: ArrayLike) -> NDArray[np.floating]:
-        """Take the next samples, (n_channels, n_times) of any number.
+        """Process the next samples, (n_channels, n_times) of any number.
 
-        Returns what ``predict_proba`` (a classifier) or ``predict`` (a regressor) of the pipeline says of all samples
-        so far, (n_outputs,). NaN is a sample that was lost; a chunk is refused as the stream of a model refuses it.
+        Returns ``predict_proba`` (a classifier) or ``predict`` (a regressor) of the pipeline for all samples so far,
+        (n_outputs,). NaN is a dropped sample; an invalid chunk raises the same errors as in the stream of a model.
         """
-        data: NDArray[np.floating] = check_chunk(chunk, self._n_channels, missing="any", **self._door)
+        data: NDArray[np.floating] = check_chunk(chunk, self._n_channels, missing="any", **self._options)
         for stream in self._streams:
             data = stream.push(data)
         return data
@@ -53,19 +53,19 @@ def save_pipeline(pipeline: Pipeline, path: Any) -> None:
     Parameters
     ----------
     pipeline : sklearn.pipeline.Pipeline
-        Fitted; its steps are those of `s4signal.estimators` that preprocess, and its last one may be one of the four
-        models. ``"passthrough"`` is left out.
+        Fitted; its steps are preprocessing steps of `s4signal.estimators`, and the last one may be one of the four
+        models. ``"passthrough"`` is omitted.
     path : path
-        The file, by custom ``*.s4``.
+        The file, by convention ``*.s4``.
 
     Raises
     ------
     NotFittedError
         If a step is not fitted.
-    TypeError
+        If a step is of another library, or cannot be saved.
         If a step is of another library, or has no file.
     ValueError
-        If a parameter has no plain form.
+        If a parameter cannot be saved.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
     path : path
         The file.
     frontend : Module, optional
-        As `S4Classifier.load` takes it.
+        As in `S4Classifier.load`.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
     Raises
     ------
     ModelFileError
-        If the file is not such a file or is damaged.
+        If the file is not a model file or is damaged.
 
     Examples
     --------
@@ -125,11 +125,11 @@ def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
     def from_state(state: State) -> Pipeline:
         if (kind := state.value("estimator", str)) != "Pipeline":
             raise ModelFileError(f"it holds a {kind}, not a pipeline; use {kind}.load.")
-        said = state.values("steps", list)
-        if not 0 < len(said) <= _MOST_STEPS:
-            raise ModelFileError(f"a pipeline of {len(said)} steps does not belong into a model file.")
+        entries = state.values("steps", list)
+        if not 0 < len(entries) <= _MOST_STEPS:
+            raise ModelFileError(f"it has {len(entries)} steps, but a pipeline has 1 to {_MOST_STEPS}.")
         steps = []
-        for number, line in enumerate(said):
+        for number, line in enumerate(entries):
             name, kind = State({"step": line}, {}).values("step", str, length=2)
             given = {"frontend": frontend} if kind in ("S4Classifier", "S4Regressor") else {}
             what = f"step {name[:40]!r} is a"
@@ -147,15 +147,15 @@ def stream_pipeline(
     step_s: float | None = None,
     time_first: bool | None = None,
 ) -> PipelineStream:
-    """Run a fitted pipeline while the signal arrives; what it says equals its prediction of all samples so far.
+    """Return a stream of a fitted pipeline; its output equals the prediction of all samples so far.
 
     Parameters
     ----------
     pipeline : sklearn.pipeline.Pipeline
-        Of causal steps, such as ``BandPass(..., causal=True)``, `Notch` with the same, `Rereference`, `RobustScale` and
-        `Clip`, and a model that has ``stream()``. `AlignRecordings` aligns by the samples so far instead of by all.
+        Causal steps, such as ``BandPass(..., causal=True)``, `Notch` with the same, `Rereference`, `RobustScale` and
+        `Clip`, and a model with ``stream()``. `AlignRecordings` aligns by the samples so far instead of all samples.
     sfreq, window_s, step_s, time_first : as the ``stream`` of the model takes them
-        Rate in Hz, seconds to answer for, and whether time comes first; the steps go on from the beginning.
+        Rate in Hz, windows in seconds, and whether time comes first; a new window does not restart the steps.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def stream_pipeline(
     TypeError
         If a step is of another library.
     ValueError
-        If a step looks ahead, or the model does.
+        If a step or the model looks ahead.
 
     Examples
     --------
@@ -189,15 +189,15 @@ def stream_pipeline(
     steps = [step for _, step in _fitted_steps(pipeline)]
     models = [step for step in steps if isinstance(step, _MODELS)]
     streams = [step.stream(sfreq=sfreq) for step in steps if step not in models]
-    known = None if time_first is None else False  # the first step turned the chunk
+    stream_time_first = None if time_first is None else False  # the pipeline's stream has transposed the chunk
     windows = {name: s for name, s in (("window_s", window_s), ("step_s", step_s)) if s is not None}
-    streams += [m.stream(sfreq=sfreq, time_first=known, **windows) for m in models]
+    streams += [m.stream(sfreq=sfreq, time_first=stream_time_first, **windows) for m in models]
     rate = getattr(steps[0], "sfreq_", None) if sfreq is None else sfreq
     return PipelineStream(streams, steps[0].n_channels_in_, sfreq=rate, time_first=time_first)
 
 
 def _fitted_steps(pipeline: Any) -> list[tuple[str, Any]]:
-    """Return the steps that do something; refuse those that are not ours."""
+    """Return the steps that are not skipped; refuse those of other libraries."""
     if not isinstance(pipeline, Pipeline):
         raise TypeError(
             f"a Pipeline is needed, got {type(pipeline).__name__}; models have save and stream of their own."
@@ -208,8 +208,8 @@ def _fitted_steps(pipeline: Any) -> list[tuple[str, Any]]:
     for name, step in steps:
         if type(step) not in SAVED.values():
             raise TypeError(
-                f"step {name!r} is a {type(step).__name__}, which has no form without pickle and no stream. Take one "
-                f"of {', '.join(SAVED)}, or save the whole with joblib."
+                f"step {name!r} is a {type(step).__name__}, which cannot be saved without pickle and has no stream. "
+                f"Use one of {', '.join(SAVED)}, or save the pipeline with joblib."
             )
         check_is_fitted(step)
     return steps

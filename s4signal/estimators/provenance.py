@@ -1,4 +1,4 @@
-"""Models of any class from their files, and what such a file says of the cases that the model was fitted on."""
+"""Model files of any class, and what they store about the cases of the fit."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -22,18 +22,18 @@ _NAME = "provenance"
 
 
 class Provenance(NamedTuple):
-    """What a model was fitted on: how the cases were read, and marks that tell whether another case was among them.
+    """How the cases of a fit were read, and marks that show whether another case was among them.
 
-    A mark is a hash: neither samples nor names of people can be read from it.
+    A mark is a hash: neither samples nor names of people can be recovered from it.
     """
 
-    reading: dict[str, Any]  # options of the reading that were not the default
+    reading: dict[str, Any]  # options of reading that are not the default
     cases: NDArray[np.uint64]
     groups: NDArray[np.uint64]
 
     @classmethod
     def of(cls, X: Signals, groups: Iterable[Any], reading: Mapping[str, Any], step: Callable[[], None]) -> Self:
-        """Mark cases and groups; ``step`` is called after each case."""
+        """Return the marks of cases and groups; ``step`` is called after each case."""
         marks = []
         for case in X:
             marks.append(mark(np.ascontiguousarray(case.data)))
@@ -43,13 +43,13 @@ class Provenance(NamedTuple):
 
 
 def mark(thing: NDArray[Any] | str) -> int:
-    """Return a hash of 64 bits of an array or a name."""
+    """Return a 64-bit hash of an array or a name."""
     content = thing.encode() if isinstance(thing, str) else str(thing.shape).encode() + thing.tobytes()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
 
 
 def load_estimator(path: Any) -> Any:
-    """Read a model, whatever its class; nothing the file contains is executed."""
+    """Load a model of any class; nothing the file contains is executed."""
     name = read_model(path).value("estimator", str)
     if name not in ESTIMATORS:
         raise ModelFileError(f"{path} holds a {name[:40]}; one of {', '.join(ESTIMATORS)} is needed.")
@@ -57,14 +57,14 @@ def load_estimator(path: Any) -> Any:
 
 
 def add_provenance(path: Any, provenance: Provenance) -> None:
-    """Add to a model file what its model was fitted on."""
+    """Add the provenance of a model to its file."""
     state = read_model(path)
     part = State({"reading": provenance.reading}, {"cases": provenance.cases, "groups": provenance.groups})
     write_model(path, state.nest(_NAME, part))
 
 
 def read_provenance(path: Any) -> Provenance:
-    """Return what a model file says of the cases that its model was fitted on; without cases if it says nothing."""
+    """Return the provenance of a model from its file; without cases if the file has none."""
     state = read_model(path)
     if _NAME not in state.plain:
         return Provenance({}, np.empty(0, np.uint64), np.empty(0, np.uint64))

@@ -1,4 +1,4 @@
-"""Dense labels: one for each epoch of long recordings, by a classifier of windows around the epochs."""
+"""Dense labels: one per epoch of long recordings, by a classifier of windows around the epochs."""
 
 from collections.abc import Set
 from math import ceil
@@ -27,44 +27,43 @@ from s4signal.signals.windows import recognised
 SAVED: dict[str, Any] = {kind.__name__: kind for kind in (S4Classifier, S4RidgeClassifier)}
 
 Floats = NDArray[np.float64]
-_FEWEST_PARTS = 4  # of a window, that features are pooled over
+_FEWEST_PARTS = 4  # of a window, to pool features over
 
 
 class S4Segmenter(SavedMixin, SignalEstimator):
     """Label every epoch of long recordings: sleep stages, seizures, artefacts, voice activity.
 
-    A classifier learns windows around the epochs, each with the label of the epoch in its middle. Recordings are the
-    samples of scikit-learn here: `cross_val_score` and `GridSearchCV` split by recording, or by ``groups`` of them, and
-    no epoch stands on both sides. Files are read piece by piece, so hours take the memory of minutes, unless their
-    format (mp3, m4a) or resampling needs them whole.
+    A classifier learns windows around the epochs, each with the label of the epoch at its centre. The samples of
+    scikit-learn are recordings here: `cross_val_score` and `GridSearchCV` split by recording, or by ``groups`` of them,
+    so that no epoch is on both sides. Files are read piece by piece, so hours need the memory of minutes, unless their
+    format (mp3, m4a) or resampling requires the whole file.
 
     Parameters
     ----------
     estimator : classifier, optional
-        What labels a window: `S4RidgeClassifier`, `S4Classifier`, or a pipeline that takes `Signals` and ends in a
-        classifier with ``predict_proba``. If missing, an `S4RidgeClassifier` that pools over as many parts of a window
-        as it has epochs; with a ``random_state`` of your own answers are the same every time.
+        Classifier of windows: `S4RidgeClassifier`, `S4Classifier`, or a pipeline that takes `Signals` and ends in a
+        classifier with ``predict_proba``. By default an `S4RidgeClassifier` that pools over the epochs of a window, or
+        over equal parts of them; pass one with a ``random_state`` for reproducible results.
     epoch_s : float, positive, default=30.0
-        Length of an epoch [s]. The first begins with the recording; what is left at its end is no epoch.
+        Length of an epoch [s]. The first starts with the recording; an incomplete epoch at its end is omitted.
     context_s : (before, after), default=(0.0, 0.0)
-        Seconds before and after an epoch that its label may depend on; a `stream` waits for what comes after. Beyond
-        the ends of a recording the window goes on as the mirror image of what it holds, or ends, where the recording
-        has times.
+        Seconds before and after an epoch that its label may depend on; a `stream` waits for those after it. Beyond the
+        ends of a recording, the window is continued by mirroring, or cut if the recording has times.
     sfreq : float, optional
-        Sampling rate of X, in Hz, where X does not know it.
+        Sampling rate of X in Hz, if X does not carry one.
 
     Attributes
     ----------
     estimator_ : classifier
         The fitted classifier of windows.
     classes_ : ndarray (n_classes,)
-        Labels, sorted.
+        Sorted labels.
     n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
-        Channels and their names, and the sampling rate in Hz, the highest of several.
+        Channels and their names, and the sampling rate in Hz, the highest if there are several.
 
     See Also
     --------
-    s4signal.signals.epoch_labels : Makes ``y`` of annotations and hypnograms.
+    s4signal.signals.epoch_labels : Creates ``y`` from annotations and hypnograms.
 
     Examples
     --------
@@ -99,14 +98,14 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         Parameters
         ----------
         X : Signals, list of (n_channels, n_times_i) or of mne.io.Raw
-            Recordings of any length, with missing samples (NaN) or times; of several rates, where `estimator` takes
-            these, as a pipeline that begins with `Resample` does.
+            Recordings of any length, with missing samples (NaN) or times; of several rates, if `estimator` accepts
+            them, such as a pipeline that starts with `Resample`.
         y : list of array-like (n_epochs_i,)
-            For each recording the labels of its epochs, text or numbers. None or NaN is an epoch without a label, which
-            is left out, and so is one without any observation.
+            The labels of the epochs of each recording, strings or numbers. An epoch with the label None or NaN is left
+            out, and so is one without any observation.
         groups : array-like (n_recordings,), optional
-            Subject, or whatever else belongs together when the classifier sets cases aside to choose its epoch. By
-            default the subjects that recordings know, else the recordings.
+            Subject, or another grouping, for the cases that the classifier holds out to choose its epoch. By default
+            the subjects, if the recordings carry them, else the recordings.
 
         Raises
         ------
@@ -115,7 +114,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         ShapeError
             If `y` or `groups` is not one per recording, or has another number of labels than the recording has epochs.
         ValueError
-            If an option is out of range, fewer than two labels come, or as the classifier says.
+            If an option is out of range, there are fewer than two labels, or the classifier raises it.
         """
         dense_labels.check_epoch_options(self)
         signals = Signals(X, sfreq=self.sfreq)
@@ -136,20 +135,20 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         return self
 
     def predict(self, X: Any, *, sfreq: float | None = None) -> NDArray[np.object_]:
-        """Label the epochs of recordings.
+        """Predict the labels of the epochs of recordings.
 
         Parameters
         ----------
         X : as `fit` takes it
             Recordings; they are read piece by piece.
         sfreq : float, optional
-            Sampling rate of X, in Hz, where X does not know it; that of the training by default.
+            Sampling rate of X in Hz, if X does not carry one; by default the training rate.
 
         Returns
         -------
         ndarray of shape (n_recordings,)
-            For each recording an array of (n_epochs_i,) labels, None where nothing was observed;
-            ``numpy.concatenate`` makes one array of them.
+            An array of labels (n_epochs_i,) for each recording, None where nothing was observed;
+            ``numpy.concatenate`` joins them to one array.
 
         Raises
         ------
@@ -158,7 +157,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         RecordingError
             If a recording is shorter than an epoch or has no known rate.
         ValueError
-            If a recording has other channels, or as the classifier says.
+            If a recording has other channels, or the classifier raises it.
         """
         return object_array([dense_labels.most_probable(scores, self.classes_) for scores in self._scores(X, sfreq)])
 
@@ -173,29 +172,29 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         Returns
         -------
         ndarray of shape (n_recordings,)
-            For each recording an array (n_epochs_i, n_classes), NaN where nothing was observed.
+            An array (n_epochs_i, n_classes) for each recording, NaN where nothing was observed.
         """
         return object_array(self._scores(X, sfreq))
 
     def score(self, X: Any, y: Any) -> float:
         """Return the balanced accuracy over the labelled epochs of all recordings together.
 
-        That is the mean, over the labels in y, of the share of their epochs that are given that label.
+        It is the mean over the labels in y of the share of their epochs that are predicted correctly.
 
         Parameters
         ----------
         X, y : as `fit` takes them
             Recordings and their labels; epochs without a label do not count.
         """
-        said = self.predict(X)
-        names = [f"recording {i}" for i in range(len(said))]
-        labels = dense_labels.check_dense_labels(y, names, [len(of_one) for of_one in said], self.epoch_s, n_classes=1)
-        return dense_labels.balanced_accuracy(list(said), labels)
+        predicted = self.predict(X)
+        names, counts = [f"recording {i}" for i in range(len(predicted))], [len(labels) for labels in predicted]
+        labels = dense_labels.check_dense_labels(y, names, counts, self.epoch_s, n_classes=1)
+        return dense_labels.balanced_accuracy(list(predicted), labels)
 
     def stream(self, *, sfreq: float | None = None, time_first: bool | None = None) -> dense_labels.EpochStream:
-        """Label epochs while the signal arrives, by ``push(chunk)``; a later fit does not reach a stream that is open.
+        """Return a stream that labels epochs, by ``push(chunk)``; a later fit does not change an open stream.
 
-        What ``context_s`` sees after an epoch delays its label by so many seconds.
+        The context after an epoch (``context_s``) delays its label.
 
         Parameters
         ----------
@@ -230,15 +229,15 @@ class S4Segmenter(SavedMixin, SignalEstimator):
             if case.sfreq is None and not case.has_times:
                 (case,) = Signals([case], sfreq=self.sfreq_).cases
             case = recognised(i, case)
-            if _identity(case) in self._trained_on:  # to label the rest of it is somebody's wish
+            if _identity(case) in self._trained_on:  # labelling the rest of a recording is fine
                 case = with_metadata(case, recording="one of the training, as a whole")
             clock = Clock(i, case)
             starts, stops = epoch_spans(clock, self.epoch_s, *self.context_s)
-            some = starts < stops  # of irregular times an epoch may have no sample
+            some = starts < stops  # with irregular times, an epoch may have no sample
             scores = np.full((len(starts), len(self.classes_)), np.nan)
             pieces = read_windows(clock.case, starts[some], stops[some])
-            said = [score_windows(self.estimator_.predict_proba, piece, len(self.classes_)) for piece in pieces]
-            scores[some] = np.concatenate(said or [scores[:0]])
+            parts = [score_windows(self.estimator_.predict_proba, piece, len(self.classes_)) for piece in pieces]
+            scores[some] = np.concatenate(parts or [scores[:0]])
             found.append(scores)
         warn_of_clocks(cases)
         return found
@@ -253,8 +252,8 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         kind = type(self.estimator_).__name__
         if SAVED.get(kind) is not type(self.estimator_):
             raise TypeError(
-                f"estimator is a {kind}, which has no form without pickle. Take one of {', '.join(SAVED)}, or save the "
-                "whole with joblib."
+                f"estimator is a {kind}, which cannot be saved without pickle. Use one of {', '.join(SAVED)}, or save "
+                "the segmenter with joblib."
             )
         state = estimator_state(self, left_out=("estimator",))
         return State({**state.plain, "kind": kind}, {"windows": packed(self.estimator_)})
@@ -268,5 +267,5 @@ class S4Segmenter(SavedMixin, SignalEstimator):
 
 
 def _identity(case: Case) -> tuple[str, float, int]:
-    """Say which stretch of which recording a case is."""
+    """Return the recording, the first sample and the length of a case."""
     return str(case.metadata.get("recording") or case.source), case.first_sample, case.length

@@ -1,4 +1,4 @@
-"""Long recordings: which label holds when, from the probabilities of windows that are read piece by piece."""
+"""Segments of long recordings: the labels over time, from probabilities of windows that are read piece by piece."""
 
 from collections.abc import Callable, Iterator
 from numbers import Real
@@ -15,24 +15,24 @@ from s4signal.signals import Signal, Signals, read_audio
 from s4signal.signals.checks import check_positive, in_full_scale
 from s4signal.signals.epochs import cut_epoch
 
-_MOST_VALUES, _MOST_WINDOWS = 2**21, 256  # of a piece: 16 MB at most, and what is computed from it at once
+_MOST_VALUES, _MOST_WINDOWS = 2**21, 256  # in a piece: at most 16 MB, and the windows scored at once
 
 Floats = NDArray[np.float64]
 
 
 class Segment(NamedTuple):
-    """A stretch of a recording in which a label holds.
+    """An interval of a recording in which a label holds.
 
     Parameters
     ----------
     recording : int
-        The position of the recording in X.
+        Index of the recording in X.
     onset_s, offset_s : float
-        From when to when [s].
+        Start and end of the interval [s].
     label : object
         One of ``classes_``.
     score : float
-        The highest probability in it.
+        Highest probability of the label in the interval.
 
     Examples
     --------
@@ -58,36 +58,36 @@ class SegmentsMixin:
     def predict_segments(
         self, X: Any, *, window_s: float, hop_s: float | None = None, threshold: float = 0.5, smoothing: float = 0.0
     ) -> list[Segment]:
-        """Say what holds when in long recordings: windows are read, scored, smoothed, and joined where they agree.
+        """Return the labels over time in long recordings: windows are scored, smoothed, and merged by label.
 
-        The score of a window counts around its centre; of labels the best one holds, of tags each by itself. Files are
-        read piece by piece, so an hour takes no more memory than a minute, unless its format (mp3, m4a) or resampling
-        needs it whole.
+        The score of a window applies around its centre; the most probable label holds, while tags are independent.
+        Files are read piece by piece, so an hour needs no more memory than a minute, unless the format (mp3, m4a) or
+        resampling requires the whole file.
 
         Parameters
         ----------
         X : path, paths, or what `predict` takes
-            Recordings; those without a rate have that of the training.
+            Recordings; those without a rate get the training rate.
         window_s : float, positive
-            Length of a window [s]; that of the training cases, as a rule. A shorter recording is one window.
+            Length of a window [s], usually that of the training cases. A shorter recording is one window.
         hop_s : float, positive, optional
-            From a window to the next [s], at most `window_s`; half of it if missing.
+            Time from the start of a window to the start of the next [s], at most `window_s`; half of it by default.
         threshold : float
-            Least probability at which a label holds.
+            Minimum probability at which a label holds.
         smoothing : float
-            Seconds over which probabilities are averaged before that; 0 averages none.
+            Seconds over which probabilities are averaged before the threshold; 0 is no averaging.
 
         Returns
         -------
         list of Segment
-            By recording and onset; ``pandas.DataFrame(segments)`` is a table of them.
+            Sorted by recording and onset; ``pandas.DataFrame(segments)`` is a table of them.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         RecordingError
-            If a recording has irregular times, or neither it nor the training knows a rate.
+            If a recording has irregular times, or neither it nor the training has a rate.
         ValueError
             If an option is out of range, or as `predict`.
 
@@ -128,11 +128,11 @@ class SegmentsMixin:
 
 
 def check_segment_options(window_s: float, hop_s: float | None, threshold: float, smoothing: float) -> float:
-    """Refuse what is out of range; return the hop [s]."""
+    """Check the options; return the hop [s]."""
     check_positive("window_s", window_s)
     check_positive("hop_s", hop_s := window_s / 2 if hop_s is None else hop_s)
     if hop_s > window_s:
-        raise ValueError(f"hop_s={hop_s:g} must be at most window_s={window_s:g}: what lies between is never read.")
+        raise ValueError(f"hop_s={hop_s:g} must be at most window_s={window_s:g}: no sample may lie between windows.")
     if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold!r} must be a probability, from 0 to 1.")
     if not isinstance(smoothing, Real) or not 0 <= smoothing < np.inf:
@@ -148,7 +148,7 @@ def window_starts(length: int, window: int, hop: int) -> NDArray[np.int64]:
 
 
 def read_windows(case: Any, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Iterator[list[Signal]]:
-    """Yield windows in groups, each of one stretch that is read at once; outside the recording they are mirrored."""
+    """Yield windows in groups, each read at once as one stretch; beyond the recording they are mirrored."""
     whole = case.load() if getattr(case, "in_one", False) else case
     first = 0
     while first < len(starts):
@@ -166,25 +166,25 @@ def score_windows(predict_proba: Callable[..., Floats], windows: list[Signal], n
     observed = np.array([bool(np.isfinite(w.data.sum())) or bool(w.observed.any()) for w in windows])
     scores = np.full((len(windows), n_classes), np.nan)
     if observed.any():
-        heard = [window for window, some in zip(windows, observed, strict=True) if some]
-        scores[observed] = predict_proba(Signals.from_cases(heard))
+        kept = [window for window, some in zip(windows, observed, strict=True) if some]
+        scores[observed] = predict_proba(Signals.from_cases(kept))
     return scores
 
 
 def smooth(scores: Floats, n: int) -> Floats:
-    """Average over n windows, one more if n is even, which would move onsets; (n_windows, n_classes)."""
+    """Average over n windows, one more if n is even, because an even n shifts onsets; (n_windows, n_classes)."""
     return scores if n < 2 else np.asarray(uniform_filter1d(scores, n | 1, axis=0, mode="nearest"))
 
 
 def cell_edges(starts: NDArray[np.int64], window: int, length: int) -> Floats:
-    """Return the samples between which the score of a window counts, (n_windows + 1,): around its centre."""
+    """Return the samples between which the score of a window applies, (n_windows + 1,), around its centre."""
     return np.concatenate([[0.0], (starts[1:] + starts[:-1] + window) / 2, [length]])
 
 
 def join(
     scores: Floats, edges_s: Floats, classes: NDArray[Any], recording: int, *, threshold: float, multilabel: bool
 ) -> list[Segment]:
-    """Make one segment of neighbours in which the same label holds."""
+    """Merge neighbouring windows with the same label into one segment."""
     best, found = scores.argmax(1), []
     for k, label in enumerate(classes.tolist()):
         holds = scores[:, k] >= threshold

@@ -160,7 +160,7 @@ class SignalStream(ABC):
 
 
 def resolve_time_first(shape: Sequence[int], time_first: bool | None) -> bool:
-    """Warn of a square chunk if ``time_first`` is None; return the value that holds from then on."""
+    """Warn of a square chunk if ``time_first`` is None; return the value to use."""
     if time_first is None and shape[0] == shape[1] > 1:
         n = shape[0]
         warnings.warn(
@@ -182,17 +182,17 @@ class LinearInterpolator:
         """Yield the samples (…, n_channels, n_times) up to the last observed one, in pieces."""
         first, end, at = -self._n_pending, data.shape[-1], None
         if self._n_pending or not all_finite(data):
-            seen = np.flatnonzero(~np.isnan(data).any(0))
-            if not len(seen):
+            observed = np.flatnonzero(~np.isnan(data).any(0))
+            if not len(observed):
                 self._n_pending += end
                 return
-            end, known = int(seen[-1]) + 1, data[:, seen]
-            at = seen if self._last is None else np.append(first - 1, seen)
-            known = known if self._last is None else np.append(self._last, known, axis=1)
+            end, values = int(observed[-1]) + 1, data[:, observed]
+            at = observed if self._last is None else np.append(first - 1, observed)
+            values = values if self._last is None else np.append(self._last, values, axis=1)
         for start in range(first, end, _LONGEST):
             stop = min(start + _LONGEST, end)
             when = np.arange(start, stop)
-            yield data[..., start:stop] if at is None else np.stack([np.interp(when, at, row) for row in known])
+            yield data[..., start:stop] if at is None else np.stack([np.interp(when, at, row) for row in values])
         self._last, self._n_pending = data[..., end - 1 : end].copy(), data.shape[-1] - end
 
 
@@ -228,8 +228,8 @@ def stacked_chunks(chunks: Any, n_streams: int) -> list[Any]:
     """Return the chunks of parallel streams; refuse another number of them, or different lengths."""
     each = list(chunks) if hasattr(chunks, "__len__") else []
     if len(each) != n_streams or len({np.shape(chunk) for chunk in each}) > 1:
-        came = f"{len(each)} of {', '.join(sorted({str(np.shape(chunk)) for chunk in each})[:3])}" if each else "none"
-        raise ShapeError(f"push the chunks of all {n_streams} streams, of one shape, along a first axis; got {came}.")
+        got = f"{len(each)} of {', '.join(sorted({str(np.shape(chunk)) for chunk in each})[:3])}" if each else "none"
+        raise ShapeError(f"push the chunks of all {n_streams} streams, of one shape, along a first axis; got {got}.")
     return each
 
 

@@ -1,4 +1,4 @@
-"""The only place that checks signals, targets and weights."""
+"""All checks of signals, targets and weights."""
 
 from os import PathLike
 from typing import Any, TypeVar
@@ -19,13 +19,13 @@ from s4signal.signals.clock import warn_of_clocks, warn_of_no_rate, warn_of_shor
 
 Outputs = TypeVar("Outputs", bound=Any)
 _LARGEST_TARGET = 1e150
-_NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")  # numpy, of texts
+_NO_NUMBERS = ("could not convert", "must be a string or a real number", "could not be promoted")  # numpy, on strings
 
 
 def check_signals(
     estimator: Any, X: Any, *, sfreq: float | None = None, times: Any = None, reset: bool = False, warn: bool = True
 ) -> Signals:
-    """Turn any accepted form of X into `Signals`, and note or compare its shape."""
+    """Convert any accepted form of X to `Signals`, and store or compare its shape."""
     X = in_full_scale(X, sfreq if reset or sfreq is not None else getattr(estimator, "sfreq_", None))
     if _is_table(X):
         signals = _table(estimator, X, sfreq, times, reset=reset)
@@ -50,12 +50,12 @@ def check_signals(
             "if time came first." + (" If X is one case, pass [X]." if one_case else "")
         )
     warn_of_clocks(signals.cases)
-    warn_of_short_sounds(signals.cases if warn else [])  # a stream begins with few samples
+    warn_of_short_sounds(signals.cases if warn else [])  # a stream starts with few samples
     return signals
 
 
 def _is_table(X: Any) -> bool:
-    """Whether X is scikit-learn's own form: 2-D, a frame, rows of plain numbers, or what only it can refuse well."""
+    """Whether X has a form of scikit-learn: 2-D, a frame, rows of numbers, or an object that only it can refuse."""
     if isinstance(X, list | tuple) and X and all(isinstance(row, list | tuple) for row in X):
         return len({len(row) for row in X}) == 1 and all(np.ndim(value) == 0 for value in X[0])
     of_mne = type(X).__module__.startswith("mne.")
@@ -68,10 +68,10 @@ def _is_table(X: Any) -> bool:
 
 
 def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bool) -> Signals:
-    """Check a 2-D array as scikit-learn does; its width is free only where a rate or times explain it."""
+    """Check a 2-D array as scikit-learn does; its width may only change if a rate or times explain it."""
     if np.ma.isMaskedArray(X):
-        X = np.ma.filled(X.astype(np.float64), np.nan)  # check_array would take the masked values for real ones
-    # Of several channels, or fitted on cases of one channel in another form: no width was ever promised.
+        X = np.ma.filled(X.astype(np.float64), np.nan)  # check_array would take masked values as real ones
+    # If the fit had several channels, or cases of one channel in another form, the width was never fixed.
     explained = sfreq is not None or times is not None
     free = not reset and (explained or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
     options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
@@ -91,9 +91,9 @@ def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bo
 
 
 def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> None:
-    """Refuse arrays whose time axis seems to come second: a 3-D one, or those of a list; ask for a rate."""
-    stated = isinstance(X, Signals) or type(X).__module__.startswith("mne.")
-    if stated or any(isinstance(case, Signal) or type(case).__module__.startswith("mne.") for case in X):
+    """Refuse arrays whose time axis seems to be second, 3-D or in a list; warn if no rate is known."""
+    knows_axes = isinstance(X, Signals) or type(X).__module__.startswith("mne.")
+    if knows_axes or any(isinstance(case, Signal) or type(case).__module__.startswith("mne.") for case in X):
         return
     n_channels, n_times = signals.n_channels, int(signals.lengths.max())
     if reset:
@@ -101,11 +101,11 @@ def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> Non
     else:
         swapped = n_channels != estimator.n_channels_in_ == n_times
     if swapped:
-        came, advice = f"cases of {signals[0].data.shape}", "[np.transpose(case) for case in X]"
+        got, advice = f"cases of {signals[0].data.shape}", "[np.transpose(case) for case in X]"
         if getattr(X, "ndim", 1) == 3:
-            came, advice = f"{tuple(X.shape)}", "X.transpose(0, 2, 1)"
+            got, advice = f"{tuple(X.shape)}", "X.transpose(0, 2, 1)"
         raise ShapeError(
-            f"X must have shape (n_samples, n_channels, n_times), got {came}. If time comes second, pass {advice}; "
+            f"X must have shape (n_samples, n_channels, n_times), got {got}. If time comes second, pass {advice}; "
             "if it does not, pass Signals(X)."
         )
     if reset and hasattr(estimator, "sfreq"):
@@ -121,7 +121,7 @@ def check_rate(estimator: Any, sfreq: float | None) -> None:
 
 
 def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str = "X") -> None:
-    """Refuse a case without any observation, and one with missing samples if asked to."""
+    """Refuse a case without any observation, or with ``refuse`` any missing sample."""
     if refuse:
         check_finite(case.data, index, case.source, name=name)
     elif not all_finite(case.data) and not case.observed.any():
@@ -130,7 +130,7 @@ def check_observed(case: Signal, index: int, *, refuse: bool = False, name: str 
 
 
 def all_finite(signal: NDArray[np.floating]) -> bool:
-    """Whether all samples are finite, by one sum; False may be said of values whose sum overflows, too."""
+    """Whether all samples are finite, by one sum; also False for finite values whose sum overflows."""
     with np.errstate(all="ignore"):
         return bool(np.isfinite(signal.sum()))
 
@@ -143,19 +143,19 @@ def check_finite(signal: NDArray[np.floating], index: int, source: str | None = 
     if not np.isinf(signal).any():
         kind = "NaN"
         advice = "Interpolate it (Signals.to_grid), leave the case out, or let S4Classifier(missing='auto') take it."
-        advice = "Push the last value of the channel for what was lost." if source == "the chunk" else advice
+        advice = "Push the last value of the channel for a dropped sample." if source == "the chunk" else advice
     where = case_name(index, source)
     raise ValueError(f"Input {name} contains {kind}: {where} has {int(bad.sum())} such samples of {bad.size}. {advice}")
 
 
 def check_stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, mostly_missing: bool) -> float:
-    """Return the sample period of a stream, over that of the training."""
+    """Return the sample period of a stream relative to training."""
     check_rate(estimator, sfreq)
     if timed and sfreq is None:
         raise ValueError("the model was fitted with times; a stream is regular: pass its rate, stream(sfreq=...).")
     if mostly_missing:
         raise ValueError(
-            "the model was fitted on mostly missing data, and a stream misses no sample; predict on whole cases."
+            "the model was fitted on mostly missing data, which a stream cannot process; predict whole cases."
         )
     return 1.0 if sfreq is None or estimator.sfreq_ is None else float(estimator.sfreq_ / sfreq)
 
@@ -163,7 +163,7 @@ def check_stream_rate(estimator: Any, sfreq: float | None, *, timed: bool, mostl
 def check_chunk(
     chunk: Any, n_channels: int, *, sfreq: float | None = None, time_first: bool | None = None, missing: str = "refused"
 ) -> NDArray[np.float64]:
-    """Check a piece of a stream as a case is checked; samples may be missing ("whole", "any") or not ("refused").
+    """Check a chunk of a stream like a case; samples may be missing ("whole", "any") or not ("refused").
 
     Shapes: chunk (n_channels, n_times), the transpose with ``time_first``, or (n_times,) for one channel →
     (n_channels, n_times).
@@ -171,7 +171,7 @@ def check_chunk(
     if isinstance(chunk, Signals | Signal):
         raise TypeError(f"a stream takes arrays (n_channels, n_times), not {type(chunk).__name__}; pass signal.data.")
     if np.ma.is_masked(chunk):
-        raise ValueError("the chunk is masked; fill what is lost with NaN: chunk.filled(np.nan).")
+        raise ValueError("the chunk is masked; fill missing samples with NaN: chunk.filled(np.nan).")
     data = as_float_array(scale_pcm(chunk, sfreq, n_channels=n_channels), "the chunk").astype(np.float64, copy=False)
     if not data.size:
         return np.zeros((n_channels, 0))
@@ -179,9 +179,9 @@ def check_chunk(
     data = data.T if time_first else data
     if data.ndim != 2 or len(data) != n_channels:
         form = f"(n_times, {n_channels})" if time_first else f"({n_channels}, n_times)"
-        turned = data.ndim == 2 and data.shape[1] == n_channels
-        place, said = ("second", False) if time_first else ("first", True)
-        advice = f" Time seems to come {place}: say stream(time_first={said}), or pass chunk.T." if turned else ""
+        transposed = data.ndim == 2 and data.shape[1] == n_channels
+        place, other = ("second", False) if time_first else ("first", True)
+        advice = f" Time seems to be {place}: pass stream(time_first={other}), or chunk.T." if transposed else ""
         raise ShapeError(f"chunk must have shape {form}, got {np.shape(chunk)}.{advice}")
     if np.isfinite(data).all():
         return data
@@ -189,14 +189,14 @@ def check_chunk(
         check_finite(data, 0, "the chunk")
     elif missing == "whole" and ((unknown := np.isnan(data)).any(0) != unknown.all(0)).any():
         raise ValueError(
-            "the chunk contains NaN in some channels alone; this model takes gaps of all channels at once. Push NaN "
-            "for all of them where a packet was lost, and the last value of a channel that is lost alone."
+            "the chunk contains NaN in some channels only; this model accepts gaps only in all channels at once. Push "
+            "NaN in all of them for a dropped packet, and the last value of a channel for its own missing samples."
         )
     return data
 
 
 def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int, int]:
-    """Count the samples of the windows of a stream and of their steps."""
+    """Return the number of samples of the windows of a stream and of their steps."""
     if window_s is None:
         raise ValueError("step_s is given without window_s; pass both, or none.")
     if sfreq is None:
@@ -211,7 +211,7 @@ def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int
 
 
 def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Check class labels; return the classes, and the position of each label among them."""
+    """Check class labels; return the classes, and the index of each label among them."""
     y = column_or_1d(given_targets(y), warn=True)
     assert_all_finite(y, input_name="y")
     check_length(y, X)
@@ -235,7 +235,7 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
 
 def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
     """Check regression targets, (n_samples,) or (n_samples, n_outputs)."""
-    with np.errstate(invalid="ignore"):  # of a sum that overflows either way
+    with np.errstate(invalid="ignore"):  # a sum may overflow in both directions
         y = check_array(given_targets(y), ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
@@ -246,7 +246,7 @@ def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
 
 
 def given_targets(y: Any) -> Any:
-    """Refuse no targets at all, and some that are masked: there is a number behind each mask."""
+    """Refuse missing targets, and masked ones: each mask hides a number."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
     if np.ma.is_masked(y):
@@ -255,7 +255,7 @@ def given_targets(y: Any) -> Any:
 
 
 def check_length(y: NDArray[Any], X: Signals) -> None:
-    """Refuse another number of targets than of cases."""
+    """Refuse a number of targets that differs from the number of cases."""
     if len(y) != len(X):
         raise ShapeError(f"X and y have inconsistent numbers of samples: {len(X)} cases and {len(y)} targets.")
 
@@ -284,11 +284,11 @@ def check_weights(
 
 
 def finite_outputs(outputs: Outputs) -> Outputs:
-    """Return the outputs of cases, if all are finite: argmax would make the first class of NaN."""
+    """Return the outputs of cases, if all are finite: argmax would return the first class for NaN."""
     bad = [index for index, output in enumerate(outputs) if not np.isfinite(output).all()]
     if bad:
         raise ValueError(
-            f"case {bad[0]} of X has no finite output, nor {len(bad) - 1} more of {len(outputs)}: look for values far "
-            "beyond those of the training, pass X in its units, or use precision='64'."
+            f"case {bad[0]} of X, and {len(bad) - 1} more of {len(outputs)}, have no finite output: check for values "
+            "far beyond those of the training, pass X in its units, or use precision='64'."
         )
     return outputs

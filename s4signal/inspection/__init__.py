@@ -1,4 +1,4 @@
-"""What a person looks at: plots of a fitted model, in the manner of scikit-learn's displays."""
+"""Plots of a fitted model, in the style of scikit-learn's displays."""
 
 from s4signal.inspection.bands import BandImportanceDisplay
 from s4signal.inspection.frequency_response import FrequencyResponseDisplay, KernelDisplay

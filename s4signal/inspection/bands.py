@@ -1,4 +1,4 @@
-"""Which bands of a signal carry the decision of a model in closed form."""
+"""Importance of frequency bands for a closed-form model."""
 
 from typing import Any, Self
 
@@ -12,28 +12,28 @@ from s4signal.inspection.drawing import BLACK, BLUE, Display, model_of, units_of
 
 
 class BandImportanceDisplay(Display):
-    """Share of the squared ridge coefficients of a model in closed form that falls to each oscillator, by frequency.
+    """Share of each oscillator in the squared ridge coefficients of a closed-form model, by frequency.
 
-    Features are standardised, so a coefficient says how far the output moves when its feature moves by one standard
-    deviation. Coefficients of neighbouring bands, which are correlated, share what they explain: look at regions, not
-    at single points. The share of a feature of three oscillators is divided equally among the three. Bars are sums over
-    octaves around 1, 2, 4 … and 1/2, 1/4 … Hz.
+    Features are standardised, so a coefficient is the change of the output per standard deviation of its feature.
+    Neighbouring bands are correlated and share their coefficients: compare regions, not single points. The share of a
+    feature of three oscillators is divided equally among them. Bars are sums over octaves around 1, 2, 4 … and 1/2,
+    1/4 … Hz.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
     Parameters
     ----------
     frequency : array-like of shape (n_oscillators,)
-        Frequencies; 0 for a low-pass.
+        Frequencies; 0 for a low-pass filter.
     importance : array-like of shape (n_oscillators,)
-        Shares, together one.
+        Shares, which sum to one.
     unit : str, default="Hz"
-        Of the frequencies.
+        Unit of the frequencies.
 
     Raises
     ------
     ShapeError
-        If `importance` has another length than `frequency`.
+        If `importance` and `frequency` differ in length.
 
     Examples
     --------
@@ -58,22 +58,22 @@ class BandImportanceDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
-        """Draw the bands of a fitted model in closed form; return the display.
+        """Draw the bands of a fitted closed-form model; return the display.
 
         Parameters
         ----------
         estimator : S4RidgeClassifier or S4RidgeRegressor
             Fitted.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
         NotFittedError
-            If `estimator` is no fitted model in closed form.
+            If `estimator` is not a fitted closed-form model.
         """
         estimator = model_of(estimator)
-        missing = "%(name)s is no fitted model in closed form. Give a fitted S4RidgeClassifier or S4RidgeRegressor."
+        missing = "%(name)s is not a fitted closed-form model. Pass a fitted S4RidgeClassifier or S4RidgeRegressor."
         check_is_fitted(estimator, ["ridge_", "features_"], msg=missing)
         features = estimator.features_
         importance = add_by_oscillator(features.feature_map_, np.square(estimator.ridge_.coef[0]).sum(1))

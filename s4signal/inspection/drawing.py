@@ -1,4 +1,4 @@
-"""What all displays share: axes, units, and styles that are told apart in grey and by colour-blind people."""
+"""The base class of all displays, with units and with styles for greyscale and colour-blind readers."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Self
@@ -10,16 +10,16 @@ from sklearn.pipeline import Pipeline
 from s4signal.signals import Signal
 from s4signal.signals.checks import optional
 
-# Okabe and Ito's palette: told apart by colour-blind people, and by lightness in grey.
+# Okabe and Ito's palette, which colour-blind readers can distinguish, and which differs in lightness in greyscale.
 BLUE, ORANGE, BLACK = "#0072B2", "#E69F00", "#000000"
 STYLES, MARKERS = ("-", "--", ":", "-."), "os^Dv"
-MAP = "cividis"  # its lightness grows evenly
-NAMES: Any = {"parse_math": False}  # a name such as "$x" is no formula
+MAP = "cividis"  # its lightness increases uniformly
+NAMES: Any = {"parse_math": False}  # a name such as "$x" is not a formula
 _MOST_CHANNELS, _MOST_POINTS = 6, 1200  # of traces
 
 
 class Display(ABC):
-    """Values that can be drawn, in the manner of scikit-learn's displays."""
+    """Values that can be drawn, in the style of scikit-learn's displays."""
 
     ax_: Any
     figure_: Any
@@ -30,7 +30,7 @@ class Display(ABC):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
         """
         optional("matplotlib", "Drawing", "plot")
         if ax is None:
@@ -43,7 +43,7 @@ class Display(ABC):
 
     @abstractmethod
     def _draw(self, ax: Any) -> None:
-        """Draw into these axes."""
+        """Draw on these axes."""
 
 
 def model_of(estimator: Any) -> Any:
@@ -62,7 +62,7 @@ def seconds(case: Signal) -> NDArray[np.float64]:
 
 
 def draw_traces(ax: Any, case: Signal) -> None:
-    """Draw the first channels of a case below one another, thinned out to what can be seen."""
+    """Draw the first channels of a case below one another, decimated to the resolution of a figure."""
     every = max(1, case.length // _MOST_POINTS)
     data, times = np.asarray(case.data, np.float64)[:_MOST_CHANNELS, ::every], seconds(case)[::every]
     names = case.ch_names or [f"channel {i}" for i in range(len(data))]
@@ -76,5 +76,5 @@ def draw_traces(ax: Any, case: Signal) -> None:
 
 
 def time_label(case: Signal) -> str:
-    """Name the axis of time."""
+    """Return the label of the time axis."""
     return "Sample" if case.sfreq is None and case.times is None else "Time (s)"

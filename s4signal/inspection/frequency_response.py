@@ -1,4 +1,4 @@
-"""What the filters of a model pass: of the blocks of a network, or of a bank of oscillators, in Hz and in time."""
+"""Frequency and impulse responses of a model: of the blocks of a network, or of a filter bank."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -11,25 +11,25 @@ from s4signal.ssm import impulse_response
 
 Real = npt.NDArray[np.float64]
 _N = 2048  # samples of a kernel
-_MOST_FILTERS = 32  # that are drawn of a bank
+_MOST_FILTERS = 32  # drawn of a bank
 
 
 class FrequencyResponseDisplay(Display):
     """Gain of the filters of a fitted model over frequency.
 
-    Of the blocks of a network, the median over channels is drawn with the middle 80 %, before the gates; of a bank,
-    every filter, or 32 from the lowest to the highest.
+    For the blocks of a network, the plot shows the median over channels and the middle 80 %, before the gates; for a
+    bank, every filter, or 32 from the lowest to the highest.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
     Parameters
     ----------
     frequency : array-like of shape (n_frequencies,)
-        Where the gains were taken.
+        Frequencies of the gains.
     gain : mapping of str to array of shape (n_filters, n_frequencies)
         Gains in dB by part of the model, such as ``"block 1"``; a part named ``"bank"`` is drawn filter by filter.
     unit : str, default="Hz"
-        Of the frequencies.
+        Unit of the frequencies.
 
     Examples
     --------
@@ -48,17 +48,17 @@ class FrequencyResponseDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, part: str = "auto", ax: Any = None) -> Self:
-        """Draw what a fitted model passes; return the display.
+        """Draw the gain of the filters of a fitted model; return the display.
 
         Parameters
         ----------
         estimator : estimator of this package, or a pipeline that ends in one
             Fitted.
         part : {"auto", "blocks", "bank"}, default="auto"
-            The blocks of a network, or the bank of a model in closed form or of a network's front end. By default the
+            The blocks of a network, or the bank of a closed-form model or of a network's front end. By default the
             blocks if there are any.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class FrequencyResponseDisplay(Display):
         else:
             centers, bandwidths, orders, nyquist = _bank(model)
             frequency = np.geomspace(max(centers[centers > 0].min(initial=nyquist) / 2, nyquist / 1e5), nyquist, 500)
-            # Of a cascade of one-pole resonators, in continuous time.
+            # Gain of a cascade of one-pole resonators, in continuous time.
             detuned = (frequency - centers[:, None]) / bandwidths[:, None]
             gain = {"bank": -10 * orders[:, None] * np.log10(1 + detuned**2)}
         return cls(frequency=frequency, gain=gain, unit=units_of(model)[0]).plot(ax=ax)
@@ -97,20 +97,20 @@ class FrequencyResponseDisplay(Display):
 
 
 class KernelDisplay(Display):
-    """Kernels of a fitted network: what the systems of its blocks answer to one sample, over time.
+    """Kernels of a fitted network: impulse responses of the systems of its blocks.
 
-    Of each block that of the channel with the greatest energy is drawn, scaled to one.
+    For each block, the plot shows the channel with the greatest energy, scaled to one.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
     Parameters
     ----------
     times : array-like of shape (n_times,)
-        Time after the sample.
+        Time after the impulse.
     kernels : mapping of str to array of shape (n_channels, n_times)
         Kernels by block.
     unit : str, default="s"
-        Of the times.
+        Unit of the times.
 
     Examples
     --------
@@ -136,7 +136,7 @@ class KernelDisplay(Display):
         estimator : S4Classifier, S4Regressor, or a pipeline that ends in one
             Fitted.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
@@ -182,7 +182,7 @@ def _bank(model: Any) -> tuple[Real, Real, Real, float]:
     else:
         banks = [bank] if (bank := getattr(model.network_.frontend, "bank", None)) is not None else []
     if not banks:
-        raise ValueError("the front end of this model is no filter bank; part='blocks' shows what its blocks pass.")
+        raise ValueError("the front end of this model is not a filter bank; use part='blocks' for its blocks.")
     centers, bandwidths = (
         np.concatenate([getattr(bank, name).detach().double().cpu().numpy() for bank in banks])
         for name in ("frequencies_hz", "bandwidths_hz")

@@ -1,4 +1,4 @@
-"""For whom a model is right: scores of each group."""
+"""Scores of each group of cases."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -10,13 +10,13 @@ from s4signal.errors import ShapeError
 from s4signal.inspection.drawing import MAP, NAMES, Display
 from s4signal.inspection.scores import Predictions
 
-_MOST = 40  # groups that are drawn
+_MOST = 40  # groups drawn
 
 
 class GroupScoresDisplay(Display):
     """Scores of each group (subject, speaker, recording) as a table, the worst first.
 
-    A row holds the accuracy of a group and the recall of each class in it; of numbers, the mean absolute error.
+    A row has the accuracy of a group and the recall of each class in it; for numeric targets, the mean absolute error.
 
     Create it with `from_predictions` or `from_estimator`. All parameters are kept as attributes.
 
@@ -25,16 +25,16 @@ class GroupScoresDisplay(Display):
     groups : sequence of str
         Names of the groups, the worst first.
     n_cases : array-like of shape (n_groups,)
-        Cases in each.
+        Number of cases in each group.
     scores : array-like of shape (n_groups, n_columns)
-        What is in the table; NaN where a group has no case of a class.
+        Values of the table; NaN if a group has no case of a class.
     columns : sequence of str
-        What the columns are.
+        Names of the columns.
 
     Raises
     ------
     ShapeError
-        If `scores` is not of that shape.
+        If `scores` has another shape.
 
     Examples
     --------
@@ -71,9 +71,9 @@ class GroupScoresDisplay(Display):
         y : array-like of shape (n_samples,)
             Their labels or targets.
         groups : array-like of shape (n_samples,)
-            Whose they are.
+            Groups of the cases.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
         """
         return cls.from_predictions(y, estimator.predict(X), groups=groups, ax=ax)
 
@@ -90,9 +90,9 @@ class GroupScoresDisplay(Display):
         y_pred : array-like of shape (n_samples,)
             Predictions, such as those of ``cross_val_predict``.
         groups : array-like of shape (n_samples,)
-            Whose they are.
+            Groups of the cases.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
@@ -104,8 +104,8 @@ class GroupScoresDisplay(Display):
             lengths = f"{len(y)}, {len(predicted)} and {len(owner)}"
             raise ShapeError(f"y_true, y_pred and groups must be of one length, got {lengths}.")
         classes = None if y.dtype.kind == "f" else np.unique(y)
-        said = Predictions(y, predicted, None, classes, owner, np.zeros(len(y), np.int64))
-        rows, first = said.by_group(), said.measure
+        predictions = Predictions(y, predicted, None, classes, owner, np.zeros(len(y), np.int64))
+        rows, first = predictions.by_group(), predictions.measure
         scores = [[row[first], *_recalls(y, predicted, owner == row["group"], classes)] for row in rows]
         columns = [first, *([] if classes is None else classes.astype(str).tolist())]
         names, sizes = [row["group"] for row in rows], [row["n"] for row in rows]
@@ -124,6 +124,6 @@ class GroupScoresDisplay(Display):
         ax.grid(visible=False)
 
 
-def _recalls(y: Any, predicted: Any, here: npt.NDArray[np.bool_], classes: Any) -> list[float]:
-    of_class = [here & (y == name) for name in ([] if classes is None else classes)]
+def _recalls(y: Any, predicted: Any, members: npt.NDArray[np.bool_], classes: Any) -> list[float]:
+    of_class = [members & (y == name) for name in ([] if classes is None else classes)]
     return [float(np.mean(predicted[cases] == y[cases])) if cases.any() else np.nan for cases in of_class]

@@ -1,4 +1,4 @@
-"""What a HiPPO memory still knows of a signal."""
+"""Reconstruction of a signal from a HiPPO memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -11,20 +11,20 @@ from s4signal.ssm import HiPPO
 
 
 class MemoryDisplay(Display):
-    """A signal, and what memories of it give back at its end.
+    """A signal, and its reconstructions from memories at its end.
 
     Create it with `from_signal`. All parameters are kept as attributes.
 
     Parameters
     ----------
     times : array-like of shape (n_times,)
-        Of the samples.
+        Times of the samples.
     signal : array-like of shape (n_times,)
-        What was fed.
+        Input of the memories.
     reconstructions : mapping of str to array of shape (n_times,)
-        What is given back, by name of the memory; NaN where it was not asked.
+        Reconstructions by name of the memory; NaN where there is none.
     unit : str, default="s"
-        Of the times.
+        Unit of the times.
 
     Examples
     --------
@@ -57,20 +57,20 @@ class MemoryDisplay(Display):
         sfreq: float | None = None,
         ax: Any = None,
     ) -> Self:
-        """Feed a signal to memories of several sizes, and draw what they know at its end; return the display.
+        """Feed a signal to memories of several sizes, and draw the reconstructions at its end; return the display.
 
         Parameters
         ----------
         signal : array-like of shape (n_times,)
             One channel, without missing samples.
         measure : str, default="legs"
-            As `HiPPO` takes it; its window is the length of the signal, and of ``"lagt"`` a fortieth of it.
+            As in `HiPPO`; its window is the length of the signal, for ``"lagt"`` a fortieth of it.
         d_states : sequence of int, default=(8, 32, 128)
-            Coefficients of each memory.
+            Number of coefficients of each memory.
         sfreq : float, optional
-            Sampling rate, in Hz; time is counted in samples if it is missing.
+            Sampling rate, in Hz; by default time is in samples.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
         """
         wave = np.asarray(signal, float)
         window = {"legs": None, "lagt": len(wave) / 40}.get(measure, float(len(wave)))

@@ -1,4 +1,4 @@
-"""What a decision rests on: the change of a model's answer when a stretch of time, or a channel, is missing."""
+"""Occlusion: the change of a model's output when a stretch of time, or a channel, is missing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,23 +15,23 @@ Real = npt.NDArray[np.float64]
 
 
 class SaliencyDisplay(Display):
-    """What each stretch of a case adds to a decision: how far the answer falls when it is missing.
+    """Contribution of each stretch of a case to a decision: the decrease of the output when it is missing.
 
-    The answer is the log odds of a class, or the prediction of a regressor. Any model that knows
-    missing samples (NaN) can be asked, at any rate and at irregular times.
+    The output is the log odds of a class, or the prediction of a regressor. The model may be any that accepts missing
+    samples (NaN), at any rate and at irregular times.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
     Parameters
     ----------
     case : Signal
-        What is looked at.
+        The case.
     edges : array-like of shape (n_windows + 1,)
-        Where stretches begin and end, in seconds, or in samples where no rate is known.
+        Start and end of the stretches, in seconds, or in samples if no rate is known.
     importance : array-like of shape (n_windows,)
-        Fall of the answer for each stretch.
-    label : str, default="Fall of the answer"
-        What was measured.
+        Decrease of the output for each stretch.
+    label : str, default="Decrease of the output"
+        Label of the importance.
     spectrogram : bool, default=False
         Whether the background is the spectrogram of the first channel instead of the traces.
 
@@ -62,7 +62,7 @@ class SaliencyDisplay(Display):
         case: Signal,
         edges: npt.ArrayLike,
         importance: npt.ArrayLike,
-        label: str = "Fall of the answer",
+        label: str = "Decrease of the output",
         spectrogram: bool = False,
     ) -> None:
         self.case, self.label, self.spectrogram = case, label, spectrogram
@@ -79,27 +79,27 @@ class SaliencyDisplay(Display):
         spectrogram: bool = False,
         ax: Any = None,
     ) -> Self:
-        """Draw what each stretch of a case adds to a decision; return the display.
+        """Draw the contribution of each stretch of a case to a decision; return the display.
 
         Parameters
         ----------
         estimator : classifier or regressor
-            Fitted; it takes `Signals` with missing samples.
+            Fitted; it must accept `Signals` with missing samples.
         case : Signal
-            Such as ``X[0]``.
+            A case, such as ``X[0]``.
         target : label, optional
-            The class that is asked for; by default the one that is predicted.
+            The class of the log odds; by default the predicted one.
         n_windows : int, default=32
-            Stretches, of equal length in time.
+            Number of stretches of equal duration.
         spectrogram : bool, default=False
             Whether to draw over the spectrogram of the first channel, which needs a rate.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
         ValueError
-            If `target` is none of the classes, or a spectrogram is asked of a case without a rate.
+            If `target` is none of the classes, or a spectrogram is requested for a case without a rate.
         """
         if not isinstance(case, Signal):
             raise TypeError(f"case is of type {type(case).__name__}; pass one case, such as Signals(X)[0].")
@@ -109,9 +109,9 @@ class SaliencyDisplay(Display):
         edges = np.linspace(times[0], times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1), n_windows + 1)
         place = np.minimum(np.searchsorted(edges, times, side="right") - 1, n_windows - 1)
         hidden = [_without(case, slice(None), place == k) for k in range(n_windows)]
-        answers, label = _answers(estimator, Signals([case, *hidden]), target)
-        fall = answers[0] - answers[1:]
-        return cls(case=case, edges=edges, importance=fall, label=label, spectrogram=spectrogram).plot(ax=ax)
+        outputs, label = _case_outputs(estimator, Signals([case, *hidden]), target)
+        decrease = outputs[0] - outputs[1:]
+        return cls(case=case, edges=edges, importance=decrease, label=label, spectrogram=spectrogram).plot(ax=ax)
 
     def _draw(self, ax: Any) -> None:
         from matplotlib.patheffects import withStroke
@@ -131,22 +131,22 @@ class SaliencyDisplay(Display):
 
 
 class ChannelImportanceDisplay(Display):
-    """What each channel adds: how far answers fall when it is missing, over cases.
+    """Contribution of each channel: the decrease of the output over cases when it is missing.
 
-    The answer is the log odds of the true class, or minus the absolute error of a regressor. A box
-    holds the middle half of the cases, with their median as a line and their mean as a diamond; channels that carry the
-    same need not lower it one by one.
+    The output is the log odds of the true class, or minus the absolute error of a regressor. A box spans the middle
+    half of the cases, with their median as a line and their mean as a diamond. If channels carry the same information,
+    the output may not decrease when one of them is missing.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
     Parameters
     ----------
     importance : array-like of shape (n_channels, n_cases)
-        Fall of the answer.
+        Decrease of the output.
     ch_names : sequence of str
         Names of the channels.
     positions : array-like of shape (n_channels, 3), optional
-        Where the sensors are, in metres; see `Signal`.
+        Positions of the sensors, in metres; see `Signal`.
 
     Examples
     --------
@@ -154,7 +154,7 @@ class ChannelImportanceDisplay(Display):
     >>> from s4signal import S4RidgeClassifier, Signals
     >>> from s4signal.inspection import ChannelImportanceDisplay
     >>> noise, y = np.random.default_rng(0).standard_normal((40, 2, 200)), np.repeat([0, 1], 20)
-    >>> noise[y == 1, 1] *= 3  # the second channel tells
+    >>> noise[y == 1, 1] *= 3  # the classes differ in the second channel
     >>> X = Signals(noise, sfreq=100, ch_names=["Fz", "Oz"])
     >>> model = S4RidgeClassifier(n_oscillators=16, random_state=0).fit(X, y)
     >>> display = ChannelImportanceDisplay.from_estimator(model, X, y)
@@ -169,30 +169,30 @@ class ChannelImportanceDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Signals, y: npt.ArrayLike, *, ax: Any = None) -> Self:
-        """Draw what each channel adds; return the display.
+        """Draw the contribution of each channel; return the display.
 
         Parameters
         ----------
         estimator : classifier or regressor
-            Fitted; it takes `Signals` with missing samples.
+            Fitted; it must accept `Signals` with missing samples.
         X : Signals
             Cases that it was not fitted on.
         y : array-like of shape (n_samples,)
             Their labels or targets.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
         ValueError
-            If there is one channel only, or a label is none of the classes.
+            If there is only one channel, or a label is none of the classes.
         """
         X = Signals(X)
         n, cases = X.n_channels, list(X)
         if n < 2:
-            raise ValueError("X has one channel, without which nothing is left; two at least are needed.")
+            raise ValueError("X has one channel, without which nothing is left; at least two are needed.")
         hidden = [Signals([_without(case, slice(k, k + 1), slice(None)) for case in cases]) for k in range(n)]
-        full, *fewer = (_goodness(estimator, part, np.asarray(y)) for part in (Signals(cases), *hidden))
+        full, *fewer = (_true_class_outputs(estimator, part, np.asarray(y)) for part in (Signals(cases), *hidden))
         names = cases[0].ch_names or [f"channel {k}" for k in range(n)]
         return cls(importance=full - np.stack(fewer), ch_names=names, positions=cases[0].positions).plot(ax=ax)
 
@@ -202,13 +202,13 @@ class ChannelImportanceDisplay(Display):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
         """
         display = TopographyDisplay(
             values=self.importance.mean(1),
             ch_names=self.ch_names,
             positions=self.positions,
-            label="Mean fall of the answer",
+            label="Mean decrease of the output",
         )
         return display.plot(ax=ax)
 
@@ -219,7 +219,7 @@ class ChannelImportanceDisplay(Display):
         ax.boxplot(self.importance[order].T, **style)
         ax.set_xticks(np.arange(1, len(order) + 1), [self.ch_names[k] for k in order], rotation=90, **NAMES)
         ax.axhline(0.0, color="0.5", linestyle="--", linewidth=1)
-        ax.set(xlabel="Channel that is missing", ylabel="Fall of the answer")
+        ax.set(xlabel="Missing channel", ylabel="Decrease of the output")
 
 
 def _without(case: Signal, rows: slice, columns: Any) -> Signal:
@@ -229,24 +229,24 @@ def _without(case: Signal, rows: slice, columns: Any) -> Signal:
 
 
 def _log_odds(estimator: Any, X: Signals, labels: npt.NDArray[Any] | None) -> tuple[Real, Any]:
-    """Return those of labels, by default of the class that is predicted for the first case, and the first label."""
+    """Return the log odds of labels, by default of the class predicted for the first case, and the first label."""
     classes, proba = np.asarray(estimator.classes_), np.asarray(estimator.predict_proba(X), np.float64)
     labels = np.full(len(X), classes[proba[0].argmax()]) if labels is None else labels
     if len(unknown := np.setdiff1d(labels, classes)):
         raise ValueError(f"{unknown.tolist()[0]!r} is none of the classes, {classes.tolist()[:20]}.")
-    own = labels[:, None] == classes  # the sum of the others keeps its digits where one minus the class has none left
+    own = labels[:, None] == classes  # the sum of the other classes is more exact than one minus the class
     sides = (np.maximum((proba * side).sum(1), 1e-30) for side in (own, ~own))
     return np.asarray(np.subtract(*map(np.log, sides))), labels[0]
 
 
-def _answers(estimator: Any, X: Signals, target: Any) -> tuple[Real, str]:
+def _case_outputs(estimator: Any, X: Signals, target: Any) -> tuple[Real, str]:
     if not hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict(X), np.float64).reshape(len(X), -1)[:, 0], "Fall of the prediction"
+        return np.asarray(estimator.predict(X), np.float64).reshape(len(X), -1)[:, 0], "Decrease of the prediction"
     odds, target = _log_odds(estimator, X, None if target is None else np.full(len(X), target))
-    return odds, f"Fall of log odds of {target}"
+    return odds, f"Decrease of log odds of {target}"
 
 
-def _goodness(estimator: Any, X: Signals, y: npt.NDArray[Any]) -> Real:
+def _true_class_outputs(estimator: Any, X: Signals, y: npt.NDArray[Any]) -> Real:
     if hasattr(estimator, "predict_proba"):
         return _log_odds(estimator, X, y)[0]
     return np.asarray(-np.abs(np.asarray(estimator.predict(X), np.float64) - y))

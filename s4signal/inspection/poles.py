@@ -1,4 +1,4 @@
-"""What a model rings with, and for how long."""
+"""Frequencies and time constants of the modes of a model."""
 
 from typing import Any, Self
 
@@ -13,18 +13,18 @@ _MOST = 4000  # points
 
 
 class PolesDisplay(Display):
-    """Poles of a fitted model: frequency against the time in which a mode decays to 1/e.
+    """Poles of a fitted model: frequency and time constant (decay to 1/e) of each mode.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
     Parameters
     ----------
     frequency, time_constant : array-like of shape (n_poles,)
-        Of each pole.
+        Frequency and time constant of each pole.
     part : array-like of shape (n_poles,), optional
-        Name of the part of the model that it belongs to, such as ``"block 1"``: each has a marker of its own.
+        Name of the part of the model that it belongs to, such as ``"block 1"``; each has its own marker.
     units : tuple of two str, default=("Hz", "s")
-        Of frequencies and time constants.
+        Units of frequencies and time constants.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class PolesDisplay(Display):
         estimator : estimator of this package, or a pipeline that ends in one
             Fitted.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
         """
         model = model_of(estimator)
         if hasattr(model, "features_"):
@@ -80,9 +80,9 @@ class PolesDisplay(Display):
         kept = np.random.default_rng(0).permutation(len(self.frequency))[:_MOST]
         parts = np.unique(self.part)
         for i, name in enumerate(parts):
-            here = kept[self.part[kept] == name]
+            members = kept[self.part[kept] == name]
             marker = MARKERS[i % len(MARKERS)]
-            x, y = self.frequency[here], self.time_constant[here]
+            x, y = self.frequency[members], self.time_constant[members]
             ax.plot(x, y, marker, alpha=0.4, markersize=3, linestyle="", rasterized=True, label=name or None)
         positive = self.frequency[self.frequency > 0]
         if len(positive):
@@ -97,8 +97,8 @@ def _poles_of_blocks(model: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any], np
     step, frequencies, constants, parts = step_of(model), [], [], []
     for i, block in enumerate(model.network_.blocks):
         re, im = (part.detach().double().cpu().numpy().ravel() for part in block.layer.kernel.modes())
-        seen = np.abs(im) <= np.pi
-        frequencies.append(np.abs(im[seen]) / (2 * np.pi * step))
-        constants.append(step / np.maximum(-re[seen], 1e-12))
-        parts.append(np.full(seen.sum(), f"block {i + 1}"))
+        below_nyquist = np.abs(im) <= np.pi
+        frequencies.append(np.abs(im[below_nyquist]) / (2 * np.pi * step))
+        constants.append(step / np.maximum(-re[below_nyquist], 1e-12))
+        parts.append(np.full(below_nyquist.sum(), f"block {i + 1}"))
     return np.concatenate(frequencies), np.concatenate(constants), np.concatenate(parts)

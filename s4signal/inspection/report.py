@@ -1,4 +1,4 @@
-"""One page that says how good a model is, on what, by which protocol, and how sure that is."""
+"""A report of one page: the scores of a model, its data and protocol, and the uncertainty of the scores."""
 
 import base64
 import hashlib
@@ -27,12 +27,12 @@ from s4signal.signals import Signals
 from s4signal.signals.checks import is_audio, optional
 
 _MOST_ROWS, _MOST_CLASSES, _N_CASES = 50, 30, 4
-_N_STRETCHES = 8  # of a case: each is a prediction
-_MOST_HZ, _MOST_S = 16_000.0, 8.0  # of a sound
+_N_STRETCHES = 8  # of a case; each costs a prediction
+_MOST_HZ, _MOST_S = 16_000.0, 8.0  # of an audio clip
 
 
 def picture(draw: Callable[[Any], None], *, width: float = 6.4, height: float = 3.4) -> str:
-    """Draw on axes, and return the address of an SVG that a page can hold: "data:…"."""
+    """Draw on axes, and return an SVG as a data URL."""
     matplotlib = optional("matplotlib", "A report", "plot")
     from matplotlib.figure import Figure
 
@@ -46,7 +46,7 @@ def picture(draw: Callable[[Any], None], *, width: float = 6.4, height: float = 
 
 
 def learning_curve(points: Sequence[tuple[float, int, float]], score: str) -> str:
-    """Draw the score over the number of training cases: every fold a point, a line through the mean of each share."""
+    """Draw the score over the number of training cases: a point per fold, a line through the means of the shares."""
 
     def draw(ax: Any) -> None:
         share, n, values = np.array(points, dtype=np.float64).T
@@ -60,7 +60,7 @@ def learning_curve(points: Sequence[tuple[float, int, float]], score: str) -> st
 
 
 def case_picture(model: Any, case: Any, target: Any) -> str:
-    """Draw a case, and what each stretch of it adds to the odds of its class; a sound as its spectrogram."""
+    """Draw a case, and the contribution of each stretch to the odds of its class; audio as its spectrogram."""
     height = 3.4 if is_sound(case) else 1.4 + 0.6 * min(case.n_channels, 6)
 
     def draw(ax: Any) -> None:
@@ -70,8 +70,8 @@ def case_picture(model: Any, case: Any, target: Any) -> str:
     return picture(draw, width=6.4 if is_sound(case) else 8.0, height=height)
 
 
-def sound(case: Any) -> str:
-    """Return the address of a sound that a page can hold: one channel, as loud as 16 bits allow, at most 8 s."""
+def sound_url(case: Any) -> str:
+    """Return audio as a data URL: one channel, scaled to the range of 16 bits, at most 8 s."""
     if case.sfreq > _MOST_HZ:
         case = Signals([case]).resample(_MOST_HZ)[0]
     samples = np.nan_to_num(np.asarray(case.data, float).mean(0)[: int(_MOST_S * case.sfreq)])
@@ -82,71 +82,71 @@ def sound(case: Any) -> str:
 
 
 def is_sound(case: Any) -> bool:
-    """Whether a case can be listened to."""
+    """Whether a case is audio."""
     return case.sfreq is not None and case.times is None and is_audio(case.modality, case.sfreq, case.n_channels)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is reported: a fitted model, cases, what it says of them, and how that was found out."""
+    """Content of a report: a fitted model, cases, its predictions, and the protocol."""
 
     model: Any
     model_file: Path
     X: Any
-    said: Predictions
-    facts: Mapping[str, str]  # of the data, for a person
+    predictions: Predictions
+    facts: Mapping[str, str]  # about the data
     protocol: str
     checks: Sequence[tuple[bool, str]]  # of leakage
     curve: Sequence[tuple[float, int, float]] = ()  # share and number of training cases, score
     grouped: bool = True
 
 
-def write_report(path: Path, what: Evaluation) -> None:
-    """Write the page; nothing in it is loaded from elsewhere, nothing is executed."""
+def write_report(path: Path, evaluation: Evaluation) -> None:
+    """Write the page; it loads nothing from elsewhere and executes nothing."""
     environment = optional("jinja2", "A report", "plot").Environment(autoescape=True)
     environment.filters |= {"number": lambda value: "–" if value is None else f"{value:.3f}", "interval": interval_text}
     template = files("s4signal.inspection").joinpath("report.html").read_text("utf-8")
-    path.write_text(environment.from_string(template).render(**context(what)), encoding="utf-8")
+    path.write_text(environment.from_string(template).render(**context(evaluation)), encoding="utf-8")
 
 
-def context(what: Evaluation) -> dict[str, Any]:
-    """Return what the template shows."""
-    said, names, groups = what.said, what.said.classes, what.said.by_group()
+def context(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the variables of the template."""
+    predictions, names = evaluation.predictions, evaluation.predictions.classes
     return {
-        "what": what,
-        "title": f"{type(what.model).__name__} on {len(said.y)} cases",
-        "subtitle": f"{what.model_file.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "measure": said.measure,
-        "scores": said.scores(),
-        "over_groups": said.over_groups() if what.grouped else None,
-        "over_folds": said.over_folds(),
-        "confusion": None if names is None or len(names) > _MOST_CLASSES else said.confusion().tolist(),
-        "by_class": [] if names is None else said.by_class(),
-        "by_group": groups if what.grouped and len(groups) > 1 else [],
+        "evaluation": evaluation,
+        "title": f"{type(evaluation.model).__name__} on {len(predictions.y)} cases",
+        "subtitle": f"{evaluation.model_file.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "measure": predictions.measure,
+        "scores": predictions.scores(),
+        "over_groups": predictions.over_groups() if evaluation.grouped else None,
+        "over_folds": predictions.over_folds(),
+        "confusion": None if names is None or len(names) > _MOST_CLASSES else predictions.confusion().tolist(),
+        "by_class": [] if names is None else predictions.by_class(),
+        "by_group": predictions.by_group() if evaluation.grouped and len(np.unique(predictions.groups)) > 1 else [],
         "most_rows": _MOST_ROWS,
-        "curves": _curves(what),
-        "coverage": _coverage(what.model),
-        "cases": _cases(what),
-        "environment": _environment(what),
+        "curves": _curves(evaluation),
+        "coverage": _coverage(evaluation.model),
+        "cases": _cases(evaluation),
+        "environment": _environment(evaluation),
     }
 
 
-def _curves(what: Evaluation) -> list[tuple[str, str]]:
-    """Draw the curves, with a text for each."""
-    model, said, curves = what.model, what.said, []
-    if said.classes is None:
-        curves.append((picture(partial(_errors, said)), "True values over predictions."))
-    if what.curve:
-        text = f"Learning curve: {said.measure} over the number of training cases, all of other groups."
-        curves.append((learning_curve(what.curve, said.measure.capitalize()), text))
+def _curves(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Draw the curves, each with a caption."""
+    model, predictions, curves = evaluation.model, evaluation.predictions, []
+    if predictions.classes is None:
+        curves.append((picture(partial(_errors, predictions)), "True values over predictions."))
+    if evaluation.curve:
+        text = f"Learning curve: {predictions.measure} over the number of training cases, all from other groups."
+        curves.append((learning_curve(evaluation.curve, predictions.measure.capitalize()), text))
     if getattr(model, "history_", None):
         curves.append((_drawn(TrainingCurveDisplay, model), "Training of the model in the file, epoch by epoch."))
     return curves
 
 
-def _errors(said: Predictions, ax: Any) -> None:
-    ax.axline([said.y.mean()] * 2, slope=1, color="0.3", linestyle="--")
-    ax.plot(said.predicted, said.y, "o", color=BLUE, alpha=0.5)
+def _errors(predictions: Predictions, ax: Any) -> None:
+    ax.axline([predictions.y.mean()] * 2, slope=1, color="0.3", linestyle="--")
+    ax.plot(predictions.predicted, predictions.y, "o", color=BLUE, alpha=0.5)
     ax.set(xlabel="Prediction", ylabel="True value")
 
 
@@ -155,50 +155,50 @@ def _drawn(display: type[Any], model: Any) -> str:
 
 
 def _coverage(model: Any) -> list[tuple[str, str]]:
-    """Draw the poles of a model, and what it passes."""
-    modes = _drawn(PolesDisplay, model), "Modes: where each rings, and the time in which it decays to 1/e."
+    """Draw the poles of a model, and its frequency response or band importance."""
+    modes = _drawn(PolesDisplay, model), "Modes: frequency, and the time of the decay to 1/e."
     if hasattr(model, "network_"):
         text = "Frequency response of the blocks, before their gates: median of the channels and the middle 80 %."
         return [modes, (_drawn(FrequencyResponseDisplay, model), text)]
-    text = "Share of the squared coefficients that falls to each oscillator, and their sums over octaves."
+    text = "Share of each oscillator in the squared coefficients, and sums over octaves."
     return [modes, (_drawn(BandImportanceDisplay, model), text)]
 
 
-def _cases(what: Evaluation) -> list[dict[str, Any]]:
-    """Show the cases that the model is furthest from, and those it is surest of."""
-    order = np.argsort(what.said.certainty, kind="stable")
+def _cases(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return the cases with the worst predictions, and those with the best."""
+    order = np.argsort(evaluation.predictions.certainty, kind="stable")
     n = min(_N_CASES, len(order) // 2)
     shown = {"Worst cases": order[:n], "Best cases": order[::-1][:n]}
     return [
-        {"title": title, "cases": [_case(what, int(i), f"{title[0]}{i}") for i in chosen]}
+        {"title": title, "cases": [_case(evaluation, int(i), f"{title[0]}{i}") for i in chosen]}
         for title, chosen in shown.items()
         if len(chosen)
     ]
 
 
-def _case(what: Evaluation, i: int, mark: str) -> dict[str, Any]:
-    said, case = what.said, what.X[i]
-    truth, predicted = said.y[i], said.predicted[i]
-    if said.classes is None:
+def _case(evaluation: Evaluation, i: int, mark: str) -> dict[str, Any]:
+    predictions, case = evaluation.predictions, evaluation.X[i]
+    truth, predicted = predictions.y[i], predictions.predicted[i]
+    if predictions.classes is None:
         text = f"true {truth:.4g}, predicted {predicted:.4g}"
     else:
-        text = f"true {truth}, predicted {predicted}; probability of the true class {said.certainty[i]:.3f}"
+        text = f"true {truth}, predicted {predicted}; probability of the true class {predictions.certainty[i]:.3f}"
     source = Path(case.source).name if case.source else ""
-    known = said.classes is not None and truth in what.model.classes_.tolist()  # a model of a fold may differ
-    trace = case_picture(what.model, case, truth if known else None)
-    shown = {"sound": sound(case) if is_sound(case) else "", "trace": trace}
+    has_class = predictions.classes is not None and truth in evaluation.model.classes_.tolist()  # folds may differ
+    trace = case_picture(evaluation.model, case, truth if has_class else None)
+    shown = {"sound": sound_url(case) if is_sound(case) else "", "trace": trace}
     return {"id": mark, "title": f"case {i}{source and f', {source}'}", "text": text, **shown}
 
 
-def _environment(what: Evaluation) -> dict[str, str]:
-    content = what.model_file.read_bytes()
+def _environment(evaluation: Evaluation) -> dict[str, str]:
+    content, parameters = evaluation.model_file.read_bytes(), evaluation.model.get_params(deep=False)
     packages = ("s4signal", "torch", "numpy", "scipy", "scikit-learn")
-    seconds = getattr(what.model, "fit_seconds_", None)
+    seconds = getattr(evaluation.model, "fit_seconds_", None)
     return {
-        "model file": f"{what.model_file.name}, {len(content) / 1e6:.2f} MB",
+        "model file": f"{evaluation.model_file.name}, {len(content) / 1e6:.2f} MB",
         "SHA-256": hashlib.sha256(content).hexdigest(),
         **({} if seconds is None else {"fitted in": f"{seconds:.1f} s"}),
-        "parameters": ", ".join(f"{k}={v!r}" for k, v in what.model.get_params(deep=False).items() if k != "callbacks"),
+        "parameters": ", ".join(f"{k}={v!r}" for k, v in parameters.items() if k != "callbacks"),
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in packages),
     }

@@ -1,4 +1,4 @@
-"""How scores change as recordings get worse."""
+"""Scores of models on disturbed recordings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -11,25 +11,25 @@ from s4signal.inspection.drawing import MARKERS, STYLES, Display
 
 
 class RobustnessDisplay(Display):
-    """Scores of models over the level of a disturbance.
+    """Scores of models as a function of the level of a disturbance.
 
     Create it with `from_estimators`. All parameters are kept as attributes.
 
     Parameters
     ----------
     levels : sequence of float or str, of length n_levels
-        How strong the disturbance is.
+        Levels of the disturbance.
     scores : mapping of str to array-like of shape (n_levels,) or (n_levels, n_repeats)
-        Scores by model. Of several, the mean is drawn, with their standard deviation.
+        Scores by model. With several repeats, the mean is drawn with the standard deviation.
     xlabel : str, default="Level"
-        What the levels are.
+        Label of the levels.
     ylabel : str, default="Accuracy"
-        What the scores are.
+        Label of the scores.
 
     Raises
     ------
     ShapeError
-        If a model has another number of scores than there are levels.
+        If the number of scores of a model differs from the number of levels.
 
     Examples
     --------
@@ -80,19 +80,19 @@ class RobustnessDisplay(Display):
         Parameters
         ----------
         estimators : mapping of str to estimator
-            Fitted; their ``score`` is asked.
+            Fitted; their ``score`` is used.
         X : Signals or array-like
             Cases that they were not fitted on.
         y : array-like of shape (n_samples,)
             Their labels or targets.
         disturb : callable
-            Takes X and a level, returns the disturbed cases: all models get the same ones.
+            Takes X and a level, and returns the disturbed cases; all models get the same ones.
         levels : sequence
-            What `disturb` is called with.
+            Arguments of `disturb`.
         xlabel, ylabel : str
-            What levels and scores are.
+            Labels of levels and scores.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
         """
         cases = [disturb(X, level) for level in levels]
         scores = {name: [model.score(part, y) for part in cases] for name, model in estimators.items()}

@@ -1,4 +1,4 @@
-"""Values of channels on a head, drawn by mne."""
+"""Values of channels on a head, drawn by MNE."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -21,18 +21,18 @@ class TopographyDisplay(Display):
     Parameters
     ----------
     values : array-like of shape (n_channels,)
-        What is drawn: importances, a spatial filter or its pattern.
+        Values to draw: importances, a spatial filter or its pattern.
     ch_names : sequence of str
-        Names of the channels; those of the 10-05 system are found by name where `positions` is missing.
+        Names of the channels; without `positions`, those of the 10-05 system are found by name.
     positions : array-like of shape (n_channels, 3), optional
-        Where the sensors are, in metres, in the coordinates of the head; NaN where that is unknown.
+        Positions of the sensors, in metres, in head coordinates; NaN if unknown.
     label : str, default=""
-        What the colours mean.
+        Meaning of the colours.
 
     Raises
     ------
     ShapeError
-        If there is not one value for each channel.
+        If the number of values or positions differs from the number of channels.
 
     Examples
     --------
@@ -55,26 +55,26 @@ class TopographyDisplay(Display):
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
-        """Which channels have a place, shape (n_channels,)."""
+        """Whether the position of each channel is known, shape (n_channels,)."""
         return np.asarray(np.isfinite(self.positions).all(1))
 
     @classmethod
     def from_filter(cls, weights: npt.ArrayLike, X: Signals, *, label: str = "Pattern (V)", ax: Any = None) -> Self:
-        """Draw the pattern of a spatial filter: how the source that it picks out arrives at the sensors.
+        """Draw the pattern of a spatial filter: how its source projects to the sensors.
 
-        The weights themselves also say which channels cancel other sources; the covariance of the channels, times the
-        weights, does not.
+        The weights also depend on other sources, which channels cancel; the covariance of the channels times the
+        weights does not.
 
         Parameters
         ----------
         weights : array-like of shape (n_channels,)
-            Of the filter.
+            Weights of the filter.
         X : Signals
-            Cases, from which covariance, names and positions of the channels come.
+            Cases that define covariance, names and positions of the channels.
         label : str, default="Pattern (V)"
-            What the colours mean.
+            Meaning of the colours.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         References
         ----------
@@ -95,12 +95,12 @@ class TopographyDisplay(Display):
         estimator : S4Classifier, S4Regressor, or a pipeline that ends in one
             Fitted, with a front end that mixes the channels, such as ``frontend="linear"``.
         X : Signals
-            Cases, from which covariance, names and positions of the channels come.
+            Cases that define covariance, names and positions of the channels.
         component : int, default=0
-            Which filter: the directions in the space of standardised channels, those that pass with the greatest gain
-            first.
+            Index of the filter: a direction in the space of standardised channels, by descending gain of the front
+            end.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
@@ -124,10 +124,10 @@ class TopographyDisplay(Display):
         known = self.known
         if known.sum() < _FEWEST:
             raise ValueError(
-                f"{known.sum()} of {len(known)} channels have a place, {_FEWEST} are needed; pass positions=, or names "
-                "of the 10-05 system."
+                f"{known.sum()} of {len(known)} channels have a position, {_FEWEST} are needed; pass positions=, or "
+                "names of the 10-05 system."
             )
-        # Sensors on one circle, as four around Cz, have no triangulation: they move by a tenth of a millimetre.
+        # Sensors on one circle, such as four around Cz, have no triangulation: move them by a tenth of a millimetre.
         moved = self.positions[known] + 1e-4 * np.random.default_rng(0).uniform(-1, 1, (known.sum(), 3))
         places = dict(zip(map(str, np.flatnonzero(known)), moved, strict=True))
         info = mne.create_info(list(places), 1.0, "eeg", verbose="error")
@@ -146,7 +146,7 @@ def _standard_positions(names: Sequence[str]) -> npt.NDArray[np.float64]:
 
 
 def _covariance(X: Signals) -> npt.NDArray[np.float64]:
-    """Return the mean covariance of the channels within cases; a missing sample is the mean."""
+    """Return the mean covariance of the channels within cases; a missing sample is replaced by the mean."""
     total = np.zeros((X.n_channels, X.n_channels))
     for case in X:
         data = np.asarray(case.data, np.float64)

@@ -1,4 +1,4 @@
-"""How a training went: loss and validation score, epoch by epoch."""
+"""Training curve: loss and validation score by epoch."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -12,7 +12,7 @@ from s4signal.inspection.drawing import BLACK, BLUE, Display, model_of
 
 
 class TrainingCurveDisplay(Display):
-    """Training curve of a fitted estimator: its loss and, where one was measured, its validation score by epoch.
+    """Training curve of a fitted estimator: its loss and, if it was measured, its validation score by epoch.
 
     Create it with `from_estimator`. All parameters are kept as attributes.
 
@@ -23,19 +23,19 @@ class TrainingCurveDisplay(Display):
     loss : array-like of shape (n_epochs,)
         Training loss.
     validation_score : array-like of shape (n_epochs,), optional
-        Score on the validation set; None or NaN where none was measured.
+        Score on the validation set; None or NaN if it was not measured.
     best_epoch : int, optional
-        The epoch that was kept, drawn as a vertical line; the last one where nothing was validated.
+        The epoch that was kept, drawn as a vertical line; the last one without validation.
 
     Attributes
     ----------
     ax_, score_ax_, figure_ : matplotlib Axes, Axes or None, Figure
-        Axes with the loss, those with the validation score on the right if one was measured, and their figure.
+        Axes with the loss, axes with the validation score on the right (if it was measured), and their figure.
 
     Raises
     ------
     ShapeError
-        If `loss` or `validation_score` has another length than `epoch`.
+        If `loss` or `validation_score` differs in length from `epoch`.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class TrainingCurveDisplay(Display):
         estimator : S4Classifier, S4Regressor or another estimator with `history_`
             Fitted.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if missing.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class TrainingCurveDisplay(Display):
                 self.epoch, self.validation_score, color=BLACK, linestyle="--", marker=marker, label="validation score"
             )
         if self.best_epoch is not None:
-            kind = "best epoch" if validated else "epoch kept"  # nothing was measured that one could be best at
+            kind = "best epoch" if validated else "epoch kept"  # without validation, no epoch is known to be best
             label = f"{kind} ({self.best_epoch})"
             lines.append(ax.axvline(self.best_epoch, color="0.5", linestyle=":", label=label))
         ax.legend(handles=lines, loc="center right")

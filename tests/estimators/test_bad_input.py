@@ -284,7 +284,7 @@ OPTIONS = {
     "gaps of a dense kernel": (
         {"missing": "gap", "kernel": "s4"},
         ValueError,
-        "missing='gap' was asked for, but kernel='s4' has dense state matrices.*Use kernel='s4d' or 's5'",
+        "missing='gap' is set, but kernel='s4' has dense state matrices.*Use kernel='s4d' or 's5'",
     ),
     "no module": ({"frontend": object()}, ValueError, "frontend=<object.*is unknown; choose one of .* or pass a torch"),
     "a class": ({"frontend": nn.Identity}, ValueError, "frontend=<class .*Identity'> is unknown"),

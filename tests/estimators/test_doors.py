@@ -103,7 +103,7 @@ def test_non_finite_outputs_raise_an_error(make, monkeypatch):
     monkeypatch.setattr(type(model), "_outputs", lambda *args, **kwargs: outputs)
     for name in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
         if hasattr(model, name):
-            with pytest.raises(ValueError, match="case 3 of X has no finite output, nor 1 more of 24"):
+            with pytest.raises(ValueError, match="case 3 of X, and 1 more of 24, have no finite output"):
                 getattr(model, name)(X)
 
 

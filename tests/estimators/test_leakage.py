@@ -93,7 +93,7 @@ def test_predict_warns_about_windows_that_overlap_training_windows(model, rng):
     model.fit(X[:40:2], y[:40:2])
     with pytest.warns(UserWarning, match=r"20 of 20 cases overlap in time with cases that the model was trained on"):
         model.predict(X[1:40:2])
-    with pytest.warns(UserWarning, match=r"recording 0 \[.*a score of them says nothing of new recordings"):
+    with pytest.warns(UserWarning, match=r"recording 0 \[.*their score does not estimate that of new recordings"):
         pickle.loads(pickle.dumps(model)).score(X[1:9:2], y[1:9:2])
     with pytest.warns(UserWarning, match="overlap in time"):
         cross_val_score(model, X, y, cv=SHUFFLED)
@@ -129,7 +129,7 @@ def test_no_warning_for_training_cases_and_separate_windows(model, rng):
 
 def test_fit_warns_about_validation_cases_of_training_recordings(rng):
     X, y, _ = cut(rng, step_s=2)
-    with pytest.warns(UserWarning, match=r"4 of 5 cases of X_val are of recordings that are trained on"):
+    with pytest.warns(UserWarning, match=r"4 of 5 cases of X_val are from recordings of the training cases"):
         classifier().fit(X[:15], y[:15], X_val=X[:20:4], y_val=y[:20:4])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -198,8 +198,8 @@ EDITS = {
     "no plan": (lambda h: h["model"].pop("plan"), "the entry plan is missing"),
     "plan of another width": (lambda h: plan(h)["stack"].update(d_model=16), r"head.weight has shape \(2, 8\)"),
     "plan of more outputs": (lambda h: plan(h).update(n_outputs=10**7), r"head.weight has shape \(2, 8\)"),
-    "plan of more layers": (lambda h: plan(h)["stack"].update(n_layers=10**5), "100000 layers, there are weights of 1"),
-    "plan of a larger state": (lambda h: plan(h)["stack"].update(d_state=6000), "d_state=6000 does not fit"),
+    "plan of more layers": (lambda h: plan(h)["stack"].update(n_layers=10**5), "100000 layers, but there are"),
+    "plan of a larger state": (lambda h: plan(h)["stack"].update(d_state=6000), "d_state=6000 does not match"),
     "plan of an unknown front end": (lambda h: plan(h).update(frontend="ear"), "no front end 'ear'"),
     "plan of a filter bank": (lambda h: plan(h).update(frontend="filterbank"), "damaged"),
     "plan of other channels": (lambda h: plan(h).update(n_channels=3), "frontend.mix.weight has shape"),
@@ -219,7 +219,7 @@ EDITS = {
     "a folder to write to": (lambda h: h["parameters"].update(checkpoint_dir="x"), "checkpoint_dir, which no file"),
     "an array of objects": (
         lambda h: h["targets"]["classes"].update(dtype="V8"),
-        r"an array of dtype V8 does not belong into a model file",
+        r"an array of dtype V8 is not allowed in a model file",
     ),
     "an array of no dtype": (lambda h: h["targets"]["classes"].update(dtype="zzz"), "zzz"),
 }

@@ -157,7 +157,7 @@ def test_other_types_are_neither_saved_nor_loaded(tmp_path):
     other = Pipeline(
         [("flat", ToArray()), ("mean", FunctionTransformer(np.mean, kw_args={"axis": 2})), ("clip", Clip())]
     )
-    with pytest.raises(TypeError, match=r"step 'mean' is a FunctionTransformer, which has no form without pickle"):
+    with pytest.raises(TypeError, match=r"step 'mean' is a FunctionTransformer, which cannot be saved without pickle"):
         save_pipeline(other.fit(X), tmp_path / "pipeline.s4")
     model = S4RidgeClassifier(n_oscillators=4).fit(X, y)
     with pytest.raises(TypeError, match=r"a Pipeline is needed, got S4RidgeClassifier; models have save"):

@@ -216,8 +216,8 @@ def test_trained_classifier_validates_on_whole_groups():
     groups = np.repeat([0, 1, 2, 3], 2)
     network = classifier(max_epochs=1, early_stopping=True, validation_fraction=0.25)
     fitted = model(network, context_s=(2, 0)).fit(X, y, groups=groups)
-    assert "of 1 of 4 groups are set aside" in fitted.estimator_.describe()
-    assert "of 2 of 8 groups are set aside" in model(network).fit(X, y).estimator_.describe()
+    assert "of 1 of 4 groups are held out" in fitted.estimator_.describe()
+    assert "of 2 of 8 groups are held out" in model(network).fit(X, y).estimator_.describe()
     assert np.allclose(fitted.stream().push(X[0]), fitted.predict_proba(X[:1])[0], atol=1e-5)
     assert S4Segmenter(Meter(), epoch_s=2, sfreq=RATE).fit(X, y, groups=groups).estimator_.groups_[0] == "0"
 
@@ -323,7 +323,7 @@ def test_invalid_input_raises_an_error(tmp_path):
         fitted.predict([X[0][:, :50]])
     with pytest.raises(ShapeError, match="recording 0 has 12 epochs of epoch_s=2, but y holds 11"):
         fitted.score(X, [y[0][1:], *y[1:]])
-    with pytest.raises(TypeError, match="estimator is a Meter, which has no form without pickle"):
+    with pytest.raises(TypeError, match="estimator is a Meter, which cannot be saved without pickle"):
         S4Segmenter(Meter(), epoch_s=2, sfreq=RATE).fit(X, y).save(tmp_path / "model.s4")
     causal = model(context_s=(0, 0)).fit(X, y)
     with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\)"):

@@ -166,7 +166,7 @@ def test_empty_chunk_returns_the_last_output(make, options):
 @each_model
 def test_chunks_with_time_first_need_the_option(make):
     model, x = fitted(make), signal(50)
-    with pytest.raises(ShapeError, match=r"shape \(3, n_times\), got \(50, 3\).*stream\(time_first=True\), or pass"):
+    with pytest.raises(ShapeError, match=r"shape \(3, n_times\), got \(50, 3\).*stream\(time_first=True\), or chunk.T"):
         model.stream().push(x.T)
     expected = model.stream().push(x)
     stream = model.stream(time_first=True)
@@ -263,7 +263,7 @@ def test_single_missing_channel_is_held_by_networks_and_refused_by_ridge():
         for chunk, _ in chunks(x):
             outputs = stream.push(chunk)
         close(outputs, model.predict_proba(x[None])[0])
-    with pytest.raises(ValueError, match=r"NaN in some channels alone.*Push NaN for all of them"):
+    with pytest.raises(ValueError, match=r"NaN in some channels only.*Push NaN in all of them"):
         fitted(closed_form).stream().push(x)
 
 
@@ -288,7 +288,7 @@ def test_regressor_stream_returns_the_units_of_the_targets():
 def test_masked_chunk_is_refused_and_leaves_the_state_unchanged(make):
     stream, data = fitted(make).stream(), signal()
     before = stream.push(data)
-    with pytest.raises(ValueError, match=r"the chunk is masked; fill what is lost with NaN: chunk\.filled\(np\.nan\)"):
+    with pytest.raises(ValueError, match=r"chunk is masked; fill missing samples with NaN: chunk\.filled\(np\.nan\)"):
         stream.push(np.ma.array(data, mask=data > 1))
     np.testing.assert_array_equal(stream.push([]), before)
     assert np.isfinite(stream.push(np.ma.array(data, mask=False))).all()

@@ -80,7 +80,7 @@ def test_bars_sum_to_the_importance_of_all_oscillators():
 
 
 def test_unfitted_models_and_wrong_shapes_are_refused():
-    with pytest.raises(NotFittedError, match=r"S4RidgeClassifier is no fitted model in closed form\. Give a fitted"):
+    with pytest.raises(NotFittedError, match=r"S4RidgeClassifier is not a fitted closed-form model\. Pass a fitted"):
         BandImportanceDisplay.from_estimator(S4RidgeClassifier())
     with pytest.raises(ShapeError, match="importance must hold one value for each of 2 oscillators, got 1"):
         BandImportanceDisplay(frequency=[1, 2], importance=[1])

@@ -141,7 +141,7 @@ def test_topography_uses_given_positions_or_channel_names() -> None:
     np.testing.assert_array_equal(named.positions[0], named.positions[1])  # one electrode, two names
     assert named.positions[0][0] < -0.07  # on the left
     assert named.known.tolist() == [True, True, False]
-    with pytest.raises(ValueError, match="2 of 3 channels have a place, 4 are needed; pass positions="):
+    with pytest.raises(ValueError, match="2 of 3 channels have a position, 4 are needed; pass positions="):
         named.plot()
 
 
@@ -209,9 +209,9 @@ def test_models_without_the_displayed_part_are_refused(ridge: S4RidgeClassifier,
     with pytest.raises(ValueError, match="S4RidgeClassifier has no blocks; a fitted S4Classifier"):
         KernelDisplay.from_estimator(ridge)
     layers = {"d_model": 4, "n_layers": 1, "max_epochs": 1, "readout": "closed_form"}
-    with pytest.raises(NotFittedError, match=r"S4Classifier is no fitted model in closed form\. Give a fitted"):
+    with pytest.raises(NotFittedError, match=r"S4Classifier is not a fitted closed-form model\. Pass a fitted"):
         BandImportanceDisplay.from_estimator(S4Classifier(**layers, random_state=0).fit(*bursts()))
-    with pytest.raises(ValueError, match="front end of this model is no filter bank; part='blocks'"):
+    with pytest.raises(ValueError, match="front end of this model is not a filter bank; use part='blocks'"):
         FrequencyResponseDisplay.from_estimator(network, part="bank")
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from s4signal import S4Classifier, S4RidgeClassifier, S4RidgeRegressor, Signals
 from s4signal.inspection import SaliencyDisplay
-from s4signal.inspection.report import Evaluation, picture, sound, write_report
+from s4signal.inspection.report import Evaluation, picture, sound_url, write_report
 from s4signal.inspection.scores import predictions_of
 from s4signal.signals import Signal
 
@@ -67,7 +67,7 @@ def page(path: Path, model: Any, X: Signals, y: Any, **options: Any) -> Page:
         model=model,
         model_file=path / "m.s4",
         X=X,
-        said=predictions_of(model, X, np.asarray(y), groups),
+        predictions=predictions_of(model, X, np.asarray(y), groups),
         facts={"read": EVIL},
         protocol="held out",
         checks=[(True, "none was seen"), (False, EVIL)],
@@ -115,7 +115,7 @@ def test_report_of_a_regressor_contains_errors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sfreq", [8000, 44100])
 def test_sound_is_embedded_as_wav_of_at_most_eight_seconds(sfreq: int) -> None:
     tone = 0.01 * np.sin(2 * np.pi * 440 * np.arange(10 * sfreq) / sfreq)
-    content = base64.b64decode(sound(Signal(tone, sfreq=sfreq)).removeprefix("data:audio/wav;base64,"))
+    content = base64.b64decode(sound_url(Signal(tone, sfreq=sfreq)).removeprefix("data:audio/wav;base64,"))
     with wave.open(io.BytesIO(content)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32767
         assert (file.getnchannels(), file.getframerate()) == (1, min(sfreq, 16000))
@@ -131,7 +131,7 @@ def test_traces_show_the_importance_for_the_true_class(tmp_path: Path) -> None:
     numbers = [int(number) for number in re.findall(r"case (\d+)", seen.text)]
     traces = [base64.b64decode(a.split(",")[1]) for a in seen.addresses if a.startswith("data:image")][-8:]
     for number, drawn in zip(numbers, traces, strict=True):
-        assert f"Fall of log odds of {y[::-1][number]}".encode() in drawn
+        assert f"Decrease of log odds of {y[::-1][number]}".encode() in drawn
 
 
 def test_report_of_audio_contains_players(tmp_path: Path) -> None:

@@ -176,12 +176,12 @@ class FeatureMap:
         ``warn`` if cases differ from training: other units, another reference, a dead channel.
         """
         rows: Blocks = {}
-        asked = statistics_of(wanted)
+        needed = statistics_of(wanted)
         stats = np.full((len(recordings.signals), recordings.signals.n_channels + 1), np.nan)
         for indices, x, lengths, rate, summaries in self.batches(recordings, stats):
             parts = [
                 bank.pool(self.input(bank, x), lengths, rate=rate, wanted=names)
-                for bank, names in zip(self.banks, asked, strict=False)
+                for bank, names in zip(self.banks, needed, strict=False)
             ]
             named = self._named(parts, summaries)
             rows = rows or {name: np.empty((len(stats), p.shape[1]), p.dtype) for name, p in named.items()}
@@ -233,7 +233,7 @@ class FeatureMap:
         named = {name: block.numpy() for name, block in feature_blocks(drawn).items()}
         if narrow:
             energies = narrow[0]["energies"]
-            absent = bool(energies.isnan().all())  # a stream computes only what is wanted
+            absent = bool(energies.isnan().all())  # a stream computes only the wanted blocks
             named[NARROW_BANDS] = (energies if absent else neighbour_contrast(energies)).flatten(1).numpy()
         if self.summaries is not None:
             named[OBSERVATIONS] = summaries.astype(named["means"].dtype)

@@ -80,9 +80,9 @@ class Solved(NamedTuple):
     solve: Callable[[Any], Ridge]  # fits another ridge on some of these cases
 
     def outputs_without(self, held_out: NDArray[np.intp]) -> tuple[Floats, NDArray[np.intp]]:
-        """Return outputs (n, n_outputs) of a ridge fitted to other merged cases (leave-one-out for these), and which.
+        """Return outputs (n, n_outputs) of a ridge fitted to the other merged cases (leave-one-out), and their indices.
 
-        The feature map is that of all cases: it knows no targets.
+        The feature map is fitted to all cases, because it does not depend on targets.
         """
         others = np.delete(np.arange(len(self.cases.weights)), held_out)
         ridge = self.solve(others)

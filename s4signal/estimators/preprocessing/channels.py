@@ -123,15 +123,15 @@ class InterpolateBads(Step):
         self.bads, self.montage, self.sfreq = bads, montage, sfreq
 
     def _measure(self, signals: Signals) -> None:
-        known = next((case.positions for case in signals.cases if case.positions is not None), None)
+        positions = next((case.positions for case in signals.cases if case.positions is not None), None)
         if self.montage is not None:
-            known = _montage_positions(self.montage, self.ch_names_)
-        if known is None:
+            positions = _montage_positions(self.montage, self.ch_names_)
+        if positions is None:
             raise RecordingError(
                 "X has no electrode positions. Pass montage=, such as InterpolateBads(montage='biosemi64'), or "
                 "set_montage on the Raw or the Epochs."
             )
-        self.positions_ = np.asarray(known, dtype=np.float64)
+        self.positions_ = np.asarray(positions, dtype=np.float64)
         self._weights()
 
     def _named(self) -> Rows:
@@ -185,7 +185,7 @@ def _spline_weights(positions: NDArray[np.float64], bad: NDArray[np.bool_]) -> N
         return weights
     unknown = np.flatnonzero(np.isnan(positions).any(1))
     if len(unknown):
-        raise RecordingError(f"channel {unknown[0]} has no position. Pass a montage that holds all channels.")
+        raise RecordingError(f"channel {unknown[0]} has no position. Pass a montage with all channels.")
     mne = optional("mne", "InterpolateBads", "eeg")
     names = [str(row) for row in range(len(bad))]
     info = mne.create_info(names, 1000.0, "eeg", verbose="error")
@@ -201,12 +201,12 @@ def _montage_positions(montage: str, names: Sequence[str] | None) -> Floats:
     if names is None:
         raise RecordingError("X has no channel names, which montage= needs. Pass Signals(X, ch_names=...).")
     try:
-        known = montage_positions(montage, names)
+        places = montage_positions(montage, names)
     except ValueError as error:
         raise RecordingError(f"montage={montage!r} is not in MNE: {' '.join(str(error).split())[:200]}") from None
-    if unknown := [name for name, place in zip(names, known, strict=True) if np.isnan(place).any()]:
+    if unknown := [name for name, place in zip(names, places, strict=True) if np.isnan(place).any()]:
         raise RecordingError(f"montage={montage!r} does not contain channels of X: {', '.join(unknown)}.")
-    return known
+    return places
 
 
 def _rows_of(step: Any, given: Sequence[str | int], parameter: str) -> Rows:
@@ -215,6 +215,6 @@ def _rows_of(step: Any, given: Sequence[str | int], parameter: str) -> Rows:
     rows = [c if isinstance(c, int) else match_channels([c], names)[0] for c in given]
     for channel, row in zip(given, rows, strict=True):
         if not 0 <= row < step.n_channels_in_:
-            known = ", ".join(names) if names else f"{step.n_channels_in_} channels without names; pass numbers"
-            raise RecordingError(f"{parameter}: X has no channel {channel!r}. It has: {known}.")
+            available = ", ".join(names) if names else f"{step.n_channels_in_} channels without names; pass numbers"
+            raise RecordingError(f"{parameter}: X has no channel {channel!r}. It has: {available}.")
     return np.array(rows, dtype=np.intp)

@@ -1,4 +1,4 @@
-"""The face of the estimators that train a network: parameters, fit, files, streams and words."""
+"""The base class of the estimators that train a network: parameters, fit, files, streams and description."""
 
 import copy
 from functools import partial
@@ -30,7 +30,7 @@ from s4signal.training import PRECISIONS, resolve_device
 
 
 class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
-    """Base of the estimators that train a network; see `S4Classifier` for the parameters."""
+    """Base of the estimators that train a network; `S4Classifier` documents the parameters."""
 
     _TUPLES = ("timescale", "augmentation", "pooling", "band_hz")
 
@@ -85,9 +85,9 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
 
     @property
     def ridge_(self) -> Ridge | None:
-        """The regression of a readout in closed form; None where there is none."""
+        """The regression of a closed-form readout; None without one."""
         if not hasattr(self, "network_"):
-            raise AttributeError("ridge_ is there once the estimator is fitted.")
+            raise AttributeError("ridge_ exists only after fit.")
         return None if self._readout is None else self._readout.regression.ridge
 
     @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn carries no annotations
@@ -110,44 +110,44 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
             Cases: (n_samples, n_times), (n_samples, n_channels, n_times), a list of (n_channels, n_times_i), epochs,
             or `Signals`.
         y : array-like (n_samples,)
-            Targets; (n_samples, n_outputs) of a regressor, (n_samples, n_tags) of 0 and 1 of a classifier too.
+            Targets; a regressor also takes (n_samples, n_outputs), a classifier also binary tags (n_samples, n_tags).
         sample_weight : array-like (n_samples,), optional
-            Weight of each case: 2 is the case twice, 0 is the case left out.
+            Weight of each case: weight 2 equals duplicating the case, weight 0 equals removing it.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them.
+            Time of every sample in seconds, one array per case, if X does not carry times.
         groups : array-like (n_samples,), optional
-            Subject, or whatever else belongs together: validation cases are of other groups than those trained on. By
-            default cases of one recording are a group.
+            Subject, or another grouping: validation cases are from other groups than training cases. By default, the
+            cases of one recording are a group.
         X_val, y_val : as X and y, optional
-            Cases to choose the epoch on, instead of some that ``early_stopping`` sets aside.
+            Validation cases to choose the epoch, instead of those that ``early_stopping`` holds out.
 
         Raises
         ------
         ValueError
-            If an option, a signal or a target cannot be used; `ShapeError` and `RecordingError` are such errors.
+            If an option, a signal or a target is invalid; `ShapeError` and `RecordingError` are subclasses.
 
         Warns
         -----
         UserWarning
-            If a channel is flat or never observed, groups had to be split for validation, or the fit was interrupted.
+            If a channel is flat or never observed, groups are split for validation, or the fit was interrupted.
         """
         check_options(self)
         return self._learn(X, y, sample_weight, times=times, groups=groups, X_val=X_val, y_val=y_val)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, classes: Any = None) -> Self:
-        """Train for one epoch, at a constant learning rate, going on from what is there.
+        """Train for one epoch at a constant learning rate, starting from the current network.
 
         Parameters
         ----------
         X, y, sample_weight : as `fit` takes them
             Cases, targets and weights.
         classes : array-like, optional
-            All labels that will ever come to a classifier, at its first call; by default those of that call.
+            All labels that may occur, at the first call of a classifier; by default the labels of that call.
 
         Raises
         ------
         ValueError
-            As `fit`; if ``checkpoint_dir`` is set.
+            As `fit`, or if ``checkpoint_dir`` is set.
         """
         check_options(self)
         if self.checkpoint_dir is not None:
@@ -157,7 +157,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         return self
 
     def embed(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.float64]:
-        """Describe cases by what the head of the network sees; `s4signal.estimators.S4Features` is the transformer.
+        """Return the input of the network's head as features; `s4signal.estimators.S4Features` is the transformer.
 
         Parameters
         ----------
@@ -167,17 +167,17 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         Returns
         -------
         ndarray (n_samples, n_features)
-            Steps of the last layer, pooled over time; without a readout in closed form.
+            Steps of the last layer, pooled over time; a closed-form readout is not included.
         """
         return finite_outputs(self._outputs(X, sfreq, times, forward=embed_batch))
 
     def describe(self) -> str:
-        """Say in a few lines what the model covers and what was decided: front end, band, memory, training."""
+        """Return a short description of the model and its choices: front end, band, memory, training."""
         check_is_fitted(self)
         return describe_model(type(self).__name__, self._plan, self.network_, self._readout)
 
     def __str__(self) -> str:
-        """Describe a fitted estimator; otherwise as `repr`."""
+        """Return `describe()` of a fitted estimator, otherwise `repr`."""
         return self.describe() if hasattr(self, "network_") else repr(self)
 
     @classmethod
@@ -189,38 +189,38 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         path : path
             The file.
         frontend : Module, optional
-            For a model that was fitted with a module as front end: such a module; its weights come from the file.
+            A module, for a model that was fitted with one as front end; its weights come from the file.
 
         Raises
         ------
         ModelFileError
-            If the file is not such a file, is damaged, holds another estimator, or needs a front end that is not given
-            or is another one.
+            If the file is not a model file, is damaged, holds another estimator, or needs a front end that is not given
+            or differs.
         """
         return load_model(path, partial(cls._from_state, frontend=frontend))
 
     def _open_stream(self, sfreq: float | None) -> Stream:
-        how = self._plan.sampling
-        period = check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
+        sampling = self._plan.sampling
+        period = check_stream_rate(self, sfreq, timed=sampling.times, mostly_missing=sampling.mostly_missing)
         device = resolve_device(self.device, precision=self.precision)
         network = copy.deepcopy(self.network_).to(device, PRECISIONS[self.precision])
-        own = None if self._readout is None or self._readout.scale == 0.0 else self._readout.stream(period)
-        return Stream(self._plan, self._standardizer, network, self._finish, period=period, readout=own)
+        readout = None if self._readout is None or self._readout.scale == 0.0 else self._readout.stream(period)
+        return Stream(self._plan, self._standardizer, network, self._finish, period=period, readout=readout)
 
     def _open_windows(self, sfreq: float | None) -> SignalStream:
-        how = self._plan.sampling
+        sampling = self._plan.sampling
         if not self._plan.sees_all:
             return self._open_stream(sfreq)
-        check_stream_rate(self, sfreq, timed=how.times, mostly_missing=how.mostly_missing)
-        refused = "refused" if how.missing == "error" else "any"
-        return WholeStream(self._standardizer, partial(self._said_of, sfreq=sfreq or self.sfreq_), missing=refused)
+        check_stream_rate(self, sfreq, timed=sampling.times, mostly_missing=sampling.mostly_missing)
+        refused = "refused" if sampling.missing == "error" else "any"
+        return WholeStream(self._standardizer, partial(self._predict_one, sfreq=sfreq or self.sfreq_), missing=refused)
 
-    def _said_of(self, recording: NDArray[np.floating], sfreq: float | None) -> NDArray[np.float64]:
-        outputs = finite_outputs(self._outputs(Signals([recording], sfreq=sfreq), warn=False))  # the stream does
+    def _predict_one(self, recording: NDArray[np.floating], sfreq: float | None) -> NDArray[np.float64]:
+        outputs = finite_outputs(self._outputs(Signals([recording], sfreq=sfreq), warn=False))  # the stream warns
         return np.asarray(self._finish(outputs)[0])
 
     def _to_state(self) -> State:
-        # Of a module its weights alone: to build it would be to execute what a file contains.
+        # Only the weights of a module are saved: building it would execute content of the file.
         state = estimator_state(self, left_out=("frontend",) if isinstance(self.frontend, nn.Module) else ())
         fit = {"history": plain_history(self.history_), "n_iter": self.n_iter_, "best_epoch": self.best_epoch_}
         model = network_state(self._plan, self._standardizer, self.network_)
@@ -232,7 +232,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         check_options(self)
         try:
             resolve_device(self.device)
-        except ValueError:  # fitted on a device that this machine does not have
+        except ValueError:  # fitted on a device that this machine lacks
             self.device = "auto"
         plan, standardizer, network = network_from_state(
             state.part("model"), frontend=frontend, precision=self.precision

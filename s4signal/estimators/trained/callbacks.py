@@ -1,4 +1,4 @@
-"""The callbacks of scikit-learn, for the length of one fit."""
+"""scikit-learn callbacks for the duration of one fit."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ from torch import nn
 
 @contextmanager
 def own_callbacks(estimator: Any, *, n_epochs: int, silent: bool = False) -> Iterator[Any]:
-    """Let the callbacks of the parameters act on a fit, beside those of ``set_callbacks``; ``silent``: none of them."""
+    """Add the callbacks of the parameters to those of ``set_callbacks`` for one fit; with ``silent``, use none."""
     before = list(vars(estimator).get("_skl_callbacks", []))
     own = [*(estimator.callbacks or []), *([ProgressBar()] if estimator.verbose else [])]
     if hasattr(estimator, "_parent_callback_ctx"):
-        # Within a search or a pipeline, these belong to the outermost estimator, which hands them down.
+        # Within a search or a pipeline, these belong to the outermost estimator, which propagates them.
         own = [callback for callback in own if not isinstance(callback, AutoPropagatedCallback)]
     together = [*before, *(callback for callback in own if callback not in before)]
     try:
@@ -28,7 +28,7 @@ def own_callbacks(estimator: Any, *, n_epochs: int, silent: bool = False) -> Ite
 def end_task(
     estimator: Any, task: Any, given: tuple[Any, Any], *, learned: Mapping[str, Any], n_iter: int, network: nn.Module
 ) -> bool:
-    """Tell the callbacks that a task is done; they may ask for the estimator as if training had stopped here.
+    """Call the callbacks at the end of a task; for them, the estimator is as if training had stopped here.
 
     ``learned`` are the attributes of the draft that is being fitted.
     """

@@ -1,4 +1,4 @@
-"""The rule of defaults: what "auto" stands for, by the kind, number, channels and duration of the training cases."""
+"""Default values: what "auto" stands for, by the kind, number, channels and duration of the training cases."""
 
 import math
 from typing import Any, NamedTuple
@@ -12,22 +12,22 @@ from s4signal.nn import FilterBank, space_bands
 from s4signal.signals import Signals
 from s4signal.signals.checks import is_audio
 
-# Of the filter bank for sound, whose bands follow the rate of the recordings.
+# Filter bank for audio; its bands depend on the sampling rate.
 LOWEST_HZ = 60.0
 HOP_S, N_BANDS = 0.01, 40
-SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # so far reach the bands; rates that hold more get more, as far as we hear
-BANK_FLOOR = 1e-12  # energy, far below any sound: the floor that counts is relative to the loudest frame
-FEW_CASES = 1000  # between 500 cases, where a small network did better, and 1,800 nothing was measured
+SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # N_BANDS reach up to the first; higher rates get more, up to the second
+BANK_FLOOR = 1e-12  # energy far below any sound; the effective floor is relative to the loudest frame
+FEW_CASES = 1000  # a small network was better with 500 cases; between these and 1,800 nothing was measured
 HOPS_PER_CASE = 64
-MOST_CASES = 4000  # of a readout in closed form, each of which is predicted from all others
-MOST_NUMBERS = 2**27  # of such cases: what is kept in memory, half a gigabyte in single precision
-LIGHTEST = 1e-30  # weight beside 1: in single precision the steps of lighter cases alone would divide by zero
-FEW_MISSING = 0.3  # of the values of channels that are there: so far measured, lines across holes beat masks
+MOST_CASES = 4000  # for a closed-form readout, which predicts each case from all others
+MOST_NUMBERS = 2**27  # values of these cases to keep in memory: half a gigabyte in single precision
+LIGHTEST = 1e-30  # weight relative to 1: steps of lighter cases alone would divide by zero in single precision
+FEW_MISSING = 0.3  # of the values of observed channels: up to here, interpolation was measured to beat masks
 FEWEST_SAMPLES = 32  # of the shortest case, for ten coefficients
 
 
 class LabelledCases(NamedTuple):
-    """Cases of positive weight and what a survey found of them; targets before they are standardised.
+    """Cases of positive weight with their survey; the targets are not standardised.
 
     Shapes: weights (n,), targets (n,) or (n, n_outputs), groups (n,).
     """
@@ -46,24 +46,24 @@ class LabelledCases(NamedTuple):
 
 
 class Defaults(NamedTuple):
-    """What "auto" stands for; a parameter that is given goes before."""
+    """The values of "auto"; a given parameter takes precedence."""
 
     kind: str  # "audio", "epochs" (several channels on a regular grid, few values missing) or "other"
     frontend: str
-    hop_s: float  # of means over hops; samples where the rate is unknown
+    hop_s: float  # of means over hops; samples if the rate is unknown
     size: dict[str, int]
     pooling: str
     readout: str
-    max_epochs: int  # or what makes 200 steps
-    to_the_end: str  # why no case is set aside for validation; "" if some are
+    max_epochs: int  # or as many as make 200 steps
+    to_the_end: str  # why no case is held out for validation; "" if some are
     why: dict[str, str]
 
 
 def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
-    """Choose by all training cases.
+    """Choose the defaults for all training cases.
 
-    Sound is not locked to the beginning of a case: steps are weighed by what they say. Of epochs of several channels it
-    matters when a wave comes: the course over the case is kept, in Legendre coefficients, and a step is a 64th of it.
+    Sounds are not locked to the start of a case, so a learned score weights the steps. In epochs of several channels
+    the time of a wave matters: Legendre coefficients keep the time course over the case, and a step is a 64th of it.
     """
     signals, found, weights = data.signals, data.found, data.weights
     frontend, why = _frontend(signals, sfreq)
@@ -82,16 +82,16 @@ def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
         pooling, size_why, pooling_why = "legs", count, "auto, for several channels"
         frontend = "hop_means" if hop >= 2 else frontend
         if few:
-            max_epochs, to_the_end = 40, f"of fewer than {FEW_CASES:,} cases of several channels none is set aside"
+            max_epochs, to_the_end = 40, f"none is held out of fewer than {FEW_CASES:,} cases of several channels"
     if mostly_missing:
-        max_epochs, to_the_end = 5, "of mostly missing data all cases are trained on"
+        max_epochs, to_the_end = 5, "no mostly missing cases are held out"
     readout, readout_why = _readout(signals, kind, regular=regular, mostly_missing=mostly_missing)
     reasons = {"frontend": why, "size": size_why, "pooling": pooling_why, "readout": readout_why}
     return Defaults(kind, frontend, hop / (sfreq or 1.0), size, pooling, readout, max_epochs, to_the_end, reasons)
 
 
 def _readout(signals: Signals, kind: str, *, regular: bool, mostly_missing: bool) -> tuple[str, str]:
-    """Choose "closed_form", which hears on a grid, where it loses nothing of the cases, or few values are there."""
+    """Choose "closed_form", which needs a regular grid, if interpolation loses nothing or few values are observed."""
     if kind == "audio":
         return "pooled", "auto, for audio"
     if not (regular or mostly_missing):
@@ -102,9 +102,9 @@ def _readout(signals: Signals, kind: str, *, regular: bool, mostly_missing: bool
 
 
 def _frontend(signals: Signals, sfreq: float | None) -> tuple[str, str]:
-    """Tell audio, which takes the filter bank, from other signals, and say why.
+    """Choose the front end, the filter bank for audio and else "linear", and return the reason.
 
-    Audio is what its reader calls so; of a plain array, one or two channels at 4 kHz or more.
+    Audio is data of an audio reader, or a plain array of one or two channels at 4 kHz or more.
     """
     if sfreq is None or sfreq < 4 * LOWEST_HZ:
         return "linear", "auto, as the rate is unknown" if sfreq is None else f"auto, for a rate of {sfreq:g} Hz"
@@ -117,25 +117,25 @@ def _frontend(signals: Signals, sfreq: float | None) -> tuple[str, str]:
 
 
 def case_durations(found: Survey, sfreq: float | None) -> NDArray[np.float64]:
-    """Return how long each case lasts, (n,), in seconds; in samples where the rate is unknown."""
+    """Return the duration of each case, (n,), in seconds; in samples if the rate is unknown."""
     periods = np.where(np.isnan(found.sfreqs), 1.0 / (sfreq or 1.0), 1.0 / found.sfreqs)
     return np.asarray(np.where(found.has_times, found.spans_s + periods, found.lengths * periods))
 
 
 def trains_to_the_end(frontend: Any, defaults: Defaults) -> str:
-    """Say why early_stopping="auto" trains on all cases, without a choice of the epoch; "" if it does not.
+    """Return why early_stopping="auto" trains on all cases; "" if it holds out some.
 
-    Validation cases by the speakers of the training cases cannot select the epoch for others, nor can a few cases most
-    of whose values are missing (the mean of the last weights does better), nor a tenth of few cases.
+    Validation cases of training speakers cannot select the epoch for other speakers, nor can a few mostly missing cases
+    (the mean of the last weights is better), nor a tenth of few cases.
     """
     if frontend == "filterbank" or (isinstance(frontend, str) and frontend == "auto" and defaults.kind == "audio"):
-        return "behind the filter bank all cases are trained on"
-    # A filter bank or a module reads mostly missing cases on a grid.
+        return "no case is held out with the filter bank"
+    # A filter bank or a module gets mostly missing cases on a grid.
     return defaults.to_the_end if defaults.kind == "epochs" or frontend in ("auto", "linear") else ""
 
 
 def sound_bank(sfreq: float, hop_s: float, band_hz: tuple[float, float] | None = None) -> FilterBank:
-    """Space gammatone bands evenly on the scale of critical bands, as densely at every rate; or within a band."""
+    """Return gammatone bands, equally dense on the critical-band scale at every rate, or within a band."""
     lowest_hz, highest_hz = (LOWEST_HZ, HIGHEST_HZ) if band_hz is None else band_hz
     highest_hz = min(highest_hz, 0.475 * sfreq)
     n_bands = round(N_BANDS * max(1.0, _critical_bands(highest_hz) / _critical_bands(SPEECH_HZ)))
@@ -144,7 +144,7 @@ def sound_bank(sfreq: float, hop_s: float, band_hz: tuple[float, float] | None =
 
 
 def _critical_bands(frequency_hz: float) -> float:
-    """Count them from the lowest frequency on, relative to 21.4 [1]_.
+    """Return the number of critical bands above the lowest frequency, divided by 21.4 [1]_.
 
     References
     ----------

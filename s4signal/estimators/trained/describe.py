@@ -1,4 +1,4 @@
-"""What a fitted model covers and what was decided, in words."""
+"""Text description of a fitted model and its choices."""
 
 import math
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from s4signal.nn.block import S4Block
 
 
 def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout | None) -> str:
-    """Describe a fitted model, a line for each thing that was asked for or decided."""
+    """Describe a fitted model, with one line for each option or choice."""
     slowest, fastest, shortest, longest = _coverage(network, plan.step_s)
     units, stack = readable_units(plan.sfreq, fastest), plan.stack
     size = sum(p.numel() for p in network.parameters())
@@ -45,7 +45,7 @@ def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout |
 
 
 def _directions(plan: Plan, network: S4Network, units: Units) -> str:
-    """Say what the steps of the last layer see."""
+    """Describe the look-ahead of the last layer."""
     if plan.sees_all or not plan.stack["bidirectional"]:
         return "both directions" if plan.sees_all else "causal"
     later = [block.layer.system().ahead for block in cast(Iterable[S4Block], network.blocks)]
@@ -68,11 +68,11 @@ def _reason(plan: Plan, name: str) -> str:
 
 
 def _samples(sampling: Sampling) -> str:
-    """Say how times and missing samples reach the network."""
+    """Describe how times and missing samples enter the network."""
     missing = {
-        "gap": "time passes where one is missing" if sampling.gaps else "the last value is held where one is missing",
+        "gap": "a gap in time where one is missing" if sampling.gaps else "the last value is held where one is missing",
         "mask": "marked where one is missing",
-        "line": "on a grid, lines drawn where one is missing",
+        "line": "on a grid, linearly interpolated where one is missing",
         "error": "none may be missing",
     }[sampling.missing]
     if sampling.grid and sampling.missing in ("gap", "mask"):
@@ -84,14 +84,14 @@ def _samples(sampling: Sampling) -> str:
 
 @torch.no_grad()
 def _coverage(network: S4Network, step_s: float) -> tuple[float, float, float, float]:
-    """Slowest and fastest frequency below Nyquist, shortest and longest time constant of the modes."""
+    """Return slowest and fastest frequency below Nyquist, and shortest and longest time constant, of the modes."""
     angles, decays = [], []
     for block in cast(Iterable[S4Block], network.blocks):
         modes = block.layer.kernel.modes()
         angles.append(modes.im.abs().flatten())
         decays.append(-modes.re.flatten())
     angle, decay = torch.cat(angles), torch.cat(decays)
-    audible = angle <= math.pi
-    hertz = angle[audible] / (2 * math.pi * step_s)
-    seconds = step_s / decay[audible]
+    below_nyquist = angle <= math.pi
+    hertz = angle[below_nyquist] / (2 * math.pi * step_s)
+    seconds = step_s / decay[below_nyquist]
     return float(hertz.min()), float(hertz.max()), float(seconds.min()), float(seconds.max())

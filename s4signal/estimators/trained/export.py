@@ -1,4 +1,4 @@
-"""A trained model as a file that runs elsewhere: ONNX, or a program of torch alone."""
+"""Export of a trained model to a file that runs elsewhere: ONNX, or a program of torch."""
 
 import copy
 import io
@@ -35,7 +35,7 @@ _OPSET = 20
 
 
 def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: int) -> dict[str, Any]:
-    """Write a model and return its metadata, which the file holds too; ValueError if it has no form to export."""
+    """Write a model and return its metadata, which the file also contains; ValueError if it cannot be exported."""
     check_choice("format", format, FORMATS)
     check_choice("view", view, VIEWS)
     if not (isinstance(longest, int) and longest >= 2):
@@ -46,16 +46,16 @@ def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: in
             optional(package, "Export to ONNX", "export")
     parts = parts._replace(network=copy.deepcopy(parts.network).cpu())
     module, inputs, names, shapes = _step(parts) if view == "step" else _offline(parts, longest)
-    said = _metadata(parts, names["outputs"])
+    metadata = _metadata(parts, names["outputs"])
     bounds = {"shortest": _shortest(parts), "longest": longest} if view == "offline" else _state(inputs, names, shapes)
-    said |= {"view": view, **bounds}
+    metadata |= {"view": view, **bounds}
     with _quiet(), torch.no_grad():
-        # What the exporter cannot prove of a length, such as n % (64 n) != 0, is asked at run time.
+        # Conditions on a length that the exporter cannot prove, such as n % (64 n) != 0, are checked at run time.
         deferred: dict[str, Any] = {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}
         program = torch.export.export(module, inputs, dynamic_shapes=shapes, **deferred)
-        content = _onnx(program, names, said) if format == "onnx" else _torch(program, said)
+        content = _onnx(program, names, metadata) if format == "onnx" else _torch(program, metadata)
     replace_file(path, content)
-    return said
+    return metadata
 
 
 class ExportMixin:
@@ -71,9 +71,9 @@ class ExportMixin:
     def export(
         self, path: Any, *, format: str = "onnx", view: str = "offline", longest: int = LONGEST
     ) -> dict[str, Any]:
-        """Write the fitted model to a file that runs without s4signal; standardisation and classes are in it.
+        """Write the fitted model to a file that runs without s4signal, including standardisation and classes.
 
-        It takes regular samples at the rate of the training, none of them missing, in the units of the training.
+        The input is regular samples at the training rate and in the training units, none of them missing.
 
         Parameters
         ----------
@@ -84,30 +84,30 @@ class ExportMixin:
         view : {"offline", "step"}, default="offline"
             "offline" maps whole cases, float32 (batch, n_channels, n_times) of any number and length within bounds, to
             probabilities, or targets in their units. "step" maps the next samples of a stream (batch, n_channels,
-            unit) and a state to the same, of all samples so far, and the next state: causal models only.
+            unit) and a state to the same outputs, for all samples so far, and the next state: causal models only.
         longest : int, default=2**20
-            Samples of the longest case of the offline view; fewer make a smaller file.
+            Samples of the longest case of the offline view; a smaller number makes a smaller file.
 
         Returns
         -------
         dict
-            What the file says of itself, as JSON under the name s4signal: classes, rate, channels; bounds of the
-            length, or the samples of a step and the state before the first one.
+            The metadata, which the file contains as JSON under the name s4signal: classes, rate, channels; bounds of
+            the length, or the samples of a step and the initial state.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If an option is unknown, or the model has no such form: irregular times, mostly missing samples, a module of
-            your own as front end; for "step" a bidirectional model, or cases whose means lie far apart.
+            If an option is unknown, or the model cannot be exported: irregular times, mostly missing samples, a module
+            as front end; for "step" a bidirectional model, or training cases with very different offsets.
         MissingDependencyError
-            If ONNX is asked for and its packages are not installed.
+            If ONNX is requested and its packages are not installed.
         """
         check_is_fitted(self, "network_")
         classes = getattr(self, "classes_", None)
         zero = np.zeros((1, self._plan.n_outputs))
-        # What brings outputs to the units of targets is linear: two of them tell it.
+        # The conversion of outputs to the units of targets is linear: two points determine it.
         mean, one = (zero, zero + 1) if classes is not None else (self._finish(zero), self._finish(zero + 1))
         readout = self._readout if self._readout is not None and self._readout.scale > 0.0 else None
         tags, units = bool(getattr(self, "multilabel_", False)), ((one - mean)[0], mean[0])
@@ -120,17 +120,17 @@ Built = tuple[nn.Module, tuple[Tensor, ...], dict[str, list[str]], Any]
 
 
 def _offline(parts: Parts, longest: int) -> Built:
-    own = None if parts.readout is None else PlainRegression(*parts.readout, longest=longest)
-    module = Offline(parts, plain_network(parts.network, longest=longest), own).eval()
+    regression = None if parts.readout is None else PlainRegression(*parts.readout, longest=longest)
+    module = Offline(parts, plain_network(parts.network, longest=longest), regression).eval()
     x = torch.zeros(3, parts.plan.n_channels, min(longest, 150 * _shortest(parts) + 1))
     batch = torch.export.Dim("batch", min=1, max=_MOST_CASES)
     n_times = torch.export.Dim("n_times", min=_shortest(parts), max=longest)
-    names = {"inputs": ["x"], "outputs": [_answer(parts)]}
+    names = {"inputs": ["x"], "outputs": [_output_name(parts)]}
     return module, (x,), names, ({0: batch, 2: n_times},)
 
 
 def _shortest(parts: Parts) -> int:
-    """Return the samples of two frames: the exporter would make a case of its own of one."""
+    """Return the samples of two frames: the exporter would specialise a case of one frame."""
     hops = [1.0, 1.0 if parts.plan.hop_s is None else parts.plan.hop_s * (parts.plan.sfreq or 1.0)]
     if parts.readout is not None:
         hops += [float(bank.hops.max()) for bank in parts.readout.regression.feature_map.banks]
@@ -138,12 +138,12 @@ def _shortest(parts: Parts) -> int:
 
 
 def _step(parts: Parts) -> Built:
-    steps, own = PlainSteps(parts.network), None
+    steps, regression = PlainSteps(parts.network), None
     if parts.readout is not None:
-        own = PlainRegressionSteps(*parts.readout, n_channels=parts.plan.n_channels, unit=steps.unit)
-    module = Step(parts, steps, own).eval()
+        regression = PlainRegressionSteps(*parts.readout, n_channels=parts.plan.n_channels, unit=steps.unit)
+    module = Step(parts, steps, regression).eval()
     state = module.at_rest(3)
-    # An axis whose length is that of the batch, found by trying another one.
+    # The batch axis is the one whose length changes with the batch size.
     axes = [
         next((axis for axis, (n, m) in enumerate(zip(a.shape, b.shape, strict=True)) if n != m), None)
         for a, b in zip(state, module.at_rest(5), strict=True)
@@ -152,48 +152,48 @@ def _step(parts: Parts) -> Built:
     shapes = ({0: batch}, tuple({} if axis is None else {axis: batch} for axis in axes))
     x = torch.zeros(3, parts.plan.n_channels, steps.unit)
     kept = [f"state_{i}" for i in range(len(state))]
-    names = {"inputs": ["x", *kept], "outputs": [_answer(parts), *(f"next_{name}" for name in kept)]}
+    names = {"inputs": ["x", *kept], "outputs": [_output_name(parts), *(f"next_{name}" for name in kept)]}
     return module, (x, *state), names, shapes
 
 
-def _answer(parts: Parts) -> str:
+def _output_name(parts: Parts) -> str:
     return "predictions" if parts.classes is None else "probabilities"
 
 
 def _metadata(parts: Parts, outputs: list[str]) -> dict[str, Any]:
-    """Say in the form of JSON what a program needs to know that has the file alone."""
+    """Return the metadata, in JSON types, for programs that have only the file."""
     classes = None if parts.classes is None else parts.classes.tolist()
-    said: dict[str, Any] = {"s4signal": __version__, "sfreq": parts.plan.sfreq, "n_channels": parts.plan.n_channels}
-    return said | {"ch_names": parts.ch_names, "classes": classes, "outputs": outputs}
+    metadata: dict[str, Any] = {"s4signal": __version__, "sfreq": parts.plan.sfreq, "n_channels": parts.plan.n_channels}
+    return metadata | {"ch_names": parts.ch_names, "classes": classes, "outputs": outputs}
 
 
 def _state(inputs: tuple[Tensor, ...], names: dict[str, list[str]], shapes: Any) -> dict[str, Any]:
-    """Say how many samples a step takes, and what the state before the first one is."""
-    rest = []
+    """Return the number of samples of a step, and a description of the initial state."""
+    initial = []
     for name, tensor, axes in zip(names["inputs"][1:], inputs[1:], shapes[1], strict=True):
         shape: list[Any] = list(tensor.shape)
         for axis in axes:
             shape[axis] = "batch"
         fill = "-inf" if bool(torch.isinf(tensor).any()) else "0"
-        rest.append({"name": name, "shape": shape, "dtype": str(tensor.dtype).removeprefix("torch."), "fill": fill})
-    return {"unit": inputs[0].shape[-1], "state": rest}
+        initial.append({"name": name, "shape": shape, "dtype": str(tensor.dtype).removeprefix("torch."), "fill": fill})
+    return {"unit": inputs[0].shape[-1], "state": initial}
 
 
-def _onnx(program: Any, names: dict[str, list[str]], said: dict[str, Any]) -> bytes:
+def _onnx(program: Any, names: dict[str, list[str]], metadata: dict[str, Any]) -> bytes:
     from onnxscript import optimizer
 
-    # The exporter's own rules take 1e-10 for 0, but a logarithm has such a floor.
+    # The exporter's own rules replace 1e-10 by 0, but a logarithm has such a floor.
     how: dict[str, Any] = {"opset_version": _OPSET, "dynamo": True, "optimize": False, "verbose": False}
     made: Any = torch.onnx.export(program, input_names=names["inputs"], output_names=names["outputs"], **how)
     for simplify in (optimizer.inline, optimizer.fold_constants, optimizer.remove_unused_nodes):
         simplify(made.model)
-    made.model.metadata_props["s4signal"] = json.dumps(said)
+    made.model.metadata_props["s4signal"] = json.dumps(metadata)
     return bytes(made.model_proto.SerializeToString())
 
 
-def _torch(program: Any, said: dict[str, Any]) -> bytes:
+def _torch(program: Any, metadata: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files={"s4signal.json": json.dumps(said)})
+    torch.export.save(program, buffer, extra_files={"s4signal.json": json.dumps(metadata)})
     return buffer.getvalue()
 
 
@@ -201,8 +201,8 @@ def _check(parts: Parts, view: str) -> None:
     plan = parts.plan
     if view == "step" and parts.standardizer.kept is not None:
         raise ValueError(
-            "view='step' of a model of cases whose means lie far apart, which are taken away, needs whole cases; fit "
-            "with BandPass(0.5, None, causal=True) or Baseline in front."
+            "view='step' is not possible: the training cases have such different offsets that the mean of each is "
+            "subtracted, which needs whole cases; fit with BandPass(0.5, None, causal=True) or Baseline in front."
         )
     if plan.sampling.times:
         raise ValueError(
@@ -215,7 +215,7 @@ def _check(parts: Parts, view: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the exporter says to its own developers to itself."""
+    """Suppress the messages of the exporter for its own developers."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     with warnings.catch_warnings():

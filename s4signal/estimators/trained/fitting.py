@@ -1,4 +1,4 @@
-"""What a fit does, step by step, on a draft of the estimator: its end is the one moment at which the model changes."""
+"""The steps of a fit, on a draft of the estimator: the estimator changes only when the fit is complete."""
 
 import copy
 from dataclasses import replace
@@ -33,9 +33,9 @@ from s4signal.training import PRECISIONS, Cases, TrainingResult, fit_network, is
 
 
 class NetworkFitting(CallbackSupportMixin, SignalEstimator):
-    """From parameters and signals to a trained network and its outputs.
+    """Fit of a network to signals, and its outputs.
 
-    A subclass says what its targets are: by a mixin, and by ``_n_outputs``, ``_loss`` and ``_score_outputs``.
+    A subclass defines its targets: by a mixin, and by ``_n_outputs``, ``_loss`` and ``_score_outputs``.
     """
 
     _stratified: ClassVar[bool] = False
@@ -58,22 +58,22 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, times: Any, groups: Any, X_val: Any, y_val: Any, owner: Any
     ) -> None:
-        """Fit; ``owner`` is the estimator whose draft this is, for callbacks."""
+        """Fit; ``owner`` is the estimator that this draft belongs to, for callbacks."""
         device, warm = prepare(self), self.warm_start and hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, times, groups=groups, reset=not warm)
         held_out = self._validation_data(X_val, y_val)
         if held_out is not None:
             warn_of_shared(held_out.signals, self._trained_on)
         seed = draw_seed(self, device)
-        why, defaults = "X_val chooses the epoch", choose_defaults(data, self.sfreq_)
+        why, defaults = "the epoch is chosen on X_val", choose_defaults(data, self.sfreq_)
         if held_out is None:
             split = self._split(data, seed, defaults)
             held_out = None if split.held_out is None else data.take(split.held_out)
             data, why = data.take(split.train), split.why
         if warm:
-            self._go_on(data)
+            self._continue(data)
         else:
-            self._begin(data, seed, defaults, readout=self.readout)
+            self._initialise(data, seed, defaults, readout=self.readout)
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         if held_out is not None:
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
@@ -86,17 +86,17 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self._train(cases, validation, seed, device, **how)
 
     def _fit_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
-        """Fit one epoch more."""
+        """Fit for one more epoch."""
         device, first = prepare(self), not hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
         seed = draw_seed(self, device) + getattr(self, "n_iter_", 0)
         defaults = choose_defaults(data, self.sfreq_)
         if first:
-            self._begin(data, seed, defaults, readout="pooled" if self.readout == "auto" else self.readout)
+            self._initialise(data, seed, defaults, readout="pooled" if self.readout == "auto" else self.readout)
         else:
-            self._go_on(data)
+            self._continue(data)
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)._replace(max_epochs=1, averaging=0.0)
-        self._plan = self._plan._replace(why={**self._plan.why, "schedule": "by partial_fit, an epoch each"})
+        self._plan = self._plan._replace(why={**self._plan.why, "schedule": "one epoch per partial_fit"})
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         cases, _ = self._prepare(data, seed, device, first=first, refit=first)
         options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
@@ -123,7 +123,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         groups = check_groups(groups, signals)
         weights = weights / weights.max()  # only ratios count
         data = LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > LIGHTEST))
-        self._copies = InferenceCopies()  # made here, so that predict adds nothing
+        self._copies = InferenceCopies()  # created here, so that predict adds no attribute
         self._trained_on = spans_of(data.signals, {} if reset else self._trained_on)
         return data
 
@@ -132,16 +132,16 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             return None
         if X is None or y is None:
             raise ValueError("X_val and y_val belong together; pass both or none.")
-        # Validation cases may have a rate of their own.
-        knows_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
-        signals = check_signals(self, X, sfreq=None if knows_rate else self.sfreq)
+        # Validation cases may have a sampling rate of their own.
+        has_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
+        signals = check_signals(self, X, sfreq=None if has_rate else self.sfreq)
         targets = self._encode_targets(y, signals, classes=None, reset=False)
         hashed = self.checkpoint_dir is not None
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed, name="X_val")
         return LabelledCases(signals, found, np.ones(len(signals)), targets)
 
     def _split(self, data: LabelledCases, seed: int, defaults: Defaults) -> Split:
-        """Set validation cases aside, where ``early_stopping`` asks for it."""
+        """Hold out validation cases as ``early_stopping`` requires."""
         return split_cases(
             data.targets if self._stratified and data.targets.ndim == 1 else None,
             data.groups,
@@ -152,8 +152,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             seed=seed,
         )
 
-    def _begin(self, data: LabelledCases, seed: int, defaults: Defaults, *, readout: str) -> None:
-        """Measure channels and targets, and build a network."""
+    def _initialise(self, data: LabelledCases, seed: int, defaults: Defaults, *, readout: str) -> None:
+        """Fit the statistics of channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
         self._plan = plan_network(
@@ -163,8 +163,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         with draws_from(torch.Generator().manual_seed(seed)):
             self.network_ = build_network(self._plan, self.frontend)
 
-    def _go_on(self, data: LabelledCases) -> None:
-        """Check that the network suits the targets; a copy of it is moved and trained."""
+    def _continue(self, data: LabelledCases) -> None:
+        """Check the network against the targets; a copy of it is trained."""
         n_outputs = self._n_outputs(data.targets)
         if self._plan.n_outputs != n_outputs:
             raise ValueError(
@@ -182,14 +182,14 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         refit: bool = False,
         trains: bool = True,
     ) -> tuple[Cases, OffsetsWithout | None]:
-        """Return cases as the learned part takes them, scored by a readout, which is fitted if ``refit``."""
+        """Return cases for the learned part, with the scores of a readout, which is fitted if ``refit``."""
         offsets, without = None, None
         if self._plan.readout == "closed_form":
             data = data._replace(signals=in_memory(data.signals))
             if refit:
                 given = data._replace(targets=self._standardised(data.targets))
-                known = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
-                self._readout, offsets, without = fit_readout(given, self._plan, self._standardizer, **known)
+                settings = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
+                self._readout, offsets, without = fit_readout(given, self._plan, self._standardizer, **settings)
             elif self._readout is not None:
                 offsets = self._readout.scores(data.signals)
         cases = make_cases(
@@ -220,7 +220,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         given: tuple[Any, Any],
         owner: Any,
     ) -> None:
-        """Run the loop, and tell the callbacks of ``owner`` of its epochs."""
+        """Run the training loop, and call the callbacks of ``owner`` for its epochs."""
         options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
         if self.checkpoint_dir is not None:
             fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
@@ -257,7 +257,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     def _outputs(
         self, X: Any, sfreq: Any = None, times: Any = None, forward: Forward | None = None, *, warn: bool = True
     ) -> NDArray[np.float64]:
-        """Return outputs (n_samples, n_outputs), or what ``forward`` makes of the network alone; nothing changes."""
+        """Return outputs (n_samples, n_outputs), or the result of ``forward`` on the network; nothing is changed."""
         check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq, times=times, warn=warn)
@@ -265,11 +265,11 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         check_times(signals, sampling, self.sfreq_)
         stats = np.full((len(signals), signals.n_channels + 1), np.nan)
 
-        def look(index: int, case: Signal) -> None:
+        def visit(index: int, case: Signal) -> None:
             check_observed(case, index, refuse=sampling.missing == "error")
             stats[index] = standardizer.statistics(case.data) if warn else np.nan
 
-        cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, look=look)
+        cases = make_cases(signals, standardizer, sfreq=self.sfreq_, sampling=sampling, visit=visit)
         how = inference_options(self, self._plan, resolve_device(self.device, precision=self.precision))
         outputs = score_cases(self._copies.of(self.network_, how.device, self.precision), cases, how, forward=forward)
         warn_of_differences(standardizer, stats, self.ch_names_)

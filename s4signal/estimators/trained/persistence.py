@@ -1,4 +1,4 @@
-"""A trained network, its plan and its standardiser as a state, and back."""
+"""Conversion of a trained network, its plan and its standardizer to a state, and back."""
 
 import math
 import re
@@ -15,27 +15,27 @@ from s4signal.nn import FilterBank, S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.training import PRECISIONS
 
-_LARGEST_DENSE = 2048  # d_state of kernels that begin with a dense matrix: a larger one would take minutes to build
+_LARGEST_DENSE = 2048  # d_state of kernels with an initial dense matrix: a larger one would take minutes to build
 _FIGURES = ("loss", "validation_loss", "validation_score", "seconds")
 
 
 def network_state(plan: Plan, standardizer: Standardizer, network: S4Network) -> State:
-    """Say what predicts, for a file."""
+    """Return the state of everything that a prediction needs, for a file."""
     weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
     state = State({}, {}).nest("plan", plan.to_state()).nest("standardizer", standardizer.to_state())
     return state.nest("network", State({}, weights))
 
 
 def network_from_state(state: State, *, frontend: Any, precision: str) -> tuple[Plan, Standardizer, S4Network]:
-    """Check and restore what `network_state` said, on the CPU; nothing is built that the weights are not there for."""
+    """Check and restore `network_state` on the CPU; the sizes are checked against the weights before it is built."""
     plan, weights = Plan.from_state(state.part("plan")), state.part("network")
     given = plan.frontend == "module"
     if given != isinstance(frontend, nn.Module):
-        what = "was fitted with a front end of its own; pass" if given else "has its own front end; do not pass"
+        what = "was fitted with a custom front end; pass" if given else "has a built-in front end; do not pass"
         raise ModelFileError(f"the model {what} frontend=, a torch module.")
     _check_sizes(plan, weights)
     if isinstance(frontend, nn.Module) and plan.n_features is None and not isinstance(frontend, FilterBank):
-        raise ModelFileError("the model was fitted with a FilterBank as front end; pass frontend=, such a bank.")
+        raise ModelFileError("the model was fitted with a FilterBank as front end; pass such a bank as frontend=.")
     with draws_from(torch.Generator()):
         network = build_network(plan, frontend).to(PRECISIONS[precision])
     arrays = {name: torch.from_numpy(array.copy()) for name, array in weights.arrays.items()}
@@ -47,12 +47,12 @@ def network_from_state(state: State, *, frontend: Any, precision: str) -> tuple[
 
 
 def plain_history(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write numbers that are not finite as null: JSON has none."""
+    """Replace numbers that are not finite by None, because JSON has none of them."""
     return [{k: v if v is None or math.isfinite(v) else None for k, v in line.items()} for line in history]
 
 
 def history_from_state(state: State) -> list[dict[str, Any]]:
-    """Check and restore the lines of `history_`."""
+    """Check and restore `history_`."""
     lines = [State(line, {}) for line in state.values("history", dict)]
     return [
         {"epoch": line.value("epoch", int), **{name: line.value(name, float, None) for name in _FIGURES}}
@@ -61,16 +61,16 @@ def history_from_state(state: State) -> list[dict[str, Any]]:
 
 
 def _check_sizes(plan: Plan, weights: State) -> None:
-    """Compare what a plan wants built with the weights that are there, before it is."""
+    """Check the sizes of a plan against the weights, before the network is built."""
     d_model, d_state, n_layers = (plan.stack[name] for name in ("d_model", "d_state", "n_layers"))
     weights.array("head.weight", plan.n_outputs, d_model * plan.pooling_order)
     found = {match[1] for name in weights.arrays if (match := re.match(r"blocks\.(\d+)\.", name))}
     if found != {str(index) for index in range(min(n_layers, len(found) + 1))}:
-        raise ModelFileError(f"the plan has {n_layers} layers, there are weights of {len(found)}.")
+        raise ModelFileError(f"the plan has {n_layers} layers, but there are weights of {len(found)}.")
     dense = plan.stack["kernel"] in ("s4", "lssl")
     size = weights.arrays["blocks.0.layer.kernel.C"].size
     if size != d_model * d_state or d_state > (_LARGEST_DENSE if dense else size):
-        raise ModelFileError(f"d_state={d_state} does not fit to the weights, or is too large to be built.")
+        raise ModelFileError(f"d_state={d_state} does not match the weights, or is too large to be built.")
     if plan.frontend in ("linear", "hop_means"):
         weights.array("frontend.mix.weight", d_model, plan.n_inputs)
     elif plan.n_channels * 5 > sum(array.size for array in weights.arrays.values()):

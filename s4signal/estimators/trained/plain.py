@@ -1,4 +1,4 @@
-"""What is exported of a trained model: from samples in their units to probabilities or targets in theirs."""
+"""The modules that are exported: from samples to probabilities or targets, in original units."""
 
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ from s4signal.nn import S4Network
 
 
 class Parts(NamedTuple):
-    """What predicts: ``scale`` and ``mean`` bring outputs to the units of targets; a classifier has ``classes``.
+    """Everything a prediction needs; ``scale`` and ``mean`` restore the units of targets, or there are ``classes``.
 
-    A ``readout`` adds to the outputs.
+    The outputs of a ``readout`` are added.
     """
 
     plan: Plan
@@ -24,14 +24,14 @@ class Parts(NamedTuple):
     network: S4Network
     readout: Readout | None
     classes: NDArray[Any] | None
-    tags: bool  # which do not exclude each other
+    tags: bool  # whether classes are independent tags
     scale: NDArray[np.float64]
     mean: NDArray[np.float64]
     ch_names: list[str] | None
 
 
 class Offline(nn.Module):
-    """Standardise, run the network, and bring the outputs to probabilities or the units of the targets."""
+    """Standardise, run the network, and convert the outputs to probabilities or to the units of the targets."""
 
     center: Tensor
     gain: Tensor
@@ -59,33 +59,33 @@ class Offline(nn.Module):
         """Return the channels (n_channels, batch, n_times)."""
         x, center = x.double(), self.center[:, None]
         if self.kept is not None:
-            own = x.mean(-1, keepdim=True)
-            center = own - (own - center) * torch.from_numpy(self.kept)[:, None]
+            mean = x.mean(-1, keepdim=True)
+            center = mean - (mean - center) * torch.from_numpy(self.kept)[:, None]
         return ((x - center) * self.gain[:, None]).to(self.dtype).transpose(0, 1)
 
     def with_masks(self, standard: Tensor) -> Tensor:
-        """Put masks that say that all is observed below the channels."""
+        """Append masks in which all samples are observed."""
         if not self.n_masks:
             return standard
         return torch.cat([standard, torch.ones_like(standard[:1]).expand(self.n_masks, -1, -1)])
 
     def finished(self, outputs: Tensor) -> Tensor:
-        """Return probabilities, or targets in their own units."""
+        """Return probabilities, or targets in original units."""
         if self.classifies:
             return (outputs.sigmoid() if self.tags else outputs.softmax(-1)).to(self.dtype)
         return (outputs.double() * self.scale + self.mean).float()
 
 
 class Step(Offline):
-    """The same for the next samples of a stream, from a state to the next."""
+    """The same model for the next samples of a stream; it takes a state and returns the next."""
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Predict from all samples so far; x (batch, n_channels, unit)."""
         standard, n = self.standardised(x), len(self.network.at_rest(1))
         outputs, after = self.network(self.with_masks(standard), list(state[:n]))
         if self.readout is not None:
-            said, more = self.readout(standard, list(state[n:]))
-            outputs, after = outputs + said, after + more
+            scores, more = self.readout(standard, list(state[n:]))
+            outputs, after = outputs + scores, after + more
         return self.finished(outputs), *after
 
     def at_rest(self, batch: int) -> list[Tensor]:

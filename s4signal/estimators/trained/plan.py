@@ -1,4 +1,4 @@
-"""What a fit decides before it trains: front end, time scales, augmentation, batches, epochs; and why."""
+"""Choices of a fit before training, with their reasons: front end, time scales, augmentation, batches, epochs."""
 
 import copy
 import math
@@ -22,21 +22,21 @@ from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
 
 FEWEST_STEPS = 200  # of a training
-STEPS_OF_AUDIO, MOST_EPOCHS = 4000, 40  # behind the filter bank, so many if that takes no more epochs than these
-AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and behind the filter bank
+STEPS_OF_AUDIO, MOST_EPOCHS = 4000, 40  # with the filter bank: enough epochs for these steps, up to a maximum
+AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and with the filter bank
 _LONGEST_HOP = 2**22  # samples, in a file
 _SIZE = ("d_model", "n_layers", "d_state")
 _STACK = ("kernel", "init", "bidirectional", "dropout")
 
 
 class Plan(NamedTuple):
-    """Everything a network is built from; plain values that fit into the header of a file."""
+    """Everything needed to build a network, in plain values that fit into the header of a file."""
 
     n_channels: int
     n_outputs: int
     frontend: str  # "linear", "hop_means", "filterbank" or "module"
     sfreq: float | None
-    hop_s: float | None  # samples where the rate is unknown
+    hop_s: float | None  # samples if the rate is unknown
     dt_range: tuple[float, float]  # in periods of the frames
     stack: dict[str, Any]
     pooling: str
@@ -46,43 +46,43 @@ class Plan(NamedTuple):
     augmentation: Settings
     n_features: int | None  # of a module
     band_hz: tuple[float, float] | None
-    why: dict[str, str]  # of what "auto" decided
-    floor_db: float = FLOOR_DB  # of energies, below the loudest frame
+    why: dict[str, str]  # reasons for the values of "auto"
+    floor_db: float = FLOOR_DB  # of energies, relative to the loudest frame
 
     @property
     def n_inputs(self) -> int:
-        """Channels of the signal, and masks."""
+        """Number of channels and masks."""
         return self.n_channels + len(self.sampling.masked)
 
     @property
     def step_s(self) -> float:
-        """Period of the frames that the blocks see, in seconds; in samples where the rate is unknown."""
+        """Period of the frames that the blocks process, in seconds; in samples if the rate is unknown."""
         return self.hop_s if self.hop_s is not None else 1.0 / (self.sfreq or 1.0)
 
     @property
     def sees_all(self) -> bool:
-        """Whether outputs see all of the future, so that no stream can follow."""
+        """Whether outputs depend on the whole future, which excludes streaming."""
         return bool(self.stack["bidirectional"]) and self.stack["lookahead"] is None
 
     def to_state(self) -> State:
-        """Say what it is, for a file."""
+        """Return the state for a file."""
         return State({**self._asdict(), "sampling": {}}, {}).nest("sampling", self.sampling.to_state())
 
     @classmethod
     def from_state(cls, state: State) -> "Plan":
-        """Check and restore what `to_state` said; whether it can be built is seen when it is."""
+        """Check and restore the state of `to_state`; some errors only appear when the network is built."""
         n_channels, plain = state.value("n_channels", int, low=1), state.value
         band = state.values("band_hz", float, length=2, low=0) if state.plain.get("band_hz") is not None else None
         shortest, longest = state.values("dt_range", float, length=2, low=np.nextafter(0, 1))
         augmentation, why = parse_augmentation(plain("augmentation", dict, list)), state.value("why", dict)
         if not all(isinstance(reason, str) for reason in why.values()):
-            raise ModelFileError(f"the reasons {why} are not of this model.")
+            raise ModelFileError(f"the reasons {why} must be strings.")
         stack, pooling, order = state.part("stack"), plain("pooling", str), plain("pooling_order", int, low=1)
         if order > 1 and pooling != "legs":
             raise ModelFileError(f"pooling={pooling!r} has no order {order}.")
         frontend, sfreq = plain("frontend", str), plain("sfreq", float, None, low=np.nextafter(0, 1))
-        longest_hop_s = 1.0 if frontend == "filterbank" else _LONGEST_HOP / (sfreq or 1.0)  # cases are padded to it
-        readout = plain("readout", str) if "readout" in state.plain else "pooled"  # none in the first files
+        longest_hop_s = 1.0 if frontend == "filterbank" else _LONGEST_HOP / (sfreq or 1.0)  # cases are padded to a hop
+        readout = plain("readout", str) if "readout" in state.plain else "pooled"  # missing in the first files
         if readout not in ("pooled", "closed_form"):
             raise ModelFileError(f"a plan has no readout {readout!r}.")
         whole = {name: stack.value(name, int, low=1) for name in ("d_model", "n_layers", "d_state")}
@@ -102,7 +102,7 @@ class Plan(NamedTuple):
             readout=readout,
             sampling=Sampling.from_state(state.part("sampling"), n_channels=n_channels),
             augmentation=augmentation,
-            floor_db=plain("floor_db", float, low=30) if "floor_db" in state.plain else 50.0,  # of the first files
+            floor_db=plain("floor_db", float, low=30) if "floor_db" in state.plain else 50.0,  # in the first files
             n_features=plain("n_features", int, None, low=1),
             band_hz=None if band is None else (band[0], band[1]),
             why=why,
@@ -110,7 +110,7 @@ class Plan(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """How long a network is trained and in which steps."""
+    """Length of a training and size of its steps."""
 
     batch_size: int | None
     max_epochs: int
@@ -121,9 +121,9 @@ class Schedule(NamedTuple):
 def plan_network(
     options: Any, data: LabelledCases, *, defaults: Defaults, n_outputs: int, sfreq: float | None, readout: str
 ) -> Plan:
-    """Put together what was asked for and, where that is "auto", what the rule of defaults says.
+    """Combine the given options and, where they are "auto", the defaults.
 
-    ``options`` has the parameters of an estimator as attributes; ``readout`` is the one that counts.
+    ``options`` has the parameters of an estimator as attributes; ``readout`` replaces its readout.
     """
     signals, found, weights = data.signals, data.found, data.weights
     frontend = "module" if isinstance(options.frontend, nn.Module) else options.frontend
@@ -158,12 +158,12 @@ def plan_network(
 
 
 def _chosen(options: Any, defaults: Defaults) -> tuple[dict[str, Any], tuple[str, int], dict[str, str]]:
-    """Return the options of the blocks, the pooling with its order, and why "auto" took what it took."""
-    asked = {name: getattr(options, name) for name in ("frontend", "pooling", "readout", *_SIZE)}
-    auto = {name for name, value in asked.items() if isinstance(value, str) and value == "auto"}
+    """Return the options of the blocks, the pooling with its order, and the reasons for the values of "auto"."""
+    given = {name: getattr(options, name) for name in ("frontend", "pooling", "readout", *_SIZE)}
+    auto = {name for name, value in given.items() if isinstance(value, str) and value == "auto"}
     stack = {name: getattr(options, name) for name in _STACK}
-    stack |= {name: defaults.size[name] if name in auto else asked[name] for name in _SIZE}
-    # All cases in one step share one dropout mask, so that a case of weight two is the case twice.
+    stack |= {name: defaults.size[name] if name in auto else given[name] for name in _SIZE}
+    # All cases in one step share one dropout mask, so that weight two equals duplicating the case.
     stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
     why: dict[str, str] = {name: defaults.why[name] for name in ("frontend", "pooling", "readout") if name in auto}
     if chosen := [name for name in _SIZE if name in auto]:
@@ -173,18 +173,18 @@ def _chosen(options: Any, defaults: Defaults) -> tuple[dict[str, Any], tuple[str
 
 
 def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) -> Schedule:
-    """Choose the cases of a step and the epochs."""
-    banked, batch_size, max_epochs = plan.frontend == "filterbank", options.batch_size, options.max_epochs
+    """Choose the batch size and the number of epochs."""
+    with_bank, batch_size, max_epochs = plan.frontend == "filterbank", options.batch_size, options.max_epochs
     if isinstance(batch_size, str):
-        # Behind the filter bank more steps of fewer cases gain, at about the time of more epochs.
-        batch_size = 64 if n_cases > 4096 else 16 if banked else 32
+        # With the filter bank, more steps of fewer cases are better, at about the cost of more epochs.
+        batch_size = 64 if n_cases > 4096 else 16 if with_bank else 32
     if isinstance(max_epochs, str):
         steps = 1 if batch_size is None else math.ceil(n_cases / batch_size)
-        # Small sets need steps, large ones epochs; mostly missing cases are overfitted after a few.
+        # Small sets need steps, large ones epochs; with mostly missing cases, a few epochs already overfit.
         of_audio = max(15, min(MOST_EPOCHS, math.ceil(STEPS_OF_AUDIO / steps)))
-        fewest = 5 if plan.sampling.mostly_missing else of_audio if banked else max(20, defaults.max_epochs)
+        fewest = 5 if plan.sampling.mostly_missing else of_audio if with_bank else max(20, defaults.max_epochs)
         max_epochs = max(fewest, math.ceil(FEWEST_STEPS / steps))
-    averaging = AVERAGING if plan.sampling.mostly_missing or banked else 0.0
+    averaging = AVERAGING if plan.sampling.mostly_missing or with_bank else 0.0
     auto = {name: " (auto)" * isinstance(getattr(options, name), str) for name in ("max_epochs", "batch_size")}
     epochs, cases = "epoch" if max_epochs == 1 else "epochs", "all" if batch_size is None else batch_size
     text = f"{max_epochs} {epochs}{auto['max_epochs']}, {cases} of {n_cases} cases per step{auto['batch_size']}"
@@ -201,7 +201,7 @@ def build_network(plan: Plan, frontend: Any = None) -> S4Network:
 
 
 def _check_rate(options: Any, frontend: str, sfreq: float | None) -> None:
-    """Refuse a rate that the bands cannot have."""
+    """Refuse a sampling rate that is too low for the bands."""
     check_band(options.band_hz, sfreq)
     if frontend == "filterbank" and (sfreq is None or sfreq < 4 * LOWEST_HZ):
         raise ValueError(
@@ -211,14 +211,14 @@ def _check_rate(options: Any, frontend: str, sfreq: float | None) -> None:
 
 
 def _pooling(pooling: str | tuple[str, int]) -> tuple[str, int]:
-    """Return its name and its order, 1 where it has none."""
+    """Return the name of a pooling and its order, 1 if it has none."""
     if isinstance(pooling, str):
         return pooling, LEGS_ORDER if pooling == "legs" else 1
     return str(pooling[0]), int(pooling[1])
 
 
 def _module_features(module: nn.Module, signals: Signals, found: Survey, sfreq: float | None) -> int | None:
-    """Check a module against the cases; return how many features it has."""
+    """Check a module against the cases; return its number of features."""
     rate, n_channels = sfreq or 1.0, signals.n_channels
     if isinstance(module, FilterBank):
         if abs(module.sfreq / rate - 1.0) > 1e-6:
@@ -235,7 +235,7 @@ def _module_features(module: nn.Module, signals: Signals, found: Survey, sfreq: 
 
 
 def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, float]:
-    """Turn memories in seconds into steps: a system of step dt remembers 1 / dt periods."""
+    """Convert memories in seconds to steps: a system of step dt has a memory of 1 / dt periods."""
     if isinstance(timescale, str):
         n_steps = max(2.0, duration_s / step_s)
         longest, shortest = n_steps, min(10.0, n_steps / 2.0)
@@ -249,7 +249,7 @@ def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, 
 
 
 def _lookahead(lookahead_s: float | None, step_s: float, n_layers: int) -> float | None:
-    """Turn seconds into steps; refuse less than a step for each layer."""
+    """Convert seconds to steps; refuse less than one step per layer."""
     if lookahead_s is not None and lookahead_s < (1 - 1e-6) * n_layers * step_s:
         raise ValueError(
             f"lookahead_s={lookahead_s:g} is less than a step of {step_s:g} s for each layer; raise it to "

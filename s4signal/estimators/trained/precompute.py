@@ -1,4 +1,4 @@
-"""Features of the fixed part of a front end, computed once per case instead of once per epoch."""
+"""Features of the fixed part of a front end, computed once per case and not once per epoch."""
 
 import errno
 import shutil
@@ -20,16 +20,16 @@ from s4signal.nn import S4Network
 from s4signal.nn.frontends import Frames, Frontend
 from s4signal.training import PRECISIONS, Batch, Cases, Samples, TrainingOptions, run_in_parts, sequential_batches
 
-VERSIONS = 2  # changed ones of each case, beside the case itself
+VERSIONS = 2  # changed versions of each case, in addition to the case itself
 
 Floats = NDArray[np.floating]
 
 
 class FeatureStore:
-    """Arrays (n_features, n_steps) of cases, whose sizes go with their ``durations`` (n,), in whatever unit.
+    """Arrays (n_features, n_steps) of cases, whose sizes are proportional to ``durations`` (n,), in any unit.
 
-    The file is read, not mapped: mapped pages count as memory of the process. It has no name, so that it is gone
-    whenever the store or the process is, however that ends.
+    The file is read, not memory-mapped: mapped pages count as memory of the process. It has no name, so it disappears
+    with the store or the process, however that ends.
     """
 
     def __init__(self, durations: NDArray[np.float64], budget_gb: float) -> None:
@@ -41,7 +41,7 @@ class FeatureStore:
         self._like: Floats | None = None  # (n_features, 0)
 
     def put(self, index: int, features: Floats) -> None:
-        """Keep a copy of the features of a case; the first one tells what all will take."""
+        """Store a copy of the features of a case; the first one determines the size of all."""
         if self._like is None:
             self._like = features[:, :0].copy()
             size_gb = features.nbytes / 1e9 * float(self._durations.sum() / self._durations[index])
@@ -57,7 +57,7 @@ class FeatureStore:
             if self._file.write(data.data) < data.nbytes:
                 raise OSError(errno.ENOSPC, "no space left")
         except OSError as error:
-            raise self._no_room(f"{self._end / 1e9:.3g} GB in: {error.strerror}") from error
+            raise self._no_room(f"after {self._end / 1e9:.3g} GB: {error.strerror}") from error
         self._end += data.nbytes
 
     def get(self, index: int) -> Floats:
@@ -67,7 +67,7 @@ class FeatureStore:
         features = np.empty((len(self._like), int(self.n_steps[index])), dtype=self._like.dtype)
         self._file.seek(int(self._offsets[index]))
         if self._file.readinto(features.data) < features.nbytes:
-            raise OSError("the temporary file of features has been cut short by something else; fit again.")
+            raise OSError("the temporary file of features has been truncated by another program; fit again.")
         return features
 
     def _open(self, size_gb: float) -> FileIO:
@@ -99,7 +99,7 @@ def extract_features(
     device: torch.device,
     budget_gb: float = np.inf,
 ) -> Cases:
-    """Run a function of batches over cases, and keep what it gives for each of them; beyond ``budget_gb`` on disk."""
+    """Apply a function to batches of cases, and store its result for each case; beyond ``budget_gb`` on disk."""
     store, rates = FeatureStore(cases.lengths * cases.rates, budget_gb), np.empty(len(cases))
 
     def keep(indices: NDArray[np.intp], batch: Batch) -> None:
@@ -117,7 +117,7 @@ def extract_features(
 
 @torch.no_grad()
 def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, budget_gb: float = np.inf) -> Cases:
-    """Return the features of cases; the cases themselves where the front end has none, or learns them."""
+    """Return the features of cases; the cases themselves if the front end has none, or learns them."""
     if not frontend.precomputable:
         return cases
     return extract_features(
@@ -133,15 +133,15 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, bu
 def precompute_versions(
     frontend: Frontend, cases: Cases, options: TrainingOptions, *, seed: int, budget_gb: float = np.inf
 ) -> Cases:
-    """Return the features of cases and of some changed versions of each; which one a load in training has is chance.
+    """Return the features of cases and of some changed versions of each; a load in training picks one at random.
 
-    Where the features are learned, or the samples themselves, each load makes a version of its own.
+    If the features are learned, or are the samples themselves, each load makes a new version.
     """
     if cases.augment is None or not frontend.precomputable:
         return precompute(frontend, cases, options, budget_gb=budget_gb)
     n, change = len(cases), cases.augment
     chances = CHANGED_LOADS * np.random.default_rng(seed).random((n, VERSIONS))
-    # All versions of a case follow each other, so that it is read once: the loop sorts by length, and stably.
+    # The versions of a case are adjacent, so that it is read once: the loop's sort by length is stable.
     case, version = np.divmod(np.arange(n * (1 + VERSIONS)), 1 + VERSIONS)
 
     def load(place: int) -> Samples:
@@ -161,7 +161,7 @@ def precompute_versions(
 
 @torch.no_grad()
 def feature_batches(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Iterator[tuple[Frames, Tensor]]:
-    """Yield features of cases and weights for `Frontend.calibrate`: few at once, as it copies them in float64."""
+    """Yield features of cases and weights for `Frontend.calibrate`, in small batches, which it copies to float64."""
     how: dict[str, Any] = {"dtype": PRECISIONS[options.precision], "device": options.device}
     for _, batch in sequential_batches(cases, max_samples=max(1, options.max_samples // 16), **how):
         frames = Frames(batch.x, batch.mask, batch.rate)
@@ -169,7 +169,7 @@ def feature_batches(frontend: Frontend, cases: Cases, options: TrainingOptions) 
 
 
 def score_features(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
-    """Run what is learned, on features that are computed already, (batch, n_outputs)."""
+    """Run the learned part of a network on precomputed features, (batch, n_outputs)."""
     frames = Frames(batch.x, batch.mask, batch.rate, batch.gaps)
     return cast(S4Network, network).from_features(frames, offset=batch.offset, generator=generator)
 
@@ -177,9 +177,9 @@ def score_features(network: nn.Module, batch: Batch, generator: torch.Generator 
 def prepare_training(
     network: S4Network, cases: Cases, options: TrainingOptions, plan: Plan, seed: int, *, first: bool, budget_gb: float
 ) -> Cases:
-    """Return training cases, with changed versions where they have such.
+    """Return training cases, with changed versions if there is an augmentation.
 
-    The front end of a network that is ``first`` trained is calibrated, and its head has nothing to add to a readout.
+    In the ``first`` training of a network, its front end is calibrated; with a readout, its head starts at zero.
     """
     frontend = network.frontend.eval()
     cases = precompute_versions(frontend, cases, options, seed=seed, budget_gb=budget_gb)

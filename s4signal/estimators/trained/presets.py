@@ -1,4 +1,4 @@
-"""Settings that go by a name: plain parameters of `S4Classifier`."""
+"""Named settings: plain parameters of `S4Classifier`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ _SAMPLE_S = 1 / 16000  # of Speech Commands
 
 
 def _for_sound(**more: Any) -> Mapping[str, Any]:
-    """Add to the sizes of a small network behind the filter bank."""
+    """Return the sizes of a small network with the filter bank, and further parameters."""
     return {"frontend": "filterbank", "d_model": 64, "n_layers": 2, "d_state": 16, "pooling": "attention", **more}
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # A few hundred words and voices: what "auto" takes for sound.
+    # A few hundred words and speakers: the values of "auto" for audio.
     "speech-small": _for_sound(augmentation=("band_shift", "band_dropout", "silence_padding")),
     # 35 words of Speech Commands from raw samples [1]_: six layers of 128, steps dt of 1e-3 to 0.1 samples, 40 epochs.
     #
@@ -38,9 +38,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "ssm_learning_rate": 1e-3,
         "weight_decay": 0.05,
     },
-    # Sounds of seconds that begin at any moment: no voice whose bands would move together, no silence to pad.
+    # Sounds of a few seconds that start at any moment: no speaker whose bands could shift, no silence to pad.
     "audio-events": _for_sound(augmentation=("band_dropout",), max_epochs=30),
-    # Some hundred trials that are locked to an event.
+    # Some hundred event-locked trials.
     "eeg": {
         "frontend": "hop_means",
         "d_model": 16,
@@ -55,6 +55,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Return the parameters of a name; ValueError lists the names."""
+    """Return the parameters of a preset; ValueError lists the names."""
     check_choice("preset", name, PRESETS)
     return dict(PRESETS[name])

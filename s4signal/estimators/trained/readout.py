@@ -1,9 +1,9 @@
-"""The readout in closed form: what ridge regression says of the cases, from which the layers learn the rest.
+"""The closed-form readout: ridge regression predicts the cases, and the layers learn the residual.
 
-The layers are trained on what is left of the training cases by predictions of each case from the others, so that what
-the regression has learned by heart is not taken for what it knows. Layers learn what the readout leaves over of the
-classes. Of numbers they learn the numbers themselves: two that err apart are better in the mean, and what one leaves
-over is hardest to learn. Both count as much as serves cases that neither was fitted on.
+The layers are trained on residuals of leave-one-out predictions, because the residuals of fitted cases are too small.
+This holds for classes. For numeric targets, the layers learn the targets themselves: the mean of two models with
+independent errors is better, and a residual is harder to learn. The weight of the layers, for targets of both terms, is
+the best on held-out cases.
 """
 
 import copy
@@ -34,7 +34,7 @@ from s4signal.signals import Signals
 from s4signal.training import Cases, TrainingOptions, evaluate_network, fit_network
 
 SHARES = (0.0, *2.0 ** np.arange(-5.0, 1.0))  # of the layers in the sum; trained on few cases they are overconfident
-N_FOLDS = 5  # at most
+N_FOLDS = 5  # maximum
 
 Floats = NDArray[np.float64]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -48,31 +48,31 @@ class Readout(NamedTuple):
     scale: float
 
     def scores(self, signals: Signals) -> Floats:
-        """Score cases, (n, n_outputs); they are not read where nothing of it counts."""
+        """Return the scores of cases, (n, n_outputs); the cases are not read if the scale is 0."""
         if self.scale == 0.0:
             return np.zeros((len(signals), self.regression.ridge.coef.shape[-1]))
         return self.scale * self.regression.outputs(on_grid(signals, self.regression.feature_map.sfreq or 1.0))
 
     def stream(self, period: float) -> FeatureStream:
-        """Return what scores a signal as it arrives, (n_outputs,)."""
+        """Return a stream of scores, (n_outputs,)."""
         used, scores = frozenset(self.regression.ridge.blocks), self.regression.at(period, factor=self.scale)
         return FeatureStream(self.regression.feature_map, scores, period=period, wanted=used)
 
     def describe(self) -> str:
-        """Return a phrase for a person."""
+        """Return a short description."""
         ridge = self.regression.ridge
-        return f"closed form, of {len(ridge.mean):,} features ({', '.join(ridge.blocks)}), to which the layers add"
+        return f"closed form, of {len(ridge.mean):,} features ({', '.join(ridge.blocks)}), plus the layers"
 
     def to_state(self) -> State:
-        """Say it in plain values and arrays."""
+        """Return the state in plain values and arrays."""
         state = self.regression.to_state(0)
         return State({**state.plain, "scale": self.scale}, state.arrays)
 
     @classmethod
     def from_state(cls, state: State, plan: Plan, precision: str) -> "Readout":
-        """Check and restore what `to_state` said, for a network of this plan."""
-        known: dict[str, Any] = {"n_channels": plan.n_channels, "sfreq": plan.sfreq, "precision": precision}
-        regression, _ = FeatureRegression.from_state(state, **known)
+        """Check and restore the state of `to_state`, for a network of this plan."""
+        options: dict[str, Any] = {"n_channels": plan.n_channels, "sfreq": plan.sfreq, "precision": precision}
+        regression, _ = FeatureRegression.from_state(state, **options)
         n_outputs = regression.ridge.coef.shape[-1]
         if n_outputs != plan.n_outputs:
             raise ModelFileError(f"its readout has {n_outputs} outputs, not {plan.n_outputs}.")
@@ -82,10 +82,10 @@ class Readout(NamedTuple):
 def fit_readout(
     data: LabelledCases, plan: Plan, standardizer: Standardizer, *, classifies: bool, precision: str, seed: int
 ) -> tuple[Readout, Floats, OffsetsWithout]:
-    """Fit to cases with classes, tags or standardised targets; return also leave-one-out scores (n, n_outputs).
+    """Fit to cases with classes, tags or standardised targets; return also the left-out scores (n, n_outputs).
 
-    Each case is left out, or all of its group, where each class is of several groups. Return last what returns the
-    scores of all cases for a regression without some.
+    A case is left out alone, or with all cases of its group if each class occurs in several groups. The last value is
+    a function that returns the scores of all cases by a regression without some.
     """
     if len(data.signals) > MOST_CASES:
         raise ValueError(
@@ -124,21 +124,21 @@ def _offsets_without(solved: Solved, tags: bool | None, held_out: NDArray[np.int
 
 
 def in_memory(signals: Signals) -> Signals:
-    """Read cases, if they are not too large to be kept; else they are read once more."""
+    """Load cases into memory, if they are not too large; otherwise they are read again when needed."""
     if int(signals.lengths.sum()) * signals.n_channels > MOST_NUMBERS:
         return signals
     return Signals.from_cases(case.load() for case in signals.cases)
 
 
 class Shares(NamedTuple):
-    """How much a readout and layers count in their sum."""
+    """Weights of a readout and of the layers in their sum."""
 
     readout: float
     layers: float
 
 
 class Stacking(NamedTuple):
-    """How layers are trained beside a readout; ``alone``, they learn the targets, not what it leaves over."""
+    """How layers are trained with a readout; with ``alone``, they learn the targets, not its residual."""
 
     loss: Loss
     options: TrainingOptions
@@ -146,16 +146,16 @@ class Stacking(NamedTuple):
     alone: bool
 
     def learned(self, cases: Cases | None) -> Any:
-        """Return the cases as layers learn them: without what the readout says, or with it."""
+        """Return the cases for the layers: without the scores of the readout if ``alone``."""
         return replace(cases, offsets=None) if self.alone and cases is not None else cases
 
     def choose(
         self, network: S4Network, cases: Cases, data: LabelledCases, offsets_without: OffsetsWithout
     ) -> Shares | None:
-        """Return the best shares for the cases of each fold, of layers and a readout that are fitted on the others.
+        """Return the best shares for held-out folds, each predicted by layers and a readout fitted on the others.
 
-        Leave-one-out scores would not do: those of the other cases know the held-out classes, and the layers learn
-        residuals. Of many cases one fold is enough. None where there are too few.
+        Leave-one-out scores do not suffice: those of the other cases depend on the held-out classes, and the layers
+        learn their residuals. With many cases one fold is enough. None if there are too few cases.
         """
         folds = number_folds(data)
         if folds is None:
@@ -176,7 +176,7 @@ class Stacking(NamedTuple):
     def settle(
         self, readout: Readout, plan: Plan, network: S4Network, shares: Shares | None, validation: Cases | None
     ) -> tuple[Readout, Plan]:
-        """Let trained layers and the readout count for their shares, by default those of validation cases."""
+        """Scale the trained layers and the readout by their shares, by default the best for the validation cases."""
         if shares is None and validation is not None:
             shares = self._best(evaluate_network(network, self.learned(validation), options=self.options), validation)
         elif shares is None and self.alone:
@@ -187,8 +187,8 @@ class Stacking(NamedTuple):
             for part in (network.head, network.summary):
                 for tensor in () if part is None else part.parameters():
                     tensor.mul_(shares.layers)
-        counted = f"x {shares.readout:.2g} and layers x {shares.layers:.2g} by cases left out"
-        why = f"{plan.why.get('readout', 'asked for').partition(', x ')[0]}, {counted}"  # without an earlier count
+        counted = f"x {shares.readout:.2g} and layers x {shares.layers:.2g}, best on held-out cases"
+        why = f"{plan.why.get('readout', 'given').partition(', x ')[0]}, {counted}"  # replaces earlier shares
         return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})
 
     def _best(self, outputs: Tensor, cases: Cases) -> Shares:
@@ -226,9 +226,9 @@ def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool 
 
 
 def number_folds(data: LabelledCases) -> NDArray[np.intp] | None:
-    """Number the fold of each case, (n,), whole groups and equal cases in one; None if there are too few.
+    """Return the fold index of each case, (n,), with groups and duplicates kept whole; None if there are too few.
 
-    It follows from what is in the cases, whatever their order.
+    The folds depend on the content of the cases, not on their order.
     """
     names = np.array([digest.hex() for digest in data.found.digests] if data.groups is None else data.groups, dtype=str)
     classes = data.targets if data.groups is None and data.targets.dtype.kind in "iu" else np.zeros(len(names), np.intp)

@@ -10,10 +10,10 @@ from s4signal.estimators.trained.classifier import S4Classifier
 
 
 class S4Regressor(SignalRegressorMixin, S4Estimator):
-    """Predict numbers from raw signals by a deep structured state space model.
+    """Predict numbers from raw signals with a deep structured state space model.
 
-    Targets are standardised inside, by the training cases; any number of outputs. Parameters are those of
-    `S4Classifier`, but for ``class_weight``; ``dropout`` is 0.1 by default.
+    Any number of outputs is supported; targets are standardised with statistics of the training cases. Parameters are
+    those of `S4Classifier` except ``class_weight``; ``dropout`` is 0.1 by default.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
 
     @staticmethod
     def _score_outputs(outputs: Tensor, targets: Tensor, weights: Tensor) -> float:
-        """Coefficient of determination, averaged over the outputs; NaN for constant targets."""
+        """Return the coefficient of determination, averaged over the outputs; NaN for constant targets."""
         w = weights[:, None] / weights.sum()
         residual = (w * (outputs - targets) ** 2).sum(0)
         total = (w * (targets - (w * targets).sum(0)) ** 2).sum(0)
@@ -48,5 +48,5 @@ describe_regressor(
     S4Classifier,
     class_weight="",
     classes_="",
-    dropout="dropout : float in [0, 1), default=0.1\n    Share of features left out at a training step.\n",
+    dropout="dropout : float in [0, 1), default=0.1\n    Dropout rate of the features in training.\n",
 )

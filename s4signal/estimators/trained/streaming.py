@@ -89,9 +89,9 @@ class Stream(SignalStream):
         return prediction if prediction is None or data.ndim == 3 else prediction[0]
 
     def _inputs(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp] | None, int]:
-        """Return samples as `prepare_case` does, above masks; the periods each stands for; the number still missing.
+        """Return samples as `prepare_case` does, above masks; the periods that each covers; the number missing last.
 
-        The periods are None if each sample stands for one.
+        The periods are None if each sample covers one.
         """
         missing, n, pending, periods = np.isnan(data), data.shape[-1], 0, None
         has_missing = bool(missing.any())
@@ -142,7 +142,7 @@ class WholeStream(SignalStream):
 
 
 def _runs(periods: NDArray[np.intp] | None, n: int) -> Iterator[tuple[int, int, int]]:
-    """Split n samples into runs of one period each, and single samples that stand for more."""
+    """Split n samples into runs of one period each, and single samples that cover more."""
     if periods is None:
         yield 0, n, 1
         return

@@ -1,4 +1,4 @@
-"""From an estimator's parameters and plan to the options of the loop, and what makes a training the same one."""
+"""Options of the training loop from an estimator's parameters and plan, and the fingerprint of a training."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ from s4signal.nn import S4Network
 from s4signal.nn.backbone import state_space_parameters
 from s4signal.training import TrainingOptions, agreed, check_folder, resolve_device
 
-# What changes no training; the seed stands for random_state.
+# Parameters that do not affect training; the seed stands for random_state.
 _FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "memory_budget_gb", "random_state")
 
 
 def prepare(options: Any) -> torch.device:
-    """Find what would stop a fit at its end: a device without the precision, a folder that cannot be written."""
+    """Check early what would make a fit fail at its end: a device without the precision, a folder without access."""
     device = resolve_device(options.device, precision=options.precision)
     if options.checkpoint_dir is not None:
         agreed(partial(check_folder, options.checkpoint_dir), device)
@@ -33,7 +33,7 @@ def prepare(options: Any) -> torch.device:
 
 
 def draw_seed(options: Any, device: torch.device) -> int:
-    """Draw the seed of a fit; processes that train together take that of the first."""
+    """Draw the seed of a fit; processes that train together use the seed of the first."""
     drawn = int(check_random_state(options.random_state).randint(2**31 - 1))
     return agreed(lambda: drawn, device)
 
@@ -41,7 +41,7 @@ def draw_seed(options: Any, device: torch.device) -> int:
 def training_options(
     options: Any, plan: Plan, schedule: Schedule, network: S4Network, *, seed: int, device: torch.device
 ) -> TrainingOptions:
-    """Say how to train the network: on features that are computed already, if they have nothing to learn."""
+    """Return the options to train the network, on precomputed features if the front end learns nothing."""
     whole = replace(
         inference_options(options, plan, device),
         max_epochs=schedule.max_epochs,
@@ -62,7 +62,7 @@ def fingerprint_of(
     seed: int,
     parts: Iterable[LabelledCases | None],
 ) -> str:
-    """Hash the settings, the network as it starts, and the data: every value in order, weights, targets and groups."""
+    """Hash the settings, the initial network, and the data: every value in order, weights, targets and groups."""
     settings = sorted((k, repr(v)) for k, v in options.get_params(deep=False).items() if k not in _FREE)
     digest = hashlib.sha256(json.dumps([settings, seed, plan.to_state().plain], default=str).encode())
     for array in standardizer.to_state().arrays.values():

@@ -1,4 +1,4 @@
-"""Embeddings of a network as a transformer: of a trained one, or of one that has learned from cases without labels."""
+"""Embeddings of a network as a transformer: of a trained network, or of one that is pretrained without labels."""
 
 from dataclasses import replace
 from typing import Any, Self, cast
@@ -28,16 +28,16 @@ from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signals
 from s4signal.training import Batch, Cases, TrainingResult, fit_network
 
-SPAN, STARTS = 8, 0.06  # steps of a hidden stretch, and the share of steps that begin one: 39 % are hidden
+SPAN, STARTS = 8, 0.06  # steps of a hidden span, and the share of steps that start one: 39 % are hidden
 TEMPERATURE = 0.1  # of the cosines
-MOST = 1024  # hidden steps at once, of which one is to be told from all others
+MOST_HIDDEN = 1024  # hidden steps at once, each of which is distinguished from all others
 POOLING = ("legs", 4)
 
 
 class ContrastiveTask(nn.Module):
-    """A network, and what it learns by: to tell what was heard at a hidden step from what was heard at others.
+    """A network with a contrastive loss: it distinguishes the features of a hidden step from those of other steps.
 
-    On spoken digits of a new speaker with a tenth of the labels this was worth 5 points more than to reconstruct the
+    On spoken digits of a new speaker with a tenth of the labels, this gave 5 points more than reconstructing the
     hidden steps.
 
     References
@@ -49,35 +49,35 @@ class ContrastiveTask(nn.Module):
     def __init__(self, network: S4Network, n_features: int) -> None:
         super().__init__()
         self.network = network
-        self.said = ChannelLinear(network.head.in_features // network.pooling.order, n_features)
-        self.heard = ChannelLinear(n_features, n_features)
+        self.predicted = ChannelLinear(network.head.in_features // network.pooling.order, n_features)
+        self.target = ChannelLinear(n_features, n_features)
 
     def losses(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """Hide stretches; return the mean cross entropy of the hidden steps of each case, (batch,)."""
+        """Hide spans; return the mean cross entropy of the hidden steps of each case, (batch,)."""
         frames = Frames(batch.x, batch.mask, batch.rate, batch.gaps)
         valid = torch.ones_like(batch.x[0]) if batch.mask is None else batch.mask
-        hidden = valid * _stretches(valid, generator)
+        hidden = valid * _hidden_spans(valid, generator)
         steps = network_steps(self.network, frames, keep=1.0 - hidden, generator=generator)
         case, step = hidden.nonzero(as_tuple=True)
-        some = torch.randperm(len(case), generator=generator, device=valid.device)[:MOST]
+        some = torch.randperm(len(case), generator=generator, device=valid.device)[:MOST_HIDDEN]
         case, step = case[some], step[some]
-        said = F.normalize(self.said(steps)[:, case, step], dim=0)
-        heard = F.normalize(self.heard(_standardised(frames.features, valid))[:, case, step], dim=0)
+        predicted = F.normalize(self.predicted(steps)[:, case, step], dim=0)
+        target = F.normalize(self.target(_standardised(frames.features, valid))[:, case, step], dim=0)
         each = F.cross_entropy(
-            said.mT @ heard / TEMPERATURE, torch.arange(len(case), device=valid.device), reduction="none"
+            predicted.mT @ target / TEMPERATURE, torch.arange(len(case), device=valid.device), reduction="none"
         )
         count = torch.bincount(case, minlength=len(valid)).clamp_min(1)
         return torch.zeros_like(valid[:, 0]).index_add(0, case, each.to(valid.dtype)) / count
 
 
-def _stretches(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw 1 where a step is hidden, else 0."""
+def _hidden_spans(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return 1 for hidden steps, drawn at random, and 0 for the others."""
     begins = torch.empty_like(like).bernoulli_(STARTS, generator=generator)
     return F.max_pool1d(F.pad(begins, (SPAN - 1, 0)).unsqueeze(1), SPAN, 1).squeeze(1)
 
 
 def _standardised(features: Tensor, valid: Tensor) -> Tensor:
-    """Take out the mean of each feature over a case, so that loudness and channel count for nothing; one scale."""
+    """Subtract the mean of each feature over a case, so that loudness and channel have no effect; use one scale."""
     count = valid.sum(-1)
     centered = (features - ((features * valid).sum(-1) / count)[..., None]) * valid
     power = centered.square().sum(-1).mean(0) / count
@@ -85,17 +85,17 @@ def _standardised(features: Tensor, valid: Tensor) -> Tensor:
 
 
 class PretrainedNetwork(S4Regressor):
-    """A network that has learned from cases without targets."""
+    """A network that is pretrained on cases without targets."""
 
     @classmethod
     def like(cls, settings: Any) -> Self:
-        """Take over the parameters of an estimator that is not fitted."""
+        """Return a network with the parameters of an unfitted estimator."""
         given = {k: v for k, v in settings.get_params(deep=False).items() if k != "class_weight"}
         given |= {"readout": "pooled", "early_stopping": False, "callbacks": None, "checkpoint_dir": None}
         return cls(**given | ({"pooling": POOLING} if given["pooling"] == "auto" else {}))
 
     def pretrain(self, X: Any, *, times: Any = None) -> Self:
-        """Learn from cases, as `fit` takes them."""
+        """Pretrain on cases, as `fit` takes them."""
         check_options(self)
         return self._learn(X, None, None, times=times, groups=None, X_val=None, y_val=None)
 
@@ -107,15 +107,15 @@ class PretrainedNetwork(S4Regressor):
     ) -> None:
         if self.network_.frontend.learned:
             raise ValueError(
-                "the front end learns its features, and would learn such as are easy to tell; pretrain with "
-                "frontend='auto', or with a module without parameters."
+                "the front end learns its features, and would learn features that are trivial to distinguish; pretrain "
+                "with frontend='auto', or with a module without parameters."
             )
         with draws_from(torch.Generator().manual_seed(seed)):
             task = ContrastiveTask(self.network_, len(cases.load(0).data)).to(self.network_.head.weight)
         options = replace(
             training_options(self, self._plan, schedule, self.network_, seed=seed, device=device),
             losses=lambda task, batch, generator: cast(ContrastiveTask, task).losses(batch, generator),
-            cuda_graphs=False,  # how many steps are hidden is chance
+            cuda_graphs=False,  # the number of hidden steps is random
             state_space=state_space_parameters(task),
         )
         result = fit_network(task, cases, loss=self._loss, options=options)
@@ -127,25 +127,25 @@ SAVED: dict[str, Any] = {kind.__name__: kind for kind in (S4Classifier, S4Regres
 
 
 class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, SignalEstimator):  # type: ignore[misc]
-    """Describe signals by a network that was trained before, or that learns here from signals without labels.
+    """Extract features with a network that is trained before, or pretrained here on signals without labels.
 
-    Given a fitted estimator, its embeddings are the features, and `fit` learns nothing. Otherwise a network is
-    pretrained: stretches of each case are hidden from it, and from the rest it learns to tell what its front end heard
-    there from what it heard elsewhere. Where few cases have labels, a linear model on these features learns from all
-    that were recorded; ``FrozenEstimator`` of scikit-learn keeps a pipeline from pretraining anew on the few.
+    The embeddings of a fitted estimator are the features, and `fit` learns nothing. Otherwise a network is pretrained:
+    spans of each case are hidden, and the network learns to distinguish the output of its front end at a hidden step
+    from the output at other hidden steps. If few cases have labels, a linear model on these features also benefits from
+    all others; with ``FrozenEstimator`` of scikit-learn, a pipeline does not pretrain again on the few.
 
     Parameters
     ----------
     estimator : S4Classifier or S4Regressor, optional
-        A fitted one, whose embeddings are given, and which stays fitted in a clone; or one that is not, whose
-        parameters say how to build and pretrain a network. `S4Regressor()` by default. Of its parameters pretraining
-        does without ``readout``, ``early_stopping``, ``callbacks``, ``checkpoint_dir`` and ``verbose``; ``pooling`` of
-        "auto" is ("legs", 4).
+        A fitted estimator, which provides the embeddings and stays fitted in a clone; or an unfitted one, whose
+        parameters define the network and its pretraining. `S4Regressor()` by default. Pretraining ignores ``readout``,
+        ``early_stopping``, ``callbacks``, ``checkpoint_dir`` and ``verbose``; the ``pooling`` of "auto" is
+        ("legs", 4).
 
     Attributes
     ----------
     estimator_ : estimator
-        What embeds; after pretraining its ``history_`` has the loss of each epoch, a cross entropy.
+        The estimator of the embeddings; after pretraining, its ``history_`` has the cross-entropy loss of each epoch.
     n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4Classifier`
         Channels and their names, and the sampling rate in Hz.
 
@@ -153,7 +153,7 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     ----------
     van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018,
     doi:10.48550/arXiv.1807.03748 (the loss); Baevski, Zhou, Mohamed, Auli, "wav2vec 2.0", 2020,
-    doi:10.48550/arXiv.2006.11477 (hidden stretches).
+    doi:10.48550/arXiv.2006.11477 (hidden spans).
 
     Examples
     --------
@@ -173,7 +173,7 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.estimator = estimator
 
     def fit(self, X: Any, y: Any = None, *, times: Any = None) -> Self:
-        """Pretrain a network on cases without labels; with a fitted estimator nothing is learned.
+        """Pretrain a network on cases without labels; a fitted estimator is not changed.
 
         Parameters
         ----------
@@ -182,15 +182,15 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         y : None
             Ignored.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, one array per case, where X does not carry them.
+            Time of every sample in seconds, one array per case, if X does not carry times.
 
         Raises
         ------
         TypeError
-            If ``estimator`` is neither of the two.
+            If ``estimator`` is neither of them.
         ValueError
-            If an option or a signal cannot be used, or the front end learns its features, so that what is to be told
-            would not stay.
+            If an option or a signal is invalid, or the front end learns its features, because the target of the
+            pretraining would change.
         """
         given = S4Regressor() if self.estimator is None else self.estimator
         if not isinstance(given, S4Estimator):
@@ -204,16 +204,16 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self
 
     def transform(self, X: Any, *, sfreq: float | None = None, times: Any = None) -> NDArray[np.floating]:
-        """Describe cases.
+        """Compute the features of cases.
 
         Parameters
         ----------
         X : array-like, mne.Epochs or Signals
             Cases, as `fit` takes them.
         sfreq : float, optional
-            Sampling rate of X, in Hz; another one than at training rescales the network.
+            Sampling rate of X, in Hz; another rate than at training rescales the network.
         times : list of array-like (n_times_i,), optional
-            Seconds of every sample, as `fit` takes them.
+            Time of every sample in seconds, as `fit` takes them.
 
         Returns
         -------
@@ -233,12 +233,12 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return int(self.estimator_.network_.head.in_features)
 
     def __sklearn_clone__(self) -> Self:
-        """Clone parameters; an estimator that is fitted stays so, as its embeddings are what was asked for."""
+        """Clone parameters; a fitted estimator stays fitted, because it provides the embeddings."""
         copy = type(self)(clone(self.estimator, safe=False))
         return copy.set_params(estimator=self.estimator) if hasattr(self.estimator, "network_") else copy
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say whether `fit` was called: `_n_features_out` alone looks fitted to scikit-learn."""
+        """Return whether `fit` was called: `_n_features_out` alone looks fitted to scikit-learn."""
         return hasattr(self, "estimator_")
 
     def _to_state(self) -> State:

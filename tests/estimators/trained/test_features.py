@@ -108,7 +108,7 @@ def test_unsupported_estimators_are_refused():
     class Learned(torch.nn.Linear):
         hop_s = 1.0
 
-    with pytest.raises(ValueError, match="the front end learns its features, and would learn such as are easy to tell"):
+    with pytest.raises(ValueError, match="the front end learns its features, and would learn features that are"):
         S4Features(regressor(frontend=Learned(2, 4))).fit(X)
     with pytest.raises(ShapeError, match="fitted with 2"):
         pretrained().transform(X[:, :1])

@@ -87,7 +87,7 @@ def test_truncated_file_raises_an_error(files):
     store = FeatureStore(np.ones(2), 0)
     store.put(0, np.ones((2, 5)))
     files[0].truncate(8)
-    with pytest.raises(OSError, match="has been cut short by something else; fit again"):
+    with pytest.raises(OSError, match="has been truncated by another program; fit again"):
         store.get(0)
 
 

@@ -135,10 +135,10 @@ def test_incompatible_options_are_refused():
     times = [np.sort(np.random.default_rng(0).uniform(0, 1, 60)) for _ in X]
     with pytest.raises(ValueError, match=r"X has times, but lookahead_s=0.1 cannot take gaps.*Use lookahead_s=None"):
         classifier(lookahead_s=0.1).fit(X, y, times=times)
-    with pytest.raises(ValueError, match=r"missing='gap' was asked for, but lookahead_s=0.1 cannot take gaps"):
+    with pytest.raises(ValueError, match=r"missing='gap' is set, but lookahead_s=0.1 cannot take gaps"):
         classifier(lookahead_s=0.1, missing="gap", frontend="linear", sfreq=100.0).fit(X, y)
     model = classifier(lookahead_s=0.1, frontend="linear", sfreq=60.0).fit(X, y)
-    with pytest.raises(ValueError, match=r"case 0 .* or the model has lookahead_s, and takes no gaps"):
+    with pytest.raises(ValueError, match=r"case 0 .* or the model has lookahead_s, and does not support gaps"):
         model.predict(Signals(list(X), times=times))
     with pytest.raises(ValueError, match="view='step' needs a causal model, this one looks ahead"):
         model.export("model.pt2", format="torch", view="step")

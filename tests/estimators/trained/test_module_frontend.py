@@ -164,7 +164,7 @@ def test_loading_needs_the_module_and_restores_its_weights(make, tmp_path):
     X, _ = waves()
     model = fitted(make())
     model.save(tmp_path / "a.s4")
-    with pytest.raises(ModelFileError, match="was fitted with a front end of its own; pass frontend=, a torch module"):
+    with pytest.raises(ModelFileError, match="was fitted with a custom front end; pass frontend=, a torch module"):
         S4Classifier.load(tmp_path / "a.s4")
     loaded = S4Classifier.load(tmp_path / "a.s4", frontend=make())
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
@@ -180,7 +180,7 @@ def test_another_module_than_the_fitted_one_is_refused_at_load(tmp_path):
         S4Classifier.load(tmp_path / "a.s4", frontend=bank())
     X, y = waves()
     regressor().fit(X, y).save(tmp_path / "b.s4")
-    with pytest.raises(ModelFileError, match="has its own front end; do not pass frontend="):
+    with pytest.raises(ModelFileError, match="has a built-in front end; do not pass frontend="):
         S4Regressor.load(tmp_path / "b.s4", frontend=Strided())
 
 

@@ -143,7 +143,7 @@ def test_str_of_a_fitted_model_is_its_description():
     model.fit(ONE, Y)
     assert str(model) == model.describe()
     assert "2 epochs, 32 of 99 cases per step (auto)" in str(model)
-    assert "11 of 110 cases are set aside to choose the epoch" in str(model)
+    assert "11 of 110 cases are held out to choose the epoch" in str(model)
 
 
 @pytest.mark.parametrize(

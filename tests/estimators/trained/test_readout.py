@@ -125,7 +125,7 @@ def test_windowed_stream_with_missing_samples_equals_prediction():
     for first in range(0, 96, 8):
         scores = stream.push(signal[:, first : first + 8])
     np.testing.assert_allclose(scores, expected, atol=10 * TOLERANCE)
-    with pytest.raises(ValueError, match="gaps of all channels at once"):
+    with pytest.raises(ValueError, match="gaps only in all channels at once"):
         model.stream().push(np.where(np.arange(3)[:, None] == 1, np.nan, signal[:, :8]))
 
 

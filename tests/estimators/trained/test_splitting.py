@@ -35,7 +35,7 @@ def test_a_split_keeps_groups_whole(labelled, seed):
     assert set(groups[train]).isdisjoint(groups[held_out])
     assert sorted([*train, *held_out]) == list(range(N))
     assert len(set(groups[held_out])) == 1
-    assert why == "12 cases of 1 of 10 groups are set aside to choose the epoch"
+    assert why == "12 cases of 1 of 10 groups are held out to choose the epoch"
 
 
 def test_split_is_stratified():
@@ -76,8 +76,8 @@ def test_warning_names_groups_that_had_to_be_split():
 @pytest.mark.parametrize(
     ("labels", "options", "why"),
     [
-        (np.arange(99) % 2, {}, "auto, of fewer than 100 cases none is set aside"),
-        (np.arange(N) % 20, {}, "auto, a class has too few cases to set some aside"),
+        (np.arange(99) % 2, {}, "auto, none is held out of fewer than 100 cases"),
+        (np.arange(N) % 20, {}, "auto, a class has too few cases to hold out some"),
         (np.arange(N) % 2, {"to_the_end": "because"}, "auto, because"),
         (np.arange(N) % 2, {"early_stopping": False}, "early_stopping=False"),
     ],
@@ -140,4 +140,4 @@ def test_groups_are_passed_by_metadata_routing():
     with sklearn.config_context(enable_metadata_routing=True):
         model = classifier(early_stopping=True).set_fit_request(groups=True)
         found = cross_validate(model, X, y, cv=GroupKFold(2), params={"groups": subjects}, return_estimator=True)
-    assert all("groups are set aside" in fitted.describe() for fitted in found["estimator"])
+    assert all("groups are held out" in fitted.describe() for fitted in found["estimator"])

@@ -77,7 +77,7 @@ def test_dropped_packets_equal_missing_samples_with_hop_means(readout, n_dropped
         np.testing.assert_array_equal(loaded, whole)
     one = signal.copy()
     one[0, 90:93] = np.nan
-    with pytest.raises(ValueError, match="NaN in some channels alone; this model takes gaps of all channels at once"):
+    with pytest.raises(ValueError, match="NaN in some channels only; this model accepts gaps only in all channels"):
         model.stream().push(one)
 
 

@@ -190,7 +190,7 @@ def test_a_dense_kernel_refuses_times(kernel):
     with pytest.raises(ValueError, match=f"X has times, but kernel='{kernel}' has dense state matrices"):
         classifier(kernel=kernel).fit(X, Y, times=TIMES)
     model = classifier(kernel=kernel, sfreq=62.5).fit(X, Y)
-    with pytest.raises(ValueError, match="case 0 has samples that are not equally far apart, but the kernel has dense"):
+    with pytest.raises(ValueError, match="case 0 has samples at irregular times, but the kernel has dense"):
         model.predict(X, times=TIMES)
 
 

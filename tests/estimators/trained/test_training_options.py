@@ -104,7 +104,7 @@ def test_auto_makes_no_split_with_too_few_cases_per_class():
 
 def test_impossible_split_raises_an_error():
     X, _ = waves(24, n_times=20)
-    with pytest.raises(ValueError, match=r"validation_fraction=0.1 of 24 cases cannot be set aside: .* early_stopping"):
+    with pytest.raises(ValueError, match=r"validation_fraction=0.1 of 24 cases cannot be held out: .* early_stopping"):
         classifier(early_stopping=True).fit(X, np.arange(24) % 12)
 
 
