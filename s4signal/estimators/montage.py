@@ -35,8 +35,7 @@ def _changes(fitted: Sequence[str], rows: dict[tuple[str, ...], list[int]]) -> s
         ignored += [name for row, name in enumerate(layout) if row not in found]
         spelled += [f"{layout[row]} as {name}" for name, row in pairs if row >= 0 and layout[row] != name]
     parts = [("missing, and masked", missing), ("ignored", ignored), ("taken", spelled)]
-    texts = [f"{what}: {_listed(which)}" for what, which in parts if which]
-    return "; ".join(texts) or "their order differs, and is changed to that of the fit"
+    return "; ".join(f"{what}: {_listed(which)}" for what, which in parts if which) or "their order differs"
 
 
 def _listed(names: Iterable[str]) -> str:

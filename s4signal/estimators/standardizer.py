@@ -35,14 +35,13 @@ class Standardizer(NamedTuple):
     @classmethod
     def fit(cls, found: Survey, weights: NDArray[np.float64], *, identity: bool = False) -> "Standardizer":
         """Fit to the statistics of a survey; with ``identity``, only set flat and unobserved channels to 0."""
-        inliers = found.without_outliers(weights)
-        if n_outliers := int((inliers < weights).sum()):
+        given, weights = weights, found.without_outliers(weights)
+        if n_outliers := int((weights < given).sum()):
             warnings.warn(
                 f"{n_outliers} training case(s) vary more than {OUTLIER:g} times as much as nine tenths of them, and "
                 "are not used to scale the channels. Leave them out, or put Clip in front of the model.",
                 stacklevel=2,
             )
-        weights = inliers
         mean, std = found.moments(weights)
         unobserved = np.isnan(mean)
         mean = np.where(unobserved, 0.0, mean)

@@ -162,10 +162,9 @@ class SignalStream(ABC):
 def resolve_time_first(shape: Sequence[int], time_first: bool | None) -> bool:
     """Warn of a square chunk if ``time_first`` is None; return the value to use."""
     if time_first is None and shape[0] == shape[1] > 1:
-        n = shape[0]
         warnings.warn(
-            f"the chunk is square, ({n}, {n}), and is taken as (n_channels, n_times). Pass stream(time_first=False) "
-            "if that is right, stream(time_first=True) if it is (n_times, n_channels), as LSL gives it.",
+            f"the chunk is square, {tuple(shape)}, and is taken as (n_channels, n_times). Pass "
+            "stream(time_first=False) if that is right, or stream(time_first=True) for LSL's (n_times, n_channels).",
             stacklevel=4,
         )
     return bool(time_first)

@@ -204,13 +204,12 @@ class ChannelImportanceDisplay(Display):
         ax : matplotlib Axes, optional
             Axes to draw on; a new figure by default.
         """
-        display = TopographyDisplay(
+        return TopographyDisplay(
             values=self.importance.mean(1),
             ch_names=self.ch_names,
             positions=self.positions,
             label="Mean decrease of the output",
-        )
-        return display.plot(ax=ax)
+        ).plot(ax=ax)
 
     def _draw(self, ax: Any) -> None:
         order = self.importance.mean(1).argsort()[::-1]

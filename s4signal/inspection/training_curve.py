@@ -84,13 +84,12 @@ class TrainingCurveDisplay(Display):
         missing = "%(name)s has no history_. Fit it first; an estimator in closed form has no epochs to draw."
         check_is_fitted(estimator, "history_", msg=missing)
         history = estimator.history_
-        display = cls(
+        return cls(
             epoch=[row["epoch"] for row in history],
             loss=[row["loss"] for row in history],
             validation_score=[row.get("validation_score") for row in history],
             best_epoch=getattr(estimator, "best_epoch_", None),
-        )
-        return display.plot(ax=ax)
+        ).plot(ax=ax)
 
     def _draw(self, ax: Any) -> None:
         self.score_ax_ = None

@@ -28,10 +28,7 @@ def own_callbacks(estimator: Any, *, n_epochs: int, silent: bool = False) -> Ite
 def end_task(
     estimator: Any, task: Any, given: tuple[Any, Any], *, learned: Mapping[str, Any], n_iter: int, network: nn.Module
 ) -> bool:
-    """Call the callbacks at the end of a task; for them, the estimator is as if training had stopped here.
-
-    ``learned`` are the attributes of the draft that is being fitted.
-    """
+    """Call the callbacks at the end of a task, with the attributes ``learned`` so far by the draft that is fitted."""
 
     def snapshot() -> dict[str, Any]:
         parameters = estimator.get_params(deep=False)

@@ -14,15 +14,12 @@ from s4signal.nn import S4Network
 
 
 class Parts(NamedTuple):
-    """Everything a prediction needs; ``scale`` and ``mean`` restore the units of targets, or there are ``classes``.
-
-    The outputs of a ``readout`` are added.
-    """
+    """Everything a prediction needs; ``scale`` and ``mean`` restore the units of targets, or there are ``classes``."""
 
     plan: Plan
     standardizer: Standardizer
     network: S4Network
-    readout: Readout | None
+    readout: Readout | None  # its outputs are added
     classes: NDArray[Any] | None
     tags: bool  # whether classes are independent tags
     scale: NDArray[np.float64]

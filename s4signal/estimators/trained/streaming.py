@@ -89,10 +89,7 @@ class Stream(SignalStream):
         return prediction if prediction is None or data.ndim == 3 else prediction[0]
 
     def _inputs(self, data: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp] | None, int]:
-        """Return samples as `prepare_case` does, above masks; the periods that each covers; the number missing last.
-
-        The periods are None if each sample covers one.
-        """
+        """Return samples like `prepare_case`, above masks; periods each covers (None: one); the number missing last."""
         missing, n, pending, periods = np.isnan(data), data.shape[-1], 0, None
         has_missing = bool(missing.any())
         if self._sampling.missing == "gap" and self._sampling.gaps and (self._n_pending or has_missing):
