@@ -18,6 +18,7 @@ from s4signal.estimators.preprocessing.base import ChunkStream
 from s4signal.estimators.validation import check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case, transformed
+from s4signal.signals.summary import text_of
 
 SMALLEST = 1e-9  # eigenvalue, relative to the largest, of an empty direction (a common reference leaves one)
 _ROUNDING = 1e-14  # the same for no direction, as of a flat channel
@@ -186,7 +187,9 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
 
 def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp], Floats]]:
     """Yield the rows of each recording, and the mean covariance of its cases."""
-    names = _known(signals) if groups is None else [str(group) for group in one_group_each(groups, signals)]
+    if groups is None:
+        groups = [text_of(case, "subject") or text_of(case, "recording") or case.source for case in signals.cases]
+    names = [str(group) for group in one_group_each(groups, signals)]
     for name in dict.fromkeys(names):
         rows = np.flatnonzero(np.array(names) == name)
         found = [_covariance(signals[int(row)], int(row)) for row in rows]
@@ -202,12 +205,6 @@ def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp
         if not np.trace(covariance) > 0:
             raise RecordingError(f"{which} does not vary in any channel; leave it out.")
         yield rows, covariance
-
-
-def _known(signals: Signals) -> list[str]:
-    """Return the subject of each case, or its recording; "" if neither is known."""
-    pairs = zip(signals.cases, signals.recordings.tolist(), strict=True)
-    return [str(case.metadata.get("subject") or recording) for case, recording in pairs]
 
 
 def _covariance(case: Signal, index: int) -> tuple[NDArray[np.intp], Floats]:

@@ -22,6 +22,7 @@ from s4signal.signals.checks import in_full_scale, object_array
 from s4signal.signals.clock import Clock, warn_of_clocks
 from s4signal.signals.epochs import epoch_spans
 from s4signal.signals.lazy import Case, with_metadata
+from s4signal.signals.summary import text_of
 from s4signal.signals.windows import recognised
 
 SAVED: dict[str, Any] = {kind.__name__: kind for kind in (S4Classifier, S4RidgeClassifier)}
@@ -268,4 +269,4 @@ class S4Segmenter(SavedMixin, SignalEstimator):
 
 def _identity(case: Case) -> tuple[str, float, int]:
     """Return the recording, the first sample and the length of a case."""
-    return str(case.metadata.get("recording") or case.source), case.first_sample, case.length
+    return text_of(case, "recording") or case.source, case.first_sample, case.length

@@ -17,7 +17,7 @@ from s4signal.signals.forms import cases_from, describe_cases
 from s4signal.signals.lazy import Case, cached
 from s4signal.signals.mne_objects import epochs_from
 from s4signal.signals.resampling import grid_signal, resample_case
-from s4signal.signals.summary import CaseList, name_errors
+from s4signal.signals.summary import CaseList, each_case
 
 
 class Signals(CaseList):
@@ -87,7 +87,7 @@ class Signals(CaseList):
         cases : iterable of Case
             `Signal` objects or lazy cases; can be empty.
         """
-        signals = cls.__new__(cls)
+        signals = Signals.__new__(Signals)  # plain also from a subclass
         signals._cases = object_array(list(cases))
         return signals
 
@@ -164,9 +164,7 @@ class Signals(CaseList):
         Signals: 2 cases × 1 channel, 200 samples, 50 Hz (4 s)
         """
         rate = as_rate(sfreq)
-        return self.from_cases(
-            name_errors(i, case.source, partial(resample_case, case, rate)) for i, case in enumerate(self._cases)
-        )
+        return self.from_cases(each_case(self._cases, partial(resample_case, sfreq=rate)))
 
     def to_grid(
         self, sfreq: float, *, method: Literal["linear", "previous"] = "linear", longest_gap_s: float | None = None
@@ -204,9 +202,7 @@ class Signals(CaseList):
         if longest_gap_s is not None:
             check_positive("longest_gap_s", longest_gap_s)
         interpolate = partial(grid_signal, sfreq=as_rate(sfreq), method=method, longest_gap_s=longest_gap_s)
-        return self.from_cases(
-            name_errors(i, case.source, partial(interpolate, case.load())) for i, case in enumerate(self._cases)
-        )
+        return self.from_cases(each_case(self._cases, lambda case: interpolate(case.load())))
 
     def to_numpy(self) -> FloatArray:
         """Return the cases as a new array of shape (n_samples, n_channels, n_times).

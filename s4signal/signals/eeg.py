@@ -238,17 +238,6 @@ class EegRecordings(Signals):
         super().__init__(list(cases))
         self.skipped, self.changes = tuple(skipped), tuple(changes)
 
-    @classmethod
-    def from_cases(cls, cases: Iterable[Case]) -> Signals:  # type: ignore[override]  # a selection has no report
-        """Collect cases as plain `Signals`, as the report on files is only valid for all recordings.
-
-        Parameters
-        ----------
-        cases : iterable of Case
-            `Signal` objects or lazy cases; can be empty.
-        """
-        return Signals.from_cases(cases)
-
     def __repr__(self) -> str:
         """Summarise recordings, subjects, changes and skipped files."""
         lines = [super().__repr__()]

@@ -75,11 +75,11 @@ def cases_from_epochs(items: Sequence[Any]) -> list[Case]:
         elif single and not fields["source"]:
             identity["recording"] = f"trials of {len(epochs.drop_log)}"
         counted = type(epochs).__name__ == "Epochs"  # EpochsArray can have arbitrary events
-        first = epochs.events[:, 0] + round(epochs.tmin * epochs.info["sfreq"])
-        rows, marks = _rows(epochs), _marks(epochs)
-        for i, trial in enumerate(trials):
-            start = {"first_sample": int(first[i])} if counted else {"recorded_sfreq": 0.0}
-            cases.append(Signal(trial, metadata={**identity, **rows[i]}, annotations=marks[i], **fields, **start))
+        recorded = float(getattr(epochs, "_raw_sfreq", fields["sfreq"]))  # events keep the numbers before decimation
+        first = counted * (epochs.events[:, 0] + round(epochs.tmin * recorded)) * fields["sfreq"] / recorded
+        fields["recorded_sfreq"] = (None if recorded == fields["sfreq"] else recorded) if counted else 0.0
+        for trial, row, at, marks in zip(trials, _rows(epochs), first.tolist(), _marks(epochs), strict=True):
+            cases.append(Signal(trial, first_sample=at, annotations=marks, metadata=identity | row, **fields))
     if not cases:
         raise ShapeError("the Epochs hold no trial (0 sample(s)); at least one is needed. Check epochs.drop_log.")
     return cases
@@ -233,16 +233,12 @@ def _rows(epochs: Any) -> list[dict[str, Any]]:
     """Return the event, `tmin` [s] and metadata row of every trial."""
     names = {code: name for name, code in epochs.event_id.items()}
     rows = [{"event": names.get(code, str(code)), "tmin": float(epochs.tmin)} for code in epochs.events[:, 2]]
-    table = epochs.metadata
-    if table is None:
-        return rows
-    lines = table.to_dict("records") if hasattr(table, "to_dict") else [dict(line) for line in table]
-    return [{**row, **{str(key): value for key, value in line.items()}} for row, line in zip(rows, lines, strict=True)]
+    table = [{}] * len(rows) if epochs.metadata is None else epochs.metadata
+    lines = table.to_dict("records") if hasattr(table, "to_dict") else table
+    return [{**{str(key): value for key, value in line.items()}, **row} for row, line in zip(rows, lines, strict=True)]
 
 
 def _marks(epochs: Any) -> list[tuple[Annotation, ...]]:
-    if epochs.annotations is None or not len(epochs.annotations):
-        return [()] * len(epochs.events)
     return [
         tuple(Annotation(float(onset - epochs.tmin), float(length), str(text)) for onset, length, text, *_ in marks)
         for marks in epochs.get_annotations_per_epoch()
@@ -259,7 +255,7 @@ def _types(cases: Sequence[Signal]) -> str:
 def _event_samples(cases: Sequence[Signal], tmin: float, sfreq: float) -> npt.NDArray[np.int64]:
     """Return sample numbers of events in the recording if all cases have them, else consecutive numbers."""
     counted = np.array([round(case.first_sample - tmin * sfreq) for case in cases], dtype=np.int64)
-    known = all(case.recorded_sfreq is None for case in cases) and (np.diff(counted) > 0).all()
+    known = all(case.recorded_sfreq != 0 for case in cases) and (np.diff(counted) > 0).all()
     return counted if known else np.arange(len(cases), dtype=np.int64) * cases[0].length
 
 

@@ -1,6 +1,7 @@
 """Properties of a collection of cases: what they share, their groups and metadata, a one-line summary."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import case_name
+from s4signal.signals.checks import case_name, object_array
 from s4signal.signals.lazy import Case
 
 # Attributes that cases must share: the noun for messages, and what to do if they differ.
@@ -102,7 +103,7 @@ class CaseList:
     @property
     def recordings(self) -> npt.NDArray[Any]:
         """Recording of each case, shape (n,): "recording" of its metadata, or its file; "" if unknown."""
-        return np.array([str(case.metadata.get("recording") or case.source) for case in self._cases])
+        return np.array([text_of(case, "recording") or case.source for case in self._cases])
 
     @property
     def groups(self) -> npt.NDArray[Any]:
@@ -110,9 +111,8 @@ class CaseList:
 
         Pass it to `cross_val_score` with a splitter such as `GroupKFold`.
         """
-        subjects = [case.metadata.get("subject") for case in self._cases]
-        pairs = enumerate(zip(subjects, self.recordings.tolist(), strict=True))
-        return np.array([str(subject or recording or f"case {i}") for i, (subject, recording) in pairs])
+        pairs = enumerate(zip(self._cases, self.recordings.tolist(), strict=True))
+        return np.array([text_of(case, "subject") or recording or f"case {i}" for i, (case, recording) in pairs])
 
     @property
     def metadata(self) -> dict[str, npt.NDArray[Any]]:
@@ -122,7 +122,7 @@ class CaseList:
         """
         names = dict.fromkeys(name for case in self._cases for name in case.metadata)
         columns = {name: [case.metadata.get(name) for case in self._cases] for name in names}
-        return {name: np.array(c, dtype=object if None in c else None) for name, c in columns.items()}
+        return {name: _column(values) for name, values in columns.items()}
 
     def _check_one_shape(self) -> None:
         """Raise ShapeError if the cases cannot form one array."""
@@ -162,12 +162,29 @@ class CaseList:
         )
 
 
+def text_of(case: Case, key: str) -> str:
+    """Return an entry of the metadata as text, such as the subject, which can be 0; "" if it is unknown."""
+    text = str(case.metadata.get(key, ""))
+    return "" if text in ("None", "nan", "<NA>", "NaT") else text
+
+
+def _column(values: Sequence[Any]) -> npt.NDArray[Any]:
+    """Return an array (n,) of texts or of numbers, or of objects for a mixture or anything else."""
+    alike = any(all(isinstance(v, kinds) for v in values) for kinds in (str, (bool, int, float, np.generic)))
+    return np.array(values) if alike else object_array(values)
+
+
 def name_errors(i: int, source: str, build: Callable[[], Case]) -> Case:
     """Call `build`, and name the case in its errors."""
     try:
         return build()
     except (RecordingError, ShapeError, TypeError, ValueError) as error:
         raise type(error)(f"{case_name(i, source)}: {error}") from None
+
+
+def each_case(cases: Iterable[Case], change: Callable[[Case], Case]) -> list[Case]:
+    """Transform every case, and name the case in errors."""
+    return [name_errors(i, case.source, partial(change, case)) for i, case in enumerate(cases)]
 
 
 def _common_value(cases: Sequence[Case], name: str) -> Any:

@@ -186,6 +186,15 @@ def test_stream_converges_to_the_alignment_of_the_whole_recording():
     np.testing.assert_allclose(streamed[:, -100:], offline[:, -100:], atol=0.3)
 
 
+def test_recordings_of_a_subject_of_number_zero_are_aligned_together():
+    numbered = [
+        Signal(x, metadata={"subject": number, "recording": f"run {i}"})
+        for i, (x, number) in enumerate(zip(X, [0, 1, 2] * 8, strict=True))
+    ]
+    aligned = AlignRecordings().fit_transform(Signals(numbered))
+    np.testing.assert_array_equal(aligned, AlignRecordings().fit_transform(X, groups=[0, 1, 2] * 8))
+
+
 def test_invalid_input_is_refused():
     with pytest.raises(NotFittedError, match="This AlignRecordings instance is not fitted yet"):
         AlignRecordings().transform(X)

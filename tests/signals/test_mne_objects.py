@@ -7,6 +7,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score, train_test_spli
 
 from s4signal import S4RidgeClassifier, Signals
 from s4signal.errors import RecordingError, ShapeError
+from s4signal.estimators import check_leakage
 from s4signal.signals import windows
 
 __all__: list[str] = []
@@ -177,3 +178,60 @@ def test_asarray_is_the_stack_and_shape_counts_cases():
     assert np.asarray(signals, dtype=np.float32).dtype == np.float32
     with pytest.raises(ShapeError, match="cannot form one array"):
         np.asarray(Signals([np.zeros(3), np.zeros(4)]))
+
+
+def with_table(rng, table, n=10):
+    epochs = trials(recording(rng), n)
+    epochs.metadata = pytest.importorskip("pandas").DataFrame(table)
+    return epochs
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 1), (1.0, 1.0, 0.0), (False, False, True)])
+def test_a_subject_of_number_zero_is_a_subject(rng, numbers):
+    whole = Signals([with_table(rng, {"subject": [number] * 10}) for number in numbers])
+    assert [len(set(whole.groups[part])) for part in (slice(0, 20), slice(20, 30), slice(0, 30))] == [1, 1, 2]
+
+
+def test_an_unknown_subject_leaves_the_recording(rng):
+    pandas = pytest.importorskip("pandas")
+    for unknown in (None, np.nan, pandas.NA, pandas.NaT):
+        signals = Signals(with_table(rng, {"subject": [unknown] * 5 + ["s1"] * 5}))
+        assert signals.groups.tolist() == [signals.recordings[0]] * 5 + ["s1"] * 5
+
+
+def test_a_table_does_not_say_when_and_at_which_event_a_trial_was_cut(rng):
+    epochs = with_table(rng, {"event": ["x"] * 10, "tmin": ["early"] * 10, "side": [1] * 10})
+    signals = Signals(epochs)
+    assert signals.metadata["event"].tolist() == ["left", "right"] * 5
+    assert signals[0].crop(20, 60).metadata["tmin"] == pytest.approx(0.0)
+    assert signals.to_epochs().event_id == epochs.event_id
+    assert signals.metadata["side"].tolist() == [1] * 10
+
+
+def test_a_table_may_hold_arrays_and_texts_beside_numbers(rng):
+    where = [np.arange(1 + i % 3) for i in range(10)]
+    metadata = Signals(with_table(rng, {"where": where, "mixed": ["a", 1] * 5, "n": range(10)})).metadata
+    for found, given in zip(metadata["where"], where, strict=True):
+        np.testing.assert_array_equal(found, given)
+    assert metadata["mixed"].tolist() == ["a", 1] * 5
+    assert metadata["n"].dtype.kind == "i"
+
+
+@pytest.mark.parametrize("slower", ["decim", "decimate", "resample"])
+def test_trials_at_a_lower_rate_are_cut_at_the_same_seconds(rng, slower):
+    raw = recording(rng)
+    events = mne.make_fixed_length_events(raw, duration=0.5)  # of a second each: neighbours overlap
+    decim = 4 if slower == "decim" else 1
+    epochs = mne.Epochs(raw, events, tmin=-0.2, tmax=0.79, baseline=None, decim=decim, preload=True, verbose="error")
+    if slower != "decim":
+        getattr(epochs, slower)(4 if slower == "decimate" else 25.0, verbose="error")
+    signals = Signals(epochs)
+    seconds = [case.first_sample / signals.sfreq for case in signals]
+    np.testing.assert_allclose(seconds, epochs.events[:, 0] / 100.0 - 0.2)
+    overlaps = [
+        leak for leak in check_leakage(signals, cv=[(np.arange(20), np.arange(20, 40))]) if leak.kind == "overlap"
+    ]
+    assert [leak.n_test for leak in overlaps] == [1]
+    apart = check_leakage(signals, cv=[(np.arange(20), np.arange(22, 40))])
+    assert {leak.kind for leak in apart} == {"group", "recording"}
+    np.testing.assert_allclose(signals.to_epochs().events[:, 0] / 25.0, epochs.events[:, 0] / 100.0, atol=0.5 / 25)

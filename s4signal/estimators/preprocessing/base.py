@@ -16,7 +16,7 @@ from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.validation import check_chunk, check_rate, check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case, transformed
-from s4signal.signals.summary import name_errors
+from s4signal.signals.summary import each_case
 
 Floats: TypeAlias = NDArray[np.floating]
 # Takes a chunk (n_channels, n_times) and the state after the chunks before it (None at first); returns both, updated.
@@ -105,9 +105,7 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         """
         check_is_fitted(self, "n_channels_in_")
         signals = self._checked(X, reset=False)
-        return Signals.from_cases(
-            name_errors(i, case.source, partial(self._transformed, case)) for i, case in enumerate(signals.cases)
-        )
+        return Signals.from_cases(each_case(signals.cases, self._transformed))
 
     def stream(self, *, sfreq: float | None = None) -> ChunkStream:
         """Open a stream: ``push(chunk)`` returns the transformed chunk, ``reset()`` starts anew.
