@@ -177,12 +177,8 @@ def _marks(given: Any) -> Sequence[Annotation]:
 
 
 def is_bad(window: Case, duration_s: float) -> bool:
-    """Return whether a bad span overlaps a window, whose annotations are relative to its start."""
-    return any(
-        mark.description.lower().startswith("bad") and mark.onset_s < duration_s and mark.onset_s + mark.duration_s > 0
-        for mark in window.annotations
-        if mark.duration_s > 0  # ignore instants
-    )
+    """Return whether a bad span or instant overlaps a window, whose annotations are relative to its start."""
+    return bool(labels_of(window.annotations, {}, 1, duration_s)[2][0])
 
 
 def labelled(
@@ -220,14 +216,14 @@ def labels_of(
     Windows are consecutive; annotations are relative to the start of the first.
     """
     choices = list(dict.fromkeys(named.values()))
-    covered = np.zeros((len(choices) + 2, n))  # plus a row for no label, and one for bad spans
+    covered, bad = np.zeros((len(choices) + 1, n)), np.zeros(n, dtype=bool)  # plus a row for no label
     for mark in marks:
-        first, end = mark.onset_s, mark.onset_s + mark.duration_s
-        inside = np.arange(max(0, int(first // window_s)), int(np.ceil(min(n, end / window_s))))
-        seconds = np.minimum(end, (inside + 1) * window_s) - np.maximum(first, inside * window_s)
+        first, end = (round(s / window_s, 9) for s in (mark.onset_s, mark.onset_s + mark.duration_s))
+        inside = np.arange(max(0, int(first)), int(np.ceil(min(n, end))))
         if mark.description in named:
-            covered[choices.index(named[mark.description]), inside] += seconds
+            share = np.minimum(end, inside + 1) - np.maximum(first, inside)
+            covered[choices.index(named[mark.description]), inside] += share
         if mark.description.lower().startswith("bad"):
-            covered[-1, inside] += seconds
-    best = covered[:-1].argmax(0)
-    return object_array([*choices, None])[best], covered[best, np.arange(n)] > window_s / 2, covered[-1] > 0
+            bad[inside] = True  # instants too: MNE marks the boundary of concatenated recordings by one
+    best = covered.argmax(0)
+    return object_array([*choices, None])[best], covered[best, np.arange(n)] > 0.5, bad

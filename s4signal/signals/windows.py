@@ -192,7 +192,7 @@ def epochs_from_events(
             warnings.warn(f"{clock.name}: {text}", stacklevel=2)
         for span, name in inside:
             epoch = with_metadata(clock.case.crop(*span), event=name, tmin=tmin)
-            if not (reject_by_annotation and is_bad(epoch, tmax - tmin)):
+            if not (reject_by_annotation and is_bad(epoch, tmax - tmin + 2 * clock.slack_s)):
                 cases.append(epoch)
                 names.append(name)
                 origin.append(i)

@@ -67,8 +67,9 @@ def test_the_label_that_covers_more_than_half_of_an_epoch_holds_and_bad_spans_ha
         "b",
         None,
     ]
-    bad = [*rows, (149, 2, "BAD_artefact"), (200, 0, "bad")]
-    assert epoch_labels(night(), annotations=[bad])[0].tolist()[4:7] == [None, None, "b"]
+    bad = [*rows, (149, 2, "BAD_artefact"), (180, 0, "bad"), (215, 0, "BAD boundary")]
+    # An instant within an epoch makes it bad, where recordings were joined; one between two epochs is in neither.
+    assert epoch_labels(night(), annotations=[bad])[0].tolist()[4:9] == [None, None, "b", None, "b"]
     others = epoch_labels(night(), annotations=[bad], otherwise="background")
     assert others[0].tolist()[:5] == ["a", *["background"] * 3, None]
     kept = epoch_labels(night(), annotations=[bad], reject_by_annotation=False)

@@ -21,7 +21,7 @@ RAMP = np.arange(1000.0)[np.newaxis]
 
 
 def recordings(n=2, source="s0{}.edf"):
-    marks = (Annotation(2.0, 0.0, "left"), Annotation(5.0, 0.0, "right"), Annotation(7.0, 0.0, "BAD blink"))
+    marks = (Annotation(0.0, 0.0, "BAD blink"), Annotation(2.0, 0.0, "left"), Annotation(5.0, 0.0, "right"))
     return Signals([Signal(RAMP, sfreq=100, annotations=marks, source=source.format(i)) for i in range(n)])
 
 
@@ -361,3 +361,21 @@ def test_bad_spans_are_left_out_as_mne_does():
     raw.set_annotations(mne.Annotations([0], [10], ["BAD_"]))
     with pytest.raises(RecordingError, match=r"every window is marked as bad. Pass reject_by_annotation=False"):
         windows(raw, duration_s=1)
+
+
+@pytest.mark.parametrize("sfreq", [100.0, 256.0, 333.0])
+def test_nothing_reaches_across_the_boundary_of_recordings_that_were_joined(sfreq):
+    mne = pytest.importorskip("mne")
+    rng = np.random.default_rng(0)
+    info = mne.create_info(["Oz"], sfreq, "eeg")
+    raws = [mne.io.RawArray(rng.standard_normal((1, n)), info, verbose="error") for n in (round(7.3 * sfreq), 2000)]
+    joined = mne.concatenate_raws(raws, verbose="error")  # marks the boundary by an instant, "BAD boundary"
+    expected = mne.make_fixed_length_epochs(joined, 1.0, preload=True, verbose="error").get_data()
+    cut, _, _ = windows(joined, duration_s=1)
+    np.testing.assert_array_equal(cut.to_numpy(), expected)
+    assert len(windows(joined, duration_s=1, reject_by_annotation=False)[0]) == len(cut) + 1
+    events = np.array([[round(7.3 * sfreq) + shift, 0, 1] for shift in range(-140, 60)])
+    expected = mne.Epochs(joined, events, tmin=-0.1, tmax=0.2, baseline=None, preload=True, verbose="error").get_data()
+    np.testing.assert_array_equal(
+        epochs_from_events(joined, events=events, tmin=-0.1, tmax=0.2)[0].to_numpy(), expected
+    )
