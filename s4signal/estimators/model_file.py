@@ -115,6 +115,7 @@ def load_model(path: Any, from_state: Callable[[State], T]) -> T:
 def estimator_state(estimator: Any, *, left_out: Iterable[str] = ()) -> State:
     """Return the class of an estimator, its parameters and the form of its input."""
     kept = {k: v for k, v in estimator.get_params(deep=False).items() if k not in {*left_out, *_NEVER_KEPT}}
+    kept = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in kept.items()}
     if isinstance(kept.get("class_weight"), dict):
         # As pairs: the keys of a JSON object are strings, but labels may be of other types.
         kept["class_weight"] = list(kept["class_weight"].items())

@@ -1,7 +1,7 @@
 """All checks of hyper-parameters."""
 
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.callback import FitCallback
 from torch import nn
 
-from s4signal.estimators.augmentation import parse_augmentation
+from s4signal.estimators.augmentation import is_number, parse_augmentation
 from s4signal.nn import KERNELS
 from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.nn.pooling import POOLINGS
@@ -73,7 +73,7 @@ def check_band(band_hz: tuple[float, float] | None, sfreq: float | None) -> None
 
 def is_positive(v: Any) -> bool:
     """Whether a value is a positive finite number."""
-    return _number(v) and bool(0 < v < np.inf)
+    return is_number(v) and bool(0 < v < np.inf)
 
 
 def _check_rules(estimator: Any, rules: Rules) -> None:
@@ -81,10 +81,6 @@ def _check_rules(estimator: Any, rules: Rules) -> None:
         value = getattr(estimator, name, None)  # a regressor has no class_weight
         if not allowed(value):
             raise ValueError(f"{name}={value!r} is unknown or out of range; {need}.")
-
-
-def _number(v: Any) -> bool:
-    return isinstance(v, Real) and not isinstance(v, bool)
 
 
 def _whole(low: int) -> Test:
@@ -116,7 +112,7 @@ def _penalties(v: Any) -> bool:
 
 def _class_weight(v: Any) -> bool:
     if isinstance(v, dict):
-        return all(_number(weight) and 0 <= weight < np.inf for weight in v.values())
+        return all(is_number(weight) and 0 <= weight < np.inf for weight in v.values())
     return v is None or (isinstance(v, str) and v == "balanced")
 
 
@@ -151,7 +147,7 @@ _RULES: Rules = {
         "it must be 'auto' or even and at least 2: modes come in conjugate pairs",
     ),
     "lookahead_s": (_none_or(is_positive), "it must be None or a positive number of seconds"),
-    "dropout": (lambda v: _number(v) and 0 <= v < 1, "it must be in [0, 1)"),
+    "dropout": (lambda v: is_number(v) and 0 <= v < 1, "it must be in [0, 1)"),
     "sfreq": _SFREQ,
     "band_hz": _BAND,
     "timescale": (
@@ -164,9 +160,9 @@ _RULES: Rules = {
     ),
     **dict.fromkeys(("learning_rate", "ssm_learning_rate"), (is_positive, "it must be positive")),
     **dict.fromkeys(
-        ("weight_decay", "memory_budget_gb"), (lambda v: _number(v) and 0 <= v < np.inf, "it must be at least 0")
+        ("weight_decay", "memory_budget_gb"), (lambda v: is_number(v) and 0 <= v < np.inf, "it must be at least 0")
     ),
-    "validation_fraction": (lambda v: _number(v) and 0 < v < 1, "it must be in (0, 1)"),
+    "validation_fraction": (lambda v: is_number(v) and 0 < v < 1, "it must be in (0, 1)"),
     "n_iter_no_change": (_none_or(_whole(1)), "it must be None or a whole number of at least 1"),
     "checkpoint_dir": (_none_or(lambda v: isinstance(v, str | PathLike)), "it must be None or the path of a folder"),
     "callbacks": (

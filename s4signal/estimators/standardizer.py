@@ -16,6 +16,7 @@ FURTHEST = 4.0  # standard deviations: limit of outliers if most values are miss
 LARGEST = 1e15  # standard deviations; single precision can represent their square
 OTHER_UNITS = 100.0  # times the scale of any training case, or below the smallest by as much: other units, or flat
 DRIFT = 10.0  # times the deviation within cases; larger total deviations come from offsets, as electrodes drift
+_FEW = 8  # observations that may be equal by chance
 AVERAGED = 1e-4  # of the power: the average over channels has at most this share if it is the reference
 
 
@@ -59,6 +60,10 @@ class Standardizer(NamedTuple):
         scale = np.where(drifting, within, scale)
         deviations, common = (found.deviations() / scale)[weights > 0], found.common[weights > 0]
         scales, least = deviations.max(1), deviations.min(0)
+        ordered = np.sort(scales[(scales > 0) & (found.n_observed.max(1)[weights > 0] >= _FEW)])
+        if len(below := np.flatnonzero(ordered[1:] > OTHER_UNITS * ordered[:-1]) + 1):
+            text = f"{below[-1]} training case(s) vary over {OTHER_UNITS:g} times less than any other: other units?"
+            warnings.warn(text, stacklevel=2)
         least[least < 1e-6] = 0.0  # the sums of a flat channel have a rounding error
         of_scale = float(scales[scales > 0].min(initial=np.inf)), float(scales.max(initial=0.0))
         lowest, highest = (float(extreme.reduce(common, initial=np.nan)) for extreme in (np.fmin, np.fmax))
@@ -107,13 +112,19 @@ class Standardizer(NamedTuple):
     def statistics(self, data: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the deviation of each channel, in standard units, and the share of `spread`: (n_channels + 1,).
 
-        NaN for a channel with fewer than eight observations, which may be equal by chance.
+        NaN for a channel with few observations.
         """
         deviation, share = spread(data)
         with np.errstate(invalid="ignore"):
             standard = np.nan_to_num(deviation / self.scale, posinf=np.inf)
-        standard[np.count_nonzero(~np.isnan(data), axis=1) < 8] = np.nan
+        standard[np.count_nonzero(~np.isnan(data), axis=1) < _FEW] = np.nan
         return np.append(standard, share)
+
+
+def warn_of_survey(standardizer: Standardizer, found: Survey, names: Sequence[str] | None) -> None:
+    """Warn if cases that were surveyed differ from those of training."""
+    deviations = np.where(found.n_observed < _FEW, np.nan, found.deviations() / standardizer.scale)
+    warn_of_differences(standardizer, np.column_stack([deviations, found.common]), names)
 
 
 def warn_of_differences(

@@ -181,7 +181,8 @@ def check_chunk(
         form = f"(n_times, {n_channels})" if time_first else f"({n_channels}, n_times)"
         transposed = data.ndim == 2 and data.shape[1] == n_channels
         place, other = ("second", False) if time_first else ("first", True)
-        advice = f" Time seems to be {place}: pass stream(time_first={other}), or chunk.T." if transposed else ""
+        column = "chunk[:, np.newaxis]" if np.ndim(chunk) == 1 else "chunk.T"
+        advice = f" Time seems to be {place}: pass stream(time_first={other}), or {column}." if transposed else ""
         raise ShapeError(f"chunk must have shape {form}, got {np.shape(chunk)}.{advice}")
     if np.isfinite(data).all():
         return data
@@ -219,7 +220,7 @@ def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> 
         check_classification_targets(y)
     except TypeError:
         kinds = ", ".join(sorted({type(label).__name__ for label in y.tolist()}))
-        raise ValueError(f"y mixes labels that cannot be sorted ({kinds}); give all of them one type.") from None
+        raise ValueError(f"y holds labels of type {kinds}; all of them must be texts, or all numbers.") from None
     if classes is not None:
         if len(unknown := np.setdiff1d(y, classes).tolist()):
             raise ValueError(f"y holds the label {unknown[0]!r}, which is not among the classes {classes.tolist()}.")

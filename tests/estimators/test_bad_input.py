@@ -127,7 +127,12 @@ LABELS = {
     "one class": (np.zeros(24, int), ValueError, r"y has 1 class \(0\); a classifier needs at least 2 classes"),
     "a missing label": (np.array(["a", None] * 12), ValueError, r"y contains NaN or None: case 1 has no label; leave"),
     "NaN among strings": (["a", np.nan] * 12, ValueError, r"y contains NaN or None: case 1 has no label; leave"),
-    "strings and numbers": (np.array(["a", 3] * 12, object), ValueError, r"y mixes labels .* \(int, str\); give all"),
+    "strings and numbers": (
+        np.array(["a", 3] * 12, object),
+        ValueError,
+        r"labels of type int, str; all of them must be",
+    ),
+    "bytes": (np.array([b"a", b"b"] * 12), ValueError, r"y holds labels of type bytes; all of them must be texts, or"),
     "numbers": (np.linspace(0, 1, 24), ValueError, "Unknown label type: continuous"),
     "two columns": (np.stack([Y, 2 * Y], 1), ValueError, r"y of shape \(24, 2\) must hold tags, 0 or 1 each"),
 }

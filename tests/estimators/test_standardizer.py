@@ -1,8 +1,10 @@
 """Standardisation is robust to outlying cases and to offsets between recordings."""
 
+import warnings
+
 import numpy as np
 import pytest
-from small_models import waves
+from small_models import classifier, waves
 
 from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.estimators.model_file import State
@@ -34,6 +36,36 @@ def test_models_are_robust_to_one_bad_trial(make):
     ):
         model = make().fit(X, y)
     assert model.score(*waves(60, n_times=100, seed=1)) > 0.9
+
+
+@each_model
+@pytest.mark.parametrize("factor", [1e-3, 1e6])
+def test_recordings_in_different_units_are_said_at_fit(make, factor):
+    X, y = waves(80, n_times=100)
+    X[::4] *= factor
+    n = 20 if factor < 1 else 60
+    with pytest.warns(
+        UserWarning, match=rf"{n} training case\(s\) vary over 100 times less than any other: other units"
+    ):
+        make().fit(X, y)
+
+
+@pytest.mark.parametrize("later", ["batch", "warm start"])
+def test_later_cases_in_other_units_are_said_by_networks(later):
+    X, y = waves(40)
+    X, more = Signals(X[:30], sfreq=100.0), X[30:].copy()
+    more[0, 1] = np.nan  # a channel that is missing is not flat
+
+    def fit(more):
+        if later == "batch":
+            return classifier().partial_fit(X, y[:30]).partial_fit(more, y[30:])
+        return classifier(warm_start=True).fit(X, y[:30]).fit(more, y[30:])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(Signals(more, sfreq=100.0))
+    with pytest.warns(UserWarning, match="case 0 varies .* as any training case, 9 more as well: other units"):
+        fit(Signals(1e6 * more, sfreq=100.0))
 
 
 @each_model

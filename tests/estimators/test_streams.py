@@ -169,6 +169,8 @@ def test_chunks_with_time_first_need_the_option(make):
     with pytest.raises(ShapeError, match=r"shape \(3, n_times\), got \(50, 3\).*stream\(time_first=True\), or chunk.T"):
         model.stream().push(x.T)
     expected = model.stream().push(x)
+    with pytest.raises(ShapeError, match=r"got \(3,\).*stream\(time_first=True\), or chunk\[:, np.newaxis\]"):
+        model.stream().push(x[:, 0])
     stream = model.stream(time_first=True)
     stream.push(x[:, :3].T.tolist())  # a square chunk
     stream.push(x[:, 3])  # one sample

@@ -132,10 +132,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         )
 
     def _to_state(self) -> State:
-        state, features = estimator_state(self), self.features_
-        if not isinstance(self.alphas, str):
-            state.plain["parameters"]["alphas"] = self._alphas()
-        model = self._regression().to_state(features.random_state)
+        state, model = estimator_state(self), self._regression().to_state(self.features_.random_state)
         return State(state.plain | model.plain, state.arrays | model.arrays).nest("targets", self._targets_state())
 
     def _restore(self, state: State) -> None:
@@ -185,7 +182,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         elif not np.allclose(relative_periods(cases.recordings.signals, self.sfreq_), 1.0):
             raise ValueError(f"X must have {self.sfreq_:g} Hz, as the first batch; use Signals.resample.")
         else:
-            blocks = self.features_.feature_map_.blocks(cases.recordings)
+            blocks = self.features_.feature_map_.blocks(cases.recordings, warn=True)
         targets = self._standardised(cases.targets)
         self._sums = self._sums.added(np.concatenate([*blocks.values()], axis=1), targets, cases.weights)
         if not first:

@@ -88,10 +88,8 @@ class Clip(_Robust):
 
     Attributes
     ----------
-    center_ : ndarray (n_channels,)
-        Medians, in the units of X.
-    scale_ : ndarray (n_channels,)
-        Robust standard deviations, as in `RobustScale`.
+    center_, scale_ : ndarray (n_channels,)
+        Medians and robust standard deviations, as in `RobustScale`.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,10 +58,11 @@ class Rereference(PointwiseStep):
     def _rows(self) -> Rows:
         if isinstance(self.ref_channels, str) and self.ref_channels == "average":
             return np.arange(self.n_channels_in_)
-        given = [self.ref_channels] if isinstance(self.ref_channels, str) else list(self.ref_channels)
-        return _rows_of(self, given, "ref_channels")
+        return _rows_of(self, self.ref_channels, "ref_channels")
 
     def _measure(self, signals: Signals) -> None:
+        if any(case.modality == "mixed" for case in signals.cases):
+            raise RecordingError("X has channels of several types, which Rereference would mix; pick one type.")
         if not len(self._rows()) or self.n_channels_in_ == 1:
             raise ValueError(
                 f"ref_channels={self.ref_channels!r} of {self.n_channels_in_} channels leaves nothing; a reference "
@@ -135,7 +137,7 @@ class InterpolateBads(Step):
         self._weights()
 
     def _named(self) -> Rows:
-        return _rows_of(self, list(self.bads), "bads")
+        return _rows_of(self, self.bads, "bads")
 
     def _weights(self) -> NDArray[np.float64]:
         """Return the weights that compute the named channels from the others, (n_channels, n_channels)."""
@@ -209,10 +211,10 @@ def _montage_positions(montage: str, names: Sequence[str] | None) -> Floats:
     return places
 
 
-def _rows_of(step: Any, given: Sequence[str | int], parameter: str) -> Rows:
+def _rows_of(step: Any, given: str | Sequence[str | int], parameter: str) -> Rows:
     """Find channels by name or number."""
-    names = step.ch_names_ or []
-    rows = [c if isinstance(c, int) else match_channels([c], names)[0] for c in given]
+    names, given = step.ch_names_ or [], [given] if isinstance(given, str) else given
+    rows = [int(c) if isinstance(c, Integral) else match_channels([str(c)], names)[0] for c in given]
     for channel, row in zip(given, rows, strict=True):
         if not 0 <= row < step.n_channels_in_:
             available = ", ".join(names) if names else f"{step.n_channels_in_} channels without names; pass numbers"

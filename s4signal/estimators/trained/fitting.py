@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from s4signal.estimators.augmentation import sample_changes
 from s4signal.estimators.base import SignalEstimator
 from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_shared
-from s4signal.estimators.standardizer import Standardizer, warn_of_differences
+from s4signal.estimators.standardizer import Standardizer, warn_of_differences, warn_of_survey
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, LabelledCases, choose_defaults, trains_to_the_end
@@ -170,6 +170,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             raise ValueError(
                 f"the network has {self._plan.n_outputs} outputs, y has {n_outputs}; fit with warm_start=False."
             )
+        warn_of_survey(self._standardizer, data.found, self.ch_names_)
         self.network_ = copy.deepcopy(self.network_)
 
     def _prepare(

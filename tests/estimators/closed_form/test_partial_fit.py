@@ -30,6 +30,13 @@ def batches(model, X, y, size=20, **options):
     return model
 
 
+def test_a_batch_in_other_units_is_said():
+    X, y = waves()
+    model = S4RidgeClassifier(**SMALL).partial_fit(X[:30], y[:30])
+    with pytest.warns(UserWarning, match="case 0 varies .* as any training case, 29 more as well: other units"):
+        model.partial_fit(1e6 * X[30:], y[30:])
+
+
 @pytest.mark.parametrize("n_features", [(8, 6, 4), (40, 50, 60)], ids=["compressed", "kept"])
 def test_batches_give_the_ridge_solution_of_all_cases(n_features):
     rng = np.random.default_rng(0)

@@ -237,6 +237,35 @@ def test_channel_names_match_in_any_spelling(rng):
         Rereference(["M1"]).fit(spelled)
 
 
+@pytest.mark.parametrize(
+    ("step", "plain"),
+    [
+        (Rereference(np.array(["C3", "C4"])), Rereference(["C3", "C4"])),
+        (Rereference(np.array([2, 3])), Rereference([2, 3])),
+        (Rereference(np.str_("C3")), Rereference(["C3"])),
+        (InterpolateBads("Pz", montage="biosemi64"), InterpolateBads(["Pz"], montage="biosemi64")),
+        (InterpolateBads(np.array(["Pz"]), montage="biosemi64"), InterpolateBads(["Pz"], montage="biosemi64")),
+        (Notch(np.arange(50, 101, 50)), Notch([50, 100])),
+    ],
+)
+def test_arrays_as_parameters_are_what_lists_are_in_files_too(step, plain, rng, tmp_path):
+    X = signals(array(rng))
+    expected = plain.fit_transform(X).to_numpy()
+    np.testing.assert_array_equal(step.fit_transform(X).to_numpy(), expected)
+    step.save(tmp_path / "step.s4")
+    np.testing.assert_array_equal(type(step).load(tmp_path / "step.s4").transform(X).to_numpy(), expected)
+
+
+@pytest.mark.parametrize("step", [Rereference(), Rereference(["EEG1"])])
+def test_channels_of_several_types_are_not_mixed(step, rng):
+    mne = pytest.importorskip("mne")
+    info = mne.create_info(["EEG1", "EEG2", "MEG1", "MEG2"], 250.0, ["eeg", "eeg", "mag", "mag"])
+    epochs = mne.EpochsArray(rng.standard_normal((3, 4, 500)), info, verbose="error")
+    with pytest.raises(RecordingError, match="several types, which Rereference would mix; pick one type"):
+        step.fit(epochs)
+    Rereference().fit(epochs.pick("eeg"))
+
+
 def test_flat_and_missing_channels_are_scaled_by_one():
     X = np.zeros((3, 3, 100))
     X[:, 1] = np.nan
