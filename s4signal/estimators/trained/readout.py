@@ -199,8 +199,7 @@ def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool 
     """Return the shares of the offsets of cases, and of what layers add to them, whose sum has the least error.
 
     Errors are squared, for classes those of probabilities (Brier score): log loss depends too much on single cases.
-    Layers that correct no classes or tags count for nothing: they would only make probabilities more certain. Two
-    models that were fitted alone are weighted by each other's error, as for independent errors.
+    Two models that were fitted alone are weighted by each other's error, as for independent errors.
     """
     if cases.targets is None or cases.offsets is None:
         return Shares(1.0, 1.0)
@@ -212,17 +211,11 @@ def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool 
             outputs = torch.sigmoid(outputs) if targets.is_floating_point() else torch.softmax(outputs, 1)
         return float(weights @ (outputs - expected).square().sum(1))
 
-    def mistakes(outputs: Tensor) -> float:
-        predicted = outputs > 0.0 if targets.is_floating_point() else F.one_hot(outputs.argmax(1), outputs.shape[1])
-        return float(weights @ (predicted != expected).double().sum(1))
-
     if alone:
         of_layers, of_readout = error(outputs), error(offsets)
         total = of_layers + of_readout or 1.0
         return Shares(of_layers / total, of_readout / total)
-    sums = {share: torch.lerp(offsets, outputs.double(), share) for share in SHARES}
-    best = min(SHARES, key=lambda share: error(sums[share]))
-    return Shares(1.0, best if not classifies or mistakes(sums[best]) < mistakes(offsets) else 0.0)
+    return Shares(1.0, min(SHARES, key=lambda share: error(torch.lerp(offsets, outputs.double(), share))))
 
 
 def number_folds(data: LabelledCases) -> NDArray[np.intp] | None:
