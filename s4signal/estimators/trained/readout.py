@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -223,7 +225,10 @@ def number_folds(data: LabelledCases) -> NDArray[np.intp] | None:
 
     The folds depend on the content of the cases, not on their order.
     """
-    names = np.array([digest.hex() for digest in data.found.digests] if data.groups is None else data.groups, dtype=str)
+    digests = np.unique([digest.hex() for digest in data.found.digests], return_inverse=True)[1]
+    owners = digests if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
+    n = len(digests)  # groups that share a case are one
+    names = connected_components(coo_matrix((np.ones(n), (owners, n + digests)), (2 * n, 2 * n)))[1][owners]
     classes = data.targets if data.groups is None and data.targets.dtype.kind in "iu" else np.zeros(len(names), np.intp)
     members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
     n_folds = min(N_FOLDS, *(len(np.unique(names[rows])) for rows in members))

@@ -317,7 +317,10 @@ def test_folds_depend_on_the_cases_but_not_on_their_order():
     assert np.bincount(found[:N]).min() >= N // 5 - 1
     np.testing.assert_array_equal(folds(order), found[order])
     groups = np.arange(N + 7) // 10
-    assert all(len(np.unique(folds(np.arange(N + 7), groups)[groups == g])) == 1 for g in range(5))
+    of_groups = folds(np.arange(N + 7), groups)
+    assert all(len(np.unique(of_groups[groups == g])) == 1 for g in range(5))
+    assert of_groups[0] == of_groups[N] != of_groups[10]  # groups that share cases
+    assert folds(np.array([0, 1, 40, 41]), np.arange(4) % 3) is None
     assert folds(np.arange(N + 7), groups // 9) is None  # of one group
 
 
