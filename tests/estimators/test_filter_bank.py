@@ -147,7 +147,7 @@ def test_transform_equals_the_module():
             {"highest_hz": 200.0},
             r"bands lie at 10 to 200 Hz; at a sampling rate of 250 Hz .* Nyquist frequency, 125 Hz",
         ),
-        ({"lowest_hz": 60.0}, "got lowest_hz=60 and highest_hz=50"),
+        ({"lowest_hz": 60.0}, "lowest_hz=60 must be above 0 and at most highest_hz=50"),
         ({"hop_s": 3.0}, "hop_s=3 s is longer than case 0, which lasts 2 s; lower hop_s or leave the case out"),
         ({"hop_s": 1e-3}, "hop_s=0.001 is shorter than a sample, 0.004 s"),
         ({"hop_s": "long"}, "hop_s='long' is unknown or out of range; it must be 'auto' or a positive number"),
