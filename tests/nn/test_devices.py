@@ -1,4 +1,4 @@
-"""On an accelerator nothing falls back to the CPU and nothing waits for the device; pretended, so it needs none."""
+"""On an accelerator nothing falls back to the CPU or waits for the device; tested with fake tensors, without one."""
 
 from contextlib import nullcontext
 
@@ -14,13 +14,13 @@ from s4signal.nn.pooling import POOLINGS
 
 __all__: list[str] = []
 
-# autograd asks the driver about a CUDA device even when it is pretended: gradients are followed on "meta" instead,
-# whose tensors hold no numbers and don't mix with CPU ones either.
+# autograd queries the driver of a CUDA device even for fake tensors: gradients are computed on "meta" instead,
+# whose tensors have no data and cannot be mixed with CPU tensors either.
 devices = pytest.mark.parametrize("device", ["cuda:0", "meta"])
 
 
 @pytest.fixture(autouse=True)
-def _autocast_of_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def _autocast_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
 
 
@@ -36,7 +36,7 @@ def check_gradients(module: torch.nn.Module, y: Tensor, device: str) -> None:
 
 
 @devices
-def test_the_pretended_device_notices_mixing_and_waiting(device: str) -> None:
+def test_the_fake_device_detects_mixed_devices_and_synchronisation(device: str) -> None:
     with FakeTensorMode():
         x = torch.ones(3, device=device)
         with pytest.raises(RuntimeError, match="same device"):

@@ -1,4 +1,4 @@
-"""The summary head against sums over the samples of each case."""
+"""The summary head equals sums over the samples of each case."""
 
 import numpy as np
 import torch

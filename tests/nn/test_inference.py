@@ -1,4 +1,4 @@
-"""A network for inference is the same network, faster: same outputs, pieces and steps."""
+"""A network for inference gives the outputs of the original network: whole, in pieces and in steps."""
 
 import pytest
 import torch
@@ -19,13 +19,13 @@ def causal(kernel: str) -> S4Backbone:
 
 @each_kernel
 @pytest.mark.parametrize("rate", [1.0, 2.0])
-def test_a_backbone_for_inference_gives_the_same_whole_and_step_by_step(kernel: str, rate: float) -> None:
+def test_a_backbone_for_inference_equals_the_original_whole_and_in_steps(kernel: str, rate: float) -> None:
     net = causal(kernel)
     quick = for_inference(net)
     x = torch.randn(3, 150, 2)
     with torch.no_grad():
         expected = net(x, rate=rate)
-        for _ in range(2):  # the second time from what was kept
+        for _ in range(2):  # the second time from the cache
             torch.testing.assert_close(quick(x, rate=rate), expected, rtol=1e-4, atol=1e-5)
         state, slow_state, ys = None, None, []
         for x_t in x.unbind(1):
@@ -37,15 +37,15 @@ def test_a_backbone_for_inference_gives_the_same_whole_and_step_by_step(kernel: 
 
 
 @each_kernel
-def test_a_network_for_inference_advances_by_pieces_and_goes_on_by_steps(kernel: str) -> None:
+def test_a_network_for_inference_runs_in_pieces_and_steps(kernel: str) -> None:
     options = StackOptions(d_model=6, n_layers=2, d_state=8, kernel=kernel, bidirectional=False)
     net = S4Network(LinearFrontend(2, 6), 3, options=options).eval()
     quick, x = for_inference(net), torch.randn(2, 1, 300)
     with torch.no_grad():
-        state, kept = None, None
+        state, quick_state = None, None
         for piece in torch.split(x, [1, 140, 159], -1):
             expected, state = net.advance(piece, state)
-            got, kept = quick.advance(piece, kept)
+            got, quick_state = quick.advance(piece, quick_state)
             torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
         layer = next(m for m in quick.modules() if isinstance(m, InferenceLayer))
         u = torch.randn(6, 1, 41)
@@ -54,7 +54,7 @@ def test_a_network_for_inference_advances_by_pieces_and_goes_on_by_steps(kernel:
         torch.testing.assert_close(y, layer(u)[..., 40], rtol=1e-4, atol=1e-5)
 
 
-def test_the_original_is_left_as_it_is() -> None:
+def test_the_original_network_is_unchanged() -> None:
     net = causal("s4d").train()
     quick = for_inference(net)
     assert net.training
@@ -68,7 +68,7 @@ def test_the_original_is_left_as_it_is() -> None:
     assert torch.equal(quick(x), before)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # of torch 2.13, to itself
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # raised inside torch 2.13
 def test_a_step_for_inference_compiles_to_one_graph() -> None:
     quick, x = for_inference(causal("s4d")), torch.randn(1, 2)
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_a_step_for_inference_compiles_to_one_graph() -> None:
 
 
 class Step(nn.Module):
-    """A network whose forward is the step of a backbone, as export wants it."""
+    """A network whose forward is the step of a backbone, as torch.export requires."""
 
     def __init__(self, backbone: S4Backbone) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_a_step_for_inference_can_be_exported() -> None:
         torch.testing.assert_close(given, expected)
 
 
-def test_a_bidirectional_backbone_has_no_step_and_a_layer_alone_is_no_network() -> None:
+def test_a_bidirectional_backbone_and_a_single_layer_are_refused() -> None:
     quick = for_inference(S4Backbone(2, 6, 1, d_state=8, bidirectional=True))
     with pytest.raises(ValueError, match="step needs a causal layer"):
         quick.step(torch.randn(1, 2))

@@ -1,4 +1,4 @@
-"""Samples that are not equally far apart, through layer, backbone and network."""
+"""Irregularly sampled signals in layer, backbone and network."""
 
 import math
 
@@ -37,7 +37,7 @@ def double(layer):
 @each_diagonal
 @each_direction
 @pytest.mark.parametrize("period", [1.0, 2.0, 0.5])
-def test_equal_gaps_are_a_rate(kernel, bidirectional, period):
+def test_equal_gaps_equal_a_rate(kernel, bidirectional, period):
     layer = double(S4Layer(4, 8, kernel=kernel, bidirectional=bidirectional))
     u = noise(4, 3, 90)
     regular = layer(u, rate=period)
@@ -46,7 +46,7 @@ def test_equal_gaps_are_a_rate(kernel, bidirectional, period):
 
 
 @each_diagonal
-def test_equal_gaps_are_a_rate_in_float32(kernel):
+def test_equal_gaps_equal_a_rate_in_float32(kernel):
     layer = S4Layer(4, 8, kernel=kernel, bidirectional=True)
     u = noise(4, 2, 500, dtype=torch.float32)
     torch.testing.assert_close(layer(u, gaps=torch.ones(2, 500)), layer(u), rtol=1e-4, atol=1e-4)
@@ -65,7 +65,7 @@ def test_equal_gaps_give_the_gradients_of_the_regular_path(kernel):
 
 
 @each_diagonal
-def test_a_piece_goes_on_where_the_last_one_ended(kernel):
+def test_pieces_with_a_carried_state_equal_the_whole(kernel):
     layer = double(S4Layer(4, 8, kernel=kernel))
     u, gaps = noise(4, 2, 50), gaps_of(2, 50)
     whole, final = layer(u, gaps=gaps, return_state=True)
@@ -76,19 +76,19 @@ def test_a_piece_goes_on_where_the_last_one_ended(kernel):
 
 
 @each_diagonal
-def test_silent_modes_change_neither_outputs_nor_gradients(kernel):
+def test_modes_above_nyquist_change_neither_outputs_nor_gradients(kernel):
     layer = double(S4Layer(4, 16, kernel=kernel, dt_range=(0.3, 1.0)))  # most modes lie above the Nyquist frequency
     u, gaps = noise(4, 2, 50), gaps_of(2, 50)
-    ringing, _ = layer(u, gaps=gaps, return_state=True)
-    at_rest = layer(u, gaps=gaps)
-    torch.testing.assert_close(at_rest, ringing, rtol=1e-9, atol=1e-9)
-    expected, got = (torch.autograd.grad(y.square().sum(), [*layer.parameters()]) for y in (ringing, at_rest))
+    with_state, _ = layer(u, gaps=gaps, return_state=True)
+    without_state = layer(u, gaps=gaps)
+    torch.testing.assert_close(without_state, with_state, rtol=1e-9, atol=1e-9)
+    expected, got = (torch.autograd.grad(y.square().sum(), [*layer.parameters()]) for y in (with_state, without_state))
     for e, g in zip(expected, got, strict=True):
         torch.testing.assert_close(g, e, rtol=1e-8, atol=1e-8)
 
 
 @each_diagonal
-def test_a_state_of_the_regular_path_goes_on_irregularly(kernel):
+def test_the_irregular_path_continues_a_state_of_the_regular_path(kernel):
     layer = double(S4Layer(4, 8, kernel=kernel))
     u = noise(4, 2, 50)
     _, state = layer(u[..., :20], return_state=True)
@@ -98,7 +98,7 @@ def test_a_state_of_the_regular_path_goes_on_irregularly(kernel):
 
 @each_diagonal
 @each_direction
-def test_a_held_sample_may_be_split(kernel, bidirectional):
+def test_splitting_a_held_sample_changes_nothing(kernel, bidirectional):
     layer = double(S4Layer(4, 8, kernel=kernel, bidirectional=bidirectional))
     u, gaps = noise(4, 1, 30), gaps_of(1, 30)
     split_u = torch.cat([u[..., :11], u[..., 10:]], -1)
@@ -114,30 +114,30 @@ def test_fast_modes_have_no_output_at_a_slow_nominal_rate():
 
 
 @pytest.mark.parametrize("kernel", DENSE)
-def test_a_dense_kernel_says_why_it_takes_no_gaps(kernel):
+def test_dense_kernels_refuse_gaps_with_a_reason(kernel):
     with pytest.raises(ValueError, match=r"gaps need a diagonal state matrix.*Use kernel='s4d' or 's5'"):
         S4Layer(2, 4, kernel=kernel)(noise(2, 1, 5), gaps=torch.ones(1, 5))
 
 
 @each_diagonal
-def test_gaps_need_the_exact_hold(kernel):
+def test_gaps_need_the_zero_order_hold(kernel):
     with pytest.raises(ValueError, match="discretization='bilinear'; build the layer with discretization='zoh'"):
         S4Layer(2, 4, kernel=kernel, discretization="bilinear")(noise(2, 1, 5), gaps=torch.ones(1, 5))
 
 
-def test_gaps_of_another_shape_are_refused():
+def test_gaps_of_wrong_shape_are_refused():
     with pytest.raises(ShapeError, match=r"gaps must have shape \(batch, n_times\) = \(1, 5\), got \(5,\)"):
         S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.ones(5))
 
 
 @pytest.mark.parametrize("gap", [-1.0, math.nan, math.inf])
-def test_time_goes_forward_by_what_is_known(gap):
+def test_negative_or_non_finite_gaps_are_refused(gap):
     with pytest.raises(ValueError, match=r"gaps must be finite and at least 0.*sort samples by time"):
         S4Layer(2, 4)(noise(2, 1, 5), gaps=torch.tensor([[1.0, 1.0, gap, 1.0, 1.0]]))
 
 
 @each_diagonal
-def test_a_layer_for_inference_takes_gaps_too(kernel):
+def test_a_layer_for_inference_accepts_gaps(kernel):
     layer = double(S4Layer(4, 8, kernel=kernel))
     u, gaps = noise(4, 2, 50), gaps_of(2, 50)
     quick = InferenceLayer(layer)
@@ -159,7 +159,7 @@ def test_a_backbone_ignores_padding_and_batch_mates(bidirectional):
 
 @each_diagonal
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_a_score_does_not_change_with_padding_and_order(kernel, pooling):
+def test_scores_do_not_depend_on_padding_and_order(kernel, pooling):
     options = StackOptions(d_model=8, n_layers=2, d_state=8, kernel=kernel, bidirectional=True)
     net = double(S4Network(LinearFrontend(2, 8), 3, options=options, pooling=pooling))
     lengths = torch.tensor([40, 25, 7])
@@ -172,27 +172,27 @@ def test_a_score_does_not_change_with_padding_and_order(kernel, pooling):
     torch.testing.assert_close(alone[0], scores[1], rtol=1e-9, atol=1e-9)
 
 
-def test_the_mean_weighs_steps_by_the_time_they_stand_for():
+def test_mean_pooling_weights_steps_by_their_gaps():
     x = torch.tensor([[[1.0, 2.0, 9.0]]])
     gaps = torch.tensor([[1.0, 3.0, 0.0]])
     assert POOLINGS["mean"](1)(x, torch.tensor([[1.0, 1.0, 0.0]]), gaps).item() == pytest.approx(7.0 / 4.0)
     assert POOLINGS["mean"](1)(x, None, torch.full((1, 3), 5.0)).item() == pytest.approx(4.0)
 
 
-def test_a_filter_bank_takes_samples_at_their_own_times():
+def test_a_filter_bank_accepts_gaps_and_missing_samples():
     bands = torch.tensor([100.0, 200.0])
     bank = FilterBank(frequencies_hz=bands, bandwidths_hz=0.5 * bands, sfreq=1000.0, hop_s=0.01)
     options = StackOptions(d_model=8, n_layers=1)
     net = S4Network(FilterBankFrontend(1, 8, bank=bank, mean_subtraction="case"), 2, options=options).double().eval()
     x = torch.randn(1, 3, 150, dtype=torch.float64)
     torch.testing.assert_close(net(x, gaps=torch.ones(3, 150)), net(x), rtol=1e-9, atol=1e-9)
-    kept = torch.arange(150) % 4 != 2
-    gaps = torch.diff(kept.nonzero()[:, 0], prepend=torch.tensor([-1])).expand(3, -1)
-    held = torch.where(kept, x, torch.nan)
-    torch.testing.assert_close(net(x[..., kept], gaps=gaps), net(held), rtol=1e-9, atol=1e-9)
+    observed = torch.arange(150) % 4 != 2
+    gaps = torch.diff(observed.nonzero()[:, 0], prepend=torch.tensor([-1])).expand(3, -1)
+    with_nan = torch.where(observed, x, torch.nan)
+    torch.testing.assert_close(net(x[..., observed], gaps=gaps), net(with_nan), rtol=1e-9, atol=1e-9)
 
 
-def test_a_module_as_front_end_refuses_gaps():
+def test_a_custom_front_end_refuses_gaps():
     net = S4Network(ModuleFrontend(torch.nn.Identity(), 1, 8), 2, options=StackOptions(d_model=8, n_layers=1))
     with pytest.raises(ValueError, match="needs regular samples: resample X to a grid"):
         net(torch.randn(1, 1, 50), gaps=torch.ones(1, 50))

@@ -1,4 +1,4 @@
-"""What every kernel in KERNELS owes its layer: causality, rates, no output above Nyquist, gradients, clear errors."""
+"""The contract of every kernel in KERNELS: causality, rates, no output above Nyquist, gradients, clear errors."""
 
 import math
 
@@ -13,7 +13,7 @@ __all__: list[str] = []
 
 each_kernel = pytest.mark.parametrize("kernel", sorted(KERNELS))
 each_init = pytest.mark.parametrize(("kernel", "init"), [(k, init) for k in KERNELS for init in KERNELS[k].INITS])
-# Not "forward": Euler's rule is unstable for the fast modes, and what grows without bound equals nothing for long.
+# Not "forward": Euler's rule is unstable for fast modes, and outputs that diverge cannot be compared.
 RULES = [(kernel, "legs", rule) for kernel in KERNELS for rule in KERNELS[kernel].RULES if rule != "forward"]
 DEFAULTS = [(k, init, KERNELS[k].DEFAULT_RULE) for k in KERNELS for init in KERNELS[k].INITS if init != "legs"]
 each_option = pytest.mark.parametrize(("kernel", "init", "discretization"), RULES + DEFAULTS)
@@ -23,8 +23,8 @@ def noise(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(*shape, dtype=dtype)
 
 
-def assert_close(got: Tensor, wanted: Tensor, relative: float) -> None:
-    torch.testing.assert_close(got, wanted, rtol=0, atol=relative * float(wanted.detach().abs().max()))
+def assert_close(got: Tensor, expected: Tensor, relative: float) -> None:
+    torch.testing.assert_close(got, expected, rtol=0, atol=relative * float(expected.detach().abs().max()))
 
 
 @each_option
@@ -40,7 +40,7 @@ def test_output_ignores_the_future(kernel: str, init: str, discretization: str) 
 
 
 @each_kernel
-def test_a_bidirectional_output_sees_past_and_future(kernel: str) -> None:
+def test_bidirectional_output_depends_on_past_and_future(kernel: str) -> None:
     layer = S4Layer(3, 8, kernel=kernel, bidirectional=True)
     for n_times in (100, 300):
         u = noise(3, 1, n_times).requires_grad_()
@@ -51,7 +51,7 @@ def test_a_bidirectional_output_sees_past_and_future(kernel: str) -> None:
 @each_kernel
 @pytest.mark.parametrize("discretization", ["zoh", "bilinear"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_twice_the_rate_on_every_second_sample_gives_the_same(
+def test_every_second_sample_at_rate_2_gives_the_same_output(
     kernel: str, discretization: str, bidirectional: bool
 ) -> None:
     layer = S4Layer(4, 16, kernel=kernel, discretization=discretization, bidirectional=bidirectional)
@@ -63,18 +63,18 @@ def test_twice_the_rate_on_every_second_sample_gives_the_same(
     assert (y[..., ::2] - layer(u[..., ::2])).square().mean().sqrt() > 0.1 * y.square().mean().sqrt()
 
 
-@pytest.mark.parametrize("kernel", ["s4d", "s5"])  # in dense systems the modes are not apart
+@pytest.mark.parametrize("kernel", ["s4d", "s5"])  # dense systems have no separate modes
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_modes_above_nyquist_have_no_output(kernel: str, bidirectional: bool) -> None:
     layer = S4Layer(2, 16, kernel=kernel, init="lin", bidirectional=bidirectional, dt_range=(0.3, 0.3))
     for name, parameter in layer.named_parameters():
         if name.rpartition(".")[2] in {"C", "C_reverse"}:
-            # The modes are at 0.3 pi n: 0 ... 3 lie below pi, 4 ... 7 above. Only the upper ones keep an output.
+            # The modes are at 0.3 pi n: 0 ... 3 lie below pi, 4 ... 7 above. Only the upper ones have an output vector.
             parameter.data[:, :4] = 0.0
     u = noise(2, 1, 50)
     through = layer.D.double()[:, None, None] * u
     assert torch.equal(layer(u), through)
-    assert not torch.allclose(layer(u, rate=0.5), through)  # at twice the sampling rate they fit in
+    assert not torch.allclose(layer(u, rate=0.5), through)  # at twice the sampling rate they lie below Nyquist
     if not bidirectional:
         assert torch.equal(layer.step(u[..., 0])[0], through[..., 0])
 
@@ -105,14 +105,14 @@ def test_gradients_flow_through_a_carried_state(kernel: str) -> None:
 
 
 @each_kernel
-def test_low_precision_leaves_the_states_in_float32(kernel: str) -> None:
+def test_states_stay_float32_in_low_precision(kernel: str) -> None:
     layer = S4Layer(4, 16, kernel=kernel)
     u = noise(4, 2, 300, dtype=torch.float32)
     exact = layer(u.bfloat16().float())
     y, state = layer(u.bfloat16(), return_state=True)
     assert y.dtype == torch.bfloat16
     assert state.dtype == torch.float32
-    assert_close(y.float(), exact, 2**-8)  # what is lost is the rounding of the output
+    assert_close(y.float(), exact, 2**-8)  # only the output is rounded
     y_t, state = layer.step(u[..., 0].bfloat16(), state)
     assert y_t.dtype == torch.bfloat16
     assert state.dtype == torch.float32
@@ -130,7 +130,7 @@ def test_a_bidirectional_layer_refuses_states_and_steps(kernel: str) -> None:
         layer.step(u[..., 0])
 
 
-def test_unknown_options_are_answered_with_the_choices() -> None:
+def test_errors_for_unknown_options_list_the_choices() -> None:
     with pytest.raises(ValueError, match=r"kernel='s4nd' is unknown; choose one of 's4d', 's4', 'lssl', 's5'"):
         S4Layer(2, 4, kernel="s4nd")
     with pytest.raises(ValueError, match=r"init='hippo' is unknown; choose one of 'legs', 'inv', 'lin', 'real'"):
@@ -150,7 +150,7 @@ def test_an_odd_or_empty_state_is_refused(kernel: str, d_state: int) -> None:
 
 @each_kernel
 @pytest.mark.parametrize("dt_range", [(0.0, 0.1), (0.1, 0.01), (-1.0, 1.0), (float("nan"), 1.0)])
-def test_a_bad_range_of_steps_is_refused(kernel: str, dt_range: tuple[float, float]) -> None:
+def test_an_invalid_range_of_steps_is_refused(kernel: str, dt_range: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"dt_range=.* must be two positive numbers, the smaller one first"):
         S4Layer(2, 4, kernel=kernel, dt_range=dt_range)
 
@@ -168,7 +168,7 @@ def test_a_dense_state_may_be_odd_but_not_empty() -> None:
 
 
 @each_kernel
-def test_frozen_dynamics_are_not_learned(kernel: str) -> None:
+def test_frozen_dynamics_have_no_gradient(kernel: str) -> None:
     layer = S4Layer(2, 4, kernel=kernel, frozen=True)
     layer(noise(2, 1, 40)).sum().backward()
     learned = {name for name, parameter in layer.named_parameters() if parameter.grad is not None}
@@ -176,7 +176,7 @@ def test_frozen_dynamics_are_not_learned(kernel: str) -> None:
 
 
 @each_init
-def test_every_system_is_stable_whatever_is_learned(kernel: str, init: str) -> None:
+def test_every_system_is_stable_for_any_parameters(kernel: str, init: str) -> None:
     layer = S4Layer(4, 16, kernel=kernel, init=init)
     assert (layer.kernel.modes().re <= 1e-9).all()
     with torch.no_grad():
@@ -189,7 +189,7 @@ def test_every_system_is_stable_whatever_is_learned(kernel: str, init: str) -> N
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
-def test_a_rate_that_is_not_positive_is_refused(rate: float) -> None:
+def test_a_non_positive_rate_is_refused(rate: float) -> None:
     layer = S4Layer(2, 4)
     with pytest.raises(ValueError, match=r"rate=.* must be positive"):
         layer(noise(2, 1, 5), rate=rate)
@@ -198,18 +198,18 @@ def test_a_rate_that_is_not_positive_is_refused(rate: float) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 10), (2, 10), (1, 2, 10), (2, 1, 0)])
-def test_a_signal_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+def test_a_signal_of_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"u must have shape \(2, batch, n_times\), got"):
         S4Layer(2, 4)(noise(*shape))
 
 
-def test_a_sample_of_another_shape_is_refused() -> None:
+def test_a_sample_of_wrong_shape_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"u must have shape \(2, batch\), got \(3, 1\)"):
         S4Layer(2, 4).step(noise(3, 1))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 1, 2), (1, 4)])
-def test_a_state_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+def test_a_state_of_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     layer = S4Layer(2, 4)
     with pytest.raises(ShapeError, match=r"state must have shape \(n_systems, batch, d_state\) = \(2, 1, 4\), got"):
         layer(noise(2, 1, 10), state=noise(*shape))

@@ -1,4 +1,4 @@
-"""A limited look-ahead: the plain layer with its anti-causal response cut off, and blind to what lies beyond."""
+"""A limited look-ahead equals the bidirectional layer with its anti-causal kernel truncated."""
 
 import pickle
 from dataclasses import replace
@@ -37,7 +37,7 @@ def network(lookahead, frontend="linear", *, n_layers=3, pooling="legs", kernel=
 
 
 def by_direct_sums(layer, u, n_ahead, rate):
-    """The plain bidirectional layer, whose kernel of the future is cut off."""
+    """Return the output of the bidirectional layer with its anti-causal kernel truncated."""
     system = layer.kernel.system(layer.D, rate=rate)
     y, response = recurrent_scan(system._replace(C_reverse=None), u)[0], impulse_response(mirrored(system), n_ahead)
     response = response if response.ndim == 3 else torch.diag_embed(response.T).permute(1, 2, 0)
@@ -52,7 +52,7 @@ def by_direct_sums(layer, u, n_ahead, rate):
 @each_kernel
 @pytest.mark.parametrize("n_times", [1, 2, 60])
 @pytest.mark.parametrize(("lookahead", "rate", "n_ahead"), [(1, 1.0, 1), (10, 2.0, 5), (10, 3.7, 2), (40, 1.0, 40)])
-def test_every_view_is_the_plain_layer_whose_kernel_is_cut_off(kernel, n_times, lookahead, rate, n_ahead):
+def test_every_view_equals_the_layer_with_a_truncated_kernel(kernel, n_times, lookahead, rate, n_ahead):
     layer, u = layer_of(kernel, lookahead), torch.randn(3, 2, n_times, dtype=torch.float64)
     expected, system = by_direct_sums(layer, u, n_ahead, rate), layer.system(rate)
     inner = for_inference(torch.nn.Sequential(layer))[0]
@@ -63,7 +63,7 @@ def test_every_view_is_the_plain_layer_whose_kernel_is_cut_off(kernel, n_times, 
 
 @each_kernel
 @pytest.mark.parametrize("lookahead", [4.0, 40.0])
-def test_gradients_are_those_of_the_recurrence(kernel, lookahead):
+def test_gradients_equal_those_of_the_recurrence(kernel, lookahead):
     layer, u = layer_of(kernel, lookahead), torch.randn(3, 2, 50, dtype=torch.float64, requires_grad=True)
     weights, leaves = torch.randn(3, 2, 50, dtype=torch.float64), [u, *layer.parameters()]
     system = layer.kernel.system(layer.D)
@@ -77,7 +77,7 @@ def test_gradients_are_those_of_the_recurrence(kernel, lookahead):
 
 
 @each_kernel
-def test_a_long_look_ahead_by_fft_is_the_sum(kernel):
+def test_a_long_look_ahead_by_fft_equals_the_sum(kernel):
     ahead, u = layer_of(kernel, 300).system().ahead.detach(), torch.randn(3, 2, 1000, dtype=torch.float64)
     torch.testing.assert_close(look_ahead(ahead, u), summed_ahead(ahead, u), rtol=0, atol=1e-10)
 
@@ -85,7 +85,7 @@ def test_a_long_look_ahead_by_fft_is_the_sum(kernel):
 @torch.no_grad()
 @pytest.mark.parametrize("n_ahead", [5, 50])
 @each_kernel
-def test_an_output_changes_with_what_is_ahead_and_with_nothing_beyond(kernel, n_ahead):
+def test_an_output_depends_only_on_samples_within_the_look_ahead(kernel, n_ahead):
     layer, u = layer_of(kernel, n_ahead), torch.randn(3, 1, 200, dtype=torch.float64)
     other = u.clone()
     other[..., 150] += 100.0
@@ -97,7 +97,7 @@ def test_an_output_changes_with_what_is_ahead_and_with_nothing_beyond(kernel, n_
 @torch.no_grad()
 @pytest.mark.parametrize("frontend", ["linear", "hop_means"])
 @pytest.mark.parametrize("rate", [0.5, 1.0, 1.7, 10.0])
-def test_a_network_sees_the_shares_of_its_layers_ahead(frontend, rate):
+def test_a_network_looks_ahead_by_the_sum_of_its_layers(frontend, rate):
     net = network(15.0, frontend)
     frames = net.frontend.features(Frames(torch.randn(2, 1, 1400, dtype=torch.float64), rate=rate))
     step, n_ahead = frames.features.shape[-1] // 2, 3 * int(5.0 / frames.rate + 1e-9)
@@ -110,23 +110,23 @@ def test_a_network_sees_the_shares_of_its_layers_ahead(frontend, rate):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("kernel", "pooling"), [*((k, "legs") for k in KERNELS), *(("s4d", p) for p in POOLINGS)])
-def test_pieces_of_any_length_say_what_the_network_says(kernel, pooling):
+def test_pieces_of_any_length_equal_the_network(kernel, pooling):
     x = torch.randn(2, 3, 460, dtype=torch.float64)
     for lookahead, frontend, rate in ((4.0, "hop_means", 1.0), (9.0, "linear", 1.7), (120.0, "linear", 1.0)):
         net = network(lookahead, frontend, pooling=pooling, kernel=kernel)
         steps = NetworkSteps(net, rate)
         for sizes in ([1] * 25, [7] * 20, [460], [1, 2, 160, 160, 1, 1, 1, 30]):
-            state, heard = None, 0
+            state, seen = None, 0
             for size in sizes:
-                scores, state = steps.advance(x[..., heard : heard + size], state)
-                heard += size
-                expected = net(x[..., :heard], rate=rate)
+                scores, state = steps.advance(x[..., seen : seen + size], state)
+                seen += size
+                expected = net(x[..., :seen], rate=rate)
                 torch.testing.assert_close(torch.as_tensor(scores), expected, rtol=0, atol=1e-9)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("frontend", ["linear", "hop_means"])
-def test_what_nobody_asked_for_is_heard(frontend):
+def test_pieces_without_scores_update_the_state(frontend):
     net, x = network(20.0, frontend), torch.randn(2, 1, 300, dtype=torch.float64)
     steps, state = NetworkSteps(net, 1.0), None
     for piece in x[..., :297].split(9, -1):
@@ -135,18 +135,18 @@ def test_what_nobody_asked_for_is_heard(frontend):
     torch.testing.assert_close(torch.as_tensor(scores), net(x), rtol=0, atol=1e-9)
 
 
-def test_a_stream_keeps_no_more_than_what_is_ahead():
+def test_a_stream_stores_only_the_samples_of_the_look_ahead():
     steps, x = NetworkSteps(network(9.0), 1.0), torch.randn(2, 1, 4000, dtype=torch.float64)
     _, state = steps.advance(x[..., :50], None)
     waiting = [part.shape[-1] for part in state.parts if part.shape[:2] == (6, 1) and part.ndim == 3]
-    assert waiting == [*[4, 3] * 3, 10]  # of each layer a state, and steps; coefficients
+    assert waiting == [*[4, 3] * 3, 10]  # per layer a state and waiting steps; then coefficients
     size = len(pickle.dumps(state))
     _, state = steps.advance(x, state)
     assert len(pickle.dumps(state)) <= size + 16
 
 
 @each_kernel
-def test_the_plain_form_of_a_network_looks_as_far_ahead(kernel):
+def test_the_plain_form_of_a_network_equals_the_network(kernel):
     for lookahead in (6.0, 150.0):
         net, x = network(lookahead, kernel=kernel), torch.randn(2, 2, 300, dtype=torch.float64)
         with torch.no_grad():
@@ -154,12 +154,12 @@ def test_the_plain_form_of_a_network_looks_as_far_ahead(kernel):
 
 
 @pytest.mark.parametrize("options", [{"lookahead": 3.0}, {"bidirectional": True, "lookahead": 0.0}])
-def test_a_look_ahead_is_positive_and_of_a_bidirectional_layer(options):
+def test_a_look_ahead_must_be_positive_and_the_layer_bidirectional(options):
     with pytest.raises(ValueError, match=r"lookahead=.* must be positive, in a layer with bidirectional=True, or None"):
         S4Layer(3, 6, **options)
 
 
-def test_what_needs_a_causal_layer_or_all_of_the_future_is_refused():
+def test_gaps_states_and_pieces_are_refused_with_a_look_ahead():
     layer, u = layer_of("s4d", 3.0), torch.randn(3, 1, 5, dtype=torch.float64)
     for run in (layer, for_inference(torch.nn.Sequential(layer))[0]):
         with pytest.raises(ValueError, match="gaps cannot be combined with a limited look-ahead"):

@@ -1,4 +1,4 @@
-"""What the LSSL paper says of its layer: a gated recurrence, an ODE solver, a convolution, free of a time scale.
+"""Claims of the LSSL paper: the layer is a gated recurrence, an ODE solver and a convolution, for any time scale.
 
 Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, "Combining Recurrent, Convolutional, and Continuous-time Models with Linear
 State-Space Layers", 2021, section 3, arXiv:2110.13985.
@@ -18,7 +18,7 @@ from s4signal.ssm import BASES
 
 __all__: list[str] = []
 
-# What a step of length dt takes of the new sample into x' = -x + u.
+# The weight of the new sample in a step of length dt of x' = -x + u.
 GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "backward": lambda dt: dt / (1 + dt),
     "bilinear": lambda dt: dt / (1 + dt / 2),
@@ -48,21 +48,21 @@ def test_a_layer_of_order_one_is_a_gated_recurrence(rule: str) -> None:
     torch.testing.assert_close(leaky(5, rule, dt)(u), torch.stack(expected, -1), rtol=0, atol=1e-12)
 
 
-def test_the_gate_of_backward_euler_is_the_sigmoid_of_the_learned_logarithm() -> None:
+def test_the_gate_of_backward_euler_is_the_sigmoid_of_log_dt() -> None:
     z = torch.linspace(-6, 6, 9).double()
     gate = leaky(9, "backward", torch.exp(z).unsqueeze(-1))(torch.ones(9, 1, 1).double())
     torch.testing.assert_close(gate.flatten(), torch.sigmoid(z), rtol=0, atol=1e-12)
 
 
-def test_with_steps_chosen_by_the_input_it_is_a_gated_recurrent_unit() -> None:
+def test_steps_that_depend_on_the_input_give_a_gated_recurrent_unit() -> None:
     cell = torch.nn.GRUCell(3, 1).double().requires_grad_(False)
-    cell.weight_hh.zero_()  # gates and candidates look at the input alone
+    cell.weight_hh.zero_()  # gates and candidates depend only on the input
     cell.bias_hh.zero_()
     inputs, hidden, state = torch.randn(100, 1, 3).double(), torch.zeros(1, 1).double(), None
     layer = leaky(1, "backward", 1.0)
     for x in inputs:
         _, z, candidate = (x @ cell.weight_ih.T + cell.bias_ih).chunk(3, -1)
-        # torch's gate says how much is kept, the paper's how much is taken: sigma(-z) = dt / (1 + dt) at dt = exp(-z).
+        # torch's gate weights the old state, the paper's the new input: sigma(-z) = dt / (1 + dt) at dt = exp(-z).
         y, state = layer.step(torch.tanh(candidate), state, rate=math.exp(-z.item()))
         hidden = cell(x, hidden)
         torch.testing.assert_close(y, hidden, rtol=0, atol=1e-12)
@@ -74,7 +74,7 @@ def drive(t: np.ndarray | float, x: np.ndarray | float) -> np.ndarray:
 
 
 def picard(dt: float, depth: int, duration: float = 3.0) -> list[np.ndarray]:
-    """Stack layers of order one with f between them, and return what each of them says."""
+    """Stack layers of order one with f between them, and return the output of each."""
     layer, t = leaky(1, "backward", dt), dt * np.arange(1, round(duration / dt) + 1)
     x, outputs = np.zeros_like(t), []
     for _ in range(depth):
@@ -83,7 +83,7 @@ def picard(dt: float, depth: int, duration: float = 3.0) -> list[np.ndarray]:
     return outputs
 
 
-def test_a_deep_stack_is_a_nonlinear_recurrence() -> None:
+def test_a_deep_stack_equals_a_nonlinear_recurrence() -> None:
     # Backward Euler of the whole equation, its implicit step solved by iteration.
     dt, x, expected = 0.01, 0.0, []
     for t in dt * np.arange(1, 301):
@@ -94,7 +94,7 @@ def test_a_deep_stack_is_a_nonlinear_recurrence() -> None:
         expected.append(x)
     errors = [np.abs(output - expected).max() for output in picard(dt, 20)]
     assert errors[-1] < 1e-14
-    # Picard iteration: the error falls as M^k / k!, the later layers take more of it than the first.
+    # Picard iteration: the error falls as M^k / k!, so later layers reduce it by a larger factor.
     assert errors[10] / errors[6] < errors[6] / errors[2] < 1e-3
 
 
@@ -105,16 +105,16 @@ def test_a_deep_stack_solves_a_nonlinear_differential_equation() -> None:
         solution = solve_ivp(lambda s, x: -x + drive(s, x), (0.0, 3.0), [0.0], t_eval=t, rtol=1e-10, atol=1e-12)
         errors.append(np.abs(picard(dt, 40)[-1] - solution.y[0]).max())
     assert errors[0] < 0.02
-    assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.1)  # an integrator of first order
+    assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.1)  # a first-order integrator
     assert errors[1] / errors[2] == pytest.approx(2.0, rel=0.1)
 
 
 @pytest.mark.parametrize("age", [0.25, 0.5, 0.75])
-def test_it_convolves_with_the_filters_of_its_measure(age: float) -> None:
+def test_the_layer_convolves_with_the_filters_of_its_measure(age: float) -> None:
     window = 500
     layer = S4Layer(2, 64, kernel="lssl", init="legt", dt_range=(1 / window, 1 / window)).double().requires_grad_(False)
     layer.D.zero_()
-    # One channel reads the mean of the window off its first coefficient, the other what entered a while ago.
+    # One channel returns the mean of the window, its first coefficient; the other one a delayed input.
     layer.kernel.C[0] = torch.eye(64)[0]
     layer.kernel.C[1] = torch.from_numpy(BASES["legt"](64, np.array([age]))[:, 0])
     t = torch.arange(3000.0).double()
@@ -128,8 +128,8 @@ def test_it_convolves_with_the_filters_of_its_measure(age: float) -> None:
 
 @pytest.mark.parametrize("c", [2, 5])
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
-def test_a_stretched_signal_sounds_the_same_to_a_step_as_much_smaller(kernel: str, c: int) -> None:
-    # What is held between samples does not change when it is sampled more often. The steps are small enough for
+def test_a_stretched_signal_with_smaller_steps_gives_the_same_output(kernel: str, c: int) -> None:
+    # Sampling a held signal more often does not change it. The steps are small enough for
     # every mode to lie below Nyquist at the lower rate.
     layer = S4Layer(3, 8, kernel=kernel, discretization="zoh", dt_range=(1e-3, 0.1))
     u = torch.randn(3, 2, 300).double()

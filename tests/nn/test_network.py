@@ -1,4 +1,4 @@
-"""A case's features are its own: padding, neighbours, copies and devices change nothing."""
+"""The outputs for a case do not depend on padding, other cases, copies or autocast."""
 
 import copy
 
@@ -83,7 +83,7 @@ def test_backbone_features_do_not_depend_on_padding_or_batch_mates(
 
 
 @frontends
-def test_padding_takes_no_part_in_the_gradient(frontend: object) -> None:
+def test_gradients_do_not_depend_on_padding(frontend: object) -> None:
     net = network(frontend(), bidirectional=True).double()
     cases = ragged(torch.float64)
     gradients = []
@@ -95,7 +95,7 @@ def test_padding_takes_no_part_in_the_gradient(frontend: object) -> None:
         torch.testing.assert_close(short, long, rtol=1e-7, atol=1e-9)
 
 
-def test_norm_is_root_mean_square_over_channels_and_its_gradient_is_right() -> None:
+def test_norm_is_the_rms_over_channels_and_its_gradient_is_correct() -> None:
     x = torch.randn(5, 2, 6, dtype=torch.float64, requires_grad=True)
     mask = length_mask(torch.tensor([6, 3]), 6, torch.float64)
     norm = ChannelNorm()
@@ -115,7 +115,7 @@ def test_a_block_in_pieces_equals_the_whole() -> None:
 
 
 @pytest.mark.parametrize(("axis", "patterns"), [("case", 8), ("batch", 1)])
-def test_dropout_leaves_out_whole_channels(axis: str, patterns: int) -> None:
+def test_dropout_drops_whole_channels(axis: str, patterns: int) -> None:
     block = S4Block(S4Layer(64, 4), dropout=0.5, dropout_axis=axis)
     x = torch.randn(64, 8, 20)
     dropped = ((block(x) - x) == 0).all(-1)
@@ -124,7 +124,7 @@ def test_dropout_leaves_out_whole_channels(axis: str, patterns: int) -> None:
     assert not ((block.eval()(x) - x) == 0).all(-1).any()
 
 
-def test_state_space_parameters_are_named_and_the_names_survive_a_copy() -> None:
+def test_names_of_state_space_parameters_survive_a_copy() -> None:
     net = network(linear(), bidirectional=True)
     names = state_space_parameters(net)
     assert {name.rpartition(".")[2] for name in names} == {"log_dt", "log_decay", "frequency"}
@@ -160,7 +160,7 @@ def test_autocast_keeps_the_states_in_float32(frontend: object, monkeypatch: pyt
 
 
 @torch.no_grad()
-def test_autocast_does_not_reach_the_filters() -> None:
+def test_autocast_does_not_affect_the_filters() -> None:
     frontend, x = filter_bank(), torch.randn(2, 3, 500)
     exact = frontend.features(Frames(x)).features
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -169,17 +169,17 @@ def test_autocast_does_not_reach_the_filters() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 100, 3), (100, 8), (1, 2, 100, 8)])
-def test_backbone_refuses_another_shape(shape: tuple[int, ...]) -> None:
+def test_backbone_refuses_a_wrong_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"x must have shape \(batch, n_times, 8\), got"):
         S4Backbone(8, 4, 1, d_state=4)(torch.randn(*shape))
 
 
-def test_backbone_refuses_lengths_of_another_number_of_cases() -> None:
+def test_backbone_refuses_a_wrong_number_of_lengths() -> None:
     with pytest.raises(ShapeError, match=r"lengths must have shape \(3,\), got \(1,\)"):
         S4Backbone(8, 4, 1, d_state=4)(torch.randn(3, 100, 8), lengths=torch.tensor([50]))
 
 
-def test_bad_options_are_answered_with_what_is_possible() -> None:
+def test_invalid_options_are_refused() -> None:
     with pytest.raises(ValueError, match="pooling='sum' is unknown; choose one of 'mean', 'legs', 'attention', 'max'"):
         network(linear(), pooling="sum")
     with pytest.raises(ValueError, match=r"n_layers=0 must be at least 1"):
@@ -192,7 +192,7 @@ def test_bad_options_are_answered_with_what_is_possible() -> None:
         S4Backbone(2, 4, 1, kernel="s4nd")
 
 
-def test_checkpointing_changes_no_gradient() -> None:
+def test_checkpointing_does_not_change_gradients() -> None:
     torch.manual_seed(0)
     net = S4Backbone(2, 8, 2, d_state=8, bidirectional=True, dropout=0.3).train()
     x, lengths = torch.randn(2, 300, 2), torch.tensor([300, 170])

@@ -1,4 +1,4 @@
-"""Networks in plain operations give what the networks give: all kernels, poolings and front ends, any length."""
+"""Plain forms equal their networks, for all kernels, poolings, front ends and lengths."""
 
 import math
 
@@ -21,7 +21,7 @@ def linear(causal: bool) -> Frontend:
 
 
 def hop_means(causal: bool) -> Frontend:
-    return HopMeansFrontend(2, 6, sfreq=250.0, hop_s=0.031)  # rounded to 8 samples: another rate than planned
+    return HopMeansFrontend(2, 6, sfreq=250.0, hop_s=0.031)  # rounded to 8 samples: not the planned rate
 
 
 def bank(causal: bool, *, hop_s: float = 0.03, output: str = "log", **options: object) -> Frontend:
@@ -36,11 +36,11 @@ def bank(causal: bool, *, hop_s: float = 0.03, output: str = "log", **options: o
 
 
 def long_hops(causal: bool) -> Frontend:
-    return bank(causal, hop_s=0.6)  # two blocks a hop
+    return bank(causal, hop_s=0.6)  # two blocks per hop
 
 
 def short_hops(causal: bool) -> Frontend:
-    return bank(causal, hop_s=0.004, output="power")  # 64 hops a block
+    return bank(causal, hop_s=0.004, output="power")  # 64 hops per block
 
 
 def band_signals(causal: bool) -> Frontend:
@@ -63,11 +63,11 @@ def network(
 def stepped(net: S4Network, x: Tensor) -> list[Tensor]:
     """Score all samples so far, unit by unit."""
     steps = PlainSteps(net)
-    state, found = steps.at_rest(x.shape[1]), []
+    state, all_scores = steps.at_rest(x.shape[1]), []
     for piece in x.split(steps.unit, -1):
         scores, state = steps(piece, state)
-        found.append(scores)
-    return found
+        all_scores.append(scores)
+    return all_scores
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -95,7 +95,7 @@ def test_every_front_end_has_a_plain_form(frontend, bidirectional: bool) -> None
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("kernel", KERNELS)
 @torch.no_grad()
-def test_steps_from_rest_give_what_whole_signals_give(kernel: str, pooling: str) -> None:
+def test_steps_from_rest_equal_whole_signals(kernel: str, pooling: str) -> None:
     net, x = network(linear(True), kernel=kernel, pooling=pooling), torch.randn(2, 3, 40, dtype=torch.float64)
     for n, scores in enumerate(stepped(net, x), start=1):
         torch.testing.assert_close(scores, net(x[..., :n]), rtol=0, atol=1e-9)
@@ -103,7 +103,7 @@ def test_steps_from_rest_give_what_whole_signals_give(kernel: str, pooling: str)
 
 @pytest.mark.parametrize("frontend", FRONTENDS)
 @torch.no_grad()
-def test_steps_hear_a_unit_of_the_front_end_at_once(frontend) -> None:
+def test_steps_process_one_unit_of_the_front_end_at_a_time(frontend) -> None:
     net = network(frontend(True))
     unit = PlainSteps(net).unit
     x = torch.randn(2, 3, 5 * unit, dtype=torch.float64)
@@ -112,7 +112,7 @@ def test_steps_hear_a_unit_of_the_front_end_at_once(frontend) -> None:
 
 
 @torch.no_grad()
-def test_the_original_stays_as_it_is() -> None:
+def test_the_original_network_is_unchanged() -> None:
     net = network(bank(True))
     before, kinds = {k: v.clone() for k, v in net.state_dict().items()}, [type(m) for m in net.modules()]
     plain_network(net, longest=LONGEST)
@@ -128,7 +128,7 @@ class Halves(nn.Module):
         return x[:, ::2]
 
 
-def test_what_has_no_plain_form_is_refused() -> None:
+def test_networks_without_a_plain_form_are_refused() -> None:
     stack = StackOptions(d_model=6, n_layers=1, d_state=4)
     cases = {
         "a custom module as front end is not exported": S4Network(ModuleFrontend(Halves(), 2, 6), 3, options=stack),

@@ -1,4 +1,4 @@
-"""Poolings: what is masked or padded takes no part, pieces give what the whole gives, and Legendre coefficients."""
+"""Poolings ignore masked and padded steps, pieces equal the whole, and Legendre coefficients are exact."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def gaps_of(*shape: int, irregular: bool) -> torch.Tensor | None:
 @names
 @irregular
 @torch.no_grad()
-def test_pieces_give_what_the_whole_gives(name: str, irregular: bool) -> None:
+def test_pieces_equal_the_whole(name: str, irregular: bool) -> None:
     module, x, gaps = pooling(name), torch.randn(4, 3, 500), gaps_of(3, 500, irregular=irregular)
     state, start = None, 0
     for stop in (1, 2, 50, 51, 300, 500):
@@ -46,7 +46,7 @@ def test_coefficients_stay_exact_over_thousands_of_single_steps() -> None:
 
 
 @torch.no_grad()
-def test_a_cast_of_the_network_leaves_a_stream_exact() -> None:
+def test_a_stream_of_a_float32_pooling_equals_float64() -> None:
     module, x, state = make_pooling("legs", 2).float(), torch.randn(2, 1, 300), None
     for step in x.split(1, -1):
         state = module.advance(step, state)
@@ -56,7 +56,7 @@ def test_a_cast_of_the_network_leaves_a_stream_exact() -> None:
 @names
 @irregular
 @torch.no_grad()
-def test_padding_does_not_matter(name: str, irregular: bool) -> None:
+def test_padding_changes_nothing(name: str, irregular: bool) -> None:
     module, x, gaps = pooling(name), torch.randn(4, 2, 60), gaps_of(2, 60, irregular=irregular)
     mask = (torch.arange(60) < torch.tensor([60, 37])[:, None]).float()
     alone = module(x[:, 1:, :37], None, None if gaps is None else gaps[1:, :37])
@@ -65,7 +65,7 @@ def test_padding_does_not_matter(name: str, irregular: bool) -> None:
 
 @names
 @torch.no_grad()
-def test_what_is_masked_in_the_middle_is_skipped_too(name: str) -> None:
+def test_masked_steps_in_the_middle_are_skipped(name: str) -> None:
     x, mask = torch.randn(4, 2, 7), torch.tensor([[1, 0, 1, 1, 0, 1, 0], [0, 1, 0, 0, 0, 0, 0]])
     module = pooling(name)
     pooled = module(x, mask.float())
@@ -75,7 +75,7 @@ def test_what_is_masked_in_the_middle_is_skipped_too(name: str) -> None:
 
 @names
 @torch.no_grad()
-def test_pieces_with_masks_give_what_the_whole_gives(name: str) -> None:
+def test_pieces_with_masks_equal_the_whole(name: str) -> None:
     module, x, mask = pooling(name), torch.randn(4, 2, 60), torch.ones(2, 60)
     mask[1, 25:] = 0
     state = module.advance(x[..., :20], None, mask[:, :20])
@@ -85,7 +85,7 @@ def test_pieces_with_masks_give_what_the_whole_gives(name: str) -> None:
 
 
 @torch.no_grad()
-def test_order_one_is_the_mean_and_so_is_attention_before_training() -> None:
+def test_order_one_and_untrained_attention_equal_the_mean() -> None:
     x, mask = torch.randn(4, 3, 50), (torch.rand(3, 50) > 0.3).float()
     mean = ((x * mask).sum(-1) / mask.sum(-1)).T
     for choice in ("mean", ("legs", 1), "attention"):
@@ -94,7 +94,7 @@ def test_order_one_is_the_mean_and_so_is_attention_before_training() -> None:
 
 @pytest.mark.parametrize("n_times", [4000, 16000])
 @torch.no_grad()
-def test_coefficients_are_those_of_a_polynomial_at_any_rate(n_times: int) -> None:
+def test_coefficients_of_a_polynomial_are_exact_at_any_rate(n_times: int) -> None:
     y = (np.arange(n_times) + 0.5) / n_times * 2 - 1
     x = torch.from_numpy(np.polynomial.legendre.legval(y, [0.5, -1.0, 2.0]))[None, None]
     expected = torch.tensor([0.5, -1.0 / 3**0.5, 2.0 / 5**0.5, 0.0], dtype=torch.double)
@@ -111,7 +111,7 @@ def test_gradients_flow(name: str) -> None:
     assert all(parameter.grad.abs().sum() > 0 for parameter in module.parameters())
 
 
-def test_only_legs_has_an_order_of_at_least_one() -> None:
+def test_only_legs_accepts_an_order_and_it_is_at_least_one() -> None:
     with pytest.raises(ValueError, match="only 'legs' has an order"):
         make_pooling(("mean", 3), 4)
     with pytest.raises(ValueError, match="order=0 must be at least 1"):

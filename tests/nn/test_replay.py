@@ -1,4 +1,4 @@
-"""A function that is replayed gives what it gives when torch runs it, whatever it is made of."""
+"""A replayed function equals the function run by torch, for every kind of operation."""
 
 import copy
 import pickle
@@ -15,32 +15,34 @@ __all__: list[str] = []
 
 X, Y, Z = torch.randn(3, 4, 6), torch.rand(3, 4, 6) + 0.1, torch.randn(3, 6, 5)
 WEIGHT, BIAS = torch.randn(5, 4, 3), torch.randn(5)
-# By NumPy, and what only torch does: all of it is replayed.
+# Operations with a NumPy version and operations of torch alone: all are replayed.
 FUNCTIONS = {
     "arithmetic": lambda x, y, z: x * 2.0 - y / 3 + torch.add(x, y, alpha=2),
-    "of a row and a number": lambda x, y, z: (x[0, 0] + y) * x[0, 0, 0] - 1,
+    "row and scalar": lambda x, y, z: (x[0, 0] + y) * x[0, 0, 0] - 1,
     "in place": lambda x, y, z: (x + 1).mul_(y).addcmul_(x, y, value=2.0).add_(x).abs_().sqrt_(),
-    "a part in place": lambda x, y, z: _with_last(x.clone(), y),
+    "slice in place": lambda x, y, z: _with_last(x.clone(), y),
     "products": lambda x, y, z: torch.baddbmm(torch.bmm(x, z), y, z, beta=1) + torch.baddbmm(x[..., :5], x, z, beta=2),
-    "a linear map": lambda x, y, z: torch.addmm(BIAS.to(x), x[0], z[0]) + x[1] @ z[1],
+    "linear map": lambda x, y, z: torch.addmm(BIAS.to(x), x[0], z[0]) + x[1] @ z[1],
     "products in place": lambda x, y, z: x[..., :5].clone().baddbmm_(x, z) + x[0, :, :5].clone().addmm_(x[0], z[0]),
     "gelu in place": lambda x, y, z: torch.ops.aten.gelu_(x.clone()),
-    "not turned at all": lambda x, y, z: x.roll(6, -1) + y.roll((1, 1), (0, 1)) + x.roll(1),
-    "of all": lambda x, y, z: x.mean() + y.sum([]) + x.amax() + x.copy_(y, True).mean((0, 1)).sum(),
+    "full rolls": lambda x, y, z: x.roll(6, -1) + y.roll((1, 1), (0, 1)) + x.roll(1),
+    "full reductions": lambda x, y, z: x.mean() + y.sum([]) + x.amax() + x.copy_(y, True).mean((0, 1)).sum(),
     "sums": lambda x, y, z: x.sum() + y.sum((0, 2), keepdim=True) + x.mean(1, keepdim=True) + x.amax(0),
     "powers": lambda x, y, z: x.square() + y**-0.5 + torch.rsqrt(y) + y.log() + y.exp().sqrt(),
     "gates": lambda x, y, z: F.glu(x, -1) + F.gelu(y)[..., :3] + torch.erf(x)[..., 3:] + F.glu(x.mT, 1).mT.sum(),
-    "the loudest": lambda x, y, z: torch.logaddexp(torch.maximum(x, y), y).cummax(-1).values.cumsum(-1),
-    "laid out": lambda x, y, z: torch.cat([F.pad(x, (1, 2)), y.roll(2, -1), torch.stack([x, y], -1).flatten(2)], -1),
-    "turned": lambda x, y, z: (
+    "maxima": lambda x, y, z: torch.logaddexp(torch.maximum(x, y), y).cummax(-1).values.cumsum(-1),
+    "cat, pad, stack": lambda x, y, z: torch.cat(
+        [F.pad(x, (1, 2)), y.roll(2, -1), torch.stack([x, y], -1).flatten(2)], -1
+    ),
+    "roll, pad, transpose": lambda x, y, z: (
         x.roll(-1, 1) + F.pad(y, (0, 0, 1, 1))[:, 1:5] + x.transpose(0, 1).contiguous().transpose(0, 1)
     ),
     "complex": lambda x, y, z: torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * 2j).flatten(-2),
-    "a convolution": lambda x, y, z: F.conv1d(x, WEIGHT.to(x), BIAS.to(x), stride=2, padding=1),
-    "one without a bias": lambda x, y, z: F.conv1d(x, WEIGHT.to(x), dilation=2) + F.conv1d(y, WEIGHT.to(x), dilation=2),
+    "convolution": lambda x, y, z: F.conv1d(x, WEIGHT.to(x), BIAS.to(x), stride=2, padding=1),
+    "conv without bias": lambda x, y, z: F.conv1d(x, WEIGHT.to(x), dilation=2) + F.conv1d(y, WEIGHT.to(x), dilation=2),
     "two precisions": lambda x, y, z: (x.double() * y).float() - y.double(),
     "two outputs": lambda x, y, z: torch.topk(x, 2).values + y.sort(-1).values[..., :2],
-    "what is given": lambda x, y, z: x,
+    "identity": lambda x, y, z: x,
 }
 
 
@@ -51,39 +53,39 @@ def _with_last(x, y):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_replayed_on_other_numbers(name, dtype):
-    def function(given):
-        return [FUNCTIONS[name](*given)], name
+def test_a_function_is_replayed_on_other_values(name, dtype):
+    def function(inputs):
+        return [FUNCTIONS[name](*inputs)], name
 
-    given = [x.to(dtype) for x in (X, Y, Z)]
-    again = Replay(function, given)
+    inputs = [x.to(dtype) for x in (X, Y, Z)]
+    replayed = Replay(function, inputs)
     for scale in (1.0, 0.5, 3.0):
-        scaled = [x * scale for x in given]
-        (found,), extra = again([x.numpy() for x in scaled])
+        scaled = [x * scale for x in inputs]
+        (got,), extra = replayed([x.numpy() for x in scaled])
         expected = FUNCTIONS[name](*(x.clone() for x in scaled))
-        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(got), expected, rtol=1e-4, atol=1e-5)
         assert extra == name
-        assert all(torch.equal(x, y * scale) for x, y in zip(scaled, given, strict=True))  # which stay as they were
+        assert all(torch.equal(x, y * scale) for x, y in zip(scaled, inputs, strict=True))  # the inputs are unchanged
 
 
-def test_what_was_given_out_stays_as_it_was():
-    plus_one = Replay(lambda given: ([given[0] + 1], None), [torch.zeros(3)])
+def test_a_second_call_does_not_change_the_first_output():
+    plus_one = Replay(lambda inputs: ([inputs[0] + 1], None), [torch.zeros(3)])
     first, second = (plus_one([torch.full((3,), number).numpy()])[0][0] for number in (1.0, 5.0))
     assert first.tolist() == [2.0] * 3
     assert second.tolist() == [6.0] * 3
 
 
-def test_a_call_is_replayed_from_the_third_time_on_and_few_kinds_are_kept():
+def test_calls_are_replayed_from_the_third_on_and_the_cache_is_bounded():
     calls, replays = [], Replays()
 
-    def function(given):
-        calls.append(len(given))
-        return [given[0] * 2], None
+    def function(inputs):
+        calls.append(len(inputs))
+        return [inputs[0] * 2], None
 
     kinds = [replays(0, function, [torch.ones(2)])[0][0] for _ in range(4)]
     assert [isinstance(x, torch.Tensor) for x in kinds] == [True, True, False, False]
-    assert len(calls) == 3  # once more for the record
-    for key in (*range(1, 100), *range(1, 100)):  # which come again too late
+    assert len(calls) == 3  # once more to record it
+    for key in (*range(1, 100), *range(1, 100)):  # too many other keys before each is repeated
         replays(key, function, [torch.ones(2)])
     assert list(replays._kept) == [0]
     for key in range(100, 200):
@@ -99,32 +101,32 @@ def test_a_call_is_replayed_from_the_third_time_on_and_few_kinds_are_kept():
         assert not other._kept
 
 
-def test_what_would_be_replayed_wrongly_is_not_replayed(monkeypatch):
+def test_a_function_whose_replay_is_wrong_is_not_replayed(monkeypatch):
     wrong = dict(replay._BY_NUMPY, mul=replay._BY_NUMPY["add"])
     monkeypatch.setattr(replay, "_BY_NUMPY", wrong)
     replays = Replays()
     for _ in range(5):
-        (said,), _ = replays(0, lambda given: ([given[0] * 3.0], None), [torch.full((2,), 5.0)])
-        assert said.tolist() == [15.0, 15.0]
+        (got,), _ = replays(0, lambda inputs: ([inputs[0] * 3.0], None), [torch.full((2,), 5.0)])
+        assert got.tolist() == [15.0, 15.0]
     assert not replays._kept[0].verified
 
 
-def test_threads_that_share_a_replay_do_not_meet():
-    doubled = Replay(lambda given: ([(given[0] * 2).cumsum(0)], None), [torch.zeros(2000)])
-    wrong = []
+def test_threads_can_share_a_replay():
+    doubled = Replay(lambda inputs: ([(inputs[0] * 2).cumsum(0)], None), [torch.zeros(2000)])
+    errors = []
 
     def run(number):
         for _ in range(200):
-            (found,), _ = doubled([torch.full((2000,), number).numpy()])
-            if found[-1] != 4000 * number:
-                wrong.append(number)
+            (got,), _ = doubled([torch.full((2000,), number).numpy()])
+            if got[-1] != 4000 * number:
+                errors.append(number)
 
     threads = [threading.Thread(target=run, args=(float(number),)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert not errors
 
 
 @torch.no_grad()
@@ -135,6 +137,6 @@ def test_a_bare_backbone_is_replayed_at_each_rate_and_precision():
         x, states = torch.randn(30, 1, 2, dtype=dtype), [None, None]
         for sample in x:
             expected, states[0] = plain.step(sample, states[0], rate=rate)
-            found, states[1] = quick.step(sample, states[1], rate=rate)
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+            got, states[1] = quick.step(sample, states[1], rate=rate)
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
     assert quick.replays._kept

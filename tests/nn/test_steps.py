@@ -1,4 +1,4 @@
-"""A network that listens: what the whole network says, by few tensor calls, with nothing built while samples come."""
+"""Streaming equals the whole network, with few tensor calls and without building tables per push."""
 
 import copy
 import math
@@ -46,7 +46,7 @@ def small(name, **options):
     return network(frontend, d_model=8, n_layers=2, **options).double()
 
 
-def listen(steps, x, sizes):
+def stream(steps, x, sizes):
     state = None
     for piece in x.split(sizes, -1):
         scores, state = steps.advance(piece, state)
@@ -56,25 +56,25 @@ def listen(steps, x, sizes):
 @torch.no_grad()
 @pytest.mark.parametrize("rate", [1.0, 1.7])
 @pytest.mark.parametrize("name", ["linear", "hop_means", "filterbank", "short hops", "smooth", "band signals"])
-def test_pieces_of_any_length_and_many_signals_say_what_the_network_says(name, rate):
+def test_pieces_of_any_length_equal_the_network(name, rate):
     net, x = small(name), torch.randn(2, 3, 2000, dtype=torch.float64)
     steps = NetworkSteps(net, rate)
     for sizes in ([2000], [1, 159, 1, 500, 1339], [160] * 12 + [80]):
-        torch.testing.assert_close(listen(steps, x, sizes)[0], net(x, rate=rate), rtol=0, atol=1e-9)
-    heard = 0
+        torch.testing.assert_close(stream(steps, x, sizes)[0], net(x, rate=rate), rtol=0, atol=1e-9)
+    n_seen = 0
     for size in (1, 3, 7, 400, 1):
-        heard += size
-        scores, _ = listen(steps, x[..., :heard], min(size, 37))
-        torch.testing.assert_close(scores, net(x[..., :heard], rate=rate), rtol=0, atol=1e-9)
+        n_seen += size
+        scores, _ = stream(steps, x[..., :n_seen], min(size, 37))
+        torch.testing.assert_close(scores, net(x[..., :n_seen], rate=rate), rtol=0, atol=1e-9)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
-def test_every_kernel_and_pooling_listens(kernel, pooling):
+def test_every_kernel_and_pooling_can_stream(kernel, pooling):
     net, x = small("hop_means", kernel=kernel, pooling=pooling), torch.randn(2, 2, 500, dtype=torch.float64)
     for sizes in (33, 500):
-        torch.testing.assert_close(listen(NetworkSteps(net, 1.0), x, sizes)[0], net(x), rtol=0, atol=1e-9)
+        torch.testing.assert_close(stream(NetworkSteps(net, 1.0), x, sizes)[0], net(x), rtol=0, atol=1e-9)
 
 
 def eeg():
@@ -84,7 +84,7 @@ def eeg():
 
 COUNTED = {
     "filter bank, 10 ms": (lambda: network(filter_bank()), 1, 160, 190),
-    "filter bank, an unfinished hop": (lambda: network(filter_bank()), 1, 161, 230),
+    "filter bank, a partial hop": (lambda: network(filter_bank()), 1, 161, 230),
     "linear, 10 ms": (lambda: network(LinearFrontend(1, 64)), 1, 160, 190),
     "linear, a sample": (lambda: network(LinearFrontend(1, 64)), 1, 1, 130),
     "EEG, 8 samples": (eeg, 32, 8, 140),
@@ -110,7 +110,7 @@ def test_a_step_of_a_bare_backbone_takes_few_tensor_calls():
 
 
 @pytest.mark.parametrize("make", [lambda: small("smooth").float(), lambda: small("linear", kernel="s4").float()])
-def test_nothing_is_built_while_samples_come(make, monkeypatch):
+def test_a_push_builds_no_tables(make, monkeypatch):
     steps, x = NetworkSteps(make(), 1.0), torch.randn(2, 1, 700)
 
     def refuse(*args, **options):
@@ -121,21 +121,21 @@ def test_nothing_is_built_while_samples_come(make, monkeypatch):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr("s4signal.nn.kernels.Kernel.system", refuse)
-    scores, _ = listen(steps, x, [1, 8, 5, 300, 386])
+    scores, _ = stream(steps, x, [1, 8, 5, 300, 386])
     assert scores.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["linear", "filterbank", "smooth"])
-def test_a_state_that_is_copied_or_pickled_goes_on_to_the_same_bits(name):
+def test_a_copied_or_pickled_state_continues_bit_identically(name):
     steps, x = NetworkSteps(small(name).float(), 1.0), torch.randn(2, 1, 900)
-    _, state = listen(steps, x[..., :333], 100)
-    for _ in range(3):  # from the third time on it is replayed
+    _, state = stream(steps, x[..., :333], 100)
+    for _ in range(3):  # replayed from the third call on
         expected, _ = steps.advance(x[..., 333:], state)
     for other in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
         assert torch.equal(torch.as_tensor(steps.advance(x[..., 333:], other)[0]), torch.as_tensor(expected))
 
 
-def test_what_is_learned_later_is_not_heard():
+def test_a_stream_ignores_later_changes_of_parameters():
     net, x = small("linear"), torch.randn(2, 1, 50, dtype=torch.float64)
     steps = NetworkSteps(net, 1.0)
     before, _ = steps.advance(x, None)
@@ -145,8 +145,8 @@ def test_what_is_learned_later_is_not_heard():
     assert torch.equal(steps.advance(x, None)[0], before)
 
 
-def test_a_disturbed_state_is_forgotten():
-    # What rounding adds to the state is such a disturbance: none of it stays.
+def test_the_effect_of_a_disturbed_state_decays():
+    # Rounding errors are disturbances of the state too, so they do not accumulate.
     net, x = small("linear", pooling="last"), torch.randn(2, 1, 8000, dtype=torch.float64)
     steps = NetworkSteps(net, 1.0)
     _, state = steps.advance(x[..., :500], None)
@@ -164,7 +164,7 @@ def test_a_disturbed_state_is_forgotten():
 @pytest.mark.slow
 @pytest.mark.parametrize("n_turns", [5, pytest.param(125, marks=pytest.mark.stress)])
 @pytest.mark.parametrize("pooling", ["legs", "mean", "last", "attention"])
-def test_samples_up_to_a_million_in_single_precision_are_those_in_double(pooling, n_turns):
+def test_a_million_samples_in_float32_equal_those_in_float64(pooling, n_turns):
     t = torch.arange(8000, dtype=torch.float64)
     tone = torch.stack([torch.sin(2 * math.pi * t / period) for period in (40, 800)]).unsqueeze(1)
     net = small("linear", pooling=pooling)

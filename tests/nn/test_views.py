@@ -1,4 +1,4 @@
-"""One layer, many views: blocks, FFT, steps, pieces, Cauchy sums and scipy give the same, whatever the options."""
+"""One layer, many views: blocks, FFT, steps, pieces, Cauchy sums and scipy agree, for all options."""
 
 import math
 from typing import NamedTuple
@@ -46,7 +46,7 @@ class Drawn(NamedTuple):
     def layer(self) -> S4Layer:
         torch.manual_seed(self.seed)
         kernel, init, rule = self.option
-        # Forward Euler is stable at small steps only, and what grows without bound equals nothing for long.
+        # Forward Euler is stable only at small steps, and outputs that diverge cannot be compared.
         dt_range = (1e-4, 1e-3) if rule == "forward" else (3e-3, 0.3)
         options = {"init": init, "discretization": rule, "bidirectional": self.bidirectional, "dt_range": dt_range}
         layer = S4Layer(D_MODEL, self.d_state, kernel=kernel, **options).double()
@@ -65,7 +65,7 @@ def drawn(
     dtypes: tuple[torch.dtype, ...] = (torch.float64,),
     directions: tuple[bool, ...] = (False,),
 ) -> st.SearchStrategy[Drawn]:
-    """Draw every combination, at lengths of one block, of many, and with a last one that is not full."""
+    """Draw every combination, at lengths of one block, many blocks, and a partial last block."""
     return st.builds(
         Drawn,
         option=st.sampled_from(options),
@@ -83,9 +83,9 @@ def examples(n: int) -> settings:
     return settings(max_examples=n, deadline=None, derandomize=True)
 
 
-def relative_error(got: Tensor, wanted: Tensor) -> float:
+def relative_error(got: Tensor, expected: Tensor) -> float:
     """Largest deviation over the largest value."""
-    return float((got.double() - wanted.double()).abs().max() / wanted.double().abs().max().clamp_min(1e-30))
+    return float((got.double() - expected.double()).abs().max() / expected.double().abs().max().clamp_min(1e-30))
 
 
 @torch.no_grad()
@@ -134,7 +134,7 @@ def test_gradients_of_all_views_agree(drawn: Drawn) -> None:
 @torch.no_grad()
 @examples(40)
 @given(drawn=drawn([1, 2, 63, 300], options=[("s4", init, "bilinear") for init in KERNELS["s4"].INITS]))
-def test_the_response_of_s4_is_its_cauchy_kernel(drawn: Drawn) -> None:
+def test_the_impulse_response_of_s4_equals_its_cauchy_kernel(drawn: Drawn) -> None:
     layer = drawn.layer()
     kernel, impulse = layer.kernel, torch.zeros(D_MODEL, 1, drawn.n_times).double()
     impulse[..., 0] = 1.0
@@ -153,7 +153,7 @@ def output_vectors(layer: S4Layer, rate: float) -> Tensor:
 
 
 def continuous(layer: S4Layer, rate: float) -> list[tuple[np.ndarray, ...]]:
-    """Write a layer as real matrices (A, B, C, dt), one set a system; scipy knows nothing of pairs."""
+    """Write a layer as real matrices (A, B, C, dt), one set per system; scipy takes real matrices."""
     kernel = layer.kernel
     parameters = {name: value.detach().numpy() for name, value in kernel.named_parameters()}
     dt, C = np.exp(parameters["log_dt"]) * rate, parameters["C"]
@@ -164,7 +164,7 @@ def continuous(layer: S4Layer, rate: float) -> list[tuple[np.ndarray, ...]]:
         return [(A[h], B[h][:, None], C[h][None], dt[h, 0]) for h in range(D_MODEL)]
     decay, frequency = np.exp(parameters["log_decay"]), parameters["frequency"]
     A = np.kron(np.diag(-decay), np.eye(2)) + np.kron(np.diag(frequency), [[0, -1], [1, 0]])
-    # Each mode has a step of its own: the system in units of the steps has step 1. B is multiplied by it, too.
+    # Each mode has its own step: in units of the steps, the system has step 1. B is multiplied by the step, too.
     steps = np.repeat(dt, 2)[:, None]
     return [(A * steps, parameters["B"].swapaxes(1, 2).reshape(-1, D_MODEL) * steps, C, 1.0)]
 
@@ -185,7 +185,7 @@ def test_dense_and_shared_layers_equal_scipy(kernel: str, init: str, rule: str, 
         A_bar, B_bar, *_ = cont2discrete((A, B, C, np.zeros((len(C), B.shape[1]))), dt, SCIPY_RULES[rule])
         if rule == "dirac":
             B_bar = np.linalg.solve(A_bar, B_bar)  # scipy's impulse has decayed by one step when it enters the state
-        # Here an output sees its own sample, in scipy it sees the ones before.
+        # Here an output depends on its own sample; in scipy only on earlier ones.
         discrete = (A_bar, B_bar, C @ A_bar, C @ B_bar, 1.0)
         for b in range(BATCH):
             expected[channels, b] += dlsim(discrete, u[channels, b].numpy().T)[1].T
@@ -196,13 +196,13 @@ def test_dense_and_shared_layers_equal_scipy(kernel: str, init: str, rule: str, 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("dt_range", [(1e-3, 0.1), (1e-5, 1e-3)])
 @each_kernel
-def test_float32_keeps_five_digits_over_65536_samples(
+def test_float32_has_five_digits_over_65536_samples(
     kernel: str, dt_range: tuple[float, float], bidirectional: bool
 ) -> None:
     layer = S4Layer(4, 64, kernel=kernel, dt_range=dt_range, bidirectional=bidirectional)
     u = torch.randn(4, 1, 65_536)
-    for got, wanted in zip(layer(u), layer(u.double()), strict=True):  # a channel
-        assert relative_error(got, wanted) < 1e-5
+    for got, expected in zip(layer(u), layer(u.double()), strict=True):  # per channel
+        assert relative_error(got, expected) < 1e-5
     if not bidirectional:
         (_, state), (_, expected) = (layer(v, return_state=True) for v in (u, u.double()))
         assert relative_error(state, expected) < 1e-5

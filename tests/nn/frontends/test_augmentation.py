@@ -1,4 +1,4 @@
-"""Bands are dropped as at a lower rate and moved as by another speaker, in training alone, from a generator."""
+"""Augmentation drops, shifts and masks bands and pads silence, only in training and from a generator."""
 
 import pytest
 import torch
@@ -14,14 +14,14 @@ HEIGHTS = torch.linspace(0.02, 0.95, 40)
 
 
 def cutoffs(dropout: BandDropout, n_cases: int = 4000) -> torch.Tensor:
-    """Height of the lowest dropped band of each case; infinity where none is."""
+    """Height of the lowest dropped band of each case; infinity if none is dropped."""
     kept = dropout(torch.ones(len(HEIGHTS), n_cases, 1), HEIGHTS)[..., 0] > 0
     assert (kept[1:] <= kept[:-1]).all(), "a band is dropped below one that is not"
     return torch.where(kept.all(0), torch.inf, HEIGHTS[kept.sum(0).clamp_max(len(HEIGHTS) - 1)])
 
 
 def frontend(mean_subtraction: str, output: str = "log") -> FilterBankFrontend:
-    """Ten bands from 100 Hz to 3 kHz at 8 kHz; every case loses bands."""
+    """Ten bands from 100 Hz to 3 kHz at 8 kHz; bands of every case are dropped."""
     frequencies, bandwidths = space_bands("erb", 10, 100.0, 3000.0)
     bank = FilterBank(
         frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=8000.0, hop_s=0.01, output=output, smooth_s=0.02
@@ -41,10 +41,10 @@ def test_nothing_is_dropped_in_evaluation() -> None:
     assert BandDropout(0.0)(features, HEIGHTS) is features
 
 
-def test_a_share_of_the_cases_loses_the_bands_above_cutoffs_spread_over_two_octaves() -> None:
+def test_bands_are_dropped_above_cutoffs_within_two_octaves() -> None:
     torch.manual_seed(0)
     drawn = cutoffs(BandDropout(0.5))
-    # The uppermost band lies at 0.95: a cut-off above it silences nothing.
+    # The uppermost band lies at 0.95: a cut-off above it drops nothing.
     octaves_lost = torch.log2(1 / torch.tensor(0.95))
     assert drawn.isfinite().double().mean().item() == pytest.approx(0.5 * (1 - octaves_lost.item() / 2), abs=0.03)
     finite = drawn[drawn.isfinite()]
@@ -52,15 +52,15 @@ def test_a_share_of_the_cases_loses_the_bands_above_cutoffs_spread_over_two_octa
     assert (finite < 0.5).double().mean().item() == pytest.approx(0.5, abs=0.06)
 
 
-def test_all_planes_of_a_case_lose_the_same_bands_and_another_case_others() -> None:
-    left = BandDropout(1.0)(torch.ones(3 * 40, 50, 6), HEIGHTS).unflatten(0, (3, 40))
-    assert (left == left[:1, :, :, :1]).all()
-    assert not (left == left[:, :, :1]).all()
+def test_channels_of_a_case_drop_the_same_bands_and_cases_differ() -> None:
+    remaining = BandDropout(1.0)(torch.ones(3 * 40, 50, 6), HEIGHTS).unflatten(0, (3, 40))
+    assert (remaining == remaining[:1, :, :, :1]).all()
+    assert not (remaining == remaining[:, :, :1]).all()
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("mean_subtraction", ["none", "case", "running"])
-def test_a_dropped_band_gives_what_the_bank_gives_at_the_lower_rate(
+def test_a_dropped_band_equals_the_bank_at_the_lower_rate(
     mean_subtraction: str, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     front = frontend(mean_subtraction, output).double()
@@ -79,7 +79,7 @@ def test_a_dropped_band_gives_what_the_bank_gives_at_the_lower_rate(
     torch.testing.assert_close(dropped[:, ~upper], full.unflatten(0, (-1, 10))[:, ~upper], rtol=0, atol=0)
 
 
-def test_without_augmentation_training_gives_what_evaluation_gives() -> None:
+def test_training_equals_evaluation_without_augmentation() -> None:
     frequencies, bandwidths = space_bands("erb", 10, 100.0, 3000.0)
     bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=8000.0, hop_s=0.01)
     front = FilterBankFrontend(1, 4, bank=bank)
@@ -88,14 +88,14 @@ def test_without_augmentation_training_gives_what_evaluation_gives() -> None:
     assert torch.equal(front.train().encode(frames), front.eval().encode(frames))
 
 
-def test_nothing_moves_in_evaluation() -> None:
+def test_nothing_is_shifted_in_evaluation() -> None:
     features = torch.randn(80, 7, 20)
     assert BandShift(1.0).eval()(features, HEIGHTS) is features
     assert BandShift(0.0)(features, HEIGHTS) is features
     assert BandShift(1.0)(features, HEIGHTS[:1]) is features
 
 
-def test_a_ramp_along_the_bands_moves_by_the_shift_of_its_case() -> None:
+def test_a_ramp_along_the_bands_moves_by_one_shift_per_case() -> None:
     torch.manual_seed(0)
     ramp = torch.arange(40.0).repeat(2)[:, None, None].expand(80, 500, 3)
     moved = (BandShift(1.5)(ramp, HEIGHTS) - ramp).unflatten(0, (2, 40))
@@ -106,7 +106,7 @@ def test_a_ramp_along_the_bands_moves_by_the_shift_of_its_case() -> None:
     assert shifts.std() == pytest.approx(1.5 / 3**0.5, rel=0.1)
 
 
-def test_beyond_the_outermost_bands_are_their_values() -> None:
+def test_shifts_repeat_the_outermost_bands() -> None:
     torch.manual_seed(0)
     features = torch.randn(10, 200, 4)
     moved = BandShift(3.0)(features, HEIGHTS[:10])
@@ -115,7 +115,7 @@ def test_beyond_the_outermost_bands_are_their_values() -> None:
     assert (moved <= high + 1e-6).all()
 
 
-def test_a_voice_scaled_by_a_tenth_is_nearly_a_shift_of_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scaling_a_voice_by_a_tenth_is_nearly_a_shift_of_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
     frequencies, bandwidths = space_bands("erb", 40, 60.0, 3800.0)
     bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=8000.0, hop_s=0.01).double()
     t = torch.arange(4000, dtype=torch.float64) / 8000.0
@@ -124,14 +124,14 @@ def test_a_voice_scaled_by_a_tenth_is_nearly_a_shift_of_a_band(monkeypatch: pyte
         for scale in (1.0, 1.1)
     )
     features, other = (bank(x).features[..., 10:] for x in (voice, higher))
-    place = 1.0 / 2.0 * (1.0 - 1.1 / 3.0)  # a draw that shifts by 1.1 bands down the list, the content up
+    place = 1.0 / 2.0 * (1.0 - 1.1 / 3.0)  # a draw that shifts the content up by 1.1 bands
     monkeypatch.setattr(torch, "rand", lambda n, device, generator: torch.full((n,), place, device=device))
     moved = BandShift(3.0)(features, HEIGHTS)
     assert (moved - other).abs().mean() < 0.5 * (features - other).abs().mean()
 
 
 @pytest.mark.parametrize("augmentation", [BandShift(), BandDropout(0.5)])
-def test_what_is_drawn_comes_from_the_generator_alone(augmentation: torch.nn.Module) -> None:
+def test_augmentation_draws_only_from_the_generator(augmentation: torch.nn.Module) -> None:
     features, state = torch.randn(80, 20, 3), torch.get_rng_state()
     one, same, other = (
         augmentation(features, HEIGHTS, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
@@ -141,31 +141,31 @@ def test_what_is_drawn_comes_from_the_generator_alone(augmentation: torch.nn.Mod
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def runs(hidden: torch.Tensor) -> torch.Tensor:
-    """Count the stretches of each row (n, length) of bool."""
-    return (torch.diff(hidden.int(), dim=1, prepend=torch.zeros(len(hidden), 1)) > 0).sum(1)
+def runs(masked_out: torch.Tensor) -> torch.Tensor:
+    """Count the runs of True in each row (n, length) of bool."""
+    return (torch.diff(masked_out.int(), dim=1, prepend=torch.zeros(len(masked_out), 1)) > 0).sum(1)
 
 
-def test_a_stretch_of_bands_and_one_of_time_become_the_mean_of_their_case() -> None:
+def test_a_run_of_bands_and_one_of_frames_become_the_mean_of_their_case() -> None:
     torch.manual_seed(0)
     features, mask = torch.randn(2 * 40, 300, 60), torch.ones(300, 60)
     mask[7, 30:] = 0
     features *= mask
     masked = SpecAugment(0.25, longest_s=0.1, share=0.5)(features, mask, n_bands=40, hop_s=0.01)
-    hidden = (masked != features).unflatten(0, (2, 40))
+    masked_out = (masked != features).unflatten(0, (2, 40))
     means = (features.sum(-1) / mask.sum(-1))[..., None].expand(features.shape)
     torch.testing.assert_close(masked[masked != features], means[masked != features], rtol=0, atol=0)
     assert (masked * (1 - mask) == 0).all()
-    assert torch.equal(hidden[0], hidden[1])
-    bands, times = (hidden[0] | ~mask.bool()).all(-1), hidden[0].all(0)
-    assert torch.equal(hidden[0][:, mask.bool()], (bands[..., None] | times)[:, mask.bool()])
+    assert torch.equal(masked_out[0], masked_out[1])
+    bands, times = (masked_out[0] | ~mask.bool()).all(-1), masked_out[0].all(0)
+    assert torch.equal(masked_out[0][:, mask.bool()], (bands[..., None] | times)[:, mask.bool()])
     assert runs(bands.t()).max() == 1
     assert runs(times).max() == 1
     assert (bands.sum(0).max(), times.sum(1).max()) == (10, 10)
-    assert hidden.any(-1).any(1)[0].double().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert masked_out.any(-1).any(1)[0].double().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_nothing_is_hidden_in_evaluation_and_else_by_the_generator_alone() -> None:
+def test_masks_are_drawn_only_from_the_generator_and_only_in_training() -> None:
     features, state = torch.randn(40, 20, 30), torch.get_rng_state()
     options = {"n_bands": 40, "hop_s": 0.01}
     assert SpecAugment().eval()(features, None, **options) is features
@@ -181,7 +181,7 @@ def test_nothing_is_hidden_in_evaluation_and_else_by_the_generator_alone() -> No
 BANK = {"bandwidths_hz": torch.full((8,), 100.0), "hop_s": 0.01, "floor": -27.0}
 
 
-def test_silence_comes_before_and_after_whole_cases() -> None:
+def test_silence_is_added_before_and_after_whole_cases() -> None:
     torch.manual_seed(0)
     x, mask = 10.0 * torch.randn(8, 300, 40), torch.ones(300, 40)
     mask[3, 20:] = 0
@@ -191,7 +191,7 @@ def test_silence_comes_before_and_after_whole_cases() -> None:
     more = valid.sum(-1) - mask.sum(-1)
     assert more.min() == 0
     assert 50 < more.max() <= 100
-    # A case without noise lies in its silence as it was.
+    # A case without noise is unchanged within its silence.
     for case in range(20):
         kept = longer[:, case, valid[case] > 0]
         if (kept == -27.0).any():
@@ -210,13 +210,13 @@ def test_half_of_the_padded_cases_have_noise_below_the_sound() -> None:
     assert (floors[noisy] < -2.0).all()
 
 
-def test_no_silence_in_evaluation() -> None:
+def test_no_silence_is_added_in_evaluation() -> None:
     x, mask = torch.randn(8, 3, 40), torch.ones(3, 40)
     assert SilencePadding(1.0).eval()(x, mask, **BANK)[0] is x
     assert SilencePadding(0.0)(x, mask, **BANK)[0] is x
 
 
-def test_silence_is_drawn_from_the_generator_alone() -> None:
+def test_silence_is_drawn_only_from_the_generator() -> None:
     x, state = torch.randn(8, 20, 30), torch.get_rng_state()
     one, same, other = (
         SilencePadding()(x, None, **BANK, generator=torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2)
@@ -226,7 +226,7 @@ def test_silence_is_drawn_from_the_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_an_accelerator_that_waits_for_nothing_pads_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padding_on_an_accelerator_equals_padding_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     x, mask = 10.0 * torch.randn(8, 40, 30), torch.ones(40, 30)
     mask[3, 20:] = 0
     generators = [torch.Generator().manual_seed(0) for _ in range(2)]
@@ -238,10 +238,10 @@ def test_an_accelerator_that_waits_for_nothing_pads_alike(monkeypatch: pytest.Mo
     assert torch.equal(others[:, :n_steps], valid)
     assert not others[:, n_steps:].any()
     unpadded = (valid.sum(-1) == mask.sum(-1)) & (one[..., :30] == x * mask).all(0).all(-1)
-    silent = (one == -27.0).any(0).any(-1) | unpadded
-    assert silent.sum() > 20
-    torch.testing.assert_close(other[:, silent, :n_steps], one[:, silent], rtol=0, atol=0)
-    # The noise is drawn in another order, and as loud.
-    noisy = ~silent
+    without_noise = (one == -27.0).any(0).any(-1) | unpadded
+    assert without_noise.sum() > 20
+    torch.testing.assert_close(other[:, without_noise, :n_steps], one[:, without_noise], rtol=0, atol=0)
+    # The noise is drawn in another order, with the same level.
+    noisy = ~without_noise
     assert torch.equal(other[:, noisy, :n_steps] != 0, one[:, noisy] != 0)
     assert other[:, noisy].amax() < 60.0

@@ -1,4 +1,4 @@
-"""Bands lie where they were asked for, none is left out between them, and the ear's are those of the literature."""
+"""Bands cover the requested range without gaps, and auditory bands agree with the literature."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ __all__: list[str] = []
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
-def test_bands_rise_between_the_ends(spacing: str) -> None:
+def test_bands_increase_within_the_range(spacing: str) -> None:
     frequencies, bandwidths = space_bands(spacing, 12, 80.0, 7000.0)
     assert frequencies.shape == bandwidths.shape == (12,)
     assert (frequencies.diff() > 0).all()
@@ -22,26 +22,26 @@ def test_bands_rise_between_the_ends(spacing: str) -> None:
         torch.testing.assert_close(frequencies[[0, -1]], torch.tensor([80.0, 7000.0], dtype=torch.float64))
 
 
-def test_the_ear_is_as_wide_as_it_was_measured() -> None:
-    # Glasberg and Moore: the ERB at 1 kHz is 132.6 Hz; a gammatone's bandwidth is 1.019 of it.
+def test_erb_bandwidth_at_1_khz_equals_the_measured_one() -> None:
+    # Glasberg and Moore: the ERB at 1 kHz is 132.6 Hz; the bandwidth of a gammatone is 1.019 times that.
     assert space_bands("erb", 1, 1000.0, 1000.0)[1].item() == pytest.approx(1.019 * 132.6, rel=1e-3)
 
 
-def test_linear_bands_keep_their_distance_and_logarithmic_ones_their_ratio() -> None:
+def test_linear_bands_have_equal_distances_and_log_bands_equal_ratios() -> None:
     assert space_bands("linear", 5, 10.0, 50.0)[0].tolist() == pytest.approx([10, 20, 30, 40, 50])
     assert space_bands("log", 4, 1.0, 8.0)[0].tolist() == pytest.approx([1, 2, 4, 8])
 
 
-def test_mel_bands_agree_with_the_formula_in_decadic_logarithms() -> None:
+def test_mel_bands_equal_the_formula_with_log10() -> None:
     mels = 2595 * torch.log10(1 + space_bands("mel", 9, 100.0, 4000.0)[0] / 700)
     torch.testing.assert_close(mels.diff(), (mels[-1] - mels[0]).expand(8) / 8)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_a_band_of_any_order_lets_the_same_noise_through(order: int) -> None:
+def test_bands_of_all_orders_pass_the_same_noise_power(order: int) -> None:
     frequencies, bandwidths = (x / 8000.0 for x in space_bands("linear", 3, 1000.0, 1400.0, order=order))
     kernel = cascade_tables(frequencies, bandwidths, order, 1024, torch.float64).W[:, 0]
-    # White noise of variance one, half of it at negative frequencies: 2 x 200 Hz of 8000 Hz, of the analytic half.
+    # White noise of variance one: a band passes 200 Hz of the full spectrum of 8000 Hz.
     assert kernel.square().sum(-1)[1].item() == pytest.approx(200.0 / 8000.0, rel=0.03)
 
 
@@ -59,14 +59,14 @@ def test_one_band_is_at_the_lowest_frequency() -> None:
         assert (bandwidths > 0).all()
 
 
-def test_random_bands_depend_on_the_seed_alone() -> None:
+def test_random_bands_depend_only_on_the_seed() -> None:
     once, again, other = (space_bands("random", 8, 1.0, 40.0, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(once[0], again[0])
     assert torch.equal(once[1], again[1])
     assert not torch.equal(once[0], other[0])
 
 
-def test_an_unknown_spacing_or_a_falling_range_is_refused() -> None:
+def test_an_unknown_spacing_or_an_invalid_range_is_refused() -> None:
     with pytest.raises(ValueError, match="spacing='bark' is unknown; choose one of 'erb', 'mel', 'log'"):
         space_bands("bark", 4, 10.0, 20.0)
     with pytest.raises(ValueError, match="lowest_hz=0 must be above 0 and at most highest_hz=20"):

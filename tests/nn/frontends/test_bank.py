@@ -1,4 +1,4 @@
-"""The filter bank gives the energies of its bands, at every rate, hop, length, in pieces, for every output."""
+"""The filter bank computes the energies of its bands at every rate, hop and length, also in pieces."""
 
 import math
 
@@ -38,7 +38,7 @@ def whole_response(filters: FilterBank, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("hop", [0.2, 1.0, 1.5, 2.56, 64.0, 65.0, 100.0, 128.0, 128.4, 300.0, 441.0, 16_000.0])
-def test_a_hop_is_whole_blocks_or_a_block_whole_hops(hop: float) -> None:
+def test_a_hop_is_a_multiple_of_blocks_or_a_block_of_hops(hop: float) -> None:
     block, blocks_per_hop, hops_per_block = hop_blocks(hop)
     assert 1 in (blocks_per_hop, hops_per_block)
     assert 1 <= block <= 128
@@ -47,7 +47,7 @@ def test_a_hop_is_whole_blocks_or_a_block_whole_hops(hop: float) -> None:
     assert abs(samples - hop) <= max(1.0, 0.01 * hop)
 
 
-def test_a_tone_at_the_centre_of_a_band_lights_it_most() -> None:
+def test_a_tone_at_the_centre_of_a_band_has_its_maximum_there() -> None:
     filters = bank()
     for band, frequency in enumerate(filters.frequencies_hz.tolist()):
         features = filters(tone(frequency, 4000)).features
@@ -66,7 +66,7 @@ def test_outputs_at_half_the_rate_agree_with_the_full_rate(output: str) -> None:
     full, half = at_full.features, at_half.features
     assert full.shape == half.shape
     bands = len(played)
-    if output == "linear":  # a phase, read half a sample of the lower rate earlier or later
+    if output == "linear":  # the phase may differ by half a sample of the lower rate
         full, half = (z.unflatten(0, (2, -1)).norm(dim=0) for z in (full, half))
     assert (full[:bands, 0, 5:] - half[:bands, 0, 5:]).abs().max() < 0.05
     without_energy = filters(torch.zeros_like(x)).features[9, 0]
@@ -130,11 +130,11 @@ def test_padding_changes_nothing(output: str) -> None:
     padded = filters(torch.nn.functional.pad(x, (0, 1990)), mask)
     assert padded.mask is not None
     n_steps = int(padded.mask.sum())
-    last = n_steps - (output == "linear")  # the last hop is unfinished: padding belongs to it
+    last = n_steps - (output == "linear")  # the last hop is partial and includes padding
     torch.testing.assert_close(padded.features[..., :last], alone[..., :last], rtol=0, atol=1e-9)
 
 
-def test_smoothing_is_the_recurrence_of_one_pole_that_starts_at_the_first_value() -> None:
+def test_smoothing_is_a_one_pole_recurrence_from_the_first_value() -> None:
     raw, smooth = (bank(output="log", smooth_s=s, hop_s=0.002) for s in (None, 0.03))
     x = torch.randn(1, 1, 4000, dtype=torch.float64)
     energies = torch.exp(raw(x).features[:, 0]) - raw.floor
@@ -145,25 +145,25 @@ def test_smoothing_is_the_recurrence_of_one_pole_that_starts_at_the_first_value(
         torch.testing.assert_close(followed[:, step], level, rtol=1e-6, atol=1e-9)
 
 
-def test_channel_energy_normalisation_forgets_the_loudness_and_keeps_the_onset() -> None:
+def test_pcen_removes_the_level_and_keeps_the_onset() -> None:
     filters = bank(output="pcen")
     x = tone(1000.0, 16_000)
     x[..., :8000] *= 0.1
     quiet, loud = (filters(gain * x).features[:, 0] for gain in (1.0, 100.0))
     band = int((filters.frequencies_hz - 1000.0).abs().argmin())
-    # A gain of 0.98 takes out 98 of 100 decibels.
+    # A gain exponent of 0.98 removes 98 of 100 decibels.
     assert (quiet[band, 20:] - loud[band, 20:]).abs().max() < 0.15 * loud[band].max()
     assert quiet[band, 100:105].max() > 1.5 * quiet[band, 80:95].max()
 
 
-def test_power_compression_is_the_loudness_exponent() -> None:
+def test_power_compression_applies_the_loudness_exponent() -> None:
     x = torch.randn(1, 1, 800, dtype=torch.float64)
     logarithms, powers = bank(output="log")(x).features, bank(output="power")(x).features
     torch.testing.assert_close(powers, torch.exp(0.3 * logarithms), rtol=1e-9, atol=0)
 
 
 @outputs
-def test_gradients_through_the_tables_are_right(output: str) -> None:
+def test_gradients_through_the_tables_are_correct(output: str) -> None:
     frequencies, bandwidths = space_bands("log", 2, 200.0, 900.0, order=2)
     x = torch.randn(1, 1, 200, dtype=torch.float64)
     options = {"order": 2, "output": output, "smooth_s": 0.02, "sfreq": SFREQ, "hop_s": 0.005}
@@ -177,11 +177,11 @@ def test_gradients_through_the_tables_are_right(output: str) -> None:
         return frames.features
 
     values = tuple(p.detach().clone().requires_grad_() for p in filters.parameters())
-    # The time constant of smoothing says nothing of band signals.
+    # The time constant of smoothing does not affect band signals.
     assert torch.autograd.gradcheck(features, values, atol=1e-6, rtol=1e-4, eps=1e-5)
 
 
-def test_learning_moves_a_band_to_the_tone_and_keeps_it_stable() -> None:
+def test_training_moves_a_band_to_the_tone_and_keeps_it_stable() -> None:
     frequencies, bandwidths = torch.tensor([700.0]), torch.tensor([150.0])
     filters = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01, learnable=True)
     x = tone(900.0, 800).float()
@@ -194,22 +194,22 @@ def test_learning_moves_a_band_to_the_tone_and_keeps_it_stable() -> None:
     assert filters.bandwidths_hz.item() > 0
 
 
-def test_memory_for_the_gradient_does_not_hold_outputs_at_the_full_rate() -> None:
+def test_backward_does_not_store_outputs_at_the_full_rate() -> None:
     filters = bank(learnable=True)
     saved = []
 
-    def note(tensor: Tensor) -> Tensor:
+    def record(tensor: Tensor) -> Tensor:
         saved.append(tensor.numel())
         return tensor
 
     n_times = 16_000
-    with saved_tensors_hooks(note, lambda tensor: tensor):
+    with saved_tensors_hooks(record, lambda tensor: tensor):
         filters(torch.randn(1, 1, n_times, dtype=torch.float64))
     assert max(saved) < n_times * filters.n_bands / 2
     assert sum(saved) < 2 * n_times * filters.n_bands
 
 
-def test_float32_agrees_with_float64() -> None:
+def test_float32_equals_float64() -> None:
     x = torch.randn(1, 2, 4000, dtype=torch.float64)
     torch.testing.assert_close(bank().float()(x.float()).features.double(), bank()(x).features, rtol=0, atol=1e-4)
 
@@ -227,6 +227,6 @@ def test_float32_agrees_with_float64() -> None:
         ({"smooth_s": -1.0}, "smooth_s=-1 must be positive, or None"),
     ],
 )
-def test_a_bank_that_cannot_be_is_refused(options: dict[str, object], text: str) -> None:
+def test_invalid_options_of_a_bank_are_refused(options: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         bank(**options)

@@ -1,4 +1,4 @@
-"""The filter bank as a front end: features without their mean, standardised, whatever the batches and pieces."""
+"""The filter bank as a front end: mean subtraction and standardisation, independent of batches and pieces."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_a_silent_channel_gives_finite_features() -> None:
     assert frontend.encode(frames).isfinite().all()
 
 
-def test_features_let_the_gradient_through_to_the_signal() -> None:
+def test_gradients_flow_through_features_to_the_signal() -> None:
     x = torch.randn(1, 1, 1000).requires_grad_()
     frontend = bank()
     frontend.encode(frontend.features(Frames(x))).square().sum().backward()
@@ -48,7 +48,7 @@ def cases(*lengths: int) -> tuple[Tensor, Tensor]:
     return x * mask, mask
 
 
-def test_calibration_gives_the_training_features_zero_mean_and_unit_variance() -> None:
+def test_calibrated_training_features_have_zero_mean_and_unit_variance() -> None:
     x, mask = cases(2000, 1500, 700)
     frontend = calibrated([(x, mask, torch.ones(3), 1.0)])
     frames = frontend.features(Frames(x, mask))
@@ -58,7 +58,7 @@ def test_calibration_gives_the_training_features_zero_mean_and_unit_variance() -
     assert (valid.std(1, correction=0) - 1).abs().max() < 1e-4
 
 
-def test_calibration_does_not_depend_on_how_cases_are_batched() -> None:
+def test_calibration_does_not_depend_on_the_batches() -> None:
     x, mask = cases(2000, 1500, 700)
     whole = calibrated([(x, mask, torch.ones(3), 1.0)])
     parts = calibrated([(x[:, :1], None, torch.ones(1), 1.0), (x[:, 1:, :1500], mask[1:, :1500], torch.ones(2), 1.0)])
@@ -66,7 +66,7 @@ def test_calibration_does_not_depend_on_how_cases_are_batched() -> None:
     torch.testing.assert_close(whole.scale, parts.scale, rtol=1e-4, atol=0)
 
 
-def test_a_weight_of_two_is_a_case_twice_and_a_weight_of_zero_leaves_it_out() -> None:
+def test_a_weight_of_two_repeats_a_case_and_a_weight_of_zero_drops_it() -> None:
     x, mask = cases(2000, 1500, 700)
     weighted = calibrated([(x, mask, torch.tensor([2.0, 1.0, 0.0]), 1.0)])
     chosen = torch.tensor([0, 0, 1])
@@ -75,26 +75,26 @@ def test_a_weight_of_two_is_a_case_twice_and_a_weight_of_zero_leaves_it_out() ->
     torch.testing.assert_close(weighted.scale, repeated.scale, rtol=1e-4, atol=0)
 
 
-def test_calibration_silences_a_feature_that_never_moves() -> None:
+def test_calibration_sets_the_scale_of_a_constant_feature_to_zero() -> None:
     frontend = calibrated([(torch.zeros(1, 2, 800), None, torch.ones(2), 1.0)])
     assert torch.equal(frontend.scale, torch.zeros_like(frontend.scale))
 
 
-def test_the_mean_of_a_case_is_taken_out() -> None:
+def test_the_mean_of_a_case_is_subtracted() -> None:
     x = torch.randn(1, 1, 4000, dtype=torch.float64)
     quiet, loud = (bank(mean_subtraction="case").double().features(Frames(gain * x)).features for gain in (1.0, 1e3))
     torch.testing.assert_close(quiet.mean(-1), torch.zeros_like(quiet[..., 0]), rtol=0, atol=1e-9)
     assert (quiet - loud).abs().max() < 0.05
 
 
-def test_the_running_mean_sees_the_past_alone_and_ends_at_that_of_the_case() -> None:
+def test_the_running_mean_is_causal_and_ends_at_the_mean_of_the_case() -> None:
     x = torch.randn(1, 2, 4000, dtype=torch.float64)
-    kept, running = (
+    original, running = (
         bank(mean_subtraction=option).double().features(Frames(x)).features for option in ("none", "running")
     )
     start = bank(mean_subtraction="running").double().features(Frames(x[..., :2000])).features
     torch.testing.assert_close(running[..., :25], start, rtol=0, atol=1e-9)
-    torch.testing.assert_close(running[..., -1], kept[..., -1] - kept.mean(-1), rtol=0, atol=1e-9)
+    torch.testing.assert_close(running[..., -1], original[..., -1] - original.mean(-1), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("mean_subtraction", ["none", "running", "active"])
@@ -110,7 +110,7 @@ def test_pieces_equal_the_whole(mean_subtraction: str) -> None:
     torch.testing.assert_close(torch.cat(pieces, -1), whole, rtol=0, atol=1e-9)
 
 
-def test_pieces_need_a_mean_that_does_not_look_ahead() -> None:
+def test_pieces_need_a_causal_mean_subtraction() -> None:
     for option in ("case", "active"):
         with pytest.raises(
             ValueError, match=f"'{option}' needs the whole case; for pieces use 'running', or 'active' w"
@@ -126,7 +126,7 @@ def test_an_unknown_subtraction_is_refused() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_calibration_standardises_features_without_their_loudness(causal: bool) -> None:
+def test_calibration_standardises_features_after_loudness_removal(causal: bool) -> None:
     x, mask = cases(2000, 1500, 700)
     frontend = bank(mean_subtraction="active", causal=causal)
     frames = frontend.features(Frames(x, mask))
@@ -142,10 +142,10 @@ def test_gain_and_silence_around_a_sound_change_little() -> None:
     filters = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=0.01, floor=1e-12)
     frontend = FilterBankFrontend(1, 4, bank=filters, mean_subtraction="active").double().eval()
     x = torch.randn(1, 1, 4000, dtype=torch.float64)
-    silent = x.new_zeros(1, 1, 1600)
-    cases = x, torch.cat([silent, 0.1 * x, silent], -1)
+    silence = x.new_zeros(1, 1, 1600)
+    cases = x, torch.cat([silence, 0.1 * x, silence], -1)
     alone, within = (frontend.loudness(frontend.features(Frames(case)).features) for case in cases)
-    # Filters ring on into the silence: a few active frames more. The gain is 4.6, the silence 20 below.
+    # Filters ring into the silence, so a few more frames are active. The gain is 4.6, the silence 20 lower.
     assert (within[..., 25:65] - alone[..., 5:45]).abs().max() < 1.0
 
 

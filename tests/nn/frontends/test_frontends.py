@@ -1,4 +1,4 @@
-"""What every front end owes the network: shapes, padding, pieces, rates, its own random numbers, a phrase."""
+"""The contract of every front end: shapes, padding, pieces, rates, random numbers, description."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ SFREQ = 1000.0
 
 
 class Strided(nn.Module):
-    """A user's module, which draws in training from torch's global generator, as it knows no other."""
+    """A user's module that draws from torch's global generator in training."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def encoded(frontend: Frontend, frames: Frames) -> tuple[Tensor, Frames]:
 
 
 @each_frontend
-def test_a_frame_comes_every_hop(name: str) -> None:
+def test_there_is_one_frame_per_hop(name: str) -> None:
     frontend = built(name)
     hop = 1 if frontend.hop_s is None else round(frontend.hop_s * SFREQ)
     h, features = encoded(frontend, Frames(torch.randn(2, 3, 160).double()))
@@ -97,7 +97,7 @@ def test_pieces_equal_the_whole_or_are_refused(name: str) -> None:
 
 
 @each_frontend
-def test_another_rate_is_kept_in_the_frames_or_refused(name: str) -> None:
+def test_another_rate_is_reported_in_the_frames_or_refused(name: str) -> None:
     frontend, signals = built(name), Frames(torch.randn(2, 1, 160).double(), rate=2.0)
     if name == "module":
         with pytest.raises(ValueError, match="samples 2 times as long as at training"):
@@ -109,7 +109,7 @@ def test_another_rate_is_kept_in_the_frames_or_refused(name: str) -> None:
 
 
 @each_frontend
-def test_training_draws_from_the_generator_alone(name: str) -> None:
+def test_training_draws_only_from_the_generator(name: str) -> None:
     network, x = scores(name).train(), torch.randn(2, 4, 160).double()
     state = torch.get_rng_state()
     one, same, other = (network(x, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
@@ -119,14 +119,14 @@ def test_training_draws_from_the_generator_alone(name: str) -> None:
 
 
 @each_frontend
-def test_what_is_precomputed_scores_as_the_whole_does(name: str) -> None:
+def test_scores_from_precomputed_features_equal_scores_of_signals(name: str) -> None:
     network, x = scores(name).eval(), torch.randn(2, 4, 160).double()
     frames = network.frontend.features(Frames(x))
     torch.testing.assert_close(network.from_features(frames), network(x), rtol=0, atol=0)
 
 
 @each_frontend
-def test_features_are_precomputed_unless_learned_or_the_samples_themselves(name: str) -> None:
+def test_features_are_precomputable_unless_learned_or_linear(name: str) -> None:
     frontend = built(name)
     assert frontend.precomputable == (name in ("filterbank", "hop_means"))
     frontend.requires_grad_(False)
@@ -135,7 +135,7 @@ def test_features_are_precomputed_unless_learned_or_the_samples_themselves(name:
 
 
 @each_frontend
-def test_calibration_makes_zero_mean_and_unit_variance_where_there_is_one(name: str) -> None:
+def test_calibrated_features_have_zero_mean_and_unit_variance(name: str) -> None:
     frontend, x = built(name), 100.0 + 7.0 * torch.randn(2, 6, 800).double()
     frames = frontend.features(Frames(x))
     frontend.calibrate([(frames, torch.ones(6).double())])
@@ -147,5 +147,5 @@ def test_calibration_makes_zero_mean_and_unit_variance_where_there_is_one(name: 
 
 
 @each_frontend
-def test_a_phrase_describes_it(name: str) -> None:
+def test_every_front_end_has_a_description(name: str) -> None:
     assert built(name).describe()

@@ -1,4 +1,4 @@
-"""Samples at any times and with holes: the bank integrates the held signal as stepping the matrix exponential does."""
+"""Samples at any times or missing: the bank equals stepping the matrix exponential over the held signal."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ def bank(**options: object) -> FilterBank:
 
 
 def random_gaps(batch: int, n_times: int, mean: float = 1.0) -> Tensor:
-    """From a tenth of the mean to almost twice the mean."""
+    """Draw gaps from a tenth of the mean to almost twice the mean."""
     return mean * (0.1 + 1.8 * torch.rand(batch, n_times, dtype=torch.float64))
 
 
 def stepped(filters: FilterBank, x: Tensor, gaps: Tensor, n_points: int) -> np.ndarray:
-    """Complex outputs (n_bands, n_points) at the points of the grid: from event to event by matrix exponentials."""
+    """Complex outputs (n_bands, n_points) at the grid points: one matrix exponential from event to event."""
     times, outputs = np.cumsum(gaps.numpy()), []
     events = np.unique(np.concatenate([times, np.arange(1.0, n_points + 1)]))
     events = events[events <= n_points]
@@ -63,7 +63,7 @@ def test_random_times_equal_stepping_the_matrix_exponential(mean: float, order: 
         np.testing.assert_allclose(torch.complex(*parts).numpy(), expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
-def test_energies_at_random_times_are_means_over_each_hop() -> None:
+def test_energies_at_random_times_are_means_over_hops() -> None:
     filters = bank(hop_s=0.2)
     x, gaps = torch.randn(1, 1, 300, dtype=torch.float64), random_gaps(1, 300)
     features = filters(x, gaps=gaps).features
@@ -79,7 +79,7 @@ def test_times_on_a_regular_grid_change_nothing(output: str, rate: float) -> Non
     filters = bank(output=output, smooth_s=0.1)
     x = torch.randn(2, 3, 500, dtype=torch.float64)
     regular = filters(x, rate=rate)
-    # Times as they are recorded: a little off the points.
+    # Recorded times deviate slightly from the grid.
     gaps = torch.full((3, 500), rate, dtype=torch.float64) + 1e-9 * torch.randn(3, 500, dtype=torch.float64)
     timed = filters(x, rate=rate, gaps=gaps)
     assert timed.mask is None
@@ -88,7 +88,7 @@ def test_times_on_a_regular_grid_change_nothing(output: str, rate: float) -> Non
     torch.testing.assert_close(timed.state.filters, regular.state.filters, rtol=0, atol=1e-9)
 
 
-def test_a_sample_off_the_grid_moves_the_output_continuously() -> None:
+def test_the_output_is_continuous_in_the_time_of_a_sample() -> None:
     filters = bank(output="linear", hop_s=1 / SFREQ)
     x, gaps = torch.randn(1, 1, 40, dtype=torch.float64), torch.ones(1, 40, dtype=torch.float64)
     for moved in (-1e-5, 1e-5):
@@ -98,17 +98,19 @@ def test_a_sample_off_the_grid_moves_the_output_continuously() -> None:
 
 
 @outputs
-def test_a_grid_with_holes_equals_samples_that_are_left_out(output: str) -> None:
+def test_missing_samples_equal_gaps(output: str) -> None:
     filters = bank(output=output)
     x = torch.randn(2, 1, 400, dtype=torch.float64)
-    kept = torch.rand(400) > 0.4
-    kept[-1] = True
-    holes = torch.where(kept, x, torch.nan)
-    gaps = torch.diff(kept.nonzero()[:, 0], prepend=torch.tensor([-1])).double()[None]
-    torch.testing.assert_close(filters(holes).features, filters(x[..., kept], gaps=gaps).features, rtol=0, atol=1e-9)
+    observed = torch.rand(400) > 0.4
+    observed[-1] = True
+    with_nan = torch.where(observed, x, torch.nan)
+    gaps = torch.diff(observed.nonzero()[:, 0], prepend=torch.tensor([-1])).double()[None]
+    torch.testing.assert_close(
+        filters(with_nan).features, filters(x[..., observed], gaps=gaps).features, rtol=0, atol=1e-9
+    )
 
 
-def test_channels_miss_samples_of_their_own() -> None:
+def test_each_channel_may_miss_other_samples() -> None:
     filters = bank()
     x = torch.randn(2, 2, 300, dtype=torch.float64)
     x[0, :, 50:90] = torch.nan
@@ -119,7 +121,7 @@ def test_channels_miss_samples_of_their_own() -> None:
     assert bool(features.isfinite().all())
 
 
-def test_what_is_missing_takes_the_next_observation_and_the_last_one_at_the_end() -> None:
+def test_missing_samples_take_the_next_observation_or_else_the_last() -> None:
     nan = torch.nan
     x = torch.tensor([[[nan, 1.0, nan, nan, 4.0, nan, 0.0, 0.0], [nan] * 8]])
     mask = torch.tensor([[1.0] * 6 + [0.0] * 2, [1.0] * 8])
@@ -130,7 +132,7 @@ def test_what_is_missing_takes_the_next_observation_and_the_last_one_at_the_end(
 
 
 @outputs
-def test_the_company_of_other_times_changes_nothing(output: str) -> None:
+def test_cases_with_other_times_in_the_batch_change_nothing(output: str) -> None:
     filters = bank(output=output, smooth_s=0.1)
     short, long = random_gaps(1, 70), random_gaps(1, 300, 1.7)
     x = torch.randn(1, 2, 300, dtype=torch.float64)
@@ -144,7 +146,7 @@ def test_the_company_of_other_times_changes_nothing(output: str) -> None:
         alone = filters(x[:, case : case + 1, :n_times], gaps=own).features
         n_steps = int(together.mask[case].sum())
         assert n_steps == alone.shape[-1]
-        last = n_steps - (output == "linear")  # the last hop is unfinished: padding belongs to it
+        last = n_steps - (output == "linear")  # the last hop is partial and includes padding
         torch.testing.assert_close(together.features[:, case, :last], alone[:, 0, :last], rtol=0, atol=1e-9)
 
 
@@ -162,7 +164,7 @@ def test_pieces_that_end_on_a_hop_equal_the_whole() -> None:
     torch.testing.assert_close(torch.cat([first.features, second.features], -1), whole, rtol=0, atol=1e-9)
 
 
-def test_gradients_at_random_times_are_right() -> None:
+def test_gradients_at_random_times_are_correct() -> None:
     filters = bank(order=2, learnable=True, frequencies_hz=torch.tensor([3.0, 20.0]), bandwidths_hz=torch.ones(2))
     x, gaps = torch.randn(1, 1, 40, dtype=torch.float64, requires_grad=True), random_gaps(1, 40)
     names = [name for name, _ in filters.named_parameters()]
@@ -175,13 +177,13 @@ def test_gradients_at_random_times_are_right() -> None:
     assert torch.autograd.gradcheck(features, (x, *values), atol=1e-6, rtol=1e-4, eps=1e-6)
 
 
-def test_float32_agrees_with_float64_at_random_times() -> None:
+def test_float32_equals_float64_at_random_times() -> None:
     x, gaps = torch.randn(1, 2, 400, dtype=torch.float64), random_gaps(2, 400)
     single = bank().float()(x.float(), gaps=gaps).features.double()
     torch.testing.assert_close(single, bank()(x, gaps=gaps).features, rtol=0, atol=1e-4)
 
 
-def test_samples_that_share_a_time_are_one() -> None:
+def test_the_last_of_samples_at_the_same_time_counts() -> None:
     x, gaps = torch.tensor([[[1.0, 9.0, 2.0, 3.0]]]), torch.tensor([[1.5, 0.0, 1.0, 0.5]])
     held, without = hold_on_grid(x, gaps), hold_on_grid(x[..., [0, 2, 3]], gaps[:, [0, 2, 3]])
     assert held.x.tolist() == without.x.tolist() == [[[1.0, 1.0, 2.0]]]
@@ -200,6 +202,6 @@ def test_samples_that_share_a_time_are_one() -> None:
         (torch.zeros(1, 4), ValueError, "with at least one above 0 in each case"),
     ],
 )
-def test_gaps_that_cannot_be_are_refused(gaps: Tensor, error: type[Exception], text: str) -> None:
+def test_invalid_gaps_are_refused(gaps: Tensor, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         hold_on_grid(torch.ones(1, 1, 4), gaps)

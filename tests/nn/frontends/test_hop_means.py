@@ -1,4 +1,4 @@
-"""Means over hops: of valid samples, nearly the same at other rates."""
+"""Means over hops: only valid samples count, and other rates give nearly the same."""
 
 import pytest
 import torch

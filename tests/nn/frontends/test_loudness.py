@@ -1,4 +1,4 @@
-"""Gain, silence, padding and pieces change nothing of log energies that were levelled."""
+"""Levelled log energies do not depend on gain, silence, padding or pieces."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def test_gain_and_silence_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_padding_does_not_matter(causal: bool) -> None:
+def test_padding_changes_nothing(causal: bool) -> None:
     x, mask, level = torch.randn(8, 2, 40), torch.ones(2, 40), Loudness(causal=causal)
     mask[1, 25:] = 0
     levelled = level(x * mask, mask)
@@ -23,7 +23,7 @@ def test_padding_does_not_matter(causal: bool) -> None:
     assert (levelled[:, 1, 25:] == 0).all()
 
 
-def test_pieces_give_what_the_whole_gives() -> None:
+def test_pieces_equal_the_whole() -> None:
     x, level, state, pieces = torch.randn(8, 2, 90) * 3, Loudness(causal=True), None, []
     for piece in x.split([1, 2, 40, 47], -1):
         y, state = level.advance(piece, state)
@@ -31,7 +31,7 @@ def test_pieces_give_what_the_whole_gives() -> None:
     torch.testing.assert_close(torch.cat(pieces, -1), level(x), atol=1e-5, rtol=0)
 
 
-def test_leading_silence_and_gain_are_soon_outweighed_in_a_stream() -> None:
+def test_leading_silence_and_gain_have_little_effect_on_a_stream() -> None:
     x, level = torch.randn(8, 1, 40), Loudness(causal=True)
     late = level(torch.cat([x.new_full((8, 1, 30), -69.0), x - 5.0], -1))[..., 30:]
     torch.testing.assert_close(late, level(x), atol=1e-3, rtol=0)

@@ -1,4 +1,4 @@
-"""The convolutions give the same for a pattern at any place along the bands, and in pieces as in the whole."""
+"""The convolutions are shift-equivariant along the bands, and pieces equal the whole."""
 
 import pytest
 import torch
@@ -19,27 +19,27 @@ def features(n_steps: int = 30, batch: int = 2) -> Tensor:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_step_comes_out_for_each_that_goes_in(causal: bool) -> None:
+def test_output_has_as_many_steps_as_the_input(causal: bool) -> None:
     for n_steps in (1, 2, 30):
         assert mixing(causal=causal)(features(n_steps)).shape == (4, 2, n_steps)
 
 
-def test_a_pattern_gives_the_same_at_every_place_along_the_bands() -> None:
+def test_convolutions_are_shift_equivariant_along_the_bands() -> None:
     module = TimeFrequencyConv(1, 40, 4, width=3).double()
     x = torch.zeros(40, 1, 12, dtype=torch.float64)
     pattern = torch.randn(4, 1, 12, dtype=torch.float64)
     x[12:16] = pattern
     moved = torch.zeros_like(x)
-    moved[20:24] = pattern  # eight bands are two places after two strides of two
+    moved[20:24] = pattern  # after two strides of two, eight bands are two positions
 
-    def places(x: Tensor) -> Tensor:
+    def positions(x: Tensor) -> Tensor:
         inputs_of_mix: list[Tensor] = []
         hook = module.mix.register_forward_pre_hook(lambda _, inputs: inputs_of_mix.append(inputs[0]))
         module(x)
         hook.remove()
         return inputs_of_mix[0].unflatten(0, (3, 10))
 
-    torch.testing.assert_close(places(moved)[:, 4:8], places(x)[:, 2:6])
+    torch.testing.assert_close(positions(moved)[:, 4:8], positions(x)[:, 2:6])
 
 
 def test_causal_output_ignores_the_future() -> None:
