@@ -1,4 +1,4 @@
-"""Random combinations of filters against their definition."""
+"""Random combinations of filters equal their definition."""
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def calibrated(combinations, outputs):
 
 
 def sums_of(combinations, outputs, q):
-    """The sums of one combination: (n, S, m)."""
+    """Return the sums of one combination: (n, S, m)."""
     parts = outputs.flatten(1, 2)[:, combinations.members[q]].flatten(1, 2)
     return torch.einsum("sk,nkm->nsm", combinations.weights[q], parts)
 
@@ -46,7 +46,7 @@ def test_every_output_is_in_a_combination_of_its_group():
         assert any(set(row) <= set(group.tolist()) for group in GROUPS)
 
 
-def test_quantiles_are_standard_deviations_around_the_mean_of_each_sum():
+def test_thresholds_are_quantiles_in_standard_deviations_around_the_mean():
     outputs = frames()
     combinations = calibrated(drawn(), outputs)
     for q in range(len(combinations.members)):
@@ -57,7 +57,7 @@ def test_quantiles_are_standard_deviations_around_the_mean_of_each_sum():
         )
 
 
-def test_counts_are_numbers_of_frames_of_the_case_above():
+def test_counts_are_frames_of_the_case_above_the_threshold():
     outputs = frames()
     combinations = calibrated(drawn(), outputs)
     index = torch.from_numpy(GROUPS[1])
@@ -80,7 +80,7 @@ def test_members_lie_within_an_octave():
     assert members[low].max() <= 2.0
 
 
-def test_a_combination_exists_if_all_its_members_do():
+def test_a_combination_exists_if_all_its_members_exist():
     combinations = drawn()
     which, _ = combinations.among(torch.tensor([1, 4, 5]), J)
     outputs = {q for q, row in enumerate((combinations.members // J).tolist()) if set(row) <= {1, 4, 5}}
@@ -97,5 +97,5 @@ def test_a_constant_output_has_no_weight():
     assert bool((combinations.weights[~constant] != 0).all())
 
 
-def test_one_oscillator_alone_is_a_combination():
+def test_a_single_oscillator_is_a_combination():
     assert set(drawn([np.array([0])]).members.flatten().tolist()) == {0, 1}

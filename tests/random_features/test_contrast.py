@@ -1,4 +1,4 @@
-"""Narrow bands relative to their neighbours."""
+"""Energies of narrow bands relative to their neighbours."""
 
 import numpy as np
 import torch
@@ -8,15 +8,15 @@ from s4signal.random_features.contrast import contrast_exists, neighbour_contras
 __all__: list[str] = []
 
 
-def test_half_of_what_the_neighbours_hold_is_subtracted():
+def test_half_of_the_mean_of_the_neighbours_is_subtracted():
     logarithms = torch.arange(20.0)[None, :, None] * torch.ones(2, 20, 3)
     logarithms[:, 9] += 16.0
     compared = neighbour_contrast(logarithms)
     torch.testing.assert_close(compared[:, 9] - logarithms[:, 9] / 2, torch.full((2, 3), 8.0))
     torch.testing.assert_close(compared[:, 10] - logarithms[:, 10] / 2, torch.full((2, 3), -0.5))
     logarithms[:, 18:] = torch.nan
-    known = neighbour_contrast(logarithms)[0, :, 0].isfinite().numpy()
-    assert known.tolist() == contrast_exists(np.arange(20) < 18).tolist() == [True] * 10 + [False] * 10
+    exists = neighbour_contrast(logarithms)[0, :, 0].isfinite().numpy()
+    assert exists.tolist() == contrast_exists(np.arange(20) < 18).tolist() == [True] * 10 + [False] * 10
 
 
 def test_nearly_all_power_lies_below_the_bandwidth():

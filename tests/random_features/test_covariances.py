@@ -1,4 +1,4 @@
-"""Sums of products in a band against the outputs of its filter."""
+"""Sums of products in a band equal those of the outputs of its filter."""
 
 import pytest
 import torch
@@ -10,15 +10,15 @@ from s4signal.ssm.cascades import energy_tables
 __all__: list[str] = []
 
 FREQUENCIES = torch.tensor([0.0, 0.02, 0.3], dtype=torch.float64)
-BANDWIDTHS = torch.tensor([1e-5, 0.002, 0.1], dtype=torch.float64)  # the first sounds longer than any case
+BANDWIDTHS = torch.tensor([1e-5, 0.002, 0.1], dtype=torch.float64)  # the first decays over more than a case
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
 @pytest.mark.parametrize("at_once", [1, 2**20])
-def test_sums_of_products_are_those_of_the_outputs(order, at_once, monkeypatch):
+def test_sums_of_products_equal_those_of_the_outputs(order, at_once, monkeypatch):
     monkeypatch.setattr("s4signal.random_features.covariances._AT_ONCE", at_once)
     x = torch.randn(2, 3, 1500, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    x[1] += 100.0  # a drift that only the slowest filter lets through
+    x[1] += 100.0  # an offset that only the slowest filter passes
     lengths = torch.tensor([1500, 1100, 7])
     x = x * (torch.arange(1500) < lengths[:, None])
     parts = filter_frames(x.flatten(0, 1), FREQUENCIES, BANDWIDTHS, order=order, hop=1, at_once=2**20)
@@ -30,5 +30,5 @@ def test_sums_of_products_are_those_of_the_outputs(order, at_once, monkeypatch):
 
 
 @pytest.mark.parametrize(("n_times", "order", "block"), [(1, 1, 16), (3000, 2, 512), (3000, 4, 256), (9000, 1, 1008)])
-def test_blocks_are_equal_and_little_is_padding(n_times, order, block):
+def test_block_length_needs_little_padding(n_times, order, block):
     assert energy_block(n_times, order) == block

@@ -14,7 +14,7 @@ def drawn(n=32, sfreq=100.0, duration_s=2.0, seed=0):
     return draw_oscillators(n, sfreq=sfreq, duration_s=duration_s, rng=np.random.RandomState(seed))
 
 
-def test_frequencies_lie_between_half_a_period_a_case_and_the_nyquist_frequency():
+def test_frequencies_lie_between_half_a_period_per_case_and_nyquist():
     frequencies, bandwidths = drawn(200)
     above_zero = frequencies[frequencies > 0]
     assert 0.25 <= above_zero.min() < 0.3
@@ -22,7 +22,7 @@ def test_frequencies_lie_between_half_a_period_a_case_and_the_nyquist_frequency(
     assert (bandwidths > 0).all()
 
 
-def test_a_tenth_are_low_passes():
+def test_a_tenth_of_the_oscillators_are_low_passes():
     assert (drawn(40)[0] == 0).sum() == 4
 
 
@@ -54,7 +54,7 @@ def test_frames_equal_the_recurrence(hop, at_once):
 
 
 @pytest.mark.parametrize(("n_times", "starts"), [(160, [0]), (9000, [0, 4096, 8192])])
-def test_a_long_hop_takes_memory_for_its_samples_and_not_their_square(n_times, starts):
+def test_memory_is_linear_in_a_long_hop(n_times, starts):
     frequencies = torch.linspace(1e-6, 1e-3, 300, dtype=torch.float64)
     x = torch.randn(2, n_times, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     oscillators = {"frequencies": frequencies, "bandwidths": frequencies, "order": 1, "at_once": 2**20}
@@ -64,7 +64,7 @@ def test_a_long_hop_takes_memory_for_its_samples_and_not_their_square(n_times, s
     torch.testing.assert_close(frames, every[..., starts])
 
 
-def test_pieces_say_where_they_start():
+def test_pieces_come_with_their_first_frame():
     x = torch.zeros(1, 300)
     one = torch.tensor([0.1], dtype=torch.float64)
     pieces = list(filter_frames(x, one, one, order=1, hop=5, at_once=1))
@@ -73,7 +73,7 @@ def test_pieces_say_where_they_start():
 
 
 @pytest.mark.parametrize("n_times", [50, 300])
-def test_filters_over_channels_and_over_time_commute(n_times):
+def test_spatial_and_temporal_filters_commute(n_times):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4 * 5, n_times, dtype=torch.float64, generator=generator)  # four channels of five cases
     filters = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator)

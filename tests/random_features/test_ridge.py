@@ -1,4 +1,4 @@
-"""Ridge regression in closed form against other formulations."""
+"""Ridge regression in closed form equals other formulations."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -37,7 +37,7 @@ def scaled(model, blocks):
 
 
 @pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
-def test_coefficients_are_those_of_ridge_regression(sizes):
+def test_coefficients_equal_ridge_regression_of_scikit_learn(sizes):
     blocks, y = data(sizes=sizes)
     model = fit(blocks, y)
     reference = Reference(alpha=model.alpha).fit(scaled(model, blocks), y)
@@ -48,7 +48,7 @@ def test_coefficients_are_those_of_ridge_regression(sizes):
 
 
 @pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
-def test_each_case_is_predicted_by_the_others(sizes):
+def test_loo_predictions_equal_fits_without_the_case(sizes):
     blocks, y = data(sizes=sizes)
     model = fit(blocks, y)
     X = scaled(model, blocks)
@@ -59,7 +59,7 @@ def test_each_case_is_predicted_by_the_others(sizes):
 
 
 @pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
-def test_a_weighted_case_is_left_out_with_all_of_its_weight(sizes):
+def test_weighted_loo_predictions_equal_fits_without_the_case(sizes):
     blocks, y = data(sizes=sizes)
     weights = np.array([0.5, 2.0, 3.0, 1.0] * 10)
     model = fit(blocks, y, weights)
@@ -73,7 +73,7 @@ def test_a_weighted_case_is_left_out_with_all_of_its_weight(sizes):
 
 
 @pytest.mark.parametrize("factor", [1e-300, 1e-6, 1 / 40, 1e6, 1e300])
-def test_only_ratios_of_weights_count(factor):
+def test_only_ratios_of_weights_matter(factor):
     blocks, y = data()
     weights = np.array([0.5, 2.0, 3.0, 1.0] * 10)
     model, other = fit(blocks, y, weights), fit(blocks, y, factor * weights)
@@ -96,9 +96,9 @@ def absolute_errors(targets, predictions, weights):
 
 
 @pytest.mark.parametrize("loss", [squared_errors, absolute_errors])
-def test_one_penalty_of_many_has_the_least_loss_of_cases_left_out(loss):
+def test_the_chosen_penalty_has_the_smallest_leave_one_out_loss(loss):
     blocks, y = data()
-    y[:4] += 20.0  # which decide on squared errors
+    y[:4] += 20.0  # outliers, which dominate squared errors
     alphas = np.logspace(-3, 3, 7)
     chosen = fit(blocks, y, alphas=alphas, loss=loss)
     used = {name: block for name, block in blocks.items() if name in chosen.blocks}
@@ -107,7 +107,7 @@ def test_one_penalty_of_many_has_the_least_loss_of_cases_left_out(loss):
     assert len({round(x, 6) for x in losses}) == len(alphas)
 
 
-def test_features_of_a_shared_scale_keep_their_relative_scale():
+def test_features_with_a_shared_scale_keep_their_relative_scale():
     blocks, y = data()
     blocks["b"] *= np.arange(1.0, 9.0)
     model = fit(blocks, y, shared_scale={"b"})
@@ -123,13 +123,13 @@ def test_a_preferred_block_is_used_unless_others_are_clearly_better():
     assert all(fit(blocks, noise, preferred=name).blocks == (name,) for name in "ac")
 
 
-def test_the_block_that_knows_the_answer_is_taken():
+def test_the_informative_block_is_chosen():
     blocks, y = data(n=60, sizes=(200, 8, 200))
     model = fit(blocks, y)
     assert model.blocks == ("b",)
 
 
-def test_blocks_are_chosen_on_some_of_many_cases(monkeypatch):
+def test_blocks_are_chosen_on_a_subset_of_many_cases(monkeypatch):
     monkeypatch.setattr(ridge, "_MOST_TO_CHOOSE", 30)
     blocks, y = data(n=200)
     model = fit(blocks, y)
@@ -137,7 +137,7 @@ def test_blocks_are_chosen_on_some_of_many_cases(monkeypatch):
     assert np.corrcoef(model.loo_predictions[:, 0], y[:, 0])[0, 1] > 0.8
 
 
-def test_the_penalty_is_chosen_on_some_of_many_cases(monkeypatch):
+def test_the_penalty_is_chosen_on_a_subset_of_many_cases(monkeypatch):
     blocks, y = data(n=200)
     weights = np.array([1.0, 2.0] * 100) / 1.5
     exact = fit(blocks, y, weights)
@@ -145,17 +145,17 @@ def test_the_penalty_is_chosen_on_some_of_many_cases(monkeypatch):
     model = fit(blocks, y, weights)
     reference = Reference(alpha=model.alpha).fit(scaled(model, blocks), y, sample_weight=weights)
     np.testing.assert_allclose(model.coef[0], reference.coef_.T, atol=1e-8)
-    known = np.isfinite(model.loo_predictions).all(1)
-    assert known.sum() == 60
-    assert np.abs(model.loo_predictions - exact.loo_predictions)[known].max() < 0.5 * y.std()
-    X = scaled(model, blocks)[known]
+    finite = np.isfinite(model.loo_predictions).all(1)
+    assert finite.sum() == 60
+    assert np.abs(model.loo_predictions - exact.loo_predictions)[finite].max() < 0.5 * y.std()
+    X = scaled(model, blocks)[finite]
     i = 7
     others = np.arange(60) != i
-    alone = Reference(alpha=model.alpha).fit(X[others], y[known][others], sample_weight=weights[known][others])
-    np.testing.assert_allclose(model.loo_predictions[known][i], alone.predict(X[i : i + 1])[0], atol=1e-8)
+    alone = Reference(alpha=model.alpha).fit(X[others], y[finite][others], sample_weight=weights[finite][others])
+    np.testing.assert_allclose(model.loo_predictions[finite][i], alone.predict(X[i : i + 1])[0], atol=1e-8)
 
 
-def test_constant_features_count_for_nothing():
+def test_constant_features_are_ignored():
     blocks, y = data()
     blocks["a"][:] = 7.0
     model = fit(blocks, y)
@@ -163,13 +163,13 @@ def test_constant_features_count_for_nothing():
     assert (model.scale[:6] == 0).all()
 
 
-def test_nothing_but_constants_predicts_the_mean():
+def test_constant_features_alone_predict_the_mean():
     y = np.arange(6.0)[:, None]
     blocks = {name: np.ones((6, 3)) for name in "abc"}
     np.testing.assert_allclose(predict(fit(blocks, y), np.ones((1, 9))), [[2.5]])
 
 
-def test_a_missing_feature_counts_as_its_mean():
+def test_a_missing_feature_equals_its_mean():
     blocks, y = data()
     model = fit(blocks, y)
     X = np.concatenate(list(blocks.values()), 1)
@@ -179,7 +179,7 @@ def test_a_missing_feature_counts_as_its_mean():
 
 
 @pytest.mark.parametrize("sizes", [(6, 8, 5), (30, 40, 50)], ids=["more cases", "more features"])
-def test_a_subset_of_the_features_has_coefficients_of_its_own(sizes):
+def test_a_subset_of_the_features_has_its_own_coefficients(sizes):
     blocks, y = data(sizes=sizes)
     chosen = np.arange(sum(sizes)) % 2 == 0
     weights = np.array([1.0, 2.0] * 20)
@@ -192,9 +192,9 @@ def test_a_subset_of_the_features_has_coefficients_of_its_own(sizes):
     np.testing.assert_allclose(predict(model, X, 1), reference.predict(scaled(model, blocks)[:, chosen]), atol=1e-8)
 
 
-def test_a_feature_that_hardly_varied_cannot_carry_a_prediction_away():
+def test_a_nearly_constant_feature_cannot_dominate_a_prediction():
     blocks, y = data()
-    blocks["a"][:, 0] = 1.0 + 1e-5 * y[:, 0]  # it tells much, by next to nothing
+    blocks["a"][:, 0] = 1.0 + 1e-5 * y[:, 0]  # informative, but nearly constant
     model = fit(blocks, y)
     X = np.concatenate(list(blocks.values()), 1)
     usual = predict(model, X)
@@ -203,7 +203,7 @@ def test_a_feature_that_hardly_varied_cannot_carry_a_prediction_away():
 
 
 @pytest.mark.parametrize(("n", "n_threads"), [(40, 1), (1001, 2)])
-def test_few_cases_are_solved_on_one_thread_of_blas(monkeypatch, n, n_threads):
+def test_few_cases_are_solved_on_one_blas_thread(monkeypatch, n, n_threads):
     def threads():
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
@@ -219,10 +219,10 @@ def test_few_cases_are_solved_on_one_thread_of_blas(monkeypatch, n, n_threads):
         model = fit(blocks, y, subsets=subsets)
         RidgeSums(model).added(np.concatenate(list(blocks.values()), 1), y, np.ones(n)).solve(subsets)
         assert threads() == {2}
-    assert seen == [{n_threads}, {1}, {1}]  # the sums of many cases are as few rows as there are features
+    assert seen == [{n_threads}, {1}, {1}]  # sums of cases have only one row per feature
 
 
-def test_errors_of_groups_left_out_are_those_of_fits_without_them(rng):
+def test_leave_one_group_out_predictions_equal_fits_without_the_group(rng):
     X, Y = rng.standard_normal((24, 40)), rng.standard_normal((24, 2))
     weights, groups = rng.uniform(0.5, 2.0, 24), np.repeat(np.arange(6), 4)
     weights /= weights.mean()
@@ -230,12 +230,12 @@ def test_errors_of_groups_left_out_are_those_of_fits_without_them(rng):
     rows = root * (X - np.average(X, axis=0, weights=weights))
     found = LeftOut(Y, weights, [0.5], groups).choose(Spectrum.of(rows))
     for group in range(6):
-        kept, left = groups != group, groups == group
-        model = Reference(found.alpha).fit(X[kept], Y[kept], sample_weight=weights[kept])
-        np.testing.assert_allclose(found.loo_predictions[left], model.predict(X[left]), atol=1e-9)
+        others, held_out = groups != group, groups == group
+        model = Reference(found.alpha).fit(X[others], Y[others], sample_weight=weights[others])
+        np.testing.assert_allclose(found.loo_predictions[held_out], model.predict(X[held_out]), atol=1e-9)
 
 
-def test_groups_choose_another_penalty_where_cases_of_one_are_alike(rng):
+def test_groups_of_similar_cases_need_a_larger_penalty(rng):
     centres = np.repeat(rng.standard_normal((8, 200)), 6, axis=0)
     X, y = centres + 0.1 * rng.standard_normal((48, 200)), np.repeat(rng.standard_normal((8, 1)), 6, axis=0)
     rows, weights, groups = X - X.mean(0), np.ones(48), np.repeat(np.arange(8), 6)
@@ -245,7 +245,7 @@ def test_groups_choose_another_penalty_where_cases_of_one_are_alike(rng):
     assert together.alpha > alone.alpha
 
 
-def test_threads_that_overlap_leave_those_of_blas_as_they_were():
+def test_overlapping_fits_restore_the_number_of_blas_threads():
     second_began, first_ended = Event(), Event()
 
     def counts():

@@ -1,4 +1,4 @@
-"""Pooled statistics of oscillators against their definitions."""
+"""Pooled statistics of oscillators equal their definitions."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def calibrated(x, lengths, **options):
 
 
 @pytest.mark.parametrize(("longest", "rate"), [(64.0, 1e-3), (2.0**63, 1.0)])
-def test_at_a_thousand_times_the_rate_hops_fit_into_memory(longest, rate):
+def test_hops_are_bounded_at_a_thousand_times_the_rate(longest, rate):
     assert max(group.hop for group in statistics(hops=(longest, 64, 4, 2, 1)).groups(rate)) == LONGEST_HOP
 
 
@@ -65,7 +65,7 @@ def outputs(bank, x, k):
 
 
 @pytest.mark.parametrize("k", range(F))
-def test_features_are_what_their_names_say(k):
+def test_features_equal_their_definitions(k):
     x, lengths = signals(), torch.tensor([200, 200, 200])
     bank = calibrated(x, lengths)
     features = bank.pool(x, lengths)
@@ -74,7 +74,7 @@ def test_features_are_what_their_names_say(k):
     torch.testing.assert_close(features["means"][:, k], frames.mean(-1))
     if bank.has_segment_means[k] and frames.shape[-1] % 4 == 0:
         torch.testing.assert_close(features["segment means"][:, k], frames.unflatten(-1, (4, -1)).mean(-1))
-    # A line over a tenth of a standard deviation; what is always 0, as sin at 0 Hz, lies on its threshold.
+    # Linear over a tenth of a standard deviation; a part that is always 0, sin at 0 Hz, is at its threshold.
     distance = torch.nan_to_num((frames - bank.thresholds[k][..., None]) / bank.scales[k][..., None], nan=0.0)
     above = (0.5 + 10.0 * distance).clamp(0.0, 1.0)
     quarters = above.unflatten(-1, (4, -1)).mean(-1) if frames.shape[-1] % 4 == 0 else None
@@ -99,7 +99,7 @@ def test_thresholds_are_quantiles_of_the_training_frames():
     torch.testing.assert_close(bank.thresholds[4], expected)
 
 
-def test_one_channel_has_log_energies_of_the_windows():
+def test_energies_of_one_channel_are_log_energies_of_windows():
     x, lengths = signals(n_channels=1), torch.tensor([200, 200, 200])
     bank = replace(calibrated(x, lengths), spatial_filters=torch.ones(F, J, 1, dtype=x.dtype))
     energy = outputs(bank, x, 4)[0].square().sum(1)
@@ -108,7 +108,7 @@ def test_one_channel_has_log_energies_of_the_windows():
     torch.testing.assert_close(features[:, 1:], torch.log(energy.unflatten(-1, (4, 50)).mean(-1)))
 
 
-def test_features_of_a_case_ignore_padding_and_company():
+def test_features_of_a_case_ignore_padding_and_other_cases():
     x, lengths = signals(), torch.tensor([200, 130, 7])
     x = x * (torch.arange(200) < lengths[:, None])
     bank = calibrated(x, lengths)
@@ -125,7 +125,7 @@ def test_the_shortest_cases_have_finite_features(n_times):
     assert all(part.isfinite().all() for part in calibrated(x, lengths).pool(x, lengths).values())
 
 
-def test_one_bank_computes_in_either_precision():
+def test_float32_features_equal_float64_features():
     x, lengths = signals(), torch.tensor([200, 200, 200])
     bank = calibrated(x, lengths)
     double, single = bank.pool(x, lengths)["energies"], bank.pool(x.float(), lengths)["energies"]
@@ -133,7 +133,7 @@ def test_one_bank_computes_in_either_precision():
     torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
-def test_slow_frames_have_the_same_features_at_half_the_rate():
+def test_slow_oscillators_have_the_same_features_at_half_the_rate():
     times = torch.arange(1600, dtype=torch.float64) / 100
     x = torch.sin(2 * torch.pi * torch.tensor([[[1.7]], [[2.3]]]) * times + torch.tensor([0.0, 1.0, 2.0])[:, None])
     lengths = torch.full((3,), 1600)
@@ -144,7 +144,7 @@ def test_slow_frames_have_the_same_features_at_half_the_rate():
     assert half["means"][:, :4].isfinite().all()
 
 
-def test_what_lies_above_the_nyquist_frequency_is_nan():
+def test_features_above_the_nyquist_frequency_are_nan():
     x, lengths = signals(), torch.tensor([200, 200, 200])
     features = calibrated(x, lengths).pool(x[..., ::2], lengths // 2, rate=2.0)
     slow, others = features["segment means"], [features[name] for name in ("means", "ppv", "energies")]
@@ -153,7 +153,7 @@ def test_what_lies_above_the_nyquist_frequency_is_nan():
     assert slow.isfinite().all()
 
 
-def test_long_signals_are_pooled_piece_by_piece(monkeypatch):
+def test_piecewise_pooling_equals_pooling_the_whole(monkeypatch):
     x, lengths = signals(n_times=500), torch.tensor([500, 400, 300])
     bank = calibrated(x, lengths)
     whole = bank.pool(x, lengths)
@@ -163,7 +163,7 @@ def test_long_signals_are_pooled_piece_by_piece(monkeypatch):
         torch.testing.assert_close(piecewise, whole[name], rtol=1e-10, atol=1e-10)
 
 
-def test_logarithms_of_covariances_are_as_exact_as_the_frames():
+def test_logarithms_of_covariances_are_precise_in_float32():
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(6, 4, 3000, dtype=torch.float64, generator=generator)
     x, lengths = torch.randn(4, 3000, dtype=torch.float64, generator=generator) + 0.01 * noise, torch.full((4,), 3000)
