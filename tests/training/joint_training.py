@@ -1,6 +1,6 @@
-"""What one process and several do alike; as a program it is what each process of a torchrun job runs.
+"""Trainings for one or several processes; run as a script by each process of a torchrun job.
 
-The job writes what came of each training into a folder; `test_distributed.py` compares.
+The job writes the result of each training into a folder; `test_distributed.py` compares them.
 """
 
 import json
@@ -40,13 +40,13 @@ class Partly(nn.Module):
         return outputs + self.long(total) * long[:, None] if long.any() else outputs
 
 
-def removed(cases):
-    """Let a load in training remove the end of a case, by chance."""
+def scaled(cases):
+    """Scale each case by a random factor at each load in training."""
     return Cases(**{**vars(cases), "augment": lambda i, chance: Samples(cases.load(i).data * (0.5 + chance))})
 
 
 def gappy(cases):
-    """Give every third case gaps, so that a step has several passes, and other ones in each process."""
+    """Give every third case gaps, so that a step has several passes, and their number differs between processes."""
 
     def load(i):
         data = cases.load(i).data
@@ -56,7 +56,7 @@ def gappy(cases):
 
 
 WEIGHTS = np.random.default_rng(5).uniform(0.2, 2.0, 13)
-# Of 13 cases in steps of 4 the last has a single one: the second process has none.
+# 13 cases in steps of 4: the last step has a single case, and none for the second process.
 TRAININGS = {
     "uneven": {"cases": lambda: tones(13, weights=WEIGHTS), "batch_size": 4, "max_epochs": 4},
     "averaged": {"cases": lambda: tones(13), "batch_size": 4, "averaging": 0.8, "max_epochs": 3},
@@ -71,14 +71,14 @@ TRAININGS = {
     "one validation case": {"cases": lambda: tones(6), "batch_size": 4, "validation": lambda: tones(1, seed=1)},
     "all in one step": {"cases": lambda: tones(13), "batch_size": None, "dropout": 0.4, "max_epochs": 4},
     "small pieces": {"cases": lambda: tones(13), "batch_size": 6, "max_samples": 130},
-    "augmented": {"cases": lambda: removed(tones(13)), "batch_size": 4, "max_epochs": 4},
+    "augmented": {"cases": lambda: scaled(tones(13)), "batch_size": 4, "max_epochs": 4},
     "gaps": {"cases": lambda: gappy(tones(13)), "batch_size": 5},
     "partly used": {"cases": lambda: tones(13), "batch_size": 2, "network": Partly, "max_epochs": 4},
 }
 
 
 def train(name, **changes):
-    """Run one of the trainings; the moments of the optimizer and the weights are of all processes alike."""
+    """Run one of the trainings."""
     given = {**TRAININGS[name], **changes}
     cases, validation, dropout = given.pop("cases")(), given.pop("validation", None), given.pop("dropout", 0.0)
     network = given.pop("network", lambda: make_network(dropout=dropout))()
@@ -99,7 +99,7 @@ def numbers(result):
 
 
 def outcome(work):
-    """Return what a work said when it failed, or that it did not."""
+    """Return the error of a function and the seconds until it, or None."""
     started = time.monotonic()
     try:
         work()
@@ -109,7 +109,7 @@ def outcome(work):
 
 
 class Counting:
-    """A callback that notes how often it was told of something."""
+    """A callback that counts its calls."""
 
     def __init__(self):
         self.calls = 0
@@ -129,7 +129,7 @@ class Counting:
 
 
 def fit_estimators(folder):
-    """Fit and save, with a seed that each process would draw for itself."""
+    """Fit and save; without a shared seed, each process would draw its own."""
     rng, counting = np.random.default_rng(0), Counting()
     X = [rng.standard_normal((3, n)) * (1 + i % 2) for i, n in enumerate(rng.integers(64, 80, 21))]
     y = np.arange(21) % 2
@@ -157,13 +157,13 @@ def failing(rank):
 
 
 def together(folder):
-    """Train everything, and do what cannot work."""
+    """Train everything, and provoke every error."""
     found = {name: numbers(train(name)) for name in TRAININGS}
     found["estimators"] = fit_estimators(folder)
     rank, network = int(os.environ["RANK"]), make_network()
     options = options_for(network, batch_size=4)
     train("uneven", checkpoint_dir=folder / "two", max_epochs=2, schedule=None)
-    found["taken up"] = numbers(train("uneven", checkpoint_dir=folder / "one", max_epochs=4, schedule=None))
+    found["resumed"] = numbers(train("uneven", checkpoint_dir=folder / "one", max_epochs=4, schedule=None))
     found["other cases"] = outcome(lambda: fit_network(network, tones(12 + rank), loss=loss, options=options))
     (folder / "file").write_text("no folder")
     found["no folder"] = outcome(lambda: train("uneven", checkpoint_dir=folder / "file"))
@@ -202,8 +202,8 @@ def killed(folder):
     result = fit_network(
         network, cases, loss=deadly, options=options, on_epoch=lambda line, _: epochs.append(line["epoch"])
     )
-    undisturbed = options_for(network, batch_size=4, max_epochs=5, schedule=None)
-    expected = fit_network(network, cases, loss=loss, options=undisturbed)
+    uninterrupted = options_for(network, batch_size=4, max_epochs=5, schedule=None)
+    expected = fit_network(network, cases, loss=loss, options=uninterrupted)
     return {"result": numbers(result), "expected": numbers(expected), "epochs": epochs}
 
 

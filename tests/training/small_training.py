@@ -20,7 +20,7 @@ def make_network(*, dropout=0.0, precision="64", seed=0, n_outputs=2):
 
 
 def tones(n=12, *, weights=None, seed=0, low=20, high=60):
-    """Return cases of two classes and unequal lengths, which a network learns within a few epochs."""
+    """Return cases of two classes and unequal lengths, which a network can learn within a few epochs."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(low, high, n)
     signals = [

@@ -1,4 +1,4 @@
-"""Batches: every case once, little padding, bounded memory."""
+"""Batches contain every case once, with little padding and bounded memory."""
 
 import numpy as np
 import pytest
@@ -34,14 +34,14 @@ def test_a_plan_covers_every_case_once(batch_size, rng):
     assert sorted(np.concatenate([piece for step in steps for piece in step])) == list(range(100))
 
 
-def test_a_plan_pads_less_than_random_batches_do(rng):
+def test_a_plan_pads_less_than_random_batches(rng):
     cases = cases_of(rng.integers(10, 5000, 200))
     steps = plan_steps(cases, batch_size=8, max_samples=10**9, rng=np.random.RandomState(0))
     shuffled = [[piece] for piece in np.array_split(rng.permutation(200), 25)]
     assert padding(cases, steps) < 0.5 * padding(cases, shuffled)
 
 
-def test_pieces_respect_max_samples_and_hold_one_rate(rng):
+def test_pieces_respect_max_samples_and_have_one_rate(rng):
     cases = cases_of(rng.integers(10, 900, 60), rates=rng.choice([0.5, 1.0], 60))
     steps = plan_steps(cases, batch_size=20, max_samples=3000, rng=np.random.RandomState(0))
     for piece in (piece for step in steps for piece in step):
@@ -49,7 +49,7 @@ def test_pieces_respect_max_samples_and_hold_one_rate(rng):
         assert len(set(cases.rates[piece])) == 1
 
 
-def test_a_case_longer_than_max_samples_is_a_piece_of_its_own():
+def test_a_case_longer_than_max_samples_is_its_own_piece():
     steps = plan_steps(cases_of([500, 600]), batch_size=2, max_samples=100, rng=np.random.RandomState(0))
     assert [len(piece) for piece in steps[0]] == [1, 1]
 
@@ -58,7 +58,7 @@ def test_without_batch_size_an_epoch_is_one_step():
     assert len(plan_steps(cases_of([50] * 40), batch_size=None, max_samples=100, rng=np.random.RandomState(0))) == 1
 
 
-def test_steps_have_batch_size_cases_and_another_order_each_epoch():
+def test_steps_have_batch_size_cases_in_a_new_order_each_epoch():
     cases, random_order = cases_of([50] * 40), np.random.RandomState(0)
     first = plan_steps(cases, batch_size=10, max_samples=10**6, rng=random_order)
     second = plan_steps(cases, batch_size=10, max_samples=10**6, rng=random_order)
@@ -66,7 +66,7 @@ def test_steps_have_batch_size_cases_and_another_order_each_epoch():
     assert not np.array_equal(first[0][0], second[0][0])
 
 
-def test_a_batch_is_zero_and_masked_where_padded():
+def test_padding_of_a_batch_is_zero_and_masked():
     batch = only_batch(cases_of([16, 9]), dtype=torch.float64)
     assert batch.x.shape == (2, 2, 16)
     assert batch.x.dtype == torch.float64
@@ -82,7 +82,7 @@ def test_a_batch_without_padding_has_no_mask():
     assert batch.gaps is None
 
 
-def test_sequential_batches_go_through_all_cases_once(rng):
+def test_sequential_batches_contain_every_case_once(rng):
     cases = cases_of(rng.integers(10, 300, 30))
     seen = []
     for indices, batch in sequential_batches(cases, max_samples=1000, dtype=torch.float32, device=torch.device("cpu")):
@@ -91,20 +91,20 @@ def test_sequential_batches_go_through_all_cases_once(rng):
     assert sorted(seen) == list(range(30))
 
 
-def test_gaps_are_zero_where_padded():
+def test_gaps_of_padding_are_zero():
     batch = only_batch(cases_of([4, 2], gaps=[np.array([1.0, 0.5, 2.0, 0.25]), np.array([3.0, 1.5])]))
     assert batch.gaps.dtype == torch.float64
     assert batch.gaps.tolist() == [[1.0, 0.5, 2.0, 0.25], [3.0, 1.5, 0.0, 0.0]]
 
 
-def test_cases_with_gaps_and_without_make_batches_apart():
+def test_cases_with_and_without_gaps_are_in_separate_batches():
     cases = cases_of([5, 5, 5], gaps=[None, np.ones(5), None])
     found = list(cases.batches(np.array([2, 1, 0]), dtype=torch.float32, device=torch.device("cpu")))
     assert [(indices.tolist(), batch.gaps is None) for indices, batch in found] == [([2, 0], True), ([1], False)]
     assert [batch.target.tolist() for _, batch in found] == [[2, 0], [1]]
 
 
-def test_a_case_may_turn_out_shorter_than_it_was_announced():
+def test_a_loaded_case_may_be_shorter_than_its_length():
     cases = cases_of([16, 9])
     shorter = Cases(lambda i: Samples(cases.load(i).data[:, :5]), cases.lengths, cases.rates, cases.weights)
     assert only_batch(shorter).x.shape == (2, 2, 5)

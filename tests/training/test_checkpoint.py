@@ -1,4 +1,4 @@
-"""An interrupted training goes on to the same weights; whatever happens to its files is noticed."""
+"""An interrupted training resumes to identical weights; damaged checkpoint files are detected."""
 
 import os
 import pickle
@@ -47,7 +47,7 @@ def snapshots(folder):
 
 
 @pytest.mark.parametrize("changes", [{"precision": "32"}, {"precision": "64"}, {"averaging": 0.9}, {"schedule": None}])
-def test_a_resumed_training_ends_with_the_same_bits(changes, tmp_path):
+def test_a_resumed_training_is_bit_identical(changes, tmp_path):
     expected, whole = train(**changes)
     for epoch in (1, 4):
         interrupt(tmp_path, epoch, **changes)
@@ -65,7 +65,7 @@ def test_a_finished_training_is_not_run_again(tmp_path):
     assert_same_weights(expected, again)
 
 
-def test_the_two_newest_snapshots_are_kept_and_nothing_else(tmp_path):
+def test_only_the_two_newest_snapshots_are_kept(tmp_path):
     train(tmp_path)
     assert [path.name[:8] for path in snapshots(tmp_path)] == ["00000006", "00000005"]
     assert {path.name for path in snapshots(tmp_path)[0].parent.iterdir()} - {"lock"} == {
@@ -73,14 +73,14 @@ def test_the_two_newest_snapshots_are_kept_and_nothing_else(tmp_path):
     }
 
 
-def test_every_fingerprint_has_a_folder_of_its_own(tmp_path):
+def test_every_fingerprint_has_its_own_folder(tmp_path):
     train(tmp_path, fingerprint="a", max_epochs=2)
     train(tmp_path, fingerprint="b", max_epochs=3)
     assert len(list(tmp_path.iterdir())) == 2
     assert [len(train(tmp_path, fingerprint=f, max_epochs=m)[1].history) for f, m in (("a", 2), ("b", 3))] == [2, 3]
 
 
-def test_a_state_of_numbers_strings_and_tensors_comes_back(tmp_path):
+def test_a_state_of_numbers_strings_and_tensors_is_restored(tmp_path):
     checkpoints = Checkpoints(tmp_path, "a")
     assert checkpoints.load() is None
     checkpoints.save(1, SNAPSHOT)
@@ -101,7 +101,7 @@ def damage(path, kind, rng):
 
 
 @pytest.mark.parametrize("n_files", [60, pytest.param(2000, marks=pytest.mark.stress)])
-def test_whatever_is_changed_in_a_file_is_noticed(n_files, tmp_path, rng):
+def test_any_change_in_a_file_is_detected(n_files, tmp_path, rng):
     interrupt(tmp_path, 2)
     newest = snapshots(tmp_path)[0]
     intact, before = newest.read_bytes(), None
@@ -117,7 +117,7 @@ def test_whatever_is_changed_in_a_file_is_noticed(n_files, tmp_path, rng):
 
 
 @pytest.mark.parametrize("kind", ["bit", "cut", "noise"])
-def test_a_damaged_file_is_noticed_and_the_one_before_it_taken(kind, tmp_path, rng):
+def test_training_resumes_from_the_file_before_a_damaged_one(kind, tmp_path, rng):
     expected, _ = train()
     interrupt(tmp_path, 3)
     damage(snapshots(tmp_path)[0], kind, rng)
@@ -152,7 +152,7 @@ def test_nothing_in_a_file_is_executed(save, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def test_partial_files_of_a_killed_process_go(tmp_path):
+def test_partial_files_of_a_killed_process_are_removed(tmp_path):
     interrupt(tmp_path, 2)
     stale = snapshots(tmp_path)[0].with_name(".0123456789abcdef.partial")
     stale.write_bytes(b"half a file")
@@ -161,7 +161,7 @@ def test_partial_files_of_a_killed_process_go(tmp_path):
 
 
 def test_a_planted_link_is_not_followed(tmp_path):
-    other = tmp_path / "of somebody else"
+    other = tmp_path / "of another user"
     other.write_text("untouched")
     interrupt(tmp_path / "kept", 1)
     folder = snapshots(tmp_path / "kept")[0].parent
@@ -180,14 +180,14 @@ def never(*_):
     raise AssertionError("a step was taken")
 
 
-def test_a_folder_that_cannot_be_made_is_refused_before_the_first_step(tmp_path, monkeypatch):
+def test_an_unusable_folder_is_refused_before_the_first_step(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("s4signal.training.loop._Training._step", never)
     with pytest.raises(CheckpointError, match=r"file.*: Not a directory. Free space or choose another folder"):
         train(tmp_path / "file" / "folder")
 
 
-def test_a_full_disk_is_refused_before_the_first_step_and_leaves_nothing_half(tmp_path, monkeypatch):
+def test_a_full_disk_is_refused_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr("s4signal.training.loop._Training._step", never)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
@@ -199,7 +199,7 @@ def test_a_full_disk_is_refused_before_the_first_step_and_leaves_nothing_half(tm
     assert {path.name for path in tmp_path.glob("*/*")} == {"lock"}
 
 
-def test_a_disk_that_fills_up_during_a_training_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_keeps_the_earlier_snapshots(tmp_path, monkeypatch):
     expected, _ = train()
     real, calls = os.fsync, []
 
@@ -229,10 +229,10 @@ if child:
 """
 
 
-def test_two_processes_may_train_the_same_at_once(tmp_path):
-    said = run_code(TWICE, Path(__file__).parent, tmp_path)
+def test_two_processes_can_train_in_one_folder(tmp_path):
+    output = run_code(TWICE, Path(__file__).parent, tmp_path)
     expected, _ = train()
-    assert said.splitlines() == [f"6 {expected.head.weight.double().sum().item().hex()}"] * 2
+    assert output.splitlines() == [f"6 {expected.head.weight.double().sum().item().hex()}"] * 2
     assert {path.name[:8] for path in snapshots(tmp_path)} <= {"00000006", "00000005"}
 
 
@@ -271,15 +271,15 @@ for point in range(1, 1000, int(sys.argv[3])):
     status = os.waitpid(child, 0)[1]
     network, result = train(folder, averaging=0.9)
     assert bits(network) == expected, point
-    left = [path.name for path in folder.glob("*/*") if path.name != "lock"]
-    assert len(left) == 2 and all(name.endswith(".checkpoint") for name in left), left
+    remaining = [path.name for path in folder.glob("*/*") if path.name != "lock"]
+    assert len(remaining) == 2 and all(name.endswith(".checkpoint") for name in remaining), remaining
     if status == 0: break
 print(point)
 """
 
 
 @pytest.mark.parametrize("every", [17, pytest.param(1, marks=pytest.mark.stress)])
-def test_a_training_that_is_killed_anywhere_goes_on_to_the_same_bits(every, tmp_path):
+def test_a_training_that_is_killed_anywhere_resumes_bit_identically(every, tmp_path):
     last = run_code(KILLS, Path(__file__).parent, tmp_path, every)
-    # Two moments of each of three steps per epoch, of the writes and of what is removed after them.
+    # Two points for each of three steps per epoch, for each write and for each removal after it.
     assert int(last) > 60

@@ -1,4 +1,4 @@
-"""Two processes of a torchrun job train what one process trains, and end together when one of them is gone."""
+"""Two processes of a torchrun job train the same model as one, and end together when one of them ends."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SCRIPT = Path(__file__).with_name("joint_training.py")
 
 
 def torchrun(work, folder, *options):
-    """Run a work in two processes; return what each of them wrote, and what was printed."""
+    """Run a function of the script in two processes; return their files and the finished process."""
     launcher = Path(find_spec("torch.distributed.run").origin)
     given = ["--standalone", "--nproc-per-node", "2", *options, str(SCRIPT), work, str(folder)]
     done = run_script(launcher, *given, safe_path=True, starts=True)
@@ -35,7 +35,7 @@ def torchrun(work, folder, *options):
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """Train everything by two processes; one process has left a checkpoint that they take up."""
+    """Train everything with two processes; they resume a checkpoint that one process has written."""
     folder = tmp_path_factory.mktemp("job")
     train("uneven", checkpoint_dir=folder / "one", max_epochs=2, schedule=None)
     ranks, done = torchrun("together", folder)
@@ -54,16 +54,16 @@ def assert_close(found, expected, atol=1e-9):
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_two_processes_train_what_one_does(name, job):
+def test_two_processes_train_the_same_as_one(name, job):
     expected = numbers(train(name))
-    if name == "partly used":  # a count of passes is no mean of them: it is that of the first process
+    if name == "partly used":  # the buffer counts passes: it is not averaged, but taken from the first process
         expected["weights"].pop("seen")
     assert_close(job[1][0][name], expected)
 
 
-def test_every_process_ends_with_the_same_bits_and_history(job):
+def test_all_processes_end_with_identical_models_and_histories(job):
     first, second = job[1]
-    for name in (*TRAININGS, "taken up"):
+    for name in (*TRAININGS, "resumed"):
         assert first[name] == second[name]
     assert first["estimators"]["histories"] == second["estimators"]["histories"]
     for name in ("epochs", "speech", "further"):
@@ -73,11 +73,11 @@ def test_every_process_ends_with_the_same_bits_and_history(job):
         assert {key: x.tobytes() for key, x in arrays.items()} == {key: x.tobytes() for key, x in others.items()}
 
 
-def test_validation_stops_both_before_the_end(job):
+def test_early_stopping_stops_both_processes(job):
     assert 3 <= len(job[1][0]["validated"]["history"]) < 30
 
 
-def test_one_process_writes_and_shows_progress(job):
+def test_only_one_process_writes_and_shows_progress(job):
     first, second = job[1]
     assert (first["first"], second["first"]) == (True, False)
     assert first["estimators"]["calls"] > 3
@@ -86,9 +86,9 @@ def test_one_process_writes_and_shows_progress(job):
     assert not list((job[0] / "epochs").glob("*/.*.partial"))
 
 
-def test_a_checkpoint_serves_another_number_of_processes(job):
+def test_a_checkpoint_resumes_with_another_number_of_processes(job):
     expected = numbers(train("uneven", max_epochs=4, schedule=None))
-    assert_close(job[1][0]["taken up"], expected)
+    assert_close(job[1][0]["resumed"], expected)
     assert_close(numbers(train("uneven", checkpoint_dir=job[0] / "two", max_epochs=4, schedule=None)), expected)
 
 
@@ -101,29 +101,29 @@ def test_a_checkpoint_serves_another_number_of_processes(job):
         ("diverged", "DivergenceError: the .* training has diverged"),
     ],
 )
-def test_what_cannot_work_is_said_alike_in_every_process(what, text, job):
+def test_every_process_raises_the_same_error(what, text, job):
     first, second = (rank[what]["error"] for rank in job[1])
     assert re.match(text, first)
     assert first == second
 
 
-def test_who_waits_for_a_process_that_failed_is_told_at_once(job):
+def test_a_failed_process_ends_the_others_at_once(job):
     first, second = (rank["one fails"] for rank in job[1])
     assert second["error"] == "ValueError: the loss of this process fails"
     assert re.match(
         "DistributedError: another process of this training has ended, .*from the last epoch", first["error"]
     )
     assert "\n" not in first["error"]
-    assert first["seconds"] < 60  # it would wait for half an hour
+    assert first["seconds"] < 60  # the timeout is half an hour
 
 
-def test_who_waits_for_a_process_that_hangs_is_told_in_time(job):
+def test_a_hanging_process_ends_the_others_after_the_timeout(job):
     first, second = (rank["one hangs"] for rank in job[1])
     assert re.match(r"DistributedError: another process .* \(2 s, S4SIGNAL_TIMEOUT_S\)", first["error"])
     assert second["error"].startswith("DistributedError")
 
 
-def test_a_killed_process_ends_the_others_and_the_job_goes_on_from_the_checkpoint(tmp_path):
+def test_a_job_restarts_from_the_checkpoint_after_a_process_is_killed(tmp_path):
     ranks, done = torchrun("killed", tmp_path, "--max-restarts", "1")
     assert done.returncode == 0
     assert "Signal 9" in done.stderr or "SIGKILL" in done.stderr or "exitcode: -9" in done.stderr
@@ -133,18 +133,18 @@ def test_a_killed_process_ends_the_others_and_the_job_goes_on_from_the_checkpoin
         assert rank["result"]["weights"] == rank["expected"]["weights"]
 
 
-def alone(_):
+def world_of_worker(_):
     return world_size(), os.environ["WORLD_SIZE"]
 
 
-def test_a_worker_of_joblib_is_none_of_the_processes(monkeypatch):
+def test_a_joblib_worker_does_not_join_the_training(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     assert world_size() == 2
-    assert Parallel(n_jobs=2)(delayed(alone)(i) for i in range(2)) == [(1, "2")] * 2
+    assert Parallel(n_jobs=2)(delayed(world_of_worker)(i) for i in range(2)) == [(1, "2")] * 2
 
 
-def test_variables_that_say_too_little_are_refused(monkeypatch):
+def test_missing_environment_variables_are_refused(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(DistributedError, match=r"MASTER_ADDR and MASTER_PORT missing\. Start the proc"):
@@ -152,7 +152,7 @@ def test_variables_that_say_too_little_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
-def test_a_wait_must_be_a_positive_number(text, monkeypatch):
+def test_the_timeout_must_be_a_positive_number(text, monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("S4SIGNAL_TIMEOUT_S", text)
@@ -160,7 +160,7 @@ def test_a_wait_must_be_a_positive_number(text, monkeypatch):
         pass
 
 
-def test_each_process_takes_its_own_graphics_card(monkeypatch):
+def test_each_process_uses_its_own_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert str(resolve_device("auto")) == "cuda"

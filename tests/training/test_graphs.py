@@ -1,4 +1,4 @@
-"""A replayed gradient is the one that would have been computed; the recorder of a card itself needs one: `make gpu`."""
+"""A replayed gradient equals the computed one; the recorder for CUDA graphs itself needs a GPU: `make gpu`."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ __all__: list[str] = []
 
 
 def recorder(counts):
-    """Replay as a card does: the same memory is read and written, and nothing else is changed."""
+    """Replay as a GPU does: read and write the same memory, and change nothing else."""
 
     def record(parameters, run):
         counts["recorded"] += 1
@@ -24,9 +24,9 @@ def recorder(counts):
             for p in parameters:
                 p.grad = None
             result.copy_(run())
-            for p, kept in zip(parameters, gradients, strict=True):
-                kept.copy_(p.grad)
-                p.grad = torch.full_like(p, torch.nan)  # whoever does not take what was recorded has nothing
+            for p, stored in zip(parameters, gradients, strict=True):
+                stored.copy_(p.grad)
+                p.grad = torch.full_like(p, torch.nan)  # a caller that ignores the recorded gradient gets NaN
 
         return replay, result
 
@@ -35,7 +35,7 @@ def recorder(counts):
 
 @pytest.fixture
 def graphs(monkeypatch):
-    """Let a training on the CPU replay."""
+    """Make a training on the CPU replay."""
     counts, own = {"recorded": 0, "replayed": 0}, loop.Gradients
 
     def gradients(network, **options):
@@ -48,7 +48,7 @@ def graphs(monkeypatch):
 
 
 @pytest.mark.parametrize("low", [30, 20], ids=["one length", "many lengths"])
-def test_a_training_by_graphs_is_the_training_without(graphs, low):
+def test_training_with_graphs_equals_training_without(graphs, low):
     counts, use = graphs
     network = make_network()
     cases = tones(22, weights=np.random.default_rng(0).uniform(0.5, 2.0, 22), low=low, high=31)
@@ -56,7 +56,7 @@ def test_a_training_by_graphs_is_the_training_without(graphs, low):
     plain = fit_network(network, cases, loss=loss, options=options, validation=cases)
     use()
     replayed = fit_network(network, cases, loss=loss, options=options, validation=cases)
-    assert counts["recorded"] == (2 if low == 30 else counts["recorded"]) > 0  # of 4 cases, and of the last 2
+    assert counts["recorded"] == (2 if low == 30 else counts["recorded"]) > 0  # for 4 cases, and for the last 2
     assert counts["replayed"] == 8 * 6 - 2 * EAGER if low == 30 else counts["replayed"] > 10
     for one, other in zip(plain.history, replayed.history, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
@@ -64,7 +64,7 @@ def test_a_training_by_graphs_is_the_training_without(graphs, low):
         torch.testing.assert_close(replayed.network.state_dict()[name], value, rtol=0, atol=0)
 
 
-def test_gradients_of_several_passes_add_up_beside_graphs(graphs):
+def test_steps_of_several_passes_use_no_graphs(graphs):
     network, cases = make_network(), tones(12, low=30, high=31)
     options = options_for(network, batch_size=6, max_epochs=6, max_samples=4 * 30)
     plain = fit_network(network, cases, loss=loss, options=options)
@@ -73,7 +73,7 @@ def test_gradients_of_several_passes_add_up_beside_graphs(graphs):
     assert graphs[0]["recorded"] == 0
 
 
-def test_no_more_graphs_are_kept_than_the_memory_is_for(graphs):
+def test_the_number_of_graphs_is_bounded(graphs):
     network, cases = make_network(), tones(3 * (MOST + 4), low=20, high=21)
     lengths = np.repeat(np.arange(20, 24 + MOST), 3)
     cases = type(cases).of([np.ones((2, n)) for n in lengths], torch.arange(len(lengths)) % 2)
@@ -84,7 +84,7 @@ def test_no_more_graphs_are_kept_than_the_memory_is_for(graphs):
     assert graphs[0] == {"recorded": MOST, "replayed": 2 * MOST}
 
 
-def test_a_step_that_cannot_be_recorded_is_said_and_computed(monkeypatch):
+def test_a_step_that_cannot_be_recorded_is_computed_with_a_warning(monkeypatch):
     def record(run):
         run()
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
@@ -99,7 +99,7 @@ def test_a_step_that_cannot_be_recorded_is_said_and_computed(monkeypatch):
         return made
 
     monkeypatch.setattr(loop, "Gradients", gradients)
-    with pytest.warns(UserWarning, match="could not be recorded as a CUDA graph .CUDA error: operation") as said:
+    with pytest.warns(UserWarning, match="could not be recorded as a CUDA graph .CUDA error: operation") as caught:
         replayed = fit_network(network, cases, loss=loss, options=options)
-    assert len(said) == 1
+    assert len(caught) == 1
     assert [line["loss"] for line in replayed.history] == [line["loss"] for line in plain.history]

@@ -1,4 +1,4 @@
-"""The next batch is loaded while one is computed on: in order, one at a time, and as it would be without."""
+"""The next batch is loaded during the computation: in order, one at a time, with the same result."""
 
 import threading
 import time
@@ -14,23 +14,23 @@ from s4signal.training.loading import WORTH_S, LoadedAhead
 __all__: list[str] = []
 
 
-def test_the_next_one_is_loaded_meanwhile_and_no_other():
-    begun = [threading.Event() for _ in range(3)]
+def test_only_the_next_batch_is_loaded_ahead():
+    started = [threading.Event() for _ in range(3)]
 
     def load(indices):
-        begun[indices[0]].set()
+        started[indices[0]].set()
         return [(indices, None)]
 
     with LoadedAhead(load, (np.array([i]) for i in range(3)), worth_s=0.0) as ahead:
         for i in range(3):
             assert ahead(np.array([i]))[0][0] == i
             if i < 2:
-                assert begun[i + 1].wait(60)
-            assert [event.is_set() for event in begun[i + 2 :]] == [False] * len(begun[i + 2 :])
+                assert started[i + 1].wait(60)
+            assert [event.is_set() for event in started[i + 2 :]] == [False] * len(started[i + 2 :])
 
 
 @pytest.mark.parametrize("worth_s", [0.0, np.inf])
-def test_what_was_not_planned_is_loaded_too_and_never_two_at_once(worth_s):
+def test_unplanned_batches_are_loaded_and_only_one_at_a_time(worth_s):
     running, seen = threading.Lock(), []
 
     def load(indices):
@@ -40,13 +40,13 @@ def test_what_was_not_planned_is_loaded_too_and_never_two_at_once(worth_s):
         return [(indices, None)]
 
     with LoadedAhead(load, (np.arange(4 * i, 4 * i + 4) for i in range(3)), worth_s=worth_s) as ahead:
-        for wanted in (np.arange(4), np.arange(4, 6), np.arange(6, 8), np.arange(8, 12)):
-            assert np.array_equal(ahead(wanted)[0][0], wanted)
+        for requested in (np.arange(4), np.arange(4, 6), np.arange(6, 8), np.arange(8, 12)):
+            assert np.array_equal(ahead(requested)[0][0], requested)
     ahead_of_time = [[4, 5, 6, 7]] if worth_s == 0.0 else []
     assert seen == [[0, 1, 2, 3], *ahead_of_time, [4, 5], [6, 7], [8, 9, 10, 11]]
 
 
-def test_an_error_of_a_load_is_that_of_the_fit_and_no_thread_is_left():
+def test_fit_raises_errors_of_loading_and_leaves_no_thread():
     def load(index):
         if index == 7:
             raise OSError("clip7.wav is gone")
@@ -59,7 +59,7 @@ def test_an_error_of_a_load_is_that_of_the_fit_and_no_thread_is_left():
     assert threading.active_count() == n_threads
 
 
-def test_cases_that_take_long_to_load_are_loaded_beside_the_computation():
+def test_slow_cases_are_loaded_in_a_second_thread():
     threads, cases, network = [], tones(), make_network()
 
     def load(index):
@@ -68,6 +68,6 @@ def test_cases_that_take_long_to_load_are_loaded_beside_the_computation():
         return cases.load(index)
 
     fit_network(network, replace(cases, load=load), loss=loss, options=options_for(network, batch_size=4, max_epochs=1))
-    assert threads[:4] == [threading.get_ident()] * 4  # of the first batch, to see how long it takes
+    assert threads[:4] == [threading.get_ident()] * 4  # the first batch, to measure its time
     assert len(set(threads[4:])) == 1
     assert threads[0] not in threads[4:]

@@ -1,4 +1,4 @@
-"""The loop: pieces, weights, the best epoch, the optimizer; what it leaves alone, and how it ends before its end."""
+"""The loop: pieces, weights, best epoch, optimizer, unchanged inputs and global state, early ends."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -39,21 +39,21 @@ def subset(cases, indices):
     )
 
 
-def test_small_pieces_take_the_same_steps_as_one_piece():
+def test_small_pieces_give_the_same_steps_as_one_piece():
     whole, result = trained(tones())
     pieces, other = trained(tones(), max_samples=130)
     assert_same_weights(whole, pieces, 1e-10)
     assert [line["loss"] for line in result.history] == pytest.approx([line["loss"] for line in other.history])
 
 
-def test_weight_two_is_the_case_twice():
+def test_weight_two_equals_the_case_twice():
     indices = [0, 0, *range(1, 12)]
     weighted, _ = trained(tones(weights=[2, *[1] * 11]))
     repeated, _ = trained(subset(tones(), indices))
     assert_same_weights(weighted, repeated, 1e-10)
 
 
-def test_weight_zero_is_the_case_left_out():
+def test_weight_zero_equals_leaving_the_case_out():
     weighted, _ = trained(tones(weights=[0, *[1] * 11]))
     without, _ = trained(subset(tones(), list(range(1, 12))))
     assert_same_weights(weighted, without, 1e-10)
@@ -73,7 +73,7 @@ def test_the_weights_of_the_best_epoch_are_restored():
         kept[line["epoch"]] = copy.deepcopy(scored.state_dict())
         return False
 
-    # Validation targets are swapped: what is learned makes it worse, so an early epoch is the best.
+    # Validation targets are swapped: training makes them worse, so an early epoch is the best.
     validation = tones(seed=1)
     swapped = Cases(validation.load, validation.lengths, validation.rates, validation.weights, 1 - validation.targets)
     result = fit_network(
@@ -95,20 +95,20 @@ def test_training_stops_after_epochs_without_a_better_validation_loss():
     assert len(result.history) == result.best_epoch + 2
 
 
-def test_without_validation_the_last_epoch_is_kept():
+def test_the_last_epoch_is_kept_without_validation():
     _, result = trained(tones())
     assert result.best_epoch == 3
     assert result.history[0]["validation_loss"] is None
 
 
-def test_a_true_from_on_epoch_stops():
+def test_training_stops_when_on_epoch_returns_true():
     network = make_network()
     options = options_for(network, max_epochs=9)
     result = fit_network(network, tones(), loss=loss, options=options, on_epoch=lambda line, scored: line["epoch"] == 2)
     assert len(result.history) == 2
 
 
-def test_moments_are_taken_up_and_learning_rates_are_not():
+def test_optimizer_state_restores_moments_but_not_learning_rates():
     network, first = trained(tones(), max_epochs=5)
     options = options_for(network, max_epochs=1, schedule=None, learning_rate=3e-3)
     second = fit_network(network, tones(), loss=loss, options=options, optimizer_state=first.optimizer_state)
@@ -116,13 +116,13 @@ def test_moments_are_taken_up_and_learning_rates_are_not():
     assert {int(state["step"]) for state in second.optimizer_state["state"].values()} == {6}
 
 
-def test_the_same_seed_gives_the_same_bits():
+def test_the_same_seed_gives_identical_weights():
     one, _ = trained(tones(), dropout=0.3, batch_size=4)
     other, _ = trained(tones(), dropout=0.3, batch_size=4)
     assert_same_weights(one, other, 0.0)
 
 
-def test_scores_come_in_the_order_of_the_cases():
+def test_scores_are_in_the_order_of_the_cases():
     network = make_network()
     cases = tones(20)
     options = options_for(network, max_samples=30)
@@ -131,7 +131,7 @@ def test_scores_come_in_the_order_of_the_cases():
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
 
 
-def test_no_cases_are_refused():
+def test_an_empty_collection_is_refused():
     network = make_network()
     with pytest.raises(ValueError, match="no cases or no targets"):
         evaluate_network(network, subset(tones(), []), options=options_for(network))
@@ -141,7 +141,7 @@ def optimizer_of(network):
     return adamw(network, options_for(network))
 
 
-def test_groups_by_name_survive_deepcopy():
+def test_parameter_groups_survive_deepcopy():
     network = make_network()
     names = {id(p): name for name, p in network.named_parameters()}
     copied = copy.deepcopy(network)
@@ -151,7 +151,7 @@ def test_groups_by_name_survive_deepcopy():
         assert (group["lr"], group["weight_decay"]) == (copied_group["lr"], copied_group["weight_decay"])
 
 
-def test_matrices_decay_and_poles_move_slowly():
+def test_only_matrices_decay_and_poles_have_a_smaller_learning_rate():
     network = make_network()
     matrices, rest, poles = optimizer_of(network).param_groups
     assert (matrices["lr"], matrices["weight_decay"]) == (1e-2, 0.05)
@@ -166,7 +166,7 @@ def test_matrices_decay_and_poles_move_slowly():
     assert sum(len(group["params"]) for group in (matrices, rest, poles)) == len(by_name)
 
 
-def test_the_learning_rate_rises_for_a_tenth_and_falls_to_a_hundredth():
+def test_the_schedule_warms_up_and_decays_to_a_hundredth():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
     scheduler = cosine_with_warmup(optimizer, 100)
     rates = []
@@ -181,7 +181,7 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_to_a_hundredth():
     assert rates[100] == pytest.approx(0.02)
 
 
-def test_the_running_mean_of_the_weights_is_what_is_kept():
+def test_the_result_has_the_running_mean_of_the_weights():
     cases = tones()
     steps = [trained(cases, max_epochs=n, schedule=None)[0] for n in (1, 2, 3, 4)]
     averaged, _ = trained(cases, max_epochs=4, schedule=None, averaging=0.6)
@@ -192,7 +192,7 @@ def test_the_running_mean_of_the_weights_is_what_is_kept():
         torch.testing.assert_close(kept[name], mean, rtol=0, atol=1e-12)
 
 
-def test_the_running_mean_is_what_is_scored():
+def test_validation_scores_the_running_mean():
     cases = tones()
     network = make_network()
     options, scored = options_for(network, max_epochs=4, averaging=0.9), []
@@ -210,7 +210,7 @@ def test_the_running_mean_is_what_is_scored():
     torch.testing.assert_close(evaluate_network(result.network, cases, options=options), best)
 
 
-def test_what_the_caller_holds_and_all_global_state_stay_as_they_are():
+def test_inputs_and_global_state_are_unchanged():
     network = make_network(dropout=0.3).train()
     first = fit_network(network, tones(), loss=loss, options=options_for(network))
     weights, moments = copy.deepcopy(network.state_dict()), copy.deepcopy(first.optimizer_state)
@@ -232,7 +232,7 @@ def assert_same_weights_as(network, weights):
     assert all(torch.equal(network.state_dict()[name], value) for name, value in weights.items())
 
 
-def test_evaluation_leaves_every_module_in_its_mode():
+def test_evaluation_keeps_the_mode_of_every_module():
     network = make_network().train()
     network.head.eval()
     before = [module.training for module in network.modules()]
@@ -250,7 +250,7 @@ def bands_network(*, learnable=False):
     return S4Network(front, 2, options=StackOptions(d_model=6, n_layers=1, d_state=4, dropout=0.3)).double()
 
 
-def test_fits_in_threads_give_the_bits_of_fits_one_after_the_other():
+def test_fits_in_threads_equal_sequential_fits():
     network = bands_network()
     options = options_for(network, batch_size=4, averaging=0.9)
 
@@ -258,12 +258,12 @@ def test_fits_in_threads_give_the_bits_of_fits_one_after_the_other():
         augmented = Cases(**{**vars(tones()), "augment": lambda i, chance: Samples(chance * tones().load(i).data)})
         return fit_network(network, augmented, loss=loss, options=replace(options, seed=seed)).network
 
-    one_after_the_other = [fit(seed) for seed in range(4)]
+    sequential = [fit(seed) for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        at_once = list(pool.map(fit, range(4)))
-    for one, other in zip(one_after_the_other, at_once, strict=True):
+        threaded = list(pool.map(fit, range(4)))
+    for one, other in zip(sequential, threaded, strict=True):
         assert_same_weights(one, other, 0.0)
-    assert not torch.equal(at_once[0].head.weight, at_once[1].head.weight)
+    assert not torch.equal(threaded[0].head.weight, threaded[1].head.weight)
 
 
 def from_features(network, batch, generator):
@@ -288,7 +288,7 @@ def test_no_step_waits_for_the_device(make, monkeypatch):
         training._step(pieces)
 
 
-def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_advice():
+def test_a_non_finite_loss_raises_with_epoch_batch_and_advice():
     network = make_network()
     calls = []
 
@@ -302,17 +302,17 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_advice():
         fit_network(network, tones(), loss=failing, options=options_for(network, batch_size=4))
 
 
-def test_a_gradient_that_is_not_finite_stops_too():
+def test_a_non_finite_gradient_raises():
     network = make_network()
 
     def failing(outputs, targets):
-        return (outputs[:, 0] - outputs[:, 0].detach()).abs().sqrt()  # zero, with a slope without bound
+        return (outputs[:, 0] - outputs[:, 0].detach()).abs().sqrt()  # zero, with an infinite slope
 
     with pytest.raises(DivergenceError, match="the norm of the gradient is nan in batch 1 of 1 of epoch 1"):
         fit_network(network, tones(), loss=failing, options=options_for(network))
 
 
-def test_a_learning_rate_far_too_large_is_no_model():
+def test_diverged_training_raises():
     with pytest.raises(DivergenceError, match=r"training has diverged. Lower learning_rate \(now 1e\+30\)"):
         trained(tones(), learning_rate=1e30, ssm_learning_rate=1e30, max_epochs=20, schedule=None)
 
@@ -334,7 +334,7 @@ def interrupted(in_epoch, **changes):
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_an_interrupt_hands_on_the_epochs_before_it(averaging):
+def test_an_interrupt_carries_the_result_of_the_epochs_before_it(averaging):
     result = interrupted(in_epoch=3, averaging=averaging).result
     expected, _ = trained(tones(), dropout=0.3, batch_size=4, max_epochs=2, schedule=None, averaging=averaging)
     assert_same_weights(result.network, expected, 0.0)
@@ -343,11 +343,11 @@ def test_an_interrupt_hands_on_the_epochs_before_it(averaging):
     assert not result.network.training
 
 
-def test_an_interrupt_of_the_first_epoch_hands_on_nothing():
+def test_an_interrupt_in_the_first_epoch_carries_no_result():
     assert not isinstance(interrupted(in_epoch=1), TrainingInterrupted)
 
 
-def test_cases_are_augmented_in_training_alone():
+def test_cases_are_augmented_only_in_training():
     chances = []
 
     def augment(index, chance):

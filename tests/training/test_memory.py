@@ -1,4 +1,4 @@
-"""A batch that the memory does not hold is computed in halves: the same weights, one warning."""
+"""A batch that does not fit into memory is computed in halves: the same weights, one warning."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ NO_MEMORY = {
 
 
 class Small(nn.Module):
-    """A network of a device that holds so many cases; what fails, fails in the middle of the backward pass."""
+    """A network on a device with memory for `most` cases; it fails in the middle of the backward pass."""
 
     def __init__(self, network, most, error):
         super().__init__()
@@ -51,28 +51,28 @@ def train(network, **changes):
 
 
 @pytest.mark.parametrize("kind", NO_MEMORY)
-def test_halves_add_up_to_the_same_training_and_it_is_said_once(kind):
+def test_training_in_halves_equals_training_and_warns(kind):
     expected = train(make_network())
-    with pytest.warns(UserWarning, match="did not fit into the memory of cpu: from now on .* in halves") as said:
+    with pytest.warns(UserWarning, match="did not fit into the memory of cpu: from now on .* in halves") as caught:
         found = train(Small(make_network(), 3, NO_MEMORY[kind]))
-    # Once in training, once in scoring: three epochs of it find the same halves anew.
-    assert len([w for w in said if "training" in str(w.message)]) >= 1
+    # Training and scoring each warn.
+    assert len([w for w in caught if "training" in str(w.message)]) >= 1
     for name, value in expected.network.state_dict().items():
         torch.testing.assert_close(found.network.state_dict()[f"network.{name}"], value, rtol=0, atol=1e-10)
     for line, other in zip(found.history, expected.history, strict=True):
         assert line["validation_loss"] == pytest.approx(other["validation_loss"], abs=1e-10)
 
 
-def test_training_keeps_to_the_size_that_fits_and_warns_once():
+def test_training_remembers_the_size_that_fits_and_warns_once():
     network = Small(make_network(), 3, NO_MEMORY["cuda"])
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = fit_network(network, tones(20), loss=loss, options=options_for(network, max_epochs=4, state_space=()))
-    assert len(said) == 1
+    assert len(caught) == 1
     sizes = result.network.sizes
     assert sizes[0] == 20
     assert max(sizes[-7:]) <= 3
-    assert sum(size > 3 for size in sizes) <= 5  # 20, 10, 5 and what lengths leave
+    assert sum(size > 3 for size in sizes) <= 5  # 20, 10, 5 and pieces of some lengths
 
 
 def test_a_case_that_does_not_fit_is_refused_with_advice():
@@ -84,7 +84,7 @@ def test_a_case_that_does_not_fit_is_refused_with_advice():
         evaluate_network(network, tones(1), options=options_for(network))
 
 
-def test_other_errors_are_left_alone():
+def test_other_errors_are_raised_unchanged():
     network = Small(make_network(), 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         train(network)
@@ -92,7 +92,7 @@ def test_other_errors_are_left_alone():
         evaluate_network(network.requires_grad_(requires_grad=False), tones(4), options=options_for(network))
 
 
-def test_features_are_computed_in_halves_too():
+def test_features_are_computed_in_halves():
     cases = tones(20)
 
     def features(batch):
@@ -116,12 +116,12 @@ def test_a_mac_has_no_float64(monkeypatch):
         S4Classifier(device="mps", precision="64").fit(np.zeros((4, 2, 30)), [0, 1, 0, 1])
 
 
-def test_a_folder_that_cannot_be_written_is_found_before_the_recordings_are_read(tmp_path, monkeypatch):
+def test_an_unusable_folder_is_refused_before_recordings_are_read(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
 
     class Unread:
         def __array__(self, *_):
-            raise AssertionError("read before the folder was looked at")
+            raise AssertionError("read before the folder was checked")
 
     model = S4Classifier(checkpoint_dir=tmp_path / "file" / "folder", random_state=0)
     with pytest.raises(CheckpointError, match=r"checkpoint_dir cannot be used: .*Free space or choose another folder"):

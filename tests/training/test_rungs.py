@@ -1,4 +1,4 @@
-"""Functions of one's own on every rung of the loop: sampler, optimizer, schedule, clipping, losses, forward."""
+"""User functions at every step of the loop: sampler, optimizer, schedule, clipping, losses, forward."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def assert_same_weights(one, other, atol):
         torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=atol, msg=name)
 
 
-def test_forward_optimizer_and_schedule_may_be_functions_of_ones_own():
+def test_forward_optimizer_and_schedule_may_be_user_functions():
     rates, batches = [], []
 
     def forward(network, batch, generator):
@@ -46,7 +46,7 @@ def test_forward_optimizer_and_schedule_may_be_functions_of_ones_own():
     assert rates == list(range(10))
 
 
-@pytest.mark.stress  # the compiler takes its time
+@pytest.mark.stress  # the compiler is slow
 def test_forward_may_be_compiled():
     def forward(network, batch, generator):
         return network(batch.x, batch.mask)
@@ -56,7 +56,7 @@ def test_forward_may_be_compiled():
     assert_same_weights(one, other, atol=1e-12)
 
 
-def test_losses_of_ones_own_take_the_place_of_forward_and_loss():
+def test_user_losses_replace_forward_and_loss():
     def smoothed(network, batch, generator):
         return torch.nn.functional.cross_entropy(
             network(batch.x, batch.mask), batch.target, reduction="none", label_smoothing=0.1
@@ -79,7 +79,7 @@ def test_losses_of_ones_own_take_the_place_of_forward_and_loss():
     assert_same_weights(found.network, expected.network, 1e-12)
 
 
-def test_a_sampler_of_ones_own_chooses_the_cases_and_counts_the_steps():
+def test_a_user_sampler_sets_the_cases_and_the_number_of_steps():
     taken, steps = [], []
 
     def forward(network, batch, generator):
@@ -101,7 +101,7 @@ def test_a_sampler_of_ones_own_chooses_the_cases_and_counts_the_steps():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_a_loss_that_is_one_number_of_all_cases_is_refused(reduction):
+def test_a_loss_that_is_reduced_over_cases_is_refused(reduction):
     network, wrong = make_network(), torch.nn.CrossEntropyLoss(reduction=reduction)
     with pytest.raises(ShapeError, match=r"one number per case, of shape \(4,\), got \(\)\. .*reduction='none'"):
         fit_network(network, tones(), loss=wrong, options=options_for(network, batch_size=4))
@@ -115,17 +115,17 @@ def test_a_loss_that_is_one_number_of_all_cases_is_refused(reduction):
         lambda optimizer, n_steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps),
     ],
 )
-def test_every_schedule_of_torch_goes_on_from_a_checkpoint(schedule, tmp_path, recwarn):
+def test_every_schedule_of_torch_resumes_from_a_checkpoint(schedule, tmp_path, recwarn):
     network = make_network()
     options = options_for(network, schedule=schedule, batch_size=4, max_epochs=4)
     whole = fit_network(network, tones(), loss=loss, options=options)
-    kept = replace(options, checkpoint_dir=tmp_path)
-    fit_network(network, tones(), loss=loss, options=kept, on_epoch=lambda line, _: line["epoch"] == 2)
-    assert_same_weights(fit_network(network, tones(), loss=loss, options=kept).network, whole.network, 0.0)
+    with_folder = replace(options, checkpoint_dir=tmp_path)
+    fit_network(network, tones(), loss=loss, options=with_folder, on_epoch=lambda line, _: line["epoch"] == 2)
+    assert_same_weights(fit_network(network, tones(), loss=loss, options=with_folder).network, whole.network, 0.0)
     assert not recwarn.list
 
 
-def test_the_device_may_be_named_and_is_checked_at_once():
+def test_options_check_device_and_precision_at_once():
     assert TrainingOptions(device="cpu").device == torch.device("cpu")
     with pytest.raises(ValueError, match="device='tpu' is unknown; choose"):
         TrainingOptions(device="tpu")
@@ -133,7 +133,7 @@ def test_the_device_may_be_named_and_is_checked_at_once():
         TrainingOptions(precision="16")
 
 
-def test_the_gradient_is_clipped_to_the_norm_that_is_given():
+def test_the_gradient_is_clipped_to_max_norm():
     def change(max_norm):
         network = trained(
             tones(),

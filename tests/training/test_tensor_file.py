@@ -1,4 +1,4 @@
-"""A file of arrays is written whole or not at all, and read only as it was written, at a cost that its size bounds."""
+"""A file of arrays is written completely or not at all; damaged files are refused; reading cost is bounded."""
 
 import errno
 import json
@@ -32,28 +32,28 @@ def written(tmp_path):
     return tmp_path / "a"
 
 
-def test_arrays_of_any_dtype_and_shape_come_back(written):
+def test_arrays_of_any_dtype_and_shape_are_restored(written):
     found, text = read_tensor_file(written, kind="model")
     assert text == '{"x": "ä"}'
     assert found.keys() == arrays().keys()
     for name, array in arrays().items():
         assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
-        found[name][...] = 0  # what was read is a copy, which may be changed
+        found[name][...] = 0  # the arrays are copies and writeable
 
 
-def test_any_program_that_reads_safetensors_reads_it(written):
+def test_safetensors_can_read_the_file(written):
     safetensors = pytest.importorskip("safetensors.numpy")
     for name, array in safetensors.load_file(written).items():
         np.testing.assert_array_equal(array, arrays()[name])
 
 
-def test_a_file_of_another_kind_is_refused(written):
+def test_a_file_of_the_wrong_kind_is_refused(written):
     with pytest.raises(ModelFileError, match="is a safetensors file, but not a checkpoint of s4signal"):
         read_tensor_file(written, kind="checkpoint")
 
 
-def test_every_flipped_bit_is_found(written):
+def test_every_flipped_bit_is_detected(written):
     content = written.read_bytes()
     rng = np.random.default_rng(0)
     spaces = content[: int.from_bytes(content[:8], "little") + 8].rstrip(b" ")
@@ -67,7 +67,7 @@ def test_every_flipped_bit_is_found(written):
             read_tensor_file(written, kind="model")
 
 
-def test_two_arrays_that_changed_places_are_found(tmp_path):
+def test_swapped_arrays_are_detected(tmp_path):
     write_tensor_file(tmp_path / "a", {"one": np.zeros(4), "two": np.ones(4)}, "{}", kind="model")
     content = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(content[:-64] + content[-32:] + content[-64:-32])
@@ -98,7 +98,7 @@ def test_two_arrays_that_changed_places_are_found(tmp_path):
         {"__metadata__": {"format": "s4signal 1", "kind": "model", "header": 3, "sha256": None}},
     ],
 )
-def test_a_header_that_lies_is_refused_at_once(entries, tmp_path):
+def test_an_invalid_header_is_refused_quickly(entries, tmp_path):
     if isinstance(entries, dict) and "__metadata__" not in entries:
         entries["__metadata__"] = {"format": "s4signal 1", "kind": "model", "header": "{}", "sha256": ""}
     text = json.dumps(entries).encode()
@@ -110,7 +110,7 @@ def test_a_header_that_lies_is_refused_at_once(entries, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08", bytes(8), b"\xff" * 8, b"\x02" + bytes(7) + b"[]", b"[" * 10**5])
-def test_bytes_that_are_no_header_are_refused(content, tmp_path):
+def test_bytes_without_a_header_are_refused(content, tmp_path):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(ModelFileError, match="is not a model that s4signal saved, or it is damaged"):
         read_tensor_file(tmp_path / "a", kind="model")
@@ -119,7 +119,7 @@ def test_bytes_that_are_no_header_are_refused(content, tmp_path):
         read_tensor_file(tmp_path / "a", kind="model")
 
 
-def test_reading_takes_the_memory_of_the_file_once(tmp_path):
+def test_reading_needs_no_more_memory_than_the_file(tmp_path):
     write_tensor_file(tmp_path / "a", {"a": np.zeros((1000, 2500)), "b": np.ones(10)}, "{}", kind="model")
     tracemalloc.start()
     read_tensor_file(tmp_path / "a", kind="model")
@@ -128,7 +128,7 @@ def test_reading_takes_the_memory_of_the_file_once(tmp_path):
     assert peak < 1.1 * (tmp_path / "a").stat().st_size
 
 
-def test_what_was_read_does_not_change_with_the_file(written):
+def test_arrays_do_not_change_with_the_file(written):
     found, _ = read_tensor_file(written, kind="model")
     before = {name: array.copy() for name, array in found.items()}
     with written.open("r+b") as file:
@@ -138,7 +138,7 @@ def test_what_was_read_does_not_change_with_the_file(written):
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_a_link_is_followed_and_stays_a_link(tmp_path):
+def test_replacing_a_file_follows_links(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "v1").write_bytes(b"old")
     (tmp_path / "latest").symlink_to("folder/v1")
@@ -148,7 +148,7 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["/dev/null", "folder", "pipe"])
-def test_what_is_no_file_is_not_replaced(name, tmp_path):
+def test_only_regular_files_are_replaced(name, tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileExistsError, match="is a folder or a device, not a regular file"):
@@ -156,7 +156,7 @@ def test_what_is_no_file_is_not_replaced(name, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
-def test_a_new_file_has_the_rights_that_the_user_gives_to_files(tmp_path):
+def test_a_new_file_has_the_default_permissions(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     replace_file(tmp_path / "a", b"new")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -173,17 +173,17 @@ except OSError as error:
 """
 
 
-def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path):
+def test_a_full_disk_raises_and_keeps_the_old_file(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
-    said = run_code(FULL, tmp_path / "a")
-    assert said.startswith(f"{errno.EFBIG} ")
-    assert "a cannot be written (File too large); its old content is unchanged" in said
+    output = run_code(FULL, tmp_path / "a")
+    assert output.startswith(f"{errno.EFBIG} ")
+    assert "a cannot be written (File too large); its old content is unchanged" in output
     assert (tmp_path / "a").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE) != (1000, 1000)
 
 
-# Two processes write all the time, the third reads.
+# Two processes write continuously, the third reads.
 WRITERS = """
 import itertools, os, signal, sys, time
 from pathlib import Path
@@ -206,5 +206,5 @@ print(len(seen))
 """
 
 
-def test_a_file_that_is_being_written_is_seen_whole_or_not_at_all(tmp_path):
+def test_readers_see_only_complete_files(tmp_path):
     assert run_code(WRITERS, tmp_path / "a") == "20\n"
