@@ -1,4 +1,4 @@
-"""What the tests of the recordings share."""
+"""Settings and fixtures of the tests of `signals`."""
 
 import os
 import sys
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-# pytest's importlib mode puts no test folder on the path; recording_files.py lies here.
+# pytest's importlib mode puts no test folder on the path; recording_files.py is here.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
 def data_home() -> Path:
-    """The folder of real recordings; tests that need it skip where there is none."""
+    """Return the folder of real recordings; skip the test if it is not set."""
     chosen = os.environ.get("S4SIGNAL_DATA")
     if not chosen:
         pytest.skip("S4SIGNAL_DATA is not set: no real recordings")

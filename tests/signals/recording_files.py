@@ -26,7 +26,7 @@ def write_edf(path: Path) -> Path:
 
 
 def write_edf_signals(path: Path, signals: dict[str, tuple[str, int]], n_records: int = 4) -> dict[str, np.ndarray]:
-    """EDF of named signals, each with its unit and rate, records of 1 s; returns the values, in units of the file."""
+    """EDF of named signals, each with its unit and rate, records of 1 s; return the values in the units of the file."""
     n, rng = len(signals), np.random.default_rng(0)
     units, rates = zip(*signals.values(), strict=True)
     fields = [
@@ -36,7 +36,7 @@ def write_edf_signals(path: Path, signals: dict[str, tuple[str, int]], n_records
         *[("100", 8)] * n, *[("-32768", 8)] * n, *[("32767", 8)] * n, *[("", 80)] * n,
         *[(str(rate), 8) for rate in rates], *[("", 32)] * n,
     ]  # fmt: skip
-    # Slow enough to be resampled well.
+    # Smooth enough for accurate resampling.
     digital = [np.cumsum(rng.integers(-9, 10, n_records * rate)).astype("<i2") for rate in rates]
     records = [
         part[i * rate : (i + 1) * rate].tobytes()
@@ -77,7 +77,7 @@ def write_fif(path: Path) -> Path:
 
 
 def write_audio(path: Path) -> Path:
-    """Sound of one channel; the ending says the format."""
+    """Sound of one channel; the file extension gives the format."""
     import soundfile
 
     soundfile.write(path, np.tile(DATA[0] * 5e3, 40), 16000)
@@ -92,7 +92,7 @@ def write_ts(path: Path) -> Path:
 
 
 def write_csv(path: Path) -> Path:
-    """One row a sample, with times in seconds."""
+    """One row per sample, with times in seconds."""
     rows = [f"{i / SFREQ!r},{a!r},{b!r}" for i, (a, b) in enumerate(DATA.T.tolist())]
     path.write_text("\n".join([f"time,{','.join(NAMES)}", *rows]) + "\n")
     return path

@@ -20,7 +20,7 @@ def write(path, n=800, sfreq=8000, channels=1):
     return path
 
 
-def test_samples_are_those_in_the_file(tmp_path):
+def test_samples_equal_those_in_the_file(tmp_path):
     signal = read_audio(write(tmp_path / "a.wav"))[0]
     np.testing.assert_allclose(signal.data[0], SOUND[:, 0], atol=1e-7)
     assert (signal.sfreq, signal.source, signal.data.dtype) == (8000, str(tmp_path / "a.wav"), np.float32)
@@ -32,7 +32,7 @@ def test_mono_averages_the_channels(tmp_path):
     np.testing.assert_allclose(read_audio(path, mono=False)[0].data, SOUND.T, atol=1e-7)
 
 
-def test_files_wait_on_disk_until_asked_for(tmp_path):
+def test_files_are_not_read_until_a_case_is_accessed(tmp_path):
     paths = [write(tmp_path / f"{n}.wav", n) for n in (100, 200, 300)]
     signals = Signals.from_files(paths)
     assert repr(signals) == "Signals: 3 cases × 1 channel, 100–300 samples, 8000 Hz (0.0125–0.0375 s)"
@@ -50,13 +50,13 @@ def test_a_file_that_shrinks_after_opening_is_refused(tmp_path):
         signals[0]
 
 
-def test_a_stretch_is_decoded_alone(tmp_path):
+def test_a_segment_is_decoded_without_the_rest(tmp_path):
     part = read_audio(write(tmp_path / "a.wav")).cases[0].crop(100, 300).crop(10, 20).load()
     np.testing.assert_allclose(part.data[0], SOUND[110:120, 0], atol=1e-7)
     assert part.first_sample == 110
 
 
-def test_lazy_files_are_resampled_when_read_and_their_length_is_known_before(tmp_path):
+def test_lazy_files_know_their_length_after_resampling(tmp_path):
     signals = read_audio([write(tmp_path / "a.wav", sfreq=8000), write(tmp_path / "b.wav", 333, 11025)], sfreq=4000)
     assert signals.sfreq == 4000
     assert signals.lengths.tolist() == [400, 121] == [signal.length for signal in signals]
@@ -64,7 +64,7 @@ def test_lazy_files_are_resampled_when_read_and_their_length_is_known_before(tmp
     assert pickle.loads(pickle.dumps(signals)) == signals
 
 
-def test_a_wav_written_into_a_pipe_is_complete(tmp_path):
+def test_a_wav_without_a_length_is_read_completely(tmp_path):
     path = write(tmp_path / "a.wav")
     content = bytearray(path.read_bytes())
     at = content.index(b"data") + 4
@@ -73,13 +73,13 @@ def test_a_wav_written_into_a_pipe_is_complete(tmp_path):
     assert read_audio(path)[0].length == 800
 
 
-def test_without_soundfile_the_extra_is_named(monkeypatch):
+def test_missing_soundfile_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(MissingDependencyError, match=r"s4signal\[audio\]"):
         read_audio("a.wav")
 
 
-def test_a_folder_a_class(tmp_path):
+def test_each_folder_is_a_class(tmp_path):
     for name in ("no/b.wav", "no/deep/a.wav", "yes/a.wav"):
         write(tmp_path / name)
     (tmp_path / "no" / "notes.txt").write_text("not audio")
@@ -100,7 +100,7 @@ def test_a_pattern_names_label_and_group(tmp_path, pattern):
     assert groups.tolist() == ["ann", "ann", "bob"]
 
 
-def test_files_that_do_not_follow_the_pattern_are_left_out_with_a_warning(tmp_path):
+def test_files_that_do_not_match_the_pattern_are_skipped_with_a_warning(tmp_path):
     write(tmp_path / "a-x.wav")
     write(tmp_path / "noise.wav")
     with pytest.warns(UserWarning, match=r"1 of 2 files are left out, .*noise\.wav does not follow pattern="):
@@ -144,14 +144,14 @@ def test_a_bad_manifest_is_refused(tmp_path, manifest, message):
         read_audio_folder(tmp_path, manifest="index.csv")
 
 
-def test_two_rates_are_refused_unless_a_rate_is_chosen(tmp_path):
+def test_different_rates_are_refused_without_sfreq(tmp_path):
     a, b = write(tmp_path / "x" / "a.wav"), write(tmp_path / "x" / "b.wav", sfreq=16000)
     with pytest.raises(RecordingError, match=f"{a} is sampled at 8000 Hz and {b} at 16000 Hz. Pass sfreq="):
         read_audio_folder(tmp_path)
     assert read_audio_folder(tmp_path, sfreq=8000)[0].sfreq == 8000
 
 
-def test_differing_channels_are_refused_unless_averaged(tmp_path):
+def test_different_numbers_of_channels_are_refused_unless_averaged(tmp_path):
     write(tmp_path / "x" / "a.wav")
     write(tmp_path / "x" / "b.wav", channels=2)
     with pytest.raises(RecordingError, match=r"has 1 channels and .*b\.wav has 2. Pass mono=True"):
@@ -175,7 +175,7 @@ def test_folders_without_labels_are_refused(tmp_path, options, error, message):
         read_audio_folder(tmp_path, **options)
 
 
-def test_files_that_cannot_be_read_are_left_out_on_request(tmp_path):
+def test_unreadable_files_are_skipped_on_request(tmp_path):
     for name in ("yes/a.wav", "yes/b.wav", "no/c.wav"):
         write(tmp_path / name)
     (tmp_path / "no/a.wav").write_bytes(b"RIFF and nothing else")
@@ -188,7 +188,7 @@ def test_files_that_cannot_be_read_are_left_out_on_request(tmp_path):
         read_audio_folder(tmp_path, on_error="warn")
 
 
-def test_a_folder_of_which_nothing_can_be_read_is_refused(tmp_path):
+def test_a_folder_without_a_readable_file_is_refused(tmp_path):
     write(tmp_path / "yes/a.wav").write_bytes(b"")
     with pytest.raises(RecordingError, match=r"a\.wav is empty"):
         read_audio_folder(tmp_path, on_error="skip")
@@ -202,7 +202,7 @@ def test_folders_without_audio_are_refused(tmp_path):
 
 
 def without_first_frame(path):
-    """The mp3 without the frame that tells its length."""
+    """Return the mp3 without the frame that gives its length."""
     content = path.read_bytes()
     version, kbit, hertz, padding = content[1] >> 3 & 3, content[2] >> 4, content[2] >> 2 & 3, content[2] >> 1 & 1
     assert version in (2, 3)
@@ -220,7 +220,7 @@ def without_first_frame(path):
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("before", [b"", b"ID3\x04\x00\x00\x00\x00\x02\x05" + b"title" * 52 + b"\xff"])
-def test_an_mp3_that_does_not_tell_its_length_is_read_whole(tmp_path, sfreq, mode, channels, before):
+def test_an_mp3_without_a_length_is_read_completely(tmp_path, sfreq, mode, channels, before):
     seconds = np.arange(5 * sfreq) / sfreq
     sound = 0.3 * np.sin(2 * np.pi * 300 * seconds) * (np.sin(2 * np.pi * 0.7 * seconds) > 0)
     whole = tmp_path / "whole.mp3"
@@ -228,14 +228,14 @@ def test_an_mp3_that_does_not_tell_its_length_is_read_whole(tmp_path, sfreq, mod
     (tmp_path / "bare.mp3").write_bytes(before + without_first_frame(whole))
     signals, expected = read_audio(tmp_path / "bare.mp3"), read_audio(whole)[0]
     assert abs(signals.lengths[0] / sfreq - 5) < 0.2
-    # The frame that is gone also told how many samples the encoder puts in front.
+    # The removed frame also gives the number of samples that the encoder adds at the start.
     data = signals[0].data[:, 576:]
     np.testing.assert_allclose(data[:, : expected.length], expected.data, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 @pytest.mark.parametrize("ending", ["mp3", "bare.mp3", "ogg", "flac", "gsm.wav"])
-def test_a_stretch_of_a_file_is_that_of_the_whole(tmp_path, rng, mode, ending):
+def test_a_segment_of_a_file_equals_that_of_the_whole(tmp_path, rng, mode, ending):
     seconds = np.arange(48000) / 16000
     sound = 0.3 * np.sin(2 * np.pi * 300 * seconds) * (np.sin(2 * np.pi * 0.7 * seconds) > 0)
     options = {"bitrate_mode": mode, "compression_level": 0.5} if "mp3" in ending else {}
@@ -250,7 +250,7 @@ def test_a_stretch_of_a_file_is_that_of_the_whole(tmp_path, rng, mode, ending):
         assert part.first_sample == start
 
 
-def test_an_mp3_that_is_cut_is_refused(tmp_path):
+def test_a_truncated_mp3_is_refused(tmp_path):
     path = tmp_path / "a.mp3"
     soundfile.write(path, SOUND[:, 0].repeat(40), 16000)
     path.write_bytes(path.read_bytes()[:-4000])
@@ -259,7 +259,7 @@ def test_an_mp3_that_is_cut_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
-def test_an_ogg_that_is_cut_is_refused(tmp_path, as_bytes):
+def test_a_truncated_ogg_is_refused(tmp_path, as_bytes):
     path = tmp_path / "a.ogg"
     soundfile.write(path, SOUND[:, 0].repeat(40), 16000)
     assert read_audio(path)[0].length == 40 * len(SOUND)

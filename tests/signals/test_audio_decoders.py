@@ -1,4 +1,4 @@
-"""m4a, aac, webm and their like: by torchcodec or ffmpeg where present, one line where not."""
+"""m4a, aac, webm and similar: read by torchcodec or ffmpeg, or refused in one line without them."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from s4signal.signals import read_audio, read_audio_folder, read_audio_manifest
 soundfile = pytest.importorskip("soundfile")
 
 SOUND = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 1600)).astype(np.float32)
-# Stands for ffmpeg: the "m4a" of these tests are wav, and it writes them again as it is asked to.
+# Stands in for ffmpeg: the "m4a" files of these tests are wav, which it writes to standard output.
 FFMPEG = f"""#!{sys.executable}
 import sys, io, soundfile
 path = sys.argv[sys.argv.index("-i") + 1].removeprefix("file:")
@@ -69,7 +69,7 @@ def write(path, data=SOUND):
     return path
 
 
-def test_without_a_decoder_one_line_says_what_to_install(without_decoders, tmp_path):
+def test_a_missing_decoder_is_reported_with_what_to_install(without_decoders, tmp_path):
     path = write(tmp_path / "yes" / "a.m4a")
     with pytest.raises(MissingDependencyError, match=r"a\.m4a: reading \.m4a needs torchcodec or ffmpeg, and neither"):
         read_audio(path)
@@ -82,7 +82,7 @@ def test_without_a_decoder_one_line_says_what_to_install(without_decoders, tmp_p
 
 @pytest.mark.parametrize("decoder", ["with_ffmpeg", "with_torchcodec"])
 @pytest.mark.parametrize("ending", ["m4a", "webm", "aac"])
-def test_samples_rate_and_stretches_are_those_of_the_file(decoder, ending, tmp_path, request):
+def test_samples_rate_and_segments_equal_those_of_the_file(decoder, ending, tmp_path, request):
     request.getfixturevalue(decoder)
     path = write(tmp_path / "-yes" / f"a b.{ending}")
     signals = read_audio(path, mono=False)
@@ -94,7 +94,7 @@ def test_samples_rate_and_stretches_are_those_of_the_file(decoder, ending, tmp_p
 
 
 @pytest.mark.parametrize("decoder", ["with_ffmpeg", "with_torchcodec"])
-def test_what_is_damaged_is_named_in_one_line(decoder, tmp_path, request):
+def test_a_damaged_file_is_reported_in_one_line(decoder, tmp_path, request):
     request.getfixturevalue(decoder)
     (tmp_path / "a.m4a").write_bytes(b"nothing")
     with pytest.raises(RecordingError, match=r"a\.m4a cannot be read as audio \((moov atom|Could not open)") as caught:
@@ -102,7 +102,7 @@ def test_what_is_damaged_is_named_in_one_line(decoder, tmp_path, request):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_empty_or_silent_by_inversion_is_refused(with_ffmpeg, tmp_path):
+def test_empty_files_and_channels_that_cancel_are_refused(with_ffmpeg, tmp_path):
     with pytest.raises(RecordingError, match="holds no samples"):
         read_audio(write(tmp_path / "a.m4a", SOUND[:, :0]))
     with pytest.raises(RecordingError, match="cancel each other"):
@@ -132,9 +132,9 @@ def encoded(tmp_path, monkeypatch):
     return encode
 
 
-# Samples that a coder puts in front, where no header says so: a frame of AAC without a container.
+# Delay: samples that the encoder adds at the start without a header: one frame of AAC without a container.
 @pytest.mark.parametrize(("ending", "delay"), [("m4a", 0), ("mka", 0), ("webm", 0), ("opus", 0), ("aac", 1024)])
-def test_what_ffmpeg_wrote_is_read_in_time_and_in_its_channels(ending, delay, encoded, tmp_path):
+def test_files_of_ffmpeg_keep_their_timing_and_channels(ending, delay, encoded, tmp_path):
     path = encoded(ending)
     signals = read_audio(path, mono=False)
     rate = signals.sfreq
@@ -155,12 +155,12 @@ def test_what_ffmpeg_wrote_is_read_in_time_and_in_its_channels(ending, delay, en
 
 
 @pytest.mark.parametrize("ending", ["m4a", "aac", "webm", "mka", "ac3", "wma"])
-def test_channels_in_antiphase_and_files_that_were_cut_are_refused(ending, encoded):
+def test_channels_in_antiphase_and_truncated_files_are_refused(ending, encoded):
     path = encoded(ending, BURST[:1] * [[1], [-1]])
     with pytest.raises(RecordingError, match="channels that cancel each other"):
         read_audio(path)[0]
     noise = 0.3 * np.random.default_rng(0).standard_normal((1, 4 * RATE)).clip(-1, 1)
-    front = ("-y", "-movflags", "+faststart") if ending == "m4a" else ("-y",)  # its header first, which is else lost
+    front = ("-y", "-movflags", "+faststart") if ending == "m4a" else ("-y",)  # header first, so the cut keeps it
     content = encoded(ending, noise, *front).read_bytes()
     path.write_bytes(content[: len(content) // 2 + 7])
     with pytest.raises(RecordingError, match=rf"\.{ending} cannot be read as audio \("):

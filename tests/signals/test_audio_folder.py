@@ -1,4 +1,4 @@
-"""Nothing of a folder of labelled audio is lost without a word."""
+"""Every file of a folder of labelled audio is read or reported."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ def test_a_class_folder_may_be_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("target", [".", ".."])
-def test_a_link_that_leads_back_ends_and_is_named(tmp_path, target):
+def test_a_circular_link_is_skipped_with_a_warning(tmp_path, target):
     write(tmp_path / "root" / "no" / "a.wav")
     write(tmp_path / "root" / "yes" / "a.wav")
     (tmp_path / "root" / "yes" / "again").symlink_to(target)
@@ -36,7 +36,7 @@ def test_a_link_that_leads_back_ends_and_is_named(tmp_path, target):
         data = read_audio_folder(tmp_path / "root")
     assert data.y.tolist() == ["no", "yes"]
     (tmp_path / "root" / "yes" / "again").unlink()
-    (tmp_path / "root" / "yes" / "again").symlink_to(tmp_path)  # holds nothing but what was seen
+    (tmp_path / "root" / "yes" / "again").symlink_to(tmp_path)  # holds only files that were read
     assert read_audio_folder(tmp_path / "root").y.tolist() == ["no", "yes"]
 
 
@@ -50,7 +50,7 @@ def test_folders_that_link_to_each_other_are_read_once(tmp_path):
     assert len(data.skipped) == 2
 
 
-def test_a_linked_file_is_one_case_and_never_of_two_classes(tmp_path):
+def test_a_linked_file_is_one_case_of_one_class(tmp_path):
     write(tmp_path / "yes" / "b.wav")
     (tmp_path / "yes" / "a.wav").symlink_to(tmp_path / "yes" / "b.wav")
     with pytest.warns(UserWarning, match=r"a\.wav is the same file as .*b\.wav"):
@@ -61,7 +61,7 @@ def test_a_linked_file_is_one_case_and_never_of_two_classes(tmp_path):
         read_audio_folder(tmp_path)
 
 
-def test_a_broken_link_is_named(tmp_path):
+def test_a_broken_link_is_refused(tmp_path):
     write(tmp_path / "yes" / "b.wav")
     (tmp_path / "yes" / "a.wav").symlink_to(tmp_path / "gone.wav")
     with pytest.raises(RecordingError, match=r"a\.wav does not exist"):
@@ -69,14 +69,14 @@ def test_a_broken_link_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["w64", "au", "caf", "opus"])
-def test_all_that_libsndfile_reads_is_found(tmp_path, ending):
+def test_all_formats_of_libsndfile_are_found(tmp_path, ending):
     write(tmp_path / "no" / "a.wav")
     options = {"format": "OGG", "subtype": "OPUS"} if ending == "opus" else {}
     write(tmp_path / "yes" / f"a.{ending}", **options)
     assert read_audio_folder(tmp_path).y.tolist() == ["no", "yes"]
 
 
-def test_a_class_without_known_audio_is_named(tmp_path):
+def test_a_class_without_known_audio_is_reported(tmp_path):
     write(tmp_path / "no" / "a.wav")
     (tmp_path / "yes").mkdir()
     for name in ("a.dsf", "b.dsf"):
@@ -88,7 +88,7 @@ def test_a_class_without_known_audio_is_named(tmp_path):
 
 @pytest.mark.parametrize("order", ["{part}/{label}", "{label}/{part}"])
 @pytest.mark.parametrize("parts", [("train", "test"), ("Training", "dev"), ("train",)])
-def test_parts_of_a_data_set_are_no_labels(tmp_path, parts, order):
+def test_parts_of_a_data_set_are_not_labels(tmp_path, parts, order):
     for part in parts:
         for label in ("no", "yes"):
             write(tmp_path / order.format(part=part, label=label) / f"{part}.wav")
@@ -103,14 +103,14 @@ def test_parts_of_a_data_set_are_no_labels(tmp_path, parts, order):
         read_audio_folder(tmp_path, split="other")
 
 
-def test_parts_that_hold_files_alone_have_no_labels(tmp_path):
+def test_parts_without_class_folders_are_refused(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / part / "a.wav")
     with pytest.raises(RecordingError, match=r"a\.wav is in no class folder. Sort the files as .*/test/<class>"):
         read_audio_folder(tmp_path)
 
 
-def test_what_stands_beside_the_parts_of_a_class_is_of_none(tmp_path):
+def test_files_beside_the_parts_of_a_class_are_refused(tmp_path):
     for folder in ("yes/train", "yes/test", "no/train", "no"):
         write(tmp_path / folder / "a.wav")
     with pytest.raises(RecordingError, match=r"no/a\.wav is in no part of the data set. Sort .*/<class>/test/<file>"):
@@ -120,14 +120,14 @@ def test_what_stands_beside_the_parts_of_a_class_is_of_none(tmp_path):
     assert (data.y.tolist(), data.splits.tolist()) == (["no", "yes", "yes"], ["train", "test", "train"])
 
 
-def test_a_speaker_whose_name_is_that_of_a_part_is_none_beside_others(tmp_path):
+def test_a_speaker_with_the_name_of_a_part_is_not_a_part(tmp_path):
     for folder in ("yes/ann", "yes/dev", "no/ann"):
         write(tmp_path / folder / "a.wav")
     data = read_audio_folder(tmp_path)
     assert (data.y.tolist(), data.splits) == (["no", "yes", "yes"], None)
 
 
-def test_a_word_that_sounds_like_a_part_is_a_label_beside_others(tmp_path):
+def test_a_label_with_the_name_of_a_part_is_not_a_part(tmp_path):
     for label in ("test", "cat"):
         write(tmp_path / label / "a.wav")
     data = read_audio_folder(tmp_path)
@@ -136,7 +136,7 @@ def test_a_word_that_sounds_like_a_part_is_a_label_beside_others(tmp_path):
         read_audio_folder(tmp_path, split="test")
 
 
-def test_parts_of_a_data_set_are_no_labels_beside_another_folder(tmp_path):
+def test_a_folder_beside_the_parts_is_refused(tmp_path):
     for folder in ("train/yes", "train/no", "test/yes", "extra"):
         write(tmp_path / folder / "a.wav")
     with pytest.raises(RecordingError, match=r"extra/a\.wav is in no class folder.*/test/<class>/<file>"):
@@ -146,7 +146,7 @@ def test_parts_of_a_data_set_are_no_labels_beside_another_folder(tmp_path):
     assert (data.y.tolist(), data.splits.tolist()) == (["yes", "no", "yes"], ["test", "train", "train"])
 
 
-def test_blanks_around_the_name_of_a_class_make_no_other_class(tmp_path):
+def test_spaces_around_the_name_of_a_class_are_ignored(tmp_path):
     for folder in ("yes", "yes ", "no"):
         write(tmp_path / folder / f"{len(folder)}.wav")
     assert read_audio_folder(tmp_path).y.tolist() == ["no", "yes", "yes"]
@@ -180,14 +180,14 @@ def test_speech_commands_are_read_as_published(tmp_path):
     ]
 
 
-def test_lists_that_name_what_is_not_there_are_named(tmp_path):
+def test_missing_files_of_a_list_are_reported(tmp_path):
     write(tmp_path / "no/ann_nohash_0.wav")
     (tmp_path / "testing_list.txt").write_text("no/ann_nohash_0.wav\nno/gone_nohash_0.wav\n")
     with pytest.warns(UserWarning, match=r"testing_list\.txt lists 1 files that do not exist, such as no/gone"):
         assert read_audio_folder(tmp_path).splits.tolist() == ["test"]
 
 
-def test_an_empty_label_is_refused_or_left_out(tmp_path):
+def test_an_empty_label_is_refused_or_skipped(tmp_path):
     write(tmp_path / "_ann.wav")
     write(tmp_path / "yes_bob.wav")
     pattern = r"(?P<label>[a-z]*)_(?P<group>[a-z]+)\.wav"
@@ -197,13 +197,13 @@ def test_an_empty_label_is_refused_or_left_out(tmp_path):
         assert read_audio_folder(tmp_path, pattern=pattern, on_error="skip").y.tolist() == ["yes"]
 
 
-def test_names_with_spaces_and_accents_are_kept_whichever_way_accents_are_written(tmp_path):
+def test_names_keep_spaces_and_both_unicode_forms_of_accents(tmp_path):
     write(tmp_path / "caf\u00e9 au lait" / "l'e\u0301te\u0301 1.wav")
     write(tmp_path / "nai\u0308ve" / "\u00fc.wav")
     assert read_audio_folder(tmp_path).y.tolist() == ["caf\u00e9 au lait", "na\u00efve"]
 
 
-def test_hidden_files_are_no_cases(tmp_path):
+def test_hidden_files_are_ignored(tmp_path):
     write(tmp_path / "yes" / "a.wav")
     for name in ("yes/._a.wav", "__MACOSX/yes/a.wav", ".cache/a.wav"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +212,7 @@ def test_hidden_files_are_no_cases(tmp_path):
 
 
 def broken(folder):
-    """Write what opens, and what ends a fit."""
+    """Write files that cannot be read and files whose samples fit refuses."""
     infinite, missing = SOUND[:, 0].copy(), np.full(800, np.nan)
     infinite[7] = np.inf
     flac = write(folder / "flac.flac", SOUND[:, 0].repeat(50))
@@ -226,7 +226,7 @@ def broken(folder):
     (folder / "empty.wav").write_bytes(b"")
 
 
-def test_what_would_end_a_fit_is_skipped_and_listed(tmp_path):
+def test_files_that_fit_would_refuse_are_skipped_and_listed(tmp_path):
     for name in ("yes/a", "yes/b", "no/a"):
         write(tmp_path / f"{name}.wav")
     broken(tmp_path / "no")
@@ -242,7 +242,7 @@ def test_what_would_end_a_fit_is_skipped_and_listed(tmp_path):
     assert "cancel each other" in reasons[str(tmp_path / "no" / "antiphase.wav")]
 
 
-def test_readers_of_lists_skip_too_and_sources_say_what_is_there(tmp_path):
+def test_readers_of_lists_skip_files_and_sources_list_the_rest(tmp_path):
     write(tmp_path / "a.wav")
     broken(tmp_path)
     paths = sorted(tmp_path.iterdir())
@@ -256,12 +256,12 @@ def test_readers_of_lists_skip_too_and_sources_say_what_is_there(tmp_path):
         read_audio(paths, on_error="ignore")
 
 
-def test_channels_that_cancel_are_refused_when_they_are_averaged(tmp_path):
-    path = write(tmp_path / "a.wav", SOUND[:, :1] * [1, -1] + 0.1)  # with an offset beside
+def test_averaging_channels_that_cancel_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav", SOUND[:, :1] * [1, -1] + 0.1)  # plus an offset
     with pytest.raises(RecordingError, match=r"a\.wav has channels that cancel each other.*Pass mono=False"):
         read_audio(path)[0]
     assert read_audio(path, mono=False)[0].n_channels == 2
-    for coder in ({"format": "OGG"}, {"subtype": "IMA_ADPCM"}, {"subtype": "PCM_U8"}):  # which leave a little of it
+    for coder in ({"format": "OGG"}, {"subtype": "IMA_ADPCM"}, {"subtype": "PCM_U8"}):  # lossy, so a residual remains
         wave = np.sin(np.arange(8000) * [[0.1], [0.33]]).sum(0)[:, None] * [0.2, -0.2]
         soundfile.write(tmp_path / "b.snd", wave, 8000, **{"format": "WAV"} | coder)
         with pytest.raises(RecordingError, match="channels that cancel each other"):
@@ -269,7 +269,7 @@ def test_channels_that_cancel_are_refused_when_they_are_averaged(tmp_path):
     assert not read_audio(write(tmp_path / "silent.wav", np.zeros((800, 2))))[0].data.any()
 
 
-def test_labelled_signals_are_a_triple_that_is_pickled_whole(tmp_path):
+def test_labelled_signals_unpack_as_a_triple_and_pickle_completely(tmp_path):
     write(tmp_path / "yes" / "a.wav")
     data = read_audio_folder(tmp_path)
     signals, y, groups = data

@@ -1,4 +1,4 @@
-"""Sound as librosa, torchaudio and Hugging Face datasets hand it over."""
+"""Sound in the forms of librosa, torchaudio and Hugging Face datasets."""
 
 import io
 from collections import UserList
@@ -30,25 +30,25 @@ def test_an_array_and_its_rate_are_a_case(shape):
 
 def test_tensors_and_their_rate_are_a_case():
     torch = pytest.importorskip("torch")
-    pcm = torch.from_numpy((SOUND * 2**15).astype(np.int16))[None]  # as torchaudio.load(normalize=False) gives it
+    pcm = torch.from_numpy((SOUND * 2**15).astype(np.int16))[None]  # as torchaudio.load(normalize=False) returns it
     np.testing.assert_allclose(Signals([(pcm, 16000)])[0].data, SOUND[None], atol=1e-4)
     np.testing.assert_array_equal(Signals([(torch.from_numpy(SOUND), 16000)])[0].data, SOUND[None])
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_librosa_loads_is_a_case(tmp_path):
+def test_output_of_librosa_load_is_a_case(tmp_path):
     librosa = pytest.importorskip("librosa")
     signals = Signals([librosa.load(written(tmp_path), sr=None)])
     assert signals.sfreq == 16000
     np.testing.assert_allclose(signals[0].data[0], SOUND, atol=1e-6)
 
 
-def test_what_scipy_reads_has_the_rate_first():
+def test_scipy_pairs_have_the_rate_first():
     assert Signals([(16000, SOUND)])[0] == Signals((16000, SOUND))[0] == Signals([SOUND], sfreq=16000)[0]
 
 
 @pytest.mark.parametrize("rate", ["16000", True])
-def test_a_rate_that_is_no_number_is_named(rate):
+def test_a_rate_that_is_not_a_number_is_refused(rate):
     with pytest.raises(TypeError, match=f"case 0: sfreq={rate!r} must be a number of samples per second"):
         Signals([(SOUND, rate)])
 
@@ -63,7 +63,7 @@ def test_one_item_and_a_column_of_a_table_are_cases():
         assert model.predict(form).tolist() == [0] * n
 
 
-def test_rates_that_disagree_are_refused():
+def test_contradicting_rates_are_refused():
     with pytest.raises(RecordingError, match="it is sampled at 16000 Hz, but sfreq=8000 was passed"):
         Signals([(SOUND, 16000)], sfreq=8000)
 
@@ -87,12 +87,12 @@ def test_items_of_an_audio_column_are_cases(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["flac", "ogg", "mp3"])
-def test_bytes_are_read_as_the_file_is(tmp_path, ending):
+def test_bytes_equal_their_file(tmp_path, ending):
     path = written(tmp_path, ending)
     assert np.array_equal(Signals([{"bytes": path.read_bytes()}])[0].data, Signals.from_files(path)[0].data)
 
 
-def test_a_column_is_a_sequence_but_no_list():
+def test_a_column_that_is_not_a_list_is_accepted():
     column = type("Column", (UserList,), {"__module__": "datasets.arrow_dataset"})
     assert len(Signals(column([{"array": SOUND, "sampling_rate": 8000}] * 3))) == 3
 
@@ -106,12 +106,12 @@ def test_a_column_is_a_sequence_but_no_list():
         ({"array": SOUND, "sampling_rate": 0}, ValueError, "case 0.*sfreq=0 must be a positive number"),
     ],
 )
-def test_an_item_that_is_no_sound_is_one_clear_line(item, error, message):
+def test_items_that_are_not_sound_are_refused(item, error, message):
     with pytest.raises(error, match=message):
         Signals([item])
 
 
-def test_a_model_takes_them_as_they_are():
+def test_a_model_accepts_pairs_of_samples_and_rate():
     rng = np.random.default_rng(0)
     pairs = [(np.sin(np.arange(800) * step) + 0.1 * rng.standard_normal(800), 8000) for step in (0.1, 0.6) * 6]
     model = S4RidgeClassifier(n_oscillators=8, random_state=0).fit(pairs, ["low", "high"] * 6)
@@ -131,6 +131,6 @@ def test_sound_with_time_first_is_refused_at_once(n_channels, tmp_path):
         S4RidgeClassifier().fit([x, x], [0, 1])
 
 
-def test_a_file_like_object_is_no_case():
+def test_a_file_like_object_is_refused():
     with pytest.raises(TypeError, match="must hold real numbers"):
         Signals([io.BytesIO(b"")])

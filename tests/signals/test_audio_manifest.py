@@ -1,4 +1,4 @@
-"""Tables of recordings, and of stretches of them."""
+"""Tables of recordings and of their segments."""
 
 import json
 
@@ -21,7 +21,7 @@ def folder(tmp_path):
 
 
 def write_rows(path, rows):
-    """Write rows, the header first, in the form that the ending says."""
+    """Write rows, the header first, in the format of the file extension."""
     if path.suffix == ".jsonl":
         header, *rest = rows
         objects = [{k: v for k, v in zip(header, row, strict=True) if v != ""} for row in rest]
@@ -36,7 +36,7 @@ ROWS = [("path", "label", "group", "start", "end"), ("a.wav", "low", "ann", 0.25
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.txt", "x.jsonl"])
-def test_every_form_says_the_same(folder, name):
+def test_every_format_gives_the_same(folder, name):
     data = read_audio_manifest(write_rows(folder / name, ROWS))
     assert (data.y.tolist(), data.groups.tolist()) == (["low", "all"], ["ann", str(folder / "b c.wav")])
     assert data.signals.lengths.tolist() == [2000, 8000]
@@ -44,7 +44,7 @@ def test_every_form_says_the_same(folder, name):
 
 
 @pytest.mark.parametrize("kind", ["frame", "mapping"])
-def test_tables_in_memory_are_taken(folder, kind):
+def test_tables_in_memory_are_accepted(folder, kind):
     columns = {"file": ["a.wav"], "what": ["low"], "start": [0.5]}
     if kind == "frame":
         columns = pytest.importorskip("pandas").DataFrame(columns)
@@ -52,7 +52,7 @@ def test_tables_in_memory_are_taken(folder, kind):
     np.testing.assert_array_equal(data.signals[0].data[0], RAMP[4000:])
 
 
-def test_a_cell_that_a_frame_calls_missing_is_empty(folder):
+def test_missing_cells_of_a_data_frame_are_empty(folder):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"path": ["a.wav", "b c.wav"], "label": ["x", "y"], "group": ["ann", pandas.NA]})
     assert read_audio_manifest(frame, root=folder).groups.tolist() == ["ann", str(folder / "b c.wav")]
@@ -60,7 +60,7 @@ def test_a_cell_that_a_frame_calls_missing_is_empty(folder):
 
 @pytest.mark.parametrize("ending", ["mp3", "flac"])
 @pytest.mark.parametrize("sfreq", [None, 4000])
-def test_a_stretch_is_that_of_the_whole_whatever_the_format(folder, ending, sfreq):
+def test_a_segment_equals_that_of_the_whole_in_every_format(folder, ending, sfreq):
     soundfile.write(folder / f"long.{ending}", np.sin(np.arange(48000) / 5), 16000)
     columns = {"path": [f"long.{ending}"] * 2, "label": ["x", "y"], "start": [0.5, 1], "end": [1, np.nan]}
     signals = read_audio_manifest(columns, root=folder, sfreq=sfreq).signals
@@ -72,7 +72,7 @@ def test_a_stretch_is_that_of_the_whole_whatever_the_format(folder, ending, sfre
         np.testing.assert_array_equal(signals[0].data, whole.data[:, 8000:16000])
 
 
-def test_times_in_columns_of_other_names_are_not_passed_over_in_silence(folder):
+def test_ignored_columns_of_times_are_reported(folder):
     rows = [
         ("path", "label", "onset", "offset"),
         ("a.wav", "x", 0, 0.5),
@@ -88,20 +88,20 @@ def test_times_in_columns_of_other_names_are_not_passed_over_in_silence(folder):
     assert "ignored" not in repr(read_audio_manifest(write_rows(folder / "x.csv", rows)))
 
 
-def test_accents_of_labels_and_groups_are_one_however_they_are_written(folder):
+def test_both_unicode_forms_of_accents_are_one_label(folder):
     columns = {"path": ["a.wav", "b c.wav"], "label": ["caf\u00e9", "cafe\u0301"], "group": ["\u00fc", "u\u0308"]}
     data = read_audio_manifest(columns, root=folder)
     assert (data.y.tolist(), data.groups.tolist()) == (["caf\u00e9"] * 2, ["\u00fc"] * 2)
 
 
-def test_a_line_ends_where_json_says(folder):
+def test_only_newlines_end_a_line_of_json(folder):
     (folder / "x.jsonl").write_text(
         '{"path": "a.wav", "label": "x\u2028y"}\r\n\r\n{"path": "b c.wav", "label": "z"}', "utf-8-sig"
     )
     assert read_audio_manifest(folder / "x.jsonl").y.tolist() == ["x\u2028y", "z"]
 
 
-def test_parts_are_named_by_a_column(folder):
+def test_a_column_gives_the_parts(folder):
     rows = [("path", "label", "split"), ("a.wav", "x", "train"), ("b c.wav", "y", "test")]
     path = write_rows(folder / "x.csv", rows)
     assert read_audio_manifest(path).splits.tolist() == ["train", "test"]
@@ -125,7 +125,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("rows", "message"), BAD)
-def test_a_bad_row_is_one_clear_line(folder, rows, message):
+def test_a_bad_row_is_refused_in_one_line(folder, rows, message):
     with pytest.raises(RecordingError, match=message) as caught:
         read_audio_manifest(write_rows(folder / "x.csv", rows))
     assert "\n" not in str(caught.value)
@@ -150,12 +150,12 @@ def test_a_bad_row_is_skipped_on_request_and_listed(folder, rows):
         (b'{"path": "a.wav", "label": ["x", "y"]}', r"x\.jsonl, column label: \['x', 'y'\] is not a single string"),
     ],
 )
-def test_lines_that_are_no_objects_of_texts_are_named(folder, text, message):
+def test_lines_that_are_not_objects_of_strings_are_refused(folder, text, message):
     (folder / "x.jsonl").write_bytes(text)
     with pytest.raises(RecordingError, match=message):
         read_audio_manifest(folder / "x.jsonl")
 
 
-def test_a_manifest_that_is_not_there_is_named(folder):
+def test_a_missing_manifest_is_refused(folder):
     with pytest.raises(RecordingError, match=r"gone\.csv does not exist"):
         read_audio_manifest(folder / "gone.csv")

@@ -1,4 +1,4 @@
-"""Each change of samples against a definition of its own: in seconds, seeded, missing samples stay missing."""
+"""Each change of samples equals a second definition, is seeded, and keeps missing samples missing."""
 
 import numpy as np
 import pytest
@@ -34,43 +34,43 @@ def draw(seed=0, sfreq=SFREQ):
     return Draw(sfreq, np.random.default_rng(seed), lambda rng: OTHERS[rng.integers(6)])
 
 
-def holes(x):
+def with_missing(x):
     return np.where(np.random.default_rng(9).random(x.shape) < 0.2, np.nan, x)
 
 
-def made(name, **settings):
+def make_change(name, **settings):
     return SAMPLE_CHANGES[name](**settings)
 
 
 @pytest.mark.parametrize("kind", [Noise, Babble])
 @pytest.mark.parametrize("snr", [-5.0, 20.0])
-def test_the_ratio_of_signal_to_noise_is_what_was_asked_for_in_each_channel(kind, snr):
+def test_each_channel_has_the_requested_signal_to_noise_ratio(kind, snr):
     noise = kind(snr_db=(snr, snr))(X, draw()) - X
     assert 10 * np.log10(X.var(1) / noise.var(1)) == pytest.approx([snr, snr], abs=1e-9)
 
 
-def test_noise_is_white_and_another_one_in_each_channel():
+def test_noise_is_white_and_independent_between_channels():
     noise = Noise(snr_db=(0, 0))(X, draw()) - X
     _, density = welch(noise, fs=SFREQ, nperseg=64)
     assert (density[:, 2:-2].max(1) / density[:, 2:-2].min(1) < 3).all()
     assert abs(np.corrcoef(noise)[0, 1]) < 0.1
 
 
-def test_babble_is_the_sum_of_other_cases_as_loud_as_each_other():
+def test_babble_is_the_sum_of_other_cases_at_equal_levels():
     one = Babble(voices=1, snr_db=(0, 0))(X, draw(3)) - X
     offsets = draw(3).rng
     voice = OTHERS[offsets.integers(6)]
     start = offsets.integers(voice.shape[1])
     expected = np.tile(voice, 20)[:, start : start + X.shape[1]]
-    for mine, its in zip(one, expected, strict=True):
-        assert np.corrcoef(mine, its)[0, 1] == pytest.approx(1.0)
-    # Independent voices: the largest one does not drown the others.
+    for got, reference in zip(one, expected, strict=True):
+        assert np.corrcoef(got, reference)[0, 1] == pytest.approx(1.0)
+    # The voices have equal levels: the loudest case does not dominate.
     many = Babble(voices=6, snr_db=(0, 0))(X, draw(3)) - X
     assert np.abs([np.corrcoef(many[0], np.resize(np.roll(v[0], 0), 2000))[0, 1] for v in OTHERS]).max() < 0.9
 
 
 @pytest.mark.parametrize("rt60", [0.3, 1.2])
-def test_echoes_lose_60_db_in_the_reverberation_time(rt60):
+def test_echoes_decay_by_60_db_in_the_reverberation_time(rt60):
     echoes = room_response(rt60, 8000.0, direct_db=3.0, rng=np.random.default_rng(0))[1:]
     # Schroeder's backward integral, and the slope of its first 30 dB.
     decay = 10 * np.log10(np.cumsum(echoes[::-1] ** 2)[::-1])
@@ -79,15 +79,15 @@ def test_echoes_lose_60_db_in_the_reverberation_time(rt60):
     assert -10 * np.log10((echoes**2).sum()) == pytest.approx(3.0)
 
 
-def test_a_room_answers_a_click_with_its_response_and_keeps_half_of_the_tail():
+def test_a_room_convolves_with_its_response_and_keeps_half_of_the_tail():
     click = np.zeros((2, 50))
     click[:, 10] = 1.0
-    heard = Room(rt60_s=(0.4, 0.4), direct_db=(6, 6))(click, draw())
-    assert heard.shape[1] == 50 + 200
-    assert heard[:, :10] == pytest.approx(np.zeros((2, 10)), abs=1e-12)
-    assert heard[:, 10] == pytest.approx([1.0, 1.0])
+    reverberant = Room(rt60_s=(0.4, 0.4), direct_db=(6, 6))(click, draw())
+    assert reverberant.shape[1] == 50 + 200
+    assert reverberant[:, :10] == pytest.approx(np.zeros((2, 10)), abs=1e-12)
+    assert reverberant[:, 10] == pytest.approx([1.0, 1.0])
     expected = room_response(0.4, SFREQ, direct_db=6.0, rng=np.random.default_rng(0))
-    assert 10 * np.log10((heard[0, 11:] ** 2).sum()) == pytest.approx(-6.0, abs=0.2)
+    assert 10 * np.log10((reverberant[0, 11:] ** 2).sum()) == pytest.approx(-6.0, abs=0.2)
     assert len(expected) == 400
 
 
@@ -103,12 +103,12 @@ def test_a_shift_is_exact_and_repeats_the_end():
     assert max(moves) > 30
 
 
-def test_a_faster_tone_is_shorter_and_higher_by_the_same_factor():
+def test_speed_changes_duration_and_frequency_by_one_factor():
     factors = []
     for seed in range(12):
         fast = Speed(most=0.2)(X, draw(seed))
         middle = slice(200, fast.shape[1] - 200)
-        # The frequency by the slope of the phase: 40 Hz times the factor.
+        # The slope of the phase gives the frequency: 40 Hz times the factor.
         spectrum = np.fft.fft(fast[0, middle])
         spectrum[len(spectrum) // 2 :] = 0
         phase = np.unwrap(np.angle(np.fft.ifft(spectrum)))[100:-100]
@@ -124,43 +124,43 @@ def test_gain_is_in_decibels():
     assert Gain(db=(6, 6))(X, draw()) == pytest.approx(X * 1.99526, rel=1e-4)
 
 
-def test_clipping_is_at_a_share_of_the_peak():
+def test_clipping_is_relative_to_the_peak():
     clipped = Clipping(level=(0.1, 0.1))(X, draw())
     assert clipped == pytest.approx(np.clip(X, -0.1 * np.abs(X).max(), 0.1 * np.abs(X).max()))
 
 
-def test_a_stretch_of_some_seconds_has_the_mean():
+def test_time_masking_replaces_an_interval_by_the_mean():
     lengths = set()
     for seed in range(50):
         masked = TimeMasking(longest_s=0.3)(X, draw(seed))
-        hidden = np.flatnonzero((masked != X).any(0))
-        if len(hidden):
-            assert masked[:, hidden] == pytest.approx(np.repeat(X.mean(1)[:, None], len(hidden), 1))
-            lengths.add(hidden[-1] - hidden[0] + 1)
+        masked_out = np.flatnonzero((masked != X).any(0))
+        if len(masked_out):
+            assert masked[:, masked_out] == pytest.approx(np.repeat(X.mean(1)[:, None], len(masked_out), 1))
+            lengths.add(masked_out[-1] - masked_out[0] + 1)
     assert 250 < max(lengths) <= 300
     assert min(lengths) < 60
 
 
-def test_channels_are_missing_but_never_all():
+def test_channel_dropout_never_removes_all_channels():
     many = np.random.default_rng(0).standard_normal((8, 30))
-    gone = np.array([np.isnan(ChannelDropout(channels=0.25)(many, draw(seed))).all(1) for seed in range(200)])
-    assert gone.mean() == pytest.approx(0.25, abs=0.03)
+    missing = np.array([np.isnan(ChannelDropout(channels=0.25)(many, draw(seed))).all(1) for seed in range(200)])
+    assert missing.mean() == pytest.approx(0.25, abs=0.03)
     assert not np.isnan(ChannelDropout(channels=1.0)(many, draw())).all()
     assert np.isnan(ChannelDropout(channels=1.0)(many, draw())).all(1).sum() == 7
 
 
-def test_samples_are_missing_in_all_channels_but_never_the_first_or_the_last():
-    gone = np.isnan(SampleDropout(removed=(0.5, 0.5))(X, draw()))
-    assert (gone[0] == gone[1]).all()
-    assert gone.mean() == pytest.approx(0.5, abs=0.05)
-    assert not gone[:, [0, -1]].any()
+def test_sample_dropout_keeps_the_first_and_the_last_sample():
+    missing = np.isnan(SampleDropout(removed=(0.5, 0.5))(X, draw()))
+    assert (missing[0] == missing[1]).all()
+    assert missing.mean() == pytest.approx(0.5, abs=0.05)
+    assert not missing[:, [0, -1]].any()
     assert not np.isnan(SampleDropout(removed=(1.0, 1.0))(X[:, :1], draw())).any()
 
 
 @pytest.mark.parametrize("name", SAMPLE_CHANGES)
-def test_a_change_follows_from_the_seed_and_leaves_the_case_as_it_was(name):
-    case, before = Signal(holes(X).astype(np.float32), sfreq=SFREQ), holes(X).astype(np.float32)
-    change, state = made(name, share=1.0), np.random.get_state()[1].copy()  # noqa: NPY002 - must not move
+def test_changes_are_seeded_and_do_not_modify_the_case(name):
+    case, before = Signal(with_missing(X).astype(np.float32), sfreq=SFREQ), with_missing(X).astype(np.float32)
+    change, state = make_change(name, share=1.0), np.random.get_state()[1].copy()  # noqa: NPY002 - must not change
     one, same, other = (
         change_case(case, [change], np.random.default_rng(s), sfreq=None, other=draw().other) for s in (1, 1, 2)
     )
@@ -173,33 +173,33 @@ def test_a_change_follows_from_the_seed_and_leaves_the_case_as_it_was(name):
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLE_CHANGES if "dropout" not in name])
-def test_missing_samples_stay_missing_and_spread_to_no_others(name):
-    after = made(name)(holes(X), draw())
+def test_missing_samples_stay_missing_and_do_not_spread(name):
+    after = make_change(name)(with_missing(X), draw())
     if name in ("speed", "time_shift"):
         assert np.isnan(after).mean() == pytest.approx(0.2, abs=0.03)
     else:
-        assert np.array_equal(np.isnan(after[:, :2000]), np.isnan(holes(X)))
+        assert np.array_equal(np.isnan(after[:, :2000]), np.isnan(with_missing(X)))
         assert not np.isnan(after[:, 2000:]).any()
 
 
 @pytest.mark.parametrize("name", SAMPLE_CHANGES)
-def test_a_case_of_one_sample_and_one_without_any_are_no_trouble(name):
+def test_changes_accept_cases_of_one_missing_or_constant_samples(name):
     for x in (np.ones((2, 1)), np.full((2, 30), np.nan), np.zeros((2, 30))):
-        after = made(name)(x, draw())
+        after = make_change(name)(x, draw())
         assert len(after) == len(x)
         assert after.shape[1] >= 1
         assert not np.isinf(after).any()
 
 
-def test_seconds_are_those_of_the_case():
-    def hidden(sfreq):
+def test_seconds_use_the_rate_of_the_case():
+    def mean_length(sfreq):
         masked = [TimeMasking(longest_s=0.3)(X, draw(seed, sfreq)) for seed in range(20)]
         return np.mean([(x != X).any(0).sum() for x in masked])
 
-    assert hidden(2000.0) == pytest.approx(2 * hidden(1000.0), rel=0.02)
+    assert mean_length(2000.0) == pytest.approx(2 * mean_length(1000.0), rel=0.02)
 
 
-def test_a_share_of_the_versions_has_a_change():
+def test_share_is_the_probability_of_a_change():
     case, half = Signal(X), [Gain(share=0.5)]
     same = [change_case(case, half, np.random.default_rng(i), sfreq=1.0, other=draw().other).data for i in range(200)]
     assert np.mean([np.array_equal(data, X) for data in same]) == pytest.approx(0.5, abs=0.1)

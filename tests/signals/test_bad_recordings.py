@@ -1,4 +1,4 @@
-"""Each way in which a recording can be wrong has one clear line."""
+"""Every kind of damaged recording is reported in one clear line."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def edf(folder, change=lambda content: content, name="a.edf"):
 
 
 def field(start, text):
-    """Return what writes a field of the header."""
+    """Return a function that replaces a field of the header."""
     return lambda content: content[:start] + text.ljust(8).encode() + content[start + 8 :]
 
 
@@ -53,7 +53,7 @@ def text(folder, name, content="1,2\n3,4\n"):
 
 
 def hypnogram(folder):
-    """EDF+ of annotations alone, as archives of sleep have beside each night."""
+    """EDF+ with annotations only, as sleep archives have for each night."""
     fields = [
         ("0", 8), ("X X X X", 80), ("Startdate X X X X", 80), ("01.01.20", 8), ("00.00.00", 8), ("512", 8),
         ("EDF+C", 44), ("1", 8), ("0", 8), ("1", 4), ("EDF Annotations", 16), ("", 80), ("", 8), ("-1", 8), ("1", 8),
@@ -88,8 +88,8 @@ BAD = {
         lambda f: edf(f, lambda b: field(236, "0")(b)[:768]),
         r"a\.edf (is incomplete|holds no samples|cannot)",
     ),
-    "more records than there are": (lambda f: edf(f, field(236, "9")), r"a\.edf is incomplete"),
-    "more channels than there are": (lambda f: edf(f, field(252, "99")), r"a\.edf cannot be read as a recording"),
+    "too many records in the header": (lambda f: edf(f, field(236, "9")), r"a\.edf is incomplete"),
+    "too many channels in the header": (lambda f: edf(f, field(252, "99")), r"a\.edf cannot be read as a recording"),
     "records of no length": (lambda f: edf(f, field(244, "0")), r"a\.edf is incomplete .*incorrect for record length"),
     "EDF called BDF": (as_bdf, r"a\.bdf has the content of EDF\. Change its extension to \.edf"),
     "EDF called FIF": (as_fif, r"a_raw\.fif cannot be read as a recording.*extension must give its format"),
@@ -126,11 +126,11 @@ BAD = {
         lambda f: brainvision(f, lambda p: None).with_suffix(".vmrk"),
         r"For BrainVision pass the header file, \.vhdr",
     ),
-    "BrainVision cut at a sample": (
+    "BrainVision truncated between samples": (
         lambda f: brainvision(f, lambda p: p.write_bytes(p.read_bytes()[:-800])),
         r"a\.vhdr is incomplete \(Omitted",
     ),
-    "BrainVision cut within one": (
+    "BrainVision truncated within a sample": (
         lambda f: brainvision(f, lambda p: p.write_bytes(p.read_bytes()[:-3])),
         r"a\.vhdr is incomplete \(a\.eeg has .* bytes",
     ),
@@ -138,20 +138,20 @@ BAD = {
         lambda f: brainvision(f, lambda p: p.unlink()),
         r"needs .*a\.eeg.*, which does not exist",
     ),
-    "nothing there": (lambda f: f / "b.edf", r"b\.edf does not exist\. Check the path"),
+    "missing file": (lambda f: f / "b.edf", r"b\.edf does not exist\. Check the path"),
     "bad channels": (bad_channels, r"has no eeg channel that is not marked as bad\. Leave it out, or pass picks="),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_recording_that_cannot_be_read_says_why_in_one_line(tmp_path, case):
+def test_an_unreadable_recording_is_reported_in_one_line(tmp_path, case):
     make, message = BAD[case]
     with pytest.raises(RecordingError, match=message) as raised:
         read_eeg(make(tmp_path))
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_fif_file_that_ends_too_early_is_read_as_far_as_it_goes(tmp_path):
+def test_a_fif_file_that_ends_early_is_read_as_far_as_possible(tmp_path):
     path = tmp_path / "a_raw.fif"
     recording().save(path, buffer_size_sec=0.5, verbose="error")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -163,7 +163,7 @@ def test_a_fif_file_that_ends_too_early_is_read_as_far_as_it_goes(tmp_path):
     np.testing.assert_allclose(part, files.DATA[:, : part.shape[1]], rtol=1e-6)
 
 
-def test_events_outside_a_recording_are_named():
+def test_events_outside_a_recording_are_reported():
     signals = Signals(recording())
     with (
         pytest.warns(UserWarning, match="1 of 1 events reach outside the recording and are left out"),
@@ -172,14 +172,14 @@ def test_events_outside_a_recording_are_named():
         epochs_from_events(signals, events=np.array([[9000, 0, 1]]), tmax=0.5)
 
 
-def test_flat_channels_are_named():
+def test_flat_channels_are_reported():
     X = np.random.default_rng(0).standard_normal((12, 2, 200))
     X[:, 1] = 3.0
     with pytest.warns(UserWarning, match=r"channel 1 \(Oz\) is flat in all training cases; it is ignored"):
         S4RidgeClassifier(n_oscillators=2).fit(Signals(X, sfreq=100, ch_names=files.NAMES), [0, 1] * 6)
 
 
-def test_labels_that_are_missing_and_folds_of_one_class_are_named():
+def test_missing_labels_and_folds_of_one_class_are_refused():
     X = np.random.default_rng(0).standard_normal((12, 2, 200))
     with pytest.raises(ValueError, match="Input y contains NaN"):
         S4RidgeClassifier(n_oscillators=2).fit(X, [0.0, np.nan] * 6)

@@ -10,7 +10,7 @@ from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals import Annotation, read_wfdb
 
 
-def test_without_wfdb_the_extra_is_named(monkeypatch):
+def test_missing_wfdb_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "wfdb", None)
     with pytest.raises(MissingDependencyError, match=r"s4signal\[biosignal\]"):
         read_wfdb("100")
@@ -25,24 +25,24 @@ def record(tmp_path):
     )
     counts = np.stack([np.array(millivolts) * 1000, np.array(units) * 10], axis=1)
     (tmp_path / "r1.dat").write_bytes(counts.astype("<i2").tobytes())
-    # An annotation is six bits of code (1 is N, 5 is V) above ten bits of samples since the one before.
+    # An annotation has six bits of code (1 is N, 5 is V) above ten bits of samples since the previous one.
     (tmp_path / "r1.atr").write_bytes(np.array([1 << 10 | 1, 5 << 10 | 2, 0], dtype="<u2").tobytes())
     return tmp_path / "r1"
 
 
-def test_voltages_become_volts_and_other_units_stay(record):
+def test_voltages_are_converted_to_volts_and_other_units_are_kept(record):
     signals = read_wfdb([record, record.with_suffix(".hea")])
     assert (len(signals), signals.sfreq, signals.ch_names) == (2, 250, ("II", "PLETH"))
     np.testing.assert_allclose(signals[1].data, [[5e-4, -1e-3, 2.5e-4, 1e-3], [7, 8, 9, 7.5]])
 
 
-def test_channels_are_chosen_and_beats_become_annotations(record):
+def test_channels_can_be_picked_and_beats_become_annotations(record):
     signal = read_wfdb(record, picks=["PLETH"], annotator="atr")[0]
     assert signal.ch_names == ("PLETH",)
     assert signal.annotations == (Annotation(0.004, 0.0, "N"), Annotation(0.012, 0.0, "V"))
 
 
-def test_damaged_records_are_named(record):
+def test_damaged_records_are_refused(record):
     with pytest.raises(RecordingError, match=r"has no channel V5\. It has: II, PLETH"):
         read_wfdb(record, picks=["V5"])
     with pytest.raises(RecordingError, match=r"gone\.hea does not exist"):
@@ -53,7 +53,7 @@ def test_damaged_records_are_named(record):
 
 
 def write_record(folder, units, names, *, rates=None, sfreq=250):
-    """A record of two counts a frame, or as many as the rate of a signal needs."""
+    """Write a record; a signal has as many counts per frame as its rate needs."""
     per_frame = [rate // sfreq for rate in rates or [sfreq] * len(names)]
     signals = zip(units, names, per_frame, strict=True)
     lines = [f"r2.dat 16x{n} 1000(0)/{unit} 16 0 0 0 0 {name}" for unit, name, n in signals]
@@ -70,7 +70,7 @@ def write_record(folder, units, names, *, rates=None, sfreq=250):
         ("nV", 1e-9), ("mmHg", 1), ("NU", 1),
     ],
 )  # fmt: skip
-def test_a_unit_is_understood_however_it_is_written(tmp_path, unit, volts):
+def test_all_spellings_of_units_are_understood(tmp_path, unit, volts):
     pytest.importorskip("wfdb")
     record, values = write_record(tmp_path, [unit], ["x"])
     np.testing.assert_allclose(read_wfdb(record)[0].data[0], values[:, 0] * volts)
@@ -87,7 +87,7 @@ def test_a_record_of_segments_has_the_units_of_its_segments(tmp_path, unit):
     assert (many.sfreq, many.ch_names) == (single.sfreq, single.ch_names)
 
 
-def test_a_record_whose_first_segment_is_a_layout_has_its_units(tmp_path):
+def test_a_record_with_a_layout_segment_has_the_units_of_the_layout(tmp_path):
     pytest.importorskip("wfdb")
     write_record(tmp_path, ["µV"], ["II"])
     (tmp_path / "layout.hea").write_text("layout 1 250 0\n~ 0 1000(0)/µV 16 0 0 0 0 II\n", encoding="utf-8")
@@ -97,17 +97,17 @@ def test_a_record_whose_first_segment_is_a_layout_has_its_units(tmp_path):
     assert np.isnan(data[:8]).all()
 
 
-def test_annotations_count_by_their_own_clock(tmp_path, monkeypatch):
+def test_annotations_use_their_own_rate(tmp_path, monkeypatch):
     wfdb = pytest.importorskip("wfdb")
     record, _ = write_record(tmp_path, ["mV"], ["II"])
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, within wfdb
+        warnings.simplefilter("ignore")  # from pandas, inside wfdb
         wfdb.wrann("r2", "atr", sample=np.array([1000, 2000, 9000]), symbol=["N", "V", "N"], fs=1000)
     assert [mark.onset_s for mark in read_wfdb(record, annotator="atr")[0].annotations] == [1.0, 2.0, 9.0]
 
 
-def test_signals_of_several_rates_are_never_averaged_down(tmp_path):
+def test_signals_of_several_rates_are_not_averaged(tmp_path):
     pytest.importorskip("wfdb")
     record, values = write_record(tmp_path, ["mV"] * 3, ["II", "RESP", "V"], rates=[500, 250, 500])
     with pytest.raises(RecordingError, match=r"several rates \(II 500 Hz, RESP 250 Hz, V 500 Hz\)\. Select those of"):
@@ -118,7 +118,7 @@ def test_signals_of_several_rates_are_never_averaged_down(tmp_path):
     assert read_wfdb(record, picks=["RESP"]).sfreq == 250
 
 
-def test_signals_of_one_name_are_numbered(tmp_path):
+def test_signals_with_the_same_name_are_numbered(tmp_path):
     pytest.importorskip("wfdb")
     record, values = write_record(tmp_path, ["mV"] * 3, ["ECG", "PLETH", "ECG"])
     assert read_wfdb(record).ch_names == ("ECG-0", "PLETH", "ECG-1")

@@ -1,4 +1,4 @@
-"""One case: what it accepts, how it is cut."""
+"""One case: accepted input and cropping."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ def test_one_dimension_is_one_channel():
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("f4", "f4"), (">f4", "f8"), ("f2", "f8"), ("i2", "f8"), ("?", "f8"), ("O", "f8")]
+    ("given", "expected"), [("f4", "f4"), (">f4", "f8"), ("f2", "f8"), ("i2", "f8"), ("?", "f8"), ("O", "f8")]
 )
-def test_float32_stays_and_other_real_types_become_float64(given, kept):
-    assert Signal(np.ones((2, 3), dtype=given)).data.dtype == np.dtype(kept)
+def test_float32_is_kept_and_other_real_types_become_float64(given, expected):
+    assert Signal(np.ones((2, 3), dtype=given)).data.dtype == np.dtype(expected)
 
 
 def test_data_is_not_copied():
@@ -29,28 +29,28 @@ def test_nan_is_a_missing_sample_of_its_channel():
     assert signal.observed.tolist() == [[False, True], [True, False]]
 
 
-def test_samples_may_share_a_time():
+def test_samples_may_have_the_same_time():
     assert Signal(np.zeros(3), times=[0, 1, 1]).times.tolist() == [0.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("scale", [1.0, 7.0, 30.0])
-def test_wide_gaps_are_no_other_unit(scale):
+def test_wide_gaps_are_not_taken_for_another_unit(scale):
     assert Signal(np.zeros(9), times=np.arange(9) * 0.004 * scale, sfreq=250).has_times
 
 
-def test_a_crop_around_a_hole_is_no_other_unit():
+def test_a_crop_around_a_gap_is_not_taken_for_another_unit():
     times = np.r_[np.arange(5) * 0.004, 100 + np.arange(5) * 0.004]
     assert Signal(np.zeros(10), times=times, sfreq=250).crop(4, 6).times.tolist() == [0.016, 100.0]
 
 
 @pytest.mark.parametrize(("start", "stop"), [(2, 2), (3, 2), (-1, 2), (0, 6)])
-def test_a_crop_holds_samples_of_the_case(start, stop):
+def test_a_crop_must_be_nonempty_and_within_the_case(start, stop):
     with pytest.raises(ShapeError, match=f"samples {start} to {stop} were requested, but the case has samples 0 to 5"):
         Signal(np.zeros(5)).crop(start, stop)
 
 
 @pytest.mark.parametrize("times", [np.float32([0, 0.01, 0.02]), np.float32([3600, 3600.01, 3600.02]), [1.7e9] * 3])
-def test_times_that_their_type_can_tell_apart_are_kept(times):
+def test_times_that_their_dtype_resolves_are_accepted(times):
     assert Signal(np.zeros(3), times=times).has_times
 
 
@@ -59,7 +59,7 @@ PCM = [("u1", 128, 128), ("i1", 0, 128), ("i2", 0, 2**15), ("i4", 0, 2**31)]
 
 @pytest.mark.parametrize(("kind", "silence", "full"), PCM)
 @pytest.mark.parametrize(
-    ("told", "is_sound"),
+    ("options", "is_sound"),
     [
         ({"sfreq": 8000}, True),
         ({"sfreq": 100, "modality": "audio"}, True),
@@ -68,19 +68,19 @@ PCM = [("u1", 128, 128), ("i1", 0, 128), ("i2", 0, 2**15), ("i4", 0, 2**31)]
         ({"sfreq": 8000, "modality": "ecog"}, False),
     ],
 )
-def test_integer_samples_of_sound_are_scaled_and_others_stay(kind, silence, full, told, is_sound):
+def test_integer_samples_are_scaled_only_for_sound(kind, silence, full, options, is_sound):
     counts = np.array([[0, silence // 2, 100]], dtype=kind)
-    signal = Signal(counts, **told)
+    signal = Signal(counts, **options)
     np.testing.assert_array_equal(signal.data, (counts.astype(float) - silence) / full if is_sound else counts)
     assert signal.data.dtype == (np.float32 if is_sound else np.float64)
 
 
-def test_many_channels_floats_and_plain_integers_are_no_pcm():
+def test_many_channels_floats_and_int64_are_not_pcm():
     for data in (np.ones((3, 4), dtype="i2"), np.ones(4), np.ones(4, dtype="i8"), [1, 1, 1, 1]):
         assert (Signal(data, sfreq=44100).data == 1).all()
 
 
-def test_masked_samples_of_sound_stay_missing():
+def test_masked_samples_of_sound_become_nan():
     masked = np.ma.masked_array(np.array([16384, -1], dtype="i2"), mask=[False, True])
     np.testing.assert_array_equal(Signal(masked, sfreq=8000).data, [[0.5, np.nan]])
 
@@ -122,7 +122,7 @@ def test_masked_samples_become_nan():
         ({"times": np.ma.array([0.0, 1, 2], mask=[0, 1, 0])}, ValueError, "sample 1 has time nan"),
     ],
 )
-def test_what_is_not_a_case_is_refused(changes, error, message):
+def test_invalid_cases_are_refused(changes, error, message):
     with pytest.raises(error, match=message):
         Signal(**({"data": np.zeros(3)} | changes))
 
@@ -135,23 +135,23 @@ def test_a_crop_is_a_view_that_keeps_its_times():
     assert cut.first_sample == 2
 
 
-def test_annotations_of_a_crop_count_from_its_first_sample():
-    marks = (Annotation(0.0, 0.0, "before"), Annotation(0.1, 0.3, "reaches in"), Annotation(0.3, 0.0, "inside"))
+def test_annotations_of_a_crop_are_relative_to_its_first_sample():
+    marks = (Annotation(0.0, 0.0, "before"), Annotation(0.1, 0.3, "overlaps"), Annotation(0.3, 0.0, "inside"))
     cut = Signal(np.zeros(10), sfreq=10, annotations=marks).crop(2, 4)
     assert [(round(mark.onset_s, 9), mark.description) for mark in cut.annotations] == [
-        (-0.1, "reaches in"),
+        (-0.1, "overlaps"),
         (0.1, "inside"),
     ]
 
 
-def test_annotations_of_an_irregular_crop_count_by_its_times():
+def test_annotations_of_an_irregular_crop_are_relative_to_its_times():
     signal = Signal(np.zeros(4), times=[10, 11, 15, 20], annotations=(Annotation(6.0, 0.0, "a"), Annotation(9, 2, "b")))
     assert [mark.onset_s for mark in signal.crop(2, 4).annotations] == [1.0, 4.0]
     assert signal.crop(0, 2).annotations == ()
     assert Signal(np.zeros(4), annotations=signal.annotations).crop(1, 3).annotations == ()
 
 
-def test_equality_looks_at_everything_but_calls_nan_equal():
+def test_equality_compares_everything_and_nan_equals_nan():
     signal = Signal([np.nan, 1.0], sfreq=2, ch_names=("a",))
     assert signal == Signal([np.nan, 1.0], sfreq=2, ch_names=("a",))
     assert signal != Signal([np.nan, 1.0], sfreq=2, ch_names=("b",))
@@ -160,11 +160,11 @@ def test_equality_looks_at_everything_but_calls_nan_equal():
     assert signal != "signal"
 
 
-def test_a_case_can_be_read():
+def test_the_repr_describes_the_case():
     assert repr(Signal(np.zeros((2, 3)), times=[0, 1, 3])) == "Signal: 2 channels × 3 samples, irregular times"
 
 
-def test_a_tensor_that_is_part_of_a_graph_is_an_array_of_numbers() -> None:
+def test_a_tensor_with_a_gradient_is_detached() -> None:
     x = torch.arange(6.0).reshape(1, 6).requires_grad_()
     for given in (x, 1.0 * x):
         assert np.array_equal(Signal(given).data, [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]])

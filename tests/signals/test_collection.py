@@ -1,4 +1,4 @@
-"""Signals: every form goes in, scikit-learn slices it."""
+"""Signals: every input form, and slicing by scikit-learn."""
 
 import copy
 import pickle
@@ -76,12 +76,12 @@ def test_a_three_dimensional_array_is_not_copied():
         (Path("a.edf"), TypeError, r"X holds 'a\.edf', but recordings are needed.*read_eeg"),
     ],
 )
-def test_what_is_no_collection_is_refused(data, error, message):
+def test_invalid_collections_are_refused(data, error, message):
     with pytest.raises(error, match=message):
         Signals(data)
 
 
-def test_a_rate_a_case_is_kept():
+def test_each_case_keeps_its_rate():
     signals = Signals(UNEQUAL, sfreq=[10, np.nan, 20])
     np.testing.assert_array_equal(signals.sfreqs, [10, np.nan, 20])
     assert [signal.sfreq for signal in signals] == [10, None, 20]
@@ -99,7 +99,7 @@ def test_a_rate_a_case_is_kept():
         ({"sfreq": -1}, ValueError, "sfreq=-1 must be a positive number"),
     ],
 )
-def test_wrong_descriptions_are_refused(options, error, message):
+def test_invalid_options_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         Signals(UNEQUAL, **options)
 
@@ -113,15 +113,15 @@ def test_wrong_descriptions_are_refused(options, error, message):
         ({"times": [np.arange(n) + 1.0 for n in (5, 3, 8)]}, "other times"),
     ],
 )
-def test_a_description_that_contradicts_the_cases_is_refused(options, message):
-    known = Signals(UNEQUAL, sfreq=10, ch_names=["a", "b"], times=[np.arange(n) for n in (5, 3, 8)])
-    assert Signals(known, sfreq=10, ch_names=["a", "b"]) == known
+def test_options_that_contradict_the_cases_are_refused(options, message):
+    described = Signals(UNEQUAL, sfreq=10, ch_names=["a", "b"], times=[np.arange(n) for n in (5, 3, 8)])
+    assert Signals(described, sfreq=10, ch_names=["a", "b"]) == described
     with pytest.raises(RecordingError, match=message):
-        Signals(known, **options)
+        Signals(described, **options)
 
 
 @pytest.mark.parametrize("form", [np.array, list, object_array])
-def test_an_infinite_sample_is_refused_with_its_case(form):
+def test_an_infinite_sample_is_refused(form):
     cases = [np.zeros((2, 4)) for _ in range(3)]
     cases[1][0, 2] = -np.inf
     with pytest.raises(ValueError, match="case 1: it contains infinity, in 1 of 8 samples"):
@@ -148,13 +148,13 @@ def test_channels_may_miss_samples_at_different_times():
         ([[0, 0.004, 0.008], [0.008, 0.004, 0]], "case 1: times must increase or stay equal, but 0.008 s is followed"),
     ],
 )
-def test_wrong_times_name_their_case(times, message):
+def test_errors_about_times_name_the_case(times, message):
     with pytest.raises(ValueError, match=message):
         Signals(np.zeros((2, 1, 3)), times=times, sfreq=250)
 
 
 @pytest.mark.parametrize("times", [np.arange(3), [0, 1, 2]])
-def test_times_of_as_many_samples_as_cases_are_not_shared_out(times):
+def test_one_array_of_times_is_refused_when_its_meaning_is_ambiguous(times):
     with pytest.raises(ShapeError, match="times must be one array of shape"):
         Signals(np.zeros((3, 1, 3)), times=times)
 
@@ -178,7 +178,7 @@ def test_slices_are_signals(key):
     assert signals[key] == Signals([signals[int(row)] for row in rows])
 
 
-def test_a_number_takes_one_case():
+def test_an_integer_index_returns_one_case():
     signals = Signals(UNEQUAL)
     assert isinstance(signals[np.int64(-1)], Signal)
     np.testing.assert_array_equal(signals[-1].data, UNEQUAL[-1])
@@ -188,7 +188,7 @@ def test_a_number_takes_one_case():
         signals[0, 1]
 
 
-def test_no_case_may_remain_after_slicing():
+def test_slices_may_be_empty():
     assert len(Signals(UNEQUAL)[[]]) == 0
     assert repr(Signals(UNEQUAL)[:0]) == "Signals: 0 cases"
 
@@ -203,12 +203,12 @@ def test_no_case_may_remain_after_slicing():
         ("has_times", Signals([Signal([1.0], times=[0]), Signal([1.0])]), RecordingError, "to all cases or to none"),
     ],
 )
-def test_cases_that_differ_are_named(name, signals, error, message):
+def test_errors_name_the_cases_that_differ(name, signals, error, message):
     with pytest.raises(error, match=message):
         getattr(signals, name)
 
 
-def test_to_numpy_gives_back_the_array():
+def test_to_numpy_returns_the_array():
     np.testing.assert_array_equal(Signals(X).to_numpy(), X)
     np.testing.assert_array_equal(np.asarray(Signals(X)), X)
     with pytest.raises(ShapeError, match=r"case 0 has 5 and case 1 has 3 samples. They cannot form one array: cut"):
@@ -242,12 +242,12 @@ def test_concatenate_keeps_the_order():
         (Signals([np.zeros(2)], times=[[0, 9000]]), "1 case × 1 channel, 2 samples, irregular times (2.5 h)"),
     ],
 )
-def test_the_repr_can_be_read(signals, text):
+def test_the_repr_describes_the_collection(signals, text):
     assert repr(signals) == f"Signals: {text}"
 
 
 class Sign(ClassifierMixin, BaseEstimator):
-    """Reads X as an estimator of this library does: case by case, with its rate."""
+    """Reads X as estimators of this library do: case by case, with its rate."""
 
     def __init__(self, flip=False):
         self.flip = flip
@@ -276,17 +276,17 @@ def test_train_test_split_keeps_cases_and_labels_together(labelled):
     assert len(y_train) == 22
 
 
-def test_cross_validation_takes_signals(labelled):
+def test_cross_validation_accepts_signals(labelled):
     signals, y = labelled
     assert cross_val_score(Sign(), signals, y, cv=3).tolist() == [1, 1, 1]
 
 
-def test_signals_travel_to_other_processes(labelled):
+def test_signals_can_be_sent_to_other_processes(labelled):
     signals, y = labelled
     assert len(cross_val_score(DummyClassifier(), signals, y, cv=2, n_jobs=2)) == 2
 
 
-def test_pipeline_grid_search_and_prediction_take_signals(labelled):
+def test_pipeline_grid_search_and_prediction_accept_signals(labelled):
     signals, y = labelled
     np.testing.assert_array_equal(cross_val_predict(make_pipeline(FunctionTransformer(), Sign()), signals, y), y)
     search = GridSearchCV(Sign(), {"flip": [True, False]}, cv=2).fit(signals, y)
@@ -300,13 +300,13 @@ def epochs():
     return mne.EpochsArray(RNG.normal(size=(6, 4, 64)) * 1e-6, info, verbose="error")
 
 
-def test_epochs_bring_volts_rate_and_names_of_their_data_channels(epochs):
+def test_epochs_give_volts_rate_and_names_of_data_channels(epochs):
     signals = Signals(epochs)
     np.testing.assert_array_equal(signals.to_numpy(), epochs.get_data(picks="data"))
     assert (signals.sfreq, signals.ch_names, len(signals)) == (128, ("Oz", "O1"), 6)
 
 
-def test_the_modality_stays_through_everything_that_is_done(epochs, tmp_path):
+def test_all_operations_keep_the_modality(epochs, tmp_path):
     sound = Signals([Signal(RNG.normal(size=(1, 800)), sfreq=8000, modality="audio")])
     for signals, modality in ((Signals(epochs), "eeg"), (sound, "audio")):
         changed = [
@@ -318,7 +318,7 @@ def test_the_modality_stays_through_everything_that_is_done(epochs, tmp_path):
     assert Signals(X, sfreq=100)[0].modality is None
 
 
-def test_the_modality_of_files_is_known_before_they_are_read(tmp_path):
+def test_the_modality_of_files_is_known_before_reading(tmp_path):
     pytest.importorskip("soundfile")
     path = files.write_audio(tmp_path / "a.wav")
     for signals in (Signals.from_files(path), Signals.from_files(path, sfreq=8000, cache=tmp_path / "cache")):
@@ -328,7 +328,7 @@ def test_the_modality_of_files_is_known_before_they_are_read(tmp_path):
     assert read_eeg(tmp_path / "a_raw.fif", picks="all")[0].modality == "mixed"
 
 
-def test_integers_without_a_rate_stay_counts_whatever_rate_they_get_later():
+def test_integers_without_a_rate_are_never_scaled_later():
     counts = Signals(np.full((2, 50), 100, dtype="i2"))
     np.testing.assert_array_equal(Signals(counts, sfreq=8000).to_numpy(), 100)
 
@@ -352,7 +352,7 @@ def test_integers_of_sound_are_scaled_in_every_form(form):
     np.testing.assert_array_equal(Signals(form(list(words))).to_numpy()[:, 0], words)
 
 
-def test_integers_and_their_file_are_the_same(tmp_path):
+def test_integers_equal_their_file(tmp_path):
     soundfile = pytest.importorskip("soundfile")
     wavfile = pytest.importorskip("scipy.io.wavfile")
     for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32"):
@@ -362,24 +362,24 @@ def test_integers_and_their_file_are_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("form", [np.ma.array, list, lambda masked: masked[:, 0], lambda m: object_array(list(m))])
-def test_what_is_masked_is_missing_in_every_form(form):
-    hidden = RNG.uniform(size=X.shape) < 0.2
-    signals = Signals(form(np.ma.masked_array(np.where(hidden, -9999.0, X), mask=hidden)))
-    expected = np.where(hidden, np.nan, X)[:, : signals.n_channels]
+def test_masked_samples_are_missing_in_every_form(form):
+    masked_out = RNG.uniform(size=X.shape) < 0.2
+    signals = Signals(form(np.ma.masked_array(np.where(masked_out, -9999.0, X), mask=masked_out)))
+    expected = np.where(masked_out, np.nan, X)[:, : signals.n_channels]
     np.testing.assert_array_equal(signals.to_numpy(), expected)
 
 
-def test_a_list_of_epochs_is_their_trials(epochs):
+def test_a_list_of_epochs_gives_their_trials(epochs):
     assert Signals([epochs[i] for i in range(6)]) == Signals(epochs)
     assert Signals([epochs[:4], epochs[4:]]) == Signals(epochs)
 
 
-def test_channels_marked_bad_are_left_out(epochs):
+def test_channels_marked_as_bad_are_left_out(epochs):
     epochs.info["bads"] = ["Oz"]
     assert Signals(epochs).ch_names == ("O1",)
 
 
-def test_epochs_without_data_channels_give_all(epochs):
+def test_epochs_without_data_channels_give_all_channels(epochs):
     assert Signals(epochs.pick(["VEOG", "STI"])).ch_names == ("VEOG", "STI")
 
 
@@ -393,7 +393,7 @@ def test_epochs_are_not_mixed_with_arrays_or_recordings(epochs):
             Signals(recording)
 
 
-def test_cross_validation_takes_epochs(epochs):
+def test_cross_validation_accepts_epochs(epochs):
     model = make_pipeline(
         FunctionTransformer(Signals), FunctionTransformer(Signals.resample, kw_args={"sfreq": 50}), Sign()
     )

@@ -1,4 +1,4 @@
-"""Data sets by name: what they hold, and what is said where they are not."""
+"""Data sets by name: their content, and errors for missing ones."""
 
 import functools
 import hashlib
@@ -32,7 +32,7 @@ ARCHIVE = [
 ]
 
 
-def test_the_environment_variable_comes_before_the_cache(monkeypatch, tmp_path):
+def test_the_environment_variable_has_priority_over_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
     assert datasets.data_home() == tmp_path
     monkeypatch.delenv("S4SIGNAL_DATA")
@@ -41,20 +41,20 @@ def test_the_environment_variable_comes_before_the_cache(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("load", FOLDERS)
-def test_a_missing_folder_and_its_variable_are_named(load, monkeypatch, tmp_path):
+def test_errors_name_a_missing_folder_and_its_variable(load, monkeypatch, tmp_path):
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
     with pytest.raises(RecordingError, match=f"{tmp_path}.* does not exist: set .* S4SIGNAL_DATA"):
         load()
 
 
-def test_an_incomplete_folder_is_named(monkeypatch, tmp_path):
+def test_an_incomplete_folder_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
     (tmp_path / "fsdd").mkdir()
     with pytest.raises(RecordingError, match=r"fsdd/recordings is not a folder"):
         datasets.load_spoken_digits()
 
 
-def test_a_set_in_the_cache_is_found_beside_the_folder_of_the_user(monkeypatch, tmp_path):
+def test_a_set_is_found_in_the_cache_if_the_user_folder_lacks_it(monkeypatch, tmp_path):
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "s4signal" / "fsdd").mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_a_set_in_the_cache_is_found_beside_the_folder_of_the_user(monkeypatch, 
     assert dataset_table.find("spoken_digits") == tmp_path / "mine" / "fsdd"
 
 
-def test_every_set_says_where_it_is_published_and_a_checksum_goes_with_an_archive():
+def test_every_set_has_an_address_and_every_archive_a_checksum():
     for row in dataset_table.DATASETS.values():
         assert row.address.startswith("https://") or row.sfreq
         assert row.licence
@@ -72,22 +72,22 @@ def test_every_set_says_where_it_is_published_and_a_checksum_goes_with_an_archiv
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """Serve small sets, packed as the real ones are, on loopback, and make the table point there."""
+    """Serve small sets, packed like the real ones, on loopback, and point the table there."""
     pytest.importorskip("pooch")
     pytest.importorskip("soundfile")
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path / "home"))
-    shelf = tmp_path / "shelf"
+    served = tmp_path / "served"
     words = ["yes/ann_nohash_0.wav", "no/bob_nohash_0.wav", "no/eve_nohash_1.wav", "_background_noise_/hum.wav"]
     for name in words:
-        (shelf / name).parent.mkdir(parents=True, exist_ok=True)
-        files.write_audio(shelf / name)
-    (shelf / "validation_list.txt").write_text("no/bob_nohash_0.wav\n")
-    (shelf / "testing_list.txt").write_text("yes/ann_nohash_0.wav\n")
-    digits = shelf / "fsdd-1.0" / "recordings"
+        (served / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write_audio(served / name)
+    (served / "validation_list.txt").write_text("no/bob_nohash_0.wav\n")
+    (served / "testing_list.txt").write_text("yes/ann_nohash_0.wav\n")
+    digits = served / "fsdd-1.0" / "recordings"
     digits.mkdir(parents=True)
     for name in ("3_ann_0", "3_ann_10", "7_bob_5", "7_bob_4"):
         files.write_audio(digits / f"{name}.wav")
-    sounds = shelf / "ESC-50-master"
+    sounds = served / "ESC-50-master"
     (sounds / "audio").mkdir(parents=True)
     (sounds / "meta").mkdir()
     rows = ["filename,fold,target,category,esc10,src_file,take"]
@@ -96,27 +96,27 @@ def published(monkeypatch, tmp_path):
         rows.append(f"{name},{name[0]},{name[6:-4]},{category},False,{name[2]},{name[4]}")
     (sounds / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
     packed = {"speech_commands": [*words, "validation_list.txt", "testing_list.txt"], "spoken_digits": ["fsdd-1.0"]}
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=shelf)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=served)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for name, members in packed.items():
-            with tarfile.open(shelf / f"{name}.tar.gz", "w:gz") as archive:
+            with tarfile.open(served / f"{name}.tar.gz", "w:gz") as archive:
                 for member in members:
-                    archive.add(shelf / member, f"./{member}")
-        shutil.make_archive(str(shelf / "esc50"), "zip", shelf, "ESC-50-master")
+                    archive.add(served / member, f"./{member}")
+        shutil.make_archive(str(served / "esc50"), "zip", served, "ESC-50-master")
         for file in (*(f"{name}.tar.gz" for name in packed), "esc50.zip"):
             name = file.partition(".")[0]
             row = replace(
                 dataset_table.DATASETS[name],
                 archive=f"http://127.0.0.1:{server.server_port}/{file}",
-                checksum=hashlib.sha256((shelf / file).read_bytes()).hexdigest(),
+                checksum=hashlib.sha256((served / file).read_bytes()).hexdigest(),
             )
             monkeypatch.setitem(dataset_table.DATASETS, name, row)
-        yield shelf
+        yield served
         server.shutdown()
 
 
-def test_what_is_fetched_is_loaded_from_then_on(published):
+def test_a_fetched_set_is_loaded_from_disk_afterwards(published):
     with pytest.raises(RecordingError, match=r"call datasets\.fetch_spoken_digits\(\)"):
         datasets.load_spoken_digits()
     signals, y, speakers = datasets.fetch_spoken_digits()
@@ -126,7 +126,7 @@ def test_what_is_fetched_is_loaded_from_then_on(published):
     assert datasets.fetch_spoken_digits("test")[1].tolist() == datasets.load_spoken_digits("test")[1].tolist()
 
 
-def test_commands_follow_the_lists_of_the_set(published):
+def test_splits_of_speech_commands_follow_its_lists(published):
     _, y, speakers = datasets.fetch_speech_commands()
     assert (y.tolist(), speakers.tolist()) == (["no", "no", "yes"], ["eve", "bob", "ann"])
     assert [datasets.load_speech_commands(split)[1].tolist() for split in ("train", "validation", "test")] == [
@@ -140,7 +140,7 @@ def test_commands_follow_the_lists_of_the_set(published):
         datasets.load_speech_commands("dev")
 
 
-def test_environmental_sounds_come_fold_by_fold_with_their_recordings(published, tmp_path):
+def test_esc50_is_sorted_by_fold_and_groups_are_recordings(published, tmp_path):
     signals, y, recordings = datasets.fetch_esc50()
     assert (y.tolist(), recordings.tolist()) == (["dog", "dog", "rain"], ["7", "7", "9"])
     assert len(signals) == 3
@@ -149,7 +149,7 @@ def test_environmental_sounds_come_fold_by_fold_with_their_recordings(published,
         datasets.load_esc50("train")
 
 
-def test_a_set_unpacked_by_hand_is_taken_without_a_server(published, tmp_path):
+def test_a_manually_unpacked_set_needs_no_server(published, tmp_path):
     (published / "esc50.zip").write_bytes(b"made anew")
     with pytest.raises(RecordingError, match=r"hash.* download it by hand, see .*unpack it so that .* in (.*)\.$") as e:
         datasets.fetch_esc50()
@@ -157,28 +157,28 @@ def test_a_set_unpacked_by_hand_is_taken_without_a_server(published, tmp_path):
     assert len(datasets.fetch_esc50("1")[0]) == 2
 
 
-def test_an_archive_of_another_checksum_leaves_nothing_behind(published, tmp_path):
+def test_an_archive_with_a_wrong_checksum_leaves_no_files(published, tmp_path):
     (published / "spoken_digits.tar.gz").write_bytes(b"something else")
     with pytest.raises(RecordingError, match=r"spoken_digits\.tar\.gz could not be fetched .*hash"):
         datasets.fetch_spoken_digits()
     assert list((tmp_path / "home").iterdir()) == []
 
 
-def test_a_server_that_is_gone_is_named(published, monkeypatch):
+def test_an_unreachable_archive_is_reported(published, monkeypatch):
     row = dataset_table.DATASETS["spoken_digits"]
     monkeypatch.setitem(dataset_table.DATASETS, "spoken_digits", replace(row, archive=row.archive + "x"))
     with pytest.raises(RecordingError, match=r"could not be fetched \(404"):
         datasets.fetch_spoken_digits()
 
 
-def test_without_pooch_the_extra_is_named(monkeypatch, tmp_path):
+def test_missing_pooch_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setenv("S4SIGNAL_DATA", str(tmp_path))
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
     with pytest.raises(MissingDependencyError, match=r"s4signal\[data\]"):
         datasets.fetch_spoken_digits()
 
 
-def test_the_archive_that_is_not_installed_is_named(monkeypatch):
+def test_a_missing_archive_package_is_reported(monkeypatch):
     def no_package(name):
         raise PackageNotFoundError(name)
 
@@ -236,7 +236,7 @@ def test_spoken_digits_are_complete(data_home, monkeypatch):
     assert all(int(source.rsplit("_", 1)[1].removesuffix(".wav")) < 5 for source in signals.sources[1800:])
 
 
-def test_speech_commands_are_all_there(data_home, monkeypatch):
+def test_speech_commands_are_complete(data_home, monkeypatch):
     use(data_home, monkeypatch, "speech_commands")
     signals, y, speakers = datasets.load_speech_commands()
     assert repr(signals).startswith("Signals: 1000 cases × 1 channel, 16000 samples, 16000 Hz")

@@ -1,4 +1,4 @@
-"""EEG: channels, events, laziness, and the real formats."""
+"""EEG: channels, events, lazy reading, and real formats."""
 
 import pickle
 import warnings
@@ -19,29 +19,31 @@ def fif(tmp_path):
     return files.write_fif(tmp_path / "a_raw.fif")
 
 
-def test_nothing_is_read_until_a_case_is_asked_for(fif):
+def test_nothing_is_read_until_a_case_is_accessed(fif):
     signals = read_eeg([fif, fif])
     assert not any(isinstance(case, Signal) for case in signals.cases)
     np.testing.assert_allclose(signals[1].data, files.DATA)
 
 
-def test_a_stretch_is_read_alone(fif):
+def test_a_segment_is_read_without_the_rest(fif):
     part = read_eeg(fif).cases[0].crop(100, 150)
     np.testing.assert_allclose(part.crop(10, 20).load().data, files.DATA[:, 110:120])
 
 
-def test_stretches_that_follow_each_other_are_read_together_and_are_ones_own(tmp_path, monkeypatch):
-    path, asked = tmp_path / "a.edf", []
+def test_consecutive_windows_share_one_read_and_are_copies(tmp_path, monkeypatch):
+    path, reads = tmp_path / "a.edf", []
     files.write_edf_signals(path, {"Fz": ("uV", 100), "Oz": ("uV", 100)})
     cuts, _, _ = windows(read_eeg(path), duration_s=0.5, step_s=0.25)
     whole, get_data = mne.io.read_raw(path, verbose="error").get_data(), mne.io.BaseRaw.get_data
-    monkeypatch.setattr(mne.io.BaseRaw, "get_data", lambda *args, **known: asked.append(1) or get_data(*args, **known))
+    monkeypatch.setattr(
+        mne.io.BaseRaw, "get_data", lambda *args, **kwargs: reads.append(1) or get_data(*args, **kwargs)
+    )
     for order in (range(len(cuts)), range(len(cuts))[::-1], [0, 3, 1, 2, 2]):
         for i in order:
             np.testing.assert_array_equal((data := cuts[i].data), whole[:, 25 * i : 25 * i + 50])
             data[:] = 0.0
-        asked.append(0)
-    assert "".join(map(str, asked)).index("0") == 2  # the first alone, the others together
+        reads.append(0)
+    assert "".join(map(str, reads)).index("0") == 2  # one read for the first window, one for the others
     assert pickle.loads(pickle.dumps(cuts)) == cuts
 
 
@@ -57,7 +59,7 @@ def test_stimulus_events_become_annotations(fif):
     assert [(mark.onset_s, mark.description) for mark in read_eeg(fif)[0].annotations] == [(1.0, "1"), (3.0, "2")]
 
 
-def test_annotations_count_from_the_first_sample_of_a_cropped_recording(tmp_path):
+def test_annotations_are_relative_to_the_start_of_a_cropped_recording(tmp_path):
     raw = mne.io.read_raw(files.write_fif(tmp_path / "a_raw.fif"), verbose="error")
     raw.set_annotations(mne.Annotations([2.5], [0.5], ["blink"])).crop(1.5).save(
         tmp_path / "b_raw.fif", verbose="error"
@@ -80,7 +82,7 @@ def test_annotations_count_from_the_first_sample_of_a_cropped_recording(tmp_path
         (["Oz"], ("Oz",)),
     ],
 )
-def test_picks_choose_the_channels(fif, picks, names):
+def test_picks_select_channels(fif, picks, names):
     assert read_eeg(fif, picks=picks)[0].ch_names == names
 
 
@@ -91,14 +93,14 @@ def test_unknown_channels_are_refused(fif):
         read_eeg(fif, picks="eog")
 
 
-def test_a_file_without_eeg_says_what_it_has(tmp_path):
+def test_the_error_for_a_file_without_eeg_lists_its_channels(tmp_path):
     info = mne.create_info(["ECG", "EOG left"], 100.0, ["eeg", "eeg"])
     mne.io.RawArray(files.DATA, info, verbose="error").save(tmp_path / "a_raw.fif", verbose="error")
     with pytest.raises(RecordingError, match=r"no eeg channel\. Pass picks= a list of names from: ECG, EOG left"):
         read_eeg(tmp_path / "a_raw.fif")
 
 
-def test_the_filter_is_that_of_mne_and_resampling_comes_after(fif):
+def test_filtering_equals_mne_and_precedes_resampling(fif):
     filtered = mne.io.read_raw(fif, preload=True, verbose="error").pick("eeg").filter(5, 30, verbose="error").get_data()
     signals = read_eeg(fif, l_freq=5, h_freq=30)
     np.testing.assert_allclose(signals[0].data, filtered, atol=1e-12)
@@ -106,12 +108,12 @@ def test_the_filter_is_that_of_mne_and_resampling_comes_after(fif):
     assert (resampled.sfreq, resampled[0].length, len(resampled[0].annotations)) == (80, 320, 2)
 
 
-def test_a_filter_beyond_half_the_rate_is_refused(fif):
+def test_a_cutoff_above_the_nyquist_frequency_is_refused(fif):
     with pytest.raises(RecordingError, match=r"a_raw.fif \(100 Hz\) cannot be filtered"):
         read_eeg(fif, h_freq=60)
 
 
-def test_without_mne_the_extra_is_named(monkeypatch):
+def test_missing_mne_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mne", None)
     with pytest.raises(MissingDependencyError, match=r"s4signal\[eeg\]"):
         read_eeg("a.edf")
@@ -125,12 +127,12 @@ CLINICAL = {
 }  # fmt: skip
 
 
-def test_other_sensors_are_no_eeg_although_edf_says_so(tmp_path):
+def test_sensors_that_edf_declares_as_eeg_are_left_out(tmp_path):
     files.write_edf_signals(tmp_path / "sleep.edf", {name: (unit, 100) for name, unit in CLINICAL.items()})
-    with pytest.warns(UserWarning, match=r"leaves out EOG horizontal, ROC-M1, EKG.*sleep\.edf") as said:
+    with pytest.warns(UserWarning, match=r"leaves out EOG horizontal, ROC-M1, EKG.*sleep\.edf") as caught:
         signals = read_eeg([tmp_path / "sleep.edf"] * 2)
     assert signals.ch_names == ("EEG Fpz-Cz", "C3-M2", "POL T3", "PO3", "O2", "Cz")
-    assert len(said) == 1
+    assert len(caught) == 1
     assert read_eeg(tmp_path / "sleep.edf", picks=["SpO2", "Cz"]).ch_names == ("SpO2", "Cz")
     assert len(read_eeg(tmp_path / "sleep.edf", picks="all").ch_names) == len(CLINICAL)
 
@@ -138,7 +140,7 @@ def test_other_sensors_are_no_eeg_although_edf_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("unit", "volts"), [("uV", 1e-6), ("µV", 1e-6), ("uv", 1e-6), ("mV", 1e-3), ("mv", 1e-3), ("V", 1), ("nV", 1e-9)]
 )
-def test_edf_comes_in_volts_however_its_unit_is_written(tmp_path, unit, volts):
+def test_edf_is_read_in_volts_for_all_spellings_of_units(tmp_path, unit, volts):
     values = files.write_edf_signals(tmp_path / "a.edf", {"Fz": (unit, 100)})
     np.testing.assert_allclose(read_eeg(tmp_path / "a.edf")[0].data[0], values["Fz"] * volts, rtol=1e-9)
 
@@ -161,7 +163,7 @@ def test_eeg_beside_a_faster_signal_keeps_its_own_rate(tmp_path):
     assert pickle.loads(pickle.dumps(signals)) == signals
 
 
-def test_a_stretch_of_channels_of_several_rates_is_that_of_the_whole(tmp_path):
+def test_a_segment_of_channels_of_several_rates_equals_that_of_the_whole(tmp_path):
     files.write_edf_signals(tmp_path / "a.edf", {"Fz": ("uV", 100), "Oz": ("uV", 250), "Cz": ("uV", 125)})
     signals = read_eeg(tmp_path / "a.edf")
     whole = mne.io.read_raw(tmp_path / "a.edf", preload=True, verbose="error").get_data()
@@ -170,7 +172,7 @@ def test_a_stretch_of_channels_of_several_rates_is_that_of_the_whole(tmp_path):
         np.testing.assert_array_equal(signals.cases[0].crop(start, stop).load().data, whole[:, start:stop])
 
 
-def test_channels_of_one_name_are_numbered_and_said(tmp_path):
+def test_channels_with_the_same_name_are_numbered_with_a_warning(tmp_path):
     path = tmp_path / "a.edf"
     files.write_edf_signals(path, {"Fz": ("uV", 100), "Fy": ("uV", 100)})
     path.write_bytes(path.read_bytes().replace(b"Fy", b"Fz"))
@@ -190,7 +192,7 @@ def test_brainvision_that_ends_within_a_sample_is_refused(tmp_path, n_bytes):
 @pytest.mark.parametrize("measured", [None, datetime(2020, 1, 1, tzinfo=UTC)])
 @pytest.mark.parametrize("first", [0, 250])
 @pytest.mark.parametrize("change", ["nothing", "cropped", "concatenated", "concatenated and cropped", "resampled"])
-def test_events_lie_where_mne_has_them_whatever_was_done_before(tmp_path, rng, measured, first, change):
+def test_events_equal_those_of_mne_after_any_operation(tmp_path, rng, measured, first, change):
     def recording():
         info = mne.create_info(["Fz", "Oz"], 100.0, "eeg")
         raw = mne.io.RawArray(rng.normal(size=(2, 1000)), info, first_samp=first, verbose="error")
@@ -228,16 +230,16 @@ def test_events_lie_where_mne_has_them_whatever_was_done_before(tmp_path, rng, m
         ("ssvep_exo/subject01/session1.gdf", 8, 57024, 256),
     ],
 )
-def test_real_recordings_agree_with_mne(data_home, path, n_channels, n_times, sfreq):
+def test_real_recordings_equal_mne(data_home, path, n_channels, n_times, sfreq):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is left out, and numbered
+        warnings.simplefilter("ignore")  # about channels left out or numbered
         signals = read_eeg(data_home / path)
     assert (signals.n_channels, signals.lengths.tolist(), signals.sfreq) == (n_channels, [n_times], sfreq)
     raw = mne.io.read_raw(data_home / path, verbose="error")
     np.testing.assert_array_equal(signals[0].data, raw.get_data(picks=list(signals.ch_names)))
 
 
-def test_real_recordings_become_signals_of_one_layout(data_home):
+def test_real_recordings_become_signals_with_the_same_channels(data_home):
     with pytest.warns(UserWarning, match="picks='eeg' leaves out EEG A2-A1, ECG ECG"):
         signals = read_eeg(sorted((data_home / "eegmat").glob("*.edf")))
     assert repr(signals).startswith("Signals: 20 cases × 19 channels")

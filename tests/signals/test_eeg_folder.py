@@ -1,4 +1,4 @@
-"""A folder, a glob, a list or a BIDS root of recordings is read in one call, with one montage."""
+"""A folder, a glob, a list or a BIDS root of recordings is read in one call with one montage."""
 
 import pickle
 import warnings
@@ -46,7 +46,7 @@ def test_a_folder_is_read_with_subjects_and_sessions(tmp_path):
     for name in ("anna_1", "anna_2", "ben_1"):
         edf(tmp_path / "data" / f"{name}.edf")
     (tmp_path / "data" / "notes.txt").write_text("none")
-    (tmp_path / "data" / "._anna_1.edf").write_bytes(b"of another system")
+    (tmp_path / "data" / "._anna_1.edf").write_bytes(b"metadata of macOS")
     recordings = read_eeg(tmp_path / "data", pattern="{subject}_{session}.edf")
     assert isinstance(recordings, EegRecordings)
     assert recordings.metadata["subject"].tolist() == ["anna", "anna", "ben"]
@@ -58,7 +58,7 @@ def test_a_folder_is_read_with_subjects_and_sessions(tmp_path):
     assert pickle.loads(pickle.dumps(recordings)).groups.tolist() == ["anna", "anna", "ben"]
 
 
-def test_a_glob_a_list_and_a_folder_are_the_same(tmp_path):
+def test_a_glob_a_list_and_a_folder_give_the_same(tmp_path):
     for name in ("b", "a", "c"):
         edf(tmp_path / "deep" / f"{name}.edf")
     paths = [tmp_path / "deep" / f"{name}.edf" for name in "abc"]
@@ -68,37 +68,39 @@ def test_a_glob_a_list_and_a_folder_are_the_same(tmp_path):
     assert type(read_eeg(paths[0])) is Signals
 
 
-def test_one_file_of_a_folder_is_still_several(tmp_path):
+def test_a_folder_with_one_file_gives_a_collection(tmp_path):
     edf(tmp_path / "a.edf")
     assert isinstance(read_eeg(tmp_path), EegRecordings)
 
 
-def test_names_in_the_form_of_bids_say_who_it_is(tmp_path):
+def test_bids_file_names_give_the_metadata(tmp_path):
     edf(tmp_path / "sub-01_ses-b_task-rest_run-2_eeg.edf")
     edf(tmp_path / "sub-02_task-rest_eeg.edf")
-    known = read_eeg(tmp_path).metadata
-    assert known["subject"].tolist() == ["01", "02"]
-    assert known["session"].tolist() == ["b", None]
-    assert known["task"].tolist() == ["rest", "rest"]
-    assert known["run"].tolist() == ["2", None]
+    metadata = read_eeg(tmp_path).metadata
+    assert metadata["subject"].tolist() == ["01", "02"]
+    assert metadata["session"].tolist() == ["b", None]
+    assert metadata["task"].tolist() == ["rest", "rest"]
+    assert metadata["run"].tolist() == ["2", None]
 
 
-def test_a_pattern_may_name_folders_and_what_does_not_follow_is_listed(tmp_path):
+def test_a_pattern_may_contain_folders_and_other_files_are_listed(tmp_path):
     for name in ("s1/rest_raw.fif", "s2/task_raw.fif"):
         fif(tmp_path / name)
-    edf(tmp_path / "odd.edf")
-    with pytest.warns(UserWarning, match=r"1 of 3 files are left out, the first: .*odd\.edf does not follow pattern="):
+    edf(tmp_path / "other.edf")
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 files are left out, the first: .*other\.edf does not follow pattern="
+    ):
         recordings = read_eeg(tmp_path, pattern="{subject}/{task}_raw.fif")
     assert recordings.metadata["subject"].tolist() == ["s1", "s2"]
     assert recordings.metadata["task"].tolist() == ["rest", "task"]
-    assert recordings.skipped[0].path.endswith("odd.edf")
-    with pytest.raises(RecordingError, match=r"no recording follows pattern='x\{subject\}'; one of them is odd.edf"):
+    assert recordings.skipped[0].path.endswith("other.edf")
+    with pytest.raises(RecordingError, match=r"no recording follows pattern='x\{subject\}'; one of them is other.edf"):
         read_eeg(tmp_path, pattern="x{subject}")
     with pytest.raises(ValueError, match=r"pattern='a.edf' has no field. Write it like '\{subject\}_\{session\}.edf'"):
         read_eeg(tmp_path, pattern="a.edf")
 
 
-def test_other_files_of_mne_are_no_recordings(tmp_path):
+def test_other_files_of_mne_are_not_recordings(tmp_path):
     raw = fif(tmp_path / "s1_raw.fif")
     epochs = mne.make_fixed_length_epochs(raw, 1.0, preload=True, verbose="error")
     epochs.save(tmp_path / "s1-epo.fif", verbose="error")
@@ -107,12 +109,12 @@ def test_other_files_of_mne_are_no_recordings(tmp_path):
     assert [Path(source).name for source in read_eeg(tmp_path).sources] == ["s1_raw.fif"]
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(RecordingError, match=r"nowhere does not exist\. Check the path"):
         read_eeg(tmp_path / "nowhere", pattern="{subject}.edf")
 
 
-def test_an_empty_folder_says_what_it_holds(tmp_path):
+def test_the_error_for_a_folder_without_eeg_lists_its_files(tmp_path):
     (tmp_path / "a.csv").write_text("1")
     with pytest.raises(RecordingError, match=r"holds no EEG recording \(.edf, .*\), only 1 .csv. Check the path"):
         read_eeg(tmp_path)
@@ -128,19 +130,19 @@ SPELLINGS = [
 ]
 
 
-def test_spellings_and_order_are_brought_to_one_and_reported(tmp_path):
+def test_names_and_order_are_unified_and_reported(tmp_path):
     expected = []
     for i, names in enumerate(SPELLINGS):
         data = edf(tmp_path / f"{i}.edf", names)
         expected.append(data)
     expected[2] = expected[2][[3, 1, 2, 0]]
     expected[3] = expected[3][[0, 2, 3, 4]]
-    with pytest.warns(UserWarning, match=r"brought to one montage; channels are renamed: EEG FP1-REF to") as said:
+    with pytest.warns(UserWarning, match=r"brought to one montage; channels are renamed: EEG FP1-REF to") as caught:
         recordings = read_eeg(tmp_path)
     assert recordings.ch_names == tuple(TEN)
     for signal, data in zip(recordings, expected, strict=True):
         np.testing.assert_allclose(signal.data, data, rtol=1e-9)
-    assert len(said) == 1
+    assert len(caught) == 1
     assert any("reordered: " in text and "2.edf" in text for text in recordings.changes)
     assert any("left out: " in text and "3.edf (EXG1)" in text for text in recordings.changes)
     assert "channels are reordered" in repr(recordings)
@@ -148,7 +150,7 @@ def test_spellings_and_order_are_brought_to_one_and_reported(tmp_path):
     np.testing.assert_allclose(part.data, expected[2][:, 100:150], rtol=1e-9)
 
 
-def test_names_stay_as_they_are_where_all_agree(tmp_path):
+def test_names_are_kept_if_all_files_agree(tmp_path):
     for name in "ab":
         edf(tmp_path / f"{name}.edf", SPELLINGS[1])
     recordings = read_eeg(tmp_path)
@@ -158,14 +160,14 @@ def test_names_stay_as_they_are_where_all_agree(tmp_path):
     assert read_eeg(tmp_path / "a.edf", ch_names="standard").ch_names == tuple(TEN)
 
 
-def test_channels_that_are_asked_for_are_called_so(tmp_path):
+def test_picked_channels_have_the_names_of_picks(tmp_path):
     data = edf(tmp_path / "a.edf", SPELLINGS[1])
     signal = read_eeg(tmp_path / "a.edf", picks=["T7", "Fp1"])[0]
     assert signal.ch_names == ("T7", "Fp1")
     np.testing.assert_allclose(signal.data, data[[2, 0]], rtol=1e-9)
 
 
-def test_a_channel_that_is_bad_in_some_files_is_missing_there(tmp_path):
+def test_a_channel_that_is_bad_in_some_files_is_nan_there(tmp_path):
     good, bad = fif(tmp_path / "a_raw.fif"), fif(tmp_path / "b_raw.fif", bads=["Cz"], seed=1)
     with pytest.warns(UserWarning, match=r"bad channels are missing \(NaN\): .*b_raw.fif \(Cz\)"):
         recordings = read_eeg(tmp_path)
@@ -183,7 +185,7 @@ def test_a_channel_that_is_bad_everywhere_is_left_out(tmp_path):
     assert read_eeg(tmp_path).ch_names == ("Fp1", "T7", "Oz")
 
 
-def unlike(folder: Path):
+def write_unequal_files(folder: Path):
     for name in ("a", "b", "c"):
         edf(folder / f"{name}.edf")
     edf(folder / "few.edf", TEN[:2])
@@ -193,8 +195,8 @@ def unlike(folder: Path):
     (folder / "random.edf").write_bytes(np.random.default_rng(0).bytes(2000))
 
 
-def test_what_cannot_be_used_is_left_out_on_request_and_listed(tmp_path):
-    unlike(tmp_path)
+def test_unusable_files_are_skipped_on_request_and_listed(tmp_path):
+    write_unequal_files(tmp_path)
     with pytest.warns(UserWarning, match="5 of 8 files are left out"):
         recordings = read_eeg(tmp_path, on_error="skip", min_duration_s=2)
     assert [Path(source).stem for source in recordings.sources] == ["a", "b", "c"]
@@ -217,20 +219,20 @@ def test_what_cannot_be_used_is_left_out_on_request_and_listed(tmp_path):
         ("random", {}, r"random\.edf cannot be read as a recording"),
     ],
 )
-def test_what_cannot_be_used_is_an_error_otherwise(tmp_path, name, options, message):
-    unlike(tmp_path)
+def test_unusable_files_raise_by_default(tmp_path, name, options, message):
+    write_unequal_files(tmp_path)
     with pytest.raises(RecordingError, match=message):
         read_eeg([tmp_path / f"{stem}.edf" for stem in ("a", "b", name)], **options)
 
 
-def test_nothing_that_can_be_used_is_an_error(tmp_path):
+def test_a_folder_without_usable_files_raises(tmp_path):
     (tmp_path / "a.edf").write_bytes(b"x" * 500)
     with pytest.raises(RecordingError, match=r"none of 1 recordings can be used; the first: .*a.edf cannot be read"):
         read_eeg(tmp_path, on_error="skip")
 
 
 @pytest.mark.parametrize("count", [-1, 9])
-def test_a_file_that_does_not_say_its_length_is_read_as_far_as_it_goes(tmp_path, count):
+def test_a_file_without_a_correct_length_is_read_as_far_as_possible(tmp_path, count):
     data = edf(tmp_path / "a.edf", count=count)
     with pytest.warns(UserWarning, match=r"1 recordings are incomplete, and read as far as possible: .*a\.edf"):
         signals = read_eeg(tmp_path / "a.edf", incomplete="warn")
@@ -253,7 +255,7 @@ def test_unknown_options_are_refused(option):
         read_eeg("a.edf", **{option: "x"})
 
 
-def test_a_bids_data_set_brings_all_it_says(tmp_path):
+def test_a_bids_data_set_gives_its_metadata(tmp_path):
     bids = pytest.importorskip("mne_bids")
     for subject in ("01", "02"):
         edf(tmp_path / f"{subject}.edf", n_records=20)
@@ -281,14 +283,14 @@ def test_a_bids_data_set_brings_all_it_says(tmp_path):
     ]  # fmt: skip
 
 
-def test_without_mne_bids_the_extra_is_named(tmp_path, monkeypatch):
+def test_missing_mne_bids_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "dataset_description.json").write_text("{}")
     monkeypatch.setitem(__import__("sys").modules, "mne_bids", None)
     with pytest.raises(MissingDependencyError, match=r"s4signal\[bids\]"):
         read_eeg(tmp_path)
 
 
-def test_from_a_folder_to_scores_by_subject(tmp_path):
+def test_a_folder_can_be_scored_by_subject(tmp_path):
     for subject in "abc":
         fif(tmp_path / f"{subject}_raw.fif", seed=ord(subject), bads=["Cz"] if subject == "b" else [])
     with pytest.warns(UserWarning, match="brought to one montage"):

@@ -17,7 +17,7 @@ HYPNOGRAM = [
     (150, 60, "Sleep stage 4"),
     (210, 300, "Sleep stage ?"),
 ]
-ANSWER = ["N2"] * 3 + ["N3"] * 4 + [None] * 3
+EXPECTED = ["N2"] * 3 + ["N3"] * 4 + [None] * 3
 
 
 def night(seconds=300.0, sfreq=10.0, annotations=()):
@@ -25,7 +25,7 @@ def night(seconds=300.0, sfreq=10.0, annotations=()):
 
 
 def write_hypnogram(path, rows):
-    """Write an EDF+ file of annotations alone, as archives of sleep hold them."""
+    """Write an EDF+ file with annotations only, as in sleep archives."""
     tal = b"+0\x14\x14\x00" + b"".join(f"+{a}\x15{b}\x14{text}\x14".encode() + b"\x00" for a, b, text in rows)
     n = -(-len(tal) // 2)
     fields = [
@@ -41,19 +41,19 @@ def test_one_annotation_of_an_hour_labels_its_120_epochs():
     assert y.tolist() == ["N2"] * 120 + [None] * 3
 
 
-def test_merged_stages_come_from_annotations_lists_and_files_alike(tmp_path):
+def test_annotations_lists_and_files_give_the_same_labels(tmp_path):
     mne = pytest.importorskip("mne")
     write_hypnogram(tmp_path / "hypnogram.edf", HYPNOGRAM)
     marks = [Annotation(*row) for row in HYPNOGRAM]
     for given in (HYPNOGRAM, marks, mne.Annotations(*zip(*HYPNOGRAM, strict=True)), tmp_path / "hypnogram.edf"):
-        assert epoch_labels(night(), labels=STAGES, annotations=[given])[0].tolist() == ANSWER
+        assert epoch_labels(night(), labels=STAGES, annotations=[given])[0].tolist() == EXPECTED
     raw = mne.io.RawArray(np.zeros((1, 3000)), mne.create_info(["Cz"], 10.0, "eeg"), verbose="error")
     raw.set_annotations(mne.Annotations(*zip(*HYPNOGRAM[:3], strict=True)))
-    assert epoch_labels([raw, raw], labels=STAGES)[1].tolist() == ANSWER
+    assert epoch_labels([raw, raw], labels=STAGES)[1].tolist() == EXPECTED
     assert epoch_labels(raw)[0].tolist()[:5] == ["Sleep stage 2"] * 3 + ["Sleep stage 3"] * 2
 
 
-def test_the_label_that_covers_more_than_half_of_an_epoch_holds_and_bad_spans_have_none():
+def test_the_label_of_more_than_half_of_an_epoch_counts_unless_bad():
     rows = [(0, 16, "a"), (16, 29, "b"), (45, 16, "a"), (61, 0, "b"), (90, 10, "a"), (100, 10, "b"), (120, 150, "b")]
     assert epoch_labels(night(), annotations=[rows])[0].tolist() == [
         "a",
@@ -72,12 +72,12 @@ def test_the_label_that_covers_more_than_half_of_an_epoch_holds_and_bad_spans_ha
     assert epoch_labels(night(), annotations=[bad])[0].tolist()[4:9] == [None, None, "b", None, "b"]
     others = epoch_labels(night(), annotations=[bad], otherwise="background")
     assert others[0].tolist()[:5] == ["a", *["background"] * 3, None]
-    kept = epoch_labels(night(), annotations=[bad], reject_by_annotation=False)
-    assert kept[0].tolist()[4:7] == ["b", "b", "b"]
+    not_rejected = epoch_labels(night(), annotations=[bad], reject_by_annotation=False)
+    assert not_rejected[0].tolist()[4:7] == ["b", "b", "b"]
 
 
 @pytest.mark.parametrize(("sfreq", "epoch_s"), [(10.0, 0.33), (256.03, 0.25), (12.5, 0.1), (100.0, 2.0)])
-def test_epochs_begin_at_their_seconds_and_none_reaches_beyond_the_end(sfreq, epoch_s):
+def test_epochs_start_on_time_and_end_within_the_recording(sfreq, epoch_s):
     clock = Clock(0, night(20.0, sfreq).cases[0])
     starts, stops = epoch_spans(clock, epoch_s)
     assert np.abs(starts / sfreq - np.arange(len(starts)) * epoch_s).max() < 0.51 / sfreq
@@ -88,7 +88,7 @@ def test_epochs_begin_at_their_seconds_and_none_reaches_beyond_the_end(sfreq, ep
     assert ((around[1] - stops) == round(2 * sfreq)).all()
 
 
-def test_epochs_of_irregular_times_hold_the_samples_of_their_seconds():
+def test_epochs_of_irregular_times_contain_the_samples_of_their_seconds():
     times = np.array([5.0, 5.5, 5.9, 7.0, 9.5, 9.9])
     clock = Clock(0, Signal(np.arange(6.0), times=times))
     starts, stops = epoch_spans(clock, 1.0)
@@ -97,14 +97,14 @@ def test_epochs_of_irregular_times_hold_the_samples_of_their_seconds():
     assert list(zip(starts, stops, strict=True)) == [(0, 3), (0, 3), (3, 4), (3, 4), (4, 6)]
 
 
-def test_one_wrong_clock_is_named_and_asks_for_no_memory():
+def test_a_jump_of_the_times_is_reported_without_allocating_memory():
     times = np.concatenate([[0.0], 1.7e9 + np.arange(200)])
-    said = r"recording 0 has 8\.5e\+08 epochs of 2 s for 201 observed: times jump by 1\.7e\+09 s after sample 0"
-    with pytest.raises(RecordingError, match=said):
+    message = r"recording 0 has 8\.5e\+08 epochs of 2 s for 201 observed: times jump by 1\.7e\+09 s after sample 0"
+    with pytest.raises(RecordingError, match=message):
         epoch_labels(Signals([np.zeros(201)], times=[times]), epoch_s=2.0, annotations=[[(0, 2, "W")]])
 
 
-def test_an_annotation_without_end_lasts_to_the_end_and_one_without_time_is_refused():
+def test_annotations_may_be_endless_but_need_a_valid_time():
     recording = Signals([np.zeros(50)], sfreq=10.0)
     assert epoch_labels(recording, epoch_s=1.0, annotations=[[(2, np.inf, "W")]])[0].tolist() == [None] * 2 + ["W"] * 3
     for mark in ((np.nan, 1, "W"), (np.inf, 1, "W"), (0, -1, "W"), (0, np.nan, "W")):
@@ -112,7 +112,7 @@ def test_an_annotation_without_end_lasts_to_the_end_and_one_without_time_is_refu
             epoch_labels(recording, epoch_s=1.0, annotations=[[mark]])
 
 
-def test_beyond_the_ends_a_recording_is_mirrored():
+def test_recordings_are_mirrored_beyond_their_ends():
     case = Signal([[1.0, 2.0, 3.0]], sfreq=1.0, first_sample=10)
     around = cut_epoch(case, -2, 5)
     assert around.data.tolist() == [[2, 1, 1, 2, 3, 3, 2]]
@@ -133,12 +133,12 @@ def test_beyond_the_ends_a_recording_is_mirrored():
         ({"annotations": [HYPNOGRAM], "epoch_s": 301}, "recording 0 lasts 300.00 s, less than an epoch of epoch_s=301"),
     ],
 )
-def test_what_gives_no_labels_is_one_clear_line(given, message):
+def test_input_without_labels_is_refused(given, message):
     with pytest.raises((RecordingError, ShapeError, ValueError), match=message):
         epoch_labels(night(), **given)
 
 
-def test_files_that_hold_no_annotations_are_one_clear_line(tmp_path):
+def test_files_without_annotations_are_refused(tmp_path):
     pytest.importorskip("mne")
     with pytest.raises(RecordingError, match=r"gone\.edf does not exist"):
         epoch_labels(night(), annotations=[tmp_path / "gone.edf"])
@@ -152,7 +152,7 @@ def test_files_that_hold_no_annotations_are_one_clear_line(tmp_path):
         epoch_labels([np.zeros((1, 100))], annotations=[HYPNOGRAM])
 
 
-def test_without_mne_files_of_annotations_and_events_name_the_extra(monkeypatch, tmp_path):
+def test_missing_mne_names_the_extra_for_annotations_and_events(monkeypatch, tmp_path):
     (tmp_path / "night-eve.fif").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "mne", None)
     with pytest.raises(MissingDependencyError, match=r"s4signal\[eeg\]"):

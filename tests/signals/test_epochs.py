@@ -1,4 +1,4 @@
-"""Epochs of MNE that are not yet read: what is left of them goes in, or one line says what to do."""
+"""MNE epochs that are not yet loaded: the remaining trials are used, or one line explains what to do."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from s4signal.signals import Signals
 mne = pytest.importorskip("mne")
 
 
-@pytest.mark.filterwarnings("ignore:All epochs were dropped")  # of mne
-def test_epochs_that_are_not_yet_read_or_rejected_give_what_is_left(rng):
+@pytest.mark.filterwarnings("ignore:All epochs were dropped")  # raised by mne
+def test_epochs_that_are_not_loaded_give_the_trials_after_rejection(rng):
     data = rng.normal(size=(1, 1000)) * 1e-6
     data[0, 200] = 1.0
     raw = mne.io.RawArray(data, mne.create_info(["Oz"], 100.0, "eeg"), verbose="error")
@@ -26,7 +26,7 @@ def test_epochs_that_are_not_yet_read_or_rejected_give_what_is_left(rng):
         Signals(epochs)
 
 
-def test_epochs_of_unknown_number_say_what_to_do_before_cross_validation(rng):
+def test_cross_validation_of_epochs_needs_drop_bad(rng):
     raw = mne.io.RawArray(rng.normal(size=(1, 1000)), mne.create_info(["Oz"], 100.0, "eeg"), verbose="error")
     events = np.c_[np.arange(100, 900, 100), np.zeros(8, int), np.ones(8, int)]
     epochs = mne.Epochs(raw, events, tmin=0, tmax=0.5, baseline=None, preload=False, verbose="error")

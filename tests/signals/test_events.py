@@ -1,4 +1,4 @@
-"""Long tables become cases: each value at its time, on its channel, nothing in between."""
+"""Long tables become cases: each value at its time on its channel, without interpolation."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def forms(tmp_path):
     return [TABLE, arrays, masked, frame, nullable, write(tmp_path / "stays.csv", TABLE)]
 
 
-def test_frames_of_polars_are_tables():
+def test_polars_frames_are_tables():
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame(changed(number=[80.0, 36.6, None, 70.0, 60.0, 90.0]))
     assert read(frame)[0] == read(changed(number=[80.0, 36.6, NAN, 70.0, 60.0, 90.0]))[0]
@@ -47,14 +47,14 @@ def test_frames_of_polars_are_tables():
     assert [signal.times.tolist() for signal in read(dated)] == [[0.0, 7200.0], [0.0, 7200.0]]
 
 
-def test_frames_of_polars_are_tables_and_cases():
+def test_polars_frames_are_cases():
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"a": [1.0, None, 3.0], "b": [4, 5, 6]})
     np.testing.assert_array_equal(Signals(frame).to_numpy()[:, 0], [[1, 4], [np.nan, 5], [3, 6]])
     np.testing.assert_array_equal(Signals([frame, frame])[1].data, Signals(frame).to_numpy()[:, 0])
 
 
-def test_masked_values_are_no_observations():
+def test_masked_values_are_not_observations():
     masked = np.ma.masked_array(TABLE["number"], mask=[0, 0, 1, 0, 0, 0])
     assert read(changed(number=masked)) == read(changed(number=[80.0, 36.6, NAN, 70.0, 60.0, 90.0]))
 
@@ -68,7 +68,7 @@ def test_every_form_of_a_table_gives_the_same_cases(tmp_path):
         np.testing.assert_array_equal(signals[1].data, [[NAN, 60], [36.6, NAN]])
 
 
-def test_a_row_by_row_formulation_agrees(rng):
+def test_cases_equal_a_row_by_row_formulation(rng):
     n = 3000
     table = {
         "who": rng.integers(7, size=n), "when": rng.integers(40, size=n) / 4, "what": rng.choice(list("xyz"), size=n),
@@ -88,18 +88,18 @@ def test_a_row_by_row_formulation_agrees(rng):
         assert seen == pytest.approx({key: pick(values) for key, values in found.items()})
 
 
-def test_cases_and_variables_come_in_the_order_asked_for():
+def test_cases_and_variables_are_in_the_requested_order():
     signals = read(changed(who=[2, 1, 2, 2, 1, 2]), cases=[1, 2], picks=["Temp", "pH", "HR"])
     assert (signals.sources, signals.ch_names) == (("1", "2"), ("Temp", "pH", "HR"))
     assert np.isnan(signals[0].data[1]).all()
 
 
-def test_rows_of_other_variables_leave_no_time_behind():
+def test_rows_of_other_variables_add_no_times():
     assert [signal.times.tolist() for signal in read(TABLE, picks=["Temp"])] == [[1.0], [0.0]]
 
 
 @pytest.mark.parametrize("empty", [None, NAN, "", "nan"])
-def test_a_row_without_value_is_no_observation(empty):
+def test_a_row_without_value_is_not_an_observation(empty):
     signals = read(changed(number=[80, 36.6, empty, 70, 60, 90]))
     np.testing.assert_array_equal(signals[0].data, [[70, 85], [NAN, NAN]])
 
@@ -114,7 +114,7 @@ def test_a_row_without_value_is_no_observation(empty):
         (np.array([3600, 9000], dtype="m8[s]"), {}),
     ],
 )
-def test_times_become_seconds(when, options):
+def test_times_are_converted_to_seconds(when, options):
     table = {"who": [1, 1], "when": when, "what": ["x", "x"], "number": [1, 2]}
     assert read(table, **options)[0].times.tolist() == [3600, 9000]
 
@@ -127,7 +127,7 @@ def test_times_become_seconds(when, options):
         np.array(["2012-05-01T23:00", "2012-05-02T01:30", "2013-01-01"], dtype="M8[s]"),
     ],
 )
-def test_dates_count_from_the_first_of_their_case(when):
+def test_dates_are_relative_to_the_first_of_their_case(when):
     table = {"who": [1, 1, 2], "when": when, "what": ["x"] * 3, "number": [1, 2, 3]}
     assert [signal.times.tolist() for signal in read(table)] == [[0, 9000], [0]]
 
@@ -186,7 +186,7 @@ def test_a_bad_table_is_refused(table, options, error, message):
         (b"\xff\xfe\x00", "cannot be read as CSV"),
     ],
 )
-def test_a_bad_file_is_named(tmp_path, text, message):
+def test_errors_name_the_bad_file(tmp_path, text, message):
     path = tmp_path / "stays.csv"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())

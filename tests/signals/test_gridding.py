@@ -1,4 +1,4 @@
-"""A grid holds what was observed, and says nothing where nothing is known."""
+"""A regular grid interpolates observations, and stays missing where there are none."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def on_grid(data, times, sfreq=1, **options):
     return Signals([np.array(data, dtype=float)], times=[times]).to_grid(sfreq, **options)[0]
 
 
-def test_regular_times_come_back_as_they_were(rng):
+def test_regular_times_are_unchanged(rng):
     data, times = rng.normal(size=(3, 50)), 7 + np.arange(50) * 0.1
     for method in ("linear", "previous"):
         grid = on_grid(data, times, 10, method=method)
@@ -21,7 +21,7 @@ def test_regular_times_come_back_as_they_were(rng):
         assert (grid.sfreq, grid.times) == (10, None)
 
 
-def test_a_line_of_irregular_samples_stays_a_line(rng):
+def test_linear_signals_stay_linear(rng):
     times = np.sort(rng.uniform(0, 9, size=40))
     grid = on_grid([3 * times + 1], times, 5)
     np.testing.assert_allclose(grid.data[0], 3 * (times[0] + np.arange(grid.length) / 5) + 1, atol=1e-9)
@@ -32,7 +32,7 @@ def test_each_channel_is_interpolated_from_its_own_observations():
     np.testing.assert_array_equal(grid.data, [[0, 2, 4, NAN], [NAN, 1, 2, 3]])
 
 
-def test_the_previous_value_is_held_until_the_next():
+def test_method_previous_holds_the_last_observation():
     grid = on_grid([[NAN, 5, NAN, 7, NAN]], [0.0, 0.5, 2.0, 2.2, 4.0], method="previous")
     np.testing.assert_array_equal(grid.data, [[NAN, 5, 5, 7, 7]])
 
@@ -47,7 +47,7 @@ def test_a_channel_without_observation_stays_missing():
     assert np.isnan(on_grid([[NAN, NAN], [1, 2]], [0.0, 1.0]).data[0]).all()
 
 
-def test_of_samples_at_one_time_the_last_counts():
+def test_the_last_of_samples_at_the_same_time_counts():
     np.testing.assert_array_equal(on_grid([[1, 2, 9, 3]], [0.0, 1.0, 1.0, 2.0]).data, [[1, 9, 3]])
 
 
@@ -68,17 +68,17 @@ def test_float32_stays_float32():
         ({"sfreq": 1, "longest_gap_s": 0}, "longest_gap_s=0 must be a positive"),
     ],
 )
-def test_a_grid_that_cannot_be_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Signals([[0.0, 1.0]], sfreq=1).to_grid(**options)
 
 
-def test_a_case_without_times_or_rate_is_named():
+def test_a_case_without_times_or_rate_is_refused():
     with pytest.raises(RecordingError, match="case 1: neither its times nor its rate are known"):
         Signals([Signal([1.0], sfreq=1), Signal([1.0])]).to_grid(1)
 
 
-def test_one_wrong_clock_is_named_and_asks_for_no_memory():
+def test_a_jump_of_the_times_is_reported_without_allocating_memory():
     times = [1.7e9 + np.arange(200) / 50 for _ in range(3)]
     times[2] = np.concatenate([[0.0], times[2][1:]])
     signals = Signals(np.zeros((3, 1, 200)), times=times)
@@ -87,6 +87,6 @@ def test_one_wrong_clock_is_named_and_asks_for_no_memory():
         signals.to_grid(50)
 
 
-def test_a_hole_of_an_hour_is_no_wrong_clock():
+def test_a_gap_of_an_hour_is_accepted():
     times = np.concatenate([np.arange(200) / 50, 3600 + np.arange(200) / 50])
     assert Signals([np.zeros(400)], times=[times]).to_grid(50)[0].length == 180200

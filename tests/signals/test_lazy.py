@@ -1,4 +1,4 @@
-"""Cases on disk: read when asked for, from the cache if there is one."""
+"""Cases on disk: read when accessed, from the cache if there is one."""
 
 import ast
 import os
@@ -47,12 +47,12 @@ def test_a_cached_file_is_decoded_once(audio, decoded, tmp_path, sfreq):
     assert len(decoded) == 1
 
 
-def test_each_rate_is_cached_for_itself(audio, tmp_path):
+def test_each_rate_is_cached_separately(audio, tmp_path):
     rates = [Signals.from_files(audio, sfreq=rate, cache=tmp_path)[0].sfreq for rate in (4000, 8000, 4000)]
     assert rates == [4000, 8000, 4000]
 
 
-def test_a_file_that_changed_is_decoded_anew(audio, tmp_path):
+def test_a_changed_file_is_decoded_again(audio, tmp_path):
     import soundfile
 
     signals = Signals.from_files(audio, cache=tmp_path)
@@ -63,27 +63,27 @@ def test_a_file_that_changed_is_decoded_anew(audio, tmp_path):
     assert not signals[0].data.any()
 
 
-def test_the_cache_holds_plain_arrays_and_nothing_is_unpickled(audio, tmp_path, monkeypatch):
+def test_the_cache_has_plain_arrays_and_is_never_unpickled(audio, tmp_path, monkeypatch):
     signals = Signals.from_files(audio, sfreq=8000, cache=tmp_path / "cache")
     expected = signals[0]
-    (kept,) = (tmp_path / "cache").iterdir()
-    np.testing.assert_array_equal(np.load(kept, allow_pickle=False), expected.data)
+    (cached,) = (tmp_path / "cache").iterdir()
+    np.testing.assert_array_equal(np.load(cached, allow_pickle=False), expected.data)
 
     class Bomb:
         def __reduce__(self):
             return (pytest.fail, ("was unpickled",))
 
-    np.save(kept, np.array([Bomb()], dtype=object), allow_pickle=True)
+    np.save(cached, np.array([Bomb()], dtype=object), allow_pickle=True)
     assert signals[0] == expected
-    np.testing.assert_array_equal(np.load(kept, allow_pickle=False), expected.data)
+    np.testing.assert_array_equal(np.load(cached, allow_pickle=False), expected.data)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", lambda content: content[:-8]])
-def test_a_damaged_array_is_decoded_anew(audio, tmp_path, damage):
+def test_a_damaged_array_is_decoded_again(audio, tmp_path, damage):
     signals = Signals.from_files(audio, cache=tmp_path / "cache")
     expected = signals[0]
-    (kept,) = (tmp_path / "cache").iterdir()
-    kept.write_bytes(damage(kept.read_bytes()) if callable(damage) else damage)
+    (cached,) = (tmp_path / "cache").iterdir()
+    cached.write_bytes(damage(cached.read_bytes()) if callable(damage) else damage)
     assert signals[0] == expected == signals[0]
 
 
@@ -101,7 +101,7 @@ def test_nothing_in_the_package_unpickles():
     assert faults == []
 
 
-def test_a_cache_is_a_folder(audio):
+def test_a_cache_must_be_a_path(audio):
     with pytest.raises(TypeError, match="cache must be the path of a folder, got 3"):
         Signals.from_files(audio, cache=3)
 
@@ -119,21 +119,21 @@ except RecordingError as error:
 """
 
 
-def test_a_full_disk_names_the_cache_and_leaves_nothing_half(audio, tmp_path):
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(audio, tmp_path):
     folder = tmp_path / "cache"
-    said = run_code(FULL, audio, folder)
-    assert said.startswith(f"cache='{folder}' cannot be written (")
-    assert said.endswith("Free space there, choose another folder, or leave cache out.\n")
-    assert said.count("\n") == 1
+    output = run_code(FULL, audio, folder)
+    assert output.startswith(f"cache='{folder}' cannot be written (")
+    assert output.endswith("Free space there, choose another folder, or leave cache out.\n")
+    assert output.count("\n") == 1
     assert list(folder.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_a_folder_is_named(audio):
+def test_a_cache_that_is_a_file_is_refused(audio):
     with pytest.raises(RecordingError, match=r"cache='.*word\.wav' cannot be written .*choose another folder"):
         Signals.from_files(audio, cache=audio)[0]
 
 
-def test_a_file_that_is_gone_is_named_although_it_was_cached(audio, tmp_path):
+def test_a_deleted_file_is_reported_even_if_cached(audio, tmp_path):
     signals = Signals.from_files(audio, cache=tmp_path)
     assert signals[0].length
     audio.unlink()
@@ -142,7 +142,7 @@ def test_a_file_that_is_gone_is_named_although_it_was_cached(audio, tmp_path):
 
 
 @pytest.mark.parametrize("sfreq", [None, 8000])
-def test_windows_of_cached_files_are_those_of_the_files(audio, tmp_path, sfreq):
+def test_windows_of_cached_files_equal_those_of_the_files(audio, tmp_path, sfreq):
     expected = windows(Signals.from_files(audio, sfreq=sfreq), duration_s=0.25)[0]
     assert windows(Signals.from_files(audio, sfreq=sfreq, cache=tmp_path), duration_s=0.25)[0] == expected
 
@@ -152,7 +152,7 @@ def test_cached_files_can_be_resampled_sliced_and_pickled(audio, tmp_path):
     assert pickle.loads(pickle.dumps(signals[[1]])) == Signals.from_files(audio, sfreq=4000)
 
 
-def test_what_is_said_of_a_file_that_is_resampled_when_it_is_read_stays(audio):
+def test_lazy_resampling_keeps_the_metadata(audio):
     (case,) = Signals.from_files(audio, sfreq=4000).cases
     assert with_metadata(case, recording="a", subject="ann").load().metadata == {"recording": "a", "subject": "ann"}
 

@@ -1,4 +1,4 @@
-"""Epochs and Raw of MNE bring all that is known of them, and cases become Epochs again."""
+"""MNE Epochs and Raw keep their information as signals, and cases can be converted back to Epochs."""
 
 import mne
 import numpy as np
@@ -36,7 +36,7 @@ def trials(raw, n=10):
     )
 
 
-def test_signals_keep_what_epochs_know(rng):
+def test_signals_keep_the_information_of_epochs(rng):
     epochs = trials(recording(rng, subject="s03"))
     signals = Signals(epochs)
     assert signals.metadata["event"].tolist() == ["left", "right"] * 5
@@ -46,13 +46,13 @@ def test_signals_keep_what_epochs_know(rng):
     where = {channel["ch_name"]: channel["loc"][:3] for channel in epochs.info["chs"]}
     np.testing.assert_allclose(signals[0].positions, [where[name] for name in NAMES])
     blink = [(i, mark) for i, case in enumerate(signals) for mark in case.annotations if mark.description == "blink"]
-    # Cut at 8 s - 0.2 s after the first sample, the fourth trial saw the blink of 8.1 s after 0.3 s.
+    # The fourth trial begins 8 s - 0.2 s after the first sample, so the blink at 8.1 s is at 0.3 s in it.
     assert [i for i, _ in blink] == [3]
     assert blink[0][1].onset_s == pytest.approx(0.3)
     assert blink[0][1].duration_s == pytest.approx(0.5)
 
 
-def test_what_epochs_know_goes_there_and_back(rng):
+def test_epochs_survive_the_round_trip(rng):
     epochs = trials(recording(rng, subject="s03"))
     again = Signals(epochs).to_epochs()
     np.testing.assert_array_equal(again.get_data(), epochs.get_data())
@@ -62,8 +62,8 @@ def test_what_epochs_know_goes_there_and_back(rng):
     assert again.get_channel_types() == ["eeg"] * 3
     assert again.info["subject_info"]["his_id"] == "s03"
     np.testing.assert_allclose(again.metadata["tone_hz"], epochs.metadata["tone_hz"])
-    for mine, its in zip(again.info["chs"], epochs.info["chs"], strict=True):
-        np.testing.assert_allclose(mine["loc"][:3], its["loc"][:3], atol=1e-9)
+    for got, expected in zip(again.info["chs"], epochs.info["chs"], strict=True):
+        np.testing.assert_allclose(got["loc"][:3], expected["loc"][:3], atol=1e-9)
     assert Signals(again)[3].annotations == Signals(epochs)[3].annotations
 
 
@@ -81,7 +81,7 @@ def test_arrays_become_epochs_that_mne_can_use(rng):
     assert Signals(X, sfreq=250).to_epochs(ch_types=["eeg", "eog"]).get_channel_types() == ["eeg", "eog"]
 
 
-def test_a_list_of_epochs_is_a_recording_each(rng):
+def test_a_list_of_epochs_is_one_recording_each(rng):
     parts = [trials(recording(rng)) for _ in range(4)]
     signals = Signals(parts)
     groups, counts = np.unique(signals.groups, return_counts=True)
@@ -98,13 +98,13 @@ def test_a_list_of_epochs_is_a_recording_each(rng):
     assert len(scores) == 4
 
 
-def test_trials_that_scikit_learn_took_out_of_epochs_are_of_one_recording(rng):
+def test_trials_of_epochs_split_by_scikit_learn_are_one_recording(rng):
     train, _ = train_test_split(trials(recording(rng)), test_size=0.3, random_state=0)
     assert len(train) == 7
     assert len(set(Signals(train).groups)) == 1
 
 
-def test_windows_of_epochs_are_grouped_by_recording_or_subject_never_by_trial(rng):
+def test_windows_of_epochs_are_grouped_by_recording_or_subject(rng):
     one, other = trials(recording(rng)), trials(recording(rng))
     cut, _, groups = windows(one, duration_s=0.5)
     assert len(cut) == 20
@@ -115,9 +115,9 @@ def test_windows_of_epochs_are_grouped_by_recording_or_subject_never_by_trial(rn
     np.testing.assert_allclose([cut[0].metadata["tmin"], cut[1].metadata["tmin"]], [-0.2, 0.3])
 
 
-def test_names_that_stand_for_nobody_are_no_subject(rng):
-    for nobody in ("X", "0", "mne_anonymize", ""):
-        assert "subject" not in Signals(recording(rng, subject=nobody)).metadata
+def test_placeholder_names_are_not_subjects(rng):
+    for placeholder in ("X", "0", "mne_anonymize", ""):
+        assert "subject" not in Signals(recording(rng, subject=placeholder)).metadata
 
 
 def test_a_raw_is_a_recording(rng, tmp_path):
@@ -137,14 +137,14 @@ def test_a_raw_is_a_recording(rng, tmp_path):
     assert len(set(groups)) == 1
 
 
-def test_a_model_is_fitted_on_raws(rng):
+def test_a_model_can_be_fitted_to_raws(rng):
     raws = [recording(rng) for _ in range(6)]
     model = S4RidgeClassifier(n_oscillators=4).fit(raws, [0, 1] * 3)
     assert model.sfreq_ == 100.0
     assert model.predict(raws).shape == (6,)
 
 
-def test_a_channel_that_is_bad_in_some_recordings_is_missing_there(rng):
+def test_a_channel_that_is_bad_in_some_recordings_is_nan_there(rng):
     signals = Signals([recording(rng), recording(rng, bads=["Cz"])])
     assert signals.ch_names == tuple(NAMES)
     assert np.isnan(signals[1].data[1]).all()
@@ -164,7 +164,7 @@ def test_spectra_and_averages_are_refused(rng):
         Signals([epochs, np.zeros((3, 100))])
 
 
-def test_what_is_bad_altogether_is_refused(rng):
+def test_recordings_with_only_bad_channels_are_refused(rng):
     raw = recording(rng)
     raw.info["bads"] = list(raw.ch_names)
     for given in (raw, [recording(rng), raw], trials(raw)):
@@ -172,7 +172,7 @@ def test_what_is_bad_altogether_is_refused(rng):
             Signals(given)
 
 
-def test_asarray_is_the_stack_and_shape_counts_cases():
+def test_asarray_stacks_cases_and_shape_is_the_number_of_cases():
     signals = Signals(np.arange(24.0).reshape(4, 2, 3))
     assert (np.ndim(signals), signals.shape, np.asarray(signals).shape) == (1, (4,), (4, 2, 3))
     assert np.asarray(signals, dtype=np.float32).dtype == np.float32

@@ -1,4 +1,4 @@
-"""Channels are found by their electrodes, however they are written."""
+"""Channels are matched by electrode, for all spellings of their names."""
 
 import numpy as np
 import pytest
@@ -17,23 +17,23 @@ __all__: list[str] = []
         ("ECG", "ECG"), ("EEG 001", "EEG 001"), ("Left hand", "Left hand"), ("EEG", "EEG"), ("-", "-"),
     ],
 )  # fmt: skip
-def test_electrodes_are_written_in_one_way(name, standard):
+def test_names_of_electrodes_are_standardised(name, standard):
     assert standard_name(name) == standard
     assert channel_key(name) == channel_key(standard)
 
 
-def test_a_very_name_comes_before_another_spelling():
+def test_an_exact_name_has_priority_over_another_spelling():
     assert match_channels(["T7", "Cz"], ["T3", "T7", "EEG CZ-REF"]) == [1, 2]
     assert match_channels(["T7", "Oz"], ["T3", "Fz"]) == [0, -1]
 
 
-def test_what_two_channels_could_be_is_none():
+def test_an_ambiguous_channel_is_not_matched():
     assert match_channels(["Cz"], ["EEG Cz", "Cz-REF"]) == [-1]
     assert match_channels(["EEG Cz", "Cz-LE"], ["CZ"]) == [-1, -1]
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_cases_are_put_in_order_with_nan_for_what_is_absent(lazy, rng):
+def test_channels_are_reordered_and_missing_ones_are_nan(lazy, rng):
     data = rng.standard_normal((3, 50))
     case = Signals([data], sfreq=10, ch_names=["a", "b", "c"]).cases[0]
     if lazy:

@@ -1,4 +1,4 @@
-"""The reader battery: what every reader keeps, and what it says of a damaged file."""
+"""Tests of every reader: rate, names, dtype, units, and errors for damaged files."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +22,7 @@ class Reader(NamedTuple):
     ch_names: tuple[str, ...] | None = files.NAMES
     dtype: type = np.float64
     tolerance: float = 0.0
-    cut: str = ""  # ending of the file that loses its end
+    cut: str = ""  # extension of the file to truncate
 
 
 READERS = [
@@ -47,7 +47,7 @@ def written(reader: Reader, folder: Path) -> Path:
 
 
 @each_reader
-def test_rate_names_and_type_are_kept(reader, tmp_path):
+def test_rate_names_and_dtype_are_kept(reader, tmp_path):
     signals = reader.read(written(reader, tmp_path))
     assert (len(signals), signals.sfreq, signals.ch_names) == (1, reader.sfreq, reader.ch_names)
     assert signals[0].data.dtype == reader.dtype
@@ -55,7 +55,7 @@ def test_rate_names_and_type_are_kept(reader, tmp_path):
 
 
 @each_reader
-def test_units_are_those_written(reader, tmp_path):
+def test_values_have_the_units_of_the_file(reader, tmp_path):
     data = reader.read(written(reader, tmp_path))[0].data
     if reader.read is read_audio:
         assert 0.3 < np.abs(data).max() <= 1.0
@@ -67,43 +67,43 @@ def damage(reader: Reader, folder: Path, kind: str) -> Path:
     if kind == "missing":
         return folder / reader.file
     path = written(reader, folder)
-    victim = path.with_suffix(reader.cut) if reader.cut and kind == "truncated" else path
-    content = victim.read_bytes()
+    damaged = path.with_suffix(reader.cut) if reader.cut and kind == "truncated" else path
+    content = damaged.read_bytes()
     random = np.random.default_rng(1).bytes(3000)
-    victim.write_bytes({"empty": b"", "truncated": content[: int(len(content) * 0.6)], "random": random}[kind])
+    damaged.write_bytes({"empty": b"", "truncated": content[: int(len(content) * 0.6)], "random": random}[kind])
     return path
 
 
 @each_reader
 @pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "random"])
-def test_a_damaged_file_is_named_and_something_to_do_is_said(reader, kind, tmp_path):
+def test_a_damaged_file_is_reported_in_one_line(reader, kind, tmp_path):
     path = damage(reader, tmp_path, kind)
-    said = {"missing": "does not exist", "empty": "empty|holds no"}.get(kind, "")
-    with pytest.raises(RecordingError, match=f"{path.name}.*({said})") as caught:
+    message = {"missing": "does not exist", "empty": "empty|holds no"}.get(kind, "")
+    with pytest.raises(RecordingError, match=f"{path.name}.*({message})") as caught:
         list(reader.read(path))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
 @each_reader
-def test_a_cut_file_is_refused_before_it_is_asked_for(reader, tmp_path):
+def test_a_truncated_file_is_refused_before_a_case_is_accessed(reader, tmp_path):
     with pytest.raises(RecordingError, match=r"a\.|a_raw"):
         reader.read(damage(reader, tmp_path, "truncated"))
 
 
 @pytest.mark.parametrize("read", [partial(read_audio, []), partial(read_eeg, []), partial(read_csv, [])])
-def test_no_path_at_all_is_refused(read):
+def test_an_empty_list_of_paths_is_refused(read):
     with pytest.raises(RecordingError, match="names no file; at least one is needed"):
         read()
 
 
 @pytest.mark.parametrize("read", [read_audio, read_eeg, read_csv])
-def test_what_is_no_path_is_refused(read):
+def test_none_as_a_path_is_refused(read):
     with pytest.raises(TypeError, match="must be a path or an iterable of paths, got None"):
         read(None)
 
 
 @pytest.mark.parametrize("read", [read_audio, read_csv, read_ts])
-def test_a_folder_is_no_recording(read, tmp_path):
+def test_a_folder_is_not_a_recording(read, tmp_path):
     with pytest.raises(RecordingError, match=f"{tmp_path} is a folder; a file is needed"):
         read(tmp_path)

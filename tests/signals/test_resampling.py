@@ -1,4 +1,4 @@
-"""Resampling keeps what the new rate can hold and nothing else."""
+"""Resampling keeps frequencies below the new Nyquist frequency and removes the others."""
 
 import sys
 
@@ -16,14 +16,14 @@ def tone(sfreq, frequency, duration_s=4.0):
 
 
 @pytest.mark.parametrize(("old", "new"), [(1000, 250), (250, 1000), (44100, 16000), (256, 250.3)])
-def test_a_tone_below_half_the_rate_stays(old, new):
+def test_a_tone_below_the_nyquist_frequency_is_kept(old, new):
     resampled = resample_array(tone(old, 7.0), old, new)
     expected = tone(new, 7.0)[:, : resampled.shape[1]]
     middle = slice(resampled.shape[1] // 4, -resampled.shape[1] // 4)
     np.testing.assert_allclose(resampled[:, middle], expected[:, middle], atol=2e-3)
 
 
-def test_a_tone_above_half_the_rate_does_not_fold_back():
+def test_a_tone_above_the_nyquist_frequency_is_removed():
     resampled = resample_array(tone(1000, 180.0), 1000, 100)
     assert np.abs(resampled[:, 50:-50]).max() < 2e-3
 
@@ -43,13 +43,13 @@ def test_missing_samples_stay_missing_and_do_not_spread():
     np.testing.assert_allclose(resampled[0, 700:], expected[0, 700:], atol=1e-2)
 
 
-def test_without_soxr_nothing_is_resampled_in_another_way(monkeypatch):
+def test_resampling_without_soxr_raises(monkeypatch):
     monkeypatch.setitem(sys.modules, "soxr", None)
     with pytest.raises(MissingDependencyError, match="Resampling needs soxr"):
         Signals(tone(100, 3.0), sfreq=100).resample(50)
 
 
-def test_float32_stays_float32():
+def test_float32_is_kept():
     assert resample_array(tone(100, 3.0).astype(np.float32), 100, 50).dtype == np.float32
 
 
@@ -66,7 +66,7 @@ def test_signals_resample_keeps_names_and_regular_times():
         (Signals([np.zeros(4)], times=[[0, 1, 2, 4]], sfreq=1), "case 0: its times are irregular"),
     ],
 )
-def test_what_cannot_be_resampled_is_refused(signals, message):
+def test_unknown_rates_and_irregular_times_are_refused(signals, message):
     with pytest.raises(RecordingError, match=message):
         signals.resample(1)
 
@@ -76,13 +76,13 @@ def test_a_rate_must_be_positive():
         Signals(np.zeros((1, 4)), sfreq=2).resample(0)
 
 
-@pytest.mark.parametrize("bring", [Signals.resample, Signals.to_grid])
-def test_a_rate_must_be_a_number(bring):
+@pytest.mark.parametrize("resample", [Signals.resample, Signals.to_grid])
+def test_a_rate_must_be_a_number(resample):
     with pytest.raises(TypeError, match="sfreq='8000' must be a number of samples per second"):
-        bring(Signals(np.zeros((1, 4)), sfreq=2), "8000")
+        resample(Signals(np.zeros((1, 4)), sfreq=2), "8000")
 
 
-def test_irregular_files_are_refused_before_they_are_asked_for(tmp_path):
+def test_irregular_files_are_refused_before_a_case_is_accessed(tmp_path):
     pytest.importorskip("soundfile")
     on_disk = Signals.from_files(files.write_audio(tmp_path / "a.wav"))
     with pytest.raises(RecordingError, match=r"case 0 \(.*a\.wav\): its times are irregular"):

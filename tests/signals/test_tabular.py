@@ -1,4 +1,4 @@
-"""The grammar of .ts files, and CSV."""
+"""Files of the .ts format and CSV."""
 
 import re
 
@@ -39,20 +39,20 @@ def test_without_labels_there_is_no_y(tmp_path):
     assert signals.n_channels == 2
 
 
-def test_timestamps_become_times_and_dimensions_meet_on_their_union(tmp_path):
+def test_timestamps_become_times_on_the_union_of_dimensions(tmp_path):
     signals, _ = read_ts(ts(tmp_path, "(0,1),(0.5,2),(2,?):(0.5,7),(1,8):a", "@timeStamps true\n@classLabel true a"))
     assert signals[0].times.tolist() == [0, 0.5, 1, 2]
     nan = np.nan
     np.testing.assert_array_equal(signals[0].data, [[1, 2, nan, nan], [nan, 7, 8, nan]])
 
 
-def test_regular_timestamps_are_a_rate(tmp_path):
+def test_regular_timestamps_become_a_rate(tmp_path):
     body = ",".join(f"({i / 50},{i})" for i in range(20))
     signals, _ = read_ts(ts(tmp_path, body + ":a", "@timestamps true\n@classlabel true a"))
     assert (signals.has_times, signals.sfreq) == (False, 50)
 
 
-def test_dates_and_numbers_are_not_mixed(tmp_path):
+def test_mixed_dates_and_numbers_are_refused(tmp_path):
     for body in ("(0,1),(2004-10-01,2):a", "(0,1):(2004-10-01,2):a"):
         with pytest.raises(RecordingError, match="line 6: it mixes dates with numbers"):
             read_ts(ts(tmp_path, body, "@timestamps true\n@classlabel true a"))
@@ -82,7 +82,7 @@ def test_dates_become_seconds_after_the_first(tmp_path):
         ("", "@classLabel true a", "holds no case"),
     ],
 )
-def test_a_malformed_file_names_its_line(tmp_path, body, header, message):
+def test_errors_name_the_malformed_line(tmp_path, body, header, message):
     with pytest.raises(RecordingError, match=message):
         read_ts(ts(tmp_path, body, header))
 
@@ -98,7 +98,7 @@ def test_a_csv_is_one_case_whose_columns_are_channels(tmp_path):
     assert (signals.ch_names, signals.sfreq, y) == (("a", "b"), 5, None)
 
 
-def test_times_cases_and_labels_have_their_columns(tmp_path):
+def test_columns_give_times_cases_and_labels(tmp_path):
     text = "who,ms,x,note,kind\n1,0,5,n,up\n2,0,7,n,down\n1,20,6,n,up\n1,50,4,n,up\n"
     signals, y = read_csv(csv(tmp_path, text), time="ms", time_unit_s=0.001, picks=["x"], case="who", label="kind")
     assert [signal.data.tolist() for signal in signals] == [[[5, 6, 4]], [[7]]]
@@ -114,7 +114,7 @@ def test_times_cases_and_labels_have_their_columns(tmp_path):
         ["2025-03-30T01:59:59.5Z", "2025-03-30T02:00:00Z", "2025-03-30T02:00:00.5Z"],
     ],
 )
-def test_dates_count_from_the_first_row_as_in_tables_of_observations(tmp_path, stamps):
+def test_dates_are_relative_to_the_first_row_as_in_read_events(tmp_path, stamps):
     rows = [f"a,{stamp},ppg,{i}" for i, stamp in enumerate(stamps)]
     path = csv(tmp_path, "\n".join(["who,when,what,value", *rows]))
     (times,) = [signal.times.tolist() for signal in read_csv(path, time="when", picks=["value"])[0]]
@@ -132,7 +132,7 @@ NAMES_OF_TIMES = ["time", "Time", "timestamp", "Time [s]", "unix_time", "datetim
 
 
 @pytest.mark.parametrize("name", [*NAMES_OF_TIMES, "t", "t (s)", "seconds", "ms", "index", "Unnamed: 0", ""])
-def test_a_column_of_times_never_becomes_a_channel_unsaid(tmp_path, name):
+def test_a_column_of_times_becomes_a_channel_only_on_request(tmp_path, name):
     path = csv(tmp_path, f"{name},x\n0,1\n1,2\n")
     with pytest.raises(RecordingError, match=rf"column {re.escape(repr(name))} looks like times. Pass time="):
         read_csv(path)
@@ -141,7 +141,7 @@ def test_a_column_of_times_never_becomes_a_channel_unsaid(tmp_path, name):
 
 
 @pytest.mark.parametrize("text", ["t,x\n0,1\n0,2\n", "T7,x\n0,1\n1,2\n", "s,x\n0,1\n"])
-def test_a_channel_with_the_name_of_a_counter_stays_one(tmp_path, text):
+def test_a_channel_with_the_name_of_a_time_column_is_kept(tmp_path, text):
     assert len(read_csv(csv(tmp_path, text))[0].ch_names) == 2
 
 
@@ -159,7 +159,7 @@ def test_a_channel_with_the_name_of_a_counter_stays_one(tmp_path, text):
         (lambda i: f"2025-01-01T00:00:{i / 25:05.2f}", 50, 1, 25),
     ],
 )
-def test_a_regular_grid_within_the_last_digit_is_a_rate(tmp_path, write, n, unit_s, sfreq):
+def test_times_that_are_regular_up_to_rounding_become_a_rate(tmp_path, write, n, unit_s, sfreq):
     path = csv(tmp_path, "at,x\n" + "".join(f"{write(i)},{i}\n" for i in range(n)))
     signals, _ = read_csv([path, path], time="at", time_unit_s=unit_s)
     assert (signals.has_times, signals.sfreq) == (False, pytest.approx(sfreq, rel=1e-9))
@@ -169,28 +169,28 @@ def test_a_regular_grid_within_the_last_digit_is_a_rate(tmp_path, write, n, unit
 @pytest.mark.parametrize(
     "times",
     [
-        [0.0, 0.01, 0.02, 0.03],  # few samples tell no rate
+        [0.0, 0.01, 0.02, 0.03],  # too few samples for a rate
         [round(0.01 * i, 2) for i in range(40) if i != 20],
         [round(0.01 * i, 2) for i in range(400) if i != 398],
         [round(i / 128, 3) for i in range(400) if i != 200],
-        [round(i / 99.7, 2) for i in range(400)],  # or samples were left out
+        [round(i / 99.7, 2) for i in range(400)],  # or samples are missing
         [round(0.01 * i + 0.002 * (i % 3), 3) for i in range(40)],
         [5.0] * 40,
     ],
 )
-def test_other_times_stay_times(tmp_path, times):
+def test_other_times_are_kept(tmp_path, times):
     path = csv(tmp_path, "at,x\n" + "".join(f"{at!r},1\n" for at in times))
     assert read_csv(path, time="at")[0][0].times.tolist() == times
 
 
-def test_one_irregular_file_leaves_the_times_of_all(tmp_path):
+def test_one_irregular_file_keeps_the_times_of_all(tmp_path):
     regular = csv(tmp_path, "at,x\n" + "".join(f"{i / 10},1\n" for i in range(20)), "a.csv")
     other = csv(tmp_path, "at,x\n" + "".join(f"{i**2 / 10},1\n" for i in range(20)), "b.csv")
     assert read_csv(regular, time="at")[0].sfreq == 10
     assert [case.has_times for case in read_csv([regular, other], time="at")[0].cases] == [True, True]
 
 
-def test_numbers_are_read_alike_with_and_without_columns_of_text(tmp_path, rng):
+def test_columns_of_text_do_not_change_how_numbers_are_read(tmp_path, rng):
     numbers = rng.normal(size=(30, 2)) * 10.0 ** rng.integers(-9, 9, (30, 2))
     rows = [f"{a!r},{b!r}" for a, b in numbers.tolist()]
     plain = csv(tmp_path, "\n".join(["a,b", *rows]), "plain.csv")
@@ -236,7 +236,7 @@ def test_a_bad_csv_is_refused(tmp_path, text, options, message):
         read_csv(csv(tmp_path, text), **options)
 
 
-def test_columns_of_one_name_that_nobody_asks_for_do_no_harm(tmp_path):
+def test_unused_columns_may_have_duplicate_names(tmp_path):
     signals, _ = read_csv(csv(tmp_path, "a,,\n1,,\n2,,\n"), picks=["a"])
     assert signals[0].data.tolist() == [[1, 2]]
 

@@ -1,4 +1,4 @@
-"""Samples are taken away as asked for, and what remains is what was recorded."""
+"""Decimation and dropped samples: the remaining samples are unchanged."""
 
 import numpy as np
 import pytest
@@ -21,26 +21,26 @@ def test_decimation_is_every_nth_sample(rng):
     assert thinned[0].annotations == signals[0].annotations
 
 
-def test_decimation_takes_times_along():
+def test_decimation_keeps_times():
     thinned = decimate(Signals([np.arange(5.0)], times=[[0, 1, 3, 4, 9]]), 2)
     np.testing.assert_array_equal(thinned[0].data, [[0, 2, 4]])
     np.testing.assert_array_equal(thinned[0].times, [0, 3, 9])
 
 
-def test_decimation_folds_back_what_resampling_removes():
+def test_decimation_aliases_and_resampling_does_not():
     signals = Signals(np.sin(2 * np.pi * 80 * np.arange(2000) / 200)[np.newaxis], sfreq=200)
     assert np.std(decimate(signals, 2)[0].data) > 0.7
     assert np.std(signals.resample(100)[0].data[:, 100:-100]) < 0.01
 
 
 @pytest.mark.parametrize("factor", [0, 1.5, -2, float("nan"), float("inf"), None])
-def test_a_factor_is_a_whole_number(factor):
+def test_a_factor_must_be_a_whole_number(factor):
     with pytest.raises(ValueError, match=f"factor={factor} must be a whole number of at least 1"):
         decimate([[1.0, 2.0]], factor)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.7, 0.99])
-def test_what_remains_keeps_its_time_and_value(rng, fraction):
+def test_remaining_samples_keep_time_and_value(rng, fraction):
     signals = recorded(rng)
     thinned = drop_samples(signals, fraction, random_state=0)
     assert thinned.lengths.tolist() == [round(200 * (1 - fraction))] * 2
@@ -49,7 +49,7 @@ def test_what_remains_keeps_its_time_and_value(rng, fraction):
         assert (after.sfreq, after.ch_names) == (100, ("a", "b"))
 
 
-def test_cases_lose_different_samples_and_a_seed_the_same(rng):
+def test_dropped_samples_differ_between_cases_and_follow_the_seed(rng):
     signals = recorded(rng)
     thinned = drop_samples(signals, 0.5, random_state=1)
     assert thinned == drop_samples(signals, 0.5, random_state=1)
@@ -57,15 +57,15 @@ def test_cases_lose_different_samples_and_a_seed_the_same(rng):
     assert thinned[0] != thinned[1]
 
 
-def test_nan_stands_where_the_same_samples_would_be_dropped(rng):
+def test_as_nan_drops_the_same_samples(rng):
     signals = recorded(rng)
-    holes = drop_samples(signals, 0.4, random_state=0, as_nan=True)
+    with_nan = drop_samples(signals, 0.4, random_state=0, as_nan=True)
     thinned = drop_samples(signals, 0.4, random_state=0)
-    assert not holes.has_times
-    np.testing.assert_array_equal(holes[0].data[:, holes[0].observed[0]], thinned[0].data)
+    assert not with_nan.has_times
+    np.testing.assert_array_equal(with_nan[0].data[:, with_nan[0].observed[0]], thinned[0].data)
 
 
-def test_annotations_stay_where_they_were(rng):
+def test_annotations_keep_their_times(rng):
     thinned = drop_samples(recorded(rng), 0.9, random_state=0)[0]
     late = thinned.annotations[-1]
     assert late.description == "late"
@@ -83,12 +83,12 @@ def test_one_sample_always_remains():
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0])
-def test_a_fraction_is_a_share(fraction):
+def test_a_fraction_must_be_below_one(fraction):
     with pytest.raises(ValueError, match=f"fraction={fraction} must be at least 0 and less than 1"):
         drop_samples([[1.0, 2.0]], fraction)
 
 
-def test_without_times_or_rate_nothing_can_be_dropped():
+def test_dropping_samples_needs_times_or_a_rate():
     with pytest.raises(RecordingError, match="case 0: neither its times nor its rate are known"):
         drop_samples([[1.0, 2.0]], 0.5)
     assert np.isnan(drop_samples([[1.0, 2.0]], 0.5, as_nan=True)[0].data).sum() == 1
@@ -102,7 +102,7 @@ def test_without_times_or_rate_nothing_can_be_dropped():
         lambda signals: drop_samples(signals, 0.5, random_state=0, as_nan=True),
     ],
 )
-def test_files_wait_until_they_are_asked_for(tmp_path, thin):
+def test_files_are_not_read_until_a_case_is_accessed(tmp_path, thin):
     pytest.importorskip("soundfile")
     on_disk = Signals.from_files(files.write_audio(tmp_path / "a.wav"))
     thinned = thin(on_disk)

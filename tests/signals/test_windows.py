@@ -1,4 +1,4 @@
-"""Windows and epochs: right samples, right labels, groups that keep recordings whole."""
+"""Windows and epochs: samples, labels and groups are correct."""
 
 import numpy as np
 import pytest
@@ -51,13 +51,13 @@ def test_a_window_as_long_as_the_recording_fits():
     assert len(windows(Signals(RAMP, sfreq=300), duration_s=1000 / 300)[0]) == 1
 
 
-def test_no_recording_is_on_both_sides_of_a_split():
+def test_groups_keep_a_recording_on_one_side_of_a_split():
     cut, y, groups = windows(recordings(4), duration_s=1, y=[0, 1, 0, 1])
     for train, test in GroupKFold(2).split(cut, y, groups):
         assert not set(cut[train].sources) & set(cut[test].sources)
 
 
-def test_targets_and_subjects_follow_their_recording():
+def test_windows_have_the_target_and_group_of_their_recording():
     _, y, groups = windows(recordings(2), duration_s=5, y=["rest", "task"], groups=[7, 7])
     assert y.tolist() == ["rest", "rest", "task", "task"]
     assert groups.tolist() == [7] * 4
@@ -74,7 +74,7 @@ def test_irregular_recordings_are_cut_by_their_times():
     assert cut[1].times.tolist() == [12.0, 12.1, 12.9]
 
 
-def test_regular_times_are_cut_like_a_rate():
+def test_regular_times_are_cut_as_with_a_rate():
     data = np.arange(1000.0)
     for start in (0.0, 12345.6):
         timed = Signals([data], times=[start + np.arange(1000) * 0.01])
@@ -84,32 +84,32 @@ def test_regular_times_are_cut_like_a_rate():
         assert len(windows(timed, duration_s=10)[0]) == 1
 
 
-def test_samples_of_one_time_stay_together():
+def test_samples_at_the_same_time_stay_together():
     cut, _, _ = windows(Signals([np.arange(6.0)], times=[[0, 1, 1, 2, 2, 3]]), duration_s=2)
     assert [signal.data[0].tolist() for signal in cut] == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_targets_follow_where_a_hole_leaves_no_window():
+def test_targets_are_correct_if_a_gap_leaves_no_window():
     signals = Signals([np.arange(4.0), np.arange(4.0)], times=[[0, 1, 6, 7], [0, 2, 4, 6]])
     cut, y, groups = windows(signals, duration_s=2, y=["a", "b"])
     assert [signal.times.tolist() for signal in cut[groups == 0]] == [[0, 1], [6, 7]]
     assert y.tolist() == ["a"] * 2 + ["b"] * 4
 
 
-def test_a_window_next_to_a_hole_keeps_rate_and_times():
+def test_a_window_next_to_a_gap_keeps_rate_and_times():
     times = np.r_[np.arange(100) * 0.01, 9.5 + np.arange(100) * 0.01]
     cut, _, _ = windows(Signals([np.arange(200.0)], times=[times], sfreq=100), duration_s=0.99, step_s=9.5)
     assert (cut.sfreq, cut.lengths.tolist(), cut[1].times[0]) == (100, [99, 99], 9.5)
 
 
-def test_a_wrong_clock_costs_no_time_and_no_memory():
+def test_a_jump_of_the_times_costs_no_time_or_memory():
     times = np.concatenate([[0.0], 1.7e9 + np.arange(200) / 50])
     cut, _, _ = windows(Signals([np.arange(201.0)], times=[times]), duration_s=1, step_s=0.5)
     assert len(cut) == 1 + 7 + 1
     assert cut[1].data[0, 0] == 1.0
 
 
-def test_irregular_recordings_without_enough_time_are_refused():
+def test_short_irregular_recordings_are_refused():
     with pytest.raises(RecordingError, match=r"recording 0 lasts 5\.00 s, less than duration_s=9"):
         windows(Signals([np.arange(5.0)], times=[np.arange(5)]), duration_s=9)
 
@@ -164,11 +164,11 @@ def test_epochs_take_every_good_annotation_by_default():
         ({"a": "left", "b": "right"}, ["a", "b"]),
     ],
 )
-def test_event_id_chooses_and_names(event_id, names):
+def test_event_id_selects_and_names_events(event_id, names):
     assert epochs_from_events(recordings(1), event_id=event_id, tmax=1)[1].tolist() == names
 
 
-def test_events_of_mne_are_cut_around_their_sample():
+def test_mne_events_are_cut_around_their_sample():
     events = np.array([[200, 0, 1], [400, 0, 2], [600, 0, 9]])
     epochs, y, _ = epochs_from_events(
         Signals([RAMP], sfreq=100), events=events, event_id={"a": 1, "b": 2}, tmin=-0.5, tmax=1
@@ -177,7 +177,7 @@ def test_events_of_mne_are_cut_around_their_sample():
     assert y.tolist() == ["a", "b"]
 
 
-def test_events_agree_with_mne_epochs_in_a_cropped_recording(tmp_path):
+def test_events_equal_mne_epochs_in_a_cropped_recording(tmp_path):
     mne = pytest.importorskip("mne")
     raw = mne.io.read_raw(files.write_fif(tmp_path / "a_raw.fif"), verbose="error").crop(0.5)
     raw.save(tmp_path / "b_raw.fif", verbose="error")
@@ -192,7 +192,7 @@ def test_events_agree_with_mne_epochs_in_a_cropped_recording(tmp_path):
 
 
 @pytest.mark.parametrize(("tmin", "tmax"), [(0, 1), (-0.5, 0.3), (0.014, 0.026), (0, 0), (-1 / 3, 1 / 3)])
-def test_both_ends_of_an_epoch_are_those_of_mne(tmp_path, tmin, tmax):
+def test_both_ends_of_an_epoch_equal_mne(tmp_path, tmin, tmax):
     mne = pytest.importorskip("mne")
     raw = mne.io.read_raw(files.write_fif(tmp_path / "a_raw.fif"), verbose="error")
     events = np.array([[150, 0, 1], [201, 0, 1]])
@@ -204,7 +204,7 @@ def test_both_ends_of_an_epoch_are_those_of_mne(tmp_path, tmin, tmax):
 
 EVENTS = np.array([[300, 0, 1], [452, 0, 2], [700, 0, 3]])
 AT_S = [3.0, 4.52, 7.0]
-CLOCK = np.arange(1000) / 100  # a recording that says when each of its samples was taken
+CLOCK = np.arange(1000) / 100  # each sample is its own time
 
 CHANGES = {
     "nothing": lambda signals: signals,
@@ -223,7 +223,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("first", [0, 1234])
-def test_events_keep_their_instants_whatever_became_of_the_samples(change, first):
+def test_events_keep_their_times_after_any_transform(change, first):
     mark = tuple(Annotation(at_s, 0.0, str(i)) for i, at_s in enumerate(AT_S))
     changed = change(Signals([Signal(CLOCK, sfreq=100, first_sample=first, annotations=mark)]))
     for events in (EVENTS + np.array([first, 0, 0]), None):
@@ -236,7 +236,7 @@ def test_events_keep_their_instants_whatever_became_of_the_samples(change, first
             assert abs(values.mean() - at_s) < 0.05
 
 
-def test_files_keep_the_instants_of_events_too(tmp_path):
+def test_events_of_resampled_files_keep_their_times(tmp_path):
     pytest.importorskip("mne")
     files.write_fif(tmp_path / "a_raw.fif")
     events = np.array([[100, 0, 1], [300, 0, 2]])
@@ -253,7 +253,7 @@ def test_files_keep_the_instants_of_events_too(tmp_path):
         lambda signals: drop_samples(signals, 0.5, random_state=0),
     ],
 )
-def test_samples_of_irregular_times_that_are_gone_cannot_be_counted(change):
+def test_sample_numbers_are_refused_after_irregular_samples_are_dropped(change):
     signals = change(Signals([np.arange(8.0)], times=[[0, 1, 3, 4, 7, 8, 9, 12]]))
     with pytest.raises(RecordingError, match="recording 0: its samples are no longer those of the recording"):
         epochs_from_events(signals, events=np.array([[3, 0, 1]]), tmax=1)
@@ -261,7 +261,7 @@ def test_samples_of_irregular_times_that_are_gone_cannot_be_counted(change):
 
 def test_events_of_irregular_recordings_are_cut_by_time():
     times = np.array([10, 10.4, 11.2, 12.0, 12.9, 15.0])
-    marks = (Annotation(1.0, 0.0, "a"), Annotation(3.7, 0.0, "in a hole"), Annotation(9.0, 0.0, "outside"))
+    marks = (Annotation(1.0, 0.0, "a"), Annotation(3.7, 0.0, "in a gap"), Annotation(9.0, 0.0, "outside"))
     recording = Signals([Signal(np.arange(6.0), times=times, annotations=marks)])
     with pytest.warns(UserWarning, match="recording 0: 2 of 3 events reach outside"):
         epochs, y, _ = epochs_from_events(recording, tmin=-0.6, tmax=1.1)
@@ -271,7 +271,7 @@ def test_events_of_irregular_recordings_are_cut_by_time():
     assert epochs[0].data.tolist() == [[2.0, 3.0]]
 
 
-def test_events_that_reach_outside_are_left_out_with_a_warning():
+def test_events_outside_the_recording_are_left_out_with_a_warning():
     with pytest.warns(UserWarning, match="s00.edf: 1 of 2 events reach outside the recording and are left out"):
         epochs, y, _ = epochs_from_events(recordings(1), tmax=6)
     assert y.tolist() == ["left"]
@@ -293,7 +293,7 @@ def test_epochs_that_cannot_be_cut_are_refused(options, error, message):
         epochs_from_events(recordings(), **({"tmax": 1} | options))
 
 
-def test_a_missing_events_file_is_named(tmp_path):
+def test_a_missing_events_file_is_refused(tmp_path):
     pytest.importorskip("mne")
     with pytest.raises(RecordingError, match=r"gone-eve\.fif does not exist"):
         epochs_from_events(recordings(1), events=tmp_path / "gone-eve.fif", tmax=1)
@@ -302,7 +302,7 @@ def test_a_missing_events_file_is_named(tmp_path):
         epochs_from_events(recordings(1), events=tmp_path / "bad-eve.fif", tmax=1)
 
 
-def test_gdf_annotations_and_fif_events_of_one_recording_agree(data_home):
+def test_gdf_annotations_equal_fif_events_of_one_recording(data_home):
     folder = data_home / "ssvep_exo/subject01"
     by_code = {"rest": 1, "13 Hz": 2, "21 Hz": 3, "17 Hz": 4}
     by_mark = {"rest": 33024, "13 Hz": 33025, "21 Hz": 33026, "17 Hz": 33027}
@@ -313,7 +313,7 @@ def test_gdf_annotations_and_fif_events_of_one_recording_agree(data_home):
         read_eeg(folder / "session1.gdf"), event_id=by_mark, tmin=0.5, tmax=5.5 - 1 / 256
     )
     assert y.tolist() == y_gdf.tolist()
-    # The two files count one sample apart.
+    # The sample numbers of the two files differ by one.
     a, b = fif.to_numpy()[..., :-1], gdf.to_numpy()[..., 1:]
     np.testing.assert_allclose(a / a.std(), b / b.std(), atol=1e-2)
 
@@ -328,10 +328,10 @@ def stages():
     return Signals([Signal(np.arange(1000.0), sfreq=100, annotations=marks)])
 
 
-def test_windows_are_labelled_by_the_annotation_that_covers_most():
+def test_windows_have_the_label_of_the_annotation_that_covers_most():
     merged = {"Sleep stage 3": "N3", "Sleep stage 4": "N3", "Sleep stage W": "W"}
     cut, y, groups = windows(stages(), duration_s=2, labels=merged)
-    assert y.tolist() == ["N3", "N3", "N3", "W"]  # the second is half of one stage, half of the other
+    assert y.tolist() == ["N3", "N3", "N3", "W"]  # the second window is half of one stage and half of the other
     assert cut[3].data[0, 0] == 600
     assert len(set(groups)) == 1
     assert windows(stages(), duration_s=2, labels=["Sleep stage 3", "Sleep stage W"])[1].tolist() == [
@@ -343,7 +343,7 @@ def test_windows_are_labelled_by_the_annotation_that_covers_most():
         windows(stages(), duration_s=2, labels=["blink"], y=[1])
 
 
-def test_bad_spans_are_left_out_as_mne_does():
+def test_bad_spans_are_left_out_as_in_mne():
     mne = pytest.importorskip("mne")
     rng = np.random.default_rng(0)
     raw = mne.io.RawArray(rng.standard_normal((1, 1000)), mne.create_info(["Oz"], 100.0, "eeg"), verbose="error")
