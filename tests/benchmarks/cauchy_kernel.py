@@ -16,7 +16,7 @@ from s4signal.ssm import Pair
 
 __all__ = ["cauchy_kernel"]
 
-# On the unit circle the resolvent of a mode without decay has poles; within it, at radius exp(-DEPTH / n_times), none.
+# On the unit circle the resolvent of a mode without decay has poles; inside, at radius exp(-DEPTH / n_times), none.
 # The last samples are then scaled up by exp(DEPTH), and their rounding errors with them.
 DEPTH = 2.0
 
@@ -30,8 +30,8 @@ def cauchy_kernel(Lambda: Pair, P: Pair, B: Pair, C: Pair, dt: Tensor, n_times: 
               \qquad \tilde C = C (I - z^L \bar A^L),
 
     which the Woodbury identity reduces to sums over the poles (Cauchy products). It is evaluated at the L-th roots of
-    unity, drawn a little into the unit disk, where :math:`z^L` is one number; an inverse FFT gives the response.
-    Nothing is cut off: the response at lag l is :math:`2\,\mathrm{Re}\, C \bar A^l \bar B` for every l < L.
+    unity, moved slightly into the unit disk, where :math:`z^L` is one number; an inverse FFT gives the response.
+    The response is not truncated: it at lag l is :math:`2\,\mathrm{Re}\, C \bar A^l \bar B` for every l < L.
 
     Shapes: Lambda (d_model, n_pairs), P (d_model, n_pairs, rank), B, C (d_model, n_pairs), dt (d_model, 1) → (d_model,
     n_times).
@@ -46,7 +46,7 @@ def cauchy_kernel(Lambda: Pair, P: Pair, B: Pair, C: Pair, dt: Tensor, n_times: 
 
 
 class _CauchyKernel(torch.autograd.Function):
-    """Real parts in, real kernel out; complex numbers stay inside. Backward computes the kernel again."""
+    """Map real parts to a real kernel; complex numbers stay inside. Backward computes the kernel again."""
 
     @staticmethod
     def forward(ctx: Any, n_times: int, *parts: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class _CauchyKernel(torch.autograd.Function):
 def _kernel(n_times: int, dt: Tensor, *parts: Tensor) -> Tensor:
     Lambda, P, B, C = (_both(*parts[i : i + 2]) for i in range(0, 8, 2))
     L, device = n_times, dt.device
-    # A real response: half of the roots are enough.
+    # The response is real, so half of the roots are enough.
     angle = 2.0 * math.pi / L * torch.arange(L // 2 + 1, dtype=dt.dtype, device=device)
     z = torch.polar(torch.full_like(angle, math.exp(-DEPTH / L)), -angle)
     truncated = _truncated(Lambda, P, C, dt, L)
@@ -94,7 +94,7 @@ def _woodbury(cauchy: Tensor, factor: Tensor) -> Tensor:
 
 
 def _truncated(Lambda: Tensor, P: Tensor, C: Tensor, dt: Tensor, L: int) -> Tensor:
-    """C (I - (r A_bar)^L), with r the radius of the roots: what makes the sum end after L terms."""
+    """C (I - (r A_bar)^L), with r the radius of the roots: with it, the sum ends after L terms."""
     half = 0.5 * dt.unsqueeze(-1) * (torch.diag_embed(Lambda) - P @ P.mH)
     eye = torch.eye(Lambda.shape[-1], dtype=Lambda.dtype, device=Lambda.device)
     A_bar = torch.linalg.solve(eye - half, eye + half)
@@ -104,6 +104,6 @@ def _truncated(Lambda: Tensor, P: Tensor, C: Tensor, dt: Tensor, L: int) -> Tens
 
 
 def _both(re: Tensor, im: Tensor) -> Tensor:
-    """The modes and their conjugates, (d_model, 2 n_pairs, ...)."""
+    """Concatenate the modes and their conjugates, (d_model, 2 n_pairs, ...)."""
     z = torch.complex(re, im)
     return torch.cat([z, z.conj()], 1)

@@ -17,7 +17,7 @@ D_MODEL, D_STATE, BLOCK = 64, 64, 128
 
 
 class Products(nn.Module):
-    """The bare batched products that a causal diagonal core is made of, forward and backward, without the rest."""
+    """The batched matrix products of a causal diagonal core, forward and backward, without anything else."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Products(nn.Module):
 
 
 class FFTCore(nn.Module):
-    """The yardstick in the place of a layer: `FFTS4D` in the layout of the network."""
+    """The reference in place of a layer: `FFTS4D` in the layout of the network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def _kernel(name: str) -> Callable[[int], nn.Module]:
     return lambda n_times: S4Layer(D_MODEL, D_STATE, kernel=name)
 
 
-#: How to make each form for a length, and the layout of its own: d_model, batch, time.
+#: How to make each form for a length, and its layout, as a permutation of d_model, batch, time.
 FORMS: dict[str, tuple[Callable[[int], nn.Module], str]] = {
     **{name: (_kernel(name), "dbt") for name in KERNELS},
     "products": (lambda n_times: Products(), "dbt"),
@@ -67,7 +67,7 @@ def core_step(form: str, batch: int, n_times: int) -> Callable[[], None]:
     Parameters
     ----------
     form : str
-        A key of `FORMS`: a kernel of `S4Layer`, its bare products, the usual ways (`FFTS4D`, `FFTS4`, `KrylovLSSL`),
+        A key of `FORMS`: a kernel of `S4Layer`, its matrix products, the usual forms (`FFTS4D`, `FFTS4`, `KrylovLSSL`),
         or a recurrent network.
     batch, n_times : int
         Cases and samples.
@@ -90,7 +90,7 @@ def core_step(form: str, batch: int, n_times: int) -> Callable[[], None]:
         (y if isinstance(y, Tensor) else y[0]).backward(weight)
 
     def bare_step() -> None:
-        with large_products(u, BLOCK):  # as the engine does
+        with large_products(u, BLOCK):  # as in the engine
             step()
 
     return bare_step if form == "products" else step

@@ -1,7 +1,7 @@
-"""`make gpu`: on a graphics card the numbers are right; how fast it is, and what memory it takes. A few minutes.
+"""`make gpu`: check results on a GPU, and measure speed and memory. It takes a few minutes.
 
-It needs torch and s4signal alone (with matplotlib it draws too), and writes out/gpu.json and out/gpu.png. Without a
-card it runs on the CPU, with sizes that take seconds and tell nothing of speed, and says so.
+It needs only torch and s4signal (and matplotlib to draw), and writes out/gpu.json and out/gpu.png. Without a
+GPU it runs on the CPU, with a message, and with sizes that take seconds and say nothing about speed.
 """
 
 import argparse
@@ -34,16 +34,16 @@ __all__ = ["main"]
 SFREQ = 16_000
 #: Largest difference from float64 on the CPU, over the largest value: of outputs, and of gradients of parameters.
 MOST_WRONG = {"32": (1e-3, 1e-2), "TF32": (0.05, 0.2), "bf16": (0.05, 0.2)}
-LONGEST_S = 8.0  # that a form is timed
+LONGEST_S = 8.0  # for which a form is timed
 
 
 class Sizes(NamedTuple):
-    """How much is computed."""
+    """Sizes of the computations."""
 
     batch: int
     d_model: int
     lengths: tuple[int, ...]
-    n_checked: int  # samples of the cases whose numbers are compared
+    n_checked: int  # samples of the cases whose results are compared
     n_clips: int
     rounds: int
 
@@ -53,7 +53,7 @@ SIZES = {"cuda": Sizes(16, 64, (1024, 4096, 16_384), 3000, 2000, 10), "cpu": Siz
 
 @contextmanager
 def switches(form: str) -> Iterator[None]:
-    """Turn on what the name of a form speaks of: the fused product, and TF32."""
+    """Turn on what the name of a form requests: the fused product, and TF32."""
     before = torch.backends.cuda.matmul.allow_tf32
     with patch.dict(os.environ, S4SIGNAL_FUSED_PRODUCT=str(int("fused" in form))):
         torch.backends.cuda.matmul.allow_tf32 = "TF32" in form
@@ -64,14 +64,14 @@ def switches(form: str) -> Iterator[None]:
 
 
 def available(form: str, device: torch.device) -> bool:
-    """Whether a device has what a form needs: graphs and TF32 a card, the fused product triton too."""
+    """Whether a device can run a form: graphs and TF32 need a GPU, the fused product also triton."""
     if "fused" in form:
         return runs_triton(torch.empty(0, device=device))
     return device.type == "cuda" or not ("graph" in form or "TF32" in form)
 
 
 class PlainScan(nn.Module):
-    """A diagonal system as selective scans are written in plain torch: step by step, in real pairs."""
+    """A diagonal system as a selective scan in plain torch: step by step, in real pairs."""
 
     def __init__(self, d_model: int, d_state: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class PlainScan(nn.Module):
         self.B, self.C = (nn.Parameter(torch.randn(2, d_model, d_state // 2)) for _ in range(2))
 
     def forward(self, u: Tensor) -> Tensor:
-        """(batch, d_model, n_times) to the same shape."""
+        """Map (batch, d_model, n_times) to the same shape."""
         a, b = self.decay * self.turn
         re = im = u.new_zeros(*u.shape[:2], a.shape[-1])
         outputs = []
@@ -91,14 +91,14 @@ class PlainScan(nn.Module):
 
 
 class FirstOutput(nn.Module):
-    """What a recurrent network of torch gives, without its last state."""
+    """The output of a recurrent network of torch, without its last state."""
 
     def __init__(self, rnn: nn.Module) -> None:
         super().__init__()
         self.rnn = rnn
 
     def forward(self, u: Tensor) -> Tensor:
-        """(n_times, batch, d_model) to the same shape."""
+        """Map (n_times, batch, d_model) to the same shape."""
         y: Tensor = self.rnn(u)[0]
         return y
 
@@ -111,7 +111,7 @@ class Strided(nn.Module):
         self.conv, self.hop_s = nn.Conv1d(2, 6, hop, stride=hop), hop / SFREQ
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, n_times, n_channels) to (batch, n_hops, n_features)."""
+        """Map (batch, n_times, n_channels) to (batch, n_hops, n_features)."""
         y: Tensor = self.conv(x.mT).mT
         return y
 
@@ -136,7 +136,7 @@ def errors(
     for dtype, where in ((torch.float64, torch.device("cpu")), (torch.float32, device)):
         own = copy.deepcopy(module).to(where, dtype)
         moved = {name: value.to(where, dtype) for name, value in options.items()}
-        # torch's convolutions round float32 to ten bits on a card, unless they are told not to.
+        # On a GPU, torch's convolutions round float32 to ten bits of mantissa unless this is switched off.
         with torch.backends.cudnn.flags(allow_tf32=precision == "bf16"):
             half = precision == "bf16" and dtype == torch.float32
             with torch.autocast(where.type, torch.bfloat16, enabled=half):
@@ -157,7 +157,7 @@ def correctness(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object
     for name, kernel in KERNELS.items():
         layer = S4Layer(d_model, 16, kernel=name, bidirectional=True)
         checked.append((f"kernel {name}", layer, u, {}))
-        if name in ("s4d", "s4"):  # diagonal and dense; s5 has other products
+        if name in ("s4d", "s4"):  # diagonal and dense; s5 uses other products
             checked += [(f"kernel {name}, {form}", layer, u, {}) for form in PRODUCTS if "fused" in form]
         if kernel.TAKES_GAPS:
             checked.append((f"kernel {name}, irregular times", layer, u, {"gaps": gaps}))
@@ -182,7 +182,7 @@ def correctness(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object
 
 
 def graphs(device: torch.device) -> dict[str, object]:
-    """Compare a training that replays graphs with one that doesn't, and see that each replay drops other channels."""
+    """Compare a training that replays graphs with one that doesn't, and check that each replay drops other channels."""
     rng, labels = np.random.default_rng(0), torch.arange(36) % 2
     lengths = np.repeat([300, 400, 90, 70, 64, 60], 6)
     cases = Cases.of([rng.standard_normal((2, n)) + 0.5 * int(y) for n, y in zip(lengths, labels, strict=True)], labels)
@@ -198,10 +198,10 @@ def graphs(device: torch.device) -> dict[str, object]:
             result = fit_network(network, cases, loss=nn.CrossEntropyLoss(reduction="none"), options=options)
             weights.append(torch.cat([p.detach().flatten().double().cpu() for p in result.network.parameters()]))
             losses.append([line["loss"] for line in result.history])
-    wrong = float((weights[0] - weights[1]).abs().max() / weights[0].abs().max())
+    error = float((weights[0] - weights[1]).abs().max() / weights[0].abs().max())
     drawn = len({round(loss, 9) for loss in losses[3]})
-    right = wrong < 1e-3 and drawn == len(losses[3])
-    return {"what": f"training by graphs, {drawn} draws of 8", "output": wrong, "gradient": wrong, "right": right}
+    right = error < 1e-3 and drawn == len(losses[3])
+    return {"what": f"training by graphs, {drawn} draws of 8", "output": error, "gradient": error, "right": right}
 
 
 PRODUCTS = ("plain", "fused", "plain, TF32", "fused, TF32")
@@ -217,7 +217,7 @@ def products(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
         exact, moved = block_product(*(table.double() for table in tables)), [table.to(device) for table in tables]
         for form in (form for form in PRODUCTS if available(form, device)):
             with switches(form):
-                wrong = float((block_product(*moved).double().cpu() - exact).abs().max() / exact.abs().max())
+                error = float((block_product(*moved).double().cpu() - exact).abs().max() / exact.abs().max())
                 taken = []
                 for _ in range(sizes.rounds):
                     synchronize(device)
@@ -227,9 +227,9 @@ def products(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
                     synchronize(device)
                     taken.append((time.perf_counter() - start) / 10)
             seconds = statistics.median(taken)
-            line = {"form": form, "n_states": S, "n_blocks": rows, "error": wrong, "seconds": seconds}
+            line = {"form": form, "n_states": S, "n_blocks": rows, "error": error, "seconds": seconds}
             line["tflop_per_s"] = 2e-12 * exact.numel() * (T + S) / seconds
-            yield line | {"right": wrong <= MOST_WRONG["TF32" if "TF32" in form else "32"][0]}
+            yield line | {"right": error <= MOST_WRONG["TF32" if "TF32" in form else "32"][0]}
 
 
 FORMS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, int, int]]] = {  # and the order of d_model, batch, time
@@ -251,9 +251,9 @@ FORMS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, int, int]]] = {  #
 def speed(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
     """Time a training step of a layer in each form, forward and backward, and measure its peak memory."""
     for form, (make, layout) in FORMS.items():
-        of_a_sample: float | None = 0.0  # seconds; None if there was no memory
+        s_per_sample: float | None = 0.0  # None if memory was exhausted
         for n_times in sizes.lengths if available(form, device) else ():
-            if of_a_sample is None or of_a_sample * n_times > LONGEST_S:
+            if s_per_sample is None or s_per_sample * n_times > LONGEST_S:
                 break
             torch.manual_seed(0)
             line: dict[str, object] = {"form": form, "n_times": n_times, "seconds": None, "peak_mib": None}
@@ -266,16 +266,16 @@ def speed(device: torch.device, sizes: Sizes) -> Iterator[dict[str, object]]:
                         module = torch.cuda.make_graphed_callables(module, (u,))
                     line |= measured(module, u, device, sizes.rounds)
                     if "graph" in form:
-                        line["peak_mib"] = None  # what a graph keeps for itself is not counted
-                    of_a_sample = cast(float, line["seconds"]) / n_times
+                        line["peak_mib"] = None  # the memory of a graph is not counted
+                    s_per_sample = cast(float, line["seconds"]) / n_times
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                of_a_sample = None
+                s_per_sample = None
             yield line
 
 
 def measured(module: nn.Module, u: Tensor, device: torch.device, rounds: int) -> dict[str, object]:
-    """Return the median of the seconds, and on a card the MiB at the peak beyond what was there."""
+    """Return the median of the seconds, and on a GPU the peak memory in MiB beyond the memory before."""
 
     def step() -> float:
         module.zero_grad()
@@ -299,13 +299,13 @@ def measured(module: nn.Module, u: Tensor, device: torch.device, rounds: int) ->
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for a card."""
+    """Wait for the GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def epoch(device: torch.device, sizes: Sizes) -> dict[str, float]:
-    """Train the default model for sound on one-second clips: what precedes the loop, and an epoch; load it without."""
+    """Train the default model for sound on one-second clips; return times; unpickle the model without a GPU."""
     rng, labels = np.random.default_rng(0), np.arange(sizes.n_clips) % 2
     pitch = np.array([300.0, 450.0])[labels][:, None] * 2 * np.pi / SFREQ * np.arange(SFREQ)
     clips = np.sin(pitch, dtype=np.float32) + 0.1 * rng.standard_normal(pitch.shape, dtype=np.float32)
@@ -313,13 +313,13 @@ def epoch(device: torch.device, sizes: Sizes) -> dict[str, float]:
     model = S4Classifier(max_epochs=3, device=str(device), random_state=0).fit(Signals(clips, sfreq=SFREQ), labels)
     before_the_loop = time.perf_counter() - start - model.fit_seconds_
     seconds = statistics.median(line["seconds"] for line in model.history_[1:])
-    with patch("torch.cuda.is_available", return_value=False):  # a pickle of a tensor on the card cannot be loaded then
+    with patch("torch.cuda.is_available", return_value=False):  # without CUDA, a pickled GPU tensor cannot be loaded
         pickle.loads(pickle.dumps(model))
     return {"n_clips": sizes.n_clips, "before_the_loop_s": before_the_loop, "epoch_s": seconds}
 
 
 def draw(lines: list[dict[str, object]], path: Path, title: str) -> bool:
-    """Draw seconds of a step over samples; False without matplotlib."""
+    """Plot seconds of a step over samples; return False without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -335,7 +335,7 @@ def draw(lines: list[dict[str, object]], path: Path, title: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check, measure, print and write; 1 if a number is wrong."""
+    """Check, measure, print and write; return 1 if a result is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for gpu.json and gpu.png")
     out = parser.parse_args(arguments).out
@@ -343,7 +343,7 @@ def main(arguments: list[str] | None = None) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     if device.type == "cpu":
-        print("There is no CUDA card: this is the CPU, with small sizes; its times say nothing of a card.")
+        print("There is no CUDA card: this is the CPU, with small sizes; its times say nothing about a GPU.")
     started, sizes = time.perf_counter(), SIZES[device.type]
     checks = list(correctness(device, sizes))
     print(f"\n{name}, torch {torch.__version__}: largest difference from float64 on the CPU, over the largest value")

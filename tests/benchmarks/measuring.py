@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: medians of steps that take turns, and time and memory of a process of its own."""
+"""Measurements: medians of interleaved steps, and time and memory in a separate process."""
 
 import ctypes
 import statistics
@@ -22,10 +22,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 
 @contextmanager
 def reused_memory() -> Iterator[None]:
-    """Keep freed memory in the process inside, as ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647`` does.
+    """Keep freed memory in the process, as ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647`` does.
 
-    By default each large tensor is mapped and unmapped anew, and the page faults cost as much as the arithmetic. It is
-    the program's to choose, not the library's: what was set before cannot be read, so it cannot be set back.
+    By default each large tensor is mapped and unmapped again, and the page faults cost as much as the arithmetic. It is
+    a choice of the program, not of the library: the previous setting cannot be read, so it cannot be restored.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
@@ -47,7 +47,7 @@ def seconds(run: Callable[[], object]) -> float:
     Parameters
     ----------
     run : callable
-        What to time.
+        Function to time.
 
     Returns
     -------
@@ -65,11 +65,11 @@ def medians_in_turn(benchmark: BenchmarkFixture, *steps: Callable[[], object], r
     Parameters
     ----------
     benchmark : BenchmarkFixture
-        Of the test.
+        Fixture of the test.
     *steps : callable
         Each runs once before the first round.
     rounds : int
-        How often each is timed.
+        Number of timed rounds.
 
     Returns
     -------
@@ -91,12 +91,12 @@ def medians_in_turn(benchmark: BenchmarkFixture, *steps: Callable[[], object], r
 def seconds_alone(
     benchmark: BenchmarkFixture, forms: list[tuple[str, bool]], batch: int, n_times: int, *, network: bool = False
 ) -> list[float]:
-    """Time steps that take turns, each in a process of its own, which no other form's memory and caches disturb.
+    """Time interleaved steps, each in its own process, undisturbed by memory and caches of the others.
 
     Parameters
     ----------
     benchmark : BenchmarkFixture
-        Of the test.
+        Fixture of the test.
     forms : list of (str, bool)
         Form, as for `core_step` or `network_step`, and whether freed memory is kept between the steps, as training
         does, or handled as torch and the C library do by default.
@@ -147,7 +147,7 @@ def _in_process(figure: str, form: str, batch: int, n_times: int, *, network: bo
 
 
 def _status_mib(field: str) -> float:
-    # Not getrusage: its peak is the parent's, when that was larger, even after exec.
+    # Not getrusage: its peak is that of the parent if that was larger, even after exec.
     lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines[field].split()[0]) / 1024
 

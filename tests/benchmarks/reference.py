@@ -1,6 +1,6 @@
-"""S4D as published: a Vandermonde kernel of the whole length, applied by FFT. The yardstick of the benchmarks.
+"""S4D as published: a Vandermonde kernel of the whole length, applied by FFT. The reference of the benchmarks.
 
-It is written from the formulas, in plain torch, and shares no code with s4signal. The layout is the papers' own,
+It is written from the formulas, in plain torch, and shares no code with s4signal. The layout is that of the papers,
 (batch, d_model, n_times).
 
 References
@@ -96,7 +96,7 @@ class FFTS4D(nn.Module):
         kernels = self.kernel(n_times)
         k = F.pad(kernels[0], (0, n_times))
         if len(kernels) == 2:
-            # Wrapped round to the end, the flipped kernel acts on samples strictly ahead.
+            # Wrapped around to the end, the flipped kernel acts on samples strictly ahead.
             k = k + F.pad(kernels[1].flip(-1), (n_times, 0))
         spectrum = torch.fft.rfft(u, n=2 * n_times) * torch.fft.rfft(k, n=2 * n_times)
         y: Tensor = torch.fft.irfft(spectrum, n=2 * n_times)[..., :n_times]

@@ -1,7 +1,7 @@
 """LSSL as published: a dense trainable matrix, its kernel by powers of the whole length, applied by FFT.
 
-The third yardstick of the benchmarks. It is written from the formulas, in plain torch, and shares no code with
-s4signal. The layout is the papers' own, (batch, d_model, n_times).
+The third reference of the benchmarks. It is written from the formulas, in plain torch, and shares no code with
+s4signal. The layout is that of the papers, (batch, d_model, n_times).
 
 References
 ----------
@@ -61,7 +61,7 @@ class KrylovLSSL(nn.Module):
         return solved[..., :-1], solved[..., -1]
 
     def kernel(self, n_times: int) -> Tensor:
-        """Multiply the Krylov matrix (B, A B, A^2 B, ...), made by doubling, with C.
+        """Multiply the Krylov matrix (B, A B, A^2 B, ...), computed by doubling, with C.
 
         Parameters
         ----------

@@ -1,9 +1,9 @@
 """S4 as published: a diagonal-plus-low-rank system, its kernel by Cauchy sums at the roots of unity, applied by FFT.
 
-The second yardstick of the benchmarks. It is written from the formulas, in plain torch and complex64, and shares no
-code with s4signal. The layout is the papers' own, (batch, d_model, n_times). The Cauchy sums are one batched product
-with the reciprocals, which asks less memory than a sum over broadcast quotients; the truncated output vector is the
-parameter, as in the paper, so that no power of the state matrix is taken in a step.
+The second reference of the benchmarks. It is written from the formulas, in plain torch and complex64, and shares no
+code with s4signal. The layout is that of the papers, (batch, d_model, n_times). The Cauchy sums are one batched product
+with the reciprocals, which needs less memory than a sum over broadcast quotients; the truncated output vector is the
+parameter, as in the paper, so that a step computes no power of the state matrix.
 
 References
 ----------
@@ -30,9 +30,9 @@ class FFTS4(nn.Module):
     d_state : int, even
         State size of each; conjugate pairs store half of it.
     n_times : int
-        Length of the signals, which the truncated output vector depends on.
+        Length of the signals, on which the truncated output vector depends.
     published : bool, default=False
-        Divide anew for each of the four sums and add up the broadcast quotients, as the published code does without an
+        Divide again for each of the four sums and add up the broadcast quotients, as the published code does without an
         extension, instead of one batched product with the reciprocals.
 
     Examples

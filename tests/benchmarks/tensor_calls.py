@@ -1,4 +1,4 @@
-"""A count of tensor operations, which says more of a small step than seconds on a busy machine."""
+"""Count tensor operations: for a small step, this is more reliable than seconds on a busy machine."""
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -6,7 +6,7 @@ __all__ = ["Calls"]
 
 
 class Calls(TorchDispatchMode):
-    """Counts calls of tensor operations, views among them, within a ``with`` statement: ``n``."""
+    """Count calls of tensor operations, including views, within a ``with`` statement: ``n``."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""EEG: files into windows beside plain MNE, and how fast and in what memory a night is predicted."""
+"""EEG: reading windows compared with plain MNE, and speed and memory of predicting a night."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ HOURS, N_CHANNELS, SFREQ, WINDOW_S = 8, 8, 100, 30
 MODELS = {"S4RidgeClassifier": S4RidgeClassifier, "S4Classifier": S4Classifier}
 
 
-def test_twenty_files_are_read_and_cut_as_fast_as_by_mne(benchmark: BenchmarkFixture) -> None:
+def test_reading_windows_of_twenty_files_is_as_fast_as_mne(benchmark: BenchmarkFixture) -> None:
     mne = pytest.importorskip("mne")
     files = sorted((datasets.data_home() / "eegmat").glob("*.edf"))[:20]
     if len(files) < 20:
@@ -44,7 +44,7 @@ def test_twenty_files_are_read_and_cut_as_fast_as_by_mne(benchmark: BenchmarkFix
 
 
 def night(name: str, cut: str) -> tuple[float, float]:
-    """Fit to a few windows, then predict a night, as windows of 30 s or as one case; times as fast, MiB at the peak."""
+    """Fit to a few windows, then predict a night, as 30 s windows or as one case; return speed and peak MiB."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, N_CHANNELS, WINDOW_S * SFREQ)).astype(np.float32)
     short = {"max_epochs": 1, "bidirectional": False} if name == "S4Classifier" else {}
@@ -61,15 +61,15 @@ def night(name: str, cut: str) -> tuple[float, float]:
     return HOURS * 3600 / seconds, int(lines["VmHWM"].split()[0]) / 1024
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("cut", ["windows", "one case"])
-def test_a_night_is_predicted_fast_and_in_little_memory(benchmark: BenchmarkFixture, name: str, cut: str) -> None:
+def test_a_night_is_predicted_fast_with_little_memory(benchmark: BenchmarkFixture, name: str, cut: str) -> None:
     found: list[float] = []
 
     def run() -> None:
-        answer = subprocess.run([sys.executable, __file__, name, cut], check=True, capture_output=True, text=True)
-        found[:] = map(float, answer.stdout.split())
+        done = subprocess.run([sys.executable, __file__, name, cut], check=True, capture_output=True, text=True)
+        found[:] = map(float, done.stdout.split())
 
     benchmark.pedantic(run, rounds=1)
     benchmark.extra_info.update(times_as_fast=found[0], peak_mib=found[1])

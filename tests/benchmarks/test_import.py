@@ -1,4 +1,4 @@
-"""Importing s4signal costs little beyond importing torch."""
+"""Importing s4signal takes little longer than importing torch."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def importing(package: str) -> Callable[[], object]:
 
 
 def test_import_takes_less_than_twice_as_long_as_torch(benchmark: BenchmarkFixture) -> None:
-    # Each is imported once before it is timed: the first import writes byte code.
+    # Each is imported once before the timing: the first import writes byte code.
     own, torch = medians_in_turn(benchmark, importing("s4signal"), importing("torch"), rounds=ROUNDS)
     benchmark.extra_info.update(s4signal_s=own, torch_s=torch, ratio=own / torch)
     print(f"\nimport s4signal takes {own / torch:.2f} times as long as import torch")

@@ -1,4 +1,4 @@
-"""Instant models on long cases: the memory beyond the data doesn't grow with the number of samples.
+"""The closed form on long cases: memory beyond the data does not grow with the number of samples.
 
 The figures of a thousand cases of 100,000 samples, 256 oscillators: ``python tests/benchmarks/test_instant.py``.
 """
@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 
 def noise(n_cases: int, n_times: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw white noise, and noise with a memory of one sample, float32."""
+    """Draw white noise, and noise correlated over one sample, float32."""
     X, y = np.empty((n_cases, n_times), np.float32), np.arange(n_cases) % 2
     rng = np.random.default_rng(0)
     for x, label in zip(X, y, strict=True):
@@ -29,7 +29,7 @@ def noise(n_cases: int, n_times: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(n_cases: int, n_times: int, n_oscillators: int) -> tuple[float, float]:
-    """Fit in this process: its peak resident memory beyond that before the fit [MiB], and processor time [s]."""
+    """Fit in this process; return peak resident memory beyond that before the fit [MiB] and processor time [s]."""
 
     def mib(field: str) -> float:
         lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
@@ -43,15 +43,15 @@ def fit(n_cases: int, n_times: int, n_oscillators: int) -> tuple[float, float]:
     return mib("VmHWM") - before, time.process_time() - started
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
-def test_four_times_as_long_cases_take_the_same_memory(benchmark: BenchmarkFixture) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_four_times_longer_cases_need_the_same_memory(benchmark: BenchmarkFixture) -> None:
     peaks: list[float] = []
 
     def run() -> None:
         for n_times in (50_000, 200_000):
             command = [sys.executable, __file__, "42", str(n_times), "8"]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            peaks.append(float(answer.split()[0]))
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            peaks.append(float(output.split()[0]))
 
     benchmark.pedantic(run, rounds=1)
     print(f"\n42 cases, 8 and 32 MiB: peaks {peaks[0]:.0f} and {peaks[1]:.0f} MiB beyond them")

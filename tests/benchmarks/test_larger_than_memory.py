@@ -1,6 +1,6 @@
-"""Clips on disk train with little memory, as fast as from memory.
+"""Training from clips on disk needs little memory and is as fast as from memory.
 
-S4SIGNAL_CLIPS says how many one-second clips at 16 kHz there are: 400 by default; 100,000 take 3.2 GB and hours.
+S4SIGNAL_CLIPS is the number of one-second clips at 16 kHz: 400 by default; 100,000 need 3.2 GB and hours.
 """
 
 import json
@@ -19,7 +19,7 @@ from s4signal import S4Classifier, Signals
 __all__: list[str] = []
 
 SFREQ, MOST_GIB, EPOCHS = 16_000, 1.5, 3
-ENVIRONMENT = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**22)}  # glibc keeps the holes between smaller blocks alone
+ENVIRONMENT = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**22)}  # glibc keeps only the gaps between smaller blocks
 
 
 def write_clips(folder: Path, n_clips: int) -> None:
@@ -33,7 +33,7 @@ def write_clips(folder: Path, n_clips: int) -> None:
 
 
 def train(folder: str, where: str) -> dict[str, float]:
-    """Train the default model for sound; return clips per second of an epoch, and the peak of this process in GiB."""
+    """Train the default model for sound; return clips per second of an epoch, and peak memory in GiB."""
     signals = Signals.from_files(sorted(Path(folder).glob("*.wav")))
     options = {"memory_budget_gb": 0 if where == "disk" else 1000}
     y = np.arange(len(signals)) % 2
@@ -47,8 +47,8 @@ def train(folder: str, where: str) -> dict[str, float]:
     }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
-def test_clips_on_disk_train_in_little_memory_as_fast_as_in_memory(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_training_from_disk_is_as_fast_with_little_memory(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     n_clips = int(os.environ.get("S4SIGNAL_CLIPS", "400"))
     write_clips(tmp_path, n_clips)
     found: dict[str, list[dict[str, float]]] = {"disk": [], "memory": []}

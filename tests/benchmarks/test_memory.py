@@ -1,6 +1,6 @@
-"""The online memory on a million samples of recorded speech, on one thread, against a loop over the samples.
+"""The online memory on a million samples of recorded speech, on one thread, compared with a loop over the samples.
 
-What the HiPPO paper reports for LegS is 470,000 samples a second; the figure is printed, the ratio is asserted.
+The HiPPO paper reports 470,000 samples per second for LegS; the figure is printed, the ratio is asserted.
 """
 
 import time
@@ -16,12 +16,12 @@ from s4signal.ssm import MEASURES, HiPPO
 __all__: list[str] = []
 
 N_TIMES, CHUNK = 1_000_000, 8_000
-LOOPED = 30_000  # samples that the loop is timed on, before each round
+LOOPED = 30_000  # samples for which the loop is timed, before each round
 AS_FAST = 3  # times the loop
 
 
 def loop(samples: np.ndarray, d_state: int = 64) -> None:
-    """Update LegS sample by sample, c += (A c + B f) / k: Euler's rule, the cheapest there is."""
+    """Update LegS sample by sample, c += (A c + B f) / k: Euler's rule, the cheapest one."""
     A, B = MEASURES["legs"](d_state)
     c = np.zeros(d_state)
     for k, sample in enumerate(samples, d_state * d_state):
@@ -30,7 +30,7 @@ def loop(samples: np.ndarray, d_state: int = 64) -> None:
 
 @pytest.fixture(scope="module")
 def speech(recordings: Path) -> np.ndarray:
-    """Return spoken digits one after the other, 125 s at 8 kHz."""
+    """Return concatenated spoken digits, 125 s at 8 kHz."""
     words, _, _ = datasets.load_spoken_digits()
     parts, length = [], 0
     for word in words:
@@ -42,11 +42,11 @@ def speech(recordings: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("measure", sorted(MEASURES))
-def test_a_million_samples_a_measure(benchmark: BenchmarkFixture, measure: str, speech: np.ndarray) -> None:
+def test_memory_is_three_times_as_fast_as_a_loop(benchmark: BenchmarkFixture, measure: str, speech: np.ndarray) -> None:
     times: list[float] = []
     looped: list[float] = []
 
-    def feed() -> None:
+    def update_in_chunks() -> None:
         memory = HiPPO(measure, 64, window=None if measure == "legs" else 8_000.0)
         start = time.perf_counter()
         for chunk in np.split(speech, range(CHUNK, N_TIMES, CHUNK)):
@@ -54,12 +54,12 @@ def test_a_million_samples_a_measure(benchmark: BenchmarkFixture, measure: str, 
         times.append(time.perf_counter() - start)
         assert np.isfinite(memory.coefficients).all()
 
-    def feed_loop() -> None:
+    def update_in_loop() -> None:
         start = time.perf_counter()
         loop(speech[:LOOPED])
         looped.append(time.perf_counter() - start)
 
-    benchmark.pedantic(feed, setup=feed_loop, rounds=5)
+    benchmark.pedantic(update_in_chunks, setup=update_in_loop, rounds=5)
     rates, by_loop = N_TIMES / np.array(times), LOOPED / float(np.median(looped))
     benchmark.extra_info.update(rate=float(np.median(rates)), loop_rate=by_loop)
     print(

@@ -1,7 +1,6 @@
-"""Two processes of a torchrun job, on a core and a thread each, train faster than one: the time of an epoch.
+"""Two processes of a torchrun job, one core and one thread each, have shorter epochs than one process.
 
-Bound by computation: 64 features, 2 layers. S4SIGNAL_CASES says how many cases of 4 channels and 1,000 samples there
-are.
+Bound by computation: 64 features, 2 layers. S4SIGNAL_CASES is the number of cases of 4 channels and 1,000 samples.
 """
 
 import json
@@ -23,7 +22,7 @@ TOGETHER = [*ALONE, "-m", "torch.distributed.run", "--standalone", "--nproc-per-
 
 
 def train(folder: str, n_cases: str) -> None:
-    """Train on noise; the first process writes the median of the seconds of an epoch, and the losses."""
+    """Train on noise; the first process writes the median seconds per epoch and the losses."""
     import torch
 
     from s4signal import S4Classifier
@@ -39,7 +38,7 @@ def train(folder: str, n_cases: str) -> None:
         (Path(folder) / "found.json").write_text(json.dumps({"seconds": seconds, "losses": losses}))
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two processes need a core each")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two processes need one core each")
 def test_two_processes_train_1_6_times_as_fast_as_one(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     work = [__file__, str(tmp_path), os.environ.get("S4SIGNAL_CASES", "128")]
     found: dict[str, list[dict[str, object]]] = {"one": [], "two": []}

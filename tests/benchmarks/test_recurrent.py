@@ -1,7 +1,7 @@
-"""S4 against what came before it: LSSL as published, and recurrent networks as wide; time and memory of one step.
+"""S4 compared with the published LSSL and recurrent networks of equal width: time and memory of one step.
 
-Every form has 64 channels, here with 64 numbers of state each; the recurrent networks have 64 numbers in all. Ratios
-within one run, on one core; the bounds leave room for a noisy machine.
+Every form has 64 channels with a state of size 64 each; the recurrent networks have 64 states in all. Ratios
+within one run, on one core; the bounds allow for a noisy machine.
 """
 
 import sys
@@ -24,7 +24,7 @@ def _as_in_training() -> Iterator[None]:
         yield
 
 
-def test_s4_takes_half_the_time_of_lssl_as_published_and_less_than_recurrent_networks(
+def test_s4_is_faster_than_published_lssl_and_recurrent_networks(
     benchmark: BenchmarkFixture,
 ) -> None:
     steps = (core_step(form, BATCH, N_TIMES) for form in FORMS)
@@ -36,8 +36,8 @@ def test_s4_takes_half_the_time_of_lssl_as_published_and_less_than_recurrent_net
     assert seconds["rnn"] > seconds["s4"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
-def test_s4_needs_a_fifth_of_the_memory_of_lssl_as_published(benchmark: BenchmarkFixture) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_s4_needs_a_fifth_of_the_memory_of_published_lssl(benchmark: BenchmarkFixture) -> None:
     peaks: dict[str, float] = {}
     benchmark.pedantic(lambda: peaks.update({form: peak_mib(form, BATCH, N_TIMES) for form in FORMS}), rounds=1)
     benchmark.extra_info.update({f"{form}_mib": value for form, value in peaks.items()})

@@ -1,4 +1,4 @@
-"""The yardstick itself is right: it equals the recurrence it stands for."""
+"""The reference S4D by FFT equals its recurrence."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ N_TIMES = 50
 
 
 def recurrence(layer: FFTS4D, u: Tensor, direction: int) -> Tensor:
-    """x[k] = Lambda_bar x[k-1] + B_bar u[k], y[k] = 2 Re(C x[k]), one step at a time."""
+    """Compute x[k] = Lambda_bar x[k-1] + B_bar u[k], y[k] = 2 Re(C x[k]), one step at a time."""
     dtA, C_tilde = layer.discretize()
     x = torch.zeros(u.shape[0], *dtA.shape, dtype=dtA.dtype)
     outputs = []
@@ -33,7 +33,7 @@ def test_causal_reference_equals_the_recurrence(u: Tensor) -> None:
     torch.testing.assert_close(layer(u), expected, rtol=0, atol=1e-9)
 
 
-def test_bidirectional_reference_adds_a_recurrence_over_the_samples_strictly_ahead(u: Tensor) -> None:
+def test_bidirectional_reference_adds_a_recurrence_over_later_samples(u: Tensor) -> None:
     layer = FFTS4D(4, 16, bidirectional=True).double()
     ahead = recurrence(layer, u.flip(-1), 1).flip(-1)
     ahead = torch.cat([ahead[..., 1:], torch.zeros_like(ahead[..., :1])], dim=-1)
@@ -41,7 +41,7 @@ def test_bidirectional_reference_adds_a_recurrence_over_the_samples_strictly_ahe
     torch.testing.assert_close(layer(u), expected, rtol=0, atol=1e-9)
 
 
-def test_reference_runs_in_float32_and_reaches_every_parameter(u: Tensor) -> None:
+def test_every_parameter_of_the_reference_has_a_gradient_in_float32(u: Tensor) -> None:
     layer = FFTS4D(4, 16, bidirectional=True)
     y = layer(u.float())
     y.square().mean().backward()

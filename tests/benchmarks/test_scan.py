@@ -1,6 +1,6 @@
-"""A pass at irregular times, of the scan and of a whole network, against the block engine on a grid of that size.
+"""Passes at irregular times, of the scan and of a network, compared with the block engine on a regular grid.
 
-Ratios within one run, of process time on one core; a training step at irregular times may take six times the grid's.
+Ratios of processor time within one run on one core; a training step may take six times that on the grid.
 """
 
 import statistics
@@ -21,7 +21,7 @@ __all__: list[str] = []
 D_MODEL, BATCH, N_TIMES, D_STATE = 64, 64, 1000, 32
 ROUNDS, MOST_TIMES_THE_GRID = 3, 6.0
 
-TIMES = ["on a grid with holes", "on a sparse grid", "of few distinct gaps", "random"]
+TIMES = ["on a grid with missing points", "on a sparse grid", "of few distinct gaps", "random"]
 # Measured: 5.7 to 6.6 times the grid.
 MISSED = {("both", "of few distinct gaps"), ("both", "random")}
 missed = pytest.mark.xfail(strict=False, raises=AssertionError, reason="near the bound, see README")
@@ -41,10 +41,10 @@ each_step = pytest.mark.parametrize(
 
 
 def gaps_of(times: str) -> torch.Tensor:
-    """Draw gaps of mean 1: the records last as long as those of the grid."""
+    """Draw gaps of mean 1, so that recordings are as long as those on the grid."""
     gaps = torch.empty(BATCH, N_TIMES, dtype=torch.float64).exponential_()
-    if times == "on a grid with holes":
-        gaps = (0.4 * gaps).ceil()  # holes of one sample or more behind every twelfth
+    if times == "on a grid with missing points":
+        gaps = (0.4 * gaps).ceil()  # one or more samples are missing after every twelfth
     elif times == "on a sparse grid":
         gaps = (5.0 * gaps).ceil()  # every fifth or sixth point
     elif times == "of few distinct gaps":
@@ -53,7 +53,7 @@ def gaps_of(times: str) -> torch.Tensor:
 
 
 def processor_seconds(*steps: Callable[[], object]) -> list[float]:
-    """Take turns and return the median of each, in seconds of processor time."""
+    """Interleave the steps and return the median of each, in seconds of processor time."""
     taken: list[list[float]] = [[] for _ in steps]
     for _ in range(ROUNDS):
         for step, times in zip(steps, taken, strict=True):
@@ -64,7 +64,7 @@ def processor_seconds(*steps: Callable[[], object]) -> list[float]:
 
 
 @each_kind_of_times
-def test_irregular_pass(benchmark: BenchmarkFixture, times: str) -> None:
+def test_time_of_an_irregular_pass_is_reported(benchmark: BenchmarkFixture, times: str) -> None:
     torch.manual_seed(0)
     poles = torch.from_numpy(DIAGONAL_INITS["legs"](D_STATE)).expand(D_MODEL, -1)
     dt = torch.logspace(-3, -1, D_MODEL, dtype=torch.float64)[:, None]

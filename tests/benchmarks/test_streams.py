@@ -1,7 +1,7 @@
-"""What a push of a stream costs on one core: beside the time that its samples last, and beside the whole case at once.
+"""Cost of a push of a stream on one core, compared with the duration of its samples and with offline prediction.
 
-The offline cost per sample is that of a prediction of a long case; a push answers for all samples so far, so it costs
-more per sample, the more the shorter it is.
+The offline cost per sample is that of predicting a long case. Each push returns a prediction, so short pushes cost more
+per sample.
 """
 
 import statistics
@@ -44,7 +44,7 @@ def _one_core() -> Iterator[None]:
 
 
 def timed(push: Callable[[], object]) -> list[float]:
-    """Time calls after some that warm up, in seconds of processor time."""
+    """Time calls after a warm-up, in seconds of processor time."""
     seconds = []
     for turn in range(WARM_UP + ROUNDS):
         start = time.process_time()
@@ -55,7 +55,7 @@ def timed(push: Callable[[], object]) -> list[float]:
 
 
 def fitted(name: str) -> tuple[Any, int, float, int]:
-    """Return a model, its channels and Hz, and the samples of a push."""
+    """Return a model, its number of channels, its rate in Hz, and the samples per push."""
     kind, options, n_channels, sfreq, n = STREAMS[name]
     X = np.random.default_rng(1).standard_normal((4, n_channels, int(sfreq / 10) if n_channels == 1 else int(sfreq)))
     with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def fitted(name: str) -> tuple[Any, int, float, int]:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_keeps_up(benchmark: BenchmarkFixture, name: str) -> None:
+def test_a_push_takes_less_time_than_its_samples_last(benchmark: BenchmarkFixture, name: str) -> None:
     model, n_channels, sfreq, n = fitted(name)
     rng = np.random.default_rng(0)
     long, stream = rng.standard_normal((1, n_channels, int(4 * sfreq))), model.stream()
@@ -92,14 +92,14 @@ def test_a_stream_keeps_up(benchmark: BenchmarkFixture, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["EEG, 8 samples", "ridge, EEG, 8 samples"])
-def test_a_push_takes_less_time_than_the_prediction_of_the_last_window(name: str) -> None:
+def test_a_push_is_faster_than_predicting_the_last_window(name: str) -> None:
     model, n_channels, sfreq, n = fitted(name)
     window = np.random.default_rng(0).standard_normal((1, n_channels, int(sfreq)))
     stream = model.stream(window_s=1.0)
     pushed = statistics.median(timed(lambda: stream.push(window[0, :, :n])))
-    anew = statistics.median(timed_once(lambda: model.predict_proba(window)) for _ in range(20))
-    print(f"\n{name}: a push {1e3 * pushed:.2f} ms, a window anew {1e3 * anew:.2f} ms")
-    assert pushed < anew
+    again = statistics.median(timed_once(lambda: model.predict_proba(window)) for _ in range(20))
+    print(f"\n{name}: a push {1e3 * pushed:.2f} ms, a window again {1e3 * again:.2f} ms")
+    assert pushed < again
 
 
 def timed_once(run: Callable[[], object]) -> float:
@@ -110,7 +110,7 @@ def timed_once(run: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def test_a_step_of_a_bare_backbone(benchmark: BenchmarkFixture) -> None:
+def test_a_step_of_a_backbone_is_three_times_as_fast_for_inference(benchmark: BenchmarkFixture) -> None:
     backbone, x = for_inference(S4Backbone(1, 64, 4)), torch.randn(1, 1)
     plain = S4Backbone(1, 64, 4).eval()
     state, slow_state = backbone.step(x)[1], plain.step(x)[1]
