@@ -184,7 +184,7 @@ def _read_raw(path: Path, *, tolerant: bool) -> tuple[Any, str, str]:
         except Exception as error:  # each format raises others: struct.error, IndexError, UnicodeDecodeError …
             raise _unreadable(str(path), str(error)) from error
     numbered = missing = ""
-    for text in (str(warning.message) for warning in caught):
+    for text in (str(warning.message).replace(str(path), path.suffix) for warning in caught):
         # BrainVision stores no length: a marker after the last sample shows that samples are missing.
         late = path.suffix == ".vhdr" and text.startswith("Omitted")
         if late or _TRUNCATED.search(text):

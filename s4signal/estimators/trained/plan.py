@@ -25,6 +25,7 @@ FEWEST_STEPS = 200  # of a training
 STEPS_OF_AUDIO, MOST_EPOCHS = 4000, 40  # with the filter bank: enough epochs for these steps, up to a maximum
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and with the filter bank
 _LONGEST_HOP = 2**22  # samples, in a file
+_LONGEST = 1_000_000  # steps of a look-ahead
 _SIZE = ("d_model", "n_layers", "d_state")
 _STACK = ("kernel", "init", "bidirectional", "dropout")
 
@@ -88,7 +89,8 @@ class Plan(NamedTuple):
         whole = {name: stack.value(name, int, low=1) for name in ("d_model", "n_layers", "d_state")}
         texts = {name: stack.value(name, str) for name in ("kernel", "init", "dropout_axis")}
         flags = {"bidirectional": stack.value("bidirectional", bool), "dropout": stack.value("dropout", float, low=0)}
-        flags["lookahead"] = stack.value("lookahead", float, None, low=0) if "lookahead" in stack.plain else None
+        known = "lookahead" in stack.plain
+        flags["lookahead"] = stack.value("lookahead", float, None, low=0, high=_LONGEST) if known else None
         return cls(
             n_channels=n_channels,
             n_outputs=plain("n_outputs", int, low=1),
@@ -249,11 +251,11 @@ def _dt_range(timescale: Any, step_s: float, duration_s: float) -> tuple[float, 
 
 
 def _lookahead(lookahead_s: float | None, step_s: float, n_layers: int) -> float | None:
-    """Convert seconds to steps; refuse less than one step per layer."""
-    if lookahead_s is not None and lookahead_s < (1 - 1e-6) * n_layers * step_s:
+    """Convert seconds to steps; refuse less than one step per layer, and more coefficients than memory holds."""
+    if lookahead_s is not None and not (1 - 1e-6) * n_layers <= lookahead_s / step_s <= _LONGEST:
         raise ValueError(
-            f"lookahead_s={lookahead_s:g} is less than a step of {step_s:g} s for each layer; raise it to "
-            f"{n_layers * step_s:g}, or fit with bidirectional=False."
+            f"lookahead_s={lookahead_s:g} must be at least a step of {step_s:g} s for each layer, "
+            f"{n_layers * step_s:g}, and at most {_LONGEST:,} steps; change it, or fit with bidirectional=False."
         )
     return None if lookahead_s is None else lookahead_s / step_s
 

@@ -96,19 +96,18 @@ def fit_readout(
         )
     targets, found = signs(data.targets, plan.n_outputs) if classifies else data.targets, data.found
     recordings, weights = on_grid(data.signals, plan.sfreq or 1.0), data.weights / data.weights.max()
-    loss = partial(calibrated_losses, tags=data.targets.ndim == 2) if classifies else squared_errors
-    complete = not found.has_times.any() and not found.missing.any()
+    tags = data.targets.ndim == 2 if classifies else None
+    loss = squared_errors if tags is None else partial(calibrated_losses, tags=tags)
     solved = fit_regression(
         FeatureOptions(band_hz=plan.band_hz, precision=precision),
         TrainingCases(recordings, targets, weights, data.groups),
         np.random.RandomState(seed),
         seed=seed,
         targets=lambda merged: merged.targets,
-        found=found if complete else None,
+        found=None if found.has_times.any() or found.missing.any() else found,
         standardizer=standardizer,
         loss=loss,
     )
-    tags = data.targets.ndim == 2 if classifies else None
     scale, offsets = _calibrated(solved, solved.regression.ridge.loo_predictions, slice(None), tags)
     return Readout(solved.regression, scale), offsets, partial(_offsets_without, solved, tags)
 
@@ -162,16 +161,14 @@ class Stacking(NamedTuple):
         folds = number_folds(data)
         if folds is None:
             return None
-        options = replace(self.options, checkpoint_dir=None)
-        held_out, outputs, offsets = [], [], []
+        options, parts = replace(self.options, checkpoint_dir=None), []
         for fold in np.unique(folds)[: None if len(cases) < FEW_CASES else 1]:
             others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             scores, fresh = offsets_without(own), copy.deepcopy(network)
             learned = self.learned(replace(cases, offsets=scores))
             trained = fit_network(fresh, learned.take(others), loss=self.loss, options=options).network
-            outputs.append(evaluate_network(trained, learned.take(own), options=options))
-            held_out.append(own)
-            offsets.append(scores[own])
+            parts.append((own, evaluate_network(trained, learned.take(own), options=options), scores[own]))
+        held_out, outputs, offsets = zip(*parts, strict=True)
         tested = replace(cases.take(np.concatenate(held_out)), offsets=np.concatenate(offsets))
         return self._best(torch.cat(outputs), tested)
 

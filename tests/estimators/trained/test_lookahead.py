@@ -130,8 +130,10 @@ def test_incompatible_options_are_refused():
     X, y = waves()
     with pytest.raises(ValueError, match="lookahead_s needs bidirectional=True"):
         classifier(lookahead_s=0.1, bidirectional=False).fit(X, y)
-    with pytest.raises(ValueError, match=r"0.03 is less than a step of 0.01 s for each layer; raise it to 0.04, or"):
+    with pytest.raises(ValueError, match=r"0.03 must be at least a step of 0.01 s for each layer, 0.04, and"):
         classifier(lookahead_s=0.03, n_layers=4, sfreq=100.0, frontend="linear").fit(X, y)
+    with pytest.raises(ValueError, match=r"lookahead_s=1e\+09 must be .* at most 1,000,000 steps; change it"):
+        classifier(lookahead_s=1e9, sfreq=100.0, frontend="linear").fit(X, y)
     times = [np.sort(np.random.default_rng(0).uniform(0, 1, 60)) for _ in X]
     with pytest.raises(ValueError, match=r"X has times, but lookahead_s=0.1 cannot take gaps.*Use lookahead_s=None"):
         classifier(lookahead_s=0.1).fit(X, y, times=times)
