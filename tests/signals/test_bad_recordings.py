@@ -163,6 +163,13 @@ def test_a_fif_file_that_ends_early_is_read_as_far_as_possible(tmp_path):
     np.testing.assert_allclose(part, files.DATA[:, : part.shape[1]], rtol=1e-6)
 
 
+def test_words_in_the_path_do_not_make_a_recording_incomplete(tmp_path):
+    folder = tmp_path / "uncorrupted"
+    folder.mkdir()
+    recording().save(folder / "a.fif", verbose="error")  # MNE warns of this name, with the path
+    np.testing.assert_allclose(read_eeg(folder / "a.fif")[0].data, files.DATA, rtol=1e-6)
+
+
 def test_events_outside_a_recording_are_reported():
     signals = Signals(recording())
     with (
