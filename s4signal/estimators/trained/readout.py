@@ -170,14 +170,15 @@ class Stacking(NamedTuple):
             parts.append((own, evaluate_network(trained, learned.take(own), options=options), scores[own]))
         held_out, outputs, offsets = zip(*parts, strict=True)
         tested = replace(cases.take(np.concatenate(held_out)), offsets=np.concatenate(offsets))
-        return self._best(torch.cat(outputs), tested)
+        return best_shares(torch.cat(outputs), tested, classifies=self.classifies, alone=self.alone)
 
     def settle(
         self, readout: Readout, plan: Plan, network: S4Network, shares: Shares | None, validation: Cases | None
     ) -> tuple[Readout, Plan]:
         """Scale the trained layers and the readout by their shares, by default the best for the validation cases."""
         if shares is None and validation is not None:
-            shares = self._best(evaluate_network(network, self.learned(validation), options=self.options), validation)
+            outputs = evaluate_network(network, self.learned(validation), options=self.options)
+            shares = best_shares(outputs, validation, classifies=self.classifies, alone=self.alone)
         elif shares is None and self.alone:
             shares = Shares(0.5, 0.5)
         if shares is None:
@@ -190,31 +191,35 @@ class Stacking(NamedTuple):
         why = f"{plan.why.get('readout', 'given').partition(', x ')[0]}, {counted}"  # replaces earlier shares
         return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})
 
-    def _best(self, outputs: Tensor, cases: Cases) -> Shares:
-        return best_shares(outputs, cases, classifies=self.classifies, alone=self.alone)
-
 
 def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool = False) -> Shares:
     """Return the shares of the offsets of cases, and of what layers add to them, whose sum has the least error.
 
     Errors are squared, for classes those of probabilities (Brier score): log loss depends too much on single cases.
-    Two models that were fitted alone are weighted by each other's error, as for independent errors.
+    Layers that correct no class or tag in total get none: they only make probabilities more certain. Two models that
+    were fitted alone are weighted by each other's error, as for independent errors.
     """
-    if cases.targets is None or cases.offsets is None:
-        return Shares(1.0, 1.0)
-    weights, targets, offsets = torch.from_numpy(cases.weights), cases.targets, torch.from_numpy(cases.offsets).double()
-    expected = targets.cpu().double() if targets.is_floating_point() else F.one_hot(targets.cpu(), offsets.shape[1])
+    weights, offsets = torch.from_numpy(cases.weights), torch.from_numpy(np.asarray(cases.offsets)).double()
+    targets: Any = cases.targets
+    tags = targets.is_floating_point()
+    expected = targets.cpu().double() if tags else F.one_hot(targets.cpu(), offsets.shape[1])
 
     def error(outputs: Tensor) -> float:
         if classifies:
-            outputs = torch.sigmoid(outputs) if targets.is_floating_point() else torch.softmax(outputs, 1)
+            outputs = torch.sigmoid(outputs) if tags else torch.softmax(outputs, 1)
         return float(weights @ (outputs - expected).square().sum(1))
+
+    def mistakes(outputs: Tensor) -> float:
+        predicted = outputs > 0.0 if tags else F.one_hot(outputs.argmax(1), outputs.shape[1])
+        return float(weights @ (predicted != expected).double().sum(1))
 
     if alone:
         of_layers, of_readout = error(outputs), error(offsets)
         total = of_layers + of_readout or 1.0
         return Shares(of_layers / total, of_readout / total)
-    return Shares(1.0, min(SHARES, key=lambda share: error(torch.lerp(offsets, outputs.double(), share))))
+    sums = {share: torch.lerp(offsets, outputs.double(), share) for share in SHARES}
+    best = min(sums, key=lambda share: error(sums[share]))
+    return Shares(1.0, best if not classifies or mistakes(sums[best]) < mistakes(offsets) else 0.0)
 
 
 def number_folds(data: LabelledCases) -> NDArray[np.intp] | None:

@@ -278,16 +278,16 @@ def test_layers_count_only_if_they_correct_held_out_cases():
     for added, share in ((9.0 * right, 1.0), (-right, 0.0)):
         outputs = torch.from_numpy(offsets) + added
         assert best_shares(outputs, cases, classifies=True) == (1.0, share)
-    correct = replace(cases, offsets=2.0 * right.numpy())
-    assert best_shares(2.0 * right, correct, classifies=True) == (1.0, 0.0)
+    correct = replace(cases, offsets=0.2 * right.numpy())
+    assert best_shares(9.0 * right, correct, classifies=True) == (1.0, 0.0)  # more certain, not more often right
 
 
 def test_layers_count_if_they_correct_tags():
     tags = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (N, 3)).astype(np.float64))
     signs = 2.0 * tags - 1.0
-    cases = replace(Cases.of(list(powers()), tags), offsets=0.2 * signs.numpy())
-    for outputs, share in ((9.0 * signs, 1.0), (-9.0 * signs, 0.0)):
-        assert best_shares(outputs, cases, classifies=True) == (1.0, share)
+    for offsets, share in ((-0.2 * signs, 1.0), (0.2 * signs, 0.0)):
+        cases = replace(Cases.of(list(powers()), tags), offsets=offsets.numpy())
+        assert best_shares(9.0 * signs, cases, classifies=True) == (1.0, share)
 
 
 def test_groups_lower_the_confidence_if_only_subjects_differ():
