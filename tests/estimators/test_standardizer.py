@@ -50,7 +50,7 @@ def test_recordings_in_different_units_are_said_at_fit(make, factor):
         make().fit(X, y)
 
 
-@pytest.mark.parametrize("later", ["batch", "warm start"])
+@pytest.mark.parametrize("later", ["batch", "warm start", "validation"])
 def test_later_cases_in_other_units_are_said_by_networks(later):
     X, y = waves(40)
     X, more = Signals(X[:30], sfreq=100.0), X[30:].copy()
@@ -59,6 +59,8 @@ def test_later_cases_in_other_units_are_said_by_networks(later):
     def fit(more):
         if later == "batch":
             return classifier().partial_fit(X, y[:30]).partial_fit(more, y[30:])
+        if later == "validation":
+            return classifier().fit(X, y[:30], X_val=more, y_val=y[30:])
         return classifier(warm_start=True).fit(X, y[:30]).fit(more, y[30:])
 
     with warnings.catch_warnings():

@@ -61,8 +61,7 @@ class Rereference(PointwiseStep):
         return _rows_of(self, self.ref_channels, "ref_channels")
 
     def _measure(self, signals: Signals) -> None:
-        if any(case.modality == "mixed" for case in signals.cases):
-            raise RecordingError("X has channels of several types, which Rereference would mix; pick one type.")
+        _refuse_mixed(self, signals)
         if not len(self._rows()) or self.n_channels_in_ == 1:
             raise ValueError(
                 f"ref_channels={self.ref_channels!r} of {self.n_channels_in_} channels leaves nothing; a reference "
@@ -125,6 +124,7 @@ class InterpolateBads(Step):
         self.bads, self.montage, self.sfreq = bads, montage, sfreq
 
     def _measure(self, signals: Signals) -> None:
+        _refuse_mixed(self, signals)
         positions = next((case.positions for case in signals.cases if case.positions is not None), None)
         if self.montage is not None:
             positions = _montage_positions(self.montage, self.ch_names_)
@@ -150,6 +150,11 @@ class InterpolateBads(Step):
 
     def _advance(self, sfreq: float | None) -> Advance:
         return partial(_interpolated_chunk, weights=self._weights(), named=self._named())
+
+
+def _refuse_mixed(step: Step, signals: Signals) -> None:
+    if any(case.modality == "mixed" for case in signals.cases):
+        raise RecordingError(f"X has channels of several types, which {type(step).__name__} would mix; pick one type.")
 
 
 def _rereferenced(data: Floats, *, rows: Rows) -> Floats:

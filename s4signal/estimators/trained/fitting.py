@@ -77,6 +77,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         if held_out is not None:
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
+        if held_out is not None and X_val is not None:
+            warn_of_survey(self._standardizer, held_out.found, self.ch_names_)
         cases, offsets_without = self._prepare(data, seed, device, first=not warm, refit=True)
         validation = None if held_out is None else self._prepare(held_out, seed, device, trains=False)[0]
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)

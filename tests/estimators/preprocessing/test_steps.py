@@ -256,12 +256,12 @@ def test_arrays_as_parameters_are_what_lists_are_in_files_too(step, plain, rng, 
     np.testing.assert_array_equal(type(step).load(tmp_path / "step.s4").transform(X).to_numpy(), expected)
 
 
-@pytest.mark.parametrize("step", [Rereference(), Rereference(["EEG1"])])
+@pytest.mark.parametrize("step", [Rereference(), Rereference(["EEG1"]), InterpolateBads(["EEG1"])])
 def test_channels_of_several_types_are_not_mixed(step, rng):
     mne = pytest.importorskip("mne")
     info = mne.create_info(["EEG1", "EEG2", "MEG1", "MEG2"], 250.0, ["eeg", "eeg", "mag", "mag"])
     epochs = mne.EpochsArray(rng.standard_normal((3, 4, 500)), info, verbose="error")
-    with pytest.raises(RecordingError, match="several types, which Rereference would mix; pick one type"):
+    with pytest.raises(RecordingError, match=f"several types, which {type(step).__name__} would mix; pick one type"):
         step.fit(epochs)
     Rereference().fit(epochs.pick("eeg"))
 
