@@ -1,4 +1,4 @@
-"""The training loop: device, precision, batches, optimizer, checkpoints; depends on torch, not on the other packages."""
+"""The training loop: device, precision, batches, optimizer, checkpoints; knows torch and no other part of s4signal."""
 
 from s4signal.training.batching import Batch, Cases, Samples, sequential_batches
 from s4signal.training.checkpoint import check_folder

@@ -204,7 +204,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         period = check_stream_rate(self, sfreq, timed=sampling.times, mostly_missing=sampling.mostly_missing)
         device = resolve_device(self.device, precision=self.precision)
         network = copy.deepcopy(self.network_).to(device, PRECISIONS[self.precision])
-        readout = None if self._readout is None or self._readout.scale == 0.0 else self._readout.stream(period)
+        readout = None if self._readout is None else self._readout.stream(period)
         return Stream(self._plan, self._standardizer, network, self._finish, period=period, readout=readout)
 
     def _open_windows(self, sfreq: float | None) -> SignalStream:

@@ -50,9 +50,7 @@ class Readout(NamedTuple):
     scale: float
 
     def scores(self, signals: Signals) -> Floats:
-        """Return the scores of cases, (n, n_outputs); the cases are not read if the scale is 0."""
-        if self.scale == 0.0:
-            return np.zeros((len(signals), self.regression.ridge.coef.shape[-1]))
+        """Return the scores of cases, (n, n_outputs)."""
         return self.scale * self.regression.outputs(on_grid(signals, self.regression.feature_map.sfreq or 1.0))
 
     def stream(self, period: float) -> FeatureStream:

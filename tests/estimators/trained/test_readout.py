@@ -12,14 +12,12 @@ from small_models import classifier, regressor, same_weights
 
 from s4signal import S4Classifier, S4RidgeClassifier, Signals
 from s4signal.errors import ModelFileError
-from s4signal.estimators.features.regression import FeatureRegression
 from s4signal.estimators.survey import survey
 from s4signal.estimators.trained import fitting
 from s4signal.estimators.trained import readout as readout_module
 from s4signal.estimators.trained.defaults import LabelledCases
 from s4signal.estimators.trained.readout import best_shares, number_folds
 from s4signal.signals import drop_samples
-from s4signal.signals.lazy import LazyCase
 from s4signal.training import Cases
 
 __all__: list[str] = []
@@ -327,14 +325,6 @@ def test_folds_depend_on_the_cases_but_not_on_their_order():
 def test_readout_works_with_sample_dropout():
     model = classifier(augmentation=("sample_dropout",), frontend="hop_means", max_epochs=3, **CLOSED)
     assert model.fit(POWERS, Y).score(NEW, Y) > 0.9
-
-
-def test_readout_of_scale_zero_is_not_computed():
-    model = S4RidgeClassifier(n_oscillators=4, random_state=0).fit(POWERS, Y)
-    readout = readout_module.Readout(FeatureRegression(model.features_.feature_map_, model.ridge_), 1.0)
-    expected = 0.0 * readout.scores(NEW[:2])
-    unread = LazyCase(read=lambda *_: pytest.fail("it was read"), n_channels=3, length=128, sfreq=SFREQ)
-    np.testing.assert_array_equal(readout._replace(scale=0.0).scores(Signals.from_cases([unread] * 2)), expected)
 
 
 def test_shares_of_a_regressor_are_inverse_to_the_squared_errors():
