@@ -188,7 +188,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
 def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp], Floats]]:
     """Yield the rows of each recording, and the mean covariance of its cases."""
     if groups is None:
-        groups = [text_of(case, "subject") or text_of(case, "recording") or case.source for case in signals.cases]
+        groups = [text_of(c, "subject") or name for c, name in zip(signals.cases, signals.recordings, strict=True)]
     names = [str(group) for group in one_group_each(groups, signals)]
     for name in dict.fromkeys(names):
         rows = np.flatnonzero(np.array(names) == name)

@@ -110,14 +110,32 @@ def test_parts_without_class_folders_are_refused(tmp_path):
         read_audio_folder(tmp_path)
 
 
-def test_files_beside_the_parts_of_a_class_are_refused(tmp_path):
-    for folder in ("yes/train", "yes/test", "no/train", "no"):
+@pytest.mark.parametrize(
+    ("folders", "message", "labels", "parts"),
+    [
+        (
+            ("yes/train", "yes/test", "no/train", "no"),
+            r"no/a\.wav is in no part of the data set. Sort .*/<class>/test/<file>",
+            ["no", "yes", "yes"],
+            ["train", "test", "train"],
+        ),
+        (
+            ("train/yes", "train/no", "test/yes", "extra"),
+            r"extra/a\.wav is in no class folder.*/test/<class>/<file>",
+            ["yes", "no", "yes"],
+            ["test", "train", "train"],
+        ),
+    ],
+    ids=["a file beside the parts of a class", "a folder beside the parts"],
+)
+def test_files_outside_the_parts_are_refused(tmp_path, folders, message, labels, parts):
+    for folder in folders:
         write(tmp_path / folder / "a.wav")
-    with pytest.raises(RecordingError, match=r"no/a\.wav is in no part of the data set. Sort .*/<class>/test/<file>"):
+    with pytest.raises(RecordingError, match=message):
         read_audio_folder(tmp_path)
     with pytest.warns(UserWarning, match="1 of 4 files are left out"):
         data = read_audio_folder(tmp_path, on_error="skip")
-    assert (data.y.tolist(), data.splits.tolist()) == (["no", "yes", "yes"], ["train", "test", "train"])
+    assert (data.y.tolist(), data.splits.tolist()) == (labels, parts)
 
 
 def test_a_speaker_with_the_name_of_a_part_is_not_a_part(tmp_path):
@@ -134,16 +152,6 @@ def test_a_label_with_the_name_of_a_part_is_not_a_part(tmp_path):
     assert (data.y.tolist(), data.splits) == (["cat", "test"], None)
     with pytest.raises(ValueError, match="the data set defines no parts"):
         read_audio_folder(tmp_path, split="test")
-
-
-def test_a_folder_beside_the_parts_is_refused(tmp_path):
-    for folder in ("train/yes", "train/no", "test/yes", "extra"):
-        write(tmp_path / folder / "a.wav")
-    with pytest.raises(RecordingError, match=r"extra/a\.wav is in no class folder.*/test/<class>/<file>"):
-        read_audio_folder(tmp_path)
-    with pytest.warns(UserWarning, match="1 of 4 files are left out"):
-        data = read_audio_folder(tmp_path, on_error="skip")
-    assert (data.y.tolist(), data.splits.tolist()) == (["yes", "no", "yes"], ["test", "train", "train"])
 
 
 def test_spaces_around_the_name_of_a_class_are_ignored(tmp_path):
