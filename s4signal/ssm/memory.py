@@ -154,7 +154,7 @@ class HiPPO:
         if moments.ndim != 1:
             raise ShapeError(f"times must have shape (n_times,), got {moments.shape}.")
         first, last = self.span
-        slack = 1e-9 * max(last - first, abs(last))
+        slack = 1e-9 * (last - first) + 4.0 * np.spacing(abs(last))
         if not ((moments >= first - slack) & (moments <= last + slack)).all():
             raise ValueError(
                 f"times reach from {moments.min():g} to {moments.max():g}, but this memory holds {first:g} to {last:g}."
