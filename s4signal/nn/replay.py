@@ -128,7 +128,7 @@ _IGNORED = {"dtype", "layout", "device", "memory_format", "non_blocking"}  # pro
 def _broadcast(x: Any, out: Array) -> Any:
     """Reshape a number, or an array of the size of the output, to the shape of the output: NumPy runs faster then."""
     if isinstance(x, np.ndarray):
-        return x.reshape(out.shape) if x.size == out.size and x.flags.c_contiguous else x
+        return x.reshape(out.shape) if x.size == out.size else x
     return np.full(out.shape if out.size <= _SMALL else (), x, out.dtype)
 
 

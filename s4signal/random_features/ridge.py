@@ -79,7 +79,7 @@ class Ridge(NamedTuple):
 
     def of_subset(self, index: int, *, factor: float = 1.0) -> Rule:
         """Return the rule that predicts cases with one of the subsets; predictions are multiplied by ``factor``."""
-        used = np.flatnonzero((self.scale > 0) & self.coef[index].any(1))
+        used = np.flatnonzero(self.coef[index].any(1))
         low, high, mean = (part[used] for part in (self.low, self.high, self.mean))
         margin, weights = _MARGIN * (high - low), factor * self.scale[used, None] * self.coef[index][used]
         return Rule(used, low - margin, high + margin, mean, weights, factor * self.intercept)
@@ -246,7 +246,7 @@ class RidgeSums:
         root = np.sqrt(case_weights)[:, None]
         scaled = (features - self._ridge.mean) * self._ridge.scale
         rows = np.concatenate([root, root * scaled], axis=1).astype(features.dtype)
-        sums._rows = np.concatenate([self._rows.astype(features.dtype, copy=False), rows])
+        sums._rows = np.concatenate([self._rows, rows])
         sums._targets = np.concatenate([self._targets, root * targets])
         sums._n_cases, sums._total = self._n_cases + len(rows), self._total + float(case_weights.sum())
         if len(sums._rows) > 2 * sums._rows.shape[1]:

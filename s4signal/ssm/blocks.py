@@ -206,7 +206,7 @@ def _scan_backward(
     if dlast is not None:
         gradients[0][:, :, -1] += dlast
     # The adjoint of the recurrence is the recurrence with the adjoint transition, in reversed time.
-    adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2).contiguous()
+    adjoint = conjugate(transition) if transition.ndim == 2 else transition.transpose(1, 2)
     dfirst = carry(gradients[0], adjoint, reverse=True)
     if len(gradients) == 2:
         carry(gradients[1], adjoint)

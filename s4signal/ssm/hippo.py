@@ -233,10 +233,10 @@ def low_rank_form(measure: str, d_state: int) -> tuple[Complex, Complex, Complex
     """
     V = low_rank_basis(measure, d_state)
     (A, B), P = MEASURES[measure](d_state), LOW_RANK_PARTS[measure](d_state)
-    Lambda = np.einsum("in,ij,jn->n", V.conj(), A + P @ P.T, V)
+    frequency = np.einsum("in,ij,jn->n", V.conj(), A, V).imag  # P P^T is symmetric, and contributes nothing
     # The symmetric part of the normal matrix is a multiple of the identity: no rounding errors in Re(Lambda).
     decay = (A[0, 0] + P[0] @ P[0]).round(12)
-    return decay + 1j * Lambda.imag, V.conj().T @ P, V.conj().T @ B
+    return decay + 1j * frequency, V.conj().T @ P, V.conj().T @ B
 
 
 def low_rank_basis(measure: str, d_state: int) -> Complex:
@@ -245,9 +245,8 @@ def low_rank_basis(measure: str, d_state: int) -> Complex:
         choices = ", ".join(map(repr, LOW_RANK_PARTS))
         raise ValueError(f"measure={measure!r} has no diagonal-plus-low-rank form; choose one of {choices}.")
     check_even(d_state)
-    (A, B), P = MEASURES[measure](d_state), LOW_RANK_PARTS[measure](d_state)
-    normal = A + P @ P.T
-    skew = 0.5 * (normal - normal.T)
+    A, B = MEASURES[measure](d_state)
+    skew = 0.5 * (A - A.T)  # of the normal matrix A + P P^T too
     if measure == "fout":
         # Frequency zero is a double eigenvalue. Shifting all frequencies by one separates it like the other pairs.
         skew += np.kron(np.eye(d_state // 2), [[0.0, -1.0], [1.0, 0.0]])

@@ -60,8 +60,7 @@ def _krylov(v: Tensor, squares: list[Tensor], T: int) -> Tensor:
     """Return v M^i (d_model, T, N) for v (d_model, N) and a matrix M with given powers 1, 2, 4 ..."""
     V = v.unsqueeze(1)
     for square in squares:
-        if V.shape[1] < T:
-            V = torch.cat([V, V @ square], 1)
+        V = torch.cat([V, V @ square], 1)
     return V[:, :T]
 
 

@@ -252,7 +252,6 @@ class _Training:
             **self.progress._replace(weights={})._asdict(),
             "n_averaged": 0 if self.averaged is None else self.averaged.n_steps,
             "n_scheduled": None if self.scheduler is None else self.scheduler.last_epoch,
-            "learning_rates": [group["lr"] for group in self.optimizer.param_groups],
             "rng": [part.tolist() if isinstance(part, np.ndarray) else part for part in self.rng.get_state()],
         }
         parts = {
@@ -286,8 +285,6 @@ class _Training:
             vars(self.optimizer)["_opt_called"] = True  # else torch warns about the order of calls
             for _ in range(plain["n_scheduled"]):  # some schedules change more than rates, or have a state
                 self.scheduler.step()
-        for group, rate in zip(self.optimizer.param_groups, plain["learning_rates"], strict=True):
-            group["lr"] = rate
         self.generator.set_state(parts["generator"]["state"])
         name, keys, *rest = plain["rng"]
         self.rng.set_state((name, np.array(keys, dtype=np.uint32), *rest))

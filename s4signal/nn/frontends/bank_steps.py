@@ -120,14 +120,14 @@ def _blocks(bank: FilterBank, sfreq: float, length: int, hop: int, dtype: torch.
     cascades = torch.where(below_nyquist, frequencies, 0.0), bank.bandwidths_hz / sfreq, bank.order
     tables: CascadeTables = cascade_tables(*cascades, length, frequencies.dtype)
     hops = max(1, length // hop)
-    gain = below_nyquist.to(frequencies.dtype)[:, None, None]
+    gain = below_nyquist[:, None, None]
     W, Q = tables.W * gain, tables.Q * gain
     if bank.output == "linear":
         read = torch.arange(0, 2 * length, length // hops, device=W.device) + length // hops - 1
         W, Q = W[..., read], Q[..., read]
     else:
         W, Q = W * hop**-0.5, Q * hop**-0.5
-        if hops == 1 and length + Q.shape[1] < W.shape[-1]:
+        if hops == 1:
             # Only sums of squares are needed: a rotation keeps them, and reduces outputs to the number of inputs.
             W, Q = torch.linalg.qr(torch.cat([W, Q], 1).mT, "r").R.mT.split([length, Q.shape[1]], 1)
     per_hop = max(1, hop // length)

@@ -215,7 +215,7 @@ def _states(basis: BlockBasis, P: Tensor, Lambda: Tensor, U: Tensor, entering: T
     m = torch.bmm(U.transpose(1, 2), basis.hold)
     S, E = torch.bmm(m.transpose(0, 1), P[:, 1:]), torch.bmm(basis.across.expand(d_model, -1, -1), P)
     if len(basis.long):
-        factor_m1 = expm1(Pair.of(Lambda.flatten(0, 1)), basis.duration[basis.long].to(Lambda.dtype), U.dtype)
+        factor_m1 = expm1(Pair.of(Lambda.flatten(0, 1)), basis.duration[basis.long], U.dtype)
         factor_m1 = factor_m1.unflatten(1, (d_model, -1)).transpose(0, 1)
         E[:, basis.long] = as_real(factor_m1 + 1.0)
         S[:, basis.long] = as_real(factor_m1 * U[basis.long, -1].T.unsqueeze(-1))

@@ -77,17 +77,15 @@ class GapFactors:
         for columns in self.halved:
             z = rows[:, columns]
             rows[:, columns] = z.mul_(z + 2.0)  # expm1(2 z) from expm1(z)
-        if len(self.fast):
-            fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
-            rows[:, self.fast] = expm1(fast, gaps, self.dtype)
+        fast = Pair(self.Lambda.re[self.fast], self.Lambda.im[self.fast])
+        rows[:, self.fast] = expm1(fast, gaps, self.dtype)
         far = (gaps > self.longest).nonzero().squeeze(1)
-        if len(far):
-            rows[far] = expm1(self.Lambda, gaps[far], self.dtype)
+        rows[far] = expm1(self.Lambda, gaps[far], self.dtype)
 
     def _interpolate(self, distinct: Tensor) -> None:
         """Expand expm1(Lambda g) / g, which is accurate for small g, in Chebyshev polynomials of g."""
         self.longest = distinct[int(0.99 * (len(distinct) - 1))]
-        radius = (torch.hypot(self.Lambda.re, self.Lambda.im) * (0.5 * self.longest)).clamp_min(1e-3)
+        radius = torch.hypot(self.Lambda.re, self.Lambda.im) * (0.5 * self.longest)
         halvings = torch.log2(radius / LARGEST_RADIUS).ceil().clamp_min(0.0)
         self.fast = (halvings > MOST_HALVINGS).nonzero().squeeze(1)
         halvings[self.fast] = 0.0
