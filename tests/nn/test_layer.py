@@ -8,6 +8,7 @@ from torch import Tensor
 
 from s4signal.errors import ShapeError
 from s4signal.nn import KERNELS, S4Layer
+from s4signal.ssm import DenseSystem
 
 __all__: list[str] = []
 
@@ -186,6 +187,16 @@ def test_every_system_is_stable_for_any_parameters(kernel: str, init: str) -> No
     _, state = layer(noise(4, 1, 20_000), return_state=True)
     assert state.isfinite().all()
     assert state.abs().max() < 1e6
+
+
+@each_kernel
+def test_modes_are_those_of_a_zero_order_hold(kernel: str) -> None:
+    layer = S4Layer(3, 8, kernel=kernel, discretization="zoh")
+    modes, system = torch.complex(*layer.kernel.modes()).exp(), layer.system()
+    dense = isinstance(system, DenseSystem)
+    expected = torch.linalg.eigvals(system.A_bar) if dense else torch.complex(*system.Lambda_bar)
+    distances = (modes.unsqueeze(-1) - expected.unsqueeze(-2)).abs()
+    assert max(distances.amin(-1).max(), distances.amin(-2).max()) < 1e-5
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])

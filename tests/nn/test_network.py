@@ -104,6 +104,17 @@ def test_norm_is_the_rms_over_channels_and_its_gradient_is_correct() -> None:
     assert torch.autograd.gradcheck(norm, x)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_of_a_block_are_correct(training: bool) -> None:
+    block = S4Block(S4Layer(3, 4), dropout=0.5).double().train(training)
+    x = torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True)
+
+    def run(x: Tensor, *weights: Tensor) -> Tensor:
+        return block(x, generator=torch.Generator().manual_seed(0))
+
+    assert torch.autograd.gradcheck(run, (x, *block.mix.parameters()))
+
+
 def test_a_block_in_pieces_equals_the_whole() -> None:
     block = S4Block(S4Layer(8, 8)).eval()
     x = torch.randn(8, 2, 100)

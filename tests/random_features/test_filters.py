@@ -20,6 +20,11 @@ def test_frequencies_lie_between_half_a_period_per_case_and_nyquist():
     assert 0.25 <= above_zero.min() < 0.3
     assert 40 < above_zero.max() <= 45
     assert (bandwidths > 0).all()
+    sharpness = above_zero / bandwidths[frequencies > 0]
+    assert 1 - 1e-9 < sharpness.min() < 1.1
+    assert 14 < sharpness.max() < 16 + 1e-9
+    in_band, _ = draw_oscillators(200, sfreq=100.0, duration_s=2.0, rng=np.random.RandomState(0), band_hz=(5.0, 49.0))
+    assert 5 <= in_band[in_band > 0].min() < in_band.max() <= 45
 
 
 def test_a_tenth_of_the_oscillators_are_low_passes():

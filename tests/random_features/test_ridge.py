@@ -163,6 +163,13 @@ def test_constant_features_are_ignored():
     assert (model.scale[:6] == 0).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_blocks_without_features_are_ignored(seed):
+    rng = np.random.default_rng(seed)
+    model = fit({"empty": np.empty((40, 0)), "noise": rng.standard_normal((40, 3))}, rng.standard_normal((40, 1)))
+    assert model.blocks == ("noise",)
+
+
 def test_constant_features_alone_predict_the_mean():
     y = np.arange(6.0)[:, None]
     blocks = {name: np.ones((6, 3)) for name in "abc"}

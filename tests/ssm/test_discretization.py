@@ -109,7 +109,8 @@ def test_named_rules_are_special_cases_of_the_generalized_rule() -> None:
 
 @each_discretization
 def test_gradients_of_rules_are_correct(discretization: str) -> None:
-    leaves = (*poles("legs", 4, torch.float64), torch.tensor([[0.1], [1.0]], dtype=torch.float64))
+    integrator = torch.tensor([1.0, 0.0], dtype=torch.float64)  # one of the poles is zero
+    leaves = (*(part * integrator for part in poles("legs", 4, torch.float64)), torch.tensor([[0.1], [1.0]]).double())
 
     def run(re: torch.Tensor, im: torch.Tensor, dt: torch.Tensor) -> tuple[torch.Tensor, ...]:
         Lambda_bar, gain = DISCRETIZATIONS[discretization](Pair(re, im), dt)

@@ -41,11 +41,12 @@ def test_a_plan_pads_less_than_random_batches(rng):
     assert padding(cases, steps) < 0.5 * padding(cases, shuffled)
 
 
-def test_pieces_respect_max_samples_and_have_one_rate(rng):
+@pytest.mark.parametrize("max_samples", [3000, 10**9])
+def test_pieces_respect_max_samples_and_have_one_rate(max_samples, rng):
     cases = cases_of(rng.integers(10, 900, 60), rates=rng.choice([0.5, 1.0], 60))
-    steps = plan_steps(cases, batch_size=20, max_samples=3000, rng=np.random.RandomState(0))
+    steps = plan_steps(cases, batch_size=20, max_samples=max_samples, rng=np.random.RandomState(0))
     for piece in (piece for step in steps for piece in step):
-        assert len(piece) * padded_length(int(cases.lengths[piece].max())) <= 3000
+        assert len(piece) * padded_length(int(cases.lengths[piece].max())) <= max_samples
         assert len(set(cases.rates[piece])) == 1
 
 
@@ -74,6 +75,10 @@ def test_padding_of_a_batch_is_zero_and_masked():
     assert (batch.x[:, 1, 9:] == 0).all()
     assert (batch.x[:, 1, :9] == 1).all()
     assert batch.target.tolist() == [0, 1]
+
+
+def test_cases_of_arrays_have_the_given_weights():
+    assert Cases.of([np.zeros((1, 3))] * 2, weights=np.array([1.0, 3.0])).weights.tolist() == [1.0, 3.0]
 
 
 def test_a_batch_without_padding_has_no_mask():

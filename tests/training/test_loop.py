@@ -1,6 +1,7 @@
 """The loop: pieces, weights, best epoch, optimizer, unchanged inputs and global state, early ends."""
 
 import copy
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from s4signal.nn.frontends.augmentation import BandDropout, BandShift
 from s4signal.training import Cases, Samples, TrainingInterrupted, evaluate_network, fit_network
 from s4signal.training.loop import _Training
 from s4signal.training.options import adamw, cosine_with_warmup
+from s4signal.training.step import RunningMean
 
 
 def trained(cases, *, seed=0, dropout=0.0, **changes):
@@ -60,8 +62,10 @@ def test_weight_zero_equals_leaving_the_case_out():
 
 
 def test_training_lowers_the_loss():
+    started = time.perf_counter()
     _, result = trained(tones(), max_epochs=20, batch_size=4, learning_rate=0.05)
     assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
+    assert sum(line["seconds"] for line in result.history) <= result.seconds <= time.perf_counter() - started
     assert [line["epoch"] for line in result.history] == list(range(1, 21))
 
 
@@ -95,6 +99,20 @@ def test_training_stops_after_epochs_without_a_better_validation_loss():
     assert len(result.history) == result.best_epoch + 2
 
 
+def test_validation_loss_and_score_are_weighted():
+    def score(outputs, targets, weights):
+        return float((outputs[:, 0] * targets) @ weights)
+
+    network, validation = make_network(), tones(5, weights=[1, 2, 0, 3, 1], seed=1)
+    options = options_for(network, max_epochs=1)
+    result = fit_network(network, tones(), loss=loss, options=options, validation=validation, score=score)
+    outputs = evaluate_network(result.network, validation, options=options)
+    expected = np.average(loss(outputs, validation.targets), weights=validation.weights)
+    assert result.history[0]["validation_loss"] == pytest.approx(expected)
+    expected = score(outputs, validation.targets, torch.from_numpy(validation.weights))
+    assert result.history[0]["validation_score"] == pytest.approx(expected)
+
+
 def test_the_last_epoch_is_kept_without_validation():
     _, result = trained(tones())
     assert result.best_epoch == 3
@@ -119,6 +137,12 @@ def test_optimizer_state_restores_moments_but_not_learning_rates():
 def test_the_same_seed_gives_identical_weights():
     one, _ = trained(tones(), dropout=0.3, batch_size=4)
     other, _ = trained(tones(), dropout=0.3, batch_size=4)
+    assert_same_weights(one, other, 0.0)
+
+
+def test_a_network_in_evaluation_mode_is_trained_like_others():
+    networks = make_network(dropout=0.3), make_network(dropout=0.3).eval()
+    one, other = (fit_network(net, tones(), loss=loss, options=options_for(net)).network for net in networks)
     assert_same_weights(one, other, 0.0)
 
 
@@ -190,6 +214,15 @@ def test_the_result_has_the_running_mean_of_the_weights():
         first, second, third, fourth = (step.state_dict()[name] for step in steps)
         mean = 0.6 * (0.6 * (first + second) / 2 + 0.4 * third) + 0.4 * fourth
         torch.testing.assert_close(kept[name], mean, rtol=0, atol=1e-12)
+
+
+def test_the_running_mean_has_the_buffers_of_the_network():
+    network = torch.nn.BatchNorm1d(2)
+    mean = RunningMean(network, 0.9)
+    network(torch.randn(5, 2) + 3.0)
+    mean.follow()
+    assert mean.module.running_mean.abs().min() > 0
+    assert torch.equal(mean.module.running_mean, network.running_mean)
 
 
 def test_validation_scores_the_running_mean():

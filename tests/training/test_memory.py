@@ -14,7 +14,8 @@ from s4signal import S4Classifier
 from s4signal.errors import CheckpointError
 from s4signal.estimators.trained.precompute import extract_features
 from s4signal.nn import Frames
-from s4signal.training import evaluate_network, fit_network, resolve_device
+from s4signal.training import Cases, evaluate_network, fit_network, resolve_device
+from s4signal.training.loading import half_the_samples
 
 __all__: list[str] = []
 
@@ -73,6 +74,12 @@ def test_training_remembers_the_size_that_fits_and_warns_once():
     assert sizes[0] == 20
     assert max(sizes[-7:]) <= 3
     assert sum(size > 3 for size in sizes) <= 5  # 20, 10, 5 and pieces of some lengths
+
+
+def test_the_largest_part_of_several_cases_is_halved():
+    cases = Cases.of([np.zeros((1, length)) for length in (100, 12, 10, 9, 8)])
+    parts = [np.array([0]), np.array([1, 2]), np.array([3, 4])]
+    assert half_the_samples(cases, parts, NO_MEMORY["cuda"]) == 12
 
 
 def test_a_case_that_does_not_fit_is_refused_with_advice():

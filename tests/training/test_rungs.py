@@ -8,7 +8,7 @@ import torch
 from small_training import loss, make_network, options_for, tones
 
 from s4signal.errors import ShapeError
-from s4signal.training import TrainingOptions, fit_network
+from s4signal.training import TrainingOptions, evaluate_network, fit_network
 
 __all__: list[str] = []
 
@@ -148,3 +148,12 @@ def test_the_gradient_is_clipped_to_max_norm():
     assert change(1e-3) == pytest.approx(1e-3, rel=1e-3)
     assert change(1e-4) == pytest.approx(1e-4, rel=1e-2)
     assert change(None) == pytest.approx(change(1e9)) != pytest.approx(change(1e-3))
+
+
+def test_a_network_may_take_samples_mask_and_rate_only():
+    class Mean(torch.nn.Module):
+        def forward(self, x, mask, *, rate):
+            return (x * mask).mean(-1).t() * rate
+
+    options = options_for(make_network())
+    assert evaluate_network(Mean(), tones(5), options=options).shape == (5, 2)

@@ -150,12 +150,10 @@ def test_a_run_of_bands_and_one_of_frames_become_the_mean_of_their_case() -> Non
     torch.manual_seed(0)
     features, mask = torch.randn(2 * 40, 300, 60), torch.ones(300, 60)
     mask[7, 30:] = 0
-    features *= mask
     masked = SpecAugment(0.25, longest_s=0.1, share=0.5)(features, mask, n_bands=40, hop_s=0.01)
     masked_out = (masked != features).unflatten(0, (2, 40))
-    means = (features.sum(-1) / mask.sum(-1))[..., None].expand(features.shape)
+    means = ((features * mask).sum(-1) / mask.sum(-1))[..., None] * mask
     torch.testing.assert_close(masked[masked != features], means[masked != features], rtol=0, atol=0)
-    assert (masked * (1 - mask) == 0).all()
     assert torch.equal(masked_out[0], masked_out[1])
     bands, times = (masked_out[0] | ~mask.bool()).all(-1), masked_out[0].all(0)
     assert torch.equal(masked_out[0][:, mask.bool()], (bands[..., None] | times)[:, mask.bool()])
@@ -208,6 +206,18 @@ def test_half_of_the_padded_cases_have_noise_below_the_sound() -> None:
     noisy = floors > -26.9
     assert noisy.float().mean().item() == pytest.approx(0.5, abs=0.08)
     assert (floors[noisy] < -2.0).all()
+
+
+def test_noise_has_the_energies_of_white_noise_in_bands_of_these_widths() -> None:
+    torch.manual_seed(0)
+    widths = torch.tensor([0.5, 2.0, 8.0])  # in cycles per hop
+    click = torch.full((3, 20, 20_000), -99.0).index_fill(-1, torch.tensor(0), 0.0)
+    longer, _ = SilencePadding(1.0)(click, None, **{**BANK, "bandwidths_hz": widths / 0.01})
+    noisy = longer[0, :, 100:19_900].std(-1) > 0.1
+    energies = longer[:, noisy, 100:19_900].exp()
+    mean, std = energies.mean(-1), energies.std(-1)
+    torch.testing.assert_close(mean / mean[0], (widths / widths[0])[:, None].expand_as(mean), rtol=0.1, atol=0)
+    torch.testing.assert_close(std / mean, (1.0 + widths).rsqrt()[:, None].expand_as(mean), rtol=0.1, atol=0)
 
 
 def test_no_silence_is_added_in_evaluation() -> None:

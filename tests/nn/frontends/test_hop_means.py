@@ -25,6 +25,9 @@ def test_another_rate_gives_nearly_the_same_frames() -> None:
     fast, coarse = net.features(Frames(slow, rate=0.25)), net.features(Frames(slow[..., ::8], rate=2.0))
     assert fast.rate == coarse.rate == 1.0
     torch.testing.assert_close(fast.features, coarse.features, atol=0.06, rtol=0)
+    coarser = net.features(Frames(slow[..., ::80], rate=20.0))  # a sample lasts two hops: one frame per sample
+    assert coarser.rate == 2.0
+    assert torch.equal(coarser.features, slow[..., ::80])
 
 
 def test_a_hop_below_a_sample_and_gaps_are_refused() -> None:

@@ -107,6 +107,10 @@ def test_blocks_hold_every_sample_once(kind: str, reverse: bool) -> None:
     assert float(cut.times[several].max()) <= cut.span
     targets = cut.target[cut.target < gaps.numel()]
     assert len(targets.unique()) == len(targets) == gaps.numel() - (BATCH if reverse else 0)
+    single, double = (cut_blocks(part, reverse=reverse) for part in (gaps.float(), gaps.float().double()))
+    assert single is not None
+    assert double is not None
+    assert torch.equal(single.times, double.times)  # summed in float64
 
 
 @pytest.mark.parametrize("gaps", [torch.ones(2, BLOCK), torch.zeros(2, 100), 4.0 ** torch.arange(40.0)[None]])
