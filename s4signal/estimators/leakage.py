@@ -139,7 +139,7 @@ def warn_of_overlap(X: Any, trained: Spans) -> None:
 
     An identical case is not an error: it gives the score on the training cases.
     """
-    if not trained or not isinstance(X, Signals):
+    if not isinstance(X, Signals):
         return
     matches = [(name, int((part & ~same).sum())) for name, _, part, same in _overlaps(X, trained)]
     n_cases = sum(n for _, n in matches)
@@ -219,11 +219,11 @@ def _same_samples(signals: Signals) -> tuple[Partners, Partners]:
     twins: Partners = {}
     pieces: Partners = {}
     for i, (case_hashes, varies) in enumerate(zip(hashes, changing, strict=True)):
-        if not len(varies) or not varies[0]:
+        if not len(varies):
             continue
         matches = order[slice(*(int(np.searchsorted(runs, case_hashes[0], side)) for side in ("left", "right")))]
         for j, shift in zip(owner[matches].tolist(), position[matches].tolist(), strict=True):
-            if i != j and _continues(signals[j].data[:, shift:], signals[i].data):
+            if _continues(signals[j].data[:, shift:], signals[i].data):
                 same = shift == 0 and signals.lengths[i] == signals.lengths[j]
                 for one, other in ((i, j), (j, i)):
                     (twins if same else pieces).setdefault(one, set()).add(other)

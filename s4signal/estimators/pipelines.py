@@ -62,8 +62,8 @@ def save_pipeline(pipeline: Pipeline, path: Any) -> None:
     ------
     NotFittedError
         If a step is not fitted.
-        If a step is of another library, or cannot be saved.
-        If a step is of another library, or has no file.
+    TypeError
+        If a step is of another library.
     ValueError
         If a parameter cannot be saved.
 

@@ -42,6 +42,22 @@ def test_shuffled_windows_are_reported_as_recording_and_overlap(rng):
     assert sorted({leak.fold for leak in leaks}) == [0, 1, 2, 3]
     assert "on both sides" in str(leaks[0])
     assert kinds(check_leakage(cut(rng, step_s=2)[0], np.arange(40), SHUFFLED)) == ["recording"]
+    adjacent, _, _ = windows(Signals(rng.standard_normal((1, 1, 900)), sfreq=30), duration_s=0.1)  # 0.1 + 0.2 > 0.3
+    assert kinds(check_leakage(adjacent, np.arange(300), SHUFFLED)) == ["recording"]
+
+
+def test_windows_within_a_longer_training_window_are_reported(rng):
+    X = Signals(rng.standard_normal((1, 2, 1000)), sfreq=100)
+    both = Signals.concatenate(windows(X, duration_s=duration_s, step_s=2)[0] for duration_s in (9, 1))
+    both = Signals([replace(case, data=rng.standard_normal(case.data.shape)) for case in both])  # found by position
+    leaks = check_leakage(both, np.arange(6), [([0, 2], [1, 3, 4, 5])])
+    assert [(leak.kind, leak.n_test) for leak in leaks] == [("recording", 4), ("overlap", 4)]
+
+
+def test_the_folds_are_those_of_cross_val_score(rng):
+    X = np.repeat(rng.standard_normal((2, 1, 100)), 2, axis=0)
+    assert check_leakage(X, cv=2) == []
+    assert [leak.kind for leak in check_leakage(X, cv=2, y=[0, 0, 1, 1])] == ["copy", "copy"]
 
 
 def test_overlapping_windows_are_found_in_plain_arrays(rng):
@@ -59,16 +75,26 @@ def test_copies_are_found(rng):
     leaks = check_leakage(repeated, None, KFold(5))
     assert kinds(leaks) == ["copy"]
     assert sum(leak.n_test for leak in leaks) == 10
+    X, _, groups = cut(rng, step_s=1, n=2)
+    assert kinds(check_leakage(Signals.concatenate([X, X]), np.arange(36), KFold(2))) == ["copy", "recording"]
+
+
+@pytest.mark.parametrize("part", [slice(0, 60), slice(40, 100)])
+@pytest.mark.parametrize("folds", [[([0], [1])], [([1], [0])]])
+def test_a_part_of_a_case_is_reported_as_overlap(part, folds, rng):
+    case = rng.standard_normal((2, 100))
+    assert kinds(check_leakage([case, case[:, part]], None, folds)) == ["overlap"]
 
 
 @pytest.mark.parametrize("quiet", [np.zeros((12, 1, 500)), np.ones((12, 3, 500))])
 def test_equal_silence_is_not_reported_as_copies(quiet, rng):
-    quiet[:, :, 200:] = rng.standard_normal((12, quiet.shape[1], 300))
+    quiet[:, :, 200:400] = rng.standard_normal((12, quiet.shape[1], 200))
+    quiet[:, :, [0, 400]] = 1.0  # each begins and ends with a pulse
     assert check_leakage(quiet, None, KFold(3)) == []
 
 
 def test_coarse_samples_are_not_reported_as_copies(rng):
-    assert check_leakage(rng.integers(-1, 2, (60, 1, 2000)).astype(float), None, KFold(3)) == []
+    assert check_leakage(rng.integers(0, 2, (400, 1, 2000)).astype(float), None, KFold(3)) == []
 
 
 def test_subjects_in_metadata_are_groups(rng):

@@ -101,6 +101,7 @@ def test_groups_default_to_subjects_or_recordings_of_several_cases():
     assert check_groups(None, named(("a", "a", "b"))).tolist() == ["a", "a", "b"]
     assert check_groups(None, named("abcd", "ppqq")).tolist() == ["p", "p", "q", "q"]  # subjects come first
     assert check_groups(None, named("aabb", "pppp")).tolist() == ["a", "a", "b", "b"]  # unless there is only one
+    assert check_groups(None, named(("a", "a", "", ""), "pppp")).tolist() == ["a", "a", "case 2", "case 3"]
     assert check_groups([3, 3, 1], named(("a", "a", "b"))).tolist() == ["3", "3", "1"]
     with pytest.raises(ShapeError, match=r"groups must have shape \(2,\), one group per case, got \(3,\)"):
         check_groups([3, 3, 1], named(("a", "a")))
