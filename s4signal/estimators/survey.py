@@ -29,6 +29,7 @@ class Survey:
     """Statistics of the cases from one pass; no data is kept.
 
     Shapes: n_observed, sums, squares (n, n_channels); n_present, lengths, sfreqs, spans_s (n,); shift (n_channels,).
+    Methods take weights (n,), of which the largest is about 1: only ratios count.
     """
 
     n_observed: Counts
@@ -70,7 +71,6 @@ class Survey:
 
     def moments(self, weights: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each channel, (n_channels,) each; NaN where it was never observed."""
-        weights = weights / weights.max()
         count = weights @ self.n_observed
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = (weights @ self.sums) / count
@@ -84,7 +84,6 @@ class Survey:
 
     def within(self, weights: Floats) -> Floats:
         """Return the standard deviation of each channel around its mean in each case, (n_channels,)."""
-        weights = weights / weights.max()
         with np.errstate(invalid="ignore", divide="ignore"):
             variances = weights @ (self.n_observed * self.deviations() ** 2) / (weights @ self.n_observed)
         return np.sqrt(variances)
@@ -96,18 +95,17 @@ class Survey:
         """
         used, deviations = np.flatnonzero(weights > 0), self.deviations()
         usual = np.quantile(deviations[used], 0.9, axis=0, method="higher")
-        rounding = 1e-8 * np.maximum(np.abs(self.shift), deviations[used].max(0))
+        rounding = 1e-6 * np.abs(self.sums / np.maximum(self.n_observed, 1))[used].max(0)  # of the sums of a flat channel
         extreme = ((deviations > OUTLIER * usual) & (usual > rounding)).any(1)
         return np.where(extreme, 0.0, weights)
 
     def share_missing(self, weights: Floats) -> float:
         """Return the share of missing values among the channels that are observed at all."""
-        weights, observed = weights / weights.max(), self.n_observed[:, self.n_observed.any(0)]
+        observed = self.n_observed[:, self.n_observed.any(0)]
         return 1.0 - float(weights @ observed.sum(1) / (weights @ self.lengths * observed.shape[1]))
 
     def mostly_missing(self, weights: Floats) -> bool:
         """Whether more than half of the values are missing at times when some channel was observed."""
-        weights = weights / weights.max()
         values = weights @ self.n_present * self.n_observed.shape[1]
         return bool(values - weights @ self.n_observed.sum(1) > MOSTLY_MISSING * values)
 
@@ -150,7 +148,6 @@ def survey(
         if visit is not None:
             visit(index, case)
     n_observed, sums, squares, n_present, spans_s, common = (np.array(column) for column in zip(*rows, strict=True))
-    names = {case.ch_names for case in signals.cases} - {None}
     return Survey(
         n_observed,
         sums,
@@ -162,7 +159,7 @@ def survey(
         common,
         shift=np.where(np.isnan(shift), 0.0, shift),
         median_gap=_median(gaps),
-        ch_names=names.pop() if len(names) == 1 else None,
+        ch_names=signals.ch_names,
         digests=tuple(digests),
     )
 
@@ -265,10 +262,8 @@ def _add_up(case: Signal, observed: Flags | None, shift: Floats) -> tuple[Floats
     with np.errstate(over="ignore", invalid="ignore"):
         unknown = np.isnan(shift)
         if unknown.any():
-            count = np.broadcast_to(mask, case.data.shape).sum(1)
-            first = unknown & (count > 0)
             totals = np.asarray(case.data.sum(1, dtype=np.float64, where=mask))
-            shift[first] = totals[first] / count[first]
+            shift[unknown] = (totals / np.broadcast_to(mask, case.data.shape).sum(1))[unknown]
         centred = case.data - np.nan_to_num(shift)[:, None]
         if observed is not None:
             centred = np.where(observed, centred, 0.0)

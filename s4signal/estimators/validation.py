@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -61,7 +60,7 @@ def _is_table(X: Any) -> bool:
     of_mne = type(X).__module__.startswith("mne.")
     if of_mne or type(X) is dict or isinstance(X, Signals | Signal | list | tuple | str | PathLike):
         return False
-    if issparse(X) or hasattr(X, "columns") or not hasattr(X, "__array__"):
+    if not hasattr(X, "__array__"):
         return True
     array = np.asarray(X)
     return array.ndim < 3 and not (array.dtype == object and array.ndim == 1 and not all(map(np.isscalar, array[:1])))
@@ -76,7 +75,7 @@ def _table(estimator: Any, X: Any, sfreq: float | None, times: Any, *, reset: bo
     free = not reset and (explained or estimator.n_channels_in_ > 1 or estimator.n_features_in_ == 1)
     options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
     try:
-        if not free or issparse(X):
+        if not free:
             array = validate_data(estimator, X, reset=reset, skip_check_array=False, **options)
         else:
             array = check_array(X, **options)
@@ -206,7 +205,7 @@ def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int
     check_positive("window_s", window_s)
     check_positive("step_s", step_s)
     n_window, n_step = round(window_s * sfreq), max(1, round(step_s * sfreq))
-    if n_window < 1 or n_step > n_window:
+    if n_step > n_window:
         raise ValueError(f"window_s={window_s:g} must last a sample of {sfreq:g} Hz, and step_s={step_s:g} no longer.")
     return n_window, n_step
 

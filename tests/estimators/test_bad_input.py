@@ -140,6 +140,7 @@ NUMBERS = {
     **TARGETS,
     "strings": (np.array(["slow", "fast"])[Y], ValueError, "could not convert string to float"),
     "three axes": (np.zeros((24, 1, 1)), ValueError, "Found array with dim 3"),
+    "too large": (np.where(Y == 0, -1e308, 1e308), ValueError, r"y has values up to 1e\+308, whose squares overflow"),
 }
 
 
@@ -188,9 +189,11 @@ def test_unusable_arguments_of_fit_are_refused(make, arguments, error, text):
         make().fit(X, Y, **arguments)
 
 
-def test_class_weights_that_are_zero_for_every_case_are_refused():
+def test_class_weights_that_are_zero_for_every_case_or_infinite_are_refused():
     with pytest.raises(ValueError, match="class_weight is zero for every case; at least one must be positive"):
         classifier(class_weight={0: 0.0, 1: 0.0}).fit(X, Y)
+    with pytest.raises(ValueError, match="sample_weight times class_weight is infinite"):
+        classifier(class_weight={0: 1e200, 1: 1.0}).fit(X, Y, sample_weight=np.full(24, 1e200))
 
 
 @pytest.mark.parametrize("value", ["even", {0: -1.0, 1: 1.0}, {0: np.nan, 1: 1.0}, {0: "a", 1: 1.0}, [1, 2], 3])

@@ -8,6 +8,7 @@ from small_models import classifier, regressor, waves
 from s4signal import S4RidgeClassifier, S4RidgeRegressor, Signals
 from s4signal.errors import ShapeError
 from s4signal.estimators import S4FilterBank, S4RandomFeatures
+from s4signal.estimators.validation import check_signals
 from s4signal.signals import Signal
 
 __all__: list[str] = []
@@ -72,6 +73,20 @@ def test_signals_may_have_more_channels_than_samples():
     y = np.arange(12) % 2
     for form in (Signals(swapped), [Signal(case) for case in swapped]):
         assert S4RidgeClassifier(n_oscillators=2, random_state=0).fit(form, y).n_channels_in_ == 500
+
+
+@pytest.mark.parametrize(
+    ("shape", "refused"),
+    [((100, 4), True), ((100, 5), False), ((30, 1), False), ((401, 400), True), ((401, 401), False)],
+)
+def test_time_seems_second_with_far_more_channels_than_samples(shape, refused):
+    model, X = S4RidgeClassifier(sfreq=60.0), np.zeros((2, *shape))
+    if refused:
+        with pytest.raises(ShapeError, match=rf"got \(2, {shape[0]}, {shape[1]}\)\. If time comes second, pass X\."):
+            check_signals(model, X, sfreq=60.0, reset=True)
+    else:
+        check_signals(model, X, sfreq=60.0, reset=True)
+        assert check_signals(model, np.zeros((2, shape[0], shape[0]))).n_channels == shape[0], "square"
 
 
 @each_model

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from s4signal import S4Classifier, S4RidgeClassifier, Signals
-from s4signal.errors import RecordingError
+from s4signal.errors import RecordingError, ShapeError
 from s4signal.estimators.segments import SegmentsMixin, read_windows, window_starts
 from s4signal.signals import Signal
 
@@ -113,14 +113,19 @@ def test_segments_of_each_tag_are_independent():
 
 
 def test_recording_shorter_than_a_window_is_one_segment():
-    (segment,) = Meter().predict_segments([levels((0.9, 0.25))], window_s=0.5)
-    assert segment == (0, 0, 0.25, "loud", pytest.approx(0.9))
+    (segment,) = Meter().predict_segments([levels((1.0, 0.1), (0.5, 0.15))], window_s=0.3)
+    assert segment == (0, 0, 0.25, "loud", pytest.approx(0.7))
+
+
+def test_a_window_has_at_least_one_sample():
+    assert len(Meter().predict_segments([levels((0.1, 1), (0.9, 1))], window_s=1e-3)) == 2
 
 
 def test_missing_samples_belong_to_no_segment():
     recording = levels((0.1, 2), (np.nan, 2), (0.9, 2))
-    quiet, loud = Meter().predict_segments([recording], window_s=0.5, hop_s=0.5)
-    assert (quiet.offset_s, loud.onset_s) == (2, 4)
+    for smoothing in (0.0, 1.5):
+        quiet, loud = Meter().predict_segments([recording], window_s=0.5, hop_s=0.5, smoothing=smoothing)
+        assert (quiet.offset_s, loud.onset_s) == (2, 4)
     assert Meter().predict_segments([recording[200:400]], window_s=0.5) == []
 
 
@@ -203,6 +208,8 @@ def test_recordings_without_a_rate_or_with_times_are_refused(model):
     timed = Signals([DAY], times=[np.arange(len(DAY)) / RATE], sfreq=RATE)
     with pytest.raises(RecordingError, match="case 0 has irregular times; put it on a grid"):
         model.predict_segments(timed, window_s=1)
+    with pytest.raises(ShapeError, match="X holds no case"):
+        model.predict_segments([], window_s=1)
     with pytest.raises(NotFittedError):
         S4RidgeClassifier().predict_segments([DAY], window_s=1)
 

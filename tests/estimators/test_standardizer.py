@@ -117,3 +117,14 @@ def test_no_outliers_are_found_among_few_or_silent_cases():
     assert (survey(Signals(X)).without_outliers(np.ones(20)) == (np.arange(20) > 0)).all()
     X[1:] = 0
     assert (survey(Signals(X)).without_outliers(np.ones(20)) == 1).all()
+    X[:] = np.random.default_rng(0).uniform(1, 2, (20, X.shape[1], 1))  # silent, but for rounding, at some offset
+    X[0] += 1e-5 * waves(1)[0][0]
+    assert (survey(Signals(X)).without_outliers(np.ones(20)) == 1).all()
+
+
+def test_cases_of_weight_zero_are_not_usual():
+    X, _ = waves(40)
+    X[20:] *= 1e6
+    X[0] *= 1e3
+    weights = np.repeat([1.0, 0.0], 20)
+    assert (survey(Signals(X)).without_outliers(weights) == weights * (np.arange(40) > 0)).all()

@@ -146,6 +146,11 @@ def test_invalid_windows_are_refused(options, message):
         fitted(closed_form).stream(**options)
 
 
+def test_steps_of_windows_have_at_least_one_sample():
+    stream = fitted(closed_form).stream(window_s=2 / SFREQ, step_s=1e-6)
+    assert stream.push(signal(5)).shape == (2,)
+
+
 def test_windows_need_a_rate():
     X, y = waves()
     with pytest.raises(ValueError, match="window_s needs a rate, but the model was fitted without one; fit with sfreq"):

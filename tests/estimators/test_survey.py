@@ -7,7 +7,7 @@ import pytest
 
 from s4signal import Signals
 from s4signal.estimators.standardizer import Standardizer, warn_of_differences
-from s4signal.estimators.survey import survey
+from s4signal.estimators.survey import check_span, check_time_unit, relative_periods, spread, survey
 
 RNG = np.random.default_rng(0)
 
@@ -52,6 +52,44 @@ def test_mostly_missing_counts_only_times_with_an_observation():
     assert not survey(Signals(whole[:, :1])).mostly_missing(np.ones(4)), "never for one channel"
 
 
+def test_flags_and_shares_of_missing_values_equal_numpy():
+    data, weights = cases(n=4, missing=0.1), np.arange(4.0)
+    data[0][2], data[2][:] = 0.0, 1.0
+    data[2][:, 5] = np.nan  # a gap
+    for case in data:
+        case[1] = np.nan  # is never observed
+    found, nan = survey(Signals(data)), [np.isnan(case) for case in data]
+    assert found.missing.tolist() == [n.any(1).tolist() for n in nan]
+    assert found.partly_missing.tolist() == [n[:, ~n.all(0)].any(1).tolist() for n in nan]
+    repeated = np.concatenate([n[[0, 2]] for n, k in zip(nan, range(4), strict=True) for _ in range(k)], axis=1)
+    assert found.share_missing(weights) == pytest.approx(repeated.mean())
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_spread_equals_numpy_on_observed_samples(missing, offset):
+    for case in cases(missing=missing, offset=offset):
+        centred = case - np.nanmean(case, axis=1)[:, None]
+        average = centred[:, ~np.isnan(case).any(0)].mean(0)
+        deviations, share = spread(case)
+        np.testing.assert_allclose(deviations, np.nanstd(case, axis=1))
+        assert share == pytest.approx(average.var() / np.nanvar(case, axis=1).mean())
+    assert spread(np.full((2, 50), 0.1 + offset))[0].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_times_and_rates_far_from_those_of_training_are_refused(factor):
+    check_time_unit(Signals([[1.0, 2.0]], times=[[0.0, 0.1]]), 10.0)
+    with pytest.raises(ValueError, match="case 0: times must be seconds: their median gap is"):
+        check_time_unit(Signals([[1.0, 2.0]], times=[[0.0, 0.1 * factor]]), 10.0)
+    with pytest.raises(ValueError, match=r"case 1 has .* Hz, but the training cases 100 Hz; correct the rate"):
+        relative_periods(Signals(np.ones((2, 1, 9)), sfreq=[100.0, 110.0 * factor**1.1]), 100.0)
+
+
+def test_one_sample_alone_is_a_grid():
+    check_span(Signals([[1.0]], times=[[5.0]]).cases[0], 0, 0.0, 10.0)
+
+
 def test_median_gap_uses_only_cases_without_a_rate():
     times = [np.array([0.0, 1, 3]), np.array([0.0, 0.1, 0.2]), np.array([5.0, 5, 7])]
     signals = Signals(np.ones((3, 1, 3)), times=times, sfreq=[np.nan, 10.0, np.nan])
@@ -76,6 +114,9 @@ def test_error_names_the_invalid_case():
     data[2][1, 3] = 1e200
     with pytest.raises(ValueError, match=r"case 2 of X has values up to 1e\+200, whose squares overflow; scale X"):
         survey(Signals(data))
+    data[2][:] = 1e308  # the sum overflows too
+    with pytest.raises(ValueError, match="case 2 of X has values up to"):
+        survey(Signals(data), refuse_missing=True)
     data[2][:] = np.nan
     with pytest.raises(ValueError, match="case 2 of X_val has no observation"):
         survey(Signals(data), name="X_val")

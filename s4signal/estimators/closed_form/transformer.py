@@ -124,7 +124,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         with self._drafted() as draft:
             recordings = prepare_recordings(draft, X, sfreq=self.sfreq, times=times, reset=True)
             weights = check_weights(sample_weight, recordings.signals)
-            drawn = draw_feature_map(self, recordings, weights / weights.max(), check_random_state(self.random_state))
+            drawn = draw_feature_map(self, recordings, weights, check_random_state(self.random_state))
             blocks = drawn.feature_map.blocks(drawn.calibration)
             draft.feature_map_ = drawn.feature_map.with_fill(blocks, drawn.calibration_weights)
             draft.sfreq_ = draft.feature_map_.sfreq

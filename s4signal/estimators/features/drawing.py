@@ -69,7 +69,7 @@ def draw_feature_map(
     if found is None:
         visitor = _SurveyVisitor(recordings, set(_calibration_cases(signals, weights, copy.deepcopy(rng)).tolist()))
         found = survey(recordings.recorded, hashed=True, visit=visitor)
-    weights, _ = weights_of_first(found.digests, weights)
+    weights, _ = weights_of_first(found.digests, weights / weights.max())
     some = _calibration_cases(signals, found.without_outliers(weights), rng)  # only duplicates change it
     calibration = recordings.take(some).in_memory() if visitor is None else visitor.kept(some)
     if standardizer is None:

@@ -93,12 +93,12 @@ def fit_readout(
             "readout='pooled', and warm_start=False."
         )
     targets, found = signs(data.targets, plan.n_outputs) if classifies else data.targets, data.found
-    recordings, weights = on_grid(data.signals, plan.sfreq or 1.0), data.weights / data.weights.max()
+    recordings = on_grid(data.signals, plan.sfreq or 1.0)
     tags = data.targets.ndim == 2 if classifies else None
     loss = squared_errors if tags is None else partial(calibrated_losses, tags=tags)
     solved = fit_regression(
         FeatureOptions(band_hz=plan.band_hz, precision=precision),
-        TrainingCases(recordings, targets, weights, data.groups),
+        TrainingCases(recordings, targets, data.weights, data.groups),
         np.random.RandomState(seed),
         seed=seed,
         targets=lambda merged: merged.targets,

@@ -37,6 +37,14 @@ def test_a_batch_in_other_units_is_said():
         model.partial_fit(1e6 * X[30:], y[30:])
 
 
+@pytest.mark.parametrize("factor", [2.0**-200, 2.0**200])
+def test_only_ratios_of_the_weights_of_a_batch_count(factor):
+    (X, y), options = waves(30), {**SMALL, "precision": "32"}
+    weights = np.linspace(1, 2, 30)
+    one, scaled = (S4RidgeClassifier(**options).partial_fit(X, y, w) for w in (weights, factor * weights))
+    np.testing.assert_allclose(scaled.predict_proba(X), one.predict_proba(X))
+
+
 @pytest.mark.parametrize("n_features", [(8, 6, 4), (40, 50, 60)], ids=["compressed", "kept"])
 def test_batches_give_the_ridge_solution_of_all_cases(n_features):
     rng = np.random.default_rng(0)
