@@ -36,7 +36,7 @@ def check_epoch_options(segmenter: Any) -> None:
 def most_probable(scores: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[Any]:
     """Return the most probable class of each epoch, (n_epochs, n_classes) to (n_epochs,); None where scores are NaN."""
     unknown = np.isnan(scores[:, 0])
-    labels: NDArray[Any] = classes[np.where(unknown[:, None], 0.0, scores).argmax(1)]
+    labels: NDArray[Any] = classes[scores.argmax(1)]  # the first if they are NaN
     if unknown.any():
         labels = labels.astype(object)
         labels[unknown] = None
@@ -93,7 +93,7 @@ def labelled_windows(
         used = labelled & (starts < stops)
         pieces = read_windows(clock.case, starts[used], stops[used])
         used[used] = [bool(window.observed.any()) for piece in pieces for window in piece]
-        case = clock.case if groups is None else with_metadata(clock.case, subject=str(groups[i]))
+        case = clock.case if groups is None else with_metadata(clock.case, subject=groups[i])
         windows += [cut_epoch(case, a, b) for a, b in zip(starts[used].tolist(), stops[used].tolist(), strict=True)]
         targets.append(values[used[labelled]])
     return Signals.from_cases(windows), np.concatenate(targets)

@@ -1,5 +1,6 @@
 """S4Segmenter: labels for the epochs of long recordings."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -93,10 +94,10 @@ def test_predictions_equal_the_classifier_on_windows_cut_by_hand():
 
 
 def test_the_score_is_the_balanced_accuracy_of_all_labelled_epochs():
-    X = [np.repeat([0.9, 0.9, 0.1, 0.9], 10), np.repeat([0.1, 0.9], 10)]
-    y = [["high", "low", "low", None], [None, "high"]]
+    X = [np.repeat([0.9, 0.9, 0.1, 0.9, 0.9], 10), np.repeat([0.1, 0.9], 10)]
+    y = [["high", "low", "low", None, "high"], [None, "high"]]
     fitted = S4Segmenter(Meter(), epoch_s=1, sfreq=10).fit(X, y)
-    assert fitted.score(X, y) == pytest.approx((2 / 2 + 1 / 2) / 2)
+    assert fitted.score(X, y) == pytest.approx((3 / 3 + 1 / 2) / 2)
     assert fitted.score(X[1:], [["low", np.nan]]) == 1
 
 
@@ -136,6 +137,9 @@ def test_stream_equals_prediction(sizes, causal):
     stream.reset()
     assert stream.push(X[3][:, :99]).shape == (0, 2)
     assert stream.push(X[3][:, 99:450].astype(np.float32)).shape == (4, 2)
+    size = len(pickle.dumps(stream))
+    stream.push(X[3][:, 450:])
+    assert len(pickle.dumps(stream)) < size + 3000, "samples before the context are discarded"
     if sizes == (7,):
         assert np.allclose(fitted.stream(time_first=True).push(X[3].T), np.concatenate(outputs), atol=1e-5)
 
@@ -176,6 +180,10 @@ def test_missing_samples_are_accepted_and_empty_epochs_get_no_label():
     assert len(kept.windows_) == sum(sum(label is not None for label in each) for each in y) - sum(
         label is not None for label in y[0][3:9]
     )
+    times = np.r_[0:300, 900 : X[0].shape[1]]
+    timed = Signals([X[0][:, times]], times=[times / RATE])  # the same epochs have no sample
+    alike = S4Segmenter(Meter(), epoch_s=2).fit(timed, y[:1]).estimator_
+    assert len(alike.windows_) == sum(label is not None for label in [*y[0][:3], *y[0][9:]])
 
 
 def test_other_rates_and_irregular_times_are_accepted():
