@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn
+from scipy.linalg import inv, sqrtm
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -11,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from s4signal import S4RidgeClassifier, Signals
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.estimators import AlignRecordings
+from s4signal.estimators.alignment import PRIOR_SAMPLES, UPDATED
 from s4signal.signals import Signal
 
 __all__: list[str] = []
@@ -52,11 +54,14 @@ def test_recording_is_aligned_independently_of_others():
 def test_units_of_a_recording_do_not_matter():
     align = AlignRecordings().fit(X)
     np.testing.assert_allclose(align.transform(1e6 * X), align.transform(X), rtol=1e-7)
+    large = (1e25 * X).astype(np.float32)  # their squares exceed single precision
+    np.testing.assert_allclose(align.transform(large), align.transform(X), atol=1e-5)
 
 
-def test_subjects_of_signals_are_the_groups_and_metadata_is_kept():
+@pytest.mark.parametrize("described", [lambda name: {"metadata": {"subject": name}}, lambda name: {"source": name}])
+def test_subjects_or_files_of_signals_are_the_groups_and_metadata_is_kept(described):
     cases = [
-        Signal(x, sfreq=100, ch_names=("C3", "Cz", "C4"), metadata={"subject": subject})
+        Signal(x, sfreq=100, ch_names=("C3", "Cz", "C4"), **described(subject))
         for x, subject in zip(X, SUBJECTS, strict=True)
     ]
     aligned = AlignRecordings().fit_transform(Signals(cases))
@@ -70,6 +75,8 @@ def test_cases_of_any_length_and_rate_and_one_channel_are_aligned():
     aligned = AlignRecordings().fit_transform(cases, groups=SUBJECTS)
     assert (aligned.lengths == cases.lengths).all()
     assert (aligned.sfreqs == cases.sfreqs).all()
+    assert (AlignRecordings().fit(cases).sfreq_, AlignRecordings().fit(X).sfreq_) == (50.0, None)
+    assert AlignRecordings(sfreq=25.0).fit_transform(list(X)).sfreq == 25
     one = AlignRecordings().fit_transform(5.0 * X[:, 0])
     assert one.shape == (24, 200)
     assert np.mean(one.var(1)) == pytest.approx(1.0)
@@ -96,7 +103,8 @@ def test_missing_channel_stays_missing_and_the_others_are_aligned():
     lacking[3, 1] = np.nan  # a single case
     aligned = AlignRecordings().fit_transform(lacking, groups=SUBJECTS)
     assert np.isnan(aligned[3, 1]).all()
-    assert np.isfinite(aligned[3, [0, 2]]).all()
+    whitener = inv(sqrtm(mean_covariance(X[SUBJECTS == "a"][:, [0, 2]])))
+    np.testing.assert_allclose(aligned[3, [0, 2]], whitener @ X[3, [0, 2]])
     assert np.isfinite(np.delete(aligned, 3, axis=0)).all()
 
 
@@ -186,6 +194,14 @@ def test_stream_converges_to_the_alignment_of_the_whole_recording():
     np.testing.assert_allclose(streamed[:, -100:], offline[:, -100:], atol=0.3)
 
 
+def test_stream_whitens_by_the_prior_and_the_samples_so_far():
+    align, signal = AlignRecordings().fit(X[SUBJECTS == "a"]), X[0] + np.linspace(0, 9, 200)
+    whole, weight = align.stream().push(signal), PRIOR_SAMPLES * 3
+    for n in (UPDATED, 3 * UPDATED):
+        covariance = (weight * align.covariance_ + n * np.cov(signal[:, :n], bias=True)) / (weight + n)
+        np.testing.assert_allclose(whole[:, n : n + 9], inv(sqrtm(covariance)) @ signal[:, n : n + 9])
+
+
 def test_recordings_of_a_subject_of_number_zero_are_aligned_together():
     numbered = [
         Signal(x, metadata={"subject": number, "recording": f"run {i}"})
@@ -206,6 +222,9 @@ def test_invalid_input_is_refused():
             align.transform(X, groups=groups)
     with pytest.raises(RecordingError, match="the recording 'b' has 2 samples at which all 3 channels are observed"):
         align.transform([*X[:8], X[8][:, :2]], groups=["a"] * 8 + ["b"])
+    never = np.where(np.arange(200) % 3 == np.arange(3)[:, None], np.nan, X)
+    with pytest.raises(RecordingError, match="the recording has 0 samples at which all 3 channels are observed"):
+        align.transform(never)
     with pytest.raises(RecordingError, match="the recording does not vary in any channel; leave it out"):
         align.transform(np.ones((2, 3, 50)))
     with pytest.raises(ValueError, match=r"case 0 has values up to .*, whose squares overflow; scale X"):

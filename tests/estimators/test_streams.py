@@ -157,6 +157,18 @@ def test_windows_need_a_rate():
         classifier(bidirectional=False).fit(X, y).stream(window_s=1)
 
 
+@in_windows
+def test_a_later_fit_does_not_change_an_open_stream(make):
+    model, x = fitted(make), signal(90)
+    expected, before = model.predict_proba(x[None, :, 30:]), dict(vars(model))
+    stream = model.stream(window_s=1.0)
+    assert vars(model) == before
+    stream.push(x[:, :60])
+    X, y = waves(n_channels=3, seed=1)
+    model.fit(5 * X, 1 - y)
+    close(stream.push(x[:, 60:]), expected[0])
+
+
 @each_model
 @pytest.mark.parametrize("options", [{}, {"window_s": 1.0}])
 def test_empty_chunk_returns_the_last_output(make, options):
@@ -164,6 +176,10 @@ def test_empty_chunk_returns_the_last_output(make, options):
     outputs = stream.push(signal(50))
     for empty in (np.zeros((3, 0)), [], np.zeros((0, 3))):
         np.testing.assert_array_equal(stream.push(empty), outputs)
+    expected = outputs.copy()
+    for mine in (outputs, stream.push([])):
+        mine[:] = -1.0
+    np.testing.assert_array_equal(stream.push([]), expected)
     with pytest.raises(ShapeError, match="chunk is empty and nothing came before"):
         fitted(make).stream(**options).push([])
 
