@@ -95,7 +95,7 @@ class Survey:
         """
         used, deviations = np.flatnonzero(weights > 0), self.deviations()
         usual = np.quantile(deviations[used], 0.9, axis=0, method="higher")
-        rounding = 1e-6 * np.abs(self.sums / np.maximum(self.n_observed, 1))[used].max(0)  # of the sums of a flat channel
+        rounding = 1e-6 * np.abs(self.sums / np.maximum(self.n_observed, 1))[used].max(0)  # of sums of flat channels
         extreme = ((deviations > OUTLIER * usual) & (usual > rounding)).any(1)
         return np.where(extreme, 0.0, weights)
 

@@ -111,13 +111,13 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
     if clock.times is None:
         rate = clock.case.sfreq or 1.0
         before, length, after = round(before_s * rate), epoch_samples(epoch_s, rate, clock.name), round(after_s * rate)
-        first = np.rint(np.arange(clock.total_s / epoch_s + 1) * epoch_s * rate).astype(np.int64)
+        first = np.rint(np.arange(clock.total_s / epoch_s) * epoch_s * rate).astype(np.int64)
         first = first[first + length <= clock.case.length]
         starts, stops = first - before, first + length + after
     else:
         n_epochs = clock.total_s / epoch_s
         check_clock(clock.times, n_epochs, f"{clock.name} has {n_epochs:.3g} epochs of {epoch_s:g} s")
-        onsets = np.arange(int((clock.total_s + clock.slack_s) / epoch_s + 1e-9)) * epoch_s - 1e-6 * clock.slack_s
+        onsets = np.arange(int((clock.total_s + clock.slack_s) / epoch_s)) * epoch_s - 1e-6 * clock.slack_s
         starts, stops = (np.searchsorted(clock.times, onsets + s) for s in (-before_s, epoch_s + after_s))
     if not len(starts):
         raise RecordingError(

@@ -214,7 +214,7 @@ def _edges(
             f"{clock.name} lasts {max(0.0, last - first):.2f} s{where}, less than duration_s={duration_s:.2f}. "
             "Lower duration_s or leave this recording out."
         )
-    for k in clock.windows(first, step_s, duration_s, int(spare_s / step_s + 1e-9) + 1):
+    for k in clock.windows(first, step_s, duration_s, int(spare_s / step_s) + 1):
         span = clock.span(first + step_s * k, duration_s)
         if span is not None:
             yield span

@@ -75,7 +75,7 @@ def test_copies_are_found(rng):
     leaks = check_leakage(repeated, None, KFold(5))
     assert kinds(leaks) == ["copy"]
     assert sum(leak.n_test for leak in leaks) == 10
-    X, _, groups = cut(rng, step_s=1, n=2)
+    X, _, _ = cut(rng, step_s=1, n=2)
     assert kinds(check_leakage(Signals.concatenate([X, X]), np.arange(36), KFold(2))) == ["copy", "recording"]
 
 

@@ -97,6 +97,15 @@ def test_epochs_of_irregular_times_contain_the_samples_of_their_seconds():
     assert list(zip(starts, stops, strict=True)) == [(0, 3), (0, 3), (3, 4), (3, 4), (4, 6)]
 
 
+@pytest.mark.parametrize("start", [0.0, 12345.6])
+@pytest.mark.parametrize("epoch_s", [0.03, 0.1, 0.7])
+def test_epochs_of_regular_times_equal_those_of_their_rate(epoch_s, start):
+    data, times = np.arange(630.0), start + np.arange(630) * 0.01
+    spans = [epoch_spans(Clock(0, case), epoch_s) for case in (Signal(data, sfreq=100.0), Signal(data, times=times))]
+    np.testing.assert_array_equal(*spans)
+    assert len(spans[0][0]) == round(6.3 / epoch_s)
+
+
 def test_a_jump_of_the_times_is_reported_without_allocating_memory():
     times = np.concatenate([[0.0], 1.7e9 + np.arange(200)])
     message = r"recording 0 has 8\.5e\+08 epochs of 2 s for 201 observed: times jump by 1\.7e\+09 s after sample 0"

@@ -47,8 +47,14 @@ def test_a_negative_start_counts_from_the_end():
     assert [signal.data[0, 0] for signal in cut] == [600, 800]
 
 
+def test_a_start_before_the_recording_is_its_start():
+    cut, _, _ = windows(recordings(1), duration_s=2, start_s=-25)
+    assert [signal.data[0, 0] for signal in cut] == [0, 200, 400, 600, 800]
+
+
 def test_a_window_as_long_as_the_recording_fits():
     assert len(windows(Signals(RAMP, sfreq=300), duration_s=1000 / 300)[0]) == 1
+    assert len(windows(Signals(RAMP[:, :900], sfreq=30), duration_s=0.1)[0]) == 300  # (30 - 0.1) / 0.1 < 299
 
 
 def test_groups_keep_a_recording_on_one_side_of_a_split():
@@ -65,6 +71,12 @@ def test_windows_have_the_target_and_group_of_their_recording():
 
 def test_recordings_without_a_file_are_numbered():
     assert windows(recordings(2, ""), duration_s=5)[2].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("known", [{"source": "night"}, {"metadata": {"recording": "night"}}])
+def test_windows_keep_the_name_of_their_recording(known):
+    cut, _, groups = windows(Signals([Signal(RAMP, sfreq=100, **known)]), duration_s=5)
+    assert groups.tolist() == cut.groups.tolist() == ["night"] * 2
 
 
 def test_irregular_recordings_are_cut_by_their_times():
@@ -131,6 +143,7 @@ def test_resampled_files_are_cut_at_the_new_rate(tmp_path):
             "s00.edf lasts 10.00 s, less than duration_s=20.00. Lower",
         ),
         ({"duration_s": 2, "start_s": 9}, RecordingError, "s00.edf lasts 1.00 s between start_s=9"),
+        ({"duration_s": 20, "stop_s": 99}, RecordingError, "s00.edf lasts 10.00 s, less than duration_s=20"),
         ({"duration_s": 0}, ValueError, "duration_s=0 must be a positive number of seconds"),
         ({"duration_s": 1, "step_s": -1}, ValueError, "step_s=-1 must be a positive"),
         ({"duration_s": 1, "y": [1]}, ShapeError, "y must hold one value for each of 2 recordings"),
@@ -175,6 +188,16 @@ def test_mne_events_are_cut_around_their_sample():
     )
     assert [(signal.data[0, 0], signal.length) for signal in epochs] == [(150, 151), (350, 151)]
     assert y.tolist() == ["a", "b"]
+
+
+def test_recordings_may_have_different_numbers_of_events():
+    events = [np.array([[200, 0, 1], [500, 0, 1]]), np.array([[300, 0, 2]])]
+    epochs, y, _ = epochs_from_events(recordings(2), events=events, tmax=1)
+    assert [(name, signal.data[0, 0]) for name, signal in zip(y, epochs, strict=True)] == [
+        ("1", 200),
+        ("1", 500),
+        ("2", 300),
+    ]
 
 
 def test_events_equal_mne_epochs_in_a_cropped_recording(tmp_path):
