@@ -39,7 +39,6 @@ class RunningStatistics:
         self._groups = [_RunningGroup(statistics, group, rate, wanted) for group in groups]
         self._places = statistics.places(joined([group for part in groups for group in part], 0))
         self._table = statistics.empty(1, statistics.spatial_filters)
-        self._unused = statistics.finished(self._table) if not wanted else {}
 
     def fresh(self) -> Self:
         """Return a copy in the initial state; everything independent of samples is shared."""
@@ -59,8 +58,6 @@ class RunningStatistics:
     @torch.no_grad()
     def value(self) -> dict[str, Tensor]:
         """Return the statistics of all samples so far, for n = 1; arrays are overwritten by the next call."""
-        if not self.used:
-            return self._unused
         windows = self._windows() if self._groups and self._groups[0].windowed else [()] * len(self._groups)
         means = [group.means(*window) for group, window in zip(self._groups, windows, strict=True)]
         for name in means[0] if means else ():

@@ -242,8 +242,6 @@ class _FadingPast:
     def __init__(self, A: Real, B: Real, window: float) -> None:
         self._A, self._B, self._window = torch.from_numpy(A), torch.from_numpy(B), window
         self._gap = 0.0
-        self._powers: list[Real] = []  # transition over 1, 2, 4 ... gaps
-        self._responses = np.empty((0, len(B)))  # state 0, 1, 2 ... gaps after an impulse
 
     def advanced(self, state: Real, samples: Real, edges: Real) -> Real:
         """Return the state after samples (n_channels, n), held between edges (n + 1,)."""
@@ -254,8 +252,9 @@ class _FadingPast:
         gap = float(gaps.mean())
         if abs(gap - self._gap) > 1e-9 * gap:
             A_bar, B_bar = self._held(np.array([gap]))
+            # The transition over 1, 2, 4 ... gaps, and the state 0, 1, 2 ... gaps after an impulse.
             self._gap, self._powers, self._responses = gap, [A_bar[0]], B_bar
-        while len(self._responses) < n or 1 << len(self._powers) <= n:
+        while len(self._responses) < n:
             power = self._powers[-1]
             self._responses = np.concatenate([self._responses, self._responses @ power.T])
             self._powers.append(power @ power)

@@ -97,7 +97,7 @@ def _diagonal_tables(
 
 
 def _diagonal_tables_backward(
-    dkernel: Tensor | None,
+    dkernel: Tensor,
     dP: Tensor | None,
     dQ: Tensor | None,
     dtransition: Tensor | None,
@@ -121,15 +121,13 @@ def _diagonal_tables_backward(
     if dQ is not None:
         dQ = as_complex(dQ.contiguous()).conj_physical()
         dGV[:, 1:] = dQ[..., :n]
-    if dkernel is not None:
-        dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
+    dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
     dG = _through_output(dGV, V_conj, G, dV)
     if G_reverse is not None:
         dGV.zero_()
         if dQ is not None:
             dGV[:, :T] = dQ[..., n:].flip(1)
-        if dkernel is not None:
-            dGV[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
+        dGV[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
         dG_reverse = _through_output(dGV, V_conj, G_reverse, dV)
     order = torch.arange(1, T + 1, dtype=V_conj.real.dtype, device=V_conj.device)
     dLambda = torch.view_as_real((dV[:, 1:] * V_conj[:, :-1]).mul_(order[:, None]).sum(1))

@@ -42,7 +42,7 @@ class Loudness(nn.Module):
         if self.causal:
             y = self.advance(x, None)[0]
             return y if mask is None else y * mask
-        energy = x.logsumexp(0, keepdim=True)
+        energy = x.logsumexp(0)
         if mask is not None:
             energy = energy.masked_fill(mask == 0, -torch.inf)
         loudest = energy.amax(-1, keepdim=True)
