@@ -115,6 +115,8 @@ def test_most_important_channel_comes_first(ridge: S4RidgeClassifier) -> None:
     display = ChannelImportanceDisplay.from_estimator(ridge, *bursts(10))
     assert display.importance.shape == (5, 10)
     assert display.ax_.get_xticklabels()[0].get_text() == "Oz"
+    means = [float(line.get_ydata()[0]) for line in display.ax_.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(means, sorted(display.importance.mean(1), reverse=True))
     np.testing.assert_allclose(display.topography().values, display.importance.mean(1))
 
 
@@ -151,6 +153,11 @@ def test_topography_of_a_filter_is_the_pattern_of_its_source() -> None:
     X = Signals(mixing @ sources, sfreq=100.0, ch_names=NAMES)
     display = TopographyDisplay.from_filter(np.linalg.inv(mixing)[2], X)
     np.testing.assert_allclose(display.values, mixing[:, 2], atol=0.05)
+    positions = 0.1 * rng.standard_normal((5, 3))
+    placed = Signals([Signal(case.data, sfreq=100.0, positions=positions) for case in X])
+    display = TopographyDisplay.from_filter(np.ones(5), placed, label="Source")
+    np.testing.assert_array_equal(display.positions, positions)
+    assert display.label == "Source"
 
 
 def test_topography_of_a_network_is_the_direction_of_greatest_gain(network: S4Classifier) -> None:
@@ -182,6 +189,7 @@ def test_frequency_response_of_a_filter_bank_equals_its_measured_gain() -> None:
     energy = 10 * np.log10(np.asarray(bank(tones.float()).features[0, :, -20:].double() ** (1 / 0.3)).mean(1))
     drawn = np.interp([100.0, 130.0, 60.0], display.frequency, display.gain["bank"][0])
     np.testing.assert_allclose(energy - energy[0], drawn - drawn[0], atol=0.3)
+    assert len(FrequencyResponseDisplay(frequency=[1, 2], gain={"bank": np.eye(40, 2)}).plot().ax_.lines) == 32
 
 
 def test_frequency_responses_of_blocks_equal_those_of_their_kernels(network: S4Classifier) -> None:
@@ -231,6 +239,8 @@ def test_groups_are_sorted_from_worst_to_best() -> None:
     assert display.columns == ["accuracy", "a", "b"]
     np.testing.assert_array_equal(display.scores, [[0.5, 1, 0], [1, 1, 1]])
     assert [text.get_text() for text in display.ax_.texts] == ["0.50", "1.00", "0.00", "1.00", "1.00", "1.00"]
+    absent = GroupScoresDisplay.from_predictions(["a", "b"], ["a", "b"], groups=[1, 2])
+    assert [text.get_text() for text in absent.ax_.texts] == ["1.00", "1.00", "–", "1.00", "–", "1.00"]
     numbers = GroupScoresDisplay.from_predictions([1.0, 2.0, 3.0], [1.0, 2.5, 4.0], groups=["x", "y", "y"])
     np.testing.assert_allclose(numbers.scores, [[0.75], [0.0]])
 
@@ -245,11 +255,17 @@ def test_all_models_get_the_same_disturbed_cases(ridge: S4RidgeClassifier) -> No
 
     models = {"a": ridge, "b": ridge}
     with pytest.warns(UserWarning, match="flat in case 0 and 9 more, but in no training case"):
-        display = RobustnessDisplay.from_estimators(models, X, y, disturb=disturb, levels=[1.0, 0.0])
+        display = RobustnessDisplay.from_estimators(models, X, y, disturb=disturb, levels=[1.0, 0.0], ylabel="Recall")
     assert calls == [1.0, 0.0]
+    assert display.ax_.get_ylabel() == "Recall"
     np.testing.assert_array_equal(display.scores["a"], [[ridge.score(X, y)], [0.5]])
     lines = display.ax_.get_lines()
     assert len({(line.get_linestyle(), line.get_marker()) for line in lines if len(line.get_xdata()) == 2}) >= 2
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["a", "b"]
+    repeated = RobustnessDisplay(levels=[0], scores={"a": [[0.5, 0.7]]}).plot().ax_
+    (bar,) = repeated.containers[0][2][0].get_segments()
+    np.testing.assert_allclose(bar[:, 1], 0.6 + np.std([0.5, 0.7], ddof=1) * np.array([-1, 1]))
+    assert repeated.get_legend() is None
 
 
 @pytest.mark.parametrize(

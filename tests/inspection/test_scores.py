@@ -1,5 +1,7 @@
 """Scores equal those of scikit-learn, intervals equal their definitions, and folds keep groups whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -49,7 +51,8 @@ def test_correlation_within_groups_widens_the_interval(rng: np.random.Generator)
     low, high = group_interval(lambda cases: float(right[cases].mean()), groups) or (0, 0)
     narrow = wilson_interval(int(right.sum()), len(right))
     assert high - low > 3 * (narrow[1] - narrow[0])
-    assert group_interval(lambda cases: 0.0, groups[:90]) is None  # three groups are too few
+    assert group_interval(lambda cases: 0.0, groups[:120]) is None  # four groups are too few
+    assert group_interval(lambda cases: 0.0, groups[:150]) == (0.0, 0.0)
 
 
 def test_scores_equal_those_of_scikit_learn(rng: np.random.Generator) -> None:
@@ -59,6 +62,8 @@ def test_scores_equal_those_of_scikit_learn(rng: np.random.Generator) -> None:
     assert_allclose(scores["balanced accuracy"][0], balanced_accuracy_score(result.y, result.predicted))
     assert scores["most frequent class"][0] == np.mean(result.y == "a")
     assert (result.confusion() == confusion_matrix(result.y, result.predicted)).all()
+    two = replace(result, y=np.full(60, "a"), predicted=np.repeat(["a", "b"], 30))
+    assert two.confusion().tolist() == [[30, 30, 0], [0, 0, 0], [0, 0, 0]]  # a class may be absent
     precision, recall, _, n = precision_recall_fscore_support(result.y, result.predicted)
     assert_allclose(
         [[r["precision"], r["recall"], r["n"]] for r in result.by_class()], np.transpose([precision, recall, n])
@@ -79,8 +84,9 @@ def test_regression_errors_equal_those_of_scikit_learn(rng: np.random.Generator)
     assert_allclose(result.certainty, -np.abs(result.predicted - y))
     assert result.over_groups() is not None
     assert {"group", "n", "mean absolute error"} == set(result.by_group()[0])
-    shares = [(share, n) for share, n, _ in learning_curve(LinearRegression(), X, y, groups, [*_folds(y, groups)])]
-    assert shares == [(0.25, 10)] * 4 + [(0.5, 15)] * 4
+    curve = list(learning_curve(LinearRegression(), X, y, groups, _folds(y, groups)))
+    assert [(share, n) for share, n, _ in curve] == [(0.25, 10)] * 4 + [(0.5, 15)] * 4
+    assert all(0.05 < error < 0.2 for _, _, error in curve)
     # With two training groups, a quarter and a half of them are one group: each size is used once.
     few = np.arange(40) % 4
     parts = folds_of(y, few, n_folds=2, regression=True)
@@ -89,6 +95,13 @@ def test_regression_errors_equal_those_of_scikit_learn(rng: np.random.Generator)
 
 def _folds(y, groups):
     return folds_of(y, groups, n_folds=4, regression=True)
+
+
+def test_learning_curve_of_a_classifier_is_its_accuracy() -> None:
+    y, groups = np.tile(["a", "b", "a", "a"], 10), np.repeat(np.arange(10), 4)
+    folds = folds_of(y, groups, n_folds=2, regression=False)
+    curve = list(learning_curve(DummyClassifier(), np.zeros((40, 1)), y, groups, folds))
+    assert curve == [(0.25, 4, 0.75)] * 2 + [(0.5, 8, 0.75)] * 2
 
 
 def test_cross_validation_predicts_each_case_without_its_group(rng: np.random.Generator) -> None:

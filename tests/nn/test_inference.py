@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s4signal.nn import KERNELS, S4Backbone, S4Layer, S4Network, StackOptions, for_inference
+from s4signal.nn import KERNELS, Frames, S4Backbone, S4Layer, S4Network, StackOptions, for_inference
 from s4signal.nn.frontends import LinearFrontend
 from s4signal.nn.inference import InferenceLayer
+from s4signal.nn.network import network_steps
 
 __all__: list[str] = []
 
@@ -37,15 +38,18 @@ def test_a_backbone_for_inference_equals_the_original_whole_and_in_steps(kernel:
 
 
 @each_kernel
-def test_a_network_for_inference_runs_in_pieces_and_steps(kernel: str) -> None:
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+def test_a_network_for_inference_runs_in_pieces_and_steps(kernel: str, rate: float) -> None:
     options = StackOptions(d_model=6, n_layers=2, d_state=8, kernel=kernel, bidirectional=False)
     net = S4Network(LinearFrontend(2, 6), 3, options=options).eval()
     quick, x = for_inference(net), torch.randn(2, 1, 300)
     with torch.no_grad():
+        whole = network_steps(net, net.frontend.features(Frames(x, rate=rate)))
         state, quick_state = None, None
-        for piece in torch.split(x, [1, 140, 159], -1):
-            expected, state = net.advance(piece, state)
-            got, quick_state = quick.advance(piece, quick_state)
+        for expected, piece in zip(*(torch.split(part, [1, 140, 159], -1) for part in (whole, x)), strict=True):
+            slow, state = net.advance(piece, state, rate=rate)
+            got, quick_state = quick.advance(piece, quick_state, rate=rate)
+            torch.testing.assert_close(slow, expected, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
         layer = next(m for m in quick.modules() if isinstance(m, InferenceLayer))
         u = torch.randn(6, 1, 41)

@@ -104,6 +104,26 @@ def test_norm_is_the_rms_over_channels_and_its_gradient_is_correct() -> None:
     assert torch.autograd.gradcheck(norm, x)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"d_state": 4},
+        {"kernel": "s4"},
+        {"init": "lin"},
+        {"bidirectional": True},
+        {"dt_range": (0.01, 0.02)},
+        {"discretization": "bilinear"},
+    ],
+    ids=str,
+)
+def test_every_option_of_a_backbone_reaches_its_layers(option: dict[str, object]) -> None:
+    def outputs(**options: object) -> Tensor:
+        torch.manual_seed(0)
+        return S4Backbone(2, 4, 1, **({"d_state": 8} | options)).eval()(torch.ones(1, 20, 2))
+
+    assert not torch.allclose(outputs(**option), outputs())
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_of_a_block_are_correct(training: bool) -> None:
     block = S4Block(S4Layer(3, 4), dropout=0.5).double().train(training)
@@ -183,6 +203,12 @@ def test_autocast_does_not_affect_the_filters() -> None:
 def test_backbone_refuses_a_wrong_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"x must have shape \(batch, n_times, 8\), got"):
         S4Backbone(8, 4, 1, d_state=4)(torch.randn(*shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (8,), (1, 1, 8)])
+def test_backbone_refuses_a_sample_of_wrong_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"x must have shape \(batch, 8\), got"):
+        S4Backbone(8, 4, 1, d_state=4).step(torch.randn(*shape))
 
 
 def test_backbone_refuses_a_wrong_number_of_lengths() -> None:

@@ -37,6 +37,16 @@ def test_pieces_equal_the_whole(name: str, irregular: bool) -> None:
         start = stop
 
 
+@names
+@torch.no_grad()
+def test_pieces_of_a_stream_equal_the_whole(name: str) -> None:
+    module, x, parts, start = pooling(name), torch.randn(4, 3, 500), None, 0
+    for stop in (1, 2, 50, 51, 300, 500):
+        numbers = [torch.from_numpy(n) for n in module.numbers(start, stop - start, x)]
+        parts, start = module.regular(x[..., start:stop], parts, numbers), stop
+        torch.testing.assert_close(module.vector(parts).to(x.dtype), module(x[..., :stop]), atol=1e-5, rtol=1e-5)
+
+
 @torch.no_grad()
 def test_coefficients_stay_exact_over_thousands_of_single_steps() -> None:
     module, x, state = make_pooling("legs", 2), torch.randn(2, 1, 3000, dtype=torch.double) + 3, None
@@ -51,6 +61,15 @@ def test_a_stream_of_a_float32_pooling_equals_float64() -> None:
     for step in x.split(1, -1):
         state = module.advance(step, state)
     torch.testing.assert_close(module.value(state), module.double()(x.double()), atol=1e-6, rtol=1e-6)
+
+
+@torch.no_grad()
+def test_attention_accepts_scores_of_any_size() -> None:
+    module, state, parts = make_pooling("attention", 1), None, None
+    torch.nn.init.constant_(module.weight, 1e4)
+    for step in torch.tensor([[[0.5, 1.0, -1.0, 0.9]]]).split(1, -1):
+        state, parts = module.advance(step, state), module.regular(step, parts, ())
+    assert module.value(state).item() == module.vector(parts).item() == 1.0
 
 
 @names

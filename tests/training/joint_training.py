@@ -19,6 +19,7 @@ from torch import nn
 from s4signal import S4Classifier
 from s4signal.errors import CheckpointError, DistributedError
 from s4signal.training import Cases, Samples, fit_network, is_first
+from s4signal.training.options import call_network
 
 __all__ = ["TRAININGS", "train"]
 
@@ -73,6 +74,11 @@ TRAININGS = {
     "small pieces": {"cases": lambda: tones(13), "batch_size": 6, "max_samples": 130},
     "augmented": {"cases": lambda: scaled(tones(13)), "batch_size": 4, "max_epochs": 4},
     "gaps": {"cases": lambda: gappy(tones(13)), "batch_size": 5},
+    "other weights": {
+        "cases": lambda: tones(13),
+        "batch_size": 4,
+        "network": lambda: make_network(seed=int(os.environ.get("RANK", "0"))),
+    },
     "partly used": {"cases": lambda: tones(13), "batch_size": 2, "network": Partly, "max_epochs": 4},
 }
 
@@ -173,6 +179,14 @@ def together(folder):
     thread.join()
     found["thread"] = threaded[0]
     found["first"] = is_first()
+    seeds = []
+
+    def forward(network, batch, generator):
+        seeds.append(generator.initial_seed())
+        return call_network(network, batch, generator)
+
+    train("uneven", forward=forward, max_epochs=1)
+    found["seed"] = seeds[0]
     found["diverged"] = outcome(lambda: train("uneven", learning_rate=1e30, ssm_learning_rate=1e30, schedule=None))
     found["one fails"] = outcome(lambda: fit_network(network, tones(13), loss=failing(1), options=options))
     os.environ["S4SIGNAL_TIMEOUT_S"] = "2"

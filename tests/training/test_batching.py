@@ -1,5 +1,7 @@
 """Batches contain every case once, with little padding and bounded memory."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,9 @@ def test_pieces_respect_max_samples_and_have_one_rate(max_samples, rng):
     for piece in (piece for step in steps for piece in step):
         assert len(piece) * padded_length(int(cases.lengths[piece].max())) <= max_samples
         assert len(set(cases.rates[piece])) == 1
+    for one, following in (pair for step in steps for pair in pairwise(step)):  # no piece is smaller than necessary
+        larger = (len(one) + 1) * padded_length(int(cases.lengths[following[0]]))
+        assert larger > max_samples or cases.rates[one[0]] != cases.rates[following[0]]
 
 
 def test_a_case_longer_than_max_samples_is_its_own_piece():

@@ -12,7 +12,7 @@ from small_training import loss, make_network, options_for, tones
 
 from s4signal.errors import CheckpointError, ModelFileError
 from s4signal.training import TrainingInterrupted, fit_network
-from s4signal.training.checkpoint import Checkpoints, Snapshot
+from s4signal.training.checkpoint import Checkpoints, Snapshot, check_folder
 
 SNAPSHOT = Snapshot({"history": [{"loss": 0.5, "score": None}]}, {"weights": {"w": torch.arange(3)}})
 
@@ -178,6 +178,12 @@ def test_a_planted_link_is_not_followed(tmp_path):
 
 def never(*_):
     raise AssertionError("a step was taken")
+
+
+def test_a_missing_folder_is_created(tmp_path):
+    for _ in range(2):
+        check_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
 def test_an_unusable_folder_is_refused_before_the_first_step(tmp_path, monkeypatch):

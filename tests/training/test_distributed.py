@@ -73,6 +73,11 @@ def test_all_processes_end_with_identical_models_and_histories(job):
         assert {key: x.tobytes() for key, x in arrays.items()} == {key: x.tobytes() for key, x in others.items()}
 
 
+def test_processes_draw_different_dropout_masks(job):
+    first, second = job[1]
+    assert first["seed"] != second["seed"]
+
+
 def test_early_stopping_stops_both_processes(job):
     assert 3 <= len(job[1][0]["validated"]["history"]) < 30
 

@@ -108,8 +108,9 @@ def test_features_are_computed_in_halves():
         return Frames(batch.x.cumsum(-1), batch.mask, batch.rate)
 
     where = {"max_samples": 10**6, "dtype": torch.float64, "device": torch.device("cpu")}
-    with pytest.warns(UserWarning, match="in halves"):
+    with pytest.warns(UserWarning, match="in halves") as caught:
         found = extract_features(features, cases, **where)
+    assert len(caught) == 1
     for index in range(20):
         np.testing.assert_allclose(found.load(index).data, cases.load(index).data.cumsum(-1), atol=1e-12)
 

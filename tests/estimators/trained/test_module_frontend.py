@@ -191,6 +191,7 @@ WRONG = {
         r"must map .* If features come second, transpose",
     ),
     "no hops": (FunctionModule(lambda x: x.mean(1)), ShapeError, r"to \(batch, n_hops, n_features\), got \(2, 2\)"),
+    "no frames": (FunctionModule(lambda x: x[:, :0]), ShapeError, r"n_features\), got \(2, 0, 2\)"),
     "a tuple": (FunctionModule(lambda x: (x, x)), ShapeError, "must return real numbers .* got tuple"),
     "whole numbers": (FunctionModule(lambda x: x.long()), ShapeError, "must return real numbers .* got torch.int64"),
     "other hops": (
