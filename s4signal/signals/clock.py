@@ -35,6 +35,8 @@ class Clock:
                 f"{self.name} has no known rate, so seconds cannot be counted. Pass sfreq= to Signals."
             )
         self.slack_s = period_s / 2
+        # Of times and edges: 3 * 0.1 is slightly more than 0.3; seconds since 1970 have a resolution of 2e-7 s.
+        self.rounding_s = 1e-6 * self.slack_s + (0.0 if times is None else 2 * float(np.spacing(np.abs(times).max())))
 
     def span(self, start_s: float, duration_s: float) -> tuple[int, int] | None:
         """Return the first sample of a window and its end, exclusive; None if it is empty or outside."""
@@ -42,10 +44,7 @@ class Clock:
             rate = self.case.sfreq or 1.0
             start = round(start_s * rate)
             return self._inside(start, start + round(duration_s * rate))
-        if start_s < -self.slack_s or start_s + duration_s > self.total_s + self.slack_s:
-            return None
-        # Rounding: 3 * 0.1 is slightly more than 0.3, but a sample at that edge must be included.
-        edges = np.array([start_s, start_s + duration_s]) - 1e-6 * self.slack_s
+        edges = np.array([start_s, start_s + duration_s]) - self.rounding_s
         return self._inside(*np.searchsorted(self.times, edges).tolist())
 
     def around(self, onset_s: float, tmin: float, tmax: float) -> tuple[int, int] | None:
@@ -56,7 +55,7 @@ class Clock:
             return self._inside(at + round(tmin * rate), at + round(tmax * rate) + 1)
         if onset_s + tmin < -self.slack_s or onset_s + tmax > self.total_s - self.slack_s:
             return None
-        edges = np.array([tmin - 1e-6 * self.slack_s, tmax + 1e-6 * self.slack_s]) + onset_s
+        edges = np.array([tmin - self.rounding_s, tmax + self.rounding_s]) + onset_s
         return self._inside(*np.searchsorted(self.times, edges).tolist())
 
     def _inside(self, start: int, stop: int) -> tuple[int, int] | None:
@@ -66,8 +65,8 @@ class Clock:
         """Return which of n windows may contain a sample, skipping those within long gaps."""
         if self.times is None:
             return range(n)
-        last = np.floor((self.times - first_s) / step_s + 1e-6).astype(np.int64)
-        first = last - int(np.ceil(duration_s / step_s)) - 1
+        last = np.floor((self.times - first_s + self.rounding_s) / step_s).astype(np.int64)
+        first = last - int(np.ceil(duration_s / step_s))
         gaps = np.flatnonzero(first[1:] > last[:-1] + 1)
         runs = zip(first[[0, *(gaps + 1)]].tolist(), last[[*gaps, -1]].tolist(), strict=True)
         return chain.from_iterable(range(max(0, a), min(n, b + 1)) for a, b in runs)

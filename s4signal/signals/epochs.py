@@ -117,7 +117,7 @@ def epoch_spans(clock: Clock, epoch_s: float, before_s: float = 0.0, after_s: fl
     else:
         n_epochs = clock.total_s / epoch_s
         check_clock(clock.times, n_epochs, f"{clock.name} has {n_epochs:.3g} epochs of {epoch_s:g} s")
-        onsets = np.arange(int((clock.total_s + clock.slack_s) / epoch_s)) * epoch_s - 1e-6 * clock.slack_s
+        onsets = np.arange(int((clock.total_s + clock.slack_s) / epoch_s)) * epoch_s - clock.rounding_s
         starts, stops = (np.searchsorted(clock.times, onsets + s) for s in (-before_s, epoch_s + after_s))
     if not len(starts):
         raise RecordingError(

@@ -75,7 +75,7 @@ def transformed(case: Case, transform: Callable[[Signal], Signal], **new: Any) -
     """Transform a case: now if it is in memory, else on reading; `new` replaces fields of the lazy case."""
     if isinstance(case, Signal):
         return transform(case)
-    return replace(case, read=partial(_read_and_transform, case, transform), start=0, in_one=True, **new)
+    return replace(case, read=partial(_read_and_transform, case, transform), in_one=True, **new)
 
 
 def _read_and_transform(case: LazyCase, transform: Callable[[Signal], Signal], start: int, stop: int) -> Signal:

@@ -94,29 +94,30 @@ def grid_signal(
 ) -> Signal:
     """Interpolate a case on a grid; see `Signals.to_grid`."""
     times = sample_times(signal)
+    rounding_s = 2 * float(np.spacing(np.abs(times).max()))  # of seconds since 1970, a microsecond
     times = times - times[0]
-    n_grid = times[-1] * sfreq * (1 + 1e-12) + 1e-9  # keep the last time, as 0.3 * 10 < 3 in floats
+    n_grid = (times[-1] + rounding_s) * sfreq * (1 + 1e-12) + 1e-9  # keep the last time, as 7.3 - 7 < 0.3 in floats
     check_clock(times, n_grid, f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples")
     grid = np.arange(int(n_grid) + 1) / sfreq
     longest = np.inf if longest_gap_s is None else longest_gap_s
     data = np.full((signal.n_channels, len(grid)), np.nan, dtype=signal.data.dtype)
     for row, channel, observed in zip(data, signal.data, signal.observed, strict=True):
         if observed.any():
-            row[:] = _interpolate(grid, times[observed], channel[observed], method, longest)
+            row[:] = _interpolate(grid, times[observed], channel[observed], method, longest, rounding_s)
     new = recount(signal, sfreq)
     if signal.times is not None and signal.recorded_sfreq is None:  # no sample numbers at irregular times
         new["recorded_sfreq"] = 0.0
     return replace(signal, data=data, times=None, **new)
 
 
-def _interpolate(grid: FloatArray, times: FloatArray, values: FloatArray, method: str, longest: float) -> FloatArray:
+def _interpolate(
+    grid: FloatArray, times: FloatArray, values: FloatArray, method: str, longest: float, rounding_s: float
+) -> FloatArray:
     """Interpolate one channel with at least one observation; of several at one time, the last one is used."""
-    slack = 1e-9 * max(1.0, float(times[-1]))  # 3 * 0.1 is slightly more than 0.3
+    slack = 1e-9 * max(1.0, float(times[-1])) + rounding_s  # 3 * 0.1 is slightly more than 0.3
     after = np.searchsorted(times, grid + slack, side="right")
     before = after - 1
-    inside = before >= 0
-    if method == "linear":
-        inside &= grid <= times[-1] + slack
+    inside = (before >= 0) & ((method == "previous") | (grid <= times[-1] + slack))
     gap_s = np.where(after < len(times), times[np.minimum(after, len(times) - 1)], grid) - times[before]
     on_sample = np.abs(grid - times[before]) <= slack
     interpolated = values[before] if method == "previous" else np.interp(grid, times, values)

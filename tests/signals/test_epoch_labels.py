@@ -97,13 +97,39 @@ def test_epochs_of_irregular_times_contain_the_samples_of_their_seconds():
     assert list(zip(starts, stops, strict=True)) == [(0, 3), (0, 3), (3, 4), (3, 4), (4, 6)]
 
 
-@pytest.mark.parametrize("start", [0.0, 12345.6])
+@pytest.mark.parametrize("start", [0.0, 12345.6, 1.7e9])
 @pytest.mark.parametrize("epoch_s", [0.03, 0.1, 0.7])
 def test_epochs_of_regular_times_equal_those_of_their_rate(epoch_s, start):
     data, times = np.arange(630.0), start + np.arange(630) * 0.01
     spans = [epoch_spans(Clock(0, case), epoch_s) for case in (Signal(data, sfreq=100.0), Signal(data, times=times))]
     np.testing.assert_array_equal(*spans)
     assert len(spans[0][0]) == round(6.3 / epoch_s)
+
+
+@pytest.mark.parametrize("start", [0.0, 12345.6, 1.7e9])
+def test_events_of_regular_times_are_cut_as_with_a_rate(start):
+    marks, found = tuple(Annotation(0.05 * k, 0.0, str(k)) for k in range(200)), []
+    for clock in ({"sfreq": 100.0}, {"times": start + np.arange(1000) * 0.01}):
+        recording = Signals([Signal(np.arange(1000.0), annotations=marks, **clock)])
+        with pytest.warns(UserWarning, match="recording 0: 9 of 200 events reach outside"):
+            epochs, y, _ = epochs_from_events(recording, tmin=-0.13, tmax=0.3)
+        assert y.tolist() == [str(k) for k in range(3, 194)]
+        found.append([epoch.data.tolist() for epoch in epochs])
+    assert found[0] == found[1]
+
+
+def test_epochs_of_events_between_samples_have_one_length(rng):
+    marks = tuple(Annotation(onset, 0.0, "a") for onset in rng.uniform(1, 8, 50))
+    epochs, _, _ = epochs_from_events(night(10.0, annotations=marks), tmin=-0.13, tmax=0.58)
+    assert set(epochs.lengths) == {8}
+
+
+def test_sample_numbers_of_irregular_times_are_those_of_the_samples():
+    times = np.r_[np.arange(10.0), np.arange(15.0, 25)]  # five are missing
+    recording = Signals([np.arange(20.0)], times=[times], sfreq=1)
+    with pytest.warns(UserWarning, match="recording 0: 2 of 3 events reach outside"):
+        epochs, _, _ = epochs_from_events(recording, events=np.array([[12, 0, 1], [-2, 0, 1], [21, 0, 1]]), tmax=1)
+    assert epochs[0].data.tolist() == [[12, 13]]
 
 
 def test_a_jump_of_the_times_is_reported_without_allocating_memory():

@@ -13,12 +13,19 @@ def on_grid(data, times, sfreq=1, **options):
     return Signals([np.array(data, dtype=float)], times=[times]).to_grid(sfreq, **options)[0]
 
 
-def test_regular_times_are_unchanged(rng):
-    data, times = rng.normal(size=(3, 50)), 7 + np.arange(50) * 0.1
-    for method in ("linear", "previous"):
+@pytest.mark.parametrize(("start", "error"), [(0.0, 1e-12), (7.0, 1e-12), (1.7e9, 1e-4)])  # seconds since 1970
+@pytest.mark.parametrize("method", ["linear", "previous"])
+def test_regular_times_are_unchanged(rng, method, start, error):
+    for n in range(2, 50):
+        data, times = rng.normal(size=(3, n)), start + np.arange(n) * 0.1
         grid = on_grid(data, times, 10, method=method)
-        np.testing.assert_allclose(grid.data, data, atol=1e-12)
+        np.testing.assert_allclose(grid.data, data, atol=error)
         assert (grid.sfreq, grid.times) == (10, None)
+
+
+def test_the_last_of_many_times_is_kept():
+    times = np.cumsum(np.full(100_000, 0.1))
+    assert on_grid([times], times, 10).length == 100_000
 
 
 def test_linear_signals_stay_linear(rng):
@@ -41,6 +48,11 @@ def test_method_previous_holds_the_last_observation():
 def test_long_gaps_stay_missing(method):
     grid = on_grid([[0, 1, 5]], [0.0, 1.0, 5.0], method=method, longest_gap_s=1.5)
     np.testing.assert_array_equal(grid.data, [[0, 1, NAN, NAN, NAN, 5]])
+
+
+def test_the_last_observation_of_a_channel_is_held_for_the_longest_gap():
+    grid = on_grid([[1, NAN, NAN, NAN], [1, 2, 3, 4]], [0.0, 1.0, 2.0, 3.0], method="previous", longest_gap_s=1.5)
+    np.testing.assert_array_equal(grid.data[0], [1, 1, NAN, NAN])
 
 
 def test_a_channel_without_observation_stays_missing():

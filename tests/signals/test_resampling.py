@@ -32,6 +32,22 @@ def test_an_offset_does_not_ring_at_the_ends():
     np.testing.assert_allclose(resample_array(np.full((1, 999), 2400.0), 1000, 300), 2400.0)
 
 
+@pytest.mark.parametrize(("old", "new"), [(100, 50), (50, 100), (256, 250.3)])
+def test_a_line_stays_a_line(old, new):
+    line = resample_array(np.arange(300.0)[np.newaxis] + 7, old, new)[0]
+    np.testing.assert_allclose(line, np.arange(len(line)) * old / new + 7, atol=1e-6)
+
+
+@pytest.mark.parametrize(("old", "new"), [(100, 1), (1, 100), (250, 256.03), (44100, 16000), (7, 25)])
+def test_the_duration_is_kept_to_half_a_sample_and_no_case_becomes_empty(old, new):
+    for n_times in range(1, 40):
+        data = np.zeros((1, n_times))
+        data[0, -1] = np.nan
+        resampled = resample_array(data, old, new)
+        assert resampled.shape == (1, max(1, round(n_times * new / old)))
+        assert np.isnan(resampled[0, -1]) or new < old
+
+
 def test_missing_samples_stay_missing_and_do_not_spread():
     data = tone(1000, 3.0)
     expected = resample_array(data, 1000, 500)
@@ -57,6 +73,8 @@ def test_signals_resample_keeps_names_and_regular_times():
     signals = Signals([tone(100, 3.0)], times=[5 + np.arange(400) / 100], ch_names=["Oz"]).resample(50)
     assert (signals.sfreq, signals.ch_names) == (50, ("Oz",))
     np.testing.assert_allclose(signals[0].times, 5 + np.arange(200) / 50)
+    same = Signals([tone(64, 3.0)], times=[np.arange(256) / 64]).resample(64)
+    np.testing.assert_array_equal(same[0].data, tone(64, 3.0))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +82,7 @@ def test_signals_resample_keeps_names_and_regular_times():
     [
         (Signals([np.zeros(4)]), "case 0: the sampling rate is unknown"),
         (Signals([np.zeros(4)], times=[[0, 1, 2, 4]], sfreq=1), "case 0: its times are irregular"),
+        (Signals([np.zeros(1)], times=[[2.0]]), "case 0: its times are irregular"),
     ],
 )
 def test_unknown_rates_and_irregular_times_are_refused(signals, message):

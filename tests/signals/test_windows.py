@@ -42,14 +42,10 @@ def test_steps_may_overlap_and_edges_may_be_cut():
     assert [signal.data[0, 0] for signal in cut] == [100, 200, 300]
 
 
-def test_a_negative_start_counts_from_the_end():
-    cut, _, _ = windows(recordings(1), duration_s=2, start_s=-4)
-    assert [signal.data[0, 0] for signal in cut] == [600, 800]
-
-
-def test_a_start_before_the_recording_is_its_start():
-    cut, _, _ = windows(recordings(1), duration_s=2, start_s=-25)
-    assert [signal.data[0, 0] for signal in cut] == [0, 200, 400, 600, 800]
+@pytest.mark.parametrize(("start_s", "first"), [(-4, [600, 800]), (-25, [0, 200, 400, 600, 800])])
+def test_a_negative_start_counts_from_the_end(start_s, first):
+    cut, _, _ = windows(recordings(1), duration_s=2, start_s=start_s)
+    assert [signal.data[0, 0] for signal in cut] == first
 
 
 def test_a_window_as_long_as_the_recording_fits():
@@ -88,12 +84,14 @@ def test_irregular_recordings_are_cut_by_their_times():
 
 def test_regular_times_are_cut_as_with_a_rate():
     data = np.arange(1000.0)
-    for start in (0.0, 12345.6):
+    for start in (0.0, 12345.6, 1.7e9):  # the last: seconds since 1970
         timed = Signals([data], times=[start + np.arange(1000) * 0.01])
         options = {"duration_s": 0.3, "step_s": 0.1, "start_s": 0.05}
         expected, cut = (windows(signals, **options)[0] for signals in (Signals([data], sfreq=100), timed))
         assert [signal.data.tolist() for signal in cut] == [signal.data.tolist() for signal in expected]
         assert len(windows(timed, duration_s=10)[0]) == 1
+        rare = Signals([data[:90]], times=[start + np.arange(90) * 0.7])
+        assert len(windows(rare, duration_s=0.1)[0]) == 90
 
 
 def test_samples_at_the_same_time_stay_together():
