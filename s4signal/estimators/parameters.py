@@ -126,7 +126,7 @@ def _pooling(v: Any) -> bool:
     return isinstance(v, tuple | list) and len(v) == 2 and bool(v[0] == "legs") and _whole(1)(v[1])
 
 
-_FRONTENDS = ("auto", "linear", "hop_means", "filterbank")
+_FRONTENDS = ("auto", "linear", "hop_means", "band_power", "filterbank")
 _BOOL = (lambda v: isinstance(v, bool | np.bool_), "choose one of True, False")
 _COUNT = (_whole(1), "it must be a whole number of at least 1")
 _AUTO_OR_COUNT = (_auto_or(_whole(1)), "it must be 'auto' or a whole number of at least 1")

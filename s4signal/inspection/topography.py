@@ -1,13 +1,15 @@
 """Values of channels on a head, drawn by MNE."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from s4signal.errors import ShapeError
-from s4signal.inspection.drawing import MAP, Display, model_of
+from s4signal.inspection.drawing import MAP, Display, model_of, units_of
 from s4signal.signals import Signals
 from s4signal.signals.checks import optional
 from s4signal.signals.mne_objects import montage_positions
@@ -82,23 +84,23 @@ class TopographyDisplay(Display):
         models in multivariate neuroimaging", 2014, equation 6, doi:10.1016/j.neuroimage.2013.10.067.
         """
         X = Signals(X)
-        pattern = _covariance(X) @ np.asarray(weights, np.float64)
-        names = X.ch_names or [f"channel {k}" for k in range(len(pattern))]
-        return cls(values=pattern, ch_names=names, positions=X[0].positions, label=label).plot(ax=ax)
+        return cls._of(_covariance(X) @ np.asarray(weights, np.float64), X, label, ax)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Signals, *, component: int = 0, ax: Any = None) -> Self:
         """Draw the pattern of a spatial filter that a network has learned in its front end.
 
+        A filter of ``frontend="band_power"`` belongs to a band, and the covariance is that of its band signals.
+
         Parameters
         ----------
         estimator : S4Classifier, S4Regressor, or a pipeline that ends in one
-            Fitted, with a front end that mixes the channels, such as ``frontend="linear"``.
+            Fitted, with a front end that mixes the channels: "linear", "hop_means" or "band_power".
         X : Signals
             Cases that define covariance, names and positions of the channels.
         component : int, default=0
             Index of the filter: a direction in the space of standardised channels, by descending gain of the front
-            end.
+            end; for "band_power", by descending weight of its power.
         ax : matplotlib Axes, optional
             Axes to draw on; a new figure by default.
 
@@ -108,16 +110,28 @@ class TopographyDisplay(Display):
             If the model has no such front end.
         """
         X, model = Signals(X), model_of(estimator)
-        mix = getattr(getattr(getattr(model, "network_", None), "frontend", None), "mix", None)
-        weight: Any = getattr(mix, "weight", np.empty((0, 0)))
-        if weight.ndim != 2 or weight.shape[1] != X.n_channels:
+        frontend: Any = getattr(getattr(model, "network_", None), "frontend", None)
+        weight: Any = getattr(getattr(frontend, "mix", None), "weight", torch.empty(0, 0)).detach().double().cpu()
+        covariance, scale = _covariance(X), np.sqrt(np.diag(_covariance(X)))
+        label = f"Pattern of filter {component + 1} (V)"
+        if (spatial := getattr(frontend, "spatial", None)) is not None:
+            index = int(weight.norm(dim=0).argsort(descending=True)[component])
+            band, weights = index // spatial.shape[1], spatial.flatten(0, 1)[index].detach().double().cpu()
+            covariance, hz = _band_covariance(X, frontend.bank, band), float(frontend.bank.frequencies_hz[band])
+            label = label.replace(" (", f", {hz:.3g} {units_of(model)[0]} (")
+        elif weight.ndim == 2 and weight.shape[1] == X.n_channels:
+            weights = torch.linalg.svd(weight)[2][component]
+        else:
             raise ValueError(
                 f"{type(model).__name__} has no front end that mixes {X.n_channels} channels; fit S4Classifier("
                 "frontend='linear'), or draw ChannelImportanceDisplay.from_estimator(...).topography()."
             )
-        directions = np.linalg.svd(weight.detach().double().cpu().numpy())[2]
-        filters = directions[component] / np.sqrt(np.diag(_covariance(X)))
-        return cls.from_filter(filters, X, label=f"Pattern of filter {component + 1} (V)", ax=ax)
+        return cls._of(covariance @ (weights.numpy() / scale), X, label, ax)
+
+    @classmethod
+    def _of(cls, pattern: npt.NDArray[np.float64], X: Signals, label: str, ax: Any) -> Self:
+        names = X.ch_names or [f"channel {k}" for k in range(len(pattern))]
+        return cls(values=pattern, ch_names=names, positions=X[0].positions, label=label).plot(ax=ax)
 
     def _draw(self, ax: Any) -> None:
         mne = optional("mne", "A topography", "eeg")
@@ -152,4 +166,15 @@ def _covariance(X: Signals) -> npt.NDArray[np.float64]:
         data = np.asarray(case.data, np.float64)
         data = np.nan_to_num(data - np.nanmean(np.where(np.isnan(data).all(1, keepdims=True), 0.0, data), 1)[:, None])
         total += data @ data.T / data.shape[1]
+    return total / len(X)
+
+
+def _band_covariance(X: Signals, bank: Any, band: int) -> npt.NDArray[np.float64]:
+    """Return the mean covariance of the channels within a band of a bank."""
+    own, total = copy.deepcopy(bank).cpu().double(), np.zeros((X.n_channels, X.n_channels))
+    for case in X:
+        data = torch.from_numpy(np.nan_to_num(np.asarray(case.data, np.float64)))[:, None]
+        features = own(data, rate=own.sfreq / (case.sfreq or own.sfreq)).features[:, 0]
+        z = features.view(X.n_channels, 2, own.n_bands, -1)[:, :, band].flatten(1).numpy()
+        total += z @ z.T / z.shape[1]
     return total / len(X)

@@ -13,11 +13,12 @@ from torch.nn.functional import pad
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from s4signal.nn.block import S4Block
+from s4signal.nn.frontends.band_power import BandPowerFrontend
 from s4signal.nn.frontends.base import Frames
 from s4signal.nn.frontends.filter_bank import FilterBankFrontend
 from s4signal.nn.frontends.hop_means import HopMeansFrontend
 from s4signal.nn.frontends.linear import LinearFrontend
-from s4signal.nn.frontends.plain import PlainBank, PlainHopMeans, PlainLoudness
+from s4signal.nn.frontends.plain import PlainBandPower, PlainBank, PlainHopMeans, PlainLoudness
 from s4signal.nn.layer import S4Layer
 from s4signal.nn.network import S4Network
 from s4signal.nn.pooling import AttentionPooling, MaxPooling
@@ -181,14 +182,14 @@ def _check(network: S4Network) -> None:
     """Raise ValueError if a network has no plain form."""
     if network.summary is not None:
         _refuse("a model of mostly missing samples")
-    if not isinstance(network.frontend, FilterBankFrontend | HopMeansFrontend | LinearFrontend):
+    if not isinstance(network.frontend, BandPowerFrontend | FilterBankFrontend | HopMeansFrontend | LinearFrontend):
         _refuse("a custom module as front end")
 
 
 def _refuse(what: str) -> NoReturn:
     raise ValueError(
-        f"{what} is not exported. Export supports the front ends 'linear', 'hop_means' and 'filterbank', and all "
-        "kernels and poolings, for regular samples without missing values."
+        f"{what} is not exported. Export supports the front ends 'linear', 'hop_means', 'band_power' and "
+        "'filterbank', and all kernels and poolings, for regular samples without missing values."
     )
 
 
@@ -200,7 +201,8 @@ def _n_channels(network: S4Network) -> int:
     frontend = network.frontend
     if isinstance(frontend, FilterBankFrontend):
         return len(frontend.center) // frontend.bank.n_outputs
-    return int(cast(LinearFrontend, frontend).mix.weight.shape[1])
+    mix = frontend.slow if isinstance(frontend, BandPowerFrontend) else cast(LinearFrontend, frontend).mix
+    return int(mix.weight.shape[1])
 
 
 def _make_plain(network: S4Network, longest: int) -> None:
@@ -208,6 +210,9 @@ def _make_plain(network: S4Network, longest: int) -> None:
     frontend = network.frontend
     if isinstance(frontend, HopMeansFrontend):
         frontend.__class__ = PlainHopMeans
+    elif isinstance(frontend, BandPowerFrontend):
+        frontend.__class__ = PlainBandPower
+        frontend.bank = PlainBank(frontend.bank, network.head.weight.dtype, longest)  # type: ignore[assignment]
     elif isinstance(frontend, FilterBankFrontend):
         bank = PlainBank(frontend.bank, network.head.weight.dtype, longest)
         frontend.bank, frontend.augmentations = bank, nn.ModuleList()  # type: ignore[assignment]

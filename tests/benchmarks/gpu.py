@@ -123,7 +123,7 @@ def front_end(name: str, d_model: int) -> nn.Module:
         frequencies, bandwidths = space_bands("erb", 8, 500.0, 4000.0)
         bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=SFREQ, hop_s=hop_s)
         return FRONTENDS[name](2, d_model, bank=bank)
-    if name == "hop_means":
+    if name in ("hop_means", "band_power"):
         return FRONTENDS[name](2, d_model, sfreq=SFREQ, hop_s=hop_s)
     return FRONTENDS[name](Strided(20), 6, d_model) if name == "module" else FRONTENDS[name](2, d_model)
 

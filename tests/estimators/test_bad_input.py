@@ -279,7 +279,7 @@ def test_parameter_out_of_range_raises_an_error_with_the_valid_values(make, name
         ("precision", "'32', '64', 'bf16'"),
         ("early_stopping", "'auto', True, False"),
         ("missing", "'auto', 'error', 'gap', 'mask'"),
-        ("frontend", "'auto', 'linear', 'hop_means', 'filterbank'"),
+        ("frontend", "'auto', 'linear', 'hop_means', 'band_power', 'filterbank'"),
         ("device", "'auto', 'cpu', 'cuda'"),
     ],
 )

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from s4signal.nn import KERNELS, FilterBank, S4Network, StackOptions, space_bands
-from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
+from s4signal.nn.frontends import (
+    BandPowerFrontend,
+    FilterBankFrontend,
+    Frontend,
+    HopMeansFrontend,
+    LinearFrontend,
+    ModuleFrontend,
+)
 from s4signal.nn.plain import PlainSteps, plain_network
 from s4signal.nn.pooling import POOLINGS
 
@@ -22,6 +29,12 @@ def linear(causal: bool) -> Frontend:
 
 def hop_means(causal: bool) -> Frontend:
     return HopMeansFrontend(2, 6, sfreq=250.0, hop_s=0.031)  # rounded to 8 samples: not the planned rate
+
+
+def band_power(causal: bool) -> Frontend:
+    frontend = BandPowerFrontend(2, 6, sfreq=250.0, hop_s=0.031)
+    nn.init.normal_(frontend.mix.weight)  # not zero
+    return frontend
 
 
 def bank(causal: bool, *, hop_s: float = 0.03, output: str = "log", **options: object) -> Frontend:
@@ -47,7 +60,7 @@ def band_signals(causal: bool) -> Frontend:
     return bank(causal, output="linear")
 
 
-FRONTENDS = [linear, hop_means, bank, long_hops, short_hops, band_signals]
+FRONTENDS = [linear, hop_means, band_power, bank, long_hops, short_hops, band_signals]
 
 
 def network(

@@ -10,7 +10,14 @@ from tensor_calls import Calls
 from torch import nn
 
 from s4signal.nn import KERNELS, FilterBank, S4Backbone, S4Network, StackOptions, for_inference, space_bands
-from s4signal.nn.frontends import FilterBankFrontend, HopMeansFrontend, LinearFrontend, bank_steps, compression
+from s4signal.nn.frontends import (
+    BandPowerFrontend,
+    FilterBankFrontend,
+    HopMeansFrontend,
+    LinearFrontend,
+    bank_steps,
+    compression,
+)
 from s4signal.nn.pooling import POOLINGS
 from s4signal.nn.steps import NetworkSteps
 from s4signal.ssm import blocks, cascades, pieces, shared, tables
@@ -37,12 +44,15 @@ def small(name, **options):
     frontend = {
         "linear": lambda: LinearFrontend(2, 8),
         "hop_means": lambda: HopMeansFrontend(2, 8, sfreq=SFREQ, hop_s=7 / SFREQ),
+        "band_power": lambda: BandPowerFrontend(2, 8, sfreq=SFREQ, hop_s=70 / SFREQ),
         "filterbank": lambda: filter_bank(n_channels=2, d_model=8),
         "short hops": lambda: filter_bank(5 / SFREQ, n_channels=2, d_model=8),
         "smooth": lambda: filter_bank(20 / SFREQ, n_channels=2, d_model=8, smooth_s=0.01, output="pcen"),
         "band signals": lambda: filter_bank(20 / SFREQ, n_channels=2, d_model=8, output="linear"),
     }[name]()
     torch.manual_seed(0)
+    if name == "band_power":
+        nn.init.normal_(frontend.mix.weight)  # not zero
     return network(frontend, d_model=8, n_layers=2, **options).double()
 
 
@@ -55,7 +65,9 @@ def stream(steps, x, sizes):
 
 @torch.no_grad()
 @pytest.mark.parametrize("rate", [1.0, 1.7])
-@pytest.mark.parametrize("name", ["linear", "hop_means", "filterbank", "short hops", "smooth", "band signals"])
+@pytest.mark.parametrize(
+    "name", ["linear", "hop_means", "band_power", "filterbank", "short hops", "smooth", "band signals"]
+)
 def test_pieces_of_any_length_equal_the_network(name, rate):
     net, x = small(name), torch.randn(2, 3, 2000, dtype=torch.float64)
     steps = NetworkSteps(net, rate)

@@ -21,12 +21,14 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
 
     Parameters
     ----------
-    frontend : {"auto", "linear", "hop_means", "filterbank"} or torch.nn.Module, default="auto"
+    frontend : {"auto", "linear", "hop_means", "band_power", "filterbank"} or torch.nn.Module, default="auto"
         From channels to features. "linear": channels mixed at each sample. "hop_means": their means over hops of a 64th
-        of the longest case, mixed. "filterbank": gammatone energies every 10 ms, mixed with their neighbours in
-        frequency and time, relative to the loudest part of a case. "auto" is the filter bank for audio: data of an
-        audio reader, or plain arrays of one or two channels at 4 kHz or more. It is "hop_means" for several channels on
-        a regular grid with at most 30 % of the values missing, if a hop has two samples; else "linear".
+        of the longest case, mixed. "band_power": these means, and log powers of learned spatial filters in 16 frequency
+        bands. "filterbank": gammatone energies every 10 ms, mixed with their neighbours in frequency and time, relative
+        to the loudest part of a case. "auto" is the filter bank for audio: data of an audio reader, or plain arrays of
+        one or two channels at 4 kHz or more. For several channels on a regular grid with at most 30 % of the values
+        missing, if a hop has two samples, it is "hop_means", and "band_power" for too many cases for the readout in
+        closed form, which contains the power of bands; else "linear".
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``, the
         seconds between two outputs (samples if the rate is unknown). A copy of it starts from its current weights and
         trains those that require gradients; it takes one sampling rate, on a regular grid, and every case at its own
@@ -63,15 +65,16 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         oscillators that is fitted first. The layers of a classifier learn the residual of its leave-one-out predictions
         (cases of a group are left out together), the layers of a regressor learn the targets. The weight of the layers,
         for a regressor of both terms, is the best on held-out cases: validation cases, or five folds, of which 1,000
-        cases need only one. "closed_form" takes at most 4,000 cases. "auto" is "closed_form" for up to 4,000 cases on a
-        regular grid with at most 30 % missing, or of mostly missing data; "pooled" for audio and all other data.
+        cases need only one. "closed_form" takes at most 4,000 cases. "auto" is "closed_form" for up to 4,000 cases of
+        134 million values in total on a regular grid with at most 30 % missing, or of mostly missing data; "pooled" for
+        audio and all other data.
         `partial_fit` keeps the regression of the first call; its "auto" is "pooled".
     sfreq : float, optional
         Sampling rate of X in Hz, if X does not carry one; the nominal one if X has times.
     band_hz : (lowest, highest) or None, default=None
-        Band in Hz that the cases contain, such as (1, 45) after a band-pass filter. The bands of "filterbank" and the
-        oscillators of the closed form lie within it: their outputs are standardised, so others would amplify the
-        residue of the filter. The other front ends are not affected.
+        Band in Hz that the cases contain, such as (1, 45) after a band-pass filter. The bands of "filterbank" and
+        "band_power" and the oscillators of the closed form lie within it: their outputs are standardised, so others
+        would amplify the residue of the filter. The other front ends are not affected.
     timescale : "auto" or (shortest_s, longest_s), default="auto"
         Range of the initial memories, in seconds (in samples if the rate is unknown). "auto" is from ten steps to the
         longest case.

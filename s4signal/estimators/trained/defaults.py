@@ -18,7 +18,7 @@ HOP_S, N_BANDS = 0.01, 40
 SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # N_BANDS reach up to the first; higher rates get more, up to the second
 BANK_FLOOR = 1e-12  # energy far below any sound; the effective floor is relative to the loudest frame
 FEW_CASES = 1000  # a small network was better with 500 cases; between these and 1,800 nothing was measured
-HOPS_PER_CASE = 64
+BY_HOPS, HOPS_PER_CASE = ("hop_means", "band_power"), 64  # front ends with so many hops in the longest case
 MOST_CASES = 4000  # for a closed-form readout, which predicts each case from all others
 MOST_NUMBERS = 2**27  # values of these cases to keep in memory: half a gigabyte in single precision
 LIGHTEST = 1e-30  # weight relative to 1: steps of lighter cases alone would divide by zero in single precision
@@ -86,6 +86,8 @@ def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
     if mostly_missing:
         max_epochs, to_the_end = 5, "no mostly missing cases are held out"
     readout, readout_why = _readout(signals, kind, regular=regular, mostly_missing=mostly_missing)
+    if frontend == "hop_means" and readout == "pooled":  # band power is not in the readout, and there are enough cases
+        frontend, why = "band_power", f"{why}, many cases"
     reasons = {"frontend": why, "size": size_why, "pooling": pooling_why, "readout": readout_why}
     return Defaults(kind, frontend, hop / (sfreq or 1.0), size, pooling, readout, max_epochs, to_the_end, reasons)
 

@@ -14,6 +14,7 @@ from s4signal.estimators.augmentation import CHANGED_LOADS, CaseVersions
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer
 from s4signal.estimators.survey import Survey, check_span, check_time_unit, check_timed, relative_periods
+from s4signal.estimators.trained.defaults import BY_HOPS
 from s4signal.estimators.validation import all_finite
 from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
@@ -70,7 +71,7 @@ def plan_sampling(options: Any, found: Survey, weights: NDArray[np.float64], fro
     masked = () if grid else tuple(np.flatnonzero(absent & found.n_observed.any(0)).tolist())
     # On a grid, missing samples are interpolated. A filter bank gets waveforms, whose peaks are not outliers.
     mostly_missing = not grid and found.mostly_missing(weights)
-    missing = "line" if frontend == "hop_means" and missing != "error" else missing
+    missing = "line" if frontend in BY_HOPS and missing != "error" else missing
     return Sampling(times, missing, masked, grid, gaps, mostly_missing)
 
 

@@ -71,7 +71,7 @@ def _check_sizes(plan: Plan, weights: State) -> None:
     size = weights.arrays["blocks.0.layer.kernel.C"].size
     if size != d_model * d_state or d_state > (_LARGEST_DENSE if dense else size):
         raise ModelFileError(f"d_state={d_state} does not match the weights, or is too large to be built.")
-    if plan.frontend in ("linear", "hop_means"):
-        weights.array("frontend.mix.weight", d_model, plan.n_inputs)
+    if plan.frontend in ("linear", "hop_means", "band_power"):
+        weights.array(f"frontend.{'slow' if plan.frontend == 'band_power' else 'mix'}.weight", d_model, plan.n_inputs)
     elif plan.n_channels * 5 > sum(array.size for array in weights.arrays.values()):
         raise ModelFileError(f"there are no weights for {plan.n_channels} channels.")

@@ -12,10 +12,25 @@ from s4signal.estimators.augmentation import Settings, choose_augmentation, feat
 from s4signal.estimators.model_file import State
 from s4signal.estimators.parameters import check_band
 from s4signal.estimators.survey import Survey
-from s4signal.estimators.trained.defaults import HOP_S, LOWEST_HZ, Defaults, LabelledCases, case_durations, sound_bank
+from s4signal.estimators.trained.defaults import (
+    BY_HOPS,
+    HOP_S,
+    LOWEST_HZ,
+    Defaults,
+    LabelledCases,
+    case_durations,
+    sound_bank,
+)
 from s4signal.estimators.trained.missing import Sampling, grid_lengths, plan_sampling
 from s4signal.nn import FilterBank, S4Network, StackOptions
-from s4signal.nn.frontends import FilterBankFrontend, Frontend, HopMeansFrontend, LinearFrontend, ModuleFrontend
+from s4signal.nn.frontends import (
+    BandPowerFrontend,
+    FilterBankFrontend,
+    Frontend,
+    HopMeansFrontend,
+    LinearFrontend,
+    ModuleFrontend,
+)
 from s4signal.nn.frontends.loudness import FLOOR_DB
 from s4signal.nn.frontends.module import probe_module
 from s4signal.nn.pooling import LEGS_ORDER
@@ -35,7 +50,7 @@ class Plan(NamedTuple):
 
     n_channels: int
     n_outputs: int
-    frontend: str  # "linear", "hop_means", "filterbank" or "module"
+    frontend: str  # "linear", "hop_means", "band_power", "filterbank" or "module"
     sfreq: float | None
     hop_s: float | None  # samples if the rate is unknown
     dt_range: tuple[float, float]  # in periods of the frames
@@ -131,14 +146,14 @@ def plan_network(
     frontend = "module" if isinstance(options.frontend, nn.Module) else options.frontend
     frontend = defaults.frontend if frontend == "auto" else frontend
     _check_rate(options, frontend, sfreq)
-    fixed = {"linear": None, "hop_means": defaults.hop_s, "filterbank": HOP_S}
+    fixed = {"linear": None, **dict.fromkeys(BY_HOPS, defaults.hop_s), "filterbank": HOP_S}
     hop_s = fixed[frontend] if frontend in fixed else getattr(options.frontend, "hop_s", None)
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     stack, pooling, why = _chosen(options, defaults)
     stack["lookahead"] = _lookahead(options.lookahead_s, step_s, stack["n_layers"])
     if (chosen := readout) == "auto":
-        chosen = defaults.readout if frontend in ("linear", "hop_means") else "pooled"
+        chosen = defaults.readout if frontend in ("linear", *BY_HOPS) else "pooled"
     why |= {"readout": "auto"} if "readout" in why and chosen != defaults.readout else {}
     return Plan(
         n_channels=signals.n_channels,
@@ -263,8 +278,11 @@ def _lookahead(lookahead_s: float | None, step_s: float, n_layers: int) -> float
 def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
     if plan.frontend == "linear":
         return LinearFrontend(plan.n_inputs, d_model)
-    if plan.frontend == "hop_means":
-        return HopMeansFrontend(plan.n_channels, d_model, sfreq=plan.sfreq or 1.0, hop_s=plan.step_s)
+    if plan.frontend in BY_HOPS:
+        hops = {"sfreq": plan.sfreq or 1.0, "hop_s": plan.step_s}
+        if plan.frontend == "hop_means":
+            return HopMeansFrontend(plan.n_channels, d_model, **hops)
+        return BandPowerFrontend(plan.n_channels, d_model, **hops, band_hz=plan.band_hz)
     if plan.frontend == "module" and not isinstance(module, FilterBank):
         return ModuleFrontend(copy.deepcopy(module), plan.n_features or 0, d_model)
     if plan.frontend not in ("filterbank", "module"):

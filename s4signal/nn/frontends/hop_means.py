@@ -1,5 +1,6 @@
 """Front end for slow waves: means of each channel over hops, and a linear map of the channels."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,17 +25,9 @@ class HopMeansFrontend(Frontend):
 
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Average each channel over the valid samples of each hop."""
-        x, mask = signals.features, signals.mask
-        if signals.gaps is not None:
-            raise ValueError("hop means need regular samples: resample X to a grid, or use frontend='linear'.")
         hop = self.unit(signals.rate)
-        short = -x.shape[-1] % hop
-        valid = x.new_ones(1, x.shape[-1]) if mask is None else mask
-        counts = F.pad(valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
-        sums = F.pad(x * valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
-        frame_mask = None if mask is None else (counts > 0).to(x.dtype)
-        period = signals.rate * hop / (self.sfreq * self.hop_s)
-        return Frames(sums / counts.clamp_min(1.0), frame_mask, period)
+        means = hop_means(signals, hop)
+        return replace(means, rate=signals.rate * hop / (self.sfreq * self.hop_s))
 
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
         """Mix the channels."""
@@ -52,6 +45,18 @@ class HopMeansFrontend(Frontend):
     def describe(self) -> str:
         """Describe a frame."""
         return "means over hops, channels mixed"
+
+
+def hop_means(signals: Frames, hop: int) -> Frames:
+    """Average each channel over the valid samples of each hop of so many samples."""
+    x, mask = signals.features, signals.mask
+    if signals.gaps is not None:
+        raise ValueError("hop means need regular samples: resample X to a grid, or use frontend='linear'.")
+    short = -x.shape[-1] % hop
+    valid = x.new_ones(1, x.shape[-1]) if mask is None else mask
+    counts = F.pad(valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
+    sums = F.pad(x * valid, (0, short)).unflatten(-1, (-1, hop)).sum(-1)
+    return Frames(sums / counts.clamp_min(1.0), None if mask is None else (counts > 0).to(x.dtype))
 
 
 class _Steps(FrontendSteps):

@@ -1,11 +1,14 @@
 """Front ends in plain operations, whose number does not depend on the length, for export."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from s4signal.nn.frontends.band_power import BandPowerFrontend
 from s4signal.nn.frontends.bank import FilterBank, hop_blocks
 from s4signal.nn.frontends.base import Frames
 from s4signal.nn.frontends.compression import compress
@@ -72,11 +75,24 @@ class PlainHopMeans(HopMeansFrontend):
 
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Average each channel over the samples of each hop."""
-        x, hop = signals.features, self.unit(1.0)
-        n_steps = (x.shape[-1] + hop - 1) // hop
-        sums, lengths = (first(cut(part, hop).sum(-1), n_steps) for part in (x, torch.ones_like(x[:1])))
-        means = sums / lengths
-        return Frames(means, None, hop / (self.sfreq * self.hop_s))
+        hop = self.unit(1.0)
+        return Frames(_hop_means(signals.features, hop), None, hop / (self.sfreq * self.hop_s))
+
+
+class PlainBandPower(BandPowerFrontend):
+    """Band power with the same amount of padding for all lengths; its bank is a `PlainBank`."""
+
+    def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
+        """Compute hop means and band signals."""
+        bank: Any = self.bank
+        bands: Frames = bank(signals.features)
+        return replace(bands, features=torch.cat([_hop_means(signals.features, bank.hop), bands.features]))
+
+
+def _hop_means(x: Tensor, hop: int) -> Tensor:
+    n_steps = (x.shape[-1] + hop - 1) // hop
+    sums, lengths = (first(cut(part, hop).sum(-1), n_steps) for part in (x, torch.ones_like(x[:1])))
+    return sums / lengths
 
 
 class PlainLoudness(Loudness):

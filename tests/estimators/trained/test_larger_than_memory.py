@@ -110,6 +110,7 @@ CAUSAL = {
     "linear": {"frontend": "linear"},
     "linear, closed form": {"frontend": "linear", "readout": "closed_form"},
     "hop means": {"frontend": "hop_means"},
+    "band power": {"frontend": "band_power"},
     "filter bank": {"frontend": "filterbank"},
     "dense kernel": {"frontend": "linear", "kernel": "lssl"},
     "bf16": {"frontend": "linear", "precision": "bf16"},

@@ -17,6 +17,7 @@ TOLERANCE = {"32": 1e-5, "64": 1e-9}
 MAKES = {
     "linear": lambda **options: fitted(frontend="linear", lookahead_s=0.2, **options),
     "hop_means": lambda **options: fitted(frontend="hop_means", lookahead_s=0.2, **options),
+    "band_power": lambda **options: fitted(frontend="band_power", lookahead_s=0.2, **options),
     "EEG": lambda **options: fitted(n_channels=9, lookahead_s=0.2, n_layers="auto", readout="auto", **options),
     "filterbank": lambda **options: sounds(lookahead_s=0.05, **options),
     "a band of the filterbank": lambda **options: sounds(

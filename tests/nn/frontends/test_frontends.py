@@ -36,9 +36,16 @@ def filter_bank(n_channels: int, d_model: int) -> Frontend:
     return FRONTENDS["filterbank"](n_channels, d_model, bank=bank, **options)
 
 
+def band_power(n_channels: int, d_model: int) -> Frontend:
+    frontend = FRONTENDS["band_power"](n_channels, d_model, sfreq=SFREQ, hop_s=8 / SFREQ)
+    nn.init.normal_(frontend.mix.weight)  # not zero
+    return frontend
+
+
 BUILT: dict[str, Callable[[int, int], Frontend]] = {
     "linear": lambda n_channels, d_model: FRONTENDS["linear"](n_channels, d_model),
     "hop_means": lambda n_channels, d_model: FRONTENDS["hop_means"](n_channels, d_model, sfreq=SFREQ, hop_s=8 / SFREQ),
+    "band_power": band_power,
     "filterbank": filter_bank,
     "module": lambda n_channels, d_model: FRONTENDS["module"](Strided(n_channels), 6, d_model),
 }
@@ -128,7 +135,7 @@ def test_scores_from_precomputed_features_equal_scores_of_signals(name: str) -> 
 @each_frontend
 def test_features_are_precomputable_unless_learned_or_linear(name: str) -> None:
     frontend = built(name)
-    assert frontend.precomputable == (name in ("filterbank", "hop_means"))
+    assert frontend.precomputable == (name in ("filterbank", "hop_means", "band_power"))
     frontend.requires_grad_(False)
     assert not frontend.learned
     assert frontend.precomputable == (name != "linear")
@@ -141,6 +148,8 @@ def test_calibrated_features_have_zero_mean_and_unit_variance(name: str) -> None
     frontend.calibrate([(frames, torch.ones(6).double())])
     if name not in ("linear", "hop_means"):
         levelled = frontend.loudness(frames.features) if name == "filterbank" else frames.features
+        if name == "band_power":
+            levelled = frontend.log_powers(frames.features[2:])[0]
         standard = frontend.standardize(levelled)
         torch.testing.assert_close(standard.mean((1, 2)), torch.zeros(len(standard)).double(), rtol=0, atol=1e-6)
         torch.testing.assert_close(standard.square().mean((1, 2)), torch.ones(len(standard)).double())
