@@ -96,8 +96,7 @@ class FilterCombinations:
         weights = self.weights * torch.where(constant, 0.0, variance.clamp_min(1e-30).rsqrt())[:, None]
         spread = EDGE * torch.einsum("qsk,qkl,qsl->qs", weights, covariance, weights).clamp_min(0.0).sqrt()
         weights = weights * torch.where(spread > 0, 1.0 / spread, 0.0)[..., None]
-        means = torch.einsum("qsk,qk->qs", weights, centre)[..., None]
-        thresholds = torch.where(spread[..., None] > 0, means + self.quantiles / EDGE, 0.0)
+        thresholds = torch.einsum("qsk,qk->qs", weights, centre)[..., None] + self.quantiles / EDGE
         return replace(self, weights=weights, thresholds=thresholds)
 
 

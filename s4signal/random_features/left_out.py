@@ -52,7 +52,7 @@ class Spectrum(NamedTuple):
         if n <= p:
             return cls.of_gram((X @ X.T).astype(np.float64))
         values, vectors = eigh((X.T @ X).astype(np.float64), driver="evd", overwrite_a=True, check_finite=False)
-        kept = values > 1e-10 * max(values[-1], 1e-300)
+        kept = values > 1e-10 * values[-1]
         return cls(values[kept], (X @ vectors[:, kept]) / np.sqrt(values[kept]))
 
 

@@ -165,7 +165,7 @@ def _moments(features: NDArray[np.floating], case_weights: Floats, *, shared: bo
     if shared and varies.any():
         std = np.full_like(std, np.sqrt(np.mean(std[varies] ** 2)))
     scale = np.where(varies, 1.0, 0.0) / np.where(varies, std, 1.0)
-    return mean, scale / np.sqrt(max(1, features.shape[1]))
+    return mean, scale / np.sqrt(features.shape[1])
 
 
 def _scaled(features: NDArray[np.floating], mean: Floats, scale: Floats, root: Floats) -> NDArray[np.floating]:
