@@ -57,6 +57,7 @@ def test_every_display_draws_into_given_axes(ridge: S4RidgeClassifier, network: 
     draw: list[Any] = [
         lambda ax: BandImportanceDisplay.from_estimator(ridge, ax=ax),
         lambda ax: ChannelImportanceDisplay.from_estimator(ridge, X, y, ax=ax),
+        lambda ax: ChannelImportanceDisplay(importance=np.ones((5, 2)), ch_names=NAMES).topography(ax=ax),
         lambda ax: FrequencyResponseDisplay.from_estimator(network, ax=ax),
         lambda ax: GroupScoresDisplay.from_estimator(ridge, X, y, groups=y, ax=ax),
         lambda ax: KernelDisplay.from_estimator(network, ax=ax),
@@ -87,7 +88,8 @@ def test_saliency_finds_the_decisive_window_at_irregular_times(ridge: S4RidgeCla
     case = Signal(data[:, kept], times=7.0 + kept / 100, ch_names=NAMES)
     display = SaliencyDisplay.from_estimator(ridge, case, target=1, n_windows=4)
     assert display.importance.argmax() == 2
-    assert 6.9 < display.edges[0] < display.edges[-1] < 11.1
+    mean_gap = (kept[-1] - kept[0]) / 100 / 299
+    np.testing.assert_allclose(display.edges[[0, -1]], 7.0 + kept[[0, -1]] / 100 + [0.0, mean_gap])
 
 
 def test_saliency_is_the_difference_to_the_prediction_without_the_window() -> None:

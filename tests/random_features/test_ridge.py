@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from s4signal.random_features import ridge
 from s4signal.random_features.left_out import LeftOut, Spectrum, squared_errors
-from s4signal.random_features.ridge import RidgeSums, fit_ridge, solve_ridge, solver_threads
+from s4signal.random_features.ridge import RidgeSums, _clearly_less, fit_ridge, solve_ridge, solver_threads
 
 __all__: list[str] = []
 
@@ -250,6 +250,14 @@ def test_groups_of_similar_cases_need_a_larger_penalty(rng):
     together = LeftOut(y, weights, groups=groups).choose(Spectrum.of(rows))
     assert np.abs(y - alone.loo_predictions).mean() < 0.3 < np.abs(y - together.loo_predictions).mean()
     assert together.alpha > alone.alpha
+    some = np.arange(6, 36)
+    assert LeftOut(y, weights, groups=groups).among(some).groups.tolist() == groups[some].tolist()
+
+
+@pytest.mark.parametrize(("spread", "clearly"), [(4.9, True), (5.1, False)])
+def test_losses_are_clearly_less_by_more_than_two_standard_errors(spread, clearly):
+    others = 1.0 + spread * np.tile([1.0, -1.0], 50)  # the mean is 1, its standard error a tenth of the spread
+    assert _clearly_less(np.zeros(100), others, np.ones(100)) == clearly
 
 
 def test_overlapping_fits_restore_the_number_of_blas_threads():
