@@ -14,9 +14,10 @@ Models: S4RidgeClassifier and S4Classifier. EEGNet, ShallowFBCSPNet and Deep4Net
 standardised and resampled to the rate for which the kernels were designed (128 Hz; 250 Hz), or to a higher rate if a
 case would be too short; 100 epochs of AdamW with the authors' learning rates, batches of 32, weights of the last epoch.
 MiniRocket and MultiRocket-Hydra (aeon). Logistic regression on tangent spaces of covariances (pyriemann): with Xdawn
-prototypes, and in nine bands of 4 Hz from 4 to 40 Hz. Two models run only if ``--models`` names them: "S4 average", the
-mean probabilities of S4RidgeClassifier and S4Classifier; "S4Classifier, pooled", the layers alone. When the test is on
-new people, models that accept ``groups`` get the groups of the training cases. ``pip install "s4signal[benchmark]"``
+prototypes, and in nine bands of 4 Hz from 4 to 40 Hz. Some models run only if ``--models`` names them: "S4 average",
+the mean probabilities of S4RidgeClassifier and S4Classifier; "S4Classifier, pooled", the layers alone; both networks
+with one other default, such as "S4Classifier, pooled, mean pooling" (a wrong name lists all of them). When the test is
+on new people, models that accept ``groups`` get the groups of the training cases. ``pip install "s4signal[benchmark]"``
 installs the other packages; models whose packages are not installed are skipped.
 
 Command::

@@ -142,17 +142,30 @@ AUGMENTED = {
     **{name: {} for name in ("band_shift", "band_dropout", "silence_padding")},
     **{name: {"share": 0.25} for name in ("noise", "babble", "room", "clipping", "sample_dropout")},
 }
+POOLED = {"readout": "pooled"}  # the layers alone
+CHANGES = {  # of one default at a time
+    "mean pooling": {"pooling": "mean"},
+    "linear": {"frontend": "linear"},
+    "band power": {"frontend": "band_power"},
+    "64 x 4": {"d_model": 64, "n_layers": 4, "d_state": 64},
+}
 MODELS = {
     "S4RidgeClassifier": Model("s4signal", LABELS, partial(ridge, S4RidgeClassifier)),
     "S4RidgeRegressor": Model("s4signal", ("PPG",), partial(ridge, S4RidgeRegressor)),
     "S4Classifier": Model("s4signal", LABELS, partial(s4, S4Classifier)),
     "S4Regressor": Model("s4signal", ("PPG",), partial(s4, S4Regressor)),
     "S4 average": Model("s4signal", LABELS, average, shown=False),
-    "S4Classifier, pooled": Model("s4signal", ("EEG",), partial(s4, S4Classifier, readout="pooled"), shown=False),
+    **{
+        f"S4Classifier, {name}": Model("s4signal", ("EEG",), partial(s4, S4Classifier, **options), shown=False)
+        for name, options in {**CHANGES, **{f"pooled, {k}": {**POOLED, **v} for k, v in CHANGES.items()}}.items()
+    },
+    "S4Classifier, pooled": Model("s4signal", ("EEG",), partial(s4, S4Classifier, **POOLED), shown=False),
     "S4Classifier, augmented": Model(
         "s4signal", ("speech",), partial(s4, S4Classifier, augmentation=AUGMENTED), shown=False
     ),
-    "S4Classifier, linear": Model("s4signal", ("speech",), partial(s4, S4Classifier, frontend="linear"), shown=False),
+    "S4Classifier, linear": Model(
+        "s4signal", ("EEG", "speech"), partial(s4, S4Classifier, frontend="linear"), shown=False
+    ),
     **{name: Model("braindecode", ("EEG",), partial(eeg_net, name)) for name in EEG_NETS},
     **{name: Model("aeon", (*LABELS, "PPG"), partial(rocket, name)) for name in ("MiniRocket", "MultiRocketHydra")},
     "Xdawn tangent space": Model("pyriemann", ("EEG",), xdawn_tangent, seeded=False),

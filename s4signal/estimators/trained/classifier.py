@@ -27,8 +27,8 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         bands. "filterbank": gammatone energies every 10 ms, mixed with their neighbours in frequency and time, relative
         to the loudest part of a case. "auto" is the filter bank for audio: data of an audio reader, or plain arrays of
         one or two channels at 4 kHz or more. For several channels on a regular grid with at most 30 % of the values
-        missing, if a hop has two samples, it is "hop_means", and "band_power" for too many cases for the readout in
-        closed form, which contains the power of bands; else "linear".
+        missing, if a hop has two samples, it is "hop_means"; and "band_power" in `partial_fit` and for too many cases
+        for the readout in closed form, which contains the power of bands. Else it is "linear".
         A module maps (batch, n_times, n_channels) to (batch, n_hops, n_features) and has the attribute ``hop_s``, the
         seconds between two outputs (samples if the rate is unknown). A copy of it starts from its current weights and
         trains those that require gradients; it takes one sampling rate, on a regular grid, and every case at its own

@@ -59,8 +59,8 @@ class Defaults(NamedTuple):
     why: dict[str, str]
 
 
-def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
-    """Choose the defaults for all training cases.
+def choose_defaults(data: LabelledCases, sfreq: float | None, *, in_batches: bool = False) -> Defaults:
+    """Choose the defaults for all training cases, or for the first of several batches.
 
     Sounds are not locked to the start of a case, so a learned score weights the steps. In epochs of several channels
     the time of a wave matters: Legendre coefficients keep the time course over the case, and a step is a 64th of it.
@@ -86,8 +86,10 @@ def choose_defaults(data: LabelledCases, sfreq: float | None) -> Defaults:
     if mostly_missing:
         max_epochs, to_the_end = 5, "no mostly missing cases are held out"
     readout, readout_why = _readout(signals, kind, regular=regular, mostly_missing=mostly_missing)
-    if frontend == "hop_means" and readout == "pooled":  # band power is not in the readout, and there are enough cases
-        frontend, why = "band_power", f"{why}, many cases"
+    if in_batches and readout == "closed_form":  # which needs all cases
+        readout, readout_why = "pooled", "auto, for batches"
+    if frontend == "hop_means" and readout == "pooled":  # which has no band power, and there are enough cases
+        frontend, why = "band_power", f"{why}, {readout_why.removeprefix('auto, for ')}"
     reasons = {"frontend": why, "size": size_why, "pooling": pooling_why, "readout": readout_why}
     return Defaults(kind, frontend, hop / (sfreq or 1.0), size, pooling, readout, max_epochs, to_the_end, reasons)
 

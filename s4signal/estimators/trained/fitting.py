@@ -73,7 +73,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if warm:
             self._continue(data)
         else:
-            self._initialise(data, seed, defaults, readout=self.readout)
+            self._initialise(data, seed, defaults)
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
         if held_out is not None:
             check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
@@ -92,9 +92,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         device, first = prepare(self), not hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, None, classes=classes, reset=first)
         seed = draw_seed(self, device) + getattr(self, "n_iter_", 0)
-        defaults = choose_defaults(data, self.sfreq_)
+        defaults = choose_defaults(data, self.sfreq_, in_batches=True)
         if first:
-            self._initialise(data, seed, defaults, readout="pooled" if self.readout == "auto" else self.readout)
+            self._initialise(data, seed, defaults)
         else:
             self._continue(data)
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)._replace(max_epochs=1, averaging=0.0)
@@ -154,13 +154,12 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             seed=seed,
         )
 
-    def _initialise(self, data: LabelledCases, seed: int, defaults: Defaults, *, readout: str) -> None:
+    def _initialise(self, data: LabelledCases, seed: int, defaults: Defaults) -> None:
         """Fit the statistics of channels and targets, and build a network."""
         self._measure_targets(data.targets, data.weights)
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
-        self._plan = plan_network(
-            self, data, defaults=defaults, n_outputs=self._n_outputs(data.targets), sfreq=self.sfreq_, readout=readout
-        )
+        n_outputs = self._n_outputs(data.targets)
+        self._plan = plan_network(self, data, defaults=defaults, n_outputs=n_outputs, sfreq=self.sfreq_)
         self._optimizer_state, self._readout = {}, None
         with draws_from(torch.Generator().manual_seed(seed)):
             self.network_ = build_network(self._plan, self.frontend)

@@ -135,12 +135,10 @@ class Schedule(NamedTuple):
     text: str
 
 
-def plan_network(
-    options: Any, data: LabelledCases, *, defaults: Defaults, n_outputs: int, sfreq: float | None, readout: str
-) -> Plan:
+def plan_network(options: Any, data: LabelledCases, *, defaults: Defaults, n_outputs: int, sfreq: float | None) -> Plan:
     """Combine the given options and, where they are "auto", the defaults.
 
-    ``options`` has the parameters of an estimator as attributes; ``readout`` replaces its readout.
+    ``options`` has the parameters of an estimator as attributes.
     """
     signals, found, weights = data.signals, data.found, data.weights
     frontend = "module" if isinstance(options.frontend, nn.Module) else options.frontend
@@ -152,7 +150,7 @@ def plan_network(
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
     stack, pooling, why = _chosen(options, defaults)
     stack["lookahead"] = _lookahead(options.lookahead_s, step_s, stack["n_layers"])
-    if (chosen := readout) == "auto":
+    if (chosen := options.readout) == "auto":
         chosen = defaults.readout if frontend in ("linear", *BY_HOPS) else "pooled"
     why |= {"readout": "auto"} if "readout" in why and chosen != defaults.readout else {}
     return Plan(

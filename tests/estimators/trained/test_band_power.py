@@ -50,6 +50,17 @@ def test_many_cases_get_band_power_and_with_it_fast_waves(data, monkeypatch) -> 
     assert many.score(X_test, y_test) > 0.9
 
 
+def test_batches_get_band_power(data) -> None:
+    X, y = data[0]
+    model = classifier(readout="auto")
+    for epoch in range(15):
+        for rows in np.array_split(np.random.default_rng(epoch).permutation(N), 2):
+            model.partial_fit(X[rows], y[rows], classes=["left", "right"])
+    assert "band_power" in model.describe()
+    assert "batches" in model.describe()
+    assert model.score(*data[1]) > 0.9
+
+
 def test_streams_and_files_equal_predictions(live, data, tmp_path) -> None:
     X, expected = data[1][0][:3], live.predict_proba(data[1][0][:3])
     live.save(tmp_path / "hands.s4")
