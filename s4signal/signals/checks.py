@@ -71,9 +71,7 @@ def scale_pcm(data: Any, sfreq: float | None, modality: str | None = None, *, n_
     """Scale integer audio samples to -1…1, as soundfile does; return everything else unchanged."""
     data = as_numpy(data)
     kind = getattr(getattr(data, "dtype", None), "str", "")[1:]
-    if kind not in _PCM or (n_channels is None and data.ndim not in (1, 2)):
-        return data
-    if not is_audio(modality, sfreq, len(np.atleast_2d(data)) if n_channels is None else n_channels):
+    if kind not in _PCM or not is_audio(modality, sfreq, n_channels or len(np.atleast_2d(data))):
         return data
     zero, full_scale = _PCM[kind]
     return (data.astype(np.float32) - np.float32(zero)) / np.float32(full_scale)

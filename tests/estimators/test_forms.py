@@ -77,6 +77,12 @@ def test_int16_sound_is_scaled_alike_in_every_form(kind):
     np.testing.assert_allclose(np.ravel(streamed), expected[: streamed.size], atol=1e-5)
 
 
+@pytest.mark.parametrize(("sfreq", "n_channels", "scale"), [(4000.0, 2, 2**15), (3999.0, 2, 1), (4000.0, 3, 1)])
+def test_integers_are_sound_from_4_khz_and_of_at_most_two_channels(sfreq, n_channels, scale):
+    words = np.full((1, n_channels, 9), 2**14, dtype=np.int16)
+    assert (Signals(words, sfreq=sfreq)[0].data == 2**14 / scale).all()
+
+
 @pytest.mark.parametrize("kind", ["u1", "i1", "i2", "i4"])
 def test_integer_sound_of_any_width_equals_float_sound(kind):
     rng, y = np.random.default_rng(0), np.arange(16) % 2

@@ -8,6 +8,7 @@ import pytest
 
 from s4signal.errors import RecordingError
 from s4signal.signals import Signals, read_audio, read_audio_folder
+from s4signal.signals.checks import compile_pattern
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -25,6 +26,19 @@ def test_a_class_folder_may_be_a_link(tmp_path):
     write(tmp_path / "root" / "no" / "a.wav")
     (tmp_path / "root" / "yes").symlink_to(tmp_path / "elsewhere")
     assert read_audio_folder(tmp_path / "root").y.tolist() == ["no", "yes"]
+
+
+def test_classes_may_have_names_of_parts(tmp_path):
+    for name in ("car", "test", "train"):
+        write(tmp_path / name / "a.wav")
+    data = read_audio_folder(tmp_path)
+    assert (data.y.tolist(), data.splits) == (["car", "test", "train"], None)
+
+
+def test_a_repeated_field_of_a_pattern_is_the_same_text():
+    expression = compile_pattern("{label}/{label}_{take}.wav")
+    assert expression.fullmatch("no/no_1.wav")["take"] == "1"
+    assert expression.fullmatch("no/yes_1.wav") is None
 
 
 @pytest.mark.parametrize("target", [".", ".."])
@@ -125,8 +139,14 @@ def test_parts_without_class_folders_are_refused(tmp_path):
             ["yes", "no", "yes"],
             ["test", "train", "train"],
         ),
+        (
+            ("train/yes", "train/no", "test/yes", "extra/no"),
+            r"extra/no/a\.wav is in no class folder.*/test/<class>/<file>",
+            ["yes", "no", "yes"],
+            ["test", "train", "train"],
+        ),
     ],
-    ids=["a file beside the parts of a class", "a folder beside the parts"],
+    ids=["a file beside the parts of a class", "a folder beside the parts", "classes beside the parts"],
 )
 def test_files_outside_the_parts_are_refused(tmp_path, folders, message, labels, parts):
     for folder in folders:

@@ -40,7 +40,13 @@ def test_every_format_gives_the_same(folder, name):
     data = read_audio_manifest(write_rows(folder / name, ROWS))
     assert (data.y.tolist(), data.groups.tolist()) == (["low", "all"], ["ann", str(folder / "b c.wav")])
     assert data.signals.lengths.tolist() == [2000, 8000]
+    assert [case.first_sample for case in data.signals.cases] == [2000, 0]
     np.testing.assert_array_equal(data.signals[0].data[0], RAMP[2000:4000])
+
+
+def test_an_end_may_be_rounded_and_cells_may_have_spaces(folder):
+    data = read_audio_manifest({"path": [" a.wav"], "label": ["low "], "end": [1.01]}, root=folder)
+    assert (data.y.tolist(), data.signals.lengths.tolist()) == (["low"], [8000])
 
 
 @pytest.mark.parametrize("kind", ["frame", "mapping"])

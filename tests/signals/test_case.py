@@ -103,6 +103,7 @@ def test_masked_samples_become_nan():
         ({"sfreq": 0}, ValueError, "sfreq=0 must be a positive number"),
         ({"sfreq": np.inf}, ValueError, "sfreq=inf must be a positive number"),
         ({"sfreq": "fast"}, TypeError, "'fast' must be a number"),
+        ({"sfreq": True}, TypeError, "sfreq=True must be a number"),
         ({"times": [0, 1]}, ShapeError, r"shape \(3,\)"),
         ({"times": [0, 2, 1]}, ValueError, r"2 s is followed by 1 s \(samples 1 and 2\)"),
         ({"times": np.array([0, 1, 2], dtype="M8[s]")}, TypeError, r"times must be seconds, got dtype datetime64\[s\]"),
@@ -125,6 +126,13 @@ def test_masked_samples_become_nan():
 def test_invalid_cases_are_refused(changes, error, message):
     with pytest.raises(error, match=message):
         Signal(**({"data": np.zeros(3)} | changes))
+
+
+def test_times_of_single_precision_must_be_finer_than_samples():
+    fine, coarse = (np.float32(1e5 + np.arange(2000) * step) for step in (0.1, 0.05))
+    assert Signal(np.zeros(2000), times=fine).length == 2000
+    with pytest.raises(ValueError, match=r"as float32 have a resolution of 0\.0078125 s near .* 2000 samples"):
+        Signal(np.zeros(2000), times=coarse)
 
 
 def test_a_crop_is_a_view_that_keeps_its_times():
