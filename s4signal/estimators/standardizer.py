@@ -46,8 +46,7 @@ class Standardizer(NamedTuple):
         mean, std = found.moments(weights)
         unobserved = np.isnan(mean)
         mean = np.where(unobserved, 0.0, mean)
-        # Relative to the rounding error of an offset: of the mean, or of the shift between cases.
-        rounding = 1e-12 * np.maximum(np.abs(mean), np.sqrt(std**2 + (mean - found.shift) ** 2))
+        rounding = 1e-12 * np.abs(mean)  # of an offset
         flat = ~unobserved & ~(std > rounding)
         for channel in np.flatnonzero(unobserved | flat).tolist():
             why = "has no observation in any training case" if unobserved[channel] else "is flat in all training cases"
@@ -84,7 +83,7 @@ class Standardizer(NamedTuple):
         with np.errstate(over="ignore", invalid="ignore"):
             centre = self.mean
             if self.kept is not None:
-                own = np.nan_to_num(np.nansum(data, axis=1, dtype=np.float64) / (~np.isnan(data)).sum(1))
+                own = np.nansum(data, axis=1, dtype=np.float64) / (~np.isnan(data)).sum(1)
                 centre = own - (own - self.mean) * self.kept
             standardised = (data - centre[:, None]) / self.scale[:, None]
             return standardised, np.fmax.reduce(np.abs(standardised), axis=None, initial=0.0)  # ignores NaN

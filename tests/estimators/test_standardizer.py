@@ -98,10 +98,20 @@ def test_means_of_drifting_cases_are_scaled_separately():
     np.testing.assert_array_equal(again(X[0]), standardizer(X[0]))
 
 
-@pytest.mark.parametrize("identity", [False, True])
-def test_ordinary_cases_are_standardised_by_mean_and_standard_deviation(identity):
+def test_a_channel_that_is_constant_in_each_case_is_standardised():
     X, _ = waves()
-    X[:, :, 0] += np.linspace(-5, 5, len(X))[:, None]
+    ages = np.arange(24.0) % 7
+    X[:, 1] = ages[:, None]
+    standardizer = Standardizer.fit(survey(Signals(X)), np.ones(24))
+    Z = np.array([standardizer(case) for case in X])
+    np.testing.assert_allclose(Z[:, 1, 0], (ages - ages.mean()) / ages.std())
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+@pytest.mark.parametrize("identity", [False, True])
+def test_ordinary_cases_are_standardised_by_mean_and_standard_deviation(identity, unit):
+    X = unit * waves()[0]
+    X[:, :, 0] += unit * np.linspace(-5, 5, len(X))[:, None]
     found = survey(Signals(X))
     assert (found.without_outliers(np.ones(24)) == 1).all()
     standardizer = Standardizer.fit(found, np.ones(24), identity=identity)

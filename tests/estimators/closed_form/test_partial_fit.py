@@ -37,6 +37,12 @@ def test_a_batch_in_other_units_is_said():
         model.partial_fit(1e6 * X[30:], y[30:])
 
 
+def test_classes_may_be_in_any_order():
+    X, y = waves()
+    model = batches(S4RidgeClassifier(**SMALL), X, y, classes=[1, 0])
+    np.testing.assert_array_equal(model.predict(X), batches(S4RidgeClassifier(**SMALL), X, y).predict(X))
+
+
 @pytest.mark.parametrize("factor", [2.0**-200, 2.0**200])
 def test_only_ratios_of_the_weights_of_a_batch_count(factor):
     (X, y), options = waves(30), {**SMALL, "precision": "32"}

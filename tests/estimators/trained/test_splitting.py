@@ -50,9 +50,9 @@ def test_split_of_groups_has_every_class_in_both_parts(seed):
     # 300 cases of 18 subjects; every subject has one class.
     rng = np.random.default_rng(seed)
     groups = rng.integers(0, 18, 300)
-    labels = np.where(groups < 12, 0, 1)
+    labels = np.where(groups < 12, 0, 2)  # a class without cases may lie between them
     train, held_out, _ = split(labels, groups, seed=seed)
-    assert set(labels[train]) == set(labels[held_out]) == {0, 1}
+    assert set(labels[train]) == set(labels[held_out]) == {0, 2}
     assert set(groups[train]).isdisjoint(groups[held_out])
 
 
@@ -63,6 +63,15 @@ def test_auto_trains_on_all_cases_if_no_group_can_be_held_out():
     assert none is None
     assert why == "auto, no split keeps groups whole and every class on both sides"
     assert split(np.arange(N) % 2, np.zeros(N)).held_out is None
+    groups = np.arange(N) // 30  # one of them is held out, which has one class
+    assert split(groups // 2, groups).held_out is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_group_that_alone_has_a_class_is_not_held_out(seed):
+    groups, labels = np.arange(N) // 60, np.arange(N) % 2
+    labels[:5] = 2
+    assert set(groups[split(labels, groups, fraction=0.5, seed=seed).held_out]) == {1}
 
 
 def test_warning_names_groups_that_had_to_be_split():
@@ -78,6 +87,7 @@ def test_warning_names_groups_that_had_to_be_split():
     [
         (np.arange(99) % 2, {}, "auto, none is held out of fewer than 100 cases"),
         (np.arange(N) % 20, {}, "auto, a class has too few cases to hold out some"),
+        (np.minimum(np.arange(N), 1), {}, "auto, a class has too few cases to hold out some"),
         (np.arange(N) % 2, {"to_the_end": "because"}, "auto, because"),
         (np.arange(N) % 2, {"early_stopping": False}, "early_stopping=False"),
     ],
