@@ -277,8 +277,7 @@ class FilterBank(nn.Module):
         self, energy: Tensor, step_s: float, state: BankState | None, filters: Tensor
     ) -> tuple[Tensor, BankState]:
         """Smooth and compress energies (n_bands, rows, n_steps)."""
-        energy, slow = energy.clamp_min(0.0), None
-        smooth, gain = (None, None) if state is None else (state.smooth, state.gain)
+        slow, (smooth, gain) = None, (None, None) if state is None else (state.smooth, state.gain)
         if hasattr(self, "log_smooth"):
             energy, smooth = low_pass(energy, self._exact("smooth") / step_s, smooth)
         if self.output == "pcen":

@@ -53,7 +53,7 @@ class PlainBank(nn.Module):
         features = first(self._reduced(z), n_steps)
         if self.output != "linear":
             lengths = first(cut(torch.ones_like(x[:1]), hop).sum(-1), n_steps)
-            features = compress(self.output, (features / lengths).clamp_min(0.0), self.floor, None)
+            features = compress(self.output, features / lengths, self.floor, None)
         return Frames(features, None, hop / self.sfreq / self.hop_s)
 
     def _reduced(self, z: Tensor) -> Tensor:
