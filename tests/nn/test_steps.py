@@ -53,6 +53,9 @@ def small(name, **options):
     torch.manual_seed(0)
     if name == "band_power":
         nn.init.normal_(frontend.mix.weight)  # not zero
+    if isinstance(frontend, FilterBankFrontend):  # as after a calibration
+        frontend.center.normal_()
+        frontend.scale.uniform_(0.5, 2.0)
     return network(frontend, d_model=8, n_layers=2, **options).double()
 
 

@@ -69,9 +69,8 @@ def test_a_dropped_band_equals_the_bank_at_the_lower_rate(
     at_half = front.features(Frames(noise[..., ::2], rate=2.0)).features
     # A draw of 0.5 puts the cut-off at 0.25 ** 0.5 = 0.5.
     monkeypatch.setattr(torch, "rand", lambda *shape, device, generator: torch.full(shape, 0.5, device=device))
-    floor = front.bank.floor_value if mean_subtraction == "none" else 0.0
     heights = 2 * front.bank.frequencies_hz / 8000.0
-    dropped = front.augmentations[0](full, heights, floor=floor).unflatten(0, (-1, 10))
+    dropped = front.augment(Frames(full)).features.unflatten(0, (-1, 10))
     upper = heights >= 0.5
     assert 0 < upper.sum() < 10
     expected = at_half.unflatten(0, (-1, 10))[:, upper]
@@ -218,6 +217,16 @@ def test_noise_has_the_energies_of_white_noise_in_bands_of_these_widths() -> Non
     mean, std = energies.mean(-1), energies.std(-1)
     torch.testing.assert_close(mean / mean[0], (widths / widths[0])[:, None].expand_as(mean), rtol=0.1, atol=0)
     torch.testing.assert_close(std / mean, (1.0 + widths).rsqrt()[:, None].expand_as(mean), rtol=0.1, atol=0)
+    below_db = 10.0 * torch.log10(3.0 / mean.sum(0))  # the click has an energy of 1 in each of three bands
+    assert 19.5 < below_db.min() < 25 < 45 < below_db.max() < 60.5
+
+
+def test_cases_that_are_not_chosen_are_unchanged() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 300, 40)
+    longer, _ = SilencePadding(0.2)(x, None, **BANK)
+    unchanged = (longer[..., :40] == x).all(0).all(-1) & (longer[..., 40:] == 0).all(0).all(-1)
+    assert unchanged.double().mean().item() == pytest.approx(0.8, abs=0.05)
 
 
 def test_no_silence_is_added_in_evaluation() -> None:

@@ -1,5 +1,7 @@
 """Levelled log energies do not depend on gain, silence, padding or pieces."""
 
+import math
+
 import pytest
 import torch
 
@@ -35,6 +37,21 @@ def test_leading_silence_and_gain_have_little_effect_on_a_stream() -> None:
     x, level = torch.randn(8, 1, 40), Loudness(causal=True)
     late = level(torch.cat([x.new_full((8, 1, 30), -69.0), x - 5.0], -1))[..., 30:]
     torch.testing.assert_close(late, level(x), atol=1e-3, rtol=0)
+
+
+def test_silence_lies_at_the_floor_below_the_loudest_frame() -> None:
+    x = torch.full((4, 1, 3), -99.0).index_fill(-1, torch.tensor(1), 2.0)
+    y = Loudness(floor_db=40.0)(x)
+    torch.testing.assert_close(y[..., 1] - y[..., 2], torch.full((4, 1), 1e4).log1p())
+
+
+def test_a_stream_subtracts_the_mean_weighted_by_amplitude() -> None:
+    x = torch.randn(4, 1, 20, dtype=torch.float64) * 3
+    energy = x.logsumexp(0)
+    amplitude = torch.exp(energy / 2)
+    floored = torch.logaddexp(x, energy.cummax(-1).values - math.log(1e4 * 4))
+    mean = (floored * amplitude).cumsum(-1) / amplitude.cumsum(-1)
+    torch.testing.assert_close(Loudness(floor_db=40.0, causal=True)(x), floored - mean)
 
 
 @pytest.mark.parametrize("causal", [False, True])
