@@ -1,5 +1,6 @@
 """Epochs of long recordings: consecutive segments of equal duration, their context, their labels."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -56,7 +57,7 @@ def epoch_labels(
     -------
     ndarray of shape (n_recordings,)
         An array of (n_epochs,) labels for each recording, None where unlabelled: the ``y`` of
-        `s4signal.estimators.S4Segmenter`.
+        `s4signal.estimators.S4Segmenter`. A warning names a recording without any label.
 
     Raises
     ------
@@ -82,19 +83,20 @@ def epoch_labels(
         got = repr(annotations)[:60] if isinstance(annotations, str | PathLike) else len(annotations)
         raise ShapeError(f"annotations must hold one list or file for each of {len(cases)} recordings, got {got}.")
     marks = [case.annotations if annotations is None else _marks(annotations[i]) for i, case in enumerate(cases)]
-    found, n_labelled = np.empty(len(cases), dtype=object), 0
+    found, used = np.empty(len(cases), dtype=object), list[int]()
     for i, case in enumerate(cases):
         n = len(epoch_spans(Clock(i, case), epoch_s)[0])
         found[i], covered, bad = labels_of(marks[i], named_labels(labels, marks[i]), n, epoch_s)
-        n_labelled += covered.sum()
+        used += [i] * bool(covered.any())
         found[i][~covered] = otherwise
         found[i][bad & reject_by_annotation] = None
-    if not n_labelled:
-        names = sorted({mark.description for of_recording in marks for mark in of_recording})
+    if not used:
         raise RecordingError(
             f"no annotation of labels={labels if labels is None else list(labels)} covers more than half of an epoch "
-            f"of {epoch_s:g} s. The recordings have: {', '.join(names[:20]) or 'no annotations; pass annotations='}."
+            f"of {epoch_s:g} s. The recordings have: {descriptions(marks)}; pass annotations= for others."
         )
+    if otherwise is None:
+        warn_of_unused(cases, used, marks)
     return found
 
 
@@ -189,12 +191,25 @@ def labelled(
     found = [labels_of(window.annotations, named, 1, duration_s) for window in windows]
     kept = [k for k, (_, covered, _) in enumerate(found) if covered[0]]
     if not kept:
-        names = sorted({mark.description for window in windows for mark in window.annotations})
         raise RecordingError(
             f"no annotation of labels={list(named)} covers more than half of a window of {duration_s:g} s. The windows "
-            f"have: {', '.join(names[:20]) or 'no annotations'}. For instants use epochs_from_events."
+            f"have: {descriptions(window.annotations for window in windows)}. For instants use epochs_from_events."
         )
     return kept, np.array([found[k][0][0] for k in kept])
+
+
+def descriptions(marks: Iterable[Iterable[Annotation]]) -> str:
+    """List the descriptions of the annotations of recordings."""
+    return ", ".join(sorted({mark.description for of_case in marks for mark in of_case})[:20]) or "no annotations"
+
+
+def warn_of_unused(cases: Sequence[Case], used: Iterable[int], marks: Sequence[Iterable[Annotation]] | None) -> None:
+    """Warn of recordings without a window, epoch or label: formats can name the same event differently."""
+    if unused := sorted({*range(len(cases))} - {*used}):
+        first = cases[unused[0]]
+        has = descriptions([marks[unused[0]] if marks else first.annotations])
+        text = f"the first, {first.source or unused[0]}, has {has}."
+        warnings.warn(f"nothing is used of {len(unused)} of {len(cases)} recordings; {text}", stacklevel=3)
 
 
 def named_labels(

@@ -14,7 +14,7 @@ from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
 from s4signal.signals.eeg import read_mne_events
-from s4signal.signals.epochs import is_bad, labelled, named_labels
+from s4signal.signals.epochs import descriptions, is_bad, labelled, named_labels, warn_of_unused
 from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.mne_objects import fingerprint
 
@@ -58,7 +58,7 @@ def windows(
     -------
     windows : Signals
         Views, or segments of files that are read on access, with unchanged times. A window without samples is left
-        out.
+        out; a warning names a recording of which no window is left.
     y : ndarray of shape (n_windows,) or None
         The targets of the windows.
     groups : ndarray of shape (n_windows,)
@@ -96,8 +96,7 @@ def windows(
     for name, value in (("duration_s", duration_s), ("step_s", step_s)):
         check_positive(name, value)
     recordings = Signals(signals)
-    cases: list[Case] = []
-    origin: list[int] = []
+    cases, origin = list[Case](), list[int]()
     for i, recording in enumerate(recordings.cases):
         clock = Clock(i, recognised(i, recording))
         parts = [clock.case.crop(a, b) for a, b in _edges(clock, duration_s, step_s, start_s, stop_s)]
@@ -110,6 +109,7 @@ def windows(
     if labels is not None:
         kept, targets = labelled(cases, labels, duration_s)
         cases, origin = [cases[k] for k in kept], [origin[k] for k in kept]
+    warn_of_unused(recordings.cases, origin, None)
     return Signals.from_cases(cases), targets, _groups(recordings, groups)[origin]
 
 
@@ -161,7 +161,7 @@ def epochs_from_events(
     Warns
     -----
     UserWarning
-        If an epoch reaches outside its recording or has no samples; it is left out.
+        If an epoch reaches outside its recording or has no samples; it is left out. If no epoch of a recording is left.
 
     See Also
     --------
@@ -179,9 +179,7 @@ def epochs_from_events(
         raise ValueError(f"tmax={tmax} must not be less than tmin={tmin}.")
     recordings = Signals(signals)
     event_arrays = [None] * len(recordings) if events is None else _event_lists(events, len(recordings))
-    cases: list[Case] = []
-    names: list[str] = []
-    origin: list[int] = []
+    cases, names, origin = list[Case](), list[str](), list[int]()
     for i, recording in enumerate(recordings.cases):
         clock = Clock(i, recognised(i, recording))
         found = _named(_marks(clock, event_arrays[i]), event_id)
@@ -197,7 +195,14 @@ def epochs_from_events(
                 names.append(name)
                 origin.append(i)
     if not cases:
-        raise RecordingError(_no_events(recordings, event_id, events is None))
+        if events is not None:
+            raise RecordingError(
+                f"no event with a code of event_id={event_id} lies inside its recording. Check the events array."
+            )
+        have = descriptions(case.annotations for case in recordings.cases) + "; pass events= for others"
+        text = f"no annotation that matches event_id={event_id} lies inside its recording"
+        raise RecordingError(f"{text}. The recordings have: {have}.")
+    warn_of_unused(recordings.cases, origin, None)
     return Signals.from_cases(cases), np.array(names), _groups(recordings, groups)[origin]
 
 
@@ -266,13 +271,3 @@ def _one_per_recording(values: Any, name: str, n: int) -> npt.NDArray[Any]:
     if array.ndim == 0 or len(array) != n:
         raise ShapeError(f"{name} must hold one value for each of {n} recordings, got shape {array.shape}.")
     return array
-
-
-def _no_events(recordings: Signals, event_id: Any, annotated: bool) -> str:
-    if not annotated:
-        return f"no event with a code of event_id={event_id} lies inside its recording. Check the events array."
-    found = sorted({mark.description for case in recordings.cases for mark in case.annotations})
-    return (
-        f"no annotation that matches event_id={event_id} lies inside its recording. "
-        f"The recordings have: {', '.join(found[:20]) or 'no annotations; pass events='}."
-    )

@@ -1,12 +1,13 @@
 """A label for every epoch of a long recording, from annotations and hypnograms."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from s4signal.errors import MissingDependencyError, RecordingError, ShapeError
-from s4signal.signals import Annotation, Signal, Signals, epoch_labels, epochs_from_events
+from s4signal.signals import Annotation, Signal, Signals, epoch_labels, epochs_from_events, windows
 from s4signal.signals.clock import Clock
 from s4signal.signals.epochs import cut_epoch, epoch_spans
 
@@ -194,3 +195,19 @@ def test_missing_mne_names_the_extra_for_annotations_and_events(monkeypatch, tmp
         epoch_labels(night(), annotations=[tmp_path / "night-eve.fif"])
     with pytest.raises(MissingDependencyError, match=r"s4signal\[eeg\]"):
         epochs_from_events(night(), events=tmp_path / "night-eve.fif", tmax=1)
+
+
+def test_a_recording_of_which_nothing_is_used_is_reported():
+    names = ("left", "Comment/left", "right")
+    cases = [Signal(np.zeros((1, 900)), sfreq=100, annotations=(Annotation(2, 3, name),)) for name in names]
+    both = Signals([replace(case, source=f"{i}.vhdr") for i, case in enumerate(cases)])
+    cuts = {"tmax": 1, "event_id": ["left"]}, {"duration_s": 1, "labels": ["left"]}, {"epoch_s": 1, "labels": ["left"]}
+    for cut, options in zip((epochs_from_events, windows, epoch_labels), cuts, strict=True):
+        with pytest.warns(
+            UserWarning, match=r"nothing is used of 2 of 3 recordings; the first, 1.vhdr, has Comment/left\."
+        ):
+            cut(both, **options)
+    assert all(epoch_labels(both, epoch_s=1, labels=["left"], otherwise="none")[1] == "none")  # without a warning
+    given = [[(2, 3, "left")], [(2, 3, "up")], [(2, 3, "left")]]
+    with pytest.warns(UserWarning, match=r"nothing is used of 1 of 3 recordings; the first, 1.vhdr, has up\."):
+        epoch_labels(both, epoch_s=1, labels=["left"], annotations=given)
