@@ -89,7 +89,8 @@ class BandImportanceDisplay(Display):
             sums = np.bincount(place, self.importance[band])
             ax.bar(lowest, sums, width=highest - lowest, align="edge", color="0.85", edgecolor="w", label="octave")
             ax.plot(self.frequency[band], self.importance[band], "o", color=BLUE, markersize=3, label="oscillator")
-            ax.set_xscale("log")
+            ax.set_xscale("log", base=2)
+            ax.xaxis.set_major_formatter("{x:g}")
         if not band.all():
             low = float(self.importance[~band].sum())
             ax.axhline(low, color=BLACK, linestyle="--", label="all low-passes")

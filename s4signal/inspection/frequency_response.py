@@ -93,7 +93,9 @@ class FrequencyResponseDisplay(Display):
             (line,) = ax.plot(self.frequency, middle, STYLES[i % 4], label=name)
             ax.fill_between(self.frequency, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
             ax.legend()
-        ax.set(xscale="log", xlabel=f"Frequency ({self.unit})", ylabel="Gain (dB)")
+        ax.set(xlabel=f"Frequency ({self.unit})", ylabel="Gain (dB)")
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
 
 
 class KernelDisplay(Display):

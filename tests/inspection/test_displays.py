@@ -1,5 +1,6 @@
 """Displays: the values, positions and units that they draw."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,17 @@ def test_frequency_response_of_a_filter_bank_equals_its_measured_gain() -> None:
     drawn = np.interp([100.0, 130.0, 60.0], display.frequency, display.gain["bank"][0])
     np.testing.assert_allclose(energy - energy[0], drawn - drawn[0], atol=0.3)
     assert len(FrequencyResponseDisplay(frequency=[1, 2], gain={"bank": np.eye(40, 2)}).plot().ax_.lines) == 32
+
+
+def test_frequencies_are_plain_numbers_that_do_not_overlap(ridge: S4RidgeClassifier, network: S4Classifier) -> None:
+    for display in (FrequencyResponseDisplay, BandImportanceDisplay):
+        axes = display.from_estimator(ridge).ax_
+        axes.figure.canvas.draw()
+        low, high = axes.get_xlim()
+        shown = [t.get_text() for t in axes.get_xticklabels(which="both") if low <= t.get_position()[0] <= high]
+        boxes = [t.get_window_extent() for t in axes.get_xticklabels(which="both") if t.get_text()]
+        assert [float(text) for text in shown if text]
+        assert all(a.x1 < b.x0 for a, b in pairwise(sorted(boxes, key=lambda box: box.x0)))
 
 
 def test_frequency_responses_of_blocks_equal_those_of_their_kernels(network: S4Classifier) -> None:
