@@ -251,8 +251,8 @@ def pick_rows(names: Sequence[str], picks: Sequence[str] | str | None, source: o
 
 def as_paths(paths: PathOrText | Iterable[PathOrText], name: str) -> list[Path]:
     """Convert one path or several to a list; TypeError if they are not paths, RecordingError if there are none."""
-    if not isinstance(paths, str | PathLike | Iterable):
-        raise TypeError(f"{name} must be a path or an iterable of paths, got {paths!r}.")
+    if not isinstance(paths, str | PathLike | Iterable) or hasattr(paths, "columns"):
+        raise TypeError(f"{name} must be a path or an iterable of paths, got {type(paths).__name__}.")
     items = [Path(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
     if not items:
         raise RecordingError(f"{name} names no file; at least one is needed.")

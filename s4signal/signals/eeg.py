@@ -180,10 +180,8 @@ def _warn_of_files(files: Sequence[OpenedFile]) -> None:
         )
     for text in (file.numbered for file in files if file.numbered):
         warnings.warn(text, stacklevel=3)
-    incomplete = [file.incomplete for file in files if file.incomplete]
-    if incomplete:
-        text = f"{len(incomplete)} recordings are incomplete, and read as far as possible: {few(incomplete)}."
-        warnings.warn(text, stacklevel=3)
+    if incomplete := [file.incomplete for file in files if file.incomplete]:
+        warnings.warn(f"Incomplete recordings are read as far as possible: {few(incomplete)}.", stacklevel=3)
 
 
 def _filtered(case: Case, l_freq: float | None, h_freq: float | None) -> Case:

@@ -157,7 +157,7 @@ def test_a_fif_file_that_ends_early_is_read_as_far_as_possible(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(RecordingError, match=r"is incomplete \(only \d+ of \d+ samples.*\).*incomplete='warn'"):
         read_eeg(path)
-    with pytest.warns(UserWarning, match="1 recordings are incomplete, and read as far as possible"):
+    with pytest.warns(UserWarning, match="Incomplete recordings are read as far as possible"):
         part = read_eeg(path, incomplete="warn")[0].data
     assert 0.3 * files.DATA.shape[1] < part.shape[1] < 0.6 * files.DATA.shape[1]
     np.testing.assert_allclose(part, files.DATA[:, : part.shape[1]], rtol=1e-6)

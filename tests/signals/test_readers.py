@@ -98,9 +98,11 @@ def test_an_empty_list_of_paths_is_refused(read):
 
 
 @pytest.mark.parametrize("read", [read_audio, read_eeg, read_csv])
-def test_none_as_a_path_is_refused(read):
-    with pytest.raises(TypeError, match="must be a path or an iterable of paths, got None"):
+def test_other_objects_than_paths_are_refused(read):
+    with pytest.raises(TypeError, match="must be a path or an iterable of paths, got NoneType"):
         read(None)
+    with pytest.raises(TypeError, match=r"must be a path or an iterable of paths, got DataFrame\.$"):
+        read(pytest.importorskip("pandas").DataFrame({"HR": [70.0]}))
 
 
 @pytest.mark.parametrize("read", [read_audio, read_csv, read_ts])
