@@ -38,8 +38,7 @@ def group_interval(statistic: Statistic, groups: NDArray[Any], *, seed: int = 0)
     if len(names) < 5:
         return None
     members = [np.flatnonzero(owner == i) for i in range(len(names))]
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(names), size=(_RESAMPLES, len(names)))
+    draws = np.random.default_rng(seed).integers(len(names), size=(_RESAMPLES, len(names)))
     values = [statistic(np.concatenate([members[i] for i in draw])) for draw in draws]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)

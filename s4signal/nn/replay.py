@@ -106,8 +106,7 @@ def _numpy_calls(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: 
     results = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
     if not func._schema.is_mutable and all(x.untyped_storage().data_ptr() in storages for x in results):
         return []  # a view
-    name = func.overloadpacket.__name__.rstrip("_")
-    builder = _BY_NUMPY.get(name)
+    builder = _BY_NUMPY.get(func.overloadpacket.__name__.rstrip("_"))
     if builder is not None and isinstance(out, Tensor) and not kwargs.keys() - _IGNORED:
         arrays = tree_map(lambda x: x.numpy() if isinstance(x, Tensor) else x, args)
         if (calls := builder(out.numpy(), *arrays)) is not None:

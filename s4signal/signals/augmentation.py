@@ -109,8 +109,7 @@ class Babble(SampleChange):
         babble = np.zeros(x.shape)
         for _ in range(round(self.voices)):
             other = np.nan_to_num(draw.other(draw.rng))
-            start = draw.rng.integers(other.shape[1])
-            repeated = other[:, (start + np.arange(x.shape[1])) % other.shape[1]]
+            repeated = other[:, (draw.rng.integers(other.shape[1]) + np.arange(x.shape[1])) % other.shape[1]]
             babble += repeated / np.maximum(deviation_of(other), 1e-300)
         return at_snr(x, babble, draw.uniform(self.snr_db))
 

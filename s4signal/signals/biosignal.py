@@ -66,7 +66,8 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
     samples = read.p_signal.T if read.e_p_signal is None else read.e_p_signal
     if not len(samples) or not len(samples[0]):
         raise RecordingError(f"{header} holds no samples. Leave it out.")
-    names = _numbered(read.sig_name)
+    names: list[str] = read.sig_name
+    names = [f"{name}-{names[:i].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
     rows = pick_rows(names, picks, header)
     sfreq, units = _common_rate(read, names, rows, header), _units(header)
     return Signal(
@@ -107,8 +108,3 @@ def _annotations(marks: Any, sfreq: float) -> tuple[Annotation, ...]:
     """Convert annotations to seconds, at the rate of their own file if it has one."""
     onsets_s = (np.asarray(marks.sample) / float(marks.fs or sfreq)).tolist()
     return tuple(Annotation(onset_s, 0.0, str(symbol)) for onset_s, symbol in zip(onsets_s, marks.symbol, strict=True))
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """Number duplicate channel names, as MNE does."""
-    return [f"{name}-{names[:i].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]

@@ -60,9 +60,7 @@ def find_recordings(path: PathOrText | Iterable[PathOrText], pattern: str | None
             found, single = [_named(root)], True
     else:
         found = [_named(p) for p in as_paths(path, "path")]
-    if pattern is None:
-        return Listing(found, [], single)
-    return _by_pattern(found, pattern, single)
+    return Listing(found, [], single) if pattern is None else _by_pattern(found, pattern, single)
 
 
 def is_recording(path: Path) -> bool:

@@ -53,8 +53,7 @@ def common_type(types: Iterable[str]) -> str:
 
 def fingerprint(data: FloatArray) -> str:
     """Return a hash of samples (…, n_times); equal data has the same hash in every run."""
-    n_times = data.shape[-1]
-    subset = np.ascontiguousarray(data[..., :: max(1, n_times // 64)], dtype=np.float64)
+    subset = np.ascontiguousarray(data[..., :: max(1, data.shape[-1] // 64)], dtype=np.float64)
     return hashlib.blake2b(repr(data.shape).encode() + subset.tobytes(), digest_size=4).hexdigest()
 
 

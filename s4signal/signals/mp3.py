@@ -25,8 +25,7 @@ def with_length(source: str | PathLike[str] | bytes) -> bytes | None:
 
 
 def _tagged(content: mmap | bytes) -> bytes | None:
-    begin = _skip_id3(content)
-    frames = _frames(content, begin)
+    frames = _frames(content, _skip_id3(content))
     first = next(frames, None)
     if first is None or any(tag in content[first : first + 200] for tag in (b"Xing", b"Info", b"VBRI")):
         return None

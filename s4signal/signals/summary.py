@@ -193,9 +193,11 @@ def _common_value(cases: Sequence[Case], name: str) -> Any:
     for i, value in enumerate(values):
         if value != values[0]:
             noun, advice = _COMMON[name]
-            first, other = (
-                f"case {k}{cases[k].source and f' ({cases[k].source})'} has {_text(values[k])}" for k in (0, i)
+            texts = (
+                "unknown" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in (values[0], value)
             )
+            names = (f"case {k}{cases[k].source and f' ({cases[k].source})'}" for k in (0, i))
+            first, other = (f"{name} has {text}" for name, text in zip(names, texts, strict=True))
             error = ShapeError if name in ("n_channels", "length") else RecordingError
             raise error(f"the cases differ: {first} and {other} {noun}. {advice}")
     return values[0] if values else None
@@ -208,12 +210,6 @@ def _durations(cases: Sequence[Case]) -> str:
         return ""
     unit, seconds = ("s", 1) if min(durations_s) < 7200 else ("h", 3600)
     return f" ({_span([duration_s / seconds for duration_s in durations_s])} {unit})"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _span(values: Sequence[float]) -> str:

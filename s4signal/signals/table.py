@@ -27,8 +27,7 @@ def read_columns(path: Path, delimiter: str, *, numeric: bool = False) -> tuple[
     check_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            header = [name.strip() for name in next(filter(None, reader), [])]
+            header = [name.strip() for name in next(filter(None, csv.reader(file, delimiter=delimiter)), [])]
             if not header:
                 raise RecordingError(f"{path} is empty. A header and one row per sample are needed.")
             columns = _floats(file, len(header), delimiter) if numeric else None
@@ -201,9 +200,7 @@ def _on_grid(times: FloatArray, rate: float, precision_s: float) -> bool:
 
 def as_seconds(times: npt.NDArray[Any]) -> FloatArray:
     """Convert dates of one case to seconds after the first; numbers are already seconds."""
-    if times.dtype.kind != "M":
-        return times
-    return np.asarray((times - times.min()) / np.timedelta64(1, "s"))
+    return times if times.dtype.kind != "M" else np.asarray((times - times.min()) / np.timedelta64(1, "s"))
 
 
 def parse_time(text: str, unit_s: float) -> float | datetime | None:

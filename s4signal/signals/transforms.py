@@ -118,8 +118,7 @@ def _n_kept(length: int, fraction: float) -> int:
 
 
 def _drop(signal: Signal, fraction: float, seed: int, as_nan: bool) -> Signal:
-    order = np.random.default_rng(seed).permutation(signal.length)
-    kept = np.sort(order[: _n_kept(signal.length, fraction)])
+    kept = np.sort(np.random.default_rng(seed).permutation(signal.length)[: _n_kept(signal.length, fraction)])
     if as_nan:
         data = np.full_like(signal.data, np.nan)
         data[:, kept] = signal.data[:, kept]

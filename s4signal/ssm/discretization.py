@@ -80,8 +80,7 @@ def dense_zero_order_hold(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Ten
 
     Nothing is inverted or subtracted: A may be singular, and dt may be arbitrarily small. (Van Loan.)
     """
-    augmented = torch.nn.functional.pad(_beside(A * dt.unsqueeze(-1), B * dt), (0, 0, 0, 1))
-    exponential = _matrix_exp(augmented)
+    exponential = _matrix_exp(torch.nn.functional.pad(_beside(A * dt.unsqueeze(-1), B * dt), (0, 0, 0, 1)))
     return exponential[..., :-1, :-1], exponential[..., :-1, -1]
 
 

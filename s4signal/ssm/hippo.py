@@ -89,8 +89,7 @@ def chebt_transition(d_state: int) -> tuple[Real, Real]:
     at_zero = np.full(d_state + 1, np.sqrt(2.0))
     at_zero[0] = 1.0
     # Twice d/dy, y = 1 - 2s, between orthonormal polynomials; rows are coefficients of the derivative.
-    series = chebyshev.chebder(np.diag(at_zero))
-    minus_D = 2.0 * series / at_zero[:d_state, None]
+    minus_D = 2.0 * chebyshev.chebder(np.diag(at_zero)) / at_zero[:d_state, None]
     beyond = minus_D[:, d_state] / at_zero[d_state]
     return minus_D[:, :d_state] - np.outer(beyond, at_zero[:d_state]), beyond
 

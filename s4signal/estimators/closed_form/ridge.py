@@ -213,8 +213,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         """Return the outputs of the regression (n_samples, n_outputs)."""
         check_is_fitted(self)
         check_rate(self, sfreq)
-        features = self.features_.feature_map_
-        recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)
+        recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=self.features_.feature_map_)
         return self._scaled(self._regression().outputs(recordings, warn=True))
 
     def _scaled(self, outputs: Floats) -> Floats:

@@ -170,8 +170,7 @@ def _interpolated(signal: Signal, *, positions: NDArray[np.float64], named: Rows
     if not bad.any() or (~bad).sum() < _FEWEST:
         return signal
     weights = _spline_weights(positions, bad)
-    good = np.where(bad[:, None], 0.0, signal.data)
-    filled = np.where(bad[:, None], weights @ good, signal.data)
+    filled = np.where(bad[:, None], weights @ np.where(bad[:, None], 0.0, signal.data), signal.data)
     return replace(signal, data=filled.astype(signal.data.dtype, copy=False))
 
 
