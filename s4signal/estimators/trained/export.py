@@ -38,9 +38,9 @@ def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: in
     """Write a model and return its metadata, which the file also contains; ValueError if it cannot be exported."""
     check_choice("format", format, FORMATS)
     check_choice("view", view, VIEWS)
-    if not (isinstance(longest, int) and longest >= 2):
-        raise ValueError(f"longest={longest!r} must be a whole number of samples, at least 2.")
     _check(parts, view)
+    if not (isinstance(longest, int) and longest > (least := _shortest(parts))):
+        raise ValueError(f"longest={longest!r} must be a whole number of samples, more than {least} for this model.")
     if format == "onnx":
         for package in ("onnx", "onnxscript"):
             optional(package, "Export to ONNX", "export")
