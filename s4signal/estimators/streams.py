@@ -257,9 +257,9 @@ class StreamMixin:
         sfreq : float, optional
             Sampling rate of the stream, in Hz; by default the training rate.
         window_s : float, positive, optional
-            Predict from the last seconds only; by default from all samples so far. A window starts every `step_s`; the
-            oldest one that is no longer than `window_s` gives the output, which is the prediction of its samples as one
-            case. A full window gives the prediction of the same window of `s4signal.signals.windows` with
+            Predict the last `window_s` seconds, or up to `step_s` less; by default all samples so far. A window starts
+            every `step_s`; the samples of the oldest one that is no longer than `window_s` are predicted as one case.
+            A full window gives the prediction of the same window of `s4signal.signals.windows` with
             ``duration_s=window_s, step_s=step_s``. A non-causal model needs windows: each push predicts one again.
         step_s : float, positive, optional
             Time from the start of a window to the start of the next [s]; half of `window_s` by default. A push costs
