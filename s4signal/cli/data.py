@@ -14,7 +14,7 @@ from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
 from s4signal.signals import Signals, epochs_from_events, read_csv, read_eeg, read_ts, windows
 from s4signal.signals.audio_file import Skipped
-from s4signal.signals.audio_layout import Layout
+from s4signal.signals.audio_layout import Layout, Row
 from s4signal.signals.checks import few
 from s4signal.signals.labelled import LabelledSignals, assemble, labelled, of_split
 from s4signal.signals.table import Table
@@ -59,13 +59,13 @@ class Cases:
 
     def facts(self) -> dict[str, str]:
         """Describe the cases, as names and texts."""
-        facts = {"read": self.source, "cases": repr(self.X).removeprefix("Signals: ")}
+        facts = {"read": self.source, "cases": repr(self.X).removeprefix("Signals: ").partition("\n")[0]}
         if self.y is not None and self.is_regression:
             facts["targets"] = f"numbers from {self.y.min():g} to {self.y.max():g}"
         elif self.y is not None:
             counts = [f"{label} ({n})" for label, n in self.counts.most_common()]
             facts["classes" if self.tags is None else "tags"] = f"{len(counts)}: {few(counts, _SHOWN)}"
-        if self.by:
+        if self.y is not None and self.by:
             facts["labels from"] = self.by
         n = 0 if self.groups is None else len(set(self.groups.tolist()))
         facts["groups"] = f"{n}, never split" if n else "none known: each case is treated as independent"
@@ -86,8 +86,8 @@ class Cases:
         """Return the cases, `tags` between several labels of one; RecordingError if there are none."""
         if self.y is None:
             raise RecordingError(
-                f"{self.source}: no label is known. Sort the files into a folder per class, or pass --pattern, "
-                "--manifest with a column of labels (--label-column), or --tmax to cut around the events of recordings."
+                f"{self.source}: no label is known. Sort the files into a folder per class, or pass --pattern (with "
+                "folders {label}/{group}_{take}.wav), --manifest and --label-column, or --tmax to cut around events."
             )
         if tags is not None:
             columns = MultiLabelBinarizer()
@@ -125,7 +125,7 @@ def _from_listing(listing: Listing, name: str, how: Reading) -> Cases:
         advice = f"pass one of them, such as {layout.rows[0].path}"
         raise RecordingError(f"{name} holds {len(layout.rows)} .ts files; {advice}.")
     X, labels, groups = data = _read(kind, layout, how)
-    y = labels if all(labels) else None
+    y = labels if all(labels) or (how.tags is not None and any(labels)) else None  # a case may have no tag
     grouped = not {str(row.path) for row in layout.rows} >= (owners := set(groups.tolist())) or len(owners) < len(X)
     source = f"{name}, {len(X)} {'recordings' if len(X) > 1 else 'recording'} ({kind})"
     report: dict[str, Any] = {"splits": data.splits, "skipped": data.skipped, "aside": data.aside}
@@ -140,8 +140,9 @@ def _from_listing(listing: Listing, name: str, how: Reading) -> Cases:
         X, y, groups = windows(X, duration_s=how.window, step_s=how.step, y=y, groups=groups)
         by += f"; windows of {how.window:g} s, groups: " + ("as given" if grouped else "recordings")
         return Cases(X, _targets(y, how), groups, source, by.removeprefix("; "), **report)
-    if kind == "EEG" and y is None:
-        source += _event_counts(X)
+    events = Counter(mark.description for case in X.cases for mark in case.annotations)
+    if events and y is None:
+        source += "; events: " + ", ".join(f"{name} ({n})" for name, n in events.most_common(_SHOWN))
     return Cases(X, _targets(y, how), groups if grouped else None, source, by, **report)
 
 
@@ -154,12 +155,17 @@ def _read(kind: str, layout: Layout, how: Reading) -> LabelledSignals:
     names = None if how.picks is None else [name.strip() for name in how.picks.split(",")]
     if kind == "EEG":
         picks: Any = "eeg" if names is None else names[0] if names in (["eeg"], ["data"], ["all"]) else names
-        X = read_eeg(paths, picks=picks, l_freq=how.l_freq, h_freq=how.h_freq, sfreq=how.sfreq)
+        options: Any = {name: getattr(how, name) for name in ("l_freq", "h_freq", "sfreq", "on_error")}
+        X = read_eeg(paths[0] if paths[0].is_dir() else paths, picks=picks, **options)
+        known = {str(row.path): row for row in rows}  # without the files of a BIDS data set, which have subjects
+        rows = [known.get(name, Row(Path(name), "", group)) for name, group in zip(X.sources, X.groups, strict=True)]
     else:
         X = read_csv(paths, time=how.time_column, sfreq=how.sfreq, picks=names)[0]
     if len(rates := sorted(set(X.sfreqs.tolist()))) > 1 and kind != "CSV":
         raise RecordingError(f"recordings have rates of {rates[0]:g} to {rates[-1]:g} Hz; pass --sfreq to resample.")
-    return labelled(X, rows, layout)
+    data = labelled(X, rows, layout)
+    data.skipped += tuple(getattr(X, "skipped", ()))
+    return data
 
 
 def _from_table(path: Path, how: Reading) -> Cases:
@@ -181,6 +187,7 @@ def _from_table(path: Path, how: Reading) -> Cases:
             raise RecordingError(f"{path}: a case of column {case} has several groups in column {group}.")
         groups = np.array([name for _, name in pairs])
     source = f"{path}, a table of samples with the channels {', '.join(names[:_SHOWN])}"
+    source += f" and no column {how.label_column}" if label is None else ""
     return Cases(X, _targets(y, how), groups, source, f"column {label}" if label else "")
 
 
@@ -191,9 +198,3 @@ def _targets(y: NDArray[Any] | None, how: Reading) -> NDArray[Any] | None:
         return y.astype(np.float64)
     except ValueError as error:
         raise RecordingError(f"--regression needs numeric labels: {error}.") from None
-
-
-def _event_counts(X: Signals) -> str:
-    """List the events of recordings, which the user can cut around."""
-    counts = Counter(mark.description for case in X.cases for mark in case.annotations)
-    return "; events: " + ", ".join(f"{k} ({n})" for k, n in counts.most_common(_SHOWN)) if counts else ""

@@ -29,16 +29,18 @@ def evaluate(
     from s4signal.inspection.scores import cross_validate, folds_of
 
     screen = Screen(as_json=as_json)
+    choice.build(regression=reading.regression)  # an unknown option is refused before anything is read
     cases = read_cases(data, reading).labelled(reading.tags)
     screen.facts(cases.facts())
     model = choice.build(regression=cases.is_regression)
     groups, regression = cases.split_by, cases.is_regression or cases.tags is not None
     parts = folds_of(cases.labels, groups, n_folds=folds, regression=regression, seed=choice.seed)
-    screen.facts({"protocol": f"{len(parts)}-fold cross-validation of {type(model).__name__}, by group"})
+    name, by = type(model).__name__, "case" if cases.groups is None else "group"
+    screen.facts({"protocol": f"{len(parts)}-fold cross-validation of {name}, by {by}"})
     with screen.progress("cross-validating", len(parts)) as step:
         predictions = cross_validate(model, cases.X, cases.labels, groups, parts, step)
     _print(screen, predictions, grouped=cases.groups is not None)
-    document = {"estimator": type(model).__name__, "data": cases.document(), "n_folds": len(parts)}
+    document = {"estimator": name, "data": cases.document(), "n_folds": len(parts)}
     screen.result(document | scores_document(predictions))
 
 

@@ -29,6 +29,7 @@ def fit(
 
     screen = Screen(as_json=as_json)
     check_out(out)
+    choice.build(regression=reading.regression)  # an unknown option is refused before anything is read
     cases = read_cases(data, reading).labelled(reading.tags)
     screen.facts(cases.facts())
     model = choice.build(regression=cases.is_regression)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from s4signal.cli.options import Reading
 from s4signal.errors import RecordingError
-from s4signal.signals.audio_layout import ENDINGS, Layout, Row, files_below, rows_of_folders, rows_of_pattern
+from s4signal.signals.audio_layout import ENDINGS, GROUPS, Layout, Row, files_below, rows_of_folders, rows_of_pattern
 from s4signal.signals.audio_manifest import manifest_table, rows_of_manifest
 from s4signal.signals.checks import few
 
@@ -41,6 +41,8 @@ def list_recordings(root: Path, how: Reading) -> Listing:
     if how.manifest is not None:
         below = root / how.manifest  # else relative to the working directory
         return list_manifest(below if below.exists() else how.manifest, root, how)
+    if (root / "dataset_description.json").exists() and how.pattern is None:
+        return Listing("EEG", Layout([Row(root, "", "")], [], []), "groups in the names of BIDS")
     files = [path for path in files_below(root)[0] if kind_of(path)]
     kinds = Counter(str(kind_of(path)) for path in files)
     recordings = {kind for kind in kinds if kind in ("audio", "EEG")}
@@ -56,7 +58,7 @@ def list_recordings(root: Path, how: Reading) -> Listing:
     kind = str(next(iter(recordings or set(kinds))))
     chosen = [path for path in files if kind_of(path) == kind]
     if how.pattern is not None:
-        layout = rows_of_pattern(root, how.pattern, how.on_error, KINDS[kind], ("label", "group"))
+        layout = rows_of_pattern(root, how.pattern, how.on_error, KINDS[kind], ("label", *GROUPS))
         names = [Path(file.path).name for file in layout.skipped if "does not follow" in file.reason]
         if names and how.on_error == "raise":
             text = f"{len(names)} of {len(chosen)} recordings do not follow --pattern {how.pattern!r}: {few(names)}."
@@ -81,13 +83,13 @@ def list_manifest(path: Path, root: Path, how: Reading) -> Listing:
     """List the recordings of a table, one per row, with paths relative to ``root``."""
     table = manifest_table(path)
     label = how.label_column if how.label_column in table.header else None
-    group = how.group_column or next((n for n in ("group", "subject", "speaker") if n in table.header), None)
+    group = how.group_column or next((n for n in GROUPS if n in table.header), None)
     try:
         table.check([name for name in (how.path_column, group) if name])
     except RecordingError as error:
         advice = "Pass the columns as --path-column, --label-column and --group-column."
         raise RecordingError(f"{error} {advice}") from None
-    layout = rows_of_manifest(table, root, (how.path_column, label, group), how.on_error)
+    layout = rows_of_manifest(table, root, (how.path_column, label, group), how.on_error, 1 if how.tags else 2)
     kinds = {kind_of(row.path) for row in layout.rows}
     if len(kinds) > 1 or None in kinds:
         endings = ", ".join(sorted({row.path.suffix or "no ending" for row in layout.rows}))

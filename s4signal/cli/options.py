@@ -35,7 +35,7 @@ class Reading:
     label_column: Annotated[str, _option(help="Column of labels; by default label.")] = "label"
     group_column: Annotated[str | None, _option(help="Column of subjects or speakers; by default group.")] = None
     split: Annotated[str | None, _option(help="Read only this part of the data set, such as train.")] = None
-    on_error: Annotated[Literal["raise", "skip"], _option(help="Audio: what to do with unusable files.")] = "raise"
+    on_error: Annotated[Literal["raise", "skip"], _option(help="What to do with unusable audio or EEG.")] = "raise"
     case_column: Annotated[str | None, _option(help="CSV of samples: column of the case.")] = None
     time_column: Annotated[str | None, _option(help="CSV of samples: column of the time in seconds.")] = None
     sfreq: Annotated[float | None, _option(help="Rate to resample to, or of CSV and .ts files, Hz.")] = None
@@ -43,7 +43,7 @@ class Reading:
     l_freq: Annotated[float | None, _option(help="EEG: lower edge of a band-pass filter, Hz.")] = None
     h_freq: Annotated[float | None, _option(help="EEG: upper edge of the band-pass filter, Hz.")] = None
     window: Annotated[float | None, _option(help="Cut recordings into windows of this length in seconds.")] = None
-    step: Annotated[float | None, _option(help="Seconds between window starts; by default their length.")] = None
+    step: Annotated[float | None, _option(help="Seconds between windows; by default --window, in streams half.")] = None
     tmin: Annotated[float, _option(help="Cut around events: start, in seconds after the event.")] = 0.0
     tmax: Annotated[float | None, _option(help="Cut around events: end, in seconds after the event.")] = None
     event: Annotated[list[str] | None, _option(help="An event to use; can be repeated. By default all.")] = None
@@ -61,9 +61,9 @@ class Reading:
 
     def after(self, stored: dict[str, Any] | None, *, left_out: tuple[str, ...] = ()) -> "Reading":
         """Return these options, with the stored ones of a model for those not given; other names are ignored."""
-        names = {field.name for field in dataclasses.fields(self)} - {"manifest", "split", *left_out}
-        old = {name: value for name, value in (stored or {}).items() if name in names}
-        return dataclasses.replace(self, **{**old, **self.changed()})
+        left_out += ("pattern",) if self.manifest is not None else ()  # labels have one source
+        names = {field.name for field in dataclasses.fields(self)} - {"manifest", "split", *left_out, *self.changed()}
+        return dataclasses.replace(self, **{name: value for name, value in (stored or {}).items() if name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,11 +40,11 @@ def predict(
     with screen.progress("predicting", total=None):
         rows = predicted_rows(fitted, cases.X)
     if out is not None:
-        out.write_bytes(encoded(rows, out.suffix.lower()))
+        out.write_bytes(encoded(rows, out.suffix.lower(), how.tags or ";"))
         screen.say(f"{len(rows)} predictions written to {out}")
         screen.result({"predictions": str(out), "n_cases": len(rows)})
     else:
-        typer.echo(encoded(rows, ".json" if as_json else ".csv").decode().rstrip("\n"))
+        typer.echo(encoded(rows, ".json" if as_json else ".csv", how.tags or ";").decode().rstrip("\n"))
 
 
 def check_format(out: Path) -> None:
@@ -80,8 +80,8 @@ def label_of(fitted: Any, probabilities: Any) -> Any:
     return fitted.classes_[probabilities.argmax()].item()
 
 
-def encoded(rows: list[dict[str, Any]], ending: str) -> bytes:
-    """Encode a table as the content of a file."""
+def encoded(rows: list[dict[str, Any]], ending: str, between: str) -> bytes:
+    """Encode a table as the content of a file; in CSV, the tags of a case are joined, as `--tags` reads them."""
     if ending == ".json":
         return (json.dumps(rows, indent=1) + "\n").encode()
     if ending == ".parquet":
@@ -93,5 +93,5 @@ def encoded(rows: list[dict[str, Any]], ending: str) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: between.join(map(str, v)) if isinstance(v, list) else v for k, v in r.items()} for r in rows)
     return text.getvalue().encode()

@@ -44,7 +44,7 @@ def report(
     fitted, provenance = load_estimator(model), read_provenance(model)
     cases = read_cases(data, reading.after(provenance.reading)).labelled()
     if cases.is_regression == hasattr(fitted, "classes_") or getattr(fitted, "multilabel_", False):
-        raise ValueError(f"{model} ({type(fitted).__name__}): no report of other labels (see --regression) or tags.")
+        raise ValueError(f"{model} ({type(fitted).__name__}) has no report of tags or other labels (see --regression).")
     screen = Screen(as_json=as_json)
     screen.facts(cases.facts())
     with screen.progress("evaluating", total=None) as step:
@@ -78,10 +78,9 @@ def evaluation(
     if protocol == "cross-validation" or (protocol == "auto" and seen):
         parts = folds_of(y, groups, n_folds=folds, regression=cases.is_regression)
         predictions, checks = cross_validate(fitted, cases.X, y, groups, parts, step), split_checks(cases, parts)
-        text = (
-            f"{len(parts)}-fold cross-validation by group: models with the parameters of the saved model, each "
-            "fitted without the groups that it is scored on."
-        )
+        by = "case" if cases.groups is None else "group"
+        text = f"{len(parts)}-fold cross-validation by {by}: models with the parameters of the saved model, each "
+        text += f"fitted without the {by}s that it is scored on."
         if curve:
             points = [(1.0, len(train), float(predictions.measured[test].mean())) for train, test in parts]
             points += learning_curve(fitted, cases.X, y, groups, parts)

@@ -90,9 +90,9 @@ def read_audio_folder(
     root : path
         The folder, which is searched recursively.
     pattern : str, optional
-        Pattern of names, such as ``"{label}_{group}_{take}.wav"``, or a regular expression with the group ``label``
-        and optionally ``group`` and ``split``. It must match the file name or, if it contains "/", the path relative
-        to `root`.
+        Pattern of names, such as ``"{label}_{group}_{take}.wav"``, or a regular expression with the group ``label`` and
+        optionally ``group`` (or ``subject``, ``speaker``) and ``split``. It must match the file name or, if it contains
+        "/", the path relative to `root`.
     manifest : path, optional
         A table as in `read_audio_manifest`, absolute or relative to `root`; its paths are relative to `root`.
     path_column, label_column, group_column : as in `read_audio_manifest`
@@ -144,10 +144,8 @@ def read_audio_folder(
         raise ValueError("pattern and manifest were both passed; choose one.")
     check_on_error(on_error)
     if manifest is not None:
-        columns = (path_column, label_column, group_column)
-        layout = rows_of_manifest(manifest_table(root / manifest), root, columns, on_error)
-    elif pattern is not None:
-        layout = rows_of_pattern(root, pattern, on_error)
+        table = manifest_table(root / manifest)
+        layout = rows_of_manifest(table, root, (path_column, label_column, group_column), on_error)
     else:
-        layout = rows_of_folders(root, on_error)
+        layout = rows_of_folders(root, on_error) if pattern is None else rows_of_pattern(root, pattern, on_error)
     return assemble(layout, split=split, sfreq=sfreq, mono=mono, on_error=on_error)

@@ -14,6 +14,7 @@ from s4signal.signals.checks import compile_pattern
 
 _BY_LIBSNDFILE = {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd"}
 ENDINGS = COMPRESSED | _BY_LIBSNDFILE | {".voc", ".w64", ".wav"}
+GROUPS = ("group", "subject", "speaker")  # names of the same thing
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"}
 NOISE = "_background_noise_"  # long noise recordings of Speech Commands, not a class
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
@@ -81,7 +82,7 @@ def rows_of_pattern(
     """Parse label and group from file names, or from paths relative to `root` if the pattern has a slash."""
     expression = compile_pattern(pattern)
     if not set(needed) & set(expression.groupindex):
-        missing = " and no ".join(needed) + ". Write it like '{label}_{group}_{take}.wav'."
+        missing = " and no ".join(needed[:2]) + ". Write it like '{label}_{group}_{take}.wav'."
         raise ValueError(f"pattern={pattern!r} has no {missing}")
     audio, _, skipped, aside = _listing(root, endings)
     rows = []
@@ -92,7 +93,8 @@ def rows_of_pattern(
             continue
         fields = {name: (text or "").strip() for name, text in match.groupdict().items()}
         if fields.get("label", "unknown"):
-            rows.append(Row(path, fields.get("label", ""), fields.get("group") or str(path), fields.get("split", "")))
+            group = next(filter(None, map(fields.get, GROUPS)), str(path))
+            rows.append(Row(path, fields.get("label", ""), group, fields.get("split", "")))
         else:
             error = RecordingError(f"{path} has an empty label with pattern={pattern!r}. Rename it, or leave it out.")
             skipped.append(skip_or_raise(error, path, on_error))

@@ -85,7 +85,7 @@ def read_audio_manifest(
     ...     read_audio_manifest(f"{folder}/sounds.csv")
     Signals: 2 cases × 1 channel, 8000–20000 samples, 8000 Hz (1–2.5 s)
     2 labels: dog 1, rain 1
-    1 groups of 2 cases
+    1 group of 2 cases
     """
     check_on_error(on_error)
     is_path = isinstance(manifest, str | PathLike)
@@ -95,8 +95,10 @@ def read_audio_manifest(
     return assemble(layout, split=split, sfreq=sfreq, mono=mono, on_error=on_error)
 
 
-def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on_error: OnError) -> Layout:
-    """Return the cases of a table; `columns` are the names for path, label and group, or None."""
+def rows_of_manifest(
+    table: Table, root: Path, columns: Sequence[str | None], on_error: OnError, n_full: int = 2
+) -> Layout:
+    """Return the cases of a table; `columns` are path, label, group, or None; the first `n_full` have no empty cell."""
     group_column = columns[2] or ("group" if "group" in table.header else None)
     table.check(list(dict.fromkeys([*filter(None, columns), *(name for name in _OPTIONAL if name in table.header)])))
     names = (*columns[:2], group_column, "split", "start", "end")
@@ -107,7 +109,7 @@ def rows_of_manifest(table: Table, root: Path, columns: Sequence[str | None], on
     rows, skipped = list[Row](), list[Skipped]()
     for i, cells in enumerate(zip(*(column or [""] * n for column in texts), strict=True)):
         try:
-            rows.append(_row(table, i, root, cells, columns))
+            rows.append(_row(table, i, root, cells, columns[:n_full]))
         except RecordingError as error:
             skipped.append(skip_or_raise(error, table.row(i), on_error))
     _warn_of_contradictions(rows)
@@ -161,9 +163,9 @@ def texts_of(table: Table, name: str) -> list[str]:
 
 
 def _row(table: Table, i: int, root: Path, cells: Sequence[str], columns: Sequence[str | None]) -> Row:
-    """Validate the cells path, label, group, split, start, end of a row; path and label if in `columns`."""
+    """Validate the cells path, label, group, split, start, end of a row; those in `columns` must not be empty."""
     (path, label, group, split, *times), where = cells, table.row(i)
-    for name, text in zip(columns[:2], (path, label), strict=False):
+    for name, text in zip(columns, cells, strict=False):
         if name and not text:
             raise RecordingError(f"{where}, column {name} is empty. Leave the row out.")
     if not (root / path).exists():

@@ -78,7 +78,7 @@ class LabelledSignals(_Triple):
         most = max(n_groups.values(), default=0)
         span = "–".join(map(str, sorted({min(n_groups.values(), default=0), most})))
         lines = [repr(self.signals), f"{len(set(self.y.tolist()))} labels: {_counts(self.y)}"]
-        lines.append(f"{len(n_groups)} groups of {span} case{'s' * (most != 1)}")
+        lines.append(f"{len(n_groups)} group{'s' * (len(n_groups) != 1)} of {span} case{'s' * (most != 1)}")
         if self.splits is not None:
             lines.append(f"parts: {_counts(self.splits)}")
         lines += [f"ignored: {text}" for text in self.aside]

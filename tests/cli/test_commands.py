@@ -147,6 +147,10 @@ def test_a_trained_model_is_exported(run, tones: Path, tmp_path: Path) -> None:
     metadata = document(run("export", tmp_path / "m.s4", tmp_path / "m.pt2", "--view", "step", "--json"))
     assert (metadata["classes"], metadata["unit"], metadata["sfreq"]) == (["high", "low"], 1, 8000.0)
     assert (tmp_path / "m.pt2").stat().st_size > 1000
+    short = run("export", tmp_path / "m.s4", tmp_path / "short.pt2", "--longest", "2")
+    assert (short.exit_code, short.stderr) == (
+        2, "error: longest=2 must be a whole number of samples, more than 2 for this model.\n"
+    )  # fmt: skip
 
 
 def test_json_output_contains_only_the_document(run, tones: Path, tmp_path: Path) -> None:
@@ -158,6 +162,12 @@ def test_json_output_contains_only_the_document(run, tones: Path, tmp_path: Path
 def test_report_cross_validates_the_training_cases(run, model: Path, tones: Path, tmp_path: Path) -> None:
     found = document(run("report", model, tones, "-o", tmp_path / "r.html", "--json"))
     assert found["protocol"].startswith("3-fold cross-validation by group")
+    listed = "\n".join(["path,label", *(f"{p.relative_to(tones)},{p.parent.name}" for p in tones.rglob("*.wav"))])
+    (tmp_path / "list.csv").write_text(listed)  # without groups, and not below the folder
+    options = ["--manifest", tmp_path / "list.csv", "--folds", "3", "--no-curve", "--json"]
+    protocol = document(run("report", model, tones, "-o", tmp_path / "r2.html", *options))["protocol"]
+    assert protocol.startswith("3-fold cross-validation by case: ")
+    assert "3-fold cross-validation of S4RidgeClassifier, by case" in run("evaluate", tones, "--folds", 3).stdout
     assert found["checks"] == [
         [True, "No group, recording, copied or overlapping samples are on both sides of a fold."]
     ]
@@ -216,6 +226,7 @@ def test_empty_pipe_exits_with_2(run, model: Path) -> None:
         (["export", "{model}", "{tmp}/m.h5"], "m.h5 must end in .onnx, or .pt2"),
         (["stream", "{model}", "{tones}"], "holds 18 cases; a stream follows one recording"),
         (["stream", "{model}", "{tmp}/none.wav"], "none.wav does not exist"),
+        (["evaluate", "{tones}", "--pattern", "{{take}}.wav"], "has no label and no group. Write"),
         (["stream", "{model}", "-", "--raw", "u8"], "--raw u8 is unknown"),
         (["stream", "{model}", "-", "--chunk", "0"], "--chunk 0 must be more than 0"),
         (["stream", "{model}", "-"], "the pipe ended within a sample: 1 bytes of"),
@@ -229,7 +240,8 @@ def test_invalid_input_exits_with_2_and_one_line(run, arguments, message, tones,
     assert len(errors) == 1
     assert message in errors[0]
     assert not (tmp_path / "m.s4").exists()
-    assert "/proc/m.s4" not in filled or not result.stdout  # checked before any work
+    early = {"/proc/m.s4", "svm", "--causal", "--lookahead", "n_osc=3", "n_oscillators"}
+    assert not early & {*filled} or not result.stdout  # checked before any work
 
 
 def test_interrupt_exits_with_130_and_an_internal_error_with_1(run, monkeypatch, tones: Path, tmp_path: Path) -> None:
@@ -284,7 +296,7 @@ def test_tags_are_predicted_as_a_list(run, tones: Path, tmp_path: Path) -> None:
 
 def test_tags_keep_the_names_of_the_labels(run, tones: Path, tmp_path: Path) -> None:
     files = sorted(tones.rglob("*.wav"))
-    tags = ["; ".join(["any", "high"] if "high" in p.name else ["any"] if "_0" in p.name else []) or ";" for p in files]
+    tags = ["; ".join(["any", "high"] if "high" in p.name else ["any"] if "_0" in p.name else []) for p in files]
     rows = [f"{p},{tag},{p.name.split('_')[1]}" for p, tag in zip(files, tags, strict=True)]
     (tmp_path / "index.csv").write_text("\n".join(["path,label,group", *rows]))
     model, table = tmp_path / "m.s4", tmp_path / "index.csv"
@@ -295,8 +307,9 @@ def test_tags_keep_the_names_of_the_labels(run, tones: Path, tmp_path: Path) -> 
     fitted = load_estimator(model)
     assert (fitted.classes_.tolist(), fitted.multilabel_) == (["any", "high"], True)
     found = list(csv.DictReader(run("predict", model, table).stdout.splitlines()))
+    assert {row["prediction"] for row in found} <= {"any;high", "any", "high", ""}  # as --tags ';' reads them
     y = np.array([["any" in tag, "high" in tag] for tag in tags])
-    cases = read_cases(table, Reading())
+    cases = read_cases(table, Reading(tags=";"))
     same = S4RidgeClassifier(n_oscillators=16, random_state=0).fit(cases.X, y.astype(int), groups=cases.groups)
     shares = [[float(row["p(any)"]), float(row["p(high)"])] for row in found]
     assert_allclose(shares, same.predict_proba(cases.X), atol=1e-6)
@@ -305,7 +318,7 @@ def test_tags_keep_the_names_of_the_labels(run, tones: Path, tmp_path: Path) -> 
     assert 0 <= scores["wrong tags"]["value"] < 0.5
     result = run("report", model, table, "-o", tmp_path / "r.html")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "no report of other labels (see --regression) or tags" in result.stderr
+    assert "m.s4 (S4RidgeClassifier) has no report of tags or other labels" in result.stderr
 
 
 def test_single_tag_is_refused(run, tones: Path, tmp_path: Path) -> None:

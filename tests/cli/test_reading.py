@@ -40,6 +40,9 @@ def test_class_folders_give_labels_and_patterns_give_groups(tones: Path) -> None
     assert by_folder.facts()["groups"].startswith("none known")
     assert by_name.facts()["groups"] == "3, never split"
     assert by_name.facts()["classes"] == "2: high (9), low (9)"
+    for name in ("subject", "speaker"):  # as in `read_eeg` and in the columns of manifests
+        other = read_cases(tones, Reading(pattern=PATTERN.replace("group", name)))
+        assert other.split_by.tolist() == by_name.groups.tolist()
 
 
 def test_manifest_is_found_in_its_folder(tones: Path, tmp_path: Path, monkeypatch) -> None:
@@ -94,6 +97,15 @@ def test_folders_are_subjects_for_eeg_with_events(tmp_path: Path) -> None:
     assert len(set(read_cases(tmp_path, Reading(tmax=0.3)).split_by.tolist())) == 4  # a single folder is not a subject
 
 
+def test_unusable_eeg_is_skipped_on_request(tmp_path: Path) -> None:
+    for label in ("rest", "task"):
+        record(tmp_path / label, ["1_raw.fif", "2_raw.fif"], label=label)
+    (tmp_path / "rest" / "1_raw.fif").write_bytes(b"?")
+    with pytest.warns(UserWarning, match=r"1 of 4 files are left out, the first: .*1_raw.fif"):
+        cases = read_cases(tmp_path, Reading(on_error="skip"))
+    assert (cases.labels.tolist(), len(cases.skipped)) == (["rest", "task", "task"], 1)
+
+
 def test_tables_give_cases_labels_and_groups(tmp_path: Path) -> None:
     rows = [f"{c},{'ab'[c % 2]},{'uv'[c // 2]},{0.1 * t:.1f},{c + t}" for c in range(4) for t in range(12)]
     path = tmp_path / "table.csv"
@@ -103,6 +115,9 @@ def test_tables_give_cases_labels_and_groups(tmp_path: Path) -> None:
     assert cases.y is not None
     assert cases.y.tolist() == ["a", "b", "a", "b"]
     assert cases.split_by.tolist() == ["u", "u", "v", "v"]
+    path.write_text("case,red\n0,1\n0,2\n1,3\n1,4\n")
+    with pytest.raises(RecordingError, match=r"the channels red and no column kind: no label is known"):
+        read_cases(path, Reading(label_column="kind")).labelled()
 
 
 def test_regression_gives_numeric_targets(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import recording_files as files
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 from s4signal import S4RidgeClassifier, Signals, read_eeg
+from s4signal.cli.data import read_cases
+from s4signal.cli.options import Reading
 from s4signal.errors import MissingDependencyError, RecordingError
 from s4signal.signals import EegRecordings, windows
 
@@ -234,7 +236,7 @@ def test_a_folder_without_usable_files_raises(tmp_path):
 @pytest.mark.parametrize("count", [-1, 9])
 def test_a_file_without_a_correct_length_is_read_as_far_as_possible(tmp_path, count):
     data = edf(tmp_path / "a.edf", count=count)
-    with pytest.warns(UserWarning, match=r"1 recordings are incomplete, and read as far as possible: .*a\.edf"):
+    with pytest.warns(UserWarning, match=r"Incomplete recordings are read as far as possible: .*a\.edf"):
         signals = read_eeg(tmp_path / "a.edf", incomplete="warn")
     np.testing.assert_allclose(signals[0].data, data, rtol=1e-9)
     with warnings.catch_warnings():
@@ -281,6 +283,14 @@ def test_a_bids_data_set_gives_its_metadata(tmp_path):
     assert sorted(set(zip(y.tolist(), groups.tolist(), strict=True))) == [
         ("rest", "01"), ("rest", "02"), ("task", "01"), ("task", "02"),
     ]  # fmt: skip
+    with warnings.catch_warnings():  # the program reads the same, and no folder is a class
+        warnings.simplefilter("ignore")
+        cases, uncut = (read_cases(tmp_path / "set", how) for how in (Reading(tmax=1), Reading()))
+    assert (cases.labels.tolist(), cases.split_by.tolist()) == (["rest", "task"] * 2, ["01", "01", "02", "02"])
+    assert cases.facts()["labels from"] == "events, 0 to 1 s after each; groups: the names of BIDS"
+    assert "\n" not in uncut.facts()["cases"]
+    with pytest.raises(RecordingError, match=r"events: rest \(2\), task \(2\): no label is known"):
+        uncut.labelled()
 
 
 def test_missing_mne_bids_names_the_extra(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ class Stream(SignalStream):
         if plan.sees_all:
             raise ValueError(
                 "stream needs a causal model, this one looks ahead; fit with bidirectional=False (s4signal fit "
-                "--causal) or lookahead_s=0.2 (--lookahead 0.2), or ask for windows: stream(window_s=...)."
+                "--causal) or lookahead_s=0.2 (--lookahead 0.2), or ask for windows: stream(window_s=...) (--window 2)."
             )
         self._network, self._finish, self._period, self._readout = network, finish, period, readout
         self._sampling, self._steps = plan.sampling, NetworkSteps(network, period)
