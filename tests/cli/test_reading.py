@@ -60,6 +60,21 @@ def test_manifest_is_found_in_its_folder(tones: Path, tmp_path: Path, monkeypatc
         assert cases.split_by.tolist() == ["anna", "bert", "cleo"] * 2
 
 
+def test_a_given_pattern_comes_before_a_manifest_and_files_without_it_can_be_skipped(tones: Path, tmp_path) -> None:
+    (tmp_path / "lists").mkdir()
+    for file in [*tones.rglob("*_0.wav"), tones / "low" / "low_anna_1.wav"]:
+        (tmp_path / (file.name if "_0" in file.name else "noise.wav")).write_bytes(file.read_bytes())
+    (tmp_path / "lists" / "index.csv").write_text("path,label\nlow_anna_0.wav,other")  # not in the folder itself
+    assert read_cases(tmp_path, Reading()).y is None
+    (tmp_path / "index.csv").write_text("path,label\nlow_anna_0.wav,other")
+    assert read_cases(tmp_path, Reading()).labels.tolist() == ["other"]
+    with pytest.raises(RecordingError, match=r"1 of 7 recordings do not follow --pattern .*: noise\.wav"):
+        read_cases(tmp_path, Reading(pattern=PATTERN))
+    with pytest.warns(UserWarning, match="1 of 7"):
+        cases = read_cases(tmp_path, Reading(pattern=PATTERN, on_error="skip"))
+    assert cases.labels.tolist() == ["high"] * 3 + ["low"] * 3
+
+
 def test_eeg_in_class_folders_is_cut_into_windows_that_stay_together(tmp_path: Path) -> None:
     for label in ("rest", "task"):
         record(tmp_path / label, [f"{s}_raw.fif" for s in ("s1", "s2")], label=label)
