@@ -69,7 +69,8 @@ class SegmentsMixin:
         X : path, paths, or what `predict` takes
             Recordings; those without a rate get the training rate.
         window_s : float, positive
-            Length of a window [s], usually that of the training cases. A shorter recording is one window.
+            Length of a window [s], usually that of the training cases: fit a network on `s4signal.signals.windows` of
+            this length if sounds last longer. A shorter recording is one window.
         hop_s : float, positive, optional
             Time from the start of a window to the start of the next [s], at most `window_s`; half of it by default.
         threshold : float
