@@ -142,7 +142,7 @@ def prepare_case(
 ) -> Samples:
     """Standardise a case, and convert its times and missing samples to gaps and masks."""
     period = 1.0 if case.sfreq is None or sfreq is None else sfreq / case.sfreq
-    when = _positions(case, index, sfreq)
+    when = _positions(case, index, sfreq, period)
     missing = None if all_finite(case.data) else np.isnan(case.data)
     data = standardizer(case.data, f"case {index}")
     if sampling.mostly_missing:
@@ -171,8 +171,8 @@ def prepare_case(
     return Samples(data, gaps)
 
 
-def _positions(case: Signal, index: int, sfreq: float | None) -> Floats | None:
-    """Return times in training sample periods; None for a regular case."""
+def _positions(case: Signal, index: int, sfreq: float | None, period: float) -> Floats | None:
+    """Return times in training sample periods, on the grid of the case up to rounding; None for a regular case."""
     if case.times is None:
         return None
     if sfreq is None:
@@ -180,7 +180,10 @@ def _positions(case: Signal, index: int, sfreq: float | None) -> Floats | None:
             f"case {index} has times, but the model was fitted without times and without a rate, so it cannot convert "
             "seconds to samples. Fit with sfreq or with times."
         )
-    return np.asarray((case.times - case.times[0]) * sfreq, dtype=np.float64)
+    rounding_s = 2 * float(np.spacing(np.abs(case.times).max()))  # of seconds since 1970, half a microsecond
+    places: Floats = (case.times - case.times[0]) * (sfreq / period)
+    on_grid = np.abs(places - np.round(places)) <= rounding_s * sfreq / period
+    return np.asarray(np.where(on_grid, np.round(places), places) * period)
 
 
 def _gaps(when: Floats, period: float, *, has_period: bool) -> Floats | None:

@@ -46,13 +46,16 @@ def test_2d_array_accepts_times():
     assert model.predict_proba(X[:, 0, :50], times=shorter).shape == (24, 2)
 
 
-def test_regular_times_equal_a_sampling_rate():
-    times = [5.0 + np.arange(60) / 100.0] * 24
-    timed = classifier(**REFERENCE).fit(Signals(X, times=times), Y)
+@pytest.mark.parametrize(("start_s", "sfreq"), [(5.0, None), (1.7e9, 100.0)])  # and seconds since 1970
+def test_regular_times_equal_a_sampling_rate(start_s, sfreq):
+    times = [start_s + np.arange(60) / 100.0] * 24
+    timed = classifier(**REFERENCE).fit(Signals(X, times=times, sfreq=sfreq), Y)
     plain = classifier(**REFERENCE).fit(Signals(X, sfreq=100.0), Y)
     assert timed.sfreq_ == pytest.approx(100.0)
     np.testing.assert_allclose(
-        timed.predict_proba(Signals(X, times=times)), plain.predict_proba(Signals(X, sfreq=100.0)), atol=1e-9
+        timed.predict_proba(Signals(X, times=times, sfreq=sfreq)),
+        plain.predict_proba(Signals(X, sfreq=100.0)),
+        atol=1e-9,
     )
 
 
