@@ -22,6 +22,7 @@ FEW = {"n_oscillators": 4, "orders": (1,), "n_spatial_filters": 1, "n_windows": 
 MODELS = {
     "classifier": lambda: S4Classifier(**SMALL),
     "sound_classifier": lambda: S4Classifier(**SMALL, frontend="filterbank", sfreq=480.0),
+    "band_classifier": lambda: S4Classifier(**SMALL, frontend="band_power", readout="pooled", learning_rate=0.05),
     "regressor": lambda: S4Regressor(**SMALL, kernel="s5", bidirectional=False),
     "ridge_classifier": lambda: S4RidgeClassifier(**FEW),
     "ridge_regressor": lambda: S4RidgeRegressor(**FEW),
