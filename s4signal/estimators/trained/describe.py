@@ -13,6 +13,7 @@ from s4signal.estimators.trained.readout import Readout
 from s4signal.estimators.units import Units, counted, readable_units
 from s4signal.nn import S4Network
 from s4signal.nn.block import S4Block
+from s4signal.nn.frontends import BandPowerFrontend
 
 
 def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout | None) -> str:
@@ -56,6 +57,8 @@ def _directions(plan: Plan, network: S4Network, units: Units) -> str:
 def _frontend(plan: Plan, network: S4Network, units: Units) -> str:
     frontend = network.frontend
     text = f"{plan.frontend}: {frontend.describe()}"
+    if isinstance(frontend, BandPowerFrontend):
+        text += f", {units.band(*frontend.bank.frequencies_hz[[0, -1]].tolist())},"
     if frontend.hop_s is not None:
         hop, unit = frontend.hop_s / units.n_seconds, units.duration
         text += f" every {1e3 * hop:g} ms" if unit == "s" and hop < 1 else f" every {hop:g} {unit}"

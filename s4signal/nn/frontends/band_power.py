@@ -109,10 +109,8 @@ class BandPowerFrontend(StandardizedFrontend):
 
     def describe(self) -> str:
         """Describe a frame."""
-        bands = self.bank.frequencies_hz
         return (
-            f"means over hops, channels mixed, and log powers of {N_FILTERS} spatial filters per band, {N_BANDS} bands "
-            f"{bands.min():.3g} - {bands.max():.3g} Hz,"
+            f"means over hops, channels mixed, and log powers of {N_FILTERS} spatial filters in each of {N_BANDS} bands"
         )
 
 

@@ -101,5 +101,11 @@ def test_the_pattern_of_a_filter_and_the_bands_can_be_drawn(live, data) -> None:
 
 
 def test_a_band_limits_the_oscillators(data) -> None:
-    text = classifier(frontend="band_power", band_hz=(8.0, 30.0), max_epochs=1).fit(*data[0]).describe()
-    assert "16 bands 8 - 30 Hz" in text
+    model = classifier(frontend="band_power", band_hz=(8.0, 30.0), max_epochs=1).fit(*data[0])
+    assert "in each of 16 bands, 8 - 30 Hz, every 60 ms" in model.describe()
+
+
+@pytest.mark.filterwarnings("ignore:X has several channels and no sampling rate")
+def test_bands_without_a_rate_are_in_cycles_per_sample(data) -> None:
+    model = classifier(frontend="band_power", sfreq=None, max_epochs=1).fit(*data[0])
+    assert "0.0208 - 0.45 cycles per sample, every 6 samples" in model.describe()
