@@ -69,8 +69,7 @@ class BandPowerFrontend(StandardizedFrontend):
         block, blocks_per_hop, hops_per_block = hop_blocks(self.hop_s * self.sfreq / signals.rate)
         means = hop_means(signals, block * blocks_per_hop // hops_per_block).features
         bands: Frames = self.bank(signals.features, signals.mask, rate=signals.rate)
-        features = torch.cat([means, bands.features])
-        return replace(bands, features=features if bands.mask is None else features * bands.mask, state=None)
+        return replace(bands, features=torch.cat([means, bands.features]), state=None)
 
     def encode(self, frames: Frames, *, generator: torch.Generator | None = None) -> Tensor:
         """Mix the means and the standardised log powers."""

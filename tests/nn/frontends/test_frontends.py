@@ -155,6 +155,14 @@ def test_calibrated_features_have_zero_mean_and_unit_variance(name: str) -> None
         torch.testing.assert_close(standard.square().mean((1, 2)), torch.ones(len(standard)).double())
 
 
+def test_band_power_starts_as_hop_means() -> None:
+    frontend, x = FRONTENDS["band_power"](2, 5, sfreq=SFREQ, hop_s=8 / SFREQ), torch.randn(2, 3, 160)
+    means = FRONTENDS["hop_means"](2, 5, sfreq=SFREQ, hop_s=8 / SFREQ)
+    means.mix.load_state_dict(frontend.slow.state_dict())
+    bias = frontend.mix.bias[:, None, None]
+    torch.testing.assert_close(encoded(frontend, Frames(x))[0] - bias, encoded(means, Frames(x))[0])
+
+
 @each_frontend
 def test_every_front_end_has_a_description(name: str) -> None:
     assert built(name).describe()
