@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_models import classifier, regressor, same_weights, waves
 
-from s4signal import Signals
+from s4signal import S4Classifier, Signals
 from s4signal.estimators.trained import plan
 from s4signal.signals import Signal
 
@@ -153,3 +153,25 @@ def test_str_of_a_fitted_model_is_its_description():
 def test_augmentation_incompatible_with_the_front_end_is_refused(name, text):
     with pytest.raises(ValueError, match=text):
         classifier(augmentation=(name,)).fit(PLAIN, Y)
+
+
+def ragged(*lengths):
+    rng = np.random.default_rng(0)
+    cases = [rng.standard_normal((3, length)) for length in lengths] * (40 // len(lengths))
+    return Signals(cases, sfreq=100.0), np.arange(len(cases)) // len(lengths) % 2
+
+
+def described(signals, y, **options):
+    values = {**dict.fromkeys(("d_model", "n_layers", "d_state", "pooling", "readout"), "auto"), "batch_size": 4}
+    return S4Classifier(**values, **options, random_state=0).fit(signals, y).describe()
+
+
+def test_defaults_of_several_channels_follow_the_longest_and_the_shortest_case(monkeypatch):
+    text = described(*ragged(64, 640), max_epochs="auto")
+    assert "every 100 ms" in text  # a 64th of the longest case
+    assert "40 epochs (auto)" in text
+    assert "legs" in text.split("pooling")[1]
+    assert "closed form" in text
+    assert "mean" in described(*ragged(31, 640), max_epochs=1).split("pooling")[1].split("\n")[0]
+    monkeypatch.setattr("s4signal.estimators.trained.defaults.MOST_NUMBERS", 20 * 3 * (64 + 640) - 1)
+    assert "pooled (auto, for many cases)" in described(*ragged(64, 640), max_epochs=1)
