@@ -346,3 +346,25 @@ def test_layers_of_a_regressor_are_trained_on_the_targets(make, warm, alone, mon
     model = make(sfreq=SFREQ, max_epochs=1, warm_start=warm, early_stopping=False, **CLOSED).fit(powers(), y)
     assert [cases.offsets is None for cases in seen] == [alone]
     assert ("and layers x " in model.describe()) == (not warm)
+
+
+def test_shares_scale_the_layers_and_the_readout(monkeypatch):
+    fitted = []
+    for shares in ((1.0, 1.0), (0.5, 0.25)):
+        monkeypatch.setattr(readout_module, "best_shares", lambda *args, s=shares, **options: readout_module.Shares(*s))
+        fitted.append(classifier(**CLOSED).fit(POWERS, Y))
+    whole, scaled = fitted
+    for name in ("weight", "bias"):
+        ours, full = (getattr(model.network_.head, name).detach() for model in (scaled, whole))
+        assert full.abs().max() > 0
+        torch.testing.assert_close(ours, 0.25 * full)
+    assert scaled._readout.scale == pytest.approx(0.5 * whole._readout.scale)
+
+
+@pytest.mark.parametrize(("few", "n_folds"), [(N, 1), (N + 1, 5)])
+def test_many_cases_choose_the_shares_on_one_fold(few, n_folds, monkeypatch):
+    fits, fit = [], readout_module.fit_network
+    monkeypatch.setattr(readout_module, "FEW_CASES", few)
+    monkeypatch.setattr(readout_module, "fit_network", lambda *args, **options: fits.append(1) or fit(*args, **options))
+    classifier(early_stopping=False, **CLOSED).fit(POWERS, Y)
+    assert len(fits) == n_folds
