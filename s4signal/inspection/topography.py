@@ -112,13 +112,13 @@ class TopographyDisplay(Display):
         X, model = Signals(X), model_of(estimator)
         frontend: Any = getattr(getattr(model, "network_", None), "frontend", None)
         weight: Any = getattr(getattr(frontend, "mix", None), "weight", torch.empty(0, 0)).detach().double().cpu()
-        covariance, scale = _covariance(X), np.sqrt(np.diag(_covariance(X)))
-        label = f"Pattern of filter {component + 1} (V)"
+        covariance, of = _covariance(X), ""
+        scale = np.sqrt(np.diag(covariance))
         if (spatial := getattr(frontend, "spatial", None)) is not None:
-            index = int(weight.norm(dim=0).argsort(descending=True)[component])
+            index = int(frontend.power_mix.weight.norm(dim=0).argsort(descending=True)[component])
             band, weights = index // spatial.shape[1], spatial.flatten(0, 1)[index].detach().double().cpu()
-            covariance, hz = _band_covariance(X, frontend.bank, band), float(frontend.bank.frequencies_hz[band])
-            label = label.replace(" (", f", {hz:.3g} {units_of(model)[0]} (")
+            covariance = _band_covariance(X, frontend.bank, band)
+            of = f", {float(frontend.bank.frequencies_hz[band]):.3g} {units_of(model)[0]}"
         elif weight.ndim == 2 and weight.shape[1] == X.n_channels:
             weights = torch.linalg.svd(weight)[2][component]
         else:
@@ -126,7 +126,7 @@ class TopographyDisplay(Display):
                 f"{type(model).__name__} has no front end that mixes {X.n_channels} channels; fit S4Classifier("
                 "frontend='linear'), or draw ChannelImportanceDisplay.from_estimator(...).topography()."
             )
-        return cls._of(covariance @ (weights.numpy() / scale), X, label, ax)
+        return cls._of(covariance @ (weights.numpy() / scale), X, f"Pattern of filter {component + 1}{of} (V)", ax)
 
     @classmethod
     def _of(cls, pattern: npt.NDArray[np.float64], X: Signals, label: str, ax: Any) -> Self:

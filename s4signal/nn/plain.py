@@ -201,8 +201,7 @@ def _n_channels(network: S4Network) -> int:
     frontend = network.frontend
     if isinstance(frontend, FilterBankFrontend):
         return len(frontend.center) // frontend.bank.n_outputs
-    mix = frontend.slow if isinstance(frontend, BandPowerFrontend) else cast(LinearFrontend, frontend).mix
-    return int(mix.weight.shape[1])
+    return int(cast(LinearFrontend, frontend).mix.weight.shape[1])
 
 
 def _make_plain(network: S4Network, longest: int) -> None:

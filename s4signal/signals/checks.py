@@ -202,6 +202,11 @@ def check_clock(times: FloatArray, n_grid: float, what: str) -> None:
         )
 
 
+def time_rounding(times: FloatArray) -> float:
+    """Return the rounding error of differences of times in seconds: half a microsecond for seconds since 1970."""
+    return 2 * float(np.spacing(np.abs(times).max()))
+
+
 def largest_jump(times: FloatArray) -> tuple[int, float]:
     """Return the sample before the largest gap between times, and the gap [s]."""
     gaps = np.diff(times)

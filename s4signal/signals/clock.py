@@ -8,7 +8,7 @@ import numpy as np
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import case_name, is_audio, largest_jump, median_gap
+from s4signal.signals.checks import case_name, is_audio, largest_jump, median_gap, time_rounding
 from s4signal.signals.lazy import Case, LazyCase
 
 _YEAR_S = 3.15e7
@@ -36,7 +36,7 @@ class Clock:
             )
         self.slack_s = period_s / 2
         # Of times and edges: 3 * 0.1 is slightly more than 0.3; seconds since 1970 have a resolution of 2e-7 s.
-        self.rounding_s = 1e-6 * self.slack_s + (0.0 if times is None else 2 * float(np.spacing(np.abs(times).max())))
+        self.rounding_s = 1e-6 * self.slack_s + (0.0 if times is None else time_rounding(times))
 
     def span(self, start_s: float, duration_s: float) -> tuple[int, int] | None:
         """Return the first sample of a window and its end, exclusive; None if it is empty or outside."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal, sample_times
-from s4signal.signals.checks import FloatArray, check_clock, optional
+from s4signal.signals.checks import FloatArray, check_clock, optional, time_rounding
 from s4signal.signals.lazy import Case, recount, transformed
 
 _NO_RATE = "the sampling rate is unknown, so it cannot be resampled. Pass sfreq= when you build it."
@@ -94,7 +94,7 @@ def grid_signal(
 ) -> Signal:
     """Interpolate a case on a grid; see `Signals.to_grid`."""
     times = sample_times(signal)
-    rounding_s = 2 * float(np.spacing(np.abs(times).max()))  # of seconds since 1970, a microsecond
+    rounding_s = time_rounding(times)
     times = times - times[0]
     n_grid = (times[-1] + rounding_s) * sfreq * (1 + 1e-12) + 1e-9  # keep the last time, as 7.3 - 7 < 0.3 in floats
     check_clock(times, n_grid, f"a grid of {sfreq:g} Hz has {n_grid:.3g} samples")

@@ -33,7 +33,7 @@ def hop_means(causal: bool) -> Frontend:
 
 def band_power(causal: bool) -> Frontend:
     frontend = BandPowerFrontend(2, 6, sfreq=250.0, hop_s=0.031)
-    nn.init.normal_(frontend.mix.weight)  # not zero
+    nn.init.normal_(frontend.power_mix.weight)  # not zero
     return frontend
 
 

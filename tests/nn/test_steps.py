@@ -52,7 +52,7 @@ def small(name, **options):
     }[name]()
     torch.manual_seed(0)
     if name == "band_power":
-        nn.init.normal_(frontend.mix.weight)  # not zero
+        nn.init.normal_(frontend.power_mix.weight)  # not zero
     if isinstance(frontend, FilterBankFrontend):  # as after a calibration
         frontend.center.normal_()
         frontend.scale.uniform_(0.5, 2.0)

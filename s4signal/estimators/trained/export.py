@@ -110,9 +110,8 @@ class ExportMixin:
         zero = np.zeros((1, self._plan.n_outputs))
         # The conversion of outputs to the units of targets is linear: two points determine it.
         mean, one = (zero, zero + 1) if classes is not None else (self._finish(zero), self._finish(zero + 1))
-        readout = self._readout if self._readout is not None and self._readout.scale > 0.0 else None
         tags, units = bool(getattr(self, "multilabel_", False)), ((one - mean)[0], mean[0])
-        model = (self._plan, self._standardizer, self.network_, readout)
+        model = (self._plan, self._standardizer, self.network_, self._readout)
         parts = Parts(*model, classes, tags, *units, self.ch_names_)
         return export_model(parts, path, format=format, view=view, longest=longest)
 

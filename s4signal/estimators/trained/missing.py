@@ -19,6 +19,7 @@ from s4signal.estimators.validation import all_finite
 from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
 from s4signal.signals.augmentation import SampleChange
+from s4signal.signals.checks import time_rounding
 from s4signal.signals.resampling import hold_missing
 from s4signal.training import Cases, Samples
 
@@ -180,9 +181,8 @@ def _positions(case: Signal, index: int, sfreq: float | None, period: float) -> 
             f"case {index} has times, but the model was fitted without times and without a rate, so it cannot convert "
             "seconds to samples. Fit with sfreq or with times."
         )
-    rounding_s = 2 * float(np.spacing(np.abs(case.times).max()))  # of seconds since 1970, half a microsecond
     places: Floats = (case.times - case.times[0]) * (sfreq / period)
-    on_grid = np.abs(places - np.round(places)) <= rounding_s * sfreq / period
+    on_grid = np.abs(places - np.round(places)) <= time_rounding(case.times) * sfreq / period
     return np.asarray(np.where(on_grid, np.round(places), places) * period)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from s4signal.errors import ModelFileError
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
+from s4signal.estimators.trained.defaults import BY_HOPS
 from s4signal.estimators.trained.plan import Plan, build_network
 from s4signal.nn import FilterBank, S4Network
 from s4signal.nn.randomness import draws_from
@@ -71,7 +72,7 @@ def _check_sizes(plan: Plan, weights: State) -> None:
     size = weights.arrays["blocks.0.layer.kernel.C"].size
     if size != d_model * d_state or d_state > (_LARGEST_DENSE if dense else size):
         raise ModelFileError(f"d_state={d_state} does not match the weights, or is too large to be built.")
-    if plan.frontend in ("linear", "hop_means", "band_power"):
-        weights.array(f"frontend.{'slow' if plan.frontend == 'band_power' else 'mix'}.weight", d_model, plan.n_inputs)
+    if plan.frontend in ("linear", *BY_HOPS):
+        weights.array("frontend.mix.weight", d_model, plan.n_inputs)
     elif plan.n_channels * 5 > sum(array.size for array in weights.arrays.values()):
         raise ModelFileError(f"there are no weights for {plan.n_channels} channels.")

@@ -39,13 +39,7 @@ class BandPowerFrontend(StandardizedFrontend):
     hop_s: float
 
     def __init__(
-        self,
-        n_channels: int,
-        d_model: int,
-        *,
-        sfreq: float,
-        hop_s: float,
-        band_hz: tuple[float, float] | None = None,
+        self, n_channels: int, d_model: int, *, sfreq: float, hop_s: float, band_hz: tuple[float, float] | None = None
     ) -> None:
         super().__init__(N_BANDS * N_FILTERS)
         self.n_channels, self.sfreq, self.hop_s = n_channels, sfreq, hop_s
@@ -53,16 +47,11 @@ class BandPowerFrontend(StandardizedFrontend):
         lowest, highest = (1 / (8 * hop_s), 0.45 * sfreq) if band_hz is None else band_hz
         frequencies, bandwidths = space_bands("log", N_BANDS, lowest, highest, order=ORDER)
         self.bank = FilterBank(
-            frequencies_hz=frequencies,
-            bandwidths_hz=bandwidths,
-            sfreq=sfreq,
-            hop_s=hop_s,
-            order=ORDER,
-            output="linear",
+            frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, order=ORDER, output="linear"
         )
         self.spatial = nn.Parameter(F.normalize(torch.randn(N_BANDS, N_FILTERS, n_channels), dim=-1))
-        self.slow, self.mix = ChannelLinear(n_channels, d_model), ChannelLinear(N_BANDS * N_FILTERS, d_model)
-        nn.init.zeros_(self.mix.weight)
+        self.mix, self.power_mix = ChannelLinear(n_channels, d_model), ChannelLinear(N_BANDS * N_FILTERS, d_model)
+        nn.init.zeros_(self.power_mix.weight)
 
     def features(self, signals: Frames, *, generator: torch.Generator | None = None) -> Frames:
         """Compute hop means and band signals: per channel, the real and the imaginary part of each band."""
@@ -80,7 +69,7 @@ class BandPowerFrontend(StandardizedFrontend):
         """Map hop means and log powers to the width of the blocks."""
         # A band above the Nyquist frequency of a lower rate has no power: it is set to the mean.
         standard = self.standardize(log_powers) * (log_powers > math.log(FLOOR))
-        mixed: Tensor = self.slow(means) + self.mix(standard)
+        mixed: Tensor = self.mix(means) + self.power_mix(standard)
         return mixed
 
     def log_powers(self, bands: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:

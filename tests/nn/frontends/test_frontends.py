@@ -38,7 +38,7 @@ def filter_bank(n_channels: int, d_model: int) -> Frontend:
 
 def band_power(n_channels: int, d_model: int) -> Frontend:
     frontend = FRONTENDS["band_power"](n_channels, d_model, sfreq=SFREQ, hop_s=8 / SFREQ)
-    nn.init.normal_(frontend.mix.weight)  # not zero
+    nn.init.normal_(frontend.power_mix.weight)  # not zero
     return frontend
 
 
@@ -158,8 +158,8 @@ def test_calibrated_features_have_zero_mean_and_unit_variance(name: str) -> None
 def test_band_power_starts_as_hop_means() -> None:
     frontend, x = FRONTENDS["band_power"](2, 5, sfreq=SFREQ, hop_s=8 / SFREQ), torch.randn(2, 3, 160)
     means = FRONTENDS["hop_means"](2, 5, sfreq=SFREQ, hop_s=8 / SFREQ)
-    means.mix.load_state_dict(frontend.slow.state_dict())
-    bias = frontend.mix.bias[:, None, None]
+    means.mix.load_state_dict(frontend.mix.state_dict())
+    bias = frontend.power_mix.bias[:, None, None]
     torch.testing.assert_close(encoded(frontend, Frames(x))[0] - bias, encoded(means, Frames(x))[0])
 
 
