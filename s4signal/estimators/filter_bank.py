@@ -14,7 +14,7 @@ from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
 from s4signal.estimators.parameters import check_filter_bank_options
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import survey
-from s4signal.estimators.trained.defaults import HOP_S, LOWEST_HZ, SPEECH_HZ
+from s4signal.estimators.trained.defaults import LOWEST_HZ, SPEECH_HZ
 from s4signal.estimators.trained.missing import Sampling, check_times, grid_lengths, make_cases, training_rate
 from s4signal.estimators.trained.precompute import extract_features
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, finite_outputs
@@ -187,7 +187,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         lowest = self.lowest_hz
         if isinstance(lowest, str):
             lowest = min(highest, LOWEST_HZ if sfreq >= AUDIO_SFREQ else sfreq / 128.0)
-        hop_s = max(HOP_S, 1.0 / sfreq) if isinstance(self.hop_s, str) else self.hop_s
+        hop_s = max(0.01, 1.0 / sfreq) if isinstance(self.hop_s, str) else self.hop_s
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         frequencies, bandwidths = nn.space_bands(
             self.spacing, self.n_bands, lowest, highest, order=self.order, seed=seed

@@ -141,7 +141,7 @@ _RULES: Rules = {
     "early_stopping": _choice("auto", True, False),
     "missing": _choice("auto", "error", "gap", "mask"),
     **dict.fromkeys(("bidirectional", "standardize", "warm_start"), _BOOL),
-    **dict.fromkeys(("d_model", "n_layers", "max_epochs"), _AUTO_OR_COUNT),
+    **dict.fromkeys(("d_model", "n_layers", "n_networks", "max_epochs"), _AUTO_OR_COUNT),
     "d_state": (
         _auto_or(lambda v: _whole(2)(v) and v % 2 == 0),
         "it must be 'auto' or even and at least 2: modes come in conjugate pairs",

@@ -24,9 +24,11 @@ class StackOptions:
     Parameters
     ----------
     d_model : int, >= 1, default=64
-        Number of features inside and of the output.
+        Number of features inside and of the output, of each network.
     n_layers : int, >= 1, default=4
         Number of blocks.
+    n_networks : int, >= 1, default=1
+        Number of networks side by side, which share no weights.
     d_state, kernel, init, bidirectional : as in `S4Layer`
         Options of each layer.
     dropout : float in [0, 1), default=0.1
@@ -41,7 +43,8 @@ class StackOptions:
     Raises
     ------
     ValueError
-        If n_layers, dropout or dropout_axis is invalid; the blocks check the other options when they are built.
+        If n_layers, n_networks, dropout or dropout_axis is invalid; the blocks check the other options when they are
+        built, and refuse several networks for a kernel whose state all channels share.
 
     Examples
     --------
@@ -51,6 +54,7 @@ class StackOptions:
 
     d_model: int = 64
     n_layers: int = 4
+    n_networks: int = 1
     d_state: int = 64
     kernel: str | type[Kernel] = "s4d"
     init: str = "legs"
@@ -63,17 +67,23 @@ class StackOptions:
 
     def __post_init__(self) -> None:
         """Check the options that the layers do not check."""
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers={self.n_layers} must be at least 1.")
+        for name in ("n_layers", "n_networks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1).")
         check_choice("dropout_axis", self.dropout_axis, ("case", "batch"))
+
+    @property
+    def width(self) -> int:
+        """Number of features of all networks."""
+        return self.n_networks * self.d_model
 
     def blocks(self) -> nn.ModuleList:
         """Build the blocks."""
         layer = partial(
             S4Layer,
-            self.d_model,
+            self.width,
             self.d_state,
             kernel=self.kernel,
             init=self.init,
@@ -82,9 +92,12 @@ class StackOptions:
             dt_range=self.dt_range,
             discretization=self.discretization,
         )
-        block = partial(S4Block, dropout=self.dropout, dropout_axis=self.dropout_axis)
+        block = partial(S4Block, dropout=self.dropout, dropout_axis=self.dropout_axis, n_groups=self.n_networks)
         # No norm in the first block: it would divide slow waves by their own amplitude.
-        return nn.ModuleList(block(layer(), norm=index > 0) for index in range(self.n_layers))
+        blocks = [block(layer(), norm=index > 0) for index in range(self.n_layers)]
+        if self.n_networks > 1 and blocks[0].layer.kernel.state_size[0] < self.width:
+            raise ValueError(f"n_networks={self.n_networks}: kernel={self.kernel!r} has one state for all; use 's4d'.")
+        return nn.ModuleList(blocks)
 
 
 def length_mask(lengths: Tensor, n_times: int, dtype: torch.dtype) -> Tensor:

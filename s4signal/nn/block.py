@@ -14,27 +14,31 @@ from s4signal.ssm.products import large_products
 
 
 class ChannelNorm(nn.Module):
-    """Scale each time step to unit root mean square over its channels; masked steps become zero.
+    """Scale each time step to unit root mean square over its channels, or each of several groups of channels.
 
-    The norm uses one time step only: it works on streams, and padding does not affect it.
+    Masked steps become zero. The norm uses one time step only: it works on streams, and padding does not affect it.
 
     References
     ----------
     Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, doi:10.48550/arXiv.1910.07467.
     """
 
+    def __init__(self, n_groups: int = 1) -> None:
+        super().__init__()
+        self.n_groups = n_groups
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise x (d_model, batch, n_times); mask (batch, n_times) is 1 for valid steps."""
-        normed: Tensor = _ChannelNorm.apply(x, mask)
-        return normed
+        normed: Tensor = _ChannelNorm.apply(x.unflatten(0, (self.n_groups, -1)), mask)  # type: ignore[no-untyped-call]
+        return normed.flatten(0, 1)
 
 
 class _ChannelNorm(torch.autograd.Function):
-    """Save only the input and one scale per time step for the backward pass."""
+    """Normalise (n_groups, d, batch, n_times); save only the input and its scales for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-        scale = torch.rsqrt((x * x).mean(0) + 1e-6)
+        scale = torch.rsqrt((x * x).mean(1, keepdim=True) + 1e-6)
         ctx.save_for_backward(x, scale, mask)
         return x * (scale if mask is None else scale * mask)
 
@@ -43,7 +47,7 @@ class _ChannelNorm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         x, scale, mask = ctx.saved_tensors
         g = grads[0].contiguous()  # a transposed layout would persist in all residual gradients, at 5 times the cost
-        inner = (x * g).sum(0) * (scale**3 / x.shape[0])
+        inner = (x * g).sum(1, keepdim=True) * (scale**3 / x.shape[1])
         if mask is not None:
             scale, inner = scale * mask, inner * mask
         return torch.addcmul(g * scale, x, inner, value=-1.0), None
@@ -58,34 +62,47 @@ class ChannelMask(nn.Module):
 
 
 class ChannelLinear(nn.Module):
-    """Affine map of the channels at each time step: one matrix product in the layout (d_model, batch, n_times)."""
+    """Affine map of the channels at each time step: a matrix product in the layout (d_model, batch, n_times).
 
-    def __init__(self, d_in: int, d_out: int) -> None:
+    With several groups, it maps each group of inputs to a group of outputs; weight (d_out, d_in / n_groups).
+    """
+
+    def __init__(self, d_in: int, d_out: int, n_groups: int = 1) -> None:
         super().__init__()
+        self.n_groups, d_in = n_groups, d_in // n_groups
         bound = 1.0 / math.sqrt(d_in)
         self.weight = nn.Parameter(torch.empty(d_out, d_in).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(d_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (d_in, batch, n_times) to (d_out, batch, n_times)."""
-        y = torch.addmm(self.bias.unsqueeze(-1), self.weight, x.flatten(1))
+        if self.n_groups == 1:
+            y = torch.addmm(self.bias.unsqueeze(-1), self.weight, x.flatten(1))
+        else:
+            y = torch.baddbmm(*self.by_group(), x.reshape(self.n_groups, self.weight.shape[1], -1))
         return y.view(-1, *x.shape[1:])
+
+    def by_group(self) -> tuple[Tensor, Tensor]:
+        """Return bias (n_groups, d_out / n_groups, 1) and weight (n_groups, d_out / n_groups, d_in / n_groups)."""
+        return self.bias.view(self.n_groups, -1, 1), self.weight.view(self.n_groups, -1, self.weight.shape[1])
 
 
 class _GatedMix(torch.autograd.Function):
     """Compute keep * a * sigmoid(b) with (a, b) = W gelu(y) + bias, the gate of a block, in few passes over memory.
+
+    Shapes: y (d_model, batch, n_times); weight (n_groups, 2 d, d) and bias (n_groups, 2 d, 1), d = d_model / n_groups.
 
     Saves y, a and sigmoid(b) for the backward pass, and recomputes the other intermediate results.
     """
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, keep: Tensor | None) -> Tensor:
-        with large_products(y, len(weight)):
-            z = torch.addmm(bias.unsqueeze(-1), weight, F.gelu(y).flatten(1))
-        a, b = z.view(2, -1, *y.shape[1:]).unbind(0)
+        with large_products(y, weight.shape[1]):
+            z = torch.baddbmm(bias, weight, F.gelu(y).reshape(len(weight), weight.shape[2], -1))
+        a, b = z.unflatten(1, (2, -1)).unbind(1)
         gate = b.sigmoid_()
         ctx.save_for_backward(y, z, weight, keep)
-        mixed = a * gate
+        mixed: Tensor = (a * gate).view(y.shape)
         return mixed if keep is None else mixed.mul_(keep)
 
     @staticmethod
@@ -93,26 +110,34 @@ class _GatedMix(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         y, z, weight, keep = ctx.saved_tensors
         g = grads[0].contiguous() if keep is None else grads[0] * keep
-        a, gate = z.view(2, -1, *y.shape[1:]).unbind(0)
+        a, gate = z.unflatten(1, (2, -1)).unbind(1)
         dz = torch.empty_like(z)
-        da, db = dz.view(2, -1, *y.shape[1:]).unbind(0)
-        torch.mul(g, gate, out=da)
+        da, db = dz.unflatten(1, (2, -1)).unbind(1)
+        torch.mul(g.reshape(a.shape), gate, out=da)
         # d sigmoid(b) = gate (1 - gate), so that db = da * a - da * a * gate
         torch.mul(da, a, out=db)
         db.addcmul_(db, gate, value=-1.0)
-        with large_products(y, len(weight)):
-            dy, dweight = weight.t() @ dz, dz @ F.gelu(y).flatten(1).t()
-        return torch.ops.aten.gelu_backward(dy.view(y.shape), y), dweight, dz.sum(1), None
+        with large_products(y, weight.shape[1]):
+            dy, dweight = weight.mT @ dz, dz @ F.gelu(y).reshape(a.shape).mT
+        return torch.ops.aten.gelu_backward(dy.view(y.shape), y), dweight, dz.sum(-1, keepdim=True), None
 
 
 class S4Block(nn.Module):
-    """Pre-norm residual block around an `S4Layer`."""
+    """Pre-norm residual block around an `S4Layer`, or side by side one for each group of channels."""
 
-    def __init__(self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True) -> None:
+    def __init__(
+        self,
+        layer: S4Layer,
+        *,
+        dropout: float = 0.1,
+        dropout_axis: str = "case",
+        norm: bool = True,
+        n_groups: int = 1,
+    ) -> None:
         super().__init__()
-        self.norm = ChannelNorm() if norm else ChannelMask()
+        self.norm = ChannelNorm(n_groups) if norm else ChannelMask()
         self.layer = layer
-        self.mix = ChannelLinear(layer.d_model, 2 * layer.d_model)
+        self.mix = ChannelLinear(layer.d_model, 2 * layer.d_model, n_groups)
         self.dropout, self.dropout_axis = dropout, dropout_axis
 
     def forward(
@@ -139,8 +164,7 @@ class S4Block(nn.Module):
         return self._mixed(x, y.unsqueeze(-1)), state
 
     def _mixed(self, x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
-        weight: Tensor = self.mix.weight
-        bias: Tensor = self.mix.bias
+        bias, weight = self.mix.by_group()
         device = y.device.type
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)

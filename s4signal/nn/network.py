@@ -1,10 +1,12 @@
 """The network that the estimators train: front end, state space blocks, pooling and linear head."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from s4signal.nn.backbone import StackOptions
 from s4signal.nn.block import ChannelNorm, S4Block
@@ -55,9 +57,9 @@ class S4Network(nn.Module):
         super().__init__()
         self.frontend = frontend
         self.blocks = options.blocks()
-        self.norm = ChannelNorm()
-        self.pooling = make_pooling(pooling, options.d_model)
-        self.head = nn.Linear(options.d_model * self.pooling.order, n_outputs)
+        self.norm = ChannelNorm(options.n_networks)
+        self.pooling = make_pooling(pooling, options.width, options.n_networks)
+        self.head = MeanHead(options.d_model * self.pooling.order, n_outputs, options.n_networks)
         self.summary = SummaryHead(n_summaries, n_outputs) if n_summaries else None
 
     def forward(
@@ -88,7 +90,7 @@ class S4Network(nn.Module):
         Returns
         -------
         Tensor (batch, n_outputs)
-            Logits or standardised targets.
+            Logits or standardised targets; (n_networks, batch, n_outputs) of several networks in training.
 
         Raises
         ------
@@ -101,7 +103,7 @@ class S4Network(nn.Module):
     def from_features(
         self, frames: Frames, *, offset: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return the outputs, (batch, n_outputs), from precomputed features of the front end.
+        """Return the outputs from precomputed features of the front end, as `forward`.
 
         Parameters
         ----------
@@ -114,7 +116,8 @@ class S4Network(nn.Module):
         """
         frames = self.frontend.augment(frames, generator=generator)
         mask, gaps = frames.mask, frames.gaps
-        scores: Tensor = self.head(self.pooling(network_steps(self, frames, generator=generator), mask, gaps))
+        pooled = self.pooling(network_steps(self, frames, generator=generator), mask, gaps)
+        scores: Tensor = self.head.of_each(pooled) if self.training else self.head(pooled)
         if self.summary is not None:
             scores = scores + self.summary(frames.features, mask, gaps)
         return scores if offset is None else scores + offset
@@ -160,6 +163,27 @@ def network_steps(
         h = block(h, frames.mask, rate=frames.rate, gaps=frames.gaps, generator=generator)
     normed: Tensor = network.norm(h, frames.mask)
     return normed
+
+
+class MeanHead(nn.Linear):
+    """Linear head on the features of each of several networks, with a common bias; its outputs are their mean."""
+
+    def __init__(self, n_features: int, n_outputs: int, n_networks: int = 1) -> None:
+        super().__init__(n_networks * n_features, n_outputs)
+        self.n_networks = n_networks
+        with torch.no_grad():
+            self.weight.mul_(math.sqrt(n_networks))  # the initial range of a network alone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean (batch, n_outputs) from the features of all networks (batch, n_networks * n_features)."""
+        return F.linear(x, self.weight / self.n_networks, self.bias)
+
+    def of_each(self, x: Tensor) -> Tensor:
+        """Return the outputs of each network, (n_networks, batch, n_outputs), or (batch, n_outputs) of one."""
+        if self.n_networks == 1:
+            return super().forward(x)
+        features, weights = (y.unflatten(1, (self.n_networks, -1)).transpose(0, 1) for y in (x, self.weight))  # type: ignore[no-untyped-call]
+        return torch.matmul(features, weights.mT) + self.bias
 
 
 class SummaryHead(nn.Module):

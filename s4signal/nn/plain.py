@@ -113,7 +113,8 @@ class _BlockStep:
     def advance(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Advance by one step (d_model, batch, 1)."""
         y, state = self.pieces.advance(self.norm(x), state)
-        return x + F.glu(self.mix(F.gelu(y)), 0), state
+        z = self.mix(F.gelu(y)).unflatten(0, (self.mix.n_groups, -1))
+        return x + F.glu(z, 1).flatten(0, 1), state
 
 
 class PlainLayer(nn.Module):

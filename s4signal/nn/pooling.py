@@ -20,7 +20,7 @@ LEGS_ORDER = 10  # coefficients per feature; the highest resolves half waves of 
 class PoolingState(NamedTuple):
     """State of a pooling; the meaning of the parts depends on the pooling.
 
-    Shapes: elapsed (batch,) in training step periods, parts (d_model, batch), (batch,) or (d_model, batch, order).
+    Shapes: elapsed (batch,) in training step periods, parts by feature or by group of features.
     """
 
     elapsed: Tensor
@@ -205,7 +205,8 @@ class MeanPooling(LegendrePooling):
 class AttentionPooling(Pooling):
     """Mean over time, weighted by a softmax of one learned score per step; the plain mean before training.
 
-    The state is the largest score, and two sums relative to it.
+    Each of several groups of features has its own score. The state is the largest score, (n_groups, batch), and the
+    sums, relative to it, of the weights and of the weighted features (d_model, batch).
 
     References
     ----------
@@ -213,42 +214,50 @@ class AttentionPooling(Pooling):
     doi:10.48550/arXiv.1703.03130.
     """
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, d_model: int, n_groups: int = 1) -> None:
         super().__init__(d_model)
-        self.weight = nn.Parameter(torch.zeros(1, d_model))
+        self.weight = nn.Parameter(torch.zeros(n_groups, d_model // n_groups))
 
     def further(self, x: Tensor, steps: Steps, state: PoolingState | None) -> tuple[Tensor, ...]:
         """Return the largest score, and the sums of the weights and of the weighted features."""
+        grouped = x.unflatten(0, (len(self.weight), -1))  # type: ignore[no-untyped-call]
         # The score is -inf for steps of duration 0.
-        scores = torch.einsum("h,hbt->bt", self.weight[0], x).to(steps.ends.dtype) + steps.durations.log()
+        scores = torch.einsum("gh,ghbt->gbt", self.weight, grouped).to(steps.ends.dtype) + steps.durations.log()
         largest = scores.detach().amax(-1)  # subtracted for stability only
         if state is not None:
             largest = torch.maximum(largest, state.parts[0])
-        weights = torch.exp(scores - largest[:, None])
+        weights = torch.exp(scores - largest[..., None])
         total = weights.sum(-1)
-        summed = torch.einsum("hbt,bt->hb", x, weights.to(x.dtype)).to(weights.dtype)
+        summed = torch.einsum("ghbt,gbt->ghb", grouped, weights.to(x.dtype)).to(weights.dtype).flatten(0, 1)
         if state is not None:
             decay = torch.exp(state.parts[0] - largest)
-            total, summed = total + decay * state.parts[1], summed + decay * state.parts[2]
+            total, summed = total + decay * state.parts[1], summed + self._spread(decay) * state.parts[2]
         return largest, total, summed
 
     def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the parts after further steps of equal duration."""
-        scores = torch.mm(self.weight, x.flatten(1)).view(x.shape[1:]).to(construction_dtype(x.device))
+        weight = self.weight if len(self.weight) == 1 else torch.block_diag(*self.weight.split(1))
+        scores = torch.mm(weight, x.flatten(1)).view(-1, *x.shape[1:]).to(construction_dtype(x.device))
         largest = scores.amax(-1)
         if parts is not None:
             largest = torch.maximum(largest, parts[0])
-        weights = torch.exp(scores - largest[:, None])
-        total, summed = weights.sum(-1), (x * weights.to(x.dtype)).sum(-1).to(weights.dtype)
+        weights = torch.exp(scores - largest[..., None])
+        total, summed = weights.sum(-1), (x * self._spread(weights).to(x.dtype)).sum(-1).to(weights.dtype)
         if parts is not None:
             decay = torch.exp(parts[0] - largest)
-            total, summed = torch.addcmul(total, decay, parts[1]), torch.addcmul(summed, decay, parts[2])
+            total = torch.addcmul(total, decay, parts[1])
+            summed = torch.addcmul(summed, self._spread(decay), parts[2])
         return largest, total, summed
 
     def vector(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return the weighted mean (batch, d_model)."""
         _, total, summed = parts
-        return (summed / total).T
+        return (summed / self._spread(total)).T
+
+    def _spread(self, x: Tensor) -> Tensor:
+        """Repeat the values of each group for its features: (n_groups, ...) → (d_model, ...), or (1, ...)."""
+        n_groups, d = self.weight.shape
+        return x if n_groups == 1 else x.repeat_interleave(d, 0)
 
 
 class MaxPooling(Pooling):
@@ -283,12 +292,12 @@ POOLINGS: dict[str, type[Pooling]] = {
 }
 
 
-def make_pooling(pooling: str | tuple[str, int], d_model: int) -> Pooling:
-    """Build a pooling from its name, or from ``("legs", order)``."""
+def make_pooling(pooling: str | tuple[str, int], d_model: int, n_groups: int = 1) -> Pooling:
+    """Build a pooling from its name, or from ``("legs", order)``, for groups of features."""
     name, order = (pooling, None) if isinstance(pooling, str) else pooling
     check_choice("pooling", name, POOLINGS)
     if order is None:
-        return POOLINGS[name](d_model)
+        return AttentionPooling(d_model, n_groups) if name == "attention" else POOLINGS[name](d_model)
     if name != "legs":
         raise ValueError(f"pooling={pooling!r}: only 'legs' has an order.")
     return LegendrePooling(d_model, order)

@@ -36,13 +36,16 @@ def pieces_of(n: int) -> Iterator[int]:
 
 
 class UnitRMS:
-    """`ChannelNorm` divided by the root of the number of channels: x / sqrt(sum x^2 + d epsilon)."""
+    """`ChannelNorm` divided by the root of d, the number of channels of a group: x / sqrt(sum x^2 + d epsilon)."""
 
-    def __init__(self, d_model: int) -> None:
-        self._floor = d_model * EPSILON
+    def __init__(self, d: int, n_groups: int) -> None:
+        self._n_groups, self._floor = n_groups, d * EPSILON
 
     def __call__(self, x: Tensor) -> Tensor:
         """Normalise x (d_model, batch, n_times), by a sum: a norm over the first axis takes three times as long."""
+        if self._n_groups > 1:
+            grouped = x.view(self._n_groups, -1, *x.shape[1:])
+            return (grouped / (grouped.square().sum(1, keepdim=True) + self._floor).sqrt_()).flatten(0, 1)
         return x / (x.square().sum(0) + self._floor).sqrt_()
 
 
@@ -51,18 +54,20 @@ class BlockSteps:
 
     def __init__(self, block: S4Block, rate: float, *, longest: int = LONGEST) -> None:
         layer = block.layer
-        d_model, normed = len(layer.D), isinstance(block.norm, ChannelNorm)
-        self._norm = UnitRMS(d_model) if normed else None
+        bias, weight = block.mix.by_group()
+        d, normed = weight.shape[2], isinstance(block.norm, ChannelNorm)
+        self._norm = UnitRMS(d, len(weight)) if normed else None
         # gelu(sqrt(2) v) = (v + v erf(v)) / sqrt(2): the tables include these factors, and the factor of the norm.
-        system, dtype = amplified(layer.system(rate), math.sqrt(d_model / 2 if normed else 0.5)), block.mix.weight.dtype
+        system, dtype = amplified(layer.system(rate), math.sqrt(d / 2 if normed else 0.5)), weight.dtype
         self._pieces = make_pieces(system._replace(ahead=None), dtype, longest=longest)
         self._later = None if system.ahead is None else system.ahead.to(dtype)
         self.ahead = 0 if self._later is None else self._later.shape[-1]
         # One row per step: a product with few columns takes twice as long. Gates are negated, since they need exp(-x).
-        sign = torch.ones_like(block.mix.bias)
-        sign[d_model:] = -1.0
-        self._weight = (block.mix.weight * math.sqrt(0.5) * sign[:, None]).t().contiguous()
-        self._bias = block.mix.bias * sign
+        sign = torch.ones_like(bias)
+        sign[:, d:] = -1.0
+        blocks = (torch.block_diag(*part) for part in (weight * math.sqrt(0.5) * sign).mT.chunk(2, 2))
+        self._weight = torch.cat([*blocks], 1)  # (d_model, 2 d_model): first all values, then all gates
+        self._bias = (bias * sign).view(len(bias), 2, -1).transpose(0, 1).flatten()
 
     def at_rest(self, batch: int) -> Any:
         """Return the zero state (n_systems, batch, d_state), with an empty buffer of steps if there is a look-ahead."""
@@ -123,10 +128,10 @@ class NetworkSteps:
             self._frontend = own.frontend.steps(rate)
             self._blocks = [BlockSteps(cast(S4Block, block), self._frontend.rate) for block in own.blocks]
         self._ahead = sum(block.ahead for block in self._blocks)
-        self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t(), own.head.bias
+        self._pooling, self._weight, self._bias = own.pooling, own.head.weight.t() / own.head.n_networks, own.head.bias
         self._dtype = np.float64 if self._bias.dtype == torch.float64 else np.float32
-        d_model = len(own.head.weight.t()) // own.pooling.order
-        self._norm, self._gain = UnitRMS(d_model), math.sqrt(d_model)
+        d = len(self._weight) // (own.pooling.order * own.head.n_networks)
+        self._norm, self._gain = UnitRMS(d, own.head.n_networks), math.sqrt(d)
         self._structures: list[Any] = []  # distinct structures of the parts
         self._replays = Replays()
 

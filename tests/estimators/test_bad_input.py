@@ -238,6 +238,7 @@ WRONG = {
     "d_model": [0, -1, 8.0, "8", True],
     "d_state": [7, 0, 8.0, None],
     "n_layers": [0, 1.5, None],
+    "n_networks": [0, 2.0, None],
     "dropout": [-0.1, 1, 1.5, "0.1", np.nan],
     "sfreq": [0, -100.0, np.inf, np.nan, "100"],
     "timescale": ["fast", 3.0, (1.0,), (2.0, 1.0), (0.0, 1.0), (1.0, np.inf), None],

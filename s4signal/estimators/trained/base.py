@@ -43,6 +43,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         d_model: str | int = "auto",
         d_state: str | int = "auto",
         n_layers: str | int = "auto",
+        n_networks: str | int = "auto",
         bidirectional: bool = True,
         lookahead_s: float | None = None,
         dropout: float = 0.1,
@@ -72,7 +73,8 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
         verbose: int = 0,
     ) -> None:
         self.frontend, self.kernel, self.init, self.d_model, self.d_state = frontend, kernel, init, d_model, d_state
-        self.n_layers, self.bidirectional, self.lookahead_s = n_layers, bidirectional, lookahead_s
+        self.n_layers, self.n_networks = n_layers, n_networks
+        self.bidirectional, self.lookahead_s = bidirectional, lookahead_s
         self.dropout, self.pooling, self.readout = dropout, pooling, readout
         self.sfreq, self.band_hz, self.timescale, self.missing = sfreq, band_hz, timescale, missing
         self.augmentation, self.standardize = augmentation, standardize

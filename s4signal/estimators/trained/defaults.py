@@ -14,12 +14,13 @@ from s4signal.signals.checks import is_audio
 
 # Filter bank for audio; its bands depend on the sampling rate.
 LOWEST_HZ = 60.0
-HOP_S, N_BANDS = 0.01, 40
+HOP_S, N_BANDS = 0.02, 40
 SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # N_BANDS reach up to the first; higher rates get more, up to the second
 BANK_FLOOR = 1e-12  # energy far below any sound; the effective floor is relative to the loudest frame
 FEW_CASES = 1000  # a small network was better with 500 cases; between these and 1,800 nothing was measured
 BY_HOPS, HOPS_PER_CASE = ("hop_means", "band_power"), 64  # front ends with so many hops in the longest case
-MOST_CASES = 4000  # for a closed-form readout, which predicts each case from all others
+MOST_CASES = 4000  # for a closed-form readout, which predicts each case from all others, and for several networks
+N_NETWORKS = 4  # for audio
 MOST_NUMBERS = 2**27  # values of these cases to keep in memory: half a gigabyte in single precision
 LIGHTEST = 1e-30  # weight relative to 1: steps of lighter cases alone would divide by zero in single precision
 FEW_MISSING = 0.3  # of the values of observed channels: up to here, interpolation was measured to beat masks
@@ -71,14 +72,17 @@ def choose_defaults(data: LabelledCases, sfreq: float | None, *, in_batches: boo
     hop = max(1, int(samples.max() + 1e-6) // HOPS_PER_CASE)
     mostly_missing, few = found.mostly_missing(weights), len(signals) < FEW_CASES
     regular = not found.has_times.any() and found.share_missing(weights) <= FEW_MISSING
-    size, pooling, max_epochs, to_the_end = {"d_model": 64, "n_layers": 4, "d_state": 64}, "mean", 20, ""
+    size = {"d_model": 64, "n_layers": 4, "d_state": 64, "n_networks": 1}
+    pooling, max_epochs, to_the_end = "mean", 20, ""
     count = f"auto, for {'fewer than' if few else 'at least'} {FEW_CASES:,} cases"
     kind, size_why, pooling_why = "other", "auto", "auto"
     if frontend == "filterbank":
-        kind, size = "audio", {"d_model": 64, "n_layers": 2, "d_state": 16}
-        pooling, size_why, pooling_why = "attention", "auto, for audio", "auto, for audio"
+        several = len(signals) <= MOST_CASES and not in_batches
+        kind, size = "audio", size | {"n_layers": 2, "d_state": 16, "n_networks": N_NETWORKS if several else 1}
+        size_why = f"auto, for up to {MOST_CASES:,} cases of audio" if several else "auto, for audio"
+        pooling, pooling_why = "attention", "auto, for audio"
     elif signals.n_channels > 1 and regular and samples.min() >= FEWEST_SAMPLES:
-        kind, size = "epochs", {"d_model": 16 if few else 64, "n_layers": 1 if few else 2, "d_state": 16}
+        kind, size = "epochs", size | {"d_model": 16 if few else 64, "n_layers": 1 if few else 2, "d_state": 16}
         pooling, size_why, pooling_why = "legs", count, "auto, for several channels"
         frontend = "hop_means" if hop >= 2 else frontend
         if few:

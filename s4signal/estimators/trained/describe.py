@@ -24,12 +24,13 @@ def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout |
     sfreq, names = plan.sfreq or 1.0, plan.augmentation
     changes = describe_changes(names, sfreq)
     shared = ", one dropout mask per step" if stack["dropout_axis"] == "batch" else ""
+    several = f"mean of {stack['n_networks']} networks of " * (stack["n_networks"] > 1)
     lines = {
         "sampling rate": units.rate(plan.sfreq),
         "samples": _samples(plan.sampling),
         "front end": _frontend(plan, network, units),
         "trained for": f"{changes} (augmentation: {', '.join(names)})" if names else "",
-        "blocks": f"{stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), d_state "
+        "blocks": f"{several}{stack['n_layers']} x {stack['d_model']}, {stack['kernel']} ({stack['init']}), d_state "
         f"{stack['d_state']}, {_directions(plan, network, units)}" + _reason(plan, "size"),
         "pooling": plan.pooling
         + f", {plan.pooling_order} Legendre coefficients per feature" * (plan.pooling == "legs")

@@ -103,4 +103,4 @@ def most_steps(plan: Plan) -> int:
     """Return how many frames fit into memory at once."""
     # A training step stores some 2 kB per frame, layer and 64 features, and 4 kB for mixing bands: about a gigabyte.
     width: int = plan.stack["d_model"] * plan.stack["n_layers"] + 128 * (plan.hop_s is not None)
-    return max(1, 2**25 // width)
+    return max(1, 2**25 // (width * int(plan.stack["n_networks"])))

@@ -64,6 +64,7 @@ def history_from_state(state: State) -> list[dict[str, Any]]:
 def _check_sizes(plan: Plan, weights: State) -> None:
     """Check the sizes of a plan against the weights, before the network is built."""
     d_model, d_state, n_layers = (plan.stack[name] for name in ("d_model", "d_state", "n_layers"))
+    d_model *= plan.stack["n_networks"]
     weights.array("head.weight", plan.n_outputs, d_model * plan.pooling_order)
     found = {match[1] for name in weights.arrays if (match := re.match(r"blocks\.(\d+)\.", name))}
     if found != {str(index) for index in range(min(n_layers, len(found) + 1))}:

@@ -41,7 +41,7 @@ STEPS_OF_AUDIO, MOST_EPOCHS = 4000, 40  # with the filter bank: enough epochs fo
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and with the filter bank
 _LONGEST_HOP = 2**22  # samples, in a file
 _LONGEST = 1_000_000  # steps of a look-ahead
-_SIZE = ("d_model", "n_layers", "d_state")
+_SIZE = ("d_model", "n_layers", "d_state", "n_networks")
 _STACK = ("kernel", "init", "bidirectional", "dropout")
 
 
@@ -102,6 +102,7 @@ class Plan(NamedTuple):
         if readout not in ("pooled", "closed_form"):
             raise ModelFileError(f"a plan has no readout {readout!r}.")
         whole = {name: stack.value(name, int, low=1) for name in ("d_model", "n_layers", "d_state")}
+        whole["n_networks"] = stack.value("n_networks", int, low=1) if "n_networks" in stack.plain else 1
         texts = {name: stack.value(name, str) for name in ("kernel", "init", "dropout_axis")}
         flags = {"bidirectional": stack.value("bidirectional", bool), "dropout": stack.value("dropout", float, low=0)}
         known = "lookahead" in stack.plain
@@ -148,7 +149,7 @@ def plan_network(options: Any, data: LabelledCases, *, defaults: Defaults, n_out
     hop_s = fixed[frontend] if frontend in fixed else getattr(options.frontend, "hop_s", None)
     n_features = _module_features(options.frontend, signals, found, sfreq) if frontend == "module" else None
     step_s = hop_s if hop_s is not None else 1.0 / (sfreq or 1.0)
-    stack, pooling, why = _chosen(options, defaults)
+    stack, pooling, why = _chosen(options, defaults, frontend)
     stack["lookahead"] = _lookahead(options.lookahead_s, step_s, stack["n_layers"])
     if (chosen := options.readout) == "auto":
         chosen = defaults.readout if frontend in ("linear", *BY_HOPS) else "pooled"
@@ -172,18 +173,21 @@ def plan_network(options: Any, data: LabelledCases, *, defaults: Defaults, n_out
     )
 
 
-def _chosen(options: Any, defaults: Defaults) -> tuple[dict[str, Any], tuple[str, int], dict[str, str]]:
+def _chosen(options: Any, defaults: Defaults, frontend: str) -> tuple[dict[str, Any], tuple[str, int], dict[str, str]]:
     """Return the options of the blocks, the pooling with its order, and the reasons for the values of "auto"."""
     given = {name: getattr(options, name) for name in ("frontend", "pooling", "readout", *_SIZE)}
     auto = {name for name, value in given.items() if isinstance(value, str) and value == "auto"}
     stack = {name: getattr(options, name) for name in _STACK}
     stack |= {name: defaults.size[name] if name in auto else given[name] for name in _SIZE}
+    if "n_networks" in auto and (frontend != "filterbank" or options.kernel == "s5"):  # one state for all of s5
+        stack["n_networks"] = 1
     # All cases in one step share one dropout mask, so that weight two equals duplicating the case.
     stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
     why: dict[str, str] = {name: defaults.why[name] for name in ("frontend", "pooling", "readout") if name in auto}
-    if chosen := [name for name in _SIZE if name in auto]:
+    sizes = _SIZE if stack["n_networks"] > 1 else _SIZE[:-1]  # one network is not worth a word
+    if chosen := [name for name in sizes if name in auto]:
         reason = defaults.why["size"]
-        why["size"] = reason if len(chosen) == len(_SIZE) else f"{', '.join(chosen)}: {reason}"
+        why["size"] = reason if len(chosen) == len(sizes) else f"{', '.join(chosen)}: {reason}"
     return stack, _pooling(defaults.pooling if "pooling" in auto else options.pooling), why
 
 
@@ -209,7 +213,7 @@ def plan_schedule(options: Any, plan: Plan, n_cases: int, defaults: Defaults) ->
 def build_network(plan: Plan, frontend: Any = None) -> S4Network:
     """Build the network of a plan, with random weights from torch's state."""
     options = StackOptions(dt_range=plan.dt_range, **plan.stack)
-    built = _frontend(plan, options.d_model, frontend)
+    built = _frontend(plan, options.width, frontend)
     n_summaries = plan.n_inputs if plan.sampling.mostly_missing else 0
     pooling = ("legs", plan.pooling_order) if plan.pooling == "legs" else plan.pooling
     return S4Network(built, plan.n_outputs, options=options, pooling=pooling, n_summaries=n_summaries)
@@ -294,5 +298,6 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
         mean_subtraction="active" if bank.output == "log" else "case" if plan.sees_all else "running",
         floor_db=plan.floor_db,
         causal=not plan.sees_all,
+        n_groups=plan.stack["n_networks"],
         augmentations=feature_changes(plan.augmentation),
     )

@@ -7,6 +7,7 @@ from torch import Tensor
 from s4signal.estimators.mixins import SignalRegressorMixin, describe_regressor
 from s4signal.estimators.trained.base import S4Estimator
 from s4signal.estimators.trained.classifier import S4Classifier
+from s4signal.estimators.trained.training import over_networks
 
 
 class S4Regressor(SignalRegressorMixin, S4Estimator):
@@ -31,6 +32,7 @@ class S4Regressor(SignalRegressorMixin, S4Estimator):
         return int(targets.shape[1])
 
     @staticmethod
+    @over_networks
     def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square().mean(1)
 

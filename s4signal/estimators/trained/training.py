@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from torch import Tensor
 
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.trained.defaults import LabelledCases
@@ -19,9 +20,20 @@ from s4signal.estimators.trained.precompute import score_features
 from s4signal.nn import S4Network
 from s4signal.nn.backbone import state_space_parameters
 from s4signal.training import TrainingOptions, agreed, check_folder, resolve_device
+from s4signal.training.step import Loss
 
 # Parameters that do not affect training; the seed stands for random_state.
 _FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "memory_budget_gb", "random_state")
+
+
+def over_networks(loss: Loss) -> Loss:
+    """Return the mean of a loss over the outputs of several networks, (n_networks, batch, n_outputs)."""
+
+    def mean(outputs: Tensor, targets: Tensor) -> Tensor:
+        each = outputs if outputs.ndim == 3 else outputs[None]
+        return torch.stack([loss(own, targets) for own in each]).mean(0)
+
+    return mean
 
 
 def prepare(options: Any) -> torch.device:

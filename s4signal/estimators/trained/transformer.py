@@ -92,7 +92,8 @@ class PretrainedNetwork(S4Regressor):
         """Return a network with the parameters of an unfitted estimator."""
         given = {k: v for k, v in settings.get_params(deep=False).items() if k != "class_weight"}
         given |= {"readout": "pooled", "early_stopping": False, "callbacks": None, "checkpoint_dir": None}
-        return cls(**given | ({"pooling": POOLING} if given["pooling"] == "auto" else {}))
+        own = {"pooling": POOLING, "n_networks": 1}
+        return cls(**given | {name: value for name, value in own.items() if given[name] == "auto"})
 
     def pretrain(self, X: Any, *, times: Any = None) -> Self:
         """Pretrain on cases, as `fit` takes them."""

@@ -45,6 +45,7 @@ class FilterBankFrontend(StandardizedFrontend):
         mean_subtraction: str = "none",
         floor_db: float = FLOOR_DB,
         causal: bool = False,
+        n_groups: int = 1,
         augmentations: Iterable[nn.Module] = (),
     ) -> None:
         check_choice("mean_subtraction", mean_subtraction, SUBTRACTIONS)
@@ -55,7 +56,8 @@ class FilterBankFrontend(StandardizedFrontend):
         self.bank, self.mean_subtraction = bank, mean_subtraction
         self.loudness = Loudness(floor_db=floor_db, causal=causal) if mean_subtraction == "active" else None
         self.augmentations = nn.ModuleList(augmentations)  # in the order of application
-        self.mix = TimeFrequencyConv(n_features // bank.n_bands, bank.n_bands, d_model, causal=causal)
+        planes = n_features // bank.n_bands
+        self.mix = TimeFrequencyConv(planes, bank.n_bands, d_model, n_groups=n_groups, causal=causal)
         self.hop_s = bank.hop_s
 
     @property

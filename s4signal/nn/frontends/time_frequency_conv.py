@@ -19,22 +19,25 @@ class TimeFrequencyConv(nn.Module):
     """Convolutions over neighbouring bands and steps, then a linear map of all bands.
 
     Another speaker has the same sounds shifted along the bands: with weights shared along frequency, the network need
-    not learn them again for each speaker.
+    not learn them again for each speaker. Groups of ``width`` planes and of outputs share nothing but the input.
     """
 
     scaled = False
 
-    def __init__(self, n_planes: int, n_bands: int, d_model: int, *, width: int = 16, causal: bool = False) -> None:
+    def __init__(
+        self, n_planes: int, n_bands: int, d_model: int, *, width: int = 16, n_groups: int = 1, causal: bool = False
+    ) -> None:
         super().__init__()
         self.n_planes, self.causal = n_planes, causal
-        halves = (N_BANDS // 2, 0)
+        width, halves = width * n_groups, (N_BANDS // 2, 0)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(n_in, width, (N_BANDS, N_STEPS), (STRIDE, 1), halves) for n_in in (n_planes, width)
+            nn.Conv2d(n_in, width, (N_BANDS, N_STEPS), (STRIDE, 1), halves, groups=n)
+            for n_in, n in ((n_planes, 1), (width, n_groups))
         )
         n_places = n_bands
         for _ in self.convolutions:
             n_places = -(-n_places // STRIDE)
-        self.mix = ChannelLinear(width * n_places, d_model)
+        self.mix = ChannelLinear(width * n_places, d_model, n_groups)
 
     def for_steps(self) -> Self:
         """Copy with the factors of the GELU, sqrt(2) v -> (v + v erf v) / sqrt(2), in the weights; faster if small."""

@@ -109,7 +109,7 @@ def test_describe_reports_bands_and_augmentations_of_a_filter_bank():
     text = classifier(max_epochs=1).fit(X, y).describe()
     assert "filterbank" not in text
     text = classifier(max_epochs=1, sfreq=8000.0).fit(X, y).describe()
-    assert "filterbank: 40 gammatone energies 60 - 3800 Hz every 10 ms (auto, for 1 channel at 8000 Hz)" in text
+    assert "filterbank: 40 gammatone energies 60 - 3800 Hz every 20 ms (auto, for 1 channel at 8000 Hz)" in text
     names = "(augmentation: band_shift, band_dropout, silence_padding)"
     changes = "speakers up to 1 band higher or lower, rates from 2000 Hz, up to 0.5 s of silence or noise on both sides"
     assert f"trained for    {changes} {names}\n" in text

@@ -63,21 +63,22 @@ def test_explicit_value_equals_auto(signals, named, automatic):
 
 
 SIZES = [
-    pytest.param(PLAIN, (16, 1, 16), ["legs", ("legs", 10)], id="several channels"),
-    pytest.param(AUDIO, (64, 2, 16), ["attention"], id="audio"),
-    pytest.param(ONE, (64, 4, 64), ["mean", ("legs", 1)], id="one channel"),
-    pytest.param(CHARTS, (64, 4, 64), ["mean"], id="charts"),
+    pytest.param(PLAIN, (16, 1, 16, 1), ["legs", ("legs", 10)], id="several channels"),
+    pytest.param(AUDIO, (64, 2, 16, 4), ["attention"], id="audio"),
+    pytest.param(ONE, (64, 4, 64, 1), ["mean", ("legs", 1)], id="one channel"),
+    pytest.param(CHARTS, (64, 4, 64, 1), ["mean"], id="charts"),
 ]
 
 
 @pytest.mark.parametrize(("signals", "size", "poolings"), SIZES)
 def test_explicit_size_and_pooling_equal_auto(signals, size, poolings):
-    names = ("d_model", "n_layers", "d_state")
+    names = ("d_model", "n_layers", "d_state", "n_networks")
     auto = classifier(**dict.fromkeys(names, "auto"), pooling="auto", max_epochs=1).fit(signals, Y)
     named = dict(zip(names, size, strict=True))
     for pooling in poolings:
         assert same_weights(auto, classifier(**named, pooling=pooling, max_epochs=1).fit(signals, Y))
     text = auto.describe()
+    assert ("mean of 4 networks of 2 x 64" in text) == (size[3] == 4)
     assert f"{size[1]} x {size[0]}, s4d (legs), d_state {size[2]}, both directions (auto" in text
     assert f"pooling        {poolings[0]}" in text
 
@@ -132,7 +133,9 @@ def test_auto_front_end_depends_on_modality_rate_and_channels(modality, sfreq, n
     model = classifier(max_epochs=1).fit(Signals.from_cases(cases), [0, 1, 0, 1])
     assert model._plan.frontend == frontend
     assert f" ({why})\n" in model.describe()
-    named = classifier(max_epochs=1, frontend=frontend).fit(Signals.from_cases(cases), [0, 1, 0, 1])
+    n_networks = 4 if frontend == "filterbank" else 1
+    named = classifier(max_epochs=1, frontend=frontend, n_networks=n_networks)
+    named.fit(Signals.from_cases(cases), [0, 1, 0, 1])
     assert same_weights(model, named)
     assert "auto, for" not in named.describe().split("\n  training")[0]
 
@@ -159,6 +162,19 @@ def ragged(*lengths):
     rng = np.random.default_rng(0)
     cases = [rng.standard_normal((3, length)) for length in lengths] * (40 // len(lengths))
     return Signals(cases, sfreq=100.0), np.arange(len(cases)) // len(lengths) % 2
+
+
+@pytest.mark.parametrize("more", [{"kernel": "s5"}, {"frontend": "linear"}, {"frontend": "hop_means"}])
+def test_one_network_for_a_shared_state_or_without_the_filter_bank(more):
+    assert "networks" not in classifier(max_epochs=1, **more).fit(AUDIO, Y).describe()
+
+
+def test_one_network_for_many_sounds_or_batches(monkeypatch):
+    monkeypatch.setattr("s4signal.estimators.trained.defaults.MOST_CASES", N)
+    assert "mean of 4 networks" in classifier(max_epochs=1).fit(AUDIO, Y).describe()
+    assert "networks" not in classifier().partial_fit(AUDIO, Y).describe()
+    monkeypatch.setattr("s4signal.estimators.trained.defaults.MOST_CASES", N - 1)
+    assert "networks" not in classifier(max_epochs=1).fit(AUDIO, Y).describe()
 
 
 def described(signals, y, **options):

@@ -92,7 +92,7 @@ def test_versions_depend_on_seed_and_case_but_not_on_batches():
         assert one.augment(i, 0.2).data.shape != other.augment(i, 0.2).data.shape or not np.array_equal(
             one.augment(i, 0.2).data, other.augment(i, 0.2).data
         )
-    assert len({one.augment(i, 0.2).data.shape for i in range(len(X))}) > 5
+    assert len({one.augment(i, 0.2).data.shape for i in range(len(X))}) > 3
 
 
 @pytest.mark.parametrize("changes", [{"augmentation": None}, {"missing": "gap", "augmentation": None}])
