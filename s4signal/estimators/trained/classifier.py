@@ -108,7 +108,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Whether to centre and scale the channels with statistics of the training cases.
     max_epochs : "auto" or int, default="auto"
         Number of epochs. "auto" is 20; 40 for fewer than 1,000 cases of several channels as above; 15 to 40 with the
-        filter bank, to make 4,000 steps; 5 for mostly missing data; and always enough to make 200 steps.
+        filter bank, to make 1,600 steps; 5 for mostly missing data; and always enough to make 200 steps.
     batch_size : "auto", int or None, default="auto"
         Cases per step. "auto" is 64 for more than 4,096 cases, else 16 with the filter bank, else 32. None takes all
         cases in one step, in pieces that fit into memory, with one dropout mask per step for all cases; with

@@ -37,7 +37,7 @@ from s4signal.nn.pooling import LEGS_ORDER
 from s4signal.signals import Signals
 
 FEWEST_STEPS = 200  # of a training
-STEPS_OF_AUDIO, MOST_EPOCHS = 4000, 40  # with the filter bank: enough epochs for these steps, up to a maximum
+STEPS_OF_AUDIO, MOST_EPOCHS = 1600, 40  # with the filter bank: enough epochs for these steps, up to a maximum
 AVERAGING = 0.98  # of the weights: over some fifty steps, for mostly missing data and with the filter bank
 _LONGEST_HOP = 2**22  # samples, in a file
 _LONGEST = 1_000_000  # steps of a look-ahead

@@ -23,6 +23,7 @@ MODELS = {
     "classifier": lambda: S4Classifier(**SMALL),
     "sound_classifier": lambda: S4Classifier(**SMALL, frontend="filterbank", sfreq=480.0),
     "band_classifier": lambda: S4Classifier(**SMALL, frontend="band_power", readout="pooled", learning_rate=0.05),
+    "networks_classifier": lambda: S4Classifier(**SMALL, n_networks=2, pooling="attention", readout="pooled"),
     "regressor": lambda: S4Regressor(**SMALL, kernel="s5", bidirectional=False),
     "ridge_classifier": lambda: S4RidgeClassifier(**FEW),
     "ridge_regressor": lambda: S4RidgeRegressor(**FEW),

@@ -39,7 +39,7 @@ def test_early_stopping_sets_validation_cases_aside(n, early_stopping, validated
 
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_filter_bank_trains_on_all_cases_without_validation(make, monkeypatch):
-    assert (plan.FEWEST_STEPS, plan.STEPS_OF_AUDIO, plan.MOST_EPOCHS) == (200, 4000, 40)
+    assert (plan.FEWEST_STEPS, plan.STEPS_OF_AUDIO, plan.MOST_EPOCHS) == (200, 1600, 40)
     monkeypatch.setattr(plan, "FEWEST_STEPS", 20)
     monkeypatch.setattr(plan, "MOST_EPOCHS", 16)
     X, y = waves(100, n_channels=1, n_times=200)
