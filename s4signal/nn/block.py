@@ -126,13 +126,7 @@ class S4Block(nn.Module):
     """Pre-norm residual block around an `S4Layer`, or side by side one for each group of channels."""
 
     def __init__(
-        self,
-        layer: S4Layer,
-        *,
-        dropout: float = 0.1,
-        dropout_axis: str = "case",
-        norm: bool = True,
-        n_groups: int = 1,
+        self, layer: S4Layer, *, dropout: float = 0.1, dropout_axis: str = "case", norm: bool = True, n_groups: int = 1
     ) -> None:
         super().__init__()
         self.norm = ChannelNorm(n_groups) if norm else ChannelMask()

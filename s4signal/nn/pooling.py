@@ -205,8 +205,7 @@ class MeanPooling(LegendrePooling):
 class AttentionPooling(Pooling):
     """Mean over time, weighted by a softmax of one learned score per step; the plain mean before training.
 
-    Each of several groups of features has its own score. The state is the largest score, (n_groups, batch), and the
-    sums, relative to it, of the weights and of the weighted features (d_model, batch).
+    Each group of features has its own score. The state is the largest score, and two sums relative to it.
 
     References
     ----------
@@ -238,9 +237,7 @@ class AttentionPooling(Pooling):
         """Return the parts after further steps of equal duration."""
         weight = self.weight if len(self.weight) == 1 else torch.block_diag(*self.weight.split(1))
         scores = torch.mm(weight, x.flatten(1)).view(-1, *x.shape[1:]).to(construction_dtype(x.device))
-        largest = scores.amax(-1)
-        if parts is not None:
-            largest = torch.maximum(largest, parts[0])
+        largest = scores.amax(-1) if parts is None else torch.maximum(scores.amax(-1), parts[0])
         weights = torch.exp(scores - largest[..., None])
         total, summed = weights.sum(-1), (x * self._spread(weights).to(x.dtype)).sum(-1).to(weights.dtype)
         if parts is not None:
@@ -256,8 +253,7 @@ class AttentionPooling(Pooling):
 
     def _spread(self, x: Tensor) -> Tensor:
         """Repeat the values of each group for its features: (n_groups, ...) → (d_model, ...), or (1, ...)."""
-        n_groups, d = self.weight.shape
-        return x if n_groups == 1 else x.repeat_interleave(d, 0)
+        return x if len(self.weight) == 1 else x.repeat_interleave(self.weight.shape[1], 0)
 
 
 class MaxPooling(Pooling):

@@ -178,16 +178,13 @@ def _chosen(options: Any, defaults: Defaults, frontend: str) -> tuple[dict[str, 
     given = {name: getattr(options, name) for name in ("frontend", "pooling", "readout", *_SIZE)}
     auto = {name for name, value in given.items() if isinstance(value, str) and value == "auto"}
     stack = {name: getattr(options, name) for name in _STACK}
-    stack |= {name: defaults.size[name] if name in auto else given[name] for name in _SIZE}
-    if "n_networks" in auto and (frontend != "filterbank" or options.kernel == "s5"):  # one state for all of s5
-        stack["n_networks"] = 1
+    one = {"n_networks": 1} if frontend != "filterbank" or options.kernel == "s5" else {}  # which has one state for all
+    stack |= {name: (defaults.size | one)[name] if name in auto else given[name] for name in _SIZE}
     # All cases in one step share one dropout mask, so that weight two equals duplicating the case.
     stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
     why: dict[str, str] = {name: defaults.why[name] for name in ("frontend", "pooling", "readout") if name in auto}
-    sizes = _SIZE if stack["n_networks"] > 1 else _SIZE[:-1]  # one network is not worth a word
-    if chosen := [name for name in sizes if name in auto]:
-        reason = defaults.why["size"]
-        why["size"] = reason if len(chosen) == len(sizes) else f"{', '.join(chosen)}: {reason}"
+    if chosen := [name for name in _SIZE if name in auto and (name != "n_networks" or stack[name] > 1)]:
+        why["size"] = ("" if auto.issuperset(_SIZE) else f"{', '.join(chosen)}: ") + defaults.why["size"]
     return stack, _pooling(defaults.pooling if "pooling" in auto else options.pooling), why
 
 

@@ -30,8 +30,7 @@ def over_networks(loss: Loss) -> Loss:
     """Return the mean of a loss over the outputs of several networks, (n_networks, batch, n_outputs)."""
 
     def mean(outputs: Tensor, targets: Tensor) -> Tensor:
-        each = outputs if outputs.ndim == 3 else outputs[None]
-        return torch.stack([loss(own, targets) for own in each]).mean(0)
+        return torch.stack([loss(own, targets) for own in outputs.reshape(-1, *outputs.shape[-2:])]).mean(0)
 
     return mean
 
