@@ -51,8 +51,9 @@ def test_the_fake_device_detects_mixed_devices_and_synchronisation(device: str) 
 def test_a_network_stays_on_its_device(filters: bool, bidirectional: bool, pooling: str, device: str) -> None:
     frequencies, bandwidths = space_bands("erb", 8, 50.0, 400.0)
     filter_bank = FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=1000.0, hop_s=0.01)
-    bank = FilterBankFrontend(3, 8, bank=filter_bank, mean_subtraction="case" if bidirectional else "running")
-    options = StackOptions(d_model=8, n_layers=2, d_state=8, bidirectional=bidirectional)
+    means, n = "case" if bidirectional else "running", 2 if filters else 1  # networks side by side
+    bank = FilterBankFrontend(3, 8, bank=filter_bank, mean_subtraction=means, n_groups=n)
+    options = StackOptions(d_model=8 // n, n_networks=n, n_layers=2, d_state=8, bidirectional=bidirectional)
     net = S4Network(bank if filters else LinearFrontend(3, 8), 2, options=options, pooling=pooling)
     mode = FakeTensorMode()
     moved(net, mode, device)
