@@ -142,6 +142,17 @@ def test_kernel_with_one_state_for_all_channels_is_refused() -> None:
         StackOptions(n_networks=0)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "targets"),
+    [(S4Classifier, torch.tensor([0, 2, 1, 1])), (S4Classifier, torch.eye(4, 3)), (S4Regressor, torch.randn(4, 3))],
+)
+def test_loss_is_the_mean_of_the_losses_of_the_networks(estimator: Any, targets: Tensor) -> None:
+    outputs = torch.randn(N, 4, 3)
+    each = torch.stack([estimator._loss(own, targets) for own in outputs])
+    torch.testing.assert_close(estimator._loss(outputs, targets), each.mean(0))
+    assert each.shape == (N, 4)
+
+
 @pytest.mark.parametrize("estimator", [S4Classifier, S4Regressor])
 def test_estimator_with_several_networks_streams_and_is_saved(estimator: Any, tmp_path: Any) -> None:
     rng = np.random.default_rng(0)
