@@ -22,7 +22,7 @@ from s4signal.nn import S4Backbone, for_inference
 __all__: list[str] = []
 
 WARM_UP, ROUNDS = 20, 400
-NETWORK = {"d_model": 64, "n_layers": 4, "bidirectional": False, "max_epochs": 1, "random_state": 0}
+NETWORK = {"d_model": 64, "n_layers": 4, "n_networks": 1, "bidirectional": False, "max_epochs": 1, "random_state": 0}
 RIDGE = {"n_oscillators": 64, "random_state": 0}
 # Model, channels, Hz, samples per push; a push must take no longer than its samples last.
 STREAMS: dict[str, tuple[Callable[..., Any], dict[str, Any], int, float, int]] = {

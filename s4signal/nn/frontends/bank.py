@@ -34,7 +34,8 @@ class BankState(NamedTuple):
 def hop_blocks(hop: float, longest: int = 128) -> tuple[int, int, int]:
     """Return (samples per block, blocks per hop, hops per block) for a hop in samples; one of the last two is 1."""
     if hop > longest:
-        blocks = math.ceil(hop / longest)
+        fewest = math.ceil(hop / longest)
+        blocks = min(range(fewest, 2 * fewest), key=lambda n: abs(n * round(hop / n) - hop))  # 320 is 4 of 80, not 3
         return round(hop / blocks), blocks, 1
     samples = max(1, round(hop))
     hops = max(1, 64 // samples)

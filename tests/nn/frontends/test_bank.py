@@ -47,6 +47,12 @@ def test_a_hop_is_a_multiple_of_blocks_or_a_block_of_hops(hop: float) -> None:
     assert abs(samples - hop) <= max(1.0, 0.01 * hop)
 
 
+@pytest.mark.parametrize("sfreq", [8000, 16_000, 22_050, 32_000, 44_100, 48_000])
+def test_a_hop_of_20_ms_is_exact_at_common_rates(sfreq: int) -> None:
+    block, blocks_per_hop, _ = hop_blocks(0.02 * sfreq)
+    assert block * blocks_per_hop == sfreq // 50
+
+
 def test_a_tone_at_the_centre_of_a_band_has_its_maximum_there() -> None:
     filters = bank()
     for band, frequency in enumerate(filters.frequencies_hz.tolist()):
