@@ -28,6 +28,7 @@ RIDGE = {"n_oscillators": 64, "random_state": 0}
 STREAMS: dict[str, tuple[Callable[..., Any], dict[str, Any], int, float, int]] = {
     "filter bank, 10 ms": (S4Classifier, {**NETWORK, "frontend": "filterbank"}, 1, 16_000.0, 160),
     "filter bank, 10 ms and a sample": (S4Classifier, {**NETWORK, "frontend": "filterbank"}, 1, 16_000.0, 161),
+    "defaults of sound, 20 ms": (S4Classifier, {"bidirectional": False, "random_state": 0}, 1, 16_000.0, 320),
     "linear, 10 ms": (S4Classifier, {**NETWORK, "frontend": "linear"}, 1, 16_000.0, 160),
     "EEG, 8 samples": (S4Classifier, NETWORK, 32, 250.0, 8),
     "ridge, 10 ms": (S4RidgeClassifier, RIDGE, 1, 16_000.0, 160),
