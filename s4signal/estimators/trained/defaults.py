@@ -14,7 +14,7 @@ from s4signal.signals.checks import is_audio
 
 # Filter bank for audio; its bands depend on the sampling rate.
 LOWEST_HZ = 60.0
-HOP_S, N_BANDS = 0.02, 40
+HOP_S, N_BANDS = 0.02, 40  # every 10 ms, new speakers were recognised less often
 SPEECH_HZ, HIGHEST_HZ = 8000.0, 20000.0  # N_BANDS reach up to the first; higher rates get more, up to the second
 BANK_FLOOR = 1e-12  # energy far below any sound; the effective floor is relative to the loudest frame
 FEW_CASES = 1000  # a small network was better with 500 cases; between these and 1,800 nothing was measured
