@@ -21,6 +21,7 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.signals import Signals
 from s4signal.signals.checks import AUDIO_SFREQ
 
+_HOP_S = 0.01
 MAX_SAMPLES = 2**22  # at once: a band stores little per sample
 
 
@@ -187,7 +188,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         lowest = self.lowest_hz
         if isinstance(lowest, str):
             lowest = min(highest, LOWEST_HZ if sfreq >= AUDIO_SFREQ else sfreq / 128.0)
-        hop_s = max(0.01, 1.0 / sfreq) if isinstance(self.hop_s, str) else self.hop_s
+        hop_s = max(_HOP_S, 1.0 / sfreq) if isinstance(self.hop_s, str) else self.hop_s
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         frequencies, bandwidths = nn.space_bands(
             self.spacing, self.n_bands, lowest, highest, order=self.order, seed=seed

@@ -28,7 +28,7 @@ class StackOptions:
     n_layers : int, >= 1, default=4
         Number of blocks.
     n_networks : int, >= 1, default=1
-        Number of networks side by side, which share no weights.
+        Number of networks side by side, whose blocks share no weights.
     d_state, kernel, init, bidirectional : as in `S4Layer`
         Options of each layer.
     dropout : float in [0, 1), default=0.1

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from s4signal.nn.backbone import StackOptions
 from s4signal.nn.block import ChannelNorm, S4Block
@@ -117,7 +116,7 @@ class S4Network(nn.Module):
         frames = self.frontend.augment(frames, generator=generator)
         mask, gaps = frames.mask, frames.gaps
         pooled = self.pooling(network_steps(self, frames, generator=generator), mask, gaps)
-        scores: Tensor = self.head.of_each(pooled) if self.training else self.head(pooled)
+        scores: Tensor = self.head(pooled)
         if self.summary is not None:
             scores = scores + self.summary(frames.features, mask, gaps)
         return scores if offset is None else scores + offset
@@ -166,7 +165,7 @@ def network_steps(
 
 
 class MeanHead(nn.Linear):
-    """Linear head on the features of each of several networks, with a common bias; its outputs are their mean."""
+    """Linear head on the features of each of several networks, with a common bias; after training, their mean."""
 
     def __init__(self, n_features: int, n_outputs: int, n_networks: int = 1) -> None:
         super().__init__(n_networks * n_features, n_outputs)
@@ -175,15 +174,12 @@ class MeanHead(nn.Linear):
             self.weight.mul_(math.sqrt(n_networks))  # the initial range of a network alone
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the mean (batch, n_outputs) from the features of all networks (batch, n_networks * n_features)."""
-        return F.linear(x, self.weight / self.n_networks, self.bias)
-
-    def of_each(self, x: Tensor) -> Tensor:
-        """Return the outputs of each network, (n_networks, batch, n_outputs), or (batch, n_outputs) of one."""
+        """Map features (batch, n_networks * n_features) to outputs as in `S4Network.forward`."""
         if self.n_networks == 1:
             return super().forward(x)
-        features, weights = (y.unflatten(1, (self.n_networks, -1)).transpose(0, 1) for y in (x, self.weight))  # type: ignore[no-untyped-call]
-        return torch.matmul(features, weights.mT) + self.bias
+        features, weights = (y.view(len(y), self.n_networks, -1).transpose(0, 1) for y in (x, self.weight))
+        each = torch.matmul(features, weights.mT) + self.bias
+        return each if self.training else each.mean(0)
 
 
 class SummaryHead(nn.Module):

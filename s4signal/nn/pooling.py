@@ -235,8 +235,8 @@ class AttentionPooling(Pooling):
 
     def regular(self, x: Tensor, parts: tuple[Tensor, ...] | None, numbers: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the parts after further steps of equal duration."""
-        weight = self.weight if len(self.weight) == 1 else torch.block_diag(*self.weight.split(1))
-        scores = torch.mm(weight, x.flatten(1)).view(-1, *x.shape[1:]).to(construction_dtype(x.device))
+        scores = (x * self.weight.view(-1, 1, 1)).view(len(self.weight), -1, *x.shape[1:]).sum(1)
+        scores = scores.to(construction_dtype(x.device))
         largest = scores.amax(-1) if parts is None else torch.maximum(scores.amax(-1), parts[0])
         weights = torch.exp(scores - largest[..., None])
         total, summed = weights.sum(-1), (x * self._spread(weights).to(x.dtype)).sum(-1).to(weights.dtype)

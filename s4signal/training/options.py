@@ -93,7 +93,8 @@ class TrainingOptions:
         Decay of a running mean of the weights, per step. The mean is then evaluated and returned, in place of the
         weights; 0 for no mean.
     forward : function, default=call_network
-        Takes the network, a `Batch` and a generator (None in evaluation), returns the outputs (batch, n_outputs).
+        Takes the network, a `Batch` and a generator (None in evaluation), returns the outputs (batch, n_outputs), or
+        in training what the loss takes.
     optimizer : function, default=adamw
         Takes the network and these options, returns a torch optimizer.
     schedule : function or None, default=cosine_with_warmup

@@ -158,3 +158,14 @@ def test_a_changed_header_or_array_is_refused_or_harmless(kind, n, saved, tmp_pa
             raise AssertionError(f"seed {seed}: {type(error).__name__} {error}") from error
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 400_000, f"{grown} kB"
+
+
+def test_sizes_of_more_networks_than_weights_are_refused_before_they_are_built(tmp_path):
+    X, y = waves(n_channels=1, n_times=160)
+    classifier(sfreq=8000.0, frontend="filterbank", d_model=6, n_networks=1).fit(X, y).save(tmp_path / "a")
+    arrays, text = read_tensor_file(tmp_path / "a", kind="model")
+    assert text.count('"d_model": 6') == 2  # the parameter and the plan
+    text = text.replace('"d_model": 6', '"d_model": 1').replace('"n_networks": 1', '"n_networks": 6')
+    write_tensor_file(tmp_path / "a", arrays, text, kind="model")
+    with pytest.raises(ModelFileError, match=r"blocks.0.mix.weight has shape .12, 6. .* must have shape .12, 1."):
+        type(classifier()).load(tmp_path / "a")

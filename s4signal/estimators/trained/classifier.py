@@ -48,8 +48,9 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
         Number of layers. "auto" is 1 for fewer than 1,000 cases of several channels as above, 2 for more of them and
         for audio, otherwise 4.
     n_networks : "auto" or int, >= 1, default="auto"
-        Number of networks of this size, trained side by side on the same batches; the mean of their outputs predicts.
-        Kernel "s5" needs 1. "auto" is 4 for up to 4,000 cases of audio, otherwise 1.
+        Number of networks of this size, trained side by side on the same batches, with the norm of all gradients
+        clipped together; the mean of their outputs predicts. They share a module given as front end. Kernel "s5" needs
+        1. "auto" is 4 with "filterbank" for up to 4,000 sounds; otherwise, and in `partial_fit`, 1.
     bidirectional : bool, default=True
         Whether a step also sees the future; False allows `stream`, and so does ``lookahead_s``.
     lookahead_s : float, > 0, or None, default=None
@@ -169,7 +170,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     n_iter_, best_epoch_ : int
         Number of epochs run, and the epoch whose weights are kept.
     history_ : list of dict
-        For each epoch: epoch, loss, validation_loss, validation_score, seconds.
+        For each epoch: epoch, loss (the mean of the networks), validation_loss, validation_score, seconds.
     fit_seconds_ : float
         Duration of training, in seconds.
 

@@ -79,8 +79,7 @@ def choose_defaults(data: LabelledCases, sfreq: float | None, *, in_batches: boo
     if frontend == "filterbank":
         several = len(signals) <= MOST_CASES and not in_batches
         kind, size = "audio", size | {"n_layers": 2, "d_state": 16, "n_networks": N_NETWORKS if several else 1}
-        size_why = f"auto, for up to {MOST_CASES:,} cases of audio" if several else "auto, for audio"
-        pooling, pooling_why = "attention", "auto, for audio"
+        pooling, size_why, pooling_why = "attention", "auto, for audio", "auto, for audio"
     elif signals.n_channels > 1 and regular and samples.min() >= FEWEST_SAMPLES:
         kind, size = "epochs", size | {"d_model": 16 if few else 64, "n_layers": 1 if few else 2, "d_state": 16}
         pooling, size_why, pooling_why = "legs", count, "auto, for several channels"

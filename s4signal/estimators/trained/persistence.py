@@ -63,12 +63,13 @@ def history_from_state(state: State) -> list[dict[str, Any]]:
 
 def _check_sizes(plan: Plan, weights: State) -> None:
     """Check the sizes of a plan against the weights, before the network is built."""
-    d_model, d_state, n_layers = (plan.stack[name] for name in ("d_model", "d_state", "n_layers"))
-    d_model *= plan.stack["n_networks"]
+    each, d_state, n_layers = (plan.stack[name] for name in ("d_model", "d_state", "n_layers"))
+    d_model = each * plan.stack["n_networks"]
     weights.array("head.weight", plan.n_outputs, d_model * plan.pooling_order)
     found = {match[1] for name in weights.arrays if (match := re.match(r"blocks\.(\d+)\.", name))}
     if found != {str(index) for index in range(min(n_layers, len(found) + 1))}:
         raise ModelFileError(f"the plan has {n_layers} layers, but there are weights of {len(found)}.")
+    weights.array("blocks.0.mix.weight", 2 * d_model, each)
     dense = plan.stack["kernel"] in ("s4", "lssl")
     size = weights.arrays["blocks.0.layer.kernel.C"].size
     if size != d_model * d_state or d_state > (_LARGEST_DENSE if dense else size):

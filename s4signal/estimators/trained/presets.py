@@ -10,8 +10,7 @@ _SAMPLE_S = 1 / 16000  # of Speech Commands
 
 def _for_sound(**more: Any) -> Mapping[str, Any]:
     """Return the sizes of small networks with the filter bank, and further parameters."""
-    size = {"d_model": 64, "n_layers": 2, "d_state": 16, "n_networks": 4}
-    return {"frontend": "filterbank", **size, "pooling": "attention", **more}
+    return {"frontend": "filterbank", "d_model": 64, "n_layers": 2, "d_state": 16, "pooling": "attention", **more}
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

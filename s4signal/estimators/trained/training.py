@@ -30,7 +30,9 @@ def over_networks(loss: Loss) -> Loss:
     """Return the mean of a loss over the outputs of several networks, (n_networks, batch, n_outputs)."""
 
     def mean(outputs: Tensor, targets: Tensor) -> Tensor:
-        return torch.stack([loss(own, targets) for own in outputs.reshape(-1, *outputs.shape[-2:])]).mean(0)
+        if outputs.ndim == 2:
+            return loss(outputs, targets)
+        return torch.stack([loss(own, targets) for own in outputs]).mean(0)
 
     return mean
 

@@ -141,7 +141,7 @@ class S4Features(SavedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         A fitted estimator, which provides the embeddings and stays fitted in a clone; or an unfitted one, whose
         parameters define the network and its pretraining. `S4Regressor()` by default. Pretraining ignores ``readout``,
         ``early_stopping``, ``callbacks``, ``checkpoint_dir`` and ``verbose``; the ``pooling`` of "auto" is
-        ("legs", 4).
+        ("legs", 4), and that of ``n_networks`` 1.
 
     Attributes
     ----------
