@@ -177,7 +177,8 @@ class MeanHead(nn.Linear):
         """Map features (batch, n_networks * n_features) to outputs as in `S4Network.forward`."""
         if self.n_networks == 1:
             return super().forward(x)
-        features, weights = (y.view(len(y), self.n_networks, -1).transpose(0, 1) for y in (x, self.weight))
+        shape = -1, self.n_networks, x.shape[1] // self.n_networks
+        features, weights = (y.view(shape).transpose(0, 1) for y in (x, self.weight))
         each = torch.matmul(features, weights.mT) + self.bias
         return each if self.training else each.mean(0)
 
