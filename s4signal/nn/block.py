@@ -118,8 +118,9 @@ class _GatedMix(torch.autograd.Function):
         torch.mul(da, a, out=db)
         db.addcmul_(db, gate, value=-1.0)
         with large_products(y, weight.shape[1]):
-            dy, dweight = weight.mT @ dz, dz @ F.gelu(y).reshape(a.shape).mT
-        return torch.ops.aten.gelu_backward(dy.view(y.shape), y), dweight, dz.sum(-1, keepdim=True), None
+            # One by one: a batched product with the transposed layout takes twice as long in oneDNN.
+            dy, dweights = weight.mT @ dz, [u @ v.t() for u, v in zip(dz, F.gelu(y).reshape(a.shape), strict=True)]
+        return torch.ops.aten.gelu_backward(dy.view(y.shape), y), torch.stack(dweights), dz.sum(-1, keepdim=True), None
 
 
 class S4Block(nn.Module):

@@ -101,8 +101,8 @@ class Plan(NamedTuple):
         readout = plain("readout", str) if "readout" in state.plain else "pooled"  # missing in the first files
         if readout not in ("pooled", "closed_form"):
             raise ModelFileError(f"a plan has no readout {readout!r}.")
-        whole = {name: stack.value(name, int, low=1) for name in ("d_model", "n_layers", "d_state")}
-        whole["n_networks"] = stack.value("n_networks", int, low=1) if "n_networks" in stack.plain else 1
+        sizes = _SIZE if "n_networks" in stack.plain else _SIZE[:-1]  # missing in the first files
+        whole = {"n_networks": 1} | {name: stack.value(name, int, low=1) for name in sizes}
         texts = {name: stack.value(name, str) for name in ("kernel", "init", "dropout_axis")}
         flags = {"bidirectional": stack.value("bidirectional", bool), "dropout": stack.value("dropout", float, low=0)}
         known = "lookahead" in stack.plain
@@ -178,8 +178,8 @@ def _chosen(options: Any, defaults: Defaults, frontend: str) -> tuple[dict[str, 
     given = {name: getattr(options, name) for name in ("frontend", "pooling", "readout", *_SIZE)}
     auto = {name for name, value in given.items() if isinstance(value, str) and value == "auto"}
     stack = {name: getattr(options, name) for name in _STACK}
-    one = {"n_networks": 1} if frontend != "filterbank" or options.kernel == "s5" else {}  # which has one state for all
-    stack |= {name: (defaults.size | one)[name] if name in auto else given[name] for name in _SIZE}
+    size = defaults.size | ({} if frontend == "filterbank" and options.kernel != "s5" else {"n_networks": 1})
+    stack |= {name: size[name] if name in auto else given[name] for name in _SIZE}
     # All cases in one step share one dropout mask, so that weight two equals duplicating the case.
     stack["dropout_axis"] = "batch" if options.batch_size is None else "case"
     why: dict[str, str] = {name: defaults.why[name] for name in ("frontend", "pooling", "readout") if name in auto}

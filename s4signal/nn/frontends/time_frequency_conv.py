@@ -40,15 +40,13 @@ class TimeFrequencyConv(nn.Module):
         self.mix = ChannelLinear(width * n_places, d_model, n_groups)
 
     def for_steps(self) -> Self:
-        """Copy with the factors of the GELU, sqrt(2) v -> (v + v erf v) / sqrt(2), in the weights; faster if small.
-
-        Groups of planes become zeros in the weights of all planes, which NumPy multiplies faster.
-        """
+        """Copy with the factors of the GELU, sqrt(2) v -> (v + v erf v) / sqrt(2), in the weights; faster if small."""
         own = copy.deepcopy(self)
         own.scaled = True
         with torch.no_grad():
             last = cast(nn.Conv2d, own.convolutions[-1])
             grouped = last.weight.view(last.groups, -1, *last.weight.shape[1:])
+            # Weights of all planes, zero between groups, are one product in NumPy.
             whole = torch.einsum("goift,gh->gohift", grouped, torch.eye(last.groups).to(grouped))
             last.weight, last.groups = nn.Parameter(whole.flatten(2, 3).flatten(0, 1)), 1
             for index, convolution in enumerate(own.convolutions):
