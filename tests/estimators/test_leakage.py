@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, cross_val_score
 from small_models import classifier
 
@@ -149,8 +150,16 @@ def test_no_warning_for_training_cases_and_separate_windows(model, rng):
         separate, y, _ = cut(rng, step_s=2)
         cross_val_score(model, separate, y, cv=SHUFFLED)
         # A case of weight zero is not a training case.
-        weights = np.repeat([1, 0], [36, 36])
-        model.fit(X, np.arange(72) % 2, sample_weight=weights).predict(X[36:])
+        weights = np.repeat([1, 0], [18, 18])
+        model.fit(X[::2], np.arange(36) % 2, sample_weight=weights).predict(X[37::2])
+
+
+@each_model
+def test_every_batch_of_partial_fit_counts_as_trained_on(model, rng):
+    X, _, _ = cut(rng, step_s=1)
+    model = clone(model).partial_fit(X[:36:2], np.arange(18) % 2).partial_fit(X[36::2], np.arange(18) % 2)
+    with pytest.warns(UserWarning, match=r"36 of 36 cases overlap in time"):
+        model.predict(X[1::2])
 
 
 def test_fit_warns_about_validation_cases_of_training_recordings(rng):

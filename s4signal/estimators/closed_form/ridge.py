@@ -82,8 +82,7 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         check_closed_form_options(self)
         with self._drafted() as draft:
             draft._sums = None
-            cases = draft._cases(X, y, sample_weight, times, None, reset=True, groups=groups)
-            draft._solve(cases._replace(weights=cases.weights / cases.weights.max()))
+            draft._solve(draft._cases(X, y, sample_weight, times, None, reset=True, groups=groups))
             draft.fit_seconds_ = time.perf_counter() - started
         return self
 

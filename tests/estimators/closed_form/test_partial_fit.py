@@ -7,6 +7,7 @@ from sklearn.metrics import log_loss
 
 from s4signal import Signals
 from s4signal.estimators import S4RidgeClassifier, S4RidgeRegressor
+from s4signal.estimators.classification import signs, temperature
 from s4signal.random_features import ridge
 from s4signal.random_features.left_out import LeftOut
 from s4signal.random_features.ridge import RidgeSums, fit_ridge
@@ -86,6 +87,34 @@ def test_penalty_is_selected_again_on_all_cases_while_they_are_few(monkeypatch):
     assert RidgeSums(first._replace(alpha=7.0)).added(X, Y, np.ones(60)).solve([]).alpha == 7.0
 
 
+def test_penalty_and_temperature_are_those_of_all_batches_while_the_cases_are_few(monkeypatch):
+    (X, y), options = waves(), {**SMALL, "alphas": [7.0]}
+    model = batches(S4RidgeClassifier(**options), X, y)
+    assert model.ridge_.alpha == pytest.approx(7.0 * len(model.ridge_.blocks), rel=0.1)
+    scores, targets = model.ridge_.loo_predictions, signs(y, 2)
+    assert model.temperature_ == pytest.approx(temperature(scores, targets, np.ones(60), tags=False))
+    first = S4RidgeClassifier(**options).partial_fit(X[:20], y[:20])
+    assert first.temperature_ != pytest.approx(model.temperature_, rel=0.01)
+    monkeypatch.setattr(ridge, "_MOST_TO_CHOOSE_ANEW", 20)
+    many = batches(S4RidgeClassifier(**options), X, y)
+    assert (many.ridge_.alpha, many.temperature_) == (first.ridge_.alpha, first.temperature_)
+
+
+def test_model_of_several_batches_is_saved_and_predicts_at_half_the_rate(tmp_path):
+    X, y = waves(noise=0.2)
+    batches(S4RidgeClassifier(**SMALL, sfreq=60.0), X, y).save(tmp_path / "waves.s4")
+    assert S4RidgeClassifier.load(tmp_path / "waves.s4").score(Signals(X[..., ::2], sfreq=30.0), y) == 1.0
+
+
+def test_cases_of_weight_zero_leave_a_batch_without_effect():
+    X, y = waves()
+    weights = np.repeat([1.0, 0.0], [10, 10])
+    model, fewer = (S4RidgeClassifier(**SMALL).partial_fit(X[:20], y[:20]) for _ in range(2))
+    model.partial_fit(X[20:40], y[20:40], weights).partial_fit(X[40:], y[40:])
+    fewer.partial_fit(X[20:30], y[20:30]).partial_fit(X[40:], y[40:])
+    np.testing.assert_array_equal(model.predict_proba(X), fewer.predict_proba(X))
+
+
 def test_one_batch_equals_fit():
     X, y = waves()
     one = S4RidgeClassifier(**SMALL).partial_fit(X, y, classes=[0, 1])
@@ -123,7 +152,7 @@ def test_a_class_may_be_missing_from_a_batch():
 
 def test_partial_fit_after_fit_starts_over():
     X, y = waves()
-    restarted = S4RidgeClassifier(**SMALL).fit(X[:20], y[:20]).partial_fit(X, y)
+    restarted = batches(S4RidgeClassifier(**SMALL), X, y).fit(X[:20], y[:20]).partial_fit(X, y)
     np.testing.assert_array_equal(restarted.predict_proba(X), S4RidgeClassifier(**SMALL).fit(X, y).predict_proba(X))
 
 

@@ -125,6 +125,8 @@ def test_random_state_determines_the_result():
     X, _ = waves()
     np.testing.assert_array_equal(fitted().decision_function(X), fitted().decision_function(X))
     assert (fitted(random_state=1).decision_function(X) != fitted().decision_function(X)).any()
+    features = fitted().features_
+    np.testing.assert_array_equal(clone(features).fit_transform(X), features.transform(X))
 
 
 def test_half_the_rate_gives_the_same_labels():
