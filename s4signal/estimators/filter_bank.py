@@ -20,6 +20,7 @@ from s4signal.estimators.trained.precompute import extract_features
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, finite_outputs
 from s4signal.signals import Signals
 from s4signal.signals.checks import AUDIO_SFREQ
+from s4signal.signals.clock import without_regular_times
 
 _HOP_S = 0.01
 MAX_SAMPLES = 2**22  # at once: a band stores little per sample
@@ -118,6 +119,7 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         check_filter_bank_options(self)
         with self._drafted() as draft:
             signals = check_signals(draft, X, sfreq=self.sfreq, reset=True)
+            signals = Signals.from_cases(without_regular_times(signals.cases))
             found = survey(signals)
             draft.sfreq_ = training_rate(found)
             draft._sampling = Sampling(times=bool(found.has_times.any()), missing="hold")
@@ -150,23 +152,13 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq)
-        check_times(signals, self._sampling, self.sfreq_)
+        signals = check_times(signals, self.sfreq_, timed=self._sampling.times)
         self._check_durations(signals)
-        cases = make_cases(
-            signals,
-            self._standardizer,
-            sfreq=self.sfreq_,
-            sampling=self._sampling,
-            visit=lambda index, case: check_observed(case, index),
-        )
+        how: dict[str, Any] = {"sfreq": self.sfreq_, "sampling": self._sampling}
+        cases = make_cases(signals, self._standardizer, visit=lambda i, case: check_observed(case, i), **how)
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64  # the precision of X
-        bands = extract_features(
-            lambda batch: self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps),
-            cases,
-            max_samples=MAX_SAMPLES,
-            dtype=dtype,
-            device=torch.device("cpu"),
-        )
+        run = lambda batch: self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)  # noqa: E731
+        bands = extract_features(run, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
         steps = finite_outputs([bands.load(index).data for index in range(len(bands))])
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)

@@ -19,7 +19,7 @@ from s4signal.estimators.trained.classifier import S4Classifier
 from s4signal.estimators.validation import check_rate
 from s4signal.signals import Signals
 from s4signal.signals.checks import in_full_scale, object_array
-from s4signal.signals.clock import Clock, warn_of_clocks
+from s4signal.signals.clock import Clock, warn_of_clocks, without_regular_times
 from s4signal.signals.epochs import epoch_spans
 from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.summary import text_of
@@ -118,7 +118,7 @@ class S4Segmenter(SavedMixin, SignalEstimator):
             If an option is out of range, there are fewer than two labels, or the classifier raises it.
         """
         dense_labels.check_epoch_options(self)
-        signals = Signals(X, sfreq=self.sfreq)
+        signals = Signals.from_cases(without_regular_times(Signals(X, sfreq=self.sfreq).cases))
         clocks = [Clock(i, recognised(i, case)) for i, case in enumerate(signals.cases)]
         spans = [epoch_spans(clock, self.epoch_s, *self.context_s) for clock in clocks]
         warn_of_clocks(signals.cases)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from s4signal.errors import RecordingError
 from s4signal.signals import Signal, Signals, read_audio
 from s4signal.signals.checks import check_positive, in_full_scale
+from s4signal.signals.clock import at_rate
 from s4signal.signals.epochs import cut_epoch
 
 _MOST_VALUES, _MOST_WINDOWS = 2**21, 256  # in a piece: at most 16 MB, and the windows scored at once
@@ -111,7 +112,7 @@ class SegmentsMixin:
         paths = listed or isinstance(X, str | PathLike)
         recordings = read_audio(X) if paths else Signals(in_full_scale(X, self.sfreq_))
         found: list[Segment] = []
-        for i, case in enumerate(recordings.cases):
+        for i, case in enumerate(at_rate(case, self.sfreq_) for case in recordings.cases):
             name, rate = case.source or f"case {i}", case.sfreq or self.sfreq_
             if rate is None or case.has_times:
                 what = "irregular times; put it on a grid: Signals.to_grid" if case.has_times else "no known rate"

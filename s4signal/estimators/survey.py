@@ -37,9 +37,9 @@ class Survey:
     squares: Floats  # of x - shift
     n_present: Counts  # times at which at least one channel was observed
     spans_s: Floats  # from first to last time; NaN if a case carries no times
+    common: Floats  # share of the power that the average over channels has, see `spread`
     lengths: Counts
     sfreqs: Floats  # Hz, NaN where unknown
-    common: Floats  # share of the power that the average over channels has, see `spread`
     shift: Floats  # mean of each channel in the first case that observed it
     median_gap: float | None  # s, over all cases with times and without a rate; `take` does not change it
     ch_names: tuple[str, ...] | None
@@ -147,21 +147,9 @@ def survey(
         digests += [_digest(case)] if hashed else []
         if visit is not None:
             visit(index, case)
-    n_observed, sums, squares, n_present, spans_s, common = (np.array(column) for column in zip(*rows, strict=True))
-    return Survey(
-        n_observed,
-        sums,
-        squares,
-        n_present,
-        spans_s,
-        signals.lengths,
-        signals.sfreqs,
-        common,
-        shift=np.where(np.isnan(shift), 0.0, shift),
-        median_gap=_median(gaps),
-        ch_names=signals.ch_names,
-        digests=tuple(digests),
-    )
+    known = signals.lengths, signals.sfreqs, np.nan_to_num(shift), _median(gaps), signals.ch_names, tuple(digests)
+    columns: list[Any] = [*map(np.array, zip(*rows, strict=True)), *known]
+    return Survey(*columns)
 
 
 def spread(data: NDArray[np.floating]) -> tuple[Floats, float]:
@@ -209,11 +197,11 @@ def check_timed(signals: Signals, model: str = "the model") -> None:
             )
 
 
-def check_time_unit(signals: Signals, sfreq: float, *, found: Survey | None = None) -> None:
+def check_time_unit(signals: Signals, sfreq: float) -> None:
     """Refuse times that are not in seconds, by the median gap of cases with times and without a rate."""
     unrated = [index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None]
     # Over all cases together: a single case may well have samples every second while others have them every hour.
-    gap = found.median_gap if found is not None else median_gap(signals.cases[index].load() for index in unrated)
+    gap = median_gap(signals.cases[index].load() for index in unrated)
     if unrated and gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
         raise ValueError(
             f"case {unrated[0]}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in "

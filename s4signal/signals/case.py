@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals import checks
-from s4signal.signals.checks import FloatArray
+from s4signal.signals.checks import FloatArray, time_rounding
+
+_FEWEST = 10  # samples needed to infer a rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +195,10 @@ class Signal:
         return (np.nan, np.nan) if self.sfreq is None else (start / self.sfreq, stop / self.sfreq)
 
     def __repr__(self) -> str:
-        rate = "rate unknown" if self.sfreq is None else f"{self.sfreq:g} Hz"
+        unknown, sfreq = "irregular times" if self.has_times else "rate unknown", regular_rate(self)
         channels = f"{self.n_channels} channel{'s' * (self.n_channels != 1)}"
         source = self.source and f", {self.source}"
-        return f"Signal: {channels} × {self.length} samples, {'irregular times' if self.has_times else rate}{source}"
+        return f"Signal: {channels} × {self.length} samples, {unknown if sfreq is None else f'{sfreq:g} Hz'}{source}"
 
     def __eq__(self, other: object) -> bool:
         """Compare all fields except the metadata; NaN equals NaN."""
@@ -224,3 +226,31 @@ def sample_times(signal: Signal) -> FloatArray:
     if signal.sfreq is None:
         raise RecordingError("neither its times nor its rate are known. Pass times= or sfreq= when you build it.")
     return np.arange(signal.length) / signal.sfreq
+
+
+def regular_rate(signal: Signal, likely: float | None = None, unit_s: float = 1.0) -> float | None:
+    """Return the rate [Hz]: with times the nominal, the `likely` or the roundest rate on whose grid all are, else None.
+
+    Times are compared up to their rounding, which is the unit of their last decimal, in units of `unit_s`.
+    """
+    times, rates = signal.times, [signal.sfreq or likely]
+    if times is None:
+        return signal.sfreq
+    if signal.sfreq is None and len(times) >= _FEWEST and times[-1] > times[0]:
+        rate = float((len(times) - 1) / (times[-1] - times[0]))
+        rates += [value for n in range(10) for value in (round(rate, n), 1 / (round(1 / rate, n) or 1.0))] + [rate]
+    return next((rate for rate in rates if rate and _on_grid(times, rate, unit_s)), None)
+
+
+def _on_grid(times: FloatArray, rate: float, unit_s: float) -> bool:
+    spread_s, slack_s = float(np.ptp(times - np.arange(len(times)) / rate)), 2 * time_rounding(times)
+    if slack_s < spread_s < 0.45 / rate:  # a missing sample moves the others by half a period; coarser decimals hide it
+        precision_s = _last_digit(times / unit_s) * unit_s
+        slack_s += precision_s * (precision_s < 0.45 / rate)
+    return spread_s <= slack_s
+
+
+def _last_digit(numbers: FloatArray) -> float:
+    """Return the unit of the last decimal: 0.01 for two decimals; 0 for more than nine."""
+    decimals = (n for n in range(10) if np.abs(np.round(numbers * 10.0**n) / 10.0**n - numbers).max() < 1e-4 / 10.0**n)
+    return float(10.0 ** -next(decimals, np.inf))

@@ -1,13 +1,13 @@
 """Conversion of seconds to samples of a case, and warnings about clocks and rates."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Signal
+from s4signal.signals.case import Signal, part_of, regular_rate
 from s4signal.signals.checks import case_name, is_audio, largest_jump, median_gap, time_rounding
 from s4signal.signals.lazy import Case, LazyCase
 
@@ -85,6 +85,22 @@ class Clock:
         nearest = min(max(index, 0), case.length - 1)
         known_s = 0.0 if self.times is None else float(self.times[nearest])
         return known_s + (index - nearest) * 2 * self.slack_s
+
+
+def at_rate(case: Case, likely: float | None = None, unit_s: float = 1.0) -> Case:
+    """Replace the times of a case in memory by its rate, if they are regular; see `regular_rate`."""
+    if not isinstance(case, Signal) or case.times is None:
+        return case
+    rate = regular_rate(case, likely, unit_s)
+    return case if rate is None else part_of(case, times=None, sfreq=rate)
+
+
+def without_regular_times(cases: Sequence[Case], unit_s: float = 1.0) -> list[Case]:
+    """Replace times by rates if those of all cases are regular; few samples need the rate of the longest case."""
+    by_length = sorted(cases, key=lambda case: case.length)
+    likely = at_rate(by_length[-1], unit_s=unit_s).sfreq if cases else None
+    regular = [at_rate(case, likely, unit_s) for case in cases]
+    return list(cases) if any(case.has_times for case in regular) else regular
 
 
 def warn_of_clocks(cases: Iterable[Case]) -> None:

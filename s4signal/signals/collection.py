@@ -39,7 +39,8 @@ class Signals(CaseList):
     sfreq : float or sequence of float, optional
         Samples per second [Hz], one for all cases or one per case.
     times : sequence of array-like of shape (n_times_i,), optional
-        Time of every sample in seconds, non-decreasing, one array per case; `sfreq` is then the nominal rate.
+        Time of every sample in seconds, non-decreasing, one array per case; `sfreq` is then the nominal rate. Models
+        take times that are regular up to rounding, in all cases of a fit, as a rate.
     ch_names : sequence of str, optional
         Channel names.
 

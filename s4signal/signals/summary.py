@@ -10,6 +10,7 @@ import numpy.typing as npt
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import case_name, object_array
+from s4signal.signals.clock import without_regular_times
 from s4signal.signals.lazy import Case
 
 # Attributes that cases must share: the noun for messages, and what to do if they differ.
@@ -148,9 +149,9 @@ class CaseList:
 
     def __repr__(self) -> str:
         """Return a one-line summary; reads nothing."""
-        cases = self.cases
-        if not cases:
+        if not len(self):
             return "Signals: 0 cases"
+        cases = without_regular_times(self.cases)
         channels = _span([case.n_channels for case in cases])
         rates = [case.sfreq for case in cases if case.sfreq is not None]
         timing = f"{_span(rates)} Hz" if len(rates) == len(cases) else "rate unknown"

@@ -4,7 +4,6 @@ import csv
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -14,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, check_file, few
 
 _EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # missing values of a data frame, as text
-_FEWEST = 10  # samples needed to infer a rate
 _NO_NUMBER = _EMPTY | {"NaN", "NA", "N/A", "n/a", "null", "NULL"}
 
 
@@ -164,38 +161,6 @@ class Table:
 
     def _row(self, i: int, name: str) -> str:
         return f"{self.row(i)}, column {name}"
-
-
-def without_regular_times(cases: Sequence[Signal], unit_s: float = 1.0) -> list[Signal]:
-    """Replace times by a rate if all cases are on one regular grid, within the precision of their times."""
-    times = [case.times for case in cases if case.times is not None]
-    rate = _common_rate(times, unit_s, cases[0].sfreq) if cases and len(times) == len(cases) else None
-    return list(cases) if rate is None else [replace(case, times=None, sfreq=rate) for case in cases]
-
-
-def _common_rate(times: Sequence[FloatArray], unit_s: float, sfreq: float | None) -> float | None:
-    """Return `sfreq`, or the roundest rate, if all times are on its grid; None if not, or with few samples."""
-    longest = max(times, key=len)
-    span_s = float(longest[-1] - longest[0])
-    if len(longest) < _FEWEST or span_s <= 0:
-        return None
-    precision_s = max(_last_digit(t / unit_s) for t in times) * unit_s
-    rate = (len(longest) - 1) / span_s
-    rounded = [value for n in range(10) for value in (round(rate, n), 1 / (round(1 / rate, n) or 1.0))]
-    candidates = [value for value in (*rounded, rate) if value > 0] if sfreq is None else [sfreq]
-    return next((rate for rate in candidates if all(_on_grid(t, rate, precision_s) for t in times)), None)
-
-
-def _last_digit(numbers: FloatArray) -> float:
-    """Return the unit of the last decimal: 0.01 for two decimals; 0 for more than nine."""
-    decimals = (n for n in range(10) if np.abs(np.round(numbers * 10.0**n) / 10.0**n - numbers).max() < 1e-4 / 10.0**n)
-    return float(10.0 ** -next(decimals, np.inf))
-
-
-def _on_grid(times: FloatArray, rate: float, precision_s: float) -> bool:
-    # A missing sample moves the others by at least half a period; coarser decimals would hide it.
-    slack = precision_s * (precision_s < 0.45 / rate) + 4 * float(np.spacing(np.abs(times).max()))
-    return float(np.ptp(times - np.arange(len(times)) / rate)) <= slack
 
 
 def as_seconds(times: npt.NDArray[Any]) -> FloatArray:

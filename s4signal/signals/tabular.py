@@ -10,8 +10,9 @@ import numpy.typing as npt
 from s4signal.errors import RecordingError, check_choice
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, PathOrText, as_paths, check_positive, few
+from s4signal.signals.clock import without_regular_times
 from s4signal.signals.collection import Signals
-from s4signal.signals.table import Table, as_seconds, without_regular_times
+from s4signal.signals.table import Table, as_seconds
 
 _TIMES = re.compile(r"((unix|sample)?[ _]?(time|timestamp|datetime|date))s?(?![a-z]).*", re.IGNORECASE)
 # Ambiguous names: these are times or row numbers if their values increase from row to row.

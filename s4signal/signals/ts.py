@@ -10,8 +10,9 @@ import numpy.typing as npt
 from s4signal.errors import RecordingError
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import FloatArray, PathOrText, check_file
+from s4signal.signals.clock import without_regular_times
 from s4signal.signals.collection import Signals
-from s4signal.signals.table import as_seconds, as_time_array, parse_time, without_regular_times
+from s4signal.signals.table import as_seconds, as_time_array, parse_time
 
 _PAIR = re.compile(r"\(([^()]*),([^(),]*)\)")
 

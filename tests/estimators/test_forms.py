@@ -1,6 +1,7 @@
 """All forms of X give the same predictions: units, lengths, batches, rates, epochs, files."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 from scipy.signal import resample
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
 from small_models import REFERENCE, classifier, regressor, waves
 
 from s4signal import S4Classifier, S4RidgeClassifier, Signals
-from s4signal.estimators import RobustScale, S4Segmenter
+from s4signal.estimators import BandPass, Baseline, RobustScale, S4Segmenter
+from s4signal.signals import Signal
 from s4signal.signals.checks import object_array
 
 
@@ -31,6 +34,46 @@ def test_several_channels_without_a_rate_give_a_warning(form):
         for unambiguous in (Signals(X), Signals(X, sfreq=60.0), X[:, :1]):
             S4RidgeClassifier(n_oscillators=4).fit(unambiguous, y)
         S4RidgeClassifier(n_oscillators=4, sfreq=60.0).fit(form(X), y)
+
+
+DEFAULTS = {
+    "network": partial(S4Classifier, max_epochs=1, random_state=0),
+    "dense matrices": partial(classifier, kernel="s4"),
+    "stream": partial(classifier, bidirectional=False),
+    "closed form": partial(S4RidgeClassifier, n_oscillators=4, random_state=0),
+    "pipeline": lambda: make_pipeline(
+        BandPass(2, 25), Baseline(0, 0.2), S4RidgeClassifier(n_oscillators=4, random_state=0)
+    ),
+    "segmenter": lambda: S4Segmenter(S4RidgeClassifier(n_oscillators=4, random_state=0), epoch_s=0.5),
+}
+
+
+@pytest.mark.parametrize("start_s", [7.5, 1.7e9])  # seconds since 1970
+@pytest.mark.parametrize("make", DEFAULTS.values(), ids=DEFAULTS)
+def test_regular_times_are_a_rate(make, start_s):
+    X, y = waves(n_channels=3)
+    X[3, :, 7] = np.nan
+    times = start_s + np.arange(60) / 60.0
+    rated, timed = Signals(X, sfreq=60.0), Signals(X, times=[times] * 24)
+    y = [[label, 1 - label] for label in y] if make is DEFAULTS["segmenter"] else y
+    one, other = make().fit(rated, y), make().fit(timed, y)
+    assert [case.times.tolist() for case in timed] == [times.tolist()] * 24
+    np.testing.assert_array_equal(other.predict_proba(timed).tolist(), one.predict_proba(rated).tolist())
+    if isinstance(one, S4Classifier | S4RidgeClassifier):
+        assert other.describe() == one.describe()
+        by_argument = make().fit(X, y, times=[times] * 24)
+        np.testing.assert_array_equal(by_argument.predict_proba(X, times=[times] * 24), one.predict_proba(rated))
+        # At half the rate, of few samples, and beside an irregular case.
+        parts = [Signal(X[0, :, ::2], times=times[::2]), Signal(X[1, :, :4], times=times[:4])]
+        alone = [
+            one.predict_proba(Signals([X[0, :, ::2]], sfreq=30.0)),
+            one.predict_proba(Signals([X[1, :, :4]], sfreq=60.0)),
+        ]
+        if one.get_params().get("kernel") != "s4":
+            parts.append(Signal(X[2], times=start_s + np.linspace(0, 1, 60) ** 2))
+        np.testing.assert_allclose(other.predict_proba(Signals(parts))[:2], np.concatenate(alone), rtol=0, atol=1e-6)
+    if make in (DEFAULTS["stream"], DEFAULTS["closed form"]):
+        np.testing.assert_array_equal(other.stream().push(X[0]), one.stream().push(X[0]))
 
 
 def test_volts_and_microvolts_give_the_same_predictions():

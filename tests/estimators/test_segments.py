@@ -205,7 +205,10 @@ def test_recordings_without_a_rate_or_with_times_are_refused(model):
     without_rate = S4RidgeClassifier(n_oscillators=4).fit(np.random.default_rng(0).standard_normal((8, 50)), [0, 1] * 4)
     with pytest.raises(RecordingError, match="case 0 has no known rate, but windows need a rate"):
         without_rate.predict_segments([DAY], window_s=1)
-    timed = Signals([DAY], times=[np.arange(len(DAY)) / RATE], sfreq=RATE)
+    grid = np.arange(len(DAY)) / RATE
+    regular = Signals([DAY], times=[1.7e9 + grid])
+    assert model.predict_segments(regular, window_s=1) == model.predict_segments([DAY], window_s=1)
+    timed = Signals([DAY], times=[grid**1.01], sfreq=RATE)
     with pytest.raises(RecordingError, match="case 0 has irregular times; put it on a grid"):
         model.predict_segments(timed, window_s=1)
     with pytest.raises(ShapeError, match="X holds no case"):

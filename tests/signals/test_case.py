@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from s4signal.errors import ShapeError
-from s4signal.signals import Annotation, Signal
+from s4signal.signals import Annotation, Signal, Signals
 
 
 def test_one_dimension_is_one_channel():
@@ -176,3 +176,13 @@ def test_a_tensor_with_a_gradient_is_detached() -> None:
     x = torch.arange(6.0).reshape(1, 6).requires_grad_()
     for given in (x, 1.0 * x):
         assert np.array_equal(Signal(given).data, [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]])
+
+
+def test_regular_times_are_kept_and_shown_as_a_rate():
+    data, times = np.zeros((2, 20)), 1.7e9 + np.arange(20) / 50
+    assert repr(Signal(data, times=times)) == "Signal: 2 channels × 20 samples, 50 Hz"
+    assert repr(Signal(data[:, :5], times=times[:5])) == "Signal: 2 channels × 5 samples, irregular times"
+    signals = Signals([data, data[:, :5]], times=[times, times[:5]])  # the first shows the rate of the second
+    assert repr(signals) == "Signals: 2 cases × 2 channels, 5–20 samples, 50 Hz (0.1–0.4 s)"
+    assert signals[1].times.tolist() == times[:5].tolist()
+    assert "irregular times" in repr(Signals([data] * 2, times=[times, times + 0.005 * (np.arange(20) % 2)]))

@@ -10,7 +10,7 @@ from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.survey import check_span, check_time_unit, check_timed, median_gap
 from s4signal.estimators.validation import all_finite, check_observed, check_signals
 from s4signal.signals import Signal, Signals
-from s4signal.signals.clock import warn_of_clocks
+from s4signal.signals.clock import at_rate, warn_of_clocks, without_regular_times
 from s4signal.signals.resampling import fill_missing
 
 
@@ -88,16 +88,19 @@ def prepare_recordings(
     if times is not None:
         X = Signals(X, times=times)
     if isinstance(X, Signals) and any(case.has_times for case in X.cases):
-        recorded = Signals.from_cases(X)  # load once: the grid is in memory too
+        recorded = Signals(Signals.from_cases(X), sfreq=sfreq)  # load once: the grid is in memory too
         if not reset:
             recorded = in_order_of_fit(estimator, recorded)
         if fitted is None:
+            recorded = Signals.from_cases(without_regular_times(recorded.cases))
             rate = sfreq or _rate(recorded)
         elif fitted.sfreq is None:
             rate = 1.0  # a model without a rate takes times as sample numbers
         else:
             rate = fitted.sfreq
             check_time_unit(recorded, rate)
+            if not fitted.timed:
+                recorded = Signals.from_cases(at_rate(case, rate) for case in recorded.cases)
         recordings = on_grid(recorded, rate)
         warn_of_clocks(recorded.cases)
         recordings = recordings._replace(signals=check_signals(estimator, recordings.signals, reset=reset))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from s4signal.estimators.parameters import is_positive
 from s4signal.estimators.preprocessing.base import Floats, PointwiseStep, Step
 from s4signal.signals import Signal, Signals
+from s4signal.signals.clock import at_rate
 from s4signal.signals.lazy import Case
 
 _IQR = 1.3489795003921634  # of the standard normal distribution
@@ -155,6 +156,7 @@ class Baseline(Step):
         """Return the index of the first sample of the interval, and the one after its last."""
         if self.tmin is None and self.tmax is None:
             return 0, case.length
+        case = at_rate(case)
         if case.sfreq is None or case.has_times:
             raise ValueError(
                 "its rate is unknown or irregular, so seconds cannot be counted. Pass Baseline(..., sfreq=...), or "

@@ -15,6 +15,7 @@ from s4signal.estimators.base import SavedMixin, SignalEstimator
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.validation import check_chunk, check_rate, check_signals
 from s4signal.signals import Signal, Signals
+from s4signal.signals.clock import at_rate
 from s4signal.signals.lazy import Case, transformed
 from s4signal.signals.summary import each_case
 
@@ -131,6 +132,8 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         """Return checked cases, with the rate of the parameter if they carry none."""
         carries = isinstance(X, Signals) or type(X).__module__.startswith("mne.")
         signals = check_signals(self, X, sfreq=None if carries else self.sfreq, reset=reset)
+        if self._NEEDS_RATE:
+            signals = Signals.from_cases(map(at_rate, signals.cases))
         unknown = np.isnan(signals.sfreqs)
         if unknown.all() and self.sfreq is not None:
             signals = Signals(signals, sfreq=self.sfreq)

@@ -29,6 +29,7 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
+from s4signal.signals.clock import without_regular_times
 from s4signal.training import PRECISIONS, Cases, TrainingResult, fit_network, is_first, resolve_device
 
 
@@ -39,6 +40,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     """
 
     _stratified: ClassVar[bool] = False
+    sfreq_: float | None
     n_iter_: int
     history_: list[dict[str, Any]]
     network_: S4Network
@@ -61,7 +63,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         """Fit; ``owner`` is the estimator that this draft belongs to, for callbacks."""
         device, warm = prepare(self), self.warm_start and hasattr(self, "network_")
         data = self._training_data(X, y, sample_weight, times, groups=groups, reset=not warm)
-        held_out = self._validation_data(X_val, y_val)
+        timed = self._plan.sampling.times if warm else bool(data.found.has_times.any())
+        held_out = self._validation_data(X_val, y_val, timed=timed)
         if held_out is not None:
             warn_of_shared(held_out.signals, self._trained_on)
         seed = draw_seed(self, device)
@@ -75,8 +78,6 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         else:
             self._initialise(data, seed, defaults)
         self.network_ = self.network_.to(device, PRECISIONS[self.precision])
-        if held_out is not None:
-            check_times(held_out.signals, self._plan.sampling, self.sfreq_, found=held_out.found)
         if held_out is not None and X_val is not None:
             warn_of_survey(self._standardizer, held_out.found, self.ch_names_)
         cases, offsets_without = self._prepare(data, seed, device, first=not warm, refit=True)
@@ -114,14 +115,16 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     ) -> LabelledCases:
         """Check the cases and read each once; return those of positive weight."""
         signals = check_signals(self, X, sfreq=self.sfreq, times=times, reset=reset)
+        if reset:
+            signals = Signals.from_cases(without_regular_times(signals.cases))
+        else:
+            signals = check_times(signals, self.sfreq_, timed=self._plan.sampling.times)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
         hashed = self.checkpoint_dir is not None or (self.readout if reset else self._plan.readout) != "pooled"
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed)
         if reset:
             self.sfreq_ = training_rate(found)
-        else:
-            check_times(signals, self._plan.sampling, self.sfreq_, found=found)
         groups = check_groups(groups, signals)
         weights = weights / weights.max()  # only ratios count
         data = LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > LIGHTEST))
@@ -129,7 +132,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self._trained_on = spans_of(data.signals, {} if reset else self._trained_on)
         return data
 
-    def _validation_data(self, X: Any, y: Any) -> LabelledCases | None:
+    def _validation_data(self, X: Any, y: Any, *, timed: bool) -> LabelledCases | None:
         if X is None and y is None:
             return None
         if X is None or y is None:
@@ -137,6 +140,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         # Validation cases may have a sampling rate of their own.
         has_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
         signals = check_signals(self, X, sfreq=None if has_rate else self.sfreq)
+        signals = check_times(signals, self.sfreq_, timed=timed)
         targets = self._encode_targets(y, signals, classes=None, reset=False)
         hashed = self.checkpoint_dir is not None
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed, name="X_val")
@@ -144,15 +148,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
 
     def _split(self, data: LabelledCases, seed: int, defaults: Defaults) -> Split:
         """Hold out validation cases as ``early_stopping`` requires."""
-        return split_cases(
-            data.targets if self._stratified and data.targets.ndim == 1 else None,
-            data.groups,
-            n=len(data.signals),
-            early_stopping=self.early_stopping,
-            to_the_end=trains_to_the_end(self.frontend, defaults),
-            fraction=self.validation_fraction,
-            seed=seed,
-        )
+        labels = data.targets if self._stratified and data.targets.ndim == 1 else None
+        how = {"early_stopping": self.early_stopping, "fraction": self.validation_fraction, "seed": seed}
+        to_the_end = trains_to_the_end(self.frontend, defaults)
+        return split_cases(labels, data.groups, n=len(data.signals), to_the_end=to_the_end, **how)
 
     def _initialise(self, data: LabelledCases, seed: int, defaults: Defaults) -> None:
         """Fit the statistics of channels and targets, and build a network."""
@@ -194,16 +193,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 self._readout, offsets, without = fit_readout(given, self._plan, self._standardizer, **settings)
             elif self._readout is not None:
                 offsets = self._readout.scores(data.signals)
-        cases = make_cases(
-            data.signals,
-            self._standardizer,
-            sfreq=self.sfreq_,
-            sampling=self._plan.sampling,
-            found=data.found,
-            weights=data.weights,
-            targets=self._target_tensor(data.targets),
-            changes=sample_changes(self._plan.augmentation) if trains else (),
-        )
+        how: dict[str, Any] = {"sfreq": self.sfreq_, "sampling": self._plan.sampling, "found": data.found}
+        how |= {"weights": data.weights, "targets": self._target_tensor(data.targets)}
+        changes = sample_changes(self._plan.augmentation) if trains else ()
+        cases = make_cases(data.signals, self._standardizer, changes=changes, **how)
         options = inference_options(self, self._plan, device)
         how = {"first": first, "budget_gb": self.memory_budget_gb}
         prepared = prepare_training(self.network_, cases, options, self._plan, seed, **how)
@@ -264,7 +257,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq, times=times, warn=warn)
         sampling, standardizer = self._plan.sampling, self._standardizer
-        check_times(signals, sampling, self.sfreq_)
+        signals = check_times(signals, self.sfreq_, timed=sampling.times)
         stats = np.full((len(signals), signals.n_channels + 1), np.nan)
 
         def visit(index: int, case: Signal) -> None:

@@ -20,6 +20,7 @@ from s4signal.nn import KERNELS
 from s4signal.signals import Signal, Signals
 from s4signal.signals.augmentation import SampleChange
 from s4signal.signals.checks import time_rounding
+from s4signal.signals.clock import at_rate
 from s4signal.signals.resampling import hold_missing
 from s4signal.training import Cases, Samples
 
@@ -83,12 +84,14 @@ def training_rate(found: Survey) -> float | None:
     return None if found.median_gap is None else 1.0 / found.median_gap
 
 
-def check_times(signals: Signals, sampling: Sampling, sfreq: float | None, *, found: Survey | None = None) -> None:
-    """Refuse cases that do not match the fit: without times, or with times that are not in seconds."""
-    if sampling.times:
+def check_times(signals: Signals, sfreq: float | None, *, timed: bool) -> Signals:
+    """Refuse cases that do not match the fit; return them, for a model fitted at a rate without regular times."""
+    if timed:
         check_timed(signals)
-    if sfreq is not None:
-        check_time_unit(signals, sfreq, found=found)
+    if sfreq is None:
+        return signals
+    check_time_unit(signals, sfreq)
+    return signals if timed else Signals.from_cases(at_rate(case, sfreq) for case in signals.cases)
 
 
 def make_cases(

@@ -87,7 +87,8 @@ def test_missing_channel_equals_its_training_mean():
 
 def test_model_fitted_with_times_needs_times_or_a_rate(tmp_path):
     X, y = waves()
-    S4RidgeClassifier(**SMALL).fit(X, y, times=[np.arange(120) / 60] * 40).save(tmp_path / "timed.s4")
+    times = [(np.arange(120) + 0.3 * (np.arange(120) % 2)) / 60] * 40
+    S4RidgeClassifier(**SMALL).fit(X, y, times=times).save(tmp_path / "timed.s4")
     model = S4RidgeClassifier.load(tmp_path / "timed.s4")
     with pytest.raises(ValueError, match="case 0 has neither times nor a rate, but S4RidgeClassifier was fitted with"):
         model.predict(X)

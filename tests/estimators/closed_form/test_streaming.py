@@ -150,7 +150,7 @@ def test_invalid_chunks_and_models_are_refused():
         S4RidgeClassifier().stream()
     with pytest.raises(ValueError, match="sfreq=-1 must be a positive number"):
         model.stream(sfreq=-1)
-    times = [np.arange(1024) / SFREQ] * 12
+    times = [(np.arange(1024) + 0.3 * (np.arange(1024) % 2)) / SFREQ] * 12
     timed = S4RandomFeatures(n_oscillators=4).fit(Signals(cases(2), times=times))
     with pytest.raises(ValueError, match="a stream is regular: pass its rate"):
         timed.stream()
