@@ -22,6 +22,7 @@ from s4signal.estimators import (
     save_pipeline,
     stream_pipeline,
 )
+from s4signal.estimators.model_file import read_model, write_model
 
 __all__: list[str] = []
 
@@ -148,6 +149,8 @@ def test_stream_at_another_rate_equals_prediction_at_that_rate(rng):
     slow = Signals(1e-5 * rng.standard_normal((1, 3, 400)), sfreq=90.0)
     scores = stream_pipeline(fitted, sfreq=90.0).push(slow[0].data)
     np.testing.assert_allclose(scores, fitted.predict_proba(slow)[0], atol=2e-5)
+    with pytest.raises(ValueError, match="sfreq=-90 must be a positive number"):
+        fitted[0].stream(sfreq=-90)
     with pytest.raises(ValueError, match=r"BandPass: 40 Hz is not below half of sfreq=60"):
         stream_pipeline(fitted, sfreq=60.0)
 
@@ -181,6 +184,19 @@ def test_damaged_file_raises_model_file_error(tmp_path):
         (tmp_path / "damaged.s4").write_bytes(damaged)
         with pytest.raises(ModelFileError):
             load_pipeline(tmp_path / "damaged.s4")
+
+
+@pytest.mark.parametrize("entry", ["parameters", "center_"])
+def test_file_with_an_invalid_parameter_or_array_is_refused(entry, tmp_path):
+    Clip(5).fit(recordings()[0]).save(tmp_path / "clip.s4")
+    state = read_model(tmp_path / "clip.s4")
+    if entry == "parameters":
+        state.plain["parameters"]["limit"] = -1.0
+    else:
+        state.arrays["center_"] = state.arrays["center_"] * np.nan
+    write_model(tmp_path / "clip.s4", state)
+    with pytest.raises(ModelFileError, match=r"limit=-1.0 must be a positive|not finite"):
+        Clip.load(tmp_path / "clip.s4")
 
 
 def score_of(steps, X, y, n_train):

@@ -165,7 +165,7 @@ class Baseline(Step):
         begins_s = float(case.metadata.get("tmin", 0.0))
         first = 0 if self.tmin is None else round((self.tmin - begins_s) * case.sfreq)
         end = case.length if self.tmax is None else round((self.tmax - begins_s) * case.sfreq) + 1
-        if not 0 <= first < end <= case.length or (end == 1 and self.tmin is None and case.length > 1):
+        if not 0 <= first < end <= case.length or (end == 1 and self.tmin is None):
             raise ValueError(
                 f"it lasts from {begins_s:g} to {begins_s + (case.length - 1) / case.sfreq:g} s, which does not hold a "
                 f"baseline from {self.tmin} to {self.tmax} s. Change tmin or tmax; Baseline(None, None) takes all."
