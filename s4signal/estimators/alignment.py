@@ -12,13 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import RecordingError
 from s4signal.estimators.base import SavedMixin, SignalEstimator
-from s4signal.estimators.leakage import one_group_each
 from s4signal.estimators.model_file import State, estimator_state
 from s4signal.estimators.preprocessing.base import ChunkStream
 from s4signal.estimators.validation import check_signals
 from s4signal.signals import Signal, Signals
 from s4signal.signals.lazy import Case, transformed
-from s4signal.signals.summary import text_of
+from s4signal.signals.summary import one_group_each, text_of
 
 SMALLEST = 1e-9  # eigenvalue, relative to the largest, of an empty direction (a common reference leaves one)
 _ROUNDING = 1e-14  # the same for no direction, as of a flat channel
@@ -189,7 +188,7 @@ def _recordings(signals: Signals, groups: Any) -> Iterable[tuple[NDArray[np.intp
     """Yield the rows of each recording, and the mean covariance of its cases."""
     if groups is None:
         groups = [text_of(c, "subject") or name for c, name in zip(signals.cases, signals.recordings, strict=True)]
-    names = [str(group) for group in one_group_each(groups, signals)]
+    names = [str(group) for group in one_group_each(groups, len(signals))]
     for name in dict.fromkeys(names):
         rows = np.flatnonzero(np.array(names) == name)
         found = [_covariance(signals[int(row)], int(row)) for row in rows]

@@ -17,6 +17,7 @@ from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.epochs import Samples, cut_epoch, epoch_samples
 from s4signal.signals.lazy import Case, with_metadata
+from s4signal.signals.summary import one_group_each
 
 Labels = tuple[NDArray[np.bool_], NDArray[Any]]  # which epochs have a label (n_epochs,), and their labels (n_labelled,)
 
@@ -85,8 +86,7 @@ def labelled_windows(
     clocks: Sequence[Clock], spans: Sequence[tuple[Samples, Samples]], labels: Sequence[Labels], groups: Any
 ) -> tuple[Signals, NDArray[Any]]:
     """Cut the windows of epochs with a label and an observation; the group of a recording becomes its subject."""
-    if groups is not None and np.shape(groups) != (len(clocks),):
-        raise ShapeError(f"groups must hold one for each of {len(clocks)} recordings, got {np.shape(groups)}.")
+    groups = None if groups is None else one_group_each(groups, len(clocks), "recording")
     windows: list[Case] = []
     targets = []
     for i, (clock, (starts, stops), (labelled, values)) in enumerate(zip(clocks, spans, labels, strict=True)):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
-from s4signal.errors import ShapeError
 from s4signal.signals import Signals
+from s4signal.signals.summary import one_group_each
 
 _SLACK_S = 1e-6
 _RUN = 16  # consecutive samples that are searched for in other cases
@@ -43,14 +43,7 @@ def check_groups(groups: Any, signals: Signals) -> NDArray[Any] | None:
         recordings = np.array([name or f"case {index}" for index, name in enumerate(signals.recordings)])
         groupings = (names for names in (signals.groups, recordings) if 1 < len(np.unique(names)) < len(names))
         return next(groupings, None)
-    return np.array([str(group) for group in one_group_each(groups, signals)])
-
-
-def one_group_each(groups: Any, signals: Signals) -> NDArray[Any]:
-    """Return given groups as an array (n,); refuse a number of them that differs from the number of cases."""
-    if np.shape(groups) != (len(signals),):
-        raise ShapeError(f"groups must have shape ({len(signals)},), one group per case, got {np.shape(groups)}.")
-    return np.asarray(groups)
+    return np.array([str(group) for group in one_group_each(groups, len(signals))])
 
 
 def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> list[Leak]:
@@ -75,7 +68,7 @@ def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> 
 
     Raises
     ------
-    ShapeError
+    ValueError
         If groups are not one per case.
 
     See Also
@@ -103,7 +96,7 @@ def check_leakage(X: Any, groups: Any = None, cv: Any = 5, *, y: Any = None) -> 
     ['group', 'overlap', 'recording']
     """
     signals = Signals(X)
-    given = signals.groups if groups is None else one_group_each(groups, signals)
+    given = signals.groups if groups is None else one_group_each(groups, len(signals))
     splitter = check_cv(cv, y, classifier=y is not None)
     targets = np.zeros(len(signals)) if y is None else y
     twins, pieces = _same_samples(signals)

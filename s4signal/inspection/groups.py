@@ -9,6 +9,7 @@ import numpy.typing as npt
 from s4signal.errors import ShapeError
 from s4signal.inspection.drawing import MAP, NAMES, Display
 from s4signal.inspection.scores import Predictions
+from s4signal.signals.summary import one_group_each
 
 _MOST = 40  # groups drawn
 
@@ -96,10 +97,14 @@ class GroupScoresDisplay(Display):
 
         Raises
         ------
-        ShapeError
-            If the three differ in length.
+        ValueError
+            If the three differ in length, or a group is missing.
         """
-        y, predicted, owner = np.asarray(y_true), np.asarray(y_pred), np.asarray(groups).astype(str)
+        y, predicted, owner = (
+            np.asarray(y_true),
+            np.asarray(y_pred),
+            one_group_each(groups, np.size(groups)).astype(str),
+        )
         if not len(y) == len(predicted) == len(owner):
             lengths = f"{len(y)}, {len(predicted)} and {len(owner)}"
             raise ShapeError(f"y_true, y_pred and groups must be of one length, got {lengths}.")

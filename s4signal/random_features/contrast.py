@@ -4,6 +4,7 @@ Neighbouring bands vary together between days; a flicker response or a rhythm ex
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def narrow_bands(
     frequencies = lowest + width * (np.arange(bands) + 0.5) / bands
     # The bandwidth equals the spacing, on either side of the centre: neighbouring bands overlap.
     bandwidths = np.full(bands, width / bands)
-    none = torch.zeros(bands, 0, 2, dtype=dtype)
+    empty: dict[str, Any] = dict.fromkeys(("quantiles", "thresholds", "scales"), torch.zeros(bands, 0, 2, dtype=dtype))
     return PooledStatistics(
         frequencies_hz=torch.from_numpy(frequencies),
         bandwidths_hz=torch.from_numpy(bandwidths),
@@ -49,9 +50,7 @@ def narrow_bands(
         has_segment_means=torch.zeros(bands, dtype=torch.bool),
         spatial_filters=torch.zeros(bands, 0, n_components, dtype=dtype),
         components=torch.eye(n_components, dtype=dtype),
-        quantiles=none,
-        thresholds=none,
-        scales=none,
+        **empty,
         sfreq=sfreq,
         n_windows=1,
         shrinkage=_SHRINKAGE,

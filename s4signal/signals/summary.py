@@ -28,6 +28,7 @@ _COMMON = {
         "[case.data for case in signals].",
     ),
 }
+_MISSING = ("None", "nan", "<NA>", "NaT")  # missing values as text
 
 
 class CaseList:
@@ -166,7 +167,19 @@ class CaseList:
 def text_of(case: Case, key: str) -> str:
     """Return an entry of the metadata as text, such as the subject, which can be 0; "" if it is unknown."""
     text = str(case.metadata.get(key, ""))
-    return "" if text in ("None", "nan", "<NA>", "NaT") else text
+    return "" if text in _MISSING else text
+
+
+def one_group_each(groups: Any, n: int, of: str = "case") -> npt.NDArray[Any]:
+    """Return given groups as an array (n,); refuse another number of them, and missing ones."""
+    if np.shape(groups) != (n,):
+        raise ShapeError(f"groups must have shape ({n},), one group per {of}, got {np.shape(groups)}.")
+    if missing := [i for i, group in enumerate(groups) if str(group) in _MISSING]:
+        raise ValueError(
+            f"groups holds no group of {of} {missing[0]}, but {list(groups)[missing[0]]!r} ({len(missing)} such), as "
+            f"where a merged table has no row: give each {of} its group, or leave it out."
+        )
+    return np.asarray(groups)
 
 
 def _column(values: Sequence[Any]) -> npt.NDArray[Any]:

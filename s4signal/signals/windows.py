@@ -17,6 +17,7 @@ from s4signal.signals.eeg import read_mne_events
 from s4signal.signals.epochs import descriptions, is_bad, labelled, named_labels, warn_of_unused
 from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.mne_objects import fingerprint
+from s4signal.signals.summary import one_group_each
 
 
 def windows(
@@ -105,7 +106,9 @@ def windows(
         origin += [i] * len(parts)
     if not cases and len(recordings):
         raise RecordingError("every window is marked as bad. Pass reject_by_annotation=False to keep bad windows.")
-    targets = None if y is None else _one_per_recording(y, "y", len(recordings))[origin]
+    if y is not None and np.shape(y)[:1] != (len(recordings),):
+        raise ShapeError(f"y must hold one value for each of {len(recordings)} recordings, got shape {np.shape(y)}.")
+    targets = None if y is None else np.asarray(y)[origin]
     if labels is not None:
         kept, targets = labelled(cases, labels, duration_s)
         cases, origin = [cases[k] for k in kept], [origin[k] for k in kept]
@@ -261,13 +264,6 @@ def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
 
 def _groups(recordings: Signals, groups: Any) -> npt.NDArray[Any]:
     if groups is not None:
-        return _one_per_recording(groups, "groups", len(recordings))
+        return one_group_each(groups, len(recordings), "recording")
     identified = [case.source or {"subject", "recording"} & set(case.metadata) for case in recordings.cases]
     return recordings.groups if all(identified) else np.arange(len(recordings))
-
-
-def _one_per_recording(values: Any, name: str, n: int) -> npt.NDArray[Any]:
-    array = np.asarray(values)
-    if array.ndim == 0 or len(array) != n:
-        raise ShapeError(f"{name} must hold one value for each of {n} recordings, got shape {array.shape}.")
-    return array

@@ -5,6 +5,7 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, cross_val_score
@@ -12,7 +13,7 @@ from small_models import classifier
 
 from s4signal import S4RidgeClassifier, Signals
 from s4signal.errors import ShapeError
-from s4signal.estimators import check_leakage
+from s4signal.estimators import AlignRecordings, check_leakage
 from s4signal.signals import windows
 
 __all__: list[str] = []
@@ -108,6 +109,20 @@ def test_subjects_in_metadata_are_groups(rng):
 def test_groups_must_be_one_per_case(rng):
     with pytest.raises(ShapeError, match=r"groups must have shape \(5,\), one group per case, got \(3,\)"):
         check_leakage(rng.standard_normal((5, 1, 50)), [1, 2, 3])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pandas.NA, pandas.NaT])
+def test_missing_groups_are_refused(rng, missing):
+    X, y, groups = rng.standard_normal((8, 1, 50)), [0, 1] * 4, ["a", "b"] * 4
+    groups[3] = groups[6] = missing
+    calls = [lambda g: check_leakage(X, g), lambda g: AlignRecordings().fit(X, groups=g)]
+    calls += [lambda g, model=model: clone(model).fit(X, y, groups=g) for model in MODELS.values()]
+    for given in (groups, pandas.Series(groups, index=range(2, 10)), np.array(groups, dtype=object)):
+        for call in calls:
+            with pytest.raises(
+                ValueError, match=r"groups holds no group of case 3, but \S+ \(2 such\), as where a merged"
+            ):
+                call(given)
 
 
 MODELS = {"closed form": S4RidgeClassifier(n_oscillators=4), "network": classifier(early_stopping=False)}

@@ -322,8 +322,12 @@ def test_invalid_input_raises_an_error(tmp_path):
     X, y = nights()
     with pytest.raises(NotFittedError):
         model().predict(X)
-    with pytest.raises(ShapeError, match="groups must hold one for each of 4 recordings"):
-        model().fit(X, y, groups=[0, 1])
+    for groups, message in (
+        ([0, 1], r"must have shape \(4,\)"),
+        ([0, 1, 2, np.nan], "holds no group of recording 3, but"),
+    ):
+        with pytest.raises(ValueError, match=f"groups {message}"):
+            model().fit(X, y, groups=groups)
     fitted = model().fit(X, y)
     with pytest.raises(ShapeError, match="has 1 channels, but S4RidgeClassifier was fitted with 2"):
         fitted.predict([x[:1] for x in X])

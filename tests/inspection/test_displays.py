@@ -305,6 +305,8 @@ def test_inconsistent_shapes_are_refused(make: Any, message: str) -> None:
 
 def test_invalid_arguments_are_refused(ridge: S4RidgeClassifier) -> None:
     X, y = bursts(4)
+    with pytest.raises(ValueError, match="groups holds no group of case 1, but None"):
+        GroupScoresDisplay.from_predictions([1, 1], [1, 2], groups=["a", None])
     with pytest.raises(ValueError, match=r"7 is none of the classes, \[0, 1\]"):
         SaliencyDisplay.from_estimator(ridge, X[0], target=7)
     with pytest.raises(ValueError, match="a spectrogram needs samples at a rate"):

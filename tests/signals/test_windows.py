@@ -145,7 +145,8 @@ def test_resampled_files_are_cut_at_the_new_rate(tmp_path):
         ({"duration_s": 0}, ValueError, "duration_s=0 must be a positive number of seconds"),
         ({"duration_s": 1, "step_s": -1}, ValueError, "step_s=-1 must be a positive"),
         ({"duration_s": 1, "y": [1]}, ShapeError, "y must hold one value for each of 2 recordings"),
-        ({"duration_s": 1, "groups": "me"}, ShapeError, "groups must hold one value for each of 2 recordings"),
+        ({"duration_s": 1, "groups": "me"}, ShapeError, r"groups must have shape \(2,\), one group per recording, got"),
+        ({"duration_s": 1, "groups": ["me", None]}, ValueError, "groups holds no group of recording 1, but None"),
     ],
 )
 def test_windows_that_cannot_be_cut_are_refused(options, error, message):

@@ -229,15 +229,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=owner)
                 return end_task(owner, task, given, learned=vars(self), n_iter=line["epoch"], network=network)
 
-            result = fit_network(
-                self.network_,
-                stacking.learned(cases),
-                loss=self._loss,
-                options=options,
-                validation=stacking.learned(validation),
-                score=self._score_outputs,
-                on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
-            )
+            how: dict[str, Any] = {"loss": self._loss, "options": options, "score": self._score_outputs}
+            how |= {"on_epoch": on_epoch} if hasattr(owner, "_skl_callbacks") else {}
+            learned, held_out = stacking.learned(cases), stacking.learned(validation)
+            result = fit_network(self.network_, learned, validation=held_out, **how)
             if self._readout is not None:
                 fitted = self._readout, self._plan, result.network
                 self._readout, self._plan = stacking.settle(*fitted, shares, validation)
