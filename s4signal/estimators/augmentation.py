@@ -119,7 +119,7 @@ def _check_settings(name: str, settings: Any) -> None:
     for key, value in settings.items():
         pair = isinstance(defaults[key], tuple)
         numbers = value if pair and isinstance(value, tuple | list) else [value]
-        valid = len(numbers) == 1 + pair and all(is_number(v) for v in numbers) and numbers[0] <= numbers[-1]
+        valid = len(numbers) == 1 + pair and all(is_number(v) for v in numbers)
         low, high = (-np.inf if key.endswith("db") else 0.0), (1.0 if key == "share" else np.inf)
         if not valid or not low <= numbers[0] <= numbers[-1] <= high:
             need = "two numbers, the lower one first" if pair else "a number"

@@ -230,7 +230,7 @@ def labels_of(
 
     Windows are consecutive; annotations are relative to the start of the first.
     """
-    choices = list(dict.fromkeys(named.values()))
+    choices = list(named.values())
     covered, bad = np.zeros((len(choices) + 1, n)), np.zeros(n, dtype=bool)  # plus a row for no label
     for mark in marks:
         first, end = (round(s / window_s, 9) for s in (mark.onset_s, mark.onset_s + mark.duration_s))

@@ -8,6 +8,7 @@ from small_models import classifier, regressor, same_weights, waves
 
 from s4signal import S4Classifier, Signals
 from s4signal.estimators.augmentation import AUGMENTATIONS, CaseVersions, parse_augmentation
+from s4signal.nn import FilterBank
 from s4signal.signals.augmentation import SAMPLE_CHANGES, Babble, Noise
 
 __all__: list[str] = []
@@ -35,6 +36,7 @@ SAMPLES = {name: {"share": 1.0} for name in SAMPLE_CHANGES}
         ({"room": {"rt60_s": (-1, 1)}}, "of 'room' must be two numbers, the lower one first of at least 0"),
         ({"band_shift": {"bands": "two"}}, "bands='two' of 'band_shift' must be a number of at least 0"),
         ({"noise": {"share": 1.5}}, r"share=1.5 of 'noise' must be a number in \[0, 1\]"),
+        ({"noise": {"share": True}}, "share=True of 'noise' must be a number"),
         ({"speed": {"most": np.nan}}, "most=nan of 'speed' must be a number of at least 0"),
     ],
 )
@@ -135,6 +137,15 @@ def test_augmentations_of_regular_samples_are_refused_with_times():
         classifier(augmentation=("speed",)).fit(Signals(X, times=times), Y)
     model = classifier(augmentation={"noise": {"share": 1.0}, "gain": {}}).fit(Signals(X, times=times), Y)
     assert np.isfinite(model.predict_proba(Signals(X, times=times))).all()
+
+
+def test_augmentations_are_refused_for_front_ends_that_they_do_not_suit():
+    with pytest.raises(ValueError, match="'sample_dropout' needs a front end on a regular grid, but frontend is 'line"):
+        classifier(frontend="linear", augmentation=("sample_dropout",)).fit(EEG, Y)
+    bands = torch.tensor([5.0, 10.0])
+    bank = FilterBank(frequencies_hz=bands, bandwidths_hz=bands / 4, sfreq=100.0, hop_s=0.1, output="linear")
+    with pytest.raises(ValueError, match="'silence_padding' needs a filter bank with output='log', got 'linear'"):
+        classifier(frontend=bank, augmentation=("silence_padding",)).fit(EEG, Y)
 
 
 def test_predictions_are_not_augmented():

@@ -302,7 +302,7 @@ def test_files_give_the_same_predictions_as_arrays(tmp_path):
 
 @pytest.mark.parametrize("estimator", [S4RidgeClassifier(n_oscillators=4), S4Classifier(max_epochs=1, d_model=4)])
 def test_fit_and_predict_warn_about_sounds_that_are_too_short(estimator):
-    clips = Signals([np.sin(np.arange(800.0 if i else 10.0) * (i % 3 + 1)) for i in range(6)], sfreq=16000)
+    clips = Signals([np.sin(np.arange(200.0 if i else 10.0) * (i % 3 + 1)) for i in range(6)], sfreq=16000)
     with pytest.warns(UserWarning, match="case 0: 10 samples at 16000 Hz are too short for audio; leave it out"):
         fitted = clone(estimator).fit(clips, [0, 1] * 3)
     with pytest.warns(UserWarning, match="case 1: 10 samples at 16000 Hz are too short for audio"):

@@ -64,9 +64,12 @@ def test_babble_is_the_sum_of_other_cases_at_equal_levels():
     expected = np.tile(voice, 20)[:, start : start + X.shape[1]]
     for got, reference in zip(one, expected, strict=True):
         assert np.corrcoef(got, reference)[0, 1] == pytest.approx(1.0)
-    # The voices have equal levels: the loudest case does not dominate.
-    many = Babble(voices=6, snr_db=(0, 0))(X, draw(3)) - X
-    assert np.abs([np.corrcoef(many[0], np.resize(np.roll(v[0], 0), 2000))[0, 1] for v in OTHERS]).max() < 0.9
+    many, sums, rng = Babble(voices=6, snr_db=(0, 0))(X, draw(3)) - X, np.zeros(X.shape), draw(3).rng
+    for _ in range(6):
+        voice = OTHERS[rng.integers(6)]
+        repeated = np.tile(np.roll(voice, -rng.integers(voice.shape[1]), axis=1), 20)
+        sums += repeated[:, : X.shape[1]] / voice.std(1, keepdims=True)
+    np.testing.assert_allclose(many / many.std(1, keepdims=True), sums / sums.std(1, keepdims=True))
 
 
 @pytest.mark.parametrize("rt60", [0.3, 1.2])
@@ -118,6 +121,16 @@ def test_speed_changes_duration_and_frequency_by_one_factor():
         factors.append(factor)
     assert 1 / 1.21 < min(factors) < 0.93
     assert 1.07 < max(factors) < 1.21
+    fast = Speed(most=0.2)(np.where(np.abs(T - 1.5) < 0.1, np.nan, np.full((1, 2000), 7.0)), draw())
+    places = np.flatnonzero(np.isnan(fast[0])) / fast.shape[1]
+    assert (places.min(), places.max()) == pytest.approx((0.7, 0.8), abs=0.01)  # 1.4 and 1.6 of 2 s
+    np.testing.assert_allclose(fast[~np.isnan(fast)], 7.0, rtol=0.002)  # an offset does not ring
+
+
+def test_logarithms_of_factors_are_uniform():
+    random = draw()
+    logs = np.log10([random.log_uniform((0.01, 1.0)) for _ in range(2000)])
+    np.testing.assert_allclose(np.histogram(logs, 4, (-2, 0))[0] / 2000, 0.25, atol=0.05)
 
 
 def test_gain_is_in_decibels():
@@ -125,18 +138,23 @@ def test_gain_is_in_decibels():
 
 
 def test_clipping_is_relative_to_the_peak():
-    clipped = Clipping(level=(0.1, 0.1))(X, draw())
-    assert clipped == pytest.approx(np.clip(X, -0.1 * np.abs(X).max(), 0.1 * np.abs(X).max()))
+    for x in (X, 1e-6 * X):
+        clipped = Clipping(level=(0.1, 0.1))(x, draw())
+        np.testing.assert_allclose(clipped, np.clip(x, -0.1 * np.abs(x).max(), 0.1 * np.abs(x).max()))
 
 
 def test_time_masking_replaces_an_interval_by_the_mean():
-    lengths = set()
+    lengths, starts = set(), set()
+    x = np.where(np.arange(2000) == 7, np.nan, X)
     for seed in range(50):
-        masked = TimeMasking(longest_s=0.3)(X, draw(seed))
-        masked_out = np.flatnonzero((masked != X).any(0))
+        masked = TimeMasking(longest_s=0.3)(x, draw(seed))
+        masked_out = np.flatnonzero(((masked != x) & ~np.isnan(x)).any(0))
         if len(masked_out):
-            assert masked[:, masked_out] == pytest.approx(np.repeat(X.mean(1)[:, None], len(masked_out), 1))
+            assert masked[:, masked_out] == pytest.approx(np.repeat(np.nanmean(x, 1)[:, None], len(masked_out), 1))
             lengths.add(masked_out[-1] - masked_out[0] + 1)
+            starts.add(masked_out[0])
+    assert min(starts) < 200
+    assert max(starts) > 1500
     assert 250 < max(lengths) <= 300
     assert min(lengths) < 60
 

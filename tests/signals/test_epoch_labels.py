@@ -8,7 +8,7 @@ import pytest
 
 from s4signal.errors import MissingDependencyError, RecordingError, ShapeError
 from s4signal.signals import Annotation, Signal, Signals, epoch_labels, epochs_from_events, windows
-from s4signal.signals.clock import Clock
+from s4signal.signals.clock import Clock, warn_of_clocks
 from s4signal.signals.epochs import cut_epoch, epoch_spans
 
 STAGES = {"Sleep stage 2": "N2", "Sleep stage 3": "N3", "Sleep stage 4": "N3"}
@@ -77,6 +77,13 @@ def test_the_label_of_more_than_half_of_an_epoch_counts_unless_bad():
     assert not_rejected[0].tolist()[4:7] == ["b", "b", "b"]
 
 
+def test_a_bad_span_begins_and_ends_with_the_epoch_up_to_rounding():
+    spans = [(0.0, 1.0, "a"), (0.3, 0.1, "BAD")]  # 0.3 / 0.1 < 3
+    assert (
+        epoch_labels(night(1.0, 100.0), epoch_s=0.1, annotations=[spans])[0].tolist() == ["a"] * 3 + [None] + ["a"] * 6
+    )
+
+
 @pytest.mark.parametrize(("sfreq", "epoch_s"), [(10.0, 0.33), (256.03, 0.25), (12.5, 0.1), (100.0, 2.0)])
 def test_epochs_start_on_time_and_end_within_the_recording(sfreq, epoch_s):
     clock = Clock(0, night(20.0, sfreq).cases[0])
@@ -119,6 +126,30 @@ def test_events_of_regular_times_are_cut_as_with_a_rate(start):
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(("duration_s", "step_s"), [(2.5, 1.0), (1.0, 2.5), (0.7, 0.7)])
+def test_no_window_is_lost_next_to_gaps(rng, duration_s, step_s):
+    times = np.delete(np.arange(0, 60, 0.1), np.r_[40:90, 200:201, 300:420])
+    cut, _, _ = windows(Signals([times], times=[times]), duration_s=duration_s, step_s=step_s)
+    starts = step_s * np.arange(int((60 - duration_s) / step_s + 1e-9) + 1)
+    inside = (times[(times >= start - 1e-9) & (times < start + duration_s - 1e-9)] for start in starts)
+    for case, expected in zip(cut, (values for values in inside if len(values)), strict=True):
+        np.testing.assert_array_equal(case.data[0], expected)
+
+
+def test_all_windows_have_one_length_if_they_start_between_samples():
+    cut, _, _ = windows(Signals([np.arange(640.0)], sfreq=64), duration_s=0.5077, step_s=0.0131)
+    assert set(cut.lengths) == {round(0.5077 * 64)}
+
+
+@pytest.mark.parametrize("clock", [{"sfreq": 100.0}, {"times": np.arange(1000) * 0.01}])
+def test_an_epoch_reaches_at_most_half_a_sample_outside_the_recording(clock):
+    at_s = {"before": 0.043, "first": 0.047, "last": 9.943, "after": 9.947}
+    marks = tuple(Annotation(onset_s, 0.0, name) for name, onset_s in at_s.items())
+    with pytest.warns(UserWarning, match="recording 0: 2 of 4 events reach outside"):
+        y = epochs_from_events(Signals([Signal(np.zeros(1000), annotations=marks, **clock)]), tmin=-0.05, tmax=0.05)[1]
+    assert y.tolist() == ["first", "last"]
+
+
 def test_epochs_of_events_between_samples_have_one_length(rng):
     marks = tuple(Annotation(onset, 0.0, "a") for onset in rng.uniform(1, 8, 50))
     epochs, _, _ = epochs_from_events(night(10.0, annotations=marks), tmin=-0.13, tmax=0.58)
@@ -131,6 +162,16 @@ def test_sample_numbers_of_irregular_times_are_those_of_the_samples():
     with pytest.warns(UserWarning, match="recording 0: 2 of 3 events reach outside"):
         epochs, _, _ = epochs_from_events(recording, events=np.array([[12, 0, 1], [-2, 0, 1], [21, 0, 1]]), tmax=1)
     assert epochs[0].data.tolist() == [[12, 13]]
+    part = Signals([recording[0].crop(5, 20)])
+    assert epochs_from_events(part, events=np.array([[12, 0, 1]]), tmax=1)[0][0].data.tolist() == [[12, 13]]
+
+
+def test_a_few_samples_years_from_the_others_are_reported_as_a_wrong_clock():
+    year, hour = 365 * 86400.0, np.arange(60.0)
+    for times in (np.r_[hour[:30], 3 * year + hour[30:]], 2 * year * hour):  # two sessions; one sample in two years
+        warn_of_clocks([Signal(np.zeros(60), times=times)])
+    with pytest.warns(UserWarning, match="case 0: times jump by 3.0 years after sample 0"):
+        warn_of_clocks([Signal(np.zeros(60), times=np.r_[0.0, 3 * year + hour[1:]])])
 
 
 def test_a_jump_of_the_times_is_reported_without_allocating_memory():
@@ -150,9 +191,9 @@ def test_annotations_may_be_endless_but_need_a_valid_time():
 
 def test_recordings_are_mirrored_beyond_their_ends():
     case = Signal([[1.0, 2.0, 3.0]], sfreq=1.0, first_sample=10)
-    around = cut_epoch(case, -2, 5)
-    assert around.data.tolist() == [[2, 1, 1, 2, 3, 3, 2]]
-    assert (around.first_sample, around.length) == (8, 7)
+    around = cut_epoch(case, -2, 4)
+    assert around.data.tolist() == [[2, 1, 1, 2, 3, 3]]
+    assert (around.first_sample, around.length) == (8, 6)
     assert cut_epoch(case, 1, 3).data.base is not None  # a view
 
 

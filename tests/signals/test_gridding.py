@@ -48,6 +48,7 @@ def test_method_previous_holds_the_last_observation():
 def test_long_gaps_stay_missing(method):
     grid = on_grid([[0, 1, 5]], [0.0, 1.0, 5.0], method=method, longest_gap_s=1.5)
     np.testing.assert_array_equal(grid.data, [[0, 1, NAN, NAN, NAN, 5]])
+    assert np.isfinite(on_grid([[0, 1, 5]], [0.0, 1.0, 5.0], method=method, longest_gap_s=4.0).data).all()
 
 
 def test_the_last_observation_of_a_channel_is_held_for_the_longest_gap():

@@ -15,10 +15,13 @@ def tone(sfreq, frequency, duration_s=4.0):
     return np.sin(2 * np.pi * frequency * np.arange(round(duration_s * sfreq)) / sfreq)[np.newaxis]
 
 
-@pytest.mark.parametrize(("old", "new"), [(1000, 250), (250, 1000), (44100, 16000), (256, 250.3)])
-def test_a_tone_below_the_nyquist_frequency_is_kept(old, new):
-    resampled = resample_array(tone(old, 7.0), old, new)
-    expected = tone(new, 7.0)[:, : resampled.shape[1]]
+@pytest.mark.parametrize(
+    ("old", "new", "frequency"),
+    [(1000, 250, 7.0), (250, 1000, 7.0), (44100, 16000, 7.0), (256, 250.3, 7.0), (1000, 250, 110.0)],
+)
+def test_a_tone_below_the_nyquist_frequency_is_kept(old, new, frequency):
+    resampled = resample_array(tone(old, frequency), old, new)
+    expected = tone(new, frequency)[:, : resampled.shape[1]]
     middle = slice(resampled.shape[1] // 4, -resampled.shape[1] // 4)
     np.testing.assert_allclose(resampled[:, middle], expected[:, middle], atol=2e-3)
 

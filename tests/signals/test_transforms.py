@@ -70,6 +70,8 @@ def test_annotations_keep_their_times(rng):
     late = thinned.annotations[-1]
     assert late.description == "late"
     assert late.onset_s + thinned.times[0] == pytest.approx(1.0)
+    assert thinned.first_sample == pytest.approx(thinned.times[0] * thinned.sfreq)
+    assert thinned.first_sample > 0
 
 
 def test_irregular_cases_lose_samples_and_keep_times():
@@ -97,9 +99,10 @@ def test_dropping_samples_needs_times_or_a_rate():
 @pytest.mark.parametrize(
     "thin",
     [
-        lambda signals: decimate(signals, 2),
+        lambda signals: decimate(signals, 7),
         lambda signals: drop_samples(signals, 0.5, random_state=0),
         lambda signals: drop_samples(signals, 0.5, random_state=0, as_nan=True),
+        lambda signals: drop_samples(drop_samples(signals, 0.5, random_state=0), 0.5, random_state=0, as_nan=True),
     ],
 )
 def test_files_are_not_read_until_a_case_is_accessed(tmp_path, thin):
