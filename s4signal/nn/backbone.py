@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -81,17 +81,10 @@ class StackOptions:
 
     def blocks(self) -> nn.ModuleList:
         """Build the blocks."""
-        layer = partial(
-            S4Layer,
-            self.width,
-            self.d_state,
-            kernel=self.kernel,
-            init=self.init,
-            bidirectional=self.bidirectional,
-            lookahead=None if self.lookahead is None else self.lookahead / self.n_layers,
-            dt_range=self.dt_range,
-            discretization=self.discretization,
-        )
+        names = ("kernel", "init", "bidirectional", "dt_range", "discretization")
+        options: dict[str, Any] = {name: getattr(self, name) for name in names}
+        options["lookahead"] = None if self.lookahead is None else self.lookahead / self.n_layers
+        layer = partial(S4Layer, self.width, self.d_state, **options)
         block = partial(S4Block, dropout=self.dropout, dropout_axis=self.dropout_axis, n_groups=self.n_networks)
         # No norm in the first block: it would divide slow waves by their own amplitude.
         blocks = [block(layer(), norm=index > 0) for index in range(self.n_layers)]
@@ -157,17 +150,9 @@ class S4Backbone(nn.Module):
         super().__init__()
         self.d_input = d_input
         self.encoder = ChannelLinear(d_input, d_model)
-        self.blocks = StackOptions(
-            d_model=d_model,
-            n_layers=n_layers,
-            d_state=d_state,
-            kernel=kernel,
-            init=init,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            dt_range=dt_range,
-            discretization=discretization,
-        ).blocks()
+        options: dict[str, Any] = {"d_model": d_model, "n_layers": n_layers, "d_state": d_state, "dt_range": dt_range}
+        options |= {"kernel": kernel, "init": init, "bidirectional": bidirectional, "dropout": dropout}
+        self.blocks = StackOptions(**options, discretization=discretization).blocks()
         self.norm = ChannelNorm()
         self.checkpointing = checkpointing
 

@@ -47,9 +47,11 @@ def crop_annotations(annotations: tuple[Annotation, ...], first_s: float, end_s:
     )
 
 
-def crop_metadata(metadata: Mapping[str, Any], first_s: float) -> Mapping[str, Any]:
-    """Shift "tmin", the time since the event, to a new first sample."""
-    return {**metadata, "tmin": metadata["tmin"] + first_s} if "tmin" in metadata else metadata
+def cropped(case: Any, start: int, first_s: float, end_s: float) -> dict[str, Any]:
+    """Return the fields of a segment of a case; "tmin" is the time from the event to its first sample."""
+    marks, metadata = crop_annotations(case.annotations, first_s, end_s), case.metadata
+    metadata = {**metadata, "tmin": metadata["tmin"] + first_s} if "tmin" in metadata else metadata
+    return {"annotations": marks, "first_sample": case.first_sample + start, "metadata": metadata}
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -177,15 +179,9 @@ class Signal:
         """
         if not 0 <= start < stop <= self.length:
             raise ShapeError(f"samples {start} to {stop} were requested, but the case has samples 0 to {self.length}.")
-        inside = slice(start, stop)
-        return part_of(
-            self,
-            data=self.data[:, inside],
-            times=None if self.times is None else self.times[inside],
-            annotations=crop_annotations(self.annotations, *self._edges_s(start, stop)),
-            first_sample=self.first_sample + start,
-            metadata=crop_metadata(self.metadata, self._edges_s(start, stop)[0]),
-        )
+        times = None if self.times is None else self.times[start:stop]
+        new = cropped(self, start, *self._edges_s(start, stop))
+        return part_of(self, data=self.data[:, start:stop], times=times, **new)
 
     def _edges_s(self, start: int, stop: int) -> tuple[float, float]:
         """Return seconds from the first sample to `start` and to `stop`; NaN if neither rate nor times are known."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from s4signal.errors import RecordingError
-from s4signal.signals.case import Annotation, Signal, crop_annotations, crop_metadata, part_of
+from s4signal.signals.case import Annotation, Signal, cropped, part_of
 from s4signal.signals.checks import FloatArray, check_file
 
 
@@ -58,14 +58,8 @@ class LazyCase:
         if self.in_one:
             return self.load().crop(start, stop)
         rate = self.sfreq or np.nan
-        return replace(
-            self,
-            start=self.start + start,
-            length=stop - start,
-            annotations=crop_annotations(self.annotations, start / rate, stop / rate),
-            first_sample=self.first_sample + start,
-            metadata=crop_metadata(self.metadata, start / rate),
-        )
+        new = cropped(self, start, start / rate, stop / rate)
+        return replace(self, start=self.start + start, length=stop - start, **new)
 
 
 Case: TypeAlias = Signal | LazyCase

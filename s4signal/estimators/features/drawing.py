@@ -82,15 +82,9 @@ def draw_feature_map(
     components = principal_components(cases, few_weights, signals.n_channels)
     oscillators, bands = _draw_oscillators(options, components, rate, shortest, rng), None
     if signals.n_channels > 1:
-        bands = narrow_bands(
-            power_bandwidth(cases, rate, longest=int(calibration.signals.lengths.max())),
-            len(components),
-            sfreq=rate,
-            shortest=shortest,
-            longest_hop=shortest / (_FRAMES * options.n_windows),
-            dtype=dtype,
-            band_hz=options.band_hz,
-        )
+        bandwidth_hz = power_bandwidth(cases, rate, longest=int(calibration.signals.lengths.max()))
+        how = {"shortest": shortest, "longest_hop": shortest / (_FRAMES * options.n_windows)}
+        bands = narrow_bands(bandwidth_hz, len(components), sfreq=rate, dtype=dtype, band_hz=options.band_hz, **how)
     summaries, fill = ObservationSummaries.fit(found.take(used), weights[used]), np.empty(0)
     drawn = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, dtype, recordings.timed, fill)
     oscillators = oscillators.calibrated(_weighted_batches(drawn, calibration, few_weights))

@@ -23,6 +23,7 @@ from s4signal.estimators.trained.inference import InferenceCopies, embed_batch
 from s4signal.estimators.trained.persistence import history_from_state, network_from_state, network_state, plain_history
 from s4signal.estimators.trained.readout import Readout
 from s4signal.estimators.trained.streaming import Stream, WholeStream
+from s4signal.estimators.trained.training import built_from
 from s4signal.estimators.validation import check_stream_rate, finite_outputs
 from s4signal.random_features.ridge import Ridge
 from s4signal.signals import Signals
@@ -243,7 +244,7 @@ class S4Estimator(ExportMixin, StreamMixin, SavedMixin, NetworkFitting):
             raise ModelFileError("its entries are of models with different numbers of channels or rates.")
         self._plan, self._standardizer, self.network_, self._copies = plan, standardizer, network, InferenceCopies()
         self._restore_targets(state.part("targets"), n_outputs=plan.n_outputs)
-        self._readout = None
+        self._readout, self._built = None, built_from(self)
         if plan.readout == "closed_form":
             self._readout = Readout.from_state(state.part("readout"), plan, self.precision)
         self._optimizer_state, self.history_ = {}, history_from_state(state)

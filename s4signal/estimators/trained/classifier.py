@@ -132,7 +132,7 @@ class S4Classifier(SignalClassifierMixin, S4Estimator):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn; must be None for tags.
     warm_start : bool, default=False
-        Whether `fit` continues from the current network.
+        Whether `fit` continues from the current network; the parameters that it was built from must stay the same.
     precision : {"32", "64", "bf16"}, default="32"
         Precision of the arithmetic; "bf16" is autocast, with the state spaces in float32.
     device : str, default="auto"

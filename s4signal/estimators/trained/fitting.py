@@ -24,7 +24,14 @@ from s4signal.estimators.trained.plan import Plan, Schedule, build_network, plan
 from s4signal.estimators.trained.precompute import prepare_training
 from s4signal.estimators.trained.readout import OffsetsWithout, Readout, Stacking, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
-from s4signal.estimators.trained.training import draw_seed, fingerprint_of, prepare, training_options
+from s4signal.estimators.trained.training import (
+    built_from,
+    check_unchanged,
+    draw_seed,
+    fingerprint_of,
+    prepare,
+    training_options,
+)
 from s4signal.estimators.validation import check_observed, check_rate, check_signals, check_weights
 from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
@@ -49,6 +56,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     _optimizer_state: dict[str, Any]
     _copies: InferenceCopies
     _readout: Readout | None
+    _built: dict[str, Any]
     _trained_on: Spans
 
     def _learn(self, *data: Any, **more: Any) -> Self:
@@ -159,12 +167,13 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self._standardizer = Standardizer.fit(data.found, data.weights, identity=not self.standardize)
         n_outputs = self._n_outputs(data.targets)
         self._plan = plan_network(self, data, defaults=defaults, n_outputs=n_outputs, sfreq=self.sfreq_)
-        self._optimizer_state, self._readout = {}, None
+        self._optimizer_state, self._readout, self._built = {}, None, built_from(self)
         with draws_from(torch.Generator().manual_seed(seed)):
             self.network_ = build_network(self._plan, self.frontend)
 
     def _continue(self, data: LabelledCases) -> None:
-        """Check the network against the targets; a copy of it is trained."""
+        """Check the network against the parameters and the targets; a copy of it is trained."""
+        check_unchanged(self, self._built, self._plan)
         n_outputs = self._n_outputs(data.targets)
         if self._plan.n_outputs != n_outputs:
             raise ValueError(

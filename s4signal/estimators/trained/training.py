@@ -24,6 +24,27 @@ from s4signal.training.step import Loss
 
 # Parameters that do not affect training; the seed stands for random_state.
 _FREE = ("checkpoint_dir", "callbacks", "verbose", "device", "memory_budget_gb", "random_state")
+# Parameters that a network is built from, beside the training cases.
+_BUILT = ["frontend", "kernel", "init", "d_model", "d_state", "n_layers", "n_networks", "bidirectional", "lookahead_s"]
+_BUILT += ["dropout", "pooling", "readout", "band_hz", "timescale", "missing", "augmentation", "standardize"]
+
+
+def built_from(options: Any) -> dict[str, Any]:
+    """Return the parameters that the network of an estimator is built from."""
+    return {name: getattr(options, name) for name in _BUILT}
+
+
+def check_unchanged(options: Any, built: dict[str, Any], plan: Plan) -> None:
+    """Refuse a parameter other than that of the network that is trained further; "auto" is the one it has."""
+    named = {"missing": plan.sampling.missing, "augmentation": (*plan.augmentation,) or None}
+    has = plan._asdict() | plan.stack | named
+    for name, before in built.items():
+        auto, now = isinstance(before, str) and before == "auto", getattr(options, name)
+        if now not in [before, "auto", has.get(name) if auto else before]:
+            raise ValueError(
+                f"{name}={now!r}, but the network that warm_start or partial_fit trains further was built with "
+                f"{name}={before!r}; set it back, or build another network: fit with warm_start=False."
+            )
 
 
 def over_networks(loss: Loss) -> Loss:

@@ -144,6 +144,35 @@ def test_a_warm_start_refuses_other_channels_labels_or_outputs():
         model.fit(X, np.stack([y, y], 1))
 
 
+CHANGED = {"kernel": "s5", "d_model": 16, "n_layers": 2, "n_networks": 2, "dropout": 0.2, "frontend": "filterbank"}
+CHANGED |= {"pooling": ("legs", 3), "augmentation": ("noise",), "timescale": (2, 50), "standardize": False}
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGED.items())
+def test_training_further_refuses_a_parameter_that_would_build_another_network(tmp_path, name, value):
+    X, y = waves()
+    fitted = classifier(warm_start=True).fit(X, y)
+    fitted.save(tmp_path / "model.s4")
+    for model in (fitted, S4Classifier.load(tmp_path / "model.s4")):
+        before = model.get_params()[name]
+        model.set_params(**{name: value})
+        for call in (model.fit, model.partial_fit):
+            with pytest.raises(ValueError, match=rf"{name}=.* was built with {name}=.*; set it back, or build"):
+                call(X, y)
+        weights = copy.deepcopy(model.set_params(**{name: before}).network_.state_dict())
+        assert not all(torch.equal(w, weights[k]) for k, w in model.fit(X, y).network_.state_dict().items())
+        model.set_params(warm_start=False, **{name: value} if name != "frontend" else {}).fit(X, y)
+
+
+def test_naming_the_values_of_a_network_of_defaults_trains_it_further():
+    X, y = waves()
+    model = S4Classifier(max_epochs=1, warm_start=True, random_state=0).fit(X, y)
+    stack = {name: model._plan.stack[name] for name in ("d_model", "d_state", "n_layers", "n_networks")}
+    named = {"frontend": model._plan.frontend, "pooling": model._plan.pooling, "readout": model._plan.readout}
+    model.set_params(**stack, **named, missing="gap", max_epochs=2).fit(X, y)
+    assert len(model.set_params(d_model="auto").fit(X, y).history_) == 2
+
+
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_each_partial_fit_is_one_epoch(make):
     X, y = waves()
