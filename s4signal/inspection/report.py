@@ -18,9 +18,8 @@ from scipy.io import wavfile
 
 from s4signal.inspection.bands import BandImportanceDisplay
 from s4signal.inspection.drawing import BLUE, ORANGE
-from s4signal.inspection.frequency_response import FrequencyResponseDisplay
 from s4signal.inspection.occlusion import SaliencyDisplay
-from s4signal.inspection.poles import PolesDisplay
+from s4signal.inspection.responses import FrequencyResponseDisplay, PolesDisplay
 from s4signal.inspection.scores import Predictions, interval_text
 from s4signal.inspection.training_curve import TrainingCurveDisplay
 from s4signal.signals import Signals

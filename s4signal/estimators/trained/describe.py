@@ -1,10 +1,11 @@
 """Text description of a fitted model and its choices."""
 
-import math
 from collections.abc import Iterable
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from s4signal.estimators.augmentation import describe_changes
 from s4signal.estimators.trained.missing import Sampling
@@ -18,8 +19,8 @@ from s4signal.nn.frontends import BandPowerFrontend
 
 def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout | None) -> str:
     """Describe a fitted model, with one line for each option or choice."""
-    slowest, fastest, shortest, longest = _coverage(network, plan.step_s)
-    units, stack = readable_units(plan.sfreq, fastest), plan.stack
+    hertz, seconds = map(np.concatenate, zip(*block_modes(network, plan.step_s), strict=True))
+    units, stack = readable_units(plan.sfreq, hertz.max()), plan.stack
     size = sum(p.numel() for p in network.parameters())
     sfreq, names = plan.sfreq or 1.0, plan.augmentation
     changes = describe_changes(names, sfreq)
@@ -38,8 +39,8 @@ def describe_model(name: str, plan: Plan, network: S4Network, readout: Readout |
         "readout": ("pooled" if readout is None else readout.describe()) + _reason(plan, "readout"),
         "training": plan.why.get("schedule", "") + shared,
         "validation": plan.why.get("validation", ""),
-        "band": units.band(slowest, fastest),
-        "memory": units.memory(shortest, longest),
+        "band": units.band(hertz.min(), hertz.max()),
+        "memory": units.memory(seconds.min(), seconds.max()),
     }
     ends = f"{counted(plan.n_channels, 'channel')} to {counted(plan.n_outputs, 'output')}"
     head = f"{name}: {ends}, {size:,} parameters"
@@ -87,15 +88,11 @@ def _samples(sampling: Sampling) -> str:
 
 
 @torch.no_grad()
-def _coverage(network: S4Network, step_s: float) -> tuple[float, float, float, float]:
-    """Return slowest and fastest frequency below Nyquist, and shortest and longest time constant, of the modes."""
-    angles, decays = [], []
+def block_modes(network: S4Network, step_s: float) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return frequencies and time constants (n,) of the modes of each block that are below the Nyquist frequency."""
+    found = []
     for block in cast(Iterable[S4Block], network.blocks):
-        modes = block.layer.kernel.modes()
-        angles.append(modes.im.abs().flatten())
-        decays.append(-modes.re.flatten())
-    angle, decay = torch.cat(angles), torch.cat(decays)
-    below_nyquist = angle <= math.pi
-    hertz = angle[below_nyquist] / (2 * math.pi * step_s)
-    seconds = step_s / decay[below_nyquist]
-    return float(hertz.min()), float(hertz.max()), float(seconds.min()), float(seconds.max())
+        re, im = (part.double().cpu().numpy().ravel() for part in block.layer.kernel.modes())
+        below = np.abs(im) <= np.pi
+        found.append((np.abs(im[below]) / (2 * np.pi * step_s), step_s / np.maximum(-re[below], 1e-12)))
+    return found

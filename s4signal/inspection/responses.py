@@ -1,4 +1,4 @@
-"""Frequency and impulse responses of a model: of the blocks of a network, or of a filter bank."""
+"""Frequency responses, impulse responses and poles of a model: of the blocks of a network, or of a filter bank."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -6,7 +6,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from s4signal.inspection.drawing import BLACK, MAP, STYLES, Display, model_of, units_of
+from s4signal.errors import ShapeError
+from s4signal.estimators.trained.describe import block_modes
+from s4signal.inspection.drawing import BLACK, MAP, MARKERS, STYLES, Display, model_of, units_of
 from s4signal.ssm import impulse_response
 
 Real = npt.NDArray[np.float64]
@@ -194,3 +196,89 @@ def _bank(model: Any) -> tuple[Real, Real, Real, float]:
         for bank in banks
     ]
     return centers, bandwidths, np.concatenate(orders).astype(np.float64), (model.sfreq_ or 1.0) / 2
+
+
+_MOST = 4000  # points
+
+
+class PolesDisplay(Display):
+    """Poles of a fitted model: frequency and time constant (decay to 1/e) of each mode.
+
+    Create it with `from_estimator`. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    frequency, time_constant : array-like of shape (n_poles,)
+        Frequency and time constant of each pole.
+    part : array-like of shape (n_poles,), optional
+        Name of the part of the model that it belongs to, such as ``"block 1"``; each has its own marker.
+    units : tuple of two str, default=("Hz", "s")
+        Units of frequencies and time constants.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays differ in length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from s4signal import S4Classifier
+    >>> from s4signal.inspection import PolesDisplay
+    >>> X, y = np.random.default_rng(0).standard_normal((40, 100)), np.repeat(["rest", "task"], 20)
+    >>> model = S4Classifier(d_model=8, n_layers=1, max_epochs=1, sfreq=50, random_state=0).fit(X, y)
+    >>> bool(PolesDisplay.from_estimator(model).frequency.max() <= 25)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        frequency: npt.ArrayLike,
+        time_constant: npt.ArrayLike,
+        part: npt.ArrayLike | None = None,
+        units: tuple[str, str] = ("Hz", "s"),
+    ) -> None:
+        self.frequency, self.time_constant = np.asarray(frequency, float), np.asarray(time_constant, float)
+        self.part = np.full(len(self.frequency), "") if part is None else np.asarray(part)
+        self.units = units
+        if not len(self.frequency) == len(self.time_constant) == len(self.part):
+            lengths = f"{len(self.frequency)}, {len(self.time_constant)} and {len(self.part)}"
+            raise ShapeError(f"frequency, time_constant and part must be of one length, got {lengths}.")
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
+        """Draw the poles of a fitted model below its Nyquist frequency; return the display.
+
+        Parameters
+        ----------
+        estimator : estimator of this package, or a pipeline that ends in one
+            Fitted.
+        ax : matplotlib Axes, optional
+            Axes to draw on; a new figure by default.
+        """
+        model = model_of(estimator)
+        if hasattr(model, "features_"):
+            features = model.features_
+            frequency, time_constant, part = features.frequencies_, features.time_constants_, None
+        else:
+            modes = block_modes(model.network_, step_of(model))
+            frequency, time_constant = map(np.concatenate, zip(*modes, strict=True))
+            part = np.repeat([f"block {i + 1}" for i in range(len(modes))], [len(f) for f, _ in modes])
+        return cls(frequency=frequency, time_constant=time_constant, part=part, units=units_of(model)).plot(ax=ax)
+
+    def _draw(self, ax: Any) -> None:
+        kept = np.random.default_rng(0).permutation(len(self.frequency))[:_MOST]
+        parts = np.unique(self.part)
+        for i, name in enumerate(parts):
+            members = kept[self.part[kept] == name]
+            marker = MARKERS[i % len(MARKERS)]
+            x, y = self.frequency[members], self.time_constant[members]
+            ax.plot(x, y, marker, alpha=0.4, markersize=3, linestyle="", rasterized=True, label=name or None)
+        positive = self.frequency[self.frequency > 0]
+        if len(positive):
+            ax.set_xscale("symlog", linthresh=float(np.percentile(positive, 5)))
+        ax.set(xlabel=f"Frequency ({self.units[0]})", ylabel=f"Time constant ({self.units[1]})", yscale="log")
+        ax.set_xlim(left=0.0)
+        if len(parts) > 1:
+            ax.legend()
