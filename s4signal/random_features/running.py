@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from s4signal.random_features.combinations import soft_edges
-from s4signal.random_features.filters import OscillatorBlocks, oscillator_blocks
-from s4signal.random_features.spatial_filters import SpatialFilters
+from s4signal.random_features.filters import OscillatorBlocks, SpatialFilters, oscillator_blocks
 from s4signal.random_features.statistics import SEGMENTS, STATISTICS, OscillatorGroup, PooledStatistics
 
 _FRAMES_AT_ONCE = 512

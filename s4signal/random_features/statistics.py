@@ -15,8 +15,7 @@ from torch import Tensor
 
 from s4signal.random_features.combinations import FilterCombinations, soft_above
 from s4signal.random_features.covariances import log_energy, log_euclidean, sum_of_products
-from s4signal.random_features.filters import LONGEST_HOP, filter_frames
-from s4signal.random_features.spatial_filters import SpatialFilters
+from s4signal.random_features.filters import LONGEST_HOP, SpatialFilters, filter_frames
 
 STATISTICS = ("means", "ppv", "combinations", "energies")
 SEGMENTS = 512  # largest number of partial sums in a stream; when all are full, they are merged in pairs

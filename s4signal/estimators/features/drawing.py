@@ -17,8 +17,12 @@ from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, check_squares, survey
 from s4signal.random_features.combinations import draw_combinations, normal_quantiles
 from s4signal.random_features.contrast import narrow_bands, power_bandwidth
-from s4signal.random_features.filters import draw_oscillators, oscillator_hops
-from s4signal.random_features.spatial_filters import draw_spatial_filters, principal_components
+from s4signal.random_features.filters import (
+    draw_oscillators,
+    draw_spatial_filters,
+    oscillator_hops,
+    principal_components,
+)
 from s4signal.random_features.statistics import PooledStatistics
 from s4signal.signals import Signal, Signals
 from s4signal.training import PRECISIONS
