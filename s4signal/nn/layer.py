@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from s4signal.errors import ShapeError, check_choice
 from s4signal.nn.kernels import KERNELS, Kernel
 from s4signal.ssm import block_scan, step
-from s4signal.ssm.lookahead import cut_off
+from s4signal.ssm.convolution import cut_off
 from s4signal.ssm.systems import System
 
 

@@ -24,7 +24,7 @@ from s4signal.nn.network import S4Network
 from s4signal.nn.pooling import AttentionPooling, MaxPooling
 from s4signal.nn.prefix_sum import BLOCK, Carry, cut, doublings, first, log2, shifted
 from s4signal.ssm import DenseSystem, SharedSystem
-from s4signal.ssm.lookahead import summed_ahead
+from s4signal.ssm.convolution import summed_ahead
 from s4signal.ssm.pieces import make_pieces
 from s4signal.ssm.systems import System, mirrored
 from s4signal.ssm.tables import block_tables, toeplitz

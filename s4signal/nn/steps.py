@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from s4signal.nn.block import ChannelNorm, S4Block
 from s4signal.nn.network import S4Network
 from s4signal.nn.replay import Replays
-from s4signal.ssm.lookahead import look_ahead
+from s4signal.ssm.convolution import look_ahead
 from s4signal.ssm.pieces import LONGEST, amplified, make_pieces
 
 _LONGEST_HOLD = 4096  # steps that a held sample is expanded to at once

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from s4signal.ssm.carry import carry
-from s4signal.ssm.lookahead import look_ahead
+from s4signal.ssm.convolution import look_ahead
 from s4signal.ssm.operators import conjugate, operator, runs_triton
 from s4signal.ssm.products import large_products
 from s4signal.ssm.shared import shared_block_scan

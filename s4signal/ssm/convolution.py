@@ -1,19 +1,15 @@
-"""The convolution view: the impulse response in closed form, and an FFT. An independent formulation of the scan."""
+"""The convolution view: the impulse response in closed form, and an FFT, an independent formulation of the scan.
+
+A limited look-ahead is a sum over the samples ahead, y_k = sum_j R_j u_{k+1+j}: in a difference of two scans, later
+samples leave rounding.
+"""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import conv1d, pad
 
 from s4signal.ssm.systems import DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
-
-
-def vandermonde_kernel(Lambda_bar: Pair, B_bar: Pair, C: Pair, n_times: int) -> Tensor:
-    r"""Return the impulse response :math:`K_l = 2\,\mathrm{Re} \sum_n C_n \bar B_n \bar\Lambda_n^l`.
-
-    All pairs are (d_model, n_pairs). (Gu, Goel, Gupta, Ré, 2022, equation 6, doi:10.48550/arXiv.2206.11893.)
-    """
-    V = _vandermonde(Lambda_bar, n_times)
-    return 2.0 * V.times(C.times(B_bar).unsqueeze(-1)).re.sum(1)
+from s4signal.ssm.tables import block_tables
 
 
 def _vandermonde(Lambda_bar: Pair, n_times: int) -> Pair:
@@ -55,8 +51,11 @@ def impulse_response(system: System, n_times: int) -> Tensor:
     """
     if n_times < 1:
         raise ValueError(f"n_times={n_times} must be at least 1.")
-    if isinstance(system, DiagonalSystem):
-        return vandermonde_kernel(system.Lambda_bar, system.B_bar, system.C, n_times)
+    if isinstance(
+        system, DiagonalSystem
+    ):  # K_l = 2 Re sum_n C_n B_n Lambda_n^l (Gu, Goel, Gupta, Ré, 2022, equation 6)
+        weights = system.C.times(system.B_bar).unsqueeze(-1)
+        return 2.0 * _vandermonde(system.Lambda_bar, n_times).times(weights).re.sum(1)
     if isinstance(system, SharedSystem):
         V, B = _vandermonde(system.Lambda_bar, n_times), system.B_bar
         G = system.C.unsqueeze(1).times(Pair(B.re.mT, B.im.mT))
@@ -112,3 +111,35 @@ def circular_convolution(kernel: Tensor, u: Tensor) -> Tensor:
     spectrum = torch.einsum(paths, torch.fft.rfft(kernel), torch.fft.rfft(u, n=n))
     y: Tensor = torch.fft.irfft(spectrum, n=n)[..., : u.shape[-1]]
     return y
+
+
+_LONGEST_SUM = 32  # samples ahead: for more, an FFT is faster, forward and backward
+
+
+def cut_off(system: System, n_ahead: int) -> System:
+    """Return the system with its anti-causal direction truncated to ``n_ahead`` future samples."""
+    reverse, causal = mirrored(system), system._replace(C_reverse=None)
+    if reverse is None or n_ahead == 0:
+        return causal
+    if isinstance(reverse, SharedSystem):
+        return causal._replace(ahead=impulse_response(reverse, n_ahead))
+    kernel = block_tables(reverse, n_ahead, reverse.D.dtype).kernel  # from lag 1 - n_ahead on
+    return causal._replace(ahead=kernel[:, n_ahead - 1 :])
+
+
+def look_ahead(ahead: Tensor, u: Tensor) -> Tensor:
+    """Return the output of responses to future samples, (d_model, batch, n_times); samples after the end are zero."""
+    n_times, n_ahead = u.shape[-1], min(u.shape[-1], ahead.shape[-1])
+    ahead = ahead[..., :n_ahead].to(u.dtype)
+    if ahead.ndim == 2 and n_ahead <= _LONGEST_SUM:  # a GPU would round a sum over channels to TF32
+        return summed_ahead(ahead, u)
+    unit = 1 << max(0, (n_times + n_ahead).bit_length() - 4)  # for an FFT length without large prime factors
+    n = -(-(n_times + n_ahead) // unit) * unit
+    return circular_convolution(pad(ahead.flip(-1), (n - n_ahead, 0)), u)
+
+
+def summed_ahead(ahead: Tensor, u: Tensor) -> Tensor:
+    """Compute `look_ahead` by one convolution."""
+    later = pad(u, (0, ahead.shape[-1]))[..., 1:].transpose(0, 1)  # in this order, exports accept two samples
+    weight, groups = (ahead, 1) if ahead.ndim == 3 else (ahead.unsqueeze(1), len(ahead))
+    return conv1d(later, weight, groups=groups).transpose(0, 1)

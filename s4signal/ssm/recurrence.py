@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from s4signal.ssm.lookahead import look_ahead
+from s4signal.ssm.convolution import look_ahead
 from s4signal.ssm.systems import DenseSystem, DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
 
 

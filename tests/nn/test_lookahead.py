@@ -13,7 +13,7 @@ from s4signal.nn.plain import plain_network
 from s4signal.nn.pooling import POOLINGS
 from s4signal.nn.steps import NetworkSteps
 from s4signal.ssm import fft_convolve, impulse_response, recurrent_scan
-from s4signal.ssm.lookahead import look_ahead, summed_ahead
+from s4signal.ssm.convolution import look_ahead, summed_ahead
 from s4signal.ssm.pieces import make_pieces
 from s4signal.ssm.systems import mirrored
 
