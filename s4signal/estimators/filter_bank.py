@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from s4signal import nn
 from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
@@ -149,7 +148,6 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         ValueError
             If X has other channels than at `fit`, or a case is invalid.
         """
-        check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq)
         signals = check_times(signals, self.sfreq_, timed=self._sampling.times)

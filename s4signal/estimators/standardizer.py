@@ -50,7 +50,7 @@ class Standardizer(NamedTuple):
         flat = ~unobserved & ~(std > rounding)
         for channel in np.flatnonzero(unobserved | flat).tolist():
             why = "has no observation in any training case" if unobserved[channel] else "is flat in all training cases"
-            warnings.warn(f"{found.channel(channel)} {why}; it is ignored.", stacklevel=2)
+            warnings.warn(f"{channel_name(channel, found.ch_names)} {why}; it is ignored.", stacklevel=2)
         if identity:
             mean, std = np.zeros_like(mean), np.ones_like(std)
         scale, within = np.where(unobserved | flat, np.inf, std), found.within(weights)

@@ -109,10 +109,6 @@ class Survey:
         values = weights @ self.n_present * self.n_observed.shape[1]
         return bool(values - weights @ self.n_observed.sum(1) > MOSTLY_MISSING * values)
 
-    def channel(self, index: int) -> str:
-        """Return the name of a channel for a message."""
-        return channel_name(index, self.ch_names)
-
 
 def channel_name(index: int, names: Sequence[str] | None) -> str:
     """Return the name of a channel for a message."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
@@ -112,7 +112,8 @@ def _check_axes(estimator: Any, X: Any, signals: Signals, *, reset: bool) -> Non
 
 
 def check_rate(estimator: Any, sfreq: float | None) -> None:
-    """Check the sampling rate of signals to predict."""
+    """Check that an estimator is fitted, and the sampling rate of signals to predict."""
+    check_is_fitted(estimator)
     if sfreq is not None and not is_positive(sfreq):
         raise ValueError(f"sfreq={sfreq!r} must be a positive number of Hz.")
     if sfreq is not None and estimator.sfreq_ is None:

@@ -210,7 +210,6 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
 
     def _outputs(self, X: Any, sfreq: float | None, times: Any) -> Floats:
         """Return the outputs of the regression (n_samples, n_outputs)."""
-        check_is_fitted(self)
         check_rate(self, sfreq)
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=self.features_.feature_map_)
         return self._scaled(self._regression().outputs(recordings, warn=True))

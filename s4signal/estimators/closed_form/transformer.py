@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from s4signal.estimators.base import NamedFeaturesMixin, SignalEstimator
 from s4signal.estimators.closed_form.feature_names import feature_names
@@ -153,7 +152,6 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
         ValueError
             If X has other channels or infinite values, or if a case is all NaN or has invalid times.
         """
-        check_is_fitted(self)
         check_rate(self, sfreq)
         features = self.feature_map_
         recordings = prepare_recordings(self, X, sfreq=sfreq, times=times, fitted=features)

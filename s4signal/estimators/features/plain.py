@@ -33,23 +33,17 @@ Table = dict[str, Tensor]
 class PlainRegression(nn.Module):
     """Outputs of a regression, times a factor, for whole standardised signals of up to ``longest`` samples."""
 
-    low: Tensor
-    high: Tensor
-    mean: Tensor
-    weights: Tensor
-    offset: Tensor
     banks: Any
 
     def __init__(self, regression: FeatureRegression, factor: float, *, longest: int | None = None) -> None:
         super().__init__()
         self.feature_map, blocks = regression.feature_map, frozenset(regression.ridge.blocks)
-        rule, first_of, places = regression.at(1.0, factor=factor), 0, []
-        for name, size in self.feature_map.sizes.items():
-            places += [np.arange(first_of, first_of + size)] if name in blocks else []
-            first_of += size
-        for name in ("low", "high", "mean", "weights", "offset"):
-            self.register_buffer(name, torch.from_numpy(np.asarray(getattr(rule, name), np.float64)))
-        self.used = nn.Buffer(torch.from_numpy(np.searchsorted(np.concatenate(places), rule.used)))
+        rule, sizes = regression.at(1.0, factor=factor), self.feature_map.sizes
+        computed = np.flatnonzero(np.repeat([name in blocks for name in sizes], [*sizes.values()]))
+        arrays = (rule.low, rule.high, rule.mean, rule.weights, rule.offset)
+        tensors = (nn.Buffer(torch.as_tensor(array, dtype=torch.float64)) for array in arrays)
+        self.low, self.high, self.mean, self.weights, self.offset = tensors
+        self.used = nn.Buffer(torch.from_numpy(np.searchsorted(computed, rule.used)))
         pairs = zip(self.feature_map.banks, statistics_of(blocks), strict=False)
         self.banks = nn.ModuleList(_Bank(bank, wanted, longest) for bank, wanted in pairs)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.estimators.parameters import is_positive
-from s4signal.estimators.preprocessing.base import Floats, PointwiseStep, Step
+from s4signal.estimators.preprocessing.base import Floats, PointwiseStep, Step, observed_mean
 from s4signal.signals import Signal, Signals
 from s4signal.signals.clock import at_rate
 from s4signal.signals.lazy import Case
@@ -190,7 +190,5 @@ def _limited(data: Floats, *, low: NDArray[np.float64], high: NDArray[np.float64
 
 
 def _above_baseline(signal: Signal, *, interval: tuple[int, int]) -> Signal:
-    part = signal.data[:, slice(*interval)]
-    n_observed = (~np.isnan(part)).sum(1)
-    level = np.nansum(part, axis=1, dtype=np.float64) / np.where(n_observed > 0, n_observed, np.nan)
+    level = observed_mean(signal.data[:, slice(*interval)], axis=1)
     return replace(signal, data=(signal.data - level[:, None]).astype(signal.data.dtype))

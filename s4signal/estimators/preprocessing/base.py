@@ -104,7 +104,7 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         ValueError
             If X has other channels than at `fit`, or a case is invalid.
         """
-        check_is_fitted(self, "n_channels_in_")
+        check_is_fitted(self)
         signals = self._checked(X, reset=False)
         return Signals.from_cases(each_case(signals.cases, self._transformed))
 
@@ -123,7 +123,6 @@ class Step(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_output_keys=
         ValueError
             If the step needs future samples.
         """
-        check_is_fitted(self, "n_channels_in_")
         check_rate(self, sfreq)
         rate = sfreq or self.sfreq_
         return ChunkStream(self._advance(rate), self.n_channels_in_, rate)
@@ -193,6 +192,12 @@ class PointwiseStep(Step):
 
     def _advance(self, sfreq: float | None) -> Advance:
         return partial(_changed_chunk, change=self._change_of_samples())
+
+
+def observed_mean(data: Floats, axis: int) -> NDArray[np.float64]:
+    """Return the mean of the observed values along an axis; NaN, without a warning, if there are none."""
+    n_observed = (~np.isnan(data)).sum(axis)
+    return np.asarray(np.nansum(data, axis, dtype=np.float64) / np.where(n_observed > 0, n_observed, np.nan))
 
 
 def _changed(signal: Signal, *, change: Callable[[Floats], Floats]) -> Signal:

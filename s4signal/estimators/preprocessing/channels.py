@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.errors import RecordingError
-from s4signal.estimators.preprocessing.base import Advance, Floats, PointwiseStep, Step
+from s4signal.estimators.preprocessing.base import Advance, Floats, PointwiseStep, Step, observed_mean
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import optional
 from s4signal.signals.lazy import Case
@@ -158,10 +158,7 @@ def _refuse_mixed(step: Step, signals: Signals) -> None:
 
 
 def _rereferenced(data: Floats, *, rows: Rows) -> Floats:
-    reference = data[rows]
-    n_observed = (~np.isnan(reference)).sum(0)
-    mean = np.nansum(reference, axis=0, dtype=np.float64) / np.where(n_observed > 0, n_observed, np.nan)
-    return np.asarray(data - mean)
+    return np.asarray(data - observed_mean(data[rows], axis=0))
 
 
 def _interpolated(signal: Signal, *, positions: NDArray[np.float64], named: Rows) -> Signal:

@@ -200,17 +200,14 @@ class Resample(Step):
 
 
 def _filtered(signal: Signal, *, sections: Sections, causal: bool) -> Signal:
-    data = signal.data
-    filtered = _advance(data, None, sections=sections)[0] if causal else _without_delay(data, sections)
-    return replace(signal, data=filtered.astype(data.dtype, copy=False))
-
-
-def _without_delay(data: Floats, sections: Sections) -> Floats:
-    missing = np.isnan(data)
-    filled = fill_missing(data, missing) if missing.any() else data
-    longest = 3 * (2 * len(sections) + 1)  # padding by scipy
-    filtered: Floats = sosfiltfilt(sections, filled, axis=1, padlen=min(longest, data.shape[1] - 1))
-    return np.where(missing, np.nan, filtered)
+    data, missing = signal.data, np.isnan(signal.data)
+    if causal:
+        filtered, _ = _advance(data, None, sections=sections)
+    else:
+        filled = fill_missing(data, missing) if missing.any() else data
+        longest = 3 * (2 * len(sections) + 1)  # padding by scipy
+        filtered = sosfiltfilt(sections, filled, axis=1, padlen=min(longest, data.shape[1] - 1))
+    return replace(signal, data=np.where(missing, np.nan, filtered).astype(data.dtype, copy=False))
 
 
 def _advance(data: Floats, state: Any, *, sections: Sections) -> tuple[Floats, Any]:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from s4signal.estimators.augmentation import sample_changes
@@ -257,7 +256,6 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         self, X: Any, sfreq: Any = None, times: Any = None, forward: Forward | None = None, *, warn: bool = True
     ) -> NDArray[np.float64]:
         """Return outputs (n_samples, n_outputs), or the result of ``forward`` on the network; nothing is changed."""
-        check_is_fitted(self)
         check_rate(self, sfreq)
         signals = check_signals(self, X, sfreq=sfreq, times=times, warn=warn)
         sampling, standardizer = self._plan.sampling, self._standardizer

@@ -30,10 +30,6 @@ class Parts(NamedTuple):
 class Offline(nn.Module):
     """Standardise, run the network, and convert the outputs to probabilities or to the units of the targets."""
 
-    center: Tensor
-    gain: Tensor
-    scale: Tensor
-    mean: Tensor
     network: Any
     readout: Any
 
@@ -42,9 +38,10 @@ class Offline(nn.Module):
         self.network, self.readout, self.n_masks = network, readout, len(parts.plan.sampling.masked)
         self.classifies, self.tags = parts.classes is not None, parts.tags
         self.dtype, self.kept = parts.network.head.weight.dtype, parts.standardizer.kept
-        weights = {"center": parts.standardizer.mean, "gain": 1.0 / parts.standardizer.scale}
-        for name, value in {**weights, "scale": parts.scale, "mean": parts.mean}.items():
-            self.register_buffer(name, torch.from_numpy(np.asarray(value, np.float64).copy()))
+        arrays = (parts.standardizer.mean, 1.0 / parts.standardizer.scale, parts.scale, parts.mean)
+        self.center, self.gain, self.scale, self.mean = (
+            nn.Buffer(torch.tensor(x, dtype=torch.float64)) for x in arrays
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict cases (batch, n_channels, n_times)."""

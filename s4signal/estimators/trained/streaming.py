@@ -100,9 +100,7 @@ class Stream(SignalStream):
             pending = self._n_pending + n if not len(present) else n - 1 - int(present[-1])
             data, missing = data[:, present], missing[:, present]
         if has_missing and missing.any():
-            before = np.zeros(len(data)) if self._last is None else self._last
-            behind = np.concatenate([before[:, None], data], axis=1)
-            data = hold_missing(behind, np.pad(missing, ((0, 0), (1, 0))))[:, 1:]
+            data = hold_missing(data, missing, 0.0 if self._last is None else self._last[:, None])
         if self._sampling.masked:
             data = np.concatenate([data, ~missing[..., list(self._sampling.masked), :]], axis=-2)
         return data, periods, pending

@@ -70,6 +70,13 @@ class FilterBank(nn.Module):
     learnable : bool, default=False
         Whether to learn centres, bandwidths and time constants, as logarithms, so that all filters are stable.
 
+    Attributes
+    ----------
+    n_outputs : int
+        Number of features per channel.
+    floor_value : float
+        Feature value of a band without energy, such as a band above the Nyquist frequency of a lower rate.
+
     Raises
     ------
     ValueError
@@ -116,7 +123,8 @@ class FilterBank(nn.Module):
             raise ValueError(f"smooth_s={smooth_s:g} must be positive, or None.")
         self.sfreq, self.hop_s, self.order, self.output, self.floor = sfreq, hop_s, order, output, floor
         self.n_bands, silence = len(frequencies_hz), torch.zeros((), dtype=torch.float64)
-        self._floor_value = 0.0 if output == "linear" else float(compress(output, silence, floor, silence))
+        self.n_outputs = 2 * self.n_bands if output == "linear" else self.n_bands
+        self.floor_value = 0.0 if output == "linear" else float(compress(output, silence, floor, silence))
         seconds = {"smooth": smooth_s, "gain": PCEN_MEMORY_S if output == "pcen" else None}
         logarithms = {"frequency": frequencies_hz.log(), "bandwidth": bandwidths_hz.log()}
         logarithms |= {k: torch.full_like(frequencies_hz, math.log(v)) for k, v in seconds.items() if v is not None}
@@ -135,16 +143,6 @@ class FilterBank(nn.Module):
     def bandwidths_hz(self) -> Tensor:
         """Bandwidths (n_bands,) of the stages in Hz."""
         return self._exact("bandwidth")
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of features per channel."""
-        return (2 if self.output == "linear" else 1) * self.n_bands
-
-    @property
-    def floor_value(self) -> float:
-        """Feature value of a band without energy, such as a band above the Nyquist frequency of a lower rate."""
-        return self._floor_value
 
     def unit(self, rate: float) -> int:
         """Return the unit of pieces, in samples: pieces of a multiple of it give the same frames as the whole signal.
