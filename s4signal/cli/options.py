@@ -52,12 +52,8 @@ class Reading:
 
     def changed(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, in the form of JSON."""
-        fields = ((field.name, getattr(self, field.name), field.default) for field in dataclasses.fields(self))
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value, default in fields
-            if value not in (default, [])
-        }
+        fields = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
+        return {k: str(v) if isinstance(v, Path) else v for k, (v, default) in fields.items() if v not in (default, [])}
 
     def after(self, stored: dict[str, Any] | None, *, left_out: tuple[str, ...] = ()) -> "Reading":
         """Return these options, with the stored ones of a model for those not given; other names are ignored."""

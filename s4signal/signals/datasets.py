@@ -4,6 +4,7 @@ They are in the folder given by S4SIGNAL_DATA, or in the user's cache, with the 
 ``fetch_*`` have no known checksum: download them manually.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from s4signal.signals.audio_layout import LISTS
 from s4signal.signals.audio_manifest import read_audio_manifest
 from s4signal.signals.collection import Signals
 from s4signal.signals.dataset_table import DATASETS, data_home, documented, fetch, find
+from s4signal.signals.labelled import LabelledSignals
 from s4signal.signals.ts import read_ts
 
 __all__ = [
@@ -92,10 +94,9 @@ def load_japanese_vowels(split: str | None = None) -> tuple[Signals, _Texts]:
 def load_spoken_digits(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     """Load spoken digits [1]_: 500 words of each speaker at 8 kHz, 0.14 to 1 s; takes 0 to 4 are "test"."""
     parts = _parts(split)
-    signals, y, groups = read_audio_folder(find("spoken_digits") / "recordings", pattern="{label}_{group}_{take}.wav")
-    test = np.array([int(Path(source).stem.split("_")[-1]) < 5 for source in signals.sources])
-    rows = np.concatenate([np.flatnonzero(test == (part == "test")) for part in parts])
-    return signals[rows], y[rows], groups[rows]
+    data = read_audio_folder(find("spoken_digits") / "recordings", pattern="{label}_{group}_{take}.wav")
+    takes = [int(Path(source).stem.split("_")[-1]) for source in data.signals.sources]
+    return _in_order(data, ["test" if take < 5 else "train" for take in takes], parts)
 
 
 @documented("spoken_digits", groups="speakers")
@@ -110,9 +111,7 @@ def load_speech_commands(split: str | None = None) -> tuple[Signals, _Texts, _Te
     """Load spoken commands [1]_, up to 1 s at 16 kHz, in the official split."""
     parts = _parts(split, ("train", *LISTS))
     data = read_audio_folder(find("speech_commands"), split=split)
-    splits = ["train"] * len(data.y) if data.splits is None else data.splits.tolist()
-    rows = np.argsort([parts.index(part) for part in splits], kind="stable")
-    return data.signals[rows], data.y[rows], data.groups[rows]
+    return _in_order(data, ["train"] * len(data.y) if data.splits is None else data.splits.tolist(), parts)
 
 
 @documented("speech_commands", splits=_COMMANDS, groups="speakers")
@@ -128,9 +127,8 @@ def load_esc50(split: str | None = None) -> tuple[Signals, _Texts, _Texts]:
     parts, root = _parts(split, tuple("12345")), find("esc50")
     columns: Any = {"path_column": "filename", "label_column": "category", "group_column": "src_file"}
     data = read_audio_manifest(root / "meta" / "esc50.csv", root=root / "audio", **columns)
-    folds = np.array([Path(source).name[0] for source in data.signals.sources])  # "fold-recording-take-class.wav"
-    rows = np.concatenate([np.flatnonzero(folds == part) for part in parts])
-    return data.signals[rows], data.y[rows], data.groups[rows]
+    folds = [Path(source).name[0] for source in data.signals.sources]  # "fold-recording-take-class.wav"
+    return _in_order(data, folds, parts)
 
 
 @documented("esc50", splits=_FOLDS, groups="recordings that clips are cut from; each is in one fold")
@@ -145,6 +143,12 @@ def _parts(split: str | None, names: tuple[str, ...] = ("train", "test")) -> tup
     if split not in (None, *names):
         raise ValueError(f"split={split!r} is unknown; choose {', '.join(map(repr, names))} or None for all.")
     return names if split is None else (split,)
+
+
+def _in_order(data: LabelledSignals, own: Sequence[str], parts: Sequence[str]) -> tuple[Signals, _Texts, _Texts]:
+    """Return the cases of some parts, part by part, given the part of each case."""
+    rows = [i for part in parts for i, name in enumerate(own) if name == part]
+    return data.signals[rows], data.y[rows], data.groups[rows]
 
 
 def _read_ts(name: str, split: str | None) -> tuple[Signals, _Texts]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.audio_file import open_audio, open_audio_bytes
+from s4signal.signals.audio_file import open_audio, open_content
 from s4signal.signals.case import Signal
 from s4signal.signals.checks import as_float_array, as_numpy
 from s4signal.signals.lazy import Case, LazyCase
@@ -135,7 +135,7 @@ def _case(item: Any) -> Case:
         array = np.asarray(item["array"])
         return Signal(array, sfreq=item["sampling_rate"], source=str(path or ""), modality="audio")
     if item.get("bytes") is not None:
-        return open_audio_bytes(bytes(item["bytes"]), name=str(path or "bytes"))
+        return open_content(bytes(item["bytes"]), str(path or "bytes"))
     if path:
         return open_audio(path)
     raise TypeError(

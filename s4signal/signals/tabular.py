@@ -214,26 +214,18 @@ def read_events(
         raise RecordingError(
             f"{table.name} holds no observation of {few(names, 10)}. Variables are {few(sorted(set(variables)), 10)}."
         )
-    seconds, rows_of = table.seconds(time, time_unit_s), _rows_by_key(owners)
-    signals = []
+    seconds, rows_of, signals = table.seconds(time, time_unit_s), _rows_by_key(owners), list[Signal]()
     for name in rows_of if cases is None else map(str, cases):
-        rows = _rows_of_case(name, rows_of, observed, table.name)
+        rows = rows_of.get(name, np.empty(0, dtype=np.int64))
+        if not len(rows := rows[observed[rows]]):
+            what = "observation" if name in rows_of else f"observation in {table.name}"
+            raise RecordingError(f"case {name} has no {what}. Leave it out of cases=.")
         times, filled = _filled(channel[rows], as_seconds(seconds[rows]), numbers[rows], len(names), duplicates)
         try:
             signals.append(Signal(filled, times, ch_names=tuple(names), source=name))
         except ValueError as error:  # a value is infinite; the message begins with the source
             raise RecordingError(f"{table.name}, case {error}") from None
     return Signals(signals)
-
-
-def _rows_of_case(
-    name: str, rows_of: Mapping[str, npt.NDArray[np.int64]], observed: npt.NDArray[np.bool_], table: str
-) -> npt.NDArray[np.int64]:
-    rows = rows_of.get(name, np.empty(0, dtype=np.int64))
-    if not observed[rows].any():
-        where = "" if name in rows_of else f" in {table}"
-        raise RecordingError(f"case {name} has no observation{where}. Leave it out of cases=.")
-    return rows[observed[rows]]
 
 
 def _filled(

@@ -1,7 +1,7 @@
 """Cut recordings into windows or epochs, with the groups that cross-validation needs to avoid leakage."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.case import Signal
+from s4signal.signals.case import Annotation, Signal
 from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
 from s4signal.signals.collection import Signals
@@ -185,7 +185,7 @@ def epochs_from_events(
     cases, names, origin = list[Case](), list[str](), list[int]()
     for i, recording in enumerate(recordings.cases):
         clock = Clock(i, recognised(i, recording))
-        found = _named(_marks(clock, event_arrays[i]), event_id)
+        found = _named(clock, event_arrays[i], event_id)
         spans = [(clock.around(onset_s, tmin, tmax), name) for onset_s, name in found]
         inside = [(span, name) for span, name in spans if span is not None]
         if len(inside) < len(found):
@@ -235,19 +235,13 @@ def recognised(i: int, case: Case) -> Case:
     return with_metadata(case, recording=f"recording {i} [{fingerprint(case.data)}]")
 
 
-def _marks(clock: Clock, events: npt.NDArray[np.int64] | None) -> list[tuple[float, str]]:
-    """Return time [s] and description of every event of a recording; its annotations if `events` is None."""
-    if events is None:
-        return [(mark.onset_s, mark.description) for mark in clock.case.annotations]
-    return [(clock.event_s(int(sample)), str(code)) for sample, _, code in events]
-
-
-def _named(marks: Iterable[tuple[float, str]], event_id: Any) -> list[tuple[float, str]]:
-    """Select and name events by `event_id`; by default all except "bad" and "edge" annotations."""
-    if event_id is None:
-        return [(onset_s, text) for onset_s, text in marks if not text.lower().startswith(("bad", "edge"))]
-    names = {str(code): str(name) for name, code in named_labels(event_id).items()}
-    return [(onset_s, names[text]) for onset_s, text in marks if text in names]
+def _named(clock: Clock, events: npt.NDArray[np.int64] | None, event_id: Any) -> list[tuple[float, str]]:
+    """Return time [s] and name of the events of a recording that `event_id` selects; annotations if there are none."""
+    marks: Sequence[Annotation] = clock.case.annotations
+    if events is not None:
+        marks = [Annotation(clock.event_s(int(sample)), 0.0, str(code)) for sample, _, code in events]
+    names = {str(code): str(name) for name, code in named_labels(event_id, marks).items()}
+    return [(mark.onset_s, names[mark.description]) for mark in marks if mark.description in names]
 
 
 def _event_lists(events: Any, n: int) -> list[npt.NDArray[np.int64]]:
