@@ -16,7 +16,7 @@ from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.checks import FloatArray, check_file, few
 
 _EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # missing values of a data frame, as text
-_NO_NUMBER = _EMPTY | {"NaN", "NA", "N/A", "n/a", "null", "NULL"}
+_NO_NUMBER = _EMPTY | {"NA", "N/A", "n/a", "null", "NULL"}
 
 
 def read_columns(path: Path, delimiter: str, *, numeric: bool = False) -> tuple[list[str], list[Any]]:

@@ -160,6 +160,8 @@ def test_names_are_kept_if_all_files_agree(tmp_path):
     with pytest.warns(UserWarning, match="EEG T3-REF to T7"):
         assert read_eeg(tmp_path, ch_names="standard").ch_names == tuple(TEN)
     assert read_eeg(tmp_path / "a.edf", ch_names="standard").ch_names == tuple(TEN)
+    edf(tmp_path / "both.edf", ["T3", "T7"])  # two names of one electrode
+    assert read_eeg(tmp_path / "both.edf", ch_names="standard").ch_names == ("T3", "T7")
 
 
 def test_picked_channels_have_the_names_of_picks(tmp_path):

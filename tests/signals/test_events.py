@@ -92,6 +92,7 @@ def test_cases_and_variables_are_in_the_requested_order():
     signals = read(changed(who=[2, 1, 2, 2, 1, 2]), cases=[1, 2], picks=["Temp", "pH", "HR"])
     assert (signals.sources, signals.ch_names) == (("1", "2"), ("Temp", "pH", "HR"))
     assert np.isnan(signals[0].data[1]).all()
+    assert read(changed(what=["x", "b", "a", "x", "b", "a"])).ch_names == ("a", "b", "x")  # sorted by default
 
 
 def test_rows_of_other_variables_add_no_times():
@@ -158,6 +159,7 @@ def test_dates_of_pandas_are_understood():
             RecordingError,
             "column when: times as float32 have a resolution of 128 s",
         ),
+        (changed(when=["1:2:3:4"] * 6), {}, RecordingError, r"row 0 \(case b\).*'1:2:3:4' is not a number, HH:MM"),
         (changed(when=["1"] * 5 + ["noon"]), {}, RecordingError, r"row 5 \(case b\).*'noon' is not a number, HH:MM"),
         (changed(when=["1"] * 5 + ["2012-01-01"]), {}, RecordingError, "column when of the table mixes dates"),
         (changed(what=["HR", ""] + ["HR"] * 4), {}, RecordingError, r"row 1 \(case a\), column what is empty"),
@@ -192,6 +194,14 @@ def test_errors_name_the_bad_file(tmp_path, text, message):
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(RecordingError, match=rf"stays\.csv.*{message}"):
         read(path)
+
+
+def test_float32_times_are_read_if_they_resolve_a_second():
+    assert len(read(changed(when=np.float32([1.6e9] * 6)), time_unit_s=1e-3)) == 2
+
+
+def test_none_is_a_name_in_a_file(tmp_path):
+    assert read(write(tmp_path / "stays.csv", changed(what=["None"] * 6))).ch_names == ("None",)
 
 
 def test_other_delimiters_are_read(tmp_path):

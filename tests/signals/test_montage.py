@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from s4signal import Signals
+from s4signal.signals import Signal
 from s4signal.signals.montage import arranged, channel_key, match_channels, standard_name
 
 __all__: list[str] = []
@@ -46,3 +47,10 @@ def test_channels_are_reordered_and_missing_ones_are_nan(lazy, rng):
         np.testing.assert_array_equal(part.data[[0, 2]], expected[[2, 0]])
         assert np.isnan(part.data[1]).all()
     assert np.isfinite(data).all()
+
+
+def test_positions_follow_their_channels(rng):
+    places = rng.standard_normal((3, 3))
+    case = Signal(rng.standard_normal((3, 50)), sfreq=10, ch_names=("a", "b", "c"), positions=places)
+    moved = arranged(case, [2, -1, 0], ["c", "x", "a"])
+    np.testing.assert_array_equal(moved.positions, [places[2], [np.nan] * 3, places[0]])

@@ -98,6 +98,10 @@ def test_a_csv_is_one_case_whose_columns_are_channels(tmp_path):
     assert (signals.ch_names, signals.sfreq, y) == (("a", "b"), 5, None)
 
 
+def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
+    assert read_csv(csv(tmp_path, "\ufeffa,b\n1,2\n"))[0].ch_names == ("a", "b")  # as Excel writes it
+
+
 def test_columns_give_times_cases_and_labels(tmp_path):
     text = "who,ms,x,note,kind\n1,0,5,n,up\n2,0,7,n,down\n1,20,6,n,up\n1,50,4,n,up\n"
     signals, y = read_csv(csv(tmp_path, text), time="ms", time_unit_s=0.001, picks=["x"], case="who", label="kind")
@@ -121,6 +125,11 @@ def test_dates_are_relative_to_the_first_row_as_in_read_events(tmp_path, stamps)
     assert times == [0.0, 0.5, 1.0]
     events = read_events(path, case="who", time="when", variable="what", value="value")
     assert events[0].times.tolist() == times
+    both = csv(tmp_path, "\n".join(["who,when,what,value", *rows, *("b" + row[1:] for row in rows[1:])]))
+    assert [signal.times.tolist() for signal in read_csv(both, time="when", case="who", picks=["value"])[0]] == [
+        [0.0, 0.5, 1.0],
+        [0.0, 0.5],
+    ]
 
 
 def test_clock_times_are_understood(tmp_path):
@@ -137,6 +146,7 @@ def test_a_column_of_times_becomes_a_channel_only_on_request(tmp_path, name):
     with pytest.raises(RecordingError, match=rf"column {re.escape(repr(name))} looks like times. Pass time="):
         read_csv(path)
     assert read_csv(path, time=name)[0].ch_names == ("x",)
+    assert read_csv(path, time="x")[0].ch_names == (name,)
     assert read_csv(path, picks=[name, "x"])[0].ch_names == (name, "x")
 
 
@@ -154,6 +164,7 @@ def test_a_channel_with_the_name_of_a_time_column_is_kept(tmp_path, text):
         (lambda i: f"{i / 30:.3f}", 900, 1, 30),
         (lambda i: str(i * 1000 // 128), 900, 1e-3, 128),
         (lambda i: f"{i / 29.97:.4f}", 5000, 1, 29.97),
+        (lambda i: f"{i / 240:.3f}", 900, 60, 4),
         (lambda i: f"{1.7e9 + i / 130:.3f}", 500, 1, 130),
         (lambda i: str(60 * i), 20, 1, 1 / 60),
         (lambda i: f"2025-01-01T00:00:{i / 25:05.2f}", 50, 1, 25),
@@ -223,6 +234,7 @@ def test_several_files_are_several_cases(tmp_path):
             {},
             "row 2, column b: 'x' is not a number. Leave the cell empty if the value is missing, or pass",
         ),
+        ("a,b\n1,2,3\n4,5,6\n", {}, "row 2: 3 cells, but the header has 2"),
         ("a,b\n1,2\n3\n", {}, "row 3: 1 cells, but the header has 2"),
         ("a,b\n", {}, "holds no row of samples"),
         ("t,b\n1,2\n0,3\n", {"time": "t"}, "times must increase"),
