@@ -240,7 +240,10 @@ def test_partial_fit_fits_the_readout_in_the_first_call():
 
 def test_warm_start_fits_the_readout_again():
     model = classifier(sfreq=SFREQ, warm_start=True, max_epochs=2, **AUTO).fit(powers(seed=2)[:10], Y[:10])
-    before = model.set_params(readout="pooled").score(NEW, Y)  # a fitted network keeps its readout
+    before = model.score(NEW, Y)
+    with pytest.raises(ValueError, match=r"readout='pooled', but the network .* was built with readout='auto'"):
+        model.set_params(readout="pooled").fit(powers(), Y)
+    model.set_params(readout="closed_form")  # which the network has
     assert model.fit(powers(), Y).score(NEW, Y) > max(0.9, before - 1e-9)
 
 
