@@ -18,7 +18,7 @@ from s4signal.training.checkpoint import Checkpoints, Snapshot, flat_moments, mo
 from s4signal.training.distributed import Ranks, digests, joined
 from s4signal.training.evaluation import evaluate_network, validated
 from s4signal.training.loading import Loaded, LoadedAhead, free_memory, half_the_samples, is_out_of_memory
-from s4signal.training.options import TrainingOptions
+from s4signal.training.options import TrainingOptions, checked_step
 from s4signal.training.result import Network, OnEpoch, Progress, Score, TrainingInterrupted, TrainingResult
 from s4signal.training.runtime import PRECISIONS
 from s4signal.training.step import Gradients, Loss, RunningMean
@@ -122,11 +122,13 @@ class _Training:
         self.ranks.check_alike(partial(digests, self.network, cases, options))
         self.ranks.copy_first(self.network)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = options.optimizer(self.network, options)
+        self.optimizer = checked_step(options.optimizer(self.network, options), "optimizer", "AdamW")
         if optimizer_state:
             self._load_moments(copy.deepcopy(optimizer_state["state"]))
         per_epoch = len(self._plan(np.random.RandomState(options.seed)))
-        self.scheduler = options.schedule and options.schedule(self.optimizer, options.max_epochs * per_epoch)
+        self.scheduler = options.schedule and checked_step(
+            options.schedule(self.optimizer, options.max_epochs * per_epoch), "schedule", "LambdaLR"
+        )
         self.averaged = RunningMean(self.network, options.averaging) if options.averaging else None
         self.generator = torch.Generator(options.device).manual_seed(options.seed)  # for dropout and random features
         self.gradients = Gradients(self.network, loss=loss, options=options, generator=self.generator)

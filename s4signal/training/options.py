@@ -1,9 +1,11 @@
 """Options of the training loop, and its default optimizer and schedule."""
 
+import inspect
 import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from os import PathLike
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from s4signal.errors import check_choice
 from s4signal.training.batching import Batch, Cases
 from s4signal.training.runtime import PRECISIONS, resolve_device
+
+Stepper = TypeVar("Stepper", bound=Any)
 
 
 def call_network(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:
@@ -49,6 +53,18 @@ def adamw(network: nn.Module, options: "TrainingOptions") -> Optimizer:
     # Fused: the step count stays on the device; other variants read it at each step. Empty groups would cost time.
     groups = [{"params": p, "lr": rate, "weight_decay": share} for p, rate, share in settings if p]
     return torch.optim.AdamW(groups, fused=True)
+
+
+def checked_step(made: Stepper, option: str, other: str) -> Stepper:
+    """Return what an option has made; refuse an optimizer that needs a closure, and a scheduler that needs a loss."""
+    try:
+        inspect.signature(made.step).bind()
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{option} returned a {type(made).__name__}, whose step() cannot be called without arguments ({error}); "
+            f"return another, such as {other}."
+        ) from None
+    return made
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,7 @@ class TrainingOptions:
         Takes the network, a `Batch` and a generator (None in evaluation), returns the outputs (batch, n_outputs), or
         in training what the loss takes.
     optimizer : function, default=adamw
-        Takes the network and these options, returns a torch optimizer.
+        Takes the network and these options, returns a torch optimizer whose ``step()`` needs no closure.
     schedule : function or None, default=cosine_with_warmup
         Takes the optimizer and the number of steps, returns a torch scheduler, whose ``step()`` is called after each
         step; None for constant learning rates.

@@ -46,6 +46,26 @@ def test_forward_optimizer_and_schedule_may_be_user_functions():
     assert rates == list(range(10))
 
 
+@pytest.mark.parametrize(
+    ("option", "make", "message"),
+    [
+        ("optimizer", lambda net, _: torch.optim.LBFGS(net.parameters()), "a LBFGS, whose .*'closure'.*; .* AdamW"),
+        ("optimizer", lambda *_: None, r"a NoneType, whose step\(\) cannot be called"),
+        (
+            "schedule",
+            lambda made, _: torch.optim.lr_scheduler.ReduceLROnPlateau(made),
+            "a ReduceLROnPlateau, .*'metrics'",
+        ),
+    ],
+)
+def test_an_optimizer_or_schedule_that_needs_arguments_is_refused_before_training(option, make, message):
+    def never(*_):
+        raise AssertionError("training began")
+
+    with pytest.raises(ValueError, match=f"{option} returned {message}"):
+        trained(tones(), forward=never, **{option: make})
+
+
 @pytest.mark.stress  # the compiler is slow
 def test_forward_may_be_compiled():
     def forward(network, batch, generator):

@@ -96,16 +96,11 @@ def fit_readout(
     recordings = on_grid(data.signals, plan.sfreq or 1.0)
     tags = data.targets.ndim == 2 if classifies else None
     loss = squared_errors if tags is None else partial(calibrated_losses, tags=tags)
-    solved = fit_regression(
-        FeatureOptions(band_hz=plan.band_hz, precision=precision),
-        TrainingCases(recordings, targets, data.weights, data.groups),
-        np.random.RandomState(seed),
-        seed=seed,
-        targets=lambda merged: merged.targets,
-        found=None if found.has_times.any() or found.missing.any() else found,
-        standardizer=standardizer,
-        loss=loss,
-    )
+    options, rng = FeatureOptions(band_hz=plan.band_hz, precision=precision), np.random.RandomState(seed)
+    cases = TrainingCases(recordings, targets, data.weights, data.groups)
+    how: dict[str, Any] = {"standardizer": standardizer, "loss": loss, "targets": lambda merged: merged.targets}
+    how["found"] = None if found.has_times.any() or found.missing.any() else found
+    solved = fit_regression(options, cases, rng, seed=seed, **how)
     scale, offsets = _calibrated(solved, solved.regression.ridge.loo_predictions, slice(None), tags)
     return Readout(solved.regression, scale), offsets, partial(_offsets_without, solved, tags)
 

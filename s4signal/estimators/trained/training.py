@@ -76,15 +76,9 @@ def training_options(
     options: Any, plan: Plan, schedule: Schedule, network: S4Network, *, seed: int, device: torch.device
 ) -> TrainingOptions:
     """Return the options to train the network, on precomputed features if the front end learns nothing."""
-    whole = replace(
-        inference_options(options, plan, device),
-        max_epochs=schedule.max_epochs,
-        batch_size=schedule.batch_size,
-        averaging=schedule.averaging,
-        max_samples=most_steps(plan),
-        seed=seed,
-        state_space=state_space_parameters(network),
-    )
+    chosen: dict[str, Any] = {name: value for name, value in schedule._asdict().items() if name != "text"}
+    chosen |= {"max_samples": most_steps(plan), "seed": seed, "state_space": state_space_parameters(network)}
+    whole = replace(inference_options(options, plan, device), **chosen)
     return whole if network.frontend.learned else replace(whole, forward=score_features, cuda_graphs=True)
 
 
