@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 from scripts import run_code
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from small_models import classifier, regressor, same_weights, waves
 
-from s4signal import S4Classifier, S4Regressor
+from s4signal import S4Classifier, S4Regressor, S4RidgeClassifier
 from s4signal.errors import ModelFileError
 from s4signal.estimators.trained.base import S4Estimator
 from s4signal.training.tensor_file import read_tensor_file, write_tensor_file
@@ -71,6 +72,20 @@ def test_loaded_classifier_with_a_filter_bank_is_bit_identical(tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(half, sfreq=4000.0), model.predict_proba(half, sfreq=4000.0))
     np.testing.assert_array_equal(loaded.stream().push(X[0]), model.stream().push(X[0]))
     assert loaded.timescale == (0.02, 0.2)
+
+
+@pytest.mark.parametrize("model", [classifier(sfreq=50.0), S4RidgeClassifier(n_oscillators=4, sfreq=50.0)])
+def test_input_and_duration_of_the_fit_are_restored(model, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X, y = waves(n_channels=1)
+    frame = pandas.DataFrame(X[:, 0], columns=[f"t{i}" for i in range(X.shape[2])])
+    model = clone(model).fit(frame, y)
+    model.save(tmp_path / "a.s4")
+    again = type(model).load(tmp_path / "a.s4")
+    for name in ("n_features_in_", "n_channels_in_", "ch_names_", "sfreq_", "fit_seconds_"):
+        assert getattr(again, name) == getattr(model, name)
+    assert again.feature_names_in_.tolist() == frame.columns.tolist()
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
 
 
 def test_loaded_model_continues_training(saved):
@@ -212,6 +227,28 @@ EDITS = {
     "history of text": (lambda h: h.update(history=["ab"]), "the entry history must be dict"),
     "no targets": (lambda h: h.pop("targets"), "targets"),
     "no number of channels": (lambda h: h["input"].pop("n_channels_in_"), "n_channels_in_ is missing"),
+    "names of too few channels": (
+        lambda h: h["input"].update(ch_names_=["a"]),
+        "ch_names_ must have . items, it has 1",
+    ),
+    "names of too few features": (
+        lambda h: h["input"].update(feature_names_in_={"dtype": "<U1", "values": ["a"]}),
+        "feature_names_in_ must be one string for each feature",
+    ),
+    "a rate of zero": (lambda h: h["input"].update(sfreq_=0), "the entry sfreq_ is out of range: 0"),
+    "an infinite rate": (lambda h: h["input"].update(sfreq_=np.inf), "the entry sfreq_ is out of range: inf"),
+    "a fit of no duration": (
+        lambda h: h["input"].update(fit_seconds_=-1),
+        "the entry fit_seconds_ is out of range: -1",
+    ),
+    "labels of another type": (
+        lambda h: h["targets"]["classes"].update(dtype="<i8", values=[0.5, 1.5]),
+        "the values of an array are not of its dtype, <i8",
+    ),
+    "labels of a gigabyte": (
+        lambda h: h["targets"]["classes"].update(dtype="<U999999", values=["a"] * 300),
+        "an array of 300 strings of dtype <U999999 is too large for a model file",
+    ),
     "no classes": (lambda h: h["targets"].pop("classes"), "classes is missing"),
     "labels reversed": (lambda h: h["targets"]["classes"]["values"].reverse(), "labels in ascending order"),
     "other channels": (lambda h: h["input"].update(n_channels_in_=3), "different numbers of channels"),

@@ -208,8 +208,8 @@ def best_shares(outputs: Tensor, cases: Cases, *, classifies: bool, alone: bool 
 
     if alone:
         of_layers, of_readout = error(outputs), error(offsets)
-        total = of_layers + of_readout or 1.0
-        return Shares(of_layers / total, of_readout / total)
+        total = of_layers + of_readout
+        return Shares(of_layers / total, of_readout / total) if total else Shares(0.5, 0.5)
     sums = {share: torch.lerp(offsets, outputs.double(), share) for share in SHARES}
     best = min(sums, key=lambda share: error(sums[share]))
     return Shares(1.0, best if not classifies or mistakes(sums[best]) < mistakes(offsets) else 0.0)

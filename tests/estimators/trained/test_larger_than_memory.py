@@ -50,8 +50,8 @@ def test_fit_from_disk_equals_fit_from_memory(data, options, files, tmp_path):
 
 
 def test_first_case_determines_whether_features_go_to_disk(files):
-    for budget, n_files in ((4e-6, 0), (3.9e-6, 1)):  # four cases of 1000 bytes
-        store = FeatureStore(np.full(4, 0.5), budget)
+    for budget, n_files in ((8e-6, 0), (7.9e-6, 1)):  # 1000 bytes of an eighth of the duration
+        store = FeatureStore(np.array([0.5, 0.5, 0.25, 0.75]), budget)
         store.put(2, np.ones((25, 10), dtype=np.float32))
         assert len(files) == n_files
 
@@ -81,6 +81,16 @@ def test_disk_that_fills_up_raises_an_error(monkeypatch):
         pytest.raises(OSError, match=r"do not fit into the temporary folder, .*No space left.* raise memory_budget"),
     ):
         classifier(memory_budget_gb=0).fit(SOUND, Y)
+
+
+def test_features_written_in_part_raise_an_error(monkeypatch):
+    class NearlyFull(io.BytesIO):
+        def write(self, data):
+            return super().write(data[:-1])
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: NearlyFull())
+    with pytest.raises(OSError, match=r"after 0 GB: no space left"):
+        FeatureStore(np.ones(2), 0).put(0, np.ones((2, 5)))
 
 
 def test_truncated_file_raises_an_error(files):

@@ -287,8 +287,22 @@ def test_layers_count_if_they_correct_tags():
     tags = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (N, 3)).astype(np.float64))
     signs = 2.0 * tags - 1.0
     for offsets, share in ((-0.2 * signs, 1.0), (0.2 * signs, 0.0)):
-        cases = replace(Cases.of(list(powers()), tags), offsets=offsets.numpy())
-        assert best_shares(9.0 * signs, cases, classifies=True) == (1.0, share)
+        for columns in (slice(None), [0, 0]):  # also if all tags of a case are alike
+            cases = replace(Cases.of(list(powers()), tags[:, columns]), offsets=offsets.numpy()[:, columns])
+            assert best_shares(9.0 * signs[:, columns], cases, classifies=True) == (1.0, share)
+
+
+@pytest.mark.parametrize("task", ["classes", "tags", "numbers"])
+def test_cases_count_by_their_weights_in_the_shares(task):
+    y, classifies = torch.arange(N) % 2, task != "numbers"
+    truth = torch.nn.functional.one_hot(y, 2).double()
+    wrong = torch.where(torch.arange(N)[:, None] % 4 > 1, 1 - truth, truth)  # half of the cases
+    layers, offsets = (torch.where(torch.arange(N)[:, None] < 20, *two) for two in ((truth, wrong), (wrong, truth)))
+    targets = y if task == "classes" else truth
+    for weights, better in ((np.r_[np.full(20, 3.0), np.ones(20)], 0), (np.r_[np.ones(20), np.full(20, 3.0)], 1)):
+        cases = replace(Cases.of(list(powers()), targets), weights=weights, offsets=6.0 * (offsets.numpy() - 0.5))
+        shares = best_shares(6.0 * (layers - 0.5), cases, classifies=classifies, alone=not classifies)
+        assert (shares.layers > 0.5) == (better == 0)
 
 
 def test_groups_lower_the_confidence_if_only_subjects_differ():
@@ -321,6 +335,10 @@ def test_folds_depend_on_the_cases_but_not_on_their_order():
     of_groups = folds(np.arange(N + 7), groups)
     assert all(len(np.unique(of_groups[groups == g])) == 1 for g in range(5))
     assert of_groups[0] == of_groups[N] != of_groups[10]  # groups that share cases
+    of_one_class = np.where((groups == 1) & (y == 1), 4, groups)  # some groups
+    alike = folds(np.arange(N), of_one_class[:N])
+    assert all(len(np.unique(alike[of_one_class[:N] == g])) == 1 for g in range(5))
+    assert set(folds(np.arange(N), np.arange(N) // 20)) == {0, 1}
     assert folds(np.array([0, 1, 40, 41]), np.arange(4) % 3) is None
     assert folds(np.arange(N + 7), groups // 9) is None  # of one group
 
@@ -337,6 +355,8 @@ def test_shares_of_a_regressor_are_inverse_to_the_squared_errors():
     for error, share in ((0.3, 0.5), (0.1, 0.9), (0.9, 0.1)):
         shares = best_shares(y - error * torch.from_numpy(noise), cases, classifies=False, alone=True)
         np.testing.assert_allclose(shares, (1 - share, share))
+    exact = replace(cases, offsets=y.numpy())
+    assert best_shares(y, exact, classifies=False, alone=True) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,9 @@ def test_split_is_stratified():
     _, held_out, _ = split(labels)
     assert labels[held_out].sum() == 3
     assert len(held_out) == 12
+    assert not np.array_equal(split(labels, seed=1)[1], held_out)
+    assert len(split(labels[:100])[1]) == 10
+    assert split(labels[:99])[1] is None
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -54,6 +57,22 @@ def test_split_of_groups_has_every_class_in_both_parts(seed):
     train, held_out, _ = split(labels, groups, seed=seed)
     assert set(labels[train]) == set(labels[held_out]) == {0, 2}
     assert set(groups[train]).isdisjoint(groups[held_out])
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "chosen"),
+    [
+        ([(10, 8, 0), (10, 8, 0), (10, 8, 0), (2, 2, 6), (0, 0, 4)], 0.2, 3),  # every class
+        ([(8, 2), (2, 8), (9, 1), (1, 9), (5, 5)], 0.2, 4),  # the proportions of all cases
+        ([(2, 2), (30, 30), (8, 8), (7, 7), (10, 10)], 0.18, 4),  # 0.18 of the cases
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_held_out_group_is_the_one_most_like_all_cases(counts, fraction, chosen, seed):
+    groups = np.repeat(np.arange(5), [sum(of_group) for of_group in counts])
+    labels = np.concatenate([np.repeat(np.arange(len(of_group)), of_group) for of_group in counts])
+    _, held_out, _ = split(labels, groups, early_stopping=True, fraction=fraction, seed=seed)
+    assert set(groups[held_out]) == {chosen}
 
 
 def test_auto_trains_on_all_cases_if_no_group_can_be_held_out():
