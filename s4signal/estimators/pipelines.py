@@ -1,27 +1,18 @@
 """Pipelines of steps and a model, in one file without pickle and as one stream."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
-from s4signal.errors import ModelFileError, ShapeError
-from s4signal.estimators.alignment import AlignRecordings
-from s4signal.estimators.model_file import State, load_model, packed, unpacked, write_model
-from s4signal.estimators.preprocessing.amplitude import Baseline, Clip, RobustScale
-from s4signal.estimators.preprocessing.channels import InterpolateBads, Rereference
-from s4signal.estimators.preprocessing.filters import BandPass, Notch, Resample
-from s4signal.estimators.preprocessing.to_array import ToArray
-from s4signal.estimators.provenance import ESTIMATORS
+from s4signal.estimators.model_file import load_model, write_model
+from s4signal.estimators.provenance import SAVED, fitted_steps, pipeline_from_state, pipeline_state
 from s4signal.estimators.segmenter import S4Segmenter
 from s4signal.estimators.validation import check_chunk
 
-_STEPS = (BandPass, Baseline, Clip, InterpolateBads, Notch, Rereference, Resample, RobustScale, ToArray)
-_MODELS: tuple[Any, ...] = (*ESTIMATORS.values(), S4Segmenter)
-SAVED: dict[str, Any] = {kind.__name__: kind for kind in (AlignRecordings, *_STEPS, *_MODELS)}
-_MOST_STEPS = 100
+_KINDS: dict[str, type[Any]] = SAVED | {"S4Segmenter": S4Segmenter}
 
 
 class PipelineStream:
@@ -82,11 +73,7 @@ def save_pipeline(pipeline: Pipeline, path: Any) -> None:
     >>> bool((again.predict_proba(X) == model.predict_proba(X)).all())
     True
     """
-    steps = _fitted_steps(pipeline)
-    state = State({"estimator": "Pipeline", "steps": [[name, type(step).__name__] for name, step in steps]}, {})
-    for number, (_, step) in enumerate(steps):
-        state.arrays[f"step {number}"] = packed(step)
-    write_model(path, state)
+    write_model(path, pipeline_state(pipeline, _KINDS))
 
 
 def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
@@ -121,22 +108,7 @@ def load_pipeline(path: Any, *, frontend: Any = None) -> Pipeline:
     ...     [name for name, _ in load_pipeline(f"{folder}/steps.s4").steps]
     ['robustscale', 'clip']
     """
-
-    def from_state(state: State) -> Pipeline:
-        if (kind := state.value("estimator", str)) != "Pipeline":
-            raise ModelFileError(f"it holds a {kind}, not a pipeline; use {kind}.load.")
-        entries = state.values("steps", list)
-        if not 0 < len(entries) <= _MOST_STEPS:
-            raise ModelFileError(f"it has {len(entries)} steps, but a pipeline has 1 to {_MOST_STEPS}.")
-        steps = []
-        for number, line in enumerate(entries):
-            name, kind = State({"step": line}, {}).values("step", str, length=2)
-            given = {"frontend": frontend} if kind in ("S4Classifier", "S4Regressor") else {}
-            what = f"step {name[:40]!r} is a"
-            steps.append((name, unpacked(SAVED, kind, state, f"step {number}", what=what, **given)))
-        return Pipeline(steps)
-
-    return load_model(path, from_state)
+    return load_model(path, partial(pipeline_from_state, kinds=_KINDS, frontend=frontend))
 
 
 def stream_pipeline(
@@ -186,30 +158,11 @@ def stream_pipeline(
     >>> bool(np.allclose(scores, model.predict_proba(X[:1])[0], atol=1e-5))
     True
     """
-    steps = [step for _, step in _fitted_steps(pipeline)]
-    models = [step for step in steps if isinstance(step, _MODELS)]
+    steps = [step for _, step in fitted_steps(pipeline, _KINDS)]
+    models = [step for step in steps if hasattr(step, "predict")]
     streams = [step.stream(sfreq=sfreq) for step in steps if step not in models]
     stream_time_first = None if time_first is None else False  # the pipeline's stream has transposed the chunk
     windows = {name: s for name, s in (("window_s", window_s), ("step_s", step_s)) if s is not None}
     streams += [m.stream(sfreq=sfreq, time_first=stream_time_first, **windows) for m in models]
     rate = getattr(steps[0], "sfreq_", None) if sfreq is None else sfreq
     return PipelineStream(streams, steps[0].n_channels_in_, sfreq=rate, time_first=time_first)
-
-
-def _fitted_steps(pipeline: Any) -> list[tuple[str, Any]]:
-    """Return the steps that are not skipped; refuse those of other libraries."""
-    if not isinstance(pipeline, Pipeline):
-        raise TypeError(
-            f"a Pipeline is needed, got {type(pipeline).__name__}; models have save and stream of their own."
-        )
-    steps = [(name, step) for name, step in pipeline.steps if step is not None and not isinstance(step, str)]
-    if not steps:
-        raise ShapeError("the pipeline has no step.")
-    for name, step in steps:
-        if type(step) not in SAVED.values():
-            raise TypeError(
-                f"step {name!r} is a {type(step).__name__}, which cannot be saved without pickle and has no stream. "
-                f"Use one of {', '.join(SAVED)}, or save the pipeline with joblib."
-            )
-        check_is_fitted(step)
-    return steps

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from s4signal.errors import ModelFileError
@@ -14,8 +15,8 @@ from s4signal.estimators import dense_labels
 from s4signal.estimators.base import SavedMixin, SignalEstimator
 from s4signal.estimators.closed_form.classifier import S4RidgeClassifier
 from s4signal.estimators.model_file import State, estimator_state, packed, unpacked
+from s4signal.estimators.provenance import ESTIMATORS, SAVED, pipeline_from_state, pipeline_state
 from s4signal.estimators.segments import read_windows, score_windows
-from s4signal.estimators.trained.classifier import S4Classifier
 from s4signal.estimators.validation import check_rate
 from s4signal.signals import Signals
 from s4signal.signals.checks import in_full_scale, object_array
@@ -24,8 +25,6 @@ from s4signal.signals.epochs import epoch_spans
 from s4signal.signals.lazy import Case, with_metadata
 from s4signal.signals.summary import text_of
 from s4signal.signals.windows import recognised
-
-SAVED: dict[str, Any] = {kind.__name__: kind for kind in (S4Classifier, S4RidgeClassifier)}
 
 Floats = NDArray[np.float64]
 _FEWEST_PARTS = 4  # of a window, to pool features over
@@ -250,21 +249,26 @@ class S4Segmenter(SavedMixin, SignalEstimator):
         return S4RidgeClassifier(n_windows=n_epochs * ceil(_FEWEST_PARTS / n_epochs))
 
     def _to_state(self) -> State:
-        kind = type(self.estimator_).__name__
-        if SAVED.get(kind) is not type(self.estimator_):
+        fitted, state = self.estimator_, estimator_state(self, left_out=("estimator",))
+        state.plain["kind"] = kind = type(fitted).__name__
+        if isinstance(fitted, Pipeline):
+            return state.nest("windows", pipeline_state(fitted, SAVED))
+        if SAVED.get(kind) is not type(fitted):
             raise TypeError(
-                f"estimator is a {kind}, which cannot be saved without pickle. Use one of {', '.join(SAVED)}, or save "
-                "the segmenter with joblib."
+                f"estimator is a {kind}, which cannot be saved without pickle. Use one of {', '.join(ESTIMATORS)}, a "
+                "pipeline that ends in one, or save the segmenter with joblib."
             )
-        state = estimator_state(self, left_out=("estimator",))
-        return State({**state.plain, "kind": kind}, {"windows": packed(self.estimator_)})
+        return State(state.plain, {"windows": packed(fitted)})
 
     def _restore(self, state: State) -> None:
         dense_labels.check_epoch_options(self)
-        self.estimator_ = unpacked(SAVED, state.value("kind", str), state, "windows", what="its classifier is a")
-        if self.estimator_.n_channels_in_ != self.n_channels_in_:
+        if (kind := state.value("kind", str)) == "Pipeline":
+            fitted = pipeline_from_state(state.part("windows"), SAVED)
+        else:
+            fitted = unpacked(SAVED, kind, state, "windows", what="its classifier is a")
+        if (fitted[0] if kind == "Pipeline" else fitted).n_channels_in_ != self.n_channels_in_:
             raise ModelFileError("its entries are of models with different numbers of channels.")
-        self.estimator, self.classes_ = clone(self.estimator_), self.estimator_.classes_
+        self.estimator_, self.estimator, self.classes_ = fitted, clone(fitted), fitted.classes_
 
 
 def _identity(case: Case) -> tuple[str, float, int]:

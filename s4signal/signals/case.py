@@ -225,10 +225,7 @@ def sample_times(signal: Signal) -> FloatArray:
 
 
 def regular_rate(signal: Signal, likely: float | None = None, unit_s: float = 1.0) -> float | None:
-    """Return the rate [Hz]: with times the nominal, the `likely` or the roundest rate on whose grid all are, else None.
-
-    Times are compared up to their rounding, which is the unit of their last decimal, in units of `unit_s`.
-    """
+    """Return the rate [Hz]: with times, the nominal, `likely` or roundest rate that fits up to their last decimal."""
     times, rates = signal.times, [signal.sfreq or likely]
     if times is None:
         return signal.sfreq

@@ -251,6 +251,26 @@ def test_loaded_segmenter_gives_the_same_probabilities(kind, tmp_path):
         S4RidgeClassifier.load(tmp_path / "model.s4")
 
 
+def test_a_loaded_segmenter_of_a_pipeline_gives_the_same_probabilities(tmp_path):
+    X, y = nights()
+    for last in (ridge(), classifier(max_epochs=1)):
+        fitted = model(make_pipeline(Resample(25), "passthrough", Clip(3), last)).fit(X, y)
+        fitted.save(tmp_path / "model.s4")
+        again = S4Segmenter.load(tmp_path / "model.s4")
+        assert np.array_equal(np.concatenate(again.predict_proba(X)), np.concatenate(fitted.predict_proba(X)))
+        assert [name for name, _ in again.fit(X, y).estimator_.steps] == [
+            "resample",
+            "clip",
+            type(last).__name__.lower(),
+        ]
+    nested = make_pipeline(Clip(3), fitted).fit(Signals(X, sfreq=RATE), y)
+    save_pipeline(nested, tmp_path / "pipeline.s4")
+    assert np.array_equal(load_pipeline(tmp_path / "pipeline.s4").predict_proba(X)[0], nested.predict_proba(X)[0])
+    means = FunctionTransformer(lambda S: np.stack([window.data.std(1) for window in S]))
+    with pytest.raises(TypeError, match="step 'functiontransformer' is a FunctionTransformer, which cannot be saved"):
+        model(make_pipeline(means, LogisticRegression())).fit(X, y).save(tmp_path / "model.s4")
+
+
 def test_a_pipeline_that_ends_in_a_segmenter_is_saved_and_streamed(tmp_path):
     X, y = nights()
     recordings = Signals(X, sfreq=RATE)
