@@ -106,7 +106,7 @@ class _AtRate(NamedTuple):
     """Discrete system and tables at one rate."""
 
     system: System
-    tables: dict[tuple[int, torch.dtype], BlockTables]  # by block length and dtype
+    tables: dict[tuple[int, torch.dtype, bool], BlockTables]  # by block length, dtype and use of P and Q
     pieces: dict[torch.dtype, Pieces]
 
 

@@ -43,7 +43,7 @@ def block_scan(
     state: Tensor | None = None,
     *,
     return_state: bool = True,
-    tables: dict[tuple[int, torch.dtype], BlockTables] | None = None,
+    tables: dict[tuple[int, torch.dtype, bool], BlockTables] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Run a system over signals, block by block.
 
@@ -89,11 +89,12 @@ def block_scan(
         return shared_block_scan(system, u, state, return_state=return_state)
     _, batch, n_times = u.shape
     T = block_length(n_times, batch)
-    tables = {} if tables is None else tables
-    if (T, u.dtype) not in tables:
-        tables[T, u.dtype] = block_tables(system, T, u.dtype)
-    parts = tables[T, u.dtype]
-    if n_times == T and state is None and not return_state:
+    alone = n_times == T and state is None and not return_state
+    tables, key = {} if tables is None else tables, (T, u.dtype, alone)
+    if key not in tables:
+        tables[key] = block_tables(system, T, u.dtype, alone=alone)
+    parts = tables[key]
+    if alone:
         return _one_block_op(u, parts.kernel), None
     padding = -n_times % T
     if padding:
@@ -130,11 +131,16 @@ def _power(z: Pair, exponent: int) -> Pair:
     return half.times(z) if exponent % 2 else half
 
 
-def _untoeplitz(W: Tensor) -> Tensor:
-    """Sum the diagonals of (d_model, T, T): the transpose of ``toeplitz``."""
-    d_model, T, _ = W.shape
-    skewed = pad(W.flip(1), (0, T)).flatten(1)[:, :-T]
-    return skewed.reshape(d_model, T, 2 * T - 1).sum(1)
+def _kernel_gradient(U: Tensor, dY: Tensor) -> Tensor:
+    """Return the gradient of the kernel of Y = U W: the sums over the diagonals of U^T dY."""
+    d_model, rows, T = U.shape
+    skewed = U.new_empty(d_model, T, 2 * T)  # in rows of 2 T - 1 numbers, each diagonal is a column
+    skewed[..., T:] = 0.0
+    if rows < T:  # reverse the smaller array
+        torch.bmm(U.flip(-1).mT, dY, out=skewed[..., :T])
+    else:
+        skewed[..., :T] = torch.bmm(U.mT, dY).flip(1)
+    return skewed.flatten(1)[:, :-T].reshape(d_model, T, 2 * T - 1).sum(1)
 
 
 def block_product(
@@ -160,7 +166,7 @@ def _one_block(u: Tensor, kernel: Tensor) -> Tensor:
 def _one_block_backward(dy: Tensor, u: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
     with large_products(u, u.shape[-1]):
         du = block_product(dy, kernel, transposed=True)
-        return du, _untoeplitz(torch.bmm(u.transpose(1, 2), dy))
+        return du, _kernel_gradient(u, dy)
 
 
 def _by_direction(x: Tensor, batch: int, d_state: int) -> list[Tensor]:
@@ -217,7 +223,7 @@ def _scan_backward(
         dtransition = _of_modes(dtransition)
     with large_products(U, T):
         du = block_product(dY, kernel, dX, P, transposed=True).view(u.shape)
-        dkernel = _untoeplitz(torch.bmm(U.transpose(1, 2), dY))
+        dkernel = _kernel_gradient(U, dY)
         # Transposed: the product with the long side first is faster by a fifth.
         dP, dQ = torch.bmm(dX.transpose(1, 2), U), torch.bmm(X.transpose(1, 2), dY)
     return du, dkernel, dP.transpose(1, 2), dQ.transpose(1, 2), dtransition, dfirst

@@ -123,7 +123,7 @@ def cut_off(system: System, n_ahead: int) -> System:
         return causal
     if isinstance(reverse, SharedSystem):
         return causal._replace(ahead=impulse_response(reverse, n_ahead))
-    kernel = block_tables(reverse, n_ahead, reverse.D.dtype).kernel  # from lag 1 - n_ahead on
+    kernel = block_tables(reverse, n_ahead, reverse.D.dtype, alone=True).kernel  # from lag 1 - n_ahead on
     return causal._replace(ahead=kernel[:, n_ahead - 1 :])
 
 

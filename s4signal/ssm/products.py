@@ -13,7 +13,7 @@ from torch import Tensor
 from s4signal.ssm.operators import operator
 
 _SETTING: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-LARGE = 1 << 27  # multiplications, above which oneDNN pays even for a shape that is used once (1 ms to compile)
+LARGE = 1 << 24  # multiplications, above which oneDNN pays although a new shape costs 1 ms to compile
 
 
 def large_products(x: Tensor, n_columns: int) -> AbstractContextManager[None]:

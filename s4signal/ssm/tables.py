@@ -23,17 +23,19 @@ class BlockTables(NamedTuple):
     #                     of each mode, (d_model, d_state); or A_bar^T transposed, (d_model, d_state, d_state)
 
 
-def block_tables(system: DiagonalSystem | DenseSystem, length: int, dtype: torch.dtype) -> BlockTables:
-    """Build the tables of a system for blocks of ``length`` samples."""
+def block_tables(
+    system: DiagonalSystem | DenseSystem, length: int, dtype: torch.dtype, *, alone: bool = False
+) -> BlockTables:
+    """Build the tables of a system for blocks of ``length`` samples, or the kernel alone for a single block."""
     if isinstance(system, DenseSystem):
-        kernel, P, Q, transition = (table.to(dtype) for table in _dense_tables(system, length))
+        kernel, *rest = (table.to(dtype) for table in _dense_tables(system, length))
     else:
-        G, C_reverse = system.C.times(system.B_bar).stacked(), system.C_reverse
-        G_reverse = None if C_reverse is None else C_reverse.times(system.B_bar).stacked()
-        kernel, P, Q, transition, _ = _diagonal_op(system.Lambda_bar.stacked(), G, G_reverse, length, dtype)
+        outputs = [system.C] if system.C_reverse is None else [system.C, system.C_reverse]
+        G = torch.stack([C.times(system.B_bar).stacked() for C in outputs], 1)
+        kernel, *rest, _ = _diagonal_op(system.Lambda_bar.stacked(), G, length, dtype, alone)
     lag_zero = torch.zeros_like(kernel)
     lag_zero[:, length - 1] = 1.0
-    return BlockTables(torch.addcmul(kernel, lag_zero, system.D.to(dtype).unsqueeze(-1)), P, Q, transition)
+    return BlockTables(torch.addcmul(kernel, lag_zero, system.D.to(dtype).unsqueeze(-1)), *rest)
 
 
 def toeplitz(kernel: Tensor, T: int) -> Tensor:
@@ -77,74 +79,65 @@ def powers(Lambda_bar: Tensor, last: int) -> Tensor:
 
 
 def _diagonal_tables(
-    Lambda_bar: Tensor, G: Tensor, G_reverse: Tensor | None, T: int, dtype: torch.dtype
+    Lambda_bar: Tensor, G: Tensor, T: int, dtype: torch.dtype, alone: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return kernel, P, Q, transition and powers for poles and output vectors (d_model, n, 2), all as real tensors.
+    """Return kernel, P, Q, transition and powers, all as real tensors; P, Q and transition are empty if ``alone``.
 
-    The powers are computed in the precision of the poles (float64: repeated products in float32 lose four digits in
-    16,000 steps) and then cast; the gradient is computed in the precision of the tables.
+    Shapes: poles (d_model, n, 2), output vectors G (d_model, directions, n, 2). The powers are computed in the
+    precision of the poles (float64: repeated products in float32 lose four digits in 16,000 steps) and then cast; the
+    gradient is computed in the precision of the tables.
     """
-    V = powers(torch.view_as_complex(Lambda_bar), T).to(dtype.to_complex())
-    # Rows of conj(2 G V), read as real pairs, give 2 Re(G V x) by one real product.
-    causal = (2.0 * torch.view_as_complex(G.to(dtype)).unsqueeze(1) * V).conj_physical()
-    kernel = pad(causal[:, :T].real.sum(-1), (T - 1, 0))
-    P, Q = [V[:, :T].flip(1)], [causal[:, 1:]]
-    if G_reverse is not None:
-        future = (2.0 * torch.view_as_complex(G_reverse.to(dtype)).unsqueeze(1) * V[:, :T]).conj_physical()
-        kernel[:, : T - 1] = future[:, : T - 1].real.sum(-1).flip(1)
-        P, Q = [*P, V[:, :T]], [*Q, future.flip(1)]
-    return kernel, as_real(torch.cat(P, -1)), as_real(torch.cat(Q, -1)), as_real(V[:, T]).clone(), torch.view_as_real(V)
+    V = powers(torch.view_as_complex(Lambda_bar), T - alone).to(dtype.to_complex())
+    conj_G, parts = 2.0 * torch.view_as_complex(G.to(dtype)).conj_physical(), torch.view_as_real(V)
+    # Rows of conj(2 G V), read as real pairs, give 2 Re(G V x) by one real product; so do conj(2 G) and V.
+    causal, *reverse = torch.bmm(as_real(conj_G), parts[:, :T].flatten(2).mT).unbind(1)
+    kernel = pad(causal, (T - 1, 0))
+    if reverse:
+        kernel[:, : T - 1] = reverse[0][:, :-1].flip(1)
+    if alone:
+        return kernel, parts.new_empty(0), parts.new_empty(0), parts.new_empty(0), parts
+    P, Q = [V[:, :T].flip(1)], [conj_G[:, :1] * V[:, 1:].conj_physical()]
+    if reverse:
+        P, Q = [*P, V[:, :T]], [*Q, (conj_G[:, 1:] * V[:, :T].conj_physical()).flip(1)]
+    return kernel, as_real(torch.cat(P, -1)), as_real(torch.cat(Q, -1)), as_real(V[:, T]).clone(), parts
 
 
 def _diagonal_tables_backward(
-    dkernel: Tensor,
-    dP: Tensor | None,
-    dQ: Tensor | None,
-    dtransition: Tensor | None,
-    parts: Tensor,
-    G: Tensor,
-    G_reverse: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of poles and output vectors, (d_model, n, 2); the last is empty for a causal system."""
+    dkernel: Tensor, dP: Tensor | None, dQ: Tensor | None, dtransition: Tensor | None, parts: Tensor, G: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of poles and output vectors.
+
+    With r_t the gradient of a response 2 Re(G V_t), that of G is 2 sum_t conj(V_t) r_t and that of the poles
+    2 conj(G) sum_t conj(V_{t-1}) t r_t: products of the powers with real numbers.
+    """
+    T, (n_directions, n) = (dkernel.shape[1] + 1) // 2, G.shape[1:3]
     # Conjugate in memory: compiled code ignores the flag of a lazy conj().
-    V_conj = torch.view_as_complex(parts).conj_physical()
-    T, n = V_conj.shape[1] - 1, V_conj.shape[2]
-    dV, dGV, dG_reverse = torch.zeros_like(V_conj), torch.zeros_like(V_conj), G.new_empty(0)
-    # A single block with zero initial state does not use P, Q and transition: their gradients are None.
-    if dtransition is not None:
-        dV[:, T] = as_complex(dtransition.contiguous())
-    if dP is not None:
-        dP = as_complex(dP.contiguous())
-        dV[:, :T] += dP[..., :n].flip(1)
-        if G_reverse is not None:
-            dV[:, :T] += dP[..., n:]
-    if dQ is not None:
-        dQ = as_complex(dQ.contiguous()).conj_physical()
-        dGV[:, 1:] = dQ[..., :n]
-    dGV[:, :T] += dkernel[:, T - 1 :].unsqueeze(-1)
-    dG = _through_output(dGV, V_conj, G, dV)
-    if G_reverse is not None:
-        dGV.zero_()
+    V_conj, conj_G = (torch.view_as_complex(x.to(parts)).conj_physical() for x in (parts, G))
+    order = torch.arange(parts.shape[1], dtype=parts.dtype, device=parts.device)
+    r = [dkernel[:, T - 1 :], pad(dkernel[:, : T - 1].flip(1), (0, 1))][:n_directions]
+    rows = torch.stack([*r, *(pad((order[:T] * one)[:, 1:], (0, 1)) for one in r)], 1)
+    sums = 2.0 * as_complex(torch.bmm(rows, parts[:, :T].flatten(2))).conj_physical()  # (d_model, rows, n)
+    dG, dLambda = sums[:, :n_directions], (conj_G * sums[:, n_directions:]).sum(1)
+    if parts.shape[1] > T:  # not alone
+        dV = torch.zeros_like(V_conj)
+        if dtransition is not None:
+            dV[:, T] = as_complex(dtransition.contiguous())
+        if dP is not None:
+            causal, *reverse = as_complex(dP.contiguous()).split(n, -1)
+            dV[:, :T] += sum(reverse, causal.flip(1))
         if dQ is not None:
-            dGV[:, :T] = dQ[..., n:].flip(1)
-        dGV[:, : T - 1] += dkernel[:, : T - 1].flip(1).unsqueeze(-1)
-        dG_reverse = _through_output(dGV, V_conj, G_reverse, dV)
-    order = torch.arange(1, T + 1, dtype=V_conj.real.dtype, device=V_conj.device)
-    dLambda = torch.view_as_real((dV[:, 1:] * V_conj[:, :-1]).mul_(order[:, None]).sum(1))
-    return dLambda.to(G.dtype), dG, dG_reverse
-
-
-def _through_output(dGV: Tensor, V_conj: Tensor, G: Tensor, dV: Tensor) -> Tensor:
-    """Return the gradient of 2 G V with respect to G, and add the gradient with respect to V to ``dV``."""
-    weight = torch.view_as_complex(G.to(dV.real.dtype)).conj_physical().unsqueeze(1)
-    dV.addcmul_(dGV, weight, value=2.0)
-    return torch.view_as_real(2.0 * (dGV * V_conj).sum(1)).to(G.dtype)
+            for i, dGV in enumerate(as_complex(dQ.contiguous()).conj_physical().split(n, -1)):
+                dGV, at = (dGV.flip(1), slice(T)) if i else (dGV, slice(1, None))
+                dG[:, i] += 2.0 * (dGV * V_conj[:, at]).sum(1)
+                dV[:, at].addcmul_(dGV, conj_G[:, i, None], value=2.0)
+        dLambda += (dV[:, 1:] * V_conj[:, :-1]).mul_(order[1:, None]).sum(1)
+    return torch.view_as_real(dLambda).to(G.dtype), torch.view_as_real(dG).to(G.dtype)
 
 
 _diagonal_op = operator(
     "diagonal_tables",
     _diagonal_tables,
     _diagonal_tables_backward,
-    keep=lambda inputs, outputs: (outputs[4], *inputs[1:3]),
+    keep=lambda inputs, outputs: (outputs[4], inputs[1]),
     n_gradients=4,
 )

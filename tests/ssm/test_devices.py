@@ -43,10 +43,13 @@ def test_the_block_engine_stays_on_its_device(device: torch.device, directions: 
     check(device, y, *blocks._one_block_backward(y, u[..., :T], kernel))
 
 
-def test_tables_stay_on_their_device(device: torch.device) -> None:
-    Lambda_bar, G, G_reverse = (torch.randn(D_MODEL, N // 2, 2, device=device, dtype=torch.float64) for _ in range(3))
-    *results, powers = tables._diagonal_tables(Lambda_bar, G, G_reverse, T, torch.float32)
-    check(device, *results, *tables._diagonal_tables_backward(*results, powers, G, G_reverse))
+@pytest.mark.parametrize("alone", [False, True])
+def test_tables_stay_on_their_device(device: torch.device, alone: bool) -> None:
+    Lambda_bar, *G = (torch.randn(D_MODEL, N // 2, 2, device=device, dtype=torch.float64) for _ in range(3))
+    outputs = torch.stack(G, 1)
+    *results, powers = tables._diagonal_tables(Lambda_bar, outputs, T, torch.float32, alone)
+    gradients = [results[0], *(3 * [None] if alone else results[1:])]
+    check(device, *results, *tables._diagonal_tables_backward(*gradients, powers, outputs))
 
 
 @pytest.mark.parametrize("reverse", [False, True])

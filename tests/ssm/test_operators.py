@@ -44,15 +44,15 @@ def block_scan_backward(dense: bool, directions: int, carried: bool) -> list[Any
     return [restrided(u), dlast, u, X, kernel, P, Q, transition]
 
 
-def tables(directions: int, grad: bool = True) -> list[Any]:
-    G = [normal(D_MODEL, N, 2, grad=grad) for _ in range(directions)]
-    return [poles(D_MODEL, N, grad=grad), G[0], G[1] if directions == 2 else None, T, torch.float64]
+def tables(directions: int, alone: bool, grad: bool = True) -> list[Any]:
+    return [poles(D_MODEL, N, grad=grad), normal(D_MODEL, directions, N, 2, grad=grad), T, torch.float64, alone]
 
 
-def tables_backward(directions: int) -> list[Any]:
-    Lambda_bar, G, G_reverse, *_ = tables(directions, grad=False)
-    outputs = torch.ops.s4signal.diagonal_tables(Lambda_bar, G, G_reverse, T, torch.float64)
-    return [*map(torch.randn_like, outputs[:3]), None, outputs[4], G, G_reverse]
+def tables_backward(directions: int, alone: bool) -> list[Any]:
+    inputs = tables(directions, alone, grad=False)
+    outputs = torch.ops.s4signal.diagonal_tables(*inputs)
+    carried = [None, None] if alone else map(torch.randn_like, outputs[1:3])
+    return [torch.randn_like(outputs[0]), *carried, None, outputs[4], inputs[1]]
 
 
 SAMPLES: dict[str, Callable[[], list[list[Any]]]] = {
@@ -62,8 +62,12 @@ SAMPLES: dict[str, Callable[[], list[list[Any]]]] = {
     ],
     "block_scan": lambda: [block_scan(False, 1, False), block_scan(False, 2, True), block_scan(True, 2, True)],
     "block_scan_backward": lambda: [block_scan_backward(False, 2, True), block_scan_backward(True, 1, False)],
-    "diagonal_tables": lambda: [tables(1), tables(2)],
-    "diagonal_tables_backward": lambda: [tables_backward(1), tables_backward(2)],
+    "diagonal_tables": lambda: [tables(1, False), tables(2, False), tables(2, True)],
+    "diagonal_tables_backward": lambda: [
+        tables_backward(1, False),
+        tables_backward(2, False),
+        tables_backward(1, True),
+    ],
     "zero_order_hold": lambda: [[poles(D_MODEL, N), torch.rand(D_MODEL, 1).double().requires_grad_()]],
     "zero_order_hold_backward": lambda: [
         [poles(D_MODEL, N, grad=False) if i != 3 else normal(D_MODEL, 1, grad=False) for i in range(6)]
