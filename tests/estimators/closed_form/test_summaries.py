@@ -47,6 +47,7 @@ def summaries_of(cases, times):
 
 def test_summaries_equal_their_definitions():
     cases, times = charts()
+    cases[0][0, 0] = 30.0  # values are limited to four standard deviations
     summaries, described = summaries_of(cases, times)
     values = np.concatenate(cases, axis=1)
     mean, std = np.nanmean(values, axis=1), np.nanstd(values, axis=1)
@@ -81,6 +82,17 @@ def test_channel_without_observations_equals_its_training_mean():
     assert (described[:, 1] == 0).all()
 
 
+def test_channel_that_is_constant_in_training_has_no_summaries_but_the_number():
+    cases, times = charts()
+    for case in cases:
+        case[1, ~np.isnan(case[1])] = 7.1
+    summaries, described = summaries_of(cases, times)
+    changed = [case + 1e3 for case in cases]
+    for each in (described, describe(summaries, Signals(changed, times=times))):
+        np.testing.assert_allclose(each[:, :6, 1], 0.0, atol=1e-12)
+        assert (each[:, 6, 1] > 0).all()
+
+
 def test_last_observation_counts_regardless_of_its_age():
     summaries, _ = summaries_of(*charts())
     case = np.full((3, 2), np.nan)
@@ -96,6 +108,7 @@ def test_half_the_rate_gives_the_same_summaries():
     X[:, 2, 200:600] = np.nan
     summaries = fit(Signals(X, sfreq=80.0))
     full, half = (describe(summaries, s, 80.0) for s in (Signals(X, sfreq=80.0), Signals(X[..., ::2], sfreq=40.0)))
+    assert summaries.time_constant == pytest.approx(799 / 80 / 3)  # a third of a case
     np.testing.assert_allclose(full[:, 6], half[:, 6])
     np.testing.assert_allclose(full, half, atol=0.01)
 

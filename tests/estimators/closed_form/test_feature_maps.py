@@ -1,0 +1,63 @@
+"""Feature maps: which features exist at other rates, and their frequencies and time constants."""
+
+import numpy as np
+import pytest
+from small_models import waves
+
+from s4signal import Signals
+from s4signal.estimators import S4RandomFeatures, S4RidgeClassifier
+from s4signal.estimators.features.recordings import Recordings
+from s4signal.estimators.features.regression import FeatureRegression
+
+__all__: list[str] = []
+
+SMALL = {"n_oscillators": 12, "random_state": 0}
+
+
+def test_features_above_nyquist_equal_their_training_means():
+    X, _ = waves(40, n_times=240)
+    features, weights = S4RandomFeatures(**SMALL, sfreq=120.0), np.arange(1.0, 41)
+    full = features.fit(X, sample_weight=weights).transform(X)
+    half = features.transform(X[..., ::2], sfreq=60.0)
+    constant = half.std(0) == 0
+    assert 0 < constant.sum() < len(constant) / 2
+    means = np.average(full[:, constant], axis=0, weights=weights)
+    np.testing.assert_allclose(half[0, constant], means, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_features_exist_at_another_rate_if_they_are_computed_there(n_channels):
+    features = S4RandomFeatures(n_oscillators=32, sfreq=120.0, random_state=0).fit(
+        waves(n_channels=n_channels, n_times=240)[0]
+    )
+    for rate in (2.0, 4.0):
+        cases = Signals(waves(3, n_channels, n_times=240)[0], sfreq=120.0 / rate)
+        blocks = features.feature_map_.blocks(Recordings(cases, cases, False))
+        computed = np.isfinite(np.concatenate([*blocks.values()], axis=1)).all(0)
+        np.testing.assert_array_equal(features.feature_map_.exists(rate), computed)
+        assert 0 < computed.sum() < len(computed)
+
+
+def test_coefficients_at_another_rate_are_of_features_that_exist_there():
+    X, y = waves(n_times=240)
+    model = S4RidgeClassifier(n_oscillators=32, sfreq=120.0, random_state=0).fit(X, y)
+    features = model.features_.feature_map_
+    for rate, octave in ((200.0, 0), (120.0, 0), (100.0, 1), (60.0 - 1e-7, 1), (50.0, 2), (30.0, 2)):
+        cases = Signals(X[:1], sfreq=rate)
+        assert FeatureRegression(features, model.ridge_).octaves(Recordings(cases, cases, False)) == octave
+        used = (model.ridge_.coef[octave] != 0).any(1)
+        assert not (used & ~features.exists(120.0 / rate)).any()
+
+
+def test_an_impulse_response_decays_to_1_e_in_the_time_constant():
+    features = S4RandomFeatures(**SMALL, sfreq=60.0).fit(waves()[0])
+    bandwidths_hz = np.concatenate([bank.bandwidths_hz for bank in features.feature_map_.banks])
+    np.testing.assert_allclose(np.exp(-2 * np.pi * bandwidths_hz * features.time_constants_), 1 / np.e)
+
+
+@pytest.mark.parametrize(("n_times", "n_bands"), [(2, 1), (40, 18), (1000, 40)])
+def test_narrow_bands_are_no_closer_than_the_frequency_resolution(n_times, n_bands):
+    X = np.random.default_rng(0).standard_normal((6, 2, n_times))
+    frequencies = S4RandomFeatures(n_oscillators=4, sfreq=100.0).fit(X).frequencies_[4:]
+    assert len(frequencies) == n_bands
+    assert np.diff(frequencies).min(initial=100.0) >= 99.0 / n_times
