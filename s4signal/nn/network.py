@@ -121,6 +121,10 @@ class S4Network(nn.Module):
             scores = scores + self.summary(frames.features, mask, gaps)
         return scores if offset is None else scores + offset
 
+    def last_weights(self) -> list[nn.Parameter]:
+        """Return the weights that the outputs are proportional to."""
+        return [p for part in (self.head, self.summary) if part is not None for p in part.parameters()]
+
     def advance(self, x: Tensor, state: list[Any] | None, *, rate: float = 1.0) -> tuple[Tensor, list[Any]]:
         """Run a causal network over a piece of signal, without the pooling and the head.
 

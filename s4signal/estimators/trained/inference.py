@@ -55,6 +55,10 @@ def score_cases(
     network: S4Network, cases: Cases, options: TrainingOptions, *, forward: Forward | None = None
 ) -> NDArray[np.float64]:
     """Return the outputs of a network (n, n_outputs), or the result of ``forward``; the network is not changed."""
+    if forward is None and not any(bool(weight.any()) for weight in network.last_weights()):  # a readout decides alone
+        for index in range(len(cases)):  # check each
+            cases.load(index)
+        return np.zeros((len(cases), network.head.out_features))
     in_pieces = partial(_in_pieces, longest=options.max_samples)
     return np.asarray(evaluate_network(network, cases, options=replace(options, forward=forward or in_pieces)).numpy())
 
@@ -81,10 +85,9 @@ def inference_options(options: Any, plan: Plan, device: torch.device) -> Trainin
     """Return the options to run the whole network on raw signals; ``options`` has the parameters of an estimator."""
     hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
     names = ("learning_rate", "ssm_learning_rate", "weight_decay", "n_iter_no_change", "precision")
-    given = {name: getattr(options, name) for name in names}
     # The front end stores little per sample: a quarter of the memory of the blocks per step.
     max_samples = min(max(1, int(most_steps(plan) * max(1.0, hop / 4.0))), _MOST_SAMPLES)
-    return TrainingOptions(max_samples=max_samples, device=device, **given)
+    return TrainingOptions(max_samples=max_samples, device=device, **{name: getattr(options, name) for name in names})
 
 
 def embed_batch(network: nn.Module, batch: Batch, generator: torch.Generator | None) -> Tensor:

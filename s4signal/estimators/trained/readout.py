@@ -177,9 +177,8 @@ class Stacking(NamedTuple):
         if shares is None:
             return readout, plan
         with torch.no_grad():
-            for part in (network.head, network.summary):
-                for tensor in () if part is None else part.parameters():
-                    tensor.mul_(shares.layers)
+            for tensor in network.last_weights():
+                tensor.mul_(shares.layers)
         counted = f"x {shares.readout:.2g} and layers x {shares.layers:.2g}, best on held-out cases"
         why = f"{plan.why.get('readout', 'given').partition(', x ')[0]}, {counted}"  # replaces earlier shares
         return readout._replace(scale=shares.readout * readout.scale), plan._replace(why={**plan.why, "readout": why})

@@ -17,6 +17,8 @@ from s4signal.nn import S4Network
 from s4signal.nn.steps import NetworkState, NetworkSteps
 from s4signal.signals.resampling import hold_missing
 
+Predict = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+
 
 class Stream(SignalStream):
     """Stream of a network that is causal or has limited look-ahead; the network is not shared with an estimator.
@@ -114,13 +116,7 @@ class WholeStream(SignalStream):
 
     _PARALLEL = False
 
-    def __init__(
-        self,
-        standardizer: Standardizer,
-        predict: Callable[[NDArray[np.floating]], NDArray[np.float64]],
-        *,
-        missing: str,
-    ) -> None:
+    def __init__(self, standardizer: Standardizer, predict: Predict, *, missing: str) -> None:
         self._predict = predict
         super().__init__(standardizer, missing=missing)
 

@@ -5,6 +5,9 @@ import pytest
 import torch
 from small_models import REFERENCE, classifier, same_weights, waves
 
+from s4signal.estimators.trained import readout
+from s4signal.nn import S4Network
+
 LABELS = {
     "str": np.array(["slow", "fast"]),
     "bool": np.array([False, True]),
@@ -115,3 +118,18 @@ def test_describe_reports_bands_and_augmentations_of_a_filter_bank():
     assert f"trained for    {changes} {names}\n" in text
     text = classifier(max_epochs=1, sfreq=8000.0, augmentation=("sample_dropout",)).fit(X, y).describe()
     assert "trained for    up to 80% of samples missing (augmentation: sample_dropout)\n" in text
+
+
+def test_layers_without_a_share_are_not_run(monkeypatch):
+    monkeypatch.setattr(readout, "best_shares", lambda *args, **options: readout.Shares(1.0, 0.0))
+    X, y = waves(32, n_channels=3)
+    model = classifier(readout="closed_form", sfreq=60.0).fit(X, y)
+    with monkeypatch.context() as without:
+        without.setattr(S4Network, "last_weights", lambda self: [torch.ones(1)])
+        expected, embedded = model.predict_proba(X), model.embed(X)
+    monkeypatch.setattr(S4Network, "from_features", lambda *args, **how: pytest.fail("the layers are run"))
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    np.testing.assert_array_equal(model.embed(X), embedded)
+    X[1] = np.nan
+    with pytest.raises(ValueError, match="case 1 of X has no observation"):
+        model.predict(X)
