@@ -19,6 +19,7 @@ _RESAMPLES = 2000
 _SHARES = 0.25, 0.5  # of the training cases, in a learning curve
 Interval = tuple[float, float]
 Statistic = Callable[[NDArray[np.intp]], float]
+Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 
 def wilson_interval(n_correct: int, n: int) -> Interval:
@@ -178,9 +179,7 @@ def _as_classes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
     return y
 
 
-def folds_of(
-    y: NDArray[Any], groups: NDArray[Any], *, n_folds: int, regression: bool, seed: int = 0
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def folds_of(y: NDArray[Any], groups: NDArray[Any], *, n_folds: int, regression: bool, seed: int = 0) -> Folds:
     """Return training and test cases of each fold; groups are kept whole, and classes are as balanced as they allow.
 
     ValueError if there are fewer than two groups, or a training set would have one class.
@@ -205,12 +204,7 @@ def folds_of(
 
 
 def cross_validate(
-    model: Any,
-    X: Any,
-    y: NDArray[Any],
-    groups: NDArray[Any],
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
-    step: Callable[[], None] = lambda: None,
+    model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any], folds: Folds, step: Callable[[], None] = lambda: None
 ) -> Predictions:
     """Predict every case by a copy of the model fitted without its group; ``step`` is called after each fold."""
     regression = y.dtype.kind == "f" and not hasattr(model, "predict_proba")
@@ -237,7 +231,7 @@ def fit_copy(model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any]) -> Any:
 
 
 def learning_curve(
-    model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any], folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+    model: Any, X: Any, y: NDArray[Any], groups: NDArray[Any], folds: Folds
 ) -> Iterator[tuple[float, int, float]]:
     """Yield share and number of training cases, and accuracy (or mean absolute error) for parts of the training sets.
 

@@ -14,6 +14,7 @@ from s4signal.signals.clock import without_regular_times
 from s4signal.signals.collection import Signals
 from s4signal.signals.table import as_seconds, as_time_array, parse_time
 
+Targets = npt.NDArray[np.str_] | npt.NDArray[np.float64] | None
 _PAIR = re.compile(r"\(([^()]*),([^(),]*)\)")
 
 
@@ -26,9 +27,7 @@ class _Header:
     regression: bool = False
 
 
-def read_ts(
-    path: PathOrText, *, sfreq: float | None = None
-) -> tuple[Signals, npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
+def read_ts(path: PathOrText, *, sfreq: float | None = None) -> tuple[Signals, Targets]:
     """Read a .ts file of the UEA, UCR or TSER archive.
 
     Parameters
@@ -65,7 +64,7 @@ def read_ts(
     return Signals(without_regular_times(cases), sfreq=sfreq), y
 
 
-def _parse(path: Path) -> tuple[list[Signal], npt.NDArray[np.str_] | npt.NDArray[np.float64] | None]:
+def _parse(path: Path) -> tuple[list[Signal], Targets]:
     check_file(path)
     header = _Header()
     cases: list[Signal] = []
