@@ -84,16 +84,13 @@ def groups_by_hop(statistics: PooledStatistics, rate: float) -> list[list[Oscill
 
 def joined(groups: Sequence[OscillatorGroup], n_filters: int) -> OscillatorGroup:
     """Concatenate groups of oscillators; members become flat indices of all outputs, ``n_filters`` per oscillator."""
-    none, first = torch.zeros(0, dtype=torch.long), 0
-    oscillators, combinations, members = [none], [none], []
-    for group in groups:
-        oscillators.append(group.oscillators)
-        combinations.append(group.combinations)
-        members.append(group.members + first * n_filters)
-        first += len(group.oscillators)
-    hop, order = (groups[0].hop, max(group.order for group in groups)) if groups else (0, 0)
-    every = torch.cat(members) if members else none
-    return OscillatorGroup(torch.cat(oscillators), hop, order, torch.cat(combinations), every)
+    none = torch.zeros(0, dtype=torch.long)
+    if not groups:
+        return OscillatorGroup(none, 0, 0, none, none)
+    oscillators, _, orders, combinations, members = zip(*groups, strict=True)
+    firsts = np.cumsum([0, *map(len, oscillators[:-1])]) * n_filters
+    shifted = torch.cat([flat + first for flat, first in zip(members, firsts.tolist(), strict=True)])
+    return OscillatorGroup(torch.cat(oscillators), groups[0].hop, max(orders), torch.cat(combinations), shifted)
 
 
 def joined_bank(

@@ -96,9 +96,8 @@ def fft_convolve(system: System, u: Tensor) -> Tensor:
     check_signal(system, u)
     n_times = u.shape[-1]
     kernel = pad(impulse_response(system, n_times), (0, n_times))
-    ahead = system.ahead
-    if (reverse := mirrored(system)) is not None:
-        ahead = impulse_response(reverse, n_times)
+    reverse = mirrored(system)
+    ahead = system.ahead if reverse is None else impulse_response(reverse, n_times)
     if ahead is not None:
         ahead = ahead[..., :n_times].flip(-1)
         kernel = kernel + pad(ahead, (2 * n_times - ahead.shape[-1], 0))

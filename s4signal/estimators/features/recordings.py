@@ -89,8 +89,7 @@ def prepare_recordings(
         X = Signals(X, times=times)
     if isinstance(X, Signals) and any(case.has_times for case in X.cases):
         recorded = Signals(Signals.from_cases(X), sfreq=sfreq)  # load once: the grid is in memory too
-        if not reset:
-            recorded = in_order_of_fit(estimator, recorded)
+        recorded = recorded if reset else in_order_of_fit(estimator, recorded)
         if fitted is None:
             recorded = Signals.from_cases(without_regular_times(recorded.cases))
             rate = sfreq or _rate(recorded)

@@ -228,9 +228,7 @@ def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.d
         raise ModelFileError("the orders or hops of its oscillators are out of range.")
     if not 1 <= len(components) <= n_channels:
         raise ModelFileError(f"it has {len(components)} components of {n_channels} channels.")
-    combinations = None
-    if J > 0:
-        combinations = _combinations_from_state(state.part("combinations"), F * J, dtype)
+    combinations = _combinations_from_state(state.part("combinations"), F * J, dtype) if J > 0 else None
     gaussian = {name: state.array(name, F, J, 2) for name in ("quantiles", "thresholds", "scales")}
     floats = {"spatial_filters": filters, "components": components, **gaussian}
     return PooledStatistics(
@@ -253,13 +251,8 @@ def _combinations_from_state(state: State, n_outputs: int, dtype: torch.dtype) -
     Q, k = members.shape
     if Q == 0 or k == 0 or members.min() < 0 or members.max() >= n_outputs:
         raise ModelFileError("its filter combinations refer to filters that do not exist.")
-    quantiles = state.array("quantiles", Q, 2 * k, None)
-    arrays = {
-        "weights": state.array("weights", Q, 2 * k, 2 * k),
-        "quantiles": quantiles,
-        "thresholds": state.array("thresholds", *quantiles.shape),
-    }
+    weights, quantiles = state.array("weights", Q, 2 * k, 2 * k), state.array("quantiles", Q, 2 * k, None)
+    floats = weights, quantiles, state.array("thresholds", *quantiles.shape)
     return FilterCombinations(
-        torch.from_numpy(members.astype(np.int64)),
-        **{name: torch.from_numpy(array).to(dtype) for name, array in arrays.items()},
+        torch.from_numpy(members.astype(np.int64)), *(torch.from_numpy(x).to(dtype) for x in floats)
     )

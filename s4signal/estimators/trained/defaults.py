@@ -1,14 +1,15 @@
 """Default values: what "auto" stands for, by the kind, number, channels and duration of the training cases."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from s4signal.estimators.survey import Survey
 from s4signal.estimators.units import counted
 from s4signal.nn import FilterBank, space_bands
+from s4signal.nn.frontends.bands import SPACINGS
 from s4signal.signals import Signals
 from s4signal.signals.checks import is_audio
 
@@ -145,17 +146,8 @@ def sound_bank(sfreq: float, hop_s: float, band_hz: tuple[float, float] | None =
     """Return gammatone bands, equally dense on the critical-band scale at every rate, or within a band."""
     lowest_hz, highest_hz = (LOWEST_HZ, HIGHEST_HZ) if band_hz is None else band_hz
     highest_hz = min(highest_hz, 0.475 * sfreq)
-    n_bands = round(N_BANDS * max(1.0, _critical_bands(highest_hz) / _critical_bands(SPEECH_HZ)))
+    erb_number, _ = SPACINGS["erb"]
+    lowest, speech, highest = erb_number(torch.tensor([LOWEST_HZ, SPEECH_HZ, highest_hz], dtype=torch.float64)).tolist()
+    n_bands = round(N_BANDS * max(1.0, (highest - lowest) / (speech - lowest)))
     frequencies, bandwidths = space_bands("erb", n_bands, lowest_hz, highest_hz)
     return FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, floor=BANK_FLOOR)
-
-
-def _critical_bands(frequency_hz: float) -> float:
-    """Return the number of critical bands above the lowest frequency, divided by 21.4 [1]_.
-
-    References
-    ----------
-    .. [1] B. R. Glasberg, B. C. J. Moore, "Derivation of auditory filter shapes from notched-noise data", Hearing
-       Research 47:103-138, 1990.
-    """
-    return math.log10((1 + 0.00437 * frequency_hz) / (1 + 0.00437 * LOWEST_HZ))

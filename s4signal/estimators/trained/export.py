@@ -131,7 +131,7 @@ def _offline(parts: Parts, longest: int) -> Built:
 
 def _shortest(parts: Parts) -> int:
     """Return the samples of two frames: the exporter would specialise a case of one frame."""
-    hops = [1.0, 1.0 if parts.plan.hop_s is None else parts.plan.hop_s * (parts.plan.sfreq or 1.0)]
+    hops = [1.0, parts.plan.step_s * (parts.plan.sfreq or 1.0)]
     if parts.readout is not None:
         hops += [float(bank.hops.max()) for bank in parts.readout.regression.feature_map.banks]
     return 1 + math.ceil(max(hops))

@@ -83,7 +83,7 @@ def _in_pieces(network: Any, batch: Batch, generator: torch.Generator | None, *,
 
 def inference_options(options: Any, plan: Plan, device: torch.device) -> TrainingOptions:
     """Return the options to run the whole network on raw signals; ``options`` has the parameters of an estimator."""
-    hop = 1.0 if plan.hop_s is None else plan.hop_s * (plan.sfreq or 1.0)
+    hop = plan.step_s * (plan.sfreq or 1.0)
     names = ("learning_rate", "ssm_learning_rate", "weight_decay", "n_iter_no_change", "precision")
     # The front end stores little per sample: a quarter of the memory of the blocks per step.
     max_samples = min(max(1, int(most_steps(plan) * max(1.0, hop / 4.0))), _MOST_SAMPLES)
