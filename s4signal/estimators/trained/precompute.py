@@ -120,14 +120,9 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, bu
     """Return the features of cases; the cases themselves if the front end has none, or learns them."""
     if not frontend.precomputable:
         return cases
-    return extract_features(
-        lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate)),
-        cases,
-        max_samples=options.max_samples,
-        dtype=PRECISIONS[options.precision],
-        device=options.device,
-        budget_gb=budget_gb,
-    )
+    how: dict[str, Any] = {"max_samples": options.max_samples, "device": options.device, "budget_gb": budget_gb}
+    how["features"] = lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate))
+    return extract_features(cases=cases, dtype=PRECISIONS[options.precision], **how)
 
 
 def precompute_versions(
