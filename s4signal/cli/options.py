@@ -96,8 +96,7 @@ class Choice:
         if self.lookahead is not None:
             parameters["lookahead_s"] = self.lookahead
         known = model.get_params()
-        bad = [name for name in parameters if name not in known]
-        if bad:
+        if bad := [name for name in parameters if name not in known]:
             raise ValueError(f"--set {bad[0]}: {type(model).__name__} has the parameters {', '.join(sorted(known))}.")
         return model.set_params(**parameters)
 

@@ -135,8 +135,7 @@ def warn_of_overlap(X: Any, trained: Spans) -> None:
     if not isinstance(X, Signals):
         return
     matches = [(name, int((part & ~same).sum())) for name, _, part, same in _overlaps(X, trained)]
-    n_cases = sum(n for _, n in matches)
-    if n_cases:
+    if n_cases := sum(n for _, n in matches):
         warnings.warn(
             f"{n_cases} of {len(X)} cases overlap in time with cases that the model was trained on, such as in "
             f"{next(name for name, n in matches if n)}: their score does not estimate that of new recordings. Split by "
@@ -173,8 +172,7 @@ def _overlaps(
 ) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]]:
     """Yield for every shared recording its cases (n, 3), which overlap with trained ones, and which equal one."""
     for name, spans in _by_recording(signals).items():
-        others = trained.get(name)
-        if others is not None:
+        if (others := trained.get(name)) is not None:
             before = np.searchsorted(others[:, 0], spans[:, 1] - _SLACK_S)
             reach = np.maximum.accumulate(others[:, 1])[np.maximum(before - 1, 0)]
             part = (before > 0) & (reach > spans[:, 0] + _SLACK_S)
@@ -196,8 +194,7 @@ def _shared(names: NDArray[Any], train: NDArray[np.intp], test: NDArray[np.intp]
 def _pairs(partners: Partners, train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
     trained = set(train.tolist())
     for i in test.tolist():
-        both = partners.get(i, set()) & trained
-        if both:
+        if both := partners.get(i, set()) & trained:
             yield i, min(both)
 
 

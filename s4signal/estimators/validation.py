@@ -286,8 +286,7 @@ def check_weights(
 
 def finite_outputs(outputs: Outputs) -> Outputs:
     """Return the outputs of cases, if all are finite: argmax would return the first class for NaN."""
-    bad = [index for index, output in enumerate(outputs) if not np.isfinite(output).all()]
-    if bad:
+    if bad := [index for index, output in enumerate(outputs) if not np.isfinite(output).all()]:
         raise ValueError(
             f"case {bad[0]} of X, and {len(bad) - 1} more of {len(outputs)}, have no finite output: check for values "
             "far beyond those of the training, pass X in its units, or use precision='64'."

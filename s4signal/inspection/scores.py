@@ -173,8 +173,7 @@ def _as_classes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
     """Convert labels to the type of the classes of a model."""
     with contextlib.suppress(ValueError):
         y = np.asarray(y).astype(classes.dtype) if y.dtype.kind != classes.dtype.kind else y
-    unknown = sorted(set(y.tolist()) - set(classes.tolist()), key=str)
-    if unknown:
+    if unknown := sorted(set(y.tolist()) - set(classes.tolist()), key=str):
         raise ValueError(f"the label {unknown[0]!r} is none of the model's classes, {classes.tolist()[:20]}.")
     return y
 

@@ -154,8 +154,7 @@ def _listed(root: Path) -> dict[str, str]:
 def _lists_without_files(root: Path, listed: dict[str, str], audio: Sequence[Path]) -> Iterator[Skipped]:
     present = {nfc(path.relative_to(root).as_posix()) for path in audio}
     for part, name in LISTS.items():
-        gone = [path for path, of in listed.items() if of == part and path not in present]
-        if gone:
+        if gone := [path for path, of in listed.items() if of == part and path not in present]:
             yield Skipped(gone[0], f"{root / name} lists {len(gone)} files that do not exist, such as {gone[0]}.")
 
 

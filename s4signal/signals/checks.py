@@ -237,8 +237,7 @@ def as_ch_names(ch_names: Any, n_channels: int) -> tuple[str, ...]:
     names = tuple(str(name) for name in ch_names)
     if isinstance(ch_names, str) or len(names) != n_channels:
         raise ShapeError(f"ch_names must hold one name for each of {n_channels} channels, got {ch_names!r}.")
-    duplicates = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if duplicates:
+    if duplicates := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"ch_names holds {', '.join(duplicates)} more than once. Give each channel its own name.")
     return names
 
@@ -248,8 +247,7 @@ def pick_rows(names: Sequence[str], picks: Sequence[str] | str | None, source: o
     if picks is None:
         return list(range(len(names)))
     picked = [picks] if isinstance(picks, str) else list(picks)
-    unknown = [name for name in picked if name not in names]
-    if unknown:
+    if unknown := [name for name in picked if name not in names]:
         raise RecordingError(f"{source} has no channel {', '.join(unknown)}. It has: {', '.join(names)}.")
     return [names.index(name) for name in picked]
 

@@ -170,8 +170,7 @@ def _opened(
 
 def _warn_of_files(files: Sequence[OpenedFile]) -> None:
     """Warn about channels that are not EEG, duplicate names and incomplete files."""
-    others = dict.fromkeys(name for file in files for name in file.chosen.others)
-    if others:
+    if others := dict.fromkeys(name for file in files for name in file.chosen.others):
         warnings.warn(
             f"picks='eeg' leaves out {', '.join(others)}: not EEG by name or unit, although files such as "
             f"{next(file.case.source for file in files if file.chosen.others)} label them as EEG. Pass their names as "

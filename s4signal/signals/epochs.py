@@ -172,8 +172,7 @@ def _marks(given: Any) -> Sequence[Annotation]:
         marks = [Annotation(float(onset), float(duration), str(label)) for onset, duration, label in rows]
     except (TypeError, ValueError):
         raise ShapeError(f"an annotation must be (onset, duration, label), got {repr(rows[:1])[1:-1][:60]}.") from None
-    invalid = [mark for mark in marks if not (np.isfinite(mark.onset_s) and mark.duration_s >= 0)]
-    if invalid:
+    if invalid := [mark for mark in marks if not (np.isfinite(mark.onset_s) and mark.duration_s >= 0)]:
         raise ValueError(f"{invalid[0]} has an invalid time. Pass onset and duration in seconds, or leave it out.")
     return marks
 

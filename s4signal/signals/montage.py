@@ -182,8 +182,7 @@ def _with_montage(
         )
     rows = match_channels(reference, own)
     in_file = match_channels(reference, one.chosen.every)
-    absent = [name for name, row in zip(reference, in_file, strict=True) if row < 0]
-    if absent:
+    if absent := [name for name, row in zip(reference, in_file, strict=True) if row < 0]:
         raise RecordingError(
             f"{case.source} has no channel {few(absent)}, which others have; it has {few(one.chosen.every)}. Pass "
             "picks= a list of the channels that all recordings have."

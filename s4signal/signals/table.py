@@ -72,11 +72,9 @@ class Table:
 
     def check(self, names: Sequence[str]) -> None:
         """Raise if one of these columns is missing or duplicated, or if their lengths differ."""
-        missing = [name for name in names if name not in self.header]
-        if missing:
+        if missing := [name for name in names if name not in self.header]:
             raise RecordingError(f"{self.name} has no column {', '.join(missing)}; it has {few(self.header, 10)}.")
-        repeated = [name for name in dict.fromkeys(names) if self.header.count(name) > 1]
-        if repeated:
+        if repeated := [name for name in dict.fromkeys(names) if self.header.count(name) > 1]:
             raise RecordingError(f"{self.name} has several columns {', '.join(repeated)}. Give each its own name.")
         lengths = {name: len(self.columns[name]) for name in names}
         if len(set(lengths.values())) > 1:

@@ -223,8 +223,7 @@ def _edges(
             "Lower duration_s or leave this recording out."
         )
     for k in clock.windows(first, step_s, duration_s, int(spare_s / step_s) + 1):
-        span = clock.span(first + step_s * k, duration_s)
-        if span is not None:
+        if (span := clock.span(first + step_s * k, duration_s)) is not None:
             yield span
 
 

@@ -96,8 +96,7 @@ def block_scan(
     parts = tables[key]
     if alone:
         return _one_block_op(u, parts.kernel), None
-    padding = -n_times % T
-    if padding:
+    if padding := -n_times % T:
         u = pad(u, (0, padding))
     if state is not None and isinstance(system, DiagonalSystem):
         inverse = system.B_bar.reciprocal()

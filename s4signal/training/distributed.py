@@ -139,8 +139,7 @@ class GroupRanks(Ranks):
         with _explained():
             dist.all_gather_object(gathered, dict(parts()), group=self._group)
         for rank, own in enumerate(gathered):
-            other = [name for name in gathered[0] if own.get(name) != gathered[0][name]]
-            if other:
+            if other := [name for name in gathered[0] if own.get(name) != gathered[0][name]]:
                 raise DistributedError(
                     f"rank {rank} was given other {' and '.join(other)} than rank 0. Pass the same X, y and parameters "
                     f"in each of the {self.size} processes: fit distributes the cases itself."
