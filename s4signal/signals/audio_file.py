@@ -107,15 +107,8 @@ def open_content(source: str | bytes, name: str, *, mono: bool = True) -> LazyCa
         n_channels, n_times, sfreq, in_one = _header(source, name)
     if n_times < 1 or n_channels < 1:
         raise RecordingError(f"{name} holds no samples. Leave it out.")
-    return LazyCase(
-        read=partial(_read, source, name, mono),
-        n_channels=1 if mono else n_channels,
-        length=n_times,
-        sfreq=sfreq,
-        source=name,
-        modality="audio",
-        in_one=in_one,
-    )
+    form = {"n_channels": 1 if mono else n_channels, "length": n_times, "sfreq": sfreq, "in_one": in_one}
+    return LazyCase(read=partial(_read, source, name, mono), source=name, modality="audio", **form)
 
 
 def _header(source: str | bytes, name: str) -> tuple[int, int, float, bool]:

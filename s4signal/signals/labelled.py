@@ -79,11 +79,9 @@ class LabelledSignals(_Triple):
         span = "–".join(map(str, sorted({min(n_groups.values(), default=0), most})))
         lines = [repr(self.signals), f"{len(set(self.y.tolist()))} labels: {_counts(self.y)}"]
         lines.append(f"{len(n_groups)} group{'s' * (len(n_groups) != 1)} of {span} case{'s' * (most != 1)}")
-        if self.splits is not None:
-            lines.append(f"parts: {_counts(self.splits)}")
+        lines += [] if self.splits is None else [f"parts: {_counts(self.splits)}"]
         lines += [f"ignored: {text}" for text in self.aside]
-        if self.skipped:
-            lines.append(f"skipped: {len(self.skipped)}, the first: {self.skipped[0].reason}")
+        lines += [f"skipped: {len(self.skipped)}, the first: {first.reason}" for first in self.skipped[:1]]
         return "\n".join(lines)
 
 
@@ -91,17 +89,16 @@ def assemble(
     layout: Layout, *, split: str | None, sfreq: float | None, mono: bool, on_error: OnError
 ) -> LabelledSignals:
     """Open the files of a layout in order; unusable ones raise an error, or are skipped with a warning."""
-    opened: dict[str, LazyCase] = {}
+    opened, last = dict[str, LazyCase](), _LastFile()
     cases, rows, skipped = [], [], list(layout.skipped)
     for row in of_split(layout.rows, split):
         try:
             if str(row.path) not in opened:
                 opened[str(row.path)] = usable(open_audio(row.path, mono=mono), on_error)
-            cases.append(_segment(opened[str(row.path)], row))
+            cases.append(_segment(opened[str(row.path)], row, last))
+            rows.append(row)
         except (ValueError, MissingDependencyError) as error:
             skipped.append(skip_or_raise(error, row.path, on_error))
-        else:
-            rows.append(row)
     if not cases:
         raise RecordingError(f"nothing can be used, {len(skipped)} are left out; the last: {skipped[-1].reason}")
     _check_alike(cases, resampled=sfreq is not None)
@@ -131,7 +128,7 @@ def of_split(rows: Sequence[Row], split: str | None) -> list[Row]:
     return [row for row in rows if row.split == split]
 
 
-def _segment(case: LazyCase, row: Row) -> LazyCase:
+def _segment(case: LazyCase, row: Row, last: "_LastFile") -> LazyCase:
     """Return the segment of a row, without reading it."""
     rate = case.sfreq or np.nan
     duration_s = case.length / rate
@@ -145,12 +142,25 @@ def _segment(case: LazyCase, row: Row) -> LazyCase:
     start, stop = round(row.start_s * rate), round(min(row.end_s, duration_s) * rate)
     if stop <= start:
         raise RecordingError(f"{row.where}: no sample lies between {row.start_s:g} and {row.end_s:g} s.")
-    read = partial(_read_part, case) if case.in_one else case.read
+    read = partial(last.read, case) if case.in_one else case.read
     return replace(case, read=read, start=start, length=stop - start, first_sample=start)
 
 
-def _read_part(case: LazyCase, start: int, stop: int) -> FloatArray:
-    return case.load().data[:, start:stop]
+class _LastFile:
+    """Read segments of files that are decoded as a whole; the last file is kept for the next segment."""
+
+    _kept: tuple[LazyCase | None, FloatArray] = (None, np.empty((0, 0)))
+
+    def __reduce__(self) -> Any:
+        """Pickle without the samples."""
+        return _LastFile, ()
+
+    def read(self, case: LazyCase, start: int, stop: int) -> FloatArray:
+        """Return a copy, which does not keep the whole file alive."""
+        if (kept := self._kept)[0] is not case:
+            kept = self._kept = type(self)._kept  # one file in memory at a time
+            kept = self._kept = case, case.load().data
+        return kept[1][:, start:stop].copy()
 
 
 def _check_alike(cases: Sequence[LazyCase], *, resampled: bool) -> None:

@@ -1,6 +1,7 @@
 """m4a, aac, webm and similar: read by torchcodec or ffmpeg, or refused in one line without them."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from s4signal.errors import MissingDependencyError, RecordingError
-from s4signal.signals import read_audio, read_audio_folder, read_audio_manifest
+from s4signal.signals import Signals, audio_file, read_audio, read_audio_folder, read_audio_manifest
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -165,3 +166,26 @@ def test_channels_in_antiphase_and_truncated_files_are_refused(ending, encoded):
     path.write_bytes(content[: len(content) // 2 + 7])
     with pytest.raises(RecordingError, match=rf"\.{ending} cannot be read as audio \("):
         read_audio(path)
+
+
+@pytest.mark.parametrize("sfreq", [None, 8000])
+def test_consecutive_segments_of_a_file_decode_it_once(with_torchcodec, tmp_path, monkeypatch, sfreq):
+    decoded, decode = [], audio_file._decode
+    monkeypatch.setattr(audio_file, "_decode", lambda path: decoded.append(Path(path).name) or decode(path))
+    names = ["a.m4a", "b.m4a"]
+    for i, name in enumerate(names):
+        write(tmp_path / name, SOUND / (1 + i))
+    rows = {"path": np.repeat(names, 8), "label": ["x"] * 16, "start": [*np.arange(8) / 80] * 2}
+    rows["end"] = [start + 1 / 80 for start in rows["start"]]
+    signals = read_audio_manifest(rows, root=tmp_path, sfreq=sfreq)[0]
+    alone = Signals([SOUND[:, 200 * k : 200 * (k + 1)].mean(0) for k in (0, 7)], sfreq=16000)
+    alone = alone if sfreq is None else alone.resample(sfreq)
+    decoded.clear()
+    cases = list(signals)
+    assert decoded == names
+    for k, expected in zip((0, 7), alone, strict=True):
+        np.testing.assert_allclose(cases[k].data, expected.data, atol=1e-6)
+        np.testing.assert_allclose(cases[8 + k].data, expected.data / 2, atol=1e-6)
+    assert all(case.data.base is None or case.data.base.size <= 200 for case in cases)  # none keeps the file in memory
+    assert pickle.loads(pickle.dumps(signals)) == signals
+    assert sorted(decoded) == sorted(3 * names)  # the copy starts without samples, and is compared with the first
