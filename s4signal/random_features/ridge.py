@@ -115,17 +115,11 @@ def fit_ridge(
         coef[0, columns] = X.T @ best.dual.astype(X.dtype) if whole else solve_ridge(X, Y, best.alpha)
         for each, subset in zip(coef[1:], subsets, strict=True):
             each[columns & subset] = solve_ridge(X[:, subset[columns]], Y, best.alpha)
-    return Ridge(
-        mean=np.concatenate([mean for mean, _ in moments.values()]),
-        scale=columns * np.concatenate([scale for _, scale in moments.values()]),
-        coef=coef,
-        intercept=intercept,
-        alpha=best.alpha,
-        blocks=tuple(name for name in blocks if name in chosen),
-        loo_predictions=best.loo_predictions,
-        low=np.concatenate([part.min(0) for part in blocks.values()]).astype(np.float64),
-        high=np.concatenate([part.max(0) for part in blocks.values()]).astype(np.float64),
-    )
+    mean, scale = map(np.concatenate, zip(*moments.values(), strict=True))
+    ranges = [np.stack([part.min(0), part.max(0)]) for part in blocks.values()]
+    low, high = np.concatenate(ranges, axis=1).astype(np.float64)
+    names = tuple(name for name in blocks if name in chosen)
+    return Ridge(mean, columns * scale, coef, intercept, best.alpha, names, best.loo_predictions, low, high)
 
 
 def solve_ridge(X: NDArray[np.floating], Y: Floats, alpha: float) -> NDArray[np.floating]:

@@ -70,14 +70,9 @@ def _read_record(wfdb: Any, path: Path, picks: Sequence[str] | None, annotator: 
     names = [f"{name}-{names[:i].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
     rows = pick_rows(names, picks, header)
     sfreq, units = _common_rate(read, names, rows, header), _units(header)
-    return Signal(
-        np.array([samples[row] * (volts_per_unit(units[row]) or 1.0) for row in rows]),
-        sfreq=sfreq,
-        ch_names=tuple(names[row] for row in rows),
-        annotations=() if marks is None else _annotations(marks, float(read.fs)),
-        source=str(header),
-        modality="biosignal",
-    )
+    data = np.array([samples[row] * (volts_per_unit(units[row]) or 1.0) for row in rows])
+    ch_names, spans = tuple(names[row] for row in rows), () if marks is None else _annotations(marks, float(read.fs))
+    return Signal(data, None, sfreq, ch_names, spans, source=str(header), modality="biosignal")
 
 
 def _units(header: Path) -> list[str]:
