@@ -20,7 +20,9 @@ from s4signal.signals.lazy import Case, transformed
 from s4signal.signals.summary import one_group_each, text_of
 
 SMALLEST = 1e-9  # eigenvalue, relative to the largest, of an empty direction (a common reference leaves one)
-_ROUNDING = 1e-14  # the same for no direction, as of a flat channel
+_ROUNDING = 1e-14  # the same for no direction
+_FLAT = 1e-13  # change of a flat channel, relative to its level
+OTHER_UNIT = 1000.0  # ratio of a channel to the next weaker one that has another unit
 UPDATED = 32  # samples between two updates of a stream
 PRIOR_SAMPLES = 10  # per channel: after these, a stream has the same weight as the training recordings
 
@@ -35,7 +37,7 @@ class AlignRecordings(SavedMixin, TransformerMixin, SignalEstimator, auto_wrap_o
     becomes :math:`R^{-1/2} x`, where :math:`R` is the mean covariance of all cases of this recording. Training and test
     recordings are aligned separately: nothing is learned from one for another, so a new recording needs no calibration,
     but all of its cases at once. If a whole recording is of one class, this would remove the class: then group by
-    subject.
+    subject. Channels of another unit, such as teslas (MEG) beside volts (EEG), are first scaled like the strongest.
 
     Parameters
     ----------
@@ -211,7 +213,7 @@ def _covariance(case: Signal, index: int) -> tuple[NDArray[np.intp], Floats]:
     present: Any = case.observed.any(1)
     x = np.where(present[:, None], case.data, 0.0)
     x = x[:, ~np.isnan(x).any(0)].astype(np.float64)
-    x = x - x.mean(1, keepdims=True) if x.shape[1] else x
+    x = _above(x, x.mean(1, keepdims=True)) if x.shape[1] else x
     with np.errstate(over="ignore", invalid="ignore"):
         products = x @ x.T
     if not np.isfinite(products).all():
@@ -242,7 +244,7 @@ def _aligned(rest: NDArray[np.floating], state: Any, *, prior: Floats) -> tuple[
         aligned.append(whitener @ piece)
         waiting = np.concatenate([waiting, piece], axis=1)
         if (more := waiting.shape[1]) == UPDATED:
-            step, centred = waiting.mean(1) - mean, waiting - waiting.mean(1, keepdims=True)
+            step, centred = _above(waiting.mean(1), mean), _above(waiting, waiting.mean(1, keepdims=True))
             scatter = scatter + centred @ centred.T + np.outer(step, step) * n * more / (n + more)
             mean, n, waiting = mean + step * more / (n + more), n + more, waiting[:, :0]
             whitener = inverse_root((PRIOR_SAMPLES * C * prior + scatter) / (PRIOR_SAMPLES * C + n))
@@ -250,7 +252,22 @@ def _aligned(rest: NDArray[np.floating], state: Any, *, prior: Floats) -> tuple[
 
 
 def inverse_root(C: Floats) -> Floats:
-    """Return C^(-1/2), bounded in empty directions, without those that are constant; (n_channels, n_channels)."""
-    values, vectors = np.linalg.eigh(C)
+    """Return C^(-1/2), bounded in empty directions, without those that are constant; (n_channels, n_channels).
+
+    Channels of another unit, such as teslas beside volts, are first scaled like the strongest: else they were empty.
+    """
+    order = np.argsort(-C.diagonal())
+    deviation = np.sqrt(C.diagonal()[order])
+    weaker = np.r_[False, deviation[1:] * OTHER_UNIT < deviation[:-1]]
+    unit = np.empty(len(C))
+    unit[order] = deviation[np.maximum.accumulate(np.where(weaker, np.arange(len(C)), 0))] / (deviation[0] or 1.0)
+    unit[unit == 0.0] = 1.0
+    values, vectors = np.linalg.eigh(C / np.outer(unit, unit))
     gains = (values > _ROUNDING * values[-1]) / np.sqrt(np.maximum(values, SMALLEST * values[-1]))
-    return np.asarray((vectors * gains) @ vectors.T)
+    return np.asarray((vectors * gains) @ vectors.T / unit)
+
+
+def _above(x: Floats, mean: Floats) -> Floats:
+    """Subtract a mean; what rounding leaves of a constant is 0."""
+    above = x - mean
+    return np.asarray(np.where(np.abs(above) > _FLAT * np.abs(mean), above, 0.0))

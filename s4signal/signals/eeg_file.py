@@ -51,14 +51,10 @@ def open_recording(found: Found, picks: str | Sequence[str], *, incomplete: str)
     described = raw if found.bids is None else _bids_raw(found, raw)
     chosen = choose_channels(described, signals, picks, path)
     counts = [signals[row].n_samples for row in chosen.rows] if signals else [1]
-    file = _RawFile(
-        str(path),
-        tuple(raw.ch_names[row] for row in chosen.rows),
-        tuple(_scale(signals[row].unit) if signals else 1.0 for row in chosen.rows),
-        alone=bool(signals) and max(counts) < max(signal.n_samples for signal in signals),
-        in_one=len(set(counts)) > 1,
-        tolerant=incomplete == "warn",
-    )
+    names = tuple(raw.ch_names[row] for row in chosen.rows)
+    scales = tuple(_scale(signals[row].unit) if signals else 1.0 for row in chosen.rows)
+    alone = bool(signals) and max(counts) < max(signal.n_samples for signal in signals)
+    file = _RawFile(str(path), names, scales, alone=alone, in_one=len(set(counts)) > 1, tolerant=incomplete == "warn")
     file.__dict__["raw"] = raw
     if (n_whole := _n_whole(raw)) < raw.n_times:
         reason = f"only {n_whole} of {raw.n_times} samples can be read"

@@ -105,15 +105,11 @@ class Cases:
             Indices of the cases, in the new order.
         """
         load, augment = self.load, self.augment
-        return Cases(
-            lambda i: load(int(indices[i])),
-            self.lengths[indices],
-            self.rates[indices],
-            self.weights[indices],
-            None if self.targets is None else self.targets[torch.from_numpy(indices)],
-            augment and (lambda i, chance: augment(int(indices[i]), chance)),
-            None if self.offsets is None else self.offsets[indices],
-        )
+        lengths, rates, weights = self.lengths[indices], self.rates[indices], self.weights[indices]
+        targets = None if self.targets is None else self.targets[torch.from_numpy(indices)]
+        changed = augment and (lambda i, chance: augment(int(indices[i]), chance))
+        offsets = None if self.offsets is None else self.offsets[indices]
+        return Cases(lambda i: load(int(indices[i])), lengths, rates, weights, targets, changed, offsets)
 
     def batches(
         self, indices: Indices, *, dtype: torch.dtype, device: torch.device, chances: NDArray[np.float64] | None = None
@@ -161,16 +157,12 @@ class Cases:
         move, mask = partial(_moved, device=device), None
         if min(lengths) < n_times:
             mask = move((np.arange(n_times) < np.array(lengths)[:, None]).astype(numpy_dtype))
-        return Batch(
-            move(x),
-            mask,
-            move(self.weights[indices], dtype=dtype),
-            float(self.rates[indices[0]]),
-            None if self.targets is None else move(self.targets[torch.from_numpy(indices)]),
-            # Times need float64, which MPS does not support.
-            None if gaps is None else move(gaps, dtype=torch.float32 if device.type == "mps" else torch.float64),
-            None if self.offsets is None else move(self.offsets[indices], dtype=dtype),
-        )
+        weights, rate = move(self.weights[indices], dtype=dtype), float(self.rates[indices[0]])
+        targets = None if self.targets is None else move(self.targets[torch.from_numpy(indices)])
+        # Times need float64, which MPS does not support.
+        when = None if gaps is None else move(gaps, dtype=torch.float32 if device.type == "mps" else torch.float64)
+        offsets = None if self.offsets is None else move(self.offsets[indices], dtype=dtype)
+        return Batch(move(x), mask, weights, rate, targets, when, offsets)
 
 
 class Batch(NamedTuple):

@@ -126,6 +126,21 @@ def test_the_level_of_a_flat_channel_is_not_amplified(level):
     np.testing.assert_allclose(streamed[-1], 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("tesla", [1e-13, 1e-11, 1e-18, 1e6])
+def test_channels_of_another_unit_are_aligned_as_if_it_were_the_same(tesla):
+    cases = np.concatenate([X[:8], X[:8, ::-1, ::-1]], axis=1)
+    unit = np.where(np.arange(6) % 2, 1e-6, tesla)[:, None]
+    aligned = AlignRecordings().fit_transform(cases * unit)
+    np.testing.assert_allclose(mean_covariance(aligned), np.eye(6), atol=1e-6)
+    strongest = [np.sqrt(mean_covariance(cases).diagonal()[kind::2].max()) for kind in (0, 1)]
+    alike = cases / np.tile(strongest, 3)[:, None]
+    np.testing.assert_allclose(aligned, inv(sqrtm(mean_covariance(alike))) @ alike, rtol=1e-5, atol=1e-6)
+    other = np.where(np.arange(6) % 2, 1e-6, 1e-14)[:, None]
+    streams = [AlignRecordings().fit(cases * each).stream().push(cases[0] * each) for each in (unit, other)]
+    np.testing.assert_allclose(*streams, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(streams[0][:, :UPDATED], aligned[0][:, :UPDATED], rtol=1e-5, atol=1e-6)
+
+
 class Powers(ClassifierMixin, BaseEstimator):
     """Nearest-mean classifier on the powers of the principal components (eigenvalues of the covariance)."""
 
