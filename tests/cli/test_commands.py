@@ -10,7 +10,7 @@ import pytest
 from documents import QUICK, document
 from numpy.testing import assert_allclose
 
-from s4signal import S4RidgeClassifier, Signals
+from s4signal import S4RidgeClassifier, S4RidgeRegressor, Signals
 from s4signal.cli.data import read_cases
 from s4signal.cli.demo import write_wave
 from s4signal.cli.options import Choice, Reading
@@ -118,6 +118,17 @@ def test_stream_ends_with_the_prediction_of_the_whole_recording(run, model: Path
     piped = run("stream", model, "-", "--raw", "f32", "--json", input=floats).stdout.splitlines()
     assert_allclose(list(json.loads(piped[-1])["probabilities"].values()), expected, atol=1e-6)
     assert run("stream", model, path).stdout.splitlines()[-1].split()[:2] == ["0.200", "low"]
+
+
+def test_a_pipe_of_interleaved_channels_is_followed_sample_by_sample(run, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((6, 2, 100)).astype("<f4")
+    model = S4RidgeRegressor(n_oscillators=4, sfreq=100.0, random_state=0).fit(X, np.arange(6.0))
+    model.save(tmp_path / "m.s4")
+    for chunk, n in (("0.001", 100), ("0.1", 10)):  # no chunk is shorter than a sample
+        options = ["--raw", "f32", "--chunk", chunk, "--json"]
+        lines = run("stream", tmp_path / "m.s4", "-", *options, input=X[1].T.tobytes()).stdout.splitlines()
+        assert len(lines) == n
+        assert_allclose(json.loads(lines[-1])["prediction"], model.predict(X[1:2]), rtol=1e-4)
 
 
 @pytest.mark.parametrize("how", [["--causal"], ["--lookahead", "0.01"]], ids=" ".join)

@@ -120,7 +120,7 @@ class _SurveyVisitor:
         """Return the survey with the sums of the interpolated samples on the grid."""
         n_observed, sums, squares = found.n_observed.copy(), found.sums.copy(), found.squares.copy()
         for index, (count, mean, variance) in self._moments.items():
-            centred = np.where(count > 0, mean - found.shift, 0.0)
+            centred = mean - found.shift
             n_observed[index], sums[index] = count, count * centred
             squares[index] = count * (variance + centred**2)
         return replace(found, n_observed=n_observed, sums=sums, squares=squares)

@@ -92,7 +92,7 @@ def prepare_recordings(
         recorded = recorded if reset else in_order_of_fit(estimator, recorded)
         if fitted is None:
             recorded = Signals.from_cases(without_regular_times(recorded.cases))
-            rate = sfreq or _rate(recorded)
+            rate = _rate(recorded)
         elif fitted.sfreq is None:
             rate = 1.0  # a model without a rate takes times as sample numbers
         else:

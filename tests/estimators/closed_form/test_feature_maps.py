@@ -61,3 +61,45 @@ def test_narrow_bands_are_no_closer_than_the_frequency_resolution(n_times, n_ban
     frequencies = S4RandomFeatures(n_oscillators=4, sfreq=100.0).fit(X).frequencies_[4:]
     assert len(frequencies) == n_bands
     assert np.diff(frequencies).min(initial=100.0) >= 99.0 / n_times
+
+
+def test_components_and_thresholds_count_cases_by_their_weights(rng):
+    X, weights = rng.standard_normal((20, 15, 100)) * rng.uniform(0.2, 3, (20, 15, 1)), rng.integers(1, 4, 20)
+    repeated = np.repeat(X, weights, axis=0)
+    repeated += 1e-12 * rng.standard_normal(repeated.shape)  # identical cases would become one with a weight again
+    fits = [(X, weights), (repeated, None), (X, None)]
+    banks = [
+        S4RandomFeatures(**SMALL, precision="64").fit(x, sample_weight=w).feature_map_.oscillators for x, w in fits
+    ]
+    for name in ("components", "thresholds", "scales"):
+        weighted, same, plain = (np.abs(getattr(bank, name).numpy()) for bank in banks)
+        np.testing.assert_allclose(weighted, same, atol=1e-6)
+        assert np.abs(weighted - plain).max() > 0.001
+
+
+def test_oscillators_take_the_orders_in_turn_and_slow_ones_have_means_of_windows():
+    features = S4RandomFeatures(n_oscillators=32, orders=(1, 3, 2), sfreq=60.0, random_state=0).fit(waves()[0])
+    bank = features.feature_map_.oscillators
+    np.testing.assert_array_equal(bank.orders, np.resize([1, 3, 2], 32))
+    slow = features.frequencies_[:32] <= 4.0  # a period is no longer than a quarter of the case, which lasts 1 s
+    np.testing.assert_array_equal(bank.has_segment_means, slow)
+    assert 0 < slow.sum() < 32
+
+
+def test_channels_are_standardised_after_interpolation(rng):
+    X = rng.standard_normal((10, 2, 80)) + 5 * rng.standard_normal((10, 1, 1))
+    X[::2, 0, 30:33] = np.nan
+    lines = X.copy()
+    lines[::2, 0, 30:33] = np.linspace(X[::2, 0, 29], X[::2, 0, 33], 5, axis=1)[:, 1:4]
+    standardizer = S4RandomFeatures(**SMALL, sfreq=80.0).fit(X).feature_map_.standardizer
+    np.testing.assert_allclose(standardizer.mean, lines.mean((0, 2)))
+    np.testing.assert_allclose(standardizer.scale, lines.std((0, 2)))
+
+
+def test_every_window_of_the_shortest_used_case_has_eight_frames(rng):
+    X, weights = [rng.standard_normal((1, n)) for n in (640, 6400, 6400, 6400)], [1, 1, 1, 1]
+    hops = [
+        S4RandomFeatures(random_state=0).fit(X, sample_weight=w).feature_map_.oscillators.hops.max()
+        for w in (weights, [0, 1, 1, 1])
+    ]
+    assert hops[0] <= 640 / (4 * 8) < hops[1] <= 6400 / (4 * 8)

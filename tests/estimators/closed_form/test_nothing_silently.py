@@ -77,6 +77,12 @@ def test_leave_one_out_also_leaves_out_copies_of_a_case():
     assert len(model.ridge_.loo_predictions) == 40
 
 
+def test_identical_cases_with_different_labels_all_count():
+    X, y = waves()
+    model = S4RidgeClassifier(**SMALL).fit(np.concatenate([X, X[:5], X[:2]]), np.concatenate([y, 1 - y[:5], y[:2]]))
+    assert len(model.ridge_.loo_predictions) == 45  # the last two are copies with the same label
+
+
 def test_class_of_small_weight_is_rarely_predicted():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 1, 50)), np.arange(60) % 2

@@ -51,6 +51,19 @@ def test_cases_with_irregular_times_are_classified():
     assert model.score(X[40:], y[40:]) > 0.9
 
 
+def test_times_are_put_on_a_grid_of_sfreq_and_are_sample_numbers_for_a_model_without_a_rate():
+    X, y = waves()
+    times = [np.sort(np.random.default_rng(i).uniform(0, 2, 120)) for i in range(40)]
+    timed = S4RidgeClassifier(**SMALL, sfreq=20.0).fit(Signals(X, times=times), y)
+    assert timed.sfreq_ == 20.0
+    gridded = Signals(X, times=times).to_grid(20.0)
+    np.testing.assert_allclose(outputs(timed, Signals(X, times=times)), outputs(timed, gridded))
+    unrated = S4RidgeClassifier(**SMALL).fit(X, y)
+    wide = [2.0 * np.arange(120)] * 40
+    line = Signals(X, times=wide).to_grid(1.0).to_numpy()
+    np.testing.assert_allclose(outputs(unrated, Signals(X, times=wide)), outputs(unrated, line))
+
+
 def test_missing_samples_are_interpolated_linearly():
     X, y = waves()
     holes = X.copy()

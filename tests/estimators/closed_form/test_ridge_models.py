@@ -374,3 +374,16 @@ def test_cases_of_one_subject_are_left_out_together():
     np.testing.assert_array_equal(same.predict_proba(X), alone.predict_proba(X))  # a class can't be left out
     with pytest.raises(ValueError, match=r"groups must have shape \(64,\)"):
         S4RidgeClassifier().fit(X, y, groups=subjects[:3])
+
+
+def test_numbers_of_a_group_are_left_out_together():
+    rng = np.random.default_rng(0)
+    subjects, patterns = np.repeat(np.arange(8), 8), rng.standard_normal((8, 2, 60))
+    X = patterns[subjects] + 0.1 * rng.standard_normal((64, 2, 60))
+    y = rng.standard_normal(8)[subjects]  # known only from other cases of the same subject
+    given = {"none": None, "subjects": subjects, "cases": np.arange(64), "one": np.zeros(64)}
+    models = {name: S4RidgeRegressor(n_oscillators=8, random_state=0).fit(X, y, groups=g) for name, g in given.items()}
+    z = (y - y.mean()) / y.std()
+    errors = {name: np.square(model.ridge_.loo_predictions[:, 0] - z).mean() for name, model in models.items()}
+    assert errors["subjects"] > 5 * errors["none"]
+    assert errors["none"] == errors["cases"] == errors["one"]

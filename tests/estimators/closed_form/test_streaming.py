@@ -138,6 +138,13 @@ def test_single_precision_error_does_not_grow_over_a_million_samples():
     assert errors[-1] <= 3 * errors[0] + 1e-5
 
 
+def test_a_reset_within_a_gap_starts_anew():
+    stream, x = fitted(2).stream(), cases(2)[0]
+    stream.push(np.where(np.arange(300) > 250, np.nan, x[:, :300]))
+    stream.reset()
+    np.testing.assert_array_equal(stream.push(x[:, 300:]), fitted(2).stream().push(x[:, 300:]))
+
+
 def test_invalid_chunks_and_models_are_refused():
     model = fitted(2)
     with pytest.raises(ShapeError, match=r"chunk must have shape \(2, n_times\), got \(3, 5\)"):

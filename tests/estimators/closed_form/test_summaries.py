@@ -167,6 +167,9 @@ def test_summaries_appear_in_names_importances_and_files(tmp_path):
     model.save(tmp_path / "charts.s4")
     again = S4RidgeRegressor.load(tmp_path / "charts.s4")
     np.testing.assert_array_equal(again.predict(cases, times=times), model.predict(cases, times=times))
+    other_order = Signals([case[[2, 0, 1]] for case in cases], times=times, ch_names=["K", "HR", "pH"])
+    with pytest.warns(UserWarning, match="their order differs"):
+        np.testing.assert_array_equal(model.predict(other_order), model.predict(cases, times=times))
 
 
 def test_partial_fit_learns_from_batches_of_irregular_cases():
