@@ -269,6 +269,17 @@ def test_an_edited_header_is_refused(change, text, saved, tmp_path):
         S4Classifier.load(path)
 
 
+def test_oscillators_without_a_bandwidth_are_refused(tmp_path):
+    X, y = waves()
+    S4RidgeClassifier(n_oscillators=4).fit(X, y).save(tmp_path / "a.s4")
+    arrays, text = read_tensor_file(tmp_path / "a.s4", kind="model")
+    (name,) = (name for name in arrays if name.endswith("oscillators.bandwidths_hz"))
+    arrays[name] = np.zeros_like(arrays[name])
+    write_tensor_file(tmp_path / "a.s4", arrays, text, kind="model")
+    with pytest.raises(ModelFileError, match="bandwidths_hz has values that are not positive"):
+        S4RidgeClassifier.load(tmp_path / "a.s4")
+
+
 def test_model_of_an_unavailable_device_loads_with_device_auto(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     X, _ = waves()
