@@ -2,6 +2,7 @@
 
 import json
 import struct
+from datetime import date
 
 import numpy as np
 import pytest
@@ -140,6 +141,9 @@ def test_parameters_and_labels_without_a_plain_form_are_not_saved(tmp_path):
     model = classifier().fit(X, np.array(["2020", "2021"], dtype="M8[Y]")[y].astype(object).astype(str))
     model.classes_ = np.array(["2020", "2021"], dtype="M8[Y]")
     with pytest.raises(ValueError, match=r"labels of dtype datetime64\[Y\] cannot be saved; fit with strings"):
+        model.save(tmp_path / "a.s4")
+    model.classes_ = np.array([date(2020, 1, 1), date(2021, 1, 1)], dtype=object)
+    with pytest.raises(ValueError, match="labels of dtype object cannot be saved; fit with strings"):
         model.save(tmp_path / "a.s4")
     assert not (tmp_path / "a.s4").exists()
 
