@@ -142,6 +142,9 @@ def test_parameters_and_labels_without_a_plain_form_are_not_saved(tmp_path):
     model.classes_ = np.array(["2020", "2021"], dtype="M8[Y]")
     with pytest.raises(ValueError, match=r"labels of dtype datetime64\[Y\] cannot be saved; fit with strings"):
         model.save(tmp_path / "a.s4")
+    model.classes_ = np.array(list("abcde"), dtype="<U999999")
+    with pytest.raises(ValueError, match="labels of dtype <U999999 cannot be saved"):
+        model.save(tmp_path / "a.s4")
     model.classes_ = np.array([date(2020, 1, 1), date(2021, 1, 1)], dtype=object)
     with pytest.raises(ValueError, match="labels of dtype object cannot be saved; fit with strings"):
         model.save(tmp_path / "a.s4")
@@ -271,6 +274,16 @@ def test_an_edited_header_is_refused(change, text, saved, tmp_path):
     path = edit(saved, tmp_path / "a.s4", change)
     with pytest.raises(ModelFileError, match=text):
         S4Classifier.load(path)
+
+
+def test_weights_that_are_not_finite_are_refused(saved, tmp_path):
+    assert not S4Classifier.load(saved).network_.training
+    arrays, text = read_tensor_file(saved, kind="model")
+    (name,) = (name for name in arrays if name.endswith("blocks.0.layer.kernel.C"))
+    arrays[name] = np.full_like(arrays[name], np.nan)
+    write_tensor_file(tmp_path / "a.s4", arrays, text, kind="model")
+    with pytest.raises(ModelFileError, match="a weight of the network is not finite"):
+        S4Classifier.load(tmp_path / "a.s4")
 
 
 def test_oscillators_without_a_bandwidth_are_refused(tmp_path):
