@@ -103,3 +103,17 @@ def test_every_window_of_the_shortest_used_case_has_eight_frames(rng):
         for w in (weights, [0, 1, 1, 1])
     ]
     assert hops[0] <= 640 / (4 * 8) < hops[1] <= 6400 / (4 * 8)
+
+
+def test_names_tell_window_and_part_of_the_values(rng):
+    X = rng.standard_normal((6, 1, 400))
+    features = S4RandomFeatures(n_oscillators=32, sfreq=100.0, precision="64", random_state=0).fit(X)
+    other, names = np.concatenate([X[..., :300], -X[..., 300:]], axis=2), features.get_feature_names_out()
+    changed = (np.abs(features.transform(X) - features.transform(other)) > 1e-9).any(0)
+    assert not changed[[any(f"part {k} of 4" in name for k in (1, 2, 3)) for name in names]].any()
+    assert changed[["part 4 of 4" in name and ", 0 Hz" not in name for name in names]].mean() > 0.9
+    low_pass = {part: [name.startswith(f"mean of {part}, 0 Hz") for name in names] for part in ("sin", "cos")}
+    assert (features.transform(X)[:, low_pass["sin"]] == 0).all()  # real filters
+    assert (features.transform(X)[:, low_pass["cos"]] != 0).any()
+    unrated = S4RandomFeatures(**SMALL).fit(X).get_feature_names_out()
+    assert all("cycles/sample" in name and " samples" in name for name in unrated)
