@@ -9,14 +9,15 @@ from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
 
 from s4signal.errors import ModelFileError, ShapeError
 from s4signal.estimators.mixins import PredictionMixin
 from s4signal.estimators.model_file import State, array_from_plain
 from s4signal.estimators.segments import SegmentsMixin
-from s4signal.estimators.validation import check_labels, check_length, given_targets
+from s4signal.estimators.validation import check_length, known_targets
 from s4signal.signals import Signals
 
 
@@ -85,19 +86,14 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
             self.multilabel_ = are_tags(y)
         if self.multilabel_:
             return self._encode_tags(y, signals, classes=classes, reset=reset)
-        _check_known(y)
-        if reset and classes is None:
-            self.classes_, indices = check_labels(y, signals)
-            return indices
-        if reset:
-            self.classes_ = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+        given = None if classes is None else np.unique(classes)
+        if not reset and given is not None and not np.array_equal(given, self.classes_):
             raise ValueError(f"classes={list(classes)} differ from those of the first call, {self.classes_.tolist()}.")
-        return check_labels(y, signals, classes=self.classes_)[1]
+        self.classes_, indices = check_labels(y, signals, classes=given if reset else self.classes_)
+        return indices
 
     def _encode_tags(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
-        n_tags = None if reset else len(self.classes_)
-        tags = check_tags(y, signals, n_tags=n_tags, class_weight=self.class_weight)
+        tags = check_tags(y, signals, n_tags=None if reset else len(self.classes_), class_weight=self.class_weight)
         self.classes_ = np.arange(tags.shape[1])
         if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(
@@ -135,16 +131,27 @@ class SignalClassifierMixin(SegmentsMixin, PredictionMixin, ClassifierMixin):  #
         return tags
 
 
-def _check_known(y: Any) -> None:
-    """Refuse missing labels before NaN becomes a string; arrays of numbers are checked later."""
-    if y is not None and (not isinstance(y, np.ndarray) or y.dtype == object):
-        for index, label in enumerate(np.asarray(y, dtype=object).ravel().tolist()):
-            if label is None or (isinstance(label, float) and label != label):
-                raise ValueError(f"Input y contains NaN or None: case {index} has no label; leave it out.")
-            if isinstance(label, list | tuple | set):
-                raise ValueError(
-                    f"y holds {label!r} (case {index}); for tags pass MultiLabelBinarizer().fit_transform(y)."
-                )
+def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Check class labels; return the classes, and the index of each label among them."""
+    y = column_or_1d(known_targets(y), warn=True)
+    assert_all_finite(y, input_name="y")
+    check_length(y, X)
+    try:
+        check_classification_targets(y)
+    except TypeError:
+        kinds = ", ".join(sorted({type(label).__name__ for label in y.tolist()}))
+        raise ValueError(f"y holds labels of type {kinds}; all of them must be texts, or all numbers.") from None
+    if classes is not None:
+        if len(unknown := np.setdiff1d(y, classes).tolist()):
+            raise ValueError(f"y holds the label {unknown[0]!r}, which is not among the classes {classes.tolist()}.")
+        return classes, np.searchsorted(classes, y).astype(np.int64)
+    classes, indices = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has 1 class ({classes.tolist()[0]!r}); a classifier needs at least 2 classes. If this is a fold of a "
+            "cross-validation, use StratifiedKFold or StratifiedGroupKFold."
+        )
+    return classes, indices.astype(np.int64)
 
 
 def are_tags(y: Any) -> bool:
@@ -161,7 +168,7 @@ def check_tags(y: Any, X: Signals, *, n_tags: int | None, class_weight: Any) -> 
             f"class_weight={class_weight!r} weights the classes of one label, but y holds tags; pass class_weight=None "
             "and sample_weight if cases count differently."
         )
-    tags = np.asarray(y.toarray() if issparse(given_targets(y)) else y)
+    tags = np.asarray(y.toarray() if issparse(known_targets(y)) else y)
     if tags.dtype.kind in "biuf":
         assert_all_finite(tags, input_name="y")
     wrong = [] if tags.dtype.kind in "b" else [value for value in np.unique(tags).tolist() if value not in (0, 1)]

@@ -11,7 +11,7 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.parameters import is_positive
 from s4signal.estimators.segments import read_windows, score_windows
 from s4signal.estimators.streams import resolve_time_first
-from s4signal.estimators.validation import check_chunk, given_targets
+from s4signal.estimators.validation import check_chunk, given_targets, is_unknown
 from s4signal.signals import Signal, Signals
 from s4signal.signals.checks import check_positive
 from s4signal.signals.clock import Clock
@@ -64,7 +64,7 @@ def check_dense_labels(
                 f"{name} has {n} epochs of epoch_s={epoch_s:g}, but y holds {len(labels)} labels for it. An epoch "
                 "without a label is None; the remainder at the end of a recording is not an epoch."
             )
-        labelled = np.array([label is not None and label == label for label in labels.tolist()])
+        labelled = np.array([not is_unknown(label) for label in labels.tolist()])
         found.append((labelled, labels[labelled]))
     every = np.concatenate([labels for _, labels in found]).tolist()
     if not every:

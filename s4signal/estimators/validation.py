@@ -1,12 +1,11 @@
-"""All checks of signals, targets and weights."""
+"""All checks of signals, numeric targets and weights."""
 
 from os import PathLike
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite, check_array, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from s4signal.errors import ShapeError
@@ -211,35 +210,10 @@ def window_samples(window_s: Any, step_s: Any, sfreq: float | None) -> tuple[int
     return n_window, n_step
 
 
-def check_labels(y: Any, X: Signals, *, classes: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Check class labels; return the classes, and the index of each label among them."""
-    y = column_or_1d(given_targets(y), warn=True)
-    assert_all_finite(y, input_name="y")
-    check_length(y, X)
-    try:
-        check_classification_targets(y)
-    except TypeError:
-        kinds = ", ".join(sorted({type(label).__name__ for label in y.tolist()}))
-        raise ValueError(f"y holds labels of type {kinds}; all of them must be texts, or all numbers.") from None
-    if classes is not None:
-        if len(unknown := np.setdiff1d(y, classes).tolist()):
-            raise ValueError(f"y holds the label {unknown[0]!r}, which is not among the classes {classes.tolist()}.")
-        return classes, np.searchsorted(classes, y).astype(np.int64)
-    classes, indices = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"y has 1 class ({classes.tolist()[0]!r}); a classifier needs at least 2 classes. If this is a fold of a "
-            "cross-validation, use StratifiedKFold or StratifiedGroupKFold."
-        )
-    return classes, indices.astype(np.int64)
-
-
 def check_targets(y: Any, X: Signals) -> NDArray[np.float64]:
     """Check regression targets, (n_samples,) or (n_samples, n_outputs)."""
     with np.errstate(invalid="ignore"):  # a sum may overflow in both directions
-        y = check_array(given_targets(y), ensure_2d=False, dtype=np.float64, input_name="y")
-    if y.ndim not in (1, 2):
-        raise ShapeError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}.")
+        y = check_array(known_targets(y), ensure_2d=False, dtype=np.float64, input_name="y")
     if np.abs(y).max(initial=0.0) > _LARGEST_TARGET:
         raise ValueError(f"y has values up to {np.abs(y).max():.1g}, whose squares overflow; scale y.")
     check_length(y, X)
@@ -253,6 +227,25 @@ def given_targets(y: Any) -> Any:
     if np.ma.is_masked(y):
         raise ValueError("some values of y are masked, so unknown; leave these cases out.")
     return y
+
+
+def known_targets(y: Any) -> Any:
+    """Refuse unknown targets before NaN becomes a string, and dates, whose numbers depend on their unit."""
+    values = np.atleast_1d(np.asarray(given_targets(y), dtype=None if hasattr(y, "__array__") else object))
+    if values.dtype.kind in "mM":
+        raise ValueError(f"y holds dates or durations ({values.dtype}); pass labels as texts, or targets as numbers.")
+    for index, label in enumerate(values.ravel().tolist() if values.dtype == object else ()):
+        case = index * len(values) // values.size
+        if is_unknown(label):
+            raise ValueError(f"Input y contains NaN or None: case {case} has no label; leave it out.")
+        if isinstance(label, list | tuple | set):
+            raise ValueError(f"y holds {label!r} (case {case}); for tags pass MultiLabelBinarizer().fit_transform(y).")
+    return y
+
+
+def is_unknown(label: Any) -> bool:
+    """Whether a label is None, NaN, or pandas' NaT or NA; a comparison with NA is neither true nor false."""
+    return not isinstance(label, str) and str(label) in ("None", "nan", "NaT", "<NA>")
 
 
 def check_length(y: NDArray[Any], X: Signals) -> None:

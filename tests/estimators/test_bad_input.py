@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
@@ -121,6 +122,11 @@ TARGETS = {
     "too few": (Y[:-1], ShapeError, "X and y have inconsistent numbers of samples: 24 cases and 23 targets"),
     "NaN": (np.where(Y == 0, np.nan, 1.0), ValueError, "Input.* contains NaN"),
     "infinity": (np.where(Y == 0, np.inf, 1.0), ValueError, "Input.* contains infinity"),
+    "NA": ([1, pd.NA] * 12, ValueError, "y contains NaN or None: case 1 has no label"),
+    "NA in a table": (pd.DataFrame([[1, 0], [0, pd.NA]] * 12), ValueError, "y contains NaN or None: case 1 has no"),
+    "NaT": ([pd.Timestamp(2020, 1, 1), pd.NaT] * 12, ValueError, "y contains NaN or None: case 1 has no label"),
+    "dates": (pd.to_datetime(["2020", None] * 12), ValueError, r"y holds dates or durations \(datetime64.* labels as"),
+    "durations": (np.arange(24).astype("m8[s]"), ValueError, r"y holds dates or durations \(timedelta64\[s\]\)"),
 }
 LABELS = {
     **TARGETS,
@@ -351,7 +357,6 @@ PREDICT = {
 
 @BOTH
 def test_error_for_a_table_of_observations_points_to_read_events(make):
-    pd = pytest.importorskip("pandas")
     table = pd.DataFrame({"patient": [1, 1, 2, 2], "what": ["pulse", "breath"] * 2, "value": [80, 20, 90, 18]})
     table["when"] = pd.Timestamp("2026-01-01")
     for frame in (table, table.drop(columns="what")):

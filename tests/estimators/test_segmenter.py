@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scripts import PEAK_GIB
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -98,7 +99,7 @@ def test_the_score_is_the_balanced_accuracy_of_all_labelled_epochs():
     y = [["high", "low", "low", None, "high"], [None, "high"]]
     fitted = S4Segmenter(Meter(), epoch_s=1, sfreq=10).fit(X, y)
     assert fitted.score(X, y) == pytest.approx((3 / 3 + 1 / 2) / 2)
-    assert fitted.score(X[1:], [["low", np.nan]]) == 1
+    assert fitted.score(X[1:], [["low", np.nan]]) == fitted.score(X[1:], [["low", pd.NA]]) == 1
 
 
 def test_recordings_are_the_samples_in_cross_validation():
