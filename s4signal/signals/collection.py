@@ -261,7 +261,7 @@ class Signals(CaseList):
         """Return one case as a `Signal`, or several as `Signals`; ``[key, ...]`` is ``[key]``."""
         if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
             key = key[0]
-        if isinstance(key, tuple):
+        if key is None or isinstance(key, tuple) or np.ndim(key) > 1:
             raise IndexError("Signals has one axis, the case. Index channels and times in signal.data.")
         selected: Any = self._cases[key]
         return self.from_cases(selected) if isinstance(selected, np.ndarray) else selected.load()

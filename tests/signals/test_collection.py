@@ -178,14 +178,14 @@ def test_slices_are_signals(key):
     assert signals[key] == Signals([signals[int(row)] for row in rows])
 
 
-def test_an_integer_index_returns_one_case():
-    signals = Signals(UNEQUAL)
-    assert isinstance(signals[np.int64(-1)], Signal)
+def test_an_integer_index_returns_one_case_and_an_index_of_several_axes_is_refused():
+    assert isinstance((signals := Signals(UNEQUAL))[np.int64(-1)], Signal)
     np.testing.assert_array_equal(signals[-1].data, UNEQUAL[-1])
     with pytest.raises(IndexError, match="out of bounds"):
         signals[3]
-    with pytest.raises(IndexError, match="one axis"):
-        signals[0, 1]
+    for key in [(0, 1), None, [[0, 1]], np.ones((3, 1), bool)]:
+        with pytest.raises(IndexError, match="one axis"):
+            signals[key]
 
 
 def test_slices_may_be_empty():
