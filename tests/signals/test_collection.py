@@ -179,12 +179,12 @@ def test_slices_are_signals(key):
 
 
 def test_an_integer_index_returns_one_case_and_an_index_of_several_axes_is_refused():
-    assert isinstance((signals := Signals(UNEQUAL))[np.int64(-1)], Signal)
+    signals = Signals(UNEQUAL)
+    assert isinstance(signals[np.int64(-1)], Signal)
     np.testing.assert_array_equal(signals[-1].data, UNEQUAL[-1])
-    with pytest.raises(IndexError, match="out of bounds"):
-        signals[3]
-    for key in [(0, 1), None, [[0, 1]], np.ones((3, 1), bool)]:
-        with pytest.raises(IndexError, match="one axis"):
+    several = [(key, "one axis") for key in ((0, 1), None, [[0, 1]], np.ones((3, 1), bool))]
+    for key, text in [(3, "out of bounds"), *several]:
+        with pytest.raises(IndexError, match=text):
             signals[key]
 
 
