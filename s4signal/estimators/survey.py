@@ -193,12 +193,12 @@ def check_timed(signals: Signals, model: str = "the model") -> None:
             )
 
 
-def check_time_unit(signals: Signals, sfreq: float) -> None:
+def check_time_unit(signals: Signals, sfreq: float | None, *, found: Survey | None = None) -> None:
     """Refuse times that are not in seconds, by the median gap of cases with times and without a rate."""
     unrated = [index for index, case in enumerate(signals.cases) if case.has_times and case.sfreq is None]
     # Over all cases together: a single case may well have samples every second while others have them every hour.
-    gap = median_gap(signals.cases[index].load() for index in unrated)
-    if unrated and gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
+    gap = found.median_gap if found is not None else median_gap(signals.cases[index].load() for index in unrated)
+    if sfreq and unrated and gap is not None and not 1 / LARGEST_RATIO < gap * sfreq < LARGEST_RATIO:
         raise ValueError(
             f"case {unrated[0]}: times must be seconds: their median gap is {gap:g}, but it was {1 / sfreq:g} s in "
             "training. Divide milliseconds by 1000 and sample numbers by the rate; pass sfreq if the times are right."

@@ -14,7 +14,7 @@ from s4signal.estimators.augmentation import sample_changes
 from s4signal.estimators.base import SignalEstimator
 from s4signal.estimators.leakage import Spans, check_groups, spans_of, warn_of_shared
 from s4signal.estimators.standardizer import Standardizer, warn_of_differences, warn_of_survey
-from s4signal.estimators.survey import survey
+from s4signal.estimators.survey import check_time_unit, survey
 from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, LabelledCases, choose_defaults, trains_to_the_end
 from s4signal.estimators.trained.inference import Forward, InferenceCopies, inference_options, on_host, score_cases
@@ -114,8 +114,7 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         result = fit_network(self.network_, cases, loss=self._loss, options=options, optimizer_state=moments)
         self.network_, self._optimizer_state = on_host(result)
         self.n_iter_ = self.best_epoch_ = 1 if first else self.n_iter_ + 1
-        line = {**result.history[0], "epoch": self.n_iter_}
-        self.history_ = [line] if first else [*self.history_, line]
+        self.history_ = [*([] if first else self.history_), {**result.history[0], "epoch": self.n_iter_}]
 
     def _training_data(
         self, X: Any, y: Any, sample_weight: Any, times: Any, *, reset: bool, groups: Any = None, classes: Any = None
@@ -125,16 +124,18 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if reset:
             signals = Signals.from_cases(without_regular_times(signals.cases))
         else:
-            signals = check_times(signals, self.sfreq_, timed=self._plan.sampling.times)
+            signals = check_times(signals, self.sfreq_, timed=self._plan.sampling.times, read=False)
         targets = self._encode_targets(y, signals, classes=classes, reset=reset)
         weights = check_weights(sample_weight, signals, class_weights=self._case_weights(targets))
         hashed = self.checkpoint_dir is not None or (self.readout if reset else self._plan.readout) != "pooled"
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed)
         if reset:
             self.sfreq_ = training_rate(found)
-        groups = check_groups(groups, signals)
+        else:
+            check_time_unit(signals, self.sfreq_, found=found)
         weights = weights / weights.max()  # only ratios count
-        data = LabelledCases(signals, found, weights, targets, groups).take(np.flatnonzero(weights > LIGHTEST))
+        data = LabelledCases(signals, found, weights, targets, check_groups(groups, signals))
+        data = data.take(np.flatnonzero(weights > LIGHTEST))
         self._copies = InferenceCopies()  # created here, so that predict adds no attribute
         self._trained_on = spans_of(data.signals, {} if reset else self._trained_on)
         return data
@@ -145,12 +146,12 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         if X is None or y is None:
             raise ValueError("X_val and y_val belong together; pass both or none.")
         # Validation cases may have a sampling rate of their own.
-        has_rate = isinstance(X, Signals) and not np.isnan(X.sfreqs).any()
-        signals = check_signals(self, X, sfreq=None if has_rate else self.sfreq)
-        signals = check_times(signals, self.sfreq_, timed=timed)
+        sfreq = None if isinstance(X, Signals) and not np.isnan(X.sfreqs).any() else self.sfreq
+        signals = check_times(check_signals(self, X, sfreq=sfreq), self.sfreq_, timed=timed, read=False)
         targets = self._encode_targets(y, signals, classes=None, reset=False)
         hashed = self.checkpoint_dir is not None
         found = survey(signals, refuse_missing=self.missing == "error", hashed=hashed, name="X_val")
+        check_time_unit(signals, self.sfreq_, found=found)
         return LabelledCases(signals, found, np.ones(len(signals)), targets)
 
     def _split(self, data: LabelledCases, seed: int, defaults: Defaults) -> Split:

@@ -84,14 +84,13 @@ def training_rate(found: Survey) -> float | None:
     return None if found.median_gap is None else 1.0 / found.median_gap
 
 
-def check_times(signals: Signals, sfreq: float | None, *, timed: bool) -> Signals:
+def check_times(signals: Signals, sfreq: float | None, *, timed: bool, read: bool = True) -> Signals:
     """Refuse cases that do not match the fit; return them, for a model fitted at a rate without regular times."""
     if timed:
         check_timed(signals)
-    if sfreq is None:
-        return signals
-    check_time_unit(signals, sfreq)
-    return signals if timed else Signals.from_cases(at_rate(case, sfreq) for case in signals.cases)
+    if sfreq is not None and (read or not timed):  # else check_time_unit after a survey, which reads each case once
+        check_time_unit(signals, sfreq)
+    return signals if timed or sfreq is None else Signals.from_cases(at_rate(case, sfreq) for case in signals.cases)
 
 
 def make_cases(
