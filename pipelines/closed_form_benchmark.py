@@ -11,7 +11,7 @@ fitted on training cases only.
 
 Models: S4RidgeClassifier or S4RidgeRegressor, in closed form; S4Classifier or S4Regressor, trained. MiniRocket and
 MultiRocket-Hydra (aeon; unequal lengths padded with zeros). For speech, an SVM on MFCC averaged over fifths of a word,
-and a convolutional network on log-mel spectrograms after 30 epochs (librosa). Two models run only if ``--models`` names
+and a convolutional network on log-mel spectrograms after 80 epochs (librosa). Two models run only if ``--models`` names
 them: "S4 average", the mean probabilities of S4RidgeClassifier and S4Classifier, and "S4Classifier, linear", with one
 step per speech sample, which takes minutes per epoch. Models whose packages are not installed are skipped.
 

@@ -133,7 +133,7 @@ def mfcc_means(X: Signals, sfreq: float) -> npt.NDArray[np.float64]:
 def mel_net(fold: Fold, seed: int, max_epochs: int | None) -> Pipeline:
     """Build the convolutional network on log-mel energies."""
     import_module("librosa.feature").melspectrogram  # noqa: B018 - a lazy import, not timed
-    return log_mel_net(fold.sfreq, int(fold.X_train.lengths.max()), seed=seed, n_epochs=max_epochs or 30)
+    return log_mel_net(fold.sfreq, int(fold.X_train.lengths.max()), seed=seed, n_epochs=max_epochs or 80)
 
 
 LABELS = ("EEG", "vowels", "speech")

@@ -121,7 +121,7 @@ def braindecode_network(module: Any, shape: torch.Size, n_classes: int) -> nn.Mo
     return module(n_chans=shape[0], n_times=shape[1], n_outputs=n_classes)
 
 
-def log_mel_net(sfreq: float, n_times: int, *, seed: int = 0, n_epochs: int = 30) -> Pipeline:
+def log_mel_net(sfreq: float, n_times: int, *, seed: int = 0, n_epochs: int = 80) -> Pipeline:
     """Build a convolutional network of 94,000 weights on 40 log-mel energies every 10 ms, padded to n_times."""
     net = NetClassifier(
         log_mel_network,
